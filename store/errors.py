@@ -1,0 +1,110 @@
+"""What can go wrong in the store: exceptions whose type carries the meaning and whose text a person can read."""
+
+from __future__ import annotations
+
+import errno as codes
+import os
+from collections.abc import Sequence
+from typing import Any
+
+# Errors that mean "no room": the disk, the quota, or the size that one file may have.
+FULL = frozenset({codes.ENOSPC, codes.EDQUOT, codes.EFBIG})
+
+
+class StoreError(Exception):
+    """Anything that the store refuses or cannot do."""
+
+
+class NotFound(StoreError):
+    """Nothing of this kind has this name."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} '{name}' not found")
+        self.kind = kind
+        self.name = name
+
+
+class Exists(StoreError):
+    """Something of this kind already has this name."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} '{name}' already exists")
+        self.kind = kind
+        self.name = name
+
+
+class Conflict(StoreError):
+    """The thing is in a state in which this cannot be done."""
+
+
+class Changed(StoreError):
+    """The file is not the one that the caller has seen (`If-Match`)."""
+
+    def __init__(self, kind: str, name: str, etag: str | None) -> None:
+        super().__init__(f"{kind} '{name}' was changed in the meantime; read it again and repeat the change")
+        self.kind = kind
+        self.name = name
+        self.etag = etag
+
+
+class Denied(StoreError):
+    """The path or the thing behind it is not one that may be read or written."""
+
+
+class TooLarge(StoreError):
+    """The data is larger than the store takes."""
+
+    def __init__(self, limit_bytes: int, what: str = "the data") -> None:
+        super().__init__(f"{what} is larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class StoreUnavailable(StoreError):
+    """The disk did not do what was asked; the old version is in force and reading goes on."""
+
+    def __init__(self, errno: int, text: str) -> None:
+        super().__init__(text)
+        self.errno = errno
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room for the write."""
+
+
+class Locked(StoreError):
+    """Another server has this store."""
+
+
+class Invalid(StoreError):
+    """The data is wrong: everything that is wrong with it, as a list of problems."""
+
+    def __init__(self, problems: Sequence[dict[str, Any]]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(text(one) for one in self.problems) or "invalid")
+
+
+def problem(
+    msg: str,
+    loc: Sequence[str | int] = (),
+    *,
+    type: str = "value_error",
+    line: int | None = None,
+    column: int | None = None,
+    input: Any = None,
+) -> dict[str, Any]:
+    """One problem as a plain dict: loc, msg, type, line and column (1-based, None when unknown), input."""
+    return {"loc": list(loc), "msg": msg, "type": type, "line": line, "column": column, "input": input}
+
+
+def text(one: dict[str, Any]) -> str:
+    """One problem as a line of text: `line 3, column 5: jobs.0.name: …`."""
+    place = f"line {one['line']}, column {one['column']}: " if one.get("line") else ""
+    path = ".".join(str(part) for part in one.get("loc", ()))
+    return f"{place}{path}: {one['msg']}" if path else f"{place}{one['msg']}"
+
+
+def unavailable(cause: OSError, doing: str) -> StoreUnavailable:
+    """The error to raise for a failed operation of the disk; `doing` says what was tried, without absolute paths."""
+    number = cause.errno or codes.EIO
+    message = f"cannot {doing}: {os.strerror(number)}"
+    return StoreFull(number, message) if number in FULL else StoreUnavailable(number, message)
