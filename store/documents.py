@@ -1,0 +1,407 @@
+"""The documents that the store keeps, as pydantic models, and how they become bytes and come back.
+
+Files that people write (`Config`) take no unknown key and suggest the near one. Files that the server writes (`Run`,
+`JobRecord`) keep keys that they do not know, so that nothing which somebody added is lost with the next write. Every
+document says its `version`; a newer one than this program knows is refused and left alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from store import yamls
+from store.errors import Invalid, problem
+
+VERSION = 1
+Where = Callable[..., tuple[int, int]]
+Document = TypeVar("Document", bound=BaseModel)
+
+# Words that end in a line of a batch script: what sbatch(1) takes there, and nothing that could start a second word.
+PARTITION = r"^[A-Za-z0-9_][A-Za-z0-9_.,+-]*$"
+NODELIST = r"^[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]*$"
+TIME = r"^([0-9]{1,6}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}|(?i:unlimited|infinite))$"
+MEMORY = r"^[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]?[Bb]?$"
+PATH = r"^[^\x00-\x1f\x7f]+$"
+VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
+def _word(value: Any) -> Any:
+    """A bare number as the text that sbatch takes for it (minutes, megabytes)."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Word = Annotated[str, BeforeValidator(_word)]
+
+
+class Written(BaseModel):
+    """A part of a file that people write: unknown keys are errors, and no value is bent into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Kept(BaseModel):
+    """A part of a file that the server writes: unknown keys stay."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+# --- config.yaml -----------------------------------------------------------------------------------------------------
+
+
+class Resources(Written):
+    """What a job gets when its workflow does not say."""
+
+    nodes: int = Field(default=1, ge=1, le=1_000_000)
+    gpus_per_node: int = Field(default=0, ge=0, le=10_000)
+    ntasks_per_node: int = Field(default=1, ge=1, le=1_000_000)
+    cpus_per_task: int = Field(default=1, ge=1, le=1_000_000)
+    memory_per_node: Annotated[Word, Field(pattern=MEMORY)] | None = None
+    time_limit: Annotated[Word, Field(pattern=TIME)] | None = None
+    nodelist: Annotated[str, Field(pattern=NODELIST, max_length=1000)] | None = None
+    partition: Annotated[str, Field(pattern=PARTITION, max_length=200)] | None = None
+
+
+class Container(Written):
+    """A container to run in; a bare text stands for its image."""
+
+    runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
+    image: str | None = None
+    mounts: list[str] = []
+    workdir: str | None = None
+    nv: bool = False
+    rocm: bool = False
+    cleanenv: bool = False
+    fakeroot: bool = False
+    writable_tmpfs: bool = False
+    overlay: str | None = None
+    env: dict[str, str] = {}
+
+
+def _image(value: Any) -> Any:
+    return {"image": value} if isinstance(value, str) else value
+
+
+class Environment(Written):
+    """What is made ready before a job's command."""
+
+    conda: str | None = None
+    venv: str | None = None
+    container: Annotated[Container | None, BeforeValidator(_image)] = None
+    env_vars: dict[str, Word] = {}
+
+    @field_validator("env_vars")
+    @classmethod
+    def names(cls, value: dict[str, str]) -> dict[str, str]:
+        """The variables, when all of them have names that a shell takes and that are not SLURM's own."""
+        for name in value:
+            if not VARIABLE.match(name) or name.startswith(("SLURM_", "SBATCH_")):
+                raise ValueError(f"'{name}' cannot be the name of a variable here")
+        return value
+
+    @model_validator(mode="after")
+    def one_python(self) -> Self:
+        """Itself, when not both conda and venv are named."""
+        if self.conda and self.venv:
+            raise ValueError("Only one of conda or venv can be specified")
+        return self
+
+
+class Notifications(Written):
+    """Where news go."""
+
+    slack_webhook_url: Annotated[str, Field(pattern=r"^https://hooks\.slack\.com/services/\S+$")] | None = None
+
+
+class PartitionConfig(Written):
+    """A partition of the embedded cluster."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=64)]
+    nodes: Annotated[str, Field(pattern=NODELIST, max_length=1000)] = "ALL"
+    default: bool = False
+    max_time: Annotated[Word, Field(pattern=TIME)] | None = None
+
+
+class ClusterConfig(Written):
+    """The size of the embedded cluster; what is left out is what this machine has."""
+
+    nodes: int = Field(default=1, ge=1, le=1000)
+    cpus: int | None = Field(default=None, ge=1, le=4096)
+    memory_mb: int | None = Field(default=None, ge=1, le=100_000_000)
+    gpus: int | None = Field(default=None, ge=0, le=64)
+    execute: bool = True
+    partitions: Annotated[list[PartitionConfig], Field(max_length=100)] = []
+
+
+class PollConfig(Written):
+    """How often SLURM is asked, in seconds."""
+
+    min_s: float = Field(default=2.0, ge=1.0, le=3600, strict=False)
+    max_s: float = Field(default=10.0, ge=1.0, le=3600, strict=False)
+
+    @model_validator(mode="after")
+    def ordered(self) -> Self:
+        """Itself, when the bounds are a range."""
+        if self.min_s > self.max_s:
+            raise ValueError("min_s must not be above max_s")
+        return self
+
+
+class Limits(Written):
+    """Bounds on what callers may send and workflows may use."""
+
+    body_bytes: int = Field(default=1_000_000, ge=1000, le=100_000_000)
+    render_s: float = Field(default=2.0, gt=0, le=60, strict=False)
+    render_mb: int = Field(default=256, ge=64, le=16_384)
+    result_bytes: int = Field(default=65_536, ge=1024, le=10_000_000)
+
+
+class Config(Written):
+    """config.yaml: defaults for jobs, the embedded cluster, and the server's own bounds."""
+
+    version: int = VERSION
+    resources: Resources = Resources()
+    environment: Environment = Environment()
+    notifications: Notifications = Notifications()
+    log_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] = "logs"
+    work_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] | None = None
+    cluster: ClusterConfig = ClusterConfig()
+    poll: PollConfig = PollConfig()
+    limits: Limits = Limits()
+
+
+# --- runs/ID.json ----------------------------------------------------------------------------------------------------
+
+RunStatus = Literal["pending", "syncing", "submitting", "running", "completed", "failed", "cancelled"]
+
+
+class Attempt(Kept):
+    """One try of one job; `intended_at` is written before sbatch is called, `tag` finds it again."""
+
+    number: int
+    tag: str
+    job_id: str | None = None
+    state: str | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    intended_at: str | None = None
+    submitted_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    error: str | None = None
+    nodes: str | None = None
+
+
+class RunJob(Kept):
+    """One job of a run with all its attempts and what it left behind."""
+
+    name: str
+    depends_on: list[str] = []
+    script: str | None = None
+    script_file: str | None = None
+    options: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
+    command: list[str] | str | None = None
+    work_dir: str | None = None
+    log_dir: str | None = None
+    retry: int = 0
+    retry_delay_s: int = 60
+    not_before: float | None = None
+    skipped: bool = False
+    attempts: list[Attempt] = []
+    result: dict[str, Any] | None = None
+    result_path: str | None = None
+    result_error: str | None = None
+
+
+class Run(Kept):
+    """One workflow run or sweep cell. Times are RFC 3339 in UTC, `not_before` of a job epoch seconds."""
+
+    version: int = VERSION
+    id: str
+    workflow_name: str
+    workflow_path: str | None = None
+    mount: str | None = None
+    args: dict[str, Any] = {}
+    cluster: str = ""
+    status: RunStatus = "syncing"
+    work_dir: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    cancel_requested_at: str | None = None
+    error: str | None = None
+    sweep_run_id: str | None = None
+    triggered_by: str | None = None
+    request_key: str | None = None
+    request_hash: str | None = None
+    jobs: list[RunJob] = []
+
+
+# --- jobs/ID.json ----------------------------------------------------------------------------------------------------
+
+
+class StateChange(Kept):
+    """A state that a job was seen in, and since when."""
+
+    at: str
+    state: str
+    reason: str | None = None
+
+
+class JobRecord(Kept):
+    """One job submitted or reported through us; readable for ever, also when SLURM has forgotten it."""
+
+    version: int = VERSION
+    id: str
+    cluster: str = ""
+    name: str
+    tag: str | None = None
+    job_id: str | None = None
+    script: str | None = None
+    options: dict[str, Any] = {}
+    work_dir: str | None = None
+    source: str = ""
+    user: str | None = None
+    request_key: str | None = None
+    request_hash: str | None = None
+    intended_at: str | None = None
+    submitted_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    state: str | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    partition: str | None = None
+    nodes: str | None = None
+    gpus: int | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    error: str | None = None
+    history: list[StateChange] = []
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+def to_json(document: BaseModel | dict[str, Any]) -> bytes:
+    """The document as indented JSON with a newline at its end, keys in the order of the model."""
+    plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
+    return orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def from_json(model: type[Document], data: bytes, name: str) -> Document:
+    """The document in a JSON file called `name`; Invalid with places, also for a newer version or another id."""
+    refuse_torn(data)
+    if data.startswith(b"\xef\xbb\xbf"):
+        data = data[3:]
+    try:
+        document = model.model_validate_json(data)
+    except ValidationError as error:
+        refuse_newer(_loaded(data))
+        raise Invalid(problems(error, _where_in(data), model)) from error
+    refuse_newer({"version": getattr(document, "version", VERSION)})
+    inside = getattr(document, "id", name)
+    if inside != name:
+        message = f"the id inside is '{inside}', but the file is called '{name}'"
+        places = _where_in(data)
+        line, column = places(("id",)) if places else (None, None)
+        raise Invalid([problem(message, ["id"], type="name", line=line, column=column, input=inside)])
+    return document
+
+
+def refuse_torn(data: bytes) -> None:
+    """Nothing, or Invalid with a name for what a crash or a full disk leaves behind: an empty or NUL-filled file."""
+    if not data.strip():
+        raise Invalid([problem("the file is empty", type="empty", line=1, column=1)])
+    if not data.strip(b"\0"):
+        message = "the file holds nothing but NUL bytes; a crash may have cut it off"
+        raise Invalid([problem(message, type="torn", line=1, column=1)])
+
+
+def refuse_newer(value: Any, where: Where | None = None) -> None:
+    """Nothing, or Invalid when the document says that a newer program wrote it."""
+    version = value.get("version") if isinstance(value, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        line, column = where(("version",)) if where else (None, None)
+        message = f"the file has version {version}, this program knows up to {VERSION}"
+        raise Invalid([problem(message, ["version"], type="version", line=line, column=column, input=version)])
+
+
+def from_yaml(model: type[Document], data: bytes, name: str = "") -> Document:
+    """The document in a YAML file; Invalid with line, column and near names. A file of comments gives the defaults."""
+    refuse_torn(data)
+    loaded = yamls.load(data)
+    value = {} if loaded.value is None else loaded.value
+    refuse_newer(value, loaded.where)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise Invalid(problems(error, loaded.where, model)) from error
+
+
+def problems(
+    error: ValidationError, where: Where | None = None, model: type[BaseModel] | None = None
+) -> list[dict[str, Any]]:
+    """Pydantic's complaints as problems with line and column; with the model, unknown keys get their near name."""
+    found = []
+    for one in error.errors(include_url=False):
+        loc, message = one["loc"], one["msg"].removeprefix("Value error, ")
+        unknown = one["type"] == "extra_forbidden"
+        if unknown:
+            message = f"unknown key '{loc[-1]}'" + suggestion(str(loc[-1]), _names(model, loc[:-1]) if model else ())
+        line, column = where(loc, key=unknown) if where else (None, None)
+        if one["type"] == "json_invalid" and (at := re.search(r"at line (\d+) column (\d+)$", message)):
+            line, column = int(at[1]), int(at[2])
+        if one["type"] == "model_type":
+            message = "a mapping of keys to values is needed here"
+        given = one.get("input")
+        given = given if isinstance(given, str | int | float | bool | None) else None
+        found.append(problem(message, loc, type=one["type"], line=line, column=column, input=given))
+    return sorted(found, key=lambda one: (one["line"] or 0, one["column"] or 0))
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """`; did you mean 'x'?` when one of the known words is near, else nothing."""
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(word.lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
+    return f"; did you mean '{lower[near[0]]}'?" if near else ""
+
+
+def _names(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The keys that the model knows at this place."""
+    for part in loc:
+        if isinstance(part, str):
+            inner = _model_in(model.model_fields[part].annotation) if part in model.model_fields else None
+            if inner is None:
+                return []
+            model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in typing.get_args(annotation) if (found := _model_in(one))), None)
+
+
+def _loaded(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _where_in(data: bytes) -> Where | None:
+    """Places in a JSON text, which is YAML too; only asked when something is wrong. None when it cannot be read."""
+    try:
+        return yamls.load(data).where
+    except Invalid:
+        return None
