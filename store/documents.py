@@ -198,6 +198,7 @@ class Attempt(Kept):
     stderr: str | None = None
     error: str | None = None
     nodes: str | None = None
+    cancel_sent_at: str | None = None
 
 
 class RunJob(Kept):
@@ -215,15 +216,19 @@ class RunJob(Kept):
     retry: int = 0
     retry_delay_s: int = 60
     not_before: float | None = None
-    skipped: bool = False
+    skipped: str | None = None
     attempts: list[Attempt] = []
     result: dict[str, Any] | None = None
     result_path: str | None = None
     result_error: str | None = None
+    result_read: bool = False
 
 
 class Run(Kept):
-    """One workflow run or sweep cell. Times are RFC 3339 in UTC, `not_before` of a job epoch seconds."""
+    """One workflow run or sweep cell; its jobs in topological order.
+
+    Times are RFC 3339 in UTC, `not_before` of a job epoch seconds; `skipped` says why a job was never submitted.
+    """
 
     version: int = VERSION
     id: str
@@ -238,7 +243,7 @@ class Run(Kept):
     completed_at: str | None = None
     cancel_requested_at: str | None = None
     error: str | None = None
-    sweep_run_id: str | None = None
+    sweep_run_id: int | None = None
     triggered_by: str | None = None
     request_key: str | None = None
     request_hash: str | None = None

@@ -1,0 +1,327 @@
+"""What becomes of a run: pure rules from a document and what SLURM says to the changed document and the next steps.
+
+`advance` is level-triggered: it looks only at the document and at the world as it is now, so a server that was killed at
+any point goes on where it was. An attempt is written as intended, with a unique tag, before sbatch is called; one
+without a job id is looked for by that tag, and submitted again only when SLURM surely does not have it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from store import states
+from store.documents import Attempt, JobRecord, Run, RunJob, StateChange
+from store.times import epoch, rfc3339
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+NEVER = "DependencyNeverSatisfied"
+STOPPED = "RunStopped"
+RESEND_CANCEL_S = 30
+
+
+class Sight(NamedTuple):
+    """What is known of a job now: seen (with SLURM's row), surely absent, or unknown (nobody could say)."""
+
+    knowledge: Literal["seen", "absent", "unknown"]
+    job: dict[str, Any] | None = None
+
+
+Look = Callable[[str], Sight]  # by job id
+Find = Callable[[Attempt | JobRecord], Sight]  # by the tag of an attempt whose job id is not known
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Call sbatch for the last attempt of this job, which is written as intended."""
+
+    job: str
+    dependency: str | None = None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Call scancel for these jobs."""
+
+    job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read the result that this job may have left."""
+
+    job: str
+    path: str
+
+
+Step = Submit | Cancel | Read
+
+
+def new_tag() -> str:
+    """A tag that no other attempt has; it travels in the job's comment."""
+    return f"sluice:{uuid.uuid4().hex}"
+
+
+def is_open(run: Run) -> bool:
+    """Whether anything of the run may still change."""
+    return run.status not in ENDED or any(job.attempts and not _over(job.attempts[-1]) for job in run.jobs)
+
+
+def advance(run: Run, look: Look, find: Find, now: float) -> tuple[Run, list[Step]]:
+    """The run as it is now, and the steps to take next; to be asked again after they are taken.
+
+    `now` is epoch seconds. The run given is not changed. Nothing to do and nothing new gives an equal run and no steps.
+    """
+    run = run.model_copy(deep=True)
+    steps: list[Step] = []
+    for job in run.jobs:
+        steps += _observe(run, job, look, find, now)
+    for job in run.jobs:
+        steps += _begin(run, job, now)
+    steps += _stop(run, now)
+    steps += [Read(job.name, path) for job in run.jobs if (path := _result_path(run, job))]
+    if run.status not in ENDED:
+        _settle(run, steps, now)
+    return run, steps
+
+
+def _last(job: RunJob) -> Attempt | None:
+    return job.attempts[-1] if job.attempts else None
+
+
+def _over(attempt: Attempt) -> bool:
+    return attempt.state in states.TERMINAL
+
+
+def _stopping(run: Run) -> bool:
+    """Whether nothing new may start: cancelled by somebody, or ended by a submission that SLURM refused."""
+    return bool(run.cancel_requested_at) or run.status in ENDED
+
+
+def _observe(run: Run, job: RunJob, look: Look, find: Find, now: float) -> list[Step]:
+    """Bring the last attempt up to what SLURM says; a lost one is looked for, and submitted again if surely absent."""
+    attempt = _last(job)
+    if attempt is None or _over(attempt):
+        return []
+    if attempt.job_id is None:
+        sight = find(attempt)
+        if sight.knowledge == "absent":
+            if not _stopping(run):
+                attempt.error = None
+                return _submit(run, job)
+            attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, rfc3339(now)
+        if sight.knowledge != "seen" or sight.job is None:
+            return []
+        attempt.job_id, attempt.error = sight.job["job_id"], None
+        attempt.submitted_at = rfc3339(sight.job["submit_time"]) or rfc3339(now)
+    see(attempt, look(attempt.job_id), now)
+    return []
+
+
+def see(attempt: Attempt | JobRecord, sight: Sight, now: float) -> None:
+    """Write into the attempt or record what SLURM says of its job; what is unknown changes nothing."""
+    seen = sight.job
+    if seen is not None and sight.knowledge != "unknown":
+        attempt.state, attempt.reason, attempt.exit_code = seen["state"], seen["reason"], seen["exit_code"]
+        attempt.started_at, attempt.ended_at = rfc3339(seen["start_time"]), rfc3339(seen["end_time"])
+        attempt.stdout = seen["stdout"] or attempt.stdout
+        attempt.stderr = seen["stderr"] or attempt.stderr
+        attempt.nodes = seen["nodes"] or attempt.nodes
+        if attempt.state in states.TERMINAL and attempt.ended_at is None:
+            attempt.ended_at = rfc3339(now)
+    elif sight.knowledge == "absent" and attempt.state not in states.TERMINAL:
+        attempt.state, attempt.ended_at = states.LOST, rfc3339(now)
+        attempt.error = "SLURM no longer knows this job, and there is no accounting to ask how it ended"
+
+
+def _begin(run: Run, job: RunJob, now: float) -> list[Step]:
+    """The submission of a job whose turn has come; a job whose turn can never come is skipped."""
+    attempt = _last(job)
+    if job.skipped or (attempt is not None and not _over(attempt)):
+        return []
+    if attempt is not None:
+        if not _may_retry(run, job):
+            return []
+        if job.not_before is None:
+            job.not_before = (epoch(attempt.ended_at) or now) + job.retry_delay_s
+        return _intend(run, job, now) if now >= job.not_before else []
+    if _stopping(run):
+        job.skipped = STOPPED
+        return []
+    verdicts = [_verdict(run, entry) for entry in job.depends_on]
+    if "never" in verdicts:
+        job.skipped = NEVER
+        return []
+    return [] if "wait" in verdicts else _intend(run, job, now)
+
+
+def _intend(run: Run, job: RunJob, now: float) -> list[Step]:
+    job.attempts.append(Attempt(number=len(job.attempts) + 1, tag=new_tag(), intended_at=rfc3339(now)))
+    job.not_before = None
+    return _submit(run, job)
+
+
+def _submit(run: Run, job: RunJob) -> list[Step]:
+    """The step, with those dependencies that SLURM must still wait for; the others are met already.
+
+    An id that SLURM has forgotten counts as met for sbatch, so only jobs that have not ended are ever named.
+    """
+    waiting = [verdict for entry in job.depends_on if (verdict := _verdict(run, entry)) not in ("met", "never", "wait")]
+    return [Submit(job.name, ",".join(waiting) or None)]
+
+
+def _verdict(run: Run, entry: str) -> str:
+    """Of one dependency: `met`, `never` (to come true), `wait` (for us to know more), or the words to give to sbatch."""
+    kind, _, name = entry.rpartition(":")
+    kind = kind or "afterok"
+    other = next(job for job in run.jobs if job.name == name)
+    end = outcome(run, other)
+    if end is not None:
+        met = {"afterok": end == "ok", "afternotok": end != "ok"}.get(kind, True)
+        return "met" if met else "never"
+    attempt = _last(other)
+    if attempt is None or attempt.job_id is None:
+        return "wait"
+    if kind == "after" and attempt.started_at:
+        return "met"
+    if _over(attempt) or len(other.attempts) <= other.retry:
+        return "wait"  # another attempt may follow, with an id that is not known yet
+    return f"{kind}:{attempt.job_id}"
+
+
+def _may_retry(run: Run, job: RunJob) -> bool:
+    attempt = _last(job)
+    failed = attempt is not None and attempt.state in states.FAILED
+    return failed and len(job.attempts) <= job.retry and not _stopping(run)
+
+
+def outcome(run: Run, job: RunJob) -> str | None:
+    """How the job ended for good: ok, failed, cancelled, skipped (rightly did not run); None while it has not."""
+    if job.skipped:
+        return "skipped" if job.skipped == NEVER else "cancelled"
+    attempt = _last(job)
+    if attempt is None or not _over(attempt) or _may_retry(run, job):
+        return None
+    if attempt.state == "COMPLETED":
+        return "ok"
+    if attempt.state not in states.CANCELLED:
+        return "failed"
+    never = attempt.reason == NEVER or any(_verdict(run, entry) == "never" for entry in job.depends_on)
+    return "skipped" if never and attempt.started_at is None else "cancelled"
+
+
+def _stop(run: Run, now: float) -> list[Step]:
+    """One scancel for what must end: all jobs of a stopped run, and jobs that wait for what can never come."""
+    ids = []
+    for job in run.jobs:
+        attempt = _last(job)
+        if attempt is None or attempt.job_id is None or _over(attempt):
+            continue
+        if not _stopping(run) and not (attempt.state == "PENDING" and attempt.reason == NEVER):
+            continue
+        if now - (epoch(attempt.cancel_sent_at) or 0) >= RESEND_CANCEL_S:
+            attempt.cancel_sent_at = rfc3339(now)
+            ids.append(attempt.job_id)
+    return [Cancel(tuple(ids))] if ids else []
+
+
+def _result_path(run: Run, job: RunJob) -> str | None:
+    """Where the ended job's result would lie; None when there is nothing to read, or it was read."""
+    attempt = _last(job)
+    ended = outcome(run, job) in ("ok", "failed", "cancelled") and not job.result_read
+    if not ended or attempt is None or attempt.job_id is None or job.result_path is None:
+        return None
+    return job.result_path.replace("%j", attempt.job_id)
+
+
+def _settle(run: Run, steps: list[Step], now: float) -> None:
+    """The run's own status from its jobs' ends; `running` is never left but for an end."""
+    ends = [outcome(run, job) for job in run.jobs]
+    if None in ends or any(isinstance(step, Read) for step in steps):
+        if run.status != "running":
+            run.status = "submitting" if any(isinstance(step, Submit) for step in steps) else "running"
+        return
+    failed = [job.name for job, end in zip(run.jobs, ends, strict=True) if end == "failed"]
+    if failed:
+        run.status, run.error = "failed", run.error or f"Jobs failed: {', '.join(failed)}"
+    elif "cancelled" in ends:
+        cancelled = [job.name for job, end in zip(run.jobs, ends, strict=True) if end == "cancelled"]
+        run.status, run.error = "cancelled", run.error or f"Jobs cancelled: {', '.join(cancelled)}"
+    else:
+        run.status = "completed"
+    run.completed_at = rfc3339(now)
+
+
+def taken(run: Run, name: str, job_id: str, options: dict[str, Any], now: float) -> Run:
+    """The run after sbatch has taken the last attempt of the job; `options` may tell the log paths."""
+    run, attempt = _changed(run, name)
+    attempt.job_id, attempt.state, attempt.submitted_at, attempt.error = job_id, "PENDING", rfc3339(now), None
+    attempt.stdout, attempt.stderr = options.get("stdout"), options.get("stderr")
+    return run
+
+
+def refused(run: Run, name: str, reason: str, now: float) -> Run:
+    """The run after SLURM has refused a job: it ends as failed, and what it had submitted is to be cancelled."""
+    run, attempt = _changed(run, name)
+    attempt.state, attempt.error, attempt.ended_at = "FAILED", reason, rfc3339(now)
+    next(job for job in run.jobs if job.name == name).result_read = True
+    run.status, run.error, run.completed_at = "failed", f"Submission failed: {reason}", rfc3339(now)
+    return run
+
+
+def unanswered(run: Run, name: str, reason: str) -> Run:
+    """The run after sbatch gave no answer: whether SLURM has the job is to be found out by its tag."""
+    run, attempt = _changed(run, name)
+    attempt.error = reason
+    return run
+
+
+def read(run: Run, name: str, result: dict[str, Any] | None, error: str | None) -> Run:
+    """The run with what the job left in `$SLUICE_RESULT`, or with why that cannot be taken."""
+    run = run.model_copy(deep=True)
+    job = next(job for job in run.jobs if job.name == name)
+    job.result, job.result_error, job.result_read = result, error, True
+    return run
+
+
+def cancelled(run: Run, now: float) -> Run:
+    """The run as somebody cancelled it; its jobs are told by the steps that follow."""
+    run = run.model_copy(deep=True)
+    run.cancel_requested_at = run.completed_at = rfc3339(now)
+    run.status = "cancelled"
+    return run
+
+
+def _changed(run: Run, name: str) -> tuple[Run, Attempt]:
+    run = run.model_copy(deep=True)
+    return run, next(job for job in run.jobs if job.name == name).attempts[-1]
+
+
+def follow(record: JobRecord, look: Look, find: Find, now: float) -> JobRecord | None:
+    """The record of a single job as it is now; None when the job was never submitted and nobody was told so.
+
+    A request that was cut off between its record and sbatch leaves a record without a job id: its job is adopted when
+    SLURM has it.
+    """
+    record = record.model_copy(deep=True)
+    if record.state in states.TERMINAL:
+        return record
+    if record.job_id is None:
+        sight = find(record)
+        if sight.knowledge == "absent":
+            return None
+        if sight.knowledge == "unknown" or sight.job is None:
+            return record
+        record.job_id = sight.job["job_id"]
+        record.submitted_at = rfc3339(sight.job["submit_time"]) or rfc3339(now)
+    before = (record.state, record.reason)
+    sight = look(record.job_id)
+    see(record, sight, now)
+    if sight.job is not None:
+        record.partition = sight.job["partition"] or record.partition
+        record.gpus = sight.job["gpus"]
+    if record.state is not None and (record.state, record.reason) != before:
+        record.history.append(StateChange(at=rfc3339(now) or "", state=record.state, reason=record.reason))
+    return record
