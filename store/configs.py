@@ -9,7 +9,7 @@ from store.documents import Config, from_yaml
 
 # What a workflow is filled up with; the rest of the configuration is the server's own business.
 JOB_KEYS = ("resources", "environment", "log_dir", "work_dir")
-SECRET_URL_PREFIX = "https://hooks.slack.com/services/"
+HOOK_PREFIX = "https://hooks.slack.com/services/"
 
 
 def parse(data: bytes, name: str = "config.yaml") -> Config:
@@ -33,5 +33,5 @@ def shown(config: Config) -> dict[str, Any]:
     """The configuration as it may be shown: the address of a webhook is a password, so its end is hidden."""
     plain = config.model_dump(mode="json")
     if plain["notifications"]["slack_webhook_url"]:
-        plain["notifications"]["slack_webhook_url"] = SECRET_URL_PREFIX + "***"
+        plain["notifications"]["slack_webhook_url"] = HOOK_PREFIX + "***"
     return plain
