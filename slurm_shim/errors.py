@@ -1,0 +1,252 @@
+"""What SLURM can say instead of yes. The class carries the meaning, so that one table can map it to an answer.
+
+    SlurmError
+    ├─ SlurmRefused      SLURM understood and said no         .reason .text .exit_code .command
+    │  ├─ SlurmInvalid   the request itself is wrong (an unknown partition, a bad time, an empty script)
+    │  ├─ SlurmDenied    not this user
+    │  ├─ SlurmConflict  not in the state that it is in now
+    │  │  └─ JobFinished
+    │  ├─ JobUnknown
+    │  └─ NodeUnknown
+    ├─ SlurmUnreachable  nobody answered, or not intelligibly  .uncertain: the request may still have been carried out
+    │  └─ SlurmBusy      asked to come back later
+    └─ Unreadable        an answer that does not have the form we asked for
+
+Phrases and exit codes are those of Slurm 22.05.8 (slurm_errno.c gives each a fixed text); later versions kept them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+class SlurmError(Exception):
+    """Anything that SLURM, or the lack of it, can do to us."""
+
+
+class SlurmRefused(SlurmError):
+    """SLURM said no: `command` (the program's name), `exit_code`, `text` (all lines, prefixes stripped), `reason`."""
+
+    def __init__(self, command: str, exit_code: int, stderr: str) -> None:
+        self.command = command
+        self.exit_code = exit_code
+        self.text = plain(stderr)
+        self.reason = reason(stderr) or f"{command} ended with exit code {exit_code}"
+        super().__init__(self.reason)
+
+
+class SlurmInvalid(SlurmRefused):
+    """The request can never be carried out as it is."""
+
+
+class SlurmDenied(SlurmRefused):
+    """This user may not do that."""
+
+
+class SlurmConflict(SlurmRefused):
+    """Possible in general, but not in the present state."""
+
+
+class JobFinished(SlurmConflict):
+    """The job is over; `job_id` is what was asked for."""
+
+    def __init__(self, job_id: str, command: str = "", exit_code: int = 1, stderr: str = "") -> None:
+        super().__init__(command, exit_code, stderr or f"Job {job_id} has already finished")
+        self.job_id = job_id
+
+
+class JobUnknown(SlurmRefused):
+    """SLURM does not know (or no longer knows) the job; `job_id` is what was asked for."""
+
+    def __init__(self, job_id: str, command: str = "", exit_code: int = 1, stderr: str = "") -> None:
+        super().__init__(command, exit_code, stderr or f"Invalid job id specified: {job_id}")
+        self.job_id = job_id
+
+
+class NodeUnknown(SlurmRefused):
+    """There is no node of that name."""
+
+
+class SlurmUnreachable(SlurmError):
+    """No usable answer: controller or database down, time-out, program missing, authentication service down.
+
+    `uncertain` is true where the request may have been carried out all the same (a time-out after it was sent): whoever
+    submitted something must look for it before submitting again.
+    """
+
+    def __init__(self, command: str, text: str, uncertain: bool = False) -> None:
+        self.command = command
+        self.text = plain(text)
+        self.uncertain = uncertain
+        super().__init__(f"{command}: {reason(text) or 'no answer'}")
+
+
+class SlurmBusy(SlurmUnreachable):
+    """SLURM is up but takes nothing more at the moment."""
+
+
+class Unreadable(SlurmError, ValueError):
+    """An answer whose form is not the one we asked for; nothing of it is used."""
+
+
+_PREFIX = re.compile(r"^(?:[a-z]+: )?(?:error|fatal|warning|info): |^[a-z]+: (?=[A-Z])")
+_FOR_JOB = re.compile(r"\s+for (?:job|StepId=)\s*[\w\[\]+,%:.-]+$")
+
+# First match wins; matched without regard to case, anywhere in the text.
+_UNREACHABLE = (
+    "unable to contact slurm controller",
+    "unable to establish controller machine",
+    "unable to establish configuration source",
+    "could not establish a configuration source",
+    "unable to process configuration file",
+    "slurm backup controller in standby mode",
+    "problem talking to the database",
+    "problem connecting to the database",
+    "failed to open persistent connection",
+    "sending persistinit msg",
+    "slurmdbd: connection refused",
+    "database is busy or waiting",
+    "only able to contact",
+    "protocol authentication error",
+    "authentication credential",
+    "munge encode failed",
+    "munge decode failed",
+    "failed to access",
+    "no route to host",
+    "connection refused",
+)
+# The request went out, the answer did not come back: it may have been carried out.
+_UNCERTAIN = (
+    "socket timed out",
+    "unexpected message received",
+    "zero bytes were transmitted or received",
+    "communications connection failure",
+    "connection reset by peer",
+    "transport endpoint is not connected",
+    "header lengths are longer than data received",
+)
+_BUSY = (
+    "temporarily unable to accept job",
+    "resource temporarily unavailable",
+    "slurm controller is too busy",
+    "rate limit exceeded",
+)
+_JOB_UNKNOWN = ("invalid job id specified", "invalid job id")
+_FINISHED = ("job has already finished", "job/step already completing or completed", "already completing or completed")
+_NODE_UNKNOWN = ("invalid node name specified", "node not found")
+_DENIED = (
+    "access/permission denied",
+    "access denied",
+    "invalid user id",
+    "user's group not permitted",
+    "user not in group permitted",
+    "invalid account or account/partition combination specified",
+    "requires the administrator",
+    "job violates accounting/qos policy",
+)
+_CONFLICT = (
+    "job can not be altered now",
+    "job is pending execution",
+    "job is in held state",
+    "job is not pending",
+    "job is no longer pending execution",
+    "job is currently being",
+    "job/step is already suspended",
+    "requested operation is presently disabled",
+    "requested operation not supported",
+    "requested partition not available",
+    "required partition not available",
+    "invalid node state specified",
+    "job update not available right now",
+)
+_INVALID_COMMANDS = ("sbatch", "scontrol", "squeue", "sacct", "scancel", "sinfo")
+_INVALID = (
+    "invalid",
+    "unrecognized option",
+    "unable to open file",
+    "batch script",
+    "requested node configuration is not available",
+    "memory specification can not be satisfied",
+    "job dependency problem",
+    "requested reservation",
+    "requested time limit",
+    "requires an argument",
+    "option requires",
+    "doesn't allow an argument",
+    "is ambiguous",
+    "pathname of a file, directory or other parameter too long",
+    "more processors requested than permitted",
+    "bad job/step specified",
+    "no job identification provided",
+    "update of this parameter is not supported",
+    "you must specify a reason",
+    "node count specification",
+    "unknown job signal",
+    "requested node",
+    "bad state string",
+)
+
+
+def plain(stderr: str) -> str:
+    """All lines without the `sbatch: error: ` prefixes, blank lines dropped."""
+    lines = (_PREFIX.sub("", line.rstrip()) for line in stderr.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def reason(stderr: str) -> str:
+    """SLURM's own phrase: of the line that tells most, what stands after the last colon ("" when nothing was said).
+
+    The last line is the summary ("Batch job submission failed: Invalid partition name specified"), except for the
+    hints that some programs print below their message.
+    """
+    lines = [
+        line for line in plain(stderr).splitlines() if not line.startswith(("Try ", "Request aborted", "For inst"))
+    ]
+    if not lines:
+        return ""
+    if lines[0].startswith(("This does not look like a batch script", "Batch script contains DOS")):
+        return " ".join(" ".join(lines).split())
+    last = lines[-1]
+    head, colon, tail = last.rpartition(": ")
+    # What follows the colon is a value, not a phrase ("Unknown job signal: FOO", "parameter is not supported: frob=1").
+    phrase = tail if colon and tail[:1].isupper() and " " in tail else last
+    return phrase or head
+
+
+def refusal(command: str, exit_code: int, stderr: str, ids: Sequence[str] = ()) -> SlurmError:
+    """The exception for a program that ended with `exit_code` != 0 and `stderr`, to be raised by the caller.
+
+    `ids` are the jobs that the call was about; the one that SLURM names (else the first) goes into JobUnknown.job_id.
+    """
+    said = plain(stderr).lower()
+    if _any(_BUSY, said):
+        return SlurmBusy(command, stderr)
+    if _any(_UNREACHABLE, said):
+        return SlurmUnreachable(command, stderr)
+    if _any(_UNCERTAIN, said):
+        return SlurmUnreachable(command, stderr, uncertain=True)
+    if exit_code < 0:
+        return SlurmUnreachable(command, stderr or f"{command} was ended by signal {-exit_code}", uncertain=True)
+    if ids and _any(_FINISHED, said):
+        return JobFinished(_named(said, ids), command, exit_code, stderr)
+    if ids and _any(_JOB_UNKNOWN, said):
+        return JobUnknown(_named(said, ids), command, exit_code, stderr)
+    if command == "scontrol" and not ids and (_any(_NODE_UNKNOWN, said) or re.search(r"node \S+ not found", said)):
+        return NodeUnknown(command, exit_code, stderr)
+    if _any(_DENIED, said):
+        return SlurmDenied(command, exit_code, stderr)
+    if _any(_CONFLICT, said) or _any(_FINISHED, said):
+        return SlurmConflict(command, exit_code, stderr)
+    if command in _INVALID_COMMANDS and (exit_code == 255 or _any(_INVALID, said)):
+        return SlurmInvalid(command, exit_code, stderr)
+    return SlurmRefused(command, exit_code, stderr)
+
+
+def _any(phrases: Sequence[str], said: str) -> bool:
+    return any(phrase in said for phrase in phrases)
+
+
+def _named(said: str, ids: Sequence[str]) -> str:
+    match = re.search(r"job (?:id )?(\d+(?:[_+]\S+)?)", said)
+    return match[1].rstrip(":") if match and match[1].rstrip(":") in ids else ids[0]

@@ -1,0 +1,81 @@
+"""Job ids, array tasks and host lists: the short forms in which SLURM names many things at once. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+_MOST = 65_536
+
+_JOB_ID = re.compile(r"(\d{1,10})(?:_(\d{1,10})|_\[([\d,:%-]{1,65536})\]|\+(\d{1,10}))?", re.ASCII)
+
+
+def id_parts(job_id: str) -> dict[str, Any]:
+    """`{job, task, tasks, component}` of "42", "8_3" (task 3), "8_[3-6%2]" (tasks "3-6%2"), "9+1" (component 1).
+
+    ValueError for anything else: what passes here is safe to hand to SLURM's programs.
+    """
+    match = _JOB_ID.fullmatch(job_id)
+    if match is None:
+        raise ValueError(f"not a job id: {job_id[:60]!r}")
+    return {
+        "job": int(match[1]),
+        "task": int(match[2]) if match[2] else None,
+        "tasks": match[3],
+        "component": int(match[4]) if match[4] else None,
+    }
+
+
+def task_ids(tasks: str) -> list[int]:
+    """The task numbers of "3-6%2", "1-9:4", "2,9,22-24"; ValueError when it is no such list or has too many."""
+    found: list[int] = []
+    for part in tasks.partition("%")[0].split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part, re.ASCII)
+        if match is None:
+            raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        found.extend(_bounded(range(first, last + 1, int(match[3] or 1) or 1), len(found)))
+    return found
+
+
+def _bounded(numbers: range, already: int) -> range:
+    if already + len(numbers) > _MOST:
+        raise ValueError(f"more than {_MOST} in one list")
+    return numbers
+
+
+def expand_hosts(text: str) -> list[str]:
+    """The names in a host list: "node[01-03,07],gpu1" -> node01 node02 node03 node07 gpu1; ValueError if it is none."""
+    return list(_expanded(text))
+
+
+@lru_cache(maxsize=1024)
+def _expanded(text: str) -> tuple[str, ...]:
+    names: list[str] = []
+    for item in re.findall(r"(?:[^,\[\]]|\[[^\[\]]*\])+|[,\[\]]", text):
+        if item in "[]":
+            raise ValueError(f"not a host list: {text[:60]!r}")
+        if item != ",":
+            names.extend(_hosts(item, len(names)))
+    return tuple(names)
+
+
+def _hosts(item: str, already: int) -> list[str]:
+    made = [""]
+    for piece in re.split(r"(\[[^\]]*\])", item):
+        choices = _numbers(piece[1:-1]) if piece.startswith("[") else [piece]
+        _bounded(range(len(made) * len(choices)), already)
+        made = [start + choice for start in made for choice in choices]
+    return made
+
+
+def _numbers(inner: str) -> list[str]:
+    out: list[str] = []
+    for part in inner.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part, re.ASCII)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"not a host range: [{inner[:60]}]")
+        numbers = _bounded(range(int(match[1]), int(match[2] or match[1]) + 1), len(out))
+        out.extend(f"{number:0{len(match[1])}}" for number in numbers)
+    return out

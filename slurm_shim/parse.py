@@ -1,0 +1,559 @@
+"""Pure: what SLURM's programs print -> plain dicts. Read and tried against Slurm 22.05.8.
+
+Names, comments and paths are free text and come out raw (newlines, `|`, escapes and all), so rows are asked for with a
+random nonce after every field that nobody can have put into a name beforehand. Fields are counted; a row of another
+width is an error, never a shift. Nothing is ever taken from the text of `scontrol show job`, which anybody may imitate.
+
+Job   job_id raw_id array_job_id array_task_id het_job_id het_job_offset name user uid account partition qos state
+      reason submit_time start_time estimated_start_time end_time elapsed_s time_limit_s time_limit node_count cpu_count
+      memory_mb gpus priority nodes batch_host work_dir command stdout stderr exit_code exit_signal restarts dependency
+      comment tres source
+Node  name host state flags available usable reason cpus cpus_allocated memory_mb memory_allocated_mb gpus
+      gpus_allocated gpus_tracked partitions features version load
+Partition  name state is_default nodes default_time_s max_time_s
+Times are seconds since 1970, memory and GPUs those of the whole job, None is "SLURM does not say".
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from slurm_shim.errors import Unreadable
+from slurm_shim.ids import expand_hosts, id_parts
+from slurm_shim.times import clock, epoch, seconds
+
+Job = dict[str, Any]
+Node = dict[str, Any]
+Partition = dict[str, Any]
+
+# squeue(1), --Format. Free text last; the order is that of the recorded answers in tests/data.
+JOB_FIELDS = (
+    *("JobArrayID", "JobID", "ArrayJobID", "ArrayTaskID", "HetJobID", "HetJobOffset", "UserName", "UserID", "Account"),
+    *("Partition", "QOS", "State", "Reason", "SubmitTime", "StartTime", "EndTime", "TimeUsed", "TimeLimit", "NumNodes"),
+    *("NumCPUs", "MinMemory", "tres-alloc", "tres-per-node", "PriorityLong", "NodeList", "SchedNodes", "BatchHost"),
+    *("Dependency", "exit_code", "RestartCnt", "Command", "WorkDir", "STDOUT", "STDERR", "Comment", "Name"),
+)
+# sacct(1), --format.
+ACCOUNTING_FIELDS = (
+    *("JobID", "JobIDRaw", "User", "UID", "Account", "Partition", "QOS", "State", "Submit", "Eligible", "Start", "End"),
+    *("ElapsedRaw", "TimelimitRaw", "NNodes", "NCPUS", "ReqMem", "ReqTRES", "AllocTRES", "Priority", "NodeList"),
+    *("ExitCode", "DerivedExitCode", "Reason", "WorkDir", "Comment", "JobName"),
+)
+SUBMITTED_FIELDS = ("JobID", "JobIDRaw", "Submit", "State", "Comment", "SubmitLine")
+
+# squeue(1), JOB STATE CODES. What is not here is not over: a state of a later SLURM keeps being polled.
+FINISHED = frozenset(
+    ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED")
+    + ("OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED")
+)
+WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"])
+
+_NULL = frozenset(("", "N/A", "n/a", "(null)", "None", "NONE", "Unknown", "None assigned", "none"))
+_NOT_AN_ARRAY = 4294967294  # NO_VAL, printed as task id by jobs that are no array task
+_CUT = "\0"  # cannot occur in SLURM's own strings, which end at it
+
+
+# ---------------------------------------------------------------------------------------------------------- records
+
+
+def layout(fields: tuple[str, ...], nonce: str) -> str:
+    """The value of squeue's -O: every field followed by the nonce, the record by `E`."""
+    return ",".join(f"{field}:{nonce}" for field in fields) + "E"
+
+
+def rows(text: str, nonce: str, width: int, end: str) -> list[str]:
+    """One string per record, its fields separated by NUL.
+
+    `end` is what follows the nonce after the last field ("E\\n" for squeue -O as in layout(), "\\n" for sacct -p).
+    Unreadable when a record does not have `width` fields or the text ends within one.
+    """
+    if _CUT in text:
+        raise Unreadable("SLURM's answer holds a NUL character")
+    flat = text.replace(nonce, _CUT)
+    records = flat.split(_CUT + end)
+    if records.pop():
+        raise Unreadable("SLURM's answer ends within a record")
+    if all(record.count(_CUT) == width - 1 for record in records):
+        return records
+    return _counted(flat, width, end)
+
+
+def _counted(flat: str, width: int, end: str) -> list[str]:
+    # Slow way, for free text that begins like an end mark: only counting tells where a record ends.
+    fields = flat.split(_CUT)
+    fields.pop()
+    if len(fields) % width:
+        raise Unreadable(f"SLURM's records do not have {width} fields each")
+    records = []
+    for at in range(0, len(fields), width):
+        record = fields[at : at + width]
+        if at:
+            if not record[0].startswith(end):
+                raise Unreadable(f"SLURM's records do not have {width} fields each")
+            record[0] = record[0][len(end) :]
+        records.append(_CUT.join(record))
+    return records
+
+
+def _each(records: list[str], make: Any, known: dict[str, Job] | None) -> list[Job]:
+    if known is None:
+        return [make(record.split(_CUT)) for record in records]
+    fresh = {record: known[record] if record in known else make(record.split(_CUT)) for record in records}
+    known.clear()
+    known.update(fresh)
+    return list(fresh.values())
+
+
+# ------------------------------------------------------------------------------------------------------------- jobs
+
+
+def jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> list[Job]:
+    """The jobs that `squeue -O layout(JOB_FIELDS, nonce)` printed under SLURM_TIME_FORMAT=%s.
+
+    `known` maps a record's text to its dict and is brought up to date: a record that reads as before gives the very
+    same dict again. The dicts are shared, so nobody may change them.
+    """
+    return _each(rows(text, nonce, len(JOB_FIELDS), "E\n"), _job, known)
+
+
+def accounting(text: str, nonce: str) -> list[Job]:
+    """The jobs that `sacct -X -n -p --delimiter=nonce -o ACCOUNTING_FIELDS --noconvert` printed, epoch times."""
+    return _each(rows(text, nonce, len(ACCOUNTING_FIELDS), "\n"), _accounted, None)
+
+
+def submitted(text: str, nonce: str) -> list[dict[str, Any]]:
+    """`{job_id, raw_id, submit_time, state, comment, submit_line}` per job of `sacct -o SUBMITTED_FIELDS`."""
+    made = []
+    for record in rows(text, nonce, len(SUBMITTED_FIELDS), "\n"):
+        job_id, raw_id, submit, state, comment, line = record.split(_CUT)
+        made.append(
+            {
+                "job_id": job_id,
+                "raw_id": _number(raw_id, job_id),
+                "submit_time": epoch(submit),
+                "state": first_word(state),
+                "comment": text_or_none(comment),
+                "submit_line": line,
+            }
+        )
+    return made
+
+
+def _job(fields: list[str]) -> Job:
+    (shown, raw, array, task, het, offset, user, uid, account, partition, qos, state, reason, submit, start, end) = (
+        fields[:16]
+    )
+    (used, limit, nodes, cpus, memory, tres, per_node, priority, node_list, _scheduled, host) = fields[16:27]
+    (depends, exit_code, restarts, command, work_dir, out, err, comment, name) = fields[27:]
+    over = state in FINISHED
+    raw_id, is_task = _number(raw, shown), text_or_none(task) is not None
+    elapsed_s = seconds(used)
+    never_ran = state in WAITING or (over and not node_list and not elapsed_s)
+    node_count = _count(nodes)
+    code, signal = wait_status(exit_code) if over else (None, None)
+    job: Job = {
+        "job_id": shown,
+        "raw_id": raw_id,
+        # For a job that is no array, squeue repeats the job's own id here.
+        "array_job_id": _int(array) if is_task else None,
+        "array_task_id": task if is_task else None,
+        "het_job_id": _int(het),
+        "het_job_offset": _int(offset),
+        "name": name,
+        "user": user,
+        "uid": _int(uid),
+        "account": text_or_none(account),
+        "partition": partition,
+        "qos": text_or_none(qos),
+        "state": first_word(state),
+        "reason": text_or_none(reason),
+        "submit_time": epoch(submit),
+        "start_time": None if never_ran else epoch(start),
+        "estimated_start_time": epoch(start) if state in WAITING else None,
+        "end_time": epoch(end) if over else None,
+        "elapsed_s": elapsed_s,
+        "time_limit_s": seconds(limit),
+        "time_limit": clock(seconds(limit)),
+        "node_count": node_count,
+        "cpu_count": _count(cpus),
+        "memory_mb": tres_memory_mb(tres) or _times(memory_mb(memory), node_count),
+        "gpus": _gpus_of_job(tres, per_node, node_count),
+        "priority": _int(priority),
+        "nodes": node_list,
+        "batch_host": text_or_none(host),
+        "work_dir": text_or_none(work_dir),
+        "command": text_or_none(command),
+        "exit_code": code,
+        "exit_signal": signal,
+        "restarts": _int(restarts) or 0,
+        "dependency": text_or_none(depends),
+        "comment": text_or_none(comment),
+        "tres": tres,
+        "source": "squeue",
+    }
+    job["stdout"] = output_path(out, job)
+    job["stderr"] = output_path(err, job) if err != out and text_or_none(err) else job["stdout"]
+    return job
+
+
+def _accounted(fields: list[str]) -> Job:
+    (shown, raw, user, uid, account, partition, qos, state, submit, _eligible, start, end, elapsed, limit) = fields[:14]
+    (nodes, cpus, memory, wanted, given, priority, node_list, exit_code, _derived, reason) = fields[14:24]
+    (work_dir, comment, name) = fields[24:]
+    word, tres, ids = first_word(state), given or wanted, id_parts(shown)
+    over, node_count, nodes_named = word in FINISHED, _count(nodes), text_or_none(node_list) or ""
+    limit_s = None if not limit.isdigit() else int(limit) * 60
+    code, signal = exit_status(exit_code) if over else (None, None)
+    task = ids["task"] if ids["task"] is not None else ids["tasks"]
+    return {
+        "job_id": shown,
+        "raw_id": _number(raw, shown),
+        "array_job_id": ids["job"] if task is not None else None,
+        "array_task_id": None if task is None else str(task),
+        "het_job_id": ids["job"] if ids["component"] is not None else None,
+        "het_job_offset": ids["component"],
+        "name": name,
+        "user": user,
+        "uid": _int(uid),
+        "account": text_or_none(account),
+        "partition": partition,
+        "qos": text_or_none(qos),
+        "state": word,
+        "reason": text_or_none(reason),
+        "submit_time": epoch(submit),
+        "start_time": None if word in WAITING or (over and not nodes_named) else epoch(start),
+        "estimated_start_time": None,
+        "end_time": epoch(end) if over else None,
+        "elapsed_s": _int(elapsed),
+        "time_limit_s": limit_s,
+        "time_limit": clock(limit_s),
+        "node_count": node_count,
+        "cpu_count": _count(cpus),
+        "memory_mb": tres_memory_mb(given) or tres_memory_mb(wanted) or memory_mb(memory),
+        "gpus": tres_gpus(given) or tres_gpus(wanted),
+        "priority": _int(priority),
+        "nodes": nodes_named,
+        "batch_host": None,
+        "work_dir": text_or_none(work_dir),
+        "command": None,
+        # Slurm 22.05 does not account where the output went.
+        "stdout": None,
+        "stderr": None,
+        "exit_code": code,
+        "exit_signal": signal,
+        "restarts": 0,
+        "dependency": None,
+        "comment": text_or_none(comment),
+        "tres": tres,
+        "source": "sacct",
+    }
+
+
+# ------------------------------------------------------------------------------------------------ nodes, partitions
+
+_NODE_KEYS = (
+    *("NodeName", "Arch", "CoresPerSocket", "CPUAlloc", "CPUEfctv", "CPUTot", "CPUErr", "CPULoad", "AvailableFeatures"),
+    *("ActiveFeatures", "Gres", "GresDrain", "GresUsed", "NodeAddr", "NodeHostName", "Port", "Version", "OS"),
+    *(
+        "RealMemory",
+        "AllocMem",
+        "FreeMem",
+        "Sockets",
+        "Boards",
+        "CoreSpecCount",
+        "CPUSpecList",
+        "MemSpecLimit",
+        "State",
+    ),
+    *("ThreadsPerCore", "TmpDisk", "Weight", "Owner", "MCS_label", "NextState", "Partitions", "BootTime"),
+    *("SlurmdStartTime", "LastBusyTime", "ResumeAfterTime", "CfgTRES", "AllocTRES", "CapWatts", "CurrentWatts"),
+    *("AveWatts", "ExtSensorsJoules", "ExtSensorsWatts", "ExtSensorsTemp", "Comment", "Extra", "Reason"),
+)
+_PARTITION_KEYS = (
+    *(
+        "PartitionName",
+        "AllowGroups",
+        "AllowAccounts",
+        "DenyAccounts",
+        "AllowQos",
+        "DenyQos",
+        "AllocNodes",
+        "Alternate",
+    ),
+    *(
+        "Default",
+        "QoS",
+        "DefaultTime",
+        "DisableRootJobs",
+        "ExclusiveUser",
+        "GraceTime",
+        "Hidden",
+        "MaxNodes",
+        "MaxTime",
+    ),
+    *("MinNodes", "LLN", "MaxCPUsPerNode", "Nodes", "NodeSets", "PriorityJobFactor", "PriorityTier", "RootOnly"),
+    *("ReqResv", "OverSubscribe", "OverTimeLimit", "PreemptMode", "State", "TotalCPUs", "TotalNodes"),
+    *("SelectTypeParameters", "JobDefaults", "DefMemPerNode", "DefMemPerCPU", "MaxMemPerNode", "MaxMemPerCPU", "TRES"),
+)
+
+
+def _keys(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(r"(?:^|\s)(" + "|".join(names) + ")=")
+
+
+_NODE_KEY, _PARTITION_KEY = _keys(_NODE_KEYS), _keys(_PARTITION_KEYS)
+
+
+def _pairs(line: str, keys: re.Pattern[str]) -> dict[str, str]:
+    # Values hold blanks and `=` (OS, Reason), so only known names begin a new pair, and the first of a name counts:
+    # SLURM prints the free texts last.
+    found = list(keys.finditer(line))
+    ends = [match.start() for match in found[1:]] + [len(line)]
+    pairs: dict[str, str] = {}
+    for match, end in zip(found, ends, strict=True):
+        pairs.setdefault(match[1], line[match.end() : end].strip())
+        if match[1] == "Reason":
+            pairs["Reason"] = line[match.end() :].strip()
+            break
+    return pairs
+
+
+def nodes(text: str) -> list[Node]:
+    """The nodes that `scontrol -o -a show node` printed; Unreadable for a line without a name or state."""
+    return [_node(_pairs(line, _NODE_KEY)) for line in text.splitlines() if line.startswith("NodeName=")]
+
+
+# scontrol(1), NodeName ... State; the suffixes are sinfo(1)'s and older releases'.
+_SUFFIXES = {"*": "NOT_RESPONDING", "~": "POWERED_DOWN", "$": "MAINTENANCE", "%": "POWERING_DOWN", "!": "POWER_DOWN"}
+_NO_WORK = frozenset(
+    ("DRAIN", "FAIL", "NOT_RESPONDING", "MAINTENANCE", "RESERVED", "DOWN", "POWERING_DOWN", "POWER_DOWN")
+    + ("REBOOT_REQUESTED", "REBOOT_ISSUED", "REBOOT", "INVALID_REG", "BLOCKED")
+)
+_BASES_AT_WORK = frozenset(("IDLE", "MIXED", "ALLOCATED"))
+
+
+def _node(pairs: Mapping[str, str]) -> Node:
+    if "State" not in pairs:
+        raise Unreadable("scontrol printed a node without a state")
+    state, flags = node_state(pairs["State"])
+    usable = state in _BASES_AT_WORK and not _NO_WORK.intersection(flags)
+    configured, gres = pairs.get("CfgTRES", ""), text_or_none(pairs.get("Gres", "")) or ""
+    tracked = "gres/gpu" in configured
+    return {
+        "name": pairs["NodeName"],
+        "host": pairs.get("NodeHostName", pairs["NodeName"]),
+        "state": state,
+        "flags": flags,
+        "available": usable and state != "ALLOCATED",
+        "usable": usable,
+        "reason": text_or_none(pairs.get("Reason", "")),
+        "cpus": _count(pairs.get("CPUTot", "0")),
+        "cpus_allocated": _count(pairs.get("CPUAlloc", "0")),
+        "memory_mb": _count(pairs.get("RealMemory", "0")),
+        "memory_allocated_mb": _count(pairs.get("AllocMem", "0")),
+        "gpus": tres_gpus(configured) if tracked else gres_gpus(gres),
+        "gpus_allocated": tres_gpus(pairs.get("AllocTRES", "")),
+        # False: SLURM counts no GPUs as TRES (AccountingStorageTRES), so the allocated ones must come from the jobs.
+        "gpus_tracked": tracked or not gres_gpus(gres),
+        "partitions": _words(pairs.get("Partitions", "")),
+        "features": _words(pairs.get("ActiveFeatures", "")),
+        "version": pairs.get("Version", ""),
+        "load": _float(pairs.get("CPULoad", "")),
+    }
+
+
+def node_state(text: str) -> tuple[str, list[str]]:
+    """Base word and flags of a node's `State=`: "MIXED+DRAIN" -> ("MIXED", ["DRAIN"]), "IDLE*" -> NOT_RESPONDING."""
+    base, *flags = text.upper().split("+")
+    word = base.rstrip("*~$%!#@^-")
+    return word, flags + [_SUFFIXES[mark] for mark in base[len(word) :] if mark in _SUFFIXES]
+
+
+def partitions(text: str) -> list[Partition]:
+    """The partitions that `scontrol -o -a show partition` printed."""
+    found = (_pairs(line, _PARTITION_KEY) for line in text.splitlines() if line.startswith("PartitionName="))
+    return [
+        {
+            "name": pairs["PartitionName"],
+            "state": pairs.get("State", "UP"),
+            "is_default": pairs.get("Default") == "YES",
+            "nodes": expand_hosts(text_or_none(pairs.get("Nodes", "")) or ""),
+            "default_time_s": seconds(pairs.get("DefaultTime", "")),
+            "max_time_s": seconds(pairs.get("MaxTime", "")),
+        }
+        for pairs in found
+    ]
+
+
+def config(text: str) -> dict[str, str]:
+    """`scontrol show config` as a dict of its `Name = value` lines."""
+    lines = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, sign, value in lines if sign and name.strip()}
+
+
+# ----------------------------------------------------------------------------------------------------- single values
+
+
+def text_or_none(text: str) -> str | None:
+    """The text, None where it is one of SLURM's many words for nothing."""
+    return None if text in _NULL else text
+
+
+def first_word(state: str) -> str:
+    """The state alone: sacct says "CANCELLED by 0"."""
+    return state.split(" ", 1)[0]
+
+
+def _int(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _number(text: str, job_id: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise Unreadable(f"SLURM printed {text[:40]!r} as the number of job {job_id[:40]!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    # squeue writes node counts beyond 1,024 as 1K or 1.5K.
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text)
+    return round(float(match[1]) * 1024 ** " KMG".index(match[2] or " ")) if match else 0
+
+
+def _float(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+
+
+def _times(number: int | None, factor: int) -> int | None:
+    return None if number is None else number * max(1, factor)
+
+
+def _words(text: str) -> list[str]:
+    value = text_or_none(text)
+    return value.split(",") if value else []
+
+
+@lru_cache(maxsize=4096)
+def memory_mb(text: str) -> int | None:
+    """MB (2^20) of "512M", "1.50G", "500K", "16000", sacct's "4Gn" (a node) and "2Gc" (a CPU); None for 0 and nothing.
+
+    0 means all memory of the node, which is not known here.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)B?([nc]?)", text)
+    if match is None:
+        return None
+    factor = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}[match[2]]
+    return math.ceil(float(match[1]) * factor) or None
+
+
+def tres(text: str) -> dict[str, str]:
+    """`cpu=8,mem=512M,gres/gpu=4` as a dict of texts."""
+    return dict(item.split("=", 1) for item in text.split(",") if "=" in item)
+
+
+@lru_cache(maxsize=4096)
+def tres_memory_mb(text: str) -> int | None:
+    """MB in a TRES list, None when memory is not in it (select/cons_tres without _Memory)."""
+    return memory_mb(tres(text).get("mem", ""))
+
+
+@lru_cache(maxsize=4096)
+def tres_gpus(text: str) -> int:
+    """GPUs in a TRES list: `gres/gpu=4`, else the sum of the typed ones (`gres/gpu:a100=2`)."""
+    counts = {name: int(count) for name, count in tres(text).items() if count.isdigit()}
+    typed = sum(count for name, count in counts.items() if name.startswith("gres/gpu:"))
+    return counts.get("gres/gpu", typed)
+
+
+@lru_cache(maxsize=1024)
+def gres_gpus(text: str) -> int:
+    """GPUs in a GRES list: "gpu:4", "gpu:a100:4(S:0-1)", "gres:gpu:2", "gres/gpu:2", "gpu" (one)."""
+    total = 0
+    for item in re.sub(r"\([^)]*\)", "", text).split(","):
+        parts = re.split(r"[:=]", item.removeprefix("gres:").removeprefix("gres/"))
+        if parts[0].lower() == "gpu":
+            total += int(parts[-1]) if parts[-1].isdigit() else 1
+    return total
+
+
+def _gpus_of_job(tres_text: str, per_node: str, node_count: int) -> int:
+    return tres_gpus(tres_text) or gres_gpus(text_or_none(per_node) or "") * max(1, node_count)
+
+
+def exit_status(text: str) -> tuple[int | None, int | None]:
+    """(exit code, signal) of sacct's "CODE:SIGNAL"; a death by signal counts 128 + signal, as in a shell."""
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    if match is None:
+        return None, None
+    code, signal = int(match[1]), int(match[2])
+    return (128 + signal, signal) if signal else (code, None)
+
+
+def wait_status(text: str) -> tuple[int | None, int | None]:
+    """(exit code, signal) of squeue's exit_code, which is the raw status of wait(2): 1792 -> (7, None)."""
+    if not text.isdigit():
+        return exit_status(text)
+    status = int(text)
+    signal = status & 0x7F
+    return (128 + signal, signal) if signal else (status >> 8, None)
+
+
+# ----------------------------------------------------------------------------------------------------- output files
+
+_SYMBOL = re.compile(r"%(%|\d*[A-Za-z])")
+
+
+def output_path(pattern: str, job: Mapping[str, Any], host: str | None = None) -> str | None:
+    """The absolute path of a job's output file, None while it cannot be known.
+
+    `pattern` as squeue's STDOUT gives it (sbatch(1), filename pattern); empty is SLURM's default. `host` is the
+    machine's own name for %N where it differs from the node's. The remainder of a pending array has no one file.
+    """
+    task, work_dir = job["array_task_id"], job["work_dir"]
+    pattern = text_or_none(pattern) or ("slurm-%A_%a.out" if task is not None else "slurm-%j.out")
+    if str(_NOT_AN_ARRAY) in pattern or (task is not None and not task.isdigit()):
+        return None
+    path = _filled(pattern, job, host) if "%" in pattern or "\\" in pattern else pattern
+    if path is None or (not path.startswith("/") and not work_dir):
+        return None
+    return posixpath.join(work_dir or "/", path)
+
+
+def _filled(pattern: str, job: Mapping[str, Any], host: str | None) -> str | None:
+    if "\\" in pattern:  # sbatch(1): a backslash switches all replacing off
+        return pattern.replace("\\", "")
+    machine = (host or job["batch_host"] or "").split(".")[0] or None
+    if machine is None and re.search(r"%\d*N", pattern):
+        return None
+    array = job["array_job_id"]
+    words = {
+        "A": str(array if array is not None else job["raw_id"]),
+        "a": str(job["array_task_id"] if job["array_task_id"] is not None else _NOT_AN_ARRAY),
+        "J": f"{job['raw_id']}.batch",
+        "j": str(job["raw_id"]),
+        "N": machine or "",
+        "n": "0",
+        "s": "batch",
+        "t": "0",
+        "u": job["user"],
+        "x": job["name"],
+    }
+
+    def word(match: re.Match[str]) -> str:
+        inner = match[1]
+        if inner == "%":
+            return "%"
+        value = words.get(inner[-1])
+        if value is None:
+            return match[0]
+        digits = inner[:-1]
+        return value.zfill(min(int(digits), 10)) if digits and value.isdigit() else value
+
+    return _SYMBOL.sub(word, pattern)
