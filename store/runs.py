@@ -1,7 +1,7 @@
 """What becomes of a run: pure rules from a document and what SLURM says to the changed document and the next steps.
 
-`advance` is level-triggered: it looks only at the document and at the world as it is now, so a server that was killed at
-any point goes on where it was. An attempt is written as intended, with a unique tag, before sbatch is called; one
+`advance` is level-triggered: it looks only at the document and at the world as it is now, so a server that was killed
+at any point goes on where it was. An attempt is written as intended, with a unique tag, before sbatch is called; one
 without a job id is looked for by that tag, and submitted again only when SLURM surely does not have it.
 """
 
@@ -78,6 +78,7 @@ def advance(run: Run, look: Look, find: Find, now: float) -> tuple[Run, list[Ste
     steps: list[Step] = []
     for job in run.jobs:
         steps += _observe(run, job, look, find, now)
+        _tell_skipped(run, job)
     for job in run.jobs:
         steps += _begin(run, job, now)
     steps += _stop(run, now)
@@ -108,7 +109,7 @@ def _observe(run: Run, job: RunJob, look: Look, find: Find, now: float) -> list[
     if attempt.job_id is None:
         sight = find(attempt)
         if sight.knowledge == "absent":
-            if not _stopping(run):
+            if not _stopping(run) and not _never(run, job):
                 attempt.error = None
                 return _submit(run, job)
             attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, rfc3339(now)
@@ -173,7 +174,7 @@ def _submit(run: Run, job: RunJob) -> list[Step]:
 
 
 def _verdict(run: Run, entry: str) -> str:
-    """Of one dependency: `met`, `never` (to come true), `wait` (for us to know more), or the words to give to sbatch."""
+    """Of one dependency: `met`, `never` (to come true), `wait` (until more is known), or the words to give to sbatch."""
     kind, _, name = entry.rpartition(":")
     kind = kind or "afterok"
     other = next(job for job in run.jobs if job.name == name)
@@ -208,8 +209,21 @@ def outcome(run: Run, job: RunJob) -> str | None:
         return "ok"
     if attempt.state not in states.CANCELLED:
         return "failed"
-    never = attempt.reason == NEVER or any(_verdict(run, entry) == "never" for entry in job.depends_on)
-    return "skipped" if never and attempt.started_at is None else "cancelled"
+    return "skipped" if attempt.reason == NEVER else "cancelled"
+
+
+def _never(run: Run, job: RunJob) -> bool:
+    return any(_verdict(run, entry) == "never" for entry in job.depends_on)
+
+
+def _tell_skipped(run: Run, job: RunJob) -> None:
+    """Mark a job that SLURM ended because its turn could never come, which accounting calls a plain cancellation.
+
+    Once marked, `outcome` need not look at other jobs. Jobs come in topological order, so those before are marked.
+    """
+    attempt = _last(job)
+    if attempt is not None and attempt.state in states.CANCELLED and attempt.started_at is None and _never(run, job):
+        attempt.reason = NEVER
 
 
 def _stop(run: Run, now: float) -> list[Step]:
