@@ -171,7 +171,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def process_start(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot (proc(5), stat, field 22); None for gone ones and zombies."""
+    """When a process was started, in clock ticks since boot (proc(5), stat, field 22); None for gone or zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
