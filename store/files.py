@@ -1,0 +1,446 @@
+"""The disk: whole files put down so that a crash leaves the old or the new one, and foreign files read with care.
+
+Nothing else in the project opens a file of the store for writing. A write goes to a temporary name beside its target,
+is fsynced, renamed into place, and the folder is fsynced; only then is it reported as done. One thread does all writes:
+what waits together is committed together, so that many writers share the two waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import queue
+import re
+import secrets
+import stat
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiofiles.os import wrap  # type: ignore[import-untyped]
+
+from store.errors import Denied, Exists, Invalid, NotFound, TooLarge, problem, unavailable
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+# Every file in a batch is open until all are fsynced.
+BATCH = 128
+NAME = re.compile(r"\w[\w.@+-]*")
+NAME_BYTES = 128
+TEMPORARY = re.compile(r"\.sluice-[0-9a-f]{16}\.(new|old|gone)")
+# Filesystems without hard links say so in one of these ways.
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+NOT_A_PLAIN_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM})
+
+Stamp = tuple[int, int, int, int]
+
+
+def safe_name(name: str, kind: str = "name") -> str:
+    """The name itself, when it can be a file's name: a word character first, then word characters and `.@+-`.
+
+    Raises Invalid for anything else: separators, leading dots, blanks, control characters, more than 128 bytes.
+    """
+    if not NAME.fullmatch(name) or len(name.encode()) > NAME_BYTES:
+        message = "must start with a letter, a digit or _, go on with those and . @ + -, and have at most 128 bytes"
+        raise Invalid([problem(f"{kind} {message}", ["name"], type="string_pattern_mismatch", input=name[:200])])
+    return name
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that a write in progress, or one cut short, has made."""
+    return TEMPORARY.fullmatch(name) is not None
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """What tells two states of a file apart without reading it: inode, size, time of change in ns, and mode."""
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+@dataclass(eq=False, slots=True)
+class Change:
+    """One file to put (`data`) or to take away (`data` None), and how far it has come."""
+
+    path: Path
+    data: bytes | None
+    exclusive: bool = False
+    fd: int = -1
+    temporary: Path | None = None
+    backup: Path | None = None
+    replaced: bool = False
+    placed: bool = False
+    stamp: Stamp | None = None
+    error: Exception | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """What one caller wants done: stages that follow each other, and the promise to answer."""
+
+    stages: list[list[Change]]
+    answer: Future[Stamp | None] = field(default_factory=Future)
+
+
+class Files:
+    """The writer of one store. `ops` has the functions of `os`; tests put one in that fails or dies where they want."""
+
+    def __init__(self, root: Path, ops: Any = os) -> None:
+        self.root = root
+        self.ops = ops
+        self.requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self.thread: threading.Thread | None = None
+        self.starting = threading.Lock()
+
+    # What callers use.
+
+    async def write(self, path: Path, data: bytes) -> Stamp:
+        """The stamp of the file that now holds the data, durably. Raises StoreUnavailable, StoreFull."""
+        return await self._ask([[Change(path, data)]])
+
+    async def create(self, path: Path, data: bytes) -> Stamp:
+        """The stamp of the new file; Exists when there is one, also one made by somebody else at the same moment."""
+        return await self._ask([[Change(path, data, exclusive=True)]])
+
+    async def delete(self, path: Path) -> None:
+        """Nothing; afterwards the file is durably gone. NotFound when there is none."""
+        await self._ask([[Change(path, None)]])
+
+    async def write_many(self, children: Iterable[tuple[Path, bytes]], last: tuple[Path, bytes]) -> Stamp:
+        """The stamp of `last`, which is put down after all children are durable and so commits them.
+
+        When a child fails, `last` is not written; children that were already put down stay, for the next try.
+        """
+        return await self._ask([[Change(path, data) for path, data in children], [Change(*last)]])
+
+    def write_now(self, path: Path, data: bytes, *, exclusive: bool = False) -> Stamp | None:
+        """The same as `write` or `create`, in the calling thread; for the time before the event loop runs."""
+        request = Request([[Change(path, data, exclusive)]])
+        self.perform([request])
+        return request.answer.result()
+
+    async def append(self, path: Path, line: bytes) -> None:
+        """Nothing; afterwards the line stands at the end of the file, in one write or not at all. Not fsynced."""
+        await asyncio.to_thread(self._append, path, line)
+
+    def make_dirs(self, path: Path) -> None:
+        """Nothing; afterwards the folder and those above it exist (0700 where made here), durably."""
+        missing = []
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            try:
+                self.ops.mkdir(folder, FOLDER_MODE)
+                self._sync_folder(folder.parent)
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise Denied(f"{self.shown(folder)} is not a folder") from None
+            except OSError as error:
+                raise unavailable(error, f"make the folder {self.shown(folder)}") from error
+
+    def sweep(self, folder: Path) -> int:
+        """How many left-over temporary files were removed from the folder; for the start, when nobody else writes."""
+        swept = 0
+        for entry in os.scandir(folder):
+            if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
+                self._forget(Path(entry.path))
+                swept += 1
+        return swept
+
+    def close(self) -> None:
+        """Nothing; what was asked for is done first."""
+        with self.starting:
+            if self.thread is not None:
+                self.requests.put(None)
+                self.thread.join()
+                self.thread = None
+
+    def shown(self, path: Path) -> str:
+        """The path as it may be shown: below the store where possible."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
+
+    # The thread.
+
+    async def _ask(self, stages: list[list[Change]]) -> Any:
+        request = Request(stages)
+        with self.starting:
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+                self.thread.start()
+            self.requests.put(request)
+        # Shielded: a caller that goes away does not undo a write that is on its way.
+        return await asyncio.shield(asyncio.wrap_future(request.answer))
+
+    def _run(self) -> None:
+        while (first := self.requests.get()) is not None:
+            batch, ending = [first], False
+            while len(batch) < BATCH and not ending:
+                try:
+                    more = self.requests.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    ending = True
+                else:
+                    batch.append(more)
+            self.perform(batch)
+            if ending:
+                return
+
+    def perform(self, requests: Sequence[Request]) -> None:
+        """Nothing; does the requests' stages side by side and answers each of them."""
+        waiting, stage = [one for one in requests if one.answer.set_running_or_notify_cancel()], 0
+        while waiting:
+            try:
+                self.commit([change for request in waiting for change in request.stages[stage]])
+            except Exception as error:  # a defect here must reach the callers; they would wait for ever
+                for request in waiting:
+                    request.answer.set_exception(error)
+                return
+            going_on = []
+            for request in waiting:
+                failed = next((one.error for one in request.stages[stage] if one.error), None)
+                if failed:
+                    request.answer.set_exception(failed)
+                elif stage + 1 < len(request.stages):
+                    going_on.append(request)
+                else:
+                    request.answer.set_result(request.stages[stage][-1].stamp)
+            waiting, stage = going_on, stage + 1
+
+    # One batch.
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Nothing; each change is durably done, or has its `error` and left the old file as it was."""
+        for step in (self._fill, self._sync, self._place):
+            for change in changes:
+                if change.error is None:
+                    try:
+                        step(change)
+                    except OSError as error:
+                        verb = "write" if change.data is not None else "delete"
+                        change.error = unavailable(error, f"{verb} {self.shown(change.path)}")
+                    except (Exists, NotFound) as error:
+                        change.error = error
+        for folder in dict.fromkeys(change.path.parent for change in changes if change.placed):
+            try:
+                self._sync_folder(folder)
+            except OSError as error:
+                here = [change for change in changes if change.placed and change.path.parent == folder]
+                self._undo(here, error)
+        for change in changes:
+            self._tidy(change)
+
+    def _fill(self, change: Change) -> None:
+        if change.data is None:
+            return
+        change.temporary = self._temporary(change.path, "new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        change.fd = self.ops.open(change.temporary, flags, FILE_MODE)
+        view = memoryview(change.data)
+        while view:
+            view = view[self.ops.write(change.fd, view) :]
+
+    def _sync(self, change: Change) -> None:
+        if change.data is None:
+            return
+        self.ops.fsync(change.fd)
+        change.stamp = stamp(self.ops.fstat(change.fd))
+        fd, change.fd = change.fd, -1
+        self.ops.close(fd)
+
+    def _place(self, change: Change) -> None:
+        if change.data is None:
+            change.backup = self._temporary(change.path, "gone")
+            try:
+                self.ops.rename(change.path, change.backup)
+            except FileNotFoundError:
+                change.backup = None
+                raise NotFound("file", self.shown(change.path)) from None
+            change.placed = True
+            return
+        assert change.temporary is not None
+        if change.exclusive:
+            self._place_new(change)
+        else:
+            self._keep(change)
+            self.ops.rename(change.temporary, change.path)
+            change.temporary = None
+        change.placed = True
+
+    def _place_new(self, change: Change) -> None:
+        assert change.temporary is not None
+        try:
+            self.ops.link(change.temporary, change.path, follow_symlinks=False)
+        except FileExistsError:
+            raise Exists("file", self.shown(change.path)) from None
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            if os.path.lexists(change.path):
+                raise Exists("file", self.shown(change.path)) from None
+            self.ops.rename(change.temporary, change.path)
+            change.temporary = None
+
+    def _keep(self, change: Change) -> None:
+        """Gives the file that is about to be replaced a second name, so that the replacement can be undone."""
+        backup = self._temporary(change.path, "old")
+        try:
+            self.ops.link(change.path, backup, follow_symlinks=False)
+            change.backup = backup
+            change.replaced = True
+        except FileNotFoundError:
+            change.replaced = False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            change.replaced = True
+
+    def _undo(self, changes: Sequence[Change], cause: OSError) -> None:
+        """Puts back what was there, last change first: the folder's fsync failed, so nothing of this is certain."""
+        for change in reversed(changes):
+            change.error = unavailable(cause, f"write {self.shown(change.path)}")
+            try:
+                if change.backup is not None:
+                    self.ops.rename(change.backup, change.path)
+                    change.backup = None
+                elif change.data is not None and not change.replaced:
+                    self.ops.unlink(change.path)
+            except OSError:
+                # The disk refuses this too. The new file stays visible and whole; the caller hears of the failure.
+                continue
+
+    def _tidy(self, change: Change) -> None:
+        if change.fd >= 0:
+            try:
+                self.ops.close(change.fd)
+            except OSError as error:
+                change.error = change.error or unavailable(error, f"write {self.shown(change.path)}")
+            change.fd = -1
+        for leftover in (change.temporary, change.backup):
+            if leftover is not None:
+                self._forget(leftover)
+
+    def _forget(self, path: Path) -> None:
+        try:
+            self.ops.unlink(path)
+        except OSError:
+            # It has a name that nobody reads; the next start sweeps it.
+            return
+
+    def _temporary(self, path: Path, ending: str) -> Path:
+        return path.with_name(f".sluice-{secrets.token_hex(8)}.{ending}")
+
+    def _sync_folder(self, folder: Path) -> None:
+        fd = self.ops.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.ops.fsync(fd)
+        finally:
+            self.ops.close(fd)
+
+    def _append(self, path: Path, line: bytes) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = self.ops.open(path, flags, FILE_MODE)
+            try:
+                size = self.ops.fstat(fd).st_size
+                if self.ops.write(fd, line) < len(line):
+                    self.ops.ftruncate(fd, size)
+                    raise OSError(errno.ENOSPC, "short write")
+            finally:
+                self.ops.close(fd)
+        except OSError as error:
+            raise unavailable(error, f"append to {self.shown(path)}") from error
+
+
+# Reading.
+
+
+def open_plain(path: Path | str) -> tuple[int, os.stat_result]:
+    """A file descriptor for reading and its status; never waits on a pipe, follows no link, takes regular files only.
+
+    Raises NotFound; Denied for links, pipes, sockets, devices, folders and files that may not be read.
+    """
+    name = Path(path).name
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound("file", name) from None
+    except ValueError as error:  # a NUL in the path
+        raise NotFound("file", repr(name)) from error
+    except OSError as error:
+        if error.errno in NOT_A_PLAIN_FILE:
+            why = "is a symbolic link" if error.errno == errno.ELOOP else "cannot be opened for reading"
+            raise Denied(f"{name} {why}") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise NotFound("file", name[:80]) from None
+        raise unavailable(error, f"read {name}") from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Denied(f"{name} is not a regular file")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, status
+
+
+def read_whole(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
+    """The bytes of a file and the stamp of the state they are from.
+
+    Raises NotFound, Denied, TooLarge, StoreUnavailable.
+    """
+    fd, status = open_plain(path)
+    try:
+        for _ in range(5):
+            if status.st_size > limit_bytes:
+                raise TooLarge(limit_bytes, f"the file {path.name}")
+            data = _pread(fd, 0, limit_bytes + 1)
+            after = os.fstat(fd)
+            # Somebody is writing into it: once more; if it goes on, the watcher will report it again.
+            if stamp(after) == stamp(status) and len(data) == after.st_size:
+                break
+            status = after
+        return data, stamp(status)
+    except OSError as error:
+        raise unavailable(error, f"read {path.name}") from error
+    finally:
+        os.close(fd)
+
+
+def slice_of(path: Path | str, offset: int, limit_bytes: int) -> tuple[bytes, int]:
+    """At most `limit_bytes` from `offset`, and the size of the whole file at this moment; the blocking `read_slice`."""
+    fd, status = open_plain(path)
+    try:
+        start = max(0, status.st_size + offset) if offset < 0 else offset
+        data = _pread(fd, start, limit_bytes) if start < 2**63 else b""
+        return data, os.fstat(fd).st_size
+    except OSError as error:
+        raise unavailable(error, f"read {Path(path).name}") from error
+    finally:
+        os.close(fd)
+
+
+_slice_in_thread = wrap(slice_of)
+
+
+async def read_slice(path: Path | str, offset: int, limit_bytes: int) -> tuple[bytes, int]:
+    """At most `limit_bytes` of a file from `offset` (negative: from the end), and its size; off the event loop.
+
+    Empty bytes when the file is shorter than `offset`: it was truncated, and its size says so. Raises NotFound, Denied
+    (links, pipes, devices, folders, no permission), StoreUnavailable.
+    """
+    result: tuple[bytes, int] = await _slice_in_thread(path, offset, limit_bytes)
+    return result
+
+
+def _pread(fd: int, offset: int, limit_bytes: int) -> bytes:
+    parts, left = [], limit_bytes
+    while left > 0 and (part := os.pread(fd, min(left, 1 << 20), offset)):
+        parts.append(part)
+        offset += len(part)
+        left -= len(part)
+    return b"".join(parts)

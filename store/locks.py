@@ -1,0 +1,105 @@
+"""One server per store: a lock on a permanent file, held for as long as anything that may still act for the server lives.
+
+`flock` belongs to the open file, not to the process: an sbatch that was started with the lock's descriptor keeps it held
+after its server was killed, so that the next server does not look for jobs before that sbatch has ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from store.errors import Locked, unavailable
+
+LOCK_NAME = ".lock"
+WAIT_S = 30.0
+STEP_S = 0.05
+
+
+class Lock:
+    """The held lock; `fd` may be given to child processes (as `pass_fds`) that must end before another server starts."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self.fd = fd
+        self.path = path
+
+    def release(self) -> None:
+        """Nothing; children that have the descriptor go on holding the lock. The file stays: others may wait on it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = time.sleep) -> Lock:
+    """The lock of the store at `root`. Raises Locked when another living server has it.
+
+    When the holder named in the file is dead, one of its children still has the lock: that is waited for, `wait_s` long.
+    """
+    path = root / LOCK_NAME
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise unavailable(error, "open the lock file of the store") from error
+    try:
+        waited_s = 0.0
+        while not _taken(fd):
+            owner = os.pread(fd, 64, 0).decode("ascii", "replace").split()
+            if owner and _alive(owner):
+                raise Locked(
+                    f"another server (pid {owner[0]}) uses the store {root}; stop it, or choose another folder"
+                )
+            if waited_s >= wait_s:
+                pid = owner[0] if owner else "unknown"
+                raise Locked(f"a server that is gone (pid {pid}) has left a command running on {root}; try again later")
+            pause(STEP_S)
+            waited_s += STEP_S
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()} {_started(os.getpid()) or 0}\n".encode(), 0)
+    except OSError as error:
+        os.close(fd)
+        raise unavailable(error, "lock the store") from error
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(fd, path)
+
+
+def _taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _alive(owner: list[str]) -> bool:
+    """Whether the process that wrote the file lives: a zombie does not, nor another one that got the same number."""
+    if not owner[0].isdigit():
+        return True
+    pid = int(owner[0])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    started = _started(pid)
+    if started is None:
+        return not Path("/proc/self/stat").exists()
+    return len(owner) < 2 or owner[1] in ("0", str(started))
+
+
+def _started(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot (proc(5), stat field 22); None for one that is gone or dead."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
