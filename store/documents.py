@@ -286,6 +286,7 @@ class JobRecord(Kept):
     exit_code: int | None = None
     partition: str | None = None
     nodes: str | None = None
+    node_count: int | None = None
     gpus: int | None = None
     stdout: str | None = None
     stderr: str | None = None

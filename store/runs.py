@@ -174,7 +174,7 @@ def _submit(run: Run, job: RunJob) -> list[Step]:
 
 
 def _verdict(run: Run, entry: str) -> str:
-    """Of one dependency: `met`, `never` (to come true), `wait` (until more is known), or the words to give to sbatch."""
+    """Of one dependency: `met`, `never`, `wait` (until more is known), or the words to give to sbatch."""
     kind, _, name = entry.rpartition(":")
     kind = kind or "afterok"
     other = next(job for job in run.jobs if job.name == name)
@@ -335,7 +335,7 @@ def follow(record: JobRecord, look: Look, find: Find, now: float) -> JobRecord |
     see(record, sight, now)
     if sight.job is not None:
         record.partition = sight.job["partition"] or record.partition
-        record.gpus = sight.job["gpus"]
+        record.gpus, record.node_count = sight.job["gpus"], sight.job["node_count"]
     if record.state is not None and (record.state, record.reason) != before:
         record.history.append(StateChange(at=rfc3339(now) or "", state=record.state, reason=record.reason))
     return record

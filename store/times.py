@@ -40,3 +40,16 @@ def day_end(text: str) -> float:
     if len(text) > 10:
         return moment
     return moment + timedelta(days=1, microseconds=-1).total_seconds()
+
+
+def clock(duration_s: float | None) -> str | None:
+    """A duration as `[D-]H:MM:SS`, as the documents show it. None stays None.
+
+    >>> clock(90), clock(5400), clock(90061)
+    ('0:01:30', '1:30:00', '1-01:01:01')
+    """
+    if duration_s is None:
+        return None
+    minutes, seconds = divmod(max(0, int(duration_s)), 60)
+    days, hours = divmod(minutes // 60, 24)
+    return f"{days}-{hours:02}:{minutes % 60:02}:{seconds:02}" if days else f"{hours}:{minutes % 60:02}:{seconds:02}"
