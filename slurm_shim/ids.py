@@ -27,7 +27,8 @@ def id_parts(job_id: str) -> dict[str, Any]:
     }
 
 
-def task_ids(tasks: str) -> list[int]:
+@lru_cache(maxsize=4096)
+def task_ids(tasks: str) -> tuple[int, ...]:
     """The task numbers of "3-6%2", "1-9:4", "2,9,22-24"; ValueError when it is no such list or has too many."""
     found: list[int] = []
     for part in tasks.partition("%")[0].split(","):
@@ -36,7 +37,7 @@ def task_ids(tasks: str) -> list[int]:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
         first, last = int(match[1]), int(match[2] or match[1])
         found.extend(_bounded(range(first, last + 1, int(match[3] or 1) or 1), len(found)))
-    return found
+    return tuple(found)
 
 
 def _bounded(numbers: range, already: int) -> range:

@@ -17,7 +17,6 @@ Times are seconds since 1970, memory and GPUs those of the whole job, None is "S
 from __future__ import annotations
 
 import math
-import posixpath
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -48,8 +47,10 @@ SUBMITTED_FIELDS = ("JobID", "JobIDRaw", "Submit", "State", "Comment", "SubmitLi
 
 # squeue(1), JOB STATE CODES. What is not here is not over: a state of a later SLURM keeps being polled.
 FINISHED = frozenset(
-    ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED")
-    + ("OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED")
+    (
+        *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"),
+        *("OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED"),
+    )
 )
 WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"])
 
@@ -152,7 +153,7 @@ def _job(fields: list[str]) -> Job:
     (depends, exit_code, restarts, command, work_dir, out, err, comment, name) = fields[27:]
     over = state in FINISHED
     raw_id, is_task = _number(raw, shown), text_or_none(task) is not None
-    elapsed_s = seconds(used)
+    elapsed_s, limit_s = _duration_s(used), _duration_s(limit)
     never_ran = state in WAITING or (over and not node_list and not elapsed_s)
     node_count = _count(nodes)
     code, signal = wait_status(exit_code) if over else (None, None)
@@ -177,8 +178,8 @@ def _job(fields: list[str]) -> Job:
         "estimated_start_time": epoch(start) if state in WAITING else None,
         "end_time": epoch(end) if over else None,
         "elapsed_s": elapsed_s,
-        "time_limit_s": seconds(limit),
-        "time_limit": clock(seconds(limit)),
+        "time_limit_s": limit_s,
+        "time_limit": clock(limit_s),
         "node_count": node_count,
         "cpu_count": _count(cpus),
         "memory_mb": tres_memory_mb(tres) or _times(memory_mb(memory), node_count),
@@ -331,8 +332,10 @@ def nodes(text: str) -> list[Node]:
 # scontrol(1), NodeName ... State; the suffixes are sinfo(1)'s and older releases'.
 _SUFFIXES = {"*": "NOT_RESPONDING", "~": "POWERED_DOWN", "$": "MAINTENANCE", "%": "POWERING_DOWN", "!": "POWER_DOWN"}
 _NO_WORK = frozenset(
-    ("DRAIN", "FAIL", "NOT_RESPONDING", "MAINTENANCE", "RESERVED", "DOWN", "POWERING_DOWN", "POWER_DOWN")
-    + ("REBOOT_REQUESTED", "REBOOT_ISSUED", "REBOOT", "INVALID_REG", "BLOCKED")
+    (
+        *("DRAIN", "FAIL", "NOT_RESPONDING", "MAINTENANCE", "RESERVED", "DOWN", "POWERING_DOWN", "POWER_DOWN"),
+        *("REBOOT_REQUESTED", "REBOOT_ISSUED", "REBOOT", "INVALID_REG", "BLOCKED"),
+    )
 )
 _BASES_AT_WORK = frozenset(("IDLE", "MIXED", "ALLOCATED"))
 
@@ -407,6 +410,13 @@ def text_or_none(text: str) -> str | None:
 def first_word(state: str) -> str:
     """The state alone: sacct says "CANCELLED by 0"."""
     return state.split(" ", 1)[0]
+
+
+def _duration_s(text: str) -> int | None:
+    try:
+        return seconds(text)
+    except ValueError:  # a word of another SLURM version must not hide the job
+        return None
 
 
 def _int(text: str) -> int | None:
@@ -507,8 +517,6 @@ def wait_status(text: str) -> tuple[int | None, int | None]:
 
 # ----------------------------------------------------------------------------------------------------- output files
 
-_SYMBOL = re.compile(r"%(%|\d*[A-Za-z])")
-
 
 def output_path(pattern: str, job: Mapping[str, Any], host: str | None = None) -> str | None:
     """The absolute path of a job's output file, None while it cannot be known.
@@ -521,39 +529,47 @@ def output_path(pattern: str, job: Mapping[str, Any], host: str | None = None) -
     if str(_NOT_AN_ARRAY) in pattern or (task is not None and not task.isdigit()):
         return None
     path = _filled(pattern, job, host) if "%" in pattern or "\\" in pattern else pattern
-    if path is None or (not path.startswith("/") and not work_dir):
-        return None
-    return posixpath.join(work_dir or "/", path)
+    if path is None or path.startswith("/"):
+        return path
+    return f"{work_dir.rstrip('/')}/{path}" if work_dir else None
 
 
 def _filled(pattern: str, job: Mapping[str, Any], host: str | None) -> str | None:
     if "\\" in pattern:  # sbatch(1): a backslash switches all replacing off
         return pattern.replace("\\", "")
-    machine = (host or job["batch_host"] or "").split(".")[0] or None
-    if machine is None and re.search(r"%\d*N", pattern):
-        return None
-    array = job["array_job_id"]
-    words = {
-        "A": str(array if array is not None else job["raw_id"]),
-        "a": str(job["array_task_id"] if job["array_task_id"] is not None else _NOT_AN_ARRAY),
-        "J": f"{job['raw_id']}.batch",
-        "j": str(job["raw_id"]),
-        "N": machine or "",
-        "n": "0",
-        "s": "batch",
-        "t": "0",
-        "u": job["user"],
-        "x": job["name"],
-    }
+    made = []
+    for at, piece in enumerate(_pieces(pattern)):
+        # Pieces alternate: text, symbol, text, ...
+        word = _word(piece, job, host) if at % 2 else piece
+        if word is None:
+            return None
+        made.append(word)
+    return "".join(made)
 
-    def word(match: re.Match[str]) -> str:
-        inner = match[1]
-        if inner == "%":
-            return "%"
-        value = words.get(inner[-1])
-        if value is None:
-            return match[0]
-        digits = inner[:-1]
-        return value.zfill(min(int(digits), 10)) if digits and value.isdigit() else value
 
-    return _SYMBOL.sub(word, pattern)
+@lru_cache(maxsize=4096)
+def _pieces(pattern: str) -> tuple[str, ...]:
+    return tuple(re.split(r"(%%|%\d*[AaJjNnstux])", pattern))
+
+
+def _word(symbol: str, job: Mapping[str, Any], host: str | None) -> str | None:
+    letter, digits = symbol[-1], symbol[1:-1]
+    if letter == "x":
+        return str(job["name"])
+    if letter in "%u":
+        return "%" if letter == "%" else str(job["user"])
+    if letter == "N":
+        return (host or job["batch_host"] or "").split(".")[0] or None
+    value = str(_value(letter, job))
+    return value.zfill(min(int(digits), 10)) if digits and value.isdigit() else value
+
+
+def _value(letter: str, job: Mapping[str, Any]) -> Any:
+    if letter == "j":
+        return job["raw_id"]
+    if letter == "A":
+        return job["raw_id"] if job["array_job_id"] is None else job["array_job_id"]
+    if letter == "a":
+        return _NOT_AN_ARRAY if job["array_task_id"] is None else job["array_task_id"]
+    # What is left belongs to a step; the file is that of the batch step on the first node.
+    return {"J": f"{job['raw_id']}.batch", "s": "batch"}.get(letter, "0")

@@ -1,0 +1,414 @@
+"""One picture of queue and nodes, shared by everybody: N viewers cost one poll.
+
+A single poller asks squeue at most once per interval and everything else reads memory. What we did ourselves a moment ago
+is laid over the picture until a squeue that STARTED after it has answered. A query that fails changes nothing but the
+age: about a job the answer is seen / absent / unknown, and absent needs both the queue and accounting to say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from slurm_shim.errors import SlurmError
+from slurm_shim.parse import FINISHED, Job, Node, Partition
+from slurm_shim.together import belongs, combined, row_tasks, waiting_job
+from slurm_shim.words import Slurm
+
+Seen = tuple[str, Job | None]
+Pause = Callable[[asyncio.Event, float], Awaitable[None]]
+
+_COST = 20  # the interval is at least so many times what a poll takes
+_ACCOUNTING_LAG_S = 10.0  # a job shows up in sacct up to 5 s late: only from then on "not known" counts
+_RUNAWAY_S = 600.0  # accounting that calls a job running which the queue has lost for so long is not believed
+_ASK_AGAIN_S = 3.0  # pause before the next sacct about a job that the last one did not settle
+_REMEMBERED = 20_000  # jobs that we keep settled answers and first sights of
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Queue:
+    """One answer of squeue, indexed: rows by id, by array or heterogeneous job, by comment."""
+
+    rows: dict[str, Job] = field(default_factory=dict)
+    groups: dict[int, list[Job]] = field(default_factory=dict)
+    comments: dict[str, list[Job]] = field(default_factory=dict)
+
+
+class Snapshot:
+    """What SLURM said last, and since when we know it. All methods belong to one event loop; `slurm` runs in `executor`.
+
+    `jobs` (by id, own recent actions laid over), `nodes`, `partitions`: read only, replaced or brought up to date in
+    place when a poll brings changes. `version` grows with every change of what is shown. `busy()` may be set to say
+    that open jobs of ours exist, which keeps the poller fast; so does watch(). `on_change` functions are called on the
+    loop with the ids of the jobs that changed in more than their elapsed time (empty: only nodes or times did).
+    `now` and `pause` are for tests.
+    """
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        executor: Executor,
+        min_s: float = 2.0,
+        max_s: float = 10.0,
+        *,
+        nodes_s: float = 5.0,
+        now: Callable[[], float] = time.monotonic,
+        pause: Pause | None = None,
+    ) -> None:
+        self._slurm, self._executor = slurm, executor
+        self.min_s, self.max_s, self._nodes_s = min_s, max(min_s, max_s), nodes_s
+        self._now, self._pause = now, pause or _pause
+        self.jobs: dict[str, Job] = {}
+        self.nodes: list[Node] = []
+        self.partitions: list[Partition] = []
+        self.version = 0
+        self.taken_at: float | None = None  # when the squeue that we show began, on the clock of `now`
+        self.taken_at_epoch: float | None = None
+        self.error: str | None = None
+        self.nodes_error: str | None = None
+        self.busy: Callable[[], bool] = lambda: False
+        self.on_change: list[Callable[[set[str]], None]] = []
+        self._queue = _Queue()  # the plain truth of the last squeue
+        self._ended_tasks: dict[int, dict[str, Job]] = {}  # kept while others of the array are still in the queue
+        self._own: dict[str, tuple[Job, float]] = {}  # submitted by us and when
+        self._cancelled: dict[str, float] = {}
+        self._first_asked: dict[str, float] = {}
+        self._missing_since: dict[str, float] = {}
+        self._settled: dict[str, Job | None] = {}
+        self._ask_again_at: dict[str, float] = {}
+        self._settle_lock = asyncio.Lock()
+        self._wanted: set[str] = set()
+        self._poll: asyncio.Task[None] | None = None
+        self._began_at = float("-inf")
+        self._nodes_began_at = float("-inf")
+        self._cost_s = 0.0
+        self._watched_at = float("-inf")
+        self._asked = False
+        self._wake = asyncio.Event()
+        self._running = False
+        self._answered = asyncio.Condition()
+        self._polls = 0
+
+    # ------------------------------------------------------------------------------------------------------- age
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the squeue that is shown began; None before the first answer."""
+        return None if self.taken_at is None else max(0.0, self._now() - self.taken_at)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the picture is as recent as it should be: the last query worked and is not overdue."""
+        age_s = self.age_s
+        return self.error is None and age_s is not None and age_s <= 2 * self.max_s + self.interval_s
+
+    @property
+    def interval_s(self) -> float:
+        """The shortest time between two squeue at present: `min_s`, or more where squeue is slow."""
+        return max(self.min_s, _COST * self._cost_s)
+
+    # ------------------------------------------------------------------------------------------------- the poller
+
+    def watch(self) -> None:
+        """Nothing; somebody is looking. Costs a clock reading, so every request may call it."""
+        was_idle = not self._fast()
+        self._watched_at = self._now()
+        if was_idle:
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Nothing; asks for a poll as soon as the interval allows. Many calls make one poll."""
+        self._asked = True
+        self._wake.set()
+
+    def _fast(self) -> bool:
+        return self._now() - self._watched_at <= self.max_s or self.busy()
+
+    def _due_at(self) -> float:
+        soon = self._asked or self._fast() or bool(self._cancelled)
+        return self._began_at + (self.interval_s if soon else max(self.max_s, self.interval_s))
+
+    async def run(self) -> None:
+        """Never returns; polls until the task is cancelled."""
+        self._running = True
+        try:
+            while True:
+                self._wake.clear()
+                wait_s = self._due_at() - self._now()
+                if wait_s > 0:
+                    await self._pause(self._wake, wait_s)
+                else:
+                    await self._single()
+        finally:
+            self._running = False
+
+    async def refresh(self) -> None:
+        """Nothing; returns when a squeue that began after this call has answered or failed.
+
+        With run() going that is within the interval, so that even this cannot ask too often; without it, at once.
+        """
+        target = self._polls + (2 if self._poll is not None else 1)
+        if not self._running:
+            while self._polls < target:
+                await self._single()
+            return
+        self.wake()
+        async with self._answered:
+            while self._polls < target:
+                self.wake()
+                await self._answered.wait()
+
+    async def _single(self) -> None:
+        if self._poll is None:
+            self._poll = asyncio.ensure_future(self._once())
+        await asyncio.shield(self._poll)
+
+    async def _once(self) -> None:
+        began, self._asked = self._now(), False
+        self._began_at = began
+        began_epoch = time.time()
+        loop = asyncio.get_running_loop()
+        look_at_nodes = began - self._nodes_began_at >= (self._nodes_s if self._fast() else max(10.0, self._nodes_s))
+        asked = loop.run_in_executor(self._executor, self._ask_queue)
+        hosts = asyncio.ensure_future(self._poll_nodes(began)) if look_at_nodes else None
+        try:
+            queue = await asked
+            self._cost_s = self._now() - began
+            self.error = None
+            self.taken_at, self.taken_at_epoch = began, began_epoch
+            self._take(queue, began)
+        except SlurmError as error:
+            self.error = str(error)
+        except Exception as error:  # a defect of ours must show, but never end the polling
+            _log.exception("polling the queue failed")
+            self.error = f"{type(error).__name__}: {error}"
+        finally:
+            if hosts is not None and await hosts:
+                self.version += 1
+                self._tell(set())
+            self._poll = None
+            self._polls += 1
+            async with self._answered:
+                self._answered.notify_all()
+
+    def _ask_queue(self) -> _Queue:
+        # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted.
+        queue = _Queue()
+        for row in self._slurm.squeue():
+            queue.rows[row["job_id"]] = row
+            group = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
+            if group is not None:
+                queue.groups.setdefault(group, []).append(row)
+            if row["comment"]:
+                queue.comments.setdefault(row["comment"], []).append(row)
+        return queue
+
+    async def _poll_nodes(self, began: float) -> bool:
+        loop = asyncio.get_running_loop()
+        self._nodes_began_at = began
+        try:
+            nodes = await loop.run_in_executor(self._executor, self._slurm.nodes)
+            partitions = await loop.run_in_executor(self._executor, self._slurm.partitions)
+        except SlurmError as error:
+            self.nodes_error = str(error)
+            return False
+        self.nodes_error = None
+        changed = nodes != self.nodes or partitions != self.partitions
+        self.nodes, self.partitions = nodes, partitions
+        return changed
+
+    # ---------------------------------------------------------------------------------------- taking an answer over
+
+    def _take(self, queue: _Queue, began: float) -> None:
+        self._queue = queue
+        self._remember_ended_tasks()
+        self._own = {job_id: (job, at) for job_id, (job, at) in self._own.items() if at >= began}
+        self._cancelled = {
+            job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)
+        }
+        for job_id, asked_at in self._first_asked.items():
+            if self._rows(job_id):
+                self._missing_since.pop(job_id, None)
+            elif asked_at < began:
+                self._missing_since.setdefault(job_id, began)
+        self._show()
+
+    def _remember_ended_tasks(self) -> None:
+        kept: dict[int, dict[str, Job]] = {}
+        for group, rows in self._queue.groups.items():
+            ended = self._ended_tasks.get(group, {})
+            ended |= {row["job_id"]: row for row in rows if row["state"] in FINISHED}
+            for row in rows:  # requeued
+                if row["state"] not in FINISHED:
+                    ended.pop(row["job_id"], None)
+            kept[group] = ended
+        self._ended_tasks = kept
+
+    def _is_completing(self, job_id: str) -> bool:
+        # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
+        return any(row["state"] == "COMPLETING" for row in self._rows(job_id))
+
+    def _show(self) -> None:
+        shown = dict(self._queue.rows)
+        for job_id, (job, _at) in self._own.items():
+            shown.setdefault(job_id, job)
+        for job_id in self._cancelled:
+            for row in self._rows(job_id) or ([shown[job_id]] if job_id in shown else []):
+                if row["state"] not in FINISHED:
+                    shown[row["job_id"]] = row | {"state": "CANCELLED"}
+        before, self.jobs = self.jobs, shown
+        ids = before.keys() | shown.keys()
+        differing = {i for i in ids if before.get(i) is not shown.get(i) and before.get(i) != shown.get(i)}
+        if differing or list(before) != list(shown):
+            self.version += 1
+            self._tell({i for i in differing if not _same_but_time(before.get(i), shown.get(i))})
+
+    def _tell(self, changed: set[str]) -> None:
+        for listener in self.on_change:
+            listener(changed)
+
+    # ------------------------------------------------------------------------------------------- our own actions
+
+    def submitted(self, job: Job) -> None:
+        """Nothing; shows a job that sbatch has just accepted. `job` needs `job_id`, what is missing is filled up."""
+        now = self._now()
+        self._own[job["job_id"]] = (waiting_job(**job), now)
+        self._remember(job["job_id"])
+        self._show()
+        self.wake()
+
+    def cancelled(self, job_ids: Iterable[str]) -> None:
+        """Nothing; shows jobs as cancelled that scancel has just been told to end. Whole arrays go by their own id."""
+        now = self._now()
+        for job_id in job_ids:
+            self._cancelled[job_id] = now
+        self._show()
+        self.wake()
+
+    # ----------------------------------------------------------------------------------------- what about one job
+
+    def look(self, job_id: str) -> Seen:
+        """("seen", job) | ("absent", what accounting says, or None) | ("unknown", the last we saw, or None).
+
+        The truth of SLURM, without the CANCELLED that we show early. An array's or heterogeneous job's own id gives
+        one combined job. Absent: a squeue that began after this job was first asked about lacks it, and settle() found
+        it ended or not known to accounting (or there is none). Anything else is unknown and must not be acted upon.
+        """
+        self._remember(job_id)
+        rows = self._rows(job_id)
+        if rows:
+            self._settled.pop(job_id, None)  # requeued since
+            return "seen", self._queue.rows.get(job_id) or self._together(job_id, rows)
+        if job_id in self._own:
+            return "seen", self._own[job_id][0]
+        if job_id in self._settled:
+            return "absent", self._settled[job_id]
+        return "unknown", None
+
+    def _rows(self, job_id: str) -> list[Job]:
+        row = self._queue.rows.get(job_id)
+        if row is not None:
+            return [row]
+        array, mark, task = job_id.partition("_")
+        if not (array.isascii() and array.isdigit()):
+            return []
+        rows = self._queue.groups.get(int(array), [])
+        if not mark or not rows:
+            return rows
+        # "8_5" while it still waits in the row "8_[3-6]".
+        return [row for row in rows if task.isdigit() and int(task) in row_tasks(row)]
+
+    def _together(self, job_id: str, rows: list[Job]) -> Job:
+        if "_" in job_id:
+            return rows[0] | {"job_id": job_id, "array_task_id": job_id.partition("_")[2]}
+        ended = self._ended_tasks.get(int(job_id), {})
+        return combined(job_id, list((ended | {row["job_id"]: row for row in rows}).values()))
+
+    def find_comment(self, comment: str, since: float) -> Seen:
+        """As look(), for the job with exactly this comment: absent when a squeue begun after `since` lacks it.
+
+        `since` is a time on the clock of `now` (time.monotonic). An array is found as one combined job.
+        """
+        rows = self._queue.comments.get(comment)
+        if rows:
+            array = rows[0]["array_job_id"] if rows[0]["array_job_id"] is not None else rows[0]["het_job_id"]
+            return self.look(str(array)) if array is not None else ("seen", rows[0])
+        for job, _at in self._own.values():
+            if job["comment"] == comment:
+                return "seen", job
+        return ("unknown", None) if self.taken_at is None or self.taken_at <= since else ("absent", None)
+
+    async def settle(self, job_ids: Iterable[str]) -> None:
+        """Nothing; asks accounting about those of the jobs that have left the queue, so that look() knows.
+
+        All that is asked for at once goes into one sacct, and one runs at a time. A failure changes nothing.
+        """
+        wanted = {job_id for job_id in job_ids if self._open_question(job_id)}
+        if not wanted:
+            return
+        self._wanted |= wanted
+        async with self._settle_lock:
+            ids, self._wanted = {i for i in self._wanted if self._open_question(i)}, set()
+            if ids:
+                await self._ask_accounting(ids)
+
+    def _open_question(self, job_id: str) -> bool:
+        self._remember(job_id)
+        if job_id in self._own or job_id in self._settled or self._rows(job_id):
+            return False
+        return job_id in self._missing_since and self._now() >= self._ask_again_at.get(job_id, 0.0)
+
+    async def _ask_accounting(self, ids: set[str]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            accounted = await loop.run_in_executor(self._executor, self._accounted, sorted(ids))
+        except SlurmError as error:
+            _log.info("accounting did not answer: %s", error)
+            return  # the question stays open and is asked again
+        changed = {job_id for job_id in ids if self._settles(job_id, accounted)}
+        if changed:
+            self._tell(changed)
+
+    def _settles(self, job_id: str, accounted: list[Job] | None) -> bool:
+        rows = [row for row in accounted or [] if belongs(row, job_id)]
+        over = bool(rows) and all(row["state"] in FINISHED for row in rows)
+        missing_s = self._now() - self._missing_since.get(job_id, self._now())
+        patience_s = 0.0 if accounted is None else _RUNAWAY_S if rows else _ACCOUNTING_LAG_S
+        if not over and missing_s < patience_s:
+            self._ask_again_at[job_id] = self._now() + _ASK_AGAIN_S
+            return False
+        _bounded(self._settled, job_id, combined(job_id, rows) if over else None)
+        for remembered in (self._first_asked, self._missing_since, self._ask_again_at):
+            remembered.pop(job_id, None)
+        return True
+
+    def _accounted(self, ids: list[str]) -> list[Job] | None:
+        return self._slurm.sacct(ids) if self._slurm.has_accounting() else None
+
+    def _remember(self, job_id: str) -> None:
+        if job_id not in self._first_asked and job_id not in self._settled:
+            _bounded(self._first_asked, job_id, self._now())
+
+
+def _bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:
+    remembered[job_id] = value
+    while len(remembered) > _REMEMBERED:
+        del remembered[next(iter(remembered))]
+
+
+def _same_but_time(before: Job | None, after: Job | None) -> bool:
+    return before is not None and after is not None and before | {"elapsed_s": after["elapsed_s"]} == after
+
+
+async def _pause(woken: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()

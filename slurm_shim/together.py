@@ -1,0 +1,91 @@
+"""Many rows as one job: arrays and heterogeneous jobs have one id for all of their parts. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from slurm_shim.ids import id_parts, task_ids
+from slurm_shim.parse import FINISHED, WAITING, Job, first_word
+
+# The worst of several ends, worst first.
+_WORST = (
+    *("NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY", "FAILED", "TIMEOUT", "DEADLINE", "PREEMPTED", "CANCELLED", "REVOKED"),
+    "COMPLETED",
+)
+
+
+def combined(job_id: str, rows: Sequence[Job]) -> Job:
+    """One job for the tasks of an array or the components of a heterogeneous job, with `tasks: {state: number}` added.
+
+    RUNNING (or another state at work) while any part is, PENDING while any part waits, else the worst end, whose exit
+    code and signal count. Times span all parts; what else there is comes from the waiting or else the lowest part.
+    """
+    order = sorted(rows, key=lambda row: (row["state"] not in WAITING, _place(row)))
+    if len(order) == 1 and order[0]["job_id"] == job_id:
+        return order[0]
+    deciding = _deciding(order)
+    over = deciding["state"] in FINISHED
+    counts: Counter[str] = Counter()
+    for row in order:
+        counts[row["state"]] += len(row_tasks(row)) or 1
+    return order[0] | {
+        "job_id": job_id,
+        "array_task_id": None,
+        "het_job_offset": None,
+        "state": deciding["state"],
+        "reason": deciding["reason"],
+        "exit_code": deciding["exit_code"] if over else None,
+        "exit_signal": deciding["exit_signal"] if over else None,
+        "start_time": min((row["start_time"] for row in order if row["start_time"]), default=None),
+        "end_time": max((row["end_time"] for row in order if row["end_time"]), default=None) if over else None,
+        "elapsed_s": max((row["elapsed_s"] for row in order if row["elapsed_s"] is not None), default=None),
+        "tasks": dict(counts),
+    }
+
+
+def _place(row: Job) -> int:
+    offset = row["het_job_offset"]
+    task = row["array_task_id"] or "0"
+    return offset if offset is not None else int(task) if task.isdigit() else 0
+
+
+def _deciding(rows: Sequence[Job]) -> Job:
+    at_work = [row for row in rows if row["state"] not in FINISHED and row["state"] not in WAITING]
+    waiting = [row for row in rows if row["state"] in WAITING]
+    if at_work or waiting:
+        return next((row for row in at_work if row["state"] == "RUNNING"), (at_work or waiting)[0])
+    return min(rows, key=lambda row: _WORST.index(row["state"]))
+
+
+def row_tasks(row: Job) -> tuple[int, ...]:
+    """The array tasks that a row stands for: one, the remainder that still waits, or () when it is no array's."""
+    tasks = row["array_task_id"]
+    return () if tasks is None else task_ids(tasks)
+
+
+def belongs(row: Job, job_id: str) -> bool:
+    """Whether the row is the job with this id, or a part of it."""
+    if row["job_id"] == job_id:
+        return True
+    parts = id_parts(job_id)
+    if parts["task"] is not None:
+        return row["array_job_id"] == parts["job"] and parts["task"] in row_tasks(row)
+    return parts["component"] is None and parts["job"] in (row["array_job_id"], row["het_job_id"])
+
+
+def waiting_job(job_id: str, **known: object) -> Job:
+    """A whole job dict for a job that sbatch has just accepted, from what is known of it."""
+    made: Job = {
+        "job_id": job_id,
+        "raw_id": id_parts(job_id)["job"],
+        **dict.fromkeys(("array_job_id", "array_task_id", "het_job_id", "het_job_offset", "uid", "account", "qos")),
+        **{"name": "", "user": "", "partition": "", "state": "PENDING", "nodes": "", "tres": "", "source": "squeue"},
+        **dict.fromkeys(("reason", "start_time", "estimated_start_time", "end_time", "time_limit_s", "memory_mb")),
+        **{"submit_time": int(time.time()), "elapsed_s": 0, "time_limit": "UNLIMITED", "node_count": 1, "cpu_count": 1},
+        **{"gpus": 0, "restarts": 0},
+        **dict.fromkeys(("priority", "batch_host", "work_dir", "command", "stdout", "stderr", "exit_code")),
+        **dict.fromkeys(("exit_signal", "dependency", "comment")),
+    }
+    return made | known | {"state": first_word(str(known.get("state", "PENDING")))}

@@ -1,0 +1,451 @@
+"""The words we speak to SLURM: one method per command, argv list -> program -> parser. Blocking; call in a thread.
+
+Never a shell string: options travel as one token `--name=value`, positionals after `--`. Programs get an environment
+that is built here, never the server's own (SQUEUE_*, SBATCH_*, SLURM_* and TZ of the caller change what they print, and
+sbatch copies everything it sees into the job). Which SLURM answers is decided by PATH and SLURM_CONF alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal as signals
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import sh
+
+from slurm_shim import parse
+from slurm_shim.errors import JobUnknown, SlurmError, SlurmUnreachable, refusal
+from slurm_shim.ids import id_parts
+
+# sh writes every argv to its log at INFO, comments and names of people's jobs among them.
+logging.getLogger("sh").setLevel(logging.WARNING)
+
+_ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
+_IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
+_DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
+_OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one program said: `exit_code` (negative: ended by that signal), `out` and `err` as text."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+class Breaker:
+    """Fails fast after `limit` silent answers in a row, lets one probe through every `pause_s`."""
+
+    def __init__(self, limit: int = 3, pause_s: float = 5.0, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._pause_s, self._now = limit, pause_s, now
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._next_probe = 0.0
+        self._last = ""
+
+    def enter(self, program: str) -> None:
+        """Nothing; SlurmUnreachable while the breaker is open and this call is not the probe."""
+        with self._lock:
+            if self._failures < self._limit:
+                return
+            if self._now() < self._next_probe:
+                raise SlurmUnreachable(program, f"not asked again yet: {self._last}")
+            # Everybody else goes on failing fast until the probe has answered or another pause is over.
+            self._next_probe = self._now() + self._pause_s
+
+    def leave(self, error: SlurmUnreachable | None) -> None:
+        """Nothing; counts the outcome of a call that entered."""
+        with self._lock:
+            if error is None:
+                self._failures = 0
+                return
+            self._failures += 1
+            self._last = error.text[:200]
+            if self._failures >= self._limit:
+                self._next_probe = self._now() + self._pause_s
+
+
+class Slurm:
+    """The cluster behind `path` (a PATH) and `slurm_conf`; None leaves the choice of slurm.conf to SLURM.
+
+    `hold_fd` is inherited by every sbatch: a flock on it stays held until an sbatch in flight has ended, also when
+    this process is killed meanwhile. All methods raise SlurmRefused or one of its kinds, SlurmUnreachable when nobody
+    answers within `timeout_s`, Unreadable for an answer of another form, ValueError for arguments that SLURM's programs
+    could not be given.
+    """
+
+    def __init__(self, path: str, slurm_conf: str | None, timeout_s: float = 5.0, hold_fd: int | None = None) -> None:
+        self.path, self.slurm_conf = path, slurm_conf
+        self.timeout_s, self.hold_fd = timeout_s, hold_fd
+        self.controller, self.database = Breaker(), Breaker()
+        self._known: dict[str, parse.Job] = {}
+        self._known_lock = threading.Lock()
+        self._config: dict[str, str] = {}
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    def squeue(self, job_id: str | None = None) -> list[parse.Job]:
+        """All jobs that the controller knows, of all users, finished ones of the last MinJobAge too; or one job's rows.
+
+        A row that reads as in the call before is the same dict: do not change them. [] for an unknown id.
+        """
+        nonce = _nonce()
+        argv = ["squeue", "-h", "-a", "-t", "all", "-O", parse.layout(parse.JOB_FIELDS, nonce)]
+        if job_id is not None:
+            try:
+                text = self._ask([*argv, "-j", _plain_id(job_id)], (job_id,))
+            except JobUnknown:
+                return []
+            return parse.jobs(text, nonce)
+        text = self._ask(argv)
+        with self._known_lock:
+            return parse.jobs(text, nonce, self._known)
+
+    def sacct(self, job_ids: Iterable[str] | None = None, since_s: float | None = None) -> list[parse.Job]:
+        """The accounted jobs with these ids, or all of the last `since_s` seconds; one row per job, no steps.
+
+        A job shows up here some seconds after its submission only, and its end likewise.
+        """
+        rows: list[parse.Job] = []
+        for chosen in self._chosen(job_ids, since_s):
+            nonce = _nonce()
+            rows += parse.accounting(self._ask(_sacct(nonce, parse.ACCOUNTING_FIELDS, chosen)), nonce)
+        return rows
+
+    def submitted(self, since_epoch: float) -> list[dict[str, Any]]:
+        """`{job_id, raw_id, submit_time, state, comment, submit_line}` of the jobs accounted since then.
+
+        `comment` only where the cluster stores it (AccountingStoreFlags=job_comment), `submit_line` always: a tag that
+        travelled in `--comment=` is found in one of them.
+        """
+        nonce = _nonce()
+        since_s = max(1.0, time.time() - since_epoch)
+        chosen = next(self._chosen(None, since_s))
+        return parse.submitted(self._ask(_sacct(nonce, parse.SUBMITTED_FIELDS, chosen)), nonce)
+
+    def nodes(self) -> list[parse.Node]:
+        """All nodes, hidden ones too."""
+        return parse.nodes(self._ask(["scontrol", "-o", "-a", "show", "node"]))
+
+    def partitions(self) -> list[parse.Partition]:
+        """All partitions, hidden ones too."""
+        return parse.partitions(self._ask(["scontrol", "-o", "-a", "show", "partition"]))
+
+    def ping(self) -> dict[str, Any]:
+        """`{up, version, controller}`: does the controller answer, the programs' version, the controller's host."""
+        try:
+            answer = self._run(["scontrol", "ping"], None, self.timeout_s)
+            version = self._run(["scontrol", "--version"], None, self.timeout_s).out.split()
+        except SlurmUnreachable:
+            return {"up": False, "version": "", "controller": ""}
+        match = re.search(r"^Slurmctld\(\S+\) at (\S+) is UP\b", answer.out, re.MULTILINE)
+        return {
+            "up": match is not None,
+            "version": version[-1] if version else "",
+            "controller": match[1] if match else "",
+        }
+
+    def config(self) -> dict[str, str]:
+        """`scontrol show config`, asked once and kept; the caller must not change it."""
+        if not self._config:
+            self._config = parse.config(self._ask(["scontrol", "show", "config"]))
+        return self._config
+
+    def cluster_name(self) -> str:
+        """The name of the cluster."""
+        return self.config().get("ClusterName", "")
+
+    def min_job_age_s(self) -> int:
+        """For how many seconds the controller remembers a finished job."""
+        match = re.match(r"\d+", self.config().get("MinJobAge", ""))
+        return int(match[0]) if match else 300
+
+    def has_accounting(self) -> bool:
+        """Whether sacct can know anything."""
+        return parse.text_or_none(self.config().get("AccountingStorageType", "")) not in (
+            None,
+            "accounting_storage/none",
+        )
+
+    # --------------------------------------------------------------------------------------------------- changing
+
+    def sbatch(self, script: str, options: Mapping[str, str | int | bool | None], args: Sequence[str] = ()) -> str:
+        """The id of the submitted job.
+
+        `options` by sbatch(1)'s long names with underscores: True is a flag, None and False are left out. The script
+        goes through standard input; with an option `script_file` that file is submitted instead, with `args`.
+        SlurmUnreachable with `.uncertain` means that the job may exist all the same: look for its tag.
+        """
+        given = dict(options)
+        file = given.pop("script_file", None)
+        if args and not file:
+            raise ValueError("a script through standard input takes no arguments")
+        argv = ["sbatch", "--parsable", *_long_options(given)]
+        if file:
+            argv += ["--", str(file), *args]
+        answer = self._answer(argv, None if file else script)
+        if answer.exit_code:
+            raise refusal("sbatch", answer.exit_code, answer.err)
+        lines = answer.out.split()
+        match = re.fullmatch(r"(\d+)(?:;\S+)?", lines[-1]) if lines else None
+        if match is None:
+            raise SlurmUnreachable("sbatch", f"sbatch printed no job id: {answer.out[:200]!r}", uncertain=True)
+        return match[1]
+
+    def scancel(
+        self, job_ids: Sequence[str], signal: str | None = None, full: bool = False, batch: bool = False
+    ) -> None:
+        """Nothing; cancels the jobs, or sends them a signal ("USR1", "SIGUSR1", "10").
+
+        Without `full` or `batch` a signal reaches only steps, never the batch script (scancel(1)). SLURM says nothing
+        about unknown and finished jobs: look them up before.
+        """
+        argv = ["scancel"]
+        argv += [f"--signal={signal_name(signal)}"] if signal is not None else []
+        argv += ["--full"] if full else []
+        argv += ["--batch"] if batch else []
+        self._for_each_lot([*argv, "--"], job_ids)
+
+    def hold(self, job_ids: Sequence[str]) -> None:
+        """Nothing; holds waiting jobs so that only an operator may release them. Running jobs are not touched."""
+        self._for_each_lot(["scontrol", "hold"], job_ids)
+
+    def uhold(self, job_ids: Sequence[str]) -> None:
+        """Nothing; holds waiting jobs so that their owners may release them."""
+        self._for_each_lot(["scontrol", "uhold"], job_ids)
+
+    def release(self, job_ids: Sequence[str]) -> None:
+        """Nothing; releases held jobs."""
+        self._for_each_lot(["scontrol", "release"], job_ids)
+
+    def requeue(self, job_ids: Sequence[str]) -> None:
+        """Nothing; puts running or finished jobs back into the queue."""
+        for job_id in job_ids:
+            self._for_each_lot(["scontrol", "requeue"], [job_id])
+
+    def update_job(self, job_id: str, **fields: str | int) -> None:
+        """Nothing; changes a job: update_job("42", priority=5, timelimit="+30") (scontrol(1), update)."""
+        pairs = [f"{name}={value}" for name, value in fields.items() if _named(name)]
+        self._ask(["scontrol", "update", f"jobid={_checked_id(job_id)}", *pairs], (job_id,))
+
+    # --------------------------------------------------------------------------------------------------- the way out
+
+    def _for_each_lot(self, argv: list[str], job_ids: Sequence[str]) -> None:
+        ids = [_checked_id(job_id) for job_id in job_ids]
+        for at in range(0, len(ids), _IDS_A_CALL):
+            lot = ids[at : at + _IDS_A_CALL]
+            self._ask([*argv, *lot], lot, self.timeout_s + 0.01 * len(lot))
+
+    def _chosen(self, job_ids: Iterable[str] | None, since_s: float | None) -> Iterator[list[str]]:
+        if job_ids is None:
+            # -S takes local time or this form, which no time zone can spoil.
+            yield ["-S", f"now-{int(since_s if since_s is not None else 86_400)}seconds", "-E", "now", "-s", _ENDED]
+            return
+        ids = list(dict.fromkeys(_plain_id(job_id) for job_id in job_ids))
+        for at in range(0, len(ids), _IDS_A_CALL):
+            yield ["-j", ",".join(ids[at : at + _IDS_A_CALL])]
+
+    def _ask(self, argv: list[str], ids: Sequence[str] = (), timeout_s: float | None = None) -> str:
+        answer = self._answer(argv, None, timeout_s)
+        if answer.exit_code:
+            # `scontrol show node nope` complains on standard output.
+            raise refusal(argv[0], answer.exit_code, answer.err or answer.out, ids)
+        return answer.out
+
+    def _answer(self, argv: list[str], stdin: str | None, timeout_s: float | None = None) -> Answer:
+        breaker = self.database if argv[0] in _DATABASE else self.controller
+        breaker.enter(argv[0])
+        silent: SlurmUnreachable | None = None
+        try:
+            answer = self._run(argv, stdin, timeout_s or self.timeout_s)
+            if answer.exit_code:
+                error: SlurmError = refusal(argv[0], answer.exit_code, answer.err)
+                silent = error if isinstance(error, SlurmUnreachable) else None
+            return answer
+        except SlurmUnreachable as error:
+            silent = error
+            raise
+        finally:
+            breaker.leave(silent)
+
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float) -> Answer:
+        # The only place that starts a program.
+        _checked_arguments(argv)
+        program = shutil.which(argv[0], path=self.path)
+        if program is None:
+            raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
+        submits = argv[0] == "sbatch"
+        held = self.hold_fd if submits else None
+        with _file(stdin or "") as given, _file() as out, _file() as err:
+            try:
+                started = sh.Command(program)(
+                    *argv[1:],
+                    _in=given,
+                    _out=out,
+                    _err=err,
+                    _env=self.environment(for_jobs=submits),
+                    _tty_out=False,
+                    _encoding="utf-8",
+                    _decode_errors="replace",
+                    _new_session=True,  # Ctrl-C in the server's terminal must not reach an sbatch in flight
+                    _pass_fds=set() if held is None else {held},
+                    _preexec_fn=lambda: _in_child(held),
+                    _bg=True,
+                    _bg_exc=False,
+                )
+            except (sh.ForkException, OSError) as error:
+                raise SlurmUnreachable(argv[0], f"{argv[0]} could not be started: {error}"[-500:]) from None
+            code = _ended(started, timeout_s)
+            if code is None:
+                raise _timed_out(argv[0], _read(err), timeout_s)
+            return Answer(code, _read(out), _read(err))
+
+    def environment(self, for_jobs: bool = False) -> dict[str, str]:
+        """The variables a program gets; `for_jobs` leaves out what shapes output: sbatch hands all on to the job."""
+        built = _who() | {"PATH": self.path, "LANG": "C.UTF-8"}
+        if self.slurm_conf is not None:
+            built["SLURM_CONF"] = self.slurm_conf
+        if not for_jobs:
+            # Epoch seconds instead of local time without a zone; array lists whole instead of cut at 64 characters.
+            built |= {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+        return built
+
+
+def signal_name(signal: str) -> str:
+    """The signal as scancel takes it: "SIGUSR1" -> "USR1", "10" -> "10"; ValueError if there is no such signal."""
+    word = signal.strip().upper().removeprefix("SIG")
+    if word.isascii() and word.isdigit() and 1 <= int(word) <= 64:
+        return word
+    if f"SIG{word}" in signals.Signals.__members__:
+        return word
+    raise ValueError(f"no such signal: {signal[:20]!r}")
+
+
+def _sacct(nonce: str, fields: tuple[str, ...], chosen: list[str]) -> list[str]:
+    return [
+        *("sacct", "-a", "-X", "-n", "-p", f"--delimiter={nonce}", *chosen),
+        *("-o", ",".join(fields), "--noconvert"),
+    ]
+
+
+def _nonce() -> str:
+    # New for each call: other users may read our argv, but not before the names are already in. `~` first, because
+    # squeue takes digits after the colon for a width.
+    return f"~{secrets.token_hex(12)}~"
+
+
+def _long_options(options: Mapping[str, str | int | bool | None]) -> list[str]:
+    argv = []
+    for name, value in options.items():
+        if value is None or value is False or not _named(name):
+            continue
+        option = "--" + name.replace("_", "-")
+        argv.append(option if value is True else f"{option}={value}")
+    return argv
+
+
+def _named(name: str) -> bool:
+    if not _OPTION.fullmatch(name):
+        raise ValueError(f"not the name of an option: {name[:40]!r}")
+    return True
+
+
+def _checked_id(job_id: str) -> str:
+    id_parts(job_id)
+    return job_id
+
+
+def _plain_id(job_id: str) -> str:
+    # squeue -j and sacct -j take whole jobs, single tasks and components, no ranges.
+    parts = id_parts(job_id)
+    return str(parts["job"]) if parts["tasks"] is not None else job_id
+
+
+def _checked_arguments(argv: Sequence[str]) -> None:
+    for word in argv:
+        if "\0" in word:
+            raise ValueError("a NUL character cannot be handed to SLURM")
+        if len(word.encode()) > _LONGEST_ARGUMENT:  # also refuses lone surrogates (UnicodeEncodeError is a ValueError)
+            raise ValueError(f"an argument of {argv[0]} is longer than {_LONGEST_ARGUMENT} bytes")
+
+
+def _who() -> dict[str, str]:
+    uid = os.getuid()
+    try:
+        entry = pwd.getpwuid(uid)
+        name, home, shell = entry.pw_name, entry.pw_dir, entry.pw_shell
+    except KeyError:  # a container may run under a number without a name
+        name, home, shell = str(uid), "/", "/bin/sh"
+    built = {"HOME": os.environ.get("HOME") or home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
+    if "TZ" in os.environ:  # for the clock of the jobs; times between SLURM and us are epoch seconds
+        built["TZ"] = os.environ["TZ"]
+    return built
+
+
+def _in_child(held: int | None) -> None:
+    # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
+    signals.signal(signals.SIGHUP, signals.SIG_DFL)
+    if held is not None:
+        os.set_inheritable(held, True)
+
+
+def _ended(started: sh.RunningCommand, timeout_s: float) -> int | None:
+    # The exit code, None after a time-out. Not sh's own _timeout, whose watcher looks every 100 ms only and makes the
+    # shortest call that long.
+    expired = threading.Event()
+
+    def kill() -> None:
+        expired.set()
+        with contextlib.suppress(ProcessLookupError):  # it ended just now
+            os.killpg(started.pid, signals.SIGKILL)
+
+    timer = threading.Timer(timeout_s, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        started.wait()
+        code = started.exit_code
+    except sh.ErrorReturnCode as error:
+        code = error.exit_code
+    finally:
+        timer.cancel()
+    return None if expired.is_set() else int(code)
+
+
+def _timed_out(program: str, said: str, timeout_s: float) -> SlurmUnreachable:
+    # What it complained about before it was ended tells more: "temporarily unable to accept job, retrying".
+    error = refusal(program, 1, said) if said.strip() else None
+    if isinstance(error, SlurmUnreachable):
+        return error
+    return SlurmUnreachable(program, said.strip() or f"no answer within {timeout_s:g} s", uncertain=True)
+
+
+def _file(content: str = "") -> IO[bytes]:
+    # In memory where Linux offers it: no disk that could be full, and sh copies nothing through Python.
+    made: IO[bytes] = (
+        os.fdopen(os.memfd_create("sluice"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller's `with`
+    )
+    if content:
+        made.write(content.encode(errors="replace"))
+        made.flush()
+        made.seek(0)
+    return made
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
