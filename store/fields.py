@@ -1,0 +1,324 @@
+"""The form of one value in a workflow file: counts, times, memory, words for SLURM, text; and what is refused anywhere.
+
+Each check gives back the value in the one form that the rest of Sluice knows, or raises ValueError with the reason.
+A value that still holds a template is let through untouched and checked again once it is rendered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, PlainValidator, Tag, ValidationInfo
+
+from store.errors import Invalid, problem
+
+MARKS = ("{{", "{%", "{#")
+# Context of a validation after rendering: what looks like a template then is text that the user meant.
+RENDERED = {"rendered": True}
+
+NAME = re.compile(r"[\w-]{1,128}")
+PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,@+-]{0,1023}")
+# No "/": sbatch takes a --nodelist with a slash for the name of a file to read (man sbatch).
+NODE_LIST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]{0,4095}")
+TIME = re.compile(r"(?:([0-9]{1,6})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
+MEMORY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*(?:([KMGT])(?:I?B)?)?", re.IGNORECASE)
+ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Blanks and zero-width characters in front or before the colon do not make it another word.
+PYTHON = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]*python[\s\u200b-\u200d\u2060\ufeff]*:", re.IGNORECASE)
+RESERVED_NAMES = frozenset({"new", "runs", "validate", "upload", "create"})
+DEPENDENCY_TYPES = ("afterok", "after", "afterany", "afternotok")
+MAX_COUNT = 1_000_000
+MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
+
+
+def is_template(value: Any) -> bool:
+    """Whether the value is text with a template in it."""
+    return isinstance(value, str) and any(mark in value for mark in MARKS)
+
+
+def kind(value: Any) -> str:
+    """The name of a value's type in YAML's words."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return "nothing" if value is None else names.get(type(value), type(value).__name__)
+
+
+def text(value: Any) -> str:
+    """The value as text; a number or a truth value gives what a template would print for it."""
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {kind(value)}")
+    if "\0" in value:
+        raise ValueError("must not hold NUL")
+    if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+        raise ValueError("must not hold half a surrogate pair")
+    return value
+
+
+def line(value: Any) -> str:
+    """Text without line breaks and other control characters, at most 4,096 characters: fit for a line of a script."""
+    value = text(value)
+    if CONTROL.search(value):
+        raise ValueError("must be one line without control characters")
+    if len(value) > 4096:
+        raise ValueError("must have at most 4096 characters")
+    return value
+
+
+def word(value: Any) -> str:
+    """A line that is not empty."""
+    if not line(value).strip():
+        raise ValueError("must not be empty")
+    return line(value)
+
+
+def name(value: Any) -> str:
+    """A name of letters, digits, hyphens and underscores, at most 128."""
+    if is_template(value):
+        raise ValueError("a name cannot be a template")
+    if not NAME.fullmatch(text(value)):
+        raise ValueError("a name has only letters, digits, hyphens and underscores, 1 to 128 of them")
+    return text(value)
+
+
+def workflow_name(value: Any) -> str:
+    """A name that is not also a word in the paths of the API."""
+    if name(value) in RESERVED_NAMES:
+        raise ValueError(f"'{value}' is reserved; a workflow of that name could not be reached")
+    return text(value)
+
+
+def identifier(value: Any) -> str:
+    """A name that templates can use."""
+    if not isinstance(value, str) or not value.isidentifier():
+        raise ValueError("must be an identifier (letters, digits, underscores), so that templates can name it")
+    return value
+
+
+def arg_name(value: Any) -> str:
+    """An identifier other than `deps`, which templates use for the exports of other jobs."""
+    if value == "deps":
+        raise ValueError("the name 'deps' is reserved for the exports of other jobs")
+    return identifier(value)
+
+
+def env_key(value: Any) -> str:
+    """The name of an environment variable that is not SLURM's or ours to set."""
+    if not isinstance(value, str) or not ENV_KEY.fullmatch(value):
+        raise ValueError("the name of an environment variable has only letters, digits and underscores")
+    if value.upper().startswith(("SLURM_", "SBATCH_", "SLUICE_")):
+        raise ValueError("names that begin with SLURM_, SBATCH_ or SLUICE_ are set by SLURM and Sluice")
+    return value
+
+
+def integer(least: int) -> Callable[[Any], int]:
+    """A check that gives whole numbers from `least` to a million; digits as text are numbers too."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be a whole number, not {shown(value)}")
+        if not least <= value <= MAX_COUNT:
+            raise ValueError(f"must be between {least} and {MAX_COUNT}, not {str(value)[:24]}")
+        return value
+
+    return check
+
+
+def flag(value: Any) -> bool:
+    """True or false, also as text."""
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {shown(value)}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """A short form of the value for messages: text in quotes, other things by their kind."""
+    return f"'{value[:40]}'" if isinstance(value, str) else str(value)[:24] if isinstance(value, float) else kind(value)
+
+
+def seconds(value: Any) -> int | None:
+    """Seconds of a time limit as sbatch reads it (man sbatch, --time); None for no limit.
+
+    A number is minutes; text is M, M:S, H:M:S, D-H, D-H:M, D-H:M:S or UNLIMITED. Zero means no limit.
+    """
+    if isinstance(value, str) and value.strip().upper() in ("UNLIMITED", "INFINITE"):
+        return None
+    found = TIME.fullmatch(_digits(value))
+    if not found:
+        raise ValueError(
+            f"{shown(value)} is not a time; write minutes, H:MM:SS, D-H, D-HH:MM:SS or UNLIMITED, for example 1:30:00"
+        )
+    days, *parts = (None if part is None else int(part) for part in found.groups())
+    given = [part for part in parts if part is not None]
+    units = (HOUR_S, MINUTE_S, 1) if days is not None or len(given) == 3 else (MINUTE_S, 1)
+    total_s = (days or 0) * DAY_S + sum(count * unit_s for count, unit_s in zip(given, units, strict=False))
+    return total_s or None
+
+
+def _digits(value: Any) -> str:
+    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def clock(value: Any) -> str:
+    """A time limit in clock form: `0:05:00`, `8:00:00`, `2-12:00:00` or `UNLIMITED`."""
+    total_s = seconds(value)
+    if total_s is None:
+        return "UNLIMITED"
+    days, rest_s = divmod(total_s, DAY_S)
+    hours, minutes, left_s = rest_s // HOUR_S, rest_s % HOUR_S // MINUTE_S, rest_s % MINUTE_S
+    return f"{days}-{hours:02}:{minutes:02}:{left_s:02}" if days else f"{hours}:{minutes:02}:{left_s:02}"
+
+
+def memory(value: Any) -> str:
+    """An amount of memory as sbatch takes it (man sbatch, --mem): a whole number with K, M, G or T.
+
+    `32GB`, `32 GiB` and `32g` are `32G`; a number without unit is megabytes; `1.5T` is `1536G`; 0 is all of a node.
+    """
+    found = (
+        MEMORY.fullmatch(str(value).strip()) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
+    if not found:
+        raise ValueError(f"{shown(value)} is not an amount of memory; write for example 32G or 500M")
+    amount, unit = Decimal(found[1]), (found[2] or "M").upper()
+    while amount != amount.to_integral_value() and unit != "K":
+        amount, unit = amount * 1024, "KMGT"["KMGT".index(unit) - 1]
+    if amount != amount.to_integral_value():
+        raise ValueError(f"{shown(value)} is not a whole number of kilobytes")
+    return f"{int(amount)}{unit}" if amount else "0"
+
+
+def partition(value: Any) -> str:
+    """The name of a partition, or several with commas, safe in an #SBATCH line."""
+    if not PARTITION.fullmatch(text(value)):
+        raise ValueError(f"{shown(text(value))} is not the name of a partition")
+    return text(value)
+
+
+def node_list(value: Any) -> str:
+    """Node names as SLURM writes them (`node[01-03],gpu1`), safe in an #SBATCH line."""
+    if not NODE_LIST.fullmatch(text(value)):
+        raise ValueError(f"{shown(text(value))} is not a list of nodes; write for example node[01-03],gpu1")
+    return text(value)
+
+
+def dependency(value: Any) -> str:
+    """A dependency in its typed form, `TYPE:JOB`; a job's name alone means afterok."""
+    if is_template(value):
+        raise ValueError("a dependency cannot be a template: the order of the jobs must be known before rendering")
+    type_, colon, job = text(value).rpartition(":")
+    if colon and type_ not in DEPENDENCY_TYPES:
+        raise ValueError(f"Invalid dependency type '{type_[:40]}'. Valid types: {', '.join(DEPENDENCY_TYPES)}")
+    return f"{type_ or 'afterok'}:{name(job)}"
+
+
+def scalar(value: Any) -> Any:
+    """Text, a number or a truth value, as it is."""
+    if isinstance(value, str):
+        return text(value)
+    if not isinstance(value, bool | int | float):
+        raise ValueError(f"must be text, a number, true or false, not {kind(value)}")
+    return value
+
+
+def _later(check: Callable[[Any], Any]) -> PlainValidator:
+    """The check, put off for a template until it is rendered."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        if is_template(value) and not (info.context or {}).get("rendered"):
+            return text(value)
+        return check(value)
+
+    return PlainValidator(validate)
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, _later(text)]
+Line = Annotated[str, _later(line)]
+Word = Annotated[str, _later(word)]
+Name = Annotated[str, PlainValidator(name)]
+WorkflowName = Annotated[str, PlainValidator(workflow_name)]
+TemplateName = Annotated[str, _later(name)]
+Identifier = Annotated[str, PlainValidator(identifier)]
+ArgName = Annotated[str, PlainValidator(arg_name)]
+EnvKey = Annotated[str, PlainValidator(env_key)]
+Count = Annotated[int | str, _later(integer(0))]
+Positive = Annotated[int | str, _later(integer(1))]
+Flag = Annotated[bool | str, _later(flag)]
+TimeLimit = Annotated[str, _later(clock)]
+Memory = Annotated[str, _later(memory)]
+Partition = Annotated[str, _later(partition)]
+NodeList = Annotated[str, _later(node_list)]
+Dependency = Annotated[str, PlainValidator(dependency)]
+Dependencies = Annotated[list[Dependency], BeforeValidator(_one_or_many)]
+Scalar = Annotated[Any, PlainValidator(scalar)]
+Truth = Annotated[bool, PlainValidator(flag)]
+Whole = Annotated[int, PlainValidator(integer(1))]
+Remark = Annotated[str, PlainValidator(text)]
+
+
+def _branch(value: Any) -> str:
+    return "list" if isinstance(value, list) else "text"
+
+
+def _filled(value: list[Any]) -> list[Any]:
+    if not value:
+        raise ValueError("must contain at least one value")
+    return value
+
+
+def _not_empty(value: Any) -> Any:
+    if not value or (isinstance(value, str) and not value.strip()):
+        raise ValueError("the command is empty")
+    return value
+
+
+# Two branches, told apart by the value, so that a problem in a list names the item.
+Command = Annotated[
+    Annotated[Text, AfterValidator(_not_empty), Tag("text")]
+    | Annotated[list[Text], AfterValidator(_not_empty), Tag("list")],
+    Discriminator(_branch),
+]
+Axis = Annotated[list[Scalar], AfterValidator(_filled)]
+
+
+def leaves(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every value in a tree of mappings and lists that is neither, with its place."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if pairs is None:
+        yield loc, value
+        return
+    for key, child in pairs:
+        yield from leaves(child, (*loc, key))
+
+
+def python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[str, Any]]:
+    """A problem for each text in the tree that asks for Python to be evaluated; Sluice never does."""
+    return [
+        problem(
+            f"{loc[0]} at '{'.'.join(map(str, place[1:]))}' contains 'python:' prefix, which is not evaluated here",
+            place,
+            type="python_refused",
+            input=leaf[:200],
+        )
+        for place, leaf in leaves(value, loc)
+        if isinstance(leaf, str) and PYTHON.match(leaf)
+    ]
+
+
+def refuse_python(value: Any, loc: tuple[str | int, ...]) -> None:
+    """Nothing; raises Invalid when a text anywhere in the tree begins with `python:`, however it is spelled."""
+    if problems := python_problems(value, loc):
+        raise Invalid(problems)
