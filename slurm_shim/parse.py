@@ -16,9 +16,10 @@ Times are seconds since 1970, memory and GPUs those of the whole job, None is "S
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -101,9 +102,20 @@ def _counted(flat: str, width: int, end: str) -> list[str]:
     return records
 
 
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except Unreadable:
+        raise
+    except ValueError as error:
+        raise Unreadable(f"SLURM's answer cannot be read: {error}") from error
+
+
 def _each(records: list[str], make: Any, known: dict[str, Job] | None) -> list[Job]:
     if known is None:
-        return [make(record.split(_CUT)) for record in records]
+        with _readable():
+            return [make(record.split(_CUT)) for record in records]
     fresh = {record: known[record] if record in known else make(record.split(_CUT)) for record in records}
     known.clear()
     known.update(fresh)
@@ -379,18 +391,21 @@ def node_state(text: str) -> tuple[str, list[str]]:
 
 def partitions(text: str) -> list[Partition]:
     """The partitions that `scontrol -o -a show partition` printed."""
-    found = (_pairs(line, _PARTITION_KEY) for line in text.splitlines() if line.startswith("PartitionName="))
-    return [
-        {
-            "name": pairs["PartitionName"],
-            "state": pairs.get("State", "UP"),
-            "is_default": pairs.get("Default") == "YES",
-            "nodes": expand_hosts(text_or_none(pairs.get("Nodes", "")) or ""),
-            "default_time_s": seconds(pairs.get("DefaultTime", "")),
-            "max_time_s": seconds(pairs.get("MaxTime", "")),
-        }
-        for pairs in found
-    ]
+    with _readable():
+        return [
+            _partition(_pairs(line, _PARTITION_KEY)) for line in text.splitlines() if line.startswith("PartitionName=")
+        ]
+
+
+def _partition(pairs: Mapping[str, str]) -> Partition:
+    return {
+        "name": pairs["PartitionName"],
+        "state": pairs.get("State", "UP"),
+        "is_default": pairs.get("Default") == "YES",
+        "nodes": expand_hosts(text_or_none(pairs.get("Nodes", "")) or ""),
+        "default_time_s": seconds(pairs.get("DefaultTime", "")),
+        "max_time_s": seconds(pairs.get("MaxTime", "")),
+    }
 
 
 def config(text: str) -> dict[str, str]:

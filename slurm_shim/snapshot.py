@@ -1,8 +1,8 @@
 """One picture of queue and nodes, shared by everybody: N viewers cost one poll.
 
-A single poller asks squeue at most once per interval and everything else reads memory. What we did ourselves a moment ago
-is laid over the picture until a squeue that STARTED after it has answered. A query that fails changes nothing but the
-age: about a job the answer is seen / absent / unknown, and absent needs both the queue and accounting to say so.
+A single poller asks squeue at most once per interval and everything else reads memory. What we did ourselves a moment
+ago is laid over the picture until a squeue that STARTED after it has answered. A query that fails changes nothing but
+the age: about a job the answer is seen / absent / unknown, and absent needs both queue and accounting to say so.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Queue:
 
 
 class Snapshot:
-    """What SLURM said last, and since when we know it. All methods belong to one event loop; `slurm` runs in `executor`.
+    """What SLURM said last, and since when we know it. Methods belong to one event loop; `slurm` runs in `executor`.
 
     `jobs` (by id, own recent actions laid over), `nodes`, `partitions`: read only, replaced or brought up to date in
     place when a poll brings changes. `version` grows with every change of what is shown. `busy()` may be set to say

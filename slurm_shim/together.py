@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from slurm_shim.ids import id_parts, task_ids
-from slurm_shim.parse import FINISHED, WAITING, Job, first_word
+from slurm_shim.parse import FINISHED, WAITING, Job
 
 # The worst of several ends, worst first.
 _WORST = (
@@ -75,17 +75,21 @@ def belongs(row: Job, job_id: str) -> bool:
     return parts["component"] is None and parts["job"] in (row["array_job_id"], row["het_job_id"])
 
 
+_BLANK: Job = {
+    **dict.fromkeys(("array_job_id", "array_task_id", "het_job_id", "het_job_offset", "uid", "account", "qos")),
+    **dict.fromkeys(("reason", "start_time", "estimated_start_time", "end_time", "time_limit_s", "memory_mb")),
+    **dict.fromkeys(("priority", "batch_host", "work_dir", "command", "stdout", "stderr", "exit_code", "exit_signal")),
+    **dict.fromkeys(("dependency", "comment")),
+    **dict.fromkeys(("name", "user", "partition", "nodes", "tres"), ""),
+    **dict.fromkeys(("gpus", "restarts", "elapsed_s"), 0),
+    **dict.fromkeys(("node_count", "cpu_count"), 1),
+    "state": "PENDING",
+    "time_limit": "UNLIMITED",
+    "source": "squeue",
+}
+
+
 def waiting_job(job_id: str, **known: object) -> Job:
     """A whole job dict for a job that sbatch has just accepted, from what is known of it."""
-    made: Job = {
-        "job_id": job_id,
-        "raw_id": id_parts(job_id)["job"],
-        **dict.fromkeys(("array_job_id", "array_task_id", "het_job_id", "het_job_offset", "uid", "account", "qos")),
-        **{"name": "", "user": "", "partition": "", "state": "PENDING", "nodes": "", "tres": "", "source": "squeue"},
-        **dict.fromkeys(("reason", "start_time", "estimated_start_time", "end_time", "time_limit_s", "memory_mb")),
-        **{"submit_time": int(time.time()), "elapsed_s": 0, "time_limit": "UNLIMITED", "node_count": 1, "cpu_count": 1},
-        **{"gpus": 0, "restarts": 0},
-        **dict.fromkeys(("priority", "batch_host", "work_dir", "command", "stdout", "stderr", "exit_code")),
-        **dict.fromkeys(("exit_signal", "dependency", "comment")),
-    }
-    return made | known | {"state": first_word(str(known.get("state", "PENDING")))}
+    own = {"job_id": job_id, "raw_id": id_parts(job_id)["job"], "submit_time": int(time.time())}
+    return _BLANK | own | known

@@ -1,0 +1,278 @@
+"""Job dict -> batch script. Pure: the text is all that is made here.
+
+A job: `{name, command: [word] | text, resources: {...}, environment: {...}, work_dir, log_dir, srun_args,
+launch_prefix, exports_env: {NAME: value}, dependency, comment}`; all but name and command may be missing or None.
+resources: nodes, gpus_per_node, ntasks_per_node, cpus_per_task, memory_per_node, time_limit, nodelist, partition.
+environment: conda | venv, container {runtime, image, mounts, workdir, nv, rocm, cleanenv, fakeroot, writable_tmpfs,
+overlay, env}, env_vars {NAME: value}.
+What becomes a word of sbatch or of the shell is quoted; what cannot be (line breaks, control characters) is refused
+with a ValueError that names the field. `command` as text, `srun_args` and `launch_prefix` are the author's own shell
+text and go in as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_RESERVED = ("SLURM_", "SBATCH_")
+_LONGEST_NAME = 200
+
+# As in the order of the script.
+_NUMBERS = (("nodes", "nodes"), ("gpus_per_node", "gpus-per-node"), ("ntasks_per_node", "ntasks-per-node"))
+_WORDS = (("memory_per_node", "mem"), ("time_limit", "time"), ("nodelist", "nodelist"), ("partition", "partition"))
+_RESOURCES = (*(name for name, _ in _NUMBERS), "cpus_per_task", *(name for name, _ in _WORDS))
+
+# conda is a shell function: it has to be brought in first, from wherever it is installed where the job runs. Its
+# scripts and those of venv read variables that are not set.
+_CONDA = """\
+set +u
+if ! command -v conda >/dev/null 2>&1; then
+    for base in "$HOME"/miniconda3 "$HOME"/miniforge3 "$HOME"/mambaforge "$HOME"/anaconda3 /opt/conda; do
+        if [ -x "$base/bin/conda" ]; then PATH="$base/bin:$PATH"; break; fi
+    done
+fi
+source "$(conda info --base)/etc/profile.d/conda.sh"
+conda activate {name}
+set -u"""
+_VENV = """\
+set +u
+source {path}/bin/activate
+set -u"""
+
+
+def render(job: Mapping[str, Any]) -> str:
+    """The whole batch script of a job, ending with a line break."""
+    known = variables(job)
+    directives = [f"#SBATCH --{option}={value}" for option, value in _directives(job)]
+    exports = _exports(_environment(job).get("env_vars") or {}, "environment.env_vars")
+    # The server's own variables win over the author's.
+    exports += _exports(job.get("exports_env") or {}, "exports_env", reserved=())
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            "",
+            *directives,
+            "#SBATCH --wait-all-nodes=1",
+            "",
+            "set -euo pipefail",
+            "export WORLD_SIZE=${SLURM_NTASKS:-1}",
+            *_steps_inherit(job),
+            *exports,
+            *(["# Environment setup", known["environment_setup"]] if known["environment_setup"] else []),
+            "# Execute command",
+            " ".join(part for part in ("srun", known["srun_args"], known["launch_prefix"], known["command"]) if part),
+            "",
+        ]
+    )
+
+
+def variables(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What a template may use: job_name, command, log_dir, work_dir, environment_setup, srun_args, launch_prefix,
+    container, the eight resources, exports (shell lines). None where the job does not say."""
+    resources = job.get("resources") or {}
+    container = _environment(job).get("container") or None
+    setup, flags, prefix = _container(container) if container else ("", "", "")
+    return {
+        "job_name": job_name(str(job["name"])),
+        "command": _command(job["command"]),
+        "log_dir": _word(job.get("log_dir") or "", "log_dir"),
+        "work_dir": _word(job.get("work_dir") or "", "work_dir"),
+        "environment_setup": "\n".join(part for part in (_software(_environment(job)), setup) if part),
+        "srun_args": _joined(flags, _line(job.get("srun_args"), "srun_args")),
+        "launch_prefix": _joined(prefix, _line(job.get("launch_prefix"), "launch_prefix")),
+        "container": container,
+        "exports": "\n".join(
+            _exports(_environment(job).get("env_vars") or {}, "environment.env_vars")
+            + _exports(job.get("exports_env") or {}, "exports_env", reserved=())
+        ),
+        **{name: resources.get(name) for name in _RESOURCES},
+    }
+
+
+def options(job: Mapping[str, Any]) -> dict[str, str | int | bool | None]:
+    """The sbatch options that win over the script: job_name, dependency, comment, kill_on_invalid_dep.
+
+    A job whose dependency can never come true any more ends instead of waiting for ever.
+    """
+    dependency = job.get("dependency") or None
+    return {
+        "job_name": job_name(str(job["name"])),
+        "dependency": _word(dependency, "dependency") if dependency else None,
+        "comment": _word(job.get("comment") or "", "comment") or None,
+        "kill_on_invalid_dep": "yes" if dependency else None,
+    }
+
+
+def job_name(name: str) -> str:
+    """The name that SLURM gets: all but letters, digits, `_`, `.`, `-` becomes `_`, since log files are called by it."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST_NAME] or "job"
+
+
+# --------------------------------------------------------------------------------------------------------- #SBATCH
+
+
+def _directives(job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    resources = job.get("resources") or {}
+    yield "job-name", job_name(str(job["name"]))
+    for name, option in _NUMBERS:
+        if resources.get(name) is not None and not (name == "gpus_per_node" and resources[name] == 0):
+            yield option, _number(resources[name], f"resources.{name}")
+    if resources.get("cpus_per_task") is not None:
+        yield "cpus-per-task", _number(resources["cpus_per_task"], "resources.cpus_per_task")
+    for name, option in _WORDS:
+        value = resources.get(name)
+        if value not in (None, ""):
+            yield option, _directive(_memory(str(value)) if option == "mem" else str(value), f"resources.{name}")
+    log = _directive(_log_path(job), "log_dir")
+    yield "output", log
+    yield "error", log
+    if job.get("work_dir"):
+        yield "chdir", _directive(str(job["work_dir"]), "work_dir")
+
+
+def _log_path(job: Mapping[str, Any]) -> str:
+    folder = str(job.get("log_dir") or "")
+    if "\\" in folder:
+        # sbatch(1): a backslash in a file name pattern switches all symbols off.
+        raise ValueError("log_dir: a backslash cannot be part of a log folder")
+    literal = folder.rstrip("/").replace("%", "%%")
+    return f"{literal}/%x_%j.log" if folder else "%x_%j.log"
+
+
+def _memory(text: str) -> str:
+    # sbatch takes whole numbers only; 1.5GB is what people write.
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])i?B?\s*", text, re.IGNORECASE | re.ASCII)
+    if match is None:
+        return text
+    number, unit = float(match[1]), match[2].upper()
+    return f"{int(number)}{unit}" if number.is_integer() else f"{math.ceil(number * 1024 ** ('KMGT'.index(unit)))}K"
+
+
+def _directive(value: str, field: str) -> str:
+    # sbatch splits the line at blanks, takes quotes away and stops at `#`.
+    _word(value, field)
+    if re.fullmatch(r"[\w@%+=:,./\[\]-]+", value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+def _number(value: Any, field: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{field}: {value!r} is not a whole number")
+    return str(value)
+
+
+# ------------------------------------------------------------------------------------------------------ environment
+
+
+def _environment(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    return job.get("environment") or {}
+
+
+def _steps_inherit(job: Mapping[str, Any]) -> list[str]:
+    # Since 22.05 srun does not take --cpus-per-task over from sbatch (srun(1)).
+    cpus = (job.get("resources") or {}).get("cpus_per_task")
+    return [f"export SRUN_CPUS_PER_TASK={_number(cpus, 'resources.cpus_per_task')}"] if cpus is not None else []
+
+
+def _exports(named: Mapping[str, Any], field: str, reserved: tuple[str, ...] = _RESERVED) -> list[str]:
+    lines = []
+    for name, value in named.items():
+        if not _NAME.fullmatch(name) or name.startswith(reserved):
+            raise ValueError(f"{field}: {name[:60]!r} cannot be the name of a variable")
+        if "\0" in str(value):
+            raise ValueError(f"{field}.{name}: a NUL character cannot be part of a variable")
+        lines.append(f"export {name}={shlex.quote(str(value))}")
+    return lines
+
+
+def _software(environment: Mapping[str, Any]) -> str:
+    conda, venv = environment.get("conda"), environment.get("venv")
+    if conda and venv:
+        raise ValueError("environment: only one of conda and venv can be used")
+    if conda:
+        return _CONDA.replace("{name}", shlex.quote(_word(conda, "environment.conda")))
+    if venv:
+        return _VENV.replace("{path}", shlex.quote(_word(venv, "environment.venv").rstrip("/")))
+    return ""
+
+
+def _container(container: Mapping[str, Any]) -> tuple[str, str, str]:
+    # (lines of setup, flags for srun, prefix of the command)
+    runtime = container.get("runtime") or "pyxis"
+    if runtime == "pyxis":
+        return _pyxis(container), '"${CONTAINER_ARGS[@]}"', ""
+    if runtime not in ("apptainer", "singularity"):
+        raise ValueError(f"environment.container.runtime: {str(runtime)[:40]!r} is not known")
+    return "", "", shlex.join(_apptainer(runtime, container))
+
+
+def _pyxis(container: Mapping[str, Any]) -> str:
+    words = [f"--container-image={_part(container, 'image')}"]
+    mounts = _mounts(container)
+    words += [f"--container-mounts={','.join(mounts)}"] if mounts else []
+    words += [f"--container-workdir={_part(container, 'workdir')}"] if container.get("workdir") else []
+    return "CONTAINER_ARGS=(\n" + "".join(f"    {shlex.quote(word)}\n" for word in words) + ")"
+
+
+def _apptainer(runtime: str, container: Mapping[str, Any]) -> list[str]:
+    words = [runtime, "exec"]
+    words += [f"--{flag.replace('_', '-')}" for flag in _FLAGS if container.get(flag)]
+    words += ["--overlay", _part(container, "overlay")] if container.get("overlay") else []
+    for mount in _mounts(container):
+        words += ["--bind", mount]
+    for name, value in (container.get("env") or {}).items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"environment.container.env: {name[:60]!r} cannot be the name of a variable")
+        words += ["--env", f"{name}={_word(value, f'environment.container.env.{name}')}"]
+    words += ["--pwd", _part(container, "workdir")] if container.get("workdir") else []
+    return [*words, _part(container, "image")]
+
+
+_FLAGS = ("nv", "rocm", "cleanenv", "fakeroot", "writable_tmpfs")
+
+
+def _mounts(container: Mapping[str, Any]) -> list[str]:
+    return [_word(mount, "environment.container.mounts") for mount in container.get("mounts") or []]
+
+
+def _part(container: Mapping[str, Any], name: str) -> str:
+    value = _word(container.get(name) or "", f"environment.container.{name}")
+    if not value:
+        raise ValueError(f"environment.container.{name}: missing")
+    return value
+
+
+# ----------------------------------------------------------------------------------------------------- single words
+
+
+def _command(command: Any) -> str:
+    if isinstance(command, str):
+        if "\0" in command:
+            raise ValueError("command: a NUL character cannot be part of a script")
+        return command.strip("\n")
+    words = [str(word) for word in command]
+    if any("\0" in word for word in words):
+        raise ValueError("command: a NUL character cannot be part of a script")
+    return shlex.join(words)
+
+
+def _word(value: Any, field: str) -> str:
+    text = str(value)
+    if _CONTROL.search(text):
+        raise ValueError(f"{field}: line breaks and control characters cannot be part of it")
+    return text
+
+
+def _line(value: Any, field: str) -> str:
+    return _word(value or "", field).strip()
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
