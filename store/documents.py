@@ -175,6 +175,12 @@ class Config(Written):
     poll: PollConfig = PollConfig()
     limits: Limits = Limits()
 
+    @model_validator(mode="before")
+    @classmethod
+    def without_empty(cls, value: Any) -> Any:
+        """The value without sections that are there but empty, as when all their lines are commented out."""
+        return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+
 
 # --- runs/ID.json ----------------------------------------------------------------------------------------------------
 

@@ -359,10 +359,11 @@ class Files:
 # Reading.
 
 
-def open_plain(path: Path | str) -> tuple[int, os.stat_result]:
+def open_plain(path: Path | str, owner: int | None = None) -> tuple[int, os.stat_result]:
     """A file descriptor for reading and its status; never waits on a pipe, follows no link, takes regular files only.
 
-    Raises NotFound; Denied for links, pipes, sockets, devices, folders and files that may not be read.
+    Raises NotFound; Denied for links, pipes, sockets, devices, folders, files that may not be read or, with `owner`,
+    belong to another user id.
     """
     name = Path(path).name
     try:
@@ -382,6 +383,8 @@ def open_plain(path: Path | str) -> tuple[int, os.stat_result]:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Denied(f"{name} is not a regular file")
+        if owner is not None and status.st_uid != owner:
+            raise Denied(f"{name} belongs to somebody else")
     except BaseException:
         os.close(fd)
         raise
@@ -411,9 +414,9 @@ def read_whole(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
         os.close(fd)
 
 
-def slice_of(path: Path | str, offset: int, limit_bytes: int) -> tuple[bytes, int]:
+def slice_of(path: Path | str, offset: int, limit_bytes: int, owner: int | None = None) -> tuple[bytes, int]:
     """At most `limit_bytes` from `offset`, and the size of the whole file at this moment; the blocking `read_slice`."""
-    fd, status = open_plain(path)
+    fd, status = open_plain(path, owner)
     try:
         start = max(0, status.st_size + offset) if offset < 0 else offset
         data = _pread(fd, start, limit_bytes) if start < 2**63 else b""
@@ -427,13 +430,13 @@ def slice_of(path: Path | str, offset: int, limit_bytes: int) -> tuple[bytes, in
 _slice_in_thread = wrap(slice_of)
 
 
-async def read_slice(path: Path | str, offset: int, limit_bytes: int) -> tuple[bytes, int]:
+async def read_slice(path: Path | str, offset: int, limit_bytes: int, *, owner: int | None = None) -> tuple[bytes, int]:
     """At most `limit_bytes` of a file from `offset` (negative: from the end), and its size; off the event loop.
 
     Empty bytes when the file is shorter than `offset`: it was truncated, and its size says so. Raises NotFound, Denied
-    (links, pipes, devices, folders, no permission), StoreUnavailable.
+    (links, pipes, devices, folders, no permission, another owner than the uid `owner`), StoreUnavailable.
     """
-    result: tuple[bytes, int] = await _slice_in_thread(path, offset, limit_bytes)
+    result: tuple[bytes, int] = await _slice_in_thread(path, offset, limit_bytes, owner)
     return result
 
 

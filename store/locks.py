@@ -1,7 +1,7 @@
-"""One server per store: a lock on a permanent file, held for as long as anything that may still act for the server lives.
+"""One server per store: a lock on a permanent file, held as long as anything that may still act for the server lives.
 
-`flock` belongs to the open file, not to the process: an sbatch that was started with the lock's descriptor keeps it held
-after its server was killed, so that the next server does not look for jobs before that sbatch has ended.
+`flock` belongs to the open file, not to the process: an sbatch that was started with the lock's descriptor keeps it
+held after its server was killed, so that the next server does not look for jobs before that sbatch has ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STEP_S = 0.05
 
 
 class Lock:
-    """The held lock; `fd` may be given to child processes (as `pass_fds`) that must end before another server starts."""
+    """The held lock; children that get `fd` (as `pass_fds`) keep it: no other server starts before they have ended."""
 
     def __init__(self, fd: int, path: Path) -> None:
         self.fd = fd
@@ -37,7 +37,7 @@ class Lock:
 def lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = time.sleep) -> Lock:
     """The lock of the store at `root`. Raises Locked when another living server has it.
 
-    When the holder named in the file is dead, one of its children still has the lock: that is waited for, `wait_s` long.
+    When the holder named in the file is dead, one of its children still has the lock: that is waited for `wait_s` long.
     """
     path = root / LOCK_NAME
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -97,7 +97,7 @@ def _alive(owner: list[str]) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot (proc(5), stat field 22); None for one that is gone or dead."""
+    """When the process started, in clock ticks since boot (proc(5), stat field 22); None when it is gone or dead."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

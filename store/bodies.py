@@ -1,0 +1,97 @@
+"""Answers kept as bytes: a JSON list made of one piece per row, joined once per change, with its ETag and gzip form."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+# Fast and already most of the gain: level 6 takes four times as long for a tenth less.
+GZIP_LEVEL = 1
+
+
+class Body:
+    """Bytes that are ready to be sent: `data`, `etag` (strong, with quotes), `gzipped` (made when first asked for)."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @cached_property
+    def etag(self) -> str:
+        """The strong ETag of the bytes."""
+        return f'"{hashlib.sha256(self.data).hexdigest()[:32]}"'
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        """The same, compressed; the same bytes for the same data."""
+        return gzip.compress(self.data, GZIP_LEVEL, mtime=0)
+
+
+class ListBody:
+    """A JSON array of rows that change one by one.
+
+    `rank(key, row)` puts the rows in order; without it they stay in the order in which they came. `version` grows with
+    each change of the bytes.
+    """
+
+    def __init__(self, rank: Callable[[str, Any], Any] | None = None) -> None:
+        self.rank = rank
+        self.version = 0
+        self.rows: dict[str, Any] = {}
+        self.pieces: dict[str, bytes] = {}
+        self.ranks: dict[str, Any] = {}
+        self.sorted = True
+        self.made: Body | None = None
+
+    def put(self, key: str, row: Any) -> None:
+        """Nothing; the row is in the list from now on, in place of the one that the key had."""
+        old = self.rows.get(key)
+        if key in self.rows and (old is row or old == row):
+            self.rows[key] = row
+            return
+        if self.rank is not None:
+            rank = self.rank(key, row)
+            self.sorted = self.sorted and key in self.ranks and self.ranks[key] == rank
+            self.ranks[key] = rank
+        self.rows[key] = row
+        self.pieces[key] = orjson.dumps(row)
+        self._touch()
+
+    def drop(self, key: str) -> None:
+        """Nothing; the key is not in the list any more."""
+        if self.rows.pop(key, None) is not None or key in self.pieces:
+            self.pieces.pop(key, None)
+            self.ranks.pop(key, None)
+            self._touch()
+
+    def replace(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Nothing; the list holds these rows in this order (or in that of `rank`); unchanged ones keep their bytes."""
+        wanted = dict(rows)
+        before = list(self.pieces)
+        for key in [key for key in before if key not in wanted]:
+            self.drop(key)
+        for key, row in wanted.items():
+            self.put(key, row)
+        if self.rank is None and list(self.pieces) != list(wanted):
+            self.pieces = {key: self.pieces[key] for key in wanted}
+            self._touch()
+
+    def body(self) -> Body:
+        """The list as bytes, the same object until something changes."""
+        if self.made is None:
+            if not self.sorted:
+                self.pieces = {key: self.pieces[key] for key in sorted(self.pieces, key=self.ranks.__getitem__)}
+                self.sorted = True
+            self.made = Body(b"[" + b",".join(self.pieces.values()) + b"]")
+        return self.made
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def _touch(self) -> None:
+        self.version += 1
+        self.made = None

@@ -1,0 +1,447 @@
+"""A folder of the store as an index in memory: reads are answered from it, writes go to the disk first.
+
+The files are the truth and anybody may change them. A file that is wrong is reported and left alone; what it said when
+it was last right stays in force until it is right again or gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from store.documents import refuse_torn, to_json
+from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, problem
+from store.files import Files, Stamp, read_whole, safe_name, stamp
+
+log = logging.getLogger("sluice.store")
+
+FILE_LIMIT_BYTES = 16_000_000
+# A change this young may be followed by another one that the file's time does not tell apart (the kernel's tick).
+YOUNG_NS = 50_000_000
+PACK_FROM_BYTES = 512
+PROBLEMS_PER_FILE = 20
+CHUNK = 100
+
+Parse = Callable[[bytes, str], Any]
+Summary = Callable[[Any], dict[str, Any]]
+Listener = Callable[[str, "Entry | None", "Entry | None"], None]
+
+
+class Entry:
+    """One good file: its name, `etag` (sha256 of the bytes), summary, and on demand its bytes and its document."""
+
+    __slots__ = ("_bytes", "_document", "_folder", "_packed", "etag", "name", "summary")
+
+    def __init__(self, folder: Folder, name: str, data: bytes, document: Any) -> None:
+        self._folder = folder
+        self.name = name
+        self.etag = hashlib.sha256(data).hexdigest()
+        self.summary = folder.summary(document) if folder.summary else None
+        self._packed = not folder.keep and len(data) >= PACK_FROM_BYTES
+        self._bytes = zlib.compress(data, 1) if self._packed else data
+        self._document = document if folder.keep else None
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the file."""
+        return zlib.decompress(self._bytes) if self._packed else self._bytes
+
+    @property
+    def document(self) -> Any:
+        """The document; shared by all who ask, so a change is made on a copy (`model_copy(deep=True)`)."""
+        return self._document if self._folder.keep else self._folder.recent(self)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Held:
+    """What is known of one file: the good version in force, the state on disk last looked at, and what is wrong."""
+
+    entry: Entry | None
+    stamp: Stamp | None
+    problems: tuple[dict[str, Any], ...] = ()
+    since: str | None = None
+
+
+class Folder:
+    """The files of one folder by name.
+
+    `suffixes` are the endings that count, the first is the one for new files; with `only` just these file names count.
+    `parse(data, name)` gives the document or raises Invalid. `summary(document)` gives the row for lists. `keep` says
+    that documents stay parsed in memory; otherwise they are kept as compressed bytes and the recent ones parsed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        files: Files,
+        parse: Parse,
+        *,
+        suffixes: tuple[str, ...] = (),
+        only: tuple[str, ...] = (),
+        summary: Summary | None = None,
+        keep: bool = True,
+        recent: int = 1000,
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.files = files
+        self.parse = parse
+        self.suffixes = suffixes
+        self.only = only
+        self.summary = summary
+        self.keep = keep
+        self.version = 0
+        self.held: dict[str, Held] = {}
+        self.file_of: dict[str, str] = {}
+        self.listeners: list[Listener] = []
+        self.writing: dict[str, _Turn] = {}
+        self.parsed: OrderedDict[int, tuple[Entry, Any]] = OrderedDict()
+        self.recent_limit = recent
+
+    # Reading: memory only.
+
+    def entry(self, name: str) -> Entry:
+        """The entry of this name; NotFound."""
+        held = self.held.get(self.file_of.get(name, ""))
+        if held is None or held.entry is None:
+            raise NotFound(self.kind, name)
+        return held.entry
+
+    def get(self, name: str) -> Any:
+        """The document of this name, not to be changed in place; NotFound."""
+        return self.entry(name).document
+
+    def raw(self, name: str) -> tuple[bytes, str]:
+        """The bytes of the file that is in force and their sha256; NotFound."""
+        entry = self.entry(name)
+        return entry.data, entry.etag
+
+    def names(self) -> list[str]:
+        """All names, in the order of the alphabet."""
+        return sorted(entry.name for entry in self.entries())
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, in no order."""
+        return (held.entry for held in self.held.values() if held.entry is not None)
+
+    def values(self) -> list[Any]:
+        """All documents in the order of their names; parses them where they are kept as bytes (prefer `summaries`)."""
+        return [self.get(name) for name in self.names()]
+
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        """The summary of each name."""
+        return {entry.name: entry.summary or {} for entry in self.entries()}
+
+    def problems(self) -> list[dict[str, Any]]:
+        """What is wrong now: path (below the store), line, column, reason, since; several for one file are several."""
+        return [
+            {
+                "path": self.files.shown(self.path / filename),
+                "line": one.get("line"),
+                "column": one.get("column"),
+                "reason": ".".join(map(str, one["loc"])) + ": " + one["msg"] if one.get("loc") else one["msg"],
+                "since": held.since,
+            }
+            for filename, held in sorted(self.held.items())
+            for one in held.problems[:PROBLEMS_PER_FILE]
+        ]
+
+    def __contains__(self, name: str) -> bool:
+        held = self.held.get(self.file_of.get(name, ""))
+        return held is not None and held.entry is not None
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.entries())
+
+    def on_change(self, listener: Listener) -> None:
+        """Nothing; `listener(name, old, new)` is called on the event loop after each change, with None for no entry."""
+        self.listeners.append(listener)
+
+    def recent(self, entry: Entry) -> Any:
+        """The document of an entry that is kept as bytes; the ones asked for lately are still parsed."""
+        key = id(entry)
+        if (found := self.parsed.get(key)) and found[0] is entry:
+            self.parsed.move_to_end(key)
+            return found[1]
+        document = self.parse(entry.data, entry.name)
+        self.parsed[key] = (entry, document)
+        if len(self.parsed) > self.recent_limit:
+            self.parsed.popitem(last=False)
+        return document
+
+    # Writing: the disk first, then the index.
+
+    async def put(self, name: str, document: Any, if_match: str | None = None) -> Entry:
+        """The new entry, durably written over the old one or as a new file.
+
+        `document` is a model, a plain value (written as JSON), or the bytes of a file that a person wrote (parsed
+        first). `if_match` is the sha256 that the caller has seen. Raises Invalid, Changed, Conflict (the file on disk
+        is wrong now and would be lost), StoreUnavailable, StoreFull.
+        """
+        return await self._write(name, document, if_match, new=False)
+
+    async def create(self, name: str, document: Any) -> Entry:
+        """The new entry; Exists when the name is taken, also by a file that is wrong or not seen yet."""
+        return await self._write(name, document, None, new=True)
+
+    async def delete(self, name: str, if_match: str | None = None) -> None:
+        """Nothing; the file is durably gone. Raises NotFound, Changed, Conflict, StoreUnavailable."""
+        async with self._turn(name):
+            filename = await self._look(name)
+            held = self._check(name, filename, if_match)
+            if held is None:
+                raise NotFound(self.kind, name)
+            await self._on_disk(filename, self.files.delete(self.path / filename))
+            self._install(filename, None)
+
+    async def _write(self, name: str, document: Any, if_match: str | None, new: bool) -> Entry:
+        safe_name(name, self.kind)
+        data = document if isinstance(document, bytes) else to_json(document)
+        if isinstance(document, bytes) or not isinstance(document, BaseModel):
+            document = await asyncio.to_thread(self.parse, data, name)
+        elif (inside := getattr(document, "id", name)) != name:
+            raise Invalid([problem(f"the id '{inside}' is not the name '{name}'", ["id"], input=inside)])
+        entry = Entry(self, name, data, document)
+        async with self._turn(name):
+            filename = await self._look(name)
+            if new and filename in self.held:
+                raise Exists(self.kind, name)
+            self._check(name, filename, if_match)
+            act = self.files.create if new else self.files.write
+            seen = await self._on_disk(filename, act(self.path / filename, data))
+            self._install(filename, Held(entry, seen))
+        return entry
+
+    async def _on_disk(self, filename: str, work: Any) -> Any:
+        try:
+            return await work
+        except StoreError as error:
+            # Whatever the disk did, or somebody else a moment earlier: the index says what can be read there now.
+            await self.refresh([filename])
+            name = str(self.name_in(filename))
+            if isinstance(error, Exists):
+                raise Exists(self.kind, name) from error
+            if isinstance(error, NotFound):
+                raise NotFound(self.kind, name) from error
+            raise
+
+    def _check(self, name: str, filename: str, if_match: str | None) -> Held | None:
+        held = self.held.get(filename)
+        entry = held.entry if held else None
+        if if_match is not None and (entry is None or entry.etag != if_match):
+            raise Changed(self.kind, name, entry.etag if entry else None)
+        if held and held.problems:
+            reason = held.problems[0]["msg"]
+            raise Conflict(
+                f"{self.kind} '{name}' has a file that cannot be read ({reason}); correct or remove it first"
+            )
+        return held
+
+    async def _look(self, name: str) -> str:
+        """The file name for this name, after having looked whether somebody changed the file a moment ago."""
+        filename = self.file_of.get(name) or self.only_name(name)
+        if self._moved(filename):
+            await self.refresh([filename])
+        return filename
+
+    def only_name(self, name: str) -> str:
+        """The file name for a name that has no file yet."""
+        return next((one for one in self.only if Path(one).stem == name), name + (self.suffixes or ("",))[0])
+
+    def _turn(self, name: str) -> _Turn:
+        return self.writing.setdefault(name, _Turn(self.writing, name))
+
+    # Following the disk.
+
+    def name_in(self, filename: str) -> str | None:
+        """The name that a file of this folder stands for; None when the file is none of ours."""
+        if filename.startswith(".") or filename.endswith("~"):
+            return None
+        if self.only:
+            return Path(filename).stem if filename in self.only else None
+        if not self.suffixes:
+            return Path(filename).stem
+        return next((filename[: -len(end)] for end in self.suffixes if filename.endswith(end)), None) or None
+
+    def load(self) -> None:
+        """Nothing; reads all files, in the calling thread. For the start."""
+        for filename in self._listed():
+            seen = self.held.get(filename)
+            self._install(filename, self._examine(filename, seen))
+
+    async def refresh(self, filenames: Iterable[str]) -> None:
+        """Nothing; looks at these files again: reads and parses in a thread, changes the index on the event loop."""
+        waiting = [filename for filename in filenames if self.name_in(filename) is not None]
+        while waiting:
+            now, waiting = waiting[:CHUNK], waiting[CHUNK:]
+            before = [(filename, self.held.get(filename)) for filename in now]
+            for (filename, seen), held in zip(before, await asyncio.to_thread(self._examined, before), strict=True):
+                if self.held.get(filename) is not seen:
+                    waiting.append(filename)  # written by us in the meantime: what was read may be older
+                elif held is not seen:
+                    self._install(filename, held)
+                    if held is None:
+                        waiting += self._rivals(filename)
+
+    def _examined(self, files: list[tuple[str, Held | None]]) -> list[Held | None]:
+        return [self._examine(filename, seen) for filename, seen in files]
+
+    def _rivals(self, filename: str) -> list[str]:
+        """Files that could not have their name while this one had it."""
+        name = self.name_in(filename)
+        rivals = (
+            [one for one in self.held if one != filename and self.name_in(one) == name] if self.suffixes[1:] else []
+        )
+        for one in rivals:
+            self.held[one] = replace(self.held[one], stamp=None)
+        return rivals
+
+    def moved(self, filenames: Iterable[str]) -> list[str]:
+        """Those of the files that are not as the index knows them; what we wrote ourselves is."""
+        return [filename for filename in filenames if self._moved(filename)]
+
+    def _moved(self, filename: str) -> bool:
+        held = self.held.get(filename)
+        try:
+            now = stamp((self.path / filename).lstat())
+        except OSError:
+            return held is not None
+        return held is None or held.stamp != now
+
+    async def rescan(self) -> None:
+        """Nothing; compares the whole folder with the index. Raises OSError when it cannot be listed."""
+        known = dict(self.held)
+        await self.refresh(await asyncio.to_thread(self._differing, known))
+
+    def _listed(self) -> list[str]:
+        with os.scandir(self.path) as entries:
+            return sorted(entry.name for entry in entries if self.name_in(entry.name) is not None)
+
+    def _differing(self, known: dict[str, Held]) -> list[str]:
+        differing = []
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if self.name_in(entry.name) is None:
+                    continue
+                held = known.pop(entry.name, None)
+                try:
+                    same = held is not None and held.stamp == stamp(entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    same = False
+                if not same:
+                    differing.append(entry.name)
+        return differing + list(known)
+
+    def _examine(self, filename: str, seen: Held | None) -> Held | None:
+        """What the file says now: `seen` itself when nothing changed, None when it is gone."""
+        path = self.path / filename
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return self._bad(seen, None, [{"loc": (), "msg": os.strerror(error.errno or 0)}])
+        if seen and seen.stamp == stamp(status):
+            return seen
+        mark: Stamp | None = stamp(status)
+        try:
+            data, mark = read_whole(path, FILE_LIMIT_BYTES)
+            if time.time_ns() - mark[2] < YOUNG_NS:
+                mark = None
+            if seen and seen.entry and not seen.problems and seen.entry.etag == hashlib.sha256(data).hexdigest():
+                return Held(seen.entry, mark)
+            return Held(self._parsed(filename, data), mark)
+        except NotFound:
+            return None
+        except Invalid as error:
+            return self._bad(seen, mark, error.problems)
+        except StoreError as error:
+            return self._bad(seen, stamp(status), [{"loc": (), "msg": str(error)}])
+        except Exception as error:
+            # A defect in a parser is one file's trouble, not the end of the server.
+            log.exception("reading %s failed", self.files.shown(path))
+            return self._bad(seen, mark, [{"loc": (), "msg": f"cannot be read ({type(error).__name__})"}])
+
+    def _parsed(self, filename: str, data: bytes) -> Entry:
+        name = self.name_in(filename)
+        assert name is not None
+        safe_name(name, "the file's name")
+        other = self.file_of.get(name, filename)
+        if other != filename and (self.path / other).exists():
+            raise Invalid([{"loc": (), "msg": f"{other} already has the name '{name}'"}])
+        refuse_torn(data)
+        return Entry(self, name, data, self.parse(data, name))
+
+    def _bad(self, seen: Held | None, mark: Stamp | None, problems: list[dict[str, Any]]) -> Held:
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        since = seen.since if seen and seen.since else now
+        return Held(seen.entry if seen else None, mark, tuple(problems), since)
+
+    def _install(self, filename: str, held: Held | None) -> None:
+        seen = self.held.get(filename)
+        if held is None:
+            self.held.pop(filename, None)
+        else:
+            self.held[filename] = held
+        old, new = seen.entry if seen else None, held.entry if held else None
+        if held and held.problems and (not seen or held.problems != seen.problems):
+            log.warning("%s: %s", self.files.shown(self.path / filename), held.problems[0]["msg"])
+        if old is not new or bool(held and held.problems) != bool(seen and seen.problems):
+            self.version += 1
+        if old is new:
+            return
+        name = (new or old).name  # type: ignore[union-attr]
+        if new is not None:
+            self.file_of[name] = filename
+        elif self.file_of.get(name) == filename:
+            del self.file_of[name]
+        if old is None or new is None or old.etag != new.etag:
+            self._tell(name, old, new)
+
+    def _tell(self, name: str, old: Entry | None, new: Entry | None) -> None:
+        for listener in self.listeners:
+            try:
+                listener(name, old, new)
+            except Exception:
+                # One listener's defect must not keep the index from following the disk.
+                log.exception("a listener failed on %s '%s'", self.kind, name)
+
+
+class _Turn:
+    """Writers of one name take turns; the lock of a name that nobody writes is dropped."""
+
+    def __init__(self, turns: dict[str, _Turn], name: str) -> None:
+        self.turns = turns
+        self.name = name
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+    async def __aenter__(self) -> None:
+        self.users += 1
+        try:
+            await self.lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self.lock.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.users -= 1
+        if not self.users:
+            self.turns.pop(self.name, None)

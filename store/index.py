@@ -1,0 +1,193 @@
+"""The store: one folder with everything that Sluice remembers, open in one server at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from store import access, configs
+from store.bodies import Body, ListBody
+from store.documents import Config, JobRecord, Run, from_json
+from store.errors import Invalid, StoreUnavailable, problem, unavailable
+from store.files import FOLDER_MODE, Files
+from store.folders import Entry, Folder, Parse, Summary
+from store.locks import LOCK_NAME, WAIT_S, Lock, lock
+from store.watch import Watch
+from store.yamls import load
+
+__all__ = ["Body", "Entry", "Folder", "ListBody", "Store"]
+
+log = logging.getLogger("sluice.store")
+
+EXAMPLES = Path(__file__).parent / "examples"
+YAML = (".yaml", ".yml")
+JSON = (".json",)
+# Folders that are made but not watched: records that only grow, the runs' own places, the embedded cluster's state.
+UNWATCHED = ("audit", "work", "cluster")
+
+
+def _yaml(data: bytes, name: str) -> Any:
+    return load(data).value
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Invalid([problem("the file is not UTF-8", type="encoding", line=line, column=1)]) from error
+
+
+def _run(data: bytes, name: str) -> Run:
+    return from_json(Run, data, name)
+
+
+def _job(data: bytes, name: str) -> JobRecord:
+    return from_json(JobRecord, data, name)
+
+
+class Store:
+    """Everything under one root. `open()`, then `await start()`, in the end `await close()`.
+
+    `parsers` and `summaries` say by folder name what a file means and what of it goes into lists: the formats that
+    people write are defined elsewhere. `poll` compares files again and again in place of the kernel's reports.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        parsers: Mapping[str, Parse] | None = None,
+        summaries: Mapping[str, Summary] | None = None,
+        poll: bool | None = None,
+        ops: Any = os,
+    ) -> None:
+        self.root = Path(root).absolute()
+        self.files = Files(self.root, ops)
+        self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
+        self.lock: Lock | None = None
+        self.watch: Watch | None = None
+        self.load_s = 0.0
+        given = dict(parsers or {})
+        rows = dict(summaries or {})
+
+        def folder(name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], keep: bool = True) -> Folder:
+            path = self.root / name
+            parse, summary = given.pop(name, parse), rows.pop(name, None)
+            return Folder(path, kind, self.files, parse, suffixes=suffixes, summary=summary, keep=keep)
+
+        self.workflows = folder("workflows", "workflow", _yaml, YAML)
+        self.templates = folder("templates", "template", _text, ())
+        self.runs = folder("runs", "run", _run, JSON, keep=False)
+        self.jobs = folder("jobs", "job", _job, JSON, keep=False)
+        self.single = {
+            name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
+            for name, parse in (("config", configs.parse), ("access", access.parse))
+        }
+        if given or rows:
+            raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
+        self.folders = [self.workflows, self.templates, self.runs, self.jobs, *self.single.values()]
+
+    # Reading.
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force: config.yaml, or the defaults when there is none."""
+        held: Config = self.single["config"].get("config") if "config" in self.single["config"] else DEFAULTS
+        return held
+
+    @property
+    def access(self) -> access.Access:
+        """Who may call: access.yaml, or nobody by token when there is none."""
+        held: access.Access = self.single["access"].get("access") if "access" in self.single["access"] else NOBODY
+        return held
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of anything in the index."""
+        return sum(folder.version for folder in self.folders)
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Files that do not parse or validate: path (below the store), line, column, reason, since."""
+        found = [one for folder in self.folders for one in folder.problems()]
+        return sorted(found, key=lambda one: (one["path"], one["line"] or 0, one["column"] or 0))
+
+    def status(self) -> dict[str, Any]:
+        """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
+        counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
+        wrong = sum(1 for folder in self.folders for held in folder.held.values() if held.problems)
+        return {"watch": self.watch.status() if self.watch else None, "files": counts, "problems": wrong}
+
+    def path(self, *parts: str) -> Path:
+        """A path below the root."""
+        return self.root.joinpath(*parts)
+
+    # Opening and closing.
+
+    def open(self, wait_s: float = WAIT_S) -> None:
+        """Nothing; the store is this server's from now on, and its files are in memory.
+
+        Makes the folders, on the first launch a commented config.yaml and an example; sweeps what writes that were cut
+        short have left. Raises Locked, StoreUnavailable.
+        """
+        begun = time.monotonic()
+        try:
+            self.files.make_dirs(self.root)
+            if self.root.stat().st_mode & 0o077 and self.root.stat().st_uid == os.geteuid():
+                self.root.chmod(FOLDER_MODE)
+        except OSError as error:
+            raise unavailable(error, f"open the store {self.root}") from error
+        first = not (self.root / LOCK_NAME).exists()
+        self.lock = lock(self.root, wait_s)
+        try:
+            if first:
+                self._furnish()
+            for path in dict.fromkeys([folder.path for folder in self.folders] + [self.path(one) for one in UNWATCHED]):
+                self.files.make_dirs(path)
+                self.files.sweep(path)
+            for folder in self.folders:
+                folder.load()
+        except BaseException as error:
+            self.lock.release()
+            if isinstance(error, OSError):
+                raise unavailable(error, f"read the store {self.root}") from error
+            raise
+        self.load_s = time.monotonic() - begun
+
+    async def start(self) -> None:
+        """Nothing; changes from outside are seen from now on."""
+        self.watch = Watch(self.root, self.folders, poll=self.poll, make_dirs=self.files.make_dirs)
+        await self.watch.start()
+
+    async def close(self) -> None:
+        """Nothing; what was being written is written, and another server may open the store."""
+        if self.watch is not None:
+            await self.watch.close()
+            self.watch = None
+        self.files.close()
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
+
+    def _furnish(self) -> None:
+        """Puts the examples down, where there is nothing of that name yet."""
+        examples = {self.root / one.relative_to(EXAMPLES): one for one in sorted(EXAMPLES.rglob("*.yaml"))}
+        # A folder that is there already is somebody's: nothing is put into it.
+        theirs = {target.parent for target in examples if target.parent != self.root and target.parent.exists()}
+        for target, example in examples.items():
+            if target.exists() or target.parent in theirs:
+                continue
+            self.files.make_dirs(target.parent)
+            try:
+                self.files.write_now(target, example.read_bytes(), exclusive=True)
+            except StoreUnavailable:
+                # A full disk must not keep a server from starting: it works without examples.
+                log.warning("the example %s could not be written", target.name, exc_info=True)
+
+
+DEFAULTS = Config()
+NOBODY = access.Access()
