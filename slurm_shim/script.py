@@ -110,7 +110,7 @@ def options(job: Mapping[str, Any]) -> dict[str, str | int | bool | None]:
 
 
 def job_name(name: str) -> str:
-    """The name that SLURM gets: all but letters, digits, `_`, `.`, `-` becomes `_`, since log files are called by it."""
+    """The name that SLURM gets: all but letters, digits, `_`, `.`, `-` becomes `_`: log files are called by it."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST_NAME] or "job"
 
 
@@ -134,6 +134,30 @@ def _directives(job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "error", log
     if job.get("work_dir"):
         yield "chdir", _directive(str(job["work_dir"]), "work_dir")
+
+
+def log_path(folder: str, name: str, job_id: str) -> str:
+    """Where the script of `render` writes, once the job has its id: `name` as SLURM has it."""
+    return f"{folder.rstrip('/')}/{name}_{job_id}.log" if folder else f"{name}_{job_id}.log"
+
+
+def chooses_folder(script: str) -> bool:
+    """Whether the script itself says where it works (`#SBATCH --chdir`), so that nobody else should."""
+    return re.search(r"^#SBATCH\s(?:.*\s)?(?:-D|--chdir)\b", script, re.MULTILINE) is not None
+
+
+def with_result(script: str, path: str) -> str:
+    """The script with SLUICE_RESULT exported before its first command; `%j` in the path becomes the job's id there.
+
+    Left as it is when no shell runs it.
+    """
+    if not re.match(r"#!\s*\S*/(?:env\s+)?(?:ba|da|z|k)?sh\b", script):
+        return script
+    before, _, after = path.partition("%j")
+    quoted = shlex.quote(before) + ('"$SLURM_JOB_ID"' + shlex.quote(after) if after else "")
+    lines = script.split("\n")
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    return "\n".join([*lines[:first], f"export SLUICE_RESULT={quoted}", *lines[first:]])
 
 
 def _log_path(job: Mapping[str, Any]) -> str:

@@ -86,6 +86,11 @@ def parse(data: bytes, name: str = "access.yaml") -> Access:
     return from_yaml(Access, data, name)
 
 
+def read(path: Path) -> Access:
+    """What the file says; nobody when there is none. For the time before the store is open."""
+    return parse(path.read_bytes()) if path.exists() else Access()
+
+
 def new_token() -> tuple[str, str]:
     """A token nobody can guess (256 bits), and its hash for access.yaml."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)

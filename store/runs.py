@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from store import states
 from store.documents import Attempt, JobRecord, Run, RunJob, StateChange
@@ -19,13 +19,17 @@ from store.times import epoch, rfc3339
 ENDED = frozenset({"completed", "failed", "cancelled"})
 NEVER = "DependencyNeverSatisfied"
 STOPPED = "RunStopped"
+REFUSED = "Submission failed: "
 RESEND_CANCEL_S = 30
 
 
 class Sight(NamedTuple):
-    """What is known of a job now: seen (with SLURM's row), surely absent, or unknown (nobody could say)."""
+    """What is known of a job now: seen (with SLURM's row), surely absent, unknown (nobody can say yet), or lost.
 
-    knowledge: Literal["seen", "absent", "unknown"]
+    Lost is only said of a tag: SLURM may have had the job and forgotten it, and there is no accounting to ask.
+    """
+
+    knowledge: str
     job: dict[str, Any] | None = None
 
 
@@ -113,12 +117,21 @@ def _observe(run: Run, job: RunJob, look: Look, find: Find, now: float) -> list[
                 attempt.error = None
                 return _submit(run, job)
             attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, rfc3339(now)
-        if sight.knowledge != "seen" or sight.job is None:
+        adopt(attempt, sight, now)
+        if attempt.job_id is None:
             return []
-        attempt.job_id, attempt.error = sight.job["job_id"], None
-        attempt.submitted_at = rfc3339(sight.job["submit_time"]) or rfc3339(now)
     see(attempt, look(attempt.job_id), now)
     return []
+
+
+def adopt(attempt: Attempt | JobRecord, sight: Sight, now: float) -> None:
+    """Write into the attempt or record the job that was found by its tag; a lost one ends as lost."""
+    if sight.knowledge == "seen" and sight.job is not None:
+        attempt.job_id, attempt.error = sight.job["job_id"], None
+        attempt.submitted_at = rfc3339(sight.job["submit_time"]) or rfc3339(now)
+    elif sight.knowledge == "lost":
+        attempt.state, attempt.ended_at = states.LOST, rfc3339(now)
+        attempt.error = "whether SLURM took this job cannot be found out: it was away too long, and has no accounting"
 
 
 def see(attempt: Attempt | JobRecord, sight: Sight, now: float) -> None:
@@ -281,7 +294,7 @@ def refused(run: Run, name: str, reason: str, now: float) -> Run:
     run, attempt = _changed(run, name)
     attempt.state, attempt.error, attempt.ended_at = "FAILED", reason, rfc3339(now)
     next(job for job in run.jobs if job.name == name).result_read = True
-    run.status, run.error, run.completed_at = "failed", f"Submission failed: {reason}", rfc3339(now)
+    run.status, run.error, run.completed_at = "failed", f"{REFUSED}{reason}", rfc3339(now)
     return run
 
 
@@ -326,10 +339,9 @@ def follow(record: JobRecord, look: Look, find: Find, now: float) -> JobRecord |
         sight = find(record)
         if sight.knowledge == "absent":
             return None
-        if sight.knowledge == "unknown" or sight.job is None:
+        adopt(record, sight, now)
+        if record.job_id is None:
             return record
-        record.job_id = sight.job["job_id"]
-        record.submitted_at = rfc3339(sight.job["submit_time"]) or rfc3339(now)
     before = (record.state, record.reason)
     sight = look(record.job_id)
     see(record, sight, now)

@@ -5,15 +5,18 @@ The template `base` is built in; its script is made where the words of SLURM are
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from store import yamls
-from store.errors import Invalid, NotFound, problem
+from store.errors import Denied, Invalid, NotFound, problem
+from store.files import read_whole
 from store.render import Renderer
 from store.shapes import Workflow, near_name
 
 BASE = "base"
+SCRIPT_BYTES = 1_000_000
 
 
 def parse(data: bytes) -> str:
@@ -37,7 +40,7 @@ def find(name: str, kept: Mapping[str, str]) -> str:
 
 
 def refuse_unknown(workflow: Workflow, jobs: Iterable[Mapping[str, Any]], known: Collection[str]) -> None:
-    """Nothing; raises Invalid with the place in the workflow's file of each planned job's template that is not there."""
+    """Nothing; raises Invalid with the place of each planned job's template that is not there."""
     index = {job.name: number for number, job in enumerate(workflow.jobs)}
     problems = []
     for job in jobs:
@@ -60,3 +63,16 @@ def render(text: str, variables: Mapping[str, Any], renderer: Renderer, *, name:
     except Invalid as error:
         raise Invalid([{**one, "loc": [name, *one["loc"]]} for one in error.problems]) from error
     return rendered if isinstance(rendered, str) else str(rendered)
+
+
+def script(path: str, roots: Sequence[Path]) -> str:
+    """The text of a script file that a job names, relative to the first of `roots` or absolute below any of them.
+
+    Raises Denied for a path that leads outside of all roots, NotFound when there is no such file.
+    """
+    inside = [root.resolve() for root in roots]
+    found = (inside[0] / path).resolve()
+    if not any(found.is_relative_to(root) for root in inside):
+        raise Denied(f"Script path '{path}' is outside allowed directories")
+    data, _ = read_whole(found, SCRIPT_BYTES)
+    return parse(data)

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from store import fields, graphs, yamls
 from store.errors import Invalid, problem
+from store.errors import text as line
 from store.fields import refuse_python
 from store.render import Renderer
-from store.shapes import MAX_CELLS, MAX_JOBS, RESOURCES, Job, Loc, Problem, Workflow, exclusive, field_problems
+from store.shapes import MAX_CELLS, MAX_JOBS, MAX_PROBLEMS, RESOURCES, Job, Loc, Problem, Workflow, exclusive, field_problems
 
 __all__ = ["Plan", "Workflow", "check", "compose", "merge", "parse", "plan", "refuse_python", "sample_args", "view"]
 
@@ -86,7 +87,10 @@ def _placed(problems: Iterable[Problem], loaded: yamls.Loaded) -> list[Problem]:
     for one in problems:
         line, column = loaded.where(one["loc"], key=one["type"] in ("extra_forbidden", "missing"))
         placed.append({**one, "line": line, "column": column})
-    return sorted(placed, key=lambda one: (one["line"], one["column"]))
+    placed.sort(key=lambda one: (one["line"], one["column"]))
+    if (rest := len(placed) - MAX_PROBLEMS) > 0:
+        placed[MAX_PROBLEMS:] = [{**placed[MAX_PROBLEMS], "msg": f"… and {rest} more problems", "loc": []}]
+    return placed
 
 
 def _as_spelled(value: dict[str, Any], data: bytes, loaded: yamls.Loaded) -> dict[str, Any]:
@@ -304,6 +308,28 @@ def check(
     """
     workflow = parse(data, stem=stem)
     return workflow, plan(workflow, args_override=sample_args(workflow), defaults=defaults, renderer=renderer)
+
+
+def complaints(text: str, renderer: Renderer) -> list[str]:
+    """All that is wrong with the text of a workflow, a line each; [] when it would be accepted."""
+    if not text.strip():
+        return ["Empty YAML content"]
+    try:
+        check(text.encode("utf-8", "surrogateescape"), renderer=renderer)
+    except Invalid as error:
+        return [line(one) for one in error.problems]
+    return []
+
+
+def uploaded_name(filename: str) -> str:
+    """The name of an uploaded workflow: its file's name without folders and ending; Invalid names what is wrong."""
+    stem, dot, ending = re.split(r"[/\\\\]", filename)[-1].rpartition(".")
+    if not dot or ending not in ("yaml", "yml"):
+        raise Invalid([problem("Filename must end in .yaml or .yml", ("body", "filename"), input=filename)])
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", stem):
+        message = "Filename must be alphanumeric with hyphens/underscores only"
+        raise Invalid([problem(message, ("body", "filename"), input=filename)])
+    return stem
 
 
 # ---- showing

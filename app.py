@@ -1,0 +1,1718 @@
+"""Sluice: one small server in front of SLURM. This file is its whole HTTP side.
+
+    request ─ guard ─ contract ─ operation ─┬─ store/        files under $SLUICE_STORE, index in memory
+     answer ─ envelope of the family ───────┴─ slurm_shim/   one shared snapshot; sh → sbatch squeue … (PATH decides)
+    between requests: the clockwork reconciles runs and jobs in store/ with what the snapshot says
+
+The words in use:
+    contract    contract.yaml, read once at start: what every operation takes and answers
+    operation   a plain function named after its operationId; its parameters are the contract's
+    caller      who asks, with scopes read / write / admin
+    run         one execution of a workflow: {"id": "a1b2…", "status": "running", "jobs": [...]}
+    attempt     one try of one job of a run; `tag` travels in SLURM's comment, `job_id` is SLURM's
+    record      one job submitted outside of any run
+    snapshot    what SLURM said last; every read answers from it
+    step        what a pure rule asks to be done next: submit, cancel, read a result
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import getpass
+import hashlib
+import importlib.util
+import inspect
+import ipaddress
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import sys
+import time
+import uuid
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import jsonschema_rs
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slurm_shim import errors as slurm_errors
+from slurm_shim import resources as slurm_resources
+from slurm_shim import script as batch
+from slurm_shim.embedded import conf as embedded_conf
+from slurm_shim.snapshot import Snapshot
+from slurm_shim.words import Slurm
+from store import access, configs, errors, history, logs, results, runs, states, templates, views, workflows, yamls
+from store.bodies import Body, ListBody
+from store.documents import Attempt, JobRecord, Run, RunJob
+from store.folders import Entry, Folder
+from store.index import Store
+from store.lists import Listing
+from store.render import Renderer
+from store.times import epoch, rfc3339
+
+HERE = Path(__file__).resolve().parent
+VERSION = "0.1.0"
+log = logging.getLogger("sluice")
+
+
+# ====================================================================================================================
+# Settings
+# ====================================================================================================================
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; flags of the command line only set the environment."""
+
+    store: Path = Path("data")
+    cluster: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allowed_hosts: tuple[str, ...] = ()
+    watch: str = "auto"
+    log_level: str = "info"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """The settings in SLUICE_… variables; ValueError names the variable that is wrong."""
+        given = {
+            name: environment[key]
+            for name in cls.__dataclass_fields__
+            if (key := f"SLUICE_{name.upper()}") in environment
+        }
+        values: dict[str, Any] = dict(given)
+        if "store" in given:
+            values["store"] = Path(given["store"])
+        if "port" in given and not given["port"].isdigit():
+            raise ValueError(f"SLUICE_PORT must be a number, not {given['port']!r}")
+        if "port" in given:
+            values["port"] = int(given["port"])
+        if "allowed_hosts" in given:
+            values["allowed_hosts"] = tuple(name for name in re.split(r"[\s,]+", given["allowed_hosts"]) if name)
+        for name, known in CHOICES.items():
+            if values.get(name, known[0]) not in known:
+                raise ValueError(f"SLUICE_{name.upper()} must be one of {', '.join(known)}, not {values[name]!r}")
+        return cls(**values)
+
+
+CHOICES = {
+    "cluster": ("auto", "slurm", "embedded"),
+    "watch": ("auto", "poll"),
+    "log_level": ("info", "debug", "warning", "error"),
+}
+
+
+# ====================================================================================================================
+# The way of a request
+# ====================================================================================================================
+
+Operation = Callable[..., Any]
+OPERATIONS: dict[str, Operation] = {}
+
+
+def operation(*operation_ids: str) -> Callable[[Operation], Operation]:
+    """Register a function for these operationIds; with none, for its own name."""
+
+    def register(function: Operation) -> Operation:
+        for operation_id in operation_ids or (function.__name__,):
+            OPERATIONS[operation_id] = function
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An answer whose bytes are kept: body, strong ETag, and more headers."""
+
+    body: bytes
+    etag: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    gzip: Callable[[], bytes] | None = None
+    media_type: bytes = b"application/json"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an operation: where it comes from and what it is called there and here."""
+
+    name: str
+    place: str
+    argument: str
+    coerce: Callable[[str], Any]
+    default: Any = None
+
+
+def _integer(text: str) -> Any:
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else text
+
+
+def _boolean(text: str) -> Any:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+
+
+COERCE: dict[str, Callable[[str], Any]] = {"integer": _integer, "boolean": _boolean}
+
+
+def resolved(contract: dict[str, Any], part: Any) -> Any:
+    """The part of the contract that a `$ref` stands for, or the part itself."""
+    while isinstance(part, dict) and "$ref" in part:
+        target: Any = contract
+        for key in part["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        part = target
+    return part
+
+
+class Endpoint:
+    """One operation of the contract with its function: request → checked arguments → function → answer."""
+
+    def __init__(
+        self, contract: dict[str, Any], path_item: dict[str, Any], spec: dict[str, Any], function: Operation
+    ) -> None:
+        self.operation_id: str = spec["operationId"]
+        self.family: str = spec["tags"][0]
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.status = int(next(code for code in spec["responses"] if code.startswith("2")))
+        given = [resolved(contract, one) for one in [*path_item.get("parameters", []), *spec.get("parameters", [])]]
+        self.parameters = [self._parameter(contract, one) for one in given]
+        self.check_parameters = self._compile(contract, self._parameters_schema(given)) if given else None
+        self.places = {one.place for one in self.parameters}
+        content = resolved(contract, spec.get("requestBody", {})).get("content", {})
+        self.body_required: bool = resolved(contract, spec.get("requestBody", {})).get("required", False)
+        self.body_schema = content.get("application/json", {}).get("schema")
+        self.check_body = self._compile(contract, self.body_schema) if self.body_schema else None
+        whole = resolved(contract, self.body_schema) or {}
+        self.body_defaults = {
+            key: one["default"] for key, one in whole.get("properties", {}).items() if "default" in one
+        }
+        self.wants = set(inspect.signature(function).parameters)
+        offered = {one.argument for one in self.parameters} | {"caller"} | ({"body"} if self.body_schema else set())
+        if missing := self.wants - offered:
+            raise RuntimeError(f"{self.operation_id} asks for {sorted(missing)}, which contract.yaml does not give")
+
+    @staticmethod
+    def _parameter(contract: dict[str, Any], one: dict[str, Any]) -> Parameter:
+        schema = resolved(contract, one["schema"])
+        argument = one["name"].lower().replace("-", "_")
+        return Parameter(
+            name=one["name"].lower() if one["in"] == "header" else one["name"],
+            place=one["in"],
+            argument=f"{argument}_" if argument in ("from", "in", "is", "not") else argument,
+            coerce=COERCE.get(schema.get("type"), str),
+            default=schema.get("default"),
+        )
+
+    @staticmethod
+    def _parameters_schema(given: list[dict[str, Any]]) -> dict[str, Any]:
+        places: dict[str, Any] = {}
+        for one in given:
+            schema = places.setdefault(one["in"], {"type": "object", "properties": {}, "required": []})
+            name = one["name"].lower() if one["in"] == "header" else one["name"]
+            schema["properties"][name] = one["schema"]
+            if one.get("required"):
+                schema["required"].append(name)
+        return {"type": "object", "properties": places}
+
+    @staticmethod
+    def _compile(contract: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Validator:
+        return jsonschema_rs.validator_for(
+            {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "components": contract["components"]}
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["endpoint_of"] = self
+        arguments = self.arguments(scope) if self.parameters else {}
+        if self.check_body is not None:
+            arguments["body"] = await self.body(scope, receive)
+        if "caller" in self.wants:
+            arguments["caller"] = scope.get("caller")
+        if len(arguments) != len(self.wants):
+            arguments = {name: value for name, value in arguments.items() if name in self.wants}
+        answer = self.function(**arguments)
+        if self.is_async:
+            answer = await answer
+        await self.answer(scope, send, answer)
+
+    def arguments(self, scope: Scope) -> dict[str, Any]:
+        """The checked parameters by the names that the function uses; Invalid tells everything that is wrong."""
+        given: dict[str, dict[str, str]] = {}
+        if "path" in self.places:
+            given["path"] = scope["path_params"]
+        if "query" in self.places:
+            given["query"] = dict(
+                parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
+            )
+        if "header" in self.places:
+            given["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        found: dict[str, dict[str, Any]] = {place: {} for place in self.places}
+        arguments: dict[str, Any] = {}
+        for one in self.parameters:
+            value = given[one.place].get(one.name)
+            if value is None or (value == "" and one.place == "query" and one.coerce is not str):
+                arguments[one.argument] = one.default
+            else:
+                arguments[one.argument] = found[one.place][one.name] = one.coerce(value)
+        if self.check_parameters is not None and not self.check_parameters.is_valid(found):
+            raise errors.Invalid([complaint(one) for one in self.check_parameters.iter_errors(found)])
+        return arguments
+
+    async def body(self, scope: Scope, receive: Receive) -> Any:
+        """The parsed and checked JSON body, top-level defaults filled in."""
+        data = await read_body(scope, receive, here.store.config.limits.body_bytes)
+        if not data and not self.body_required:
+            return dict(self.body_defaults)
+        value = parse_json(data)
+        assert self.check_body is not None
+        if not self.check_body.is_valid(value):
+            found = (complaint(one, "body") for one in self.check_body.iter_errors(value))
+            raise errors.Invalid(list(found))
+        return {**self.body_defaults, **value} if isinstance(value, dict) else value
+
+    async def answer(self, scope: Scope, send: Send, answer: Any) -> None:
+        """Send what the function gave, with the status that the contract declares."""
+        if self.status == 204:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if not isinstance(answer, Prepared):
+            answer = Prepared(orjson.dumps(answer))
+        await send_prepared(scope, send, self.status, answer)
+
+
+async def send_prepared(scope: Scope, send: Send, status: int, answer: Prepared) -> None:
+    """Send kept bytes: nothing but their ETag when the client has them, gzipped when it is worth it and wanted."""
+    headers = [(b"content-type", answer.media_type), *answer.headers]
+    body = answer.body
+    if answer.etag is not None:
+        etag = answer.etag.encode()
+        headers += [(b"etag", etag), (b"cache-control", b"private, max-age=0"), (b"vary", b"accept-encoding")]
+        given = header(scope, b"if-none-match")
+        if (
+            given
+            and scope["method"] in ("GET", "HEAD")
+            and (given == b"*" or etag in re.split(rb"\s*,\s*(?:W/)?", given))
+        ):
+            await send({"type": "http.response.start", "status": 304, "headers": headers[1:]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if answer.gzip is not None and len(body) > 2000 and b"gzip" in (header(scope, b"accept-encoding") or b""):
+            body = answer.gzip()
+            headers.append((b"content-encoding", b"gzip"))
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of this lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
+    """The body, counted while it comes in; refused when it is not declared as JSON or too large."""
+    length = header(scope, b"content-length")
+    if length is not None and length.isdigit() and int(length) > limit_bytes:
+        raise errors.TooLarge(limit_bytes, "the body")
+    chunks: list[bytes] = []
+    size_bytes = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise errors.TooLarge(limit_bytes, "the body")
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            break
+    data = b"".join(chunks)
+    if data:
+        require_json(scope)
+    return data
+
+
+def require_json(scope: Scope) -> None:
+    """Nothing, or 415: a form that a foreign page can send without asking is never taken."""
+    kind = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise MediaType("Content-Type must be application/json")
+
+
+MAX_DEPTH = 64
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of a JSON text; Invalid with the place when it is none, holds what JSON cannot say, or is too deep."""
+    if not data:
+        raise errors.Invalid([errors.problem("Field required", ["body"], type="missing")])
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise errors.Invalid(
+            [errors.problem(f"JSON decode error: {error.msg}", ["body", error.pos], type="json_invalid")]
+        ) from None
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
+        raise errors.Invalid([errors.problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
+    return value
+
+
+def depth(value: Any) -> int:
+    """How deep lists and objects are nested in each other; walked level by level."""
+    levels, level = 0, [value]
+    while level := [one for one in level if isinstance(one, list | dict)]:
+        levels += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return levels
+
+
+# The schema's keyword -> the type that the srunx family names in its errors.
+COMPLAINTS = {
+    "required": "missing", "additionalProperties": "extra_forbidden", "pattern": "string_pattern_mismatch",
+    "minLength": "string_too_short", "maxLength": "string_too_long", "minimum": "greater_than_equal",
+    "maximum": "less_than_equal", "minItems": "too_short", "maxItems": "too_long", "enum": "literal_error",
+    "const": "literal_error",
+}  # fmt: skip
+
+
+def complaint(error: jsonschema_rs.ValidationError, *prefix: str) -> dict[str, Any]:
+    """One thing that is wrong with a request, as the store says it: loc, msg, type, input."""
+    keyword = error.kind.name
+    kind, message, loc = COMPLAINTS.get(keyword, keyword), error.message, [*prefix, *error.instance_path]
+    if keyword == "required":
+        loc, message = [*loc, getattr(error.kind, "property", "").strip('"')], "Field required"
+    if keyword == "type":
+        wanted = re.findall(r'"(\w+)"', message.rsplit(" is not of type", 1)[-1])
+        kind = (
+            "int_parsing"
+            if "integer" in wanted and isinstance(error.instance, str)
+            else f"{(wanted or ['value'])[0]}_type"
+        )
+        message = f"Input should be {' or '.join(wanted)}"
+    if len(message) > 300:
+        message = f"{message[:200]} … {message[-90:]}"
+    return errors.problem(message, loc, type=kind, input=error.instance)
+
+
+class PathItem:
+    """All operations of one path, by method."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.endpoints: dict[str, Endpoint] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self.endpoints.get("GET" if scope["method"] == "HEAD" else scope["method"])
+        if endpoint is None:
+            allowed = ", ".join(sorted(self.endpoints))
+            raise HTTPException(405, "Method Not Allowed", headers={"Allow": allowed})
+        await endpoint(scope, receive, send)
+
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+def routes(contract: dict[str, Any]) -> list[Route]:
+    """One route a path of the contract; RuntimeError when contract and functions do not match one to one."""
+    found: list[Route] = []
+    declared: set[str] = set()
+    # A path without braces comes first, so that `runs` is never taken for the name of a workflow.
+    for path, item in sorted(contract["paths"].items(), key=lambda pair: "{" in pair[0]):
+        path_item = PathItem(path)
+        for method in METHODS:
+            if method not in item:
+                continue
+            operation_id = item[method]["operationId"]
+            if operation_id not in OPERATIONS:
+                raise RuntimeError(f"contract.yaml promises {operation_id}, which app.py does not have")
+            declared.add(operation_id)
+            path_item.endpoints[method.upper()] = Endpoint(contract, item, item[method], OPERATIONS[operation_id])
+        found.append(Route(path, path_item))
+    if unpromised := set(OPERATIONS) - declared:
+        raise RuntimeError(f"app.py has {sorted(unpromised)}, which contract.yaml does not promise")
+    return found
+
+
+class Guard:
+    """The outermost layer: who may call what, for http and websocket, every method and path; nothing passes by default.
+
+    Decides on the bytes of `scope` alone. Adds the request id and the headers that keep browsers strict, and turns
+    whatever goes wrong further in into the family's envelope.
+    """
+
+    def __init__(self, app: ASGIApp, open_paths: Iterable[str]) -> None:
+        self.app = app
+        self.open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        given = header(scope, b"x-request-id") or b""
+        request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else b"req_" + secrets.token_hex(6).encode()
+        started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *STRICT]
+            await send(message)
+
+        try:
+            self.admit(scope)
+            await self.app(scope, receive, send_on)
+        except Disconnected:
+            return
+        except Exception as problem:
+            if started:
+                raise
+            await self.refuse(problem, request_id.decode(), scope, send_on)
+
+    @staticmethod
+    async def refuse(problem: Exception, request_id: str, scope: Scope, send: Send) -> None:
+        """The refusal as an answer; a websocket is closed before it is accepted."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4401 if isinstance(problem, Unauthenticated) else 4403})
+            return
+        status, headers, body = refusal(problem, request_id, scope)
+        await send_prepared(scope, send, status, Prepared(body, headers=headers))
+
+    def admit(self, scope: Scope) -> None:
+        """Put the caller into the scope, or raise why it may not call."""
+        check_host(scope)
+        changing = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if changing:
+            check_origin(scope)
+            if scope["type"] == "http" and header(scope, b"content-type") is not None:
+                require_json(scope)
+        if scope["path"] in self.open_paths:
+            return
+        scope["caller"] = caller = caller_of(scope)
+        needed = "write" if changing else "read"
+        if needed not in caller.scopes and "admin" not in caller.scopes:
+            raise errors.Denied(f"This needs the scope {needed}")
+
+
+STRICT = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def check_host(scope: Scope) -> None:
+    """Nothing, or why the Host header is refused: missing, doubled, malformed, or not a name of this server."""
+    given = [value for name, value in scope["headers"] if name == b"host"]
+    match = HOST.fullmatch(given[0].decode("latin-1")) if len(given) == 1 else None
+    if match is None:
+        raise BadRequest("A single well-formed Host header is needed")
+    if match["name"].lower() not in here.hosts:
+        raise errors.Denied(
+            "Host header not allowed; name it in SLUICE_ALLOWED_HOSTS or in access.yaml (allowed_hosts)"
+        )
+
+
+def check_origin(scope: Scope) -> None:
+    """Nothing, or why a browser's request is refused: it comes from a page that is not this server's."""
+    site = header(scope, b"sec-fetch-site")
+    origin = header(scope, b"origin")
+    if site is not None and site not in (b"same-origin", b"none"):
+        raise errors.Denied("Requests from other sites are not allowed")
+    if origin is not None:
+        parts = urlsplit(origin.decode("latin-1"))
+        own = (header(scope, b"host") or b"").decode("latin-1")
+        if parts.scheme not in ("http", "https") or parts.netloc.lower() != own.lower():
+            raise errors.Denied("Origin not allowed")
+
+
+FORWARDED = frozenset({b"forwarded", b"x-real-ip", b"via"})
+
+
+def caller_of(scope: Scope) -> access.Caller:
+    """Who asks: the holder of a token, or the server's own user over loopback; else Unauthenticated."""
+    client = scope.get("client") or ("", 0)
+    given = header(scope, b"authorization")
+    if given is not None:
+        kind, _, token = given.decode("latin-1").partition(" ")
+        if here.failures.wait_s(client[0]):
+            raise TooMany("Too many wrong tokens; wait a little")
+        caller = here.store.access.caller(token.strip()) if kind.lower() == "bearer" else None
+        if caller is None:
+            here.failures.failed(client[0])
+            raise Unauthenticated("Missing or invalid bearer token")
+        return caller
+    if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name, _ in scope["headers"]):
+        raise Unauthenticated("Requests through a proxy need a bearer token")
+    server = scope.get("server") or ("", 0)
+    if is_loopback(client[0]) and is_loopback(server[0]):
+        if access.peer_uid(client[0], client[1], server[0], server[1]) == os.getuid():
+            return here.own_caller
+    raise Unauthenticated("Missing or invalid bearer token")
+
+
+@functools.lru_cache(maxsize=1024)
+def is_loopback(address: str) -> bool:
+    """Whether the address is this machine's own, IPv4, IPv6 or IPv4 within IPv6."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+# ====================================================================================================================
+# Refusals
+# ====================================================================================================================
+
+
+class BadRequest(Exception):
+    """The request makes no sense, whatever the state."""
+
+
+class Unauthenticated(Exception):
+    """Nobody knows who asks."""
+
+
+class TooMany(Exception):
+    """The client has tried too often."""
+
+
+class MediaType(Exception):
+    """The body is not declared as JSON."""
+
+
+class Disconnected(Exception):
+    """The client has gone; nobody is there to answer to."""
+
+
+# What went wrong → status. The first class along the exception's own line of ancestors counts.
+STATUS: dict[type[Exception], int] = {
+    BadRequest: 400,
+    Unauthenticated: 401,
+    MediaType: 415,
+    TooMany: 429,
+    errors.NotFound: 404,
+    errors.Exists: 409,
+    errors.Conflict: 409,
+    errors.Changed: 412,
+    errors.Denied: 403,
+    errors.TooLarge: 413,
+    errors.Invalid: 422,
+    errors.StoreFull: 507,
+    errors.StoreUnavailable: 503,
+    slurm_errors.SlurmUnreachable: 503,
+    slurm_errors.SlurmDenied: 403,
+    slurm_errors.SlurmConflict: 409,
+    slurm_errors.JobUnknown: 404,
+    slurm_errors.SlurmError: 502,
+}
+
+# Where an operation deviates from the table, by its document.
+DEVIATIONS: dict[tuple[str, type[Exception]], int] = {
+    ("srunx_cancel_run", errors.Conflict): 422,
+    ("srunx_submit_job", slurm_errors.SlurmConflict): 502,
+}
+
+# A value that fails its pattern in a way for which the document has a status and a text of its own.
+ODD_VALUES = [(("path", "job_id"), re.compile(r"[+-]?[0-9]+"), 400, "Invalid job ID")]
+
+
+def refusal(problem: Exception, request_id: str, scope: Scope) -> tuple[int, tuple[tuple[bytes, bytes], ...], bytes]:
+    """Status, headers and body for whatever went wrong; an unexpected exception is logged and told as 500 only."""
+    endpoint = scope.get("endpoint_of")
+    headers: list[tuple[bytes, bytes]] = []
+    detail: Any = str(problem)
+    if isinstance(problem, HTTPException):
+        status, detail = problem.status_code, problem.detail
+        headers += [(name.lower().encode(), value.encode()) for name, value in (problem.headers or {}).items()]
+    else:
+        status = status_of(problem, endpoint.operation_id if endpoint else "")
+    if isinstance(problem, errors.Invalid):
+        status, detail = odd_value(problem) or (status, [item(one) for one in problem.problems])
+    if status == 500:
+        log.error("request %s failed", request_id, exc_info=problem)
+        detail = f"Internal Server Error ({request_id})"
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if status in (429, 503):
+        headers.append((b"retry-after", b"5"))
+    return status, tuple(headers), ENVELOPES[endpoint.family if endpoint else "srunx"](status, detail, request_id)
+
+
+def status_of(problem: Exception, operation_id: str) -> int:
+    """The status for an exception; 500 for one that no table knows."""
+    for kind in type(problem).__mro__:
+        if (operation_id, kind) in DEVIATIONS:
+            return DEVIATIONS[operation_id, kind]
+        if kind in STATUS:
+            return STATUS[kind]
+    return 500
+
+
+def odd_value(problem: errors.Invalid) -> tuple[int, str] | None:
+    """Status and text of the document's own for a single wrong value, if it has one."""
+    for loc, pattern, status, text in ODD_VALUES:
+        if len(problem.problems) == 1 and tuple(problem.problems[0]["loc"]) == loc:
+            if pattern.fullmatch(str(problem.problems[0]["input"])):
+                return status, text
+    return None
+
+
+def item(one: dict[str, Any]) -> dict[str, Any]:
+    """A problem as the srunx family lists it: type, loc, msg, input, and where in a text it stands."""
+    place = {key: one[key] for key in ("line", "column") if one.get(key)}
+    return {"type": one["type"], "loc": one["loc"], "msg": one["msg"], "input": shortened(one["input"]), **place}
+
+
+def shortened(value: Any) -> Any:
+    """The value, or its beginning when it is large: an error need not send back a megabyte."""
+    text = value if isinstance(value, str) else repr(value)
+    return value if len(text) <= 500 else f"{text[:500]}…"
+
+
+def _detail(status: int, detail: Any, request_id: str) -> bytes:
+    return orjson.dumps({"detail": detail})
+
+
+# Family → the shape of its errors.
+ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = {"srunx": _detail, "sluice": _detail}
+
+
+# ====================================================================================================================
+# Operations: srunx
+# ====================================================================================================================
+
+
+@operation()
+def srunx_list_jobs() -> Prepared:
+    """All jobs in the queue, those finished a short while ago, and our own of the last six hours."""
+    return here.cluster.listing()
+
+
+@operation()
+async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
+    """A new job from a batch script."""
+    check_submission(body)
+    record = await submit_job(body, request_id(caller, "job", idempotency_key), caller)
+    return views.submitted(body["job_name"] or body["name"], record.job_id or "")
+
+
+@operation()
+async def srunx_get_job(job_id: str) -> Prepared:
+    """One job, from the queue, else from accounting, else from our own record."""
+    return Prepared(orjson.dumps(await here.cluster.job(job_id)), headers=here.cluster.age())
+
+
+@operation()
+async def srunx_cancel_job(job_id: str) -> None:
+    """The job is cancelled; a job that is over already is left as it is."""
+    await here.cluster.cancel(job_id)
+
+
+@operation()
+async def srunx_get_job_logs(job_id: str, stdout_offset: int, stderr_offset: int) -> dict[str, Any]:
+    """What the job wrote since the given offsets."""
+    job = await here.cluster.paths(job_id)
+    return await logs.since(job["stdout"], job["stderr"], stdout_offset, stderr_offset, owner=job["uid"])
+
+
+@operation()
+def srunx_list_resources(partition: str | None) -> Prepared:
+    """GPUs, nodes and running jobs of each partition."""
+    return here.cluster.resources(partition)
+
+
+@operation()
+def srunx_list_workflows(mount: str | None) -> Prepared:
+    """All workflow definitions that parse, by file name."""
+    return prepared(shelf(mount).shown.all())
+
+
+@operation()
+async def srunx_validate_workflow(body: dict[str, Any]) -> dict[str, Any]:
+    """Whether a workflow text would be accepted, and all that is wrong with it."""
+    wrong = await in_thread(workflows.complaints, body.get("yaml") or "", here.renderer)
+    return {"valid": False, "errors": wrong} if wrong else {"valid": True}
+
+
+@operation()
+async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
+    """A workflow text, checked whole and then saved."""
+    name = workflows.uploaded_name(body["filename"])
+    return await save_workflow(shelf(body.get("mount")), name, body["yaml"].encode(), if_match)
+
+
+@operation()
+async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
+    """A workflow made from JSON and saved as YAML."""
+    place, name = shelf(body.get("mount") or body.get("default_project")), body["name"]
+    if name in place.folder and not body["overwrite"]:
+        raise errors.Exists("Workflow", name)
+    return await save_workflow(place, name, composed(place, body), if_match)
+
+
+@operation()
+def srunx_list_runs(name: str | None) -> Prepared:
+    """All workflow runs, newest first."""
+    return prepared(here.runs_shown.of(name))
+
+
+@operation()
+def srunx_get_run(run_id: str) -> Prepared:
+    """One run with the state of each of its jobs."""
+    return prepared(here.runs_shown.one(run_id))
+
+
+@operation()
+async def srunx_cancel_run(run_id: str) -> dict[str, Any]:
+    """All jobs of the run are cancelled."""
+    warnings = await cancel_run(run_id)
+    return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
+
+
+@operation()
+def srunx_get_workflow(name: str, mount: str | None) -> Prepared:
+    """One workflow with its jobs."""
+    place = shelf(mount)
+    return prepared(place.shown.one(name), etag=place.folder.entry(name).etag)
+
+
+@operation()
+async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
+    """The workflow's file is deleted; its runs stay."""
+    await shelf(mount).folder.delete(name, if_match=unquoted(if_match))
+    return {"status": "deleted", "name": name}
+
+
+@operation()
+async def srunx_run_workflow(
+    name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
+) -> dict[str, Any]:
+    """A run of the workflow, its first jobs submitted; or, dry, the scripts it would submit."""
+    run_id = request_id(caller, "run", idempotency_key)
+    draft = await drafted(shelf(mount).folder.get(name), body, mount, run_id)
+    if body["dry_run"]:
+        return dry_run(draft)
+    return views.run(await start_run(draft))
+
+
+@operation()
+def srunx_list_history(limit: int) -> list[dict[str, Any]]:
+    """The jobs submitted through Sluice, newest first."""
+    return [views.history(entry) for entry in here.ledger.newest(limit if limit >= 0 else 10_000)]
+
+
+@operation()
+def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]:
+    """Counts by outcome and the average running time."""
+    return here.ledger.stats(from_, to)
+
+
+# ====================================================================================================================
+# Operations: sluice
+# ====================================================================================================================
+
+
+@operation()
+def sluice_list_problems() -> list[dict[str, Any]]:
+    """The files of the store that do not parse or validate; the last good version of each stays in force."""
+    return here.store.problems()
+
+
+@operation()
+def sluice_get_health() -> dict[str, Any]:
+    """Whether the server, its store and its cluster are well; needs no credentials."""
+    return health()
+
+
+@operation()
+def sluice_get_contract_json() -> Prepared:
+    """This contract as JSON."""
+    return CONTRACT.as_json
+
+
+@operation()
+def sluice_get_contract_yaml() -> Prepared:
+    """This contract as the YAML text it is kept in."""
+    return CONTRACT.as_yaml
+
+
+# ====================================================================================================================
+# Clockwork: what operations set going, and what happens without a request
+# ====================================================================================================================
+
+
+def prepared(body: Body, etag: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Prepared:
+    """Kept bytes as an answer; `etag` instead of the bytes' own where clients send it back as If-Match."""
+    return Prepared(body.data, f'"{etag}"' if etag else body.etag, headers, lambda: body.gzipped)
+
+
+def unquoted(if_match: str | None) -> str | None:
+    """The sha256 within an If-Match header; None for none and for `*`."""
+    return None if if_match in (None, "*") else (if_match or "").removeprefix("W/").strip('"')
+
+
+async def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """What the function gives, called in the small pool for work that blocks."""
+    return await asyncio.get_running_loop().run_in_executor(here.pool, functools.partial(function, *arguments, **named))
+
+
+def request_id(caller: access.Caller, kind: str, key: str | None) -> str:
+    """The id of what a request makes: the same for the same caller and Idempotency-Key, new without a key."""
+    return str(uuid.uuid4() if key is None else uuid.uuid5(uuid.NAMESPACE_OID, f"sluice {kind} {caller.name} {key}"))
+
+
+def digest(*parts: Any) -> str:
+    """What tells one request body from another."""
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def same_request(document: Any, wanted: str) -> None:
+    """Nothing, or Invalid when the Idempotency-Key was used with another body before."""
+    if document.request_hash != wanted:
+        message = "this key was used before with another body"
+        raise errors.Invalid([errors.problem(message, ["header", "Idempotency-Key"], type="idempotency_key")])
+
+
+@contextlib.asynccontextmanager
+async def turn(name: str) -> AsyncIterator[None]:
+    """One after the other for whoever works on the document of this name."""
+    lock = here.turns.setdefault(name, asyncio.Lock())
+    async with lock:
+        yield
+
+
+# ---- the cluster: SLURM's words, the shared snapshot, and the ledger of what went through us
+
+
+class Cluster:
+    """SLURM as operations and clockwork see it. `name` tells its jobs from those of other clusters."""
+
+    def __init__(self, name: str, slurm: Slurm, snapshot: Snapshot, ledger: history.Ledger) -> None:
+        self.name, self.slurm, self.snapshot, self.ledger = name, slurm, snapshot, ledger
+        self.rows = ListBody()
+        self.shown: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
+        self.listed: tuple[int, int] = (-1, -1)
+        self.resourced: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self.began = time.monotonic()
+        self.doubts: dict[str, float] = {}  # tag → from when on a squeue without it shows that sbatch did not take it
+        self.sought: dict[str, runs.Sight] = {}  # tag → what accounting knows of it
+        self.seeking: dict[str, float] = {}  # tag → since when to look in accounting
+        self.recalled: dict[str, tuple[float, dict[str, Any] | None]] = {}
+        self.recalling = asyncio.Lock()
+
+    # Reading: memory only, but for a single job that neither the queue nor we know.
+
+    def must_answer(self) -> None:
+        """Nothing, or SlurmUnreachable while SLURM does not answer."""
+        if self.snapshot.error is not None or self.snapshot.age_s is None:
+            raise slurm_errors.SlurmUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
+
+    def age(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The header that says how old the snapshot is; SlurmUnreachable when there is none yet."""
+        self.snapshot.watch()
+        if self.snapshot.age_s is None:
+            self.must_answer()
+        return ((b"x-snapshot-age", f"{self.snapshot.age_s or 0:.1f}".encode()),)
+
+    def listing(self) -> Prepared:
+        """The list of jobs, its rows re-made only where SLURM or our ledger say something new."""
+        age = self.age()
+        if self.listed != (self.snapshot.version, self.ledger.version):
+            self.listed = (self.snapshot.version, self.ledger.version)
+            jobs = self.snapshot.jobs
+            rows = {job_id: self._row(job_id, row) for job_id, row in jobs.items()}
+            ended = self.ledger.ended_since(rfc3339(time.time() - LISTED_S) or "", self.name)
+            rows |= {one.job_id: views.remembered(one, 0) for one in ended if one.job_id not in jobs}
+            self.shown = {job_id: kept for job_id, kept in self.shown.items() if job_id in jobs}
+            self.rows.replace(rows.items())
+        return prepared(self.rows.body(), headers=age)
+
+    def _row(self, job_id: str, job: dict[str, Any]) -> dict[str, Any]:
+        entry = self.ledger.get(self.name, job_id)
+        kept = self.shown.get(job_id)
+        if kept is None or kept[0] is not job or kept[1] is not entry:
+            kept = self.shown[job_id] = (job, entry, views.job(job, entry))
+        return kept[2]
+
+    def resources(self, partition: str | None) -> Prepared:
+        """GPUs and nodes of each partition, or of the one asked for."""
+        age = self.age()
+        snapshot = self.snapshot
+        if not snapshot.partitions:
+            raise slurm_errors.SlurmUnreachable(
+                "scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet"
+            )
+        if self.resourced[0] != snapshot.version:
+            stamp = rfc3339(int(snapshot.taken_at_epoch or 0))
+            rows = slurm_resources.resources(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
+            self.resourced = (snapshot.version, [{"timestamp": stamp, **row} for row in rows])
+        found = [row for row in self.resourced[1] if partition in (None, row["partition"])]
+        if partition is not None and not found:
+            found = [{"timestamp": rfc3339(int(time.time())), **slurm_resources.nothing(partition)}]
+        return prepared(Body(orjson.dumps(found)), headers=age)
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """One job as the queue says, else our record once it has ended, else accounting; NotFound when nobody knows it."""
+        entry = self.ledger.get(self.name, job_id)
+        row = self.snapshot.jobs.get(job_id) or self.snapshot.look(job_id)[1]
+        if row is None and (entry is None or entry.state not in states.TERMINAL):
+            row = await self.recall(job_id)
+        if row is not None:
+            return views.job(row, entry)
+        if entry is not None:
+            return views.remembered(entry, time.time())
+        raise errors.NotFound("Job", job_id)
+
+    async def recall(self, job_id: str) -> dict[str, Any] | None:
+        """What accounting says of a job that the queue does not have; kept for a minute. None when it knows nothing."""
+        async with self.recalling:
+            kept = self.recalled.get(job_id)
+            if kept is not None and time.monotonic() - kept[0] < RECALLED_S:
+                return kept[1]
+            self.age()
+            found = await in_thread(self._accounted, job_id)
+            while len(self.recalled) >= 10_000:
+                del self.recalled[next(iter(self.recalled))]
+            self.recalled[job_id] = (time.monotonic(), found)
+            return found
+
+    def _accounted(self, job_id: str) -> dict[str, Any] | None:
+        rows = self.slurm.sacct([job_id]) if self.slurm.has_accounting() else []
+        return next((row for row in rows if row["job_id"] == job_id), None)
+
+    async def paths(self, job_id: str) -> dict[str, Any]:
+        """`{stdout, stderr, uid}` of a job; NotFound for a job, or the paths of a job, that nobody knows."""
+        entry = self.ledger.get(self.name, job_id)
+        row = self.snapshot.look(job_id)[1] or {}
+        if entry is None and not row:
+            row = await self.recall(job_id) or {}
+        stdout = row.get("stdout") or (entry.stdout if entry else None)
+        if stdout is None and not (entry or row):
+            raise errors.NotFound("Job", job_id)
+        return {
+            "stdout": stdout,
+            "stderr": row.get("stderr") or (entry.stderr if entry else None),
+            "uid": row.get("uid"),
+        }
+
+    # Changing.
+
+    async def cancel(self, job_id: str) -> None:
+        """Nothing; the job is being ended, or was over already. NotFound for one that nobody knows."""
+        job = await self.job(job_id)
+        if job["slurm_state"] not in states.TERMINAL:
+            await self.scancel([job_id])
+
+    async def scancel(self, job_ids: Iterable[str]) -> None:
+        """Nothing; the jobs are told to end and shown so at once."""
+        await in_thread(self.slurm.scancel, list(job_ids))
+        self.snapshot.cancelled(job_ids)
+
+    async def sbatch(self, script: str, options: dict[str, Any], shown: dict[str, Any]) -> str:
+        """The id of the new job, which is in the snapshot at once; `shown` is what is known of it already."""
+        tag = options["comment"]
+        try:
+            job_id: str = await in_thread(self.slurm.sbatch, script, options)
+        except slurm_errors.SlurmUnreachable as problem:
+            # A request that was cut off may still arrive: only a later squeue can tell.
+            self.doubts[tag] = time.monotonic() + (DOUBT_S if problem.uncertain else 0)
+            raise
+        self.doubts.pop(tag, None)
+        self.snapshot.submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **shown})
+        return job_id
+
+    # What is known of jobs and of tags, for the rules.
+
+    def look(self, job_id: str) -> runs.Sight:
+        """What SLURM knows of a job id now."""
+        return runs.Sight(*self.snapshot.look(job_id))
+
+    def find(self, attempt: Attempt | JobRecord) -> runs.Sight:
+        """What SLURM knows of an attempt whose job id was never heard: by its tag in the queue, then in accounting."""
+        tag = attempt.tag or ""
+        knowledge, job = self.snapshot.find_comment(tag, self.doubts.get(tag, self.began))
+        if knowledge != "absent":
+            return runs.Sight(knowledge, job)
+        intended = epoch(attempt.intended_at) or 0
+        if time.time() - intended < QUEUE_REMEMBERS_S:
+            return runs.Sight("absent")
+        if tag not in self.sought:
+            self.seeking[tag] = intended
+        return self.sought.get(tag, runs.Sight("unknown"))
+
+    async def settle(self, open_ids: Iterable[str]) -> None:
+        """Nothing; asks accounting about jobs that left the queue, and about tags that the queue no longer has."""
+        await self.snapshot.settle(open_ids)
+        seeking, self.seeking = self.seeking, {}
+        if not seeking:
+            return
+        if not await in_thread(self.slurm.has_accounting):
+            self.sought |= dict.fromkeys(seeking, runs.Sight("lost"))
+            return
+        rows = await in_thread(self.slurm.submitted, min(seeking.values()) - 60)
+        for tag in seeking:
+            row = next((one for one in rows if tag in (one["comment"] or "") or tag in one["submit_line"]), None)
+            self.sought[tag] = runs.Sight("seen", row) if row else runs.Sight("absent")
+
+
+LISTED_S = 6 * 3600
+RECALLED_S = 60
+DOUBT_S = 10.0
+# SLURM keeps finished jobs in the queue for MinJobAge, 300 s by default and never set much lower.
+QUEUE_REMEMBERS_S = 60.0
+
+
+# ---- single jobs
+
+
+def check_submission(body: dict[str, Any]) -> None:
+    """Nothing, or why this cannot be submitted."""
+    wrong = []
+    if (body.get("script_content") is None) == (body.get("script_path") is None):
+        wrong.append(
+            errors.problem("Exactly one of script_content and script_path is needed", ["body", "script_content"])
+        )
+    elif body.get("script_content") is not None and not body["script_content"].startswith("#!"):
+        wrong.append(errors.problem("A batch script begins with #!, such as #!/bin/bash", ["body", "script_content"]))
+    elif "\0" in (body.get("script_content") or "") or "\r\n" in (body.get("script_content") or ""):
+        wrong.append(errors.problem("A batch script has no NUL and no DOS line breaks", ["body", "script_content"]))
+    if body.get("script_path") is not None and not body.get("mount_name"):
+        wrong.append(errors.problem("script_path needs mount_name", ["body", "mount_name"]))
+    if body["notify"] and body.get("endpoint_id") is None:
+        wrong.append(errors.problem("notify needs endpoint_id", ["body", "endpoint_id"]))
+    if wrong:
+        raise errors.Invalid(wrong)
+    if body.get("mount_name"):
+        shelf(body["mount_name"])
+    if body["notify"]:
+        raise errors.NotFound("endpoint", str(body["endpoint_id"]))
+
+
+async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
+    """The record of the job that sbatch has taken; for a request that was seen before, the record it made then."""
+    wanted = digest(body)
+    here.cluster.must_answer()
+    async with turn(record_id):
+        if record_id in here.store.jobs:
+            record = here.store.jobs.get(record_id)
+            same_request(record, wanted)
+            record = await adopted(record)
+        else:
+            name = body["job_name"] or body["name"]
+            record = JobRecord(
+                id=record_id, cluster=here.cluster.name, name=name, tag=runs.new_tag(), source="web", user=caller.name,
+                script=body["script_content"], request_hash=wanted, intended_at=rfc3339(time.time()),
+                work_dir=str(here.store.root / "work" / record_id), options={"job_name": batch.job_name(name)},
+            )  # fmt: skip
+        await here.store.jobs.put(record_id, record)
+        return record if record.job_id else await hand_over(record)
+
+
+async def adopted(record: JobRecord) -> JobRecord:
+    """The record of a request that was cut off before it was answered, with the job that SLURM may have taken for it."""
+    if record.job_id is None:
+        sight = here.cluster.find(record)
+        if sight.knowledge == "unknown":
+            raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
+        record = record.model_copy(deep=True)
+        runs.adopt(record, sight, time.time())
+    return record
+
+
+async def hand_over(record: JobRecord) -> JobRecord:
+    """The record after sbatch has taken its job; refused, it is forgotten, since nothing was submitted."""
+    options = {**record.options, "comment": record.tag}
+    if not batch.chooses_folder(record.script or ""):
+        await in_thread(here.store.files.make_dirs, Path(record.work_dir or ""))
+        options["chdir"] = record.work_dir
+    try:
+        job_id = await here.cluster.sbatch(record.script or "", options, {"name": options["job_name"]})
+    except slurm_errors.SlurmError as problem:
+        if not getattr(problem, "uncertain", False):
+            await here.store.jobs.delete(record.id)
+        raise
+    record = record.model_copy(update={"job_id": job_id, "state": "PENDING", "submitted_at": rfc3339(time.time())})
+    await here.store.jobs.put(record.id, record)
+    return record
+
+
+async def follow_record(record_id: str) -> None:
+    """Nothing; brings one record up to what SLURM says."""
+    async with turn(record_id):
+        record = here.store.jobs.get(record_id)
+        followed = runs.follow(record, here.cluster.look, here.cluster.find, time.time())
+        if followed is None:
+            await here.store.jobs.delete(record_id)
+        elif followed != record:
+            await here.store.jobs.put(record_id, followed)
+
+
+# ---- workflows
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where workflows lie: the folder, its rows as bytes, and the root that relative paths of its jobs start from."""
+
+    folder: Folder
+    shown: Listing
+    root: Path | None = None
+
+
+def shelf(mount: str | None) -> Shelf:
+    """The store's own workflows, or those of a mount; NotFound for a mount that the current profile does not have."""
+    if mount is None:
+        return here.shelf
+    raise errors.NotFound("Mount", mount)
+
+
+async def save_workflow(place: Shelf, name: str, data: bytes, if_match: str | None) -> Prepared:
+    """The saved workflow as an answer; Invalid with everything that is wrong, and then nothing is written."""
+    if len(data) > WORKFLOW_BYTES:
+        raise errors.TooLarge(WORKFLOW_BYTES, "the YAML content")
+    await in_thread(workflows.check, data, stem=name, defaults=defaults(), renderer=here.renderer)
+    entry = await place.folder.put(name, data, if_match=unquoted(if_match))
+    return prepared(place.shown.one(name), etag=entry.etag)
+
+
+WORKFLOW_BYTES = 1_000_000
+
+
+def composed(place: Shelf, body: dict[str, Any]) -> bytes:
+    """The YAML for a workflow given as JSON; over an old one, what the body does not mention stays."""
+    wanted = {key: value for key, value in body.items() if key in ("name", "jobs", "args", "default_project")}
+    if body["name"] in place.folder:
+        old = place.folder.get(body["name"])
+        wanted = workflows.merge(old, wanted, orjson.loads(place.shown.one(body["name"]).data))
+    return workflows.compose(wanted)
+
+
+def defaults() -> dict[str, Any]:
+    """What config.yaml says for jobs that say nothing themselves."""
+    return configs.defaults(here.store.config)
+
+
+# ---- runs
+
+
+async def drafted(workflow: workflows.Workflow, body: dict[str, Any], mount: str | None, run_id: str) -> Run:
+    """The run that would be started: planned, every script rendered, nothing written."""
+    if body["notify"]:
+        raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
+    part = {key: body.get(key) for key in ("from_job", "to_job", "single_job")}
+    plan = await in_thread(
+        workflows.plan,
+        workflow,
+        args_override=body["args_override"],
+        **part,
+        defaults=defaults(),
+        renderer=here.renderer,
+    )
+    root = shelf(mount).root or here.store.root / "work" / run_id
+    by_name = {job["name"]: job for job in plan["jobs"]}
+    jobs = [await in_thread(run_job, by_name[name], root, run_id) for name in plan["order"]]
+    return Run(
+        id=run_id, workflow_name=workflow.name, mount=mount, args=plan["args"], cluster=here.cluster.name, work_dir=str(root),
+        status="submitting", started_at=rfc3339(time.time()), triggered_by="web", jobs=jobs,
+        request_hash=digest(workflow.name, mount, body),
+    )  # fmt: skip
+
+
+def run_job(job: dict[str, Any], root: Path, run_id: str) -> RunJob:
+    """One planned job with its batch script, its folders made absolute below the run's."""
+    work_dir = root / (job["work_dir"] or "")
+    log_dir = work_dir / (job["log_dir"] or "")
+    result_path = work_dir / ".sluice" / run_id / f"{job['name']}.%j.json"
+    placed = {**job, "work_dir": str(work_dir), "log_dir": str(log_dir), "result_path": str(result_path)}
+    return RunJob(
+        name=job["name"], depends_on=job["depends_on"], script=script_of(placed, root), options=batch.options(placed),
+        resources=job["resources"], command=job.get("command"), work_dir=str(work_dir), log_dir=str(log_dir),
+        retry=job["retry"], retry_delay_s=job["retry_delay"], result_path=str(result_path),
+    )  # fmt: skip
+
+
+def script_of(job: dict[str, Any], root: Path) -> str:
+    """The batch script of a placed job: its own file, its template, or the one made for its command."""
+    path, template = job.get("script_path"), job.get("template")
+    if path:
+        text = templates.script(path, [here.shelf.folder.path, root])
+        script = templates.render(text, job.get("script_vars") or {}, here.renderer, name=path)
+    elif template not in (None, templates.BASE):
+        text = here.store.templates.get(template)
+        script = templates.render(text, batch.variables(job), here.renderer, name=template)
+    else:
+        script = batch.render(job)
+    return batch.with_result(script, job["result_path"])
+
+
+def dry_run(draft: Run) -> dict[str, Any]:
+    """What a dry run answers."""
+    names = [job.name for job in draft.jobs]
+    jobs = [
+        {
+            "name": job.name,
+            "script": job.script,
+            "depends_on": [entry.rpartition(":")[2] for entry in job.depends_on],
+            "resources": job.resources,
+        }
+        for job in draft.jobs
+    ]
+    return {"dry_run": True, "jobs": jobs, "execution_order": names}
+
+
+async def start_run(draft: Run) -> Run:
+    """The run, durable and its first jobs submitted; for a request that was seen before, the run it made then.
+
+    Raises SlurmRefused when SLURM refuses a job of it: the run is kept as failed, what was submitted is cancelled.
+    """
+    here.cluster.must_answer()
+    async with turn(f"start {draft.id}"):
+        if draft.id in here.store.runs:
+            same_request(here.store.runs.get(draft.id), draft.request_hash or "")
+            return here.store.runs.get(draft.id)
+        await here.store.runs.create(draft.id, draft)
+    await drive(draft.id)
+    run: Run = here.store.runs.get(draft.id)
+    if run.status == "failed" and (run.error or "").startswith(runs.REFUSED):
+        raise slurm_errors.SlurmRefused("sbatch", 1, (run.error or "").removeprefix(runs.REFUSED))
+    return run
+
+
+async def cancel_run(run_id: str) -> list[str]:
+    """The warnings about jobs that could not be told to end; the clockwork goes on telling them."""
+    async with turn(run_id):
+        run = here.store.runs.get(run_id)
+        if run.status in runs.ENDED:
+            raise errors.Conflict(f"Run is already {run.status}")
+        await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
+    return await drive(run_id)
+
+
+async def drive(run_id: str) -> list[str]:
+    """Warnings; takes the run as far as it can go now: asks the rules for steps and takes them until there are none."""
+    warnings: list[str] = []
+    async with turn(run_id):
+        while run_id in here.store.runs:
+            run = here.store.runs.get(run_id)
+            advanced, steps = runs.advance(run, here.cluster.look, here.cluster.find, time.time())
+            if advanced != run:
+                await here.store.runs.put(run_id, advanced)
+            for step in steps:
+                try:
+                    advanced = await EFFECTS[type(step)](advanced, step)
+                except slurm_errors.SlurmError as problem:
+                    warnings.append(str(problem))
+                    steps = []
+                    break
+                if advanced.status in runs.ENDED and isinstance(step, runs.Submit):
+                    break
+            if not steps:
+                return warnings
+    return warnings
+
+
+async def submit_step(run: Run, step: runs.Submit) -> Run:
+    """The run after sbatch was called for the job's last attempt."""
+    job = next(job for job in run.jobs if job.name == step.job)
+    attempt = job.attempts[-1]
+    options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
+    shown = {"name": options["job_name"], "dependency": step.dependency}
+    unreachable: slurm_errors.SlurmUnreachable | None = None
+    try:
+        for folder in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)):
+            await in_thread(here.store.files.make_dirs, Path(folder or ""))
+        job_id = await here.cluster.sbatch(job.script or "", options, shown)
+        log_path = batch.log_path(job.log_dir or "", options["job_name"], job_id)
+        run = runs.taken(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
+    except slurm_errors.SlurmUnreachable as problem:
+        unreachable, run = problem, runs.unanswered(run, job.name, str(problem))
+    except (slurm_errors.SlurmError, errors.StoreError, ValueError) as problem:
+        run = runs.refused(run, job.name, str(problem), time.time())
+    await here.store.runs.put(run.id, run)
+    if unreachable:
+        raise unreachable
+    return run
+
+
+async def cancel_step(run: Run, step: runs.Cancel) -> Run:
+    """The run, unchanged; its jobs are told to end."""
+    await here.cluster.scancel(step.job_ids)
+    return run
+
+
+async def read_step(run: Run, step: runs.Read) -> Run:
+    """The run with the result that the job left, if it left one."""
+    result, problem = await results.read(step.path, here.store.config.limits.result_bytes)
+    run = runs.read(run, step.job, result, problem)
+    await here.store.runs.put(run.id, run)
+    return run
+
+
+EFFECTS: dict[type, Callable[..., Awaitable[Run]]] = {
+    runs.Submit: submit_step,
+    runs.Cancel: cancel_step,
+    runs.Read: read_step,
+}
+
+
+async def clockwork() -> None:
+    """Never returns; brings open runs and records up to what SLURM says, whenever that changes or a time has come."""
+    while True:
+        here.turned.clear()
+        try:
+            await one_turn()
+        except Exception:
+            # Whatever it was, the documents are as they were, and the next turn looks at everything again.
+            log.exception("the clockwork stumbled")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(here.turned.wait(), TURN_S)
+
+
+TURN_S = 1.0
+
+
+async def one_turn() -> None:
+    """Nothing; each open document once. One that fails does not keep the others from their turn."""
+    if here.cluster.snapshot.error is None and here.cluster.snapshot.age_s is not None:
+        for name, work in [
+            *((one, drive) for one in here.open_runs),
+            *((one, follow_record) for one in here.open_records),
+        ]:
+            try:
+                await work(name)
+            except errors.NotFound:
+                continue
+            except errors.StoreError as problem:
+                log.warning("%s waits: %s", name, problem)
+    await here.cluster.settle(here.open_jobs())
+
+
+# ====================================================================================================================
+# Live
+# ====================================================================================================================
+
+
+# ====================================================================================================================
+# Lifespan and app
+# ====================================================================================================================
+
+
+class Here:
+    """What this server has in hand between its start and its end; one per process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(
+            settings.store,
+            parsers={"workflows": lambda data, name: workflows.parse(data, stem=name)},
+            poll=settings.watch == "poll",
+        )
+        self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
+        self.renderer = Renderer()
+        self.ledger = history.Ledger()
+        self.turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self.turned = asyncio.Event()
+        self.open_runs: dict[str, Run] = {}
+        self.open_records: dict[str, JobRecord] = {}
+        self.failures = access.Failures()
+        self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
+        self.cluster: Cluster
+        self.shelf: Shelf
+        self.runs_shown: Listing
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names in a Host header that mean this server."""
+        bound = self.settings.host.lower()
+        own = {
+            bound,
+            f"[{bound}]",
+            *(() if is_loopback(bound) else (socket.gethostname().lower(), socket.getfqdn().lower())),
+        }
+        return LOOPBACK_NAMES | own | {*self.settings.allowed_hosts, *self.store.access.allowed_hosts}
+
+    def open_jobs(self) -> list[str]:
+        """The ids of our jobs that have not ended, as far as we know."""
+        held: list[Attempt | JobRecord] = [
+            job.attempts[-1] for run in self.open_runs.values() for job in run.jobs if job.attempts
+        ]
+        held += self.open_records.values()
+        return [one.job_id for one in held if one.job_id and one.state not in states.TERMINAL]
+
+    def follow(self) -> None:
+        """Nothing; ledger, lists and open documents follow the folders from now on."""
+        for folder, opened, is_open in (
+            (self.store.runs, self.open_runs, runs.is_open),
+            (self.store.jobs, self.open_records, lambda record: record.state not in states.TERMINAL),
+        ):
+            listener = functools.partial(self._changed, opened, is_open)
+            for entry in folder.entries():
+                listener(entry.name, None, entry)
+            folder.listeners.append(listener)
+        self.shelf = Shelf(
+            self.store.workflows,
+            Listing(self.store.workflows, lambda one: workflows.show(one, self.renderer), lambda row: row["name"]),
+        )
+        newest_first = lambda row: (-(epoch(row["started_at"]) or 0), row["id"])  # noqa: E731
+        self.runs_shown = Listing(self.store.runs, views.run, newest_first, lambda row: row["workflow_name"])
+
+    def _changed(
+        self, opened: dict[str, Any], is_open: Callable[[Any], bool], name: str, old: Entry | None, new: Entry | None
+    ) -> None:
+        before, after = old.document if old else None, new.document if new else None
+        self.ledger.changed(before, after)
+        if after is not None and is_open(after):
+            opened[name] = after
+            self.turned.set()
+        else:
+            opened.pop(name, None)
+
+
+here: Here
+
+
+async def connect() -> Cluster:
+    """The cluster that the settings and PATH lead to, asked for the first time."""
+    wanted, config = here.settings.cluster, here.store.config
+    hold_fd = here.store.lock.fd if here.store.lock else None
+    path = os.environ.get("PATH", os.defpath)
+    name, slurm = "slurm", Slurm(path, os.environ.get("SLURM_CONF"), hold_fd=hold_fd)
+    if wanted == "embedded" or (
+        wanted == "auto" and not (shutil.which("sbatch") and (await in_thread(slurm.ping))["up"])
+    ):
+        name = "embedded"
+        slurm = Slurm(f"{HERE / 'slurm_shim' / 'bin'}:{path}", str(await furnished()), hold_fd=hold_fd)
+    else:
+        with contextlib.suppress(slurm_errors.SlurmError):
+            name = await in_thread(slurm.cluster_name) or name
+    snapshot = Snapshot(slurm, here.pool, config.poll.min_s, config.poll.max_s)
+    snapshot.busy = lambda: bool(here.open_runs or here.open_records)
+    snapshot.on_change.append(lambda _changed: here.turned.set())
+    await snapshot.refresh()
+    return Cluster(name, slurm, snapshot, here.ledger)
+
+
+async def furnished() -> Path:
+    """The embedded cluster's slurm.conf, written as config.yaml says."""
+    wanted = here.store.config.cluster
+    machine = await in_thread(embedded_conf.detect)
+    text = embedded_conf.text(
+        nodes=wanted.nodes,
+        cpus=wanted.cpus or machine["cpus"],
+        memory_mb=wanted.memory_mb or machine["memory_mb"],
+        gpus=machine["gpus"] if wanted.gpus is None else wanted.gpus,
+        partitions=[one.model_dump() for one in wanted.partitions],
+        execute=wanted.execute,
+        python=sys.executable,
+    )
+    path = here.store.path("cluster", "slurm.conf")
+    if not path.exists() or path.read_text() != text:
+        await here.store.files.write(path, text.encode())
+    return path
+
+
+async def refit(_name: str, _old: Entry | None, _new: Entry | None) -> None:
+    """Nothing; a changed config.yaml is in force for the poller and the embedded cluster."""
+    config = here.store.config
+    here.cluster.snapshot.min_s, here.cluster.snapshot.max_s = config.poll.min_s, config.poll.max_s
+    if here.cluster.name == "embedded":
+        await furnished()
+
+
+def health() -> dict[str, Any]:
+    """The answer of /health."""
+    snapshot, watch = here.cluster.snapshot, here.store.status()
+    age_s = snapshot.age_s
+    return {
+        "status": "healthy" if snapshot.error is None and age_s is not None and not watch["problems"] else "degraded",
+        "time": rfc3339(int(time.time())),
+        "version": VERSION,
+        "cluster": here.cluster.name,
+        "slurm": {
+            "answers": snapshot.error is None and age_s is not None,
+            "age_seconds": None if age_s is None else round(age_s, 3),
+        },
+        "store": {"problems": watch["problems"], "watching": (watch["watch"] or {}).get("mode", "off")},
+    }
+
+
+@contextlib.asynccontextmanager
+async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
+    """Open the store, find the cluster, set the clockwork going; undone in reverse."""
+    global here
+    here = Here(Settings.from_environment())
+    await in_thread(here.store.open)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.callback(here.pool.shutdown, wait=False, cancel_futures=True)
+        undo.push_async_callback(here.store.close)
+        undo.callback(here.renderer.close)
+        limits = here.store.config.limits
+        here.renderer.cpu_s, here.renderer.memory_mb, here.renderer.wall_s = (
+            limits.render_s,
+            limits.render_mb,
+            2 * limits.render_s,
+        )
+        await in_thread(here.follow)
+        here.cluster = await connect()
+        await here.store.start()
+        loop = asyncio.get_running_loop()
+        here.store.single["config"].listeners.append(lambda *change: void(loop.create_task(refit(*change))))
+        for work in (here.cluster.snapshot.run(), clockwork()):
+            task = asyncio.create_task(work)
+            undo.push_async_callback(ended, task)
+        log.info("store %s, cluster %s", here.store.root, here.cluster.name)
+        yield
+
+
+def void(_value: Any) -> None:
+    """Nothing; for callbacks whose value nobody wants."""
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Nothing; the task is cancelled and over."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+class Contract:
+    """contract.yaml in the three forms that are needed: parsed, and as the bytes that are served."""
+
+    def __init__(self, path: Path) -> None:
+        data = path.read_bytes()
+        self.parsed: dict[str, Any] = yamls.load(data).value
+        as_json, as_yaml = Body(orjson.dumps(self.parsed)), Body(data)
+        self.as_json = prepared(as_json)
+        self.as_yaml = Prepared(
+            as_yaml.data, as_yaml.etag, gzip=lambda: as_yaml.gzipped, media_type=b"application/yaml"
+        )
+
+    def open_paths(self) -> list[str]:
+        """The paths that need no credentials, as the contract says (`security: [{}]`)."""
+        items = self.parsed["paths"].items()
+        return [
+            path
+            for path, item in items
+            if all(item[method].get("security") == [{}] for method in METHODS if method in item)
+        ]
+
+
+async def not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Nothing is here."""
+    raise HTTPException(404, "Not Found")
+
+
+async def docs(_request: Any) -> Response:
+    """Swagger UI over /openapi.json."""
+    return HTMLResponse(
+        DOCS,
+        headers={
+            "content-security-policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
+        },
+    )
+
+
+async def docs_asset(request: Any) -> Response:
+    """A file of the package that has Swagger UI, or the few lines that start it."""
+    name = request.path_params["name"]
+    if name == "start.js":
+        return Response(DOCS_START, media_type="text/javascript")
+    if name not in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        raise HTTPException(404, "Not Found")
+    package = importlib.util.find_spec("swagger_ui")
+    assert package is not None and package.submodule_search_locations
+    return FileResponse(Path(package.submodule_search_locations[0]) / "static" / name)
+
+
+DOCS = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Sluice: the API</title><link rel="stylesheet" href="/docs/swagger-ui.css"></head>
+<body><div id="docs"></div><script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body>
+</html>
+"""
+DOCS_START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#docs', deepLinking: true});\n"
+
+CONTRACT = Contract(HERE / "contract.yaml")
+DOCS_ROUTES = [Route("/docs", docs), Route("/docs/{name}", docs_asset)]
+app = Guard(
+    Router(
+        routes=[*routes(CONTRACT.parsed), *DOCS_ROUTES],
+        redirect_slashes=False,
+        default=not_found,
+        lifespan=lifespan,
+    ),
+    CONTRACT.open_paths(),
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve, as `python app.py`; flags only set the environment that the app reads."""
+    parser = argparse.ArgumentParser(description="Sluice: one small server in front of SLURM.")
+    parser.add_argument("--store", help="the folder with everything that is remembered (default: ./data)")
+    parser.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", help="the port to listen on (default: 8000)")
+    parser.add_argument(
+        "--cluster", choices=CHOICES["cluster"], help="real SLURM, the embedded cluster, or what is there"
+    )
+    parser.add_argument(
+        "--new-token", metavar="NAME:SCOPE", help="print a new token for access.yaml and its entry, then end"
+    )
+    given = parser.parse_args(argv)
+    if given.new_token:
+        name, _, scope = given.new_token.partition(":")
+        token, hashed = access.new_token()
+        print(
+            f"token: {token}\nits entry in access.yaml:\ntokens:\n  - {{name: {name}, sha256: {hashed}, scopes: [{scope or 'write'}]}}"
+        )
+        return
+    for name in ("store", "host", "port", "cluster"):
+        if getattr(given, name) is not None:
+            os.environ[f"SLUICE_{name.upper()}"] = getattr(given, name)
+    serve()
+
+
+def serve() -> None:
+    """Serve until told to end; refuses a bind that the whole network could use without credentials."""
+    import uvicorn  # here, since the app itself also runs under any other server
+
+    try:
+        settings = Settings.from_environment()
+    except ValueError as problem:
+        sys.exit(str(problem))
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if not is_loopback(settings.host) and not access.read(settings.store / "access.yaml").tokens:
+        sys.exit(f"Listening on {settings.host} needs a token: python app.py --new-token NAME:write tells how")
+    if os.geteuid() == 0:
+        log.warning("running as root: every job runs as root too")
+    uvicorn.run(
+        app, host=settings.host, port=settings.port, log_level="warning", access_log=False, proxy_headers=False,
+        server_header=False, date_header=True, lifespan="on",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

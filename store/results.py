@@ -1,0 +1,29 @@
+"""What a job leaves behind: the JSON object that it writes to `$SLUICE_RESULT`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from store.errors import NotFound, StoreError
+from store.files import read_slice
+
+
+async def read(path: str, limit_bytes: int) -> tuple[dict[str, Any] | None, str | None]:
+    """The object in the file and None, or None and why it cannot be taken; None twice when there is no file."""
+    try:
+        data, size_bytes = await read_slice(path, 0, limit_bytes)
+    except NotFound:
+        return None, None
+    except StoreError as error:
+        return None, str(error)
+    if size_bytes > limit_bytes:
+        return None, f"the result has {size_bytes} bytes, more than the {limit_bytes} that are kept"
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        return None, f"the result is no JSON: {error.msg} at byte {error.pos}"
+    if not isinstance(value, dict):
+        return None, "the result is JSON, but not an object"
+    return value, None
