@@ -12,12 +12,12 @@ from typing import Any
 from store import access, configs
 from store.bodies import Body, ListBody
 from store.documents import Config, JobRecord, Run, from_json
-from store.errors import Invalid, StoreUnavailable, problem, unavailable
+from store.errors import Invalid, StoreError, StoreUnavailable, problem, unavailable
 from store.files import FOLDER_MODE, Files
 from store.folders import Entry, Folder, Parse, Summary
 from store.locks import LOCK_NAME, WAIT_S, Lock, lock
 from store.watch import Watch
-from store.yamls import load
+from store.yamls import load, remember, remembered
 
 __all__ = ["Body", "Entry", "Folder", "ListBody", "Store"]
 
@@ -28,6 +28,7 @@ YAML = (".yaml", ".yml")
 JSON = (".json",)
 # Folders that are made but not watched: records that only grow, the runs' own places, the embedded cluster's state.
 UNWATCHED = ("audit", "work", "cluster")
+MEMORY = ".cache/yaml"
 
 
 def _yaml(data: bytes, name: str) -> Any:
@@ -149,8 +150,7 @@ class Store:
             for path in dict.fromkeys([folder.path for folder in self.folders] + [self.path(one) for one in UNWATCHED]):
                 self.files.make_dirs(path)
                 self.files.sweep(path)
-            for folder in self.folders:
-                folder.load()
+            self._load()
         except BaseException as error:
             self.lock.release()
             if isinstance(error, OSError):
@@ -172,6 +172,24 @@ class Store:
         if self.lock is not None:
             self.lock.release()
             self.lock = None
+
+    def _load(self) -> None:
+        memory = self.path(MEMORY)
+        try:
+            saved: bytes | None = memory.read_bytes()
+        except OSError:
+            saved = None  # none yet, or not readable: everything is read from the files, as it is without it
+        remember(saved)
+        for folder in self.folders:
+            folder.load()
+        fresh = remembered(saved)
+        if fresh is not None:
+            try:
+                self.files.make_dirs(memory.parent)
+                self.files.write_now(memory, fresh)
+            except StoreError:
+                # It only makes the next start faster.
+                log.warning("what was read could not be saved for the next start", exc_info=True)
 
     def _furnish(self) -> None:
         """Puts the examples down, where there is nothing of that name yet."""

@@ -7,13 +7,16 @@ aliases and size are bounded before anything is built, and the scalars are those
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import orjson
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -71,12 +74,17 @@ class Node:
     height: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Loaded:
     """A file's value in plain Python (dict, list, str, int, float, bool, None) and where its parts stand."""
 
-    value: Any
-    root: Node | None
+    def __init__(self, value: Any, root: Callable[[], Node | None]) -> None:
+        self.value = value
+        self._root = root
+
+    @cached_property
+    def root(self) -> Node | None:
+        """The tree of places; None for a file without a document."""
+        return self._root()
 
     def where(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
         """Line and column (1-based) of the part at `loc`, or of the nearest part around it.
@@ -105,6 +113,18 @@ def load(data: bytes) -> Loaded:
     duplicate or non-string keys, custom tags, NaN and infinity, integers beyond 64 bits, nesting beyond 32,
     more than 100 aliases or 100,000 values after their expansion.
     """
+    memory = _memory
+    key = hashlib.sha256(data).hexdigest() if memory else ""
+    if memory and (known := memory.find(key)) is not None:
+        return Loaded(orjson.loads(known), lambda: _composed(data))
+    root = _composed(data)
+    value = root.value if root else None
+    if memory:
+        memory.now[key] = orjson.dumps(value).decode()
+    return Loaded(value, lambda: root)
+
+
+def _composed(data: bytes) -> Node | None:
     text = decode(data)
     try:
         return _Composer(text).document()
@@ -118,6 +138,47 @@ def load(data: bytes) -> Loaded:
         ) from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise Invalid([_wrong(str(error).split("\n")[0] or "not YAML", 1, 1)]) from error
+
+
+# Reading costs a millisecond for each ten lines, so a start remembers what files said, by the SHA-256 of their bytes.
+MEMORY_FORMAT = "1"
+MEMORY_FROM = 100
+
+
+@dataclass(slots=True)
+class Memory:
+    """Values as JSON by the hash of their file: those of the last start, and those that this one came across."""
+
+    last: dict[str, str]
+    now: dict[str, str]
+
+    def find(self, key: str) -> str | None:
+        """What the file with this hash said, None when it is new."""
+        if (found := self.now.get(key) or self.last.get(key)) is not None:
+            self.now[key] = found
+        return found
+
+
+_memory: Memory | None = None
+
+
+def remember(saved: bytes | None) -> None:
+    """Nothing; until `remembered`, `load` knows what it has seen and, when it is whole, what `saved` tells."""
+    global _memory
+    head, _, body = (saved or b"").partition(b"\n")
+    whole = head.decode("ascii", "replace") == f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}"
+    _memory = Memory(orjson.loads(body) if whole else {}, {})
+
+
+def remembered(saved: bytes | None) -> bytes | None:
+    """What to save for the next start; None when `saved` still does or there is too little. Ends remembering."""
+    global _memory
+    now, _memory = (_memory.now if _memory else {}), None
+    if len(now) < MEMORY_FROM:
+        return None
+    body = orjson.dumps(now, option=orjson.OPT_SORT_KEYS)
+    data = f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+    return None if data == saved else data
 
 
 def decode(data: bytes) -> str:
@@ -181,7 +242,7 @@ class _Composer:
         self.chars = 0
         self.deadline_s = time.thread_time() + MAX_CPU_S
 
-    def document(self) -> Loaded:
+    def document(self) -> Node | None:
         root: Node | None = None
         documents = 0
         for event in self.events:
@@ -191,7 +252,7 @@ class _Composer:
                     raise _at("only one YAML document may be in a file", event)
             elif isinstance(event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent):
                 root = self.node(event, 1)
-        return Loaded(root.value if root else None, root)
+        return root
 
     def node(self, event: Any, depth: int) -> Node:
         """The tree that starts with this event."""
