@@ -90,8 +90,9 @@ class Unreadable(SlurmError, ValueError):
     """An answer whose form is not the one we asked for; nothing of it is used."""
 
 
-_PREFIX = re.compile(r"^(?:[a-z]+: )?(?:error|fatal|warning|info): |^[a-z]+: (?=[A-Z])")
-_FOR_JOB = re.compile(r"\s+for (?:job|StepId=)\s*[\w\[\]+,%:.-]+$")
+# `sbatch: error: `, or `/usr/bin/sbatch: ` from getopt
+_PREFIX = re.compile(r"^(?:\S*/)?(?:s[a-z]+: )?(?:error|fatal|warning|info): |^(?:\S*/)?s[a-z]+: ")
+_FOR_JOB = re.compile(r" for job [\w\[\]+,%:-]+$")
 
 # First match wins; matched without regard to case, anywhere in the text.
 _UNREACHABLE = (
@@ -207,7 +208,7 @@ def reason(stderr: str) -> str:
         return ""
     if lines[0].startswith(("This does not look like a batch script", "Batch script contains DOS")):
         return " ".join(" ".join(lines).split())
-    last = lines[-1]
+    last = _FOR_JOB.sub("", lines[-1])
     head, colon, tail = last.rpartition(": ")
     # What follows the colon is a value, not a phrase ("Unknown job signal: FOO", "parameter is not supported: frob=1").
     phrase = tail if colon and tail[:1].isupper() and " " in tail else last

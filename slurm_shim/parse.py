@@ -448,12 +448,12 @@ def _count(text: str) -> int:
     if text.isdigit():
         return int(text)
     # squeue writes node counts beyond 1,024 as 1K or 1.5K.
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text, re.ASCII)
     return round(float(match[1]) * 1024 ** " KMG".index(match[2] or " ")) if match else 0
 
 
 def _float(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else None
 
 
 def _times(number: int | None, factor: int) -> int | None:
@@ -471,7 +471,7 @@ def memory_mb(text: str) -> int | None:
 
     0 means all memory of the node, which is not known here.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)B?([nc]?)", text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)B?([nc]?)", text, re.ASCII)
     if match is None:
         return None
     factor = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}[match[2]]
@@ -514,7 +514,7 @@ def _gpus_of_job(tres_text: str, per_node: str, node_count: int) -> int:
 
 def exit_status(text: str) -> tuple[int | None, int | None]:
     """(exit code, signal) of sacct's "CODE:SIGNAL"; a death by signal counts 128 + signal, as in a shell."""
-    match = re.fullmatch(r"(\d+):(\d+)", text)
+    match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
     if match is None:
         return None, None
     code, signal = int(match[1]), int(match[2])
@@ -533,29 +533,29 @@ def wait_status(text: str) -> tuple[int | None, int | None]:
 # ----------------------------------------------------------------------------------------------------- output files
 
 
-def output_path(pattern: str, job: Mapping[str, Any], host: str | None = None) -> str | None:
+def output_path(pattern: str, job: Mapping[str, Any]) -> str | None:
     """The absolute path of a job's output file, None while it cannot be known.
 
-    `pattern` as squeue's STDOUT gives it (sbatch(1), filename pattern); empty is SLURM's default. `host` is the
-    machine's own name for %N where it differs from the node's. The remainder of a pending array has no one file.
+    `pattern` as squeue's STDOUT gives it (sbatch(1), filename pattern); empty is SLURM's default. The remainder of a
+    pending array has no one file. %N is really the machine's own name, which differs where several nodes share one.
     """
     task, work_dir = job["array_task_id"], job["work_dir"]
     pattern = text_or_none(pattern) or ("slurm-%A_%a.out" if task is not None else "slurm-%j.out")
     if str(_NOT_AN_ARRAY) in pattern or (task is not None and not task.isdigit()):
         return None
-    path = _filled(pattern, job, host) if "%" in pattern or "\\" in pattern else pattern
+    path = _filled(pattern, job) if "%" in pattern or "\\" in pattern else pattern
     if path is None or path.startswith("/"):
         return path
     return f"{work_dir.rstrip('/')}/{path}" if work_dir else None
 
 
-def _filled(pattern: str, job: Mapping[str, Any], host: str | None) -> str | None:
+def _filled(pattern: str, job: Mapping[str, Any]) -> str | None:
     if "\\" in pattern:  # sbatch(1): a backslash switches all replacing off
         return pattern.replace("\\", "")
     made = []
     for at, piece in enumerate(_pieces(pattern)):
         # Pieces alternate: text, symbol, text, ...
-        word = _word(piece, job, host) if at % 2 else piece
+        word = _word(piece, job) if at % 2 else piece
         if word is None:
             return None
         made.append(word)
@@ -567,24 +567,24 @@ def _pieces(pattern: str) -> tuple[str, ...]:
     return tuple(re.split(r"(%%|%\d*[AaJjNnstux])", pattern))
 
 
-def _word(symbol: str, job: Mapping[str, Any], host: str | None) -> str | None:
+def _word(symbol: str, job: Mapping[str, Any]) -> str | None:
     letter, digits = symbol[-1], symbol[1:-1]
     if letter == "x":
         return str(job["name"])
     if letter in "%u":
         return "%" if letter == "%" else str(job["user"])
     if letter == "N":
-        return (host or job["batch_host"] or "").split(".")[0] or None
+        return (job["batch_host"] or "").split(".")[0] or None
     value = str(_value(letter, job))
     return value.zfill(min(int(digits), 10)) if digits and value.isdigit() else value
 
 
 def _value(letter: str, job: Mapping[str, Any]) -> Any:
-    if letter == "j":
+    if letter in "jJ":  # sbatch(1) promises a step for %J, a batch script's file has none
         return job["raw_id"]
     if letter == "A":
         return job["raw_id"] if job["array_job_id"] is None else job["array_job_id"]
     if letter == "a":
         return _NOT_AN_ARRAY if job["array_task_id"] is None else job["array_task_id"]
     # What is left belongs to a step; the file is that of the batch step on the first node.
-    return {"J": f"{job['raw_id']}.batch", "s": "batch"}.get(letter, "0")
+    return "batch" if letter == "s" else "0"

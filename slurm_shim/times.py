@@ -7,7 +7,7 @@ from functools import lru_cache
 
 UNLIMITED = "UNLIMITED"
 
-_DURATION = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?(?:\.\d+)?")
+_DURATION = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+)(?::(\d+))?(?:\.\d+)?)?", re.ASCII)
 
 
 @lru_cache(maxsize=8192)
