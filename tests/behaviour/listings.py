@@ -1,0 +1,655 @@
+"""What the lists say: the fields that Sluice itself asks for, hostile names, nodes, partitions, accounting, GPUs."""
+
+from __future__ import annotations
+
+import time
+
+from behaviour.row import ANY, DEADLINE_S, Do, Looks, Place, Reads, Until, ended, like, queue, row, submit
+
+NONCE = "~4f1c9a0b7d2e~"
+EPOCH = {"SLURM_TIME_FORMAT": "%s"}
+JOB_FIELDS = [
+    "JobArrayID",
+    "JobID",
+    "ArrayJobID",
+    "ArrayTaskID",
+    "HetJobID",
+    "HetJobOffset",
+    "UserName",
+    "UserID",
+    "Account",
+    "Partition",
+    "QOS",
+    "State",
+    "Reason",
+    "SubmitTime",
+    "StartTime",
+    "EndTime",
+    "TimeUsed",
+    "TimeLimit",
+    "NumNodes",
+    "NumCPUs",
+    "MinMemory",
+    "tres-alloc",
+    "tres-per-node",
+    "PriorityLong",
+    "NodeList",
+    "SchedNodes",
+    "BatchHost",
+    "Dependency",
+    "exit_code",
+    "RestartCnt",
+    "Command",
+    "WorkDir",
+    "STDOUT",
+    "STDERR",
+    "Comment",
+    "Name",
+]
+NODE_FIELDS = [
+    "NodeList",
+    "NodeHost",
+    "PartitionName",
+    "StateComplete",
+    "StateLong",
+    "CPUsState",
+    "CPUsLoad",
+    "Memory",
+    "AllocMem",
+    "FreeMem",
+    "Gres",
+    "GresUsed",
+    "Features",
+    "features_act",
+    "Version",
+    "Weight",
+    "Timestamp",
+    "UserLong",
+    "Comment",
+    "Reason",
+]
+HISTORY_FIELDS = [
+    "JobID",
+    "JobIDRaw",
+    "User",
+    "UID",
+    "Account",
+    "Partition",
+    "QOS",
+    "State",
+    "Submit",
+    "Eligible",
+    "Start",
+    "End",
+    "ElapsedRaw",
+    "TimelimitRaw",
+    "NNodes",
+    "NCPUS",
+    "ReqMem",
+    "ReqTRES",
+    "AllocTRES",
+    "Priority",
+    "NodeList",
+    "ExitCode",
+    "DerivedExitCode",
+    "Reason",
+    "WorkDir",
+    "JobName",
+]
+ALL_STATES = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"
+
+
+def asked(fields: list[str]) -> str:
+    """The -O argument that puts the delimiter after every field and an E after the last."""
+    return ",".join(f"{name}:{NONCE}" for name in fields) + "E"
+
+
+def record(text: str, fields: list[str], end: str) -> dict[str, str]:
+    """One record by field name; raises AssertionError unless there is exactly one with every field."""
+    records = text.split(end)
+    assert len(records) == 2, f"{len(records) - 1} records, expected 1: {text!r}"
+    assert records[1].strip() == "", f"text after the last record: {records[1]!r}"
+    values = records[0].split(NONCE)
+    assert len(values) == len(fields), f"{len(values)} fields, expected {len(fields)}: {values}"
+    return dict(zip(fields, values, strict=True))
+
+
+def agree(got: dict[str, str], expected: dict[str, str], place: Place) -> None:
+    """Nothing, when every expected field matches its pattern."""
+    wrong = {
+        name: (pattern, got[name])
+        for name, pattern in expected.items()
+        if place.differs(like(pattern), got[name]) or (got[name].endswith("\n"))
+    }
+    assert not wrong, f"field: (expected, got): {wrong}"
+
+
+def job_fields(job: str, **expected: str) -> Looks:
+    """The check of one job in the queue, by the fields that Sluice asks for."""
+
+    def at(place: Place) -> None:
+        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.fill(job), "-O", asked(JOB_FIELDS)]
+        code, out, err = place.run(argv, env=EPOCH)
+        assert (code, err) == (0, ""), err
+        got = record(out, JOB_FIELDS, f"{NONCE}E\n")
+        agree(got, {name.replace("_of_", "-"): pattern for name, pattern in expected.items()}, place)
+
+    return Looks(at)
+
+
+def history_fields(job: str, **expected: str) -> Looks:
+    """The check of one job in accounting, by the fields that Sluice asks for."""
+
+    def look(place: Place) -> None:
+        argv = (
+            f"sacct -a -X -n -p --noconvert --delimiter={NONCE} -S now-1hours -E now -s {ALL_STATES} "
+            f"-j {place.fill(job)} -o {','.join(HISTORY_FIELDS)}"
+        ).split()
+        code, out, err = place.run(argv, env=EPOCH)
+        assert (code, err) == (0, ""), err
+        agree(record(out, HISTORY_FIELDS, f"{NONCE}\n"), expected, place)
+
+    def at(place: Place) -> None:
+        # slurmdbd may hear of a job's end before it hears of its beginning: such a row has an end and little else.
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                return look(place)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
+    return Looks(at)
+
+
+TIME = r"1[6-9]\d{8}"
+ALWAYS = {
+    "JobArrayID": "<a>", "JobID": "<a>", "ArrayJobID": "<a>", "ArrayTaskID": "N/A", "HetJobID": "N/A", "HetJobOffset": "N/A",
+    "UserName": "<user>", "UserID": "<uid>", "Account": ".+", "Partition": "cpu", "QOS": ".+", "SubmitTime": TIME,
+    "NumNodes": "1", "NumCPUs": "1", "WorkDir": "<dir>", "Dependency": r"\(null\)", "RestartCnt": "0",
+}  # fmt: skip
+
+QUEUE = (
+    row(
+        "the fields of a waiting job",
+        submit("-H -t 10 --mem=500 --comment=c --wrap true"),
+        job_fields(
+            "<a>",
+            **ALWAYS,
+            State="PENDING",
+            Reason="JobHeldUser",
+            StartTime="N/A",
+            EndTime="N/A",
+            TimeUsed="0:00",
+            TimeLimit="10:00",
+            MinMemory="500M",
+            tres_of_alloc="cpu=1,mem=500M,node=1,billing=1",
+            PriorityLong="0",
+            NodeList="",
+            SchedNodes=r"\(null\)",
+            BatchHost="n/a",
+            exit_code="0",
+            Command=r"\(null\)",
+            STDOUT="<dir>/slurm-<a>.out",
+            STDERR="<dir>/slurm-<a>.out",
+            Comment="c",
+            Name="wrap",
+        ),
+    ),
+    row(
+        "the fields of a running job",
+        submit("-t 10 -o log -e err --wrap 'sleep 60'"),
+        queue("<a>", "RUNNING|None"),
+        job_fields(
+            "<a>",
+            **ALWAYS,
+            State="RUNNING",
+            Reason="None",
+            StartTime=TIME,
+            EndTime=TIME,
+            TimeUsed=r"\d+:\d\d",
+            TimeLimit="10:00",
+            MinMemory="0",
+            tres_of_alloc="cpu=1,node=1,billing=1",
+            PriorityLong=r"\d+",
+            NodeList="node0[12]",
+            BatchHost="node0[12]",
+            exit_code="0",
+            STDOUT="<dir>/log",
+            STDERR="<dir>/err",
+        ),
+    ),
+    row(
+        "the fields of a finished job",
+        submit("-t 10 -o /dev/null --wrap 'exit 3'"),
+        queue("<a>", "FAILED|NonZeroExitCode"),
+        job_fields(
+            "<a>",
+            **ALWAYS,
+            State="FAILED",
+            Reason="NonZeroExitCode",
+            StartTime=TIME,
+            EndTime=TIME,
+            TimeUsed=r"\d+:\d\d",
+            NodeList="node0[12]",
+            BatchHost="node0[12]",
+            exit_code="768",
+            STDOUT="/dev/null",
+            STDERR="/dev/null",
+            Comment=r"\(null\)",
+            PriorityLong=r"\d+",
+        ),
+    ),
+    row(
+        "the fields of a cancelled job that never ran",
+        submit("-H -t 10 --wrap true"),
+        Do("scancel <a>"),
+        queue("<a>", "CANCELLED|JobHeldUser"),
+        job_fields(
+            "<a>",
+            **ALWAYS,
+            State="CANCELLED",
+            Reason="JobHeldUser",
+            StartTime=TIME,
+            EndTime=TIME,
+            TimeUsed="0:00",
+            NodeList="",
+            BatchHost="n/a",
+            exit_code="0",
+        ),
+    ),
+    row(
+        "the fields of a waiting array",
+        submit("-H --array=1-4%2 -o '%A_%a.log' --wrap true"),
+        job_fields(
+            "<a>",
+            JobArrayID=r"<a>_\[1-4%2\]",
+            JobID="<a>",
+            ArrayJobID="<a>",
+            ArrayTaskID="1-4%2",
+            STDOUT="<dir>/%A_%a.log",
+        ),
+    ),
+    row(
+        "the fields of an array's task",
+        submit("--array=1-2 -o /dev/null --wrap 'sleep 60'"),
+        Until("squeue -h -j <a> -t R -o %T", "RUNNING\nRUNNING"),
+        job_fields("<a>_1", JobArrayID="<a>_1", JobID=r"\d+", ArrayJobID="<a>", ArrayTaskID="1", State="RUNNING"),
+        job_fields("<a>_2", JobArrayID="<a>_2", JobID=r"\d+", ArrayJobID="<a>", ArrayTaskID="2", State="RUNNING"),
+    ),
+    row(
+        "a job that can say when it begins",
+        submit("--begin=now+1hour -t 10 --wrap true"),
+        job_fields("<a>", StartTime=TIME, EndTime=TIME, Reason="BeginTime"),
+    ),
+    row(
+        "no limit has its own words",
+        submit("-H --wrap true"),
+        job_fields("<a>", TimeLimit="UNLIMITED", MinMemory="0"),
+    ),
+    row(
+        "a field that is none is skipped, what follows it is not; the exit code stays 0",
+        submit("-H --wrap true"),
+        Do(
+            "squeue -h -j <a> -O JobID:|,Frob:|,State:|",
+            "<a>||PENDING|",
+            "squeue: error: Invalid job format specification: Frob",
+        ),
+    ),
+    row(
+        "a field without a width is 20 wide, one with a width is cut",
+        submit("-H -J abcdefghijklmnopqrstuvwxyz --wrap true"),
+        Do("squeue -h -j <a> -O Name", "abcdefghijklmnopqrst"),
+        Do("squeue -h -j <a> -O Name:5,State:9", "abcdePENDING  "),
+        Do("squeue -h -j <a> -o '%.5j|%12T|%.12T|%5j|'", "abcde|PENDING     |     PENDING|abcde|"),
+    ),
+    row(
+        "the queue, as a table for people",
+        submit("-H -J abcdefghijk --wrap true"),
+        Do(
+            "squeue -j <a>",
+            like(
+                r" +JOBID PARTITION     NAME     USER ST       TIME  NODES NODELIST\(REASON\)\n +<a>       cpu abcdefgh +<user> PD       0:00      1 \(JobHeldUser\) ?"
+            ),
+        ),
+    ),
+    row(
+        "times without a zone unless told otherwise",
+        submit("-H --wrap true"),
+        Do("squeue -h -j <a> -o %V", like(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d")),
+        Do("squeue -h -j <a> -o %V", like(TIME), env=EPOCH),
+        Do("squeue -h -j <a> -o '%S %e'", "N/A N/A", env=EPOCH),
+    ),
+    row(
+        "jobs are chosen by name, user, state, partition",
+        submit("-H -J pick-<dir> --wrap true"),
+        submit("-H -p gpu -J pick-<dir> --wrap true", "b"),
+        Do("squeue -h -n pick-<dir> -S i -o %i", "<a>\n<b>"),
+        Do("squeue -h --name=pick-<dir> -p gpu -o %i", "<b>"),
+        Do("squeue -h -n pick-<dir> -t RUNNING -o %i", ""),
+        Do("squeue -h -n pick-<dir> -t pd -u <user> -S -i -o %i", "<b>\n<a>"),
+        Do("squeue -h -n pick-<dir> --me -S i -o %A", "<a>\n<b>"),
+        Do("squeue -h -j 99999999,<a> -o %i", "<a>"),
+    ),
+)
+
+HOSTILE = (
+    ("a newline", "two\nlines"),
+    ("a CRLF and a tab", "a\r\nb\tc"),
+    ("a pipe", "a|b|c"),
+    ("quotes and a backslash", "a\"b'c\\d"),
+    ("blanks around", "  blanks  "),
+    ("an escape sequence", "\x1b[31mred\x1b[0m"),
+    ("the unit separator and DEL", "a\x1fb\x7fc"),
+    ("bytes that are no UTF-8", "a\udcff\udcfeb"),
+    ("letters of others, and an emoji", "日本語テスト名前 é 🚀"),
+    ("text that looks like none", "(null)"),
+    ("text that looks like scontrol's", "x\n   JobState=RUNNING StdOut=/etc/shadow"),
+    ("percent signs and commas", "%i,%j:%k"),
+    ("600 letters", "x" * 600),
+)
+
+
+def hostile(why: str, name: str):
+    """A row whose job carries this name and comment; both come back byte for byte."""
+
+    def at(place: Place) -> None:
+        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.kept["a"], "-O", asked(JOB_FIELDS)]
+        code, out, err = place.run(argv, env=EPOCH)
+        assert (code, err) == (0, "")
+        got = record(out, JOB_FIELDS, f"{NONCE}E\n")
+        assert (got["Name"], got["Comment"]) == (name, name)
+
+    return row(
+        f"a name with {why}",
+        Do(
+            ("sbatch", "--parsable", "-H", f"--job-name={name}", f"--comment={name}", "--wrap", "true"),
+            like(r"\d+"),
+            keep="a",
+        ),
+        Looks(at),
+    )
+
+
+NAMES = tuple(hostile(why, name) for why, name in HOSTILE)
+
+
+def node_rows(place: Place) -> None:
+    """Nothing, when sinfo gives one row per node and partition with what Sluice reads from it."""
+    code, out, err = place.run(["sinfo", "-h", "-a", "-N", "-O", asked(NODE_FIELDS)], env=EPOCH)
+    assert (code, err) == (0, "")
+    records = [one.split(NONCE) for one in out.split(f"{NONCE}E\n")[:-1]]
+    assert all(len(one) == len(NODE_FIELDS) for one in records), records
+    got = {one[0]: dict(zip(NODE_FIELDS, one, strict=True)) for one in records}
+    assert sorted(got) == ["node01", "node02", "node03", "node04"]
+    for name, one in got.items():
+        agree(
+            one,
+            {
+                "NodeHost": "<host>",
+                "PartitionName": "gpu" if name > "node02" else "cpu",
+                "StateComplete": "[a-z+]+",
+                "StateLong": "[a-z]+",
+                "CPUsState": r"\d/\d/\d/8",
+                "CPUsLoad": r"\d+\.\d\d",
+                "Memory": "16000",
+                "AllocMem": r"\d+",
+                "FreeMem": r"\d+",
+                "Gres": "gpu:4",
+                "GresUsed": r"gpu:\d.*",
+                "Features": r"\(null\)",
+                "features_act": r"\(null\)",
+                "Version": r"22\.05\.8",
+                "Weight": "1",
+                "Timestamp": "Unknown",
+                "UserLong": "Unknown",
+                "Comment": r"\(null\)",
+                "Reason": "none",
+            },
+            place,
+        )
+
+
+NODES = (
+    row("nodes, as sinfo tells them", Looks(node_rows), lane="gpu"),
+    row(
+        "nodes, as scontrol tells them",
+        Do(
+            "scontrol -o -a show node node01",
+            like(
+                r"NodeName=node01 Arch=\S+ CoresPerSocket=\d+ +CPUAlloc=\d+ (CPUEfctv=8 )?CPUTot=8 CPULoad=\d+\.\d\d "
+                r"AvailableFeatures=\(null\) ActiveFeatures=\(null\) Gres=gpu:4 NodeAddr=\S+ NodeHostName=<host> .*"
+                r"Version=22\.05\.8 OS=.+ RealMemory=16000 AllocMem=\d+ FreeMem=\d+ Sockets=\d+ Boards=1 State=[A-Z+]+ "
+                r"ThreadsPerCore=\d TmpDisk=0 Weight=1 .*Partitions=cpu +BootTime=\d+ SlurmdStartTime=\d+ LastBusyTime=\d+ "
+                r"CfgTRES=cpu=8,mem=16000M,billing=8,gres/gpu=4 AllocTRES=\S* .*"
+            ),
+            env=EPOCH,
+        ),
+        Do(("sh", "-c", "scontrol -o -a show node | wc -l"), like(" *4")),
+    ),
+    row(
+        "partitions",
+        Do(
+            ("sh", "-c", "scontrol -o -a show partition | cut -d' ' -f1,6,8,13,14,18,24-"),
+            ANY,
+        ),
+        Do(
+            "scontrol -o -a show partition gpu",
+            like(
+                r"PartitionName=gpu AllowGroups=ALL .*Default=NO .*DefaultTime=NONE .*MaxNodes=UNLIMITED "
+                r"MaxTime=7-00:00:00 .*Nodes=node\[03-04\] .*State=UP TotalCPUs=16 TotalNodes=2 .*"
+                r"TRES=cpu=16,mem=32000M,node=2,billing=16,gres/gpu=8"
+            ),
+        ),
+        Do(
+            "scontrol -o -a show partition cpu",
+            like(r"PartitionName=cpu .*Default=YES .*MaxTime=UNLIMITED .*Nodes=node\[01-02\] .*"),
+        ),
+        Do("sinfo -h -o '%R|%a|%l' -p gpu", "gpu|up|7-00:00:00"),
+        Do("sinfo -h -o '%R|%P|%a|%l|%D' -p cpu", like(r"cpu\|cpu\*\|up\|infinite\|2")),
+    ),
+    row(
+        "the table of partitions for people",
+        Do(
+            "sinfo",
+            like(
+                r"PARTITION AVAIL  TIMELIMIT  NODES  STATE NODELIST\n(cpu\* +up +infinite +\d +\w+ \S+\n)+(gpu +up 7-00:00:00 +\d +\w+ \S+ ?\n?)+"
+            ),
+        ),
+    ),
+    row("lists of hosts", Do("scontrol show hostnames node[01-03,07]", "node01\nnode02\nnode03\nnode07")),
+    row("lists of hosts, folded", Do("scontrol show hostlist node01,node02,node04", "node[01-02,04]")),
+)
+
+CLUSTER = (
+    row("the controller answers", Do("scontrol ping", "Slurmctld(primary) at <host> is UP")),
+    row("its version", Do("sinfo --version", "slurm-wlm 22.05.8"), Do("squeue -V", "slurm-wlm 22.05.8")),
+    row(
+        "its configuration",
+        Do(
+            "scontrol show config",
+            like(r"Configuration data as of .*ClusterName += <clustername>\n.*MinJobAge += 300 sec\n.*"),
+        ),
+    ),
+    row("its counters", Do("sdiag", like(r"\*+\nsdiag output at .*Jobs submitted: \d+\n.*Jobs running: +\d+\n.*"))),
+)
+
+HISTORY = (
+    row(
+        "the fields of a job that has ended",
+        submit("-t 10 -J nm -o /dev/null --mem=500 --wrap 'exit 3'"),
+        ended("<a>", "FAILED", "3:0"),
+        history_fields(
+            "<a>",
+            JobID="<a>",
+            JobIDRaw="<a>",
+            User="<user>",
+            UID="<uid>",
+            Partition="cpu",
+            QOS=".*",
+            State="FAILED",
+            Submit=TIME,
+            Eligible=TIME,
+            Start=TIME,
+            End=TIME,
+            ElapsedRaw=r"\d+",
+            TimelimitRaw="10",
+            NNodes="1",
+            NCPUS="1",
+            ReqMem="500M",
+            ReqTRES="billing=1,cpu=1,mem=500M,node=1",
+            AllocTRES="billing=1,cpu=1(,mem=500M)?,node=1",
+            Priority=r"\d+",
+            NodeList="node0[12]",
+            ExitCode="3:0",
+            DerivedExitCode="0:0",
+            Reason="None",
+            WorkDir="<dir>",
+            JobName="nm",
+        ),
+    ),
+    row(
+        "the fields of a job that runs",
+        submit("-o /dev/null --wrap 'sleep 60'"),
+        ended("<a>", "RUNNING"),
+        history_fields("<a>", State="RUNNING", Start=TIME, End="Unknown", ExitCode="0:0", NodeList="node0[12]"),
+    ),
+    row(
+        "the fields of a job that never ran",
+        submit("-H -t 10 --wrap true"),
+        Do("scancel <a>"),
+        ended("<a>", "CANCELLED by <uid>"),
+        history_fields(
+            "<a>",
+            State="CANCELLED by <uid>",
+            Submit=TIME,
+            Start=f"None|{TIME}",
+            End=TIME,
+            ElapsedRaw="0",
+            NodeList="None assigned",
+        ),
+        Do("sacct -a -X -n -P -S now-1hours -j <a> -o JobID", ANY),
+    ),
+    row(
+        "sacct asked by state without an end tells nothing",
+        submit("-o /dev/null --wrap true"),
+        ended("<a>", "COMPLETED"),
+        Do("sacct -a -X -n -P -S now-1hours -j <a> -s F -E now -o JobID", ""),
+        Do("sacct -a -X -n -P -S now-1hours -j <a> -s CD -E now -o JobID", "<a>"),
+    ),
+    row(
+        "the tasks of an array",
+        submit("--array=1-2 -o /dev/null --wrap true"),
+        Until("sacct -X -n -P -j <a> -o State", "COMPLETED\nCOMPLETED"),
+        history_fields("<a>_1", JobID="<a>_1", JobIDRaw=r"\d+", State="COMPLETED"),
+        history_fields("<a>_2", JobID="<a>_2", JobIDRaw=r"\d+", State="COMPLETED"),
+    ),
+    row(
+        "accounting, as a table for people",
+        submit("-o /dev/null --wrap true"),
+        ended("<a>", "COMPLETED"),
+        Until(
+            "sacct -X -j <a>",
+            like(
+                r"JobID +JobName +Partition +Account +AllocCPUS +State ExitCode \n(-+ ){7}\n<a> +wrap +cpu +\S* +1 +COMPLETED +0:0 ?"
+            ),
+        ),
+        Do("sacct -X -P -j <a> -o JobID,State", "JobID|State\n<a>|COMPLETED"),
+    ),
+)
+
+GPUS = (
+    row(
+        "GPUs of a job: their numbers, and the account of them",
+        submit(
+            "-p gpu --gres=gpu:2 -o out --wrap 'echo $CUDA_VISIBLE_DEVICES $SLURM_JOB_GPUS $SLURM_GPUS_ON_NODE; sleep 1'"
+        ),
+        Reads("out", "0,1 0,1 2\n"),
+        Do("squeue -h -t all -j <a> -O tres-alloc:|,tres-per-node:|", "cpu=1,node=1,billing=1,gres/gpu=2|gres:gpu:2|"),
+        Until("sacct -X -n -P -j <a> -o State,AllocTRES", "COMPLETED|billing=1,cpu=1,gres/gpu=2,node=1"),
+        lane="gpu",
+    ),
+    row(
+        "two jobs on one node never share a GPU",
+        submit("-p gpu -w node03 --gres=gpu:1 -o 1 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 60'"),
+        Reads("1", "0\n"),
+        submit("-p gpu -N1 -w node03 --gpus=2 -o 2 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 60'", "b"),
+        Reads("2", "1,2\n"),
+        submit("-p gpu -N1 -w node03 --gpus=2 -o 3 --wrap 'echo $CUDA_VISIBLE_DEVICES'", "c"),
+        queue("<c>", like(r"PENDING\|Resources")),
+        Do("scontrol -o show node node03", like(".* AllocTRES=cpu=2,gres/gpu=3 .*")),
+        Until("sinfo -h -N -n node03 -O Gres:|,GresUsed:|,StateLong:|", like(r"gpu:4\|gpu:3.*\|mixed\|")),
+        Do("scancel <a>"),
+        Reads("3", like("[03],[03]\n?")),
+        lane="gpu",
+    ),
+    row(
+        "GPUs counted over nodes",
+        submit("-p gpu -N 2 --gpus-per-node=3 -o /dev/null --wrap 'sleep 60'"),
+        queue("<a>", "RUNNING|None"),
+        Do("squeue -h -j <a> -O tres-alloc:|,NodeList:|", "cpu=2,node=2,billing=2,gres/gpu=6|node[03-04]|"),
+        lane="gpu",
+    ),
+    row(
+        "more GPUs than there are",
+        Do(
+            "sbatch -p gpu --gpus=9 --wrap true",
+            "",
+            "sbatch: error: Batch job submission failed: Requested node configuration is not available",
+            1,
+        ),
+    ),
+    row(
+        "CPUs are never given twice, and the queue says why one waits",
+        submit("-p gpu -N 2 --ntasks-per-node=8 -o /dev/null --wrap 'sleep 60'"),
+        queue("<a>", "RUNNING|None"),
+        submit("-p gpu -o /dev/null --wrap true", "b"),
+        submit("-p gpu -o /dev/null --wrap true", "c"),
+        queue("<b>", "PENDING|Resources"),
+        queue("<c>", "PENDING|Priority"),
+        Until("sinfo -h -N -n node04 -o %T|%C", "allocated|8/0/0/8"),
+        Do("scontrol update jobid=<c> priority=4294967290"),
+        Do("scancel <a>"),
+        ended("<b>", "COMPLETED"),
+        ended("<c>", "COMPLETED"),
+        lane="gpu",
+    ),
+    row(
+        "a higher priority goes first",
+        submit("-p gpu -w node04 -n 8 -o /dev/null --wrap 'sleep 60'"),
+        queue("<a>", "RUNNING|None"),
+        submit("-p gpu -w node04 -n 8 -o low --open-mode=append --wrap 'echo low >> order; sleep 0.2'", "b"),
+        submit("-p gpu -w node04 -n 8 --nice=1000 -o /dev/null --wrap 'echo nice >> order; sleep 0.2'", "c"),
+        submit("-p gpu -w node04 -n 8 --priority=4294967290 -o /dev/null --wrap 'echo high >> order; sleep 0.2'", "d"),
+        queue("<d>", "PENDING|Resources"),
+        Do("scancel <a>"),
+        Reads("order", "high\nlow\nnice\n"),
+        lane="gpu",
+    ),
+    row(
+        "a node for oneself",
+        submit("-p gpu -w node04 --exclusive -o out --wrap 'echo $SLURM_CPUS_ON_NODE; sleep 60'"),
+        Reads("out", "8\n"),
+        submit("-p gpu -w node04 -o /dev/null --wrap true", "b"),
+        queue("<b>", "PENDING|Resources"),
+        lane="gpu",
+    ),
+    row(
+        "a node that is drained takes nothing new, and is given back",
+        Do("scontrol update nodename=node04 state=drain reason='hard | ware'"),
+        Until("sinfo -h -N -n node04 -o '%N|%t|%T|%E'", like(r"node04\|drain\|drained\|hard \| ware")),
+        submit("-p gpu -w node04 -o /dev/null --wrap true"),
+        queue("<a>", like(r"PENDING\|ReqNodeNotAvail, UnavailableNodes:node04")),
+        Do("scontrol -o show node node04", like(r".* State=IDLE\+DRAIN .*Reason=hard \| ware \[<user>@\S+\] ?")),
+        Do("scontrol update nodename=node04 state=resume"),
+        ended("<a>", "COMPLETED"),
+        Until("sinfo -h -N -n node04 -o %T", "idle"),
+        Do(
+            "scontrol update nodename=node04 state=resume", err="slurm_update error: Invalid node state specified", rc=1
+        ),
+        lane="gpu",
+    ),
+)
+
+ROWS = (*QUEUE, *NAMES, *NODES, *CLUSTER, *HISTORY, *GPUS)
