@@ -6,6 +6,7 @@ A value that still holds a template is let through untouched and checked again o
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -306,6 +307,7 @@ def leaves(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[
 
 def python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[str, Any]]:
     """A problem for each text in the tree that asks for Python to be evaluated; Sluice never does."""
+    found = ((place, leaf) for place, leaf in leaves(value, loc) if isinstance(leaf, str) and PYTHON.match(leaf))
     return [
         problem(
             f"{loc[0]} at '{'.'.join(map(str, place[1:]))}' contains 'python:' prefix, which is not evaluated here",
@@ -313,8 +315,7 @@ def python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[str, An
             type="python_refused",
             input=leaf[:200],
         )
-        for place, leaf in leaves(value, loc)
-        if isinstance(leaf, str) and PYTHON.match(leaf)
+        for place, leaf in itertools.islice(found, 100)
     ]
 
 

@@ -124,6 +124,6 @@ def _dependency_problems(
         elif type_ == "afternotok" and counts["afterok", other]:
             message = f"afterok and afternotok of '{other}' can never both come true"
         seen.add((type_, other))
-        if message:
+        if message and len(problems) < MAX_PROBLEMS:
             problems.append(problem(message, loc, input=other))
     return problems

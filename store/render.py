@@ -82,7 +82,7 @@ class Renderer:
         Each arg sees those before it. A job is `{"name", "loc", "deps": [name], "exports": {…}, "body": tree}`; it sees
         the args and, as `deps`, what the jobs before it export. Raises Invalid with loc `["args", …]` or `[*loc, …]`.
         """
-        if not has_template([list(args), list(jobs)]):
+        if not has_template([[list(arg) for arg in args], list(jobs)]):
             return {"args": dict(args), "jobs": [{"exports": job["exports"], "body": job["body"]} for job in jobs]}
         answer: dict[str, Any] = self._ask({"args": list(args), "jobs": list(jobs)})
         return answer

@@ -174,6 +174,8 @@ def field_problems(error: ValidationError, tree: Any, prefix: Loc = ()) -> list[
             message = f"unknown key '{str(loc[-1])[:80]}'{meant(str(loc[-1]), loc[:-1])}"
         elif one["type"] == "missing":
             message = f"'{loc[-1]}' is missing"
+        elif one["type"] == "too_long":
+            message = f"has more than {one['ctx']['max_length']} items"
         elif one["type"] in WANTED:
             message = f"must be {WANTED[one['type']]}, not {fields.kind(one['input'])}"
         else:
