@@ -1,0 +1,44 @@
+"""Job array indexes: `1-9:2,12%3` (sbatch(1) --array), and the sets of tasks still waiting."""
+
+from __future__ import annotations
+
+
+def parse(text: str, max_size: int) -> tuple[list[int], int]:
+    """The task numbers in order and the limit of tasks running at once (0: none).
+
+    ValueError when the text is no array specification or holds a number of `max_size` or more.
+    """
+    body, percent, limit = text.partition("%")
+    if percent and not limit.isdecimal():
+        raise ValueError(text)
+    tasks: set[int] = set()
+    for part in body.strip("[]").split(","):
+        span, colon, step = part.partition(":")
+        low, dash, high = span.partition("-")
+        high = high if dash else low
+        if not (low.isdecimal() and high.isdecimal()) or (colon and not (step.isdecimal() and int(step) > 0)):
+            raise ValueError(text)
+        if int(low) > int(high) or int(high) >= max_size:
+            raise ValueError(text)
+        tasks.update(range(int(low), int(high) + 1, int(step) if colon else 1))
+    return sorted(tasks), int(limit) if percent else 0
+
+
+def fold(tasks: list[int]) -> str:
+    """The task numbers as text: `1,3-6`; a regular stride of three or more is `0-8:2`."""
+    if len(tasks) > 2:
+        step = tasks[1] - tasks[0]
+        if step > 1 and all(b - a == step for a, b in zip(tasks, tasks[1:], strict=False)):
+            return f"{tasks[0]}-{tasks[-1]}:{step}" if len(tasks) > 4 else ",".join(map(str, tasks))
+    runs: list[list[int]] = []
+    for task in tasks:
+        if runs and task == runs[-1][1] + 1:
+            runs[-1][1] = task
+        else:
+            runs.append([task, task])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def unfold(text: str) -> list[int]:
+    """The task numbers of a text made by `fold`."""
+    return parse(text, 1 << 62)[0] if text else []

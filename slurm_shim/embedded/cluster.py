@@ -1,0 +1,344 @@
+"""The place where the cluster acts: settle what is over, decide, write it down, let the jobs go.
+
+Every change runs inside `changing()`: lock, transaction, the caller's change, the scheduling pass, commit, and only then
+are the new jobs' supervisors let go. A supervisor is forked before the commit so that its identity is written
+with the start, and waits on a pipe; it looks into the committed state before it runs anything. So a job runs at most
+once, whatever is killed when:
+- killed before the commit: the supervisor finds no start with its name on it and leaves;
+- killed after the commit: the pipe closes with its owner and the supervisor goes on;
+- the supervisor dies before it began the script: the job goes back to the queue;
+- it dies later, or the machine restarts: the job's processes are ended and the job becomes NODE_FAIL, as slurmctld does
+  with batch jobs missing from their node. It is queued again only if --requeue was asked for in words
+  (SLURM's default would queue every job again; running twice unasked is worse here).
+"""
+
+# pathlib would add 10 ms to the start of every command.
+# ruff: noqa: PTH
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+
+from . import arrays, procs, schedule
+from .hosts import fold
+from .state import State
+from .states import LAUNCH_FAILED, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from typing import Any
+
+FIRST_PRIORITY = 4294901759
+BUSY = "(end_time IS NULL AND state IN ('RUNNING','SUSPENDED')) OR completing = 1"
+MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+
+
+@contextlib.contextmanager
+def changing(conf: dict[str, Any]) -> Iterator[State]:
+    """The state, to be changed; the scheduling pass follows. Nothing is changed when the block raises."""
+    if conf["down"]:
+        raise Unreachable
+    state = State(conf["folder"])
+    leashes: list[int] = []
+    try:
+        state.lock()
+        state.begin()
+        yield state
+        leashes = advance(conf, state)
+        state.db.execute("COMMIT")
+    except BaseException:
+        if state.db.in_transaction:
+            state.db.execute("ROLLBACK")
+        raise
+    finally:
+        for leash in leashes:
+            os.close(leash)
+        state.close()
+        if state.lock_fd >= 0:
+            state.unlock()
+
+
+@contextlib.contextmanager
+def reading(conf: dict[str, Any]) -> Iterator[State]:
+    """The state to look at, after whatever is overdue has been settled."""
+    if conf["down"]:
+        raise Unreachable
+    state = State(conf["folder"])
+    try:
+        if _is_overdue(state):
+            with changing(conf):
+                pass
+        yield state
+    finally:
+        state.close()
+
+
+def _is_overdue(state: State) -> bool:
+    busy = state.rows(BUSY, columns="sup_pid, sup_start, boot_id")
+    if any(not procs.is_alive(*row) for row in busy):
+        return True
+    wake_at = state.meta("wake_at")
+    return bool(wake_at) and int(wake_at) <= time.time()
+
+
+def advance(conf: dict[str, Any], state: State) -> list[int]:
+    """The pipes that hold back the supervisors of the jobs just started; close them after the commit."""
+    leashes: list[int] = []
+    now = int(time.time())
+    _settle_dead(conf, state, now)
+    while True:
+        decision = _decide(conf, state, now)
+        for raw_id, reason in decision.reasons.items():
+            state.update(raw_id, reason=reason)
+        for raw_id, text in decision.dependencies.items():
+            state.update(raw_id, dependency=text)
+        for job, task in decision.hopeless:
+            cancel_pending(state, job, [task] if task is not None else None, now, "DependencyNeverSatisfied")
+        for job, task, shares in decision.starts:
+            raw_id = _started(state, job, task, shares, now)
+            if conf["execute"]:
+                leashes.append(_fork_supervisor(conf, state, raw_id))
+            else:
+                settle(conf, state, state.rows("raw_id = ?", raw_id)[0], now, 0)
+        if not decision.hopeless and (conf["execute"] or not decision.starts):
+            break
+    _arrange_waking(conf, state, decision.wake_at)
+    return leashes
+
+
+def _decide(conf: dict[str, Any], state: State, now: int) -> schedule.Decision:
+    jobs = state.rows("end_time IS NULL OR completing = 1")
+    flags = state.node_flags()
+    unusable = {name for name, row in flags.items() if schedule.UNUSABLE & set((row["flags"] or "").split("+"))}
+    cache: dict[tuple[int, int | None], list[sqlite3.Row]] = {}
+
+    def lookup(job: Any, number: int, task: int | None) -> list[sqlite3.Row]:
+        if number == 0:
+            return [
+                j for j in jobs if j["raw_id"] < job["raw_id"] and j["name"] == job["name"] and j["uid"] == job["uid"]
+            ]
+        if (number, task) not in cache:
+            cache[number, task] = find(state, number, task)
+        return cache[number, task]
+
+    passed = schedule.Pass(conf, unusable, state.partition_states(), jobs, lookup, now).decide()
+    known = {job["raw_id"]: job["reason"] for job in jobs}
+    passed.reasons = {raw_id: reason for raw_id, reason in passed.reasons.items() if known[raw_id] != reason}
+    return passed
+
+
+def find(state: State, number: int, task: int | None = None) -> list[sqlite3.Row]:
+    """The rows of a job id: one job, all of an array, or the one of an array task (started, or still in the set)."""
+    if task is None:
+        return state.rows("array_job_id = ? OR raw_id = ?", number, number)
+    rows = state.rows("array_job_id = ?", number)
+    return [r for r in rows if r["array_task_id"] == task or task in arrays.unfold(r["array_tasks"] or "")]
+
+
+def _started(state: State, job: sqlite3.Row, task: int | None, shares: list[schedule.Share], now: int) -> int:
+    """The raw id of the row that now runs: a task leaves its array's row, except the last one, which keeps it."""
+    raw_id = int(job["raw_id"])
+    if task is not None:
+        raw_id = split_task(state, raw_id, task)
+    state.update(
+        raw_id,
+        state="RUNNING",
+        reason="None",
+        dependency="",
+        start_time=now,
+        eligible_time=job["eligible_time"] or now,
+        alloc=schedule.pack(shares),
+        node_list=_fold_nodes(shares),
+        tasks_per_node=",".join(str(share[4]) for share in shares),
+        suspended_s=0,
+        next_step=0,
+    )
+    return raw_id
+
+
+def _fold_nodes(shares: list[schedule.Share]) -> str:
+    return fold([share[0] for share in shares])
+
+
+def split_task(state: State, raw_id: int, task: int) -> int:
+    """The raw id of an array task made a row of its own."""
+    row = state.rows("raw_id = ?", raw_id)[0]
+    rest = [number for number in arrays.unfold(row["array_tasks"]) if number != task]
+    if not rest:
+        state.update(raw_id, array_task_id=task, array_tasks=None)
+        return raw_id
+    columns = {**dict(row), "raw_id": state.next_number("next_id", 1), "array_task_id": task, "array_tasks": None}
+    state.update(raw_id, array_tasks=arrays.fold(rest))
+    return state.insert("jobs", **columns)
+
+
+def cancel_pending(
+    state: State, job: sqlite3.Row, tasks: list[int] | None, now: int, reason: str | None = None, uid: int | None = None
+) -> None:
+    """A waiting job ended; of an array only these tasks, which disappear like in SLURM unless they are the last."""
+    if tasks is not None and job["array_tasks"]:
+        rest = [number for number in arrays.unfold(job["array_tasks"]) if number not in tasks]
+        if rest:
+            state.update(job["raw_id"], array_tasks=arrays.fold(rest))
+            return
+    changes: dict[str, object] = {"state": "CANCELLED", "end_time": now, "start_time": now, "kill_uid": uid}
+    if reason:
+        changes |= {"reason": reason, "start_time": None}
+    state.update(job["raw_id"], **changes)
+
+
+def _settle_dead(conf: dict[str, Any], state: State, now: int) -> None:
+    for row in state.rows(BUSY):
+        if procs.is_alive(row["sup_pid"], row["sup_start"], row["boot_id"]):
+            continue
+        if row["job_pid"] is None and row["state"] == "RUNNING" and not row["ending"]:
+            back_to_queue(state, row, now, restarts=row["restarts"], delay_s=0)
+            continue
+        if row["boot_id"] == procs.boot_id():
+            session = row["job_pid"] if procs.is_alive(row["job_pid"], row["job_start"], row["boot_id"]) else None
+            procs.send((pid for pid, _ in procs.of_job(row["raw_id"], conf["path"], session)), signal.SIGKILL)
+        if not row["ending"]:
+            state.update(row["raw_id"], ending="NODE_FAIL")
+        settle(conf, state, state.rows("raw_id = ?", row["raw_id"])[0], now, None)
+
+
+def settle(conf: dict[str, Any], state: State, row: sqlite3.Row, now: int, raw: int | None) -> None:
+    """The end of a job written down: state, exit status, batch step; or its way back into the queue."""
+    ending = row["ending"] or ("COMPLETED" if raw == 0 else "FAILED")
+    if ending in ("REQUEUE", "REQUEUE_HOLD") or (ending == "NODE_FAIL" and row["requeue"] == 1):
+        _close_steps(state, row, now, raw, "CANCELLED")
+        old_state = "REQUEUED" if ending.startswith("REQUEUE") else "NODE_FAIL"
+        state.insert("past", **{**dict(row), "state": old_state, "end_time": now, "completing": 0})
+        delay_s = conf["requeue_delay_s"]
+        back_to_queue(state, row, now, row["restarts"] + 1, delay_s, hold=ending == "REQUEUE_HOLD")
+        return
+    reasons = {"FAILED": "NonZeroExitCode", "NODE_FAIL": "NodeDown", "TIMEOUT": "TimeLimit"}
+    reason = "JobLaunchFailure" if raw == LAUNCH_FAILED else reasons.get(ending, "None")
+    _close_steps(state, row, now, raw, "CANCELLED" if ending == "TIMEOUT" else ending)
+    state.update(
+        row["raw_id"],
+        state=ending,
+        completing=0,
+        reason=reason if ending != "CANCELLED" else row["reason"],
+        exit_raw=raw if raw is not None else (256 if ending == "NODE_FAIL" else 0),
+        end_time=row["end_time"] or now,
+        ending=None,
+        suspended_s=(row["suspended_s"] or 0) + ((now - row["suspend_time"]) if row["suspend_time"] else 0),
+        suspend_time=None,
+    )
+
+
+def _close_steps(state: State, row: sqlite3.Row, now: int, raw: int | None, word: str) -> None:
+    if word == "CANCELLED" and raw is None:
+        raw = 15
+    launch_failed = raw == LAUNCH_FAILED
+    state.db.execute(
+        "UPDATE steps SET end_time = ?, state = ?, exit_raw = ? WHERE raw_id = ? AND end_time IS NULL",
+        (now, "CANCELLED" if launch_failed else word, raw or 0, row["raw_id"]),
+    )
+
+
+def back_to_queue(state: State, row: sqlite3.Row, now: int, restarts: int, delay_s: int, hold: bool = False) -> None:
+    """A started job made pending again, not before `delay_s` have passed."""
+    state.db.execute("DELETE FROM steps WHERE raw_id = ?", (row["raw_id"],))
+    state.update(
+        row["raw_id"],
+        state="PENDING",
+        completing=0,
+        ending=None,
+        reason="None",
+        held="requeue" if hold else "",
+        priority=0 if hold else row["priority"] or new_priority(state, row["nice"]),
+        restarts=restarts,
+        begin_time=now + delay_s if delay_s else row["begin_time"],
+        start_time=None,
+        end_time=None,
+        alloc=None,
+        node_list="",
+        exit_raw=0,
+        kill_uid=None,
+        sup_pid=None,
+        job_pid=None,
+    )
+
+
+def new_priority(state: State, nice: int | None) -> int:
+    """The priority of a job that becomes eligible now: one less than the last one's, as priority/basic does."""
+    return max(1, state.next_number("next_priority", FIRST_PRIORITY, -1) - (nice or 0))
+
+
+def _arrange_waking(conf: dict[str, Any], state: State, wake_at: int | None) -> None:
+    """Sees to it that a process runs a pass at `wake_at`; nothing else wakes a cluster without a daemon."""
+    old = state.meta("wake_at")
+    if wake_at is None:
+        if old:
+            state.set_meta("wake_at", "")
+        return
+    waker = state.meta("waker").split()
+    # A waker that runs this pass itself is about to end: it wakes nobody any more.
+    ours = bool(waker) and int(waker[0]) == os.getpid()
+    alive = len(waker) == 3 and not ours and procs.is_alive(int(waker[0]), int(waker[1]), waker[2])
+    if old == str(wake_at) and alive:
+        return
+    state.set_meta("wake_at", wake_at)
+    if alive:
+        procs.send([int(waker[0])], signal.SIGTERM)
+    pid = _fork_away(conf, state, ["wake", str(wake_at)], -1)
+    state.set_meta("waker", f"{pid} {procs.start_ticks(pid)} {procs.boot_id()}")
+
+
+def _fork_supervisor(conf: dict[str, Any], state: State, raw_id: int) -> int:
+    """The write end of the pipe that the new supervisor waits on."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = _fork_away(conf, state, ["supervise", str(raw_id)], reader)
+    os.close(reader)
+    state.update(raw_id, sup_pid=pid, sup_start=procs.start_ticks(pid), boot_id=procs.boot_id(), job_pid=None)
+    return writer
+
+
+def _fork_away(conf: dict[str, Any], state: State, words: list[str], leash: int) -> int:
+    """The pid of a process in a session of its own that becomes `main.py WORDS` when the leash is let go."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        # The parent's open files are not ours: its lock, its database, its caller's pipes.
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        if leash >= 0:
+            os.dup2(leash, 3)
+        os.closerange(4 if leash >= 0 else 3, _highest_fd() + 1)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISOR_SIGNALS if leash >= 0 else [])
+        if leash >= 0:
+            os.read(3, 1)
+            os.close(3)
+        environment = {"SLURM_CONF": conf["path"], "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+        os.chdir("/")
+        os.execve(sys.executable, [sys.executable, "-I", "-S", MAIN, *words], environment)
+    finally:
+        os._exit(127)
+
+
+SUPERVISOR_SIGNALS = [signal.SIGUSR1, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+def _highest_fd() -> int:
+    return max(int(name) for name in os.listdir("/proc/self/fd"))
+
+
+def wake(conf: dict[str, Any], when: int) -> None:
+    """Sleeps until `when`, then runs a pass. In short stretches: the clock may be set, the machine suspended."""
+    while (left := when - time.time()) > 0:
+        time.sleep(min(left, 30))
+    with changing(conf):
+        pass

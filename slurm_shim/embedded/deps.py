@@ -1,0 +1,139 @@
+"""Job dependencies (sbatch(1) --dependency), as pure functions on rows of jobs.
+
+A dependency is kept as the text that squeue shows: `afterok:5(unfulfilled),afterany:8_*(unfulfilled)`, or with `?`
+between the terms when one is enough. Met terms disappear; an id that nobody knows counts as met, as in SLURM.
+Unlike slurmctld, which forgets jobs after MinJobAge, a finished job is judged by its real end for as long as
+accounting knows it.
+"""
+
+from __future__ import annotations
+
+from .states import LIVE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Job = Mapping[str, Any]
+    Lookup = Callable[[int, int | None], Sequence[Job]]
+
+KINDS = ("after", "afterany", "afterok", "afternotok", "aftercorr", "singleton", "afterburstbuffer", "expand")
+MET, WAIT, FAILED = "met", "unfulfilled", "failed"
+
+
+class BadDependency(ValueError):
+    """A text that is no dependency."""
+
+
+def parse(text: str) -> str:
+    """The dependency in its kept form; a bare id means afterany. BadDependency for anything else."""
+    if text.strip() in ("", "0"):
+        return ""
+    if "?" in text and "," in text:
+        raise BadDependency(text)
+    separator = "?" if "?" in text else ","
+    terms: list[str] = []
+    kind = "afterany"
+    for part in text.split(separator):
+        words = part.strip().split(":")
+        if words[0].lower() in KINDS:
+            kind = words.pop(0).lower()
+            if kind in ("expand", "afterburstbuffer"):
+                raise BadDependency(text)
+        elif words[0].partition("_")[0].partition("+")[0].isdecimal() is False:
+            raise BadDependency(text)
+        if kind == "singleton":
+            if words:
+                raise BadDependency(text)
+            terms.append(f"singleton({WAIT})")
+            continue
+        if not words:
+            raise BadDependency(text)
+        terms += [f"{kind}:{_target(text, kind, word)}({WAIT})" for word in words]
+    return separator.join(terms)
+
+
+def _target(text: str, kind: str, word: str) -> str:
+    word = word.partition("(")[0]
+    job, plus, minutes = word.partition("+")
+    number, under, task = job.partition("_")
+    if not number.isdecimal() or int(number) == 0 or (under and not (task.isdecimal() or task == "*")):
+        raise BadDependency(text)
+    if plus and not (kind == "after" and minutes.isdecimal()):
+        raise BadDependency(text)
+    return word
+
+
+def ids(text: str) -> list[int]:
+    """The job ids that a kept dependency names."""
+    found = []
+    for term in text.replace("?", ",").split(","):
+        number = term.partition(":")[2].partition("(")[0].partition("_")[0].partition("+")[0]
+        if number:
+            found.append(int(number))
+    return found
+
+
+def judge(text: str, job: Job, task: int | None, now: int, lookup: Lookup) -> tuple[str, str, int | None]:
+    """(met | unfulfilled | failed, what remains of the text, when a delay ends or None).
+
+    `task` is the array task that asks (for aftercorr); `lookup(id, task)` gives the rows of a job, of one array
+    task, or of all of them (task None), and for id 0 the earlier unfinished jobs of the same name and user.
+    """
+    separator = "?" if "?" in text else ","
+    remains, verdicts, wakes = [], [], []
+    for term in text.split(separator):
+        bare = term.partition("(")[0]
+        verdict, wake = _judge_term(bare, job, task, now, lookup)
+        verdicts.append(verdict)
+        if wake:
+            wakes.append(wake)
+        if verdict != MET:
+            remains.append(f"{bare}({verdict})")
+    if all(v == MET for v in verdicts) or (separator == "?" and MET in verdicts):
+        return MET, "", None
+    hopeless = all(v == FAILED for v in verdicts) if separator == "?" else FAILED in verdicts
+    return FAILED if hopeless else WAIT, separator.join(remains), min(wakes, default=None)
+
+
+def _judge_term(bare: str, job: Job, task: int | None, now: int, lookup: Lookup) -> tuple[str, int | None]:
+    kind, _, target = bare.partition(":")
+    if kind == "singleton":
+        return (WAIT if lookup(0, None) else MET), None
+    word, _, minutes = target.partition("+")
+    number, _, wanted = word.partition("_")
+    one = int(wanted) if wanted.isdecimal() else None
+    if kind == "aftercorr" and one is None:
+        one = task
+    rows = lookup(int(number), one)
+    if not rows and kind == "aftercorr":
+        rows = lookup(int(number), None)
+    if kind == "after":
+        return _judge_after(rows, int(minutes or 0) * 60, now)
+    unfinished = any(row["state"] in LIVE or row["completing"] for row in rows)
+    if kind == "afterany":
+        return (WAIT if unfinished else MET), None
+    bad = any(row["state"] not in LIVE and row["state"] != "COMPLETED" for row in rows)
+    if kind == "afternotok":
+        if not rows:
+            return MET, None
+        return (WAIT if unfinished else MET if bad else FAILED), None
+    if bad:
+        return FAILED, None
+    return (WAIT if unfinished else MET), None
+
+
+def _judge_after(rows: Sequence[Job], delay_s: int, now: int) -> tuple[str, int | None]:
+    begun = [row["start_time"] or row["end_time"] or 0 for row in rows if row["state"] != "PENDING"]
+    if len(begun) < len(rows):
+        return WAIT, None
+    due = max(begun, default=0) + delay_s
+    return (MET, None) if due <= now else (WAIT, due)
+
+
+def display(text: str | None) -> str:
+    """The dependency as squeue prints it."""
+    if not text:
+        return "(null)"
+    return text

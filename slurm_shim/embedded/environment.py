@@ -1,0 +1,125 @@
+"""The environment of a job (sbatch(1) OUTPUT ENVIRONMENT VARIABLES, --export), as pure functions."""
+
+from __future__ import annotations
+
+from . import schedule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    Job = Mapping[str, Any]
+LOGIN = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "MAIL", "LANG", "TERM", "TZ")
+FOREIGN = ("SLURM_", "SLURMD_", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def counts(values: list[int]) -> str:
+    """Numbers per node in SLURM's short form: `2(x3),1`."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and runs[-1][0] == value:
+            runs[-1][1] += 1
+        else:
+            runs.append([value, 1])
+    return ",".join(f"{value}(x{times})" if times > 1 else str(value) for value, times in runs)
+
+
+def exported(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
+    """What --export takes from the caller's environment: all, nothing but a login's basics, or the names listed."""
+    words = (export or "ALL").split(",")
+    if words[0].upper() == "NIL":
+        return {}
+    if any(word.upper() == "ALL" for word in words):
+        # What another job's environment says about that job is not handed on (sbatch called in a job).
+        env = {name: value for name, value in caller.items() if not name.startswith(FOREIGN)}
+    else:
+        env = {name: caller[name] for name in LOGIN if name in caller and name not in ("LANG", "TZ", "TERM")}
+        env["SLURM_GET_USER_ENV"] = "1"
+        env.setdefault("PATH", DEFAULT_PATH)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals:
+            env[name] = value
+        elif name in caller:
+            env[name] = caller[name]
+    if export:
+        env["SLURM_EXPORT_ENV"] = export
+    return env
+
+
+def of_job(job: Job, conf: Mapping[str, Any], caller: Mapping[str, str], array: Mapping[str, int]) -> dict[str, str]:
+    """The batch script's environment. `caller`: the submitter's; `array`: count, min, max, step of an array."""
+    env = exported(job["export"], caller)
+    shares = schedule.unpack(job["alloc"])
+    gpus = [str(gpu) for gpu in (shares[0][3] if shares else [])]
+    tasks = [share[4] for share in shares]
+    env |= {
+        "ENVIRONMENT": "BATCH",
+        "HOSTNAME": shares[0][0],
+        "SLURMD_NODENAME": shares[0][0],
+        "SLURM_CLUSTER_NAME": conf["cluster"],
+        "SLURM_CONF": conf["path"],
+        "SLURM_CPUS_ON_NODE": str(shares[0][1]),
+        "SLURM_GTIDS": "0",
+        "SLURM_JOBID": str(job["raw_id"]),
+        "SLURM_JOB_ACCOUNT": job["account"] or "(null)",
+        "SLURM_JOB_CPUS_PER_NODE": counts([share[1] for share in shares]),
+        "SLURM_JOB_GID": str(job["gid"]),
+        "SLURM_JOB_ID": str(job["raw_id"]),
+        "SLURM_JOB_NAME": job["name"],
+        "SLURM_JOB_NODELIST": job["node_list"],
+        "SLURM_JOB_NUM_NODES": str(len(shares)),
+        "SLURM_JOB_PARTITION": job["partition"],
+        "SLURM_JOB_QOS": job["qos"] or "normal",
+        "SLURM_JOB_UID": str(job["uid"]),
+        "SLURM_JOB_USER": job["user"],
+        "SLURM_LOCALID": "0",
+        "SLURM_NNODES": str(len(shares)),
+        "SLURM_NODEID": "0",
+        "SLURM_NODELIST": job["node_list"],
+        "SLURM_NODE_ALIASES": "(null)",
+        "SLURM_PRIO_PROCESS": "0",
+        "SLURM_PROCID": "0",
+        "SLURM_SUBMIT_DIR": caller.get("SLURM_SUBMIT_DIR", ""),
+        "SLURM_SUBMIT_HOST": caller.get("SLURM_SUBMIT_HOST", ""),
+        "SLURM_TASKS_PER_NODE": counts(tasks),
+        "SLURM_TOPOLOGY_ADDR": shares[0][0],
+        "SLURM_TOPOLOGY_ADDR_PATTERN": "node",
+    }
+    env.setdefault("TMPDIR", "/tmp")  # noqa: S108 (what slurmstepd sets)
+    if conf["nodes"].get(shares[0][0], {}).get("gpus"):
+        env["CUDA_VISIBLE_DEVICES"] = ""  # the node's GPUs are not this job's, unless the next lines say so
+    return env | _asked_for(job, gpus) | _array(job, array)
+
+
+def _asked_for(job: Job, gpus: list[str]) -> dict[str, str]:
+    env: dict[str, str] = {}
+    if job["ntasks_set"]:
+        env["SLURM_NTASKS"] = env["SLURM_NPROCS"] = str(job["ntasks"])
+    if job["ntasks_per_node"]:
+        env["SLURM_NTASKS_PER_NODE"] = str(job["ntasks_per_node"])
+    if job["cpus_set"]:
+        env["SLURM_CPUS_PER_TASK"] = str(job["cpus_per_task"])
+    if job["mem_node_mb"]:
+        env["SLURM_MEM_PER_NODE"] = str(job["mem_node_mb"])
+    if job["mem_cpu_mb"]:
+        env["SLURM_MEM_PER_CPU"] = str(job["mem_cpu_mb"])
+    if job["restarts"]:
+        env["SLURM_RESTART_COUNT"] = str(job["restarts"])
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = env["GPU_DEVICE_ORDINAL"] = env["SLURM_JOB_GPUS"] = ",".join(gpus)
+        env["SLURM_GPUS_ON_NODE"] = str(len(gpus))
+    if job["gpus_total"]:
+        env["SLURM_GPUS"] = str(job["gpus_total"])
+    elif job["gpus_node"] and (job["tres_per_node"] or "").startswith("gres:gpu"):
+        env["SLURM_GPUS_PER_NODE"] = str(job["gpus_node"])
+    return env
+
+
+def _array(job: Job, array: Mapping[str, int]) -> dict[str, str]:
+    if job["array_task_id"] is None:
+        return {}
+    env = {"SLURM_ARRAY_JOB_ID": str(job["array_job_id"]), "SLURM_ARRAY_TASK_ID": str(job["array_task_id"])}
+    return env | {f"SLURM_ARRAY_TASK_{name.upper()}": str(value) for name, value in array.items()}

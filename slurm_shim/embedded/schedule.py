@@ -1,0 +1,325 @@
+"""Which job starts where, and why the others wait: pure functions (slurm.conf(5), squeue(1) JOB REASON CODES).
+
+Jobs are tried by priority, then by id. The first job of a partition that finds no room blocks the jobs behind it,
+except those that end before it could start anyway (backfill with one reservation per partition).
+Differences from slurmctld: a job that asks for no memory takes none (instead of the whole node), and the partition's
+PriorityTier is not looked at.
+"""
+
+from __future__ import annotations
+
+from . import arrays, deps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    Job = Mapping[str, Any]
+    Share = tuple[str, int, int, list[int], int]  # node, CPUs, megabytes, GPU indexes, tasks
+
+YEAR_S = 365 * 86400
+HELD = {"user": "JobHeldUser", "admin": "JobHeldAdmin", "requeue": "job requeued in held state"}
+UNUSABLE = {"DOWN", "DRAIN", "FAIL"}
+
+
+def pack(shares: Sequence[Share]) -> str:
+    """An allocation as the text kept in the state: `node01:4:512:0,1:2;node02:…`."""
+    return ";".join(f"{n}:{c}:{m}:{','.join(map(str, g))}:{t}" for n, c, m, g, t in shares)
+
+
+def unpack(text: str | None) -> list[Share]:
+    """The allocation that `pack` wrote."""
+    shares: list[Share] = []
+    for part in (text or "").split(";"):
+        if part:
+            name, cpus, memory_mb, gpus, tasks = part.split(":")
+            shares.append((name, int(cpus), int(memory_mb), [int(g) for g in gpus.split(",") if g], int(tasks)))
+    return shares
+
+
+class Room:
+    """What is free on the nodes: name → [CPUs, megabytes, GPU indexes, jobs there]."""
+
+    def __init__(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
+        self.nodes = nodes
+        self.free: dict[str, list[Any]] = {
+            name: [node["cpus"], node["memory_mb"], list(range(node["gpus"])), 0] for name, node in nodes.items()
+        }
+
+    def take(self, shares: Sequence[Share]) -> None:
+        for name, cpus, memory_mb, gpus, _ in shares:
+            if name in self.free:
+                slot = self.free[name]
+                slot[0] -= cpus
+                slot[1] -= memory_mb
+                slot[2] = [g for g in slot[2] if g not in gpus]
+                slot[3] += 1
+
+    def give(self, shares: Sequence[Share]) -> None:
+        for name, cpus, memory_mb, gpus, _ in shares:
+            if name in self.free:
+                slot = self.free[name]
+                slot[0] += cpus
+                slot[1] += memory_mb
+                slot[2] = sorted({*slot[2], *gpus})
+                slot[3] -= 1
+
+    def copy(self) -> Room:
+        other = Room({})
+        other.nodes = self.nodes
+        other.free = {name: [s[0], s[1], list(s[2]), s[3]] for name, s in self.free.items()}
+        return other
+
+    def place(self, job: Job, names: Sequence[str]) -> list[Share] | None:
+        """Where the job's tasks fit among these nodes; None when they do not."""
+        wanted = [name for name in (job["req_nodes"] or "").split(",") if name]
+        shut_out = set((job["exc_nodes"] or "").split(","))
+        if any(name not in names for name in wanted):
+            return None
+        limits = {
+            n: self._tasks_that_fit(job, n) for n in names if n not in shut_out and _has_features(job, self.nodes[n])
+        }
+        if any(not limits.get(name) for name in wanted):
+            return None
+        chosen = self._choose(job, {n: limit for n, limit in limits.items() if limit > 0}, wanted)
+        return self._share_out(job, chosen, limits) if chosen else None
+
+    def _tasks_that_fit(self, job: Job, name: str) -> int:
+        cpus, memory_mb, gpus, jobs = self.free[name]
+        node = self.nodes[name]
+        if cpus > node["cpus"] or (job["exclusive"] and jobs):
+            return 0
+        if job["mem_node_mb"] > memory_mb or job["gpus_node"] > len(gpus):
+            return 0
+        most = cpus // job["cpus_per_task"]
+        if job["ntasks_per_node"]:
+            most = min(most, job["ntasks_per_node"])
+        if job["mem_cpu_mb"]:
+            most = min(most, memory_mb // (job["mem_cpu_mb"] * job["cpus_per_task"]))
+        if job["gpus_task"]:
+            most = min(most, len(gpus) // job["gpus_task"])
+        return most
+
+    def _choose(self, job: Job, limits: Mapping[str, int], wanted: Sequence[str]) -> list[str]:
+        def enough(names: Sequence[str]) -> bool:
+            gpus = sum(len(self.free[name][2]) for name in names)
+            tasks = sum(limits[name] for name in names)
+            return len(names) >= job["min_nodes"] and tasks >= job["ntasks"] and gpus >= job["gpus_total"]
+
+        if job["min_nodes"] <= 1 and len(wanted) <= 1:
+            for name in wanted or limits:
+                if enough([name]):
+                    return [name]
+        rest = sorted((n for n in limits if n not in wanted), key=lambda n: (-limits[n], -len(self.free[n][2])))
+        names = list(wanted)
+        while not enough(names):
+            if not rest or (job["max_nodes"] and len(names) >= job["max_nodes"]):
+                return []
+            names.append(rest.pop(0))
+        order = list(self.nodes)
+        return sorted(names, key=order.index)
+
+    def _share_out(self, job: Job, names: Sequence[str], limits: Mapping[str, int]) -> list[Share]:
+        tasks = dict.fromkeys(names, 1)
+        left = max(0, job["ntasks"] - len(names))
+        for name in names:
+            more = min(left, limits[name] - 1)
+            tasks[name] += more
+            left -= more
+        gpus_left = max(0, job["gpus_total"])
+        shares: list[Share] = []
+        for index, name in enumerate(names):
+            cpus_free, memory_mb, gpus, _ = self.free[name]
+            count = max(job["gpus_node"], job["gpus_task"] * tasks[name])
+            if job["gpus_total"]:
+                later = sum(len(self.free[other][2]) for other in names[index + 1 :])
+                count = min(
+                    len(gpus), max(1 if gpus_left else 0, gpus_left - later, -(-gpus_left // (len(names) - index)))
+                )
+                gpus_left -= count
+            cpus = cpus_free if job["exclusive"] else tasks[name] * job["cpus_per_task"]
+            memory = job["mem_node_mb"] or job["mem_cpu_mb"] * cpus
+            shares.append((name, cpus, min(memory, memory_mb), gpus[:count], tasks[name]))
+        return shares
+
+
+def _has_features(job: Job, node: Mapping[str, Any]) -> bool:
+    return all(word in node["features"] for word in (job["features"] or "").replace("&", ",").split(",") if word)
+
+
+class Decision:
+    """What a pass found: `starts` (job, task or None, shares), `reasons`, `dependencies`, `hopeless`, `wake_at`."""
+
+    def __init__(self) -> None:
+        self.starts: list[tuple[Job, int | None, list[Share]]] = []
+        self.reasons: dict[int, str] = {}
+        self.dependencies: dict[int, str] = {}
+        self.hopeless: list[tuple[Job, int | None]] = []
+        self.wake_at: int | None = None
+
+    def wake(self, when: int | None) -> None:
+        if when and (self.wake_at is None or when < self.wake_at):
+            self.wake_at = when
+
+
+class Pass:
+    """One look at all jobs. `decide()` gives the Decision; nothing is changed."""
+
+    def __init__(
+        self,
+        conf: Mapping[str, Any],
+        unusable: set[str],
+        partition_states: Mapping[str, str],
+        jobs: Sequence[Job],
+        lookup: Any,
+        now: int,
+    ) -> None:
+        self.conf, self.unusable, self.states, self.lookup, self.now = conf, unusable, partition_states, lookup, now
+        self.pending = sorted((j for j in jobs if j["state"] == "PENDING"), key=lambda j: (-j["priority"], j["raw_id"]))
+        self.busy = [job for job in jobs if job["state"] != "PENDING"]
+        self.room = Room(conf["nodes"])
+        self.array_running: dict[int, int] = {}
+        for job in self.busy:
+            self.room.take(unpack(job["alloc"]))
+            if job["array_job_id"]:
+                self.array_running[job["array_job_id"]] = self.array_running.get(job["array_job_id"], 0) + 1
+        self.shadow: dict[str, int] = {}
+        self.full: set[tuple[Any, ...]] = set()
+        self.found = Decision()
+
+    def decide(self) -> Decision:
+        for job in self.pending:
+            waiting = self._independent(job)
+            if waiting is None:
+                waiting = self._start_tasks(job)
+            if waiting is not None:
+                self.found.reasons[job["raw_id"]] = waiting
+        return self.found
+
+    def _independent(self, job: Job) -> str | None:
+        """Why the job may not even ask for room; None when it may."""
+        if job["held"]:
+            return HELD[job["held"]]
+        if job["dependency"] and "aftercorr" not in job["dependency"]:
+            verdict, text, wake = deps.judge(job["dependency"], job, None, self.now, self._lookup_for(job))
+            self.found.wake(wake)
+            if text != job["dependency"]:
+                self.found.dependencies[job["raw_id"]] = text
+            if verdict == deps.FAILED:
+                if job["dep_kill"]:
+                    self.found.hopeless.append((job, None))
+                return "DependencyNeverSatisfied"
+            if verdict == deps.WAIT:
+                return "Dependency"
+        if job["begin_time"] and job["begin_time"] > self.now:
+            self.found.wake(job["begin_time"])
+            return "BeginTime"
+        return self._partition_says(job)
+
+    def _lookup_for(self, job: Job) -> Any:
+        return lambda number, task: self.lookup(job, number, task)
+
+    def _partition_says(self, job: Job) -> str | None:
+        part = self.conf["partitions"].get(job["partition"])
+        state = self.states.get(job["partition"], part["state"] if part else "DOWN")
+        if part is None or state in ("DOWN", "INACTIVE"):
+            return "PartitionDown" if state == "DOWN" else "PartitionInactive"
+        limit = part["max_time_min"]
+        if limit is not None and (job["time_limit_min"] is None or job["time_limit_min"] > limit):
+            return "PartitionTimeLimit"
+        if job["min_nodes"] > (part["max_nodes"] or len(part["nodes"])):
+            return "PartitionNodeLimit"
+        nodes = [self.conf["nodes"][name] for name in part["nodes"]]
+        if job["cpus_per_task"] > max((n["cpus"] for n in nodes), default=0) or (
+            job["ntasks"] * job["cpus_per_task"] > sum(n["cpus"] for n in nodes)
+        ):
+            return "PartitionConfig"
+        return None
+
+    def _start_tasks(self, job: Job) -> str | None:
+        """Starts what fits of the job; why the rest waits, or None when nothing is left."""
+        if not job["array_tasks"]:
+            return self._try_start(job, None)
+        first_reason = None
+        for task in arrays.unfold(job["array_tasks"]):
+            limit = job["array_limit"]
+            if limit and self.array_running.get(job["array_job_id"], 0) >= limit:
+                return first_reason or "JobArrayTaskLimit"
+            waiting = self._try_start(job, task)
+            if waiting is None:
+                self.array_running[job["array_job_id"]] = self.array_running.get(job["array_job_id"], 0) + 1
+                continue
+            first_reason = first_reason or waiting
+            if not waiting.startswith("Dependency"):
+                break  # the other tasks ask for the same; only dependencies differ between tasks
+        return first_reason
+
+    def _try_start(self, job: Job, task: int | None) -> str | None:
+        if job["dependency"] and "aftercorr" in job["dependency"]:
+            asks = job["array_task_id"] if task is None else task
+            verdict, _, wake = deps.judge(job["dependency"], job, asks, self.now, self._lookup_for(job))
+            self.found.wake(wake)
+            if verdict == deps.FAILED and job["dep_kill"]:
+                self.found.hopeless.append((job, task))
+            if verdict != deps.MET:
+                return "Dependency" if verdict == deps.WAIT else "DependencyNeverSatisfied"
+        part = self.conf["partitions"][job["partition"]]
+        names = [name for name in part["nodes"] if name not in self.unusable]
+        wanted = [name for name in (job["req_nodes"] or "").split(",") if name in self.unusable]
+        if wanted:
+            return f"ReqNodeNotAvail, UnavailableNodes:{','.join(wanted)}"
+        shape = self._shape(job)
+        shares = None if shape in self.full else self.room.place(job, names)
+        blocked = self._blocked_until(part)
+        if shares is None:
+            # What did not fit once in this pass does not fit later either: room only gets less.
+            self.full.add(shape)
+            if blocked is not None:
+                return "Priority"
+            self.shadow[job["partition"]] = self._earliest_start(job, names)
+            return "Resources"
+        if blocked is not None and self.now + _limit_s(job) > blocked:
+            return "Priority"
+        self.room.take(shares)
+        self.found.starts.append((job, task, shares))
+        return None
+
+    def _shape(self, job: Job) -> tuple[Any, ...]:
+        keys = ("partition", "min_nodes", "max_nodes", "ntasks", "cpus_per_task", "ntasks_per_node", "mem_node_mb",
+                "mem_cpu_mb", "gpus_total", "gpus_node", "gpus_task", "exclusive", "features", "req_nodes", "exc_nodes")  # fmt: skip
+        return tuple(job[key] for key in keys)
+
+    def _blocked_until(self, part: Mapping[str, Any]) -> int | None:
+        """The earliest start of a blocked job that shares nodes with this partition; None when none is blocked."""
+        nodes = set(part["nodes"])
+        times = [when for name, when in self.shadow.items() if nodes & set(self.conf["partitions"][name]["nodes"])]
+        return min(times, default=None)
+
+    def _earliest_start(self, job: Job, names: Sequence[str]) -> int:
+        """When the running jobs' limits will have made room for this one (at the latest)."""
+        room = self.room.copy()
+        started = [(self.now + _limit_s(j), shares) for j, _, shares in self.found.starts]
+        running = [((j["start_time"] or self.now) + _limit_s(j), unpack(j["alloc"])) for j in self.busy]
+        for when, shares in sorted([*started, *running], key=lambda pair: pair[0]):
+            room.give(shares)
+            if room.place(job, names):
+                return max(when, self.now)
+        return self.now + YEAR_S
+
+
+def _limit_s(job: Job) -> int:
+    return YEAR_S if job["time_limit_min"] is None else int(job["time_limit_min"]) * 60
+
+
+def is_possible(conf: Mapping[str, Any], job: Job) -> str | None:
+    """None when the job could run on an empty cluster, or waits for ever as in SLURM; else `memory` or `nodes`."""
+    part = conf["partitions"][job["partition"]]
+    nodes = [conf["nodes"][name] for name in part["nodes"]]
+    most_mb = max((node["memory_mb"] for node in nodes), default=0)
+    if job["mem_node_mb"] > most_mb:
+        return "memory"
+    checked = Pass(conf, set(), {}, [], None, 0)
+    if checked._partition_says(job) is not None:
+        return None
+    return None if Room(conf["nodes"]).place(job, part["nodes"]) else "nodes"

@@ -1,0 +1,146 @@
+"""What the cluster remembers: one SQLite file, changed by one writer at a time.
+
+The journal mode is TRUNCATE with synchronous=FULL: each command is a process of its own, and for one transaction per
+connection that measured 1.5 ms against 2.3 ms for WAL (whose closing connection writes a checkpoint), with the
+same safety when a process is killed or the machine stops.
+"""
+
+# pathlib would add 10 ms to the start of every command.
+# ruff: noqa: PTH
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SCHEMA = """
+CREATE TABLE jobs (
+  raw_id INTEGER PRIMARY KEY, array_job_id INTEGER, array_task_id INTEGER, array_tasks TEXT, array_limit INTEGER,
+  name TEXT, user TEXT, uid INTEGER, gid INTEGER, account TEXT, partition TEXT, qos TEXT,
+  state TEXT, completing INTEGER, ending TEXT, reason TEXT, held TEXT, priority INTEGER, nice INTEGER,
+  submit_time INTEGER, eligible_time INTEGER, begin_time INTEGER, start_time INTEGER, end_time INTEGER,
+  suspend_time INTEGER, suspended_s INTEGER, time_limit_min INTEGER, warn TEXT,
+  min_nodes INTEGER, max_nodes INTEGER, nodes_set INTEGER, ntasks INTEGER, ntasks_set INTEGER, cpus_per_task INTEGER,
+  cpus_set INTEGER, ntasks_per_node INTEGER, mem_node_mb INTEGER, mem_cpu_mb INTEGER,
+  gpus_total INTEGER, gpus_node INTEGER, gpus_task INTEGER, exclusive INTEGER,
+  features TEXT, req_nodes TEXT, exc_nodes TEXT, tres_per_node TEXT,
+  alloc TEXT, node_list TEXT, tasks_per_node TEXT, dependency TEXT, dep_kill INTEGER,
+  work_dir TEXT, command TEXT, std_in TEXT, std_out TEXT, std_err TEXT, open_mode TEXT, export TEXT,
+  comment TEXT, admin_comment TEXT, submit_line TEXT, requeue INTEGER, restarts INTEGER, script_id INTEGER,
+  exit_raw INTEGER, kill_uid INTEGER, boot_id TEXT, sup_pid INTEGER, sup_start INTEGER,
+  job_pid INTEGER, job_start INTEGER, derived_raw INTEGER, next_step INTEGER
+);
+CREATE INDEX jobs_end ON jobs(end_time);
+CREATE INDEX jobs_array ON jobs(array_job_id);
+CREATE INDEX jobs_completing ON jobs(completing) WHERE completing = 1;
+CREATE TABLE past AS SELECT * FROM jobs;
+CREATE TABLE scripts (id INTEGER PRIMARY KEY, text BLOB, args BLOB, env BLOB);
+CREATE TABLE steps (
+  raw_id INTEGER, step TEXT, name TEXT, state TEXT, start_time INTEGER, end_time INTEGER, exit_raw INTEGER,
+  ntasks INTEGER, ncpus INTEGER, nnodes INTEGER, node_list TEXT, user_us INTEGER, sys_us INTEGER, max_rss_kb INTEGER,
+  PRIMARY KEY (raw_id, step)
+);
+CREATE TABLE nodes (name TEXT PRIMARY KEY, flags TEXT, reason TEXT, reason_user TEXT, reason_time INTEGER);
+CREATE TABLE partitions (name TEXT PRIMARY KEY, state TEXT);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
+PRAGMA user_version = 1;
+"""
+LIVE_STATES = "('PENDING','RUNNING','SUSPENDED')"
+
+
+class State:
+    """An open state file. Rows are `sqlite3.Row`; columns are those of SCHEMA."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        path = os.path.join(folder, "state.db")
+        self.db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self.db.row_factory = sqlite3.Row
+        # Names and comments may hold any bytes; they come back as they went in.
+        self.db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        self.lock_fd = -1
+        if not self.db.execute("PRAGMA user_version").fetchone()[0]:
+            self._create()
+        self.db.execute("PRAGMA synchronous=FULL")
+
+    def _create(self) -> None:
+        self.lock()
+        self.db.execute("PRAGMA journal_mode=TRUNCATE")
+        if not self.db.execute("PRAGMA user_version").fetchone()[0]:
+            self.db.executescript("BEGIN;" + SCHEMA + "COMMIT;")
+            os.chmod(os.path.join(self.folder, "state.db"), 0o600)
+        self.unlock()
+
+    def lock(self) -> None:
+        """The right to change the state; waits for whoever holds it. It ends with this process at the latest."""
+        self.lock_fd = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        os.close(self.lock_fd)
+        self.lock_fd = -1
+
+    def begin(self) -> None:
+        self.db.execute("PRAGMA journal_mode=TRUNCATE")
+        self.db.execute("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        self.db.close()
+
+    def rows(self, where: str = "1", *values: object, columns: str = "*") -> list[sqlite3.Row]:
+        """The jobs that fulfil an SQL condition, oldest id first."""
+        query = f"SELECT {columns} FROM jobs WHERE {where} ORDER BY raw_id"  # noqa: S608 (the conditions are ours)
+        return self.db.execute(query, [to_bytes(value) for value in values]).fetchall()
+
+    def visible(self, min_job_age_s: int, now: int) -> list[sqlite3.Row]:
+        """The jobs that squeue can see: unfinished, or finished within MinJobAge."""
+        return self.rows("end_time IS NULL OR end_time >= ?", now - min_job_age_s)
+
+    def update(self, raw_id: int, **columns: object) -> None:
+        names = ", ".join(f"{name} = {_mark(value)}" for name, value in columns.items())
+        values = [to_bytes(value) for value in columns.values()]
+        self.db.execute(f"UPDATE jobs SET {names} WHERE raw_id = ?", (*values, raw_id))  # noqa: S608
+
+    def insert(self, table: str, **columns: object) -> int:
+        """The row id of a new row."""
+        names, marks = ", ".join(columns), ", ".join(map(_mark, columns.values()))
+        query = f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
+        return self.db.execute(query, [to_bytes(value) for value in columns.values()]).lastrowid or 0
+
+    def meta(self, key: str, default: str = "") -> str:
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else default
+
+    def set_meta(self, key: str, value: object) -> None:
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
+
+    def next_number(self, key: str, first: int, step: int = 1) -> int:
+        """The next of a row of numbers: job ids upwards from 1, priorities downwards."""
+        number = int(self.meta(key, str(first)))
+        self.set_meta(key, number + step)
+        return number
+
+    def node_flags(self) -> dict[str, sqlite3.Row]:
+        return {row["name"]: row for row in self.db.execute("SELECT * FROM nodes")}
+
+    def partition_states(self) -> dict[str, str]:
+        return {row["name"]: row["state"] for row in self.db.execute("SELECT * FROM partitions")}
+
+
+def _mark(value: object) -> str:
+    return "CAST(? AS TEXT)" if isinstance(value, str) else "?"
+
+
+def to_bytes(value: object) -> Any:
+    """The value as SQLite takes it: text with bytes that are no UTF-8 keeps them."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogateescape")
+    return value

@@ -1,0 +1,330 @@
+"""The supervisor of one running job: starts the script, keeps its time limit, records its end.
+
+It is forked by whoever ran the scheduling pass and waits until that pass is committed. SIGUSR1 means that the job's row
+has changed (cancelled, requeued, another time limit, suspended): it reads the row again. It holds no open file but its
+own, and spends its life in sigtimedwait(2).
+"""
+
+# pathlib would add 10 ms to the start of every command.
+# ruff: noqa: PTH
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+
+from . import cluster, environment, patterns, procs, schedule
+from .states import LAUNCH_FAILED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from typing import Any
+
+    from .state import State
+
+GO = b"g"
+
+
+def run(conf: dict[str, Any], raw_id: int) -> None:
+    """Supervises the job until its end; leaves at once when the committed state does not name this process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, cluster.SUPERVISOR_SIGNALS)
+    state = cluster.State(conf["folder"])
+    state.lock()
+    try:
+        row = _claimed(state, raw_id)
+        if row is None:
+            return
+        if row["ending"]:
+            launched = None
+        else:
+            launched = _launch(conf, state, row)
+    finally:
+        state.close()
+        state.unlock()
+    if launched is None:
+        _finish(conf, row, 0 if row["ending"] else LAUNCH_FAILED, None)
+        return
+    Watch(conf, row, launched).until_the_end()
+
+
+def _claimed(state: State, raw_id: int) -> sqlite3.Row | None:
+    found = state.rows(
+        "raw_id = ? AND sup_pid = ? AND sup_start = ? AND job_pid IS NULL AND state = 'RUNNING'",
+        raw_id, os.getpid(), procs.start_ticks(os.getpid()),
+    )  # fmt: skip
+    return found[0] if found else None
+
+
+def _launch(conf: dict[str, Any], state: State, row: sqlite3.Row) -> int | None:
+    """The pid of the script, which runs only once it is written down; None when its files cannot be opened."""
+    script = state.db.execute("SELECT * FROM scripts WHERE id = ?", (row["script_id"],)).fetchone()
+    caller = dict(word.split("=", 1) for word in _texts(script["env"]) if "=" in word)
+    env = environment.of_job(row, conf, caller, _array_facts(state, row))
+    try:
+        path = _write_script(conf, row, script["text"])
+        fds = _open_files(row)
+    except OSError:
+        return None  # as in SLURM: no file to write to, so the job ends as a launch failure, 0:53
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(writer)
+        _become_script(row, path, [path, *_texts(script["args"])], env, fds, reader)
+    os.close(reader)
+    for fd in set(fds):
+        os.close(fd)
+    state.begin()
+    state.update(row["raw_id"], job_pid=pid, job_start=procs.start_ticks(pid))
+    shares = schedule.unpack(row["alloc"])
+    state.insert(
+        "steps", raw_id=row["raw_id"], step="batch", name="batch", state="RUNNING", start_time=row["start_time"],
+        ntasks=1, ncpus=shares[0][1], nnodes=1, node_list=shares[0][0],
+    )  # fmt: skip
+    state.db.execute("COMMIT")
+    os.write(writer, GO)
+    os.close(writer)
+    return pid
+
+
+def _texts(blob: bytes) -> list[str]:
+    return [os.fsdecode(word) for word in blob.split(b"\0") if word] if blob else []
+
+
+def _array_facts(state: State, row: sqlite3.Row) -> dict[str, int]:
+    if row["array_task_id"] is None:
+        return {}
+    facts = state.meta(f"array {row['array_job_id']}").split()
+    return dict(zip(("count", "min", "max", "step"), map(int, facts), strict=False))
+
+
+def _write_script(conf: dict[str, Any], row: sqlite3.Row, text: bytes) -> str:
+    folder = _spool(conf, row)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, "slurm_script")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+    with os.fdopen(fd, "wb") as file:
+        file.write(text)
+    return path
+
+
+def _spool(conf: dict[str, Any], row: sqlite3.Row) -> str:
+    return os.path.join(conf["folder"], "spool", f"job{row['raw_id']:05d}")
+
+
+def _open_files(row: sqlite3.Row) -> list[int]:
+    """Input, output and error of the script, opened; OSError when one cannot be."""
+    how = os.O_APPEND if row["open_mode"] == "a" or (row["restarts"] and row["open_mode"] != "t") else os.O_TRUNC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | how
+    names = [
+        patterns.expand(text, row) for text in (patterns.std_in(row), patterns.std_out(row), patterns.std_err(row))
+    ]
+    source = os.open(names[0], os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    out = os.open(names[1], flags, 0o666)
+    err = out if names[2] == names[1] else os.open(names[2], flags, 0o666)
+    return [source, out, err]
+
+
+def _become_script(
+    row: sqlite3.Row, path: str, words: list[str], env: dict[str, str], fds: list[int], leash: int
+) -> None:
+    """Turns this forked process into the script once the leash says so; never comes back."""
+    try:
+        os.setsid()
+        for number, fd in enumerate([*fds, leash]):
+            os.dup2(fd, number)
+        os.closerange(4, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
+        if os.read(3, 1) != GO:
+            os._exit(1)  # the supervisor died before this start was written down: somebody else will start it
+        os.close(3)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        node = env["SLURMD_NODENAME"]
+        try:
+            os.chdir(row["work_dir"])
+        except OSError as error:
+            note = f"couldn't chdir to `{row['work_dir']}': {error.strerror}: going to /tmp instead"
+            _say(2, f"slurmstepd-{node}: error: {note}")
+            os.chdir("/tmp")  # noqa: S108 (where slurmstepd goes)
+        env["SLURM_TASK_PID"] = str(os.getpid())
+        try:
+            os.execve(path, words, env)
+        except OSError as error:
+            interpreter = _interpreter(path)
+            what = f"bad interpreter({interpreter})" if not os.path.exists(interpreter) else path
+            _say(2, f"slurmstepd-{node}: error: execve(): {what}: {error.strerror}")
+            os._exit(error.errno or 2)
+    finally:
+        os._exit(127)
+
+
+def _interpreter(path: str) -> str:
+    with open(path, "rb") as file:
+        words = file.readline(4096)[2:].split()
+    return os.fsdecode(words[0]) if words else ""
+
+
+def _say(fd: int, line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
+
+
+class Watch:
+    """A job under watch: what to wait for next, and what to do then."""
+
+    def __init__(self, conf: dict[str, Any], row: sqlite3.Row, pid: int) -> None:
+        self.conf, self.row, self.pid = conf, row, pid
+        self.kill_at: float | None = None
+        self.warned = False
+
+    def until_the_end(self) -> None:
+        while True:
+            done, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if done:
+                break
+            due = self._next_due()
+            got = self._wait(None if due is None else max(0.0, due - time.time()))
+            if got is not None and got != signal.SIGCHLD:
+                self._read_again()
+            self._do_what_is_due()
+        # What the script left behind ends with it, as under SLURM.
+        for _ in range(20):
+            if not procs.send(self._pids(), signal.SIGKILL):
+                break
+            time.sleep(0.02)
+        facts = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), usage.ru_maxrss)
+        _finish(self.conf, self.row, status, facts)
+
+    def _wait(self, timeout_s: float | None) -> int | None:
+        if timeout_s is None:
+            return signal.sigwaitinfo(cluster.SUPERVISOR_SIGNALS).si_signo
+        found = signal.sigtimedwait(cluster.SUPERVISOR_SIGNALS, min(timeout_s, 3600))
+        return found.si_signo if found else None
+
+    def _pids(self) -> list[int]:
+        return [pid for pid, _ in procs.of_job(self.row["raw_id"], self.conf["path"], self.pid)]
+
+    def _deadline(self) -> float | None:
+        row = self.row
+        if row["time_limit_min"] is None or row["suspend_time"] or row["ending"]:
+            return None
+        return float(row["start_time"] + row["time_limit_min"] * 60 + (row["suspended_s"] or 0))
+
+    def _warning(self) -> tuple[float, int, bool] | None:
+        """When to send which signal before the limit, and whether only to the batch shell (--signal)."""
+        deadline = self._deadline()
+        if not self.row["warn"] or self.warned or deadline is None:
+            return None
+        flags, number, before_s = self.row["warn"].split(":")
+        return deadline - int(before_s), int(number), "B" in flags
+
+    def _next_due(self) -> float | None:
+        warning = self._warning()
+        moments = [self._deadline(), self.kill_at, warning[0] if warning else None]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _read_again(self) -> None:
+        state = cluster.State(self.conf["folder"])
+        try:
+            self.row = state.rows("raw_id = ?", self.row["raw_id"])[0]
+        finally:
+            state.close()
+        if self.row["ending"] and self.kill_at is None:
+            self._terminate("")
+
+    def _do_what_is_due(self) -> None:
+        now = time.time()
+        warning, deadline = self._warning(), self._deadline()
+        if warning and warning[0] <= now:
+            self.warned = True
+            signal_job(self.conf, self.row, warning[1], batch=warning[2], steps=not warning[2])
+        if deadline is not None and deadline <= now:
+            self._time_out()
+        if self.kill_at is not None and self.kill_at <= now:
+            procs.send([*self._pids(), self.pid], signal.SIGKILL)
+            self.kill_at = now + 5  # whoever was forked meanwhile is next
+
+    def _time_out(self) -> None:
+        with cluster.changing(self.conf) as state:
+            row = state.rows("raw_id = ?", self.row["raw_id"])[0]
+            fresh = dict(row)
+            self.row = row
+            still_due = self._deadline()
+            if still_due is not None and still_due <= time.time():
+                state.update(row["raw_id"], ending="TIMEOUT", state="TIMEOUT", completing=1, end_time=int(time.time()))
+                fresh["ending"] = "TIMEOUT"
+        if fresh["ending"] == "TIMEOUT":
+            self.row = fresh  # type: ignore[assignment]
+            self._terminate(" DUE TO TIME LIMIT")
+
+    def _terminate(self, why: str) -> None:
+        """SIGCONT and SIGTERM to all of the job, and SIGKILL after KillWait."""
+        if self.row["ending"] in ("TIMEOUT", "CANCELLED"):
+            self._note(why)
+        pids = [*self._pids(), self.pid]
+        procs.send(pids, signal.SIGCONT)
+        procs.send(pids, signal.SIGTERM)
+        self.kill_at = time.time() + self.conf["kill_wait_s"]
+
+    def _note(self, why: str) -> None:
+        node = patterns.node_names(self.row)[0]
+        when = time.strftime("%Y-%m-%dT%H:%M:%S")
+        line = f"slurmstepd-{node}: error: *** JOB {self.row['raw_id']} ON {node} CANCELLED AT {when}{why} ***"
+        with contextlib.suppress(OSError):  # the file was there at the start; if it is gone there is nobody to tell
+            fd = os.open(patterns.expand(patterns.std_err(self.row), self.row), os.O_WRONLY | os.O_APPEND)
+            _say(fd, line)
+            os.close(fd)
+
+
+def signal_job(conf: dict[str, Any], row: Any, number: int, batch: bool, steps: bool) -> int:
+    """How many processes took the signal: the batch shell's side, the steps', or both."""
+    found = procs.of_job(row["raw_id"], conf["path"], row["job_pid"])
+    if batch and not steps:
+        return procs.send([row["job_pid"]] if row["job_pid"] else [], number)
+    return procs.send([pid for pid, is_step in found if (is_step and steps) or (not is_step and batch)], number)
+
+
+def _finish(conf: dict[str, Any], row: Any, status: int, usage: tuple[int, int, int] | None) -> None:
+    """The end written down, and whatever can start now started."""
+    with contextlib.suppress(OSError):  # left over at worst; the next start of this id writes it anew
+        os.unlink(os.path.join(_spool(conf, row), "slurm_script"))
+        os.rmdir(_spool(conf, row))
+    with cluster.changing(conf) as state:
+        now = int(time.time())
+        fresh = state.rows("raw_id = ? AND sup_pid = ?", row["raw_id"], os.getpid())
+        if not fresh:
+            return
+        if usage:
+            state.db.execute(
+                "UPDATE steps SET user_us = ?, sys_us = ?, max_rss_kb = ? WHERE raw_id = ? AND step = 'batch'",
+                (*usage, row["raw_id"]),
+            )
+        if status == LAUNCH_FAILED:
+            share = schedule.unpack(row["alloc"])[0]
+            state.insert("steps", raw_id=row["raw_id"], step="batch", name="batch", state="RUNNING",
+                         start_time=row["start_time"], ntasks=1, ncpus=share[1], nnodes=1, node_list=share[0])  # fmt: skip
+        raw = status if status == LAUNCH_FAILED else _slurm_status(status)
+        cluster.settle(conf, state, fresh[0], now, raw)
+
+
+def _slurm_status(status: int) -> int:
+    """A wait status without the core dump bit, as SLURM keeps it."""
+    return status & 0xFF7F
+
+
+def main(conf: dict[str, Any], raw_id: int) -> None:
+    """Runs the supervisor; what goes wrong with it is written beside the state."""
+    try:
+        run(conf, raw_id)
+    except BaseException:
+        import traceback
+
+        with open(os.path.join(conf["folder"], "supervisor.log"), "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} job {raw_id}\n{traceback.format_exc()}")
+        sys.exit(1)

@@ -1,0 +1,165 @@
+"""Times and durations as SLURM reads and prints them (sbatch(1), squeue(1), sacct(1)).
+
+Points in time are epoch seconds; limits are minutes, None meaning unlimited.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+UNLIMITED_WORDS = ("infinite", "unlimited", "-1")
+NAMED_HOURS = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}
+
+
+class BadTime(ValueError):
+    """A text that is no time; `pos` is where SLURM stopped reading."""
+
+    def __init__(self, text: str, pos: int = 0) -> None:
+        super().__init__(f"Invalid time specification (pos={pos}): {text}")
+
+
+def limit_min(text: str) -> int | None:
+    """Minutes for one of `minutes`, `min:sec`, `h:min:sec`, `days-h`, `days-h:min`, `days-h:min:sec`.
+
+    None for 0 and the words for unlimited. Seconds round up to a minute. ValueError otherwise.
+    """
+    if text.lower() in UNLIMITED_WORDS:
+        return None
+    days, dash, clock = text.partition("-")
+    if not dash:
+        days, clock = "0", text
+    numbers = clock.split(":")
+    if not days.isdecimal() or len(numbers) > 3 or not all(n.isdecimal() for n in numbers) or len(text) > 24:
+        raise ValueError(text)
+    values = [int(n) for n in numbers]
+    if dash:
+        hours, minutes, seconds = [*values, 0, 0][:3]
+    elif len(values) == 3:
+        hours, minutes, seconds = values
+    else:
+        hours, (minutes, seconds) = 0, [*values, 0][:2]
+    total_s = int(days) * 86400 + hours * 3600 + minutes * 60 + seconds
+    return (total_s + 59) // 60 or None
+
+
+def short(seconds: int) -> str:
+    """A duration as squeue prints it: `0:36`, `10:00`, `4:00:00`, `1-00:00:00`."""
+    days, clock = divmod(max(0, int(seconds)), 86400)
+    hours, rest = divmod(clock, 3600)
+    minutes, secs = divmod(rest, 60)
+    if days:
+        return f"{days}-{hours:02d}:{minutes:02d}:{secs:02d}"
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def full(seconds: int) -> str:
+    """A duration as sacct and scontrol print it: `00:10:00`, `1-00:00:00`."""
+    days, clock = divmod(max(0, int(seconds)), 86400)
+    hours, rest = divmod(clock, 3600)
+    text = f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+    return f"{days}-{text}" if days else text
+
+
+def short_limit(minutes: int | None) -> str:
+    """A limit as squeue prints it."""
+    return "UNLIMITED" if minutes is None else short(minutes * 60)
+
+
+def full_limit(minutes: int | None, unlimited: str = "UNLIMITED") -> str:
+    """A limit as sacct and scontrol print it."""
+    return unlimited if minutes is None else full(minutes * 60)
+
+
+def stamp(epoch: int | None, unknown: str) -> str:
+    """A point in time in local time, or as SLURM_TIME_FORMAT asks; `unknown` stands for None and 0."""
+    if not epoch:
+        return unknown
+    pattern = os.environ.get("SLURM_TIME_FORMAT", "")
+    if pattern == "%s":
+        return str(int(epoch))
+    if not pattern or pattern in ("standard", "relative"):
+        pattern = "%Y-%m-%dT%H:%M:%S"
+    return time.strftime(pattern, time.localtime(epoch))
+
+
+def point(text: str, now: int) -> int:
+    """Epoch seconds for the forms of --begin and -S/-E (sbatch(1)): now, now+N[units], [date][T][clock], words.
+
+    A clock time alone that has passed means tomorrow's. BadTime otherwise.
+    """
+    low = text.strip().lower()
+    if low.startswith("now"):
+        return now + _offset_s(text, low[3:])
+    if low.startswith("uts") and low[3:].isdecimal():
+        return int(low[3:])
+    today = time.localtime(now)[:3]
+    if low in ("today", "tomorrow"):
+        return _epoch(text, today, (0, 0, 0), 1 if low == "tomorrow" else 0)
+    if low in NAMED_HOURS:
+        low = f"{NAMED_HOURS[low]:02d}:00"
+    date, _, clock = low.partition("t") if "t" in low else _split_date(low)
+    if not date:
+        epoch = _epoch(text, today, _clock(text, clock), 0)
+        return epoch if epoch > now else _epoch(text, today, _clock(text, clock), 1)
+    return _epoch(text, _date(text, date, today[0]), _clock(text, clock) if clock else (0, 0, 0), 0)
+
+
+def _split_date(low: str) -> tuple[str, str, str]:
+    if "-" in low or "/" in low or (low.isdecimal() and len(low) in (4, 6)):
+        date, _, clock = low.partition(" ")
+        return date, "", clock
+    return "", "", low
+
+
+def _offset_s(text: str, rest: str) -> int:
+    if not rest:
+        return 0
+    sign = {"+": 1, "-": -1}.get(rest[0])
+    digits = rest[1:].strip().rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = rest[1:].strip()[len(digits) :]
+    if sign is None or not digits.strip().isdecimal():
+        raise BadTime(text, 3)
+    names = [name for name in UNITS_S if unit and (name.startswith(unit) or f"{name}s" == unit)]
+    if unit and not names:
+        raise BadTime(text, 4)
+    return sign * int(digits) * (UNITS_S[names[0]] if unit else 1)
+
+
+def _clock(text: str, clock: str) -> tuple[int, int, int]:
+    clock = clock.strip()
+    half = clock[-2:] if clock[-2:] in ("am", "pm") else ""
+    numbers = clock.removesuffix(half).strip().split(":")
+    if not 2 <= len(numbers) <= 3 or not all(n.isdecimal() for n in numbers):
+        raise BadTime(text)
+    hour, minute, second = [*map(int, numbers), 0][:3]
+    if half and not 1 <= hour <= 12:
+        raise BadTime(text)
+    if half:
+        hour = hour % 12 + (12 if half == "pm" else 0)
+    if hour > 23 or minute > 59 or second > 59:
+        raise BadTime(text)
+    return hour, minute, second
+
+
+def _date(text: str, date: str, year: int) -> tuple[int, int, int]:
+    numbers = date.replace("/", "-").split("-")
+    if len(numbers) == 1 and len(date) in (4, 6):
+        numbers = [date[index : index + 2] for index in range(0, len(date), 2)]
+    if not 2 <= len(numbers) <= 3 or not all(n.isdecimal() for n in numbers):
+        raise BadTime(text)
+    values = [int(n) for n in numbers]
+    if len(numbers[0]) == 4:
+        if len(values) != 3:
+            raise BadTime(text)
+        return values[0], values[1], values[2]
+    year = (values[2] + (2000 if values[2] < 100 else 0)) if len(values) == 3 else year
+    return year, values[0], values[1]
+
+
+def _epoch(text: str, date: tuple[int, ...], clock: tuple[int, int, int], days: int) -> int:
+    year, month, day = date
+    if not (1970 <= year <= 2200 and 1 <= month <= 12 and 1 <= day <= 31):
+        raise BadTime(text)
+    return int(time.mktime((year, month, day + days, *clock, 0, 0, -1)))

@@ -1,0 +1,35 @@
+"""Amounts as SLURM reads and prints them: memory in MB, and counts of trackable resources."""
+
+from __future__ import annotations
+
+FACTORS = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
+
+
+def memory_mb(text: str) -> int:
+    """Megabytes for `500K`, `512`, `2G`; kilobytes round up. ValueError for anything else (also `1.5G`)."""
+    digits = text.rstrip("kKmMgGtTbB")
+    unit = text[len(digits) :].lower().removesuffix("b")
+    if not digits.isdecimal() or unit not in FACTORS or len(digits) > 15:
+        raise ValueError(text)
+    return -int(-int(digits) * FACTORS[unit] // 1)
+
+
+def memory(mb: int) -> str:
+    """Megabytes with SLURM's unit letters: 512M, 1G, 1.50G; a value that would lose digits keeps its unit."""
+    if not mb:
+        return "0"
+    value, letters = float(mb), "MGTP"
+    index = 0
+    while value >= 1024 and value % 512 == 0 and index < 3:
+        value /= 1024
+        index += 1
+    return f"{int(value)}{letters[index]}" if value == int(value) else f"{value:.2f}{letters[index]}"
+
+
+def tres(cpus: int, mem_mb: int, nodes: int, gpus: int, by_name: bool = False) -> str:
+    """Trackable resources as text: `cpu=2,mem=512M,node=1,billing=2,gres/gpu=1`; sacct sorts them by name."""
+    pairs = [("cpu", str(cpus)), ("mem", memory(mem_mb) if mem_mb else ""), ("node", str(nodes))]
+    pairs += [("billing", str(cpus)), ("gres/gpu", str(gpus) if gpus else "")]
+    if by_name:
+        pairs.sort()
+    return ",".join(f"{name}={value}" for name, value in pairs if value)
