@@ -212,7 +212,7 @@ def _states(asked: dict[str, Any]) -> set[str] | None:
     chosen = set()
     for word in text.split(","):
         if word.upper() not in BY_NAME:
-            names = ",".join(name for name in STATES if name not in ("REQUEUE_FED",) or True)
+            names = ",".join(STATES)
             raise Refused(
                 [
                     f"squeue: error: Invalid job state specified: {word}",

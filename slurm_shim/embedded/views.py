@@ -34,7 +34,9 @@ class Job:
         if not row["array_job_id"]:
             return str(row["raw_id"])
         if row["array_tasks"] and self.task is None:
-            return f"{row['array_job_id']}_[{self.waiting_tasks()}]"
+            text = f"{row['array_job_id']}_[{self.waiting_tasks()}]"
+            # Unless told not to, SLURM cuts this one to its buffer of 32 bytes, without closing the bracket.
+            return text if os.environ.get("SLURM_BITSTR_LEN") == "0" else text[:31]
         return f"{row['array_job_id']}_{self.task if self.task is not None else row['array_task_id']}"
 
     def waiting_tasks(self) -> str:
