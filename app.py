@@ -53,15 +53,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from slurm_shim import errors as slurm_errors
 from slurm_shim import resources as slurm_resources
 from slurm_shim import script as batch
+from slurm_shim.cluster import Cluster
 from slurm_shim.embedded import conf as embedded_conf
 from slurm_shim.snapshot import Snapshot
 from slurm_shim.words import Slurm
-from store import access, configs, errors, history, logs, results, runs, states, templates, views, workflows, yamls
-from store.bodies import Body, ListBody
-from store.documents import Attempt, JobRecord, Run, RunJob
+from store import (
+    access,
+    configs,
+    errors,
+    history,
+    jsons,
+    logs,
+    records,
+    results,
+    runs,
+    states,
+    templates,
+    views,
+    workflows,
+    yamls,
+)
+from store.bodies import Body
+from store.documents import Attempt, JobRecord, Run
 from store.folders import Entry, Folder
 from store.index import Store
-from store.lists import Listing
+from store.lists import JobList, Listing
 from store.render import Renderer
 from store.times import epoch, rfc3339
 
@@ -278,7 +294,7 @@ class Endpoint:
         data = await read_body(scope, receive, here.store.config.limits.body_bytes)
         if not data and not self.body_required:
             return dict(self.body_defaults)
-        value = parse_json(data)
+        value = jsons.parse(data)
         assert self.check_body is not None
         if not self.check_body.is_valid(value):
             found = (complaint(one, "body") for one in self.check_body.iter_errors(value))
@@ -357,33 +373,6 @@ def require_json(scope: Scope) -> None:
     kind = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
     if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
         raise MediaType("Content-Type must be application/json")
-
-
-MAX_DEPTH = 64
-
-
-def parse_json(data: bytes) -> Any:
-    """The value of a JSON text; Invalid with the place when it is none, holds what JSON cannot say, or is too deep."""
-    if not data:
-        raise errors.Invalid([errors.problem("Field required", ["body"], type="missing")])
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise errors.Invalid(
-            [errors.problem(f"JSON decode error: {error.msg}", ["body", error.pos], type="json_invalid")]
-        ) from None
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
-        raise errors.Invalid([errors.problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
-    return value
-
-
-def depth(value: Any) -> int:
-    """How deep lists and objects are nested in each other; walked level by level."""
-    levels, level = 0, [value]
-    while level := [one for one in level if isinstance(one, list | dict)]:
-        levels += 1
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
-    return levels
 
 
 # The schema's keyword -> the type that the srunx family names in its errors.
@@ -568,9 +557,9 @@ def caller_of(scope: Scope) -> access.Caller:
     if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name, _ in scope["headers"]):
         raise Unauthenticated("Requests through a proxy need a bearer token")
     server = scope.get("server") or ("", 0)
-    if is_loopback(client[0]) and is_loopback(server[0]):
-        if access.peer_uid(client[0], client[1], server[0], server[1]) == os.getuid():
-            return here.own_caller
+    local = is_loopback(client[0]) and is_loopback(server[0])
+    if local and access.peer_uid(client[0], client[1], server[0], server[1]) == os.getuid():
+        return here.own_caller
     raise Unauthenticated("Missing or invalid bearer token")
 
 
@@ -650,6 +639,8 @@ def refusal(problem: Exception, request_id: str, scope: Scope) -> tuple[int, tup
         headers += [(name.lower().encode(), value.encode()) for name, value in (problem.headers or {}).items()]
     else:
         status = status_of(problem, endpoint.operation_id if endpoint else "")
+    if isinstance(problem, slurm_errors.SlurmRefused):
+        detail = f"{problem.command} failed: {problem.reason}"
     if isinstance(problem, errors.Invalid):
         status, detail = odd_value(problem) or (status, [item(one) for one in problem.problems])
     if status == 500:
@@ -674,10 +665,10 @@ def status_of(problem: Exception, operation_id: str) -> int:
 
 def odd_value(problem: errors.Invalid) -> tuple[int, str] | None:
     """Status and text of the document's own for a single wrong value, if it has one."""
+    one = problem.problems[0]
     for loc, pattern, status, text in ODD_VALUES:
-        if len(problem.problems) == 1 and tuple(problem.problems[0]["loc"]) == loc:
-            if pattern.fullmatch(str(problem.problems[0]["input"])):
-                return status, text
+        if tuple(one["loc"]) == loc and pattern.fullmatch(str(one["input"])):
+            return status, text
     return None
 
 
@@ -709,40 +700,39 @@ ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = {"srunx": _detail, "slu
 @operation()
 def srunx_list_jobs() -> Prepared:
     """All jobs in the queue, those finished a short while ago, and our own of the last six hours."""
-    return here.cluster.listing()
+    return job_list()
 
 
 @operation()
 async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
     """A new job from a batch script."""
-    check_submission(body)
+    records.check(body)
     record = await submit_job(body, request_id(caller, "job", idempotency_key), caller)
-    return views.submitted(body["job_name"] or body["name"], record.job_id or "")
+    return views.submitted(record.name, record.job_id or "")
 
 
 @operation()
 async def srunx_get_job(job_id: str) -> Prepared:
     """One job, from the queue, else from accounting, else from our own record."""
-    return Prepared(orjson.dumps(await here.cluster.job(job_id)), headers=here.cluster.age())
+    return Prepared(orjson.dumps(await known_job(job_id)), headers=age())
 
 
 @operation()
 async def srunx_cancel_job(job_id: str) -> None:
     """The job is cancelled; a job that is over already is left as it is."""
-    await here.cluster.cancel(job_id)
+    await cancel_job(job_id)
 
 
 @operation()
 async def srunx_get_job_logs(job_id: str, stdout_offset: int, stderr_offset: int) -> dict[str, Any]:
     """What the job wrote since the given offsets."""
-    job = await here.cluster.paths(job_id)
-    return await logs.since(job["stdout"], job["stderr"], stdout_offset, stderr_offset, owner=job["uid"])
+    return await logs.since(**await log_paths(job_id), stdout_at=stdout_offset, stderr_at=stderr_offset)
 
 
 @operation()
 def srunx_list_resources(partition: str | None) -> Prepared:
     """GPUs, nodes and running jobs of each partition."""
-    return here.cluster.resources(partition)
+    return resource_list(partition)
 
 
 @operation()
@@ -815,7 +805,7 @@ async def srunx_run_workflow(
     run_id = request_id(caller, "run", idempotency_key)
     draft = await drafted(shelf(mount).folder.get(name), body, mount, run_id)
     if body["dry_run"]:
-        return dry_run(draft)
+        return views.dry_run(draft)
     return views.run(await start_run(draft))
 
 
@@ -905,215 +895,95 @@ async def turn(name: str) -> AsyncIterator[None]:
         yield
 
 
-# ---- the cluster: SLURM's words, the shared snapshot, and the ledger of what went through us
+# ---- jobs: what SLURM says beside what we remember
 
 
-class Cluster:
-    """SLURM as operations and clockwork see it. `name` tells its jobs from those of other clusters."""
+def age() -> tuple[tuple[bytes, bytes], ...]:
+    """The header that says how old the snapshot is; SlurmUnreachable while there is none."""
+    return ((b"x-snapshot-age", f"{here.cluster.age_s():.1f}".encode()),)
 
-    def __init__(self, name: str, slurm: Slurm, snapshot: Snapshot, ledger: history.Ledger) -> None:
-        self.name, self.slurm, self.snapshot, self.ledger = name, slurm, snapshot, ledger
-        self.rows = ListBody()
-        self.shown: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
-        self.listed: tuple[int, int] = (-1, -1)
-        self.resourced: tuple[int, list[dict[str, Any]]] = (-1, [])
-        self.began = time.monotonic()
-        self.doubts: dict[str, float] = {}  # tag → from when on a squeue without it shows that sbatch did not take it
-        self.sought: dict[str, runs.Sight] = {}  # tag → what accounting knows of it
-        self.seeking: dict[str, float] = {}  # tag → since when to look in accounting
-        self.recalled: dict[str, tuple[float, dict[str, Any] | None]] = {}
-        self.recalling = asyncio.Lock()
 
-    # Reading: memory only, but for a single job that neither the queue nor we know.
-
-    def must_answer(self) -> None:
-        """Nothing, or SlurmUnreachable while SLURM does not answer."""
-        if self.snapshot.error is not None or self.snapshot.age_s is None:
-            raise slurm_errors.SlurmUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
-
-    def age(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The header that says how old the snapshot is; SlurmUnreachable when there is none yet."""
-        self.snapshot.watch()
-        if self.snapshot.age_s is None:
-            self.must_answer()
-        return ((b"x-snapshot-age", f"{self.snapshot.age_s or 0:.1f}".encode()),)
-
-    def listing(self) -> Prepared:
-        """The list of jobs, its rows re-made only where SLURM or our ledger say something new."""
-        age = self.age()
-        if self.listed != (self.snapshot.version, self.ledger.version):
-            self.listed = (self.snapshot.version, self.ledger.version)
-            jobs = self.snapshot.jobs
-            rows = {job_id: self._row(job_id, row) for job_id, row in jobs.items()}
-            ended = self.ledger.ended_since(rfc3339(time.time() - LISTED_S) or "", self.name)
-            rows |= {one.job_id: views.remembered(one, 0) for one in ended if one.job_id not in jobs}
-            self.shown = {job_id: kept for job_id, kept in self.shown.items() if job_id in jobs}
-            self.rows.replace(rows.items())
-        return prepared(self.rows.body(), headers=age)
-
-    def _row(self, job_id: str, job: dict[str, Any]) -> dict[str, Any]:
-        entry = self.ledger.get(self.name, job_id)
-        kept = self.shown.get(job_id)
-        if kept is None or kept[0] is not job or kept[1] is not entry:
-            kept = self.shown[job_id] = (job, entry, views.job(job, entry))
-        return kept[2]
-
-    def resources(self, partition: str | None) -> Prepared:
-        """GPUs and nodes of each partition, or of the one asked for."""
-        age = self.age()
-        snapshot = self.snapshot
-        if not snapshot.partitions:
-            raise slurm_errors.SlurmUnreachable(
-                "scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet"
-            )
-        if self.resourced[0] != snapshot.version:
-            stamp = rfc3339(int(snapshot.taken_at_epoch or 0))
-            rows = slurm_resources.resources(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
-            self.resourced = (snapshot.version, [{"timestamp": stamp, **row} for row in rows])
-        found = [row for row in self.resourced[1] if partition in (None, row["partition"])]
-        if partition is not None and not found:
-            found = [{"timestamp": rfc3339(int(time.time())), **slurm_resources.nothing(partition)}]
-        return prepared(Body(orjson.dumps(found)), headers=age)
-
-    async def job(self, job_id: str) -> dict[str, Any]:
-        """One job as the queue says, else our record once it has ended, else accounting; NotFound when nobody knows it."""
-        entry = self.ledger.get(self.name, job_id)
-        row = self.snapshot.jobs.get(job_id) or self.snapshot.look(job_id)[1]
-        if row is None and (entry is None or entry.state not in states.TERMINAL):
-            row = await self.recall(job_id)
-        if row is not None:
-            return views.job(row, entry)
-        if entry is not None:
-            return views.remembered(entry, time.time())
-        raise errors.NotFound("Job", job_id)
-
-    async def recall(self, job_id: str) -> dict[str, Any] | None:
-        """What accounting says of a job that the queue does not have; kept for a minute. None when it knows nothing."""
-        async with self.recalling:
-            kept = self.recalled.get(job_id)
-            if kept is not None and time.monotonic() - kept[0] < RECALLED_S:
-                return kept[1]
-            self.age()
-            found = await in_thread(self._accounted, job_id)
-            while len(self.recalled) >= 10_000:
-                del self.recalled[next(iter(self.recalled))]
-            self.recalled[job_id] = (time.monotonic(), found)
-            return found
-
-    def _accounted(self, job_id: str) -> dict[str, Any] | None:
-        rows = self.slurm.sacct([job_id]) if self.slurm.has_accounting() else []
-        return next((row for row in rows if row["job_id"] == job_id), None)
-
-    async def paths(self, job_id: str) -> dict[str, Any]:
-        """`{stdout, stderr, uid}` of a job; NotFound for a job, or the paths of a job, that nobody knows."""
-        entry = self.ledger.get(self.name, job_id)
-        row = self.snapshot.look(job_id)[1] or {}
-        if entry is None and not row:
-            row = await self.recall(job_id) or {}
-        stdout = row.get("stdout") or (entry.stdout if entry else None)
-        if stdout is None and not (entry or row):
-            raise errors.NotFound("Job", job_id)
-        return {
-            "stdout": stdout,
-            "stderr": row.get("stderr") or (entry.stderr if entry else None),
-            "uid": row.get("uid"),
-        }
-
-    # Changing.
-
-    async def cancel(self, job_id: str) -> None:
-        """Nothing; the job is being ended, or was over already. NotFound for one that nobody knows."""
-        job = await self.job(job_id)
-        if job["slurm_state"] not in states.TERMINAL:
-            await self.scancel([job_id])
-
-    async def scancel(self, job_ids: Iterable[str]) -> None:
-        """Nothing; the jobs are told to end and shown so at once."""
-        await in_thread(self.slurm.scancel, list(job_ids))
-        self.snapshot.cancelled(job_ids)
-
-    async def sbatch(self, script: str, options: dict[str, Any], shown: dict[str, Any]) -> str:
-        """The id of the new job, which is in the snapshot at once; `shown` is what is known of it already."""
-        tag = options["comment"]
-        try:
-            job_id: str = await in_thread(self.slurm.sbatch, script, options)
-        except slurm_errors.SlurmUnreachable as problem:
-            # A request that was cut off may still arrive: only a later squeue can tell.
-            self.doubts[tag] = time.monotonic() + (DOUBT_S if problem.uncertain else 0)
-            raise
-        self.doubts.pop(tag, None)
-        self.snapshot.submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **shown})
-        return job_id
-
-    # What is known of jobs and of tags, for the rules.
-
-    def look(self, job_id: str) -> runs.Sight:
-        """What SLURM knows of a job id now."""
-        return runs.Sight(*self.snapshot.look(job_id))
-
-    def find(self, attempt: Attempt | JobRecord) -> runs.Sight:
-        """What SLURM knows of an attempt whose job id was never heard: by its tag in the queue, then in accounting."""
-        tag = attempt.tag or ""
-        knowledge, job = self.snapshot.find_comment(tag, self.doubts.get(tag, self.began))
-        if knowledge != "absent":
-            return runs.Sight(knowledge, job)
-        intended = epoch(attempt.intended_at) or 0
-        if time.time() - intended < QUEUE_REMEMBERS_S:
-            return runs.Sight("absent")
-        if tag not in self.sought:
-            self.seeking[tag] = intended
-        return self.sought.get(tag, runs.Sight("unknown"))
-
-    async def settle(self, open_ids: Iterable[str]) -> None:
-        """Nothing; asks accounting about jobs that left the queue, and about tags that the queue no longer has."""
-        await self.snapshot.settle(open_ids)
-        seeking, self.seeking = self.seeking, {}
-        if not seeking:
-            return
-        if not await in_thread(self.slurm.has_accounting):
-            self.sought |= dict.fromkeys(seeking, runs.Sight("lost"))
-            return
-        rows = await in_thread(self.slurm.submitted, min(seeking.values()) - 60)
-        for tag in seeking:
-            row = next((one for one in rows if tag in (one["comment"] or "") or tag in one["submit_line"]), None)
-            self.sought[tag] = runs.Sight("seen", row) if row else runs.Sight("absent")
+def job_list() -> Prepared:
+    """The list of jobs, and ours of the last six hours that SLURM has forgotten."""
+    headers, snapshot = age(), here.cluster.snapshot
+    since = rfc3339(time.time() - LISTED_S) or ""
+    body = here.jobs_shown.body(here.cluster.name, snapshot.version, snapshot.jobs, here.ledger, since)
+    return prepared(body, headers=headers)
 
 
 LISTED_S = 6 * 3600
-RECALLED_S = 60
-DOUBT_S = 10.0
-# SLURM keeps finished jobs in the queue for MinJobAge, 300 s by default and never set much lower.
-QUEUE_REMEMBERS_S = 60.0
+
+
+async def known_job(job_id: str) -> dict[str, Any]:
+    """The job as the queue says, else our record once it has ended, else accounting; NotFound when nobody knows it."""
+    entry, row = await traces(job_id)
+    if row is not None:
+        return views.job(row, entry)
+    if entry is not None:
+        return views.remembered(entry, time.time())
+    raise errors.NotFound("Job", job_id)
+
+
+async def traces(job_id: str) -> tuple[history.Entry | None, dict[str, Any] | None]:
+    """What we remember of a job, and what SLURM says of it; accounting is asked only where neither is enough."""
+    entry = here.ledger.get(here.cluster.name, job_id)
+    row = here.cluster.snapshot.jobs.get(job_id) or here.cluster.snapshot.look(job_id)[1]
+    if row is None and (entry is None or entry.state not in states.TERMINAL):
+        row = await here.cluster.recall(job_id)
+    return entry, row
+
+
+async def log_paths(job_id: str) -> dict[str, Any]:
+    """`{stdout, stderr, owner}` of a job: paths or None, and the uid they must belong to; NotFound as `known_job`."""
+    entry, row = await traces(job_id)
+    if entry is None and row is None:
+        raise errors.NotFound("Job", job_id)
+    known = [row, None if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
+    paths = {key: next((one[key] for one in known if one and one[key]), None) for key in ("stdout", "stderr")}
+    return {**paths, "owner": row and row["uid"]}
+
+
+async def cancel_job(job_id: str) -> None:
+    """Nothing; the job is being ended, or was over already."""
+    job = await known_job(job_id)
+    if job["slurm_state"] not in states.TERMINAL:
+        await here.cluster.scancel([job_id])
+
+
+def resource_list(partition: str | None) -> Prepared:
+    """GPUs and nodes of each partition, or of the one asked for."""
+    headers, snapshot = age(), here.cluster.snapshot
+    if not snapshot.partitions:
+        raise slurm_errors.SlurmUnreachable("scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet")
+    if here.resources_listed[0] != snapshot.version:
+        rows = slurm_resources.resources(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
+        stamp = rfc3339(int(snapshot.taken_at_epoch or 0))
+        here.resources_listed = (snapshot.version, [{"timestamp": stamp, **row} for row in rows])
+    found = [row for row in here.resources_listed[1] if partition in (None, row["partition"])]
+    if partition is not None and not found:
+        found = [{"timestamp": rfc3339(int(time.time())), **slurm_resources.nothing(partition)}]
+    return prepared(Body(orjson.dumps(found)), headers=headers)
+
+
+def look(job_id: str) -> runs.Sight:
+    """What SLURM knows of a job id, for the rules."""
+    return runs.Sight(*here.cluster.snapshot.look(job_id))
+
+
+def find(attempt: Attempt | JobRecord) -> runs.Sight:
+    """What SLURM knows of an attempt whose job id was never heard, for the rules."""
+    return runs.Sight(*here.cluster.find(attempt.tag or "", epoch(attempt.intended_at) or 0))
 
 
 # ---- single jobs
 
 
-def check_submission(body: dict[str, Any]) -> None:
-    """Nothing, or why this cannot be submitted."""
-    wrong = []
-    if (body.get("script_content") is None) == (body.get("script_path") is None):
-        wrong.append(
-            errors.problem("Exactly one of script_content and script_path is needed", ["body", "script_content"])
-        )
-    elif body.get("script_content") is not None and not body["script_content"].startswith("#!"):
-        wrong.append(errors.problem("A batch script begins with #!, such as #!/bin/bash", ["body", "script_content"]))
-    elif "\0" in (body.get("script_content") or "") or "\r\n" in (body.get("script_content") or ""):
-        wrong.append(errors.problem("A batch script has no NUL and no DOS line breaks", ["body", "script_content"]))
-    if body.get("script_path") is not None and not body.get("mount_name"):
-        wrong.append(errors.problem("script_path needs mount_name", ["body", "mount_name"]))
-    if body["notify"] and body.get("endpoint_id") is None:
-        wrong.append(errors.problem("notify needs endpoint_id", ["body", "endpoint_id"]))
-    if wrong:
-        raise errors.Invalid(wrong)
+async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
+    """The record of the job that sbatch has taken; for a request that was seen before, the record it made then."""
     if body.get("mount_name"):
         shelf(body["mount_name"])
     if body["notify"]:
         raise errors.NotFound("endpoint", str(body["endpoint_id"]))
-
-
-async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
-    """The record of the job that sbatch has taken; for a request that was seen before, the record it made then."""
     wanted = digest(body)
     here.cluster.must_answer()
     async with turn(record_id):
@@ -1122,20 +992,17 @@ async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller
             same_request(record, wanted)
             record = await adopted(record)
         else:
-            name = body["job_name"] or body["name"]
-            record = JobRecord(
-                id=record_id, cluster=here.cluster.name, name=name, tag=runs.new_tag(), source="web", user=caller.name,
-                script=body["script_content"], request_hash=wanted, intended_at=rfc3339(time.time()),
-                work_dir=str(here.store.root / "work" / record_id), options={"job_name": batch.job_name(name)},
-            )  # fmt: skip
+            work_dir = here.store.path("work", record_id)
+            record = records.intended(record_id, body, here.cluster.name, work_dir, caller.name, wanted, time.time())
+            record.options["job_name"] = batch.job_name(record.name)
         await here.store.jobs.put(record_id, record)
         return record if record.job_id else await hand_over(record)
 
 
 async def adopted(record: JobRecord) -> JobRecord:
-    """The record of a request that was cut off before it was answered, with the job that SLURM may have taken for it."""
+    """The record of a request that was cut off before its answer, with the job that SLURM may have taken for it."""
     if record.job_id is None:
-        sight = here.cluster.find(record)
+        sight = find(record)
         if sight.knowledge == "unknown":
             raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
         record = record.model_copy(deep=True)
@@ -1164,7 +1031,7 @@ async def follow_record(record_id: str) -> None:
     """Nothing; brings one record up to what SLURM says."""
     async with turn(record_id):
         record = here.store.jobs.get(record_id)
-        followed = runs.follow(record, here.cluster.look, here.cluster.find, time.time())
+        followed = runs.follow(record, look, find, time.time())
         if followed is None:
             await here.store.jobs.delete(record_id)
         elif followed != record:
@@ -1223,36 +1090,14 @@ async def drafted(workflow: workflows.Workflow, body: dict[str, Any], mount: str
     """The run that would be started: planned, every script rendered, nothing written."""
     if body["notify"]:
         raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
-    part = {key: body.get(key) for key in ("from_job", "to_job", "single_job")}
-    plan = await in_thread(
-        workflows.plan,
-        workflow,
-        args_override=body["args_override"],
-        **part,
-        defaults=defaults(),
-        renderer=here.renderer,
-    )
-    root = shelf(mount).root or here.store.root / "work" / run_id
-    by_name = {job["name"]: job for job in plan["jobs"]}
-    jobs = [await in_thread(run_job, by_name[name], root, run_id) for name in plan["order"]]
-    return Run(
-        id=run_id, workflow_name=workflow.name, mount=mount, args=plan["args"], cluster=here.cluster.name, work_dir=str(root),
-        status="submitting", started_at=rfc3339(time.time()), triggered_by="web", jobs=jobs,
-        request_hash=digest(workflow.name, mount, body),
-    )  # fmt: skip
-
-
-def run_job(job: dict[str, Any], root: Path, run_id: str) -> RunJob:
-    """One planned job with its batch script, its folders made absolute below the run's."""
-    work_dir = root / (job["work_dir"] or "")
-    log_dir = work_dir / (job["log_dir"] or "")
-    result_path = work_dir / ".sluice" / run_id / f"{job['name']}.%j.json"
-    placed = {**job, "work_dir": str(work_dir), "log_dir": str(log_dir), "result_path": str(result_path)}
-    return RunJob(
-        name=job["name"], depends_on=job["depends_on"], script=script_of(placed, root), options=batch.options(placed),
-        resources=job["resources"], command=job.get("command"), work_dir=str(work_dir), log_dir=str(log_dir),
-        retry=job["retry"], retry_delay_s=job["retry_delay"], result_path=str(result_path),
-    )  # fmt: skip
+    chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
+    plan = await in_thread(workflows.plan, workflow, **chosen, defaults=defaults(), renderer=here.renderer)
+    root = shelf(mount).root or here.store.path("work", run_id)
+    draft = runs.draft(run_id, workflow.name, plan, root, time.time())
+    for job, placed in zip(draft.jobs, runs.placed(plan, root, run_id), strict=True):
+        job.script, job.options = await in_thread(script_of, placed, root), batch.options(placed)
+    draft.mount, draft.cluster, draft.request_hash = mount, here.cluster.name, digest(workflow.name, mount, body)
+    return draft
 
 
 def script_of(job: dict[str, Any], root: Path) -> str:
@@ -1267,21 +1112,6 @@ def script_of(job: dict[str, Any], root: Path) -> str:
     else:
         script = batch.render(job)
     return batch.with_result(script, job["result_path"])
-
-
-def dry_run(draft: Run) -> dict[str, Any]:
-    """What a dry run answers."""
-    names = [job.name for job in draft.jobs]
-    jobs = [
-        {
-            "name": job.name,
-            "script": job.script,
-            "depends_on": [entry.rpartition(":")[2] for entry in job.depends_on],
-            "resources": job.resources,
-        }
-        for job in draft.jobs
-    ]
-    return {"dry_run": True, "jobs": jobs, "execution_order": names}
 
 
 async def start_run(draft: Run) -> Run:
@@ -1318,7 +1148,7 @@ async def drive(run_id: str) -> list[str]:
     async with turn(run_id):
         while run_id in here.store.runs:
             run = here.store.runs.get(run_id)
-            advanced, steps = runs.advance(run, here.cluster.look, here.cluster.find, time.time())
+            advanced, steps = runs.advance(run, look, find, time.time())
             if advanced != run:
                 await here.store.runs.put(run_id, advanced)
             for step in steps:
@@ -1441,6 +1271,8 @@ class Here:
         self.failures = access.Failures()
         self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
         self.cluster: Cluster
+        self.jobs_shown = JobList()
+        self.resources_listed: tuple[int, list[dict[str, Any]]] = (-1, [])
         self.shelf: Shelf
         self.runs_shown: Listing
 
@@ -1513,7 +1345,7 @@ async def connect() -> Cluster:
     snapshot.busy = lambda: bool(here.open_runs or here.open_records)
     snapshot.on_change.append(lambda _changed: here.turned.set())
     await snapshot.refresh()
-    return Cluster(name, slurm, snapshot, here.ledger)
+    return Cluster(name, slurm, snapshot, here.pool)
 
 
 async def furnished() -> Path:
@@ -1651,7 +1483,8 @@ async def docs_asset(request: Any) -> Response:
 DOCS = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Sluice: the API</title><link rel="stylesheet" href="/docs/swagger-ui.css"></head>
-<body><div id="docs"></div><script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body>
+<body><div id="docs"></div>
+<script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body>
 </html>
 """
 DOCS_START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#docs', deepLinking: true});\n"
@@ -1685,9 +1518,8 @@ def main(argv: list[str] | None = None) -> None:
     if given.new_token:
         name, _, scope = given.new_token.partition(":")
         token, hashed = access.new_token()
-        print(
-            f"token: {token}\nits entry in access.yaml:\ntokens:\n  - {{name: {name}, sha256: {hashed}, scopes: [{scope or 'write'}]}}"
-        )
+        entry = f"  - {{name: {name}, sha256: {hashed}, scopes: [{scope or 'write'}]}}"
+        print(f"The token, shown this once: {token}", "Its entry in access.yaml:", "tokens:", entry, sep="\n")
         return
     for name in ("store", "host", "port", "cluster"):
         if getattr(given, name) is not None:
@@ -1704,6 +1536,7 @@ def serve() -> None:
     except ValueError as problem:
         sys.exit(str(problem))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change
     if not is_loopback(settings.host) and not access.read(settings.store / "access.yaml").tokens:
         sys.exit(f"Listening on {settings.host} needs a token: python app.py --new-token NAME:write tells how")
     if os.geteuid() == 0:

@@ -204,6 +204,7 @@ class Attempt(Kept):
     stderr: str | None = None
     error: str | None = None
     nodes: str | None = None
+    partition: str | None = None
     cancel_sent_at: str | None = None
 
 

@@ -69,7 +69,7 @@ def _attempts(run: Run, job: RunJob) -> Iterator[Entry]:
             name=job.name,
             command=job.command if isinstance(job.command, str | None) else shlex.join(job.command),
             depends_on=tuple(job.depends_on),
-            partition=wanted.get("partition"),
+            partition=attempt.partition or wanted.get("partition"),
             nodes=nodes,
             gpus=nodes * int(wanted.get("gpus_per_node") or 0),
             time_limit=wanted.get("time_limit"),
@@ -111,6 +111,7 @@ class Ledger:
         self.version = 0
         self._by_id: dict[tuple[str, str], Entry] = {}
         self._order: list[tuple[str, str, str]] = []  # (submitted_at, cluster, job id), oldest first
+        self._ends: list[tuple[str, str, str]] = []  # (ended_at, cluster, job id) of those that ended
 
     def changed(self, old: Run | JobRecord | None, new: Run | JobRecord | None) -> None:
         """Follow a document that was written, read or deleted."""
@@ -120,13 +121,13 @@ class Ledger:
         self.version += 1
         for entry in before:
             self._by_id.pop((entry.cluster, entry.job_id), None)
-            place = (entry.submitted_at, entry.cluster, entry.job_id)
-            at = bisect.bisect_left(self._order, place)
-            if at < len(self._order) and self._order[at] == place:
-                del self._order[at]
+            _drop(self._order, (entry.submitted_at, entry.cluster, entry.job_id))
+            _drop(self._ends, (entry.ended_at or "", entry.cluster, entry.job_id))
         for entry in after:
             self._by_id[entry.cluster, entry.job_id] = entry
             bisect.insort(self._order, (entry.submitted_at, entry.cluster, entry.job_id))
+            if entry.ended_at:
+                bisect.insort(self._ends, (entry.ended_at, entry.cluster, entry.job_id))
 
     def get(self, cluster: str, job_id: str) -> Entry | None:
         """The job with this id on this cluster, if it went through us."""
@@ -139,8 +140,8 @@ class Ledger:
 
     def ended_since(self, since: str, cluster: str) -> list[Entry]:
         """The cluster's jobs that ended at or after this time, last ended first."""
-        ended = [one for one in self._by_id.values() if one.cluster == cluster and (one.ended_at or "") >= since]
-        return sorted(ended, key=lambda one: one.ended_at or "", reverse=True)
+        late = self._ends[bisect.bisect_left(self._ends, (since, "", "")) :]
+        return [self._by_id[where, job_id] for _, where, job_id in reversed(late) if where == cluster]
 
     def stats(self, since: str | None, until: str | None) -> dict[str, Any]:
         """Counts by outcome and the mean running time of the jobs submitted between the two times, both included."""
@@ -162,3 +163,9 @@ class Ledger:
             if entry.runtime_s is not None:
                 runtimes.append(entry.runtime_s)
         return {**counts, "avg_runtime_seconds": sum(runtimes) / len(runtimes) if runtimes else None}
+
+
+def _drop(places: list[tuple[str, str, str]], place: tuple[str, str, str]) -> None:
+    at = bisect.bisect_left(places, place)
+    if at < len(places) and places[at] == place:
+        del places[at]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from store import history, views
 from store.bodies import Body, ListBody
 from store.errors import NotFound
-from store.index import Entry, Folder
+from store.folders import Entry, Folder
 
 KEPT_GROUPS = 200
 
@@ -60,3 +61,36 @@ class Listing:
                 self._groups.clear()
             kept = self._groups[group] = (self._list.version, Body(b"[" + b",".join(pieces) + b"]"))
         return kept[1]
+
+
+class JobList:
+    """SLURM's jobs in its order, then those of ours that it does not show any more; a row is made once per change."""
+
+    def __init__(self) -> None:
+        self._list = ListBody()
+        self._made: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
+        self._of: tuple[int, int] | None = None
+
+    def body(
+        self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], ledger: history.Ledger, since: str
+    ) -> Body:
+        """The list as bytes; `version` grows when `jobs` change, which are told from each other by identity.
+
+        Ours are those that ended at or after `since` (RFC 3339).
+        """
+        if self._of != (version, ledger.version):
+            self._of = (version, ledger.version)
+            rows = {job_id: self._row(job_id, job, ledger.get(cluster, job_id)) for job_id, job in jobs.items()}
+            self._made = {job_id: made for job_id, made in self._made.items() if job_id in jobs}
+            # An array that went through us is one entry, and SLURM shows its tasks.
+            shown = jobs.keys() | {str(job["array_job_id"]) for job in jobs.values()}
+            ended = ledger.ended_since(since, cluster)
+            rows |= {one.job_id: views.remembered(one, 0) for one in ended if one.job_id not in shown}
+            self._list.replace(rows.items())
+        return self._list.body()
+
+    def _row(self, job_id: str, job: dict[str, Any], entry: history.Entry | None) -> dict[str, Any]:
+        made = self._made.get(job_id)
+        if made is None or made[0] is not job or made[1] is not entry:
+            made = self._made[job_id] = (job, entry, views.job(job, entry))
+        return made[2]

@@ -12,9 +12,9 @@ SLICE_BYTES = 1_000_000
 
 
 async def since(
-    stdout: str | None, stderr: str | None, stdout_at: int, stderr_at: int, *, owner: int | None
+    stdout: str | None, stderr: str | None, *, stdout_at: int, stderr_at: int, owner: int | None
 ) -> dict[str, Any]:
-    """`{stdout, stderr, stdout_offset, stderr_offset}`: what the two files hold from these bytes on, and where to go on.
+    """`{stdout, stderr, stdout_offset, stderr_offset}`: what the files hold from these bytes on, and where to go on.
 
     A file that is not there yet is empty. One file for both is told as stdout alone, the offset of stderr unchanged.
     `owner` is the uid that the files must belong to; None for any.

@@ -8,8 +8,9 @@ without a job id is looked for by that tag, and submitted again only when SLURM 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from store import states
@@ -143,6 +144,7 @@ def see(attempt: Attempt | JobRecord, sight: Sight, now: float) -> None:
         attempt.stdout = seen["stdout"] or attempt.stdout
         attempt.stderr = seen["stderr"] or attempt.stderr
         attempt.nodes = seen["nodes"] or attempt.nodes
+        attempt.partition = seen["partition"] or attempt.partition
         if attempt.state in states.TERMINAL and attempt.ended_at is None:
             attempt.ended_at = rfc3339(now)
     elif sight.knowledge == "absent" and attempt.state not in states.TERMINAL:
@@ -346,8 +348,51 @@ def follow(record: JobRecord, look: Look, find: Find, now: float) -> JobRecord |
     sight = look(record.job_id)
     see(record, sight, now)
     if sight.job is not None:
-        record.partition = sight.job["partition"] or record.partition
         record.gpus, record.node_count = sight.job["gpus"], sight.job["node_count"]
     if record.state is not None and (record.state, record.reason) != before:
         record.history.append(StateChange(at=rfc3339(now) or "", state=record.state, reason=record.reason))
     return record
+
+
+def placed(plan: Mapping[str, Any], root: Path, run_id: str) -> list[dict[str, Any]]:
+    """The planned jobs in the order of submission, with absolute `work_dir`, `log_dir` and `result_path`.
+
+    Relative folders start at `root`; `%j` in the path of the result stands for the job id.
+    """
+    by_name = {job["name"]: job for job in plan["jobs"]}
+    found = []
+    for name in plan["order"]:
+        job = by_name[name]
+        work_dir = root / (job["work_dir"] or "")
+        result_path = work_dir / ".sluice" / run_id / f"{name}.%j.json"
+        folders = {"work_dir": work_dir, "log_dir": work_dir / (job["log_dir"] or ""), "result_path": result_path}
+        found.append({**job, **{key: str(path) for key, path in folders.items()}})
+    return found
+
+
+def draft(run_id: str, workflow_name: str, plan: Mapping[str, Any], root: Path, now: float) -> Run:
+    """A run of the plan that is not written yet and lacks its scripts; jobs in the order of `placed`."""
+    jobs = [
+        RunJob(
+            name=job["name"],
+            depends_on=job["depends_on"],
+            resources=job["resources"],
+            command=job.get("command"),
+            work_dir=job["work_dir"],
+            log_dir=job["log_dir"],
+            result_path=job["result_path"],
+            retry=job["retry"],
+            retry_delay_s=job["retry_delay"],
+        )
+        for job in placed(plan, root, run_id)
+    ]
+    return Run(
+        id=run_id,
+        workflow_name=workflow_name,
+        args=plan["args"],
+        status="submitting",
+        work_dir=str(root),
+        started_at=rfc3339(now),
+        triggered_by="web",
+        jobs=jobs,
+    )

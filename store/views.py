@@ -173,3 +173,17 @@ def history(entry: Entry) -> dict[str, Any]:
         "nodes": entry.nodes,
         "gpus": entry.gpus,
     }
+
+
+def dry_run(draft: Run) -> dict[str, Any]:
+    """What a dry run answers: scripts, and the order of submission."""
+    jobs = [
+        {
+            "name": one.name,
+            "script": one.script,
+            "depends_on": [entry.rpartition(":")[2] for entry in one.depends_on],
+            "resources": one.resources,
+        }
+        for one in draft.jobs
+    ]
+    return {"dry_run": True, "jobs": jobs, "execution_order": [one.name for one in draft.jobs]}

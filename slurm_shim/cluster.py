@@ -1,0 +1,124 @@
+"""One cluster to ask and to tell: the words, the snapshot, and what is to be found out about jobs that nobody lists.
+
+Blocking words run in the executor; everything else belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from typing import Any
+
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.snapshot import Seen, Snapshot
+from slurm_shim.words import Slurm
+
+_RECALLED_S = 60.0
+_MOST_RECALLED = 10_000
+# A request that was cut off may still arrive at the controller for so long.
+_DOUBT_S = 10.0
+# SLURM shows ended jobs for MinJobAge, 300 s by default; nobody sets it far lower.
+_QUEUE_REMEMBERS_S = 60.0
+
+
+class Cluster:
+    """SLURM under a name that tells its jobs from those of other clusters."""
+
+    def __init__(self, name: str, slurm: Slurm, snapshot: Snapshot, executor: Executor) -> None:
+        self.name, self.slurm, self.snapshot = name, slurm, snapshot
+        self._executor = executor
+        self._began = time.monotonic()
+        self._doubts: dict[str, float] = {}  # tag -> a squeue begun later and without it shows it was not taken
+        self._sought: dict[str, Seen] = {}  # tag -> what accounting knows of it
+        self._seeking: dict[str, float] = {}  # tag -> since when (epoch) to look in accounting
+        self._recalled: dict[str, tuple[float, dict[str, Any] | None]] = {}
+        self._recalling = asyncio.Lock()
+
+    async def _do(self, word: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(word, *arguments))
+
+    # ------------------------------------------------------------------------------------------------- asking
+
+    def must_answer(self) -> None:
+        """Nothing; raises SlurmUnreachable while SLURM does not answer."""
+        if self.snapshot.error is not None or self.snapshot.age_s is None:
+            raise SlurmUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
+
+    def age_s(self) -> float:
+        """Seconds since SLURM answered last, for somebody who looks; SlurmUnreachable when it never did."""
+        self.snapshot.watch()
+        if self.snapshot.age_s is None:
+            self.must_answer()
+        return self.snapshot.age_s or 0.0
+
+    async def recall(self, job_id: str) -> dict[str, Any] | None:
+        """The job as accounting has it, for one that left the queue; kept for a minute. None when it is not known."""
+        async with self._recalling:
+            at, found = self._recalled.get(job_id, (float("-inf"), None))
+            if time.monotonic() - at < _RECALLED_S:
+                return found
+            self.age_s()
+            found = await self._do(self._accounted, job_id)
+            while len(self._recalled) >= _MOST_RECALLED:
+                del self._recalled[next(iter(self._recalled))]
+            self._recalled[job_id] = (time.monotonic(), found)
+            return found
+
+    def _accounted(self, job_id: str) -> dict[str, Any] | None:
+        rows = self.slurm.sacct([job_id]) if self.slurm.has_accounting() else []
+        return next((row for row in rows if row["job_id"] == job_id), None)
+
+    # ------------------------------------------------------------------------------------------------ telling
+
+    async def sbatch(self, script: str, options: dict[str, Any], shown: dict[str, Any]) -> str:
+        """The id of the new job, which is in the snapshot at once; `shown` is what is known of it already.
+
+        `options` must have a `comment` that no other job has: by it `find` tells whether a job was taken when the
+        answer was lost.
+        """
+        tag = options["comment"]
+        try:
+            job_id: str = await self._do(self.slurm.sbatch, script, options)
+        except SlurmUnreachable as problem:
+            self._doubts[tag] = time.monotonic() + (_DOUBT_S if problem.uncertain else 0)
+            raise
+        self._doubts.pop(tag, None)
+        self.snapshot.submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **shown})
+        return job_id
+
+    async def scancel(self, job_ids: Iterable[str]) -> None:
+        """Nothing; the jobs are told to end, and are shown so at once."""
+        ids = list(job_ids)
+        await self._do(self.slurm.scancel, ids)
+        self.snapshot.cancelled(ids)
+
+    # ------------------------------------------------------------------------------- jobs whose id was never heard
+
+    def find(self, tag: str, intended_at: float) -> Seen:
+        """As `Snapshot.look`, for the job that carries the tag as its comment and was to be submitted at that time.
+
+        ("lost", None) when the queue may have forgotten it and there is no accounting. Accounting is asked by `settle`.
+        """
+        knowledge, job = self.snapshot.find_comment(tag, self._doubts.get(tag, self._began))
+        if knowledge != "absent" or time.time() - intended_at < _QUEUE_REMEMBERS_S:
+            return knowledge, job
+        if tag not in self._sought:
+            self._seeking[tag] = intended_at
+        return self._sought.get(tag, ("unknown", None))
+
+    async def settle(self, open_ids: Iterable[str]) -> None:
+        """Nothing; asks accounting about jobs that left the queue, and about tags that the queue no longer has."""
+        await self.snapshot.settle(open_ids)
+        seeking, self._seeking = self._seeking, {}
+        if not seeking:
+            return
+        if not await self._do(self.slurm.has_accounting):
+            self._sought |= dict.fromkeys(seeking, ("lost", None))
+            return
+        rows = await self._do(self.slurm.submitted, min(seeking.values()) - 60)
+        for tag in seeking:
+            row = next((one for one in rows if tag in (one["comment"] or "") or tag in one["submit_line"]), None)
+            self._sought[tag] = ("seen", row) if row else ("absent", None)
