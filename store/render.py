@@ -141,12 +141,12 @@ class Renderer:
         found = orjson.loads(answer)
         if "over" in found:
             self._end_child()
-            raise self._over(found["over"])
+            raise self._over(found["over"], found["loc"])
         return answer
 
-    def _over(self, limit: str) -> Invalid:
+    def _over(self, limit: str, loc: Sequence[str | int] = ()) -> Invalid:
         message = LIMITS[limit].format(cpu_s=self.cpu_s, wall_s=self.wall_s, memory_mb=self.memory_mb)
-        return Invalid([problem(message, type="template_limit")])
+        return Invalid([problem(message, loc, type="template_limit")])
 
     def _once(self, data: bytes) -> bytes:
         if self._child is None or self._child.process.poll() is not None:

@@ -2,7 +2,7 @@
 
 Run as `python -I render_worker.py MEMORY_BYTES CPU_S FOLDER` by store/render.py; imports nothing of Sluice. A message
 is four bytes of length and JSON. First `{"ready": true}`, then for each request `{"answer": …}`, `{"problems": […]}` or
-`{"over": LIMIT}`, after which this process should be replaced.
+`{"over": LIMIT, "loc": […]}`, after which this process should be replaced.
 
 Requests: `{"uses": {NAME: TREE}}` asks which names the templates in each tree use; `{"tree": TREE, "context": {…}}`
 renders one tree; `{"args": [[NAME, TREE], …], "jobs": […]}` renders a workflow's args, each seeing those before it,
@@ -51,8 +51,8 @@ class Exports(dict[str, Any]):
     """What one job exports."""
 
 
-class TooMuch(Exception):
-    """The rendered text is longer than what one request may give."""
+class Over(BaseException):
+    """A request has reached a limit, which is the text. No template and no `except Exception` holds it up."""
 
 
 class Missing(StrictUndefined):
@@ -161,6 +161,7 @@ class Request:
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
         self.left_bytes = MAX_OUTPUT_BYTES
+        self.at: Loc = []
         self.problems: list[dict[str, Any]] = []
 
     def render(self, tree: Any, context: dict[str, Any], loc: Loc) -> Any:
@@ -175,10 +176,11 @@ class Request:
 
     def attempt(self, loc: Loc, source: str, work: Callable[[], Any]) -> Any:
         """What the work gives; its failure becomes a problem at `loc`."""
+        self.at = loc
         try:
             return work()
-        except (MemoryError, TooMuch):
-            raise
+        except MemoryError as error:
+            raise Over("memory") from error
         except Exception as error:  # whatever a template can raise is the template's fault
             if len(self.problems) < MAX_PROBLEMS:
                 type_, message = reason(error)
@@ -200,7 +202,7 @@ class Request:
         # Half a surrogate pair fails here: it cannot be sent, stored or given to a process.
         self.left_bytes -= len(text.encode()) + SCALAR_BYTES
         if self.left_bytes < 0:
-            raise TooMuch
+            raise Over("output")
         return text
 
     def plain(self, value: Any, depth: int) -> Any:
@@ -288,10 +290,10 @@ def answer(request: dict[str, Any], compiled: Compiled) -> dict[str, Any]:
             result = work.render(request["tree"], context, [])
         else:
             result = work.workflow(request["args"], request["jobs"])
+    except Over as limit:
+        return {"over": str(limit), "loc": work.at}
     except MemoryError:
-        return {"over": "memory"}
-    except TooMuch:
-        return {"over": "output"}
+        return {"over": "memory", "loc": work.at}
     return {"problems": work.problems} if work.problems else {"answer": result}
 
 
@@ -326,15 +328,22 @@ def main() -> None:
     memory_bytes, cpu_s = int(sys.argv[1]), float(sys.argv[2])
     os.chdir("/")
     confine(memory_bytes)
+    signal.signal(signal.SIGVTALRM, too_long)
     compiled = Compiled()
     send({"ready": True})
     while (request := receive()) is not None:
-        # RLIMIT_CPU counts whole seconds over the whole life of a process; this timer counts one request, and its
-        # signal ends the process in whatever C function it is.
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        # RLIMIT_CPU counts whole seconds over the whole life of a process; these timers count one request. The first
+        # is heard between two steps of Python, so that the answer can say where; the second ends any C function.
+        signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
+        signal.setitimer(signal.ITIMER_PROF, cpu_s * 1.5)
         reply = answer(request, compiled)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         send(reply)
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def too_long(signal_number: int, frame: object) -> None:
+    raise Over("cpu")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -139,7 +139,7 @@ class Sweep(Closed):
 
 
 class Workflow(Closed):
-    """A workflow as its file says it, templates unrendered. `where` finds the place of each part in the file."""
+    """A workflow as its file says it, templates unrendered."""
 
     version: Literal[1] = 1
     name: fields.WorkflowName = "unnamed"
@@ -152,11 +152,18 @@ class Workflow(Closed):
     # The text stays, not the tree of places: places are asked for only when something is wrong.
     _source: bytes = PrivateAttr(default=b"")
 
-    def where(self, loc: Sequence[str | int]) -> tuple[int, int] | tuple[None, None]:
-        """Line and column (1-based) of the part at `loc` or of what holds it; None for what is not in the file."""
-        if not self._source or not loc or loc[0] not in type(self).model_fields:
-            return None, None
-        return yamls.load(self._source).where(loc)
+    def located(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The problems with line and column (1-based) of their place in the file; None for what is not in it."""
+        problems = list(problems)
+        if not self._source or not problems:
+            return problems
+        loaded = yamls.load(self._source)
+        return [
+            {**one, **dict(zip(("line", "column"), loaded.where(one["loc"]), strict=True))}
+            if one["loc"] and one["loc"][0] in type(self).model_fields
+            else one
+            for one in problems
+        ]
 
     def at(self, data: bytes) -> Workflow:
         """The workflow itself, which from now on knows the file that it stands in."""

@@ -46,11 +46,10 @@ def refuse_unknown(workflow: Workflow, jobs: Iterable[Mapping[str, Any]], known:
     for job in jobs:
         if (name := job.get("template")) is not None and name not in known:
             loc = ("jobs", index[job["name"]], "template")
-            line, column = workflow.where(loc)
             message = f"Template '{name}' not found{near_name(name, known)}"
-            problems.append(problem(message, loc, line=line, column=column, input=name))
+            problems.append(problem(message, loc, input=name))
     if problems:
-        raise Invalid(problems)
+        raise Invalid(workflow.located(problems))
 
 
 def render(text: str, variables: Mapping[str, Any], renderer: Renderer, *, name: str = "template") -> str:

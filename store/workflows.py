@@ -6,6 +6,7 @@ place. Templates stay as they are until `plan`, which renders values, never the 
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,18 @@ from store.errors import Invalid, problem
 from store.errors import text as line
 from store.fields import refuse_python
 from store.render import Renderer
-from store.shapes import MAX_CELLS, MAX_JOBS, MAX_PROBLEMS, RESOURCES, Job, Loc, Problem, Workflow, exclusive, field_problems
+from store.shapes import (
+    MAX_CELLS,
+    MAX_JOBS,
+    MAX_PROBLEMS,
+    RESOURCES,
+    Job,
+    Loc,
+    Problem,
+    Workflow,
+    exclusive,
+    field_problems,
+)
 
 __all__ = ["Plan", "Workflow", "check", "compose", "merge", "parse", "plan", "refuse_python", "sample_args", "view"]
 
@@ -231,15 +243,12 @@ def _question(job: Job, index: int, chosen: bool) -> dict[str, Any]:
 
 def _in_file(problems: Iterable[Problem], workflow: Workflow, override: Mapping[str, Any]) -> list[Problem]:
     """The problems with line and column; an arg that the caller set is the caller's, not the file's."""
-    placed = []
-    for one in problems:
-        loc = one["loc"]
-        if loc[:1] == ["args"] and loc[1:2] and loc[1] in override:
-            placed.append({**one, "loc": ["args_override", *loc[1:]]})
-        else:
-            line, column = workflow.where(loc)
-            placed.append({**one, "line": line, "column": column})
-    return placed
+    return workflow.located(
+        {**one, "loc": ["args_override", *one["loc"][1:]]}
+        if one["loc"][:1] == ["args"] and one["loc"][1] in override
+        else one
+        for one in itertools.islice(problems, MAX_PROBLEMS)
+    )
 
 
 def _planned(
@@ -315,7 +324,7 @@ def complaints(text: str, renderer: Renderer) -> list[str]:
     if not text.strip():
         return ["Empty YAML content"]
     try:
-        check(text.encode("utf-8", "surrogateescape"), renderer=renderer)
+        check(text.encode("utf-8", "surrogatepass"), renderer=renderer)
     except Invalid as error:
         return [line(one) for one in error.problems]
     return []

@@ -177,6 +177,20 @@ def test_limits_end_the_rendering_and_the_next_one_works(
     assert one.render("{{ n }}", {"n": why}) == why
 
 
+WHERE = [
+    ("time", "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
+    ("memory", "{{ 'a' * 10 ** 9 }}"),
+    ("output", "{{ 'a' * 2000000 }}"),
+]
+
+
+@pytest.mark.parametrize(("why", "source"), WHERE, ids=[row[0] for row in WHERE])
+def test_a_limit_names_the_place(strict: Renderer, why: str, source: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        strict.render({"a": "{{ 1 }}", "b": ["", source], "c": "{{ 2 }}"}, {})
+    assert caught.value.problems[0]["loc"] == ["b", 1]
+
+
 DEEP = [
     ("brackets", "{{ " + "[" * 50_000 + "]" * 50_000 + " }}"),
     ("parentheses", "{{ " + "(" * 800 + "1" + ")" * 800 + " }}"),

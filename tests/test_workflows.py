@@ -434,6 +434,7 @@ UNRENDERED = [
     ("nothing as text", job(command=["{{ none }}"]), "jobs.0.command.0: must be text, not nothing"),
     ("a list as a word", job(command=["{{ [1] }}"]), "jobs.0.command.0: must be text, not a list"),
     ("an empty command", job(command="{{ '' }}"), "jobs.0.command: the command is empty"),
+    ("too much memory", job(command=["{{ 'a' * 10 ** 9 }}"]), "jobs.0.command.0: rendering needed more than 256 MB"),
 ]  # fmt: skip
 
 
