@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from behaviour import listings, lives, refusals, submissions
+from behaviour import listings, lives, refusals, sharing, submissions
 from behaviour.row import Place, Row, play
 from cluster.real import Cluster, missing
 
 BIN = Path(__file__).parent.parent / "slurm_shim" / "bin"
-ROWS: tuple[Row, ...] = (*lives.ROWS, *submissions.ROWS, *listings.ROWS, *refusals.ROWS)
+ROWS: tuple[Row, ...] = (*lives.ROWS, *sharing.ROWS, *submissions.ROWS, *listings.ROWS, *refusals.ROWS)
 IN_CI = os.environ.get("CI") == "true"
 SLOW = IN_CI or bool(os.environ.get("SLUICE_TEST_SLOW"))
 
@@ -158,6 +158,8 @@ def on_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     running = os.environ.get("SLUICE_TEST_SLURM_DIR")
     if missing() and not running and not IN_CI:
         pytest.skip(f"not installed: {', '.join(missing())}")
+    if os.geteuid() != 0 and not running and not IN_CI:
+        pytest.skip("only root can start a SLURM whose jobs run as their users")
     folder = tmp_path_factory.mktemp("real")
     cluster = Cluster(running or folder / "slurm").up()
     try:
@@ -181,6 +183,8 @@ def table() -> Iterator[object]:
                 yield pytest.param((cluster, one), id=f"{cluster}-{one.why}", marks=marks + skipped)
 
 
+# A slow row may take two minutes on a real cluster, where time limits are looked at every half a minute.
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("behaviour", list(table()))
 def test_behaviour(behaviour: tuple[str, Row], request: pytest.FixtureRequest) -> None:
     cluster, one = behaviour

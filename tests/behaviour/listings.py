@@ -1,174 +1,21 @@
-"""What the lists say: the fields that Sluice itself asks for, hostile names, nodes, partitions, accounting, GPUs."""
+"""What the lists say: the queue, names of all kinds, nodes, partitions, the cluster, accounting."""
 
 from __future__ import annotations
 
-import time
-
-from behaviour.row import ANY, DEADLINE_S, Do, Looks, Place, Reads, Until, ended, like, queue, row, submit
-
-NONCE = "~4f1c9a0b7d2e~"
-EPOCH = {"SLURM_TIME_FORMAT": "%s"}
-JOB_FIELDS = [
-    "JobArrayID",
-    "JobID",
-    "ArrayJobID",
-    "ArrayTaskID",
-    "HetJobID",
-    "HetJobOffset",
-    "UserName",
-    "UserID",
-    "Account",
-    "Partition",
-    "QOS",
-    "State",
-    "Reason",
-    "SubmitTime",
-    "StartTime",
-    "EndTime",
-    "TimeUsed",
-    "TimeLimit",
-    "NumNodes",
-    "NumCPUs",
-    "MinMemory",
-    "tres-alloc",
-    "tres-per-node",
-    "PriorityLong",
-    "NodeList",
-    "SchedNodes",
-    "BatchHost",
-    "Dependency",
-    "exit_code",
-    "RestartCnt",
-    "Command",
-    "WorkDir",
-    "STDOUT",
-    "STDERR",
-    "Comment",
-    "Name",
-]
-NODE_FIELDS = [
-    "NodeList",
-    "NodeHost",
-    "PartitionName",
-    "StateComplete",
-    "StateLong",
-    "CPUsState",
-    "CPUsLoad",
-    "Memory",
-    "AllocMem",
-    "FreeMem",
-    "Gres",
-    "GresUsed",
-    "Features",
-    "features_act",
-    "Version",
-    "Weight",
-    "Timestamp",
-    "UserLong",
-    "Comment",
-    "Reason",
-]
-HISTORY_FIELDS = [
-    "JobID",
-    "JobIDRaw",
-    "User",
-    "UID",
-    "Account",
-    "Partition",
-    "QOS",
-    "State",
-    "Submit",
-    "Eligible",
-    "Start",
-    "End",
-    "ElapsedRaw",
-    "TimelimitRaw",
-    "NNodes",
-    "NCPUS",
-    "ReqMem",
-    "ReqTRES",
-    "AllocTRES",
-    "Priority",
-    "NodeList",
-    "ExitCode",
-    "DerivedExitCode",
-    "Reason",
-    "WorkDir",
-    "JobName",
-]
-ALL_STATES = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"
-
-
-def asked(fields: list[str]) -> str:
-    """The -O argument that puts the delimiter after every field and an E after the last."""
-    return ",".join(f"{name}:{NONCE}" for name in fields) + "E"
-
-
-def record(text: str, fields: list[str], end: str) -> dict[str, str]:
-    """One record by field name; raises AssertionError unless there is exactly one with every field."""
-    records = text.split(end)
-    assert len(records) == 2, f"{len(records) - 1} records, expected 1: {text!r}"
-    assert records[1].strip() == "", f"text after the last record: {records[1]!r}"
-    values = records[0].split(NONCE)
-    assert len(values) == len(fields), f"{len(values)} fields, expected {len(fields)}: {values}"
-    return dict(zip(fields, values, strict=True))
-
-
-def agree(got: dict[str, str], expected: dict[str, str], place: Place) -> None:
-    """Nothing, when every expected field matches its pattern."""
-    wrong = {
-        name: (pattern, got[name])
-        for name, pattern in expected.items()
-        if place.differs(like(pattern), got[name]) or (got[name].endswith("\n"))
-    }
-    assert not wrong, f"field: (expected, got): {wrong}"
-
-
-def job_fields(job: str, **expected: str) -> Looks:
-    """The check of one job in the queue, by the fields that Sluice asks for."""
-
-    def at(place: Place) -> None:
-        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.fill(job), "-O", asked(JOB_FIELDS)]
-        code, out, err = place.run(argv, env=EPOCH)
-        assert (code, err) == (0, ""), err
-        got = record(out, JOB_FIELDS, f"{NONCE}E\n")
-        agree(got, {name.replace("_of_", "-"): pattern for name, pattern in expected.items()}, place)
-
-    return Looks(at)
-
-
-def history_fields(job: str, **expected: str) -> Looks:
-    """The check of one job in accounting, by the fields that Sluice asks for."""
-
-    def look(place: Place) -> None:
-        argv = (
-            f"sacct -a -X -n -p --noconvert --delimiter={NONCE} -S now-1hours -E now -s {ALL_STATES} "
-            f"-j {place.fill(job)} -o {','.join(HISTORY_FIELDS)}"
-        ).split()
-        code, out, err = place.run(argv, env=EPOCH)
-        assert (code, err) == (0, ""), err
-        agree(record(out, HISTORY_FIELDS, f"{NONCE}\n"), expected, place)
-
-    def at(place: Place) -> None:
-        # slurmdbd may hear of a job's end before it hears of its beginning: such a row has an end and little else.
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                return look(place)
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.5)
-
-    return Looks(at)
-
-
-TIME = r"1[6-9]\d{8}"
-ALWAYS = {
-    "JobArrayID": "<a>", "JobID": "<a>", "ArrayJobID": "<a>", "ArrayTaskID": "N/A", "HetJobID": "N/A", "HetJobOffset": "N/A",
-    "UserName": "<user>", "UserID": "<uid>", "Account": ".+", "Partition": "cpu", "QOS": ".+", "SubmitTime": TIME,
-    "NumNodes": "1", "NumCPUs": "1", "WorkDir": "<dir>", "Dependency": r"\(null\)", "RestartCnt": "0",
-}  # fmt: skip
+from behaviour.fields import (
+    ALWAYS,
+    EPOCH,
+    JOB_FIELDS,
+    NODE_FIELDS,
+    NONCE,
+    TIME,
+    agree,
+    asked,
+    history_fields,
+    job_fields,
+    record,
+)
+from behaviour.row import ANY, Do, Looks, Place, Until, ended, like, queue, row, submit
 
 QUEUE = (
     row(
@@ -310,7 +157,8 @@ QUEUE = (
         Do(
             "squeue -j <a>",
             like(
-                r" +JOBID PARTITION     NAME     USER ST       TIME  NODES NODELIST\(REASON\)\n +<a>       cpu abcdefgh +<user> PD       0:00      1 \(JobHeldUser\) ?"
+                r" +JOBID PARTITION     NAME     USER ST       TIME  NODES NODELIST\(REASON\)\n"
+                r" +<a>       cpu abcdefgh +<user> PD       0:00      1 \(JobHeldUser\) ?"
             ),
         ),
     ),
@@ -351,7 +199,7 @@ HOSTILE = (
 )
 
 
-def hostile(why: str, name: str):
+def hostile(why: str, name: str) -> Row:
     """A row whose job carries this name and comment; both come back byte for byte."""
 
     def at(place: Place) -> None:
@@ -389,8 +237,8 @@ def node_rows(place: Place) -> None:
             {
                 "NodeHost": "<host>",
                 "PartitionName": "gpu" if name > "node02" else "cpu",
-                "StateComplete": "[a-z+]+",
-                "StateLong": "[a-z]+",
+                "StateComplete": "[a-z+-]+",
+                "StateLong": "[a-z-]+",
                 "CPUsState": r"\d/\d/\d/8",
                 "CPUsLoad": r"\d+\.\d\d",
                 "Memory": "16000",
@@ -421,7 +269,8 @@ NODES = (
                 r"NodeName=node01 Arch=\S+ CoresPerSocket=\d+ +CPUAlloc=\d+ (CPUEfctv=8 )?CPUTot=8 CPULoad=\d+\.\d\d "
                 r"AvailableFeatures=\(null\) ActiveFeatures=\(null\) Gres=gpu:4 NodeAddr=\S+ NodeHostName=<host> .*"
                 r"Version=22\.05\.8 OS=.+ RealMemory=16000 AllocMem=\d+ FreeMem=\d+ Sockets=\d+ Boards=1 State=[A-Z+]+ "
-                r"ThreadsPerCore=\d TmpDisk=0 Weight=1 .*Partitions=cpu +BootTime=\d+ SlurmdStartTime=\d+ LastBusyTime=\d+ "
+                r"ThreadsPerCore=\d TmpDisk=0 Weight=1 .*Partitions=cpu +BootTime=\d+ "
+                r"SlurmdStartTime=\d+ LastBusyTime=\d+ "
                 r"CfgTRES=cpu=8,mem=16000M,billing=8,gres/gpu=4 AllocTRES=\S* .*"
             ),
             env=EPOCH,
@@ -454,7 +303,8 @@ NODES = (
         Do(
             "sinfo",
             like(
-                r"PARTITION AVAIL  TIMELIMIT  NODES  STATE NODELIST\n(cpu\* +up +infinite +\d +\w+ \S+\n)+(gpu +up 7-00:00:00 +\d +\w+ \S+ ?\n?)+"
+                r"PARTITION AVAIL  TIMELIMIT  NODES  STATE NODELIST\n"
+                r"(cpu\* +up +infinite +\d +\w+-? \S+\n)+(gpu +up 7-00:00:00 +\d +\w+-? \S+ ?\n?)+"
             ),
         ),
     ),
@@ -552,104 +402,12 @@ HISTORY = (
         Until(
             "sacct -X -j <a>",
             like(
-                r"JobID +JobName +Partition +Account +AllocCPUS +State ExitCode \n(-+ ){7}\n<a> +wrap +cpu +\S* +1 +COMPLETED +0:0 ?"
+                r"JobID +JobName +Partition +Account +AllocCPUS +State ExitCode \n"
+                r"(-+ ){7}\n<a> +wrap +cpu +\S* +1 +COMPLETED +0:0 ?"
             ),
         ),
         Do("sacct -X -P -j <a> -o JobID,State", "JobID|State\n<a>|COMPLETED"),
     ),
 )
 
-GPUS = (
-    row(
-        "GPUs of a job: their numbers, and the account of them",
-        submit(
-            "-p gpu --gres=gpu:2 -o out --wrap 'echo $CUDA_VISIBLE_DEVICES $SLURM_JOB_GPUS $SLURM_GPUS_ON_NODE; sleep 1'"
-        ),
-        Reads("out", "0,1 0,1 2\n"),
-        Do("squeue -h -t all -j <a> -O tres-alloc:|,tres-per-node:|", "cpu=1,node=1,billing=1,gres/gpu=2|gres:gpu:2|"),
-        Until("sacct -X -n -P -j <a> -o State,AllocTRES", "COMPLETED|billing=1,cpu=1,gres/gpu=2,node=1"),
-        lane="gpu",
-    ),
-    row(
-        "two jobs on one node never share a GPU",
-        submit("-p gpu -w node03 --gres=gpu:1 -o 1 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 60'"),
-        Reads("1", "0\n"),
-        submit("-p gpu -N1 -w node03 --gpus=2 -o 2 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 60'", "b"),
-        Reads("2", "1,2\n"),
-        submit("-p gpu -N1 -w node03 --gpus=2 -o 3 --wrap 'echo $CUDA_VISIBLE_DEVICES'", "c"),
-        queue("<c>", like(r"PENDING\|Resources")),
-        Do("scontrol -o show node node03", like(".* AllocTRES=cpu=2,gres/gpu=3 .*")),
-        Until("sinfo -h -N -n node03 -O Gres:|,GresUsed:|,StateLong:|", like(r"gpu:4\|gpu:3.*\|mixed\|")),
-        Do("scancel <a>"),
-        Reads("3", like("[03],[03]\n?")),
-        lane="gpu",
-    ),
-    row(
-        "GPUs counted over nodes",
-        submit("-p gpu -N 2 --gpus-per-node=3 -o /dev/null --wrap 'sleep 60'"),
-        queue("<a>", "RUNNING|None"),
-        Do("squeue -h -j <a> -O tres-alloc:|,NodeList:|", "cpu=2,node=2,billing=2,gres/gpu=6|node[03-04]|"),
-        lane="gpu",
-    ),
-    row(
-        "more GPUs than there are",
-        Do(
-            "sbatch -p gpu --gpus=9 --wrap true",
-            "",
-            "sbatch: error: Batch job submission failed: Requested node configuration is not available",
-            1,
-        ),
-    ),
-    row(
-        "CPUs are never given twice, and the queue says why one waits",
-        submit("-p gpu -N 2 --ntasks-per-node=8 -o /dev/null --wrap 'sleep 60'"),
-        queue("<a>", "RUNNING|None"),
-        submit("-p gpu -o /dev/null --wrap true", "b"),
-        submit("-p gpu -o /dev/null --wrap true", "c"),
-        queue("<b>", "PENDING|Resources"),
-        queue("<c>", "PENDING|Priority"),
-        Until("sinfo -h -N -n node04 -o %T|%C", "allocated|8/0/0/8"),
-        Do("scontrol update jobid=<c> priority=4294967290"),
-        Do("scancel <a>"),
-        ended("<b>", "COMPLETED"),
-        ended("<c>", "COMPLETED"),
-        lane="gpu",
-    ),
-    row(
-        "a higher priority goes first",
-        submit("-p gpu -w node04 -n 8 -o /dev/null --wrap 'sleep 60'"),
-        queue("<a>", "RUNNING|None"),
-        submit("-p gpu -w node04 -n 8 -o low --open-mode=append --wrap 'echo low >> order; sleep 0.2'", "b"),
-        submit("-p gpu -w node04 -n 8 --nice=1000 -o /dev/null --wrap 'echo nice >> order; sleep 0.2'", "c"),
-        submit("-p gpu -w node04 -n 8 --priority=4294967290 -o /dev/null --wrap 'echo high >> order; sleep 0.2'", "d"),
-        queue("<d>", "PENDING|Resources"),
-        Do("scancel <a>"),
-        Reads("order", "high\nlow\nnice\n"),
-        lane="gpu",
-    ),
-    row(
-        "a node for oneself",
-        submit("-p gpu -w node04 --exclusive -o out --wrap 'echo $SLURM_CPUS_ON_NODE; sleep 60'"),
-        Reads("out", "8\n"),
-        submit("-p gpu -w node04 -o /dev/null --wrap true", "b"),
-        queue("<b>", "PENDING|Resources"),
-        lane="gpu",
-    ),
-    row(
-        "a node that is drained takes nothing new, and is given back",
-        Do("scontrol update nodename=node04 state=drain reason='hard | ware'"),
-        Until("sinfo -h -N -n node04 -o '%N|%t|%T|%E'", like(r"node04\|drain\|drained\|hard \| ware")),
-        submit("-p gpu -w node04 -o /dev/null --wrap true"),
-        queue("<a>", like(r"PENDING\|ReqNodeNotAvail, UnavailableNodes:node04")),
-        Do("scontrol -o show node node04", like(r".* State=IDLE\+DRAIN .*Reason=hard \| ware \[<user>@\S+\] ?")),
-        Do("scontrol update nodename=node04 state=resume"),
-        ended("<a>", "COMPLETED"),
-        Until("sinfo -h -N -n node04 -o %T", "idle"),
-        Do(
-            "scontrol update nodename=node04 state=resume", err="slurm_update error: Invalid node state specified", rc=1
-        ),
-        lane="gpu",
-    ),
-)
-
-ROWS = (*QUEUE, *NAMES, *NODES, *CLUSTER, *HISTORY, *GPUS)
+ROWS = (*QUEUE, *NAMES, *NODES, *CLUSTER, *HISTORY)

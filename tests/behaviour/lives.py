@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from behaviour.row import ANY, Do, Looks, Place, Reads, Until, ended, like, queue, row, submit
 
 ARRAYS = (
@@ -95,7 +93,7 @@ OK = "-o /dev/null --wrap 'sleep 0.5'"
 BAD = "-o /dev/null --wrap 'sleep 0.5; exit 1'"
 
 
-def after(why: str, first: str, dependency: str, *then: Looks | Until):
+def after(why: str, first: str, dependency: str, *then: Step) -> Row:
     """A row of a first job <a> and a second job <b> that depends on it."""
     return row(why, submit(first), submit(f"-o /dev/null -d {dependency} --wrap true", "b"), *then)
 
@@ -292,7 +290,8 @@ CONTROL = (
     row(
         "a running job that is requeued starts once more, and knows it",
         submit(
-            "-o out --open-mode=append --wrap 'echo run $SLURM_RESTART_COUNT; [ -n \"$SLURM_RESTART_COUNT\" ] || sleep 60'"
+            "-o out --open-mode=append --wrap '"
+            'echo run $SLURM_RESTART_COUNT; [ -n "$SLURM_RESTART_COUNT" ] || sleep 60\''
         ),
         Reads("out", "run\n"),
         Do("scontrol requeue <a>"),
@@ -325,7 +324,11 @@ trap 'echo term; exit 15' TERM
 echo ready
 for i in $(seq 600); do sleep 0.1; done
 """
-TRAP_CHILD = "#!/bin/bash\ntrap : USR1\nbash -c 'trap \"echo child\" USR1; echo ready; for i in $(seq 600); do sleep 0.1; done'\n"
+TRAP_CHILD = """\
+#!/bin/bash
+trap : USR1
+bash -c 'trap "echo child" USR1; echo ready; for i in $(seq 600); do sleep 0.1; done'
+"""
 
 ENDS = (
     row("success", submit("-o /dev/null --wrap true"), queue("<a>", "COMPLETED|None"), ended("<a>", "COMPLETED")),
@@ -368,7 +371,8 @@ ENDS = (
         "all processes of a cancelled job end, whatever they ignore",
         submit(
             "-o out",
-            stdin="#!/bin/bash\ntrap '' TERM\n(trap '' TERM; echo $BASHPID > child; sleep 60; sleep 60) &\necho ready\nwait; sleep 60\n",
+            stdin="#!/bin/bash\ntrap '' TERM\n"
+            "(echo $BASHPID > child; sleep 60; sleep 60) &\necho ready\nwait; sleep 60\n",
         ),
         Reads("out", "ready\n"),
         Do("scancel <a>"),
@@ -446,8 +450,7 @@ ENDS = (
         "a job beyond its time ends",
         submit("-t 1 -o out --wrap 'echo begun; sleep 300'"),
         Reads("out", "begun\n"),
-        Looks(lambda place: time.sleep(50)),
-        Until("squeue -h -t all -j <a> -o %T|%r", "TIMEOUT|TimeLimit"),
+        Until("squeue -h -t all -j <a> -o %T|%r", "TIMEOUT|TimeLimit", timeout_s=170),
         ended("<a>", "TIMEOUT"),
         slow=True,
     ),

@@ -101,7 +101,8 @@ SBATCH = (
     refused(
         "line ends of DOS",
         "sbatch",
-        "sbatch: error: Batch script contains DOS line breaks (\\r\\n)\nsbatch: error: instead of expected UNIX line breaks (\\n).",
+        "sbatch: error: Batch script contains DOS line breaks (\\r\\n)\n"
+        "sbatch: error: instead of expected UNIX line breaks (\\n).",
         stdin="#!/bin/sh\r\necho hi\r\n",
     ),
     refused(
@@ -131,13 +132,15 @@ SBATCH = (
         "more memory than a node has",
         "sbatch --mem=1T --wrap true",
         like(
-            f"sbatch: error: Memory specification can not be satisfied\n{FAILED}Requested node configuration is not available"
+            f"sbatch: error: Memory specification can not be satisfied\n"
+            f"{FAILED}Requested node configuration is not available"
         ),
     ),
     refused(
         "more CPUs per task than a node has",
         "sbatch -c 9 --wrap true",
-        f"sbatch: error: CPU count per node can not be satisfied\n{FAILED}Requested node configuration is not available",
+        f"sbatch: error: CPU count per node can not be satisfied\n"
+        f"{FAILED}Requested node configuration is not available",
     ),
     refused("no nodes", "sbatch -N 0 --wrap true", f"{FAILED}Node count specification invalid"),
     refused("a node that is not there", "sbatch -w node99 --wrap true", f"{FAILED}Invalid node name specified"),
@@ -305,7 +308,8 @@ QUERIES = (
         "squeue: an unknown state",
         "squeue -t FROB",
         like(
-            "squeue: error: Invalid job state specified: FROB\nsqueue: error: Valid job states include: PENDING,RUNNING,SUSPENDED,.*,STAGE_OUT,STOPPED\n?"
+            "squeue: error: Invalid job state specified: FROB\n"
+            "squeue: error: Valid job states include: PENDING,RUNNING,SUSPENDED,.*,STAGE_OUT,STOPPED\n?"
         ),
     ),
     refused("sinfo: an unknown node", "sinfo -h -n nope", "", 0, ANY),

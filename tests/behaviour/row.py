@@ -122,10 +122,11 @@ class Until:
     argv: str | Sequence[str]
     out: Text
     env: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = DEADLINE_S
 
     def play(self, place: Place) -> None:
         words = place.words(self.argv)
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self.timeout_s
         pause_s = 0.1
         while True:
             code, out, err = place.run(words, env=self.env)

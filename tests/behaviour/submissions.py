@@ -165,7 +165,8 @@ ENVIRONMENT = (
         "what SLURM tells a job",
         submit(
             "-J nm -n 2 -c 2 --mem=100 -o out",
-            stdin="#!/bin/bash\nfor v in JOB_ID JOBID JOB_NAME JOB_PARTITION JOB_NUM_NODES NNODES NTASKS NPROCS CPUS_PER_TASK "
+            stdin="#!/bin/bash\n"
+            "for v in JOB_ID JOBID JOB_NAME JOB_PARTITION JOB_NUM_NODES NNODES NTASKS NPROCS CPUS_PER_TASK "
             "SUBMIT_DIR SUBMIT_HOST CLUSTER_NAME CONF PROCID LOCALID NODEID MEM_PER_NODE JOB_USER JOB_UID GTIDS; do "
             'n=SLURM_$v; echo "$v=${!n}"; done\n',
         ),
