@@ -1,0 +1,289 @@
+"""The batch script of a job: its text, and what bash really makes of it."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slurm_shim.script import job_name, options, render, variables
+
+FULL: dict[str, Any] = {
+    "name": "train model",
+    "command": ["python", "train.py", "--note", "it's"],
+    "resources": {
+        "nodes": 2,
+        "gpus_per_node": 4,
+        "ntasks_per_node": 4,
+        "cpus_per_task": 8,
+        "memory_per_node": "64GB",
+        "time_limit": "8:00:00",
+        "nodelist": "node[01-02]",
+        "partition": "gpu",
+    },
+    "environment": {"venv": "/opt/my env", "env_vars": {"TOKEN": "a b"}},
+    "work_dir": "/scratch/run",
+    "log_dir": "/scratch/run/logs",
+    "srun_args": "--mpi=pmix",
+    "launch_prefix": "nice -n 5",
+    "exports_env": {"SLUICE_RESULT": "/scratch/result.json"},
+}
+
+
+def test_the_whole_script() -> None:
+    assert render(FULL) == (
+        "#!/bin/bash\n"
+        "\n"
+        "#SBATCH --job-name=train_model\n"
+        "#SBATCH --nodes=2\n"
+        "#SBATCH --gpus-per-node=4\n"
+        "#SBATCH --ntasks-per-node=4\n"
+        "#SBATCH --cpus-per-task=8\n"
+        "#SBATCH --mem=64G\n"
+        "#SBATCH --time=8:00:00\n"
+        "#SBATCH --nodelist=node[01-02]\n"
+        "#SBATCH --partition=gpu\n"
+        "#SBATCH --output=/scratch/run/logs/%x_%j.log\n"
+        "#SBATCH --error=/scratch/run/logs/%x_%j.log\n"
+        "#SBATCH --chdir=/scratch/run\n"
+        "#SBATCH --wait-all-nodes=1\n"
+        "\n"
+        "set -euo pipefail\n"
+        "export WORLD_SIZE=${SLURM_NTASKS:-1}\n"
+        "export SRUN_CPUS_PER_TASK=8\n"
+        "export TOKEN='a b'\n"
+        "export SLUICE_RESULT=/scratch/result.json\n"
+        "# Environment setup\n"
+        "set +u\n"
+        "source '/opt/my env'/bin/activate\n"
+        "set -u\n"
+        "# Execute command\n"
+        "srun --mpi=pmix nice -n 5 python train.py --note 'it'\"'\"'s'\n"
+    )
+
+
+def test_the_smallest_script() -> None:
+    assert render({"name": "a", "command": "echo done > report"}) == (
+        "#!/bin/bash\n\n#SBATCH --job-name=a\n#SBATCH --output=%x_%j.log\n#SBATCH --error=%x_%j.log\n"
+        "#SBATCH --wait-all-nodes=1\n\nset -euo pipefail\nexport WORLD_SIZE=${SLURM_NTASKS:-1}\n"
+        "# Execute command\nsrun echo done > report\n"
+    )
+
+
+def lines(job: dict[str, Any]) -> list[str]:
+    return render({"name": "a", "command": "true"} | job).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("why", "job", "line"),
+    [
+        ("no GPUs, no line", {"resources": {"gpus_per_node": 0, "nodes": 1}}, "#SBATCH --nodes=1"),
+        ("decimals, which sbatch refuses", {"resources": {"memory_per_node": "1.5GB"}}, "#SBATCH --mem=1572864K"),
+        ("what is no memory is sbatch's to refuse", {"resources": {"memory_per_node": "lots"}}, "#SBATCH --mem=lots"),
+        ("a blank is quoted", {"work_dir": "/a b"}, '#SBATCH --chdir="/a b"'),
+        ("quotes, backslashes, number signs", {"work_dir": '/a"\\#'}, '#SBATCH --chdir="/a\\"\\\\#"'),
+        ("a percent sign in a folder is no symbol", {"log_dir": "/l%j/"}, "#SBATCH --output=/l%%j/%x_%j.log"),
+        ("logs in the root", {"log_dir": "/"}, "#SBATCH --output=/%x_%j.log"),
+        (
+            "a container by pyxis",
+            {"environment": {"container": {"image": "/i.sqsh", "mounts": ["/a:/a", "/b c:/b"], "workdir": "/w"}}},
+            'srun "${CONTAINER_ARGS[@]}" true',
+        ),
+        (
+            "mounts of pyxis",
+            {"environment": {"container": {"image": "/i.sqsh", "mounts": ["/a:/a", "/b c:/b"]}}},
+            "    '--container-mounts=/a:/a,/b c:/b'",
+        ),
+        (
+            "a container by apptainer",
+            {
+                "environment": {
+                    "container": {
+                        "runtime": "apptainer",
+                        "image": "i.sif",
+                        "nv": True,
+                        "writable_tmpfs": True,
+                        "overlay": "o",
+                        "mounts": ["/a:/a"],
+                        "env": {"K": "v w"},
+                        "workdir": "/w",
+                        "rocm": False,
+                    }
+                }
+            },
+            "srun apptainer exec --nv --writable-tmpfs --overlay o --bind /a:/a --env 'K=v w' --pwd /w i.sif true",
+        ),
+        (
+            "a job's own arguments come after the generated ones",
+            {
+                "environment": {"container": {"runtime": "singularity", "image": "i.sif"}},
+                "srun_args": " -l ",
+                "launch_prefix": "numactl -N0",
+            },
+            "srun -l singularity exec i.sif numactl -N0 true",
+        ),
+        ("conda by name", {"environment": {"conda": "my env"}}, "conda activate 'my env'"),
+        ("a job without a usable name", {"name": ""}, "#SBATCH --job-name=job"),
+    ],
+)
+def test_a_line(why: str, job: dict[str, Any], line: str) -> None:
+    assert line in lines(job), why
+    assert not any("gpus-per-node=0" in other for other in lines(job))
+
+
+@pytest.mark.parametrize(
+    ("field", "job"),
+    [
+        ("work_dir", {"work_dir": "/a\n#SBATCH --uid=0"}),
+        ("log_dir", {"log_dir": "/a\nb"}),
+        ("log_dir", {"log_dir": "/a\\b"}),
+        ("resources.partition", {"resources": {"partition": "a\rb"}}),
+        ("resources.nodelist", {"resources": {"nodelist": "a\0"}}),
+        ("resources.nodes", {"resources": {"nodes": "1\n#SBATCH -x"}}),
+        ("resources.nodes", {"resources": {"nodes": True}}),
+        ("resources.cpus_per_task", {"resources": {"cpus_per_task": -1}}),
+        ("srun_args", {"srun_args": "-l\nrm x"}),
+        ("launch_prefix", {"launch_prefix": "a\tb"}),
+        ("environment.conda", {"environment": {"conda": "a\nb"}}),
+        ("environment.venv", {"environment": {"venv": "a\nb"}}),
+        ("environment", {"environment": {"conda": "a", "venv": "b"}}),
+        ("environment.env_vars", {"environment": {"env_vars": {"A B": "x"}}}),
+        ("environment.env_vars", {"environment": {"env_vars": {"SLURM_JOB_ID": "x"}}}),
+        ("environment.env_vars.A", {"environment": {"env_vars": {"A": "x\0"}}}),
+        ("exports_env", {"exports_env": {"A;id": "x"}}),
+        ("environment.container.image", {"environment": {"container": {"mounts": []}}}),
+        ("environment.container.mounts", {"environment": {"container": {"image": "i", "mounts": ["a\nb"]}}}),
+        ("environment.container.runtime", {"environment": {"container": {"image": "i", "runtime": "docker"}}}),
+        (
+            "environment.container.env",
+            {"environment": {"container": {"image": "i", "runtime": "apptainer", "env": {"=": ""}}}},
+        ),
+        ("command", {"command": ["a\0"]}),
+        ("command", {"command": "a\0"}),
+    ],
+)
+def test_what_cannot_be_part_of_a_script_is_refused_by_name(field: str, job: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{field}: "):
+        render({"name": "a", "command": "true"} | job)
+
+
+def test_a_command_as_text_goes_in_as_it_is() -> None:
+    assert render({"name": "a", "command": "a | b\nc\n"}).endswith("# Execute command\nsrun a | b\nc\n")
+
+
+def test_what_templates_may_use() -> None:
+    known = variables(FULL)
+    assert known["command"] == "python train.py --note 'it'\"'\"'s'"
+    assert (known["job_name"], known["partition"], known["nodes"], known["container"]) == (
+        "train_model",
+        "gpu",
+        2,
+        None,
+    )
+    assert known["exports"] == "export TOKEN='a b'\nexport SLUICE_RESULT=/scratch/result.json"
+    smallest = variables({"name": "a", "command": "true"})
+    assert smallest.keys() == known.keys()
+    assert smallest["memory_per_node"] is None
+
+
+def test_options_that_win_over_the_script() -> None:
+    job = {"name": "x/../y z", "command": "true", "dependency": "afterok:1,afterany:2", "comment": "sluice:ab"}
+    assert options(job) == {
+        "job_name": "x_.._y_z",
+        "dependency": "afterok:1,afterany:2",
+        "comment": "sluice:ab",
+        "kill_on_invalid_dep": "yes",
+    }
+    assert options({"name": "a", "command": "true"}) == dict.fromkeys(
+        ("dependency", "comment", "kill_on_invalid_dep")
+    ) | {"job_name": "a"}
+
+
+@given(st.text())
+def test_names_are_safe(name: str) -> None:
+    made = job_name(name)
+    assert 0 < len(made) <= 200
+    assert "/" not in made
+    assert shlex.quote(made) == made
+
+
+# -------------------------------------------------------------------------------------------------- run by bash
+
+
+@pytest.fixture(scope="module")
+def bash(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Runs a rendered script under plain bash, with an srun that just runs its command; gives back (code, output)."""
+    folder = tmp_path_factory.mktemp("bash")
+    srun = folder / "srun"
+    srun.write_text('#!/bin/sh\nexec "$@"\n')
+    srun.chmod(0o755)
+
+    def run(job: dict[str, Any], **env: str) -> tuple[int, str]:
+        environment = {"PATH": f"{folder}:/usr/bin:/bin", "HOME": str(folder)} | env
+        ended = subprocess.run(
+            ["/bin/bash"], input=render(job).encode(), capture_output=True, env=environment, cwd=folder, timeout=60
+        )
+        return ended.returncode, (ended.stdout + ended.stderr).decode()
+
+    return run
+
+
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(words=st.lists(TEXT, max_size=3), value=TEXT)
+def test_words_and_variables_arrive_unchanged(bash: Any, words: list[str], value: str) -> None:
+    job = {
+        "name": "a",
+        "command": ["printf", "%s\\0", *words, "end"],
+        "environment": {"env_vars": {"A": value}},
+    }
+    assert bash(job) == (0, "".join(f"{word}\0" for word in [*words, "end"]))
+    assert bash(job | {"command": ["printenv", "-0", "A"]}) == (0, value + "\0")
+
+
+@pytest.mark.parametrize(
+    ("why", "command", "code"),
+    [
+        ("its own exit code", ["bash", "-c", "exit 7"], 7),
+        ("a failure in the middle of a pipe", "false | true", 1),
+        ("a missing program", ["no-such-program"], 127),
+        ("success", "true", 0),
+    ],
+)
+def test_exit_codes(bash: Any, why: str, command: Any, code: int) -> None:
+    assert bash({"name": "a", "command": command})[0] == code, why
+
+
+def test_conda_is_found_where_the_job_runs(bash: Any, tmp_path: Path) -> None:
+    base = tmp_path / "miniforge3"
+    (base / "bin").mkdir(parents=True)
+    (base / "etc/profile.d").mkdir(parents=True)
+    (base / "bin/conda").write_text(f"#!/bin/sh\necho {base}\n")
+    (base / "bin/conda").chmod(0o755)
+    # Reads a variable that is not set, as the real one does.
+    (base / "etc/profile.d/conda.sh").write_text('conda() { echo "conda $* $PS1"; }\n')
+    job = {"name": "a", "command": "echo ready", "environment": {"conda": "my env"}}
+    assert bash(job, HOME=str(tmp_path)) == (0, "conda activate my env \nready\n")
+
+
+def test_a_virtual_environment(bash: Any, tmp_path: Path) -> None:
+    (tmp_path / "my env/bin").mkdir(parents=True)
+    (tmp_path / "my env/bin/activate").write_text('IN_VENV="yes$UNSET"; export IN_VENV\n')
+    job = {"name": "a", "command": "printenv IN_VENV", "environment": {"venv": f"{tmp_path}/my env/"}}
+    assert bash(job) == (0, "yes\n")
+
+
+def test_the_arguments_of_a_container_stay_whole(bash: Any) -> None:
+    container = {"image": "/i m.sqsh", "mounts": ["/a:/a", "/b c:/b"]}
+    job = {"name": "a", "command": "after", "environment": {"container": container}}
+    # The srun of this test runs its arguments: the first one fails, but under its whole name.
+    code, said = bash(job)
+    assert code == 127
+    assert "--container-image=/i m.sqsh" in said

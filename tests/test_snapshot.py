@@ -1,0 +1,649 @@
+"""The shared picture of the cluster: how often it asks, what it shows meanwhile, and what it may conclude.
+
+Time is the test's: the poller sleeps on a clock that only `Clock.advance` moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.parse import Job
+from slurm_shim.snapshot import Snapshot
+from slurm_shim.together import belongs, combined, waiting_job
+from slurm_shim.words import Slurm
+
+DATA = Path(__file__).parent / "data" / "slurm" / "22.05"
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+class Clock:
+    """A clock that stands still until advance(); pause() is what the poller sleeps with."""
+
+    def __init__(self) -> None:
+        self.time_s = 1000.0
+        self.sleepers: dict[asyncio.Future[None], float] = {}
+        self.asleep = asyncio.Event()
+
+    def now(self) -> float:
+        return self.time_s
+
+    async def pause(self, woken: asyncio.Event, seconds: float) -> None:
+        alarm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sleepers[alarm] = self.time_s + seconds
+        self.asleep.set()
+        waiting = asyncio.ensure_future(woken.wait())
+        try:
+            await asyncio.wait({alarm, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            self.sleepers.pop(alarm, None)
+            self.asleep.clear()
+
+    async def rest(self) -> None:
+        """Returns when the poller has nothing to do before the clock moves."""
+        while True:
+            await self.asleep.wait()
+            for _ in range(5):  # lets a wake-up that is already on its way take effect
+                await asyncio.sleep(0)
+            if self.asleep.is_set():
+                return
+
+    async def advance(self, seconds: float) -> None:
+        self.time_s += seconds
+        for alarm, deadline in list(self.sleepers.items()):
+            if deadline <= self.time_s + 1e-9 and not alarm.done():
+                alarm.set_result(None)
+        await self.rest()
+
+
+class Cluster:
+    """Stands in for words.Slurm: rows to answer with, failures to raise, a record of what was asked."""
+
+    def __init__(self) -> None:
+        self.rows: list[Job] = []
+        self.accounted: list[Job] = []
+        self.node_rows: list[dict[str, Any]] = []
+        self.failure: Exception | None = None
+        self.node_failure: Exception | None = None
+        self.accounting = True
+        self.polls = 0
+        self.node_polls = 0
+        self.asked: list[list[str]] = []
+        self.gate: threading.Event | None = None
+        self.at_the_gate = threading.Event()
+        self.on_poll: Callable[[], None] = lambda: None
+
+    def squeue(self) -> list[Job]:
+        self.polls += 1
+        rows = list(self.rows)  # what it was when the query began
+        self.on_poll()
+        if self.gate is not None:
+            self.at_the_gate.set()
+            assert self.gate.wait(30)
+        if self.failure is not None:
+            raise self.failure
+        return rows
+
+    def nodes(self) -> list[dict[str, Any]]:
+        self.node_polls += 1
+        if self.node_failure is not None:
+            raise self.node_failure
+        return self.node_rows
+
+    def partitions(self) -> list[dict[str, Any]]:
+        return []
+
+    def has_accounting(self) -> bool:
+        return self.accounting
+
+    def sacct(self, job_ids: Iterable[str]) -> list[Job]:
+        ids = list(job_ids)
+        self.asked.append(ids)
+        if self.failure is not None:
+            raise self.failure
+        return [row for row in self.accounted if any(belongs(row, job_id) for job_id in ids)]
+
+
+def job(job_id: str, state: str = "RUNNING", **more: Any) -> Job:
+    return waiting_job(job_id, state=state) | more
+
+
+class World:
+    """A snapshot of a pretended cluster under the test's clock."""
+
+    def __init__(self, clock: Clock, cluster: Cluster, snapshot: Snapshot) -> None:
+        self.clock, self.cluster, self.snapshot = clock, cluster, snapshot
+
+
+@asynccontextmanager
+async def world(slurm: Any = None, polling: bool = True, **settings: Any) -> AsyncIterator[World]:
+    clock, cluster = Clock(), Cluster()
+    with ThreadPoolExecutor(4) as executor:
+        snapshot = Snapshot(slurm or cluster, executor, now=clock.now, pause=clock.pause, **settings)
+        made = World(clock, cluster, snapshot)
+        poller = asyncio.ensure_future(snapshot.run()) if polling else None
+        if poller is not None:
+            await clock.rest()
+        try:
+            yield made
+        finally:
+            if poller is not None:
+                poller.cancel()
+                await asyncio.wait({poller})
+
+
+# --------------------------------------------------------------------------------------------------- how often it asks
+
+
+@asynchronous
+async def test_a_hundred_viewers_cost_one_squeue_per_interval(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    program = tmp_path / "squeue"
+    program.write_text(
+        f'#!/bin/sh\necho x >> {calls}\nn=${{6#*:}}; n=${{n%%,*}}\nsed "s/~4f1c9a~/$n/g" {DATA}/squeue\n'
+    )
+    program.chmod(0o755)
+    (tmp_path / "scontrol").write_text("#!/bin/sh\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    slurm = Slurm(f"{tmp_path}:/usr/bin:/bin", None, 60.0)
+    async with world(slurm, min_s=2.0) as made:
+        stop = asyncio.Event()
+        seen = [0] * 100
+
+        async def view(viewer: int) -> None:
+            while not stop.is_set():
+                made.snapshot.watch()
+                if viewer % 10 == 0:
+                    made.snapshot.wake()
+                seen[viewer] = len(made.snapshot.jobs)
+                await asyncio.sleep(0)
+
+        viewers = [asyncio.ensure_future(view(number)) for number in range(100)]
+        for interval in range(1, 6):
+            for _ in range(4):
+                await made.clock.advance(0.5)
+            assert len(calls.read_text().split()) == interval + 1
+        stop.set()
+        await asyncio.gather(*viewers)
+        assert seen == [32] * 100
+
+
+@asynchronous
+async def test_nobody_there_means_slow_and_a_viewer_wakes_it() -> None:
+    async with world(min_s=2.0, max_s=10.0) as made:
+        assert made.cluster.polls == 1
+        await made.clock.advance(9.0)
+        assert made.cluster.polls == 1
+        made.snapshot.watch()  # the picture is nine seconds old: at once
+        await made.clock.rest()
+        assert made.cluster.polls == 2
+        for polls in (3, 4, 5):
+            await made.clock.advance(2.0)
+            assert made.cluster.polls == polls
+        await made.clock.advance(2.0)
+        await made.clock.advance(2.1)  # the viewer has been gone for max_s
+        polls = made.cluster.polls
+        await made.clock.advance(5.0)
+        assert made.cluster.polls == polls
+        await made.clock.advance(5.0)
+        assert made.cluster.polls == polls + 1
+
+
+@asynchronous
+async def test_open_jobs_of_ours_keep_it_fast() -> None:
+    async with world(min_s=2.0, max_s=10.0) as made:
+        made.snapshot.busy = lambda: True
+        made.snapshot.wake()
+        for polls in (2, 3, 4):
+            await made.clock.advance(2.0)
+            assert made.cluster.polls == polls
+
+
+@asynchronous
+async def test_waking_many_times_polls_once_and_never_too_soon() -> None:
+    async with world(min_s=2.0, max_s=10.0) as made:
+        for _ in range(50):
+            made.snapshot.wake()
+        await made.clock.advance(1.0)
+        assert made.cluster.polls == 1
+        await made.clock.advance(1.0)
+        assert made.cluster.polls == 2
+        await made.clock.advance(9.0)
+        assert made.cluster.polls == 2
+
+
+@asynchronous
+async def test_a_slow_squeue_is_asked_less_often() -> None:
+    async with world(min_s=2.0, max_s=10.0, polling=False) as made:
+
+        def slow() -> None:
+            made.clock.time_s += 0.5
+
+        made.cluster.on_poll = slow
+        await made.snapshot.refresh()
+        assert made.snapshot.interval_s == 10.0
+
+
+@asynchronous
+async def test_refresh_returns_after_a_query_that_began_later() -> None:
+    async with world(min_s=2.0) as made:
+        refreshed = asyncio.gather(*(made.snapshot.refresh() for _ in range(20)))
+        await made.clock.advance(1.0)
+        assert not refreshed.done()
+        await made.clock.advance(1.0)
+        await refreshed
+        assert made.cluster.polls == 2
+
+
+@asynchronous
+async def test_refresh_does_not_take_the_answer_of_a_query_in_flight() -> None:
+    async with world(polling=False) as made:
+        made.cluster.gate = threading.Event()
+        first = asyncio.ensure_future(made.snapshot.refresh())
+        await asyncio.to_thread(made.cluster.at_the_gate.wait, 30)
+        made.cluster.rows = [job("1")]
+        second = asyncio.ensure_future(made.snapshot.refresh())
+        third = asyncio.ensure_future(made.snapshot.refresh())
+        await asyncio.sleep(0)
+        made.cluster.gate.set()
+        await first
+        await asyncio.gather(second, third)
+        assert "1" in made.snapshot.jobs
+        assert made.cluster.polls == 2
+
+
+@asynchronous
+async def test_nodes_are_asked_less_often_and_their_failure_is_theirs() -> None:
+    async with world(min_s=2.0) as made:
+        made.snapshot.busy = lambda: True
+        made.cluster.rows = [job("1")]
+        made.cluster.node_failure = SlurmUnreachable("scontrol", "gone")
+        for _ in range(6):
+            made.snapshot.wake()
+            await made.clock.advance(2.0)
+        assert (made.cluster.polls, made.cluster.node_polls) == (7, 3)
+        assert made.snapshot.nodes_error is not None
+        assert made.snapshot.error is None
+        assert "1" in made.snapshot.jobs
+
+
+# ------------------------------------------------------------------------------------------------------- failures
+
+
+@asynchronous
+async def test_a_failed_query_changes_nothing_but_the_age() -> None:
+    async with world() as made:
+        snapshot = made.snapshot
+        made.cluster.rows = [job("1")]
+        await _poll(made)
+        version, jobs = snapshot.version, dict(snapshot.jobs)
+        assert (snapshot.age_s, snapshot.error, snapshot.fresh) == (0.0, None, True)
+        made.cluster.rows = []
+        made.cluster.failure = SlurmUnreachable("squeue", "Unable to contact slurm controller")
+        await _poll(made)
+        assert (snapshot.version, snapshot.jobs, snapshot.age_s, snapshot.fresh) == (version, jobs, 10.0, False)
+        assert "Unable to contact" in (snapshot.error or "")
+        assert snapshot.look("1") == ("seen", jobs["1"])
+        made.cluster.failure = None
+        await _poll(made)
+        assert (snapshot.error, snapshot.jobs, snapshot.age_s) == (None, {}, 0.0)
+
+
+@asynchronous
+async def test_a_defect_shows_and_does_not_end_the_polling() -> None:
+    async with world() as made:
+        made.cluster.failure = KeyError("defect")
+        await _poll(made)
+        assert "KeyError" in (made.snapshot.error or "")
+        made.cluster.failure = None
+        await _poll(made)
+        assert made.snapshot.error is None
+
+
+async def _poll(made: World) -> None:
+    await made.clock.advance(10.0)
+
+
+# ----------------------------------------------------------------------------------------------------- own actions
+
+
+@asynchronous
+async def test_own_submissions_show_at_once_until_a_later_query_answers() -> None:
+    async with world(polling=False) as made:
+        snapshot = made.snapshot
+        made.cluster.gate = threading.Event()
+        in_flight = asyncio.ensure_future(snapshot.refresh())
+        await asyncio.to_thread(made.cluster.at_the_gate.wait, 30)
+        made.clock.time_s += 0.1
+        version = snapshot.version
+        snapshot.submitted({"job_id": "7", "name": "mine", "comment": "sluice:ab"})
+        assert (snapshot.jobs["7"]["state"], snapshot.jobs["7"]["name"], snapshot.version) == (
+            "PENDING",
+            "mine",
+            version + 1,
+        )
+        made.cluster.gate.set()
+        await in_flight  # began before the submission: says nothing about it
+        assert snapshot.look("7")[0] == "seen"
+        assert snapshot.find_comment("sluice:ab", 0.0)[0] == "seen"
+        made.clock.time_s += 0.1
+        made.cluster.rows = [job("7", name="theirs")]
+        await snapshot.refresh()
+        assert snapshot.jobs["7"]["name"] == "theirs"
+
+
+@asynchronous
+async def test_a_submission_that_the_queue_never_shows_is_unknown_not_gone() -> None:
+    async with world(polling=False) as made:
+        made.snapshot.submitted({"job_id": "7"})
+        made.clock.time_s += 0.1
+        await made.snapshot.refresh()
+        assert made.snapshot.jobs == {}
+        assert made.snapshot.look("7") == ("unknown", None)
+
+
+@asynchronous
+async def test_own_cancellations_show_at_once_and_the_truth_stays_the_truth() -> None:
+    async with world(polling=False) as made:
+        snapshot = made.snapshot
+        made.cluster.rows = [job("1"), job("2", "COMPLETED"), job("8_1", array_job_id=8, array_task_id="1"), job("3")]
+        await snapshot.refresh()
+        snapshot.cancelled(["1", "2", "8"])
+        states = {job_id: row["state"] for job_id, row in snapshot.jobs.items()}
+        assert states == {"1": "CANCELLED", "2": "COMPLETED", "8_1": "CANCELLED", "3": "RUNNING"}
+        assert snapshot.look("1") == ("seen", job("1"))
+        made.clock.time_s += 1.0
+        made.cluster.rows = [job("1", "COMPLETING"), job("8_1", array_job_id=8, array_task_id="1")]
+        await snapshot.refresh()
+        # Its processes are still ending: cancelled it stays. The array goes on running: the cancellation failed.
+        assert {job_id: row["state"] for job_id, row in snapshot.jobs.items()} == {"1": "CANCELLED", "8_1": "RUNNING"}
+        made.cluster.rows = [job("1", "CANCELLED", exit_code=0)]
+        made.clock.time_s += 1.0
+        await snapshot.refresh()
+        assert snapshot.jobs["1"]["exit_code"] == 0
+
+
+@asynchronous
+async def test_cancelling_what_was_just_submitted() -> None:
+    async with world(polling=False) as made:
+        made.snapshot.submitted({"job_id": "7"})
+        made.snapshot.cancelled(["7"])
+        assert made.snapshot.jobs["7"]["state"] == "CANCELLED"
+
+
+# ----------------------------------------------------------------------------------------------- seen, absent, unknown
+
+
+@asynchronous
+async def test_absent_needs_the_queue_and_accounting() -> None:
+    async with world(polling=False) as made:
+        snapshot, cluster = made.snapshot, made.cluster
+        cluster.rows = [job("1")]
+        await snapshot.refresh()
+        assert snapshot.look("1")[0] == "seen"
+        made.clock.time_s += 1.0
+        cluster.rows = []
+        await snapshot.refresh()
+        assert snapshot.look("1") == ("unknown", None)  # accounting was not asked yet
+        cluster.failure = SlurmUnreachable("sacct", "Connection refused")
+        await snapshot.settle(["1"])
+        assert snapshot.look("1") == ("unknown", None)
+        cluster.failure = None
+        cluster.accounted = [job("1", "FAILED", exit_code=3)]
+        made.clock.time_s += 5.0
+        await snapshot.settle(["1"])
+        assert snapshot.look("1") == ("absent", job("1", "FAILED", exit_code=3))
+
+
+@asynchronous
+async def test_not_known_to_accounting_counts_only_after_its_lag() -> None:
+    async with world(polling=False) as made:
+        snapshot = made.snapshot
+        assert snapshot.look("9") == ("unknown", None)
+        made.clock.time_s += 1.0
+        await snapshot.refresh()
+        await snapshot.settle(["9"])
+        assert snapshot.look("9") == ("unknown", None)
+        made.clock.time_s += 1.0
+        await snapshot.settle(["9"])  # too soon to ask again
+        assert made.cluster.asked == [["9"]]
+        made.clock.time_s += 10.0
+        await snapshot.settle(["9"])
+        assert snapshot.look("9") == ("absent", None)
+        await snapshot.settle(["9"])
+        assert len(made.cluster.asked) == 2
+
+
+@asynchronous
+async def test_without_accounting_the_queue_decides() -> None:
+    async with world(polling=False) as made:
+        made.cluster.accounting = False
+        made.snapshot.look("9")
+        made.clock.time_s += 1.0
+        await made.snapshot.refresh()
+        await made.snapshot.settle(["9"])
+        assert made.snapshot.look("9") == ("absent", None)
+        assert made.cluster.asked == []
+
+
+@asynchronous
+async def test_a_query_that_began_before_we_asked_proves_nothing() -> None:
+    async with world(polling=False) as made:
+        await made.snapshot.refresh()
+        made.clock.time_s += 20.0
+        made.cluster.accounted = [job("9", "COMPLETED")]
+        await made.snapshot.settle(["9"])
+        assert made.cluster.asked == []
+        assert made.snapshot.look("9") == ("unknown", None)
+
+
+@asynchronous
+async def test_accounting_that_calls_a_lost_job_running_is_believed_for_a_while() -> None:
+    async with world(polling=False) as made:
+        snapshot = made.snapshot
+        made.cluster.accounted = [job("9", "RUNNING")]
+        snapshot.look("9")
+        made.clock.time_s += 1.0
+        await snapshot.refresh()
+        for _ in range(3):
+            made.clock.time_s += 100.0
+            await snapshot.settle(["9"])
+            assert snapshot.look("9") == ("unknown", None)
+        made.clock.time_s += 300.0
+        await snapshot.settle(["9"])
+        assert snapshot.look("9") == ("absent", None)
+
+
+@asynchronous
+async def test_a_requeued_job_is_seen_again() -> None:
+    async with world(polling=False) as made:
+        snapshot = made.snapshot
+        snapshot.look("9")
+        made.clock.time_s += 1.0
+        await snapshot.refresh()
+        made.cluster.accounted = [job("9", "COMPLETED")]
+        await snapshot.settle(["9"])
+        assert snapshot.look("9")[0] == "absent"
+        made.cluster.rows = [job("9", "PENDING")]
+        await snapshot.refresh()
+        assert snapshot.look("9") == ("seen", job("9", "PENDING"))
+        made.cluster.rows = []
+        made.clock.time_s += 1.0
+        await snapshot.refresh()
+        assert snapshot.look("9") == ("unknown", None)  # the old answer is not about this life
+
+
+@asynchronous
+async def test_questions_go_to_accounting_together_and_only_about_what_left() -> None:
+    async with world(polling=False) as made:
+        snapshot, cluster = made.snapshot, made.cluster
+        ids = [str(number) for number in range(1, 51)]
+        cluster.rows = [job("1")]
+        cluster.accounted = [job(job_id, "COMPLETED") for job_id in ids]
+        for job_id in ids:
+            snapshot.look(job_id)
+        made.clock.time_s += 1.0
+        await snapshot.refresh()
+        await asyncio.gather(*(snapshot.settle([job_id]) for job_id in ids))
+        assert sorted(asked for call in cluster.asked for asked in call) == sorted(ids[1:])
+        assert len(cluster.asked) == 2  # the first question at once, all that came meanwhile together
+        assert snapshot.look("1")[0] == "seen"
+        assert all(snapshot.look(job_id)[0] == "absent" for job_id in ids[1:])
+
+
+@asynchronous
+async def test_a_tag_is_found_only_by_a_query_that_began_later() -> None:
+    async with world(polling=False) as made:
+        snapshot, clock = made.snapshot, made.clock
+        await snapshot.refresh()
+        clock.time_s += 1.0
+        since = clock.now()
+        assert snapshot.find_comment("sluice:ab", since) == ("unknown", None)
+        clock.time_s += 1.0
+        await snapshot.refresh()
+        assert snapshot.find_comment("sluice:ab", since) == ("absent", None)
+        made.cluster.rows = [job("5", comment="sluice:ab"), job("8_1", array_job_id=8, array_task_id="1", comment="t")]
+        await snapshot.refresh()
+        assert snapshot.find_comment("sluice:ab", since) == ("seen", job("5", comment="sluice:ab"))
+        found = snapshot.find_comment("t", since)[1]
+        assert found is not None
+        assert found["job_id"] == "8"
+
+
+# ------------------------------------------------------------------------------------------------------ many as one
+
+
+@pytest.mark.parametrize(
+    ("why", "states", "expected"),
+    [
+        ("one runs", ["PENDING", "RUNNING", "COMPLETED"], "RUNNING"),
+        ("one is ending", ["COMPLETED", "COMPLETING"], "COMPLETING"),
+        ("one waits", ["FAILED", "PENDING"], "PENDING"),
+        ("all went well", ["COMPLETED", "COMPLETED"], "COMPLETED"),
+        ("the worst end counts", ["COMPLETED", "CANCELLED", "FAILED", "TIMEOUT"], "FAILED"),
+        ("a node's failure is worse", ["FAILED", "NODE_FAIL"], "NODE_FAIL"),
+        ("a state of a later SLURM is not over", ["COMPLETED", "FROBBING"], "FROBBING"),
+    ],
+)
+def test_the_state_of_many(why: str, states: list[str], expected: str) -> None:
+    rows = [
+        job(f"8_{task}", state, array_job_id=8, array_task_id=str(task), exit_code=task if state == "FAILED" else 0)
+        for task, state in enumerate(states)
+    ]
+    whole = combined("8", rows)
+    assert (whole["state"], whole["job_id"], whole["array_task_id"]) == (expected, "8", None), why
+    assert sum(whole["tasks"].values()) == len(states)
+    if expected == "FAILED":
+        assert whole["exit_code"] == states.index("FAILED")
+
+
+@asynchronous
+async def test_arrays_and_their_tasks() -> None:
+    async with world(polling=False) as made:
+        snapshot = made.snapshot
+        remainder = job("8_[3-6%2]", "PENDING", array_job_id=8, array_task_id="3-6%2")
+        ended = job("8_1", "FAILED", array_job_id=8, array_task_id="1", exit_code=9)
+        made.cluster.rows = [remainder, job("8_2", array_job_id=8, array_task_id="2"), ended]
+        await snapshot.refresh()
+        whole = snapshot.look("8")[1]
+        assert whole is not None
+        assert (whole["state"], whole["tasks"]) == ("RUNNING", {"PENDING": 4, "RUNNING": 1, "FAILED": 1})
+        waiting = snapshot.look("8_5")[1]
+        assert waiting is not None
+        assert (waiting["job_id"], waiting["state"], waiting["array_task_id"]) == ("8_5", "PENDING", "5")
+        assert snapshot.look("8_7")[0] == "unknown"
+        # The failed task is forgotten by the controller while the last one still runs, and must not be forgotten by us.
+        made.cluster.rows = [job("8_6", array_job_id=8, array_task_id="6")]
+        await snapshot.refresh()
+        made.cluster.rows = [job("8_6", "COMPLETED", array_job_id=8, array_task_id="6", exit_code=0)]
+        await snapshot.refresh()
+        whole = snapshot.look("8")[1]
+        assert whole is not None
+        assert (whole["state"], whole["exit_code"]) == ("FAILED", 9)
+
+
+@asynchronous
+async def test_a_heterogeneous_job_is_one() -> None:
+    async with world(polling=False) as made:
+        made.cluster.rows = [
+            job("9+0", "COMPLETED", het_job_id=9, het_job_offset=0),
+            job("9+1", "RUNNING", het_job_id=9, het_job_offset=1),
+        ]
+        await made.snapshot.refresh()
+        whole = made.snapshot.look("9")[1]
+        assert whole is not None
+        assert whole["state"] == "RUNNING"
+        assert made.snapshot.look("9+1")[1] == made.cluster.rows[1]
+
+
+@asynchronous
+async def test_an_array_that_left_is_settled_as_a_whole() -> None:
+    async with world(polling=False) as made:
+        made.snapshot.look("8")
+        made.clock.time_s += 1.0
+        await made.snapshot.refresh()
+        made.cluster.accounted = [
+            job("8_1", "COMPLETED", array_job_id=8, array_task_id="1"),
+            job("8_2", "TIMEOUT", array_job_id=8, array_task_id="2"),
+        ]
+        await made.snapshot.settle(["8"])
+        status, whole = made.snapshot.look("8")
+        assert whole is not None
+        assert (status, whole["state"]) == ("absent", "TIMEOUT")
+
+
+# --------------------------------------------------------------------------------------------------------- changes
+
+
+@asynchronous
+async def test_versions_and_listeners() -> None:
+    async with world(polling=False) as made:
+        snapshot, cluster = made.snapshot, made.cluster
+        heard: list[set[str]] = []
+        snapshot.on_change.append(heard.append)
+        cluster.rows = [job("1", elapsed_s=1), job("2")]
+        await snapshot.refresh()
+        version = snapshot.version
+        await snapshot.refresh()
+        assert snapshot.version == version  # nothing new, nothing said
+        cluster.rows = [job("1", elapsed_s=3), job("2")]
+        await snapshot.refresh()
+        cluster.rows = [job("1", "COMPLETED", elapsed_s=4), job("2")]
+        await snapshot.refresh()
+        cluster.rows = [job("1", "COMPLETED", elapsed_s=4)]
+        await snapshot.refresh()
+        assert snapshot.version == version + 3
+        assert heard[-4:] == [{"1", "2"}, set(), {"1"}, {"2"}]
+        cluster.node_rows = [{"name": "node01"}]
+        made.clock.time_s += 60.0
+        await snapshot.refresh()
+        assert (heard[-1], snapshot.nodes, snapshot.version) == (set(), cluster.node_rows, version + 4)
+
+
+@asynchronous
+async def test_readers_keep_a_picture_that_does_not_change_under_them() -> None:
+    async with world(polling=False) as made:
+        made.cluster.rows = [job("1")]
+        await made.snapshot.refresh()
+        picture = made.snapshot.jobs
+        made.cluster.rows = [job("2")]
+        await made.snapshot.refresh()
+        assert list(picture) == ["1"]
+        assert list(made.snapshot.jobs) == ["2"]
