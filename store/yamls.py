@@ -394,21 +394,30 @@ def _marked(error: MarkedYAMLError) -> dict[str, Any]:
     return _wrong(message, mark.line + 1, mark.column + 1) if mark else _wrong(message, 1, 1)
 
 
+# Characters that a reader would change or refuse outside of double quotes.
+STRANGE = re.compile(
+    "[^\\x20-\\x7e\\n\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
+)
+# Lines that a block shows as they are: the first starts with no blank, none ends with one.
+BLOCK = re.compile(r"[^\s](?:[^\n]*[^\s])?(?:\n+[^\n]*[^\s])*\n?")
+
+
 class _Representer(RoundTripRepresenter):
     """Writes plain values so that `load` reads exactly them, long texts as blocks."""
 
 
 def _text(representer: Any, value: str) -> ScalarNode:
+    """The node of a text: plain where that is the same text, a block for lines, quoted where characters need it."""
     style = None
-    try:
-        if value == MERGE_KEY or not isinstance(scalar(value), str):
-            style = '"'
-    except ValueError:
+    if STRANGE.search(value):
         style = '"'
-    if "\n" in value.rstrip("\n") and re.fullmatch(
-        r"[^\s\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff][\x20-\x7e\n\u00a1-\ud7ff]*", value
-    ):
-        style = None if re.search(r"[ \t]+(\n|$)", value) else "|"
+    elif "\n" in value and BLOCK.fullmatch(value):
+        style = "|"
+    else:
+        try:
+            style = '"' if value == MERGE_KEY or "\n" in value or not isinstance(scalar(value), str) else None
+        except ValueError:
+            style = '"'
     return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
@@ -420,7 +429,7 @@ def _writer() -> YAML:
     yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.allow_unicode = True
-    yaml.width = 4096
+    yaml.width = MAX_BYTES  # lines are never folded
     return yaml
 
 
@@ -428,9 +437,9 @@ def dump(value: Any) -> bytes:
     """The YAML of plain values, keys in the order in which the mapping holds them."""
     yaml = _writer()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.BytesIO()
+    stream = io.StringIO()
     yaml.dump(value, stream)
-    return stream.getvalue()
+    return stream.getvalue().encode()
 
 
 def edit(data: bytes, changes: dict[str, Any]) -> bytes:
@@ -450,9 +459,9 @@ def edit(data: bytes, changes: dict[str, Any]) -> bytes:
         after = data.rstrip() + b"\n" + dump(changes) if data.strip() else dump(changes)
     else:
         _apply(document, changes)
-        stream = io.BytesIO()
+        stream = io.StringIO()
         yaml.dump(document, stream)
-        after = stream.getvalue()
+        after = stream.getvalue().encode()
     if load(after).value != wanted:
         raise Invalid([problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
     return after
