@@ -1452,6 +1452,17 @@ class Contract:
             if all(item[method].get("security") == [{}] for method in METHODS if method in item)
         ]
 
+    def table(self) -> str:
+        """Every operation on a line: id, method, path."""
+        items = self.parsed["paths"].items()
+        rows = [
+            (item[method]["operationId"], method.upper(), path)
+            for path, item in items
+            for method in METHODS
+            if method in item
+        ]
+        return "\n".join(f"{name:<28} {method:<7} {path}" for name, method, path in rows)
+
 
 async def not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """Nothing is here."""
@@ -1514,7 +1525,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--new-token", metavar="NAME:SCOPE", help="print a new token for access.yaml and its entry, then end"
     )
+    parser.add_argument(
+        "--routes", action="store_true", help="print every operation with its method and path, then end"
+    )
     given = parser.parse_args(argv)
+    if given.routes:
+        print(CONTRACT.table())
+        return
     if given.new_token:
         name, _, scope = given.new_token.partition(":")
         token, hashed = access.new_token()

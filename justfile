@@ -1,0 +1,69 @@
+# Sluice: what a developer runs. `just` alone lists the recipes.
+
+set positional-arguments
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+python := ".venv/bin/python"
+
+[private]
+@default:
+    "{{ just_executable() }}" --list --unsorted
+
+# Serve on http://127.0.0.1:8000 over the store in ./data; on the embedded cluster where no SLURM answers
+launch *flags: (_env "launch")
+    @exec {{ python }} app.py "$@"
+
+# Every test that needs nothing but Python; `just test -k guard` picks some
+test *args: (_env "dev")
+    @{{ python }} -m pytest -m "not slurm and not browser and not fuzz" "$@"
+
+# The tests against a whole real SLURM that is started for them (Debian packages are installed where they are missing)
+test-slurm *args: (_env "dev")
+    @{{ python }} -m pytest -m slurm "$@"
+
+# What a person would see, in a headless browser
+test-browser *args: (_env "dev")
+    @{{ python }} -m pytest -m browser "$@"
+
+# Fuzz the whole contract with new random data; `just fuzz --hypothesis-seed=1` repeats
+fuzz *args: (_env "dev")
+    @{{ python }} -m pytest -m fuzz "$@"
+
+# Speed, as ratios measured side by side in one run
+bench *args: (_env "dev")
+    @{{ python }} -m tests.bench "$@"
+
+# Style, mistakes and types
+lint: (_env "dev")
+    @{{ python }} -m ruff check .
+    @{{ python }} -m ruff format --check .
+    @{{ python }} -m mypy
+
+# Every operation: its id, method and path
+routes: (_env "launch")
+    @{{ python }} app.py --routes
+
+# Start a real SLURM with accounting and pretended GPUs in a temporary folder, and print its environment
+cluster-up folder="/tmp/sluice-slurm": (_env "dev")
+    @{{ python }} tests/cluster/real.py up "{{ folder }}"
+
+# End the real SLURM that cluster-up started
+cluster-down folder="/tmp/sluice-slurm": (_env "dev")
+    @{{ python }} tests/cluster/real.py down "{{ folder }}"
+
+# Write down the versions that are installed now, so that everybody gets the same
+pin: (_env "dev")
+    @{{ python }} -m pip freeze --exclude-editable --exclude pip --exclude setuptools > constraints.txt
+
+# Make the virtual environment, or bring it up to date when the dependencies changed
+[private]
+_env kind:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    wanted=$(cat pyproject.toml constraints.txt | sha256sum)
+    for have in .venv/.sluice-{{ kind }} .venv/.sluice-dev; do
+        if [ "$(cat "$have" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
+    done
+    [ -x {{ python }} ] || python3 -m venv .venv
+    {{ python }} -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".{{ if kind == 'dev' { '[dev]' } else { '' } }}"
+    echo "$wanted" > .venv/.sluice-{{ kind }}
