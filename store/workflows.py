@@ -125,14 +125,19 @@ def _as_spelled(value: dict[str, Any], data: bytes, loaded: yamls.Loaded) -> dic
 
 
 def _spelling(value: bool | float, lines: Sequence[str], place: tuple[int, int]) -> str:
+    """The word at this place, or behind the anchor that an alias there names, when it means the value."""
     line, column = place
-    found = re.match(r"[\w.+-]+", lines[line - 1][column - 1 :]) if line <= len(lines) else None
+    text = lines[line - 1][column - 1 :] if line <= len(lines) else ""
+    if alias := re.match(r"\*([^\s,\]}]+)", text):
+        anchors = re.compile(rf"&{re.escape(alias[1])}\s+[\w.+-]+")
+        text = next((found[0] for found in map(anchors.search, lines) if found), "")
+    found = re.match(r"(?:&\S+\s+)?([\w.+-]+)", text)
     try:
-        # At an alias, or after a line break that only YAML or only Python knows, something else stands there.
-        same = found is not None and yamls.scalar(found[0]) == value
+        # Where the word was not found after all, the value itself has to do.
+        same = found is not None and yamls.scalar(found[1]) == value
     except ValueError:
         same = False
-    return found[0] if found and same else str(value)
+    return found[1] if found and same else str(value)
 
 
 def _name_problems(tree: Mapping[str, Any], stem: str | None) -> list[Problem]:
