@@ -28,8 +28,8 @@ import inspect
 import ipaddress
 import logging
 import os
+import random
 import re
-import secrets
 import shutil
 import socket
 import sys
@@ -337,11 +337,13 @@ async def send_prepared(scope: Scope, send: Send, status: int, answer: Prepared)
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
-    """The first header of this lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return value
-    return None
+    """The header of this lower-case name, the last of several; all of them are put into a dict once a request."""
+    try:
+        headers = scope["sluice.headers"]
+    except KeyError:
+        headers = scope["sluice.headers"] = dict(scope["headers"])
+    value: bytes | None = headers.get(name)
+    return value
 
 
 async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
@@ -421,12 +423,11 @@ class PathItem:
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
-def routes(contract: dict[str, Any]) -> list[Route]:
-    """One route a path of the contract; RuntimeError when contract and functions do not match one to one."""
-    found: list[Route] = []
+def routes(contract: dict[str, Any]) -> dict[str, PathItem]:
+    """What answers each path of the contract; RuntimeError when contract and functions do not match one to one."""
+    found: dict[str, PathItem] = {}
     declared: set[str] = set()
-    # A path without braces comes first, so that `runs` is never taken for the name of a workflow.
-    for path, item in sorted(contract["paths"].items(), key=lambda pair: "{" in pair[0]):
+    for path, item in contract["paths"].items():
         path_item = PathItem(path)
         for method in METHODS:
             if method not in item:
@@ -436,10 +437,28 @@ def routes(contract: dict[str, Any]) -> list[Route]:
                 raise RuntimeError(f"contract.yaml promises {operation_id}, which app.py does not have")
             declared.add(operation_id)
             path_item.endpoints[method.upper()] = Endpoint(contract, item, item[method], OPERATIONS[operation_id])
-        found.append(Route(path, path_item))
+        found[path] = path_item
     if unpromised := set(OPERATIONS) - declared:
         raise RuntimeError(f"app.py has {sorted(unpromised)}, which contract.yaml does not promise")
     return found
+
+
+class Paths:
+    """Leads a request to what answers its path: one look for a path without parameters, the router for all others."""
+
+    def __init__(self, items: dict[str, PathItem], more: list[Route], lifespan: Callable[..., Any]) -> None:
+        self.exact = {path: item for path, item in items.items() if "{" not in path}
+        matched = [Route(path, item) for path, item in items.items() if "{" in path]
+        self.router = Router([*matched, *more], redirect_slashes=False, default=not_found, lifespan=lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exact = self.exact.get(scope.get("path", "")) if scope["type"] == "http" else None
+        await (exact or self.router)(scope, receive, send)
+
+
+async def not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Nothing is here."""
+    raise HTTPException(404, "Not Found")
 
 
 class Guard:
@@ -458,7 +477,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         given = header(scope, b"x-request-id") or b""
-        request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else b"req_" + secrets.token_hex(6).encode()
+        request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else b"req_%012x" % random.getrandbits(48)
         started = False
 
         async def send_on(message: Message) -> None:
@@ -515,14 +534,24 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 def check_host(scope: Scope) -> None:
     """Nothing, or why the Host header is refused: missing, doubled, malformed, or not a name of this server."""
-    given = [value for name, value in scope["headers"] if name == b"host"]
-    match = HOST.fullmatch(given[0].decode("latin-1")) if len(given) == 1 else None
-    if match is None:
+    given = header(scope, b"host") or b""
+    doubled = (
+        len(scope["sluice.headers"]) != len(scope["headers"]) and sum(k == b"host" for k, _ in scope["headers"]) > 1
+    )
+    name = None if doubled else host_name(given)
+    if name is None:
         raise BadRequest("A single well-formed Host header is needed")
-    if match["name"].lower() not in here.hosts:
+    if name not in here.hosts:
         raise errors.Denied(
             "Host header not allowed; name it in SLUICE_ALLOWED_HOSTS or in access.yaml (allowed_hosts)"
         )
+
+
+@functools.lru_cache(maxsize=256)
+def host_name(given: bytes) -> str | None:
+    """The name in a Host header, without its port; None for a malformed one."""
+    match = HOST.fullmatch(given.decode("latin-1"))
+    return match["name"].lower() if match else None
 
 
 def check_origin(scope: Scope) -> None:
@@ -554,13 +583,31 @@ def caller_of(scope: Scope) -> access.Caller:
             here.failures.failed(client[0])
             raise Unauthenticated("Missing or invalid bearer token")
         return caller
-    if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name, _ in scope["headers"]):
+    if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name in scope["sluice.headers"]):
         raise Unauthenticated("Requests through a proxy need a bearer token")
-    server = scope.get("server") or ("", 0)
-    local = is_loopback(client[0]) and is_loopback(server[0])
-    if local and access.peer_uid(client[0], client[1], server[0], server[1]) == os.getuid():
+    if peer_of(client, scope.get("server") or ("", 0)) == os.getuid():
         return here.own_caller
     raise Unauthenticated("Missing or invalid bearer token")
+
+
+def peer_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """The uid at the other end of a loopback connection, asked once a connection; None for any other.
+
+    The server hands out the same tuple for all requests of a connection, and another one for the next connection from
+    the same port: what is remembered is bound to that very object.
+    """
+    known = here.peers.get(client)
+    if known is not None and known[0] is client:
+        return known[1]
+    local = is_loopback(client[0]) and is_loopback(server[0])
+    uid = access.peer_uid(client[0], client[1], server[0], server[1]) if local else None
+    if len(here.peers) >= MOST_PEERS:
+        here.peers.clear()
+    here.peers[client] = (client, uid)
+    return uid
+
+
+MOST_PEERS = 10_000
 
 
 @functools.lru_cache(maxsize=1024)
@@ -1269,6 +1316,8 @@ class Here:
         self.open_runs: dict[str, Run] = {}
         self.open_records: dict[str, JobRecord] = {}
         self.failures = access.Failures()
+        self.peers: dict[tuple[str, int], tuple[tuple[str, int], int | None]] = {}
+        self.hosts = LOOPBACK_NAMES
         self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
         self.cluster: Cluster
         self.jobs_shown = JobList()
@@ -1276,16 +1325,12 @@ class Here:
         self.shelf: Shelf
         self.runs_shown: Listing
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """The names in a Host header that mean this server."""
+    def know_hosts(self, *_change: Any) -> None:
+        """Nothing; the names in a Host header that mean this server are known from now on."""
         bound = self.settings.host.lower()
-        own = {
-            bound,
-            f"[{bound}]",
-            *(() if is_loopback(bound) else (socket.gethostname().lower(), socket.getfqdn().lower())),
-        }
-        return LOOPBACK_NAMES | own | {*self.settings.allowed_hosts, *self.store.access.allowed_hosts}
+        far = () if is_loopback(bound) else (socket.gethostname().lower(), socket.getfqdn().lower())
+        named = {*self.settings.allowed_hosts, *self.store.access.allowed_hosts}
+        self.hosts = LOOPBACK_NAMES | {bound, f"[{bound}]", *far} | {name.lower() for name in named}
 
     def open_jobs(self) -> list[str]:
         """The ids of our jobs that have not ended, as far as we know."""
@@ -1409,6 +1454,8 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
             2 * limits.render_s,
         )
         await in_thread(here.follow)
+        here.know_hosts()
+        here.store.single["access"].listeners.append(here.know_hosts)
         here.cluster = await connect()
         await here.store.start()
         loop = asyncio.get_running_loop()
@@ -1464,11 +1511,6 @@ class Contract:
         return "\n".join(f"{name:<28} {method:<7} {path}" for name, method, path in rows)
 
 
-async def not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """Nothing is here."""
-    raise HTTPException(404, "Not Found")
-
-
 async def docs(_request: Any) -> Response:
     """Swagger UI over /openapi.json."""
     return HTMLResponse(
@@ -1502,15 +1544,7 @@ DOCS_START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#docs', deepLinkin
 
 CONTRACT = Contract(HERE / "contract.yaml")
 DOCS_ROUTES = [Route("/docs", docs), Route("/docs/{name}", docs_asset)]
-app = Guard(
-    Router(
-        routes=[*routes(CONTRACT.parsed), *DOCS_ROUTES],
-        redirect_slashes=False,
-        default=not_found,
-        lifespan=lifespan,
-    ),
-    CONTRACT.open_paths(),
-)
+app = Guard(Paths(routes(CONTRACT.parsed), DOCS_ROUTES, lifespan), CONTRACT.open_paths())
 
 
 def main(argv: list[str] | None = None) -> None:
