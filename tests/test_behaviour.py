@@ -8,10 +8,15 @@ names one that already runs.
 from __future__ import annotations
 
 import collections
+import contextlib
 import getpass
 import os
+import signal
 import socket
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -135,6 +140,29 @@ class Played:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+def processes(asked: Asked) -> dict[int, str]:
+    """The command lines by pid of what runs for this cluster, known by its SLURM_CONF."""
+    ours = f"SLURM_CONF={asked.env['SLURM_CONF']}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # not a process, ended while we looked, or another user's
+            if ours in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def left_over(asked: Asked) -> list[str]:
+    """What still runs for a cluster whose jobs are all cancelled; it is ended, so that no test leaves anything."""
+    deadline = time.monotonic() + 15
+    while processes(asked) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    found = processes(asked)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(pid, signal.SIGKILL)
+    return list(found.values())
+
+
 def chosen(request: pytest.FixtureRequest, cluster: str) -> list[Row]:
     """The rows of this cluster that this run of pytest asks for."""
     calls = (getattr(item, "callspec", None) for item in request.session.items)
@@ -147,9 +175,14 @@ def chosen(request: pytest.FixtureRequest, cluster: str) -> list[Row]:
 def on_embedded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """The rows on the embedded cluster."""
     folder = tmp_path_factory.mktemp("embedded")
-    played = Played(embedded(folder), chosen(request, "embedded"), folder / "rows")
-    yield played
-    played.close()
+    asked = embedded(folder)
+    try:
+        played = Played(asked, chosen(request, "embedded"), folder / "rows")
+        yield played
+        played.close()
+    finally:
+        subprocess.run(["scancel", "-u", asked.env["USER"]], env=asked.env, check=False)
+        assert left_over(asked) == []
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +194,10 @@ def on_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if os.geteuid() != 0 and not running and not IN_CI:
         pytest.skip("only root can start a SLURM whose jobs run as their users")
     folder = tmp_path_factory.mktemp("real")
-    cluster = Cluster(running or folder / "slurm").up()
+    # Not below pytest's own folder: munged has a user of its own, who may not enter that.
+    cluster = Cluster(running or tempfile.mkdtemp(prefix="sluice-slurm-"))
     try:
+        cluster.up()
         played = Played(real(folder, cluster), chosen(request, "real"), folder / "rows")
         yield played
         played.close()

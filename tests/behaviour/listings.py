@@ -15,7 +15,7 @@ from behaviour.fields import (
     job_fields,
     record,
 )
-from behaviour.row import ANY, Do, Looks, Place, Until, ended, like, queue, row, submit
+from behaviour.row import ANY, Do, Looks, Place, Row, Until, ended, like, queue, row, submit
 
 QUEUE = (
     row(

@@ -245,6 +245,9 @@ class Cluster:
             raise ClusterError("slurmd starts jobs as their users: run this as root")
         if len(str(self.dir)) > LONGEST_DIR:
             raise ClusterError(f"{self.dir}: longer than the {LONGEST_DIR} bytes that leave room for a socket's name")
+        closed = [parent for parent in self.dir.parents if not parent.stat().st_mode & 0o001]
+        if closed:
+            raise ClusterError(f"{closed[-1]}: munged runs as a user of its own, who may not enter that folder")
         if want_install:
             install()
         elif missing():
