@@ -66,8 +66,13 @@ def default_output(job: Mapping[str, Any]) -> str:
 
 
 def std_out(job: Mapping[str, Any]) -> str:
-    """The unexpanded output pattern, absolute, as squeue shows it."""
+    """The unexpanded output pattern, absolute."""
     return os.path.join(job["work_dir"], job["std_out"] or default_output(job))
+
+
+def shown(job: Mapping[str, Any], pattern: str) -> str:
+    """An output name as squeue prints it: what was asked for stays a pattern, the default name does not."""
+    return pattern if job["std_out"] or (job["std_err"] and job["std_err"] in pattern) else expand(pattern, job)
 
 
 def std_err(job: Mapping[str, Any]) -> str:

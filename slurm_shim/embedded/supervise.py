@@ -119,8 +119,9 @@ def _spool(conf: dict[str, Any], row: sqlite3.Row) -> str:
 
 def _open_files(row: sqlite3.Row) -> list[int]:
     """Input, output and error of the script, opened; OSError when one cannot be."""
-    how = os.O_APPEND if row["open_mode"] == "a" or (row["restarts"] and row["open_mode"] != "t") else os.O_TRUNC
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | how
+    keep = row["open_mode"] == "a" or (row["restarts"] and row["open_mode"] != "t")
+    how = 0 if keep else os.O_TRUNC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | how
     names = [
         patterns.expand(text, row) for text in (patterns.std_in(row), patterns.std_out(row), patterns.std_err(row))
     ]

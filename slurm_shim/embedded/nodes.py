@@ -1,0 +1,105 @@
+"""The nodes and partitions as sinfo and scontrol see them: what is configured, taken, drained."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+
+from . import schedule
+from .conf import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .state import State
+
+SHORT = {"allocated": "alloc", "mixed": "mix", "draining": "drng", "drained": "drain"}
+
+
+class Node:
+    """A node at a moment: its configuration, what jobs hold of it, and who took it out of service."""
+
+    def __init__(self, facts: dict[str, Any], mark: Any) -> None:
+        self.facts, self.name = facts, str(facts["name"])
+        self.flags = [word for word in (mark["flags"] or "").split("+") if word] if mark else []
+        self.reason = mark["reason"] if mark and self.flags else ""
+        self.reason_user = mark["reason_user"] if mark and self.flags else ""
+        self.reason_time = mark["reason_time"] if mark and self.flags else None
+        self.cpus_taken = self.memory_taken_mb = self.jobs = 0
+        self.gpus_taken: list[int] = []
+
+    def hold(self, share: schedule.Share) -> None:
+        self.cpus_taken += share[1]
+        self.memory_taken_mb += share[2]
+        self.gpus_taken += share[3]
+        self.jobs += 1
+
+    def base(self) -> str:
+        if "DOWN" in self.flags:
+            return "DOWN"
+        if not self.cpus_taken:
+            return "IDLE"
+        return "ALLOCATED" if self.cpus_taken >= self.facts["cpus"] else "MIXED"
+
+    def full_state(self) -> str:
+        """As scontrol prints it: `MIXED+DRAIN`."""
+        return "+".join([self.base(), *(flag for flag in self.flags if flag != "DOWN")])
+
+    def long_state(self) -> str:
+        """As sinfo prints it: `idle`, `mixed`, `draining`, `drained`, `down`, `fail`."""
+        base = self.base().lower()
+        if "DRAIN" in self.flags:
+            return "draining" if self.cpus_taken and base != "down" else "drained"
+        return "fail" if "FAIL" in self.flags else base
+
+    def compact_state(self) -> str:
+        return SHORT.get(self.long_state(), self.long_state())
+
+    def complete_state(self) -> str:
+        """As sinfo's StateComplete prints it: `allocated+drain`."""
+        base = self.base().lower()
+        extra = [flag.lower() for flag in self.flags if flag != "DOWN"]
+        return "+".join(["allocated" if extra and base == "mixed" else base, *extra])
+
+    def cpus(self) -> tuple[int, int, int, int]:
+        """Allocated, idle, other, all."""
+        total = int(self.facts["cpus"])
+        rest = total - self.cpus_taken
+        out = bool(schedule.UNUSABLE & (set(self.flags) - {"FAIL"}))
+        return (self.cpus_taken, 0, rest, total) if out else (self.cpus_taken, rest, 0, total)
+
+    def gres(self) -> str:
+        return str(self.facts["gres"])
+
+
+def load(conf: dict[str, Any], state: State) -> dict[str, Node]:
+    """All nodes by name, with what the running jobs hold."""
+    marks = state.node_flags()
+    nodes = {name: Node(facts, marks.get(name)) for name, facts in conf["nodes"].items()}
+    for row in state.rows("(end_time IS NULL AND state IN ('RUNNING','SUSPENDED')) OR completing = 1", columns="alloc"):
+        for share in schedule.unpack(row["alloc"]):
+            if share[0] in nodes:
+                nodes[share[0]].hold(share)
+    return nodes
+
+
+def machine() -> dict[str, Any]:
+    """Facts about this machine: host, arch, os, boot_time, load, free_mb, version."""
+    with open("/proc/stat", encoding="ascii") as file:
+        boot_time = next(int(line.split()[1]) for line in file if line.startswith("btime"))
+    with open("/proc/meminfo", encoding="ascii") as file:
+        free_kb = next(int(line.split()[1]) for line in file if line.startswith("MemFree"))
+    system = platform.uname()
+    return {
+        "host": socket.gethostname().partition(".")[0], "arch": system.machine, "boot_time": boot_time,
+        "os": f"{system.system} {system.release} {system.version}", "load": f"{os.getloadavg()[0]:.2f}",
+        "free_mb": free_kb // 1024, "version": VERSION, "now": int(time.time()),
+    }  # fmt: skip
+
+
+def partition_state(conf: dict[str, Any], states: dict[str, str], name: str) -> str:
+    """UP, DOWN, DRAIN or INACTIVE."""
+    return states.get(name, str(conf["partitions"][name]["state"]))

@@ -1,0 +1,185 @@
+"""scancel(1): ends jobs, or sends them signals. Silent about ids that are gone, unless -v."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sys
+import time
+
+from . import arrays, cluster, procs, supervise
+from .conf import VERSION
+from .options import Options
+from .states import BY_NAME, ERRNO, INVALID_ID, LIVE, Refused, signal_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from typing import Any
+
+    from .state import State
+
+OPTIONS = """
+account/A= batch/b ctld cluster= clusters/M= full/f help hurry/H interactive/i jobname/n= name= me nodelist/w=
+partition/p= qos/q= quiet/Q reservation/R= sibling= signal/s= state/t= usage user/u= verbose/v version/V wckey=
+"""
+FILTERS = ("account", "jobname", "me", "nodelist", "partition", "qos", "reservation", "state", "user", "wckey", "name")
+CANNOT = "Job can not be altered now, try again later"
+
+
+class Target:
+    """What one operand names: a job, an array task set, or a step."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        head, dot, step = word.partition(".")
+        self.step: str | None = step if dot else None
+        number, under, tasks = head.partition("_")
+        number = number.partition("+")[0]
+        self.tasks: list[int] | None = None
+        good = number.isdecimal() and int(number) > 0 and (not dot or step.isdecimal() or step == "batch")
+        if good and under and tasks != "*":
+            try:
+                self.tasks = arrays.parse(tasks.partition("%")[0], 1 << 31)[0]
+            except ValueError:
+                good = False
+        if not good:
+            raise Refused(f"scancel: error: Invalid job id {word}")
+        self.number = int(number)
+
+
+def main(conf: dict[str, Any], argv: list[str]) -> int:
+    """The exit status of scancel: the last error's number modulo 256, 0 when jobs are merely gone."""
+    found, operands = Options("scancel", OPTIONS).parse(argv, permute=True)
+    asked = dict(found)
+    if "version" in asked:
+        print(f"slurm-wlm {VERSION}")
+        return 0
+    number = _signal(asked)
+    targets = [Target(part) for word in operands for part in _split(word)]
+    filtered = any(name in asked for name in FILTERS)
+    if not targets and not filtered:
+        raise Refused("scancel: error: No job identification provided")
+    if conf["down"] and targets:
+        text = "Unable to contact slurm controller (connect failure)"
+        raise Refused(f"scancel: error: Kill job error on job id {targets[0].word}: {text}", 8)
+    return _cancel(conf, asked, targets, number)
+
+
+def _split(word: str) -> list[str]:
+    """`8_[1,3]` is one operand, `8,9` are two."""
+    return [word] if "[" in word else [part for part in word.split(",") if part] or [word]
+
+
+def _signal(asked: dict[str, str | None]) -> int | None:
+    name = asked.get("signal")
+    if name is None:
+        return None
+    number = signal_number(name)
+    if number is None:
+        raise Refused(f"Unknown job signal: {name}")
+    return number
+
+
+def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], number: int | None) -> int:
+    verbose = "verbose" in asked
+    code = 0
+    deeds: list[tuple[sqlite3.Row, int | None]] = []
+    with cluster.changing(conf) as state:
+        for target in targets or [None]:  # type: ignore[list-item]
+            rows = _rows(conf, state, target, asked)
+            if target and verbose:
+                print(
+                    f"scancel: {'Signal %d to' % number if number else 'Terminating'} job {target.word}",
+                    file=sys.stderr,
+                )
+            if target and not any(row["state"] in LIVE or row["completing"] for row in rows):
+                if verbose:
+                    print(f"scancel: error: Kill job error on job id {target.word}: {INVALID_ID}", file=sys.stderr)
+                continue
+            for row in rows:
+                problem = _deal_with(state, row, target.tasks if target else None, number, asked, deeds, target)
+                if problem:
+                    code = ERRNO[problem] % 256
+                    name = target.word if target else row["raw_id"]
+                    print(f"scancel: error: Kill job error on job id {name}: {problem}", file=sys.stderr)
+        sys.stderr.flush()
+    for row, sent in deeds:
+        if sent is None:
+            procs.send([row["sup_pid"]], signal.SIGUSR1)
+        else:
+            _send(conf, row, sent, asked)
+    return code
+
+
+def _rows(conf: dict[str, Any], state: State, target: Target | None, asked: dict[str, Any]) -> list[sqlite3.Row]:
+    """The rows that an operand (or, without one, the filters alone) stands for."""
+    if target is None:
+        rows = state.rows("end_time IS NULL")
+    elif target.tasks is None:
+        rows = state.rows("raw_id = ?", target.number)
+        if not rows or rows[0]["array_job_id"] == target.number:
+            rows = cluster.find(state, target.number) or rows
+    else:
+        rows = [row for row in state.rows("array_job_id = ?", target.number) if _has_task(row, target.tasks)]
+    return [row for row in rows if _passes(row, asked)]
+
+
+def _has_task(row: sqlite3.Row, tasks: list[int]) -> bool:
+    return row["array_task_id"] in tasks or bool(set(arrays.unfold(row["array_tasks"] or "")) & set(tasks))
+
+
+def _passes(row: sqlite3.Row, asked: dict[str, Any]) -> bool:
+    if "state" in asked:
+        states = {BY_NAME.get(word.upper()) for word in asked["state"].split(",")}
+        if None in states:
+            raise Refused(f"scancel: error: Invalid job state string: {asked['state']}")
+        if row["state"] not in states:
+            return False
+    if "user" in asked or "me" in asked:
+        word = asked.get("user") or str(os.geteuid())
+        try:
+            uid = int(word) if word.isdecimal() else pwd.getpwnam(word).pw_uid
+        except KeyError as error:
+            raise Refused(f"scancel: error: Invalid user name: {word}") from error
+        if row["uid"] != uid:
+            return False
+    names = {"account": "account", "partition": "partition", "qos": "qos", "jobname": "name", "name": "name"}
+    for option, column in names.items():
+        if option in asked and row[column] not in asked[option].split(","):
+            return False
+    return "reservation" not in asked and "wckey" not in asked
+
+
+def _deal_with(
+    state: State, row: sqlite3.Row, tasks: list[int] | None, number: int | None, asked: dict[str, Any],
+    deeds: list[tuple[sqlite3.Row, int | None]], target: Target | None,
+) -> str | None:  # fmt: skip
+    """Writes down what happens to a job; processes are signalled after the commit. The error's text, if any."""
+    now = int(time.time())
+    if row["state"] not in LIVE:
+        return None
+    if row["state"] == "PENDING":
+        if number not in (None, signal.SIGKILL):
+            return CANNOT
+        cluster.cancel_pending(state, row, tasks, now, uid=os.geteuid())
+        return None
+    if (
+        number not in (None, signal.SIGKILL)
+        or (number == signal.SIGKILL and "batch" in asked)
+        or (target and target.step)
+    ):
+        deeds.append((row, number or signal.SIGKILL))
+        return None
+    state.update(
+        row["raw_id"], state="CANCELLED", ending="CANCELLED", completing=1, end_time=now, kill_uid=os.geteuid()
+    )
+    deeds.append((row, None))
+    return None
+
+
+def _send(conf: dict[str, Any], row: sqlite3.Row, number: int, asked: dict[str, Any]) -> None:
+    """Without -b or -f a signal goes to the steps only, not to the batch shell (STOP and CONT go to all)."""
+    everyone = "full" in asked or number in (signal.SIGSTOP, signal.SIGCONT)
+    supervise.signal_job(conf, row, number, batch=everyone or "batch" in asked, steps=everyone or "batch" not in asked)

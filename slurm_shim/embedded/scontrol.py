@@ -1,0 +1,100 @@
+"""scontrol(1): shows and changes jobs, nodes and partitions."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from . import cluster, show, update
+from .conf import VERSION
+from .options import Options
+from .states import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OPTIONS = """
+all/a cluster= clusters/M= details/d federation/F future help/h hide local oneliner/o quiet/Q sibling uid/u= usage
+verbose/v version/V
+"""
+DOWN_BANNER = """*****************************************
+** RESTORE SLURMCTLD DAEMON TO SERVICE **
+*****************************************
+"""
+
+
+def main(conf: dict[str, Any], argv: list[str]) -> int:
+    """The exit status of scontrol with these arguments."""
+    found, words = Options("scontrol", OPTIONS).parse(argv, permute=False)
+    asked = dict(found)
+    if "version" in asked:
+        print(f"slurm-wlm {VERSION}")
+        return 0
+    if not words:
+        raise Refused("scontrol: error: no command given; the embedded cluster has no interactive mode")
+    verb, rest = words[0].lower(), words[1:]
+    one_line = "oneliner" in asked
+    if verb == "ping":
+        return _ping(conf)
+    if verb == "version":
+        print(f"slurm-wlm {VERSION}")
+        return 0
+    if verb == "show":
+        return show.main(conf, rest, one_line)
+    if verb == "write":
+        return _write(conf, rest)
+    if verb in ("update", "hold", "uhold", "release", "requeue", "requeuehold", "suspend", "resume", "top"):
+        return update.main(conf, verb, rest)
+    if verb in ("reconfigure", "reconfig"):
+        return 0  # slurm.conf is read by every command anyway
+    if verb == "wait_job":
+        return _wait(conf, rest)
+    raise Refused(f"invalid keyword: {words[0]}")
+
+
+def _ping(conf: dict[str, Any]) -> int:
+    import socket
+
+    host = socket.gethostname().partition(".")[0]
+    print(f"Slurmctld(primary) at {host} is {'DOWN' if conf['down'] else 'UP'}")
+    if conf["down"]:
+        sys.stdout.write(DOWN_BANNER)
+    return int(conf["down"])
+
+
+def _write(conf: dict[str, Any], words: list[str]) -> int:
+    """`write batch_script ID [FILE|-]`."""
+    if len(words) < 2 or words[0].lower() != "batch_script":
+        raise Refused(f"invalid keyword: {' '.join(words[:1])}")
+    number = words[1]
+    with cluster.reading(conf) as state:
+        rows = cluster.find(state, int(number)) if number.isdecimal() else []
+        found = rows and state.db.execute("SELECT text FROM scripts WHERE id = ?", (rows[0]["script_id"],)).fetchone()
+    if not found:
+        # SLURM says so on stderr and still exits with 0.
+        print("job script retrieval failed: Invalid job id specified", file=sys.stderr)
+        return 0
+    target = words[2] if len(words) > 2 else f"slurm-{number}.sh"
+    if target == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(found["text"] + b"\n")
+        return 0
+    with open(target, "xb") as file:
+        file.write(found["text"])
+    print(f"batch script for job {number} written to {target}")
+    return 0
+
+
+def _wait(conf: dict[str, Any], words: list[str]) -> int:
+    """`wait_job ID`: until its nodes are ready; here that is once it runs."""
+    if not words or not words[0].isdecimal():
+        raise Refused(f"scontrol: error: Invalid job_id {' '.join(words)}")
+    while True:
+        with cluster.reading(conf) as state:
+            rows = cluster.find(state, int(words[0]))
+        if not rows:
+            raise Refused("slurm_job_node_ready: Invalid job id specified")
+        if any(row["state"] != "PENDING" for row in rows):
+            return 0
+        time.sleep(0.1)
