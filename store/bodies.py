@@ -48,18 +48,21 @@ class ListBody:
         self.made: Body | None = None
 
     def put(self, key: str, row: Any) -> None:
-        """Nothing; the row is in the list from now on, in place of the one that the key had."""
-        old = self.rows.get(key)
-        if key in self.rows and (old is row or old == row):
-            self.rows[key] = row
+        """Nothing; the row is in the list from now on, in place of the one that the key had.
+
+        The same object is taken to be unchanged, so a row is replaced and never changed in place.
+        """
+        if key in self.rows and self.rows[key] is row:
             return
+        piece = orjson.dumps(row)
+        self.rows[key] = row
         if self.rank is not None:
             rank = self.rank(key, row)
             self.sorted = self.sorted and key in self.ranks and self.ranks[key] == rank
             self.ranks[key] = rank
-        self.rows[key] = row
-        self.pieces[key] = orjson.dumps(row)
-        self._touch()
+        if self.pieces.get(key) != piece or not self.sorted:
+            self.pieces[key] = piece
+            self._touch()
 
     def drop(self, key: str) -> None:
         """Nothing; the key is not in the list any more."""

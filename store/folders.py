@@ -211,10 +211,11 @@ class Folder:
         safe_name(name, self.kind)
         data = document if isinstance(document, bytes) else to_json(document)
         if isinstance(document, bytes) or not isinstance(document, BaseModel):
-            document = await asyncio.to_thread(self.parse, data, name)
+            entry = await asyncio.to_thread(lambda: Entry(self, name, data, self.parse(data, name)))
         elif (inside := getattr(document, "id", name)) != name:
             raise Invalid([problem(f"the id '{inside}' is not the name '{name}'", ["id"], input=inside)])
-        entry = Entry(self, name, data, document)
+        else:
+            entry = Entry(self, name, data, document)
         async with self._turn(name):
             filename = await self._look(name)
             if new and filename in self.held:
@@ -343,7 +344,7 @@ class Folder:
                     same = False
                 if not same:
                     differing.append(entry.name)
-        return differing + list(known)
+        return sorted(differing) + list(known)
 
     def _examine(self, filename: str, seen: Held | None) -> Held | None:
         """What the file says now: `seen` itself when nothing changed, None when it is gone."""
@@ -379,9 +380,6 @@ class Folder:
         name = self.name_in(filename)
         assert name is not None
         safe_name(name, "the file's name")
-        other = self.file_of.get(name, filename)
-        if other != filename and (self.path / other).exists():
-            raise Invalid([{"loc": (), "msg": f"{other} already has the name '{name}'"}])
         refuse_torn(data)
         return Entry(self, name, data, self.parse(data, name))
 
@@ -392,6 +390,10 @@ class Folder:
 
     def _install(self, filename: str, held: Held | None) -> None:
         seen = self.held.get(filename)
+        other = self.file_of.get(held.entry.name, filename) if held and held.entry else filename
+        if held and held.entry and other != filename:
+            reason = f"{other} already has the name '{held.entry.name}'"
+            held = self._bad(seen, held.stamp, [{"loc": (), "msg": reason}])
         if held is None:
             self.held.pop(filename, None)
         else:
@@ -399,7 +401,7 @@ class Folder:
         old, new = seen.entry if seen else None, held.entry if held else None
         if held and held.problems and (not seen or held.problems != seen.problems):
             log.warning("%s: %s", self.files.shown(self.path / filename), held.problems[0]["msg"])
-        if old is not new or bool(held and held.problems) != bool(seen and seen.problems):
+        if old is not new or (held.problems if held else ()) != (seen.problems if seen else ()):
             self.version += 1
         if old is new:
             return
