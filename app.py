@@ -175,7 +175,7 @@ class Parameter:
 
 
 def _integer(text: str) -> Any:
-    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else text
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else text
 
 
 def _boolean(text: str) -> Any:
@@ -1303,13 +1303,15 @@ class Here:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.renderer = Renderer()
         self.store = Store(
             settings.store,
             parsers={"workflows": lambda data, name: workflows.parse(data, stem=name)},
+            # Made where files are read, off the event loop: rendering may take as long as its limits allow.
+            summaries={"workflows": lambda workflow: workflows.show(workflow, self.renderer)},
             poll=settings.watch == "poll",
         )
         self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
-        self.renderer = Renderer()
         self.ledger = history.Ledger()
         self.turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self.turned = asyncio.Event()
@@ -1350,12 +1352,11 @@ class Here:
             for entry in folder.entries():
                 listener(entry.name, None, entry)
             folder.listeners.append(listener)
-        self.shelf = Shelf(
-            self.store.workflows,
-            Listing(self.store.workflows, lambda one: workflows.show(one, self.renderer), lambda row: row["name"]),
-        )
+        shown = Listing(self.store.workflows, lambda entry: entry.summary or {}, lambda row: row["name"])
+        self.shelf = Shelf(self.store.workflows, shown)
         newest_first = lambda row: (-(epoch(row["started_at"]) or 0), row["id"])  # noqa: E731
-        self.runs_shown = Listing(self.store.runs, views.run, newest_first, lambda row: row["workflow_name"])
+        by_workflow = lambda row: row["workflow_name"]  # noqa: E731
+        self.runs_shown = Listing(self.store.runs, lambda entry: views.run(entry.document), newest_first, by_workflow)
 
     def _changed(
         self, opened: dict[str, Any], is_open: Callable[[Any], bool], name: str, old: Entry | None, new: Entry | None

@@ -108,6 +108,8 @@ class Folder:
         self.file_of: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self.writing: dict[str, _Turn] = {}
+        self.under_way: set[str] = set()
+        self.reported: set[str] = set()
         self.parsed: OrderedDict[int, tuple[Entry, Any]] = OrderedDict()
         self.recent_limit = recent
 
@@ -205,7 +207,7 @@ class Folder:
             if held is None:
                 raise NotFound(self.kind, name)
             await self._on_disk(filename, self.files.delete(self.path / filename))
-            self._install(filename, None)
+            await self._settle(filename, None)
 
     async def _write(self, name: str, document: Any, if_match: str | None, new: bool) -> Entry:
         safe_name(name, self.kind)
@@ -223,10 +225,19 @@ class Folder:
             self._check(name, filename, if_match)
             act = self.files.create if new else self.files.write
             seen = await self._on_disk(filename, act(self.path / filename, data))
-            self._install(filename, Held(entry, seen))
+            await self._settle(filename, Held(entry, seen))
         return entry
 
+    async def _settle(self, filename: str, held: Held | None) -> None:
+        """Puts our own write into the index, and looks again when the file was reported as changed meanwhile."""
+        self._install(filename, held)
+        if filename in self.reported:
+            self.reported.discard(filename)
+            if self._moved(filename):
+                await self.refresh([filename])
+
     async def _on_disk(self, filename: str, work: Any) -> Any:
+        self.under_way.add(filename)
         try:
             return await work
         except StoreError as error:
@@ -238,6 +249,8 @@ class Folder:
             if isinstance(error, NotFound):
                 raise NotFound(self.kind, name) from error
             raise
+        finally:
+            self.under_way.discard(filename)
 
     def _check(self, name: str, filename: str, if_match: str | None) -> Held | None:
         held = self.held.get(filename)
@@ -311,8 +324,13 @@ class Folder:
         return rivals
 
     def moved(self, filenames: Iterable[str]) -> list[str]:
-        """Those of the files that are not as the index knows them; what we wrote ourselves is."""
-        return [filename for filename in filenames if self._moved(filename)]
+        """Those of the files that are not as the index knows them; what we wrote ourselves is.
+
+        A file that we are writing at this moment is looked at when that is done.
+        """
+        changed = [filename for filename in filenames if self._moved(filename)]
+        self.reported.update(filename for filename in changed if filename in self.under_way)
+        return [filename for filename in changed if filename not in self.under_way]
 
     def _moved(self, filename: str) -> bool:
         held = self.held.get(filename)
@@ -324,8 +342,11 @@ class Folder:
 
     async def rescan(self) -> None:
         """Nothing; compares the whole folder with the index. Raises OSError when it cannot be listed."""
-        known = dict(self.held)
-        await self.refresh(await asyncio.to_thread(self._differing, known))
+        await self.refresh(await self.differing())
+
+    async def differing(self) -> list[str]:
+        """The files that are not as the index knows them, found by listing the folder; OSError when that fails."""
+        return self.moved(await asyncio.to_thread(self._differing, dict(self.held)))
 
     def _listed(self) -> list[str]:
         with os.scandir(self.path) as entries:

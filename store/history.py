@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import bisect
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from store import states
 from store.documents import JobRecord, Run, RunJob
+from store.errors import Invalid, problem
 from store.times import day_end, epoch, rfc3339
 
 
@@ -144,9 +145,12 @@ class Ledger:
         return [self._by_id[where, job_id] for _, where, job_id in reversed(late) if where == cluster]
 
     def stats(self, since: str | None, until: str | None) -> dict[str, Any]:
-        """Counts by outcome and the mean running time of the jobs submitted between the two times, both included."""
-        first = rfc3339(epoch(since)) or ""
-        last = None if until is None else day_end(until)
+        """Counts by outcome and the mean running time of the jobs submitted between the two times, both included.
+
+        Raises Invalid for a day that no month has.
+        """
+        first = rfc3339(_asked(since, "from", epoch)) or ""
+        last = _asked(until, "to", day_end)
         counts = {"total": 0, "completed": 0, "failed": 0, "cancelled": 0}
         runtimes = []
         for submitted_at, cluster, job_id in self._order[bisect.bisect_left(self._order, (first, "", "")) :]:
@@ -163,6 +167,14 @@ class Ledger:
             if entry.runtime_s is not None:
                 runtimes.append(entry.runtime_s)
         return {**counts, "avg_runtime_seconds": sum(runtimes) / len(runtimes) if runtimes else None}
+
+
+def _asked(text: str | None, parameter: str, read: Callable[[str], float | None]) -> float | None:
+    try:
+        return None if text is None else read(text)
+    except (ValueError, OverflowError):
+        message = "there is no such day or time"
+        raise Invalid([problem(message, ["query", parameter], type="datetime_parsing", input=text)]) from None
 
 
 def _drop(places: list[tuple[str, str, str]], place: tuple[str, str, str]) -> None:

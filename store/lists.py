@@ -16,13 +16,13 @@ KEPT_GROUPS = 200
 class Listing:
     """The rows of a folder as bytes: one row, all rows, or those of a group.
 
-    `view(document)` gives the row, `rank(row)` its place in the list, `group(row)` the group it belongs to.
+    `view(entry)` gives the row, `rank(row)` its place in the list, `group(row)` the group it belongs to.
     """
 
     def __init__(
         self,
         folder: Folder,
-        view: Callable[[Any], dict[str, Any]],
+        view: Callable[[Entry], dict[str, Any]],
         rank: Callable[[dict[str, Any]], Any],
         group: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
@@ -37,7 +37,7 @@ class Listing:
         if new is None:
             self._list.drop(name)
         else:
-            self._list.put(name, self._view(new.document))
+            self._list.put(name, self._view(new))
 
     def one(self, name: str) -> Body:
         """The row of this name; NotFound."""

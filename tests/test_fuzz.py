@@ -1,0 +1,47 @@
+"""The whole contract, fuzzed: valid and invalid data for every operation, and walks along the links between them.
+
+The cluster settles jobs without running them, so that no generated script is ever executed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import Server
+
+pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1200)]
+
+HERE = Path(__file__).parent
+CONFIG = """\
+cluster: {execute: false, nodes: 4, cpus: 64, gpus: 16}
+poll: {min_s: 1, max_s: 2}
+"""
+EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
+
+
+def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    seed = request.config.getoption("--hypothesis-seed") or random.randrange(2**32)
+    store = tmp_path / "store"
+    server = Server(store, "embedded")
+    (store / "config.yaml").write_text(CONFIG)
+    try:
+        server.start()
+        command = [
+            sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "fuzz.toml"), "run",
+            f"{server.url}/openapi.json", "--checks", "all", "--max-examples", EXAMPLES, "--seed", str(seed), "--no-color",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=1100)
+        assert done.returncode == 0, f"seed {seed}\n{done.stdout[-20_000:]}{done.stderr[-2000:]}"
+        jobs = server.http.get("/api/jobs").json()
+        assert jobs, "the fuzzer submitted nothing"
+        assert not [job for job in jobs if job["status"] == "RUNNING"]
+        assert server.http.get("/api/store/problems").json() == []
+        assert "Traceback" not in server.log(), server.log()[-5000:]
+    finally:
+        server.close()
