@@ -25,6 +25,7 @@ Seen = tuple[str, Job | None]
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 
 _COST = 20  # the interval is at least so many times what a poll takes
+_LONGEST_S = 60.0  # but never longer than this
 _ACCOUNTING_LAG_S = 10.0  # a job shows up in sacct up to 5 s late: only from then on "not known" counts
 _RUNAWAY_S = 600.0  # accounting that calls a job running which the queue has lost for so long is not believed
 _ASK_AGAIN_S = 3.0  # pause before the next sacct about a job that the last one did not settle
@@ -89,7 +90,7 @@ class Snapshot:
         self._poll: asyncio.Task[None] | None = None
         self._began_at = float("-inf")
         self._nodes_began_at = float("-inf")
-        self._cost_s = 0.0
+        self._costs_s: list[float] = []
         self._watched_at = float("-inf")
         self._asked = False
         self._wake = asyncio.Event()
@@ -113,7 +114,8 @@ class Snapshot:
     @property
     def interval_s(self) -> float:
         """The shortest time between two squeue at present: `min_s`, or more where squeue is slow."""
-        return max(self.min_s, _COST * self._cost_s)
+        # The cheaper of the last two: one slow answer may be an accident of the machine.
+        return max(self.min_s, min(_COST * min(self._costs_s, default=0.0), _LONGEST_S))
 
     # ------------------------------------------------------------------------------------------------- the poller
 
@@ -181,7 +183,7 @@ class Snapshot:
         hosts = asyncio.ensure_future(self._poll_nodes(began)) if look_at_nodes else None
         try:
             queue = await asked
-            self._cost_s = self._now() - began
+            self._costs_s = [*self._costs_s[-1:], self._now() - began]
             self.error = None
             self.taken_at, self.taken_at_epoch = began, began_epoch
             self._take(queue, began)

@@ -211,8 +211,9 @@ class Slurm:
     ) -> None:
         """Nothing; cancels the jobs, or sends them a signal ("USR1", "SIGUSR1", "10").
 
-        Without `full` or `batch` a signal reaches only steps, never the batch script (scancel(1)). SLURM says nothing
-        about unknown and finished jobs: look them up before.
+        Without `full` or `batch` a signal reaches only steps, never the batch script (scancel(1)). Look the jobs up
+        before: SLURM says nothing about unknown and finished ones, and scancel retries the signal to a waiting one
+        until the time-out.
         """
         argv = ["scancel"]
         argv += [f"--signal={signal_name(signal)}"] if signal is not None else []

@@ -1,0 +1,139 @@
+"""A pretended cluster and a clock of the test's own, for everything that watches a cluster over time."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from slurm_shim.parse import Job
+from slurm_shim.snapshot import Snapshot
+from slurm_shim.together import belongs, waiting_job
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+class Clock:
+    """A clock that stands still until advance(); pause() is what the poller sleeps with."""
+
+    def __init__(self) -> None:
+        self.time_s = 1000.0
+        self.sleepers: dict[asyncio.Future[None], float] = {}
+        self.asleep = asyncio.Event()
+
+    def now(self) -> float:
+        return self.time_s
+
+    async def pause(self, woken: asyncio.Event, seconds: float) -> None:
+        alarm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sleepers[alarm] = self.time_s + seconds
+        self.asleep.set()
+        waiting = asyncio.ensure_future(woken.wait())
+        try:
+            await asyncio.wait({alarm, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            self.sleepers.pop(alarm, None)
+            self.asleep.clear()
+
+    async def rest(self) -> None:
+        """Returns when the poller has nothing to do before the clock moves."""
+        while True:
+            await self.asleep.wait()
+            for _ in range(5):  # lets a wake-up that is already on its way take effect
+                await asyncio.sleep(0)
+            if self.asleep.is_set():
+                return
+
+    async def advance(self, seconds: float) -> None:
+        self.time_s += seconds
+        for alarm, deadline in list(self.sleepers.items()):
+            if deadline <= self.time_s + 1e-9 and not alarm.done():
+                alarm.set_result(None)
+        await self.rest()
+
+
+class Cluster:
+    """Stands in for words.Slurm: rows to answer with, failures to raise, a record of what was asked."""
+
+    def __init__(self) -> None:
+        self.rows: list[Job] = []
+        self.accounted: list[Job] = []
+        self.node_rows: list[dict[str, Any]] = []
+        self.failure: Exception | None = None
+        self.node_failure: Exception | None = None
+        self.accounting = True
+        self.polls = 0
+        self.node_polls = 0
+        self.asked: list[list[str]] = []
+        self.gate: threading.Event | None = None
+        self.at_the_gate = threading.Event()
+        self.on_poll: Callable[[], None] = lambda: None
+
+    def squeue(self) -> list[Job]:
+        self.polls += 1
+        rows = list(self.rows)  # what it was when the query began
+        self.on_poll()
+        if self.gate is not None:
+            self.at_the_gate.set()
+            assert self.gate.wait(30)
+        if self.failure is not None:
+            raise self.failure
+        return rows
+
+    def nodes(self) -> list[dict[str, Any]]:
+        self.node_polls += 1
+        if self.node_failure is not None:
+            raise self.node_failure
+        return self.node_rows
+
+    def partitions(self) -> list[dict[str, Any]]:
+        return []
+
+    def has_accounting(self) -> bool:
+        return self.accounting
+
+    def sacct(self, job_ids: Iterable[str]) -> list[Job]:
+        ids = list(job_ids)
+        self.asked.append(ids)
+        if self.failure is not None:
+            raise self.failure
+        return [row for row in self.accounted if any(belongs(row, job_id) for job_id in ids)]
+
+
+def job(job_id: str, state: str = "RUNNING", **more: Any) -> Job:
+    return waiting_job(job_id, state=state) | more
+
+
+class World:
+    """A snapshot of a pretended cluster under the test's clock."""
+
+    def __init__(self, clock: Clock, cluster: Cluster, snapshot: Snapshot) -> None:
+        self.clock, self.cluster, self.snapshot = clock, cluster, snapshot
+
+
+@asynccontextmanager
+async def world(slurm: Any = None, polling: bool = True, **settings: Any) -> AsyncIterator[World]:
+    clock, cluster = Clock(), Cluster()
+    with ThreadPoolExecutor(4) as executor:
+        snapshot = Snapshot(slurm or cluster, executor, now=clock.now, pause=clock.pause, **settings)
+        made = World(clock, cluster, snapshot)
+        poller = asyncio.ensure_future(snapshot.run()) if polling else None
+        if poller is not None:
+            await clock.rest()
+        try:
+            yield made
+        finally:
+            if poller is not None:
+                poller.cancel()
+                await asyncio.wait({poller})
