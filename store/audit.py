@@ -71,10 +71,11 @@ def redacted(value: Any) -> Any:
         shown = value.encode("utf-8", "replace").decode()
         return ADDRESS.sub(lambda found: (found[1] or found[2]) + HIDDEN, SECRET.sub(rf"\1{HIDDEN}", shown))
     if isinstance(value, dict):
-        return {str(key): redacted(one) for key, one in value.items()}
+        return {str(redacted(str(key))): redacted(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redacted(one) for one in value]
-    return value
+    # JSON here holds integers of 64 bits.
+    return str(value)[:80] if isinstance(value, int) and value.bit_length() > 63 else value
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:

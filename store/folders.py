@@ -13,7 +13,7 @@ import os
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +108,7 @@ class Folder:
         self.file_of: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self.writing: dict[str, _Turn] = {}
+        self.tasks: set[asyncio.Future[Any]] = set()
         self.under_way: set[str] = set()
         self.reported: set[str] = set()
         self.parsed: OrderedDict[int, tuple[Entry, Any]] = OrderedDict()
@@ -193,14 +194,30 @@ class Folder:
         first). `if_match` is the sha256 that the caller has seen. Raises Invalid, Changed, Conflict (the file on disk
         is wrong now and would be lost), StoreUnavailable, StoreFull.
         """
-        return await self._write(name, document, if_match, new=False)
+        entry: Entry = await self._whole(self._write(name, document, if_match, new=False))
+        return entry
 
     async def create(self, name: str, document: Any) -> Entry:
         """The new entry; Exists when the name is taken, also by a file that is wrong or not seen yet."""
-        return await self._write(name, document, None, new=True)
+        entry: Entry = await self._whole(self._write(name, document, None, new=True))
+        return entry
 
     async def delete(self, name: str, if_match: str | None = None) -> None:
         """Nothing; the file is durably gone. Raises NotFound, Changed, Conflict, StoreUnavailable."""
+        await self._whole(self._delete(name, if_match))
+
+    async def close(self) -> None:
+        """Nothing; writes that are under way are done first."""
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _whole(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """The outcome of a write, which goes on to its end, index included, also when its caller goes away."""
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _delete(self, name: str, if_match: str | None) -> None:
         async with self._turn(name):
             filename = await self._look(name)
             held = self._check(name, filename, if_match)

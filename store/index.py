@@ -168,6 +168,8 @@ class Store:
         if self.watch is not None:
             await self.watch.close()
             self.watch = None
+        for folder in self.folders:
+            await folder.close()
         self.files.close()
         if self.lock is not None:
             self.lock.release()

@@ -28,7 +28,8 @@ STEP_MS = 10
 POLL_S = 0.5
 NET_S = 15.0
 # A comparison may take this part of the time at most.
-SHARE = 0.02
+POLL_SHARE = 0.1
+NET_SHARE = 0.01
 # After the kernel refused watches: when to try again.
 RETRY_S = 60.0
 
@@ -95,23 +96,27 @@ class Watch:
 
     async def scan(self) -> None:
         """Nothing; compares all folders with the index once."""
-        begun = time.monotonic()
         self.error = ""
+        spent_s = 0.0
         for folder in self.folders:
             try:
                 if folder.path != self.root and not folder.path.is_dir() and self.root.is_dir():
                     self.make_dirs(folder.path)
-                await folder.rescan()
+                begun = time.monotonic()
+                differing = await folder.differing()
+                spent_s += time.monotonic() - begun
+                await folder.refresh(differing)
             except Exception as error:
                 # A folder that cannot be listed (an unmounted disk) says nothing about its files: they stay in force.
                 self.error = f"{folder.files.shown(folder.path)}: {error}"
                 log.warning("the store's folder cannot be compared: %s", self.error)
-        self.scan_s = time.monotonic() - begun
+        self.scan_s = spent_s
         self.scans += 1
 
     async def _compare(self) -> None:
         while not self.stop.is_set():
-            pause_s = max(POLL_S if self.mode == "scanning" else NET_S, self.scan_s / SHARE)
+            least_s, share = (POLL_S, POLL_SHARE) if self.mode == "scanning" else (NET_S, NET_SHARE)
+            pause_s = max(least_s, self.scan_s / share)
             await _set_within(self.again, pause_s)
             self.again.clear()
             if not self.stop.is_set():
