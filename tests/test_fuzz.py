@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from conftest import Server
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1200)]
@@ -35,7 +34,8 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
         # A cancelled job is over, not gone: its DELETE is not followed by 404.
         command = [
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "fuzz.toml"), "run",
-            f"{server.url}/openapi.json", "--checks", "all", "--exclude-checks", "use_after_free", "--max-examples", EXAMPLES, "--seed", str(seed), "--no-color",
+            f"{server.url}/openapi.json", "--checks", "all", "--exclude-checks", "use_after_free",
+            "--max-examples", EXAMPLES, "--seed", str(seed), "--no-color",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=1100)
         assert done.returncode == 0, f"seed {seed}\n{done.stdout[-20_000:]}{done.stderr[-2000:]}"
