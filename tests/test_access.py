@@ -1,0 +1,250 @@
+"""Tokens, how often a wrong one may be tried, and whose process is at the other end of a local connection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import access
+from store.access import Access, Failures, hash_token, new_token, parse, peer_uid
+from store.errors import Invalid
+
+NOW_S = 1_800_000_000.0
+
+
+def file_with(*entries: str) -> Access:
+    return parse(("tokens:\n" + "".join(f"  - {entry}\n" for entry in entries)).encode())
+
+
+def test_a_token_is_known_by_its_hash_only() -> None:
+    (token, digest), (other, _) = new_token(), new_token()
+    assert token != other and token.startswith("slc_") and len(token) > 40
+    assert digest == hash_token(token) and token not in digest
+    known = file_with(f"{{name: ci, sha256: {digest}, scopes: [write]}}")
+    caller = known.caller(token)
+    assert caller is not None and caller.name == "ci"
+    assert [caller.may(scope) for scope in ("read", "write", "admin", "other")] == [True, True, False, False]
+    for wrong in (other, digest, "", token + "x", token[:-1], token.upper(), "\ud800"):
+        assert known.caller(wrong) is None, wrong
+
+
+SCOPES = [
+    ("read only reads", "[read]", {"read"}),
+    ("write also reads", "[write]", {"read", "write"}),
+    ("admin does everything", "[admin]", {"read", "write", "admin"}),
+    ("several", "[read, admin]", {"read", "write", "admin"}),
+]
+
+
+@pytest.mark.parametrize(("why", "scopes", "may"), SCOPES, ids=[row[0] for row in SCOPES])
+def test_scopes(why: str, scopes: str, may: set[str]) -> None:
+    token, digest = new_token()
+    caller = file_with(f"{{name: a, sha256: {digest}, scopes: {scopes}}}").caller(token)
+    assert caller is not None and caller.scopes == may
+
+
+EXPIRY = [
+    ("for ever", None, True),
+    ("later", "2027-01-15T08:00:01Z", True),
+    ("this very moment", "2027-01-15T08:00:00Z", False),
+    ("in another zone", "2027-01-15T09:59:00+02:00", False),
+    ("a day in the past", "2027-01-15", False),
+    ("a day to come", "2027-01-16", True),
+]
+
+
+@pytest.mark.parametrize(("why", "expires", "good"), EXPIRY, ids=[row[0] for row in EXPIRY])
+def test_expiry(why: str, expires: str | None, good: bool) -> None:
+    token, digest = new_token()
+    end = f", expires: {expires}" if expires else ""
+    known = file_with(f"{{name: a, sha256: {digest}, scopes: [read]{end}}}")
+    assert (known.caller(token, NOW_S) is not None) == good
+
+
+WRONG = [
+    ("the token itself", "{name: a, sha256: slc_abc, scopes: [read]}", "sha256"),
+    ("no scope", f"{{name: a, sha256: {'0' * 64}, scopes: []}}", "scopes"),
+    ("a scope that is none", f"{{name: a, sha256: {'0' * 64}, scopes: [root]}}", "scopes"),
+    ("a date that is none", f"{{name: a, sha256: {'0' * 64}, scopes: [read], expires: soon}}", "expires"),
+    ("a key that is none", f"{{name: a, sha256: {'0' * 64}, scopes: [read], scope: x}}", "did you mean 'scopes'"),
+]
+
+
+@pytest.mark.parametrize(("why", "entry", "reason"), WRONG, ids=[row[0] for row in WRONG])
+def test_entries_that_are_refused(why: str, entry: str, reason: str) -> None:
+    with pytest.raises(Invalid, match=reason) as refused:
+        file_with(entry)
+    assert refused.value.problems[0]["line"] == 2
+
+
+def test_every_entry_is_compared_whatever_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [new_token() for _ in range(5)]
+    known = file_with(*(f"{{name: n{i}, sha256: {pair[1]}, scopes: [read]}}" for i, pair in enumerate(pairs)))
+    compared: list[str] = []
+    compare = access.hmac.compare_digest
+    monkeypatch.setattr(access.hmac, "compare_digest", lambda a, b: compared.append(b) or compare(a, b))
+    for token, _ in (pairs[0], pairs[4], new_token()):
+        del compared[:]
+        known.caller(token)
+        assert compared == [digest for _, digest in pairs]
+
+
+def test_failures_are_limited_for_each_client() -> None:
+    now = 0.0
+    failures = Failures(burst=3, refill_s=10.0, clock=lambda: now, clients=2)
+    for _ in range(3):
+        assert failures.wait_s("a") == 0
+        failures.failed("a")
+    assert failures.wait_s("a") == 10
+    assert failures.wait_s("b") == 0, "others are not concerned"
+    for _ in range(100):
+        failures.failed("a")
+    assert failures.wait_s("a") == 10, "trying on does not lengthen the wait"
+    now = 10.0
+    assert failures.wait_s("a") == 0
+    failures.failed("a")
+    assert failures.wait_s("a") == 10
+    now = 1000.0
+    for _ in range(3):
+        assert failures.wait_s("a") == 0
+        failures.failed("a")
+    for client in ("b", "c"):
+        failures.failed(client)
+    assert set(failures.spent) == {"b", "c"}, "memory is bounded; the oldest is forgotten"
+
+
+# --- whose connection ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def connected(bind: str, connect: str, dual: bool = False) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A client's socket and the server's end of the connection."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family) as listener:
+        if dual:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            listener.bind((bind, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {bind}")
+        listener.listen()
+        with socket.create_connection((connect, listener.getsockname()[1])) as client:
+            accepted, _ = listener.accept()
+            with accepted:
+                yield client, accepted
+
+
+def owner(accepted: socket.socket) -> int | None:
+    peer, own = accepted.getpeername(), accepted.getsockname()
+    return peer_uid(peer[0], peer[1], own[0], own[1])
+
+
+WAYS = [
+    ("IPv4", "127.0.0.1", "127.0.0.1", False),
+    ("another address of this machine", "127.0.0.2", "127.0.0.2", False),
+    ("IPv6", "::1", "::1", False),
+    ("IPv4 to a socket of both", "::", "127.0.0.1", True),
+    ("IPv6 to a socket of both", "::", "::1", True),
+]
+
+
+def refuse(*_: Any) -> Any:
+    raise PermissionError(1, "not allowed")
+
+
+@pytest.fixture(params=["asked", "listed"])
+def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both sources: the kernel's answer for one connection, and the list of all."""
+    if request.param == "listed":
+        monkeypatch.setattr(access, "_diag", refuse)
+    else:
+        monkeypatch.setattr(access, "_listed", lambda *_: pytest.fail("the kernel was not asked"))
+    return str(request.param)
+
+
+@pytest.mark.parametrize(("why", "bind", "connect", "dual"), WAYS, ids=[row[0] for row in WAYS])
+def test_our_own_connection_is_ours(source: str, why: str, bind: str, connect: str, dual: bool) -> None:
+    with connected(bind, connect, dual) as (_, accepted):
+        assert owner(accepted) == os.getuid()
+
+
+AS_ANOTHER = """
+import encodings.idna, os, socket, sys
+if sys.argv[2] != "-":
+    os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+client.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+if sys.argv[3] == "half":
+    client.shutdown(socket.SHUT_WR)
+if sys.argv[3] == "close":
+    client.close()
+print("sent", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def called_by(uid: str, then: str) -> Iterator[socket.socket]:
+    """The server's end of a connection that another process made as this user, and then did this with it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-I", "-c", AS_ANOTHER, str(listener.getsockname()[1]), uid, then]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
+            assert process.stdout is not None and process.stdout.readline() == b"sent\n"
+            accepted, _ = listener.accept()
+            with accepted:
+                yield accepted
+            process.kill()
+
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+CALLERS = [
+    pytest.param("-", "stay", os.getuid(), id="our own process"),
+    pytest.param("-", "half", os.getuid(), id="that will send no more"),
+    pytest.param("-", "close", None, id="that has closed: nobody's, though the kernel says root"),
+    pytest.param("65534", "stay", 65534, id="another user's", marks=ROOT),
+    pytest.param("65534", "half", 65534, id="another user's that will send no more", marks=ROOT),
+    pytest.param("65534", "close", None, id="another user's that has closed", marks=ROOT),
+]
+
+
+@pytest.mark.parametrize(("uid", "then", "expected"), CALLERS)
+def test_whose_call_it_is(source: str, uid: str, then: str, expected: int | None) -> None:
+    with called_by(uid, then) as accepted:
+        deadline = time.monotonic() + 10
+        while owner(accepted) != expected and time.monotonic() < deadline:
+            time.sleep(0.01)  # the kernel closes in its own time
+        assert owner(accepted) == expected
+
+
+def test_what_is_no_connection_is_nobodys(source: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            free = other.getsockname()[1]
+        table = [
+            ("nothing there", "127.0.0.1", free, "127.0.0.1", port),
+            ("the listening socket itself", "127.0.0.1", port, "127.0.0.1", free),
+            ("itself to itself", "127.0.0.1", port, "127.0.0.1", port),
+            ("another machine", "192.0.2.7", 40000, "127.0.0.1", port),
+            ("a Unix socket's empty address", "", 0, "", 0),
+            ("no address at all", "testclient", 50000, "testserver", 80),
+            ("two families", "::1", 1, "127.0.0.1", port),
+        ]
+        for why, client, client_port, server, server_port in table:
+            assert peer_uid(client, client_port, server, server_port) is None, why
+
+
+def test_a_machine_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected("127.0.0.1", "127.0.0.1") as (_, accepted):
+        monkeypatch.setattr(access, "_diag", refuse)
+        monkeypatch.setattr(Path, "read_text", refuse)
+        assert owner(accepted) is None
