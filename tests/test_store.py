@@ -16,12 +16,9 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from store import configs, documents, workflows, yamls
-from store.bodies import ListBody
-from store.documents import Config, JobRecord, Run, from_yaml, to_json
+from store import documents, workflows, yamls
+from store.documents import Config, JobRecord, Run, to_json
 from store.errors import Changed, Conflict, Denied, Exists, Invalid, Locked, NotFound, TooLarge
 from store.files import read_slice, read_whole, safe_name
 from store.index import EXAMPLES, Store
@@ -522,17 +519,6 @@ def test_a_folder_that_is_there_is_not_furnished(root: Path) -> None:
     asyncio.run(store.close())
 
 
-def test_the_example_settings_are_settings_when_uncommented() -> None:
-    text = (EXAMPLES / "config.yaml").read_text()
-    assert configs.parse(text.encode()) == Config()
-    # A line that is a key, or goes on below one, is a setting; sentences are not.
-    lines = re.findall(r"^# ((?: |\w+:(?: |$)).*)$", text, re.MULTILINE)
-    config = from_yaml(Config, "\n".join(lines).encode())
-    assert {name for name in Config.model_fields if name != "version"} == config.model_fields_set
-    defaults = Config()
-    assert (config.poll, config.limits, config.log_dir) == (defaults.poll, defaults.limits, defaults.log_dir)
-
-
 def test_the_example_workflow_is_one() -> None:
     for path in (EXAMPLES / "workflows").iterdir():
         assert workflows.parse(path.read_bytes(), stem=path.stem)
@@ -549,108 +535,3 @@ def test_left_over_temporary_files_are_swept_and_no_others(root: Path) -> None:
     assert sorted(path.name for path in (root / "runs").iterdir()) == sorted(kept)
     assert store.runs.names() == [] and store.problems() == []
     asyncio.run(store.close())
-
-
-# --- config.yaml -----------------------------------------------------------------------------------------------------
-
-
-def test_config_shows_no_secret_and_gives_jobs_their_defaults() -> None:
-    config = configs.parse(
-        b"notifications: {slack_webhook_url: https://hooks.slack.com/services/T/B/secret}\nwork_dir: /w"
-    )
-    assert configs.shown(config)["notifications"] == {"slack_webhook_url": "https://hooks.slack.com/services/***"}
-    assert configs.defaults(config)["resources"]["nodes"] == 1
-    assert set(configs.defaults(config)) == {"resources", "environment", "log_dir", "work_dir"}
-
-
-SETTINGS = [
-    ("a time as a number is minutes", b"resources: {time_limit: 90}", ("resources", "time_limit"), "90"),
-    ("a clock time", b"resources: {time_limit: 1-12:00:00}", ("resources", "time_limit"), "1-12:00:00"),
-    ("memory", b"resources: {memory_per_node: 32GB}", ("resources", "memory_per_node"), "32GB"),
-    ("an image alone", b"environment: {container: ubuntu}", ("environment", "container", "image"), "ubuntu"),
-    ("a number as a variable's value", b"environment: {env_vars: {N: 8}}", ("environment", "env_vars"), {"N": "8"}),
-]
-
-
-@pytest.mark.parametrize(("why", "data", "path", "value"), SETTINGS, ids=[row[0] for row in SETTINGS])
-def test_settings(why: str, data: bytes, path: tuple[str, ...], value: Any) -> None:
-    found: Any = configs.parse(data).model_dump()
-    for part in path:
-        found = found[part]
-    assert found == value
-
-
-REFUSED = [
-    ("a second line in a partition", b'resources: {partition: "a\\nb"}', "partition"),
-    ("an option as a partition", b"resources: {partition: --x}", "partition"),
-    ("a time that is none", b"resources: {time_limit: soon}", "time_limit"),
-    ("conda and venv", b"environment: {conda: a, venv: b}", "Only one of conda or venv"),
-    ("a variable of SLURM", b"environment: {env_vars: {SLURM_JOB_ID: x}}", "SLURM_JOB_ID"),
-    ("a variable that is a command", b"environment: {env_vars: {'a;b': x}}", "a;b"),
-    ("bounds the wrong way round", b"poll: {min_s: 9, max_s: 3}", "min_s must not be above"),
-    ("text for a number", b"resources: {nodes: two}", "integer"),
-    ("yes for true", b"cluster: {execute: yes}", "boolean"),
-    ("a list for a mapping", b"resources: []", "a mapping of keys"),
-    ("a list for the whole", b"- 1", "a mapping of keys"),
-]
-
-
-@pytest.mark.parametrize(("why", "data", "message"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_settings_that_are_refused(why: str, data: bytes, message: str) -> None:
-    with pytest.raises(Invalid, match=re.escape(message)):
-        configs.parse(data)
-
-
-def test_a_changed_config_keeps_its_comments_or_is_refused() -> None:
-    source = b"# mine\nlog_dir: logs  # here\n"
-    assert configs.changed(source, {"log_dir": "outs"}) == b"# mine\nlog_dir: outs  # here\n"
-    with pytest.raises(Invalid, match="did you mean 'log_dir'"):
-        configs.changed(source, {"log_dirs": "x"})
-
-
-# --- lists as bytes --------------------------------------------------------------------------------------------------
-
-keys = st.sampled_from("abcdef")
-rows = st.dictionaries(st.sampled_from("xy"), st.integers(0, 3))
-steps = st.lists(
-    st.tuples(st.just("put"), keys, rows)
-    | st.tuples(st.just("drop"), keys, st.none())
-    | st.tuples(st.just("replace"), st.dictionaries(keys, rows), st.none()),
-    max_size=20,
-)
-
-
-@given(steps, st.booleans())
-def test_a_list_as_bytes_is_the_list(changes: list[Any], ranked: bool) -> None:
-    rank = (lambda key, row: (-row.get("x", 0), key)) if ranked else None
-    kept = ListBody(rank)
-    model: dict[str, Any] = {}
-    for what, first, second in changes:
-        before, version = kept.body(), kept.version
-        if what == "put":
-            kept.put(first, second)
-            model[first] = second
-        elif what == "drop":
-            kept.drop(first)
-            model.pop(first, None)
-        else:
-            kept.replace(first.items())
-            model = dict(first)
-        wanted = sorted(model, key=lambda key: rank(key, model[key])) if rank else list(model)
-        body = kept.body()
-        assert body.data == orjson.dumps([model[key] for key in wanted])
-        assert (body is before) == (kept.version == version)
-        assert (body.etag == before.etag) == (body.data == before.data)
-        assert len(kept) == len(model)
-
-
-def test_only_the_rows_that_changed_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = ListBody()
-    table = {str(i): {"n": i} for i in range(100)}
-    kept.replace(table.items())
-    made: list[Any] = []
-    dumps = orjson.dumps
-    monkeypatch.setattr("store.bodies.orjson.dumps", lambda row: made.append(row) or dumps(row))
-    kept.replace({**table, "7": {"n": 70}}.items())
-    assert made == [{"n": 70}]
-    assert kept.body().gzipped[:2] == b"\x1f\x8b"
