@@ -1413,12 +1413,10 @@ async def furnished() -> Path:
     return path
 
 
-async def refit(_name: str, _old: Entry | None, _new: Entry | None) -> None:
-    """Nothing; a changed config.yaml is in force for the poller and the embedded cluster."""
-    config = here.store.config
-    here.cluster.snapshot.min_s, here.cluster.snapshot.max_s = config.poll.min_s, config.poll.max_s
-    if here.cluster.name == "embedded":
-        await furnished()
+def refit(_name: str, _old: Entry | None, _new: Entry | None) -> None:
+    """Nothing; the intervals of a changed config.yaml are in force."""
+    poll = here.store.config.poll
+    here.cluster.snapshot.min_s, here.cluster.snapshot.max_s = poll.min_s, poll.max_s
 
 
 def health() -> dict[str, Any]:
@@ -1459,17 +1457,20 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         here.store.single["access"].listeners.append(here.know_hosts)
         here.cluster = await connect()
         await here.store.start()
-        loop = asyncio.get_running_loop()
-        here.store.single["config"].listeners.append(lambda *change: void(loop.create_task(refit(*change))))
+        here.store.single["config"].listeners.append(refit)
         for work in (here.cluster.snapshot.run(), clockwork()):
             task = asyncio.create_task(work)
             undo.push_async_callback(ended, task)
-        log.info("store %s, cluster %s", here.store.root, here.cluster.name)
+        log.info("%s", greeting())
         yield
 
 
-def void(_value: Any) -> None:
-    """Nothing; for callbacks whose value nobody wants."""
+def greeting() -> str:
+    """The address, the store, the cluster, and who may call."""
+    settings = here.settings
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    who = f"calls of user {here.own_caller.name} need no token" if is_loopback(settings.host) else "calls need a token"
+    return f"http://{host}:{settings.port}, store {here.store.root}, cluster {here.cluster.name}; {who}"
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
