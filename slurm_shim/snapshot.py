@@ -36,11 +36,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Queue:
-    """One answer of squeue, indexed: rows by id, by array or heterogeneous job, by comment."""
+    """One answer of squeue, indexed, and in what it differs from the answer before."""
 
-    rows: dict[str, Job] = field(default_factory=dict)
-    groups: dict[int, list[Job]] = field(default_factory=dict)
+    rows: dict[str, Job] = field(default_factory=dict)  # by id
+    groups: dict[int, list[Job]] = field(default_factory=dict)  # tasks of an array, components of a heterogeneous job
     comments: dict[str, list[Job]] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    notable: set[str] = field(default_factory=set)  # changed in more than the elapsed time
+    reordered: bool = False
 
 
 class Snapshot:
@@ -81,6 +84,7 @@ class Snapshot:
         self._ended_tasks: dict[int, dict[str, Job]] = {}  # kept while others of the array are still in the queue
         self._own: dict[str, tuple[Job, float]] = {}  # submitted by us and when
         self._cancelled: dict[str, float] = {}
+        self._laid: set[str] = set()  # where `jobs` shows something else than the queue
         self._first_asked: dict[str, float] = {}
         self._missing_since: dict[str, float] = {}
         self._settled: dict[str, Job | None] = {}
@@ -179,7 +183,7 @@ class Snapshot:
         began_epoch = time.time()
         loop = asyncio.get_running_loop()
         look_at_nodes = began - self._nodes_began_at >= (self._nodes_s if self._fast() else max(10.0, self._nodes_s))
-        asked = loop.run_in_executor(self._executor, self._ask_queue)
+        asked = loop.run_in_executor(self._executor, self._ask_queue, self._queue.rows)
         hosts = asyncio.ensure_future(self._poll_nodes(began)) if look_at_nodes else None
         try:
             queue = await asked
@@ -201,17 +205,20 @@ class Snapshot:
             async with self._answered:
                 self._answered.notify_all()
 
-    def _ask_queue(self) -> _Queue:
-        # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted.
-        queue = _Queue()
-        for row in self._slurm.squeue():
-            queue.rows[row["job_id"]] = row
+    def _ask_queue(self, before: dict[str, Job]) -> _Queue:
+        # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
+        groups: dict[int, list[Job]] = {}
+        comments: dict[str, list[Job]] = {}
+        rows = {row["job_id"]: row for row in self._slurm.squeue()}
+        for row in rows.values():
             group = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
             if group is not None:
-                queue.groups.setdefault(group, []).append(row)
+                groups.setdefault(group, []).append(row)
             if row["comment"]:
-                queue.comments.setdefault(row["comment"], []).append(row)
-        return queue
+                comments.setdefault(row["comment"], []).append(row)
+        changed = _differing(before, rows, before.keys() | rows.keys())
+        notable = {job_id for job_id in changed if not _same_but_time(before.get(job_id), rows.get(job_id))}
+        return _Queue(rows, groups, comments, changed, notable, list(before) != list(rows))
 
     async def _poll_nodes(self, began: float) -> bool:
         loop = asyncio.get_running_loop()
@@ -241,7 +248,7 @@ class Snapshot:
                 self._missing_since.pop(job_id, None)
             elif asked_at < began:
                 self._missing_since.setdefault(job_id, began)
-        self._show()
+        self._show(queue)
 
     def _remember_ended_tasks(self) -> None:
         kept: dict[int, dict[str, Job]] = {}
@@ -258,20 +265,26 @@ class Snapshot:
         # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
         return any(row["state"] == "COMPLETING" for row in self._rows(job_id))
 
-    def _show(self) -> None:
-        shown = dict(self._queue.rows)
+    def _show(self, news: _Queue | None = None) -> None:
+        news = news or _Queue(rows=self._queue.rows)
+        shown, laid = dict(news.rows), set()
         for job_id, (job, _at) in self._own.items():
-            shown.setdefault(job_id, job)
+            if job_id not in shown:
+                shown[job_id] = job
+                laid.add(job_id)
         for job_id in self._cancelled:
             for row in self._rows(job_id) or ([shown[job_id]] if job_id in shown else []):
                 if row["state"] not in FINISHED:
                     shown[row["job_id"]] = row | {"state": "CANCELLED"}
+                    laid.add(row["job_id"])
         before, self.jobs = self.jobs, shown
-        ids = before.keys() | shown.keys()
-        differing = {i for i in ids if before.get(i) is not shown.get(i) and before.get(i) != shown.get(i)}
-        if differing or list(before) != list(shown):
+        laid, self._laid = laid | self._laid, laid
+        # Where nothing was laid over, before or now, the thread has compared already.
+        overlaid = _differing(before, shown, laid)
+        if overlaid or news.changed - laid or news.reordered:
             self.version += 1
-            self._tell({i for i in differing if not _same_but_time(before.get(i), shown.get(i))})
+            notable = {i for i in overlaid if not _same_but_time(before.get(i), shown.get(i))}
+            self._tell(notable | (news.notable - laid))
 
     def _tell(self, changed: set[str]) -> None:
         for listener in self.on_change:
@@ -404,6 +417,10 @@ def _bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:
     remembered[job_id] = value
     while len(remembered) > _REMEMBERED:
         del remembered[next(iter(remembered))]
+
+
+def _differing(before: dict[str, Job], after: dict[str, Job], ids: Iterable[str]) -> set[str]:
+    return {i for i in ids if before.get(i) is not after.get(i) and before.get(i) != after.get(i)}
 
 
 def _same_but_time(before: Job | None, after: Job | None) -> bool:

@@ -9,9 +9,12 @@ import asyncio
 import threading
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
 from pretended import World, asynchronous, job, world
 
 from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.parse import Job
 from slurm_shim.words import Slurm
 
 DATA = Path(__file__).parent / "data" / "slurm" / "22.05"
@@ -500,3 +503,44 @@ async def test_readers_keep_a_picture_that_does_not_change_under_them() -> None:
         await made.snapshot.refresh()
         assert list(picture) == ["1"]
         assert list(made.snapshot.jobs) == ["2"]
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["row", "gone", "submitted", "cancelled", "poll", "late poll"]), st.integers(1, 4))
+    | st.tuples(st.sampled_from(["PENDING", "RUNNING", "COMPLETING", "CANCELLED"]), st.integers(1, 4)),
+    max_size=25,
+)
+
+
+@given(STEPS)
+def test_every_change_of_what_is_shown_has_a_version_and_no_version_without_one(steps: list[tuple[str, int]]) -> None:
+    @asynchronous
+    async def play() -> None:
+        async with world(polling=False) as made:
+            snapshot, rows = made.snapshot, dict[str, Job]()
+            for step, number in steps:
+                before, version, job_id = snapshot.jobs, snapshot.version, str(number)
+                if step.endswith("poll"):
+                    made.clock.time_s += step == "late poll"
+                    made.cluster.rows = list(rows.values())
+                    await snapshot.refresh()
+                elif step == "gone":
+                    rows.pop(job_id, None)
+                elif step == "submitted":
+                    snapshot.submitted({"job_id": job_id, "submit_time": 0})
+                elif step == "cancelled":
+                    snapshot.cancelled([job_id])
+                elif step == "row":
+                    rows[job_id] = job(
+                        job_id, elapsed_s=rows.get(job_id, {"elapsed_s": 0})["elapsed_s"] + 1, submit_time=0
+                    )
+                else:
+                    rows[job_id] = job(job_id, step, submit_time=0)
+                changed = list(before.items()) != list(snapshot.jobs.items())
+                assert (snapshot.version > version) == changed, step
+            made.clock.time_s += 1.0
+            made.cluster.rows = [row for row in rows.values() if row["state"] != "COMPLETING"]
+            await snapshot.refresh()
+            assert list(snapshot.jobs.values()) == made.cluster.rows
+
+    play()
