@@ -73,6 +73,7 @@ from store import (
     workflows,
     yamls,
 )
+from store.audit import Audit
 from store.bodies import Body
 from store.documents import Attempt, JobRecord, Run
 from store.folders import Entry, Folder
@@ -308,6 +309,8 @@ class Endpoint:
             await send({"type": "http.response.body", "body": b""})
             return
         if not isinstance(answer, Prepared):
+            if isinstance(answer, dict):
+                scope["sluice.made"] = answer.get("id") or answer.get("job_id") or answer.get("run_id")
             answer = Prepared(orjson.dumps(answer))
         await send_prepared(scope, send, self.status, answer)
 
@@ -478,12 +481,12 @@ class Guard:
             return
         given = header(scope, b"x-request-id") or b""
         request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else b"req_%012x" % random.getrandbits(48)
-        started = False
+        status = 0
 
         async def send_on(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id), *STRICT]
             await send(message)
 
@@ -493,9 +496,27 @@ class Guard:
         except Disconnected:
             return
         except Exception as problem:
-            if started:
+            if status:
                 raise
             await self.refuse(problem, request_id.decode(), scope, send_on)
+        if scope["type"] == "http" and scope["method"] not in READING:
+            await self.note(scope, status, request_id.decode())
+
+    @staticmethod
+    async def note(scope: Scope, status: int, request_id: str) -> None:
+        """Nothing; who did what, with which result, stands in the audit."""
+        caller, endpoint = scope.get("caller"), scope.get("endpoint_of")
+        await here.audit.append(
+            {
+                "who": caller.name if caller else None,
+                "from": (scope.get("client") or ("",))[0],
+                "what": endpoint.operation_id if endpoint else scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "made": scope.get("sluice.made"),
+                "request_id": request_id,
+            }
+        )
 
     @staticmethod
     async def refuse(problem: Exception, request_id: str, scope: Scope, send: Send) -> None:
@@ -509,7 +530,7 @@ class Guard:
     def admit(self, scope: Scope) -> None:
         """Put the caller into the scope, or raise why it may not call."""
         check_host(scope)
-        changing = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        changing = scope["type"] == "websocket" or scope["method"] not in READING
         if changing:
             check_origin(scope)
             if scope["type"] == "http" and header(scope, b"content-type") is not None:
@@ -522,6 +543,7 @@ class Guard:
             raise errors.Denied(f"This needs the scope {needed}")
 
 
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 STRICT = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -1313,6 +1335,7 @@ class Here:
         )
         self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
         self.ledger = history.Ledger()
+        self.audit = Audit(self.store.path("audit"), self.store.files)
         self.turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self.turned = asyncio.Event()
         self.open_runs: dict[str, Run] = {}
