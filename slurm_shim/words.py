@@ -107,7 +107,7 @@ class Slurm:
         argv = ["squeue", "-h", "-a", "-t", "all", "-O", parse.layout(parse.JOB_FIELDS, nonce)]
         if job_id is not None:
             try:
-                text = self._ask([*argv, "-j", _plain_id(job_id)], (job_id,))
+                text = self._ask([*argv, f"--jobs={_plain_id(job_id)}"], (job_id,))
             except JobUnknown:
                 return []
             return parse.jobs(text, nonce)
@@ -258,7 +258,7 @@ class Slurm:
             return
         ids = list(dict.fromkeys(_plain_id(job_id) for job_id in job_ids))
         for at in range(0, len(ids), _IDS_A_CALL):
-            yield ["-j", ",".join(ids[at : at + _IDS_A_CALL])]
+            yield [f"--jobs={','.join(ids[at : at + _IDS_A_CALL])}"]
 
     def _ask(self, argv: list[str], ids: Sequence[str] = (), timeout_s: float | None = None) -> str:
         answer = self._answer(argv, None, timeout_s)

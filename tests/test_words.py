@@ -380,7 +380,7 @@ def test_squeue_asks_with_a_new_nonce_and_reads_the_answer(programs: Programs) -
 def test_an_unknown_job_has_no_rows(programs: Programs) -> None:
     programs.write("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
     assert programs.slurm().squeue("99") == []
-    assert programs.calls("squeue")[0][-2:] == ["-j", "99"]
+    assert programs.calls("squeue")[0][-1] == "--jobs=99"
 
 
 def test_sacct_by_id_and_by_time(programs: Programs) -> None:
@@ -388,7 +388,7 @@ def test_sacct_by_id_and_by_time(programs: Programs) -> None:
     slurm = programs.slurm()
     assert len(slurm.sacct(["1", "8_[3-6]", "1", "14_3"])) == len(slurm.sacct(since_s=3600)) == 21
     by_id, by_time = programs.calls("sacct")
-    assert by_id[by_id.index("-j") + 1] == "1,8,14_3"
+    assert "--jobs=1,8,14_3" in by_id
     assert by_time[by_time.index("-S") : by_time.index("-S") + 4] == ["-S", "now-3600seconds", "-E", "now"]
     assert slurm.sacct([]) == []
     assert len(programs.calls("sacct")) == 2
