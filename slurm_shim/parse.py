@@ -540,6 +540,8 @@ def output_path(pattern: str, job: Mapping[str, Any]) -> str | None:
     pending array has no one file. %N is really the machine's own name, which differs where several nodes share one.
     """
     task, work_dir = job["array_task_id"], job["work_dir"]
+    if task is not None and pattern == f"{work_dir}/slurm-{job['raw_id']}.out":
+        pattern = ""  # what squeue 22.05.8 shows for the default; the task's file has another name
     pattern = text_or_none(pattern) or ("slurm-%A_%a.out" if task is not None else "slurm-%j.out")
     if str(_NOT_AN_ARRAY) in pattern or (task is not None and not task.isdigit()):
         return None
