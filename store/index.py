@@ -81,10 +81,10 @@ class Store:
             parse, summary = given.pop(name, parse), rows.pop(name, None)
             return Folder(path, kind, self.files, parse, suffixes=suffixes, summary=summary, keep=keep)
 
-        self.workflows = folder("workflows", "workflow", _yaml, YAML)
-        self.templates = folder("templates", "template", _text, ())
-        self.runs = folder("runs", "run", _run, JSON, keep=False)
-        self.jobs = folder("jobs", "job", _job, JSON, keep=False)
+        self.workflows = folder("workflows", "Workflow", _yaml, YAML)
+        self.templates = folder("templates", "Template", _text, ())
+        self.runs = folder("runs", "Run", _run, JSON, keep=False)
+        self.jobs = folder("jobs", "Job", _job, JSON, keep=False)
         self.single = {
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
             for name, parse in (("config", configs.parse), ("access", access.parse))

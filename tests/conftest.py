@@ -179,6 +179,7 @@ class Client:
             for key, value in before.items():
                 os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
         self.app.here.cluster.snapshot.min_s = 0.2
+        self.app.here.cluster.snapshot._nodes_s = 0.5
         transport = httpx.ASGITransport(app=app.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
         return self

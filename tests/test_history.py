@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from conftest import Client, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +138,50 @@ def test_the_ledger_is_what_the_documents_say_now(changes: list[tuple[int, int |
         wanted = sorted(model.values(), key=lambda one: (one.submitted_at, one.job_id), reverse=True)
         assert ids(made.newest()) == [one.job_id for one in wanted]
         assert made.stats(None, None)["total"] == len(model)
+
+
+# --- over HTTP -------------------------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_job(client: Client) -> None:
+    job_id = client.submit("#!/bin/bash\nexit 4\n", name="remembered")
+    client.job(job_id)
+    row = eventually(lambda: (found := client.get("/api/history").json()[0])["status"] == "FAILED" and found)
+    assert (row["job_id"], row["job_name"], row["slurm_state"]) == (job_id, "remembered", "FAILED")
+    assert row["submitted_at"] <= row["completed_at"] and row["runtime_seconds"] >= 0
+    assert (row["nodes"], row["gpus"], row["workflow_name"]) == (1, 0, None)
+
+
+def test_the_history_is_bounded(client: Client) -> None:
+    made = [client.submit("#!/bin/bash\n") for _ in range(3)]
+    for job_id in made:
+        client.job(job_id)
+    ids_of = lambda limit: [one["job_id"] for one in client.get("/api/history", params={"limit": limit}).json()]  # noqa: E731
+    assert set(ids_of(-1)) >= set(made)
+    assert len(ids_of(2)) == 2 and ids_of(0) == []
+    for bad in ("-2", "10001", "x", "1e3"):
+        assert client.get("/api/history", params={"limit": bad}).status_code == 422
+
+
+def test_stats_over_http(client: Client) -> None:
+    before = client.get("/api/history/stats").json()
+    client.job(client.submit("#!/bin/bash\n"))
+    client.job(client.submit("#!/bin/bash\nexit 1\n"))
+    after = eventually(
+        lambda: (now := client.get("/api/history/stats").json())["failed"] == before["failed"] + 1 and now
+    )
+    after = eventually(
+        lambda: (now := client.get("/api/history/stats").json())["completed"] > before["completed"] and now
+    )
+    assert after["total"] == before["total"] + 2
+    assert client.get("/api/history/stats", params={"from": "2999-01-01"}).json()["total"] == 0
+    assert client.get("/api/history/stats", params={"to": "1999-01-01"}).json()["total"] == 0
+    assert client.get("/api/history/stats", params={"from": "2000-01-01", "to": "2999-01-01"}).json() == after
+
+
+@pytest.mark.parametrize(
+    "bad", ["yesterday", "2026-13-01", "2026-02-30", "1774828800", "2026-01-01T25:00:00", "2025-02-29"]
+)
+def test_dates_that_are_none(client: Client, bad: str) -> None:
+    answer = client.get("/api/history/stats", params={"from": bad})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["query", "from"]

@@ -133,7 +133,7 @@ async def test_delete_takes_the_file_away(store: Store, root: Path) -> None:
     await store.runs.delete("r1")
     assert "r1" not in store.runs and not list((root / "runs").iterdir())
     for name in ("r1", "never"):
-        with pytest.raises(NotFound, match=f"run '{name}' not found"):
+        with pytest.raises(NotFound, match=f"Run '{name}' not found"):
             await store.runs.delete(name)
 
 
