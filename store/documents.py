@@ -153,6 +153,14 @@ class PollConfig(Written):
         return self
 
 
+class SweepsConfig(Written):
+    """How large a sweep may be, and how fast its cells go to SLURM."""
+
+    max_cells: int = Field(default=10_000, ge=1, le=1_000_000)
+    per_second: float = Field(default=20.0, gt=0, le=1000, strict=False)
+    in_flight: int = Field(default=4, ge=1, le=64)
+
+
 class Limits(Written):
     """Bounds on what callers may send and workflows may use."""
 
@@ -173,6 +181,7 @@ class Config(Written):
     work_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] | None = None
     cluster: ClusterConfig = ClusterConfig()
     poll: PollConfig = PollConfig()
+    sweeps: SweepsConfig = SweepsConfig()
     limits: Limits = Limits()
 
     @model_validator(mode="before")
@@ -255,6 +264,42 @@ class Run(Kept):
     request_key: str | None = None
     request_hash: str | None = None
     jobs: list[RunJob] = []
+
+
+# --- sweeps/ID.json --------------------------------------------------------------------------------------------------
+
+
+class Sweep(Kept):
+    """One sweep: the workflow as it was, the matrix, and which cells without a run still wait (see store.sweeps).
+
+    The ids of its cells begin with `uid`; `waiting` is text like "3-17,20". Times are RFC 3339 in UTC.
+    """
+
+    version: int = VERSION
+    id: str
+    uid: str
+    name: str
+    workflow_name: str
+    workflow_text: str
+    workflow_path: str | None = None
+    mount: str | None = None
+    cluster: str = ""
+    status: Literal["pending", "running", "draining", "completed", "failed", "cancelled"] = "pending"
+    matrix: dict[str, list[Any]]
+    exclude: list[dict[str, Any]] = []
+    args: dict[str, Any] = {}
+    part: dict[str, Any] = {}
+    fail_fast: bool = False
+    max_parallel: int = 4
+    cell_count: int
+    waiting: str = ""
+    submission_source: str = "web"
+    started_at: str
+    completed_at: str | None = None
+    cancel_requested_at: str | None = None
+    error: str | None = None
+    request_key: str | None = None
+    request_hash: str | None = None
 
 
 # --- jobs/ID.json ----------------------------------------------------------------------------------------------------
