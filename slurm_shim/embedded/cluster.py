@@ -100,8 +100,9 @@ def advance(conf: dict[str, Any], state: State) -> list[int]:
             state.update(raw_id, dependency=text)
         for job, task in decision.hopeless:
             cancel_pending(state, job, [task] if task is not None else None, now, "DependencyNeverSatisfied")
-        for job, task, shares in decision.starts:
+        for job, task, shares, partition in decision.starts:
             raw_id = _started(state, job, task, shares, now)
+            state.update(raw_id, partition=partition)
             if conf["execute"]:
                 leashes.append(_fork_supervisor(conf, state, raw_id))
             else:
@@ -276,9 +277,7 @@ def new_priority(state: State, nice: int | None) -> int:
 def _arrange_waking(conf: dict[str, Any], state: State, wake_at: int | None) -> None:
     """Sees to it that a process runs a pass at `wake_at`; nothing else wakes a cluster without a daemon."""
     old = state.meta("wake_at")
-    if wake_at is None:
-        if old:
-            state.set_meta("wake_at", "")
+    if wake_at is None and not old:
         return
     waker = state.meta("waker").split()
     # A waker that runs this pass itself is about to end: it wakes nobody any more.
@@ -286,9 +285,11 @@ def _arrange_waking(conf: dict[str, Any], state: State, wake_at: int | None) -> 
     alive = len(waker) == 3 and not ours and procs.is_alive(int(waker[0]), int(waker[1]), waker[2])
     if old == str(wake_at) and alive:
         return
-    state.set_meta("wake_at", wake_at)
+    state.set_meta("wake_at", wake_at or "")
     if alive:
         procs.send([int(waker[0])], signal.SIGTERM)
+    if wake_at is None:
+        return
     pid = _fork_away(conf, state, ["wake", str(wake_at)], -1)
     state.set_meta("waker", f"{pid} {procs.start_ticks(pid)} {procs.boot_id()}")
 

@@ -60,13 +60,14 @@ def words(pattern: str, known: dict[str, Any], unknown: Callable[[str], None]) -
     for part in pattern.split(","):
         name, colon, rest = part.partition(":")
         field = name.strip().lower()
-        if field not in known:
-            unknown(name)
-            continue
         right = rest.startswith(".")
         rest = rest[right:]
         digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
         suffix = rest[len(digits) :]
+        if field not in known:
+            unknown(name)
+            columns.append(("=", None, False, suffix))  # the field is left out, the text after it is not
+            continue
         width = int(digits) if digits else (None if suffix else 20)
         columns.append((field, width, right, suffix if colon else ""))
     return columns

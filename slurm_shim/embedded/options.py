@@ -46,7 +46,7 @@ class Options:
 
     def _long(self, word: str, rest: list[str]) -> tuple[str, str | None]:
         given, equals, value = word.partition("=")
-        name = self._resolve(given)
+        name = self._resolve(given, word)
         kind = self.long[name]
         if equals and kind == NONE:
             raise self._refused(f"option '--{name}' doesn't allow an argument")
@@ -56,15 +56,15 @@ class Options:
             return name, rest.pop(0)
         return name, value if equals else None
 
-    def _resolve(self, given: str) -> str:
+    def _resolve(self, given: str, word: str) -> str:
         if given in self.long:
             return given
         near = [name for name in self.long if name.startswith(given)]
         if not near:
-            raise self._refused(f"unrecognized option '--{given}'")
+            raise self._refused(f"unrecognized option '--{word}'")
         if len(near) > 1:
             names = " ".join(f"'--{name}'" for name in near)
-            raise self._refused(f"option '--{given}' is ambiguous; possibilities: {names}")
+            raise self._refused(f"option '--{word}' is ambiguous; possibilities: {names}")
         return near[0]
 
     def _letters(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:

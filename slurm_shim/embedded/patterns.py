@@ -30,7 +30,7 @@ def expand(pattern: str, job: Mapping[str, Any], step: str = "batch", node: int 
         "s": step,
         "x": job["name"],
         "u": job["user"],
-        "N": (node_names(job) or [socket.gethostname().partition(".")[0]])[node],
+        "N": socket.gethostname().partition(".")[0],
         "n": node,
         "t": task,
         "%": "%",

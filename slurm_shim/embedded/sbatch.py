@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 1024
 UNAVAILABLE = "Requested node configuration is not available"
+WHY_NOT = {
+    "memory": ["Memory specification can not be satisfied"],
+    "cpus": ["CPU count per node can not be satisfied"],
+}
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
@@ -149,7 +153,7 @@ def _check_nodes(conf: dict[str, Any], job: dict[str, Any]) -> None:
 
 
 def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> None:
-    """Of several partitions the first that can ever run the job is taken (SLURM keeps them all open)."""
+    """Several partitions stay open, as in SLURM; the first one gives the default time."""
     parts = conf["partitions"]
     wanted = [word for word in job["partition"].split(",") if word]
     if not wanted:
@@ -157,14 +161,11 @@ def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any
     for name in wanted:
         if name not in parts:
             raise failed("Invalid partition name specified", f"invalid partition specified: {name}")
-    limit = job["time_limit_min"]
-    for name in wanted:
-        job["partition"] = name
-        part = parts[name]
+    job["partition"] = ",".join(wanted)
+    if job["time_limit_min"] == -1:
+        part = parts[wanted[0]]
         default = part["default_time_min"] if part["default_time_min"] is not None else part["max_time_min"]
-        job["time_limit_min"] = default if limit == -1 else limit
-        if schedule.is_possible(conf, job) is None:
-            break
+        job["time_limit_min"] = default
     if request.flags.get("gpu_type"):
         types = {node["gres"].split(":")[1] for node in conf["nodes"].values() if node["gres"].count(":") == 2}
         if request.flags["gpu_type"] not in types:
@@ -210,7 +211,7 @@ def _submit(conf: dict[str, Any], request: Request, job: dict[str, Any], text: b
         raw_id = state.next_number("next_id", 1)
         job |= _first_columns(state, job, now)
         job["script_id"] = state.insert(
-            "scripts", text=text, args=b"\0".join(os.fsencode(word) for word in args), env=env
+            "scripts", text=text, args=b"".join(os.fsencode(word) + b"\0" for word in args), env=env
         )
         if facts:
             job["array_job_id"] = raw_id
@@ -218,9 +219,7 @@ def _submit(conf: dict[str, Any], request: Request, job: dict[str, Any], text: b
         job["dependency"] = _without_unknown(state, job["dependency"])
         if problem:
             job |= {"state": "FAILED", "reason": "BadConstraints", "end_time": now, "start_time": now, "exit_raw": 256}
-            refused = failed(
-                UNAVAILABLE, *(["Memory specification can not be satisfied"] if problem == "memory" else [])
-            )
+            refused = failed(UNAVAILABLE, *WHY_NOT.get(problem, ()))
         state.insert("jobs", raw_id=raw_id, **job)
         if raw_id % 50 == 0:
             _forget_scripts(conf, state, now)
@@ -230,8 +229,9 @@ def _submit(conf: dict[str, Any], request: Request, job: dict[str, Any], text: b
 
 
 def _check_state(conf: dict[str, Any], state: State, job: dict[str, Any]) -> None:
-    part = conf["partitions"][job["partition"]]
-    if state.partition_states().get(job["partition"], part["state"]) in ("DRAIN", "INACTIVE"):
+    states = state.partition_states()
+    names = job["partition"].split(",")
+    if all(states.get(name, conf["partitions"][name]["state"]) in ("DRAIN", "INACTIVE") for name in names):
         raise failed("Required partition not available (inactive or drain)")
     count = state.db.execute("SELECT count(*) FROM jobs WHERE end_time IS NULL").fetchone()[0]
     if count >= conf["max_job_count"]:
@@ -281,6 +281,7 @@ def _test(conf: dict[str, Any], job: dict[str, Any]) -> int:
         busy = [dict(row) for row in state.rows(cluster.BUSY)]
         raw_id = int(state.meta("next_id", "1"))
     looked = schedule.Pass(conf, set(), {}, [*busy, job], None, now)
+    job["partition"] = job["partition"].split(",")[0]
     names = conf["partitions"][job["partition"]]["nodes"]
     shares = looked.room.place(job, names)
     start = max(now, job["begin_time"] or 0)

@@ -149,10 +149,10 @@ def _has_features(job: Job, node: Mapping[str, Any]) -> bool:
 
 
 class Decision:
-    """What a pass found: `starts` (job, task or None, shares), `reasons`, `dependencies`, `hopeless`, `wake_at`."""
+    """What a pass found: `starts` (job, task or None, shares, partition), `reasons`, `dependencies`, `hopeless`, `wake_at`."""
 
     def __init__(self) -> None:
-        self.starts: list[tuple[Job, int | None, list[Share]]] = []
+        self.starts: list[tuple[Job, int | None, list[Share], str]] = []
         self.reasons: dict[int, str] = {}
         self.dependencies: dict[int, str] = {}
         self.hopeless: list[tuple[Job, int | None]] = []
@@ -221,8 +221,13 @@ class Pass:
         return lambda number, task: self.lookup(job, number, task)
 
     def _partition_says(self, job: Job) -> str | None:
-        part = self.conf["partitions"].get(job["partition"])
-        state = self.states.get(job["partition"], part["state"] if part else "DOWN")
+        """Why none of the job's partitions takes it; None when one does."""
+        says = [self._one_partition_says(job, name) for name in job["partition"].split(",")]
+        return None if None in says else says[0]
+
+    def _one_partition_says(self, job: Job, name: str) -> str | None:
+        part = self.conf["partitions"].get(name)
+        state = self.states.get(name, part["state"] if part else "DOWN")
         if part is None or state in ("DOWN", "INACTIVE"):
             return "PartitionDown" if state == "DOWN" else "PartitionInactive"
         limit = part["max_time_min"]
@@ -231,9 +236,7 @@ class Pass:
         if job["min_nodes"] > (part["max_nodes"] or len(part["nodes"])):
             return "PartitionNodeLimit"
         nodes = [self.conf["nodes"][name] for name in part["nodes"]]
-        if job["cpus_per_task"] > max((n["cpus"] for n in nodes), default=0) or (
-            job["ntasks"] * job["cpus_per_task"] > sum(n["cpus"] for n in nodes)
-        ):
+        if job["ntasks"] * job["cpus_per_task"] > sum(node["cpus"] for node in nodes):
             return "PartitionConfig"
         return None
 
@@ -264,12 +267,24 @@ class Pass:
                 self.found.hopeless.append((job, task))
             if verdict != deps.MET:
                 return "Dependency" if verdict == deps.WAIT else "DependencyNeverSatisfied"
-        part = self.conf["partitions"][job["partition"]]
+        names = job["partition"].split(",")
+        if len(names) == 1:
+            return self._try_in(job, task, names[0])
+        waits = []
+        for name in names:
+            if self._one_partition_says(job, name) is None:
+                waits.append(self._try_in(job, task, name))
+                if waits[-1] is None:
+                    return None
+        return waits[0]
+
+    def _try_in(self, job: Job, task: int | None, partition: str) -> str | None:
+        part = self.conf["partitions"][partition]
         names = [name for name in part["nodes"] if name not in self.unusable]
         wanted = [name for name in (job["req_nodes"] or "").split(",") if name in self.unusable]
         if wanted:
             return f"ReqNodeNotAvail, UnavailableNodes:{','.join(wanted)}"
-        shape = self._shape(job)
+        shape = (partition, *self._shape(job))
         shares = None if shape in self.full else self.room.place(job, names)
         blocked = self._blocked_until(part)
         if shares is None:
@@ -277,16 +292,16 @@ class Pass:
             self.full.add(shape)
             if blocked is not None:
                 return "Priority"
-            self.shadow[job["partition"]] = self._earliest_start(job, names)
+            self.shadow[partition] = self._earliest_start(job, names)
             return "Resources"
         if blocked is not None and self.now + _limit_s(job) > blocked:
             return "Priority"
         self.room.take(shares)
-        self.found.starts.append((job, task, shares))
+        self.found.starts.append((job, task, shares, partition))
         return None
 
     def _shape(self, job: Job) -> tuple[Any, ...]:
-        keys = ("partition", "min_nodes", "max_nodes", "ntasks", "cpus_per_task", "ntasks_per_node", "mem_node_mb",
+        keys = ("min_nodes", "max_nodes", "ntasks", "cpus_per_task", "ntasks_per_node", "mem_node_mb",
                 "mem_cpu_mb", "gpus_total", "gpus_node", "gpus_task", "exclusive", "features", "req_nodes", "exc_nodes")  # fmt: skip
         return tuple(job[key] for key in keys)
 
@@ -299,7 +314,7 @@ class Pass:
     def _earliest_start(self, job: Job, names: Sequence[str]) -> int:
         """When the running jobs' limits will have made room for this one (at the latest)."""
         room = self.room.copy()
-        started = [(self.now + _limit_s(j), shares) for j, _, shares in self.found.starts]
+        started = [(self.now + _limit_s(j), shares) for j, _, shares, _ in self.found.starts]
         running = [((j["start_time"] or self.now) + _limit_s(j), unpack(j["alloc"])) for j in self.busy]
         for when, shares in sorted([*started, *running], key=lambda pair: pair[0]):
             room.give(shares)
@@ -313,13 +328,20 @@ def _limit_s(job: Job) -> int:
 
 
 def is_possible(conf: Mapping[str, Any], job: Job) -> str | None:
-    """None when the job could run on an empty cluster, or waits for ever as in SLURM; else `memory` or `nodes`."""
-    part = conf["partitions"][job["partition"]]
+    """None when the job could run on an empty cluster, or waits for ever as in SLURM; else `memory`, `cpus`, `nodes`."""
+    problems = [_is_possible_in(conf, job, name) for name in job["partition"].split(",")]
+    return None if None in problems else problems[0]
+
+
+def _is_possible_in(conf: Mapping[str, Any], job: Job, name: str) -> str | None:
+    part = conf["partitions"][name]
     nodes = [conf["nodes"][name] for name in part["nodes"]]
     most_mb = max((node["memory_mb"] for node in nodes), default=0)
     if job["mem_node_mb"] > most_mb:
         return "memory"
     checked = Pass(conf, set(), {}, [], None, 0)
-    if checked._partition_says(job) is not None:
+    if checked._one_partition_says(job, name) is not None:
         return None
+    if job["cpus_per_task"] > max((node["cpus"] for node in nodes), default=0):
+        return "cpus"
     return None if Room(conf["nodes"]).place(job, part["nodes"]) else "nodes"

@@ -78,7 +78,7 @@ def _write(conf: dict[str, Any], words: list[str]) -> int:
     target = words[2] if len(words) > 2 else f"slurm-{number}.sh"
     if target == "-":
         sys.stdout.flush()
-        sys.stdout.buffer.write(found["text"] + b"\n")
+        sys.stdout.buffer.write(found["text"])
         return 0
     with open(target, "xb") as file:
         file.write(found["text"])

@@ -45,8 +45,10 @@ def _search(name: str) -> str:
 
 def check(text: bytes) -> bytes:
     """The script itself. Refused when it is empty, no script, has DOS line ends or NULs, or is too big."""
-    if not text.strip():
+    if not text:
         raise Refused("sbatch: error: Batch script is empty!")
+    if not text.strip():
+        raise Refused("sbatch: error: Batch script contains only whitespace!")
     if not text.startswith(b"#!"):
         raise Refused(
             [

@@ -36,4 +36,5 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     print(
         f"Job states ts:  {when}\nJobs pending:   {counts.get('PENDING', 0)}\nJobs running:   {counts.get('RUNNING', 0)}"
     )
+    print("\nMain schedule statistics (microseconds):\n\tLast cycle:   0\n\tMax cycle:    0\n\tTotal cycles: 0")
     return 0

@@ -166,13 +166,15 @@ NUMERIC = {
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of squeue with these arguments."""
-    found, _ = Options("squeue", OPTIONS).parse(argv, permute=True)
-    asked: dict[str, Any] = dict.fromkeys((), None)
+    found, operands = Options("squeue", OPTIONS).parse(argv, permute=True)
+    asked: dict[str, Any] = {}
     for name, value in found:
         asked[{"users": "user"}.get(name, name)] = value if value is not None else True
     if "version" in asked:
         print(f"slurm-wlm {VERSION}")
         return 0
+    if asked.get("jobs") is True and operands:
+        asked["jobs"] = operands[0]  # `-j 5`: the value of an option that may stand alone
     _check_cluster(conf, asked.get("clusters") or os.environ.get("SLURM_CLUSTERS"))
     states = _states(asked)
     wanted = _ids(asked.get("jobs"))

@@ -45,7 +45,7 @@ FORWARDED = (
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The highest exit status of the tasks; 128 plus the signal for one that a signal ended."""
-    found, command = Options("srun", OPTIONS).parse(argv, permute=False)
+    found, command = Options("srun", OPTIONS, 255).parse(argv, permute=False)
     asked: dict[str, Any] = {name: value if value is not None else True for name, value in found}
     if "version" in asked:
         print(f"slurm-wlm {VERSION}")

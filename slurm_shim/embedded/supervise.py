@@ -73,7 +73,7 @@ def _launch(conf: dict[str, Any], state: State, row: sqlite3.Row) -> int | None:
     pid = os.fork()
     if pid == 0:
         os.close(writer)
-        _become_script(row, path, [path, *_texts(script["args"])], env, fds, reader)
+        _become_script(row, path, [path, *_texts(script["args"] or b"")[:-1]], env, fds, reader)
     os.close(reader)
     for fd in set(fds):
         os.close(fd)
@@ -91,7 +91,7 @@ def _launch(conf: dict[str, Any], state: State, row: sqlite3.Row) -> int | None:
 
 
 def _texts(blob: bytes) -> list[str]:
-    return [os.fsdecode(word) for word in blob.split(b"\0") if word] if blob else []
+    return [os.fsdecode(word) for word in blob.split(b"\0")]
 
 
 def _array_facts(state: State, row: sqlite3.Row) -> dict[str, int]:

@@ -47,7 +47,7 @@ def _each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str
     with cluster.changing(conf) as state:
         for word in ids:
             try:
-                for row in _rows(conf, state, word):
+                for row in _rows(conf, state, word, verb):
                     nudges += [(what, row) for what in _deal_with(conf, state, verb, row, word, fields)]
             except Problem as problem:
                 code = 1
@@ -60,7 +60,7 @@ def _each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str
     return code
 
 
-def _rows(conf: dict[str, Any], state: State, word: str) -> list[sqlite3.Row]:
+def _rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[sqlite3.Row]:
     """The rows of `42`, `8_3`, `8_[1-3]`; a task still in its array's waiting set is made a row of its own."""
     number, under, tasks = word.partition("_")
     number = number.partition("+")[0]
@@ -76,7 +76,10 @@ def _rows(conf: dict[str, Any], state: State, word: str) -> list[sqlite3.Row]:
     if not rows:
         raise Problem(INVALID_ID)
     if not any(row["state"] in LIVE for row in rows):
-        raise Problem(INVALID_ID if int(time.time()) - (rows[0]["end_time"] or 0) > conf["min_job_age_s"] else DONE)
+        if int(time.time()) - (rows[0]["end_time"] or 0) > conf["min_job_age_s"]:
+            raise Problem(INVALID_ID)
+        if verb not in ("requeue", "requeuehold"):
+            raise Problem(DONE)
     return rows
 
 
@@ -95,7 +98,7 @@ def _deal_with(
     conf: dict[str, Any], state: State, verb: str, row: sqlite3.Row, word: str, fields: dict[str, str]
 ) -> list[str]:
     """What to tell the job's processes after the commit."""
-    if row["state"] not in LIVE:
+    if row["state"] not in LIVE and verb not in ("requeue", "requeuehold"):
         return []
     if verb in ("hold", "uhold"):
         who = "user" if verb == "uhold" or os.geteuid() != 0 else "admin"
@@ -107,7 +110,7 @@ def _deal_with(
             state.update(row["raw_id"], held="", reason="None", priority=cluster.new_priority(state, row["nice"]))
         return []
     if verb in ("requeue", "requeuehold"):
-        return _requeue(state, row, verb)
+        return _requeue(conf, state, row, verb)
     if verb in ("suspend", "resume"):
         return _suspend(state, row, verb)
     if verb == "top":
@@ -119,7 +122,7 @@ def _deal_with(
     return ["look"] if row["state"] != "PENDING" else []
 
 
-def _requeue(state: State, row: sqlite3.Row, verb: str) -> list[str]:
+def _requeue(conf: dict[str, Any], state: State, row: sqlite3.Row, verb: str) -> list[str]:
     if row["state"] == "PENDING":
         if verb == "requeuehold":
             state.update(row["raw_id"], held="requeue", priority=0)
@@ -127,6 +130,12 @@ def _requeue(state: State, row: sqlite3.Row, verb: str) -> list[str]:
         raise Problem("Job is pending execution")
     if row["requeue"] == 0:
         raise Problem("Requested operation is presently disabled")
+    if row["state"] not in LIVE and not row["completing"]:
+        # A job that has ended can be run again for as long as the queue remembers it.
+        state.insert("past", **dict(row))
+        now = int(time.time())
+        cluster.back_to_queue(state, row, now, row["restarts"] + 1, conf["requeue_delay_s"], hold=verb == "requeuehold")
+        return []
     state.update(row["raw_id"], ending="REQUEUE_HOLD" if verb == "requeuehold" else "REQUEUE", completing=1)
     return ["look"]
 
@@ -171,7 +180,10 @@ def _update(conf: dict[str, Any], words: list[str]) -> int:
     key = next((name for name in ("jobid", "job") if name in fields), None)
     if key is None:
         raise Refused(
-            'No valid entity in update command\nInput line must include "NodeName", "JobId", or "PartitionName"'
+            [
+                "No valid entity in update command",
+                'Input line must include "NodeName", "PartitionName", "Reservation", "JobId", or "SlurmctldDebug"',
+            ]
         )
     ids = [part for part in fields.pop(key).split(",") if part]
     given = {name: f"{name}={value}" for name, value in fields.items()}
@@ -198,7 +210,7 @@ def _check(name: str, value: str) -> None:
         try:
             times.limit_min(value.lstrip("+-") if value != "-1" else value)
         except ValueError as error:
-            raise Refused("Invalid TimeLimit value") from error
+            raise Refused("scontrol: error: Invalid TimeLimit value") from error
 
 
 def _change(conf: dict[str, Any], state: State, row: sqlite3.Row, name: str, value: str) -> None:
@@ -223,7 +235,7 @@ def _change(conf: dict[str, Any], state: State, row: sqlite3.Row, name: str, val
     elif name == "dependency":
         state.update(raw_id, dependency=_new_dependency(state, row, value), reason="None")
     elif name == "partition":
-        if value not in conf["partitions"]:
+        if any(name not in conf["partitions"] for name in value.split(",")):
             raise Problem("Invalid partition name specified")
         state.update(raw_id, partition=value)
     elif name in ("starttime", "eligibletime"):
@@ -261,10 +273,14 @@ def _change_size(conf: dict[str, Any], state: State, row: sqlite3.Row, name: str
 def _change_priority(state: State, row: sqlite3.Row, value: int) -> None:
     if row["state"] != "PENDING":
         return  # without effect, and accepted, as in SLURM
+    if row["held"]:
+        if value:
+            raise Problem("Job is in held state, pending scheduler release")
+        return
     if value == 0:
         state.update(row["raw_id"], held="user" if os.geteuid() else "admin", priority=0)
     else:
-        state.update(row["raw_id"], held="", priority=value, reason="None")
+        state.update(row["raw_id"], priority=value)
 
 
 def _new_limit(row: sqlite3.Row, value: str) -> int | None:
@@ -343,15 +359,17 @@ def _end_jobs_of(state: State, name: str) -> None:
 
 def _partition(conf: dict[str, Any], fields: dict[str, str]) -> int:
     name = fields.pop("partitionname", None) or fields.pop("partition")
-    wanted = fields.pop("state", "").upper()
+    given = fields.pop("state", "")
+    wanted = given.upper()
     if fields:
         key = next(iter(fields))
-        raise Refused([f"Update of this parameter is not supported: {key}={fields[key]}", "Request aborted"])
+        text = f"Update of this parameter is not supported: {key}={fields[key]}"
+        raise Refused([f"scontrol: error: {text}", "", "scontrol: error: Request aborted"])
     if name not in conf["partitions"]:
         raise Refused("slurm_update error: Invalid partition name specified")
     if wanted not in ("UP", "DOWN", "DRAIN", "INACTIVE"):
-        valid = "UP, DOWN, DRAIN, INACTIVE"
-        raise Refused([f"Invalid input: State={wanted}", "Request aborted", f"Acceptable State values are {valid}"])
+        valid = "Acceptable State values are UP, DOWN, DRAIN and INACTIVE"
+        raise Refused([f"scontrol: error: Invalid input: state={given}", f"scontrol: error: {valid}"])
     with cluster.changing(conf) as state:
         state.insert("partitions", name=name, state=wanted)
     return 0
