@@ -315,6 +315,9 @@ class Endpoint:
         await send_prepared(scope, send, self.status, answer)
 
 
+GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
+
+
 async def send_prepared(scope: Scope, send: Send, status: int, answer: Prepared) -> None:
     """Send kept bytes: nothing but their ETag when the client has them, gzipped when it is worth it and wanted."""
     headers = [(b"content-type", answer.media_type), *answer.headers]
@@ -322,16 +325,12 @@ async def send_prepared(scope: Scope, send: Send, status: int, answer: Prepared)
     if answer.etag is not None:
         etag = answer.etag.encode()
         headers += [(b"etag", etag), (b"cache-control", b"private, max-age=0"), (b"vary", b"accept-encoding")]
-        given = header(scope, b"if-none-match")
-        if (
-            given
-            and scope["method"] in ("GET", "HEAD")
-            and (given == b"*" or etag in re.split(rb"\s*,\s*(?:W/)?", given))
-        ):
+        known = [one.strip().removeprefix(b"W/") for one in (header(scope, b"if-none-match") or b"").split(b",")]
+        if scope["method"] in ("GET", "HEAD") and (etag in known or b"*" in known):
             await send({"type": "http.response.start", "status": 304, "headers": headers[1:]})
             await send({"type": "http.response.body", "body": b""})
             return
-        if answer.gzip is not None and len(body) > 2000 and b"gzip" in (header(scope, b"accept-encoding") or b""):
+        if answer.gzip is not None and len(body) > 2000 and GZIP.search(header(scope, b"accept-encoding") or b""):
             body = answer.gzip()
             headers.append((b"content-encoding", b"gzip"))
     headers.append((b"content-length", str(len(body)).encode()))
@@ -397,6 +396,7 @@ def complaint(error: jsonschema_rs.ValidationError, *prefix: str) -> dict[str, A
         loc, message = [*loc, getattr(error.kind, "property", "").strip('"')], "Field required"
     if keyword == "type":
         wanted = re.findall(r'"(\w+)"', message.rsplit(" is not of type", 1)[-1])
+        wanted = [one for one in wanted if one != "null"] or wanted
         kind = (
             "int_parsing"
             if "integer" in wanted and isinstance(error.instance, str)
