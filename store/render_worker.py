@@ -325,6 +325,7 @@ def send(message: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    """Nothing; answers what comes in on standard input, line by line, until it ends."""
     memory_bytes, cpu_s = int(sys.argv[1]), float(sys.argv[2])
     os.chdir("/")
     confine(memory_bytes)
