@@ -325,7 +325,7 @@ def send(message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Nothing; answers what comes in on standard input, line by line, until it ends."""
+    """Nothing; answers what comes in on standard input, one by one, until it ends."""
     memory_bytes, cpu_s = int(sys.argv[1]), float(sys.argv[2])
     os.chdir("/")
     confine(memory_bytes)
@@ -344,6 +344,7 @@ def main() -> None:
 
 
 def too_long(signal_number: int, frame: object) -> None:
+    """Never; the time for one request is used up."""
     raise Over("cpu")
 
 
