@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 FIRST_PRIORITY = 4294901759
 BUSY = "(end_time IS NULL AND state IN ('RUNNING','SUSPENDED')) OR completing = 1"
+DECIDING = (
+    "raw_id, array_job_id, array_task_id, array_tasks, array_limit, name, uid, partition, state, reason, held, priority, "
+    "eligible_time, begin_time, start_time, time_limit_min, min_nodes, max_nodes, ntasks, cpus_per_task, ntasks_per_node, "
+    "mem_node_mb, mem_cpu_mb, gpus_total, gpus_node, gpus_task, exclusive, features, req_nodes, exc_nodes, alloc, "
+    "dependency, dep_kill, completing, end_time"
+)
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
 
 
@@ -114,16 +120,19 @@ def advance(conf: dict[str, Any], state: State) -> list[int]:
 
 
 def _decide(conf: dict[str, Any], state: State, now: int) -> schedule.Decision:
-    jobs = state.rows("end_time IS NULL OR completing = 1")
+    jobs = state.rows("end_time IS NULL OR completing = 1", columns=DECIDING)
     flags = state.node_flags()
     unusable = {name for name, row in flags.items() if schedule.UNUSABLE & set((row["flags"] or "").split("+"))}
     cache: dict[tuple[int, int | None], list[sqlite3.Row]] = {}
 
+    first: dict[tuple[str, int], sqlite3.Row] = {}
+    for row in jobs:
+        first.setdefault((row["name"], row["uid"]), row)
+
     def lookup(job: Any, number: int, task: int | None) -> list[sqlite3.Row]:
         if number == 0:
-            return [
-                j for j in jobs if j["raw_id"] < job["raw_id"] and j["name"] == job["name"] and j["uid"] == job["uid"]
-            ]
+            oldest = first[job["name"], job["uid"]]
+            return [oldest] if oldest["raw_id"] < job["raw_id"] else []
         if (number, task) not in cache:
             cache[number, task] = find(state, number, task)
         return cache[number, task]

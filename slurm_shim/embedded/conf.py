@@ -163,3 +163,13 @@ def _partition(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
         "max_nodes": int(fields["maxnodes"]) if fields.get("maxnodes", "UNLIMITED").isdecimal() else None,
         "state": fields.get("state", "UP").upper(),
     }
+
+
+def fitting(wanted: Mapping[str, Any], python: str) -> str:
+    """slurm.conf for what is wanted, with what this machine has where nothing is said.
+
+    `wanted` has nodes, cpus, memory_mb, gpus (None: of this machine), partitions and execute.
+    """
+    machine = detect()
+    own = {key: machine[key] if wanted[key] is None else wanted[key] for key in ("cpus", "memory_mb", "gpus")}
+    return text(nodes=wanted["nodes"], partitions=wanted["partitions"], execute=wanted["execute"], python=python, **own)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import socket
 import time
 
 from . import schedule
@@ -92,10 +90,10 @@ def machine() -> dict[str, Any]:
         boot_time = next(int(line.split()[1]) for line in file if line.startswith("btime"))
     with open("/proc/meminfo", encoding="ascii") as file:
         free_kb = next(int(line.split()[1]) for line in file if line.startswith("MemFree"))
-    system = platform.uname()
+    system = os.uname()
     return {
-        "host": socket.gethostname().partition(".")[0], "arch": system.machine, "boot_time": boot_time,
-        "os": f"{system.system} {system.release} {system.version}", "load": f"{os.getloadavg()[0]:.2f}",
+        "host": os.uname().nodename.partition(".")[0], "arch": system.machine, "boot_time": boot_time,
+        "os": f"{system.sysname} {system.release} {system.version}", "load": f"{os.getloadavg()[0]:.2f}",
         "free_mb": free_kb // 1024, "version": VERSION, "now": int(time.time()),
     }  # fmt: skip
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def expand(pattern: str, job: Mapping[str, Any], step: str = "batch", node: int 
         "s": step,
         "x": job["name"],
         "u": job["user"],
-        "N": socket.gethostname().partition(".")[0],
+        "N": os.uname().nodename.partition(".")[0],
         "n": node,
         "t": task,
         "%": "%",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 import sys
 import time
 
@@ -195,7 +194,7 @@ def _environment(request: Request) -> bytes:
                 words = [os.fsdecode(word) for word in file.read().split(b"\0") if b"=" in word]
         except OSError as error:
             raise Refused(f"sbatch: error: Could not open user environment file {extra}") from error
-    words += [f"SLURM_SUBMIT_DIR={os.getcwd()}", f"SLURM_SUBMIT_HOST={socket.gethostname().partition('.')[0]}"]
+    words += [f"SLURM_SUBMIT_DIR={os.getcwd()}", f"SLURM_SUBMIT_HOST={os.uname().nodename.partition('.')[0]}"]
     return b"\0".join(os.fsencode(word) for word in words)
 
 

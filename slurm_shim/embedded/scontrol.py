@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -54,9 +55,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 
 def _ping(conf: dict[str, Any]) -> int:
-    import socket
-
-    host = socket.gethostname().partition(".")[0]
+    host = os.uname().nodename.partition(".")[0]
     print(f"Slurmctld(primary) at {host} is {'DOWN' if conf['down'] else 'UP'}")
     if conf["down"]:
         sys.stdout.write(DOWN_BANNER)

@@ -180,7 +180,8 @@ class Watch:
     """A job under watch: what to wait for next, and what to do then."""
 
     def __init__(self, conf: dict[str, Any], row: sqlite3.Row, pid: int) -> None:
-        self.conf, self.row, self.pid = conf, row, pid
+        self.conf, self.pid = conf, pid
+        self.row: Any = {**dict(row), "job_pid": pid}
         self.kill_at: float | None = None
         self.warned = False
 
@@ -261,7 +262,7 @@ class Watch:
                 state.update(row["raw_id"], ending="TIMEOUT", state="TIMEOUT", completing=1, end_time=int(time.time()))
                 fresh["ending"] = "TIMEOUT"
         if fresh["ending"] == "TIMEOUT":
-            self.row = fresh  # type: ignore[assignment]
+            self.row = fresh
             self._terminate(" DUE TO TIME LIMIT")
 
     def _terminate(self, why: str) -> None:
