@@ -1,0 +1,266 @@
+"""The house: who may know whom, where foreign libraries live, how long things may be. Read from the source by `ast`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("store", "slurm_shim")
+SOURCES = [ROOT / "app.py", *sorted(one for name in PACKAGES for one in (ROOT / name).rglob("*.py"))]
+# A foreign library and the only place that may know it.
+HOMES = {
+    "starlette": {"app.py"}, "jsonschema_rs": {"app.py"}, "uvicorn": {"app.py"},
+    "pydantic": {"store"}, "ruamel": {"store"}, "aiofiles": {"store"}, "watchfiles": {"store"}, "jinja2": {"store"},
+    "sh": {"slurm_shim"},
+    "orjson": {"app.py", "store", "slurm_shim"},
+}  # fmt: skip
+MAY_KNOW = {"app.py": {"app.py", "store", "slurm_shim"}, "store": {"store"}, "slurm_shim": {"slurm_shim"}}
+SECTIONS = [
+    "Settings", "The way of a request", "Refusals", "Operations: srunx", "Operations: srtslurm", "Operations: YAPTIDE",
+    "Operations: S9S", "Operations: sluice", "Clockwork", "Live", "Lifespan and app",
+]  # fmt: skip
+APP_LINES, FILE_LINES, FUNCTION_LINES = 1800, 600, 60
+OPERATION_LINES, OPERATION_MEDIAN = 12, 4
+VAGUE = re.compile(r"(util|helper|manager|service|base|common|misc)s?(_|\.py$)")
+
+
+def part(path: Path) -> str:
+    """The part of the house that a file belongs to."""
+    return path.relative_to(ROOT).parts[0]
+
+
+def name_of(path: Path) -> str:
+    """The file as people call it."""
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """The file as a syntax tree."""
+    return ast.parse(path.read_text(), str(path))
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level names that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {one.name.split(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function of a file."""
+    yield from (one for one in ast.walk(tree(path)) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def operations() -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The operations of app.py, in its order."""
+    return [
+        one
+        for one in tree(ROOT / "app.py").body
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any(
+            isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "operation" for mark in one.decorator_list
+        )
+    ]
+
+
+files = pytest.mark.parametrize("path", [pytest.param(one, id=name_of(one)) for one in SOURCES])
+
+
+# --- who may know whom -----------------------------------------------------------------------------------------------
+
+
+@files
+def test_imports_form_a_v(path: Path) -> None:
+    own = {"app": "app.py", "store": "store", "slurm_shim": "slurm_shim"}
+    assert {own[one] for one in imported(path) & set(own)} <= MAY_KNOW[part(path)]
+
+
+@files
+def test_foreign_libraries_have_one_home(path: Path) -> None:
+    foreign = imported(path) - set(sys.stdlib_module_names) - {"app", "store", "slurm_shim", "embedded"}
+    assert foreign <= set(HOMES), "a new library needs a home"
+    assert all(part(path) in HOMES[one] for one in foreign)
+
+
+@files
+def test_only_app_knows_http(path: Path) -> None:
+    if path.name != "app.py":
+        assert not imported(path) & {"http", "httpx", "requests", "aiohttp", "uvicorn", "starlette", "fastapi"}
+
+
+def test_only_files_py_writes_the_store() -> None:
+    """Writing is done in one place, so that it is done right; the embedded cluster has state of its own."""
+    writers = {}
+    for path in SOURCES:
+        if "embedded" in path.parts:
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and (said := _writes(node)):
+                writers.setdefault(name_of(path), set()).add(said)
+    assert set(writers) <= {"store/files.py"}, writers
+    flags = {"O_WRONLY", "O_RDWR", "O_APPEND", "O_CREAT"}
+    opening = {
+        name_of(path)
+        for path in SOURCES
+        if "embedded" not in path.parts
+        and any(isinstance(node, ast.Attribute) and node.attr in flags for node in ast.walk(tree(path)))
+    }
+    assert opening <= {"store/files.py", "store/locks.py"}
+
+
+@pytest.mark.parametrize(
+    ("code", "writes"),
+    [
+        ("open('a', 'w')", True),
+        ("path.open(mode='ab')", True),
+        ("io.open(path, 'r+')", True),
+        ("path.write_text('x')", True),
+        ("os.replace(a, b)", True),
+        ("shutil.copyfile(a, b)", True),
+        ("open('a')", False),
+        ("path.open('rb')", False),
+        ("text.replace('a', 'b')", False),
+        ("path.read_text()", False),
+    ],
+)
+def test_what_counts_as_writing(code: str, writes: bool) -> None:
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert bool(_writes(call)) is writes
+
+
+def _writes(call: ast.Call) -> str | None:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name in ("write_text", "write_bytes", "touch", "rename", "unlink", "rmdir", "mkdir", "makedirs", "copyfile"):
+        return name
+    if name == "replace" and isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "os":
+        return "os.replace"
+    if name != "open" or (isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "os"):
+        return None
+    # The mode is the second argument of the function and the first of a path's method.
+    owner = getattr(call.func.value, "id", "") if isinstance(call.func, ast.Attribute) else "builtins"
+    at = 1 if owner in ("builtins", "io", "aiofiles", "gzip", "codecs") else 0
+    words = [*call.args[at : at + 1], *(one.value for one in call.keywords if one.arg == "mode")]
+    modes = [one.value for one in words if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return f"open {modes}" if any(re.fullmatch("[rwaxbt+]*[wax+][rwaxbt+]*", one) for one in modes) else None
+
+
+@files
+def test_no_shell(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            assert name not in ("system", "popen", "eval", "exec", "getoutput"), f"line {node.lineno}"
+            assert not [one for one in node.keywords if one.arg == "shell"], f"line {node.lineno}"
+
+
+# --- how long things may be ------------------------------------------------------------------------------------------
+
+
+@files
+def test_files_and_functions_are_short(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= (APP_LINES if path.name == "app.py" and part(path) == "app.py" else FILE_LINES)
+    long = {one.name: one.end_lineno - one.lineno + 1 for one in functions(path) if one.end_lineno}
+    assert {name: length for name, length in long.items() if length > FUNCTION_LINES} == {}
+
+
+@files
+def test_every_line_is_typed_and_told(path: Path) -> None:
+    body = tree(path).body
+    assert ast.get_docstring(tree(path)) or not body, "the first line says what is here"
+    public = [one for one in body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    for one in public:
+        if not one.name.startswith("_"):
+            assert ast.get_docstring(one), one.name
+
+
+@files
+def test_nothing_is_left_for_later(path: Path) -> None:
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
+    assert not VAGUE.search(path.name), "a name that says nothing"
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ExceptHandler) and all(isinstance(one, ast.Pass) for one in node.body):
+            lines = path.read_text().splitlines()[node.lineno - 1 : node.end_lineno]
+            assert any("#" in line for line in lines), f"line {node.lineno}: swallowed without a reason"
+
+
+# --- app.py ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_sections_of_app_stand_in_their_order() -> None:
+    lines = (ROOT / "app.py").read_text().splitlines()
+    rule = re.compile("# ={50,}")
+    titles = [
+        lines[at + 1].removeprefix("# ").split(":" if "Operations" not in lines[at + 1] else "\0")[0].strip()
+        for at, line in enumerate(lines[:-2])
+        if rule.fullmatch(line) and rule.fullmatch(lines[at + 2])
+    ]
+    known = [one for one in SECTIONS if one in titles]
+    assert titles == known, "another section, or another order"
+    assert set(titles) >= {"Settings", "The way of a request", "Refusals", "Clockwork", "Lifespan and app"}
+
+
+def test_operations_stand_in_contract_order() -> None:
+    from conftest import operations as promised
+
+    place = {spec["operationId"]: at for at, (_, _, spec) in enumerate(promised())}
+    names = [one.name for one in operations()]
+    places = [place[name] for name in names if name in place]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("one", [pytest.param(one, id=one.name) for one in operations()])
+def test_an_operation_is_a_short_plain_function(one: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    assert _length(one) <= OPERATION_LINES, "a function is missing in store/ or slurm_shim/"
+    assert not one.args.defaults and not [value for value in one.args.kw_defaults if value is not None]
+    inner = [type(node).__name__ for node in ast.walk(one)]
+    assert "Try" not in inner, "the tables of refusals are where problems become answers"
+    named = {node.id for node in ast.walk(one) if isinstance(node, ast.Name)}
+    assert not named & {"Request", "Response", "JSONResponse", "scope", "HTTPException"}, "plain data in and out"
+
+
+def test_operations_are_short_on_the_whole() -> None:
+    assert statistics.median(map(_length, operations())) <= OPERATION_MEDIAN
+
+
+def _length(one: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines of a body without its docstring."""
+    body = one.body[1:] if ast.get_docstring(one) else one.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+# --- around it -------------------------------------------------------------------------------------------------------
+
+
+def test_every_recipe_says_what_it_is_for() -> None:
+    lines = (ROOT / "justfile").read_text().splitlines()
+    for at, line in enumerate(lines):
+        if re.match(r"[a-z_][\w-]*( [^:=]*)?:(?!=)", line) and not line.startswith(" "):
+            before = next(one for one in reversed(lines[:at]) if not one.startswith("["))
+            assert before.startswith("# "), line
+
+
+def test_every_dependency_has_its_reason() -> None:
+    lists = re.findall(r"(?ms)^(?:dependencies|dev) = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text())
+    lines = [line for block in lists for line in block.splitlines() if line.strip().startswith('"')]
+    assert lines and all("#" in line for line in lines)
+
+
+def test_nothing_speaks_of_the_place_it_was_made_in() -> None:
+    told = re.compile(r"(?<!\w)/work/|\.\./shared|/tmp/(?!sluice)|\bissues? (show )?\d")
+    for path in [*SOURCES, ROOT / "contract.yaml", ROOT / "justfile", ROOT / "pyproject.toml"]:
+        assert not told.search(path.read_text()), name_of(path)
