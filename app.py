@@ -25,18 +25,16 @@ import getpass
 import hashlib
 import importlib.util
 import inspect
-import ipaddress
 import logging
 import os
 import random
 import re
 import shutil
-import socket
 import sys
 import time
 import uuid
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,19 +53,23 @@ from slurm_shim import resources as slurm_resources
 from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
 from slurm_shim.embedded import conf as embedded_conf
+from slurm_shim.pace import Pace
 from slurm_shim.snapshot import Snapshot
 from slurm_shim.words import Slurm
 from store import (
     access,
+    board,
     configs,
     errors,
     history,
+    inbox,
     jsons,
     logs,
     records,
     results,
     runs,
     states,
+    sweeps,
     templates,
     views,
     workflows,
@@ -75,11 +77,12 @@ from store import (
 )
 from store.audit import Audit
 from store.bodies import Body
-from store.documents import Attempt, JobRecord, Run
+from store.documents import Attempt, JobRecord, Run, Sweep
 from store.folders import Entry, Folder
 from store.index import Store
 from store.lists import JobList, Listing
 from store.render import Renderer
+from store.settings import CHOICES, Settings
 from store.times import epoch, rfc3339
 
 HERE = Path(__file__).resolve().parent
@@ -92,46 +95,8 @@ log = logging.getLogger("sluice")
 # ====================================================================================================================
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the environment says; flags of the command line only set the environment."""
-
-    store: Path = Path("data")
-    cluster: str = "auto"
-    host: str = "127.0.0.1"
-    port: int = 8000
-    allowed_hosts: tuple[str, ...] = ()
-    watch: str = "auto"
-    log_level: str = "info"
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings in SLUICE_… variables; ValueError names the variable that is wrong."""
-        given = {
-            name: environment[key]
-            for name in cls.__dataclass_fields__
-            if (key := f"SLUICE_{name.upper()}") in environment
-        }
-        values: dict[str, Any] = dict(given)
-        if "store" in given:
-            values["store"] = Path(given["store"])
-        if "port" in given and not given["port"].isdigit():
-            raise ValueError(f"SLUICE_PORT must be a number, not {given['port']!r}")
-        if "port" in given:
-            values["port"] = int(given["port"])
-        if "allowed_hosts" in given:
-            values["allowed_hosts"] = tuple(name for name in re.split(r"[\s,]+", given["allowed_hosts"]) if name)
-        for name, known in CHOICES.items():
-            if values.get(name, known[0]) not in known:
-                raise ValueError(f"SLUICE_{name.upper()} must be one of {', '.join(known)}, not {values[name]!r}")
-        return cls(**values)
-
-
-CHOICES = {
-    "cluster": ("auto", "slurm", "embedded"),
-    "watch": ("auto", "poll"),
-    "log_level": ("info", "debug", "warning", "error"),
-}
+# What the environment says (SLUICE_…); flags of the command line only set the environment. See store/settings.py.
+settings_now = Settings.from_environment
 
 
 # ====================================================================================================================
@@ -220,7 +185,9 @@ class Endpoint:
             key: one["default"] for key, one in whole.get("properties", {}).items() if "default" in one
         }
         self.wants = set(inspect.signature(function).parameters)
-        offered = {one.argument for one in self.parameters} | {"caller"} | ({"body"} if self.body_schema else set())
+        offered = (
+            {one.argument for one in self.parameters} | {"caller", "accept"} | ({"body"} if self.body_schema else set())
+        )
         if missing := self.wants - offered:
             raise RuntimeError(f"{self.operation_id} asks for {sorted(missing)}, which contract.yaml does not give")
 
@@ -260,6 +227,8 @@ class Endpoint:
             arguments["body"] = await self.body(scope, receive)
         if "caller" in self.wants:
             arguments["caller"] = scope.get("caller")
+        if "accept" in self.wants:
+            arguments["accept"] = (header(scope, b"accept") or b"").decode("latin-1")
         if len(arguments) != len(self.wants):
             arguments = {name: value for name, value in arguments.items() if name in self.wants}
         answer = self.function(**arguments)
@@ -550,9 +519,6 @@ STRICT = [
     (b"referrer-policy", b"no-referrer"),
 ]
 
-HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
 
 def check_host(scope: Scope) -> None:
     """Nothing, or why the Host header is refused: missing, doubled, malformed, or not a name of this server."""
@@ -560,20 +526,13 @@ def check_host(scope: Scope) -> None:
     doubled = (
         len(scope["sluice.headers"]) != len(scope["headers"]) and sum(k == b"host" for k, _ in scope["headers"]) > 1
     )
-    name = None if doubled else host_name(given)
+    name = None if doubled else access.host_name(given)
     if name is None:
         raise BadRequest("A single well-formed Host header is needed")
     if name not in here.hosts:
         raise errors.Denied(
             "Host header not allowed; name it in SLUICE_ALLOWED_HOSTS or in access.yaml (allowed_hosts)"
         )
-
-
-@functools.lru_cache(maxsize=256)
-def host_name(given: bytes) -> str | None:
-    """The name in a Host header, without its port; None for a malformed one."""
-    match = HOST.fullmatch(given.decode("latin-1"))
-    return match["name"].lower() if match else None
 
 
 def check_origin(scope: Scope) -> None:
@@ -607,38 +566,9 @@ def caller_of(scope: Scope) -> access.Caller:
         return caller
     if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name in scope["sluice.headers"]):
         raise Unauthenticated("Requests through a proxy need a bearer token")
-    if peer_of(client, scope.get("server") or ("", 0)) == os.getuid():
+    if here.peers.uid(client, scope.get("server") or ("", 0)) == os.getuid():
         return here.own_caller
     raise Unauthenticated("Missing or invalid bearer token")
-
-
-def peer_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """The uid at the other end of a loopback connection, asked once a connection; None for any other.
-
-    The server hands out the same tuple for all requests of a connection, and another one for the next connection from
-    the same port: what is remembered is bound to that very object.
-    """
-    known = here.peers.get(client)
-    if known is not None and known[0] is client:
-        return known[1]
-    local = is_loopback(client[0]) and is_loopback(server[0])
-    uid = access.peer_uid(client[0], client[1], server[0], server[1]) if local else None
-    if len(here.peers) >= MOST_PEERS:
-        here.peers.clear()
-    here.peers[client] = (client, uid)
-    return uid
-
-
-MOST_PEERS = 10_000
-
-
-@functools.lru_cache(maxsize=1024)
-def is_loopback(address: str) -> bool:
-    """Whether the address is this machine's own, IPv4, IPv6 or IPv4 within IPv6."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 # ====================================================================================================================
@@ -840,9 +770,9 @@ def srunx_list_runs(name: str | None) -> Prepared:
 
 
 @operation()
-def srunx_get_run(run_id: str) -> Prepared:
+def srunx_get_run(run_id: str) -> Any:
     """One run with the state of each of its jobs."""
-    return prepared(here.runs_shown.one(run_id))
+    return prepared(here.runs_shown.one(run_id)) if run_id in here.store.runs else here.board.waiting_run(run_id)
 
 
 @operation()
@@ -870,12 +800,51 @@ async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | No
 async def srunx_run_workflow(
     name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
-    """A run of the workflow, its first jobs submitted; or, dry, the scripts it would submit."""
-    run_id = request_id(caller, "run", idempotency_key)
-    draft = await drafted(shelf(mount).folder.get(name), body, mount, run_id)
-    if body["dry_run"]:
-        return views.dry_run(draft)
-    return views.run(await start_run(draft))
+    """A run of the workflow, its first jobs submitted; or a sweep over it; or, dry, the scripts it would submit."""
+    return await requested(name, mount, body, request_id(caller, "run", idempotency_key), "web")
+
+
+@operation()
+def srunx_list_sweeps() -> list[dict[str, Any]]:
+    """The sweeps started last, newest first."""
+    return here.board.newest()
+
+
+@operation()
+def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
+    """One sweep with its matrix and counters."""
+    return here.board.row(sweep_of(sweep_id))
+
+
+@operation()
+async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
+    """A living sweep with another bound on how many cells run at once."""
+    return here.board.row(await change_sweep(sweep_id, lambda sweep: sweeps.bounded(sweep, body["max_parallel"])))
+
+
+@operation()
+def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
+    """All cells of a sweep, by status, start and id."""
+    return here.board.cells(sweep_of(sweep_id))
+
+
+@operation()
+async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
+    """Waiting cells are cancelled at once, running ones are told to end."""
+    return here.board.row(await change_sweep(sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
+
+
+@operation()
+async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
+    """Ended cells run again under their own ids; jobs that completed are kept, so are all attempts."""
+    return here.board.row(await rerun_sweep(sweep_id, body["cells"]))
+
+
+@operation()
+def srunx_list_results(sweep_id: int, accept: str) -> Any:
+    """What the cells left behind, a row each, in the order of the matrix."""
+    rows = here.board.results(sweep_of(sweep_id))
+    return Prepared(board.table(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
 
 @operation()
@@ -935,8 +904,8 @@ def unquoted(if_match: str | None) -> str | None:
 
 
 async def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What the function gives, called in the small pool for work that blocks."""
-    return await asyncio.get_running_loop().run_in_executor(here.pool, functools.partial(function, *arguments, **named))
+    """What the function gives, called off the event loop; not in the pool that speaks to SLURM."""
+    return await asyncio.to_thread(function, *arguments, **named)
 
 
 def request_id(caller: access.Caller, kind: str, key: str | None) -> str:
@@ -1155,17 +1124,36 @@ def defaults() -> dict[str, Any]:
 # ---- runs
 
 
-async def drafted(workflow: workflows.Workflow, body: dict[str, Any], mount: str | None, run_id: str) -> Run:
-    """The run that would be started: planned, every script rendered, nothing written."""
-    if body["notify"]:
+async def requested(
+    name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
+) -> dict[str, Any]:
+    """What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
+    if body.get("notify"):
         raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
+    entry = shelf(mount).folder.entry(name)
+    wanted = body.get("sweep") or workflows.own_sweep(entry.document)
+    given = {"mount": mount, "cluster": here.cluster.name, "request_hash": digest(name, mount, body), "source": source}
+    if wanted is None:
+        draft = await drafted(entry.document, body, request_key, given)
+        return views.dry_run(draft) if body.get("dry_run") else views.run(await start_run(draft))
+    sweep = sweeps.new(
+        entry.document, entry.data.decode(), wanted, body, here.store.config.sweeps.max_cells, given, time.time()
+    )
+    sweep.request_key, sweep.workflow_path = request_key, f"workflows/{name}.yaml"
+    first = await cell_draft(sweep, 0)
+    if body.get("dry_run"):
+        return views.dry_sweep(first, here.board.args_of_all(sweep))
+    return views.started_sweep(await start_sweep(sweep))
+
+
+async def drafted(workflow: workflows.Workflow, body: Mapping[str, Any], run_id: str, given: Mapping[str, Any]) -> Run:
+    """The run that would be started: planned, every script rendered, nothing written."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
     plan = await in_thread(workflows.plan, workflow, **chosen, defaults=defaults(), renderer=here.renderer)
-    root = shelf(mount).root or here.store.path("work", run_id)
-    draft = runs.draft(run_id, workflow.name, plan, root, time.time())
+    root = shelf(given["mount"]).root or here.store.path("work", run_id)
+    draft = runs.draft(run_id, workflow.name, plan, root, given, time.time())
     for job, placed in zip(draft.jobs, runs.placed(plan, root, run_id), strict=True):
         job.script, job.options = await in_thread(script_of, placed, root), batch.options(placed)
-    draft.mount, draft.cluster, draft.request_hash = mount, here.cluster.name, digest(workflow.name, mount, body)
     return draft
 
 
@@ -1203,6 +1191,9 @@ async def start_run(draft: Run) -> Run:
 
 async def cancel_run(run_id: str) -> list[str]:
     """The warnings about jobs that could not be told to end; the clockwork goes on telling them."""
+    if run_id not in here.store.runs:
+        await cancel_waiting_cell(run_id)
+        return []
     async with turn(run_id):
         run = here.store.runs.get(run_id)
         if run.status in runs.ENDED:
@@ -1244,11 +1235,12 @@ async def submit_step(run: Run, step: runs.Submit) -> Run:
     try:
         for folder in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)):
             await in_thread(here.store.files.make_dirs, Path(folder or ""))
-        job_id = await here.cluster.sbatch(job.script or "", options, shown)
+        async with here.pace.turn() if run.sweep_run_id else contextlib.nullcontext():
+            job_id = await here.cluster.sbatch(job.script or "", options, shown)
         log_path = batch.log_path(job.log_dir or "", options["job_name"], job_id)
         run = runs.taken(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
     except slurm_errors.SlurmUnreachable as problem:
-        unreachable, run = problem, runs.unanswered(run, job.name, str(problem))
+        unreachable, run = problem, runs.unanswered(run, job.name, str(problem), time.time())
     except (slurm_errors.SlurmError, errors.StoreError, ValueError) as problem:
         run = runs.refused(run, job.name, str(problem), time.time())
     await here.store.runs.put(run.id, run)
@@ -1278,6 +1270,146 @@ EFFECTS: dict[type, Callable[..., Awaitable[Run]]] = {
 }
 
 
+# ---- sweeps
+
+
+def sweep_of(sweep_id: int) -> Sweep:
+    """The sweep with this number; NotFound."""
+    found: Sweep = here.store.sweeps.get(str(sweep_id))
+    return found
+
+
+def prefers_csv(accept: str) -> bool:
+    """Whether an Accept header names CSV, and before JSON."""
+    kinds = [kind.split(";")[0].strip() for kind in accept.lower().split(",")]
+    return "text/csv" in kinds and "application/json" not in kinds[: kinds.index("text/csv")]
+
+
+async def cell_draft(sweep: Sweep, index: int) -> Run:
+    """The run of a cell, with the workflow as it was when the sweep was started."""
+    body = {**sweep.part, "args_override": here.board.args(sweep, index)}
+    given = {"mount": sweep.mount, "cluster": sweep.cluster, "source": sweep.submission_source, "sweep": int(sweep.id)}
+    return await drafted(board.workflow_of(sweep.workflow_text), body, sweeps.cell_id(sweep.uid, index), given)
+
+
+async def start_sweep(sweep: Sweep) -> Sweep:
+    """The sweep, durable; for a request that was seen before, the sweep it made then."""
+    here.cluster.must_answer()
+    async with turn("new sweep"):
+        known = here.board.asked_before(sweep.request_key or "")
+        if known is not None:
+            same_request(known, sweep.request_hash or "")
+            return known
+        sweep.id = str(here.board.next_id())
+        await here.store.sweeps.create(sweep.id, sweep)
+    return sweep
+
+
+async def change_sweep(sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:
+    """The changed sweep, durable; the clockwork goes on from there."""
+    async with turn(f"sweep {sweep_id}"):
+        sweep = sweep_of(sweep_id)
+        changed, _ = sweeps.advance(change(sweep), here.board.states(sweep), time.time())
+        if changed != sweep:
+            await here.store.sweeps.put(str(sweep_id), changed)
+        return changed
+
+
+async def rerun_sweep(sweep_id: int, which: str | list[str]) -> Sweep:
+    """The sweep alive again, after the cells chosen were made ready to run again."""
+    async with turn(f"sweep {sweep_id}"):
+        sweep = sweep_of(sweep_id)
+        chosen = sweeps.chosen(sweep, here.board.states(sweep), which)
+        without = []
+        for index in chosen:
+            if not await run_again(sweeps.cell_id(sweep.uid, index)):
+                without.append(index)
+        if chosen:
+            sweep = sweeps.again(sweep, without)
+            await here.store.sweeps.put(str(sweep_id), sweep)
+    return sweep
+
+
+async def run_again(run_id: str) -> bool:
+    """Whether the cell has a run that goes on; one that never got as far as having jobs is planned anew instead."""
+    async with turn(run_id):
+        if run_id in here.store.runs and here.store.runs.get(run_id).jobs:
+            await here.store.runs.put(run_id, runs.again(here.store.runs.get(run_id)))
+            return True
+        if run_id in here.store.runs:
+            await here.store.runs.delete(run_id)
+        return False
+
+
+async def drive_sweep(sweep_id: str) -> None:
+    """Nothing; starts the cells whose turn has come, and tells those to end that must."""
+    async with turn(f"sweep {sweep_id}"):
+        sweep = here.store.sweeps.get(sweep_id)
+        advanced, steps = sweeps.advance(sweep, here.board.states(sweep), time.time())
+        if advanced != sweep:
+            await here.store.sweeps.put(sweep_id, advanced)
+        for step in steps:
+            for index in step.indices:
+                await (start_cell if isinstance(step, sweeps.Start) else end_cell)(advanced, index)
+
+
+async def start_cell(sweep: Sweep, index: int) -> None:
+    """Nothing; the cell is a run from now on: one to be driven, or a failed one that says why it cannot be planned."""
+    try:
+        draft = await cell_draft(sweep, index)
+    except (errors.StoreError, ValueError) as problem:
+        draft = runs.stillborn(
+            sweeps.cell_id(sweep.uid, index), sweep, here.board.args(sweep, index), str(problem), time.time()
+        )
+    with contextlib.suppress(errors.Exists):
+        await here.store.runs.create(draft.id, draft)
+
+
+async def end_cell(sweep: Sweep, index: int) -> None:
+    """Nothing; the cell's run is cancelled, its jobs are told to end when it is driven next."""
+    run_id = sweeps.cell_id(sweep.uid, index)
+    async with turn(run_id):
+        run = here.store.runs.get(run_id)
+        if run.status not in runs.ENDED:
+            await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
+
+
+async def cancel_waiting_cell(run_id: str) -> None:
+    """Nothing; a cell that has no run yet gets one that is cancelled."""
+    sweep, index = here.board.cell(run_id)
+    async with turn(f"sweep {sweep.id}"):
+        if run_id not in here.store.runs:
+            shown = here.board.waiting_run(run_id)
+            if shown["status"] in runs.ENDED:
+                raise errors.Conflict(f"Run is already {shown['status']}")
+            ended = runs.stillborn(run_id, sweep, here.board.args(sweep, index), None, time.time())
+            await here.store.runs.create(run_id, ended)
+
+
+# ---- the inbox
+
+
+async def empty_inbox() -> None:
+    """Nothing; every request that lies ready in the inbox is carried out once, and its file moved on."""
+    for dropped in await in_thread(inbox.ready, here.store.path("inbox")):
+        if dropped.request is None:
+            await inbox.failed(here.store.files, dropped, dropped.wrong or "")
+            continue
+        try:
+            made = await requested(
+                dropped.request.workflow, dropped.request.mount, dropped.body(), dropped.key, "inbox"
+            )
+        except slurm_errors.SlurmUnreachable:
+            return  # it is carried out when SLURM answers again
+        except (errors.StoreUnavailable, errors.Locked):
+            raise
+        except (errors.StoreError, slurm_errors.SlurmError, ValueError) as problem:
+            await inbox.failed(here.store.files, dropped, str(problem))
+        else:
+            kind, number = ("sweep", made["sweep_run_id"]) if "cell_count" in made else ("run", made["id"])
+            await inbox.done(here.store.files, dropped, f"{kind} {number}")
+
+
 async def clockwork() -> None:
     """Never returns; brings open runs and records up to what SLURM says, whenever that changes or a time has come."""
     while True:
@@ -1291,23 +1423,46 @@ async def clockwork() -> None:
             await asyncio.wait_for(here.turned.wait(), TURN_S)
 
 
-TURN_S = 1.0
+TURN_S = 0.5
 
 
 async def one_turn() -> None:
-    """Nothing; each open document once. One that fails does not keep the others from their turn."""
+    """Nothing; sets every open document going about which there is news; a slow or failing one holds up no other."""
     if here.cluster.snapshot.error is None and here.cluster.snapshot.age_s is not None:
-        for name, work in [
-            *((one, drive) for one in here.open_runs),
-            *((one, follow_record) for one in here.open_records),
-        ]:
-            try:
-                await work(name)
-            except errors.NotFound:
-                continue
-            except errors.StoreError as problem:
-                log.warning("%s waits: %s", name, problem)
+        news, here.news = here.news, set()
+        due = [name for name, run in here.open_runs.items() if name in news or runs.restless(run)]
+        for name in due:
+            set_going(name, drive(name))
+        for name in here.open_records:
+            set_going(name, follow_record(name))
+        for name in here.open_sweeps:
+            set_going(f"sweep {name}", drive_sweep(name))
+        set_going("inbox", empty_inbox())
     await here.cluster.settle(here.open_jobs())
+
+
+def set_going(name: str, work: Coroutine[Any, Any, Any]) -> None:
+    """Nothing; the work goes on by itself, unless the same is still going on."""
+    if name in here.going:
+        here.news.add(name)
+        work.close()
+        return
+    task = here.going[name] = asyncio.create_task(looked_after(name, work))
+    task.add_done_callback(lambda _task: here.going.pop(name, None))
+
+
+async def looked_after(name: str, work: Coroutine[Any, Any, Any]) -> None:
+    """Nothing; a failure is told and costs nothing, since the next turn looks at everything again."""
+    try:
+        await work
+    except errors.NotFound:
+        log.debug("%s was deleted meanwhile", name)
+    except errors.StoreError as problem:
+        log.warning("%s waits: %s", name, problem)
+        here.news.add(name)
+    except Exception:
+        log.exception("%s stumbled", name)
+        here.news.add(name)
 
 
 # ====================================================================================================================
@@ -1340,11 +1495,16 @@ class Here:
         self.turned = asyncio.Event()
         self.open_runs: dict[str, Run] = {}
         self.open_records: dict[str, JobRecord] = {}
+        self.open_sweeps: dict[str, Sweep] = {}
+        self.news: set[str] = set()
+        self.going: dict[str, asyncio.Task[None]] = {}
+        self.board = board.Board(self.store.sweeps.get, self.store.runs.get)
         self.failures = access.Failures()
-        self.peers: dict[tuple[str, int], tuple[tuple[str, int], int | None]] = {}
-        self.hosts = LOOPBACK_NAMES
+        self.peers = access.Peers()
+        self.hosts = access.LOOPBACK_NAMES
         self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
         self.cluster: Cluster
+        self.pace: Pace
         self.jobs_shown = JobList()
         self.resources_listed: tuple[int, list[dict[str, Any]]] = (-1, [])
         self.shelf: Shelf
@@ -1352,10 +1512,9 @@ class Here:
 
     def know_hosts(self, *_change: Any) -> None:
         """Nothing; the names in a Host header that mean this server are known from now on."""
-        bound = self.settings.host.lower()
-        far = () if is_loopback(bound) else (socket.gethostname().lower(), socket.getfqdn().lower())
-        named = {*self.settings.allowed_hosts, *self.store.access.allowed_hosts}
-        self.hosts = LOOPBACK_NAMES | {bound, f"[{bound}]", *far} | {name.lower() for name in named}
+        self.hosts = access.host_names(
+            self.settings.host, [*self.settings.allowed_hosts, *self.store.access.allowed_hosts]
+        )
 
     def open_jobs(self) -> list[str]:
         """The ids of our jobs that have not ended, as far as we know."""
@@ -1368,6 +1527,7 @@ class Here:
     def follow(self) -> None:
         """Nothing; ledger, lists and open documents follow the folders from now on."""
         for folder, opened, is_open in (
+            (self.store.sweeps, self.open_sweeps, lambda sweep: sweep.status not in sweeps.ENDED),
             (self.store.runs, self.open_runs, runs.is_open),
             (self.store.jobs, self.open_records, lambda record: record.state not in states.TERMINAL),
         ):
@@ -1377,6 +1537,7 @@ class Here:
             folder.listeners.append(listener)
         shown = Listing(self.store.workflows, lambda entry: entry.summary or {}, lambda row: row["name"])
         self.shelf = Shelf(self.store.workflows, shown)
+        self.store.inbox.listeners.append(lambda *_change: self.turned.set())
         newest_first = lambda row: (-(epoch(row["started_at"]) or 0), row["id"])  # noqa: E731
         by_workflow = lambda row: row["workflow_name"]  # noqa: E731
         self.runs_shown = Listing(self.store.runs, lambda entry: views.run(entry.document), newest_first, by_workflow)
@@ -1385,9 +1546,15 @@ class Here:
         self, opened: dict[str, Any], is_open: Callable[[Any], bool], name: str, old: Entry | None, new: Entry | None
     ) -> None:
         before, after = old.document if old else None, new.document if new else None
-        self.ledger.changed(before, after)
+        if opened is self.open_sweeps:
+            self.board.sweep_changed(before, after)
+        else:
+            self.ledger.changed(before, after)
+        if opened is self.open_runs:
+            self.board.run_changed(name, after)
         if after is not None and is_open(after):
             opened[name] = after
+            self.news.add(name)
             self.turned.set()
         else:
             opened.pop(name, None)
@@ -1412,24 +1579,23 @@ async def connect() -> Cluster:
             name = await in_thread(slurm.cluster_name) or name
     snapshot = Snapshot(slurm, here.pool, config.poll.min_s, config.poll.max_s)
     snapshot.busy = lambda: bool(here.open_runs or here.open_records)
-    snapshot.on_change.append(lambda _changed: here.turned.set())
     await snapshot.refresh()
     return Cluster(name, slurm, snapshot, here.pool)
 
 
+def heard(job_ids: set[str]) -> None:
+    """Nothing; the runs of these jobs have news."""
+    for job_id in job_ids:
+        array = job_id.partition("_")[0]
+        entry = here.ledger.get(here.cluster.name, job_id) or here.ledger.get(here.cluster.name, array)
+        if entry is not None and entry.run_id is not None:
+            here.news.add(entry.run_id)
+    here.turned.set()
+
+
 async def furnished() -> Path:
     """The embedded cluster's slurm.conf, written as config.yaml says."""
-    wanted = here.store.config.cluster
-    machine = await in_thread(embedded_conf.detect)
-    text = embedded_conf.text(
-        nodes=wanted.nodes,
-        cpus=wanted.cpus or machine["cpus"],
-        memory_mb=wanted.memory_mb or machine["memory_mb"],
-        gpus=machine["gpus"] if wanted.gpus is None else wanted.gpus,
-        partitions=[one.model_dump() for one in wanted.partitions],
-        execute=wanted.execute,
-        python=sys.executable,
-    )
+    text = await in_thread(embedded_conf.fitting, here.store.config.cluster.model_dump(), sys.executable)
     path = here.store.path("cluster", "slurm.conf")
     if not path.exists() or path.read_text() != text:
         await here.store.files.write(path, text.encode())
@@ -1438,7 +1604,8 @@ async def furnished() -> Path:
 
 def refit(_name: str, _old: Entry | None, _new: Entry | None) -> None:
     """Nothing; the intervals of a changed config.yaml are in force."""
-    poll = here.store.config.poll
+    poll, bounds = here.store.config.poll, here.store.config.sweeps
+    here.pace.set(bounds.per_second, bounds.in_flight)
     here.cluster.snapshot.min_s, here.cluster.snapshot.max_s = poll.min_s, poll.max_s
 
 
@@ -1463,27 +1630,26 @@ def health() -> dict[str, Any]:
 async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
     """Open the store, find the cluster, set the clockwork going; undone in reverse."""
     global here
-    here = Here(Settings.from_environment())
+    here = Here(settings_now())
     await in_thread(here.store.open)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(here.pool.shutdown, wait=False, cancel_futures=True)
         undo.push_async_callback(here.store.close)
         undo.callback(here.renderer.close)
         limits = here.store.config.limits
-        here.renderer.cpu_s, here.renderer.memory_mb, here.renderer.wall_s = (
-            limits.render_s,
-            limits.render_mb,
-            2 * limits.render_s,
-        )
+        here.renderer.bound(limits.render_s, limits.render_mb)
         await in_thread(here.follow)
         here.know_hosts()
         here.store.single["access"].listeners.append(here.know_hosts)
+        here.pace = Pace(here.store.config.sweeps.per_second, here.store.config.sweeps.in_flight)
         here.cluster = await connect()
+        here.cluster.snapshot.on_change.append(heard)
         await here.store.start()
         here.store.single["config"].listeners.append(refit)
         for work in (here.cluster.snapshot.run(), clockwork()):
             task = asyncio.create_task(work)
             undo.push_async_callback(ended, task)
+        undo.push_async_callback(stop_going)
         log.info("%s", greeting())
         yield
 
@@ -1492,7 +1658,11 @@ def greeting() -> str:
     """The address, the store, the cluster, and who may call."""
     settings = here.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    who = f"calls of user {here.own_caller.name} need no token" if is_loopback(settings.host) else "calls need a token"
+    who = (
+        f"calls of user {here.own_caller.name} need no token"
+        if access.is_loopback(settings.host)
+        else "calls need a token"
+    )
     return f"http://{host}:{settings.port}, store {here.store.root}, cluster {here.cluster.name}; {who}"
 
 
@@ -1501,6 +1671,12 @@ async def ended(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def stop_going() -> None:
+    """Nothing; what the clockwork has set going is over."""
+    for task in list(here.going.values()):
+        await ended(task)
 
 
 class Contract:
@@ -1608,12 +1784,12 @@ def serve() -> None:
     import uvicorn  # here, since the app itself also runs under any other server
 
     try:
-        settings = Settings.from_environment()
+        settings = settings_now()
     except ValueError as problem:
         sys.exit(str(problem))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change
-    if not is_loopback(settings.host) and not access.read(settings.store / "access.yaml").tokens:
+    if not access.is_loopback(settings.host) and not access.read(settings.store / "access.yaml").tokens:
         sys.exit(f"Listening on {settings.host} needs a token: python app.py --new-token NAME:write tells how")
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import socket
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,6 +143,34 @@ class Failures:
         return max(0.0, spent - (self.clock() - at) / self.refill_s)
 
 
+# --- the names and addresses of this server --------------------------------------------------------------------------
+
+HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@functools.lru_cache(maxsize=256)
+def host_name(given: bytes) -> str | None:
+    """The name in a Host header, without its port, in small letters; None for a malformed one."""
+    match = HOST.fullmatch(given.decode("latin-1"))
+    return match["name"].lower() if match else None
+
+
+def host_names(bound: str, more: Iterable[str]) -> frozenset[str]:
+    """The names by which a server that listens on this address may be called."""
+    far = () if is_loopback(bound) else (socket.gethostname(), socket.getfqdn())
+    return LOOPBACK_NAMES | {name.lower() for name in (bound, f"[{bound}]", *far, *more)}
+
+
+@functools.lru_cache(maxsize=1024)
+def is_loopback(address: str) -> bool:
+    """Whether the address is this machine's own, IPv4, IPv6 or IPv4 within IPv6."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
 # --- whose process is at the other end of a loopback connection ------------------------------------------------------
 
 NETLINK_SOCK_DIAG = 4
@@ -157,6 +187,30 @@ TAIL = struct.Struct("=IIIII")
 MESSAGE_BYTES = 4 + 48 + TAIL.size
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Peers:
+    """Whose the other ends of our loopback connections are, asked once a connection.
+
+    A server hands out the same tuple for all requests of a connection, and another one for the next connection from the
+    same port: what is remembered is bound to that very object.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self.most = most
+        self.known: dict[tuple[str, int], tuple[tuple[str, int], int | None]] = {}
+
+    def uid(self, client: tuple[str, int], server: tuple[str, int]) -> int | None:
+        """The uid at the other end; None when it is not known, and for a connection that leaves this machine."""
+        known = self.known.get(client)
+        if known is not None and known[0] is client:
+            return known[1]
+        local = is_loopback(client[0]) and is_loopback(server[0])
+        uid = peer_uid(client[0], client[1], server[0], server[1]) if local else None
+        if len(self.known) >= self.most:
+            self.known.clear()
+        self.known[client] = (client, uid)
+        return uid
 
 
 def peer_uid(client_addr: str, client_port: int, server_addr: str, server_port: int) -> int | None:

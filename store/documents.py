@@ -215,6 +215,8 @@ class Attempt(Kept):
     nodes: str | None = None
     partition: str | None = None
     cancel_sent_at: str | None = None
+    tries: int = 0
+    retry_at: float | None = None
 
 
 class RunJob(Kept):
@@ -238,12 +240,14 @@ class RunJob(Kept):
     result_path: str | None = None
     result_error: str | None = None
     result_read: bool = False
+    attempts_before: int = 0
 
 
 class Run(Kept):
     """One workflow run or sweep cell; its jobs in topological order.
 
-    Times are RFC 3339 in UTC, `not_before` of a job epoch seconds; `skipped` says why a job was never submitted.
+    Times are RFC 3339 in UTC, `not_before` of a job and `retry_at` of an attempt epoch seconds; `skipped` says why a
+    job was never submitted; attempts up to `attempts_before` belong to the time before the run was started again.
     """
 
     version: int = VERSION

@@ -11,7 +11,7 @@ from typing import Any
 
 from store import access, configs
 from store.bodies import Body, ListBody
-from store.documents import Config, JobRecord, Run, from_json
+from store.documents import Config, JobRecord, Run, Sweep, from_json
 from store.errors import Invalid, StoreError, StoreUnavailable, problem, unavailable
 from store.files import FOLDER_MODE, Files
 from store.folders import Entry, Folder, Parse, Summary
@@ -45,6 +45,14 @@ def _text(data: bytes, name: str) -> str:
 
 def _run(data: bytes, name: str) -> Run:
     return from_json(Run, data, name)
+
+
+def _dropped(data: bytes, name: str) -> bytes:
+    return data
+
+
+def _sweep(data: bytes, name: str) -> Sweep:
+    return from_json(Sweep, data, name)
 
 
 def _job(data: bytes, name: str) -> JobRecord:
@@ -84,6 +92,9 @@ class Store:
         self.workflows = folder("workflows", "Workflow", _yaml, YAML)
         self.templates = folder("templates", "Template", _text, ())
         self.runs = folder("runs", "Run", _run, JSON, keep=False)
+        # Only so that a dropped file is seen at once; what is in it is store.inbox's business.
+        self.inbox = folder("inbox", "Request", _dropped, YAML)
+        self.sweeps = folder("sweeps", "Sweep run", _sweep, JSON)
         self.jobs = folder("jobs", "Job", _job, JSON, keep=False)
         self.single = {
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
@@ -91,7 +102,15 @@ class Store:
         }
         if given or rows:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
-        self.folders = [self.workflows, self.templates, self.runs, self.jobs, *self.single.values()]
+        self.folders = [
+            self.workflows,
+            self.templates,
+            self.inbox,
+            self.runs,
+            self.sweeps,
+            self.jobs,
+            *self.single.values(),
+        ]
 
     # Reading.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from store import states
-from store.documents import Attempt, JobRecord, Run, RunJob, StateChange
+from store.documents import Attempt, JobRecord, Run, RunJob, StateChange, Sweep
 from store.times import epoch, rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -22,6 +22,7 @@ NEVER = "DependencyNeverSatisfied"
 STOPPED = "RunStopped"
 REFUSED = "Submission failed: "
 RESEND_CANCEL_S = 30
+LONGEST_PAUSE_S = 60
 
 
 class Sight(NamedTuple):
@@ -94,7 +95,12 @@ def advance(run: Run, look: Look, find: Find, now: float) -> tuple[Run, list[Ste
 
 
 def _last(job: RunJob) -> Attempt | None:
-    return job.attempts[-1] if job.attempts else None
+    """The last attempt since the run was started (again)."""
+    return job.attempts[-1] if len(job.attempts) > job.attempts_before else None
+
+
+def _tried(job: RunJob) -> int:
+    return len(job.attempts) - job.attempts_before
 
 
 def _over(attempt: Attempt) -> bool:
@@ -115,6 +121,8 @@ def _observe(run: Run, job: RunJob, look: Look, find: Find, now: float) -> list[
         sight = find(attempt)
         if sight.knowledge == "absent":
             if not _stopping(run) and not _never(run, job):
+                if now < (attempt.retry_at or 0):
+                    return []
                 attempt.error = None
                 return _submit(run, job)
             attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, rfc3339(now)
@@ -202,7 +210,7 @@ def _verdict(run: Run, entry: str) -> str:
         return "wait"
     if kind == "after" and attempt.started_at:
         return "met"
-    if _over(attempt) or len(other.attempts) <= other.retry:
+    if _over(attempt) or _tried(other) <= other.retry:
         return "wait"  # another attempt may follow, with an id that is not known yet
     return f"{kind}:{attempt.job_id}"
 
@@ -210,7 +218,7 @@ def _verdict(run: Run, entry: str) -> str:
 def _may_retry(run: Run, job: RunJob) -> bool:
     attempt = _last(job)
     failed = attempt is not None and attempt.state in states.FAILED
-    return failed and len(job.attempts) <= job.retry and not _stopping(run)
+    return failed and _tried(job) <= job.retry and not _stopping(run)
 
 
 def outcome(run: Run, job: RunJob) -> str | None:
@@ -300,10 +308,35 @@ def refused(run: Run, name: str, reason: str, now: float) -> Run:
     return run
 
 
-def unanswered(run: Run, name: str, reason: str) -> Run:
-    """The run after sbatch gave no answer: whether SLURM has the job is to be found out by its tag."""
+def unanswered(run: Run, name: str, reason: str, now: float) -> Run:
+    """The run after sbatch gave no answer: whether SLURM has the job is to be found out by its tag.
+
+    If it has not, it is called again, after 2, 4, … at most 60 seconds.
+    """
     run, attempt = _changed(run, name)
     attempt.error = reason
+    attempt.tries += 1
+    attempt.retry_at = now + min(LONGEST_PAUSE_S, 2**attempt.tries)
+    return run
+
+
+def restless(run: Run) -> bool:
+    """Whether the run may go on without news of its jobs: something is to be submitted, found, awaited, or stopped."""
+    lasts = [(job, _last(job)) for job in run.jobs]
+    unheard = any(attempt is not None and attempt.job_id is None and not _over(attempt) for _, attempt in lasts)
+    stopping = _stopping(run) and any(attempt is not None and not _over(attempt) for _, attempt in lasts)
+    return unheard or stopping or any(job.not_before is not None for job in run.jobs)
+
+
+def again(run: Run) -> Run:
+    """The ended run started once more: the jobs that completed stay, the others get their turn anew."""
+    run = run.model_copy(deep=True)
+    for job in run.jobs:
+        if outcome(run, job) == "ok":
+            continue
+        job.attempts_before, job.skipped, job.not_before = len(job.attempts), None, None
+        job.result, job.result_error, job.result_read = None, None, False
+    run.status, run.completed_at, run.cancel_requested_at, run.error = "submitting", None, None, None
     return run
 
 
@@ -370,8 +403,13 @@ def placed(plan: Mapping[str, Any], root: Path, run_id: str) -> list[dict[str, A
     return found
 
 
-def draft(run_id: str, workflow_name: str, plan: Mapping[str, Any], root: Path, now: float) -> Run:
-    """A run of the plan that is not written yet and lacks its scripts; jobs in the order of `placed`."""
+def draft(
+    run_id: str, workflow_name: str, plan: Mapping[str, Any], root: Path, given: Mapping[str, Any], now: float
+) -> Run:
+    """A run of the plan that is not written yet and lacks its scripts; jobs in the order of `placed`.
+
+    `given` has mount, cluster, source, and request_hash or the number of the sweep.
+    """
     jobs = [
         RunJob(
             name=job["name"],
@@ -389,10 +427,32 @@ def draft(run_id: str, workflow_name: str, plan: Mapping[str, Any], root: Path, 
     return Run(
         id=run_id,
         workflow_name=workflow_name,
+        mount=given["mount"],
         args=plan["args"],
+        cluster=given["cluster"],
         status="submitting",
         work_dir=str(root),
         started_at=rfc3339(now),
-        triggered_by="web",
+        sweep_run_id=given.get("sweep"),
+        triggered_by=given["source"],
+        request_hash=given.get("request_hash"),
         jobs=jobs,
+    )
+
+
+def stillborn(run_id: str, sweep: Sweep, args: dict[str, Any], error: str | None, now: float) -> Run:
+    """The run of a cell that never began: failed with an error, or cancelled without one."""
+    return Run(
+        id=run_id,
+        workflow_name=sweep.workflow_name,
+        mount=sweep.mount,
+        args=args,
+        cluster=sweep.cluster,
+        status="failed" if error else "cancelled",
+        started_at=rfc3339(now),
+        completed_at=rfc3339(now),
+        cancel_requested_at=None if error else rfc3339(now),
+        error=error,
+        sweep_run_id=int(sweep.id),
+        triggered_by=sweep.submission_source,
     )

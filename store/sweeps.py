@@ -1,9 +1,9 @@
 """What a sweep is and what becomes of it: pure rules from its document and the states of its cells.
 
-A cell that has not started is no file: it is its place in the matrix. It becomes a run of its own when its turn comes, so
-a sweep of 10,000 cells is created with one write. `waiting` says which of the cells without a run still wait; the others
-without a run were cancelled while they waited. A cell with a run is what the run is, whatever `waiting` says: a server
-that is killed between the two writes goes on rightly.
+A cell that has not started is no file: it is its place in the matrix. It becomes a run of its own when its turn comes,
+so a sweep of 10,000 cells is created with one write. `waiting` says which of the cells without a run still wait; the
+others without a run were cancelled while they waited. A cell with a run is what the run is, whatever `waiting` says: a
+server that is killed between the two writes goes on rightly.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from store import runs
 from store.documents import Run, Sweep
 from store.errors import Conflict, Invalid, problem
 from store.fields import refuse_python
+from store.shapes import Workflow
 from store.times import rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -84,8 +85,7 @@ def _series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
         raise Invalid(
             [problem("must be a list of values, {range: [start, stop, step]} or {logspace: [first, last, count]}", loc)]
         )
-    usable = isinstance(numbers, list) and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
-    made = makers[kind](numbers) if usable and all(map(math.isfinite, numbers)) else None
+    made = makers[kind](numbers) if isinstance(numbers, list) and all(map(_is_number, numbers)) else None
     if made is None:
         form = {
             "range": "[start, stop, step] with a step that leads to stop",
@@ -93,6 +93,10 @@ def _series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
         }
         raise Invalid([problem(f"{kind} takes {form[kind]}", (*loc, kind), input=numbers)])
     return made
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _range(numbers: list[float]) -> list[Any] | None:
@@ -222,6 +226,54 @@ def indices(text: str) -> list[int]:
 # ---- what becomes of a sweep
 
 
+def new(
+    workflow: Workflow,
+    text: str,
+    wanted: Mapping[str, Any],
+    body: Mapping[str, Any],
+    limit: int,
+    given: Mapping[str, Any],
+    now: float,
+) -> Sweep:
+    """A sweep that is not written yet and has no number; Invalid with what is wrong with its matrix.
+
+    `text` is the workflow's file, `wanted` has matrix, exclude, fail_fast and max_parallel, `body` args_override and
+    the part of the workflow, `given` mount, cluster, source and request_hash.
+    """
+    matrix = expanded(wanted["matrix"])
+    exclude = wanted.get("exclude") or []
+    count = len(cells(matrix, exclude, limit))
+    refuse_python(body.get("args_override") or {}, ("body", "args_override"))
+    args = {**workflow.args, **(body.get("args_override") or {})}
+    return Sweep(
+        id="0",
+        uid=new_uid(),
+        name=workflow.name,
+        workflow_name=workflow.name,
+        workflow_text=text,
+        mount=given["mount"],
+        cluster=given["cluster"],
+        matrix=matrix,
+        exclude=exclude,
+        args={key: value for key, value in args.items() if key not in matrix},
+        part={key: body[key] for key in ("from_job", "to_job", "single_job") if body.get(key)},
+        fail_fast=bool(wanted.get("fail_fast")),
+        max_parallel=wanted.get("max_parallel") or 4,
+        cell_count=count,
+        waiting=ranges(range(count)),
+        submission_source=given["source"],
+        started_at=rfc3339(now) or "",
+        request_hash=given["request_hash"],
+    )
+
+
+def bounded(sweep: Sweep, max_parallel: int) -> Sweep:
+    """The sweep with another bound; Conflict for one that has ended."""
+    if sweep.status in ENDED:
+        raise Conflict(f"Sweep run {sweep.id} is already {sweep.status}")
+    return sweep.model_copy(update={"max_parallel": max_parallel})
+
+
 @dataclass(frozen=True)
 class Start:
     """Let these cells become runs, in this order."""
@@ -290,7 +342,7 @@ def cancelled(sweep: Sweep, now: float) -> Sweep:
 
 
 def chosen(sweep: Sweep, states: Mapping[int, str], which: str | Sequence[str]) -> list[int]:
-    """The places of the cells to run again; Invalid or Conflict for ids of other things and of cells that have not ended."""
+    """The places of the cells to run again; Invalid for ids of other things, Conflict for cells that live."""
     waiting = set(indices(sweep.waiting))
     now = {
         index: states.get(index, "pending" if index in waiting else "cancelled") for index in range(sweep.cell_count)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from store import states
-from store.documents import Attempt, Run, RunJob
+from store.documents import Attempt, Run, RunJob, Sweep
 from store.history import Entry
+from store.sweeps import cell_id
 from store.times import clock, epoch, rfc3339
 
 
@@ -126,7 +127,8 @@ def run(document: Run) -> dict[str, Any]:
 def run_job(one: RunJob) -> dict[str, Any]:
     """A job of a run: its last attempt's facts, then all attempts. One that never had its turn is CANCELLED."""
     attempts = [_attempt(attempt) for attempt in one.attempts]
-    last = attempts[-1] if attempts else dict.fromkeys(_attempt(Attempt(number=1, tag="")))
+    tried = len(attempts) > one.attempts_before
+    last = attempts[-1] if tried else dict.fromkeys(_attempt(Attempt(number=1, tag="")))
     if one.skipped:
         last = {**last, "slurm_state": "CANCELLED", "reason": one.skipped}
     return {
@@ -187,3 +189,69 @@ def dry_run(draft: Run) -> dict[str, Any]:
         for one in draft.jobs
     ]
     return {"dry_run": True, "jobs": jobs, "execution_order": [one.name for one in draft.jobs]}
+
+
+def sweep(document: Sweep, counted: dict[str, int]) -> dict[str, Any]:
+    """A sweep as documented; `counted` says how many cells are in each state."""
+    same = ("status", "matrix", "fail_fast", "max_parallel", "cell_count")
+    later = ("submission_source", "started_at", "completed_at", "cancel_requested_at", "error")
+    return {
+        "id": int(document.id),
+        "name": document.name,
+        "workflow_yaml_path": document.workflow_path,
+        **{key: getattr(document, key) for key in same[:2]},
+        "args": document.args or None,
+        **{key: getattr(document, key) for key in same[2:]},
+        **{f"cells_{state}": count for state, count in counted.items()},
+        **{key: getattr(document, key) for key in later},
+    }
+
+
+def cell(parent: Sweep, index: int, document: Run | None, state: str, args: dict[str, Any]) -> dict[str, Any]:
+    """A cell in the list of its sweep's cells; `state` is what it counts as."""
+    ended = document is not None and state not in ("pending", "running")
+    return {
+        "id": cell_id(parent.uid, index),
+        "workflow_name": parent.workflow_name,
+        "status": state,
+        "started_at": document.started_at if document else parent.started_at,
+        "completed_at": document.completed_at if document and ended else _end_of(parent, state),
+        "args": document.args if document and document.args else args,
+        "error": document.error if document else None,
+        "triggered_by": parent.submission_source,
+    }
+
+
+def _end_of(parent: Sweep, state: str) -> str | None:
+    """When a cell that never started ended: with the cancellation of its sweep, or with the sweep."""
+    return parent.cancel_requested_at or parent.completed_at if state == "cancelled" else None
+
+
+def cell_without_run(parent: Sweep, index: int, state: str, args: dict[str, Any]) -> dict[str, Any]:
+    """A cell that has no run, as a run that waits or was cancelled before it began."""
+    known = cell(parent, index, None, state, args)
+    status: Any = state
+    shown = run(
+        Run(
+            id=known["id"],
+            workflow_name=parent.workflow_name,
+            mount=parent.mount,
+            args=args,
+            status=status,
+            started_at=known["started_at"],
+            completed_at=known["completed_at"],
+            sweep_run_id=int(parent.id),
+            triggered_by=parent.submission_source,
+        )
+    )
+    return {**shown, "cancel_requested_at": parent.cancel_requested_at}
+
+
+def dry_sweep(first: Run, args: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a dry run of a sweep answers: the first cell's scripts, and the args of all cells."""
+    return {**dry_run(first), "cell_count": len(args), "cells": args}
+
+
+def started_sweep(document: Sweep) -> dict[str, Any]:
+    """What the start of a sweep answers."""
+    return {"sweep_run_id": int(document.id), "status": document.status, "cell_count": document.cell_count}

@@ -346,6 +346,11 @@ def uploaded_name(filename: str) -> str:
     return stem
 
 
+def own_sweep(workflow: Workflow) -> dict[str, Any] | None:
+    """What the file itself says of a sweep, as a request would."""
+    return workflow.sweep.model_dump(exclude_none=True) if workflow.sweep else None
+
+
 # ---- showing
 
 

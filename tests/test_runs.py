@@ -336,7 +336,7 @@ def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
 def test_an_attempt_without_a_job_id(
     why: str, sight: Sight, job_id: str | None, state: str | None, steps: list[runs.Step]
 ) -> None:
-    run = runs.unanswered(run_of(tried(wanted("a", retry=2), (None, None))), "a", "sbatch timed out")
+    run = runs.unanswered(run_of(tried(wanted("a", retry=2), (None, None))), "a", "sbatch timed out", NOW - 10)
     run, taken = step_on(run, tags={"sluice:a1": sight})
     attempt = job_of(run, "a").attempts[-1]
     assert (attempt.job_id, attempt.state, [one for one in taken if isinstance(one, Submit)]) == (job_id, state, steps)
@@ -570,12 +570,12 @@ def submitted(world: World, run: Run, step: Submit) -> Run:
     """The run after sbatch was called, which may not arrive, or whose answer may not come back."""
     attempt = job_of(run, step.job).attempts[-1]
     if world.chance(0.1):
-        return runs.unanswered(run, step.job, "cut off before")
+        return runs.unanswered(run, step.job, "cut off before", world.now)
     job_id = world.sbatch(step.job, attempt.tag, step.dependency)
     if world.chance(0.1):
         raise Died
     if world.chance(0.1):
-        return runs.unanswered(run, step.job, "cut off after")
+        return runs.unanswered(run, step.job, "cut off after", world.now)
     return runs.taken(run, step.job, job_id, {}, world.now)
 
 

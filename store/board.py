@@ -1,0 +1,190 @@
+"""The sweeps as answers show them: counters, cells and results, kept in step with the documents.
+
+Everything here is derived from the documents of sweeps and runs, so it always equals a recount.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from store import sweeps, views, workflows
+from store.documents import Run, Sweep
+from store.errors import NotFound
+from store.times import epoch
+
+SHOWN = 200
+
+
+@functools.lru_cache(maxsize=64)
+def workflow_of(text: str) -> workflows.Workflow:
+    """The workflow that a sweep was started with."""
+    return workflows.parse(text.encode())
+
+
+class Board:
+    """Which states the cells of each sweep are in. `run` gives the document of a cell that has one."""
+
+    def __init__(self, sweep: Callable[[str], Sweep], run: Callable[[str], Run]) -> None:
+        self._sweep, self._run = sweep, run
+        self.version = 0
+        self.order: list[tuple[str, int]] = []  # (started_at, id), oldest first
+        self._states: dict[str, dict[int, str]] = {}
+        self._by_uid: dict[str, str] = {}
+        self._by_key: dict[str, str] = {}
+        self._values: dict[str, list[dict[str, Any]]] = {}
+
+    # Following the documents.
+
+    def sweep_changed(self, old: Sweep | None, new: Sweep | None) -> None:
+        """Nothing; a sweep was written, read or deleted."""
+        self.version += 1
+        for sweep in (old, new):
+            if sweep is not None:
+                self._by_uid.pop(sweep.uid, None)
+                self.order = [place for place in self.order if place[1] != int(sweep.id)]
+        if new is not None:
+            self._by_uid[new.uid] = new.id
+            if new.request_key:
+                self._by_key[new.request_key] = new.id
+            self.order = sorted([*self.order, (new.started_at, int(new.id))])
+        elif old is not None:
+            self._values.pop(old.uid, None)
+
+    def run_changed(self, run_id: str, new: Run | None) -> None:
+        """Nothing; a run was written, read or deleted."""
+        if new is not None and new.sweep_run_id is None:
+            return
+        uid, index = sweeps.place_of(run_id)
+        states = self._states.setdefault(uid, {})
+        if new is None:
+            states.pop(index, None)
+        else:
+            states[index] = sweeps.state_of(new)
+        self.version += 1
+
+    # What is known.
+
+    def asked_before(self, request_key: str) -> Sweep | None:
+        """The sweep that a request with this key has made."""
+        sweep_id = self._by_key.get(request_key)
+        return None if sweep_id is None else self._sweep(sweep_id)
+
+    def next_id(self) -> int:
+        """The number for a new sweep."""
+        return max((number for _, number in self.order), default=0) + 1
+
+    def states(self, sweep: Sweep) -> dict[int, str]:
+        """The state of each cell that has a run, by its place; a copy."""
+        return dict(self._states.get(sweep.uid, {}))
+
+    def values(self, sweep: Sweep) -> list[dict[str, Any]]:
+        """The axis values of each cell."""
+        if sweep.uid not in self._values:
+            self._values[sweep.uid] = sweeps.cells(sweep.matrix, sweep.exclude, sweep.cell_count)
+        return self._values[sweep.uid]
+
+    def cell(self, run_id: str) -> tuple[Sweep, int]:
+        """The sweep and the place of a cell, with or without a run; NotFound for any other id."""
+        uid, index = sweeps.place_of(run_id)
+        sweep_id = self._by_uid.get(uid)
+        sweep = self._sweep(sweep_id) if sweep_id is not None else None
+        if sweep is None or index >= sweep.cell_count:
+            raise NotFound("Run", run_id)
+        return sweep, index
+
+    def args(self, sweep: Sweep, index: int) -> dict[str, Any]:
+        """The args of a cell: those of the sweep, and its axis values."""
+        return {**sweep.args, **self.values(sweep)[index]}
+
+    def args_of_all(self, sweep: Sweep) -> list[dict[str, Any]]:
+        """The args of each cell, in the order of the matrix."""
+        return [{**sweep.args, **values} for values in self.values(sweep)]
+
+    # What is shown.
+
+    def row(self, sweep: Sweep) -> dict[str, Any]:
+        """A sweep as documented, its counters counted now."""
+        return views.sweep(sweep, sweeps.counts(sweep, self._states.get(sweep.uid, {})))
+
+    def newest(self) -> list[dict[str, Any]]:
+        """The rows of the sweeps started last."""
+        return [self.row(self._sweep(str(number))) for _, number in reversed(self.order[-SHOWN:])]
+
+    def cells(self, sweep: Sweep) -> list[dict[str, Any]]:
+        """All cells, by state, start and id."""
+        rows = [
+            views.cell(sweep, index, run, state, {**sweep.args, **values})
+            for index, run, state, values in self._each(sweep)
+        ]
+        return sorted(rows, key=lambda row: (row["status"], row["started_at"], row["id"]))
+
+    def waiting_run(self, run_id: str) -> dict[str, Any]:
+        """A cell that has no run yet, in the shape of one."""
+        sweep, index = self.cell(run_id)
+        state = "pending" if index in sweeps.indices(sweep.waiting) else "cancelled"
+        return views.cell_without_run(sweep, index, state, self.args(sweep, index))
+
+    def _each(self, sweep: Sweep) -> Iterator[tuple[int, Run | None, str, dict[str, Any]]]:
+        states, waiting = self.states(sweep), set(sweeps.indices(sweep.waiting))
+        for index, values in enumerate(self.values(sweep)):
+            if index in states:
+                yield index, self._run(sweeps.cell_id(sweep.uid, index)), states[index], values
+            else:
+                yield index, None, "pending" if index in waiting else "cancelled", values
+
+    def results(self, sweep: Sweep) -> list[dict[str, Any]]:
+        """One row a cell in the order of the matrix: cell_id, status, duration_seconds, args (axis values), result.
+
+        `result` is flat: what job `train` wrote as {"loss": {"last": 1}} stands under `train.loss.last`.
+        """
+        return [
+            {
+                "cell_id": sweeps.cell_id(sweep.uid, index),
+                "status": state,
+                "duration_seconds": None if run is None else _duration_s(run),
+                "args": values,
+                "result": {} if run is None else _flat({job.name: job.result for job in run.jobs if job.result}),
+            }
+            for index, run, state, values in self._each(sweep)
+        ]
+
+
+def _duration_s(run: Run) -> float | None:
+    start, end = epoch(run.started_at), epoch(run.completed_at)
+    return None if start is None or end is None else round(end - start, 3)
+
+
+def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            flat |= _flat(inner, f"{before}{key}.")
+        else:
+            flat[before + key] = inner
+    return flat
+
+
+def table(rows: list[dict[str, Any]]) -> bytes:
+    """The results as CSV (RFC 4180): cell_id, status, duration_seconds, the axes, then every result that any cell has.
+
+    A text that a spreadsheet would take for a formula gets a `'` before it.
+    """
+    axes = list(dict.fromkeys(axis for row in rows for axis in row["args"]))
+    keys = sorted({key for row in rows for key in row["result"]})
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow([_plain(name) for name in ("cell_id", "status", "duration_seconds", *axes, *keys)])
+    for row in rows:
+        own = [row["args"].get(axis) for axis in axes] + [row["result"].get(key) for key in keys]
+        writer.writerow([row["cell_id"], row["status"], row["duration_seconds"], *map(_plain, own)])
+    return out.getvalue().encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value

@@ -1,0 +1,52 @@
+"""What the environment says about how the server is to be run; everything else stands in the store's own files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; flags of the command line only set the environment."""
+
+    store: Path = Path("data")
+    cluster: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allowed_hosts: tuple[str, ...] = ()
+    watch: str = "auto"
+    log_level: str = "info"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """The settings in SLUICE_… variables; ValueError names the variable that is wrong."""
+        given = {
+            name: environment[key]
+            for name in cls.__dataclass_fields__
+            if (key := f"SLUICE_{name.upper()}") in environment
+        }
+        values: dict[str, Any] = dict(given)
+        if "store" in given:
+            values["store"] = Path(given["store"])
+        if "port" in given and not given["port"].isdigit():
+            raise ValueError(f"SLUICE_PORT must be a number, not {given['port']!r}")
+        if "port" in given:
+            values["port"] = int(given["port"])
+        if "allowed_hosts" in given:
+            values["allowed_hosts"] = tuple(name for name in re.split(r"[\s,]+", given["allowed_hosts"]) if name)
+        for name, known in CHOICES.items():
+            if values.get(name, known[0]) not in known:
+                raise ValueError(f"SLUICE_{name.upper()} must be one of {', '.join(known)}, not {values[name]!r}")
+        return cls(**values)
+
+
+CHOICES = {
+    "cluster": ("auto", "slurm", "embedded"),
+    "watch": ("auto", "poll"),
+    "log_level": ("info", "debug", "warning", "error"),
+}
