@@ -28,7 +28,7 @@ def fold(tasks: list[int]) -> str:
     """The task numbers as text: `1,3-6`; a regular stride of three or more is `0-8:2`."""
     if len(tasks) > 2:
         step = tasks[1] - tasks[0]
-        if step > 1 and all(b - a == step for a, b in zip(tasks, tasks[1:], strict=False)):
+        if step > 1 and tasks == list(range(tasks[0], tasks[-1] + 1, step)):
             return f"{tasks[0]}-{tasks[-1]}:{step}" if len(tasks) > 4 else ",".join(map(str, tasks))
     runs: list[list[int]] = []
     for task in tasks:

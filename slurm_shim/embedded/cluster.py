@@ -1,7 +1,7 @@
 """The place where the cluster acts: settle what is over, decide, write it down, let the jobs go.
 
-Every change runs inside `changing()`: lock, transaction, the caller's change, the scheduling pass, commit, and only then
-are the new jobs' supervisors let go. A supervisor is forked before the commit so that its identity is written
+Every change runs inside `changing()`: lock, transaction, the caller's change, the scheduling pass, commit, and only
+then are the new jobs' supervisors let go. A supervisor is forked before the commit so that its identity is written
 with the start, and waits on a pipe; it looks into the committed state before it runs anything. So a job runs at most
 once, whatever is killed when:
 - killed before the commit: the supervisor finds no start with its name on it and leaves;
@@ -11,9 +11,6 @@ once, whatever is killed when:
   with batch jobs missing from their node. It is queued again only if --requeue was asked for in words
   (SLURM's default would queue every job again; running twice unasked is worse here).
 """
-
-# pathlib would add 10 ms to the start of every command.
-# ruff: noqa: PTH
 
 from __future__ import annotations
 
@@ -30,17 +27,18 @@ from .states import LAUNCH_FAILED, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
     from typing import Any
+
+    from .state import Row
 
 FIRST_PRIORITY = 4294901759
 BUSY = "(end_time IS NULL AND state IN ('RUNNING','SUSPENDED')) OR completing = 1"
 DECIDING = (
-    "raw_id, array_job_id, array_task_id, array_tasks, array_limit, name, uid, partition, state, reason, held, priority, "
-    "eligible_time, begin_time, start_time, time_limit_min, min_nodes, max_nodes, ntasks, cpus_per_task, ntasks_per_node, "
-    "mem_node_mb, mem_cpu_mb, gpus_total, gpus_node, gpus_task, exclusive, features, req_nodes, exc_nodes, alloc, "
-    "dependency, dep_kill, completing, end_time"
+    "raw_id, array_job_id, array_task_id, array_tasks, array_limit, name, uid, partition, state, reason, held, "
+    "priority, eligible_time, begin_time, start_time, time_limit_min, min_nodes, max_nodes, ntasks, cpus_per_task, "
+    "ntasks_per_node, mem_node_mb, mem_cpu_mb, gpus_total, gpus_node, gpus_task, exclusive, features, req_nodes, "
+    "exc_nodes, alloc, dependency, dep_kill, completing, end_time"
 )
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
 
@@ -123,13 +121,13 @@ def _decide(conf: dict[str, Any], state: State, now: int) -> schedule.Decision:
     jobs = state.rows("end_time IS NULL OR completing = 1", columns=DECIDING)
     flags = state.node_flags()
     unusable = {name for name, row in flags.items() if schedule.UNUSABLE & set((row["flags"] or "").split("+"))}
-    cache: dict[tuple[int, int | None], list[sqlite3.Row]] = {}
+    cache: dict[tuple[int, int | None], list[Row]] = {}
 
-    first: dict[tuple[str, int], sqlite3.Row] = {}
+    first: dict[tuple[str, int], Row] = {}
     for row in jobs:
         first.setdefault((row["name"], row["uid"]), row)
 
-    def lookup(job: Any, number: int, task: int | None) -> list[sqlite3.Row]:
+    def lookup(job: Any, number: int, task: int | None) -> list[Row]:
         if number == 0:
             oldest = first[job["name"], job["uid"]]
             return [oldest] if oldest["raw_id"] < job["raw_id"] else []
@@ -143,7 +141,7 @@ def _decide(conf: dict[str, Any], state: State, now: int) -> schedule.Decision:
     return passed
 
 
-def find(state: State, number: int, task: int | None = None) -> list[sqlite3.Row]:
+def find(state: State, number: int, task: int | None = None) -> list[Row]:
     """The rows of a job id: one job, all of an array, or the one of an array task (started, or still in the set)."""
     if task is None:
         return state.rows("array_job_id = ? OR raw_id = ?", number, number)
@@ -151,7 +149,7 @@ def find(state: State, number: int, task: int | None = None) -> list[sqlite3.Row
     return [r for r in rows if r["array_task_id"] == task or task in arrays.unfold(r["array_tasks"] or "")]
 
 
-def _started(state: State, job: sqlite3.Row, task: int | None, shares: list[schedule.Share], now: int) -> int:
+def _started(state: State, job: Row, task: int | None, shares: list[schedule.Share], now: int) -> int:
     """The raw id of the row that now runs: a task leaves its array's row, except the last one, which keeps it."""
     raw_id = int(job["raw_id"])
     if task is not None:
@@ -189,7 +187,7 @@ def split_task(state: State, raw_id: int, task: int) -> int:
 
 
 def cancel_pending(
-    state: State, job: sqlite3.Row, tasks: list[int] | None, now: int, reason: str | None = None, uid: int | None = None
+    state: State, job: Row, tasks: list[int] | None, now: int, reason: str | None = None, uid: int | None = None
 ) -> None:
     """A waiting job ended; of an array only these tasks, which disappear like in SLURM unless they are the last."""
     if tasks is not None and job["array_tasks"]:
@@ -218,7 +216,7 @@ def _settle_dead(conf: dict[str, Any], state: State, now: int) -> None:
         settle(conf, state, state.rows("raw_id = ?", row["raw_id"])[0], now, None)
 
 
-def settle(conf: dict[str, Any], state: State, row: sqlite3.Row, now: int, raw: int | None) -> None:
+def settle(conf: dict[str, Any], state: State, row: Row, now: int, raw: int | None) -> None:
     """The end of a job written down: state, exit status, batch step; or its way back into the queue."""
     ending = row["ending"] or ("COMPLETED" if raw == 0 else "FAILED")
     if ending in ("REQUEUE", "REQUEUE_HOLD") or (ending == "NODE_FAIL" and row["requeue"] == 1):
@@ -244,7 +242,7 @@ def settle(conf: dict[str, Any], state: State, row: sqlite3.Row, now: int, raw: 
     )
 
 
-def _close_steps(state: State, row: sqlite3.Row, now: int, raw: int | None, word: str) -> None:
+def _close_steps(state: State, row: Row, now: int, raw: int | None, word: str) -> None:
     if word == "CANCELLED" and raw is None:
         raw = 15
     launch_failed = raw == LAUNCH_FAILED
@@ -254,7 +252,7 @@ def _close_steps(state: State, row: sqlite3.Row, now: int, raw: int | None, word
     )
 
 
-def back_to_queue(state: State, row: sqlite3.Row, now: int, restarts: int, delay_s: int, hold: bool = False) -> None:
+def back_to_queue(state: State, row: Row, now: int, restarts: int, delay_s: int, hold: bool = False) -> None:
     """A started job made pending again, not before `delay_s` have passed."""
     state.db.execute("DELETE FROM steps WHERE raw_id = ?", (row["raw_id"],))
     state.update(
@@ -334,7 +332,7 @@ def _fork_away(conf: dict[str, Any], state: State, words: list[str], leash: int)
             os.close(3)
         environment = {"SLURM_CONF": conf["path"], "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
         os.chdir("/")
-        os.execve(sys.executable, [sys.executable, "-I", "-S", MAIN, *words], environment)
+        os.execve(sys.executable, [sys.executable, "-I", "-S", MAIN, *words], environment)  # noqa: S606
     finally:
         os._exit(127)
 

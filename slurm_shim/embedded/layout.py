@@ -27,7 +27,8 @@ def cell(text: str, width: int | None, right: bool) -> str:
 
 def letters(pattern: str, names: dict[str, str], unknown: Callable[[str], None]) -> tuple[str, list[Column]]:
     """The text before the first field, and the fields of a `-o` format. `unknown` hears of letters without meaning."""
-    head, columns, index = "", [], 0
+    head, index = "", 0
+    columns: list[Column] = []
     while index < len(pattern):
         if pattern[index] != "%":
             if columns:

@@ -1,8 +1,5 @@
 """The entry of every program: `python -I -S main.py PROGRAM ARGUMENTS…` with SLURM_CONF in the environment."""
 
-# pathlib would add 10 ms to the start of every command.
-# ruff: noqa: PTH
-
 import os
 import sys
 

@@ -1,8 +1,5 @@
 """File name patterns of --output, --error and --input (sbatch(1) FILENAME PATTERN)."""
 
-# pathlib would add 10 ms to the start of every command.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import os

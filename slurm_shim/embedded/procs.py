@@ -1,8 +1,5 @@
 """Processes of this machine, told apart for sure: by pid, start time and boot (proc(5))."""
 
-# pathlib would add 10 ms to the start of every command.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import contextlib

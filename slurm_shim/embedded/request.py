@@ -1,5 +1,8 @@
 """What a submission asks for: sbatch's options, read into the columns of a job (sbatch(1))."""
 
+# A long list of words reads better as a text.
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,8 @@
 """sacct(1): what is remembered of jobs and steps, from the same state file that the queue lives in."""
 
+# A long list of words reads better as a text.
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 import grp
@@ -97,6 +100,16 @@ class Entry:
             return 0
         return sum(int(self.step[name] or 0) for name in ([kind] if kind else ["user_us", "sys_us"]))
 
+    def reason(self) -> str:
+        """Why it waited, if it did; that a job failed is no reason in accounting."""
+        return "None" if self.row["reason"] == "NonZeroExitCode" else self.row["reason"] or "None"
+
+    def submit_time(self) -> int:
+        return int(self.step["start_time"] if self.step is not None else self.row["submit_time"])
+
+    def limit_min(self) -> str:
+        return "UNLIMITED" if self.row["time_limit_min"] is None else str(self.row["time_limit_min"])
+
     def rss(self) -> str:
         if self.step is None or not self.step["max_rss_kb"]:
             return ""
@@ -168,7 +181,7 @@ FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
     "partition": ("Partition", 10, _alloc(lambda e: e.row["partition"])),
     "priority": ("Priority", 10, _alloc(lambda e: e.row["priority"])),
     "qos": ("QOS", 10, _alloc(lambda e: e.row["qos"] or "")),
-    "reason": ("Reason", 22, _alloc(lambda e: "None" if e.row["reason"] == "NonZeroExitCode" else e.row["reason"] or "None")),
+    "reason": ("Reason", 22, _alloc(Entry.reason)),
     "reqcpus": ("ReqCPUS", 8, lambda e: str(e.cpus())),
     "reqmem": ("ReqMem", 10, _alloc(lambda e: units.memory(e.job.memory_mb()))),
     "reqnodes": ("ReqNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.row["min_nodes"])),
@@ -176,12 +189,12 @@ FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
     "reserved": ("Reserved", 10, _alloc(lambda e: times.full(e.reserved_s()))),
     "start": ("Start", 19, Entry.start),
     "state": ("State", 10, Entry.state),
-    "submit": ("Submit", 19, lambda e: times.stamp(e.step["start_time"] if e.step is not None else e.row["submit_time"], "Unknown")),
+    "submit": ("Submit", 19, lambda e: times.stamp(e.submit_time(), "Unknown")),
     "submitline": ("SubmitLine", 20, _alloc(lambda e: _clean(e.row["submit_line"] or ""))),
     "suspended": ("Suspended", 10, lambda e: times.full(e.row["suspended_s"] or 0)),
     "systemcpu": ("SystemCPU", 10, lambda e: _clock(e.cpu_us("sys_us"))),
     "timelimit": ("Timelimit", 10, _alloc(lambda e: times.full_limit(e.row["time_limit_min"]))),
-    "timelimitraw": ("TimelimitRaw", 10, _alloc(lambda e: "UNLIMITED" if e.row["time_limit_min"] is None else e.row["time_limit_min"])),
+    "timelimitraw": ("TimelimitRaw", 10, _alloc(Entry.limit_min)),
     "totalcpu": ("TotalCPU", 10, lambda e: _clock(e.cpu_us())),
     "uid": ("UID", 6, _alloc(lambda e: e.row["uid"])),
     "user": ("User", 9, _alloc(lambda e: e.row["user"])),
@@ -191,8 +204,8 @@ FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
 for (
     _word
 ) in """AllocGRES AveCPUFreq AveDiskRead AveDiskWrite AvePages AveVMSize BlockID ConsumedEnergy ConsumedEnergyRaw
-Container DBIndex Layout MaxDiskRead MaxDiskReadNode MaxDiskReadTask MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask MaxPages
-MaxPagesNode MaxPagesTask MaxVMSize MaxVMSizeNode MaxVMSizeTask McsLabel MinCPU MinCPUNode MinCPUTask QOSRAW ReqCPUFreq
+Container DBIndex Layout MaxDiskRead MaxDiskReadNode MaxDiskReadTask MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask
+MaxPages MaxPagesNode MaxPagesTask MaxVMSize MaxVMSizeNode MaxVMSizeTask McsLabel MinCPU MinCPUNode MinCPUTask QOSRAW ReqCPUFreq
 ReqCPUFreqGov ReqCPUFreqMax ReqCPUFreqMin Reservation ReservationId ResvCPU ResvCPURAW SystemComment TRESUsageInAve
 TRESUsageInMax TRESUsageInMaxNode TRESUsageInMaxTask TRESUsageInMin TRESUsageInMinNode TRESUsageInMinTask TRESUsageInTot
 TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode TRESUsageOutMaxTask TRESUsageOutMin TRESUsageOutMinNode

@@ -24,15 +24,23 @@ DEFAULTS = {
 ENTITIES = {"users": "user", "accounts": "account", "clusters": "cluster", "associations": "assoc",
             "association": "assoc", "assocs": "assoc"}  # fmt: skip
 KEYS = {
-    "user": "user", "name": "name", "account": "account", "defaultaccount": "defaultaccount", "defacct": "defaultaccount",
+    "user": "user", "name": "name", "account": "account", "defaultaccount": "defaultaccount",
+    "defacct": "defaultaccount",
     "adminlevel": "admin", "admin": "admin", "cluster": "cluster", "partition": "partition", "qos": "qos",
     "defaultqos": "defaultqos", "defqos": "defaultqos", "description": "descr", "descr": "descr", "organization": "org",
     "org": "org", "priority": "priority", "share": "share", "fairshare": "share", "controlhost": "host",
     "controlport": "port", "rpc": "rpc",
 }  # fmt: skip
+NO_ENTITY = [
+    "No valid entity in list command",
+    'Input line must include "Account", "Association", "Cluster", "Configuration",',
+    '"Event", "Federation", "Problem", "QOS", "Resource", "Reservation",',
+    '"RunAwayJobs", "Stats", "Transaction", "TRES", "User", or "WCKey"',
+]
 TITLES = {"defaultaccount": "Def Acct", "defaultqos": "Def QOS", "user": "User", "account": "Account", "admin": "Admin",
           "cluster": "Cluster", "partition": "Partition", "qos": "QOS", "descr": "Descr", "org": "Org", "name": "Name",
-          "priority": "Priority", "share": "Share", "host": "ControlHost", "port": "ControlPort", "rpc": "RPC"}  # fmt: skip
+          "priority": "Priority", "share": "Share",
+          "host": "ControlHost", "port": "ControlPort", "rpc": "RPC"}  # fmt: skip
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
@@ -49,9 +57,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         raise Refused(f"sacctmgr: error: invalid keyword: {' '.join(words[:1])}")
     entity = ENTITIES.get(words[1].lower(), words[1].lower())
     if entity not in DEFAULTS:
-        raise Refused(["No valid entity in list command", "Input line must include \"Account\", \"Association\", \"Cluster\", "
-                       "\"Configuration\",\n\"Event\", \"Problem\", \"QOS\", \"Resource\", \"Reservation\",\n"
-                       "\"RunAwayJobs\", \"Stats\", \"Transaction\", \"TRES\", \"User\", or \"WCKey\""])  # fmt: skip
+        raise Refused(NO_ENTITY)
     _print(asked, _columns(entity, words[2:]), _rows(conf, words[2:], entity))
     return 0
 
@@ -76,7 +82,8 @@ def _rows(conf: dict[str, Any], words: list[str], entity: str) -> list[dict[str,
     row = {
         "user": user, "name": user if entity == "user" else "normal", "account": user, "defaultaccount": user,
         "admin": "Administrator" if uid == 0 else "None", "cluster": conf["cluster"], "partition": "", "qos": "normal",
-        "defaultqos": "", "descr": user, "org": user, "priority": "0", "share": "1", "host": "127.0.0.1", "port": "6817",
+        "defaultqos": "", "descr": user, "org": user, "priority": "0", "share": "1", "host": "127.0.0.1",
+        "port": "6817",
         "rpc": "9728",
     }  # fmt: skip
     chosen = [

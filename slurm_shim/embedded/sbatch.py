@@ -1,8 +1,5 @@
 """sbatch(1): checks a submission as slurmctld does, and puts the job into the queue."""
 
-# pathlib would add 10 ms to the start of every command.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import os
@@ -18,10 +15,9 @@ from .states import LIVE, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from typing import Any
 
-    from .state import State
+    from .state import Row, State
 
 LONGEST_NAME = 1024
 UNAVAILABLE = "Requested node configuration is not available"
@@ -289,11 +285,8 @@ def _test(conf: dict[str, Any], job: dict[str, Any]) -> int:
         shares = schedule.Room(conf["nodes"]).place(job, names) or []
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(start))
     cpus = sum(share[1] for share in shares)
-    where = cluster.fold([share[0] for share in shares])
-    print(
-        f"sbatch: Job {raw_id} to start at {when} using {cpus} processors on nodes {where} in partition {job['partition']}",
-        file=sys.stderr,
-    )
+    where = f"nodes {cluster.fold([share[0] for share in shares])} in partition {job['partition']}"
+    print(f"sbatch: Job {raw_id} to start at {when} using {cpus} processors on {where}", file=sys.stderr)
     return 0
 
 
@@ -302,14 +295,14 @@ def _wait(conf: dict[str, Any], raw_id: int) -> int:
     pause_s = 0.05
     while True:
         with cluster.reading(conf) as state:
-            rows: list[sqlite3.Row] = cluster.find(state, raw_id)
+            rows: list[Row] = cluster.find(state, raw_id)
         if all(row["state"] not in LIVE and not row["completing"] for row in rows):
             return max((_exit_status(row) for row in rows), default=1)
         time.sleep(pause_s)
         pause_s = min(0.5, pause_s * 1.5)
 
 
-def _exit_status(row: sqlite3.Row) -> int:
+def _exit_status(row: Row) -> int:
     raw = row["exit_raw"] or 0
     if raw & 0x7F or row["state"] not in ("COMPLETED", "FAILED"):
         return 1

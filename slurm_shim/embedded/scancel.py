@@ -15,10 +15,9 @@ from .states import BY_NAME, ERRNO, INVALID_ID, LIVE, Refused, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from typing import Any
 
-    from .state import State
+    from .state import Row, State
 
 OPTIONS = """
 account/A= batch/b ctld cluster= clusters/M= full/f help hurry/H interactive/i jobname/n= name= me nodelist/w=
@@ -85,13 +84,13 @@ def _signal(asked: dict[str, str | None]) -> int | None:
 def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], number: int | None) -> int:
     verbose = "verbose" in asked
     code = 0
-    deeds: list[tuple[sqlite3.Row, int | None]] = []
+    deeds: list[tuple[Row, int | None]] = []
     with cluster.changing(conf) as state:
         for target in targets or [None]:  # type: ignore[list-item]
             rows = _rows(conf, state, target, asked)
             if target and verbose:
                 print(
-                    f"scancel: {'Signal %d to' % number if number else 'Terminating'} job {target.word}",
+                    f"scancel: {f'Signal {number} to' if number else 'Terminating'} job {target.word}",
                     file=sys.stderr,
                 )
             if target and not any(row["state"] in LIVE or row["completing"] for row in rows):
@@ -113,7 +112,7 @@ def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], 
     return code
 
 
-def _rows(conf: dict[str, Any], state: State, target: Target | None, asked: dict[str, Any]) -> list[sqlite3.Row]:
+def _rows(conf: dict[str, Any], state: State, target: Target | None, asked: dict[str, Any]) -> list[Row]:
     """The rows that an operand (or, without one, the filters alone) stands for."""
     if target is None:
         rows = state.rows("end_time IS NULL")
@@ -126,11 +125,11 @@ def _rows(conf: dict[str, Any], state: State, target: Target | None, asked: dict
     return [row for row in rows if _passes(row, asked)]
 
 
-def _has_task(row: sqlite3.Row, tasks: list[int]) -> bool:
+def _has_task(row: Row, tasks: list[int]) -> bool:
     return row["array_task_id"] in tasks or bool(set(arrays.unfold(row["array_tasks"] or "")) & set(tasks))
 
 
-def _passes(row: sqlite3.Row, asked: dict[str, Any]) -> bool:
+def _passes(row: Row, asked: dict[str, Any]) -> bool:
     if "state" in asked:
         states = {BY_NAME.get(word.upper()) for word in asked["state"].split(",")}
         if None in states:
@@ -153,8 +152,8 @@ def _passes(row: sqlite3.Row, asked: dict[str, Any]) -> bool:
 
 
 def _deal_with(
-    state: State, row: sqlite3.Row, tasks: list[int] | None, number: int | None, asked: dict[str, Any],
-    deeds: list[tuple[sqlite3.Row, int | None]], target: Target | None,
+    state: State, row: Row, tasks: list[int] | None, number: int | None, asked: dict[str, Any],
+    deeds: list[tuple[Row, int | None]], target: Target | None,
 ) -> str | None:  # fmt: skip
     """Writes down what happens to a job; processes are signalled after the commit. The error's text, if any."""
     now = int(time.time())
@@ -179,7 +178,7 @@ def _deal_with(
     return None
 
 
-def _send(conf: dict[str, Any], row: sqlite3.Row, number: int, asked: dict[str, Any]) -> None:
+def _send(conf: dict[str, Any], row: Row, number: int, asked: dict[str, Any]) -> None:
     """Without -b or -f a signal goes to the steps only, not to the batch shell (STOP and CONT go to all)."""
     everyone = "full" in asked or number in (signal.SIGSTOP, signal.SIGCONT)
     supervise.signal_job(conf, row, number, batch=everyone or "batch" in asked, steps=everyone or "batch" not in asked)

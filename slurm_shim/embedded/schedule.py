@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 YEAR_S = 365 * 86400
 HELD = {"user": "JobHeldUser", "admin": "JobHeldAdmin", "requeue": "job requeued in held state"}
+SHAPE = (
+    "min_nodes", "max_nodes", "ntasks", "cpus_per_task", "ntasks_per_node", "mem_node_mb", "mem_cpu_mb", "gpus_total",
+    "gpus_node", "gpus_task", "exclusive", "features", "req_nodes", "exc_nodes",
+)  # fmt: skip
 UNUSABLE = {"DOWN", "DRAIN", "FAIL"}
 
 
@@ -149,7 +153,11 @@ def _has_features(job: Job, node: Mapping[str, Any]) -> bool:
 
 
 class Decision:
-    """What a pass found: `starts` (job, task or None, shares, partition), `reasons`, `dependencies`, `hopeless`, `wake_at`."""
+    """What a pass found.
+
+    `starts`: (job, task or None, shares, partition); `reasons` and `dependencies` by raw id; `hopeless`: (job, task);
+    `wake_at`: when something begins by itself, epoch seconds.
+    """
 
     def __init__(self) -> None:
         self.starts: list[tuple[Job, int | None, list[Share], str]] = []
@@ -301,9 +309,7 @@ class Pass:
         return None
 
     def _shape(self, job: Job) -> tuple[Any, ...]:
-        keys = ("min_nodes", "max_nodes", "ntasks", "cpus_per_task", "ntasks_per_node", "mem_node_mb",
-                "mem_cpu_mb", "gpus_total", "gpus_node", "gpus_task", "exclusive", "features", "req_nodes", "exc_nodes")  # fmt: skip
-        return tuple(job[key] for key in keys)
+        return tuple(job[key] for key in SHAPE)
 
     def _blocked_until(self, part: Mapping[str, Any]) -> int | None:
         """The earliest start of a blocked job that shares nodes with this partition; None when none is blocked."""
@@ -328,7 +334,10 @@ def _limit_s(job: Job) -> int:
 
 
 def is_possible(conf: Mapping[str, Any], job: Job) -> str | None:
-    """None when the job could run on an empty cluster, or waits for ever as in SLURM; else `memory`, `cpus`, `nodes`."""
+    """None when the job could run on an empty cluster, or waits for ever as in SLURM; else what there is too little of.
+
+    That is `memory`, `cpus` (per node) or `nodes`.
+    """
     problems = [_is_possible_in(conf, job, name) for name in job["partition"].split(",")]
     return None if None in problems else problems[0]
 

@@ -1,8 +1,5 @@
 """Batch scripts: where sbatch takes them from, what it checks, and their `#SBATCH` lines (sbatch(1))."""
 
-# pathlib would add 10 ms to the start of every command.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import os

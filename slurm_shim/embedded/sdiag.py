@@ -33,8 +33,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     print("Server thread count:  0\nAgent queue size:     0\nAgent count:          0\nDBD Agent queue size: 0\n")
     print(f"Jobs submitted: {submitted}\nJobs started:   {started}\nJobs completed: {ended['COMPLETED']}")
     print(f"Jobs canceled:  {ended['CANCELLED']}\nJobs failed:    {ended['FAILED']}\n")
-    print(
-        f"Job states ts:  {when}\nJobs pending:   {counts.get('PENDING', 0)}\nJobs running:   {counts.get('RUNNING', 0)}"
-    )
+    print(f"Job states ts:  {when}\nJobs pending:   {counts.get('PENDING', 0)}")
+    print(f"Jobs running:   {counts.get('RUNNING', 0)}")
     print("\nMain schedule statistics (microseconds):\n\tLast cycle:   0\n\tMax cycle:    0\n\tTotal cycles: 0")
     return 0

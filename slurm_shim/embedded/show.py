@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from . import arrays, cluster, nodes, patterns, times, units, views
+from . import arrays, cluster, nodes, patterns, schedule, times, units, views
 from .conf import VERSION
 from .hosts import expand, fold
 from .states import INVALID_ID, Refused, exit_pair
@@ -103,7 +103,8 @@ def _who_and_when(job: views.Job) -> list[list[str]]:
         group = grp.getgrgid(row["gid"]).gr_name
     except KeyError:
         group = str(row["gid"])  # a group without an entry
-    end = job.end_time() or (job.start_time() + 31536000 if row["state"] == "RUNNING" and row["start_time"] else None)
+    # A running job without a limit shows a year, as slurmctld reckons with.
+    end = job.end_time() or (row["start_time"] + schedule.YEAR_S if row["state"] == "RUNNING" else None)
     eligible = times.stamp(row["eligible_time"], "Unknown")
     reason = (row["reason"] or "None").replace(" ", "_")
     suspended = times.stamp(row["suspend_time"], "None")
@@ -111,14 +112,17 @@ def _who_and_when(job: views.Job) -> list[list[str]]:
     evaluated = times.stamp(row["start_time"] or row["submit_time"], "Unknown")
     return [
         [f"UserId={row['user']}({row['uid']})", f"GroupId={group}({row['gid']})", "MCS_label=N/A"],
-        [f"Priority={row['priority']}", f"Nice={row['nice']}", f"Account={row['account'] or '(null)'}", f"QOS={row['qos']}"],
+        [f"Priority={row['priority']}", f"Nice={row['nice']}", f"Account={row['account'] or '(null)'}",
+         f"QOS={row['qos']}"],
         [f"JobState={job.state()}", f"Reason={reason}", f"Dependency={row['dependency'] or '(null)'}"],
         [f"Requeue={int(row['requeue'] != 0)}", f"Restarts={row['restarts']}", "BatchFlag=1", "Reboot=0",
          f"ExitCode={exit_pair(row['exit_raw'])}"],
-        [f"RunTime={times.full(job.elapsed_s())}", f"TimeLimit={times.full_limit(row['time_limit_min'])}", "TimeMin=N/A"],
+        [f"RunTime={times.full(job.elapsed_s())}", f"TimeLimit={times.full_limit(row['time_limit_min'])}",
+         "TimeMin=N/A"],
         [f"SubmitTime={times.stamp(row['submit_time'], 'Unknown')}", f"EligibleTime={eligible}"],
         [f"AccrueTime={eligible}"],
-        [f"StartTime={times.stamp(job.start_time(), 'Unknown')}", f"EndTime={times.stamp(end, 'Unknown')}", "Deadline=N/A"],
+        [f"StartTime={times.stamp(job.start_time(), 'Unknown')}", f"EndTime={times.stamp(end, 'Unknown')}",
+         "Deadline=N/A"],
         [f"SuspendTime={suspended}", f"SecsPreSuspend={before_s}", f"LastSchedEval={evaluated}", "Scheduler=Main"],
         [f"Partition={row['partition']}", "AllocNode:Sid=localhost:1"],
         [f"ReqNodeList={_hosts(row['req_nodes'])}", f"ExcNodeList={_hosts(row['exc_nodes'])}"],
@@ -134,7 +138,7 @@ def _resources(job: views.Job) -> list[list[str]]:
     memory = f"MinMemoryCPU={units.memory(row['mem_cpu_mb'])}" if row["mem_cpu_mb"] else (
         f"MinMemoryNode={units.memory(row['mem_node_mb'])}")  # fmt: skip
     per_node = row["ntasks_per_node"] or 0
-    lines = [
+    return [
         [f"NumNodes={job.node_count()}", f"NumCPUs={job.cpu_count()}", f"NumTasks={row['ntasks']}",
          f"CPUs/Task={row['cpus_per_task']}", "ReqB:S:C:T=0:0:*:*"],
         [f"TRES={job.tres()}"],
@@ -143,7 +147,6 @@ def _resources(job: views.Job) -> list[list[str]]:
         [f"Features={row['features'] or '(null)'}", "DelayBoot=00:00:00"],
         [f"OverSubscribe={'NO' if row['exclusive'] else 'OK'}", "Contiguous=0", "Licenses=(null)", "Network=(null)"],
     ]  # fmt: skip
-    return lines
 
 
 def _files(job: views.Job) -> list[list[str]]:
@@ -206,8 +209,8 @@ def _node(conf: dict[str, Any], node: Node, facts: dict[str, Any]) -> list[list[
         [f"Gres={node.gres() or '(null)'}"],
         ["NodeAddr=127.0.0.1", f"NodeHostName={facts['host']}", f"Version={VERSION}"],
         [f"OS={facts['os']} "],
-        [f"RealMemory={memory_mb}", f"AllocMem={node.memory_taken_mb}", f"FreeMem={facts['free_mb']}", f"Sockets={cpus}",
-         "Boards=1"],
+        [f"RealMemory={memory_mb}", f"AllocMem={node.memory_taken_mb}", f"FreeMem={facts['free_mb']}",
+         f"Sockets={cpus}", "Boards=1"],
         [f"State={node.full_state()}", "ThreadsPerCore=1", "TmpDisk=0", f"Weight={node.facts['weight']}", "Owner=N/A",
          "MCS_label=N/A"],
         [f"Partitions={parts} "],

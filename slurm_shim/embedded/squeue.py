@@ -195,11 +195,12 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 def _check_cluster(conf: dict[str, Any], wanted: str | None) -> None:
     if wanted and wanted not in (conf["cluster"], "all"):
+        problem = f"'{wanted}' can't be reached now, or it is an invalid entry for SLURM_CLUSTERS."
         advice = "Use 'sacctmgr list clusters' to see available clusters."
         raise Refused(
             [
                 f"squeue: error: No cluster '{wanted}' known by database.",
-                f"squeue: error: '{wanted}' can't be reached now, or it is an invalid entry for SLURM_CLUSTERS.  {advice}",
+                f"squeue: error: {problem}  {advice}",
             ]
         )
 
@@ -334,11 +335,16 @@ def _sort_keys(asked: dict[str, Any]) -> tuple[list[tuple[Any, bool]], str]:
 
 def _lines(head: str, columns: list[layout.Column], jobs: list[Job]) -> str:
     """All lines at once: for each job its fields, in one pass over plain functions."""
-    makers: list[Callable[[Job], str]] = []
-    for name, width, right, after in columns:
-        value = (lambda job, text=name[1:]: text) if name.startswith("=") else FIELDS[name][1]
-        if width is None:
-            makers.append(value if not after else (lambda job, v=value, a=after: v(job) + a))
-        else:
-            makers.append(lambda job, v=value, w=width, r=right, a=after: layout.cell(v(job), w, r) + a)
+    makers = [_maker(*column) for column in columns]
     return "".join(head + "".join([make(job) for make in makers]) + "\n" for job in jobs)
+
+
+def _maker(name: str, width: int | None, right: bool, after: str) -> Callable[[Job], str]:
+    """The function that gives one column's text for a job."""
+    if name.startswith("="):
+        text = name[1:] + after
+        return lambda job: text
+    value = FIELDS[name][1]
+    if width is not None:
+        return lambda job: layout.cell(value(job), width, right) + after
+    return (lambda job: value(job) + after) if after else value

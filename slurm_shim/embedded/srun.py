@@ -176,7 +176,7 @@ class Step:
             if "chdir" in self.asked:
                 os.chdir(self.asked["chdir"])
             env["SLURM_TASK_PID"] = str(os.getpid())
-            os.execvpe(self.command[0], self.command, env)
+            os.execvpe(self.command[0], self.command, env)  # noqa: S606
         except OSError as error:
             line = f"slurmstepd-{node}: error: execve(): {self.command[0]}: {error.strerror}\n"
             os.write(2, line.encode("utf-8", "surrogateescape"))

@@ -1,5 +1,8 @@
 """sstat(1): what the running steps of a job use just now, read from /proc."""
 
+# A long list of words reads better as a text.
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 import os
@@ -18,12 +21,13 @@ OPTIONS = """
 allsteps/a format/o= fields= help/h helpformat/e jobs/j= noheader/n noconvert parsable/p parsable2/P usage verbose/v
 version/V pidformat/i
 """
-FIELDS = """JobID MaxVMSize MaxVMSizeNode MaxVMSizeTask AveVMSize MaxRSS MaxRSSNode MaxRSSTask AveRSS MaxPages MaxPagesNode
-MaxPagesTask AvePages MinCPU MinCPUNode MinCPUTask AveCPU NTasks AveCPUFreq ReqCPUFreqMin ReqCPUFreqMax ReqCPUFreqGov
+RUNNING_STEPS = "SELECT * FROM steps WHERE raw_id = ? AND end_time IS NULL ORDER BY step = 'batch'"
+FIELDS = """JobID MaxVMSize MaxVMSizeNode MaxVMSizeTask AveVMSize MaxRSS MaxRSSNode MaxRSSTask AveRSS MaxPages
+MaxPagesNode MaxPagesTask AvePages MinCPU MinCPUNode MinCPUTask AveCPU NTasks AveCPUFreq ReqCPUFreqMin ReqCPUFreqMax ReqCPUFreqGov
 ConsumedEnergy MaxDiskRead MaxDiskReadNode MaxDiskReadTask AveDiskRead MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask
 AveDiskWrite TRESUsageInAve TRESUsageInMax TRESUsageInMaxNode TRESUsageInMaxTask TRESUsageInMin TRESUsageInMinNode
-TRESUsageInMinTask TRESUsageInTot TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode TRESUsageOutMaxTask TRESUsageOutMin
-TRESUsageOutMinNode TRESUsageOutMinTask TRESUsageOutTot""".split()
+TRESUsageInMinTask TRESUsageInTot TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode TRESUsageOutMaxTask
+TRESUsageOutMin TRESUsageOutMinNode TRESUsageOutMinTask TRESUsageOutTot""".split()
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
@@ -73,8 +77,7 @@ def _rows(conf: dict[str, Any], text: str) -> list[dict[str, str]]:
             raise Refused(f"sstat: fatal: Bad job/step specified: {word}")
         with cluster.reading(conf) as state:
             found = [row for row in cluster.find(state, int(number)) if row["state"] == "RUNNING"]
-            steps = [s for row in found for s in state.db.execute(
-                "SELECT * FROM steps WHERE raw_id = ? AND end_time IS NULL ORDER BY step = 'batch'", (row["raw_id"],))]  # fmt: skip
+            steps = [step for row in found for step in state.db.execute(RUNNING_STEPS, (row["raw_id"],))]
         if not steps:
             print(f"sstat: error: couldn't get steps for job {number}", file=sys.stderr)
         for step in steps:

@@ -5,9 +5,6 @@ has changed (cancelled, requeued, another time limit, suspended): it reads the r
 own, and spends its life in sigtimedwait(2).
 """
 
-# pathlib would add 10 ms to the start of every command.
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import contextlib
@@ -21,10 +18,9 @@ from .states import LAUNCH_FAILED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from typing import Any
 
-    from .state import State
+    from .state import Row, State
 
 GO = b"g"
 
@@ -38,10 +34,7 @@ def run(conf: dict[str, Any], raw_id: int) -> None:
         row = _claimed(state, raw_id)
         if row is None:
             return
-        if row["ending"]:
-            launched = None
-        else:
-            launched = _launch(conf, state, row)
+        launched = None if row["ending"] else _launch(conf, state, row)
     finally:
         state.close()
         state.unlock()
@@ -51,7 +44,7 @@ def run(conf: dict[str, Any], raw_id: int) -> None:
     Watch(conf, row, launched).until_the_end()
 
 
-def _claimed(state: State, raw_id: int) -> sqlite3.Row | None:
+def _claimed(state: State, raw_id: int) -> Row | None:
     found = state.rows(
         "raw_id = ? AND sup_pid = ? AND sup_start = ? AND job_pid IS NULL AND state = 'RUNNING'",
         raw_id, os.getpid(), procs.start_ticks(os.getpid()),
@@ -59,7 +52,7 @@ def _claimed(state: State, raw_id: int) -> sqlite3.Row | None:
     return found[0] if found else None
 
 
-def _launch(conf: dict[str, Any], state: State, row: sqlite3.Row) -> int | None:
+def _launch(conf: dict[str, Any], state: State, row: Row) -> int | None:
     """The pid of the script, which runs only once it is written down; None when its files cannot be opened."""
     script = state.db.execute("SELECT * FROM scripts WHERE id = ?", (row["script_id"],)).fetchone()
     caller = dict(word.split("=", 1) for word in _texts(script["env"]) if "=" in word)
@@ -79,29 +72,33 @@ def _launch(conf: dict[str, Any], state: State, row: sqlite3.Row) -> int | None:
         os.close(fd)
     state.begin()
     state.update(row["raw_id"], job_pid=pid, job_start=procs.start_ticks(pid))
-    shares = schedule.unpack(row["alloc"])
-    state.insert(
-        "steps", raw_id=row["raw_id"], step="batch", name="batch", state="RUNNING", start_time=row["start_time"],
-        ntasks=1, ncpus=shares[0][1], nnodes=1, node_list=shares[0][0],
-    )  # fmt: skip
+    _insert_batch_step(state, row)
     state.db.execute("COMMIT")
     os.write(writer, GO)
     os.close(writer)
     return pid
 
 
+def _insert_batch_step(state: State, row: Row) -> None:
+    share = schedule.unpack(row["alloc"])[0]
+    state.insert(
+        "steps", raw_id=row["raw_id"], step="batch", name="batch", state="RUNNING", start_time=row["start_time"],
+        ntasks=1, ncpus=share[1], nnodes=1, node_list=share[0],
+    )  # fmt: skip
+
+
 def _texts(blob: bytes) -> list[str]:
     return [os.fsdecode(word) for word in blob.split(b"\0")]
 
 
-def _array_facts(state: State, row: sqlite3.Row) -> dict[str, int]:
+def _array_facts(state: State, row: Row) -> dict[str, int]:
     if row["array_task_id"] is None:
         return {}
     facts = state.meta(f"array {row['array_job_id']}").split()
     return dict(zip(("count", "min", "max", "step"), map(int, facts), strict=False))
 
 
-def _write_script(conf: dict[str, Any], row: sqlite3.Row, text: bytes) -> str:
+def _write_script(conf: dict[str, Any], row: Row, text: bytes) -> str:
     folder = _spool(conf, row)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, "slurm_script")
@@ -113,11 +110,11 @@ def _write_script(conf: dict[str, Any], row: sqlite3.Row, text: bytes) -> str:
     return path
 
 
-def _spool(conf: dict[str, Any], row: sqlite3.Row) -> str:
+def _spool(conf: dict[str, Any], row: Row) -> str:
     return os.path.join(conf["folder"], "spool", f"job{row['raw_id']:05d}")
 
 
-def _open_files(row: sqlite3.Row) -> list[int]:
+def _open_files(row: Row) -> list[int]:
     """Input, output and error of the script, opened; OSError when one cannot be."""
     keep = row["open_mode"] == "a" or (row["restarts"] and row["open_mode"] != "t")
     how = 0 if keep else os.O_TRUNC
@@ -131,9 +128,7 @@ def _open_files(row: sqlite3.Row) -> list[int]:
     return [source, out, err]
 
 
-def _become_script(
-    row: sqlite3.Row, path: str, words: list[str], env: dict[str, str], fds: list[int], leash: int
-) -> None:
+def _become_script(row: Row, path: str, words: list[str], env: dict[str, str], fds: list[int], leash: int) -> None:
     """Turns this forked process into the script once the leash says so; never comes back."""
     try:
         os.setsid()
@@ -155,7 +150,7 @@ def _become_script(
             os.chdir("/tmp")  # noqa: S108 (where slurmstepd goes)
         env["SLURM_TASK_PID"] = str(os.getpid())
         try:
-            os.execve(path, words, env)
+            os.execve(path, words, env)  # noqa: S606
         except OSError as error:
             interpreter = _interpreter(path)
             what = f"bad interpreter({interpreter})" if not os.path.exists(interpreter) else path
@@ -179,7 +174,7 @@ def _say(fd: int, line: str) -> None:
 class Watch:
     """A job under watch: what to wait for next, and what to do then."""
 
-    def __init__(self, conf: dict[str, Any], row: sqlite3.Row, pid: int) -> None:
+    def __init__(self, conf: dict[str, Any], row: Row, pid: int) -> None:
         self.conf, self.pid = conf, pid
         self.row: Any = {**dict(row), "job_pid": pid}
         self.kill_at: float | None = None
@@ -308,9 +303,7 @@ def _finish(conf: dict[str, Any], row: Any, status: int, usage: tuple[int, int, 
                 (*usage, row["raw_id"]),
             )
         if status == LAUNCH_FAILED:
-            share = schedule.unpack(row["alloc"])[0]
-            state.insert("steps", raw_id=row["raw_id"], step="batch", name="batch", state="RUNNING",
-                         start_time=row["start_time"], ntasks=1, ncpus=share[1], nnodes=1, node_list=share[0])  # fmt: skip
+            _insert_batch_step(state, row)
         raw = status if status == LAUNCH_FAILED else _slurm_status(status)
         cluster.settle(conf, state, fresh[0], now, raw)
 

@@ -14,11 +14,10 @@ from .states import INVALID_ID, LIVE, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
     from typing import Any
 
-    from .state import State
+    from .state import Row, State
 
 DONE = "Job has already finished"
 VALID_NODE_STATES = "NoResp DRAIN FAIL FUTURE RESUME POWER_DOWN POWER_UP UNDRAIN"
@@ -43,7 +42,7 @@ def main(conf: dict[str, Any], verb: str, words: list[str]) -> int:
 def _each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str]) -> int:
     """Every job dealt with; the ones that cannot be are named on stderr, and the status is 1 then."""
     code = 0
-    nudges: list[tuple[str, sqlite3.Row]] = []
+    nudges: list[tuple[str, Row]] = []
     with cluster.changing(conf) as state:
         for word in ids:
             try:
@@ -60,7 +59,7 @@ def _each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str
     return code
 
 
-def _rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[sqlite3.Row]:
+def _rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[Row]:
     """The rows of `42`, `8_3`, `8_[1-3]`; a task still in its array's waiting set is made a row of its own."""
     number, under, tasks = word.partition("_")
     number = number.partition("+")[0]
@@ -83,7 +82,7 @@ def _rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[sqli
     return rows
 
 
-def _tasks(state: State, number: int, text: str) -> Iterator[sqlite3.Row]:
+def _tasks(state: State, number: int, text: str) -> Iterator[Row]:
     try:
         wanted = arrays.parse(text, 1 << 31)[0]
     except ValueError as error:
@@ -94,9 +93,7 @@ def _tasks(state: State, number: int, text: str) -> Iterator[sqlite3.Row]:
             yield state.rows("raw_id = ?", raw_id)[0]
 
 
-def _deal_with(
-    conf: dict[str, Any], state: State, verb: str, row: sqlite3.Row, word: str, fields: dict[str, str]
-) -> list[str]:
+def _deal_with(conf: dict[str, Any], state: State, verb: str, row: Row, word: str, fields: dict[str, str]) -> list[str]:
     """What to tell the job's processes after the commit."""
     if row["state"] not in LIVE and verb not in ("requeue", "requeuehold"):
         return []
@@ -122,7 +119,7 @@ def _deal_with(
     return ["look"] if row["state"] != "PENDING" else []
 
 
-def _requeue(conf: dict[str, Any], state: State, row: sqlite3.Row, verb: str) -> list[str]:
+def _requeue(conf: dict[str, Any], state: State, row: Row, verb: str) -> list[str]:
     if row["state"] == "PENDING":
         if verb == "requeuehold":
             state.update(row["raw_id"], held="requeue", priority=0)
@@ -140,7 +137,7 @@ def _requeue(conf: dict[str, Any], state: State, row: sqlite3.Row, verb: str) ->
     return ["look"]
 
 
-def _suspend(state: State, row: sqlite3.Row, verb: str) -> list[str]:
+def _suspend(state: State, row: Row, verb: str) -> list[str]:
     now = int(time.time())
     if verb == "suspend":
         if row["state"] == "PENDING":
@@ -157,7 +154,7 @@ def _suspend(state: State, row: sqlite3.Row, verb: str) -> list[str]:
     return ["continue", "look"]
 
 
-def _nudge(conf: dict[str, Any], what: str, row: sqlite3.Row) -> None:
+def _nudge(conf: dict[str, Any], what: str, row: Row) -> None:
     if what == "look":
         if procs.is_alive(row["sup_pid"], row["sup_start"], row["boot_id"]):
             procs.send([row["sup_pid"]], signal.SIGUSR1)
@@ -213,7 +210,7 @@ def _check(name: str, value: str) -> None:
             raise Refused("scontrol: error: Invalid TimeLimit value") from error
 
 
-def _change(conf: dict[str, Any], state: State, row: sqlite3.Row, name: str, value: str) -> None:
+def _change(conf: dict[str, Any], state: State, row: Row, name: str, value: str) -> None:
     """One `name=value` of an update. Problem when it cannot be."""
     raw_id, pending = row["raw_id"], row["state"] == "PENDING"
     plain = {"name": "name", "jobname": "name", "comment": "comment", "admincomment": "admin_comment",
@@ -247,7 +244,7 @@ def _change(conf: dict[str, Any], state: State, row: sqlite3.Row, name: str, val
         _change_size(conf, state, row, name, value)
 
 
-def _change_size(conf: dict[str, Any], state: State, row: sqlite3.Row, name: str, value: str) -> None:
+def _change_size(conf: dict[str, Any], state: State, row: Row, name: str, value: str) -> None:
     if name in ("reqnodelist", "excnodelist"):
         names = expand(value)
         if any(known not in conf["nodes"] for known in names):
@@ -270,7 +267,7 @@ def _change_size(conf: dict[str, Any], state: State, row: sqlite3.Row, name: str
     state.update(row["raw_id"], **changes)
 
 
-def _change_priority(state: State, row: sqlite3.Row, value: int) -> None:
+def _change_priority(state: State, row: Row, value: int) -> None:
     if row["state"] != "PENDING":
         return  # without effect, and accepted, as in SLURM
     if row["held"]:
@@ -283,7 +280,7 @@ def _change_priority(state: State, row: sqlite3.Row, value: int) -> None:
         state.update(row["raw_id"], priority=value)
 
 
-def _new_limit(row: sqlite3.Row, value: str) -> int | None:
+def _new_limit(row: Row, value: str) -> int | None:
     if value[:1] in "+-" and value != "-1":
         change = times.limit_min(value[1:]) or 0
         if row["time_limit_min"] is None:
@@ -293,7 +290,7 @@ def _new_limit(row: sqlite3.Row, value: str) -> int | None:
     return times.limit_min(value)
 
 
-def _new_dependency(state: State, row: sqlite3.Row, value: str) -> str:
+def _new_dependency(state: State, row: Row, value: str) -> str:
     try:
         text = deps.parse(value)
     except deps.BadDependency as error:
