@@ -346,15 +346,20 @@ def furnish(store: Path, tokens: dict[str, str]) -> None:
 
 def down(store: Path) -> None:
     """Nothing; the embedded cluster answers as if its controller were away."""
-    conf = store / "cluster" / "slurm.conf"
-    up(store)
-    conf.write_text(conf.read_text() + "SluiceDown=yes\n")
+    _configure(store, "SluiceDown=yes\n")
 
 
 def up(store: Path) -> None:
     """Nothing; the embedded cluster answers again."""
+    _configure(store, "")
+
+
+def _configure(store: Path, more: str) -> None:
     conf = store / "cluster" / "slurm.conf"
-    conf.write_text(conf.read_text().replace("SluiceDown=yes\n", ""))
+    # Put in place whole: programs and ending jobs read it at any moment.
+    made = conf.with_name("slurm.conf.new")
+    made.write_text(conf.read_text().replace("SluiceDown=yes\n", "") + more)
+    made.replace(conf)
 
 
 def end_jobs(request: Callable[[str, str], httpx.Response]) -> None:

@@ -385,7 +385,8 @@ def test_a_job_that_slurm_has_forgotten_stays_readable(server: Server) -> None:
     if server.cluster != "embedded":
         pytest.skip("only the embedded cluster can be made to forget")
     body = {"name": "kept", "script_content": "#!/bin/bash\necho kept\nexit 3\n"}
-    job_id = server.http.post("/api/jobs", json=body).json()["job_id"]
+    submit = lambda: server.http.post("/api/jobs", json=body, headers={"Idempotency-Key": "kept"})  # noqa: E731
+    job_id = submit().json()["job_id"]
     eventually(lambda: server.http.get("/api/history").json()[0]["status"] == "FAILED")
     server.end()
     for file in server.store.glob("cluster/state*"):
@@ -396,6 +397,7 @@ def test_a_job_that_slurm_has_forgotten_stays_readable(server: Server) -> None:
     assert [row["status"] for row in server.http.get("/api/jobs").json()] == ["FAILED"], "listed for six hours"
     assert server.http.get(f"/api/jobs/{job_id}/logs").json()["stdout"] == "kept\n"
     assert server.http.delete(f"/api/jobs/{job_id}").status_code == 204
+    assert submit().json()["job_id"] == job_id, "a key is remembered as long as its job"
 
 
 def test_a_controller_that_is_away(embedded: Client) -> None:

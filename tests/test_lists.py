@@ -36,7 +36,9 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 def listing(folder: Folder) -> Listing:
     """The numbers, largest first, by kind."""
-    return Listing(folder, lambda one: {**one, "shown": True}, lambda row: -row["n"], lambda row: row["kind"])
+    return Listing(
+        folder, lambda entry: {**entry.document, "shown": True}, lambda row: -row["n"], lambda row: row["kind"]
+    )
 
 
 def names(body: Body) -> list[str]:

@@ -290,6 +290,36 @@ def test_cancelling_one_job_of_a_run_cancels_the_run_in_the_end(client: Client) 
     assert by_name(run)["after"]["reason"] == "DependencyNeverSatisfied"
 
 
+def test_scripts_templates_and_environments(client: Client) -> None:
+    (client.store / "workflows" / "own.sh").write_text("#!/bin/bash\necho own {{ who }} $SLURM_JOB_NAME\n")
+    (client.store / "templates" / "mine.jinja").write_text(
+        "#!/bin/bash\n#SBATCH --comment=x\necho before\n{{ command }}\n"
+    )
+    text = """\
+name: forms
+args: {place: here}
+jobs:
+  - {name: script, script_path: own.sh, script_vars: {who: "{{ place }}"}}
+  - name: env
+    command: [bash, -c, 'echo "$GREETING" $PWD']
+    environment: {env_vars: {GREETING: "it's $HOME & more"}}
+    work_dir: sub
+  - {name: templated, command: [echo, "two  words"], template: mine}
+  - {name: shell, command: "echo a | tr a b > out; cat out", log_dir: mylogs}
+"""
+    eventually(
+        lambda: client.post("/api/workflows/upload", {"yaml": text, "filename": "forms.yaml"}).status_code == 200
+    )
+    eventually(lambda: client.post("/api/workflows/forms/run", {"dry_run": True}).status_code == 202)
+    run = client.ended(client.start_run("forms")["id"])
+    jobs = by_name(run)
+    assert run["status"] == "completed", run
+    assert log_of(client, jobs["script"]) == "own here script\n"
+    assert log_of(client, jobs["env"]) == f"it's $HOME & more {run['work_dir']}/sub\n"
+    assert log_of(client, jobs["templated"]) == "before\ntwo  words\n"
+    assert log_of(client, jobs["shell"]) == "b\n" and "/mylogs/" in jobs["shell"]["stdout"]
+
+
 # --- keys, and a cluster or a server that goes away ------------------------------------------------------------------
 
 
@@ -336,6 +366,24 @@ jobs:
         up(client.store)
     run = client.ended(started["id"])
     assert (run["status"], len(by_name(run)["first"]["attempts"])) == ("completed", 1)
+
+
+def test_cancelling_while_the_controller_is_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    if client.cluster != "embedded":
+        pytest.skip("chosen faults need the embedded cluster")
+    monkeypatch.setattr("store.runs.RESEND_CANCEL_S", 0.5)
+    started = client.start_run("unheard", WAITING.format(name="unheard"))
+    eventually(lambda: client.get(f"/api/workflows/runs/{started['id']}").json()["job_statuses"]["long"] == "RUNNING")
+    down(client.store)
+    try:
+        eventually(lambda: client.get("/health").json()["status"] == "degraded")
+        answer = client.post(f"/api/workflows/runs/{started['id']}/cancel")
+        assert answer.status_code == 200 and answer.json()["warnings"], "it will be told as soon as it listens"
+        assert client.get(f"/api/workflows/runs/{started['id']}").json()["status"] == "cancelled"
+    finally:
+        up(client.store)
+    run = client.ended(started["id"])
+    assert {one["status"] for one in run["jobs"]} == {"CANCELLED"}
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
