@@ -22,17 +22,14 @@ import asyncio
 import contextlib
 import functools
 import getpass
-import hashlib
 import importlib.util
 import inspect
 import logging
 import os
 import random
 import re
-import shutil
 import sys
 import time
-import uuid
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,13 +46,10 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slurm_shim import errors as slurm_errors
-from slurm_shim import resources as slurm_resources
 from slurm_shim import script as batch
-from slurm_shim.cluster import Cluster
+from slurm_shim.cluster import Cluster, reach
 from slurm_shim.embedded import conf as embedded_conf
 from slurm_shim.pace import Pace
-from slurm_shim.snapshot import Snapshot
-from slurm_shim.words import Slurm
 from store import (
     access,
     board,
@@ -66,6 +60,7 @@ from store import (
     jsons,
     logs,
     records,
+    requests,
     results,
     runs,
     states,
@@ -706,7 +701,7 @@ def srunx_list_jobs() -> Prepared:
 async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
     """A new job from a batch script."""
     records.check(body)
-    record = await submit_job(body, request_id(caller, "job", idempotency_key), caller)
+    record = await submit_job(body, requests.made_id(caller.name, "job", idempotency_key), caller)
     return views.submitted(record.name, record.job_id or "")
 
 
@@ -801,7 +796,7 @@ async def srunx_run_workflow(
     name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
     """A run of the workflow, its first jobs submitted; or a sweep over it; or, dry, the scripts it would submit."""
-    return await requested(name, mount, body, request_id(caller, "run", idempotency_key), "web")
+    return await requested(name, mount, body, requests.made_id(caller.name, "run", idempotency_key), "web")
 
 
 @operation()
@@ -908,23 +903,6 @@ async def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any)
     return await asyncio.to_thread(function, *arguments, **named)
 
 
-def request_id(caller: access.Caller, kind: str, key: str | None) -> str:
-    """The id of what a request makes: the same for the same caller and Idempotency-Key, new without a key."""
-    return str(uuid.uuid4() if key is None else uuid.uuid5(uuid.NAMESPACE_OID, f"sluice {kind} {caller.name} {key}"))
-
-
-def digest(*parts: Any) -> str:
-    """What tells one request body from another."""
-    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def same_request(document: Any, wanted: str) -> None:
-    """Nothing, or Invalid when the Idempotency-Key was used with another body before."""
-    if document.request_hash != wanted:
-        message = "this key was used before with another body"
-        raise errors.Invalid([errors.problem(message, ["header", "Idempotency-Key"], type="idempotency_key")])
-
-
 @contextlib.asynccontextmanager
 async def turn(name: str) -> AsyncIterator[None]:
     """One after the other for whoever works on the document of this name."""
@@ -990,17 +968,8 @@ async def cancel_job(job_id: str) -> None:
 
 def resource_list(partition: str | None) -> Prepared:
     """GPUs and nodes of each partition, or of the one asked for."""
-    headers, snapshot = age(), here.cluster.snapshot
-    if not snapshot.partitions:
-        raise slurm_errors.SlurmUnreachable("scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet")
-    if here.resources_listed[0] != snapshot.version:
-        rows = slurm_resources.resources(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
-        stamp = rfc3339(int(snapshot.taken_at_epoch or 0))
-        here.resources_listed = (snapshot.version, [{"timestamp": stamp, **row} for row in rows])
-    found = [row for row in here.resources_listed[1] if partition in (None, row["partition"])]
-    if partition is not None and not found:
-        found = [{"timestamp": rfc3339(int(time.time())), **slurm_resources.nothing(partition)}]
-    return prepared(Body(orjson.dumps(found)), headers=headers)
+    headers, rows = age(), here.cluster.resources(partition)
+    return prepared(Body(orjson.dumps([{"timestamp": rfc3339(at), **row} for at, row in rows])), headers=headers)
 
 
 def look(job_id: str) -> runs.Sight:
@@ -1022,12 +991,12 @@ async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller
         shelf(body["mount_name"])
     if body["notify"]:
         raise errors.NotFound("endpoint", str(body["endpoint_id"]))
-    wanted = digest(body)
+    wanted = requests.digest(body)
     here.cluster.must_answer()
     async with turn(record_id):
         if record_id in here.store.jobs:
             record = here.store.jobs.get(record_id)
-            same_request(record, wanted)
+            requests.refuse_other(record, wanted)
             record = await adopted(record)
         else:
             work_dir = here.store.path("work", record_id)
@@ -1132,7 +1101,12 @@ async def requested(
         raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
     entry = shelf(mount).folder.entry(name)
     wanted = body.get("sweep") or workflows.own_sweep(entry.document)
-    given = {"mount": mount, "cluster": here.cluster.name, "request_hash": digest(name, mount, body), "source": source}
+    given = {
+        "mount": mount,
+        "cluster": here.cluster.name,
+        "request_hash": requests.digest(name, mount, body),
+        "source": source,
+    }
     if wanted is None:
         draft = await drafted(entry.document, body, request_key, given)
         return views.dry_run(draft) if body.get("dry_run") else views.run(await start_run(draft))
@@ -1179,7 +1153,7 @@ async def start_run(draft: Run) -> Run:
     here.cluster.must_answer()
     async with turn(f"start {draft.id}"):
         if draft.id in here.store.runs:
-            same_request(here.store.runs.get(draft.id), draft.request_hash or "")
+            requests.refuse_other(here.store.runs.get(draft.id), draft.request_hash or "")
             return here.store.runs.get(draft.id)
         await here.store.runs.create(draft.id, draft)
     await drive(draft.id)
@@ -1298,7 +1272,7 @@ async def start_sweep(sweep: Sweep) -> Sweep:
     async with turn("new sweep"):
         known = here.board.asked_before(sweep.request_key or "")
         if known is not None:
-            same_request(known, sweep.request_hash or "")
+            requests.refuse_other(known, sweep.request_hash or "")
             return known
         sweep.id = str(here.board.next_id())
         await here.store.sweeps.create(sweep.id, sweep)
@@ -1506,7 +1480,6 @@ class Here:
         self.cluster: Cluster
         self.pace: Pace
         self.jobs_shown = JobList()
-        self.resources_listed: tuple[int, list[dict[str, Any]]] = (-1, [])
         self.shelf: Shelf
         self.runs_shown: Listing
 
@@ -1565,22 +1538,13 @@ here: Here
 
 async def connect() -> Cluster:
     """The cluster that the settings and PATH lead to, asked for the first time."""
-    wanted, config = here.settings.cluster, here.store.config
-    hold_fd = here.store.lock.fd if here.store.lock else None
-    path = os.environ.get("PATH", os.defpath)
-    name, slurm = "slurm", Slurm(path, os.environ.get("SLURM_CONF"), hold_fd=hold_fd)
-    if wanted == "embedded" or (
-        wanted == "auto" and not (shutil.which("sbatch") and (await in_thread(slurm.ping))["up"])
-    ):
-        name = "embedded"
-        slurm = Slurm(f"{HERE / 'slurm_shim' / 'bin'}:{path}", str(await furnished()), hold_fd=hold_fd)
-    else:
-        with contextlib.suppress(slurm_errors.SlurmError):
-            name = await in_thread(slurm.cluster_name) or name
-    snapshot = Snapshot(slurm, here.pool, config.poll.min_s, config.poll.max_s)
-    snapshot.busy = lambda: bool(here.open_runs or here.open_records)
-    await snapshot.refresh()
-    return Cluster(name, slurm, snapshot, here.pool)
+    poll, hold_fd = here.store.config.poll, here.store.lock.fd if here.store.lock else None
+    path, conf = os.environ.get("PATH", os.defpath), os.environ.get("SLURM_CONF")
+    name, slurm = await in_thread(reach, here.settings.cluster, path, conf, str(await furnished()), hold_fd)
+    cluster = Cluster(name, slurm, here.pool, poll.min_s, poll.max_s)
+    cluster.snapshot.busy = lambda: bool(here.open_runs or here.open_records)
+    await cluster.snapshot.refresh()
+    return cluster
 
 
 def heard(job_ids: set[str]) -> None:
@@ -1726,7 +1690,7 @@ async def docs_asset(request: Any) -> Response:
     """A file of the package that has Swagger UI, or the few lines that start it."""
     name = request.path_params["name"]
     if name == "start.js":
-        return Response(DOCS_START, media_type="text/javascript")
+        return FileResponse(HERE / "web" / "docs.js")
     if name not in ("swagger-ui-bundle.js", "swagger-ui.css"):
         raise HTTPException(404, "Not Found")
     package = importlib.util.find_spec("swagger_ui")
@@ -1734,15 +1698,7 @@ async def docs_asset(request: Any) -> Response:
     return FileResponse(Path(package.submodule_search_locations[0]) / "static" / name)
 
 
-DOCS = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Sluice: the API</title><link rel="stylesheet" href="/docs/swagger-ui.css"></head>
-<body><div id="docs"></div>
-<script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body>
-</html>
-"""
-DOCS_START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#docs', deepLinking: true});\n"
-
+DOCS = (HERE / "web" / "docs.html").read_text()
 CONTRACT = Contract(HERE / "contract.yaml")
 DOCS_ROUTES = [Route("/docs", docs), Route("/docs/{name}", docs_asset)]
 app = Guard(Paths(routes(CONTRACT.parsed), DOCS_ROUTES, lifespan), CONTRACT.open_paths())

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
-from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.errors import SlurmError, SlurmUnreachable
+from slurm_shim.resources import nothing, resources
 from slurm_shim.snapshot import Seen, Snapshot
 from slurm_shim.words import Slurm
 
@@ -24,12 +27,32 @@ _DOUBT_S = 10.0
 _QUEUE_REMEMBERS_S = 60.0
 
 
+PROGRAMS = Path(__file__).resolve().parent / "bin"
+
+
+def reach(wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd: int | None) -> tuple[str, Slurm]:
+    """The name of the cluster to use, and its words; blocks while SLURM is asked.
+
+    `wanted` is slurm, embedded, or auto: SLURM when its programs are on `path` and its controller answers. `conf` is
+    SLURM_CONF or None, `embedded_conf` that of the embedded cluster, `hold_fd` what every sbatch inherits.
+    """
+    slurm = Slurm(path, conf, hold_fd=hold_fd)
+    if wanted == "embedded" or (wanted == "auto" and not (shutil.which("sbatch", path=path) and slurm.ping()["up"])):
+        return "embedded", Slurm(f"{PROGRAMS}:{path}", embedded_conf, hold_fd=hold_fd)
+    try:
+        return slurm.cluster_name() or "slurm", slurm
+    except SlurmError:
+        return "slurm", slurm  # it does not answer now; it may later
+
+
 class Cluster:
     """SLURM under a name that tells its jobs from those of other clusters."""
 
-    def __init__(self, name: str, slurm: Slurm, snapshot: Snapshot, executor: Executor) -> None:
-        self.name, self.slurm, self.snapshot = name, slurm, snapshot
+    def __init__(self, name: str, slurm: Slurm, executor: Executor, min_s: float = 2.0, max_s: float = 10.0) -> None:
+        self.name, self.slurm = name, slurm
+        self.snapshot = Snapshot(slurm, executor, min_s, max_s)
         self._executor = executor
+        self._resources: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._began = time.monotonic()
         self._doubts: dict[str, float] = {}  # tag -> a squeue begun later and without it shows it was not taken
         self._sought: dict[str, Seen] = {}  # tag -> what accounting knows of it
@@ -53,6 +76,17 @@ class Cluster:
         if self.snapshot.age_s is None:
             self.must_answer()
         return self.snapshot.age_s or 0.0
+
+    def resources(self, partition: str | None) -> list[tuple[float, dict[str, Any]]]:
+        """When (epoch) and what each partition has (see slurm_shim.resources), or the one asked for; else zeros."""
+        snapshot = self.snapshot
+        if not snapshot.partitions:
+            raise SlurmUnreachable("scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet")
+        if self._resources[0] != snapshot.version:
+            rows = resources(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
+            self._resources = (snapshot.version, rows)
+        found = [row for row in self._resources[1] if partition in (None, row["partition"])]
+        return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [nothing(partition or "")]]
 
     async def recall(self, job_id: str) -> dict[str, Any] | None:
         """The job as accounting has it, for one that left the queue; kept for a minute. None when it is not known."""
