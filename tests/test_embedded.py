@@ -122,6 +122,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made.close()
 
 
+def open_files(pid: int) -> set[str]:
+    return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
@@ -134,8 +138,8 @@ def alive(pid: int) -> bool:
 
 def test_a_job_runs_with_its_script_arguments_files_and_environment(cluster: Cluster) -> None:
     (cluster.work / "job.sh").write_text(
-        '#!/bin/bash\n#SBATCH -J \'two words\' --comment="a b"\n#SBATCH -c2 # a remark\necho "$1|$2|$MINE|$SLURM_JOB_NAME|'
-        '$SLURM_CPUS_PER_TASK|$PWD"\ncat\n#SBATCH -c4\n'
+        "#!/bin/bash\n#SBATCH -J 'two words' --comment=\"a b\"\n#SBATCH -c2 # a remark\n"
+        'echo "$1|$2|$MINE|$SLURM_JOB_NAME|$SLURM_CPUS_PER_TASK|$PWD"\ncat\n#SBATCH -c4\n'
     )
     (cluster.work / "in").write_text("from a file\n")
     job = cluster.out("sbatch", "--parsable", "-i", "in", "-o", "o-%x-%4j", "job.sh", "one", "", MINE="yes")
@@ -181,7 +185,8 @@ def test_steps_of_srun_know_their_place_and_the_worst_exit_code_wins(cluster: Cl
 
 
 def test_nodes_are_never_over_allocated_and_every_job_runs_once(cluster: Cluster) -> None:
-    script = "echo $SLURM_JOB_ID start $(date +%s%N) $SLURM_CPUS_ON_NODE >> log; sleep 0.1; echo $SLURM_JOB_ID end $(date +%s%N) 0 >> log"
+    tell = "echo $SLURM_JOB_ID {} $(date +%s%N) $SLURM_CPUS_ON_NODE >> log"
+    script = f"{tell.format('start')}; sleep 0.1; {tell.format('end')}"
     chooser = random.Random(5)
     sizes = [chooser.choice((1, 2, 3)) for _ in range(14)]
     with contextlib.ExitStack() as stack:
@@ -255,9 +260,7 @@ def test_after_a_reboot_running_jobs_are_lost_and_no_process_is_taken_for_theirs
 def test_a_supervisor_that_dies_before_the_script_gives_the_job_back(cluster: Cluster) -> None:
     job = cluster.submit("echo run >> runs", "-H")
     with contextlib.closing(cluster.database()) as db:
-        db.execute(
-            "UPDATE jobs SET state='RUNNING', held='', start_time=1, alloc='node01:1:0::1', sup_pid=999999999, boot_id='x'"
-        )
+        db.execute("UPDATE jobs SET state='RUNNING', held='', start_time=1, alloc='node01:1:0::1', sup_pid=99999999")
     cluster.run("squeue")
     assert cluster.ended(job) == "COMPLETED|0:0"
     assert (cluster.work / "runs").read_text() == "run\n"
@@ -289,9 +292,8 @@ def test_the_submitter_waits_for_nobody(cluster: Cluster) -> None:
     job = cluster.submit("sleep 60")
     eventually(lambda: cluster.row(job)["job_pid"])
     row = cluster.row(job)
-    links = {os.readlink(f"/proc/{row['sup_pid']}/fd/{fd}") for fd in os.listdir(f"/proc/{row['sup_pid']}/fd")}
-    assert links == {"/dev/null"}
-    files = [os.readlink(f"/proc/{row['job_pid']}/fd/{fd}") for fd in sorted(os.listdir(f"/proc/{row['job_pid']}/fd"))]
+    assert open_files(row["sup_pid"]) == {"/dev/null"}
+    files = open_files(row["job_pid"])
     assert [file for file in files if str(cluster.folder) in file and "slurm_script" not in file] == []
     assert os.getsid(row["job_pid"]) == row["job_pid"]
 

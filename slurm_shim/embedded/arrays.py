@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .units import is_number
+
 
 def parse(text: str, max_size: int) -> tuple[list[int], int]:
     """The task numbers in order and the limit of tasks running at once (0: none).
@@ -9,14 +11,14 @@ def parse(text: str, max_size: int) -> tuple[list[int], int]:
     ValueError when the text is no array specification or holds a number of `max_size` or more.
     """
     body, percent, limit = text.partition("%")
-    if percent and not limit.isdecimal():
+    if percent and not is_number(limit):
         raise ValueError(text)
     tasks: set[int] = set()
     for part in body.strip("[]").split(","):
         span, colon, step = part.partition(":")
         low, dash, high = span.partition("-")
         high = high if dash else low
-        if not (low.isdecimal() and high.isdecimal()) or (colon and not (step.isdecimal() and int(step) > 0)):
+        if not (is_number(low) and is_number(high)) or (colon and not (is_number(step) and int(step) > 0)):
             raise ValueError(text)
         if int(low) > int(high) or int(high) >= max_size:
             raise ValueError(text)

@@ -18,6 +18,7 @@ import os
 
 from .hosts import expand, fold
 from .times import full_limit, limit_min
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _partition(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
         "max_time_min": limit_min(fields.get("maxtime", "INFINITE")),
         "default_time_min": None if default_time.upper() == "NONE" else limit_min(default_time),
         "default_time": default_time if default_time.upper() == "NONE" else full_limit(limit_min(default_time)),
-        "max_nodes": int(fields["maxnodes"]) if fields.get("maxnodes", "UNLIMITED").isdecimal() else None,
+        "max_nodes": int(fields["maxnodes"]) if is_number(fields.get("maxnodes", "UNLIMITED")) else None,
         "state": fields.get("state", "UP").upper(),
     }
 

@@ -9,6 +9,7 @@ accounting knows it.
 from __future__ import annotations
 
 from .states import LIVE
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def parse(text: str) -> str:
             kind = words.pop(0).lower()
             if kind in ("expand", "afterburstbuffer"):
                 raise BadDependency(text)
-        elif words[0].partition("_")[0].partition("+")[0].isdecimal() is False:
+        elif is_number(words[0].partition("_")[0].partition("+")[0]) is False:
             raise BadDependency(text)
         if kind == "singleton":
             if words:
@@ -58,9 +59,9 @@ def _target(text: str, kind: str, word: str) -> str:
     word = word.partition("(")[0]
     job, plus, minutes = word.partition("+")
     number, under, task = job.partition("_")
-    if not number.isdecimal() or int(number) == 0 or (under and not (task.isdecimal() or task == "*")):
+    if not is_number(number) or int(number) == 0 or (under and not (is_number(task) or task == "*")):
         raise BadDependency(text)
-    if plus and not (kind == "after" and minutes.isdecimal()):
+    if plus and not (kind == "after" and is_number(minutes)):
         raise BadDependency(text)
     return word
 
@@ -103,7 +104,7 @@ def _judge_term(bare: str, job: Job, task: int | None, now: int, lookup: Lookup)
         return (WAIT if lookup(0, None) else MET), None
     word, _, minutes = target.partition("+")
     number, _, wanted = word.partition("_")
-    one = int(wanted) if wanted.isdecimal() else None
+    one = int(wanted) if is_number(wanted) else None
     if kind == "aftercorr" and one is None:
         one = task
     rows = lookup(int(number), one)

@@ -48,6 +48,10 @@ def main(argv: list[str]) -> int:
         return int(refusal.code)
     except states.Unreachable:
         return _say_unreachable(program, words, states.UNREACHABLE)
+    except import_module("embedded.state").Broken as error:
+        # A state that cannot be read or written is, for the caller, a controller that does not answer.
+        print(f"{program}: error: {conf['folder']}: {error}", file=sys.stderr)
+        return _say_unreachable(program, words, states.UNREACHABLE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left; nothing more can be said to it
         return 1

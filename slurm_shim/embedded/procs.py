@@ -10,10 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_boot: list[str] = []
+
+
 def boot_id() -> str:
     """A text that changes with every start of the machine."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    if not _boot:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            _boot.append(file.read().strip())
+    return _boot[0]
 
 
 def stat(pid: int) -> tuple[str, int, int, int] | None:

@@ -10,6 +10,7 @@ import os
 from . import times, units
 from .options import Options
 from .states import Refused, signal_number
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Request:
 
     def _number(self, name: str, text: str, least: int = 1) -> int:
         digits = text.strip()
-        if not digits.isdecimal() or int(digits) < least or len(digits) > 9:
+        if not is_number(digits) or int(digits) < least or len(digits) > 9:
             raise Refused(f'{self.program}: error: Invalid numeric value "{text}" for --{name}.')
         return int(digits)
 
@@ -123,9 +124,9 @@ class Request:
 
     def _set_nodes(self, text: str) -> None:
         low, dash, high = text.partition("-")
-        if text.startswith("-") and text[1:].isdecimal():
+        if text.startswith("-") and is_number(text[1:]):
             return  # accepted and without meaning, as in SLURM
-        if not low.isdecimal() or (dash and not high.isdecimal()) or len(text) > 15:
+        if not is_number(low) or (dash and not is_number(high)) or len(text) > 15:
             raise Refused(f'{self.program}: error: "{text}" is not a valid node count', 255)
         most = int(high) if dash else int(low)
         if most < int(low):
@@ -163,7 +164,7 @@ class Request:
             flags, rest = "", text
         name, _, before = rest.partition("@")
         number = signal_number(name)
-        if not number or (before and not before.isdecimal()):
+        if not number or (before and not is_number(before)):
             raise self._bad("signal")
         self.job["warn"] = f"{flags.upper()}:{number}:{before or 60}"
 
@@ -174,16 +175,16 @@ class Request:
                 continue
             kind, _, rest = item.partition(":")
             words = rest.split(":") if rest else ["1"]
-            if kind != "gpu" or len(words) > 2 or (len(words) == 2 and not words[1].isdecimal()):
+            if kind != "gpu" or len(words) > 2 or (len(words) == 2 and not is_number(words[1])):
                 raise Refused(f"{self.program}: error: Invalid generic resource (gres) specification")
             total += self._typed(words)
         self.job |= {"gpus_node": total, "tres_per_node": "gres:" + text if total else ""}
 
     def _typed(self, words: list[str]) -> int:
         """The count of `N`, `TYPE` or `TYPE:N`; a type is remembered, to be compared with the nodes'."""
-        if not words[0].isdecimal():
+        if not is_number(words[0]):
             self.flags["gpu_type"] = words[0]
-        return int(words[-1]) if words[-1].isdecimal() else 1
+        return int(words[-1]) if is_number(words[-1]) else 1
 
     def _set_gpus(self, text: str) -> None:
         self.job["gpus_total"] = self._typed(text.split(":"))
@@ -195,14 +196,14 @@ class Request:
         self.job["gpus_task"] = self._typed(text.split(":"))
 
     def _set_nice(self, text: str) -> None:
-        self.job["nice"] = int(text) if text.removeprefix("-").isdecimal() else (0 if text else 100)
+        self.job["nice"] = int(text) if is_number(text.removeprefix("-")) else (0 if text else 100)
         if abs(self.job["nice"]) > 2147483645:
             raise Refused(f"{self.program}: error: Invalid --nice value, out of range (+/- 2147483645)", 255)
         if self.job["nice"] < 0 and os.geteuid() != 0:
             raise Refused(f"{self.program}: error: Nice value must be non-negative, value ignored", 255)
 
     def _set_priority(self, text: str) -> None:
-        self.job["priority"] = int(text) if text.isdecimal() else None
+        self.job["priority"] = int(text) if is_number(text) else None
 
     def _set_hold(self, _: str) -> None:
         self.job["held"] = "user"

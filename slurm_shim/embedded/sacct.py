@@ -16,6 +16,7 @@ from .arrays import unfold
 from .conf import VERSION
 from .options import Options
 from .states import BY_NAME, Refused, exit_pair
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,7 +206,8 @@ for (
     _word
 ) in """AllocGRES AveCPUFreq AveDiskRead AveDiskWrite AvePages AveVMSize BlockID ConsumedEnergy ConsumedEnergyRaw
 Container DBIndex Layout MaxDiskRead MaxDiskReadNode MaxDiskReadTask MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask
-MaxPages MaxPagesNode MaxPagesTask MaxVMSize MaxVMSizeNode MaxVMSizeTask McsLabel MinCPU MinCPUNode MinCPUTask QOSRAW ReqCPUFreq
+MaxPages MaxPagesNode MaxPagesTask MaxVMSize MaxVMSizeNode MaxVMSizeTask McsLabel MinCPU MinCPUNode MinCPUTask QOSRAW
+ReqCPUFreq
 ReqCPUFreqGov ReqCPUFreqMax ReqCPUFreqMin Reservation ReservationId ResvCPU ResvCPURAW SystemComment TRESUsageInAve
 TRESUsageInMax TRESUsageInMaxNode TRESUsageInMaxTask TRESUsageInMin TRESUsageInMinNode TRESUsageInMinTask TRESUsageInTot
 TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode TRESUsageOutMaxTask TRESUsageOutMin TRESUsageOutMinNode
@@ -246,7 +248,7 @@ def _columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
             if not near:
                 raise Refused(f'sacct: error: Invalid field requested: "{name}"')
             key = near[0]
-        columns.append((key, int(width) if percent and width.lstrip("-").isdecimal() else FIELDS[key][1]))
+        columns.append((key, int(width) if percent and is_number(width.lstrip("-")) else FIELDS[key][1]))
     return columns
 
 
@@ -305,10 +307,10 @@ def _ids(text: str | None) -> list[tuple[int, int | None]]:
         number, under, task = head.partition("_")
         digits = number.partition("+")[0]
         plain = digits.partition("-")[0]
-        if not plain.isdecimal() or (under and not task.strip("[]").replace("-", "").isdecimal()):
+        if not is_number(plain) or (under and not is_number(task.strip("[]").replace("-", ""))):
             raise Refused(f"sacct: fatal: Bad job/step specified: {word}")
         # A range is not understood: only its first id counts, as in 22.05.
-        wanted.append((int(plain), int(task) if task.isdecimal() else None))
+        wanted.append((int(plain), int(task) if is_number(task) else None))
     return wanted
 
 
@@ -346,7 +348,7 @@ def _users(asked: dict[str, Any]) -> set[int] | None:
     uids = set()
     for word in str(text).split(","):
         try:
-            uids.add(int(word) if word.isdecimal() else pwd.getpwnam(word).pw_uid)
+            uids.add(int(word) if is_number(word) else pwd.getpwnam(word).pw_uid)
         except KeyError as error:
             raise Refused(f"sacct: fatal: Invalid user id: {word}") from error
     return uids

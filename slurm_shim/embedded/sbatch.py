@@ -12,6 +12,7 @@ from .conf import VERSION
 from .hosts import expand
 from .request import Request
 from .states import LIVE, Refused
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _environment(request: Request) -> bytes:
     extra = request.flags.get("export-file")
     if extra:
         try:
-            with open(int(extra) if str(extra).isdecimal() else extra, "rb") as file:
+            with open(int(extra) if is_number(str(extra)) else extra, "rb") as file:
                 words = [os.fsdecode(word) for word in file.read().split(b"\0") if b"=" in word]
         except OSError as error:
             raise Refused(f"sbatch: error: Could not open user environment file {extra}") from error

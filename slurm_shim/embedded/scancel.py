@@ -12,6 +12,7 @@ from . import arrays, cluster, procs, supervise
 from .conf import VERSION
 from .options import Options
 from .states import BY_NAME, ERRNO, INVALID_ID, LIVE, Refused, signal_number
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Target:
         number, under, tasks = head.partition("_")
         number = number.partition("+")[0]
         self.tasks: list[int] | None = None
-        good = number.isdecimal() and int(number) > 0 and (not dot or step.isdecimal() or step == "batch")
+        good = is_number(number) and int(number) > 0 and (not dot or is_number(step) or step == "batch")
         if good and under and tasks != "*":
             try:
                 self.tasks = arrays.parse(tasks.partition("%")[0], 1 << 31)[0]
@@ -139,7 +140,7 @@ def _passes(row: Row, asked: dict[str, Any]) -> bool:
     if "user" in asked or "me" in asked:
         word = asked.get("user") or str(os.geteuid())
         try:
-            uid = int(word) if word.isdecimal() else pwd.getpwnam(word).pw_uid
+            uid = int(word) if is_number(word) else pwd.getpwnam(word).pw_uid
         except KeyError as error:
             raise Refused(f"scancel: error: Invalid user name: {word}") from error
         if row["uid"] != uid:

@@ -135,13 +135,12 @@ class Room:
         shares: list[Share] = []
         for index, name in enumerate(names):
             cpus_free, memory_mb, gpus, _ = self.free[name]
-            count = max(job["gpus_node"], job["gpus_task"] * tasks[name])
+            count = least = max(job["gpus_node"], job["gpus_task"] * tasks[name])
             if job["gpus_total"]:
                 later = sum(len(self.free[other][2]) for other in names[index + 1 :])
-                count = min(
-                    len(gpus), max(1 if gpus_left else 0, gpus_left - later, -(-gpus_left // (len(names) - index)))
-                )
-                gpus_left -= count
+                fair = -(-gpus_left // (len(names) - index))
+                count = min(len(gpus), max(least, fair, gpus_left - later))
+                gpus_left = max(0, gpus_left - count)
             cpus = cpus_free if job["exclusive"] else tasks[name] * job["cpus_per_task"]
             memory = job["mem_node_mb"] or job["mem_cpu_mb"] * cpus
             shares.append((name, cpus, min(memory, memory_mb), gpus[:count], tasks[name]))
@@ -302,7 +301,7 @@ class Pass:
                 return "Priority"
             self.shadow[partition] = self._earliest_start(job, names)
             return "Resources"
-        if blocked is not None and self.now + _limit_s(job) > blocked:
+        if blocked is not None and (job["time_limit_min"] is None or self.now + _limit_s(job) > blocked):
             return "Priority"
         self.room.take(shares)
         self.found.starts.append((job, task, shares, partition))

@@ -10,6 +10,7 @@ from . import cluster, show, update
 from .conf import VERSION
 from .options import Options
 from .states import Refused
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _write(conf: dict[str, Any], words: list[str]) -> int:
         raise Refused(f"invalid keyword: {' '.join(words[:1])}")
     number = words[1]
     with cluster.reading(conf) as state:
-        rows = cluster.find(state, int(number)) if number.isdecimal() else []
+        rows = cluster.find(state, int(number)) if is_number(number) else []
         found = rows and state.db.execute("SELECT text FROM scripts WHERE id = ?", (rows[0]["script_id"],)).fetchone()
     if not found:
         # SLURM says so on stderr and still exits with 0.
@@ -87,7 +88,7 @@ def _write(conf: dict[str, Any], words: list[str]) -> int:
 
 def _wait(conf: dict[str, Any], words: list[str]) -> int:
     """`wait_job ID`: until its nodes are ready; here that is once it runs."""
-    if not words or not words[0].isdecimal():
+    if not words or not is_number(words[0]):
         raise Refused(f"scontrol: error: Invalid job_id {' '.join(words)}")
     while True:
         with cluster.reading(conf) as state:

@@ -11,6 +11,7 @@ from . import arrays, cluster, nodes, patterns, schedule, times, units, views
 from .conf import VERSION
 from .hosts import expand, fold
 from .states import INVALID_ID, Refused, exit_pair
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _jobs(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
     now = int(time.time())
     number, under, task = wanted.partition("_")
     number = number.partition("+")[0]
-    if wanted and not (number.isdecimal() and int(number) > 0 and (not under or task.isdecimal())):
+    if wanted and not (is_number(number) and int(number) > 0 and (not under or is_number(task))):
         raise Refused(f"scontrol_print_job error: {INVALID_ID}")
     with cluster.reading(conf) as state:
         rows = state.visible(conf["min_job_age_s"], now)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 OPTIONS = """
 all/a bg/b clusters/M= cluster= dead/d exact/e federation format/o= Format/O= future/F help hide iterate/i=
-list-reasons/R local long/l nodes/n= noconvert noheader/h Node/N partition/p= responding/r reservation/T summarize/s sort/S= states/t=
+list-reasons/R local long/l nodes/n= noconvert noheader/h Node/N partition/p= responding/r reservation/T summarize/s
+sort/S= states/t=
 usage verbose/v version/V
 """
 FORMATS = {

@@ -12,6 +12,7 @@ from . import cluster, layout, patterns, times, units, views
 from .conf import VERSION
 from .options import Options
 from .states import BY_NAME, INVALID_ID, STATES, Refused
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def _ids(text: str | bool | None) -> list[tuple[int, int | None]]:
     for word in str(text).split(","):
         number, _, task = word.partition("_")
         number = number.partition("+")[0]
-        if not number.isdecimal() or not int(number) or (task and not task.isdecimal()):
+        if not is_number(number) or not int(number) or (task and not is_number(task)):
             raise Refused(f"squeue: error: Invalid job id: {word}")
         wanted.append((int(number), int(task) if task else None))
     return wanted
@@ -299,7 +300,7 @@ def _users(asked: dict[str, Any]) -> set[int] | None:
     uids = set()
     for word in str(text).split(","):
         try:
-            uids.add(int(word) if word.isdecimal() else pwd.getpwnam(word).pw_uid)
+            uids.add(int(word) if is_number(word) else pwd.getpwnam(word).pw_uid)
         except KeyError:
             print(f"squeue: error: Invalid user: {word}\n", file=sys.stderr)
     return uids

@@ -16,6 +16,7 @@ from . import arrays, cluster, environment, patterns, procs, schedule
 from .conf import VERSION
 from .options import Options
 from .states import Refused
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     if not command:
         raise Refused("srun: fatal: No command given to execute.")
     number = str(asked.get("jobid") or os.environ.get("SLURM_JOB_ID", ""))
-    if not number.isdecimal():
+    if not is_number(number):
         note = "srun outside of a job is not available on the embedded cluster; use sbatch"
         text = "Unable to allocate resources: Requested operation is presently disabled"
         raise Refused([f"srun: error: {note}", f"srun: error: {text}"])
@@ -68,7 +69,7 @@ def _number(asked: dict[str, Any], name: str, default: int) -> int:
     if text is None:
         return default
     digits = str(text).partition("-")[0]
-    if not digits.isdecimal() or not int(digits):
+    if not is_number(digits) or not int(digits):
         raise Refused(f'srun: error: Invalid numeric value "{text}" for --{name}.')
     return int(digits)
 

@@ -12,6 +12,7 @@ from . import cluster, procs, times
 from .conf import VERSION
 from .options import Options
 from .states import Refused
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ version/V pidformat/i
 """
 RUNNING_STEPS = "SELECT * FROM steps WHERE raw_id = ? AND end_time IS NULL ORDER BY step = 'batch'"
 FIELDS = """JobID MaxVMSize MaxVMSizeNode MaxVMSizeTask AveVMSize MaxRSS MaxRSSNode MaxRSSTask AveRSS MaxPages
-MaxPagesNode MaxPagesTask AvePages MinCPU MinCPUNode MinCPUTask AveCPU NTasks AveCPUFreq ReqCPUFreqMin ReqCPUFreqMax ReqCPUFreqGov
+MaxPagesNode MaxPagesTask AvePages MinCPU MinCPUNode MinCPUTask AveCPU NTasks AveCPUFreq ReqCPUFreqMin ReqCPUFreqMax
+ReqCPUFreqGov
 ConsumedEnergy MaxDiskRead MaxDiskReadNode MaxDiskReadTask AveDiskRead MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask
 AveDiskWrite TRESUsageInAve TRESUsageInMax TRESUsageInMaxNode TRESUsageInMaxTask TRESUsageInMin TRESUsageInMinNode
 TRESUsageInMinTask TRESUsageInTot TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode TRESUsageOutMaxTask
@@ -73,7 +75,7 @@ def _rows(conf: dict[str, Any], text: str) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     for word in text.split(","):
         number = word.partition(".")[0]
-        if not number.isdecimal():
+        if not is_number(number):
             raise Refused(f"sstat: fatal: Bad job/step specified: {word}")
         with cluster.reading(conf) as state:
             found = [row for row in cluster.find(state, int(number)) if row["state"] == "RUNNING"]

@@ -49,7 +49,7 @@ CREATE TABLE partitions (name TEXT PRIMARY KEY, state TEXT);
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
 PRAGMA user_version = 1;
 """
-LIVE_STATES = "('PENDING','RUNNING','SUSPENDED')"
+Broken = sqlite3.Error
 
 
 class State:

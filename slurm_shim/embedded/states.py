@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from .units import is_number
+
 STATES = {
     "PENDING": ("PD", 0),
     "RUNNING": ("R", 1),
@@ -68,7 +70,7 @@ def signal_number(name: str) -> int | None:
     """The number of a signal given as `USR1`, `SIGUSR1`, `usr1` or `10`; None for an unknown one."""
     import signal
 
-    if name.isdecimal():
+    if is_number(name):
         return int(name)
     known = name.upper().removeprefix("SIG")
     return int(getattr(signal, f"SIG{known}")) if known in SIGNALS else None

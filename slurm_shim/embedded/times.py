@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import time
 
+from .units import is_number
+
 UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 UNLIMITED_WORDS = ("infinite", "unlimited", "-1")
+LONGEST_S = 100 * 366 * 86400
 NAMED_HOURS = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}
 
 
@@ -31,7 +34,7 @@ def limit_min(text: str) -> int | None:
     if not dash:
         days, clock = "0", text
     numbers = clock.split(":")
-    if not days.isdecimal() or len(numbers) > 3 or not all(n.isdecimal() for n in numbers) or len(text) > 24:
+    if not is_number(days) or len(numbers) > 3 or not all(is_number(n) for n in numbers) or len(text) > 24:
         raise ValueError(text)
     values = [int(n) for n in numbers]
     if dash:
@@ -41,6 +44,8 @@ def limit_min(text: str) -> int | None:
     else:
         hours, (minutes, seconds) = 0, [*values, 0][:2]
     total_s = int(days) * 86400 + hours * 3600 + minutes * 60 + seconds
+    if total_s > LONGEST_S:
+        raise ValueError(text)
     return (total_s + 59) // 60 or None
 
 
@@ -92,7 +97,7 @@ def point(text: str, now: int) -> int:
     low = text.strip().lower()
     if low.startswith("now"):
         return now + _offset_s(text, low[3:])
-    if low.startswith("uts") and low[3:].isdecimal():
+    if low.startswith("uts") and is_number(low[3:]):
         return int(low[3:])
     today = time.localtime(now)[:3]
     if low in ("today", "tomorrow"):
@@ -107,7 +112,7 @@ def point(text: str, now: int) -> int:
 
 
 def _split_date(low: str) -> tuple[str, str, str]:
-    if "-" in low or "/" in low or (low.isdecimal() and len(low) in (4, 6)):
+    if "-" in low or "/" in low or (is_number(low) and len(low) in (4, 6)):
         date, _, clock = low.partition(" ")
         return date, "", clock
     return "", "", low
@@ -119,7 +124,7 @@ def _offset_s(text: str, rest: str) -> int:
     sign = {"+": 1, "-": -1}.get(rest[0])
     digits = rest[1:].strip().rstrip("abcdefghijklmnopqrstuvwxyz")
     unit = rest[1:].strip()[len(digits) :]
-    if sign is None or not digits.strip().isdecimal():
+    if sign is None or not is_number(digits.strip()):
         raise BadTime(text, 3)
     names = [name for name in UNITS_S if unit and (name.startswith(unit) or f"{name}s" == unit)]
     if unit and not names:
@@ -131,7 +136,7 @@ def _clock(text: str, clock: str) -> tuple[int, int, int]:
     clock = clock.strip()
     half = clock[-2:] if clock[-2:] in ("am", "pm") else ""
     numbers = clock.removesuffix(half).strip().split(":")
-    if not 2 <= len(numbers) <= 3 or not all(n.isdecimal() for n in numbers):
+    if not 2 <= len(numbers) <= 3 or not all(is_number(n) for n in numbers):
         raise BadTime(text)
     hour, minute, second = [*map(int, numbers), 0][:3]
     if half and not 1 <= hour <= 12:
@@ -147,7 +152,7 @@ def _date(text: str, date: str, year: int) -> tuple[int, int, int]:
     numbers = date.replace("/", "-").split("-")
     if len(numbers) == 1 and len(date) in (4, 6):
         numbers = [date[index : index + 2] for index in range(0, len(date), 2)]
-    if not 2 <= len(numbers) <= 3 or not all(n.isdecimal() for n in numbers):
+    if not 2 <= len(numbers) <= 3 or not all(is_number(n) for n in numbers):
         raise BadTime(text)
     values = [int(n) for n in numbers]
     if len(numbers[0]) == 4:

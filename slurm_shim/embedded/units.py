@@ -5,11 +5,16 @@ from __future__ import annotations
 FACTORS = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 
+def is_number(text: str) -> bool:
+    """Whether the text is a whole number that SQLite can hold; only the ASCII digits count."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
 def memory_mb(text: str) -> int:
     """Megabytes for `500K`, `512`, `2G`; kilobytes round up. ValueError for anything else (also `1.5G`)."""
     digits = text.rstrip("kKmMgGtTbB")
     unit = text[len(digits) :].lower().removesuffix("b")
-    if not digits.isdecimal() or unit not in FACTORS or len(digits) > 15:
+    if not is_number(digits) or unit not in FACTORS or len(digits) > 15:
         raise ValueError(text)
     return -int(-int(digits) * FACTORS[unit] // 1)
 

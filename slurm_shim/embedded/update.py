@@ -11,6 +11,7 @@ import time
 from . import arrays, cluster, deps, procs, times
 from .hosts import expand
 from .states import INVALID_ID, LIVE, Refused
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[Row]
     """The rows of `42`, `8_3`, `8_[1-3]`; a task still in its array's waiting set is made a row of its own."""
     number, under, tasks = word.partition("_")
     number = number.partition("+")[0]
-    if not number.isdecimal():
+    if not is_number(number):
         raise Problem(INVALID_ID)
     if not under:
         rows = [row for row in cluster.find(state, int(number)) if row["raw_id"] == int(number) or row["array_tasks"] or
@@ -199,9 +200,9 @@ CHANGES = {
 
 
 def _check(name: str, value: str) -> None:
-    if name == "priority" and not value.isdecimal():
+    if name == "priority" and not is_number(value):
         raise Refused(f"scontrol: error: Invalid Priority value: {value}")
-    if name == "nice" and not value.removeprefix("-").isdecimal():
+    if name == "nice" and not is_number(value.removeprefix("-")):
         raise Refused(f"scontrol: error: Invalid nice value, must be between -2147483645 and 2147483645: {value}")
     if name == "timelimit":
         try:
@@ -226,7 +227,7 @@ def _change(conf: dict[str, Any], state: State, row: Row, name: str, value: str)
     elif name == "requeue":
         state.update(raw_id, requeue=int(value == "1"))
     elif name == "arraytaskthrottle":
-        state.update(raw_id, array_limit=int(value) if value.isdecimal() else 0)
+        state.update(raw_id, array_limit=int(value) if is_number(value) else 0)
     elif not pending:
         raise Problem("Job is no longer pending execution")
     elif name == "dependency":
@@ -252,7 +253,7 @@ def _change_size(conf: dict[str, Any], state: State, row: Row, name: str, value:
         column = "req_nodes" if name == "reqnodelist" else "exc_nodes"
         state.update(row["raw_id"], **{column: ",".join(names)})
         return
-    if not value.partition("-")[0].isdecimal():
+    if not is_number(value.partition("-")[0]):
         raise Refused([f"Invalid value for {name}: {value}", "Request aborted"])
     number = int(value.partition("-")[0])
     columns = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from . import arrays, patterns, schedule, times, units
+from .units import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Job:
         row = self.row
         text = str(row["array_tasks"])
         length = os.environ.get("SLURM_BITSTR_LEN", "64")
-        most = int(length) if length.isdecimal() else 64
+        most = int(length) if is_number(length) else 64
         if most and len(text) > most:
             text = text[: max(0, most - 4)] + "..."
         return f"{text}%{row['array_limit']}" if row["array_limit"] else text
