@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -191,7 +192,9 @@ def cell_id(uid: str, index: int) -> str:
 
 
 def place_of(run_id: str) -> tuple[str, int]:
-    """The uid and the place that a cell's id is made of; of any other UUID, what would be."""
+    """The uid and the place that a cell's id is made of; of any other UUID, what would be; of no UUID, no uid."""
+    if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id):
+        return "", 0
     plain = run_id.replace("-", "")
     return plain[:24], int(plain[24:], 16)
 
