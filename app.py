@@ -987,8 +987,10 @@ def find(attempt: Attempt | JobRecord) -> runs.Sight:
 
 async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
     """The record of the job that sbatch has taken; for a request that was seen before, the record it made then."""
-    if body.get("mount_name"):
-        shelf(body["mount_name"])
+    root = shelf(body["mount_name"]).root if body.get("mount_name") else None
+    script = body.get("script_content")
+    if root is not None and body.get("script_path"):
+        script = await in_thread(templates.script, body["script_path"], [root])
     if body["notify"]:
         raise errors.NotFound("endpoint", str(body["endpoint_id"]))
     wanted = requests.digest(body)
@@ -999,8 +1001,9 @@ async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller
             requests.refuse_other(record, wanted)
             record = await adopted(record)
         else:
-            work_dir = here.store.path("work", record_id)
-            record = records.intended(record_id, body, here.cluster.name, work_dir, caller.name, wanted, time.time())
+            given = {"cluster": here.cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
+            work_dir = root or here.store.path("work", record_id)
+            record = records.intended(record_id, body, work_dir, given, time.time())
             record.options["job_name"] = batch.job_name(record.name)
         await here.store.jobs.put(record_id, record)
         return record if record.job_id else await hand_over(record)
@@ -1061,7 +1064,16 @@ def shelf(mount: str | None) -> Shelf:
     """The store's own workflows, or those of a mount; NotFound for a mount that the current profile does not have."""
     if mount is None:
         return here.shelf
-    raise errors.NotFound("Mount", mount)
+    root = here.store.profiles.mount(mount).root
+    if root not in here.shelves:
+        folder = here.store.adopt(root / ".srunx" / "workflows", here.store.workflows)
+        here.shelves[root] = Shelf(folder, shown_workflows(folder), root)
+    return here.shelves[root]
+
+
+def shown_workflows(folder: Folder) -> Listing:
+    """The workflows of a folder as answers show them, by name."""
+    return Listing(folder, lambda entry: entry.summary or {}, lambda row: row["name"])
 
 
 async def save_workflow(place: Shelf, name: str, data: bytes, if_match: str | None) -> Prepared:
@@ -1124,18 +1136,20 @@ async def drafted(workflow: workflows.Workflow, body: Mapping[str, Any], run_id:
     """The run that would be started: planned, every script rendered, nothing written."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
     plan = await in_thread(workflows.plan, workflow, **chosen, defaults=defaults(), renderer=here.renderer)
-    root = shelf(given["mount"]).root or here.store.path("work", run_id)
+    place = shelf(given["mount"])
+    root = place.root or here.store.path("work", run_id)
+    scripts = [*([place.root] if place.root else []), place.folder.path]
     draft = runs.draft(run_id, workflow.name, plan, root, given, time.time())
     for job, placed in zip(draft.jobs, runs.placed(plan, root, run_id), strict=True):
-        job.script, job.options = await in_thread(script_of, placed, root), batch.options(placed)
+        job.script, job.options = await in_thread(script_of, placed, scripts), batch.options(placed)
     return draft
 
 
-def script_of(job: dict[str, Any], root: Path) -> str:
+def script_of(job: dict[str, Any], roots: list[Path]) -> str:
     """The batch script of a placed job: its own file, its template, or the one made for its command."""
     path, template = job.get("script_path"), job.get("template")
     if path:
-        text = templates.script(path, [here.shelf.folder.path, root])
+        text = templates.script(path, roots)
         script = templates.render(text, job.get("script_vars") or {}, here.renderer, name=path)
     elif template not in (None, templates.BASE):
         text = here.store.templates.get(template)
@@ -1481,6 +1495,7 @@ class Here:
         self.pace: Pace
         self.jobs_shown = JobList()
         self.shelf: Shelf
+        self.shelves: dict[Path, Shelf] = {}
         self.runs_shown: Listing
 
     def know_hosts(self, *_change: Any) -> None:
@@ -1508,8 +1523,7 @@ class Here:
             for entry in folder.entries():
                 listener(entry.name, None, entry)
             folder.listeners.append(listener)
-        shown = Listing(self.store.workflows, lambda entry: entry.summary or {}, lambda row: row["name"])
-        self.shelf = Shelf(self.store.workflows, shown)
+        self.shelf = Shelf(self.store.workflows, shown_workflows(self.store.workflows))
         self.store.inbox.listeners.append(lambda *_change: self.turned.set())
         newest_first = lambda row: (-(epoch(row["started_at"]) or 0), row["id"])  # noqa: E731
         by_workflow = lambda row: row["workflow_name"]  # noqa: E731

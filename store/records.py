@@ -28,19 +28,17 @@ def check(body: dict[str, Any]) -> None:
         raise Invalid([problem(message, ["body", key], input=body.get(key)) for key, message in wrong])
 
 
-def intended(
-    record_id: str, body: dict[str, Any], cluster: str, work_dir: Path, user: str, request_hash: str, now: float
-) -> JobRecord:
-    """The record of a job that is about to be submitted; `now` is epoch seconds."""
+def intended(record_id: str, body: dict[str, Any], work_dir: Path, given: dict[str, Any], now: float) -> JobRecord:
+    """The record of a job that is about to be submitted; `now` is epoch seconds.
+
+    `given` has the cluster, the script's text, the user who asks, and the request's hash.
+    """
     return JobRecord(
         id=record_id,
-        cluster=cluster,
         name=body.get("job_name") or body["name"],
         tag=new_tag(),
-        script=body["script_content"],
         work_dir=str(work_dir),
         source="web",
-        user=user,
-        request_hash=request_hash,
         intended_at=rfc3339(now),
+        **given,
     )

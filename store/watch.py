@@ -71,6 +71,11 @@ class Watch:
         self.stop = asyncio.Event()
         self.again = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
+        self.following = asyncio.Event()
+
+    def renew(self) -> None:
+        """Nothing; folders that were added since are watched too."""
+        self.following.set()
 
     def status(self) -> dict[str, Any]:
         """How changes are seen now: mode (events or scanning), reason, error, seconds that the last comparison took."""
@@ -135,7 +140,7 @@ class Watch:
 
     async def _follow_once(self) -> None:
         """Follows the kernel's reports until the folders themselves change and need new watches, or until the end."""
-        inner = asyncio.Event()
+        inner = self.following = asyncio.Event()
         ending = asyncio.create_task(self._pass_on(inner))
         paths = sorted({self.root, *(folder.path for folder in self.folders)})
         try:
