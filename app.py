@@ -1190,13 +1190,18 @@ async def cancel_run(run_id: str) -> list[str]:
     return await drive(run_id)
 
 
-async def drive(run_id: str) -> list[str]:
-    """Warnings; takes the run as far as it can go now: asks the rules for steps and takes them until there are none."""
+async def drive(run_id: str, placed: bool = False) -> list[str]:
+    """Warnings; takes the run as far as it can go now: asks the rules for steps and takes them until there are none.
+
+    A cell with something to submit waits for its place without holding its turn, so that it can be cancelled meanwhile.
+    """
     warnings: list[str] = []
     async with turn(run_id):
         while run_id in here.store.runs:
             run = here.store.runs.get(run_id)
             advanced, steps = runs.advance(run, look, find, time.time())
+            if run.sweep_run_id and not placed and any(isinstance(step, runs.Submit) for step in steps):
+                break
             if advanced != run:
                 await here.store.runs.put(run_id, advanced)
             for step in steps:
@@ -1210,7 +1215,10 @@ async def drive(run_id: str) -> list[str]:
                     break
             if not steps:
                 return warnings
-    return warnings
+        else:
+            return warnings
+    async with here.pace.place():
+        return warnings + await drive(run_id, placed=True)
 
 
 async def submit_step(run: Run, step: runs.Submit) -> Run:
@@ -1223,8 +1231,9 @@ async def submit_step(run: Run, step: runs.Submit) -> Run:
     try:
         for folder in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)):
             await in_thread(here.store.files.make_dirs, Path(folder or ""))
-        async with here.pace.turn() if run.sweep_run_id else contextlib.nullcontext():
-            job_id = await here.cluster.sbatch(job.script or "", options, shown)
+        if run.sweep_run_id:
+            await here.pace.beat()
+        job_id = await here.cluster.sbatch(job.script or "", options, shown)
         log_path = batch.log_path(job.log_dir or "", options["job_name"], job_id)
         run = runs.taken(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
     except slurm_errors.SlurmUnreachable as problem:
@@ -1307,32 +1316,41 @@ async def rerun_sweep(sweep_id: int, which: str | list[str]) -> Sweep:
     """The sweep alive again, after the cells chosen were made ready to run again."""
     async with turn(f"sweep {sweep_id}"):
         sweep = sweep_of(sweep_id)
-        chosen = sweeps.chosen(sweep, here.board.states(sweep), which)
-        without = []
-        for index in chosen:
-            if not await run_again(sweeps.cell_id(sweep.uid, index)):
-                without.append(index)
+        known = here.board.states(sweep)
+        chosen = sweeps.chosen(sweep, known, which)
         if chosen:
-            sweep = sweeps.again(sweep, without)
+            sweep = sweeps.again(sweep, known, chosen)
             await here.store.sweeps.put(str(sweep_id), sweep)
+            sweep = await tell_again(sweep)
     return sweep
 
 
-async def run_again(run_id: str) -> bool:
-    """Whether the cell has a run that goes on; one that never got as far as having jobs is planned anew instead."""
+async def tell_again(sweep: Sweep) -> Sweep:
+    """The sweep after the runs of all cells that are to run again have been told so."""
+    left = sweeps.indices(sweep.again)
+    for first in range(0, len(left), sweeps.AT_ONCE):
+        some = left[first : first + sweeps.AT_ONCE]
+        await asyncio.gather(*(run_again(sweeps.cell_id(sweep.uid, index)) for index in some))
+    if left:
+        sweep = sweeps.told(sweep)
+        await here.store.sweeps.put(sweep.id, sweep)
+    return sweep
+
+
+async def run_again(run_id: str) -> None:
+    """Nothing; the cell waits for its turn; one that never got as far as having jobs will be planned anew."""
     async with turn(run_id):
-        if run_id in here.store.runs and here.store.runs.get(run_id).jobs:
-            await here.store.runs.put(run_id, runs.again(here.store.runs.get(run_id)))
-            return True
-        if run_id in here.store.runs:
+        run = here.store.runs.get(run_id) if run_id in here.store.runs else None
+        if run is not None and not run.jobs:
             await here.store.runs.delete(run_id)
-        return False
+        elif run is not None and run.status in runs.ENDED:
+            await here.store.runs.put(run_id, runs.again(run))
 
 
 async def drive_sweep(sweep_id: str) -> None:
     """Nothing; starts the cells whose turn has come, and tells those to end that must."""
     async with turn(f"sweep {sweep_id}"):
-        sweep = here.store.sweeps.get(sweep_id)
+        sweep = await tell_again(here.store.sweeps.get(sweep_id))
         advanced, steps = sweeps.advance(sweep, here.board.states(sweep), time.time())
         if advanced != sweep:
             await here.store.sweeps.put(sweep_id, advanced)
@@ -1343,12 +1361,17 @@ async def drive_sweep(sweep_id: str) -> None:
 
 async def start_cell(sweep: Sweep, index: int) -> None:
     """Nothing; the cell is a run from now on: one to be driven, or a failed one that says why it cannot be planned."""
+    run_id = sweeps.cell_id(sweep.uid, index)
+    if run_id in here.store.runs:
+        async with turn(run_id):
+            await here.store.runs.put(run_id, runs.begun(here.store.runs.get(run_id)))
+        return
     try:
         draft = await cell_draft(sweep, index)
+    except errors.StoreUnavailable:
+        raise
     except (errors.StoreError, ValueError) as problem:
-        draft = runs.stillborn(
-            sweeps.cell_id(sweep.uid, index), sweep, here.board.args(sweep, index), str(problem), time.time()
-        )
+        draft = runs.stillborn(run_id, sweep, here.board.args(sweep, index), str(problem), time.time())
     with contextlib.suppress(errors.Exists):
         await here.store.runs.create(draft.id, draft)
 
@@ -1360,6 +1383,7 @@ async def end_cell(sweep: Sweep, index: int) -> None:
         run = here.store.runs.get(run_id)
         if run.status not in runs.ENDED:
             await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
+    set_going(run_id, drive(run_id))
 
 
 async def cancel_waiting_cell(run_id: str) -> None:
@@ -1379,23 +1403,26 @@ async def cancel_waiting_cell(run_id: str) -> None:
 
 async def empty_inbox() -> None:
     """Nothing; every request that lies ready in the inbox is carried out once, and its file moved on."""
-    for dropped in await in_thread(inbox.ready, here.store.path("inbox")):
-        if dropped.request is None:
-            await inbox.failed(here.store.files, dropped, dropped.wrong or "")
-            continue
-        try:
-            made = await requested(
-                dropped.request.workflow, dropped.request.mount, dropped.body(), dropped.key, "inbox"
-            )
-        except slurm_errors.SlurmUnreachable:
-            return  # it is carried out when SLURM answers again
-        except (errors.StoreUnavailable, errors.Locked):
-            raise
-        except (errors.StoreError, slurm_errors.SlurmError, ValueError) as problem:
-            await inbox.failed(here.store.files, dropped, str(problem))
-        else:
-            kind, number = ("sweep", made["sweep_run_id"]) if "cell_count" in made else ("run", made["id"])
-            await inbox.done(here.store.files, dropped, f"{kind} {number}")
+    ready = await in_thread(inbox.ready, here.store.path("inbox"))
+    await asyncio.gather(*(looked_after(f"inbox/{one.path.name}", carry_out(one)) for one in ready))
+
+
+async def carry_out(dropped: inbox.Dropped) -> None:
+    """Nothing; what the file asks for was done, or cannot be, and the file is moved on; or it waits for SLURM."""
+    if dropped.request is None:
+        return await inbox.failed(here.store.files, dropped, dropped.wrong or "")
+    try:
+        made = await requested(dropped.request.workflow, dropped.request.mount, dropped.body(), dropped.key, "inbox")
+    except slurm_errors.SlurmUnreachable:
+        return None
+    except (errors.StoreUnavailable, errors.Locked):
+        raise
+    except (errors.StoreError, slurm_errors.SlurmError, ValueError) as problem:
+        return await inbox.failed(here.store.files, dropped, str(problem))
+    if (made.get("error") or "").startswith(runs.REFUSED):
+        return await inbox.failed(here.store.files, dropped, made["error"])
+    kind, number = ("sweep", made["sweep_run_id"]) if "cell_count" in made else ("run", made["id"])
+    return await inbox.done(here.store.files, dropped, f"{kind} {number}")
 
 
 async def clockwork() -> None:

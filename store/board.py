@@ -5,9 +5,12 @@ Everything here is derived from the documents of sweeps and runs, so it always e
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import csv
 import functools
 import io
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +20,8 @@ from store.errors import NotFound
 from store.times import epoch
 
 SHOWN = 200
+# Of so many sweeps the axis values of all cells are kept, those used last.
+KEPT = 16
 
 
 @functools.lru_cache(maxsize=64)
@@ -35,7 +40,8 @@ class Board:
         self._states: dict[str, dict[int, str]] = {}
         self._by_uid: dict[str, str] = {}
         self._by_key: dict[str, str] = {}
-        self._values: dict[str, list[dict[str, Any]]] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+        self._values: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
 
     # Following the documents.
 
@@ -45,14 +51,16 @@ class Board:
         for sweep in (old, new):
             if sweep is not None:
                 self._by_uid.pop(sweep.uid, None)
-                self.order = [place for place in self.order if place[1] != int(sweep.id)]
+                self._by_key.pop(sweep.request_key or "", None)
+                self._counts.pop(sweep.uid, None)
         if new is not None:
             self._by_uid[new.uid] = new.id
-            if new.request_key:
-                self._by_key[new.request_key] = new.id
-            self.order = sorted([*self.order, (new.started_at, int(new.id))])
-        elif old is not None:
-            self._values.pop(old.uid, None)
+            self._by_key[new.request_key or ""] = new.id
+        if old is not None:
+            with contextlib.suppress(ValueError):
+                self.order.remove((old.started_at, int(old.id)))
+        if new is not None:
+            bisect.insort(self.order, (new.started_at, int(new.id)))
 
     def run_changed(self, run_id: str, new: Run | None) -> None:
         """Nothing; a run was written, read or deleted."""
@@ -64,13 +72,14 @@ class Board:
             states.pop(index, None)
         else:
             states[index] = sweeps.state_of(new)
+        self._counts.pop(uid, None)
         self.version += 1
 
     # What is known.
 
     def asked_before(self, request_key: str) -> Sweep | None:
         """The sweep that a request with this key has made."""
-        sweep_id = self._by_key.get(request_key)
+        sweep_id = self._by_key.get(request_key) if request_key else None
         return None if sweep_id is None else self._sweep(sweep_id)
 
     def next_id(self) -> int:
@@ -78,14 +87,18 @@ class Board:
         return max((number for _, number in self.order), default=0) + 1
 
     def states(self, sweep: Sweep) -> dict[int, str]:
-        """The state of each cell that has a run, by its place; a copy."""
+        """The state that each cell's run is in, by the cell's place; a copy."""
         return dict(self._states.get(sweep.uid, {}))
 
     def values(self, sweep: Sweep) -> list[dict[str, Any]]:
         """The axis values of each cell."""
-        if sweep.uid not in self._values:
-            self._values[sweep.uid] = sweeps.cells(sweep.matrix, sweep.exclude, sweep.cell_count)
-        return self._values[sweep.uid]
+        found = self._values.get(sweep.uid)
+        if found is None:
+            found = self._values[sweep.uid] = sweeps.cells(sweep.matrix, sweep.exclude, sweep.cell_count)
+            while len(self._values) > KEPT:
+                self._values.popitem(last=False)
+        self._values.move_to_end(sweep.uid)
+        return found
 
     def cell(self, run_id: str) -> tuple[Sweep, int]:
         """The sweep and the place of a cell, with or without a run; NotFound for any other id."""
@@ -107,8 +120,14 @@ class Board:
     # What is shown.
 
     def row(self, sweep: Sweep) -> dict[str, Any]:
-        """A sweep as documented, its counters counted now."""
-        return views.sweep(sweep, sweeps.counts(sweep, self._states.get(sweep.uid, {})))
+        """A sweep as documented, its counters counted since anything of it changed."""
+        known = self._by_uid.get(sweep.uid) == sweep.id and sweep is self._sweep(sweep.id)
+        counted = self._counts.get(sweep.uid) if known else None
+        if counted is None:
+            counted = sweeps.counts(sweep, self._states.get(sweep.uid, {}))
+        if known:
+            self._counts[sweep.uid] = counted
+        return views.sweep(sweep, counted)
 
     def newest(self) -> list[dict[str, Any]]:
         """The rows of the sweeps started last."""
@@ -125,16 +144,17 @@ class Board:
     def waiting_run(self, run_id: str) -> dict[str, Any]:
         """A cell that has no run yet, in the shape of one."""
         sweep, index = self.cell(run_id)
-        state = "pending" if index in sweeps.indices(sweep.waiting) else "cancelled"
+        state = sweeps.without_run(sweep, self.states(sweep)).get(index, "cancelled")
         return views.cell_without_run(sweep, index, state, self.args(sweep, index))
 
     def _each(self, sweep: Sweep) -> Iterator[tuple[int, Run | None, str, dict[str, Any]]]:
-        states, waiting = self.states(sweep), set(sweeps.indices(sweep.waiting))
+        own = self.states(sweep)
+        states, others = sweeps.seen(sweep, own), sweeps.without_run(sweep, own)
         for index, values in enumerate(self.values(sweep)):
             if index in states:
                 yield index, self._run(sweeps.cell_id(sweep.uid, index)), states[index], values
             else:
-                yield index, None, "pending" if index in waiting else "cancelled", values
+                yield index, None, others[index], values
 
     def results(self, sweep: Sweep) -> list[dict[str, Any]]:
         """One row a cell in the order of the matrix: cell_id, status, duration_seconds, args (axis values), result.

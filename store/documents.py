@@ -276,7 +276,8 @@ class Run(Kept):
 class Sweep(Kept):
     """One sweep: the workflow as it was, the matrix, and which cells without a run still wait (see store.sweeps).
 
-    The ids of its cells begin with `uid`; `waiting` is text like "3-17,20". Times are RFC 3339 in UTC.
+    The ids of its cells begin with `uid`; `waiting`, `again` (cells to run again whose runs do not know it yet) and
+    `forgiven` (cells whose failure before that no longer counts) are texts like "3-17,20". Times are RFC 3339 in UTC.
     """
 
     version: int = VERSION
@@ -297,6 +298,8 @@ class Sweep(Kept):
     max_parallel: int = 4
     cell_count: int
     waiting: str = ""
+    again: str = ""
+    forgiven: str = ""
     submission_source: str = "web"
     started_at: str
     completed_at: str | None = None

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+import orjson
+from pydantic import Field, model_validator
 
 from store.documents import Written, from_yaml
 from store.errors import Invalid, StoreError
@@ -23,16 +24,34 @@ GIVEN_UP_S = 2.0
 SUFFIXES = (".yaml", ".yml")
 
 
+class SweepWanted(Written):
+    """The sweep that a file asks for; what its axes may hold is said in store.sweeps."""
+
+    matrix: dict[str, Any]
+    exclude: list[dict[str, Any]] = Field(default=[], max_length=10_000)
+    fail_fast: bool = False
+    max_parallel: int = Field(default=4, ge=1, le=100_000)
+
+
 class Request(Written):
     """What a file in the inbox may say: the workflow to run, and everything that a request over HTTP may say."""
 
     workflow: str = Field(min_length=1, max_length=100)
     mount: str | None = None
     args: dict[str, Any] = Field(default={})
-    sweep: dict[str, Any] | None = None
+    sweep: SweepWanted | None = None
     from_job: str | None = None
     to_job: str | None = None
     single_job: str | None = None
+
+    @model_validator(mode="after")
+    def as_json(self) -> Request:
+        """Itself; ValueError when it holds what an API request could not hold."""
+        try:
+            orjson.dumps(self.model_dump())
+        except TypeError as error:
+            raise ValueError(f"cannot be written as JSON: {error}") from error
+        return self
 
 
 @dataclass(frozen=True)
@@ -83,7 +102,8 @@ def _examined(path: Path) -> Dropped | None:
     except (OSError, StoreError):
         return None  # gone meanwhile, or not readable yet: looked at again
     quiet_s = time.time() - status.st_ctime
-    name = f"{path.name} {status.st_ino} {status.st_mtime_ns} {hashlib.sha256(data).hexdigest()}"
+    # An inode may be given anew at once, and a copy may keep its time of change: only ctime cannot be set.
+    name = f"{path.name} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns} {hashlib.sha256(data).hexdigest()}"
     key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"sluice inbox {name}"))
     try:
         request = from_yaml(Request, data)
@@ -106,7 +126,7 @@ async def _moved(files: Files, dropped: Dropped, where: str, data: bytes, reason
     folder = dropped.path.parent / where
     files.make_dirs(folder)
     target = folder / dropped.path.name
-    if target.exists():
+    if target.exists() and target.read_bytes() != data:
         target = folder / f"{dropped.path.stem}.{dropped.key[:8]}{dropped.path.suffix}"
     if reason:
         await files.write(target.with_suffix(".reason.txt"), reason.encode("utf-8", "replace") + b"\n")

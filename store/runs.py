@@ -82,6 +82,8 @@ def advance(run: Run, look: Look, find: Find, now: float) -> tuple[Run, list[Ste
     """
     run = run.model_copy(deep=True)
     steps: list[Step] = []
+    if run.status == "pending":
+        return run, steps
     for job in run.jobs:
         steps += _observe(run, job, look, find, now)
         _tell_skipped(run, job)
@@ -329,15 +331,23 @@ def restless(run: Run) -> bool:
 
 
 def again(run: Run) -> Run:
-    """The ended run started once more: the jobs that completed stay, the others get their turn anew."""
+    """The ended run before it is started once more: the jobs that completed stay, the others get their turn anew.
+
+    It is pending, and nothing becomes of it, until it is `begun`.
+    """
     run = run.model_copy(deep=True)
     for job in run.jobs:
         if outcome(run, job) == "ok":
             continue
         job.attempts_before, job.skipped, job.not_before = len(job.attempts), None, None
         job.result, job.result_error, job.result_read = None, None, False
-    run.status, run.completed_at, run.cancel_requested_at, run.error = "submitting", None, None, None
+    run.status, run.completed_at, run.cancel_requested_at, run.error = "pending", None, None, None
     return run
+
+
+def begun(run: Run) -> Run:
+    """The pending run, its turn come; any other run as it is."""
+    return run.model_copy(update={"status": "submitting"}) if run.status == "pending" else run
 
 
 def read(run: Run, name: str, result: dict[str, Any] | None, error: str | None) -> Run:

@@ -4,6 +4,9 @@ A cell that has not started is no file: it is its place in the matrix. It become
 so a sweep of 10,000 cells is created with one write. `waiting` says which of the cells without a run still wait; the
 others without a run were cancelled while they waited. A cell with a run is what the run is, whatever `waiting` says: a
 server that is killed between the two writes goes on rightly.
+
+A cell that is to run again keeps its run, which is `pending` until its turn comes. `again` names the cells whose runs
+have not been told so yet, so that running many cells again is accepted with one write, wholly or not at all.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 STATES = ("pending", "running", "completed", "failed", "cancelled")
 LOC = ("body", "sweep")
 MAX_AXES = 100
+# So many cells begin in one go: a cancellation that arrives meanwhile waits for no more than these.
+AT_ONCE = 100
 # A value given as a number of steps has no more digits than people write.
 DIGITS = 12
 
@@ -72,11 +77,18 @@ def _axis(axis: str, values: Any, loc: Sequence[str | int]) -> list[Any]:
     wrong = [
         problem(f"matrix axis '{axis}' holds something that is no text, number or boolean", (*loc, at), input=value)
         for at, value in enumerate(values)
-        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value))
+        if not _is_scalar(value)
     ]
     if wrong:
         raise Invalid(wrong)
     return list(values)
+
+
+def _is_scalar(value: Any) -> bool:
+    # JSON as we write it has integers of 64 bits, and neither infinity nor NaN.
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
@@ -97,7 +109,8 @@ def _series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # YAML has integers that no float can hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 <= value <= 1e300
 
 
 def _range(numbers: list[float]) -> list[Any] | None:
@@ -110,9 +123,10 @@ def _range(numbers: list[float]) -> list[Any] | None:
         return None
     start, stop = numbers[:2]
     step = numbers[2] if len(numbers) == 3 else 1
-    count = math.ceil(round((stop - start) / step, 9)) if step else 0
-    if not 0 < count <= 1_000_000:
+    steps = (stop - start) / step if step else 0
+    if not 0 < steps <= 1_000_000:
         return None
+    count = math.ceil(round(steps, 9)) or 1
     whole = all(isinstance(n, int) for n in numbers)
     return [start + n * step if whole else float(f"{start + n * step:.{DIGITS}g}") for n in range(count)]
 
@@ -132,7 +146,8 @@ def _logspace(numbers: list[float]) -> list[Any] | None:
         return None
     first, last, count = numbers
     factor = (math.log(last) - math.log(first)) / (count - 1)
-    return [float(f"{math.exp(math.log(first) + n * factor):.{DIGITS}g}") for n in range(int(count))]
+    between = [float(f"{math.exp(math.log(first) + n * factor):.{DIGITS}g}") for n in range(1, int(count) - 1)]
+    return [float(first), *between, float(last)]
 
 
 def cells(matrix: Mapping[str, list[Any]], exclude: Sequence[Mapping[str, Any]], limit: int) -> list[dict[str, Any]]:
@@ -142,7 +157,7 @@ def cells(matrix: Mapping[str, list[Any]], exclude: Sequence[Mapping[str, Any]],
     are left, or none.
     """
     size = math.prod(len(values) for values in matrix.values())
-    if size > limit * 10:
+    if size > limit * (10 if exclude else 1):
         raise Invalid([problem(f"matrix cell_count={size} exceeds limit {limit}", (*LOC, "matrix"), input=size)])
     wrong = [
         problem(f"exclude names '{axis}', which is no axis of the matrix", (*LOC, "exclude", at, axis))
@@ -200,7 +215,9 @@ def place_of(run_id: str) -> tuple[str, int]:
 
 
 def state_of(run: Run) -> str:
-    """What a cell with a run counts as: it is running until the last of its jobs has ended."""
+    """What a cell with a run counts as: running until the last of its jobs has ended, pending until it runs again."""
+    if run.status == "pending":
+        return "pending"
     return "running" if runs.is_open(run) else run.status
 
 
@@ -294,14 +311,46 @@ class CancelCells:
 Step = Start | CancelCells
 
 
+def seen(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
+    """What each cell with a run counts as: those that are to run again wait, or are cancelled when the sweep drains.
+
+    `states` are those that the runs themselves are in, here and below.
+    """
+    found = {**states, **dict.fromkeys(indices(sweep.again), "pending")}
+    if _stopping(sweep, found):
+        return {index: "cancelled" if state == "pending" else state for index, state in found.items()}
+    return found
+
+
+def _stopping(sweep: Sweep, states: Mapping[int, str]) -> bool:
+    """Whether no further cell may start: somebody cancelled the sweep, or it fails fast and a cell has failed.
+
+    Cells that had failed before others were run again, and were not themselves, do not count.
+    """
+    if sweep.cancel_requested_at:
+        return True
+    failed = [index for index, state in states.items() if state == "failed"] if sweep.fail_fast else []
+    return bool(failed) and not set(indices(sweep.forgiven)).issuperset(failed)
+
+
 def counts(sweep: Sweep, states: Mapping[int, str]) -> dict[str, int]:
-    """How many cells are in each state; the sum is the number of cells. `states` are those of the cells with a run."""
-    counted = Counter(states.values())
-    waiting = sum(1 for index in indices(sweep.waiting) if index not in states)
-    without = sweep.cell_count - len(states)
+    """How many cells are in each state; the sum is the number of cells."""
+    found = seen(sweep, states)
+    counted = Counter(found.values())
+    waiting = 0 if _stopping(sweep, found) else sum(1 for index in indices(sweep.waiting) if index not in found)
     counted["pending"] += waiting
-    counted["cancelled"] += without - waiting
+    counted["cancelled"] += sweep.cell_count - len(found) - waiting
     return {state: counted[state] for state in STATES}
+
+
+def without_run(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
+    """What each cell that has no run counts as: pending or cancelled."""
+    waiting = set() if _stopping(sweep, states) else set(indices(sweep.waiting))
+    return {
+        index: "pending" if index in waiting else "cancelled"
+        for index in range(sweep.cell_count)
+        if index not in states
+    }
 
 
 def advance(sweep: Sweep, states: Mapping[int, str], now: float) -> tuple[Sweep, list[Step]]:
@@ -309,22 +358,21 @@ def advance(sweep: Sweep, states: Mapping[int, str], now: float) -> tuple[Sweep,
     sweep = sweep.model_copy()
     if sweep.status in ENDED:
         return sweep, []
-    failed = any(state == "failed" for state in states.values())
-    if sweep.fail_fast and failed and sweep.waiting:
+    found = {**states, **dict.fromkeys(indices(sweep.again), "pending")}
+    stopping = _stopping(sweep, found)
+    if stopping:
         sweep.waiting = ""
-    waiting = [index for index in indices(sweep.waiting) if index not in states]
-    running = [index for index, state in states.items() if state == "running"]
+    paused = [index for index, state in found.items() if state == "pending"]
+    running = [index for index, state in found.items() if state == "running"]
+    waiting = sorted([*paused, *(index for index in indices(sweep.waiting) if index not in found)])
     if not waiting and not running:
         return _ended(sweep, states, now), []
-    steps: list[Step] = []
-    if sweep.cancel_requested_at and running:
-        steps.append(CancelCells(tuple(sorted(running))))
-    headroom = sweep.max_parallel - len(running)
-    if waiting and headroom > 0:
-        steps.append(Start(tuple(waiting[:headroom])))
-    draining = bool(sweep.cancel_requested_at) or (sweep.fail_fast and failed)
-    sweep.status = "draining" if draining else "running" if states else "pending"
-    return sweep, steps
+    sweep.status = "draining" if stopping else "running" if states else "pending"
+    if stopping:
+        ending = sorted([*paused, *(running if sweep.cancel_requested_at else [])])
+        return sweep, [CancelCells(tuple(ending))] if ending else []
+    places = min(sweep.max_parallel - len(running), AT_ONCE)
+    return sweep, [Start(tuple(waiting[:places]))] if waiting and places > 0 else []
 
 
 def _ended(sweep: Sweep, states: Mapping[int, str], now: float) -> Sweep:
@@ -341,15 +389,13 @@ def cancelled(sweep: Sweep, now: float) -> Sweep:
     """The sweep as somebody cancelled it; one that has ended or was cancelled already stays as it is."""
     if sweep.status in ENDED or sweep.cancel_requested_at:
         return sweep
-    return sweep.model_copy(update={"cancel_requested_at": rfc3339(now), "waiting": "", "status": "draining"})
+    stopped = {"cancel_requested_at": rfc3339(now), "waiting": "", "again": "", "status": "draining"}
+    return sweep.model_copy(update=stopped)
 
 
 def chosen(sweep: Sweep, states: Mapping[int, str], which: str | Sequence[str]) -> list[int]:
     """The places of the cells to run again; Invalid for ids of other things, Conflict for cells that live."""
-    waiting = set(indices(sweep.waiting))
-    now = {
-        index: states.get(index, "pending" if index in waiting else "cancelled") for index in range(sweep.cell_count)
-    }
+    now = dict(sorted({**seen(sweep, states), **without_run(sweep, states)}.items()))
     if isinstance(which, str):
         wanted = {"failed": {"failed"}, "cancelled": {"cancelled"}, "unfinished": {"failed", "cancelled"}}[which]
         return [index for index, state in now.items() if state in wanted]
@@ -364,8 +410,19 @@ def chosen(sweep: Sweep, states: Mapping[int, str], which: str | Sequence[str]) 
     return found
 
 
-def again(sweep: Sweep, without_run: Iterable[int]) -> Sweep:
-    """The sweep alive again; the cells without a run among those chosen wait for their turn."""
-    waiting = {*indices(sweep.waiting), *without_run}
-    fresh = {"status": "running", "completed_at": None, "cancel_requested_at": None, "error": None}
-    return sweep.model_copy(update={**fresh, "waiting": ranges(waiting)})
+def again(sweep: Sweep, states: Mapping[int, str], chosen: Iterable[int]) -> Sweep:
+    """The sweep alive again, the cells chosen waiting for their turn; Conflict for one that is still draining."""
+    if _stopping(sweep, seen(sweep, states)) and sweep.status not in ENDED:
+        raise Conflict(f"Sweep run {sweep.id} is still draining")
+    chosen = set(chosen)
+    failed = {index for index, state in states.items() if state == "failed"}
+    fresh: dict[str, Any] = {"status": "running", "completed_at": None, "cancel_requested_at": None, "error": None}
+    fresh["waiting"] = ranges({*indices(sweep.waiting), *chosen})
+    fresh["again"] = ranges({*indices(sweep.again), *(index for index in chosen if index in states)})
+    fresh["forgiven"] = ranges(failed - chosen)
+    return sweep.model_copy(update=fresh)
+
+
+def told(sweep: Sweep) -> Sweep:
+    """The sweep after the runs of all cells that are to run again have been told so."""
+    return sweep.model_copy(update={"again": ""})
