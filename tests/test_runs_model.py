@@ -1,4 +1,4 @@
-"""A model cluster drives random workflows to their end, while it answers when it likes and the server dies at random."""
+"""A model cluster drives random workflows to their end; it answers when it likes, and the server dies at random."""
 
 from __future__ import annotations
 
