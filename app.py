@@ -75,7 +75,7 @@ from store.bodies import Body
 from store.documents import Attempt, JobRecord, Run, Sweep
 from store.folders import Entry, Folder
 from store.index import Store
-from store.lists import JobList, Listing
+from store.lists import JobList, Listing, RunList
 from store.render import Renderer
 from store.settings import CHOICES, Settings
 from store.times import epoch, rfc3339
@@ -759,9 +759,10 @@ async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> P
 
 
 @operation()
-def srunx_list_runs(name: str | None) -> Prepared:
-    """All workflow runs, newest first."""
-    return prepared(here.runs_shown.of(name))
+async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared:
+    """Workflow runs, newest first, a window of them; how many there are is in X-Total-Count."""
+    body, total = await here.runs_shown.of(name, limit, offset)
+    return prepared(body, headers=((b"x-total-count", str(total).encode()),))
 
 
 @operation()
@@ -1017,6 +1018,8 @@ async def adopted(record: JobRecord) -> JobRecord:
             raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
         record = record.model_copy(deep=True)
         runs.adopt(record, sight, time.time())
+        if record.state == states.LOST:
+            raise errors.Conflict(record.error)
     return record
 
 
@@ -1523,7 +1526,7 @@ class Here:
         self.jobs_shown = JobList()
         self.shelf: Shelf
         self.shelves: dict[Path, Shelf] = {}
-        self.runs_shown: Listing
+        self.runs_shown: RunList
 
     def know_hosts(self, *_change: Any) -> None:
         """Nothing; the names in a Host header that mean this server are known from now on."""
@@ -1540,34 +1543,29 @@ class Here:
         return [one.job_id for one in held if one.job_id and one.state not in states.TERMINAL]
 
     def follow(self) -> None:
-        """Nothing; ledger, lists and open documents follow the folders from now on."""
-        for folder, opened, is_open in (
-            (self.store.sweeps, self.open_sweeps, lambda sweep: sweep.status not in sweeps.ENDED),
-            (self.store.runs, self.open_runs, runs.is_open),
-            (self.store.jobs, self.open_records, lambda record: record.state not in states.TERMINAL),
-        ):
-            listener = functools.partial(self._changed, opened, is_open)
-            for entry in folder.entries():
-                listener(entry.name, None, entry)
-            folder.listeners.append(listener)
+        """Nothing; ledger, lists and open documents follow the folders, which are not loaded yet."""
+        self.store.sweeps.listeners.append(self._sweep_changed)
+        for folder, opened in ((self.store.runs, self.open_runs), (self.store.jobs, self.open_records)):
+            folder.listeners.append(functools.partial(self._changed, opened))
         self.shelf = Shelf(self.store.workflows, shown_workflows(self.store.workflows))
         self.store.inbox.listeners.append(lambda *_change: self.turned.set())
-        newest_first = lambda row: (-(epoch(row["started_at"]) or 0), row["id"])  # noqa: E731
-        by_workflow = lambda row: row["workflow_name"]  # noqa: E731
-        self.runs_shown = Listing(self.store.runs, lambda entry: views.run(entry.document), newest_first, by_workflow)
+        self.runs_shown = RunList(self.store.runs, views.run)
 
-    def _changed(
-        self, opened: dict[str, Any], is_open: Callable[[Any], bool], name: str, old: Entry | None, new: Entry | None
-    ) -> None:
-        before, after = old.document if old else None, new.document if new else None
-        if opened is self.open_sweeps:
-            self.board.sweep_changed(before, after)
-        else:
-            self.ledger.changed(before, after)
-        if opened is self.open_runs:
-            self.board.run_changed(name, after)
-        if after is not None and is_open(after):
-            opened[name] = after
+    def _sweep_changed(self, name: str, old: Entry | None, new: Entry | None) -> None:
+        self.board.sweep_changed(old.document if old else None, new.document if new else None)
+        self._opened(self.open_sweeps, name, new if new and new.document.status not in sweeps.ENDED else None)
+
+    def _changed(self, opened: dict[str, Any], name: str, old: Entry | None, new: Entry | None) -> None:
+        # At the start these are 100,000, and no document is parsed that has ended.
+        self.ledger.follow(old, new)
+        if any(one is not None and one.facts.sweep is not None for one in (old, new)):
+            state = None if new is None else "running" if new.facts.open else new.facts.status
+            self.board.run_changed(name, state)
+        self._opened(opened, name, new if new and new.facts.open else None)
+
+    def _opened(self, opened: dict[str, Any], name: str, new: Entry | None) -> None:
+        if new is not None:
+            opened[name] = new.document
             self.news.add(name)
             self.turned.set()
         else:
@@ -1636,6 +1634,7 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
     """Open the store, find the cluster, set the clockwork going; undone in reverse."""
     global here
     here = Here(settings_now())
+    here.follow()
     await in_thread(here.store.open)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(here.pool.shutdown, wait=False, cancel_futures=True)
@@ -1643,7 +1642,6 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         undo.callback(here.renderer.close)
         limits = here.store.config.limits
         here.renderer.bound(limits.render_s, limits.render_mb)
-        await in_thread(here.follow)
         here.know_hosts()
         here.store.single["access"].listeners.append(here.know_hosts)
         here.pace = Pace(here.store.config.sweeps.per_second, here.store.config.sweeps.in_flight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from store import states
@@ -20,6 +21,11 @@ def shown_id(job_id: str) -> int | str:
     return int(job_id) if job_id.isdigit() else job_id
 
 
+def plain(depends_on: Iterable[str]) -> list[str]:
+    """Dependencies as workflows write them: `afterok`, which is what a bare name means, is left out."""
+    return [entry.removeprefix("afterok:") for entry in depends_on]
+
+
 def job(row: dict[str, Any], entry: Entry | None) -> dict[str, Any]:
     """A job as SLURM tells it; what our own record adds is the run it belongs to."""
     nodes = row["node_count"]
@@ -30,7 +36,7 @@ def job(row: dict[str, Any], entry: Entry | None) -> dict[str, Any]:
         "status": states.word(row["state"]),
         "slurm_state": row["state"],
         "reason": reason,
-        "depends_on": list(entry.depends_on) if entry else [],
+        "depends_on": plain(entry.depends_on) if entry else [],
         "command": [entry.command] if entry and entry.command else [],
         "resources": {
             "nodes": nodes,
@@ -66,7 +72,7 @@ def remembered(entry: Entry, now: float) -> dict[str, Any]:
         "status": states.word(entry.state),
         "slurm_state": entry.state or "UNKNOWN",
         "reason": entry.reason,
-        "depends_on": list(entry.depends_on),
+        "depends_on": plain(entry.depends_on),
         "command": [entry.command] if entry.command else [],
         "resources": {
             "nodes": entry.nodes,
@@ -133,7 +139,7 @@ def run_job(one: RunJob) -> dict[str, Any]:
         last = {**last, "slurm_state": "CANCELLED", "reason": one.skipped}
     return {
         "name": one.name,
-        "depends_on": one.depends_on,
+        "depends_on": plain(one.depends_on),
         "status": states.word(last["slurm_state"]),
         **{key: value for key, value in last.items() if key != "number"},
         "result": one.result,

@@ -21,6 +21,11 @@ def listed(client: Client) -> dict[Any, dict[str, Any]]:
     return {one["job_id"]: one for one in client.get("/api/jobs").json()}
 
 
+def unique(name: str) -> str:
+    """A name that no other test has used, on a cluster that tests may share."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"
+
+
 def named(client: Client, name: str) -> list[dict[str, Any]]:
     """The jobs of this name."""
     return [one for one in listed(client).values() if one["name"] == name]
@@ -236,19 +241,21 @@ def keyed(client: Client, key: str, name: str, script: str = HELLO, **more: Any)
 
 
 def test_a_key_makes_one_job(client: Client) -> None:
-    first, again = keyed(client, "one", "keyed"), keyed(client, "one", "keyed")
+    name = unique("keyed")
+    first, again = keyed(client, "one", name), keyed(client, "one", name)
     assert first.status_code == again.status_code == 201
     assert first.json() == again.json()
-    assert len(named(client, "keyed")) == 1
+    assert len(named(client, name)) == 1
     client.job(first.json()["job_id"])
-    assert keyed(client, "one", "keyed").json()["job_id"] == first.json()["job_id"], "also when it is over"
+    assert keyed(client, "one", name).json()["job_id"] == first.json()["job_id"], "also when it is over"
 
 
 def test_a_key_with_another_body_is_refused(client: Client) -> None:
     keyed(client, "two", "first")
-    answer = keyed(client, "two", "second")
+    second = unique("second")
+    answer = keyed(client, "two", second)
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
-    assert named(client, "second") == []
+    assert named(client, second) == []
 
 
 def test_a_key_belongs_to_its_caller(client: Client) -> None:
@@ -261,11 +268,12 @@ def test_without_a_key_every_request_makes_a_job(client: Client) -> None:
 
 
 def test_twenty_requests_at_once_with_one_key_make_one_job(client: Client) -> None:
-    answers = client.together([lambda: keyed(client, "crowd", "crowd")] * 20)
+    name = unique("crowd")
+    answers = client.together([lambda: keyed(client, "crowd", name)] * 20)
     assert {one.status_code for one in answers} == {201}
     assert len({one.json()["job_id"] for one in answers}) == 1
     client.job(answers[0].json()["job_id"])
-    assert len(named(client, "crowd")) == 1
+    assert len(named(client, name)) == 1
 
 
 @pytest.mark.parametrize("bad", ["with blank", "x" * 201, "", "\x7f"])
@@ -292,7 +300,7 @@ def test_an_answer_that_was_lost_makes_no_second_job(
     client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool
 ) -> None:
     monkeypatch.setattr("slurm_shim.cluster._DOUBT_S", 0.1)
-    name, key = f"lost-{arrives}", uuid.uuid4().hex
+    name, key = unique("lost"), uuid.uuid4().hex
     cut_off(client, monkeypatch, arrives)
     assert keyed(client, key, name).status_code == 503
 

@@ -81,7 +81,7 @@ def test_the_whole_pipeline(client: Client) -> None:
     assert (total["run_id"], total["workflow_name"], total["depends_on"]) == (
         run["id"],
         "ml-pipeline",
-        ["afterok:preprocess"],
+        ["preprocess"],
     )
 
 
