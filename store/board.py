@@ -62,16 +62,14 @@ class Board:
         if new is not None:
             bisect.insort(self.order, (new.started_at, int(new.id)))
 
-    def run_changed(self, run_id: str, new: Run | None) -> None:
-        """Nothing; a run was written, read or deleted."""
-        if new is not None and new.sweep_run_id is None:
-            return
+    def run_changed(self, run_id: str, state: str | None) -> None:
+        """Nothing; the run of a cell is in this state now (see `sweeps.state_of`), or (None) was deleted."""
         uid, index = sweeps.place_of(run_id)
         states = self._states.setdefault(uid, {})
-        if new is None:
+        if state is None:
             states.pop(index, None)
         else:
-            states[index] = sweeps.state_of(new)
+            states[index] = state
         self._counts.pop(uid, None)
         self.version += 1
 

@@ -10,20 +10,21 @@ import asyncio
 import hashlib
 import logging
 import os
+import struct
 import time
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from store.documents import refuse_torn, to_json
 from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, problem
 from store.files import Files, Stamp, read_whole, safe_name, stamp
+from store.packing import Packer, Packing
 
 log = logging.getLogger("sluice.store")
 
@@ -40,28 +41,83 @@ Listener = Callable[[str, "Entry | None", "Entry | None"], None]
 
 
 class Entry:
-    """One good file: its name, `etag` (sha256 of the bytes), summary, and on demand its bytes and its document."""
+    """One good file: its name, `etag` (sha256 of the bytes), summary, and on demand its bytes, document and facts."""
 
-    __slots__ = ("_bytes", "_document", "_folder", "_packed", "etag", "name", "summary")
+    __slots__ = ("_bytes", "_digest", "_document", "_facts", "_folder", "_packing", "name", "summary")
 
     def __init__(self, folder: Folder, name: str, data: bytes, document: Any) -> None:
         self._folder = folder
         self.name = name
-        self.etag = hashlib.sha256(data).hexdigest()
+        self._digest = hashlib.sha256(data).digest()
         self.summary = folder.summary(document) if folder.summary else None
-        self._packed = not folder.keep and len(data) >= PACK_FROM_BYTES
-        self._bytes = zlib.compress(data, 1) if self._packed else data
+        self._facts = folder.facts(document) if folder.facts else None
+        self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.for_(data)
+        self._bytes = self._packing.pack(data) if self._packing else data
         self._document = document if folder.keep else None
+
+    @classmethod
+    def of(cls, folder: Folder, name: str, packed: Packed, facts: Any) -> Entry:
+        """The entry of a file that was read before, from what was kept of it."""
+        self = cls.__new__(cls)
+        self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
+        self._digest, self._packing, self._bytes = packed
+        return self
+
+    @property
+    def etag(self) -> str:
+        """The sha256 of the bytes."""
+        return self._digest.hex()
 
     @property
     def data(self) -> bytes:
         """The bytes of the file."""
-        return zlib.decompress(self._bytes) if self._packed else self._bytes
+        return self._packing.unpack(self._bytes) if self._packing else self._bytes
+
+    @property
+    def packed(self) -> Packed:
+        """What `of` makes the entry from again."""
+        return Packed(self._digest, self._packing, self._bytes)
 
     @property
     def document(self) -> Any:
         """The document; shared by all who ask, so a change is made on a copy (`model_copy(deep=True)`)."""
         return self._document if self._folder.keep else self._folder.recent(self)
+
+    @property
+    def facts(self) -> Any:
+        """The facts of the document; at hand while listeners are told of it, made again for whoever asks later."""
+        return self._facts if self._facts is not None or not self._folder.facts else self._folder.facts(self.document)
+
+    def parsed(self) -> Any:
+        """A document of the caller's own; for other threads than the event loop's."""
+        return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
+
+    def let_go(self) -> None:
+        """Nothing; the facts are not kept any longer."""
+        self._facts = None
+
+
+class Packed(NamedTuple):
+    """The digest of a file and its bytes, packed or (None) as they are."""
+
+    digest: bytes
+    packing: Packing | None
+    data: bytes
+
+
+class Remembered(NamedTuple):
+    """What was kept of a file that was read before: where, in which state it was then, and what it said."""
+
+    filename: str
+    mark: bytes
+    changed_ns: int
+    packed: Packed
+    facts: Any
+
+
+def mark_of(now: Stamp) -> bytes:
+    """The stamp as a quarter of the memory."""
+    return struct.pack("<QQqI", *now)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,7 +125,7 @@ class Held:
     """What is known of one file: the good version in force, the state on disk last looked at, and what is wrong."""
 
     entry: Entry | None
-    stamp: Stamp | None
+    mark: bytes | None
     problems: tuple[dict[str, Any], ...] = ()
     since: str | None = None
 
@@ -79,7 +135,8 @@ class Folder:
 
     `suffixes` are the endings that count, the first is the one for new files; with `only` just these file names count.
     `parse(data, name)` gives the document or raises Invalid. `summary(document)` gives the row for lists. `keep` says
-    that documents stay parsed in memory; otherwise they are kept as compressed bytes and the recent ones parsed.
+    that documents stay parsed in memory; otherwise they are kept as packed bytes and the recent ones parsed, and
+    `facts(document)` gives the little that listeners need of all documents, whether they are parsed or not.
     """
 
     def __init__(
@@ -92,6 +149,7 @@ class Folder:
         suffixes: tuple[str, ...] = (),
         only: tuple[str, ...] = (),
         summary: Summary | None = None,
+        facts: Callable[[Any], Any] | None = None,
         keep: bool = True,
         recent: int = 1000,
     ) -> None:
@@ -102,9 +160,12 @@ class Folder:
         self.suffixes = suffixes
         self.only = only
         self.summary = summary
+        self.facts = facts
         self.keep = keep
+        self.packer = Packer()
         self.version = 0
         self.held: dict[str, Held] = {}
+        self.wrong: set[str] = set()
         self.file_of: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self.writing: dict[str, _Turn] = {}
@@ -158,7 +219,8 @@ class Folder:
                 "reason": ".".join(map(str, one["loc"])) + ": " + one["msg"] if one.get("loc") else one["msg"],
                 "since": held.since,
             }
-            for filename, held in sorted(self.held.items())
+            for filename in sorted(self.wrong)
+            for held in [self.held[filename]]
             for one in held.problems[:PROBLEMS_PER_FILE]
         ]
 
@@ -167,7 +229,7 @@ class Folder:
         return held is not None and held.entry is not None
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.entries())
+        return len(self.file_of)
 
     def on_change(self, listener: Listener) -> None:
         """Nothing; `listener(name, old, new)` is called on the event loop after each change, with None for no entry."""
@@ -242,7 +304,7 @@ class Folder:
             self._check(name, filename, if_match)
             act = self.files.create if new else self.files.write
             seen = await self._on_disk(filename, act(self.path / filename, data))
-            await self._settle(filename, Held(entry, seen))
+            await self._settle(filename, Held(entry, mark_of(seen)))
         return entry
 
     async def _settle(self, filename: str, held: Held | None) -> None:
@@ -307,11 +369,26 @@ class Folder:
             return Path(filename).stem
         return next((filename[: -len(end)] for end in self.suffixes if filename.endswith(end)), None) or None
 
-    def load(self) -> None:
-        """Nothing; reads all files, in the calling thread. For the start."""
+    def load(self, remembered: Iterable[Remembered] = ()) -> None:
+        """Nothing; reads all files but those that are as they were remembered, in the calling thread. For the start."""
+        known = {one.filename for one in remembered if self._recall(one)}
         for filename in self._listed():
-            seen = self.held.get(filename)
-            self._install(filename, self._examine(filename, seen))
+            if filename not in known:
+                seen = self.held.get(filename)
+                self._install(filename, self._examine(filename, seen))
+
+    def _recall(self, one: Remembered) -> bool:
+        """Whether the file is as it was remembered, and so in the index without being read."""
+        try:
+            status = os.lstat(f"{self.path}/{one.filename}")
+        except OSError:
+            return False
+        name = self.name_in(one.filename)
+        same = status.st_ctime_ns == one.changed_ns and mark_of(stamp(status)) == one.mark
+        if not same or name is None or one.filename in self.held:
+            return False
+        self._install(one.filename, Held(Entry.of(self, name, one.packed, one.facts), one.mark))
+        return True
 
     async def refresh(self, filenames: Iterable[str]) -> None:
         """Nothing; looks at these files again: reads and parses in a thread, changes the index on the event loop."""
@@ -337,7 +414,7 @@ class Folder:
             [one for one in self.held if one != filename and self.name_in(one) == name] if self.suffixes[1:] else []
         )
         for one in rivals:
-            self.held[one] = replace(self.held[one], stamp=None)
+            self.held[one] = replace(self.held[one], mark=None)
         return rivals
 
     def moved(self, filenames: Iterable[str]) -> list[str]:
@@ -352,10 +429,10 @@ class Folder:
     def _moved(self, filename: str) -> bool:
         held = self.held.get(filename)
         try:
-            now = stamp((self.path / filename).lstat())
+            now = mark_of(stamp((self.path / filename).lstat()))
         except OSError:
             return held is not None
-        return held is None or held.stamp != now
+        return held is None or held.mark != now
 
     async def rescan(self) -> None:
         """Nothing; compares the whole folder with the index. Raises OSError when it cannot be listed."""
@@ -377,7 +454,7 @@ class Folder:
                     continue
                 held = known.pop(entry.name, None)
                 try:
-                    same = held is not None and held.stamp == stamp(entry.stat(follow_symlinks=False))
+                    same = held is not None and held.mark == mark_of(stamp(entry.stat(follow_symlinks=False)))
                 except FileNotFoundError:
                     same = False
                 if not same:
@@ -393,13 +470,12 @@ class Folder:
             return None
         except OSError as error:
             return self._bad(seen, None, [{"loc": (), "msg": os.strerror(error.errno or 0)}])
-        if seen and seen.stamp == stamp(status):
+        mark: bytes | None = mark_of(stamp(status))
+        if seen and seen.mark == mark:
             return seen
-        mark: Stamp | None = stamp(status)
         try:
-            data, mark = read_whole(path, FILE_LIMIT_BYTES)
-            if time.time_ns() - mark[2] < YOUNG_NS:
-                mark = None
+            data, read = read_whole(path, FILE_LIMIT_BYTES)
+            mark = None if time.time_ns() - read[2] < YOUNG_NS else mark_of(read)
             if seen and seen.entry and not seen.problems and seen.entry.etag == hashlib.sha256(data).hexdigest():
                 return Held(seen.entry, mark)
             return Held(self._parsed(filename, data), mark)
@@ -408,7 +484,7 @@ class Folder:
         except Invalid as error:
             return self._bad(seen, mark, error.problems)
         except StoreError as error:
-            return self._bad(seen, stamp(status), [{"loc": (), "msg": str(error)}])
+            return self._bad(seen, mark_of(stamp(status)), [{"loc": (), "msg": str(error)}])
         except Exception as error:
             # A defect in a parser is one file's trouble, not the end of the server.
             log.exception("reading %s failed", self.files.shown(path))
@@ -421,7 +497,7 @@ class Folder:
         refuse_torn(data)
         return Entry(self, name, data, self.parse(data, name))
 
-    def _bad(self, seen: Held | None, mark: Stamp | None, problems: list[dict[str, Any]]) -> Held:
+    def _bad(self, seen: Held | None, mark: bytes | None, problems: list[dict[str, Any]]) -> Held:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         since = seen.since if seen and seen.since else now
         return Held(seen.entry if seen else None, mark, tuple(problems), since)
@@ -431,11 +507,14 @@ class Folder:
         other = self.file_of.get(held.entry.name, filename) if held and held.entry else filename
         if held and held.entry and other != filename:
             reason = f"{other} already has the name '{held.entry.name}'"
-            held = self._bad(seen, held.stamp, [{"loc": (), "msg": reason}])
+            held = self._bad(seen, held.mark, [{"loc": (), "msg": reason}])
+        if held and held.entry and seen and seen.entry and held.entry.etag == seen.entry.etag:
+            held = replace(held, entry=seen.entry)  # the same bytes once more: who follows has the entry already
         if held is None:
             self.held.pop(filename, None)
         else:
             self.held[filename] = held
+        (self.wrong.add if held and held.problems else self.wrong.discard)(filename)
         old, new = seen.entry if seen else None, held.entry if held else None
         if held and held.problems and (not seen or held.problems != seen.problems):
             log.warning("%s: %s", self.files.shown(self.path / filename), held.problems[0]["msg"])
@@ -448,8 +527,9 @@ class Folder:
             self.file_of[name] = filename
         elif self.file_of.get(name) == filename:
             del self.file_of[name]
-        if old is None or new is None or old.etag != new.etag:
-            self._tell(name, old, new)
+        self._tell(name, old, new)
+        if new is not None:
+            new.let_go()
 
     def _tell(self, name: str, old: Entry | None, new: Entry | None) -> None:
         for listener in self.listeners:

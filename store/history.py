@@ -5,15 +5,16 @@ The ledger follows the documents of runs and single jobs; it is never stored.
 
 from __future__ import annotations
 
-import bisect
 import shlex
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from store import states
-from store.documents import JobRecord, Run, RunJob
+from store import runs, states
+from store.documents import Attempt, JobRecord, Run, RunJob
 from store.errors import Invalid, problem
+from store.timelines import Timeline
 from store.times import day_end, epoch, rfc3339
 
 
@@ -105,68 +106,238 @@ def _end(attempt: Any) -> dict[str, Any]:
     return {**{key: getattr(attempt, key) for key in same}, "submitted_at": submitted}
 
 
+class Sent(NamedTuple):
+    """One submitted job as far as counts and orders need it; times in epoch seconds."""
+
+    job_id: str
+    submitted: float
+    ended: float | None
+    runtime_s: float | None
+    outcome: int
+
+
+class Facts(NamedTuple):
+    """The little of a run or a single job that lists, counts and retention need of all of them at once.
+
+    `open` says whether anything of it may still change. Times are epoch seconds, None where the document names none.
+    """
+
+    open: bool
+    status: str
+    group: str
+    started: float | None
+    completed: float | None
+    sweep: int | None
+    cluster: str
+    jobs: tuple[Sent, ...]
+
+
+def facts(document: Run | JobRecord) -> Facts:
+    """The facts of a document."""
+    sent = tuple(
+        Sent(one.job_id, _time(one.submitted_at or one.intended_at) or 0.0, ended, _runtime(one, ended), _outcome(one))
+        for one in ([document] if isinstance(document, JobRecord) else _tries(document))
+        if one.job_id is not None
+        for ended in [_time(one.ended_at)]
+    )
+    if isinstance(document, JobRecord):
+        state = document.state or ""
+        started, ended = _time(document.submitted_at or document.intended_at), _time(document.ended_at)
+        return Facts(state not in states.TERMINAL, state, "", started, ended, None, document.cluster, sent)
+    started, ended = _time(document.started_at), _time(document.completed_at)
+    group, sweep = document.workflow_name, document.sweep_run_id
+    return Facts(runs.is_open(document), document.status, group, started, ended, sweep, document.cluster, sent)
+
+
+def facts_again(row: list[Any]) -> Facts:
+    """The facts that were JSON in the meantime."""
+    *same, jobs = row
+    return Facts._make([*same, tuple(Sent._make(one) for one in jobs)])
+
+
+def _tries(run: Run) -> list[Attempt]:
+    return [attempt for job in run.jobs for attempt in job.attempts]
+
+
+def _time(text: str | None) -> float | None:
+    """Epoch seconds; None also for what somebody wrote into a file that is no time."""
+    try:
+        return epoch(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _runtime(one: Attempt | JobRecord, ended: float | None) -> float | None:
+    started = _time(one.started_at)
+    return None if started is None or ended is None else max(0.0, ended - started)
+
+
+OUTCOMES = ("other", "completed", "failed", "cancelled")
+
+
+def _outcome(one: Attempt | JobRecord) -> int:
+    """The place in OUTCOMES of what the statistics count a job as."""
+    return {"COMPLETED": 1, "FAILED": 2, "TIMEOUT": 2, "CANCELLED": 3}.get(states.word(one.state), 0)
+
+
+class Source(Protocol):
+    """Where the ledger reads a document when it is asked about a job of it."""
+
+    @property
+    def document(self) -> Any:
+        """The run or single job."""
+
+    @property
+    def facts(self) -> Any:
+        """Its facts."""
+
+
+class Given:
+    """A document as its own source."""
+
+    def __init__(self, document: Run | JobRecord) -> None:
+        self.document = document
+        self.facts = facts(document)
+        self._named = (type(document), document.cluster, document.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Given) and other._named == self._named
+
+    def __hash__(self) -> int:
+        return hash(self._named)
+
+
+class Place(NamedTuple):
+    """A job and the source that knows it, which is another one after each change of its document."""
+
+    job_id: str
+    source: Source
+
+
 class Ledger:
-    """The entries by cluster and job id, and in the order of their submission."""
+    """The submitted jobs by cluster and id, in the order of their submission, and in that of their ends.
+
+    Holds some ten numbers of each; an entry is made from its document when it is asked for.
+    """
 
     def __init__(self) -> None:
         self.version = 0
-        self._by_id: dict[tuple[str, str], Entry] = {}
-        self._order: list[tuple[str, str, str]] = []  # (submitted_at, cluster, job id), oldest first
-        self._ends: list[tuple[str, str, str]] = []  # (ended_at, cluster, job id) of those that ended
+        self._source: dict[str, Source] = {}
+        self._order = Timeline("BdO")  # by submission: outcome, running time (-1 for none), source
+        self._ends = Timeline("O")  # by end: source
+        self._made: OrderedDict[Source, dict[str, Entry]] = OrderedDict()
 
     def changed(self, old: Run | JobRecord | None, new: Run | JobRecord | None) -> None:
         """Follow a document that was written, read or deleted."""
-        before, after = entries(old), entries(new)
-        if before == after:
+        self.follow(None if old is None else Given(old), None if new is None else Given(new))
+
+    def follow(self, old: Source | None, new: Source | None) -> None:
+        """Follow the source of a document that was written, read or deleted."""
+        before: Facts | None = old.facts if old else None
+        after: Facts | None = new.facts if new else None
+        if not (before and before.jobs) and not (after and after.jobs):
             return
-        self.version += 1
-        for entry in before:
-            self._by_id.pop((entry.cluster, entry.job_id), None)
-            _drop(self._order, (entry.submitted_at, entry.cluster, entry.job_id))
-            _drop(self._ends, (entry.ended_at or "", entry.cluster, entry.job_id))
-        for entry in after:
-            self._by_id[entry.cluster, entry.job_id] = entry
-            bisect.insort(self._order, (entry.submitted_at, entry.cluster, entry.job_id))
-            if entry.ended_at:
-                bisect.insort(self._ends, (entry.ended_at, entry.cluster, entry.job_id))
+        if old is None or new is None or entries(old.document) != entries(new.document):
+            self.version += 1
+        if old is not None and before is not None:
+            self._forget(old, before)
+        if new is not None and after is not None:
+            self._learn(new, after)
+
+    def _forget(self, old: Source, facts: Facts) -> None:
+        self._made.pop(old, None)
+        for one in facts.jobs:
+            key = _key(facts.cluster, one.job_id)
+            if self._source.get(key) == old:
+                del self._source[key]
+            self._order.drop(one.submitted, key)
+            if one.ended is not None:
+                self._ends.drop(one.ended, key)
+
+    def _learn(self, new: Source, facts: Facts) -> None:
+        for one in facts.jobs:
+            key = _key(facts.cluster, one.job_id)
+            if self._is_later(one, self._source.get(key)):
+                self._source[key] = new
+            self._order.add(one.submitted, key, one.outcome, -1.0 if one.runtime_s is None else one.runtime_s, new)
+            if one.ended is not None:
+                self._ends.add(one.ended, key, new)
+
+    @staticmethod
+    def _is_later(sent: Sent, other: Source | None) -> bool:
+        """Whether this is the job that its id means now: a cluster that was set up anew counts from 1 again."""
+        same = (one.submitted for one in other.facts.jobs if one.job_id == sent.job_id) if other else ()
+        return sent.submitted >= next(iter(same), sent.submitted)
+
+    def source(self, cluster: str, job_id: str) -> Source | None:
+        """What knows the job with this id on this cluster, if it went through us."""
+        return self._source.get(_key(cluster, job_id))
 
     def get(self, cluster: str, job_id: str) -> Entry | None:
         """The job with this id on this cluster, if it went through us."""
-        return self._by_id.get((cluster, job_id))
+        source = self.source(cluster, job_id)
+        return None if source is None else self.entry(source, job_id)
+
+    def entry(self, source: Source, job_id: str) -> Entry:
+        """The job with this id in the source's document, which has it."""
+        return self._entries(source)[job_id]
 
     def newest(self, limit: int | None = None) -> list[Entry]:
         """The jobs, last submitted first; at most `limit`."""
-        chosen = self._order if limit is None else self._order[len(self._order) - min(limit, len(self._order)) :]
-        return [self._by_id[cluster, job_id] for _, cluster, job_id in reversed(chosen)]
+        last = len(self._order)
+        first = 0 if limit is None else last - min(limit, last)
+        chosen = zip(self._order.keys[first:], self._order.column(2)[first:], strict=True)
+        return [self.entry(source, _job_id(key)) for key, source in reversed(list(chosen))]
 
-    def ended_since(self, since: str, cluster: str) -> list[Entry]:
+    def ended_since(self, since: str, cluster: str) -> list[Place]:
         """The cluster's jobs that ended at or after this time, last ended first."""
-        late = self._ends[bisect.bisect_left(self._ends, (since, "", "")) :]
-        return [self._by_id[where, job_id] for _, where, job_id in reversed(late) if where == cluster]
+        first = self._ends.since(_time(since or None) or 0.0)
+        late = zip(self._ends.keys[first:], self._ends.column(0)[first:], strict=True)
+        return [
+            Place(_job_id(key), source) for key, source in reversed(list(late)) if key == _key(cluster, _job_id(key))
+        ]
 
     def stats(self, since: str | None, until: str | None) -> dict[str, Any]:
         """Counts by outcome and the mean running time of the jobs submitted between the two times, both included.
 
         Raises Invalid for a day that no month has.
         """
-        first = rfc3339(_asked(since, "from", epoch)) or ""
-        last = _asked(until, "to", day_end)
-        counts = {"total": 0, "completed": 0, "failed": 0, "cancelled": 0}
-        runtimes = []
-        for submitted_at, cluster, job_id in self._order[bisect.bisect_left(self._order, (first, "", "")) :]:
-            if last is not None and (epoch(submitted_at) or 0) > last:
-                break
-            entry = self._by_id[cluster, job_id]
-            counts["total"] += 1
-            for key, among in (
-                ("completed", ("COMPLETED",)),
-                ("failed", ("FAILED", "TIMEOUT")),
-                ("cancelled", ("CANCELLED",)),
-            ):
-                counts[key] += states.word(entry.state) in among
-            if entry.runtime_s is not None:
-                runtimes.append(entry.runtime_s)
-        return {**counts, "avg_runtime_seconds": sum(runtimes) / len(runtimes) if runtimes else None}
+        first, last = _asked(since, "from", epoch), _asked(until, "to", day_end)
+        part = slice(
+            0 if first is None else self._order.since(first), None if last is None else self._order.until(last)
+        )
+        outcomes, runtimes = self._order.column(0)[part], [one for one in self._order.column(1)[part] if one >= 0]
+        counts = {word: outcomes.count(at) for at, word in enumerate(OUTCOMES) if at}
+        mean = sum(runtimes) / len(runtimes) if runtimes else None
+        return {"total": len(outcomes), **counts, "avg_runtime_seconds": mean}
+
+    def _entries(self, source: Source) -> dict[str, Entry]:
+        """The entries of a document by job id; those asked for lately are still there."""
+        found = self._made.get(source)
+        if found is not None:
+            self._made.move_to_end(source)
+            return found
+        made = self._made[source] = {entry.job_id: entry for entry in entries(source.document)}
+        if len(self._made) > RECENT:
+            self._made.popitem(last=False)
+        return made
+
+
+# Documents whose entries stay made.
+RECENT = 2000
+
+
+def _key(cluster: str, job_id: str) -> str:
+    """The name of a job among all: a job id has no blank in it.
+
+    >>> _key("embedded", "8_3"), _job_id("embedded 8_3")
+    ('embedded 8_3', '8_3')
+    """
+    return f"{cluster} {job_id}"
+
+
+def _job_id(key: str) -> str:
+    return key[key.rindex(" ") + 1 :]
 
 
 def _asked(text: str | None, parameter: str, read: Callable[[str], float | None]) -> float | None:
@@ -175,9 +346,3 @@ def _asked(text: str | None, parameter: str, read: Callable[[str], float | None]
     except (ValueError, OverflowError):
         message = "there is no such day or time"
         raise Invalid([problem(message, ["query", parameter], type="datetime_parsing", input=text)]) from None
-
-
-def _drop(places: list[tuple[str, str, str]], place: tuple[str, str, str]) -> None:
-    at = bisect.bisect_left(places, place)
-    if at < len(places) and places[at] == place:
-        del places[at]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from store import access, configs
+from store import access, configs, history, profiles
 from store.bodies import Body, ListBody
+from store.checkpoint import Checkpoint
 from store.documents import Config, JobRecord, Run, Sweep, from_json
 from store.errors import Invalid, StoreError, StoreUnavailable, problem, unavailable
 from store.files import FOLDER_MODE, Files
@@ -29,6 +33,28 @@ JSON = (".json",)
 # Folders that are made but not watched: records that only grow, the runs' own places, the embedded cluster's state.
 UNWATCHED = ("audit", "work", "cluster")
 MEMORY = ".cache/yaml"
+KEPT = ".cache"
+# So many documents are read again at a start before it is worth an end's time to write down what they said.
+WORTH = 200
+# Objects that stay, from which on the collector is told of it.
+MUCH = 50_000
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is made here is not looked at by the collector of cycles, then or later when it is much.
+
+    Hundreds of thousands of small things that stay cost it as much as reading them, and later a pause now and then.
+    """
+    was, before = gc.isenabled(), gc.get_count()[0]
+    gc.disable()
+    try:
+        yield
+        if gc.get_count()[0] - before > MUCH:
+            gc.freeze()
+    finally:
+        if was:
+            gc.enable()
 
 
 def _yaml(data: bytes, name: str) -> Any:
@@ -84,21 +110,23 @@ class Store:
         given = dict(parsers or {})
         rows = dict(summaries or {})
 
-        def folder(name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], keep: bool = True) -> Folder:
+        def folder(name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], facts: Any = None) -> Folder:
             path = self.root / name
             parse, summary = given.pop(name, parse), rows.pop(name, None)
-            return Folder(path, kind, self.files, parse, suffixes=suffixes, summary=summary, keep=keep)
+            return Folder(
+                path, kind, self.files, parse, suffixes=suffixes, summary=summary, facts=facts, keep=not facts
+            )
 
         self.workflows = folder("workflows", "Workflow", _yaml, YAML)
         self.templates = folder("templates", "Template", _text, ())
-        self.runs = folder("runs", "Run", _run, JSON, keep=False)
+        self.runs = folder("runs", "Run", _run, JSON, history.facts)
         # Only so that a dropped file is seen at once; what is in it is store.inbox's business.
         self.inbox = folder("inbox", "Request", _dropped, YAML)
         self.sweeps = folder("sweeps", "Sweep run", _sweep, JSON)
-        self.jobs = folder("jobs", "Job", _job, JSON, keep=False)
+        self.jobs = folder("jobs", "Job", _job, JSON, history.facts)
         self.single = {
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
-            for name, parse in (("config", configs.parse), ("access", access.parse))
+            for name, parse in (("config", configs.parse), ("access", access.parse), ("profiles", profiles.parse))
         }
         if given or rows:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
@@ -111,6 +139,13 @@ class Store:
             self.jobs,
             *self.single.values(),
         ]
+
+        self.checkpoints = {
+            folder.path.name: Checkpoint(
+                folder, self.path(KEPT, folder.path.name), self.files, history.facts_again, lambda facts: not facts.open
+            )
+            for folder in (self.runs, self.jobs)
+        }
 
     # Reading.
 
@@ -127,6 +162,13 @@ class Store:
         return held
 
     @property
+    def profiles(self) -> profiles.Profiles:
+        """Clusters and mounts: profiles.yaml, or none."""
+        held = self.single["profiles"]
+        found: profiles.Profiles = held.get("profiles") if "profiles" in held else NO_PROFILES
+        return found
+
+    @property
     def version(self) -> int:
         """A number that grows with every change of anything in the index."""
         return sum(folder.version for folder in self.folders)
@@ -139,12 +181,27 @@ class Store:
     def status(self) -> dict[str, Any]:
         """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
-        wrong = sum(1 for folder in self.folders for held in folder.held.values() if held.problems)
+        wrong = sum(len(folder.wrong) for folder in self.folders)
         return {"watch": self.watch.status() if self.watch else None, "files": counts, "problems": wrong}
 
     def path(self, *parts: str) -> Path:
         """A path below the root."""
         return self.root.joinpath(*parts)
+
+    def adopt(self, path: Path, like: Folder) -> Folder:
+        """A folder outside of the root that means the same as one inside, loaded and watched from now on."""
+        known = next((one for one in self.folders if one.path == path), None)
+        if known is not None:
+            return known
+        self.files.make_dirs(path)
+        own = Folder(
+            path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary, keep=like.keep
+        )
+        own.load()
+        self.folders.append(own)
+        if self.watch is not None:
+            self.watch.renew()
+        return own
 
     # Opening and closing.
 
@@ -189,6 +246,9 @@ class Store:
             self.watch = None
         for folder in self.folders:
             await folder.close()
+        for checkpoint in self.checkpoints.values():
+            if len(checkpoint) >= WORTH:
+                await asyncio.to_thread(checkpoint.save)
         self.files.close()
         if self.lock is not None:
             self.lock.release()
@@ -201,8 +261,12 @@ class Store:
         except OSError:
             saved = None  # none yet, or not readable: everything is read from the files, as it is without it
         remember(saved)
-        for folder in self.folders:
-            folder.load()
+        with _uncollected():
+            for folder in self.folders:
+                if folder.path.name in self.checkpoints:
+                    self.checkpoints[folder.path.name].load()
+                else:
+                    folder.load()
         fresh = remembered(saved)
         if fresh is not None:
             try:
@@ -230,3 +294,4 @@ class Store:
 
 DEFAULTS = Config()
 NOBODY = access.Access()
+NO_PROFILES = profiles.Profiles()

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import orjson
 
 from store import history, views
 from store.bodies import Body, ListBody
 from store.errors import NotFound
 from store.folders import Entry, Folder
+from store.timelines import Timeline
 
 KEPT_GROUPS = 200
+# Bytes of rows and of whole answers that stay made.
+KEPT_ROWS_BYTES = 16_000_000
+KEPT_WINDOWS_BYTES = 16_000_000
+# Rows are made off the event loop when there are more of them to make.
+FEW = 20
 
 
 class Listing:
@@ -63,6 +73,129 @@ class Listing:
         return kept[1]
 
 
+class RunList:
+    """The documents of a folder whose facts have a group and a start, newest first, a window at a time.
+
+    Of each only its place is held. Rows are made for who asks and stay made as far as memory for them goes, and so do
+    whole windows until something changes. `view(document)` gives the row.
+    """
+
+    def __init__(self, folder: Folder, view: Callable[[Any], dict[str, Any]]) -> None:
+        self._folder, self._view = folder, view
+        self._all = Timeline()
+        self._groups: dict[str, Timeline] = {}
+        self._rows = Bounded(KEPT_ROWS_BYTES)
+        self._windows = Bounded(KEPT_WINDOWS_BYTES)
+        for entry in folder.entries():
+            self.follow(entry.name, None, entry)
+        folder.listeners.append(self.follow)
+
+    def follow(self, name: str, old: Entry | None, new: Entry | None) -> None:
+        """Nothing; a document was written, read or deleted."""
+        self._windows.clear()
+        self._rows.drop(name)
+        before, after = (None if one is None else (_start(one), one.facts.group) for one in (old, new))
+        if before == after:
+            return
+        if before is not None:
+            start, group = before
+            self._all.drop(start, name)
+            self._groups[group].drop(start, name)
+            if not self._groups[group]:
+                del self._groups[group]
+        if after is not None:
+            start, group = after
+            self._all.add(start, name)
+            if group not in self._groups:
+                self._groups[group] = Timeline()
+            self._groups[group].add(start, name)
+
+    def one(self, name: str) -> Body:
+        """The row of this name; NotFound."""
+        return Body(self._row(self._folder.entry(name)))
+
+    async def of(self, group: str | None, limit: int, offset: int = 0) -> tuple[Body, int]:
+        """At most `limit` rows of the group (None: of all) from the one at `offset` on, and how many there are."""
+        line = self._all if group is None else self._groups.get(group, NOTHING)
+        asked = (group, limit, offset)
+        kept = self._windows.get(asked)
+        if kept is None:
+            names = line.keys[offset : offset + limit]
+            total = len(line)
+            rows = await self._made([self._folder.entry(name) for name in names])
+            kept = (Body(b"[" + b",".join(rows) + b"]"), total)
+            # While rows were made, the list may have become another one.
+            if line.keys[offset : offset + limit] == names and self._are(names, rows):
+                self._windows.put(asked, kept, len(kept[0].data))
+        return kept
+
+    def _are(self, names: Sequence[str], rows: Sequence[bytes]) -> bool:
+        return all(self._rows.get(name) is row for name, row in zip(names, rows, strict=True))
+
+    async def _made(self, entries: list[Entry]) -> list[bytes]:
+        rows: dict[str, bytes | None] = {entry.name: self._rows.get(entry.name) for entry in entries}
+        missing = [entry for entry in entries if rows[entry.name] is None]
+        if len(missing) <= FEW:
+            return [rows[entry.name] or self._row(entry) for entry in entries]
+        for entry, row in zip(missing, await asyncio.to_thread(self._dumped, missing), strict=True):
+            rows[entry.name] = row
+            if entry.name in self._folder and self._folder.entry(entry.name) is entry:
+                self._rows.put(entry.name, row, len(row))
+        return [row for row in rows.values() if row is not None]
+
+    def _dumped(self, entries: list[Entry]) -> list[bytes]:
+        return [orjson.dumps(self._view(entry.parsed())) for entry in entries]
+
+    def _row(self, entry: Entry) -> bytes:
+        row: bytes | None = self._rows.get(entry.name)
+        if row is None:
+            row = orjson.dumps(self._view(entry.document))
+            self._rows.put(entry.name, row, len(row))
+        return row
+
+
+def _start(entry: Entry) -> float:
+    """The place of a document in a list: newest first."""
+    return -(entry.facts.started or 0.0)
+
+
+NOTHING = Timeline()
+
+
+class Bounded:
+    """Things by key, the ones asked for lately, as far as their sizes come to no more than `limit_bytes`."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.size_bytes = 0
+        self._held: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Any) -> Any:
+        """What is held under the key; None when nothing is."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: Any, thing: Any, size_bytes: int) -> None:
+        """Nothing; the thing is held, and what was not asked for longest makes room."""
+        self.drop(key)
+        self._held[key] = (thing, size_bytes)
+        self.size_bytes += size_bytes
+        while self.size_bytes > self.limit_bytes:
+            self.drop(next(iter(self._held)))
+
+    def drop(self, key: Any) -> None:
+        """Nothing; nothing is held under the key."""
+        if key in self._held:
+            self.size_bytes -= self._held.pop(key)[1]
+
+    def clear(self) -> None:
+        """Nothing; nothing is held."""
+        self._held.clear()
+        self.size_bytes = 0
+
+
 class JobList:
     """SLURM's jobs in its order, then those of ours that it does not show any more; a row is made once per change."""
 
@@ -80,17 +213,28 @@ class JobList:
         """
         if self._of != (version, ledger.version):
             self._of = (version, ledger.version)
-            rows = {job_id: self._row(job_id, job, ledger.get(cluster, job_id)) for job_id, job in jobs.items()}
-            self._made = {job_id: made for job_id, made in self._made.items() if job_id in jobs}
+            seen: list[tuple[str, dict[str, Any] | None, history.Source | None]] = [
+                (job_id, job, ledger.source(cluster, job_id)) for job_id, job in jobs.items()
+            ]
             # An array that went through us is one entry, and SLURM shows its tasks.
             shown = jobs.keys() | {str(job["array_job_id"]) for job in jobs.values()}
-            ended = ledger.ended_since(since, cluster)
-            rows |= {one.job_id: views.remembered(one, 0) for one in ended if one.job_id not in shown}
-            self._list.replace(rows.items())
+            for at in ledger.ended_since(since, cluster):
+                if at.job_id not in shown:
+                    shown.add(at.job_id)
+                    seen.append((at.job_id, None, at.source))
+            self._made = {job_id: self._row(job_id, job, source, ledger) for job_id, job, source in seen}
+            self._list.replace((job_id, made[2]) for job_id, made in self._made.items())
         return self._list.body()
 
-    def _row(self, job_id: str, job: dict[str, Any], entry: history.Entry | None) -> dict[str, Any]:
+    def _row(
+        self, job_id: str, job: dict[str, Any] | None, source: history.Source | None, ledger: history.Ledger
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """The row with what it was made from; the same one as long as that is the same."""
         made = self._made.get(job_id)
-        if made is None or made[0] is not job or made[1] is not entry:
-            made = self._made[job_id] = (job, entry, views.job(job, entry))
-        return made[2]
+        if made is not None and made[0] is job and made[1] is source:
+            return made
+        entry = ledger.entry(source, job_id) if source else None
+        if job is not None:
+            return job, source, views.job(job, entry)
+        assert entry is not None, "the ledger names no job that its document does not have"
+        return job, source, views.remembered(entry, 0)

@@ -1,0 +1,203 @@
+"""What was read from a folder's files, kept for the next start: files that are as they were then are not read again.
+
+Never trusted over the files: a row counts only while its file has the same inode, size, mode and times (that of the
+last change of the inode included, which no program can set). Everything else in here may be deleted at any time. Rows
+stand in segments that are written once, and read whole or not at all: a torn one, one of another version of the
+program, or one of somebody else's making is passed over and replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from store.errors import StoreError
+from store.files import Files, read_whole, stamp
+from store.folders import Entry, Folder, Packed, Remembered, mark_of
+from store.packing import Packing
+
+log = logging.getLogger("sluice.store")
+
+MAGIC = b"sluice checkpoint\n"
+HEADER = struct.Struct("<32sIIII")  # code, CRC-32 of the rest, bytes of the dictionary, of the table, of the documents
+SEGMENT = 5_000
+SEGMENT_BYTES = 64_000_000
+# A segment with fewer good rows is not worth keeping: they move into a new one.
+THIN = SEGMENT // 2
+# So many files are read again at a start before it is worth writing down what they said.
+WORTH = 1_000
+# What decides the meaning of a row, beside this module.
+CODE = ("documents.py", "history.py", "runs.py", "states.py", "times.py", "packing.py", "checkpoint.py")
+
+
+class Checkpoint:
+    """The segments of one folder, in the folder `place`. `facts` makes a folder's facts of what JSON makes of them.
+
+    Follows the folder: what is told of a document is written down when there is enough of it (`save`), and only once
+    it is `settled(facts)`; what changes every moment is better read again.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        place: Path,
+        files: Files,
+        facts: Callable[[list[Any]], Any],
+        settled: Callable[[Any], bool],
+    ) -> None:
+        self._folder, self._place, self._files, self._facts, self._settled = folder, place, files, facts, settled
+        self._code = code()
+        self._pending: dict[str, bytes] = {}  # name → its facts
+        self._done: list[Path] = []  # segments whose rows are pending again, or that are good for nothing
+        self._number = 0
+        self._saving = threading.Lock()
+        self._loading = False
+        self._recalling = False
+        folder.listeners.append(self._follow)
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    # Reading.
+
+    def load(self) -> None:
+        """Nothing; the folder is loaded, from the segments where they are good and from the files where not."""
+        self._loading = True
+        try:
+            self._folder.load(self._remembered())
+        finally:
+            self._loading = False
+        if len(self) >= WORTH:
+            self.save()
+
+    def _remembered(self) -> Iterator[Remembered]:
+        if not self._place.is_dir():
+            return
+        self._files.sweep(self._place)
+        for path in sorted(self._place.glob("[0-9]*")):
+            self._number = max(self._number, int(path.name) + 1 if path.name.isdigit() else 0)
+            rows = self._read(path)
+            good = []
+            for row in rows:
+                self._recalling = True
+                yield row
+                self._recalling = False
+                held = self._folder.held.get(row.filename)
+                if held is not None and held.entry is not None and held.mark == row.mark:
+                    good.append((held.entry.name, row.facts))
+            if len(good) < THIN:
+                self._done.append(path)
+                self._pending |= {name: orjson.dumps(facts, default=tuple) for name, facts in good}
+
+    def _read(self, path: Path) -> list[Remembered]:
+        """The rows of a segment; none of one that is not whole, or not of this program."""
+        try:
+            data, _ = read_whole(path, SEGMENT_BYTES)
+            if not data.startswith(MAGIC):
+                return []
+            at = len(MAGIC) + HEADER.size
+            made_by, crc, *sizes = HEADER.unpack_from(data, len(MAGIC))
+            if made_by != self._code or at + sum(sizes) != len(data) or zlib.crc32(data[at:]) != crc:
+                return []
+            packing = self._packing(data[at : at + sizes[0]])
+            table = orjson.loads(data[at + sizes[0] : at + sizes[0] + sizes[1]])
+            return list(self._rows(table, packing, data, at + sizes[0] + sizes[1]))
+        except (StoreError, ValueError, TypeError, IndexError, KeyError, struct.error):
+            # Whatever is wrong with it, the files say the same.
+            log.warning("%s is passed over", self._files.shown(path), exc_info=True)
+            return []
+
+    def _packing(self, dictionary: bytes) -> Packing:
+        packer = self._folder.packer
+        if not packer.packing.dictionary and dictionary:
+            packer.adopt(dictionary)
+        return packer.packing if packer.packing.dictionary == dictionary else Packing(dictionary)
+
+    def _rows(self, table: list[Any], packing: Packing, data: bytes, at: int) -> Iterator[Remembered]:
+        for filename, mark, changed_ns, digest, packed, size, facts in table:
+            document = Packed(bytes.fromhex(digest), packing if packed else None, data[at : at + size])
+            at += size
+            yield Remembered(filename, bytes.fromhex(mark), changed_ns, document, self._facts(facts))
+
+    # Writing.
+
+    def save(self) -> None:
+        """Nothing; what is pending is written down, in the calling thread, which may be any."""
+        with self._saving:
+            names = list(self._pending)
+            try:
+                self._files.make_dirs(self._place)
+                while names:
+                    now, names = names[:SEGMENT], names[SEGMENT:]
+                    self._write(now)
+                done, self._done = self._done, []
+                for path in done:
+                    path.unlink(missing_ok=True)
+            except (StoreError, OSError):
+                # It only makes the next start faster.
+                log.warning("what was read could not be kept for the next start", exc_info=True)
+
+    def _write(self, names: list[str]) -> None:
+        by_packing: dict[Packing | None, list[tuple[str, bytes, Entry]]] = {}
+        for name in names:
+            facts = self._pending.pop(name, None)
+            if facts is None or name not in self._folder:
+                continue
+            entry = self._folder.entry(name)
+            by_packing.setdefault(entry.packed.packing, []).append((name, facts, entry))
+        raw = by_packing.pop(None, [])
+        for packing in by_packing or {Packing(): []}:
+            rows = by_packing.get(packing, []) + raw
+            raw = []
+            self._put(packing or Packing(), [row for one in rows if (row := self._row(*one)) is not None])
+
+    def _row(self, name: str, facts: bytes, entry: Entry) -> tuple[list[Any], bytes] | None:
+        """A line of the table and the document's bytes; None when the file is not just as it was read."""
+        filename = self._folder.file_of.get(name, "")
+        held = self._folder.held.get(filename)
+        try:
+            status = os.lstat(f"{self._folder.path}/{filename}")
+        except OSError:
+            return None
+        if held is None or held.entry is not entry or held.mark is None or mark_of(stamp(status)) != held.mark:
+            return None
+        digest, packing, data = entry.packed
+        mark, changed_ns = held.mark.hex(), status.st_ctime_ns
+        line = [filename, mark, changed_ns, digest.hex(), packing is not None, len(data), orjson.Fragment(facts)]
+        return line, data
+
+    def _put(self, packing: Packing, rows: list[tuple[list[Any], bytes]]) -> None:
+        if not rows:
+            return
+        table, documents = orjson.dumps([line for line, _ in rows]), b"".join(data for _, data in rows)
+        body = packing.dictionary + table + documents
+        header = HEADER.pack(self._code, zlib.crc32(body), len(packing.dictionary), len(table), len(documents))
+        self._files.write_now(self._place / f"{self._number:06}", MAGIC + header + body)
+        self._number += 1
+
+    # Following.
+
+    def _follow(self, name: str, _old: Entry | None, new: Entry | None) -> None:
+        if new is None or not self._settled(new.facts):
+            self._pending.pop(name, None)
+            return
+        if self._recalling:
+            return
+        self._pending[name] = orjson.dumps(new.facts, default=tuple)
+        if self._loading and len(self._pending) >= SEGMENT:
+            self.save()
+
+
+def code() -> bytes:
+    """What tells the code that gave the rows their meaning from any other."""
+    here = Path(__file__).parent
+    return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in CODE)).digest()
