@@ -329,6 +329,24 @@ def test_a_time_to_begin_comes_though_nobody_asks(cluster: Cluster) -> None:
     eventually(lambda: (cluster.work / "begun").exists())
 
 
+def test_a_waker_that_a_supervisor_started_goes_when_it_is_not_needed(cluster: Cluster) -> None:
+    first = cluster.submit("sleep 0.3")
+    second = cluster.submit("true", "-d", f"after:{first}+60")
+    cluster.ended(first)
+    third = cluster.submit("true", "--begin=now+3000")
+    cluster.run("scancel", second, third)
+    eventually(lambda: not cluster.processes() or None)
+
+
+def test_a_job_cancelled_before_its_script_began_is_settled_by_its_supervisor(cluster: Cluster) -> None:
+    for _ in range(5):
+        job = cluster.submit("echo run >> runs; sleep 60")
+        cluster.run("scancel", job)
+        eventually(lambda: not cluster.processes() or None)
+        row = cluster.row(job)
+        assert (row["state"], row["completing"]) == ("CANCELLED", 0)
+
+
 def test_a_killed_waker_is_replaced(cluster: Cluster) -> None:
     job = cluster.submit("echo now > begun", "--begin=now+2")
     with contextlib.closing(cluster.database()) as db:

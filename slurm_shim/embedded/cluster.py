@@ -326,7 +326,8 @@ def _fork_away(conf: dict[str, Any], state: State, words: list[str], leash: int)
         if leash >= 0:
             os.dup2(leash, 3)
         os.closerange(4 if leash >= 0 else 3, _highest_fd() + 1)
-        signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISOR_SIGNALS if leash >= 0 else [])
+        # Set, not added: the parent may be a supervisor, and a waker is ended by SIGTERM.
+        signal.pthread_sigmask(signal.SIG_SETMASK, SUPERVISOR_SIGNALS if leash >= 0 else [])
         if leash >= 0:
             os.read(3, 1)
             os.close(3)

@@ -46,7 +46,7 @@ def run(conf: dict[str, Any], raw_id: int) -> None:
 
 def _claimed(state: State, raw_id: int) -> Row | None:
     found = state.rows(
-        "raw_id = ? AND sup_pid = ? AND sup_start = ? AND job_pid IS NULL AND state = 'RUNNING'",
+        "raw_id = ? AND sup_pid = ? AND sup_start = ? AND job_pid IS NULL AND (state = 'RUNNING' OR completing = 1)",
         raw_id, os.getpid(), procs.start_ticks(os.getpid()),
     )  # fmt: skip
     return found[0] if found else None
