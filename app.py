@@ -1026,11 +1026,11 @@ async def adopted(record: JobRecord) -> JobRecord:
 async def hand_over(record: JobRecord) -> JobRecord:
     """The record after sbatch has taken its job; refused, it is forgotten, since nothing was submitted."""
     options = {**record.options, "comment": record.tag}
-    if not batch.chooses_folder(record.script or ""):
+    told = batch.missing_options(record.script or "", record.work_dir or "")
+    if told:
         await in_thread(here.store.files.make_dirs, Path(record.work_dir or ""))
-        options["chdir"] = record.work_dir
     try:
-        job_id = await here.cluster.sbatch(record.script or "", options, {"name": options["job_name"]})
+        job_id = await here.cluster.sbatch(record.script or "", {**options, **told}, {"name": options["job_name"]})
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):
             await here.store.jobs.delete(record.id)
@@ -1236,8 +1236,10 @@ async def submit_step(run: Run, step: runs.Submit) -> Run:
             await in_thread(here.store.files.make_dirs, Path(folder or ""))
         if run.sweep_run_id:
             await here.pace.beat()
-        job_id = await here.cluster.sbatch(job.script or "", options, shown)
-        log_path = batch.log_path(job.log_dir or "", options["job_name"], job_id)
+        script, log_dir = job.script or "", job.log_dir or ""
+        told = batch.missing_options(script, job.work_dir or "", log_dir)
+        job_id = await here.cluster.sbatch(script, {**options, **told}, shown)
+        log_path = batch.log_path(script, log_dir, options["job_name"], job_id)
         run = runs.taken(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
     except slurm_errors.SlurmUnreachable as problem:
         unreachable, run = problem, runs.unanswered(run, job.name, str(problem), time.time())

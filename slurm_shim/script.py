@@ -136,14 +136,23 @@ def _directives(job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "chdir", _directive(str(job["work_dir"]), "work_dir")
 
 
-def log_path(folder: str, name: str, job_id: str) -> str:
-    """Where the script of `render` writes, once the job has its id: `name` as SLURM has it."""
+def log_path(script: str, folder: str, name: str, job_id: str) -> str | None:
+    """Where a script submitted with `missing_options` writes, `name` as SLURM has it; None where it chose otherwise."""
+    if _says(script, "o", "output") and _pattern(folder) not in script:
+        return None
     return f"{folder.rstrip('/')}/{name}_{job_id}.log" if folder else f"{name}_{job_id}.log"
 
 
-def chooses_folder(script: str) -> bool:
-    """Whether the script itself says where it works (`#SBATCH --chdir`), so that nobody else should."""
-    return re.search(r"^#SBATCH\s(?:.*\s)?(?:-D|--chdir)\b", script, re.MULTILINE) is not None
+def missing_options(script: str, work_dir: str, log_dir: str | None = None) -> dict[str, str]:
+    """What sbatch must be told because the script does not say it itself: `chdir`, and with `log_dir` also `output`."""
+    told = {} if _says(script, "D", "chdir") else {"chdir": work_dir}
+    if log_dir is not None and not _says(script, "o", "output"):
+        told["output"] = _pattern(log_dir)
+    return told
+
+
+def _says(script: str, short: str, long: str) -> bool:
+    return re.search(rf"^#SBATCH\s(?:.*\s)?(?:-{short}|--{long}\b)", script, re.MULTILINE) is not None
 
 
 def with_result(script: str, path: str) -> str:
@@ -161,7 +170,10 @@ def with_result(script: str, path: str) -> str:
 
 
 def _log_path(job: Mapping[str, Any]) -> str:
-    folder = str(job.get("log_dir") or "")
+    return _pattern(str(job.get("log_dir") or ""))
+
+
+def _pattern(folder: str) -> str:
     if "\\" in folder:
         # sbatch(1): a backslash in a file name pattern switches all symbols off.
         raise ValueError("log_dir: a backslash cannot be part of a log folder")
