@@ -1125,9 +1125,8 @@ async def requested(
     if wanted is None:
         draft = await drafted(entry.document, body, request_key, given)
         return views.dry_run(draft) if body.get("dry_run") else views.run(await start_run(draft))
-    sweep = sweeps.new(
-        entry.document, entry.data.decode(), wanted, body, here.store.config.sweeps.max_cells, given, time.time()
-    )
+    limit = here.store.config.sweeps.max_cells
+    sweep = await in_thread(sweeps.new, entry.document, entry.data.decode(), wanted, body, limit, given, time.time())
     sweep.request_key, sweep.workflow_path = request_key, f"workflows/{name}.yaml"
     first = await cell_draft(sweep, 0)
     if body.get("dry_run"):
@@ -1361,7 +1360,10 @@ async def drive_sweep(sweep_id: str) -> None:
             await here.store.sweeps.put(sweep_id, advanced)
         for step in steps:
             for index in step.indices:
-                await (start_cell if isinstance(step, sweeps.Start) else end_cell)(advanced, index)
+                if isinstance(step, sweeps.CancelCells):
+                    await end_cell(advanced, index)
+                elif not sweeps.stopping(advanced, here.board.states(advanced)):
+                    await start_cell(advanced, index)
 
 
 async def start_cell(sweep: Sweep, index: int) -> None:

@@ -316,28 +316,34 @@ def seen(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
 
     `states` are those that the runs themselves are in, here and below.
     """
-    found = {**states, **dict.fromkeys(indices(sweep.again), "pending")}
-    if _stopping(sweep, found):
+    found = _known(sweep, states)
+    if stopping(sweep, states):
         return {index: "cancelled" if state == "pending" else state for index, state in found.items()}
     return found
 
 
-def _stopping(sweep: Sweep, states: Mapping[int, str]) -> bool:
+def _known(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
+    return {**states, **dict.fromkeys(indices(sweep.again), "pending")}
+
+
+def stopping(sweep: Sweep, states: Mapping[int, str]) -> bool:
     """Whether no further cell may start: somebody cancelled the sweep, or it fails fast and a cell has failed.
 
     Cells that had failed before others were run again, and were not themselves, do not count.
     """
     if sweep.cancel_requested_at:
         return True
-    failed = [index for index, state in states.items() if state == "failed"] if sweep.fail_fast else []
-    return bool(failed) and not set(indices(sweep.forgiven)).issuperset(failed)
+    failed = (
+        {index for index, state in _known(sweep, states).items() if state == "failed"} if sweep.fail_fast else set()
+    )
+    return bool(failed.difference(indices(sweep.forgiven)))
 
 
 def counts(sweep: Sweep, states: Mapping[int, str]) -> dict[str, int]:
     """How many cells are in each state; the sum is the number of cells."""
     found = seen(sweep, states)
     counted = Counter(found.values())
-    waiting = 0 if _stopping(sweep, found) else sum(1 for index in indices(sweep.waiting) if index not in found)
+    waiting = 0 if stopping(sweep, states) else sum(1 for index in indices(sweep.waiting) if index not in found)
     counted["pending"] += waiting
     counted["cancelled"] += sweep.cell_count - len(found) - waiting
     return {state: counted[state] for state in STATES}
@@ -345,7 +351,7 @@ def counts(sweep: Sweep, states: Mapping[int, str]) -> dict[str, int]:
 
 def without_run(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
     """What each cell that has no run counts as: pending or cancelled."""
-    waiting = set() if _stopping(sweep, states) else set(indices(sweep.waiting))
+    waiting = set() if stopping(sweep, states) else set(indices(sweep.waiting))
     return {
         index: "pending" if index in waiting else "cancelled"
         for index in range(sweep.cell_count)
@@ -358,17 +364,16 @@ def advance(sweep: Sweep, states: Mapping[int, str], now: float) -> tuple[Sweep,
     sweep = sweep.model_copy()
     if sweep.status in ENDED:
         return sweep, []
-    found = {**states, **dict.fromkeys(indices(sweep.again), "pending")}
-    stopping = _stopping(sweep, found)
-    if stopping:
+    found, draining = _known(sweep, states), stopping(sweep, states)
+    if draining:
         sweep.waiting = ""
     paused = [index for index, state in found.items() if state == "pending"]
     running = [index for index, state in found.items() if state == "running"]
     waiting = sorted([*paused, *(index for index in indices(sweep.waiting) if index not in found)])
     if not waiting and not running:
         return _ended(sweep, states, now), []
-    sweep.status = "draining" if stopping else "running" if states else "pending"
-    if stopping:
+    sweep.status = "draining" if draining else "running" if states else "pending"
+    if draining:
         ending = sorted([*paused, *(running if sweep.cancel_requested_at else [])])
         return sweep, [CancelCells(tuple(ending))] if ending else []
     places = min(sweep.max_parallel - len(running), AT_ONCE)
@@ -389,8 +394,7 @@ def cancelled(sweep: Sweep, now: float) -> Sweep:
     """The sweep as somebody cancelled it; one that has ended or was cancelled already stays as it is."""
     if sweep.status in ENDED or sweep.cancel_requested_at:
         return sweep
-    stopped = {"cancel_requested_at": rfc3339(now), "waiting": "", "again": "", "status": "draining"}
-    return sweep.model_copy(update=stopped)
+    return sweep.model_copy(update={"cancel_requested_at": rfc3339(now), "waiting": "", "status": "draining"})
 
 
 def chosen(sweep: Sweep, states: Mapping[int, str], which: str | Sequence[str]) -> list[int]:
@@ -412,7 +416,7 @@ def chosen(sweep: Sweep, states: Mapping[int, str], which: str | Sequence[str]) 
 
 def again(sweep: Sweep, states: Mapping[int, str], chosen: Iterable[int]) -> Sweep:
     """The sweep alive again, the cells chosen waiting for their turn; Conflict for one that is still draining."""
-    if _stopping(sweep, seen(sweep, states)) and sweep.status not in ENDED:
+    if stopping(sweep, states) and sweep.status not in ENDED:
         raise Conflict(f"Sweep run {sweep.id} is still draining")
     chosen = set(chosen)
     failed = {index for index, state in states.items() if state == "failed"}
