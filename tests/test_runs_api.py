@@ -40,7 +40,7 @@ jobs:
 WAITING = """\
 name: {name}
 jobs:
-  - {{name: long, command: [sleep, "300"]}}
+  - {{name: long, command: [bash, -c, "touch begun; exec sleep 300"]}}
   - {{name: after, command: [echo, after], depends_on: [long]}}
 """
 
@@ -349,10 +349,11 @@ def test_a_run_goes_on_when_the_controller_comes_back(client: Client, tmp_path: 
     text = f"""\
 name: patient
 jobs:
-  - {{name: first, command: [bash, -c, "while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"], retry: 2}}
+  - {{name: first, command: [bash, -c, "touch begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"], retry: 2}}
   - {{name: second, command: [echo, second], depends_on: [first]}}
 """
     started = client.start_run("patient", text)
+    eventually((Path(started["work_dir"]) / "begun").exists)
     eventually(lambda: client.get(f"/api/workflows/runs/{started['id']}").json()["job_statuses"]["first"] == "RUNNING")
     down(client.store)
     try:
@@ -373,6 +374,8 @@ def test_cancelling_while_the_controller_is_away(client: Client, monkeypatch: py
         pytest.skip("chosen faults need the embedded cluster")
     monkeypatch.setattr("store.runs.RESEND_CANCEL_S", 0.5)
     started = client.start_run("unheard", WAITING.format(name="unheard"))
+    # srun asks the controller for its step: it must have been there when that happened.
+    eventually((Path(started["work_dir"]) / "begun").exists)
     eventually(lambda: client.get(f"/api/workflows/runs/{started['id']}").json()["job_statuses"]["long"] == "RUNNING")
     down(client.store)
     try:
