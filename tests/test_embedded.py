@@ -476,3 +476,11 @@ def test_names_come_back_byte_by_byte(cluster: Cluster, name: bytes) -> None:
     asked = ["squeue", "-h", "-O", "JobID:~1~,Name:~1~,Comment:~1~E"]
     out = subprocess.run(asked, env=cluster.env, check=True, capture_output=True).stdout
     assert out == b"1~1~" + name + b"~1~c:" + name + b"~1~E\n"
+
+
+def test_a_state_that_cannot_be_read_is_a_controller_that_does_not_answer(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    (cluster.folder / "state.db").write_bytes(b"this is no database, " * 300)
+    code, out, err = cluster.run("squeue")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == f"slurm_load_jobs error: {UNREACHABLE}"

@@ -23,7 +23,7 @@ import time
 from . import arrays, procs, schedule
 from .hosts import fold
 from .state import State
-from .states import LAUNCH_FAILED, Unreachable
+from .states import Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def advance(conf: dict[str, Any], state: State) -> list[int]:
         for raw_id, reason in decision.reasons.items():
             state.update(raw_id, reason=reason)
         for raw_id, text in decision.dependencies.items():
-            state.update(raw_id, dependency=text)
+            state.update(raw_id, dependency=text, **({} if text else {"eligible_time": now}))
         for job, task in decision.hopeless:
             cancel_pending(state, job, [task] if task is not None else None, now, "DependencyNeverSatisfied")
         for job, task, shares, partition in decision.starts:
@@ -227,7 +227,9 @@ def settle(conf: dict[str, Any], state: State, row: Row, now: int, raw: int | No
         back_to_queue(state, row, now, row["restarts"] + 1, delay_s, hold=ending == "REQUEUE_HOLD")
         return
     reasons = {"FAILED": "NonZeroExitCode", "NODE_FAIL": "NodeDown", "TIMEOUT": "TimeLimit"}
-    reason = "JobLaunchFailure" if raw == LAUNCH_FAILED else reasons.get(ending, "None")
+    # For SLURM a batch script that a signal ended was not launched well either.
+    signalled = bool(raw and raw & 0x7F)
+    reason = "JobLaunchFailure" if ending == "FAILED" and signalled else reasons.get(ending, "None")
     _close_steps(state, row, now, raw, "CANCELLED" if ending == "TIMEOUT" else ending)
     state.update(
         row["raw_id"],
@@ -245,10 +247,10 @@ def settle(conf: dict[str, Any], state: State, row: Row, now: int, raw: int | No
 def _close_steps(state: State, row: Row, now: int, raw: int | None, word: str) -> None:
     if word == "CANCELLED" and raw is None:
         raw = 15
-    launch_failed = raw == LAUNCH_FAILED
+    signalled = bool(raw and raw & 0x7F)
     state.db.execute(
         "UPDATE steps SET end_time = ?, state = ?, exit_raw = ? WHERE raw_id = ? AND end_time IS NULL",
-        (now, "CANCELLED" if launch_failed else word, raw or 0, row["raw_id"]),
+        (now, "CANCELLED" if signalled else word, raw or 0, row["raw_id"]),
     )
 
 

@@ -68,7 +68,9 @@ def std_out(job: Mapping[str, Any]) -> str:
 
 def shown(job: Mapping[str, Any], pattern: str) -> str:
     """An output name as squeue prints it: what was asked for stays a pattern, the default name does not."""
-    return pattern if job["std_out"] or (job["std_err"] and job["std_err"] in pattern) else expand(pattern, job)
+    if job["std_out"] or (job["std_err"] and job["std_err"] in pattern):
+        return pattern
+    return expand(pattern.replace("_%a", "") if job["array_tasks"] else pattern, job)
 
 
 def std_err(job: Mapping[str, Any]) -> str:

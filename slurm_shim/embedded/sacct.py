@@ -64,10 +64,10 @@ class Entry:
     def start(self) -> str:
         if self.step is not None:
             return times.stamp(self.step["start_time"], "Unknown")
-        ended = self.row["end_time"] is not None
-        return times.stamp(
-            None if self.row["state"] == "PENDING" else self.row["start_time"], "None" if ended else "Unknown"
-        )
+        row = self.row
+        ended = row["end_time"] is not None
+        waited = row["state"] == "PENDING" or (not self.job.shares and row["held"])
+        return times.stamp(None if waited else row["start_time"], "None" if ended else "Unknown")
 
     def end(self) -> str:
         return times.stamp((self.step or self.row)["end_time"], "Unknown")
@@ -85,7 +85,7 @@ class Entry:
             return ""
         if self.step is None:
             return self.job.tres(by_name=True)
-        memory_mb = self.job.memory_mb()
+        memory_mb = sum(share[2] for share in self.job.shares[: self.step["nnodes"]])
         text = f"cpu={self.step['ncpus']}," + (f"mem={units.memory(memory_mb)}," if memory_mb else "mem=0,")
         gpus = self.job.gpu_count()
         return text.replace("mem=", f"gres/gpu={gpus},mem=" if gpus else "mem=", 1) + f"node={self.step['nnodes']}"
@@ -102,14 +102,23 @@ class Entry:
         return sum(int(self.step[name] or 0) for name in ([kind] if kind else ["user_us", "sys_us"]))
 
     def reason(self) -> str:
-        """Why it waited, if it did; that a job failed is no reason in accounting."""
-        return "None" if self.row["reason"] == "NonZeroExitCode" else self.row["reason"] or "None"
+        """Why it waited, if it did; how a job ended is no reason in accounting."""
+        ended = ("NonZeroExitCode", "JobLaunchFailure", "TimeLimit", "NodeDown")
+        return "None" if self.row["reason"] in ended else self.row["reason"] or "None"
 
     def submit_time(self) -> int:
         return int(self.step["start_time"] if self.step is not None else self.row["submit_time"])
 
+    def submit_line(self) -> str:
+        return _clean((self.step if self.step is not None else self.row)["submit_line"] or "")
+
+    def limit(self) -> str:
+        return times.full_limit(self.row["time_limit_min"], "UNLIMITED" if self.job.shares else "Partition_Limit")
+
     def limit_min(self) -> str:
-        return "UNLIMITED" if self.row["time_limit_min"] is None else str(self.row["time_limit_min"])
+        if self.row["time_limit_min"] is None:
+            return "UNLIMITED" if self.job.shares else "Partition_Limit"
+        return str(self.row["time_limit_min"])
 
     def rss(self) -> str:
         if self.step is None or not self.step["max_rss_kb"]:
@@ -163,7 +172,7 @@ FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
     "derivedexitcode": ("DerivedExitCode", 15, _alloc(lambda e: exit_pair(e.row["derived_raw"]))),
     "elapsed": ("Elapsed", 10, lambda e: times.full(e.elapsed_s())),
     "elapsedraw": ("ElapsedRaw", 10, lambda e: str(e.elapsed_s())),
-    "eligible": ("Eligible", 19, _alloc(lambda e: times.stamp(e.row["eligible_time"], "Unknown"))),
+    "eligible": ("Eligible", 19, lambda e: times.stamp(e.row["eligible_time"], "Unknown")),
     "end": ("End", 19, Entry.end),
     "exitcode": ("ExitCode", 8, Entry.exit_code),
     "flags": ("Flags", 14, _alloc(lambda e: "SchedMain" if e.job.shares else "")),
@@ -191,10 +200,10 @@ FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
     "start": ("Start", 19, Entry.start),
     "state": ("State", 10, Entry.state),
     "submit": ("Submit", 19, lambda e: times.stamp(e.submit_time(), "Unknown")),
-    "submitline": ("SubmitLine", 20, _alloc(lambda e: _clean(e.row["submit_line"] or ""))),
+    "submitline": ("SubmitLine", 20, Entry.submit_line),
     "suspended": ("Suspended", 10, lambda e: times.full(e.row["suspended_s"] or 0)),
     "systemcpu": ("SystemCPU", 10, lambda e: _clock(e.cpu_us("sys_us"))),
-    "timelimit": ("Timelimit", 10, _alloc(lambda e: times.full_limit(e.row["time_limit_min"]))),
+    "timelimit": ("Timelimit", 10, _alloc(Entry.limit)),
     "timelimitraw": ("TimelimitRaw", 10, _alloc(Entry.limit_min)),
     "totalcpu": ("TotalCPU", 10, lambda e: _clock(e.cpu_us())),
     "uid": ("UID", 6, _alloc(lambda e: e.row["uid"])),
@@ -289,7 +298,9 @@ def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
             for step in state.db.execute("SELECT * FROM steps ORDER BY raw_id, step = 'batch' DESC, CAST(step AS INT)"):
                 steps.setdefault(step["raw_id"], []).append(step)
     jobs = [views.Job(row, now) for row in rows if now - row["submit_time"] >= conf["accounting_lag_s"]]
-    jobs = [job for job in jobs if _passes(job.row, asked, wanted, users) and _in_states(job.row, states, window)]
+    jobs = [job for job in jobs if _passes(job.row, asked, wanted, users)]
+    if not wanted or states is not None:
+        jobs = [job for job in jobs if _in_states(job.row, states, window)]
     jobs.sort(key=lambda job: (job.row["array_job_id"] or job.row["raw_id"], job.row["submit_time"], job.row["raw_id"]))
     entries: list[Entry] = []
     for job in jobs:
@@ -372,7 +383,15 @@ def _is(row: Any, number: int, task: int | None) -> bool:
 
 
 def _in_states(row: Any, states: set[str] | None, window: tuple[int, int]) -> bool:
-    return states is None or row["state"] in states
+    """Whether a job belongs into the list by its states.
+
+    By time alone, and among the pending ones in any case, SLURM leaves out what was never eligible (held, waiting for a
+    dependency or a time to begin).
+    """
+    eligible = row["eligible_time"] is not None and row["eligible_time"] <= window[1]
+    if states is None:
+        return eligible
+    return row["state"] in states and (eligible or row["state"] != "PENDING")
 
 
 __all__ = ["main"]

@@ -73,7 +73,7 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "command": ("COMMAND", lambda j: _or(j.row["command"])),
     "comment": ("COMMENT", lambda j: NONE if j.row["comment"] is None else j.row["comment"]),
     "contiguous": ("CONTIGUOUS", lambda j: "0"),
-    "cores": ("CORES", lambda j: "*"),
+    "cores": ("CORES_PER_SOCKET", lambda j: "*"),
     "corespec": ("CORE_SPEC", lambda j: "N/A"),
     "cpus-per-task": ("CPUS_PER_TASK", lambda j: str(j.row["cpus_per_task"]) if j.row["cpus_set"] else "N/A"),
     "dependency": ("DEPENDENCY", lambda j: _or(j.row["dependency"])),
@@ -120,7 +120,7 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "schednodes": ("SCHEDNODES", lambda j: NONE),
     "sct": ("S:C:T", lambda j: "*:*:*"),
     "selectjobinfo": ("SELECT_JOBINFO", lambda j: ""),
-    "sockets": ("SOCKETS", lambda j: "*"),
+    "sockets": ("SOCKETS_PER_NODE", lambda j: "*"),
     "starttime": ("START_TIME", lambda j: times.stamp(j.start_time(), "N/A")),
     "state": ("STATE", lambda j: j.state()),
     "statecompact": ("ST", lambda j: STATES[j.state()][0]),
@@ -129,7 +129,7 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "stdout": ("STDOUT", lambda j: patterns.shown(j.row, patterns.std_out(j.row))),
     "submittime": ("SUBMIT_TIME", lambda j: times.stamp(j.row["submit_time"], "N/A")),
     "system_comment": ("SYSTEM_COMMENT", lambda j: NONE),
-    "threads": ("THREADS", lambda j: "*"),
+    "threads": ("THREADS_PER_CORE", lambda j: "*"),
     "timeleft": ("TIME_LEFT", _left),
     "timelimit": ("TIME_LIMIT", lambda j: j.limit()),
     "timeused": ("TIME", lambda j: times.short(j.elapsed_s())),
@@ -164,6 +164,9 @@ NUMERIC = {
     "statecompact": lambda j: STATES[j.state()][1], "state": lambda j: j.state(),
 }  # fmt: skip
 
+# A width only fills these up.
+NEVER_CUT = {"timelimit", "timeleft", "timeused", "numcpus", "numnodes", "numtasks", "prioritylong", "priority", "nice"}
+
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of squeue with these arguments."""
@@ -174,6 +177,9 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     if "version" in asked:
         print(f"slurm-wlm {VERSION}")
         return 0
+    for name in ("steps", "iterate"):
+        if name in asked:
+            raise Refused(f"squeue: error: --{name} is not available on the embedded cluster")
     if asked.get("jobs") is True and operands:
         asked["jobs"] = operands[0]  # `-j 5`: the value of an option that may stand alone
     _check_cluster(conf, asked.get("clusters") or os.environ.get("SLURM_CLUSTERS"))
@@ -268,6 +274,8 @@ def _load(
     if hosts:
         names = set(_hosts(conf, hosts))
         jobs = [job for job in jobs if names & {share[0] for share in job.shares}]
+    if "reservation" in asked or "licenses" in asked:
+        jobs = []  # there are none
     if "start" in asked:
         jobs = [job for job in jobs if job.row["state"] == "PENDING"]
     return jobs
@@ -346,6 +354,8 @@ def _maker(name: str, width: int | None, right: bool, after: str) -> Callable[[J
         text = name[1:] + after
         return lambda job: text
     value = FIELDS[name][1]
+    if width is not None and name in NEVER_CUT:
+        return lambda job: (value(job).rjust(width) if right else value(job).ljust(width)) + after
     if width is not None:
         return lambda job: layout.cell(value(job), width, right) + after
     return (lambda job: value(job) + after) if after else value

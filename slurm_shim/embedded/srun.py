@@ -58,7 +58,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         note = "srun outside of a job is not available on the embedded cluster; use sbatch"
         text = "Unable to allocate resources: Requested operation is presently disabled"
         raise Refused([f"srun: error: {note}", f"srun: error: {text}"])
-    step = Step(conf, asked, command, int(number))
+    step = Step(conf, asked, argv, command, int(number))
     step.register()
     step.start()
     return step.finish()
@@ -77,8 +77,10 @@ def _number(asked: dict[str, Any], name: str, default: int) -> int:
 class Step:
     """One srun: its place in the job, its tasks, and how they ended."""
 
-    def __init__(self, conf: dict[str, Any], asked: dict[str, Any], command: list[str], raw_id: int) -> None:
-        self.conf, self.asked, self.command = conf, asked, command
+    def __init__(
+        self, conf: dict[str, Any], asked: dict[str, Any], argv: list[str], command: list[str], raw_id: int
+    ) -> None:
+        self.conf, self.asked, self.argv, self.command = conf, asked, argv, command
         with cluster.reading(conf) as state:
             rows = state.rows("raw_id = ?", raw_id)
         if not rows or rows[0]["state"] not in ("RUNNING", "SUSPENDED"):
@@ -124,7 +126,7 @@ class Step:
                 "steps", raw_id=self.row["raw_id"], step=str(self.number),
                 name=self.asked.get("job-name") or os.path.basename(self.command[0]), state="RUNNING",
                 start_time=int(time.time()), ntasks=len(self.places), ncpus=len(self.places) * self.cpus,
-                nnodes=len(names), node_list=cluster.fold(names),
+                nnodes=len(names), node_list=cluster.fold(names), submit_line=" ".join(["srun", *self.argv]),
             )  # fmt: skip
 
     def start(self) -> None:

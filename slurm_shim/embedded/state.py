@@ -42,6 +42,7 @@ CREATE TABLE scripts (id INTEGER PRIMARY KEY, text BLOB, args BLOB, env BLOB);
 CREATE TABLE steps (
   raw_id INTEGER, step TEXT, name TEXT, state TEXT, start_time INTEGER, end_time INTEGER, exit_raw INTEGER,
   ntasks INTEGER, ncpus INTEGER, nnodes INTEGER, node_list TEXT, user_us INTEGER, sys_us INTEGER, max_rss_kb INTEGER,
+  submit_line TEXT,
   PRIMARY KEY (raw_id, step)
 );
 CREATE TABLE nodes (name TEXT PRIMARY KEY, flags TEXT, reason TEXT, reason_user TEXT, reason_time INTEGER);

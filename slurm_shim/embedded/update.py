@@ -105,7 +105,10 @@ def _deal_with(conf: dict[str, Any], state: State, verb: str, row: Row, word: st
         return []
     if verb == "release":
         if row["held"]:
-            state.update(row["raw_id"], held="", reason="None", priority=cluster.new_priority(state, row["nice"]))
+            state.update(
+                row["raw_id"], held="", reason="None", priority=cluster.new_priority(state, row["nice"]),
+                eligible_time=row["eligible_time"] or (None if row["dependency"] else int(time.time())),
+            )  # fmt: skip
         return []
     if verb in ("requeue", "requeuehold"):
         return _requeue(conf, state, row, verb)
