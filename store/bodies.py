@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
@@ -98,3 +99,37 @@ class ListBody:
     def _touch(self) -> None:
         self.version += 1
         self.made = None
+
+
+class Bounded:
+    """Things by key, the ones asked for lately, as far as their sizes come to no more than `limit_bytes`."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.size_bytes = 0
+        self._held: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Any) -> Any:
+        """What is held under the key; None when nothing is."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: Any, thing: Any, size_bytes: int) -> None:
+        """Nothing; the thing is held, and what was not asked for longest makes room."""
+        self.drop(key)
+        self._held[key] = (thing, size_bytes)
+        self.size_bytes += size_bytes
+        while self.size_bytes > self.limit_bytes:
+            self.drop(next(iter(self._held)))
+
+    def drop(self, key: Any) -> None:
+        """Nothing; nothing is held under the key."""
+        if key in self._held:
+            self.size_bytes -= self._held.pop(key)[1]
+
+    def clear(self) -> None:
+        """Nothing; nothing is held."""
+        self._held.clear()
+        self.size_bytes = 0

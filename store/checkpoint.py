@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from store.errors import StoreError
-from store.files import Files, read_whole, stamp
+from store.files import Change, Files, read_whole, stamp
 from store.folders import Entry, Folder, Packed, Remembered, mark_of
 from store.packing import Packing
 
@@ -140,9 +140,9 @@ class Checkpoint:
                     now, names = names[:SEGMENT], names[SEGMENT:]
                     self._write(now)
                 done, self._done = self._done, []
-                for path in done:
-                    path.unlink(missing_ok=True)
-            except (StoreError, OSError):
+                # One that cannot be deleted is passed over again, and deleted after the next start.
+                self._files.commit([Change(path, None) for path in done])
+            except StoreError:
                 # It only makes the next start faster.
                 log.warning("what was read could not be kept for the next start", exc_info=True)
 

@@ -161,6 +161,13 @@ class SweepsConfig(Written):
     in_flight: int = Field(default=4, ge=1, le=64)
 
 
+class Retention(Written):
+    """How long runs and sweeps that are over stay before they go into the archive; None for ever."""
+
+    age_days: float | None = Field(default=None, gt=0, le=36_500, strict=False)
+    count: int | None = Field(default=None, ge=1, le=10_000_000)
+
+
 class Limits(Written):
     """Bounds on what callers may send and workflows may use."""
 
@@ -182,6 +189,7 @@ class Config(Written):
     cluster: ClusterConfig = ClusterConfig()
     poll: PollConfig = PollConfig()
     sweeps: SweepsConfig = SweepsConfig()
+    retention: Retention = Retention()
     limits: Limits = Limits()
 
     @model_validator(mode="before")

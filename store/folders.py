@@ -92,6 +92,10 @@ class Entry:
         """A document of the caller's own; for other threads than the event loop's."""
         return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
 
+    def hold(self) -> None:
+        """Nothing; the facts are at hand until they are let go."""
+        self._facts = self.facts
+
     def let_go(self) -> None:
         """Nothing; the facts are not kept any longer."""
         self._facts = None
@@ -528,10 +532,13 @@ class Folder:
         elif self.file_of.get(name) == filename:
             del self.file_of[name]
         self._tell(name, old, new)
-        if new is not None:
-            new.let_go()
+        for one in (old, new):
+            if one is not None:
+                one.let_go()
 
     def _tell(self, name: str, old: Entry | None, new: Entry | None) -> None:
+        if old is not None:
+            old.hold()
         for listener in self.listeners:
             try:
                 listener(name, old, new)

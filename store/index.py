@@ -8,11 +8,12 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from store import access, configs, history, profiles
+from store import access, archive, configs, history, profiles
 from store.bodies import Body, ListBody
 from store.checkpoint import Checkpoint
 from store.documents import Config, JobRecord, Run, Sweep, from_json
@@ -140,6 +141,7 @@ class Store:
             *self.single.values(),
         ]
 
+        self.archive = archive.Archive(self.path("archive"), self.files, self.runs, self.sweeps)
         self.checkpoints = {
             folder.path.name: Checkpoint(
                 folder, self.path(KEPT, folder.path.name), self.files, history.facts_again, lambda facts: not facts.open
@@ -175,14 +177,29 @@ class Store:
 
     def problems(self) -> list[dict[str, Any]]:
         """Files that do not parse or validate: path (below the store), line, column, reason, since."""
-        found = [one for folder in self.folders for one in folder.problems()]
+        found = [one for folder in self.folders for one in folder.problems()] + self.archive.problems()
         return sorted(found, key=lambda one: (one["path"], one["line"] or 0, one["column"] or 0))
 
     def status(self) -> dict[str, Any]:
         """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
-        wrong = sum(len(folder.wrong) for folder in self.folders)
+        wrong = sum(len(folder.wrong) for folder in self.folders) + len(self.archive.problems())
         return {"watch": self.watch.status() if self.watch else None, "files": counts, "problems": wrong}
+
+    async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:
+        """How many documents went into the archive, as config.yaml says; to be asked now and then.
+
+        `hold(number)` keeps others from changing a sweep and its cells. Raises StoreUnavailable, StoreFull.
+        """
+        retention = self.config.retention
+        try:
+            if retention.age_days is None and retention.count is None:
+                return 0
+            return await self.archive.move(archive.due(self.archive.groups(), retention, now), hold)
+        finally:
+            for checkpoint in self.checkpoints.values():
+                if len(checkpoint) >= WORTH:
+                    await asyncio.to_thread(checkpoint.save)
 
     def path(self, *parts: str) -> Path:
         """A path below the root."""
@@ -262,6 +279,7 @@ class Store:
             saved = None  # none yet, or not readable: everything is read from the files, as it is without it
         remember(saved)
         with _uncollected():
+            self.archive.open()
             for folder in self.folders:
                 if folder.path.name in self.checkpoints:
                     self.checkpoints[folder.path.name].load()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from store import history, views
-from store.bodies import Body, ListBody
+from store.bodies import Body, Bounded, ListBody
 from store.errors import NotFound
 from store.folders import Entry, Folder
 from store.timelines import Timeline
@@ -160,40 +159,6 @@ def _start(entry: Entry) -> float:
 
 
 NOTHING = Timeline()
-
-
-class Bounded:
-    """Things by key, the ones asked for lately, as far as their sizes come to no more than `limit_bytes`."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.size_bytes = 0
-        self._held: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: Any) -> Any:
-        """What is held under the key; None when nothing is."""
-        if key not in self._held:
-            return None
-        self._held.move_to_end(key)
-        return self._held[key][0]
-
-    def put(self, key: Any, thing: Any, size_bytes: int) -> None:
-        """Nothing; the thing is held, and what was not asked for longest makes room."""
-        self.drop(key)
-        self._held[key] = (thing, size_bytes)
-        self.size_bytes += size_bytes
-        while self.size_bytes > self.limit_bytes:
-            self.drop(next(iter(self._held)))
-
-    def drop(self, key: Any) -> None:
-        """Nothing; nothing is held under the key."""
-        if key in self._held:
-            self.size_bytes -= self._held.pop(key)[1]
-
-    def clear(self) -> None:
-        """Nothing; nothing is held."""
-        self._held.clear()
-        self.size_bytes = 0
 
 
 class JobList:
