@@ -435,7 +435,7 @@ def test_cells_that_live_are_not_run_again(why: str, index: int) -> None:
         sweeps.chosen(sweep, STATES, [sweeps.cell_id(sweep.uid, index)])
 
 
-@pytest.mark.parametrize("name", ["x", sweeps.cell_id(sweeps.new_uid(), 0)])
+@pytest.mark.parametrize("name", ["x", sweeps.cell_id(sweeps.new_uid(), 0)], ids=["no UUID", "of another sweep"])
 def test_cells_of_others_are_not_run_again(name: str) -> None:
     with pytest.raises(Invalid, match="no cell of this sweep") as caught:
         sweeps.chosen(made({"a": [1]}), {}, [name])
