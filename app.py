@@ -766,9 +766,14 @@ async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared
 
 
 @operation()
-def srunx_get_run(run_id: str) -> Any:
+async def srunx_get_run(run_id: str) -> Any:
     """One run with the state of each of its jobs."""
-    return prepared(here.runs_shown.one(run_id)) if run_id in here.store.runs else here.board.waiting_run(run_id)
+    if run_id in here.store.runs:
+        return prepared(here.runs_shown.one(run_id))
+    if ("run", run_id) in here.store.archive:
+        return views.run(await here.store.archive.get("run", run_id))
+    kept = await here.store.archive.sweep_of(sweeps.place_of(run_id)[0])
+    return (here.board if kept is None else (await board_of(int(kept.id)))[0]).waiting_run(run_id)
 
 
 @operation()
@@ -807,9 +812,10 @@ def srunx_list_sweeps() -> list[dict[str, Any]]:
 
 
 @operation()
-def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
+async def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
     """One sweep with its matrix and counters."""
-    return here.board.row(sweep_of(sweep_id))
+    shown, sweep = await board_of(sweep_id)
+    return shown.row(sweep)
 
 
 @operation()
@@ -819,14 +825,17 @@ async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, A
 
 
 @operation()
-def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
+async def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
     """All cells of a sweep, by status, start and id."""
-    return here.board.cells(sweep_of(sweep_id))
+    shown, sweep = await board_of(sweep_id, whole=True)
+    return shown.cells(sweep)
 
 
 @operation()
 async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
     """Waiting cells are cancelled at once, running ones are told to end."""
+    if is_archived(sweep_id):
+        return await srunx_get_sweep(sweep_id)
     return here.board.row(await change_sweep(sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
 
 
@@ -837,9 +846,10 @@ async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, An
 
 
 @operation()
-def srunx_list_results(sweep_id: int, accept: str) -> Any:
+async def srunx_list_results(sweep_id: int, accept: str) -> Any:
     """What the cells left behind, a row each, in the order of the matrix."""
-    rows = here.board.results(sweep_of(sweep_id))
+    shown, sweep = await board_of(sweep_id, whole=True)
+    rows = shown.results(sweep)
     return Prepared(board.table(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
 
@@ -1171,6 +1181,10 @@ async def start_run(draft: Run) -> Run:
         if draft.id in here.store.runs:
             requests.refuse_other(here.store.runs.get(draft.id), draft.request_hash or "")
             return here.store.runs.get(draft.id)
+        if ("run", draft.id) in here.store.archive:
+            kept: Run = await here.store.archive.get("run", draft.id)
+            requests.refuse_other(kept, draft.request_hash or "")
+            return kept
         await here.store.runs.create(draft.id, draft)
     await drive(draft.id)
     run: Run = here.store.runs.get(draft.id)
@@ -1182,6 +1196,8 @@ async def start_run(draft: Run) -> Run:
 async def cancel_run(run_id: str) -> list[str]:
     """The warnings about jobs that could not be told to end; the clockwork goes on telling them."""
     if run_id not in here.store.runs:
+        if ("run", run_id) in here.store.archive:
+            raise errors.Conflict(f"Run is already {(await here.store.archive.get('run', run_id)).status}")
         await cancel_waiting_cell(run_id)
         return []
     async with turn(run_id):
@@ -1275,9 +1291,28 @@ EFFECTS: dict[type, Callable[..., Awaitable[Run]]] = {
 
 
 def sweep_of(sweep_id: int) -> Sweep:
-    """The sweep with this number; NotFound."""
+    """The sweep with this number; NotFound, Conflict for one that cannot be changed any more."""
+    if is_archived(sweep_id):
+        raise errors.Conflict(f"Sweep run {sweep_id} is in the archive, which does not change")
     found: Sweep = here.store.sweeps.get(str(sweep_id))
     return found
+
+
+def is_archived(sweep_id: int) -> bool:
+    """Whether the sweep is in the archive only."""
+    return str(sweep_id) not in here.store.sweeps and ("sweep", str(sweep_id)) in here.store.archive
+
+
+async def board_of(sweep_id: int, whole: bool = False) -> tuple[board.Board, Sweep]:
+    """The sweep and the board that shows it; `whole` says that the cells of an archived one are asked for too."""
+    if not is_archived(sweep_id):
+        return here.board, sweep_of(sweep_id)
+    line, sweep = (
+        await here.store.archive.line("sweep", str(sweep_id)),
+        await here.store.archive.get("sweep", str(sweep_id)),
+    )
+    cells = await here.store.archive.documents("run", line["cells"]) if whole else {}
+    return board.Board.of(sweep, line["cells"], cells), sweep
 
 
 def prefers_csv(accept: str) -> bool:
@@ -1298,10 +1333,11 @@ async def start_sweep(sweep: Sweep) -> Sweep:
     here.cluster.must_answer()
     async with turn("new sweep"):
         known = here.board.asked_before(sweep.request_key or "")
+        known = known or await here.store.archive.sweep_of(sweep.request_key or "")
         if known is not None:
             requests.refuse_other(known, sweep.request_hash or "")
             return known
-        sweep.id = str(here.board.next_id())
+        sweep.id = str(max(here.board.next_id(), here.store.archive.largest("sweep") + 1))
         await here.store.sweeps.create(sweep.id, sweep)
     return sweep
 
@@ -1446,6 +1482,20 @@ async def clockwork() -> None:
 
 
 TURN_S = 0.5
+
+
+async def tidying() -> None:
+    """Never returns; moves what ended long ago into the archive, at the start and once an hour."""
+    while True:
+        try:
+            await here.store.tidy(time.time(), lambda number: turn(f"sweep {number}"))
+        except Exception:
+            # Nothing is lost: what was not moved stays where it is, and the next pass looks at everything again.
+            log.exception("what is old could not be moved into the archive")
+        await asyncio.sleep(TIDY_S)
+
+
+TIDY_S = 3600.0
 
 
 async def one_turn() -> None:
@@ -1653,7 +1703,7 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         here.cluster.snapshot.on_change.append(heard)
         await here.store.start()
         here.store.single["config"].listeners.append(refit)
-        for work in (here.cluster.snapshot.run(), clockwork()):
+        for work in (here.cluster.snapshot.run(), clockwork(), tidying()):
             task = asyncio.create_task(work)
             undo.push_async_callback(ended, task)
         undo.push_async_callback(stop_going)

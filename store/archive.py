@@ -53,6 +53,8 @@ GZIP_WORDS = 31  # zlib.h: a gzip wrapper around deflate
 GZIP_MAGIC = b"\x1f\x8b\x08"
 PIECE_BYTES = 4096
 KEPT_BYTES = 4_000_000
+# The kind under which other names of sweeps are found.
+ALIAS = "alias"
 
 
 class Group(NamedTuple):
@@ -151,8 +153,7 @@ class Archive:
 
     async def get(self, kind: str, name: str) -> Any:
         """The archived document (kind `run` or `sweep`); NotFound, StoreUnavailable. Read from the disk."""
-        line = await self.line(kind, name)
-        return self.folders[kind].parse(json.dumps(line["document"]).encode(), name)
+        return self._document(await self.line(kind, name))
 
     async def line(self, kind: str, name: str) -> dict[str, Any]:
         """What the archive says of a document: kind, id, sha256, document, of a sweep also its `cells` by id."""
@@ -169,6 +170,30 @@ class Archive:
             line = found[-1]
             self._recent.put((kind, name), line, len(json.dumps(line)))
         return line
+
+    async def documents(self, kind: str, names: Iterable[str]) -> dict[str, Any]:
+        """Those of these documents that are archived, by name; for many at once."""
+        found = {name: at for name in names if (at := self._ids.get(kind, name)) is not None}
+        read: dict[str, Any] = await asyncio.to_thread(self._documents, kind, found)
+        return read
+
+    def _documents(self, kind: str, found: Mapping[str, int]) -> dict[str, Any]:
+        lines: dict[str, Any] = {}
+        for at in dict.fromkeys(found.values()):
+            here = _lines(self._read(self._members[at]))[0]
+            lines |= {one["id"]: one for one in here if one["kind"] == kind and found.get(one["id"]) == at}
+        return {name: self._document(line) for name, line in lines.items()}
+
+    def _document(self, line: Mapping[str, Any]) -> Any:
+        return self.folders[line["kind"]].parse(json.dumps(line["document"]).encode(), line["id"])
+
+    async def sweep_of(self, alias: str) -> Any:
+        """The archived sweep with this `uid` or `request_key`; None when there is none."""
+        at = self._ids.get(ALIAS, alias)
+        if at is None:
+            return None
+        lines, _ = _lines(await asyncio.to_thread(self._read, self._members[at]))
+        return next((self._document(line) for line in lines if alias in _aliases(line)), None)
 
     def largest(self, kind: str) -> int:
         """The largest number that is the id of an archived document; 0 when there is none."""
@@ -235,7 +260,7 @@ class Archive:
                 self._torn[file] = f"what stands from byte {start + at} on is cut off or damaged"
                 lines = _lines(data[at : at + size])[0]
             member = Member(file, start + at, size)
-            ids = {kind: [one["id"] for one in lines if one["kind"] == kind] for kind in self.folders}
+            ids = _ids(lines)
             if lines:
                 self._learn(member, ids)
                 self._owed.append(_index_line(member, ids))
@@ -246,7 +271,7 @@ class Archive:
         for kind, names in ids.items():
             for name in names:
                 self._ids.put(kind, name, len(self._members) - 1)
-                if name.isdigit():
+                if name.isdigit() and kind != ALIAS:
                     self._largest[kind] = max(self._largest.get(kind, 0), int(name))
 
     # What could be moved.
@@ -370,10 +395,9 @@ class Archive:
         path, added = self.place / self._file(month), []
         for at in range(0, len(entries), MEMBER):
             some = entries[at : at + MEMBER]
-            data = await asyncio.to_thread(_packed, some)
+            data, ids = await asyncio.to_thread(_packed, some)
             offset = path.stat().st_size if path.exists() else 0
             await self.files.append(path, data)
-            ids = {kind: [entry.name for one, entry, _ in some if one == kind] for kind in self.folders}
             added.append((Member(path.name, offset, len(data)), ids))
         await asyncio.to_thread(self._sync, path)
         lines = [*self._owed, *(_index_line(member, ids) for member, ids in added)]
@@ -410,16 +434,32 @@ def _month(ended: float) -> str:
 
 
 def _index_line(member: Member, ids: Mapping[str, list[str]]) -> bytes:
-    return orjson.dumps({**member._asdict(), "ids": {kind: names for kind, names in ids.items() if names}})
+    return orjson.dumps({**member._asdict(), "ids": ids})
 
 
-def _packed(entries: list[tuple[str, Entry, dict[str, str] | None]]) -> bytes:
-    """A gzip member with a line for each document."""
-    lines = []
+def _ids(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What can be found in a member: ids by kind, and other names of sweeps."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        found.setdefault(line["kind"], []).append(line["id"])
+        if line["kind"] == "sweep":
+            found.setdefault(ALIAS, []).extend(_aliases(line))
+    return found
+
+
+def _aliases(line: Mapping[str, Any]) -> list[str]:
+    document = line["document"] if line["kind"] == "sweep" else {}
+    return [str(document[key]) for key in ("uid", "request_key") if document.get(key)]
+
+
+def _packed(entries: list[tuple[str, Entry, dict[str, str] | None]]) -> tuple[bytes, dict[str, list[str]]]:
+    """A gzip member with a line for each document, and what can be found in it."""
+    lines: list[dict[str, Any]] = []
     for kind, entry, cells in entries:
         line = {"kind": kind, "id": entry.name, "sha256": entry.etag, "document": json.loads(entry.data)}
-        lines.append(json.dumps(line if cells is None else {**line, "cells": cells}, separators=(",", ":")))
-    return gzip.compress("".join(line + "\n" for line in lines).encode(), GZIP_LEVEL, mtime=0)
+        lines.append(line if cells is None else {**line, "cells": cells})
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+    return gzip.compress(text.encode(), GZIP_LEVEL, mtime=0), _ids(lines)
 
 
 def _lines(data: bytes) -> tuple[list[dict[str, Any]], int | None]:
@@ -438,7 +478,7 @@ def _lines(data: bytes) -> tuple[list[dict[str, Any]], int | None]:
     for line in whole.split(b"\n") if whole else ():
         try:
             one = json.loads(line)
-            found.append({"kind": str(one["kind"]), "id": str(one["id"]), **one})
+            found.append({**one, "kind": str(one["kind"]), "id": str(one["id"]), "document": dict(one["document"])})
         except (ValueError, TypeError, KeyError):
             size = None
     return found, size

@@ -43,6 +43,15 @@ class Board:
         self._counts: dict[str, dict[str, int]] = {}
         self._values: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
 
+    @classmethod
+    def of(cls, sweep: Sweep, states: Mapping[str, str], cells: Mapping[str, Run]) -> Board:
+        """A board with one sweep that does not change any more: the states of its cells that have a run, and those."""
+        self = cls(lambda _name: sweep, cells.__getitem__)
+        self.sweep_changed(None, sweep)
+        for run_id, state in states.items():
+            self.run_changed(run_id, state)
+        return self
+
     # Following the documents.
 
     def sweep_changed(self, old: Sweep | None, new: Sweep | None) -> None:
