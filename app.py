@@ -251,7 +251,7 @@ class Endpoint:
             else:
                 arguments[one.argument] = found[one.place][one.name] = one.coerce(value)
         if self.check_parameters is not None and not self.check_parameters.is_valid(found):
-            raise errors.Invalid([complaint(one) for one in self.check_parameters.iter_errors(found)])
+            raise errors.Invalid([jsons.complaint(one) for one in self.check_parameters.iter_errors(found)])
         return arguments
 
     async def body(self, scope: Scope, receive: Receive) -> Any:
@@ -262,7 +262,7 @@ class Endpoint:
         value = jsons.parse(data)
         assert self.check_body is not None
         if not self.check_body.is_valid(value):
-            found = (complaint(one, "body") for one in self.check_body.iter_errors(value))
+            found = (jsons.complaint(one, "body") for one in self.check_body.iter_errors(value))
             raise errors.Invalid(list(found))
         return {**self.body_defaults, **value} if isinstance(value, dict) else value
 
@@ -341,35 +341,6 @@ def require_json(scope: Scope) -> None:
     kind = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
     if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
         raise MediaType("Content-Type must be application/json")
-
-
-# The schema's keyword -> the type that the srunx family names in its errors.
-COMPLAINTS = {
-    "required": "missing", "additionalProperties": "extra_forbidden", "pattern": "string_pattern_mismatch",
-    "minLength": "string_too_short", "maxLength": "string_too_long", "minimum": "greater_than_equal",
-    "maximum": "less_than_equal", "minItems": "too_short", "maxItems": "too_long", "enum": "literal_error",
-    "const": "literal_error",
-}  # fmt: skip
-
-
-def complaint(error: jsonschema_rs.ValidationError, *prefix: str) -> dict[str, Any]:
-    """One thing that is wrong with a request, as the store says it: loc, msg, type, input."""
-    keyword = error.kind.name
-    kind, message, loc = COMPLAINTS.get(keyword, keyword), error.message, [*prefix, *error.instance_path]
-    if keyword == "required":
-        loc, message = [*loc, getattr(error.kind, "property", "").strip('"')], "Field required"
-    if keyword == "type":
-        wanted = re.findall(r'"(\w+)"', message.rsplit(" is not of type", 1)[-1])
-        wanted = [one for one in wanted if one != "null"] or wanted
-        kind = (
-            "int_parsing"
-            if "integer" in wanted and isinstance(error.instance, str)
-            else f"{(wanted or ['value'])[0]}_type"
-        )
-        message = f"Input should be {' or '.join(wanted)}"
-    if len(message) > 300:
-        message = f"{message[:200]} … {message[-90:]}"
-    return errors.problem(message, loc, type=kind, input=error.instance)
 
 
 class PathItem:
@@ -770,10 +741,7 @@ async def srunx_get_run(run_id: str) -> Any:
     """One run with the state of each of its jobs."""
     if run_id in here.store.runs:
         return prepared(here.runs_shown.one(run_id))
-    if ("run", run_id) in here.store.archive:
-        return views.run(await here.store.archive.get("run", run_id))
-    kept = await here.store.archive.sweep_of(sweeps.place_of(run_id)[0])
-    return (here.board if kept is None else (await board_of(int(kept.id)))[0]).waiting_run(run_id)
+    return await here.board.older(run_id)
 
 
 @operation()
@@ -814,7 +782,7 @@ def srunx_list_sweeps() -> list[dict[str, Any]]:
 @operation()
 async def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
     """One sweep with its matrix and counters."""
-    shown, sweep = await board_of(sweep_id)
+    shown, sweep = await here.board.find(sweep_id)
     return shown.row(sweep)
 
 
@@ -827,14 +795,14 @@ async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, A
 @operation()
 async def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
     """All cells of a sweep, by status, start and id."""
-    shown, sweep = await board_of(sweep_id, whole=True)
+    shown, sweep = await here.board.find(sweep_id, whole=True)
     return shown.cells(sweep)
 
 
 @operation()
 async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
     """Waiting cells are cancelled at once, running ones are told to end."""
-    if is_archived(sweep_id):
+    if here.board.archived(sweep_id):
         return await srunx_get_sweep(sweep_id)
     return here.board.row(await change_sweep(sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
 
@@ -848,7 +816,7 @@ async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, An
 @operation()
 async def srunx_list_results(sweep_id: int, accept: str) -> Any:
     """What the cells left behind, a row each, in the order of the matrix."""
-    shown, sweep = await board_of(sweep_id, whole=True)
+    shown, sweep = await here.board.find(sweep_id, whole=True)
     rows = shown.results(sweep)
     return Prepared(board.table(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
@@ -1290,31 +1258,6 @@ EFFECTS: dict[type, Callable[..., Awaitable[Run]]] = {
 # ---- sweeps
 
 
-def sweep_of(sweep_id: int) -> Sweep:
-    """The sweep with this number; NotFound, Conflict for one that cannot be changed any more."""
-    if is_archived(sweep_id):
-        raise errors.Conflict(f"Sweep run {sweep_id} is in the archive, which does not change")
-    found: Sweep = here.store.sweeps.get(str(sweep_id))
-    return found
-
-
-def is_archived(sweep_id: int) -> bool:
-    """Whether the sweep is in the archive only."""
-    return str(sweep_id) not in here.store.sweeps and ("sweep", str(sweep_id)) in here.store.archive
-
-
-async def board_of(sweep_id: int, whole: bool = False) -> tuple[board.Board, Sweep]:
-    """The sweep and the board that shows it; `whole` says that the cells of an archived one are asked for too."""
-    if not is_archived(sweep_id):
-        return here.board, sweep_of(sweep_id)
-    line, sweep = (
-        await here.store.archive.line("sweep", str(sweep_id)),
-        await here.store.archive.get("sweep", str(sweep_id)),
-    )
-    cells = await here.store.archive.documents("run", line["cells"]) if whole else {}
-    return board.Board.of(sweep, line["cells"], cells), sweep
-
-
 def prefers_csv(accept: str) -> bool:
     """Whether an Accept header names CSV, and before JSON."""
     kinds = [kind.split(";")[0].strip() for kind in accept.lower().split(",")]
@@ -1345,7 +1288,7 @@ async def start_sweep(sweep: Sweep) -> Sweep:
 async def change_sweep(sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:
     """The changed sweep, durable; the clockwork goes on from there."""
     async with turn(f"sweep {sweep_id}"):
-        sweep = sweep_of(sweep_id)
+        sweep = here.board.living(sweep_id)
         changed, _ = sweeps.advance(change(sweep), here.board.states(sweep), time.time())
         if changed != sweep:
             await here.store.sweeps.put(str(sweep_id), changed)
@@ -1355,7 +1298,7 @@ async def change_sweep(sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep
 async def rerun_sweep(sweep_id: int, which: str | list[str]) -> Sweep:
     """The sweep alive again, after the cells chosen were made ready to run again."""
     async with turn(f"sweep {sweep_id}"):
-        sweep = sweep_of(sweep_id)
+        sweep = here.board.living(sweep_id)
         known = here.board.states(sweep)
         chosen = sweeps.chosen(sweep, known, which)
         if chosen:
@@ -1570,7 +1513,7 @@ class Here:
         self.open_sweeps: dict[str, Sweep] = {}
         self.news: set[str] = set()
         self.going: dict[str, asyncio.Task[None]] = {}
-        self.board = board.Board(self.store.sweeps.get, self.store.runs.get)
+        self.board = board.Board(self.store.sweeps.get, self.store.runs.get, self.store.archive)
         self.failures = access.Failures()
         self.peers = access.Peers()
         self.hosts = access.LOOPBACK_NAMES

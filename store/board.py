@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from store import sweeps, views, workflows
+from store.archive import Archive
 from store.documents import Run, Sweep
-from store.errors import NotFound
+from store.errors import Conflict, NotFound
 from store.times import epoch
 
 SHOWN = 200
@@ -33,8 +34,10 @@ def workflow_of(text: str) -> workflows.Workflow:
 class Board:
     """Which states the cells of each sweep are in. `run` gives the document of a cell that has one."""
 
-    def __init__(self, sweep: Callable[[str], Sweep], run: Callable[[str], Run]) -> None:
-        self._sweep, self._run = sweep, run
+    def __init__(
+        self, sweep: Callable[[str], Sweep], run: Callable[[str], Run], archive: Archive | None = None
+    ) -> None:
+        self._sweep, self._run, self._archive = sweep, run, archive
         self.version = 0
         self.order: list[tuple[str, int]] = []  # (started_at, id), oldest first
         self._states: dict[str, dict[int, str]] = {}
@@ -123,6 +126,36 @@ class Board:
     def args_of_all(self, sweep: Sweep) -> list[dict[str, Any]]:
         """The args of each cell, in the order of the matrix."""
         return [{**sweep.args, **values} for values in self.values(sweep)]
+
+    # Those in the archive too.
+
+    def archived(self, sweep_id: int) -> bool:
+        """Whether the sweep is in the archive only."""
+        live = any(number == sweep_id for _, number in self.order)
+        return not live and self._archive is not None and ("sweep", str(sweep_id)) in self._archive
+
+    def living(self, sweep_id: int) -> Sweep:
+        """The sweep with this number; NotFound, Conflict for one that cannot be changed any more."""
+        if self.archived(sweep_id):
+            raise Conflict(f"Sweep run {sweep_id} is in the archive, which does not change")
+        return self._sweep(str(sweep_id))
+
+    async def find(self, sweep_id: int, whole: bool = False) -> tuple[Board, Sweep]:
+        """The sweep and the board that shows it; `whole` says that the cells of an archived one are asked for too."""
+        if self._archive is None or not self.archived(sweep_id):
+            return self, self.living(sweep_id)
+        sweep: Sweep = await self._archive.get("sweep", str(sweep_id))
+        line = await self._archive.line("sweep", str(sweep_id))
+        cells = await self._archive.documents("run", line["cells"]) if whole else {}
+        return Board.of(sweep, line["cells"], cells), sweep
+
+    async def older(self, run_id: str) -> dict[str, Any]:
+        """A run that has no file: one in the archive, or a cell that has not started; NotFound."""
+        if self._archive is not None and ("run", run_id) in self._archive:
+            return views.run(await self._archive.get("run", run_id))
+        kept = await self._archive.sweep_of(sweeps.place_of(run_id)[0]) if self._archive is not None else None
+        shown = self if kept is None else (await self.find(int(kept.id)))[0]
+        return shown.waiting_run(run_id)
 
     # What is shown.
 

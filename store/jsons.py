@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -9,6 +10,14 @@ import orjson
 from store.errors import Invalid, problem
 
 MAX_DEPTH = 64
+
+# The schema's keyword -> the type that the srunx family names in its errors.
+COMPLAINTS = {
+    "required": "missing", "additionalProperties": "extra_forbidden", "pattern": "string_pattern_mismatch",
+    "minLength": "string_too_short", "maxLength": "string_too_long", "minimum": "greater_than_equal",
+    "maximum": "less_than_equal", "minItems": "too_short", "maxItems": "too_long", "enum": "literal_error",
+    "const": "literal_error",
+}  # fmt: skip
 
 
 def parse(data: bytes) -> Any:
@@ -37,3 +46,23 @@ def depth(value: Any) -> int:
         levels += 1
         level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
     return levels
+
+
+def complaint(error: Any, *prefix: str) -> dict[str, Any]:
+    """One thing that is wrong with a request as a problem; `error` is what the validator of its JSON Schema says."""
+    keyword = error.kind.name
+    kind, message, loc = COMPLAINTS.get(keyword, keyword), error.message, [*prefix, *error.instance_path]
+    if keyword == "required":
+        loc, message = [*loc, getattr(error.kind, "property", "").strip('"')], "Field required"
+    if keyword == "type":
+        wanted = re.findall(r'"(\w+)"', message.rsplit(" is not of type", 1)[-1])
+        wanted = [one for one in wanted if one != "null"] or wanted
+        kind = (
+            "int_parsing"
+            if "integer" in wanted and isinstance(error.instance, str)
+            else f"{(wanted or ['value'])[0]}_type"
+        )
+        message = f"Input should be {' or '.join(wanted)}"
+    if len(message) > 300:
+        message = f"{message[:200]} … {message[-90:]}"
+    return problem(message, loc, type=kind, input=error.instance)
