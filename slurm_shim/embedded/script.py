@@ -94,16 +94,17 @@ def split(line: str) -> list[str]:
     while index < len(line):
         letter = line[index]
         index += 1
-        if quote:
+        # Unlike in a shell, a backslash takes the next letter as it is within both kinds of quotes too.
+        if letter == "\\" and index < len(line):
+            word = (word or "") + line[index]
+            index += 1
+        elif quote:
             if letter == quote:
                 quote = ""
             else:
                 word = (word or "") + letter
         elif letter in "'\"":
             quote, word = letter, word or ""
-        elif letter == "\\" and index < len(line):
-            word = (word or "") + line[index]
-            index += 1
         elif letter.isspace():
             if word is not None:
                 words.append(word)
