@@ -52,7 +52,9 @@ def test_kill_at_random_points(cluster: str, tmp_path: Path) -> None:
             while kills < KILLS[cluster]:
                 server.start(ready=False)
                 assert server.process is not None
-                killer = threading.Timer(chance.uniform(0.1, LONGEST_LIFE_S), server.process.send_signal, [signal.SIGKILL])
+                killer = threading.Timer(
+                    chance.uniform(0.1, LONGEST_LIFE_S), server.process.send_signal, [signal.SIGKILL]
+                )
                 killer.start()
                 ended = False
                 with contextlib.suppress(httpx.TransportError):
