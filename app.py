@@ -741,7 +741,7 @@ async def srunx_get_run(run_id: str) -> Any:
     """One run with the state of each of its jobs."""
     if run_id in here.store.runs:
         return prepared(here.runs_shown.one(run_id))
-    return await here.board.older(run_id)
+    return prepared(Body(orjson.dumps(await here.board.older(run_id))))
 
 
 @operation()
@@ -1556,8 +1556,7 @@ class Here:
         # At the start these are 100,000, and no document is parsed that has ended.
         self.ledger.follow(old, new)
         if any(one is not None and one.facts.sweep is not None for one in (old, new)):
-            state = None if new is None else "running" if new.facts.open else new.facts.status
-            self.board.run_changed(name, state)
+            self.board.run_changed(name, sweeps.state_of(new.facts.status, new.facts.open) if new else None)
         self._opened(opened, name, new if new and new.facts.open else None)
 
     def _opened(self, opened: dict[str, Any], name: str, new: Entry | None) -> None:

@@ -20,8 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store import runs
-from store.documents import Run, Sweep
+from store.documents import Sweep
 from store.errors import Conflict, Invalid, problem
 from store.fields import refuse_python
 from store.shapes import Workflow
@@ -214,11 +213,9 @@ def place_of(run_id: str) -> tuple[str, int]:
     return plain[:24], int(plain[24:], 16)
 
 
-def state_of(run: Run) -> str:
-    """What a cell with a run counts as: running until the last of its jobs has ended, pending until it runs again."""
-    if run.status == "pending":
-        return "pending"
-    return "running" if runs.is_open(run) else run.status
+def state_of(status: str, is_open: bool) -> str:
+    """What a cell's run counts as: pending until its turn comes again, running until the last of its jobs has ended."""
+    return "running" if is_open and status != "pending" else status
 
 
 def ranges(indices: Iterable[int]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from store import sweeps, workflows
+from store import runs, sweeps, workflows
 from store.documents import Run, RunJob, Sweep
 from store.errors import Conflict, Invalid
 
@@ -330,7 +330,8 @@ def test_a_sweep_comes_back_from_its_file(matrix: dict[str, Any], fail_fast: boo
 def test_what_a_run_counts_as(why: str, run: dict[str, Any], state: str) -> None:
     attempts = [{"number": 1, "tag": "t", "job_id": "1", "state": run["state"]}] if "state" in run else []
     jobs = [RunJob.model_validate({"name": "a", "attempts": attempts})]
-    assert sweeps.state_of(Run(id="x", workflow_name="w", status=run["status"], jobs=jobs)) == state, why
+    made = Run(id="x", workflow_name="w", status=run["status"], jobs=jobs)
+    assert sweeps.state_of(made.status, runs.is_open(made)) == state, why
 
 
 # --------------------------------------------------------------------------------------------------- what becomes of it
