@@ -14,6 +14,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from store import sweeps, views, workflows
 from store.archive import Archive
 from store.documents import Run, Sweep
@@ -231,7 +233,7 @@ def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> bytes:
     """The results as CSV (RFC 4180): cell_id, status, duration_seconds, the axes, then every result that any cell has.
 
-    A text that a spreadsheet would take for a formula gets a `'` before it.
+    A text that a spreadsheet would take for a formula gets a `'` before it; truth and lists are as in JSON.
     """
     axes = list(dict.fromkeys(axis for row in rows for axis in row["args"]))
     keys = sorted({key for row in rows for key in row["result"]})
@@ -245,6 +247,8 @@ def table(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, bool | list):
+        return orjson.dumps(value).decode()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value
     return value

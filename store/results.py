@@ -9,6 +9,9 @@ import orjson
 from store.errors import NotFound, StoreError
 from store.files import read_slice
 
+# Every answer must be able to hold it; what writes JSON stops at 254.
+DEPTH = 32
+
 
 async def read(path: str, limit_bytes: int) -> tuple[dict[str, Any] | None, str | None]:
     """The object in the file and None, or None and why it cannot be taken; None twice when there is no file."""
@@ -26,4 +29,14 @@ async def read(path: str, limit_bytes: int) -> tuple[dict[str, Any] | None, str 
         return None, f"the result is no JSON: {error.msg} at byte {error.pos}"
     if not isinstance(value, dict):
         return None, "the result is JSON, but not an object"
+    if _is_deeper(value, DEPTH):
+        return None, f"the result is nested more than {DEPTH} deep"
     return value, None
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        lists = (list(one.values()) if isinstance(one, dict) else one for one in level)
+        level = [inner for one in lists for inner in one if isinstance(inner, dict | list)]
+    return bool(level)

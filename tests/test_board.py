@@ -1,0 +1,182 @@
+"""The sweeps as answers show them, from documents alone: what is counted, what is listed, and the table of results."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from test_sweeps import made
+
+from store import board, sweeps
+from store.board import Board
+from store.documents import Run, RunJob, Sweep
+from store.errors import NotFound
+
+
+class Shelf:
+    """A board, and the documents that it is about."""
+
+    def __init__(self) -> None:
+        self.sweeps: dict[str, Sweep] = {}
+        self.runs: dict[str, Run] = {}
+        self.board = Board(self.sweeps.__getitem__, self.runs.__getitem__)
+
+    def put(self, sweep: Sweep, number: int, **change: Any) -> Sweep:
+        new = sweep.model_copy(update={"id": str(number), **change})
+        old = self.sweeps.get(new.id)
+        self.sweeps[new.id] = new
+        self.board.sweep_changed(old, new)
+        return new
+
+    def delete(self, sweep: Sweep) -> None:
+        self.board.sweep_changed(self.sweeps.pop(sweep.id), None)
+
+    def run(self, sweep: Sweep, index: int, state: str, **more: Any) -> None:
+        status: Any = state
+        name = sweeps.cell_id(sweep.uid, index)
+        self.runs[name] = Run(id=name, workflow_name="w", status=status, sweep_run_id=int(sweep.id), **more)
+        self.board.run_changed(name, state)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+def counters(row: dict[str, Any]) -> str:
+    return " ".join(str(row[f"cells_{state}"]) for state in sweeps.STATES)
+
+
+def test_counters_follow_sweeps_and_runs(shelf: Shelf) -> None:
+    sweep = shelf.put(made({"a": [1, 2, 3, 4]}), 1)
+    assert counters(shelf.board.row(sweep)) == "4 0 0 0 0"
+    version = shelf.board.version
+    shelf.run(sweep, 2, "running")
+    assert counters(shelf.board.row(sweep)) == "3 1 0 0 0" and shelf.board.version > version
+    shelf.run(sweep, 2, "completed")
+    assert counters(shelf.board.row(sweep)) == "3 0 1 0 0"
+    changed = sweeps.cancelled(sweep, 1_700_000_000.0)
+    assert counters(shelf.board.row(changed)) == "0 0 1 0 3", "one that is not written yet is counted for itself"
+    assert counters(shelf.board.row(sweep)) == "3 0 1 0 0"
+    sweep = shelf.put(changed, 1)
+    assert counters(shelf.board.row(sweep)) == "0 0 1 0 3"
+    shelf.board.run_changed(sweeps.cell_id(sweep.uid, 2), None)
+    assert counters(shelf.board.row(sweep)) == "0 0 0 0 4", "a file that somebody deleted"
+
+
+def test_newest_first_and_no_more_than_are_shown(shelf: Shelf) -> None:
+    for number in range(1, board.SHOWN + 3):
+        shelf.put(made({"a": [1]}), number, started_at=f"2026-01-01T00:00:{number % 60:02}Z")
+    rows = shelf.board.newest()
+    keys = [(row["started_at"], row["id"]) for row in rows]
+    assert len(rows) == board.SHOWN and keys == sorted(keys, reverse=True)
+    assert keys[0] == ("2026-01-01T00:00:59Z", 179)
+    assert shelf.board.next_id() == board.SHOWN + 3
+    shelf.put(shelf.sweeps["179"], 179, status="running")
+    assert [row["id"] for row in shelf.board.newest()].count(179) == 1
+    shelf.delete(shelf.sweeps["179"])
+    assert 179 not in [row["id"] for row in shelf.board.newest()]
+
+
+def test_a_request_is_known_as_long_as_its_sweep(shelf: Shelf) -> None:
+    sweep = shelf.put(made({"a": [1]}), 1, request_key="k")
+    shelf.put(made({"a": [1]}), 2)
+    assert shelf.board.asked_before("k") is sweep
+    assert shelf.board.asked_before("") is None
+    shelf.delete(sweep)
+    assert shelf.board.asked_before("k") is None
+
+
+def test_cells_by_status_start_and_id(shelf: Shelf) -> None:
+    sweep = shelf.put(made({"a": list("abcdefg")}), 1, waiting="6", started_at="2026-01-01T00:00:00Z")
+    for index, state, at in (
+        (0, "running", 9),
+        (1, "failed", 5),
+        (2, "running", 3),
+        (3, "completed", 1),
+        (4, "failed", 5),
+    ):
+        shelf.run(
+            sweep, index, state, started_at=f"2026-01-01T00:00:0{at}Z", error="why" if state == "failed" else None
+        )
+    cells = shelf.board.cells(sweep)
+    assert [(one["status"], one["args"]["a"]) for one in cells] == [
+        ("cancelled", "f"), ("completed", "d"), ("failed", "b"), ("failed", "e"), ("pending", "g"), ("running", "c"), ("running", "a"),
+    ]  # fmt: skip
+    assert cells[2]["error"] == "why" and cells[0]["args"]["dataset"] == "cifar10"
+
+
+def test_who_is_a_cell(shelf: Shelf) -> None:
+    sweep = shelf.put(made({"a": [1, 2]}), 1)
+    assert shelf.board.cell(sweeps.cell_id(sweep.uid, 1)) == (sweep, 1)
+    assert shelf.board.waiting_run(sweeps.cell_id(sweep.uid, 1))["status"] == "pending"
+    for name in (sweeps.cell_id(sweep.uid, 2), sweeps.cell_id(sweeps.new_uid(), 0), "x", ""):
+        with pytest.raises(NotFound):
+            shelf.board.cell(name)
+    shelf.delete(sweep)
+    with pytest.raises(NotFound):
+        shelf.board.cell(sweeps.cell_id(sweep.uid, 1))
+
+
+def test_looking_at_sweeps_that_are_never_made_keeps_nothing(shelf: Shelf) -> None:
+    for _ in range(100):
+        shelf.board.args_of_all(made({"a": [1, 2]}))
+    assert len(shelf.board._values) <= board.KEPT
+
+
+def results(shelf: Shelf, *found: Any) -> tuple[Sweep, list[dict[str, Any]]]:
+    """A sweep of as many cells, each with what its one job left behind."""
+    sweep = shelf.put(made({"a": list(range(len(found)))}), 1)
+    for index, result in enumerate(found):
+        job = RunJob.model_validate({"name": "fit", "result": result})
+        shelf.run(sweep, index, "completed", jobs=[job], started_at="2026-01-01T00:00:00Z", completed_at="2026-01-01T00:00:02.5Z")  # fmt: skip
+    return sweep, shelf.board.results(sweep)
+
+
+def test_results_are_flat(shelf: Shelf) -> None:
+    _, rows = results(shelf, {"loss": {"last": 1, "all": {"min": [0, 1]}}, "ok": True}, None, {}, {"x": {}})
+    assert rows[0]["result"] == {"fit.loss.last": 1, "fit.loss.all.min": [0, 1], "fit.ok": True}
+    assert [one["result"] for one in rows[1:]] == [{}, {}, {}]
+    assert [one["duration_seconds"] for one in rows] == [2.5] * 4
+    assert rows[3]["args"] == {"a": 3}
+
+
+@pytest.mark.parametrize(
+    ("why", "value", "cell"),
+    [
+        ("a number", 0.1, "0.1"),
+        ("a negative number is no formula", -1, "-1"),
+        ("truth as in JSON", True, "true"),
+        ("nothing", None, ""),
+        ("a list as in JSON", ["a", 1], '["a",1]'),
+        ("text", "plain", "plain"),
+        ("text with all that CSV quotes", 'a,"b"\r\nc', 'a,"b"\r\nc'),
+        ("a formula", "=1+1", "'=1+1"),
+        ("another", "+1", "'+1"),
+        ("another", "-1", "'-1"),
+        ("another", "@SUM(A1)", "'@SUM(A1)"),
+        ("one behind a tab", "\t=1", "'\t=1"),
+        ("one behind a line", "\r=1", "'\r=1"),
+    ],
+)
+def test_the_table(shelf: Shelf, why: str, value: Any, cell: str) -> None:
+    _, rows = results(shelf, {"v": value}, {"other": 1})
+    lines = list(csv.reader(io.StringIO(board.table(rows).decode(), newline="")))
+    assert lines[0] == ["cell_id", "status", "duration_seconds", "a", "fit.other", "fit.v"], why
+    assert [line[4:] for line in lines[1:]] == [["", cell], ["1", ""]], why
+    assert board.table(rows).endswith(b"\r\n")
+
+
+def test_a_name_that_is_a_formula(shelf: Shelf) -> None:
+    rows = [{"cell_id": "x", "status": "completed", "duration_seconds": None, "args": {}, "result": {"=a()": 1}}]
+    assert board.table(rows).splitlines()[0] == b"cell_id,status,duration_seconds,'=a()"
+
+
+def test_a_deep_result_is_flat_too(shelf: Shelf) -> None:
+    deep: Any = 1
+    for _ in range(200):
+        deep = {"a": deep}
+    _, rows = results(shelf, deep)
+    assert list(rows[0]["result"].values()) == [1]
