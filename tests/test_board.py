@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from store import board, sweeps
 from store.board import Board
 from store.documents import Run, RunJob, Sweep
 from store.errors import NotFound
+from store.results import DEPTH, read
 
 
 class Shelf:
@@ -91,16 +94,10 @@ def test_a_request_is_known_as_long_as_its_sweep(shelf: Shelf) -> None:
 
 def test_cells_by_status_start_and_id(shelf: Shelf) -> None:
     sweep = shelf.put(made({"a": list("abcdefg")}), 1, waiting="6", started_at="2026-01-01T00:00:00Z")
-    for index, state, at in (
-        (0, "running", 9),
-        (1, "failed", 5),
-        (2, "running", 3),
-        (3, "completed", 1),
-        (4, "failed", 5),
-    ):
-        shelf.run(
-            sweep, index, state, started_at=f"2026-01-01T00:00:0{at}Z", error="why" if state == "failed" else None
-        )
+    ran = ((0, "running", 9), (1, "failed", 5), (2, "running", 3), (3, "completed", 1), (4, "failed", 5))
+    for index, state, at in ran:
+        error = "why" if state == "failed" else None
+        shelf.run(sweep, index, state, started_at=f"2026-01-01T00:00:0{at}Z", error=error)
     cells = shelf.board.cells(sweep)
     assert [(one["status"], one["args"]["a"]) for one in cells] == [
         ("cancelled", "f"), ("completed", "d"), ("failed", "b"), ("failed", "e"), ("pending", "g"), ("running", "c"), ("running", "a"),
@@ -129,9 +126,10 @@ def test_looking_at_sweeps_that_are_never_made_keeps_nothing(shelf: Shelf) -> No
 def results(shelf: Shelf, *found: Any) -> tuple[Sweep, list[dict[str, Any]]]:
     """A sweep of as many cells, each with what its one job left behind."""
     sweep = shelf.put(made({"a": list(range(len(found)))}), 1)
+    times = {"started_at": "2026-01-01T00:00:00Z", "completed_at": "2026-01-01T00:00:02.5Z"}
     for index, result in enumerate(found):
         job = RunJob.model_validate({"name": "fit", "result": result})
-        shelf.run(sweep, index, "completed", jobs=[job], started_at="2026-01-01T00:00:00Z", completed_at="2026-01-01T00:00:02.5Z")  # fmt: skip
+        shelf.run(sweep, index, "completed", jobs=[job], **times)
     return sweep, shelf.board.results(sweep)
 
 
@@ -176,7 +174,18 @@ def test_a_name_that_is_a_formula(shelf: Shelf) -> None:
 
 def test_a_deep_result_is_flat_too(shelf: Shelf) -> None:
     deep: Any = 1
-    for _ in range(200):
+    for _ in range(DEPTH):
         deep = {"a": deep}
     _, rows = results(shelf, deep)
     assert list(rows[0]["result"].values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("depth", "taken"), [(2, True), (DEPTH, True), (DEPTH + 2, False), (900, False), (5000, False)]
+)
+@pytest.mark.parametrize(("begin", "end"), [('{"a":{"b":', "}}"), ('{"a":[', "]}")])
+def test_how_deep_a_result_may_be(tmp_path: Path, depth: int, taken: bool, begin: str, end: str) -> None:
+    path = tmp_path / "result"
+    path.write_text(begin * (depth // 2) + "1" + end * (depth // 2))
+    value, problem = asyncio.run(read(str(path), 1_000_000))
+    assert (value is not None, problem is None) == (taken, taken)
