@@ -49,6 +49,18 @@ def exported(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
+def of_step(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
+    """What srun --export leaves of the job's environment: all, or SLURM's own variables and the names listed."""
+    words = (export or "ALL").split(",")
+    everything = any(word.upper() == "ALL" for word in words)
+    env = {name: value for name, value in caller.items() if everything or name.startswith(FOREIGN)}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals or name in caller:
+            env[name] = value if equals else caller[name]
+    return env
+
+
 def of_job(job: Job, conf: Mapping[str, Any], caller: Mapping[str, str], array: Mapping[str, int]) -> dict[str, str]:
     """The batch script's environment. `caller`: the submitter's; `array`: count, min, max, step of an array."""
     env = exported(job["export"], caller)

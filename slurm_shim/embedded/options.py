@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
+from .conf import VERSION
 from .states import Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 NONE, REQUIRED, OPTIONAL = 0, 1, 2
+SILENT = ("sacct", "sstat")  # they do not point to their --help
 
 
 class Options:
-    """A table of options. Each entry is `long[/short][=|?]`: `=` takes a value, `?` may take one (`--x=v` only)."""
+    """A table of options. Each entry is `long[/short][=|?]`: `=` takes a value, `?` may take one (`--x=v` only).
 
-    def __init__(self, program: str, table: str, error_code: int = 1) -> None:
-        self.program, self.error_code = program, error_code
+    `honoured` options reach the program; those `without_effect` are accepted and dropped, because they ask for what is
+    so on this cluster anyway. `same` names options by another name. Everything else is refused as unknown.
+    """
+
+    def __init__(
+        self, program: str, honoured: str, error_code: int = 1, without_effect: str = "",
+        same: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.program, self.error_code, self.same = program, error_code, same or {}
         self.long: dict[str, int] = {}
         self.short: dict[str, str] = {}
+        self._add(honoured)
+        self.honoured = frozenset(self.long)
+        self._add(without_effect)
+        self.without_effect = frozenset(self.long) - self.honoured
+
+    def _add(self, table: str) -> None:
         for entry in table.split():
             kind = {"=": REQUIRED, "?": OPTIONAL}.get(entry[-1], NONE)
             long, _, short = entry.rstrip("=?").partition("/")
             self.long[long] = kind
             for letter in short:
                 self.short[letter] = long
+
+    def gather(self, argv: list[str], permute: bool = True) -> tuple[dict[str, Any], list[str]]:
+        """The honoured options given (long name -> value, True without one; the last one wins), and the operands.
+
+        --version and --help are answered here: they end the program with status 0.
+        """
+        found, operands = self.parse(argv, permute)
+        asked: dict[str, Any] = {}
+        for name, value in found:
+            if name == "version":
+                print(f"slurm-wlm {VERSION}")
+                raise Refused([], 0)
+            if name in ("help", "usage"):
+                print(self.help())
+                raise Refused([], 0)
+            if name in self.honoured:
+                asked[self.same.get(name, name)] = value if value is not None else True
+        return asked, operands
+
+    def help(self, but: Sequence[str] = ()) -> str:
+        """All options that are understood, one a line, without those in `but`."""
+        letters = {long: letter for letter, long in self.short.items()}
+        lines = [f"Usage: {self.program} [OPTIONS...]"]
+        for name, kind in self.long.items():
+            if name in but:
+                continue
+            short = f"-{letters[name]}, " if name in letters else "    "
+            value = {NONE: "", REQUIRED: "=VALUE", OPTIONAL: "[=VALUE]"}[kind]
+            note = "  (without effect on this cluster)" if name in self.without_effect else ""
+            lines.append(f"  {short}--{name}{value}{note}")
+        return "\n".join(lines)
 
     def parse(self, argv: list[str], permute: bool) -> tuple[list[tuple[str, str | None]], list[str]]:
         """The options in order (long name, value or None) and the operands.
@@ -62,7 +113,7 @@ class Options:
         near = [name for name in self.long if name.startswith(given)]
         if not near:
             raise self._refused(f"unrecognized option '--{word}'")
-        if len(near) > 1:
+        if len({self.same.get(name, name) for name in near}) > 1:
             names = " ".join(f"'--{name}'" for name in near)
             raise self._refused(f"option '--{word}' is ambiguous; possibilities: {names}")
         return near[0]
@@ -85,5 +136,14 @@ class Options:
         return found
 
     def _refused(self, text: str) -> Refused:
-        hint = f'Try "{self.program} --help" for more information'
-        return Refused([f"{self.program}: {text}", hint], self.error_code)
+        hints = [f'Try "{self.program} --help" for more information']
+        return Refused([f"{self.program}: {text}", *(hints if self.program not in SILENT else ())], self.error_code)
+
+
+def check_cluster(program: str, conf: dict[str, Any], wanted: str | None, variable: str = "--cluster") -> None:
+    """Nothing, when the cluster named is this one. Refused in the words of every program but sacct."""
+    if wanted and wanted not in (conf["cluster"], "all"):
+        problem = f"'{wanted}' can't be reached now, or it is an invalid entry for {variable}."
+        advice = "Use 'sacctmgr list clusters' to see available clusters."
+        head = f"{program}: error: "
+        raise Refused([f"{head}No cluster '{wanted}' known by database.", f"{head}{problem}  {advice}"])

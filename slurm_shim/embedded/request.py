@@ -33,15 +33,18 @@ version/V network= sicp tres-per-task=
 # They ask for what this cluster has none of; leaving them out silently would be a lie.
 UNSUPPORTED = (
     "bb bbf container deadline delay-boot gid uid core-spec thread-spec switches time-min cpus-per-gpu mem-per-gpu "
-    "gpus-per-socket reboot nodefile network cluster-constraint burst-buffer prefer batch tres-per-task power"
+    "gpus-per-socket reboot nodefile network cluster-constraint burst-buffer prefer batch tres-per-task power "
+    "tmp mincpus ntasks-per-gpu get-user-env"
 ).split()
 # They change nothing on one machine: hints, mail (there is no mail program), binding, accounting detail.
 WITHOUT_EFFECT = (
-    "cpu-freq get-user-env gres-flags ignore-pbs no-kill distribution mail-user mcs-label overcommit profile propagate "
-    "oversubscribe spread-job use-min-nodes verbose wckey contiguous mincpus mem-bind sockets-per-node "
-    "cores-per-socket threads-per-core extra-node-info ntasks-per-core ntasks-per-socket ntasks-per-gpu hint gpu-bind "
+    "cpu-freq gres-flags ignore-pbs no-kill distribution mail-user mcs-label overcommit profile propagate "
+    "oversubscribe spread-job use-min-nodes verbose wckey contiguous mem-bind sockets-per-node "
+    "cores-per-socket threads-per-core extra-node-info ntasks-per-core ntasks-per-socket hint gpu-bind "
     "gpu-freq acctg-freq wait-all-nodes sicp"
 ).split()
+# sbatch itself reads them from `Request.flags`.
+FLAGS = "array export-file help parsable quiet test-only usage version wait wrap".split()
 ENVIRONMENT = {
     "SBATCH_ACCOUNT": "account", "SBATCH_ARRAY_INX": "array", "SBATCH_CONSTRAINT": "constraint",
     "SBATCH_EXCLUSIVE": "exclusive", "SBATCH_EXPORT": "export", "SBATCH_GPUS": "gpus",
@@ -101,7 +104,7 @@ class Request:
             method(value or "")
         elif name in PLAIN:
             self.job[PLAIN[name]] = value or ""
-        else:
+        else:  # one of FLAGS
             self.flags[name] = value if value is not None else True
 
     def _bad(self, name: str, code: int = 255) -> Refused:

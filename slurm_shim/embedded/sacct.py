@@ -13,7 +13,7 @@ import time
 
 from . import cluster, layout, times, units, views
 from .arrays import unfold
-from .conf import VERSION
+from .hosts import expand
 from .options import Options
 from .states import BY_NAME, Refused, exit_pair
 from .units import is_number
@@ -23,16 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-OPTIONS = """
-allusers/a accounts/A= allocations/X batch-script/B brief/b cluster= clusters/M= completion/c constraints/C= delimiter=
-duplicates/D endtime/E= env-vars federation file/f= flags/F= format/o= fields= group/g= gid= help/h helpformat/e
-jobs/j= json local/L long/l name= nnodes/i= ncpus/I= nodelist/N= noheader/n noconvert parsable/p parsable2/P
-partition/r= qos/q= reason/R= starttime/S= state/s= steps timelimit-max/K= timelimit-min/k= truncate/T truncate=
-uid= units= usage user/u= use-local-uid verbose/v version/V wckeys/W= whole-hetjob? yaml associations/x=
-"""
+# No federations, no jobs of several parts; users are those of this machine; -v tells of the talk with the database.
+OPTIONS = Options(
+    "sacct",
+    """allusers/a accounts/A= allocations/X brief/b cluster= clusters/M= delimiter= duplicates/D endtime/E= format/o=
+    fields= group/g= gid= help/h helpformat/e jobs/j= long/l name= nodelist/N= noheader/n noconvert parsable/p
+    parsable2/P partition/r= qos/q= starttime/S= state/s= uid= usage user/u= version/V""",
+    without_effect="federation local use-local-uid verbose/v whole-hetjob?",
+    same={"cluster": "clusters", "fields": "format", "gid": "group", "uid": "user"},
+)
+LONG = """jobid,jobidraw,jobname,partition,maxvmsize,maxvmsizenode,maxvmsizetask,avevmsize,maxrss,maxrssnode,maxrsstask,
+averss,maxpages,maxpagesnode,maxpagestask,avepages,mincpu,mincpunode,mincputask,avecpu,ntasks,alloccpus,elapsed,state,
+exitcode,avecpufreq,reqcpufreqmin,reqcpufreqmax,reqcpufreqgov,reqmem,consumedenergy,maxdiskread,maxdiskreadnode,
+maxdiskreadtask,avediskread,maxdiskwrite,maxdiskwritenode,maxdiskwritetask,avediskwrite,reqtres,alloctres,
+tresusageinave,tresusageinmax,tresusageinmaxnode,tresusageinmaxtask,tresusageinmin,tresusageinminnode,
+tresusageinmintask,tresusageintot,tresusageoutmax,tresusageoutmaxnode,tresusageoutmaxtask,tresusageoutave,
+tresusageouttot""".replace("\n", "")
 BRIEF = "jobid,state,exitcode"
 DEFAULT = "jobid,jobname,partition,account,alloccpus,state,exitcode"
-ALL_STATES = "BF CA CD DL F NF OOM PD PR R RQ RS RV S TO".split()
+FILTERS = {"partition": "partition", "accounts": "account", "name": "name", "qos": "qos"}
 
 
 class Entry:
@@ -84,9 +93,11 @@ class Entry:
         if not self.job.shares:
             return ""
         if self.step is None:
-            return self.job.tres(by_name=True)
+            return self.job.tres(by_name=True, convert=not self.noconvert)
         memory_mb = sum(share[2] for share in self.job.shares[: self.step["nnodes"]])
-        text = f"cpu={self.step['ncpus']}," + (f"mem={units.memory(memory_mb)}," if memory_mb else "mem=0,")
+        text = f"cpu={self.step['ncpus']}," + (
+            f"mem={units.memory(memory_mb, not self.noconvert)}," if memory_mb else "mem=0,"
+        )
         gpus = self.job.gpu_count()
         return text.replace("mem=", f"gres/gpu={gpus},mem=" if gpus else "mem=", 1) + f"node={self.step['nnodes']}"
 
@@ -193,9 +204,9 @@ FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
     "qos": ("QOS", 10, _alloc(lambda e: e.row["qos"] or "")),
     "reason": ("Reason", 22, _alloc(Entry.reason)),
     "reqcpus": ("ReqCPUS", 8, lambda e: str(e.cpus())),
-    "reqmem": ("ReqMem", 10, _alloc(lambda e: units.memory(e.job.memory_mb()))),
+    "reqmem": ("ReqMem", 10, _alloc(lambda e: units.memory(e.job.memory_mb(), not e.noconvert))),
     "reqnodes": ("ReqNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.row["min_nodes"])),
-    "reqtres": ("ReqTRES", 10, _alloc(lambda e: e.job.requested_tres())),
+    "reqtres": ("ReqTRES", 10, _alloc(lambda e: e.job.requested_tres(not e.noconvert))),
     "reserved": ("Reserved", 10, _alloc(lambda e: times.full(e.reserved_s()))),
     "start": ("Start", 19, Entry.start),
     "state": ("State", 10, Entry.state),
@@ -226,11 +237,7 @@ TRESUsageOutMinTask TRESUsageOutTot WCKey WCKeyID""".split():
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of sacct with these arguments."""
-    found, _ = Options("sacct", OPTIONS).parse(argv, permute=True)
-    asked: dict[str, Any] = {name: value if value is not None else True for name, value in found}
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
-        return 0
+    asked, _ = OPTIONS.gather(argv)
     if "helpformat" in asked:
         titles = [FIELDS[name][0] for name in sorted(FIELDS)]
         for index in range(0, len(titles), 4):
@@ -244,8 +251,10 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 def _columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
     """(field, width) as asked; a negative width is left-justified. Refused for a field that does not exist."""
-    text = asked.get("format") or asked.get("fields")
-    text = text or (BRIEF if "brief" in asked else os.environ.get("SACCT_FORMAT") or DEFAULT)
+    text = asked.get("format")
+    text = text or (
+        BRIEF if "brief" in asked else LONG if "long" in asked else os.environ.get("SACCT_FORMAT") or DEFAULT
+    )
     columns = []
     for word in text.split(","):
         name, percent, width = word.partition("%")
@@ -288,7 +297,8 @@ def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
     wanted = _ids(asked.get("jobs"))
     window = _window(asked, now, bool(wanted))
     states = _states(asked)
-    users = _users(asked)
+    users, groups = _users(asked), _groups(asked)
+    nodes = _nodes(asked)
     with cluster.reading({**conf, "down": False}) as state:
         rows = state.rows("(end_time IS NULL OR end_time >= ?) AND submit_time <= ?", window[0], window[1])
         if "duplicates" in asked:
@@ -299,6 +309,12 @@ def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
                 steps.setdefault(step["raw_id"], []).append(step)
     jobs = [views.Job(row, now) for row in rows if now - row["submit_time"] >= conf["accounting_lag_s"]]
     jobs = [job for job in jobs if _passes(job.row, asked, wanted, users)]
+    if groups is not None:
+        jobs = [job for job in jobs if job.row["gid"] in groups]
+    if nodes is not None:
+        jobs = [job for job in jobs if nodes & {share[0] for share in job.shares}]
+    if asked.get("clusters") not in (None, "all") and conf["cluster"] not in asked["clusters"].split(","):
+        jobs = []  # accounting of a cluster that it does not know is empty
     if not wanted or states is not None:
         jobs = [job for job in jobs if _in_states(job.row, states, window)]
     jobs.sort(key=lambda job: (job.row["array_job_id"] or job.row["raw_id"], job.row["submit_time"], job.row["raw_id"]))
@@ -353,7 +369,7 @@ def _states(asked: dict[str, Any]) -> set[str] | None:
 
 
 def _users(asked: dict[str, Any]) -> set[int] | None:
-    text = asked.get("user") or asked.get("uid")
+    text = asked.get("user")
     if not text:
         return None if "allusers" in asked or os.geteuid() == 0 or asked.get("jobs") else {os.geteuid()}
     uids = set()
@@ -365,13 +381,34 @@ def _users(asked: dict[str, Any]) -> set[int] | None:
     return uids
 
 
+def _groups(asked: dict[str, Any]) -> set[int] | None:
+    if "group" not in asked:
+        return None
+    gids = set()
+    for word in str(asked["group"]).split(","):
+        try:
+            gids.add(grp.getgrgid(int(word)).gr_gid if is_number(word) else grp.getgrnam(word).gr_gid)
+        except (KeyError, OverflowError) as error:
+            raise Refused(f"sacct: error: Invalid group id: {word}") from error
+    return gids
+
+
+def _nodes(asked: dict[str, Any]) -> set[str] | None:
+    """The nodes that jobs must have run on one of. A list that cannot be read names none, as in SLURM."""
+    if "nodelist" not in asked:
+        return None
+    try:
+        return set(expand(str(asked["nodelist"])))
+    except ValueError:
+        return set()
+
+
 def _passes(row: Any, asked: dict[str, Any], wanted: list[tuple[int, int | None]], users: set[int] | None) -> bool:
     if wanted and not any(_is(row, number, task) for number, task in wanted):
         return False
     if users is not None and row["uid"] not in users:
         return False
-    columns = {"partition": "partition", "accounts": "account", "name": "name", "qos": "qos"}
-    return all(row[column] in str(asked[option]).split(",") for option, column in columns.items() if option in asked)
+    return all(row[column] in str(asked[option]).split(",") for option, column in FILTERS.items() if option in asked)
 
 
 def _is(row: Any, number: int, task: int | None) -> bool:

@@ -6,7 +6,6 @@ import os
 import pwd
 import sys
 
-from .conf import VERSION
 from .options import Options
 from .states import Refused
 
@@ -14,9 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OPTIONS = """
-help/h immediate/i noheader/n oneliner/o parsable/p parsable2/P quiet/Q readonly/r associations/s verbose/v version/V
-"""
+# Nothing can be changed, so no change is asked about, and it is read-only anyway.
+OPTIONS = Options(
+    "sacctmgr",
+    "help/h noheader/n parsable/p parsable2/P usage version/V",
+    without_effect="immediate/i oneliner/o quiet/Q readonly/r verbose/v",
+)
 DEFAULTS = {
     "user": "User,Def Acct,Admin", "account": "Account,Descr,Org", "qos": "Name,Priority",
     "cluster": "Cluster,ControlHost,ControlPort,RPC", "assoc": "Cluster,Account,User,Partition,QOS,Def QOS",
@@ -45,11 +47,7 @@ TITLES = {"defaultaccount": "Def Acct", "defaultqos": "Def QOS", "user": "User",
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of sacctmgr with these arguments."""
-    found, words = Options("sacctmgr", OPTIONS).parse(argv, permute=True)
-    asked = dict(found)
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
-        return 0
+    asked, words = OPTIONS.gather(argv)
     verb = words[0].lower() if words else ""
     if verb in ("add", "create", "modify", "delete", "remove"):
         raise Refused(" Problem: Access/permission denied")

@@ -10,7 +10,7 @@ import time
 from . import arrays, cluster, deps, schedule, script
 from .conf import VERSION
 from .hosts import expand
-from .request import Request
+from .request import UNSUPPORTED, Request
 from .states import LIVE, Refused
 from .units import is_number
 
@@ -37,11 +37,15 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         print(f"slurm-wlm {VERSION}")
         return 0
     if "help" in command.flags or "usage" in command.flags:
-        print("Usage: sbatch [OPTIONS(0)...] [ : [OPTIONS(N)...]] script(0) [args(0)...]")
+        print(command.options.help(UNSUPPORTED))
         return 0
+    if operands[:1] == [":"]:
+        raise _heterogeneous()
     text, path = _script_of(command, operands)
     if "wrap" not in command.flags:
-        request.take(script.directives(text))
+        rest = request.take(script.directives(text))
+        if rest[:1] in (["hetjob"], ["packjob"]):  # the line between two components
+            raise _heterogeneous()
     request.take_environment(os.environ)
     request.take(argv)
     _check_cluster(conf, request)
@@ -54,6 +58,11 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         print(f"{raw_id}{suffix}" if "parsable" in request.flags else f"Submitted batch job {raw_id}")
     sys.stdout.flush()
     return _wait(conf, raw_id) if "wait" in request.flags else 0
+
+
+def _heterogeneous() -> Refused:
+    note = "heterogeneous jobs (several requests with ':' between them) are not available on the embedded cluster"
+    return failed("Requested operation is presently disabled", note)
 
 
 def _script_of(command: Request, operands: list[str]) -> tuple[bytes, str | None]:

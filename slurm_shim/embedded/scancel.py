@@ -8,9 +8,9 @@ import signal
 import sys
 import time
 
-from . import arrays, cluster, procs, supervise
-from .conf import VERSION
-from .options import Options
+from . import arrays, cluster, procs, schedule, supervise, views
+from .hosts import expand
+from .options import Options, check_cluster
 from .states import BY_NAME, ERRNO, INVALID_ID, LIVE, Refused, signal_number
 from .units import is_number
 
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
     from .state import Row, State
 
-OPTIONS = """
-account/A= batch/b ctld cluster= clusters/M= full/f help hurry/H interactive/i jobname/n= name= me nodelist/w=
-partition/p= qos/q= quiet/Q reservation/R= sibling= signal/s= state/t= usage user/u= verbose/v version/V wckey=
-"""
-FILTERS = ("account", "jobname", "me", "nodelist", "partition", "qos", "reservation", "state", "user", "wckey", "name")
+# No burst buffers, no controller to route signals through; about jobs that are gone it is silent anyway.
+OPTIONS = Options(
+    "scancel",
+    """account/A= batch/b cluster= clusters/M= full/f help interactive/i jobname/n= name= me nodelist/w= partition/p=
+    qos/q= reservation/R= signal/s= state/t= usage user/u= verbose/v version/V wckey=""",
+    without_effect="ctld hurry/H quiet/Q",
+    same={"cluster": "clusters", "name": "jobname"},
+)
+COLUMNS = {"account": "account", "partition": "partition", "qos": "qos", "jobname": "name"}
+FILTERS = (*COLUMNS, "me", "nodelist", "reservation", "state", "user", "wckey")
 CANNOT = "Job can not be altered now, try again later"
 
 
@@ -51,11 +56,8 @@ class Target:
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of scancel: the last error's number modulo 256, 0 when jobs are merely gone."""
-    found, operands = Options("scancel", OPTIONS).parse(argv, permute=True)
-    asked = dict(found)
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
-        return 0
+    asked, operands = OPTIONS.gather(argv)
+    check_cluster("scancel", conf, asked.get("clusters"))
     number = _signal(asked)
     targets = [Target(part) for word in operands for part in _split(word)]
     filtered = any(name in asked for name in FILTERS)
@@ -84,11 +86,12 @@ def _signal(asked: dict[str, str | None]) -> int | None:
 
 def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], number: int | None) -> int:
     verbose = "verbose" in asked
+    agreed = _agreed(conf, asked, targets) if "interactive" in asked else None
     code = 0
     deeds: list[tuple[Row, int | None]] = []
     with cluster.changing(conf) as state:
         for target in targets or [None]:  # type: ignore[list-item]
-            rows = _rows(conf, state, target, asked)
+            rows = [row for row in _rows(state, target, asked) if agreed is None or row["raw_id"] in agreed]
             if target and verbose:
                 print(
                     f"scancel: {f'Signal {number} to' if number else 'Terminating'} job {target.word}",
@@ -113,7 +116,36 @@ def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], 
     return code
 
 
-def _rows(conf: dict[str, Any], state: State, target: Target | None, asked: dict[str, Any]) -> list[Row]:
+def _agreed(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target]) -> set[int]:
+    """The jobs that may be cancelled, by the answers read from stdin (--interactive).
+
+    Refused for an id that is gone, and when stdin ends without an answer, where SLURM would ask for ever.
+    """
+    with cluster.reading(conf) as state:
+        chosen = [(target, _rows(state, target, asked)) for target in targets or [None]]  # type: ignore[list-item]
+    yes = set()
+    for target, rows in chosen:
+        rows = [row for row in rows if row["state"] in LIVE]
+        if target and not rows:
+            raise Refused(f"scancel: error: Kill job error on job id {target.word}: {INVALID_ID}")
+        yes |= {row["raw_id"] for row in rows if _confirmed(row, target)}
+    return yes
+
+
+def _confirmed(row: Row, target: Target | None) -> bool:
+    shown = views.Job(row, 0).array_id()
+    what = f"step_id={shown}.{target.step}" if target and target.step else f"job_id={shown}"
+    while True:
+        print(f"Cancel {what} name={row['name']} partition={row['partition']} [y/n]? ", end="", flush=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            print()
+            raise Refused("scancel: error: nothing is cancelled: --interactive needs an answer, but stdin has ended")
+        if answer[0] in "yYnN":
+            return answer[0] in "yY"
+
+
+def _rows(state: State, target: Target | None, asked: dict[str, Any]) -> list[Row]:
     """The rows that an operand (or, without one, the filters alone) stands for."""
     if target is None:
         rows = state.rows("end_time IS NULL")
@@ -145,11 +177,19 @@ def _passes(row: Row, asked: dict[str, Any]) -> bool:
             raise Refused(f"scancel: error: Invalid user name: {word}") from error
         if row["uid"] != uid:
             return False
-    names = {"account": "account", "partition": "partition", "qos": "qos", "jobname": "name", "name": "name"}
-    for option, column in names.items():
+    for option, column in COLUMNS.items():
         if option in asked and row[column] not in asked[option].split(","):
             return False
+    if "nodelist" in asked and not _hosts(asked) & {share[0] for share in schedule.unpack(row["alloc"])}:
+        return False
     return "reservation" not in asked and "wckey" not in asked
+
+
+def _hosts(asked: dict[str, Any]) -> set[str]:
+    try:
+        return set(expand(asked["nodelist"]))
+    except ValueError:
+        return set()  # a list that cannot be read names no node, as in SLURM
 
 
 def _deal_with(

@@ -8,7 +8,7 @@ import time
 
 from . import cluster, show, update
 from .conf import VERSION
-from .options import Options
+from .options import Options, check_cluster
 from .states import Refused
 from .units import is_number
 
@@ -16,10 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OPTIONS = """
-all/a cluster= clusters/M= details/d federation/F future help/h hide local oneliner/o quiet/Q sibling uid/u= usage
-verbose/v version/V
-"""
+# Hidden partitions, federations and FUTURE nodes do not exist here.
+OPTIONS = Options(
+    "scontrol",
+    "cluster= clusters/M= help/h oneliner/o quiet/Q usage version/V",
+    without_effect="all/a federation future/F hide local sibling verbose/v",
+    same={"cluster": "clusters"},
+)
 DOWN_BANNER = """*****************************************
 ** RESTORE SLURMCTLD DAEMON TO SERVICE **
 *****************************************
@@ -28,15 +31,18 @@ DOWN_BANNER = """*****************************************
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of scontrol with these arguments."""
-    found, words = Options("scontrol", OPTIONS).parse(argv, permute=False)
-    asked = dict(found)
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
-        return 0
+    asked, words = OPTIONS.gather(argv)
+    check_cluster("scontrol", conf, asked.get("clusters"))
     if not words:
         raise Refused("scontrol: error: no command given; the embedded cluster has no interactive mode")
+    try:
+        return _do(conf, words, "oneliner" in asked)
+    except Refused as refusal:
+        raise Refused([] if "quiet" in asked else refusal.lines, refusal.code) from refusal
+
+
+def _do(conf: dict[str, Any], words: list[str], one_line: bool) -> int:
     verb, rest = words[0].lower(), words[1:]
-    one_line = "oneliner" in asked
     if verb == "ping":
         return _ping(conf)
     if verb == "version":

@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 
 from . import cluster
-from .conf import VERSION
-from .options import Options
+from .options import Options, check_cluster
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
+# There are no calls by kind and user whose list could be sorted.
+OPTIONS = Options(
+    "sdiag",
+    "cluster= clusters/M= help/h usage version/V",
+    without_effect="all/a sort-by-id/i sort-by-time/t sort-by-time2/T",
+    same={"cluster": "clusters"},
+)
+
+
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of sdiag; `-r` (reset) is accepted and changes nothing."""
-    found, _ = Options(
-        "sdiag", "all/a cluster= clusters/M= help/h reset/r sort-by-id/i sort-by-time/t version/V usage"
-    ).parse(argv, permute=True)
-    if "version" in dict(found):
-        print(f"slurm-wlm {VERSION}")
-        return 0
+    """The exit status of sdiag. Nothing is counted apart from the jobs themselves, so nothing can be reset (`-r`)."""
+    asked, _ = OPTIONS.gather(argv)
+    check_cluster("sdiag", conf, asked.get("clusters"))
     with cluster.reading(conf) as state:
         counts = dict(state.db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
         submitted = int(state.meta("next_id", "1")) - 1

@@ -7,10 +7,9 @@ import sys
 import time
 
 from . import cluster, layout, nodes, times
-from .conf import VERSION
 from .hosts import expand, fold
 from .nodes import Node
-from .options import Options
+from .options import Options, check_cluster
 from .states import Refused
 
 TYPE_CHECKING = False
@@ -18,12 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-OPTIONS = """
-all/a bg/b clusters/M= cluster= dead/d exact/e federation format/o= Format/O= future/F help hide iterate/i=
-list-reasons/R local long/l nodes/n= noconvert noheader/h Node/N partition/p= responding/r reservation/T summarize/s
-sort/S= states/t=
-usage verbose/v version/V
-"""
+# Every node answers and no partition is hidden; there are no federations and no FUTURE nodes; memory is printed in
+# megabytes anyway; what -v tells of is the talk with a controller.
+OPTIONS = Options(
+    "sinfo",
+    """clusters/M= cluster= dead/d exact/e format/o= Format/O= help list-reasons/R long/l nodes/n= noheader/h Node/N
+    partition/p= reservation/T sort/S= states/t= summarize/s usage version/V""",
+    without_effect="all/a federation future/F hide local noconvert responding/r verbose/v",
+    same={"cluster": "clusters"},
+)
 FORMATS = {
     "": "%9P %.5a %.10l %.6D %.6t %N", "l": "%9P %.5a %.10l %.10s %.4r %.8h %.10g %.6D %.11T %N",
     "N": "%9N %.6D %.9P %6t", "Nl": "%9N %.6D %.9P %.11T %4c %.8z %.6m %.8d %.6w %.8f %20E",
@@ -130,6 +132,7 @@ FIELDS: dict[str, tuple[str, Callable[[Group], str], bool]] = {
     "version": ("VERSION", lambda g: g.facts["version"], False),
     "weight": ("WEIGHT", lambda g: g.span(lambda n: n.facts["weight"]), True),
 }
+SIZES = ("cpus", "memory", "sockets", "socketcorethread", "weight")
 LETTERS = {
     "a": "available", "A": "nodeai", "b": "features_act", "B": "maxcpuspernode", "c": "cpus", "C": "cpusstate",
     "d": "disk", "D": "nodes", "e": "freemem", "E": "reason", "f": "features", "F": "nodeaiot", "g": "groups",
@@ -144,16 +147,16 @@ STATE_ORDER = ["draining", "drained", "down", "fail", "mixed", "allocated", "idl
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of sinfo with these arguments."""
-    found, _ = Options("sinfo", OPTIONS).parse(argv, permute=True)
-    asked: dict[str, Any] = {name: value if value is not None else True for name, value in found}
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
-        return 0
+    asked, _ = OPTIONS.gather(argv)
+    check_cluster("sinfo", conf, asked.get("clusters"))
     wanted_states = _states(asked)
     head, columns = _columns(asked)
     with cluster.reading(conf) as state:
         known = nodes.load(conf, state)
         part_states = state.partition_states()
+    if "reservation" in asked:
+        print("No reservations in the system")
+        return 0
     groups = _groups(conf, asked, known, part_states, [name for name, *_ in columns], wanted_states)
     if "sort" in asked:
         groups = _sorted(groups, str(asked["sort"]))
@@ -228,12 +231,14 @@ def _groups(
     for part in parts:
         members = [known[name] for name in part["nodes"]]
         members = [n for n in members if chosen is None or n.name in chosen]
+        if "dead" in asked:
+            members = []  # every node answers: they are all this machine
         members = [n for n in members if wanted_states is None or n.long_state() in wanted_states]
         state = nodes.partition_state(conf, part_states, part["name"])
         found: dict[tuple[str, ...], Group] = {}
         for node in members:
             single = Group(conf, part, state, [node], facts)
-            key = (node.name,) if "Node" in asked else _kind(fields, single)
+            key = (node.name,) if "Node" in asked else _kind(fields, single, "exact" in asked)
             if key in found:
                 found[key].nodes.append(node)
             else:
@@ -247,8 +252,10 @@ def _groups(
     return _merge_reasons(groups) if "list-reasons" in asked else groups
 
 
-def _kind(fields: list[str], group: Group) -> tuple[str, ...]:
-    return tuple(FIELDS[name][1](group) for name in fields if name in FIELDS and not FIELDS[name][2])
+def _kind(fields: list[str], group: Group, exact: bool) -> tuple[str, ...]:
+    """What a node shares with those of its line; with `exact` also the sizes that lines else give the least of."""
+    told = [name for name in fields if name in FIELDS and (not FIELDS[name][2] or (exact and name in SIZES))]
+    return tuple(FIELDS[name][1](group) for name in told)
 
 
 def _merge_reasons(groups: list[Group]) -> list[Group]:

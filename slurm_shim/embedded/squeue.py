@@ -9,8 +9,7 @@ import sys
 import time
 
 from . import cluster, layout, patterns, times, units, views
-from .conf import VERSION
-from .options import Options
+from .options import Options, check_cluster
 from .states import BY_NAME, INVALID_ID, STATES, Refused
 from .units import is_number
 
@@ -21,11 +20,15 @@ if TYPE_CHECKING:
 
     from .views import Job
 
-OPTIONS = """
-account/A= all/a array/r array-unique clusters/M= cluster= federation format/o= Format/O= help hide iterate/i= jobs/j?
-licenses/L= local long/l me name/n= noheader/h noconvert nodelist/w= node= only-job-state partition/p= priority/P
-qos/q= reservation/R= sibling sort/S= start states/t= steps/s? usage user/u= users= verbose/v version/V
-"""
+# Hidden partitions and federations do not exist here; what -v tells of is the talk with a controller.
+OPTIONS = Options(
+    "squeue",
+    """account/A= array/r clusters/M= cluster= format/o= Format/O= help jobs/j? licenses/L= long/l me name/n=
+    noconvert noheader/h nodelist/w= node= nodes= partition/p= priority/P qos/q= reservation/R= sort/S= start states/t=
+    usage user/u= users= version/V""",
+    without_effect="all/a federation hide local sibling verbose/v",
+    same={"cluster": "clusters", "node": "nodelist", "nodes": "nodelist", "users": "user"},
+)
 DEFAULT = "%.18i %.9P %.8j %.8u %.2t %.10M %.6D %R"
 LONG = "%.18i %.9P %.8j %.8u %.8T %.10M %.9l %.6D %R"
 START = "%.18i %.9P %.8j %.8u %.2t %.19S %.6D %20Y %R"
@@ -52,6 +55,10 @@ def _left(job: Job) -> str:
 def _memory(job: Job) -> str:
     row = job.row
     return units.memory(row["mem_cpu_mb"] or row["mem_node_mb"])
+
+
+def _memory_mb(job: Job) -> str:
+    return units.memory(job.row["mem_cpu_mb"] or job.row["mem_node_mb"], convert=False)
 
 
 def _group(job: Job) -> str:
@@ -143,6 +150,8 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "workdir": ("WORK_DIR", lambda j: j.row["work_dir"]),
 }
 FIELDS |= {"gres": FIELDS["tres-per-node"], "prefer": FIELDS["feature"], "tres": FIELDS["tres-alloc"]}
+FIELDS |= {"minmemory in mb": ("MIN_MEMORY", _memory_mb)}
+UNCONVERTED = {"minmemory": "minmemory in mb"}
 LETTERS = {
     "a": "account", "A": "jobid", "b": "tres-per-node", "B": "batchhost", "c": "mincpus", "C": "numcpus",
     "d": "mintmpdisk", "D": "numnodes", "e": "endtime", "E": "dependency", "f": "feature", "F": "arrayjobid",
@@ -170,23 +179,17 @@ NEVER_CUT = {"timelimit", "timeleft", "timeused", "numcpus", "numnodes", "numtas
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of squeue with these arguments."""
-    found, operands = Options("squeue", OPTIONS).parse(argv, permute=True)
-    asked: dict[str, Any] = {}
-    for name, value in found:
-        asked[{"users": "user"}.get(name, name)] = value if value is not None else True
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
-        return 0
-    for name in ("steps", "iterate"):
-        if name in asked:
-            raise Refused(f"squeue: error: --{name} is not available on the embedded cluster")
+    asked, operands = OPTIONS.gather(argv)
     if asked.get("jobs") is True and operands:
         asked["jobs"] = operands[0]  # `-j 5`: the value of an option that may stand alone
-    _check_cluster(conf, asked.get("clusters") or os.environ.get("SLURM_CLUSTERS"))
+    variable = "--cluster" if "clusters" in asked else "SLURM_CLUSTERS"
+    check_cluster("squeue", conf, asked.get("clusters") or os.environ.get("SLURM_CLUSTERS"), variable)
     states = _states(asked)
     wanted = _ids(asked.get("jobs"))
     jobs = _load(conf, asked, states, wanted)
     head, columns = _columns(asked)
+    if "noconvert" in asked:
+        columns = [(UNCONVERTED.get(c[0], c[0]), *c[1:]) for c in columns]
     order, bad_sort = _sort_keys(asked)
     if "noheader" not in asked:
         if "long" in asked:
@@ -198,18 +201,6 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         jobs.sort(key=key, reverse=reverse)
     sys.stdout.write(_lines(head, columns, jobs))
     return 0
-
-
-def _check_cluster(conf: dict[str, Any], wanted: str | None) -> None:
-    if wanted and wanted not in (conf["cluster"], "all"):
-        problem = f"'{wanted}' can't be reached now, or it is an invalid entry for SLURM_CLUSTERS."
-        advice = "Use 'sacctmgr list clusters' to see available clusters."
-        raise Refused(
-            [
-                f"squeue: error: No cluster '{wanted}' known by database.",
-                f"squeue: error: {problem}  {advice}",
-            ]
-        )
 
 
 def _states(asked: dict[str, Any]) -> set[str] | None:
@@ -254,6 +245,8 @@ def _load(
     with cluster.reading(conf) as state:
         rows = state.visible(conf["min_job_age_s"], now)
     jobs = views.shown(rows, now, "array" in asked or any(task is not None for _, task in wanted))
+    if "priority" in asked:
+        jobs = [one for job in jobs for one in views.per_partition(job)]
     if wanted:
         jobs = [job for job in jobs if any(_is(job, number, task) for number, task in wanted)]
         if not jobs and len(wanted) == 1:
@@ -270,7 +263,7 @@ def _load(
     users = _users(asked)
     if users is not None:
         jobs = [job for job in jobs if job.row["uid"] in users]
-    hosts = asked.get("nodelist") or asked.get("node")
+    hosts = asked.get("nodelist")
     if hosts:
         names = set(_hosts(conf, hosts))
         jobs = [job for job in jobs if names & {share[0] for share in job.shares}]

@@ -12,8 +12,7 @@ import signal
 import sys
 import time
 
-from . import arrays, cluster, environment, patterns, procs, schedule
-from .conf import VERSION
+from . import arrays, cluster, environment, patterns, placement, procs, schedule
 from .options import Options
 from .states import Refused
 from .units import is_number
@@ -23,13 +22,17 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-OPTIONS = """
-ntasks/n= nodes/N= cpus-per-task/c= label/l unbuffered/u output/o= error/e= input/i= job-name/J= chdir/D= export=
-mem= mem-per-cpu= gpus/G= gpus-per-node= gpus-per-task= gres= exclusive? overlap exact kill-on-bad-exit/K? mpi=
-cpu-bind= mem-bind= nodelist/w= exclude/x= partition/p= time/t= ntasks-per-node= quiet/Q verbose/v jobid= overcommit/O
-open-mode= account/A= qos/q= constraint/C= comment= distribution/m= threads-per-core= hint= propagate? wait/W=
-signal= het-group= gpu-bind= version/V help usage no-kill/k? oversubscribe/s ntasks-per-core= ntasks-per-socket=
-"""
+# What shares out a machine (memory, cores, binding) or asks for a job of its own has no meaning within a job here.
+OPTIONS = Options(
+    "srun",
+    """ntasks/n= nodes/N= cpus-per-task/c= label/l output/o= error/e= input/i= job-name/J= chdir/D= export= gpus/G=
+    gpus-per-node= gpus-per-task= gres= kill-on-bad-exit/K? mpi= nodelist/w= exclude/x= ntasks-per-node= quiet/Q
+    jobid= overcommit/O open-mode= version/V help/h usage""",
+    255,
+    """unbuffered/u mem= mem-per-cpu= exclusive? overlap exact cpu-bind= mem-bind= partition/p= verbose/v account/A=
+    qos/q= constraint/C= comment= distribution/m= threads-per-core= hint= propagate? gpu-bind= no-kill/k?
+    oversubscribe/s ntasks-per-core= ntasks-per-socket=""",
+)
 WORDS = {signal.SIGKILL: "Killed", signal.SIGTERM: "Terminated", signal.SIGINT: "Interrupt", signal.SIGABRT: "Aborted",
          signal.SIGSEGV: "Segmentation fault", signal.SIGHUP: "Hangup", signal.SIGUSR1: "User defined signal 1",
          signal.SIGUSR2: "User defined signal 2"}  # fmt: skip
@@ -46,11 +49,11 @@ FORWARDED = (
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The highest exit status of the tasks; 128 plus the signal for one that a signal ended."""
-    found, command = Options("srun", OPTIONS, 255).parse(argv, permute=False)
-    asked: dict[str, Any] = {name: value if value is not None else True for name, value in found}
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
+    asked, command = OPTIONS.gather(argv, permute=False)
+    if asked.get("mpi", "none") == "list":
+        print("MPI plugin types are...\n\tnone")
         return 0
+    _check(asked)
     if not command:
         raise Refused("srun: fatal: No command given to execute.")
     number = str(asked.get("jobid") or os.environ.get("SLURM_JOB_ID", ""))
@@ -62,6 +65,15 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     step.register()
     step.start()
     return step.finish()
+
+
+def _check(asked: dict[str, Any]) -> None:
+    """Nothing, when what has only a few values has one of them."""
+    if asked.get("mpi", "none") != "none":
+        text = f"Invalid MPI type '{asked['mpi']}', --mpi=list for acceptable types"
+        raise Refused(f"srun: error: {text}")
+    if "open-mode" in asked and asked["open-mode"][:1].lower() not in ("a", "t"):
+        raise Refused("srun: error: Invalid --open-mode specification", 255)
 
 
 def _number(asked: dict[str, Any], name: str, default: int) -> int:
@@ -97,16 +109,19 @@ class Step:
         """For each task the index and share of its node, filled node by node."""
         nodes = _number(self.asked, "nodes", 0)
         if nodes > len(shares):
-            raise Refused("srun: error: Unable to create step for job "
-                          f"{self.row['raw_id']}: Requested node configuration is not available")  # fmt: skip
-        shares = shares[:nodes] if nodes else shares
+            raise placement.no_step(self.row["raw_id"], placement.UNAVAILABLE)
+        fewer = "ntasks" in self.asked and ("nodelist" in self.asked or "exclude" in self.asked)
+        count = nodes or (min(len(shares), _number(self.asked, "ntasks", 1)) if fewer else len(shares))
+        chosen = placement.nodes(self.asked, shares, count, self.row["raw_id"])
+        numbers = [index for index, _ in chosen]
+        shares = placement.with_gpus(self.asked, [share for _, share in chosen], self.row["raw_id"])
         per_node = _number(self.asked, "ntasks-per-node", 0)
         default = int(os.environ.get("SLURM_NTASKS", "0")) if not nodes else 0
         tasks = _number(self.asked, "ntasks", per_node * len(shares) or default or len(shares))
         room = [max(1, share[1] // self.cpus) for share in shares]
         if tasks * self.cpus > sum(share[1] for share in shares) and "overcommit" not in self.asked:
             text = "More processors requested than permitted"
-            raise Refused(f"srun: error: Unable to create step for job {self.row['raw_id']}: {text}")
+            raise placement.no_step(self.row["raw_id"], text)
         counts = [1 if index < tasks else 0 for index in range(len(shares))]
         left = tasks - sum(counts)
         for index, most in enumerate(room):
@@ -114,7 +129,7 @@ class Step:
             counts[index] += more
             left -= more
         counts[0] += left
-        return [(index, shares[index]) for index, count in enumerate(counts) for _ in range(count)]
+        return [(numbers[index], shares[index]) for index, count in enumerate(counts) for _ in range(count)]
 
     def register(self) -> None:
         """The step gets its number and a line in accounting."""
@@ -133,6 +148,7 @@ class Step:
         for number in FORWARDED:
             signal.signal(number, self._forward)
         sys.stdout.flush()
+        self._truncate()
         for task in range(len(self.places)):
             reader, writer = os.pipe2(os.O_CLOEXEC) if "label" in self.asked else (-1, -1)
             pid = os.fork()
@@ -142,6 +158,15 @@ class Step:
             if writer >= 0:
                 os.close(writer)
                 self.pipes[reader] = (task, "")
+
+    def _truncate(self) -> None:
+        """Empties the output files, unless --open-mode=append."""
+        if self.asked.get("open-mode", "t")[0].lower() == "a":
+            return
+        options = [option for option in ("output", "error") if option in self.asked]
+        for name in {self._name(option, task) for option in options for task in range(len(self.places))}:
+            with contextlib.suppress(OSError):  # the tasks cannot open it either, and tell so
+                os.close(os.open(os.path.join(self.asked.get("chdir", ""), name), os.O_WRONLY | os.O_TRUNC))
 
     def _forward(self, number: int, _: FrameType | None) -> None:
         procs.send(list(self.pids), number)
@@ -154,7 +179,7 @@ class Step:
         gpus = share[3]
         each = _number(self.asked, "gpus-per-task", 0) or self.row["gpus_task"]
         gpus = gpus[local * each : (local + 1) * each] if each else gpus
-        env = dict(os.environ)
+        env = environment.of_step(self.asked.get("export"), os.environ)
         if gpus or env.get("CUDA_VISIBLE_DEVICES"):
             env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
         tasks = str(len(self.places))
@@ -179,7 +204,9 @@ class Step:
             if "chdir" in self.asked:
                 os.chdir(self.asked["chdir"])
             env["SLURM_TASK_PID"] = str(os.getpid())
-            os.execvpe(self.command[0], self.command, env)  # noqa: S606
+            # Without a PATH handed over nothing is looked for along one, as in slurmstepd.
+            start = os.execvpe if "PATH" in env else os.execve
+            start(self.command[0], self.command, env)
         except OSError as error:
             line = f"slurmstepd-{node}: error: execve(): {self.command[0]}: {error.strerror}\n"
             os.write(2, line.encode("utf-8", "surrogateescape"))
@@ -221,7 +248,7 @@ class Step:
             longest_rss = max(longest_rss, usage.ru_maxrss)
             user_us += int(usage.ru_utime * 1e6)
             sys_us += int(usage.ru_stime * 1e6)
-            if status and "kill-on-bad-exit" in self.asked:
+            if status and self.asked.get("kill-on-bad-exit", "0") != "0":
                 procs.send(list(self.pids), signal.SIGTERM)
         self._report()
         worst = max(self.statuses.values(), key=_severity)

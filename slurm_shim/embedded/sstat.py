@@ -9,7 +9,6 @@ import os
 import sys
 
 from . import cluster, procs, times
-from .conf import VERSION
 from .options import Options
 from .states import Refused
 from .units import is_number
@@ -18,29 +17,33 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OPTIONS = """
-allsteps/a format/o= fields= help/h helpformat/e jobs/j= noheader/n noconvert parsable/p parsable2/P usage verbose/v
-version/V pidformat/i
-"""
-RUNNING_STEPS = "SELECT * FROM steps WHERE raw_id = ? AND end_time IS NULL ORDER BY step = 'batch'"
+OPTIONS = Options(
+    "sstat",
+    """allsteps/a fields= format/o= help/h helpformat/e jobs/j= noconvert noheader/n parsable/p parsable2/P pidformat/i
+    usage version/V""",
+    without_effect="verbose/v",
+    same={"fields": "format"},
+)
+RUNNING_STEPS = "SELECT * FROM steps WHERE raw_id = ? AND end_time IS NULL ORDER BY step != 'batch', CAST(step AS INT)"
 FIELDS = """JobID MaxVMSize MaxVMSizeNode MaxVMSizeTask AveVMSize MaxRSS MaxRSSNode MaxRSSTask AveRSS MaxPages
 MaxPagesNode MaxPagesTask AvePages MinCPU MinCPUNode MinCPUTask AveCPU NTasks AveCPUFreq ReqCPUFreqMin ReqCPUFreqMax
 ReqCPUFreqGov
 ConsumedEnergy MaxDiskRead MaxDiskReadNode MaxDiskReadTask AveDiskRead MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask
 AveDiskWrite TRESUsageInAve TRESUsageInMax TRESUsageInMaxNode TRESUsageInMaxTask TRESUsageInMin TRESUsageInMinNode
 TRESUsageInMinTask TRESUsageInTot TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode TRESUsageOutMaxTask
-TRESUsageOutMin TRESUsageOutMinNode TRESUsageOutMinTask TRESUsageOutTot""".split()
+TRESUsageOutMin TRESUsageOutMinNode TRESUsageOutMinTask TRESUsageOutTot Nodelist Pids""".split()
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of sstat: 0 also for jobs that do not run, as in SLURM."""
-    found, _ = Options("sstat", OPTIONS).parse(argv, permute=True)
-    asked: dict[str, Any] = {name: value if value is not None else True for name, value in found}
-    if "version" in asked:
-        print(f"slurm-wlm {VERSION}")
+    asked, _ = OPTIONS.gather(argv)
+    if "helpformat" in asked:
+        names = sorted(FIELDS)
+        for index in range(0, len(names), 4):
+            print("".join(f"{name:<20}" for name in names[index : index + 4]))
         return 0
     columns = _columns(asked)
-    rows = _rows(conf, str(asked.get("jobs", "")))
+    rows = _rows(conf, asked)
     end = "|" if "parsable" in asked else ""
     if "parsable" in asked or "parsable2" in asked:
         lines = [] if "noheader" in asked else [columns]
@@ -57,9 +60,9 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 def _columns(asked: dict[str, Any]) -> list[str]:
     known = {name.lower(): name for name in FIELDS}
-    text = asked.get("format") or asked.get("fields")
+    text = "JobID,Nodelist,Pids" if "pidformat" in asked else asked.get("format")
     if not text:
-        return FIELDS
+        return [name for name in FIELDS if name not in ("Nodelist", "Pids")]
     columns = []
     for word in str(text).split(","):
         key = word.partition("%")[0].lower()
@@ -69,35 +72,41 @@ def _columns(asked: dict[str, Any]) -> list[str]:
     return columns
 
 
-def _rows(conf: dict[str, Any], text: str) -> list[dict[str, str]]:
+def _rows(conf: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, str]]:
+    text = str(asked.get("jobs", ""))
     if not text:
         raise Refused("sstat: error: You didn't give me any jobs to stat.")
     rows: list[dict[str, str]] = []
     for word in text.split(","):
-        number = word.partition(".")[0]
+        number, _, one_step = word.partition(".")
         if not is_number(number):
             raise Refused(f"sstat: fatal: Bad job/step specified: {word}")
         with cluster.reading(conf) as state:
             found = [row for row in cluster.find(state, int(number)) if row["state"] == "RUNNING"]
             steps = [step for row in found for step in state.db.execute(RUNNING_STEPS, (row["raw_id"],))]
+        if one_step:
+            steps = [step for step in steps if step["step"] == one_step]
+        elif "allsteps" not in asked:
+            steps = ([step for step in steps if step["step"] != "batch"] or steps)[:1]  # the lowest of its numbers
         if not steps:
             print(f"sstat: error: couldn't get steps for job {number}", file=sys.stderr)
         for step in steps:
             session = next(row["job_pid"] for row in found if row["raw_id"] == step["raw_id"])
-            rows.append(_usage(conf, step, session))
+            rows.append(_usage(conf, step, session, "noconvert" in asked))
     return rows
 
 
-def _usage(conf: dict[str, Any], step: Any, session: int | None) -> dict[str, str]:
+def _usage(conf: dict[str, Any], step: Any, session: int | None, in_bytes: bool) -> dict[str, str]:
     is_batch = step["step"] == "batch"
     pids = [pid for pid, in_step in procs.of_job(step["raw_id"], conf["path"], session) if in_step != is_batch]
     sizes = [_sizes(pid) for pid in pids] or [(0, 0, 0)]
-    most = max(sizes)
+    rss, virtual = (str(kb * 1024) if in_bytes else f"{kb}K" for kb in max(sizes)[:2])
     return {
-        "JobID": f"{step['raw_id']}.{step['step']}", "MaxRSS": f"{most[0]}K", "AveRSS": f"{most[0]}K",
-        "MaxVMSize": f"{most[1]}K", "AveVMSize": f"{most[1]}K", "MaxRSSNode": step["node_list"], "MaxRSSTask": "0",
+        "JobID": f"{step['raw_id']}.{step['step']}", "MaxRSS": rss, "AveRSS": rss,
+        "MaxVMSize": virtual, "AveVMSize": virtual, "MaxRSSNode": step["node_list"], "MaxRSSTask": "0",
         "NTasks": str(step["ntasks"]), "AveCPU": times.full(sum(size[2] for size in sizes)),
         "MinCPU": times.full(min(size[2] for size in sizes)), "MinCPUNode": step["node_list"], "MinCPUTask": "0",
+        "Nodelist": step["node_list"], "Pids": ",".join(map(str, pids)),
     }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ LAUNCH_FAILED = 4021  # the raw exit status of a job whose output file cannot be
 
 
 class Refused(Exception):
-    """A program stops here: `lines` go to stderr as they are, `code` is its exit status."""
+    """A program stops here: `lines` go to stderr as they are (none after --help), `code` is its exit status."""
 
     def __init__(self, lines: str | list[str], code: int = 1) -> None:
         self.lines = [lines] if isinstance(lines, str) else lines

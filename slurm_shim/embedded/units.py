@@ -19,21 +19,21 @@ def memory_mb(text: str) -> int:
     return -int(-int(digits) * FACTORS[unit] // 1)
 
 
-def memory(mb: int) -> str:
+def memory(mb: int, convert: bool = True) -> str:
     """Megabytes with SLURM's unit letters: 512M, 1G, 1.50G; a value that would lose digits keeps its unit."""
     if not mb:
         return "0"
     value, letters = float(mb), "MGTP"
     index = 0
-    while value >= 1024 and value % 512 == 0 and index < 3:
+    while convert and value >= 1024 and value % 512 == 0 and index < 3:
         value /= 1024
         index += 1
     return f"{int(value)}{letters[index]}" if value == int(value) else f"{value:.2f}{letters[index]}"
 
 
-def tres(cpus: int, mem_mb: int, nodes: int, gpus: int, by_name: bool = False) -> str:
+def tres(cpus: int, mem_mb: int, nodes: int, gpus: int, by_name: bool = False, convert: bool = True) -> str:
     """Trackable resources as text: `cpu=2,mem=512M,node=1,billing=2,gres/gpu=1`; sacct sorts them by name."""
-    pairs = [("cpu", str(cpus)), ("mem", memory(mem_mb) if mem_mb else ""), ("node", str(nodes))]
+    pairs = [("cpu", str(cpus)), ("mem", memory(mem_mb, convert) if mem_mb else ""), ("node", str(nodes))]
     pairs += [("billing", str(cpus)), ("gres/gpu", str(gpus) if gpus else "")]
     if by_name:
         pairs.sort()

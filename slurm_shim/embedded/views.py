@@ -100,13 +100,13 @@ class Job:
         row = self.row
         return int(row["gpus_total"] or row["gpus_node"] * row["min_nodes"] or row["gpus_task"] * row["ntasks"])
 
-    def tres(self, by_name: bool = False) -> str:
-        return units.tres(self.cpu_count(), self.memory_mb(), self.node_count(), self.gpu_count(), by_name)
+    def tres(self, by_name: bool = False, convert: bool = True) -> str:
+        return units.tres(self.cpu_count(), self.memory_mb(), self.node_count(), self.gpu_count(), by_name, convert)
 
-    def requested_tres(self) -> str:
+    def requested_tres(self, convert: bool = True) -> str:
         """What was asked for, sorted by name as in accounting."""
         asked = Job({**dict(self.row), "alloc": ""}, self.now)
-        return asked.tres(by_name=True)
+        return asked.tres(by_name=True, convert=convert)
 
     def batch_host(self) -> str:
         return self.shares[0][0] if self.shares else ""
@@ -120,6 +120,14 @@ class Job:
         if self.task is not None:
             row = {**dict(row), "array_task_id": self.task}
         return patterns.expand(pattern, row)
+
+
+def per_partition(job: Job) -> list[Job]:
+    """A waiting job once for each of the partitions it may start in (squeue -P); others as they are."""
+    names = job.row["partition"].split(",")
+    if job.row["state"] != "PENDING" or len(names) < 2:
+        return [job]
+    return [Job({**dict(job.row), "partition": name}, job.now, job.task) for name in names]
 
 
 def shown(rows: list[Any], now: int, one_line_per_task: bool) -> list[Job]:
