@@ -250,6 +250,8 @@ STEPS = [
 NO_STEPS = [
     ("a node of others", "-w node09", 1, "Unable to create step for job ID: Requested node configuration is not"),
     ("too few left", "-x node02", 1, "Only allocated 1 nodes asked for 2"),
+    ("wanted and not", "-N1 -w node01 -x node01", 1, "Requested node node01 is also in the excluded list."),
+    ("more nodes than the job's", "-N3", 1, "Only allocated 2 nodes asked for 3"),
     ("none left", "-x node01,node02", 1, "Hostlist is empty!  Can't run job."),
     ("more GPUs than the job's", "--gres=gpu:9", 1, "Step requested gres_per_node=gpu:9 is more than the job's gres"),
     ("another resource", "--gres=foo:1", 1, "Invalid generic resource (gres) specification"),
@@ -274,12 +276,15 @@ def test_steps_get_what_their_options_say(cluster: Cluster) -> None:
 
 
 def test_usage_of_one_step_or_of_all(cluster: Cluster) -> None:
-    job = cluster.submit("srun -n1 sleep 60 & wait")
-    cluster.reaches(job, "RUNNING")
+    job, plain = cluster.submit("srun -n1 sleep 60 & wait"), cluster.submit("sleep 60")
+    for one in (job, plain):
+        cluster.reaches(one, "RUNNING")
     ask = ("sstat", "-n", "-P", "-o", "JobID", "-j")
     eventually(lambda: f"{job}.0" in cluster.out(*ask, job))
     assert cluster.out(*ask, job) == f"{job}.0"
     assert cluster.out(*ask, job, "-a").split() == [f"{job}.batch", f"{job}.0"]
+    assert cluster.run(*ask, plain) == (0, "", ""), "the batch step is shown only when asked for"
+    assert cluster.out(*ask, plain, "-a") == f"{plain}.batch"
     assert cluster.out(*ask, f"{job}.batch") == f"{job}.batch"
     assert cluster.out("sstat", "-P", "-i", "-j", job).startswith(f"JobID|Nodelist|Pids\n{job}.0|node01|")
     assert cluster.out("sstat", "-n", "-P", "--noconvert", "-o", "MaxRSS", "-j", job).isdecimal()

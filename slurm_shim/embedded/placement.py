@@ -28,14 +28,16 @@ def nodes(asked: dict[str, Any], shares: list[Share], number: int, raw_id: int) 
     if any(name not in known for name in wanted):
         raise no_step(raw_id, UNAVAILABLE)
     left_out = _names(asked.get("exclude"), raw_id)
+    for name in wanted:
+        if name in left_out:
+            lines = [f"Requested node {name} is also in the excluded list.", "Job not submitted."]
+            raise Refused([f"srun: error: {line}" for line in lines])
     left = [(index, share) for index, share in enumerate(shares) if share[0] not in left_out]
     if not left:
         raise Refused("srun: error: Hostlist is empty!  Can't run job.")
     if number > len(left):
         lines = [f"Only allocated {len(left)} nodes asked for {number}", "Are required nodes explicitly excluded?"]
         raise Refused([f"srun: error: {line}" for line in lines])
-    if any(name in left_out for name in wanted) or len(set(wanted)) > number:
-        raise no_step(raw_id, UNAVAILABLE)
     first = sorted(left, key=lambda place: (place[1][0] not in wanted, place[0]))[:number]
     return sorted(first)
 

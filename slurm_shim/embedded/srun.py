@@ -109,7 +109,7 @@ class Step:
         """For each task the index and share of its node, filled node by node."""
         nodes = _number(self.asked, "nodes", 0)
         if nodes > len(shares):
-            raise placement.no_step(self.row["raw_id"], placement.UNAVAILABLE)
+            raise Refused(f"srun: error: Only allocated {len(shares)} nodes asked for {nodes}")
         fewer = "ntasks" in self.asked and ("nodelist" in self.asked or "exclude" in self.asked)
         count = nodes or (min(len(shares), _number(self.asked, "ntasks", 1)) if fewer else len(shares))
         chosen = placement.nodes(self.asked, shares, count, self.row["raw_id"])

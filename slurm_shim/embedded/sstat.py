@@ -84,11 +84,12 @@ def _rows(conf: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, str]]:
         with cluster.reading(conf) as state:
             found = [row for row in cluster.find(state, int(number)) if row["state"] == "RUNNING"]
             steps = [step for row in found for step in state.db.execute(RUNNING_STEPS, (row["raw_id"],))]
+        running = bool(steps)
         if one_step:
             steps = [step for step in steps if step["step"] == one_step]
         elif "allsteps" not in asked:
-            steps = ([step for step in steps if step["step"] != "batch"] or steps)[:1]  # the lowest of its numbers
-        if not steps:
+            steps = [step for step in steps if step["step"] != "batch"][:1]  # that of the lowest number
+        if not steps and (one_step or not running):
             print(f"sstat: error: couldn't get steps for job {number}", file=sys.stderr)
         for step in steps:
             session = next(row["job_pid"] for row in found if row["raw_id"] == step["raw_id"])
