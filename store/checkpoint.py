@@ -56,7 +56,7 @@ class Checkpoint:
     ) -> None:
         self._folder, self._place, self._files, self._facts, self._settled = folder, place, files, facts, settled
         self._code = code()
-        self._pending: dict[str, bytes] = {}  # name → its facts
+        self._pending: dict[str, tuple[Entry, bytes]] = {}  # by name: what is not written down yet, with its facts
         self._done: list[Path] = []  # segments whose rows are pending again, or that are good for nothing
         self._number = 0
         self._saving = threading.Lock()
@@ -93,10 +93,10 @@ class Checkpoint:
                 self._recalling = False
                 held = self._folder.held.get(row.filename)
                 if held is not None and held.entry is not None and held.mark == row.mark:
-                    good.append((held.entry.name, row.facts))
+                    good.append((held.entry, row.facts))
             if len(good) < THIN:
                 self._done.append(path)
-                self._pending |= {name: orjson.dumps(facts, default=tuple) for name, facts in good}
+                self._pending |= {one.name: (one, orjson.dumps(facts, default=tuple)) for one, facts in good}
 
     def _read(self, path: Path) -> list[Remembered]:
         """The rows of a segment; none of one that is not whole, or not of this program."""
@@ -123,8 +123,8 @@ class Checkpoint:
         return packer.packing if packer.packing.dictionary == dictionary else Packing(dictionary)
 
     def _rows(self, table: list[Any], packing: Packing, data: bytes, at: int) -> Iterator[Remembered]:
-        for filename, mark, changed_ns, digest, packed, size, facts in table:
-            document = Packed(bytes.fromhex(digest), packing if packed else None, data[at : at + size])
+        for filename, mark, changed_ns, packed, size, facts in table:
+            document = Packed(packing if packed else None, data[at : at + size])
             at += size
             yield Remembered(filename, bytes.fromhex(mark), changed_ns, document, self._facts(facts))
 
@@ -147,35 +147,11 @@ class Checkpoint:
                 log.warning("what was read could not be kept for the next start", exc_info=True)
 
     def _write(self, names: list[str]) -> None:
-        by_packing: dict[Packing | None, list[tuple[str, bytes, Entry]]] = {}
+        packing, rows = self._folder.packer.packing, []
         for name in names:
-            facts = self._pending.pop(name, None)
-            if facts is None or name not in self._folder:
-                continue
-            entry = self._folder.entry(name)
-            by_packing.setdefault(entry.packed.packing, []).append((name, facts, entry))
-        raw = by_packing.pop(None, [])
-        for packing in by_packing or {Packing(): []}:
-            rows = by_packing.get(packing, []) + raw
-            raw = []
-            self._put(packing or Packing(), [row for one in rows if (row := self._row(*one)) is not None])
-
-    def _row(self, name: str, facts: bytes, entry: Entry) -> tuple[list[Any], bytes] | None:
-        """A line of the table and the document's bytes; None when the file is not just as it was read."""
-        filename = self._folder.file_of.get(name, "")
-        held = self._folder.held.get(filename)
-        try:
-            status = os.lstat(f"{self._folder.path}/{filename}")
-        except OSError:
-            return None
-        if held is None or held.entry is not entry or held.mark is None or mark_of(stamp(status)) != held.mark:
-            return None
-        digest, packing, data = entry.packed
-        mark, changed_ns = held.mark.hex(), status.st_ctime_ns
-        line = [filename, mark, changed_ns, digest.hex(), packing is not None, len(data), orjson.Fragment(facts)]
-        return line, data
-
-    def _put(self, packing: Packing, rows: list[tuple[list[Any], bytes]]) -> None:
+            pending = self._pending.pop(name, None)
+            if pending is not None and (row := self._row(*pending, packing)) is not None:
+                rows.append(row)
         if not rows:
             return
         table, documents = orjson.dumps([line for line, _ in rows]), b"".join(data for _, data in rows)
@@ -183,6 +159,22 @@ class Checkpoint:
         header = HEADER.pack(self._code, zlib.crc32(body), len(packing.dictionary), len(table), len(documents))
         self._files.write_now(self._place / f"{self._number:06}", MAGIC + header + body)
         self._number += 1
+
+    def _row(self, entry: Entry, facts: bytes, packing: Packing) -> tuple[list[Any], bytes] | None:
+        """A line of the table and the document's bytes; None when the file is not just as it was read."""
+        filename = self._folder.file_of.get(entry.name, "")
+        held = self._folder.held.get(filename)
+        try:
+            status = os.lstat(f"{self._folder.path}/{filename}")
+        except OSError:
+            return None
+        if held is None or held.entry is not entry or held.mark is None or mark_of(stamp(status)) != held.mark:
+            return None
+        way, data = entry.packed
+        if way is not None and way is not packing:
+            data = packing.pack(entry.data)
+        mark, changed_ns = held.mark.hex(), status.st_ctime_ns
+        return [filename, mark, changed_ns, way is not None, len(data), orjson.Fragment(facts)], data
 
     # Following.
 
@@ -192,7 +184,7 @@ class Checkpoint:
             return
         if self._recalling:
             return
-        self._pending[name] = orjson.dumps(new.facts, default=tuple)
+        self._pending[name] = (new, orjson.dumps(new.facts, default=tuple))
         if self._loading and len(self._pending) >= SEGMENT:
             self.save()
 

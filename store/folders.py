@@ -43,12 +43,11 @@ Listener = Callable[[str, "Entry | None", "Entry | None"], None]
 class Entry:
     """One good file: its name, `etag` (sha256 of the bytes), summary, and on demand its bytes, document and facts."""
 
-    __slots__ = ("_bytes", "_digest", "_document", "_facts", "_folder", "_packing", "name", "summary")
+    __slots__ = ("_bytes", "_document", "_facts", "_folder", "_packing", "name", "summary")
 
     def __init__(self, folder: Folder, name: str, data: bytes, document: Any) -> None:
         self._folder = folder
         self.name = name
-        self._digest = hashlib.sha256(data).digest()
         self.summary = folder.summary(document) if folder.summary else None
         self._facts = folder.facts(document) if folder.facts else None
         self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.for_(data)
@@ -60,13 +59,13 @@ class Entry:
         """The entry of a file that was read before, from what was kept of it."""
         self = cls.__new__(cls)
         self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
-        self._digest, self._packing, self._bytes = packed
+        self._packing, self._bytes = packed
         return self
 
     @property
     def etag(self) -> str:
         """The sha256 of the bytes."""
-        return self._digest.hex()
+        return hashlib.sha256(self.data).hexdigest()
 
     @property
     def data(self) -> bytes:
@@ -76,7 +75,7 @@ class Entry:
     @property
     def packed(self) -> Packed:
         """What `of` makes the entry from again."""
-        return Packed(self._digest, self._packing, self._bytes)
+        return Packed(self._packing, self._bytes)
 
     @property
     def document(self) -> Any:
@@ -102,9 +101,8 @@ class Entry:
 
 
 class Packed(NamedTuple):
-    """The digest of a file and its bytes, packed or (None) as they are."""
+    """The bytes of a file, packed or (None) as they are."""
 
-    digest: bytes
     packing: Packing | None
     data: bytes
 
@@ -480,7 +478,7 @@ class Folder:
         try:
             data, read = read_whole(path, FILE_LIMIT_BYTES)
             mark = None if time.time_ns() - read[2] < YOUNG_NS else mark_of(read)
-            if seen and seen.entry and not seen.problems and seen.entry.etag == hashlib.sha256(data).hexdigest():
+            if seen and seen.entry and not seen.problems and seen.entry.data == data:
                 return Held(seen.entry, mark)
             return Held(self._parsed(filename, data), mark)
         except NotFound:
@@ -512,7 +510,7 @@ class Folder:
         if held and held.entry and other != filename:
             reason = f"{other} already has the name '{held.entry.name}'"
             held = self._bad(seen, held.mark, [{"loc": (), "msg": reason}])
-        if held and held.entry and seen and seen.entry and held.entry.etag == seen.entry.etag:
+        if held and held.entry and seen and seen.entry and held.entry.data == seen.entry.data:
             held = replace(held, entry=seen.entry)  # the same bytes once more: who follows has the entry already
         if held is None:
             self.held.pop(filename, None)

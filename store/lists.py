@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from store import history, views
-from store.bodies import Body, Bounded, ListBody
+from store.bodies import Body, Bounded, ListBody, array_of
 from store.errors import NotFound
 from store.folders import Entry, Folder
 from store.timelines import Timeline
 
 KEPT_GROUPS = 200
 # Bytes of rows and of whole answers that stay made.
-KEPT_ROWS_BYTES = 16_000_000
-KEPT_WINDOWS_BYTES = 16_000_000
-# Rows are made off the event loop when there are more of them to make.
-FEW = 20
+KEPT_ROWS_BYTES = 4_000_000
+KEPT_WINDOWS_BYTES = 8_000_000
+# So many rows are made before others have their turn: some 3 ms.
+FEW = 50
+# Of an answer for which more rows were made than this, they do not stay made one by one.
+SOME = 1000
 
 
 class Listing:
@@ -68,7 +70,7 @@ class Listing:
             pieces = [piece for key, piece in self._list.pieces.items() if self._group(self._list.rows[key]) == group]
             if len(self._groups) >= KEPT_GROUPS:
                 self._groups.clear()
-            kept = self._groups[group] = (self._list.version, Body(b"[" + b",".join(pieces) + b"]"))
+            kept = self._groups[group] = (self._list.version, Body(array_of(pieces)))
         return kept[1]
 
 
@@ -81,6 +83,7 @@ class RunList:
 
     def __init__(self, folder: Folder, view: Callable[[Any], dict[str, Any]]) -> None:
         self._folder, self._view = folder, view
+        self.version = 0
         self._all = Timeline()
         self._groups: dict[str, Timeline] = {}
         self._rows = Bounded(KEPT_ROWS_BYTES)
@@ -91,6 +94,7 @@ class RunList:
 
     def follow(self, name: str, old: Entry | None, new: Entry | None) -> None:
         """Nothing; a document was written, read or deleted."""
+        self.version += 1
         self._windows.clear()
         self._rows.drop(name)
         before, after = (None if one is None else (_start(one), one.facts.group) for one in (old, new))
@@ -119,31 +123,25 @@ class RunList:
         asked = (group, limit, offset)
         kept = self._windows.get(asked)
         if kept is None:
-            names = line.keys[offset : offset + limit]
-            total = len(line)
-            rows = await self._made([self._folder.entry(name) for name in names])
-            kept = (Body(b"[" + b",".join(rows) + b"]"), total)
+            version, total = self.version, len(line)
+            rows = await self._made([self._folder.entry(name) for name in line.keys[offset : offset + limit]])
+            kept = (Body(array_of(rows)), total)
             # While rows were made, the list may have become another one.
-            if line.keys[offset : offset + limit] == names and self._are(names, rows):
+            if version == self.version:
                 self._windows.put(asked, kept, len(kept[0].data))
         return kept
 
-    def _are(self, names: Sequence[str], rows: Sequence[bytes]) -> bool:
-        return all(self._rows.get(name) is row for name, row in zip(names, rows, strict=True))
-
     async def _made(self, entries: list[Entry]) -> list[bytes]:
-        rows: dict[str, bytes | None] = {entry.name: self._rows.get(entry.name) for entry in entries}
-        missing = [entry for entry in entries if rows[entry.name] is None]
-        if len(missing) <= FEW:
-            return [rows[entry.name] or self._row(entry) for entry in entries]
-        for entry, row in zip(missing, await asyncio.to_thread(self._dumped, missing), strict=True):
-            rows[entry.name] = row
-            if entry.name in self._folder and self._folder.entry(entry.name) is entry:
+        rows = [self._rows.get(entry.name) for entry in entries]
+        missing = [at for at, row in enumerate(rows) if row is None]
+        for count, at in enumerate(missing):
+            if count and count % FEW == 0:
+                await asyncio.sleep(0)  # others have their turn, and may change what is listed here
+            entry = entries[at]
+            rows[at] = row = orjson.dumps(self._view(entry.parsed()))
+            if len(missing) <= SOME and entry.name in self._folder and self._folder.entry(entry.name) is entry:
                 self._rows.put(entry.name, row, len(row))
-        return [row for row in rows.values() if row is not None]
-
-    def _dumped(self, entries: list[Entry]) -> list[bytes]:
-        return [orjson.dumps(self._view(entry.parsed())) for entry in entries]
+        return rows
 
     def _row(self, entry: Entry) -> bytes:
         row: bytes | None = self._rows.get(entry.name)

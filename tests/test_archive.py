@@ -8,6 +8,7 @@ import gzip
 import itertools
 import os
 import signal
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def a_run(name: str, days_ago: float = 40, status: str = "completed", sweep: int
     """A run of one job that ended so many days ago; still open with another status."""
     state = {"completed": "COMPLETED", "failed": "FAILED", "cancelled": "CANCELLED"}.get(status, "RUNNING")
     ended = None if state == "RUNNING" else rfc3339(NOW - days_ago * DAY_S)
-    attempt = Attempt(number=1, tag=f"t-{name}", job_id="7", state=more.pop("state", state), submitted_at=rfc3339(NOW))
+    job_id = str(zlib.crc32(name.encode()))
+    attempt = Attempt(number=1, tag="t", job_id=job_id, state=more.pop("state", state), submitted_at=rfc3339(NOW))
     return Run(
         id=name, workflow_name="w", status=status, completed_at=ended, started_at=rfc3339(NOW - days_ago * DAY_S - 60),
         sweep_run_id=sweep, jobs=[RunJob(name="j", script="echo é", result={"x": 0.1}, attempts=[attempt])], **more,
