@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 import stat
 import time
 import uuid
@@ -10,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from store.documents import Written, from_yaml
-from store.errors import Invalid, StoreError
+from store.errors import Invalid, StoreError, unavailable
 from store.files import Files, read_whole
 from store.folders import FILE_LIMIT_BYTES
 
@@ -44,15 +45,6 @@ class Request(Written):
     to_job: str | None = None
     single_job: str | None = None
 
-    @model_validator(mode="after")
-    def as_json(self) -> Request:
-        """Itself; ValueError when it holds what an API request could not hold."""
-        try:
-            orjson.dumps(self.model_dump())
-        except TypeError as error:
-            raise ValueError(f"cannot be written as JSON: {error}") from error
-        return self
-
 
 @dataclass(frozen=True)
 class Dropped:
@@ -65,6 +57,7 @@ class Dropped:
     path: Path
     data: bytes
     key: str
+    mark: tuple[int, int, int]
     request: Request | None
     wrong: str | None
 
@@ -108,8 +101,8 @@ def _examined(path: Path) -> Dropped | None:
     try:
         request = from_yaml(Request, data)
     except Invalid as error:
-        return Dropped(path, data, key, None, str(error)) if quiet_s >= GIVEN_UP_S else None
-    return Dropped(path, data, key, request, None) if quiet_s >= SETTLED_S else None
+        return Dropped(path, data, key, _mark(status), None, str(error)) if quiet_s >= GIVEN_UP_S else None
+    return Dropped(path, data, key, _mark(status), request, None) if quiet_s >= SETTLED_S else None
 
 
 async def done(files: Files, dropped: Dropped, made: str) -> None:
@@ -131,4 +124,29 @@ async def _moved(files: Files, dropped: Dropped, where: str, data: bytes, reason
     if reason:
         await files.write(target.with_suffix(".reason.txt"), reason.encode("utf-8", "replace") + b"\n")
     await files.write(target, data)
-    await files.delete(dropped.path)
+    await asyncio.to_thread(_removed, dropped)
+
+
+def _removed(dropped: Dropped) -> None:
+    """Nothing; the file is gone from the inbox, but never one that was dropped under its name meanwhile."""
+    path, aside = dropped.path, dropped.path.with_name(f".{dropped.path.name}.{dropped.key}")
+    try:
+        if _mark(path.lstat()) != dropped.mark:
+            return
+        path.rename(aside)
+        if _mark(aside.lstat()) != dropped.mark:
+            os.link(aside, path)  # another one after all: back to its place, where it is found on the next turn
+        aside.unlink()
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unavailable(error, f"remove inbox/{path.name}") from error
+
+
+def _mark(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
