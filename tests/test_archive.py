@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
+from conftest import Server, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from test_store_faults import Faulty
@@ -450,3 +451,59 @@ def test_damage_within_a_member_is_told_to_who_asks(tmp_path: Path) -> None:
     path.write_bytes(data)
     with opened(root) as store, pytest.raises(StoreUnavailable, match=r"archive/2026-02\.jsonl\.gz"):
         asyncio.run(store.archive.get("run", "r1"))
+
+
+# --- over HTTP -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
+    run_id, cells = "11111111-1111-4111-8111-111111111111", [a_run(cell(n), 50, sweep=3) for n in range(2)]
+    server.end()
+    prepared(server.store, a_run(run_id, 400), a_sweep(3, cells=3), *cells)
+    with (server.store / "config.yaml").open("a") as config:
+        config.write("cluster: {nodes: 1}\npoll: {min_s: 1, max_s: 1}\n")
+    server.start()
+    get = server.http.get
+    eventually(lambda: not list((server.store / "sweeps").iterdir()) and not list((server.store / "runs").iterdir()))
+    assert get("/api/workflows/runs").json() == [] == get("/api/sweep_runs").json()
+    assert get("/api/history").json() == []
+    found = get(f"/api/workflows/runs/{run_id}").json()
+    assert (found["status"], found["jobs"][0]["result"]) == ("completed", {"x": 0.1})
+    assert get(f"/api/workflows/runs/{cell(1)}").json()["sweep_run_id"] == 3
+    assert get(f"/api/workflows/runs/{cell(2)}").json()["status"] == "cancelled", "one that never had its turn"
+    sweep = get("/api/sweep_runs/3").json()
+    assert (sweep["status"], sweep["cell_count"], sweep["cells_completed"]) == ("completed", 3, 2)
+    assert sorted(one["id"] for one in get("/api/sweep_runs/3/cells").json()) == [cell(n) for n in range(3)]
+    assert get("/api/sweep_runs/3/results").json()[0]["result"] == {"j.x": 0.1}
+    assert server.http.post("/api/sweep_runs/3/cancel").json() == sweep, "a terminal sweep stays what it is"
+    assert server.http.post("/api/sweep_runs/3/rerun", json={"cells": "unfinished"}).status_code == 409
+    assert server.http.patch("/api/sweep_runs/3", json={"max_parallel": 9}).status_code == 409
+    refused = server.http.post(f"/api/workflows/runs/{run_id}/cancel")
+    assert (refused.status_code, refused.json()["detail"]) == (422, "Run is already completed"), "as for any that ended"
+    for path in ("/api/sweep_runs/4", "/api/sweep_runs/4/cells", "/api/workflows/runs/" + run_id.replace("1", "2")):
+        assert get(path).status_code == 404
+
+
+def test_a_request_made_again_after_its_run_was_archived_starts_nothing(server: Server) -> None:
+    (server.store / "workflows").mkdir(exist_ok=True)
+    (server.store / "workflows/quick.yaml").write_text("name: quick\njobs: [{name: a, command: [true]}]\n")
+    eventually(lambda: server.http.get("/api/workflows/quick").status_code == 200)
+    ask = lambda body: server.http.post("/api/workflows/quick/run", json=body, headers={"Idempotency-Key": "k"})  # noqa: E731
+    sweep = {"sweep": {"matrix": {"n": [1, 2]}}}
+    ask_sweep = lambda: server.http.post("/api/workflows/quick/run", json=sweep, headers={"Idempotency-Key": "s"})  # noqa: E731
+    run_id, sweep_id = ask({}).json()["id"], ask_sweep().json()["sweep_run_id"]
+    over = ("completed", "failed", "cancelled")
+    eventually(lambda: server.http.get(f"/api/workflows/runs/{run_id}").json()["status"] in over, 60)
+    eventually(lambda: server.http.get(f"/api/sweep_runs/{sweep_id}").json()["status"] in over, 60)
+    server.end()
+    with (server.store / "config.yaml").open("a") as config:
+        config.write("retention: {age_days: 0.0000001}\n")
+    server.start()
+    eventually(lambda: not list((server.store / "runs").iterdir()))
+    again = ask({})
+    assert (again.status_code, again.json()["id"], again.json()["status"]) == (202, run_id, "completed")
+    assert ask({"args_override": {"x": 1}}).status_code == 422, "the key was used with another body"
+    assert ask_sweep().json()["sweep_run_id"] == sweep_id
+    assert server.http.get("/api/workflows/runs").json() == []
+    more = server.http.post("/api/workflows/quick/run", json=sweep).json()["sweep_run_id"]
+    assert more > sweep_id, "the numbers of archived sweeps are not given again"
