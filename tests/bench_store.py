@@ -1,19 +1,23 @@
-"""Figures of the store on this machine; run it by hand: `python tests/bench_store.py`. Nothing here is a test."""
+"""Figures of the store on this machine: `python -m tests.bench_store [few | many [RUNS]]`. Nothing here is a test."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 
-from store import yamls
+from store import history, lists, views, yamls
 from store.documents import Attempt, Run, RunJob, to_json
 from store.index import ListBody, Store
+from store.times import rfc3339
 
 FILES = 10_000
 WORKFLOW = b"""# A comment
@@ -28,19 +32,132 @@ jobs:
     command: "echo done > {{ out }}/report"
     depends_on: ["afterany:preprocess"]
 """
+START = 1_774_828_800  # 2026-03-30T00:00:00Z
+SCRIPT = """#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --output={place}/logs/%x_%j.log
+#SBATCH --nodes=1
+#SBATCH --cpus-per-task=4
+
+set -euo pipefail
+cd {place}
+srun python3 train.py --seed {number} --stage {name}
+"""
+STAGES = ("prepare", "train")
 
 
-def run(number: int) -> Run:
-    """A run of five finished jobs."""
-    jobs = [
-        RunJob(
-            name=f"job-{i}",
-            script="#!/bin/bash\nset -e\necho something\n" * 5,
-            attempts=[Attempt(number=1, tag=uuid.uuid4().hex, job_id=str(number * 5 + i), state="COMPLETED")],
-        )
-        for i in range(5)
-    ]
-    return Run(id=str(uuid.uuid4()), workflow_name=f"flow-{number % 20}", status="completed", jobs=jobs)
+def run(number: int, root: str = "/home/somebody/data/work", status: str = "completed") -> Run:
+    """A run of two ended jobs, as the server writes them; numbered runs are a minute apart."""
+    run_id = str(uuid.uuid4())
+    place, begun = f"{root}/{run_id}", START + number * 60
+    return Run(
+        id=run_id,
+        workflow_name=f"flow-{number % 20}",
+        workflow_path=f"workflows/flow-{number % 20}.yaml",
+        args={"seed": number, "lr": number / 7},
+        cluster="embedded",
+        status=status,
+        work_dir=place,
+        started_at=rfc3339(begun),
+        completed_at=rfc3339(begun + 70.5),
+        triggered_by="web",
+        request_hash=uuid.uuid4().hex * 2,
+        jobs=[job(name, number * 2 + at, run_id, place, begun + at * 30) for at, name in enumerate(STAGES)],
+    )  # fmt: skip
+
+
+def job(name: str, number: int, run_id: str, place: str, begun: int) -> RunJob:
+    """An ended job of such a run."""
+    return RunJob(
+        name=name,
+        depends_on=["prepare"] if name == "train" else [],
+        script=SCRIPT.format(name=name, place=place, number=number),
+        options={"job_name": name, "nodes": 1, "cpus_per_task": 4},
+        resources={"nodes": 1, "gpus_per_node": 0, "time_limit": "0:10:00"},
+        command=["python3", "train.py", "--seed", str(number)],
+        work_dir=place,
+        log_dir=f"{place}/logs",
+        result={"loss": 1 / (number + 1)},
+        result_path=f"{place}/.sluice/{run_id}/{name}.%j.json",
+        result_read=True,
+        attempts=[
+            Attempt(
+                number=1, tag=f"sluice:{uuid.uuid4().hex}", job_id=str(number + 1), state="COMPLETED", exit_code=0,
+                intended_at=rfc3339(begun + 0.5), submitted_at=rfc3339(begun + 1), started_at=rfc3339(begun + 2),
+                ended_at=rfc3339(begun + 29), stdout=f"{place}/logs/{name}_{number + 1}.log",
+                stderr=f"{place}/logs/{name}_{number + 1}.log", nodes="node01", partition="main",
+            )
+        ],
+    )  # fmt: skip
+
+
+def fill(folder: Path, count: int) -> None:
+    """Nothing; the folder has so many runs, not durably."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        one = run(number)
+        (folder / f"{one.id}.json").write_bytes(to_json(one))
+
+
+def resident_mb(pid: int | str = "self") -> tuple[float, float]:
+    """Memory of a process now, and the most it ever had."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    now, most = (int(text.split(f"{key}:")[1].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
+    return now, most
+
+
+def opened(root: Path, why: str) -> None:
+    """Prints what the start of the store alone takes, with ledger and list."""
+    store = Store(root)
+    ledger, shown = history.Ledger(), lists.RunList(store.runs, views.run)
+    store.runs.on_change(lambda _name, old, new: ledger.follow(old, new))
+    begun = time.perf_counter()
+    store.open()
+    took_s = time.perf_counter() - begun
+    asked: list[float] = []
+
+    async def ask() -> None:
+        for limit, offset in ((200, 0), (200, 0), (200, 50_000), (10_000, 0), (10_000, 0)):
+            begun = time.perf_counter()
+            await shown.of(None, limit, offset)
+            asked.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        ledger.stats(None, None)
+        asked.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        ledger.newest(200)
+        asked.append(time.perf_counter() - begun)
+        await store.close()
+
+    asyncio.run(ask())
+    now, most = resident_mb()
+    asks = [round(one * 1e3, 2) for one in asked]
+    print(f"{why:<28} {took_s:7.2f} s   {now:6.0f} MB (most {most:6.0f} MB)   asks ms: {asks}")
+
+
+def served(root: Path, why: str) -> None:
+    """Prints what the start of the whole server takes, its memory, and its first lists."""
+    environment = {**os.environ, "SLUICE_STORE": str(root), "SLUICE_CLUSTER": "embedded", "SLUICE_PORT": "18765"}
+    begun = time.perf_counter()
+    server = subprocess.Popen([sys.executable, "app.py"], env=environment)
+    url = "http://127.0.0.1:18765/api/workflows/runs"
+    took: list[float] = []
+    while not took:
+        try:
+            urllib.request.urlopen("http://127.0.0.1:18765/health").read()
+            took.append(time.perf_counter() - begun)
+        except OSError:
+            time.sleep(0.02)
+    sizes = [resident_mb(server.pid)[0]]
+    for path in ("", "", "?name=flow-3", "?limit=10000", "?limit=10000"):
+        begun = time.perf_counter()
+        urllib.request.urlopen(url + path).read()
+        took.append(time.perf_counter() - begun)
+        sizes.append(resident_mb(server.pid)[0])
+    asks, sizes = [round(one * 1e3, 1) for one in took[1:]], [round(one) for one in sizes]
+    print(f"{why:<28} {took[0]:7.2f} s   {sizes} MB (most {resident_mb(server.pid)[1]:.0f} MB)   asks ms: {asks}")
+    server.terminate()
+    server.wait()
 
 
 def summary(one: Run) -> dict[str, object]:
@@ -97,15 +214,12 @@ def reads(store: Store) -> None:
     took("the list as nobody changed it", begun, 10_000)
 
 
-def main() -> None:
-    """Prints all figures."""
-    top = Path(tempfile.mkdtemp(prefix="sluice-bench-", dir=sys.argv[1] if len(sys.argv) > 1 else None))
+def few() -> None:
+    """Prints the figures of 10,000 documents, in one process."""
+    top = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
     try:
-        for folder in ("runs", "workflows"):
-            (top / folder).mkdir()
-        for number in range(FILES):
-            one = run(number)
-            (top / "runs" / f"{one.id}.json").write_bytes(to_json(one))
+        (top / "workflows").mkdir()
+        fill(top / "runs", FILES)
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         store = Store(top, summaries={"runs": summary})
         begun = time.perf_counter()
@@ -133,5 +247,33 @@ def main() -> None:
         shutil.rmtree(top)
 
 
+def many(count: int) -> None:
+    """Prints the figures of so many runs; each start is a process of its own, so that its memory can be told."""
+    root = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
+    try:
+        fill(root / "runs", count)
+        for what, why in (
+            ("served", "server, nothing kept"),
+            ("served", "server, checkpoint"),
+            ("opened", "store, checkpoint"),
+        ):
+            subprocess.run([sys.executable, "-m", "tests.bench_store", what, str(root), why], check=True)
+    finally:
+        shutil.rmtree(root)
+
+
+def main(asked: list[str]) -> None:
+    """Prints what is asked for; without arguments all."""
+    if asked[:1] == ["opened"]:
+        opened(Path(asked[1]), asked[2])
+    elif asked[:1] == ["served"]:
+        served(Path(asked[1]), asked[2])
+    else:
+        if asked[:1] != ["many"]:
+            few()
+        if asked[:1] != ["few"]:
+            many(int(asked[1]) if asked[1:] else 100_000)
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
