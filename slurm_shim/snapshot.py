@@ -281,7 +281,8 @@ class Snapshot:
         laid, self._laid = laid | self._laid, laid
         # Where nothing was laid over, before or now, the thread has compared already.
         overlaid = _differing(before, shown, laid)
-        if overlaid or news.changed - laid or news.reordered:
+        # The queue's order may have come to what was shown already.
+        if overlaid or news.changed - laid or (news.reordered and list(before) != list(shown)):
             self.version += 1
             notable = {i for i in overlaid if not _same_but_time(before.get(i), shown.get(i))}
             self._tell(notable | (news.notable - laid))

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretended import World, asynchronous, job, world
 
@@ -512,6 +512,7 @@ STEPS = st.lists(
 )
 
 
+@settings(max_examples=400, deadline=None)
 @given(STEPS)
 def test_every_change_of_what_is_shown_has_a_version_and_no_version_without_one(steps: list[tuple[str, int]]) -> None:
     @asynchronous
