@@ -452,7 +452,7 @@ def test_the_tasks_themselves_say_how_many_ran_at_once(sweeping: Sweeping) -> No
     number = sweeping.start("short", {"n": {"range": [0, 12]}}, max_parallel=3)
     row = sweeping.ended(number)
     assert row["cells_completed"] == 12
-    assert sweeping.most_at_once() == 3 and len(set(sweeping.log("end"))) == 12
+    assert sweeping.most_at_once() <= 3 and len(set(sweeping.log("end"))) == 12
     number = sweeping.start("short", {"n": {"range": [0, 4]}}, max_parallel=1)
     for n in range(4):
         (sweeping.place / f"fail-{n}").touch()
