@@ -8,10 +8,13 @@ program, or one of somebody else's making is passed over and replaced.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,6 +34,9 @@ MAGIC = b"sluice checkpoint\n"
 HEADER = struct.Struct("<32sIIII")  # code, CRC-32 of the rest, bytes of the dictionary, of the table, of the documents
 SEGMENT = 5_000
 SEGMENT_BYTES = 64_000_000
+# From so many unread files on, several processes read them, at most so many.
+MANY = 5_000
+HELPERS = 4
 # A segment with fewer good rows is not worth keeping: they move into a new one.
 THIN = SEGMENT // 2
 # So many files are read again at a start before it is worth writing down what they said.
@@ -59,6 +65,7 @@ class Checkpoint:
         self._pending: dict[str, tuple[Entry, bytes]] = {}  # by name: what is not written down yet, with its facts
         self._done: list[Path] = []  # segments whose rows are pending again, or that are good for nothing
         self._number = 0
+        self._packings: dict[bytes, Packing] = {}
         self._saving = threading.Lock()
         self._loading = False
         self._recalling = False
@@ -72,31 +79,85 @@ class Checkpoint:
     def load(self) -> None:
         """Nothing; the folder is loaded, from the segments where they are good and from the files where not."""
         self._loading = True
+        known: set[str] = set()
         try:
-            self._folder.load(self._remembered())
+            if self._place.is_dir():
+                self._files.sweep(self._place)
+                for path in sorted(self._place.glob("[0-9]*")):
+                    self._number = max(self._number, int(path.name) + 1 if path.name.isdigit() else 0)
+                    known |= self._recall(path)
+            unread = [name for name in self._folder.listed() if name not in known]
+            if len(unread) >= MANY and (helpers := min(os.cpu_count() or 1, HELPERS)) > 1:
+                known = set().union(*map(self._recall, self._helped(unread, helpers)))
+                unread = [name for name in unread if name not in known]
+            self._folder.read(unread)
         finally:
             self._loading = False
         if len(self) >= WORTH:
             self.save()
 
-    def _remembered(self) -> Iterator[Remembered]:
-        if not self._place.is_dir():
-            return
-        self._files.sweep(self._place)
-        for path in sorted(self._place.glob("[0-9]*")):
-            self._number = max(self._number, int(path.name) + 1 if path.name.isdigit() else 0)
-            rows = self._read(path)
-            good = []
+    def _recall(self, path: Path) -> set[str]:
+        """The files that are as the segment says; they are in the folder's index now."""
+        self._recalling = True
+        rows = [row for row in self._read(path) if self._folder.recall(row)]
+        self._recalling = False
+        if len(rows) < THIN:
+            self._done.append(path)
             for row in rows:
-                self._recalling = True
-                yield row
-                self._recalling = False
-                held = self._folder.held.get(row.filename)
-                if held is not None and held.entry is not None and held.mark == row.mark:
-                    good.append((held.entry, row.facts))
-            if len(good) < THIN:
-                self._done.append(path)
-                self._pending |= {one.name: (one, orjson.dumps(facts, default=tuple)) for one, facts in good}
+                entry = self._folder.entry(self._folder.name_in(row.filename) or "")
+                self._pending[entry.name] = (entry, orjson.dumps(row.facts, default=tuple))
+        return {row.filename for row in rows}
+
+    def _helped(self, unread: list[str], helpers: int) -> Iterator[Path]:
+        """Segments with what the files say, as other processes get ready with them (see store.reading).
+
+        One that fails leaves its files to be read here.
+        """
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            self._files.make_dirs(self._place)
+            for at in range(helpers):
+                self._number += len(unread) // SEGMENT + 1
+                started.append(self._helper(unread[at::helpers]))
+        except (OSError, StoreError):
+            log.warning("files are read without the help of other processes", exc_info=True)
+        self._number += len(unread) // SEGMENT + 1
+        while started:
+            for helper in list(started):
+                assert helper.stdout is not None
+                if name := helper.stdout.readline().decode().strip():
+                    yield self._place / name
+                else:
+                    started.remove(helper)
+                    helper.stdout.close()
+                    helper.wait()
+
+    def _helper(self, share: list[str]) -> subprocess.Popen[bytes]:
+        package = Path(__file__).parent
+        command = [sys.executable, "-m", f"{package.name}.reading"]
+        helper = subprocess.Popen(
+            [*command, str(self._files.root), self._folder.path.name, str(self._number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONPATH": str(package.parent)},
+            cwd="/",
+        )
+        assert helper.stdin is not None
+        with contextlib.suppress(BrokenPipeError), helper.stdin:  # one that ended at once says nothing either
+            helper.stdin.write(b"\0".join(map(os.fsencode, share)))
+        return helper
+
+    def read_share(self, filenames: list[str], number: int) -> Iterator[Path]:
+        """The segments, from this number on, with what these files say; for a process that does nothing else."""
+        self._number = number
+        for at in range(0, len(filenames), SEGMENT):
+            first = self._number
+            self._folder.read(filenames[at : at + SEGMENT])
+            self.save()
+            self._folder.held.clear()
+            self._folder.file_of.clear()
+            yield from (self._place / f"{one:06}" for one in range(first, self._number))
 
     def _read(self, path: Path) -> list[Remembered]:
         """The rows of a segment; none of one that is not whole, or not of this program."""
@@ -120,7 +181,9 @@ class Checkpoint:
         packer = self._folder.packer
         if not packer.packing.dictionary and dictionary:
             packer.adopt(dictionary)
-        return packer.packing if packer.packing.dictionary == dictionary else Packing(dictionary)
+        if packer.packing.dictionary == dictionary:
+            return packer.packing
+        return self._packings.setdefault(dictionary, Packing(dictionary))
 
     def _rows(self, table: list[Any], packing: Packing, data: bytes, at: int) -> Iterator[Remembered]:
         for filename, mark, changed_ns, packed, size, facts in table:

@@ -371,16 +371,17 @@ class Folder:
             return Path(filename).stem
         return next((filename[: -len(end)] for end in self.suffixes if filename.endswith(end)), None) or None
 
-    def load(self, remembered: Iterable[Remembered] = ()) -> None:
-        """Nothing; reads all files but those that are as they were remembered, in the calling thread. For the start."""
-        known = {one.filename for one in remembered if self._recall(one)}
-        for filename in self._listed():
-            if filename not in known:
-                seen = self.held.get(filename)
-                self._install(filename, self._examine(filename, seen))
+    def load(self) -> None:
+        """Nothing; reads all files, in the calling thread. For the start."""
+        self.read(self.listed())
 
-    def _recall(self, one: Remembered) -> bool:
-        """Whether the file is as it was remembered, and so in the index without being read."""
+    def read(self, filenames: Iterable[str]) -> None:
+        """Nothing; reads these files, in the calling thread. For the start."""
+        for filename in filenames:
+            self._install(filename, self._examine(filename, self.held.get(filename)))
+
+    def recall(self, one: Remembered) -> bool:
+        """Whether the file is as it was remembered, and so in the index without being read. For the start."""
         try:
             status = os.lstat(f"{self.path}/{one.filename}")
         except OSError:
@@ -444,7 +445,8 @@ class Folder:
         """The files that are not as the index knows them, found by listing the folder; OSError when that fails."""
         return self.moved(await asyncio.to_thread(self._differing, dict(self.held)))
 
-    def _listed(self) -> list[str]:
+    def listed(self) -> list[str]:
+        """The names of all files that count, in their order."""
         with os.scandir(self.path) as entries:
             return sorted(entry.name for entry in entries if self.name_in(entry.name) is not None)
 

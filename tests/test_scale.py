@@ -234,6 +234,30 @@ def test_segments_do_not_pile_up(tmp_path: Path) -> None:
     assert len(segments(root)) <= 2
 
 
+@pytest.mark.parametrize(
+    ("why", "python", "helped"),
+    [("they do", None, True), ("they fail", "/bin/false", False), ("there are none", "/nonexistent", False)],
+)
+def test_other_processes_help_to_read_many_files(
+    why: str, python: str | None, helped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = many(tmp_path / "data", 60)
+    (root / "runs/r007.json").write_bytes(b"{}")
+    (root / "runs/r008.json").write_bytes(to_json(a_run("r008", 1, "running")))
+    told = fresh(root)
+    shutil.rmtree(root / ".cache")
+    monkeypatch.setattr(checkpoint, "MANY", 50)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    if python:
+        monkeypatch.setattr("sys.executable", python)
+    with Started(root) as started:
+        assert (set(started.parsed) == {"r007", "r008"}) == helped, why
+        found = started.told()
+    assert found[:5] == told[:5] and [one["reason"] for one in found[5]] == [one["reason"] for one in told[5]], why
+    with Started(root) as again:
+        assert set(again.parsed) == {"r007", "r008"}, why
+
+
 # --- what is kept of each run ----------------------------------------------------------------------------------------
 
 
