@@ -18,6 +18,7 @@ from store.errors import Locked, unavailable
 LOCK_NAME = ".lock"
 WAIT_S = 30.0
 STEP_S = 0.05
+OWN_S = 0.5
 
 
 class Lock:
@@ -49,7 +50,9 @@ def lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = ti
         waited_s = 0.0
         while not _taken(fd):
             owner = os.pread(fd, 64, 0).decode("ascii", "replace").split()
-            if owner and _alive(owner):
+            # A program that this very process is starting holds the lock for a moment, until it is loaded.
+            own = bool(owner) and owner[0] == str(os.getpid()) and waited_s < OWN_S
+            if owner and _alive(owner) and not own:
                 raise Locked(
                     f"another server (pid {owner[0]}) uses the store {root}; stop it, or choose another folder"
                 )
