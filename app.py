@@ -1338,10 +1338,12 @@ async def drive_sweep(sweep_id: str) -> None:
         if advanced != sweep:
             await here.store.sweeps.put(sweep_id, advanced)
         for step in steps:
+            if isinstance(step, sweeps.CancelCells):
+                # Together: one that is being submitted must not hold up those that wait for it.
+                await asyncio.gather(*(end_cell(advanced, index) for index in step.indices))
+                continue
             for index in step.indices:
-                if isinstance(step, sweeps.CancelCells):
-                    await end_cell(advanced, index)
-                elif not sweeps.stopping(advanced, here.board.states(advanced)):
+                if not sweeps.stopping(advanced, here.board.states(advanced)):
                     await start_cell(advanced, index)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import os
@@ -481,3 +482,40 @@ def test_changing_how_many_may_run(sweeping: Sweeping) -> None:
     eventually(lambda: len(sweeping.log("begin")) == 4)
     (sweeping.place / "go").touch()
     assert sweeping.ended(number)["status"] == "completed"
+
+
+def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    pace, beats = sweeping.client.app.here.pace, []
+
+    async def beat() -> None:
+        beats.append(1)
+
+    monkeypatch.setattr(pace, "beat", beat)
+    number = sweeping.start("train", {"lr": [1, 2]})
+    assert sweeping.ended(number)["status"] == "completed"
+    assert len(beats) == 4
+
+
+def test_cells_that_wait_for_their_submission_can_be_cancelled(
+    sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, hold = sweeping.client.app.here, asyncio.Event()
+
+    async def beat() -> None:
+        """As long as many others are to be submitted before."""
+        await hold.wait()
+
+    monkeypatch.setattr(here.pace, "beat", beat)
+    number = sweeping.start("gate", {"n": list(range(10))}, max_parallel=10)
+    eventually(lambda: sweeping.row(number)["cells_running"] == 10)
+    places = here.store.config.sweeps.in_flight
+    in_line = sorted(one["id"] for one in sweeping.cells(number) if not here.store.runs.get(one["id"]).jobs[0].attempts)
+    assert len(in_line) == 10 - places
+    answer = sweeping.client.post(f"/api/workflows/runs/{in_line[0]}/cancel")
+    assert answer.status_code == 200
+    assert sweeping.row(number)["cells_cancelled"] == 1
+    sweeping.post(number, "cancel")
+    sweeping.client.loop.call_soon_threadsafe(hold.set)
+    assert sweeping.ended(number)["cells_cancelled"] == 10
+    sent = [run for one in sweeping.cells(number) for run in [here.store.runs.get(one["id"])] if run.jobs[0].attempts]
+    assert len(sent) == places, "nothing was submitted in order to be cancelled"

@@ -1,0 +1,90 @@
+"""How fast submissions go to SLURM, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from slurm_shim import pace
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time; whoever sleeps moves it on."""
+    now = [100.0]
+    real = asyncio.sleep
+
+    async def sleep(delay_s: float, *_: Any) -> None:
+        now[0] += max(0.0, delay_s)
+        await real(0)
+
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pace.asyncio, "sleep", sleep)
+    return now
+
+
+async def beats(one: pace.Pace, clock: list[float], count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        await one.beat()
+        found.append(round(clock[0] - 100, 3))
+    return found
+
+
+def test_beats_come_as_often_as_they_may(clock: list[float]) -> None:
+    async def story() -> None:
+        one = pace.Pace(4, 1)
+        assert await beats(one, clock, 4) == [0, 0.25, 0.5, 0.75]
+        clock[0] += 10
+        assert await beats(one, clock, 2) == [10.75, 11.0], "a rest saves nothing up"
+        one.set(1, 1)
+        assert await beats(one, clock, 3) == [11.25, 12.25, 13.25], "another pace counts from the next beat"
+
+    asyncio.run(story())
+
+
+def test_no_more_places_than_there_are() -> None:
+    async def story() -> None:
+        one, inside, most = pace.Pace(1000, 2), 0, 0
+
+        async def submit() -> None:
+            nonlocal inside, most
+            async with one.place():
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(0)
+                one.set(1000, 2)  # what is written anew but has not changed makes no further places
+                await asyncio.sleep(0)
+                inside -= 1
+
+        await asyncio.gather(*(submit() for _ in range(20)))
+        assert (most, inside) == (2, 0)
+        one.set(1000, 3)
+        await asyncio.gather(*(submit() for _ in range(20)))
+
+    asyncio.run(story())
+
+
+def test_a_place_is_free_again_whatever_happens_in_it() -> None:
+    async def story() -> None:
+        one = pace.Pace(1000, 1)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                async with one.place():
+                    raise ZeroDivisionError
+        in_line = []
+
+        async def submit(name: str) -> None:
+            async with one.place():
+                in_line.append(name)
+                await asyncio.sleep(0)
+
+        first, second, third = [asyncio.create_task(submit(name)) for name in ("first", "second", "third")]
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.gather(first, second, third, return_exceptions=True)
+        assert in_line == ["first", "third"], "who goes from the line holds up nobody"
+
+    asyncio.run(story())
