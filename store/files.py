@@ -15,7 +15,7 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +107,25 @@ class Files:
     async def delete(self, path: Path) -> None:
         """Nothing; afterwards the file is durably gone. NotFound when there is none."""
         await self._ask([[Change(path, None)]])
+
+    async def discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
+        """Nothing; the file is durably gone, unless `same` says that it is another one by now: then that one stays."""
+        await asyncio.to_thread(self._discard, path, same)
+
+    def _discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
+        aside = self._temporary(path, "gone")
+        try:
+            if not same(path.lstat()):
+                return
+            self.ops.rename(path, aside)
+            if not same(aside.lstat()):
+                self.ops.link(aside, path)  # back to its place
+            self.ops.unlink(aside)
+            self._sync_folder(path.parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise unavailable(error, f"remove {self.shown(path)}") from error
 
     async def write_many(self, children: Iterable[tuple[Path, bytes]], last: tuple[Path, bytes]) -> Stamp:
         """The stamp of `last`, which is put down after all children are durable and so commits them.

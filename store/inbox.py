@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import stat
@@ -15,7 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from store.documents import Written, from_yaml
-from store.errors import Invalid, StoreError, unavailable
+from store.errors import Invalid, StoreError
 from store.files import Files, read_whole
 from store.folders import FILE_LIMIT_BYTES
 
@@ -124,28 +123,8 @@ async def _moved(files: Files, dropped: Dropped, where: str, data: bytes, reason
     if reason:
         await files.write(target.with_suffix(".reason.txt"), reason.encode("utf-8", "replace") + b"\n")
     await files.write(target, data)
-    await asyncio.to_thread(_removed, dropped)
-
-
-def _removed(dropped: Dropped) -> None:
-    """Nothing; the file is gone from the inbox, but never one that was dropped under its name meanwhile."""
-    path, aside = dropped.path, dropped.path.with_name(f".{dropped.path.name}.{dropped.key}")
-    try:
-        if _mark(path.lstat()) != dropped.mark:
-            return
-        path.rename(aside)
-        if _mark(aside.lstat()) != dropped.mark:
-            os.link(aside, path)  # another one after all: back to its place, where it is found on the next turn
-        aside.unlink()
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise unavailable(error, f"remove inbox/{path.name}") from error
+    # Another file may have been dropped under its name meanwhile.
+    await files.discard(dropped.path, lambda status: _mark(status) == dropped.mark)
 
 
 def _mark(status: os.stat_result) -> tuple[int, int, int]:

@@ -14,8 +14,9 @@ import httpx
 import pytest
 from conftest import Server, eventually
 
+CI = os.environ.get("CI") == "true"
 LAYERS, WIDTH = 4, 5
-KILLS = {"embedded": 20, "slurm": 6}
+KILLS = {"embedded": 20 if CI else 5, "slurm": 6}
 # How long a server may live before it is killed: from its start, so that opening and adopting are hit as well.
 LONGEST_LIFE_S = 1.6
 

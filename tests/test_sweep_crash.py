@@ -18,7 +18,7 @@ import test_behaviour as behaviour
 from conftest import Client, Server, eventually
 
 CI = os.environ.get("CI") == "true"
-KILLS = {"embedded": 20, "slurm": 5}
+KILLS = {"embedded": 20 if CI else 5, "slurm": 5}
 CELLS = {"embedded": 100 if CI else 30, "slurm": 20}
 CONFIG = """\
 cluster: {nodes: 1, cpus: 32, memory_mb: 64000}
