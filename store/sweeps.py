@@ -416,7 +416,7 @@ def again(sweep: Sweep, states: Mapping[int, str], chosen: Iterable[int]) -> Swe
     if stopping(sweep, states) and sweep.status not in ENDED:
         raise Conflict(f"Sweep run {sweep.id} is still draining")
     chosen = set(chosen)
-    failed = {index for index, state in states.items() if state == "failed"}
+    failed = {index for index, state in _known(sweep, states).items() if state == "failed"}
     fresh: dict[str, Any] = {"status": "running", "completed_at": None, "cancel_requested_at": None, "error": None}
     fresh["waiting"] = ranges({*indices(sweep.waiting), *chosen})
     fresh["again"] = ranges({*indices(sweep.again), *(index for index in chosen if index in states)})

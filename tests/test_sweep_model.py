@@ -215,5 +215,5 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.sweep.status in sweeps.ENDED
 
 
-AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
