@@ -31,6 +31,7 @@ ROOT = HERE.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+import slurm_shim.snapshot  # noqa: E402
 from store import access  # noqa: E402
 
 CONTRACT: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "contract.yaml").read_text())
@@ -167,14 +168,13 @@ class Client:
     def start(self) -> Client:
         """Itself, serving."""
         import app
-        import slurm_shim.snapshot
 
         furnish(self.store, self.tokens)
         self.app = app
         before = {key: os.environ.get(key) for key in self.environment}
         os.environ |= self.environment
         # A test waits for what SLURM says; the interval that spares a busy controller would only make it wait longer.
-        slurm_shim.snapshot._COST = 1
+        self.cost, slurm_shim.snapshot._COST = slurm_shim.snapshot._COST, 1
         self.thread.start()
         try:
             self.run(self._lifespan("startup"))
@@ -208,6 +208,7 @@ class Client:
                 self.run(self._lifespan("shutdown"))
                 self.run(self._end_tasks())
         finally:
+            slurm_shim.snapshot._COST = self.cost
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join(10)
             self.loop.close()
