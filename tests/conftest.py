@@ -11,10 +11,12 @@ import concurrent.futures
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -382,7 +384,7 @@ CLUSTERS = ["embedded", pytest.param("slurm", marks=pytest.mark.slurm)]
 
 
 @pytest.fixture(scope="session", params=CLUSTERS)
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
     """The kind of cluster to run on. SLURM_CONF leads to a real one; SLUICE_TEST_SLURM_DIR names one that runs."""
     if request.param == "embedded":
         yield "embedded"
@@ -392,13 +394,15 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     running = os.environ.get("SLUICE_TEST_SLURM_DIR")
     if missing() and not running and os.environ.get("CI") != "true":
         pytest.skip(f"not installed: {', '.join(missing())}")
-    real = Cluster(running or tmp_path_factory.mktemp("slurm")).up()
+    # Not below pytest's own folder, which munged's user may not enter.
+    real = Cluster(running or tempfile.mkdtemp(prefix="sluice")).up()
     before = os.environ.get("SLURM_CONF")
     os.environ["SLURM_CONF"] = str(real.conf)
     yield "slurm"
     os.environ.pop("SLURM_CONF") if before is None else os.environ.__setitem__("SLURM_CONF", before)
     if not running:
         real.down()
+        shutil.rmtree(real.dir, ignore_errors=True)
 
 
 @contextlib.contextmanager
