@@ -6,13 +6,25 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
-from store import fields, yamls
-from store.errors import problem
+from store import fields, matrix, yamls
+from store.errors import Invalid, problem
 
 MAX_JOBS = 1000
-MAX_CELLS = 1000
+# More than any configuration allows; how many a sweep may really have is said there.
+MAX_CELLS = 1_000_000
 # More than a person reads; the search for near names would take long over a file that is wrong throughout.
 MAX_PROBLEMS = 100
 RESOURCES = (
@@ -130,10 +142,26 @@ class Job(Closed):
         return list(dict.fromkeys(one.partition(":")[2] for one in self.depends_on))
 
 
+def _series(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        matrix.series(value, ())
+    except Invalid as error:
+        raise ValueError(error.problems[0]["msg"]) from None
+    return value
+
+
+# Values, or how they follow from few numbers; told apart by the value, so that a problem in a list names the item.
+Axis = Annotated[
+    Annotated[fields.Axis, Tag("list")] | Annotated[dict[str, Any], AfterValidator(_series), Tag("series")],
+    Discriminator(lambda value: "series" if isinstance(value, dict) else "list"),
+]
+
+
 class Sweep(Closed):
     """The axes over which a workflow is repeated."""
 
-    matrix: Annotated[dict[fields.ArgName, fields.Axis], Field(min_length=1)]
+    matrix: Annotated[dict[fields.ArgName, Axis], Field(min_length=1)]
+    exclude: list[dict[fields.ArgName, fields.Scalar]] = []
     fail_fast: fields.Truth = False
     max_parallel: fields.Whole = 4
 

@@ -310,7 +310,10 @@ def _known(section: Any) -> dict[str, Any]:
 def sample_args(workflow: Workflow) -> dict[str, Any]:
     """The first value of each axis of the file's own sweep that is not also an arg."""
     matrix = workflow.sweep.matrix if workflow.sweep else {}
-    return {axis: values[0] for axis, values in matrix.items() if axis not in workflow.args}
+    firsts = {
+        axis: values if isinstance(values, list) else next(iter(values.values())) for axis, values in matrix.items()
+    }
+    return {axis: values[0] for axis, values in firsts.items() if axis not in workflow.args}
 
 
 def check(

@@ -152,7 +152,9 @@ REFUSED = [
     ("an axis without values", J + "sweep: {matrix: {a: []}}", "sweep.matrix.a: must contain at least one value"),
     ("an axis of lists", J + "sweep: {matrix: {a: [[1]]}}", "sweep.matrix.a.0: must be text, a number, true or false, not a list"),
     ("an axis of nothing", J + "sweep: {matrix: {a: [null]}}", "not nothing"),
-    ("a sweep too large", J + f"sweep: {{matrix: {{a: {list(range(40))}, b: {list(range(40))}}}}}", "matrix cell_count=1600 exceeds limit 1000"),
+    ("a sweep too large", J + f"sweep: {{matrix: {{a: {list(range(1001))}, b: {list(range(1000))}}}}}", "matrix cell_count=1001000 exceeds limit 1000000"),
+    ("a range that leads nowhere", J + "sweep: {matrix: {a: {range: [1, 0]}}}", "sweep.matrix.a: range takes"),
+    ("a series that is none", J + "sweep: {matrix: {a: {steps: [1, 0]}}}", "sweep.matrix.a: must be a list of values"),
     ("no cells at once", J + "sweep: {matrix: {a: [1]}, max_parallel: 0}", "sweep.max_parallel: must be between 1"),
 ]  # fmt: skip
 

@@ -1,0 +1,22 @@
+"""The examples in docstrings are true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+from conftest import ROOT
+
+MODULES = [
+    f"{path.parent.relative_to(ROOT).as_posix().replace('/', '.')}.{path.stem}"
+    for folder in ("store", "slurm_shim", "slurm_shim/embedded")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if ">>> " in path.read_text()
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted and not result.failed, name
