@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         running = os.environ.get("SLUICE_TEST_SLURM_DIR")
         if behaviour.missing() and not running and not behaviour.IN_CI:
             pytest.skip(f"not installed: {', '.join(behaviour.missing())}")
-        started = behaviour.Cluster(running or folder / "slurm").up()
+        started = behaviour.Cluster(running or tempfile.mkdtemp(prefix="sluice")).up()
         if not running:
             request.addfinalizer(started.down)
         cluster = behaviour.real(folder, started)
