@@ -15,7 +15,7 @@ launch *flags: (_env "launch")
 
 # Every test that needs nothing but Python; `just test -k guard` picks some
 test *args: (_env "dev")
-    @{{ python }} -m pytest -n 3 --dist loadfile -m "not slurm and not browser and not fuzz" "$@"
+    @{{ python }} -m pytest -n 4 --dist loadfile -m "not slurm and not browser and not fuzz" "$@"
 
 # The tests against a whole real SLURM that is started for them (Debian packages are installed where they are missing)
 test-slurm *args: (_env "dev")

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import httpx
 import jsonschema_rs
 import pytest
+from hypothesis import settings
 from ruamel.yaml import YAML
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +36,11 @@ if str(ROOT) not in sys.path:
 
 import slurm_shim.snapshot  # noqa: E402
 from store import access  # noqa: E402
+
+# A developer waits for the verdict; nobody waits for CI's.
+settings.register_profile("quick", max_examples=25)
+if os.environ.get("CI") != "true":
+    settings.load_profile("quick")
 
 CONTRACT: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "contract.yaml").read_text())
 OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"}
