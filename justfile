@@ -4,6 +4,7 @@ set positional-arguments
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 python := ".venv/bin/python"
+plain := "not slurm and not browser and not fuzz"
 
 [private]
 @default:
@@ -15,7 +16,11 @@ launch *flags: (_env "launch")
 
 # Every test that needs nothing but Python; `just test -k guard` picks some
 test *args: (_env "dev")
-    @{{ python }} -m pytest -n 4 --dist loadfile -m "not slurm and not browser and not fuzz" "$@"
+    @{{ python }} -m pytest -n 3 --dist loadfile -m "{{ plain }}{{ if env("CI", "") == "true" { "" } else { " and not long" } }}" "$@"
+
+# The tests that take long, which `just test` leaves to CI
+test-long *args: (_env "dev")
+    @{{ python }} -m pytest -n 3 --dist loadfile -m "{{ plain }} and long" "$@"
 
 # The tests against a whole real SLURM that is started for them (Debian packages are installed where they are missing)
 test-slurm *args: (_env "dev")

@@ -349,6 +349,7 @@ def nothing_is_lost(root: Path, where: str) -> None:
             assert asyncio.run(store.archive.get("sweep" if isinstance(one, Sweep) else "run", one.id)) == one, where
 
 
+@pytest.mark.long
 def test_killed_at_any_call_of_a_move(tmp_path: Path) -> None:
     first, last = calls_of_a_pass(prepared(tmp_path / "whole", *SOME))
     assert last - first > 40
@@ -363,6 +364,7 @@ def test_killed_at_any_call_of_a_move(tmp_path: Path) -> None:
     assert set(codes) <= {0, -signal.SIGKILL} and codes.count(0) < len(codes) / 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("persistent", [False, True], ids=["once", "from then on"])
 def test_a_call_that_fails_loses_nothing(persistent: bool, tmp_path: Path) -> None:
     first, last = calls_of_a_pass(prepared(tmp_path / "whole", *SOME))

@@ -79,6 +79,7 @@ def judge(server: Server, number: int, count: int, place: Path, seed: object) ->
     assert len(jobs) == 2 * count, seed
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("SLUICE_CRASH_SEED", random.randrange(2**32)))
@@ -116,6 +117,7 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
         server.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_the_bound_holds_across_restarts(tmp_path: Path) -> None:
     server = furnished(tmp_path / "store", "embedded")

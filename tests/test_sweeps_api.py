@@ -447,6 +447,7 @@ def test_a_lost_node_fails_its_cell_and_holds_up_no_other(sweeping: Sweeping) ->
 # --- how much at once ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_tasks_themselves_say_how_many_ran_at_once(sweeping: Sweeping) -> None:
     text = GATE.replace("name: gate", "name: short").replace("while [ ! -e", "sleep 0.1; while false && [ ! -e")
     sweeping.client.workflow("short", text)
