@@ -1119,8 +1119,9 @@ async def drafted(workflow: workflows.Workflow, body: Mapping[str, Any], run_id:
     place = shelf(given["mount"])
     root = place.root or here.store.path("work", run_id)
     scripts = [*([place.root] if place.root else []), place.folder.path]
-    draft = runs.draft(run_id, workflow.name, plan, root, given, time.time())
-    for job, placed in zip(draft.jobs, runs.placed(plan, root, run_id), strict=True):
+    wanted = runs.placed(plan, root, run_id)
+    draft = runs.draft(run_id, workflow.name, plan["args"], wanted, root, given, time.time())
+    for job, placed in zip(draft.jobs, wanted, strict=True):
         job.script, job.options = await in_thread(script_of, placed, scripts), batch.options(placed)
     return draft
 
@@ -1577,7 +1578,10 @@ async def connect() -> Cluster:
     """The cluster that the settings and PATH lead to, asked for the first time."""
     poll, hold_fd = here.store.config.poll, here.store.lock.fd if here.store.lock else None
     path, conf = os.environ.get("PATH", os.defpath), os.environ.get("SLURM_CONF")
-    name, slurm = await in_thread(reach, here.settings.cluster, path, conf, str(await furnished()), hold_fd)
+    own_conf = here.store.path("cluster", "slurm.conf")
+    name, slurm = await in_thread(reach, here.settings.cluster, path, conf, str(own_conf), hold_fd)
+    if slurm.slurm_conf == str(own_conf):
+        await furnish(own_conf)
     cluster = Cluster(name, slurm, here.pool, poll.min_s, poll.max_s)
     cluster.snapshot.busy = lambda: bool(here.open_runs or here.open_records)
     await cluster.snapshot.refresh()
@@ -1594,13 +1598,11 @@ def heard(job_ids: set[str]) -> None:
     here.turned.set()
 
 
-async def furnished() -> Path:
-    """The embedded cluster's slurm.conf, written as config.yaml says."""
+async def furnish(path: Path) -> None:
+    """Nothing; the embedded cluster's slurm.conf says what config.yaml says."""
     text = await in_thread(embedded_conf.fitting, here.store.config.cluster.model_dump(), sys.executable)
-    path = here.store.path("cluster", "slurm.conf")
     if not path.exists() or path.read_text() != text:
         await here.store.files.write(path, text.encode())
-    return path
 
 
 def refit(_name: str, _old: Entry | None, _new: Entry | None) -> None:

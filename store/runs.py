@@ -8,7 +8,7 @@ without a job id is looked for by that tag, and submitted again only when SLURM 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -414,9 +414,15 @@ def placed(plan: Mapping[str, Any], root: Path, run_id: str) -> list[dict[str, A
 
 
 def draft(
-    run_id: str, workflow_name: str, plan: Mapping[str, Any], root: Path, given: Mapping[str, Any], now: float
+    run_id: str,
+    workflow_name: str,
+    args: dict[str, Any],
+    wanted: Sequence[Mapping[str, Any]],
+    root: Path,
+    given: Mapping[str, Any],
+    now: float,
 ) -> Run:
-    """A run of the plan that is not written yet and lacks its scripts; jobs in the order of `placed`.
+    """A run of these jobs (see `placed`) that is not written yet and lacks its scripts.
 
     `given` has mount, cluster, source, and request_hash or the number of the sweep.
     """
@@ -432,13 +438,13 @@ def draft(
             retry=job["retry"],
             retry_delay_s=job["retry_delay"],
         )
-        for job in placed(plan, root, run_id)
+        for job in wanted
     ]
     return Run(
         id=run_id,
         workflow_name=workflow_name,
         mount=given["mount"],
-        args=plan["args"],
+        args=args,
         cluster=given["cluster"],
         status="submitting",
         work_dir=str(root),

@@ -36,6 +36,7 @@ if str(ROOT) not in sys.path:
 
 import slurm_shim.snapshot  # noqa: E402
 from store import access  # noqa: E402
+from store.render import Renderer  # noqa: E402
 
 # A developer waits for the verdict; nobody waits for CI's.
 settings.register_profile("quick", max_examples=25)
@@ -499,3 +500,34 @@ def server(cluster: str, tmp_path: Path) -> Iterator[Server]:
         yield made.start()
     finally:
         made.close()
+
+
+# --- workflows without a server -----------------------------------------------------------------------------------
+
+# The workflow that this server was built to run first.
+PIPELINE = b"""\
+name: ml-pipeline
+args: {n: 1000, out: "work-{{ n }}"}
+jobs:
+  - name: preprocess
+    command: [bash, -c, "mkdir -p {{ out }} && seq {{ n }} > {{ out }}/data"]
+    exports: {DATA: "{{ out }}/data"}
+    resources: {nodes: 1, time_limit: 0:05:00}
+  - name: total
+    command: [cat, "{{ deps.preprocess.DATA }}"]
+    depends_on: [preprocess]
+    retry: 2
+  - name: report
+    command: "echo done > {{ out }}/report"
+    depends_on: ["afterany:total"]
+  - name: cleanup
+    command: rm -r {{ out }}
+    depends_on: ["afternotok:total"]
+"""
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[Renderer]:
+    """A renderer with its usual bounds."""
+    with Renderer() as one:
+        yield one

@@ -4,40 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import PIPELINE
 
 from store import templates, workflows
 from store.errors import Invalid, NotFound, text
 from store.render import Renderer
-
-PIPELINE = b"""\
-name: ml-pipeline
-args: {n: 1000, out: "work-{{ n }}"}
-jobs:
-  - name: preprocess
-    command: [bash, -c, "mkdir -p {{ out }} && seq {{ n }} > {{ out }}/data"]
-    exports: {DATA: "{{ out }}/data"}
-    resources: {nodes: 1, time_limit: 0:05:00}
-  - name: total
-    command: [cat, "{{ deps.preprocess.DATA }}"]
-    depends_on: [preprocess]
-    retry: 2
-  - name: report
-    command: "echo done > {{ out }}/report"
-    depends_on: ["afterany:total"]
-  - name: cleanup
-    command: rm -r {{ out }}
-    depends_on: ["afternotok:total"]
-"""
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Iterator[Renderer]:
-    with Renderer() as one:
-        yield one
 
 
 def job(**keys: Any) -> dict[str, Any]:

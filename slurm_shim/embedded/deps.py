@@ -131,10 +131,3 @@ def _judge_after(rows: Sequence[Job], delay_s: int, now: int) -> tuple[str, int 
         return WAIT, None
     due = max(begun, default=0) + delay_s
     return (MET, None) if due <= now else (WAIT, due)
-
-
-def display(text: str | None) -> str:
-    """The dependency as squeue prints it."""
-    if not text:
-        return "(null)"
-    return text
