@@ -2,7 +2,7 @@
 
     request ─ guard ─ contract ─ operation ─┬─ store/        files under $SLUICE_STORE, index in memory
      answer ─ envelope of the family ───────┴─ slurm_shim/   one shared snapshot; sh → sbatch squeue … (PATH decides)
-    between requests: the clockwork reconciles runs and jobs in store/ with what the snapshot says
+    between requests: clockwork/ reconciles runs, sweeps and jobs in store/ with what the snapshot says
 
 The words in use:
     contract    contract.yaml, read once at start: what every operation takes and answers
@@ -21,7 +21,6 @@ import argparse
 import asyncio
 import contextlib
 import functools
-import getpass
 import importlib.util
 import inspect
 import logging
@@ -30,9 +29,7 @@ import random
 import re
 import sys
 import time
-import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,44 +42,28 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from clockwork import drafts, driving, jobs, launch, sweeping, turning
+from clockwork.here import Here, ended, log
 from slurm_shim import errors as slurm_errors
-from slurm_shim import script as batch
-from slurm_shim.cluster import Cluster, reach
-from slurm_shim.embedded import conf as embedded_conf
 from slurm_shim.pace import Pace
 from store import (
     access,
     board,
-    configs,
     errors,
-    history,
-    inbox,
     jsons,
     logs,
     records,
     requests,
-    results,
-    runs,
-    states,
     sweeps,
-    templates,
     views,
     workflows,
     yamls,
 )
-from store.audit import Audit
 from store.bodies import Body
-from store.documents import Attempt, JobRecord, Run, Sweep
-from store.folders import Entry, Folder
-from store.index import Store
-from store.lists import JobList, Listing, RunList
-from store.render import Renderer
 from store.settings import CHOICES, Settings
-from store.times import epoch, rfc3339
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
-log = logging.getLogger("sluice")
 
 
 # ====================================================================================================================
@@ -277,6 +258,32 @@ class Endpoint:
                 scope["sluice.made"] = answer.get("id") or answer.get("job_id") or answer.get("run_id")
             answer = Prepared(orjson.dumps(answer))
         await send_prepared(scope, send, self.status, answer)
+
+
+def prepared(body: Body, etag: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Prepared:
+    """Kept bytes as an answer; `etag` instead of the bytes' own where clients send it back as If-Match."""
+    return Prepared(body.data, f'"{etag}"' if etag else body.etag, headers, lambda: body.gzipped)
+
+
+def changed(body: Body, etag: str) -> Prepared:
+    """What a file of the store says now, as an answer, with the ETag that a later change of it names in If-Match."""
+    return prepared(body, etag)
+
+
+def unquoted(if_match: str | None) -> str | None:
+    """The sha256 within an If-Match header; None for none and for `*`."""
+    return None if if_match in (None, "*") else (if_match or "").removeprefix("W/").strip('"')
+
+
+def age() -> tuple[tuple[bytes, bytes], ...]:
+    """The header that says how old the snapshot is; SlurmUnreachable while there is none."""
+    return ((b"x-snapshot-age", f"{here.cluster.age_s():.1f}".encode()),)
+
+
+def prefers_csv(accept: str) -> bool:
+    """Whether an Accept header names CSV, and before JSON."""
+    kinds = [kind.split(";")[0].strip() for kind in accept.lower().split(",")]
+    return "text/csv" in kinds and "application/json" not in kinds[: kinds.index("text/csv")]
 
 
 GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
@@ -665,51 +672,51 @@ ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = {"srunx": _detail, "slu
 @operation()
 def srunx_list_jobs() -> Prepared:
     """All jobs in the queue, those finished a short while ago, and our own of the last six hours."""
-    return job_list()
+    return prepared(jobs.listed(here), headers=age())
 
 
 @operation()
 async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
     """A new job from a batch script."""
     records.check(body)
-    record = await submit_job(body, requests.made_id(caller.name, "job", idempotency_key), caller)
+    record = await jobs.submit(here, body, requests.made_id(caller.name, "job", idempotency_key), caller)
     return views.submitted(record.name, record.job_id or "")
 
 
 @operation()
 async def srunx_get_job(job_id: str) -> Prepared:
     """One job, from the queue, else from accounting, else from our own record."""
-    return Prepared(orjson.dumps(await known_job(job_id)), headers=age())
+    return Prepared(orjson.dumps(await jobs.known(here, job_id)), headers=age())
 
 
 @operation()
 async def srunx_cancel_job(job_id: str) -> None:
     """The job is cancelled; a job that is over already is left as it is."""
-    await cancel_job(job_id)
+    await jobs.cancel(here, job_id)
 
 
 @operation()
 async def srunx_get_job_logs(job_id: str, stdout_offset: int, stderr_offset: int) -> dict[str, Any]:
     """What the job wrote since the given offsets."""
-    return await logs.since(**await log_paths(job_id), stdout_at=stdout_offset, stderr_at=stderr_offset)
+    return await logs.since(**await jobs.log_paths(here, job_id), stdout_at=stdout_offset, stderr_at=stderr_offset)
 
 
 @operation()
 def srunx_list_resources(partition: str | None) -> Prepared:
     """GPUs, nodes and running jobs of each partition."""
-    return resource_list(partition)
+    return prepared(jobs.resources(here, partition), headers=age())
 
 
 @operation()
 def srunx_list_workflows(mount: str | None) -> Prepared:
     """All workflow definitions that parse, by file name."""
-    return prepared(shelf(mount).shown.all())
+    return prepared(here.shelf(mount).shown.all())
 
 
 @operation()
 async def srunx_validate_workflow(body: dict[str, Any]) -> dict[str, Any]:
     """Whether a workflow text would be accepted, and all that is wrong with it."""
-    wrong = await in_thread(workflows.complaints, body.get("yaml") or "", here.renderer)
+    wrong = await asyncio.to_thread(workflows.complaints, body.get("yaml") or "", here.renderer)
     return {"valid": False, "errors": wrong} if wrong else {"valid": True}
 
 
@@ -717,16 +724,18 @@ async def srunx_validate_workflow(body: dict[str, Any]) -> dict[str, Any]:
 async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
     """A workflow text, checked whole and then saved."""
     name = workflows.uploaded_name(body["filename"])
-    return await save_workflow(shelf(body.get("mount")), name, body["yaml"].encode(), if_match)
+    return changed(
+        *await drafts.save(here, here.shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match))
+    )
 
 
 @operation()
 async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
     """A workflow made from JSON and saved as YAML."""
-    place, name = shelf(body.get("mount") or body.get("default_project")), body["name"]
+    place, name = here.shelf(body.get("mount") or body.get("default_project")), body["name"]
     if name in place.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
-    return await save_workflow(place, name, composed(place, body), if_match)
+    return changed(*await drafts.save(here, place, name, drafts.composed(place, body), unquoted(if_match)))
 
 
 @operation()
@@ -747,21 +756,21 @@ async def srunx_get_run(run_id: str) -> Any:
 @operation()
 async def srunx_cancel_run(run_id: str) -> dict[str, Any]:
     """All jobs of the run are cancelled."""
-    warnings = await cancel_run(run_id)
+    warnings = await driving.cancel(here, run_id)
     return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
 
 
 @operation()
 def srunx_get_workflow(name: str, mount: str | None) -> Prepared:
     """One workflow with its jobs."""
-    place = shelf(mount)
+    place = here.shelf(mount)
     return prepared(place.shown.one(name), etag=place.folder.entry(name).etag)
 
 
 @operation()
 async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
     """The workflow's file is deleted; its runs stay."""
-    await shelf(mount).folder.delete(name, if_match=unquoted(if_match))
+    await here.shelf(mount).folder.delete(name, if_match=unquoted(if_match))
     return {"status": "deleted", "name": name}
 
 
@@ -770,7 +779,7 @@ async def srunx_run_workflow(
     name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
     """A run of the workflow, its first jobs submitted; or a sweep over it; or, dry, the scripts it would submit."""
-    return await requested(name, mount, body, requests.made_id(caller.name, "run", idempotency_key), "web")
+    return await launch.requested(here, name, mount, body, requests.made_id(caller.name, "run", idempotency_key), "web")
 
 
 @operation()
@@ -789,7 +798,9 @@ async def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
 @operation()
 async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """A living sweep with another bound on how many cells run at once."""
-    return here.board.row(await change_sweep(sweep_id, lambda sweep: sweeps.bounded(sweep, body["max_parallel"])))
+    return here.board.row(
+        await sweeping.change(here, sweep_id, lambda sweep: sweeps.bounded(sweep, body["max_parallel"]))
+    )
 
 
 @operation()
@@ -804,13 +815,13 @@ async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
     """Waiting cells are cancelled at once, running ones are told to end."""
     if here.board.archived(sweep_id):
         return await srunx_get_sweep(sweep_id)
-    return here.board.row(await change_sweep(sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
+    return here.board.row(await sweeping.change(here, sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
 
 
 @operation()
 async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """Ended cells run again under their own ids; jobs that completed are kept, so are all attempts."""
-    return here.board.row(await rerun_sweep(sweep_id, body["cells"]))
+    return here.board.row(await sweeping.rerun(here, sweep_id, body["cells"]))
 
 
 @operation()
@@ -847,7 +858,7 @@ def sluice_list_problems() -> list[dict[str, Any]]:
 @operation()
 def sluice_get_health() -> dict[str, Any]:
     """Whether the server, its store and its cluster are well; needs no credentials."""
-    return health()
+    return turning.health(here) | {"version": VERSION}
 
 
 @operation()
@@ -863,627 +874,6 @@ def sluice_get_contract_yaml() -> Prepared:
 
 
 # ====================================================================================================================
-# Clockwork: what operations set going, and what happens without a request
-# ====================================================================================================================
-
-
-def prepared(body: Body, etag: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Prepared:
-    """Kept bytes as an answer; `etag` instead of the bytes' own where clients send it back as If-Match."""
-    return Prepared(body.data, f'"{etag}"' if etag else body.etag, headers, lambda: body.gzipped)
-
-
-def unquoted(if_match: str | None) -> str | None:
-    """The sha256 within an If-Match header; None for none and for `*`."""
-    return None if if_match in (None, "*") else (if_match or "").removeprefix("W/").strip('"')
-
-
-async def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What the function gives, called off the event loop; not in the pool that speaks to SLURM."""
-    return await asyncio.to_thread(function, *arguments, **named)
-
-
-@contextlib.asynccontextmanager
-async def turn(name: str) -> AsyncIterator[None]:
-    """One after the other for whoever works on the document of this name."""
-    lock = here.turns.setdefault(name, asyncio.Lock())
-    async with lock:
-        yield
-
-
-# ---- jobs: what SLURM says beside what we remember
-
-
-def age() -> tuple[tuple[bytes, bytes], ...]:
-    """The header that says how old the snapshot is; SlurmUnreachable while there is none."""
-    return ((b"x-snapshot-age", f"{here.cluster.age_s():.1f}".encode()),)
-
-
-def job_list() -> Prepared:
-    """The list of jobs, and ours of the last six hours that SLURM has forgotten."""
-    headers, snapshot = age(), here.cluster.snapshot
-    since = rfc3339(time.time() - LISTED_S) or ""
-    body = here.jobs_shown.body(here.cluster.name, snapshot.version, snapshot.jobs, here.ledger, since)
-    return prepared(body, headers=headers)
-
-
-LISTED_S = 6 * 3600
-
-
-async def known_job(job_id: str) -> dict[str, Any]:
-    """The job as the queue says, else our record once it has ended, else accounting; NotFound when nobody knows it."""
-    entry, row = await traces(job_id)
-    if row is not None:
-        return views.job(row, entry)
-    if entry is not None:
-        return views.remembered(entry, time.time())
-    raise errors.NotFound("Job", job_id)
-
-
-async def traces(job_id: str) -> tuple[history.Entry | None, dict[str, Any] | None]:
-    """What we remember of a job, and what SLURM says of it; accounting is asked only where neither is enough."""
-    entry = here.ledger.get(here.cluster.name, job_id)
-    row = here.cluster.snapshot.jobs.get(job_id) or here.cluster.snapshot.look(job_id)[1]
-    if row is None and (entry is None or entry.state not in states.TERMINAL):
-        row = await here.cluster.recall(job_id)
-    return entry, row
-
-
-async def log_paths(job_id: str) -> dict[str, Any]:
-    """`{stdout, stderr, owner}` of a job: paths or None, and the uid they must belong to; NotFound as `known_job`."""
-    entry, row = await traces(job_id)
-    if entry is None and row is None:
-        raise errors.NotFound("Job", job_id)
-    known = [row, None if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
-    paths = {key: next((one[key] for one in known if one and one[key]), None) for key in ("stdout", "stderr")}
-    return {**paths, "owner": row and row["uid"]}
-
-
-async def cancel_job(job_id: str) -> None:
-    """Nothing; the job is being ended, or was over already."""
-    job = await known_job(job_id)
-    if job["slurm_state"] not in states.TERMINAL:
-        await here.cluster.scancel([job_id])
-
-
-def resource_list(partition: str | None) -> Prepared:
-    """GPUs and nodes of each partition, or of the one asked for."""
-    headers, rows = age(), here.cluster.resources(partition)
-    return prepared(Body(orjson.dumps([{"timestamp": rfc3339(at), **row} for at, row in rows])), headers=headers)
-
-
-def look(job_id: str) -> runs.Sight:
-    """What SLURM knows of a job id, for the rules."""
-    return runs.Sight(*here.cluster.snapshot.look(job_id))
-
-
-def find(attempt: Attempt | JobRecord) -> runs.Sight:
-    """What SLURM knows of an attempt whose job id was never heard, for the rules."""
-    return runs.Sight(*here.cluster.find(attempt.tag or "", epoch(attempt.intended_at) or 0))
-
-
-# ---- single jobs
-
-
-async def submit_job(body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
-    """The record of the job that sbatch has taken; for a request that was seen before, the record it made then."""
-    root = shelf(body["mount_name"]).root if body.get("mount_name") else None
-    script = body.get("script_content")
-    if root is not None and body.get("script_path"):
-        script = await in_thread(templates.script, body["script_path"], [root])
-    if body["notify"]:
-        raise errors.NotFound("endpoint", str(body["endpoint_id"]))
-    wanted = requests.digest(body)
-    here.cluster.must_answer()
-    async with turn(record_id):
-        if record_id in here.store.jobs:
-            record = here.store.jobs.get(record_id)
-            requests.refuse_other(record, wanted)
-            record = await adopted(record)
-        else:
-            given = {"cluster": here.cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
-            work_dir = root or here.store.path("work", record_id)
-            record = records.intended(record_id, body, work_dir, given, time.time())
-            record.options["job_name"] = batch.job_name(record.name)
-        await here.store.jobs.put(record_id, record)
-        return record if record.job_id else await hand_over(record)
-
-
-async def adopted(record: JobRecord) -> JobRecord:
-    """The record of a request that was cut off before its answer, with the job that SLURM may have taken for it."""
-    if record.job_id is None:
-        sight = find(record)
-        if sight.knowledge == "unknown":
-            raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
-        record = record.model_copy(deep=True)
-        runs.adopt(record, sight, time.time())
-        if record.state == states.LOST:
-            raise errors.Conflict(record.error)
-    return record
-
-
-async def hand_over(record: JobRecord) -> JobRecord:
-    """The record after sbatch has taken its job; refused, it is forgotten, since nothing was submitted."""
-    options = {**record.options, "comment": record.tag}
-    told = batch.missing_options(record.script or "", record.work_dir or "")
-    if told:
-        await in_thread(here.store.files.make_dirs, Path(record.work_dir or ""))
-    try:
-        job_id = await here.cluster.sbatch(record.script or "", {**options, **told}, {"name": options["job_name"]})
-    except slurm_errors.SlurmError as problem:
-        if not getattr(problem, "uncertain", False):
-            await here.store.jobs.delete(record.id)
-        raise
-    record = record.model_copy(update={"job_id": job_id, "state": "PENDING", "submitted_at": rfc3339(time.time())})
-    await here.store.jobs.put(record.id, record)
-    return record
-
-
-async def follow_record(record_id: str) -> None:
-    """Nothing; brings one record up to what SLURM says."""
-    async with turn(record_id):
-        record = here.store.jobs.get(record_id)
-        followed = runs.follow(record, look, find, time.time())
-        if followed is None:
-            await here.store.jobs.delete(record_id)
-        elif followed != record:
-            await here.store.jobs.put(record_id, followed)
-
-
-# ---- workflows
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """Where workflows lie: the folder, its rows as bytes, and the root that relative paths of its jobs start from."""
-
-    folder: Folder
-    shown: Listing
-    root: Path | None = None
-
-
-def shelf(mount: str | None) -> Shelf:
-    """The store's own workflows, or those of a mount; NotFound for a mount that the current profile does not have."""
-    if mount is None:
-        return here.shelf
-    root = here.store.profiles.mount(mount).root
-    if root not in here.shelves:
-        folder = here.store.adopt(root / ".srunx" / "workflows", here.store.workflows)
-        here.shelves[root] = Shelf(folder, shown_workflows(folder), root)
-    return here.shelves[root]
-
-
-def shown_workflows(folder: Folder) -> Listing:
-    """The workflows of a folder as answers show them, by name."""
-    return Listing(folder, lambda entry: entry.summary or {}, lambda row: row["name"])
-
-
-async def save_workflow(place: Shelf, name: str, data: bytes, if_match: str | None) -> Prepared:
-    """The saved workflow as an answer; Invalid with everything that is wrong, and then nothing is written."""
-    if len(data) > WORKFLOW_BYTES:
-        raise errors.TooLarge(WORKFLOW_BYTES, "the YAML content")
-    await in_thread(workflows.check, data, stem=name, defaults=defaults(), renderer=here.renderer)
-    entry = await place.folder.put(name, data, if_match=unquoted(if_match))
-    return prepared(place.shown.one(name), etag=entry.etag)
-
-
-WORKFLOW_BYTES = 1_000_000
-
-
-def composed(place: Shelf, body: dict[str, Any]) -> bytes:
-    """The YAML for a workflow given as JSON; over an old one, what the body does not mention stays."""
-    wanted = {key: value for key, value in body.items() if key in ("name", "jobs", "args", "default_project")}
-    if body["name"] in place.folder:
-        old = place.folder.get(body["name"])
-        wanted = workflows.merge(old, wanted, orjson.loads(place.shown.one(body["name"]).data))
-    return workflows.compose(wanted)
-
-
-def defaults() -> dict[str, Any]:
-    """What config.yaml says for jobs that say nothing themselves."""
-    return configs.defaults(here.store.config)
-
-
-# ---- runs
-
-
-async def requested(
-    name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
-) -> dict[str, Any]:
-    """What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
-    if body.get("notify"):
-        raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
-    entry = shelf(mount).folder.entry(name)
-    wanted = body.get("sweep") or workflows.own_sweep(entry.document)
-    given = {
-        "mount": mount,
-        "cluster": here.cluster.name,
-        "request_hash": requests.digest(name, mount, body),
-        "source": source,
-    }
-    if wanted is None:
-        draft = await drafted(entry.document, body, request_key, given)
-        return views.dry_run(draft) if body.get("dry_run") else views.run(await start_run(draft))
-    limit = here.store.config.sweeps.max_cells
-    sweep = await in_thread(sweeps.new, entry.document, entry.data.decode(), wanted, body, limit, given, time.time())
-    sweep.request_key, sweep.workflow_path = request_key, f"workflows/{name}.yaml"
-    first = await cell_draft(sweep, 0)
-    if body.get("dry_run"):
-        return views.dry_sweep(first, here.board.args_of_all(sweep))
-    return views.started_sweep(await start_sweep(sweep))
-
-
-async def drafted(workflow: workflows.Workflow, body: Mapping[str, Any], run_id: str, given: Mapping[str, Any]) -> Run:
-    """The run that would be started: planned, every script rendered, nothing written."""
-    chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
-    plan = await in_thread(workflows.plan, workflow, **chosen, defaults=defaults(), renderer=here.renderer)
-    place = shelf(given["mount"])
-    root = place.root or here.store.path("work", run_id)
-    scripts = [*([place.root] if place.root else []), place.folder.path]
-    wanted = runs.placed(plan, root, run_id)
-    draft = runs.draft(run_id, workflow.name, plan["args"], wanted, root, given, time.time())
-    for job, placed in zip(draft.jobs, wanted, strict=True):
-        job.script, job.options = await in_thread(script_of, placed, scripts), batch.options(placed)
-    return draft
-
-
-def script_of(job: dict[str, Any], roots: list[Path]) -> str:
-    """The batch script of a placed job: its own file, its template, or the one made for its command."""
-    path, template = job.get("script_path"), job.get("template")
-    if path:
-        text = templates.script(path, roots)
-        script = templates.render(text, job.get("script_vars") or {}, here.renderer, name=path)
-    elif template not in (None, templates.BASE):
-        text = here.store.templates.get(template)
-        script = templates.render(text, batch.variables(job), here.renderer, name=template)
-    else:
-        script = batch.render(job)
-    return batch.with_result(script, job["result_path"])
-
-
-async def start_run(draft: Run) -> Run:
-    """The run, durable and its first jobs submitted; for a request that was seen before, the run it made then.
-
-    Raises SlurmRefused when SLURM refuses a job of it: the run is kept as failed, what was submitted is cancelled.
-    """
-    here.cluster.must_answer()
-    async with turn(f"start {draft.id}"):
-        if draft.id in here.store.runs:
-            requests.refuse_other(here.store.runs.get(draft.id), draft.request_hash or "")
-            return here.store.runs.get(draft.id)
-        if ("run", draft.id) in here.store.archive:
-            kept: Run = await here.store.archive.get("run", draft.id)
-            requests.refuse_other(kept, draft.request_hash or "")
-            return kept
-        await here.store.runs.create(draft.id, draft)
-    await drive(draft.id)
-    run: Run = here.store.runs.get(draft.id)
-    if run.status == "failed" and (run.error or "").startswith(runs.REFUSED):
-        raise slurm_errors.SlurmRefused("sbatch", 1, (run.error or "").removeprefix(runs.REFUSED))
-    return run
-
-
-async def cancel_run(run_id: str) -> list[str]:
-    """The warnings about jobs that could not be told to end; the clockwork goes on telling them."""
-    if run_id not in here.store.runs:
-        if ("run", run_id) in here.store.archive:
-            raise errors.Conflict(f"Run is already {(await here.store.archive.get('run', run_id)).status}")
-        await cancel_waiting_cell(run_id)
-        return []
-    async with turn(run_id):
-        run = here.store.runs.get(run_id)
-        if run.status in runs.ENDED:
-            raise errors.Conflict(f"Run is already {run.status}")
-        await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
-    return await drive(run_id)
-
-
-async def drive(run_id: str, placed: bool = False) -> list[str]:
-    """Warnings; takes the run as far as it can go now: asks the rules for steps and takes them until there are none.
-
-    A cell with something to submit waits for its place without holding its turn, so that it can be cancelled meanwhile.
-    """
-    warnings: list[str] = []
-    async with turn(run_id):
-        while run_id in here.store.runs:
-            run = here.store.runs.get(run_id)
-            advanced, steps = runs.advance(run, look, find, time.time())
-            if run.sweep_run_id and not placed and any(isinstance(step, runs.Submit) for step in steps):
-                break
-            if advanced != run:
-                await here.store.runs.put(run_id, advanced)
-            for step in steps:
-                try:
-                    advanced = await EFFECTS[type(step)](advanced, step)
-                except slurm_errors.SlurmError as problem:
-                    warnings.append(str(problem))
-                    steps = []
-                    break
-                if advanced.status in runs.ENDED and isinstance(step, runs.Submit):
-                    break
-            if not steps:
-                return warnings
-        else:
-            return warnings
-    async with here.pace.place():
-        return warnings + await drive(run_id, placed=True)
-
-
-async def submit_step(run: Run, step: runs.Submit) -> Run:
-    """The run after sbatch was called for the job's last attempt."""
-    job = next(job for job in run.jobs if job.name == step.job)
-    attempt = job.attempts[-1]
-    options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
-    shown = {"name": options["job_name"], "dependency": step.dependency}
-    unreachable: slurm_errors.SlurmUnreachable | None = None
-    try:
-        for folder in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)):
-            await in_thread(here.store.files.make_dirs, Path(folder or ""))
-        if run.sweep_run_id:
-            await here.pace.beat()
-        script, log_dir = job.script or "", job.log_dir or ""
-        told = batch.missing_options(script, job.work_dir or "", log_dir)
-        job_id = await here.cluster.sbatch(script, {**options, **told}, shown)
-        log_path = batch.log_path(script, log_dir, options["job_name"], job_id)
-        run = runs.taken(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
-    except slurm_errors.SlurmUnreachable as problem:
-        unreachable, run = problem, runs.unanswered(run, job.name, str(problem), time.time())
-    except (slurm_errors.SlurmError, errors.StoreError, ValueError) as problem:
-        run = runs.refused(run, job.name, str(problem), time.time())
-    await here.store.runs.put(run.id, run)
-    if unreachable:
-        raise unreachable
-    return run
-
-
-async def cancel_step(run: Run, step: runs.Cancel) -> Run:
-    """The run, unchanged; its jobs are told to end."""
-    await here.cluster.scancel(step.job_ids)
-    return run
-
-
-async def read_step(run: Run, step: runs.Read) -> Run:
-    """The run with the result that the job left, if it left one."""
-    result, problem = await results.read(step.path, here.store.config.limits.result_bytes)
-    run = runs.read(run, step.job, result, problem)
-    await here.store.runs.put(run.id, run)
-    return run
-
-
-EFFECTS: dict[type, Callable[..., Awaitable[Run]]] = {
-    runs.Submit: submit_step,
-    runs.Cancel: cancel_step,
-    runs.Read: read_step,
-}
-
-
-# ---- sweeps
-
-
-def prefers_csv(accept: str) -> bool:
-    """Whether an Accept header names CSV, and before JSON."""
-    kinds = [kind.split(";")[0].strip() for kind in accept.lower().split(",")]
-    return "text/csv" in kinds and "application/json" not in kinds[: kinds.index("text/csv")]
-
-
-async def cell_draft(sweep: Sweep, index: int) -> Run:
-    """The run of a cell, with the workflow as it was when the sweep was started."""
-    body = {**sweep.part, "args_override": here.board.args(sweep, index)}
-    given = {"mount": sweep.mount, "cluster": sweep.cluster, "source": sweep.submission_source, "sweep": int(sweep.id)}
-    return await drafted(board.workflow_of(sweep.workflow_text), body, sweeps.cell_id(sweep.uid, index), given)
-
-
-async def start_sweep(sweep: Sweep) -> Sweep:
-    """The sweep, durable; for a request that was seen before, the sweep it made then."""
-    here.cluster.must_answer()
-    async with turn("new sweep"):
-        known = here.board.asked_before(sweep.request_key or "")
-        known = known or await here.store.archive.sweep_of(sweep.request_key or "")
-        if known is not None:
-            requests.refuse_other(known, sweep.request_hash or "")
-            return known
-        sweep.id = str(max(here.board.next_id(), here.store.archive.largest("sweep") + 1))
-        await here.store.sweeps.create(sweep.id, sweep)
-    return sweep
-
-
-async def change_sweep(sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:
-    """The changed sweep, durable; the clockwork goes on from there."""
-    async with turn(f"sweep {sweep_id}"):
-        sweep = here.board.living(sweep_id)
-        changed, _ = sweeps.advance(change(sweep), here.board.states(sweep), time.time())
-        if changed != sweep:
-            await here.store.sweeps.put(str(sweep_id), changed)
-        return changed
-
-
-async def rerun_sweep(sweep_id: int, which: str | list[str]) -> Sweep:
-    """The sweep alive again, after the cells chosen were made ready to run again."""
-    async with turn(f"sweep {sweep_id}"):
-        sweep = here.board.living(sweep_id)
-        known = here.board.states(sweep)
-        chosen = sweeps.chosen(sweep, known, which)
-        if chosen:
-            sweep = sweeps.again(sweep, known, chosen)
-            await here.store.sweeps.put(str(sweep_id), sweep)
-            sweep = await tell_again(sweep)
-    return sweep
-
-
-async def tell_again(sweep: Sweep) -> Sweep:
-    """The sweep after the runs of all cells that are to run again have been told so."""
-    left = sweeps.indices(sweep.again)
-    for first in range(0, len(left), sweeps.AT_ONCE):
-        some = left[first : first + sweeps.AT_ONCE]
-        await asyncio.gather(*(run_again(sweeps.cell_id(sweep.uid, index)) for index in some))
-    if left:
-        sweep = sweeps.told(sweep)
-        await here.store.sweeps.put(sweep.id, sweep)
-    return sweep
-
-
-async def run_again(run_id: str) -> None:
-    """Nothing; the cell waits for its turn; one that never got as far as having jobs will be planned anew."""
-    async with turn(run_id):
-        run = here.store.runs.get(run_id) if run_id in here.store.runs else None
-        if run is not None and not run.jobs:
-            await here.store.runs.delete(run_id)
-        elif run is not None and run.status in runs.ENDED:
-            await here.store.runs.put(run_id, runs.again(run))
-
-
-async def drive_sweep(sweep_id: str) -> None:
-    """Nothing; starts the cells whose turn has come, and tells those to end that must."""
-    async with turn(f"sweep {sweep_id}"):
-        sweep = await tell_again(here.store.sweeps.get(sweep_id))
-        advanced, steps = sweeps.advance(sweep, here.board.states(sweep), time.time())
-        if advanced != sweep:
-            await here.store.sweeps.put(sweep_id, advanced)
-        for step in steps:
-            if isinstance(step, sweeps.CancelCells):
-                # Together: one that is being submitted must not hold up those that wait for it.
-                await asyncio.gather(*(end_cell(advanced, index) for index in step.indices))
-                continue
-            for index in step.indices:
-                if not sweeps.stopping(advanced, here.board.states(advanced)):
-                    await start_cell(advanced, index)
-
-
-async def start_cell(sweep: Sweep, index: int) -> None:
-    """Nothing; the cell is a run from now on: one to be driven, or a failed one that says why it cannot be planned."""
-    run_id = sweeps.cell_id(sweep.uid, index)
-    if run_id in here.store.runs:
-        async with turn(run_id):
-            await here.store.runs.put(run_id, runs.begun(here.store.runs.get(run_id)))
-        return
-    try:
-        draft = await cell_draft(sweep, index)
-    except errors.StoreUnavailable:
-        raise
-    except (errors.StoreError, ValueError) as problem:
-        draft = runs.stillborn(run_id, sweep, here.board.args(sweep, index), str(problem), time.time())
-    with contextlib.suppress(errors.Exists):
-        await here.store.runs.create(draft.id, draft)
-
-
-async def end_cell(sweep: Sweep, index: int) -> None:
-    """Nothing; the cell's run is cancelled, its jobs are told to end when it is driven next."""
-    run_id = sweeps.cell_id(sweep.uid, index)
-    async with turn(run_id):
-        run = here.store.runs.get(run_id)
-        if run.status not in runs.ENDED:
-            await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
-    set_going(run_id, drive(run_id))
-
-
-async def cancel_waiting_cell(run_id: str) -> None:
-    """Nothing; a cell that has no run yet gets one that is cancelled."""
-    sweep, index = here.board.cell(run_id)
-    async with turn(f"sweep {sweep.id}"):
-        if run_id not in here.store.runs:
-            shown = here.board.waiting_run(run_id)
-            if shown["status"] in runs.ENDED:
-                raise errors.Conflict(f"Run is already {shown['status']}")
-            ended = runs.stillborn(run_id, sweep, here.board.args(sweep, index), None, time.time())
-            await here.store.runs.create(run_id, ended)
-
-
-# ---- the inbox
-
-
-async def empty_inbox() -> None:
-    """Nothing; every request that lies ready in the inbox is carried out once, and its file moved on."""
-    ready = await in_thread(inbox.ready, here.store.path("inbox"))
-    await asyncio.gather(*(looked_after(f"inbox/{one.path.name}", carry_out(one)) for one in ready))
-
-
-async def carry_out(dropped: inbox.Dropped) -> None:
-    """Nothing; what the file asks for was done, or cannot be, and the file is moved on; or it waits for SLURM."""
-    if dropped.request is None:
-        return await inbox.failed(here.store.files, dropped, dropped.wrong or "")
-    try:
-        made = await requested(dropped.request.workflow, dropped.request.mount, dropped.body(), dropped.key, "inbox")
-    except slurm_errors.SlurmUnreachable:
-        return None
-    except (errors.StoreUnavailable, errors.Locked):
-        raise
-    except (errors.StoreError, slurm_errors.SlurmError, ValueError) as problem:
-        return await inbox.failed(here.store.files, dropped, str(problem))
-    if (made.get("error") or "").startswith(runs.REFUSED):
-        return await inbox.failed(here.store.files, dropped, made["error"])
-    kind, number = ("sweep", made["sweep_run_id"]) if "cell_count" in made else ("run", made["id"])
-    return await inbox.done(here.store.files, dropped, f"{kind} {number}")
-
-
-async def clockwork() -> None:
-    """Never returns; brings open runs and records up to what SLURM says, whenever that changes or a time has come."""
-    while True:
-        here.turned.clear()
-        try:
-            await one_turn()
-        except Exception:
-            # Whatever it was, the documents are as they were, and the next turn looks at everything again.
-            log.exception("the clockwork stumbled")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(here.turned.wait(), TURN_S)
-
-
-TURN_S = 0.5
-
-
-async def tidying() -> None:
-    """Never returns; moves what ended long ago into the archive, at the start and once an hour."""
-    while True:
-        try:
-            await here.store.tidy(time.time(), lambda number: turn(f"sweep {number}"))
-        except Exception:
-            # Nothing is lost: what was not moved stays where it is, and the next pass looks at everything again.
-            log.exception("what is old could not be moved into the archive")
-        await asyncio.sleep(TIDY_S)
-
-
-TIDY_S = 3600.0
-
-
-async def one_turn() -> None:
-    """Nothing; sets every open document going about which there is news; a slow or failing one holds up no other."""
-    if here.cluster.snapshot.error is None and here.cluster.snapshot.age_s is not None:
-        news, here.news = here.news, set()
-        due = [name for name, run in here.open_runs.items() if name in news or runs.restless(run)]
-        for name in due:
-            set_going(name, drive(name))
-        for name in here.open_records:
-            set_going(name, follow_record(name))
-        for name in here.open_sweeps:
-            set_going(f"sweep {name}", drive_sweep(name))
-        set_going("inbox", empty_inbox())
-    await here.cluster.settle(here.open_jobs())
-
-
-def set_going(name: str, work: Coroutine[Any, Any, Any]) -> None:
-    """Nothing; the work goes on by itself, unless the same is still going on."""
-    if name in here.going:
-        here.news.add(name)
-        work.close()
-        return
-    task = here.going[name] = asyncio.create_task(looked_after(name, work))
-    task.add_done_callback(lambda _task: here.going.pop(name, None))
-
-
-async def looked_after(name: str, work: Coroutine[Any, Any, Any]) -> None:
-    """Nothing; a failure is told and costs nothing, since the next turn looks at everything again."""
-    try:
-        await work
-    except errors.NotFound:
-        log.debug("%s was deleted meanwhile", name)
-    except errors.StoreError as problem:
-        log.warning("%s waits: %s", name, problem)
-        here.news.add(name)
-    except Exception:
-        log.exception("%s stumbled", name)
-        here.news.add(name)
-
-
-# ====================================================================================================================
 # Live
 # ====================================================================================================================
 
@@ -1493,140 +883,7 @@ async def looked_after(name: str, work: Coroutine[Any, Any, Any]) -> None:
 # ====================================================================================================================
 
 
-class Here:
-    """What this server has in hand between its start and its end; one per process."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.renderer = Renderer()
-        self.store = Store(
-            settings.store,
-            parsers={"workflows": lambda data, name: workflows.parse(data, stem=name)},
-            # Made where files are read, off the event loop: rendering may take as long as its limits allow.
-            summaries={"workflows": lambda workflow: workflows.show(workflow, self.renderer)},
-            poll=settings.watch == "poll",
-        )
-        self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
-        self.ledger = history.Ledger()
-        self.audit = Audit(self.store.path("audit"), self.store.files)
-        self.turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self.turned = asyncio.Event()
-        self.open_runs: dict[str, Run] = {}
-        self.open_records: dict[str, JobRecord] = {}
-        self.open_sweeps: dict[str, Sweep] = {}
-        self.news: set[str] = set()
-        self.going: dict[str, asyncio.Task[None]] = {}
-        self.board = board.Board(self.store.sweeps.get, self.store.runs.get, self.store.archive)
-        self.failures = access.Failures()
-        self.peers = access.Peers()
-        self.hosts = access.LOOPBACK_NAMES
-        self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
-        self.cluster: Cluster
-        self.pace: Pace
-        self.jobs_shown = JobList()
-        self.shelf: Shelf
-        self.shelves: dict[Path, Shelf] = {}
-        self.runs_shown: RunList
-
-    def know_hosts(self, *_change: Any) -> None:
-        """Nothing; the names in a Host header that mean this server are known from now on."""
-        self.hosts = access.host_names(
-            self.settings.host, [*self.settings.allowed_hosts, *self.store.access.allowed_hosts]
-        )
-
-    def open_jobs(self) -> list[str]:
-        """The ids of our jobs that have not ended, as far as we know."""
-        held: list[Attempt | JobRecord] = [
-            job.attempts[-1] for run in self.open_runs.values() for job in run.jobs if job.attempts
-        ]
-        held += self.open_records.values()
-        return [one.job_id for one in held if one.job_id and one.state not in states.TERMINAL]
-
-    def follow(self) -> None:
-        """Nothing; ledger, lists and open documents follow the folders, which are not loaded yet."""
-        self.store.sweeps.listeners.append(self._sweep_changed)
-        for folder, opened in ((self.store.runs, self.open_runs), (self.store.jobs, self.open_records)):
-            folder.listeners.append(functools.partial(self._changed, opened))
-        self.shelf = Shelf(self.store.workflows, shown_workflows(self.store.workflows))
-        self.store.inbox.listeners.append(lambda *_change: self.turned.set())
-        self.runs_shown = RunList(self.store.runs, views.run)
-
-    def _sweep_changed(self, name: str, old: Entry | None, new: Entry | None) -> None:
-        self.board.sweep_changed(old.document if old else None, new.document if new else None)
-        self._opened(self.open_sweeps, name, new if new and new.document.status not in sweeps.ENDED else None)
-
-    def _changed(self, opened: dict[str, Any], name: str, old: Entry | None, new: Entry | None) -> None:
-        # At the start these are 100,000, and no document is parsed that has ended.
-        self.ledger.follow(old, new)
-        if any(one is not None and one.facts.sweep is not None for one in (old, new)):
-            self.board.run_changed(name, sweeps.state_of(new.facts.status, new.facts.open) if new else None)
-        self._opened(opened, name, new if new and new.facts.open else None)
-
-    def _opened(self, opened: dict[str, Any], name: str, new: Entry | None) -> None:
-        if new is not None:
-            opened[name] = new.document
-            self.news.add(name)
-            self.turned.set()
-        else:
-            opened.pop(name, None)
-
-
 here: Here
-
-
-async def connect() -> Cluster:
-    """The cluster that the settings and PATH lead to, asked for the first time."""
-    poll, hold_fd = here.store.config.poll, here.store.lock.fd if here.store.lock else None
-    path, conf = os.environ.get("PATH", os.defpath), os.environ.get("SLURM_CONF")
-    own_conf = here.store.path("cluster", "slurm.conf")
-    name, slurm = await in_thread(reach, here.settings.cluster, path, conf, str(own_conf), hold_fd)
-    if slurm.slurm_conf == str(own_conf):
-        await furnish(own_conf)
-    cluster = Cluster(name, slurm, here.pool, poll.min_s, poll.max_s)
-    cluster.snapshot.busy = lambda: bool(here.open_runs or here.open_records)
-    await cluster.snapshot.refresh()
-    return cluster
-
-
-def heard(job_ids: set[str]) -> None:
-    """Nothing; the runs of these jobs have news."""
-    for job_id in job_ids:
-        array = job_id.partition("_")[0]
-        entry = here.ledger.get(here.cluster.name, job_id) or here.ledger.get(here.cluster.name, array)
-        if entry is not None and entry.run_id is not None:
-            here.news.add(entry.run_id)
-    here.turned.set()
-
-
-async def furnish(path: Path) -> None:
-    """Nothing; the embedded cluster's slurm.conf says what config.yaml says."""
-    text = await in_thread(embedded_conf.fitting, here.store.config.cluster.model_dump(), sys.executable)
-    if not path.exists() or path.read_text() != text:
-        await here.store.files.write(path, text.encode())
-
-
-def refit(_name: str, _old: Entry | None, _new: Entry | None) -> None:
-    """Nothing; the intervals of a changed config.yaml are in force."""
-    poll, bounds = here.store.config.poll, here.store.config.sweeps
-    here.pace.set(bounds.per_second, bounds.in_flight)
-    here.cluster.snapshot.min_s, here.cluster.snapshot.max_s = poll.min_s, poll.max_s
-
-
-def health() -> dict[str, Any]:
-    """The answer of /health."""
-    snapshot, watch = here.cluster.snapshot, here.store.status()
-    age_s = snapshot.age_s
-    return {
-        "status": "healthy" if snapshot.error is None and age_s is not None and not watch["problems"] else "degraded",
-        "time": rfc3339(int(time.time())),
-        "version": VERSION,
-        "cluster": here.cluster.name,
-        "slurm": {
-            "answers": snapshot.error is None and age_s is not None,
-            "age_seconds": None if age_s is None else round(age_s, 3),
-        },
-        "store": {"problems": watch["problems"], "watching": (watch["watch"] or {}).get("mode", "off")},
-    }
 
 
 @contextlib.asynccontextmanager
@@ -1635,7 +892,7 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
     global here
     here = Here(settings_now())
     here.follow()
-    await in_thread(here.store.open)
+    await asyncio.to_thread(here.store.open)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(here.pool.shutdown, wait=False, cancel_futures=True)
         undo.push_async_callback(here.store.close)
@@ -1645,14 +902,14 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         here.know_hosts()
         here.store.single["access"].listeners.append(here.know_hosts)
         here.pace = Pace(here.store.config.sweeps.per_second, here.store.config.sweeps.in_flight)
-        here.cluster = await connect()
-        here.cluster.snapshot.on_change.append(heard)
+        here.cluster = await turning.connect(here)
+        here.cluster.snapshot.on_change.append(functools.partial(turning.heard, here))
         await here.store.start()
-        here.store.single["config"].listeners.append(refit)
-        for work in (here.cluster.snapshot.run(), clockwork(), tidying()):
+        here.store.single["config"].listeners.append(functools.partial(turning.refit, here))
+        for work in (here.cluster.snapshot.run(), turning.clockwork(here), turning.tidying(here)):
             task = asyncio.create_task(work)
             undo.push_async_callback(ended, task)
-        undo.push_async_callback(stop_going)
+        undo.push_async_callback(here.stop_going)
         log.info("%s", greeting())
         yield
 
@@ -1667,19 +924,6 @@ def greeting() -> str:
         else "calls need a token"
     )
     return f"http://{host}:{settings.port}, store {here.store.root}, cluster {here.cluster.name}; {who}"
-
-
-async def ended(task: asyncio.Task[Any]) -> None:
-    """Nothing; the task is cancelled and over."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-async def stop_going() -> None:
-    """Nothing; what the clockwork has set going is over."""
-    for task in list(here.going.values()):
-        await ended(task)
 
 
 class Contract:

@@ -1,0 +1,141 @@
+"""Workflow runs: started once, driven from step to step by the rules in store/runs.py, cancelled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from clockwork.here import Here, in_thread
+from slurm_shim import errors as slurm_errors
+from slurm_shim import script as batch
+from store import errors, requests, results, runs
+from store.documents import Run
+
+
+async def start(here: Here, draft: Run) -> Run:
+    """The run, durable and its first jobs submitted; for a request that was seen before, the run it made then.
+
+    Raises SlurmRefused when SLURM refuses a job of it: the run is kept as failed, what was submitted is cancelled.
+    """
+    here.cluster.must_answer()
+    async with here.turn(f"start {draft.id}"):
+        if draft.id in here.store.runs:
+            requests.refuse_other(here.store.runs.get(draft.id), draft.request_hash or "")
+            return here.store.runs.get(draft.id)
+        if ("run", draft.id) in here.store.archive:
+            kept: Run = await here.store.archive.get("run", draft.id)
+            requests.refuse_other(kept, draft.request_hash or "")
+            return kept
+        await here.store.runs.create(draft.id, draft)
+    await drive(here, draft.id)
+    run: Run = here.store.runs.get(draft.id)
+    if run.status == "failed" and (run.error or "").startswith(runs.REFUSED):
+        raise slurm_errors.SlurmRefused("sbatch", 1, (run.error or "").removeprefix(runs.REFUSED))
+    return run
+
+
+async def cancel(here: Here, run_id: str) -> list[str]:
+    """The warnings about jobs that could not be told to end; the clockwork goes on telling them."""
+    if run_id not in here.store.runs:
+        if ("run", run_id) in here.store.archive:
+            raise errors.Conflict(f"Run is already {(await here.store.archive.get('run', run_id)).status}")
+        await cancel_waiting_cell(here, run_id)
+        return []
+    async with here.turn(run_id):
+        run = here.store.runs.get(run_id)
+        if run.status in runs.ENDED:
+            raise errors.Conflict(f"Run is already {run.status}")
+        await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
+    return await drive(here, run_id)
+
+
+async def cancel_waiting_cell(here: Here, run_id: str) -> None:
+    """Nothing; a cell that has no run yet gets one that is cancelled."""
+    sweep, index = here.board.cell(run_id)
+    async with here.turn(f"sweep {sweep.id}"):
+        if run_id not in here.store.runs:
+            shown = here.board.waiting_run(run_id)
+            if shown["status"] in runs.ENDED:
+                raise errors.Conflict(f"Run is already {shown['status']}")
+            ended = runs.stillborn(run_id, sweep, here.board.args(sweep, index), None, time.time())
+            await here.store.runs.create(run_id, ended)
+
+
+async def drive(here: Here, run_id: str, placed: bool = False) -> list[str]:
+    """Warnings; takes the run as far as it can go now: asks the rules for steps and takes them until there are none.
+
+    A cell with something to submit waits for its place without holding its turn, so that it can be cancelled meanwhile.
+    """
+    warnings: list[str] = []
+    async with here.turn(run_id):
+        while run_id in here.store.runs:
+            run = here.store.runs.get(run_id)
+            advanced, steps = runs.advance(run, here.look, here.find, time.time())
+            if run.sweep_run_id and not placed and any(isinstance(step, runs.Submit) for step in steps):
+                break
+            if advanced != run:
+                await here.store.runs.put(run_id, advanced)
+            for step in steps:
+                try:
+                    advanced = await EFFECTS[type(step)](here, advanced, step)
+                except slurm_errors.SlurmError as problem:
+                    warnings.append(str(problem))
+                    steps = []
+                    break
+                if advanced.status in runs.ENDED and isinstance(step, runs.Submit):
+                    break
+            if not steps:
+                return warnings
+        else:
+            return warnings
+    async with here.pace.place():
+        return warnings + await drive(here, run_id, placed=True)
+
+
+async def submit_step(here: Here, run: Run, step: runs.Submit) -> Run:
+    """The run after sbatch was called for the job's last attempt."""
+    job = next(job for job in run.jobs if job.name == step.job)
+    attempt = job.attempts[-1]
+    options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
+    shown = {"name": options["job_name"], "dependency": step.dependency}
+    unreachable: slurm_errors.SlurmUnreachable | None = None
+    try:
+        for folder in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)):
+            await in_thread(here.store.files.make_dirs, Path(folder or ""))
+        if run.sweep_run_id:
+            await here.pace.beat()
+        script, log_dir = job.script or "", job.log_dir or ""
+        told = batch.missing_options(script, job.work_dir or "", log_dir)
+        job_id = await here.cluster.sbatch(script, {**options, **told}, shown)
+        log_path = batch.log_path(script, log_dir, options["job_name"], job_id)
+        run = runs.taken(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
+    except slurm_errors.SlurmUnreachable as problem:
+        unreachable, run = problem, runs.unanswered(run, job.name, str(problem), time.time())
+    except (slurm_errors.SlurmError, errors.StoreError, ValueError) as problem:
+        run = runs.refused(run, job.name, str(problem), time.time())
+    await here.store.runs.put(run.id, run)
+    if unreachable:
+        raise unreachable
+    return run
+
+
+async def cancel_step(here: Here, run: Run, step: runs.Cancel) -> Run:
+    """The run, unchanged; its jobs are told to end."""
+    await here.cluster.scancel(step.job_ids)
+    return run
+
+
+async def read_step(here: Here, run: Run, step: runs.Read) -> Run:
+    """The run with the result that the job left, if it left one."""
+    result, problem = await results.read(step.path, here.store.config.limits.result_bytes)
+    run = runs.read(run, step.job, result, problem)
+    await here.store.runs.put(run.id, run)
+    return run
+
+
+EFFECTS: dict[type, Callable[..., Awaitable[Run]]] = {
+    runs.Submit: submit_step,
+    runs.Cancel: cancel_step,
+    runs.Read: read_step,
+}

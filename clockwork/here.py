@@ -1,0 +1,189 @@
+"""What this server has in hand between its start and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import getpass
+import logging
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm_shim.cluster import Cluster
+from slurm_shim.pace import Pace
+from store import access, board, errors, history, runs, states, sweeps, views, workflows
+from store.audit import Audit
+from store.documents import Attempt, JobRecord, Run, Sweep
+from store.folders import Entry, Folder
+from store.index import Store
+from store.lists import JobList, Listing, RunList
+from store.render import Renderer
+from store.settings import Settings
+from store.times import epoch
+
+log = logging.getLogger("sluice")
+
+
+async def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """What the function gives, called off the event loop; not in the pool that speaks to SLURM."""
+    return await asyncio.to_thread(function, *arguments, **named)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where workflows lie: the folder, its rows as bytes, and the root that relative paths of its jobs start from."""
+
+    folder: Folder
+    shown: Listing
+    root: Path | None = None
+
+
+def shown_workflows(folder: Folder) -> Listing:
+    """The workflows of a folder as answers show them, by name."""
+    return Listing(folder, lambda entry: entry.summary or {}, lambda row: row["name"])
+
+
+class Here:
+    """The store, the cluster and everything kept in memory about them; one per process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.renderer = Renderer()
+        self.store = Store(
+            settings.store,
+            parsers={"workflows": lambda data, name: workflows.parse(data, stem=name)},
+            # Made where files are read, off the event loop: rendering may take as long as its limits allow.
+            summaries={"workflows": lambda workflow: workflows.show(workflow, self.renderer)},
+            poll=settings.watch == "poll",
+        )
+        self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
+        self.ledger = history.Ledger()
+        self.audit = Audit(self.store.path("audit"), self.store.files)
+        self.turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self.turned = asyncio.Event()
+        self.open_runs: dict[str, Run] = {}
+        self.open_records: dict[str, JobRecord] = {}
+        self.open_sweeps: dict[str, Sweep] = {}
+        self.news: set[str] = set()
+        self.going: dict[str, asyncio.Task[None]] = {}
+        self.board = board.Board(self.store.sweeps.get, self.store.runs.get, self.store.archive)
+        self.failures = access.Failures()
+        self.peers = access.Peers()
+        self.hosts = access.LOOPBACK_NAMES
+        self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
+        self.cluster: Cluster
+        self.pace: Pace
+        self.jobs_shown = JobList()
+        self.own_shelf: Shelf
+        self.shelves: dict[Path, Shelf] = {}
+        self.runs_shown: RunList
+
+    def know_hosts(self, *_change: Any) -> None:
+        """Nothing; the names in a Host header that mean this server are known from now on."""
+        self.hosts = access.host_names(
+            self.settings.host, [*self.settings.allowed_hosts, *self.store.access.allowed_hosts]
+        )
+
+    def open_jobs(self) -> list[str]:
+        """The ids of our jobs that have not ended, as far as we know."""
+        held: list[Attempt | JobRecord] = [
+            job.attempts[-1] for run in self.open_runs.values() for job in run.jobs if job.attempts
+        ]
+        held += self.open_records.values()
+        return [one.job_id for one in held if one.job_id and one.state not in states.TERMINAL]
+
+    def follow(self) -> None:
+        """Nothing; ledger, lists and open documents follow the folders, which are not loaded yet."""
+        self.store.sweeps.listeners.append(self._sweep_changed)
+        for folder, opened in ((self.store.runs, self.open_runs), (self.store.jobs, self.open_records)):
+            folder.listeners.append(functools.partial(self._changed, opened))
+        self.own_shelf = Shelf(self.store.workflows, shown_workflows(self.store.workflows))
+        self.store.inbox.listeners.append(lambda *_change: self.turned.set())
+        self.runs_shown = RunList(self.store.runs, views.run)
+
+    def _sweep_changed(self, name: str, old: Entry | None, new: Entry | None) -> None:
+        self.board.sweep_changed(old.document if old else None, new.document if new else None)
+        self._opened(self.open_sweeps, name, new if new and new.document.status not in sweeps.ENDED else None)
+
+    def _changed(self, opened: dict[str, Any], name: str, old: Entry | None, new: Entry | None) -> None:
+        # At the start these are 100,000, and no document is parsed that has ended.
+        self.ledger.follow(old, new)
+        if any(one is not None and one.facts.sweep is not None for one in (old, new)):
+            self.board.run_changed(name, sweeps.state_of(new.facts.status, new.facts.open) if new else None)
+        self._opened(opened, name, new if new and new.facts.open else None)
+
+    def _opened(self, opened: dict[str, Any], name: str, new: Entry | None) -> None:
+        if new is not None:
+            opened[name] = new.document
+            self.news.add(name)
+            self.turned.set()
+        else:
+            opened.pop(name, None)
+
+    # ------------------------------------------------------------------------------------------------- finding
+
+    def shelf(self, mount: str | None) -> Shelf:
+        """The store's own workflows, or those of a mount; NotFound for a mount that the current profile lacks."""
+        if mount is None:
+            return self.own_shelf
+        root = self.store.profiles.mount(mount).root
+        if root not in self.shelves:
+            folder = self.store.adopt(root / ".srunx" / "workflows", self.store.workflows)
+            self.shelves[root] = Shelf(folder, shown_workflows(folder), root)
+        return self.shelves[root]
+
+    def look(self, job_id: str) -> runs.Sight:
+        """What SLURM knows of a job id, for the rules."""
+        return runs.Sight(*self.cluster.snapshot.look(job_id))
+
+    def find(self, attempt: Attempt | JobRecord) -> runs.Sight:
+        """What SLURM knows of an attempt whose job id was never heard, for the rules."""
+        return runs.Sight(*self.cluster.find(attempt.tag or "", epoch(attempt.intended_at) or 0))
+
+    # ------------------------------------------------------------------------------------------ taking turns
+
+    @contextlib.asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """One after the other for whoever works on the document of this name."""
+        lock = self.turns.setdefault(name, asyncio.Lock())
+        async with lock:
+            yield
+
+    def set_going(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        """Nothing; the work goes on by itself, unless the same is still going on."""
+        if name in self.going:
+            self.news.add(name)
+            work.close()
+            return
+        task = self.going[name] = asyncio.create_task(self.looked_after(name, work))
+        task.add_done_callback(lambda _task: self.going.pop(name, None))
+
+    async def looked_after(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        """Nothing; a failure is told and costs nothing, since the next turn looks at everything again."""
+        try:
+            await work
+        except errors.NotFound:
+            log.debug("%s was deleted meanwhile", name)
+        except errors.StoreError as problem:
+            log.warning("%s waits: %s", name, problem)
+            self.news.add(name)
+        except Exception:
+            log.exception("%s stumbled", name)
+            self.news.add(name)
+
+    async def stop_going(self) -> None:
+        """Nothing; what was set going is over."""
+        for task in list(self.going.values()):
+            await ended(task)
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Nothing; the task is cancelled and over."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,133 @@
+"""Single jobs: what SLURM says beside what we remember, submitted once and cancelled."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from clockwork.here import Here, in_thread
+from slurm_shim import errors as slurm_errors
+from slurm_shim import script as batch
+from store import access, errors, history, records, requests, runs, states, templates, views
+from store.bodies import Body
+from store.documents import JobRecord
+from store.times import rfc3339
+
+LISTED_S = 6 * 3600
+
+
+def listed(here: Here) -> Body:
+    """The list of jobs, and ours of the last six hours that SLURM has forgotten."""
+    snapshot = here.cluster.snapshot
+    since = rfc3339(time.time() - LISTED_S) or ""
+    return here.jobs_shown.body(here.cluster.name, snapshot.version, snapshot.jobs, here.ledger, since)
+
+
+def resources(here: Here, partition: str | None) -> Body:
+    """GPUs and nodes of each partition, or of the one asked for."""
+    rows = here.cluster.resources(partition)
+    return Body(orjson.dumps([{"timestamp": rfc3339(at), **row} for at, row in rows]))
+
+
+async def known(here: Here, job_id: str) -> dict[str, Any]:
+    """The job as the queue says, else our record once it has ended, else accounting; NotFound when nobody knows it."""
+    entry, row = await traces(here, job_id)
+    if row is not None:
+        return views.job(row, entry)
+    if entry is not None:
+        return views.remembered(entry, time.time())
+    raise errors.NotFound("Job", job_id)
+
+
+async def traces(here: Here, job_id: str) -> tuple[history.Entry | None, dict[str, Any] | None]:
+    """What we remember of a job, and what SLURM says of it; accounting is asked only where neither is enough."""
+    entry = here.ledger.get(here.cluster.name, job_id)
+    row = here.cluster.snapshot.jobs.get(job_id) or here.cluster.snapshot.look(job_id)[1]
+    if row is None and (entry is None or entry.state not in states.TERMINAL):
+        row = await here.cluster.recall(job_id)
+    return entry, row
+
+
+async def log_paths(here: Here, job_id: str) -> dict[str, Any]:
+    """`{stdout, stderr, owner}` of a job: paths or None, and the uid they must belong to; NotFound as `known`."""
+    entry, row = await traces(here, job_id)
+    if entry is None and row is None:
+        raise errors.NotFound("Job", job_id)
+    known = [row, None if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
+    paths = {key: next((one[key] for one in known if one and one[key]), None) for key in ("stdout", "stderr")}
+    return {**paths, "owner": row and row["uid"]}
+
+
+async def cancel(here: Here, job_id: str) -> None:
+    """Nothing; the job is being ended, or was over already."""
+    job = await known(here, job_id)
+    if job["slurm_state"] not in states.TERMINAL:
+        await here.cluster.scancel([job_id])
+
+
+async def submit(here: Here, body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
+    """The record of the job that sbatch has taken; for a request that was seen before, the record it made then."""
+    root = here.shelf(body["mount_name"]).root if body.get("mount_name") else None
+    script = body.get("script_content")
+    if root is not None and body.get("script_path"):
+        script = await in_thread(templates.script, body["script_path"], [root])
+    if body["notify"]:
+        raise errors.NotFound("endpoint", str(body["endpoint_id"]))
+    wanted = requests.digest(body)
+    here.cluster.must_answer()
+    async with here.turn(record_id):
+        if record_id in here.store.jobs:
+            record = here.store.jobs.get(record_id)
+            requests.refuse_other(record, wanted)
+            record = await adopted(here, record)
+        else:
+            given = {"cluster": here.cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
+            work_dir = root or here.store.path("work", record_id)
+            record = records.intended(record_id, body, work_dir, given, time.time())
+            record.options["job_name"] = batch.job_name(record.name)
+        await here.store.jobs.put(record_id, record)
+        return record if record.job_id else await hand_over(here, record)
+
+
+async def adopted(here: Here, record: JobRecord) -> JobRecord:
+    """The record of a request that was cut off before its answer, with the job that SLURM may have taken for it."""
+    if record.job_id is None:
+        sight = here.find(record)
+        if sight.knowledge == "unknown":
+            raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
+        record = record.model_copy(deep=True)
+        runs.adopt(record, sight, time.time())
+        if record.state == states.LOST:
+            raise errors.Conflict(record.error)
+    return record
+
+
+async def hand_over(here: Here, record: JobRecord) -> JobRecord:
+    """The record after sbatch has taken its job; refused, it is forgotten, since nothing was submitted."""
+    options = {**record.options, "comment": record.tag}
+    told = batch.missing_options(record.script or "", record.work_dir or "")
+    if told:
+        await in_thread(here.store.files.make_dirs, Path(record.work_dir or ""))
+    try:
+        job_id = await here.cluster.sbatch(record.script or "", {**options, **told}, {"name": options["job_name"]})
+    except slurm_errors.SlurmError as problem:
+        if not getattr(problem, "uncertain", False):
+            await here.store.jobs.delete(record.id)
+        raise
+    record = record.model_copy(update={"job_id": job_id, "state": "PENDING", "submitted_at": rfc3339(time.time())})
+    await here.store.jobs.put(record.id, record)
+    return record
+
+
+async def follow(here: Here, record_id: str) -> None:
+    """Nothing; brings one record up to what SLURM says."""
+    async with here.turn(record_id):
+        record = here.store.jobs.get(record_id)
+        followed = runs.follow(record, here.look, here.find, time.time())
+        if followed is None:
+            await here.store.jobs.delete(record_id)
+        elif followed != record:
+            await here.store.jobs.put(record_id, followed)

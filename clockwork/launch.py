@@ -1,0 +1,64 @@
+"""What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from clockwork import drafts, driving, sweeping
+from clockwork.here import Here, in_thread
+from slurm_shim import errors as slurm_errors
+from store import errors, inbox, requests, runs, sweeps, views, workflows
+
+
+async def requested(
+    here: Here, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
+) -> dict[str, Any]:
+    """What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
+    if body.get("notify"):
+        raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
+    entry = here.shelf(mount).folder.entry(name)
+    wanted = body.get("sweep") or workflows.own_sweep(entry.document)
+    given = {
+        "mount": mount,
+        "cluster": here.cluster.name,
+        "request_hash": requests.digest(name, mount, body),
+        "source": source,
+    }
+    if wanted is None:
+        draft = await drafts.drafted(here, entry.document, body, request_key, given)
+        return views.dry_run(draft) if body.get("dry_run") else views.run(await driving.start(here, draft))
+    limit = here.store.config.sweeps.max_cells
+    sweep = await in_thread(sweeps.new, entry.document, entry.data.decode(), wanted, body, limit, given, time.time())
+    sweep.request_key, sweep.workflow_path = request_key, f"workflows/{name}.yaml"
+    first = await sweeping.draft(here, sweep, 0)
+    if body.get("dry_run"):
+        return views.dry_sweep(first, here.board.args_of_all(sweep))
+    return views.started_sweep(await sweeping.start(here, sweep))
+
+
+async def empty_inbox(here: Here) -> None:
+    """Nothing; every request that lies ready in the inbox is carried out once, and its file moved on."""
+    ready = await in_thread(inbox.ready, here.store.path("inbox"))
+    await asyncio.gather(*(here.looked_after(f"inbox/{one.path.name}", carry_out(here, one)) for one in ready))
+
+
+async def carry_out(here: Here, dropped: inbox.Dropped) -> None:
+    """Nothing; what the file asks for was done, or cannot be, and the file is moved on; or it waits for SLURM."""
+    if dropped.request is None:
+        return await inbox.failed(here.store.files, dropped, dropped.wrong or "")
+    try:
+        made = await requested(
+            here, dropped.request.workflow, dropped.request.mount, dropped.body(), dropped.key, "inbox"
+        )
+    except slurm_errors.SlurmUnreachable:
+        return None
+    except (errors.StoreUnavailable, errors.Locked):
+        raise
+    except (errors.StoreError, slurm_errors.SlurmError, ValueError) as problem:
+        return await inbox.failed(here.store.files, dropped, str(problem))
+    if (made.get("error") or "").startswith(runs.REFUSED):
+        return await inbox.failed(here.store.files, dropped, made["error"])
+    kind, number = ("sweep", made["sweep_run_id"]) if "cell_count" in made else ("run", made["id"])
+    return await inbox.done(here.store.files, dropped, f"{kind} {number}")

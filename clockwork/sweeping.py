@@ -1,0 +1,125 @@
+"""Sweeps: their cells are started in their turn, told to end, and run again, by the rules in store/sweeps.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from clockwork import drafts, driving
+from clockwork.here import Here
+from store import board, errors, requests, runs, sweeps
+from store.documents import Run, Sweep
+
+
+async def draft(here: Here, sweep: Sweep, index: int) -> Run:
+    """The run of a cell, with the workflow as it was when the sweep was started."""
+    body = {**sweep.part, "args_override": here.board.args(sweep, index)}
+    given = {"mount": sweep.mount, "cluster": sweep.cluster, "source": sweep.submission_source, "sweep": int(sweep.id)}
+    return await drafts.drafted(
+        here, board.workflow_of(sweep.workflow_text), body, sweeps.cell_id(sweep.uid, index), given
+    )
+
+
+async def start(here: Here, sweep: Sweep) -> Sweep:
+    """The sweep, durable; for a request that was seen before, the sweep it made then."""
+    here.cluster.must_answer()
+    async with here.turn("new sweep"):
+        known = here.board.asked_before(sweep.request_key or "")
+        known = known or await here.store.archive.sweep_of(sweep.request_key or "")
+        if known is not None:
+            requests.refuse_other(known, sweep.request_hash or "")
+            return known
+        sweep.id = str(max(here.board.next_id(), here.store.archive.largest("sweep") + 1))
+        await here.store.sweeps.create(sweep.id, sweep)
+    return sweep
+
+
+async def change(here: Here, sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:
+    """The changed sweep, durable; the clockwork goes on from there."""
+    async with here.turn(f"sweep {sweep_id}"):
+        sweep = here.board.living(sweep_id)
+        changed, _ = sweeps.advance(change(sweep), here.board.states(sweep), time.time())
+        if changed != sweep:
+            await here.store.sweeps.put(str(sweep_id), changed)
+        return changed
+
+
+async def rerun(here: Here, sweep_id: int, which: str | list[str]) -> Sweep:
+    """The sweep alive again, after the cells chosen were made ready to run again."""
+    async with here.turn(f"sweep {sweep_id}"):
+        sweep = here.board.living(sweep_id)
+        known = here.board.states(sweep)
+        chosen = sweeps.chosen(sweep, known, which)
+        if chosen:
+            sweep = sweeps.again(sweep, known, chosen)
+            await here.store.sweeps.put(str(sweep_id), sweep)
+            sweep = await tell_again(here, sweep)
+    return sweep
+
+
+async def tell_again(here: Here, sweep: Sweep) -> Sweep:
+    """The sweep after the runs of all cells that are to run again have been told so."""
+    left = sweeps.indices(sweep.again)
+    for first in range(0, len(left), sweeps.AT_ONCE):
+        some = left[first : first + sweeps.AT_ONCE]
+        await asyncio.gather(*(run_again(here, sweeps.cell_id(sweep.uid, index)) for index in some))
+    if left:
+        sweep = sweeps.told(sweep)
+        await here.store.sweeps.put(sweep.id, sweep)
+    return sweep
+
+
+async def run_again(here: Here, run_id: str) -> None:
+    """Nothing; the cell waits for its turn; one that never got as far as having jobs will be planned anew."""
+    async with here.turn(run_id):
+        run = here.store.runs.get(run_id) if run_id in here.store.runs else None
+        if run is not None and not run.jobs:
+            await here.store.runs.delete(run_id)
+        elif run is not None and run.status in runs.ENDED:
+            await here.store.runs.put(run_id, runs.again(run))
+
+
+async def drive(here: Here, sweep_id: str) -> None:
+    """Nothing; starts the cells whose turn has come, and tells those to end that must."""
+    async with here.turn(f"sweep {sweep_id}"):
+        sweep = await tell_again(here, here.store.sweeps.get(sweep_id))
+        advanced, steps = sweeps.advance(sweep, here.board.states(sweep), time.time())
+        if advanced != sweep:
+            await here.store.sweeps.put(sweep_id, advanced)
+        for step in steps:
+            if isinstance(step, sweeps.CancelCells):
+                # Together: one that is being submitted must not hold up those that wait for it.
+                await asyncio.gather(*(end_cell(here, advanced, index) for index in step.indices))
+                continue
+            for index in step.indices:
+                if not sweeps.stopping(advanced, here.board.states(advanced)):
+                    await start_cell(here, advanced, index)
+
+
+async def start_cell(here: Here, sweep: Sweep, index: int) -> None:
+    """Nothing; the cell is a run from now on: one to be driven, or a failed one that says why it cannot be planned."""
+    run_id = sweeps.cell_id(sweep.uid, index)
+    if run_id in here.store.runs:
+        async with here.turn(run_id):
+            await here.store.runs.put(run_id, runs.begun(here.store.runs.get(run_id)))
+        return
+    try:
+        run = await draft(here, sweep, index)
+    except errors.StoreUnavailable:
+        raise
+    except (errors.StoreError, ValueError) as problem:
+        run = runs.stillborn(run_id, sweep, here.board.args(sweep, index), str(problem), time.time())
+    with contextlib.suppress(errors.Exists):
+        await here.store.runs.create(run.id, run)
+
+
+async def end_cell(here: Here, sweep: Sweep, index: int) -> None:
+    """Nothing; the cell's run is cancelled, its jobs are told to end when it is driven next."""
+    run_id = sweeps.cell_id(sweep.uid, index)
+    async with here.turn(run_id):
+        run = here.store.runs.get(run_id)
+        if run.status not in runs.ENDED:
+            await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
+    here.set_going(run_id, driving.drive(here, run_id))
