@@ -83,7 +83,7 @@ class SlurmUnreachable(SlurmError):
 
 
 class SlurmBusy(SlurmUnreachable):
-    """SLURM is up but takes nothing more at the moment."""
+    """SLURM is up but takes nothing more at the moment, or no more jobs of this user."""
 
 
 class Unreadable(SlurmError, ValueError):
@@ -133,6 +133,9 @@ _BUSY = (
     "slurm controller is too busy",
     "rate limit exceeded",
 )
+# So many jobs may wait and run at once, for a user, an account or a QOS (AssocMaxSubmitJobLimit, QOSGrpSubmitJobsLimit,
+# …): one more is taken when others have ended. slurmctld names the limit on a line of its own.
+_FULL = re.compile(r"\b(?:assoc|qos)(?:max|grp)submitjobs?(?:peruser|peraccount)?limit\b")
 _JOB_UNKNOWN = ("invalid job id specified", "invalid job id")
 _FINISHED = ("job has already finished", "job/step already completing or completed", "already completing or completed")
 _NODE_UNKNOWN = ("invalid node name specified", "node not found")
@@ -221,7 +224,7 @@ def refusal(command: str, exit_code: int, stderr: str, ids: Sequence[str] = ()) 
     `ids` are the jobs that the call was about; the one that SLURM names (else the first) goes into JobUnknown.job_id.
     """
     said = plain(stderr).lower()
-    if _any(_BUSY, said):
+    if _any(_BUSY, said) or _FULL.search(said):
         return SlurmBusy(command, stderr)
     if _any(_UNREACHABLE, said):
         return SlurmUnreachable(command, stderr)

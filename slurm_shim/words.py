@@ -25,7 +25,7 @@ from typing import IO, Any
 import sh
 
 from slurm_shim import parse
-from slurm_shim.errors import JobUnknown, SlurmError, SlurmUnreachable, refusal
+from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmError, SlurmUnreachable, refusal
 from slurm_shim.ids import id_parts
 
 # sh writes every argv to its log at INFO, comments and names of people's jobs among them.
@@ -275,7 +275,8 @@ class Slurm:
             answer = self._run(argv, stdin, timeout_s or self.timeout_s)
             if answer.exit_code:
                 error: SlurmError = refusal(argv[0], answer.exit_code, answer.err)
-                silent = error if isinstance(error, SlurmUnreachable) else None
+                # A controller that asks for patience has answered.
+                silent = error if isinstance(error, SlurmUnreachable) and not isinstance(error, SlurmBusy) else None
             return answer
         except SlurmUnreachable as error:
             silent = error
