@@ -48,8 +48,25 @@ def depth(value: Any) -> int:
     return levels
 
 
+def nearest(error: Any) -> Any:
+    """What is wrong with a value that fits none of several schemas: the complaint of the one that it comes nearest to.
+
+    That is the one that goes deepest into the value before it complains, or does not complain about its kind as a whole.
+    """
+    while error.kind.name in ("oneOf", "anyOf") and any(error.kind.context):
+        error = max((branch for branch in error.kind.context if branch), key=_nearness)[0]
+    return error
+
+
+def _nearness(branch: list[Any]) -> tuple[int, bool, bool]:
+    first = branch[0]
+    other = first.kind.name in ("type", "enum", "const")
+    return max(len(one.instance_path) for one in branch), not other, not first.message.endswith('"null"')
+
+
 def complaint(error: Any, *prefix: str) -> dict[str, Any]:
     """One thing that is wrong with a request as a problem; `error` is what the validator of its JSON Schema says."""
+    error = nearest(error)
     keyword = error.kind.name
     kind, message, loc = COMPLAINTS.get(keyword, keyword), error.message, [*prefix, *error.instance_path]
     if keyword == "required":

@@ -247,24 +247,28 @@ BAD = ["body", "sweep", "matrix"]
 @pytest.mark.parametrize(
     ("why", "sweep", "loc"),
     [
-        ("no matrix", {}, ["body", "sweep"]),
+        ("no sweep", 5, ["body", "sweep"]),
+        ("no matrix", {}, BAD),
         ("no axis", {"matrix": {}}, BAD),
         ("an empty axis", {"matrix": {"n": []}}, [*BAD, "n"]),
-        ("null", {"matrix": {"n": [None]}}, None),
+        ("null", {"matrix": {"n": [1, None]}}, [*BAD, "n", 1]),
+        ("a list in an axis", {"matrix": {"n": [[1]]}}, [*BAD, "n", 0]),
+        ("no axis at all", {"matrix": {"n": 1}}, [*BAD, "n"]),
+        ("a range of words", {"matrix": {"n": {"range": ["a", "b"]}}}, [*BAD, "n", "range", 0]),
         ("a reserved name", {"matrix": {"deps": [1]}}, [*BAD, "deps"]),
         ("too many cells", {"matrix": {"n": list(range(1001)), "m": list(range(10))}}, BAD),
         ("a range to nowhere", {"matrix": {"n": {"range": [1, 2, -1]}}}, [*BAD, "n", "range"]),
         ("all excluded", {"matrix": {"n": [1]}, "exclude": [{"n": 1}]}, ["body", "sweep", "exclude"]),
-        ("none at once", {"matrix": {"n": [1]}, "max_parallel": 0}, None),
-        ("an unknown key", {"matrix": {"n": [1]}, "parallel": 2}, None),
+        ("none at once", {"matrix": {"n": [1]}, "max_parallel": 0}, ["body", "sweep", "max_parallel"]),
+        ("an unknown key", {"matrix": {"n": [1]}, "parallel": 2}, ["body", "sweep"]),
         ("code", {"matrix": {"n": ["python:1"]}}, [*BAD, "n", 0]),
     ],
 )
-def test_what_is_no_sweep(sweeping: Sweeping, why: str, sweep: dict[str, Any], loc: list[Any] | None) -> None:
+def test_what_is_no_sweep(sweeping: Sweeping, why: str, sweep: Any, loc: list[Any]) -> None:
     before = sweeping.client.get("/api/sweep_runs").json()
     answer = sweeping.client.post("/api/workflows/gate/run", {"sweep": sweep})
     assert answer.status_code == 422, why
-    assert loc is None or loc in [one["loc"] for one in answer.json()["detail"]], answer.text
+    assert loc in [one["loc"] for one in answer.json()["detail"]], answer.text
     assert sweeping.client.get("/api/sweep_runs").json() == before, "nothing was made"
 
 
