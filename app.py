@@ -748,7 +748,7 @@ async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared
 @operation()
 async def srunx_get_run(run_id: str) -> Any:
     """One run with the state of each of its jobs."""
-    if run_id in here.store.runs:
+    if run_id in here.store.runs and not here.board.untold(run_id):
         return prepared(here.runs_shown.one(run_id))
     return prepared(Body(orjson.dumps(await here.board.older(run_id))))
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from clockwork import cells
 from clockwork.here import Here, in_thread
 from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
@@ -37,10 +38,12 @@ async def start(here: Here, draft: Run) -> Run:
 
 async def cancel(here: Here, run_id: str) -> list[str]:
     """The warnings about jobs that could not be told to end; the clockwork goes on telling them."""
+    if here.board.untold(run_id):
+        await cells.tell_one(here, run_id)
     if run_id not in here.store.runs:
         if ("run", run_id) in here.store.archive:
             raise errors.Conflict(f"Run is already {(await here.store.archive.get('run', run_id)).status}")
-        await cancel_waiting_cell(here, run_id)
+        await cells.cancel_waiting(here, run_id)
         return []
     async with here.turn(run_id):
         run = here.store.runs.get(run_id)
@@ -48,18 +51,6 @@ async def cancel(here: Here, run_id: str) -> list[str]:
             raise errors.Conflict(f"Run is already {run.status}")
         await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
     return await drive(here, run_id)
-
-
-async def cancel_waiting_cell(here: Here, run_id: str) -> None:
-    """Nothing; a cell that has no run yet gets one that is cancelled."""
-    sweep, index = here.board.cell(run_id)
-    async with here.turn(f"sweep {sweep.id}"):
-        if run_id not in here.store.runs:
-            shown = here.board.waiting_run(run_id)
-            if shown["status"] in runs.ENDED:
-                raise errors.Conflict(f"Run is already {shown['status']}")
-            ended = runs.stillborn(run_id, sweep, here.board.args(sweep, index), None, time.time())
-            await here.store.runs.create(run_id, ended)
 
 
 async def drive(here: Here, run_id: str, placed: bool = False) -> list[str]:

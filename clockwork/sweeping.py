@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from clockwork import drafts, driving
+from clockwork import cells, drafts, driving
 from clockwork.here import Here
 from store import board, errors, requests, runs, sweeps
 from store.documents import Run, Sweep
@@ -47,7 +47,7 @@ async def change(here: Here, sweep_id: int, change: Callable[[Sweep], Sweep]) ->
 
 
 async def rerun(here: Here, sweep_id: int, which: str | list[str]) -> Sweep:
-    """The sweep alive again, after the cells chosen were made ready to run again."""
+    """The sweep alive again, durable; the clockwork tells those cells of it that could not be told at once."""
     async with here.turn(f"sweep {sweep_id}"):
         sweep = here.board.living(sweep_id)
         known = here.board.states(sweep)
@@ -55,36 +55,15 @@ async def rerun(here: Here, sweep_id: int, which: str | list[str]) -> Sweep:
         if chosen:
             sweep = sweeps.again(sweep, known, chosen)
             await here.store.sweeps.put(str(sweep_id), sweep)
-            sweep = await tell_again(here, sweep)
+            sweep = await cells.tell(here, sweep, sweeps.untold(sweep))
     return sweep
-
-
-async def tell_again(here: Here, sweep: Sweep) -> Sweep:
-    """The sweep after the runs of all cells that are to run again have been told so."""
-    left = sweeps.indices(sweep.again)
-    for first in range(0, len(left), sweeps.AT_ONCE):
-        some = left[first : first + sweeps.AT_ONCE]
-        await asyncio.gather(*(run_again(here, sweeps.cell_id(sweep.uid, index)) for index in some))
-    if left:
-        sweep = sweeps.told(sweep)
-        await here.store.sweeps.put(sweep.id, sweep)
-    return sweep
-
-
-async def run_again(here: Here, run_id: str) -> None:
-    """Nothing; the cell waits for its turn; one that never got as far as having jobs will be planned anew."""
-    async with here.turn(run_id):
-        run = here.store.runs.get(run_id) if run_id in here.store.runs else None
-        if run is not None and not run.jobs:
-            await here.store.runs.delete(run_id)
-        elif run is not None and run.status in runs.ENDED:
-            await here.store.runs.put(run_id, runs.again(run))
 
 
 async def drive(here: Here, sweep_id: str) -> None:
     """Nothing; starts the cells whose turn has come, and tells those to end that must."""
     async with here.turn(f"sweep {sweep_id}"):
-        sweep = await tell_again(here, here.store.sweeps.get(sweep_id))
+        sweep = here.store.sweeps.get(sweep_id)
+        sweep = await cells.tell(here, sweep, sweeps.untold(sweep))
         advanced, steps = sweeps.advance(sweep, here.board.states(sweep), time.time())
         if advanced != sweep:
             await here.store.sweeps.put(sweep_id, advanced)
@@ -96,6 +75,8 @@ async def drive(here: Here, sweep_id: str) -> None:
             for index in step.indices:
                 if not sweeps.stopping(advanced, here.board.states(advanced)):
                     await start_cell(here, advanced, index)
+        if advanced.again:
+            here.turned.set()
 
 
 async def start_cell(here: Here, sweep: Sweep, index: int) -> None:
@@ -121,5 +102,7 @@ async def end_cell(here: Here, sweep: Sweep, index: int) -> None:
     async with here.turn(run_id):
         run = here.store.runs.get(run_id)
         if run.status not in runs.ENDED:
-            await here.store.runs.put(run_id, runs.cancelled(run, time.time()))
-    here.set_going(run_id, driving.drive(here, run_id))
+            run = runs.cancelled(run, time.time())
+            await here.store.runs.put(run_id, run)
+    if runs.is_open(run):
+        here.set_going(run_id, driving.drive(here, run_id))

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from store import sweeps, views, workflows
+from store import runs, sweeps, views, workflows
 from store.archive import Archive
 from store.documents import Run, Sweep
 from store.errors import Conflict, NotFound
@@ -121,6 +121,13 @@ class Board:
             raise NotFound("Run", run_id)
         return sweep, index
 
+    def untold(self, run_id: str) -> bool:
+        """Whether this is a cell that is to run again, and its run does not know it yet."""
+        uid, index = sweeps.place_of(run_id)
+        sweep_id = self._by_uid.get(uid)
+        again = self._sweep(sweep_id).again if sweep_id is not None else ""
+        return bool(again) and index in sweeps.indices(again)
+
     def args(self, sweep: Sweep, index: int) -> dict[str, Any]:
         """The args of a cell: those of the sweep, and its axis values."""
         return {**sweep.args, **self.values(sweep)[index]}
@@ -152,7 +159,13 @@ class Board:
         return Board.of(sweep, line["cells"], cells), sweep
 
     async def older(self, run_id: str) -> dict[str, Any]:
-        """A run that has no file: one in the archive, or a cell that has not started; NotFound."""
+        """A run that no file tells: one in the archive, a cell that has not started, or not again; NotFound."""
+        if self.untold(run_id):
+            sweep, index = self.cell(run_id)
+            if index in self._states.get(sweep.uid, {}):
+                waits = {"status": sweeps.seen(sweep, self.states(sweep))[index]}
+                return views.run(runs.again(self._run(run_id)).model_copy(update=waits))
+            return self.waiting_run(run_id)
         if self._archive is not None and ("run", run_id) in self._archive:
             return views.run(await self._archive.get("run", run_id))
         kept = await self._archive.sweep_of(sweeps.place_of(run_id)[0]) if self._archive is not None else None

@@ -6,7 +6,8 @@ others without a run were cancelled while they waited. A cell with a run is what
 server that is killed between the two writes goes on rightly.
 
 A cell that is to run again keeps its run, which is `pending` until its turn comes. `again` names the cells whose runs
-have not been told so yet, so that running many cells again is accepted with one write, wholly or not at all.
+have not been told so yet, so that running many cells again is accepted with one write, wholly or not at all; they are
+told in their order, `AT_ONCE` at a time, before any of them starts or ends.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from store.times import rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 STATES = ("pending", "running", "completed", "failed", "cancelled")
-# So many cells begin in one go: a cancellation that arrives meanwhile waits for no more than these.
+# So many cells begin, are told to run again, or end unstarted in one go: whoever comes meanwhile waits for no more.
 AT_ONCE = 100
 
 
@@ -219,7 +220,8 @@ def advance(sweep: Sweep, states: Mapping[int, str], now: float) -> tuple[Sweep,
         return _ended(sweep, states, now), []
     sweep.status = "draining" if draining else "running" if states else "pending"
     if draining:
-        ending = sorted([*paused, *(running if sweep.cancel_requested_at else [])])
+        told = sorted(index for index in paused if states.get(index) == "pending")[:AT_ONCE]
+        ending = sorted([*told, *(running if sweep.cancel_requested_at else [])])
         return sweep, [CancelCells(tuple(ending))] if ending else []
     places = min(sweep.max_parallel - len(running), AT_ONCE)
     return sweep, [Start(tuple(waiting[:places]))] if waiting and places > 0 else []
@@ -272,6 +274,11 @@ def again(sweep: Sweep, states: Mapping[int, str], chosen: Iterable[int]) -> Swe
     return sweep.model_copy(update=fresh)
 
 
-def told(sweep: Sweep) -> Sweep:
-    """The sweep after the runs of all cells that are to run again have been told so."""
-    return sweep.model_copy(update={"again": ""})
+def untold(sweep: Sweep) -> list[int]:
+    """The places of the cells whose runs are to be told next that they run again."""
+    return indices(sweep.again)[:AT_ONCE]
+
+
+def told(sweep: Sweep, places: Iterable[int]) -> Sweep:
+    """The sweep after the runs of these cells have been told that they run again."""
+    return sweep.model_copy(update={"again": ranges(set(indices(sweep.again)).difference(places))})

@@ -21,8 +21,13 @@ class AnyOrder(RuleBasedStateMachine):
     `world` is what the runs on the disk say, `model` what everybody should see.
     """
 
-    @initialize(count=st.integers(1, 6), max_parallel=st.integers(1, 4), fail_fast=st.booleans())
-    def begin(self, count: int, max_parallel: int, fail_fast: bool) -> None:
+    kept = sweeps.AT_ONCE
+
+    @initialize(
+        count=st.integers(1, 6), max_parallel=st.integers(1, 4), fail_fast=st.booleans(), at_once=st.integers(1, 7)
+    )
+    def begin(self, count: int, max_parallel: int, fail_fast: bool, at_once: int) -> None:
+        sweeps.AT_ONCE = at_once
         self.sweep = made({"a": list(range(count))}, max_parallel=max_parallel, fail_fast=fail_fast)
         self.world: dict[int, str] = {}
         self.jobless: set[int] = set()
@@ -39,11 +44,12 @@ class AnyOrder(RuleBasedStateMachine):
         """One turn of the clockwork, killed after so many writes; a cell may turn out to be impossible to plan."""
         self.now += 1
         writes = iter(range(survives))
-        for index in sweeps.indices(self.sweep.again):
+        some = sweeps.untold(self.sweep)
+        for index in some:
             if next(writes, None) is None:
                 return
             self.tell(index)
-        self.sweep = sweeps.told(self.sweep)
+        self.sweep = sweeps.told(self.sweep, some)
         before = self.sweep
         advanced, steps = sweeps.advance(self.sweep, self.world, self.now)
         if next(writes, None) is None:
@@ -68,6 +74,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def start(self, index: int, broken: bool) -> None:
         assert self.model[index] == "pending", "only what waits is started"
+        assert index not in sweeps.indices(self.sweep.again), "and knows it"
         assert self.model.count("running") < self.sweep.max_parallel, "never more at once than may"
         self.world[index] = self.model[index] = "failed" if broken else "running"
         self.told_to_end.discard(index)
@@ -116,11 +123,13 @@ class AnyOrder(RuleBasedStateMachine):
     def cancel_too_late(self) -> None:
         assert sweeps.advance(sweeps.cancelled(self.sweep, self.now), self.world, self.now) == (self.sweep, [])
 
-    @precondition(lambda self: not self.sweep.again)
     @rule(pick=st.integers(0, 5))
     def cancel_cell(self, pick: int) -> None:
         index = pick % len(self.model)
         if self.model[index] == "pending":
+            if index in sweeps.indices(self.sweep.again):
+                self.tell(index)
+                self.sweep = sweeps.told(self.sweep, [index])
             self.jobless.discard(index)
             if index not in self.world:
                 self.jobless.add(index)
@@ -176,7 +185,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def judge_status(self, before: Sweep) -> None:
         alive = {"pending", "running"} & set(self.model)
-        draining = any(self.world.get(index) == "pending" for index in range(len(self.model)) if self.stopping())
+        draining = self.stopping() and (bool(before.again) or "pending" in self.world.values())
         if before.status in sweeps.ENDED:
             assert self.sweep == before
         elif alive or draining:
@@ -207,7 +216,13 @@ class AnyOrder(RuleBasedStateMachine):
         """Left alone, every sweep comes to its end."""
         if not hasattr(self, "model"):
             return
-        for _ in range(4 * len(self.model) + 4):
+        try:
+            self.come_to_an_end()
+        finally:
+            sweeps.AT_ONCE = self.kept
+
+    def come_to_an_end(self) -> None:
+        for _ in range(8 * len(self.model) + 8):
             self.turn(99, False)
             for index, state in list(self.world.items()):
                 if state == "running":

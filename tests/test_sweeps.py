@@ -363,6 +363,7 @@ CANCELLED = {"cancelled": True}
         ("cancelled before anything", CANCELLED, "", "cancelled", "", "0 0 0 0 4"),
         ("cancelled while some run", CANCELLED, "c.r", "draining", "end 2", "0 1 1 0 2"),
         ("cancelled while some wait to run again", CANCELLED, "c.pr", "draining", "end 2 3", "0 1 1 0 2"),
+        ("but those that do not know yet are told first", {**CANCELLED, "again": "1"}, "cfpr", "draining", "end 2 3", "0 1 1 0 2"),
         ("cancelled, though one failed", CANCELLED, "f.x", "cancelled", "", "0 0 0 1 3"),
         ("cancelled, though all came through", CANCELLED, "cccc", "cancelled", "", "0 0 4 0 0"),
     ],
@@ -371,7 +372,8 @@ def test_advance(why: str, change: dict[str, Any], runs: str, status: str, steps
     """`runs` has a letter for the run of each cell, `steps` the places of the cells that are to start or to end."""
     states = {index: WORDS[letter] for index, letter in enumerate(runs) if letter != "."}
     sweep = made({"a": [1, 2, 3, 4]}, max_parallel=2)
-    sweep = sweeps.cancelled(sweep, NOW) if change == CANCELLED else sweep.model_copy(update=change)
+    sweep = sweep.model_copy(update={key: value for key, value in change.items() if key != "cancelled"})
+    sweep = sweeps.cancelled(sweep, NOW) if change.get("cancelled") else sweep
     before = sweep.model_copy(deep=True)
     advanced, found = sweeps.advance(sweep, states, NOW)
     assert sweep == before, "what is given stays as it is"
@@ -387,6 +389,26 @@ def test_only_so_many_cells_start_in_one_go() -> None:
     sweep = made({"a": list(range(1000))}, max_parallel=1000)
     _, steps = sweeps.advance(sweep, {}, NOW)
     assert steps == [sweeps.Start(tuple(range(sweeps.AT_ONCE)))]
+
+
+def test_only_so_many_cells_end_unstarted_in_one_go() -> None:
+    sweep = sweeps.cancelled(made({"a": list(range(1000))}, max_parallel=1000), NOW)
+    states = dict.fromkeys(range(900), "pending") | dict.fromkeys(range(900, 1000), "running")
+    _, steps = sweeps.advance(sweep, states, NOW)
+    assert steps == [sweeps.CancelCells((*range(sweeps.AT_ONCE), *range(900, 1000)))], "what runs is told at once"
+
+
+def test_only_so_many_cells_are_told_to_run_again_in_one_go() -> None:
+    ended = made({"a": list(range(1000))}).model_copy(update={"status": "failed", "waiting": ""})
+    states = dict.fromkeys(range(1000), "failed")
+    sweep = sweeps.again(ended, states, range(1000))
+    assert sweeps.counts(sweep, states)["pending"] == 1000
+    some = sweeps.untold(sweep)
+    assert some == list(range(sweeps.AT_ONCE))
+    sweep = sweeps.told(sweep, some)
+    assert sweeps.untold(sweep) == list(range(sweeps.AT_ONCE, 2 * sweeps.AT_ONCE))
+    _, steps = sweeps.advance(sweep, states | dict.fromkeys(some, "pending"), NOW)
+    assert steps == [sweeps.Start(tuple(range(4)))], "those that know it start before all have been told"
 
 
 def test_a_second_cancel_changes_nothing() -> None:

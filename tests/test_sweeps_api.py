@@ -430,6 +430,33 @@ def test_fail_fast(sweeping: Sweeping) -> None:
     assert sweeping.ended(number)["status"] == "completed"
 
 
+def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("go", *(f"fail-{n}" for n in range(5))):
+        (sweeping.place / name).touch()
+    number = sweeping.start("gate", {"n": {"range": [0, 5]}})
+    assert sweeping.ended(number)["cells_failed"] == 5
+    (sweeping.place / "fail-4").unlink()
+
+    async def not_yet(*_arguments: object) -> None:
+        """The clockwork has not come to it."""
+
+    with monkeypatch.context() as held:
+        held.setattr("store.sweeps.AT_ONCE", 2)
+        held.setattr("clockwork.sweeping.drive", not_yet)
+        again = sweeping.post(number, "rerun", {"cells": "failed"}).json()
+        assert (again["cells_pending"], again["status"]) == (5, "running")
+        cells = {one["args"]["n"]: one["id"] for one in sweeping.cells(number)}
+        shown = {n: sweeping.client.get(f"/api/workflows/runs/{name}").json() for n, name in cells.items()}
+        assert {(one["status"], one["completed_at"], one["error"]) for one in shown.values()} == {("pending", None, None)}
+        assert all(len(one["jobs"][0]["attempts"]) == 1 for one in shown.values()), "attempts are kept"
+        assert sweeping.client.post(f"/api/workflows/runs/{cells[3]}/cancel").status_code == 200
+        assert sweeping.client.get(f"/api/workflows/runs/{cells[3]}").json()["status"] == "cancelled"
+        assert [sweeping.row(number)[f"cells_{state}"] for state in COUNTERS] == [4, 0, 0, 0, 1]
+    row = sweeping.ended(number)
+    assert [row[f"cells_{state}"] for state in COUNTERS] == [0, 0, 1, 3, 1]
+    assert Counter(sweeping.log("begin")) == {"0": 2, "1": 2, "2": 2, "3": 1, "4": 2}
+
+
 def test_a_lost_node_fails_its_cell_and_holds_up_no_other(sweeping: Sweeping) -> None:
     if sweeping.client.cluster != "embedded":
         pytest.skip("chosen faults need the embedded cluster")
