@@ -276,8 +276,10 @@ def unquoted(if_match: str | None) -> str | None:
 
 
 def age() -> tuple[tuple[bytes, bytes], ...]:
-    """The header that says how old the snapshot is; SlurmUnreachable while there is none."""
-    return ((b"x-snapshot-age", f"{here.cluster.age_s():.1f}".encode()),)
+    """The header that says how old the snapshot is; none while there is none."""
+    here.cluster.snapshot.watch()
+    age_s = here.cluster.snapshot.age_s
+    return () if age_s is None else ((b"x-snapshot-age", f"{age_s:.1f}".encode()),)
 
 
 def prefers_csv(accept: str) -> bool:

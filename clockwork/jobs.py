@@ -20,8 +20,10 @@ LISTED_S = 6 * 3600
 
 
 def listed(here: Here) -> Body:
-    """The list of jobs, and ours of the last six hours that SLURM has forgotten."""
+    """SLURM's jobs, and ours of the last six hours that it has forgotten; SlurmUnreachable before its first word."""
     snapshot = here.cluster.snapshot
+    if snapshot.age_s is None:
+        here.cluster.must_answer()
     since = rfc3339(time.time() - LISTED_S) or ""
     return here.jobs_shown.body(here.cluster.name, snapshot.version, snapshot.jobs, here.ledger, since)
 
@@ -43,11 +45,18 @@ async def known(here: Here, job_id: str) -> dict[str, Any]:
 
 
 async def traces(here: Here, job_id: str) -> tuple[history.Entry | None, dict[str, Any] | None]:
-    """What we remember of a job, and what SLURM says of it; accounting is asked only where neither is enough."""
+    """What we remember of a job, and what SLURM says of it; accounting is asked only where neither is enough.
+
+    A job of ours is remembered as it was last seen while SLURM does not answer; about others SlurmUnreachable.
+    """
     entry = here.ledger.get(here.cluster.name, job_id)
     row = here.cluster.snapshot.jobs.get(job_id) or here.cluster.snapshot.look(job_id)[1]
     if row is None and (entry is None or entry.state not in states.TERMINAL):
-        row = await here.cluster.recall(job_id)
+        try:
+            row = await here.cluster.recall(job_id)
+        except slurm_errors.SlurmUnreachable:
+            if entry is None:
+                raise
     return entry, row
 
 

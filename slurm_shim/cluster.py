@@ -6,7 +6,9 @@ Blocking words run in the executor; everything else belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -39,17 +41,30 @@ def reach(wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd:
     slurm = Slurm(path, conf, hold_fd=hold_fd)
     if wanted == "embedded" or (wanted == "auto" and not (shutil.which("sbatch", path=path) and slurm.ping()["up"])):
         return "embedded", Slurm(f"{PROGRAMS}:{path}", embedded_conf, hold_fd=hold_fd)
-    try:
+    with contextlib.suppress(SlurmError):  # it does not answer now; it may later
         return slurm.cluster_name() or "slurm", slurm
-    except SlurmError:
-        return "slurm", slurm  # it does not answer now; it may later
+    return written_name(conf) or "slurm", slurm
+
+
+def written_name(conf: str | None) -> str:
+    """The cluster's name as its slurm.conf says, for as long as SLURM itself does not; empty where there is no file."""
+    try:
+        text = Path(conf or "/etc/slurm/slurm.conf").read_text(errors="replace")
+    except OSError:
+        return ""
+    match = re.search(r"^\s*ClusterName\s*=\s*([\w-]+)", text, re.IGNORECASE | re.MULTILINE)
+    return match[1] if match else ""
 
 
 class Cluster:
-    """SLURM under a name that tells its jobs from those of other clusters."""
+    """SLURM under a name that tells its jobs from those of other clusters.
+
+    The name is what SLURM says it is. `settle` learns it when SLURM did not answer at the start.
+    """
 
     def __init__(self, name: str, slurm: Slurm, executor: Executor, min_s: float = 2.0, max_s: float = 10.0) -> None:
         self.name, self.slurm = name, slurm
+        self._is_named = name == "embedded"
         self.snapshot = Snapshot(slurm, executor, min_s, max_s)
         self._executor = executor
         self._resources: tuple[int, list[dict[str, Any]]] = (-1, [])
@@ -89,21 +104,33 @@ class Cluster:
         return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [nothing(partition or "")]]
 
     async def recall(self, job_id: str) -> dict[str, Any] | None:
-        """The job as accounting has it, for one that left the queue; kept for a minute. None when it is not known."""
+        """The job as accounting has it, for one that the queue does not list; kept for a minute. None if there is none.
+
+        Also by the number that a task of an array or a part of a heterogeneous job has in its own $SLURM_JOB_ID.
+        SlurmUnreachable when it is not known, and SLURM does not answer whether the queue has it by now.
+        """
         async with self._recalling:
             at, found = self._recalled.get(job_id, (float("-inf"), None))
-            if time.monotonic() - at < _RECALLED_S:
-                return found
-            self.age_s()
-            found = await self._do(self._accounted, job_id)
-            while len(self._recalled) >= _MOST_RECALLED:
-                del self._recalled[next(iter(self._recalled))]
-            self._recalled[job_id] = (time.monotonic(), found)
-            return found
+            if time.monotonic() - at >= _RECALLED_S:
+                if (found := await self._queued(job_id)) is not None:
+                    return found
+                found = await self._do(self._accounted, job_id)
+                while len(self._recalled) >= _MOST_RECALLED:
+                    del self._recalled[next(iter(self._recalled))]
+                self._recalled[job_id] = (time.monotonic(), found)
+        if found is None:
+            self.must_answer()
+        return found
+
+    async def _queued(self, job_id: str) -> dict[str, Any] | None:
+        # Somebody may have submitted it a moment ago: nobody is told "no" from a picture older than need be.
+        if self.age_s() > self.snapshot.interval_s and self.snapshot.error is None:
+            await self.snapshot.refresh()
+        return self.snapshot.jobs.get(job_id) or self.snapshot.by_raw_id(job_id)
 
     def _accounted(self, job_id: str) -> dict[str, Any] | None:
         rows = self.slurm.sacct([job_id]) if self.slurm.has_accounting() else []
-        return next((row for row in rows if row["job_id"] == job_id), None)
+        return next((row for row in rows if job_id in (row["job_id"], str(row["raw_id"]))), None)
 
     # ------------------------------------------------------------------------------------------------ telling
 
@@ -145,6 +172,9 @@ class Cluster:
 
     async def settle(self, open_ids: Iterable[str]) -> None:
         """Nothing; asks accounting about jobs that left the queue, and about tags that the queue no longer has."""
+        if not self._is_named and self.snapshot.error is None:
+            self.name = await self._do(self.slurm.cluster_name) or self.name
+            self._is_named = True
         await self.snapshot.settle(open_ids)
         seeking, self._seeking = self._seeking, {}
         if not seeking:

@@ -118,8 +118,9 @@ class Snapshot:
     @property
     def interval_s(self) -> float:
         """The shortest time between two squeue at present: `min_s`, or more where squeue is slow."""
-        # The cheaper of the last two: one slow answer may be an accident of the machine.
-        return max(self.min_s, min(_COST * min(self._costs_s, default=0.0), _LONGEST_S))
+        # The cheaper of the last two: one slow answer may be an accident of the machine, or a controller that starts.
+        cost_s = min(self._costs_s) if len(self._costs_s) > 1 else 0.0
+        return max(self.min_s, min(_COST * cost_s, _LONGEST_S))
 
     # ------------------------------------------------------------------------------------------------- the poller
 
@@ -192,7 +193,7 @@ class Snapshot:
             self.taken_at, self.taken_at_epoch = began, began_epoch
             self._take(queue, began)
         except SlurmError as error:
-            self.error = str(error)
+            self.error, self._costs_s = str(error), []
         except Exception as error:  # a defect of ours must show, but never end the polling
             _log.exception("polling the queue failed")
             self.error = f"{type(error).__name__}: {error}"
@@ -347,6 +348,11 @@ class Snapshot:
             return rows[0] | {"job_id": job_id, "array_task_id": job_id.partition("_")[2]}
         ended = self._ended_tasks.get(int(job_id), {})
         return combined(job_id, list((ended | {row["job_id"]: row for row in rows}).values()))
+
+    def by_raw_id(self, raw_id: str) -> Job | None:
+        """The array task or the part of a heterogeneous job that calls itself so in its $SLURM_JOB_ID; else None."""
+        parts = (row for rows in self._queue.groups.values() for row in rows)
+        return next((row for row in parts if str(row["raw_id"]) == raw_id), None)
 
     def find_comment(self, comment: str, since: float) -> Seen:
         """As look(), for the job with exactly this comment: absent when a squeue begun after `since` lacks it.

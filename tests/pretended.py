@@ -73,6 +73,7 @@ class Cluster:
         self.failure: Exception | None = None
         self.node_failure: Exception | None = None
         self.accounting = True
+        self.named = "pretended"
         self.polls = 0
         self.node_polls = 0
         self.asked: list[list[str]] = []
@@ -103,12 +104,23 @@ class Cluster:
     def has_accounting(self) -> bool:
         return self.accounting
 
+    def cluster_name(self) -> str:
+        if self.failure is not None:
+            raise self.failure
+        return self.named
+
     def sacct(self, job_ids: Iterable[str]) -> list[Job]:
         ids = list(job_ids)
         self.asked.append(ids)
         if self.failure is not None:
             raise self.failure
-        return [row for row in self.accounted if any(belongs(row, job_id) for job_id in ids)]
+        known = {
+            row["job_id"]: row
+            for row in self.accounted
+            for one in ids
+            if belongs(row, one) or one == str(row["raw_id"])
+        }
+        return list(known.values())
 
 
 def job(job_id: str, state: str = "RUNNING", **more: Any) -> Job:

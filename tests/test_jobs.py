@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import Client, Server, down, eventually, up
 
+from slurm_shim.cluster import PROGRAMS
 from slurm_shim.errors import SlurmUnreachable
 
 HELLO = "#!/bin/bash\necho hello\n"
@@ -101,9 +102,10 @@ def test_cancelling_what_is_over_leaves_it_as_it_was(client: Client) -> None:
     assert client.get(f"/api/jobs/{job_id}").json() == before
 
 
-def test_array_tasks_have_their_own_ids(client: Client) -> None:
+def test_array_tasks_have_their_own_ids(client: Client, tmp_path: Path) -> None:
     job_id = client.submit(
-        "#!/bin/bash\n#SBATCH --array=0-2\necho task $SLURM_ARRAY_TASK_ID\nexit $SLURM_ARRAY_TASK_ID\n"
+        f"#!/bin/bash\n#SBATCH --array=0-2\necho $SLURM_JOB_ID > {tmp_path}/$SLURM_ARRAY_TASK_ID\n"
+        "echo task $SLURM_ARRAY_TASK_ID\nexit $SLURM_ARRAY_TASK_ID\n"
     )
     assert isinstance(job_id, int)
     ended = [client.job(f"{job_id}_{task}") for task in range(3)]
@@ -112,6 +114,9 @@ def test_array_tasks_have_their_own_ids(client: Client) -> None:
     assert {f"{job_id}_{task}" for task in range(3)} <= set(listed(client))
     assert client.job(job_id)["status"] == "FAILED", "the whole is what became of its tasks"
     assert client.get(f"/api/jobs/{job_id}_1/logs").json()["stdout"] == "task 1\n"
+    own = (tmp_path / "1").read_text().strip()
+    assert client.get(f"/api/jobs/{own}").json()["job_id"] == f"{job_id}_1", "as the task calls itself"
+    assert client.get(f"/api/jobs/{own}/logs").json()["stdout"] == "task 1\n"
 
 
 def test_cancelling_one_task_leaves_the_others(client: Client) -> None:
@@ -408,6 +413,38 @@ def test_a_job_that_slurm_has_forgotten_stays_readable(server: Server) -> None:
     assert submit().json()["job_id"] == job_id, "a key is remembered as long as its job"
 
 
+def test_ours_stay_readable_when_a_server_starts_while_slurm_is_away(server: Server, tmp_path: Path) -> None:
+    if server.cluster != "embedded":
+        pytest.skip("chosen faults need the embedded cluster")
+    # The embedded cluster as a SLURM that this server did not set up.
+    (tmp_path / "other" / "cluster").mkdir(parents=True)
+    conf = tmp_path / "other" / "cluster" / "slurm.conf"
+    conf.write_text((server.store / "cluster" / "slurm.conf").read_text().replace("=embedded", "=elsewhere"))
+    found = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "SLURM_CONF": str(conf)}
+    other = Server(tmp_path / "another", "slurm", **found)
+    try:
+        other.start()
+        assert other.http.get("/health").json()["cluster"] == "elsewhere"
+        job_id = other.http.post("/api/jobs", json={"name": "ours", "script_content": HELLO}).json()["job_id"]
+        eventually(lambda: other.http.get("/api/history").json()[0]["status"] == "COMPLETED")
+        other.end()
+        down(tmp_path / "other")
+        other.start()
+        one = other.http.get(f"/api/jobs/{job_id}")
+        assert (one.status_code, one.json()["status"]) == (200, "COMPLETED")
+        assert "x-snapshot-age" not in one.headers, "there is none yet"
+        assert other.http.get(f"/api/jobs/{job_id}/logs").json()["stdout"] == "hello\n"
+        assert other.http.get("/api/jobs").status_code == 503
+        assert other.http.get("/api/jobs/999999998").status_code == 503, "nobody knows whether there is none"
+        up(tmp_path / "other")
+        eventually(lambda: other.http.get("/api/jobs").status_code == 200)
+        assert [job["run_id"] for job in other.http.get("/api/jobs").json()] == [None]
+        eventually(lambda: other.http.get("/api/jobs/999999998").status_code == 404)
+    finally:
+        up(tmp_path / "other")
+        other.close()
+
+
 def test_a_controller_that_is_away(embedded: Client) -> None:
     job_id = embedded.submit(SLEEP, name="survivor")
     eventually(lambda: embedded.job(job_id, over=False)["status"] == "RUNNING")
@@ -427,7 +464,7 @@ def test_a_controller_that_is_away(embedded: Client) -> None:
         refused = embedded.delete(f"/api/jobs/{job_id}")
         assert refused.status_code == 503 and refused.headers["retry-after"]
         assert embedded.get("/api/resources").status_code == 200
-        assert embedded.get("/api/jobs/999999998").status_code in (404, 503), "accounting may answer alone"
+        assert embedded.get("/api/jobs/999999998").status_code == 503, "it may have been submitted since"
         assert not named(embedded, "x")
     finally:
         up(embedded.store)

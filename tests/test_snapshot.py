@@ -110,6 +110,8 @@ async def test_a_slow_squeue_is_asked_less_often() -> None:
 
         made.cluster.on_poll = slow
         await made.snapshot.refresh()
+        assert made.snapshot.interval_s == 2.0, "one alone may be an accident"
+        await made.snapshot.refresh()
         assert made.snapshot.interval_s == 10.0
         took_s = 0.25
         await made.snapshot.refresh()
@@ -119,6 +121,11 @@ async def test_a_slow_squeue_is_asked_less_often() -> None:
         assert made.snapshot.interval_s == 5.0
         await made.snapshot.refresh()
         assert made.snapshot.interval_s == 60.0
+        made.cluster.failure = SlurmUnreachable("squeue", "Unable to contact slurm controller")
+        await made.snapshot.refresh()
+        made.cluster.failure = None
+        await made.snapshot.refresh()
+        assert made.snapshot.interval_s == 2.0, "a controller that has just come back is slow once"
 
 
 @asynchronous
@@ -447,6 +454,17 @@ async def test_a_heterogeneous_job_is_one() -> None:
         assert whole is not None
         assert whole["state"] == "RUNNING"
         assert made.snapshot.look("9+1")[1] == made.cluster.rows[1]
+
+
+@asynchronous
+async def test_parts_are_known_by_the_number_that_they_see_themselves() -> None:
+    async with world(polling=False) as made:
+        task = job("8_1", raw_id=10, array_job_id=8, array_task_id="1")
+        made.cluster.rows = [task, job("12+1", raw_id=13, het_job_id=12, het_job_offset=1), job("14")]
+        await made.snapshot.refresh()
+        assert made.snapshot.by_raw_id("10") == task
+        assert (made.snapshot.by_raw_id("13") or {})["job_id"] == "12+1"
+        assert made.snapshot.by_raw_id("11") is None
 
 
 @asynchronous
