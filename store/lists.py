@@ -165,7 +165,7 @@ class JobList:
     def __init__(self) -> None:
         self._list = ListBody()
         self._made: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
-        self._of: tuple[int, int] | None = None
+        self._of: tuple[str, int, int] | None = None
 
     def body(
         self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], ledger: history.Ledger, since: str
@@ -174,13 +174,13 @@ class JobList:
 
         Ours are those that ended at or after `since` (RFC 3339).
         """
-        if self._of != (version, ledger.version):
-            self._of = (version, ledger.version)
+        if self._of != (cluster, version, ledger.version):
+            self._of = (cluster, version, ledger.version)
             seen: list[tuple[str, dict[str, Any] | None, history.Source | None]] = [
                 (job_id, job, ledger.source(cluster, job_id)) for job_id, job in jobs.items()
             ]
-            # An array that went through us is one entry, and SLURM shows its tasks.
-            shown = jobs.keys() | {str(job["array_job_id"]) for job in jobs.values()}
+            # An array or a heterogeneous job that went through us is one entry, and SLURM shows its parts.
+            shown = jobs.keys() | {str(job[key]) for job in jobs.values() for key in ("array_job_id", "het_job_id")}
             for at in ledger.ended_since(since, cluster):
                 if at.job_id not in shown:
                     shown.add(at.job_id)
