@@ -38,7 +38,7 @@ from urllib.parse import parse_qsl
 import jsonschema_rs
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -400,6 +400,8 @@ class Paths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exact = self.exact.get(scope.get("path", "")) if scope["type"] == "http" else None
+        # Where there is an app, Starlette's routes raise their 405 instead of answering in plain text.
+        scope["app"] = self
         await (exact or self.router)(scope, receive, send)
 
 
@@ -421,10 +423,10 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, told_plainly(send))
             return
         given = header(scope, b"x-request-id") or b""
-        request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else b"req_%012x" % random.getrandbits(48)
+        request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else new_request_id()
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -485,6 +487,11 @@ class Guard:
         needed = "write" if changing else "read"
         if needed not in caller.scopes and "admin" not in caller.scopes:
             raise errors.Denied(f"This needs the scope {needed}")
+
+
+def new_request_id() -> bytes:
+    """An id for a request that brought none."""
+    return b"req_%012x" % random.getrandbits(48)
 
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -916,6 +923,18 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         yield
 
 
+def told_plainly(send: Send) -> Send:
+    """The same, but a start that fails for a reason of ours tells that alone, not where in the code it arose."""
+
+    async def send_on(message: Message) -> None:
+        problem = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(problem, errors.StoreError):
+            message["message"] = str(problem)
+        await send(message)
+
+    return send_on
+
+
 def greeting() -> str:
     """The address, the store, the cluster, and who may call."""
     settings = here.settings
@@ -973,14 +992,21 @@ async def docs(_request: Any) -> Response:
 
 async def docs_asset(request: Any) -> Response:
     """A file of the package that has Swagger UI, or the few lines that start it."""
-    name = request.path_params["name"]
+    data, media_type = await asyncio.to_thread(docs_file, request.path_params["name"])
+    return Response(data, media_type=media_type)
+
+
+@functools.cache
+def docs_file(name: str) -> tuple[bytes, str]:
+    """The bytes of a file of /docs and their media type."""
     if name == "start.js":
-        return FileResponse(HERE / "web" / "docs.js")
+        return (HERE / "web" / "docs.js").read_bytes(), "text/javascript"
     if name not in ("swagger-ui-bundle.js", "swagger-ui.css"):
         raise HTTPException(404, "Not Found")
     package = importlib.util.find_spec("swagger_ui")
     assert package is not None and package.submodule_search_locations
-    return FileResponse(Path(package.submodule_search_locations[0]) / "static" / name)
+    data = (Path(package.submodule_search_locations[0]) / "static" / name).read_bytes()
+    return data, "text/css" if name.endswith(".css") else "text/javascript"
 
 
 DOCS = (HERE / "web" / "docs.html").read_text()
@@ -1036,8 +1062,28 @@ def serve() -> None:
         log.warning("running as root: every job runs as root too")
     uvicorn.run(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False, proxy_headers=False,
-        server_header=False, date_header=True, lifespan="on",
+        server_header=False, date_header=True, lifespan="on", http=protocol(),
     )  # fmt: skip
+
+
+def protocol() -> type[asyncio.Protocol]:
+    """uvicorn's side of a connection, which refuses what is no HTTP as everything else is refused here."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # as uvicorn above
+
+    class Protocol(HttpToolsProtocol):
+        def send_400_response(self, msg: str) -> None:
+            request_id = new_request_id()
+            status, headers, body = refusal(BadRequest(msg), request_id.decode(), {"type": "http"})
+            told = [
+                *((b"date", value) for name, value in self.server_state.default_headers if name == b"date"),
+                (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"), (b"x-request-id", request_id), *headers, *STRICT,
+            ]  # fmt: skip
+            lines = [b"HTTP/1.1 %d Bad Request" % status, *(name + b": " + value for name, value in told)]
+            self.transport.write(b"\r\n".join([*lines, b"", body]))
+            self.transport.close()
+
+    return Protocol
 
 
 if __name__ == "__main__":

@@ -178,7 +178,9 @@ class Files:
                 self.thread = None
 
     def shown(self, path: Path) -> str:
-        """The path as it may be shown: below the store where possible."""
+        """The path as it may be shown: below the store where possible; whole for the store and what it lies in."""
+        if self.root.is_relative_to(path):
+            return str(path)
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
 
     # The thread.

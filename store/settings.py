@@ -33,8 +33,8 @@ class Settings:
         values: dict[str, Any] = dict(given)
         if "store" in given:
             values["store"] = Path(given["store"])
-        if "port" in given and not given["port"].isdigit():
-            raise ValueError(f"SLUICE_PORT must be a number, not {given['port']!r}")
+        if "port" in given and not (given["port"].isdecimal() and int(given["port"][:9]) <= 65535):
+            raise ValueError(f"SLUICE_PORT must be a number up to 65535, not {given['port']!r}")
         if "port" in given:
             values["port"] = int(given["port"])
         if "allowed_hosts" in given:

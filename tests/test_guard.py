@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -305,8 +306,10 @@ def broken_requests(server: Server) -> None:
             one.sendall(data)
             one.shutdown(socket.SHUT_WR)
             one.settimeout(10)
-            answer = one.recv(65536)
-            assert not answer or answer.split(b" ")[1][:1] == b"4", data[:60]
+            answer = b"".join(iter(lambda: one.recv(65536), b""))
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert not answer or (head.split(b" ")[1][:1] == b"4" and "detail" in json.loads(body)), data[:60]
+            assert not answer or b"\r\nx-request-id: " in head, data[:60]
     assert server.http.get("/health").status_code == 200
     assert "Traceback" not in server.log()
 
@@ -329,9 +332,21 @@ def test_an_address_that_others_reach_needs_a_token(tmp_path: Any, host: str) ->
 
 
 @pytest.mark.parametrize(
+    ("why", "path"),
+    [("a file", "file"), ("below a file", "file/store"), ("not ours to make", "/proc/sluice")],
+)
+def test_a_store_that_can_be_none_is_named(tmp_path: Any, why: str, path: str) -> None:
+    (tmp_path / "file").touch()
+    done = started(tmp_path / path, "--port", "0")
+    assert done.returncode != 0 and "Traceback" not in done.stderr, why
+    assert str(tmp_path / "file" if "file" in path else path) in done.stderr, why
+
+
+@pytest.mark.parametrize(
     ("why", "environment", "said"),
     [
         ("no number", {"SLUICE_PORT": "http"}, "SLUICE_PORT"),
+        ("no port", {"SLUICE_PORT": "65536"}, "SLUICE_PORT"),
         ("unknown word", {"SLUICE_WATCH": "often"}, "SLUICE_WATCH"),
         ("unknown level", {"SLUICE_LOG_LEVEL": "loud"}, "SLUICE_LOG_LEVEL"),
     ],
@@ -345,6 +360,7 @@ def test_two_servers_on_one_store(server: Server) -> None:
     second = started(server.store, "--port", "0")
     assert second.returncode != 0
     assert "another server" in second.stderr and str(server.store) in second.stderr
+    assert "Traceback" not in second.stderr, "a clear message, nothing else"
     assert server.http.get("/health").status_code == 200
 
 
@@ -380,3 +396,11 @@ def test_answers_keep_browsers_strict(client: Client) -> None:
         assert client.get(f"/docs/{name}", judged=False).status_code == 200
     for name in ("..%2f..%2fapp.py", "%2e%2e", "app.py", "index.html"):
         assert client.get(f"/docs/{name}", judged=False).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/start.js"])
+def test_what_lies_beside_the_contract_refuses_as_it_does(client: Client, path: str) -> None:
+    answer = client.request("POST", path, json={}, judged=False)
+    assert (answer.status_code, answer.json()) == (405, {"detail": "Method Not Allowed"})
+    assert answer.headers["x-request-id"] and "GET" in answer.headers["allow"]
+    assert client.get(path, headers={"Range": "bytes=none"}, judged=False).status_code == 200, "always whole"
