@@ -283,11 +283,14 @@ def age() -> tuple[tuple[bytes, bytes], ...]:
 
 
 def prefers_csv(accept: str) -> bool:
-    """Whether an Accept header names CSV, and before JSON."""
-    kinds = [kind.split(";")[0].strip() for kind in accept.lower().split(",")]
-    return "text/csv" in kinds and "application/json" not in kinds[: kinds.index("text/csv")]
+    """Whether an Accept header names CSV, and JSON neither with more weight nor, with the same, before it."""
+    named = [one.partition(";") for one in accept.lower().split(",")]
+    kinds = [(name.strip(), float(weight[1]) if (weight := WEIGHT.search(rest)) else 1.0) for name, _, rest in named]
+    ours = [one for one in kinds if one[0] in ("text/csv", "application/json") and one[1] > 0]
+    return bool(ours) and max(ours, key=lambda one: one[1])[0] == "text/csv"
 
 
+WEIGHT = re.compile(r"\bq=([01](?:\.[0-9]*)?)\s*(?:;|$)")
 GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 
 
@@ -816,7 +819,7 @@ async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, A
 async def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
     """All cells of a sweep, by status, start and id."""
     shown, sweep = await here.board.find(sweep_id, whole=True)
-    return shown.cells(sweep)
+    return await shown.cells(sweep)
 
 
 @operation()
@@ -837,7 +840,7 @@ async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, An
 async def srunx_list_results(sweep_id: int, accept: str) -> Any:
     """What the cells left behind, a row each, in the order of the matrix."""
     shown, sweep = await here.board.find(sweep_id, whole=True)
-    rows = shown.results(sweep)
+    rows = await shown.results(sweep)
     return Prepared(board.table(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
 

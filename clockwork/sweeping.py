@@ -84,7 +84,7 @@ async def start_cell(here: Here, sweep: Sweep, index: int) -> None:
     run_id = sweeps.cell_id(sweep.uid, index)
     if run_id in here.store.runs:
         async with here.turn(run_id):
-            await here.store.runs.put(run_id, runs.begun(here.store.runs.get(run_id)))
+            await here.store.runs.put(run_id, runs.begun(here.store.runs.get(run_id), time.time()))
         return
     try:
         run = await draft(here, sweep, index)

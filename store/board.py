@@ -5,13 +5,14 @@ Everything here is derived from the documents of sweeps and runs, so it always e
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import contextlib
 import csv
 import functools
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -20,9 +21,10 @@ from store import runs, sweeps, views, workflows
 from store.archive import Archive
 from store.documents import Run, Sweep
 from store.errors import Conflict, NotFound
-from store.times import epoch
 
 SHOWN = 200
+# So many rows are made before others have their turn: some 5 ms.
+FEW = 50
 # Of so many sweeps the axis values of all cells are kept, those used last.
 KEPT = 16
 
@@ -188,11 +190,11 @@ class Board:
         """The rows of the sweeps started last."""
         return [self.row(self._sweep(str(number))) for _, number in reversed(self.order[-SHOWN:])]
 
-    def cells(self, sweep: Sweep) -> list[dict[str, Any]]:
+    async def cells(self, sweep: Sweep) -> list[dict[str, Any]]:
         """All cells, by state, start and id."""
         rows = [
             views.cell(sweep, index, run, state, {**sweep.args, **values})
-            for index, run, state, values in self._each(sweep)
+            async for index, run, state, values in self._each(sweep)
         ]
         return sorted(rows, key=lambda row: (row["status"], row["started_at"], row["id"]))
 
@@ -202,17 +204,26 @@ class Board:
         state = sweeps.without_run(sweep, self.states(sweep)).get(index, "cancelled")
         return views.cell_without_run(sweep, index, state, self.args(sweep, index))
 
-    def _each(self, sweep: Sweep) -> Iterator[tuple[int, Run | None, str, dict[str, Any]]]:
+    async def _each(self, sweep: Sweep) -> AsyncIterator[tuple[int, Run | None, str, dict[str, Any]]]:
+        """Place, run, state and axis values of each cell; the states are those of one moment."""
         own = self.states(sweep)
         states, others = sweeps.seen(sweep, own), sweeps.without_run(sweep, own)
         for index, values in enumerate(self.values(sweep)):
+            if index and index % FEW == 0:
+                await asyncio.sleep(0)  # others have their turn, and may change or delete what is listed here
             if index in states:
-                yield index, self._run(sweeps.cell_id(sweep.uid, index)), states[index], values
+                yield index, self._run_if_any(sweeps.cell_id(sweep.uid, index)), states[index], values
             else:
                 yield index, None, others[index], values
 
-    def results(self, sweep: Sweep) -> list[dict[str, Any]]:
-        """One row a cell in the order of the matrix: cell_id, status, duration_seconds, args (axis values), result.
+    def _run_if_any(self, run_id: str) -> Run | None:
+        try:
+            return self._run(run_id)
+        except NotFound:
+            return None
+
+    async def results(self, sweep: Sweep) -> list[dict[str, Any]]:
+        """One row a cell in the order of the matrix: cell_id, status, duration_seconds, args (axes first), result.
 
         `result` is flat: what job `train` wrote as {"loss": {"last": 1}} stands under `train.loss.last`.
         """
@@ -220,17 +231,12 @@ class Board:
             {
                 "cell_id": sweeps.cell_id(sweep.uid, index),
                 "status": state,
-                "duration_seconds": None if run is None else _duration_s(run),
-                "args": values,
+                "duration_seconds": None if run is None or state not in sweeps.ENDED else runs.duration_s(run),
+                "args": {**values, **((run.args if run else {}) or sweep.args)},
                 "result": {} if run is None else _flat({job.name: job.result for job in run.jobs if job.result}),
             }
-            for index, run, state, values in self._each(sweep)
+            async for index, run, state, values in self._each(sweep)
         ]
-
-
-def _duration_s(run: Run) -> float | None:
-    start, end = epoch(run.started_at), epoch(run.completed_at)
-    return None if start is None or end is None else round(end - start, 3)
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -244,23 +250,26 @@ def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> bytes:
-    """The results as CSV (RFC 4180): cell_id, status, duration_seconds, the axes, then every result that any cell has.
+    """The results as CSV (RFC 4180): cell_id, status, duration_seconds, the args, then every result that any cell has.
 
-    A text that a spreadsheet would take for a formula gets a `'` before it; truth and lists are as in JSON.
+    A text that a spreadsheet would take for a formula gets a `'` before it; truth, lists and objects are as in JSON. An
+    arg that has the name of one of the first three columns is `args.` and its name.
     """
-    axes = list(dict.fromkeys(axis for row in rows for axis in row["args"]))
+    own = ("cell_id", "status", "duration_seconds")
+    args = list(dict.fromkeys(arg for row in rows for arg in row["args"]))
+    names = [f"args.{arg}" if arg in own else arg for arg in args]
     keys = sorted({key for row in rows for key in row["result"]})
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerow([_plain(name) for name in ("cell_id", "status", "duration_seconds", *axes, *keys)])
+    writer.writerow([_plain(name) for name in (*own, *names, *keys)])
     for row in rows:
-        own = [row["args"].get(axis) for axis in axes] + [row["result"].get(key) for key in keys]
-        writer.writerow([row["cell_id"], row["status"], row["duration_seconds"], *map(_plain, own)])
+        values = [row["args"].get(arg) for arg in args] + [row["result"].get(key) for key in keys]
+        writer.writerow([*(row[key] for key in own), *map(_plain, values)])
     return out.getvalue().encode()
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bool | list):
+    if isinstance(value, bool | list | dict):
         return orjson.dumps(value).decode()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value

@@ -255,7 +255,8 @@ class Run(Kept):
     """One workflow run or sweep cell; its jobs in topological order.
 
     Times are RFC 3339 in UTC, `not_before` of a job and `retry_at` of an attempt epoch seconds; `skipped` says why a
-    job was never submitted; attempts up to `attempts_before` belong to the time before the run was started again.
+    job was never submitted; attempts up to `attempts_before` belong to the time before the run was started again,
+    which took `ran_before_s`; `begun_at` is when that was.
     """
 
     version: int = VERSION
@@ -268,6 +269,8 @@ class Run(Kept):
     status: RunStatus = "syncing"
     work_dir: str | None = None
     started_at: str | None = None
+    begun_at: str | None = None
+    ran_before_s: float = 0.0
     completed_at: str | None = None
     cancel_requested_at: str | None = None
     error: str | None = None

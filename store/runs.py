@@ -336,6 +336,7 @@ def again(run: Run) -> Run:
     It is pending, and nothing becomes of it, until it is `begun`.
     """
     run = run.model_copy(deep=True)
+    run.ran_before_s, run.begun_at = duration_s(run) or 0.0, None
     for job in run.jobs:
         if outcome(run, job) == "ok":
             continue
@@ -345,9 +346,16 @@ def again(run: Run) -> Run:
     return run
 
 
-def begun(run: Run) -> Run:
+def begun(run: Run, now: float) -> Run:
     """The pending run, its turn come; any other run as it is."""
-    return run.model_copy(update={"status": "submitting"}) if run.status == "pending" else run
+    fresh = {"status": "submitting", "begun_at": rfc3339(now)}
+    return run.model_copy(update=fresh) if run.status == "pending" else run
+
+
+def duration_s(run: Run) -> float | None:
+    """How long the run took, each time that it was started; None while it has not ended."""
+    start, end = epoch(run.begun_at or run.started_at), epoch(run.completed_at)
+    return None if start is None or end is None else round(run.ran_before_s + end - start, 3)
 
 
 def read(run: Run, name: str, result: dict[str, Any] | None, error: str | None) -> Run:
@@ -362,6 +370,8 @@ def cancelled(run: Run, now: float) -> Run:
     """The run as somebody cancelled it; its jobs are told by the steps that follow."""
     run = run.model_copy(deep=True)
     run.cancel_requested_at = run.completed_at = rfc3339(now)
+    if run.status == "pending":
+        run.begun_at = run.completed_at  # it did not begin again
     run.status = "cancelled"
     return run
 

@@ -220,10 +220,10 @@ def cell(parent: Sweep, index: int, document: Run | None, state: str, args: dict
         "id": cell_id(parent.uid, index),
         "workflow_name": parent.workflow_name,
         "status": state,
-        "started_at": document.started_at if document else parent.started_at,
+        "started_at": (document.started_at if document else None) or parent.started_at,
         "completed_at": document.completed_at if document and ended else _end_of(parent, state),
         "args": document.args if document and document.args else args,
-        "error": document.error if document else None,
+        "error": document.error if document and state != "pending" else None,
         "triggered_by": parent.submission_source,
     }
 

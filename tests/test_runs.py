@@ -417,3 +417,19 @@ def test_a_record_whose_answer_was_lost(why: str, find: Sight, job_id: str | Non
     else:
         assert one is not None
         assert (one.job_id, one.state) == (job_id, state), why
+
+
+def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> None:
+    times = {"started_at": rfc3339(NOW), "completed_at": rfc3339(NOW + 2.5)}
+    run = Run(id="r", workflow_name="w", status="failed", jobs=[tried(wanted("a"), ("1", "FAILED"))], **times)  # type: ignore[arg-type]
+    assert runs.duration_s(run) == 2.5
+    run = runs.again(run)
+    assert (run.status, runs.duration_s(run)) == ("pending", None)
+    stopped = runs.cancelled(run, NOW + 500)
+    assert (stopped.status, runs.duration_s(stopped)) == ("cancelled", 2.5), "it did not begin again"
+    run = runs.begun(run, NOW + 1000)
+    assert (run.status, runs.begun(run, NOW + 1001)) == ("submitting", run)
+    run = run.model_copy(update={"status": "completed", "completed_at": rfc3339(NOW + 1004)})
+    assert runs.duration_s(run) == 6.5 and run.started_at == times["started_at"]
+    third = runs.begun(runs.again(run), NOW + 2000)
+    assert runs.duration_s(third.model_copy(update={"completed_at": rfc3339(NOW + 2001)})) == 7.5

@@ -176,14 +176,16 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
 def table(sweeping: Sweeping, number: int) -> None:
     path = f"/api/sweep_runs/{number}/results"
     rows = sweeping.client.get(path).json()
-    assert [tuple(one["args"].values()) for one in rows] == [(lr, s) for lr in MATRIX["lr"] for s in MATRIX["seed"]]
+    assert [list(one["args"].values()) for one in rows] == [
+        [lr, s, "cifar10", str(sweeping.place)] for lr in MATRIX["lr"] for s in MATRIX["seed"]
+    ]
     assert rows[0]["result"] == {"fit.loss.last": 0.001, "fit.loss.first": 1, "fit.seed": 1}
     assert {one["status"] for one in rows} == {"completed"} and all(one["duration_seconds"] > 0 for one in rows)
     answer = sweeping.client.get(path, headers={"accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     lines = list(csv.DictReader(io.StringIO(answer.text, newline="")))
-    head = ["cell_id", "status", "duration_seconds", "lr", "seed", "fit.loss.first", "fit.loss.last", "fit.seed"]
-    assert list(lines[0]) == head
+    head = ["cell_id", "status", "duration_seconds", "lr", "seed", "dataset", "place"]
+    assert list(lines[0]) == [*head, "fit.loss.first", "fit.loss.last", "fit.seed"]
     assert [one["cell_id"] for one in lines] == [one["cell_id"] for one in rows]
     assert [one["fit.loss.last"] for one in lines] == [str(one["args"]["lr"]) for one in rows]
 
@@ -195,7 +197,11 @@ def table(sweeping: Sweeping, number: int) -> None:
         ("CSV", "text/csv", "text/csv"),
         ("CSV before all", "text/csv, */*;q=0.1", "text/csv"),
         ("JSON first", "application/json, text/csv", "application/json"),
-        ("something else", "text/html", "application/json"),
+        ("CSV with less weight", "text/csv;q=0.1, application/json", "application/json"),
+        ("CSV with more weight", "application/json; q=0.5, text/csv;charset=utf-8", "text/csv"),
+        ("no CSV on any account", "text/csv; q=0", "application/json"),
+        ("a weight that is none", "text/csv;q=much", "text/csv"),
+        ("something else", "text/html, text/csvs", "application/json"),
     ],
 )
 def test_results_by_accept_before_there_are_any(sweeping: Sweeping, why: str, accept: str, kind: str) -> None:
@@ -204,8 +210,8 @@ def test_results_by_accept_before_there_are_any(sweeping: Sweeping, why: str, ac
     assert answer.headers["content-type"].split(";")[0] == kind, why
     if kind == "text/csv":
         lines = list(csv.reader(io.StringIO(answer.text, newline="")))
-        assert lines[0] == ["cell_id", "status", "duration_seconds", "n"]
-        assert [line[2:] for line in lines[1:]] == [["", "1"], ["", "'=cmd()"], ["", "'-1+1"], ["", "'@x"], ["", "x"]]
+        assert lines[0] == ["cell_id", "status", "duration_seconds", "n", "place"]
+        assert [line[2:4] for line in lines[1:]] == [["", "1"], ["", "'=cmd()"], ["", "'-1+1"], ["", "'@x"], ["", "x"]]
     else:
         assert [(one["duration_seconds"], one["result"]) for one in answer.json()] == [(None, {})] * 5
 
@@ -447,7 +453,9 @@ def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatc
         assert (again["cells_pending"], again["status"]) == (5, "running")
         cells = {one["args"]["n"]: one["id"] for one in sweeping.cells(number)}
         shown = {n: sweeping.client.get(f"/api/workflows/runs/{name}").json() for n, name in cells.items()}
-        assert {(one["status"], one["completed_at"], one["error"]) for one in shown.values()} == {("pending", None, None)}
+        assert {(one["status"], one["completed_at"], one["error"]) for one in shown.values()} == {
+            ("pending", None, None)
+        }
         assert all(len(one["jobs"][0]["attempts"]) == 1 for one in shown.values()), "attempts are kept"
         assert sweeping.client.post(f"/api/workflows/runs/{cells[3]}/cancel").status_code == 200
         assert sweeping.client.get(f"/api/workflows/runs/{cells[3]}").json()["status"] == "cancelled"
