@@ -51,7 +51,7 @@ def depth(value: Any) -> int:
 def nearest(error: Any) -> Any:
     """What is wrong with a value that fits none of several schemas: the complaint of the one that it comes nearest to.
 
-    That is the one that goes deepest into the value before it complains, or does not complain about its kind as a whole.
+    That is the one that goes deepest into the value before it complains, or does not complain of its kind as a whole.
     """
     while error.kind.name in ("oneOf", "anyOf") and any(error.kind.context):
         error = max((branch for branch in error.kind.context if branch), key=_nearness)[0]

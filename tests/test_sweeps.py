@@ -339,6 +339,7 @@ def test_what_a_run_counts_as(why: str, run: dict[str, Any], state: str) -> None
 
 WORDS = {"c": "completed", "f": "failed", "x": "cancelled", "r": "running", "p": "pending"}
 CANCELLED = {"cancelled": True}
+TOLD_LATER = {**CANCELLED, "again": "1"}
 
 
 @pytest.mark.parametrize(
@@ -363,7 +364,7 @@ CANCELLED = {"cancelled": True}
         ("cancelled before anything", CANCELLED, "", "cancelled", "", "0 0 0 0 4"),
         ("cancelled while some run", CANCELLED, "c.r", "draining", "end 2", "0 1 1 0 2"),
         ("cancelled while some wait to run again", CANCELLED, "c.pr", "draining", "end 2 3", "0 1 1 0 2"),
-        ("but those that do not know yet are told first", {**CANCELLED, "again": "1"}, "cfpr", "draining", "end 2 3", "0 1 1 0 2"),
+        ("but who does not know yet is told first", TOLD_LATER, "cfpr", "draining", "end 2 3", "0 1 1 0 2"),
         ("cancelled, though one failed", CANCELLED, "f.x", "cancelled", "", "0 0 0 1 3"),
         ("cancelled, though all came through", CANCELLED, "cccc", "cancelled", "", "0 0 4 0 0"),
     ],
