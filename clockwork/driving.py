@@ -21,19 +21,25 @@ async def start(here: Here, draft: Run) -> Run:
     """
     here.cluster.must_answer()
     async with here.turn(f"start {draft.id}"):
-        if draft.id in here.store.runs:
-            requests.refuse_other(here.store.runs.get(draft.id), draft.request_hash or "")
-            return here.store.runs.get(draft.id)
-        if ("run", draft.id) in here.store.archive:
-            kept: Run = await here.store.archive.get("run", draft.id)
-            requests.refuse_other(kept, draft.request_hash or "")
-            return kept
+        before = await started(here, draft.id, draft.request_hash or "")
+        if before is not None:
+            return before
         await here.store.runs.create(draft.id, draft)
     await drive(here, draft.id)
     run: Run = here.store.runs.get(draft.id)
     if run.status == "failed" and (run.error or "").startswith(runs.REFUSED):
         raise slurm_errors.SlurmRefused("sbatch", 1, (run.error or "").removeprefix(runs.REFUSED))
     return run
+
+
+async def started(here: Here, run_id: str, request_hash: str) -> Run | None:
+    """The run that a request of this hash has made under this id; None when there is none yet, Invalid for another."""
+    known: Run | None = here.store.runs.get(run_id) if run_id in here.store.runs else None
+    if known is None and ("run", run_id) in here.store.archive:
+        known = await here.store.archive.get("run", run_id)
+    if known is not None:
+        requests.refuse_other(known, request_hash)
+    return known
 
 
 async def cancel(here: Here, run_id: str) -> list[str]:

@@ -113,8 +113,10 @@ class Here:
     def _changed(self, opened: dict[str, Any], name: str, old: Entry | None, new: Entry | None) -> None:
         # At the start these are 100,000, and no document is parsed that has ended.
         self.ledger.follow(old, new)
-        if any(one is not None and one.facts.sweep is not None for one in (old, new)):
-            self.board.run_changed(name, sweeps.state_of(new.facts.status, new.facts.open) if new else None)
+        number = next((one.facts.sweep for one in (new, old) if one is not None and one.facts.sweep is not None), None)
+        if number is not None:
+            self.board.run_changed(name, sweeps.state_of(new.facts.status, new.facts.open) if new else None, number)
+            self.turned.set()  # the place of a cell that has ended is free for the next one
         self._opened(opened, name, new if new and new.facts.open else None)
 
     def _opened(self, opened: dict[str, Any], name: str, new: Entry | None) -> None:

@@ -18,30 +18,47 @@ async def requested(
     """What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
     if body.get("notify"):
         raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
-    entry = here.shelf(mount).folder.entry(name)
+    request_hash = requests.digest(name, mount, body)
+    before = None if body.get("dry_run") else await made_before(here, request_key, request_hash)
+    if before is not None:
+        return before
+    folder = here.shelf(mount).folder
+    entry = folder.entry(name)
     wanted = body.get("sweep") or workflows.own_sweep(entry.document)
-    given = {
-        "mount": mount,
-        "cluster": here.cluster.name,
-        "request_hash": requests.digest(name, mount, body),
-        "source": source,
-    }
+    given = {"mount": mount, "cluster": here.cluster.name, "request_hash": request_hash, "source": source}
     if wanted is None:
         draft = await drafts.drafted(here, entry.document, body, request_key, given)
         return views.dry_run(draft) if body.get("dry_run") else views.run(await driving.start(here, draft))
     limit = here.store.config.sweeps.max_cells
     sweep = await in_thread(sweeps.new, entry.document, entry.data.decode(), wanted, body, limit, given, time.time())
-    sweep.request_key, sweep.workflow_path = request_key, f"workflows/{name}.yaml"
+    path = folder.path / folder.file_of[name]
+    sweep.request_key, sweep.workflow_path = request_key, str(path) if mount else here.store.files.shown(path)
     first = await sweeping.draft(here, sweep, 0)
     if body.get("dry_run"):
         return views.dry_sweep(first, here.board.args_of_all(sweep))
     return views.started_sweep(await sweeping.start(here, sweep))
 
 
+async def made_before(here: Here, request_key: str, request_hash: str) -> dict[str, Any] | None:
+    """What the same request came to when it was made before, whatever has become of its workflow since then."""
+    run = await driving.started(here, request_key, request_hash)
+    if run is not None:
+        return views.run(run)
+    sweep = await sweeping.started(here, request_key, request_hash)
+    return None if sweep is None else views.started_sweep(sweep)
+
+
 async def empty_inbox(here: Here) -> None:
-    """Nothing; every request that lies ready in the inbox is carried out once, and its file moved on."""
-    ready = await in_thread(inbox.ready, here.store.path("inbox"))
-    await asyncio.gather(*(here.looked_after(f"inbox/{one.path.name}", carry_out(here, one)) for one in ready))
+    """Nothing; every request that lies ready in the inbox is being carried out, once, and its file moved on.
+
+    One that waits for SLURM holds up no other.
+    """
+    folder = here.store.path("inbox")
+    for one in await in_thread(inbox.ready, folder):
+        here.set_going(f"inbox/{one.path.name}", carry_out(here, one))
+    if await in_thread(inbox.unsettled, folder):
+        await asyncio.sleep(inbox.SETTLED_S)
+        here.turned.set()
 
 
 async def carry_out(here: Here, dropped: inbox.Dropped) -> None:

@@ -26,14 +26,20 @@ async def start(here: Here, sweep: Sweep) -> Sweep:
     """The sweep, durable; for a request that was seen before, the sweep it made then."""
     here.cluster.must_answer()
     async with here.turn("new sweep"):
-        known = here.board.asked_before(sweep.request_key or "")
-        known = known or await here.store.archive.sweep_of(sweep.request_key or "")
-        if known is not None:
-            requests.refuse_other(known, sweep.request_hash or "")
-            return known
+        before = await started(here, sweep.request_key or "", sweep.request_hash or "")
+        if before is not None:
+            return before
         sweep.id = str(max(here.board.next_id(), here.store.archive.largest("sweep") + 1))
         await here.store.sweeps.create(sweep.id, sweep)
     return sweep
+
+
+async def started(here: Here, request_key: str, request_hash: str) -> Sweep | None:
+    """The sweep that a request of this hash has made under this key; None when there is none, Invalid for another."""
+    known: Sweep | None = here.board.asked_before(request_key) or await here.store.archive.sweep_of(request_key)
+    if known is not None:
+        requests.refuse_other(known, request_hash)
+    return known
 
 
 async def change(here: Here, sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:

@@ -42,7 +42,7 @@ class Board:
         self, sweep: Callable[[str], Sweep], run: Callable[[str], Run], archive: Archive | None = None
     ) -> None:
         self._sweep, self._run, self._archive = sweep, run, archive
-        self.version = 0
+        self.version = self._largest = 0
         self.order: list[tuple[str, int]] = []  # (started_at, id), oldest first
         self._states: dict[str, dict[int, str]] = {}
         self._by_uid: dict[str, str] = {}
@@ -78,8 +78,12 @@ class Board:
         if new is not None:
             bisect.insort(self.order, (new.started_at, int(new.id)))
 
-    def run_changed(self, run_id: str, state: str | None) -> None:
-        """Nothing; the run of a cell is in this state now (see `sweeps.state_of`), or (None) was deleted."""
+    def run_changed(self, run_id: str, state: str | None, number: int = 0) -> None:
+        """Nothing; the run of a cell is in this state now (see `sweeps.state_of`), or (None) was deleted.
+
+        `number` is that of its sweep, which is not given to another one even when the file of the sweep is gone.
+        """
+        self._largest = max(self._largest, number)
         uid, index = sweeps.place_of(run_id)
         states = self._states.setdefault(uid, {})
         if state is None:
@@ -98,7 +102,7 @@ class Board:
 
     def next_id(self) -> int:
         """The number for a new sweep."""
-        return max((number for _, number in self.order), default=0) + 1
+        return max((self._largest, *(number for _, number in self.order))) + 1
 
     def states(self, sweep: Sweep) -> dict[int, str]:
         """The state that each cell's run is in, by the cell's place; a copy."""

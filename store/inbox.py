@@ -78,6 +78,13 @@ def ready(folder: Path) -> list[Dropped]:
     return found
 
 
+def unsettled(folder: Path) -> bool:
+    """Whether there is a file that somebody may still be writing, so that it is worth to look again soon."""
+    now = time.time()
+    names = (path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+    return any(now - _changed_at(path) < SETTLED_S for path in names)
+
+
 def _changed_at(path: Path) -> float:
     try:
         return path.lstat().st_ctime

@@ -45,7 +45,7 @@ class Shelf:
         status: Any = state
         name = sweeps.cell_id(sweep.uid, index)
         self.runs[name] = Run(id=name, workflow_name="w", status=status, sweep_run_id=int(sweep.id), **more)
-        self.board.run_changed(name, state)
+        self.board.run_changed(name, state, int(sweep.id))
 
 
 @pytest.fixture
@@ -98,6 +98,16 @@ def test_a_request_is_known_as_long_as_its_sweep(shelf: Shelf) -> None:
     assert shelf.board.asked_before("") is None
     shelf.delete(sweep)
     assert shelf.board.asked_before("k") is None
+
+
+def test_a_number_is_not_given_again_while_there_are_cells_of_it(shelf: Shelf) -> None:
+    assert shelf.board.next_id() == 1
+    sweep = shelf.put(made({"a": [1]}), 7)
+    assert shelf.board.next_id() == 8
+    shelf.delete(sweep)
+    assert shelf.board.next_id() == 1, "nothing is left of it"
+    shelf.run(sweep, 0, "completed")
+    assert shelf.board.next_id() == 8
 
 
 def test_cells_by_status_start_and_id(shelf: Shelf) -> None:

@@ -119,6 +119,17 @@ def test_a_file_that_still_changes_is_left_alone(tmp_path: Path, monkeypatch: py
     assert {one.path.name for one in inbox.ready(tmp_path) if one.request is None} == {"half.yaml"}
 
 
+def test_whether_to_look_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "SETTLED_S", 1000)
+    (tmp_path / ".hidden.yaml").write_text("workflow: hello\n")
+    (tmp_path / "note.txt").write_text("no request")
+    assert not inbox.unsettled(tmp_path)
+    (tmp_path / "one.yaml").write_text("workflow: hello\n")
+    assert inbox.unsettled(tmp_path)
+    monkeypatch.setattr(inbox, "SETTLED_S", -1)
+    assert not inbox.unsettled(tmp_path)
+
+
 def test_the_oldest_first(at_once: None, tmp_path: Path) -> None:
     for name in ("c", "a", "b"):
         (tmp_path / f"{name}.yaml").write_text(WHOLE)
@@ -360,6 +371,46 @@ def test_what_was_started_but_not_moved_is_not_started_again(
     else:
         eventually(lambda: dropping.client.get(f"/api/sweep_runs/{number}").json()["completed_at"])
     assert dropping.said() == (["p", "q"] if more else ["once"])
+
+
+def test_what_was_started_stands_in_done_though_its_workflow_has_gone_meanwhile(
+    dropping: Dropping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = inbox.done, []
+
+    async def cut_off(files: Files, dropped: inbox.Dropped, what: str) -> None:
+        made.append(what)
+        if len(made) == 1:
+            dropping.client.store.joinpath("workflows", "gone.yaml").unlink()
+        if "gone" in dropping.client.app.here.store.workflows:
+            raise StoreUnavailable(5, "as if killed here")
+        await real(files, dropped, what)
+
+    monkeypatch.setattr(inbox, "done", cut_off)
+    dropping.client.workflow("gone", WORKFLOW.replace("name: hello", "name: gone"))
+    dropping.drop("then.yaml", dropping.text("then").replace("hello", "gone"))
+    _, number = dropping.done("then.yaml")
+    assert set(made) == {f"run {number}"} and len(made) > 1
+    dropping.client.ended(number)
+    assert dropping.said() == ["then"]
+
+
+def test_one_that_waits_holds_up_no_other(dropping: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, goes_on = inbox.done, asyncio.Event()
+
+    async def slow(files: Files, dropped: inbox.Dropped, what: str) -> None:
+        if dropped.path.name == "slow.yaml":
+            await goes_on.wait()
+        await real(files, dropped, what)
+
+    monkeypatch.setattr(inbox, "done", slow)
+    dropping.drop("slow.yaml", dropping.text("slow"))
+    eventually(lambda: dropping.runs_of("slow"))
+    dropping.drop("quick.yaml", dropping.text("quick"))
+    dropping.client.ended(dropping.done("quick.yaml")[1])
+    dropping.client.loop.call_soon_threadsafe(goes_on.set)
+    dropping.client.ended(dropping.done("slow.yaml")[1])
+    assert (dropping.said(), len(dropping.runs_of("slow"))) == (["quick", "slow"], 1)
 
 
 def test_a_refusal_that_was_not_written_down_stays_one(dropping: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,20 @@ def test_listed_run_and_deleted(mounted: tuple[Client, Path]) -> None:
     assert not (project / ".srunx" / "workflows" / "here.yaml").exists()
 
 
+def test_a_sweep_says_which_file_it_is_of(mounted: tuple[Client, Path]) -> None:
+    client, project = mounted
+    path = project / ".srunx" / "workflows" / "swept.yml"
+    path.write_text(TEXT.replace("here", "swept"))
+    eventually(lambda: client.get("/api/workflows/swept", params={"mount": "ml"}).status_code == 200)
+    made = client.post(
+        "/api/workflows/swept/run?mount=ml", json={"sweep": {"matrix": {"n": [1, 2]}, "max_parallel": 1}}
+    )
+    row = eventually(
+        lambda: (found := client.get(f"/api/sweep_runs/{made.json()['sweep_run_id']}").json())["completed_at"] and found
+    )
+    assert (row["status"], row["workflow_yaml_path"]) == ("completed", str(path))
+
+
 def test_scripts_of_a_mount(mounted: tuple[Client, Path]) -> None:
     client, project = mounted
     (project / "train.sh").write_text("#!/bin/bash\npwd > trained\n")
