@@ -199,15 +199,17 @@ def dry_run(draft: Run) -> dict[str, Any]:
 
 def sweep(document: Sweep, counted: dict[str, int]) -> dict[str, Any]:
     """A sweep as documented; `counted` says how many cells are in each state."""
-    same = ("status", "matrix", "fail_fast", "max_parallel", "cell_count")
+    same = ("fail_fast", "max_parallel", "cell_count")
+    begun = document.status == "pending" and counted["pending"] < document.cell_count
     later = ("submission_source", "started_at", "completed_at", "cancel_requested_at", "error")
     return {
         "id": int(document.id),
         "name": document.name,
         "workflow_yaml_path": document.workflow_path,
-        **{key: getattr(document, key) for key in same[:2]},
+        "status": "running" if begun else document.status,
+        "matrix": document.matrix,
         "args": document.args or None,
-        **{key: getattr(document, key) for key in same[2:]},
+        **{key: getattr(document, key) for key in same},
         **{f"cells_{state}": count for state, count in counted.items()},
         **{key: getattr(document, key) for key in later},
     }

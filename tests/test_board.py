@@ -77,6 +77,13 @@ def test_counters_follow_sweeps_and_runs(shelf: Shelf) -> None:
     assert counters(shelf.board.row(sweep)) == "0 0 0 0 4", "a file that somebody deleted"
 
 
+def test_a_sweep_runs_as_soon_as_a_cell_does(shelf: Shelf) -> None:
+    sweep = shelf.put(made({"a": [1, 2]}), 1)
+    assert shelf.board.row(sweep)["status"] == "pending"
+    shelf.run(sweep, 0, "running")
+    assert shelf.board.row(sweep)["status"] == "running", "though its document was not written since"
+
+
 def test_newest_first_and_no_more_than_are_shown(shelf: Shelf) -> None:
     for number in range(1, board.SHOWN + 3):
         shelf.put(made({"a": [1]}), number, started_at=f"2026-01-01T00:00:{number % 60:02}Z")
