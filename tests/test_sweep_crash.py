@@ -18,8 +18,8 @@ import test_behaviour as behaviour
 from conftest import Client, Server, eventually
 
 CI = os.environ.get("CI") == "true"
-KILLS = {"embedded": 20 if CI else 5, "slurm": 5}
-CELLS = {"embedded": 100 if CI else 30, "slurm": 20}
+KILLS = 20 if CI else 5
+CELLS = {"embedded": 100 if CI else 30, "slurm": 100 if CI else 20}
 CONFIG = """\
 cluster: {nodes: 1, cpus: 32, memory_mb: 64000}
 poll: {min_s: 1, max_s: 1}
@@ -88,7 +88,7 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
     server = furnished(tmp_path / "store", cluster)
     kills = 0
     try:
-        while kills < KILLS[cluster]:
+        while kills < KILLS:
             server.start(ready=False)
             assert server.process is not None
             killer = threading.Timer(chance.uniform(0.3, 1.8), server.process.send_signal, [signal.SIGKILL])
