@@ -237,7 +237,8 @@ def _accounted(fields: list[str]) -> Job:
         "partition": partition,
         "qos": text_or_none(qos),
         "state": word,
-        "reason": text_or_none(reason),
+        # sacct(1): the last reason that a job had to wait for, also of one that has run since.
+        "reason": None if over and nodes_named else text_or_none(reason),
         "submit_time": epoch(submit),
         "start_time": None if word in WAITING or (over and not nodes_named) else epoch(start),
         "estimated_start_time": None,

@@ -121,8 +121,10 @@ def test_hostile_names_in_accounting() -> None:
         ("cancelled remainder", "15_[0-9%3]", {"array_task_id": "0-9%3", "nodes": "", "time_limit_s": None}),
         ("GPUs of the allocation", "99", {"gpus": 2, "partition": "gpu", "time_limit_s": 604800}),
         ("time-out", "12", {"state": "TIMEOUT", "elapsed_s": 71, "time_limit_s": 60, "time_limit": "0:01:00"}),
+        ("what a job that never ran waited for", "4", {"reason": "BeginTime", "state": "CANCELLED"}),
         ("still waiting", "7", {"end_time": None, "exit_code": None, "reason": "DependencyNeverSatisfied"}),
         ("requested memory", "256", {"memory_mb": 1536, "source": "sacct"}),
+        ("what it once waited for is no reason of its end", "104", {"reason": None, "state": "FAILED"}),
     ],
 )
 def test_an_accounted_job(why: str, job_id: str, expected: dict[str, Any]) -> None:

@@ -111,7 +111,7 @@ def _complete(
         "command": " ".join([path, *operands[1:]]) if path else None,
         "submit_line": " ".join(line), "export": request.flags.get("export", job["export"]),
     }  # fmt: skip
-    if len(job["name"].encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+    if any(len(os.fsencode(text or "")) > LONGEST_NAME for text in (job["name"], job["comment"])):
         raise failed("Pathname of a file, directory or other parameter too long")
     if request.flags.get("fails"):
         raise failed(request.flags["fails"])

@@ -100,7 +100,7 @@ def _deal_with(conf: dict[str, Any], state: State, verb: str, row: Row, word: st
         return []
     if verb in ("hold", "uhold"):
         who = "user" if verb == "uhold" or os.geteuid() != 0 else "admin"
-        if row["state"] == "PENDING" and not row["held"]:
+        if row["state"] == "PENDING" and row["held"] in ("", "user", "admin"):
             state.update(row["raw_id"], held=who, priority=0)
         return []
     if verb == "release":

@@ -160,6 +160,11 @@ SBATCH = (
         f"sbatch -J {'x' * 1500} --wrap true",
         f"{FAILED}Pathname of a file, directory or other parameter too long",
     ),
+    refused(
+        "a comment beyond 1 KiB",
+        f"sbatch --comment={'x' * 1025} --wrap true",
+        f"{FAILED}Pathname of a file, directory or other parameter too long",
+    ),
     row("an unknown account is taken", submit("-H -A nope --wrap true"), queue("<a>", like("PENDING"), "%T")),
     row("an unknown QOS is taken where accounting is not enforced", submit("-H --qos=nope --wrap true")),
     row(
