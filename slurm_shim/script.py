@@ -288,11 +288,22 @@ def _part(container: Mapping[str, Any], name: str) -> str:
 # ----------------------------------------------------------------------------------------------------- single words
 
 
+# Texts that srun cannot take as they stand, since they begin with what only a shell knows (bash(1): reserved words,
+# builtins that no program stands for, assignments, groups, comments).
+_SHELL_ONLY = re.compile(
+    r"\s*(?:[({#!;]|\[\[|[A-Za-z_]\w*(?:\[[^]]*\])?\+?=|(?:if|for|while|until|case|select|function|coproc|cd|pushd|popd"
+    r"|export|unset|declare|local|readonly|typeset|set|shopt|source|\.|eval|exec|exit|return|trap|ulimit|umask|wait|shift"
+    r"|let|read|alias|type|command|builtin|hash|mapfile|:)(?:[\s;&|<>(]|$))"
+)
+
+
 def _command(command: Any) -> str:
+    """The words behind srun: a list quoted, a text as it is; one that begins with shell is given to a shell whole."""
     if isinstance(command, str):
         if "\0" in command:
             raise ValueError("command: a NUL character cannot be part of a script")
-        return command.strip("\n")
+        text = command.strip("\n")
+        return f"bash -euo pipefail -c {shlex.quote(text)}" if _SHELL_ONLY.match(text) else text
     words = [str(word) for word in command]
     if any("\0" in word for word in words):
         raise ValueError("command: a NUL character cannot be part of a script")

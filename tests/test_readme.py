@@ -53,6 +53,21 @@ def test_the_tour(tmp_path: Path) -> None:
         server.close()
 
 
+def test_the_first_workflow_of_a_new_store_runs(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "embedded")
+    (server.store / "workflows").rmdir()  # a folder that is there already is somebody's, and gets no example
+    try:
+        server.start()
+        run = server.http.post("/api/workflows/hello/run", json={}).json()
+        path = f"/api/workflows/runs/{run['id']}"
+        ended = eventually(lambda: (now := server.http.get(path).json())["completed_at"] and now)
+        assert (ended["status"], ended["error"]) == ("completed", None)
+        said = server.http.get(f"/api/jobs/{ended['job_ids']['count']}/logs").json()["stdout"]
+        assert said == "3 greetings.txt\n"
+    finally:
+        server.close()
+
+
 def test_every_setting_is_in_the_table() -> None:
     import app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,38 @@ def test_words_and_variables_arrive_unchanged(bash: Any, words: list[str], value
 )
 def test_exit_codes(bash: Any, why: str, command: Any, code: int) -> None:
     assert bash({"name": "a", "command": command})[0] == code, why
+
+
+@pytest.mark.parametrize(
+    ("why", "text", "code", "said"),
+    [
+        ("a loop", "for i in 1 2; do echo $i; done", 0, "1\n2\n"),
+        ("a condition", "if true; then echo yes; fi", 0, "yes\n"),
+        ("until", "until true; do :; done; echo over", 0, "over\n"),
+        ("a folder first", "cd / && pwd", 0, "/\n"),
+        ("a folder first, a line each", "cd /\npwd\n", 0, "/\n"),
+        ("a variable first", 'A="it\'s" printenv A', 0, "it's\n"),
+        ("a variable of its own", "A=1; B+=2; echo $A$B", 0, "12\n"),
+        ("a comment first", "# why\necho it", 0, "it\n"),
+        ("a group", "{ echo a; echo b; }", 0, "a\nb\n"),
+        ("a subshell", "(cd / && pwd)", 0, "/\n"),
+        ("a negation", "! true", 1, ""),
+        ("a test of bash", "[[ a == a* ]] && echo is", 0, "is\n"),
+        ("a code of its own", "exit 3", 3, ""),
+        ("a failure in the middle ends it", "export A=1; false; echo never", 1, ""),
+        ("blanks before", "  : && echo it", 0, "it\n"),
+    ],
+)
+def test_a_text_that_only_a_shell_knows_is_given_to_one(bash: Any, why: str, text: str, code: int, said: str) -> None:
+    assert bash({"name": "a", "command": text}) == (code, said), why
+    assert len(re.findall("^srun ", render({"name": "a", "command": text}), re.MULTILINE)) == 1, "all of it a step"
+
+
+@pytest.mark.parametrize(
+    "text", ["format x", "./if.sh", "cdx", "exit-code", "echo A=1; x", "[ -f x ]", "$CMD x", "do-it", "trap-x", "~/x"]
+)
+def test_a_text_that_begins_with_a_program_stands_as_it_is(text: str) -> None:
+    assert render({"name": "a", "command": text}).endswith(f"\nsrun {text}\n")
 
 
 def test_conda_is_found_where_the_job_runs(bash: Any, tmp_path: Path) -> None:
