@@ -333,12 +333,13 @@ def restless(run: Run) -> bool:
 def again(run: Run) -> Run:
     """The ended run before it is started once more: the jobs that completed stay, the others get their turn anew.
 
-    It is pending, and nothing becomes of it, until it is `begun`.
+    Of a run that completed, which only somebody can want who named it, all jobs do. It is pending, and nothing becomes
+    of it, until it is `begun`.
     """
     run = run.model_copy(deep=True)
     run.ran_before_s, run.begun_at = duration_s(run) or 0.0, None
     for job in run.jobs:
-        if outcome(run, job) == "ok":
+        if run.status != "completed" and outcome(run, job) == "ok":
             continue
         job.attempts_before, job.skipped, job.not_before = len(job.attempts), None, None
         job.result, job.result_error, job.result_read = None, None, False

@@ -433,3 +433,14 @@ def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> Non
     assert runs.duration_s(run) == 6.5 and run.started_at == times["started_at"]
     third = runs.begun(runs.again(run), NOW + 2000)
     assert runs.duration_s(third.model_copy(update={"completed_at": rfc3339(NOW + 2001)})) == 7.5
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "waiting"),
+    [("what completed is kept", "failed", ["b"]), ("but a whole run is run again as a whole", "completed", ["a", "b"])],
+)
+def test_which_jobs_run_again(why: str, status: Any, waiting: list[str]) -> None:
+    jobs = [tried(wanted("a"), ("1", "COMPLETED")), tried(wanted("b"), ("2", status.upper()))]
+    again = runs.again(Run(id="r", workflow_name="w", status=status, jobs=jobs))
+    assert [job.name for job in again.jobs if runs.outcome(again, job) is None] == waiting, why
+    assert [len(job.attempts) for job in again.jobs] == [1, 1]

@@ -172,6 +172,11 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
     assert run["status"] == "completed" and run["sweep_run_id"] == number
     table(sweeping, number)
 
+    sweeping.post(number, "rerun", {"cells": [cell["id"]]})
+    assert sweeping.ended(number)["cells_completed"] == 9
+    last = (sweeping.place / "ran").read_text().splitlines()
+    assert last[len(after) :] == ["prepare 0.1 2", "fit 0.1 2"], "one that completed is run again as a whole"
+
 
 def table(sweeping: Sweeping, number: int) -> None:
     path = f"/api/sweep_runs/{number}/results"
