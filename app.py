@@ -42,7 +42,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clockwork import drafts, driving, jobs, launch, sweeping, turning
+from clockwork import drafts, driving, jobs, launch, reporting, sweeping, turning
 from clockwork.here import Here, ended, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
@@ -155,15 +155,14 @@ class Endpoint:
         content = resolved(contract, spec.get("requestBody", {})).get("content", {})
         self.body_required: bool = resolved(contract, spec.get("requestBody", {})).get("required", False)
         self.body_schema = content.get("application/json", {}).get("schema")
+        self.raw_limit_bytes: int | None = content.get(RAW, {}).get("schema", {}).get("maxLength")
         self.check_body = self._compile(contract, self.body_schema) if self.body_schema else None
         whole = resolved(contract, self.body_schema) or {}
         self.body_defaults = {
             key: one["default"] for key, one in whole.get("properties", {}).items() if "default" in one
         }
         self.wants = set(inspect.signature(function).parameters)
-        offered = (
-            {one.argument for one in self.parameters} | {"caller", "accept"} | ({"body"} if self.body_schema else set())
-        )
+        offered = {one.argument for one in self.parameters} | {"caller", "accept"} | ({"body"} if content else set())
         if missing := self.wants - offered:
             raise RuntimeError(f"{self.operation_id} asks for {sorted(missing)}, which contract.yaml does not give")
 
@@ -201,6 +200,8 @@ class Endpoint:
         arguments = self.arguments(scope) if self.parameters else {}
         if self.check_body is not None:
             arguments["body"] = await self.body(scope, receive)
+        elif self.raw_limit_bytes is not None:
+            arguments["body"] = await read_body(scope, receive, self.raw_limit_bytes, RAW)
         if "caller" in self.wants:
             arguments["caller"] = scope.get("caller")
         if "accept" in self.wants:
@@ -244,7 +245,7 @@ class Endpoint:
         assert self.check_body is not None
         if not self.check_body.is_valid(value):
             found = (jsons.complaint(one, "body") for one in self.check_body.iter_errors(value))
-            raise errors.Invalid(list(found))
+            raise (errors.Invalid if isinstance(value, dict) else errors.NotJson)(list(found))
         return {**self.body_defaults, **value} if isinstance(value, dict) else value
 
     async def answer(self, scope: Scope, send: Send, answer: Any) -> None:
@@ -324,8 +325,11 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return value
 
 
-async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
-    """The body, counted while it comes in; refused when it is not declared as JSON or too large."""
+JSON, RAW = "application/json", "application/octet-stream"
+
+
+async def read_body(scope: Scope, receive: Receive, limit_bytes: int, kind: str = JSON) -> bytes:
+    """The body, counted while it comes in; refused when it is not declared as what it must be, or too large."""
     length = header(scope, b"content-length")
     if length is not None and length.isdigit() and int(length) > limit_bytes:
         raise errors.TooLarge(limit_bytes, "the body")
@@ -344,15 +348,15 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
             break
     data = b"".join(chunks)
     if data:
-        require_json(scope)
+        require_kind(scope, kind)
     return data
 
 
-def require_json(scope: Scope) -> None:
+def require_kind(scope: Scope, *kinds: str) -> None:
     """Nothing, or 415: a form that a foreign page can send without asking is never taken."""
-    kind = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower()
-    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
-        raise MediaType("Content-Type must be application/json")
+    kind = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower().decode("latin-1")
+    if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
+        raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
 
 
 class PathItem:
@@ -428,6 +432,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, told_plainly(send))
             return
+        without_prefix(scope)
         given = header(scope, b"x-request-id") or b""
         request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else new_request_id()
         status = 0
@@ -483,7 +488,7 @@ class Guard:
         if changing:
             check_origin(scope)
             if scope["type"] == "http" and header(scope, b"content-type") is not None:
-                require_json(scope)
+                require_kind(scope, JSON, RAW)
         if scope["path"] in self.open_paths:
             return
         scope["caller"] = caller = caller_of(scope)
@@ -497,7 +502,18 @@ def new_request_id() -> bytes:
     return b"req_%012x" % random.getrandbits(48)
 
 
+def without_prefix(scope: Scope) -> None:
+    """Nothing; the path is the contract's from now on, also when a proxy or a mount has put its prefix before it."""
+    for prefix in (scope.get("root_path") or "", here.settings.root_path):
+        if prefix and f"{scope['path']}/".startswith(f"{prefix}/"):
+            scope["path"] = scope["path"][len(prefix) :] or "/"
+            break
+    scope["root_path"] = ""
+
+
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# What callers have sent is never shown by a browser as a page of this server.
+DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
 STRICT = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -532,6 +548,8 @@ def check_origin(scope: Scope) -> None:
             raise errors.Denied("Origin not allowed")
 
 
+# Whose clients can write a token into a URL only.
+BASIC = "/srtslurm/"
 FORWARDED = frozenset({b"forwarded", b"x-real-ip", b"via"})
 
 
@@ -540,8 +558,8 @@ def caller_of(scope: Scope) -> access.Caller:
     client = scope.get("client") or ("", 0)
     given = header(scope, b"authorization")
     if given is not None:
-        kind, _, token = given.decode("latin-1").partition(" ")
-        caller = here.store.access.caller(token.strip()) if kind.lower() == "bearer" else None
+        token = access.token_in(given, basic=scope["path"].startswith(BASIC))
+        caller = here.store.access.caller(token) if token is not None else None
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
         if caller is None and here.failures.wait_s(client[0]):
             raise TooMany("Too many wrong tokens; wait a little")
@@ -603,10 +621,11 @@ STATUS: dict[type[Exception], int] = {
     slurm_errors.SlurmError: 502,
 }
 
-# Where an operation deviates from the table, by its document.
+# Where an operation, or a family, deviates from the table, by its document.
 DEVIATIONS: dict[tuple[str, type[Exception]], int] = {
     ("srunx_cancel_run", errors.Conflict): 422,
     ("srunx_submit_job", slurm_errors.SlurmConflict): 502,
+    ("srtslurm", errors.NotJson): 400,
 }
 
 # A value that fails its pattern in a way for which the document has a status and a text of its own.
@@ -622,7 +641,7 @@ def refusal(problem: Exception, request_id: str, scope: Scope) -> tuple[int, tup
         status, detail = problem.status_code, problem.detail
         headers += [(name.lower().encode(), value.encode()) for name, value in (problem.headers or {}).items()]
     else:
-        status = status_of(problem, endpoint.operation_id if endpoint else "")
+        status = status_of(problem, (endpoint.operation_id, endpoint.family) if endpoint else ())
     if isinstance(problem, slurm_errors.SlurmRefused):
         detail = f"{problem.command} failed: {problem.reason}"
     if isinstance(problem, errors.Invalid):
@@ -637,11 +656,12 @@ def refusal(problem: Exception, request_id: str, scope: Scope) -> tuple[int, tup
     return status, tuple(headers), ENVELOPES[endpoint.family if endpoint else "srunx"](status, detail, request_id)
 
 
-def status_of(problem: Exception, operation_id: str) -> int:
-    """The status for an exception; 500 for one that no table knows."""
+def status_of(problem: Exception, asked: Iterable[str]) -> int:
+    """The status for an exception, by the names of the operation and its family; 500 for one that no table knows."""
     for kind in type(problem).__mro__:
-        if (operation_id, kind) in DEVIATIONS:
-            return DEVIATIONS[operation_id, kind]
+        for name in asked:
+            if (name, kind) in DEVIATIONS:
+                return DEVIATIONS[name, kind]
         if kind in STATUS:
             return STATUS[kind]
     return 500
@@ -673,7 +693,7 @@ def _detail(status: int, detail: Any, request_id: str) -> bytes:
 
 
 # Family → the shape of its errors.
-ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = {"srunx": _detail, "sluice": _detail}
+ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = dict.fromkeys(("srunx", "srtslurm", "sluice"), _detail)
 
 
 # ====================================================================================================================
@@ -854,6 +874,87 @@ def srunx_list_history(limit: int) -> list[dict[str, Any]]:
 def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]:
     """Counts by outcome and the average running time."""
     return here.ledger.stats(from_, to)
+
+
+# ====================================================================================================================
+# Operations: srtslurm
+# ====================================================================================================================
+
+
+@operation()
+def srtslurm_list_jobs(status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int) -> Prepared:
+    """The jobs that reported, last submitted first, a page of them."""
+    return prepared(here.reported.page(status, cluster, tag, page, per_page))
+
+
+@operation()
+async def srtslurm_create_job(body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
+    """A job's submission is told; one that is known already keeps what it has."""
+    return await reporting.submitted(here, body, caller)
+
+
+@operation()
+def srtslurm_get_job(job_id: str) -> dict[str, Any]:
+    """All that a job reported, with its history and SLURM's state."""
+    return reporting.shown(here, job_id)
+
+
+@operation()
+async def srtslurm_update_job(job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
+    """A job tells how it is."""
+    return await reporting.updated(here, job_id, body, caller)
+
+
+@operation()
+async def srtslurm_delete_job(job_id: str) -> dict[str, Any]:
+    """A report is deleted, with the logs and captures that came with it; the job itself goes on."""
+    return await reporting.deleted(here, job_id)
+
+
+@operation()
+async def srtslurm_list_job_events(job_id: str, after: int, limit: int) -> dict[str, Any]:
+    """The events of one job after a cursor."""
+    return await reporting.events(here, job_id, after, limit)
+
+
+@operation()
+async def srtslurm_list_logs(job_id: str, file: str | None, offset: int) -> dict[str, Any]:
+    """The logs that a job sent, or one of them from an offset on."""
+    return await reporting.logs(here, job_id, file, offset)
+
+
+@operation()
+async def srtslurm_add_log(job_id: str, file: str, offset: int, body: bytes) -> dict[str, Any]:
+    """A piece of a log is kept."""
+    return await reporting.add_log(here, job_id, file, offset, body)
+
+
+@operation()
+async def srtslurm_list_captures(job_id: str, file: str | None) -> Any:
+    """The captures that a job sent, or the bytes of one of them."""
+    if not file:
+        return await reporting.captures(here, job_id)
+    return Prepared(await reporting.capture(here, job_id, file), headers=DOWNLOAD, media_type=RAW.encode())
+
+
+@operation()
+async def srtslurm_add_capture(
+    job_id: str, file: str, generation: str, offset: int, total: int, body: bytes
+) -> dict[str, Any]:
+    """A piece of a capture is kept; a capture is shown once it is whole."""
+    return await reporting.add_capture(here, job_id, file, generation, offset, total, body)
+
+
+@operation()
+async def srtslurm_list_events(after: int, limit: int, job_id: str | None) -> dict[str, Any]:
+    """The events of all jobs after a cursor, in the order in which they came."""
+    return await here.reported.events(after, limit, job_id)
+
+
+@operation()
+def srtslurm_get_health() -> dict[str, Any]:
+    """Whether reports are taken; needs no credentials."""
+    return {"status": "ok"}
 
 
 # ====================================================================================================================

@@ -18,12 +18,14 @@ from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
 from store import access, board, errors, history, runs, states, sweeps, views, workflows
 from store.audit import Audit
+from store.collector import Collector
 from store.documents import Attempt, JobRecord, Run, Sweep
 from store.folders import Entry, Folder
 from store.index import Store
 from store.lists import JobList, Listing, RunList
 from store.render import Renderer
 from store.settings import Settings
+from store.streams import Streams
 from store.times import epoch
 
 log = logging.getLogger("sluice")
@@ -78,10 +80,13 @@ class Here:
         self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
         self.cluster: Cluster
         self.pace: Pace
-        self.jobs_shown = JobList()
+        self.jobs_shown: JobList
         self.own_shelf: Shelf
         self.shelves: dict[Path, Shelf] = {}
         self.runs_shown: RunList
+        self.reported: Collector
+        self.questions: dict[str, None] = {}  # jobs that reported and of which SLURM may have to say something
+        self.streams = Streams(self.store.path("streams"), self.store.files)
 
     def know_hosts(self, *_change: Any) -> None:
         """Nothing; the names in a Host header that mean this server are known from now on."""
@@ -105,6 +110,9 @@ class Here:
         self.own_shelf = Shelf(self.store.workflows, shown_workflows(self.store.workflows))
         self.store.inbox.listeners.append(lambda *_change: self.turned.set())
         self.runs_shown = RunList(self.store.runs, views.run)
+        self.reported = Collector(self.store.jobs)
+        self.jobs_shown = JobList(self.reported)
+        self.reported.listeners.append(lambda job_id: self.news.add(f"report {job_id}"))
 
     def _sweep_changed(self, name: str, old: Entry | None, new: Entry | None) -> None:
         self.board.sweep_changed(old.document if old else None, new.document if new else None)

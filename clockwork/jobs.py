@@ -38,9 +38,11 @@ async def known(here: Here, job_id: str) -> dict[str, Any]:
     """The job as the queue says, else our record once it has ended, else accounting; NotFound when nobody knows it."""
     entry, row = await traces(here, job_id)
     if row is not None:
-        return views.job(row, entry)
+        told = here.reported.of(row, here.cluster.name)
+        return views.job(row, entry, told.stage if told else None)
     if entry is not None:
-        return views.remembered(entry, time.time())
+        told = here.reported.of_entry(entry, here.cluster.name)
+        return views.remembered(entry, time.time(), told.stage if told else None)
     raise errors.NotFound("Job", job_id)
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from clockwork import driving, jobs, launch, sweeping
+from clockwork import driving, jobs, launch, reporting, sweeping
 from clockwork.here import Here, in_thread, log
 from slurm_shim.cluster import Cluster, reach
 from slurm_shim.embedded import conf as embedded_conf
@@ -51,6 +51,7 @@ TIDY_S = 3600.0
 
 async def one_turn(here: Here) -> None:
     """Nothing; sets every open document going about which there is news; a slow or failing one holds up no other."""
+    asked = here.open_jobs()
     if here.cluster.snapshot.error is None and here.cluster.snapshot.age_s is not None:
         news, here.news = here.news, set()
         due = [name for name, run in here.open_runs.items() if name in news or runs.restless(run)]
@@ -61,16 +62,18 @@ async def one_turn(here: Here) -> None:
         for name in here.open_sweeps:
             here.set_going(f"sweep {name}", sweeping.drive(here, name))
         here.set_going("inbox", launch.empty_inbox(here))
-    await here.cluster.settle(here.open_jobs())
+        asked += reporting.look(here, news)
+    await here.cluster.settle(asked)
 
 
 def heard(here: Here, job_ids: set[str]) -> None:
-    """Nothing; the runs of these jobs have news."""
+    """Nothing; the runs and the reports of these jobs have news."""
     for job_id in job_ids:
         array = job_id.partition("_")[0]
         entry = here.ledger.get(here.cluster.name, job_id) or here.ledger.get(here.cluster.name, array)
         if entry is not None and entry.run_id is not None:
             here.news.add(entry.run_id)
+    reporting.heard(here, job_ids)
     here.turned.set()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import functools
 import hashlib
 import hmac
@@ -102,6 +104,24 @@ def new_token() -> tuple[str, str]:
 def hash_token(token: str) -> str:
     """The SHA-256 of a token as hexadecimal text. Tokens are random, so no salt and no slow hash is needed."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def token_in(authorization: bytes, basic: bool) -> str | None:
+    """The token in an Authorization header; None for none. With `basic` also as its password, whoever the user is.
+
+    >>> token_in(b"Bearer slc_x", False), token_in(b"Basic dTpzbGNfeA==", True), token_in(b"Basic dTpzbGNfeA==", False)
+    ('slc_x', 'slc_x', None)
+    """
+    kind, _, given = authorization.decode("latin-1").partition(" ")
+    if kind.lower() == "bearer":
+        return given.strip()
+    if kind.lower() != "basic" or not basic:
+        return None
+    try:
+        user, colon, password = base64.b64decode(given.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return (password or user) if colon else None
 
 
 def _epoch_s(text: str) -> float:

@@ -42,7 +42,9 @@ THIN = SEGMENT // 2
 # So many files are read again at a start before it is worth writing down what they said.
 WORTH = 1_000
 # What decides the meaning of a row, beside this module.
-CODE = ("documents.py", "history.py", "runs.py", "states.py", "times.py", "packing.py", "checkpoint.py")
+CODE = (
+    "documents.py", "history.py", "reports.py", "runs.py", "states.py", "times.py", "packing.py", "checkpoint.py",
+)  # fmt: skip
 
 
 class Checkpoint:

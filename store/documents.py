@@ -331,8 +331,51 @@ class StateChange(Kept):
     reason: str | None = None
 
 
+class ReportEvent(Kept):
+    """A change that a job reported of itself, or that SLURM told of it; `id` grows over all jobs."""
+
+    id: int
+    status: str
+    stage: str | None = None
+    message: str | None = None
+    created_at: str
+    source: Literal["report", "slurm"] = "report"
+
+
+class Report(Kept):
+    """What a job has told of itself; times are as it wrote them, but for `heard_at`, when it was last heard.
+
+    `placeholder` says that its submission was never told; `slurm_state` how SLURM says that it ended.
+    """
+
+    job_id: str
+    job_name: str
+    status: str
+    stage: str | None = None
+    message: str | None = None
+    cluster: str | None = None
+    recipe: str | None = None
+    submitted_at: str
+    updated_at: str
+    started_at: str | None = None
+    completed_at: str | None = None
+    exit_code: int | None = None
+    logs_url: str | None = None
+    benchmark_results: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    artifacts: dict[str, Any] | None = None
+    slurm_state: str | None = None
+    placeholder: bool = False
+    heard_at: str
+    events: list[ReportEvent] = []
+
+
 class JobRecord(Kept):
-    """One job submitted or reported through us; readable for ever, also when SLURM has forgotten it."""
+    """One job submitted or reported through us; readable for ever, also when SLURM has forgotten it.
+
+    A report has a record of its own, named after the job id it tells (see store.reports); `job_id` is that of a job
+    which we submitted.
+    """
 
     version: int = VERSION
     id: str
@@ -362,6 +405,7 @@ class JobRecord(Kept):
     stderr: str | None = None
     error: str | None = None
     history: list[StateChange] = []
+    report: Report | None = None
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------

@@ -83,6 +83,10 @@ class Invalid(StoreError):
         super().__init__("; ".join(text(one) for one in self.problems) or "invalid")
 
 
+class NotJson(Invalid):
+    """The body is no JSON at all, or not the object that it has to be."""
+
+
 def problem(
     msg: str,
     loc: Sequence[str | int] = (),

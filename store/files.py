@@ -144,6 +144,21 @@ class Files:
         """Nothing; afterwards the line stands at the end of the file, in one write or not at all. Not fsynced."""
         await asyncio.to_thread(self._append, path, line)
 
+    async def write_at(self, path: Path, offset: int, data: bytes) -> None:
+        """Nothing; afterwards the file, made where there was none, durably holds the data from this byte on.
+
+        To be repeated when it fails: what was cut short is written again at its place.
+        """
+        await asyncio.to_thread(self._write_at, path, offset, data)
+
+    async def move(self, path: Path, target: Path) -> None:
+        """Nothing; the file durably has the other name in the same folder, in place of what had it."""
+        await asyncio.to_thread(self._move, path, target)
+
+    async def discard_folder(self, path: Path) -> None:
+        """Nothing; afterwards neither the folder nor anything in it is there."""
+        await asyncio.to_thread(self._discard_folder, path)
+
     def make_dirs(self, path: Path) -> None:
         """Nothing; afterwards the folder and those above it exist (0700 where made here), durably."""
         missing = []
@@ -375,6 +390,45 @@ class Files:
                 self.ops.close(fd)
         except OSError as error:
             raise unavailable(error, f"append to {self.shown(path)}") from error
+
+    def _write_at(self, path: Path, offset: int, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            new = not path.exists()
+            fd = self.ops.open(path, flags, FILE_MODE)
+            try:
+                view = memoryview(data)
+                while view:
+                    written = self.ops.pwrite(fd, view, offset)
+                    view, offset = view[written:], offset + written
+                self.ops.fsync(fd)
+            finally:
+                self.ops.close(fd)
+            if new:
+                self._sync_folder(path.parent)
+        except OSError as error:
+            raise unavailable(error, f"write {self.shown(path)}") from error
+
+    def _move(self, path: Path, target: Path) -> None:
+        try:
+            self.ops.rename(path, target)
+            self._sync_folder(target.parent)
+        except OSError as error:
+            raise unavailable(error, f"write {self.shown(target)}") from error
+
+    def _discard_folder(self, path: Path) -> None:
+        try:
+            for entry in list(os.scandir(path)):
+                if entry.is_dir(follow_symlinks=False):
+                    self._discard_folder(Path(entry.path))
+                else:
+                    self.ops.unlink(entry.path)
+            self.ops.rmdir(path)
+            self._sync_folder(path.parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise unavailable(error, f"remove {self.shown(path)}") from error
 
 
 # Reading.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from store import runs, states
+from store import reports, runs, states
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.errors import Invalid, problem
 from store.timelines import Timeline
@@ -119,7 +119,8 @@ class Sent(NamedTuple):
 class Facts(NamedTuple):
     """The little of a run or a single job that lists, counts and retention need of all of them at once.
 
-    `open` says whether anything of it may still change. Times are epoch seconds, None where the document names none.
+    `open` says whether anything of it may still change without a request. Times are epoch seconds, None where the
+    document names none.
     """
 
     open: bool
@@ -130,6 +131,7 @@ class Facts(NamedTuple):
     sweep: int | None
     cluster: str
     jobs: tuple[Sent, ...]
+    told: reports.Told | None = None
 
 
 def facts(document: Run | JobRecord) -> Facts:
@@ -143,7 +145,10 @@ def facts(document: Run | JobRecord) -> Facts:
     if isinstance(document, JobRecord):
         state = document.state or ""
         started, ended = _time(document.submitted_at or document.intended_at), _time(document.ended_at)
-        return Facts(state not in states.TERMINAL, state, "", started, ended, None, document.cluster, sent)
+        told = None if document.report is None else reports.told(document.report)
+        # What is only reported is never followed by its tag: it may be a job that no SLURM here ever had.
+        is_open = state not in states.TERMINAL and (told is None or bool(sent) or document.tag is not None)
+        return Facts(is_open, state, "", started, ended, None, document.cluster, sent, told)
     started, ended = _time(document.started_at), _time(document.completed_at)
     group, sweep = document.workflow_name, document.sweep_run_id
     return Facts(runs.is_open(document), document.status, group, started, ended, sweep, document.cluster, sent)
@@ -151,8 +156,9 @@ def facts(document: Run | JobRecord) -> Facts:
 
 def facts_again(row: list[Any]) -> Facts:
     """The facts that were JSON in the meantime."""
-    *same, jobs = row
-    return Facts._make([*same, tuple(Sent._make(one) for one in jobs)])
+    *same, jobs, told = row
+    again = None if told is None else reports.told_again(told)
+    return Facts._make([*same, tuple(Sent._make(one) for one in jobs), again])
 
 
 def _tries(run: Run) -> list[Attempt]:

@@ -32,7 +32,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 YAML = (".yaml", ".yml")
 JSON = (".json",)
 # Folders that are made but not watched: records that only grow, the runs' own places, the embedded cluster's state.
-UNWATCHED = ("audit", "work", "cluster")
+UNWATCHED = ("audit", "work", "cluster", "streams")
 MEMORY = ".cache/yaml"
 KEPT = ".cache"
 # So many documents are read again at a start before it is worth an end's time to write down what they said.

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from store.errors import Invalid, problem
+from store.errors import NotJson, problem
 
 MAX_DEPTH = 64
 
@@ -23,15 +23,15 @@ COMPLAINTS = {
 def parse(data: bytes) -> Any:
     """The value of a request's body; Invalid when there is none, it is no JSON (NaN, lone surrogates), or too deep."""
     if not data:
-        raise Invalid([problem("Field required", ["body"], type="missing")])
+        raise NotJson([problem("Field required", ["body"], type="missing")])
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         message = f"JSON decode error: {error.msg}"
-        raise Invalid([problem(message, ["body", error.pos], type="json_invalid")]) from None
+        raise NotJson([problem(message, ["body", error.pos], type="json_invalid")]) from None
     # Counting brackets is cheap and settles it for nearly every body.
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
-        raise Invalid([problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
+        raise NotJson([problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
     return value
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from store import history, views
 from store.bodies import Body, Bounded, ListBody, array_of
+from store.collector import Collector
 from store.errors import NotFound
 from store.folders import Entry, Folder
 from store.timelines import Timeline
@@ -162,10 +163,11 @@ NOTHING = Timeline()
 class JobList:
     """SLURM's jobs in its order, then those of ours that it does not show any more; a row is made once per change."""
 
-    def __init__(self) -> None:
+    def __init__(self, reported: Collector) -> None:
+        self._reported = reported
         self._list = ListBody()
         self._made: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
-        self._of: tuple[str, int, int] | None = None
+        self._of: tuple[str, int, int, int] | None = None
 
     def body(
         self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], ledger: history.Ledger, since: str
@@ -174,8 +176,9 @@ class JobList:
 
         Ours are those that ended at or after `since` (RFC 3339).
         """
-        if self._of != (cluster, version, ledger.version):
-            self._of = (cluster, version, ledger.version)
+        now = (cluster, version, ledger.version, self._reported.stages_version)
+        if self._of != now:
+            self._of = now
             seen: list[tuple[str, dict[str, Any] | None, history.Source | None]] = [
                 (job_id, job, ledger.source(cluster, job_id)) for job_id, job in jobs.items()
             ]
@@ -185,19 +188,32 @@ class JobList:
                 if at.job_id not in shown:
                     shown.add(at.job_id)
                     seen.append((at.job_id, None, at.source))
-            self._made = {job_id: self._row(job_id, job, source, ledger) for job_id, job, source in seen}
+            self._made = {job_id: self._row(job_id, job, source, ledger, cluster) for job_id, job, source in seen}
             self._list.replace((job_id, made[2]) for job_id, made in self._made.items())
         return self._list.body()
 
     def _row(
-        self, job_id: str, job: dict[str, Any] | None, source: history.Source | None, ledger: history.Ledger
+        self,
+        job_id: str,
+        job: dict[str, Any] | None,
+        source: history.Source | None,
+        ledger: history.Ledger,
+        cluster: str,
     ) -> tuple[Any, Any, dict[str, Any]]:
         """The row with what it was made from; the same one as long as that is the same."""
-        made = self._made.get(job_id)
-        if made is not None and made[0] is job and made[1] is source:
-            return made
-        entry = ledger.entry(source, job_id) if source else None
+        entry = None
         if job is not None:
-            return job, source, views.job(job, entry)
+            told = self._reported.of(job, cluster)
+        else:
+            assert source is not None, "the ledger names no job that its document does not have"
+            entry = ledger.entry(source, job_id) if job_id in self._reported.told else None
+            told = self._reported.of_entry(entry, cluster) if entry is not None else None
+        stage = told.stage if told is not None else None
+        made = self._made.get(job_id)
+        if made is not None and made[0] is job and made[1] is source and made[2]["stage"] == stage:
+            return made
+        entry = entry or (ledger.entry(source, job_id) if source else None)
+        if job is not None:
+            return job, source, views.job(job, entry, stage)
         assert entry is not None, "the ledger names no job that its document does not have"
-        return job, source, views.remembered(entry, 0)
+        return job, source, views.remembered(entry, 0, stage)

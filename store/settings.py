@@ -19,6 +19,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     allowed_hosts: tuple[str, ...] = ()
+    root_path: str = ""
     watch: str = "auto"
     log_level: str = "info"
 
@@ -39,6 +40,8 @@ class Settings:
             values["port"] = int(given["port"])
         if "allowed_hosts" in given:
             values["allowed_hosts"] = tuple(name for name in re.split(r"[\s,]+", given["allowed_hosts"]) if name)
+        if not re.fullmatch(r"(/[A-Za-z0-9_.~-]+)*", given.get("root_path", "")):
+            raise ValueError(f"SLUICE_ROOT_PATH must be like /slurm, not {given['root_path']!r}")
         for name, known in CHOICES.items():
             if values.get(name, known[0]) not in known:
                 raise ValueError(f"SLUICE_{name.upper()} must be one of {', '.join(known)}, not {values[name]!r}")

@@ -26,8 +26,8 @@ def plain(depends_on: Iterable[str]) -> list[str]:
     return [entry.removeprefix("afterok:") for entry in depends_on]
 
 
-def job(row: dict[str, Any], entry: Entry | None) -> dict[str, Any]:
-    """A job as SLURM tells it; what our own record adds is the run it belongs to."""
+def job(row: dict[str, Any], entry: Entry | None, stage: str | None = None) -> dict[str, Any]:
+    """A job as SLURM tells it, with the run it belongs to by our own record, and the stage that it reported."""
     nodes = row["node_count"]
     reason = row["reason"]
     return {
@@ -35,6 +35,7 @@ def job(row: dict[str, Any], entry: Entry | None) -> dict[str, Any]:
         "job_id": shown_id(row["job_id"]),
         "status": states.word(row["state"]),
         "slurm_state": row["state"],
+        "stage": stage,
         "reason": reason,
         "depends_on": plain(entry.depends_on) if entry else [],
         "command": [entry.command] if entry and entry.command else [],
@@ -62,7 +63,7 @@ def job(row: dict[str, Any], entry: Entry | None) -> dict[str, Any]:
     }
 
 
-def remembered(entry: Entry, now: float) -> dict[str, Any]:
+def remembered(entry: Entry, now: float, stage: str | None = None) -> dict[str, Any]:
     """A job of ours that SLURM does not list (any more), in the same shape. `now` is epoch seconds."""
     started = epoch(entry.started_at)
     elapsed = entry.runtime_s if entry.ended_at or started is None else now - started
@@ -71,6 +72,7 @@ def remembered(entry: Entry, now: float) -> dict[str, Any]:
         "job_id": shown_id(entry.job_id),
         "status": states.word(entry.state),
         "slurm_state": entry.state or "UNKNOWN",
+        "stage": stage,
         "reason": entry.reason,
         "depends_on": plain(entry.depends_on),
         "command": [entry.command] if entry.command else [],

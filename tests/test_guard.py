@@ -198,7 +198,7 @@ def test_every_operation_needs_credentials(client: Client, path: str, method: st
 
 
 def test_only_what_tells_nothing_is_open() -> None:
-    assert {path for path, _ in OPEN} == {"/health", "/openapi.json", "/openapi.yaml"}
+    assert {path for path, _ in OPEN} == {"/health", "/srtslurm/api/health", "/openapi.json", "/openapi.yaml"}
     assert CONTRACT["security"], "credentials are the rule, not the exception"
 
 
