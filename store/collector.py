@@ -104,17 +104,24 @@ class Collector:
     # Reading.
 
     def of(self, job: Mapping[str, Any], cluster: str) -> Told | None:
-        """What SLURM's job, on the cluster of this name, has reported of itself; None when it did not."""
-        one = self.told.get(job["job_id"])
+        """What SLURM's job, on the cluster of this name, has reported of itself; None when it did not.
+
+        A task of an array and a part of a heterogeneous job may have reported under the id of the whole.
+        """
+        one = self.about(job["job_id"])
         return one if one is not None and reports.is_same(one, job, cluster) else None
 
     def of_entry(self, entry: Entry, cluster: str) -> Told | None:
         """The same for a job that we remember."""
-        if entry.job_id not in self.told:
-            return None
         begun, over = (None if one is None else reports.moment(one) for one in (entry.submitted_at, entry.ended_at))
         same = {"job_id": entry.job_id, "name": entry.name, "state": entry.state}
         return self.of({**same, "submit_time": begun, "end_time": over}, cluster)
+
+    def about(self, job_id: str) -> Told | None:
+        """What a job of this id, or the whole that it is a part of, has reported, on whichever cluster."""
+        if not self.told:
+            return None
+        return self.told.get(job_id) or self.told.get(job_id.partition("_")[0].partition("+")[0])
 
     def report(self, job_id: str) -> Report:
         """What the job reported; NotFound."""

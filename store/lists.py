@@ -201,15 +201,14 @@ class JobList:
         cluster: str,
     ) -> tuple[Any, Any, dict[str, Any]]:
         """The row with what it was made from; the same one as long as that is the same."""
-        entry = None
+        made, entry = self._made.get(job_id), None
         if job is not None:
             told = self._reported.of(job, cluster)
         else:
-            assert source is not None, "the ledger names no job that its document does not have"
-            entry = ledger.entry(source, job_id) if job_id in self._reported.told else None
-            told = self._reported.of_entry(entry, cluster) if entry is not None else None
-        stage = told.stage if told is not None else None
-        made = self._made.get(job_id)
+            # An entry is made from its document, so only where it is needed.
+            entry = ledger.entry(source, job_id) if source and self._reported.about(job_id) else None
+            told = self._reported.of_entry(entry, cluster) if entry else None
+        stage = told.stage if told else None
         if made is not None and made[0] is job and made[1] is source and made[2]["stage"] == stage:
             return made
         entry = entry or (ledger.entry(source, job_id) if source else None)

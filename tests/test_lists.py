@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from slurm_shim.together import waiting_job
 from store.bodies import Body, ListBody
+from store.collector import Collector
 from store.documents import JobRecord
 from store.errors import NotFound
 from store.files import Files
@@ -148,10 +149,13 @@ def test_replacing_all_rows_gives_exactly_those(
         ("a heterogeneous job its parts", [{"job_id": "8+0", "het_job_id": 8}, {"job_id": "9"}], ["8+0", 9]),
     ],
 )
-def test_a_job_of_ours_stands_in_the_list_once(why: str, parts: list[dict[str, Any]], listed: list[Any]) -> None:
+def test_a_job_of_ours_stands_in_the_list_once(
+    folder: Folder, why: str, parts: list[dict[str, Any]], listed: list[Any]
+) -> None:
+    folder.held.clear()
     ledger = Ledger()
     ended = {"state": "COMPLETED", "submitted_at": "2026-03-01T10:00:00Z", "ended_at": "2026-03-01T10:01:00Z"}
     ledger.changed(None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
     rows = {part["job_id"]: waiting_job(**part) for part in parts}
-    body = JobList().body("c", 1, rows, ledger, "2026-03-01T00:00:00Z")
+    body = JobList(Collector(folder)).body("c", 1, rows, ledger, "2026-03-01T00:00:00Z")
     assert [row["job_id"] for row in orjson.loads(body.data)] == listed, why
