@@ -20,6 +20,7 @@ from store.files import Files, read_slice, read_whole
 from store.logs import SLICE_BYTES, whole_text
 from store.times import rfc3339
 
+# Where the last piece of a log may begin.
 LOG_BYTES = 1_000_000_000
 CAPTURE_BYTES = 64 * 1024 * 1024
 FILES_PER_JOB = 1000
@@ -53,14 +54,17 @@ class Streams:
 
     async def add_log(self, name: str, file: str, offset: int, data: bytes) -> bool:
         """Whether there was anything new in the data, which is the file's from this byte on."""
-        if offset + len(data) > LOG_BYTES:
+        if offset > LOG_BYTES:
             raise TooLarge(LOG_BYTES, f"the log {file}")
         path = self._path(name, "logs", flat(file))
-        size = await asyncio.to_thread(_size_of, path)
-        if size is not None and offset + len(data) <= size:
-            return False
-        if size is None:
+        try:
+            have, size = await read_slice(path, offset, len(data))
+        except NotFound:
             await self._room(name, "logs")
+            have, size = b"", 0
+        # Not by its size alone: pieces may have come out of order, and then there is a gap.
+        if have == data and offset + len(data) <= size:
+            return False
         await self._files.write_at(path, offset, data)
         return True
 
@@ -178,13 +182,6 @@ def _entries(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
             yield filename, path, path.lstat()
         except FileNotFoundError:
             continue  # renamed or deleted meanwhile
-
-
-def _size_of(path: Path) -> int | None:
-    try:
-        return path.lstat().st_size
-    except FileNotFoundError:
-        return None
 
 
 def _time(one: Held) -> str:

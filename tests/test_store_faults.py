@@ -27,7 +27,20 @@ from store.index import Store
 
 pytestmark = pytest.mark.anyio
 
-CALLS = ("open", "write", "fsync", "fstat", "close", "rename", "link", "unlink", "mkdir", "ftruncate")
+CALLS = (
+    "open",
+    "write",
+    "fsync",
+    "fstat",
+    "close",
+    "rename",
+    "link",
+    "unlink",
+    "mkdir",
+    "ftruncate",
+    "pwrite",
+    "rmdir",
+)
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EACCES, errno.EROFS, errno.EDQUOT]
 OLD, NEW = b'{"is": "old"}', b'{"is": "the new one"}'
 
@@ -293,7 +306,7 @@ def test_killed_at_any_call_of_a_put_and_a_delete(tmp_path: Path) -> None:
     def prepared(name: str) -> Path:
         root = tmp_path / name
         (root / "runs").mkdir(parents=True)
-        for folder in ("workflows", "templates", "jobs", "audit", "work", "cluster"):
+        for folder in ("workflows", "templates", "jobs", "audit", "work", "cluster", "streams"):
             (root / folder).mkdir()
         (root / "config.yaml").write_text("# none\n")
         (root / "runs/r1.json").write_bytes(to_json(a_run(error="old")))
