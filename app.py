@@ -228,7 +228,7 @@ class Endpoint:
         arguments: dict[str, Any] = {}
         for one in self.parameters:
             value = given[one.place].get(one.name)
-            if value is None or (value == "" and one.place == "query" and one.coerce is not str):
+            if value is None:
                 arguments[one.argument] = one.default
             else:
                 arguments[one.argument] = found[one.place][one.name] = one.coerce(value)

@@ -51,7 +51,7 @@ TIDY_S = 3600.0
 
 async def one_turn(here: Here) -> None:
     """Nothing; sets every open document going about which there is news; a slow or failing one holds up no other."""
-    asked = here.open_jobs()
+    reported: list[str] = []
     if here.cluster.snapshot.error is None and here.cluster.snapshot.age_s is not None:
         news, here.news = here.news, set()
         due = [name for name, run in here.open_runs.items() if name in news or runs.restless(run)]
@@ -62,8 +62,8 @@ async def one_turn(here: Here) -> None:
         for name in here.open_sweeps:
             here.set_going(f"sweep {name}", sweeping.drive(here, name))
         here.set_going("inbox", launch.empty_inbox(here))
-        asked += reporting.look(here, news)
-    await here.cluster.settle(asked)
+        reported = reporting.look(here, news)
+    await here.cluster.settle([*here.open_jobs(), *reported])
 
 
 def heard(here: Here, job_ids: set[str]) -> None:

@@ -56,8 +56,7 @@ class Collector:
 
     def follow(self, _name: str, old: File | None, new: File | None) -> None:
         """Nothing; a record was written, read or deleted."""
-        before: Told | None = old.facts.told if old else None
-        after: Told | None = new.facts.told if new else None
+        before, after = _told(old), _told(new)
         if before == after:
             return
         if before is not None and (after is None or after.job_id != before.job_id):
@@ -211,3 +210,9 @@ class Collector:
 
     def _numbers_of(self, job_id: str) -> list[int]:
         return list(self._events_of(job_id)) if job_id in self.told else []
+
+
+def _told(file: File | None) -> Told | None:
+    """What a record tells; nothing when it has another id's name, as a copy that somebody made."""
+    told: Told | None = file.facts.told if file else None
+    return told if told is None or file is None or file.name == reports.name_of(told.job_id) else None

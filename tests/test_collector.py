@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
+from test_store_faults import Faulty
 
 from store import history, reports
 from store.collector import Collector
@@ -188,6 +190,41 @@ def test_the_clock_may_be_set_back(tmp_path: Path) -> None:
             assert numbers == sorted(set(numbers))
 
     asyncio.run(play())
+
+
+def test_a_copy_under_another_name_counts_for_nothing(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+            record = reports.updated(None, "8", {"status": "workers"}, 1, 5, "me")
+            await folder.put("8", record)
+            await folder.put("copy", record.model_copy(update={"id": "copy"}))
+            assert orjson.loads(collector.page(None, None, None, 1, 50).data)["total"] == 1
+            await folder.delete("copy")
+            assert list(collector.told) == ["8"] and len((await collector.events(0, 9))["events"]) == 1
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: int) -> None:
+    ops = Faulty()
+    written: list[int] = []
+    ops.write = lambda fd, data: written.append(os.write(fd, data)) or written[-1]  # type: ignore[attr-defined]
+
+    async def play() -> None:
+        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+            for number in range(count):
+                name, body = str(number + 1), {"status": "workers"}
+                await folder.put(name, reports.updated(None, name, body, number + 1, 5, "me"))
+            folder.files.ops = ops
+            with collector.numbered() as number:
+                after = reports.updated(folder.get("1"), "1", {"status": "benchmark"}, number, 5, "me")
+                await folder.put("1", after)
+            assert orjson.loads(collector.page("benchmark", None, None, 1, 50).data)["total"] == 1
+
+    asyncio.run(play())
+    assert ops.calls.count("fsync") == 2, "the file and its folder"
+    assert sum(written) == (tmp_path / "jobs" / "1.json").stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,7 @@ def test_a_store_that_can_be_none_is_named(tmp_path: Any, why: str, path: str) -
         ("no number", {"SLUICE_PORT": "http"}, "SLUICE_PORT"),
         ("no port", {"SLUICE_PORT": "65536"}, "SLUICE_PORT"),
         ("unknown word", {"SLUICE_WATCH": "often"}, "SLUICE_WATCH"),
+        ("no path", {"SLUICE_ROOT_PATH": "slurm/"}, "SLUICE_ROOT_PATH"),
         ("unknown level", {"SLUICE_LOG_LEVEL": "loud"}, "SLUICE_LOG_LEVEL"),
     ],
 )

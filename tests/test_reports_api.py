@@ -162,6 +162,7 @@ def submission(job_id: str) -> bytes:
         ("a form", "POST", JOBS, None, 415),
         ("no such page", "GET", f"{JOBS}?page=0", None, 422),
         ("no such page", "GET", f"{JOBS}?page=x", None, 422),
+        ("no number at all", "GET", f"{JOBS}?page=", None, 422),
         ("an empty page", "GET", f"{JOBS}?per_page=0", None, 422),
         ("too large a page", "GET", f"{JOBS}?per_page=101", None, 422),
         ("too many events", "GET", "/srtslurm/api/events?limit=1001", None, 422),

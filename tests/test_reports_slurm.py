@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Client, Server, eventually
+from conftest import Client, Server, down, eventually, up
 from test_reports_api import JOBS, job_id, page, post, put
 
 __all__ = ["job_id"]
@@ -110,6 +110,44 @@ def test_an_array_task_that_died(client: Client) -> None:
         put(client, f"{JOBS}/{job_id}_{task}", {"status": "benchmark", "stage": "benchmark"})
     assert told(client, f"{job_id}_0", status="completed")["slurm_state"] == "COMPLETED"
     assert told(client, f"{job_id}_1", status="failed")["slurm_state"] == "FAILED"
+
+
+def test_while_slurm_does_not_answer_reports_are_taken_and_nothing_is_made_of_it(client: Client) -> None:
+    if client.cluster != "embedded":
+        pytest.skip("a real controller is stopped in test_outage")
+    job_id = client.submit(RUN_ON, "bench")
+    eventually(lambda: client.job(job_id, over=False)["status"] == "RUNNING", 30)
+    put(client, f"{JOBS}/{job_id}", {"status": "benchmark", "stage": "benchmark"})
+    down(client.store)
+    try:
+        eventually(lambda: client.get("/health").json()["slurm"]["answers"] is False, 30)
+        asked = client.app.here.cluster.snapshot._polls
+        assert put(client, f"{JOBS}/{job_id}", {"status": "benchmark", "message": "still here"}).status_code == 200
+        assert post(client, "while-away").status_code == 201
+        assert client.get(JOBS).status_code == 200
+        eventually(lambda: client.app.here.cluster.snapshot._polls > asked + 2, 30)
+        detail = client.get(f"{JOBS}/{job_id}").json()
+        assert (detail["status"], detail["message"], detail["slurm_state"]) == ("benchmark", "still here", "RUNNING")
+    finally:
+        up(client.store)
+    eventually(lambda: client.get("/health").json()["slurm"]["answers"], 30)
+    client.delete(f"/api/jobs/{job_id}")
+    assert told(client, job_id, status="failed")["slurm_state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("prefix", ["/slurm", ""])
+def test_links_lead_through_the_proxy(tmp_path: Path, prefix: str) -> None:
+    server = Server(tmp_path / "store", "embedded", SLUICE_ROOT_PATH=prefix)
+    try:
+        server.start()
+        made = server.http.post(f"{prefix}/api/jobs", json={"name": "n", "script_content": "#!/bin/bash\ntrue\n"})
+        path = f"{prefix}{JOBS}/{made.json()['job_id']}"
+        assert server.http.put(path, json={"status": "starting"}).status_code == 200
+        link = server.http.get(path).json()["links"]["slurm"]
+        assert link.startswith(f"{prefix}/api/jobs/") and server.http.get(link).status_code == 200
+        assert server.http.get(path.removeprefix(prefix)).status_code == 200, "a proxy may also take it away"
+    finally:
+        server.close()
 
 
 # --- many at once, and after a crash ---------------------------------------------------------------------------------
