@@ -90,7 +90,7 @@ class Collector:
         self._last = max(self._last, *after.events, 0)
         # The numbers of the events stand in the feed, once is enough.
         held = after._replace(events=())
-        if before is None or (before.stage, before.heard, before.cluster) != (after.stage, after.heard, after.cluster):
+        if before is None or before.stage != after.stage or before.cluster != after.cluster:
             self.stages_version += 1
         self.told[after.job_id] = held
         if reports.is_awaited(after, self._clock()):

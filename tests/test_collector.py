@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import random
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from test_store_faults import Faulty
 
 from store import history, reports
 from store.collector import Collector
-from store.documents import JobRecord, from_json
+from store.documents import JobRecord, from_json, to_json
 from store.files import Files
 from store.folders import Folder
 from store.history import Entry
@@ -201,6 +202,40 @@ def test_a_copy_under_another_name_counts_for_nothing(tmp_path: Path) -> None:
             assert orjson.loads(collector.page(None, None, None, 1, 50).data)["total"] == 1
             await folder.delete("copy")
             assert list(collector.told) == ["8"] and len((await collector.events(0, 9))["events"]) == 1
+
+    asyncio.run(play())
+
+
+def test_reads_need_no_disk(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    for number in range(1, 501):
+        record = reports.updated(None, str(number), {"status": STATUSES[number % 3]}, number, number, "me")
+        (tmp_path / "jobs" / f"{number}.json").write_bytes(to_json(record))
+
+    async def play() -> None:
+        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+            shutil.rmtree(tmp_path / "jobs")
+            page = orjson.loads(collector.page("failed", None, None, 2, 100).data)
+            assert (page["total"], len(page["jobs"]), page["jobs"][0]["job_id"]) == (167, 67, "200")
+            told = await collector.events(0, 1000)
+            assert [one["job_id"] for one in told["events"]] == [str(number) for number in range(1, 501)]
+            assert collector.report("77").status == "failed"
+            assert len(folder.parsed) <= 3, "whole reports do not stay parsed"
+
+    asyncio.run(play())
+
+
+def test_lists_of_slurms_jobs_are_made_anew_only_for_another_stage(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+            seen = []
+            for number, stage in enumerate(["workers", "workers", None, "benchmark"], 1):
+                body = {"status": "workers", "stage": stage, "message": str(number)}
+                before = folder.get("8") if number > 1 else None
+                await folder.put("8", reports.updated(before, "8", body, number, number, "me"))
+                seen.append(collector.stages_version)
+            await folder.delete("8")
+            assert [*seen, collector.stages_version] == [1, 1, 1, 2, 3]
 
     asyncio.run(play())
 

@@ -135,6 +135,22 @@ def test_while_slurm_does_not_answer_reports_are_taken_and_nothing_is_made_of_it
     assert told(client, job_id, status="failed")["slurm_state"] == "CANCELLED"
 
 
+def test_an_endpoint_is_a_url_with_a_token(tmp_path: Path) -> None:
+    server = Server(tmp_path / "store", "embedded")
+    try:
+        server.start()
+        for word, token, status in [
+            ("write", server.tokens["write"], 200),
+            ("read", server.tokens["read"], 403),
+            ("no", "x", 401),
+        ]:
+            endpoint = f"http://{word}:{token}@127.0.0.1:{server.port}/srtslurm//".rstrip("/")
+            assert httpx.put(f"{endpoint}/api/jobs/123+0", json={"status": "workers"}).status_code == status, word
+        assert server.http.get(JOBS).json()["jobs"][0]["job_id"] == "123+0"
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize("prefix", ["/slurm", ""])
 def test_links_lead_through_the_proxy(tmp_path: Path, prefix: str) -> None:
     server = Server(tmp_path / "store", "embedded", SLUICE_ROOT_PATH=prefix)
