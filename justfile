@@ -4,7 +4,7 @@ set positional-arguments
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 python := ".venv/bin/python"
-plain := "not slurm and not browser and not fuzz"
+plain := "not slurm and not ssh and not browser and not fuzz"
 
 [private]
 @default:
@@ -25,6 +25,10 @@ test-long *args: (_env "dev")
 # The tests against a whole real SLURM that is started for them (Debian packages are installed where they are missing)
 test-slurm *args: (_env "dev")
     @{{ python }} -m pytest -m slurm "$@"
+
+# The tests over a real sshd on loopback, started for them with keys of their own
+test-ssh *args: (_env "dev")
+    @{{ python }} -m pytest -m ssh "$@"
 
 # What a person would see, in a headless browser
 test-browser *args: (_env "dev")

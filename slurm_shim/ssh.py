@@ -1,0 +1,132 @@
+"""The words of an ssh command for one login: built from checked fields, never from what somebody typed into a request.
+
+Every connection is BatchMode (nobody is there to answer a question) with strict host keys (a host that is not in
+known_hosts, or that has another key than it had, is refused), forwards nothing and ends when the other side is silent.
+A login by `ssh_host` leaves everything else to the ssh configuration, as `ssh NAME` in a shell would.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}", re.ASCII)
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}", re.ASCII)
+_HOP = (
+    r"([A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}@)?([A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?"
+)
+JUMP = re.compile(rf"{_HOP}(,{_HOP}){{0,7}}", re.ASCII)
+# ssh expands `%x` and `${X}` in the path of a key, and reads quotes in it.
+KEY = re.compile(r"(~/|/)[^\x00-\x1f\x7f\"%$\\]{1,4095}")
+SOCKET = re.compile(r"/[^\x00-\x20\x7f\"%$\\']{1,100}")
+
+CONNECT_S = 10
+ALIVE_S, ALIVE_COUNT = 15, 3
+ALWAYS = {
+    "BatchMode": "yes",
+    "StrictHostKeyChecking": "yes",
+    "UpdateHostKeys": "no",
+    "ConnectTimeout": str(CONNECT_S),
+    "ConnectionAttempts": "1",
+    "ServerAliveInterval": str(ALIVE_S),
+    "ServerAliveCountMax": str(ALIVE_COUNT),
+    "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "PermitLocalCommand": "no",
+    "RequestTTY": "no",
+    "EscapeChar": "none",
+    "LogLevel": "ERROR",
+}
+
+
+@dataclass(frozen=True)
+class Login:
+    """Where to log in, as whom and how; ValueError names a field that cannot be a word of ssh.
+
+    `hostname` with `username`, `port`, `key_filename` and `proxy_jump`; or `ssh_host`, a name of the ssh configuration,
+    which then says all of these.
+    """
+
+    hostname: str | None = None
+    username: str | None = None
+    port: int = 22
+    key_filename: str | None = None
+    proxy_jump: str | None = None
+    ssh_host: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, pattern in _FIELDS:
+            value = getattr(self, name)
+            if value is not None and not pattern.fullmatch(value):
+                raise ValueError(f"{name} cannot be used with ssh: {value[:80]!r}")
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port cannot be used with ssh: {self.port}")
+        if self.hostname is None and self.ssh_host is None:
+            raise ValueError("hostname or ssh_host is needed")
+
+    @property
+    def host(self) -> str:
+        """The host as it stands on the command line."""
+        return self.ssh_host or self.hostname or ""
+
+
+_FIELDS = (("hostname", HOST), ("ssh_host", HOST), ("username", USER), ("key_filename", KEY), ("proxy_jump", JUMP))
+
+
+def options(
+    login: Login, config: str | None = None, control_path: str | None = None, master: bool = False
+) -> list[str]:
+    """`ssh` with all options and no host: the host and the command follow, or rsync puts them there.
+
+    `config` is an ssh_config(5) file instead of the user's own. `control_path` is the socket of a shared connection:
+    used when there is one, made and kept for a while only by a `master`.
+    """
+    said = dict(ALWAYS)
+    if control_path is not None:
+        if not SOCKET.fullmatch(control_path):
+            raise ValueError(f"not the path of a socket: {control_path[:120]!r}")
+        said["ControlPath"] = control_path
+    said["ControlMaster"] = "auto" if master and control_path else "no"
+    argv = ["ssh", "-T", "-x", "-a"]
+    argv += ["-F", config] if config is not None else []
+    if login.ssh_host is None:
+        argv += ["-p", str(login.port)]
+        argv += ["-l", login.username] if login.username else []
+        if login.key_filename:
+            said["IdentitiesOnly"] = "yes"
+            argv += ["-i", str(Path(login.key_filename).expanduser())]
+        argv += ["-J", login.proxy_jump] if login.proxy_jump else []
+    for name, value in said.items():
+        argv += ["-o", f"{name}={value}"]
+    return argv
+
+
+def argv(login: Login, config: str | None = None, control_path: str | None = None, master: bool = False) -> list[str]:
+    """The words up to the host; what follows is the command for the login shell over there, quoted by the caller."""
+    return [*options(login, config, control_path, master), "--", login.host]
+
+
+_UNKNOWN = re.compile(r"No \S+ host key is known for (\S+) and you have requested strict checking")
+_CHANGED = re.compile(r"Host key for (\S+) has changed and you have requested strict checking")
+
+
+def reason(stderr: str) -> str:
+    """Why ssh gave up, in a line; "" when it said nothing. What to do about a host key is said with it.
+
+    >>> reason("ssh: connect to host a port 22: Connection refused\\r\\n")
+    'connect to host a port 22: Connection refused'
+    """
+    if match := _CHANGED.search(stderr):
+        return (
+            f"the host key of {match[1]} is another than the one in known_hosts: if the host was set up anew, remove "
+            "the old key (ssh-keygen -R) and log in once by hand; if not, somebody else answers in its place"
+        )
+    if match := _UNKNOWN.search(stderr):
+        return (
+            f"the host key of {match[1]} is not in known_hosts: log in once by hand, and compare it before saying yes"
+        )
+    lines = [line.strip().removeprefix("ssh: ") for line in stderr.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("rsync", "@"))]
+    return lines[0][:500] if lines else ""
