@@ -51,6 +51,17 @@ class Denied(StoreError):
     """The path or the thing behind it is not one that may be read or written."""
 
 
+class WrongKind(StoreError):
+    """What is there is not of the kind that was asked for: a folder instead of a file, or nothing that can be named."""
+
+
+class NoProfile(StoreError):
+    """Nothing says which cluster, or which folder over there, is meant: no SSH profile is active."""
+
+    def __init__(self, text: str = "No SSH profile configured") -> None:
+        super().__init__(text)
+
+
 class TooLarge(StoreError):
     """The data is larger than the store takes."""
 

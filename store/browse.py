@@ -1,0 +1,283 @@
+"""A mount's files: what lies in a folder, what stands in a file. Blocking; call in a thread.
+
+Nothing outside the mount can be reached, however names and links change meanwhile: every step goes from an open folder
+to one name in it, and no system call ever follows a link. Links are read here, and lead on only where they stay inside:
+an absolute target must begin with the mount's own folder, and what follows is walked anew from there. Errors tell what
+is wrong with the path that was asked for, never where the mount lies on this machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from store.errors import Denied, NotFound, StoreError, TooLarge, WrongKind, unavailable
+
+FILE_BYTES = 1_048_576
+# A folder may hold millions: so many names are looked at, so many entries told.
+NAMES, ENTRIES = 100_000, 10_000
+# As Linux itself bounds a path; steps also count names that changed between two looks.
+LINKS, STEPS, STEPS_OF_A_LINK = 40, 1000, 200
+OUTSIDE = "Path outside mount boundary"
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Not waiting for the other end of a pipe, in case one took the file's place just now.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.ESTALE})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+# The name stands for something else than a moment ago.
+_CHANGED = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
+_UNREADABLE = "\ufffd".encode()
+
+
+def listed(root: Path, path: str) -> dict[str, Any]:
+    """`{entries, inside, truncated}` of a folder below `root`: `inside` is its path there, links resolved.
+
+    Entries are `{name, type, size, accessible, target_kind}` in byte order, without those that begin with a dot, cannot
+    be looked at, or are neither file, folder nor link. Raises NotFound, Denied, WrongKind, StoreUnavailable.
+    """
+    with walk_from(root, "Directory", path) as walk:
+        if walk.go() != "directory":
+            raise WrongKind("Path is not a directory")
+        names, truncated = walk.names()
+        entries = [one for one in map(walk.entry, names[:ENTRIES]) if one is not None]
+        inside = "/".join(map(shown, walk.inside))
+    return {"entries": entries, "inside": inside, "truncated": truncated or len(names) > ENTRIES}
+
+
+def read(root: Path, path: str, limit_bytes: int = FILE_BYTES) -> str:
+    """The text of a regular file below `root`; bytes that are no UTF-8 become U+FFFD.
+
+    Raises NotFound, Denied, TooLarge, WrongKind, StoreUnavailable.
+    """
+    if not path:
+        raise WrongKind("path is required")
+    with walk_from(root, "File", path) as walk:
+        if walk.go() != "file":
+            raise WrongKind("Path is not a file")
+        data = walk.content(limit_bytes)
+    return data.decode("utf-8", "replace")
+
+
+def shown(name: bytes) -> str:
+    """A name as text; bytes that are no UTF-8 become U+FFFD, and the name with those is understood when asked for."""
+    return name.decode("utf-8", "replace")
+
+
+def asked(path: str) -> list[bytes] | None:
+    """The words of a path that somebody asked for, None when no file can have such a name; Denied, WrongKind.
+
+    >>> asked("a/.././/b/")
+    [b'a', b'..', b'b']
+    """
+    if "\0" in path:
+        raise WrongKind("Path holds a NUL character")
+    if path.startswith("/"):
+        raise Denied(OUTSIDE)
+    depth = 0
+    for word in path.split("/"):
+        depth += -1 if word == ".." else word not in ("", ".")
+        if depth < 0:
+            raise Denied(OUTSIDE)
+    try:
+        return [word for word in path.encode().split(b"/") if word not in (b"", b".")]
+    except UnicodeEncodeError:  # half of a surrogate pair is no character
+        return None
+
+
+def walk_from(root: Path, kind: str, path: str) -> Walk:
+    """A walk from the mount's folder along the path; `kind` is what errors call the thing that is looked for."""
+    words = asked(path)
+    if words is None:
+        raise NotFound(kind, repr(path[:200]))
+    roots = [os.fsencode(one).rstrip(b"/") for one in (os.path.realpath(root), root)]
+    try:
+        base = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return Walk(roots, base, kind, path, words)
+        except OSError:
+            os.close(base)
+            raise
+    except OSError as error:
+        raise _told(error, kind, path) from None
+
+
+class Walk:
+    """A way from a mount's folder to where a path leads; closes what it opened."""
+
+    def __init__(self, roots: Sequence[bytes], base: int, kind: str, path: str, words: Sequence[bytes]) -> None:
+        self.roots, self.base, self.kind, self.path = roots, base, kind, path
+        self.here = os.dup(base)
+        self.pending = deque(words)
+        # The names from the mount's folder to the one that is open, and the last name when that is no folder.
+        self.inside: list[bytes] = []
+        self.last = b""
+        self.steps, self.links = STEPS, LINKS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self.here)
+        os.close(self.base)
+
+    # ------------------------------------------------------------------------------------------------- walking
+
+    def go(self) -> str:
+        """What the path leads to: directory, file, or other; `here` is that folder, or the one that `last` is in."""
+        while self.pending:
+            word = self.pending.popleft()
+            self._step()
+            if word in (b"", b"."):
+                continue
+            try:
+                if word == b"..":
+                    self._up()
+                    continue
+                mode = os.stat(word, dir_fd=self.here, follow_symlinks=False).st_mode
+                if stat.S_ISLNK(mode):
+                    self._follow(os.readlink(word, dir_fd=self.here))
+                elif stat.S_ISDIR(mode):
+                    self._down(word)
+                elif self.pending:
+                    raise NotFound(self.kind, self.path[:200])
+                else:
+                    self.last = word
+                    return "file" if stat.S_ISREG(mode) else "other"
+            except OSError as error:
+                self.pending.appendleft(self._instead(word, error))
+        return "directory"
+
+    def _step(self, count: int = 1) -> None:
+        self.steps -= count
+        if self.steps < 0:
+            raise Denied("The path has too many parts")
+
+    def _instead(self, word: bytes, error: OSError) -> bytes:
+        """The word to try after this one failed: itself when it changed under our eyes, or the name that it is for."""
+        if error.errno in _CHANGED and word != b"..":
+            return word
+        if error.errno == errno.ENOENT and _UNREADABLE in word:
+            meant = [one for one in self.names()[0] if shown(one).encode() == word]
+            if len(meant) == 1:
+                return meant[0]
+        raise _told(error, self.kind, self.path) from None
+
+    def _down(self, word: bytes) -> None:
+        fd = os.open(word, _FOLDER, dir_fd=self.here)
+        os.close(self.here)
+        self.here = fd
+        self.inside.append(word)
+
+    def _up(self) -> None:
+        if not self.inside:
+            rest = b"/".join(self.pending)
+            self.pending.clear()
+            self._from_root(os.path.normpath(self.roots[0] + b"/../" + rest))
+            return
+        above = self.inside[:-1]
+        self._step(len(above))
+        self._stand(self.base, [])
+        for name in above:
+            self._down(name)
+
+    def _follow(self, target: bytes) -> None:
+        self.links -= 1
+        if self.links < 0:
+            raise Denied("Too many symbolic links")
+        if target.startswith(b"/"):
+            self._from_root(target)
+        else:
+            self.pending.extendleft(reversed(target.split(b"/")))
+
+    def _from_root(self, target: bytes) -> None:
+        """Nothing; the way goes on from the mount's folder, by what follows it in this absolute path."""
+        for text in (target, os.path.normpath(target)):
+            for root in self.roots:
+                if text == root or text.startswith(root + b"/"):
+                    self.pending.extendleft(reversed(text[len(root) :].split(b"/")))
+                    self._stand(self.base, [])
+                    return
+        raise Denied(OUTSIDE)
+
+    def _stand(self, folder: int, inside: Sequence[bytes]) -> None:
+        fd = os.dup(folder)
+        os.close(self.here)
+        self.here, self.inside = fd, list(inside)
+
+    # ------------------------------------------------------------------------------------------------- looking
+
+    def names(self) -> tuple[list[bytes], bool]:
+        """The names in the open folder without the hidden ones, in byte order; whether there are more than we read."""
+        try:
+            fd = os.open(b".", _FOLDER, dir_fd=self.here)
+            try:
+                with os.scandir(fd) as found:
+                    names = [os.fsencode(one.name) for one in islice(found, NAMES + 1)]
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _told(error, self.kind, self.path) from None
+        return sorted(one for one in names[:NAMES] if not one.startswith(b".")), len(names) > NAMES
+
+    def entry(self, name: bytes) -> dict[str, Any] | None:
+        """One row of a listing; None for what cannot be looked at, or is neither file, folder nor link."""
+        row = {"name": shown(name), "type": "file", "size": None, "accessible": None, "target_kind": None}
+        try:
+            status = os.stat(name, dir_fd=self.here, follow_symlinks=False)
+        except OSError:
+            return None
+        if stat.S_ISREG(status.st_mode):
+            return row | {"size": status.st_size}
+        if stat.S_ISDIR(status.st_mode):
+            return row | {"type": "directory"}
+        if stat.S_ISLNK(status.st_mode):
+            kind = self._kind_behind(name)
+            return row | {"type": "symlink", "accessible": kind is not None, "target_kind": kind}
+        return None
+
+    def _kind_behind(self, name: bytes) -> str | None:
+        """What a link leads to: directory or file (also when nothing is there), None when that is outside or closed."""
+        with Walk(self.roots, os.dup(self.base), self.kind, "", [name]) as walk:
+            walk._stand(self.here, self.inside)
+            walk.steps = STEPS_OF_A_LINK
+            try:
+                kind = walk.go()
+            except NotFound:
+                return "file"
+            except StoreError:
+                return None
+        return None if kind == "other" else kind
+
+    def content(self, limit_bytes: int) -> bytes:
+        """The bytes of the file that the way led to."""
+        try:
+            fd = os.open(self.last, _FILE, dir_fd=self.here)
+            with os.fdopen(fd, "rb") as file:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    raise WrongKind("Path is not a file")
+                data = file.read(limit_bytes + 1) if status.st_size <= limit_bytes else b""
+        except OSError as error:
+            raise _told(error, self.kind, self.path) from None
+        if status.st_size > limit_bytes or len(data) > limit_bytes:
+            raise TooLarge(limit_bytes, "the file")
+        return data
+
+
+def _told(error: OSError, kind: str, path: str) -> StoreError:
+    """The error as it may be told: of the path that was asked for, not of where we are on this machine."""
+    if error.errno in _GONE:
+        return NotFound(kind, path[:200])
+    if error.errno in _FORBIDDEN:
+        return Denied("Permission denied")
+    if error.errno == errno.ELOOP:  # another thing has taken the file's place since we looked
+        return Denied(OUTSIDE)
+    return unavailable(error, "read from the mount")
