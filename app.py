@@ -42,7 +42,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clockwork import drafts, driving, jobs, launch, reporting, sweeping, turning
+from clockwork import drafts, driving, jobs, launch, mounts, reporting, sweeping, turning
 from clockwork.here import Here, ended, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
@@ -610,6 +610,8 @@ STATUS: dict[type[Exception], int] = {
     errors.Conflict: 409,
     errors.Changed: 412,
     errors.Denied: 403,
+    errors.WrongKind: 400,
+    errors.NoProfile: 503,
     errors.TooLarge: 413,
     errors.Invalid: 422,
     errors.StoreFull: 507,
@@ -626,10 +628,16 @@ DEVIATIONS: dict[tuple[str, type[Exception]], int] = {
     ("srunx_cancel_run", errors.Conflict): 422,
     ("srunx_submit_job", slurm_errors.SlurmConflict): 502,
     ("srtslurm", errors.NotJson): 400,
+    ("srunx_browse_files", errors.NoProfile): 404,
+    ("srunx_read_file", errors.NoProfile): 404,
 }
 
 # A value that fails its pattern in a way for which the document has a status and a text of its own.
-ODD_VALUES = [(("path", "job_id"), re.compile(r"[+-]?[0-9]+"), 400, "Invalid job ID")]
+ODD_VALUES = [
+    (("path", "job_id"), re.compile(r"[+-]?[0-9]+"), 400, "Invalid job ID"),
+    # Missing (then the input is all parameters) or empty.
+    (("query", "path"), re.compile(r"(\{('mount': .{0,200})?\})?"), 400, "path is required"),
+]
 
 
 def refusal(problem: Exception, request_id: str, scope: Scope) -> tuple[int, tuple[tuple[bytes, bytes], ...], bytes]:
@@ -865,6 +873,30 @@ async def srunx_list_results(sweep_id: int, accept: str) -> Any:
 
 
 @operation()
+async def srunx_browse_files(mount: str, path: str) -> dict[str, Any]:
+    """What lies in a folder of a mount."""
+    return await mounts.listed(here, mount, path)
+
+
+@operation()
+async def srunx_read_file(mount: str, path: str) -> dict[str, Any]:
+    """The text of a file of a mount."""
+    return await mounts.read(here, mount, path)
+
+
+@operation()
+async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
+    """A mount brought to its cluster; or what that would change; or under way, when nobody waits for it."""
+    return await mounts.sync(here, body)
+
+
+@operation()
+def srunx_get_sync(sync_id: str) -> dict[str, Any]:
+    """How far a sync that was not waited for has come."""
+    return mounts.shown(here, sync_id)
+
+
+@operation()
 def srunx_list_history(limit: int) -> list[dict[str, Any]]:
     """The jobs submitted through Sluice, newest first."""
     return [views.history(entry) for entry in here.ledger.newest(limit if limit >= 0 else 10_000)]
@@ -1007,7 +1039,8 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
     here.follow()
     await asyncio.to_thread(here.store.open)
     async with contextlib.AsyncExitStack() as undo:
-        undo.callback(here.pool.shutdown, wait=False, cancel_futures=True)
+        for pool in (here.pool, here.browsing, here.syncing):
+            undo.callback(pool.shutdown, wait=False, cancel_futures=True)
         undo.push_async_callback(here.store.close)
         undo.callback(here.renderer.close)
         limits = here.store.config.limits
@@ -1150,6 +1183,10 @@ def main(argv: list[str] | None = None) -> None:
     serve()
 
 
+# A request that waits for a long transfer does not keep the server from ending.
+GRACE_S = 5
+
+
 def serve() -> None:
     """Serve until told to end; refuses a bind that the whole network could use without credentials."""
     import uvicorn  # here, since the app itself also runs under any other server
@@ -1166,7 +1203,7 @@ def serve() -> None:
         log.warning("running as root: every job runs as root too")
     uvicorn.run(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False, proxy_headers=False,
-        server_header=False, date_header=True, lifespan="on", http=protocol(),
+        server_header=False, date_header=True, lifespan="on", http=protocol(), timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
 
 

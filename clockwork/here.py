@@ -16,7 +16,8 @@ from typing import Any
 
 from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
-from store import access, board, errors, history, runs, states, sweeps, views, workflows
+from slurm_shim.rsync import Transfer
+from store import access, board, errors, history, runs, states, sweeps, syncs, views, workflows
 from store.audit import Audit
 from store.collector import Collector
 from store.documents import Attempt, JobRecord, Run, Sweep
@@ -64,6 +65,11 @@ class Here:
             poll=settings.watch == "poll",
         )
         self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
+        # Folders on a server that hangs, and transfers that take hours, hold up nothing but their own kind.
+        self.browsing = ThreadPoolExecutor(4, thread_name_prefix="browse")
+        self.syncing = ThreadPoolExecutor(8, thread_name_prefix="rsync")
+        self.open_syncs: set[str] = set()
+        self.transfers: dict[str, Transfer] = {}
         self.ledger = history.Ledger()
         self.audit = Audit(self.store.path("audit"), self.store.files)
         self.turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -107,6 +113,7 @@ class Here:
         self.store.sweeps.listeners.append(self._sweep_changed)
         for folder, opened in ((self.store.runs, self.open_runs), (self.store.jobs, self.open_records)):
             folder.listeners.append(functools.partial(self._changed, opened))
+        self.store.syncs.listeners.append(self._sync_changed)
         self.own_shelf = Shelf(self.store.workflows, shown_workflows(self.store.workflows))
         self.store.inbox.listeners.append(lambda *_change: self.turned.set())
         self.runs_shown = RunList(self.store.runs, views.run)
@@ -117,6 +124,13 @@ class Here:
     def _sweep_changed(self, name: str, old: Entry | None, new: Entry | None) -> None:
         self.board.sweep_changed(old.document if old else None, new.document if new else None)
         self._opened(self.open_sweeps, name, new if new and new.document.status not in sweeps.ENDED else None)
+
+    def _sync_changed(self, name: str, _old: Entry | None, new: Entry | None) -> None:
+        if new is not None and new.document.state not in syncs.ENDED:
+            self.open_syncs.add(name)
+            self.turned.set()
+        else:
+            self.open_syncs.discard(name)
 
     def _changed(self, opened: dict[str, Any], name: str, old: Entry | None, new: Entry | None) -> None:
         # At the start these are 100,000, and no document is parsed that has ended.

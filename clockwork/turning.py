@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from clockwork import driving, jobs, launch, reporting, sweeping
+from clockwork import driving, jobs, launch, mounts, reporting, sweeping
 from clockwork.here import Here, in_thread, log
 from slurm_shim.cluster import Cluster, reach
 from slurm_shim.embedded import conf as embedded_conf
@@ -63,6 +63,8 @@ async def one_turn(here: Here) -> None:
             here.set_going(f"sweep {name}", sweeping.drive(here, name))
         here.set_going("inbox", launch.empty_inbox(here))
         reported = reporting.look(here, news)
+    for name in here.open_syncs:
+        here.set_going(f"sync {name}", mounts.carry_on(here, name))
     await here.cluster.settle([*here.open_jobs(), *reported])
 
 

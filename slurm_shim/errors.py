@@ -10,7 +10,8 @@
     │  └─ NodeUnknown
     ├─ SlurmUnreachable  nobody answered, or not intelligibly  .uncertain: the request may still have been carried out
     │  └─ SlurmBusy      asked to come back later
-    └─ Unreadable        an answer that does not have the form we asked for
+    ├─ Unreadable        an answer that does not have the form we asked for
+    └─ SyncFailed        rsync ended without having brought everything over
 
 Phrases and exit codes are those of Slurm 22.05.8 (slurm_errno.c gives each a fixed text); later versions kept them.
 """
@@ -88,6 +89,14 @@ class SlurmBusy(SlurmUnreachable):
 
 class Unreadable(SlurmError, ValueError):
     """An answer whose form is not the one we asked for; nothing of it is used."""
+
+
+class SyncFailed(SlurmError):
+    """rsync did not bring everything over; the reason is its own, or ssh's."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"rsync failed: {reason}")
 
 
 # `sbatch: error: `, or `/usr/bin/sbatch: ` from getopt

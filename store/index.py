@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from store import access, archive, configs, history, profiles
+from store import access, archive, configs, history, profiles, syncs
 from store.bodies import Body, ListBody
 from store.checkpoint import Checkpoint
 from store.documents import Config, JobRecord, Run, Sweep, from_json
@@ -86,6 +86,10 @@ def _job(data: bytes, name: str) -> JobRecord:
     return from_json(JobRecord, data, name)
 
 
+def _sync(data: bytes, name: str) -> syncs.Sync:
+    return from_json(syncs.Sync, data, name)
+
+
 class Store:
     """Everything under one root. `open()`, then `await start()`, in the end `await close()`.
 
@@ -125,6 +129,7 @@ class Store:
         self.inbox = folder("inbox", "Request", _dropped, YAML)
         self.sweeps = folder("sweeps", "Sweep run", _sweep, JSON)
         self.jobs = folder("jobs", "Job", _job, JSON, history.facts)
+        self.syncs = folder("syncs", "Sync", _sync, JSON)
         self.single = {
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
             for name, parse in (("config", configs.parse), ("access", access.parse), ("profiles", profiles.parse))
@@ -138,6 +143,7 @@ class Store:
             self.runs,
             self.sweeps,
             self.jobs,
+            self.syncs,
             *self.single.values(),
         ]
 

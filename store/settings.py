@@ -22,6 +22,7 @@ class Settings:
     root_path: str = ""
     watch: str = "auto"
     log_level: str = "info"
+    ssh_config: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -42,6 +43,8 @@ class Settings:
             values["allowed_hosts"] = tuple(name for name in re.split(r"[\s,]+", given["allowed_hosts"]) if name)
         if not re.fullmatch(r"(/[A-Za-z0-9_.~-]+)*", given.get("root_path", "")):
             raise ValueError(f"SLUICE_ROOT_PATH must be like /slurm, not {given['root_path']!r}")
+        if "ssh_config" in given:
+            values["ssh_config"] = str(Path(given["ssh_config"]).absolute()) if given["ssh_config"] else None
         for name, known in CHOICES.items():
             if values.get(name, known[0]) not in known:
                 raise ValueError(f"SLUICE_{name.upper()} must be one of {', '.join(known)}, not {values[name]!r}")

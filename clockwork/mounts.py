@@ -1,0 +1,182 @@
+"""Mounts: what lies in one here, and bringing it to its cluster; one after the other for each mount."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from clockwork.here import Here
+from slurm_shim import rsync, ssh
+from slurm_shim.errors import SlurmError, SyncFailed
+from store import browse, errors, syncs
+from store.profiles import Mount, Profile
+
+LOCK_S = 120.0
+PAUSE_S = 5.0
+
+
+# --------------------------------------------------------------------------------------------------------- looking
+
+
+async def listed(here: Here, name: str, path: str) -> dict[str, Any]:
+    """What lies in a folder of the mount, and which folder over there it stands for."""
+    _, _, mount = current(here, name)
+    found = await _looked(here, browse.listed, mount, path)
+    prefix = f"{mount.remote.rstrip('/')}/{found['inside']}" if found["inside"] else mount.remote
+    return {
+        "entries": found["entries"],
+        "remote_prefix": prefix,
+        "mount_name": name,
+        "truncated": found["truncated"],
+    }
+
+
+async def read(here: Here, name: str, path: str) -> dict[str, Any]:
+    """What stands in a file of the mount."""
+    _, _, mount = current(here, name)
+    return {"content": await _looked(here, browse.read, mount, path), "path": path, "mount": name}
+
+
+async def _looked(here: Here, look: Callable[..., Any], mount: Mount, path: str) -> Any:
+    # In threads of its own: a folder on a server that hangs must not hold up the store's.
+    return await asyncio.get_running_loop().run_in_executor(here.browsing, look, mount.root, path)
+
+
+def current(here: Here, name: str) -> tuple[str, Profile, Mount]:
+    """The current profile, by name and whole, and this mount of it; NoProfile, NotFound."""
+    held = here.store.profiles
+    if held.current is None:
+        raise errors.NoProfile
+    return held.current, held.profiles[held.current], held.mount(name)
+
+
+# --------------------------------------------------------------------------------------------------------- syncing
+
+
+async def sync(here: Here, body: dict[str, Any]) -> dict[str, Any]:
+    """What a request to sync a mount comes to: it is over there; or what would change; or it is under way."""
+    name, profile, mount = current(here, body["mount"])
+    login(profile)
+    if body["dry_run"]:
+        return planned(mount.name, await bring(here, name, profile, mount, delete=body["delete"], dry_run=True))
+    if not body["wait"]:
+        return {"status": "syncing", "mount": mount.name, "id": await begin(here, name, mount, body["delete"])}
+    await bring(here, name, profile, mount, delete=body["delete"])
+    return {"status": "synced", "mount": mount.name}
+
+
+def planned(name: str, progress: rsync.Progress) -> dict[str, Any]:
+    """What a dry run found, as an answer."""
+    more = sum(progress.counts.values()) > len(progress.changes)
+    return {
+        "status": "planned",
+        "mount": name,
+        "counts": progress.counts,
+        "changes": progress.changes,
+        "truncated": more,
+    }
+
+
+def login(profile: Profile) -> ssh.Login:
+    """Where and how to log in; NoProfile when the profile names no host, or one that ssh cannot be given."""
+    if profile.hostname is None and profile.ssh_host is None:
+        raise errors.NoProfile("The current profile names no host: its jobs run here, in the mounts' own folders")
+    fields = ("hostname", "username", "port", "key_filename", "proxy_jump", "ssh_host")
+    try:
+        return ssh.Login(**{field: getattr(profile, field) for field in fields})
+    except ValueError as problem:
+        raise errors.NoProfile(f"The current profile cannot be used: {problem}") from None
+
+
+async def bring(
+    here: Here,
+    profile_name: str,
+    profile: Profile,
+    mount: Mount,
+    *,
+    delete: bool = False,
+    dry_run: bool = False,
+    begun: Callable[[rsync.Transfer], Any] | None = None,
+) -> rsync.Progress:
+    """How it went, once the mount is over there (or, dry, what would change); `begun` is told when its turn has come.
+
+    Raises NoProfile, and SyncFailed with rsync's reason, or when another sync of this mount does not end. Cancelled, it
+    takes the transfer along.
+    """
+    folders = rsync.Folders(str(mount.root), mount.remote, mount.exclude_patterns)
+    target = login(profile)
+    words = rsync.argv(
+        folders, ssh.options(target, here.settings.ssh_config), target.host, delete=delete, dry_run=dry_run
+    )
+    transfer = rsync.Transfer(words, folders.local)
+    async with _turn(here, f"mount {profile_name}/{mount.name}"):
+        if begun is not None:
+            await begun(transfer)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(here.syncing, transfer.run)
+        finally:
+            # Does nothing to one that has ended.
+            transfer.stop("the server has ended")
+
+
+@contextlib.asynccontextmanager
+async def _turn(here: Here, name: str) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(LOCK_S):
+                await held.enter_async_context(here.turn(name))
+        except TimeoutError:
+            raise SyncFailed(f"another sync of this mount has not ended within {LOCK_S:g} s") from None
+        yield
+
+
+# ------------------------------------------------------------------------------------------- syncing, nobody waiting
+
+
+async def begin(here: Here, profile_name: str, mount: Mount, delete: bool) -> str:
+    """The id of a sync that is written down and goes on by itself, also after a restart; one that waits serves all."""
+    known = [one.document for one in here.store.syncs.entries()]
+    wanted = syncs.asked(str(uuid.uuid4()), profile_name, mount.name, delete, time.time())
+    if (waiting := syncs.same(known, wanted)) is not None:
+        return waiting.id
+    for sync_id in syncs.surplus(known):
+        with contextlib.suppress(errors.NotFound):
+            await here.store.syncs.delete(sync_id)
+    await here.store.syncs.create(wanted.id, wanted)
+    return wanted.id
+
+
+async def carry_on(here: Here, sync_id: str) -> None:
+    """Nothing; the sync was done, or says why it could not be."""
+    wanted: syncs.Sync = here.store.syncs.get(sync_id)
+
+    async def begun(transfer: rsync.Transfer) -> None:
+        here.transfers[sync_id] = transfer
+        await here.store.syncs.put(sync_id, syncs.begun(wanted, time.time()))
+
+    try:
+        profile, mount = syncs.place(here.store.profiles, wanted)
+        progress = await bring(here, wanted.profile, profile, mount, delete=wanted.delete, begun=begun)
+        ended = syncs.done(here.store.syncs.get(sync_id), progress.size_bytes, progress.files_total, time.time())
+    except errors.StoreUnavailable:
+        await asyncio.sleep(PAUSE_S)
+        raise
+    except (SlurmError, errors.StoreError) as problem:
+        ended = syncs.failed(wanted, str(problem), time.time())
+    finally:
+        here.transfers.pop(sync_id, None)
+    await here.store.syncs.put(sync_id, ended)
+
+
+def shown(here: Here, sync_id: str) -> dict[str, Any]:
+    """A sync as answers show it, with how far it has come; NotFound."""
+    if sync_id not in here.store.syncs:
+        raise errors.NotFound("Sync", sync_id)
+    transfer = here.transfers.get(sync_id)
+    keys = ("percent", "rate_bytes_s", "size_bytes", "files_done", "files_total")
+    going = {key: getattr(transfer.progress, key) for key in keys} if transfer else None
+    return syncs.shown(here.store.syncs.get(sync_id), going)
