@@ -113,7 +113,7 @@ async def bring(
         folders, ssh.options(target, here.settings.ssh_config), target.host, delete=delete, dry_run=dry_run
     )
     transfer = rsync.Transfer(words, folders.local)
-    async with _turn(here, f"mount {profile_name}/{mount.name}"):
+    async with _turn(here, turn_of(profile_name, mount.name)):
         if begun is not None:
             await begun(transfer)
         try:
@@ -121,6 +121,11 @@ async def bring(
         finally:
             # Does nothing to one that has ended.
             transfer.stop("the server has ended")
+
+
+def turn_of(profile_name: str, mount: str) -> str:
+    """The turn that whoever writes to what the mount stands for over there has to wait for."""
+    return f"mount {profile_name}/{mount}"
 
 
 @contextlib.asynccontextmanager

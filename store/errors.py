@@ -24,6 +24,13 @@ class NotFound(StoreError):
         self.name = name
 
 
+class NoProfile(StoreError):
+    """No SSH profile is the current one, and this needs one."""
+
+    def __init__(self, text: str = "No SSH profile configured") -> None:
+        super().__init__(text)
+
+
 class Exists(StoreError):
     """Something of this kind already has this name."""
 
@@ -53,13 +60,6 @@ class Denied(StoreError):
 
 class WrongKind(StoreError):
     """What is there is not of the kind that was asked for: a folder instead of a file, or nothing that can be named."""
-
-
-class NoProfile(StoreError):
-    """Nothing says which cluster, or which folder over there, is meant: no SSH profile is active."""
-
-    def __init__(self, text: str = "No SSH profile configured") -> None:
-        super().__init__(text)
 
 
 class TooLarge(StoreError):

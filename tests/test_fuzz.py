@@ -21,6 +21,8 @@ CONFIG = """\
 cluster: {execute: false, nodes: 4, cpus: 64, gpus: 16}
 poll: {min_s: 1, max_s: 2}
 """
+# A mount to look into; its profile names no host, so that nothing is ever sent anywhere.
+PROFILES = "current: here\nprofiles:\n  here: {{mounts: [{{name: ml-project, local: {local}, remote: /far/away}}]}}\n"
 EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
 
 
@@ -29,6 +31,11 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     store = tmp_path / "store"
     server = Server(store, "embedded")
     (store / "config.yaml").write_text(CONFIG)
+    project = tmp_path / "project"
+    (project / "scripts").mkdir(parents=True)
+    (project / "scripts" / "train.sh").write_text("#!/bin/bash\n")
+    (project / "away").symlink_to("/etc")
+    (store / "profiles.yaml").write_text(PROFILES.format(local=project))
     try:
         server.start()
         # A cancelled job is over, not gone: its DELETE is not followed by 404.
