@@ -41,9 +41,9 @@ async def read(here: Here, name: str, path: str) -> dict[str, Any]:
     return {"content": await _looked(here, browse.read, mount, path), "path": path, "mount": name}
 
 
-async def _looked(here: Here, look: Callable[..., Any], mount: Mount, path: str) -> Any:
+async def _looked(here: Here, look: Callable[..., Any], mount: Mount, *path: str) -> Any:
     # In threads of its own: a folder on a server that hangs must not hold up the store's.
-    return await asyncio.get_running_loop().run_in_executor(here.browsing, look, mount.root, path)
+    return await asyncio.get_running_loop().run_in_executor(here.browsing, look, mount.root, *path)
 
 
 def current(here: Here, name: str) -> tuple[str, Profile, Mount]:
@@ -104,8 +104,8 @@ async def bring(
 ) -> rsync.Progress:
     """How it went, once the mount is over there (or, dry, what would change); `begun` is told when its turn has come.
 
-    Raises NoProfile, and SyncFailed with rsync's reason, or when another sync of this mount does not end. Cancelled, it
-    takes the transfer along.
+    Raises NoProfile; Conflict instead of deleting everything over there; SyncFailed with rsync's reason, or when
+    another sync of this mount does not end. Cancelled, it takes the transfer along.
     """
     folders = rsync.Folders(str(mount.root), mount.remote, mount.exclude_patterns)
     target = login(profile)
@@ -116,6 +116,8 @@ async def bring(
     async with _turn(here, turn_of(profile_name, mount.name)):
         if begun is not None:
             await begun(transfer)
+        if delete and not dry_run and await _looked(here, browse.empty, mount):
+            raise errors.Conflict("The mount's folder is empty here: what is over there is not deleted for that")
         try:
             return await asyncio.get_running_loop().run_in_executor(here.syncing, transfer.run)
         finally:

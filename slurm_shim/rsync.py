@@ -257,7 +257,8 @@ class Transfer:
             _out_bufsize=0,  # as it comes: how far it is should be seen while it goes on
             _no_out=True,
             _tty_out=False,
-            _encoding="latin-1",
+            _encoding="utf-8",
+            _decode_errors="replace",
             _new_session=True,
             _bg=True,
             _bg_exc=False,

@@ -66,6 +66,15 @@ def read(root: Path, path: str, limit_bytes: int = FILE_BYTES) -> str:
     return data.decode("utf-8", "replace")
 
 
+def empty(root: Path) -> bool:
+    """Whether the mount's folder is there and holds nothing, as when the disk that belongs there is not mounted."""
+    try:
+        with os.scandir(root) as found:
+            return next(found, None) is None
+    except OSError:
+        return False  # whoever reads it next says why it cannot be read
+
+
 def shown(name: bytes) -> str:
     """A name as text; bytes that are no UTF-8 become U+FFFD, and the name with those is understood when asked for."""
     return name.decode("utf-8", "replace")

@@ -23,6 +23,10 @@ poll: {min_s: 1, max_s: 2}
 """
 # A mount to look into; its profile names no host, so that nothing is ever sent anywhere.
 PROFILES = "current: here\nprofiles:\n  here: {{mounts: [{{name: ml-project, local: {local}, remote: /far/away}}]}}\n"
+# So that the example of the contract is found.
+SYNC = "0f4c5a52-90a1-4a3b-8a53-4d4b8f0f2a11"
+TIMES = '"asked_at": "2026-03-30T12:00:00Z", "ended_at": "2026-03-30T12:00:09Z"'
+SYNCED = f'{{"id": "{SYNC}", "profile": "here", "mount": "ml-project", "state": "synced", {TIMES}}}'
 EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
 
 
@@ -35,6 +39,8 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     (project / "scripts").mkdir(parents=True)
     (project / "scripts" / "train.sh").write_text("#!/bin/bash\n")
     (project / "away").symlink_to("/etc")
+    (store / "syncs").mkdir(exist_ok=True)
+    (store / "syncs" / f"{SYNC}.json").write_text(SYNCED)
     (store / "profiles.yaml").write_text(PROFILES.format(local=project))
     try:
         server.start()

@@ -34,6 +34,7 @@ def furnished(top: Path) -> str:
     """A PATH with a stand-in for rsync, beside a store whose profile has two mounts; everything below `top`."""
     for name in ("bin", "ml", "other", "store"):
         (top / name).mkdir()
+        (top / name / "a").touch()
     (top / "bin" / "rsync").write_text(RSYNC.format(top=top))
     (top / "bin" / "rsync").chmod(0o755)
     named = ", ".join(f"{{name: {name}, local: {top / name}, remote: /far/{name}}}" for name in ("ml", "other"))
@@ -100,6 +101,20 @@ def test_why_one_failed_does_not_tell_where_the_mount_is(far: tuple[Client, Path
     sync_id = asked(client, wait=False).json()["id"]
     ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
     assert (ended["state"], ended["reason"]) == ("failed", 'rsync failed: opendir "shut" failed: No (13)')
+
+
+def test_an_empty_folder_here_deletes_nothing_there(far: tuple[Client, Path]) -> None:
+    """As when the disk that belongs there is not mounted."""
+    client, top = far
+    (top / "go").touch()
+    (top / "ml" / "a").unlink()
+    answer = asked(client, delete=True)
+    assert answer.status_code == 409 and "is empty here" in answer.text
+    assert noted(top, "began") == []
+    assert asked(client, delete=True, dry_run=True).status_code == 200 and asked(client).status_code == 200
+    sync_id = asked(client, delete=True, wait=False).json()["id"]
+    ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
+    assert ended["state"] == "failed" and "is empty here" in ended["reason"]
 
 
 def test_one_at_a_time_for_each_mount(far: tuple[Client, Path]) -> None:

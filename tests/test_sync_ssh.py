@@ -20,7 +20,7 @@ class Far:
 
     def __init__(self, top: Path, sshd: Sshd) -> None:
         self.top, self.sshd = top, sshd
-        self.local, self.remote = top / "here" / "my project", top / "over there [x]*" / "ml"
+        self.local, self.remote = top / "here" / "my projèct 日", top / "over thêre [x]*" / "ml"
         self.client: Client
         self.local.mkdir(parents=True)
         self.remote.parent.mkdir()
