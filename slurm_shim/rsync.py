@@ -202,21 +202,23 @@ class Transfer:
             raise SyncFailed("rsync is not installed (not on PATH)")
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment |= {"PATH": self.path, "LC_ALL": "C"}
-        with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as err:  # noqa: PTH123 - no path of ours
-            with self._lock:
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb", buffering=0) as told, tempfile.TemporaryFile() as err:
+            with os.fdopen(writing, "wb") as out, self._lock:
                 if self._stopped:
                     raise SyncFailed(self._stopped)
                 try:
-                    self._started = self._start(
-                        program, {**environment, "PATH": self.path, "LC_ALL": "C"}, nothing, err
-                    )
+                    started = self._started = self._start(program, environment, out, err)
                 except (sh.ForkException, OSError) as problem:
                     raise SyncFailed(f"rsync could not be started: {problem}"[:500]) from None
             timer = threading.Timer(longest_s, self.stop, [f"not done within {longest_s:g} s"])
             timer.daemon = True
             timer.start()
             try:
-                code = _exit_code(self._started)
+                # Read here: through sh's own callbacks 30,000 files take 110 s instead of 7 s, and the last are lost.
+                while data := told.read(65_536):
+                    self.progress.feed(data.decode("latin-1"))
+                code = _exit_code(started)
             finally:
                 timer.cancel()
             self.progress.feed("\n")
@@ -234,7 +236,7 @@ class Transfer:
         with self._lock:
             self._stopped = self._stopped or why
             started = self._started
-        if started is None:
+        if started is None or not started.is_alive():
             return
         self._signal(started, signal.SIGTERM)
         timer = threading.Timer(KILL_S, self._signal, [started, signal.SIGKILL])
@@ -247,22 +249,20 @@ class Transfer:
             if started.is_alive():
                 os.killpg(started.pid, which)
 
-    def _start(self, program: str, environment: dict[str, str], nothing: Any, err: Any) -> sh.RunningCommand:
-        return sh.Command(program)(
-            *self.words[1:],
-            _in=nothing,
-            _out=self.progress.feed,
-            _err=err,
-            _env=environment,
-            _out_bufsize=0,  # as it comes: how far it is should be seen while it goes on
-            _no_out=True,
-            _tty_out=False,
-            _encoding="utf-8",
-            _decode_errors="replace",
-            _new_session=True,
-            _bg=True,
-            _bg_exc=False,
-        )
+    def _start(self, program: str, environment: dict[str, str], out: Any, err: Any) -> sh.RunningCommand:
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - no path of ours
+            return sh.Command(program)(
+                *self.words[1:],
+                _in=nothing,
+                _out=out,
+                _err=err,
+                _env=environment,
+                _tty_out=False,
+                _encoding="utf-8",
+                _new_session=True,
+                _bg=True,
+                _bg_exc=False,
+            )
 
 
 def _exit_code(started: sh.RunningCommand) -> int:

@@ -232,6 +232,12 @@ def test_the_environment_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "stdin").read_text() == ""
 
 
+def test_nothing_of_much_is_lost(tmp_path: Path) -> None:
+    script = "seq 30000 | sed 's/^/~change~ <f+++++++++ 1 /'"
+    progress = Transfer(["rsync"], "/x", path=stand_in(tmp_path / "bin", script)).run()
+    assert progress.counts["create"] == 30_000 and progress.changes[-1]["path"] == "10000"
+
+
 def test_one_that_is_told_to_stop_takes_its_children_along(tmp_path: Path) -> None:
     script = f"sleep 300 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/self; trap '' TERM; wait; wait; sleep 300"
     transfer = Transfer(["rsync"], "/x", path=stand_in(tmp_path / "bin", script))
