@@ -24,7 +24,7 @@ RSYNC = """\
 #!/bin/sh
 echo "$$ $@" >> {top}/began
 printf '\\r  500  42%%  2.00kB/s  0:00:09 (xfr#1, to-chk=6/10)  '
-while [ ! -e {top}/go ]; do printf '.'; sleep 0.05; done
+while [ ! -e {top}/go ]; do printf '\\r'; sleep 0.05; done
 if [ -e {top}/refuse ]; then echo "rsync: [sender] opendir \\"$(cat {top}/refuse)\\" failed: No (13)" >&2; exit 23; fi
 echo "$$" >> {top}/ended
 """
