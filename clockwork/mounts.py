@@ -116,13 +116,21 @@ async def bring(
     async with _turn(here, turn_of(profile_name, mount.name)):
         if begun is not None:
             await begun(transfer)
-        if delete and not dry_run and await _looked(here, browse.empty, mount):
-            raise errors.Conflict("The mount's folder is empty here: what is over there is not deleted for that")
+        if delete and not dry_run:
+            await _sane(here, mount)
         try:
             return await asyncio.get_running_loop().run_in_executor(here.syncing, transfer.run)
         finally:
             # Does nothing to one that has ended.
             transfer.stop("the server has ended")
+
+
+async def _sane(here: Here, mount: Mount) -> None:
+    """Nothing; Conflict where deleting what is not here could only be a mistake."""
+    if not mount.remote.strip("/"):
+        raise errors.Conflict("The mount stands for the root of the file system over there: nothing is deleted there")
+    if await _looked(here, browse.empty, mount):
+        raise errors.Conflict("The mount's folder is empty here: what is over there is not deleted for that")
 
 
 def turn_of(profile_name: str, mount: str) -> str:

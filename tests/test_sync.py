@@ -32,12 +32,13 @@ echo "$$" >> {top}/ended
 
 def furnished(top: Path) -> str:
     """A PATH with a stand-in for rsync, beside a store whose profile has two mounts; everything below `top`."""
-    for name in ("bin", "ml", "other", "store"):
+    for name in ("bin", "ml", "other", "root", "store"):
         (top / name).mkdir()
         (top / name / "a").touch()
     (top / "bin" / "rsync").write_text(RSYNC.format(top=top))
     (top / "bin" / "rsync").chmod(0o755)
-    named = ", ".join(f"{{name: {name}, local: {top / name}, remote: /far/{name}}}" for name in ("ml", "other"))
+    places = {"ml": "/far/ml", "other": "/far/other", "root": "//"}
+    named = ", ".join(f"{{name: {name}, local: {top / name}, remote: {far}}}" for name, far in places.items())
     text = f"current: far\nprofiles:\n  far: {{hostname: far.example, mounts: [{named}]}}\n"
     (top / "store" / "profiles.yaml").write_text(text)
     return f"{top / 'bin'}:{os.environ['PATH']}"
@@ -115,6 +116,14 @@ def test_an_empty_folder_here_deletes_nothing_there(far: tuple[Client, Path]) ->
     sync_id = asked(client, delete=True, wait=False).json()["id"]
     ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
     assert ended["state"] == "failed" and "is empty here" in ended["reason"]
+
+
+def test_a_mount_of_all_there_is_deletes_nothing(far: tuple[Client, Path]) -> None:
+    client, top = far
+    (top / "go").touch()
+    answer = asked(client, "root", delete=True)
+    assert answer.status_code == 409 and "root of the file system" in answer.text and noted(top, "began") == []
+    assert asked(client, "root").status_code == 200
 
 
 def test_one_at_a_time_for_each_mount(far: tuple[Client, Path]) -> None:
