@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
