@@ -105,8 +105,10 @@ class Store:
         summaries: Mapping[str, Summary] | None = None,
         poll: bool | None = None,
         ops: Any = os,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.root = Path(root).absolute()
+        self.environment = dict(os.environ if environment is None else environment)
         self.files = Files(self.root, ops)
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
         self.lock: Lock | None = None
@@ -171,7 +173,13 @@ class Store:
 
     @property
     def profiles(self) -> profiles.Profiles:
-        """Clusters and mounts: profiles.yaml, or none."""
+        """Clusters and mounts: profiles.yaml, or none; `current` is the one that the environment selects."""
+        found, _wrong = profiles.in_force(self.kept_profiles, self.environment)
+        return found
+
+    @property
+    def kept_profiles(self) -> profiles.Profiles:
+        """Clusters and mounts as profiles.yaml has them, whatever the environment says."""
         held = self.single["profiles"]
         found: profiles.Profiles = held.get("profiles") if "profiles" in held else NO_PROFILES
         return found

@@ -1,26 +1,42 @@
-"""profiles.yaml: clusters reached over SSH, and the mounts: local folders that stand for folders over there."""
+"""profiles.yaml: clusters reached over SSH, and the mounts: local folders that stand for folders over there.
+
+What stands in a profile ends as words of ssh and rsync, so every field takes only what such a word may be: nothing that
+starts with a dash, no blank, quote, `$`, `%` or control character where ssh would read more than a name in it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from store.documents import PATH, VERSION, Written, from_yaml
+from store.documents import PATH, VARIABLE, VERSION, Written, from_yaml
 from store.errors import NotFound
 
-NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+# The same patterns stand in contract.yaml; tests hold them together.
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
+HOST = r"^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}$"
+USER = r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}$"
+HOP = r"([A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}@)?([A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?"
+JUMP = rf"^{HOP}(,{HOP}){{0,7}}$"
+KEY = r"^(~/|/)[^\x00-\x1f\x7f\x22%$\\]+$"
+LOCAL = r"^(/|~/|~$)[^\x00-\x1f\x7f]*$"
+REMOTE = r"^/[^\x00-\x1f\x7f]*$"
+
 Name = Annotated[str, Field(pattern=NAME)]
+Host = Annotated[str, Field(pattern=HOST)]
 
 
 class Mount(Written):
     """A folder here (`local`, `~` is the server's home) and the folder it stands for on the cluster (`remote`)."""
 
     name: Name
-    local: Annotated[str, Field(pattern=PATH, max_length=4096)]
-    remote: Annotated[str, Field(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=4096)]
-    exclude_patterns: list[Annotated[str, Field(pattern=PATH, max_length=1000)]] = Field(default=[])
+    local: Annotated[str, Field(pattern=LOCAL, max_length=4096)]
+    remote: Annotated[str, Field(pattern=REMOTE, max_length=4096)]
+    exclude_patterns: list[Annotated[str, Field(pattern=PATH, max_length=1000)]] = Field(default=[], max_length=1000)
 
     @property
     def root(self) -> Path:
@@ -29,17 +45,26 @@ class Mount(Written):
 
 
 class Profile(Written):
-    """One cluster and the mounts that belong to it."""
+    """One cluster and the mounts that belong to it; without hostname and ssh_host it is the cluster that is here."""
 
-    hostname: str | None = None
-    username: str | None = None
-    key_filename: str | None = None
+    hostname: Host | None = None
+    username: Annotated[str, Field(pattern=USER)] | None = None
+    key_filename: Annotated[str, Field(pattern=KEY, max_length=4096)] | None = None
     port: int = Field(default=22, ge=1, le=65535)
-    description: str | None = None
-    ssh_host: str | None = None
-    proxy_jump: str | None = None
-    env_vars: dict[str, str] = Field(default={})
-    mounts: list[Mount] = Field(default=[])
+    description: Annotated[str, Field(max_length=1000)] | None = None
+    ssh_host: Host | None = None
+    proxy_jump: Annotated[str, Field(pattern=JUMP, max_length=1000)] | None = None
+    env_vars: dict[str, Annotated[str, Field(max_length=10_000)]] = Field(default={}, max_length=200)
+    mounts: list[Mount] = Field(default=[], max_length=200)
+
+    @field_validator("env_vars")
+    @classmethod
+    def variables(cls, value: dict[str, str]) -> dict[str, str]:
+        """The variables, when a shell takes their names and no value holds what ends a line or a text."""
+        for name, text in value.items():
+            if not VARIABLE.match(name) or not re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]*", text):
+                raise ValueError(f"'{name}' cannot be a variable: a name like WORD_1, and one line of text")
+        return value
 
     @model_validator(mode="after")
     def unique(self) -> Self:
@@ -64,9 +89,14 @@ class Profiles(Written):
             raise ValueError(f"current is '{self.current}', which is none of the profiles")
         return self
 
+    @property
+    def active(self) -> Profile | None:
+        """The current profile."""
+        return self.profiles[self.current] if self.current else None
+
     def mounts(self) -> dict[str, Mount]:
         """The mounts of the current profile by name."""
-        return {one.name: one for one in self.profiles[self.current].mounts} if self.current else {}
+        return {one.name: one for one in self.active.mounts} if self.active else {}
 
     def mount(self, name: str) -> Mount:
         """A mount of the current profile; NotFound."""
@@ -79,3 +109,28 @@ class Profiles(Written):
 def parse(data: bytes, name: str = "profiles.yaml") -> Profiles:
     """The profiles in the file; Invalid with line and column."""
     return from_yaml(Profiles, data, name)
+
+
+def in_force(kept: Profiles, environment: Mapping[str, str]) -> tuple[Profiles, str | None]:
+    """The profiles as the environment selects among them, and what is wrong with its choice, if something is.
+
+    `SRUNX_SSH_PROFILE` names one; else `SRUNX_SSH_HOSTNAME` with `SRUNX_SSH_USERNAME` (and `_KEY`, `_PORT`) is one by
+    itself, called `user@host`, a name that no kept profile can have; else the current one of the file counts. A choice
+    that is wrong selects none: jobs must not end on another cluster than the one that was meant.
+    """
+    if name := environment.get("SRUNX_SSH_PROFILE"):
+        wrong = None if name in kept.profiles else f"SRUNX_SSH_PROFILE is '{name[:80]}', which is none of the profiles"
+        return kept.model_copy(update={"current": None if wrong else name}), wrong
+    host, user = environment.get("SRUNX_SSH_HOSTNAME"), environment.get("SRUNX_SSH_USERNAME")
+    if not host or not user:
+        return kept, None
+    given = {"hostname": host, "username": user, "key_filename": environment.get("SRUNX_SSH_KEY") or None}
+    port = environment.get("SRUNX_SSH_PORT") or "22"
+    try:
+        profile = Profile.model_validate({**given, "port": int(port) if re.fullmatch("[0-9]{1,5}", port) else port})
+    except ValidationError as error:
+        names = {"hostname": "HOSTNAME", "username": "USERNAME", "key_filename": "KEY", "port": "PORT"}
+        which = ", ".join(f"SRUNX_SSH_{names[str(one['loc'][0])]}" for one in error.errors())
+        return kept.model_copy(update={"current": None}), f"{which} cannot be used; no profile is active"
+    name = f"{user}@{host}"
+    return kept.model_copy(update={"current": name, "profiles": {**kept.profiles, name: profile}}), None
