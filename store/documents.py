@@ -29,6 +29,7 @@ NODELIST = r"^[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]*$"
 TIME = r"^([0-9]{1,6}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}|(?i:unlimited|infinite))$"
 MEMORY = r"^[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]?[Bb]?$"
 PATH = r"^[^\x00-\x1f\x7f]+$"
+HOOK = r"^https://hooks\.slack\.com/services/\S+$"
 VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
@@ -114,9 +115,48 @@ class Environment(Written):
 
 
 class Notifications(Written):
-    """Where news go."""
+    """Where news go, and what of them when a request does not say."""
 
-    slack_webhook_url: Annotated[str, Field(pattern=r"^https://hooks\.slack\.com/services/\S+$")] | None = None
+    slack_webhook_url: Annotated[str, Field(pattern=HOOK, max_length=1000)] | None = None
+    default_endpoint_name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")] | None = None
+    default_preset: Literal["terminal", "running_and_terminal", "all", "digest"] = "terminal"
+
+
+class Cli(Written):
+    """What the command line of srunx reads from the same file."""
+
+    use_current_profile: bool = True
+
+
+class Sync(Written):
+    """How a mount is brought to its cluster before a run."""
+
+    auto: bool = True
+    lock_timeout_seconds: int = Field(default=120, ge=1, le=86_400)
+    warn_dirty: bool = True
+    require_clean: bool = False
+    owner_check: bool = True
+    verify_remote_hash: bool = False
+
+
+class SrunxConfig(Written):
+    """What every layer of the configuration may say: config.json, config.yaml, srunx.json (see store.layers)."""
+
+    resources: Resources = Resources()
+    environment: Environment = Environment()
+    notifications: Notifications = Notifications()
+    cli: Cli = Cli()
+    sync: Sync = Sync()
+    log_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] = "logs"
+    work_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_empty(cls, value: Any) -> Any:
+        """The value without sections that are there but empty, as when all their lines are commented out."""
+        if not isinstance(value, dict):
+            return value
+        return {key: one for key, one in value.items() if one is not None or key == "work_dir"}
 
 
 class PartitionConfig(Written):
@@ -177,26 +217,15 @@ class Limits(Written):
     result_bytes: int = Field(default=65_536, ge=1024, le=10_000_000)
 
 
-class Config(Written):
+class Config(SrunxConfig):
     """config.yaml: defaults for jobs, the embedded cluster, and the server's own bounds."""
 
     version: int = VERSION
-    resources: Resources = Resources()
-    environment: Environment = Environment()
-    notifications: Notifications = Notifications()
-    log_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] = "logs"
-    work_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] | None = None
     cluster: ClusterConfig = ClusterConfig()
     poll: PollConfig = PollConfig()
     sweeps: SweepsConfig = SweepsConfig()
     retention: Retention = Retention()
     limits: Limits = Limits()
-
-    @model_validator(mode="before")
-    @classmethod
-    def without_empty(cls, value: Any) -> Any:
-        """The value without sections that are there but empty, as when all their lines are commented out."""
-        return {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
 
 
 # --- runs/ID.json ----------------------------------------------------------------------------------------------------

@@ -172,16 +172,16 @@ class Store:
         return held
 
     @property
-    def profiles(self) -> profiles.Profiles:
-        """Clusters and mounts: profiles.yaml, or none; `current` is the one that the environment selects."""
-        found, _wrong = profiles.in_force(self.kept_profiles, self.environment)
-        return found
-
-    @property
     def kept_profiles(self) -> profiles.Profiles:
         """Clusters and mounts as profiles.yaml has them, whatever the environment says."""
         held = self.single["profiles"]
         found: profiles.Profiles = held.get("profiles") if "profiles" in held else NO_PROFILES
+        return found
+
+    @property
+    def profiles(self) -> profiles.Profiles:
+        """Clusters and mounts: profiles.yaml, or none; `current` is the one that the environment selects."""
+        found, _wrong = profiles.in_force(self.kept_profiles, self.environment)
         return found
 
     @property

@@ -33,6 +33,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.representer import RoundTripRepresenter
 
+from store import splices
 from store.errors import Invalid, problem
 
 MAX_BYTES = 1_000_000
@@ -442,6 +443,13 @@ def dump(value: Any) -> bytes:
     return stream.getvalue().encode()
 
 
+class Null:
+    """In changes, a value that is to be written as null, where None takes the key away."""
+
+
+NULL_VALUE = Null()
+
+
 def edit(data: bytes, changes: dict[str, Any]) -> bytes:
     """`data` with the changes merged in, comments and order kept: mappings merge, None removes, the rest replaces.
 
@@ -451,20 +459,43 @@ def edit(data: bytes, changes: dict[str, Any]) -> bytes:
     if not isinstance(before, dict | None):
         raise Invalid([_wrong("not a mapping", 1, 1)])
     wanted = merged(before or {}, changes)
+    if _same(wanted, before or {}):
+        return data
+    if before is None:
+        after = data.rstrip() + b"\n" + dump(wanted) if data.strip() else dump(wanted)
+    else:
+        after = splices.spliced(decode(data), before, wanted, dump, _says).encode()
+        after = after if _says(after, wanted) else _round_trip(after if _says(after, None) else data, changes)
+    if not _says(after, wanted):
+        raise Invalid([problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
+    return after
+
+
+def _says(data: bytes, wanted: Any) -> bool:
+    """Whether this is what the text says; with None, whether it says anything that can be read."""
+    try:
+        found = load(data).value
+    except Invalid:
+        return False
+    return wanted is None or _same(found, wanted)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, where `True == 1 == 1.0` would hide a change."""
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+
+
+def _round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
+    """The data changed by the library that knows comments; it may set lines anew that mean the same as before."""
     yaml = _writer()
     yaml.preserve_quotes = True
     _keep_indent(yaml, decode(data))
-    document = yaml.load(decode(data)) if before is not None else None
-    if not isinstance(document, CommentedMap):
-        after = data.rstrip() + b"\n" + dump(changes) if data.strip() else dump(changes)
-    else:
+    document = yaml.load(decode(data))
+    if isinstance(document, CommentedMap):
         _apply(document, changes)
-        stream = io.StringIO()
-        yaml.dump(document, stream)
-        after = stream.getvalue().encode()
-    if load(after).value != wanted:
-        raise Invalid([problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
-    return after
+    stream = io.StringIO()
+    yaml.dump(document, stream)
+    return stream.getvalue().encode()
 
 
 def merged(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -477,7 +508,7 @@ def merged(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             old = result.get(key)
             result[key] = merged(old if isinstance(old, dict) else {}, change)
         else:
-            result[key] = change
+            result[key] = None if isinstance(change, Null) else change
     return result
 
 
@@ -490,6 +521,8 @@ def _apply(document: CommentedMap, changes: dict[str, Any]) -> None:
             _apply(old, change)
         elif isinstance(change, dict):
             document[key] = merged({}, change)
+        elif isinstance(change, Null):
+            document[key] = None
         elif type(old) is not type(change) or old != change:
             document[key] = change
 
