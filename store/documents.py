@@ -528,17 +528,18 @@ def _names(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """The keys that the model knows at this place."""
     for part in loc:
         if isinstance(part, str):
-            inner = _model_in(model.model_fields[part].annotation) if part in model.model_fields else None
+            inner = model_in(model.model_fields[part].annotation) if part in model.model_fields else None
             if inner is None:
                 return []
             model = inner
     return list(model.model_fields)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field of this type holds, if it holds one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for one in typing.get_args(annotation) if (found := _model_in(one))), None)
+    return next((found for one in typing.get_args(annotation) if (found := model_in(one))), None)
 
 
 def _loaded(data: bytes) -> Any:
