@@ -51,7 +51,10 @@ from store import (
     board,
     errors,
     jsons,
+    layers,
     logs,
+    profile_edits,
+    profiles,
     records,
     requests,
     sweeps,
@@ -244,8 +247,10 @@ class Endpoint:
         value = jsons.parse(data)
         assert self.check_body is not None
         if not self.check_body.is_valid(value):
-            found = (jsons.complaint(one, "body") for one in self.check_body.iter_errors(value))
-            raise (errors.Invalid if isinstance(value, dict) else errors.NotJson)(list(found))
+            is_object = isinstance(value, dict)
+            prefix = () if self.operation_id in BARE_PLACES and is_object else ("body",)
+            found = (jsons.complaint(one, *prefix) for one in self.check_body.iter_errors(value))
+            raise (errors.Invalid if is_object else errors.NotJson)(list(found))
         return {**self.body_defaults, **value} if isinstance(value, dict) else value
 
     async def answer(self, scope: Scope, send: Send, answer: Any) -> None:
@@ -271,9 +276,27 @@ def changed(body: Body, etag: str) -> Prepared:
     return prepared(body, etag)
 
 
+def tagged(value: Any, tag: str) -> Prepared:
+    """An answer that more than one file has a part in; its ETag names the one that a change of it would be made in."""
+    body = Body(orjson.dumps(value))
+    return prepared(body, f"{tag}.{body.etag[1:17]}")
+
+
+def project_of(mount: profiles.Mount, shown: dict[str, Any]) -> Prepared:
+    """The project of a mount as an answer."""
+    found = {"mount_name": mount.name, "local_path": str(mount.root), **shown}
+    return tagged(found, here.store.configuration.project_tag(mount.root))
+
+
+def own_profile() -> str:
+    """The name of the current profile, which is to be changed; NoProfile."""
+    return profile_edits.current(here.store.kept_profiles, here.store.profiles)
+
+
 def unquoted(if_match: str | None) -> str | None:
     """The sha256 within an If-Match header; None for none and for `*`."""
-    return None if if_match in (None, "*") else (if_match or "").removeprefix("W/").strip('"')
+    # What `tagged` adds of the body tells two answers apart, not two files.
+    return None if if_match in (None, "*") else (if_match or "").removeprefix("W/").strip('"').partition(".")[0]
 
 
 def age() -> tuple[tuple[bytes, bytes], ...]:
@@ -630,7 +653,17 @@ DEVIATIONS: dict[tuple[str, type[Exception]], int] = {
     ("srtslurm", errors.NotJson): 400,
     ("srunx_browse_files", errors.NoProfile): 404,
     ("srunx_read_file", errors.NoProfile): 404,
+    ("srunx_update_config", errors.StoreUnavailable): 500,
+    ("srunx_reset_config", errors.StoreUnavailable): 500,
+    ("srunx_get_project", errors.NoProfile): 400,
+    ("srunx_update_project", errors.NoProfile): 400,
+    ("srunx_update_project", errors.StoreUnavailable): 500,
+    ("srunx_init_project", errors.NoProfile): 400,
+    ("srunx_init_project", errors.StoreUnavailable): 500,
 }
+
+# Where the place of what is wrong in a body is told without the word "body": it is that in the document changed.
+BARE_PLACES = ("srunx_update_config", "srunx_update_project")
 
 # A value that fails its pattern in a way for which the document has a status and a text of its own.
 ODD_VALUES = [
@@ -654,7 +687,7 @@ def refusal(problem: Exception, request_id: str, scope: Scope) -> tuple[int, tup
         detail = f"{problem.command} failed: {problem.reason}"
     if isinstance(problem, errors.Invalid):
         status, detail = odd_value(problem) or (status, [item(one) for one in problem.problems])
-    if status == 500:
+    if status == 500 and not isinstance(problem, errors.StoreError):
         log.error("request %s failed", request_id, exc_info=problem)
         detail = f"Internal Server Error ({request_id})"
     if status == 401:
@@ -894,6 +927,137 @@ async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
 def srunx_get_sync(sync_id: str) -> dict[str, Any]:
     """How far a sync that was not waited for has come."""
     return mounts.shown(here, sync_id)
+
+
+def srunx_list_mounts() -> list[dict[str, Any]]:
+    """The mounts of the current profile, without their local folders."""
+    return [{"name": one.name, "remote": one.remote} for one in here.store.profiles.mounts().values()]
+
+
+@operation()
+async def srunx_add_mount(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+    """A new mount of the current profile."""
+    return await profile_edits.add_mount(here.store.single["profiles"], own_profile(), body, unquoted(if_match))
+
+
+@operation()
+def srunx_list_mounts_config() -> list[dict[str, Any]]:
+    """The mounts of the current profile with their local folders."""
+    return [profile_edits.shown_mount(one) for one in here.store.profiles.mounts().values()]
+
+
+@operation()
+async def srunx_delete_mount(mount_name: str, if_match: str | None) -> dict[str, Any]:
+    """The mount is taken out of the current profile; no folder is touched."""
+    await profile_edits.remove_mount(here.store.single["profiles"], own_profile(), mount_name, unquoted(if_match))
+    return {"status": "deleted", "name": mount_name}
+
+
+@operation()
+async def srunx_get_config(explain: bool, mount: str | None) -> Prepared:
+    """The configuration in force, merged from all layers, secrets masked."""
+    root = here.store.profiles.mount(mount).root if mount is not None else None
+    found = await here.store.configuration.in_force(root)
+    return tagged(found.explained() if explain else found.shown(), here.store.configuration.tag())
+
+
+@operation()
+async def srunx_update_config(body: dict[str, Any], if_match: str | None) -> Prepared:
+    """The configuration after these values were merged into the user's layer."""
+    found = await here.store.configuration.update(body, unquoted(if_match))
+    return tagged(found.shown(), here.store.configuration.tag())
+
+
+@operation()
+async def srunx_list_config_paths() -> list[dict[str, Any]]:
+    """The files of the layers in rising precedence, and whether they exist."""
+    return await asyncio.to_thread(here.store.configuration.paths)
+
+
+@operation()
+async def srunx_reset_config(if_match: str | None) -> Prepared:
+    """The configuration after the user's layer was emptied; profiles and the server's own settings stay."""
+    found = await here.store.configuration.reset(unquoted(if_match))
+    return tagged(found.shown(), here.store.configuration.tag())
+
+
+@operation()
+def srunx_list_profiles() -> Prepared:
+    """All profiles by name, and which one is current."""
+    found = profile_edits.listed(here.store.kept_profiles, here.store.profiles.current)
+    return tagged(found, profile_edits.tag(here.store.single["profiles"]))
+
+
+@operation()
+async def srunx_create_profile(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+    """A new profile."""
+    return await profile_edits.create(here.store.single["profiles"], body, unquoted(if_match))
+
+
+@operation()
+async def srunx_update_profile(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+    """The profile with these fields; what is not given stays."""
+    return await profile_edits.update(here.store.single["profiles"], name, body, unquoted(if_match))
+
+
+@operation()
+async def srunx_delete_profile(name: str, if_match: str | None) -> dict[str, Any]:
+    """The profile is deleted with its mounts; if it was current, none is."""
+    await profile_edits.delete(here.store.single["profiles"], name, unquoted(if_match))
+    return {"ok": True}
+
+
+@operation()
+async def srunx_activate_profile(name: str, if_match: str | None) -> dict[str, Any]:
+    """The profile is the current one; the environment may name another for this server."""
+    await profile_edits.activate(here.store.single["profiles"], name, unquoted(if_match))
+    return {"ok": True}
+
+
+@operation()
+async def srunx_add_profile_mount(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+    """A new mount of this profile."""
+    return await profile_edits.add_mount(here.store.single["profiles"], name, body, unquoted(if_match))
+
+
+@operation()
+async def srunx_delete_profile_mount(name: str, mount_name: str, if_match: str | None) -> dict[str, Any]:
+    """The mount is taken out of this profile; no folder is touched."""
+    await profile_edits.remove_mount(here.store.single["profiles"], name, mount_name, unquoted(if_match))
+    return {"ok": True}
+
+
+@operation()
+def srunx_list_env() -> list[dict[str, str]]:
+    """The SRUNX_ variables and SLACK_WEBHOOK_URL that are set where the server runs, secrets masked."""
+    return layers.variables(here.store.environment)
+
+
+@operation()
+async def srunx_list_projects() -> list[dict[str, Any]]:
+    """The projects of the current profile, one for each of its mounts."""
+    return await asyncio.to_thread(profile_edits.projects, here.store.profiles)
+
+
+@operation()
+async def srunx_get_project(mount_name: str) -> Prepared:
+    """The srunx.json in the local folder of a mount, secrets masked."""
+    mount = profile_edits.project(here.store.profiles, mount_name)
+    return project_of(mount, await here.store.configuration.shown_project(mount.root))
+
+
+@operation()
+async def srunx_update_project(mount_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
+    """The srunx.json of a mount says what is given; null says nothing, keys of other programs stay."""
+    mount = profile_edits.project(here.store.profiles, mount_name)
+    return project_of(mount, await here.store.configuration.save_project(mount.root, body, unquoted(if_match)))
+
+
+@operation()
+async def srunx_init_project(mount_name: str) -> Prepared:
+    """A new srunx.json with example values in the local folder of a mount."""
+    mount = profile_edits.project(here.store.profiles, mount_name)
+    return project_of(mount, await here.store.configuration.init_project(mount.root))
 
 
 @operation()

@@ -11,7 +11,7 @@ import orjson
 
 from clockwork.here import Here, Shelf, in_thread
 from slurm_shim import script as batch
-from store import configs, errors, runs, templates, workflows
+from store import errors, runs, templates, workflows
 from store.bodies import Body
 from store.documents import Run
 
@@ -20,7 +20,8 @@ async def save(here: Here, place: Shelf, name: str, data: bytes, if_match: str |
     """The saved workflow as answers show it, and its ETag; Invalid with all that is wrong: nothing is written then."""
     if len(data) > WORKFLOW_BYTES:
         raise errors.TooLarge(WORKFLOW_BYTES, "the YAML content")
-    await in_thread(workflows.check, data, stem=name, defaults=defaults(here), renderer=here.renderer)
+    defaults = await here.store.configuration.defaults(place.root)
+    await in_thread(workflows.check, data, stem=name, defaults=defaults, renderer=here.renderer)
     entry = await place.folder.put(name, data, if_match=if_match)
     return place.shown.one(name), entry.etag
 
@@ -37,18 +38,14 @@ def composed(place: Shelf, body: dict[str, Any]) -> bytes:
     return workflows.compose(wanted)
 
 
-def defaults(here: Here) -> dict[str, Any]:
-    """What config.yaml says for jobs that say nothing themselves."""
-    return configs.defaults(here.store.config)
-
-
 async def drafted(
     here: Here, workflow: workflows.Workflow, body: Mapping[str, Any], run_id: str, given: Mapping[str, Any]
 ) -> Run:
     """The run that would be started: planned, every script rendered, nothing written."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
-    plan = await in_thread(workflows.plan, workflow, **chosen, defaults=defaults(here), renderer=here.renderer)
     place = here.shelf(given["mount"])
+    defaults = await here.store.configuration.defaults(place.root)
+    plan = await in_thread(workflows.plan, workflow, **chosen, defaults=defaults, renderer=here.renderer)
     root = place.root or here.store.path("work", run_id)
     scripts = [*([place.root] if place.root else []), place.folder.path]
     wanted = runs.placed(plan, root, run_id)

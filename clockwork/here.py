@@ -63,6 +63,7 @@ class Here:
             # Made where files are read, off the event loop: rendering may take as long as its limits allow.
             summaries={"workflows": lambda workflow: workflows.show(workflow, self.renderer)},
             poll=settings.watch == "poll",
+            system=settings.system_config,
         )
         self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
         # Folders on a server that hangs, and transfers that take hours, hold up nothing but their own kind.

@@ -14,9 +14,18 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from store import yamls
+from store import fields, yamls
 from store.errors import Invalid, problem
 
 VERSION = 1
@@ -29,6 +38,7 @@ NODELIST = r"^[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]*$"
 TIME = r"^([0-9]{1,6}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}|(?i:unlimited|infinite))$"
 MEMORY = r"^[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]?[Bb]?$"
 PATH = r"^[^\x00-\x1f\x7f]+$"
+LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 HOOK = r"^https://hooks\.slack\.com/services/\S+$"
 VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -39,6 +49,8 @@ def _word(value: Any) -> Any:
 
 
 Word = Annotated[str, BeforeValidator(_word)]
+OneLine = Annotated[str, Field(pattern=LINE, max_length=4096)]
+Value = Annotated[Word, Field(pattern=r"^[^\x00]*$", max_length=32_768)]
 
 
 class Written(BaseModel):
@@ -68,21 +80,44 @@ class Resources(Written):
     nodelist: Annotated[str, Field(pattern=NODELIST, max_length=1000)] | None = None
     partition: Annotated[str, Field(pattern=PARTITION, max_length=200)] | None = None
 
+    @field_validator("memory_per_node", "time_limit")
+    @classmethod
+    def as_jobs_take_it(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """The text, when a job could say the same."""
+        if value is not None:
+            (fields.memory if info.field_name == "memory_per_node" else fields.clock)(value)
+        return value
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        try:
+            fields.env_key(name)
+        except ValueError as error:
+            raise ValueError(f"'{name[:80]}': {error}") from None
+    return value
+
 
 class Container(Written):
     """A container to run in; a bare text stands for its image."""
 
     runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
-    image: str | None = None
-    mounts: list[str] = []
-    workdir: str | None = None
+    image: OneLine | None = None
+    mounts: list[OneLine] = Field(default=[], max_length=200)
+    workdir: OneLine | None = None
     nv: bool = False
     rocm: bool = False
     cleanenv: bool = False
     fakeroot: bool = False
     writable_tmpfs: bool = False
-    overlay: str | None = None
-    env: dict[str, str] = {}
+    overlay: OneLine | None = None
+    env: dict[str, Value] = Field(default={}, max_length=200)
+
+    @field_validator("env")
+    @classmethod
+    def names(cls, value: dict[str, str]) -> dict[str, str]:
+        """The variables, when all of them have names that a shell takes and that are not SLURM's own."""
+        return _variables(value)
 
 
 def _image(value: Any) -> Any:
@@ -92,19 +127,16 @@ def _image(value: Any) -> Any:
 class Environment(Written):
     """What is made ready before a job's command."""
 
-    conda: str | None = None
-    venv: str | None = None
+    conda: OneLine | None = None
+    venv: OneLine | None = None
     container: Annotated[Container | None, BeforeValidator(_image)] = None
-    env_vars: dict[str, Word] = {}
+    env_vars: dict[str, Value] = Field(default={}, max_length=200)
 
     @field_validator("env_vars")
     @classmethod
     def names(cls, value: dict[str, str]) -> dict[str, str]:
         """The variables, when all of them have names that a shell takes and that are not SLURM's own."""
-        for name in value:
-            if not VARIABLE.match(name) or name.startswith(("SLURM_", "SBATCH_")):
-                raise ValueError(f"'{name}' cannot be the name of a variable here")
-        return value
+        return _variables(value)
 
     @model_validator(mode="after")
     def one_python(self) -> Self:

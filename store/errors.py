@@ -18,8 +18,8 @@ class StoreError(Exception):
 class NotFound(StoreError):
     """Nothing of this kind has this name."""
 
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"{kind} '{name}' not found")
+    def __init__(self, kind: str, name: str, place: str = "") -> None:
+        super().__init__(f"{kind} '{name}' not found{place}")
         self.kind = kind
         self.name = name
 

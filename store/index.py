@@ -16,11 +16,13 @@ from typing import Any
 from store import access, archive, configs, history, profiles, syncs
 from store.bodies import Body, ListBody
 from store.checkpoint import Checkpoint
+from store.configuration import SYSTEM, Configuration
 from store.documents import Config, JobRecord, Run, Sweep, from_json
 from store.errors import Invalid, StoreError, StoreUnavailable, problem, unavailable
 from store.files import FOLDER_MODE, Files
 from store.folders import Entry, Folder, Parse, Summary
 from store.locks import LOCK_NAME, WAIT_S, Lock, lock
+from store.times import rfc3339
 from store.watch import Watch
 from store.yamls import load, remember, remembered
 
@@ -106,11 +108,13 @@ class Store:
         poll: bool | None = None,
         ops: Any = os,
         environment: Mapping[str, str] | None = None,
+        system: Path = SYSTEM,
     ) -> None:
         self.root = Path(root).absolute()
         self.environment = dict(os.environ if environment is None else environment)
         self.files = Files(self.root, ops)
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
+        self.since = rfc3339(int(time.time()))
         self.lock: Lock | None = None
         self.watch: Watch | None = None
         self.load_s = 0.0
@@ -136,6 +140,7 @@ class Store:
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
             for name, parse in (("config", configs.parse), ("access", access.parse), ("profiles", profiles.parse))
         }
+        self.configuration = Configuration(self.files, self.single["config"], self.environment, system, Path.cwd())
         if given or rows:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
         self.folders = [
@@ -161,7 +166,7 @@ class Store:
 
     @property
     def config(self) -> Config:
-        """The configuration in force: config.yaml, or the defaults when there is none."""
+        """What config.yaml says of the server itself, or the defaults; for jobs all layers count (`configuration`)."""
         held: Config = self.single["config"].get("config") if "config" in self.single["config"] else DEFAULTS
         return held
 
@@ -192,12 +197,20 @@ class Store:
     def problems(self) -> list[dict[str, Any]]:
         """Files that do not parse or validate: path (below the store), line, column, reason, since."""
         found = [one for folder in self.folders for one in folder.problems()] + self.archive.problems()
+        found += self.configuration.problems() + self._wrong_choice()
         return sorted(found, key=lambda one: (one["path"], one["line"] or 0, one["column"] or 0))
+
+    def _wrong_choice(self) -> list[dict[str, Any]]:
+        """Why the environment's choice among the profiles cannot be followed, if it cannot."""
+        _, wrong = profiles.in_force(self.kept_profiles, self.environment)
+        line = {"path": "environment", "line": None, "column": None, "reason": wrong, "since": self.since}
+        return [line] if wrong else []
 
     def status(self) -> dict[str, Any]:
         """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
         wrong = sum(len(folder.wrong) for folder in self.folders) + len(self.archive.problems())
+        wrong += len(self.configuration.problems()) + len(self._wrong_choice())
         return {"watch": self.watch.status() if self.watch else None, "files": counts, "problems": wrong}
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:

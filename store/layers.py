@@ -1,8 +1,8 @@
 """The layers of the configuration: what each says, what follows when they lie on each other, and where a value is from.
 
 From the lowest: the program's defaults, the system's file (`/etc/srunx/config.json`), the user's (`config.yaml` of the
-store), the project's (`srunx.json`), the environment (`SRUNX_…`). Mappings merge, everything else replaces. A value that
-is wrong counts as not said, so that the layer below it stays in force, and is told as a problem. Pure.
+store), the project's (`srunx.json`), the environment (`SRUNX_…`). Mappings merge, everything else replaces. A wrong
+value counts as not said, so that the layer below it stays in force, and is told as a problem. Pure.
 """
 
 from __future__ import annotations
@@ -94,14 +94,19 @@ class InForce:
     origins: dict[Loc, Layer]
     problems: list[dict[str, Any]]
 
+    def shown(self) -> Tree:
+        """The configuration without its secrets."""
+        found: Tree = masks.masked(self.config)
+        return found
+
     def explained(self) -> Tree:
-        """The configuration without its secrets, `explain` (by dotted place: source, and path or variable), problems."""
+        """The configuration without its secrets; `explain`: by dotted place source and path or variable; `problems`."""
         places = {}
         for loc, layer in self.origins.items():
             place = ".".join(map(str, loc))
             more = {"path": layer.path, "variable": layer.variables.get(place)}
             places[place] = {"source": layer.source, **{key: one for key, one in more.items() if one is not None}}
-        return {**masks.masked(self.config), "explain": places, "problems": self.problems}
+        return {**self.shown(), "explain": places, "problems": self.problems}
 
 
 def good_part(tree: Tree, model: type[BaseModel] = SrunxConfig) -> tuple[Tree, list[ValidationError]]:
@@ -231,6 +236,7 @@ def _lay(tree: Tree, over: Tree, layer: Layer, origins: dict[Loc, Layer], loc: L
 
 
 def _shown(one: dict[str, Any]) -> dict[str, Any]:
+    # The place has columns of its own in a list of problems.
     reason = text({key: value for key, value in one.items() if key != "line"})
     return {"line": one.get("line"), "column": one.get("column"), "reason": reason, "since": one.get("since")}
 

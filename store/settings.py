@@ -23,6 +23,7 @@ class Settings:
     watch: str = "auto"
     log_level: str = "info"
     ssh_config: str | None = None
+    system_config: Path = Path("/etc/srunx/config.json")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -33,8 +34,7 @@ class Settings:
             if (key := f"SLUICE_{name.upper()}") in environment
         }
         values: dict[str, Any] = dict(given)
-        if "store" in given:
-            values["store"] = Path(given["store"])
+        values |= {name: Path(given[name]) for name in ("store", "system_config") if name in given}
         if "port" in given and not (given["port"].isdecimal() and int(given["port"][:9]) <= 65535):
             raise ValueError(f"SLUICE_PORT must be a number up to 65535, not {given['port']!r}")
         if "port" in given:

@@ -95,21 +95,23 @@ def _step(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable[[Any]
     """Whether the step was made in the lines."""
     holder = _at(root, loc[:-1])
     if new is GONE:
-        return _cut(lines, holder, loc[-1])
+        return _cut(lines, holder, loc[-1], top=len(loc) == 1)
     if _has(holder, loc[-1]):
         return _replace(lines, _at(root, loc), new, dump)
     return _put(lines, holder, loc[-1], new, dump)
 
 
-def _cut(lines: list[str], holder: Any, part: str | int) -> bool:
-    """Whether the lines of this key or item were taken out; not when it is the last one, whose holder would be empty."""
-    if holder.flow_style or len(holder.value) < 2:
-        return False
+def _cut(lines: list[str], holder: Any, part: str | int, top: bool) -> bool:
+    """Whether the lines of this key or item were taken out; what is empty then, but for the whole, is `{}` or `[]`."""
     first, node = _member(holder, part)
-    head = lines[first.start_mark.line][: first.start_mark.column]
-    if head.strip() != ("-" if isinstance(holder, SequenceNode) else ""):
+    line = first.start_mark.line
+    head = lines[line][: first.start_mark.column]
+    if holder.flow_style or head.strip() != ("-" if isinstance(holder, SequenceNode) else ""):
         return False
-    del lines[first.start_mark.line : _last_line(lines, node, first.start_mark.line) + 1]
+    del lines[line : _last_line(lines, node, line) + 1]
+    if len(holder.value) == 1 and not top:
+        # A mapping of no keys would be null; the indent keeps it below the key that holds it.
+        lines.insert(line, " " * len(head.rstrip("- ")) + ("[]" if isinstance(holder, SequenceNode) else "{}"))
     return True
 
 

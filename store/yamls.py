@@ -461,11 +461,13 @@ def edit(data: bytes, changes: dict[str, Any]) -> bytes:
     wanted = merged(before or {}, changes)
     if _same(wanted, before or {}):
         return data
-    if before is None:
-        after = data.rstrip() + b"\n" + dump(wanted) if data.strip() else dump(wanted)
+    if not before:
+        bare = data.strip() in (b"", b"{}")
+        after = dump(wanted) if bare else data.rstrip() + b"\n" + dump(wanted)
     else:
         after = splices.spliced(decode(data), before, wanted, dump, _says).encode()
         after = after if _says(after, wanted) else _round_trip(after if _says(after, None) else data, changes)
+        after = after if after.strip() else dump(wanted)
     if not _says(after, wanted):
         raise Invalid([problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
     return after
@@ -477,7 +479,7 @@ def _says(data: bytes, wanted: Any) -> bool:
         found = load(data).value
     except Invalid:
         return False
-    return wanted is None or _same(found, wanted)
+    return wanted is None or _same(found, wanted) or (found is None and wanted == {})
 
 
 def _same(one: Any, other: Any) -> bool:
