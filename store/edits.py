@@ -25,24 +25,32 @@ async def edited(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_m
     The edit is made off the event loop, and again when somebody was quicker, unless `if_match` says what it is based
     on. Raises what `edit` raises, Changed, Conflict (the file cannot be read), StoreUnavailable, StoreFull.
     """
-    for left in reversed(range(TRIES)):
-        await folder.refresh([folder.only_name(name)])
-        tag = tag_of(folder, name)
-        if if_match is not None and if_match != tag:
-            raise Changed(folder.kind, name, None if tag == NOTHING else tag)
-        before = folder.entry(name).data if tag != NOTHING else b""
-        after = await asyncio.to_thread(edit, before)
-        try:
-            if after == before:
+    async with folder.editing:
+        for left in reversed(range(TRIES)):
+            if await _tried(folder, name, edit, if_match, last=not left):
                 return
-            if tag == NOTHING:
-                await folder.create(name, after)
-            else:
-                await folder.put(name, after, if_match=tag)
-            return
-        except (Changed, Exists):
-            if folder.wrong and name not in folder:
-                reason = folder.problems()[0]["reason"]
-                raise Conflict(f"the file '{name}' cannot be read ({reason}); correct or remove it first") from None
-            if if_match is not None or not left:
-                raise
+
+
+async def _tried(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None, last: bool) -> bool:
+    """Whether the edit was made; False when somebody was quicker, an error when this was the last try."""
+    await folder.refresh([folder.only_name(name)])
+    tag = tag_of(folder, name)
+    if if_match is not None and if_match != tag:
+        raise Changed(folder.kind, name, None if tag == NOTHING else tag)
+    before = folder.entry(name).data if tag != NOTHING else b""
+    after = await asyncio.to_thread(edit, before)
+    try:
+        if after == before:
+            return True
+        if tag == NOTHING:
+            await folder.create(name, after)
+        else:
+            await folder.put(name, after, if_match=tag)
+        return True
+    except (Changed, Exists):
+        if folder.wrong and name not in folder:
+            reason = folder.problems()[0]["reason"]
+            raise Conflict(f"the file '{name}' cannot be read ({reason}); correct or remove it first") from None
+        if if_match is not None or last:
+            raise
+        return False

@@ -171,6 +171,7 @@ class Folder:
         self.file_of: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self.writing: dict[str, _Turn] = {}
+        self.editing = asyncio.Lock()
         self.tasks: set[asyncio.Future[Any]] = set()
         self.under_way: set[str] = set()
         self.reported: set[str] = set()

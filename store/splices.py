@@ -111,7 +111,8 @@ def _cut(lines: list[str], holder: Any, part: str | int, top: bool) -> bool:
     del lines[line : _last_line(lines, node, line) + 1]
     if len(holder.value) == 1 and not top:
         # A mapping of no keys would be null; the indent keeps it below the key that holds it.
-        lines.insert(line, " " * len(head.rstrip("- ")) + ("[]" if isinstance(holder, SequenceNode) else "{}"))
+        indent = head.index("-") + 1 if isinstance(holder, SequenceNode) else len(head)
+        lines.insert(line, " " * indent + ("[]" if isinstance(holder, SequenceNode) else "{}"))
     return True
 
 

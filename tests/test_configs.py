@@ -24,15 +24,6 @@ def test_the_example_settings_are_settings_when_uncommented() -> None:
     assert (config.poll, config.limits, config.log_dir) == (defaults.poll, defaults.limits, defaults.log_dir)
 
 
-def test_config_shows_no_secret_and_gives_jobs_their_defaults() -> None:
-    config = configs.parse(
-        b"notifications: {slack_webhook_url: https://hooks.slack.com/services/T/B/secret}\nwork_dir: /w"
-    )
-    assert configs.shown(config)["notifications"] == {"slack_webhook_url": "https://hooks.slack.com/services/***"}
-    assert configs.defaults(config)["resources"]["nodes"] == 1
-    assert set(configs.defaults(config)) == {"resources", "environment", "log_dir", "work_dir"}
-
-
 SETTINGS = [
     ("a time as a number is minutes", b"resources: {time_limit: 90}", ("resources", "time_limit"), "90"),
     ("a clock time", b"resources: {time_limit: 1-12:00:00}", ("resources", "time_limit"), "1-12:00:00"),
