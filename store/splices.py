@@ -27,19 +27,18 @@ MAX_STEPS = 50
 def steps(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
     """What is to be cut out of `before`, put into it or changed in it on the way to `wanted`.
 
-    >>> list(steps({"a": 1, "b": [1, 2]}, {"b": [1, 2, 3], "c": 4})) == [(("a",), GONE), (("b", 2), 3), (("c",), 4)]
+    >>> list(steps({"a": 1, "b": [1, 2]}, {"b": [1, 2, 3], "c": 4})) == [(("b", 2), 3), (("c",), 4), (("a",), GONE)]
     True
     >>> list(steps({"a": {"x": 1}, "b": True}, {"a": {"x": 2}, "b": 1}))
     [(('a', 'x'), 2), (('b',), 1)]
     """
     if isinstance(before, dict) and isinstance(wanted, dict):
-        for key in [*before, *[key for key in wanted if key not in before]]:
-            if key not in wanted:
-                yield (*loc, key), GONE
-            elif key not in before:
-                yield (*loc, key), wanted[key]
+        for key, one in wanted.items():
+            if key in before:
+                yield from steps(before[key], one, (*loc, key))
             else:
-                yield from steps(before[key], wanted[key], (*loc, key))
+                yield (*loc, key), one
+        yield from (((*loc, key), GONE) for key in before if key not in wanted)
     elif isinstance(before, list) and isinstance(wanted, list):
         same = next((at for at, (old, new) in enumerate(zip(before, wanted, strict=False)) if old != new), None)
         if len(wanted) == len(before):
@@ -49,8 +48,8 @@ def steps(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
             yield from (((*loc, at), wanted[at]) for at in range(len(before), len(wanted)))
         else:
             at = len(wanted) if same is None else same
-            if before[:at] + before[at + 1 :] == wanted:
-                yield (*loc, at), GONE
+            one_gone = len(wanted) < len(before) and before[:at] + before[at + 1 :] == wanted
+            yield ((*loc, at), GONE) if one_gone else (loc, wanted)
     elif type(before) is not type(wanted) or before != wanted:
         yield loc, wanted
 
@@ -97,7 +96,7 @@ def _step(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable[[Any]
     if new is GONE:
         return _cut(lines, holder, loc[-1], top=len(loc) == 1)
     if _has(holder, loc[-1]):
-        return _replace(lines, _at(root, loc), new, dump)
+        return _replace(lines, _at(root, loc), new, dump) or _exchange(lines, holder, loc[-1], new, dump)
     return _put(lines, holder, loc[-1], new, dump)
 
 
@@ -129,25 +128,42 @@ def _replace(lines: list[str], node: Any, value: Any, dump: Callable[[Any], byte
     return True
 
 
+def _exchange(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
+    """Whether the lines of a key or item were exchanged for those that say the new value."""
+    first, node = _member(holder, part)
+    line, column = first.start_mark.line, first.start_mark.column
+    listed = isinstance(holder, SequenceNode)
+    if holder.flow_style or lines[line][:column].strip() != ("-" if listed else ""):
+        return False
+    indent = lines[line].index("-") if listed else column
+    lines[line : _last_line(lines, node, line) + 1] = _written(value, None if listed else part, indent, dump)
+    return True
+
+
+def _written(value: Any, key: str | int | None, indent: int, dump: Callable[[Any], bytes]) -> list[str]:
+    """The lines of a key with its value, or (None) of a list's item, indented."""
+    body = dump([value] if key is None else {key: value}).decode()
+    shift = len(body) - len(body.lstrip(" "))
+    return [" " * indent + line[shift:] if line else line for line in body.removesuffix("\n").split("\n")]
+
+
 def _put(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
     """Whether the key or item was put in below the last one of its mapping or list."""
     if holder.flow_style or not isinstance(holder.value, list) or not holder.value:
         return False
     if isinstance(holder, SequenceNode):
         first, last = holder.value[0], holder.value[-1]
-        indent = lines[first.start_mark.line].index("-")
         if lines[first.start_mark.line][: first.start_mark.column].strip() != "-":
             return False
-        body = dump([value]).decode()
-        shift = len(body) - len(body.lstrip(" "))
+        written = _written(value, None, lines[first.start_mark.line].index("-"), dump)
+        since = last.start_mark.line
     else:
         (first, _), (key, last) = holder.value[0], holder.value[-1]
-        indent, shift = first.start_mark.column, 0
-        body = dump({part: value}).decode()
-    at = _last_line(lines, last, (last if isinstance(holder, SequenceNode) else key).start_mark.line) + 1
+        written, since = _written(value, part, first.start_mark.column, dump), key.start_mark.line
+    at = _last_line(lines, last, since) + 1
     if at == len(lines):
         lines.append("")
-    lines[at:at] = [" " * indent + line[shift:] if line else line for line in body.removesuffix("\n").split("\n")]
+    lines[at:at] = written
     return True
 
 
@@ -166,6 +182,8 @@ def _at(node: Node, loc: Loc) -> Any:
 
 def _member(holder: Any, part: str | int) -> tuple[Node, Node]:
     """The node with which a member starts (its key, or itself in a list), and that of its value; LookupError."""
+    if not isinstance(holder, MappingNode | SequenceNode):
+        raise LookupError(part)
     if isinstance(holder, MappingNode):
         found = next(((key, node) for key, node in holder.value if key.value == part), None)
         if found is None:
