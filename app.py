@@ -284,8 +284,7 @@ def tagged(value: Any, tag: str) -> Prepared:
 
 def project_of(mount: profiles.Mount, shown: dict[str, Any]) -> Prepared:
     """The project of a mount as an answer."""
-    found = {"mount_name": mount.name, "local_path": str(mount.root), **shown}
-    return tagged(found, here.store.configuration.project_tag(mount.root))
+    return tagged(shown, here.store.configuration.project_tag(mount.root))
 
 
 def own_profile() -> str:
@@ -1043,21 +1042,21 @@ async def srunx_list_projects() -> list[dict[str, Any]]:
 async def srunx_get_project(mount_name: str) -> Prepared:
     """The srunx.json in the local folder of a mount, secrets masked."""
     mount = profile_edits.project(here.store.profiles, mount_name)
-    return project_of(mount, await here.store.configuration.shown_project(mount.root))
+    return project_of(mount, await here.store.configuration.shown_project(mount))
 
 
 @operation()
 async def srunx_update_project(mount_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
     """The srunx.json of a mount says what is given; null says nothing, keys of other programs stay."""
     mount = profile_edits.project(here.store.profiles, mount_name)
-    return project_of(mount, await here.store.configuration.save_project(mount.root, body, unquoted(if_match)))
+    return project_of(mount, await here.store.configuration.save_project(mount, body, unquoted(if_match)))
 
 
 @operation()
 async def srunx_init_project(mount_name: str) -> Prepared:
     """A new srunx.json with example values in the local folder of a mount."""
     mount = profile_edits.project(here.store.profiles, mount_name)
-    return project_of(mount, await here.store.configuration.init_project(mount.root))
+    return project_of(mount, await here.store.configuration.init_project(mount))
 
 
 @operation()

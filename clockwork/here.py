@@ -153,11 +153,13 @@ class Here:
     # ------------------------------------------------------------------------------------------------- finding
 
     def shelf(self, mount: str | None) -> Shelf:
-        """The store's own workflows, or those of a mount; NotFound for a mount that the current profile lacks."""
+        """The store's own workflows, or those of a mount; NotFound for one that the current profile or the disk lacks."""
         if mount is None:
             return self.own_shelf
         root = self.store.profiles.mount(mount).root
         if root not in self.shelves:
+            if not root.is_dir():
+                raise errors.NotFound("Mount", mount, ": its folder is not there")
             folder = self.store.adopt(root / ".srunx" / "workflows", self.store.workflows)
             self.shelves[root] = Shelf(folder, shown_workflows(folder), root)
         return self.shelves[root]

@@ -16,10 +16,11 @@ import orjson
 from store import configs, layers, masks
 from store.documents import Config, SrunxConfig
 from store.edits import edited, tag_of
-from store.errors import Conflict, Exists
+from store.errors import Conflict, Exists, NotFound
 from store.files import Files
 from store.folders import Folder
 from store.layers import InForce, Layer, Said, Tree
+from store.profiles import Mount
 
 SYSTEM = Path("/etc/srunx/config.json")
 PROJECT = "srunx.json"
@@ -123,20 +124,27 @@ class Configuration:
 
     # Projects.
 
-    async def shown_project(self, root: Path) -> dict[str, Any]:
-        """The srunx.json of a mount: config_path, exists, config (what it says, secrets masked), problems if any."""
-        folder = self.project(root)
+    async def shown_project(self, mount: Mount) -> dict[str, Any]:
+        """The srunx.json of a mount: where it is, exists, config (what it says, secrets masked), problems if any."""
+        folder = self.project(mount.root)
         await folder.refresh(folder.only)
         said = layer("project", folder)
         found = layers.in_force([said]).problems
         raw = folder.get("srunx").raw if "srunx" in folder else None
         known = {key: one for key, one in raw.items() if key in KEYS} if raw is not None else None
         more = {"problems": found} if found else {}
-        return {"config_path": said.path, "exists": bool(folder.held), "config": masks.masked(known), **more}
+        place = {"mount_name": mount.name, "local_path": str(mount.root), "config_path": said.path}
+        return {**place, "exists": bool(folder.held), "config": masks.masked(known), **more}
 
-    async def save_project(self, root: Path, given: Tree, if_match: str | None = None) -> dict[str, Any]:
+    async def place_of(self, mount: Mount) -> Folder:
+        """The folder in which the srunx.json of a mount is to be written; NotFound when the disk lacks it."""
+        if not await asyncio.to_thread(mount.root.is_dir):
+            raise NotFound("Mount", mount.name, ": its folder is not there")
+        return self.project(mount.root)
+
+    async def save_project(self, mount: Mount, given: Tree, if_match: str | None = None) -> dict[str, Any]:
         """The project as it is shown after srunx.json says what was given, and keeps the keys of other programs."""
-        folder = self.project(root)
+        folder = await self.place_of(mount)
 
         def edit(data: bytes) -> bytes:
             old = layers.parse(data).raw if data else {}
@@ -145,15 +153,15 @@ class Configuration:
             return _json({**foreign, **_said(wanted)})
 
         await edited(folder, "srunx", edit, if_match)
-        return await self.shown_project(root)
+        return await self.shown_project(mount)
 
-    async def init_project(self, root: Path) -> dict[str, Any]:
+    async def init_project(self, mount: Mount) -> dict[str, Any]:
         """The project as it is shown after srunx.json was made with example values; Conflict when there is one."""
         try:
-            await self.project(root).create("srunx", _json(EXAMPLE))
+            await (await self.place_of(mount)).create("srunx", _json(EXAMPLE))
         except Exists:
-            raise Conflict(f"{root / PROJECT} already exists") from None
-        return await self.shown_project(root)
+            raise Conflict(f"{mount.root / PROJECT} already exists") from None
+        return await self.shown_project(mount)
 
     def tag(self) -> str:
         """What If-Match must say to change config.yaml as it is now."""

@@ -38,6 +38,14 @@ class Mount(Written):
     remote: Annotated[str, Field(pattern=REMOTE, max_length=4096)]
     exclude_patterns: list[Annotated[str, Field(pattern=PATH, max_length=1000)]] = Field(default=[], max_length=1000)
 
+    @field_validator("local")
+    @classmethod
+    def below_the_top(cls, value: str) -> str:
+        """The folder, when it is not the top of the whole file system."""
+        if not value.strip("/."):
+            raise ValueError("a mount needs a folder of its own, not /")
+        return value
+
     @property
     def root(self) -> Path:
         """The local folder."""

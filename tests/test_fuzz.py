@@ -33,7 +33,8 @@ EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
 def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--hypothesis-seed") or random.randrange(2**32)
     store = tmp_path / "store"
-    server = Server(store, "embedded")
+    # Mounts below ~ get a srunx.json now and then.
+    server = Server(store, "embedded", HOME=str(tmp_path))
     (store / "config.yaml").write_text(CONFIG)
     project = tmp_path / "project"
     (project / "scripts").mkdir(parents=True)

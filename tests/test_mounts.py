@@ -67,3 +67,16 @@ def test_a_mount_that_is_not_there(mounted: tuple[Client, Path]) -> None:
     client, _ = mounted
     answer = client.get("/api/workflows", params={"mount": "nope"})
     assert answer.status_code == 404 and answer.json() == {"detail": "Mount 'nope' not found"}
+
+
+def test_a_folder_that_is_not_there_is_not_made(mounted: tuple[Client, Path]) -> None:
+    client, project = mounted
+    body = {"name": "gone", "local": str(project / "gone"), "remote": "/gone"}
+    assert client.post("/api/files/mounts", body).status_code == 200
+    missing = {"detail": "Mount 'gone' not found: its folder is not there"}
+    assert client.get("/api/workflows", params={"mount": "gone"}).json() == missing
+    for method, path, more in (("PUT", "", {"json": {}}), ("POST", "/init", {})):
+        answer = client.request(method, f"/api/config/projects/gone{path}", **more)
+        assert answer.status_code == 404 and answer.json() == missing
+    assert client.get("/api/config/projects/gone").json()["exists"] is False
+    assert not (project / "gone").exists()

@@ -77,6 +77,7 @@ OTHERS = [
     ("a variable's value of two lines", {"env_vars": {"A": "1\n2"}}), ("a variable's number", {"env_vars": {"A": 1}}),
     ("a relative local", {"mounts": [{"name": "m", "local": "x", "remote": "/r"}]}),
     ("somebody's home", {"mounts": [{"name": "m", "local": "~root/x", "remote": "/r"}]}),
+    ("the whole file system", {"mounts": [{"name": "m", "local": "//./", "remote": "/r"}]}),
     ("a relative remote", {"mounts": [{"name": "m", "local": "/x", "remote": "r"}]}),
     ("a remote with a line break", {"mounts": [{"name": "m", "local": "/x", "remote": "/r\n"}]}),
     ("a mount that is a step up", {"mounts": [{"name": "..", "local": "/x", "remote": "/r"}]}),
