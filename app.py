@@ -1158,8 +1158,9 @@ def srtslurm_get_health() -> dict[str, Any]:
 
 
 @operation()
-def sluice_list_problems() -> list[dict[str, Any]]:
+async def sluice_list_problems() -> list[dict[str, Any]]:
     """The files of the store that do not parse or validate; the last good version of each stays in force."""
+    await here.store.configuration.look()
     return here.store.problems()
 
 

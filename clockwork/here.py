@@ -156,9 +156,10 @@ class Here:
         """The store's own workflows, or those of a mount; NotFound for one that the current profile or the disk lacks."""
         if mount is None:
             return self.own_shelf
-        root = self.store.profiles.mount(mount).root
+        found = self.store.profiles.mount(mount)
+        root = found.root
         if root not in self.shelves:
-            if not root.is_dir():
+            if not found.is_there():
                 raise errors.NotFound("Mount", mount, ": its folder is not there")
             folder = self.store.adopt(root / ".srunx" / "workflows", self.store.workflows)
             self.shelves[root] = Shelf(folder, shown_workflows(folder), root)

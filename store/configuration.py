@@ -7,7 +7,7 @@ where the server was started) lie where nothing is watched, so each question com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +93,14 @@ class Configuration:
         files = {"system": system, "user": self.user.path / "config.yaml", "project": self.started_in / PROJECT}
         return [{"path": str(one), "exists": _exists(one), "source": source} for source, one in files.items()]
 
-    def problems(self) -> list[dict[str, Any]]:
-        """What was wrong outside of config.yaml when it was looked at last."""
-        outside = [self.system, *self.projects.values()]
-        known = [layer("", one) for one in outside] + [self.from_environment]
-        return layers.in_force(known).problems
+    async def look(self) -> None:
+        """Nothing; what is known of the files outside of the store is as they are now."""
+        await asyncio.gather(*(one.refresh(one.only) for one in (self.system, *self.projects.values())))
+
+    def problems(self, roots: Iterable[Path]) -> list[dict[str, Any]]:
+        """What was wrong outside of config.yaml when it was looked at last; `roots` are those of the mounts."""
+        outside = [self.system, *(self.project(root) for root in [self.started_in, *roots])]
+        return layers.told([*(layer("", one) for one in outside), self.from_environment])
 
     # Writing.
 
@@ -129,7 +132,7 @@ class Configuration:
         folder = self.project(mount.root)
         await folder.refresh(folder.only)
         said = layer("project", folder)
-        found = layers.in_force([said]).problems
+        found = layers.told([said])
         raw = folder.get("srunx").raw if "srunx" in folder else None
         known = {key: one for key, one in raw.items() if key in KEYS} if raw is not None else None
         more = {"problems": found} if found else {}
@@ -138,7 +141,7 @@ class Configuration:
 
     async def place_of(self, mount: Mount) -> Folder:
         """The folder in which the srunx.json of a mount is to be written; NotFound when the disk lacks it."""
-        if not await asyncio.to_thread(mount.root.is_dir):
+        if not await asyncio.to_thread(mount.is_there):
             raise NotFound("Mount", mount.name, ": its folder is not there")
         return self.project(mount.root)
 

@@ -197,20 +197,21 @@ class Store:
     def problems(self) -> list[dict[str, Any]]:
         """Files that do not parse or validate: path (below the store), line, column, reason, since."""
         found = [one for folder in self.folders for one in folder.problems()] + self.archive.problems()
-        found += self.configuration.problems() + self._wrong_choice()
+        found += self._outside()
         return sorted(found, key=lambda one: (one["path"], one["line"] or 0, one["column"] or 0))
 
-    def _wrong_choice(self) -> list[dict[str, Any]]:
-        """Why the environment's choice among the profiles cannot be followed, if it cannot."""
-        _, wrong = profiles.in_force(self.kept_profiles, self.environment)
+    def _outside(self) -> list[dict[str, Any]]:
+        """What is wrong in the layers of the configuration outside of the store, and in the environment's choices."""
+        found, wrong = profiles.in_force(self.kept_profiles, self.environment)
         line = {"path": "environment", "line": None, "column": None, "reason": wrong, "since": self.since}
-        return [line] if wrong else []
+        roots = [one.root for one in found.mounts().values()]
+        return self.configuration.problems(roots) + ([line] if wrong else [])
 
     def status(self) -> dict[str, Any]:
         """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
         wrong = sum(len(folder.wrong) for folder in self.folders) + len(self.archive.problems())
-        wrong += len(self.configuration.problems()) + len(self._wrong_choice())
+        wrong += len(self._outside())
         return {"watch": self.watch.status() if self.watch else None, "files": counts, "problems": wrong}
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from store import masks, yamls
+from store import jsons, masks, yamls
 from store.documents import Container, SrunxConfig, model_in, problems
 from store.errors import Invalid, problem, text
 from store.times import rfc3339
@@ -26,6 +26,7 @@ Loc = tuple[str | int, ...]
 Tree = dict[str, Any]
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
 # Keys that other programs keep in the same files.
 FOREIGN = frozenset({"$schema", "version", "profiles", "current_profile"})
 # Where a rule that spans keys is broken: those that are then not said.
@@ -151,6 +152,8 @@ def parse(data: bytes, name: str = "srunx.json") -> Said:
         raise Invalid([wrong_json]) from error
     if not isinstance(raw, dict):
         raise Invalid([problem("a JSON object is needed here", type="model_type", line=1, column=1, input=None)])
+    if jsons.depth(raw) > MAX_DEPTH:
+        raise Invalid([problem(f"nested deeper than {MAX_DEPTH} levels", type="too_deep", line=1, column=1)])
     tree, wrong = good_part({key: one for key, one in raw.items() if key not in FOREIGN})
     try:
         where = yamls.load(data).where  # JSON is YAML, and this reader knows the places
@@ -220,8 +223,12 @@ def in_force(layers: Sequence[Layer]) -> InForce:
     container = config["environment"]["container"]
     if container is not None and not container["image"]:
         config["environment"]["container"] = None
-    found = [{**_shown(one), "path": layer.path or layer.source} for layer in layers for one in layer.problems]
-    return InForce(config, {loc: origins.get(loc, lowest) for loc in leaves(config)}, found)
+    return InForce(config, {loc: origins.get(loc, lowest) for loc in leaves(config)}, told(layers))
+
+
+def told(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """What is wrong in the layers: path, line, column, reason, since."""
+    return [{**_shown(one), "path": layer.path or layer.source} for layer in layers for one in layer.problems]
 
 
 def _lay(tree: Tree, over: Tree, layer: Layer, origins: dict[Loc, Layer], loc: Loc = ()) -> None:

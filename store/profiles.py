@@ -51,6 +51,13 @@ class Mount(Written):
         """The local folder."""
         return Path(self.local).expanduser().absolute()
 
+    def is_there(self) -> bool:
+        """Whether the disk has the local folder."""
+        try:
+            return self.root.is_dir()
+        except OSError:
+            return False
+
 
 class Profile(Written):
     """One cluster and the mounts that belong to it; without hostname and ssh_host it is the cluster that is here."""

@@ -21,18 +21,26 @@ CONFIG = """\
 cluster: {execute: false, nodes: 4, cpus: 64, gpus: 16}
 poll: {min_s: 1, max_s: 2}
 """
-# A mount to look into; its profile names no host, so that nothing is ever sent anywhere.
-PROFILES = "current: here\nprofiles:\n  here: {{mounts: [{{name: ml-project, local: {local}, remote: /far/away}}]}}\n"
 # So that the example of the contract is found.
 SYNC = "0f4c5a52-90a1-4a3b-8a53-4d4b8f0f2a11"
 TIMES = '"asked_at": "2026-03-30T12:00:00Z", "ended_at": "2026-03-30T12:00:09Z"'
-SYNCED = f'{{"id": "{SYNC}", "profile": "here", "mount": "ml-project", "state": "synced", {TIMES}}}'
+SYNCED = f'{{"id": "{SYNC}", "profile": "dgx-server", "mount": "ml-project", "state": "synced", {TIMES}}}'
+# A mount to look into; its profile names no host, so that nothing is ever sent anywhere.
+PROFILES = """\
+current: dgx-server
+profiles:
+  dgx-server:
+    mounts:
+      - {{name: ml-project, local: {project}, remote: /home/researcher/ml-project}}
+  keeper: {{hostname: keeper.example.com}}
+"""
 EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
 
 
 def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--hypothesis-seed") or random.randrange(2**32)
     store = tmp_path / "store"
+    (tmp_path / "project").mkdir()
     # Mounts below ~ get a srunx.json now and then.
     server = Server(store, "embedded", HOME=str(tmp_path))
     (store / "config.yaml").write_text(CONFIG)
@@ -42,7 +50,7 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     (project / "away").symlink_to("/etc")
     (store / "syncs").mkdir(exist_ok=True)
     (store / "syncs" / f"{SYNC}.json").write_text(SYNCED)
-    (store / "profiles.yaml").write_text(PROFILES.format(local=project))
+    (store / "profiles.yaml").write_text(PROFILES.format(project=project))
     try:
         server.start()
         # A cancelled job is over, not gone: its DELETE is not followed by 404.

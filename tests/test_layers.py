@@ -114,7 +114,15 @@ def test_what_counts_of_a_file(why: str, value: Any, tree: dict[str, Any], count
 
 
 @pytest.mark.parametrize(
-    ("data", "line"), [(b"{\n 1}", 2), (b"nope", 1), (b"[]", 1), (b'"x"', 1), (b"1" * 1_000_001, 0)]
+    ("data", "line"),
+    [
+        (b"{\n 1}", 2),
+        (b"nope", 1),
+        (b"[]", 1),
+        (b'"x"', 1),
+        (b"1" * 1_000_001, 0),
+        (b'{"a":' + b"[" * 900 + b"]" * 900 + b"}", 1),
+    ],
 )
 def test_what_is_no_layer_at_all(data: bytes, line: int) -> None:
     with pytest.raises(Invalid) as caught:
