@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from store import profiles
 from store.documents import HOOK, LINE
 from store.errors import Invalid, NotFound
+from store.index import EXAMPLES
 from store.profiles import Profile, Profiles
 
 HOSTS = ["h", "dgx.example.com", "10.0.0.1", "::1", "fe80::1", "node-1_a"]
@@ -141,6 +142,17 @@ def test_mounts_by_name() -> None:
     with pytest.raises(NotFound, match="Mount 'x' not found"):
         found.mount("x")
     assert KEPT.mounts() == {}
+
+
+def test_the_example_is_a_profile_when_uncommented() -> None:
+    text = (EXAMPLES / "profiles.yaml").read_text()
+    assert profiles.parse(text.encode()) == Profiles()
+    # A line that is a key or an item, or goes on below one; sentences are not.
+    lines = re.findall(r"^# ((?: |\w+:(?: |$)).*)$", text, re.MULTILINE)
+    found = profiles.parse("\n".join(lines).encode())
+    assert found.active is not None
+    assert found.active.model_fields_set == set(Profile.model_fields)
+    assert found.active.mounts[0].model_fields_set == set(profiles.Mount.model_fields)
 
 
 def test_a_current_profile_that_is_none_is_told_with_its_line() -> None:
