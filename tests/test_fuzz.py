@@ -24,15 +24,15 @@ poll: {min_s: 1, max_s: 2}
 # So that the example of the contract is found.
 SYNC = "0f4c5a52-90a1-4a3b-8a53-4d4b8f0f2a11"
 TIMES = '"asked_at": "2026-03-30T12:00:00Z", "ended_at": "2026-03-30T12:00:09Z"'
-SYNCED = f'{{"id": "{SYNC}", "profile": "dgx-server", "mount": "ml-project", "state": "synced", {TIMES}}}'
-# A mount to look into; its profile names no host, so that nothing is ever sent anywhere.
+SYNCED = f'{{"id": "{SYNC}", "profile": "here", "mount": "ml-project", "state": "synced", {TIMES}}}'
+# Mounts to look into, one of which may be deleted. The profile names no host, so that nothing is ever sent anywhere,
+# and the environment selects it, whichever the fuzzer activates.
 PROFILES = """\
-current: dgx-server
 profiles:
-  dgx-server:
+  here:
     mounts:
-      - {{name: ml-project, local: {project}, remote: /home/researcher/ml-project}}
-  keeper: {{hostname: keeper.example.com}}
+      - {{name: ml-project, local: {project}, remote: /far/away}}
+      - {{name: data, local: {project}/data, remote: /far/data}}
 """
 EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
 
@@ -40,9 +40,9 @@ EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
 def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--hypothesis-seed") or random.randrange(2**32)
     store = tmp_path / "store"
-    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "data").mkdir(parents=True)
     # Mounts below ~ get a srunx.json now and then.
-    server = Server(store, "embedded", HOME=str(tmp_path))
+    server = Server(store, "embedded", HOME=str(tmp_path), SRUNX_SSH_PROFILE="here")
     (store / "config.yaml").write_text(CONFIG)
     project = tmp_path / "project"
     (project / "scripts").mkdir(parents=True)
