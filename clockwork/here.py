@@ -153,7 +153,7 @@ class Here:
     # ------------------------------------------------------------------------------------------------- finding
 
     def shelf(self, mount: str | None) -> Shelf:
-        """The store's own workflows, or those of a mount; NotFound for one that the current profile or the disk lacks."""
+        """The store's own workflows, or those of a mount; NotFound for one that profile or disk lacks."""
         if mount is None:
             return self.own_shelf
         found = self.store.profiles.mount(mount)
