@@ -923,11 +923,6 @@ async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation()
-def srunx_get_sync(sync_id: str) -> dict[str, Any]:
-    """How far a sync that was not waited for has come."""
-    return mounts.shown(here, sync_id)
-
-
 def srunx_list_mounts() -> list[dict[str, Any]]:
     """The mounts of the current profile, without their local folders."""
     return [{"name": one.name, "remote": one.remote} for one in here.store.profiles.mounts().values()]
@@ -937,6 +932,12 @@ def srunx_list_mounts() -> list[dict[str, Any]]:
 async def srunx_add_mount(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """A new mount of the current profile."""
     return await profile_edits.add_mount(here.store.single["profiles"], own_profile(), body, unquoted(if_match))
+
+
+@operation()
+def srunx_get_sync(sync_id: str) -> dict[str, Any]:
+    """How far a sync that was not waited for has come."""
+    return mounts.shown(here, sync_id)
 
 
 @operation()
