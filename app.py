@@ -117,6 +117,7 @@ class Parameter:
     argument: str
     coerce: Callable[[str], Any]
     default: Any = None
+    may_be_empty: bool = False
 
 
 def _integer(text: str) -> Any:
@@ -179,6 +180,7 @@ class Endpoint:
             argument=f"{argument}_" if argument in ("from", "in", "is", "not") else argument,
             coerce=COERCE.get(schema.get("type"), str),
             default=schema.get("default"),
+            may_be_empty=one.get("allowEmptyValue", False),
         )
 
     @staticmethod
@@ -231,7 +233,7 @@ class Endpoint:
         arguments: dict[str, Any] = {}
         for one in self.parameters:
             value = given[one.place].get(one.name)
-            if value is None:
+            if value is None or (value == "" and one.may_be_empty):
                 arguments[one.argument] = one.default
             else:
                 arguments[one.argument] = found[one.place][one.name] = one.coerce(value)

@@ -34,12 +34,11 @@ class Collector:
     """The reports of one folder; `clock` gives epoch seconds.
 
     `told` has what is held of each, `alive` those of which SLURM may have something to say, both by job id.
-    `version` grows with each change, `stages_version` with those of what lists of SLURM's jobs show.
+    `stages_version` grows with each change of what lists of SLURM's jobs show.
     """
 
     def __init__(self, folder: Folder, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
-        self.version = 0
         self.stages_version = 0
         self.told: dict[str, Told] = {}
         self.alive: dict[str, Told] = {}
@@ -64,7 +63,6 @@ class Collector:
             before = None
         if after is not None:
             self._learn(before, after)
-        self.version += 1
         self._found.clear()
         self._pages.clear()
 

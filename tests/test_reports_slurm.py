@@ -106,10 +106,11 @@ def test_a_job_that_no_slurm_ever_saw_stays_as_it_is(client: Client) -> None:
 
 def test_an_array_task_that_died(client: Client) -> None:
     job_id = client.submit("#!/bin/bash\n#SBATCH --array=0-1\ntest $SLURM_ARRAY_TASK_ID = 0\n", "bench")
-    for task in (0, 1):
-        put(client, f"{JOBS}/{job_id}_{task}", {"status": "benchmark", "stage": "benchmark"})
+    for one in (job_id, f"{job_id}_0", f"{job_id}_1"):
+        put(client, f"{JOBS}/{one}", {"status": "benchmark", "stage": "benchmark"})
     assert told(client, f"{job_id}_0", status="completed")["slurm_state"] == "COMPLETED"
     assert told(client, f"{job_id}_1", status="failed")["slurm_state"] == "FAILED"
+    assert told(client, job_id, status="failed")["slurm_state"] == "FAILED", "and the whole of them"
 
 
 def test_while_slurm_does_not_answer_reports_are_taken_and_nothing_is_made_of_it(client: Client) -> None:
