@@ -907,24 +907,6 @@ async def srunx_list_results(sweep_id: int, accept: str) -> Any:
 
 
 @operation()
-async def srunx_browse_files(mount: str, path: str) -> dict[str, Any]:
-    """What lies in a folder of a mount."""
-    return await mounts.listed(here, mount, path)
-
-
-@operation()
-async def srunx_read_file(mount: str, path: str) -> dict[str, Any]:
-    """The text of a file of a mount."""
-    return await mounts.read(here, mount, path)
-
-
-@operation()
-async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
-    """A mount brought to its cluster; or what that would change; or under way, when nobody waits for it."""
-    return await mounts.sync(here, body)
-
-
-@operation()
 def srunx_list_mounts() -> list[dict[str, Any]]:
     """The mounts of the current profile, without their local folders."""
     return [{"name": one.name, "remote": one.remote} for one in here.store.profiles.mounts().values()]
@@ -934,12 +916,6 @@ def srunx_list_mounts() -> list[dict[str, Any]]:
 async def srunx_add_mount(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """A new mount of the current profile."""
     return await profile_edits.add_mount(here.store.single["profiles"], own_profile(), body, unquoted(if_match))
-
-
-@operation()
-def srunx_get_sync(sync_id: str) -> dict[str, Any]:
-    """How far a sync that was not waited for has come."""
-    return mounts.shown(here, sync_id)
 
 
 @operation()
@@ -1060,6 +1036,30 @@ async def srunx_init_project(mount_name: str) -> Prepared:
     """A new srunx.json with example values in the local folder of a mount."""
     mount = profile_edits.project(here.store.profiles, mount_name)
     return project_of(mount, await here.store.configuration.init_project(mount))
+
+
+@operation()
+async def srunx_browse_files(mount: str, path: str) -> dict[str, Any]:
+    """What lies in a folder of a mount."""
+    return await mounts.listed(here, mount, path)
+
+
+@operation()
+async def srunx_read_file(mount: str, path: str) -> dict[str, Any]:
+    """The text of a file of a mount."""
+    return await mounts.read(here, mount, path)
+
+
+@operation()
+async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
+    """A mount brought to its cluster; or what that would change; or under way, when nobody waits for it."""
+    return await mounts.sync(here, body)
+
+
+@operation()
+def srunx_get_sync(sync_id: str) -> dict[str, Any]:
+    """How far a sync that was not waited for has come."""
+    return mounts.shown(here, sync_id)
 
 
 @operation()

@@ -124,15 +124,18 @@ class Store:
         def folder(name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], facts: Any = None) -> Folder:
             path = self.root / name
             parse, summary = given.pop(name, parse), rows.pop(name, None)
-            return Folder(
+            made = Folder(
                 path, kind, self.files, parse, suffixes=suffixes, summary=summary, facts=facts, keep=not facts
             )
+            self.folders.append(made)
+            return made
 
+        self.folders: list[Folder] = []
         self.workflows = folder("workflows", "Workflow", _yaml, YAML)
         self.templates = folder("templates", "Template", _text, ())
-        self.runs = folder("runs", "Run", _run, JSON, history.facts)
         # Only so that a dropped file is seen at once; what is in it is store.inbox's business.
         self.inbox = folder("inbox", "Request", _dropped, YAML)
+        self.runs = folder("runs", "Run", _run, JSON, history.facts)
         self.sweeps = folder("sweeps", "Sweep run", _sweep, JSON)
         self.jobs = folder("jobs", "Job", _job, JSON, history.facts)
         self.syncs = folder("syncs", "Sync", _sync, JSON)
@@ -143,17 +146,7 @@ class Store:
         self.configuration = Configuration(self.files, self.single["config"], self.environment, system, Path.cwd())
         if given or rows:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
-        self.folders = [
-            self.workflows,
-            self.templates,
-            self.inbox,
-            self.runs,
-            self.sweeps,
-            self.jobs,
-            self.syncs,
-            *self.single.values(),
-        ]
-
+        self.folders += self.single.values()
         self.archive = archive.Archive(self.path("archive"), self.files, self.runs, self.sweeps)
         self.checkpoints = {
             folder.path.name: Checkpoint(
