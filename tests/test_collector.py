@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import os
 import random
@@ -17,11 +18,13 @@ import pytest
 from test_store_faults import Faulty
 
 from store import history, reports
+from store.checkpoint import CODE
 from store.collector import Collector
 from store.documents import JobRecord, from_json, to_json
 from store.files import Files
 from store.folders import Folder
 from store.history import Entry
+from store.index import WORTH, Store
 
 STATUSES = ("starting", "workers", "failed")
 TAGS = ("a", "b")
@@ -223,6 +226,52 @@ def test_reads_need_no_disk(tmp_path: Path) -> None:
             assert len(folder.parsed) <= 3, "whole reports do not stay parsed"
 
     asyncio.run(play())
+
+
+def test_an_event_that_left_its_record_leaves_the_feed(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+            record = reports.updated(None, "8", {"status": "starting"}, 1, 5, "me")
+            record = reports.updated(record, "8", {"status": "workers"}, 2, 5, "me")
+            await folder.put("8", record)
+            report = record.report
+            assert report is not None
+            fewer = report.model_copy(update={"events": report.events[1:]})
+            await folder.put("8", record.model_copy(update={"report": fewer}))
+            assert await collector.events(0, 1) == {
+                "events": [reports.event(report, report.events[1])],
+                "next_cursor": 2,
+            }
+
+    asyncio.run(play())
+
+
+def test_a_checkpoint_knows_the_reports(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    for number in range(1, WORTH + 1):
+        body = {"status": "failed", "metadata": {"tags": ["a"]}}
+        record = reports.updated(None, str(number), body, number, number, "me")
+        (tmp_path / "jobs" / f"{number}.json").write_bytes(to_json(record))
+        os.utime(tmp_path / "jobs" / f"{number}.json", (1, 1))
+
+    def start() -> tuple[bytes, list[Any], list[str]]:
+        read: list[str] = []
+        store = Store(tmp_path)
+        parse = store.jobs.parse
+        store.jobs.parse = lambda data, name: read.append(name) or parse(data, name)  # type: ignore[func-returns-value]
+        collector = Collector(store.jobs, lambda: 1e9)
+        store.open()
+        seen = list(read)
+        page = collector.page("failed", None, "a", 1, 100).data
+        told = asyncio.run(collector.events(0, 1000))["events"]
+        asyncio.run(store.close())
+        return page, told, seen
+
+    page, told, read = start()
+    assert len(read) == WORTH and len(told) == WORTH
+    assert start() == (page, told, [])
+    made = {Path(inspect.getfile(one)).name for one in (history.Facts, history.Sent, reports.Told)}
+    assert made <= set(CODE), "a checkpoint of another program's is passed over"
 
 
 def test_lists_of_slurms_jobs_are_made_anew_only_for_another_stage(tmp_path: Path) -> None:
