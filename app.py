@@ -12,6 +12,7 @@ The words in use:
     attempt     one try of one job of a run; `tag` travels in SLURM's comment, `job_id` is SLURM's
     record      one job submitted outside of any run
     snapshot    what SLURM said last; every read answers from it
+    watch       who is to hear of one job, run or sweep; what there is to tell becomes deliveries to endpoints
     step        what a pure rule asks to be done next: submit, cancel, read a result
 """
 
@@ -42,13 +43,26 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clockwork import drafts, driving, jobs, launch, mounts, reporting, sweeping, turning
+from clockwork import (
+    asking,
+    drafts,
+    driving,
+    jobs,
+    launch,
+    mounts,
+    reporting,
+    sweeping,
+    templating,
+    turning,
+)
 from clockwork.here import Here, ended, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
 from store import (
     access,
     board,
+    deliveries,
+    endpoints,
     errors,
     jsons,
     layers,
@@ -59,6 +73,7 @@ from store import (
     requests,
     sweeps,
     views,
+    watches,
     workflows,
     yamls,
 )
@@ -292,6 +307,11 @@ def project_of(mount: profiles.Mount, shown: dict[str, Any]) -> Prepared:
 def own_profile() -> str:
     """The name of the current profile, which is to be changed; NoProfile."""
     return profile_edits.current(here.store.kept_profiles, here.store.profiles)
+
+
+def detailed(value: dict[str, Any], etag: str | None) -> Prepared:
+    """A value made from one file of the store as an answer, with the ETag that a later change names in If-Match."""
+    return prepared(Body(orjson.dumps(value)), etag)
 
 
 def unquoted(if_match: str | None) -> str | None:
@@ -661,6 +681,9 @@ DEVIATIONS: dict[tuple[str, type[Exception]], int] = {
     ("srunx_update_project", errors.StoreUnavailable): 500,
     ("srunx_init_project", errors.NoProfile): 400,
     ("srunx_init_project", errors.StoreUnavailable): 500,
+    ("srunx_apply_template", slurm_errors.SlurmConflict): 502,
+    ("srunx_delete_template", errors.NotFound): 400,
+    ("srunx_create_subscription", errors.NotFound): 409,
 }
 
 # Where the place of what is wrong in a body is told without the word "body": it is that in the document changed.
@@ -1074,6 +1097,149 @@ def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]
     return here.ledger.stats(from_, to)
 
 
+@operation()
+async def srunx_preview_job(body: dict[str, Any]) -> dict[str, Any]:
+    """The script that would be submitted for a job."""
+    return await templating.preview(here, body)
+
+
+@operation()
+def srunx_list_templates() -> list[dict[str, Any]]:
+    """The templates for scripts, the built-in one first."""
+    return templating.listed(here)
+
+
+@operation()
+async def srunx_create_template(body: dict[str, Any]) -> dict[str, Any]:
+    """A new template, saved as a file of the store."""
+    return await templating.create(here, body)
+
+
+@operation()
+def srunx_get_template(template_name: str) -> Prepared:
+    """One template with its text."""
+    return detailed(*templating.shown(here, template_name))
+
+
+@operation()
+async def srunx_change_template(template_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
+    """A template with another text or another description; what is not mentioned stays."""
+    return detailed(*await templating.change(here, template_name, body, unquoted(if_match)))
+
+
+@operation()
+async def srunx_delete_template(template_name: str, if_match: str | None) -> None:
+    """The template's file is deleted."""
+    await templating.delete(here, template_name, unquoted(if_match))
+
+
+@operation()
+async def srunx_apply_template(
+    template_name: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
+) -> dict[str, Any]:
+    """A job with a template's script, submitted, or with preview_only the script."""
+    return await templating.apply(here, template_name, body, idempotency_key, caller)
+
+
+@operation()
+def srunx_list_endpoints(include_disabled: bool) -> list[dict[str, Any]]:
+    """Where notifications go, oldest first."""
+    return here.notices.shown_endpoints(include_disabled)
+
+
+@operation()
+async def srunx_create_endpoint(body: dict[str, Any]) -> dict[str, Any]:
+    """A new place for notifications to go to."""
+    return await here.notices.create_endpoint(body)
+
+
+@operation()
+async def srunx_delete_endpoint(endpoint_id: int) -> None:
+    """The endpoint is gone, and so are its subscriptions."""
+    await here.notices.delete_endpoint(endpoint_id)
+
+
+@operation()
+async def srunx_change_endpoint(endpoint_id: int, body: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint with another name or address; the mask in place of an address keeps it."""
+    return await here.notices.change_endpoint(endpoint_id, lambda data, others: endpoints.changed(data, body, others))
+
+
+@operation()
+async def srunx_disable_endpoint(endpoint_id: int) -> dict[str, Any]:
+    """Nothing goes to the endpoint until it is enabled."""
+    return await here.notices.change_endpoint(endpoint_id, lambda data, _: endpoints.switched(data, False, time.time()))
+
+
+@operation()
+async def srunx_enable_endpoint(endpoint_id: int) -> dict[str, Any]:
+    """The endpoint hears of what happens from now on."""
+    return await here.notices.change_endpoint(endpoint_id, lambda data, _: endpoints.switched(data, True, time.time()))
+
+
+@operation()
+def srunx_list_subscriptions(watch_id: int | None, endpoint_id: int | None, limit: int) -> list[dict[str, Any]]:
+    """Which endpoints hear of which watches; those of one watch or endpoint oldest first, all newest first."""
+    return asking.subscriptions(here, watch_id, endpoint_id, limit)
+
+
+@operation()
+async def srunx_create_subscription(body: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint hears of a watch's target from now on."""
+    return await here.notices.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
+
+
+@operation()
+async def srunx_delete_subscription(subscription_id: int) -> None:
+    """The endpoint hears no more of the watch's target."""
+    await here.notices.unsubscribe(subscription_id)
+
+
+@operation()
+def srunx_list_watches(open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
+    """What is watched, newest first."""
+    if not open and kind is None and target_ref is None:
+        raise BadRequest("open=false needs a kind or a target_ref")
+    return asking.listed(here, open, kind, target_ref)
+
+
+@operation()
+async def srunx_create_watch(body: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint hears of a job, run or sweep from now on."""
+    return await asking.watch(here, body)
+
+
+@operation()
+def srunx_get_watch(watch_id: int) -> dict[str, Any]:
+    """One watch."""
+    return watches.shown(here.notices.watch(watch_id))
+
+
+@operation()
+async def srunx_close_watch(watch_id: int) -> dict[str, Any]:
+    """Nobody hears of the watch's target any more; one that is closed stays so."""
+    closed = await here.notices.change(str(watch_id), lambda watch: watches.closed(watch, time.time()))
+    return watches.shown(closed)
+
+
+@operation()
+def srunx_list_deliveries(subscription_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
+    """What was sent or is to be sent, newest first."""
+    return here.notices.outbox.listed(subscription_id, status, limit)
+
+
+@operation()
+def srunx_count_stuck_deliveries(older_than_sec: int) -> dict[str, int]:
+    """How many deliveries should have gone on some time ago and did not."""
+    return {"count": here.notices.outbox.stuck(older_than_sec, time.time()), "older_than_sec": older_than_sec}
+
+
+@operation()
+def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
+    """One delivery."""
+    return deliveries.shown(here.notices.outbox.get(delivery_id))
+
+
 # ====================================================================================================================
 # Operations: srtslurm
 # ====================================================================================================================
@@ -1209,6 +1375,7 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         for pool in (here.pool, here.browsing, here.syncing):
             undo.callback(pool.shutdown, wait=False, cancel_futures=True)
         undo.push_async_callback(here.store.close)
+        undo.push_async_callback(here.notices.outbox.stop)
         undo.callback(here.renderer.close)
         limits = here.store.config.limits
         here.renderer.bound(limits.render_s, limits.render_mb)
@@ -1219,7 +1386,9 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         here.cluster.snapshot.on_change.append(functools.partial(turning.heard, here))
         await here.store.start()
         here.store.single["config"].listeners.append(functools.partial(turning.refit, here))
-        for work in (here.cluster.snapshot.run(), turning.clockwork(here), turning.tidying(here)):
+        await here.notices.catch_up()
+        going = (here.cluster.snapshot.run(), turning.clockwork(here), turning.tidying(here), here.notices.run())
+        for work in going:
             task = asyncio.create_task(work)
             undo.push_async_callback(ended, task)
         undo.push_async_callback(here.stop_going)

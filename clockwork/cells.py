@@ -35,6 +35,8 @@ async def run_again(here: Here, run_id: str) -> None:
         if run is not None and not run.jobs:
             await here.store.runs.delete(run_id)
         elif run is not None and run.status in runs.ENDED:
+            # How it ended is news still, before it has no end any more.
+            await here.notices.settle("workflow_run", run_id)
             await here.store.runs.put(run_id, runs.again(run))
 
 

@@ -62,7 +62,7 @@ def script_of(here: Here, job: dict[str, Any], roots: list[Path]) -> str:
         text = templates.script(path, roots)
         script = templates.render(text, job.get("script_vars") or {}, here.renderer, name=path)
     elif template not in (None, templates.BASE):
-        text = here.store.templates.get(template)
+        text = here.store.templates.get(template).content
         script = templates.render(text, batch.variables(job), here.renderer, name=template)
     else:
         script = batch.render(job)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from clockwork import cells
 from clockwork.here import Here, in_thread
@@ -14,17 +15,20 @@ from store import errors, requests, results, runs
 from store.documents import Run
 
 
-async def start(here: Here, draft: Run) -> Run:
+async def start(here: Here, draft: Run, body: Mapping[str, Any]) -> Run:
     """The run, durable and its first jobs submitted; for a request that was seen before, the run it made then.
 
+    Whom `body` names hears of it.
     Raises SlurmRefused when SLURM refuses a job of it: the run is kept as failed, what was submitted is cancelled.
     """
     here.cluster.must_answer()
     async with here.turn(f"start {draft.id}"):
         before = await started(here, draft.id, draft.request_hash or "")
         if before is not None:
+            await here.notices.requested("workflow_run", before.id, body, before.started_at)
             return before
         await here.store.runs.create(draft.id, draft)
+        await here.notices.requested("workflow_run", draft.id, body, draft.started_at)
     await drive(here, draft.id)
     run: Run = here.store.runs.get(draft.id)
     if run.status == "failed" and (run.error or "").startswith(runs.REFUSED):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clockwork.notices import Notices
 from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
 from slurm_shim.rsync import Transfer
@@ -81,6 +82,7 @@ class Here:
         self.news: set[str] = set()
         self.going: dict[str, asyncio.Task[None]] = {}
         self.board = board.Board(self.store.sweeps.get, self.store.runs.get, self.store.archive)
+        self.notices = Notices(self.store, self.ledger, self.board, lambda: self.cluster.name, self.look, self.turn)
         self.failures = access.Failures()
         self.peers = access.Peers()
         self.hosts = access.LOOPBACK_NAMES

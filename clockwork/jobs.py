@@ -85,8 +85,6 @@ async def submit(here: Here, body: dict[str, Any], record_id: str, caller: acces
     script = body.get("script_content")
     if root is not None and body.get("script_path"):
         script = await in_thread(templates.script, body["script_path"], [root])
-    if body["notify"]:
-        raise errors.NotFound("endpoint", str(body["endpoint_id"]))
     wanted = requests.digest(body)
     here.cluster.must_answer()
     async with here.turn(record_id):
@@ -95,12 +93,15 @@ async def submit(here: Here, body: dict[str, Any], record_id: str, caller: acces
             requests.refuse_other(record, wanted)
             record = await adopted(here, record)
         else:
+            here.notices.check(body)
             given = {"cluster": here.cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
             work_dir = root or here.store.path("work", record_id)
             record = records.intended(record_id, body, work_dir, given, time.time())
             record.options["job_name"] = batch.job_name(record.name)
         await here.store.jobs.put(record_id, record)
-        return record if record.job_id else await hand_over(here, record)
+        record = record if record.job_id else await hand_over(here, record)
+        await here.notices.requested("job", record.job_id or "", body, record.intended_at)
+        return record
 
 
 async def adopted(here: Here, record: JobRecord) -> JobRecord:

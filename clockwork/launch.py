@@ -16,19 +16,18 @@ async def requested(
     here: Here, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
 ) -> dict[str, Any]:
     """What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
-    if body.get("notify"):
-        raise errors.NotFound("endpoint", str(body.get("endpoint_id")))
     request_hash = requests.digest(name, mount, body)
-    before = None if body.get("dry_run") else await made_before(here, request_key, request_hash)
+    before = None if body.get("dry_run") else await made_before(here, request_key, request_hash, body)
     if before is not None:
         return before
+    here.notices.check(body)
     folder = here.shelf(mount).folder
     entry = folder.entry(name)
     wanted = body.get("sweep") or workflows.own_sweep(entry.document)
     given = {"mount": mount, "cluster": here.cluster.name, "request_hash": request_hash, "source": source}
     if wanted is None:
         draft = await drafts.drafted(here, entry.document, body, request_key, given)
-        return views.dry_run(draft) if body.get("dry_run") else views.run(await driving.start(here, draft))
+        return views.dry_run(draft) if body.get("dry_run") else views.run(await driving.start(here, draft, body))
     limit = here.store.config.sweeps.max_cells
     sweep = await in_thread(sweeps.new, entry.document, entry.data.decode(), wanted, body, limit, given, time.time())
     path = folder.path / folder.file_of[name]
@@ -36,15 +35,18 @@ async def requested(
     first = await sweeping.draft(here, sweep, 0)
     if body.get("dry_run"):
         return views.dry_sweep(first, here.board.args_of_all(sweep))
-    return views.started_sweep(await sweeping.start(here, sweep))
+    return views.started_sweep(await sweeping.start(here, sweep, body))
 
 
-async def made_before(here: Here, request_key: str, request_hash: str) -> dict[str, Any] | None:
+async def made_before(here: Here, request_key: str, request_hash: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """What the same request came to when it was made before, whatever has become of its workflow since then."""
     run = await driving.started(here, request_key, request_hash)
     if run is not None:
+        await here.notices.requested("workflow_run", run.id, body, run.started_at)
         return views.run(run)
     sweep = await sweeping.started(here, request_key, request_hash)
+    if sweep is not None:
+        await here.notices.requested("sweep_run", sweep.id, body, sweep.started_at)
     return None if sweep is None else views.started_sweep(sweep)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from clockwork import cells, drafts, driving
 from clockwork.here import Here
@@ -22,15 +23,17 @@ async def draft(here: Here, sweep: Sweep, index: int) -> Run:
     )
 
 
-async def start(here: Here, sweep: Sweep) -> Sweep:
-    """The sweep, durable; for a request that was seen before, the sweep it made then."""
+async def start(here: Here, sweep: Sweep, body: Mapping[str, Any]) -> Sweep:
+    """The sweep, durable; for a request that was seen before, the sweep it made then. Whom `body` names hears of it."""
     here.cluster.must_answer()
     async with here.turn("new sweep"):
         before = await started(here, sweep.request_key or "", sweep.request_hash or "")
         if before is not None:
+            await here.notices.requested("sweep_run", before.id, body, before.started_at)
             return before
         sweep.id = str(max(here.board.next_id(), here.store.archive.largest("sweep") + 1))
         await here.store.sweeps.create(sweep.id, sweep)
+        await here.notices.requested("sweep_run", sweep.id, body, sweep.started_at)
     return sweep
 
 
@@ -59,6 +62,7 @@ async def rerun(here: Here, sweep_id: int, which: str | list[str]) -> Sweep:
         known = here.board.states(sweep)
         chosen = sweeps.chosen(sweep, known, which)
         if chosen:
+            await here.notices.settle("sweep_run", sweep.id)
             sweep = sweeps.again(sweep, known, chosen)
             await here.store.sweeps.put(str(sweep_id), sweep)
             sweep = await cells.tell(here, sweep, sweeps.untold(sweep))

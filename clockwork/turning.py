@@ -36,13 +36,17 @@ TURN_S = 0.5
 
 
 async def tidying(here: Here) -> None:
-    """Never returns; moves what ended long ago into the archive, at the start and once an hour."""
+    """Never returns; puts away what ended long ago, at the start and once an hour."""
     while True:
         try:
             await here.store.tidy(time.time(), lambda number: here.turn(f"sweep {number}"))
         except Exception:
             # Nothing is lost: what was not moved stays where it is, and the next pass looks at everything again.
             log.exception("what is old could not be moved into the archive")
+        try:
+            await here.notices.tidy(time.time())
+        except Exception:
+            log.exception("old notifications could not be removed")
         await asyncio.sleep(TIDY_S)
 
 
@@ -65,7 +69,7 @@ async def one_turn(here: Here) -> None:
         reported = reporting.look(here, news)
     for name in here.open_syncs:
         here.set_going(f"sync {name}", mounts.carry_on(here, name))
-    await here.cluster.settle([*here.open_jobs(), *reported])
+    await here.cluster.settle([*here.open_jobs(), *reported, *here.notices.job_ids()])
 
 
 def heard(here: Here, job_ids: set[str]) -> None:

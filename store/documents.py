@@ -37,6 +37,7 @@ PARTITION = r"^[A-Za-z0-9_][A-Za-z0-9_.,+-]*$"
 NODELIST = r"^[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]*$"
 TIME = r"^([0-9]{1,6}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}|(?i:unlimited|infinite))$"
 MEMORY = r"^[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]?[Bb]?$"
+HOST = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"
 PATH = r"^[^\x00-\x1f\x7f]+$"
 LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 HOOK = r"^https://hooks\.slack\.com/services/\S+$"
@@ -233,6 +234,15 @@ class SweepsConfig(Written):
     in_flight: int = Field(default=4, ge=1, le=64)
 
 
+class WebhooksConfig(Written):
+    """Whether notifications are sent, to which hosts outside of the public Internet, and how long they are kept."""
+
+    deliver: bool = True
+    allow_hosts: Annotated[list[Annotated[str, Field(pattern=HOST, max_length=260)]], Field(max_length=100)] = []
+    keep_days: float = Field(default=30, ge=1, le=36_500, strict=False)
+    keep_count: int = Field(default=10_000, ge=0, le=1_000_000)
+
+
 class Retention(Written):
     """How long runs and sweeps that are over stay before they go into the archive; None for ever."""
 
@@ -257,6 +267,7 @@ class Config(SrunxConfig):
     poll: PollConfig = PollConfig()
     sweeps: SweepsConfig = SweepsConfig()
     retention: Retention = Retention()
+    webhooks: WebhooksConfig = WebhooksConfig()
     limits: Limits = Limits()
 
 

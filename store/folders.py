@@ -135,7 +135,8 @@ class Held:
 class Folder:
     """The files of one folder by name.
 
-    `suffixes` are the endings that count, the first is the one for new files; with `only` just these file names count.
+    `suffixes` are the endings that count, the first is the one for new files; without any all count, and new files get
+    `ending`; with `only` just these file names count.
     `parse(data, name)` gives the document or raises Invalid. `summary(document)` gives the row for lists. `keep` says
     that documents stay parsed in memory; otherwise they are kept as packed bytes and the recent ones parsed, and
     `facts(document)` gives the little that listeners need of all documents, whether they are parsed or not.
@@ -150,6 +151,7 @@ class Folder:
         *,
         suffixes: tuple[str, ...] = (),
         only: tuple[str, ...] = (),
+        ending: str = "",
         summary: Summary | None = None,
         facts: Callable[[Any], Any] | None = None,
         keep: bool = True,
@@ -161,6 +163,7 @@ class Folder:
         self.parse = parse
         self.suffixes = suffixes
         self.only = only
+        self.ending = suffixes[0] if suffixes else ending
         self.summary = summary
         self.facts = facts
         self.keep = keep
@@ -355,7 +358,7 @@ class Folder:
 
     def only_name(self, name: str) -> str:
         """The file name for a name that has no file yet."""
-        return next((one for one in self.only if Path(one).stem == name), name + (self.suffixes or ("",))[0])
+        return next((one for one in self.only if Path(one).stem == name), name + self.ending)
 
     def _turn(self, name: str) -> _Turn:
         return self.writing.setdefault(name, _Turn(self.writing, name))

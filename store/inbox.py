@@ -43,6 +43,9 @@ class Request(Written):
     from_job: str | None = None
     to_job: str | None = None
     single_job: str | None = None
+    notify: bool = False
+    endpoint_id: int | None = Field(default=None, ge=1)
+    preset: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from store import access, archive, configs, history, profiles, syncs
+from store import access, archive, configs, deliveries, endpoints, history, profiles, syncs, templates, watches
 from store.bodies import Body, ListBody
 from store.checkpoint import Checkpoint
 from store.configuration import SYSTEM, Configuration
 from store.documents import Config, JobRecord, Run, Sweep, from_json
-from store.errors import Invalid, StoreError, StoreUnavailable, problem, unavailable
+from store.errors import StoreError, StoreUnavailable, unavailable
 from store.files import FOLDER_MODE, Files
 from store.folders import Entry, Folder, Parse, Summary
 from store.locks import LOCK_NAME, WAIT_S, Lock, lock
@@ -62,14 +62,6 @@ def _uncollected() -> Iterator[None]:
 
 def _yaml(data: bytes, name: str) -> Any:
     return load(data).value
-
-
-def _text(data: bytes, name: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise Invalid([problem("the file is not UTF-8", type="encoding", line=line, column=1)]) from error
 
 
 def _run(data: bytes, name: str) -> Run:
@@ -121,24 +113,28 @@ class Store:
         given = dict(parsers or {})
         rows = dict(summaries or {})
 
-        def folder(name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], facts: Any = None) -> Folder:
+        def folder(
+            name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], facts: Any = None, ending: str = ""
+        ) -> Folder:
             path = self.root / name
             parse, summary = given.pop(name, parse), rows.pop(name, None)
-            made = Folder(
-                path, kind, self.files, parse, suffixes=suffixes, summary=summary, facts=facts, keep=not facts
-            )
+            more = {"suffixes": suffixes, "ending": ending, "summary": summary, "facts": facts, "keep": not facts}
+            made = Folder(path, kind, self.files, parse, **more)
             self.folders.append(made)
             return made
 
         self.folders: list[Folder] = []
         self.workflows = folder("workflows", "Workflow", _yaml, YAML)
-        self.templates = folder("templates", "Template", _text, ())
+        self.templates = folder("templates", "Template", templates.read, (), ending=".sh")
         # Only so that a dropped file is seen at once; what is in it is store.inbox's business.
         self.inbox = folder("inbox", "Request", _dropped, YAML)
         self.runs = folder("runs", "Run", _run, JSON, history.facts)
         self.sweeps = folder("sweeps", "Sweep run", _sweep, JSON)
         self.jobs = folder("jobs", "Job", _job, JSON, history.facts)
         self.syncs = folder("syncs", "Sync", _sync, JSON)
+        self.endpoints = folder("endpoints", "Endpoint", endpoints.parse, YAML)
+        self.watches = folder("watches", "Watch", watches.parse, JSON)
+        self.deliveries = folder("deliveries", "Delivery", deliveries.parse, JSON)
         self.single = {
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
             for name, parse in (("config", configs.parse), ("access", access.parse), ("profiles", profiles.parse))

@@ -336,6 +336,7 @@ class Client:
 CONFIG = """\
 cluster: {nodes: 2, cpus: 8, memory_mb: 16000, gpus: 4}
 poll: {min_s: 1, max_s: 1}
+webhooks: {deliver: false}
 """
 
 

@@ -20,6 +20,8 @@ HOMES = {
     "starlette": {"app.py"}, "jsonschema_rs": {"app.py"}, "uvicorn": {"app.py"},
     "pydantic": {"store"}, "ruamel": {"store"}, "aiofiles": {"store"}, "watchfiles": {"store"}, "jinja2": {"store"},
     "sh": {"slurm_shim"},
+    # The client of webhooks: it speaks HTTP outwards, and lets us choose the address that is connected to.
+    "httpcore": {"clockwork"},
     "orjson": {"app.py", "clockwork", "store", "slurm_shim"},
 }  # fmt: skip
 # app.py speaks HTTP, clockwork/ is where the cluster meets the files, and those two know neither each other nor HTTP.

@@ -10,7 +10,7 @@ import pytest
 from conftest import PIPELINE
 
 from store import templates, workflows
-from store.errors import Invalid, NotFound, text
+from store.errors import Invalid, text
 from store.render import Renderer
 
 
@@ -304,9 +304,6 @@ def test_the_view_shows_more_where_the_file_says_more(renderer: Renderer) -> Non
 def test_a_template_is_found_by_name_or_refused_with_its_place() -> None:
     kept = {"big": "#!/bin/bash\n{{ command }}\n"}
     assert templates.names(kept) == ["base", "big"]
-    assert templates.find("big", kept) == kept["big"]
-    with pytest.raises(NotFound, match="Template 'bug' not found"):
-        templates.find("bug", kept)
     workflow = workflows.parse(b"jobs:\n- {name: a, command: x}\n- name: b\n  command: x\n  template: bug\n")
     with pytest.raises(
         Invalid, match=r"line 5, column 13: jobs.1.template: Template 'bug' not found; did you mean 'big'"

@@ -306,7 +306,8 @@ def test_killed_at_any_call_of_a_put_and_a_delete(tmp_path: Path) -> None:
     def prepared(name: str) -> Path:
         root = tmp_path / name
         (root / "runs").mkdir(parents=True)
-        for folder in ("workflows", "templates", "jobs", "audit", "work", "cluster", "streams"):
+        made = ("workflows", "templates", "jobs", "audit", "work", "cluster", "streams")
+        for folder in (*made, "endpoints", "watches", "deliveries"):
             (root / folder).mkdir()
         (root / "config.yaml").write_text("# none\n")
         (root / "runs/r1.json").write_bytes(to_json(a_run(error="old")))

@@ -1,0 +1,60 @@
+"""Which addresses a webhook may lead to: those that the whole Internet can reach, and what config.yaml allows. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Sequence
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# RFC 6052: IPv4 behind a translator; the last 32 bits are the address that is really meant.
+NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+
+
+def meant(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64), else the address itself.
+
+    >>> str(meant(ipaddress.ip_address("::ffff:127.0.0.1"))), str(meant(ipaddress.ip_address("64:ff9b::a00:1")))
+    ('127.0.0.1', '10.0.0.1')
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if any(address in network for network in NAT64):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def is_public(text: str) -> bool:
+    """Whether the address is one of the public Internet.
+
+    Private, loopback, link-local (where clouds keep their metadata), shared, multicast and reserved ones are not.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False  # a zone such as fe80::1%eth0 among them
+    real = meant(address)
+    if isinstance(address, ipaddress.IPv6Address) and (address.teredo is not None or address.is_site_local):
+        return False
+    return real.is_global and not real.is_multicast and not real.is_reserved and not real.is_unspecified
+
+
+def allowed(host: str, port: int, hosts: Collection[str]) -> bool:
+    """Whether config.yaml lets webhooks go to this host wherever it is: by its name, or by name and port.
+
+    >>> allowed("hooks.lan", 8443, ["hooks.lan:8443"]), allowed("hooks.lan", 443, ["hooks.lan:8443"])
+    (True, False)
+    """
+    return host in hosts or f"{host}:{port}" in hosts or (":" in host and f"[{host}]:{port}" in hosts)
+
+
+def refused(addresses: Sequence[str], host: str, port: int, hosts: Collection[str]) -> str | None:
+    """Why none of the addresses of a host may be connected to; None when they may. One bad address spoils all."""
+    if not addresses:
+        return f"{host} has no address"
+    if allowed(host, port, hosts) or all(is_public(one) for one in addresses):
+        return None
+    return f"{host} is not in the public Internet; name it in config.yaml (webhooks: allow_hosts) if it may be called"
