@@ -93,8 +93,13 @@ def _stepped(value: Any, loc: Loc, new: Any) -> Any:
 def _step(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable[[Any], bytes]) -> bool:
     """Whether the step was made in the lines."""
     holder = _at(root, loc[:-1])
+    if holder is None:
+        return False
     if new is GONE:
         return _cut(lines, holder, loc[-1], top=len(loc) == 1)
+    if not holder.value and loc[1:]:
+        filled = [new] if isinstance(holder, SequenceNode) else {loc[-1]: new}
+        return _exchange(lines, _at(root, loc[:-2]), loc[-2], filled, dump)
     if _has(holder, loc[-1]):
         return _replace(lines, _at(root, loc), new, dump) or _exchange(lines, holder, loc[-1], new, dump)
     return _put(lines, holder, loc[-1], new, dump)

@@ -494,7 +494,7 @@ def _round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
     _keep_indent(yaml, decode(data))
     document = yaml.load(decode(data))
     if isinstance(document, CommentedMap):
-        _apply(document, changes)
+        _apply(document, changes, load(data).value)
     stream = io.StringIO()
     yaml.dump(document, stream)
     return stream.getvalue().encode()
@@ -514,18 +514,19 @@ def merged(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _apply(document: CommentedMap, changes: dict[str, Any]) -> None:
+def _apply(document: CommentedMap, changes: dict[str, Any], plain: dict[str, Any]) -> None:
+    """Makes the changes in a document that says `plain`; what is so already is left alone, with its comments."""
     for key, change in changes.items():
         old = document.get(key)
         if change is None:
             document.pop(key, None)
         elif isinstance(change, dict) and isinstance(old, CommentedMap):
-            _apply(old, change)
+            _apply(old, change, plain[key])
         elif isinstance(change, dict):
             document[key] = merged({}, change)
         elif isinstance(change, Null):
             document[key] = None
-        elif type(old) is not type(change) or old != change:
+        elif key not in plain or not _same(plain[key], change):
             document[key] = change
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import configs, layers, masks, yamls
@@ -139,6 +139,7 @@ trees = st.dictionaries(
 
 
 @given(st.lists(trees, max_size=3))
+@settings(deadline=None)
 def test_whatever_files_say_there_is_a_whole_configuration(said: list[dict[str, Any]]) -> None:
     found = [layers.parse(json.dumps(one).encode()) for one in said]
     force = layers.in_force([Layer("system", one.tree, "p", problems=one.problems) for one in found])
@@ -155,6 +156,7 @@ good = trees.map(lambda tree: layers.good_part(tree)[0])
 
 
 @given(good, good, good)
+@settings(deadline=None)
 def test_an_update_makes_what_was_given_count(
     kept: dict[str, Any], below: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
@@ -174,6 +176,7 @@ def test_an_update_makes_what_was_given_count(
 
 
 @given(good)
+@settings(deadline=None)
 def test_masks_hide_and_come_back(tree: dict[str, Any]) -> None:
     shown = masks.masked(tree)
     assert "T/B/x" not in json.dumps(shown)

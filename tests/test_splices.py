@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import yamls
@@ -71,6 +71,12 @@ def test_the_last_key_of_a_mapping_goes() -> None:
     assert yamls.edit(b"{}\n", {"a": 2}) == b"a: 2\n"
 
 
+def test_an_empty_collection_is_filled_below_its_heading() -> None:
+    text = b"# one\na: {}\n# two\nb: []\n# three\nc: 1\n"
+    after = b"# one\na:\n  x: 1\n# two\nb:\n  - 2\n# three\nc: 1\n"
+    assert yamls.edit(text, {"a": {"x": 1}, "b": [2]}) == after
+
+
 def test_null_is_written_where_it_is_meant() -> None:
     assert yamls.load(yamls.edit(b"a: 1\n", {"a": yamls.NULL_VALUE, "b": yamls.NULL_VALUE})).value == {
         "a": None,
@@ -97,6 +103,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(names, values, min_size=1, max_size=4), st.dictionaries(names, values | st.none(), max_size=3))
+@settings(deadline=None)
 def test_comments_of_keys_that_stay_stay_above_them(before: dict[str, Any], changes: dict[str, Any]) -> None:
     """Every top-level key gets a heading; after the edit each that is left still has its own right above it."""
     text = "".join(f"# heads {key}\n{yamls.dump({key: value}).decode()}" for key, value in before.items())

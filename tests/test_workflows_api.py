@@ -168,7 +168,7 @@ def test_file_names(client: Client, why: str, filename: str, status: int) -> Non
         for one in client.store.rglob("*")
         if one.suffix in (".yaml", ".yml", ".txt") and "workflows" not in one.parts
     ]
-    assert sorted(inside) == ["access.yaml", "config.yaml"], "nothing lands anywhere else"
+    assert sorted(inside) == ["access.yaml", "config.yaml", "profiles.yaml"], "nothing lands anywhere else"
     for end in (".yml", ".yaml"):
         (client.store / "workflows" / f"{stem}{end}".replace("\0", "")).unlink(missing_ok=True)
 

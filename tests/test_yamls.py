@@ -270,6 +270,7 @@ maps = st.recursive(
 
 
 @given(st.dictionaries(keys, maps, min_size=1), st.dictionaries(keys, maps))
+@settings(deadline=None)
 def test_an_edit_is_the_merge_of_the_values(before: dict[str, Any], changes: dict[str, Any]) -> None:
     try:
         after = yamls.edit(yamls.dump(before), changes)
