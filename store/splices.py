@@ -63,17 +63,32 @@ def spliced(
     """
     value, left = before, MAX_CHARS_READ
     for loc, new in steps(before, wanted):
-        lines, left = text.split("\n"), left - len(text)
+        left -= len(text)
         if left < 0:
             break
         try:
             after = _stepped(value, loc, new)
-            done = _step(lines, YAML(typ="safe", pure=True).compose(io.StringIO(text)), loc, new, dump)
-        except (LookupError, ValueError, YAMLError):
-            continue
-        if done and says("\n".join(lines).encode(), after):
-            text, value = "\n".join(lines), after
+            root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+            ways = map("\n".join, _ways(text, root, loc, new, after, dump))
+            found = next((one for one in ways if says(one.encode(), after)), None)
+        except (LookupError, TypeError, ValueError, YAMLError):
+            continue  # what comes from an alias or a merge key stands on no lines here
+        if found is not None:
+            text, value = found, after
     return text
+
+
+def _ways(text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Callable[[Any], bytes]) -> Iterator[list[str]]:
+    """The lines after the step; if that cannot be, after ever larger parts around it were written anew."""
+    lines = text.split("\n")
+    if _step(lines, root, loc, new, dump):
+        yield lines
+    for depth in range(len(loc) - 1, 0, -1):
+        lines, part = text.split("\n"), after
+        for one in loc[:depth]:
+            part = part[one]
+        if _exchange(lines, _at(root, loc[: depth - 1]), loc[depth - 1], part, dump):
+            yield lines
 
 
 def _stepped(value: Any, loc: Loc, new: Any) -> Any:
@@ -175,7 +190,7 @@ def _put(lines: list[str], holder: Any, part: str | int, value: Any, dump: Calla
 def _has(holder: Any, part: str | int) -> bool:
     try:
         return bool(_member(holder, part))
-    except LookupError:
+    except (LookupError, TypeError):
         return False
 
 
