@@ -306,10 +306,12 @@ def test_killed_at_any_call_of_a_put_and_a_delete(tmp_path: Path) -> None:
     def prepared(name: str) -> Path:
         root = tmp_path / name
         (root / "runs").mkdir(parents=True)
-        made = ("workflows", "templates", "jobs", "audit", "work", "cluster", "streams")
-        for folder in (*made, "endpoints", "watches", "deliveries"):
+        # What an open would make only the first time: the second kill counts the same calls as the first.
+        made = ("workflows", "templates", "inbox", "sweeps", "jobs", "syncs", "endpoints", "watches", "deliveries")
+        for folder in (*made, "audit", "work", "cluster", "streams"):
             (root / folder).mkdir()
-        (root / "config.yaml").write_text("# none\n")
+        for name in ("config.yaml", "profiles.yaml"):
+            (root / name).write_text("# none\n")
         (root / "runs/r1.json").write_bytes(to_json(a_run(error="old")))
         (root / "runs/r2.json").write_bytes(to_json(a_run("r2")))
         return root
