@@ -60,6 +60,9 @@ def current(here: Here, name: str) -> tuple[str, Profile, Mount]:
 async def sync(here: Here, body: dict[str, Any]) -> dict[str, Any]:
     """What a request to sync a mount comes to: it is over there; or what would change; or it is under way."""
     name, profile, mount = current(here, body["mount"])
+    if profile.hostname is None and profile.ssh_host is None:
+        # Its jobs run here, in the mounts' own folders: what is there is where it is needed.
+        return planned(mount.name, rsync.Progress()) if body["dry_run"] else {"status": "synced", "mount": mount.name}
     login(profile)
     if body["dry_run"]:
         return planned(mount.name, await bring(here, name, profile, mount, delete=body["delete"], dry_run=True))
