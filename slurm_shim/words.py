@@ -7,76 +7,26 @@ sbatch copies everything it sees into the job). Which SLURM answers is decided b
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import pwd
 import re
 import secrets
 import shutil
 import signal as signals
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
-import sh
-
-from slurm_shim import parse
+from slurm_shim import parse, programs
 from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmError, SlurmUnreachable, refusal
 from slurm_shim.ids import id_parts
-
-# sh writes every argv to its log at INFO, comments and names of people's jobs among them.
-logging.getLogger("sh").setLevel(logging.WARNING)
+from slurm_shim.programs import Answer, Breaker
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
 _IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 _DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one program said: `exit_code` (negative: ended by that signal), `out` and `err` as text."""
-
-    exit_code: int
-    out: str
-    err: str
-
-
-class Breaker:
-    """Fails fast after `limit` silent answers in a row, lets one probe through every `pause_s`."""
-
-    def __init__(self, limit: int = 3, pause_s: float = 5.0, now: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._pause_s, self._now = limit, pause_s, now
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._next_probe = 0.0
-        self._last = ""
-
-    def enter(self, program: str) -> None:
-        """Nothing; SlurmUnreachable while the breaker is open and this call is not the probe."""
-        with self._lock:
-            if self._failures < self._limit:
-                return
-            if self._now() < self._next_probe:
-                raise SlurmUnreachable(program, f"not asked again yet: {self._last}")
-            # Everybody else goes on failing fast until the probe has answered or another pause is over.
-            self._next_probe = self._now() + self._pause_s
-
-    def leave(self, error: SlurmUnreachable | None) -> None:
-        """Nothing; counts the outcome of a call that entered."""
-        with self._lock:
-            if error is None:
-                self._failures = 0
-                return
-            self._failures += 1
-            self._last = error.text[:200]
-            if self._failures >= self._limit:
-                self._next_probe = self._now() + self._pause_s
 
 
 class Slurm:
@@ -91,6 +41,8 @@ class Slurm:
     def __init__(self, path: str, slurm_conf: str | None, timeout_s: float = 5.0, hold_fd: int | None = None) -> None:
         self.path, self.slurm_conf = path, slurm_conf
         self.timeout_s, self.hold_fd = timeout_s, hold_fd
+        self.make_dirs: Callable[[Path], Any] = _cannot_make  # set by whoever writes files here
+        self.known_as = ""  # the cluster's own name, once it was heard
         self.controller, self.database = Breaker(), Breaker()
         self._known: dict[str, parse.Job] = {}
         self._known_lock = threading.Lock()
@@ -163,6 +115,7 @@ class Slurm:
         """`scontrol show config`, asked once and kept; the caller must not change it."""
         if not self._config:
             self._config = parse.config(self._ask(["scontrol", "show", "config"]))
+            self.known_as = self._config.get("ClusterName", "")
         return self._config
 
     def cluster_name(self) -> str:
@@ -183,8 +136,14 @@ class Slurm:
 
     # --------------------------------------------------------------------------------------------------- changing
 
-    def sbatch(self, script: str, options: Mapping[str, str | int | bool | None], args: Sequence[str] = ()) -> str:
-        """The id of the submitted job.
+    def sbatch(
+        self,
+        script: str,
+        options: Mapping[str, str | int | bool | None],
+        args: Sequence[str] = (),
+        folders: Sequence[str] = (),
+    ) -> str:
+        """The id of the submitted job; the folders that it needs are made before, where it will run.
 
         `options` by sbatch(1)'s long names with underscores: True is a flag, None and False are left out. The script
         goes through standard input; with an option `script_file` that file is submitted instead, with `args`.
@@ -197,7 +156,7 @@ class Slurm:
         argv = ["sbatch", "--parsable", *_long_options(given)]
         if file:
             argv += ["--", str(file), *args]
-        answer = self._answer(argv, None if file else script)
+        answer = self._answer(argv, None if file else script, folders=folders)
         if answer.exit_code:
             raise refusal("sbatch", answer.exit_code, answer.err)
         lines = answer.out.split()
@@ -267,12 +226,14 @@ class Slurm:
             raise refusal(argv[0], answer.exit_code, answer.err or answer.out, ids)
         return answer.out
 
-    def _answer(self, argv: list[str], stdin: str | None, timeout_s: float | None = None) -> Answer:
+    def _answer(
+        self, argv: list[str], stdin: str | None, timeout_s: float | None = None, folders: Sequence[str] = ()
+    ) -> Answer:
         breaker = self.database if argv[0] in _DATABASE else self.controller
         breaker.enter(argv[0])
         silent: SlurmUnreachable | None = None
         try:
-            answer = self._run(argv, stdin, timeout_s or self.timeout_s)
+            answer = self._run(argv, stdin, timeout_s or self.timeout_s, folders)
             if answer.exit_code:
                 error: SlurmError = refusal(argv[0], answer.exit_code, answer.err)
                 # A controller that asks for patience has answered.
@@ -284,47 +245,36 @@ class Slurm:
         finally:
             breaker.leave(silent)
 
-    def _run(self, argv: list[str], stdin: str | None, timeout_s: float) -> Answer:
-        # The only place that starts a program.
-        _checked_arguments(argv)
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()) -> Answer:
+        # The only place from which programs of this machine's SLURM are started.
+        checked_arguments(argv)
         program = shutil.which(argv[0], path=self.path)
         if program is None:
             raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
+        for folder in folders:
+            self.make_dirs(Path(folder))
         submits = argv[0] == "sbatch"
-        held = self.hold_fd if submits else None
-        with _file(stdin or "") as given, _file() as out, _file() as err:
-            try:
-                started = sh.Command(program)(
-                    *argv[1:],
-                    _in=given,
-                    _out=out,
-                    _err=err,
-                    _env=self.environment(for_jobs=submits),
-                    _tty_out=False,
-                    _encoding="utf-8",
-                    _decode_errors="replace",
-                    _new_session=True,  # Ctrl-C in the server's terminal must not reach an sbatch in flight
-                    _pass_fds=set() if held is None else {held},
-                    _preexec_fn=lambda: _in_child(held),
-                    _bg=True,
-                    _bg_exc=False,
-                )
-            except (sh.ForkException, OSError) as error:
-                raise SlurmUnreachable(argv[0], f"{argv[0]} could not be started: {error}"[-500:]) from None
-            code = _ended(started, timeout_s)
-            if code is None:
-                raise _timed_out(argv[0], _read(err), timeout_s)
-            return Answer(code, _read(out), _read(err))
+        given = (stdin or "").encode(errors="replace")
+        environment, held = self.environment(for_jobs=submits), self.hold_fd if submits else None
+        ended = programs.run(program, argv, environment, given, timeout_s, held=held)
+        out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
+        if ended.exit_code is None:
+            raise timed_out(argv[0], err, timeout_s)
+        return Answer(ended.exit_code, out, err)
 
     def environment(self, for_jobs: bool = False) -> dict[str, str]:
         """The variables a program gets; `for_jobs` leaves out what shapes output: sbatch hands all on to the job."""
-        built = _who() | {"PATH": self.path, "LANG": "C.UTF-8"}
+        built = programs.who() | {"PATH": self.path, "LANG": "C.UTF-8"}
         if self.slurm_conf is not None:
             built["SLURM_CONF"] = self.slurm_conf
         if not for_jobs:
             # Epoch seconds instead of local time without a zone; array lists whole instead of cut at 64 characters.
             built |= {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
         return built
+
+
+def _cannot_make(folder: Path) -> None:
+    raise ValueError(f"nobody said how folders are made here: {folder}")
 
 
 def signal_name(signal: str) -> str:
@@ -377,7 +327,8 @@ def _plain_id(job_id: str) -> str:
     return str(parts["job"]) if parts["tasks"] is not None else job_id
 
 
-def _checked_arguments(argv: Sequence[str]) -> None:
+def checked_arguments(argv: Sequence[str]) -> None:
+    """Nothing; ValueError for words that no program could be given."""
     for word in argv:
         if "\0" in word:
             raise ValueError("a NUL character cannot be handed to SLURM")
@@ -385,69 +336,10 @@ def _checked_arguments(argv: Sequence[str]) -> None:
             raise ValueError(f"an argument of {argv[0]} is longer than {_LONGEST_ARGUMENT} bytes")
 
 
-def _who() -> dict[str, str]:
-    uid = os.getuid()
-    try:
-        entry = pwd.getpwuid(uid)
-        name, home, shell = entry.pw_name, entry.pw_dir, entry.pw_shell
-    except KeyError:  # a container may run under a number without a name
-        name, home, shell = str(uid), "/", "/bin/sh"
-    built = {"HOME": os.environ.get("HOME") or home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
-    if "TZ" in os.environ:  # for the clock of the jobs; times between SLURM and us are epoch seconds
-        built["TZ"] = os.environ["TZ"]
-    return built
-
-
-def _in_child(held: int | None) -> None:
-    # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
-    signals.signal(signals.SIGHUP, signals.SIG_DFL)
-    if held is not None:
-        os.set_inheritable(held, True)
-
-
-def _ended(started: sh.RunningCommand, timeout_s: float) -> int | None:
-    # The exit code, None after a time-out. Not sh's own _timeout, whose watcher looks every 100 ms only and makes the
-    # shortest call that long.
-    expired = threading.Event()
-
-    def kill() -> None:
-        expired.set()
-        with contextlib.suppress(ProcessLookupError):  # it ended just now
-            os.killpg(started.pid, signals.SIGKILL)
-
-    timer = threading.Timer(timeout_s, kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        started.wait()
-        code = started.exit_code
-    except sh.ErrorReturnCode as error:
-        code = error.exit_code
-    finally:
-        timer.cancel()
-    return None if expired.is_set() else int(code)
-
-
-def _timed_out(program: str, said: str, timeout_s: float) -> SlurmUnreachable:
-    # What it complained about before it was ended tells more: "temporarily unable to accept job, retrying".
+def timed_out(program: str, said: str, timeout_s: float) -> SlurmUnreachable:
+    """The error for a program that was ended after its time; what it complained about before that tells more."""
+    # "temporarily unable to accept job, retrying"
     error = refusal(program, 1, said) if said.strip() else None
     if isinstance(error, SlurmUnreachable):
         return error
     return SlurmUnreachable(program, said.strip() or f"no answer within {timeout_s:g} s", uncertain=True)
-
-
-def _file(content: str = "") -> IO[bytes]:
-    # In memory where Linux offers it: no disk that could be full, and sh copies nothing through Python.
-    made: IO[bytes] = (
-        os.fdopen(os.memfd_create("sluice"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller's `with`
-    )
-    if content:
-        made.write(content.encode(errors="replace"))
-        made.flush()
-        made.seek(0)
-    return made
-
-
-def _read(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode("utf-8", "replace")

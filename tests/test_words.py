@@ -31,7 +31,8 @@ from slurm_shim.errors import (
     Unreadable,
     refusal,
 )
-from slurm_shim.words import Breaker, Slurm, signal_name
+from slurm_shim.programs import Breaker
+from slurm_shim.words import Slurm, signal_name
 
 DATA = Path(__file__).parent / "data" / "slurm" / "22.05"
 

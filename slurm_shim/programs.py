@@ -1,0 +1,194 @@
+"""How programs are started, here and nowhere else: an argv list, an environment that is built, a time-out. Blocking.
+
+Programs never see the server's own environment, terminal or descriptors. What they print goes into files in memory, so
+that megabytes of rows cost nothing to take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import resource
+import signal as signals
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import sh
+
+from slurm_shim.errors import SlurmUnreachable
+
+# sh writes every argv to its log at INFO, comments and names of people's jobs among them.
+logging.getLogger("sh").setLevel(logging.WARNING)
+
+
+_WAITING = "not asked again yet: "
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one program said: `exit_code` (negative: ended by that signal), `out` and `err` as text."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program ended: `exit_code` (None: it was ended after the time-out), and the bytes that it printed."""
+
+    exit_code: int | None
+    out: bytes
+    err: bytes
+
+
+class Breaker:
+    """Fails fast after `limit` silent answers in a row, lets one probe through every `pause_s`.
+
+    With `longest_s` the pause doubles with each probe that fails, up to that.
+    """
+
+    def __init__(
+        self,
+        limit: int = 3,
+        pause_s: float = 5.0,
+        now: Callable[[], float] = time.monotonic,
+        longest_s: float | None = None,
+    ) -> None:
+        self._limit, self._pause_s, self._now = limit, pause_s, now
+        self._longest_s = pause_s if longest_s is None else longest_s
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._next_probe = 0.0
+        self._last = ""
+
+    def enter(self, program: str) -> None:
+        """Nothing; SlurmUnreachable while the breaker is open and this call is not the probe."""
+        with self._lock:
+            if self._failures < self._limit:
+                return
+            if self._now() < self._next_probe:
+                raise SlurmUnreachable(program, f"{_WAITING}{self._last.removeprefix(_WAITING)}")
+            # Everybody else goes on failing fast until the probe has answered or another pause is over.
+            self._next_probe = self._now() + self._pause()
+
+    def leave(self, error: SlurmUnreachable | None) -> None:
+        """Nothing; counts the outcome of a call that entered."""
+        with self._lock:
+            if error is None:
+                self._failures = 0
+                return
+            self._failures += 1
+            self._last = error.text[:500]
+            if self._failures >= self._limit:
+                self._next_probe = self._now() + self._pause()
+
+    def _pause(self) -> float:
+        # The power is bounded: after a night without an answer it would be too large a number.
+        return min(self._longest_s, self._pause_s * 2.0 ** min(30, max(0, self._failures - self._limit)))
+
+
+def run(
+    program: str,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: bytes,
+    timeout_s: float,
+    *,
+    held: int | None = None,
+    most_bytes: int | None = None,
+) -> Outcome:
+    """How the program ended that was started with the words of `argv` (the first is the name it goes by in errors).
+
+    `held` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot be
+    started.
+    """
+    with _file(stdin) as given, _file() as out, _file() as err:
+        try:
+            started = sh.Command(program)(
+                *argv[1:],
+                _in=given,
+                _out=out,
+                _err=err,
+                _env=dict(environment),
+                _tty_out=False,
+                _encoding="utf-8",
+                _decode_errors="replace",
+                _new_session=True,  # Ctrl-C in the server's terminal must not reach an sbatch in flight
+                _pass_fds=set() if held is None else {held},
+                _preexec_fn=lambda: _in_child(held, most_bytes),
+                _bg=True,
+                _bg_exc=False,
+            )
+        except (sh.ForkException, OSError) as error:
+            raise SlurmUnreachable(argv[0], f"{argv[0]} could not be started: {error}"[-500:]) from None
+        return Outcome(_ended(started, timeout_s), _read(out), _read(err))
+
+
+def who() -> dict[str, str]:
+    """The variables that say on whose behalf a program runs: HOME, USER, LOGNAME, SHELL, and TZ where it is set."""
+    uid = os.getuid()
+    try:
+        entry = pwd.getpwuid(uid)
+        name, home, shell = entry.pw_name, entry.pw_dir, entry.pw_shell
+    except KeyError:  # a container may run under a number without a name
+        name, home, shell = str(uid), "/", "/bin/sh"
+    built = {"HOME": os.environ.get("HOME") or home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
+    if "TZ" in os.environ:  # for the clock of the jobs; times between SLURM and us are epoch seconds
+        built["TZ"] = os.environ["TZ"]
+    return built
+
+
+def _in_child(held: int | None, most_bytes: int | None) -> None:
+    # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
+    signals.signal(signals.SIGHUP, signals.SIG_DFL)
+    if held is not None:
+        os.set_inheritable(held, True)
+    if most_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+
+def _ended(started: sh.RunningCommand, timeout_s: float) -> int | None:
+    # The exit code, None after a time-out. Not sh's own _timeout, whose watcher looks every 100 ms only and makes the
+    # shortest call that long.
+    expired = threading.Event()
+
+    def kill() -> None:
+        expired.set()
+        with contextlib.suppress(ProcessLookupError):  # it ended just now
+            os.killpg(started.pid, signals.SIGKILL)
+
+    timer = threading.Timer(timeout_s, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        started.wait()
+        code = started.exit_code
+    except sh.ErrorReturnCode as error:
+        code = error.exit_code
+    finally:
+        timer.cancel()
+    return None if expired.is_set() else int(code)
+
+
+def _file(content: bytes = b"") -> IO[bytes]:
+    # In memory where Linux offers it: no disk that could be full, and sh copies nothing through Python.
+    made: IO[bytes] = (
+        os.fdopen(os.memfd_create("sluice"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller's `with`
+    )
+    if content:
+        made.write(content)
+        made.flush()
+        made.seek(0)
+    return made
+
+
+def _read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
