@@ -45,6 +45,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clockwork import (
     asking,
+    connecting,
     drafts,
     driving,
     jobs,
@@ -66,7 +67,6 @@ from store import (
     errors,
     jsons,
     layers,
-    logs,
     profile_edits,
     profiles,
     records,
@@ -320,11 +320,16 @@ def unquoted(if_match: str | None) -> str | None:
     return None if if_match in (None, "*") else (if_match or "").removeprefix("W/").strip('"').partition(".")[0]
 
 
-def age() -> tuple[tuple[bytes, bytes], ...]:
-    """The header that says how old the snapshot is; none while there is none."""
-    here.cluster.snapshot.watch()
-    age_s = here.cluster.snapshot.age_s
-    return () if age_s is None else ((b"x-snapshot-age", f"{age_s:.1f}".encode()),)
+def age(cluster: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The header that says how old a cluster's snapshot is; none while there is none."""
+    snapshot = here.clusters.asked(cluster).snapshot
+    snapshot.watch()
+    return () if snapshot.age_s is None else aged(snapshot.age_s)
+
+
+def aged(age_s: float) -> tuple[tuple[bytes, bytes], ...]:
+    """The header that says how old what is shown is."""
+    return ((b"x-snapshot-age", f"{age_s:.1f}".encode()),)
 
 
 def prefers_csv(accept: str) -> bool:
@@ -767,9 +772,9 @@ ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = dict.fromkeys(("srunx",
 
 
 @operation()
-def srunx_list_jobs() -> Prepared:
+def srunx_list_jobs(cluster: str | None) -> Prepared:
     """All jobs in the queue, those finished a short while ago, and our own of the last six hours."""
-    return prepared(jobs.listed(here), headers=age())
+    return prepared(jobs.listed(here, cluster), headers=age(cluster))
 
 
 @operation()
@@ -781,27 +786,29 @@ async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, ca
 
 
 @operation()
-async def srunx_get_job(job_id: str) -> Prepared:
+async def srunx_get_job(job_id: str, cluster: str | None) -> Prepared:
     """One job, from the queue, else from accounting, else from our own record."""
-    return Prepared(orjson.dumps(await jobs.known(here, job_id)), headers=age())
+    return Prepared(orjson.dumps(await jobs.known(here, job_id, cluster)), headers=age(cluster))
 
 
 @operation()
-async def srunx_cancel_job(job_id: str) -> None:
+async def srunx_cancel_job(job_id: str, cluster: str | None) -> None:
     """The job is cancelled; a job that is over already is left as it is."""
-    await jobs.cancel(here, job_id)
+    await jobs.cancel(here, job_id, cluster)
 
 
 @operation()
-async def srunx_get_job_logs(job_id: str, stdout_offset: int, stderr_offset: int) -> dict[str, Any]:
+async def srunx_get_job_logs(
+    job_id: str, cluster: str | None, stdout_offset: int, stderr_offset: int
+) -> dict[str, Any]:
     """What the job wrote since the given offsets."""
-    return await logs.since(**await jobs.log_paths(here, job_id), stdout_at=stdout_offset, stderr_at=stderr_offset)
+    return await jobs.written(here, job_id, stdout_offset, stderr_offset, cluster)
 
 
 @operation()
-def srunx_list_resources(partition: str | None) -> Prepared:
+def srunx_list_resources(partition: str | None, cluster: str | None) -> Prepared:
     """GPUs, nodes and running jobs of each partition."""
-    return prepared(jobs.resources(here, partition), headers=age())
+    return prepared(jobs.resources(here, partition, cluster), headers=age(cluster))
 
 
 @operation()
@@ -846,8 +853,8 @@ async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared
 async def srunx_get_run(run_id: str) -> Any:
     """One run with the state of each of its jobs."""
     if run_id in here.store.runs and not here.board.untold(run_id):
-        return prepared(here.runs_shown.one(run_id))
-    return prepared(Body(orjson.dumps(await here.board.older(run_id))))
+        return prepared(here.runs_shown.one(run_id), headers=aged(here.age_s(run_id)))
+    return prepared(Body(orjson.dumps(await here.board.older(run_id))), headers=aged(0.0))
 
 
 @operation()
@@ -1095,6 +1102,24 @@ def srunx_list_history(limit: int) -> list[dict[str, Any]]:
 def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]:
     """Counts by outcome and the average running time."""
     return here.ledger.stats(from_, to)
+
+
+@operation()
+def srunx_get_ssh_status() -> dict[str, Any]:
+    """Whether the cluster of the active profile answers, and the clusters in view."""
+    return connecting.status(here)
+
+
+@operation()
+async def srunx_connect_profile(name: str) -> dict[str, Any]:
+    """The connection of a profile is made at once; a profile that leads somewhere becomes the active one."""
+    return await connecting.connect(here, name)
+
+
+@operation()
+async def srunx_test_profile(name: str) -> dict[str, Any]:
+    """A connection of its own is made and SLURM asked over it; nothing else changes."""
+    return await connecting.test(here, name)
 
 
 @operation()
@@ -1382,13 +1407,13 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         here.know_hosts()
         here.store.single["access"].listeners.append(here.know_hosts)
         here.pace = Pace(here.store.config.sweeps.per_second, here.store.config.sweeps.in_flight)
-        here.cluster = await turning.connect(here)
-        here.cluster.snapshot.on_change.append(functools.partial(turning.heard, here))
+        undo.push_async_callback(here.clusters.close)
+        await turning.connect(here)
         await here.store.start()
         here.store.single["config"].listeners.append(functools.partial(turning.refit, here))
         await here.notices.catch_up()
-        going = (here.cluster.snapshot.run(), turning.clockwork(here), turning.tidying(here), here.notices.run())
-        for work in going:
+        here.store.single["profiles"].listeners.append(lambda *_change: here.turned.set())
+        for work in (turning.clockwork(here), turning.tidying(here), here.notices.run()):
             task = asyncio.create_task(work)
             undo.push_async_callback(ended, task)
         undo.push_async_callback(here.stop_going)

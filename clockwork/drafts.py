@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from clockwork.here import Here, Shelf, in_thread
+from clockwork import places
+from clockwork.here import SHELF, Here, Shelf, in_thread
 from slurm_shim import script as batch
 from store import errors, runs, templates, workflows
 from store.bodies import Body
@@ -43,13 +44,14 @@ async def drafted(
 ) -> Run:
     """The run that would be started: planned, every script rendered, nothing written."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
-    place = here.shelf(given["mount"])
-    defaults = await here.store.configuration.defaults(place.root)
+    place = places.place(here, here.clusters.of(given["cluster"]), given["mount"], run_id)
+    defaults = await here.store.configuration.defaults(place.local)
     plan = await in_thread(workflows.plan, workflow, **chosen, defaults=defaults, renderer=here.renderer)
-    root = place.root or here.store.path("work", run_id)
-    scripts = [*([place.root] if place.root else []), place.folder.path]
-    wanted = runs.placed(plan, root, run_id)
-    draft = runs.draft(run_id, workflow.name, plan["args"], wanted, root, given, time.time())
+    # Scripts are read here, also where they will run on a copy of the mount.
+    scripts = [place.local, place.local / SHELF] if place.local else [here.own_shelf.folder.path]
+    wanted = runs.placed(plan, place.root, run_id, place.local if place.copied else None)
+    given = {**given, "syncs": place.copied and await places.is_synced(here, place)}
+    draft = runs.draft(run_id, workflow.name, plan["args"], wanted, place.root, given, time.time())
     for job, placed in zip(draft.jobs, wanted, strict=True):
         job.script, job.options = await in_thread(script_of, here, placed, scripts), batch.options(placed)
     return draft

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clockwork import cells
-from clockwork.here import Here, in_thread
+from clockwork import cells, copying, places
+from clockwork.here import Here
 from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
 from store import errors, requests, results, runs
 from store.documents import Run
+from store.times import epoch
 
 
 async def start(here: Here, draft: Run, body: Mapping[str, Any]) -> Run:
     """The run, durable and its first jobs submitted; for a request that was seen before, the run it made then.
 
-    Whom `body` names hears of it.
-    Raises SlurmRefused when SLURM refuses a job of it: the run is kept as failed, what was submitted is cancelled.
+    Whom `body` names hears of it. A run whose mount takes long to be copied is given back while that goes on. Raises
+    SlurmRefused when SLURM refuses a job of it, MountUnsynced when its mount cannot be copied: the run is kept as
+    failed, what it submitted is cancelled.
     """
-    here.cluster.must_answer()
+    here.clusters.of(draft.cluster).must_answer()
     async with here.turn(f"start {draft.id}"):
         before = await started(here, draft.id, draft.request_hash or "")
         if before is not None:
@@ -29,10 +32,12 @@ async def start(here: Here, draft: Run, body: Mapping[str, Any]) -> Run:
             return before
         await here.store.runs.create(draft.id, draft)
         await here.notices.requested("workflow_run", draft.id, body, draft.started_at)
-    await drive(here, draft.id)
+    await (drive_for_now(here, draft.id) if draft.syncs else drive(here, draft.id))
     run: Run = here.store.runs.get(draft.id)
     if run.status == "failed" and (run.error or "").startswith(runs.REFUSED):
         raise slurm_errors.SlurmRefused("sbatch", 1, (run.error or "").removeprefix(runs.REFUSED))
+    if run.status == "failed" and (run.error or "").startswith(runs.UNSYNCED):
+        raise copying.MountUnsynced((run.error or "").removeprefix(runs.UNSYNCED))
     return run
 
 
@@ -44,6 +49,17 @@ async def started(here: Here, run_id: str, request_hash: str) -> Run | None:
     if known is not None:
         requests.refuse_other(known, request_hash)
     return known
+
+
+async def drive_for_now(here: Here, run_id: str) -> None:
+    """Nothing; the run has gone as far as it can, or is still on its way, by itself, after SYNC_WAIT_S."""
+    here.set_going(run_id, drive(here, run_id))
+    going = here.going.get(run_id)
+    if going is not None:
+        await asyncio.wait({going}, timeout=SYNC_WAIT_S)
+
+
+SYNC_WAIT_S = 20.0
 
 
 async def cancel(here: Here, run_id: str) -> list[str]:
@@ -66,13 +82,16 @@ async def cancel(here: Here, run_id: str) -> list[str]:
 async def drive(here: Here, run_id: str, placed: bool = False) -> list[str]:
     """Warnings; takes the run as far as it can go now: asks the rules for steps and takes them until there are none.
 
-    A cell with something to submit waits for its place without holding its turn, so that it can be cancelled meanwhile.
+    What may take long is waited for without holding the run's turn, so that it can be cancelled meanwhile: the place of
+    a cell that has something to submit, and the copying of a mount.
     """
     warnings: list[str] = []
     async with here.turn(run_id):
         while run_id in here.store.runs:
             run = here.store.runs.get(run_id)
-            advanced, steps = runs.advance(run, here.look, here.find, time.time())
+            advanced, steps = runs.advance(run, *here.sights(run.cluster), time.time())
+            if any(isinstance(step, runs.Sync) for step in steps):
+                break
             if run.sweep_run_id and not placed and any(isinstance(step, runs.Submit) for step in steps):
                 break
             if advanced != run:
@@ -82,6 +101,7 @@ async def drive(here: Here, run_id: str, placed: bool = False) -> list[str]:
                     advanced = await EFFECTS[type(step)](here, advanced, step)
                 except slurm_errors.SlurmError as problem:
                     warnings.append(str(problem))
+                    here.news.add(run_id)
                     steps = []
                     break
                 if advanced.status in runs.ENDED and isinstance(step, runs.Submit):
@@ -90,8 +110,29 @@ async def drive(here: Here, run_id: str, placed: bool = False) -> list[str]:
                 return warnings
         else:
             return warnings
+    if isinstance(steps[0], runs.Sync):
+        try:
+            await sync_step(here, run, steps[0])
+        except slurm_errors.SlurmError as problem:
+            return [*warnings, str(problem)]
+        return warnings + await drive(here, run_id)
     async with here.pace.place():
         return warnings + await drive(here, run_id, placed=True)
+
+
+async def sync_step(here: Here, run: Run, step: runs.Sync) -> None:
+    """Nothing; the run goes on with its mount copied, or has failed because it cannot be; or nobody knows yet.
+
+    What a sweep copied for one of its cells is good for all of them.
+    """
+    cluster = here.clusters.of(run.cluster)
+    sweep = here.store.sweeps.get(str(run.sweep_run_id)) if str(run.sweep_run_id) in here.store.sweeps else None
+    since = epoch((sweep or run).started_at) or time.time()
+    error = await copying.copied(here, cluster, step.mount, since)
+    async with here.turn(run.id):
+        if run.id in here.store.runs:
+            run = here.store.runs.get(run.id)
+            await here.store.runs.put(run.id, runs.synced(run, error, time.time()))
 
 
 async def submit_step(here: Here, run: Run, step: runs.Submit) -> Run:
@@ -102,13 +143,13 @@ async def submit_step(here: Here, run: Run, step: runs.Submit) -> Run:
     shown = {"name": options["job_name"], "dependency": step.dependency}
     unreachable: slurm_errors.SlurmUnreachable | None = None
     try:
-        for folder in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)):
-            await in_thread(here.store.files.make_dirs, Path(folder or ""))
+        cluster = here.clusters.of(run.cluster)
         if run.sweep_run_id:
             await here.pace.beat()
+        folders = [one for one in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)) if one]
         script, log_dir = job.script or "", job.log_dir or ""
         told = batch.missing_options(script, job.work_dir or "", log_dir)
-        job_id = await here.cluster.sbatch(script, {**options, **told}, shown)
+        job_id = await cluster.sbatch(script, {**options, **told}, shown, folders)
         log_path = batch.log_path(script, log_dir, options["job_name"], job_id)
         run = runs.taken(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
     except slurm_errors.SlurmUnreachable as problem:
@@ -123,13 +164,14 @@ async def submit_step(here: Here, run: Run, step: runs.Submit) -> Run:
 
 async def cancel_step(here: Here, run: Run, step: runs.Cancel) -> Run:
     """The run, unchanged; its jobs are told to end."""
-    await here.cluster.scancel(step.job_ids)
+    await here.clusters.of(run.cluster).scancel(step.job_ids)
     return run
 
 
 async def read_step(here: Here, run: Run, step: runs.Read) -> Run:
     """The run with the result that the job left, if it left one."""
-    result, problem = await results.read(step.path, here.store.config.limits.result_bytes)
+    slices = places.reader(here.clusters.of(run.cluster))
+    result, problem = await results.read(step.path, here.store.config.limits.result_bytes, slices)
     run = runs.read(run, step.job, result, problem)
     await here.store.runs.put(run.id, run)
     return run

@@ -7,15 +7,18 @@ import contextlib
 import functools
 import getpass
 import logging
+import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clockwork.clusters import Clusters
 from clockwork.notices import Notices
 from slurm_shim.cluster import Cluster
+from slurm_shim.errors import SlurmError
 from slurm_shim.pace import Pace
 from slurm_shim.rsync import Transfer
 from store import access, board, errors, history, runs, states, sweeps, syncs, views, workflows
@@ -47,6 +50,10 @@ class Shelf:
     root: Path | None = None
 
 
+# Where a mount has its workflows.
+SHELF = Path(".srunx") / "workflows"
+
+
 def shown_workflows(folder: Folder) -> Listing:
     """The workflows of a folder as answers show them, by name."""
     return Listing(folder, lambda entry: entry.summary or {}, lambda row: row["name"])
@@ -57,6 +64,7 @@ class Here:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.began = time.monotonic()
         self.renderer = Renderer()
         self.store = Store(
             settings.store,
@@ -80,6 +88,8 @@ class Here:
         self.open_records: dict[str, JobRecord] = {}
         self.open_sweeps: dict[str, Sweep] = {}
         self.news: set[str] = set()
+        self.copying: dict[tuple[str, str], Any] = {}  # by cluster and mount, see clockwork.copying
+        self.busy: set[str] = set()  # the clusters of the open documents
         self.going: dict[str, asyncio.Task[None]] = {}
         self.board = board.Board(self.store.sweeps.get, self.store.runs.get, self.store.archive)
         self.notices = Notices(self.store, self.ledger, self.board, lambda: self.cluster.name, self.look, self.turn)
@@ -87,9 +97,9 @@ class Here:
         self.peers = access.Peers()
         self.hosts = access.LOOPBACK_NAMES
         self.own_caller = access.Caller(getpass.getuser(), access.INCLUDED["admin"])
-        self.cluster: Cluster
+        self.clusters = Clusters(self.store, settings, self.pool)
         self.pace: Pace
-        self.jobs_shown: JobList
+        self.jobs_shown: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
         self.own_shelf: Shelf
         self.shelves: dict[Path, Shelf] = {}
         self.runs_shown: RunList
@@ -103,13 +113,20 @@ class Here:
             self.settings.host, [*self.settings.allowed_hosts, *self.store.access.allowed_hosts]
         )
 
-    def open_jobs(self) -> list[str]:
-        """The ids of our jobs that have not ended, as far as we know."""
-        held: list[Attempt | JobRecord] = [
-            job.attempts[-1] for run in self.open_runs.values() for job in run.jobs if job.attempts
-        ]
-        held += self.open_records.values()
-        return [one.job_id for one in held if one.job_id and one.state not in states.TERMINAL]
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that everything new goes to."""
+        return self.clusters.in_force
+
+    def held(self) -> dict[str, list[str]]:
+        """The clusters of the open documents by name, each with the ids of our jobs that have not ended."""
+        found: dict[str, list[str]] = {sweep.cluster: [] for sweep in self.open_sweeps.values()}
+        for run in self.open_runs.values():
+            last = [job.attempts[-1] for job in run.jobs if job.attempts]
+            found.setdefault(run.cluster, []).extend(_alive(last))
+        for record in self.open_records.values():
+            found.setdefault(record.cluster, []).extend(_alive([record]))
+        return found
 
     def follow(self) -> None:
         """Nothing; ledger, lists and open documents follow the folders, which are not loaded yet."""
@@ -121,7 +138,6 @@ class Here:
         self.store.inbox.listeners.append(lambda *_change: self.turned.set())
         self.runs_shown = RunList(self.store.runs, views.run)
         self.reported = Collector(self.store.jobs)
-        self.jobs_shown = JobList(self.reported)
         self.reported.listeners.append(lambda job_id: self.news.add(f"report {job_id}"))
 
     def _sweep_changed(self, name: str, old: Entry | None, new: Entry | None) -> None:
@@ -163,17 +179,30 @@ class Here:
         if root not in self.shelves:
             if not found.is_there():
                 raise errors.NotFound("Mount", mount, ": its folder is not there")
-            folder = self.store.adopt(root / ".srunx" / "workflows", self.store.workflows)
+            folder = self.store.adopt(root / SHELF, self.store.workflows)
             self.shelves[root] = Shelf(folder, shown_workflows(folder), root)
         return self.shelves[root]
 
     def look(self, job_id: str) -> runs.Sight:
-        """What SLURM knows of a job id, for the rules."""
+        """What the cluster in force knows of a job id, for the rules."""
         return runs.Sight(*self.cluster.snapshot.look(job_id))
 
-    def find(self, attempt: Attempt | JobRecord) -> runs.Sight:
-        """What SLURM knows of an attempt whose job id was never heard, for the rules."""
-        return runs.Sight(*self.cluster.find(attempt.tag or "", epoch(attempt.intended_at) or 0))
+    def sights(self, name: str) -> tuple[runs.Look, runs.Find]:
+        """What the cluster of this name knows of a job id, and of an attempt whose job id was never heard."""
+        cluster = self.clusters.named(name)
+        if cluster is None:
+            return lambda _job_id: UNKNOWN, lambda _attempt: UNKNOWN
+        return (
+            lambda job_id: runs.Sight(*cluster.snapshot.look(job_id)),
+            lambda attempt: runs.Sight(*cluster.find(attempt.tag or "", epoch(attempt.intended_at) or 0)),
+        )
+
+    def age_s(self, run_id: str) -> float:
+        """How old what is known of a run is: 0 when it is over, all our time when its cluster has not answered yet."""
+        facts = self.store.runs.entry(run_id).facts
+        cluster = self.clusters.named(facts.cluster) if facts.open else None
+        age_s = None if cluster is None else cluster.snapshot.age_s
+        return 0.0 if not facts.open else time.monotonic() - self.began if age_s is None else age_s
 
     # ------------------------------------------------------------------------------------------ taking turns
 
@@ -199,7 +228,7 @@ class Here:
             await work
         except errors.NotFound:
             log.debug("%s was deleted meanwhile", name)
-        except errors.StoreError as problem:
+        except (errors.StoreError, SlurmError) as problem:
             log.warning("%s waits: %s", name, problem)
             self.news.add(name)
         except Exception:
@@ -210,6 +239,13 @@ class Here:
         """Nothing; what was set going is over."""
         for task in list(self.going.values()):
             await ended(task)
+
+
+UNKNOWN = runs.Sight("unknown")
+
+
+def _alive(attempts: Iterable[Attempt | JobRecord]) -> list[str]:
+    return [one.job_id for one in attempts if one.job_id and one.state not in states.TERMINAL]
 
 
 async def ended(task: asyncio.Task[Any]) -> None:

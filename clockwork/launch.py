@@ -77,7 +77,7 @@ async def carry_out(here: Here, dropped: inbox.Dropped) -> None:
         raise
     except (errors.StoreError, slurm_errors.SlurmError, ValueError) as problem:
         return await inbox.failed(here.store.files, dropped, str(problem))
-    if (made.get("error") or "").startswith(runs.REFUSED):
+    if (made.get("error") or "").startswith((runs.REFUSED, runs.UNSYNCED)):
         return await inbox.failed(here.store.files, dropped, made["error"])
     kind, number = ("sweep", made["sweep_run_id"]) if "cell_count" in made else ("run", made["id"])
     return await inbox.done(here.store.files, dropped, f"{kind} {number}")

@@ -112,9 +112,9 @@ async def bring(
     """
     folders = rsync.Folders(str(mount.root), mount.remote, mount.exclude_patterns)
     target = login(profile)
-    words = rsync.argv(
-        folders, ssh.options(target, here.settings.ssh_config), target.host, delete=delete, dry_run=dry_run
-    )
+    # Over the connection that SLURM's words go over, where it is there.
+    rsh = ssh.options(target, here.settings.ssh_config, here.clusters.socket(profile_name))
+    words = rsync.argv(folders, rsh, target.host, delete=delete, dry_run=dry_run)
     transfer = rsync.Transfer(words, folders.local)
     async with _turn(here, turn_of(profile_name, mount.name)):
         if begun is not None:

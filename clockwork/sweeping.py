@@ -25,7 +25,7 @@ async def draft(here: Here, sweep: Sweep, index: int) -> Run:
 
 async def start(here: Here, sweep: Sweep, body: Mapping[str, Any]) -> Sweep:
     """The sweep, durable; for a request that was seen before, the sweep it made then. Whom `body` names hears of it."""
-    here.cluster.must_answer()
+    here.clusters.of(sweep.cluster).must_answer()
     async with here.turn("new sweep"):
         before = await started(here, sweep.request_key or "", sweep.request_hash or "")
         if before is not None:

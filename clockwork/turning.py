@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
+import functools
 import time
-from pathlib import Path
 from typing import Any
 
 from clockwork import driving, jobs, launch, mounts, reporting, sweeping
-from clockwork.here import Here, in_thread, log
-from slurm_shim.cluster import Cluster, reach
-from slurm_shim.embedded import conf as embedded_conf
+from clockwork.here import Here, log
+from slurm_shim.cluster import Cluster
 from store import runs
 from store.folders import Entry
 from store.times import rfc3339
@@ -54,74 +51,79 @@ TIDY_S = 3600.0
 
 
 async def one_turn(here: Here) -> None:
-    """Nothing; sets every open document going about which there is news; a slow or failing one holds up no other."""
-    reported: list[str] = []
-    if here.cluster.snapshot.error is None and here.cluster.snapshot.age_s is not None:
-        news, here.news = here.news, set()
-        due = [name for name, run in here.open_runs.items() if name in news or runs.restless(run)]
-        for name in due:
+    """Nothing; sets every open document going about which there is news; a slow or failing one holds up no other.
+
+    Of a cluster that does not answer now nothing is taken for news: what is known stays, until it answers again.
+    """
+    held, reported = here.held(), list[str]()
+    here.busy = set(held)
+    here.clusters.tend(held)
+    answering = {name for name in held if (one := here.clusters.named(name)) is not None and one.answers}
+    news, here.news = here.news, set()
+    for name, run in here.open_runs.items():
+        if run.cluster not in answering:
+            here.news |= {name} & news
+        elif name in news or runs.restless(run):
             here.set_going(name, driving.drive(here, name))
-        for name in here.open_records:
+    for name, record in here.open_records.items():
+        if record.cluster in answering:
             here.set_going(name, jobs.follow(here, name))
-        for name in here.open_sweeps:
+    for name, sweep in here.open_sweeps.items():
+        if sweep.cluster in answering:
             here.set_going(f"sweep {name}", sweeping.drive(here, name))
+    if here.cluster.answers:
         here.set_going("inbox", launch.empty_inbox(here))
         reported = reporting.look(here, news)
+    else:
+        here.news |= news - here.open_runs.keys()
     for name in here.open_syncs:
         here.set_going(f"sync {name}", mounts.carry_on(here, name))
-    await here.cluster.settle([*here.open_jobs(), *reported, *here.notices.job_ids()])
+    for name in {*held, here.cluster.name}:
+        cluster = here.clusters.named(name)
+        if cluster is not None:
+            more = [*reported, *here.notices.job_ids()] if cluster is here.cluster else []
+            here.set_going(f"jobs of {name}", cluster.settle([*held.get(name, []), *more]))
 
 
-def heard(here: Here, job_ids: set[str]) -> None:
+def heard(here: Here, cluster: Cluster, job_ids: set[str]) -> None:
     """Nothing; the runs and the reports of these jobs have news."""
     for job_id in job_ids:
         array = job_id.partition("_")[0]
-        entry = here.ledger.get(here.cluster.name, job_id) or here.ledger.get(here.cluster.name, array)
+        entry = here.ledger.get(cluster.name, job_id) or here.ledger.get(cluster.name, array)
         if entry is not None and entry.run_id is not None:
             here.news.add(entry.run_id)
-    reporting.heard(here, job_ids)
+    if cluster is here.cluster:
+        reporting.heard(here, job_ids)
     here.turned.set()
 
 
 def health(here: Here) -> dict[str, Any]:
     """What /health tells, but for the version."""
-    snapshot, watch = here.cluster.snapshot, here.store.status()
-    age_s = snapshot.age_s
+    cluster, watch = here.cluster, here.store.status()
     return {
-        "status": "healthy" if snapshot.error is None and age_s is not None and not watch["problems"] else "degraded",
+        "status": "healthy" if cluster.answers and not watch["problems"] else "degraded",
         "time": rfc3339(int(time.time())),
-        "cluster": here.cluster.name,
-        "slurm": {
-            "answers": snapshot.error is None and age_s is not None,
-            "age_seconds": None if age_s is None else round(age_s, 3),
-        },
+        "cluster": cluster.name,
+        "slurm": answering(cluster),
         "store": {"problems": watch["problems"], "watching": (watch["watch"] or {}).get("mode", "off")},
     }
 
 
-async def connect(here: Here) -> Cluster:
-    """The cluster that the settings and PATH lead to, asked for the first time."""
-    poll, hold_fd = here.store.config.poll, here.store.lock.fd if here.store.lock else None
-    path, conf = os.environ.get("PATH", os.defpath), os.environ.get("SLURM_CONF")
-    own_conf = here.store.path("cluster", "slurm.conf")
-    name, slurm = await in_thread(reach, here.settings.cluster, path, conf, str(own_conf), hold_fd)
-    if slurm.slurm_conf == str(own_conf):
-        await furnish(here, own_conf)
-    cluster = Cluster(name, slurm, here.pool, poll.min_s, poll.max_s)
-    cluster.snapshot.busy = lambda: bool(here.open_runs or here.open_records)
-    await cluster.snapshot.refresh()
-    return cluster
+def answering(cluster: Cluster) -> dict[str, Any]:
+    """Whether SLURM answers there, and how old what is shown of it is."""
+    age_s = cluster.snapshot.age_s
+    return {"answers": cluster.answers, "age_seconds": None if age_s is None else round(age_s, 3)}
 
 
-async def furnish(here: Here, path: Path) -> None:
-    """Nothing; the embedded cluster's slurm.conf says what config.yaml says."""
-    text = await in_thread(embedded_conf.fitting, here.store.config.cluster.model_dump(), sys.executable)
-    if not path.exists() or path.read_text() != text:
-        await here.store.files.write(path, text.encode())
+async def connect(here: Here) -> None:
+    """Nothing; the cluster in force was asked for the first time, and the clockwork hears of all of them."""
+    here.clusters.busy = lambda cluster: any(here.clusters.label(name) == cluster.label for name in here.busy)
+    here.clusters.on_change = functools.partial(heard, here)
+    await here.clusters.start()
 
 
 def refit(here: Here, _name: str, _old: Entry | None, _new: Entry | None) -> None:
     """Nothing; the intervals of a changed config.yaml are in force."""
-    poll, bounds = here.store.config.poll, here.store.config.sweeps
+    bounds = here.store.config.sweeps
     here.pace.set(bounds.per_second, bounds.in_flight)
-    here.cluster.snapshot.min_s, here.cluster.snapshot.max_s = poll.min_s, poll.max_s
+    here.clusters.refit()

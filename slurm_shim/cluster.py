@@ -11,12 +11,14 @@ import functools
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from slurm_shim.connection import GRACE_S, Connection
 from slurm_shim.errors import SlurmError, SlurmUnreachable
+from slurm_shim.remote import TIMEOUT_S, RemoteSlurm, Slice
 from slurm_shim.resources import nothing, resources
 from slurm_shim.snapshot import Seen, Snapshot
 from slurm_shim.words import Slurm
@@ -25,11 +27,16 @@ _RECALLED_S = 60.0
 _MOST_RECALLED = 10_000
 # A request that was cut off may still arrive at the controller for so long.
 _DOUBT_S = 10.0
+# Over SSH so long: what the connection may take to be found silent, and then what sbatch may take over there.
+_REMOTE_DOUBT_S = GRACE_S + TIMEOUT_S
+# sshd grants 10 sessions over one connection unless told otherwise; some are left for copying files.
+_REMOTE_CALLS = 4
 # SLURM shows ended jobs for MinJobAge, 300 s by default; nobody sets it far lower.
 _QUEUE_REMEMBERS_S = 60.0
 
 
 PROGRAMS = Path(__file__).resolve().parent / "bin"
+EMBEDDED = "embedded"
 
 
 def reach(wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd: int | None) -> tuple[str, Slurm]:
@@ -40,7 +47,7 @@ def reach(wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd:
     """
     slurm = Slurm(path, conf, hold_fd=hold_fd)
     if wanted == "embedded" or (wanted == "auto" and not (shutil.which("sbatch", path=path) and slurm.ping()["up"])):
-        return "embedded", Slurm(f"{PROGRAMS}:{path}", embedded_conf, hold_fd=hold_fd)
+        return EMBEDDED, embedded(path, embedded_conf, hold_fd)
     with contextlib.suppress(SlurmError):  # it does not answer now; it may later
         return slurm.cluster_name() or "slurm", slurm
     return written_name(conf) or "slurm", slurm
@@ -56,6 +63,11 @@ def written_name(conf: str | None) -> str:
     return match[1] if match else ""
 
 
+def embedded(path: str, conf: str, hold_fd: int | None) -> Slurm:
+    """The words of the embedded cluster."""
+    return Slurm(f"{PROGRAMS}:{path}", conf, hold_fd=hold_fd)
+
+
 class Cluster:
     """SLURM under a name that tells its jobs from those of other clusters.
 
@@ -63,10 +75,11 @@ class Cluster:
     """
 
     def __init__(self, name: str, slurm: Slurm, executor: Executor, min_s: float = 2.0, max_s: float = 10.0) -> None:
-        self.name, self.slurm = name, slurm
-        self._is_named = name == "embedded"
+        self.label, self.slurm = name, slurm
+        self._name, self._is_named = name, name == EMBEDDED
         self.snapshot = Snapshot(slurm, executor, min_s, max_s)
         self._executor = executor
+        self._doubt_s = _DOUBT_S
         self._resources: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._began = time.monotonic()
         self._doubts: dict[str, float] = {}  # tag -> a squeue begun later and without it shows it was not taken
@@ -75,6 +88,19 @@ class Cluster:
         self._recalled: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self._recalling = asyncio.Lock()
 
+    @property
+    def name(self) -> str:
+        """The name that documents have, and that is never another cluster's."""
+        return self._name
+
+    @property
+    def answers(self) -> bool:
+        """Whether SLURM has answered when it was asked last."""
+        return self.snapshot.error is None and self.snapshot.age_s is not None
+
+    async def close(self) -> None:
+        """Nothing; nothing of it is left open."""
+
     async def _do(self, word: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(word, *arguments))
 
@@ -82,7 +108,7 @@ class Cluster:
 
     def must_answer(self) -> None:
         """Nothing; raises SlurmUnreachable while SLURM does not answer."""
-        if self.snapshot.error is not None or self.snapshot.age_s is None:
+        if not self.answers:
             raise SlurmUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
 
     def age_s(self) -> float:
@@ -134,17 +160,21 @@ class Cluster:
 
     # ------------------------------------------------------------------------------------------------ telling
 
-    async def sbatch(self, script: str, options: dict[str, Any], shown: dict[str, Any]) -> str:
+    async def sbatch(
+        self, script: str, options: dict[str, Any], shown: dict[str, Any], folders: Sequence[str] = ()
+    ) -> str:
         """The id of the new job, which is in the snapshot at once; `shown` is what is known of it already.
+
+        The folders are made before, where the job will run.
 
         `options` must have a `comment` that no other job has: by it `find` tells whether a job was taken when the
         answer was lost.
         """
         tag = options["comment"]
         try:
-            job_id: str = await self._do(self.slurm.sbatch, script, options)
+            job_id: str = await self._do(self.slurm.sbatch, script, options, (), folders)
         except SlurmUnreachable as problem:
-            self._doubts[tag] = time.monotonic() + (_DOUBT_S if problem.uncertain else 0)
+            self._doubts[tag] = time.monotonic() + (self._doubt_s if problem.uncertain else 0)
             raise
         self._doubts.pop(tag, None)
         self.snapshot.submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **shown})
@@ -173,7 +203,7 @@ class Cluster:
     async def settle(self, open_ids: Iterable[str]) -> None:
         """Nothing; asks accounting about jobs that left the queue, and about tags that the queue no longer has."""
         if not self._is_named and self.snapshot.error is None:
-            self.name = await self._do(self.slurm.cluster_name) or self.name
+            self._name = await self._do(self.slurm.cluster_name) or self._name
             self._is_named = True
         await self.snapshot.settle(open_ids)
         seeking, self._seeking = self._seeking, {}
@@ -186,3 +216,45 @@ class Cluster:
         for tag in seeking:
             row = next((one for one in rows if tag in (one["comment"] or "") or tag in one["submit_line"]), None)
             self._sought[tag] = ("seen", row) if row else ("absent", None)
+
+
+class RemoteCluster(Cluster):
+    """The cluster behind an SSH connection, called `LABEL:ClusterName` once it was heard, before that by its label.
+
+    It has threads of its own, so that a machine which does not answer keeps nobody else waiting.
+    """
+
+    slurm: RemoteSlurm
+
+    def __init__(self, label: str, connection: Connection, min_s: float = 2.0, max_s: float = 10.0) -> None:
+        threads = ThreadPoolExecutor(_REMOTE_CALLS, thread_name_prefix="ssh")
+        super().__init__(label, RemoteSlurm(connection), threads, min_s, max_s)
+        self.connection = connection
+        self._is_named = True
+        self._doubt_s = _REMOTE_DOUBT_S
+        # Here no lock says that what a server before this one has sent is over.
+        self._began += _REMOTE_DOUBT_S
+
+    @property
+    def name(self) -> str:
+        """The name that documents have, and that is never another cluster's."""
+        return f"{self.label}:{self.slurm.known_as}" if self.slurm.known_as else self.label
+
+    @property
+    def home(self) -> str:
+        """The home folder of the account; `~` until it was heard, which is good enough to be looked at."""
+        return self.slurm.home or "~"
+
+    async def reach(self) -> None:
+        """Nothing; the connection is there and SLURM answers, without waiting for any pause to be over."""
+        await self._do(self.slurm.recognise, True)
+
+    async def read(self, wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
+        """As `RemoteSlurm.read`."""
+        slices: list[Slice] = await self._do(self.slurm.read, wanted, owner)
+        return slices
+
+    async def close(self) -> None:
+        """Nothing; the connection has ended."""
+        # The threads end when nobody has anything for them to do any more.
+        await asyncio.to_thread(self.connection.close)

@@ -41,8 +41,8 @@ LONGEST_FOLDER = 70
 _KEPT = ("SSH_AUTH_SOCK", "KRB5CCNAME")
 # What the account's own start files may have set for SLURM's programs.
 _TAKEN = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH", "TZ")
-# ssh's words when nothing is behind the socket any more (see _through).
-_GONE = re.compile(r"UNKNOWN port 65535")
+# ssh's words when nothing is behind the socket any more (see _through), as it has them in its several versions.
+_GONE = re.compile(r"_exchange_identification: |UNKNOWN port 65535")
 
 
 class ConnectionLost(SlurmUnreachable):
@@ -71,11 +71,15 @@ class Greeting:
 
 @dataclass(frozen=True)
 class Said:
-    """What a block that was done whole came to: the exit status of its last command, and the bytes it printed."""
+    """What a block that was done whole came to: the exit status of its last command, and the bytes it printed.
+
+    `took_s` is how long it took over there, by the clock of that machine; None where it does not tell.
+    """
 
     code: int
     out: bytes
     err: bytes
+    took_s: float | None = None
 
 
 class Connection:
@@ -86,11 +90,12 @@ class Connection:
     """
 
     def __init__(self, login: ssh.Login, config: str | None = None, more: Mapping[str, str] | None = None) -> None:
-        self.login, self._config, self._more = login, config, dict(more or {})
+        self.login, self.config, self._more = login, config, dict(more or {})
         self._greeting: Greeting | None = None
         self._folder: str | None = None
         self._made = 0
         self._lock = threading.Lock()
+        self._closed = False
         self._breaker = _breaker()
         self.error: str | None = None
 
@@ -102,11 +107,16 @@ class Connection:
     def connect(self, now: bool = False) -> Greeting:
         """The greeting of the connection, which is made if there is none; `now` waits for no pause to be over."""
         with self._lock:
+            if self._closed:
+                raise ConnectionLost("ssh", "the connection was closed")
             if self._greeting is not None:
                 return self._greeting
             if now:
                 self._breaker = _breaker()
-            self._breaker.enter("ssh")
+            try:
+                self._breaker.enter("ssh")
+            except SlurmUnreachable as waits:
+                raise ConnectionLost("ssh", waits.text) from None
             failed: SlurmUnreachable | None = None
             try:
                 self._greeting = self._greet()
@@ -117,6 +127,8 @@ class Connection:
                 raise
             finally:
                 self._breaker.leave(failed)
+                if self._closed:
+                    self._end()
 
     def ask(self, greeting: Greeting, name: str, block: str, timeout_s: float) -> Said:
         """What the block of shell came to, done over the connection that gave this greeting and no other.
@@ -128,15 +140,22 @@ class Connection:
         return self._unframed(greeting, name, ended, nonce)
 
     def close(self) -> None:
-        """Nothing; the connection is ended, and what was made for it is gone."""
-        with self._lock:
-            greeting, self._greeting = self._greeting, None
-            if greeting is not None:
-                with contextlib.suppress(SlurmUnreachable):  # there is no ssh any more, so no connection either
-                    self._ssh(["ssh", "-Fnone", f"-S{greeting.socket}", "-Oexit", "--", "there"], "", 5.0)
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+        """Nothing; the connection is ended for good, at the latest when one that is being made has been made."""
+        self._closed = True
+        if self._lock.acquire(timeout=1.0):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+
+    def _end(self) -> None:
+        greeting, self._greeting = self._greeting, None
+        if greeting is not None:
+            with contextlib.suppress(SlurmUnreachable):  # there is no ssh any more, so no connection either
+                self._ssh(["ssh", "-Fnone", f"-S{greeting.socket}", "-Oexit", "--", "there"], "", 5.0)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     def environment(self, greeting: Greeting) -> dict[str, str]:
         """The variables that programs over there get: those of the account, and what the profile gives."""
@@ -150,8 +169,9 @@ class Connection:
             self._folder = _private_folder()
         self._made += 1
         socket, nonce, mark = f"{self._folder}/{self._made}", secrets.token_hex(16), secrets.token_hex(16)
-        words = ssh.argv(self.login, self._config, socket, master=True)
+        words = ssh.argv(self.login, self.config, socket, master=True)
         sooner = [f"-oControlPersist={IDLE_S}", f"-oServerAliveInterval={ALIVE_S}", "-oServerAliveCountMax=2"]
+        sooner.append("-oRemoteCommand=none")
         ended = self._ssh([words[0], *sooner, *words[1:], SHELL], framed(_greeting_block(mark), nonce), GREETING_S)
         begun, said = unframed(ended, nonce)
         if said is None:
@@ -161,7 +181,8 @@ class Connection:
             raise ConnectionLost("ssh", f"the account on {self.login.host} has no home folder")
         variables = {name: told[name] for name in _TAKEN if told.get(name)}
         variables["PATH"] = _joined(variables.get("PATH", ""), told.get("SESSION_PATH", ""))
-        return Greeting(socket, told["HOME"], told["USER"], told["HOST"], told["SHELL"] or "/bin/sh", variables)
+        home = self._more.get("HOME") or told["HOME"]
+        return Greeting(socket, home, told["USER"], told["HOST"], told["SHELL"] or "/bin/sh", variables)
 
     def _unframed(self, greeting: Greeting, name: str, ended: programs.Outcome, nonce: str) -> Said:
         begun, said = unframed(ended, nonce)
@@ -213,11 +234,17 @@ def _through(socket: str) -> list[str]:
 
 
 def framed(block: str, nonce: str) -> str:
-    """The shell text that does the block and prints the mark before and after what it prints, and its exit status."""
+    """The shell text that does the block and prints the mark before and after what it prints, with its exit status.
+
+    All of it is one command for the shell, so a text that was cut off does nothing.
+    """
     return f"""{{
 printf '%s\\n' {nonce}; printf '%s\\n' {nonce} >&2
+{{ read -r began _ </proc/uptime; }} 2>/dev/null
 {block}
-printf '\\n%s %s\\n' {nonce} "$?"
+code=$?
+{{ read -r ended _ </proc/uptime; }} 2>/dev/null
+printf '\\n%s %s %s %s\\n' {nonce} "$code" "$began" "$ended"
 exit 0
 }}
 """
@@ -227,19 +254,20 @@ def unframed(ended: programs.Outcome, nonce: str) -> tuple[bool, Said | None]:
     """Whether the block was begun, and what it came to; None when it was cut off.
 
     >>> from slurm_shim.programs import Outcome
-    >>> unframed(Outcome(0, b"Welcome!\\nn0\\nrows\\nn0 3\\n", b"stty: no\\nn0\\nwarning"), "n0")
-    (True, Said(code=3, out=b'rows', err=b'warning'))
+    >>> unframed(Outcome(0, b"Welcome!\\nn0\\nrows\\nn0 3 7.5 8.0\\n", b"stty: no\\nn0\\nwarning"), "n0")
+    (True, Said(code=3, out=b'rows', err=b'warning', took_s=0.5))
     >>> unframed(Outcome(255, b"Welcome!\\nn0\\nro", b""), "n0"), unframed(Outcome(0, b"Welcome!", b""), "n0")
     ((True, None), (False, None))
     """
     mark = nonce.encode()
     _, begun, rest = ended.out.partition(mark + b"\n")
     out, finished, status = rest.rpartition(b"\n" + mark + b" ")
-    code = re.fullmatch(rb"(\d{1,3})\n.*", status, re.DOTALL)
-    if not begun or not finished or code is None:
+    told = re.fullmatch(rb"(\d{1,3}) (?:(\d+\.\d+) (\d+\.\d+))?[^\n]*\n.*", status, re.DOTALL)
+    if not begun or not finished or told is None:
         return bool(begun), None
     before, marked, err = ended.err.partition(mark + b"\n")
-    return True, Said(int(code[1]), out, err if marked else before)
+    took_s = None if told[2] is None else float(told[3]) - float(told[2])
+    return True, Said(int(told[1]), out, err if marked else before, took_s)
 
 
 def limited(timeout_s: float) -> str:

@@ -12,10 +12,11 @@ import shlex
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from slurm_shim import parse
 from slurm_shim.connection import Connection, ConnectionGone, Greeting, Said, limited
-from slurm_shim.errors import SlurmRefused, SlurmUnreachable, Unreadable, refusal
+from slurm_shim.errors import SlurmError, SlurmRefused, SlurmUnreachable, Unreadable, refusal
 from slurm_shim.programs import Answer
 from slurm_shim.words import Slurm, checked_arguments, timed_out
 
@@ -47,6 +48,9 @@ class RemoteSlurm(Slurm):
         self.connection = connection
         self._recognising = threading.Lock()
         self._recognised: Greeting | None = None
+        self.foresees = True
+        self._soon: list[list[str]] = []
+        self._foreseen: dict[tuple[str, ...], tuple[Greeting, Answer]] = {}
 
     @property
     def home(self) -> str | None:
@@ -85,10 +89,16 @@ class RemoteSlurm(Slurm):
                 gone = problem
         raise gone
 
+    def _foresee(self, soon: Sequence[Sequence[str]]) -> None:
+        self._soon = [list(argv) for argv in soon]
+
     def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()) -> Answer:
         checked_arguments(argv)
         for _ in range(2):
             greeting = self.recognise()
+            told, answer = self._foreseen.pop(tuple(argv), (None, None))
+            if answer is not None and told is greeting:
+                return answer
             try:
                 return self._speak(greeting, argv, stdin, timeout_s, folders)
             except ConnectionGone as problem:
@@ -98,17 +108,31 @@ class RemoteSlurm(Slurm):
     def _speak(
         self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()
     ) -> Answer:
-        said = self.connection.ask(greeting, argv[0], self._block(greeting, argv, stdin, timeout_s, folders), timeout_s)
-        out, err = (text.decode("utf-8", "replace") for text in (said.out, said.err))
-        if said.code == _FOLDERS:
+        soon, self._soon = (self._soon, []) if argv[0] == "squeue" else ([], self._soon)
+        mark = secrets.token_hex(16)
+        blocks = [self._block(greeting, argv, stdin, timeout_s, folders)]
+        blocks += [self._block(greeting, one, None, timeout_s, ()) for one in soon]
+        # What each came to stands behind it, in both streams; what the last came to is told for the whole.
+        between = f"\nc=$?; printf '\\n%s %s\\n' {mark} $c; printf '\\n%s\\n' {mark} >&2\n"
+        said = self.connection.ask(greeting, argv[0], between.join(blocks), timeout_s * len(blocks))
+        if argv[0] == "squeue":
+            self.squeue_s = said.took_s
+        outs, errs = (text.decode("utf-8", "replace").split(f"\n{mark}") for text in (said.out, said.err))
+        codes = [int(head.split("\n")[0]) for head in outs[1:]] + [said.code]
+        outs, errs = outs[:1] + [one.partition("\n")[2] for one in outs[1:]], [one.removeprefix("\n") for one in errs]
+        for one, code, out, err in list(zip(soon, codes[1:], outs[1:], errs[1:], strict=True)):
+            self._foreseen[tuple(one)] = greeting, Answer(_signed(code), out, err)
+        return self._understood(argv, codes[0], outs[0], errs[0], timeout_s)
+
+    def _understood(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
+        if code == _FOLDERS:
             raise _folders_refused(err)
-        if said.code == _LATE:
+        if code == _LATE:
             raise timed_out(argv[0], err, timeout_s)
-        if said.code == _MISSING:
-            raise SlurmUnreachable(
-                argv[0], f"{argv[0]} is not on the PATH of the account on {self.connection.login.host}"
-            )
-        return Answer(128 - said.code if 128 < said.code < 160 else said.code, out, err)
+        if code == _MISSING:
+            host = self.connection.login.host
+            raise SlurmUnreachable(argv[0], f"{argv[0]} is not on the PATH of the account on {host}")
+        return Answer(_signed(code), out, err)
 
     def _block(
         self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str]
@@ -123,6 +147,11 @@ class RemoteSlurm(Slurm):
         made = f"umask 077; mkdir -p -- {shlex.join(dict.fromkeys(folders))} 2>&1"
         failed = f"printf '%s\\n' \"$m\" >&2; (exit {_FOLDERS})"
         return f"{limited(timeout_s)}\nif m=$({made}); then\n{fed}\nelse {failed}; fi"
+
+
+def _signed(code: int) -> int:
+    # sh(1): 128 + the signal that ended a program
+    return 128 - code if 128 < code < 160 else code
 
 
 def _folders_refused(said: str) -> SlurmRefused:
@@ -175,3 +204,23 @@ def _slice(part: bytes) -> Slice:
     return (
         Slice(refused=rest) if kind == "refused" else Slice() if kind == "absent" else Slice(refused="cannot be read")
     )
+
+
+def probe(connection: Connection) -> dict[str, Any]:
+    """What is found over a connection that nobody else uses, which is ended then.
+
+    `{ssh_connected, slurm_available, slurm_version, cluster, error}`, and `hostname` and `user` as the machine says.
+    """
+    found: dict[str, Any] = {"ssh_connected": False, "slurm_available": False, "error": None}
+    slurm = RemoteSlurm(connection)
+    try:
+        greeting = connection.connect()
+        found |= {"ssh_connected": True, "hostname": greeting.host, "user": greeting.user}
+        slurm.recognise()
+        said = slurm.ping()
+        found |= {"slurm_available": said["up"], "slurm_version": said["version"], "cluster": slurm.known_as}
+    except SlurmError as problem:
+        found["error"] = str(problem)
+    finally:
+        connection.close()
+    return found

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from slurm_shim.errors import SlurmError
 from slurm_shim.parse import FINISHED, Job, Node, Partition
 from slurm_shim.together import belongs, combined, row_tasks, waiting_job
-from slurm_shim.words import Slurm
+from slurm_shim.words import NODES, PARTITIONS, Slurm
 
 Seen = tuple[str, Job | None]
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
@@ -184,11 +184,13 @@ class Snapshot:
         began_epoch = time.time()
         loop = asyncio.get_running_loop()
         look_at_nodes = began - self._nodes_began_at >= (self._nodes_s if self._fast() else max(10.0, self._nodes_s))
-        asked = loop.run_in_executor(self._executor, self._ask_queue, self._queue.rows)
-        hosts = asyncio.ensure_future(self._poll_nodes(began)) if look_at_nodes else None
+        soon = [NODES, PARTITIONS] if look_at_nodes else []
+        asked = loop.run_in_executor(self._executor, self._ask_queue, self._queue.rows, soon)
+        hosts = asyncio.ensure_future(self._poll_nodes(began, asked)) if look_at_nodes else None
         try:
-            queue = await asked
-            self._costs_s = [*self._costs_s[-1:], self._now() - began]
+            queue = await asyncio.shield(asked)
+            cost_s = self._slurm.squeue_s
+            self._costs_s = [*self._costs_s[-1:], self._now() - began if cost_s is None else cost_s]
             self.error = None
             self.taken_at, self.taken_at_epoch = began, began_epoch
             self._take(queue, began)
@@ -206,11 +208,11 @@ class Snapshot:
             async with self._answered:
                 self._answered.notify_all()
 
-    def _ask_queue(self, before: dict[str, Job]) -> _Queue:
+    def _ask_queue(self, before: dict[str, Job], soon: Sequence[Sequence[str]]) -> _Queue:
         # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
         groups: dict[int, list[Job]] = {}
         comments: dict[str, list[Job]] = {}
-        rows = {row["job_id"]: row for row in self._slurm.squeue()}
+        rows = {row["job_id"]: row for row in self._slurm.squeue(soon=soon)}
         for row in rows.values():
             group = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
             if group is not None:
@@ -221,9 +223,11 @@ class Snapshot:
         notable = {job_id for job_id in changed if not _same_but_time(before.get(job_id), rows.get(job_id))}
         return _Queue(rows, groups, comments, changed, notable, list(before) != list(rows))
 
-    async def _poll_nodes(self, began: float) -> bool:
+    async def _poll_nodes(self, began: float, queue: asyncio.Future[_Queue]) -> bool:
         loop = asyncio.get_running_loop()
         self._nodes_began_at = began
+        if self._slurm.foresees:
+            await asyncio.wait({queue})
         try:
             nodes = await loop.run_in_executor(self._executor, self._slurm.nodes)
             partitions = await loop.run_in_executor(self._executor, self._slurm.partitions)

@@ -26,6 +26,7 @@ _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -
 _IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 _DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o", "-a", "show", "partition"]
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 
 
@@ -42,6 +43,8 @@ class Slurm:
         self.path, self.slurm_conf = path, slurm_conf
         self.timeout_s, self.hold_fd = timeout_s, hold_fd
         self.make_dirs: Callable[[Path], Any] = _cannot_make  # set by whoever writes files here
+        self.foresees = False  # whether calls told beforehand are answered together
+        self.squeue_s: float | None = None  # what the last squeue took, where that is not what asking for it takes
         self.known_as = ""  # the cluster's own name, once it was heard
         self.controller, self.database = Breaker(), Breaker()
         self._known: dict[str, parse.Job] = {}
@@ -50,10 +53,11 @@ class Slurm:
 
     # --------------------------------------------------------------------------------------------------- reading
 
-    def squeue(self, job_id: str | None = None) -> list[parse.Job]:
+    def squeue(self, job_id: str | None = None, soon: Sequence[Sequence[str]] = ()) -> list[parse.Job]:
         """All jobs that the controller knows, of all users, finished ones of the last MinJobAge too; or one job's rows.
 
-        A row that reads as in the call before is the same dict: do not change them. [] for an unknown id.
+        A row that reads as in the call before is the same dict: do not change them. [] for an unknown id. `soon` are
+        calls that will follow: where a call is a way to another machine, they are answered with this one.
         """
         nonce = _nonce()
         argv = ["squeue", "-h", "-a", "-t", "all", "-O", parse.layout(parse.JOB_FIELDS, nonce)]
@@ -63,6 +67,7 @@ class Slurm:
             except JobUnknown:
                 return []
             return parse.jobs(text, nonce)
+        self._foresee(soon)
         text = self._ask(argv)
         with self._known_lock:
             return parse.jobs(text, nonce, self._known)
@@ -91,11 +96,11 @@ class Slurm:
 
     def nodes(self) -> list[parse.Node]:
         """All nodes, hidden ones too."""
-        return parse.nodes(self._ask(["scontrol", "-o", "-a", "show", "node"]))
+        return parse.nodes(self._ask(NODES))
 
     def partitions(self) -> list[parse.Partition]:
         """All partitions, hidden ones too."""
-        return parse.partitions(self._ask(["scontrol", "-o", "-a", "show", "partition"]))
+        return parse.partitions(self._ask(PARTITIONS))
 
     def ping(self) -> dict[str, Any]:
         """`{up, version, controller}`: does the controller answer, the programs' version, the controller's host."""
@@ -218,6 +223,10 @@ class Slurm:
         ids = list(dict.fromkeys(_plain_id(job_id) for job_id in job_ids))
         for at in range(0, len(ids), _IDS_A_CALL):
             yield [f"--jobs={','.join(ids[at : at + _IDS_A_CALL])}"]
+
+    def _foresee(self, soon: Sequence[Sequence[str]]) -> None:
+        # A call costs nothing but itself here.
+        return
 
     def _ask(self, argv: list[str], ids: Sequence[str] = (), timeout_s: float | None = None) -> str:
         answer = self._answer(argv, None, timeout_s)

@@ -338,6 +338,7 @@ class Run(Kept):
     mount: str | None = None
     args: dict[str, Any] = {}
     cluster: str = ""
+    syncs: bool = False
     status: RunStatus = "syncing"
     work_dir: str | None = None
     started_at: str | None = None

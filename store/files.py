@@ -15,7 +15,7 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from aiofiles.os import wrap  # type: ignore[import-untyped]
 
-from store.errors import Denied, Exists, Invalid, NotFound, TooLarge, problem, unavailable
+from store.errors import Denied, Exists, Invalid, NotFound, StoreError, TooLarge, problem, unavailable
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -513,6 +513,25 @@ async def read_slice(path: Path | str, offset: int, limit_bytes: int, *, owner: 
     """
     result: tuple[bytes, int] = await _slice_in_thread(path, offset, limit_bytes, owner)
     return result
+
+
+# Parts of files by path, offset and how many bytes at most, and the uid that they must belong to (None: any) -> for
+# each its bytes and the size of the whole, or why not.
+Read = Callable[[Sequence[tuple[str, int, int]], int | None], Awaitable[list[tuple[bytes, int] | StoreError]]]
+
+
+async def read_slices(
+    wanted: Sequence[tuple[str, int, int]], owner: int | None = None
+) -> list[tuple[bytes, int] | StoreError]:
+    """For each of the parts what `read_slice` gives, or the NotFound or Denied that it raises."""
+
+    async def one(path: str, offset: int, limit_bytes: int) -> tuple[bytes, int] | StoreError:
+        try:
+            return await read_slice(path, offset, limit_bytes, owner=owner)
+        except (NotFound, Denied) as error:
+            return error
+
+    return [await one(*part) for part in wanted]
 
 
 def _pread(fd: int, offset: int, limit_bytes: int) -> bytes:

@@ -213,6 +213,6 @@ class JobList:
             return made
         entry = entry or (ledger.entry(source, job_id) if source else None)
         if job is not None:
-            return job, source, views.job(job, entry, stage)
+            return job, source, views.job(job, entry, stage, cluster)
         assert entry is not None, "the ledger names no job that its document does not have"
         return job, source, views.remembered(entry, 0, stage)

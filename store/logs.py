@@ -5,36 +5,42 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
-from store.errors import NotFound
-from store.files import read_slice
+from store.errors import NotFound, StoreError
+from store.files import Read, read_slices
 
 SLICE_BYTES = 1_000_000
 
 
 async def since(
-    stdout: str | None, stderr: str | None, *, stdout_at: int, stderr_at: int, owner: int | None
+    stdout: str | None,
+    stderr: str | None,
+    *,
+    stdout_at: int,
+    stderr_at: int,
+    owner: int | None,
+    read: Read = read_slices,
 ) -> dict[str, Any]:
     """`{stdout, stderr, stdout_offset, stderr_offset}`: what the files hold from these bytes on, and where to go on.
 
     A file that is not there yet is empty. One file for both is told as stdout alone, the offset of stderr unchanged.
-    `owner` is the uid that the files must belong to; None for any.
+    `owner` is the uid that the files must belong to; None for any. `read` reads where the files lie, all in one go.
     """
-    merged = stderr is None or stderr == stdout
-    out, out_at = await _stream(stdout, stdout_at, owner)
-    err, err_at = ("", max(0, stderr_at)) if merged else await _stream(stderr, stderr_at, owner)
+    wanted = [(stdout, stdout_at), (None if stderr == stdout else stderr, stderr_at)]
+    parts = [(path, max(0, at), SLICE_BYTES) for path, at in wanted if path is not None]
+    found = iter(await read(parts, owner) if parts else [])
+    out, out_at = _told(next(found), stdout_at) if wanted[0][0] is not None else ("", 0)
+    err, err_at = _told(next(found), stderr_at) if wanted[1][0] is not None else ("", max(0, stderr_at))
     return {"stdout": out, "stderr": err, "stdout_offset": out_at, "stderr_offset": err_at}
 
 
-async def _stream(path: str | None, at: int, owner: int | None) -> tuple[str, int]:
-    if path is None:
+def _told(part: tuple[bytes, int] | StoreError, at: int) -> tuple[str, int]:
+    if isinstance(part, NotFound):
         return "", 0
-    try:
-        data, size_bytes = await read_slice(path, max(0, at), SLICE_BYTES, owner=owner)
-    except NotFound:
-        return "", 0
+    if isinstance(part, StoreError):
+        raise part
+    data, size_bytes = part
     start = min(max(0, at), size_bytes)
-    more = start + len(data) < size_bytes
-    return whole_text(data, start, more)
+    return whole_text(data, start, start + len(data) < size_bytes)
 
 
 def whole_text(data: bytes, start: int, more: bool) -> tuple[str, int]:

@@ -7,20 +7,24 @@ from typing import Any
 import orjson
 
 from store.errors import NotFound, StoreError
-from store.files import read_slice
+from store.files import Read, read_slices
 
 # Every answer must be able to hold it; what writes JSON stops at 254.
 DEPTH = 32
 
 
-async def read(path: str, limit_bytes: int) -> tuple[dict[str, Any] | None, str | None]:
-    """The object in the file and None, or None and why it cannot be taken; None twice when there is no file."""
+async def read(path: str, limit_bytes: int, slices: Read = read_slices) -> tuple[dict[str, Any] | None, str | None]:
+    """The object in the file and None, or None and why it cannot be taken; None twice when there is no file.
+
+    `slices` reads where the file lies.
+    """
     try:
-        data, size_bytes = await read_slice(path, 0, limit_bytes)
-    except NotFound:
-        return None, None
+        part = (await slices([(path, 0, limit_bytes)], None))[0]
     except StoreError as error:
-        return None, str(error)
+        part = error
+    if isinstance(part, StoreError):
+        return None, None if isinstance(part, NotFound) else str(part)
+    data, size_bytes = part
     if size_bytes > limit_bytes:
         return None, f"the result has {size_bytes} bytes, more than the {limit_bytes} that are kept"
     try:

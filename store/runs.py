@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from store import states
-from store.documents import Attempt, JobRecord, Run, RunJob, StateChange, Sweep
+from store.documents import Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
 from store.times import epoch, rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 NEVER = "DependencyNeverSatisfied"
 STOPPED = "RunStopped"
 REFUSED = "Submission failed: "
+UNSYNCED = "Mount sync failed: "
 RESEND_CANCEL_S = 30
 LONGEST_PAUSE_S = 60
 
@@ -62,7 +63,14 @@ class Read:
     path: str
 
 
-Step = Submit | Cancel | Read
+@dataclass(frozen=True)
+class Sync:
+    """Bring the mount's files to where the run will work; nothing else is done before."""
+
+    mount: str
+
+
+Step = Submit | Cancel | Read | Sync
 
 
 def new_tag() -> str:
@@ -84,6 +92,8 @@ def advance(run: Run, look: Look, find: Find, now: float) -> tuple[Run, list[Ste
     steps: list[Step] = []
     if run.status == "pending":
         return run, steps
+    if run.status == "syncing":
+        return run, [Sync(run.mount or "")]
     for job in run.jobs:
         steps += _observe(run, job, look, find, now)
         _tell_skipped(run, job)
@@ -323,11 +333,11 @@ def unanswered(run: Run, name: str, reason: str, now: float) -> Run:
 
 
 def restless(run: Run) -> bool:
-    """Whether the run may go on without news of its jobs: something is to be submitted, found, awaited, or stopped."""
+    """Whether the run may go on without news of its jobs: something is to be copied, submitted, found or stopped."""
     lasts = [(job, _last(job)) for job in run.jobs]
     unheard = any(attempt is not None and attempt.job_id is None and not _over(attempt) for _, attempt in lasts)
     stopping = _stopping(run) and any(attempt is not None and not _over(attempt) for _, attempt in lasts)
-    return unheard or stopping or any(job.not_before is not None for job in run.jobs)
+    return run.status == "syncing" or unheard or stopping or any(job.not_before is not None for job in run.jobs)
 
 
 def again(run: Run) -> Run:
@@ -349,7 +359,7 @@ def again(run: Run) -> Run:
 
 def begun(run: Run, now: float) -> Run:
     """The pending run, its turn come; any other run as it is."""
-    fresh = {"status": "submitting", "begun_at": rfc3339(now)}
+    fresh = {"status": _first(run.syncs), "begun_at": rfc3339(now)}
     return run.model_copy(update=fresh) if run.status == "pending" else run
 
 
@@ -357,6 +367,23 @@ def duration_s(run: Run) -> float | None:
     """How long the run took, each time that it was started; None while it has not ended."""
     start, end = epoch(run.begun_at or run.started_at), epoch(run.completed_at)
     return None if start is None or end is None else round(run.ran_before_s + end - start, 3)
+
+
+def _first(syncs: bool) -> RunStatus:
+    return "syncing" if syncs else "submitting"
+
+
+def synced(run: Run, error: str | None, now: float) -> Run:
+    """The syncing run after its mount was copied, or could not be (`error`): then it ends as failed."""
+    if run.status != "syncing":
+        return run  # cancelled meanwhile
+    if error is None:
+        return run.model_copy(update={"status": "submitting"})
+    run = run.model_copy(deep=True)
+    for job in run.jobs:
+        job.skipped = job.skipped or STOPPED
+    run.status, run.error, run.completed_at = "failed", f"{UNSYNCED}{error}", rfc3339(now)
+    return run
 
 
 def read(run: Run, name: str, result: dict[str, Any] | None, error: str | None) -> Run:
@@ -408,18 +435,24 @@ def follow(record: JobRecord, look: Look, find: Find, now: float) -> JobRecord |
     return record
 
 
-def placed(plan: Mapping[str, Any], root: Path, run_id: str) -> list[dict[str, Any]]:
+def placed(plan: Mapping[str, Any], root: Path, run_id: str, local: Path | None = None) -> list[dict[str, Any]]:
     """The planned jobs in the order of submission, with absolute `work_dir`, `log_dir` and `result_path`.
 
-    Relative folders start at `root`; `%j` in the path of the result stands for the job id.
+    Relative folders start at `root`, and folders below `local`, which is copied there, are those below `root`; `%j` in
+    the path of the result stands for the job id.
     """
+
+    def there(base: Path, folder: str | None) -> Path:
+        path = Path(folder or "")
+        return root / path.relative_to(local) if local and path.is_relative_to(local) else base / path
+
     by_name = {job["name"]: job for job in plan["jobs"]}
     found = []
     for name in plan["order"]:
         job = by_name[name]
-        work_dir = root / (job["work_dir"] or "")
+        work_dir = there(root, job["work_dir"])
         result_path = work_dir / ".sluice" / run_id / f"{name}.%j.json"
-        folders = {"work_dir": work_dir, "log_dir": work_dir / (job["log_dir"] or ""), "result_path": result_path}
+        folders = {"work_dir": work_dir, "log_dir": there(work_dir, job["log_dir"]), "result_path": result_path}
         found.append({**job, **{key: str(path) for key, path in folders.items()}})
     return found
 
@@ -435,7 +468,8 @@ def draft(
 ) -> Run:
     """A run of these jobs (see `placed`) that is not written yet and lacks its scripts.
 
-    `given` has mount, cluster, source, and request_hash or the number of the sweep.
+    `given` has mount, cluster, source, whether the mount is copied before (`syncs`), and request_hash or the number of
+    the sweep.
     """
     jobs = [
         RunJob(
@@ -457,7 +491,8 @@ def draft(
         mount=given["mount"],
         args=args,
         cluster=given["cluster"],
-        status="submitting",
+        syncs=given.get("syncs", False),
+        status=_first(given.get("syncs", False)),
         work_dir=str(root),
         started_at=rfc3339(now),
         sweep_run_id=given.get("sweep"),

@@ -26,7 +26,7 @@ def plain(depends_on: Iterable[str]) -> list[str]:
     return [entry.removeprefix("afterok:") for entry in depends_on]
 
 
-def job(row: dict[str, Any], entry: Entry | None, stage: str | None = None) -> dict[str, Any]:
+def job(row: dict[str, Any], entry: Entry | None, stage: str | None = None, cluster: str = "") -> dict[str, Any]:
     """A job as SLURM tells it, with the run it belongs to by our own record, and the stage that it reported."""
     nodes = row["node_count"]
     reason = row["reason"]
@@ -60,6 +60,7 @@ def job(row: dict[str, Any], entry: Entry | None, stage: str | None = None) -> d
         "ended_at": rfc3339(row["end_time"]),
         "run_id": entry.run_id if entry else None,
         "workflow_name": entry.workflow_name if entry else None,
+        "cluster": cluster,
     }
 
 
@@ -96,6 +97,7 @@ def remembered(entry: Entry, now: float, stage: str | None = None) -> dict[str, 
         "ended_at": entry.ended_at,
         "run_id": entry.run_id,
         "workflow_name": entry.workflow_name,
+        "cluster": entry.cluster,
     }
 
 
@@ -125,6 +127,7 @@ def run(document: Run) -> dict[str, Any]:
         "sweep_run_id": document.sweep_run_id,
         "args": document.args,
         "mount": document.mount,
+        "cluster": document.cluster,
         "work_dir": document.work_dir,
         "triggered_by": document.triggered_by or "web",
         "cancel_requested_at": document.cancel_requested_at,
@@ -179,6 +182,7 @@ def history(entry: Entry) -> dict[str, Any]:
         "runtime_seconds": entry.runtime_s,
         "workflow_name": entry.workflow_name,
         "run_id": entry.run_id,
+        "cluster": entry.cluster,
         "partition": entry.partition,
         "nodes": entry.nodes,
         "gpus": entry.gpus,

@@ -377,9 +377,9 @@ def end_jobs(request: Callable[[str, str], httpx.Response]) -> None:
     """Nothing; cancels what the history shows alive, and waits until none of it is."""
 
     def over() -> bool:
-        alive = [one["job_id"] for one in request("GET", "/api/history?limit=-1").json() if one["status"] not in OVER]
-        for job_id in alive:
-            request("DELETE", f"/api/jobs/{job_id}")
+        alive = [one for one in request("GET", "/api/history?limit=-1").json() if one["status"] not in OVER]
+        for one in alive:
+            request("DELETE", f"/api/jobs/{one['job_id']}?cluster={one['cluster']}")
         return not alive
 
     for run in request("GET", "/api/workflows/runs").json():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -80,8 +80,10 @@ class Cluster:
         self.gate: threading.Event | None = None
         self.at_the_gate = threading.Event()
         self.on_poll: Callable[[], None] = lambda: None
+        self.squeue_s: float | None = None
+        self.foresees = False
 
-    def squeue(self) -> list[Job]:
+    def squeue(self, soon: Sequence[Sequence[str]] = ()) -> list[Job]:
         self.polls += 1
         rows = list(self.rows)  # what it was when the query began
         self.on_poll()

@@ -36,18 +36,22 @@ profiles:
       - {{name: ml-project, local: {project}, remote: /far/away}}
       - {{name: data, local: {project}/data, remote: /far/data}}
 """
+# Whatever profiles the fuzzer makes and connects, no packet leaves this machine.
+SSH = "Host *\n  ProxyCommand false\n"
 EXAMPLES = os.environ.get("SLUICE_FUZZ_EXAMPLES", "60")
 
 
 def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--hypothesis-seed") or random.randrange(2**32)
     store = tmp_path / "store"
-    (tmp_path / "project" / "data").mkdir(parents=True)
     # Mounts below ~ get a srunx.json now and then.
-    server = Server(store, "embedded", HOME=str(tmp_path), SRUNX_SSH_PROFILE="here")
+    given = {"HOME": str(tmp_path), "SRUNX_SSH_PROFILE": "here", "SLUICE_SSH_CONFIG": str(tmp_path / "ssh_config")}
+    server = Server(store, "embedded", **given)
+    (tmp_path / "ssh_config").write_text(SSH)
     (store / "config.yaml").write_text(CONFIG)
     project = tmp_path / "project"
-    (project / "scripts").mkdir(parents=True)
+    (project / "data").mkdir(parents=True)
+    (project / "scripts").mkdir()
     (project / "scripts" / "train.sh").write_text("#!/bin/bash\n")
     (project / "away").symlink_to("/etc")
     (store / "syncs").mkdir(exist_ok=True)

@@ -291,10 +291,10 @@ def cut_off(client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool) -> N
     slurm = client.app.here.cluster.slurm
     real = slurm.sbatch
 
-    def sbatch(script: str, options: dict[str, Any]) -> str:
+    def sbatch(script: str, options: dict[str, Any], *more: Any) -> str:
         monkeypatch.setattr(slurm, "sbatch", real)
         if arrives:
-            real(script, options)
+            real(script, options, *more)
         raise SlurmUnreachable("sbatch", "Socket timed out on send/recv operation", uncertain=True)
 
     monkeypatch.setattr(slurm, "sbatch", sbatch)

@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 import test_behaviour as behaviour
+from cluster.sshd import Sshd, needed
 
 from slurm_shim import parse, script
+from slurm_shim.connection import Connection
 from slurm_shim.errors import JobFinished, JobUnknown, SlurmConflict, SlurmError, SlurmInvalid, SlurmUnreachable
+from slurm_shim.remote import RemoteSlurm
 from slurm_shim.snapshot import Snapshot
+from slurm_shim.ssh import Login
 from slurm_shim.words import Slurm
 
 CLUSTERS = ["embedded", pytest.param("real", marks=pytest.mark.slurm)]
@@ -51,9 +55,20 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     slurm.scancel([job["job_id"] for job in slurm.squeue() if job["job_id"] not in before])
 
 
-@pytest.fixture
-def slurm(asked: behaviour.Asked) -> Slurm:
-    return Slurm(asked.env["PATH"], asked.env["SLURM_CONF"], 20.0)
+@pytest.fixture(scope="module", params=["here", pytest.param("over ssh", marks=pytest.mark.ssh)])
+def slurm(
+    request: pytest.FixtureRequest, asked: behaviour.Asked, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Slurm]:
+    """The words, spoken on this machine and to it over SSH."""
+    if request.param == "here":
+        yield Slurm(asked.env["PATH"], asked.env["SLURM_CONF"], 20.0)
+        return
+    needed()
+    with Sshd(tmp_path_factory.mktemp("spoken") / "sshd") as sshd:
+        there = {name: asked.env[name] for name in ("PATH", "SLURM_CONF")}
+        connection = Connection(Login(**sshd.login), str(sshd.config), there)
+        yield RemoteSlurm(connection, 20.0)
+        connection.close()
 
 
 def ended(slurm: Slurm, job_id: str) -> parse.Job:
