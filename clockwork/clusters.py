@@ -79,7 +79,9 @@ class Clusters:
         """The cluster of documents that have this name, for doing something there; SlurmUnreachable without it."""
         found = self.named(name)
         if found is None:
-            raise SlurmUnreachable("ssh", f"{name} cannot be asked now")
+            problem = SlurmUnreachable("squeue", f"the jobs are on cluster {name}, which cannot be asked now")
+            problem.args = (problem.text,)  # whole: a name may have colons
+            raise problem
         return found
 
     def asked(self, name: str | None) -> Cluster:

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import functools
 import time
+from collections import Counter
 from typing import Any
 
 from clockwork import driving, jobs, launch, mounts, reporting, sweeping
 from clockwork.here import Here, log
 from slurm_shim.cluster import Cluster
 from store import runs
+from store.documents import JobRecord, Run, Sweep
 from store.folders import Entry
 from store.times import rfc3339
 
@@ -120,6 +122,11 @@ async def connect(here: Here) -> None:
     here.clusters.busy = lambda cluster: any(here.clusters.label(name) == cluster.label for name in here.busy)
     here.clusters.on_change = functools.partial(heard, here)
     await here.clusters.start()
+    documents: list[Run | JobRecord | Sweep] = [*here.open_runs.values(), *here.open_records.values()]
+    documents += here.open_sweeps.values()
+    for name, count in Counter(one.cluster for one in documents).items():
+        if here.clusters.label(name) is None:
+            log.warning("%d open runs, jobs and sweeps of cluster %s wait until a way leads to it again", count, name)
 
 
 def refit(here: Here, _name: str, _old: Entry | None, _new: Entry | None) -> None:
