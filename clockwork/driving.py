@@ -89,6 +89,8 @@ async def drive(here: Here, run_id: str, placed: bool = False) -> list[str]:
     async with here.turn(run_id):
         while run_id in here.store.runs:
             run = here.store.runs.get(run_id)
+            if here.clusters.named(run.cluster) is None:
+                return [f"the jobs are on cluster {run.cluster}; they are told when it can be asked again"]
             advanced, steps = runs.advance(run, *here.sights(run.cluster), time.time())
             if any(isinstance(step, runs.Sync) for step in steps):
                 break
@@ -102,6 +104,8 @@ async def drive(here: Here, run_id: str, placed: bool = False) -> list[str]:
                 except slurm_errors.SlurmError as problem:
                     warnings.append(str(problem))
                     here.news.add(run_id)
+                    if isinstance(step, runs.Cancel) and isinstance(problem, slurm_errors.SlurmUnreachable):
+                        await here.store.runs.put(run_id, runs.untold(advanced, step))
                     steps = []
                     break
                 if advanced.status in runs.ENDED and isinstance(step, runs.Submit):

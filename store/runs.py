@@ -332,6 +332,16 @@ def unanswered(run: Run, name: str, reason: str, now: float) -> Run:
     return run
 
 
+def untold(run: Run, step: Cancel) -> Run:
+    """The run after its jobs could not be told to end: they are told as soon as SLURM answers again."""
+    run = run.model_copy(deep=True)
+    for job in run.jobs:
+        for attempt in job.attempts:
+            if attempt.job_id in step.job_ids:
+                attempt.cancel_sent_at = None
+    return run
+
+
 def restless(run: Run) -> bool:
     """Whether the run may go on without news of its jobs: something is to be copied, submitted, found or stopped."""
     lasts = [(job, _last(job)) for job in run.jobs]
