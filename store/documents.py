@@ -326,9 +326,8 @@ class RunJob(Kept):
 class Run(Kept):
     """One workflow run or sweep cell; its jobs in topological order.
 
-    Times are RFC 3339 in UTC, `not_before` of a job and `retry_at` of an attempt epoch seconds; `skipped` says why a
-    job was never submitted; attempts up to `attempts_before` belong to the time before the run was started again,
-    which took `ran_before_s`; `begun_at` is when that was.
+    Times are RFC 3339, `not_before` and `retry_at` epoch seconds; `skipped` says why a job was never submitted, `syncs`
+    that a mount is copied first; attempts up to `attempts_before` took `ran_before_s`, before the start at `begun_at`.
     """
 
     version: int = VERSION
@@ -338,8 +337,8 @@ class Run(Kept):
     mount: str | None = None
     args: dict[str, Any] = {}
     cluster: str = ""
-    syncs: bool = False
     status: RunStatus = "syncing"
+    syncs: bool = False
     work_dir: str | None = None
     started_at: str | None = None
     begun_at: str | None = None
