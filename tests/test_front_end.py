@@ -5,11 +5,15 @@ Pages and fields are those of that front end's calls; it shows a banner for ever
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster.beyond import Beyond
+from cluster.sshd import needed
 from conftest import Client, eventually, serving
 
 LIVE = ("completed", "failed", "cancelled")
@@ -76,20 +80,27 @@ def some(rows: Iterable[Any], what: str) -> list[Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def page(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The front end over a store whose current profile has a mount on this machine."""
+@pytest.fixture(scope="module", params=["here", pytest.param("over ssh", marks=pytest.mark.ssh)])
+def page(request: pytest.FixtureRequest, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The front end over a store whose current profile has a mount: on this machine, or on one behind SSH."""
     root = tmp_path_factory.mktemp("front")
-    (root / "ml").mkdir()
+    mount = {"name": "ml", "local": str(root / "ml"), "remote": str(root / "ml")}
+    (root / "ml" / "data").mkdir(parents=True)
     (root / "ml" / "train.sh").write_text("#!/bin/bash\necho trained\n")
-    (root / "ml" / "data").mkdir()
-    profiles = (
-        f"current: here\nprofiles:\n  here: {{mounts: [{{name: ml, local: {root / 'ml'}, remote: {root / 'ml'}}}]}}\n"
-    )
-    (root / "store").mkdir()
-    (root / "store" / "profiles.yaml").write_text(profiles)
-    with serving(root / "store", cluster) as client:
-        yield Page(client)
+    with contextlib.ExitStack() as undo:
+        profile, environment = {"mounts": [mount]}, {}
+        if request.param == "over ssh":
+            needed()
+            beyond = undo.enter_context(Beyond(root / "beyond", cluster))
+            profile = beyond.profile(mounts=[{**mount, "remote": str(beyond.home / "ml")}])
+            environment = {"SLUICE_SSH_CONFIG": str(beyond.sshd.config)}
+        (root / "store").mkdir()
+        # JSON is YAML too.
+        (root / "store" / "profiles.yaml").write_text(json.dumps({"current": "here", "profiles": {"here": profile}}))
+        page = Page(undo.enter_context(serving(root / "store", cluster, **environment)))
+        # What a person sees who opens the page a moment later.
+        eventually(lambda: page.client.get("/api/resources").status_code == 200, 60)
+        yield page
 
 
 def test_the_dashboard(page: Page) -> None:
