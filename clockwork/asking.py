@@ -23,7 +23,7 @@ async def watch(here: Here, body: dict[str, Any]) -> dict[str, Any]:
         job = await jobs.known(here, target)
         state = job["slurm_state"]
         if state in states.TERMINAL:
-            watches.refuse_ended(watches.target_ref(kind, target), job["status"])
+            watches.refuse_ended(watches.target_ref(kind, target, here.cluster.name), job["status"])
     elif target not in (here.store.runs if kind == "workflow_run" else here.store.sweeps):
         raise errors.NotFound("Run" if kind == "workflow_run" else "Sweep run", target)
     return await here.notices.ask(kind, target, int(body["endpoint_id"]), body["preset"], state)

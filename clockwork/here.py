@@ -92,7 +92,7 @@ class Here:
         self.busy: set[str] = set()  # the clusters of the open documents
         self.going: dict[str, asyncio.Task[None]] = {}
         self.board = board.Board(self.store.sweeps.get, self.store.runs.get, self.store.archive)
-        self.notices = Notices(self.store, self.ledger, self.board, lambda: self.cluster.name, self.look, self.turn)
+        self.notices = Notices(self.store, self.ledger, self.board, lambda: self.cluster.name, self.look_at, self.turn)
         self.failures = access.Failures()
         self.peers = access.Peers()
         self.hosts = access.LOOPBACK_NAMES
@@ -119,13 +119,15 @@ class Here:
         return self.clusters.in_force
 
     def held(self) -> dict[str, list[str]]:
-        """The clusters of the open documents by name, each with the ids of our jobs that have not ended."""
+        """The clusters of the open documents by name, each with the ids of jobs of theirs that have not ended."""
         found: dict[str, list[str]] = {sweep.cluster: [] for sweep in self.open_sweeps.values()}
         for run in self.open_runs.values():
             last = [job.attempts[-1] for job in run.jobs if job.attempts]
             found.setdefault(run.cluster, []).extend(_alive(last))
         for record in self.open_records.values():
             found.setdefault(record.cluster, []).extend(_alive([record]))
+        for watch in self.notices.foreign():
+            found.setdefault(watch.cluster, []).append(watch.target)
         return found
 
     def follow(self) -> None:
@@ -186,6 +188,10 @@ class Here:
     def look(self, job_id: str) -> runs.Sight:
         """What the cluster in force knows of a job id, for the rules."""
         return runs.Sight(*self.cluster.snapshot.look(job_id))
+
+    def look_at(self, name: str, job_id: str) -> runs.Sight:
+        """What the cluster of this name knows of a job id."""
+        return self.sights(name)[0](job_id)
 
     def sights(self, name: str) -> tuple[runs.Look, runs.Find]:
         """What the cluster of this name knows of a job id, and of an attempt whose job id was never heard."""

@@ -118,7 +118,7 @@ async def submit(here: Here, body: dict[str, Any], record_id: str, caller: acces
             record.options["job_name"] = batch.job_name(record.name)
         await here.store.jobs.put(record_id, record)
         record = record if record.job_id else await hand_over(here, record)
-        await here.notices.requested("job", record.job_id or "", body, record.intended_at)
+        await here.notices.requested("job", record.job_id or "", body, record.intended_at, record.cluster)
         return record
 
 

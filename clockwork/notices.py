@@ -36,8 +36,8 @@ Target = tuple[str, str]  # kind and id
 class Notices:
     """Endpoints, watches and their subscriptions, and the outbox into which their events go.
 
-    `cluster()` is the present one's name, `look(job_id)` what SLURM knows of a job that did not go through us, `turn`
-    lets those who work on one thing do so one after the other.
+    `cluster()` is the present one's name, `look(cluster, job_id)` what SLURM knows of a job that did not go through us,
+    `turn` lets those who work on one thing do so one after the other.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Notices:
         ledger: Ledger,
         board: Board,
         cluster: Callable[[], str],
-        look: Callable[[str], runs.Sight],
+        look: Callable[[str, str], runs.Sight],
         turn: Callable[[str], AbstractAsyncContextManager[None]],
         sender: Sender | None = None,
     ) -> None:
@@ -177,15 +177,18 @@ class Notices:
                 raise endpoints.Unknown("endpoint", number, named=True)
             endpoints.refuse_disabled(number, self.endpoint(number))
 
-    async def requested(self, kind: str, target: str, body: Mapping[str, Any], since: str | None) -> None:
+    async def requested(
+        self, kind: str, target: str, body: Mapping[str, Any], since: str | None, cluster: str = ""
+    ) -> None:
         """Nothing; whom the request that made this target names hears of it, also of what happened by now.
 
         `since` is when the target was made: the request may come twice, and its watch may be closed by then, or so old
-        that it is gone.
+        that it is gone. `cluster` is that of a job.
         """
         began = epoch(since) or 0
         if body.get("notify") and began > time.time() - self.store.config.webhooks.keep_days * 86_400:
-            await self._ask(kind, target, int(body["endpoint_id"]), body.get("preset") or "terminal", began)
+            preset = body.get("preset") or "terminal"
+            await self._ask(kind, target, int(body["endpoint_id"]), preset, cluster, began)
 
     async def ask(
         self, kind: str, target: str, endpoint_id: int, preset: str, state: str | None = None
@@ -196,14 +199,22 @@ class Notices:
         Invalid for the endpoint, the preset, or a target that has ended.
         """
         self.check({"notify": True, "endpoint_id": endpoint_id, "preset": preset})
-        watch, one, created = await self._ask(kind, target, endpoint_id, preset, None, state)
+        cluster = self.cluster() if kind == "job" else ""
+        watch, one, created = await self._ask(kind, target, endpoint_id, preset, cluster, None, state)
         return {"watch_id": int(watch.id), "subscription_id": one.id, "created": created}
 
     async def _ask(
-        self, kind: str, target: str, endpoint_id: int, preset: str, began: float | None, state: str | None = None
+        self,
+        kind: str,
+        target: str,
+        endpoint_id: int,
+        preset: str,
+        cluster: str,
+        began: float | None,
+        state: str | None = None,
     ) -> tuple[Watch, Subscription, bool]:
         """The watch and its subscription, and whether they are new; without `began` what happened by now is no news."""
-        cluster, now = self.cluster() if kind == "job" else "", time.time()
+        now = time.time()
         async with self.turn(f"target {kind} {target}"):
             for watch in [self.store.watches.get(name) for name in self.of.get((kind, target), ())]:
                 # A closed one counts when it was this very target's, and not that of another job with the same id.
@@ -211,7 +222,7 @@ class Notices:
                 one = watches.found(watch, endpoint_id, preset)
                 if one is not None and counts and watch.cluster == cluster:
                     return watch, one, False
-            watch = watches.new(kind, target, cluster, watches.target_ref(kind, target), now)
+            watch = watches.new(kind, target, cluster, watches.target_ref(kind, target, cluster), now)
             if began is None:
                 events, _ = self.events(watch, state)
                 watches.refuse_over(events)
@@ -256,15 +267,11 @@ class Notices:
         """All subscriptions with their watches, those of the newest watch first."""
         return ((watch, one) for watch in self.watches.newest() for one in reversed(watch.subscriptions))
 
-    def job_ids(self) -> list[str]:
-        """The watched jobs of the present cluster that did not go through us."""
-        return [watch.target for watch in self._foreign()]
-
-    def _foreign(self) -> list[Watch]:
-        here = self.cluster()
-        names = (self.open[kind, job] for kind, job in self.open if kind == "job" and not self.ledger.get(here, job))
-        found = (self.store.watches.get(name) for some in names for name in some)
-        return [watch for watch in found if watch.cluster == here]
+    def foreign(self) -> list[Watch]:
+        """The open watches of jobs that did not go through us, each on the cluster that it names."""
+        names = (name for (kind, _job), some in self.open.items() if kind == "job" for name in some)
+        found = (self.store.watches.get(name) for name in names)
+        return [watch for watch in found if self.ledger.get(watch.cluster, watch.target) is None]
 
     # What there is to tell.
 
@@ -295,7 +302,7 @@ class Notices:
         if entry is not None:
             job = {key: getattr(entry, key) for key in watches.JOB_KEYS}
             return watches.of_job(watch.target_ref, job if state is None else {**job, "state": state})
-        knowledge, row = self.look(watch.target) if watch.cluster == self.cluster() else runs.Sight("unknown")
+        knowledge, row = self.look(watch.cluster, watch.target)
         if knowledge == "unknown":
             return []
         if row is None:
@@ -343,7 +350,7 @@ class Notices:
         """Nothing; all news are in the outbox, and everything in it that is due is on its way."""
         news, self.news = self.news, set()
         names = {name for target in news for name in self.open.get(target, ())}
-        await self._tell_all(names | {watch.id for watch in self._foreign()})
+        await self._tell_all(names | {watch.id for watch in self.foreign()})
         if self.store.config.webhooks.deliver:
             self.outbox.send_due(time.time())
 

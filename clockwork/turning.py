@@ -83,8 +83,8 @@ async def one_turn(here: Here) -> None:
     for name in {*held, here.cluster.name}:
         cluster = here.clusters.named(name)
         if cluster is not None:
-            more = [*reported, *here.notices.job_ids()] if cluster is here.cluster else []
-            here.set_going(f"jobs of {name}", cluster.settle([*held.get(name, []), *more]))
+            asked = [*held.get(name, []), *(reported if cluster is here.cluster else [])]
+            here.set_going(f"jobs of {name}", cluster.settle(asked))
 
 
 def heard(here: Here, cluster: Cluster, job_ids: set[str]) -> None:

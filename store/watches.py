@@ -75,15 +75,15 @@ def parse(data: bytes, name: str) -> Watch:
     return from_json(Watch, data, name)
 
 
-def target_ref(kind: str, target: str, profile: str | None = None) -> str:
-    """What a watch looks at, as answers name it; `profile` for a job of a cluster that is reached over SSH.
+def target_ref(kind: str, target: str, cluster: str = "") -> str:
+    """What a watch looks at, as answers name it; of a cluster that is reached over SSH it names the profile.
 
-    >>> target_ref("job", "42"), target_ref("job", "42", "lab"), target_ref("sweep_run", "7")
+    >>> target_ref("job", "42", "hpc"), target_ref("job", "42", "ssh:lab:hpc"), target_ref("sweep_run", "7")
     ('job:local:42', 'job:ssh:lab:42', 'sweep_run:7')
     """
     if kind != "job":
         return f"{kind}:{target}"
-    return f"job:ssh:{profile}:{target}" if profile else f"job:{LOCAL}:{target}"
+    return f"job:ssh:{cluster.split(':')[1]}:{target}" if cluster.startswith("ssh:") else f"job:{LOCAL}:{target}"
 
 
 def check_preset(preset: str, loc: Sequence[str] = ("body", "preset")) -> None:

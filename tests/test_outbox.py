@@ -455,7 +455,7 @@ class Life:
             folder.listeners.append(lambda _name, old, new: self.ledger.follow(old, new))
         board = Board(self.store.sweeps.get, self.store.runs.get)
         self.locks: dict[str, asyncio.Lock] = {}
-        look = lambda _: runs.Sight("unknown")  # noqa: E731
+        look = lambda *_: runs.Sight("unknown")  # noqa: E731
         turn = lambda name: self.locks.setdefault(name, asyncio.Lock())  # noqa: E731
         self.notices = Notices(self.store, self.ledger, board, lambda: "c", look, turn, receivers)  # type: ignore[arg-type]
 

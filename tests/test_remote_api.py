@@ -446,6 +446,23 @@ def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
     assert (ended["name"], ended["status"], ended["cluster"]) == ("here", "CANCELLED", "embedded")
 
 
+def test_a_watched_job_of_a_cluster_that_is_not_in_force_is_heard_of(client: Client, beyond: Beyond) -> None:
+    connected(client)
+    webhook = {"webhook_url": "https://hooks.slack.com/services/T0/B0/none"}
+    made = client.post("/api/endpoints", {"kind": "slack_webhook", "name": "team", "config": webhook}).json()
+    foreign = beyond.submit("#!/bin/bash\nsleep 60\n")
+    eventually(lambda: client.get(f"/api/jobs/{foreign}").json()["status"] == "RUNNING", 60)
+    wanted = {"kind": "job", "job_id": foreign, "endpoint_id": made["id"], "preset": "terminal"}
+    watch = client.post("/api/watches", wanted).json()["watch_id"]
+    assert client.get(f"/api/watches/{watch}").json()["target_ref"] == f"job:ssh:lab:{foreign}"
+    write_profiles(client.store, None, lab=beyond.profile())
+    eventually(lambda: client.get("/health").json()["cluster"] == "embedded")
+    assert client.get(f"/api/watches/{watch}").json()["closed_at"] is None, "another cluster says nothing about it"
+    beyond.cancel(foreign)
+    eventually(lambda: client.get(f"/api/watches/{watch}").json()["closed_at"], 60)
+    assert len(client.get("/api/deliveries").json()) == 1
+
+
 # --- kill -9 ---------------------------------------------------------------------------------------------------------
 
 

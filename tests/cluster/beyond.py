@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -73,6 +74,21 @@ class Beyond:
     def profile(self, **more: Any) -> dict[str, Any]:
         """The profile that leads here."""
         return {**self.sshd.login, "env_vars": self.variables, **more}
+
+    def submit(self, script: str) -> int:
+        """The id of a job that somebody submits on that machine itself."""
+        return int(self._say("sbatch", "--parsable", stdin=script).split(";")[0])
+
+    def cancel(self, job_id: int) -> None:
+        """Nothing; somebody on that machine cancels the job."""
+        self._say("scancel", str(job_id))
+
+    def _say(self, *words: str, stdin: str = "") -> str:
+        environment = {**os.environ, **self.variables}
+        said = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, env=environment, cwd=self.home, check=True
+        )
+        return said.stdout
 
     def calls(self) -> Counter[str]:
         """How often each of SLURM's programs was started over there."""
