@@ -15,7 +15,6 @@ from slurm_shim.errors import SlurmError, SyncFailed
 from store import browse, errors, syncs
 from store.profiles import Mount, Profile
 
-LOCK_S = 120.0
 PAUSE_S = 5.0
 
 
@@ -116,7 +115,9 @@ async def bring(
     rsh = ssh.options(target, here.settings.ssh_config, here.clusters.socket(profile_name))
     words = rsync.argv(folders, rsh, target.host, delete=delete, dry_run=dry_run)
     transfer = rsync.Transfer(words, folders.local)
-    async with _turn(here, turn_of(profile_name, mount.name)):
+    layers = await here.store.configuration.in_force(mount.root)
+    patience_s: int = layers.config["sync"]["lock_timeout_seconds"]
+    async with _turn(here, turn_of(profile_name, mount.name), patience_s):
         if begun is not None:
             await begun(transfer)
         if delete and not dry_run:
@@ -142,13 +143,13 @@ def turn_of(profile_name: str, mount: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _turn(here: Here, name: str) -> AsyncIterator[None]:
+async def _turn(here: Here, name: str, patience_s: int) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as held:
         try:
-            async with asyncio.timeout(LOCK_S):
+            async with asyncio.timeout(patience_s):
                 await held.enter_async_context(here.turn(name))
         except TimeoutError:
-            raise SyncFailed(f"another sync of this mount has not ended within {LOCK_S:g} s") from None
+            raise SyncFailed(f"another sync of this mount has not ended within {patience_s} s") from None
         yield
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from conftest import Client, Server, eventually, serving
 
-from clockwork import mounts
 from store import syncs
 from store.profiles import Mount, Profile, Profiles
 
@@ -145,13 +144,13 @@ def test_one_at_a_time_for_each_mount(far: tuple[Client, Path]) -> None:
     assert len(noted(top, "began")) == 4
 
 
-def test_one_that_does_not_get_its_turn(far: tuple[Client, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_does_not_get_its_turn(far: tuple[Client, Path]) -> None:
     client, top = far
-    monkeypatch.setattr(mounts, "LOCK_S", 0.2)
+    assert client.request("PUT", "/api/config", json={"sync": {"lock_timeout_seconds": 1}}).status_code == 200
     asked(client, wait=False)
     eventually(lambda: noted(top, "began"))
     answer = asked(client)
-    assert answer.status_code == 502 and "another sync of this mount has not ended within 0.2 s" in answer.text
+    assert answer.status_code == 502 and "another sync of this mount has not ended within 1 s" in answer.text
     assert len(noted(top, "began")) == 1
 
 
