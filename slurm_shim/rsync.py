@@ -171,17 +171,21 @@ def unescaped(name: str) -> str:
 
 def reason(stderr: str, exit_code: int, local: str) -> str:
     """Why rsync ended without having done all, in a line that does not tell where the folder lies here."""
-    hidden = local.rstrip("/")
     lines = []
     for raw in stderr.splitlines():
-        line = re.sub(r"^rsync: (\[\w+\] )?", "", unescaped(raw.strip()))
-        line = line.replace(f"{hidden}/", "").replace(hidden, "the mount's folder") if hidden else line
+        line = _without(local, re.sub(r"^rsync: (\[\w+\] )?", "", unescaped(raw.strip())))
         if line and not line.startswith(("rsync error:", "connection unexpectedly closed")) and line not in lines:
             lines.append(line[:500])
     if said := ssh.reason(stderr) if exit_code == 255 else "":
-        return said
+        return _without(local, said)
     more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     return ("; ".join(lines[:3]) or f"rsync ended with exit code {exit_code}")[:1500] + more
+
+
+def _without(local: str, text: str) -> str:
+    """The text, in which paths below the folder begin there."""
+    hidden = local.rstrip("/")
+    return text.replace(f"{hidden}/", "").replace(hidden, "the mount's folder") if hidden else text
 
 
 class Transfer:

@@ -381,6 +381,7 @@ def test_a_call_that_fails_loses_nothing(persistent: bool, tmp_path: Path) -> No
         nothing_is_lost(root, f"call {number} failed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("with_index", [True, False], ids=["index", "no index"])
 def test_an_archive_cut_off_anywhere_keeps_what_stands_before(with_index: bool, tmp_path: Path) -> None:
     root = prepared(tmp_path / "data", *(a_run(f"r{n}", 40) for n in range(3)))

@@ -13,6 +13,8 @@ from conftest import Server, eventually
 
 from slurm_shim.cluster import PROGRAMS
 
+pytestmark = pytest.mark.long
+
 TEXT = """\
 name: waits
 jobs:

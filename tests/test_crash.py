@@ -14,6 +14,8 @@ import httpx
 import pytest
 from conftest import Server, eventually
 
+pytestmark = pytest.mark.long
+
 CI = os.environ.get("CI") == "true"
 LAYERS, WIDTH = 4, 5
 KILLS = {"embedded": 20 if CI else 5, "slurm": 6}

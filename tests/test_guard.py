@@ -324,6 +324,7 @@ def started(store: Any, *flags: str, **environment: str) -> subprocess.Completed
     return subprocess.run(command, env={**kept, **environment}, capture_output=True, text=True, timeout=30, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_an_address_that_others_reach_needs_a_token(tmp_path: Any, host: str) -> None:
     done = started(tmp_path / "store", "--host", host)
@@ -331,6 +332,7 @@ def test_an_address_that_others_reach_needs_a_token(tmp_path: Any, host: str) ->
     assert not (tmp_path / "store").exists(), "nothing was begun"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("why", "path"),
     [("a file", "file"), ("below a file", "file/store"), ("not ours to make", "/proc/sluice")],
@@ -342,6 +344,7 @@ def test_a_store_that_can_be_none_is_named(tmp_path: Any, why: str, path: str) -
     assert str(tmp_path / "file" if "file" in path else path) in done.stderr, why
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("why", "environment", "said"),
     [

@@ -300,6 +300,7 @@ def cut_off(client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool) -> N
     monkeypatch.setattr(slurm, "sbatch", sbatch)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arrives", [True, False])
 def test_an_answer_that_was_lost_makes_no_second_job(
     client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool
@@ -413,6 +414,7 @@ def test_a_job_that_slurm_has_forgotten_stays_readable(server: Server) -> None:
     assert submit().json()["job_id"] == job_id, "a key is remembered as long as its job"
 
 
+@pytest.mark.long
 def test_ours_stay_readable_when_a_server_starts_while_slurm_is_away(server: Server, tmp_path: Path) -> None:
     if server.cluster != "embedded":
         pytest.skip("chosen faults need the embedded cluster")

@@ -17,6 +17,8 @@ import pytest
 from conftest import Server, eventually
 from receiver import Receiver
 
+pytestmark = pytest.mark.long
+
 KILLS = 12 if os.environ.get("CI") == "true" else 4
 JOBS = 4
 LONGEST_LIFE_S = 2.0

@@ -11,6 +11,8 @@ from test_words import Programs, programs
 
 from slurm_shim.errors import SlurmBusy, SlurmDenied, SlurmError, refusal
 
+pytestmark = pytest.mark.long
+
 __all__ = ["programs"]
 # What sbatch of Slurm 22.05.8 says on a line of its own, before the phrase that is the same for all limits.
 VIOLATION = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"

@@ -12,6 +12,8 @@ import pytest
 from conftest import Client, Server, down, eventually, up
 from test_reports_api import JOBS, job_id, page, post, put
 
+pytestmark = pytest.mark.long
+
 __all__ = ["job_id"]
 
 # --- beside SLURM ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurm_shim import rsync, ssh
@@ -181,6 +181,7 @@ def test_why_it_ended(why: str, stderr: str, code: int, said: str) -> None:
 
 
 @given(st.text(), st.integers(-20, 255))
+@example("\r", 255)
 def test_a_reason_never_tells_where_the_mount_is(text: str, code: int) -> None:
     told = reason(f"rsync: open {text}/secret/place/{text}\n" * 3, code, "/secret/place")
     assert "/secret/place" not in told and told and len(told) < 2000

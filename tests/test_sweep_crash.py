@@ -140,6 +140,7 @@ def test_the_bound_holds_across_restarts(tmp_path: Path) -> None:
 # --- creation --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1_000, 10_000])
 def test_a_large_sweep_is_there_after_its_answer(tmp_path: Path, count: int) -> None:
     server = furnished(tmp_path / "store", "embedded")
@@ -240,6 +241,7 @@ class Watched:
         return most
 
 
+@pytest.mark.long
 def test_slurm_hears_of_jobs_not_of_viewers(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     config = CONFIG.replace("in_flight: 8", "in_flight: 2")
@@ -290,6 +292,7 @@ esac
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_submissions_without_an_answer_are_repeated_and_never_doubled(tmp_path: Path) -> None:
     watched = Watched(tmp_path, LOST)

@@ -212,6 +212,7 @@ def far_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:
         server.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_one_that_was_promised_goes_on_after_a_restart(
     far_server: Callable[[], Server], tmp_path: Path, how: int
@@ -230,6 +231,7 @@ def test_one_that_was_promised_goes_on_after_a_restart(
     assert len(noted(tmp_path, "began")) == 2 and len(noted(tmp_path, "ended")) == 1
 
 
+@pytest.mark.long
 def test_a_request_that_waits_does_not_hold_up_the_end(far_server: Callable[[], Server], tmp_path: Path) -> None:
     server = far_server()
     said: list[Any] = []
