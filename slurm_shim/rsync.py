@@ -176,8 +176,8 @@ def reason(stderr: str, exit_code: int, local: str) -> str:
         line = _without(local, re.sub(r"^rsync: (\[\w+\] )?", "", unescaped(raw.strip())))
         if line and not line.startswith(("rsync error:", "connection unexpectedly closed")) and line not in lines:
             lines.append(line[:500])
-    if said := ssh.reason(stderr) if exit_code == 255 else "":
-        return _without(local, said)
+    if said := _without(local, ssh.reason(stderr)) if exit_code == 255 else "":
+        return said
     more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     return ("; ".join(lines[:3]) or f"rsync ended with exit code {exit_code}")[:1500] + more
 
