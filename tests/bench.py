@@ -121,7 +121,10 @@ def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:
         if bare is not None:
             bare.terminate()
             bare.wait()
-        server.close()
+        # Nothing of these jobs runs, so none needs to be ended.
+        if server.process is not None:
+            server.end()
+        server.http.close()
 
 
 if __name__ == "__main__":
