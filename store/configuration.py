@@ -7,6 +7,7 @@ where the server was started) lie where nothing is watched, so each question com
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from store.profiles import Mount
 
 SYSTEM = Path("/etc/srunx/config.json")
 PROJECT = "srunx.json"
+# An edit outside of the store is told among the problems so soon; one that counts for a job is seen at once.
+LOOK_S = 0.1
 KEYS = frozenset(SrunxConfig.model_fields)
 EXAMPLE: Tree = {
     "resources": {
@@ -53,6 +56,7 @@ class Configuration:
         self.system = self._outside(system)
         self.started_in = project.absolute()
         self.projects: dict[Path, Folder] = {}
+        self._looked_at = float("-inf")
 
     def _outside(self, path: Path) -> Folder:
         return Folder(path.parent, "file", self.files, layers.parse, only=(path.name,))
@@ -94,7 +98,10 @@ class Configuration:
         return [{"path": str(one), "exists": _exists(one), "source": source} for source, one in files.items()]
 
     async def look(self) -> None:
-        """Nothing; what is known of the files outside of the store is as they are now."""
+        """Nothing; what is known of the files outside of the store is as they were a moment ago, however many ask."""
+        if time.monotonic() - self._looked_at < LOOK_S:
+            return
+        self._looked_at = time.monotonic()
         await asyncio.gather(*(one.refresh(one.only) for one in (self.system, *self.projects.values())))
 
     def problems(self, roots: Iterable[Path]) -> list[dict[str, Any]]:
