@@ -171,6 +171,8 @@ class Endpoint:
         self.parameters = [self._parameter(contract, one) for one in given]
         self.check_parameters = self._compile(contract, self._parameters_schema(given)) if given else None
         self.places = {one.place for one in self.parameters}
+        optional = self.places == {"query"} and not any(one.get("required") for one in given)
+        self.unasked = {one.argument: one.default for one in self.parameters} if optional else None
         content = resolved(contract, spec.get("requestBody", {})).get("content", {})
         self.body_required: bool = resolved(contract, spec.get("requestBody", {})).get("required", False)
         self.body_schema = content.get("application/json", {}).get("schema")
@@ -235,6 +237,8 @@ class Endpoint:
 
     def arguments(self, scope: Scope) -> dict[str, Any]:
         """The checked parameters by the names that the function uses; Invalid tells everything that is wrong."""
+        if self.unasked is not None and not scope["query_string"]:
+            return dict(self.unasked)
         given: dict[str, dict[str, str]] = {}
         if "path" in self.places:
             given["path"] = scope["path_params"]
