@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from clockwork.clusters import LOGIN_FIELDS, is_remote
 from clockwork.here import Here
 from slurm_shim import rsync, ssh
 from slurm_shim.errors import SlurmError, SyncFailed
@@ -59,7 +60,7 @@ def current(here: Here, name: str) -> tuple[str, Profile, Mount]:
 async def sync(here: Here, body: dict[str, Any]) -> dict[str, Any]:
     """What a request to sync a mount comes to: it is over there; or what would change; or it is under way."""
     name, profile, mount = current(here, body["mount"])
-    if profile.hostname is None and profile.ssh_host is None:
+    if not is_remote(profile):
         # Its jobs run here, in the mounts' own folders: what is there is where it is needed.
         return planned(mount.name, rsync.Progress()) if body["dry_run"] else {"status": "synced", "mount": mount.name}
     login(profile)
@@ -85,11 +86,10 @@ def planned(name: str, progress: rsync.Progress) -> dict[str, Any]:
 
 def login(profile: Profile) -> ssh.Login:
     """Where and how to log in; NoProfile when the profile names no host, or one that ssh cannot be given."""
-    if profile.hostname is None and profile.ssh_host is None:
+    if not is_remote(profile):
         raise errors.NoProfile("The current profile names no host: its jobs run here, in the mounts' own folders")
-    fields = ("hostname", "username", "port", "key_filename", "proxy_jump", "ssh_host")
     try:
-        return ssh.Login(**{field: getattr(profile, field) for field in fields})
+        return ssh.Login(**{field: getattr(profile, field) for field in LOGIN_FIELDS})
     except ValueError as problem:
         raise errors.NoProfile(f"The current profile cannot be used: {problem}") from None
 
