@@ -2,7 +2,7 @@
 
     request ─ guard ─ contract ─ operation ─┬─ store/        files under $SLUICE_STORE, index in memory
      answer ─ envelope of the family ───────┴─ slurm_shim/   one shared snapshot; sh → sbatch squeue … (PATH decides)
-    between requests: clockwork/ reconciles runs, sweeps and jobs in store/ with what the snapshot says
+    between requests: engine/ reconciles runs, sweeps and jobs in store/ with what the snapshot says
 
 The words in use:
     contract    contract.yaml, read once at start: what every operation takes and answers
@@ -43,42 +43,21 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clockwork import (
-    asking,
-    connecting,
-    drafts,
-    driving,
-    jobs,
-    launch,
-    mounts,
-    reporting,
-    sweeping,
-    templating,
-    turning,
-)
-from clockwork.here import Here, ended, log
+from engine import jobs, loop, planning, reports, runs, ssh_profiles, start, templates
+from engine import sweeps as sweeping
+from engine.mounts import sync
+from engine.notify import watches as asking
+from engine.server import Here, ended, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
-from store import (
-    access,
-    board,
-    deliveries,
-    endpoints,
-    errors,
-    jsons,
-    layers,
-    profile_edits,
-    profiles,
-    records,
-    requests,
-    sweeps,
-    views,
-    watches,
-    workflows,
-    yamls,
-)
-from store.bodies import Body
-from store.settings import CHOICES, Settings
+from store import access, errors, jsons
+from store.config import layers, profile_edits, profiles
+from store.config.settings import CHOICES, Settings
+from store.indexes import sweeps as board
+from store.indexes.bodies import Body
+from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
+from store.views import srunx
+from store.yaml import reader
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -89,7 +68,7 @@ VERSION = "0.1.0"
 # ====================================================================================================================
 
 
-# What the environment says (SLUICE_…); flags of the command line only set the environment. See store/settings.py.
+# What the environment says (SLUICE_…); flags only set the environment. See store/config/settings.py.
 settings_now = Settings.from_environment
 
 
@@ -262,7 +241,7 @@ class Endpoint:
 
     async def body(self, scope: Scope, receive: Receive) -> Any:
         """The parsed and checked JSON body, top-level defaults filled in."""
-        data = await read_body(scope, receive, here.store.config.limits.body_bytes)
+        data = await read_body(scope, receive, server.store.config.limits.body_bytes)
         if not data and not self.body_required:
             return dict(self.body_defaults)
         value = jsons.parse(data)
@@ -305,12 +284,12 @@ def tagged(value: Any, tag: str) -> Prepared:
 
 def project_of(mount: profiles.Mount, shown: dict[str, Any]) -> Prepared:
     """The project of a mount as an answer."""
-    return tagged(shown, here.store.configuration.project_tag(mount.root))
+    return tagged(shown, server.store.configuration.project_tag(mount.root))
 
 
 def own_profile() -> str:
     """The name of the current profile, which is to be changed; NoProfile."""
-    return profile_edits.current(here.store.kept_profiles, here.store.profiles)
+    return profile_edits.current(server.store.kept_profiles, server.store.profiles)
 
 
 def detailed(value: dict[str, Any], etag: str | None) -> Prepared:
@@ -326,7 +305,7 @@ def unquoted(if_match: str | None) -> str | None:
 
 def age(cluster: str | None) -> tuple[tuple[bytes, bytes], ...]:
     """The header that says how old a cluster's snapshot is; none while there is none."""
-    snapshot = here.clusters.asked(cluster).snapshot
+    snapshot = server.clusters.asked(cluster).snapshot
     snapshot.watch()
     return () if snapshot.age_s is None else aged(snapshot.age_s)
 
@@ -513,7 +492,7 @@ class Guard:
     async def note(scope: Scope, status: int, request_id: str) -> None:
         """Nothing; who did what, with which result, stands in the audit."""
         caller, endpoint = scope.get("caller"), scope.get("endpoint_of")
-        await here.audit.append(
+        await server.audit.append(
             {
                 "who": caller.name if caller else None,
                 "from": (scope.get("client") or ("",))[0],
@@ -557,7 +536,7 @@ def new_request_id() -> bytes:
 
 def without_prefix(scope: Scope) -> None:
     """Nothing; the path is the contract's from now on, also when a proxy or a mount has put its prefix before it."""
-    for prefix in (scope.get("root_path") or "", here.settings.root_path):
+    for prefix in (scope.get("root_path") or "", server.settings.root_path):
         if prefix and f"{scope['path']}/".startswith(f"{prefix}/"):
             scope["path"] = scope["path"][len(prefix) :] or "/"
             break
@@ -583,7 +562,7 @@ def check_host(scope: Scope) -> None:
     name = None if doubled else access.host_name(given)
     if name is None:
         raise BadRequest("A single well-formed Host header is needed")
-    if name not in here.hosts:
+    if name not in server.hosts:
         raise errors.Denied(
             "Host header not allowed; name it in SLUICE_ALLOWED_HOSTS or in access.yaml (allowed_hosts)"
         )
@@ -612,18 +591,18 @@ def caller_of(scope: Scope) -> access.Caller:
     given = header(scope, b"authorization")
     if given is not None:
         token = access.token_in(given, basic=scope["path"].startswith(BASIC))
-        caller = here.store.access.caller(token) if token is not None else None
+        caller = server.store.access.caller(token) if token is not None else None
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
-        if caller is None and here.failures.wait_s(client[0]):
+        if caller is None and server.failures.wait_s(client[0]):
             raise TooMany("Too many wrong tokens; wait a little")
         if caller is None:
-            here.failures.failed(client[0])
+            server.failures.failed(client[0])
             raise Unauthenticated("Missing or invalid bearer token")
         return caller
     if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name in scope["sluice.headers"]):
         raise Unauthenticated("Requests through a proxy need a bearer token")
-    if here.peers.uid(client, scope.get("server") or ("", 0)) == os.getuid():
-        return here.own_caller
+    if server.peers.uid(client, scope.get("server") or ("", 0)) == os.getuid():
+        return server.own_caller
     raise Unauthenticated("Missing or invalid bearer token")
 
 
@@ -778,27 +757,27 @@ ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = dict.fromkeys(("srunx",
 @operation()
 def srunx_list_jobs(cluster: str | None) -> Prepared:
     """All jobs in the queue, those finished a short while ago, and our own of the last six hours."""
-    return prepared(jobs.listed(here, cluster), headers=age(cluster))
+    return prepared(jobs.listed(server, cluster), headers=age(cluster))
 
 
 @operation()
 async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
     """A new job from a batch script."""
     records.check(body)
-    record = await jobs.submit(here, body, requests.made_id(caller.name, "job", idempotency_key), caller)
-    return views.submitted(record.name, record.job_id or "")
+    record = await jobs.submit(server, body, requests.made_id(caller.name, "job", idempotency_key), caller)
+    return srunx.submitted(record.name, record.job_id or "")
 
 
 @operation()
 async def srunx_get_job(job_id: str, cluster: str | None) -> Prepared:
     """One job, from the queue, else from accounting, else from our own record."""
-    return Prepared(orjson.dumps(await jobs.known(here, job_id, cluster)), headers=age(cluster))
+    return Prepared(orjson.dumps(await jobs.known(server, job_id, cluster)), headers=age(cluster))
 
 
 @operation()
 async def srunx_cancel_job(job_id: str, cluster: str | None) -> None:
     """The job is cancelled; a job that is over already is left as it is."""
-    await jobs.cancel(here, job_id, cluster)
+    await jobs.cancel(server, job_id, cluster)
 
 
 @operation()
@@ -806,25 +785,25 @@ async def srunx_get_job_logs(
     job_id: str, cluster: str | None, stdout_offset: int, stderr_offset: int
 ) -> dict[str, Any]:
     """What the job wrote since the given offsets."""
-    return await jobs.written(here, job_id, stdout_offset, stderr_offset, cluster)
+    return await jobs.written(server, job_id, stdout_offset, stderr_offset, cluster)
 
 
 @operation()
 def srunx_list_resources(partition: str | None, cluster: str | None) -> Prepared:
     """GPUs, nodes and running jobs of each partition."""
-    return prepared(jobs.resources(here, partition, cluster), headers=age(cluster))
+    return prepared(jobs.resources(server, partition, cluster), headers=age(cluster))
 
 
 @operation()
 def srunx_list_workflows(mount: str | None) -> Prepared:
     """All workflow definitions that parse, by file name."""
-    return prepared(here.shelf(mount).shown.all())
+    return prepared(server.shelf(mount).shown.all())
 
 
 @operation()
 async def srunx_validate_workflow(body: dict[str, Any]) -> dict[str, Any]:
     """Whether a workflow text would be accepted, and all that is wrong with it."""
-    wrong = await asyncio.to_thread(workflows.complaints, body.get("yaml") or "", here.renderer)
+    wrong = await asyncio.to_thread(workflows.complaints, body.get("yaml") or "", server.renderer)
     return {"valid": False, "errors": wrong} if wrong else {"valid": True}
 
 
@@ -833,52 +812,52 @@ async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> P
     """A workflow text, checked whole and then saved."""
     name = workflows.uploaded_name(body["filename"])
     return changed(
-        *await drafts.save(here, here.shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match))
+        *await planning.save(server, server.shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match))
     )
 
 
 @operation()
 async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
     """A workflow made from JSON and saved as YAML."""
-    place, name = here.shelf(body.get("mount") or body.get("default_project")), body["name"]
+    place, name = server.shelf(body.get("mount") or body.get("default_project")), body["name"]
     if name in place.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
-    return changed(*await drafts.save(here, place, name, drafts.composed(place, body), unquoted(if_match)))
+    return changed(*await planning.save(server, place, name, planning.composed(place, body), unquoted(if_match)))
 
 
 @operation()
 async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared:
     """Workflow runs, newest first, a window of them; how many there are is in X-Total-Count."""
-    body, total = await here.runs_shown.of(name, limit, offset)
+    body, total = await server.runs_shown.of(name, limit, offset)
     return prepared(body, headers=((b"x-total-count", str(total).encode()),))
 
 
 @operation()
 async def srunx_get_run(run_id: str) -> Any:
     """One run with the state of each of its jobs."""
-    if run_id in here.store.runs and not here.board.untold(run_id):
-        return prepared(here.runs_shown.one(run_id), headers=aged(here.age_s(run_id)))
-    return prepared(Body(orjson.dumps(await here.board.older(run_id))), headers=aged(0.0))
+    if run_id in server.store.runs and not server.board.untold(run_id):
+        return prepared(server.runs_shown.one(run_id), headers=aged(server.age_s(run_id)))
+    return prepared(Body(orjson.dumps(await server.board.older(run_id))), headers=aged(0.0))
 
 
 @operation()
 async def srunx_cancel_run(run_id: str) -> dict[str, Any]:
     """All jobs of the run are cancelled."""
-    warnings = await driving.cancel(here, run_id)
+    warnings = await runs.cancel(server, run_id)
     return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
 
 
 @operation()
 def srunx_get_workflow(name: str, mount: str | None) -> Prepared:
     """One workflow with its jobs."""
-    place = here.shelf(mount)
+    place = server.shelf(mount)
     return prepared(place.shown.one(name), etag=place.folder.entry(name).etag)
 
 
 @operation()
 async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
     """The workflow's file is deleted; its runs stay."""
-    await here.shelf(mount).folder.delete(name, if_match=unquoted(if_match))
+    await server.shelf(mount).folder.delete(name, if_match=unquoted(if_match))
     return {"status": "deleted", "name": name}
 
 
@@ -887,55 +866,57 @@ async def srunx_run_workflow(
     name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
     """A run of the workflow, its first jobs submitted; or a sweep over it; or, dry, the scripts it would submit."""
-    return await launch.requested(here, name, mount, body, requests.made_id(caller.name, "run", idempotency_key), "web")
+    return await start.requested(
+        server, name, mount, body, requests.made_id(caller.name, "run", idempotency_key), "web"
+    )
 
 
 @operation()
 def srunx_list_sweeps() -> list[dict[str, Any]]:
     """The sweeps started last, newest first."""
-    return here.board.newest()
+    return server.board.newest()
 
 
 @operation()
 async def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
     """One sweep with its matrix and counters."""
-    shown, sweep = await here.board.find(sweep_id)
+    shown, sweep = await server.board.find(sweep_id)
     return shown.row(sweep)
 
 
 @operation()
 async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """A living sweep with another bound on how many cells run at once."""
-    return here.board.row(
-        await sweeping.change(here, sweep_id, lambda sweep: sweeps.bounded(sweep, body["max_parallel"]))
+    return server.board.row(
+        await sweeping.change(server, sweep_id, lambda sweep: sweeps.bounded(sweep, body["max_parallel"]))
     )
 
 
 @operation()
 async def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
     """All cells of a sweep, by status, start and id."""
-    shown, sweep = await here.board.find(sweep_id, whole=True)
+    shown, sweep = await server.board.find(sweep_id, whole=True)
     return await shown.cells(sweep)
 
 
 @operation()
 async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
     """Waiting cells are cancelled at once, running ones are told to end."""
-    if here.board.archived(sweep_id):
+    if server.board.archived(sweep_id):
         return await srunx_get_sweep(sweep_id)
-    return here.board.row(await sweeping.change(here, sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
+    return server.board.row(await sweeping.change(server, sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
 
 
 @operation()
 async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """Ended cells run again under their own ids; jobs that completed are kept, so are all attempts."""
-    return here.board.row(await sweeping.rerun(here, sweep_id, body["cells"]))
+    return server.board.row(await sweeping.rerun(server, sweep_id, body["cells"]))
 
 
 @operation()
 async def srunx_list_results(sweep_id: int, accept: str) -> Any:
     """What the cells left behind, a row each, in the order of the matrix."""
-    shown, sweep = await here.board.find(sweep_id, whole=True)
+    shown, sweep = await server.board.find(sweep_id, whole=True)
     rows = await shown.results(sweep)
     return Prepared(board.table(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
@@ -943,223 +924,223 @@ async def srunx_list_results(sweep_id: int, accept: str) -> Any:
 @operation()
 def srunx_list_mounts() -> list[dict[str, Any]]:
     """The mounts of the current profile, without their local folders."""
-    return [{"name": one.name, "remote": one.remote} for one in here.store.profiles.mounts().values()]
+    return [{"name": one.name, "remote": one.remote} for one in server.store.profiles.mounts().values()]
 
 
 @operation()
 async def srunx_add_mount(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """A new mount of the current profile."""
-    return await profile_edits.add_mount(here.store.single["profiles"], own_profile(), body, unquoted(if_match))
+    return await profile_edits.add_mount(server.store.single["profiles"], own_profile(), body, unquoted(if_match))
 
 
 @operation()
 def srunx_list_mounts_config() -> list[dict[str, Any]]:
     """The mounts of the current profile with their local folders."""
-    return [profile_edits.shown_mount(one) for one in here.store.profiles.mounts().values()]
+    return [profile_edits.shown_mount(one) for one in server.store.profiles.mounts().values()]
 
 
 @operation()
 async def srunx_delete_mount(mount_name: str, if_match: str | None) -> dict[str, Any]:
     """The mount is taken out of the current profile; no folder is touched."""
-    await profile_edits.remove_mount(here.store.single["profiles"], own_profile(), mount_name, unquoted(if_match))
+    await profile_edits.remove_mount(server.store.single["profiles"], own_profile(), mount_name, unquoted(if_match))
     return {"status": "deleted", "name": mount_name}
 
 
 @operation()
 async def srunx_get_config(explain: bool, mount: str | None) -> Prepared:
     """The configuration in force, merged from all layers, secrets masked."""
-    root = here.store.profiles.mount(mount).root if mount is not None else None
-    found = await here.store.configuration.in_force(root)
-    return tagged(found.explained() if explain else found.shown(), here.store.configuration.tag())
+    root = server.store.profiles.mount(mount).root if mount is not None else None
+    found = await server.store.configuration.in_force(root)
+    return tagged(found.explained() if explain else found.shown(), server.store.configuration.tag())
 
 
 @operation()
 async def srunx_update_config(body: dict[str, Any], if_match: str | None) -> Prepared:
     """The configuration after these values were merged into the user's layer."""
-    found = await here.store.configuration.update(body, unquoted(if_match))
-    return tagged(found.shown(), here.store.configuration.tag())
+    found = await server.store.configuration.update(body, unquoted(if_match))
+    return tagged(found.shown(), server.store.configuration.tag())
 
 
 @operation()
 async def srunx_list_config_paths() -> list[dict[str, Any]]:
     """The files of the layers in rising precedence, and whether they exist."""
-    return await asyncio.to_thread(here.store.configuration.paths)
+    return await asyncio.to_thread(server.store.configuration.paths)
 
 
 @operation()
 async def srunx_reset_config(if_match: str | None) -> Prepared:
     """The configuration after the user's layer was emptied; profiles and the server's own settings stay."""
-    found = await here.store.configuration.reset(unquoted(if_match))
-    return tagged(found.shown(), here.store.configuration.tag())
+    found = await server.store.configuration.reset(unquoted(if_match))
+    return tagged(found.shown(), server.store.configuration.tag())
 
 
 @operation()
 def srunx_list_profiles() -> Prepared:
     """All profiles by name, and which one is current."""
-    found = profile_edits.listed(here.store.kept_profiles, here.store.profiles.current)
-    return tagged(found, profile_edits.tag(here.store.single["profiles"]))
+    found = profile_edits.listed(server.store.kept_profiles, server.store.profiles.current)
+    return tagged(found, profile_edits.tag(server.store.single["profiles"]))
 
 
 @operation()
 async def srunx_create_profile(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """A new profile."""
-    return await profile_edits.create(here.store.single["profiles"], body, unquoted(if_match))
+    return await profile_edits.create(server.store.single["profiles"], body, unquoted(if_match))
 
 
 @operation()
 async def srunx_update_profile(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """The profile with these fields; what is not given stays."""
-    return await profile_edits.update(here.store.single["profiles"], name, body, unquoted(if_match))
+    return await profile_edits.update(server.store.single["profiles"], name, body, unquoted(if_match))
 
 
 @operation()
 async def srunx_delete_profile(name: str, if_match: str | None) -> dict[str, Any]:
     """The profile is deleted with its mounts; if it was current, none is."""
-    await profile_edits.delete(here.store.single["profiles"], name, unquoted(if_match))
+    await profile_edits.delete(server.store.single["profiles"], name, unquoted(if_match))
     return {"ok": True}
 
 
 @operation()
 async def srunx_activate_profile(name: str, if_match: str | None) -> dict[str, Any]:
     """The profile is the current one; the environment may name another for this server."""
-    await profile_edits.activate(here.store.single["profiles"], name, unquoted(if_match))
+    await profile_edits.activate(server.store.single["profiles"], name, unquoted(if_match))
     return {"ok": True}
 
 
 @operation()
 async def srunx_add_profile_mount(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """A new mount of this profile."""
-    return await profile_edits.add_mount(here.store.single["profiles"], name, body, unquoted(if_match))
+    return await profile_edits.add_mount(server.store.single["profiles"], name, body, unquoted(if_match))
 
 
 @operation()
 async def srunx_delete_profile_mount(name: str, mount_name: str, if_match: str | None) -> dict[str, Any]:
     """The mount is taken out of this profile; no folder is touched."""
-    await profile_edits.remove_mount(here.store.single["profiles"], name, mount_name, unquoted(if_match))
+    await profile_edits.remove_mount(server.store.single["profiles"], name, mount_name, unquoted(if_match))
     return {"ok": True}
 
 
 @operation()
 def srunx_list_env() -> list[dict[str, str]]:
     """The SRUNX_ variables and SLACK_WEBHOOK_URL that are set where the server runs, secrets masked."""
-    return layers.variables(here.store.environment)
+    return layers.variables(server.store.environment)
 
 
 @operation()
 async def srunx_list_projects() -> list[dict[str, Any]]:
     """The projects of the current profile, one for each of its mounts."""
-    return await asyncio.to_thread(profile_edits.projects, here.store.profiles)
+    return await asyncio.to_thread(profile_edits.projects, server.store.profiles)
 
 
 @operation()
 async def srunx_get_project(mount_name: str) -> Prepared:
     """The srunx.json in the local folder of a mount, secrets masked."""
-    mount = profile_edits.project(here.store.profiles, mount_name)
-    return project_of(mount, await here.store.configuration.shown_project(mount))
+    mount = profile_edits.project(server.store.profiles, mount_name)
+    return project_of(mount, await server.store.configuration.shown_project(mount))
 
 
 @operation()
 async def srunx_update_project(mount_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
     """The srunx.json of a mount says what is given; null says nothing, keys of other programs stay."""
-    mount = profile_edits.project(here.store.profiles, mount_name)
-    return project_of(mount, await here.store.configuration.save_project(mount, body, unquoted(if_match)))
+    mount = profile_edits.project(server.store.profiles, mount_name)
+    return project_of(mount, await server.store.configuration.save_project(mount, body, unquoted(if_match)))
 
 
 @operation()
 async def srunx_init_project(mount_name: str) -> Prepared:
     """A new srunx.json with example values in the local folder of a mount."""
-    mount = profile_edits.project(here.store.profiles, mount_name)
-    return project_of(mount, await here.store.configuration.init_project(mount))
+    mount = profile_edits.project(server.store.profiles, mount_name)
+    return project_of(mount, await server.store.configuration.init_project(mount))
 
 
 @operation()
 async def srunx_browse_files(mount: str, path: str) -> dict[str, Any]:
     """What lies in a folder of a mount."""
-    return await mounts.listed(here, mount, path)
+    return await sync.listed(server, mount, path)
 
 
 @operation()
 async def srunx_read_file(mount: str, path: str) -> dict[str, Any]:
     """The text of a file of a mount."""
-    return await mounts.read(here, mount, path)
+    return await sync.read(server, mount, path)
 
 
 @operation()
 async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
     """A mount brought to its cluster; or what that would change; or under way, when nobody waits for it."""
-    return await mounts.sync(here, body)
+    return await sync.sync(server, body)
 
 
 @operation()
 def srunx_get_sync(sync_id: str) -> dict[str, Any]:
     """How far a sync that was not waited for has come."""
-    return mounts.shown(here, sync_id)
+    return sync.shown(server, sync_id)
 
 
 @operation()
 def srunx_list_history(limit: int) -> list[dict[str, Any]]:
     """The jobs submitted through Sluice, newest first."""
-    return [views.history(entry) for entry in here.ledger.newest(limit if limit >= 0 else 10_000)]
+    return [srunx.history(entry) for entry in server.ledger.newest(limit if limit >= 0 else 10_000)]
 
 
 @operation()
 def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]:
     """Counts by outcome and the average running time."""
-    return here.ledger.stats(from_, to)
+    return server.ledger.stats(from_, to)
 
 
 @operation()
 def srunx_get_ssh_status() -> dict[str, Any]:
     """Whether the cluster of the active profile answers, and the clusters in view."""
-    return connecting.status(here)
+    return ssh_profiles.status(server)
 
 
 @operation()
 async def srunx_connect_profile(name: str) -> dict[str, Any]:
     """The connection of a profile is made at once; a profile that leads somewhere becomes the active one."""
-    return await connecting.connect(here, name)
+    return await ssh_profiles.connect(server, name)
 
 
 @operation()
 async def srunx_test_profile(name: str) -> dict[str, Any]:
     """A connection of its own is made and SLURM asked over it; nothing else changes."""
-    return await connecting.test(here, name)
+    return await ssh_profiles.test(server, name)
 
 
 @operation()
 async def srunx_preview_job(body: dict[str, Any]) -> dict[str, Any]:
     """The script that would be submitted for a job."""
-    return await templating.preview(here, body)
+    return await templates.preview(server, body)
 
 
 @operation()
 def srunx_list_templates() -> list[dict[str, Any]]:
     """The templates for scripts, the built-in one first."""
-    return templating.listed(here)
+    return templates.listed(server)
 
 
 @operation()
 async def srunx_create_template(body: dict[str, Any]) -> dict[str, Any]:
     """A new template, saved as a file of the store."""
-    return await templating.create(here, body)
+    return await templates.create(server, body)
 
 
 @operation()
 def srunx_get_template(template_name: str) -> Prepared:
     """One template with its text."""
-    return detailed(*templating.shown(here, template_name))
+    return detailed(*templates.shown(server, template_name))
 
 
 @operation()
 async def srunx_change_template(template_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
     """A template with another text or another description; what is not mentioned stays."""
-    return detailed(*await templating.change(here, template_name, body, unquoted(if_match)))
+    return detailed(*await templates.change(server, template_name, body, unquoted(if_match)))
 
 
 @operation()
 async def srunx_delete_template(template_name: str, if_match: str | None) -> None:
     """The template's file is deleted."""
-    await templating.delete(here, template_name, unquoted(if_match))
+    await templates.delete(server, template_name, unquoted(if_match))
 
 
 @operation()
@@ -1167,61 +1148,65 @@ async def srunx_apply_template(
     template_name: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
     """A job with a template's script, submitted, or with preview_only the script."""
-    return await templating.apply(here, template_name, body, idempotency_key, caller)
+    return await templates.apply(server, template_name, body, idempotency_key, caller)
 
 
 @operation()
 def srunx_list_endpoints(include_disabled: bool) -> list[dict[str, Any]]:
     """Where notifications go, oldest first."""
-    return here.notices.shown_endpoints(include_disabled)
+    return server.notices.shown_endpoints(include_disabled)
 
 
 @operation()
 async def srunx_create_endpoint(body: dict[str, Any]) -> dict[str, Any]:
     """A new place for notifications to go to."""
-    return await here.notices.create_endpoint(body)
+    return await server.notices.create_endpoint(body)
 
 
 @operation()
 async def srunx_delete_endpoint(endpoint_id: int) -> None:
     """The endpoint is gone, and so are its subscriptions."""
-    await here.notices.delete_endpoint(endpoint_id)
+    await server.notices.delete_endpoint(endpoint_id)
 
 
 @operation()
 async def srunx_change_endpoint(endpoint_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """An endpoint with another name or address; the mask in place of an address keeps it."""
-    return await here.notices.change_endpoint(endpoint_id, lambda data, others: endpoints.changed(data, body, others))
+    return await server.notices.change_endpoint(endpoint_id, lambda data, others: endpoints.changed(data, body, others))
 
 
 @operation()
 async def srunx_disable_endpoint(endpoint_id: int) -> dict[str, Any]:
     """Nothing goes to the endpoint until it is enabled."""
-    return await here.notices.change_endpoint(endpoint_id, lambda data, _: endpoints.switched(data, False, time.time()))
+    return await server.notices.change_endpoint(
+        endpoint_id, lambda data, _: endpoints.switched(data, False, time.time())
+    )
 
 
 @operation()
 async def srunx_enable_endpoint(endpoint_id: int) -> dict[str, Any]:
     """The endpoint hears of what happens from now on."""
-    return await here.notices.change_endpoint(endpoint_id, lambda data, _: endpoints.switched(data, True, time.time()))
+    return await server.notices.change_endpoint(
+        endpoint_id, lambda data, _: endpoints.switched(data, True, time.time())
+    )
 
 
 @operation()
 def srunx_list_subscriptions(watch_id: int | None, endpoint_id: int | None, limit: int) -> list[dict[str, Any]]:
     """Which endpoints hear of which watches; those of one watch or endpoint oldest first, all newest first."""
-    return asking.subscriptions(here, watch_id, endpoint_id, limit)
+    return asking.subscriptions(server, watch_id, endpoint_id, limit)
 
 
 @operation()
 async def srunx_create_subscription(body: dict[str, Any]) -> dict[str, Any]:
     """An endpoint hears of a watch's target from now on."""
-    return await here.notices.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
+    return await server.notices.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
 
 
 @operation()
 async def srunx_delete_subscription(subscription_id: int) -> None:
     """The endpoint hears no more of the watch's target."""
-    await here.notices.unsubscribe(subscription_id)
+    await server.notices.unsubscribe(subscription_id)
 
 
 @operation()
@@ -1229,44 +1214,44 @@ def srunx_list_watches(open: bool, kind: str | None, target_ref: str | None) -> 
     """What is watched, newest first."""
     if not open and kind is None and target_ref is None:
         raise BadRequest("open=false needs a kind or a target_ref")
-    return asking.listed(here, open, kind, target_ref)
+    return asking.listed(server, open, kind, target_ref)
 
 
 @operation()
 async def srunx_create_watch(body: dict[str, Any]) -> dict[str, Any]:
     """An endpoint hears of a job, run or sweep from now on."""
-    return await asking.watch(here, body)
+    return await asking.watch(server, body)
 
 
 @operation()
 def srunx_get_watch(watch_id: int) -> dict[str, Any]:
     """One watch."""
-    return watches.shown(here.notices.watch(watch_id))
+    return watches.shown(server.notices.watch(watch_id))
 
 
 @operation()
 async def srunx_close_watch(watch_id: int) -> dict[str, Any]:
     """Nobody hears of the watch's target any more; one that is closed stays so."""
-    closed = await here.notices.change(str(watch_id), lambda watch: watches.closed(watch, time.time()))
+    closed = await server.notices.change(str(watch_id), lambda watch: watches.closed(watch, time.time()))
     return watches.shown(closed)
 
 
 @operation()
 def srunx_list_deliveries(subscription_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
     """What was sent or is to be sent, newest first."""
-    return here.notices.outbox.listed(subscription_id, status, limit)
+    return server.notices.outbox.listed(subscription_id, status, limit)
 
 
 @operation()
 def srunx_count_stuck_deliveries(older_than_sec: int) -> dict[str, int]:
     """How many deliveries should have gone on some time ago and did not."""
-    return {"count": here.notices.outbox.stuck(older_than_sec, time.time()), "older_than_sec": older_than_sec}
+    return {"count": server.notices.outbox.stuck(older_than_sec, time.time()), "older_than_sec": older_than_sec}
 
 
 @operation()
 def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
     """One delivery."""
-    return deliveries.shown(here.notices.outbox.get(delivery_id))
+    return deliveries.shown(server.notices.outbox.get(delivery_id))
 
 
 # ====================================================================================================================
@@ -1277,57 +1262,57 @@ def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
 @operation()
 def srtslurm_list_jobs(status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int) -> Prepared:
     """The jobs that reported, last submitted first, a page of them."""
-    return prepared(here.reported.page(status, cluster, tag, page, per_page))
+    return prepared(server.reported.page(status, cluster, tag, page, per_page))
 
 
 @operation()
 async def srtslurm_create_job(body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
     """A job's submission is told; one that is known already keeps what it has."""
-    return await reporting.submitted(here, body, caller)
+    return await reports.submitted(server, body, caller)
 
 
 @operation()
 def srtslurm_get_job(job_id: str) -> dict[str, Any]:
     """All that a job reported, with its history and SLURM's state."""
-    return reporting.shown(here, job_id)
+    return reports.shown(server, job_id)
 
 
 @operation()
 async def srtslurm_update_job(job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
     """A job tells how it is."""
-    return await reporting.updated(here, job_id, body, caller)
+    return await reports.updated(server, job_id, body, caller)
 
 
 @operation()
 async def srtslurm_delete_job(job_id: str) -> dict[str, Any]:
     """A report is deleted, with the logs and captures that came with it; the job itself goes on."""
-    return await reporting.deleted(here, job_id)
+    return await reports.deleted(server, job_id)
 
 
 @operation()
 async def srtslurm_list_job_events(job_id: str, after: int, limit: int) -> dict[str, Any]:
     """The events of one job after a cursor."""
-    return await reporting.events(here, job_id, after, limit)
+    return await reports.events(server, job_id, after, limit)
 
 
 @operation()
 async def srtslurm_list_logs(job_id: str, file: str | None, offset: int) -> dict[str, Any]:
     """The logs that a job sent, or one of them from an offset on."""
-    return await reporting.logs(here, job_id, file, offset)
+    return await reports.logs(server, job_id, file, offset)
 
 
 @operation()
 async def srtslurm_add_log(job_id: str, file: str, offset: int, body: bytes) -> dict[str, Any]:
     """A piece of a log is kept."""
-    return await reporting.add_log(here, job_id, file, offset, body)
+    return await reports.add_log(server, job_id, file, offset, body)
 
 
 @operation()
 async def srtslurm_list_captures(job_id: str, file: str | None) -> Any:
     """The captures that a job sent, or the bytes of one of them."""
     if not file:
-        return await reporting.captures(here, job_id)
-    return Prepared(await reporting.capture(here, job_id, file), headers=DOWNLOAD, media_type=RAW.encode())
+        return await reports.captures(server, job_id)
+    return Prepared(await reports.capture(server, job_id, file), headers=DOWNLOAD, media_type=RAW.encode())
 
 
 @operation()
@@ -1335,13 +1320,13 @@ async def srtslurm_add_capture(
     job_id: str, file: str, generation: str, offset: int, total: int, body: bytes
 ) -> dict[str, Any]:
     """A piece of a capture is kept; a capture is shown once it is whole."""
-    return await reporting.add_capture(here, job_id, file, generation, offset, total, body)
+    return await reports.add_capture(server, job_id, file, generation, offset, total, body)
 
 
 @operation()
 async def srtslurm_list_events(after: int, limit: int, job_id: str | None) -> dict[str, Any]:
     """The events of all jobs after a cursor, in the order in which they came."""
-    return await here.reported.events(after, limit, job_id)
+    return await server.reported.events(after, limit, job_id)
 
 
 @operation()
@@ -1358,14 +1343,14 @@ def srtslurm_get_health() -> dict[str, Any]:
 @operation()
 async def sluice_list_problems() -> list[dict[str, Any]]:
     """The files of the store that do not parse or validate; the last good version of each stays in force."""
-    await here.store.configuration.look()
-    return here.store.problems()
+    await server.store.configuration.look()
+    return server.store.problems()
 
 
 @operation()
 def sluice_get_health() -> dict[str, Any]:
     """Whether the server, its store and its cluster are well; needs no credentials."""
-    return turning.health(here) | {"version": VERSION}
+    return loop.health(server) | {"version": VERSION}
 
 
 @operation()
@@ -1390,37 +1375,37 @@ def sluice_get_contract_yaml() -> Prepared:
 # ====================================================================================================================
 
 
-here: Here
+server: Here
 
 
 @contextlib.asynccontextmanager
 async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
     """Open the store, find the cluster, set the clockwork going; undone in reverse."""
-    global here
-    here = Here(settings_now())
-    here.follow()
-    await asyncio.to_thread(here.store.open)
+    global server
+    server = Here(settings_now())
+    server.follow()
+    await asyncio.to_thread(server.store.open)
     async with contextlib.AsyncExitStack() as undo:
-        for pool in (here.pool, here.browsing, here.syncing):
+        for pool in (server.pool, server.browsing, server.syncing):
             undo.callback(pool.shutdown, wait=False, cancel_futures=True)
-        undo.push_async_callback(here.store.close)
-        undo.push_async_callback(here.notices.outbox.stop)
-        undo.callback(here.renderer.close)
-        limits = here.store.config.limits
-        here.renderer.bound(limits.render_s, limits.render_mb)
-        here.know_hosts()
-        here.store.single["access"].listeners.append(here.know_hosts)
-        here.pace = Pace(here.store.config.sweeps.per_second, here.store.config.sweeps.in_flight)
-        undo.push_async_callback(here.clusters.close)
-        await turning.connect(here)
-        await here.store.start()
-        here.store.single["config"].listeners.append(functools.partial(turning.refit, here))
-        await here.notices.catch_up()
-        here.store.single["profiles"].listeners.append(lambda *_change: here.turned.set())
-        for work in (turning.clockwork(here), turning.tidying(here), here.notices.run()):
+        undo.push_async_callback(server.store.close)
+        undo.push_async_callback(server.notices.outbox.stop)
+        undo.callback(server.renderer.close)
+        limits = server.store.config.limits
+        server.renderer.bound(limits.render_s, limits.render_mb)
+        server.know_hosts()
+        server.store.single["access"].listeners.append(server.know_hosts)
+        server.pace = Pace(server.store.config.sweeps.per_second, server.store.config.sweeps.in_flight)
+        undo.push_async_callback(server.clusters.close)
+        await loop.connect(server)
+        await server.store.start()
+        server.store.single["config"].listeners.append(functools.partial(loop.refit, server))
+        await server.notices.catch_up()
+        server.store.single["profiles"].listeners.append(lambda *_change: server.turned.set())
+        for work in (loop.clockwork(server), loop.tidying(server), server.notices.run()):
             task = asyncio.create_task(work)
             undo.push_async_callback(ended, task)
-        undo.push_async_callback(here.stop_going)
+        undo.push_async_callback(server.stop_going)
         log.info("%s", greeting())
         yield
 
@@ -1439,14 +1424,14 @@ def told_plainly(send: Send) -> Send:
 
 def greeting() -> str:
     """The address, the store, the cluster, and who may call."""
-    settings = here.settings
+    settings = server.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     who = (
-        f"calls of user {here.own_caller.name} need no token"
+        f"calls of user {server.own_caller.name} need no token"
         if access.is_loopback(settings.host)
         else "calls need a token"
     )
-    return f"http://{host}:{settings.port}, store {here.store.root}, cluster {here.cluster.name}; {who}"
+    return f"http://{host}:{settings.port}, store {server.store.root}, cluster {server.cluster.name}; {who}"
 
 
 class Contract:
@@ -1454,7 +1439,7 @@ class Contract:
 
     def __init__(self, path: Path) -> None:
         data = path.read_bytes()
-        self.parsed: dict[str, Any] = yamls.load(data).value
+        self.parsed: dict[str, Any] = reader.load(data).value
         as_json, as_yaml = Body(orjson.dumps(self.parsed)), Body(data)
         self.as_json = prepared(as_json)
         self.as_yaml = Prepared(

@@ -16,12 +16,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from slurm_shim.connection import GRACE_S, Connection
+from slurm_shim.commands import Slurm
 from slurm_shim.errors import SlurmError, SlurmUnreachable
-from slurm_shim.remote import TIMEOUT_S, RemoteSlurm, Slice
+from slurm_shim.remote.commands import TIMEOUT_S, RemoteSlurm, Slice
+from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import nothing, resources
 from slurm_shim.snapshot import Seen, Snapshot
-from slurm_shim.words import Slurm
 
 _RECALLED_S = 60.0
 _MOST_RECALLED = 10_000

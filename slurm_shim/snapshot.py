@@ -16,10 +16,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+from slurm_shim.commands import NODES, PARTITIONS, Slurm
 from slurm_shim.errors import SlurmError
+from slurm_shim.job_groups import belongs, combined, row_tasks, waiting_job
 from slurm_shim.parse import FINISHED, Job, Node, Partition
-from slurm_shim.together import belongs, combined, row_tasks, waiting_job
-from slurm_shim.words import NODES, PARTITIONS, Slurm
 
 Seen = tuple[str, Job | None]
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]

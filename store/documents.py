@@ -25,8 +25,9 @@ from pydantic import (
     model_validator,
 )
 
-from store import fields, yamls
 from store.errors import Invalid, problem
+from store.rules import fields
+from store.yaml import reader
 
 VERSION = 1
 Where = Callable[..., tuple[int, int]]
@@ -173,7 +174,7 @@ class Sync(Written):
 
 
 class SrunxConfig(Written):
-    """What every layer of the configuration may say: config.json, config.yaml, srunx.json (see store.layers)."""
+    """What every layer of the configuration may say: config.json, config.yaml, srunx.json (see store.config.layers)."""
 
     resources: Resources = Resources()
     environment: Environment = Environment()
@@ -357,7 +358,7 @@ class Run(Kept):
 
 
 class Sweep(Kept):
-    """One sweep: the workflow as it was, the matrix, and which cells without a run still wait (see store.sweeps).
+    """One sweep: the workflow as it was, the matrix, and which cells without a run still wait (see store.rules.sweeps).
 
     The ids of its cells begin with `uid`; `waiting`, `again` (cells to run again whose runs do not know it yet) and
     `forgiven` (cells whose failure before that no longer counts) are texts like "3-17,20". Times are RFC 3339 in UTC.
@@ -445,8 +446,7 @@ class Report(Kept):
 class JobRecord(Kept):
     """One job submitted or reported through us; readable for ever, also when SLURM has forgotten it.
 
-    A report has a record of its own, named after the job id it tells (see store.reports); `job_id` is that of a job
-    which we submitted.
+    A report has a record named after its job id (see store.rules.reports); `job_id` is that of a job we submitted.
     """
 
     version: int = VERSION
@@ -530,7 +530,7 @@ def refuse_newer(value: Any, where: Where | None = None) -> None:
 def from_yaml(model: type[Document], data: bytes, name: str = "") -> Document:
     """The document in a YAML file; Invalid with line, column and near names. A file of comments gives the defaults."""
     refuse_torn(data)
-    loaded = yamls.load(data)
+    loaded = reader.load(data)
     value = {} if loaded.value is None else loaded.value
     refuse_newer(value, loaded.where)
     try:
@@ -595,6 +595,6 @@ def _loaded(data: bytes) -> Any:
 def _where_in(data: bytes) -> Where | None:
     """Places in a JSON text, which is YAML too; only asked when something is wrong. None when it cannot be read."""
     try:
-        return yamls.load(data).where
+        return reader.load(data).where
     except Invalid:
         return None

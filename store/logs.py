@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
+from store.disk.files import Read, read_slices
 from store.errors import NotFound, StoreError
-from store.files import Read, read_slices
 
 SLICE_BYTES = 1_000_000
 

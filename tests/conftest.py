@@ -36,7 +36,7 @@ if str(ROOT) not in sys.path:
 
 import slurm_shim.snapshot  # noqa: E402
 from store import access  # noqa: E402
-from store.render import Renderer  # noqa: E402
+from store.rendering.renderer import Renderer  # noqa: E402
 
 # A developer waits for the verdict; nobody waits for CI's.
 settings.register_profile("quick", max_examples=25)
@@ -190,8 +190,8 @@ class Client:
         finally:
             for key, value in before.items():
                 os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
-        self.app.here.cluster.snapshot.min_s = 0.2
-        self.app.here.cluster.snapshot._nodes_s = 0.5
+        self.app.server.cluster.snapshot.min_s = 0.2
+        self.app.server.cluster.snapshot._nodes_s = 0.5
         transport = httpx.ASGITransport(app=app.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
         return self
@@ -397,7 +397,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "embedded":
         yield "embedded"
         return
-    from cluster.real import Cluster, missing
+    from tests.cluster.real import Cluster, missing
 
     running = os.environ.get("SLUICE_TEST_SLURM_DIR")
     if missing() and not running and os.environ.get("CI") != "true":

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
+from slurm_shim.job_groups import belongs, waiting_job
 from slurm_shim.parse import Job
 from slurm_shim.snapshot import Snapshot
-from slurm_shim.together import belongs, waiting_job
 
 
 def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

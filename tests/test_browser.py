@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Server
 
 import app
+from tests.conftest import Server
 
 pytestmark = pytest.mark.browser
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

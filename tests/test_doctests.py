@@ -6,12 +6,13 @@ import doctest
 import importlib
 
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 MODULES = [
     f"{path.parent.relative_to(ROOT).as_posix().replace('/', '.')}.{path.stem}"
-    for folder in ("store", "slurm_shim", "slurm_shim/embedded")
-    for path in sorted((ROOT / folder).glob("*.py"))
+    for folder in ("engine", "store", "slurm_shim")
+    for path in sorted((ROOT / folder).rglob("*.py"))
     if ">>> " in path.read_text()
 ]
 

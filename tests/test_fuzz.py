@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Server
+
+from tests.conftest import Server
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1200)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("clockwork", "store", "slurm_shim")
+PACKAGES = ("engine", "store", "slurm_shim")
 SOURCES = [ROOT / "app.py", *sorted(one for name in PACKAGES for one in (ROOT / name).rglob("*.py"))]
 # A foreign library and the only place that may know it.
 HOMES = {
@@ -21,13 +21,13 @@ HOMES = {
     "pydantic": {"store"}, "ruamel": {"store"}, "aiofiles": {"store"}, "watchfiles": {"store"}, "jinja2": {"store"},
     "sh": {"slurm_shim"},
     # The client of webhooks: it speaks HTTP outwards, and lets us choose the address that is connected to.
-    "httpcore": {"clockwork"},
-    "orjson": {"app.py", "clockwork", "store", "slurm_shim"},
+    "httpcore": {"engine"},
+    "orjson": {"app.py", "engine", "store", "slurm_shim"},
 }  # fmt: skip
-# app.py speaks HTTP, clockwork/ is where the cluster meets the files, and those two know neither each other nor HTTP.
+# app.py speaks HTTP, engine/ is where the cluster meets the files, and those two know neither each other nor HTTP.
 MAY_KNOW = {
-    "app.py": {"app.py", "clockwork", "store", "slurm_shim"},
-    "clockwork": {"clockwork", "store", "slurm_shim"},
+    "app.py": {"app.py", "engine", "store", "slurm_shim"},
+    "engine": {"engine", "store", "slurm_shim"},
     "store": {"store"},
     "slurm_shim": {"slurm_shim"},
 }
@@ -118,7 +118,7 @@ def test_only_files_py_writes_the_store() -> None:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and (said := _writes(node)):
                 writers.setdefault(name_of(path), set()).add(said)
-    assert set(writers) <= {"store/files.py"}, writers
+    assert set(writers) <= {"store/disk/files.py"}, writers
     flags = {"O_WRONLY", "O_RDWR", "O_APPEND", "O_CREAT"}
     opening = {
         name_of(path)
@@ -126,7 +126,7 @@ def test_only_files_py_writes_the_store() -> None:
         if "embedded" not in path.parts
         and any(isinstance(node, ast.Attribute) and node.attr in flags for node in ast.walk(tree(path)))
     }
-    assert opening <= {"store/files.py", "store/locks.py"}
+    assert opening <= {"store/disk/files.py", "store/disk/locks.py"}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_the_sections_of_app_stand_in_their_order() -> None:
 
 
 def test_operations_stand_in_contract_order() -> None:
-    from conftest import operations as promised
+    from tests.conftest import operations as promised
 
     place = {spec["operationId"]: at for at, (_, _, spec) in enumerate(promised())}
     names = [one.name for one in operations()]
@@ -233,7 +233,7 @@ def test_operations_stand_in_contract_order() -> None:
 
 @pytest.mark.parametrize("one", [pytest.param(one, id=one.name) for one in operations()])
 def test_an_operation_is_a_short_plain_function(one: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-    assert _length(one) <= OPERATION_LINES, "a function is missing in clockwork/, store/ or slurm_shim/"
+    assert _length(one) <= OPERATION_LINES, "a function is missing in engine/, store/ or slurm_shim/"
     assert not one.args.defaults and not [value for value in one.args.kw_defaults if value is not None]
     inner = [type(node).__name__ for node in ast.walk(one)]
     assert "Try" not in inner, "the tables of refusals are where problems become answers"

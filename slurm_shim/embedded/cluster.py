@@ -40,7 +40,7 @@ DECIDING = (
     "ntasks_per_node, mem_node_mb, mem_cpu_mb, gpus_total, gpus_node, gpus_task, exclusive, features, req_nodes, "
     "exc_nodes, alloc, dependency, dep_kill, completing, end_time"
 )
-MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "main.py")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from . import times, units
-from .options import Options
+from .programs.options import Options
 from .states import Refused, signal_number
 from .units import is_number
 

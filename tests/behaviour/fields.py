@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from behaviour.row import DEADLINE_S, Looks, Place, like
+from tests.behaviour.row import DEADLINE_S, Looks, Place, like
 
 NONCE = "~4f1c9a0b7d2e~"
 EPOCH = {"SLURM_TIME_FORMAT": "%s"}

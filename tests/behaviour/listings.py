@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from behaviour.fields import (
+from tests.behaviour.fields import (
     ALWAYS,
     EPOCH,
     JOB_FIELDS,
@@ -15,7 +15,7 @@ from behaviour.fields import (
     job_fields,
     record,
 )
-from behaviour.row import ANY, Do, Looks, Place, Row, Until, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Looks, Place, Row, Until, ended, like, queue, row, submit
 
 QUEUE = (
     row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from behaviour.row import ANY, Do, Looks, Place, Reads, Row, Step, Until, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Looks, Place, Reads, Row, Step, Until, ended, like, queue, row, submit
 
 ARRAYS = (
     row(

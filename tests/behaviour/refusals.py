@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from behaviour.row import ANY, Do, Row, Text, Writes, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Row, Text, Writes, ended, like, queue, row, submit
 
 FAILED = "sbatch: error: Batch job submission failed: "
 SQUEUE_HEADER = "             JOBID PARTITION     NAME     USER ST       TIME  NODES NODELIST(REASON)"

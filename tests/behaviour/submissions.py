@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from behaviour.row import Do, Reads, Until, Writes, ended, like, queue, row, submit
+from tests.behaviour.row import Do, Reads, Until, Writes, ended, like, queue, row, submit
 
 SAY = "#!/bin/sh\n"
 

@@ -19,11 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cluster.sshd import Sshd
-
-from slurm_shim.connection import Connection
 from slurm_shim.embedded import conf
-from slurm_shim.ssh import Login
+from slurm_shim.remote.connection import Connection
+from slurm_shim.remote.ssh import Login
+from tests.cluster.sshd import Sshd
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")

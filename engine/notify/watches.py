@@ -1,0 +1,54 @@
+"""Requests to hear of a job, a run or a sweep that is there already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import jobs
+from engine.server import Here
+from store import errors
+from store.rules import states, watches
+
+# What names the target of each kind in a request.
+NAMED = {"job": "job_id", "workflow_run": "run_id", "sweep_run": "sweep_run_id"}
+
+
+async def watch(server: Here, body: dict[str, Any]) -> dict[str, Any]:
+    """The watch and the subscription through which the endpoint hears of the target, and whether they are new."""
+    kind, key, state = body["kind"], NAMED[body["kind"]], None
+    if body.get(key) is None:
+        raise errors.Invalid([errors.problem("Field required", ["body", key], type="missing")])
+    # JSON has one kind of number: 42.0 is 42.
+    target = body[key] if kind == "workflow_run" else str(int(body[key]))
+    if kind == "job":
+        job = await jobs.known(server, target)
+        state = job["slurm_state"]
+        if state in states.TERMINAL:
+            watches.refuse_ended(watches.target_ref(kind, target, server.cluster.name), job["status"])
+    elif target not in (server.store.runs if kind == "workflow_run" else server.store.sweeps):
+        raise errors.NotFound("Run" if kind == "workflow_run" else "Sweep run", target)
+    return await server.notices.ask(kind, target, int(body["endpoint_id"]), body["preset"], state)
+
+
+def listed(server: Here, is_open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
+    """The watches as answers show them, newest first, at most 10,000; those of one kind or target where asked."""
+    found = (
+        watches.shown(one)
+        for one in server.notices.watches.newest()
+        if not (is_open and one.closed_at) and kind in (None, one.kind) and target_ref in (None, one.target_ref)
+    )
+    return [one for one, _ in zip(found, range(LISTED), strict=False)]
+
+
+LISTED = 10_000
+
+
+def subscriptions(server: Here, watch_id: int | None, endpoint_id: int | None, limit: int) -> list[dict[str, Any]]:
+    """The subscriptions as answers show them: those of one watch or endpoint oldest first, all newest first."""
+    found = [
+        watches.shown_subscription(watch, one)
+        for watch, one in server.notices.subscriptions()
+        if watch_id in (None, int(watch.id)) and endpoint_id in (None, one.endpoint_id)
+    ]
+    newest_first = watch_id is None and endpoint_id is None
+    return sorted(found, key=lambda one: one["id"], reverse=newest_first)[:limit]

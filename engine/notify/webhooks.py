@@ -1,0 +1,199 @@
+"""One HTTPS request to a webhook, to an address that was checked and to no other.
+
+The name is resolved once and every address it has is checked; the connection goes to one of these addresses, with the
+certificate checked against the name. Nothing follows redirects, reads proxies from the environment or keeps a
+connection. All of it together takes at most five seconds, and of the answer only the beginning is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+
+from store import addresses
+from store.rules import endpoints
+
+TIMEOUT_S = 5.0
+ANSWER_BYTES = 4096
+# What Slack says when it does not take something; no other words of a receiver are ever shown.
+WORDS = frozenset(
+    (
+        *("invalid_payload", "no_text", "no_service", "no_service_id", "no_team", "no_active_hooks", "invalid_token"),
+        *("channel_not_found", "channel_is_archived", "user_not_found", "action_prohibited", "team_disabled"),
+        *("posting_to_general_channel_denied", "too_many_attachments", "rollup_error", "internal_error"),
+    )
+)
+
+Resolve = Callable[[str, int], Iterable[str]]
+
+
+class NotSent(Exception):
+    """Nothing of the request has left; the text says why."""
+
+
+class NoAnswer(Exception):
+    """The request may have arrived; the text says why nobody knows."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the receiver said: its status, how long it wants to be left alone, and Slack's word for what is wrong."""
+
+    status: int
+    wait_s: float = 0.0
+    word: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the receiver has taken what was sent."""
+        return 200 <= self.status < 300
+
+    def __str__(self) -> str:
+        what = "; redirects are not followed" if 300 <= self.status < 400 else f" ({self.word})" if self.word else ""
+        return f"the receiver answered {self.status}{what}"
+
+
+def resolved(host: str, port: int) -> Iterable[str]:
+    """The addresses of a host as the system's resolver gives them; OSError. Blocks."""
+    found = socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Sender:
+    """Sends requests, one connection each. `resolve` gives the addresses of a name, and may block."""
+
+    def __init__(self, resolve: Resolve = resolved, timeout_s: float = TIMEOUT_S) -> None:
+        self.resolve, self.timeout_s = resolve, timeout_s
+        # A name server that hangs must hold up nothing but webhooks.
+        self._names = ThreadPoolExecutor(4, thread_name_prefix="webhook-names")
+        self._context: ssl.SSLContext | None = None
+
+    def close(self) -> None:
+        """Nothing; no thread is waited for."""
+        self._names.shutdown(wait=False, cancel_futures=True)
+
+    async def post(
+        self,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        allow_hosts: Collection[str],
+        handed: Callable[[], Awaitable[Any]],
+    ) -> Answer:
+        """What the receiver answered. `handed` is awaited before the first byte of the request leaves.
+
+        `allow_hosts` are those that may have addresses which are not public. Raises NotSent, NoAnswer.
+        """
+        request = _Request(url, headers, body, handed)
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                found = await self._checked(request.host, request.port, allow_hosts)
+                await request.send(found, await self._tls())
+        except TimeoutError:
+            request.problem = f"no answer within {self.timeout_s:g} s"
+        except httpcore.ConnectError as error:
+            request.problem = _connecting(error)
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+            request.problem = f"the connection broke ({type(error).__name__})"
+        if request.answer is not None:
+            return request.answer
+        raise (NoAnswer if request.left else NotSent)(request.problem)
+
+    async def _checked(self, host: str, port: int, allow_hosts: Collection[str]) -> list[str]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = list(await loop.run_in_executor(self._names, self.resolve, host, port))
+        except (OSError, UnicodeError):
+            raise NotSent(f"the name {host} cannot be resolved") from None
+        if why := addresses.refused(found, host, port, allow_hosts):
+            raise NotSent(why)
+        return found
+
+    async def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = await asyncio.to_thread(ssl.create_default_context)
+        return self._context
+
+
+class _Request:
+    """One request on its way: `left` once it may have arrived, `answer` once there is one."""
+
+    def __init__(self, url: str, headers: dict[str, str], body: bytes, handed: Callable[[], Awaitable[Any]]) -> None:
+        self.host, self.port = endpoints.host_of(url)
+        # Taken apart by us and put together by nobody: no second parser has an opinion on where this goes.
+        self.url = httpcore.URL(scheme="https", host=self.host, port=self.port, target=endpoints.target_of(url))
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        host = name if self.port == 443 else f"{name}:{self.port}"
+        self.headers, self.body, self.handed = {"Host": host, **headers, "Connection": "close"}, body, handed
+        self.left = False
+        self.answer: Answer | None = None
+        self.problem = ""
+
+    async def send(self, found: Sequence[str], context: ssl.SSLContext) -> None:
+        """Nothing; the answer is here. Raises what httpcore raises."""
+        pool = httpcore.AsyncConnectionPool(ssl_context=context, network_backend=_Pinned(found), max_connections=1)
+        headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        async with (
+            pool,
+            pool.stream("POST", self.url, headers=headers, content=self.body, extensions={"trace": self._trace}) as got,
+        ):
+            self.answer = Answer(got.status, _wait_s(got.headers))
+            if not self.answer.taken:
+                self.answer = Answer(got.status, self.answer.wait_s, await _word(got))
+
+    async def _trace(self, event: str, _info: dict[str, Any]) -> None:
+        if event == "http11.send_request_headers.started":
+            await self.handed()
+            self.left = True
+
+
+class _Pinned(httpcore.AsyncNetworkBackend):
+    """Connects to these addresses, whatever the name would mean by now."""
+
+    def __init__(self, found: Sequence[str]) -> None:
+        self._found, self._inner = found, httpcore.AnyIOBackend()
+
+    async def connect_tcp(self, host: str, port: int, *more: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        last: Exception = httpcore.ConnectError("no address")
+        for address in self._found:
+            try:
+                return await self._inner.connect_tcp(address, port, *more, **options)
+            except httpcore.ConnectError as error:
+                last = error
+        raise last
+
+
+async def _word(got: httpcore.Response) -> str:
+    """Slack's word, where the answer is one."""
+    data = b""
+    async for piece in got.aiter_stream():
+        data += piece
+        if len(data) >= ANSWER_BYTES:
+            break
+    word = data.decode("latin-1").strip()
+    return word if word in WORDS else ""
+
+
+def _wait_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
+    """The seconds of a Retry-After header (RFC 9110, section 10.2.3); 0 for none and for a date."""
+    given = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
+    return float(given) if re.fullmatch(rb"[0-9]{1,6}", given) else 0.0
+
+
+def _connecting(error: Exception) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate is not valid: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return "the TLS handshake failed"
+        cause = cause.__cause__ or cause.__context__
+    return "the receiver cannot be reached"

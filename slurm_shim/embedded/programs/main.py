@@ -1,0 +1,86 @@
+"""The entry of every program: `python -I -S main.py PROGRAM ARGUMENTS…` with SLURM_CONF in the environment."""
+
+import os
+import sys
+
+PROGRAMS = {
+    "sbatch": "sbatch", "squeue": "squeue", "sacct": "sacct", "scancel": "scancel", "sinfo": "sinfo", "srun": "srun",
+    "scontrol": "scontrol", "sacctmgr": "sacctmgr", "sstat": "sstat", "sdiag": "sdiag",
+}  # fmt: skip
+NO_SOURCE = (
+    "resolve_ctls_from_dns_srv: res_nsearch error: Unknown host",
+    "fetch_config: DNS SRV lookup failed",
+    "_establish_config_source: failed to fetch config",
+)
+UNREACHABLE_CODES = {"scancel": 8, "sdiag": 255}
+
+
+def main(argv: list[str]) -> int:
+    """The exit status of the program named first."""
+    program, words = argv[0], argv[1:]
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from importlib import import_module
+
+    conf_module, states = import_module("embedded.conf"), import_module("embedded.states")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")  # type: ignore[union-attr]
+    path = os.environ.get("SLURM_CONF", "")
+    if not path:
+        return _complain(program, [*NO_SOURCE], "Could not establish a configuration source")
+    try:
+        conf = conf_module.read(os.path.abspath(path))
+    except conf_module.ConfError as error:
+        text = [f"{error}, retrying in 1sec up to 60sec", "ClusterName needs to be specified"]
+        return _complain(program, text, "Unable to process configuration file")
+    if program in ("supervise", "wake"):
+        conf["down"] = False
+        module = import_module("embedded.supervise" if program == "supervise" else "embedded.cluster")
+        (module.main if program == "supervise" else module.wake)(conf, int(words[0]))
+        return 0
+    try:
+        code = import_module(f"embedded.programs.{PROGRAMS[program]}").main(conf, words)
+        sys.stdout.flush()
+        return int(code)
+    except states.Refused as refusal:
+        sys.stdout.flush()
+        for line in refusal.lines:
+            print(line, file=sys.stderr)
+        return int(refusal.code)
+    except states.Unreachable:
+        return _say_unreachable(program, words, states.UNREACHABLE)
+    except import_module("embedded.state").Broken as error:
+        # A state that cannot be read or written is, for the caller, a controller that does not answer.
+        print(f"{program}: error: {conf['folder']}: {error}", file=sys.stderr)
+        return _say_unreachable(program, words, states.UNREACHABLE)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left; nothing more can be said to it
+        return 1
+
+
+def _complain(program: str, errors: list[str], fatal: str) -> int:
+    for line in errors:
+        print(f"{program}: error: {line}", file=sys.stderr)
+    print(f"{program}: fatal: {fatal}", file=sys.stderr)
+    return 1
+
+
+def _say_unreachable(program: str, words: list[str], text: str) -> int:
+    subject = next((word for word in words if not word.startswith("-")), "")
+    show = words[1] if words[:1] == ["show"] and len(words) > 1 else "job"
+    kind = "jobs" if show.startswith("job") else "node" if show.startswith("node") else "partitions"
+    lines = {
+        "sbatch": f"sbatch: error: Batch job submission failed: {text}",
+        "squeue": f"slurm_load_jobs error: {text}",
+        "sinfo": f"slurm_load_partitions: {text}",
+        "scontrol": f"slurm_load_{kind} error: {text}",
+        "scancel": f"scancel: error: Kill job error on job id {subject}: {text}",
+        "sdiag": f"slurm_get_statistics: {text}",
+        "srun": f"srun: error: Unable to allocate resources: {text}",
+        "sstat": f"sstat: error: slurm_job_step_get_pids: {text}",
+    }
+    print(lines.get(program, f"{program}: error: {text}"), file=sys.stderr)
+    return UNREACHABLE_CODES.get(program, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

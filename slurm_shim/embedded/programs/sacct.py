@@ -1,0 +1,435 @@
+"""sacct(1): what is remembered of jobs and steps, from the same state file that the queue lives in."""
+
+# A long list of words reads better as a text.
+# ruff: noqa: SIM905
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import sys
+import time
+
+from .. import cluster, layout, times, units
+from ..arrays import unfold
+from ..hosts import expand
+from ..states import BY_NAME, Refused, exit_pair
+from ..units import is_number
+from . import views
+from .options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+# No federations, no jobs of several parts; users are those of this machine; -v tells of the talk with the database.
+OPTIONS = Options(
+    "sacct",
+    """allusers/a accounts/A= allocations/X brief/b cluster= clusters/M= delimiter= duplicates/D endtime/E= format/o=
+    fields= group/g= gid= help/h helpformat/e jobs/j= long/l name= nodelist/N= noheader/n noconvert parsable/p
+    parsable2/P partition/r= qos/q= starttime/S= state/s= uid= usage user/u= version/V""",
+    without_effect="federation local use-local-uid verbose/v whole-hetjob?",
+    same={"cluster": "clusters", "fields": "format", "gid": "group", "uid": "user"},
+)
+LONG = """jobid,jobidraw,jobname,partition,maxvmsize,maxvmsizenode,maxvmsizetask,avevmsize,maxrss,maxrssnode,maxrsstask,
+averss,maxpages,maxpagesnode,maxpagestask,avepages,mincpu,mincpunode,mincputask,avecpu,ntasks,alloccpus,elapsed,state,
+exitcode,avecpufreq,reqcpufreqmin,reqcpufreqmax,reqcpufreqgov,reqmem,consumedenergy,maxdiskread,maxdiskreadnode,
+maxdiskreadtask,avediskread,maxdiskwrite,maxdiskwritenode,maxdiskwritetask,avediskwrite,reqtres,alloctres,
+tresusageinave,tresusageinmax,tresusageinmaxnode,tresusageinmaxtask,tresusageinmin,tresusageinminnode,
+tresusageinmintask,tresusageintot,tresusageoutmax,tresusageoutmaxnode,tresusageoutmaxtask,tresusageoutave,
+tresusageouttot""".replace("\n", "")
+BRIEF = "jobid,state,exitcode"
+DEFAULT = "jobid,jobname,partition,account,alloccpus,state,exitcode"
+FILTERS = {"partition": "partition", "accounts": "account", "name": "name", "qos": "qos"}
+
+
+class Entry:
+    """One line: a job's allocation (`step` None), or one of its steps."""
+
+    __slots__ = ("job", "noconvert", "row", "step")
+
+    def __init__(self, job: views.Job, step: Mapping[str, Any] | None, noconvert: bool) -> None:
+        self.job, self.row, self.step, self.noconvert = job, job.row, step, noconvert
+
+    def id(self, shown: str) -> str:
+        return shown if self.step is None else f"{shown}.{self.step['step']}"
+
+    def state(self) -> str:
+        if self.step is not None:
+            return str(self.step["state"])
+        state = "COMPLETING" if self.row["completing"] and self.row["state"] == "RUNNING" else str(self.row["state"])
+        if state == "CANCELLED" and self.row["kill_uid"] is not None:
+            return f"CANCELLED by {self.row['kill_uid']}"
+        return state
+
+    def exit_code(self) -> str:
+        if self.step is not None:
+            return exit_pair(self.step["exit_raw"])
+        return (
+            "0:0" if self.row["state"] not in ("FAILED", "COMPLETED", "NODE_FAIL") else exit_pair(self.row["exit_raw"])
+        )
+
+    def start(self) -> str:
+        if self.step is not None:
+            return times.stamp(self.step["start_time"], "Unknown")
+        row = self.row
+        ended = row["end_time"] is not None
+        waited = row["state"] == "PENDING" or (not self.job.shares and row["held"])
+        return times.stamp(None if waited else row["start_time"], "None" if ended else "Unknown")
+
+    def end(self) -> str:
+        return times.stamp((self.step or self.row)["end_time"], "Unknown")
+
+    def elapsed_s(self) -> int:
+        if self.step is None:
+            return self.job.elapsed_s()
+        return int((self.step["end_time"] or self.job.now) - self.step["start_time"])
+
+    def cpus(self) -> int:
+        return int(self.step["ncpus"]) if self.step is not None else self.job.cpu_count()
+
+    def allocated(self) -> str:
+        if not self.job.shares:
+            return ""
+        if self.step is None:
+            return self.job.tres(by_name=True, convert=not self.noconvert)
+        memory_mb = sum(share[2] for share in self.job.shares[: self.step["nnodes"]])
+        text = f"cpu={self.step['ncpus']}," + (
+            f"mem={units.memory(memory_mb, not self.noconvert)}," if memory_mb else "mem=0,"
+        )
+        gpus = self.job.gpu_count()
+        return text.replace("mem=", f"gres/gpu={gpus},mem=" if gpus else "mem=", 1) + f"node={self.step['nnodes']}"
+
+    def reserved_s(self) -> int:
+        return max(
+            0, int((self.row["start_time"] or self.job.now) - (self.row["eligible_time"] or self.row["submit_time"]))
+        )
+
+    def cpu_us(self, kind: str = "") -> int:
+        """User and system time, microseconds; of a job the sum of its steps."""
+        if self.step is None:
+            return 0
+        return sum(int(self.step[name] or 0) for name in ([kind] if kind else ["user_us", "sys_us"]))
+
+    def reason(self) -> str:
+        """Why it waited, if it did; how a job ended is no reason in accounting."""
+        ended = ("NonZeroExitCode", "JobLaunchFailure", "TimeLimit", "NodeDown")
+        return "None" if self.row["reason"] in ended else self.row["reason"] or "None"
+
+    def submit_time(self) -> int:
+        return int(self.step["start_time"] if self.step is not None else self.row["submit_time"])
+
+    def submit_line(self) -> str:
+        return _clean((self.step if self.step is not None else self.row)["submit_line"] or "")
+
+    def limit(self) -> str:
+        return times.full_limit(self.row["time_limit_min"], "UNLIMITED" if self.job.shares else "Partition_Limit")
+
+    def limit_min(self) -> str:
+        if self.row["time_limit_min"] is None:
+            return "UNLIMITED" if self.job.shares else "Partition_Limit"
+        return str(self.row["time_limit_min"])
+
+    def rss(self) -> str:
+        if self.step is None or not self.step["max_rss_kb"]:
+            return ""
+        return str(self.step["max_rss_kb"] * 1024) if self.noconvert else f"{self.step['max_rss_kb']}K"
+
+
+def _clock(microseconds: int) -> str:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    if seconds >= 3600:
+        return times.full(seconds)
+    return f"{seconds // 60:02d}:{seconds % 60:02d}.{rest // 1000:03d}"
+
+
+def _alloc(value: Callable[[Entry], object]) -> Callable[[Entry], str]:
+    """A value that steps do not have."""
+    return lambda e: "" if e.step is not None else str(value(e))
+
+
+def _clean(text: str) -> str:
+    """Text as it comes out of the accounting database: no double quotes, no bytes that are no UTF-8."""
+    return text.replace('"', "`").encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "?")
+
+
+def _name(e: Entry) -> str:
+    return str(e.step["name"]) if e.step is not None else _clean(e.row["name"])[:256] or "allocation"
+
+
+def _group(e: Entry) -> str:
+    try:
+        return grp.getgrgid(e.row["gid"]).gr_name
+    except KeyError:
+        return str(e.row["gid"])  # a group without an entry
+
+
+# name: (title, width of the table, value)
+FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
+    "account": ("Account", 10, lambda e: e.row["account"] or ""),
+    "admincomment": ("AdminComment", 19, _alloc(lambda e: e.row["admin_comment"] or "")),
+    "alloccpus": ("AllocCPUS", 10, lambda e: str(e.cpus()) if e.job.shares else "0"),
+    "allocnodes": ("AllocNodes", 10, lambda e: str(e.step["nnodes"] if e.step is not None else len(e.job.shares))),
+    "alloctres": ("AllocTRES", 10, Entry.allocated),
+    "associd": ("AssocID", 10, lambda e: "0"),
+    "averss": ("AveRSS", 10, Entry.rss),
+    "avecpu": ("AveCPU", 10, lambda e: times.full(e.cpu_us() // 1_000_000) if e.step is not None else ""),
+    "cluster": ("Cluster", 10, lambda e: "embedded"),
+    "comment": ("Comment", 14, _alloc(lambda e: _clean(e.row["comment"] or ""))),
+    "constraints": ("Constraints", 19, _alloc(lambda e: e.row["features"] or "")),
+    "cputime": ("CPUTime", 10, lambda e: times.full(e.elapsed_s() * e.cpus())),
+    "cputimeraw": ("CPUTimeRAW", 10, lambda e: str(e.elapsed_s() * e.cpus())),
+    "derivedexitcode": ("DerivedExitCode", 15, _alloc(lambda e: exit_pair(e.row["derived_raw"]))),
+    "elapsed": ("Elapsed", 10, lambda e: times.full(e.elapsed_s())),
+    "elapsedraw": ("ElapsedRaw", 10, lambda e: str(e.elapsed_s())),
+    "eligible": ("Eligible", 19, lambda e: times.stamp(e.row["eligible_time"], "Unknown")),
+    "end": ("End", 19, Entry.end),
+    "exitcode": ("ExitCode", 8, Entry.exit_code),
+    "flags": ("Flags", 14, _alloc(lambda e: "SchedMain" if e.job.shares else "")),
+    "gid": ("GID", 6, _alloc(lambda e: e.row["gid"])),
+    "group": ("Group", 9, _alloc(_group)),
+    "jobid": ("JobID", -12, lambda e: e.id(e.job.array_id())),
+    "jobidraw": ("JobIDRaw", -12, lambda e: e.id(str(e.row["raw_id"]))),
+    "jobname": ("JobName", 10, _name),
+    "maxrss": ("MaxRSS", 10, Entry.rss),
+    "maxrssnode": ("MaxRSSNode", 10, lambda e: e.step["node_list"] if e.step is not None and e.rss() else ""),
+    "maxrsstask": ("MaxRSSTask", 10, lambda e: "0" if e.rss() else ""),
+    "ncpus": ("NCPUS", 10, lambda e: str(e.cpus())),
+    "nnodes": ("NNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.job.node_count())),
+    "nodelist": ("NodeList", 15, lambda e: (e.step or e.row)["node_list"] or "None assigned"),
+    "ntasks": ("NTasks", 8, lambda e: str(e.step["ntasks"]) if e.step is not None else ""),
+    "partition": ("Partition", 10, _alloc(lambda e: e.row["partition"])),
+    "priority": ("Priority", 10, _alloc(lambda e: e.row["priority"])),
+    "qos": ("QOS", 10, _alloc(lambda e: e.row["qos"] or "")),
+    "reason": ("Reason", 22, _alloc(Entry.reason)),
+    "reqcpus": ("ReqCPUS", 8, lambda e: str(e.cpus())),
+    "reqmem": ("ReqMem", 10, _alloc(lambda e: units.memory(e.job.memory_mb(), not e.noconvert))),
+    "reqnodes": ("ReqNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.row["min_nodes"])),
+    "reqtres": ("ReqTRES", 10, _alloc(lambda e: e.job.requested_tres(not e.noconvert))),
+    "reserved": ("Reserved", 10, _alloc(lambda e: times.full(e.reserved_s()))),
+    "start": ("Start", 19, Entry.start),
+    "state": ("State", 10, Entry.state),
+    "submit": ("Submit", 19, lambda e: times.stamp(e.submit_time(), "Unknown")),
+    "submitline": ("SubmitLine", 20, Entry.submit_line),
+    "suspended": ("Suspended", 10, lambda e: times.full(e.row["suspended_s"] or 0)),
+    "systemcpu": ("SystemCPU", 10, lambda e: _clock(e.cpu_us("sys_us"))),
+    "timelimit": ("Timelimit", 10, _alloc(Entry.limit)),
+    "timelimitraw": ("TimelimitRaw", 10, _alloc(Entry.limit_min)),
+    "totalcpu": ("TotalCPU", 10, lambda e: _clock(e.cpu_us())),
+    "uid": ("UID", 6, _alloc(lambda e: e.row["uid"])),
+    "user": ("User", 9, _alloc(lambda e: e.row["user"])),
+    "usercpu": ("UserCPU", 10, lambda e: _clock(e.cpu_us("user_us"))),
+    "workdir": ("WorkDir", 20, _alloc(lambda e: e.row["work_dir"])),
+}  # fmt: skip
+for (
+    _word
+) in """AllocGRES AveCPUFreq AveDiskRead AveDiskWrite AvePages AveVMSize BlockID ConsumedEnergy ConsumedEnergyRaw
+Container DBIndex Layout MaxDiskRead MaxDiskReadNode MaxDiskReadTask MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask
+MaxPages MaxPagesNode MaxPagesTask MaxVMSize MaxVMSizeNode MaxVMSizeTask McsLabel MinCPU MinCPUNode MinCPUTask QOSRAW
+ReqCPUFreq
+ReqCPUFreqGov ReqCPUFreqMax ReqCPUFreqMin Reservation ReservationId ResvCPU ResvCPURAW SystemComment TRESUsageInAve
+TRESUsageInMax TRESUsageInMaxNode TRESUsageInMaxTask TRESUsageInMin TRESUsageInMinNode TRESUsageInMinTask TRESUsageInTot
+TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode TRESUsageOutMaxTask TRESUsageOutMin TRESUsageOutMinNode
+TRESUsageOutMinTask TRESUsageOutTot WCKey WCKeyID""".split():
+    FIELDS.setdefault(_word.lower(), (_word, 10, lambda e: ""))
+
+
+def main(conf: dict[str, Any], argv: list[str]) -> int:
+    """The exit status of sacct with these arguments."""
+    asked, _ = OPTIONS.gather(argv)
+    if "helpformat" in asked:
+        titles = [FIELDS[name][0] for name in sorted(FIELDS)]
+        for index in range(0, len(titles), 4):
+            print("".join(f"{title:<20}" for title in titles[index : index + 4]))
+        return 0
+    columns = _columns(asked)
+    entries = _entries(conf, asked)
+    sys.stdout.write(_table(asked, columns, entries))
+    return 0
+
+
+def _columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
+    """(field, width) as asked; a negative width is left-justified. Refused for a field that does not exist."""
+    text = asked.get("format")
+    text = text or (
+        BRIEF if "brief" in asked else LONG if "long" in asked else os.environ.get("SACCT_FORMAT") or DEFAULT
+    )
+    columns = []
+    for word in text.split(","):
+        name, percent, width = word.partition("%")
+        if not name:
+            continue
+        key = name.strip().lower()
+        if key not in FIELDS:
+            near = [known for known in FIELDS if known.startswith(key)]
+            if not near:
+                raise Refused(f'sacct: error: Invalid field requested: "{name}"')
+            key = near[0]
+        columns.append((key, int(width) if percent and is_number(width.lstrip("-")) else FIELDS[key][1]))
+    return columns
+
+
+def _table(asked: dict[str, Any], columns: list[tuple[str, int]], entries: list[Entry]) -> str:
+    mark = str(asked.get("delimiter") or "|")
+    lines: list[list[str]] = [[FIELDS[name][0] for name, _ in columns]] if "noheader" not in asked else []
+    makers = [FIELDS[name][2] for name, _ in columns]
+    body = [[make(entry) for make in makers] for entry in entries]
+    if "parsable" in asked or "parsable2" in asked:
+        end = mark if "parsable" in asked else ""
+        return "".join(mark.join(line) + end + "\n" for line in [*lines, *body])
+    widths = [width for _, width in columns]
+    if lines:
+        lines.append(["-" * abs(width) for width in widths])
+    return "".join(
+        "".join(_fixed(t, w) + " " for t, w in zip(line, widths, strict=True)) + "\n" for line in [*lines, *body]
+    )
+
+
+def _fixed(text: str, width: int) -> str:
+    if len(text.encode("utf-8", "surrogateescape")) > abs(width):
+        return layout.cell(text, abs(width) - 1, False) + "+"
+    return layout.cell(text, abs(width), width > 0)
+
+
+def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
+    now = int(time.time())
+    wanted = _ids(asked.get("jobs"))
+    window = _window(asked, now, bool(wanted))
+    states = _states(asked)
+    users, groups = _users(asked), _groups(asked)
+    nodes = _nodes(asked)
+    with cluster.reading({**conf, "down": False}) as state:
+        rows = state.rows("(end_time IS NULL OR end_time >= ?) AND submit_time <= ?", window[0], window[1])
+        if "duplicates" in asked:
+            rows += state.db.execute("SELECT * FROM past").fetchall()
+        steps: dict[int, list[Any]] = {}
+        if "allocations" not in asked:
+            for step in state.db.execute("SELECT * FROM steps ORDER BY raw_id, step = 'batch' DESC, CAST(step AS INT)"):
+                steps.setdefault(step["raw_id"], []).append(step)
+    jobs = [views.Job(row, now) for row in rows if now - row["submit_time"] >= conf["accounting_lag_s"]]
+    jobs = [job for job in jobs if _passes(job.row, asked, wanted, users)]
+    if groups is not None:
+        jobs = [job for job in jobs if job.row["gid"] in groups]
+    if nodes is not None:
+        jobs = [job for job in jobs if nodes & {share[0] for share in job.shares}]
+    if asked.get("clusters") not in (None, "all") and conf["cluster"] not in asked["clusters"].split(","):
+        jobs = []  # accounting of a cluster that it does not know is empty
+    if not wanted or states is not None:
+        jobs = [job for job in jobs if _in_states(job.row, states, window)]
+    jobs.sort(key=lambda job: (job.row["array_job_id"] or job.row["raw_id"], job.row["submit_time"], job.row["raw_id"]))
+    entries: list[Entry] = []
+    for job in jobs:
+        entries.append(Entry(job, None, "noconvert" in asked))
+        entries += [Entry(job, step, "noconvert" in asked) for step in steps.get(job.row["raw_id"], [])]
+    return entries
+
+
+def _ids(text: str | None) -> list[tuple[int, int | None]]:
+    wanted = []
+    for word in (text or "").split(","):
+        if not word:
+            continue
+        head = word.partition(".")[0]
+        number, under, task = head.partition("_")
+        digits = number.partition("+")[0]
+        plain = digits.partition("-")[0]
+        if not is_number(plain) or (under and not is_number(task.strip("[]").replace("-", ""))):
+            raise Refused(f"sacct: fatal: Bad job/step specified: {word}")
+        # A range is not understood: only its first id counts, as in 22.05.
+        wanted.append((int(plain), int(task) if is_number(task) else None))
+    return wanted
+
+
+def _window(asked: dict[str, Any], now: int, by_id: bool) -> tuple[int, int]:
+    """From when to when; by default today, or everything when ids were given."""
+    try:
+        if "starttime" in asked:
+            start = times.point(str(asked["starttime"]), now)
+        else:
+            today = time.localtime(now)[:3]
+            start = 0 if by_id else int(time.mktime((*today, 0, 0, 0, 0, 0, -1)))
+        end = times.point(str(asked["endtime"]), now) if "endtime" in asked else now
+    except times.BadTime as error:
+        raise Refused(str(error)) from error
+    # A clock time that has passed means today's here, not tomorrow's as in sbatch --begin.
+    return (start - 86400 if start > now else start), max(end, now if "endtime" not in asked else end)
+
+
+def _states(asked: dict[str, Any]) -> set[str] | None:
+    text = asked.get("state")
+    if not text:
+        return None
+    chosen = set()
+    for word in str(text).split(","):
+        if word.upper() not in BY_NAME:
+            raise Refused(f"sacct: fatal: unrecognized job state value '{word}'")
+        chosen.add(BY_NAME[word.upper()])
+    return chosen
+
+
+def _users(asked: dict[str, Any]) -> set[int] | None:
+    text = asked.get("user")
+    if not text:
+        return None if "allusers" in asked or os.geteuid() == 0 or asked.get("jobs") else {os.geteuid()}
+    uids = set()
+    for word in str(text).split(","):
+        try:
+            uids.add(int(word) if is_number(word) else pwd.getpwnam(word).pw_uid)
+        except KeyError as error:
+            raise Refused(f"sacct: fatal: Invalid user id: {word}") from error
+    return uids
+
+
+def _groups(asked: dict[str, Any]) -> set[int] | None:
+    if "group" not in asked:
+        return None
+    gids = set()
+    for word in str(asked["group"]).split(","):
+        try:
+            gids.add(grp.getgrgid(int(word)).gr_gid if is_number(word) else grp.getgrnam(word).gr_gid)
+        except (KeyError, OverflowError) as error:
+            raise Refused(f"sacct: error: Invalid group id: {word}") from error
+    return gids
+
+
+def _nodes(asked: dict[str, Any]) -> set[str] | None:
+    """The nodes that jobs must have run on one of. A list that cannot be read names none, as in SLURM."""
+    if "nodelist" not in asked:
+        return None
+    try:
+        return set(expand(str(asked["nodelist"])))
+    except ValueError:
+        return set()
+
+
+def _passes(row: Any, asked: dict[str, Any], wanted: list[tuple[int, int | None]], users: set[int] | None) -> bool:
+    if wanted and not any(_is(row, number, task) for number, task in wanted):
+        return False
+    if users is not None and row["uid"] not in users:
+        return False
+    return all(row[column] in str(asked[option]).split(",") for option, column in FILTERS.items() if option in asked)
+
+
+def _is(row: Any, number: int, task: int | None) -> bool:
+    if task is not None:
+        return row["array_job_id"] == number and (
+            row["array_task_id"] == task or task in unfold(row["array_tasks"] or "")
+        )
+    return number in (row["raw_id"], row["array_job_id"])
+
+
+def _in_states(row: Any, states: set[str] | None, window: tuple[int, int]) -> bool:
+    """Whether a job belongs into the list by its states.
+
+    By time alone, and among the pending ones in any case, SLURM leaves out what was never eligible (held, waiting for a
+    dependency or a time to begin).
+    """
+    eligible = row["eligible_time"] is not None and row["eligible_time"] <= window[1]
+    if states is None:
+        return eligible
+    return row["state"] in states and (eligible or row["state"] != "PENDING")
+
+
+__all__ = ["main"]

@@ -1,0 +1,141 @@
+"""What a row of the state looks like to the commands: ids, states, amounts and times of a job in SLURM's words.
+
+`Job` wraps a row; its methods are what squeue, scontrol and sacct have in common. Words for nothing differ between
+the programs (`N/A`, `(null)`, `n/a`, `Unknown`), so those are put in by the programs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import arrays, patterns, schedule, times, units
+from ..units import is_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Job:
+    """A job's row at a moment; `task` is set when one task of a waiting array is shown alone (squeue -r)."""
+
+    __slots__ = ("now", "row", "shares", "task")
+
+    def __init__(self, row: Mapping[str, Any], now: int, task: int | None = None) -> None:
+        self.row, self.now, self.task = row, now, task
+        self.shares = schedule.unpack(row["alloc"]) if row["alloc"] else []
+
+    def state(self) -> str:
+        return "COMPLETING" if self.row["completing"] else str(self.row["state"])
+
+    def array_id(self) -> str:
+        """`8_[3-6%2]`, `8_1` or `42`."""
+        row = self.row
+        if not row["array_job_id"]:
+            return str(row["raw_id"])
+        if row["array_tasks"] and self.task is None:
+            text = f"{row['array_job_id']}_[{self.waiting_tasks()}]"
+            # Unless told not to, SLURM cuts this one to its buffer of 32 bytes, without closing the bracket.
+            return text if os.environ.get("SLURM_BITSTR_LEN") == "0" else text[:31]
+        return f"{row['array_job_id']}_{self.task if self.task is not None else row['array_task_id']}"
+
+    def waiting_tasks(self) -> str:
+        """`3-6%2`, cut as SLURM_BITSTR_LEN says (0: not at all; 64 unless set)."""
+        row = self.row
+        text = str(row["array_tasks"])
+        length = os.environ.get("SLURM_BITSTR_LEN", "64")
+        most = int(length) if is_number(length) else 64
+        if most and len(text) > most:
+            text = text[: max(0, most - 4)] + "..."
+        return f"{text}%{row['array_limit']}" if row["array_limit"] else text
+
+    def task_id(self) -> str:
+        row = self.row
+        if not row["array_job_id"]:
+            return "N/A"
+        if row["array_tasks"] and self.task is None:
+            return self.waiting_tasks()
+        return str(self.task if self.task is not None else row["array_task_id"])
+
+    def elapsed_s(self) -> int:
+        row = self.row
+        if not row["start_time"] or row["state"] == "PENDING":
+            return 0
+        end = row["suspend_time"] or row["end_time"] or self.now
+        return max(0, int(end - row["start_time"] - (row["suspended_s"] or 0)))
+
+    def start_time(self) -> int | None:
+        row = self.row
+        if row["state"] == "PENDING" and row["begin_time"] and row["begin_time"] > self.now:
+            return int(row["begin_time"])
+        return int(row["start_time"]) if row["start_time"] else None
+
+    def end_time(self) -> int | None:
+        """The end, or for a running job its limit; for a waiting one whose start is known, that plus its limit."""
+        row = self.row
+        if row["end_time"]:
+            return int(row["end_time"])
+        start = self.start_time()
+        if start is None or row["time_limit_min"] is None:
+            return None
+        return start + int(row["time_limit_min"]) * 60 + int(row["suspended_s"] or 0)
+
+    def node_count(self) -> int:
+        return len(self.shares) or int(self.row["min_nodes"])
+
+    def cpu_count(self) -> int:
+        return sum(share[1] for share in self.shares) or int(self.row["ntasks"] * self.row["cpus_per_task"])
+
+    def memory_mb(self) -> int:
+        """All the memory of the job: allocated, or asked for."""
+        if self.shares:
+            return sum(share[2] for share in self.shares)
+        row = self.row
+        return int(row["mem_node_mb"] * row["min_nodes"] or row["mem_cpu_mb"] * self.cpu_count())
+
+    def gpu_count(self) -> int:
+        if self.shares:
+            return sum(len(share[3]) for share in self.shares)
+        row = self.row
+        return int(row["gpus_total"] or row["gpus_node"] * row["min_nodes"] or row["gpus_task"] * row["ntasks"])
+
+    def tres(self, by_name: bool = False, convert: bool = True) -> str:
+        return units.tres(self.cpu_count(), self.memory_mb(), self.node_count(), self.gpu_count(), by_name, convert)
+
+    def requested_tres(self, convert: bool = True) -> str:
+        """What was asked for, sorted by name as in accounting."""
+        asked = Job({**dict(self.row), "alloc": ""}, self.now)
+        return asked.tres(by_name=True, convert=convert)
+
+    def batch_host(self) -> str:
+        return self.shares[0][0] if self.shares else ""
+
+    def limit(self) -> str:
+        return times.short_limit(self.row["time_limit_min"])
+
+    def file(self, pattern: str) -> str:
+        """A file name of the job with its patterns filled in."""
+        row = self.row
+        if self.task is not None:
+            row = {**dict(row), "array_task_id": self.task}
+        return patterns.expand(pattern, row)
+
+
+def per_partition(job: Job) -> list[Job]:
+    """A waiting job once for each of the partitions it may start in (squeue -P); others as they are."""
+    names = job.row["partition"].split(",")
+    if job.row["state"] != "PENDING" or len(names) < 2:
+        return [job]
+    return [Job({**dict(job.row), "partition": name}, job.now, job.task) for name in names]
+
+
+def shown(rows: list[Any], now: int, one_line_per_task: bool) -> list[Job]:
+    """The rows as jobs; with `one_line_per_task` the waiting tasks of an array stand alone."""
+    jobs: list[Job] = []
+    for row in rows:
+        if one_line_per_task and row["array_tasks"]:
+            jobs += [Job(row, now, task) for task in arrays.unfold(row["array_tasks"])]
+        else:
+            jobs.append(Job(row, now))
+    return jobs

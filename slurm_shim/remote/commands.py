@@ -1,0 +1,226 @@
+"""The same words over SSH: SLURM's programs and the files of its jobs on another machine. Blocking; call in a thread.
+
+Programs over there get an environment that is built as ours is, from what a login of the account has. A cluster is
+recognised by the name that it gives itself, each time a connection was made: should a name lead to another machine some
+day, its jobs are never taken for those of the first.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slurm_shim import parse
+from slurm_shim.commands import Slurm, checked_arguments, timed_out
+from slurm_shim.errors import SlurmError, SlurmRefused, SlurmUnreachable, Unreadable, refusal
+from slurm_shim.programs import Answer
+from slurm_shim.remote.connection import Connection, ConnectionGone, Greeting, Said, limited
+
+TIMEOUT_S = 10.0
+# sh(1) and timeout(1): not found, ended after its time; and ours for folders that could not be made.
+_MISSING, _LATE, _FOLDERS = 127, 124, 199
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Part of a file over there: `refused` says why it may not be read, None when it was; `size_bytes` of the whole.
+
+    A file that is not there is neither refused nor has it a size.
+    """
+
+    data: bytes = b""
+    size_bytes: int | None = None
+    refused: str | None = None
+
+
+class RemoteSlurm(Slurm):
+    """The cluster that the account at the other end of a connection sees; as `Slurm`, with the same errors.
+
+    A connection that was lost is SlurmUnreachable, `.uncertain` where a program may have run all the same.
+    """
+
+    def __init__(self, connection: Connection, timeout_s: float = TIMEOUT_S) -> None:
+        super().__init__("", None, timeout_s)
+        self.connection = connection
+        self._recognising = threading.Lock()
+        self._recognised: Greeting | None = None
+        self.foresees = True
+        self._soon: list[list[str]] = []
+        self._foreseen: dict[tuple[str, ...], tuple[Greeting, Answer]] = {}
+
+    @property
+    def home(self) -> str | None:
+        """The account's home folder, once it was heard."""
+        return None if self._recognised is None else self._recognised.home
+
+    def recognise(self, now: bool = False) -> Greeting:
+        """The greeting of a connection behind which this cluster answers; `now` waits for no pause to be over."""
+        greeting = self.connection.connect(now)
+        with self._recognising:
+            if greeting is self._recognised:
+                return greeting
+            said = self._speak(greeting, ["scontrol", "show", "config"], None, self.timeout_s)
+            if said.exit_code:
+                raise refusal("scontrol", said.exit_code, said.err or said.out)
+            config = parse.config(said.out)
+            name = config.get("ClusterName", "")
+            if self.known_as not in ("", name):
+                text = f"{self.connection.login.host} leads to the cluster {name} now, not to {self.known_as}"
+                raise SlurmUnreachable("scontrol", text)
+            self._config, self.known_as, self._recognised = config, name, greeting
+            return greeting
+
+    def read(self, wanted: Sequence[tuple[str, int, int]], owner: int | None = None) -> list[Slice]:
+        """Parts of files: each is asked for by path, offset (negative: from the end) and how many bytes at most.
+
+        Regular files only, no links, and with `owner` only those of that user id. One command, however many.
+        """
+        mark = secrets.token_hex(16)
+        block = "\n".join([limited(self.timeout_s), _READING, *(_reading(mark, *one, owner) for one in wanted)])
+        for _ in range(2):
+            greeting = self.recognise()
+            try:
+                return _slices(self.connection.ask(greeting, "ssh", block, self.timeout_s), mark, len(wanted))
+            except ConnectionGone as problem:
+                gone = problem
+        raise gone
+
+    def _foresee(self, soon: Sequence[Sequence[str]]) -> None:
+        self._soon = [list(argv) for argv in soon]
+
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()) -> Answer:
+        checked_arguments(argv)
+        for _ in range(2):
+            greeting = self.recognise()
+            told, answer = self._foreseen.pop(tuple(argv), (None, None))
+            if answer is not None and told is greeting:
+                return answer
+            try:
+                return self._speak(greeting, argv, stdin, timeout_s, folders)
+            except ConnectionGone as problem:
+                gone = problem  # surely not begun, so it may be asked again over a new connection
+        raise gone
+
+    def _speak(
+        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()
+    ) -> Answer:
+        soon, self._soon = (self._soon, []) if argv[0] == "squeue" else ([], self._soon)
+        mark = secrets.token_hex(16)
+        blocks = [self._block(greeting, argv, stdin, timeout_s, folders)]
+        blocks += [self._block(greeting, one, None, timeout_s, ()) for one in soon]
+        # What each came to stands behind it, in both streams; what the last came to is told for the whole.
+        between = f"\nc=$?; printf '\\n%s %s\\n' {mark} $c; printf '\\n%s\\n' {mark} >&2\n"
+        said = self.connection.ask(greeting, argv[0], between.join(blocks), timeout_s * len(blocks))
+        if argv[0] == "squeue":
+            self.squeue_s = said.took_s
+        outs, errs = (text.decode("utf-8", "replace").split(f"\n{mark}") for text in (said.out, said.err))
+        codes = [int(head.split("\n")[0]) for head in outs[1:]] + [said.code]
+        outs, errs = outs[:1] + [one.partition("\n")[2] for one in outs[1:]], [one.removeprefix("\n") for one in errs]
+        for one, code, out, err in list(zip(soon, codes[1:], outs[1:], errs[1:], strict=True)):
+            self._foreseen[tuple(one)] = greeting, Answer(_signed(code), out, err)
+        return self._understood(argv, codes[0], outs[0], errs[0], timeout_s)
+
+    def _understood(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
+        if code == _FOLDERS:
+            raise _folders_refused(err)
+        if code == _LATE:
+            raise timed_out(argv[0], err, timeout_s)
+        if code == _MISSING:
+            host = self.connection.login.host
+            raise SlurmUnreachable(argv[0], f"{argv[0]} is not on the PATH of the account on {host}")
+        return Answer(_signed(code), out, err)
+
+    def _block(
+        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str]
+    ) -> str:
+        given = self.connection.environment(greeting)
+        if argv[0] != "sbatch":  # it hands all on to the job
+            given |= {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+        program = f"$T env -i {shlex.join([*(f'{name}={value}' for name, value in given.items()), *argv])}"
+        fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"
+        if not folders:
+            return f"{limited(timeout_s)}\n{fed}"
+        made = f"umask 077; mkdir -p -- {shlex.join(dict.fromkeys(folders))} 2>&1"
+        failed = f"printf '%s\\n' \"$m\" >&2; (exit {_FOLDERS})"
+        return f"{limited(timeout_s)}\nif m=$({made}); then\n{fed}\nelse {failed}; fi"
+
+
+def _signed(code: int) -> int:
+    # sh(1): 128 + the signal that ended a program
+    return 128 - code if 128 < code < 160 else code
+
+
+def _folders_refused(said: str) -> SlurmRefused:
+    error = SlurmRefused("mkdir", 1, said)
+    error.reason = said.strip()[:500] or "a folder could not be made"
+    error.args = (error.reason,)
+    return error
+
+
+# Opened first and then looked at, so that what was looked at is what is read; a name that became a link meanwhile is
+# found by its number.
+_READING = """\
+f() {
+if [ -h "$1" ]; then printf 'refused is a symbolic link\\n'
+elif [ ! -e "$1" ]; then printf 'absent\\n'
+elif [ ! -f "$1" ]; then printf 'refused is not a regular file\\n'
+elif [ ! -r "$1" ]; then printf 'refused cannot be opened for reading\\n'
+else g "$@" 3<"$1"; fi
+}
+g() {
+set -- "$@" $(stat -L -c '%s %u %d:%i' /proc/self/fd/3) $(stat -c '%d:%i' -- "$1")
+if [ "$7" != "$8" ]; then printf 'refused was replaced while it was opened\\n'; return; fi
+if [ -n "$4" ] && [ "$4" != "$6" ]; then printf 'refused belongs to somebody else\\n'; return; fi
+at=$2
+[ "$at" -ge 0 ] || at=$(($5 + at))
+[ "$at" -ge 0 ] || at=0
+printf 'read %s\\n' "$5"
+$T tail -c "+$((at + 1))" <&3 | head -c "$3"
+}"""
+
+
+def _reading(mark: str, path: str, offset: int, most_bytes: int, owner: int | None) -> str:
+    checked_arguments(["cat", path])
+    words = [path, str(min(offset, 2**62)), str(most_bytes), "" if owner is None else str(owner)]
+    return f"printf '\\n%s\\n' {mark}\nf {shlex.join(words)}"
+
+
+def _slices(said: Said, mark: str, count: int) -> list[Slice]:
+    parts = said.out.split(f"\n{mark}\n".encode())[1:]
+    if len(parts) != count:
+        raise Unreadable(f"asked for {count} files, told of {len(parts)}: {said.err[:200]!r}")
+    return [_slice(part) for part in parts]
+
+
+def _slice(part: bytes) -> Slice:
+    head, _, data = part.partition(b"\n")
+    kind, _, rest = head.decode("utf-8", "replace").partition(" ")
+    if kind == "read" and rest.isdigit():
+        return Slice(data, int(rest))
+    return (
+        Slice(refused=rest) if kind == "refused" else Slice() if kind == "absent" else Slice(refused="cannot be read")
+    )
+
+
+def probe(connection: Connection) -> dict[str, Any]:
+    """What is found over a connection that nobody else uses, which is ended then.
+
+    `{ssh_connected, slurm_available, slurm_version, cluster, error}`, and `hostname` and `user` as the machine says.
+    """
+    found: dict[str, Any] = {"ssh_connected": False, "slurm_available": False, "error": None}
+    slurm = RemoteSlurm(connection)
+    try:
+        greeting = connection.connect()
+        found |= {"ssh_connected": True, "hostname": greeting.host, "user": greeting.user}
+        slurm.recognise()
+        said = slurm.ping()
+        found |= {"slurm_available": said["up"], "slurm_version": said["version"], "cluster": slurm.known_as}
+    except SlurmError as problem:
+        found["error"] = str(problem)
+    finally:
+        connection.close()
+    return found

@@ -1,0 +1,302 @@
+"""One SSH connection to an account on another machine, shared by all that is done there. Blocking; call in a thread.
+
+ssh itself keeps the connection (ControlMaster): it is made once, by whoever comes first, and everything else goes
+through its socket and never makes another. What is to be done travels through standard input to a shell of the
+account, as one block that is only done when all of it has arrived: a connection that breaks in the middle of a script
+submits no half of it. What comes back stands between two marks that nobody can guess, so that whatever the account's
+own start files print is told from it, and so that an answer which was cut off is seen to be one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import secrets
+import shlex
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slurm_shim import programs
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.remote import ssh
+
+# Whatever the account's shell is, it reads this alike.
+SHELL = """exec /bin/sh -c 'eval "$(cat)"'"""
+# A connection that nobody uses ends: after a crash of the server it stays no longer than this.
+IDLE_S = 120
+# Silence for two of these, and the connection is given up.
+ALIVE_S = 5
+GREETING_S = 20.0
+# What a call may take beyond its own time: the connection may be found silent only after two of ALIVE_S.
+GRACE_S = 2 * ALIVE_S + 2
+MOST_BYTES = 256_000_000
+PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
+# unix(7): sun_path has 108 bytes, and ssh puts 17 behind the name while it makes the socket.
+LONGEST_FOLDER = 70
+# What ssh is told of this machine: where keys may be asked for without a passphrase.
+_KEPT = ("SSH_AUTH_SOCK", "KRB5CCNAME")
+# What the account's own start files may have set for SLURM's programs.
+_TAKEN = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH", "TZ")
+# ssh's words when nothing is behind the socket any more (see _through), as it has them in its several versions.
+_GONE = re.compile(r"_exchange_identification: |UNKNOWN port 65535")
+
+
+class ConnectionLost(SlurmUnreachable):
+    """The account cannot be reached, or an answer was cut off; the text says why, for people."""
+
+    def __init__(self, command: str, text: str, uncertain: bool = False) -> None:
+        super().__init__(command, text, uncertain)
+        self.args = (text,)
+
+
+class ConnectionGone(ConnectionLost):
+    """The connection had ended before: what was to be done was surely not begun."""
+
+
+@dataclass(frozen=True, eq=False)
+class Greeting:
+    """What an account says when a connection to it was made: its own `variables` are those of a login."""
+
+    socket: str
+    home: str
+    user: str
+    host: str
+    shell: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a block that was done whole came to: the exit status of its last command, and the bytes it printed.
+
+    `took_s` is how long it took over there, by the clock of that machine; None where it does not tell.
+    """
+
+    code: int
+    out: bytes
+    err: bytes
+    took_s: float | None = None
+
+
+class Connection:
+    """The connection to `login`, made when it is needed and made again when it was lost, with growing pauses.
+
+    `config` is an ssh_config(5) file instead of the user's own; `more` are variables that programs get over there.
+    All methods raise ConnectionLost.
+    """
+
+    def __init__(self, login: ssh.Login, config: str | None = None, more: Mapping[str, str] | None = None) -> None:
+        self.login, self.config, self._more = login, config, dict(more or {})
+        self._greeting: Greeting | None = None
+        self._folder: str | None = None
+        self._made = 0
+        self._lock = threading.Lock()
+        self._closed = False
+        self._breaker = _breaker()
+        self.error: str | None = None
+
+    @property
+    def greeting(self) -> Greeting | None:
+        """What the account said when the connection was made that is there now; None without one."""
+        return self._greeting
+
+    def connect(self, now: bool = False) -> Greeting:
+        """The greeting of the connection, which is made if there is none; `now` waits for no pause to be over."""
+        with self._lock:
+            if self._closed:
+                raise ConnectionLost("ssh", "the connection was closed")
+            if self._greeting is not None:
+                return self._greeting
+            if now:
+                self._breaker = _breaker()
+            try:
+                self._breaker.enter("ssh")
+            except SlurmUnreachable as waits:
+                raise ConnectionLost("ssh", waits.text) from None
+            failed: SlurmUnreachable | None = None
+            try:
+                self._greeting = self._greet()
+                self.error = None
+                return self._greeting
+            except SlurmUnreachable as problem:
+                failed, self.error = problem, problem.text
+                raise
+            finally:
+                self._breaker.leave(failed)
+                if self._closed:
+                    self._end()
+
+    def ask(self, greeting: Greeting, name: str, block: str, timeout_s: float) -> Said:
+        """What the block of shell came to, done over the connection that gave this greeting and no other.
+
+        ConnectionGone when it was not even begun. Otherwise `.uncertain` says that it may have been done.
+        """
+        nonce = secrets.token_hex(16)
+        ended = self._ssh(_through(greeting.socket), framed(block, nonce), timeout_s + GRACE_S)
+        return self._unframed(greeting, name, ended, nonce)
+
+    def close(self) -> None:
+        """Nothing; the connection is ended for good, at the latest when one that is being made has been made."""
+        self._closed = True
+        if self._lock.acquire(timeout=1.0):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+
+    def _end(self) -> None:
+        greeting, self._greeting = self._greeting, None
+        if greeting is not None:
+            with contextlib.suppress(SlurmUnreachable):  # there is no ssh any more, so no connection either
+                self._ssh(["ssh", "-Fnone", f"-S{greeting.socket}", "-Oexit", "--", "there"], "", 5.0)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def environment(self, greeting: Greeting) -> dict[str, str]:
+        """The variables that programs over there get: those of the account, and what the profile gives."""
+        own = {"HOME": greeting.home, "USER": greeting.user, "LOGNAME": greeting.user, "SHELL": greeting.shell}
+        return own | {"LANG": "C.UTF-8"} | dict(greeting.variables) | self._more
+
+    # ----------------------------------------------------------------------------------------------------- making
+
+    def _greet(self) -> Greeting:
+        if self._folder is None:
+            self._folder = _private_folder()
+        self._made += 1
+        socket, nonce, mark = f"{self._folder}/{self._made}", secrets.token_hex(16), secrets.token_hex(16)
+        words = ssh.argv(self.login, self.config, socket, master=True)
+        sooner = [f"-oControlPersist={IDLE_S}", f"-oServerAliveInterval={ALIVE_S}", "-oServerAliveCountMax=2"]
+        sooner.append("-oRemoteCommand=none")
+        ended = self._ssh([words[0], *sooner, *words[1:], SHELL], framed(_greeting_block(mark), nonce), GREETING_S)
+        begun, said = unframed(ended, nonce)
+        if said is None:
+            raise ConnectionLost("ssh", _why(ended, begun, self.login))
+        told = dict(re.findall(rf"\n{mark}(\w+)=(.*?)(?=\n{mark})", said.out.decode("utf-8", "replace"), re.DOTALL))
+        if not told.get("HOME", "").startswith("/"):
+            raise ConnectionLost("ssh", f"the account on {self.login.host} has no home folder")
+        variables = {name: told[name] for name in _TAKEN if told.get(name)}
+        variables["PATH"] = _joined(variables.get("PATH", ""), told.get("SESSION_PATH", ""))
+        home = self._more.get("HOME") or told["HOME"]
+        return Greeting(socket, home, told["USER"], told["HOST"], told["SHELL"] or "/bin/sh", variables)
+
+    def _unframed(self, greeting: Greeting, name: str, ended: programs.Outcome, nonce: str) -> Said:
+        begun, said = unframed(ended, nonce)
+        if said is not None:
+            return said
+        complaint = ended.err.decode("utf-8", "replace")
+        if ended.exit_code is None:
+            raise ConnectionLost(name, f"{self.login.host} gave no answer in time", uncertain=True)
+        if ended.exit_code == 255 or begun:
+            self._lose(greeting)
+            if not begun and _GONE.search(complaint):
+                raise ConnectionGone(name, f"the connection to {self.login.host} has ended")
+            raise ConnectionLost(name, f"the connection to {self.login.host} was lost", uncertain=True)
+        raise ConnectionLost(name, _why(ended, begun, self.login))
+
+    def _lose(self, greeting: Greeting) -> None:
+        with self._lock:
+            if self._greeting is greeting:
+                self._greeting, self.error = None, f"the connection to {self.login.host} was lost"
+
+    def _ssh(self, words: Sequence[str], given: str, timeout_s: float) -> programs.Outcome:
+        path = os.environ.get("PATH", os.defpath)
+        program = shutil.which("ssh", path=path)
+        if program is None:
+            raise ConnectionLost("ssh", "ssh is not installed (not on PATH)")
+        environment = programs.who() | {"PATH": path, "LANG": "C.UTF-8"}
+        environment |= {name: os.environ[name] for name in _KEPT if name in os.environ}
+        return programs.run(
+            program, words, environment, given.encode(errors="replace"), timeout_s, most_bytes=MOST_BYTES
+        )
+
+
+def _breaker() -> programs.Breaker:
+    return programs.Breaker(limit=1, pause_s=PAUSE_S, longest_s=LONGEST_PAUSE_S)
+
+
+def _private_folder() -> str:
+    # Only its owner may enter a folder that mkdtemp makes, and its name must leave room for the socket's.
+    return tempfile.mkdtemp(prefix="sluice-", dir=None if len(tempfile.gettempdir()) <= LONGEST_FOLDER else "/tmp")  # noqa: S108 - a new folder with a random name
+
+
+def _through(socket: str) -> list[str]:
+    # Without a connection behind the socket ssh would make one of its own; `false` in its place ends that at once.
+    quiet = ("-oBatchMode=yes", "-oLogLevel=ERROR", "-oControlMaster=no", "-oProxyCommand=false")
+    return ["ssh", "-T", "-Fnone", f"-S{socket}", *quiet, "--", "there", SHELL]
+
+
+# ----------------------------------------------------------------------------------------------------------- blocks
+
+
+def framed(block: str, nonce: str) -> str:
+    """The shell text that does the block and prints the mark before and after what it prints, with its exit status.
+
+    All of it is one command for the shell, so a text that was cut off does nothing.
+    """
+    return f"""{{
+printf '%s\\n' {nonce}; printf '%s\\n' {nonce} >&2
+{{ read -r began _ </proc/uptime; }} 2>/dev/null
+{block}
+code=$?
+{{ read -r ended _ </proc/uptime; }} 2>/dev/null
+printf '\\n%s %s %s %s\\n' {nonce} "$code" "$began" "$ended"
+exit 0
+}}
+"""
+
+
+def unframed(ended: programs.Outcome, nonce: str) -> tuple[bool, Said | None]:
+    """Whether the block was begun, and what it came to; None when it was cut off.
+
+    >>> from slurm_shim.programs import Outcome
+    >>> unframed(Outcome(0, b"Welcome!\\nn0\\nrows\\nn0 3 7.5 8.0\\n", b"stty: no\\nn0\\nwarning"), "n0")
+    (True, Said(code=3, out=b'rows', err=b'warning', took_s=0.5))
+    >>> unframed(Outcome(255, b"Welcome!\\nn0\\nro", b""), "n0"), unframed(Outcome(0, b"Welcome!", b""), "n0")
+    ((True, None), (False, None))
+    """
+    mark = nonce.encode()
+    _, begun, rest = ended.out.partition(mark + b"\n")
+    out, finished, status = rest.rpartition(b"\n" + mark + b" ")
+    told = re.fullmatch(rb"(\d{1,3}) (?:(\d+\.\d+) (\d+\.\d+))?[^\n]*\n.*", status, re.DOTALL)
+    if not begun or not finished or told is None:
+        return bool(begun), None
+    before, marked, err = ended.err.partition(mark + b"\n")
+    took_s = None if told[2] is None else float(told[3]) - float(told[2])
+    return True, Said(int(told[1]), out, err if marked else before, took_s)
+
+
+def limited(timeout_s: float) -> str:
+    """A line of shell after which `$T` ends what follows it in time, where that can be done."""
+    return f"T=; command -v timeout >/dev/null 2>&1 && T='timeout {math.ceil(timeout_s)}'"
+
+
+def _greeting_block(mark: str) -> str:
+    # A login shell reads the account's own start files; what they print stands before the first mark. The line is
+    # read alike by the Bourne shells, csh and fish.
+    pairs = " ".join(f'{mark} {name} "${name}"' for name in _TAKEN)
+    line = f"""exec /bin/sh -c 'printf "\\n%s%s=%s" {pairs} {mark} LOGIN yes'"""
+    own = {"HOME": "$HOME", "USER": "$(id -un)", "HOST": "$(uname -n)", "SHELL": "$SHELL", "SESSION_PATH": "$PATH"}
+    told = " ".join(f'{mark} {name} "{value}"' for name, value in own.items())
+    return f"""{limited(GREETING_S / 2)}
+printf '%s\\n' {shlex.quote(line)} | $T "${{SHELL:-/bin/sh}}" -l 2>/dev/null
+printf '\\n%s%s=%s' {told} {mark} END yes"""
+
+
+def _joined(first: str, second: str) -> str:
+    return ":".join(dict.fromkeys(part for part in [*first.split(":"), *second.split(":")] if part))
+
+
+def _why(ended: programs.Outcome, begun: bool, login: ssh.Login) -> str:
+    if ended.exit_code is None:
+        return f"{login.host} did not answer within {GREETING_S:g} s"
+    if ended.exit_code != 255 or begun:
+        said = (ended.err + ended.out).decode("utf-8", "replace").strip().splitlines()
+        told = f": {said[-1].strip()[:200]}" if said else ""
+        return f"the account on {login.host} starts no program{told}"
+    return ssh.reason(ended.err.decode("utf-8", "replace")) or f"{login.host} cannot be reached"

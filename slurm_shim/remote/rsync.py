@@ -1,0 +1,277 @@
+"""rsync: a folder here brought to a folder over there through ssh, what it would change told beforehand. Blocking.
+
+Additive unless told to delete. Paths over there travel in rsync's own protocol (-s), never through a shell. Links that
+lead out of the folder are not taken along (--safe-links), nor are pipes, sockets, devices, owners and groups. Under
+LC_ALL=C rsync writes every byte of a name that is not printable ASCII as `\\#ooo`, so a name never breaks a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sh
+
+from slurm_shim.errors import SyncFailed
+from slurm_shim.remote import ssh
+
+EXCLUDES = (
+    *(".git/", "__pycache__/", ".venv/", "*.pyc", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/", "*.egg-info/"),
+    *(".tox/", "node_modules/", ".DS_Store", ".srunx-owner.json"),
+)
+SILENT_S = 120
+LONGEST_S = 24 * 3600.0
+KILL_S = 5.0
+# So many changes of a dry run are told one by one; all are counted.
+CHANGES = 10_000
+_MARK = "~change~"
+_PARTIAL = 24  # rsync(1): files vanished here while they were read; the rest is over there
+_ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TZ")
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
+_ESCAPED = re.compile(r"\\#([0-7]{3})")
+_PROGRESS = re.compile(
+    r"\s*(?P<bytes>[0-9,.]+)\s+(?P<percent>[0-9]{1,3})%\s+(?P<rate>[0-9.]+)(?P<unit>[kMGTP]?)B/s\s+\S+"
+    r"(?:\s+\(xfr#(?P<sent>[0-9]+), (?:ir|to)-chk=(?P<left>[0-9]+)/(?P<of>[0-9]+)\))?\s*"
+)
+_UNITS = {unit: 1024**power for power, unit in enumerate(("", "k", "M", "G", "T", "P"))}
+_TYPES = {"f": "file", "d": "directory", "L": "symlink"}
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What is brought where: `local` and `remote` are absolute; `excludes` are a mount's own patterns."""
+
+    local: str
+    remote: str
+    excludes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("local", "remote"):
+            if not re.fullmatch(r"/[^\x00-\x1f\x7f]*", getattr(self, name)):
+                raise ValueError(f"{name} is no absolute path")
+        for one in self.excludes:
+            if not re.fullmatch(r"[^\x00-\x1f\x7f]+", one):
+                raise ValueError("an exclude pattern is one line of text")
+
+
+def argv(folders: Folders, rsh: Sequence[str], host: str, *, delete: bool = False, dry_run: bool = False) -> list[str]:
+    """The words of one call; `rsh` are those of ssh without its host (see `ssh.options`)."""
+    words = [
+        "rsync",
+        "-rlptz",
+        "-s",
+        "--outbuf=N",
+        "--no-h",
+        "--no-inc-recursive",
+        "--safe-links",
+        f"--timeout={SILENT_S}",
+    ]
+    words += ["--delete"] if delete else []
+    words += ["--dry-run", f"--out-format={_MARK} %i %l %n"] if dry_run else ["--info=progress2"]
+    words += ["-e", " ".join(map(_quoted, rsh))]
+    words += [f"--exclude={one}" for one in (*EXCLUDES, *folders.excludes)]
+    shown = f"[{host}]" if ":" in host else host
+    return [*words, "--", f"{folders.local.rstrip('/')}/", f"{shown}:{folders.remote.rstrip('/')}/"]
+
+
+def _quoted(word: str) -> str:
+    # rsync splits the command itself: quotes keep blanks, a doubled quote within quotes is one (rsync(1), --rsh).
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "''") + "'"
+
+
+@dataclass
+class Progress:
+    """How far a transfer has come; `total` files to look at, of which `done` are, and the changes of a dry run."""
+
+    percent: int = 0
+    size_bytes: int = 0
+    rate_bytes_s: int = 0
+    files_done: int = 0
+    files_total: int = 0
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: {"create": 0, "update": 0, "delete": 0})
+    _rest: str = ""
+
+    def feed(self, text: str) -> None:
+        """Nothing; takes what rsync wrote next, cut wherever it may be."""
+        *lines, self._rest = re.split(r"[\r\n]", self._rest + text)
+        if len(self._rest) > 100_000:
+            self._rest = ""
+        for line in lines:
+            if line.startswith(_MARK):
+                self._change(line.removeprefix(f"{_MARK} "))
+            else:
+                self._note(line)
+        self._note(self._rest)  # rsync begins its lines of progress with a carriage return, and ends none of them
+
+    def _note(self, line: str) -> None:
+        if match := _PROGRESS.fullmatch(line):
+            self.percent = max(self.percent, min(100, int(match["percent"])))
+            self.size_bytes = int(re.sub("[,.]", "", match["bytes"]))
+            self.rate_bytes_s = int(float(match["rate"]) * _UNITS[match["unit"]])
+            if match["of"]:
+                self.files_total = int(match["of"])
+                self.files_done = self.files_total - int(match["left"])
+
+    def _change(self, line: str) -> None:
+        found = change(line)
+        if found is not None:
+            self.counts[found["change"]] += 1
+            if len(self.changes) < CHANGES:
+                self.changes.append(found)
+
+
+def change(line: str) -> dict[str, Any] | None:
+    """`{path, type, change, size}` of one line `%i %l %n`; None for what nobody would call a change.
+
+    That is a folder whose time differs. `size` is that of a file to be written, else None.
+
+    >>> change("<f+++++++++ 12 a\\\\#012b")
+    {'path': 'a\\nb', 'type': 'file', 'change': 'create', 'size': 12}
+    >>> change("*deleting   0 old/")
+    {'path': 'old', 'type': 'directory', 'change': 'delete', 'size': None}
+    """
+    match = re.fullmatch(r"(\*deleting|[<>ch.][fdLDS]\S*)\s+([0-9,]+) (.*)", line, re.DOTALL)
+    if match is None:
+        return None
+    what, size, name = match.groups()
+    path = unescaped(name)
+    if what == "*deleting":
+        kind = "directory" if path.endswith("/") else "file"
+        return {"path": path.rstrip("/"), "type": kind, "change": "delete", "size": None}
+    kind = _TYPES.get(what[1], "file")
+    if kind == "directory" and what[0] == ".":
+        return None
+    verb = "create" if what[2:3] == "+" else "update"
+    return {
+        "path": path.rstrip("/") or ".",
+        "type": kind,
+        "change": verb,
+        "size": int(size.replace(",", "")) if kind == "file" else None,
+    }
+
+
+def unescaped(name: str) -> str:
+    """The name that rsync wrote, as text; bytes that are no UTF-8 become U+FFFD.
+
+    >>> unescaped("caf\\\\#303\\\\#251 \\\\#134#303 \\\\#377")
+    'café \\\\#303 �'
+    """
+    data = _ESCAPED.sub(lambda match: chr(int(match[1], 8) & 0xFF), name)
+    return data.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def reason(stderr: str, exit_code: int, local: str) -> str:
+    """Why rsync ended without having done all, in a line that does not tell where the folder lies here."""
+    lines = []
+    for raw in stderr.splitlines():
+        line = _without(local, re.sub(r"^rsync: (\[\w+\] )?", "", unescaped(raw.strip())))
+        if line and not line.startswith(("rsync error:", "connection unexpectedly closed")) and line not in lines:
+            lines.append(line[:500])
+    if said := _without(local, ssh.reason(stderr)) if exit_code == 255 else "":
+        return said
+    more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return ("; ".join(lines[:3]) or f"rsync ended with exit code {exit_code}")[:1500] + more
+
+
+def _without(local: str, text: str) -> str:
+    """The text, in which paths below the folder begin there."""
+    hidden = local.rstrip("/")
+    return text.replace(f"{hidden}/", "").replace(hidden, "the mount's folder") if hidden else text
+
+
+class Transfer:
+    """One call of rsync; `progress` may be read at any time, from any thread."""
+
+    def __init__(self, words: Sequence[str], local: str, path: str | None = None) -> None:
+        self.words, self.local = list(words), local
+        self.path = path or os.environ.get("PATH", os.defpath)
+        self.progress = Progress()
+        self._lock = threading.Lock()
+        self._started: sh.RunningCommand | None = None
+        self._stopped: str | None = None
+
+    def run(self, longest_s: float = LONGEST_S) -> Progress:
+        """The progress at the end, when all was done; SyncFailed with rsync's reason. To be called once."""
+        program = shutil.which(self.words[0], path=self.path)
+        if program is None:
+            raise SyncFailed("rsync is not installed (not on PATH)")
+        environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
+        environment |= {"PATH": self.path, "LC_ALL": "C"}
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb", buffering=0) as told, tempfile.TemporaryFile() as err:
+            with os.fdopen(writing, "wb") as out, self._lock:
+                if self._stopped:
+                    raise SyncFailed(self._stopped)
+                try:
+                    started = self._started = self._start(program, environment, out, err)
+                except (sh.ForkException, OSError) as problem:
+                    raise SyncFailed(f"rsync could not be started: {problem}"[:500]) from None
+            timer = threading.Timer(longest_s, self.stop, [f"not done within {longest_s:g} s"])
+            timer.daemon = True
+            timer.start()
+            try:
+                # Read here: through sh's own callbacks 30,000 files take 110 s instead of 7 s, and the last are lost.
+                while data := told.read(65_536):
+                    self.progress.feed(data.decode("latin-1"))
+                code = _exit_code(started)
+            finally:
+                timer.cancel()
+            self.progress.feed("\n")
+            err.seek(0)
+            said = err.read(1_000_000).decode("utf-8", "replace")
+        if self._stopped:
+            raise SyncFailed(self._stopped)
+        if code not in (0, _PARTIAL):
+            raise SyncFailed(reason(said, code, self.local))
+        self.progress.percent = 100
+        return self.progress
+
+    def stop(self, why: str) -> None:
+        """Nothing; the transfer ends soon, and `why` is its reason. What was sent stays, no file is half written."""
+        with self._lock:
+            self._stopped = self._stopped or why
+            started = self._started
+        if started is None or not started.is_alive():
+            return
+        self._signal(started, signal.SIGTERM)
+        timer = threading.Timer(KILL_S, self._signal, [started, signal.SIGKILL])
+        timer.daemon = True
+        timer.start()
+
+    @staticmethod
+    def _signal(started: sh.RunningCommand, which: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended
+            if started.is_alive():
+                os.killpg(started.pid, which)
+
+    def _start(self, program: str, environment: dict[str, str], out: Any, err: Any) -> sh.RunningCommand:
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - no path of ours
+            return sh.Command(program)(
+                *self.words[1:],
+                _in=nothing,
+                _out=out,
+                _err=err,
+                _env=environment,
+                _tty_out=False,
+                _encoding="utf-8",
+                _new_session=True,
+                _bg=True,
+                _bg_exc=False,
+            )
+
+
+def _exit_code(started: sh.RunningCommand) -> int:
+    try:
+        started.wait()
+    except sh.ErrorReturnCode as error:
+        return int(error.exit_code)
+    return int(started.exit_code)

@@ -1,0 +1,62 @@
+"""config.yaml: what it means, and how it is changed without losing what people wrote in it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.config import layers
+from store.documents import Config, from_yaml
+from store.yaml import reader
+
+# What a workflow is filled up with; the rest of the configuration is the server's own business.
+JOB_KEYS = ("resources", "environment", "log_dir", "work_dir")
+# Mappings of names that are free: sent, they are whole, so a name that is missing is taken away.
+WHOLE: set[layers.Loc] = {("environment", "env_vars"), ("environment", "container", "env")}
+EMPTY: dict[layers.Loc, layers.Tree] = {("environment", "container"): layers.EMPTY_CONTAINER}
+
+
+def parse(data: bytes, name: str = "config.yaml") -> Config:
+    """The configuration in the file; Invalid with line, column and near names."""
+    return from_yaml(Config, data, name)
+
+
+def changed(data: bytes, changes: dict[str, Any]) -> bytes:
+    """The file with the changes merged in, comments kept; Invalid when the outcome is not a configuration."""
+    after = reader.edit(data, changes)
+    if after.strip():
+        parse(after)
+    return after
+
+
+def updates(
+    given: dict[str, Any], kept: dict[str, Any], now: dict[str, Any], below: dict[str, Any], loc: layers.Loc = ()
+) -> dict[str, Any]:
+    """What has to change in a file that says `kept` so that `given` counts, as changes for `yamls.edit`.
+
+    `now` is what counts, `below` what would without this file. A value that counts already is left where it is from.
+
+    >>> now = {"resources": {"nodes": 1, "partition": "gpu"}}
+    >>> updates({"resources": {"nodes": 2, "partition": "gpu"}}, {}, now, now)
+    {'resources': {'nodes': 2}}
+    """
+    changes: dict[str, Any] = {}
+    for key, value in given.items():
+        at = (*loc, key)
+        old, counts, under = (_part(one, key) for one in (kept, now, below))
+        if isinstance(value, dict):
+            inner = updates(value, old or {}, counts or EMPTY.get(at, {}), under or {}, at)
+            if at in WHOLE:
+                inner |= {name: None for name in old or {} if name not in value}
+            if inner:
+                changes[key] = inner
+        elif value == counts and type(value) is type(counts):
+            continue
+        elif value is None:
+            changes[key] = reader.NULL_VALUE if under is not None else None
+        else:
+            changes[key] = value
+    return changes
+
+
+def _part(holder: Any, key: str) -> Any:
+    return holder.get(key) if isinstance(holder, dict) else None

@@ -1,0 +1,283 @@
+"""The layers of the configuration: what each says, what follows when they lie on each other, and where a value is from.
+
+From the lowest: the program's defaults, the system's file (`/etc/srunx/config.json`), the user's (`config.yaml` of the
+store), the project's (`srunx.json`), the environment (`SRUNX_…`). Mappings merge, everything else replaces. A wrong
+value counts as not said, so that the layer below it stays in force, and is told as a problem. Pure.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from store import jsons
+from store.config import masks
+from store.documents import Container, SrunxConfig, model_in, problems
+from store.errors import Invalid, problem, text
+from store.times import rfc3339
+from store.yaml import reader
+
+Loc = tuple[str | int, ...]
+Tree = dict[str, Any]
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
+# Keys that other programs keep in the same files.
+FOREIGN = frozenset({"$schema", "version", "profiles", "current_profile"})
+# Where a rule that spans keys is broken: those that are then not said.
+SPANNING = {("environment",): ("conda", "venv")}
+DEFAULTS: Tree = SrunxConfig().model_dump(mode="json")
+EMPTY_CONTAINER: Tree = Container().model_dump(mode="json")
+
+# What may be set by a variable, and how the documents call it. The first column of the value is the place it goes to.
+VARIABLES: dict[str, tuple[str, str]] = {
+    "SRUNX_DEFAULT_NODES": ("resources.nodes", "Default number of nodes"),
+    "SRUNX_DEFAULT_GPUS_PER_NODE": ("resources.gpus_per_node", "Default GPUs per node"),
+    "SRUNX_DEFAULT_NTASKS_PER_NODE": ("resources.ntasks_per_node", "Default tasks per node"),
+    "SRUNX_DEFAULT_CPUS_PER_TASK": ("resources.cpus_per_task", "Default CPUs per task"),
+    "SRUNX_DEFAULT_MEMORY_PER_NODE": ("resources.memory_per_node", "Default memory per node"),
+    "SRUNX_DEFAULT_TIME_LIMIT": ("resources.time_limit", "Default time limit"),
+    "SRUNX_DEFAULT_NODELIST": ("resources.nodelist", "Default list of nodes"),
+    "SRUNX_DEFAULT_PARTITION": ("resources.partition", "Default SLURM partition"),
+    "SRUNX_DEFAULT_CONDA": ("environment.conda", "Default conda environment"),
+    "SRUNX_DEFAULT_VENV": ("environment.venv", "Default virtual environment"),
+    "SRUNX_DEFAULT_CONTAINER": ("environment.container.image", "Default container image"),
+    "SRUNX_DEFAULT_CONTAINER_RUNTIME": ("environment.container.runtime", "Default container runtime"),
+    "SRUNX_DEFAULT_LOG_DIR": ("log_dir", "Default folder for logs"),
+    "SRUNX_DEFAULT_WORK_DIR": ("work_dir", "Default working directory"),
+    "SRUNX_SYNC_AUTO": ("sync.auto", "Whether mounts are synced before a run"),
+    "SRUNX_SYNC_LOCK_TIMEOUT": ("sync.lock_timeout_seconds", "Seconds to wait for another sync of the same mount"),
+    "SRUNX_SYNC_WARN_DIRTY": ("sync.warn_dirty", "Whether uncommitted changes are told before a sync"),
+    "SRUNX_SYNC_REQUIRE_CLEAN": ("sync.require_clean", "Whether uncommitted changes stop a sync"),
+    "SRUNX_SYNC_OWNER_CHECK": ("sync.owner_check", "Whether a mount synced from another machine is refused"),
+    "SRUNX_SYNC_VERIFY_REMOTE_HASH": ("sync.verify_remote_hash", "Whether synced files are compared afterwards"),
+    "SLACK_WEBHOOK_URL": ("notifications.slack_webhook_url", "Slack webhook for notifications"),
+    "SRUNX_SSH_PROFILE": ("", "SSH profile for web server"),
+    "SRUNX_SSH_HOSTNAME": ("", "Direct SSH hostname"),
+    "SRUNX_SSH_USERNAME": ("", "Direct SSH username"),
+    "SRUNX_SSH_KEY": ("", "Path to SSH private key"),
+    "SRUNX_SSH_PORT": ("", "SSH port"),
+    "SRUNX_TEMP_DIR": ("", "Folder for temporary files"),
+}
+BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one file says: its own mapping, the part of it that counts, and what is wrong with the rest."""
+
+    raw: Tree
+    tree: Tree
+    problems: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: its source, what it says, the file it is from, or the variables by the place they go to."""
+
+    source: str
+    tree: Tree
+    path: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The configuration that counts, the layer that each of its values is from, and what is wrong in the layers."""
+
+    config: Tree
+    origins: dict[Loc, Layer]
+    problems: list[dict[str, Any]]
+
+    def shown(self) -> Tree:
+        """The configuration without its secrets."""
+        found: Tree = masks.masked(self.config)
+        return found
+
+    def explained(self) -> Tree:
+        """The configuration without its secrets; `explain`: by dotted place source and path or variable; `problems`."""
+        places = {}
+        for loc, layer in self.origins.items():
+            place = ".".join(map(str, loc))
+            more = {"path": layer.path, "variable": layer.variables.get(place)}
+            places[place] = {"source": layer.source, **{key: one for key, one in more.items() if one is not None}}
+        return {**self.shown(), "explain": places, "problems": self.problems}
+
+
+def good_part(tree: Tree, model: type[BaseModel] = SrunxConfig) -> tuple[Tree, list[ValidationError]]:
+    """The part of a tree that is right by itself, with only the keys that it has, and the complaints about the rest."""
+    tree = copy.deepcopy(tree)
+    wrong: list[ValidationError] = []
+    while True:
+        try:
+            return model.model_validate(tree).model_dump(mode="json", exclude_unset=True), wrong
+        except ValidationError as error:
+            wrong.append(error)
+            before = copy.deepcopy(tree)
+            for one in error.errors(include_url=False):
+                _forget(tree, one["loc"])
+            if tree == before:
+                return {}, wrong
+
+
+def _forget(tree: Tree, loc: Loc) -> None:
+    """Takes out what stands at `loc`, or the nearest part around it that is a value of a mapping."""
+    holder: Any = tree
+    for depth, part in enumerate(loc):
+        inner = holder.get(part)
+        if loc in SPANNING and isinstance(inner, dict):
+            for key in SPANNING[loc]:
+                inner.pop(key, None)
+            return
+        if depth == len(loc) - 1 or not isinstance(inner, dict):
+            holder.pop(part, None)
+            return
+        holder = inner
+
+
+def parse(data: bytes, name: str = "srunx.json") -> Said:
+    """What a JSON file of a layer says; Invalid with line and column when it is no JSON object at all."""
+    if len(data) > MAX_BYTES:
+        raise Invalid([problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
+    try:
+        raw = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        wrong_json = problem(f"not JSON: {error.msg}", type="json_invalid", line=error.lineno, column=error.colno)
+        raise Invalid([wrong_json]) from error
+    if not isinstance(raw, dict):
+        raise Invalid([problem("a JSON object is needed here", type="model_type", line=1, column=1, input=None)])
+    if jsons.depth(raw) > MAX_DEPTH:
+        raise Invalid([problem(f"nested deeper than {MAX_DEPTH} levels", type="too_deep", line=1, column=1)])
+    tree, wrong = good_part({key: one for key, one in raw.items() if key not in FOREIGN})
+    try:
+        where = reader.load(data).where  # JSON is YAML, and this reader knows the places
+    except Invalid:
+        where = None
+    found = [one for error in wrong for one in problems(error, where, SrunxConfig)]
+    return Said(raw, tree, tuple({**one, "since": rfc3339(time.time())} for one in found))
+
+
+def of_environment(environment: Mapping[str, str]) -> Layer:
+    """The layer that the variables make; a value that is wrong counts as not set."""
+    tree: Tree = {}
+    names = {place: name for name, (place, _) in VARIABLES.items() if place and environment.get(name)}
+    for place, name in names.items():
+        *above, last = place.split(".")
+        holder, sample = tree, DEFAULTS
+        for part in above:
+            holder, sample = holder.setdefault(part, {}), sample.get(part) or {}
+        holder[last] = _typed(environment[name], sample.get(last))
+    tree, wrong = good_part(tree)
+    now, found = rfc3339(time.time()), []
+    for error in wrong:
+        for one in problems(error):
+            place = ".".join(map(str, one["loc"]))
+            which = [name for known, name in names.items() if known == place or known.startswith(f"{place}.")]
+            found.append({**problem(f"{' and '.join(which)}: {one['msg']}"), "since": now})
+    return Layer("environment", tree, variables=names, problems=tuple(found))
+
+
+def _typed(value: str, sample: Any) -> Any:
+    """The text as the type of the sample, or as it is when it is none of that."""
+    if isinstance(sample, bool):
+        return BOOLEANS.get(value.lower(), value)
+    if isinstance(sample, int):
+        return int(value) if re.fullmatch(r"[+-]?[0-9]{1,18}", value.strip()) else value
+    return value
+
+
+def variables(environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """The SRUNX_… variables and SLACK_WEBHOOK_URL that are set, by name; values in clear only where they are known."""
+    found = []
+    for name in sorted(one for one in environment if one.startswith("SRUNX_") or one in VARIABLES):
+        known = VARIABLES.get(name)
+        value = masks.masked_text(environment[name]) if known and name != "SLACK_WEBHOOK_URL" else masks.MASK
+        if name == "SLACK_WEBHOOK_URL" and masks.HOOK.search(environment[name]):
+            value = masks.HOOK_PREFIX + masks.MASK
+        description = known[1] if known else "Not used by this server"
+        found.append({"name": name, "value": value, "description": description})
+    return found
+
+
+def in_force(layers: Sequence[Layer]) -> InForce:
+    """What counts when these layers, the lowest first, lie on the program's defaults."""
+    lowest = Layer("default", DEFAULTS)
+    tree: Tree = copy.deepcopy(DEFAULTS)
+    origins: dict[Loc, Layer] = {}
+    for layer in layers:
+        # Only one of them can be meant: naming one takes the other of the layers below away.
+        own = layer.tree.get("environment") or {}
+        for key, other in (("conda", "venv"), ("venv", "conda")):
+            if own.get(key) and other not in own:
+                tree["environment"][other] = None
+                origins[("environment", other)] = layer
+        _lay(tree, layer.tree, layer, origins)
+    good, _ = good_part(tree)
+    config = SrunxConfig.model_validate(good).model_dump(mode="json")
+    container = config["environment"]["container"]
+    if container is not None and not container["image"]:
+        config["environment"]["container"] = None
+    return InForce(config, {loc: origins.get(loc, lowest) for loc in leaves(config)}, told(layers))
+
+
+def told(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """What is wrong in the layers: path, line, column, reason, since."""
+    return [{**_shown(one), "path": layer.path or layer.source} for layer in layers for one in layer.problems]
+
+
+def _lay(tree: Tree, over: Tree, layer: Layer, origins: dict[Loc, Layer], loc: Loc = ()) -> None:
+    for key, value in over.items():
+        at = (*loc, key)
+        if isinstance(value, dict):
+            if not isinstance(tree.get(key), dict):
+                tree[key] = {}
+            _lay(tree[key], value, layer, origins, at)
+        else:
+            tree[key], origins[at] = value, layer
+
+
+def _shown(one: dict[str, Any]) -> dict[str, Any]:
+    # The place has columns of its own in a list of problems.
+    reason = text({key: value for key, value in one.items() if key != "line"})
+    return {"line": one.get("line"), "column": one.get("column"), "reason": reason, "since": one.get("since")}
+
+
+def leaves(value: Any, loc: Loc = ()) -> Iterator[Loc]:
+    """The places of all values that are not mappings, and of empty mappings.
+
+    >>> list(leaves({"a": {"b": 1, "c": {}}, "d": None}))
+    [('a', 'b'), ('a', 'c'), ('d',)]
+    """
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from leaves(one, (*loc, key))
+    else:
+        yield loc
+
+
+def known_part(given: Any, model: type[BaseModel] = SrunxConfig) -> Any:
+    """The mapping without the keys that the model does not know, at any depth."""
+    if not isinstance(given, dict):
+        return given
+    found = {}
+    for key, one in given.items():
+        if (known := model.model_fields.get(key)) is not None:
+            inner = model_in(known.annotation)
+            found[key] = known_part(one, inner) if inner else one
+    return found
+
+
+def checked(given: Tree) -> Tree:
+    """What was given, as the models write it; Invalid lists everything that is wrong, with its place."""
+    try:
+        return SrunxConfig.model_validate(given).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        raise Invalid(problems(error, model=SrunxConfig)) from error

@@ -1,0 +1,100 @@
+"""Who did what, when, with which result: one JSON line per deed in audit/DAY.jsonl, only ever appended to."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from store.disk.files import Files, read_whole
+from store.errors import StoreError
+
+log = logging.getLogger("sluice.audit")
+
+# One write of this size is not mixed with another one (O_APPEND).
+LINE_BYTES = 4096
+SHORTEST_CHARS = 16
+DAY_BYTES = 256_000_000
+SECRET = re.compile(
+    r"(?i)((?:token|secret|passw(?:or)?d|api_?key|authorization|credential)[\w-]*\s*[=:]\s*)[^\s,;'\"]+"
+)
+ADDRESS = re.compile(r"(?i)(https?://)[^\s/@]+@|(https://hooks\.slack\.com/services/)\S+")
+HIDDEN = "***"
+
+
+class Audit:
+    """The audit log of one store. `clock` gives the time of an entry."""
+
+    def __init__(self, folder: Path, files: Files, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.folder = folder
+        self.files = files
+        self.clock = clock
+        self.lost = 0
+
+    async def append(self, entry: dict[str, Any]) -> bool:
+        """Whether the entry was written; a failure is logged and counted in `lost`, it never fails the deed itself."""
+        now = self.clock()
+        stamped = {"at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **entry}
+        try:
+            await self.files.append(self.folder / f"{now:%Y-%m-%d}.jsonl", line(stamped))
+        except (StoreError, TypeError) as error:
+            self.lost += 1
+            log.error("an audit entry was lost (%s): %s", error, sorted(entry))
+            return False
+        return True
+
+
+def line(entry: dict[str, Any]) -> bytes:
+    """The entry as one line of at most 4 KiB with its newline; secrets are hidden, long texts shortened."""
+    hidden = {key: redacted(value) for key, value in entry.items()}
+    limit = LINE_BYTES
+    while len(data := orjson.dumps(hidden, default=str, option=orjson.OPT_APPEND_NEWLINE)) > LINE_BYTES:
+        limit //= 2
+        if limit < SHORTEST_CHARS:
+            short = {key[:64]: value for key, value in hidden.items() if isinstance(value, str | int)}
+            kept = dict(list(short.items())[:16]) | {"shortened": True}
+            return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
+        hidden = {key: _shortened(value, limit) for key, value in hidden.items()}
+    return data
+
+
+def redacted(value: Any) -> Any:
+    """The value with what looks like a password, a token or a secret address replaced by ***."""
+    if isinstance(value, str):
+        if value.startswith("--export="):
+            return "--export=" + re.sub(r"=[^,]*", "=" + HIDDEN, value.removeprefix("--export="))
+        shown = value.encode("utf-8", "replace").decode()
+        return ADDRESS.sub(lambda found: (found[1] or found[2]) + HIDDEN, SECRET.sub(rf"\1{HIDDEN}", shown))
+    if isinstance(value, dict):
+        return {str(redacted(str(key))): redacted(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redacted(one) for one in value]
+    # JSON here holds integers of 64 bits.
+    return str(value)[:80] if isinstance(value, int) and value.bit_length() > 63 else value
+
+
+def entries(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of one day's file in order; lines that are not JSON objects (a write cut short) are left out."""
+    data, _ = read_whole(path, DAY_BYTES)
+    for one in data.splitlines():
+        try:
+            entry = orjson.loads(one)
+        except orjson.JSONDecodeError:
+            continue  # a line cut short by a crash or a full disk; those after it are whole
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _shortened(value: Any, limit: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= limit else value[: limit - 1] + "…"
+    if isinstance(value, dict):
+        return {key[:limit]: _shortened(one, limit) for key, one in list(value.items())[:limit]}
+    if isinstance(value, list):
+        return [_shortened(one, limit) for one in value[:limit]]
+    return value

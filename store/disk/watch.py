@@ -1,0 +1,179 @@
+"""What happens to the files of the store from outside, told to the folders as it happens.
+
+watchfiles reports through the kernel (inotify and its like). Where that cannot see (a network disk, no watches left)
+the folders are compared with the index again and again; a slow comparison also runs beside the kernel's reports,
+because a queue of events that overflowed says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from watchfiles import awatch
+
+from store.disk.folders import Folder
+
+log = logging.getLogger("sluice.store")
+
+DEBOUNCE_MS = 50
+STEP_MS = 10
+# Seconds between comparisons: where nothing else sees changes, and as a safety net.
+POLL_S = 0.5
+NET_S = 15.0
+# A comparison may take this part of the time at most.
+POLL_SHARE = 0.1
+NET_SHARE = 0.01
+# After the kernel refused watches: when to try again.
+RETRY_S = 60.0
+
+Changes = AsyncIterator[set[tuple[Any, str]]]
+
+
+def _wanted(change: Any, path: str) -> bool:
+    return not os.path.basename(path).startswith(".")  # noqa: PTH119  (called for every event; a Path costs ten times that)
+
+
+def watched(paths: list[Path], stop: asyncio.Event) -> Changes:
+    """Sets of changed paths below these folders (not deeper) until `stop` is set."""
+    return awatch(*paths, watch_filter=_wanted, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=False)
+
+
+class Watch:
+    """Keeps the folders in step with the disk. `poll` says that the kernel's reports are not to be relied on."""
+
+    def __init__(
+        self,
+        root: Path,
+        folders: list[Folder],
+        *,
+        poll: bool = False,
+        make_dirs: Callable[[Path], None],
+        source: Callable[[list[Path], asyncio.Event], Changes] = watched,
+    ) -> None:
+        self.root = root
+        self.folders = folders
+        self.poll = poll
+        self.make_dirs = make_dirs
+        self.source = source
+        self.mode = "scanning" if poll else "starting"
+        self.reason = "as configured" if poll else ""
+        self.error = ""
+        self.scan_s = 0.0
+        self.scans = 0
+        self.events = 0
+        self.stop = asyncio.Event()
+        self.again = asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.following = asyncio.Event()
+
+    def renew(self) -> None:
+        """Nothing; folders that were added since are watched too."""
+        self.following.set()
+
+    def status(self) -> dict[str, Any]:
+        """How changes are seen now: mode (events or scanning), reason, error, seconds that the last comparison took."""
+        return {
+            "mode": self.mode,
+            "reason": self.reason or None,
+            "error": self.error or None,
+            "scan_s": round(self.scan_s, 4),
+            "events": self.events,
+        }
+
+    async def start(self) -> None:
+        """Nothing; changes made after this are seen."""
+        if not self.poll:
+            self.tasks.append(asyncio.create_task(self._follow(), name="store-watch"))
+        self.tasks.append(asyncio.create_task(self._compare(), name="store-compare"))
+
+    async def close(self) -> None:
+        """Nothing; nothing is watched any more."""
+        self.stop.set()
+        self.again.set()
+        await asyncio.gather(*self.tasks)
+
+    async def scan(self) -> None:
+        """Nothing; compares all folders with the index once."""
+        self.error = ""
+        spent_s = 0.0
+        for folder in self.folders:
+            try:
+                if folder.path != self.root and not folder.path.is_dir() and self.root.is_dir():
+                    self.make_dirs(folder.path)
+                begun = time.monotonic()
+                differing = await folder.differing()
+                spent_s += time.monotonic() - begun
+                await folder.refresh(differing)
+            except Exception as error:
+                # A folder that cannot be listed (an unmounted disk) says nothing about its files: they stay in force.
+                self.error = f"{folder.files.shown(folder.path)}: {error}"
+                log.warning("the store's folder cannot be compared: %s", self.error)
+        self.scan_s = spent_s
+        self.scans += 1
+
+    async def _compare(self) -> None:
+        while not self.stop.is_set():
+            least_s, share = (POLL_S, POLL_SHARE) if self.mode == "scanning" else (NET_S, NET_SHARE)
+            pause_s = max(least_s, self.scan_s / share)
+            await _set_within(self.again, pause_s)
+            self.again.clear()
+            if not self.stop.is_set():
+                await self.scan()
+
+    async def _follow(self) -> None:
+        while not self.stop.is_set():
+            try:
+                await self._follow_once()
+            except Exception as error:
+                # No watches left, or a kernel without them: comparing goes on, and this is tried again later.
+                self.mode, self.reason = "scanning", f"{type(error).__name__}: {error}"
+                log.warning("files are not watched by the kernel, the store is compared instead: %s", error)
+                self.again.set()
+                await _set_within(self.stop, RETRY_S)
+
+    async def _follow_once(self) -> None:
+        """Follows the kernel's reports until the folders themselves change and need new watches, or until the end."""
+        inner = self.following = asyncio.Event()
+        ending = asyncio.create_task(self._pass_on(inner))
+        paths = sorted({self.root, *(folder.path for folder in self.folders)})
+        try:
+            for path in paths:
+                self.make_dirs(path)
+            reports = self.source(paths, inner)
+            self.mode, self.reason = "events", ""
+            # What changed before the watches stood was not reported.
+            self.again.set()
+            own = {str(path) for path in paths}
+            async for changes in reports:
+                self.events += len(changes)
+                if any(path in own for _, path in changes):
+                    inner.set()
+                await self._tell({path for _, path in changes})
+        finally:
+            ending.cancel()
+
+    async def _pass_on(self, inner: asyncio.Event) -> None:
+        await self.stop.wait()
+        inner.set()
+
+    async def _tell(self, paths: set[str]) -> None:
+        names: dict[str, list[str]] = {}
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            names.setdefault(parent, []).append(name)
+        for folder in self.folders:
+            if changed := names.get(str(folder.path)):
+                await folder.refresh(folder.moved(changed))
+
+
+async def _set_within(event: asyncio.Event, pause_s: float) -> None:
+    """Returns when the event is set or the time is over, whichever comes first."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), pause_s)

@@ -1,0 +1,278 @@
+"""Templates rendered in a child process, so that no template can take this process's time, memory or secrets.
+
+The child runs worker.py: Jinja's sandbox, an empty environment, limits on CPU time and memory. It starts
+with the first request that holds a template, serves one request at a time, and is ended and replaced when it reaches a
+limit. It ends by itself when this process is gone, since its standard input then ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from store.errors import Invalid, problem
+from store.rules.fields import is_template, leaves
+
+WORKER = Path(__file__).with_name("worker.py")
+START_S = 30.0
+MAX_ANSWER_BYTES = 16_000_000
+KEPT_ANSWERS = 1000
+KEPT_BYTES = 8_000_000
+CHUNK_BYTES = 65_536
+
+# What a limit is called in the answer to whoever wrote the template.
+LIMITS = {
+    "cpu": "rendering took more than {cpu_s:g} s of computing",
+    "wall": "rendering took more than {wall_s:g} s",
+    "memory": "rendering needed more than {memory_mb} MB of memory",
+    "output": "the rendered text is larger than 1 MB",
+    "died": "rendering ended its process",
+}
+
+
+class Stopped(Exception):
+    """The child gave no answer; the text is a key of LIMITS."""
+
+
+class Renderer:
+    """Renders trees of plain values. Safe to call from any thread; each call blocks, at most about `wall_s`."""
+
+    def __init__(self, cpu_s: float = 2, memory_mb: int = 256, wall_s: float = 4) -> None:
+        self.cpu_s = cpu_s
+        self.memory_mb = memory_mb
+        self.wall_s = wall_s
+        self._child: _Child | None = None
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._kept_bytes = 0
+        self._alone = threading.Lock()
+
+    def bound(self, cpu_s: float, memory_mb: int) -> None:
+        """Nothing; other bounds are in force for the next child, and twice the time on the clock."""
+        self.cpu_s, self.memory_mb, self.wall_s = cpu_s, memory_mb, 2 * cpu_s
+
+    def render(self, tree: Any, context: dict[str, Any]) -> Any:
+        """The tree with the templates in its texts rendered; a text that is one expression gives its value's own type.
+
+        Raises Invalid with the place in the tree and Jinja's reason for each text that cannot be rendered.
+        """
+        if not has_template(tree):
+            return tree
+        return self._ask({"tree": tree, "context": context})
+
+    def uses(self, trees: dict[str, Any]) -> dict[str, list[str]]:
+        """The names that the templates in each tree need, by the tree's name."""
+        marked = {name: tree for name, tree in trees.items() if has_template(tree)}
+        found: dict[str, list[str]] = self._ask({"uses": marked}) if marked else {}
+        return {name: found.get(name, []) for name in trees}
+
+    def workflow(self, args: Sequence[tuple[str, Any]], jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """`{"args": {name: value}, "jobs": [{"exports": {…}, "body": …}]}`, all rendered as one request.
+
+        Each arg sees those before it. A job is `{"name", "loc", "deps": [name], "exports": {…}, "body": tree}`; it sees
+        the args and, as `deps`, what the jobs before it export. Raises Invalid with loc `["args", …]` or `[*loc, …]`.
+        """
+        if not has_template([[list(arg) for arg in args], list(jobs)]):
+            return {"args": dict(args), "jobs": [{"exports": job["exports"], "body": job["body"]} for job in jobs]}
+        answer: dict[str, Any] = self._ask({"args": list(args), "jobs": list(jobs)})
+        return answer
+
+    def close(self) -> None:
+        """Nothing; the child is gone. The next request would start another."""
+        with self._alone:
+            self._end_child()
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is no child."""
+        child = self._child
+        return child.process.pid if child else None
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        try:
+            data = orjson.dumps(request)
+        except orjson.JSONEncodeError as error:
+            raise Invalid([problem(f"cannot be rendered: {error}", type="template_error")]) from error
+        with self._alone:
+            answer = self._kept.get(data)
+            if answer is None:
+                answer = self._answer(data)
+                self._keep(data, answer)
+            else:
+                self._kept.move_to_end(data)
+        # Read anew for each caller, so that nobody's changes reach another.
+        found = orjson.loads(answer)
+        if "problems" in found:
+            raise Invalid([problem(one.pop("msg"), **one) for one in found["problems"]])
+        return found["answer"]
+
+    def _answer(self, data: bytes) -> bytes:
+        """What the child says; Invalid when it had to be ended."""
+        try:
+            answer = self._once(data)
+        except Stopped as stopped:
+            limit = str(stopped)
+            self._end_child()
+            if limit == "died":  # once more: somebody else may have ended it
+                try:
+                    answer = self._once(data)
+                except Stopped as again:
+                    limit = str(again)
+                    self._end_child()
+                    raise self._over(limit) from again
+            else:
+                raise self._over(limit) from stopped
+        found = orjson.loads(answer)
+        if "over" in found:
+            self._end_child()
+            raise self._over(found["over"], found["loc"])
+        return answer
+
+    def _over(self, limit: str, loc: Sequence[str | int] = ()) -> Invalid:
+        message = LIMITS[limit].format(cpu_s=self.cpu_s, wall_s=self.wall_s, memory_mb=self.memory_mb)
+        return Invalid([problem(message, loc, type="template_limit")])
+
+    def _once(self, data: bytes) -> bytes:
+        if self._child is None or self._child.process.poll() is not None:
+            self._end_child()
+            self._child = _Child(self.memory_mb, self.cpu_s)
+        return self._child.ask(data, self.wall_s)
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def _keep(self, data: bytes, answer: bytes) -> None:
+        if len(data) + len(answer) > KEPT_BYTES // 4:
+            return
+        self._kept[data] = answer
+        self._kept_bytes += len(data) + len(answer)
+        while len(self._kept) > KEPT_ANSWERS or self._kept_bytes > KEPT_BYTES:
+            old, gone = self._kept.popitem(last=False)
+            self._kept_bytes -= len(old) + len(gone)
+
+
+class _Child:
+    """One worker process and the talk with it over its standard input and output."""
+
+    def __init__(self, memory_mb: int, cpu_s: float) -> None:
+        found = importlib.util.find_spec("jinja2")
+        folder = str(Path(found.origin).parents[1]) if found and found.origin else ""
+        command = [sys.executable, "-I", str(WORKER), str(memory_mb * 1_000_000), str(cpu_s), folder]
+        # No PR_SET_PDEATHSIG: it follows the thread that starts the child, and that may be one of a pool.
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={},
+            close_fds=True,
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.to_child, self.from_child = self.process.stdin.fileno(), self.process.stdout.fileno()
+        os.set_blocking(self.to_child, False)
+        os.set_blocking(self.from_child, False)
+        self.received = bytearray()
+        try:
+            self._exchange(b"", START_S)
+        except Stopped:
+            self.end()
+            raise
+
+    def ask(self, data: bytes, wall_s: float) -> bytes:
+        """The child's answer to one request; Stopped when it does not come."""
+        return self._exchange(struct.pack("!I", len(data)) + data, wall_s)
+
+    def _exchange(self, message: bytes, wall_s: float) -> bytes:
+        """One message there and one back. Both directions at once, so that neither side waits for the other's pipe."""
+        deadline_s = time.monotonic() + wall_s
+        left = memoryview(message)
+        poll = select.poll()
+        poll.register(self.from_child, select.POLLIN)
+        if left:
+            poll.register(self.to_child, select.POLLOUT)
+        while (answer := self._complete()) is None:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise Stopped("wall")
+            for descriptor, _ in poll.poll(left_s * 1000 + 1):
+                if descriptor == self.from_child:
+                    self._receive()
+                    continue
+                left = left[self._send(left[:CHUNK_BYTES]) :]
+                if not left:
+                    poll.unregister(self.to_child)
+        return answer
+
+    def _receive(self) -> None:
+        try:
+            chunk = os.read(self.from_child, CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        if not chunk:
+            raise Stopped(self._cause())
+        self.received += chunk
+
+    def _send(self, chunk: memoryview) -> int:
+        try:
+            return os.write(self.to_child, chunk)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            raise Stopped(self._cause()) from None
+
+    def _complete(self) -> bytes | None:
+        """The message that has arrived whole, taken out of what was received."""
+        if len(self.received) < 4:
+            return None
+        (size,) = struct.unpack_from("!I", self.received)
+        if size > MAX_ANSWER_BYTES:
+            raise Stopped("output")
+        if len(self.received) < 4 + size:
+            return None
+        message = bytes(self.received[4 : 4 + size])
+        del self.received[: 4 + size]
+        return message
+
+    def _cause(self) -> str:
+        """Why the child closed its pipes: the signal of its timer, or something else."""
+        try:
+            return "cpu" if self.process.wait(1) == -signal.SIGPROF else "died"
+        except subprocess.TimeoutExpired:
+            return "died"
+
+    def end(self) -> None:
+        """Nothing; the process is gone and its pipes are closed."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):  # nothing is buffered, so nothing can be lost
+                pipe.close()  # type: ignore[union-attr]
+
+
+def has_template(tree: Any) -> bool:
+    """Whether any text in the tree holds a template."""
+    return any(is_template(leaf) for _, leaf in leaves(tree))

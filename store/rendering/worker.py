@@ -1,0 +1,352 @@
+"""The child process that renders templates: one request in, one answer out, inside limits that the kernel holds.
+
+Run as `python -I worker.py MEMORY_BYTES CPU_S FOLDER` by renderer.py; imports nothing of Sluice. A message
+is four bytes of length and JSON. First `{"ready": true}`, then for each request `{"answer": …}`, `{"problems": […]}` or
+`{"over": LIMIT, "loc": […]}`, after which this process should be replaced.
+
+Requests: `{"uses": {NAME: TREE}}` asks which names the templates in each tree use; `{"tree": TREE, "context": {…}}`
+renders one tree; `{"args": [[NAME, TREE], …], "jobs": […]}` renders a workflow's args, each seeing those before it,
+then jobs, each seeing the args and, as `deps`, the exports of the jobs that it names. Trees are JSON; their texts are
+rendered, and a text that is one expression and nothing else gives that expression's own value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+if __name__ == "__main__":
+    # -I hides packages that a user installed for himself only; the parent says where it found its own.
+    sys.path.extend(sys.argv[3:4])
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
+
+MAX_OUTPUT_BYTES = 1_000_000
+MAX_DEPTH = 32
+MAX_COMPILED = 1000
+MAX_PROBLEMS = 100
+MAX_INTEGER = 2**63
+MARKS = ("{{", "{%", "{#")
+# What a number or a truth value counts towards the output.
+SCALAR_BYTES = 8
+
+Loc = list[Any]
+
+
+class Deps(dict[str, "Exports"]):
+    """What `deps` is in a job's templates: the exports of each job that it depends on."""
+
+
+class Exports(dict[str, Any]):
+    """What one job exports."""
+
+
+class Over(BaseException):
+    """A request has reached a limit, which is the text. No template and no `except Exception` holds it up."""
+
+
+class Missing(StrictUndefined):
+    """A name that nothing stands for; its message says which names there are."""
+
+    known: Iterable[str] = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return self._undefined_hint
+        name, holder = self._undefined_name, self._undefined_obj
+        if holder is missing:
+            return f"'{name}' is undefined{near(str(name), self.known)}"
+        if isinstance(holder, Deps):
+            return f"this job does not depend on a job '{name}'{near(str(name), holder)}"
+        if isinstance(holder, Exports):
+            return f"that job exports no '{name}'{near(str(name), holder)}"
+        return super()._undefined_message
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox without loader, chance and names that hide what a job exports."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(undefined=Missing, keep_trailing_newline=True, autoescape=False, **options)
+        # The same request gives the same answer, so that answers can be kept.
+        self.filters.pop("random")
+        self.globals.pop("lipsum")
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """`deps.a.items` is what a exports as `items`, not a method of the mapping."""
+        if isinstance(obj, Deps | Exports) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The part of a message that leads from a wrong name to the right one."""
+    known = list(known)
+    found = difflib.get_close_matches(name[:128], known[:1000], 1, 0.6)
+    if not found and (longer := [one for one in known if one.startswith(f"{name}-")]):
+        return f"; a name with a hyphen is written deps['{longer[0]}']"
+    if found:
+        return f"; did you mean '{found[0]}'?"
+    return f"; there is {', '.join(sorted(known)[:20])}" if known else ""
+
+
+PLAIN = Sandbox()
+# In a shell script `${#list[@]}` is the length of a list, not the start of a comment.
+SHELL = Sandbox(comment_start_string="\0{#", comment_end_string="#}\0")
+
+Rendered = Callable[[dict[str, Any]], Any]
+
+
+class Compiled:
+    """Templates by their text, each compiled once."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[Rendered, bool]] = {}
+
+    def get(self, source: str) -> tuple[Rendered, bool]:
+        """What renders this text, and whether it gives a value of its own type."""
+        if source not in self.kept:
+            if len(self.kept) >= MAX_COMPILED:
+                self.kept.clear()
+            self.kept[source] = self.compile(source)
+        return self.kept[source]
+
+    def compile(self, source: str) -> tuple[Rendered, bool]:
+        environment = dialect(source)
+        tree = environment.parse(source)
+        expression = only_expression(tree)
+        if expression is None:
+            template = environment.from_string(tree)
+            return (lambda context: template.generate(context)), False
+        # As Environment.compile_expression does it, from the tree that is here already.
+        result = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
+        template = environment.from_string(nodes.Template([result], lineno=1))
+
+        def value(context: dict[str, Any]) -> Any:
+            inner = template.new_context(context)
+            for _ in template.root_render_func(inner):
+                pass  # an assignment prints nothing, but is only done when the printing is
+            return inner.vars["result"]
+
+        return value, True
+
+
+def dialect(source: str) -> Sandbox:
+    """The sandbox that reads this text: without comments when each `{#` in it belongs to the shell."""
+    return SHELL if source.count("{#") == source.count("${#") else PLAIN
+
+
+def only_expression(tree: nodes.Template) -> nodes.Expr | None:
+    """The expression of a text that is `{{ expression }}` and nothing else."""
+    output = tree.body[0] if len(tree.body) == 1 else None
+    if not isinstance(output, nodes.Output) or len(output.nodes) != 1:
+        return None
+    return None if isinstance(output.nodes[0], nodes.TemplateData) else output.nodes[0]
+
+
+class Request:
+    """The work on one request: what it may still give out, and what went wrong so far."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled = compiled
+        self.left_bytes = MAX_OUTPUT_BYTES
+        self.at: Loc = []
+        self.problems: list[dict[str, Any]] = []
+
+    def render(self, tree: Any, context: dict[str, Any], loc: Loc) -> Any:
+        """The tree with its texts rendered; a text that cannot be is a problem and stays as it is."""
+        if isinstance(tree, dict):
+            return {key: self.render(one, context, [*loc, key]) for key, one in tree.items()}
+        if isinstance(tree, list):
+            return [self.render(one, context, [*loc, index]) for index, one in enumerate(tree)]
+        if not isinstance(tree, str) or not any(mark in tree for mark in MARKS):
+            return tree
+        return self.attempt(loc, tree, lambda: self.leaf(tree, context))
+
+    def attempt(self, loc: Loc, source: str, work: Callable[[], Any]) -> Any:
+        """What the work gives; its failure becomes a problem at `loc`."""
+        self.at = loc
+        try:
+            return work()
+        except MemoryError as error:
+            raise Over("memory") from error
+        except Exception as error:  # whatever a template can raise is the template's fault
+            if len(self.problems) < MAX_PROBLEMS:
+                type_, message = reason(error)
+                self.problems.append({"loc": loc, "msg": message[:1000], "type": type_, "input": source[:200]})
+            return source
+
+    def leaf(self, source: str, context: dict[str, Any]) -> Any:
+        render, has_type = self.compiled.get(source)
+        Missing.known = context.keys()
+        if has_type:
+            return self.plain(render(context), 0)
+        pieces = []
+        for piece in render(context):
+            self.spend(piece)
+            pieces.append(piece)
+        return "".join(pieces)
+
+    def spend(self, text: str) -> str:
+        # Half a surrogate pair fails here: it cannot be sent, stored or given to a process.
+        self.left_bytes -= len(text.encode()) + SCALAR_BYTES
+        if self.left_bytes < 0:
+            raise Over("output")
+        return text
+
+    def plain(self, value: Any, depth: int) -> Any:
+        """The value as JSON can carry it, counted as it is walked, since parts may be the same object many times."""
+        if isinstance(value, str | Undefined):
+            return self.spend(str(value))  # a missing name says so here
+        self.spend("")
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int) and -MAX_INTEGER <= value < MAX_INTEGER:
+            return int(value)
+        if isinstance(value, float) and value - value == 0:
+            return float(value)
+        if isinstance(value, int | float):
+            raise ValueError("gives a number that is infinite or does not fit into 64 bits")
+        if depth >= MAX_DEPTH:
+            raise ValueError(f"gives something nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, Mapping):
+            return {self.key(key): self.plain(one, depth + 1) for key, one in value.items()}
+        if isinstance(value, Iterable):
+            return [self.plain(one, depth + 1) for one in value]
+        raise ValueError(f"gives a {type(value).__name__}, which is not a value")
+
+    def key(self, key: Any) -> str:
+        if not isinstance(key, str):
+            raise ValueError("gives a mapping whose keys are not text")
+        return self.spend(key)
+
+    def uses(self, trees: dict[str, Any]) -> dict[str, list[str]]:
+        """The undefined names in the templates of each tree."""
+        return {name: sorted(self.names(tree, [name])) for name, tree in trees.items()}
+
+    def names(self, tree: Any, loc: Loc) -> set[str]:
+        if isinstance(tree, dict | list):
+            pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+            return set().union(*(self.names(one, [*loc, key]) for key, one in pairs))
+        if not isinstance(tree, str) or not any(mark in tree for mark in MARKS):
+            return set()
+        found = self.attempt(loc, tree, lambda: meta.find_undeclared_variables(dialect(tree).parse(tree)))
+        return found if isinstance(found, set) else set()
+
+    def workflow(self, args: list[Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
+        """The args by name, and for each job its exports and its body; jobs come after those in their `deps`."""
+        context: dict[str, Any] = {}
+        for name, tree in args:
+            context[name] = self.render(tree, context, ["args", name])
+        if self.problems:  # the jobs would only repeat them
+            return {}
+        exports: dict[str, Exports] = {}
+        done = []
+        for job in jobs:
+            seen = {**context, "deps": Deps({name: exports[name] for name in job["deps"]})}
+            rendered = self.render(job["exports"], seen, [*job["loc"], "exports"])
+            exports[job["name"]] = Exports(rendered)
+            done.append({"exports": rendered, "body": self.render(job["body"], seen, job["loc"])})
+        return {"args": context, "jobs": done}
+
+
+def reason(error: Exception) -> tuple[str, str]:
+    """Type and message of a problem, from what a template raised."""
+    message = str(error) or type(error).__name__
+    if isinstance(error, TemplateSyntaxError):
+        place = f" in line {error.lineno} of the text" if error.lineno > 1 else ""
+        hint = " (write {% raw %}…{% endraw %} around braces that are no template)"
+        return "template_syntax", f"{message.rstrip('.')}{place}{hint}"
+    if isinstance(error, UndefinedError):
+        return "template_undefined", message
+    if isinstance(error, SecurityError):
+        return "template_refused", message
+    if isinstance(error, RecursionError):
+        return "template_error", "the template is nested too deeply"
+    return "template_error", message if isinstance(error, ValueError) else f"{type(error).__name__}: {message}"
+
+
+def answer(request: dict[str, Any], compiled: Compiled) -> dict[str, Any]:
+    """The answer to one request; `over` says that this process has reached a limit and should be replaced."""
+    work = Request(compiled)
+    try:
+        if "uses" in request:
+            result: Any = work.uses(request["uses"])
+        elif "tree" in request:
+            context = dict(request["context"])
+            if isinstance(context.get("deps"), dict):
+                context["deps"] = Deps({name: Exports(one) for name, one in context["deps"].items()})
+            result = work.render(request["tree"], context, [])
+        else:
+            result = work.workflow(request["args"], request["jobs"])
+    except Over as limit:
+        return {"over": str(limit), "loc": work.at}
+    except MemoryError:
+        return {"over": "memory", "loc": work.at}
+    return {"problems": work.problems} if work.problems else {"answer": result}
+
+
+def confine(memory_bytes: int) -> None:
+    """Limits for the rest of this process: memory, no files, no core dump."""
+    for limit, value in (("RLIMIT_AS", memory_bytes), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 16)):
+        try:
+            resource.setrlimit(getattr(resource, limit), (value, value))
+        except (AttributeError, ValueError, OSError):
+            # macOS has no RLIMIT_AS, and nobody may raise a limit that is lower already.
+            continue
+
+
+def receive() -> dict[str, Any] | None:
+    """The next request; None when the parent is gone."""
+    head = sys.stdin.buffer.read(4)
+    if len(head) < 4:
+        return None
+    (size,) = struct.unpack("!I", head)
+    data = sys.stdin.buffer.read(size)
+    return json.loads(data) if len(data) == size else None
+
+
+def send(message: dict[str, Any]) -> None:
+    """Nothing; the message is on its way to the parent."""
+    data = json.dumps(message).encode()
+    sys.stdout.buffer.write(struct.pack("!I", len(data)) + data)
+    sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """Nothing; answers what comes in on standard input, one by one, until it ends."""
+    memory_bytes, cpu_s = int(sys.argv[1]), float(sys.argv[2])
+    os.chdir("/")
+    confine(memory_bytes)
+    signal.signal(signal.SIGVTALRM, too_long)
+    compiled = Compiled()
+    send({"ready": True})
+    while (request := receive()) is not None:
+        # RLIMIT_CPU counts whole seconds over the whole life of a process; these timers count one request. The first
+        # is heard between two steps of Python, so that the answer can say where; the second ends any C function.
+        signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
+        signal.setitimer(signal.ITIMER_PROF, cpu_s * 1.5)
+        reply = answer(request, compiled)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        send(reply)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def too_long(signal_number: int, frame: object) -> None:
+    """Never; the time for one request is used up."""
+    raise Over("cpu")
+
+
+if __name__ == "__main__":
+    main()

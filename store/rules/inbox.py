@@ -1,0 +1,141 @@
+"""Requests dropped as files: when one is ready, what it asks for, and where it goes afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from store.disk.files import Files, read_whole
+from store.disk.folders import FILE_LIMIT_BYTES
+from store.documents import Written, from_yaml
+from store.errors import Invalid, StoreError
+
+# A file is taken when nobody has written to it for so long; one that cannot be read, after the longer time.
+SETTLED_S = 0.3
+GIVEN_UP_S = 2.0
+SUFFIXES = (".yaml", ".yml")
+
+
+class SweepWanted(Written):
+    """The sweep that a file asks for; what its axes may hold is said in store.rules.sweeps."""
+
+    matrix: dict[str, Any]
+    exclude: list[dict[str, Any]] = Field(default=[], max_length=10_000)
+    fail_fast: bool = False
+    max_parallel: int = Field(default=4, ge=1, le=100_000)
+
+
+class Request(Written):
+    """What a file in the inbox may say: the workflow to run, and everything that a request over HTTP may say."""
+
+    workflow: str = Field(min_length=1, max_length=100)
+    mount: str | None = None
+    args: dict[str, Any] = Field(default={})
+    sweep: SweepWanted | None = None
+    from_job: str | None = None
+    to_job: str | None = None
+    single_job: str | None = None
+    notify: bool = False
+    endpoint_id: int | None = Field(default=None, ge=1)
+    preset: str | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One file that is ready: its bytes, the request in it or what is wrong with it, and its `key`.
+
+    The key is the same as long as the file is the same, and another one for the next file of that name: a request is
+    carried out once, however often the server is killed meanwhile.
+    """
+
+    path: Path
+    data: bytes
+    key: str
+    mark: tuple[int, int, int]
+    request: Request | None
+    wrong: str | None
+
+    def body(self) -> dict[str, Any]:
+        """The request as a body of `POST …/run`."""
+        assert self.request is not None
+        plain = self.request.model_dump(exclude={"workflow", "mount", "args"})
+        return {**plain, "args_override": self.request.args}
+
+
+def ready(folder: Path) -> list[Dropped]:
+    """The files that are whole, oldest first; half-written ones are left until they can be read or stop changing."""
+    found = []
+    for path in sorted(folder.iterdir(), key=lambda path: (_changed_at(path), path.name)):
+        if path.suffix in SUFFIXES and not path.name.startswith("."):
+            dropped = _examined(path)
+            if dropped is not None:
+                found.append(dropped)
+    return found
+
+
+def unsettled(folder: Path) -> bool:
+    """Whether there is a file that somebody may still be writing, so that it is worth to look again soon."""
+    now = time.time()
+    names = (path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+    return any(now - _changed_at(path) < SETTLED_S for path in names)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.lstat().st_ctime
+    except OSError:
+        return 0.0
+
+
+def _examined(path: Path) -> Dropped | None:
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        data, _ = read_whole(path, FILE_LIMIT_BYTES)
+    except (OSError, StoreError):
+        return None  # gone meanwhile, or not readable yet: looked at again
+    quiet_s = time.time() - status.st_ctime
+    # An inode may be given anew at once, and a copy may keep its time of change: only ctime cannot be set.
+    name = f"{path.name} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns} {hashlib.sha256(data).hexdigest()}"
+    key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"sluice inbox {name}"))
+    try:
+        request = from_yaml(Request, data)
+    except Invalid as error:
+        return Dropped(path, data, key, _mark(status), None, str(error)) if quiet_s >= GIVEN_UP_S else None
+    return Dropped(path, data, key, _mark(status), request, None) if quiet_s >= SETTLED_S else None
+
+
+async def done(files: Files, dropped: Dropped, made: str) -> None:
+    """Nothing; the file stands in `done/`, with what came of it in its first line."""
+    await _moved(files, dropped, "done", f"# started as {made}\n".encode() + dropped.data)
+
+
+async def failed(files: Files, dropped: Dropped, reason: str) -> None:
+    """Nothing; the file stands in `failed/` as it was, with the reason in a text file beside it."""
+    await _moved(files, dropped, "failed", dropped.data, reason)
+
+
+async def _moved(files: Files, dropped: Dropped, where: str, data: bytes, reason: str = "") -> None:
+    folder = dropped.path.parent / where
+    files.make_dirs(folder)
+    target = folder / dropped.path.name
+    if target.exists() and target.read_bytes() != data:
+        target = folder / f"{dropped.path.stem}.{dropped.key[:8]}{dropped.path.suffix}"
+    if reason:
+        await files.write(target.with_suffix(".reason.txt"), reason.encode("utf-8", "replace") + b"\n")
+    await files.write(target, data)
+    # Another file may have been dropped under its name meanwhile.
+    await files.discard(dropped.path, lambda status: _mark(status) == dropped.mark)
+
+
+def _mark(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size

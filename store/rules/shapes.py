@@ -1,0 +1,303 @@
+"""The shape of a workflow file: which keys there are, what each holds, and what to say about one that is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from store.errors import Invalid, problem
+from store.rules import fields, matrix
+from store.yaml import reader
+
+MAX_JOBS = 1000
+# More than any configuration allows; how many a sweep may really have is said there.
+MAX_CELLS = 1_000_000
+# More than a person reads; the search for near names would take long over a file that is wrong throughout.
+MAX_PROBLEMS = 100
+RESOURCES = (
+    "nodes",
+    "gpus_per_node",
+    "ntasks_per_node",
+    "cpus_per_task",
+    "memory_per_node",
+    "time_limit",
+    "nodelist",
+    "partition",
+)
+# Only a script that Sluice writes itself can take these; a script file brings its own.
+COMMAND_ONLY = ("environment", "template", "srun_args", "launch_prefix")
+APPTAINER_ONLY = ("nv", "rocm", "cleanenv", "fakeroot", "writable_tmpfs", "overlay", "env")
+# What people write for what is meant, where the spelling does not lead there.
+MEANT = {
+    "outputs": "exports",
+    "needs": "depends_on",
+    "dependencies": "depends_on",
+    "script": "script_path",
+    "cmd": "command",
+    "env": "environment.env_vars",
+    "gpus": "resources.gpus_per_node",
+    "cpus": "resources.cpus_per_task",
+    "mem": "resources.memory_per_node",
+    "memory": "resources.memory_per_node",
+    "time": "resources.time_limit",
+    "vars": "args",
+    "variables": "args",
+}
+WANTED = {"list_type": "a list", "dict_type": "a mapping"}
+
+Loc = tuple[str | int, ...]
+Problem = dict[str, Any]
+
+
+class Closed(BaseModel):
+    """A mapping that knows all its keys; a key without a value counts as not written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"must be a mapping, not {fields.kind(value)}")
+        return {key: one for key, one in value.items() if one is not None}
+
+
+class Resources(Closed):
+    """What a job asks of SLURM; None where the file says nothing."""
+
+    nodes: fields.Positive | None = None
+    gpus_per_node: fields.Count | None = None
+    ntasks_per_node: fields.Positive | None = None
+    cpus_per_task: fields.Positive | None = None
+    memory_per_node: fields.Memory | None = None
+    time_limit: fields.TimeLimit | None = None
+    nodelist: fields.NodeList | None = None
+    partition: fields.Partition | None = None
+
+
+class Container(Closed):
+    """The image that a job runs in."""
+
+    runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
+    image: fields.Word
+    mounts: list[fields.Word] = []
+    workdir: fields.Word | None = None
+    nv: fields.Flag = False
+    rocm: fields.Flag = False
+    cleanenv: fields.Flag = False
+    fakeroot: fields.Flag = False
+    writable_tmpfs: fields.Flag = False
+    overlay: fields.Word | None = None
+    env: dict[fields.EnvKey, fields.Text] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _image_alone(cls, value: Any) -> Any:
+        return {"image": value} if isinstance(value, str) else value
+
+
+class Environment(Closed):
+    """What is set up before a job's command starts."""
+
+    conda: fields.Word | None = None
+    venv: fields.Word | None = None
+    container: Container | None = None
+    env_vars: dict[fields.EnvKey, fields.Text] = {}
+
+
+class Job(Closed):
+    """One job of a workflow: a command, or a script file, and what must come before it."""
+
+    name: fields.Name
+    command: fields.Command | None = None
+    script_path: fields.Word | None = Field(None, validation_alias=AliasChoices("script_path", "path"))
+    script_vars: dict[fields.Identifier, fields.Scalar] = {}
+    depends_on: fields.Dependencies = []
+    exports: dict[fields.Identifier, fields.Text] = {}
+    resources: Resources = Resources()
+    environment: Environment = Environment()
+    work_dir: fields.Line | None = None
+    log_dir: fields.Line | None = None
+    template: fields.TemplateName | None = None
+    srun_args: fields.Line | None = None
+    launch_prefix: fields.Line | None = None
+    retry: fields.Count = 0
+    retry_delay: fields.Count = 60
+
+    def needs(self) -> list[str]:
+        """The names of the jobs that this one depends on, each once."""
+        return list(dict.fromkeys(one.partition(":")[2] for one in self.depends_on))
+
+
+def _series(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        matrix.series(value, ())
+    except Invalid as error:
+        raise ValueError(error.problems[0]["msg"]) from None
+    return value
+
+
+# Values, or how they follow from few numbers; told apart by the value, so that a problem in a list names the item.
+Axis = Annotated[
+    Annotated[fields.Axis, Tag("list")] | Annotated[dict[str, Any], AfterValidator(_series), Tag("series")],
+    Discriminator(lambda value: "series" if isinstance(value, dict) else "list"),
+]
+
+
+class Sweep(Closed):
+    """The axes over which a workflow is repeated."""
+
+    matrix: Annotated[dict[fields.ArgName, Axis], Field(min_length=1)]
+    exclude: list[dict[fields.ArgName, fields.Scalar]] = []
+    fail_fast: fields.Truth = False
+    max_parallel: fields.Whole = 4
+
+
+class Workflow(Closed):
+    """A workflow as its file says it, templates unrendered."""
+
+    version: Literal[1] = 1
+    name: fields.WorkflowName = "unnamed"
+    description: fields.Remark = ""
+    default_project: fields.Remark | None = None
+    args: dict[fields.ArgName, Any] = {}
+    jobs: Annotated[list[Job], Field(max_length=MAX_JOBS)]
+    sweep: Sweep | None = None
+
+    # The text stays, not the tree of places: places are asked for only when something is wrong.
+    _source: bytes = PrivateAttr(default=b"")
+
+    def located(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The problems with line and column (1-based) of their place in the file; None for what is not in it."""
+        problems = list(problems)
+        if not self._source or not problems:
+            return problems
+        loaded = reader.load(self._source)
+        return [
+            {**one, **dict(zip(("line", "column"), loaded.where(one["loc"]), strict=True))}
+            if one["loc"] and one["loc"][0] in type(self).model_fields
+            else one
+            for one in problems
+        ]
+
+    def at(self, data: bytes) -> Workflow:
+        """The workflow itself, which from now on knows the file that it stands in."""
+        self._source = data
+        return self
+
+
+def field_problems(error: ValidationError, tree: Any, prefix: Loc = ()) -> list[Problem]:
+    """The problems that pydantic found in `tree`, in our words; `prefix` is where the tree itself stands."""
+    problems = []
+    for one in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        loc = _inside(tree, one["loc"], keep_last=one["type"] == "missing")
+        cause = one.get("ctx", {}).get("error")
+        if one["type"] == "extra_forbidden":
+            message = f"unknown key '{str(loc[-1])[:80]}'{meant(str(loc[-1]), loc[:-1])}"
+        elif one["type"] == "missing":
+            message = f"'{loc[-1]}' is missing"
+        elif one["type"] == "too_long":
+            message = f"has more than {one['ctx']['max_length']} items"
+        elif one["type"] in WANTED:
+            message = f"must be {WANTED[one['type']]}, not {fields.kind(one['input'])}"
+        else:
+            message = str(cause) if cause else one["msg"]
+        given = one.get("input")
+        shown = given if isinstance(given, bool | int | float) else given[:200] if isinstance(given, str) else None
+        problems.append(problem(message, (*prefix, *loc), type=one["type"], input=shown))
+    return problems
+
+
+def _inside(tree: Any, loc: Loc, *, keep_last: bool) -> Loc:
+    """The parts of pydantic's loc that are keys of the tree; it also names the branches of its types."""
+    kept: list[str | int] = []
+    node = tree
+    for index, part in enumerate(loc):
+        if part == "script_path" and isinstance(node, dict) and "path" in node and "script_path" not in node:
+            part = "path"
+        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int)):
+            kept.append(part)
+            node = node[part]  # type: ignore[index]
+        elif keep_last and index == len(loc) - 1:
+            kept.append(part)
+    return tuple(kept)
+
+
+def meant(key: str, around: Loc) -> str:
+    """`; did you mean …?` for a key that nothing has at this place, or else the keys that it may have."""
+    key = key[:128]
+    holder = next((part for part in reversed(around) if isinstance(part, str)), "")
+    shapes: dict[str, type[Closed]] = {
+        "jobs": Job,
+        "resources": Resources,
+        "environment": Environment,
+        "container": Container,
+        "sweep": Sweep,
+    }
+    known = shapes.get(holder, Workflow).model_fields
+    if holder == "jobs":
+        for section, inner in (("resources", Resources), ("environment", Environment)):
+            if near := difflib.get_close_matches(key, inner.model_fields, 1, 0.85):
+                return f"; did you mean '{section}.{near[0]}'? It stands under {section}:"
+    suggestion = MEANT.get(key.lower(), "")
+    own = suggestion.removeprefix(f"{holder}.")
+    if own in known or (holder == "jobs" and suggestion):
+        return f"; did you mean '{own}'?"
+    near = difflib.get_close_matches(key, known, 1, 0.6)
+    return f"; did you mean '{near[0]}'?" if near else f"; known keys here: {', '.join(known)}"
+
+
+def near_name(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when one of the known names is like this one, else nothing."""
+    near = difflib.get_close_matches(name[:128], list(known), 1, 0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def exclusive(job: Mapping[str, Any], loc: Loc) -> list[Problem]:
+    """What a job says that does not go together."""
+    problems = []
+    has_script = job.get("script_path") is not None or job.get("path") is not None
+    if has_script and job.get("command") is not None:
+        problems.append(problem("a job has a 'command' or a 'script_path', not both", (*loc, "command")))
+    if not has_script and job.get("command") is None:
+        problems.append(problem("Job must have either 'command' or 'script_path'", loc, type="missing"))
+    if has_script:
+        problems += [
+            problem(f"'{key}' goes with a 'command'; a script file says this itself", (*loc, key))
+            for key in COMMAND_ONLY
+            if job.get(key)
+        ]
+    elif job.get("script_vars"):
+        problems.append(problem("'script_vars' goes with a 'script_path'", (*loc, "script_vars")))
+    environment = job.get("environment")
+    if isinstance(environment, dict):
+        problems += _environment_problems(environment, (*loc, "environment"))
+    return problems
+
+
+def _environment_problems(environment: Mapping[str, Any], loc: Loc) -> list[Problem]:
+    problems = []
+    if environment.get("conda") is not None and environment.get("venv") is not None:
+        problems.append(problem("Only one of conda or venv can be specified", (*loc, "venv")))
+    container = environment.get("container")
+    if isinstance(container, dict) and container.get("runtime", "pyxis") == "pyxis":
+        problems += [
+            problem(f"'{key}' is only for runtime apptainer or singularity, not pyxis", (*loc, "container", key))
+            for key in APPTAINER_ONLY
+            if container.get(key)
+        ]
+    return problems

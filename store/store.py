@@ -1,0 +1,337 @@
+"""The store: one folder with everything that Sluice remembers, open in one server at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from store import access
+from store.config import config_file, profiles
+from store.config.configuration import SYSTEM, Configuration
+from store.disk import archive
+from store.disk.checkpoint import Checkpoint
+from store.disk.files import FOLDER_MODE, Files
+from store.disk.folders import Entry, Folder, Parse, Summary
+from store.disk.locks import LOCK_NAME, WAIT_S, Lock, lock
+from store.disk.watch import Watch
+from store.documents import Config, JobRecord, Run, Sweep, from_json
+from store.errors import StoreError, StoreUnavailable, unavailable
+from store.indexes import jobs
+from store.indexes.bodies import Body, ListBody
+from store.rendering import templates
+from store.rules import deliveries, endpoints, syncs, watches
+from store.times import rfc3339
+from store.yaml.reader import load, remember, remembered
+
+__all__ = ["Body", "Entry", "Folder", "ListBody", "Store"]
+
+log = logging.getLogger("sluice.store")
+
+EXAMPLES = Path(__file__).parent / "examples"
+YAML = (".yaml", ".yml")
+JSON = (".json",)
+# Folders that are made but not watched: records that only grow, the runs' own places, the embedded cluster's state.
+UNWATCHED = ("audit", "work", "cluster", "streams")
+MEMORY = ".cache/yaml"
+KEPT = ".cache"
+# So many documents are read again at a start before it is worth an end's time to write down what they said.
+WORTH = 200
+# Objects that stay, from which on the collector is told of it.
+MUCH = 50_000
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is made here is not looked at by the collector of cycles, then or later when it is much.
+
+    Hundreds of thousands of small things that stay cost it as much as reading them, and later a pause now and then.
+    """
+    was, before = gc.isenabled(), gc.get_count()[0]
+    gc.disable()
+    try:
+        yield
+        if gc.get_count()[0] - before > MUCH:
+            gc.freeze()
+    finally:
+        if was:
+            gc.enable()
+
+
+def _yaml(data: bytes, name: str) -> Any:
+    return load(data).value
+
+
+def _run(data: bytes, name: str) -> Run:
+    return from_json(Run, data, name)
+
+
+def _dropped(data: bytes, name: str) -> bytes:
+    return data
+
+
+def _sweep(data: bytes, name: str) -> Sweep:
+    return from_json(Sweep, data, name)
+
+
+def _job(data: bytes, name: str) -> JobRecord:
+    return from_json(JobRecord, data, name)
+
+
+def _sync(data: bytes, name: str) -> syncs.Sync:
+    return from_json(syncs.Sync, data, name)
+
+
+class Store:
+    """Everything under one root. `open()`, then `await start()`, in the end `await close()`.
+
+    `parsers` and `summaries` say by folder name what a file means and what of it goes into lists: the formats that
+    people write are defined elsewhere. `poll` compares files again and again in place of the kernel's reports.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        parsers: Mapping[str, Parse] | None = None,
+        summaries: Mapping[str, Summary] | None = None,
+        poll: bool | None = None,
+        ops: Any = os,
+        environment: Mapping[str, str] | None = None,
+        system: Path = SYSTEM,
+    ) -> None:
+        self.root = Path(root).absolute()
+        self.environment = dict(os.environ if environment is None else environment)
+        self.files = Files(self.root, ops)
+        self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
+        self.since = rfc3339(int(time.time()))
+        self.lock: Lock | None = None
+        self.watch: Watch | None = None
+        self.load_s = 0.0
+        given = dict(parsers or {})
+        rows = dict(summaries or {})
+
+        def folder(
+            name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], facts: Any = None, ending: str = ""
+        ) -> Folder:
+            path = self.root / name
+            parse, summary = given.pop(name, parse), rows.pop(name, None)
+            more = {"suffixes": suffixes, "ending": ending, "summary": summary, "facts": facts, "keep": not facts}
+            made = Folder(path, kind, self.files, parse, **more)
+            self.folders.append(made)
+            return made
+
+        self.folders: list[Folder] = []
+        self.workflows = folder("workflows", "Workflow", _yaml, YAML)
+        self.templates = folder("templates", "Template", templates.read, (), ending=".sh")
+        # Only so that a dropped file is seen at once; what is in it is store.rules.inbox's business.
+        self.inbox = folder("inbox", "Request", _dropped, YAML)
+        self.runs = folder("runs", "Run", _run, JSON, jobs.facts)
+        self.sweeps = folder("sweeps", "Sweep run", _sweep, JSON)
+        self.jobs = folder("jobs", "Job", _job, JSON, jobs.facts)
+        self.syncs = folder("syncs", "Sync", _sync, JSON)
+        self.endpoints = folder("endpoints", "Endpoint", endpoints.parse, YAML)
+        self.watches = folder("watches", "Watch", watches.parse, JSON)
+        self.deliveries = folder("deliveries", "Delivery", deliveries.parse, JSON)
+        self.single = {
+            name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
+            for name, parse in (("config", config_file.parse), ("access", access.parse), ("profiles", profiles.parse))
+        }
+        self.configuration = Configuration(self.files, self.single["config"], self.environment, system, Path.cwd())
+        if given or rows:
+            raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
+        self.folders += self.single.values()
+        self.archive = archive.Archive(self.path("archive"), self.files, self.runs, self.sweeps)
+        self.checkpoints = {
+            folder.path.name: Checkpoint(
+                folder, self.path(KEPT, folder.path.name), self.files, jobs.facts_again, lambda facts: not facts.open
+            )
+            for folder in (self.runs, self.jobs)
+        }
+
+    # Reading.
+
+    @property
+    def config(self) -> Config:
+        """What config.yaml says of the server itself, or the defaults; for jobs all layers count (`configuration`)."""
+        held: Config = self.single["config"].get("config") if "config" in self.single["config"] else DEFAULTS
+        return held
+
+    @property
+    def access(self) -> access.Access:
+        """Who may call: access.yaml, or nobody by token when there is none."""
+        held: access.Access = self.single["access"].get("access") if "access" in self.single["access"] else NOBODY
+        return held
+
+    @property
+    def kept_profiles(self) -> profiles.Profiles:
+        """Clusters and mounts as profiles.yaml has them, whatever the environment says."""
+        held = self.single["profiles"]
+        found: profiles.Profiles = held.get("profiles") if "profiles" in held else NO_PROFILES
+        return found
+
+    @property
+    def profiles(self) -> profiles.Profiles:
+        """Clusters and mounts: profiles.yaml, or none; `current` is the one that the environment selects."""
+        found, _wrong = profiles.in_force(self.kept_profiles, self.environment)
+        return found
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of anything in the index."""
+        return sum(folder.version for folder in self.folders)
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Files that do not parse or validate: path (below the store), line, column, reason, since."""
+        found = [one for folder in self.folders for one in folder.problems()] + self.archive.problems()
+        found += self._outside()
+        return sorted(found, key=lambda one: (one["path"], one["line"] or 0, one["column"] or 0))
+
+    def _outside(self) -> list[dict[str, Any]]:
+        """What is wrong in the layers of the configuration outside of the store, and in the environment's choices."""
+        found, wrong = profiles.in_force(self.kept_profiles, self.environment)
+        line = {"path": "environment", "line": None, "column": None, "reason": wrong, "since": self.since}
+        roots = [one.root for one in found.mounts().values()]
+        return self.configuration.problems(roots) + ([line] if wrong else [])
+
+    def status(self) -> dict[str, Any]:
+        """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
+        counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
+        wrong = sum(len(folder.wrong) for folder in self.folders) + len(self.archive.problems())
+        wrong += len(self._outside())
+        return {"watch": self.watch.status() if self.watch else None, "files": counts, "problems": wrong}
+
+    async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:
+        """How many documents went into the archive, as config.yaml says; to be asked now and then.
+
+        `hold(number)` keeps others from changing a sweep and its cells. Raises StoreUnavailable, StoreFull.
+        """
+        retention = self.config.retention
+        try:
+            if retention.age_days is None and retention.count is None:
+                return 0
+            return await self.archive.move(archive.due(self.archive.groups(), retention, now), hold)
+        finally:
+            for checkpoint in self.checkpoints.values():
+                if len(checkpoint) >= WORTH:
+                    await asyncio.to_thread(checkpoint.save)
+
+    def path(self, *parts: str) -> Path:
+        """A path below the root."""
+        return self.root.joinpath(*parts)
+
+    def adopt(self, path: Path, like: Folder) -> Folder:
+        """A folder outside of the root that means the same as one inside, loaded and watched from now on."""
+        known = next((one for one in self.folders if one.path == path), None)
+        if known is not None:
+            return known
+        self.files.make_dirs(path)
+        own = Folder(
+            path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary, keep=like.keep
+        )
+        own.load()
+        self.folders.append(own)
+        if self.watch is not None:
+            self.watch.renew()
+        return own
+
+    # Opening and closing.
+
+    def open(self, wait_s: float = WAIT_S) -> None:
+        """Nothing; the store is this server's from now on, and its files are in memory.
+
+        Makes the folders, on the first launch a commented config.yaml and an example; sweeps what writes that were cut
+        short have left. Raises Locked, StoreUnavailable.
+        """
+        begun = time.monotonic()
+        try:
+            self.files.make_dirs(self.root)
+            if self.root.stat().st_mode & 0o077 and self.root.stat().st_uid == os.geteuid():
+                self.root.chmod(FOLDER_MODE)
+        except OSError as error:
+            raise unavailable(error, f"open the store {self.root}") from error
+        first = not (self.root / LOCK_NAME).exists()
+        self.lock = lock(self.root, wait_s)
+        try:
+            if first:
+                self._furnish()
+            for path in dict.fromkeys([folder.path for folder in self.folders] + [self.path(one) for one in UNWATCHED]):
+                self.files.make_dirs(path)
+                self.files.sweep(path)
+            self._load()
+        except BaseException as error:
+            self.lock.release()
+            if isinstance(error, OSError):
+                raise unavailable(error, f"read the store {self.root}") from error
+            raise
+        self.load_s = time.monotonic() - begun
+
+    async def start(self) -> None:
+        """Nothing; changes from outside are seen from now on."""
+        self.watch = Watch(self.root, self.folders, poll=self.poll, make_dirs=self.files.make_dirs)
+        await self.watch.start()
+
+    async def close(self) -> None:
+        """Nothing; what was being written is written, and another server may open the store."""
+        if self.watch is not None:
+            await self.watch.close()
+            self.watch = None
+        for folder in self.folders:
+            await folder.close()
+        for checkpoint in self.checkpoints.values():
+            if len(checkpoint) >= WORTH:
+                await asyncio.to_thread(checkpoint.save)
+        self.files.close()
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
+
+    def _load(self) -> None:
+        memory = self.path(MEMORY)
+        try:
+            saved: bytes | None = memory.read_bytes()
+        except OSError:
+            saved = None  # none yet, or not readable: everything is read from the files, as it is without it
+        remember(saved)
+        with _uncollected():
+            self.archive.open()
+            for folder in self.folders:
+                if folder.path.name in self.checkpoints:
+                    self.checkpoints[folder.path.name].load()
+                else:
+                    folder.load()
+        fresh = remembered(saved)
+        if fresh is not None:
+            try:
+                self.files.make_dirs(memory.parent)
+                self.files.write_now(memory, fresh)
+            except StoreError:
+                # It only makes the next start faster.
+                log.warning("what was read could not be saved for the next start", exc_info=True)
+
+    def _furnish(self) -> None:
+        """Puts the examples down, where there is nothing of that name yet."""
+        examples = {self.root / one.relative_to(EXAMPLES): one for one in sorted(EXAMPLES.rglob("*.yaml"))}
+        # A folder that is there already is somebody's: nothing is put into it.
+        theirs = {target.parent for target in examples if target.parent != self.root and target.parent.exists()}
+        for target, example in examples.items():
+            if target.exists() or target.parent in theirs:
+                continue
+            self.files.make_dirs(target.parent)
+            try:
+                self.files.write_now(target, example.read_bytes(), exclusive=True)
+            except StoreUnavailable:
+                # A full disk must not keep a server from starting: it works without examples.
+                log.warning("the example %s could not be written", target.name, exc_info=True)
+
+
+DEFAULTS = Config()
+NOBODY = access.Access()
+NO_PROFILES = profiles.Profiles()

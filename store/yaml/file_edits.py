@@ -1,0 +1,56 @@
+"""Edits of files that people and the API both write: each is made on what the file says at that moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from store.disk.folders import Folder
+from store.errors import Changed, Conflict, Exists
+
+# Somebody who saves the file at the very moment of an edit makes it start anew; nobody does that so often in a row.
+TRIES = 5
+# The tag of a file that is not there.
+NOTHING = "none"
+
+
+def tag_of(folder: Folder, name: str) -> str:
+    """What `If-Match` must say of the file: its sha256, or a word for none."""
+    return folder.entry(name).etag if name in folder else NOTHING
+
+
+async def edited(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None = None) -> None:
+    """Nothing; `edit(bytes)` is in the place of the bytes that were in force (b"" for no file), durably.
+
+    The edit is made off the event loop, and again when somebody was quicker, unless `if_match` says what it is based
+    on. Raises what `edit` raises, Changed, Conflict (the file cannot be read), StoreUnavailable, StoreFull.
+    """
+    async with folder.editing:
+        for left in reversed(range(TRIES)):
+            if await _tried(folder, name, edit, if_match, last=not left):
+                return
+
+
+async def _tried(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None, last: bool) -> bool:
+    """Whether the edit was made; False when somebody was quicker, an error when this was the last try."""
+    await folder.refresh([folder.only_name(name)])
+    tag = tag_of(folder, name)
+    if if_match is not None and if_match != tag:
+        raise Changed(folder.kind, name, None if tag == NOTHING else tag)
+    before = folder.entry(name).data if tag != NOTHING else b""
+    after = await asyncio.to_thread(edit, before)
+    try:
+        if after == before:
+            return True
+        if tag == NOTHING:
+            await folder.create(name, after)
+        else:
+            await folder.put(name, after, if_match=tag)
+        return True
+    except (Changed, Exists):
+        if folder.wrong and name not in folder:
+            reason = folder.problems()[0]["reason"]
+            raise Conflict(f"the file '{name}' cannot be read ({reason}); correct or remove it first") from None
+        if if_match is not None or last:
+            raise
+        return False

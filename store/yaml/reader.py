@@ -1,0 +1,537 @@
+"""YAML 1.2 as people write it, read strictly: plain values with the line and column of each, or every reason why not.
+
+The event stream of ruamel.yaml's pure Python parser is read here, not its constructors and never a C parser: depth,
+aliases and size are bounded before anything is built, and the scalars are those of the YAML 1.2 core schema, so that
+`8:00:00` and `no` stay text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from store.errors import Invalid, problem
+from store.yaml import yaml_lines
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
+MAX_ALIASES = 100
+MAX_NODES = 100_000
+MAX_EXPANDED_CHARS = 4_000_000
+# The parser holds the interpreter while it works; nothing that a person writes takes a tenth of this.
+MAX_CPU_S = 10.0
+
+Loc = tuple[str | int, ...]
+
+NULL = re.compile(r"~|null|Null|NULL|")
+BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+INT = re.compile(r"[-+]?[0-9]+")
+OCTAL = re.compile(r"0o[0-7]+")
+HEX = re.compile(r"0x[0-9a-fA-F]+")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+SCALAR_TAGS = {None, "!", "tag:yaml.org,2002:str"}
+MAPPING_TAGS = {None, "!", "tag:yaml.org,2002:map"}
+SEQUENCE_TAGS = {None, "!", "tag:yaml.org,2002:seq"}
+# What an escape in quotes can make, and neither JSON nor a process takes.
+UNUSABLE = re.compile("[\\x00\\ud800-\\udfff]")
+MERGE_KEY = "<<"
+
+
+@dataclass(slots=True)
+class Node:
+    """One value with its place (1-based) and what it costs when an alias repeats it."""
+
+    value: Any
+    line: int
+    column: int
+    children: dict[str | int, Node] = field(default_factory=dict)
+    keys: dict[str | int, tuple[int, int]] = field(default_factory=dict)
+    nodes: int = 1
+    chars: int = 0
+    height: int = 0
+
+
+class Loaded:
+    """A file's value in plain Python (dict, list, str, int, float, bool, None) and where its parts stand."""
+
+    def __init__(self, value: Any, root: Callable[[], Node | None]) -> None:
+        self.value = value
+        self._root = root
+
+    @cached_property
+    def root(self) -> Node | None:
+        """The tree of places; None for a file without a document."""
+        return self._root()
+
+    def where(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
+        """Line and column (1-based) of the part at `loc`, or of the nearest part around it.
+
+        Scalars are found at the value, mappings and lists at the key that holds them; `key=True` always gives the key.
+        """
+        node = self.root
+        if node is None:
+            return (1, 1)
+        place = (node.line, node.column)
+        for part in loc:
+            child = node.children.get(part)
+            if child is None:
+                break
+            place = node.keys.get(part, (child.line, child.column))
+            if not key and not isinstance(child.value, dict | list):
+                place = (child.line, child.column)
+            node = child
+        return place
+
+
+def load(data: bytes) -> Loaded:
+    """The one document in `data`; None as value when there is nothing but comments.
+
+    Raises Invalid with line and column for: more than 1 MB, other encodings than UTF-8, NUL, several documents,
+    duplicate or non-string keys, custom tags, NaN and infinity, integers beyond 64 bits, nesting beyond 32,
+    more than 100 aliases or 100,000 values after their expansion.
+    """
+    memory = _memory
+    key = hashlib.sha256(data).hexdigest() if memory else ""
+    if memory and (known := memory.find(key)) is not None:
+        return Loaded(orjson.loads(known), lambda: _composed(data))
+    root = _composed(data)
+    value = root.value if root else None
+    if memory:
+        memory.now[key] = orjson.dumps(value).decode()
+    return Loaded(value, lambda: root)
+
+
+def _composed(data: bytes) -> Node | None:
+    text = decode(data)
+    try:
+        return _Composer(text).document()
+    except MarkedYAMLError as error:
+        raise Invalid([_marked(error)]) from error
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        raise Invalid(
+            [_wrong(f"the character U+{int(error.character):04X} is not allowed in YAML", line, column)]
+        ) from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise Invalid([_wrong(str(error).split("\n")[0] or "not YAML", 1, 1)]) from error
+
+
+# Reading costs a millisecond for each ten lines, so a start remembers what files said, by the SHA-256 of their bytes.
+MEMORY_FORMAT = "1"
+MEMORY_FROM = 100
+
+
+@dataclass(slots=True)
+class Memory:
+    """Values as JSON by the hash of their file: those of the last start, and those that this one came across."""
+
+    last: dict[str, str]
+    now: dict[str, str]
+
+    def find(self, key: str) -> str | None:
+        """What the file with this hash said, None when it is new."""
+        if (found := self.now.get(key) or self.last.get(key)) is not None:
+            self.now[key] = found
+        return found
+
+
+_memory: Memory | None = None
+
+
+def remember(saved: bytes | None) -> None:
+    """Nothing; until `remembered`, `load` knows what it has seen and, when it is whole, what `saved` tells."""
+    global _memory
+    head, _, body = (saved or b"").partition(b"\n")
+    whole = head.decode("ascii", "replace") == f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}"
+    _memory = Memory(orjson.loads(body) if whole else {}, {})
+
+
+def remembered(saved: bytes | None) -> bytes | None:
+    """What to save for the next start; None when `saved` still does or there is too little. Ends remembering."""
+    global _memory
+    now, _memory = (_memory.now if _memory else {}), None
+    if len(now) < MEMORY_FROM:
+        return None
+    body = orjson.dumps(now, option=orjson.OPT_SORT_KEYS)
+    data = f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+    return None if data == saved else data
+
+
+def decode(data: bytes) -> str:
+    """The text of a UTF-8 file without its byte order mark; Invalid when it is too large, not UTF-8 or holds NUL."""
+    if len(data) > MAX_BYTES:
+        raise Invalid([problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
+    if data and not data.strip(b"\0"):
+        raise Invalid([_wrong("the file holds nothing but NUL bytes; a crash may have cut it off", 1, 1)])
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Invalid([_wrong("the file is UTF-16; save it as UTF-8", 1, 1)])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise Invalid([_wrong("the file is not UTF-8", line, column)]) from error
+    if (at := text.find("\0")) >= 0:
+        raise Invalid([_wrong("the file holds a NUL byte", text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))])
+    return text
+
+
+def scalar(text: str) -> Any:
+    """What an unquoted word means in the YAML 1.2 core schema (section 10.3.2); ValueError for NaN, inf, huge ints."""
+    if NULL.fullmatch(text):
+        return None
+    if BOOL.fullmatch(text):
+        return text[0] in "tT"
+    if not text[0].isdigit() and text[0] not in "+-.":
+        return text
+    if INT.fullmatch(text):
+        return _bounded(text, 10)
+    if OCTAL.fullmatch(text):
+        return _bounded(text[2:], 8)
+    if HEX.fullmatch(text):
+        return _bounded(text[2:], 16)
+    if NOT_A_NUMBER.fullmatch(text):
+        raise ValueError(f"{text} is not allowed; quote it if it is meant as text")
+    if FLOAT.fullmatch(text):
+        number = float(text)
+        if number in (float("inf"), float("-inf")):
+            raise ValueError(f"{text[:40]} is too large a number")
+        return number
+    return text
+
+
+def _bounded(digits: str, radix: int) -> int:
+    # int() takes quadratic time in the digits, so their number is looked at first.
+    if len(digits) > 70 or not -(2**63) <= (number := int(digits, radix)) < 2**63:
+        raise ValueError(f"the integer {digits[:24]}… does not fit into 64 bits; quote it if it is meant as text")
+    return number
+
+
+class _Composer:
+    """Reads one event stream into one tree of nodes, counting as it goes."""
+
+    def __init__(self, text: str) -> None:
+        self.events: Iterator[Any] = YAML(typ="safe", pure=True).parse(io.StringIO(text))
+        self.anchors: dict[str, Node | None] = {}
+        self.aliases = 0
+        self.nodes = 0
+        self.chars = 0
+        self.deadline_s = time.thread_time() + MAX_CPU_S
+
+    def document(self) -> Node | None:
+        root: Node | None = None
+        documents = 0
+        for event in self.events:
+            if isinstance(event, DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise _at("only one YAML document may be in a file", event)
+            elif isinstance(event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent):
+                root = self.node(event, 1)
+        return root
+
+    def node(self, event: Any, depth: int) -> Node:
+        """The tree that starts with this event."""
+        if isinstance(event, AliasEvent):
+            return self.alias(event, depth)
+        if depth > MAX_DEPTH and not isinstance(event, ScalarEvent):
+            raise _at(f"nested deeper than {MAX_DEPTH} levels", event)
+        self.count(1, 0, event)
+        if event.anchor:
+            self.anchors[event.anchor] = None  # known, but not to be used inside itself
+        if isinstance(event, ScalarEvent):
+            node = self.scalar(event)
+        elif isinstance(event, MappingStartEvent):
+            node = self.mapping(event, depth)
+        else:
+            node = self.sequence(event, depth)
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        return node
+
+    def count(self, nodes: int, chars: int, event: Any) -> None:
+        self.nodes += nodes
+        self.chars += chars
+        if self.nodes > MAX_NODES or self.chars > MAX_EXPANDED_CHARS:
+            raise _at(f"more than {MAX_NODES} values or {MAX_EXPANDED_CHARS} characters", event)
+        if self.nodes % 1024 == 0 and time.thread_time() > self.deadline_s:
+            raise _at("too complicated to read", event)
+
+    def alias(self, event: Any, depth: int) -> Node:
+        self.aliases += 1
+        if self.aliases > MAX_ALIASES:
+            raise _at(f"more than {MAX_ALIASES} aliases", event)
+        node = self.anchors.get(event.anchor)
+        if node is None:
+            known = event.anchor in self.anchors
+            raise _at(f"the alias *{event.anchor} " + ("holds itself" if known else "names no anchor"), event)
+        if depth + node.height > MAX_DEPTH + 1:
+            raise _at(f"nested deeper than {MAX_DEPTH} levels", event)
+        self.count(node.nodes, node.chars, event)
+        place = _place(event)
+        # The value is copied: nobody who changes one use of an anchor may change the others.
+        return Node(_copy(node.value), *place, node.children, node.keys, node.nodes, node.chars, node.height)
+
+    def scalar(self, event: Any) -> Node:
+        if event.tag not in SCALAR_TAGS:
+            raise _at(f"the tag {event.tag} is not allowed", event)
+        value: Any = event.value
+        self.count(0, len(value), event)
+        if UNUSABLE.search(value):
+            raise _at("text must not hold NUL or half a surrogate pair", event)
+        if event.tag is None and event.implicit[0]:
+            try:
+                value = scalar(value)
+            except ValueError as error:
+                raise _at(str(error), event) from error
+        return Node(value, *_place(event), chars=len(event.value))
+
+    def sequence(self, event: Any, depth: int) -> Node:
+        if event.tag not in SEQUENCE_TAGS:
+            raise _at(f"the tag {event.tag} is not allowed", event)
+        node = Node([], *_place(event), height=1)
+        while not isinstance(part := next(self.events), SequenceEndEvent):
+            child = self.node(part, depth + 1)
+            self.adopt(node, len(node.value), child)
+            node.value.append(child.value)
+        return node
+
+    def mapping(self, event: Any, depth: int) -> Node:
+        if event.tag not in MAPPING_TAGS:
+            raise _at(f"the tag {event.tag} is not allowed", event)
+        node = Node({}, *_place(event), height=1)
+        merges: list[tuple[Any, Node]] = []
+        while not isinstance(part := next(self.events), MappingEndEvent):
+            key = self.key(part, node, depth)
+            child = self.node(next(self.events), depth + 1)
+            if key == MERGE_KEY and part.implicit[0]:
+                merges.append((part, child))
+            else:
+                self.adopt(node, key, child, _place(part))
+                node.value[key] = child.value
+        if len(merges) > 1:
+            raise _at("the key << stands here twice", merges[1][0])
+        for merge, source in merges:
+            self.merge(node, source, merge)
+        return node
+
+    def key(self, event: Any, node: Node, depth: int) -> str:
+        if not isinstance(event, ScalarEvent):
+            raise _at("a key must be text", event)
+        name = self.node(event, depth).value
+        if not isinstance(name, str):
+            raise _at(f"a key must be text; write '{event.value}' in quotes", event)
+        if name in node.value:
+            line = node.keys[name][0]
+            raise _at(f"the key '{name[:80]}' stands here twice, first in line {line}", event)
+        return name
+
+    def merge(self, node: Node, source: Node, event: Any) -> None:
+        """Takes over what `<<` names; what the mapping says itself wins, then the earlier source."""
+        sources = list(source.children.values()) if isinstance(source.value, list) else [source]
+        for one in sources:
+            if not isinstance(one.value, dict):
+                raise _at("<< takes a mapping or a list of mappings", event)
+            for key, child in one.children.items():
+                if key not in node.value:
+                    self.adopt(node, key, child, one.keys[key])
+                    node.value[key] = _copy(child.value)
+
+    def adopt(self, node: Node, key: str | int, child: Node, place: tuple[int, int] | None = None) -> None:
+        node.children[key] = child
+        if place is not None:
+            node.keys[key] = place
+        node.nodes += child.nodes
+        node.chars += child.chars
+        node.height = max(node.height, child.height + 1)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(one) for key, one in value.items()}
+    return [_copy(one) for one in value] if isinstance(value, list) else value
+
+
+def _place(event: Any) -> tuple[int, int]:
+    return (event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _wrong(message: str, line: int, column: int) -> dict[str, Any]:
+    return problem(message, type="yaml", line=line, column=column)
+
+
+def _at(message: str, event: Any) -> Invalid:
+    return Invalid([_wrong(message, *_place(event))])
+
+
+def _marked(error: MarkedYAMLError) -> dict[str, Any]:
+    mark = error.problem_mark or error.context_mark
+    message = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
+    return _wrong(message, mark.line + 1, mark.column + 1) if mark else _wrong(message, 1, 1)
+
+
+# Characters that a reader would change or refuse outside of double quotes.
+STRANGE = re.compile(
+    "[^\\x20-\\x7e\\n\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
+)
+# Lines that a block shows as they are: the first starts with no blank, none ends with one.
+BLOCK = re.compile(r"[^\s](?:[^\n]*[^\s])?(?:\n+[^\n]*[^\s])*\n?")
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes plain values so that `load` reads exactly them, long texts as blocks."""
+
+
+def _text(representer: Any, value: str) -> ScalarNode:
+    """The node of a text: plain where that is the same text, a block for lines, quoted where characters need it."""
+    style = None
+    if STRANGE.search(value):
+        style = '"'
+    elif "\n" in value and BLOCK.fullmatch(value):
+        style = "|"
+    else:
+        try:
+            style = '"' if value == MERGE_KEY or "\n" in value or not isinstance(scalar(value), str) else None
+        except ValueError:
+            style = '"'
+    return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Representer.add_representer(str, _text)
+
+
+def _writer() -> YAML:
+    yaml = YAML(typ="rt", pure=True)
+    yaml.Representer = _Representer
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.width = MAX_BYTES  # lines are never folded
+    return yaml
+
+
+def dump(value: Any) -> bytes:
+    """The YAML of plain values, keys in the order in which the mapping holds them."""
+    yaml = _writer()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue().encode()
+
+
+class Null:
+    """In changes, a value that is to be written as null, where None takes the key away."""
+
+
+NULL_VALUE = Null()
+
+
+def edit(data: bytes, changes: dict[str, Any]) -> bytes:
+    """`data` with the changes merged in, comments and order kept: mappings merge, None removes, the rest replaces.
+
+    Raises Invalid when `data` does not parse, is not a mapping, or cannot be changed without changing more.
+    """
+    before = load(data).value
+    if not isinstance(before, dict | None):
+        raise Invalid([_wrong("not a mapping", 1, 1)])
+    wanted = merged(before or {}, changes)
+    if _same(wanted, before or {}):
+        return data
+    if not before:
+        bare = data.strip() in (b"", b"{}")
+        after = dump(wanted) if bare else data.rstrip() + b"\n" + dump(wanted)
+    else:
+        after = yaml_lines.spliced(decode(data), before, wanted, dump, _says).encode()
+        after = after if _says(after, wanted) else _round_trip(after if _says(after, None) else data, changes)
+        after = after if after.strip() else dump(wanted)
+    if not _says(after, wanted):
+        raise Invalid([problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
+    return after
+
+
+def _says(data: bytes, wanted: Any) -> bool:
+    """Whether this is what the text says; with None, whether it says anything that can be read."""
+    try:
+        found = load(data).value
+    except Invalid:
+        return False
+    return wanted is None or _same(found, wanted) or (found is None and wanted == {})
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, where `True == 1 == 1.0` would hide a change."""
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+
+
+def _round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
+    """The data changed by the library that knows comments; it may set lines anew that mean the same as before."""
+    yaml = _writer()
+    yaml.preserve_quotes = True
+    _keep_indent(yaml, decode(data))
+    document = yaml.load(decode(data))
+    if isinstance(document, CommentedMap):
+        _apply(document, changes, load(data).value)
+    stream = io.StringIO()
+    yaml.dump(document, stream)
+    return stream.getvalue().encode()
+
+
+def merged(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A new mapping with the changes in it: mappings merge, None removes, the rest replaces (as RFC 7396)."""
+    result = dict(value)
+    for key, change in changes.items():
+        if change is None:
+            result.pop(key, None)
+        elif isinstance(change, dict):
+            old = result.get(key)
+            result[key] = merged(old if isinstance(old, dict) else {}, change)
+        else:
+            result[key] = None if isinstance(change, Null) else change
+    return result
+
+
+def _apply(document: CommentedMap, changes: dict[str, Any], plain: dict[str, Any]) -> None:
+    """Makes the changes in a document that says `plain`; what is so already is left alone, with its comments."""
+    for key, change in changes.items():
+        old = document.get(key)
+        if change is None:
+            document.pop(key, None)
+        elif isinstance(change, dict) and isinstance(old, CommentedMap):
+            _apply(old, change, plain[key])
+        elif isinstance(change, dict):
+            document[key] = merged({}, change)
+        elif isinstance(change, Null):
+            document[key] = None
+        elif key not in plain or not _same(plain[key], change):
+            document[key] = change
+
+
+def _keep_indent(yaml: YAML, text: str) -> None:
+    """Sets the writer to indent lists as the text does: `key:` then `- item`, or `key:` then `  - item`."""
+    found = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)- ", text, re.MULTILINE)
+    offset = len(found[2]) - len(found[1]) if found else 2
+    yaml.indent(mapping=2, sequence=2 + max(offset, 0), offset=max(offset, 0))

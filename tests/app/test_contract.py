@@ -1,0 +1,221 @@
+"""The contract itself: a valid document whose examples are true, and an app that has exactly what it promises."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from tests.conftest import CONTRACT, operations, resolved, validator
+
+OPERATIONS = [pytest.param(*one, id=one[2]["operationId"]) for one in operations()]
+# What a client must be ready for, whatever it asks for.
+EVERYWHERE = {"401", "403"}
+
+
+def parts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every mapping of the contract with its place; references are not followed, examples are not looked into."""
+    if isinstance(value, dict):
+        yield path, value
+        for key, inner in value.items():
+            if key not in ("example", "examples", "default", "enum", "const"):
+                yield from parts(inner, f"{path}/{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from parts(inner, f"{path}/{index}")
+
+
+def examples_of(holder: dict[str, Any]) -> list[Any]:
+    """The example values of a media type or a parameter."""
+    found = [resolved(one)["value"] for one in holder.get("examples", {}).values()]
+    return found + ([holder["example"]] if "example" in holder else [])
+
+
+def test_the_document_is_openapi() -> None:
+    assert re.fullmatch(r"3\.1\.\d+", CONTRACT["openapi"])
+    assert {"title", "version"} <= set(CONTRACT["info"])
+    for path, item in CONTRACT["paths"].items():
+        assert path.startswith("/") and not path.endswith("/")
+        assert set(item) <= {"parameters", "get", "put", "post", "delete", "patch", "summary", "description"}
+    for path, _method, spec in operations():
+        assert set(spec) <= {
+            "operationId", "tags", "summary", "description", "parameters", "requestBody", "responses", "security",
+        }, path  # fmt: skip
+        assert spec["responses"], path
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+    used = {part["$ref"] for _, part in parts(CONTRACT) if "$ref" in part}
+    for holder in (part for _, part in parts(CONTRACT) if "examples" in part):
+        used |= {one["$ref"] for one in holder["examples"].values() if isinstance(one, dict) and "$ref" in one}
+    for one in used:
+        resolved({"$ref": one})
+    held = {f"#/components/{kind}/{name}" for kind, named in CONTRACT["components"].items() for name in named}
+    assert {one for one in held - used if "securitySchemes" not in one} == set()
+
+
+def test_every_schema_is_one() -> None:
+    for path, part in parts(CONTRACT):
+        if path.endswith("/schema") or re.fullmatch("/components/schemas/[^/]+", path):
+            jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **part})
+            validator(part)
+
+
+@pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
+def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) -> None:
+    item = CONTRACT["paths"][path]
+    given = [resolved(one) for one in [*item.get("parameters", []), *spec.get("parameters", [])]]
+    in_path = {one["name"] for one in given if one["in"] == "path"}
+    assert in_path == set(re.findall(r"\{([^}]+)\}", path))
+    assert all(one.get("required") for one in given if one["in"] == "path")
+    assert len({(one["in"], one["name"].lower()) for one in given}) == len(given)
+    assert all(one.get("description") and one.get("schema") for one in given)
+    assert re.fullmatch("[a-z0-9]+(_[a-z0-9]+){2,}", spec["operationId"])
+    assert spec["operationId"].split("_")[0] == spec["tags"][0] in {one["name"] for one in CONTRACT["tags"]}
+    assert spec["summary"].endswith((".", ";")) and spec["summary"][0].isupper()
+    codes = set(spec["responses"])
+    assert len([code for code in codes if code.startswith("2")]) == 1, "what is returned says which status it is"
+    if spec.get("security") != [{}]:
+        assert codes >= EVERYWHERE
+    if "requestBody" in spec:
+        assert codes >= {"413", "415", "422"}
+        kinds = list(resolved(spec["requestBody"])["content"])
+        assert kinds in (["application/json"], ["application/octet-stream"])
+    if any(one["schema"] != {} for one in given if one["in"] == "query"):
+        assert "422" in codes
+
+
+@pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
+def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method: str, spec: dict[str, Any]) -> None:
+    for code, response in spec["responses"].items():
+        found = resolved(response)
+        assert found["description"], code
+        if code == "204":
+            assert "content" not in found
+            continue
+        for kind, content in found["content"].items():
+            values = examples_of(content)
+            assert values, f"{code} {kind} shows no example"
+            judge = validator(content["schema"])
+            for value in values:
+                assert [one.message for one in judge.iter_errors(value)] == [], f"{code} {value}"
+        if not code.startswith("2"):
+            assert list(found["content"]) == ["application/json"]
+            assert found["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
+
+
+@pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
+def test_every_example_of_a_request_is_taken(path: str, method: str, spec: dict[str, Any]) -> None:
+    if "requestBody" in spec:
+        (content,) = resolved(spec["requestBody"])["content"].values()
+        assert examples_of(content)
+        for value in examples_of(content):
+            assert [one.message for one in validator(content["schema"]).iter_errors(value)] == []
+    for one in map(resolved, [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]):
+        for value in [*examples_of(one), *[one["schema"][key] for key in ("default",) if key in one["schema"]]]:
+            assert validator(one["schema"]).is_valid(value), one["name"]
+
+
+@pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
+def test_links_lead_to_operations_and_their_parameters(path: str, method: str, spec: dict[str, Any]) -> None:
+    known = {one["operationId"]: (where, one) for where, _, one in operations()}
+    for response in map(resolved, spec["responses"].values()):
+        for name, link in response.get("links", {}).items():
+            where, target = known[link["operationId"]]
+            given = [
+                resolved(one)
+                for one in [*CONTRACT["paths"][where].get("parameters", []), *target.get("parameters", [])]
+            ]
+            assert set(link.get("parameters", {})) <= {one["name"] for one in given}, name
+
+
+def test_every_object_says_what_it_has_and_every_list_of_an_answer_is_bounded() -> None:
+    for path, part in parts(CONTRACT["components"]["schemas"]):
+        kinds = part.get("type")
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        if "properties" in part:
+            assert "object" in kinds, path
+            assert set(part.get("required", ())) <= set(part["properties"]), path
+    for path, method, spec in operations():
+        for code, response in spec["responses"].items():
+            for content in resolved(response).get("content", {}).values():
+                schema = resolved(content["schema"])
+                assert schema.get("type") != "array" or "maxItems" in schema, f"{method} {path} {code}"
+
+
+def test_every_text_that_callers_send_is_bounded() -> None:
+    unbounded = []
+    for path, method, spec in operations():
+        raw = resolved(spec.get("requestBody", {})).get("content", {}).get("application/octet-stream")
+        assert raw is None or raw["schema"]["maxLength"], f"{method} {path}"
+        body = resolved(spec.get("requestBody", {})).get("content", {}).get("application/json", {}).get("schema")
+        given = [resolved(one) for one in [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]]
+        schemas = [(one["name"], resolved(one["schema"])) for one in given]
+        schemas += [(key, resolved(one)) for key, one in (resolved(body) or {}).get("properties", {}).items()]
+        for name, schema in schemas:
+            kinds = schema.get("type", [])
+            if "string" in kinds and not {"maxLength", "pattern", "enum", "const"} & set(schema):
+                unbounded.append(f"{method} {path} {name}")
+            if kinds == "array" and "maxItems" not in schema:
+                unbounded.append(f"{method} {path} {name}")
+    assert unbounded == []
+
+
+# --- the app and the contract ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    """The app's module."""
+    import app as module
+
+    return module
+
+
+def test_contract_and_operations_match_one_to_one(app: Any) -> None:
+    assert set(app.OPERATIONS) == {spec["operationId"] for _, _, spec in operations()}
+
+
+@pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
+def test_every_function_is_what_the_contract_says(app: Any, path: str, method: str, spec: dict[str, Any]) -> None:
+    function = app.OPERATIONS[spec["operationId"]]
+    assert inspect.getdoc(function) == spec["summary"]
+    signature = inspect.signature(function)
+    assert all(one.default is inspect.Parameter.empty for one in signature.parameters.values())
+    assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())
+
+
+def changed(change: str) -> dict[str, Any]:
+    """A copy of the contract with one thing wrong."""
+    contract = copy.deepcopy(CONTRACT)
+    if change == "promises more":
+        contract["paths"]["/api/more"] = {
+            "get": {**contract["paths"]["/api/jobs"]["get"], "operationId": "srunx_more_of"}
+        }
+    elif change == "promises less":
+        del contract["paths"]["/api/history"]
+    elif change == "gives less":
+        del contract["paths"]["/api/jobs/{job_id}"]["parameters"]
+    elif change == "calls it otherwise":
+        contract["paths"]["/api/history"]["get"]["parameters"][0]["name"] = "count"
+    return contract
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("promises more", "contract.yaml promises srunx_more_of, which app.py does not have"),
+        ("promises less", r"app.py has \['srunx_list_history'\], which contract.yaml does not promise"),
+        ("gives less", r"srunx_get_job asks for \['job_id'\], which contract.yaml does not give"),
+        ("calls it otherwise", r"srunx_list_history asks for \['limit'\], which contract.yaml does not give"),
+    ],
+)
+def test_the_app_does_not_start_when_they_differ(app: Any, change: str, said: str) -> None:
+    app.routes(copy.deepcopy(CONTRACT))
+    with pytest.raises(RuntimeError, match=said):
+        app.routes(changed(change))

@@ -1,0 +1,213 @@
+"""Profiles and mounts over HTTP: every documented answer, calls beside edits by hand, the environment's choice."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Client, eventually, serving
+
+FILE = """\
+# clusters of the group
+current: dgx  # mine
+
+profiles:
+  # the big one
+  dgx:
+    hostname: dgx.example.com  # behind the gate
+    username: researcher
+    env_vars: {HF_TOKEN: hf_verysecret, NCCL_DEBUG: INFO}
+    mounts:
+      # code
+      - {name: ml-project, local: ~/ml, remote: /home/researcher/ml}
+
+  # a small one
+  lab: {hostname: lab.example.com, username: me}
+"""
+NEW = {"name": "new", "hostname": "new.example.com", "username": "me"}
+MOUNT = {"name": "data", "local": "/srv/data", "remote": "/data"}
+PROFILES = "/api/config/ssh/profiles"
+
+
+class Place:
+    """A served store with these profiles."""
+
+    def __init__(self, store: Path) -> None:
+        store.mkdir()
+        self.path = store / "profiles.yaml"
+        self.path.write_text(FILE)
+        self.client: Client
+
+    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        return self.client.request(method, path, **({"json": body} if body is not None else {}), **more)
+
+    def listed(self) -> Any:
+        return self.client.get(PROFILES).json()
+
+
+@pytest.fixture
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A place that is served; `indirect` parameters are more of the server's environment."""
+    place = Place(tmp_path / "store")
+    with serving(tmp_path / "store", "embedded", **getattr(request, "param", {})) as place.client:
+        yield place
+
+
+def with_environment(**environment: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("served", [environment], indirect=True)
+
+
+def test_profiles_are_created_listed_changed_activated_and_deleted(served: Place) -> None:
+    body = {**NEW, "key_filename": "~/.ssh/id", "description": "", "ssh_host": None, "proxy_jump": "gate:2222"}
+    made = served.call("POST", PROFILES, body)
+    assert made.status_code == 200
+    assert made.json() == {
+        "hostname": "new.example.com", "username": "me", "key_filename": "~/.ssh/id", "port": 22, "description": None,
+        "ssh_host": None, "proxy_jump": "gate:2222", "mounts": [], "env_vars": {},
+    }  # fmt: skip
+    assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
+    assert served.listed()["current"] == "dgx" and list(served.listed()["profiles"]) == ["dgx", "lab", "new"]
+    changes = {"port": 2222, "hostname": None, "key_filename": "", "env_vars": {"A": "1"}, "mounts": [], "x": 1}
+    changed = served.call("PUT", f"{PROFILES}/new", changes)
+    assert changed.status_code == 200
+    found = changed.json()
+    assert (found["port"], found["hostname"], found["key_filename"]) == (2222, "new.example.com", None)
+    assert served.listed()["profiles"]["new"] == found
+    assert served.call("POST", f"{PROFILES}/new/activate").json() == {"ok": True}
+    assert served.listed()["current"] == "new"
+    assert served.call("DELETE", f"{PROFILES}/lab").json() == {"ok": True}
+    assert served.listed()["current"] == "new", "another one's end leaves the current one"
+    assert served.call("DELETE", f"{PROFILES}/new").json() == {"ok": True}
+    assert served.listed()["current"] is None and list(served.listed()["profiles"]) == ["dgx"]
+
+
+def test_calls_leave_what_people_wrote(served: Place) -> None:
+    served.call("POST", PROFILES, NEW)
+    served.call("PUT", f"{PROFILES}/dgx", {"hostname": "dgx2.example.com"})
+    served.call("POST", f"{PROFILES}/dgx/mounts", MOUNT)
+    text = FILE.replace("dgx.example.com", "dgx2.example.com").replace(
+        "ml}\n", "ml}\n      - name: data\n        local: /srv/data\n        remote: /data\n"
+    )
+    text += "  new:\n    hostname: new.example.com\n    username: me\n    port: 22\n"
+    assert served.path.read_text() == text
+    served.call("DELETE", f"{PROFILES}/dgx/mounts/data")
+    served.call("DELETE", f"{PROFILES}/new")
+    assert served.path.read_text() == FILE.replace("dgx.example.com", "dgx2.example.com")
+    served.call("DELETE", f"{PROFILES}/dgx")
+    assert served.path.read_text() == (
+        "# clusters of the group\n\nprofiles:\n  # the big one\n\n  # a small one\n"
+        "  lab: {hostname: lab.example.com, username: me}\n"
+    )
+
+
+BOTH_WAYS = [
+    ("the current profile's", "/api/files/mounts", {"status": "deleted", "name": "data"}),
+    ("a named profile's", f"{PROFILES}/dgx/mounts", {"ok": True}),
+]
+
+
+@pytest.mark.parametrize(("why", "path", "deleted"), BOTH_WAYS, ids=[row[0] for row in BOTH_WAYS])
+def test_mounts_both_ways(served: Place, why: str, path: str, deleted: Any) -> None:
+    made = served.call("POST", path, {**MOUNT, "exclude_patterns": ["*.ckpt"]})
+    assert made.status_code == 200 and made.json() == {**MOUNT, "exclude_patterns": ["*.ckpt"]}
+    home = {"name": "ml-project", "local": str(Path("~/ml").expanduser()), "remote": "/home/researcher/ml"}
+    assert served.client.get("/api/files/mounts/config").json() == [{**home, "exclude_patterns": []}, made.json()]
+    assert served.client.get("/api/files/mounts").json() == [
+        {"name": "ml-project", "remote": "/home/researcher/ml"}, {"name": "data", "remote": "/data"},
+    ]  # fmt: skip
+    assert served.listed()["profiles"]["dgx"]["mounts"] == served.client.get("/api/files/mounts/config").json()
+    again = served.call("POST", path, MOUNT)
+    assert again.status_code == 409 and again.json() == {"detail": "Mount 'data' already exists"}
+    same = served.call("POST", path, {**MOUNT, "name": "other", "local": "/srv/data/"})
+    assert same.status_code == 409 and "already has the folder" in same.json()["detail"]
+    same = served.call("POST", path, {"name": "other", "local": home["local"], "remote": "/r"})
+    assert same.status_code == 409, "~ is the same folder"
+    assert served.call("DELETE", f"{path}/data").json() == deleted
+    gone = served.call("DELETE", f"{path}/data")
+    assert gone.status_code == 404 and gone.json() == {"detail": "Mount 'data' not found"}
+
+
+def test_without_a_current_profile(served: Place) -> None:
+    served.call("DELETE", f"{PROFILES}/dgx")
+    assert served.client.get("/api/files/mounts").json() == []
+    assert served.client.get("/api/files/mounts/config").json() == []
+    for method, path, body in (("POST", "/api/files/mounts", MOUNT), ("DELETE", "/api/files/mounts/m", None)):
+        answer = served.call(method, path, body)
+        assert answer.status_code == 503 and answer.json() == {"detail": "No SSH profile configured"}
+    assert served.call("POST", f"{PROFILES}/lab/mounts", MOUNT).status_code == 200, "a named one needs no current one"
+
+
+def test_without_a_file(served: Place) -> None:
+    served.path.unlink()
+    eventually(lambda: served.listed() == {"current": None, "profiles": {}})
+    assert served.call("POST", PROFILES, NEW).status_code == 200
+    assert list(served.listed()["profiles"]) == ["new"] and stat.S_IMODE(served.path.stat().st_mode) == 0o600
+
+
+def test_hand_edits_beside_calls(served: Place) -> None:
+    etag = served.client.get(PROFILES).headers["etag"]
+    assert served.client.get(PROFILES, headers={"If-None-Match": etag}).status_code == 304
+    by_hand = FILE.replace("# a small one", "# a small one, to be repaired")
+    served.path.write_text(by_hand)
+    calls = [
+        ("POST", PROFILES, NEW), ("PUT", f"{PROFILES}/lab", {"port": 23}), ("DELETE", f"{PROFILES}/lab", None),
+        ("POST", f"{PROFILES}/lab/activate", None), ("POST", f"{PROFILES}/lab/mounts", MOUNT),
+        ("DELETE", f"{PROFILES}/dgx/mounts/ml-project", None), ("POST", "/api/files/mounts", MOUNT),
+        ("DELETE", "/api/files/mounts/ml-project", None),
+    ]  # fmt: skip
+    for method, path, body in calls:
+        assert served.call(method, path, body, headers={"If-Match": etag}).status_code == 412, (method, path)
+    assert served.path.read_text() == by_hand
+    assert served.call("PUT", f"{PROFILES}/lab", {"username": "you"}).status_code == 200
+    assert served.path.read_text() == by_hand.replace("username: me", "username: you")
+    etag = served.client.get(PROFILES).headers["etag"]
+    assert served.call("PUT", f"{PROFILES}/lab", {"port": 23}, headers={"If-Match": etag}).status_code == 200
+
+
+def test_a_file_that_breaks_stays_in_force_and_is_not_written_over(served: Place) -> None:
+    served.path.write_text(FILE.replace("port: 22", "") + "  bad: {port: abc}\n")
+    eventually(lambda: served.client.get("/api/store/problems").json())
+    assert list(served.listed()["profiles"]) == ["dgx", "lab"]
+    assert served.client.get("/api/files/mounts").json()[0]["name"] == "ml-project"
+    answer = served.call("POST", f"{PROFILES}/lab/activate")
+    assert answer.status_code == 409 and "cannot be read" in answer.json()["detail"]
+    assert "bad: {port: abc}" in served.path.read_text()
+
+
+def test_secrets_of_a_profile(served: Place) -> None:
+    shown = served.listed()["profiles"]["dgx"]["env_vars"]
+    assert shown == {"HF_TOKEN": "***", "NCCL_DEBUG": "INFO"}
+    answer = served.call("PUT", f"{PROFILES}/dgx", {"env_vars": {**shown, "MORE": "1"}})
+    assert answer.json()["env_vars"] == {**shown, "MORE": "1"}
+    assert "hf_verysecret" in served.path.read_text() and "MORE" in served.path.read_text()
+    answer = served.call("PUT", f"{PROFILES}/dgx", {"env_vars": {"MORE": "1"}})
+    assert answer.json()["env_vars"] == {"MORE": "1"} and "verysecret" not in served.path.read_text()
+    assert served.call("PUT", f"{PROFILES}/dgx", {"env_vars": {"HF_TOKEN": "***"}}).status_code == 422
+
+
+@with_environment(SRUNX_SSH_PROFILE="lab")
+def test_the_environment_selects(served: Place) -> None:
+    assert served.listed()["current"] == "lab" and served.client.get("/api/files/mounts").json() == []
+    assert served.call("POST", "/api/files/mounts", MOUNT).status_code == 200
+    assert [one["name"] for one in served.listed()["profiles"]["lab"]["mounts"]] == ["data"]
+    assert served.client.get("/api/config/projects").json()[0]["mount_name"] == "data"
+    assert served.call("POST", f"{PROFILES}/dgx/activate").json() == {"ok": True}
+    assert served.listed()["current"] == "lab", "as long as this server runs"
+    served.call("DELETE", f"{PROFILES}/lab")
+    assert served.listed()["current"] is None, "no other cluster in its place"
+    problems = served.client.get("/api/store/problems").json()
+    assert [one["path"] for one in problems] == ["environment"] and "SRUNX_SSH_PROFILE" in problems[0]["reason"]
+
+
+@with_environment(SRUNX_SSH_HOSTNAME="h.example.com", SRUNX_SSH_USERNAME="me", SRUNX_SSH_PORT="2222")
+def test_the_environment_names_a_host(served: Place) -> None:
+    found = served.listed()
+    assert found["current"] == "me@h.example.com" and list(found["profiles"]) == ["dgx", "lab"]
+    assert served.client.get("/api/files/mounts").json() == []
+    assert served.call("POST", "/api/files/mounts", MOUNT).status_code == 503, "it has no place in the file"
+    active = served.client.app.server.store.profiles.active
+    assert (active.hostname, active.port) == ("h.example.com", 2222)

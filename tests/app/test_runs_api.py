@@ -1,0 +1,409 @@
+"""Runs of workflows over HTTP, from the request to the end of the last job."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Client, Server, down, eventually, up
+
+ML_PIPELINE = """\
+name: ml-pipeline
+args: {n: 1000, out: "work-{{ n }}"}
+jobs:
+  - name: preprocess
+    command: [bash, -c, "mkdir -p {{ out }} && seq {{ n }} > {{ out }}/data"]
+    exports: {DATA: "{{ out }}/data"}
+    resources: {nodes: 1, time_limit: 0:05:00}
+  - name: total
+    command: [python3, -c, "import json,os; t=sum(map(int,open('{{ deps.preprocess.DATA }}'))); print(t); json.dump({'total':t},open(os.environ['SLUICE_RESULT'],'w'))"]
+    depends_on: [preprocess]
+    retry: 2
+  - name: report
+    command: "echo done > {{ out }}/report"
+    depends_on: ["afterany:total"]
+  - name: cleanup
+    command: rm -r {{ out }}
+    depends_on: ["afternotok:total"]
+"""  # noqa: E501
+CHAIN = """\
+name: {name}
+args: {{word: plain}}
+jobs:
+  - {{name: one, command: [echo, "{{{{ word }}}}"]}}
+  - {{name: two, command: [echo, two], depends_on: [one]}}
+  - {{name: three, command: [echo, three], depends_on: ["afterany:two"]}}
+"""
+WAITING = """\
+name: {name}
+jobs:
+  - {{name: long, command: [bash, -c, "touch begun; exec sleep 300"]}}
+  - {{name: after, command: [echo, after], depends_on: [long]}}
+"""
+
+
+def by_name(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The jobs of a run by their names."""
+    return {one["name"]: one for one in run["jobs"]}
+
+
+def log_of(client: Client, job: dict[str, Any]) -> str:
+    """What the job wrote."""
+    return str(client.get(f"/api/jobs/{job['job_id']}/logs").json()["stdout"])
+
+
+def test_the_whole_pipeline(client: Client) -> None:
+    (client.store / "workflows" / "ml-pipeline.yaml").write_text(ML_PIPELINE)
+    eventually(lambda: "ml-pipeline" in [one["name"] for one in client.get("/api/workflows").json()])
+    started = client.start_run("ml-pipeline")
+    assert uuid.UUID(started["id"]) and started["workflow_name"] == "ml-pipeline"
+    assert started["status"] in ("submitting", "running") and started["completed_at"] is None
+    assert started["job_ids"]["preprocess"] and started["args"]["out"] == "work-1000"
+    run = client.ended(started["id"])
+    assert (run["status"], run["error"]) == ("completed", None)
+    assert run["started_at"] <= run["completed_at"]
+    jobs = by_name(run)
+    assert log_of(client, jobs["total"]) == "500500\n"
+    assert jobs["total"]["result"] == {"total": 500500}
+    assert [jobs[name]["status"] for name in ("preprocess", "total", "report")] == ["COMPLETED"] * 3
+    assert (jobs["cleanup"]["status"], jobs["cleanup"]["started_at"]) == ("CANCELLED", None), "it had no turn"
+    folder = Path(run["work_dir"])
+    assert folder == client.store / "work" / run["id"]
+    assert (folder / "work-1000" / "report").read_text() == "done\n" and (folder / "work-1000" / "data").exists()
+    assert jobs["preprocess"]["ended_at"] <= jobs["total"]["started_at"]
+    assert set(run["job_ids"]) >= {"preprocess", "total", "report"}
+    assert all(re.fullmatch("[0-9]+", one) for one in run["job_ids"].values())
+    shown = {one["job_id"]: one for one in client.get("/api/jobs").json()}
+    total = shown[int(jobs["total"]["job_id"])]
+    assert (total["run_id"], total["workflow_name"], total["depends_on"]) == (
+        run["id"],
+        "ml-pipeline",
+        ["preprocess"],
+    )
+
+
+def test_the_same_run_everywhere(client: Client) -> None:
+    first = client.start_run("listed", CHAIN.format(name="listed"))
+    second = client.start_run("listed")
+    other = client.start_run("other", CHAIN.format(name="other"))
+    runs = [client.ended(one["id"]) for one in (first, second, other)]
+    assert {one["status"] for one in runs} == {"completed"}
+    listed = client.get("/api/workflows/runs").json()
+    assert [one for one in listed if one["id"] == runs[2]["id"]] == [runs[2]]
+    assert [one["started_at"] for one in listed] == sorted((one["started_at"] for one in listed), reverse=True)
+    named = client.get("/api/workflows/runs", params={"name": "listed"}).json()
+    assert {one["id"] for one in named} == {first["id"], second["id"]}
+    assert client.get("/api/workflows/runs", params={"name": "none"}).json() == []
+    history = client.get("/api/history", params={"limit": -1}).json()
+    rows = [one for one in history if one["run_id"] == other["id"]]
+    assert {one["job_name"] for one in rows} == {"one", "two", "three"}
+    assert {one["status"] for one in rows} == {"COMPLETED"} and {one["workflow_name"] for one in rows} == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("why", "body", "names"),
+    [
+        ("all", {}, ["one", "two", "three"]),
+        ("from one on", {"from_job": "two"}, ["two", "three"]),
+        ("up to one", {"to_job": "two"}, ["one", "two"]),
+        ("a part", {"from_job": "two", "to_job": "two"}, ["two"]),
+        ("only one", {"single_job": "three"}, ["three"]),
+    ],
+)
+def test_a_dry_run_shows_the_part_and_submits_nothing(
+    client: Client, why: str, body: dict[str, Any], names: list[str]
+) -> None:
+    client.workflow("parts", CHAIN.format(name="parts"))
+    before = len(client.get("/api/workflows/runs").json())
+    answer = client.post("/api/workflows/parts/run", {"dry_run": True, **body})
+    assert answer.status_code == 202
+    plan = answer.json()
+    assert plan["execution_order"] == names, why
+    assert [one["name"] for one in plan["jobs"]] == names
+    assert all(one["script"].startswith("#!") for one in plan["jobs"])
+    within = {"one": [], "two": ["one"], "three": ["two"]}
+    for one in plan["jobs"]:
+        assert one["depends_on"] == [name for name in within[one["name"]] if name in names], (
+            "what is left out is no wait"
+        )
+    assert len(client.get("/api/workflows/runs").json()) == before
+
+
+def test_a_part_really_runs_alone(client: Client) -> None:
+    run = client.ended(client.start_run("parts", CHAIN.format(name="parts"), single_job="two")["id"])
+    assert run["status"] == "completed" and [one["name"] for one in run["jobs"]] == ["two"]
+
+
+def test_args_override(client: Client) -> None:
+    started = client.start_run(
+        "override", CHAIN.format(name="override"), args_override={"word": "$(id) 'quoted' \"é\""}
+    )
+    run = client.ended(started["id"])
+    assert run["args"]["word"] == "$(id) 'quoted' \"é\""
+    assert log_of(client, by_name(run)["one"]) == "$(id) 'quoted' \"é\"\n", "a value is a word, whatever is in it"
+
+
+@pytest.mark.parametrize(
+    ("why", "body", "status"),
+    [
+        ("no such job", {"single_job": "nine"}, 422),
+        ("nor to begin with", {"from_job": "nine"}, 422),
+        ("backwards", {"from_job": "three", "to_job": "one"}, 422),
+        ("not a name", {"single_job": 5}, 422),
+        ("nobody to tell", {"notify": True, "endpoint_id": 3}, 404),
+        ("args are a mapping", {"args_override": []}, 422),
+        ("no Python from callers", {"args_override": {"word": "python: 1+1"}}, 422),
+    ],
+)
+def test_what_cannot_be_run(client: Client, why: str, body: dict[str, Any], status: int) -> None:
+    client.workflow("cannot", CHAIN.format(name="cannot"))
+    answer = client.post("/api/workflows/cannot/run", body)
+    assert answer.status_code == status, f"{why}: {answer.text}"
+    assert client.get("/api/workflows/runs", params={"name": "cannot"}).json() == []
+
+
+def test_unknown_workflows_mounts_and_runs(client: Client) -> None:
+    assert client.post("/api/workflows/nine/run", {}).status_code == 404
+    assert client.post("/api/workflows/bad.name/run", {}).status_code == 422
+    client.workflow("mounted", CHAIN.format(name="mounted"))
+    assert client.post("/api/workflows/mounted/run", {}, params={"mount": "m"}).status_code == 404
+    for run_id in ("nine", "1", str(uuid.uuid4()), "%2e%2e"):
+        assert client.get(f"/api/workflows/runs/{run_id}").status_code == 404
+        assert client.post(f"/api/workflows/runs/{run_id}/cancel").status_code == 404
+
+
+def test_a_run_needs_no_body(client: Client) -> None:
+    client.workflow("bare", CHAIN.format(name="bare"))
+    answer = client.post("/api/workflows/bare/run")
+    assert answer.status_code == 202
+    assert client.ended(answer.json()["id"])["status"] == "completed"
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def test_retries_then_success(client: Client) -> None:
+    text = """\
+name: flaky
+jobs:
+  - name: flaky
+    command: [bash, -c, "echo try >> tries; test $(wc -l < tries) -ge 3"]
+    retry: 2
+    retry_delay: 0
+  - {name: next, command: [cat, tries], depends_on: [flaky]}
+"""
+    run = client.ended(client.start_run("flaky", text)["id"])
+    assert run["status"] == "completed"
+    jobs = by_name(run)
+    attempts = jobs["flaky"]["attempts"]
+    assert [one["slurm_state"] for one in attempts] == ["FAILED", "FAILED", "COMPLETED"]
+    assert [one["exit_code"] for one in attempts] == [1, 1, 0]
+    assert len({one["job_id"] for one in attempts}) == 3
+    assert jobs["flaky"]["job_id"] == attempts[-1]["job_id"] == run["job_ids"]["flaky"]
+    assert log_of(client, jobs["next"]) == "try\ntry\ntry\n"
+
+
+def test_a_failure_after_all_retries_fails_the_run_and_skips_what_needed_it(client: Client) -> None:
+    text = """\
+name: doomed
+jobs:
+  - {name: bad, command: [bash, -c, "exit 7"], retry: 1, retry_delay: 0}
+  - {name: needs, command: [echo, never], depends_on: [bad]}
+  - {name: chained, command: [echo, never], depends_on: [needs]}
+  - {name: anyway, command: [echo, anyway], depends_on: ["afterany:bad"]}
+  - {name: rescue, command: [echo, rescue], depends_on: ["afternotok:bad"]}
+"""
+    run = client.ended(client.start_run("doomed", text)["id"])
+    assert (run["status"], run["error"]) == ("failed", "Jobs failed: bad")
+    jobs = by_name(run)
+    assert (len(jobs["bad"]["attempts"]), jobs["bad"]["exit_code"]) == (2, 7)
+    assert [jobs[name]["status"] for name in ("needs", "chained")] == ["CANCELLED"] * 2
+    assert {jobs[name]["reason"] for name in ("needs", "chained")} == {"DependencyNeverSatisfied"}
+    assert [jobs[name]["status"] for name in ("anyway", "rescue")] == ["COMPLETED"] * 2
+
+
+@pytest.mark.parametrize(
+    ("why", "command", "result", "error"),
+    [
+        ("no JSON", "echo hello > $SLUICE_RESULT", None, "no JSON"),
+        ("no object", "echo [1] > $SLUICE_RESULT", None, "not an object"),
+        ("too large", "head -c 70000 /dev/zero | tr '\\\\0' x > $SLUICE_RESULT", None, "70000 bytes"),
+        ("a link", "ln -s /etc/hostname $SLUICE_RESULT", None, ""),
+    ],
+)
+def test_a_result_that_cannot_be_taken_does_not_fail_the_run(
+    client: Client, why: str, command: str, result: Any, error: str
+) -> None:
+    text = f'name: result\njobs:\n  - {{name: a, command: "{command}"}}\n'
+    run = client.ended(client.start_run("result", text)["id"])
+    job = by_name(run)["a"]
+    assert (run["status"], job["result"]) == ("completed", result), why
+    assert job["result_error"] and error in job["result_error"]
+
+
+def test_a_job_that_sbatch_refuses_fails_the_run_with_its_reason(client: Client) -> None:
+    text = """\
+name: refused
+jobs:
+  - {name: fine, command: [sleep, "300"]}
+  - {name: bad, command: [echo, x], resources: {partition: nowhere}}
+"""
+    client.workflow("refused", text)
+    answer = client.post("/api/workflows/refused/run", {})
+    assert answer.status_code == 502 and "Invalid partition name specified" in answer.json()["detail"]
+    (run,) = client.get("/api/workflows/runs", params={"name": "refused"}).json()
+    assert run["status"] == "failed" and run["error"].startswith("Submission failed: ")
+    run = client.ended(run["id"])
+    assert by_name(run)["fine"]["status"] == "CANCELLED", "what was submitted before is cancelled"
+
+
+def test_cancelling_a_run(client: Client) -> None:
+    started = client.start_run("waiting", WAITING.format(name="waiting"))
+    eventually(lambda: client.get(f"/api/workflows/runs/{started['id']}").json()["job_statuses"]["long"] == "RUNNING")
+    answer = client.post(f"/api/workflows/runs/{started['id']}/cancel")
+    assert answer.json() == {"status": "cancelled", "run_id": started["id"]}
+    at_once = client.get(f"/api/workflows/runs/{started['id']}").json()
+    assert at_once["status"] == "cancelled" and at_once["cancel_requested_at"]
+    run = client.ended(started["id"])
+    assert {one["status"] for one in run["jobs"]} == {"CANCELLED"}
+    again = client.post(f"/api/workflows/runs/{started['id']}/cancel")
+    assert (again.status_code, again.json()) == (422, {"detail": "Run is already cancelled"})
+    for job_id in run["job_ids"].values():
+        assert client.get(f"/api/jobs/{job_id}").json()["status"] == "CANCELLED"
+
+
+def test_cancelling_a_run_that_is_over(client: Client) -> None:
+    run = client.ended(client.start_run("over", CHAIN.format(name="over"))["id"])
+    answer = client.post(f"/api/workflows/runs/{run['id']}/cancel")
+    assert (answer.status_code, answer.json()) == (422, {"detail": "Run is already completed"})
+    assert client.get(f"/api/workflows/runs/{run['id']}").json() == run
+
+
+def test_cancelling_one_job_of_a_run_cancels_the_run_in_the_end(client: Client) -> None:
+    started = client.start_run("single", WAITING.format(name="single"))
+    client.delete(f"/api/jobs/{started['job_ids']['long']}")
+    run = client.ended(started["id"])
+    assert (run["status"], run["error"]) == ("cancelled", "Jobs cancelled: long")
+    assert by_name(run)["after"]["reason"] == "DependencyNeverSatisfied"
+
+
+def test_scripts_templates_and_environments(client: Client) -> None:
+    (client.store / "workflows" / "own.sh").write_text("#!/bin/bash\necho own {{ who }} $SLURM_JOB_NAME\n")
+    (client.store / "templates" / "mine.jinja").write_text(
+        "#!/bin/bash\n#SBATCH --comment=x\necho before\n{{ command }}\n"
+    )
+    text = """\
+name: forms
+args: {place: here}
+jobs:
+  - {name: script, script_path: own.sh, script_vars: {who: "{{ place }}"}}
+  - name: env
+    command: [bash, -c, 'echo "$GREETING" $PWD']
+    environment: {env_vars: {GREETING: "it's $HOME & more"}}
+    work_dir: sub
+  - {name: templated, command: [echo, "two  words"], template: mine}
+  - {name: shell, command: "echo a | tr a b > out; cat out", log_dir: mylogs}
+"""
+    eventually(
+        lambda: client.post("/api/workflows/upload", {"yaml": text, "filename": "forms.yaml"}).status_code == 200
+    )
+    eventually(lambda: client.post("/api/workflows/forms/run", {"dry_run": True}).status_code == 202)
+    run = client.ended(client.start_run("forms")["id"])
+    jobs = by_name(run)
+    assert run["status"] == "completed", run
+    assert log_of(client, jobs["script"]) == "own here script\n"
+    assert log_of(client, jobs["env"]) == f"it's $HOME & more {run['work_dir']}/sub\n"
+    assert log_of(client, jobs["templated"]) == "before\ntwo  words\n"
+    assert log_of(client, jobs["shell"]) == "b\n" and "/mylogs/" in jobs["shell"]["stdout"]
+
+
+# --- keys, and a cluster or a server that goes away ------------------------------------------------------------------
+
+
+def test_twenty_requests_at_once_with_one_key_start_one_run(client: Client) -> None:
+    client.workflow("crowd", CHAIN.format(name="crowd"))
+    call = lambda: client.post("/api/workflows/crowd/run", {}, headers={"Idempotency-Key": "crowd"})  # noqa: E731
+    answers = client.together([call] * 20)
+    assert {one.status_code for one in answers} == {202}
+    assert len({one.json()["id"] for one in answers}) == 1
+    run = client.ended(answers[0].json()["id"])
+    assert [len(one["attempts"]) for one in run["jobs"]] == [1, 1, 1]
+    assert len(client.get("/api/workflows/runs", params={"name": "crowd"}).json()) == 1
+
+
+def test_a_key_with_another_body_is_refused(client: Client) -> None:
+    client.workflow("key", CHAIN.format(name="key"))
+    call = lambda body: client.post("/api/workflows/key/run", body, headers={"Idempotency-Key": "k"})  # noqa: E731
+    assert call({}).status_code == 202
+    assert call({"single_job": "one"}).status_code == 422
+    assert call({}).status_code == 202
+    assert len(client.get("/api/workflows/runs", params={"name": "key"}).json()) == 1
+
+
+def test_a_run_goes_on_when_the_controller_comes_back(client: Client, tmp_path: Path) -> None:
+    if client.cluster != "embedded":
+        pytest.skip("chosen faults need the embedded cluster")
+    text = f"""\
+name: patient
+jobs:
+  - {{name: first, command: [bash, -c, "touch begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"], retry: 2}}
+  - {{name: second, command: [echo, second], depends_on: [first]}}
+"""
+    started = client.start_run("patient", text)
+    eventually((Path(started["work_dir"]) / "begun").exists)
+    eventually(lambda: client.get(f"/api/workflows/runs/{started['id']}").json()["job_statuses"]["first"] == "RUNNING")
+    down(client.store)
+    try:
+        eventually(lambda: client.get("/health").json()["status"] == "degraded")
+        before = client.get(f"/api/workflows/runs/{started['id']}").json()
+        assert client.post("/api/workflows/patient/run", {}).status_code == 503
+        (tmp_path / "go").touch()
+        assert client.get(f"/api/workflows/runs/{started['id']}").json() == before, "nothing changes its state"
+        assert len(client.get("/api/workflows/runs", params={"name": "patient"}).json()) == 1
+    finally:
+        up(client.store)
+    run = client.ended(started["id"])
+    assert (run["status"], len(by_name(run)["first"]["attempts"])) == ("completed", 1)
+
+
+def test_cancelling_while_the_controller_is_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    if client.cluster != "embedded":
+        pytest.skip("chosen faults need the embedded cluster")
+    monkeypatch.setattr("store.rules.runs.RESEND_CANCEL_S", 0.5)
+    started = client.start_run("unheard", WAITING.format(name="unheard"))
+    # srun asks the controller for its step: it must have been there when that happened.
+    eventually((Path(started["work_dir"]) / "begun").exists)
+    eventually(lambda: client.get(f"/api/workflows/runs/{started['id']}").json()["job_statuses"]["long"] == "RUNNING")
+    down(client.store)
+    try:
+        eventually(lambda: client.get("/health").json()["status"] == "degraded")
+        answer = client.post(f"/api/workflows/runs/{started['id']}/cancel")
+        assert answer.status_code == 200 and answer.json()["warnings"], "it will be told as soon as it listens"
+        assert client.get(f"/api/workflows/runs/{started['id']}").json()["status"] == "cancelled"
+    finally:
+        up(client.store)
+    run = client.ended(started["id"])
+    assert {one["status"] for one in run["jobs"]} == {"CANCELLED"}
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_a_run_goes_on_when_the_server_comes_back(server: Server, how: str) -> None:
+    (server.store / "workflows" / "ml-pipeline.yaml").write_text(ML_PIPELINE)
+    eventually(lambda: server.http.get("/api/workflows/ml-pipeline").status_code == 200)
+    answer = server.http.post("/api/workflows/ml-pipeline/run")
+    assert answer.status_code == 202, answer.text
+    server.end(15 if how == "SIGTERM" else 9)
+    server.start()
+
+    def over() -> dict[str, Any] | None:
+        found: dict[str, Any] = server.http.get(f"/api/workflows/runs/{answer.json()['id']}").json()
+        return found if found["status"] not in ("submitting", "running") else None
+
+    run = eventually(over, 60)
+    assert run is not None and run["status"] == "completed"
+    assert by_name(run)["total"]["result"] == {"total": 500500}
+    assert [len(one["attempts"]) for one in run["jobs"]] <= [1, 1, 1, 1]

@@ -1,0 +1,263 @@
+"""Syncs over HTTP: one at a time for each mount, watched, resumed after a crash; a program stands in for rsync here.
+
+tests/test_sync_ssh.py does the same with rsync itself and a real sshd.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.config.profiles import Mount, Profile, Profiles
+from store.rules import syncs
+from tests.conftest import Client, Server, eventually, serving
+
+# Notes that it began, tells of some progress, waits until it may go on, and notes its end.
+RSYNC = """\
+#!/bin/sh
+echo "$$ $@" >> {top}/began
+printf '\\r  500  42%%  2.00kB/s  0:00:09 (xfr#1, to-chk=6/10)  '
+while [ ! -e {top}/go ]; do printf '\\r'; sleep 0.05; done
+if [ -e {top}/refuse ]; then echo "rsync: [sender] opendir \\"$(cat {top}/refuse)\\" failed: No (13)" >&2; exit 23; fi
+echo "$$" >> {top}/ended
+"""
+
+
+def furnished(top: Path) -> str:
+    """A PATH with a stand-in for rsync, beside a store whose profile has two mounts; everything below `top`."""
+    for name in ("bin", "ml", "other", "root", "store"):
+        (top / name).mkdir()
+        (top / name / "a").touch()
+    (top / "bin" / "rsync").write_text(RSYNC.format(top=top))
+    (top / "bin" / "rsync").chmod(0o755)
+    places = {"ml": "/far/ml", "other": "/far/other", "root": "//"}
+    named = ", ".join(f"{{name: {name}, local: {top / name}, remote: {far}}}" for name, far in places.items())
+    text = f"current: far\nprofiles:\n  far: {{hostname: far.example, mounts: [{named}]}}\n"
+    (top / "store" / "profiles.yaml").write_text(text)
+    return f"{top / 'bin'}:{os.environ['PATH']}"
+
+
+def noted(top: Path, what: str) -> list[str]:
+    """The lines that the stand-ins have written."""
+    path = top / what
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, Path]]:
+    """The app with a cluster far away, and the folder with everything."""
+    monkeypatch.setenv("PATH", furnished(tmp_path))
+    with serving(tmp_path / "store", "embedded") as client:
+        yield client, tmp_path
+        (tmp_path / "go").touch()
+
+
+def asked(client: Client, mount: str = "ml", **more: Any) -> Any:
+    """The answer to a request to sync."""
+    return client.post("/api/files/sync", {"mount": mount, **more})
+
+
+def state(client: Any, sync_id: str) -> dict[str, Any]:
+    """How far that sync has come."""
+    return dict(client.get(f"/api/files/sync/{sync_id}").json())
+
+
+def test_the_document_s_answer(far: tuple[Client, Path]) -> None:
+    client, top = far
+    (top / "go").touch()
+    assert asked(client).json() == {"status": "synced", "mount": "ml"}
+    (words,) = noted(top, "began")
+    assert words.endswith(f"-- {top}/ml/ far.example:/far/ml/") and "--delete" not in words
+    assert asked(client, delete=True).json() == {"status": "synced", "mount": "ml"}
+    assert "--delete" in noted(top, "began")[1]
+    assert list((top / "store" / "syncs").iterdir()) == [], "what was waited for needs no record"
+
+
+def test_one_that_is_not_waited_for(far: tuple[Client, Path]) -> None:
+    client, top = far
+    answer = asked(client, wait=False).json()
+    assert answer == {"status": "syncing", "mount": "ml", "id": answer["id"]}
+    going = eventually(lambda: (one := state(client, answer["id"]))["percent"] == 42 and one)
+    assert (going["state"], going["rate_bytes_s"], going["size_bytes"]) == ("syncing", 2048, 500)
+    assert (going["files_done"], going["files_total"], going["profile"]) == (4, 10, "far")
+    assert going["started_at"] >= going["asked_at"] and going["ended_at"] is None and going["reason"] is None
+    (top / "go").touch()
+    ended = eventually(lambda: (one := state(client, answer["id"]))["ended_at"] and one)
+    assert (ended["state"], ended["percent"], ended["size_bytes"], ended["files_total"]) == ("synced", 100, 500, 10)
+
+
+def test_why_one_failed_does_not_tell_where_the_mount_is(far: tuple[Client, Path]) -> None:
+    client, top = far
+    (top / "refuse").write_text(f"{top}/ml/shut")
+    (top / "go").touch()
+    answer = asked(client)
+    assert answer.status_code == 502 and answer.json() == {"detail": 'rsync failed: opendir "shut" failed: No (13)'}
+    sync_id = asked(client, wait=False).json()["id"]
+    ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
+    assert (ended["state"], ended["reason"]) == ("failed", 'rsync failed: opendir "shut" failed: No (13)')
+
+
+def test_an_empty_folder_here_deletes_nothing_there(far: tuple[Client, Path]) -> None:
+    """As when the disk that belongs there is not mounted."""
+    client, top = far
+    (top / "go").touch()
+    (top / "ml" / "a").unlink()
+    answer = asked(client, delete=True)
+    assert answer.status_code == 409 and "is empty here" in answer.text
+    assert noted(top, "began") == []
+    assert asked(client, delete=True, dry_run=True).status_code == 200 and asked(client).status_code == 200
+    sync_id = asked(client, delete=True, wait=False).json()["id"]
+    ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
+    assert ended["state"] == "failed" and "is empty here" in ended["reason"]
+
+
+def test_a_mount_of_all_there_is_deletes_nothing(far: tuple[Client, Path]) -> None:
+    client, top = far
+    (top / "go").touch()
+    answer = asked(client, "root", delete=True)
+    assert answer.status_code == 409 and "root of the file system" in answer.text and noted(top, "began") == []
+    assert asked(client, "root").status_code == 200
+
+
+def test_one_at_a_time_for_each_mount(far: tuple[Client, Path]) -> None:
+    client, top = far
+    first = asked(client, wait=False).json()["id"]
+    eventually(lambda: len(noted(top, "began")) == 1)
+    second = asked(client, wait=False).json()["id"]
+    assert second != first, "the first may have passed by what changed since"
+    assert asked(client, wait=False).json()["id"] == second, "one that has not begun serves all"
+    mirror = asked(client, wait=False, delete=True).json()["id"]
+    assert mirror not in (first, second), "but not those who want something else"
+    other = asked(client, "other", wait=False).json()["id"]
+    eventually(lambda: state(client, other)["state"] == "syncing")
+    assert [state(client, one)["state"] for one in (second, mirror)] == ["waiting", "waiting"]
+    eventually(lambda: len(noted(top, "began")) == 2)
+    (top / "go").touch()
+    for one in (first, second, mirror, other):
+        eventually(lambda one=one: state(client, one)["state"] == "synced")
+    assert len(noted(top, "began")) == 4
+
+
+def test_one_that_does_not_get_its_turn(far: tuple[Client, Path]) -> None:
+    client, top = far
+    assert client.request("PUT", "/api/config", json={"sync": {"lock_timeout_seconds": 1}}).status_code == 200
+    asked(client, wait=False)
+    eventually(lambda: noted(top, "began"))
+    answer = asked(client)
+    assert answer.status_code == 502 and "another sync of this mount has not ended within 1 s" in answer.text
+    assert len(noted(top, "began")) == 1
+
+
+def test_rsync_is_not_installed(far: tuple[Client, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    client, top = far
+    monkeypatch.setenv("PATH", str(top))
+    answer = asked(client)
+    assert answer.status_code == 502 and answer.json()["detail"] == "rsync failed: rsync is not installed (not on PATH)"
+
+
+def test_a_mount_that_is_gone_before_its_turn(far: tuple[Client, Path]) -> None:
+    client, top = far
+    text = (top / "store" / "profiles.yaml").read_text()
+    lost = syncs.asked("lost", "far", "nope", False, 0)
+    client.run(client.app.server.store.syncs.create(lost.id, lost))
+    ended = eventually(lambda: (one := state(client, lost.id))["ended_at"] and one)
+    assert (ended["state"], ended["reason"], ended["percent"]) == ("failed", "Mount 'nope' not found", None)
+    first = asked(client, wait=False).json()["id"]
+    (top / "store" / "profiles.yaml").write_text(text.replace("current: far", "current: near") + "  near: {}\n")
+    eventually(lambda: client.get("/api/files/browse?mount=ml").status_code == 404)
+    assert asked(client).status_code == 404
+    (top / "go").touch()
+    eventually(lambda: state(client, first)["state"] == "synced", what="it was promised for the profile of then")
+
+
+def test_only_the_last_are_remembered(far: tuple[Client, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    client, top = far
+    monkeypatch.setattr(syncs, "KEPT", 2)
+    (top / "go").touch()
+    made = []
+    for _ in range(5):
+        made.append(asked(client, wait=False).json()["id"])
+        eventually(lambda: state(client, made[-1])["state"] == "synced")
+    known = [one for one in made if client.get(f"/api/files/sync/{one}").status_code == 200]
+    assert known == made[-3:], "two that had ended when the last one was asked for, and that one"
+
+
+# --- the server ends, or is killed -----------------------------------------------------------------------------------
+
+
+def alive(pid: str) -> bool:
+    """Whether the process runs."""
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture
+def far_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+    """Starts a server over one store, again and again; the last is closed in the end."""
+    path, made = furnished(tmp_path), []
+
+    def start() -> Server:
+        made.append(Server(tmp_path / "store", "embedded", PATH=path))
+        return made[-1].start()
+
+    yield start
+    (tmp_path / "go").touch()
+    for server in made:
+        server.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_one_that_was_promised_goes_on_after_a_restart(
+    far_server: Callable[[], Server], tmp_path: Path, how: int
+) -> None:
+    server = far_server()
+    sync_id = server.http.post("/api/files/sync", json={"mount": "ml", "wait": False}).json()["id"]
+    (pid,) = eventually(lambda: [one.split()[0] for one in noted(tmp_path, "began")])
+    eventually(lambda: state(server.http, sync_id)["state"] == "syncing")
+    server.end(how)
+    eventually(lambda: not alive(pid), 20, "what the server had started has ended")
+    assert not noted(tmp_path, "ended")
+    server = far_server()
+    eventually(lambda: len(noted(tmp_path, "began")) == 2)
+    (tmp_path / "go").touch()
+    eventually(lambda: state(server.http, sync_id)["state"] == "synced")
+    assert len(noted(tmp_path, "began")) == 2 and len(noted(tmp_path, "ended")) == 1
+
+
+@pytest.mark.long
+def test_a_request_that_waits_does_not_hold_up_the_end(far_server: Callable[[], Server], tmp_path: Path) -> None:
+    server = far_server()
+    said: list[Any] = []
+
+    def wait() -> None:
+        try:
+            said.append(server.http.post("/api/files/sync", json={"mount": "ml"}).status_code)
+        except Exception as problem:
+            said.append(problem)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    (pid,) = eventually(lambda: [one.split()[0] for one in noted(tmp_path, "began")])
+    server.end(signal.SIGTERM)
+    waiting.join(30)
+    eventually(lambda: not alive(pid))
+    assert said and said != [200] and not noted(tmp_path, "ended")
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_place_of_a_sync_is_that_of_its_profile() -> None:
+    held = Profiles(profiles={"p": Profile(mounts=[Mount(name="ml", local="/a", remote="/b")])})
+    sync = syncs.asked("1", "p", "ml", False, 0)
+    assert syncs.place(held, sync)[1].remote == "/b"
+    for change in ({"profile": "q"}, {"mount": "nope"}):
+        with pytest.raises(Exception, match=r"Mount '(ml|nope)' not found"):
+            syncs.place(held, sync.model_copy(update=change))

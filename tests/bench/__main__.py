@@ -1,0 +1,131 @@
+"""Speed as ratios, measured side by side in one run: Sluice with everything on against a bare Starlette app.
+
+`just bench` prints, for small answers and for the list of jobs, answers per second of both and their ratio, round by
+round in turn. The client is the same for both: 32 connections that are kept, raw sockets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.conftest import ROOT, Server, free_port
+
+CONNECTIONS = 32
+BARE = """\
+import os
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+SMALL, LIST = b"[]", open(os.environ["LIST"], "rb").read()
+async def small(request): return Response(SMALL, media_type="application/json")
+async def jobs(request): return Response(LIST, media_type="application/json")
+app = Starlette(routes=[Route("/small", small), Route("/jobs", jobs)])
+"""
+
+
+async def rate(port: int, path: str, seconds: float) -> float:
+    """Answers per second."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode()
+    got, until = 0, time.monotonic() + seconds
+
+    async def one() -> None:
+        nonlocal got
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while time.monotonic() < until:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            got += 1
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    return got / seconds
+
+
+def compare(what: str, ours: tuple[int, str], bare: tuple[int, str], rounds: int, seconds: float) -> None:
+    """Prints the medians and the ratio of each round's pair."""
+    pairs = [(asyncio.run(rate(*ours, seconds)), asyncio.run(rate(*bare, seconds))) for _ in range(rounds)]
+    ratios = [one / other for one, other in pairs]
+    mine, others = (statistics.median(column) for column in zip(*pairs, strict=True))
+    middle = statistics.median(ratios)
+    print(f"{what:<28} {mine:8.0f}/s {others:8.0f}/s   ratio {middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--jobs", type=int, default=200)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), given.rounds, given.seconds, given.jobs)
+
+
+def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:
+    server = Server(folder / "store", "embedded")
+    (server.store / "config.yaml").write_text("cluster: {execute: false}\npoll: {min_s: 2, max_s: 2}\n")
+    bare = None
+    try:
+        server.start()
+        began = time.monotonic()
+        for number in range(jobs):
+            body = {"name": f"job{number}", "script_content": "#!/bin/bash\n#SBATCH --hold\ntrue\n"}
+            assert server.http.post("/api/jobs", json=body).status_code == 201
+        print(f"{jobs} jobs submitted over HTTP: {jobs / (time.monotonic() - began):.0f}/s")
+        listed = server.http.get("/api/jobs").content
+        (folder / "list.json").write_bytes(listed)
+        (folder / "bare.py").write_text(BARE)
+        port = free_port()
+        bare = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "bare:app",
+                "--port",
+                str(port),
+                "--log-level",
+                "warning",
+                "--no-access-log",
+            ],
+            cwd=folder,
+            env={**os.environ, "LIST": str(folder / "list.json")},
+        )
+        while True:
+            try:
+                asyncio.run(rate(port, "/small", 0.1))
+                break
+            except ConnectionError:
+                time.sleep(0.1)
+        print(f"{'':28} {'Sluice':>10} {'Starlette':>10}   ({rounds} rounds of {seconds} s, {CONNECTIONS} connections)")
+        compare("small answer", (server.port, "/api/store/problems"), (port, "/small"), rounds, seconds)
+        compare(
+            f"list of {jobs} jobs, {len(listed) // 1000} kB",
+            (server.port, "/api/jobs"),
+            (port, "/jobs"),
+            rounds,
+            seconds,
+        )
+    finally:
+        if bare is not None:
+            bare.terminate()
+            bare.wait()
+        # Nothing of these jobs runs, so none needs to be ended.
+        if server.process is not None:
+            server.end()
+        server.http.close()
+
+
+if __name__ == "__main__":
+    print(f"python {sys.version.split()[0]}, {os.cpu_count()} processors, {ROOT.name}")
+    main()

@@ -1,0 +1,125 @@
+"""Runs whose mount is copied before: the rule of that, and the folders over there that stand for those here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import logs
+from store.documents import Run
+from store.errors import Denied, NotFound, StoreError
+from store.rules import results, runs
+from store.rules.runs import Submit, Sync
+from tests.store.rules.test_runs import NOW, UNKNOWN, run_of, step_on, wanted
+
+
+def syncing(**more: Any) -> Run:
+    """A run that waits for its mount."""
+    return run_of(wanted("a"), wanted("b", "a"), status="syncing", syncs=True, mount="ml", **more)
+
+
+# --- the rule --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_done_before_the_mount_is_there() -> None:
+    run = syncing()
+    advanced, steps = step_on(run)
+    assert steps == [Sync("ml")] and advanced == run
+    assert runs.restless(run) and runs.is_open(run), "it goes on by itself, also after a restart"
+    there = runs.synced(run, None, NOW)
+    assert there.status == "submitting"
+    _, steps = step_on(there)
+    assert steps == [Submit("a")]
+
+
+def test_a_mount_that_cannot_be_copied_ends_the_run() -> None:
+    failed = runs.synced(syncing(), "no space left", NOW)
+    assert (failed.status, failed.error) == ("failed", "Mount sync failed: no space left") and failed.completed_at
+    advanced, steps = step_on(failed)
+    assert steps == [] and advanced == failed and not runs.is_open(failed)
+    assert [job.skipped for job in failed.jobs] == [runs.STOPPED] * 2
+
+
+@pytest.mark.parametrize("error", [None, "no space left"])
+def test_a_run_that_was_cancelled_meanwhile_stays_so(error: str | None) -> None:
+    cancelled = runs.cancelled(syncing(), NOW)
+    assert runs.synced(cancelled, error, NOW) == cancelled
+    advanced, steps = step_on(cancelled)
+    assert steps == [] and advanced.status == "cancelled" and not runs.is_open(advanced)
+
+
+def test_a_run_that_is_run_again_copies_its_mount_again() -> None:
+    again = runs.again(runs.synced(syncing(), "no space left", NOW))
+    assert again.status == "pending" and runs.begun(again, NOW).status == "syncing"
+    assert step_on(runs.begun(again, NOW))[1] == [Sync("ml")]
+    plain = run_of(wanted("a"), status="pending")
+    assert runs.begun(plain, NOW).status == "submitting"
+
+
+def test_a_cluster_that_is_not_known_changes_nothing() -> None:
+    run = run_of(wanted("a"))
+    advanced, steps = runs.advance(run, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW)
+    assert [type(step) for step in steps] == [Submit] and advanced.jobs[0].attempts[0].job_id is None
+    assert runs.advance(advanced, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW) == (advanced, [])
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("why", "work_dir", "log_dir", "expected_work", "expected_logs"),
+    [
+        ("nothing said", None, "logs", "/remote/ml", "/remote/ml/logs"),
+        ("below the mount", "/home/me/ml/sub", "logs", "/remote/ml/sub", "/remote/ml/sub/logs"),
+        ("the mount itself", "/home/me/ml", None, "/remote/ml", "/remote/ml"),
+        ("logs below the mount", "sub", "/home/me/ml/logs", "/remote/ml/sub", "/remote/ml/logs"),
+        ("relative", "sub", "logs", "/remote/ml/sub", "/remote/ml/sub/logs"),
+        ("a folder over there", "/scratch/me", "logs", "/scratch/me", "/scratch/me/logs"),
+        ("only the same beginning", "/home/me/ml2", "logs", "/home/me/ml2", "/home/me/ml2/logs"),
+    ],
+)
+def test_folders_over_there(
+    why: str, work_dir: str | None, log_dir: str | None, expected_work: str, expected_logs: str
+) -> None:
+    plan = {"jobs": [{"name": "a", "work_dir": work_dir, "log_dir": log_dir}], "order": ["a"]}
+    (placed,) = runs.placed(plan, Path("/remote/ml"), "r", Path("/home/me/ml"))
+    assert (placed["work_dir"], placed["log_dir"]) == (expected_work, expected_logs)
+    assert placed["result_path"] == f"{expected_work}/.sluice/r/a.%j.json"
+
+
+# --- files that lie elsewhere ----------------------------------------------------------------------------------------
+
+
+def reading(*parts: tuple[bytes, int] | StoreError) -> tuple[Any, list[Any]]:
+    """A reader that gives these parts, and what it was asked for."""
+    asked: list[Any] = []
+
+    async def read(wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[tuple[bytes, int] | StoreError]:
+        asked.append(([(path, at) for path, at, _ in wanted], owner))
+        return list(parts)
+
+    return read, asked
+
+
+def test_both_streams_are_read_in_one_go() -> None:
+    read, asked = reading((b"out", 7), NotFound("file", "e"))
+    found = asyncio.run(logs.since("/o", "/e", stdout_at=4, stderr_at=-5, owner=7, read=read))
+    assert found == {"stdout": "out", "stderr": "", "stdout_offset": 7, "stderr_offset": 0}
+    assert asked == [([("/o", 4), ("/e", 0)], 7)]
+
+
+def test_what_may_not_be_read_is_told() -> None:
+    read, _ = reading(Denied("o belongs to somebody else"))
+    with pytest.raises(Denied, match="somebody else"):
+        asyncio.run(logs.since("/o", None, stdout_at=0, stderr_at=0, owner=7, read=read))
+    assert asyncio.run(results.read("/r", 100, read)) == (None, "o belongs to somebody else")
+
+
+def test_results_from_elsewhere() -> None:
+    assert asyncio.run(results.read("/r", 100, reading((b'{"a": 1}', 8))[0])) == ({"a": 1}, None)
+    assert asyncio.run(results.read("/r", 100, reading(NotFound("file", "r"))[0])) == (None, None)
+    assert "more than the 100" in (asyncio.run(results.read("/r", 100, reading((b"{", 101))[0]))[1] or "")

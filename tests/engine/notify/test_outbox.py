@@ -1,0 +1,632 @@
+"""What there is to tell, to whom, and what becomes of it: tables, a model that crashes anywhere, and a real outbox that
+dies at every write."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from engine.notify.notifications import Notices
+from engine.notify.webhooks import Answer, NoAnswer, NotSent
+from store.documents import Attempt, JobRecord, Run, RunJob, Sweep
+from store.errors import Conflict, Exists, Invalid
+from store.indexes.jobs import Ledger
+from store.indexes.sweeps import Board
+from store.rules import deliveries, messages, runs, watches
+from store.rules.deliveries import Delivery
+from store.rules.watches import Watch
+from store.store import Store
+from store.times import rfc3339
+
+NOW = 1_800_000_000.0
+AT = rfc3339(NOW) or ""
+REF = "job:local:42"
+
+
+def job(state: str, **more: Any) -> dict[str, Any]:
+    return {"name": "n", "state": state, "submitted_at": AT, **more}
+
+
+# --- what there is to tell -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("why", "job", "told"),
+    [
+        ("it waits", job("PENDING"), ["PENDING"]),
+        ("it runs", job("RUNNING", started_at=AT), ["PENDING", "RUNNING"]),
+        ("it is suspended, which is a kind of running", job("SUSPENDED"), ["PENDING", "RUNNING"]),
+        ("it ran", job("COMPLETED", started_at=AT, ended_at=AT), ["PENDING", "RUNNING", "COMPLETED"]),
+        ("it never ran", job("CANCELLED", ended_at=AT), ["PENDING", "CANCELLED"]),
+        ("its node died", job("NODE_FAIL", started_at=AT), ["PENDING", "RUNNING", "FAILED"]),
+        ("SLURM has forgotten it", job("LOST"), ["PENDING", "UNKNOWN"]),
+        ("SLURM has forgotten it, and so have we", {"state": "LOST"}, ["UNKNOWN"]),
+        ("a state of a SLURM to come", job("DREAMING"), ["PENDING"]),
+        ("nothing is known of it yet", {"state": None}, []),
+    ],
+)
+def test_the_events_of_a_job(why: str, job: dict[str, Any], told: list[str]) -> None:
+    events = watches.of_job(REF, job)
+    assert [one.status for one in events] == told, why
+    assert [one.over for one in events] == [status not in ("PENDING", "RUNNING") for status in told]
+    assert len({watches.idempotency_key(one) for one in events}) == len(events)
+    for event in events:
+        assert event.over or not event.more.get("ended_at"), "what is to come is not told before it came"
+
+
+def run_of(status: str, job_id: str | None = "1", before: int = 0, completed: str | None = None) -> Run:
+    tried = [Attempt(number=1, tag="t", job_id="0")] * before + [Attempt(number=2, tag="u", job_id=job_id)]
+    one = RunJob(name="a", attempts=tried, attempts_before=before)
+    return Run(id="r", workflow_name="w", status=status, started_at=AT, completed_at=completed, jobs=[one])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("why", "run", "told"),
+    [
+        ("not started", run_of("submitting", None), []),
+        ("running", run_of("running"), ["running"]),
+        ("over", run_of("completed", completed=AT), ["running", "completed"]),
+        ("over before anything ran", run_of("failed", None, completed=AT), ["failed"]),
+        ("waiting to run again", run_of("pending", before=1), []),
+    ],
+)
+def test_the_events_of_a_run(why: str, run: Run, told: list[str]) -> None:
+    assert [one.status for one in watches.of_run(run)] == told, why
+
+
+def test_a_run_that_runs_again_has_news_again() -> None:
+    first, second = run_of("completed", completed=AT), run_of("completed", before=1, completed=AT)
+    assert not {one.key for one in watches.of_run(first)} & {one.key for one in watches.of_run(second)}
+
+
+def sweep_of(status: str, **more: Any) -> Sweep:
+    given = {"name": "s", "workflow_name": "s", "workflow_text": "", "matrix": {}, "cell_count": 3, "started_at": AT}
+    return Sweep(id="7", uid="u", status=status, **{**given, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("why", "sweep", "counts", "told"),
+    [
+        ("nothing runs yet", sweep_of("pending"), {"pending": 3}, []),
+        ("running", sweep_of("running"), {"running": 1}, ["running"]),
+        ("told to end", sweep_of("draining", cancel_requested_at=AT), {"running": 1}, ["draining"]),
+        ("over", sweep_of("failed", completed_at=AT), {"completed": 2, "failed": 1}, ["running", "failed"]),
+        ("over before anything ran", sweep_of("cancelled", completed_at=AT), {"cancelled": 3}, ["cancelled"]),
+    ],
+)
+def test_the_events_of_a_sweep(why: str, sweep: Sweep, counts: dict[str, int], told: list[str]) -> None:
+    events = watches.of_sweep(sweep, counts, "it broke")
+    assert [one.status for one in events] == told, why
+    assert all((one.more["representative_error"] == "it broke") for one in events)
+
+
+@pytest.mark.parametrize(
+    ("preset", "heard"),
+    [
+        ("terminal", ["COMPLETED"]),
+        ("running_and_terminal", ["RUNNING", "COMPLETED"]),
+        ("all", ["PENDING", "RUNNING", "COMPLETED"]),
+        ("digest", []),
+    ],
+)
+def test_what_a_preset_hears(preset: str, heard: list[str]) -> None:
+    events = watches.of_job(REF, job("COMPLETED", started_at=AT))
+    assert [one.status for one in events if watches.wants(preset, one)] == heard
+
+
+def watch(*subscriptions: tuple[int, str], **more: Any) -> Watch:
+    made = watches.new("job", "42", "c", REF, NOW).model_copy(update={"id": "1", **more})
+    for number, (endpoint_id, preset) in enumerate(subscriptions, 1):
+        made = watches.subscribed(made, number, endpoint_id, preset, NOW)
+    return made
+
+
+def test_a_watch_tells_once_and_closes() -> None:
+    one = watch((1, "all"), (2, "terminal"), (3, "all"))
+    events = watches.of_job(REF, job("RUNNING", started_at=AT))
+    one, wanted = watches.advance(one, events, False, lambda number: number != 3, NOW)
+    assert [(each.event.status, each.subscription.endpoint_id) for each in wanted] == [("PENDING", 1), ("RUNNING", 1)]
+    assert watches.advance(one, events, False, lambda _: True, NOW) == (one, [])
+    events = watches.of_job(REF, job("FAILED", started_at=AT, ended_at=AT))
+    one, wanted = watches.advance(one, events, False, lambda _: True, NOW)
+    assert [(each.event.status, each.subscription.endpoint_id) for each in wanted] == [
+        ("FAILED", 1),
+        ("FAILED", 2),
+        ("FAILED", 3),
+    ]
+    assert one.closed_at
+    assert watches.advance(one, events, False, lambda _: True, NOW) == (one, [])
+    with pytest.raises(Conflict):
+        watches.subscribed(one, 9, 9, "all", NOW)
+
+
+def test_a_watch_of_what_is_gone_closes_silently() -> None:
+    one, wanted = watches.advance(watch((1, "all")), [], True, lambda _: True, NOW)
+    assert one.closed_at and wanted == []
+
+
+def test_an_endpoint_subscribes_once() -> None:
+    with pytest.raises(Exists):
+        watches.subscribed(watch((1, "all")), 2, 1, "terminal", NOW)
+    with pytest.raises(Invalid):
+        watches.refuse_over(watches.of_job(REF, job("COMPLETED")))
+
+
+# --- what becomes of a delivery --------------------------------------------------------------------------------------
+
+
+def delivery(**more: Any) -> Delivery:
+    event = watches.of_job(REF, job("COMPLETED"))[-1]
+    one = watch((1, "terminal"))
+    return deliveries.new(one, watches.Wanted(event, one.subscriptions[0]), NOW).model_copy(update={"id": "1", **more})
+
+
+@pytest.mark.parametrize(
+    ("attempt", "wait_s", "status", "pause_s"),
+    [
+        (1, 0, "pending", 10),
+        (2, 0, "pending", 20),
+        (3, 0, "pending", 40),
+        (4, 0, "pending", 80),
+        (5, 0, "abandoned", None),
+        (1, 120, "pending", 120),
+        (1, 999_999, "pending", 3600),
+        (4, 1, "pending", 80),
+    ],
+)
+def test_the_pauses_between_attempts(attempt: int, wait_s: float, status: str, pause_s: int | None) -> None:
+    one = deliveries.claimed(delivery(attempt_count=attempt - 1), "w", NOW)
+    assert one.attempt_count == attempt and one.leased_until == rfc3339(NOW + 300)
+    after = deliveries.refused(one, "x" * 1000, NOW, wait_s)
+    assert after.status == status and after.leased_until is after.worker_id is None
+    assert len(after.last_error or "") == 300
+    if pause_s is not None:
+        assert after.next_attempt_at == rfc3339(NOW + pause_s)
+        assert not deliveries.is_due(after, NOW + pause_s - 1) and deliveries.is_due(after, NOW + pause_s)
+
+
+@pytest.mark.parametrize(
+    ("why", "kind", "handed", "status", "attempts"),
+    [
+        ("nothing had left", "webhook", False, "pending", 0),
+        ("nothing had left", "slack_webhook", False, "pending", 0),
+        ("the receiver can tell that it is the same", "webhook", True, "pending", 1),
+        ("Slack cannot", "slack_webhook", True, "abandoned", 1),
+    ],
+)
+def test_what_becomes_of_an_attempt_that_was_cut_off(
+    why: str, kind: str, handed: bool, status: str, attempts: int
+) -> None:
+    one = deliveries.claimed(delivery(), "gone", NOW)
+    one = deliveries.handed(one, NOW) if handed else one
+    after = deliveries.recovered(one, kind, NOW)
+    assert (after.status, after.attempt_count) == (status, attempts), why
+    assert (after.last_error is None) == (not handed)
+    assert deliveries.recovered(delivery(), kind, NOW) == delivery()
+
+
+@pytest.mark.parametrize(
+    ("why", "more", "stuck"),
+    [
+        ("due long ago", {"next_attempt_at": rfc3339(NOW - 300)}, True),
+        ("due a moment ago", {"next_attempt_at": rfc3339(NOW - 299)}, False),
+        ("being sent", {"status": "sending", "leased_until": rfc3339(NOW + 1)}, False),
+        ("its lease ran out long ago", {"status": "sending", "leased_until": rfc3339(NOW - 301)}, True),
+        ("delivered", {"status": "delivered", "next_attempt_at": rfc3339(NOW - 9000)}, False),
+        ("abandoned", {"status": "abandoned", "next_attempt_at": rfc3339(NOW - 9000)}, False),
+    ],
+)
+def test_what_is_stuck(why: str, more: dict[str, Any], stuck: bool) -> None:
+    assert deliveries.is_stuck(delivery(**more), 300, NOW) is stuck, why
+
+
+def test_what_is_kept() -> None:
+    known = [
+        delivery(id=str(number), status=status, created_at=rfc3339(NOW - days * 86_400))
+        for number, (status, days) in enumerate(
+            [
+                ("delivered", 40),
+                ("pending", 40),
+                ("abandoned", 31),
+                ("delivered", 2),
+                ("delivered", 1),
+                ("sending", 50),
+            ],
+            1,
+        )
+    ]
+    assert set(deliveries.expired(known, 30, 100, NOW)) == {"1", "2", "3"}
+    assert set(deliveries.expired(known, 30, 1, NOW)) == {"1", "2", "3", "4"}
+    assert set(deliveries.expired(known, 1000, 0, NOW)) == {"1", "3", "4", "5"}
+
+
+# --- what a message says ---------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=400), st.text(max_size=3000), st.text(max_size=100))
+def test_no_name_becomes_markup_or_a_line_of_its_own(name: str, error: str, workflow: str) -> None:
+    said = {"target_ref": "workflow_run:x", "status": "failed", "name": name, "error": error, "run_id": "r"}
+    text = messages.text({**said, "workflow_name": workflow})
+    assert "<" not in text and ">" not in text
+    assert len(text) <= messages.TEXT_CHARACTERS and len(text.splitlines()) <= 3
+    plain = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
+    assert "&" not in plain
+
+
+def test_the_body_for_a_webhook_names_the_event() -> None:
+    import json
+
+    one = delivery()
+    body = json.loads(messages.body("webhook", one))
+    assert (body["id"], body["status"], body["target_ref"]) == (one.idempotency_key, "COMPLETED", REF)
+    slack = json.loads(messages.body("slack_webhook", one))
+    assert slack["text"].startswith("✅ Job 42 (n): COMPLETED") and slack["link_names"] is False
+
+
+# --- a model that crashes anywhere -----------------------------------------------------------------------------------
+
+KINDS = {1: "webhook", 2: "slack_webhook"}
+LIFE = ["PENDING", "RUNNING", "COMPLETED"]
+# How a receiver may behave: whether it has the message then, and whether anybody hears of it.
+BEHAVIOURS = {
+    "takes": (True, 200),
+    "refuses": (False, 500),
+    "takes and is silent": (True, None),
+    "is silent": (False, None),
+}
+
+
+class Crashing(RuleBasedStateMachine):
+    """One job, two endpoints; every step of the effect is a write to `disk`, and after any of them all may be over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.state = 0
+        self.watch = watch((1, "all"), (2, "all"))
+        self.disk: dict[int, Delivery] = {}
+        self.taken: Counter[tuple[int, str]] = Counter()
+
+    def events(self) -> list[watches.Event]:
+        state = LIFE[self.state]
+        times = {"started_at": AT if self.state else None, "ended_at": AT if self.state == 2 else None}
+        return watches.of_job(REF, job(state, **times))
+
+    @precondition(lambda self: self.state < 2)
+    @rule(far=st.integers(1, 2))
+    def the_job_goes_on(self, far: int) -> None:
+        self.state = min(2, self.state + far)
+
+    @rule(writes=st.integers(0, 7))
+    def tell(self, writes: int) -> None:
+        """As far as so many writes get."""
+        advanced, wanted = watches.advance(self.watch, self.events(), False, lambda _: True, self.now)
+        keys = {(one.endpoint_id, one.idempotency_key) for one in self.disk.values()}
+        for one in wanted:
+            made = deliveries.new(self.watch, one, self.now)
+            if (made.endpoint_id, made.idempotency_key) in keys:
+                continue
+            if not writes:
+                return
+            writes -= 1
+            number = len(self.disk) + 1
+            self.disk[number] = made.model_copy(update={"id": str(number)})
+        if writes:
+            self.watch = advanced
+
+    @precondition(lambda self: any(deliveries.is_due(one, self.now) for one in self.disk.values()))
+    @rule(data=st.data(), behaviour=st.sampled_from([*BEHAVIOURS, "is away"]), cut=st.sampled_from([None, 0, 1, 2]))
+    def attempt(self, data: st.DataObject, behaviour: str, cut: int | None) -> None:
+        """Cut off after the claim (0), when it was handed over (1), or when the receiver has done what it does (2)."""
+        due = [number for number, one in self.disk.items() if deliveries.is_due(one, self.now)]
+        self.send(data.draw(st.sampled_from(due)), behaviour, cut)
+
+    def send(self, number: int, behaviour: str, cut: int | None = None) -> None:
+        one = self.disk[number] = deliveries.claimed(self.disk[number], "w", self.now)
+        if cut == 0:
+            return
+        if behaviour == "is away":
+            self.disk[number] = deliveries.refused(one, "away", self.now)
+            return
+        self.disk[number] = deliveries.handed(one, self.now)
+        if cut == 1:
+            return
+        has, status = BEHAVIOURS[behaviour]
+        self.taken[one.endpoint_id, one.idempotency_key] += has
+        if cut == 2:
+            return
+        if status is None:
+            self.disk[number] = deliveries.unheard(one, KINDS[one.endpoint_id], "silence", self.now)
+        elif status == 200:
+            self.disk[number] = deliveries.delivered(one, self.now)
+        else:
+            self.disk[number] = deliveries.refused(one, "500", self.now)
+
+    @rule()
+    def restart(self) -> None:
+        self.disk = {
+            number: deliveries.recovered(one, KINDS[one.endpoint_id], self.now) for number, one in self.disk.items()
+        }
+
+    @rule(seconds=st.integers(1, 4000))
+    def time_goes_by(self, seconds: int) -> None:
+        self.now += seconds
+
+    @invariant()
+    def each_event_is_written_once_for_each_endpoint(self) -> None:
+        keys = [(one.endpoint_id, one.idempotency_key) for one in self.disk.values()]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def what_is_said_to_be_delivered_was_taken(self) -> None:
+        for one in self.disk.values():
+            if one.status == "delivered":
+                assert self.taken[one.endpoint_id, one.idempotency_key]
+
+    @invariant()
+    def slack_never_gets_anything_twice(self) -> None:
+        assert all(count <= 1 for (number, _), count in self.taken.items() if number == 2)
+
+    @invariant()
+    def five_attempts_are_the_most(self) -> None:
+        assert all(one.attempt_count <= deliveries.ATTEMPTS for one in self.disk.values())
+
+    def teardown(self) -> None:
+        """In the end nothing is lost: everything was told, and is delivered or says why not."""
+        self.state = 2
+        self.tell(99)
+        assert self.watch.closed_at and len(self.disk) == 6
+        for _ in range(10):
+            self.now += 4000
+            self.restart()
+            for number in [number for number, one in self.disk.items() if deliveries.is_due(one, self.now)]:
+                self.send(number, "takes")
+        for one in self.disk.values():
+            assert one.status == "delivered" or (one.status == "abandoned" and one.last_error), one
+
+
+TestCrashing = Crashing.TestCase
+
+
+# --- a real outbox that dies at every write --------------------------------------------------------------------------
+
+
+class Died(Exception):
+    """This process is no more."""
+
+
+class Mortal:
+    """The functions of os, until so many files were put into place; then nothing reaches the disk any more."""
+
+    def __init__(self, lives: int) -> None:
+        self.left = lives
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in ("rename", "link"):
+            return real
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            # A second name for the old file is no step of its own.
+            if name == "rename" or not str(args[1]).endswith(".old"):
+                if self.left <= 0:
+                    raise Died
+                self.left -= 1
+            return real(*args, **kwargs)
+
+        return call
+
+
+class Receivers:
+    """Stands in for the network: `silent` requests are taken and not answered."""
+
+    def __init__(self, silent: int = 0) -> None:
+        self.got: Counter[tuple[str, str]] = Counter()
+        self.silent = silent
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes, allowed: Any, handed: Any) -> Answer:
+        await handed()
+        self.got[url.partition("://")[2].partition("/")[0], headers["Idempotency-Key"]] += 1
+        if self.silent:
+            self.silent -= 1
+            raise NoAnswer("silence")
+        return Answer(200)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Life:
+    """A store and its notices from one start to the next."""
+
+    def __init__(self, root: Path, receivers: Receivers) -> None:
+        self.ops = Mortal(10**9)
+        self.store = Store(root, ops=self.ops, poll=True)
+        self.ledger = Ledger()
+        for folder in (self.store.runs, self.store.jobs):
+            folder.listeners.append(lambda _name, old, new: self.ledger.follow(old, new))
+        board = Board(self.store.sweeps.get, self.store.runs.get)
+        self.locks: dict[str, asyncio.Lock] = {}
+        look = lambda *_: runs.Sight("unknown")  # noqa: E731
+        turn = lambda name: self.locks.setdefault(name, asyncio.Lock())  # noqa: E731
+        self.notices = Notices(self.store, self.ledger, board, lambda: "c", look, turn, receivers)  # type: ignore[arg-type]
+
+    async def quiet(self) -> None:
+        """Nothing; there is nothing left to tell or to send now."""
+        await self.notices.catch_up()
+        for _ in range(60):
+            await self.notices.turn_once()
+            tasks = [task for _, task in self.notices.outbox.sending.values()]
+            if not tasks and not self.notices.news and not self.notices.outbox.unfinished:
+                return
+            await asyncio.gather(*tasks)
+            if self.ops.left <= 0:
+                raise Died
+        raise AssertionError("it never gets quiet")
+
+    async def put_job(self, state: str) -> None:
+        times = {"started_at": AT, "ended_at": AT if state == "COMPLETED" else None}
+        record = JobRecord(id="j", cluster="c", name="n", job_id="42", state=state, submitted_at=AT, **times)
+        await self.store.jobs.put("j", record)
+
+
+ENDPOINTS = {
+    1: "kind: webhook\nname: own\nwebhook_url: https://example.org/\n",
+    2: "kind: slack_webhook\nname: slack\nwebhook_url: https://hooks.slack.com/services/T/B/x\n",
+}
+
+
+def begin(root: Path) -> None:
+    """A store with two endpoints that hear everything of one job."""
+    for folder in ("endpoints", "watches"):
+        (root / folder).mkdir(parents=True)
+    for number, text in ENDPOINTS.items():
+        (root / "endpoints" / f"{number}.yaml").write_text(text)
+    (root / "watches" / "1.json").write_text(watch((1, "all"), (2, "all")).model_dump_json())
+
+
+async def live(root: Path, receivers: Receivers, lives: int = 10**9) -> int:
+    """How many writes were left when the job was over and everything was told; -1 when the process died before."""
+    life = Life(root, receivers)
+    life.store.open()
+    life.ops.left = lives
+    try:
+        for state in ("RUNNING", "COMPLETED"):
+            await life.put_job(state)
+            await life.quiet()
+        return life.ops.left
+    except Died:
+        return -1
+    finally:
+        life.ops.left = 10**9  # only so that nothing waits at the end; nothing is written any more
+        await life.store.close()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the next attempt."""
+    monkeypatch.setattr(deliveries, "FIRST_PAUSE_S", 0)
+    monkeypatch.setattr("engine.notify.outbox.PAUSE_S", 0)
+
+
+def documents(root: Path) -> list[Delivery]:
+    return [deliveries.parse(path.read_bytes(), path.stem) for path in (root / "deliveries").glob("*.json")]
+
+
+@pytest.mark.parametrize("silent", [0, 2])
+def test_dying_at_any_write_loses_and_doubles_nothing(tmp_path: Path, soon: None, silent: int) -> None:
+    begin(tmp_path / "whole")
+    many = 10_000
+    writes = many - asyncio.run(live(tmp_path / "whole", Receivers(silent), many))
+    assert writes > 20
+    for lives in range(writes):
+        root, receivers = tmp_path / str(lives), Receivers(silent)
+        begin(root)
+        assert asyncio.run(live(root, receivers, lives)) == -1
+        assert asyncio.run(live(root, receivers)) > 0
+        found = documents(root)
+        assert len({(one.endpoint_id, one.idempotency_key) for one in found}) == len(found) == 6, lives
+        for one in found:
+            where = "example.org" if one.endpoint_id == 1 else "hooks.slack.com"
+            count = receivers.got[where, one.idempotency_key]
+            if one.endpoint_id == 1:
+                assert one.status == "delivered" and count >= 1, (lives, one)
+            else:
+                assert count <= 1 and (one.status == "delivered") <= (count == 1), (lives, one)
+                assert one.status == "delivered" or (one.status == "abandoned" and one.last_error), (lives, one)
+        assert watches.parse((root / "watches" / "1.json").read_bytes(), "1").closed_at
+
+
+def test_numbers_are_never_given_twice(tmp_path: Path, soon: None) -> None:
+    """Also not after the thing is deleted, while something still names it, and over a restart."""
+    begin(tmp_path / "s")
+    receivers = Receivers()
+    asyncio.run(live(tmp_path / "s", receivers))
+
+    async def go() -> tuple[int, int]:
+        life = Life(tmp_path / "s", receivers)
+        life.store.open()
+        try:
+            await life.notices.delete_endpoint(2)
+            await life.store.watches.delete("1")
+            body = {"kind": "webhook", "name": "new", "config": {"webhook_url": "https://example.net/"}}
+            made = await life.notices.create_endpoint(body)
+            asked = await life.notices.ask("job", "43", made["id"], "terminal")
+            return made["id"], asked["watch_id"]
+        finally:
+            await life.store.close()
+
+    assert asyncio.run(go()) == (3, 2)
+
+
+def test_what_ended_long_ago_is_put_away(tmp_path: Path, soon: None) -> None:
+    begin(tmp_path / "s")
+    receivers = Receivers()
+    asyncio.run(live(tmp_path / "s", receivers))
+
+    async def go(days: float) -> tuple[int, int]:
+        import time
+
+        life = Life(tmp_path / "s", receivers)
+        life.store.open()
+        try:
+            await life.notices.tidy(time.time() + days * 86_400)
+            await life.quiet()
+            return len(life.store.deliveries), len(life.store.watches)
+        finally:
+            await life.store.close()
+
+    assert asyncio.run(go(29)) == (6, 1)
+    assert asyncio.run(go(31)) == (0, 0)
+    assert sum(receivers.got.values()) == 6
+
+
+def test_an_endpoint_whose_file_is_broken_at_a_start_is_waited_for(tmp_path: Path, soon: None) -> None:
+    begin(tmp_path / "s")
+    file = tmp_path / "s" / "endpoints" / "1.yaml"
+    receivers = Receivers()
+
+    async def first() -> None:
+        life = Life(tmp_path / "s", receivers)
+        life.store.open()
+        try:
+            await life.put_job("COMPLETED")
+            await life.notices.catch_up()
+        finally:
+            await life.store.close()
+
+    async def second() -> list[str]:
+        life = Life(tmp_path / "s", receivers)
+        life.store.open()
+        try:
+            await life.notices.outbox.send("1")
+            return sorted(one.status for one in documents(tmp_path / "s"))
+        finally:
+            await life.store.close()
+
+    asyncio.run(first())
+    file.write_text("kind: [")
+    assert set(asyncio.run(second())) == {"pending"}
+    file.write_text(ENDPOINTS[1])
+    assert asyncio.run(live(tmp_path / "s", receivers)) > 0
+    assert {one.status for one in documents(tmp_path / "s")} == {"delivered"}
+
+
+def test_what_cannot_be_sent_says_why(tmp_path: Path, soon: None) -> None:
+    begin(tmp_path / "s")
+
+    class Nowhere(Receivers):
+        async def post(self, *_: Any) -> Answer:
+            raise NotSent("example.org is not in the public Internet")
+
+    assert asyncio.run(live(tmp_path / "s", Nowhere())) > 0
+    for one in documents(tmp_path / "s"):
+        assert (one.status, one.attempt_count) == ("abandoned", 5) and "public Internet" in (one.last_error or "")

@@ -1,0 +1,116 @@
+"""One store, several clusters: what is open on one of them waits while the server speaks to another."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slurm_shim.cluster import PROGRAMS
+from tests.conftest import Server, eventually
+
+pytestmark = pytest.mark.long
+
+TEXT = """\
+name: waits
+jobs:
+  - {name: first, command: 'until test -e go; do sleep 0.1; done; echo first >> ran'}
+  - {name: second, command: 'echo second >> ran', depends_on: [first]}
+"""
+
+
+@pytest.fixture
+def elsewhere(server: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment in which the embedded cluster is a SLURM that the server did not set up."""
+    if server.cluster != "embedded":
+        pytest.skip("two clusters at once need the embedded one")
+    conf = tmp_path / "elsewhere" / "slurm.conf"
+    conf.parent.mkdir()
+    conf.write_text((server.store / "cluster" / "slurm.conf").read_text().replace("=embedded", "=elsewhere"))
+    environment = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "SLURM_CONF": str(conf)}
+    yield environment
+    # Whatever the test came to: the server may have ended on the other cluster.
+    subprocess.run(["scancel", "-u", getpass.getuser()], env=environment, check=True, timeout=60)
+
+
+def settled(server: Server, name: str) -> None:
+    """Nothing; the jobs whose names begin so are written down as cancelled."""
+
+    def over() -> bool:
+        rows = [row for row in server.http.get("/api/history").json() if row["job_name"].startswith(name)]
+        return {row["status"] for row in rows} == {"CANCELLED"}
+
+    eventually(over)
+
+
+def test_what_is_open_elsewhere_waits(server: Server, elsewhere: dict[str, str], tmp_path: Path) -> None:
+    server.end()
+    server.cluster, server.environment = "slurm", elsewhere
+    (server.store / "workflows" / "waits.yaml").write_text(TEXT)
+    server.start()
+    run = server.http.post("/api/workflows/waits/run").json()
+    path = f"/api/workflows/runs/{run['id']}"
+    key = {"Idempotency-Key": "elsewhere"}
+    body = {
+        "name": "single",
+        "script_content": f"#!/bin/bash\nuntil test -e {run['work_dir']}/go; do sleep 0.1; done\n",
+    }
+    single = server.http.post("/api/jobs", json=body, headers=key).json()
+    eventually(lambda: server.http.get(path).json()["job_statuses"]["first"] == "RUNNING")
+    before = server.http.get(path).json()
+    server.end()
+
+    # The same ids mean other jobs on the embedded cluster.
+    server.cluster, server.environment = "embedded", {}
+    server.start()
+    assert "of cluster elsewhere wait" in server.log()
+    others = [server.http.post("/api/jobs", json=body | {"name": f"other{i}"}).json()["job_id"] for i in range(3)]
+    assert {int(before["job_ids"]["first"]), single["job_id"]} <= set(others)
+    (server.store / "workflows" / "quick.yaml").write_text("name: quick\njobs:\n  - {name: a, command: 'true'}\n")
+    done = eventually(lambda: server.http.post("/api/workflows/quick/run").json()["id"])
+    eventually(lambda: server.http.get(f"/api/workflows/runs/{done}").json()["status"] in ("completed", "failed"))
+    assert server.http.get(path).json() == before, "nobody knows anything new of it"
+    assert server.http.get(f"/api/jobs/{others[0]}").json()["name"] == "other0"
+    assert server.http.post("/api/jobs", json=body, headers=key).json()["job_id"] == single["job_id"]
+    for job_id in others:
+        server.http.delete(f"/api/jobs/{job_id}")
+    settled(server, "other")
+    server.end()
+
+    server.cluster, server.environment = "slurm", elsewhere
+    server.start()
+    (Path(run["work_dir"]) / "go").touch()
+    eventually(lambda: server.http.get(path).json()["status"] == "completed", 30)
+    assert (Path(run["work_dir"]) / "ran").read_text().split() == ["first", "second"], "each once"
+    eventually(lambda: server.http.get(f"/api/jobs/{single['job_id']}").json()["status"] == "COMPLETED")
+
+
+def test_what_is_cancelled_from_elsewhere_ends_there(server: Server, elsewhere: dict[str, str]) -> None:
+    server.end()
+    server.cluster, server.environment = "slurm", elsewhere
+    (server.store / "workflows" / "waits.yaml").write_text(TEXT)
+    server.start()
+    run = server.http.post("/api/workflows/waits/run").json()
+    path = f"/api/workflows/runs/{run['id']}"
+    eventually(lambda: server.http.get(path).json()["job_statuses"]["first"] == "RUNNING")
+    server.end()
+
+    server.cluster, server.environment = "embedded", {}
+    server.start()
+    other = server.http.post("/api/jobs", json={"name": "o", "script_content": "#!/bin/bash\nexec sleep 300\n"}).json()
+    assert str(other["job_id"]) == run["job_ids"]["first"]
+    eventually(lambda: server.http.get(f"/api/jobs/{other['job_id']}").json()["status"] == "RUNNING")
+    answer = server.http.post(f"{path}/cancel").json()
+    assert answer["status"] == "cancelled" and "cluster elsewhere" in answer["warnings"][0]
+    assert server.http.get(f"/api/jobs/{other['job_id']}").json()["status"] == "RUNNING", "not the one of the same id"
+    server.http.delete(f"/api/jobs/{other['job_id']}")
+    settled(server, "o")
+    server.end()
+
+    server.cluster, server.environment = "slurm", elsewhere
+    server.start()
+    eventually(lambda: server.http.get(f"/api/jobs/{run['job_ids']['first']}").json()["status"] == "CANCELLED")

@@ -1,0 +1,308 @@
+"""Sweeps whatever is killed when: nothing that was answered is lost, no job runs twice, and SLURM is spared."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Client, Server, eventually
+from tests.slurm_shim import test_behaviour as behaviour
+
+CI = os.environ.get("CI") == "true"
+KILLS = 20 if CI else 5
+CELLS = {"embedded": 100 if CI else 30, "slurm": 100 if CI else 20}
+CONFIG = """\
+cluster: {nodes: 1, cpus: 32, memory_mb: 64000}
+poll: {min_s: 1, max_s: 1}
+sweeps: {per_second: 100, in_flight: 8}
+"""
+# Each job writes down that it ran; the first one also when a cell begins, the second one when it ends.
+PAIR = """\
+name: pair
+args: {n: 0, place: /nowhere}
+jobs:
+  - {name: first, command: "echo begin {{ n }} >> {{ place }}/ran"}
+  - {name: second, depends_on: [first], command: "echo end {{ n }} >> {{ place }}/ran"}
+"""
+
+
+def furnished(store: Path, cluster: str, config: str = CONFIG, **environment: str) -> Server:
+    """A server that is not started yet, with the workflow and these settings."""
+    (store / "workflows").mkdir(parents=True)
+    (store / "workflows" / "pair.yaml").write_text(PAIR)
+    (store / "config.yaml").write_text(config)
+    return Server(store, cluster, **environment)
+
+
+def ask(server: Server, count: int, place: Path, key: str = "k", **sweep: Any) -> httpx.Response:
+    body = {"args_override": {"place": str(place)}, "sweep": {"matrix": {"n": {"range": [0, count]}}, **sweep}}
+    return server.http.post("/api/workflows/pair/run", json=body, headers={"Idempotency-Key": key})
+
+
+def row(server: Server, number: int) -> dict[str, Any]:
+    found: dict[str, Any] = server.http.get(f"/api/sweep_runs/{number}").json()
+    return found
+
+
+def most_at_once(place: Path) -> int:
+    """How many cells ran at the same moment, as their jobs say."""
+    now = most = 0
+    for line in (place / "ran").read_text().splitlines():
+        now += 1 if line.startswith("begin") else -1
+        most = max(most, now)
+    return most
+
+
+def judge(server: Server, number: int, count: int, place: Path, seed: object) -> None:
+    """Every cell completed, every job ran once, the counters are right."""
+    ran = Counter((place / "ran").read_text().splitlines())
+    assert ran == Counter(f"{word} {n}" for word in ("begin", "end") for n in range(count)), seed
+    shown = row(server, number)
+    counters = {key: value for key, value in shown.items() if key.startswith("cells_") and value}
+    assert (shown["status"], counters) == ("completed", {"cells_completed": count}), (seed, shown)
+    cells = server.http.get(f"/api/sweep_runs/{number}/cells").json()
+    assert Counter(one["status"] for one in cells) == {"completed": count}, seed
+    jobs = set()
+    for cell in cells:
+        run = server.http.get(f"/api/workflows/runs/{cell['id']}").json()
+        assert [len(job["attempts"]) for job in run["jobs"]] == [1, 1], (seed, run)
+        jobs |= set(run["job_ids"].values())
+    assert len(jobs) == 2 * count, seed
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
+    seed = int(os.environ.get("SLUICE_CRASH_SEED", random.randrange(2**32)))
+    chance = random.Random(seed)
+    count = CELLS[cluster]
+    server = furnished(tmp_path / "store", cluster)
+    kills = 0
+    try:
+        while kills < KILLS:
+            server.start(ready=False)
+            assert server.process is not None
+            killer = threading.Timer(chance.uniform(0.3, 1.8), server.process.send_signal, [signal.SIGKILL])
+            killer.start()
+            while server.process.poll() is None:
+                with contextlib.suppress(httpx.TransportError):
+                    answer = ask(server, count, tmp_path, max_parallel=16)
+                    assert answer.status_code in (202, 503), answer.text
+                    if answer.status_code == 202:
+                        shown = row(server, answer.json()["sweep_run_id"])
+                        assert sum(value for key, value in shown.items() if key.startswith("cells_")) == count, seed
+                        break
+            killer.join()
+            server.process.wait()
+            kills += 1
+        server.start()
+        number = ask(server, count, tmp_path, max_parallel=16).json()["sweep_run_id"]
+        assert len(server.http.get("/api/sweep_runs").json()) == 1, "one request, one sweep"
+        told = f"seed {seed}: {server.log()[-3000:]}"
+        eventually(lambda: row(server, number)["completed_at"], 150, told)
+        judge(server, number, count, tmp_path, seed)
+        assert most_at_once(tmp_path) <= 16, seed
+    finally:
+        if server.process is None or server.process.poll() is not None:
+            server.start()
+        server.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_the_bound_holds_across_restarts(tmp_path: Path) -> None:
+    server = furnished(tmp_path / "store", "embedded")
+    try:
+        for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, None):
+            server.start()
+            number = ask(server, 6, tmp_path, max_parallel=2).json()["sweep_run_id"]
+            before = row(server, number)["cells_completed"]
+            wanted = 6 if kill is None else before + 1
+            eventually(lambda wanted=wanted, number=number: row(server, number)["cells_completed"] >= wanted, 60)
+            if kill is not None:
+                server.end(kill)
+        eventually(lambda: row(server, number)["completed_at"])
+        judge(server, number, 6, tmp_path, "no seed")
+        assert most_at_once(tmp_path) == 2
+    finally:
+        server.close()
+
+
+# --- creation --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [1_000, 10_000])
+def test_a_large_sweep_is_there_after_its_answer(tmp_path: Path, count: int) -> None:
+    server = furnished(tmp_path / "store", "embedded")
+    try:
+        server.start()
+        answer = ask(server, count, tmp_path, max_parallel=1)
+        server.end(signal.SIGKILL)
+        assert answer.status_code == 202, answer.text
+        number = answer.json()["sweep_run_id"]
+        server.start()
+        shown = row(server, number)
+        assert shown["cell_count"] == sum(value for key, value in shown.items() if key.startswith("cells_")) == count
+        assert ask(server, count, tmp_path, max_parallel=1).json()["sweep_run_id"] == number
+        cancelled = server.http.post(f"/api/sweep_runs/{number}/cancel").json()
+        assert cancelled["cells_pending"] == 0 and cancelled["cells_cancelled"] >= count - 1
+        cells = server.http.get(f"/api/sweep_runs/{number}/cells").json()
+        assert len({one["id"] for one in cells}) == len(cells) == count
+        assert sorted(one["args"]["n"] for one in cells) == list(range(count))
+    finally:
+        server.close()
+
+
+class Counting:
+    """What the store does to the disk, counted."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if not callable(real):
+            return real
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self.calls[name] += 1
+            return real(*arguments, **named)
+
+        return counted
+
+
+def test_creating_takes_as_many_writes_for_any_number_of_cells(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(_sweep_id: str) -> None:
+        """The clockwork would write the runs of the first cells."""
+
+    monkeypatch.setattr("engine.sweeps.drive", nothing)
+    client.workflow("pair", PAIR)
+    found = []
+    for count in (10, 1_000, 10_000):
+        counting = Counting()
+        monkeypatch.setattr(client.app.server.store.files, "ops", counting)
+        answer = client.post("/api/workflows/pair/run", {"sweep": {"matrix": {"n": {"range": [0, count]}}}})
+        assert answer.json()["cell_count"] == count
+        found.append({name: counting.calls[name] for name in ("fsync", "fdatasync", "rename", "link", "open")})
+        client.post(f"/api/sweep_runs/{answer.json()['sweep_run_id']}/cancel")
+    assert found[0] == found[1] == found[2] and sum(found[0].values()) > 0
+
+
+# --- SLURM is spared -------------------------------------------------------------------------------------------------
+
+
+WATCHED = """\
+#!/bin/sh
+echo "+ {name}" >> {log}
+{trick}
+{real} "$@"
+status=$?
+echo "- {name}" >> {log}
+exit $status
+"""
+
+
+class Watched:
+    """An embedded cluster behind programs that write down when they are called, and when they are done."""
+
+    def __init__(self, folder: Path, trick: str = "") -> None:
+        behind = behaviour.embedded(folder / "behind")
+        self.log = folder / "calls"
+        self.log.touch()
+        shims = folder / "watched"
+        shims.mkdir()
+        first = behind.env["PATH"].partition(":")[0]
+        for program in Path(first).iterdir():
+            own = trick.format(real=program, folder=folder) if program.name == "sbatch" else ""
+            text = WATCHED.format(name=program.name, log=self.log, real=program, trick=own)
+            (shims / program.name).write_text(text)
+            (shims / program.name).chmod(0o755)
+        self.environment = {"PATH": f"{shims}:{behind.env['PATH']}", "SLURM_CONF": behind.env["SLURM_CONF"]}
+
+    def calls(self) -> Counter[str]:
+        return Counter(line[2:] for line in self.log.read_text().splitlines() if line.startswith("+"))
+
+    def most_at_once(self, name: str) -> int:
+        now = most = 0
+        for line in self.log.read_text().splitlines():
+            if line[2:] == name:
+                now += 1 if line.startswith("+") else -1
+                most = max(most, now)
+        return most
+
+
+@pytest.mark.long
+def test_slurm_hears_of_jobs_not_of_viewers(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    config = CONFIG.replace("in_flight: 8", "in_flight: 2")
+    server = furnished(tmp_path / "store", "slurm", config, **watched.environment)
+    count, answers, over = 12, Counter[int](), threading.Event()
+    try:
+        server.start()
+        began = time.monotonic()
+        number = ask(server, count, tmp_path, max_parallel=count).json()["sweep_run_id"]
+
+        def view() -> None:
+            with httpx.Client(base_url=server.url, timeout=30) as http:
+                while not over.is_set():
+                    cells = http.get(f"/api/sweep_runs/{number}/cells").json()
+                    for cell in cells[:4]:
+                        answers[http.get(f"/api/workflows/runs/{cell['id']}").status_code] += 1
+                    over.wait(0.05)
+
+        viewers = [threading.Thread(target=view) for _ in range(6)]
+        for viewer in viewers:
+            viewer.start()
+        try:
+            eventually(lambda: row(server, number)["completed_at"], 90, server.log()[-2000:])
+        finally:
+            over.set()
+            for viewer in viewers:
+                viewer.join()
+        calls, lasted_s = watched.calls(), time.monotonic() - began
+        judge(server, number, count, tmp_path, calls)
+        assert calls["sbatch"] == 2 * count and calls["scancel"] == 0
+        assert watched.most_at_once("sbatch") == 2, "no more than may, and no fewer than can"
+        # The interval between two looks at the queue is a second; each submission may ask for one more.
+        assert calls["squeue"] <= lasted_s + 2 * count + 2, calls
+        assert sum(calls.values()) < 3 * (lasted_s + 2 * count), calls
+        assert set(answers) == {200}
+    finally:
+        server.close()
+
+
+# Of the first job the number gets lost on the way; then nobody is there; and both once more.
+LOST = """\
+n=0; while ! mkdir {folder}/try-$n 2>/dev/null; do n=$((n + 1)); done
+failed="sbatch: error: Batch job submission failed:"
+case $n in
+0|3) {real} "$@" >/dev/null; echo "$failed Socket timed out on send/recv operation" >&2; exit 1 ;;
+1|4) echo "$failed Unable to contact slurm controller (connect failure)" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_submissions_without_an_answer_are_repeated_and_never_doubled(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, LOST)
+    server = furnished(tmp_path / "store", "slurm", CONFIG, **watched.environment)
+    try:
+        server.start()
+        number = ask(server, 4, tmp_path, max_parallel=4).json()["sweep_run_id"]
+        eventually(lambda: row(server, number)["completed_at"], 90, server.log()[-2000:])
+        judge(server, number, 4, tmp_path, watched.calls())
+        assert watched.calls()["sbatch"] == 8 + 2, "those that were lost are found, not repeated"
+    finally:
+        server.close()

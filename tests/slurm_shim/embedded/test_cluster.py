@@ -1,0 +1,488 @@
+"""The embedded cluster as a whole: jobs really run, once, within the nodes' sizes, whatever is killed when."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.conftest import ROOT
+
+T = TypeVar("T")
+BIN = ROOT / "slurm_shim" / "bin"
+CONF = """\
+ClusterName=embedded
+SluicePython={python}
+KillWait=1
+NodeName=node[01-02] CPUs=4 RealMemory=8000 Gres=gpu:2
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=short Nodes=node02 MaxTime=60 State=UP
+"""
+
+
+def eventually(look: Callable[[], T], timeout_s: float = 20) -> T:
+    """The first true value of `look`; fails when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"never true: {look}"
+        time.sleep(0.02)
+    return found
+
+
+class Cluster:
+    """A cluster in a folder of its own, asked through its programs."""
+
+    def __init__(self, folder: Path, more: str = "") -> None:
+        self.folder, self.work = folder / "cluster", folder / "work"
+        self.folder.mkdir(parents=True)
+        self.work.mkdir()
+        self.conf = self.folder / "slurm.conf"
+        self.conf.write_text(CONF.format(python=sys.executable) + more)
+        self.env = {
+            "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(folder), "LANG": "C.UTF-8", "SLURM_BITSTR_LEN": "0",
+            "SLURM_CONF": str(self.conf),
+        }  # fmt: skip
+
+    def run(self, *argv: str, stdin: str = "", **env: str) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr of a command."""
+        done = subprocess.run(
+            argv, env=self.env | env, cwd=self.work, input=stdin, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def out(self, *argv: str, stdin: str = "", **env: str) -> str:
+        """The stdout of a command that must succeed."""
+        code, out, err = self.run(*argv, stdin=stdin, **env)
+        assert code == 0, (argv, out, err)
+        return out.rstrip("\n")
+
+    def submit(self, command: str, *options: str) -> str:
+        """The id of a job that runs a shell command."""
+        return self.out("sbatch", "--parsable", "-o", "out-%j", *options, "--wrap", command)
+
+    def state(self, job: str) -> str:
+        """`STATE|reason` as squeue tells it."""
+        return self.out("squeue", "-h", "-r", "-t", "all", "-j", job, "-o", "%T|%r")
+
+    def reaches(self, job: str, state: str) -> None:
+        eventually(lambda: self.state(job).partition("|")[0] == state or None)
+
+    def ended(self, job: str) -> str:
+        """`STATE|code:signal` of accounting, once the job is over."""
+        eventually(lambda: self.out("squeue", "-h", "-j", job + ",999999", "-o", "%i") == "" or None)
+        return self.out("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
+
+    def database(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.folder / "state.db", timeout=30, isolation_level=None)
+        db.row_factory = sqlite3.Row
+        return db
+
+    def row(self, job: str) -> sqlite3.Row:
+        with contextlib.closing(self.database()) as db:
+            found: sqlite3.Row = db.execute("SELECT * FROM jobs WHERE raw_id = ?", (int(job),)).fetchone()
+            return found
+
+    def processes(self) -> list[int]:
+        """Everything on this machine that carries this cluster's SLURM_CONF."""
+        mark = f"SLURM_CONF={self.conf}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+    def close(self) -> None:
+        """Ends every job and waits until nothing of the cluster runs; fails when something is left."""
+        self.conf.write_text(self.conf.read_text().replace("SluiceDown=yes", ""))
+        self.run("scancel", "--me")
+        try:
+            eventually(lambda: not self.processes() or None)
+        finally:
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        log = self.folder / "supervisor.log"
+        assert not log.exists(), log.read_text()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path)
+    yield made
+    made.close()
+
+
+def open_files(pid: int) -> set[str]:
+    return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+# --- what a job is given ---
+
+
+def test_a_job_runs_with_its_script_arguments_files_and_environment(cluster: Cluster) -> None:
+    (cluster.work / "job.sh").write_text(
+        "#!/bin/bash\n#SBATCH -J 'two words' --comment=\"a b\"\n#SBATCH -c2 # a remark\n"
+        'echo "$1|$2|$MINE|$SLURM_JOB_NAME|$SLURM_CPUS_PER_TASK|$PWD"\ncat\n#SBATCH -c4\n'
+    )
+    (cluster.work / "in").write_text("from a file\n")
+    job = cluster.out("sbatch", "--parsable", "-i", "in", "-o", "o-%x-%4j", "job.sh", "one", "", MINE="yes")
+    assert cluster.ended(job) == "COMPLETED|0:0"
+    text = (cluster.work / f"o-two words-{int(job):04d}").read_text()
+    assert text == f"one||yes|two words|2|{cluster.work}\nfrom a file\n"
+
+
+@pytest.mark.parametrize(
+    ("why", "options", "expected"),
+    [
+        ("no GPUs asked: none visible", (), ""),
+        ("one of the node", ("--gres=gpu:1",), "0"),
+        ("both of the node", ("--gpus=2",), "0,1"),
+    ],
+)
+def test_gpus_are_told_by_their_index(cluster: Cluster, why: str, options: tuple[str, ...], expected: str) -> None:
+    job = cluster.submit("echo $CUDA_VISIBLE_DEVICES", *options)
+    assert cluster.ended(job) == "COMPLETED|0:0", why
+    assert (cluster.work / f"out-{job}").read_text() == expected + "\n", why
+
+
+def test_two_jobs_on_a_node_get_different_gpus(cluster: Cluster) -> None:
+    jobs = [cluster.submit("echo $CUDA_VISIBLE_DEVICES; sleep 30", "--gres=gpu:1", "-w", "node01") for _ in range(2)]
+    files = [cluster.work / f"out-{job}" for job in jobs]
+    eventually(lambda: all(file.exists() and file.read_text() for file in files))
+    assert {file.read_text() for file in files} == {"0\n", "1\n"}
+    third = cluster.submit("true", "--gres=gpu:1", "-w", "node01")
+    assert cluster.state(third) == "PENDING|Resources"
+
+
+def test_steps_of_srun_know_their_place_and_the_worst_exit_code_wins(cluster: Cluster) -> None:
+    job = cluster.submit("srun -l sh -c 'echo $SLURMD_NODENAME; exit $SLURM_PROCID'; echo rc=$?", "-N2", "-n3")
+    assert cluster.ended(job) == "COMPLETED|0:0"
+    text = (cluster.work / f"out-{job}").read_text()
+    assert {"0: node01", "1: node01", "2: node02", "rc=2"} <= set(text.splitlines())
+    assert "srun: error: node02: task 2: Exited with exit code 2" in text
+    steps = cluster.out("sacct", "-n", "-P", "-j", job, "-o", "JobID,State,ExitCode,NTasks")
+    assert f"{job}.0|FAILED|2:0|3" in steps.splitlines()
+
+
+# --- never more than there is ---
+
+
+def test_nodes_are_never_over_allocated_and_every_job_runs_once(cluster: Cluster) -> None:
+    tell = "echo $SLURM_JOB_ID {} $(date +%s%N) $SLURM_CPUS_ON_NODE >> log"
+    script = f"{tell.format('start')}; sleep 0.1; {tell.format('end')}"
+    chooser = random.Random(5)
+    sizes = [chooser.choice((1, 2, 3)) for _ in range(14)]
+    with contextlib.ExitStack() as stack:
+        running = []
+        for size in sizes:
+            argv = ("sbatch", "-Q", "-o", "/dev/null", "-w", "node01", "-c", str(size), "--wrap", script)
+            running.append(stack.enter_context(subprocess.Popen(argv, env=cluster.env, cwd=cluster.work)))
+        assert all(one.wait(30) == 0 for one in running)
+    eventually(lambda: cluster.out("squeue", "-h") == "" or None)
+    events = [line.split() for line in (cluster.work / "log").read_text().splitlines()]
+    assert collections.Counter((job, what) for job, what, *_ in events).most_common(1)[0][1] == 1
+    assert len(events) == 2 * len(sizes)
+    held: dict[str, int] = {}
+    for job, what, _, cpus in sorted(events, key=lambda event: int(event[2])):
+        held[job] = int(cpus) if what == "start" else 0
+        assert sum(held.values()) <= 4
+
+
+def test_an_array_keeps_to_its_limit(cluster: Cluster) -> None:
+    job = cluster.submit(
+        "sleep 0.1; echo $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT >> log", "--array=0-5%2", "-o/dev/null"
+    )
+    most = 0
+    while rows := cluster.out("squeue", "-h", "-j", f"{job},999999", "-t", "R", "-o", "%i"):
+        most = max(most, len(rows.splitlines()))
+    eventually(lambda: cluster.out("squeue", "-h", "-j", f"{job},999999") == "" or None)
+    assert sorted((cluster.work / "log").read_text().splitlines()) == [f"{task} 6" for task in range(6)]
+    assert most <= 2
+
+
+# --- whatever is killed ---
+
+
+def test_a_killed_supervisor_takes_its_job_with_it(cluster: Cluster) -> None:
+    job = cluster.submit("setsid sleep 77 & echo $! > inner; echo run >> runs; sleep 78")
+    eventually(lambda: (cluster.work / "runs").exists() and (cluster.work / "inner").read_text().strip())
+    row = cluster.row(job)
+    inner = int((cluster.work / "inner").read_text())
+    os.kill(row["sup_pid"], signal.SIGKILL)
+    eventually(lambda: not alive(row["sup_pid"]))
+    assert cluster.state(job) == "NODE_FAIL|NodeDown"
+    assert not alive(row["job_pid"])
+    assert not alive(inner)
+    assert (cluster.work / "runs").read_text() == "run\n"
+
+
+def test_with_requeue_a_lost_job_runs_again(cluster: Cluster) -> None:
+    job = cluster.submit("echo run$SLURM_RESTART_COUNT >> runs; test $SLURM_RESTART_COUNT || sleep 60", "--requeue")
+    eventually(lambda: (cluster.work / "runs").exists())
+    os.kill(cluster.row(job)["sup_pid"], signal.SIGKILL)
+    eventually(lambda: not alive(cluster.row(job)["sup_pid"]))
+    cluster.run("squeue")
+    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert (cluster.work / "runs").read_text() == "run\nrun1\n"
+    states = cluster.out("sacct", "-X", "-D", "-n", "-P", "-j", job, "-o", "State").splitlines()
+    assert sorted(states) == ["COMPLETED", "NODE_FAIL"]
+
+
+def test_after_a_reboot_running_jobs_are_lost_and_no_process_is_taken_for_theirs(cluster: Cluster) -> None:
+    job = cluster.submit("sleep 60")
+    cluster.reaches(job, "RUNNING")
+    eventually(lambda: cluster.row(job)["job_pid"])
+    row = cluster.row(job)
+    with contextlib.closing(cluster.database()) as db:
+        db.execute("UPDATE jobs SET boot_id = 'another'")
+    assert cluster.state(job) == "NODE_FAIL|NodeDown"
+    assert alive(row["job_pid"])  # the number may be anybody's by now
+    os.kill(row["job_pid"], signal.SIGKILL)
+
+
+def test_a_supervisor_that_dies_before_the_script_gives_the_job_back(cluster: Cluster) -> None:
+    job = cluster.submit("echo run >> runs", "-H")
+    with contextlib.closing(cluster.database()) as db:
+        db.execute("UPDATE jobs SET state='RUNNING', held='', start_time=1, alloc='node01:1:0::1', sup_pid=99999999")
+    cluster.run("squeue")
+    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert (cluster.work / "runs").read_text() == "run\n"
+
+
+def test_commands_killed_at_any_moment_lose_and_double_nothing(cluster: Cluster) -> None:
+    chooser = random.Random(11)
+    acknowledged = []
+    for _ in range(25):
+        argv = ("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "echo $SLURM_JOB_ID >> log")
+        with subprocess.Popen(argv, env=cluster.env, cwd=cluster.work, stdout=subprocess.PIPE, text=True) as one:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.wait(chooser.uniform(0.005, 0.06))
+            one.kill()
+            out, _ = one.communicate()
+        if out.strip():
+            acknowledged.append(out.strip())
+    eventually(lambda: cluster.out("squeue", "-h") == "" or None)
+    with contextlib.closing(cluster.database()) as db:
+        known = [str(row["raw_id"]) for row in db.execute("SELECT raw_id FROM jobs")]
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    ran = (cluster.work / "log").read_text().split() if known else []
+    assert sorted(ran) == sorted(known)
+    assert set(acknowledged) <= set(known)
+
+
+def test_the_submitter_waits_for_nobody(cluster: Cluster) -> None:
+    """A supervisor that kept the caller's pipes or lock would make it wait."""
+    job = cluster.submit("sleep 60")
+    eventually(lambda: cluster.row(job)["job_pid"])
+    row = cluster.row(job)
+    assert open_files(row["sup_pid"]) == {"/dev/null"}
+    files = open_files(row["job_pid"])
+    assert [file for file in files if str(cluster.folder) in file and "slurm_script" not in file] == []
+    assert os.getsid(row["job_pid"]) == row["job_pid"]
+
+
+# --- time ---
+
+
+def test_a_time_limit_ends_the_job_in_two_steps(cluster: Cluster) -> None:
+    job = cluster.submit("trap 'echo term' TERM; echo on; while :; do sleep 0.05; done", "-t", "5")
+    eventually(lambda: (cluster.work / f"out-{job}").exists() and (cluster.work / f"out-{job}").read_text())
+    with contextlib.closing(cluster.database()) as db:
+        db.execute("UPDATE jobs SET start_time = start_time - 600")
+    os.kill(cluster.row(job)["sup_pid"], signal.SIGUSR1)
+    assert cluster.ended(job) == "TIMEOUT|0:0"
+    text = (cluster.work / f"out-{job}").read_text()
+    assert text.startswith("on\n")
+    assert "term\n" in text
+    assert f"*** JOB {job} ON node01 CANCELLED AT " in text
+    assert " DUE TO TIME LIMIT ***" in text
+
+
+def test_a_warning_comes_before_the_limit(cluster: Cluster) -> None:
+    job = cluster.submit(
+        "trap 'echo warned; exit 0' USR1; while :; do sleep 0.05; done", "-t", "1", "--signal=B:USR1@59"
+    )
+    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert (cluster.work / f"out-{job}").read_text() == "warned\n"
+
+
+def test_a_time_to_begin_comes_though_nobody_asks(cluster: Cluster) -> None:
+    job = cluster.submit("echo now > begun", "--begin=now+1")
+    assert cluster.state(job) == "PENDING|BeginTime"
+    eventually(lambda: (cluster.work / "begun").exists())
+
+
+def test_a_waker_that_a_supervisor_started_goes_when_it_is_not_needed(cluster: Cluster) -> None:
+    first = cluster.submit("sleep 0.3")
+    second = cluster.submit("true", "-d", f"after:{first}+60")
+    cluster.ended(first)
+    third = cluster.submit("true", "--begin=now+3000")
+    cluster.run("scancel", second, third)
+    eventually(lambda: not cluster.processes() or None)
+
+
+def test_a_job_cancelled_before_its_script_began_is_settled_by_its_supervisor(cluster: Cluster) -> None:
+    for _ in range(5):
+        job = cluster.submit("echo run >> runs; sleep 60")
+        cluster.run("scancel", job)
+        eventually(lambda: not cluster.processes() or None)
+        row = cluster.row(job)
+        assert (row["state"], row["completing"]) == ("CANCELLED", 0)
+
+
+def test_a_killed_waker_is_replaced(cluster: Cluster) -> None:
+    job = cluster.submit("echo now > begun", "--begin=now+2")
+    with contextlib.closing(cluster.database()) as db:
+        waker = int(db.execute("SELECT value FROM meta WHERE key = 'waker'").fetchone()[0].split()[0])
+    os.kill(waker, signal.SIGKILL)
+    eventually(lambda: not alive(waker))
+    cluster.submit("true")
+    eventually(lambda: (cluster.work / "begun").exists())
+    assert cluster.ended(job) == "COMPLETED|0:0"
+
+
+# --- knobs ---
+
+
+def test_without_execution_nothing_of_a_script_runs(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "SluiceExecute=no\n")
+    first = cluster.submit(f"touch {tmp_path}/ran")
+    second = cluster.submit("true", "-d", f"afterok:{first}", "--array=1-20")
+    third = cluster.submit("true", "-d", f"afternotok:{first}")
+    held = cluster.submit("true", "-H")
+    assert cluster.state(first) == "COMPLETED|None"
+    assert set(cluster.state(second).splitlines()) == {"COMPLETED|None"}
+    assert cluster.state(third) == "PENDING|DependencyNeverSatisfied"
+    assert cluster.state(held) == "PENDING|JobHeldUser"
+    assert not (tmp_path / "ran").exists()
+    assert list(cluster.work.iterdir()) == []
+    assert cluster.out("sacct", "-X", "-n", "-P", "-j", first, "-o", "State,ExitCode,ElapsedRaw") == "COMPLETED|0:0|0"
+    cluster.close()
+
+
+UNREACHABLE = "Unable to contact slurm controller (connect failure)"
+
+
+@pytest.mark.parametrize(
+    ("why", "argv", "code", "text"),
+    [
+        ("submitting", ("sbatch", "--wrap", "true"), 1, f"sbatch: error: Batch job submission failed: {UNREACHABLE}"),
+        ("listing", ("squeue",), 1, f"slurm_load_jobs error: {UNREACHABLE}"),
+        ("nodes", ("sinfo",), 1, f"slurm_load_partitions: {UNREACHABLE}"),
+        ("showing", ("scontrol", "show", "job", "4"), 1, f"slurm_load_jobs error: {UNREACHABLE}"),
+        ("cancelling", ("scancel", "4"), 8, f"scancel: error: Kill job error on job id 4: {UNREACHABLE}"),
+        ("counters", ("sdiag",), 255, f"slurm_get_statistics: {UNREACHABLE}"),
+        (
+            "a bad option is found out before",
+            ("sbatch", "-t", "abc"),
+            255,
+            "sbatch: error: Invalid --time specification",
+        ),
+    ],
+)
+def test_down(tmp_path: Path, why: str, argv: tuple[str, ...], code: int, text: str) -> None:
+    cluster = Cluster(tmp_path, "SluiceDown=yes\n")
+    assert cluster.run(*argv, stdin="#!/bin/sh\n") == (code, "", text + "\n"), why
+    assert cluster.run("scontrol", "ping")[0] == 1
+    cluster.close()
+
+
+def test_accounting_may_lag(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "SluiceAccountingLag=60\n")
+    job = cluster.submit("true")
+    assert cluster.out("sacct", "-n", "-X", "-j", job) == ""
+    assert cluster.out("squeue", "-h", "-t", "all", "-j", job, "-o", "%i") == job
+    cluster.close()
+
+
+def test_without_a_configuration(tmp_path: Path, cluster: Cluster) -> None:
+    code, out, err = cluster.run("squeue", SLURM_CONF="/nonexistent")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "squeue: fatal: Unable to process configuration file"
+    code, out, err = cluster.run("squeue", SLURM_CONF="")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "squeue: fatal: Could not establish a configuration source"
+
+
+# --- dependencies, one by one ---
+
+FIRST = "sleep 0.2; exit {}"
+
+
+@pytest.mark.parametrize(
+    ("why", "exit_code", "dependency", "expected"),
+    [
+        ("it went well", 0, "afterok:{a}", "COMPLETED"),
+        ("it did not, and never will", 1, "afterok:{a}", "PENDING|DependencyNeverSatisfied"),
+        ("it failed, as hoped", 1, "afternotok:{a}", "COMPLETED"),
+        ("it did not fail", 0, "afternotok:{a}", "PENDING|DependencyNeverSatisfied"),
+        ("either end will do", 1, "afterany:{a}", "COMPLETED"),
+        ("its start is enough", 0, "after:{a}", "COMPLETED"),
+        ("one of two is enough", 1, "afterok:{a}?afterany:{a}", "COMPLETED"),
+        ("both are needed", 1, "afterany:{a},afterok:{a}", "PENDING|DependencyNeverSatisfied"),
+        ("an id alone means any end", 1, "{a}", "COMPLETED"),
+        ("an unknown id is no hindrance", 0, "afterok:4000000", "COMPLETED"),
+        ("names once at a time", 0, "singleton", "COMPLETED"),
+    ],
+)
+def test_dependencies(cluster: Cluster, why: str, exit_code: int, dependency: str, expected: str) -> None:
+    first = cluster.submit(FIRST.format(exit_code), "-J", "same")
+    second = cluster.submit("true", "-J", "same", "-d", dependency.format(a=first))
+    eventually(lambda: cluster.state(second).startswith(expected) or None)
+    if "after" in expected:
+        assert why
+
+
+def test_tasks_wait_for_the_tasks_of_their_number(cluster: Cluster) -> None:
+    first = cluster.submit("test $SLURM_ARRAY_TASK_ID != 1", "--array=0-2")
+    second = cluster.submit("echo $SLURM_ARRAY_TASK_ID >> log", "--array=0-2", "-d", f"aftercorr:{first}")
+    eventually(lambda: (cluster.work / "log").exists() and len((cluster.work / "log").read_text().split()) == 2)
+    eventually(lambda: cluster.state(f"{second}_1") == "PENDING|DependencyNeverSatisfied")
+    assert sorted((cluster.work / "log").read_text().split()) == ["0", "2"]
+
+
+def test_a_hopeless_job_can_be_asked_to_end(cluster: Cluster) -> None:
+    first = cluster.submit("false")
+    second = cluster.submit("true", "-d", f"afterok:{first}", "--kill-on-invalid-dep=yes")
+    eventually(lambda: cluster.state(second) == "CANCELLED|DependencyNeverSatisfied")
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    "name", [b"line1\nline2", b"a|b|c", b"bad\xff\xfebytes", "Ω-日本語-🚀".encode(), b"", b"  x  "]
+)
+def test_names_come_back_byte_by_byte(cluster: Cluster, name: bytes) -> None:
+    argv = [b"sbatch", b"--parsable", b"-H", b"--job-name=" + name, b"--comment=c:" + name, b"--wrap", b"true"]
+    subprocess.run(argv, env=cluster.env, cwd=cluster.work, check=True, capture_output=True)
+    asked = ["squeue", "-h", "-O", "JobID:~1~,Name:~1~,Comment:~1~E"]
+    out = subprocess.run(asked, env=cluster.env, check=True, capture_output=True).stdout
+    assert out == b"1~1~" + name + b"~1~c:" + name + b"~1~E\n"
+
+
+def test_a_state_that_cannot_be_read_is_a_controller_that_does_not_answer(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    (cluster.folder / "state.db").write_bytes(b"this is no database, " * 300)
+    code, out, err = cluster.run("squeue")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == f"slurm_load_jobs error: {UNREACHABLE}"

@@ -1,0 +1,135 @@
+"""The words of ssh: what a field of a profile may be, what ssh then says yes and no to, and why."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurm_shim.remote import ssh
+from slurm_shim.remote.ssh import Login
+from tests.cluster.sshd import Sshd, needed
+
+GOOD: dict[str, Any] = {"hostname": "login.example.org", "username": "me"}
+
+
+@pytest.mark.parametrize(
+    ("why", "field", "value"),
+    [
+        ("an option instead of a host", "hostname", "-oProxyCommand=touch x"),
+        ("an option instead of an alias", "ssh_host", "-F/dev/null"),
+        ("a blank makes two words for rsync", "hostname", "a b"),
+        ("a shell would read it", "hostname", "a;b"),
+        ("a newline is a line of configuration", "hostname", "a\n"),
+        ("a user in the host", "hostname", "me@host"),
+        ("nothing", "hostname", ""),
+        ("an option instead of a user", "username", "-lroot"),
+        ("a quote", "username", "a'b"),
+        ("a command in backquotes", "username", "`id`"),
+        ("a jump that is an option", "proxy_jump", "-oProxyCommand=id"),
+        ("the second jump is an option", "proxy_jump", "good,-bad"),
+        ("ssh would expand it in ProxyCommand", "proxy_jump", "%h"),
+        ("ssh expands tokens in paths", "key_filename", "/keys/%d"),
+        ("ssh expands variables in paths", "key_filename", "/keys/${HOME}"),
+        ("a relative path, which may be an option", "key_filename", "-F"),
+        ("a NUL", "key_filename", "/keys/a\0b"),
+    ],
+)
+def test_a_field_that_is_no_word_is_refused_by_name(why: str, field: str, value: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        Login(**{**GOOD, field: value})
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_is_one(port: int) -> None:
+    with pytest.raises(ValueError, match="port"):
+        Login(**GOOD, port=port)
+
+
+def test_a_login_needs_a_host() -> None:
+    with pytest.raises(ValueError, match="hostname or ssh_host"):
+        Login(username="me")
+
+
+def test_every_field_is_said() -> None:
+    words = ssh.argv(Login("h", "u", 2222, "/k", "j@hop:22,[::1]:2"))
+    for pair in (["-p", "2222"], ["-l", "u"], ["-i", "/k"], ["-J", "j@hop:22,[::1]:2"]):
+        assert " ".join(pair) in " ".join(words)
+    assert words[-2:] == ["--", "h"] and "IdentitiesOnly=yes" in words
+    assert {"BatchMode=yes", "StrictHostKeyChecking=yes", "ControlMaster=no"} <= set(words)
+
+
+def test_an_alias_leaves_all_to_the_configuration() -> None:
+    words = ssh.argv(Login("h", "u", 2222, "/k", "j", "alias"), config="/c")
+    assert words[-1] == "alias" and words[words.index("-F") + 1] == "/c"
+    assert not {"-p", "-l", "-i", "-J"} & set(words)
+
+
+@pytest.mark.parametrize("master", [True, False])
+def test_only_a_master_makes_a_shared_connection(master: bool) -> None:
+    words = ssh.options(Login(**GOOD), control_path="/run/s", master=master)
+    assert "ControlPath=/run/s" in words and f"ControlMaster={'auto' if master else 'no'}" in words
+    for path in ("relative", "/a b", "/%h", "/" + "x" * 200):
+        with pytest.raises(ValueError, match="socket"):
+            ssh.options(Login(**GOOD), control_path=path)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        ("", ""),
+        ("me@h: Permission denied (publickey).\r\n", "me@h: Permission denied (publickey)."),
+        ("rsync: connection unexpectedly closed\nssh: Could not resolve hostname x: nope\n", "Could not resolve"),
+        ("No RSA host key is known for h and you have requested strict checking.\n", "h is not in known_hosts"),
+        ("@@@@\nHost key for [h]:2 has changed and you have requested strict checking.\n", "[h]:2 is another"),
+    ],
+)
+def test_why_ssh_gave_up(stderr: str, said: str) -> None:
+    assert said in ssh.reason(stderr) and bool(said) == bool(ssh.reason(stderr))
+
+
+# --- with a real sshd ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    needed()
+    with Sshd(tmp_path / "sshd") as one:
+        yield one
+
+
+def spoken(sshd: Sshd, command: str = "echo here", **fields: Any) -> subprocess.CompletedProcess[str]:
+    """What the command over there came to."""
+    words = ssh.argv(Login(**{**sshd.login, **fields}), str(sshd.config))
+    return subprocess.run([*words, command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+@pytest.mark.ssh
+def test_a_key_lets_in(sshd: Sshd) -> None:
+    assert spoken(sshd).stdout == "here\n"
+    assert spoken(sshd, ssh_host="cluster").stdout == "here\n"
+    assert spoken(sshd, proxy_jump="cluster").stdout == "here\n"
+
+
+@pytest.mark.ssh
+def test_another_key_does_not(sshd: Sshd, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    done = spoken(sshd, key_filename=str(tmp_path / "other"))
+    assert done.returncode == 255 and "Permission denied" in ssh.reason(done.stderr)
+
+
+@pytest.mark.ssh
+def test_a_host_key_must_be_the_known_one(sshd: Sshd) -> None:
+    sshd.kill()
+    assert "Connection refused" in ssh.reason(spoken(sshd).stderr)
+    sshd.rekey()
+    sshd.start()
+    assert "another than the one in known_hosts" in ssh.reason(spoken(sshd).stderr)
+    sshd.known_hosts.write_text("")
+    assert "is not in known_hosts" in ssh.reason(spoken(sshd).stderr)
+    assert sshd.known_hosts.read_text() == "", "nothing is trusted at first sight"
+    sshd.trust()
+    assert spoken(sshd).stdout == "here\n"

@@ -1,0 +1,106 @@
+"""One cluster to ask: its name, and jobs that the last picture of the queue does not show."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from slurm_shim.cluster import Cluster, reach, written_name
+from slurm_shim.errors import SlurmUnreachable
+from tests.pretended import Cluster as Pretended
+from tests.pretended import asynchronous, job
+
+
+@asynccontextmanager
+async def cluster(min_s: float = 2.0) -> AsyncIterator[tuple[Cluster, Pretended]]:
+    slurm = Pretended()
+    with ThreadPoolExecutor(2) as executor:
+        yield Cluster("slurm", slurm, executor, min_s), slurm  # type: ignore[arg-type]
+
+
+AWAY = SlurmUnreachable("squeue", "Unable to contact slurm controller")
+
+
+@pytest.mark.parametrize(
+    ("why", "text", "name"),
+    [
+        ("as people write it", "ClusterName=tiny\n", "tiny"),
+        ("in any case, with blanks", "# c\n  clustername = my-hpc_2 # mine\n", "my-hpc_2"),
+        ("only a comment", "#ClusterName=no\n", ""),
+        ("none at all", "SlurmctldHost=a\n", ""),
+        ("bytes that are no text", "X=\udcff\nClusterName=odd\n", "odd"),
+    ],
+)
+def test_the_name_in_slurm_conf(tmp_path: Path, why: str, text: str, name: str) -> None:
+    conf = tmp_path / "slurm.conf"
+    conf.write_text(text, errors="surrogateescape")
+    assert written_name(str(conf)) == name, why
+
+
+def test_a_cluster_that_does_not_answer_goes_by_the_name_in_its_file(tmp_path: Path) -> None:
+    conf = tmp_path / "slurm.conf"
+    assert reach("slurm", str(tmp_path), str(conf), "", None)[0] == "slurm", "nobody can say"
+    conf.write_text("ClusterName=tiny\n")
+    assert reach("slurm", str(tmp_path), str(conf), "", None)[0] == "tiny"
+
+
+@asynchronous
+async def test_the_name_is_learnt_as_soon_as_slurm_answers() -> None:
+    async with cluster() as (made, slurm):
+        slurm.failure = AWAY
+        await made.snapshot.refresh()
+        await made.settle([])
+        assert made.name == "slurm"
+        slurm.failure = None
+        await made.snapshot.refresh()
+        await made.settle([])
+        assert made.name == "pretended"
+        slurm.named = "another"
+        await made.settle([])
+        assert made.name == "pretended", "asked once"
+
+
+@asynchronous
+async def test_a_job_that_others_submitted_a_moment_ago_is_found() -> None:
+    async with cluster(min_s=0.0) as (made, slurm):
+        await made.snapshot.refresh()
+        slurm.rows = [job("7"), job("8_0", raw_id=9, array_job_id=8, array_task_id="0")]
+        assert ((await made.recall("7")) or {})["job_id"] == "7"
+        assert ((await made.recall("9")) or {})["job_id"] == "8_0", "as the task calls itself"
+        assert slurm.asked == [], "the queue knows enough"
+
+
+@asynchronous
+async def test_a_picture_that_is_young_enough_is_not_asked_for_again() -> None:
+    async with cluster(min_s=3600.0) as (made, slurm):
+        await made.snapshot.refresh()
+        assert await made.recall("7") is None
+        assert slurm.polls == 1
+
+
+@asynchronous
+async def test_accounting_knows_parts_by_either_number() -> None:
+    async with cluster() as (made, slurm):
+        await made.snapshot.refresh()
+        slurm.accounted = [job("8_0", "COMPLETED", raw_id=9, array_job_id=8, array_task_id="0")]
+        for job_id in ("8_0", "9"):
+            assert ((await made.recall(job_id)) or {})["job_id"] == "8_0"
+        assert await made.recall("10") is None
+
+
+@asynchronous
+async def test_nobody_is_told_no_while_slurm_does_not_answer() -> None:
+    async with cluster() as (made, slurm):
+        await made.snapshot.refresh()
+        assert await made.recall("7") is None
+        slurm.failure = AWAY
+        await made.snapshot.refresh()
+        slurm.failure = None  # accounting still answers
+        with pytest.raises(SlurmUnreachable):
+            await made.recall("7")
+        slurm.accounted = [job("8", "COMPLETED")]
+        assert ((await made.recall("8")) or {})["state"] == "COMPLETED"

@@ -1,0 +1,602 @@
+"""The words spoken to SLURM: what reaches the programs, what their refusals mean, what happens when nobody answers.
+
+The programs are small shell scripts of the test on a PATH of its own: each writes its arguments down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurm_shim import parse
+from slurm_shim.commands import Slurm, signal_name
+from slurm_shim.errors import (
+    JobFinished,
+    JobUnknown,
+    NodeUnknown,
+    SlurmBusy,
+    SlurmConflict,
+    SlurmDenied,
+    SlurmError,
+    SlurmInvalid,
+    SlurmRefused,
+    SlurmUnreachable,
+    Unreadable,
+    refusal,
+)
+from slurm_shim.programs import Breaker
+from tests.conftest import ROOT
+
+DATA = ROOT / "tests" / "data" / "slurm" / "22.05"
+
+
+class Programs:
+    """A folder of pretended SLURM programs: write(name, shell) makes one, calls(name) are its argument lists."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+
+    def write(self, name: str, shell: str = "") -> None:
+        program = self.bin / name
+        # One word a line, an empty line after each call.
+        program.write_text(f'#!/bin/sh\n{{ printf "%s\\n" "$@"; echo; }} >> {self.folder}/{name}.calls\n{shell}\n')
+        program.chmod(0o755)
+
+    def calls(self, name: str) -> list[list[str]]:
+        log = self.folder / f"{name}.calls"
+        text = log.read_text() if log.exists() else ""
+        return [call.split("\n") for call in text.split("\n\n")[:-1]]
+
+    def slurm(self, timeout_s: float = 20.0, hold_fd: int | None = None) -> Slurm:
+        return Slurm(f"{self.bin}:/usr/bin:/bin", str(self.folder / "slurm.conf"), timeout_s, hold_fd)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Programs:
+    return Programs(tmp_path)
+
+
+# What a shell script needs to answer with a recorded file under the nonce it was asked with.
+REPLAY_SQUEUE = 'n=${6#*:}; n=${n%%%%,*}; sed "s/~4f1c9a~/$n/g" %s'
+REPLAY_SACCT = 'for a in "$@"; do case $a in --delimiter=*) n=${a#*=};; esac; done; sed "s/~4f1c9a~/$n/g" %s'
+
+
+# ------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code", "stderr", "ids", "kind", "reason"),
+    [
+        (
+            *("sbatch", 1),
+            "sbatch: error: invalid partition specified: nope\n"
+            "sbatch: error: Batch job submission failed: Invalid partition name specified\n",
+            *((), SlurmInvalid, "Invalid partition name specified"),
+        ),
+        (
+            "sbatch",
+            255,
+            "sbatch: error: Invalid --time specification\n",
+            (),
+            SlurmInvalid,
+            "Invalid --time specification",
+        ),
+        (
+            *(
+                "sbatch",
+                255,
+                "/usr/bin/sbatch: unrecognized option '--frob'\nTry \"sbatch --help\" for more information\n",
+            ),
+            *((), SlurmInvalid, "unrecognized option '--frob'"),
+        ),
+        (
+            *("sbatch", 1, "sbatch: error: Unable to open file /no/such/file.sh\n"),
+            *((), SlurmInvalid, "Unable to open file /no/such/file.sh"),
+        ),
+        (
+            *("sbatch", 1),
+            "sbatch: error: This does not look like a batch script.  The first\n"
+            "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
+            "sbatch: error: For instance: #!/bin/sh\n",
+            *((), SlurmInvalid),
+            "This does not look like a batch script. The first line must start with #! followed by the path to an "
+            "interpreter.",
+        ),
+        ("sbatch", 1, "sbatch: error: Batch script is empty!\n", (), SlurmInvalid, "Batch script is empty!"),
+        (
+            *(
+                "sbatch",
+                1,
+                "sbatch: error: Batch job submission failed: Requested node configuration is not available\n",
+            ),
+            *((), SlurmInvalid, "Requested node configuration is not available"),
+        ),
+        (
+            *("sbatch", 1, "sbatch: error: Batch job submission failed: Job dependency problem\n"),
+            *((), SlurmInvalid, "Job dependency problem"),
+        ),
+        (
+            *("sbatch", 1),
+            "sbatch: error: Batch job submission failed: Required partition not available (inactive or drain)\n",
+            *((), SlurmConflict, "Required partition not available (inactive or drain)"),
+        ),
+        (
+            *("sbatch", 1),
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n"
+            "sbatch: error: Batch job submission failed: Resource temporarily unavailable\n",
+            *((), SlurmBusy, None),
+        ),
+        (
+            *("sbatch", 1),
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n",
+            *((), SlurmUnreachable, None),
+        ),
+        (
+            *("sbatch", 1, "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"),
+            *((), SlurmUnreachable, None),
+        ),
+        (
+            *("squeue", 1, "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"),
+            *((), SlurmUnreachable, None),
+        ),
+        (
+            *("squeue", 1),
+            "squeue: error: s_p_parse_file: cannot stat file /nonexistent: No such file or directory, retrying\n"
+            "squeue: error: ClusterName needs to be specified\nsqueue: fatal: Unable to process configuration file\n",
+            *((), SlurmUnreachable, None),
+        ),
+        (
+            *("sacct", 1, "sacct: error: Problem talking to the database: Connection refused\n"),
+            *((), SlurmUnreachable, None),
+        ),
+        (
+            "squeue",
+            1,
+            "slurm_load_jobs error: Invalid job id specified\n",
+            ("9",),
+            JobUnknown,
+            "Invalid job id specified",
+        ),
+        (
+            *("scontrol", 1, "Invalid job id specified for job 99\nslurm_suspend error: Invalid job id specified\n"),
+            *(("99",), JobUnknown, "Invalid job id specified"),
+        ),
+        (
+            *("scontrol", 1, "Job has already finished for job 256\n"),
+            *(("256",), JobFinished, "Job has already finished"),
+        ),
+        (
+            *("scontrol", 1, "Job is pending execution for job 12\n"),
+            *(("12",), SlurmConflict, "Job is pending execution"),
+        ),
+        (
+            *("scontrol", 1, "Job is in held state, pending scheduler release for job 202\n"),
+            *(("202",), SlurmConflict, "Job is in held state, pending scheduler release"),
+        ),
+        (
+            *("scancel", 228),
+            "scancel: error: Kill job error on job id 12: Job can not be altered now, try again later\n",
+            *(("12",), SlurmConflict, "Job can not be altered now, try again later"),
+        ),
+        (
+            *("scancel", 210, "scancel: error: Kill job error on job id 12: Access/permission denied\n"),
+            *(("12",), SlurmDenied, "Access/permission denied"),
+        ),
+        (
+            *("scontrol", 1, "Invalid user id for job 12\nslurm_suspend error: Invalid user id\n"),
+            *(("12",), SlurmDenied, "Invalid user id"),
+        ),
+        (
+            *("scontrol", 1, "scontrol: error: Invalid Priority value: -1\n"),
+            *(("12",), SlurmInvalid, "Invalid Priority value: -1"),
+        ),
+        ("scontrol", 1, "Node nope not found\n", (), NodeUnknown, "Node nope not found"),
+        (
+            *("scontrol", 1, "slurm_update error: Invalid node state specified\n"),
+            *((), SlurmConflict, "Invalid node state specified"),
+        ),
+        ("scancel", 1, "Unknown job signal: FOO\n", ("4",), SlurmInvalid, "Unknown job signal: FOO"),
+        ("scontrol", 1, "something new\n", (), SlurmRefused, "something new"),
+        ("scontrol", 3, "", (), SlurmRefused, "scontrol ended with exit code 3"),
+        ("sbatch", -9, "", (), SlurmUnreachable, None),
+    ],
+)
+def test_what_a_refusal_means(
+    command: str, exit_code: int, stderr: str, ids: tuple[str, ...], kind: type[SlurmError], reason: str | None
+) -> None:
+    error = refusal(command, exit_code, stderr, ids)
+    assert type(error) is kind
+    if reason is not None:
+        assert isinstance(error, SlurmRefused)
+        assert (error.reason, error.exit_code) == (reason, exit_code)
+    if isinstance(error, JobUnknown | JobFinished):
+        assert error.job_id == ids[0]
+
+
+@pytest.mark.parametrize(
+    ("why", "stderr", "uncertain"),
+    [
+        ("never reached anybody", "Unable to contact slurm controller (connect failure)", False),
+        ("sent, no answer", "Socket timed out on send/recv operation", True),
+        ("refused for now", "Slurm temporarily unable to accept job, sleeping and retrying", False),
+    ],
+)
+def test_whether_it_may_have_happened_all_the_same(why: str, stderr: str, uncertain: bool) -> None:
+    error = refusal("sbatch", 1, f"sbatch: error: {stderr}\n")
+    assert isinstance(error, SlurmUnreachable)
+    assert error.uncertain is uncertain, why
+
+
+# ------------------------------------------------------------------------------------------- what reaches programs
+
+
+def test_sbatch_gets_single_tokens_and_the_script_on_stdin(programs: Programs) -> None:
+    programs.write("sbatch", f"cat > {programs.folder}/script; echo '4711;cluster'")
+    script = "#!/bin/sh\necho '%s' \\ \n" + "# " + "é" * 100_000 + "\n"
+    options = {
+        "job_name": "-J x",
+        "hold": True,
+        "mem": None,
+        "requeue": False,
+        "comment": "a b\n'\"$(id)`id`",
+        "nice": 5,
+    }
+    assert programs.slurm().sbatch(script, options) == "4711"
+    assert (programs.folder / "script").read_text() == script
+    call = programs.calls("sbatch")[0]
+    assert call == ["--parsable", "--job-name=-J x", "--hold", "--comment=a b", "'\"$(id)`id`", "--nice=5"]
+
+
+def test_sbatch_of_a_file_with_arguments(programs: Programs) -> None:
+    programs.write("sbatch", "echo 12")
+    assert programs.slurm().sbatch("", {"script_file": "/a b.sh"}, ["--wrap=id", "x y"]) == "12"
+    assert programs.calls("sbatch") == [["--parsable", "--", "/a b.sh", "--wrap=id", "x y"]]
+
+
+def test_the_server_s_environment_reaches_neither_programs_nor_jobs(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SQUEUE_FORMAT", "SBATCH_PARTITION", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT", "AWS_SECRET"):
+        monkeypatch.setenv(name, "leak")
+    for program in ("sbatch", "squeue", "scontrol"):
+        programs.write(program, f"env > {programs.folder}/{program}.env; test {program} != sbatch || echo 1")
+    slurm = programs.slurm()
+    slurm.sbatch("#!/bin/sh\n", {})
+    slurm.squeue()
+    slurm.nodes()
+
+    def seen(program: str) -> dict[str, str]:
+        lines = (programs.folder / f"{program}.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    shell_s_own = {"PWD", "OLDPWD", "SHLVL", "_"}
+    base = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "SLURM_CONF", "TZ"} | shell_s_own
+    assert seen("sbatch").keys() <= base
+    for program in ("squeue", "scontrol"):
+        assert seen(program).keys() <= base | {"SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN"}
+        assert (seen(program)["SLURM_TIME_FORMAT"], seen(program)["SLURM_BITSTR_LEN"]) == ("%s", "0")
+
+
+@pytest.mark.parametrize(
+    ("why", "speak", "program", "expected"),
+    [
+        (
+            "cancel",
+            lambda s: s.scancel(["1", "8_3", "8_[3-6]", "9+1"]),
+            "scancel",
+            ["--", "1", "8_3", "8_[3-6]", "9+1"],
+        ),
+        (
+            "signal to the batch script and its steps",
+            lambda s: s.scancel(["1"], signal="SIGUSR1", full=True),
+            "scancel",
+            ["--signal=USR1", "--full", "--", "1"],
+        ),
+        (
+            "signal to the batch script",
+            lambda s: s.scancel(["1"], signal="15", batch=True),
+            "scancel",
+            ["--signal=15", "--batch", "--", "1"],
+        ),
+        ("hold", lambda s: s.hold(["1", "2"]), "scontrol", ["hold", "1", "2"]),
+        ("hold as the owner", lambda s: s.uhold(["1"]), "scontrol", ["uhold", "1"]),
+        ("release", lambda s: s.release(["1"]), "scontrol", ["release", "1"]),
+        ("requeue", lambda s: s.requeue(["1"]), "scontrol", ["requeue", "1"]),
+        (
+            "update",
+            lambda s: s.update_job("1", priority=5, name="a b"),
+            "scontrol",
+            ["update", "jobid=1", "priority=5", "name=a b"],
+        ),
+    ],
+)
+def test_changing_words(
+    programs: Programs, why: str, speak: Callable[[Slurm], None], program: str, expected: list[str]
+) -> None:
+    programs.write(program)
+    speak(programs.slurm())
+    assert programs.calls(program) == [expected], why
+
+
+@pytest.mark.parametrize(
+    ("why", "speak"),
+    [
+        ("an option in place of an id", lambda s: s.scancel(["--user=alice"])),
+        ("no id", lambda s: s.hold(["all"])),
+        ("an option's name", lambda s: s.sbatch("", {"wrap=id --x": "y"})),
+        ("a field's name", lambda s: s.update_job("1", **{"comment=x priority": 5})),
+        ("NUL", lambda s: s.sbatch("", {"comment": "a\0b"})),
+        ("half a character", lambda s: s.sbatch("", {"comment": "\ud800"})),
+        ("longer than the system takes", lambda s: s.sbatch("", {"comment": "x" * 200_000})),
+        ("arguments without a file", lambda s: s.sbatch("", {}, ["x"])),
+        ("no signal", lambda s: s.scancel(["1"], signal="FOO")),
+        ("a number beyond the last signal", lambda s: s.scancel(["1"], signal="99")),
+    ],
+)
+def test_what_is_no_slurm_word_starts_no_program(programs: Programs, why: str, speak: Callable[[Slurm], None]) -> None:
+    for program in ("sbatch", "scancel", "scontrol"):
+        programs.write(program, "echo 1")
+    with pytest.raises(ValueError, match=r"."):
+        speak(programs.slurm())
+    assert [programs.calls(program) for program in ("sbatch", "scancel", "scontrol")] == [[], [], []], why
+
+
+def test_many_ids_go_in_lots(programs: Programs) -> None:
+    programs.write("scancel")
+    programs.slurm().scancel([str(number) for number in range(1, 1202)])
+    assert [len(call) for call in programs.calls("scancel")] == [501, 501, 202]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("TERM", "TERM"), ("sigusr1", "USR1"), ("9", "9"), (" KILL ", "KILL"), ("64", "64")]
+)
+def test_signal_names(given: str, expected: str) -> None:
+    assert signal_name(given) == expected
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def test_squeue_asks_with_a_new_nonce_and_reads_the_answer(programs: Programs) -> None:
+    programs.write("squeue", REPLAY_SQUEUE % (DATA / "squeue-names"))
+    slurm = programs.slurm()
+    first, second = slurm.squeue(), slurm.squeue()
+    assert len(first) == 19
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    calls = programs.calls("squeue")
+    assert calls[0][:5] == ["-h", "-a", "-t", "all", "-O"]
+    assert calls[0] != calls[1]
+    assert calls[0][5].count(":~") == len(parse.JOB_FIELDS)
+
+
+def test_an_unknown_job_has_no_rows(programs: Programs) -> None:
+    programs.write("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
+    assert programs.slurm().squeue("99") == []
+    assert programs.calls("squeue")[0][-1] == "--jobs=99"
+
+
+def test_sacct_by_id_and_by_time(programs: Programs) -> None:
+    programs.write("sacct", REPLAY_SACCT % (DATA / "sacct"))
+    slurm = programs.slurm()
+    assert len(slurm.sacct(["1", "8_[3-6]", "1", "14_3"])) == len(slurm.sacct(since_s=3600)) == 21
+    by_id, by_time = programs.calls("sacct")
+    assert "--jobs=1,8,14_3" in by_id
+    assert by_time[by_time.index("-S") : by_time.index("-S") + 4] == ["-S", "now-3600seconds", "-E", "now"]
+    assert slurm.sacct([]) == []
+    assert len(programs.calls("sacct")) == 2
+
+
+def test_tags_are_found_in_what_was_submitted(programs: Programs) -> None:
+    line = "7%s7%s1795284242%sFAILED%s%ssbatch --comment=sluice:ab\nx%s\n".replace("%s", "${n}")
+    programs.write(
+        "sacct", f'for a in "$@"; do case $a in --delimiter=*) n=${{a#*=}};; esac; done; printf "%b" "{line}"'
+    )
+    assert programs.slurm().submitted(0.0) == [
+        {"job_id": "7", "raw_id": 7, "submit_time": 1795284242, "state": "FAILED", "comment": None}
+        | {"submit_line": "sbatch --comment=sluice:ab\nx"}
+    ]
+
+
+def test_nodes_partitions_config(programs: Programs) -> None:
+    programs.write(
+        "scontrol",
+        f'case "$*" in *node) cat {DATA}/nodes;; *partition) cat {DATA}/partitions;; *config) cat {DATA}/config;; '
+        'ping) echo "Slurmctld(primary) at vm is UP";; --version) echo slurm 22.05.8;; esac',
+    )
+    slurm = programs.slurm()
+    assert (len(slurm.nodes()), len(slurm.partitions())) == (4, 2)
+    assert (slurm.cluster_name(), slurm.min_job_age_s(), slurm.has_accounting()) == ("sluicetest", 300, True)
+    assert slurm.ping() == {"up": True, "version": "22.05.8", "controller": "vm"}
+    assert [call for call in programs.calls("scontrol") if call[-1] == "config"] == [["show", "config"]]
+
+
+def test_a_controller_that_is_down_does_not_ping(programs: Programs) -> None:
+    programs.write("scontrol", 'test $1 = ping || exit 0; echo "Slurmctld(primary) at vm is DOWN"; exit 1')
+    assert programs.slurm().ping()["up"] is False
+    assert Slurm(str(programs.folder), None).ping() == {"up": False, "version": "", "controller": ""}
+
+
+def test_bytes_that_are_no_text_are_replaced(programs: Programs) -> None:
+    programs.write("scontrol", r"printf 'NodeName=n1 State=IDLE Reason=bad \377\376 bytes\n'")
+    assert programs.slurm().nodes()[0]["reason"] == "bad \ufffd\ufffd bytes"
+
+
+@pytest.mark.parametrize(
+    ("why", "shell", "kind"),
+    [
+        ("no id printed", "echo hello", SlurmUnreachable),
+        ("nothing printed", "", SlurmUnreachable),
+        ("killed", "kill -9 $$", SlurmUnreachable),
+        ("refused", "echo 'sbatch: error: Batch script is empty!' >&2; exit 1", SlurmInvalid),
+    ],
+)
+def test_submissions_that_fail(programs: Programs, why: str, shell: str, kind: type[SlurmError]) -> None:
+    programs.write("sbatch", shell)
+    with pytest.raises(kind) as caught:
+        programs.slurm().sbatch("#!/bin/sh\n", {})
+    if isinstance(caught.value, SlurmUnreachable):
+        assert caught.value.uncertain, why
+
+
+def test_an_answer_of_another_form(programs: Programs) -> None:
+    programs.write("squeue", "echo 'JOBID PARTITION'")
+    with pytest.raises(Unreadable):
+        programs.slurm().squeue()
+
+
+# --------------------------------------------------------------------------------------------------- nobody answers
+
+
+def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(SlurmUnreachable, match="not installed") as caught:
+        Slurm(str(tmp_path), None).sbatch("#!/bin/sh\n", {})
+    assert not caught.value.uncertain
+
+
+def test_a_time_out_ends_the_program_and_all_it_started(programs: Programs) -> None:
+    programs.write("sbatch", f"sleep 600 & echo $! > {programs.folder}/pid; wait")
+    slurm = programs.slurm(timeout_s=1.0)
+    with pytest.raises(SlurmUnreachable, match="no answer") as caught:
+        slurm.sbatch("#!/bin/sh\n", {})
+    assert caught.value.uncertain
+    pid = int((programs.folder / "pid").read_text())
+    until = time.monotonic() + 30
+    while is_running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.01)  # a signal takes effect when the process is scheduled next; there is nothing to await
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no mere zombie, as killed ones stay where nobody reaps orphans."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
+
+
+def test_a_time_out_tells_what_was_complained_about(programs: Programs) -> None:
+    programs.write(
+        "sbatch", "echo 'sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying' >&2; sleep 600"
+    )
+    with pytest.raises(SlurmBusy):
+        programs.slurm(timeout_s=1.0).sbatch("#!/bin/sh\n", {})
+
+
+def test_the_breaker_fails_fast_and_recovers(programs: Programs) -> None:
+    down = programs.folder / "down"
+    down.touch()
+    programs.write("squeue", f"test -e {down} || exit 0; echo 'Unable to contact slurm controller' >&2; exit 1")
+    programs.write("sacct")
+    slurm = programs.slurm()
+    clock = [100.0]
+    slurm.controller = Breaker(limit=3, pause_s=5.0, now=lambda: clock[0])
+    for _ in range(6):
+        with pytest.raises(SlurmUnreachable):
+            slurm.squeue()
+    assert len(programs.calls("squeue")) == 3  # the others were not even tried
+    assert slurm.sacct(["1"]) == []  # the database has a breaker of its own
+    clock[0] += 5.0
+    for _ in range(3):  # one probe, then another pause
+        with pytest.raises(SlurmUnreachable):
+            slurm.squeue()
+    assert len(programs.calls("squeue")) == 4
+    down.unlink()
+    clock[0] += 5.0
+    assert slurm.squeue() == []
+    assert slurm.squeue() == []
+    assert len(programs.calls("squeue")) == 6
+
+
+def test_a_refusal_does_not_open_the_breaker(programs: Programs) -> None:
+    programs.write("scontrol", "echo 'Invalid job id specified for job 9' >&2; exit 1")
+    slurm = programs.slurm()
+    for _ in range(5):
+        with pytest.raises(JobUnknown):
+            slurm.hold(["9"])
+    assert len(programs.calls("scontrol")) == 5
+
+
+def test_only_one_probe_at_a_time() -> None:
+    clock = [0.0]
+    breaker = Breaker(limit=1, pause_s=5.0, now=lambda: clock[0])
+    breaker.enter("squeue")
+    breaker.leave(SlurmUnreachable("squeue", "gone"))
+    clock[0] = 5.0
+    breaker.enter("squeue")
+    with pytest.raises(SlurmUnreachable, match="gone"):
+        breaker.enter("squeue")
+    breaker.leave(None)
+    breaker.enter("squeue")
+
+
+def test_calls_from_many_threads(programs: Programs) -> None:
+    programs.write("squeue", REPLAY_SQUEUE % (DATA / "squeue"))
+    slurm = programs.slurm()
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(len(slurm.squeue()))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [32] * 12
+
+
+def test_no_file_descriptor_stays_open_or_reaches_a_program(programs: Programs) -> None:
+    programs.write("scontrol", f"ls /proc/$$/fd > {programs.folder}/fds; exit 1")
+    slurm = programs.slurm()
+    secret = os.open(programs.folder, os.O_RDONLY)
+    other = os.dup2(secret, 157)  # inheritable, as a careless library would have it
+    try:
+        before = open_descriptors()
+        for _ in range(5):
+            with pytest.raises(SlurmRefused):
+                slurm.nodes()
+        assert open_descriptors() == before
+    finally:
+        os.close(secret)
+        os.close(other)
+    assert "157" not in (programs.folder / "fds").read_text().split()
+
+
+def open_descriptors() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/fd").iterdir() if entry.exists()}
+
+
+HOLDER = """
+import fcntl, os, sys
+from slurm_shim.commands import Slurm
+fd = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+fcntl.flock(fd, fcntl.LOCK_EX)
+Slurm(sys.argv[1], None, 600.0, hold_fd=fd).sbatch("#!/bin/sh\\n", {})
+"""
+
+
+def test_a_lock_stays_held_until_an_sbatch_in_flight_has_ended(programs: Programs) -> None:
+    go = programs.folder / "go"
+    os.mkfifo(go)
+    started = programs.folder / "started"
+    os.mkfifo(started)
+    programs.write("sbatch", f"echo > {started}; read x < {go}; echo 5")
+    lock = programs.folder / "lock"
+    path = f"{programs.bin}:/usr/bin:/bin"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen([sys.executable, "-c", HOLDER, path, str(lock)], env=environment)
+    started.read_text()  # sbatch is in flight
+    server.kill()
+    server.wait()
+    with lock.open("r+") as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        go.write_text("\n")  # sbatch ends
+        fcntl.flock(file, fcntl.LOCK_EX)  # returns: nobody holds it any more

@@ -1,0 +1,285 @@
+"""What people and programs do to the files from outside, and that it is seen; with the kernel's reports and without."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.disk import watch
+from store.disk.files import Files
+from store.disk.folders import Folder
+from store.disk.watch import Watch
+from store.documents import Config, Run, to_json
+from store.store import Store
+from store.yaml.reader import load
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 15.0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["events", "scanning"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store that follows the disk, in both ways of doing so."""
+    one = Store(tmp_path / "data", poll=request.param == "scanning")
+    one.open()
+    await one.workflows.delete("hello")
+    await one.start()
+    await until(lambda: one.status()["watch"]["mode"] == request.param)
+    yield one
+    await one.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Returns when the condition holds; fails after a deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def written(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def moved_in(path: Path, text: str) -> None:
+    """As vim and rsync do."""
+    beside = path.with_name(f".{path.name}.Xy12ab")
+    beside.write_text(text)
+    beside.rename(path)
+
+
+def copied_in(path: Path, text: str) -> None:
+    subprocess.run(["sh", "-c", 'printf %s "$1" > "$2"', "sh", text, path], check=True)
+
+
+def appended(path: Path, text: str) -> None:
+    """In two steps, as a slow writer does."""
+    with path.open("w") as file:
+        file.write(text[:3])
+        file.flush()
+        os.fsync(file.fileno())
+        file.write(text[3:])
+
+
+@pytest.mark.parametrize("write", [written, moved_in, copied_in, appended])
+async def test_a_file_made_changed_and_removed(store: Store, write: Callable[[Path, str], None]) -> None:
+    path = store.path("workflows", "w.yaml")
+    for text, value in (("a: 1", {"a": 1}), ("a: 2", {"a": 2}), ("a: {b: 30}", {"a": {"b": 30}})):
+        write(path, text)
+        await until(lambda wanted=value: "w" in store.workflows and store.workflows.get("w") == wanted)
+    path.unlink()
+    await until(lambda: "w" not in store.workflows)
+    assert store.problems() == []
+
+
+async def test_a_file_renamed_to_another_name(store: Store) -> None:
+    written(store.path("workflows", "a.yaml"), "x: 1")
+    await until(lambda: store.workflows.names() == ["a"])
+    store.path("workflows", "a.yaml").rename(store.path("workflows", "b.yaml"))
+    await until(lambda: store.workflows.names() == ["b"])
+
+
+async def test_every_folder_is_followed(store: Store) -> None:
+    written(store.path("templates", "t.sh"), "#!/bin/sh")
+    store.path("runs", "r.json").write_bytes(to_json(Run(id="r", workflow_name="w")))
+    written(store.path("config.yaml"), "log_dir: mine")
+    written(store.path("access.yaml"), "allowed_hosts: [example.org]")
+    await until(lambda: "t" in store.templates and "r" in store.runs)
+    await until(lambda: store.config.log_dir == "mine" and store.access.allowed_hosts == ["example.org"])
+    store.path("config.yaml").unlink()
+    await until(lambda: store.config == Config())
+
+
+async def test_half_a_file_is_told_and_heals(store: Store) -> None:
+    path = store.path("workflows", "w.yaml")
+    written(path, "a: 1")
+    await until(lambda: "w" in store.workflows)
+    written(path, "a: [1,\n")
+    await until(lambda: [one["path"] for one in store.problems()] == ["workflows/w.yaml"])
+    assert store.workflows.get("w") == {"a": 1}
+    written(path, "a: [1,\n 2]")
+    await until(lambda: store.workflows.get("w") == {"a": [1, 2]})
+    assert store.problems() == []
+
+
+async def test_a_bad_config_leaves_the_good_one_in_force(store: Store) -> None:
+    path = store.path("config.yaml")
+    written(path, "log_dir: mine")
+    await until(lambda: store.config.log_dir == "mine")
+    written(path, "log_dirr: other")
+    await until(lambda: bool(store.problems()))
+    assert store.config.log_dir == "mine" and "did you mean 'log_dir'" in store.problems()[0]["reason"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+async def test_a_file_that_may_not_be_read(store: Store) -> None:
+    path = store.path("workflows", "w.yaml")
+    written(path, "a: 1")
+    await until(lambda: "w" in store.workflows)
+    path.chmod(0)
+    await until(lambda: bool(store.problems()))
+    assert store.workflows.get("w") == {"a": 1}
+    path.chmod(0o600)
+    await until(lambda: not store.problems())
+
+
+async def test_what_is_none_of_ours_is_left_alone(store: Store) -> None:
+    before = store.version
+    for name in (".hidden.yaml", "w.yaml~", "w.yaml.swp", "4913", "notes.txt", "#w.yaml#"):
+        written(store.path("workflows", name), "a: [")
+    written(store.path("workflows", "last.yaml"), "a: 1")
+    await until(lambda: "last" in store.workflows)
+    assert store.workflows.names() == ["last"] and store.problems() == []
+    assert store.version == before + 1
+
+
+async def test_a_folder_that_is_removed_and_made_again(store: Store) -> None:
+    written(store.path("workflows", "a.yaml"), "x: 1")
+    await until(lambda: "a" in store.workflows)
+    shutil.rmtree(store.path("workflows"))
+    await until(lambda: store.workflows.names() == [])
+    await until(lambda: store.path("workflows").is_dir())
+    written(store.path("workflows", "b.yaml"), "x: 1")
+    await until(lambda: store.workflows.names() == ["b"])
+
+
+async def test_many_files_at_once(store: Store) -> None:
+    for i in range(1000):
+        written(store.path("workflows", f"w{i}.yaml"), f"n: {i}")
+    await until(lambda: len(store.workflows) == 1000)
+    for i in range(0, 1000, 2):
+        store.path("workflows", f"w{i}.yaml").unlink()
+    await until(lambda: len(store.workflows) == 500)
+    assert {store.workflows.get(f"w{i}")["n"] for i in range(1, 1000, 2)} == set(range(1, 1000, 2))
+
+
+async def test_own_writes_are_not_read_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = Folder._parsed
+    monkeypatch.setattr(Folder, "_parsed", lambda self, name, data: read.append(name) or whole(self, name, data))
+    heard: list[str] = []
+    store.runs.on_change(lambda name, old, new: heard.append(name))
+    for i in range(20):
+        await store.runs.put("r", Run(id="r", workflow_name="w", error=str(i)))
+    # The report of a later change comes after those of the earlier ones.
+    store.path("runs", "foreign.json").write_bytes(to_json(Run(id="foreign", workflow_name="w")))
+    await until(lambda: "foreign" in store.runs)
+    assert set(read) == {"foreign.json"}
+    assert heard == ["r"] * 20 + ["foreign"]
+
+
+async def test_an_edit_among_own_writes_is_not_lost(store: Store) -> None:
+    path = store.path("workflows", "w.yaml")
+    for i in range(20):
+        await store.workflows.put("w", b"ours: %d" % i)
+    written(path, "theirs: 1")
+    await until(lambda: store.workflows.get("w") == {"theirs": 1})
+
+
+# --- when the kernel does not report ---------------------------------------------------------------------------------
+
+
+def folder_of(path: Path) -> Folder:
+    path.mkdir(exist_ok=True)
+    return Folder(path, "workflow", Files(path.parent), lambda data, name: load(data).value, suffixes=(".yaml",))
+
+
+async def test_when_no_watches_are_left_the_folders_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "RETRY_S", 0.05)
+    refusals = iter([OSError(errno.ENOSPC, "OS file watch limit reached")] * 3)
+
+    def source(paths: list[Path], stop: asyncio.Event) -> Any:
+        for refusal in refusals:
+            raise refusal
+        return watch.watched(paths, stop)
+
+    folder = folder_of(tmp_path / "workflows")
+    following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=source)
+    await following.start()
+    await until(lambda: following.status()["mode"] == "scanning")
+    assert "watch limit" in following.status()["reason"]
+    written(folder.path / "w.yaml", "a: 1")
+    await until(lambda: "w" in folder)
+    await until(lambda: following.status()["mode"] == "events")
+    assert following.status()["reason"] is None
+    await following.close()
+
+
+async def test_what_changed_before_the_watches_stood_is_seen(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "workflows")
+
+    def source(paths: list[Path], stop: asyncio.Event) -> Any:
+        written(folder.path / "w.yaml", "a: 1")
+        return watch.watched(paths, stop)
+
+    following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=source)
+    await following.start()
+    await until(lambda: "w" in folder)
+    await following.close()
+
+
+async def test_a_report_that_never_came_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "NET_S", 0.05)
+
+    async def silent(paths: list[Path], stop: asyncio.Event) -> Any:
+        await stop.wait()
+        return
+        yield
+
+    folder = folder_of(tmp_path / "workflows")
+    following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=silent)
+    await following.start()
+    await until(lambda: following.scans > 0)
+    written(folder.path / "w.yaml", "a: 1")
+    await until(lambda: "w" in folder)
+    assert following.status()["mode"] == "events"
+    await following.close()
+
+
+async def test_a_disk_that_is_gone_takes_nothing_out_of_force(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "data")
+    written(folder.path / "w.yaml", "a: 1")
+    folder.load()
+    following = Watch(folder.path, [folder], make_dirs=folder.files.make_dirs, poll=True)
+    folder.path.rename(tmp_path / "elsewhere")
+    await following.scan()
+    assert folder.get("w") == {"a": 1}
+    assert "No such file" in following.status()["error"]
+    (tmp_path / "elsewhere").rename(folder.path)
+    await following.scan()
+    assert following.status()["error"] is None
+
+
+async def test_the_setting_for_disks_that_report_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_WATCH", "poll")
+    store = Store(tmp_path / "data")
+    store.open()
+    await store.start()
+    assert store.status()["watch"]["mode"] == "scanning"
+    await store.close()
+
+
+async def test_after_the_end_another_server_may_open_the_store(tmp_path: Path) -> None:
+    for _ in range(3):
+        store = Store(tmp_path / "data")
+        store.open(wait_s=0)
+        await store.start()
+        await store.runs.put("r", Run(id="r", workflow_name="w"))
+        await store.close()
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert not {name for name in names if name.startswith("store-")}

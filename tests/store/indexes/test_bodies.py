@@ -1,0 +1,57 @@
+"""Lists kept as bytes: always the list, made again only where it changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.indexes.bodies import ListBody
+
+keys = st.sampled_from("abcdef")
+rows = st.dictionaries(st.sampled_from("xy"), st.integers(0, 3))
+steps = st.lists(
+    st.tuples(st.just("put"), keys, rows)
+    | st.tuples(st.just("drop"), keys, st.none())
+    | st.tuples(st.just("replace"), st.dictionaries(keys, rows), st.none()),
+    max_size=20,
+)
+
+
+@given(steps, st.booleans())
+def test_a_list_as_bytes_is_the_list(changes: list[Any], ranked: bool) -> None:
+    rank = (lambda key, row: (-row.get("x", 0), key)) if ranked else None
+    kept = ListBody(rank)
+    model: dict[str, Any] = {}
+    for what, first, second in changes:
+        before, version = kept.body(), kept.version
+        if what == "put":
+            kept.put(first, second)
+            model[first] = second
+        elif what == "drop":
+            kept.drop(first)
+            model.pop(first, None)
+        else:
+            kept.replace(first.items())
+            model = dict(first)
+        wanted = sorted(model, key=lambda key: rank(key, model[key])) if rank else list(model)
+        body = kept.body()
+        assert body.data == orjson.dumps([model[key] for key in wanted])
+        assert (body is before) == (kept.version == version)
+        assert (body.etag == before.etag) == (body.data == before.data)
+        assert len(kept) == len(model)
+
+
+def test_only_the_rows_that_changed_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ListBody()
+    table = {str(i): {"n": i} for i in range(100)}
+    kept.replace(table.items())
+    made: list[Any] = []
+    dumps = orjson.dumps
+    monkeypatch.setattr("store.indexes.bodies.orjson.dumps", lambda row: made.append(row) or dumps(row))
+    kept.replace({**table, "7": {"n": 70}}.items())
+    assert made == [{"n": 70}]
+    assert kept.body().gzipped[:2] == b"\x1f\x8b"

@@ -1,0 +1,187 @@
+"""The ledger of what went through us: its order, its counts, and the history that callers see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.documents import Attempt, JobRecord, Run, RunJob
+from store.indexes.jobs import Ledger, entries
+from store.times import rfc3339
+from tests.conftest import Client, eventually
+
+DAY_S = 86_400
+START = 1_774_828_800  # 2026-03-30T00:00:00Z
+
+
+def record(job_id: str, at: int = START, state: str | None = "COMPLETED", ran_s: int | None = 60) -> JobRecord:
+    """A single job, submitted at this time."""
+    ended_at = None if ran_s is None else rfc3339(at + 5 + ran_s)
+    return JobRecord(
+        id=f"r{job_id}", name=f"n{job_id}", cluster="c", job_id=job_id, state=state, submitted_at=rfc3339(at),
+        started_at=None if ran_s is None else rfc3339(at + 5), ended_at=ended_at,
+    )  # fmt: skip
+
+
+def ledger(*documents: Run | JobRecord) -> Ledger:
+    """A ledger that has seen these."""
+    made = Ledger()
+    for one in documents:
+        made.changed(None, one)
+    return made
+
+
+def ids(found: list[Any]) -> list[str]:
+    """The job ids of entries."""
+    return [one.job_id for one in found]
+
+
+def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> None:
+    attempts = [
+        Attempt(number=1, tag="t", job_id="1", state="FAILED", submitted_at=rfc3339(START)),
+        Attempt(number=2, tag="u", job_id="2", submitted_at=rfc3339(START + 9)),
+        Attempt(number=3, tag="v", intended_at=rfc3339(START + 20)),
+    ]
+    job = RunJob(
+        name="a",
+        command=["seq", "1 0"],
+        attempts=attempts,
+        resources={"nodes": 2, "gpus_per_node": 4, "partition": "gpu"},
+    )
+    made = entries(Run(id="r", workflow_name="w", cluster="c", jobs=[job, RunJob(name="b")]))
+    assert ids(made) == ["1", "2"]
+    assert (made[0].command, made[0].gpus, made[0].nodes, made[0].partition) == ("seq '1 0'", 8, 2, "gpu")
+    assert (made[0].run_id, made[0].workflow_name) == ("r", "w")
+
+
+def test_newest_first_and_bounded() -> None:
+    made = ledger(record("1", START), record("3", START + 9), record("2", START + 5))
+    assert ids(made.newest()) == ["3", "2", "1"]
+    assert ids(made.newest(2)) == ["3", "2"]
+    assert made.newest(0) == []
+    assert ids(made.newest(10_000)) == ["3", "2", "1"]
+
+
+def test_the_same_id_on_another_cluster_is_another_job() -> None:
+    other = record("1").model_copy(update={"cluster": "d", "name": "other"})
+    made = ledger(record("1"), other)
+    first, second = made.get("c", "1"), made.get("d", "1")
+    assert first and second and (first.name, second.name) == ("n1", "other")
+    assert made.get("c", "9") is None
+    assert ids(made.ended_since("", "d")) == ["1"]
+
+
+def test_a_document_that_goes_takes_its_entries_along() -> None:
+    made = ledger(record("1"), record("2"))
+    version = made.version
+    made.changed(record("1"), None)
+    assert ids(made.newest()) == ["2"] and made.version > version
+    version = made.version
+    made.changed(record("2"), record("2"))
+    assert made.version == version, "nothing new"
+
+
+@pytest.mark.parametrize(
+    ("why", "since", "until", "total"),
+    [
+        ("all", None, None, 4),
+        ("from a date on, its first moment included", "2026-03-30", None, 3),
+        ("to a date, its last moment included", None, "2026-03-30", 3),
+        ("one day", "2026-03-30", "2026-03-30", 2),
+        ("a time", "2026-03-30T00:00:01Z", None, 2),
+        ("a time is exact", None, "2026-03-30T00:00:00Z", 2),
+        ("another zone", "2026-03-30T02:00:01+02:00", None, 2),
+        ("nothing there", "2030-01-01", None, 0),
+        ("backwards", "2026-03-31", "2026-03-30", 0),
+    ],
+)
+def test_stats_between_times(why: str, since: str | None, until: str | None, total: int) -> None:
+    made = ledger(
+        record("1", START - 1), record("2", START), record("3", START + DAY_S - 1), record("4", START + DAY_S)
+    )
+    assert made.stats(since, until)["total"] == total, why
+
+
+def test_stats_count_each_end() -> None:
+    ends = [
+        "COMPLETED",
+        "COMPLETED",
+        "FAILED",
+        "TIMEOUT",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "CANCELLED",
+        "LOST",
+        "RUNNING",
+        None,
+    ]
+    made = ledger(*(record(str(i), START + i, end, ran_s=None) for i, end in enumerate(ends)))
+    assert made.stats(None, None) == {
+        "total": 10, "completed": 2, "failed": 4, "cancelled": 1, "avg_runtime_seconds": None,
+    }  # fmt: skip
+    made = ledger(record("1", ran_s=10), record("2", ran_s=20), record("3", ran_s=None))
+    assert made.stats(None, None)["avg_runtime_seconds"] == 15
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.one_of(st.none(), st.integers(0, 9))), max_size=40))
+def test_the_ledger_is_what_the_documents_say_now(changes: list[tuple[int, int | None]]) -> None:
+    made, model = Ledger(), dict[str, JobRecord]()
+    for number, at in changes:
+        old = model.pop(str(number), None)
+        new = None if at is None else record(str(number), START + at)
+        if new is not None:
+            model[str(number)] = new
+        made.changed(old, new)
+        wanted = sorted(model.values(), key=lambda one: (one.submitted_at, one.job_id), reverse=True)
+        assert ids(made.newest()) == [one.job_id for one in wanted]
+        assert made.stats(None, None)["total"] == len(model)
+
+
+# --- over HTTP -------------------------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_job(client: Client) -> None:
+    job_id = client.submit("#!/bin/bash\nexit 4\n", name="remembered")
+    client.job(job_id)
+    row = eventually(lambda: (found := client.get("/api/history").json()[0])["status"] == "FAILED" and found)
+    assert (row["job_id"], row["job_name"], row["slurm_state"]) == (job_id, "remembered", "FAILED")
+    assert row["submitted_at"] <= row["completed_at"] and row["runtime_seconds"] >= 0
+    assert (row["nodes"], row["gpus"], row["workflow_name"]) == (1, 0, None)
+
+
+def test_the_history_is_bounded(client: Client) -> None:
+    made = [client.submit("#!/bin/bash\n") for _ in range(3)]
+    for job_id in made:
+        client.job(job_id)
+    ids_of = lambda limit: [one["job_id"] for one in client.get("/api/history", params={"limit": limit}).json()]  # noqa: E731
+    assert set(ids_of(-1)) >= set(made)
+    assert len(ids_of(2)) == 2 and ids_of(0) == []
+    for bad in ("-2", "10001", "x", "1e3"):
+        assert client.get("/api/history", params={"limit": bad}).status_code == 422
+
+
+def test_stats_over_http(client: Client) -> None:
+    before = client.get("/api/history/stats").json()
+    client.job(client.submit("#!/bin/bash\n"))
+    client.job(client.submit("#!/bin/bash\nexit 1\n"))
+    after = eventually(
+        lambda: (now := client.get("/api/history/stats").json())["failed"] == before["failed"] + 1 and now
+    )
+    after = eventually(
+        lambda: (now := client.get("/api/history/stats").json())["completed"] > before["completed"] and now
+    )
+    assert after["total"] == before["total"] + 2
+    assert client.get("/api/history/stats", params={"from": "2999-01-01"}).json()["total"] == 0
+    assert client.get("/api/history/stats", params={"to": "1999-01-01"}).json()["total"] == 0
+    assert client.get("/api/history/stats", params={"from": "2000-01-01", "to": "2999-01-01"}).json() == after
+
+
+@pytest.mark.parametrize(
+    "bad", ["yesterday", "2026-13-01", "2026-02-30", "1774828800", "2026-01-01T25:00:00", "2025-02-29"]
+)
+def test_dates_that_are_none(client: Client, bad: str) -> None:
+    answer = client.get("/api/history/stats", params={"from": bad})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["query", "from"]

@@ -1,0 +1,161 @@
+"""Lists as bytes: made once per change, in their order, by group."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_shim.job_groups import waiting_job
+from store.disk.files import Files
+from store.disk.folders import Folder
+from store.documents import JobRecord
+from store.errors import NotFound
+from store.indexes.bodies import Body, ListBody
+from store.indexes.jobs import Ledger
+from store.indexes.lists import JobList, Listing
+from store.indexes.reports import Collector
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    """A folder of numbers in JSON files, with two of them in it."""
+    files = Files(tmp_path)
+    for name, data in (("a", b'{"n": 1, "kind": "odd"}'), ("b", b'{"n": 2, "kind": "even"}')):
+        (tmp_path / f"{name}.json").write_bytes(data)
+    made = Folder(
+        tmp_path, "number", files, lambda data, name: {"name": name, **orjson.loads(data)}, suffixes=(".json",)
+    )
+    made.load()
+    yield made
+    files.close()
+
+
+def listing(folder: Folder) -> Listing:
+    """The numbers, largest first, by kind."""
+    return Listing(
+        folder, lambda entry: {**entry.document, "shown": True}, lambda row: -row["n"], lambda row: row["kind"]
+    )
+
+
+def names(body: Body) -> list[str]:
+    """The names of the rows in a list's bytes."""
+    return [row["name"] for row in orjson.loads(body.data)]
+
+
+def put(folder: Folder, name: str, n: int, kind: str) -> None:
+    """Write a number as the server does."""
+    asyncio.run(folder.put(name, orjson.dumps({"n": n, "kind": kind})))
+
+
+def test_rows_stand_in_their_order_and_follow_the_folder(folder: Folder) -> None:
+    rows = listing(folder)
+    assert names(rows.all()) == ["b", "a"]
+    put(folder, "c", 0, "even")
+    assert names(rows.all()) == ["b", "a", "c"]
+    put(folder, "a", 9, "odd")
+    assert names(rows.all()) == ["a", "b", "c"], "a row that changes its rank moves"
+    asyncio.run(folder.delete("b"))
+    assert names(rows.all()) == ["a", "c"]
+
+
+def test_groups_follow_too(folder: Folder) -> None:
+    rows = listing(folder)
+    assert (names(rows.of("even")), names(rows.of("odd")), names(rows.of("none"))) == (["b"], ["a"], [])
+    put(folder, "a", 4, "even")
+    assert (names(rows.of("even")), names(rows.of("odd"))) == (["a", "b"], [])
+    assert names(rows.of(None)) == ["a", "b"]
+
+
+def test_bytes_are_the_same_object_until_something_changes(folder: Folder) -> None:
+    rows = listing(folder)
+    assert rows.all() is rows.all() and rows.of("even") is rows.of("even")
+    before = rows.all().etag
+    put(folder, "c", 3, "odd")
+    assert rows.all().etag != before
+
+
+def test_one_row_is_the_piece_that_the_list_has(folder: Folder) -> None:
+    rows = listing(folder)
+    assert orjson.loads(rows.one("a").data) == {"name": "a", "n": 1, "kind": "odd", "shown": True}
+    assert rows.one("a").data in rows.all().data
+    with pytest.raises(NotFound, match="number 'x' not found"):
+        rows.one("x")
+
+
+def test_many_groups_do_not_stay_in_memory(folder: Folder) -> None:
+    rows = listing(folder)
+    for i in range(1000):
+        rows.of(f"group {i}")
+    assert len(rows._groups) <= 200
+
+
+def test_a_body_knows_its_etag_and_its_gzip_form() -> None:
+    body = Body(b"[1,2,3]" * 1000)
+    assert body.etag == Body(body.data).etag != Body(b"[]").etag
+    assert body.etag.startswith('"') and body.etag.endswith('"')
+    assert gzip.decompress(body.gzipped) == body.data
+    assert body.gzipped == Body(body.data).gzipped, "the same bytes for the same data, or caches would differ"
+
+
+changes = st.lists(st.tuples(st.sampled_from("abcdef"), st.one_of(st.none(), st.integers(-3, 3))), max_size=30)
+
+
+@given(changes)
+def test_a_ranked_list_is_always_the_sorted_rows(made: list[tuple[str, int | None]]) -> None:
+    body, model = ListBody(lambda key, row: (row, key)), {}
+    for key, value in made:
+        before, version = body.body().data, body.version
+        if value is None:
+            model.pop(key, None)
+            body.drop(key)
+        else:
+            model[key] = value
+            body.put(key, value)
+        wanted = [value for value, _ in sorted((value, key) for key, value in model.items())]
+        assert orjson.loads(body.body().data) == wanted
+        if body.version == version:
+            assert body.body().data == before, "a change of the bytes shows in the version"
+        assert len(body) == len(model)
+
+
+@given(changes, changes)
+def test_replacing_all_rows_gives_exactly_those(
+    first: list[tuple[str, int | None]], second: list[tuple[str, int | None]]
+) -> None:
+    body = ListBody()
+    for rows in (first, second):
+        body.replace(rows)
+        wanted: dict[str, Any] = dict(rows)
+        assert orjson.loads(body.body().data) == list(wanted.values())
+    version = body.version
+    body.replace(second)
+    assert body.version == version, "the same again is no change"
+
+
+@pytest.mark.parametrize(
+    ("why", "parts", "listed"),
+    [
+        ("forgotten by SLURM", [], [8]),
+        ("still in the queue", [{"job_id": "8"}], [8]),
+        ("an array shows its tasks", [{"job_id": "8_0", "array_job_id": 8}], ["8_0"]),
+        ("a heterogeneous job its parts", [{"job_id": "8+0", "het_job_id": 8}, {"job_id": "9"}], ["8+0", 9]),
+    ],
+)
+def test_a_job_of_ours_stands_in_the_list_once(
+    folder: Folder, why: str, parts: list[dict[str, Any]], listed: list[Any]
+) -> None:
+    folder.held.clear()
+    ledger = Ledger()
+    ended = {"state": "COMPLETED", "submitted_at": "2026-03-01T10:00:00Z", "ended_at": "2026-03-01T10:01:00Z"}
+    ledger.changed(None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
+    rows = {part["job_id"]: waiting_job(**part) for part in parts}
+    body = JobList(Collector(folder)).body("c", 1, rows, ledger, "2026-03-01T00:00:00Z")
+    assert [row["job_id"] for row in orjson.loads(body.data)] == listed, why

@@ -1,0 +1,156 @@
+"""Logs by byte offsets: growing files, characters cut in the middle, and files that are none of our business."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store import logs
+from store.errors import Denied
+from store.rules import results
+
+
+def since(stdout: Path | str | None, stderr: Path | str | None = None, at: int = 0, err_at: int = 0) -> dict[str, Any]:
+    """What the files hold from these offsets on."""
+    paths = [None if one is None else str(one) for one in (stdout, stderr)]
+    return asyncio.run(logs.since(*paths, stdout_at=at, stderr_at=err_at, owner=os.getuid()))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log with ten bytes."""
+    path = tmp_path / "job.log"
+    path.write_bytes(b"0123456789")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("why", "at", "text", "offset"),
+    [
+        ("from the start", 0, "0123456789", 10),
+        ("from the middle", 4, "456789", 10),
+        ("nothing new", 10, "", 10),
+        ("beyond the end: the file was truncated", 99, "", 10),
+        ("negative counts as the start", -5, "0123456789", 10),
+    ],
+)
+def test_offsets(log: Path, why: str, at: int, text: str, offset: int) -> None:
+    assert since(log, at=at) == {"stdout": text, "stderr": "", "stdout_offset": offset, "stderr_offset": 0}, why
+
+
+def test_a_growing_file_is_read_piece_by_piece(log: Path) -> None:
+    told = since(log)
+    with log.open("ab") as file:
+        file.write(b" and more")
+    assert since(log, at=told["stdout_offset"])["stdout"] == " and more"
+
+
+def test_two_files_have_two_offsets(log: Path, tmp_path: Path) -> None:
+    errors = tmp_path / "job.err"
+    errors.write_bytes(b"oh no")
+    assert since(log, errors, 8, 3) == {"stdout": "89", "stderr": "no", "stdout_offset": 10, "stderr_offset": 5}
+
+
+def test_one_file_for_both_is_told_once(log: Path) -> None:
+    assert since(log, log, 0, 7) == {"stdout": "0123456789", "stderr": "", "stdout_offset": 10, "stderr_offset": 7}
+
+
+def test_a_file_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
+    assert since(tmp_path / "none", tmp_path / "no.err", 5, 5)["stdout_offset"] == 0
+    assert since(None)["stdout"] == ""
+
+
+def test_a_long_log_comes_in_bounded_pieces_that_make_the_whole(log: Path) -> None:
+    whole = "".join(f"line {i} é\n" for i in range(250_000))
+    log.write_text(whole)
+    pieces, at = [], 0
+    while piece := since(log, at=at)["stdout"]:
+        pieces.append(piece)
+        at += len(piece.encode())
+    assert len(pieces) > 2 and max(len(one.encode()) for one in pieces) <= logs.SLICE_BYTES
+    assert "".join(pieces) == whole
+
+
+@pytest.mark.parametrize(
+    ("why", "data", "more", "text", "used"),
+    [
+        ("whole", "aé".encode(), False, "aé", 3),
+        ("cut: the rest may come", "aé".encode()[:2], False, "a", 1),
+        ("cut: the rest is there", "a€".encode()[:3], True, "a", 1),
+        ("broken in the middle", b"a\xffb", False, "a\ufffdb", 3),
+        ("not text at all, at the end", b"\xff", False, "\ufffd", 1),
+        ("a half character alone at the end is told, or a reader would wait for ever", b"\xc3", False, "\ufffd", 1),
+        ("nothing", b"", False, "", 0),
+    ],
+)
+def test_characters_are_never_cut(why: str, data: bytes, more: bool, text: str, used: int) -> None:
+    assert logs.whole_text(data, 100, more) == (text, 100 + used), why
+
+
+@given(st.text(max_size=60), st.lists(st.integers(1, 7), min_size=1, max_size=200))
+def test_however_a_text_is_cut_its_pieces_make_the_whole(text: str, sizes: list[int]) -> None:
+    data, at, told, i = text.encode("utf-8", "replace"), 0, "", 0
+    while at < len(data):
+        piece = data[at : at + 3 + sizes[i % len(sizes)]]
+        found, at = logs.whole_text(piece, at, at + len(piece) < len(data))
+        told, i = told + found, i + 1
+    assert told == data.decode()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "device"])
+def test_only_plain_files_are_read(tmp_path: Path, log: Path, kind: str) -> None:
+    path = tmp_path / kind
+    if kind == "link":
+        path.symlink_to(log)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path = Path("/dev/zero")
+    with pytest.raises(Denied):
+        since(path)
+
+
+def test_a_file_of_somebody_else_is_not_read(log: Path) -> None:
+    with pytest.raises(Denied):
+        asyncio.run(logs.since(str(log), None, stdout_at=0, stderr_at=0, owner=os.getuid() + 1))
+
+
+# --- what a job leaves in $SLUICE_RESULT ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("why", "data", "result", "problem"),
+    [
+        ("an object", b'{"total": 500500}', {"total": 500500}, None),
+        ("nothing was left", None, None, None),
+        ("no JSON", b"{'total': 1}", None, "the result is no JSON"),
+        ("NaN is no JSON", b'{"loss": NaN}', None, "the result is no JSON"),
+        ("not an object", b"[1]", None, "not an object"),
+        ("empty", b"", None, "the result is no JSON"),
+        ("too large", b'{"a": "' + b"x" * 200 + b'"}', None, "more than the 100 that are kept"),
+    ],
+)
+def test_results(
+    tmp_path: Path, why: str, data: bytes | None, result: dict[str, Any] | None, problem: str | None
+) -> None:
+    path = tmp_path / "r.json"
+    if data is not None:
+        path.write_bytes(data)
+    value, told = asyncio.run(results.read(str(path), 100))
+    assert value == result, why
+    assert (told is None) if problem is None else (problem in (told or "")), why
+
+
+def test_a_link_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('{"key": 1}')
+    (tmp_path / "r.json").symlink_to(tmp_path / "secret")
+    value, told = asyncio.run(results.read(str(tmp_path / "r.json"), 100))
+    assert value is None and told

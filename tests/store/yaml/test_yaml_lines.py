@@ -1,0 +1,121 @@
+"""Edits of YAML by whole lines: what is not asked for stays byte for byte, comments above all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store.yaml import reader
+
+TEXT = """\
+# clusters
+profiles:
+  # the big one
+  dgx:
+    hostname: h  # eol
+    mounts:
+      - name: x  # m
+        local: /x
+      # second
+      - {name: y, local: /y}
+    note: |
+      hello
+
+      world
+
+  # the small one
+  o: {hostname: q}
+  empty:
+# the end
+last: 1
+"""
+X, Y, Z = {"name": "x", "local": "/x"}, {"name": "y", "local": "/y"}, {"name": "z", "local": "/z"}
+
+EDITS: list[tuple[str, dict[str, Any], tuple[str, str]]] = [
+    ("another value, its comment stays", {"profiles": {"dgx": {"hostname": "k"}}}, ("h  # eol", "k  # eol")),
+    ("a value that needs quotes", {"last": "a: b"}, ("last: 1", "last: 'a: b'")),
+    ("a value in braces", {"profiles": {"o": {"hostname": "r"}}}, ("{hostname: q}", "{hostname: r}")),
+    ("a new key, above the next one's heading", {"profiles": {"dgx": {"port": 3}}},
+     ("      world\n", "      world\n    port: 3\n")),
+    ("a new profile, above the next one's heading", {"profiles": {"new": {"hostname": "n"}}},
+     ("  empty:\n", "  empty:\n  new:\n    hostname: n\n")),
+    ("a new key at the end", {"more": True}, ("last: 1\n", "last: 1\nmore: true\n")),
+    ("a key goes, the headings stay", {"profiles": {"o": None}}, ("  o: {hostname: q}\n", "")),
+    ("a key with lines goes", {"profiles": {"dgx": {"note": None}}},
+     ("    note: |\n      hello\n\n      world\n", "")),
+    ("an item goes", {"profiles": {"dgx": {"mounts": [Y]}}}, ("      - name: x  # m\n        local: /x\n", "")),
+    ("the last item goes", {"profiles": {"dgx": {"mounts": [X]}}}, ("      - {name: y, local: /y}\n", "")),
+    ("an item comes", {"profiles": {"dgx": {"mounts": [X, Y, Z]}}},
+     ("      - {name: y, local: /y}\n", "      - {name: y, local: /y}\n      - name: z\n        local: /z\n")),
+    ("all items go", {"profiles": {"dgx": {"mounts": []}}},
+     ("      - name: x  # m\n        local: /x\n      # second\n      - {name: y, local: /y}\n", "")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "changes", "swap"), EDITS, ids=[row[0] for row in EDITS])
+def test_only_these_lines_change(why: str, changes: dict[str, Any], swap: tuple[str, str]) -> None:
+    after = reader.edit(TEXT.encode(), changes).decode()
+    if why == "all items go":
+        assert reader.load(after.encode()).value["profiles"]["dgx"]["mounts"] == []
+        return
+    assert after == TEXT.replace(*swap, 1)
+
+
+def test_the_last_key_of_a_mapping_goes() -> None:
+    assert (
+        reader.edit(b"a:\n  # why\n  b: 1  # x\n# c\nd: 2\n", {"a": {"b": None}}) == b"a:\n  # why\n  {}\n# c\nd: 2\n"
+    )
+    assert reader.edit(b"# all\na: 1\n# rest\n", {"a": None}) == b"# all\n# rest\n"
+    assert reader.edit(b"a: 1\n", {"a": None}) == b"{}\n"
+    assert reader.edit(b"{}\n", {"a": 2}) == b"a: 2\n"
+
+
+def test_an_empty_collection_is_filled_below_its_heading() -> None:
+    text = b"# one\na: {}\n# two\nb: []\n# three\nc: 1\n"
+    after = b"# one\na:\n  x: 1\n# two\nb:\n  - 2\n# three\nc: 1\n"
+    assert reader.edit(text, {"a": {"x": 1}, "b": [2]}) == after
+
+
+def test_null_is_written_where_it_is_meant() -> None:
+    assert reader.load(reader.edit(b"a: 1\n", {"a": reader.NULL_VALUE, "b": reader.NULL_VALUE})).value == {
+        "a": None,
+        "b": None,
+    }
+
+
+def test_true_is_not_one() -> None:
+    assert reader.edit(b"a: 1\n", {"a": True}) == b"a: true\n"
+    assert reader.edit(b"a: [1, 2]\n", {"a": [True, 2]}) == b"a: [true, 2]\n"
+
+
+def test_much_at_once_takes_the_other_way_in_time() -> None:
+    changes = {f"k{number}": number for number in range(3000)}
+    assert reader.load(reader.edit(b"# c\na: 1\n", changes)).value == {"a": 1, **changes}
+
+
+names = st.sampled_from(list("abcde"))
+values = st.recursive(
+    st.integers(0, 9) | st.sampled_from(["x", "no", "1", "a: b", "# c", "two\nlines\n", "- d", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(names, values, min_size=1, max_size=4), st.dictionaries(names, values | st.none(), max_size=3))
+@settings(deadline=None)
+def test_comments_of_keys_that_stay_stay_above_them(before: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Every top-level key gets a heading; after the edit each that is left still has its own right above it."""
+    text = "".join(f"# heads {key}\n{reader.dump({key: value}).decode()}" for key, value in before.items())
+    assert reader.load(text.encode()).value == before
+    after = reader.edit(text.encode(), changes)
+    wanted = reader.merged(before, changes)
+    assert (reader.load(after).value or {}) == wanted
+    lines = after.decode().split("\n")
+    for key in before:
+        assert f"# heads {key}" in lines
+        if key in wanted:
+            at = lines.index(f"# heads {key}")
+            assert lines[at + 1].lstrip("'\"").startswith(key), after.decode()
