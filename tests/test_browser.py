@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import app
-from tests.conftest import Server
+from tests.app_server import Server
 
 pytestmark = pytest.mark.browser
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

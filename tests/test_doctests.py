@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 
 MODULES = [
     f"{path.parent.relative_to(ROOT).as_posix().replace('/', '.')}.{path.stem}"

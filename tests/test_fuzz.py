@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Server
+from tests.app_server import Server
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1200)]
 

@@ -223,7 +223,7 @@ def test_the_sections_of_app_stand_in_their_order() -> None:
 
 
 def test_operations_stand_in_contract_order() -> None:
-    from tests.conftest import operations as promised
+    from tests.contract_judge import operations as promised
 
     place = {spec["operationId"]: at for at, (_, _, spec) in enumerate(promised())}
     names = [one.name for one in operations()]

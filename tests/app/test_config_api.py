@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, eventually, serving
+from tests.app_client import Client, serving
+from tests.waiting import eventually
 
 HOOK = "https://hooks.slack.com/services/T0/B0/verysecret"
 USER = """\

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from tests.conftest import CONTRACT, operations, resolved, validator
+from tests.contract_judge import CONTRACT, operations, resolved, validator
 
 OPERATIONS = [pytest.param(*one, id=one[2]["operationId"]) for one in operations()]
 # What a client must be ready for, whatever it asks for.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, serving
+from tests.app_client import Client, serving
 
 NAME = "srunx-project"
 

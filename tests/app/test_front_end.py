@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.app_client import Client, serving
 from tests.cluster.beyond import Beyond
 from tests.cluster.sshd import needed
-from tests.conftest import Client, eventually, serving
+from tests.waiting import eventually
 
 LIVE = ("completed", "failed", "cancelled")
 WORKFLOW = """\

@@ -15,7 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import CONTRACT, ROOT, Client, Server, eventually, furnish, operations
+from tests import ROOT
+from tests.app_client import Client, furnish
+from tests.app_server import Server
+from tests.contract_judge import CONTRACT, operations
+from tests.waiting import eventually
 
 HOST = (b"host", b"localhost")
 

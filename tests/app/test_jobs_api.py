@@ -11,7 +11,9 @@ import pytest
 
 from slurm_shim.cluster import PROGRAMS
 from slurm_shim.errors import SlurmUnreachable
-from tests.conftest import Client, Server, down, eventually, up
+from tests.app_client import Client, down, up
+from tests.app_server import Server
+from tests.waiting import eventually
 
 HELLO = "#!/bin/bash\necho hello\n"
 SLEEP = "#!/bin/bash\nexec sleep 300\n"

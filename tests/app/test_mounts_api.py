@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Client, eventually, serving
+from tests.app_client import Client, serving
+from tests.waiting import eventually
 
 TEXT = "name: here\njobs:\n  - {name: a, command: 'pwd > where'}\n"
 

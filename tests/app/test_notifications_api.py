@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from store.rules import deliveries
-from tests.conftest import Client, eventually, serving
+from tests.app_client import Client, serving
 from tests.receiver import Receiver
+from tests.waiting import eventually
 
 CONFIG = """\
 cluster: {nodes: 2, cpus: 8, memory_mb: 16000, gpus: 4}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, eventually, serving
+from tests.app_client import Client, serving
+from tests.waiting import eventually
 
 FILE = """\
 # clusters of the group

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.app.test_profiles_api import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, Place
-from tests.conftest import serving
+from tests.app_client import serving
 
 
 @pytest.fixture(scope="module")

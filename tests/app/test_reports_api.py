@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Client
+from tests.app_client import Client
 
 JOBS = "/srtslurm/api/jobs"
 DOCUMENTED = {

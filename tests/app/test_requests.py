@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Client, eventually
+from tests.app_client import Client
+from tests.waiting import eventually
 
 JSON = {"Content-Type": "application/json"}
 GOOD = b'{"yaml": "name: a"}'
@@ -297,7 +298,8 @@ def test_health(client: Client) -> None:
 
 
 def test_the_contract_is_served(client: Client) -> None:
-    from tests.conftest import CONTRACT, ROOT
+    from tests import ROOT
+    from tests.contract_judge import CONTRACT
 
     assert client.get("/openapi.json", token=None).json() == CONTRACT
     answer = client.get("/openapi.yaml", token=None)

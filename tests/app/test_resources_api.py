@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Client, eventually
+from tests.app_client import Client
+from tests.waiting import eventually
 
 
 def test_each_partition_and_its_sums(client: Client) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, Server, down, eventually, up
+from tests.app_client import Client, down, up
+from tests.app_server import Server
+from tests.waiting import eventually
 
 ML_PIPELINE = """\
 name: ml-pipeline

@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from store.rules import sweeps
-from tests.conftest import Client, eventually
+from tests.app_client import Client
+from tests.waiting import eventually
 
 # `place` is a folder of the test's own; a cell fails while there is a file `fail-LR-SEED` in it.
 TRAIN = """\

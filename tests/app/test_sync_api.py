@@ -16,7 +16,9 @@ import pytest
 
 from store.config.profiles import Mount, Profile, Profiles
 from store.rules import syncs
-from tests.conftest import Client, Server, eventually, serving
+from tests.app_client import Client, serving
+from tests.app_server import Server
+from tests.waiting import eventually
 
 # Notes that it began, tells of some progress, waits until it may go on, and notes its end.
 RSYNC = """\

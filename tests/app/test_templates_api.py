@@ -15,7 +15,8 @@ from store.errors import Invalid
 from store.rendering import templates
 from store.rendering.renderer import Renderer
 from store.rendering.templates import Template
-from tests.conftest import Client, eventually
+from tests.app_client import Client
+from tests.waiting import eventually
 
 OWN = "#!/bin/bash\n#SBATCH --job-name={{ job_name }}\necho {{ command }} on {{ nodes }}\n"
 

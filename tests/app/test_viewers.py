@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from slurm_shim.embedded import conf
-from tests.conftest import ROOT, Server
+from tests import ROOT
+from tests.app_server import Server
 
 INTERVAL_S = 1.0
 INTERVALS = 5

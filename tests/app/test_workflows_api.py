@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client, eventually
+from tests.app_client import Client
+from tests.waiting import eventually
 
 DOCUMENTED_UPLOAD = {
     "yaml": "name: my-pipeline\njobs:\n  - name: step1\n    command: ['echo', 'hello']",

@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.conftest import ROOT, Server, free_port
+from tests import ROOT
+from tests.app_server import Server, free_port
 
 CONNECTIONS = 32
 BARE = """\

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from slurm_shim.cluster import PROGRAMS
-from tests.conftest import Server, eventually
+from tests.app_server import Server
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 

@@ -17,7 +17,9 @@ import pytest
 from store.disk.files import Files
 from store.errors import StoreUnavailable
 from store.rules import inbox
-from tests.conftest import Client, Server, down, eventually, up
+from tests.app_client import Client, down, up
+from tests.app_server import Server
+from tests.waiting import eventually
 
 WORKFLOW = """\
 name: hello

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from store.yaml.reader import load
+from tests.app_client import Client, serving
+from tests.app_server import Server, free_port
 from tests.cluster.beyond import Beyond
 from tests.cluster.sshd import needed
-from tests.conftest import Client, Server, eventually, free_port, serving
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.ssh, pytest.mark.timeout(240)]
 

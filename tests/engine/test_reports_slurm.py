@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from tests.app.test_reports_api import JOBS, job_id, page, post, put
-from tests.conftest import Client, Server, down, eventually, up
+from tests.app_client import Client, down, up
+from tests.app_server import Server
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 

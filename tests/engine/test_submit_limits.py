@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from slurm_shim.errors import SlurmBusy, SlurmDenied, SlurmError, refusal
-from tests.conftest import eventually
 from tests.faults.test_sweep_crash import CONFIG, Watched, ask, furnished, judge, row
 from tests.slurm_shim.test_commands import Programs, programs
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Server, eventually
+from tests.app_server import Server
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 

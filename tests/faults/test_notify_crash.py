@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Server, eventually
+from tests.app_server import Server
 from tests.receiver import Receiver
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 

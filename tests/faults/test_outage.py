@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.app_server import Server
 from tests.cluster.real import Cluster, missing
-from tests.conftest import Server, eventually
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
 

@@ -15,8 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Client, Server, eventually
+from tests.app_client import Client
+from tests.app_server import Server
 from tests.slurm_shim import test_behaviour as behaviour
+from tests.waiting import eventually
 
 CI = os.environ.get("CI") == "true"
 KILLS = 20 if CI else 5

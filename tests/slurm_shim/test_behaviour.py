@@ -24,10 +24,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.behaviour import listings, lives, refusals, sharing, submissions
 from tests.behaviour.row import Place, Row, play
 from tests.cluster.real import Cluster, missing
-from tests.conftest import ROOT
 
 BIN = ROOT / "slurm_shim" / "bin"
 ROWS: tuple[Row, ...] = (*lives.ROWS, *sharing.ROWS, *submissions.ROWS, *listings.ROWS, *refusals.ROWS)

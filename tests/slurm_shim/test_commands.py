@@ -33,7 +33,7 @@ from slurm_shim.errors import (
     refusal,
 )
 from slurm_shim.programs import Breaker
-from tests.conftest import ROOT
+from tests import ROOT
 
 DATA = ROOT / "tests" / "data" / "slurm" / "22.05"
 

@@ -13,7 +13,7 @@ from slurm_shim import parse
 from slurm_shim.errors import Unreadable
 from slurm_shim.ids import expand_hosts, id_parts, task_ids
 from slurm_shim.times import clock, epoch, seconds
-from tests.conftest import ROOT
+from tests import ROOT
 
 DATA = ROOT / "tests" / "data" / "slurm" / "22.05"
 NONCE = "~4f1c9a~"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from slurm_shim.commands import Slurm
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.parse import Job
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.pretended import World, asynchronous, job, world
 
 DATA = ROOT / "tests" / "data" / "slurm" / "22.05"

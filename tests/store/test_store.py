@@ -25,7 +25,7 @@ from store.errors import Changed, Conflict, Denied, Exists, Invalid, Locked, Not
 from store.rules import workflows
 from store.store import EXAMPLES, Store
 from store.yaml import reader
-from tests.conftest import ROOT
+from tests import ROOT
 
 pytestmark = pytest.mark.anyio
 

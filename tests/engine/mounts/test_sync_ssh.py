@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.app_client import Client, serving
 from tests.cluster.sshd import Sshd, needed
-from tests.conftest import Client, eventually, serving
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.ssh
 

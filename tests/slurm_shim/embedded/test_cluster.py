@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 
 T = TypeVar("T")
 BIN = ROOT / "slurm_shim" / "bin"

@@ -22,7 +22,7 @@ from slurm_shim.remote.commands import RemoteSlurm, Slice
 from slurm_shim.remote.connection import SHELL, Connection, ConnectionLost, framed, unframed
 from tests.cluster.beyond import Beyond
 from tests.cluster.sshd import needed
-from tests.conftest import eventually
+from tests.waiting import eventually
 
 NONCE = "0123456789abcdef"
 SHELLS = [shutil.which(name) for name in ("dash", "bash", "tcsh", "fish", "zsh", "ksh", "busybox")]

@@ -13,7 +13,7 @@ from store.config.profiles import Profile, Profiles
 from store.documents import HOOK, LINE
 from store.errors import Invalid, NotFound
 from store.store import EXAMPLES
-from tests.conftest import CONTRACT, resolved, validator
+from tests.contract_judge import CONTRACT, resolved, validator
 
 HOSTS = ["h", "dgx.example.com", "10.0.0.1", "::1", "fe80::1", "node-1_a"]
 # What ssh, rsync or a shell would read as more than a name.

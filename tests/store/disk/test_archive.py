@@ -23,8 +23,9 @@ from store.documents import Attempt, Retention, Run, RunJob, Sweep, to_json
 from store.errors import NotFound, StoreError, StoreUnavailable
 from store.store import Store
 from store.times import rfc3339
-from tests.conftest import Server, eventually
+from tests.app_server import Server
 from tests.faults.test_store_faults import Faulty
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -23,8 +23,9 @@ from store.indexes.lists import Bounded, RunList
 from store.indexes.timelines import Timeline
 from store.store import Store
 from store.views import srunx
-from tests.conftest import Client, eventually
+from tests.app_client import Client
 from tests.store.disk.test_archive import NOW, a_run, cell, prepared
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

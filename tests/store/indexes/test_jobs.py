@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.indexes.jobs import Ledger, entries
 from store.times import rfc3339
-from tests.conftest import Client, eventually
+from tests.app_client import Client
+from tests.waiting import eventually
 
 DAY_S = 86_400
 START = 1_774_828_800  # 2026-03-30T00:00:00Z

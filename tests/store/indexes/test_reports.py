@@ -25,7 +25,7 @@ from store.indexes.jobs import Entry
 from store.indexes.reports import Collector
 from store.rules import reports
 from store.store import WORTH, Store
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.faults.test_store_faults import Faulty
 
 STATUSES = ("starting", "workers", "failed")

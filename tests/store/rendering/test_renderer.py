@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from store.errors import Invalid
 from store.rendering.renderer import WORKER, Renderer, has_template
 from store.rules import fields
-from tests.conftest import ROOT
+from tests import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from store.errors import Invalid, text
 from store.rendering import templates
 from store.rendering.renderer import Renderer
 from store.rules import workflows
-from tests.conftest import PIPELINE
+from tests.pipeline import PIPELINE
 
 
 def job(**keys: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from store.errors import Invalid, text
 from store.rendering.renderer import Renderer
 from store.rules import fields, graphs, workflows
-from tests.conftest import PIPELINE
+from tests.pipeline import PIPELINE
 
 
 def problems(data: str | bytes, **options: Any) -> list[str]:

@@ -1,0 +1,77 @@
+"""`python app.py` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import ROOT
+from tests.app_client import end_jobs, furnish
+from tests.waiting import eventually
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Server:
+    """`python app.py` over a store, as a process; `url`, and `http` to call it with."""
+
+    def __init__(self, store: Path, cluster: str, **environment: str) -> None:
+        self.store, self.cluster, self.environment = store, cluster, environment
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self.tokens: dict[str, str] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        furnish(store, self.tokens)
+
+    def start(self, ready: bool = True) -> Server:
+        """Itself, serving (or only just started)."""
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "USER", "SLURM_CONF") if key in os.environ}
+        given = {"SLUICE_STORE": str(self.store), "SLUICE_CLUSTER": self.cluster, "SLUICE_PORT": str(self.port)}
+        with (self.store.parent / f"{self.store.name}.server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "app.py")],
+                env={**kept, **given, **self.environment},
+                stderr=log,
+                stdout=log,
+            )
+        if ready:
+            eventually(self.healthy, 30, self.log())
+        return self
+
+    def healthy(self) -> bool:
+        """Whether it answers; AssertionError once it has ended."""
+        if self.process is None or self.process.poll() is not None:
+            pytest.fail(f"the server has ended: {self.log()}")
+        return self.http.get("/health").status_code == 200
+
+    def log(self) -> str:
+        """What it wrote."""
+        return (self.store.parent / f"{self.store.name}.server.log").read_text()
+
+    def end(self, how: int = signal.SIGTERM) -> int:
+        """The exit status, after this signal."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        status = self.process.wait(30)
+        self.process = None
+        return status
+
+    def close(self) -> None:
+        """Nothing; neither server nor jobs are left."""
+        if self.process is not None and self.process.poll() is None:
+            end_jobs(lambda method, path: self.http.request(method, path))
+            self.end()
+        self.http.close()

@@ -1,0 +1,94 @@
+"""The contract as a judge: an answer that it does not promise fails the test that asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema_rs
+from ruamel.yaml import YAML
+
+from tests import ROOT
+
+CONTRACT: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "contract.yaml").read_text())
+
+
+def resolved(part: Any) -> Any:
+    """The part of the contract that a reference stands for."""
+    while isinstance(part, dict) and "$ref" in part:
+        target: Any = CONTRACT
+        for key in part["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        part = target
+    return part
+
+
+def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """A validator for a schema of the contract."""
+    return jsonschema_rs.validator_for(
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "components": CONTRACT["components"]}
+    )
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method and operation, for all of the contract."""
+    for path, item in CONTRACT["paths"].items():
+        for method in ("get", "put", "post", "delete", "patch"):
+            if method in item:
+                yield path, method.upper(), item[method]
+
+
+def path_of(path: str) -> str | None:
+    """The contract's path for a request's; one without braces comes first."""
+    for one in sorted(CONTRACT["paths"], key=lambda one: "{" in one):
+        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]+\}", one))
+        if re.fullmatch(pattern, path):
+            return str(one)
+    return None
+
+
+VALIDATORS: dict[tuple[str, str, int], jsonschema_rs.Validator] = {}
+
+
+ENVELOPE = validator({"$ref": "#/components/schemas/Error"})
+
+
+def judge(method: str, path: str, answer: httpx.Response) -> httpx.Response:
+    """The answer, after the contract has nothing to say against it."""
+    status, where = answer.status_code, f"{method} {path} -> {answer.status_code} {answer.text[:500]}"
+    assert answer.headers.get("x-request-id"), where
+    if not 200 <= status < 400:
+        assert answer.headers["content-type"] == "application/json", where
+        if method != "HEAD":
+            assert ENVELOPE.is_valid(answer.json()), where
+    known = path_of(path)
+    item = CONTRACT["paths"].get(known, {})
+    if known is None or (method.lower() not in item and (method, "get" in item) != ("HEAD", True)):
+        assert status in ((404,) if known is None else (405,)), where
+        return answer
+    operation = item["get" if method == "HEAD" else method.lower()]
+    if status == 304:
+        assert answer.headers.get("etag") and not answer.content, where
+        return answer
+    if status == 429:  # the guard's, before it knows what is asked for
+        assert answer.headers.get("retry-after"), where
+        return answer
+    assert str(status) in operation["responses"], f"not declared: {where}"
+    response = resolved(operation["responses"][str(status)])
+    for name, header in response.get("headers", {}).items():
+        schema = resolved(header)["schema"]
+        assert name in answer.headers and validator(schema).is_valid(answer.headers[name]), f"{name}: {where}"
+    if method == "HEAD" or "content" not in response:
+        assert not answer.content, where
+        return answer
+    kind = answer.headers["content-type"].split(";")[0]
+    assert kind in response["content"], where
+    if kind == "application/json":
+        key = (known, method, status)
+        if key not in VALIDATORS:
+            VALIDATORS[key] = validator(response["content"][kind]["schema"])
+        wrong = [f"{list(one.instance_path)}: {one.message}" for one in VALIDATORS[key].iter_errors(answer.json())]
+        assert not wrong, f"{wrong[:3]} {where}"
+    return answer
