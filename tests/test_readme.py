@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its commands are run, and their output is compared with the page."""
+"""What README and docs/ show is what happens: their commands are run, and their output is compared with the page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from tests.app_server import Server
 from tests.waiting import eventually
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+WITH_COMMANDS = [name for name, text in PAGES.items() if "```console" in text]
+BORROWED = "The examples use the workflow `sum` of the [README]"
+README_LINES = 150
 
 
-def commands() -> list[tuple[str, str]]:
-    """Each command of the page with the output shown below it; `…` stands for anything."""
+def list_commands(page: str) -> list[tuple[str, str]]:
+    """Each command of a page with the output shown below it; `…` stands for anything."""
     found = []
-    for block in BLOCKS:
+    for block in re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = part.split("\n")
             # A here-document is part of its command.
@@ -30,30 +33,44 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
-def pattern(shown: str) -> re.Pattern[str]:
+def to_pattern(shown: str) -> re.Pattern[str]:
+    """What the output must look like."""
     return re.compile(".*".join(re.escape(piece) for piece in re.split(r" ?…", shown)), re.DOTALL)
 
 
-def test_the_tour(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", WITH_COMMANDS)
+def test_the_commands_of_a_page_do_what_it_shows(name: str, tmp_path: Path) -> None:
     (tmp_path / "slurm_shim").symlink_to(ROOT / "slurm_shim")
     server = Server(tmp_path / "data", "embedded")
+    steps = list_commands(PAGES[name])
+    if BORROWED in PAGES[name]:
+        steps = list_commands(README)[:2] + steps  # write the workflow, and wait until the server has it
     try:
         server.start()
-        for command, shown in commands():
-            here = command.replace("localhost:8000", f"localhost:{server.port}")
+        for command, shown in steps:
+            line = command.replace("localhost:8000", f"localhost:{server.port}")
 
-            def as_shown(here: str = here, shown: str = shown) -> bool:
-                done = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, timeout=30)
-                assert done.returncode == 0, (here, done.stderr)
-                return bool(pattern(shown).match(done.stdout))
+            def is_as_shown(line: str = line, shown: str = shown) -> bool:
+                done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+                assert done.returncode == 0, (line, done.stderr)
+                return bool(to_pattern(shown).match(done.stdout))
 
             changes = "-X POST" in command or "-d '" in command
             if changes:
-                assert as_shown(), (here, shown, server.http.get("/api/workflows/runs").text)
+                assert is_as_shown(), (line, shown, server.http.get("/api/workflows/runs").text)
             else:
-                eventually(as_shown, 30, here)
+                eventually(is_as_shown, 60, line)
     finally:
         server.close()
+
+
+def test_the_pages_are_short_and_lead_to_each_other() -> None:
+    assert len(README.splitlines()) <= README_LINES
+    for name, text in PAGES.items():
+        folder = ROOT if name == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (folder / target).exists(), f"{name} leads to {target}"
+    assert {f"docs/{name}" for name in PAGES if name != "README.md"} <= set(re.findall(r"\]\(([^)]+)\)", README))
 
 
 def test_the_first_workflow_of_a_new_store_runs(tmp_path: Path) -> None:
@@ -81,7 +98,7 @@ def test_every_setting_is_in_the_table() -> None:
     assert not table
 
 
-@pytest.mark.parametrize("recipe", re.findall(r"`just ([\w-]+)", README))
+@pytest.mark.parametrize("recipe", sorted(set(re.findall(r"\bjust ([a-z][\w-]+)`", "\n".join(PAGES.values())))))
 def test_recipes_exist(recipe: str) -> None:
     assert re.search(rf"^{recipe}\b.*:", (ROOT / "justfile").read_text(), re.MULTILINE)
 
