@@ -53,11 +53,11 @@ from slurm_shim.pace import Pace
 from store import access, errors, jsons
 from store.config import layers, profile_edits, profiles
 from store.config.settings import CHOICES, Settings
+from store.contract import dump_contract, load_contract, needed_components
 from store.indexes import sweeps as board
 from store.indexes.bodies import Body
 from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
 from store.views import srunx
-from store.yaml import reader
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -193,7 +193,11 @@ class Endpoint:
     @staticmethod
     def _compile(contract: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Validator:
         return jsonschema_rs.validator_for(
-            {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "components": contract["components"]}
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                **schema,
+                "components": needed_components(contract, schema),
+            }
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -1360,9 +1364,10 @@ def sluice_get_contract_json() -> Prepared:
 
 
 @operation()
-def sluice_get_contract_yaml() -> Prepared:
+async def sluice_get_contract_yaml() -> Prepared:
     """This contract as the YAML text it is kept in."""
-    return CONTRACT.as_yaml
+    # It is made for the first request, which takes a tenth of a second.
+    return await asyncio.to_thread(lambda: CONTRACT.as_yaml)
 
 
 # ====================================================================================================================
@@ -1435,16 +1440,21 @@ def greeting() -> str:
 
 
 class Contract:
-    """contract.yaml in the three forms that are needed: parsed, and as the bytes that are served."""
+    """The contract as it is parsed and as it is served; what is served is made when it is first asked for."""
 
     def __init__(self, path: Path) -> None:
-        data = path.read_bytes()
-        self.parsed: dict[str, Any] = reader.load(data).value
-        as_json, as_yaml = Body(orjson.dumps(self.parsed)), Body(data)
-        self.as_json = prepared(as_json)
-        self.as_yaml = Prepared(
-            as_yaml.data, as_yaml.etag, gzip=lambda: as_yaml.gzipped, media_type=b"application/yaml"
-        )
+        self.parsed = load_contract(path)
+
+    @functools.cached_property
+    def as_json(self) -> Prepared:
+        """The answer of /openapi.json."""
+        return prepared(Body(orjson.dumps(self.parsed)))
+
+    @functools.cached_property
+    def as_yaml(self) -> Prepared:
+        """The answer of /openapi.yaml."""
+        body = Body(dump_contract(self.parsed))
+        return Prepared(body.data, body.etag, gzip=lambda: body.gzipped, media_type=b"application/yaml")
 
     def open_paths(self) -> list[str]:
         """The paths that need no credentials, as the contract says (`security: [{}]`)."""
