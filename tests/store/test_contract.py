@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
 import orjson
 import pytest
 import yaml
@@ -25,7 +22,7 @@ from store.contract import (
     read_cache,
 )
 from tests import ROOT
-from tests.contract_judge import CONTRACT, operations
+from tests.contract_judge import CONTRACT
 
 FILE = ROOT / "contract.yaml"
 SMALL = b"""\
@@ -254,28 +251,3 @@ def test_components_are_found_through_others() -> None:
     found = needed_components(contract, {"items": [{"$ref": "#/components/schemas/Job"}]})
     assert set(found["schemas"]) == {"Job", "Time"}
     assert set(needed_components(contract, {"$ref": "#/components/schemas/Tree"})["schemas"]) == {"Tree", "Time"}
-
-
-def test_a_validator_knows_only_what_it_needs_and_judges_the_same() -> None:
-    sizes = []
-    for _, _, operation in operations():
-        for media in operation.get("requestBody", {}).get("content", {}).values():
-            needed = needed_components(CONTRACT, media["schema"])
-            jsonschema_rs.validator_for({**media["schema"], "components": needed})
-            sizes.append(len(needed.get("schemas", {})))
-    assert sizes and max(sizes) < len(CONTRACT["components"]["schemas"]) / 4
-
-
-def test_the_app_starts_without_a_reader_of_yaml_for_its_contract(tmp_path: Path) -> None:
-    """With a contract in the cache; what is loaded is what costs a start its time and memory."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    code = "import sys, app; print(*sys.modules)"
-    first, second = (
-        set(
-            subprocess.run(
-                [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
-            ).stdout.split()
-        )
-        for _ in range(2)
-    )
-    assert "yaml" in first and "yaml" not in second
