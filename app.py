@@ -53,11 +53,11 @@ from slurm_shim.pace import Pace
 from store import access, errors, jsons
 from store.config import layers, profile_edits, profiles
 from store.config.settings import CHOICES, Settings
+from store.contract import dump_contract, load_contract, needed_components
 from store.indexes import sweeps as board
 from store.indexes.bodies import Body
 from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
 from store.views import srunx
-from store.yaml import reader
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -193,7 +193,11 @@ class Endpoint:
     @staticmethod
     def _compile(contract: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Validator:
         return jsonschema_rs.validator_for(
-            {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "components": contract["components"]}
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                **schema,
+                "components": needed_components(contract, schema),
+            }
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -756,13 +760,13 @@ ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = dict.fromkeys(("srunx",
 
 @operation()
 def srunx_list_jobs(cluster: str | None) -> Prepared:
-    """All jobs in the queue, those finished a short while ago, and our own of the last six hours."""
+    """List queued, running and recently finished jobs."""
     return prepared(jobs.listed(server, cluster), headers=age(cluster))
 
 
 @operation()
 async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
-    """A new job from a batch script."""
+    """Submit a batch script as a job."""
     records.check(body)
     record = await jobs.submit(server, body, requests.made_id(caller.name, "job", idempotency_key), caller)
     return srunx.submitted(record.name, record.job_id or "")
@@ -770,13 +774,13 @@ async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, ca
 
 @operation()
 async def srunx_get_job(job_id: str, cluster: str | None) -> Prepared:
-    """One job, from the queue, else from accounting, else from our own record."""
+    """Get one job."""
     return Prepared(orjson.dumps(await jobs.known(server, job_id, cluster)), headers=age(cluster))
 
 
 @operation()
 async def srunx_cancel_job(job_id: str, cluster: str | None) -> None:
-    """The job is cancelled; a job that is over already is left as it is."""
+    """Cancel a job."""
     await jobs.cancel(server, job_id, cluster)
 
 
@@ -784,32 +788,32 @@ async def srunx_cancel_job(job_id: str, cluster: str | None) -> None:
 async def srunx_get_job_logs(
     job_id: str, cluster: str | None, stdout_offset: int, stderr_offset: int
 ) -> dict[str, Any]:
-    """What the job wrote since the given offsets."""
+    """Get the output of a job from the given offsets on."""
     return await jobs.written(server, job_id, stdout_offset, stderr_offset, cluster)
 
 
 @operation()
 def srunx_list_resources(partition: str | None, cluster: str | None) -> Prepared:
-    """GPUs, nodes and running jobs of each partition."""
+    """List GPUs, nodes and running jobs of each partition."""
     return prepared(jobs.resources(server, partition, cluster), headers=age(cluster))
 
 
 @operation()
 def srunx_list_workflows(mount: str | None) -> Prepared:
-    """All workflow definitions that parse, by file name."""
+    """List the workflows that parse, by file name."""
     return prepared(server.shelf(mount).shown.all())
 
 
 @operation()
 async def srunx_validate_workflow(body: dict[str, Any]) -> dict[str, Any]:
-    """Whether a workflow text would be accepted, and all that is wrong with it."""
+    """Check a workflow text and list its errors."""
     wrong = await asyncio.to_thread(workflows.complaints, body.get("yaml") or "", server.renderer)
     return {"valid": False, "errors": wrong} if wrong else {"valid": True}
 
 
 @operation()
 async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
-    """A workflow text, checked whole and then saved."""
+    """Check and save a workflow text."""
     name = workflows.uploaded_name(body["filename"])
     return changed(
         *await planning.save(server, server.shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match))
@@ -818,7 +822,7 @@ async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> P
 
 @operation()
 async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
-    """A workflow made from JSON and saved as YAML."""
+    """Create a workflow from JSON and save it as YAML."""
     place, name = server.shelf(body.get("mount") or body.get("default_project")), body["name"]
     if name in place.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
@@ -827,14 +831,14 @@ async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> P
 
 @operation()
 async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared:
-    """Workflow runs, newest first, a window of them; how many there are is in X-Total-Count."""
+    """List workflow runs, newest first."""
     body, total = await server.runs_shown.of(name, limit, offset)
     return prepared(body, headers=((b"x-total-count", str(total).encode()),))
 
 
 @operation()
 async def srunx_get_run(run_id: str) -> Any:
-    """One run with the state of each of its jobs."""
+    """Get one run with the state of each of its jobs."""
     if run_id in server.store.runs and not server.board.untold(run_id):
         return prepared(server.runs_shown.one(run_id), headers=aged(server.age_s(run_id)))
     return prepared(Body(orjson.dumps(await server.board.older(run_id))), headers=aged(0.0))
@@ -842,21 +846,21 @@ async def srunx_get_run(run_id: str) -> Any:
 
 @operation()
 async def srunx_cancel_run(run_id: str) -> dict[str, Any]:
-    """All jobs of the run are cancelled."""
+    """Cancel a run and all of its jobs."""
     warnings = await runs.cancel(server, run_id)
     return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
 
 
 @operation()
 def srunx_get_workflow(name: str, mount: str | None) -> Prepared:
-    """One workflow with its jobs."""
+    """Get one workflow with its jobs."""
     place = server.shelf(mount)
     return prepared(place.shown.one(name), etag=place.folder.entry(name).etag)
 
 
 @operation()
 async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
-    """The workflow's file is deleted; its runs stay."""
+    """Delete a workflow; its runs stay."""
     await server.shelf(mount).folder.delete(name, if_match=unquoted(if_match))
     return {"status": "deleted", "name": name}
 
@@ -865,7 +869,7 @@ async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | No
 async def srunx_run_workflow(
     name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
-    """A run of the workflow, its first jobs submitted; or a sweep over it; or, dry, the scripts it would submit."""
+    """Start a run or a sweep of a workflow, or preview it."""
     return await start.requested(
         server, name, mount, body, requests.made_id(caller.name, "run", idempotency_key), "web"
     )
@@ -873,20 +877,20 @@ async def srunx_run_workflow(
 
 @operation()
 def srunx_list_sweeps() -> list[dict[str, Any]]:
-    """The sweeps started last, newest first."""
+    """List the latest sweeps, newest first."""
     return server.board.newest()
 
 
 @operation()
 async def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
-    """One sweep with its matrix and counters."""
+    """Get one sweep with its matrix and counters."""
     shown, sweep = await server.board.find(sweep_id)
     return shown.row(sweep)
 
 
 @operation()
 async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
-    """A living sweep with another bound on how many cells run at once."""
+    """Change how many cells of a sweep run at once."""
     return server.board.row(
         await sweeping.change(server, sweep_id, lambda sweep: sweeps.bounded(sweep, body["max_parallel"]))
     )
@@ -894,14 +898,14 @@ async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, A
 
 @operation()
 async def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
-    """All cells of a sweep, by status, start and id."""
+    """List the cells of a sweep by status, start and id."""
     shown, sweep = await server.board.find(sweep_id, whole=True)
     return await shown.cells(sweep)
 
 
 @operation()
 async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
-    """Waiting cells are cancelled at once, running ones are told to end."""
+    """Cancel a sweep."""
     if server.board.archived(sweep_id):
         return await srunx_get_sweep(sweep_id)
     return server.board.row(await sweeping.change(server, sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
@@ -909,13 +913,13 @@ async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
 
 @operation()
 async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
-    """Ended cells run again under their own ids; jobs that completed are kept, so are all attempts."""
+    """Rerun ended cells of a sweep."""
     return server.board.row(await sweeping.rerun(server, sweep_id, body["cells"]))
 
 
 @operation()
 async def srunx_list_results(sweep_id: int, accept: str) -> Any:
-    """What the cells left behind, a row each, in the order of the matrix."""
+    """List the results of a sweep's cells in matrix order."""
     shown, sweep = await server.board.find(sweep_id, whole=True)
     rows = await shown.results(sweep)
     return Prepared(board.table(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
@@ -923,32 +927,32 @@ async def srunx_list_results(sweep_id: int, accept: str) -> Any:
 
 @operation()
 def srunx_list_mounts() -> list[dict[str, Any]]:
-    """The mounts of the current profile, without their local folders."""
+    """List the current profile's mounts without local folders."""
     return [{"name": one.name, "remote": one.remote} for one in server.store.profiles.mounts().values()]
 
 
 @operation()
 async def srunx_add_mount(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
-    """A new mount of the current profile."""
+    """Add a mount to the current profile."""
     return await profile_edits.add_mount(server.store.single["profiles"], own_profile(), body, unquoted(if_match))
 
 
 @operation()
 def srunx_list_mounts_config() -> list[dict[str, Any]]:
-    """The mounts of the current profile with their local folders."""
+    """List the current profile's mounts with local folders."""
     return [profile_edits.shown_mount(one) for one in server.store.profiles.mounts().values()]
 
 
 @operation()
 async def srunx_delete_mount(mount_name: str, if_match: str | None) -> dict[str, Any]:
-    """The mount is taken out of the current profile; no folder is touched."""
+    """Remove a mount from the current profile."""
     await profile_edits.remove_mount(server.store.single["profiles"], own_profile(), mount_name, unquoted(if_match))
     return {"status": "deleted", "name": mount_name}
 
 
 @operation()
 async def srunx_get_config(explain: bool, mount: str | None) -> Prepared:
-    """The configuration in force, merged from all layers, secrets masked."""
+    """Get the configuration merged from all layers."""
     root = server.store.profiles.mount(mount).root if mount is not None else None
     found = await server.store.configuration.in_force(root)
     return tagged(found.explained() if explain else found.shown(), server.store.configuration.tag())
@@ -956,190 +960,190 @@ async def srunx_get_config(explain: bool, mount: str | None) -> Prepared:
 
 @operation()
 async def srunx_update_config(body: dict[str, Any], if_match: str | None) -> Prepared:
-    """The configuration after these values were merged into the user's layer."""
+    """Merge values into the user's configuration."""
     found = await server.store.configuration.update(body, unquoted(if_match))
     return tagged(found.shown(), server.store.configuration.tag())
 
 
 @operation()
 async def srunx_list_config_paths() -> list[dict[str, Any]]:
-    """The files of the layers in rising precedence, and whether they exist."""
+    """List the configuration files in rising precedence."""
     return await asyncio.to_thread(server.store.configuration.paths)
 
 
 @operation()
 async def srunx_reset_config(if_match: str | None) -> Prepared:
-    """The configuration after the user's layer was emptied; profiles and the server's own settings stay."""
+    """Empty the user's configuration."""
     found = await server.store.configuration.reset(unquoted(if_match))
     return tagged(found.shown(), server.store.configuration.tag())
 
 
 @operation()
 def srunx_list_profiles() -> Prepared:
-    """All profiles by name, and which one is current."""
+    """List all profiles by name, and which one is current."""
     found = profile_edits.listed(server.store.kept_profiles, server.store.profiles.current)
     return tagged(found, profile_edits.tag(server.store.single["profiles"]))
 
 
 @operation()
 async def srunx_create_profile(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
-    """A new profile."""
+    """Create a profile."""
     return await profile_edits.create(server.store.single["profiles"], body, unquoted(if_match))
 
 
 @operation()
 async def srunx_update_profile(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
-    """The profile with these fields; what is not given stays."""
+    """Update the given fields of a profile."""
     return await profile_edits.update(server.store.single["profiles"], name, body, unquoted(if_match))
 
 
 @operation()
 async def srunx_delete_profile(name: str, if_match: str | None) -> dict[str, Any]:
-    """The profile is deleted with its mounts; if it was current, none is."""
+    """Delete a profile and its mounts."""
     await profile_edits.delete(server.store.single["profiles"], name, unquoted(if_match))
     return {"ok": True}
 
 
 @operation()
 async def srunx_activate_profile(name: str, if_match: str | None) -> dict[str, Any]:
-    """The profile is the current one; the environment may name another for this server."""
+    """Make a profile the current one."""
     await profile_edits.activate(server.store.single["profiles"], name, unquoted(if_match))
     return {"ok": True}
 
 
 @operation()
 async def srunx_add_profile_mount(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
-    """A new mount of this profile."""
+    """Add a mount to a profile."""
     return await profile_edits.add_mount(server.store.single["profiles"], name, body, unquoted(if_match))
 
 
 @operation()
 async def srunx_delete_profile_mount(name: str, mount_name: str, if_match: str | None) -> dict[str, Any]:
-    """The mount is taken out of this profile; no folder is touched."""
+    """Remove a mount from a profile."""
     await profile_edits.remove_mount(server.store.single["profiles"], name, mount_name, unquoted(if_match))
     return {"ok": True}
 
 
 @operation()
 def srunx_list_env() -> list[dict[str, str]]:
-    """The SRUNX_ variables and SLACK_WEBHOOK_URL that are set where the server runs, secrets masked."""
+    """List the srunx variables of the server's environment."""
     return layers.variables(server.store.environment)
 
 
 @operation()
 async def srunx_list_projects() -> list[dict[str, Any]]:
-    """The projects of the current profile, one for each of its mounts."""
+    """List the projects of the current profile, one per mount."""
     return await asyncio.to_thread(profile_edits.projects, server.store.profiles)
 
 
 @operation()
 async def srunx_get_project(mount_name: str) -> Prepared:
-    """The srunx.json in the local folder of a mount, secrets masked."""
+    """Get the srunx.json of a mount."""
     mount = profile_edits.project(server.store.profiles, mount_name)
     return project_of(mount, await server.store.configuration.shown_project(mount))
 
 
 @operation()
 async def srunx_update_project(mount_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
-    """The srunx.json of a mount says what is given; null says nothing, keys of other programs stay."""
+    """Update the srunx.json of a mount."""
     mount = profile_edits.project(server.store.profiles, mount_name)
     return project_of(mount, await server.store.configuration.save_project(mount, body, unquoted(if_match)))
 
 
 @operation()
 async def srunx_init_project(mount_name: str) -> Prepared:
-    """A new srunx.json with example values in the local folder of a mount."""
+    """Create a srunx.json with example values for a mount."""
     mount = profile_edits.project(server.store.profiles, mount_name)
     return project_of(mount, await server.store.configuration.init_project(mount))
 
 
 @operation()
 async def srunx_browse_files(mount: str, path: str) -> dict[str, Any]:
-    """What lies in a folder of a mount."""
+    """List a folder of a mount."""
     return await sync.listed(server, mount, path)
 
 
 @operation()
 async def srunx_read_file(mount: str, path: str) -> dict[str, Any]:
-    """The text of a file of a mount."""
+    """Get the text of a file of a mount."""
     return await sync.read(server, mount, path)
 
 
 @operation()
 async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
-    """A mount brought to its cluster; or what that would change; or under way, when nobody waits for it."""
+    """Sync a mount to its cluster, or preview the changes."""
     return await sync.sync(server, body)
 
 
 @operation()
 def srunx_get_sync(sync_id: str) -> dict[str, Any]:
-    """How far a sync that was not waited for has come."""
+    """Get the progress of a sync that nobody waited for."""
     return sync.shown(server, sync_id)
 
 
 @operation()
 def srunx_list_history(limit: int) -> list[dict[str, Any]]:
-    """The jobs submitted through Sluice, newest first."""
+    """List the jobs submitted through Sluice, newest first."""
     return [srunx.history(entry) for entry in server.ledger.newest(limit if limit >= 0 else 10_000)]
 
 
 @operation()
 def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]:
-    """Counts by outcome and the average running time."""
+    """Count jobs by outcome and average their running time."""
     return server.ledger.stats(from_, to)
 
 
 @operation()
 def srunx_get_ssh_status() -> dict[str, Any]:
-    """Whether the cluster of the active profile answers, and the clusters in view."""
+    """Get the state of the active profile's cluster."""
     return ssh_profiles.status(server)
 
 
 @operation()
 async def srunx_connect_profile(name: str) -> dict[str, Any]:
-    """The connection of a profile is made at once; a profile that leads somewhere becomes the active one."""
+    """Connect a profile at once."""
     return await ssh_profiles.connect(server, name)
 
 
 @operation()
 async def srunx_test_profile(name: str) -> dict[str, Any]:
-    """A connection of its own is made and SLURM asked over it; nothing else changes."""
+    """Test the connection and the SLURM of a profile."""
     return await ssh_profiles.test(server, name)
 
 
 @operation()
 async def srunx_preview_job(body: dict[str, Any]) -> dict[str, Any]:
-    """The script that would be submitted for a job."""
+    """Render the script of a job without submitting it."""
     return await templates.preview(server, body)
 
 
 @operation()
 def srunx_list_templates() -> list[dict[str, Any]]:
-    """The templates for scripts, the built-in one first."""
+    """List the script templates, the built-in one first."""
     return templates.listed(server)
 
 
 @operation()
 async def srunx_create_template(body: dict[str, Any]) -> dict[str, Any]:
-    """A new template, saved as a file of the store."""
+    """Create a template and save it in the store."""
     return await templates.create(server, body)
 
 
 @operation()
 def srunx_get_template(template_name: str) -> Prepared:
-    """One template with its text."""
+    """Get one template with its text."""
     return detailed(*templates.shown(server, template_name))
 
 
 @operation()
 async def srunx_change_template(template_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
-    """A template with another text or another description; what is not mentioned stays."""
+    """Change the text or the description of a template."""
     return detailed(*await templates.change(server, template_name, body, unquoted(if_match)))
 
 
 @operation()
 async def srunx_delete_template(template_name: str, if_match: str | None) -> None:
-    """The template's file is deleted."""
+    """Delete a template."""
     await templates.delete(server, template_name, unquoted(if_match))
 
 
@@ -1147,37 +1151,37 @@ async def srunx_delete_template(template_name: str, if_match: str | None) -> Non
 async def srunx_apply_template(
     template_name: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
-    """A job with a template's script, submitted, or with preview_only the script."""
+    """Submit a job from a template, or preview its script."""
     return await templates.apply(server, template_name, body, idempotency_key, caller)
 
 
 @operation()
 def srunx_list_endpoints(include_disabled: bool) -> list[dict[str, Any]]:
-    """Where notifications go, oldest first."""
+    """List the endpoints of notifications, oldest first."""
     return server.notices.shown_endpoints(include_disabled)
 
 
 @operation()
 async def srunx_create_endpoint(body: dict[str, Any]) -> dict[str, Any]:
-    """A new place for notifications to go to."""
+    """Create an endpoint for notifications."""
     return await server.notices.create_endpoint(body)
 
 
 @operation()
 async def srunx_delete_endpoint(endpoint_id: int) -> None:
-    """The endpoint is gone, and so are its subscriptions."""
+    """Delete an endpoint and its subscriptions."""
     await server.notices.delete_endpoint(endpoint_id)
 
 
 @operation()
 async def srunx_change_endpoint(endpoint_id: int, body: dict[str, Any]) -> dict[str, Any]:
-    """An endpoint with another name or address; the mask in place of an address keeps it."""
+    """Change the name or the address of an endpoint."""
     return await server.notices.change_endpoint(endpoint_id, lambda data, others: endpoints.changed(data, body, others))
 
 
 @operation()
 async def srunx_disable_endpoint(endpoint_id: int) -> dict[str, Any]:
-    """Nothing goes to the endpoint until it is enabled."""
+    """Disable an endpoint."""
     return await server.notices.change_endpoint(
         endpoint_id, lambda data, _: endpoints.switched(data, False, time.time())
     )
@@ -1185,7 +1189,7 @@ async def srunx_disable_endpoint(endpoint_id: int) -> dict[str, Any]:
 
 @operation()
 async def srunx_enable_endpoint(endpoint_id: int) -> dict[str, Any]:
-    """The endpoint hears of what happens from now on."""
+    """Enable an endpoint."""
     return await server.notices.change_endpoint(
         endpoint_id, lambda data, _: endpoints.switched(data, True, time.time())
     )
@@ -1193,25 +1197,25 @@ async def srunx_enable_endpoint(endpoint_id: int) -> dict[str, Any]:
 
 @operation()
 def srunx_list_subscriptions(watch_id: int | None, endpoint_id: int | None, limit: int) -> list[dict[str, Any]]:
-    """Which endpoints hear of which watches; those of one watch or endpoint oldest first, all newest first."""
+    """List the subscriptions of endpoints to watches."""
     return asking.subscriptions(server, watch_id, endpoint_id, limit)
 
 
 @operation()
 async def srunx_create_subscription(body: dict[str, Any]) -> dict[str, Any]:
-    """An endpoint hears of a watch's target from now on."""
+    """Subscribe an endpoint to a watch."""
     return await server.notices.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
 
 
 @operation()
 async def srunx_delete_subscription(subscription_id: int) -> None:
-    """The endpoint hears no more of the watch's target."""
+    """Delete a subscription."""
     await server.notices.unsubscribe(subscription_id)
 
 
 @operation()
 def srunx_list_watches(open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
-    """What is watched, newest first."""
+    """List watches, newest first."""
     if not open and kind is None and target_ref is None:
         raise BadRequest("open=false needs a kind or a target_ref")
     return asking.listed(server, open, kind, target_ref)
@@ -1219,38 +1223,38 @@ def srunx_list_watches(open: bool, kind: str | None, target_ref: str | None) -> 
 
 @operation()
 async def srunx_create_watch(body: dict[str, Any]) -> dict[str, Any]:
-    """An endpoint hears of a job, run or sweep from now on."""
+    """Watch a job, run or sweep and notify an endpoint."""
     return await asking.watch(server, body)
 
 
 @operation()
 def srunx_get_watch(watch_id: int) -> dict[str, Any]:
-    """One watch."""
+    """Get one watch."""
     return watches.shown(server.notices.watch(watch_id))
 
 
 @operation()
 async def srunx_close_watch(watch_id: int) -> dict[str, Any]:
-    """Nobody hears of the watch's target any more; one that is closed stays so."""
+    """Close a watch and stop its notifications."""
     closed = await server.notices.change(str(watch_id), lambda watch: watches.closed(watch, time.time()))
     return watches.shown(closed)
 
 
 @operation()
 def srunx_list_deliveries(subscription_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
-    """What was sent or is to be sent, newest first."""
+    """List sent and pending deliveries, newest first."""
     return server.notices.outbox.listed(subscription_id, status, limit)
 
 
 @operation()
 def srunx_count_stuck_deliveries(older_than_sec: int) -> dict[str, int]:
-    """How many deliveries should have gone on some time ago and did not."""
+    """Count the deliveries that are overdue."""
     return {"count": server.notices.outbox.stuck(older_than_sec, time.time()), "older_than_sec": older_than_sec}
 
 
 @operation()
 def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
-    """One delivery."""
+    """Get one delivery."""
     return deliveries.shown(server.notices.outbox.get(delivery_id))
 
 
@@ -1261,55 +1265,55 @@ def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
 
 @operation()
 def srtslurm_list_jobs(status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int) -> Prepared:
-    """The jobs that reported, last submitted first, a page of them."""
+    """List the jobs that reported, last submitted first."""
     return prepared(server.reported.page(status, cluster, tag, page, per_page))
 
 
 @operation()
 async def srtslurm_create_job(body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
-    """A job's submission is told; one that is known already keeps what it has."""
+    """Report the submission of a job."""
     return await reports.submitted(server, body, caller)
 
 
 @operation()
 def srtslurm_get_job(job_id: str) -> dict[str, Any]:
-    """All that a job reported, with its history and SLURM's state."""
+    """Get a job's reports, its history and SLURM's state."""
     return reports.shown(server, job_id)
 
 
 @operation()
 async def srtslurm_update_job(job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
-    """A job tells how it is."""
+    """Update the status of a job."""
     return await reports.updated(server, job_id, body, caller)
 
 
 @operation()
 async def srtslurm_delete_job(job_id: str) -> dict[str, Any]:
-    """A report is deleted, with the logs and captures that came with it; the job itself goes on."""
+    """Delete the report of a job."""
     return await reports.deleted(server, job_id)
 
 
 @operation()
 async def srtslurm_list_job_events(job_id: str, after: int, limit: int) -> dict[str, Any]:
-    """The events of one job after a cursor."""
+    """List the events of a job after a cursor."""
     return await reports.events(server, job_id, after, limit)
 
 
 @operation()
 async def srtslurm_list_logs(job_id: str, file: str | None, offset: int) -> dict[str, Any]:
-    """The logs that a job sent, or one of them from an offset on."""
+    """List the logs of a job, or read one from an offset on."""
     return await reports.logs(server, job_id, file, offset)
 
 
 @operation()
 async def srtslurm_add_log(job_id: str, file: str, offset: int, body: bytes) -> dict[str, Any]:
-    """A piece of a log is kept."""
+    """Add a piece to a log."""
     return await reports.add_log(server, job_id, file, offset, body)
 
 
 @operation()
 async def srtslurm_list_captures(job_id: str, file: str | None) -> Any:
-    """The captures that a job sent, or the bytes of one of them."""
+    """List the captures of a job, or download one."""
     if not file:
         return await reports.captures(server, job_id)
     return Prepared(await reports.capture(server, job_id, file), headers=DOWNLOAD, media_type=RAW.encode())
@@ -1319,19 +1323,19 @@ async def srtslurm_list_captures(job_id: str, file: str | None) -> Any:
 async def srtslurm_add_capture(
     job_id: str, file: str, generation: str, offset: int, total: int, body: bytes
 ) -> dict[str, Any]:
-    """A piece of a capture is kept; a capture is shown once it is whole."""
+    """Add a piece to a capture."""
     return await reports.add_capture(server, job_id, file, generation, offset, total, body)
 
 
 @operation()
 async def srtslurm_list_events(after: int, limit: int, job_id: str | None) -> dict[str, Any]:
-    """The events of all jobs after a cursor, in the order in which they came."""
+    """List the events of all jobs after a cursor."""
     return await server.reported.events(after, limit, job_id)
 
 
 @operation()
 def srtslurm_get_health() -> dict[str, Any]:
-    """Whether reports are taken; needs no credentials."""
+    """Check whether reports are accepted."""
     return {"status": "ok"}
 
 
@@ -1342,27 +1346,28 @@ def srtslurm_get_health() -> dict[str, Any]:
 
 @operation()
 async def sluice_list_problems() -> list[dict[str, Any]]:
-    """The files of the store that do not parse or validate; the last good version of each stays in force."""
+    """List the files of the store that are invalid."""
     await server.store.configuration.look()
     return server.store.problems()
 
 
 @operation()
 def sluice_get_health() -> dict[str, Any]:
-    """Whether the server, its store and its cluster are well; needs no credentials."""
+    """Check the health of the server, its store and cluster."""
     return loop.health(server) | {"version": VERSION}
 
 
 @operation()
 def sluice_get_contract_json() -> Prepared:
-    """This contract as JSON."""
+    """Get this contract as JSON."""
     return CONTRACT.as_json
 
 
 @operation()
-def sluice_get_contract_yaml() -> Prepared:
-    """This contract as the YAML text it is kept in."""
-    return CONTRACT.as_yaml
+async def sluice_get_contract_yaml() -> Prepared:
+    """Get this contract as YAML."""
+    # It is made for the first request, which takes a tenth of a second.
+    return await asyncio.to_thread(lambda: CONTRACT.as_yaml)
 
 
 # ====================================================================================================================
@@ -1435,16 +1440,21 @@ def greeting() -> str:
 
 
 class Contract:
-    """contract.yaml in the three forms that are needed: parsed, and as the bytes that are served."""
+    """The contract as it is parsed and as it is served; what is served is made when it is first asked for."""
 
     def __init__(self, path: Path) -> None:
-        data = path.read_bytes()
-        self.parsed: dict[str, Any] = reader.load(data).value
-        as_json, as_yaml = Body(orjson.dumps(self.parsed)), Body(data)
-        self.as_json = prepared(as_json)
-        self.as_yaml = Prepared(
-            as_yaml.data, as_yaml.etag, gzip=lambda: as_yaml.gzipped, media_type=b"application/yaml"
-        )
+        self.parsed = load_contract(path)
+
+    @functools.cached_property
+    def as_json(self) -> Prepared:
+        """The answer of /openapi.json."""
+        return prepared(Body(orjson.dumps(self.parsed)))
+
+    @functools.cached_property
+    def as_yaml(self) -> Prepared:
+        """The answer of /openapi.yaml."""
+        body = Body(dump_contract(self.parsed))
+        return Prepared(body.data, body.etag, gzip=lambda: body.gzipped, media_type=b"application/yaml")
 
     def open_paths(self) -> list[str]:
         """The paths that need no credentials, as the contract says (`security: [{}]`)."""

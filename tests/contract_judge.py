@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 import jsonschema_rs
-from ruamel.yaml import YAML
 
+from store.contract import needed_components, parse_contract
 from tests import ROOT
 
-CONTRACT: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "contract.yaml").read_text())
+CONTRACT = parse_contract((ROOT / "contract.yaml").read_bytes())
 
 
 def resolved(part: Any) -> Any:
@@ -28,7 +28,11 @@ def resolved(part: Any) -> Any:
 def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     """A validator for a schema of the contract."""
     return jsonschema_rs.validator_for(
-        {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "components": CONTRACT["components"]}
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **schema,
+            "components": needed_components(CONTRACT, schema),
+        }
     )
 
 
