@@ -1,4 +1,4 @@
-"""The contract: read fast, cached as JSON, looked into part by part, and written out as plain YAML.
+"""Reading contract.yaml, its cache, and writing it out as plain YAML.
 
 contract.yaml is a file of our own, not input: PyYAML's C loader reads it ten times as fast as the strict reader of the
 store's files. PyYAML speaks YAML 1.1, so the file quotes what YAML 1.2 understands otherwise; a test compares the two.
@@ -30,9 +30,10 @@ Contract = dict[str, Any]
 
 
 def load_contract(path: Path, environment: Mapping[str, str] = os.environ) -> Contract:
-    """Return the contract in the file: merge keys resolved, without the x- sections, responses by status.
+    """Return the contract in the file, from the cache where possible.
 
-    The result is cached as JSON under the hash of the file, in the cache folder of the user.
+    Merge keys are resolved, the x- sections left out, responses sorted by status. The result is cached as JSON under
+    the hash of the file, in the user's cache folder.
     """
     data = path.read_bytes()
     folder = find_cache_folder(environment)
@@ -60,18 +61,21 @@ def parse_contract(data: bytes) -> Contract:
 
 
 def dump_contract(contract: Contract) -> bytes:
-    """Write the contract as YAML that every reader understands: no anchors, no merge keys."""
+    """Write the contract as YAML without anchors and merge keys."""
     import yaml  # as above; it takes 0.1 s, so callers keep the result and do not wait for it on the event loop
 
     return yaml.dump(
-        contract, Dumper=_plain_dumper(), sort_keys=False, default_flow_style=False, allow_unicode=True,
+        contract, Dumper=_build_dumper(), sort_keys=False, default_flow_style=False, allow_unicode=True,
         width=YAML_COLUMNS, encoding="utf-8",
     )  # fmt: skip
 
 
 @cache
-def _plain_dumper() -> Any:
-    """Return a dumper that repeats what occurs twice and quotes what either YAML 1.1 or 1.2 takes for another type."""
+def _build_dumper() -> Any:
+    """Build the dumper whose YAML means the same to every reader.
+
+    It repeats what occurs twice, and quotes text that YAML 1.1 or 1.2 takes for another type.
+    """
     import re
 
     import yaml
@@ -94,7 +98,10 @@ def _plain_dumper() -> Any:
 
 
 def needed_components(contract: Contract, schema: Any) -> dict[str, dict[str, Any]]:
-    """Return the components that the schema refers to, directly or through others, by kind and name."""
+    """Return the components that the schema refers to, by kind and name.
+
+    Those that they refer to are among them.
+    """
     needed: dict[str, dict[str, Any]] = {}
     pending = [schema]
     while pending:
@@ -125,7 +132,7 @@ def find_cache_folder(environment: Mapping[str, str]) -> Path | None:
 
 
 def read_cache(path: Path) -> Contract | None:
-    """Return the cached contract; None when there is none, or it might be somebody else's."""
+    """Return the cached contract; None if missing, damaged or not private."""
     try:
         if not is_private(path.parent.lstat()):
             return None
@@ -139,7 +146,10 @@ def read_cache(path: Path) -> Contract | None:
 
 
 def write_cache(path: Path, data: bytes) -> None:
-    """Cache the JSON of the contract in place of those of other contracts; skip it where that is not possible."""
+    """Write the contract's JSON to the cache and remove outdated ones.
+
+    Does nothing where the cache cannot be written.
+    """
     files = Files(path.parent)
     try:
         files.make_dirs(path.parent)
@@ -152,6 +162,9 @@ def write_cache(path: Path, data: bytes) -> None:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Whether a file or folder is the user's own and nobody else may write it; links are neither."""
+    """Tell whether only the user may write this file or folder.
+
+    Links are neither.
+    """
     owned = status.st_uid == os.geteuid() and not status.st_mode & OTHERS_MAY_WRITE
     return owned and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))

@@ -1,4 +1,4 @@
-"""The contract's own loader: the same as a YAML 1.2 reader finds, cached safely; validators with what they need."""
+"""Reading, caching and writing out the contract."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def test_a_reader_of_yaml_1_2_finds_the_same() -> None:
 
 @pytest.mark.parametrize("missing", ["CSafeLoader", "CSafeDumper"])
 def test_it_is_read_and_written_without_the_c_library(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    contracts._plain_dumper.cache_clear()
+    contracts._build_dumper.cache_clear()
     monkeypatch.delattr(yaml, missing)
     assert parse_contract(FILE.read_bytes()) == CONTRACT
     assert yaml.safe_load(dump_contract(PARSED)) == PARSED
-    contracts._plain_dumper.cache_clear()
+    contracts._build_dumper.cache_clear()
 
 
 def test_what_is_written_out_is_plain_yaml() -> None:
@@ -183,7 +183,7 @@ def make_fifo(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [make_writable, open_folder, make_link, link_folder, cut_off, make_list, make_fifo],
-    ids=lambda one: one.__name__,
+    ids=lambda change: change.__name__,
 )
 def test_a_cache_that_may_be_wrong_is_not_believed(spoil: Any, file: Path, home: dict[str, str]) -> None:
     load_contract(file, home)
@@ -216,7 +216,7 @@ def take_home_away(home: Path) -> None:
     home.write_text("no folder")
 
 
-@pytest.mark.parametrize("block", [block_home, take_home_away], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("block", [block_home, take_home_away], ids=lambda change: change.__name__)
 def test_no_cache_is_no_problem(block: Any, file: Path, home: dict[str, str]) -> None:
     block(Path(home["HOME"]))
     assert load_contract(file, home) == PARSED
