@@ -47,13 +47,13 @@ from engine import jobs, loop, planning, reports, runs, ssh_profiles, start, tem
 from engine import sweeps as sweeping
 from engine.mounts import sync
 from engine.notify import watches as asking
-from engine.server import Here, ended, log
+from engine.server import Server, end_task, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
 from store import access, errors, jsons
 from store.config import layers, profile_edits, profiles
 from store.config.settings import CHOICES, Settings
-from store.contract import dump_contract, load_contract, needed_components
+from store.contract import dump_contract, find_needed_components, load_contract
 from store.indexes import sweeps as board
 from store.indexes.bodies import Body
 from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
@@ -196,7 +196,7 @@ class Endpoint:
             {
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
                 **schema,
-                "components": needed_components(contract, schema),
+                "components": find_needed_components(contract, schema),
             }
         )
 
@@ -240,7 +240,7 @@ class Endpoint:
             else:
                 arguments[one.argument] = found[one.place][one.name] = one.coerce(value)
         if self.check_parameters is not None and not self.check_parameters.is_valid(found):
-            raise errors.Invalid([jsons.complaint(one) for one in self.check_parameters.iter_errors(found)])
+            raise errors.Invalid([jsons.to_problem(one) for one in self.check_parameters.iter_errors(found)])
         return arguments
 
     async def body(self, scope: Scope, receive: Receive) -> Any:
@@ -248,12 +248,12 @@ class Endpoint:
         data = await read_body(scope, receive, server.store.config.limits.body_bytes)
         if not data and not self.body_required:
             return dict(self.body_defaults)
-        value = jsons.parse(data)
+        value = jsons.parse_json(data)
         assert self.check_body is not None
         if not self.check_body.is_valid(value):
             is_object = isinstance(value, dict)
             prefix = () if self.operation_id in BARE_PLACES and is_object else ("body",)
-            found = (jsons.complaint(one, *prefix) for one in self.check_body.iter_errors(value))
+            found = (jsons.to_problem(one, *prefix) for one in self.check_body.iter_errors(value))
             raise (errors.Invalid if is_object else errors.NotJson)(list(found))
         return {**self.body_defaults, **value} if isinstance(value, dict) else value
 
@@ -288,12 +288,12 @@ def tagged(value: Any, tag: str) -> Prepared:
 
 def project_of(mount: profiles.Mount, shown: dict[str, Any]) -> Prepared:
     """The project of a mount as an answer."""
-    return tagged(shown, server.store.configuration.project_tag(mount.root))
+    return tagged(shown, server.store.configuration.get_project_tag(mount.root))
 
 
 def own_profile() -> str:
     """The name of the current profile, which is to be changed; NoProfile."""
-    return profile_edits.current(server.store.kept_profiles, server.store.profiles)
+    return profile_edits.require_current(server.store.stored_profiles, server.store.profiles)
 
 
 def detailed(value: dict[str, Any], etag: str | None) -> Prepared:
@@ -309,8 +309,8 @@ def unquoted(if_match: str | None) -> str | None:
 
 def age(cluster: str | None) -> tuple[tuple[bytes, bytes], ...]:
     """The header that says how old a cluster's snapshot is; none while there is none."""
-    snapshot = server.clusters.asked(cluster).snapshot
-    snapshot.watch()
+    snapshot = server.clusters.resolve(cluster).snapshot
+    snapshot.keep_fresh()
     return () if snapshot.age_s is None else aged(snapshot.age_s)
 
 
@@ -761,27 +761,27 @@ ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = dict.fromkeys(("srunx",
 @operation()
 def srunx_list_jobs(cluster: str | None) -> Prepared:
     """List queued, running and recently finished jobs."""
-    return prepared(jobs.listed(server, cluster), headers=age(cluster))
+    return prepared(jobs.list_jobs(server, cluster), headers=age(cluster))
 
 
 @operation()
 async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
     """Submit a batch script as a job."""
-    records.check(body)
-    record = await jobs.submit(server, body, requests.made_id(caller.name, "job", idempotency_key), caller)
-    return srunx.submitted(record.name, record.job_id or "")
+    records.check_submission(body)
+    record = await jobs.submit_job(server, body, requests.make_id(caller.name, "job", idempotency_key), caller)
+    return srunx.to_submission_json(record.name, record.job_id or "")
 
 
 @operation()
 async def srunx_get_job(job_id: str, cluster: str | None) -> Prepared:
     """Get one job."""
-    return Prepared(orjson.dumps(await jobs.known(server, job_id, cluster)), headers=age(cluster))
+    return Prepared(orjson.dumps(await jobs.find_job(server, job_id, cluster)), headers=age(cluster))
 
 
 @operation()
 async def srunx_cancel_job(job_id: str, cluster: str | None) -> None:
     """Cancel a job."""
-    await jobs.cancel(server, job_id, cluster)
+    await jobs.cancel_job(server, job_id, cluster)
 
 
 @operation()
@@ -789,79 +789,83 @@ async def srunx_get_job_logs(
     job_id: str, cluster: str | None, stdout_offset: int, stderr_offset: int
 ) -> dict[str, Any]:
     """Get the output of a job from the given offsets on."""
-    return await jobs.written(server, job_id, stdout_offset, stderr_offset, cluster)
+    return await jobs.read_logs(server, job_id, stdout_offset, stderr_offset, cluster)
 
 
 @operation()
 def srunx_list_resources(partition: str | None, cluster: str | None) -> Prepared:
     """List GPUs, nodes and running jobs of each partition."""
-    return prepared(jobs.resources(server, partition, cluster), headers=age(cluster))
+    return prepared(jobs.list_resources(server, partition, cluster), headers=age(cluster))
 
 
 @operation()
 def srunx_list_workflows(mount: str | None) -> Prepared:
     """List the workflows that parse, by file name."""
-    return prepared(server.shelf(mount).shown.all())
+    return prepared(server.find_shelf(mount).rows.get_all())
 
 
 @operation()
 async def srunx_validate_workflow(body: dict[str, Any]) -> dict[str, Any]:
     """Check a workflow text and list its errors."""
-    wrong = await asyncio.to_thread(workflows.complaints, body.get("yaml") or "", server.renderer)
+    wrong = await asyncio.to_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
     return {"valid": False, "errors": wrong} if wrong else {"valid": True}
 
 
 @operation()
 async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
     """Check and save a workflow text."""
-    name = workflows.uploaded_name(body["filename"])
+    name = workflows.parse_uploaded_name(body["filename"])
     return changed(
-        *await planning.save(server, server.shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match))
+        *await planning.save_workflow(
+            server, server.find_shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match)
+        )
     )
 
 
 @operation()
 async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
     """Create a workflow from JSON and save it as YAML."""
-    place, name = server.shelf(body.get("mount") or body.get("default_project")), body["name"]
+    place, name = server.find_shelf(body.get("mount") or body.get("default_project")), body["name"]
     if name in place.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
-    return changed(*await planning.save(server, place, name, planning.composed(place, body), unquoted(if_match)))
+    return changed(
+        *await planning.save_workflow(server, place, name, planning.compose_workflow(place, body), unquoted(if_match))
+    )
 
 
 @operation()
 async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared:
     """List workflow runs, newest first."""
-    body, total = await server.runs_shown.of(name, limit, offset)
+    body, total = await server.run_list.get_window(name, limit, offset)
     return prepared(body, headers=((b"x-total-count", str(total).encode()),))
 
 
 @operation()
 async def srunx_get_run(run_id: str) -> Any:
     """Get one run with the state of each of its jobs."""
-    if run_id in server.store.runs and not server.board.untold(run_id):
-        return prepared(server.runs_shown.one(run_id), headers=aged(server.age_s(run_id)))
-    return prepared(Body(orjson.dumps(await server.board.older(run_id))), headers=aged(0.0))
+    if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
+        return prepared(server.run_list.get_row(run_id), headers=aged(server.get_age_s(run_id)))
+    return prepared(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), headers=aged(0.0))
 
 
 @operation()
 async def srunx_cancel_run(run_id: str) -> dict[str, Any]:
     """Cancel a run and all of its jobs."""
-    warnings = await runs.cancel(server, run_id)
+    warnings = await runs.cancel_run(server, run_id)
     return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
 
 
 @operation()
 def srunx_get_workflow(name: str, mount: str | None) -> Prepared:
     """Get one workflow with its jobs."""
-    place = server.shelf(mount)
-    return prepared(place.shown.one(name), etag=place.folder.entry(name).etag)
+    place = server.find_shelf(mount)
+    return prepared(place.rows.get_row(name), etag=place.folder.get_entry(name).etag)
 
 
 @operation()
 async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
     """Delete a workflow; its runs stay."""
-    await server.shelf(mount).folder.delete(name, if_match=unquoted(if_match))
+    await server.find_shelf(mount).folder.delete(name, if_match=unquoted(if_match))
     return {"status": "deleted", "name": name}
 
 
@@ -870,65 +874,69 @@ async def srunx_run_workflow(
     name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
     """Start a run or a sweep of a workflow, or preview it."""
-    return await start.requested(
-        server, name, mount, body, requests.made_id(caller.name, "run", idempotency_key), "web"
+    return await start.start_workflow(
+        server, name, mount, body, requests.make_id(caller.name, "run", idempotency_key), "web"
     )
 
 
 @operation()
 def srunx_list_sweeps() -> list[dict[str, Any]]:
     """List the latest sweeps, newest first."""
-    return server.board.newest()
+    return server.sweep_index.list_newest()
 
 
 @operation()
 async def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
     """Get one sweep with its matrix and counters."""
-    shown, sweep = await server.board.find(sweep_id)
-    return shown.row(sweep)
+    shown, sweep = await server.sweep_index.find(sweep_id)
+    return shown.build_row(sweep)
 
 
 @operation()
 async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """Change how many cells of a sweep run at once."""
-    return server.board.row(
-        await sweeping.change(server, sweep_id, lambda sweep: sweeps.bounded(sweep, body["max_parallel"]))
+    return server.sweep_index.build_row(
+        await sweeping.change_sweep(
+            server, sweep_id, lambda sweep: sweeps.set_max_parallel(sweep, body["max_parallel"])
+        )
     )
 
 
 @operation()
 async def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
     """List the cells of a sweep by status, start and id."""
-    shown, sweep = await server.board.find(sweep_id, whole=True)
-    return await shown.cells(sweep)
+    shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
+    return await shown.list_cells(sweep)
 
 
 @operation()
 async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
     """Cancel a sweep."""
-    if server.board.archived(sweep_id):
+    if server.sweep_index.is_archived(sweep_id):
         return await srunx_get_sweep(sweep_id)
-    return server.board.row(await sweeping.change(server, sweep_id, lambda sweep: sweeps.cancelled(sweep, time.time())))
+    return server.sweep_index.build_row(
+        await sweeping.change_sweep(server, sweep_id, lambda sweep: sweeps.cancel_sweep(sweep, time.time()))
+    )
 
 
 @operation()
 async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """Rerun ended cells of a sweep."""
-    return server.board.row(await sweeping.rerun(server, sweep_id, body["cells"]))
+    return server.sweep_index.build_row(await sweeping.rerun_cells(server, sweep_id, body["cells"]))
 
 
 @operation()
 async def srunx_list_results(sweep_id: int, accept: str) -> Any:
     """List the results of a sweep's cells in matrix order."""
-    shown, sweep = await server.board.find(sweep_id, whole=True)
-    rows = await shown.results(sweep)
-    return Prepared(board.table(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
+    shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
+    rows = await shown.list_results(sweep)
+    return Prepared(board.to_csv(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
 
 @operation()
 def srunx_list_mounts() -> list[dict[str, Any]]:
     """List the current profile's mounts without local folders."""
-    return [{"name": one.name, "remote": one.remote} for one in server.store.profiles.mounts().values()]
+    return [{"name": one.name, "remote": one.remote} for one in server.store.profiles.get_mounts().values()]
 
 
 @operation()
@@ -940,7 +948,7 @@ async def srunx_add_mount(body: dict[str, Any], if_match: str | None) -> dict[st
 @operation()
 def srunx_list_mounts_config() -> list[dict[str, Any]]:
     """List the current profile's mounts with local folders."""
-    return [profile_edits.shown_mount(one) for one in server.store.profiles.mounts().values()]
+    return [profile_edits.to_mount_json(one) for one in server.store.profiles.get_mounts().values()]
 
 
 @operation()
@@ -953,61 +961,61 @@ async def srunx_delete_mount(mount_name: str, if_match: str | None) -> dict[str,
 @operation()
 async def srunx_get_config(explain: bool, mount: str | None) -> Prepared:
     """Get the configuration merged from all layers."""
-    root = server.store.profiles.mount(mount).root if mount is not None else None
-    found = await server.store.configuration.in_force(root)
-    return tagged(found.explained() if explain else found.shown(), server.store.configuration.tag())
+    root = server.store.profiles.get_mount(mount).root if mount is not None else None
+    found = await server.store.configuration.resolve(root)
+    return tagged(found.explain() if explain else found.to_json(), server.store.configuration.get_tag())
 
 
 @operation()
 async def srunx_update_config(body: dict[str, Any], if_match: str | None) -> Prepared:
     """Merge values into the user's configuration."""
     found = await server.store.configuration.update(body, unquoted(if_match))
-    return tagged(found.shown(), server.store.configuration.tag())
+    return tagged(found.to_json(), server.store.configuration.get_tag())
 
 
 @operation()
 async def srunx_list_config_paths() -> list[dict[str, Any]]:
     """List the configuration files in rising precedence."""
-    return await asyncio.to_thread(server.store.configuration.paths)
+    return await asyncio.to_thread(server.store.configuration.list_paths)
 
 
 @operation()
 async def srunx_reset_config(if_match: str | None) -> Prepared:
     """Empty the user's configuration."""
     found = await server.store.configuration.reset(unquoted(if_match))
-    return tagged(found.shown(), server.store.configuration.tag())
+    return tagged(found.to_json(), server.store.configuration.get_tag())
 
 
 @operation()
 def srunx_list_profiles() -> Prepared:
     """List all profiles by name, and which one is current."""
-    found = profile_edits.listed(server.store.kept_profiles, server.store.profiles.current)
-    return tagged(found, profile_edits.tag(server.store.single["profiles"]))
+    found = profile_edits.list_profiles(server.store.stored_profiles, server.store.profiles.current)
+    return tagged(found, profile_edits.get_profiles_tag(server.store.single["profiles"]))
 
 
 @operation()
 async def srunx_create_profile(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """Create a profile."""
-    return await profile_edits.create(server.store.single["profiles"], body, unquoted(if_match))
+    return await profile_edits.create_profile(server.store.single["profiles"], body, unquoted(if_match))
 
 
 @operation()
 async def srunx_update_profile(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
     """Update the given fields of a profile."""
-    return await profile_edits.update(server.store.single["profiles"], name, body, unquoted(if_match))
+    return await profile_edits.update_profile(server.store.single["profiles"], name, body, unquoted(if_match))
 
 
 @operation()
 async def srunx_delete_profile(name: str, if_match: str | None) -> dict[str, Any]:
     """Delete a profile and its mounts."""
-    await profile_edits.delete(server.store.single["profiles"], name, unquoted(if_match))
+    await profile_edits.delete_profile(server.store.single["profiles"], name, unquoted(if_match))
     return {"ok": True}
 
 
 @operation()
 async def srunx_activate_profile(name: str, if_match: str | None) -> dict[str, Any]:
     """Make a profile the current one."""
-    await profile_edits.activate(server.store.single["profiles"], name, unquoted(if_match))
+    await profile_edits.activate_profile(server.store.single["profiles"], name, unquoted(if_match))
     return {"ok": True}
 
 
@@ -1027,124 +1035,124 @@ async def srunx_delete_profile_mount(name: str, mount_name: str, if_match: str |
 @operation()
 def srunx_list_env() -> list[dict[str, str]]:
     """List the srunx variables of the server's environment."""
-    return layers.variables(server.store.environment)
+    return layers.list_variables(server.store.environment)
 
 
 @operation()
 async def srunx_list_projects() -> list[dict[str, Any]]:
     """List the projects of the current profile, one per mount."""
-    return await asyncio.to_thread(profile_edits.projects, server.store.profiles)
+    return await asyncio.to_thread(profile_edits.list_projects, server.store.profiles)
 
 
 @operation()
 async def srunx_get_project(mount_name: str) -> Prepared:
     """Get the srunx.json of a mount."""
-    mount = profile_edits.project(server.store.profiles, mount_name)
-    return project_of(mount, await server.store.configuration.shown_project(mount))
+    mount = profile_edits.get_project(server.store.profiles, mount_name)
+    return project_of(mount, await server.store.configuration.describe_project(mount))
 
 
 @operation()
 async def srunx_update_project(mount_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
     """Update the srunx.json of a mount."""
-    mount = profile_edits.project(server.store.profiles, mount_name)
+    mount = profile_edits.get_project(server.store.profiles, mount_name)
     return project_of(mount, await server.store.configuration.save_project(mount, body, unquoted(if_match)))
 
 
 @operation()
 async def srunx_init_project(mount_name: str) -> Prepared:
     """Create a srunx.json with example values for a mount."""
-    mount = profile_edits.project(server.store.profiles, mount_name)
+    mount = profile_edits.get_project(server.store.profiles, mount_name)
     return project_of(mount, await server.store.configuration.init_project(mount))
 
 
 @operation()
 async def srunx_browse_files(mount: str, path: str) -> dict[str, Any]:
     """List a folder of a mount."""
-    return await sync.listed(server, mount, path)
+    return await sync.list_files(server, mount, path)
 
 
 @operation()
 async def srunx_read_file(mount: str, path: str) -> dict[str, Any]:
     """Get the text of a file of a mount."""
-    return await sync.read(server, mount, path)
+    return await sync.read_file(server, mount, path)
 
 
 @operation()
 async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
     """Sync a mount to its cluster, or preview the changes."""
-    return await sync.sync(server, body)
+    return await sync.sync_mount(server, body)
 
 
 @operation()
 def srunx_get_sync(sync_id: str) -> dict[str, Any]:
     """Get the progress of a sync that nobody waited for."""
-    return sync.shown(server, sync_id)
+    return sync.get_sync(server, sync_id)
 
 
 @operation()
 def srunx_list_history(limit: int) -> list[dict[str, Any]]:
     """List the jobs submitted through Sluice, newest first."""
-    return [srunx.history(entry) for entry in server.ledger.newest(limit if limit >= 0 else 10_000)]
+    return [srunx.to_history_json(entry) for entry in server.job_index.list_newest(limit if limit >= 0 else 10_000)]
 
 
 @operation()
 def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]:
     """Count jobs by outcome and average their running time."""
-    return server.ledger.stats(from_, to)
+    return server.job_index.compute_stats(from_, to)
 
 
 @operation()
 def srunx_get_ssh_status() -> dict[str, Any]:
     """Get the state of the active profile's cluster."""
-    return ssh_profiles.status(server)
+    return ssh_profiles.get_status(server)
 
 
 @operation()
 async def srunx_connect_profile(name: str) -> dict[str, Any]:
     """Connect a profile at once."""
-    return await ssh_profiles.connect(server, name)
+    return await ssh_profiles.connect_profile(server, name)
 
 
 @operation()
 async def srunx_test_profile(name: str) -> dict[str, Any]:
     """Test the connection and the SLURM of a profile."""
-    return await ssh_profiles.test(server, name)
+    return await ssh_profiles.test_profile(server, name)
 
 
 @operation()
 async def srunx_preview_job(body: dict[str, Any]) -> dict[str, Any]:
     """Render the script of a job without submitting it."""
-    return await templates.preview(server, body)
+    return await templates.preview_script(server, body)
 
 
 @operation()
 def srunx_list_templates() -> list[dict[str, Any]]:
     """List the script templates, the built-in one first."""
-    return templates.listed(server)
+    return templates.list_templates(server)
 
 
 @operation()
 async def srunx_create_template(body: dict[str, Any]) -> dict[str, Any]:
     """Create a template and save it in the store."""
-    return await templates.create(server, body)
+    return await templates.create_template(server, body)
 
 
 @operation()
 def srunx_get_template(template_name: str) -> Prepared:
     """Get one template with its text."""
-    return detailed(*templates.shown(server, template_name))
+    return detailed(*templates.get_template(server, template_name))
 
 
 @operation()
 async def srunx_change_template(template_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
     """Change the text or the description of a template."""
-    return detailed(*await templates.change(server, template_name, body, unquoted(if_match)))
+    return detailed(*await templates.change_template(server, template_name, body, unquoted(if_match)))
 
 
 @operation()
 async def srunx_delete_template(template_name: str, if_match: str | None) -> None:
     """Delete a template."""
-    await templates.delete(server, template_name, unquoted(if_match))
+    await templates.delete_template(server, template_name, unquoted(if_match))
 
 
 @operation()
@@ -1152,65 +1160,67 @@ async def srunx_apply_template(
     template_name: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
     """Submit a job from a template, or preview its script."""
-    return await templates.apply(server, template_name, body, idempotency_key, caller)
+    return await templates.apply_template(server, template_name, body, idempotency_key, caller)
 
 
 @operation()
 def srunx_list_endpoints(include_disabled: bool) -> list[dict[str, Any]]:
     """List the endpoints of notifications, oldest first."""
-    return server.notices.shown_endpoints(include_disabled)
+    return server.notifications.list_endpoints(include_disabled)
 
 
 @operation()
 async def srunx_create_endpoint(body: dict[str, Any]) -> dict[str, Any]:
     """Create an endpoint for notifications."""
-    return await server.notices.create_endpoint(body)
+    return await server.notifications.create_endpoint(body)
 
 
 @operation()
 async def srunx_delete_endpoint(endpoint_id: int) -> None:
     """Delete an endpoint and its subscriptions."""
-    await server.notices.delete_endpoint(endpoint_id)
+    await server.notifications.delete_endpoint(endpoint_id)
 
 
 @operation()
 async def srunx_change_endpoint(endpoint_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """Change the name or the address of an endpoint."""
-    return await server.notices.change_endpoint(endpoint_id, lambda data, others: endpoints.changed(data, body, others))
+    return await server.notifications.change_endpoint(
+        endpoint_id, lambda data, others: endpoints.edit_endpoint(data, body, others)
+    )
 
 
 @operation()
 async def srunx_disable_endpoint(endpoint_id: int) -> dict[str, Any]:
     """Disable an endpoint."""
-    return await server.notices.change_endpoint(
-        endpoint_id, lambda data, _: endpoints.switched(data, False, time.time())
+    return await server.notifications.change_endpoint(
+        endpoint_id, lambda data, _: endpoints.switch_endpoint(data, False, time.time())
     )
 
 
 @operation()
 async def srunx_enable_endpoint(endpoint_id: int) -> dict[str, Any]:
     """Enable an endpoint."""
-    return await server.notices.change_endpoint(
-        endpoint_id, lambda data, _: endpoints.switched(data, True, time.time())
+    return await server.notifications.change_endpoint(
+        endpoint_id, lambda data, _: endpoints.switch_endpoint(data, True, time.time())
     )
 
 
 @operation()
 def srunx_list_subscriptions(watch_id: int | None, endpoint_id: int | None, limit: int) -> list[dict[str, Any]]:
     """List the subscriptions of endpoints to watches."""
-    return asking.subscriptions(server, watch_id, endpoint_id, limit)
+    return asking.list_subscriptions(server, watch_id, endpoint_id, limit)
 
 
 @operation()
 async def srunx_create_subscription(body: dict[str, Any]) -> dict[str, Any]:
     """Subscribe an endpoint to a watch."""
-    return await server.notices.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
+    return await server.notifications.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
 
 
 @operation()
 async def srunx_delete_subscription(subscription_id: int) -> None:
     """Delete a subscription."""
-    await server.notices.unsubscribe(subscription_id)
+    await server.notifications.unsubscribe(subscription_id)
 
 
 @operation()
@@ -1218,44 +1228,49 @@ def srunx_list_watches(open: bool, kind: str | None, target_ref: str | None) -> 
     """List watches, newest first."""
     if not open and kind is None and target_ref is None:
         raise BadRequest("open=false needs a kind or a target_ref")
-    return asking.listed(server, open, kind, target_ref)
+    return asking.list_watches(server, open, kind, target_ref)
 
 
 @operation()
 async def srunx_create_watch(body: dict[str, Any]) -> dict[str, Any]:
     """Watch a job, run or sweep and notify an endpoint."""
-    return await asking.watch(server, body)
+    return await asking.create_watch(server, body)
 
 
 @operation()
 def srunx_get_watch(watch_id: int) -> dict[str, Any]:
     """Get one watch."""
-    return watches.shown(server.notices.watch(watch_id))
+    return watches.to_json(server.notifications.get_watch(watch_id))
 
 
 @operation()
 async def srunx_close_watch(watch_id: int) -> dict[str, Any]:
     """Close a watch and stop its notifications."""
-    closed = await server.notices.change(str(watch_id), lambda watch: watches.closed(watch, time.time()))
-    return watches.shown(closed)
+    closed = await server.notifications.change_watch(
+        str(watch_id), lambda watch: watches.close_watch(watch, time.time())
+    )
+    return watches.to_json(closed)
 
 
 @operation()
 def srunx_list_deliveries(subscription_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
     """List sent and pending deliveries, newest first."""
-    return server.notices.outbox.listed(subscription_id, status, limit)
+    return server.notifications.outbox.list_deliveries(subscription_id, status, limit)
 
 
 @operation()
 def srunx_count_stuck_deliveries(older_than_sec: int) -> dict[str, int]:
     """Count the deliveries that are overdue."""
-    return {"count": server.notices.outbox.stuck(older_than_sec, time.time()), "older_than_sec": older_than_sec}
+    return {
+        "count": server.notifications.outbox.count_stuck(older_than_sec, time.time()),
+        "older_than_sec": older_than_sec,
+    }
 
 
 @operation()
 def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
     """Get one delivery."""
-    return deliveries.shown(server.notices.outbox.get(delivery_id))
+    return deliveries.to_json(server.notifications.outbox.get(delivery_id))
 
 
 # ====================================================================================================================
@@ -1266,43 +1281,43 @@ def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
 @operation()
 def srtslurm_list_jobs(status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int) -> Prepared:
     """List the jobs that reported, last submitted first."""
-    return prepared(server.reported.page(status, cluster, tag, page, per_page))
+    return prepared(server.report_index.build_page(status, cluster, tag, page, per_page))
 
 
 @operation()
 async def srtslurm_create_job(body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
     """Report the submission of a job."""
-    return await reports.submitted(server, body, caller)
+    return await reports.record_submission(server, body, caller)
 
 
 @operation()
 def srtslurm_get_job(job_id: str) -> dict[str, Any]:
     """Get a job's reports, its history and SLURM's state."""
-    return reports.shown(server, job_id)
+    return reports.get_report(server, job_id)
 
 
 @operation()
 async def srtslurm_update_job(job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
     """Update the status of a job."""
-    return await reports.updated(server, job_id, body, caller)
+    return await reports.record_update(server, job_id, body, caller)
 
 
 @operation()
 async def srtslurm_delete_job(job_id: str) -> dict[str, Any]:
     """Delete the report of a job."""
-    return await reports.deleted(server, job_id)
+    return await reports.delete_report(server, job_id)
 
 
 @operation()
 async def srtslurm_list_job_events(job_id: str, after: int, limit: int) -> dict[str, Any]:
     """List the events of a job after a cursor."""
-    return await reports.events(server, job_id, after, limit)
+    return await reports.list_events(server, job_id, after, limit)
 
 
 @operation()
 async def srtslurm_list_logs(job_id: str, file: str | None, offset: int) -> dict[str, Any]:
     """List the logs of a job, or read one from an offset on."""
-    return await reports.logs(server, job_id, file, offset)
+    return await reports.read_logs(server, job_id, file, offset)
 
 
 @operation()
@@ -1315,8 +1330,8 @@ async def srtslurm_add_log(job_id: str, file: str, offset: int, body: bytes) -> 
 async def srtslurm_list_captures(job_id: str, file: str | None) -> Any:
     """List the captures of a job, or download one."""
     if not file:
-        return await reports.captures(server, job_id)
-    return Prepared(await reports.capture(server, job_id, file), headers=DOWNLOAD, media_type=RAW.encode())
+        return await reports.list_captures(server, job_id)
+    return Prepared(await reports.read_capture(server, job_id, file), headers=DOWNLOAD, media_type=RAW.encode())
 
 
 @operation()
@@ -1330,7 +1345,7 @@ async def srtslurm_add_capture(
 @operation()
 async def srtslurm_list_events(after: int, limit: int, job_id: str | None) -> dict[str, Any]:
     """List the events of all jobs after a cursor."""
-    return await server.reported.events(after, limit, job_id)
+    return await server.report_index.list_events(after, limit, job_id)
 
 
 @operation()
@@ -1347,14 +1362,14 @@ def srtslurm_get_health() -> dict[str, Any]:
 @operation()
 async def sluice_list_problems() -> list[dict[str, Any]]:
     """List the files of the store that are invalid."""
-    await server.store.configuration.look()
-    return server.store.problems()
+    await server.store.configuration.refresh_outside()
+    return server.store.list_problems()
 
 
 @operation()
 def sluice_get_health() -> dict[str, Any]:
     """Check the health of the server, its store and cluster."""
-    return loop.health(server) | {"version": VERSION}
+    return loop.summarize_health(server) | {"version": VERSION}
 
 
 @operation()
@@ -1380,36 +1395,36 @@ async def sluice_get_contract_yaml() -> Prepared:
 # ====================================================================================================================
 
 
-server: Here
+server: Server
 
 
 @contextlib.asynccontextmanager
 async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
     """Open the store, find the cluster, set the clockwork going; undone in reverse."""
     global server
-    server = Here(settings_now())
+    server = Server(settings_now())
     server.follow()
     await asyncio.to_thread(server.store.open)
     async with contextlib.AsyncExitStack() as undo:
         for pool in (server.pool, server.browsing, server.syncing):
             undo.callback(pool.shutdown, wait=False, cancel_futures=True)
         undo.push_async_callback(server.store.close)
-        undo.push_async_callback(server.notices.outbox.stop)
+        undo.push_async_callback(server.notifications.outbox.stop)
         undo.callback(server.renderer.close)
         limits = server.store.config.limits
-        server.renderer.bound(limits.render_s, limits.render_mb)
-        server.know_hosts()
-        server.store.single["access"].listeners.append(server.know_hosts)
+        server.renderer.set_limits(limits.render_s, limits.render_mb)
+        server.update_hosts()
+        server.store.single["access"].listeners.append(server.update_hosts)
         server.pace = Pace(server.store.config.sweeps.per_second, server.store.config.sweeps.in_flight)
         undo.push_async_callback(server.clusters.close)
-        await loop.connect(server)
+        await loop.connect_clusters(server)
         await server.store.start()
-        server.store.single["config"].listeners.append(functools.partial(loop.refit, server))
-        await server.notices.catch_up()
-        server.store.single["profiles"].listeners.append(lambda *_change: server.turned.set())
-        for work in (loop.clockwork(server), loop.tidying(server), server.notices.run()):
+        server.store.single["config"].listeners.append(functools.partial(loop.apply_config, server))
+        await server.notifications.catch_up()
+        server.store.single["profiles"].listeners.append(lambda *_change: server.wake.set())
+        for work in (loop.run_forever(server), loop.tidy_forever(server), server.notifications.run_forever()):
             task = asyncio.create_task(work)
-            undo.push_async_callback(ended, task)
+            undo.push_async_callback(end_task, task)
         undo.push_async_callback(server.stop_going)
         log.info("%s", greeting())
         yield

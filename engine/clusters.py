@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from slurm_shim.cluster import EMBEDDED, Cluster, RemoteCluster, embedded, reach
+from slurm_shim.cluster import EMBEDDED, Cluster, RemoteCluster, choose_cluster, make_embedded
 from slurm_shim.commands import Slurm
 from slurm_shim.embedded import conf as embedded_conf
 from slurm_shim.errors import SlurmUnreachable
@@ -52,12 +52,12 @@ class Clusters:
     def __init__(self, store: Store, settings: Settings, pool: ThreadPoolExecutor) -> None:
         self._store, self._settings, self._pool = store, settings, pool
         self._local: tuple[str, Slurm]
-        self._made: dict[str, Cluster] = {}  # by label
-        self._of: dict[str, Profile] = {}  # what a remote one was made from
+        self._clusters: dict[str, Cluster] = {}  # by label
+        self._profiles: dict[str, Profile] = {}  # what a remote one was made from
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self.busy: Callable[[Cluster], bool] = lambda _cluster: False
+        self.is_busy: Callable[[Cluster], bool] = lambda _cluster: False
         self.on_change: Callable[[Cluster, set[str]], None] = lambda _cluster, _job_ids: None
 
     # ---------------------------------------------------------------------------------------------------- which
@@ -65,44 +65,44 @@ class Clusters:
     @property
     def in_force(self) -> Cluster:
         """The cluster of the active profile, or the one here."""
-        return self._at(self._label_in_force())
+        return self._get_or_make(self._find_label_in_force())
 
-    def named(self, name: str) -> Cluster | None:
+    def find(self, name: str) -> Cluster | None:
         """The cluster of documents that have this name; None for one that is not in view, or not heard of yet."""
-        label = self.label(name)
+        label = self.find_label(name)
         if label is None:
             return None
-        found = self._at(label)
+        found = self._get_or_make(label)
         return found if found.name == name or not is_ssh(label) else None
 
-    def of(self, name: str) -> Cluster:
+    def get(self, name: str) -> Cluster:
         """The cluster of documents that have this name, for doing something there; SlurmUnreachable without it."""
-        found = self.named(name)
+        found = self.find(name)
         if found is None:
             problem = SlurmUnreachable("squeue", f"the jobs are on cluster {name}, which cannot be asked now")
             problem.args = (problem.text,)  # whole: a name may have colons
             raise problem
         return found
 
-    def asked(self, name: str | None) -> Cluster:
+    def resolve(self, name: str | None) -> Cluster:
         """The cluster that somebody asks about, by its name or its label; the one in force for None; NotFound."""
         if name is None:
             return self.in_force
-        label = self.label(name)
-        found = self._at(label) if label is not None else None
+        label = self.find_label(name)
+        found = self._get_or_make(label) if label is not None else None
         # One that was not heard yet may turn out to be another than the one that is meant.
         if found is None or (name not in (found.name, label) and (found.name != label or not is_ssh(name))):
             raise NotFound("Cluster", name)
         self._watched[found.label] = time.monotonic()
         return found
 
-    def label(self, name: str) -> str | None:
+    def find_label(self, name: str) -> str | None:
         """What a cluster is called before it was heard; None where no way leads to one of this name any more."""
         if is_ssh(name):
-            profile = self.profile_of(name)
+            profile = self.find_profile(name)
             return None if profile is None else f"{SSH}{profile}"
         local = self._local[0]
-        learned = self._made[local].name if local in self._made else local
+        learned = self._clusters[local].name if local in self._clusters else local
         if (
             name in (local, learned)
             or (name in ("", "slurm") and local != EMBEDDED)
@@ -112,7 +112,7 @@ class Clusters:
             return local
         return EMBEDDED if name == EMBEDDED and self._own_conf.exists() else None
 
-    def profile_of(self, name: str) -> str | None:
+    def find_profile(self, name: str) -> str | None:
         """The name of the profile that leads to the cluster of this name; None where none does, as to the one here."""
         known = self._store.profiles.profiles.items()
         leads = [one for one, profile in known if is_remote(profile) and f"{name}:".startswith(f"{SSH}{one}:")]
@@ -125,65 +125,69 @@ class Clusters:
         """
         if not is_remote(self._store.profiles.profiles.get(profile)):
             raise NotFound("Profile", profile)
-        found = self._at(f"{SSH}{profile}")
+        found = self._get_or_make(f"{SSH}{profile}")
         assert isinstance(found, RemoteCluster)
         self._watched[found.label] = time.monotonic()  # it stays in view meanwhile
         try:
-            await found.reach()
+            await found.connect()
         except BaseException:
             # Nobody goes on trying: machines that refuse keys soon refuse everything.
             self._watched.pop(found.label, None)
             raise
 
-    def socket(self, profile: str) -> str | None:
+    def find_socket(self, profile: str) -> str | None:
         """The socket of the connection that is there for a profile; None without one."""
-        found = self._made.get(f"{SSH}{profile}")
+        found = self._clusters.get(f"{SSH}{profile}")
         greeting = found.connection.greeting if isinstance(found, RemoteCluster) else None
         return None if greeting is None else greeting.socket
 
-    def all(self) -> list[Cluster]:
+    def list_in_view(self) -> list[Cluster]:
         """The clusters in view, the one in force first."""
         first = self.in_force
-        return [first, *(one for label, one in self._made.items() if one is not first and label in self._polls)]
+        return [first, *(one for label, one in self._clusters.items() if one is not first and label in self._polls)]
 
-    def _label_in_force(self) -> str:
+    def _find_label_in_force(self) -> str:
         profiles = self._store.profiles
         current = profiles.current
         return f"{SSH}{current}" if current and is_remote(profiles.profiles.get(current)) else self._local[0]
 
     # --------------------------------------------------------------------------------------------------- making
 
-    def _at(self, label: str) -> Cluster:
+    def _get_or_make(self, label: str) -> Cluster:
         profile = self._store.profiles.profiles.get(label.removeprefix(SSH)) if is_ssh(label) else None
-        if label in self._made and self._of.get(label) != profile and not _same(self._of.get(label), profile):
+        if (
+            label in self._clusters
+            and self._profiles.get(label) != profile
+            and not _is_same_login(self._profiles.get(label), profile)
+        ):
             self._drop(label)
-        if label not in self._made:
-            made = self._made[label] = self._make(label, profile)
-            made.snapshot.busy = partial(self.busy, made)
-            made.snapshot.on_change.append(partial(self.on_change, made))
+        if label not in self._clusters:
+            made = self._clusters[label] = self._make(label, profile)
+            made.snapshot.is_busy = partial(self.is_busy, made)
+            made.snapshot.on_jobs_changed.append(partial(self.on_change, made))
             if profile is not None:
-                self._of[label] = profile
-        return self._made[label]
+                self._profiles[label] = profile
+        return self._clusters[label]
 
     def _make(self, label: str, profile: Profile | None) -> Cluster:
         poll = self._store.config.poll
         if profile is not None:
-            return RemoteCluster(label, self.connection(profile), poll.min_s, poll.max_s)
-        slurm = self._local[1] if label == self._local[0] else self._embedded()
+            return RemoteCluster(label, self.make_connection(profile), poll.min_s, poll.max_s)
+        slurm = self._local[1] if label == self._local[0] else self._make_embedded()
         slurm.make_dirs = self._store.files.make_dirs
         return Cluster(label, slurm, self._pool, poll.min_s, poll.max_s)
 
-    def connection(self, profile: Profile) -> Connection:
+    def make_connection(self, profile: Profile) -> Connection:
         """A connection as the profile says, that nobody else has and that is not made yet."""
         login = Login(**{name: getattr(profile, name) for name in LOGIN_FIELDS})
         return Connection(login, self._settings.ssh_config, profile.env_vars)
 
-    def _embedded(self) -> Slurm:
-        return embedded(os.environ.get("PATH", os.defpath), str(self._own_conf), self._hold_fd)
+    def _make_embedded(self) -> Slurm:
+        return make_embedded(os.environ.get("PATH", os.defpath), str(self._own_conf), self._hold_fd)
 
     @property
     def _own_conf(self) -> Any:
-        return self._store.path("cluster", "slurm.conf")
+        return self._store.join_path("cluster", "slurm.conf")
 
     @property
     def _hold_fd(self) -> int | None:
@@ -195,65 +199,67 @@ class Clusters:
         """Nothing; the cluster in force was asked for the first time."""
         path, conf = os.environ.get("PATH", os.defpath), os.environ.get("SLURM_CONF")
         given = (self._settings.cluster, path, conf, str(self._own_conf), self._hold_fd)
-        self._local = await asyncio.to_thread(reach, *given)
+        self._local = await asyncio.to_thread(choose_cluster, *given)
         if self._local[0] == EMBEDDED:
-            await self._furnish()
+            await self._write_conf()
         first = self.in_force.snapshot.refresh()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_S if is_ssh(self.in_force.label) else None):
                 await asyncio.shield(asyncio.ensure_future(first))
 
-    async def _furnish(self) -> None:
+    async def _write_conf(self) -> None:
         """The embedded cluster's slurm.conf says what config.yaml says."""
-        text = await asyncio.to_thread(embedded_conf.fitting, self._store.config.cluster.model_dump(), sys.executable)
+        text = await asyncio.to_thread(
+            embedded_conf.build_fitting_conf, self._store.config.cluster.model_dump(), sys.executable
+        )
         if not self._own_conf.exists() or self._own_conf.read_text() != text:
             await self._store.files.write(self._own_conf, text.encode())
 
-    def tend(self, names: Iterable[str]) -> None:
+    def poll_needed(self, names: Iterable[str]) -> None:
         """Nothing; the cluster in force and those with open documents are polled, with those that somebody looks at.
 
         `names` are the clusters of the open documents. All others are let go.
         """
         since = time.monotonic() - WATCHED_S
         looked_at = [label for label, at in self._watched.items() if at >= since]
-        needed = {label for name in (*names, *looked_at) if (label := self.label(name)) is not None}
-        needed.add(self._label_in_force())
+        needed = {label for name in (*names, *looked_at) if (label := self.find_label(name)) is not None}
+        needed.add(self._find_label_in_force())
         for label in needed:
-            cluster = self._at(label)
+            cluster = self._get_or_make(label)
             if label not in self._polls:
                 self._polls[label] = asyncio.create_task(cluster.snapshot.run())
-        for label in set(self._made) - needed:
+        for label in set(self._clusters) - needed:
             self._drop(label)
 
-    def refit(self) -> None:
+    def update_intervals(self) -> None:
         """Nothing; the intervals of a changed config.yaml are in force."""
         poll = self._store.config.poll
-        for one in self._made.values():
+        for one in self._clusters.values():
             one.snapshot.min_s, one.snapshot.max_s = poll.min_s, poll.max_s
 
     def _drop(self, label: str) -> None:
         # Made anew when it is needed again: what it knew is old by then.
-        cluster, poll = self._made.pop(label), self._polls.pop(label, None)
-        self._of.pop(label, None)
-        task = asyncio.ensure_future(_ended(cluster, poll))
+        cluster, poll = self._clusters.pop(label), self._polls.pop(label, None)
+        self._profiles.pop(label, None)
+        task = asyncio.ensure_future(_end_cluster(cluster, poll))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """Nothing; no poll is left, and no connection."""
-        for label in list(self._made):
+        for label in list(self._clusters):
             self._drop(label)
         await asyncio.gather(*self._ending)
 
 
-def _same(one: Profile | None, other: Profile | None) -> bool:
+def _is_same_login(one: Profile | None, other: Profile | None) -> bool:
     """Whether two profiles lead to the same account in the same way; mounts and descriptions may differ."""
     if one is None or other is None:
         return one is other
     return all(getattr(one, name) == getattr(other, name) for name in (*LOGIN_FIELDS, "env_vars"))
 
 
-async def _ended(cluster: Cluster, poll: asyncio.Task[None] | None) -> None:
+async def _end_cluster(cluster: Cluster, poll: asyncio.Task[None] | None) -> None:
     if poll is not None:
         poll.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -6,30 +6,30 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from engine.server import Here
+from engine.server import Server
 from store import errors
 from store.documents import Sweep
 from store.rules import runs, sweeps
 
 
-async def tell(server: Here, sweep: Sweep, places: Sequence[int]) -> Sweep:
+async def requeue_cells(server: Server, sweep: Sweep, places: Sequence[int]) -> Sweep:
     """The sweep after the runs of these cells have been told that they run again; for who has the sweep's turn."""
     if places:
-        await asyncio.gather(*(run_again(server, sweeps.cell_id(sweep.uid, index)) for index in places))
-        sweep = sweeps.told(sweep, places)
+        await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index)) for index in places))
+        sweep = sweeps.mark_queued(sweep, places)
         await server.store.sweeps.put(sweep.id, sweep)
     return sweep
 
 
-async def tell_one(server: Here, run_id: str) -> None:
+async def requeue_cell(server: Server, run_id: str) -> None:
     """Nothing; the run of a cell that is to run again says so itself from now on."""
-    sweep, index = server.board.cell(run_id)
+    sweep, index = server.sweep_index.find_cell(run_id)
     async with server.turn(f"sweep {sweep.id}"):
-        if server.board.untold(run_id):
-            await tell(server, server.store.sweeps.get(sweep.id), [index])
+        if server.sweep_index.is_rerun_pending(run_id):
+            await requeue_cells(server, server.store.sweeps.get(sweep.id), [index])
 
 
-async def run_again(server: Here, run_id: str) -> None:
+async def requeue_run(server: Server, run_id: str) -> None:
     """Nothing; the cell waits for its turn; one that never got as far as having jobs will be planned anew."""
     async with server.turn(run_id):
         run = server.store.runs.get(run_id) if run_id in server.store.runs else None
@@ -37,17 +37,19 @@ async def run_again(server: Here, run_id: str) -> None:
             await server.store.runs.delete(run_id)
         elif run is not None and run.status in runs.ENDED:
             # How it ended is news still, before it has no end any more.
-            await server.notices.settle("workflow_run", run_id)
-            await server.store.runs.put(run_id, runs.again(run))
+            await server.notifications.queue_target_events("workflow_run", run_id)
+            await server.store.runs.put(run_id, runs.queue_rerun(run))
 
 
-async def cancel_waiting(server: Here, run_id: str) -> None:
+async def cancel_waiting_cell(server: Server, run_id: str) -> None:
     """Nothing; a cell that has no run yet gets one that is cancelled."""
-    sweep, index = server.board.cell(run_id)
+    sweep, index = server.sweep_index.find_cell(run_id)
     async with server.turn(f"sweep {sweep.id}"):
         if run_id not in server.store.runs:
-            shown = server.board.waiting_run(run_id)
+            shown = server.sweep_index.build_waiting_run(run_id)
             if shown["status"] in runs.ENDED:
                 raise errors.Conflict(f"Run is already {shown['status']}")
-            ended = runs.stillborn(run_id, sweep, server.board.args(sweep, index), None, time.time())
+            ended = runs.build_unstarted_run(
+                run_id, sweep, server.sweep_index.build_args(sweep, index), None, time.time()
+            )
             await server.store.runs.create(run_id, ended)

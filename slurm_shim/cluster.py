@@ -20,8 +20,8 @@ from slurm_shim.commands import Slurm
 from slurm_shim.errors import SlurmError, SlurmUnreachable
 from slurm_shim.remote.commands import TIMEOUT_S, RemoteSlurm, Slice
 from slurm_shim.remote.connection import GRACE_S, Connection
-from slurm_shim.resources import nothing, resources
-from slurm_shim.snapshot import Seen, Snapshot
+from slurm_shim.resources import make_empty_row, summarize_partitions
+from slurm_shim.snapshot import JobFinding, Snapshot
 
 _RECALLED_S = 60.0
 _MOST_RECALLED = 10_000
@@ -39,7 +39,9 @@ PROGRAMS = Path(__file__).resolve().parent / "bin"
 EMBEDDED = "embedded"
 
 
-def reach(wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd: int | None) -> tuple[str, Slurm]:
+def choose_cluster(
+    wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd: int | None
+) -> tuple[str, Slurm]:
     """The name of the cluster to use, and its words; blocks while SLURM is asked.
 
     `wanted` is slurm, embedded, or auto: SLURM when its programs are on `path` and its controller answers. `conf` is
@@ -47,13 +49,13 @@ def reach(wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd:
     """
     slurm = Slurm(path, conf, hold_fd=hold_fd)
     if wanted == "embedded" or (wanted == "auto" and not (shutil.which("sbatch", path=path) and slurm.ping()["up"])):
-        return EMBEDDED, embedded(path, embedded_conf, hold_fd)
+        return EMBEDDED, make_embedded(path, embedded_conf, hold_fd)
     with contextlib.suppress(SlurmError):  # it does not answer now; it may later
-        return slurm.cluster_name() or "slurm", slurm
-    return written_name(conf) or "slurm", slurm
+        return slurm.get_cluster_name() or "slurm", slurm
+    return read_cluster_name(conf) or "slurm", slurm
 
 
-def written_name(conf: str | None) -> str:
+def read_cluster_name(conf: str | None) -> str:
     """The cluster's name as its slurm.conf says, for as long as SLURM itself does not; empty where there is no file."""
     try:
         text = Path(conf or "/etc/slurm/slurm.conf").read_text(errors="replace")
@@ -63,7 +65,7 @@ def written_name(conf: str | None) -> str:
     return match[1] if match else ""
 
 
-def embedded(path: str, conf: str, hold_fd: int | None) -> Slurm:
+def make_embedded(path: str, conf: str, hold_fd: int | None) -> Slurm:
     """The words of the embedded cluster."""
     return Slurm(f"{PROGRAMS}:{path}", conf, hold_fd=hold_fd)
 
@@ -79,14 +81,14 @@ class Cluster:
         self._name, self._is_named = name, name == EMBEDDED
         self.snapshot = Snapshot(slurm, executor, min_s, max_s)
         self._executor = executor
-        self._doubt_s = _DOUBT_S
-        self._resources: tuple[int, list[dict[str, Any]]] = (-1, [])
-        self._began = time.monotonic()
-        self._doubts: dict[str, float] = {}  # tag -> a squeue begun later and without it shows it was not taken
-        self._sought: dict[str, Seen] = {}  # tag -> what accounting knows of it
-        self._seeking: dict[str, float] = {}  # tag -> since when (epoch) to look in accounting
-        self._recalled: dict[str, tuple[float, dict[str, Any] | None]] = {}
-        self._recalling = asyncio.Lock()
+        self._in_flight_s = _DOUBT_S
+        self._resource_rows: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._began_at = time.monotonic()
+        self._unsure_tags: dict[str, float] = {}  # tag -> a squeue begun later and without it shows it was not taken
+        self._accounted_tags: dict[str, JobFinding] = {}  # tag -> what accounting knows of it
+        self._missing_tags: dict[str, float] = {}  # tag -> since when (epoch) to look in accounting
+        self._looked_up: dict[str, tuple[float, dict[str, Any] | None]] = {}
+        self._look_up_lock = asyncio.Lock()
 
     @property
     def name(self) -> str:
@@ -94,67 +96,67 @@ class Cluster:
         return self._name
 
     @property
-    def answers(self) -> bool:
+    def is_answering(self) -> bool:
         """Whether SLURM has answered when it was asked last."""
         return self.snapshot.error is None and self.snapshot.age_s is not None
 
     async def close(self) -> None:
         """Nothing; nothing of it is left open."""
 
-    async def _do(self, word: Callable[..., Any], *arguments: Any) -> Any:
+    async def _call(self, word: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(word, *arguments))
 
     # ------------------------------------------------------------------------------------------------- asking
 
-    def must_answer(self) -> None:
+    def check_answering(self) -> None:
         """Nothing; raises SlurmUnreachable while SLURM does not answer."""
-        if not self.answers:
+        if not self.is_answering:
             raise SlurmUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
 
-    def age_s(self) -> float:
+    def get_age_s(self) -> float:
         """Seconds since SLURM answered last, for somebody who looks; SlurmUnreachable when it never did."""
-        self.snapshot.watch()
+        self.snapshot.keep_fresh()
         if self.snapshot.age_s is None:
-            self.must_answer()
+            self.check_answering()
         return self.snapshot.age_s or 0.0
 
-    def resources(self, partition: str | None) -> list[tuple[float, dict[str, Any]]]:
+    def list_resources(self, partition: str | None) -> list[tuple[float, dict[str, Any]]]:
         """When (epoch) and what each partition has (see slurm_shim.resources), or the one asked for; else zeros."""
         snapshot = self.snapshot
         if not snapshot.partitions:
             raise SlurmUnreachable("scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet")
-        if self._resources[0] != snapshot.version:
-            rows = resources(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
-            self._resources = (snapshot.version, rows)
-        found = [row for row in self._resources[1] if partition in (None, row["partition"])]
-        return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [nothing(partition or "")]]
+        if self._resource_rows[0] != snapshot.version:
+            rows = summarize_partitions(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
+            self._resource_rows = (snapshot.version, rows)
+        found = [row for row in self._resource_rows[1] if partition in (None, row["partition"])]
+        return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [make_empty_row(partition or "")]]
 
-    async def recall(self, job_id: str) -> dict[str, Any] | None:
+    async def look_up_job(self, job_id: str) -> dict[str, Any] | None:
         """The job as accounting has it, for one that the queue does not list; kept for a minute. None if there is none.
 
         Also by the number that a task of an array or a part of a heterogeneous job has in its own $SLURM_JOB_ID.
         SlurmUnreachable when it is not known, and SLURM does not answer whether the queue has it by now.
         """
-        async with self._recalling:
-            at, found = self._recalled.get(job_id, (float("-inf"), None))
+        async with self._look_up_lock:
+            at, found = self._looked_up.get(job_id, (float("-inf"), None))
             if time.monotonic() - at >= _RECALLED_S:
-                if (found := await self._queued(job_id)) is not None:
+                if (found := await self._find_queued(job_id)) is not None:
                     return found
-                found = await self._do(self._accounted, job_id)
-                while len(self._recalled) >= _MOST_RECALLED:
-                    del self._recalled[next(iter(self._recalled))]
-                self._recalled[job_id] = (time.monotonic(), found)
+                found = await self._call(self._find_accounted, job_id)
+                while len(self._looked_up) >= _MOST_RECALLED:
+                    del self._looked_up[next(iter(self._looked_up))]
+                self._looked_up[job_id] = (time.monotonic(), found)
         if found is None:
-            self.must_answer()
+            self.check_answering()
         return found
 
-    async def _queued(self, job_id: str) -> dict[str, Any] | None:
+    async def _find_queued(self, job_id: str) -> dict[str, Any] | None:
         # Somebody may have submitted it a moment ago: nobody is told "no" from a picture older than need be.
-        if self.age_s() > self.snapshot.interval_s and self.snapshot.error is None:
+        if self.get_age_s() > self.snapshot.interval_s and self.snapshot.error is None:
             await self.snapshot.refresh()
         return self.snapshot.jobs.get(job_id) or self.snapshot.by_raw_id(job_id)
 
-    def _accounted(self, job_id: str) -> dict[str, Any] | None:
+    def _find_accounted(self, job_id: str) -> dict[str, Any] | None:
         rows = self.slurm.sacct([job_id]) if self.slurm.has_accounting() else []
         return next((row for row in rows if job_id in (row["job_id"], str(row["raw_id"]))), None)
 
@@ -172,50 +174,50 @@ class Cluster:
         """
         tag = options["comment"]
         try:
-            job_id: str = await self._do(self.slurm.sbatch, script, options, (), folders)
+            job_id: str = await self._call(self.slurm.sbatch, script, options, (), folders)
         except SlurmUnreachable as problem:
-            self._doubts[tag] = time.monotonic() + (self._doubt_s if problem.uncertain else 0)
+            self._unsure_tags[tag] = time.monotonic() + (self._in_flight_s if problem.uncertain else 0)
             raise
-        self._doubts.pop(tag, None)
-        self.snapshot.submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **shown})
+        self._unsure_tags.pop(tag, None)
+        self.snapshot.add_submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **shown})
         return job_id
 
     async def scancel(self, job_ids: Iterable[str]) -> None:
         """Nothing; the jobs are told to end, and are shown so at once."""
         ids = list(job_ids)
-        await self._do(self.slurm.scancel, ids)
-        self.snapshot.cancelled(ids)
+        await self._call(self.slurm.scancel, ids)
+        self.snapshot.mark_cancelled(ids)
 
     # ------------------------------------------------------------------------------- jobs whose id was never heard
 
-    def find(self, tag: str, intended_at: float) -> Seen:
+    def by_tag(self, tag: str, intended_at: float) -> JobFinding:
         """As `Snapshot.look`, for the job that carries the tag as its comment and was to be submitted at that time.
 
         ("lost", None) when the queue may have forgotten it and there is no accounting. Accounting is asked by `settle`.
         """
-        knowledge, job = self.snapshot.find_comment(tag, self._doubts.get(tag, self._began))
+        knowledge, job = self.snapshot.by_tag(tag, self._unsure_tags.get(tag, self._began_at))
         if knowledge != "absent" or time.time() - intended_at < _QUEUE_REMEMBERS_S:
             return knowledge, job
-        if tag not in self._sought:
-            self._seeking[tag] = intended_at
-        return self._sought.get(tag, ("unknown", None))
+        if tag not in self._accounted_tags:
+            self._missing_tags[tag] = intended_at
+        return self._accounted_tags.get(tag, ("unknown", None))
 
-    async def settle(self, open_ids: Iterable[str]) -> None:
+    async def resolve_missing(self, open_ids: Iterable[str]) -> None:
         """Nothing; asks accounting about jobs that left the queue, and about tags that the queue no longer has."""
         if not self._is_named and self.snapshot.error is None:
-            self._name = await self._do(self.slurm.cluster_name) or self._name
+            self._name = await self._call(self.slurm.get_cluster_name) or self._name
             self._is_named = True
-        await self.snapshot.settle(open_ids)
-        seeking, self._seeking = self._seeking, {}
+        await self.snapshot.resolve_missing(open_ids)
+        seeking, self._missing_tags = self._missing_tags, {}
         if not seeking:
             return
-        if not await self._do(self.slurm.has_accounting):
-            self._sought |= dict.fromkeys(seeking, ("lost", None))
+        if not await self._call(self.slurm.has_accounting):
+            self._accounted_tags |= dict.fromkeys(seeking, ("lost", None))
             return
-        rows = await self._do(self.slurm.submitted, min(seeking.values()) - 60)
+        rows = await self._call(self.slurm.list_submitted, min(seeking.values()) - 60)
         for tag in seeking:
             row = next((one for one in rows if tag in (one["comment"] or "") or tag in one["submit_line"]), None)
-            self._sought[tag] = ("seen", row) if row else ("absent", None)
+            self._accounted_tags[tag] = ("seen", row) if row else ("absent", None)
 
 
 class RemoteCluster(Cluster):
@@ -231,27 +233,27 @@ class RemoteCluster(Cluster):
         super().__init__(label, RemoteSlurm(connection), threads, min_s, max_s)
         self.connection = connection
         self._is_named = True
-        self._doubt_s = _REMOTE_DOUBT_S
+        self._in_flight_s = _REMOTE_DOUBT_S
         # Here no lock says that what a server before this one has sent is over.
-        self._began += _REMOTE_DOUBT_S
+        self._began_at += _REMOTE_DOUBT_S
 
     @property
     def name(self) -> str:
         """The name that documents have, and that is never another cluster's."""
-        return f"{self.label}:{self.slurm.known_as}" if self.slurm.known_as else self.label
+        return f"{self.label}:{self.slurm.own_name}" if self.slurm.own_name else self.label
 
     @property
     def home(self) -> str:
         """The home folder of the account; `~` until it was heard, which is good enough to be looked at."""
         return self.slurm.home or "~"
 
-    async def reach(self) -> None:
+    async def connect(self) -> None:
         """Nothing; the connection is there and SLURM answers, without waiting for any pause to be over."""
-        await self._do(self.slurm.recognise, True)
+        await self._call(self.slurm.identify, True)
 
-    async def read(self, wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
+    async def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
         """As `RemoteSlurm.read`."""
-        slices: list[Slice] = await self._do(self.slurm.read, wanted, owner)
+        slices: list[Slice] = await self._call(self.slurm.read_files, wanted, owner)
         return slices
 
     async def close(self) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from slurm_shim import parse, programs
-from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmError, SlurmUnreachable, refusal
-from slurm_shim.ids import id_parts
+from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmError, SlurmUnreachable, make_error
+from slurm_shim.ids import split_job_id
 from slurm_shim.programs import Answer, Breaker
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
@@ -42,10 +42,10 @@ class Slurm:
     def __init__(self, path: str, slurm_conf: str | None, timeout_s: float = 5.0, hold_fd: int | None = None) -> None:
         self.path, self.slurm_conf = path, slurm_conf
         self.timeout_s, self.hold_fd = timeout_s, hold_fd
-        self.make_dirs: Callable[[Path], Any] = _cannot_make  # set by whoever writes files here
-        self.foresees = False  # whether calls told beforehand are answered together
+        self.make_dirs: Callable[[Path], Any] = _refuse_folder  # set by whoever writes files here
+        self.can_prefetch = False  # whether calls told beforehand are answered together
         self.squeue_s: float | None = None  # what the last squeue took, where that is not what asking for it takes
-        self.known_as = ""  # the cluster's own name, once it was heard
+        self.own_name = ""  # the cluster's own name, once it was heard
         self.controller, self.database = Breaker(), Breaker()
         self._known: dict[str, parse.Job] = {}
         self._known_lock = threading.Lock()
@@ -59,18 +59,18 @@ class Slurm:
         A row that reads as in the call before is the same dict: do not change them. [] for an unknown id. `soon` are
         calls that will follow: where a call is a way to another machine, they are answered with this one.
         """
-        nonce = _nonce()
-        argv = ["squeue", "-h", "-a", "-t", "all", "-O", parse.layout(parse.JOB_FIELDS, nonce)]
+        nonce = _make_nonce()
+        argv = ["squeue", "-h", "-a", "-t", "all", "-O", parse.build_format(parse.JOB_FIELDS, nonce)]
         if job_id is not None:
             try:
-                text = self._ask([*argv, f"--jobs={_plain_id(job_id)}"], (job_id,))
+                text = self._run_checked([*argv, f"--jobs={_strip_tasks(job_id)}"], (job_id,))
             except JobUnknown:
                 return []
-            return parse.jobs(text, nonce)
-        self._foresee(soon)
-        text = self._ask(argv)
+            return parse.parse_jobs(text, nonce)
+        self._prefetch(soon)
+        text = self._run_checked(argv)
         with self._known_lock:
-            return parse.jobs(text, nonce, self._known)
+            return parse.parse_jobs(text, nonce, self._known)
 
     def sacct(self, job_ids: Iterable[str] | None = None, since_s: float | None = None) -> list[parse.Job]:
         """The accounted jobs with these ids, or all of the last `since_s` seconds; one row per job, no steps.
@@ -78,29 +78,31 @@ class Slurm:
         A job shows up here some seconds after its submission only, and its end likewise.
         """
         rows: list[parse.Job] = []
-        for chosen in self._chosen(job_ids, since_s):
-            nonce = _nonce()
-            rows += parse.accounting(self._ask(_sacct(nonce, parse.ACCOUNTING_FIELDS, chosen)), nonce)
+        for chosen in self._build_selections(job_ids, since_s):
+            nonce = _make_nonce()
+            rows += parse.parse_accounting(
+                self._run_checked(_build_sacct_argv(nonce, parse.ACCOUNTING_FIELDS, chosen)), nonce
+            )
         return rows
 
-    def submitted(self, since_epoch: float) -> list[dict[str, Any]]:
+    def list_submitted(self, since_epoch: float) -> list[dict[str, Any]]:
         """`{job_id, raw_id, submit_time, state, comment, submit_line}` of the jobs accounted since then.
 
         `comment` only where the cluster stores it (AccountingStoreFlags=job_comment), `submit_line` always: a tag that
         travelled in `--comment=` is found in one of them.
         """
-        nonce = _nonce()
+        nonce = _make_nonce()
         since_s = max(1.0, time.time() - since_epoch)
-        chosen = next(self._chosen(None, since_s))
-        return parse.submitted(self._ask(_sacct(nonce, parse.SUBMITTED_FIELDS, chosen)), nonce)
+        chosen = next(self._build_selections(None, since_s))
+        return parse.parse_submitted(self._run_checked(_build_sacct_argv(nonce, parse.SUBMITTED_FIELDS, chosen)), nonce)
 
-    def nodes(self) -> list[parse.Node]:
+    def list_nodes(self) -> list[parse.Node]:
         """All nodes, hidden ones too."""
-        return parse.nodes(self._ask(NODES))
+        return parse.parse_nodes(self._run_checked(NODES))
 
-    def partitions(self) -> list[parse.Partition]:
+    def list_partitions(self) -> list[parse.Partition]:
         """All partitions, hidden ones too."""
-        return parse.partitions(self._ask(PARTITIONS))
+        return parse.parse_partitions(self._run_checked(PARTITIONS))
 
     def ping(self) -> dict[str, Any]:
         """`{up, version, controller}`: does the controller answer, the programs' version, the controller's host."""
@@ -116,25 +118,25 @@ class Slurm:
             "controller": match[1] if match else "",
         }
 
-    def config(self) -> dict[str, str]:
+    def get_config(self) -> dict[str, str]:
         """`scontrol show config`, asked once and kept; the caller must not change it."""
         if not self._config:
-            self._config = parse.config(self._ask(["scontrol", "show", "config"]))
-            self.known_as = self._config.get("ClusterName", "")
+            self._config = parse.parse_config(self._run_checked(["scontrol", "show", "config"]))
+            self.own_name = self._config.get("ClusterName", "")
         return self._config
 
-    def cluster_name(self) -> str:
+    def get_cluster_name(self) -> str:
         """The name of the cluster."""
-        return self.config().get("ClusterName", "")
+        return self.get_config().get("ClusterName", "")
 
-    def min_job_age_s(self) -> int:
+    def get_min_job_age_s(self) -> int:
         """For how many seconds the controller remembers a finished job."""
-        match = re.match(r"\d+", self.config().get("MinJobAge", ""))
+        match = re.match(r"\d+", self.get_config().get("MinJobAge", ""))
         return int(match[0]) if match else 300
 
     def has_accounting(self) -> bool:
         """Whether sacct can know anything."""
-        return parse.text_or_none(self.config().get("AccountingStorageType", "")) not in (
+        return parse.to_text_or_none(self.get_config().get("AccountingStorageType", "")) not in (
             None,
             "accounting_storage/none",
         )
@@ -158,12 +160,12 @@ class Slurm:
         file = given.pop("script_file", None)
         if args and not file:
             raise ValueError("a script through standard input takes no arguments")
-        argv = ["sbatch", "--parsable", *_long_options(given)]
+        argv = ["sbatch", "--parsable", *_format_options(given)]
         if file:
             argv += ["--", str(file), *args]
-        answer = self._answer(argv, None if file else script, folders=folders)
+        answer = self._run_guarded(argv, None if file else script, folders=folders)
         if answer.exit_code:
-            raise refusal("sbatch", answer.exit_code, answer.err)
+            raise make_error("sbatch", answer.exit_code, answer.err)
         lines = answer.out.split()
         match = re.fullmatch(r"(\d+)(?:;\S+)?", lines[-1]) if lines else None
         if match is None:
@@ -180,62 +182,62 @@ class Slurm:
         until the time-out.
         """
         argv = ["scancel"]
-        argv += [f"--signal={signal_name(signal)}"] if signal is not None else []
+        argv += [f"--signal={normalize_signal(signal)}"] if signal is not None else []
         argv += ["--full"] if full else []
         argv += ["--batch"] if batch else []
-        self._for_each_lot([*argv, "--"], job_ids)
+        self._run_in_batches([*argv, "--"], job_ids)
 
     def hold(self, job_ids: Sequence[str]) -> None:
         """Nothing; holds waiting jobs so that only an operator may release them. Running jobs are not touched."""
-        self._for_each_lot(["scontrol", "hold"], job_ids)
+        self._run_in_batches(["scontrol", "hold"], job_ids)
 
     def uhold(self, job_ids: Sequence[str]) -> None:
         """Nothing; holds waiting jobs so that their owners may release them."""
-        self._for_each_lot(["scontrol", "uhold"], job_ids)
+        self._run_in_batches(["scontrol", "uhold"], job_ids)
 
     def release(self, job_ids: Sequence[str]) -> None:
         """Nothing; releases held jobs."""
-        self._for_each_lot(["scontrol", "release"], job_ids)
+        self._run_in_batches(["scontrol", "release"], job_ids)
 
     def requeue(self, job_ids: Sequence[str]) -> None:
         """Nothing; puts running or finished jobs back into the queue."""
         for job_id in job_ids:
-            self._for_each_lot(["scontrol", "requeue"], [job_id])
+            self._run_in_batches(["scontrol", "requeue"], [job_id])
 
     def update_job(self, job_id: str, **fields: str | int) -> None:
         """Nothing; changes a job: update_job("42", priority=5, timelimit="+30") (scontrol(1), update)."""
-        pairs = [f"{name}={value}" for name, value in fields.items() if _named(name)]
-        self._ask(["scontrol", "update", f"jobid={_checked_id(job_id)}", *pairs], (job_id,))
+        pairs = [f"{name}={value}" for name, value in fields.items() if _check_option_name(name)]
+        self._run_checked(["scontrol", "update", f"jobid={_check_id(job_id)}", *pairs], (job_id,))
 
     # --------------------------------------------------------------------------------------------------- the way out
 
-    def _for_each_lot(self, argv: list[str], job_ids: Sequence[str]) -> None:
-        ids = [_checked_id(job_id) for job_id in job_ids]
+    def _run_in_batches(self, argv: list[str], job_ids: Sequence[str]) -> None:
+        ids = [_check_id(job_id) for job_id in job_ids]
         for at in range(0, len(ids), _IDS_A_CALL):
             lot = ids[at : at + _IDS_A_CALL]
-            self._ask([*argv, *lot], lot, self.timeout_s + 0.01 * len(lot))
+            self._run_checked([*argv, *lot], lot, self.timeout_s + 0.01 * len(lot))
 
-    def _chosen(self, job_ids: Iterable[str] | None, since_s: float | None) -> Iterator[list[str]]:
+    def _build_selections(self, job_ids: Iterable[str] | None, since_s: float | None) -> Iterator[list[str]]:
         if job_ids is None:
             # -S takes local time or this form, which no time zone can spoil.
             yield ["-S", f"now-{int(since_s if since_s is not None else 86_400)}seconds", "-E", "now", "-s", _ENDED]
             return
-        ids = list(dict.fromkeys(_plain_id(job_id) for job_id in job_ids))
+        ids = list(dict.fromkeys(_strip_tasks(job_id) for job_id in job_ids))
         for at in range(0, len(ids), _IDS_A_CALL):
             yield [f"--jobs={','.join(ids[at : at + _IDS_A_CALL])}"]
 
-    def _foresee(self, soon: Sequence[Sequence[str]]) -> None:
+    def _prefetch(self, soon: Sequence[Sequence[str]]) -> None:
         # A call costs nothing but itself here.
         return
 
-    def _ask(self, argv: list[str], ids: Sequence[str] = (), timeout_s: float | None = None) -> str:
-        answer = self._answer(argv, None, timeout_s)
+    def _run_checked(self, argv: list[str], ids: Sequence[str] = (), timeout_s: float | None = None) -> str:
+        answer = self._run_guarded(argv, None, timeout_s)
         if answer.exit_code:
             # `scontrol show node nope` complains on standard output.
-            raise refusal(argv[0], answer.exit_code, answer.err or answer.out, ids)
+            raise make_error(argv[0], answer.exit_code, answer.err or answer.out, ids)
         return answer.out
 
-    def _answer(
+    def _run_guarded(
         self, argv: list[str], stdin: str | None, timeout_s: float | None = None, folders: Sequence[str] = ()
     ) -> Answer:
         breaker = self.database if argv[0] in _DATABASE else self.controller
@@ -244,7 +246,7 @@ class Slurm:
         try:
             answer = self._run(argv, stdin, timeout_s or self.timeout_s, folders)
             if answer.exit_code:
-                error: SlurmError = refusal(argv[0], answer.exit_code, answer.err)
+                error: SlurmError = make_error(argv[0], answer.exit_code, answer.err)
                 # A controller that asks for patience has answered.
                 silent = error if isinstance(error, SlurmUnreachable) and not isinstance(error, SlurmBusy) else None
             return answer
@@ -256,7 +258,7 @@ class Slurm:
 
     def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()) -> Answer:
         # The only place from which programs of this machine's SLURM are started.
-        checked_arguments(argv)
+        check_arguments(argv)
         program = shutil.which(argv[0], path=self.path)
         if program is None:
             raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
@@ -264,16 +266,16 @@ class Slurm:
             self.make_dirs(Path(folder))
         submits = argv[0] == "sbatch"
         given = (stdin or "").encode(errors="replace")
-        environment, held = self.environment(for_jobs=submits), self.hold_fd if submits else None
-        ended = programs.run(program, argv, environment, given, timeout_s, held=held)
+        environment, held = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
+        ended = programs.run_program(program, argv, environment, given, timeout_s, held=held)
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:
-            raise timed_out(argv[0], err, timeout_s)
+            raise make_timeout_error(argv[0], err, timeout_s)
         return Answer(ended.exit_code, out, err)
 
-    def environment(self, for_jobs: bool = False) -> dict[str, str]:
+    def build_environment(self, for_jobs: bool = False) -> dict[str, str]:
         """The variables a program gets; `for_jobs` leaves out what shapes output: sbatch hands all on to the job."""
-        built = programs.who() | {"PATH": self.path, "LANG": "C.UTF-8"}
+        built = programs.build_user_environment() | {"PATH": self.path, "LANG": "C.UTF-8"}
         if self.slurm_conf is not None:
             built["SLURM_CONF"] = self.slurm_conf
         if not for_jobs:
@@ -282,11 +284,11 @@ class Slurm:
         return built
 
 
-def _cannot_make(folder: Path) -> None:
+def _refuse_folder(folder: Path) -> None:
     raise ValueError(f"nobody said how folders are made here: {folder}")
 
 
-def signal_name(signal: str) -> str:
+def normalize_signal(signal: str) -> str:
     """The signal as scancel takes it: "SIGUSR1" -> "USR1", "10" -> "10"; ValueError if there is no such signal."""
     word = signal.strip().upper().removeprefix("SIG")
     if word.isascii() and word.isdigit() and 1 <= int(word) <= 64:
@@ -296,47 +298,47 @@ def signal_name(signal: str) -> str:
     raise ValueError(f"no such signal: {signal[:20]!r}")
 
 
-def _sacct(nonce: str, fields: tuple[str, ...], chosen: list[str]) -> list[str]:
+def _build_sacct_argv(nonce: str, fields: tuple[str, ...], chosen: list[str]) -> list[str]:
     return [
         *("sacct", "-a", "-X", "-n", "-p", f"--delimiter={nonce}", *chosen),
         *("-o", ",".join(fields), "--noconvert"),
     ]
 
 
-def _nonce() -> str:
+def _make_nonce() -> str:
     # New for each call: other users may read our argv, but not before the names are already in. `~` first, because
     # squeue takes digits after the colon for a width.
     return f"~{secrets.token_hex(12)}~"
 
 
-def _long_options(options: Mapping[str, str | int | bool | None]) -> list[str]:
+def _format_options(options: Mapping[str, str | int | bool | None]) -> list[str]:
     argv = []
     for name, value in options.items():
-        if value is None or value is False or not _named(name):
+        if value is None or value is False or not _check_option_name(name):
             continue
         option = "--" + name.replace("_", "-")
         argv.append(option if value is True else f"{option}={value}")
     return argv
 
 
-def _named(name: str) -> bool:
+def _check_option_name(name: str) -> bool:
     if not _OPTION.fullmatch(name):
         raise ValueError(f"not the name of an option: {name[:40]!r}")
     return True
 
 
-def _checked_id(job_id: str) -> str:
-    id_parts(job_id)
+def _check_id(job_id: str) -> str:
+    split_job_id(job_id)
     return job_id
 
 
-def _plain_id(job_id: str) -> str:
+def _strip_tasks(job_id: str) -> str:
     # squeue -j and sacct -j take whole jobs, single tasks and components, no ranges.
-    parts = id_parts(job_id)
+    parts = split_job_id(job_id)
     return str(parts["job"]) if parts["tasks"] is not None else job_id
 
 
-def checked_arguments(argv: Sequence[str]) -> None:
+def check_arguments(argv: Sequence[str]) -> None:
     """Nothing; ValueError for words that no program could be given."""
     for word in argv:
         if "\0" in word:
@@ -345,10 +347,10 @@ def checked_arguments(argv: Sequence[str]) -> None:
             raise ValueError(f"an argument of {argv[0]} is longer than {_LONGEST_ARGUMENT} bytes")
 
 
-def timed_out(program: str, said: str, timeout_s: float) -> SlurmUnreachable:
+def make_timeout_error(program: str, said: str, timeout_s: float) -> SlurmUnreachable:
     """The error for a program that was ended after its time; what it complained about before that tells more."""
     # "temporarily unable to accept job, retrying"
-    error = refusal(program, 1, said) if said.strip() else None
+    error = make_error(program, 1, said) if said.strip() else None
     if isinstance(error, SlurmUnreachable):
         return error
     return SlurmUnreachable(program, said.strip() or f"no answer within {timeout_s:g} s", uncertain=True)

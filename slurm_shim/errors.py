@@ -32,8 +32,8 @@ class SlurmRefused(SlurmError):
     def __init__(self, command: str, exit_code: int, stderr: str) -> None:
         self.command = command
         self.exit_code = exit_code
-        self.text = plain(stderr)
-        self.reason = reason(stderr) or f"{command} ended with exit code {exit_code}"
+        self.text = strip_prefixes(stderr)
+        self.reason = extract_reason(stderr) or f"{command} ended with exit code {exit_code}"
         super().__init__(self.reason)
 
 
@@ -78,16 +78,16 @@ class SlurmUnreachable(SlurmError):
 
     def __init__(self, command: str, text: str, uncertain: bool = False) -> None:
         self.command = command
-        self.text = plain(text)
+        self.text = strip_prefixes(text)
         self.uncertain = uncertain
-        super().__init__(f"{command}: {reason(text) or 'no answer'}")
+        super().__init__(f"{command}: {extract_reason(text) or 'no answer'}")
 
 
 class SlurmBusy(SlurmUnreachable):
     """SLURM is up but takes nothing more at the moment, or no more jobs of this user."""
 
 
-class Unreadable(SlurmError, ValueError):
+class UnreadableAnswer(SlurmError, ValueError):
     """An answer whose form is not the one we asked for; nothing of it is used."""
 
 
@@ -201,20 +201,22 @@ _INVALID = (
 )
 
 
-def plain(stderr: str) -> str:
+def strip_prefixes(stderr: str) -> str:
     """All lines without the `sbatch: error: ` prefixes, blank lines dropped."""
     lines = (_PREFIX.sub("", line.rstrip()) for line in stderr.splitlines())
     return "\n".join(line for line in lines if line)
 
 
-def reason(stderr: str) -> str:
+def extract_reason(stderr: str) -> str:
     """SLURM's own phrase: of the line that tells most, what stands after the last colon ("" when nothing was said).
 
     The last line is the summary ("Batch job submission failed: Invalid partition name specified"), except for the
     hints that some programs print below their message.
     """
     lines = [
-        line for line in plain(stderr).splitlines() if not line.startswith(("Try ", "Request aborted", "For inst"))
+        line
+        for line in strip_prefixes(stderr).splitlines()
+        if not line.startswith(("Try ", "Request aborted", "For inst"))
     ]
     if not lines:
         return ""
@@ -227,39 +229,39 @@ def reason(stderr: str) -> str:
     return phrase or head
 
 
-def refusal(command: str, exit_code: int, stderr: str, ids: Sequence[str] = ()) -> SlurmError:
+def make_error(command: str, exit_code: int, stderr: str, ids: Sequence[str] = ()) -> SlurmError:
     """The exception for a program that ended with `exit_code` != 0 and `stderr`, to be raised by the caller.
 
     `ids` are the jobs that the call was about; the one that SLURM names (else the first) goes into JobUnknown.job_id.
     """
-    said = plain(stderr).lower()
-    if _any(_BUSY, said) or _FULL.search(said):
+    said = strip_prefixes(stderr).lower()
+    if _has_any(_BUSY, said) or _FULL.search(said):
         return SlurmBusy(command, stderr)
-    if _any(_UNREACHABLE, said):
+    if _has_any(_UNREACHABLE, said):
         return SlurmUnreachable(command, stderr)
-    if _any(_UNCERTAIN, said):
+    if _has_any(_UNCERTAIN, said):
         return SlurmUnreachable(command, stderr, uncertain=True)
     if exit_code < 0:
         return SlurmUnreachable(command, stderr or f"{command} was ended by signal {-exit_code}", uncertain=True)
-    if ids and _any(_FINISHED, said):
-        return JobFinished(_named(said, ids), command, exit_code, stderr)
-    if ids and _any(_JOB_UNKNOWN, said):
-        return JobUnknown(_named(said, ids), command, exit_code, stderr)
-    if command == "scontrol" and not ids and (_any(_NODE_UNKNOWN, said) or re.search(r"node \S+ not found", said)):
+    if ids and _has_any(_FINISHED, said):
+        return JobFinished(_find_named_id(said, ids), command, exit_code, stderr)
+    if ids and _has_any(_JOB_UNKNOWN, said):
+        return JobUnknown(_find_named_id(said, ids), command, exit_code, stderr)
+    if command == "scontrol" and not ids and (_has_any(_NODE_UNKNOWN, said) or re.search(r"node \S+ not found", said)):
         return NodeUnknown(command, exit_code, stderr)
-    if _any(_DENIED, said):
+    if _has_any(_DENIED, said):
         return SlurmDenied(command, exit_code, stderr)
-    if _any(_CONFLICT, said) or _any(_FINISHED, said):
+    if _has_any(_CONFLICT, said) or _has_any(_FINISHED, said):
         return SlurmConflict(command, exit_code, stderr)
-    if command in _INVALID_COMMANDS and (exit_code == 255 or _any(_INVALID, said)):
+    if command in _INVALID_COMMANDS and (exit_code == 255 or _has_any(_INVALID, said)):
         return SlurmInvalid(command, exit_code, stderr)
     return SlurmRefused(command, exit_code, stderr)
 
 
-def _any(phrases: Sequence[str], said: str) -> bool:
+def _has_any(phrases: Sequence[str], said: str) -> bool:
     return any(phrase in said for phrase in phrases)
 
 
-def _named(said: str, ids: Sequence[str]) -> str:
+def _find_named_id(said: str, ids: Sequence[str]) -> str:
     match = re.search(r"job (?:id )?(\d+(?:[_+]\S+)?)", said)
     return match[1].rstrip(":") if match and match[1].rstrip(":") in ids else ids[0]

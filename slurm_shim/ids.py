@@ -11,7 +11,7 @@ _MOST = 65_536
 _JOB_ID = re.compile(r"(\d{1,10})(?:_(\d{1,10})|_\[([\d,:%-]{1,65536})\]|\+(\d{1,10}))?", re.ASCII)
 
 
-def id_parts(job_id: str) -> dict[str, Any]:
+def split_job_id(job_id: str) -> dict[str, Any]:
     """`{job, task, tasks, component}` of "42", "8_3" (task 3), "8_[3-6%2]" (tasks "3-6%2"), "9+1" (component 1).
 
     ValueError for anything else: what passes here is safe to hand to SLURM's programs.
@@ -28,7 +28,7 @@ def id_parts(job_id: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4096)
-def task_ids(tasks: str) -> tuple[int, ...]:
+def expand_tasks(tasks: str) -> tuple[int, ...]:
     """The task numbers of "3-6%2", "1-9:4", "2,9,22-24"; ValueError when it is no such list or has too many."""
     found: list[int] = []
     for part in tasks.partition("%")[0].split(","):
@@ -36,11 +36,11 @@ def task_ids(tasks: str) -> tuple[int, ...]:
         if match is None:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
         first, last = int(match[1]), int(match[2] or match[1])
-        found.extend(_bounded(range(first, last + 1, int(match[3] or 1) or 1), len(found)))
+        found.extend(_check_count(range(first, last + 1, int(match[3] or 1) or 1), len(found)))
     return tuple(found)
 
 
-def _bounded(numbers: range, already: int) -> range:
+def _check_count(numbers: range, already: int) -> range:
     if already + len(numbers) > _MOST:
         raise ValueError(f"more than {_MOST} in one list")
     return numbers
@@ -48,35 +48,35 @@ def _bounded(numbers: range, already: int) -> range:
 
 def expand_hosts(text: str) -> list[str]:
     """The names in a host list: "node[01-03,07],gpu1" -> node01 node02 node03 node07 gpu1; ValueError if it is none."""
-    return list(_expanded(text))
+    return list(_expand_hosts(text))
 
 
 @lru_cache(maxsize=1024)
-def _expanded(text: str) -> tuple[str, ...]:
+def _expand_hosts(text: str) -> tuple[str, ...]:
     names: list[str] = []
     for item in re.findall(r"(?:[^,\[\]]|\[[^\[\]]*\])+|[,\[\]]", text):
         if item in "[]":
             raise ValueError(f"not a host list: {text[:60]!r}")
         if item != ",":
-            names.extend(_hosts(item, len(names)))
+            names.extend(_expand_item(item, len(names)))
     return tuple(names)
 
 
-def _hosts(item: str, already: int) -> list[str]:
+def _expand_item(item: str, already: int) -> list[str]:
     made = [""]
     for piece in re.split(r"(\[[^\]]*\])", item):
-        choices = _numbers(piece[1:-1]) if piece.startswith("[") else [piece]
-        _bounded(range(len(made) * len(choices)), already)
+        choices = _expand_range(piece[1:-1]) if piece.startswith("[") else [piece]
+        _check_count(range(len(made) * len(choices)), already)
         made = [start + choice for start in made for choice in choices]
     return made
 
 
-def _numbers(inner: str) -> list[str]:
+def _expand_range(inner: str) -> list[str]:
     out: list[str] = []
     for part in inner.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part, re.ASCII)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise ValueError(f"not a host range: [{inner[:60]}]")
-        numbers = _bounded(range(int(match[1]), int(match[2] or match[1]) + 1), len(out))
+        numbers = _check_count(range(int(match[1]), int(match[2] or match[1]) + 1), len(out))
         out.extend(f"{number:0{len(match[1])}}" for number in numbers)
     return out

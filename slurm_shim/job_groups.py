@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from slurm_shim.ids import id_parts, task_ids
+from slurm_shim.ids import expand_tasks, split_job_id
 from slurm_shim.parse import FINISHED, WAITING, Job
 
 # The worst of several ends, worst first.
@@ -16,20 +16,20 @@ _WORST = (
 )
 
 
-def combined(job_id: str, rows: Sequence[Job]) -> Job:
+def combine_rows(job_id: str, rows: Sequence[Job]) -> Job:
     """One job for the tasks of an array or the components of a heterogeneous job, with `tasks: {state: number}` added.
 
     RUNNING (or another state at work) while any part is, PENDING while any part waits, else the worst end, whose exit
     code and signal count. Times span all parts; what else there is comes from the waiting or else the lowest part.
     """
-    order = sorted(rows, key=lambda row: (row["state"] not in WAITING, _place(row)))
+    order = sorted(rows, key=lambda row: (row["state"] not in WAITING, _get_position(row)))
     if len(order) == 1 and order[0]["job_id"] == job_id:
         return order[0]
-    deciding = _deciding(order)
+    deciding = _find_deciding_row(order)
     over = deciding["state"] in FINISHED
     counts: Counter[str] = Counter()
     for row in order:
-        counts[row["state"]] += len(row_tasks(row)) or 1
+        counts[row["state"]] += len(list_row_tasks(row)) or 1
     return order[0] | {
         "job_id": job_id,
         "array_task_id": None,
@@ -45,13 +45,13 @@ def combined(job_id: str, rows: Sequence[Job]) -> Job:
     }
 
 
-def _place(row: Job) -> int:
+def _get_position(row: Job) -> int:
     offset = row["het_job_offset"]
     task = row["array_task_id"] or "0"
     return offset if offset is not None else int(task) if task.isdigit() else 0
 
 
-def _deciding(rows: Sequence[Job]) -> Job:
+def _find_deciding_row(rows: Sequence[Job]) -> Job:
     at_work = [row for row in rows if row["state"] not in FINISHED and row["state"] not in WAITING]
     waiting = [row for row in rows if row["state"] in WAITING]
     if at_work or waiting:
@@ -59,19 +59,19 @@ def _deciding(rows: Sequence[Job]) -> Job:
     return min(rows, key=lambda row: _WORST.index(row["state"]))
 
 
-def row_tasks(row: Job) -> tuple[int, ...]:
+def list_row_tasks(row: Job) -> tuple[int, ...]:
     """The array tasks that a row stands for: one, the remainder that still waits, or () when it is no array's."""
     tasks = row["array_task_id"]
-    return () if tasks is None else task_ids(tasks)
+    return () if tasks is None else expand_tasks(tasks)
 
 
-def belongs(row: Job, job_id: str) -> bool:
+def is_part_of(row: Job, job_id: str) -> bool:
     """Whether the row is the job with this id, or a part of it."""
     if row["job_id"] == job_id:
         return True
-    parts = id_parts(job_id)
+    parts = split_job_id(job_id)
     if parts["task"] is not None:
-        return row["array_job_id"] == parts["job"] and parts["task"] in row_tasks(row)
+        return row["array_job_id"] == parts["job"] and parts["task"] in list_row_tasks(row)
     return parts["component"] is None and parts["job"] in (row["array_job_id"], row["het_job_id"])
 
 
@@ -89,7 +89,7 @@ _BLANK: Job = {
 }
 
 
-def waiting_job(job_id: str, **known: object) -> Job:
+def build_waiting_job(job_id: str, **known: object) -> Job:
     """A whole job dict for a job that sbatch has just accepted, from what is known of it."""
-    own = {"job_id": job_id, "raw_id": id_parts(job_id)["job"], "submit_time": int(time.time())}
+    own = {"job_id": job_id, "raw_id": split_job_id(job_id)["job"], "submit_time": int(time.time())}
     return _BLANK | own | known

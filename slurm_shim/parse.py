@@ -23,9 +23,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from slurm_shim.errors import Unreadable
-from slurm_shim.ids import expand_hosts, id_parts
-from slurm_shim.times import clock, epoch, seconds
+from slurm_shim.errors import UnreadableAnswer
+from slurm_shim.ids import expand_hosts, split_job_id
+from slurm_shim.times import format_duration, parse_duration, parse_epoch
 
 Job = dict[str, Any]
 Node = dict[str, Any]
@@ -63,58 +63,58 @@ _CUT = "\0"  # cannot occur in SLURM's own strings, which end at it
 # ---------------------------------------------------------------------------------------------------------- records
 
 
-def layout(fields: tuple[str, ...], nonce: str) -> str:
+def build_format(fields: tuple[str, ...], nonce: str) -> str:
     """The value of squeue's -O: every field followed by the nonce, the record by `E`."""
     return ",".join(f"{field}:{nonce}" for field in fields) + "E"
 
 
-def rows(text: str, nonce: str, width: int, end: str) -> list[str]:
+def split_records(text: str, nonce: str, width: int, end: str) -> list[str]:
     """One string per record, its fields separated by NUL.
 
     `end` is what follows the nonce after the last field ("E\\n" for squeue -O as in layout(), "\\n" for sacct -p).
     Unreadable when a record does not have `width` fields or the text ends within one.
     """
     if _CUT in text:
-        raise Unreadable("SLURM's answer holds a NUL character")
+        raise UnreadableAnswer("SLURM's answer holds a NUL character")
     flat = text.replace(nonce, _CUT)
     records = flat.split(_CUT + end)
     if records.pop():
-        raise Unreadable("SLURM's answer ends within a record")
+        raise UnreadableAnswer("SLURM's answer ends within a record")
     if all(record.count(_CUT) == width - 1 for record in records):
         return records
-    return _counted(flat, width, end)
+    return _split_by_count(flat, width, end)
 
 
-def _counted(flat: str, width: int, end: str) -> list[str]:
+def _split_by_count(flat: str, width: int, end: str) -> list[str]:
     # Slow way, for free text that begins like an end mark: only counting tells where a record ends.
     fields = flat.split(_CUT)
     fields.pop()
     if len(fields) % width:
-        raise Unreadable(f"SLURM's records do not have {width} fields each")
+        raise UnreadableAnswer(f"SLURM's records do not have {width} fields each")
     records = []
     for at in range(0, len(fields), width):
         record = fields[at : at + width]
         if at:
             if not record[0].startswith(end):
-                raise Unreadable(f"SLURM's records do not have {width} fields each")
+                raise UnreadableAnswer(f"SLURM's records do not have {width} fields each")
             record[0] = record[0][len(end) :]
         records.append(_CUT.join(record))
     return records
 
 
 @contextlib.contextmanager
-def _readable() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
-    except Unreadable:
+    except UnreadableAnswer:
         raise
     except ValueError as error:
-        raise Unreadable(f"SLURM's answer cannot be read: {error}") from error
+        raise UnreadableAnswer(f"SLURM's answer cannot be read: {error}") from error
 
 
-def _each(records: list[str], make: Any, known: dict[str, Job] | None) -> list[Job]:
+def _parse_each(records: list[str], make: Any, known: dict[str, Job] | None) -> list[Job]:
     if known is None:
-        with _readable():
+        with _translate_errors():
             return [make(record.split(_CUT)) for record in records]
     fresh = {record: known[record] if record in known else make(record.split(_CUT)) for record in records}
     known.clear()
@@ -125,135 +125,135 @@ def _each(records: list[str], make: Any, known: dict[str, Job] | None) -> list[J
 # ------------------------------------------------------------------------------------------------------------- jobs
 
 
-def jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> list[Job]:
+def parse_jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> list[Job]:
     """The jobs that `squeue -O layout(JOB_FIELDS, nonce)` printed under SLURM_TIME_FORMAT=%s.
 
     `known` maps a record's text to its dict and is brought up to date: a record that reads as before gives the very
     same dict again. The dicts are shared, so nobody may change them.
     """
-    return _each(rows(text, nonce, len(JOB_FIELDS), "E\n"), _job, known)
+    return _parse_each(split_records(text, nonce, len(JOB_FIELDS), "E\n"), _parse_job, known)
 
 
-def accounting(text: str, nonce: str) -> list[Job]:
+def parse_accounting(text: str, nonce: str) -> list[Job]:
     """The jobs that `sacct -X -n -p --delimiter=nonce -o ACCOUNTING_FIELDS --noconvert` printed, epoch times."""
-    return _each(rows(text, nonce, len(ACCOUNTING_FIELDS), "\n"), _accounted, None)
+    return _parse_each(split_records(text, nonce, len(ACCOUNTING_FIELDS), "\n"), _parse_accounted, None)
 
 
-def submitted(text: str, nonce: str) -> list[dict[str, Any]]:
+def parse_submitted(text: str, nonce: str) -> list[dict[str, Any]]:
     """`{job_id, raw_id, submit_time, state, comment, submit_line}` per job of `sacct -o SUBMITTED_FIELDS`."""
     made = []
-    for record in rows(text, nonce, len(SUBMITTED_FIELDS), "\n"):
+    for record in split_records(text, nonce, len(SUBMITTED_FIELDS), "\n"):
         job_id, raw_id, submit, state, comment, line = record.split(_CUT)
         made.append(
             {
                 "job_id": job_id,
-                "raw_id": _number(raw_id, job_id),
-                "submit_time": epoch(submit),
-                "state": first_word(state),
-                "comment": text_or_none(comment),
+                "raw_id": _parse_raw_id(raw_id, job_id),
+                "submit_time": parse_epoch(submit),
+                "state": get_first_word(state),
+                "comment": to_text_or_none(comment),
                 "submit_line": line,
             }
         )
     return made
 
 
-def _job(fields: list[str]) -> Job:
+def _parse_job(fields: list[str]) -> Job:
     (shown, raw, array, task, het, offset, user, uid, account, partition, qos, state, reason, submit, start, end) = (
         fields[:16]
     )
     (used, limit, nodes, cpus, memory, tres, per_node, priority, node_list, _scheduled, host) = fields[16:27]
     (depends, exit_code, restarts, command, work_dir, out, err, comment, name) = fields[27:]
     over = state in FINISHED
-    raw_id, is_task = _number(raw, shown), text_or_none(task) is not None
-    elapsed_s, limit_s = _duration_s(used), _duration_s(limit)
+    raw_id, is_task = _parse_raw_id(raw, shown), to_text_or_none(task) is not None
+    elapsed_s, limit_s = _parse_duration_s(used), _parse_duration_s(limit)
     never_ran = state in WAITING or (over and not node_list and not elapsed_s)
-    node_count = _count(nodes)
-    code, signal = wait_status(exit_code) if over else (None, None)
+    node_count = _parse_count(nodes)
+    code, signal = parse_wait_status(exit_code) if over else (None, None)
     job: Job = {
         "job_id": shown,
         "raw_id": raw_id,
         # For a job that is no array, squeue repeats the job's own id here.
-        "array_job_id": _int(array) if is_task else None,
+        "array_job_id": _parse_int(array) if is_task else None,
         "array_task_id": task if is_task else None,
-        "het_job_id": _int(het),
-        "het_job_offset": _int(offset),
+        "het_job_id": _parse_int(het),
+        "het_job_offset": _parse_int(offset),
         "name": name,
         "user": user,
-        "uid": _int(uid),
-        "account": text_or_none(account),
+        "uid": _parse_int(uid),
+        "account": to_text_or_none(account),
         "partition": partition,
-        "qos": text_or_none(qos),
-        "state": first_word(state),
-        "reason": text_or_none(reason),
-        "submit_time": epoch(submit),
-        "start_time": None if never_ran else epoch(start),
-        "estimated_start_time": epoch(start) if state in WAITING else None,
-        "end_time": epoch(end) if over else None,
+        "qos": to_text_or_none(qos),
+        "state": get_first_word(state),
+        "reason": to_text_or_none(reason),
+        "submit_time": parse_epoch(submit),
+        "start_time": None if never_ran else parse_epoch(start),
+        "estimated_start_time": parse_epoch(start) if state in WAITING else None,
+        "end_time": parse_epoch(end) if over else None,
         "elapsed_s": elapsed_s,
         "time_limit_s": limit_s,
-        "time_limit": clock(limit_s),
+        "time_limit": format_duration(limit_s),
         "node_count": node_count,
-        "cpu_count": _count(cpus),
-        "memory_mb": tres_memory_mb(tres) or _times(memory_mb(memory), node_count),
-        "gpus": _gpus_of_job(tres, per_node, node_count),
-        "priority": _int(priority),
+        "cpu_count": _parse_count(cpus),
+        "memory_mb": parse_tres_memory_mb(tres) or _multiply(parse_memory_mb(memory), node_count),
+        "gpus": _count_job_gpus(tres, per_node, node_count),
+        "priority": _parse_int(priority),
         "nodes": node_list,
-        "batch_host": text_or_none(host),
-        "work_dir": text_or_none(work_dir),
-        "command": text_or_none(command),
+        "batch_host": to_text_or_none(host),
+        "work_dir": to_text_or_none(work_dir),
+        "command": to_text_or_none(command),
         "exit_code": code,
         "exit_signal": signal,
-        "restarts": _int(restarts) or 0,
-        "dependency": text_or_none(depends),
-        "comment": text_or_none(comment),
+        "restarts": _parse_int(restarts) or 0,
+        "dependency": to_text_or_none(depends),
+        "comment": to_text_or_none(comment),
         "tres": tres,
         "source": "squeue",
     }
-    job["stdout"] = output_path(out, job)
-    job["stderr"] = output_path(err, job) if err != out and text_or_none(err) else job["stdout"]
+    job["stdout"] = build_output_path(out, job)
+    job["stderr"] = build_output_path(err, job) if err != out and to_text_or_none(err) else job["stdout"]
     return job
 
 
-def _accounted(fields: list[str]) -> Job:
+def _parse_accounted(fields: list[str]) -> Job:
     (shown, raw, user, uid, account, partition, qos, state, submit, _eligible, start, end, elapsed, limit) = fields[:14]
     (nodes, cpus, memory, wanted, given, priority, node_list, exit_code, _derived, reason) = fields[14:24]
     (work_dir, comment, name) = fields[24:]
-    word, tres, ids = first_word(state), given or wanted, id_parts(shown)
-    over, node_count, nodes_named = word in FINISHED, _count(nodes), text_or_none(node_list) or ""
+    word, tres, ids = get_first_word(state), given or wanted, split_job_id(shown)
+    over, node_count, nodes_named = word in FINISHED, _parse_count(nodes), to_text_or_none(node_list) or ""
     limit_s = None if not limit.isdigit() else int(limit) * 60
-    code, signal = exit_status(exit_code) if over else (None, None)
+    code, signal = parse_exit_status(exit_code) if over else (None, None)
     task = ids["task"] if ids["task"] is not None else ids["tasks"]
     return {
         "job_id": shown,
-        "raw_id": _number(raw, shown),
+        "raw_id": _parse_raw_id(raw, shown),
         "array_job_id": ids["job"] if task is not None else None,
         "array_task_id": None if task is None else str(task),
         "het_job_id": ids["job"] if ids["component"] is not None else None,
         "het_job_offset": ids["component"],
         "name": name,
         "user": user,
-        "uid": _int(uid),
-        "account": text_or_none(account),
+        "uid": _parse_int(uid),
+        "account": to_text_or_none(account),
         "partition": partition,
-        "qos": text_or_none(qos),
+        "qos": to_text_or_none(qos),
         "state": word,
         # sacct(1): the last reason that a job had to wait for, also of one that has run since.
-        "reason": None if over and nodes_named else text_or_none(reason),
-        "submit_time": epoch(submit),
-        "start_time": None if word in WAITING or (over and not nodes_named) else epoch(start),
+        "reason": None if over and nodes_named else to_text_or_none(reason),
+        "submit_time": parse_epoch(submit),
+        "start_time": None if word in WAITING or (over and not nodes_named) else parse_epoch(start),
         "estimated_start_time": None,
-        "end_time": epoch(end) if over else None,
-        "elapsed_s": _int(elapsed),
+        "end_time": parse_epoch(end) if over else None,
+        "elapsed_s": _parse_int(elapsed),
         "time_limit_s": limit_s,
-        "time_limit": clock(limit_s),
+        "time_limit": format_duration(limit_s),
         "node_count": node_count,
-        "cpu_count": _count(cpus),
-        "memory_mb": tres_memory_mb(given) or tres_memory_mb(wanted) or memory_mb(memory),
-        "gpus": tres_gpus(given) or tres_gpus(wanted),
-        "priority": _int(priority),
+        "cpu_count": _parse_count(cpus),
+        "memory_mb": parse_tres_memory_mb(given) or parse_tres_memory_mb(wanted) or parse_memory_mb(memory),
+        "gpus": count_tres_gpus(given) or count_tres_gpus(wanted),
+        "priority": _parse_int(priority),
         "nodes": nodes_named,
         "batch_host": None,
-        "work_dir": text_or_none(work_dir),
+        "work_dir": to_text_or_none(work_dir),
         "command": None,
         # Slurm 22.05 does not account where the output went.
         "stdout": None,
@@ -262,7 +262,7 @@ def _accounted(fields: list[str]) -> Job:
         "exit_signal": signal,
         "restarts": 0,
         "dependency": None,
-        "comment": text_or_none(comment),
+        "comment": to_text_or_none(comment),
         "tres": tres,
         "source": "sacct",
     }
@@ -316,14 +316,14 @@ _PARTITION_KEYS = (
 )
 
 
-def _keys(names: tuple[str, ...]) -> re.Pattern[str]:
+def _compile_keys(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(r"(?:^|\s)(" + "|".join(names) + ")=")
 
 
-_NODE_KEY, _PARTITION_KEY = _keys(_NODE_KEYS), _keys(_PARTITION_KEYS)
+_NODE_KEY, _PARTITION_KEY = _compile_keys(_NODE_KEYS), _compile_keys(_PARTITION_KEYS)
 
 
-def _pairs(line: str, keys: re.Pattern[str]) -> dict[str, str]:
+def _parse_pairs(line: str, keys: re.Pattern[str]) -> dict[str, str]:
     # Values hold blanks and `=` (OS, Reason), so only known names begin a new pair, and the first of a name counts:
     # SLURM prints the free texts last.
     found = list(keys.finditer(line))
@@ -337,9 +337,9 @@ def _pairs(line: str, keys: re.Pattern[str]) -> dict[str, str]:
     return pairs
 
 
-def nodes(text: str) -> list[Node]:
+def parse_nodes(text: str) -> list[Node]:
     """The nodes that `scontrol -o -a show node` printed; Unreadable for a line without a name or state."""
-    return [_node(_pairs(line, _NODE_KEY)) for line in text.splitlines() if line.startswith("NodeName=")]
+    return [_build_node(_parse_pairs(line, _NODE_KEY)) for line in text.splitlines() if line.startswith("NodeName=")]
 
 
 # scontrol(1), NodeName ... State; the suffixes are sinfo(1)'s and older releases'.
@@ -353,12 +353,12 @@ _NO_WORK = frozenset(
 _BASES_AT_WORK = frozenset(("IDLE", "MIXED", "ALLOCATED"))
 
 
-def _node(pairs: Mapping[str, str]) -> Node:
+def _build_node(pairs: Mapping[str, str]) -> Node:
     if "State" not in pairs:
-        raise Unreadable("scontrol printed a node without a state")
-    state, flags = node_state(pairs["State"])
+        raise UnreadableAnswer("scontrol printed a node without a state")
+    state, flags = parse_node_state(pairs["State"])
     usable = state in _BASES_AT_WORK and not _NO_WORK.intersection(flags)
-    configured, gres = pairs.get("CfgTRES", ""), text_or_none(pairs.get("Gres", "")) or ""
+    configured, gres = pairs.get("CfgTRES", ""), to_text_or_none(pairs.get("Gres", "")) or ""
     tracked = "gres/gpu" in configured
     return {
         "name": pairs["NodeName"],
@@ -367,49 +367,51 @@ def _node(pairs: Mapping[str, str]) -> Node:
         "flags": flags,
         "available": usable and state != "ALLOCATED",
         "usable": usable,
-        "reason": text_or_none(pairs.get("Reason", "")),
-        "cpus": _count(pairs.get("CPUTot", "0")),
-        "cpus_allocated": _count(pairs.get("CPUAlloc", "0")),
-        "memory_mb": _count(pairs.get("RealMemory", "0")),
-        "memory_allocated_mb": _count(pairs.get("AllocMem", "0")),
-        "gpus": tres_gpus(configured) if tracked else gres_gpus(gres),
-        "gpus_allocated": tres_gpus(pairs.get("AllocTRES", "")),
+        "reason": to_text_or_none(pairs.get("Reason", "")),
+        "cpus": _parse_count(pairs.get("CPUTot", "0")),
+        "cpus_allocated": _parse_count(pairs.get("CPUAlloc", "0")),
+        "memory_mb": _parse_count(pairs.get("RealMemory", "0")),
+        "memory_allocated_mb": _parse_count(pairs.get("AllocMem", "0")),
+        "gpus": count_tres_gpus(configured) if tracked else count_gres_gpus(gres),
+        "gpus_allocated": count_tres_gpus(pairs.get("AllocTRES", "")),
         # False: SLURM counts no GPUs as TRES (AccountingStorageTRES), so the allocated ones must come from the jobs.
-        "gpus_tracked": tracked or not gres_gpus(gres),
-        "partitions": _words(pairs.get("Partitions", "")),
-        "features": _words(pairs.get("ActiveFeatures", "")),
+        "gpus_tracked": tracked or not count_gres_gpus(gres),
+        "partitions": _split_list(pairs.get("Partitions", "")),
+        "features": _split_list(pairs.get("ActiveFeatures", "")),
         "version": pairs.get("Version", ""),
-        "load": _float(pairs.get("CPULoad", "")),
+        "load": _parse_float(pairs.get("CPULoad", "")),
     }
 
 
-def node_state(text: str) -> tuple[str, list[str]]:
+def parse_node_state(text: str) -> tuple[str, list[str]]:
     """Base word and flags of a node's `State=`: "MIXED+DRAIN" -> ("MIXED", ["DRAIN"]), "IDLE*" -> NOT_RESPONDING."""
     base, *flags = text.upper().split("+")
     word = base.rstrip("*~$%!#@^-")
     return word, flags + [_SUFFIXES[mark] for mark in base[len(word) :] if mark in _SUFFIXES]
 
 
-def partitions(text: str) -> list[Partition]:
+def parse_partitions(text: str) -> list[Partition]:
     """The partitions that `scontrol -o -a show partition` printed."""
-    with _readable():
+    with _translate_errors():
         return [
-            _partition(_pairs(line, _PARTITION_KEY)) for line in text.splitlines() if line.startswith("PartitionName=")
+            _build_partition(_parse_pairs(line, _PARTITION_KEY))
+            for line in text.splitlines()
+            if line.startswith("PartitionName=")
         ]
 
 
-def _partition(pairs: Mapping[str, str]) -> Partition:
+def _build_partition(pairs: Mapping[str, str]) -> Partition:
     return {
         "name": pairs["PartitionName"],
         "state": pairs.get("State", "UP"),
         "is_default": pairs.get("Default") == "YES",
-        "nodes": expand_hosts(text_or_none(pairs.get("Nodes", "")) or ""),
-        "default_time_s": seconds(pairs.get("DefaultTime", "")),
-        "max_time_s": seconds(pairs.get("MaxTime", "")),
+        "nodes": expand_hosts(to_text_or_none(pairs.get("Nodes", "")) or ""),
+        "default_time_s": parse_duration(pairs.get("DefaultTime", "")),
+        "max_time_s": parse_duration(pairs.get("MaxTime", "")),
     }
 
 
-def config(text: str) -> dict[str, str]:
+def parse_config(text: str) -> dict[str, str]:
     """`scontrol show config` as a dict of its `Name = value` lines."""
     lines = (line.partition("=") for line in text.splitlines())
     return {name.strip(): value.strip() for name, sign, value in lines if sign and name.strip()}
@@ -418,34 +420,34 @@ def config(text: str) -> dict[str, str]:
 # ----------------------------------------------------------------------------------------------------- single values
 
 
-def text_or_none(text: str) -> str | None:
+def to_text_or_none(text: str) -> str | None:
     """The text, None where it is one of SLURM's many words for nothing."""
     return None if text in _NULL else text
 
 
-def first_word(state: str) -> str:
+def get_first_word(state: str) -> str:
     """The state alone: sacct says "CANCELLED by 0"."""
     return state.split(" ", 1)[0]
 
 
-def _duration_s(text: str) -> int | None:
+def _parse_duration_s(text: str) -> int | None:
     try:
-        return seconds(text)
+        return parse_duration(text)
     except ValueError:  # a word of another SLURM version must not hide the job
         return None
 
 
-def _int(text: str) -> int | None:
+def _parse_int(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _number(text: str, job_id: str) -> int:
+def _parse_raw_id(text: str, job_id: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise Unreadable(f"SLURM printed {text[:40]!r} as the number of job {job_id[:40]!r}")
+        raise UnreadableAnswer(f"SLURM printed {text[:40]!r} as the number of job {job_id[:40]!r}")
     return int(text)
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if text.isdigit():
         return int(text)
     # squeue writes node counts beyond 1,024 as 1K or 1.5K.
@@ -453,21 +455,21 @@ def _count(text: str) -> int:
     return round(float(match[1]) * 1024 ** " KMG".index(match[2] or " ")) if match else 0
 
 
-def _float(text: str) -> float | None:
+def _parse_float(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else None
 
 
-def _times(number: int | None, factor: int) -> int | None:
+def _multiply(number: int | None, factor: int) -> int | None:
     return None if number is None else number * max(1, factor)
 
 
-def _words(text: str) -> list[str]:
-    value = text_or_none(text)
+def _split_list(text: str) -> list[str]:
+    value = to_text_or_none(text)
     return value.split(",") if value else []
 
 
 @lru_cache(maxsize=4096)
-def memory_mb(text: str) -> int | None:
+def parse_memory_mb(text: str) -> int | None:
     """MB (2^20) of "512M", "1.50G", "500K", "16000", sacct's "4Gn" (a node) and "2Gc" (a CPU); None for 0 and nothing.
 
     0 means all memory of the node, which is not known here.
@@ -479,27 +481,27 @@ def memory_mb(text: str) -> int | None:
     return math.ceil(float(match[1]) * factor) or None
 
 
-def tres(text: str) -> dict[str, str]:
+def parse_tres(text: str) -> dict[str, str]:
     """`cpu=8,mem=512M,gres/gpu=4` as a dict of texts."""
     return dict(item.split("=", 1) for item in text.split(",") if "=" in item)
 
 
 @lru_cache(maxsize=4096)
-def tres_memory_mb(text: str) -> int | None:
+def parse_tres_memory_mb(text: str) -> int | None:
     """MB in a TRES list, None when memory is not in it (select/cons_tres without _Memory)."""
-    return memory_mb(tres(text).get("mem", ""))
+    return parse_memory_mb(parse_tres(text).get("mem", ""))
 
 
 @lru_cache(maxsize=4096)
-def tres_gpus(text: str) -> int:
+def count_tres_gpus(text: str) -> int:
     """GPUs in a TRES list: `gres/gpu=4`, else the sum of the typed ones (`gres/gpu:a100=2`)."""
-    counts = {name: int(count) for name, count in tres(text).items() if count.isdigit()}
+    counts = {name: int(count) for name, count in parse_tres(text).items() if count.isdigit()}
     typed = sum(count for name, count in counts.items() if name.startswith("gres/gpu:"))
     return counts.get("gres/gpu", typed)
 
 
 @lru_cache(maxsize=1024)
-def gres_gpus(text: str) -> int:
+def count_gres_gpus(text: str) -> int:
     """GPUs in a GRES list: "gpu:4", "gpu:a100:4(S:0-1)", "gres:gpu:2", "gres/gpu:2", "gpu" (one)."""
     total = 0
     for item in re.sub(r"\([^)]*\)", "", text).split(","):
@@ -509,11 +511,11 @@ def gres_gpus(text: str) -> int:
     return total
 
 
-def _gpus_of_job(tres_text: str, per_node: str, node_count: int) -> int:
-    return tres_gpus(tres_text) or gres_gpus(text_or_none(per_node) or "") * max(1, node_count)
+def _count_job_gpus(tres_text: str, per_node: str, node_count: int) -> int:
+    return count_tres_gpus(tres_text) or count_gres_gpus(to_text_or_none(per_node) or "") * max(1, node_count)
 
 
-def exit_status(text: str) -> tuple[int | None, int | None]:
+def parse_exit_status(text: str) -> tuple[int | None, int | None]:
     """(exit code, signal) of sacct's "CODE:SIGNAL"; a death by signal counts 128 + signal, as in a shell."""
     match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
     if match is None:
@@ -522,10 +524,10 @@ def exit_status(text: str) -> tuple[int | None, int | None]:
     return (128 + signal, signal) if signal else (code, None)
 
 
-def wait_status(text: str) -> tuple[int | None, int | None]:
+def parse_wait_status(text: str) -> tuple[int | None, int | None]:
     """(exit code, signal) of squeue's exit_code, which is the raw status of wait(2): 1792 -> (7, None)."""
     if not text.isdigit():
-        return exit_status(text)
+        return parse_exit_status(text)
     status = int(text)
     signal = status & 0x7F
     return (128 + signal, signal) if signal else (status >> 8, None)
@@ -534,7 +536,7 @@ def wait_status(text: str) -> tuple[int | None, int | None]:
 # ----------------------------------------------------------------------------------------------------- output files
 
 
-def output_path(pattern: str, job: Mapping[str, Any]) -> str | None:
+def build_output_path(pattern: str, job: Mapping[str, Any]) -> str | None:
     """The absolute path of a job's output file, None while it cannot be known.
 
     `pattern` as squeue's STDOUT gives it (sbatch(1), filename pattern); empty is SLURM's default. The remainder of a
@@ -543,22 +545,22 @@ def output_path(pattern: str, job: Mapping[str, Any]) -> str | None:
     task, work_dir = job["array_task_id"], job["work_dir"]
     if task is not None and pattern == f"{work_dir}/slurm-{job['raw_id']}.out":
         pattern = ""  # what squeue 22.05.8 shows for the default; the task's file has another name
-    pattern = text_or_none(pattern) or ("slurm-%A_%a.out" if task is not None else "slurm-%j.out")
+    pattern = to_text_or_none(pattern) or ("slurm-%A_%a.out" if task is not None else "slurm-%j.out")
     if str(_NOT_AN_ARRAY) in pattern or (task is not None and not task.isdigit()):
         return None
-    path = _filled(pattern, job) if "%" in pattern or "\\" in pattern else pattern
+    path = _fill_pattern(pattern, job) if "%" in pattern or "\\" in pattern else pattern
     if path is None or path.startswith("/"):
         return path
     return f"{work_dir.rstrip('/')}/{path}" if work_dir else None
 
 
-def _filled(pattern: str, job: Mapping[str, Any]) -> str | None:
+def _fill_pattern(pattern: str, job: Mapping[str, Any]) -> str | None:
     if "\\" in pattern:  # sbatch(1): a backslash switches all replacing off
         return pattern.replace("\\", "")
     made = []
-    for at, piece in enumerate(_pieces(pattern)):
+    for at, piece in enumerate(_split_pattern(pattern)):
         # Pieces alternate: text, symbol, text, ...
-        word = _word(piece, job) if at % 2 else piece
+        word = _expand_symbol(piece, job) if at % 2 else piece
         if word is None:
             return None
         made.append(word)
@@ -566,11 +568,11 @@ def _filled(pattern: str, job: Mapping[str, Any]) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _pieces(pattern: str) -> tuple[str, ...]:
+def _split_pattern(pattern: str) -> tuple[str, ...]:
     return tuple(re.split(r"(%%|%\d*[AaJjNnstux])", pattern))
 
 
-def _word(symbol: str, job: Mapping[str, Any]) -> str | None:
+def _expand_symbol(symbol: str, job: Mapping[str, Any]) -> str | None:
     letter, digits = symbol[-1], symbol[1:-1]
     if letter == "x":
         return str(job["name"])
@@ -578,11 +580,11 @@ def _word(symbol: str, job: Mapping[str, Any]) -> str | None:
         return "%" if letter == "%" else str(job["user"])
     if letter == "N":
         return (job["batch_host"] or "").split(".")[0] or None
-    value = str(_value(letter, job))
+    value = str(_get_symbol_value(letter, job))
     return value.zfill(min(int(digits), 10)) if digits and value.isdigit() else value
 
 
-def _value(letter: str, job: Mapping[str, Any]) -> Any:
+def _get_symbol_value(letter: str, job: Mapping[str, Any]) -> Any:
     if letter in "jJ":  # sbatch(1) promises a step for %J, a batch script's file has none
         return job["raw_id"]
     if letter == "A":

@@ -76,7 +76,7 @@ class Breaker:
             if self._now() < self._next_probe:
                 raise SlurmUnreachable(program, f"{_WAITING}{self._last.removeprefix(_WAITING)}")
             # Everybody else goes on failing fast until the probe has answered or another pause is over.
-            self._next_probe = self._now() + self._pause()
+            self._next_probe = self._now() + self._compute_pause_s()
 
     def leave(self, error: SlurmUnreachable | None) -> None:
         """Nothing; counts the outcome of a call that entered."""
@@ -87,14 +87,14 @@ class Breaker:
             self._failures += 1
             self._last = error.text[:500]
             if self._failures >= self._limit:
-                self._next_probe = self._now() + self._pause()
+                self._next_probe = self._now() + self._compute_pause_s()
 
-    def _pause(self) -> float:
+    def _compute_pause_s(self) -> float:
         # The power is bounded: after a night without an answer it would be too large a number.
         return min(self._longest_s, self._pause_s * 2.0 ** min(30, max(0, self._failures - self._limit)))
 
 
-def run(
+def run_program(
     program: str,
     argv: Sequence[str],
     environment: Mapping[str, str],
@@ -109,7 +109,7 @@ def run(
     `held` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot be
     started.
     """
-    with _file(stdin) as given, _file() as out, _file() as err:
+    with _open_memory_file(stdin) as given, _open_memory_file() as out, _open_memory_file() as err:
         try:
             started = sh.Command(program)(
                 *argv[1:],
@@ -122,16 +122,16 @@ def run(
                 _decode_errors="replace",
                 _new_session=True,  # Ctrl-C in the server's terminal must not reach an sbatch in flight
                 _pass_fds=set() if held is None else {held},
-                _preexec_fn=lambda: _in_child(held, most_bytes),
+                _preexec_fn=lambda: _prepare_child(held, most_bytes),
                 _bg=True,
                 _bg_exc=False,
             )
         except (sh.ForkException, OSError) as error:
             raise SlurmUnreachable(argv[0], f"{argv[0]} could not be started: {error}"[-500:]) from None
-        return Outcome(_ended(started, timeout_s), _read(out), _read(err))
+        return Outcome(_wait_for_end(started, timeout_s), _read_all(out), _read_all(err))
 
 
-def who() -> dict[str, str]:
+def build_user_environment() -> dict[str, str]:
     """The variables that say on whose behalf a program runs: HOME, USER, LOGNAME, SHELL, and TZ where it is set."""
     uid = os.getuid()
     try:
@@ -145,7 +145,7 @@ def who() -> dict[str, str]:
     return built
 
 
-def _in_child(held: int | None, most_bytes: int | None) -> None:
+def _prepare_child(held: int | None, most_bytes: int | None) -> None:
     # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
     signals.signal(signals.SIGHUP, signals.SIG_DFL)
     if held is not None:
@@ -154,7 +154,7 @@ def _in_child(held: int | None, most_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
 
-def _ended(started: sh.RunningCommand, timeout_s: float) -> int | None:
+def _wait_for_end(started: sh.RunningCommand, timeout_s: float) -> int | None:
     # The exit code, None after a time-out. Not sh's own _timeout, whose watcher looks every 100 ms only and makes the
     # shortest call that long.
     expired = threading.Event()
@@ -177,7 +177,7 @@ def _ended(started: sh.RunningCommand, timeout_s: float) -> int | None:
     return None if expired.is_set() else int(code)
 
 
-def _file(content: bytes = b"") -> IO[bytes]:
+def _open_memory_file(content: bytes = b"") -> IO[bytes]:
     # In memory where Linux offers it: no disk that could be full, and sh copies nothing through Python.
     made: IO[bytes] = (
         os.fdopen(os.memfd_create("sluice"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller's `with`
@@ -189,6 +189,6 @@ def _file(content: bytes = b"") -> IO[bytes]:
     return made
 
 
-def _read(file: IO[bytes]) -> bytes:
+def _read_all(file: IO[bytes]) -> bytes:
     file.seek(0)
     return file.read()

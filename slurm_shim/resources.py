@@ -9,7 +9,9 @@ from slurm_shim.ids import expand_hosts
 from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
 
 
-def resources(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Iterable[Job]) -> list[dict[str, Any]]:
+def summarize_partitions(
+    partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Iterable[Job]
+) -> list[dict[str, Any]]:
     """One dict per partition, sorted by name.
 
     Keys: partition, total_gpus, gpus_in_use, gpus_available, jobs_running, nodes_total, nodes_idle, nodes_down,
@@ -18,21 +20,21 @@ def resources(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Iter
     """
     by_name = {node["name"]: node for node in nodes}
     at_work = [job for job in jobs if job["state"] not in WAITING and job["state"] not in FINISHED]
-    used = _gpus_in_use(by_name, at_work)
+    used = _count_gpus_in_use(by_name, at_work)
     found = []
     for partition in sorted(partitions, key=lambda one: one["name"]):
         members = [by_name[name] for name in partition["nodes"] if name in by_name]
         running = sum(1 for job in at_work if partition["name"] in job["partition"].split(","))
-        found.append(_row(partition["name"], members, used, running))
+        found.append(_build_row(partition["name"], members, used, running))
     return found
 
 
-def nothing(partition: str) -> dict[str, Any]:
+def make_empty_row(partition: str) -> dict[str, Any]:
     """The row of a partition that does not exist: all zero."""
-    return _row(partition, [], {}, 0)
+    return _build_row(partition, [], {}, 0)
 
 
-def _row(name: str, members: Sequence[Node], used: Mapping[str, int], jobs_running: int) -> dict[str, Any]:
+def _build_row(name: str, members: Sequence[Node], used: Mapping[str, int], jobs_running: int) -> dict[str, Any]:
     usable = [node for node in members if node["usable"]]
     total = sum(node["gpus"] for node in usable)
     # A node that lost GPUs since the job started (reconfigured) must not make more than all in use.
@@ -51,7 +53,7 @@ def _row(name: str, members: Sequence[Node], used: Mapping[str, int], jobs_runni
     }
 
 
-def _gpus_in_use(nodes: Mapping[str, Node], jobs: Iterable[Job]) -> dict[str, int]:
+def _count_gpus_in_use(nodes: Mapping[str, Node], jobs: Iterable[Job]) -> dict[str, int]:
     """GPUs in use by node: as SLURM counts them, else derived from the jobs that run there."""
     used = {name: node["gpus_allocated"] for name, node in nodes.items()}
     untracked = {name for name, node in nodes.items() if not node["gpus_tracked"]}
@@ -59,13 +61,13 @@ def _gpus_in_use(nodes: Mapping[str, Node], jobs: Iterable[Job]) -> dict[str, in
         return used
     for job in jobs:
         if job["gpus"] and job["nodes"]:
-            for name, count in _shares(job, nodes).items():
+            for name, count in _split_gpus(job, nodes).items():
                 if name in untracked:
                     used[name] += count
     return used
 
 
-def _shares(job: Job, nodes: Mapping[str, Node]) -> dict[str, int]:
+def _split_gpus(job: Job, nodes: Mapping[str, Node]) -> dict[str, int]:
     # SLURM does not say how a job's GPUs lie on its nodes; evenly is right for --gpus-per-node and --gres.
     names = [name for name in expand_hosts(job["nodes"]) if name in nodes]
     if not names:

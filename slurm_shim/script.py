@@ -46,13 +46,13 @@ source {path}/bin/activate
 set -u"""
 
 
-def render(job: Mapping[str, Any]) -> str:
+def render_script(job: Mapping[str, Any]) -> str:
     """The whole batch script of a job, ending with a line break."""
-    known = variables(job)
-    directives = [f"#SBATCH --{option}={value}" for option, value in _directives(job)]
-    exports = _exports(_environment(job).get("env_vars") or {}, "environment.env_vars")
+    known = build_variables(job)
+    directives = [f"#SBATCH --{option}={value}" for option, value in _list_directives(job)]
+    exports = _build_exports(_get_environment(job).get("env_vars") or {}, "environment.env_vars")
     # The server's own variables win over the author's.
-    exports += _exports(job.get("exports_env") or {}, "exports_env", reserved=())
+    exports += _build_exports(job.get("exports_env") or {}, "exports_env", reserved=())
     return "\n".join(
         [
             "#!/bin/bash",
@@ -62,7 +62,7 @@ def render(job: Mapping[str, Any]) -> str:
             "",
             "set -euo pipefail",
             "export WORLD_SIZE=${SLURM_NTASKS:-1}",
-            *_steps_inherit(job),
+            *_export_cpus_per_task(job),
             *exports,
             *(["# Environment setup", known["environment_setup"]] if known["environment_setup"] else []),
             "# Execute command",
@@ -72,44 +72,44 @@ def render(job: Mapping[str, Any]) -> str:
     )
 
 
-def variables(job: Mapping[str, Any]) -> dict[str, Any]:
+def build_variables(job: Mapping[str, Any]) -> dict[str, Any]:
     """What a template may use: job_name, command, log_dir, work_dir, environment_setup, srun_args, launch_prefix,
     container, the eight resources, exports (shell lines). None where the job does not say."""
     resources = job.get("resources") or {}
-    container = _environment(job).get("container") or None
-    setup, flags, prefix = _container(container) if container else ("", "", "")
+    container = _get_environment(job).get("container") or None
+    setup, flags, prefix = _build_container(container) if container else ("", "", "")
     return {
-        "job_name": job_name(str(job["name"])),
-        "command": _command(job["command"]),
-        "log_dir": _word(job.get("log_dir") or "", "log_dir"),
-        "work_dir": _word(job.get("work_dir") or "", "work_dir"),
-        "environment_setup": "\n".join(part for part in (_software(_environment(job)), setup) if part),
-        "srun_args": _joined(flags, _line(job.get("srun_args"), "srun_args")),
-        "launch_prefix": _joined(prefix, _line(job.get("launch_prefix"), "launch_prefix")),
+        "job_name": to_job_name(str(job["name"])),
+        "command": _build_command(job["command"]),
+        "log_dir": _check_word(job.get("log_dir") or "", "log_dir"),
+        "work_dir": _check_word(job.get("work_dir") or "", "work_dir"),
+        "environment_setup": "\n".join(part for part in (_build_software_setup(_get_environment(job)), setup) if part),
+        "srun_args": _join_words(flags, _check_line(job.get("srun_args"), "srun_args")),
+        "launch_prefix": _join_words(prefix, _check_line(job.get("launch_prefix"), "launch_prefix")),
         "container": container,
         "exports": "\n".join(
-            _exports(_environment(job).get("env_vars") or {}, "environment.env_vars")
-            + _exports(job.get("exports_env") or {}, "exports_env", reserved=())
+            _build_exports(_get_environment(job).get("env_vars") or {}, "environment.env_vars")
+            + _build_exports(job.get("exports_env") or {}, "exports_env", reserved=())
         ),
         **{name: resources.get(name) for name in _RESOURCES},
     }
 
 
-def options(job: Mapping[str, Any]) -> dict[str, str | int | bool | None]:
+def build_options(job: Mapping[str, Any]) -> dict[str, str | int | bool | None]:
     """The sbatch options that win over the script: job_name, dependency, comment, kill_on_invalid_dep.
 
     A job whose dependency can never come true any more ends instead of waiting for ever.
     """
     dependency = job.get("dependency") or None
     return {
-        "job_name": job_name(str(job["name"])),
-        "dependency": _word(dependency, "dependency") if dependency else None,
-        "comment": _word(job.get("comment") or "", "comment") or None,
+        "job_name": to_job_name(str(job["name"])),
+        "dependency": _check_word(dependency, "dependency") if dependency else None,
+        "comment": _check_word(job.get("comment") or "", "comment") or None,
         "kill_on_invalid_dep": "yes" if dependency else None,
     }
 
 
-def job_name(name: str) -> str:
+def to_job_name(name: str) -> str:
     """The name that SLURM gets: all but letters, digits, `_`, `.`, `-` becomes `_`: log files are called by it."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST_NAME] or "job"
 
@@ -117,45 +117,48 @@ def job_name(name: str) -> str:
 # --------------------------------------------------------------------------------------------------------- #SBATCH
 
 
-def _directives(job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _list_directives(job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     resources = job.get("resources") or {}
-    yield "job-name", job_name(str(job["name"]))
+    yield "job-name", to_job_name(str(job["name"]))
     for name, option in _NUMBERS:
         if resources.get(name) is not None and not (name == "gpus_per_node" and resources[name] == 0):
-            yield option, _number(resources[name], f"resources.{name}")
+            yield option, _format_number(resources[name], f"resources.{name}")
     if resources.get("cpus_per_task") is not None:
-        yield "cpus-per-task", _number(resources["cpus_per_task"], "resources.cpus_per_task")
+        yield "cpus-per-task", _format_number(resources["cpus_per_task"], "resources.cpus_per_task")
     for name, option in _WORDS:
         value = resources.get(name)
         if value not in (None, ""):
-            yield option, _directive(_memory(str(value)) if option == "mem" else str(value), f"resources.{name}")
-    log = _directive(_log_path(job), "log_dir")
+            yield (
+                option,
+                _quote_directive(_normalize_memory(str(value)) if option == "mem" else str(value), f"resources.{name}"),
+            )
+    log = _quote_directive(_build_log_path(job), "log_dir")
     yield "output", log
     yield "error", log
     if job.get("work_dir"):
-        yield "chdir", _directive(str(job["work_dir"]), "work_dir")
+        yield "chdir", _quote_directive(str(job["work_dir"]), "work_dir")
 
 
-def log_path(script: str, folder: str, name: str, job_id: str) -> str | None:
+def find_log_path(script: str, folder: str, name: str, job_id: str) -> str | None:
     """Where a script submitted with `missing_options` writes, `name` as SLURM has it; None where it chose otherwise."""
-    if _says(script, "o", "output") and _pattern(folder) not in script:
+    if _has_option(script, "o", "output") and _build_log_pattern(folder) not in script:
         return None
     return f"{folder.rstrip('/')}/{name}_{job_id}.log" if folder else f"{name}_{job_id}.log"
 
 
-def missing_options(script: str, work_dir: str, log_dir: str | None = None) -> dict[str, str]:
+def build_missing_options(script: str, work_dir: str, log_dir: str | None = None) -> dict[str, str]:
     """What sbatch must be told because the script does not say it itself: `chdir`, and with `log_dir` also `output`."""
-    told = {} if _says(script, "D", "chdir") else {"chdir": work_dir}
-    if log_dir is not None and not _says(script, "o", "output"):
-        told["output"] = _pattern(log_dir)
+    told = {} if _has_option(script, "D", "chdir") else {"chdir": work_dir}
+    if log_dir is not None and not _has_option(script, "o", "output"):
+        told["output"] = _build_log_pattern(log_dir)
     return told
 
 
-def _says(script: str, short: str, long: str) -> bool:
+def _has_option(script: str, short: str, long: str) -> bool:
     return re.search(rf"^#SBATCH\s(?:.*\s)?(?:-{short}|--{long}\b)", script, re.MULTILINE) is not None
 
 
-def with_result(script: str, path: str) -> str:
+def add_result_export(script: str, path: str) -> str:
     """The script with SLUICE_RESULT exported before its first command; `%j` in the path becomes the job's id there.
 
     Left as it is when no shell runs it.
@@ -169,11 +172,11 @@ def with_result(script: str, path: str) -> str:
     return "\n".join([*lines[:first], f"export SLUICE_RESULT={quoted}", *lines[first:]])
 
 
-def _log_path(job: Mapping[str, Any]) -> str:
-    return _pattern(str(job.get("log_dir") or ""))
+def _build_log_path(job: Mapping[str, Any]) -> str:
+    return _build_log_pattern(str(job.get("log_dir") or ""))
 
 
-def _pattern(folder: str) -> str:
+def _build_log_pattern(folder: str) -> str:
     if "\\" in folder:
         # sbatch(1): a backslash in a file name pattern switches all symbols off.
         raise ValueError("log_dir: a backslash cannot be part of a log folder")
@@ -181,7 +184,7 @@ def _pattern(folder: str) -> str:
     return f"{literal}/%x_%j.log" if folder else "%x_%j.log"
 
 
-def _memory(text: str) -> str:
+def _normalize_memory(text: str) -> str:
     # sbatch takes whole numbers only; 1.5GB is what people write.
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])i?B?\s*", text, re.IGNORECASE | re.ASCII)
     if match is None:
@@ -190,15 +193,15 @@ def _memory(text: str) -> str:
     return f"{int(number)}{unit}" if number.is_integer() else f"{math.ceil(number * 1024 ** ('KMGT'.index(unit)))}K"
 
 
-def _directive(value: str, field: str) -> str:
+def _quote_directive(value: str, field: str) -> str:
     # sbatch splits the line at blanks, takes quotes away and stops at `#`.
-    _word(value, field)
+    _check_word(value, field)
     if re.fullmatch(r"[\w@%+=:,./\[\]-]+", value):
         return value
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
-def _number(value: Any, field: str) -> str:
+def _format_number(value: Any, field: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{field}: {value!r} is not a whole number")
     return str(value)
@@ -207,17 +210,17 @@ def _number(value: Any, field: str) -> str:
 # ------------------------------------------------------------------------------------------------------ environment
 
 
-def _environment(job: Mapping[str, Any]) -> Mapping[str, Any]:
+def _get_environment(job: Mapping[str, Any]) -> Mapping[str, Any]:
     return job.get("environment") or {}
 
 
-def _steps_inherit(job: Mapping[str, Any]) -> list[str]:
+def _export_cpus_per_task(job: Mapping[str, Any]) -> list[str]:
     # Since 22.05 srun does not take --cpus-per-task over from sbatch (srun(1)).
     cpus = (job.get("resources") or {}).get("cpus_per_task")
-    return [f"export SRUN_CPUS_PER_TASK={_number(cpus, 'resources.cpus_per_task')}"] if cpus is not None else []
+    return [f"export SRUN_CPUS_PER_TASK={_format_number(cpus, 'resources.cpus_per_task')}"] if cpus is not None else []
 
 
-def _exports(named: Mapping[str, Any], field: str, reserved: tuple[str, ...] = _RESERVED) -> list[str]:
+def _build_exports(named: Mapping[str, Any], field: str, reserved: tuple[str, ...] = _RESERVED) -> list[str]:
     lines = []
     for name, value in named.items():
         if not _NAME.fullmatch(name) or name.startswith(reserved):
@@ -228,58 +231,58 @@ def _exports(named: Mapping[str, Any], field: str, reserved: tuple[str, ...] = _
     return lines
 
 
-def _software(environment: Mapping[str, Any]) -> str:
+def _build_software_setup(environment: Mapping[str, Any]) -> str:
     conda, venv = environment.get("conda"), environment.get("venv")
     if conda and venv:
         raise ValueError("environment: only one of conda and venv can be used")
     if conda:
-        return _CONDA.replace("{name}", shlex.quote(_word(conda, "environment.conda")))
+        return _CONDA.replace("{name}", shlex.quote(_check_word(conda, "environment.conda")))
     if venv:
-        return _VENV.replace("{path}", shlex.quote(_word(venv, "environment.venv").rstrip("/")))
+        return _VENV.replace("{path}", shlex.quote(_check_word(venv, "environment.venv").rstrip("/")))
     return ""
 
 
-def _container(container: Mapping[str, Any]) -> tuple[str, str, str]:
+def _build_container(container: Mapping[str, Any]) -> tuple[str, str, str]:
     # (lines of setup, flags for srun, prefix of the command)
     runtime = container.get("runtime") or "pyxis"
     if runtime == "pyxis":
-        return _pyxis(container), '"${CONTAINER_ARGS[@]}"', ""
+        return _build_pyxis_setup(container), '"${CONTAINER_ARGS[@]}"', ""
     if runtime not in ("apptainer", "singularity"):
         raise ValueError(f"environment.container.runtime: {str(runtime)[:40]!r} is not known")
-    return "", "", shlex.join(_apptainer(runtime, container))
+    return "", "", shlex.join(_build_apptainer_prefix(runtime, container))
 
 
-def _pyxis(container: Mapping[str, Any]) -> str:
-    words = [f"--container-image={_part(container, 'image')}"]
-    mounts = _mounts(container)
+def _build_pyxis_setup(container: Mapping[str, Any]) -> str:
+    words = [f"--container-image={_get_container_field(container, 'image')}"]
+    mounts = _list_mounts(container)
     words += [f"--container-mounts={','.join(mounts)}"] if mounts else []
-    words += [f"--container-workdir={_part(container, 'workdir')}"] if container.get("workdir") else []
+    words += [f"--container-workdir={_get_container_field(container, 'workdir')}"] if container.get("workdir") else []
     return "CONTAINER_ARGS=(\n" + "".join(f"    {shlex.quote(word)}\n" for word in words) + ")"
 
 
-def _apptainer(runtime: str, container: Mapping[str, Any]) -> list[str]:
+def _build_apptainer_prefix(runtime: str, container: Mapping[str, Any]) -> list[str]:
     words = [runtime, "exec"]
     words += [f"--{flag.replace('_', '-')}" for flag in _FLAGS if container.get(flag)]
-    words += ["--overlay", _part(container, "overlay")] if container.get("overlay") else []
-    for mount in _mounts(container):
+    words += ["--overlay", _get_container_field(container, "overlay")] if container.get("overlay") else []
+    for mount in _list_mounts(container):
         words += ["--bind", mount]
     for name, value in (container.get("env") or {}).items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"environment.container.env: {name[:60]!r} cannot be the name of a variable")
-        words += ["--env", f"{name}={_word(value, f'environment.container.env.{name}')}"]
-    words += ["--pwd", _part(container, "workdir")] if container.get("workdir") else []
-    return [*words, _part(container, "image")]
+        words += ["--env", f"{name}={_check_word(value, f'environment.container.env.{name}')}"]
+    words += ["--pwd", _get_container_field(container, "workdir")] if container.get("workdir") else []
+    return [*words, _get_container_field(container, "image")]
 
 
 _FLAGS = ("nv", "rocm", "cleanenv", "fakeroot", "writable_tmpfs")
 
 
-def _mounts(container: Mapping[str, Any]) -> list[str]:
-    return [_word(mount, "environment.container.mounts") for mount in container.get("mounts") or []]
+def _list_mounts(container: Mapping[str, Any]) -> list[str]:
+    return [_check_word(mount, "environment.container.mounts") for mount in container.get("mounts") or []]
 
 
-def _part(container: Mapping[str, Any], name: str) -> str:
-    value = _word(container.get(name) or "", f"environment.container.{name}")
+def _get_container_field(container: Mapping[str, Any], name: str) -> str:
+    value = _check_word(container.get(name) or "", f"environment.container.{name}")
     if not value:
         raise ValueError(f"environment.container.{name}: missing")
     return value
@@ -297,7 +300,7 @@ _SHELL_ONLY = re.compile(
 )
 
 
-def _command(command: Any) -> str:
+def _build_command(command: Any) -> str:
     """The words behind srun: a list quoted, a text as it is; one that begins with shell is given to a shell whole."""
     if isinstance(command, str):
         if "\0" in command:
@@ -310,16 +313,16 @@ def _command(command: Any) -> str:
     return shlex.join(words)
 
 
-def _word(value: Any, field: str) -> str:
+def _check_word(value: Any, field: str) -> str:
     text = str(value)
     if _CONTROL.search(text):
         raise ValueError(f"{field}: line breaks and control characters cannot be part of it")
     return text
 
 
-def _line(value: Any, field: str) -> str:
-    return _word(value or "", field).strip()
+def _check_line(value: Any, field: str) -> str:
+    return _check_word(value or "", field).strip()
 
 
-def _joined(*parts: str) -> str:
+def _join_words(*parts: str) -> str:
     return " ".join(part for part in parts if part)

@@ -18,10 +18,10 @@ from typing import Any
 
 from slurm_shim.commands import NODES, PARTITIONS, Slurm
 from slurm_shim.errors import SlurmError
-from slurm_shim.job_groups import belongs, combined, row_tasks, waiting_job
+from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, list_row_tasks
 from slurm_shim.parse import FINISHED, Job, Node, Partition
 
-Seen = tuple[str, Job | None]
+JobFinding = tuple[str, Job | None]
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 
 _COST = 20  # the interval is at least so many times what a poll takes
@@ -69,7 +69,7 @@ class Snapshot:
     ) -> None:
         self._slurm, self._executor = slurm, executor
         self.min_s, self.max_s, self._nodes_s = min_s, max(min_s, max_s), nodes_s
-        self._now, self._pause = now, pause or _pause
+        self._now, self._pause = now, pause or _wait_for_wake
         self.jobs: dict[str, Job] = {}
         self.nodes: list[Node] = []
         self.partitions: list[Partition] = []
@@ -78,28 +78,28 @@ class Snapshot:
         self.taken_at_epoch: float | None = None
         self.error: str | None = None
         self.nodes_error: str | None = None
-        self.busy: Callable[[], bool] = lambda: False
-        self.on_change: list[Callable[[set[str]], None]] = []
+        self.is_busy: Callable[[], bool] = lambda: False
+        self.on_jobs_changed: list[Callable[[set[str]], None]] = []
         self._queue = _Queue()  # the plain truth of the last squeue
         self._ended_tasks: dict[int, dict[str, Job]] = {}  # kept while others of the array are still in the queue
-        self._own: dict[str, tuple[Job, float]] = {}  # submitted by us and when
+        self._submitted: dict[str, tuple[Job, float]] = {}  # submitted by us and when
         self._cancelled: dict[str, float] = {}
-        self._laid: set[str] = set()  # where `jobs` shows something else than the queue
+        self._overlaid: set[str] = set()  # where `jobs` shows something else than the queue
         self._first_asked: dict[str, float] = {}
         self._missing_since: dict[str, float] = {}
-        self._settled: dict[str, Job | None] = {}
+        self._resolved: dict[str, Job | None] = {}
         self._ask_again_at: dict[str, float] = {}
-        self._settle_lock = asyncio.Lock()
-        self._wanted: set[str] = set()
+        self._resolve_lock = asyncio.Lock()
+        self._to_resolve: set[str] = set()
         self._poll: asyncio.Task[None] | None = None
         self._began_at = float("-inf")
         self._nodes_began_at = float("-inf")
         self._costs_s: list[float] = []
-        self._watched_at = float("-inf")
-        self._asked = False
+        self._viewed_at = float("-inf")
+        self._poll_requested = False
         self._wake = asyncio.Event()
         self._running = False
-        self._answered = asyncio.Condition()
+        self._polled = asyncio.Condition()
         self._polls = 0
 
     # ------------------------------------------------------------------------------------------------------- age
@@ -110,7 +110,7 @@ class Snapshot:
         return None if self.taken_at is None else max(0.0, self._now() - self.taken_at)
 
     @property
-    def fresh(self) -> bool:
+    def is_fresh(self) -> bool:
         """Whether the picture is as recent as it should be: the last query worked and is not overdue."""
         age_s = self.age_s
         return self.error is None and age_s is not None and age_s <= 2 * self.max_s + self.interval_s
@@ -124,23 +124,23 @@ class Snapshot:
 
     # ------------------------------------------------------------------------------------------------- the poller
 
-    def watch(self) -> None:
+    def keep_fresh(self) -> None:
         """Nothing; somebody is looking. Costs a clock reading, so every request may call it."""
-        was_idle = not self._fast()
-        self._watched_at = self._now()
+        was_idle = not self._needs_fast_polling()
+        self._viewed_at = self._now()
         if was_idle:
             self._wake.set()
 
     def wake(self) -> None:
         """Nothing; asks for a poll as soon as the interval allows. Many calls make one poll."""
-        self._asked = True
+        self._poll_requested = True
         self._wake.set()
 
-    def _fast(self) -> bool:
-        return self._now() - self._watched_at <= self.max_s or self.busy()
+    def _needs_fast_polling(self) -> bool:
+        return self._now() - self._viewed_at <= self.max_s or self.is_busy()
 
-    def _due_at(self) -> float:
-        soon = self._asked or self._fast() or bool(self._cancelled)
+    def _get_due_at(self) -> float:
+        soon = self._poll_requested or self._needs_fast_polling() or bool(self._cancelled)
         return self._began_at + (self.interval_s if soon else max(self.max_s, self.interval_s))
 
     async def run(self) -> None:
@@ -149,11 +149,11 @@ class Snapshot:
         try:
             while True:
                 self._wake.clear()
-                wait_s = self._due_at() - self._now()
+                wait_s = self._get_due_at() - self._now()
                 if wait_s > 0:
                     await self._pause(self._wake, wait_s)
                 else:
-                    await self._single()
+                    await self._join_poll()
         finally:
             self._running = False
 
@@ -165,27 +165,29 @@ class Snapshot:
         target = self._polls + (2 if self._poll is not None else 1)
         if not self._running:
             while self._polls < target:
-                await self._single()
+                await self._join_poll()
             return
         self.wake()
-        async with self._answered:
+        async with self._polled:
             while self._polls < target:
                 self.wake()
-                await self._answered.wait()
+                await self._polled.wait()
 
-    async def _single(self) -> None:
+    async def _join_poll(self) -> None:
         if self._poll is None:
-            self._poll = asyncio.ensure_future(self._once())
+            self._poll = asyncio.ensure_future(self._poll_once())
         await asyncio.shield(self._poll)
 
-    async def _once(self) -> None:
-        began, self._asked = self._now(), False
+    async def _poll_once(self) -> None:
+        began, self._poll_requested = self._now(), False
         self._began_at = began
         began_epoch = time.time()
         loop = asyncio.get_running_loop()
-        look_at_nodes = began - self._nodes_began_at >= (self._nodes_s if self._fast() else max(10.0, self._nodes_s))
+        look_at_nodes = began - self._nodes_began_at >= (
+            self._nodes_s if self._needs_fast_polling() else max(10.0, self._nodes_s)
+        )
         soon = [NODES, PARTITIONS] if look_at_nodes else []
-        asked = loop.run_in_executor(self._executor, self._ask_queue, self._queue.rows, soon)
+        asked = loop.run_in_executor(self._executor, self._fetch_queue, self._queue.rows, soon)
         hosts = asyncio.ensure_future(self._poll_nodes(began, asked)) if look_at_nodes else None
         try:
             queue = await asyncio.shield(asked)
@@ -193,7 +195,7 @@ class Snapshot:
             self._costs_s = [*self._costs_s[-1:], self._now() - began if cost_s is None else cost_s]
             self.error = None
             self.taken_at, self.taken_at_epoch = began, began_epoch
-            self._take(queue, began)
+            self._accept_queue(queue, began)
         except SlurmError as error:
             self.error, self._costs_s = str(error), []
         except Exception as error:  # a defect of ours must show, but never end the polling
@@ -202,13 +204,13 @@ class Snapshot:
         finally:
             if hosts is not None and await hosts:
                 self.version += 1
-                self._tell(set())
+                self._notify_listeners(set())
             self._poll = None
             self._polls += 1
-            async with self._answered:
-                self._answered.notify_all()
+            async with self._polled:
+                self._polled.notify_all()
 
-    def _ask_queue(self, before: dict[str, Job], soon: Sequence[Sequence[str]]) -> _Queue:
+    def _fetch_queue(self, before: dict[str, Job], soon: Sequence[Sequence[str]]) -> _Queue:
         # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
         groups: dict[int, list[Job]] = {}
         comments: dict[str, list[Job]] = {}
@@ -219,18 +221,18 @@ class Snapshot:
                 groups.setdefault(group, []).append(row)
             if row["comment"]:
                 comments.setdefault(row["comment"], []).append(row)
-        changed = _differing(before, rows, before.keys() | rows.keys())
-        notable = {job_id for job_id in changed if not _same_but_time(before.get(job_id), rows.get(job_id))}
+        changed = _find_differing(before, rows, before.keys() | rows.keys())
+        notable = {job_id for job_id in changed if not _is_same_but_time(before.get(job_id), rows.get(job_id))}
         return _Queue(rows, groups, comments, changed, notable, list(before) != list(rows))
 
     async def _poll_nodes(self, began: float, queue: asyncio.Future[_Queue]) -> bool:
         loop = asyncio.get_running_loop()
         self._nodes_began_at = began
-        if self._slurm.foresees:
+        if self._slurm.can_prefetch:
             await asyncio.wait({queue})
         try:
-            nodes = await loop.run_in_executor(self._executor, self._slurm.nodes)
-            partitions = await loop.run_in_executor(self._executor, self._slurm.partitions)
+            nodes = await loop.run_in_executor(self._executor, self._slurm.list_nodes)
+            partitions = await loop.run_in_executor(self._executor, self._slurm.list_partitions)
         except SlurmError as error:
             self.nodes_error = str(error)
             return False
@@ -241,19 +243,19 @@ class Snapshot:
 
     # ---------------------------------------------------------------------------------------- taking an answer over
 
-    def _take(self, queue: _Queue, began: float) -> None:
+    def _accept_queue(self, queue: _Queue, began: float) -> None:
         self._queue = queue
         self._remember_ended_tasks()
-        self._own = {job_id: (job, at) for job_id, (job, at) in self._own.items() if at >= began}
+        self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}
         self._cancelled = {
             job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)
         }
         for job_id, asked_at in self._first_asked.items():
-            if self._rows(job_id):
+            if self._find_rows(job_id):
                 self._missing_since.pop(job_id, None)
             elif asked_at < began:
                 self._missing_since.setdefault(job_id, began)
-        self._show(queue)
+        self._update_jobs(queue)
 
     def _remember_ended_tasks(self) -> None:
         kept: dict[int, dict[str, Job]] = {}
@@ -268,73 +270,73 @@ class Snapshot:
 
     def _is_completing(self, job_id: str) -> bool:
         # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
-        return any(row["state"] == "COMPLETING" for row in self._rows(job_id))
+        return any(row["state"] == "COMPLETING" for row in self._find_rows(job_id))
 
-    def _show(self, news: _Queue | None = None) -> None:
+    def _update_jobs(self, news: _Queue | None = None) -> None:
         news = news or _Queue(rows=self._queue.rows)
         shown, laid = dict(news.rows), set()
-        for job_id, (job, _at) in self._own.items():
+        for job_id, (job, _at) in self._submitted.items():
             if job_id not in shown:
                 shown[job_id] = job
                 laid.add(job_id)
         for job_id in self._cancelled:
-            for row in self._rows(job_id) or ([shown[job_id]] if job_id in shown else []):
+            for row in self._find_rows(job_id) or ([shown[job_id]] if job_id in shown else []):
                 if row["state"] not in FINISHED:
                     shown[row["job_id"]] = row | {"state": "CANCELLED"}
                     laid.add(row["job_id"])
         before, self.jobs = self.jobs, shown
-        laid, self._laid = laid | self._laid, laid
+        laid, self._overlaid = laid | self._overlaid, laid
         # Where nothing was laid over, before or now, the thread has compared already.
-        overlaid = _differing(before, shown, laid)
+        overlaid = _find_differing(before, shown, laid)
         # The queue's order may have come to what was shown already.
         if overlaid or news.changed - laid or (news.reordered and list(before) != list(shown)):
             self.version += 1
-            notable = {i for i in overlaid if not _same_but_time(before.get(i), shown.get(i))}
-            self._tell(notable | (news.notable - laid))
+            notable = {i for i in overlaid if not _is_same_but_time(before.get(i), shown.get(i))}
+            self._notify_listeners(notable | (news.notable - laid))
 
-    def _tell(self, changed: set[str]) -> None:
-        for listener in self.on_change:
+    def _notify_listeners(self, changed: set[str]) -> None:
+        for listener in self.on_jobs_changed:
             listener(changed)
 
     # ------------------------------------------------------------------------------------------- our own actions
 
-    def submitted(self, job: Job) -> None:
+    def add_submitted(self, job: Job) -> None:
         """Nothing; shows a job that sbatch has just accepted. `job` needs `job_id`, what is missing is filled up."""
         now = self._now()
-        self._own[job["job_id"]] = (waiting_job(**job), now)
-        self._remember(job["job_id"])
-        self._show()
+        self._submitted[job["job_id"]] = (build_waiting_job(**job), now)
+        self._note_asked(job["job_id"])
+        self._update_jobs()
         self.wake()
 
-    def cancelled(self, job_ids: Iterable[str]) -> None:
+    def mark_cancelled(self, job_ids: Iterable[str]) -> None:
         """Nothing; shows jobs as cancelled that scancel has just been told to end. Whole arrays go by their own id."""
         now = self._now()
         for job_id in job_ids:
             self._cancelled[job_id] = now
-        self._show()
+        self._update_jobs()
         self.wake()
 
     # ----------------------------------------------------------------------------------------- what about one job
 
-    def look(self, job_id: str) -> Seen:
+    def by_id(self, job_id: str) -> JobFinding:
         """("seen", job) | ("absent", what accounting says, or None) | ("unknown", the last we saw, or None).
 
         The truth of SLURM, without the CANCELLED that we show early. An array's or heterogeneous job's own id gives
         one combined job. Absent: a squeue that began after this job was first asked about lacks it, and settle() found
         it ended or not known to accounting (or there is none). Anything else is unknown and must not be acted upon.
         """
-        self._remember(job_id)
-        rows = self._rows(job_id)
+        self._note_asked(job_id)
+        rows = self._find_rows(job_id)
         if rows:
-            self._settled.pop(job_id, None)  # requeued since
-            return "seen", self._queue.rows.get(job_id) or self._together(job_id, rows)
-        if job_id in self._own:
-            return "seen", self._own[job_id][0]
-        if job_id in self._settled:
-            return "absent", self._settled[job_id]
+            self._resolved.pop(job_id, None)  # requeued since
+            return "seen", self._queue.rows.get(job_id) or self._combine_rows(job_id, rows)
+        if job_id in self._submitted:
+            return "seen", self._submitted[job_id][0]
+        if job_id in self._resolved:
+            return "absent", self._resolved[job_id]
         return "unknown", None
 
-    def _rows(self, job_id: str) -> list[Job]:
+    def _find_rows(self, job_id: str) -> list[Job]:
         row = self._queue.rows.get(job_id)
         if row is not None:
             return [row]
@@ -345,20 +347,20 @@ class Snapshot:
         if not mark or not rows:
             return rows
         # "8_5" while it still waits in the row "8_[3-6]".
-        return [row for row in rows if task.isdigit() and int(task) in row_tasks(row)]
+        return [row for row in rows if task.isdigit() and int(task) in list_row_tasks(row)]
 
-    def _together(self, job_id: str, rows: list[Job]) -> Job:
+    def _combine_rows(self, job_id: str, rows: list[Job]) -> Job:
         if "_" in job_id:
             return rows[0] | {"job_id": job_id, "array_task_id": job_id.partition("_")[2]}
         ended = self._ended_tasks.get(int(job_id), {})
-        return combined(job_id, list((ended | {row["job_id"]: row for row in rows}).values()))
+        return combine_rows(job_id, list((ended | {row["job_id"]: row for row in rows}).values()))
 
     def by_raw_id(self, raw_id: str) -> Job | None:
         """The array task or the part of a heterogeneous job that calls itself so in its $SLURM_JOB_ID; else None."""
         parts = (row for rows in self._queue.groups.values() for row in rows)
         return next((row for row in parts if str(row["raw_id"]) == raw_id), None)
 
-    def find_comment(self, comment: str, since: float) -> Seen:
+    def by_tag(self, comment: str, since: float) -> JobFinding:
         """As look(), for the job with exactly this comment: absent when a squeue begun after `since` lacks it.
 
         `since` is a time on the clock of `now` (time.monotonic). An array is found as one combined job.
@@ -366,79 +368,79 @@ class Snapshot:
         rows = self._queue.comments.get(comment)
         if rows:
             array = rows[0]["array_job_id"] if rows[0]["array_job_id"] is not None else rows[0]["het_job_id"]
-            return self.look(str(array)) if array is not None else ("seen", rows[0])
-        for job, _at in self._own.values():
+            return self.by_id(str(array)) if array is not None else ("seen", rows[0])
+        for job, _at in self._submitted.values():
             if job["comment"] == comment:
                 return "seen", job
         return ("unknown", None) if self.taken_at is None or self.taken_at <= since else ("absent", None)
 
-    async def settle(self, job_ids: Iterable[str]) -> None:
+    async def resolve_missing(self, job_ids: Iterable[str]) -> None:
         """Nothing; asks accounting about those of the jobs that have left the queue, so that look() knows.
 
         All that is asked for at once goes into one sacct, and one runs at a time. A failure changes nothing.
         """
-        wanted = {job_id for job_id in job_ids if self._open_question(job_id)}
+        wanted = {job_id for job_id in job_ids if self._is_missing(job_id)}
         if not wanted:
             return
-        self._wanted |= wanted
-        async with self._settle_lock:
-            ids, self._wanted = {i for i in self._wanted if self._open_question(i)}, set()
+        self._to_resolve |= wanted
+        async with self._resolve_lock:
+            ids, self._to_resolve = {i for i in self._to_resolve if self._is_missing(i)}, set()
             if ids:
                 await self._ask_accounting(ids)
 
-    def _open_question(self, job_id: str) -> bool:
-        self._remember(job_id)
-        if job_id in self._own or job_id in self._settled or self._rows(job_id):
+    def _is_missing(self, job_id: str) -> bool:
+        self._note_asked(job_id)
+        if job_id in self._submitted or job_id in self._resolved or self._find_rows(job_id):
             return False
         return job_id in self._missing_since and self._now() >= self._ask_again_at.get(job_id, 0.0)
 
     async def _ask_accounting(self, ids: set[str]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            accounted = await loop.run_in_executor(self._executor, self._accounted, sorted(ids))
+            accounted = await loop.run_in_executor(self._executor, self._fetch_accounted, sorted(ids))
         except SlurmError as error:
             _log.info("accounting did not answer: %s", error)
             return  # the question stays open and is asked again
-        changed = {job_id for job_id in ids if self._settles(job_id, accounted)}
+        changed = {job_id for job_id in ids if self._resolve_job(job_id, accounted)}
         if changed:
-            self._tell(changed)
+            self._notify_listeners(changed)
 
-    def _settles(self, job_id: str, accounted: list[Job] | None) -> bool:
-        rows = [row for row in accounted or [] if belongs(row, job_id)]
+    def _resolve_job(self, job_id: str, accounted: list[Job] | None) -> bool:
+        rows = [row for row in accounted or [] if is_part_of(row, job_id)]
         over = bool(rows) and all(row["state"] in FINISHED for row in rows)
         missing_s = self._now() - self._missing_since.get(job_id, self._now())
         patience_s = 0.0 if accounted is None else _RUNAWAY_S if rows else _ACCOUNTING_LAG_S
         if not over and missing_s < patience_s:
             self._ask_again_at[job_id] = self._now() + _ASK_AGAIN_S
             return False
-        _bounded(self._settled, job_id, combined(job_id, rows) if over else None)
+        _store_bounded(self._resolved, job_id, combine_rows(job_id, rows) if over else None)
         for remembered in (self._first_asked, self._missing_since, self._ask_again_at):
             remembered.pop(job_id, None)
         return True
 
-    def _accounted(self, ids: list[str]) -> list[Job] | None:
+    def _fetch_accounted(self, ids: list[str]) -> list[Job] | None:
         return self._slurm.sacct(ids) if self._slurm.has_accounting() else None
 
-    def _remember(self, job_id: str) -> None:
-        if job_id not in self._first_asked and job_id not in self._settled:
-            _bounded(self._first_asked, job_id, self._now())
+    def _note_asked(self, job_id: str) -> None:
+        if job_id not in self._first_asked and job_id not in self._resolved:
+            _store_bounded(self._first_asked, job_id, self._now())
 
 
-def _bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:
+def _store_bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:
     remembered[job_id] = value
     while len(remembered) > _REMEMBERED:
         del remembered[next(iter(remembered))]
 
 
-def _differing(before: dict[str, Job], after: dict[str, Job], ids: Iterable[str]) -> set[str]:
+def _find_differing(before: dict[str, Job], after: dict[str, Job], ids: Iterable[str]) -> set[str]:
     return {i for i in ids if before.get(i) is not after.get(i) and before.get(i) != after.get(i)}
 
 
-def _same_but_time(before: Job | None, after: Job | None) -> bool:
+def _is_same_but_time(before: Job | None, after: Job | None) -> bool:
     return before is not None and after is not None and before | {"elapsed_s": after["elapsed_s"]} == after
 
 
-async def _pause(woken: asyncio.Event, seconds: float) -> None:
+async def _wait_for_wake(woken: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await woken.wait()

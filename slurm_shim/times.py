@@ -11,7 +11,7 @@ _DURATION = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+)(?::(\d+))?(?:\.\d+)?)?", re.A
 
 
 @lru_cache(maxsize=8192)
-def seconds(text: str) -> int | None:
+def parse_duration(text: str) -> int | None:
     """Seconds of a SLURM duration, None for one without end or not set.
 
     Forms: `MM`, `MM:SS`, `H:MM:SS`, `D-H`, `D-H:MM`, `D-H:MM:SS` (sbatch(1), --time), all of squeue's, sacct's and
@@ -38,7 +38,7 @@ _ENDLESS = {
 
 
 @lru_cache(maxsize=8192)
-def clock(seconds_: int | None) -> str:
+def format_duration(seconds_: int | None) -> str:
     """`[D-]H:MM:SS` without a leading zero for the hours; "UNLIMITED" for None."""
     if seconds_ is None:
         return UNLIMITED
@@ -49,6 +49,6 @@ def clock(seconds_: int | None) -> str:
     return f"{days}-{hour:02}:{minute:02}:{second:02}" if days else f"{hour}:{minute:02}:{second:02}"
 
 
-def epoch(text: str) -> int | None:
+def parse_epoch(text: str) -> int | None:
     """Seconds since 1970 of an instant printed under SLURM_TIME_FORMAT=%s, None for every word for "not known"."""
     return int(text) or None if text.isascii() and text.isdigit() else None

@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from store.documents import VERSION, Written, from_yaml
+from store.documents import VERSION, UserFileModel, from_yaml
 
 Scope = Literal["read", "write", "admin"]
 # What each scope includes.
@@ -48,7 +48,7 @@ class Caller:
         return scope in self.scopes
 
 
-class Token(Written):
+class Token(UserFileModel):
     """One token: only the SHA-256 of it is kept."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]*$", max_length=64)]
@@ -65,7 +65,7 @@ class Token(Written):
         return value
 
 
-class Access(Written):
+class Access(UserFileModel):
     """access.yaml."""
 
     version: int = VERSION

@@ -10,7 +10,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
-def meant(address: Address) -> Address:
+def unwrap_ipv4(address: Address) -> Address:
     """The IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64), else the address itself.
 
     >>> str(meant(ipaddress.ip_address("::ffff:127.0.0.1"))), str(meant(ipaddress.ip_address("64:ff9b::a00:1")))
@@ -36,13 +36,13 @@ def is_public(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False  # a zone such as fe80::1%eth0 among them
-    real = meant(address)
+    real = unwrap_ipv4(address)
     if isinstance(address, ipaddress.IPv6Address) and (address.teredo is not None or address.is_site_local):
         return False
     return real.is_global and not real.is_multicast and not real.is_reserved and not real.is_unspecified
 
 
-def allowed(host: str, port: int, hosts: Collection[str]) -> bool:
+def is_allowed(host: str, port: int, hosts: Collection[str]) -> bool:
     """Whether config.yaml lets webhooks go to this host wherever it is: by its name, or by name and port.
 
     >>> allowed("hooks.lan", 8443, ["hooks.lan:8443"]), allowed("hooks.lan", 443, ["hooks.lan:8443"])
@@ -51,10 +51,10 @@ def allowed(host: str, port: int, hosts: Collection[str]) -> bool:
     return host in hosts or f"{host}:{port}" in hosts or (":" in host and f"[{host}]:{port}" in hosts)
 
 
-def refused(addresses: Sequence[str], host: str, port: int, hosts: Collection[str]) -> str | None:
+def explain_refusal(addresses: Sequence[str], host: str, port: int, hosts: Collection[str]) -> str | None:
     """Why none of the addresses of a host may be connected to; None when they may. One bad address spoils all."""
     if not addresses:
         return f"{host} has no address"
-    if allowed(host, port, hosts) or all(is_public(one) for one in addresses):
+    if is_allowed(host, port, hosts) or all(is_public(one) for one in addresses):
         return None
     return f"{host} is not in the public Internet; name it in config.yaml (webhooks: allow_hosts) if it may be called"

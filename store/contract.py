@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from store.disk.files import Change, Files, open_plain
+from store.disk.files import FileChange, Files, open_regular_file
 from store.errors import StoreError
 
 # Part of the hash: another number when what is cached of the same file changes.
@@ -97,7 +97,7 @@ def _build_dumper() -> Any:
     return PlainDumper
 
 
-def needed_components(contract: Contract, schema: Any) -> dict[str, dict[str, Any]]:
+def find_needed_components(contract: Contract, schema: Any) -> dict[str, dict[str, Any]]:
     """Return the components that the schema refers to, by kind and name.
 
     Those that they refer to are among them.
@@ -136,7 +136,7 @@ def read_cache(path: Path) -> Contract | None:
     try:
         if not is_private(path.parent.lstat()):
             return None
-        fd, status = open_plain(path, os.geteuid())
+        fd, status = open_regular_file(path, os.geteuid())
         with os.fdopen(fd, "rb") as file:
             data = file.read(CACHE_BYTES) if is_private(status) else b""
         contract = orjson.loads(data)
@@ -155,7 +155,7 @@ def write_cache(path: Path, data: bytes) -> None:
         files.make_dirs(path.parent)
         if is_private(path.parent.lstat()):
             outdated = [old for old in path.parent.glob("contract-*.json") if old != path]
-            files.commit([Change(path, data), *(Change(old, None) for old in outdated)])
+            files.commit([FileChange(path, data), *(FileChange(old, None) for old in outdated)])
     except (OSError, StoreError):
         # A home that is full, read-only or of another user costs some time at the next start and nothing else.
         return

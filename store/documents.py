@@ -25,12 +25,12 @@ from pydantic import (
     model_validator,
 )
 
-from store.errors import Invalid, problem
+from store.errors import Invalid, make_problem
 from store.rules import fields
 from store.yaml import reader
 
 VERSION = 1
-Where = Callable[..., tuple[int, int]]
+Locator = Callable[..., tuple[int, int]]
 Document = TypeVar("Document", bound=BaseModel)
 
 # Words that end in a line of a batch script: what sbatch(1) takes there, and nothing that could start a second word.
@@ -45,23 +45,23 @@ HOOK = r"^https://hooks\.slack\.com/services/\S+$"
 VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
-def _word(value: Any) -> Any:
+def _to_word(value: Any) -> Any:
     """A bare number as the text that sbatch takes for it (minutes, megabytes)."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Word = Annotated[str, BeforeValidator(_word)]
+Word = Annotated[str, BeforeValidator(_to_word)]
 OneLine = Annotated[str, Field(pattern=LINE, max_length=4096)]
 Value = Annotated[Word, Field(pattern=r"^[^\x00]*$", max_length=32_768)]
 
 
-class Written(BaseModel):
+class UserFileModel(BaseModel):
     """A part of a file that people write: unknown keys are errors, and no value is bent into another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Kept(BaseModel):
+class ServerFileModel(BaseModel):
     """A part of a file that the server writes: unknown keys stay."""
 
     model_config = ConfigDict(extra="allow")
@@ -70,7 +70,7 @@ class Kept(BaseModel):
 # --- config.yaml -----------------------------------------------------------------------------------------------------
 
 
-class Resources(Written):
+class Resources(UserFileModel):
     """What a job gets when its workflow does not say."""
 
     nodes: int = Field(default=1, ge=1, le=1_000_000)
@@ -84,23 +84,23 @@ class Resources(Written):
 
     @field_validator("memory_per_node", "time_limit")
     @classmethod
-    def as_jobs_take_it(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def check_syntax(cls, value: str | None, info: ValidationInfo) -> str | None:
         """The text, when a job could say the same."""
         if value is not None:
-            (fields.memory if info.field_name == "memory_per_node" else fields.clock)(value)
+            (fields.check_memory if info.field_name == "memory_per_node" else fields.check_time_limit)(value)
         return value
 
 
-def _variables(value: dict[str, str]) -> dict[str, str]:
+def _check_variables(value: dict[str, str]) -> dict[str, str]:
     for name in value:
         try:
-            fields.env_key(name)
+            fields.check_env_key(name)
         except ValueError as error:
             raise ValueError(f"'{name[:80]}': {error}") from None
     return value
 
 
-class Container(Written):
+class Container(UserFileModel):
     """A container to run in; a bare text stands for its image."""
 
     runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
@@ -117,38 +117,38 @@ class Container(Written):
 
     @field_validator("env")
     @classmethod
-    def names(cls, value: dict[str, str]) -> dict[str, str]:
+    def check_names(cls, value: dict[str, str]) -> dict[str, str]:
         """The variables, when all of them have names that a shell takes and that are not SLURM's own."""
-        return _variables(value)
+        return _check_variables(value)
 
 
-def _image(value: Any) -> Any:
+def _from_image(value: Any) -> Any:
     return {"image": value} if isinstance(value, str) else value
 
 
-class Environment(Written):
+class Environment(UserFileModel):
     """What is made ready before a job's command."""
 
     conda: OneLine | None = None
     venv: OneLine | None = None
-    container: Annotated[Container | None, BeforeValidator(_image)] = None
+    container: Annotated[Container | None, BeforeValidator(_from_image)] = None
     env_vars: dict[str, Value] = Field(default={}, max_length=200)
 
     @field_validator("env_vars")
     @classmethod
-    def names(cls, value: dict[str, str]) -> dict[str, str]:
+    def check_names(cls, value: dict[str, str]) -> dict[str, str]:
         """The variables, when all of them have names that a shell takes and that are not SLURM's own."""
-        return _variables(value)
+        return _check_variables(value)
 
     @model_validator(mode="after")
-    def one_python(self) -> Self:
+    def check_one_python(self) -> Self:
         """Itself, when not both conda and venv are named."""
         if self.conda and self.venv:
             raise ValueError("Only one of conda or venv can be specified")
         return self
 
 
-class Notifications(Written):
+class Notifications(UserFileModel):
     """Where news go, and what of them when a request does not say."""
 
     slack_webhook_url: Annotated[str, Field(pattern=HOOK, max_length=1000)] | None = None
@@ -156,13 +156,13 @@ class Notifications(Written):
     default_preset: Literal["terminal", "running_and_terminal", "all", "digest"] = "terminal"
 
 
-class Cli(Written):
+class Cli(UserFileModel):
     """What the command line of srunx reads from the same file."""
 
     use_current_profile: bool = True
 
 
-class Sync(Written):
+class Sync(UserFileModel):
     """How a mount is brought to its cluster before a run."""
 
     auto: bool = True
@@ -173,7 +173,7 @@ class Sync(Written):
     verify_remote_hash: bool = False
 
 
-class SrunxConfig(Written):
+class SrunxConfig(UserFileModel):
     """What every layer of the configuration may say: config.json, config.yaml, srunx.json (see store.config.layers)."""
 
     resources: Resources = Resources()
@@ -186,14 +186,14 @@ class SrunxConfig(Written):
 
     @model_validator(mode="before")
     @classmethod
-    def without_empty(cls, value: Any) -> Any:
+    def drop_empty_sections(cls, value: Any) -> Any:
         """The value without sections that are there but empty, as when all their lines are commented out."""
         if not isinstance(value, dict):
             return value
         return {key: one for key, one in value.items() if one is not None or key == "work_dir"}
 
 
-class PartitionConfig(Written):
+class PartitionConfig(UserFileModel):
     """A partition of the embedded cluster."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=64)]
@@ -202,7 +202,7 @@ class PartitionConfig(Written):
     max_time: Annotated[Word, Field(pattern=TIME)] | None = None
 
 
-class ClusterConfig(Written):
+class ClusterConfig(UserFileModel):
     """The size of the embedded cluster; what is left out is what this machine has."""
 
     nodes: int = Field(default=1, ge=1, le=1000)
@@ -213,21 +213,21 @@ class ClusterConfig(Written):
     partitions: Annotated[list[PartitionConfig], Field(max_length=100)] = []
 
 
-class PollConfig(Written):
+class PollConfig(UserFileModel):
     """How often SLURM is asked, in seconds."""
 
     min_s: float = Field(default=2.0, ge=1.0, le=3600, strict=False)
     max_s: float = Field(default=10.0, ge=1.0, le=3600, strict=False)
 
     @model_validator(mode="after")
-    def ordered(self) -> Self:
+    def check_order(self) -> Self:
         """Itself, when the bounds are a range."""
         if self.min_s > self.max_s:
             raise ValueError("min_s must not be above max_s")
         return self
 
 
-class SweepsConfig(Written):
+class SweepsConfig(UserFileModel):
     """How large a sweep may be, and how fast its cells go to SLURM."""
 
     max_cells: int = Field(default=10_000, ge=1, le=1_000_000)
@@ -235,7 +235,7 @@ class SweepsConfig(Written):
     in_flight: int = Field(default=4, ge=1, le=64)
 
 
-class WebhooksConfig(Written):
+class WebhooksConfig(UserFileModel):
     """Whether notifications are sent, to which hosts outside of the public Internet, and how long they are kept."""
 
     deliver: bool = True
@@ -244,14 +244,14 @@ class WebhooksConfig(Written):
     keep_count: int = Field(default=10_000, ge=0, le=1_000_000)
 
 
-class Retention(Written):
+class Retention(UserFileModel):
     """How long runs and sweeps that are over stay before they go into the archive; None for ever."""
 
     age_days: float | None = Field(default=None, gt=0, le=36_500, strict=False)
     count: int | None = Field(default=None, ge=1, le=10_000_000)
 
 
-class Limits(Written):
+class Limits(UserFileModel):
     """Bounds on what callers may send and workflows may use."""
 
     body_bytes: int = Field(default=1_000_000, ge=1000, le=100_000_000)
@@ -277,7 +277,7 @@ class Config(SrunxConfig):
 RunStatus = Literal["pending", "syncing", "submitting", "running", "completed", "failed", "cancelled"]
 
 
-class Attempt(Kept):
+class Attempt(ServerFileModel):
     """One try of one job; `intended_at` is written before sbatch is called, `tag` finds it again."""
 
     number: int
@@ -300,7 +300,7 @@ class Attempt(Kept):
     retry_at: float | None = None
 
 
-class RunJob(Kept):
+class RunJob(ServerFileModel):
     """One job of a run with all its attempts and what it left behind."""
 
     name: str
@@ -324,7 +324,7 @@ class RunJob(Kept):
     attempts_before: int = 0
 
 
-class Run(Kept):
+class Run(ServerFileModel):
     """One workflow run or sweep cell; its jobs in topological order.
 
     Times are RFC 3339, `not_before` and `retry_at` epoch seconds; `skipped` says why a job was never submitted, `syncs`
@@ -357,7 +357,7 @@ class Run(Kept):
 # --- sweeps/ID.json --------------------------------------------------------------------------------------------------
 
 
-class Sweep(Kept):
+class Sweep(ServerFileModel):
     """One sweep: the workflow as it was, the matrix, and which cells without a run still wait (see store.rules.sweeps).
 
     The ids of its cells begin with `uid`; `waiting`, `again` (cells to run again whose runs do not know it yet) and
@@ -396,7 +396,7 @@ class Sweep(Kept):
 # --- jobs/ID.json ----------------------------------------------------------------------------------------------------
 
 
-class StateChange(Kept):
+class StateChange(ServerFileModel):
     """A state that a job was seen in, and since when."""
 
     at: str
@@ -404,7 +404,7 @@ class StateChange(Kept):
     reason: str | None = None
 
 
-class ReportEvent(Kept):
+class ReportEvent(ServerFileModel):
     """A change that a job reported of itself, or that SLURM told of it; `id` grows over all jobs."""
 
     id: int
@@ -415,7 +415,7 @@ class ReportEvent(Kept):
     source: Literal["report", "slurm"] = "report"
 
 
-class Report(Kept):
+class Report(ServerFileModel):
     """What a job has told of itself; times are as it wrote them, but for `heard_at`, when it was last heard.
 
     `placeholder` says that its submission was never told; `slurm_state` how SLURM says that it ended.
@@ -443,7 +443,7 @@ class Report(Kept):
     events: list[ReportEvent] = []
 
 
-class JobRecord(Kept):
+class JobRecord(ServerFileModel):
     """One job submitted or reported through us; readable for ever, also when SLURM has forgotten it.
 
     A report has a record named after its job id (see store.rules.reports); `job_id` is that of a job we submitted.
@@ -497,50 +497,50 @@ def from_json(model: type[Document], data: bytes, name: str) -> Document:
     try:
         document = model.model_validate_json(data)
     except ValidationError as error:
-        refuse_newer(_loaded(data))
-        raise Invalid(problems(error, _where_in(data), model)) from error
+        refuse_newer(_parse_json(data))
+        raise Invalid(to_problems(error, _build_locator(data), model)) from error
     refuse_newer({"version": getattr(document, "version", VERSION)})
     inside = getattr(document, "id", name)
     if inside != name:
         message = f"the id inside is '{inside}', but the file is called '{name}'"
-        places = _where_in(data)
+        places = _build_locator(data)
         line, column = places(("id",)) if places else (None, None)
-        raise Invalid([problem(message, ["id"], type="name", line=line, column=column, input=inside)])
+        raise Invalid([make_problem(message, ["id"], type="name", line=line, column=column, input=inside)])
     return document
 
 
 def refuse_torn(data: bytes) -> None:
     """Nothing, or Invalid with a name for what a crash or a full disk leaves behind: an empty or NUL-filled file."""
     if not data.strip():
-        raise Invalid([problem("the file is empty", type="empty", line=1, column=1)])
+        raise Invalid([make_problem("the file is empty", type="empty", line=1, column=1)])
     if not data.strip(b"\0"):
         message = "the file holds nothing but NUL bytes; a crash may have cut it off"
-        raise Invalid([problem(message, type="torn", line=1, column=1)])
+        raise Invalid([make_problem(message, type="torn", line=1, column=1)])
 
 
-def refuse_newer(value: Any, where: Where | None = None) -> None:
+def refuse_newer(value: Any, where: Locator | None = None) -> None:
     """Nothing, or Invalid when the document says that a newer program wrote it."""
     version = value.get("version") if isinstance(value, dict) else None
     if isinstance(version, int) and version > VERSION:
         line, column = where(("version",)) if where else (None, None)
         message = f"the file has version {version}, this program knows up to {VERSION}"
-        raise Invalid([problem(message, ["version"], type="version", line=line, column=column, input=version)])
+        raise Invalid([make_problem(message, ["version"], type="version", line=line, column=column, input=version)])
 
 
 def from_yaml(model: type[Document], data: bytes, name: str = "") -> Document:
     """The document in a YAML file; Invalid with line, column and near names. A file of comments gives the defaults."""
     refuse_torn(data)
-    loaded = reader.load(data)
+    loaded = reader.load_yaml(data)
     value = {} if loaded.value is None else loaded.value
-    refuse_newer(value, loaded.where)
+    refuse_newer(value, loaded.locate)
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(problems(error, loaded.where, model)) from error
+        raise Invalid(to_problems(error, loaded.locate, model)) from error
 
 
-def problems(
-    error: ValidationError, where: Where | None = None, model: type[BaseModel] | None = None
+def to_problems(
+    error: ValidationError, where: Locator | None = None, model: type[BaseModel] | None = None
 ) -> list[dict[str, Any]]:
     """Pydantic's complaints as problems with line and column; with the model, unknown keys get their near name."""
     found = []
@@ -548,7 +548,9 @@ def problems(
         loc, message = one["loc"], one["msg"].removeprefix("Value error, ")
         unknown = one["type"] == "extra_forbidden"
         if unknown:
-            message = f"unknown key '{loc[-1]}'" + suggestion(str(loc[-1]), _names(model, loc[:-1]) if model else ())
+            message = f"unknown key '{loc[-1]}'" + suggest_word(
+                str(loc[-1]), _list_keys(model, loc[:-1]) if model else ()
+            )
         line, column = where(loc, key=unknown) if where else (None, None)
         if one["type"] == "json_invalid" and (at := re.search(r"at line (\d+) column (\d+)$", message)):
             line, column = int(at[1]), int(at[2])
@@ -556,45 +558,45 @@ def problems(
             message = "a mapping of keys to values is needed here"
         given = one.get("input")
         given = given if isinstance(given, str | int | float | bool | None) else None
-        found.append(problem(message, loc, type=one["type"], line=line, column=column, input=given))
+        found.append(make_problem(message, loc, type=one["type"], line=line, column=column, input=given))
     return sorted(found, key=lambda one: (one["line"] or 0, one["column"] or 0))
 
 
-def suggestion(word: str, known: Sequence[str]) -> str:
+def suggest_word(word: str, known: Sequence[str]) -> str:
     """`; did you mean 'x'?` when one of the known words is near, else nothing."""
     lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(word.lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
     return f"; did you mean '{lower[near[0]]}'?" if near else ""
 
 
-def _names(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+def _list_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """The keys that the model knows at this place."""
     for part in loc:
         if isinstance(part, str):
-            inner = model_in(model.model_fields[part].annotation) if part in model.model_fields else None
+            inner = find_model(model.model_fields[part].annotation) if part in model.model_fields else None
             if inner is None:
                 return []
             model = inner
     return list(model.model_fields)
 
 
-def model_in(annotation: Any) -> type[BaseModel] | None:
+def find_model(annotation: Any) -> type[BaseModel] | None:
     """The model that a field of this type holds, if it holds one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for one in typing.get_args(annotation) if (found := model_in(one))), None)
+    return next((found for one in typing.get_args(annotation) if (found := find_model(one))), None)
 
 
-def _loaded(data: bytes) -> Any:
+def _parse_json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
 
 
-def _where_in(data: bytes) -> Where | None:
+def _build_locator(data: bytes) -> Locator | None:
     """Places in a JSON text, which is YAML too; only asked when something is wrong. None when it cannot be read."""
     try:
-        return reader.load(data).where
+        return reader.load_yaml(data).locate
     except Invalid:
         return None

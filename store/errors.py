@@ -91,14 +91,14 @@ class Invalid(StoreError):
 
     def __init__(self, problems: Sequence[dict[str, Any]]) -> None:
         self.problems = list(problems)
-        super().__init__("; ".join(text(one) for one in self.problems) or "invalid")
+        super().__init__("; ".join(describe_problem(one) for one in self.problems) or "invalid")
 
 
 class NotJson(Invalid):
     """The body is no JSON at all, or not the object that it has to be."""
 
 
-def problem(
+def make_problem(
     msg: str,
     loc: Sequence[str | int] = (),
     *,
@@ -111,14 +111,14 @@ def problem(
     return {"loc": list(loc), "msg": msg, "type": type, "line": line, "column": column, "input": input}
 
 
-def text(one: dict[str, Any]) -> str:
+def describe_problem(one: dict[str, Any]) -> str:
     """One problem as a line of text: `line 3, column 5: jobs.0.name: …`."""
     place = f"line {one['line']}, column {one['column']}: " if one.get("line") else ""
     path = ".".join(str(part) for part in one.get("loc", ()))
     return f"{place}{path}: {one['msg']}" if path else f"{place}{one['msg']}"
 
 
-def unavailable(cause: OSError, doing: str) -> StoreUnavailable:
+def from_os_error(cause: OSError, doing: str) -> StoreUnavailable:
     """The error to raise for a failed operation of the disk; `doing` says what was tried, without absolute paths."""
     number = cause.errno or codes.EIO
     message = f"cannot {doing}: {os.strerror(number)}"

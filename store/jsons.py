@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from store.errors import NotJson, problem
+from store.errors import NotJson, make_problem
 
 MAX_DEPTH = 64
 
@@ -20,22 +20,22 @@ COMPLAINTS = {
 }  # fmt: skip
 
 
-def parse(data: bytes) -> Any:
+def parse_json(data: bytes) -> Any:
     """The value of a request's body; Invalid when there is none, it is no JSON (NaN, lone surrogates), or too deep."""
     if not data:
-        raise NotJson([problem("Field required", ["body"], type="missing")])
+        raise NotJson([make_problem("Field required", ["body"], type="missing")])
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         message = f"JSON decode error: {error.msg}"
-        raise NotJson([problem(message, ["body", error.pos], type="json_invalid")]) from None
+        raise NotJson([make_problem(message, ["body", error.pos], type="json_invalid")]) from None
     # Counting brackets is cheap and settles it for nearly every body.
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
-        raise NotJson([problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and measure_depth(value) > MAX_DEPTH:
+        raise NotJson([make_problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
     return value
 
 
-def depth(value: Any) -> int:
+def measure_depth(value: Any) -> int:
     """How deep lists and objects are nested in each other; walked level by level, so no depth is too much for it.
 
     >>> depth(1), depth([]), depth({"a": [[1], 2]})
@@ -48,25 +48,25 @@ def depth(value: Any) -> int:
     return levels
 
 
-def nearest(error: Any) -> Any:
+def find_nearest_error(error: Any) -> Any:
     """What is wrong with a value that fits none of several schemas: the complaint of the one that it comes nearest to.
 
     That is the one that goes deepest into the value before it complains, or does not complain of its kind as a whole.
     """
     while error.kind.name in ("oneOf", "anyOf") and any(error.kind.context):
-        error = max((branch for branch in error.kind.context if branch), key=_nearness)[0]
+        error = max((branch for branch in error.kind.context if branch), key=_rank_branch)[0]
     return error
 
 
-def _nearness(branch: list[Any]) -> tuple[int, bool, bool]:
+def _rank_branch(branch: list[Any]) -> tuple[int, bool, bool]:
     first = branch[0]
     other = first.kind.name in ("type", "enum", "const")
     return max(len(one.instance_path) for one in branch), not other, not first.message.endswith('"null"')
 
 
-def complaint(error: Any, *prefix: str) -> dict[str, Any]:
+def to_problem(error: Any, *prefix: str) -> dict[str, Any]:
     """One thing that is wrong with a request as a problem; `error` is what the validator of its JSON Schema says."""
-    error = nearest(error)
+    error = find_nearest_error(error)
     keyword = error.kind.name
     kind, message, loc = COMPLAINTS.get(keyword, keyword), error.message, [*prefix, *error.instance_path]
     if keyword == "required":
@@ -82,4 +82,4 @@ def complaint(error: Any, *prefix: str) -> dict[str, Any]:
         message = f"Input should be {' or '.join(wanted)}"
     if len(message) > 300:
         message = f"{message[:200]} … {message[-90:]}"
-    return problem(message, loc, type=kind, input=error.instance)
+    return make_problem(message, loc, type=kind, input=error.instance)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
-from store.disk.files import Read, read_slices
+from store.disk.files import ReadSlices, read_slices
 from store.errors import NotFound, StoreError
 
 SLICE_BYTES = 1_000_000
 
 
-async def since(
+async def read_job_logs(
     stdout: str | None,
     stderr: str | None,
     *,
     stdout_at: int,
     stderr_at: int,
     owner: int | None,
-    read: Read = read_slices,
+    read: ReadSlices = read_slices,
 ) -> dict[str, Any]:
     """`{stdout, stderr, stdout_offset, stderr_offset}`: what the files hold from these bytes on, and where to go on.
 
@@ -28,22 +28,22 @@ async def since(
     wanted = [(stdout, stdout_at), (None if stderr == stdout else stderr, stderr_at)]
     parts = [(path, max(0, at), SLICE_BYTES) for path, at in wanted if path is not None]
     found = iter(await read(parts, owner) if parts else [])
-    out, out_at = _told(next(found), stdout_at) if wanted[0][0] is not None else ("", 0)
-    err, err_at = _told(next(found), stderr_at) if wanted[1][0] is not None else ("", max(0, stderr_at))
+    out, out_at = _decode_part(next(found), stdout_at) if wanted[0][0] is not None else ("", 0)
+    err, err_at = _decode_part(next(found), stderr_at) if wanted[1][0] is not None else ("", max(0, stderr_at))
     return {"stdout": out, "stderr": err, "stdout_offset": out_at, "stderr_offset": err_at}
 
 
-def _told(part: tuple[bytes, int] | StoreError, at: int) -> tuple[str, int]:
+def _decode_part(part: tuple[bytes, int] | StoreError, at: int) -> tuple[str, int]:
     if isinstance(part, NotFound):
         return "", 0
     if isinstance(part, StoreError):
         raise part
     data, size_bytes = part
     start = min(max(0, at), size_bytes)
-    return whole_text(data, start, start + len(data) < size_bytes)
+    return decode_whole_characters(data, start, start + len(data) < size_bytes)
 
 
-def whole_text(data: bytes, start: int, more: bool) -> tuple[str, int]:
+def decode_whole_characters(data: bytes, start: int, more: bool) -> tuple[str, int]:
     """The bytes as text and the offset after it; a character that is cut off at the end is left for the next time.
 
     It is left only when it may still become whole: when `more` follows, or the file may grow; bytes that are no UTF-8

@@ -19,19 +19,19 @@ from store.config.configuration import SYSTEM, Configuration
 from store.disk import archive
 from store.disk.checkpoint import Checkpoint
 from store.disk.files import FOLDER_MODE, Files
-from store.disk.folders import Entry, Folder, Parse, Summary
-from store.disk.locks import LOCK_NAME, WAIT_S, Lock, lock
+from store.disk.folders import FileEntry, Folder, Parse, Summary
+from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
 from store.disk.watch import Watch
 from store.documents import Config, JobRecord, Run, Sweep, from_json
-from store.errors import StoreError, StoreUnavailable, unavailable
+from store.errors import StoreError, StoreUnavailable, from_os_error
 from store.indexes import jobs
 from store.indexes.bodies import Body, ListBody
 from store.rendering import templates
 from store.rules import deliveries, endpoints, syncs, watches
-from store.times import rfc3339
-from store.yaml.reader import load, remember, remembered
+from store.times import to_rfc3339
+from store.yaml.reader import load_yaml, start_remembering, stop_remembering
 
-__all__ = ["Body", "Entry", "Folder", "ListBody", "Store"]
+__all__ = ["Body", "FileEntry", "Folder", "ListBody", "Store"]
 
 log = logging.getLogger("sluice.store")
 
@@ -40,16 +40,16 @@ YAML = (".yaml", ".yml")
 JSON = (".json",)
 # Folders that are made but not watched: records that only grow, the runs' own places, the embedded cluster's state.
 UNWATCHED = ("audit", "work", "cluster", "streams")
-MEMORY = ".cache/yaml"
-KEPT = ".cache"
+YAML_MEMORY = ".cache/yaml"
+CHECKPOINTS = ".cache"
 # So many documents are read again at a start before it is worth an end's time to write down what they said.
-WORTH = 200
+SAVE_FROM_ROWS = 200
 # Objects that stay, from which on the collector is told of it.
-MUCH = 50_000
+FREEZE_FROM_OBJECTS = 50_000
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def _pause_gc() -> Iterator[None]:
     """What is made here is not looked at by the collector of cycles, then or later when it is much.
 
     Hundreds of thousands of small things that stay cost it as much as reading them, and later a pause now and then.
@@ -58,34 +58,34 @@ def _uncollected() -> Iterator[None]:
     gc.disable()
     try:
         yield
-        if gc.get_count()[0] - before > MUCH:
+        if gc.get_count()[0] - before > FREEZE_FROM_OBJECTS:
             gc.freeze()
     finally:
         if was:
             gc.enable()
 
 
-def _yaml(data: bytes, name: str) -> Any:
-    return load(data).value
+def _parse_yaml(data: bytes, name: str) -> Any:
+    return load_yaml(data).value
 
 
-def _run(data: bytes, name: str) -> Run:
+def _parse_run(data: bytes, name: str) -> Run:
     return from_json(Run, data, name)
 
 
-def _dropped(data: bytes, name: str) -> bytes:
+def _parse_bytes(data: bytes, name: str) -> bytes:
     return data
 
 
-def _sweep(data: bytes, name: str) -> Sweep:
+def _parse_sweep(data: bytes, name: str) -> Sweep:
     return from_json(Sweep, data, name)
 
 
-def _job(data: bytes, name: str) -> JobRecord:
+def _parse_job(data: bytes, name: str) -> JobRecord:
     return from_json(JobRecord, data, name)
 
 
-def _sync(data: bytes, name: str) -> syncs.Sync:
+def _parse_sync(data: bytes, name: str) -> syncs.Sync:
     return from_json(syncs.Sync, data, name)
 
 
@@ -111,7 +111,7 @@ class Store:
         self.environment = dict(os.environ if environment is None else environment)
         self.files = Files(self.root, ops)
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
-        self.since = rfc3339(int(time.time()))
+        self.since = to_rfc3339(int(time.time()))
         self.lock: Lock | None = None
         self.watch: Watch | None = None
         self.load_s = 0.0
@@ -129,29 +129,37 @@ class Store:
             return made
 
         self.folders: list[Folder] = []
-        self.workflows = folder("workflows", "Workflow", _yaml, YAML)
-        self.templates = folder("templates", "Template", templates.read, (), ending=".sh")
+        self.workflows = folder("workflows", "Workflow", _parse_yaml, YAML)
+        self.templates = folder("templates", "Template", templates.parse_template, (), ending=".sh")
         # Only so that a dropped file is seen at once; what is in it is store.rules.inbox's business.
-        self.inbox = folder("inbox", "Request", _dropped, YAML)
-        self.runs = folder("runs", "Run", _run, JSON, jobs.facts)
-        self.sweeps = folder("sweeps", "Sweep run", _sweep, JSON)
-        self.jobs = folder("jobs", "Job", _job, JSON, jobs.facts)
-        self.syncs = folder("syncs", "Sync", _sync, JSON)
-        self.endpoints = folder("endpoints", "Endpoint", endpoints.parse, YAML)
-        self.watches = folder("watches", "Watch", watches.parse, JSON)
-        self.deliveries = folder("deliveries", "Delivery", deliveries.parse, JSON)
+        self.inbox = folder("inbox", "Request", _parse_bytes, YAML)
+        self.runs = folder("runs", "Run", _parse_run, JSON, jobs.build_facts)
+        self.sweeps = folder("sweeps", "Sweep run", _parse_sweep, JSON)
+        self.jobs = folder("jobs", "Job", _parse_job, JSON, jobs.build_facts)
+        self.syncs = folder("syncs", "Sync", _parse_sync, JSON)
+        self.endpoints = folder("endpoints", "Endpoint", endpoints.parse_endpoint, YAML)
+        self.watches = folder("watches", "Watch", watches.parse_watch, JSON)
+        self.deliveries = folder("deliveries", "Delivery", deliveries.parse_delivery, JSON)
         self.single = {
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
-            for name, parse in (("config", config_file.parse), ("access", access.parse), ("profiles", profiles.parse))
+            for name, parse in (
+                ("config", config_file.parse_config),
+                ("access", access.parse),
+                ("profiles", profiles.parse_profiles),
+            )
         }
         self.configuration = Configuration(self.files, self.single["config"], self.environment, system, Path.cwd())
         if given or rows:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
         self.folders += self.single.values()
-        self.archive = archive.Archive(self.path("archive"), self.files, self.runs, self.sweeps)
+        self.archive = archive.Archive(self.join_path("archive"), self.files, self.runs, self.sweeps)
         self.checkpoints = {
             folder.path.name: Checkpoint(
-                folder, self.path(KEPT, folder.path.name), self.files, jobs.facts_again, lambda facts: not facts.open
+                folder,
+                self.join_path(CHECKPOINTS, folder.path.name),
+                self.files,
+                jobs.restore_facts,
+                lambda facts: not facts.open,
             )
             for folder in (self.runs, self.jobs)
         }
@@ -171,7 +179,7 @@ class Store:
         return held
 
     @property
-    def kept_profiles(self) -> profiles.Profiles:
+    def stored_profiles(self) -> profiles.Profiles:
         """Clusters and mounts as profiles.yaml has them, whatever the environment says."""
         held = self.single["profiles"]
         found: profiles.Profiles = held.get("profiles") if "profiles" in held else NO_PROFILES
@@ -180,7 +188,7 @@ class Store:
     @property
     def profiles(self) -> profiles.Profiles:
         """Clusters and mounts: profiles.yaml, or none; `current` is the one that the environment selects."""
-        found, _wrong = profiles.in_force(self.kept_profiles, self.environment)
+        found, _wrong = profiles.apply_environment(self.stored_profiles, self.environment)
         return found
 
     @property
@@ -188,25 +196,25 @@ class Store:
         """A number that grows with every change of anything in the index."""
         return sum(folder.version for folder in self.folders)
 
-    def problems(self) -> list[dict[str, Any]]:
+    def list_problems(self) -> list[dict[str, Any]]:
         """Files that do not parse or validate: path (below the store), line, column, reason, since."""
-        found = [one for folder in self.folders for one in folder.problems()] + self.archive.problems()
-        found += self._outside()
+        found = [one for folder in self.folders for one in folder.list_problems()] + self.archive.list_problems()
+        found += self._list_outside_problems()
         return sorted(found, key=lambda one: (one["path"], one["line"] or 0, one["column"] or 0))
 
-    def _outside(self) -> list[dict[str, Any]]:
+    def _list_outside_problems(self) -> list[dict[str, Any]]:
         """What is wrong in the layers of the configuration outside of the store, and in the environment's choices."""
-        found, wrong = profiles.in_force(self.kept_profiles, self.environment)
+        found, wrong = profiles.apply_environment(self.stored_profiles, self.environment)
         line = {"path": "environment", "line": None, "column": None, "reason": wrong, "since": self.since}
-        roots = [one.root for one in found.mounts().values()]
-        return self.configuration.problems(roots) + ([line] if wrong else [])
+        roots = [one.root for one in found.get_mounts().values()]
+        return self.configuration.list_problems(roots) + ([line] if wrong else [])
 
-    def status(self) -> dict[str, Any]:
+    def summarize(self) -> dict[str, Any]:
         """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
-        wrong = sum(len(folder.wrong) for folder in self.folders) + len(self.archive.problems())
-        wrong += len(self._outside())
-        return {"watch": self.watch.status() if self.watch else None, "files": counts, "problems": wrong}
+        wrong = sum(len(folder.wrong_files) for folder in self.folders) + len(self.archive.list_problems())
+        wrong += len(self._list_outside_problems())
+        return {"watch": self.watch.summarize() if self.watch else None, "files": counts, "problems": wrong}
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:
         """How many documents went into the archive, as config.yaml says; to be asked now and then.
@@ -217,17 +225,17 @@ class Store:
         try:
             if retention.age_days is None and retention.count is None:
                 return 0
-            return await self.archive.move(archive.due(self.archive.groups(), retention, now), hold)
+            return await self.archive.move(archive.select_due(self.archive.list_groups(), retention, now), hold)
         finally:
             for checkpoint in self.checkpoints.values():
-                if len(checkpoint) >= WORTH:
+                if len(checkpoint) >= SAVE_FROM_ROWS:
                     await asyncio.to_thread(checkpoint.save)
 
-    def path(self, *parts: str) -> Path:
+    def join_path(self, *parts: str) -> Path:
         """A path below the root."""
         return self.root.joinpath(*parts)
 
-    def adopt(self, path: Path, like: Folder) -> Folder:
+    def add_folder(self, path: Path, like: Folder) -> Folder:
         """A folder outside of the root that means the same as one inside, loaded and watched from now on."""
         known = next((one for one in self.folders if one.path == path), None)
         if known is not None:
@@ -256,20 +264,22 @@ class Store:
             if self.root.stat().st_mode & 0o077 and self.root.stat().st_uid == os.geteuid():
                 self.root.chmod(FOLDER_MODE)
         except OSError as error:
-            raise unavailable(error, f"open the store {self.root}") from error
+            raise from_os_error(error, f"open the store {self.root}") from error
         first = not (self.root / LOCK_NAME).exists()
-        self.lock = lock(self.root, wait_s)
+        self.lock = acquire_lock(self.root, wait_s)
         try:
             if first:
-                self._furnish()
-            for path in dict.fromkeys([folder.path for folder in self.folders] + [self.path(one) for one in UNWATCHED]):
+                self._write_examples()
+            for path in dict.fromkeys(
+                [folder.path for folder in self.folders] + [self.join_path(one) for one in UNWATCHED]
+            ):
                 self.files.make_dirs(path)
-                self.files.sweep(path)
+                self.files.remove_temporaries(path)
             self._load()
         except BaseException as error:
             self.lock.release()
             if isinstance(error, OSError):
-                raise unavailable(error, f"read the store {self.root}") from error
+                raise from_os_error(error, f"read the store {self.root}") from error
             raise
         self.load_s = time.monotonic() - begun
 
@@ -286,7 +296,7 @@ class Store:
         for folder in self.folders:
             await folder.close()
         for checkpoint in self.checkpoints.values():
-            if len(checkpoint) >= WORTH:
+            if len(checkpoint) >= SAVE_FROM_ROWS:
                 await asyncio.to_thread(checkpoint.save)
         self.files.close()
         if self.lock is not None:
@@ -294,20 +304,20 @@ class Store:
             self.lock = None
 
     def _load(self) -> None:
-        memory = self.path(MEMORY)
+        memory = self.join_path(YAML_MEMORY)
         try:
             saved: bytes | None = memory.read_bytes()
         except OSError:
             saved = None  # none yet, or not readable: everything is read from the files, as it is without it
-        remember(saved)
-        with _uncollected():
+        start_remembering(saved)
+        with _pause_gc():
             self.archive.open()
             for folder in self.folders:
                 if folder.path.name in self.checkpoints:
                     self.checkpoints[folder.path.name].load()
                 else:
                     folder.load()
-        fresh = remembered(saved)
+        fresh = stop_remembering(saved)
         if fresh is not None:
             try:
                 self.files.make_dirs(memory.parent)
@@ -316,7 +326,7 @@ class Store:
                 # It only makes the next start faster.
                 log.warning("what was read could not be saved for the next start", exc_info=True)
 
-    def _furnish(self) -> None:
+    def _write_examples(self) -> None:
         """Puts the examples down, where there is nothing of that name yet."""
         examples = {self.root / one.relative_to(EXAMPLES): one for one in sorted(EXAMPLES.rglob("*.yaml"))}
         # A folder that is there already is somebody's: nothing is put into it.

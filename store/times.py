@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 
-def rfc3339(epoch_s: float | None) -> str | None:
+def to_rfc3339(epoch_s: float | None) -> str | None:
     """The time as text with a Z; whole seconds stay whole, others get milliseconds. None stays None.
 
     >>> rfc3339(0), rfc3339(1.5), rfc3339(None)
@@ -18,7 +18,7 @@ def rfc3339(epoch_s: float | None) -> str | None:
     return shown.replace("+00:00", "Z")
 
 
-def epoch(text: str | None) -> float | None:
+def to_epoch(text: str | None) -> float | None:
     """Epoch seconds of an RFC 3339 text; a time without a zone is UTC. None for none; ValueError for no time at all.
 
     >>> epoch("1970-01-01T00:00:01.500Z"), epoch("1970-01-01"), epoch("1970-01-01T01:00:00+01:00")
@@ -30,19 +30,19 @@ def epoch(text: str | None) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def day_end(text: str) -> float:
+def to_day_end(text: str) -> float:
     """Epoch seconds of a time, or of the last moment of a day when the text is a date alone.
 
     >>> day_end("1970-01-01"), day_end("1970-01-01T00:00:01Z")
     (86399.999999, 1.0)
     """
-    moment = epoch(text) or 0.0
+    moment = to_epoch(text) or 0.0
     if len(text) > 10:
         return moment
     return moment + timedelta(days=1, microseconds=-1).total_seconds()
 
 
-def clock(duration_s: float | None) -> str | None:
+def format_duration(duration_s: float | None) -> str | None:
     """A duration as `[D-]H:MM:SS`, as the documents show it. None stays None.
 
     >>> clock(90), clock(5400), clock(90061)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import jsonschema_rs
 
-from store.contract import needed_components, parse_contract
+from store.contract import find_needed_components, parse_contract
 from tests import ROOT
 
 CONTRACT = parse_contract((ROOT / "contract.yaml").read_bytes())
@@ -31,7 +31,7 @@ def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             **schema,
-            "components": needed_components(CONTRACT, schema),
+            "components": find_needed_components(CONTRACT, schema),
         }
     )
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-from slurm_shim.job_groups import belongs, waiting_job
+from slurm_shim.job_groups import build_waiting_job, is_part_of
 from slurm_shim.parse import Job
 from slurm_shim.snapshot import Snapshot
 
@@ -81,7 +81,7 @@ class Cluster:
         self.at_the_gate = threading.Event()
         self.on_poll: Callable[[], None] = lambda: None
         self.squeue_s: float | None = None
-        self.foresees = False
+        self.can_prefetch = False
 
     def squeue(self, soon: Sequence[Sequence[str]] = ()) -> list[Job]:
         self.polls += 1
@@ -94,19 +94,19 @@ class Cluster:
             raise self.failure
         return rows
 
-    def nodes(self) -> list[dict[str, Any]]:
+    def list_nodes(self) -> list[dict[str, Any]]:
         self.node_polls += 1
         if self.node_failure is not None:
             raise self.node_failure
         return self.node_rows
 
-    def partitions(self) -> list[dict[str, Any]]:
+    def list_partitions(self) -> list[dict[str, Any]]:
         return []
 
     def has_accounting(self) -> bool:
         return self.accounting
 
-    def cluster_name(self) -> str:
+    def get_cluster_name(self) -> str:
         if self.failure is not None:
             raise self.failure
         return self.named
@@ -120,13 +120,13 @@ class Cluster:
             row["job_id"]: row
             for row in self.accounted
             for one in ids
-            if belongs(row, one) or one == str(row["raw_id"])
+            if is_part_of(row, one) or one == str(row["raw_id"])
         }
         return list(known.values())
 
 
 def job(job_id: str, state: str = "RUNNING", **more: Any) -> Job:
-    return waiting_job(job_id, state=state) | more
+    return build_waiting_job(job_id, state=state) | more
 
 
 class World:

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 
 from engine.mounts import sync
-from engine.server import Here
-from engine.workdirs import mount_of
+from engine.server import Server
+from engine.workdirs import find_mount
 from slurm_shim.cluster import Cluster, RemoteCluster
 from slurm_shim.errors import SyncFailed
 from store.errors import NoProfile, NotFound
@@ -23,38 +23,38 @@ class MountUnsynced(SyncFailed):
 
 
 @dataclass
-class Copying:
+class MountCopy:
     """The copying of one mount: one at a time, and when (epoch) the last that worked had begun."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     began: float = 0.0
 
 
-async def needed(server: Here, cluster: Cluster, mount: str) -> None:
+async def require_mount(server: Server, cluster: Cluster, mount: str) -> None:
     """Nothing, after the mount was copied to the cluster; MountUnsynced, SlurmUnreachable."""
-    error = await copied(server, cluster, mount, time.time())
+    error = await copy_mount(server, cluster, mount, time.time())
     if error is not None:
         raise MountUnsynced(error)
 
 
-async def copied(server: Here, cluster: Cluster, mount: str, since: float) -> str | None:
+async def copy_mount(server: Server, cluster: Cluster, mount: str, since: float) -> str | None:
     """None, after the mount was copied to the cluster by a transfer begun at or after `since`; or why it cannot be.
 
     Many who wait for the same mount share a transfer. SlurmUnreachable when the connection was lost meanwhile: then
     nobody can say yet.
     """
-    profile = server.clusters.profile_of(cluster.name)
+    profile = server.clusters.find_profile(cluster.name)
     assert isinstance(cluster, RemoteCluster) and profile is not None
-    copying = server.copying.setdefault((cluster.label, mount), Copying())
+    copying = server.copying.setdefault((cluster.label, mount), MountCopy())
     async with copying.lock:
         if copying.began >= since:
             return None
         began = time.time()
         try:
-            found = mount_of(server, mount, cluster.name)
-            await sync.bring(server, profile, server.store.profiles.profiles[profile], found)
+            found = find_mount(server, mount, cluster.name)
+            await sync.transfer_mount(server, profile, server.store.profiles.profiles[profile], found)
         except (SyncFailed, NotFound, NoProfile, ValueError) as problem:
-            await cluster.reach()
+            await cluster.connect()
             return problem.reason if isinstance(problem, SyncFailed) else str(problem)
         copying.began = began
     return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.notify.webhooks import TIMEOUT_S, NoAnswer, NotSent, Sender
 from store import errors
-from store.disk.folders import Entry, Folder
+from store.disk.folders import FileEntry, Folder
 from store.rules import deliveries, endpoints, messages
 from store.rules.deliveries import Delivery
 from store.store import Store
@@ -35,25 +35,25 @@ class Numbers:
         self.known: list[int] = []
         folder.listeners.append(self._follow)
 
-    def _follow(self, name: str, old: Entry | None, new: Entry | None) -> None:
+    def _follow(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         if not name.isdigit() or (old is None) == (new is None):
             return
         if new is not None:
             bisect.insort(self.known, int(name))
-            self.seen(int(name))
+            self.reserve(int(name))
         else:
             self.known.remove(int(name))
 
-    def seen(self, number: int) -> None:
+    def reserve(self, number: int) -> None:
         """Nothing; the number is taken, also when nothing of that name is left."""
         self.last = max(self.last, number)
 
-    def next(self) -> int:
+    def take_next(self) -> int:
         """A number that nobody has had."""
         self.last += 1
         return self.last
 
-    def newest(self) -> Iterator[Any]:
+    def list_newest(self) -> Iterator[Any]:
         """The documents, the largest number first."""
         return (self.folder.get(str(number)) for number in reversed(self.known))
 
@@ -62,7 +62,7 @@ class Outbox:
     """Everything that is to be sent, or was. `stirred()` is called when there may be something to do."""
 
     def __init__(self, store: Store, sender: Sender, stirred: Callable[[], None]) -> None:
-        self.store, self.sender, self.stirred = store, sender, stirred
+        self.store, self.sender, self.on_change = store, sender, stirred
         self.worker = secrets.token_hex(6)
         self.numbers = Numbers(store.deliveries)
         self.keys: dict[tuple[int, str], str] = {}
@@ -70,7 +70,7 @@ class Outbox:
         self.sending: dict[str, tuple[int, asyncio.Task[None]]] = {}
         store.deliveries.listeners.append(self._changed)
 
-    def _changed(self, name: str, old: Entry | None, new: Entry | None) -> None:
+    def _changed(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         self.unfinished.discard(name)
         if old is not None:
             self.keys.pop((old.document.endpoint_id, old.document.idempotency_key), None)
@@ -79,35 +79,35 @@ class Outbox:
             self.keys[one.endpoint_id, one.idempotency_key] = name
             if one.status not in deliveries.OVER:
                 self.unfinished.add(name)
-        self.stirred()
+        self.on_change()
 
     def get(self, number: int) -> Delivery:
         """The delivery of this number; NotFound."""
         if str(number) not in self.store.deliveries:
-            raise endpoints.Unknown("delivery", number)
+            raise endpoints.UnknownNumber("delivery", number)
         found: Delivery = self.store.deliveries.get(str(number))
         return found
 
-    def listed(self, subscription_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
+    def list_deliveries(self, subscription_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
         """The deliveries as answers show them, newest first; those of a subscription or in a state where asked."""
         found = (
             one
-            for one in self.numbers.newest()
+            for one in self.numbers.list_newest()
             if subscription_id in (None, one.subscription_id) and status in (None, one.status)
         )
-        return [deliveries.shown(one) for one, _ in zip(found, range(limit), strict=False)]
+        return [deliveries.to_json(one) for one, _ in zip(found, range(limit), strict=False)]
 
-    def stuck(self, older_than_s: float, now: float) -> int:
+    def count_stuck(self, older_than_s: float, now: float) -> int:
         """How many should have gone on so long ago and did not."""
         waiting = (self.store.deliveries.get(name) for name in self.unfinished)
         return sum(deliveries.is_stuck(one, older_than_s, now) for one in waiting)
 
-    async def put_down(self, one: Delivery) -> None:
+    async def add(self, one: Delivery) -> None:
         """Nothing; the delivery is durable, unless its endpoint has one for this event already."""
         key = (one.endpoint_id, one.idempotency_key)
         if key in self.keys:
             return
-        one.id = self.keys[key] = str(self.numbers.next())
+        one.id = self.keys[key] = str(self.numbers.take_next())
         try:
             await self.store.deliveries.create(one.id, one)
         except BaseException:
@@ -130,7 +130,7 @@ class Outbox:
 
     def _sent(self, name: str, _task: asyncio.Task[None]) -> None:
         self.sending.pop(name, None)
-        self.stirred()
+        self.on_change()
 
     async def _looked_after(self, name: str) -> None:
         try:
@@ -148,16 +148,16 @@ class Outbox:
         """Nothing; one attempt was made, or could not be, and how it went is durable."""
         one: Delivery = self.store.deliveries.get(name)
         endpoint, folder = self._endpoint(one.endpoint_id), self.store.endpoints
-        if endpoint is None and folder.only_name(str(one.endpoint_id)) in folder.held:
+        if endpoint is None and folder.choose_filename(str(one.endpoint_id)) in folder.file_states:
             return await asyncio.sleep(PAUSE_S)  # its file cannot be read now
         if one.status == "sending":
             # Only this process writes here and no task of it has this delivery: whoever had it is gone.
             kind = endpoint.kind if endpoint else "slack_webhook"
-            return await self._keep(deliveries.recovered(one, kind, time.time()))
+            return await self._keep(deliveries.recover_delivery(one, kind, time.time()))
         if endpoint is None or endpoint.disabled_at is not None:
             why = "the endpoint was deleted" if endpoint is None else "the endpoint is disabled"
-            return await self._keep(deliveries.abandoned(one, why))
-        one = deliveries.claimed(one, self.worker, time.time())
+            return await self._keep(deliveries.abandon_delivery(one, why))
+        one = deliveries.claim_delivery(one, self.worker, time.time())
         await self._keep(one)
         await self._record(await self._attempt(one, endpoint))
         return None
@@ -174,20 +174,20 @@ class Outbox:
             "User-Agent": "Sluice",
             "Idempotency-Key": one.idempotency_key,
         }
-        sent, allowed = messages.body(endpoint.kind, one), self.store.config.webhooks.allow_hosts
+        sent, allowed = messages.build_body(endpoint.kind, one), self.store.config.webhooks.allow_hosts
 
         async def handed() -> None:
-            await self._keep(deliveries.handed(one, time.time()))
+            await self._keep(deliveries.mark_handed(one, time.time()))
 
         try:
             answer = await self.sender.post(endpoint.webhook_url, headers, sent, allowed, handed)
         except NotSent as problem:
-            return deliveries.refused(one, str(problem), time.time())
+            return deliveries.retry_or_abandon(one, str(problem), time.time())
         except NoAnswer as problem:
-            return deliveries.unheard(one, endpoint.kind, str(problem), time.time())
-        if answer.taken:
-            return deliveries.delivered(one, time.time())
-        return deliveries.refused(one, str(answer), time.time(), answer.wait_s)
+            return deliveries.mark_unanswered(one, endpoint.kind, str(problem), time.time())
+        if answer.is_accepted:
+            return deliveries.mark_delivered(one, time.time())
+        return deliveries.retry_or_abandon(one, str(answer), time.time(), answer.wait_s)
 
     async def _record(self, one: Delivery) -> None:
         """Nothing; how the attempt went is durable, however long the disk takes: it would be made again otherwise."""
@@ -201,10 +201,10 @@ class Outbox:
     async def _keep(self, one: Delivery) -> None:
         await self.store.deliveries.put(one.id, one)
 
-    async def tidy(self, days: float, count: int, now: float) -> None:
+    async def remove_old(self, days: float, count: int, now: float) -> None:
         """Nothing; those that are over and older than `days`, or beyond the newest `count`, are gone."""
-        known = [entry.document for entry in self.store.deliveries.entries()]
-        for name in list(deliveries.expired(known, days, count, now)):
+        known = [entry.document for entry in self.store.deliveries.iterate_entries()]
+        for name in list(deliveries.list_expired(known, days, count, now)):
             await self.store.deliveries.delete(name)
 
     async def stop(self) -> None:

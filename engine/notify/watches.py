@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine import jobs
-from engine.server import Here
+from engine.server import Server
 from store import errors
 from store.rules import states, watches
 
@@ -13,28 +13,28 @@ from store.rules import states, watches
 NAMED = {"job": "job_id", "workflow_run": "run_id", "sweep_run": "sweep_run_id"}
 
 
-async def watch(server: Here, body: dict[str, Any]) -> dict[str, Any]:
+async def create_watch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     """The watch and the subscription through which the endpoint hears of the target, and whether they are new."""
     kind, key, state = body["kind"], NAMED[body["kind"]], None
     if body.get(key) is None:
-        raise errors.Invalid([errors.problem("Field required", ["body", key], type="missing")])
+        raise errors.Invalid([errors.make_problem("Field required", ["body", key], type="missing")])
     # JSON has one kind of number: 42.0 is 42.
     target = body[key] if kind == "workflow_run" else str(int(body[key]))
     if kind == "job":
-        job = await jobs.known(server, target)
+        job = await jobs.find_job(server, target)
         state = job["slurm_state"]
         if state in states.TERMINAL:
-            watches.refuse_ended(watches.target_ref(kind, target, server.cluster.name), job["status"])
+            watches.refuse_ended(watches.make_target_ref(kind, target, server.cluster.name), job["status"])
     elif target not in (server.store.runs if kind == "workflow_run" else server.store.sweeps):
         raise errors.NotFound("Run" if kind == "workflow_run" else "Sweep run", target)
-    return await server.notices.ask(kind, target, int(body["endpoint_id"]), body["preset"], state)
+    return await server.notifications.watch_target(kind, target, int(body["endpoint_id"]), body["preset"], state)
 
 
-def listed(server: Here, is_open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
+def list_watches(server: Server, is_open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
     """The watches as answers show them, newest first, at most 10,000; those of one kind or target where asked."""
     found = (
-        watches.shown(one)
-        for one in server.notices.watches.newest()
+        watches.to_json(one)
+        for one in server.notifications.watches.list_newest()
         if not (is_open and one.closed_at) and kind in (None, one.kind) and target_ref in (None, one.target_ref)
     )
     return [one for one, _ in zip(found, range(LISTED), strict=False)]
@@ -43,11 +43,13 @@ def listed(server: Here, is_open: bool, kind: str | None, target_ref: str | None
 LISTED = 10_000
 
 
-def subscriptions(server: Here, watch_id: int | None, endpoint_id: int | None, limit: int) -> list[dict[str, Any]]:
+def list_subscriptions(
+    server: Server, watch_id: int | None, endpoint_id: int | None, limit: int
+) -> list[dict[str, Any]]:
     """The subscriptions as answers show them: those of one watch or endpoint oldest first, all newest first."""
     found = [
-        watches.shown_subscription(watch, one)
-        for watch, one in server.notices.subscriptions()
+        watches.to_subscription_json(watch, one)
+        for watch, one in server.notifications.list_subscriptions()
         if watch_id in (None, int(watch.id)) and endpoint_id in (None, one.endpoint_id)
     ]
     newest_first = watch_id is None and endpoint_id is None

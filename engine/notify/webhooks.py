@@ -52,7 +52,7 @@ class Answer:
     word: str = ""
 
     @property
-    def taken(self) -> bool:
+    def is_accepted(self) -> bool:
         """Whether the receiver has taken what was sent."""
         return 200 <= self.status < 300
 
@@ -61,7 +61,7 @@ class Answer:
         return f"the receiver answered {self.status}{what}"
 
 
-def resolved(host: str, port: int) -> Iterable[str]:
+def resolve_host(host: str, port: int) -> Iterable[str]:
     """The addresses of a host as the system's resolver gives them; OSError. Blocks."""
     found = socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -70,7 +70,7 @@ def resolved(host: str, port: int) -> Iterable[str]:
 class Sender:
     """Sends requests, one connection each. `resolve` gives the addresses of a name, and may block."""
 
-    def __init__(self, resolve: Resolve = resolved, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, resolve: Resolve = resolve_host, timeout_s: float = TIMEOUT_S) -> None:
         self.resolve, self.timeout_s = resolve, timeout_s
         # A name server that hangs must hold up nothing but webhooks.
         self._names = ThreadPoolExecutor(4, thread_name_prefix="webhook-names")
@@ -113,7 +113,7 @@ class Sender:
             found = list(await loop.run_in_executor(self._names, self.resolve, host, port))
         except (OSError, UnicodeError):
             raise NotSent(f"the name {host} cannot be resolved") from None
-        if why := addresses.refused(found, host, port, allow_hosts):
+        if why := addresses.explain_refusal(found, host, port, allow_hosts):
             raise NotSent(why)
         return found
 
@@ -127,9 +127,11 @@ class _Request:
     """One request on its way: `left` once it may have arrived, `answer` once there is one."""
 
     def __init__(self, url: str, headers: dict[str, str], body: bytes, handed: Callable[[], Awaitable[Any]]) -> None:
-        self.host, self.port = endpoints.host_of(url)
+        self.host, self.port = endpoints.parse_host(url)
         # Taken apart by us and put together by nobody: no second parser has an opinion on where this goes.
-        self.url = httpcore.URL(scheme="https", host=self.host, port=self.port, target=endpoints.target_of(url))
+        self.url = httpcore.URL(
+            scheme="https", host=self.host, port=self.port, target=endpoints.parse_request_target(url)
+        )
         name = f"[{self.host}]" if ":" in self.host else self.host
         host = name if self.port == 443 else f"{name}:{self.port}"
         self.headers, self.body, self.handed = {"Host": host, **headers, "Connection": "close"}, body, handed
@@ -146,7 +148,7 @@ class _Request:
             pool.stream("POST", self.url, headers=headers, content=self.body, extensions={"trace": self._trace}) as got,
         ):
             self.answer = Answer(got.status, _wait_s(got.headers))
-            if not self.answer.taken:
+            if not self.answer.is_accepted:
                 self.answer = Answer(got.status, self.answer.wait_s, await _word(got))
 
     async def _trace(self, event: str, _info: dict[str, Any]) -> None:

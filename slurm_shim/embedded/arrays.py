@@ -5,7 +5,7 @@ from __future__ import annotations
 from .units import is_number
 
 
-def parse(text: str, max_size: int) -> tuple[list[int], int]:
+def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
     """The task numbers in order and the limit of tasks running at once (0: none).
 
     ValueError when the text is no array specification or holds a number of `max_size` or more.
@@ -26,7 +26,7 @@ def parse(text: str, max_size: int) -> tuple[list[int], int]:
     return sorted(tasks), int(limit) if percent else 0
 
 
-def fold(tasks: list[int]) -> str:
+def fold_tasks(tasks: list[int]) -> str:
     """The task numbers as text: `1,3-6`; a regular stride of three or more is `0-8:2`."""
     if len(tasks) > 2:
         step = tasks[1] - tasks[0]
@@ -41,6 +41,6 @@ def fold(tasks: list[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def unfold(text: str) -> list[int]:
+def unfold_tasks(text: str) -> list[int]:
     """The task numbers of a text made by `fold`."""
-    return parse(text, 1 << 62)[0] if text else []
+    return parse_array(text, 1 << 62)[0] if text else []

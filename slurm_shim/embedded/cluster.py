@@ -21,7 +21,7 @@ import sys
 import time
 
 from . import arrays, procs, schedule
-from .hosts import fold
+from .hosts import fold_hosts
 from .state import State
 from .states import Unreachable
 
@@ -44,7 +44,7 @@ MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "mai
 
 
 @contextlib.contextmanager
-def changing(conf: dict[str, Any]) -> Iterator[State]:
+def change_state(conf: dict[str, Any]) -> Iterator[State]:
     """The state, to be changed; the scheduling pass follows. Nothing is changed when the block raises."""
     if conf["down"]:
         raise Unreachable
@@ -54,7 +54,7 @@ def changing(conf: dict[str, Any]) -> Iterator[State]:
         state.lock()
         state.begin()
         yield state
-        leashes = advance(conf, state)
+        leashes = run_pass(conf, state)
         state.db.execute("COMMIT")
     except BaseException:
         if state.db.in_transaction:
@@ -69,14 +69,14 @@ def changing(conf: dict[str, Any]) -> Iterator[State]:
 
 
 @contextlib.contextmanager
-def reading(conf: dict[str, Any]) -> Iterator[State]:
+def read_state(conf: dict[str, Any]) -> Iterator[State]:
     """The state to look at, after whatever is overdue has been settled."""
     if conf["down"]:
         raise Unreachable
     state = State(conf["folder"])
     try:
         if _is_overdue(state):
-            with changing(conf):
+            with change_state(conf):
                 pass
         yield state
     finally:
@@ -84,42 +84,42 @@ def reading(conf: dict[str, Any]) -> Iterator[State]:
 
 
 def _is_overdue(state: State) -> bool:
-    busy = state.rows(BUSY, columns="sup_pid, sup_start, boot_id")
+    busy = state.select_jobs(BUSY, columns="sup_pid, sup_start, boot_id")
     if any(not procs.is_alive(*row) for row in busy):
         return True
-    wake_at = state.meta("wake_at")
+    wake_at = state.get_meta("wake_at")
     return bool(wake_at) and int(wake_at) <= time.time()
 
 
-def advance(conf: dict[str, Any], state: State) -> list[int]:
+def run_pass(conf: dict[str, Any], state: State) -> list[int]:
     """The pipes that hold back the supervisors of the jobs just started; close them after the commit."""
     leashes: list[int] = []
     now = int(time.time())
-    _settle_dead(conf, state, now)
+    _settle_dead_jobs(conf, state, now)
     while True:
-        decision = _decide(conf, state, now)
+        decision = _decide_starts(conf, state, now)
         for raw_id, reason in decision.reasons.items():
-            state.update(raw_id, reason=reason)
+            state.update_job(raw_id, reason=reason)
         for raw_id, text in decision.dependencies.items():
-            state.update(raw_id, dependency=text, **({} if text else {"eligible_time": now}))
+            state.update_job(raw_id, dependency=text, **({} if text else {"eligible_time": now}))
         for job, task in decision.hopeless:
-            cancel_pending(state, job, [task] if task is not None else None, now, "DependencyNeverSatisfied")
+            cancel_pending_job(state, job, [task] if task is not None else None, now, "DependencyNeverSatisfied")
         for job, task, shares, partition in decision.starts:
-            raw_id = _started(state, job, task, shares, now)
-            state.update(raw_id, partition=partition)
+            raw_id = _start_job(state, job, task, shares, now)
+            state.update_job(raw_id, partition=partition)
             if conf["execute"]:
                 leashes.append(_fork_supervisor(conf, state, raw_id))
             else:
-                settle(conf, state, state.rows("raw_id = ?", raw_id)[0], now, 0)
+                settle_job(conf, state, state.select_jobs("raw_id = ?", raw_id)[0], now, 0)
         if not decision.hopeless and (conf["execute"] or not decision.starts):
             break
-    _arrange_waking(conf, state, decision.wake_at)
+    _schedule_wake(conf, state, decision.wake_at)
     return leashes
 
 
-def _decide(conf: dict[str, Any], state: State, now: int) -> schedule.Decision:
-    jobs = state.rows("end_time IS NULL OR completing = 1", columns=DECIDING)
-    flags = state.node_flags()
+def _decide_starts(conf: dict[str, Any], state: State, now: int) -> schedule.Decision:
+    jobs = state.select_jobs("end_time IS NULL OR completing = 1", columns=DECIDING)
+    flags = state.load_node_marks()
     unusable = {name for name, row in flags.items() if schedule.UNUSABLE & set((row["flags"] or "").split("+"))}
     cache: dict[tuple[int, int | None], list[Row]] = {}
 
@@ -132,36 +132,36 @@ def _decide(conf: dict[str, Any], state: State, now: int) -> schedule.Decision:
             oldest = first[job["name"], job["uid"]]
             return [oldest] if oldest["raw_id"] < job["raw_id"] else []
         if (number, task) not in cache:
-            cache[number, task] = find(state, number, task)
+            cache[number, task] = find_jobs(state, number, task)
         return cache[number, task]
 
-    passed = schedule.Pass(conf, unusable, state.partition_states(), jobs, lookup, now).decide()
+    passed = schedule.Pass(conf, unusable, state.load_partition_states(), jobs, lookup, now).decide()
     known = {job["raw_id"]: job["reason"] for job in jobs}
     passed.reasons = {raw_id: reason for raw_id, reason in passed.reasons.items() if known[raw_id] != reason}
     return passed
 
 
-def find(state: State, number: int, task: int | None = None) -> list[Row]:
+def find_jobs(state: State, number: int, task: int | None = None) -> list[Row]:
     """The rows of a job id: one job, all of an array, or the one of an array task (started, or still in the set)."""
     if task is None:
-        return state.rows("array_job_id = ? OR raw_id = ?", number, number)
-    rows = state.rows("array_job_id = ?", number)
-    return [r for r in rows if r["array_task_id"] == task or task in arrays.unfold(r["array_tasks"] or "")]
+        return state.select_jobs("array_job_id = ? OR raw_id = ?", number, number)
+    rows = state.select_jobs("array_job_id = ?", number)
+    return [r for r in rows if r["array_task_id"] == task or task in arrays.unfold_tasks(r["array_tasks"] or "")]
 
 
-def _started(state: State, job: Row, task: int | None, shares: list[schedule.Share], now: int) -> int:
+def _start_job(state: State, job: Row, task: int | None, shares: list[schedule.Share], now: int) -> int:
     """The raw id of the row that now runs: a task leaves its array's row, except the last one, which keeps it."""
     raw_id = int(job["raw_id"])
     if task is not None:
         raw_id = split_task(state, raw_id, task)
-    state.update(
+    state.update_job(
         raw_id,
         state="RUNNING",
         reason="None",
         dependency="",
         start_time=now,
         eligible_time=job["eligible_time"] or now,
-        alloc=schedule.pack(shares),
+        alloc=schedule.pack_shares(shares),
         node_list=_fold_nodes(shares),
         tasks_per_node=",".join(str(share[4]) for share in shares),
         suspended_s=0,
@@ -171,67 +171,69 @@ def _started(state: State, job: Row, task: int | None, shares: list[schedule.Sha
 
 
 def _fold_nodes(shares: list[schedule.Share]) -> str:
-    return fold([share[0] for share in shares])
+    return fold_hosts([share[0] for share in shares])
 
 
 def split_task(state: State, raw_id: int, task: int) -> int:
     """The raw id of an array task made a row of its own."""
-    row = state.rows("raw_id = ?", raw_id)[0]
-    rest = [number for number in arrays.unfold(row["array_tasks"]) if number != task]
+    row = state.select_jobs("raw_id = ?", raw_id)[0]
+    rest = [number for number in arrays.unfold_tasks(row["array_tasks"]) if number != task]
     if not rest:
-        state.update(raw_id, array_task_id=task, array_tasks=None)
+        state.update_job(raw_id, array_task_id=task, array_tasks=None)
         return raw_id
-    columns = {**dict(row), "raw_id": state.next_number("next_id", 1), "array_task_id": task, "array_tasks": None}
-    state.update(raw_id, array_tasks=arrays.fold(rest))
-    return state.insert("jobs", **columns)
+    columns = {**dict(row), "raw_id": state.take_number("next_id", 1), "array_task_id": task, "array_tasks": None}
+    state.update_job(raw_id, array_tasks=arrays.fold_tasks(rest))
+    return state.insert_row("jobs", **columns)
 
 
-def cancel_pending(
+def cancel_pending_job(
     state: State, job: Row, tasks: list[int] | None, now: int, reason: str | None = None, uid: int | None = None
 ) -> None:
     """A waiting job ended; of an array only these tasks, which disappear like in SLURM unless they are the last."""
     if tasks is not None and job["array_tasks"]:
-        rest = [number for number in arrays.unfold(job["array_tasks"]) if number not in tasks]
+        rest = [number for number in arrays.unfold_tasks(job["array_tasks"]) if number not in tasks]
         if rest:
-            state.update(job["raw_id"], array_tasks=arrays.fold(rest))
+            state.update_job(job["raw_id"], array_tasks=arrays.fold_tasks(rest))
             return
     changes: dict[str, object] = {"state": "CANCELLED", "end_time": now, "start_time": now, "kill_uid": uid}
     if reason:
         changes |= {"reason": reason, "start_time": None}
-    state.update(job["raw_id"], **changes)
+    state.update_job(job["raw_id"], **changes)
 
 
-def _settle_dead(conf: dict[str, Any], state: State, now: int) -> None:
-    for row in state.rows(BUSY):
+def _settle_dead_jobs(conf: dict[str, Any], state: State, now: int) -> None:
+    for row in state.select_jobs(BUSY):
         if procs.is_alive(row["sup_pid"], row["sup_start"], row["boot_id"]):
             continue
         if row["job_pid"] is None and row["state"] == "RUNNING" and not row["ending"]:
-            back_to_queue(state, row, now, restarts=row["restarts"], delay_s=0)
+            requeue_job(state, row, now, restarts=row["restarts"], delay_s=0)
             continue
-        if row["boot_id"] == procs.boot_id():
+        if row["boot_id"] == procs.read_boot_id():
             session = row["job_pid"] if procs.is_alive(row["job_pid"], row["job_start"], row["boot_id"]) else None
-            procs.send((pid for pid, _ in procs.of_job(row["raw_id"], conf["path"], session)), signal.SIGKILL)
+            procs.send_signal(
+                (pid for pid, _ in procs.list_job_processes(row["raw_id"], conf["path"], session)), signal.SIGKILL
+            )
         if not row["ending"]:
-            state.update(row["raw_id"], ending="NODE_FAIL")
-        settle(conf, state, state.rows("raw_id = ?", row["raw_id"])[0], now, None)
+            state.update_job(row["raw_id"], ending="NODE_FAIL")
+        settle_job(conf, state, state.select_jobs("raw_id = ?", row["raw_id"])[0], now, None)
 
 
-def settle(conf: dict[str, Any], state: State, row: Row, now: int, raw: int | None) -> None:
+def settle_job(conf: dict[str, Any], state: State, row: Row, now: int, raw: int | None) -> None:
     """The end of a job written down: state, exit status, batch step; or its way back into the queue."""
     ending = row["ending"] or ("COMPLETED" if raw == 0 else "FAILED")
     if ending in ("REQUEUE", "REQUEUE_HOLD") or (ending == "NODE_FAIL" and row["requeue"] == 1):
         _close_steps(state, row, now, raw, "CANCELLED")
         old_state = "REQUEUED" if ending.startswith("REQUEUE") else "NODE_FAIL"
-        state.insert("past", **{**dict(row), "state": old_state, "end_time": now, "completing": 0})
+        state.insert_row("past", **{**dict(row), "state": old_state, "end_time": now, "completing": 0})
         delay_s = conf["requeue_delay_s"]
-        back_to_queue(state, row, now, row["restarts"] + 1, delay_s, hold=ending == "REQUEUE_HOLD")
+        requeue_job(state, row, now, row["restarts"] + 1, delay_s, hold=ending == "REQUEUE_HOLD")
         return
     reasons = {"FAILED": "NonZeroExitCode", "NODE_FAIL": "NodeDown", "TIMEOUT": "TimeLimit"}
     # For SLURM a batch script that a signal ended was not launched well either.
     signalled = bool(raw and raw & 0x7F)
     reason = "JobLaunchFailure" if ending == "FAILED" and signalled else reasons.get(ending, "None")
     _close_steps(state, row, now, raw, "CANCELLED" if ending == "TIMEOUT" else ending)
-    state.update(
+    state.update_job(
         row["raw_id"],
         state=ending,
         completing=0,
@@ -254,17 +256,17 @@ def _close_steps(state: State, row: Row, now: int, raw: int | None, word: str) -
     )
 
 
-def back_to_queue(state: State, row: Row, now: int, restarts: int, delay_s: int, hold: bool = False) -> None:
+def requeue_job(state: State, row: Row, now: int, restarts: int, delay_s: int, hold: bool = False) -> None:
     """A started job made pending again, not before `delay_s` have passed."""
     state.db.execute("DELETE FROM steps WHERE raw_id = ?", (row["raw_id"],))
-    state.update(
+    state.update_job(
         row["raw_id"],
         state="PENDING",
         completing=0,
         ending=None,
         reason="None",
         held="requeue" if hold else "",
-        priority=0 if hold else row["priority"] or new_priority(state, row["nice"]),
+        priority=0 if hold else row["priority"] or take_priority(state, row["nice"]),
         restarts=restarts,
         begin_time=now + delay_s if delay_s else row["begin_time"],
         start_time=None,
@@ -278,17 +280,17 @@ def back_to_queue(state: State, row: Row, now: int, restarts: int, delay_s: int,
     )
 
 
-def new_priority(state: State, nice: int | None) -> int:
+def take_priority(state: State, nice: int | None) -> int:
     """The priority of a job that becomes eligible now: one less than the last one's, as priority/basic does."""
-    return max(1, state.next_number("next_priority", FIRST_PRIORITY, -1) - (nice or 0))
+    return max(1, state.take_number("next_priority", FIRST_PRIORITY, -1) - (nice or 0))
 
 
-def _arrange_waking(conf: dict[str, Any], state: State, wake_at: int | None) -> None:
+def _schedule_wake(conf: dict[str, Any], state: State, wake_at: int | None) -> None:
     """Sees to it that a process runs a pass at `wake_at`; nothing else wakes a cluster without a daemon."""
-    old = state.meta("wake_at")
+    old = state.get_meta("wake_at")
     if wake_at is None and not old:
         return
-    waker = state.meta("waker").split()
+    waker = state.get_meta("waker").split()
     # A waker that runs this pass itself is about to end: it wakes nobody any more.
     ours = bool(waker) and int(waker[0]) == os.getpid()
     alive = len(waker) == 3 and not ours and procs.is_alive(int(waker[0]), int(waker[1]), waker[2])
@@ -296,23 +298,25 @@ def _arrange_waking(conf: dict[str, Any], state: State, wake_at: int | None) -> 
         return
     state.set_meta("wake_at", wake_at or "")
     if alive:
-        procs.send([int(waker[0])], signal.SIGTERM)
+        procs.send_signal([int(waker[0])], signal.SIGTERM)
     if wake_at is None:
         return
-    pid = _fork_away(conf, state, ["wake", str(wake_at)], -1)
-    state.set_meta("waker", f"{pid} {procs.start_ticks(pid)} {procs.boot_id()}")
+    pid = _fork_detached(conf, state, ["wake", str(wake_at)], -1)
+    state.set_meta("waker", f"{pid} {procs.read_start_ticks(pid)} {procs.read_boot_id()}")
 
 
 def _fork_supervisor(conf: dict[str, Any], state: State, raw_id: int) -> int:
     """The write end of the pipe that the new supervisor waits on."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = _fork_away(conf, state, ["supervise", str(raw_id)], reader)
+    pid = _fork_detached(conf, state, ["supervise", str(raw_id)], reader)
     os.close(reader)
-    state.update(raw_id, sup_pid=pid, sup_start=procs.start_ticks(pid), boot_id=procs.boot_id(), job_pid=None)
+    state.update_job(
+        raw_id, sup_pid=pid, sup_start=procs.read_start_ticks(pid), boot_id=procs.read_boot_id(), job_pid=None
+    )
     return writer
 
 
-def _fork_away(conf: dict[str, Any], state: State, words: list[str], leash: int) -> int:
+def _fork_detached(conf: dict[str, Any], state: State, words: list[str], leash: int) -> int:
     """The pid of a process in a session of its own that becomes `main.py WORDS` when the leash is let go."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -327,7 +331,7 @@ def _fork_away(conf: dict[str, Any], state: State, words: list[str], leash: int)
             os.dup2(null, number)
         if leash >= 0:
             os.dup2(leash, 3)
-        os.closerange(4 if leash >= 0 else 3, _highest_fd() + 1)
+        os.closerange(4 if leash >= 0 else 3, _find_highest_fd() + 1)
         # Set, not added: the parent may be a supervisor, and a waker is ended by SIGTERM.
         signal.pthread_sigmask(signal.SIG_SETMASK, SUPERVISOR_SIGNALS if leash >= 0 else [])
         if leash >= 0:
@@ -343,13 +347,13 @@ def _fork_away(conf: dict[str, Any], state: State, words: list[str], leash: int)
 SUPERVISOR_SIGNALS = [signal.SIGUSR1, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
-def _highest_fd() -> int:
+def _find_highest_fd() -> int:
     return max(int(name) for name in os.listdir("/proc/self/fd"))
 
 
-def wake(conf: dict[str, Any], when: int) -> None:
+def run_pass_at(conf: dict[str, Any], when: int) -> None:
     """Sleeps until `when`, then runs a pass. In short stretches: the clock may be set, the machine suspended."""
     while (left := when - time.time()) > 0:
         time.sleep(min(left, 30))
-    with changing(conf):
+    with change_state(conf):
         pass

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 
-from .hosts import expand, fold
-from .times import full_limit, limit_min
+from .hosts import expand_hosts, fold_hosts
+from .times import format_full_limit, parse_limit_min
 from .units import is_number
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ class ConfError(Exception):
     """slurm.conf is missing or cannot be understood; the text is SLURM's."""
 
 
-def text(
+def build_conf(
     nodes: int,
     cpus: int,
     memory_mb: int,
@@ -58,7 +58,7 @@ def text(
     The first partition is the default one unless another says so.
     """
     width = max(2, len(str(nodes)))
-    names = fold([f"node{number:0{width}d}" for number in range(1, nodes + 1)])
+    names = fold_hosts([f"node{number:0{width}d}" for number in range(1, nodes + 1)])
     gres = f" Gres=gpu:{gpus}" if gpus else ""
     lines = [
         "# The embedded cluster. Same syntax as slurm.conf(5); keys that begin with Sluice are our own.",
@@ -69,11 +69,11 @@ def text(
     ]
     parts = list(partitions) or [{"name": "main"}]
     chosen = next((part["name"] for part in parts if part.get("default")), parts[0]["name"])
-    lines += [_partition_line(part, part["name"] == chosen) for part in parts]
+    lines += [_format_partition(part, part["name"] == chosen) for part in parts]
     return "\n".join(lines) + "\n"
 
 
-def _partition_line(part: Mapping[str, Any], is_default: bool) -> str:
+def _format_partition(part: Mapping[str, Any], is_default: bool) -> str:
     return (
         f"PartitionName={part['name']} Nodes={part.get('nodes') or 'ALL'} Default={'YES' if is_default else 'NO'}"
         f" MaxTime={part.get('max_time') or 'INFINITE'} DefaultTime={part.get('default_time') or 'NONE'}"
@@ -81,7 +81,7 @@ def _partition_line(part: Mapping[str, Any], is_default: bool) -> str:
     )
 
 
-def detect() -> dict[str, int]:
+def detect_machine() -> dict[str, int]:
     """This machine as a node: `cpus` this process may use, `memory_mb`, `gpus` (what nvidia-smi lists, else 0)."""
     import subprocess
 
@@ -94,7 +94,7 @@ def detect() -> dict[str, int]:
     return {"cpus": len(os.sched_getaffinity(0)), "memory_mb": memory_mb, "gpus": gpus}
 
 
-def read(path: str) -> dict[str, Any]:
+def read_conf(path: str) -> dict[str, Any]:
     """The settings of the slurm.conf at `path`, with `folder` (where the state lies), `nodes` and `partitions`.
 
     A node: name, cpus, memory_mb, gpus, features, weight. A partition: name, nodes (names), default, max_time_min,
@@ -111,21 +111,21 @@ def read(path: str) -> dict[str, Any]:
     for line in lines:
         words = line.partition("#")[0].split()
         if words:
-            _take_line(conf, [word.partition("=")[::2] for word in words], line)
+            _read_line(conf, [word.partition("=")[::2] for word in words], line)
     for part in conf["partitions"].values():
-        part["nodes"] = list(conf["nodes"]) if part["nodes"].upper() == "ALL" else expand(part["nodes"])
+        part["nodes"] = list(conf["nodes"]) if part["nodes"].upper() == "ALL" else expand_hosts(part["nodes"])
     return conf
 
 
-def _take_line(conf: dict[str, Any], pairs: list[tuple[str, str]], line: str) -> None:
+def _read_line(conf: dict[str, Any], pairs: list[tuple[str, str]], line: str) -> None:
     key, value = pairs[0][0].lower(), pairs[0][1]
     fields = {name.lower(): text for name, text in pairs[1:]}
     try:
         if key == "nodename":
-            for name in expand(value):
-                conf["nodes"][name] = _node(name, fields)
+            for name in expand_hosts(value):
+                conf["nodes"][name] = _parse_node(name, fields)
         elif key == "partitionname":
-            conf["partitions"][value] = _partition(value, fields)
+            conf["partitions"][value] = _parse_partition(value, fields)
         elif key in NUMBERS:
             conf[NUMBERS[key][0]] = int(value)
         elif key in WORDS:
@@ -136,7 +136,7 @@ def _take_line(conf: dict[str, Any], pairs: list[tuple[str, str]], line: str) ->
         raise ConfError(f"Parse error in file {conf['path']}: {line.strip()!r}") from error
 
 
-def _node(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
+def _parse_node(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
     gpus = sum(int(item.split(":")[-1]) for item in fields.get("gres", "").split(",") if item.startswith("gpu"))
     return {
         "name": name,
@@ -149,25 +149,29 @@ def _node(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _partition(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
+def _parse_partition(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
     default_time = fields.get("defaulttime", "NONE")
     return {
         "name": name,
         "nodes": fields.get("nodes", "ALL"),
         "default": fields.get("default", "NO").upper() == "YES",
-        "max_time_min": limit_min(fields.get("maxtime", "INFINITE")),
-        "default_time_min": None if default_time.upper() == "NONE" else limit_min(default_time),
-        "default_time": default_time if default_time.upper() == "NONE" else full_limit(limit_min(default_time)),
+        "max_time_min": parse_limit_min(fields.get("maxtime", "INFINITE")),
+        "default_time_min": None if default_time.upper() == "NONE" else parse_limit_min(default_time),
+        "default_time": default_time
+        if default_time.upper() == "NONE"
+        else format_full_limit(parse_limit_min(default_time)),
         "max_nodes": int(fields["maxnodes"]) if is_number(fields.get("maxnodes", "UNLIMITED")) else None,
         "state": fields.get("state", "UP").upper(),
     }
 
 
-def fitting(wanted: Mapping[str, Any], python: str) -> str:
+def build_fitting_conf(wanted: Mapping[str, Any], python: str) -> str:
     """slurm.conf for what is wanted, with what this machine has where nothing is said.
 
     `wanted` has nodes, cpus, memory_mb, gpus (None: of this machine), partitions and execute.
     """
-    machine = detect()
+    machine = detect_machine()
     own = {key: machine[key] if wanted[key] is None else wanted[key] for key in ("cpus", "memory_mb", "gpus")}
-    return text(nodes=wanted["nodes"], partitions=wanted["partitions"], execute=wanted["execute"], python=python, **own)
+    return build_conf(
+        nodes=wanted["nodes"], partitions=wanted["partitions"], execute=wanted["execute"], python=python, **own
+    )

@@ -27,7 +27,7 @@ class BadDependency(ValueError):
     """A text that is no dependency."""
 
 
-def parse(text: str) -> str:
+def parse_dependency(text: str) -> str:
     """The dependency in its kept form; a bare id means afterany. BadDependency for anything else."""
     if text.strip() in ("", "0"):
         return ""
@@ -51,11 +51,11 @@ def parse(text: str) -> str:
             continue
         if not words:
             raise BadDependency(text)
-        terms += [f"{kind}:{_target(text, kind, word)}({WAIT})" for word in words]
+        terms += [f"{kind}:{_parse_target(text, kind, word)}({WAIT})" for word in words]
     return separator.join(terms)
 
 
-def _target(text: str, kind: str, word: str) -> str:
+def _parse_target(text: str, kind: str, word: str) -> str:
     word = word.partition("(")[0]
     job, plus, minutes = word.partition("+")
     number, under, task = job.partition("_")
@@ -66,7 +66,7 @@ def _target(text: str, kind: str, word: str) -> str:
     return word
 
 
-def ids(text: str) -> list[int]:
+def list_job_ids(text: str) -> list[int]:
     """The job ids that a kept dependency names."""
     found = []
     for term in text.replace("?", ",").split(","):
@@ -76,7 +76,7 @@ def ids(text: str) -> list[int]:
     return found
 
 
-def judge(text: str, job: Job, task: int | None, now: int, lookup: Lookup) -> tuple[str, str, int | None]:
+def judge_dependency(text: str, job: Job, task: int | None, now: int, lookup: Lookup) -> tuple[str, str, int | None]:
     """(met | unfulfilled | failed, what remains of the text, when a delay ends or None).
 
     `task` is the array task that asks (for aftercorr); `lookup(id, task)` gives the rows of a job, of one array

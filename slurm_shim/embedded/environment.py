@@ -15,7 +15,7 @@ FOREIGN = ("SLURM_", "SLURMD_", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-def counts(values: list[int]) -> str:
+def format_counts(values: list[int]) -> str:
     """Numbers per node in SLURM's short form: `2(x3),1`."""
     runs: list[list[int]] = []
     for value in values:
@@ -26,7 +26,7 @@ def counts(values: list[int]) -> str:
     return ",".join(f"{value}(x{times})" if times > 1 else str(value) for value, times in runs)
 
 
-def exported(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
+def build_exported(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
     """What --export takes from the caller's environment: all, nothing but a login's basics, or the names listed."""
     words = (export or "ALL").split(",")
     if words[0].upper() == "NIL":
@@ -49,7 +49,7 @@ def exported(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def of_step(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
+def build_step_environment(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
     """What srun --export leaves of the job's environment: all, or SLURM's own variables and the names listed."""
     words = (export or "ALL").split(",")
     everything = any(word.upper() == "ALL" for word in words)
@@ -61,10 +61,12 @@ def of_step(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def of_job(job: Job, conf: Mapping[str, Any], caller: Mapping[str, str], array: Mapping[str, int]) -> dict[str, str]:
+def build_job_environment(
+    job: Job, conf: Mapping[str, Any], caller: Mapping[str, str], array: Mapping[str, int]
+) -> dict[str, str]:
     """The batch script's environment. `caller`: the submitter's; `array`: count, min, max, step of an array."""
-    env = exported(job["export"], caller)
-    shares = schedule.unpack(job["alloc"])
+    env = build_exported(job["export"], caller)
+    shares = schedule.unpack_shares(job["alloc"])
     gpus = [str(gpu) for gpu in (shares[0][3] if shares else [])]
     tasks = [share[4] for share in shares]
     env |= {
@@ -77,7 +79,7 @@ def of_job(job: Job, conf: Mapping[str, Any], caller: Mapping[str, str], array: 
         "SLURM_GTIDS": "0",
         "SLURM_JOBID": str(job["raw_id"]),
         "SLURM_JOB_ACCOUNT": job["account"] or "(null)",
-        "SLURM_JOB_CPUS_PER_NODE": counts([share[1] for share in shares]),
+        "SLURM_JOB_CPUS_PER_NODE": format_counts([share[1] for share in shares]),
         "SLURM_JOB_GID": str(job["gid"]),
         "SLURM_JOB_ID": str(job["raw_id"]),
         "SLURM_JOB_NAME": job["name"],
@@ -96,17 +98,17 @@ def of_job(job: Job, conf: Mapping[str, Any], caller: Mapping[str, str], array: 
         "SLURM_PROCID": "0",
         "SLURM_SUBMIT_DIR": caller.get("SLURM_SUBMIT_DIR", ""),
         "SLURM_SUBMIT_HOST": caller.get("SLURM_SUBMIT_HOST", ""),
-        "SLURM_TASKS_PER_NODE": counts(tasks),
+        "SLURM_TASKS_PER_NODE": format_counts(tasks),
         "SLURM_TOPOLOGY_ADDR": shares[0][0],
         "SLURM_TOPOLOGY_ADDR_PATTERN": "node",
     }
     env.setdefault("TMPDIR", "/tmp")  # noqa: S108 (what slurmstepd sets)
     if conf["nodes"].get(shares[0][0], {}).get("gpus"):
         env["CUDA_VISIBLE_DEVICES"] = ""  # the node's GPUs are not this job's, unless the next lines say so
-    return env | _asked_for(job, gpus) | _array(job, array)
+    return env | _build_resource_variables(job, gpus) | _build_array_variables(job, array)
 
 
-def _asked_for(job: Job, gpus: list[str]) -> dict[str, str]:
+def _build_resource_variables(job: Job, gpus: list[str]) -> dict[str, str]:
     env: dict[str, str] = {}
     if job["ntasks_set"]:
         env["SLURM_NTASKS"] = env["SLURM_NPROCS"] = str(job["ntasks"])
@@ -130,7 +132,7 @@ def _asked_for(job: Job, gpus: list[str]) -> dict[str, str]:
     return env
 
 
-def _array(job: Job, array: Mapping[str, int]) -> dict[str, str]:
+def _build_array_variables(job: Job, array: Mapping[str, int]) -> dict[str, str]:
     if job["array_task_id"] is None:
         return {}
     env = {"SLURM_ARRAY_JOB_ID": str(job["array_job_id"]), "SLURM_ARRAY_TASK_ID": str(job["array_task_id"])}

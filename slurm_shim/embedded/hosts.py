@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def expand(expression: str) -> list[str]:
+def expand_hosts(expression: str) -> list[str]:
     """The node names that an expression stands for, in its order.
 
     ValueError when brackets do not match or a range is not made of numbers.
@@ -14,7 +14,7 @@ def expand(expression: str) -> list[str]:
     return names
 
 
-def fold(names: list[str]) -> str:
+def fold_hosts(names: list[str]) -> str:
     """One expression for many node names: `node[01-02],x`; names are sorted by prefix and number."""
     groups: dict[tuple[str, int], list[int]] = {}
     plain: list[str] = []
@@ -27,13 +27,13 @@ def fold(names: list[str]) -> str:
             plain.append(name)
     parts = list(plain)
     for (stem, width), numbers in groups.items():
-        ranges = _ranges(sorted(numbers), width)
+        ranges = _format_ranges(sorted(numbers), width)
         single = len(numbers) == 1
         parts.append(stem + ranges if single else f"{stem}[{ranges}]")
     return ",".join(parts)
 
 
-def _ranges(numbers: list[int], width: int) -> str:
+def _format_ranges(numbers: list[int], width: int) -> str:
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:

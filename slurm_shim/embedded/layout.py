@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Column = tuple[str, "int | None", bool, str]  # field name, width or None, right-justified, text after it
 
 
-def cell(text: str, width: int | None, right: bool) -> str:
+def pad_cell(text: str, width: int | None, right: bool) -> str:
     """The text cut and filled to so many bytes; as it is without a width."""
     if width is None:
         return text
@@ -25,7 +25,7 @@ def cell(text: str, width: int | None, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
 
 
-def letters(pattern: str, names: dict[str, str], unknown: Callable[[str], None]) -> tuple[str, list[Column]]:
+def parse_letters(pattern: str, names: dict[str, str], unknown: Callable[[str], None]) -> tuple[str, list[Column]]:
     """The text before the first field, and the fields of a `-o` format. `unknown` hears of letters without meaning."""
     head, index = "", 0
     columns: list[Column] = []
@@ -55,7 +55,7 @@ def letters(pattern: str, names: dict[str, str], unknown: Callable[[str], None])
     return head, columns
 
 
-def words(pattern: str, known: dict[str, Any], unknown: Callable[[str], None]) -> list[Column]:
+def parse_names(pattern: str, known: dict[str, Any], unknown: Callable[[str], None]) -> list[Column]:
     """The fields of a `-O` format: `Name`, `Name:30`, `Name:.30`, `Name:suffix`; unknown ones are left out."""
     columns: list[Column] = []
     for part in pattern.split(","):

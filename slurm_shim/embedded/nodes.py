@@ -29,13 +29,13 @@ class Node:
         self.cpus_taken = self.memory_taken_mb = self.jobs = 0
         self.gpus_taken: list[int] = []
 
-    def hold(self, share: schedule.Share) -> None:
+    def add_share(self, share: schedule.Share) -> None:
         self.cpus_taken += share[1]
         self.memory_taken_mb += share[2]
         self.gpus_taken += share[3]
         self.jobs += 1
 
-    def base(self) -> str:
+    def base_state(self) -> str:
         if "DOWN" in self.flags:
             return "DOWN"
         if not self.cpus_taken:
@@ -44,11 +44,11 @@ class Node:
 
     def full_state(self) -> str:
         """As scontrol prints it: `MIXED+DRAIN`."""
-        return "+".join([self.base(), *(flag for flag in self.flags if flag != "DOWN")])
+        return "+".join([self.base_state(), *(flag for flag in self.flags if flag != "DOWN")])
 
     def long_state(self) -> str:
         """As sinfo prints it: `idle`, `mixed`, `draining`, `drained`, `down`, `fail`."""
-        base = self.base().lower()
+        base = self.base_state().lower()
         if "DRAIN" in self.flags:
             return "draining" if self.cpus_taken and base != "down" else "drained"
         return "fail" if "FAIL" in self.flags else base
@@ -58,11 +58,11 @@ class Node:
 
     def complete_state(self) -> str:
         """As sinfo's StateComplete prints it: `allocated+drain`."""
-        base = self.base().lower()
+        base = self.base_state().lower()
         extra = [flag.lower() for flag in self.flags if flag != "DOWN"]
         return "+".join(["allocated" if extra and base == "mixed" else base, *extra])
 
-    def cpus(self) -> tuple[int, int, int, int]:
+    def cpu_counts(self) -> tuple[int, int, int, int]:
         """Allocated, idle, other, all."""
         total = int(self.facts["cpus"])
         rest = total - self.cpus_taken
@@ -73,18 +73,20 @@ class Node:
         return str(self.facts["gres"])
 
 
-def load(conf: dict[str, Any], state: State) -> dict[str, Node]:
+def load_nodes(conf: dict[str, Any], state: State) -> dict[str, Node]:
     """All nodes by name, with what the running jobs hold."""
-    marks = state.node_flags()
+    marks = state.load_node_marks()
     nodes = {name: Node(facts, marks.get(name)) for name, facts in conf["nodes"].items()}
-    for row in state.rows("(end_time IS NULL AND state IN ('RUNNING','SUSPENDED')) OR completing = 1", columns="alloc"):
-        for share in schedule.unpack(row["alloc"]):
+    for row in state.select_jobs(
+        "(end_time IS NULL AND state IN ('RUNNING','SUSPENDED')) OR completing = 1", columns="alloc"
+    ):
+        for share in schedule.unpack_shares(row["alloc"]):
             if share[0] in nodes:
-                nodes[share[0]].hold(share)
+                nodes[share[0]].add_share(share)
     return nodes
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Facts about this machine: host, arch, os, boot_time, load, free_mb, version."""
     with open("/proc/stat", encoding="ascii") as file:
         boot_time = next(int(line.split()[1]) for line in file if line.startswith("btime"))
@@ -98,6 +100,6 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def partition_state(conf: dict[str, Any], states: dict[str, str], name: str) -> str:
+def get_partition_state(conf: dict[str, Any], states: dict[str, str], name: str) -> str:
     """UP, DOWN, DRAIN or INACTIVE."""
     return states.get(name, str(conf["partitions"][name]["state"]))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 NO_TASK = 4294967294  # what SLURM writes for %a of a job that is no array task
 
 
-def expand(pattern: str, job: Mapping[str, Any], step: str = "batch", node: int = 0, task: int = 0) -> str:
+def expand_pattern(pattern: str, job: Mapping[str, Any], step: str = "batch", node: int = 0, task: int = 0) -> str:
     """The file name of a pattern for a job's row; relative names stay relative. A backslash switches patterns off."""
     if "\\" in pattern:
         return pattern.replace("\\", "")
@@ -51,33 +51,33 @@ def expand(pattern: str, job: Mapping[str, Any], step: str = "batch", node: int 
     return text
 
 
-def node_names(job: Mapping[str, Any]) -> list[str]:
+def list_nodes(job: Mapping[str, Any]) -> list[str]:
     """The nodes of a started job, in the order of its tasks."""
     return [part.partition(":")[0] for part in (job["alloc"] or "").split(";") if part]
 
 
-def default_output(job: Mapping[str, Any]) -> str:
+def get_default_output(job: Mapping[str, Any]) -> str:
     """The pattern of a job that names no output file."""
     return "slurm-%A_%a.out" if job["array_job_id"] else "slurm-%j.out"
 
 
-def std_out(job: Mapping[str, Any]) -> str:
+def get_stdout(job: Mapping[str, Any]) -> str:
     """The unexpanded output pattern, absolute."""
-    return os.path.join(job["work_dir"], job["std_out"] or default_output(job))
+    return os.path.join(job["work_dir"], job["std_out"] or get_default_output(job))
 
 
-def shown(job: Mapping[str, Any], pattern: str) -> str:
+def format_output_name(job: Mapping[str, Any], pattern: str) -> str:
     """An output name as squeue prints it: what was asked for stays a pattern, the default name does not."""
     if job["std_out"] or (job["std_err"] and job["std_err"] in pattern):
         return pattern
-    return expand(pattern.replace("_%a", "") if job["array_tasks"] else pattern, job)
+    return expand_pattern(pattern.replace("_%a", "") if job["array_tasks"] else pattern, job)
 
 
-def std_err(job: Mapping[str, Any]) -> str:
+def get_stderr(job: Mapping[str, Any]) -> str:
     """The unexpanded error pattern, absolute; the output's when none was given."""
-    return os.path.join(job["work_dir"], job["std_err"]) if job["std_err"] else std_out(job)
+    return os.path.join(job["work_dir"], job["std_err"]) if job["std_err"] else get_stdout(job)
 
 
-def std_in(job: Mapping[str, Any]) -> str:
+def get_stdin(job: Mapping[str, Any]) -> str:
     """The unexpanded input pattern, absolute; /dev/null when none was given."""
     return os.path.join(job["work_dir"], job["std_in"]) if job["std_in"] else "/dev/null"

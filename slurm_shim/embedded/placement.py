@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .hosts import expand
+from .hosts import expand_hosts
 from .states import Refused
 from .units import is_number
 
@@ -15,19 +15,19 @@ UNAVAILABLE = "Requested node configuration is not available"
 BAD_GRES = "Invalid generic resource (gres) specification"
 
 
-def no_step(raw_id: int, text: str, *before: str) -> Refused:
+def make_step_refusal(raw_id: int, text: str, *before: str) -> Refused:
     """The refusal of a step in srun's words."""
     lines = [*before, f"Unable to create step for job {raw_id}: {text}"]
     return Refused([f"srun: error: {line}" for line in lines])
 
 
-def nodes(asked: dict[str, Any], shares: list[Share], number: int, raw_id: int) -> list[tuple[int, Share]]:
+def choose_nodes(asked: dict[str, Any], shares: list[Share], number: int, raw_id: int) -> list[tuple[int, Share]]:
     """(index in the job, share) of each of the `number` nodes of a step."""
     known = [share[0] for share in shares]
-    wanted = _names(asked.get("nodelist"), raw_id)
+    wanted = _expand_names(asked.get("nodelist"), raw_id)
     if any(name not in known for name in wanted):
-        raise no_step(raw_id, UNAVAILABLE)
-    left_out = _names(asked.get("exclude"), raw_id)
+        raise make_step_refusal(raw_id, UNAVAILABLE)
+    left_out = _expand_names(asked.get("exclude"), raw_id)
     for name in wanted:
         if name in left_out:
             lines = [f"Requested node {name} is also in the excluded list.", "Job not submitted."]
@@ -42,35 +42,35 @@ def nodes(asked: dict[str, Any], shares: list[Share], number: int, raw_id: int) 
     return sorted(first)
 
 
-def _names(text: str | None, raw_id: int) -> list[str]:
+def _expand_names(text: str | None, raw_id: int) -> list[str]:
     try:
-        return expand(text or "")
+        return expand_hosts(text or "")
     except ValueError as error:
-        raise no_step(raw_id, "Invalid node name specified") from error
+        raise make_step_refusal(raw_id, "Invalid node name specified") from error
 
 
-def with_gpus(asked: dict[str, Any], shares: list[Share], raw_id: int) -> list[Share]:
+def limit_gpus(asked: dict[str, Any], shares: list[Share], raw_id: int) -> list[Share]:
     """The shares with only those GPUs that --gres, --gpus-per-node or --gpus ask for; all of them unless asked."""
     counts = [len(share[3]) for share in shares]
     each = None
     if "gres" in asked:
-        each = _gres(asked["gres"])
+        each = _count_gres_gpus(asked["gres"])
     if "gpus-per-node" in asked:
-        each = _count(asked["gpus-per-node"])
+        each = _parse_count(asked["gpus-per-node"])
     if each is not None:
         if each > min(counts):
             note = f"Step requested gres_per_node=gpu:{each} is more than the job's gres_per_node=gpu:{min(counts)}"
-            raise no_step(raw_id, BAD_GRES, note)
+            raise make_step_refusal(raw_id, BAD_GRES, note)
         counts = [each] * len(shares)
     if "gpus" in asked:
-        left = _count(asked["gpus"])
+        left = _parse_count(asked["gpus"])
         if left > sum(counts):
-            raise no_step(raw_id, BAD_GRES)
-        counts = _dealt(left, counts)
+            raise make_step_refusal(raw_id, BAD_GRES)
+        counts = _deal_gpus(left, counts)
     return [(name, cpus, mb, gpus[:n], tasks) for (name, cpus, mb, gpus, tasks), n in zip(shares, counts, strict=True)]
 
 
-def _dealt(number: int, most: list[int]) -> list[int]:
+def _deal_gpus(number: int, most: list[int]) -> list[int]:
     """One for each node as far as they go, the rest node by node."""
     counts = [0] * len(most)
     for index, room in enumerate(most):
@@ -80,18 +80,18 @@ def _dealt(number: int, most: list[int]) -> list[int]:
     return counts
 
 
-def _gres(text: str) -> int:
+def _count_gres_gpus(text: str) -> int:
     total = 0
     for item in text.split(","):
         kind, _, rest = item.partition(":")
         if kind == "gpu":
-            total += _count(rest or "1")
+            total += _parse_count(rest or "1")
         elif item not in ("", "none"):
             raise Refused(f"srun: error: {BAD_GRES}")
     return total
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     """The number in `2`, `TYPE:2` or `TYPE`."""
     last = text.rpartition(":")[2]
     if is_number(last):

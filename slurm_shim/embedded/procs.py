@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _boot: list[str] = []
 
 
-def boot_id() -> str:
+def read_boot_id() -> str:
     """A text that changes with every start of the machine."""
     if not _boot:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -21,7 +21,7 @@ def boot_id() -> str:
     return _boot[0]
 
 
-def stat(pid: int) -> tuple[str, int, int, int] | None:
+def read_stat(pid: int) -> tuple[str, int, int, int] | None:
     """State letter, parent, session and start time (clock ticks after boot) of a process; None when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -31,21 +31,21 @@ def stat(pid: int) -> tuple[str, int, int, int] | None:
     return fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19])
 
 
-def start_ticks(pid: int) -> int:
+def read_start_ticks(pid: int) -> int:
     """The start time of a living process; 0 when it is gone."""
-    found = stat(pid)
+    found = read_stat(pid)
     return found[3] if found else 0
 
 
 def is_alive(pid: int | None, ticks: int | None, boot: str | None) -> bool:
     """Whether exactly this process still runs; a zombie does not."""
-    if not pid or boot != boot_id():
+    if not pid or boot != read_boot_id():
         return False
-    found = stat(pid)
+    found = read_stat(pid)
     return found is not None and found[3] == ticks and found[0] not in "ZX"
 
 
-def of_job(raw_id: int, conf_path: str, session: int | None) -> list[tuple[int, bool]]:
+def list_job_processes(raw_id: int, conf_path: str, session: int | None) -> list[tuple[int, bool]]:
     """The job's processes as (pid, belongs to a step of srun): its session, and whoever carries its environment.
 
     The environment finds what left the session (setsid, daemons), even after the supervisor is gone.
@@ -55,16 +55,16 @@ def of_job(raw_id: int, conf_path: str, session: int | None) -> list[tuple[int, 
     for entry in os.listdir("/proc"):
         if not entry.isdecimal():
             continue
-        facts = stat(int(entry))
+        facts = read_stat(int(entry))
         if facts is None or facts[0] in "ZX" or int(entry) == os.getpid():
             continue
-        words = _environment(entry)
+        words = _read_environment(entry)
         if all(mark in words for mark in marks) or (session and facts[2] == session):
             found.append((int(entry), any(word.startswith(b"SLURM_STEP_ID=") for word in words)))
     return found
 
 
-def _environment(pid: str) -> list[bytes]:
+def _read_environment(pid: str) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return file.read().split(b"\0")
@@ -72,7 +72,7 @@ def _environment(pid: str) -> list[bytes]:
         return []  # another user's process, or gone
 
 
-def send(pids: Iterable[int], number: int) -> int:
+def send_signal(pids: Iterable[int], number: int) -> int:
     """How many of the processes took the signal."""
     count = 0
     for pid in pids:

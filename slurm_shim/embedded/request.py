@@ -9,7 +9,7 @@ import os
 
 from . import times, units
 from .programs.options import Options
-from .states import Refused, signal_number
+from .states import Refused, parse_signal
 from .units import is_number
 
 TYPE_CHECKING = False
@@ -76,19 +76,19 @@ class Request:
             "std_out": "", "std_err": "", "open_mode": "", "export": "", "comment": None, "requeue": -1,
         }  # fmt: skip
 
-    def take(self, words: list[str]) -> list[str]:
+    def read_words(self, words: list[str]) -> list[str]:
         """The operands left after the options in `words` have been read into the request."""
         found, operands = self.options.parse(words, permute=False)
         for name, value in found:
-            self.set(name, value)
+            self.set_option(name, value)
         return operands
 
-    def take_environment(self, environ: Mapping[str, str]) -> None:
+    def read_environment(self, environ: Mapping[str, str]) -> None:
         for variable, name in ENVIRONMENT.items():
             if variable in environ:
-                self.set(name, environ[variable])
+                self.set_option(name, environ[variable])
 
-    def set(self, name: str, value: str | None) -> None:
+    def set_option(self, name: str, value: str | None) -> None:
         """One option read. Refused with SLURM's text and exit status."""
         if name in UNSUPPORTED:
             raise Refused(
@@ -107,23 +107,23 @@ class Request:
         else:  # one of FLAGS
             self.flags[name] = value if value is not None else True
 
-    def _bad(self, name: str, code: int = 255) -> Refused:
+    def _make_refusal(self, name: str, code: int = 255) -> Refused:
         return Refused(f"{self.program}: error: Invalid --{name} specification", code)
 
-    def _number(self, name: str, text: str, least: int = 1) -> int:
+    def _parse_number(self, name: str, text: str, least: int = 1) -> int:
         digits = text.strip()
         if not is_number(digits) or int(digits) < least or len(digits) > 9:
             raise Refused(f'{self.program}: error: Invalid numeric value "{text}" for --{name}.')
         return int(digits)
 
     def _set_ntasks(self, text: str) -> None:
-        self.job |= {"ntasks": self._number("ntasks", text), "ntasks_set": 1}
+        self.job |= {"ntasks": self._parse_number("ntasks", text), "ntasks_set": 1}
 
     def _set_cpus_per_task(self, text: str) -> None:
-        self.job |= {"cpus_per_task": self._number("cpus-per-task", text), "cpus_set": 1}
+        self.job |= {"cpus_per_task": self._parse_number("cpus-per-task", text), "cpus_set": 1}
 
     def _set_ntasks_per_node(self, text: str) -> None:
-        self.job["ntasks_per_node"] = self._number("ntasks-per-node", text)
+        self.job["ntasks_per_node"] = self._parse_number("ntasks-per-node", text)
 
     def _set_nodes(self, text: str) -> None:
         low, dash, high = text.partition("-")
@@ -138,26 +138,26 @@ class Request:
         self.job |= {"min_nodes": int(low), "max_nodes": most, "nodes_set": 1}
 
     def _set_mem(self, text: str) -> None:
-        self.job |= {"mem_node_mb": self._memory("mem", text), "mem_cpu_mb": 0}
+        self.job |= {"mem_node_mb": self._parse_memory("mem", text), "mem_cpu_mb": 0}
 
     def _set_mem_per_cpu(self, text: str) -> None:
-        self.job |= {"mem_cpu_mb": self._memory("mem-per-cpu", text), "mem_node_mb": 0}
+        self.job |= {"mem_cpu_mb": self._parse_memory("mem-per-cpu", text), "mem_node_mb": 0}
 
-    def _memory(self, name: str, text: str) -> int:
+    def _parse_memory(self, name: str, text: str) -> int:
         try:
-            return units.memory_mb(text)
+            return units.parse_memory_mb(text)
         except ValueError as error:
-            raise self._bad(name) from error
+            raise self._make_refusal(name) from error
 
     def _set_time(self, text: str) -> None:
         try:
-            self.job["time_limit_min"] = times.limit_min(text)
+            self.job["time_limit_min"] = times.parse_limit_min(text)
         except ValueError as error:
-            raise self._bad("time") from error
+            raise self._make_refusal("time") from error
 
     def _set_begin(self, text: str) -> None:
         try:
-            self.job["begin_time"] = times.point(text, self.now)
+            self.job["begin_time"] = times.parse_time(text, self.now)
         except times.BadTime as error:
             raise Refused([str(error), f"{self.program}: error: Invalid --begin specification"], 255) from error
 
@@ -166,9 +166,9 @@ class Request:
         if not colon or flags.strip("RrBb"):
             flags, rest = "", text
         name, _, before = rest.partition("@")
-        number = signal_number(name)
+        number = parse_signal(name)
         if not number or (before and not is_number(before)):
-            raise self._bad("signal")
+            raise self._make_refusal("signal")
         self.job["warn"] = f"{flags.upper()}:{number}:{before or 60}"
 
     def _set_gres(self, text: str) -> None:
@@ -180,23 +180,23 @@ class Request:
             words = rest.split(":") if rest else ["1"]
             if kind != "gpu" or len(words) > 2 or (len(words) == 2 and not is_number(words[1])):
                 raise Refused(f"{self.program}: error: Invalid generic resource (gres) specification")
-            total += self._typed(words)
+            total += self._parse_gpu_count(words)
         self.job |= {"gpus_node": total, "tres_per_node": "gres:" + text if total else ""}
 
-    def _typed(self, words: list[str]) -> int:
+    def _parse_gpu_count(self, words: list[str]) -> int:
         """The count of `N`, `TYPE` or `TYPE:N`; a type is remembered, to be compared with the nodes'."""
         if not is_number(words[0]):
             self.flags["gpu_type"] = words[0]
         return int(words[-1]) if is_number(words[-1]) else 1
 
     def _set_gpus(self, text: str) -> None:
-        self.job["gpus_total"] = self._typed(text.split(":"))
+        self.job["gpus_total"] = self._parse_gpu_count(text.split(":"))
 
     def _set_gpus_per_node(self, text: str) -> None:
-        self.job |= {"gpus_node": self._typed(text.split(":")), "tres_per_node": "gres:gpu:" + text}
+        self.job |= {"gpus_node": self._parse_gpu_count(text.split(":")), "tres_per_node": "gres:gpu:" + text}
 
     def _set_gpus_per_task(self, text: str) -> None:
-        self.job["gpus_task"] = self._typed(text.split(":"))
+        self.job["gpus_task"] = self._parse_gpu_count(text.split(":"))
 
     def _set_nice(self, text: str) -> None:
         self.job["nice"] = int(text) if is_number(text.removeprefix("-")) else (0 if text else 100)
@@ -219,22 +219,22 @@ class Request:
 
     def _set_exclusive(self, text: str) -> None:
         if text not in ("", "user", "mcs"):
-            raise self._bad("exclusive")
+            raise self._make_refusal("exclusive")
         self.job["exclusive"] = 1
 
     def _set_open_mode(self, text: str) -> None:
         if text[:1].lower() not in ("a", "t"):
-            raise self._bad("open-mode")
+            raise self._make_refusal("open-mode")
         self.job["open_mode"] = text[0].lower()
 
     def _set_kill_on_invalid_dep(self, text: str) -> None:
         if text.lower() not in ("yes", "no"):
-            raise self._bad("kill-on-invalid-dep")
+            raise self._make_refusal("kill-on-invalid-dep")
         self.job["dep_kill"] = int(text.lower() == "yes")
 
     def _set_mail_type(self, text: str) -> None:
         if any(word.upper() not in MAIL_TYPES for word in text.split(",")):
-            raise self._bad("mail-type")
+            raise self._make_refusal("mail-type")
 
     def _set_reservation(self, _: str) -> None:
         self.flags["fails"] = "Requested reservation is invalid"

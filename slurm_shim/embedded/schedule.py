@@ -27,12 +27,12 @@ SHAPE = (
 UNUSABLE = {"DOWN", "DRAIN", "FAIL"}
 
 
-def pack(shares: Sequence[Share]) -> str:
+def pack_shares(shares: Sequence[Share]) -> str:
     """An allocation as the text kept in the state: `node01:4:512:0,1:2;node02:…`."""
     return ";".join(f"{n}:{c}:{m}:{','.join(map(str, g))}:{t}" for n, c, m, g, t in shares)
 
 
-def unpack(text: str | None) -> list[Share]:
+def unpack_shares(text: str | None) -> list[Share]:
     """The allocation that `pack` wrote."""
     shares: list[Share] = []
     for part in (text or "").split(";"):
@@ -82,14 +82,16 @@ class Room:
         if any(name not in names for name in wanted):
             return None
         limits = {
-            n: self._tasks_that_fit(job, n) for n in names if n not in shut_out and _has_features(job, self.nodes[n])
+            n: self._count_fitting_tasks(job, n)
+            for n in names
+            if n not in shut_out and _has_features(job, self.nodes[n])
         }
         if any(not limits.get(name) for name in wanted):
             return None
-        chosen = self._choose(job, {n: limit for n, limit in limits.items() if limit > 0}, wanted)
+        chosen = self._choose_nodes(job, {n: limit for n, limit in limits.items() if limit > 0}, wanted)
         return self._share_out(job, chosen, limits) if chosen else None
 
-    def _tasks_that_fit(self, job: Job, name: str) -> int:
+    def _count_fitting_tasks(self, job: Job, name: str) -> int:
         cpus, memory_mb, gpus, jobs = self.free[name]
         node = self.nodes[name]
         if cpus > node["cpus"] or (job["exclusive"] and jobs):
@@ -105,7 +107,7 @@ class Room:
             most = min(most, len(gpus) // job["gpus_task"])
         return most
 
-    def _choose(self, job: Job, limits: Mapping[str, int], wanted: Sequence[str]) -> list[str]:
+    def _choose_nodes(self, job: Job, limits: Mapping[str, int], wanted: Sequence[str]) -> list[str]:
         def enough(names: Sequence[str]) -> bool:
             gpus = sum(len(self.free[name][2]) for name in names)
             tasks = sum(limits[name] for name in names)
@@ -165,7 +167,7 @@ class Decision:
         self.hopeless: list[tuple[Job, int | None]] = []
         self.wake_at: int | None = None
 
-    def wake(self, when: int | None) -> None:
+    def add_wake(self, when: int | None) -> None:
         if when and (self.wake_at is None or when < self.wake_at):
             self.wake_at = when
 
@@ -188,51 +190,51 @@ class Pass:
         self.room = Room(conf["nodes"])
         self.array_running: dict[int, int] = {}
         for job in self.busy:
-            self.room.take(unpack(job["alloc"]))
+            self.room.take(unpack_shares(job["alloc"]))
             if job["array_job_id"]:
                 self.array_running[job["array_job_id"]] = self.array_running.get(job["array_job_id"], 0) + 1
         self.shadow: dict[str, int] = {}
         self.full: set[tuple[Any, ...]] = set()
-        self.found = Decision()
+        self.decision = Decision()
 
     def decide(self) -> Decision:
         for job in self.pending:
-            waiting = self._independent(job)
+            waiting = self._find_obstacle(job)
             if waiting is None:
                 waiting = self._start_tasks(job)
             if waiting is not None:
-                self.found.reasons[job["raw_id"]] = waiting
-        return self.found
+                self.decision.reasons[job["raw_id"]] = waiting
+        return self.decision
 
-    def _independent(self, job: Job) -> str | None:
+    def _find_obstacle(self, job: Job) -> str | None:
         """Why the job may not even ask for room; None when it may."""
         if job["held"]:
             return HELD[job["held"]]
         if job["dependency"] and "aftercorr" not in job["dependency"]:
-            verdict, text, wake = deps.judge(job["dependency"], job, None, self.now, self._lookup_for(job))
-            self.found.wake(wake)
+            verdict, text, wake = deps.judge_dependency(job["dependency"], job, None, self.now, self._bind_lookup(job))
+            self.decision.add_wake(wake)
             if text != job["dependency"]:
-                self.found.dependencies[job["raw_id"]] = text
+                self.decision.dependencies[job["raw_id"]] = text
             if verdict == deps.FAILED:
                 if job["dep_kill"]:
-                    self.found.hopeless.append((job, None))
+                    self.decision.hopeless.append((job, None))
                 return "DependencyNeverSatisfied"
             if verdict == deps.WAIT:
                 return "Dependency"
         if job["begin_time"] and job["begin_time"] > self.now:
-            self.found.wake(job["begin_time"])
+            self.decision.add_wake(job["begin_time"])
             return "BeginTime"
-        return self._partition_says(job)
+        return self._check_partitions(job)
 
-    def _lookup_for(self, job: Job) -> Any:
+    def _bind_lookup(self, job: Job) -> Any:
         return lambda number, task: self.lookup(job, number, task)
 
-    def _partition_says(self, job: Job) -> str | None:
+    def _check_partitions(self, job: Job) -> str | None:
         """Why none of the job's partitions takes it; None when one does."""
-        says = [self._one_partition_says(job, name) for name in job["partition"].split(",")]
+        says = [self._check_partition(job, name) for name in job["partition"].split(",")]
         return None if None in says else says[0]
 
-    def _one_partition_says(self, job: Job, name: str) -> str | None:
+    def _check_partition(self, job: Job, name: str) -> str | None:
         part = self.conf["partitions"].get(name)
         state = self.states.get(name, part["state"] if part else "DOWN")
         if part is None or state in ("DOWN", "INACTIVE"):
@@ -252,7 +254,7 @@ class Pass:
         if not job["array_tasks"]:
             return self._try_start(job, None)
         first_reason = None
-        for task in arrays.unfold(job["array_tasks"]):
+        for task in arrays.unfold_tasks(job["array_tasks"]):
             limit = job["array_limit"]
             if limit and self.array_running.get(job["array_job_id"], 0) >= limit:
                 return first_reason or "JobArrayTaskLimit"
@@ -268,59 +270,59 @@ class Pass:
     def _try_start(self, job: Job, task: int | None) -> str | None:
         if job["dependency"] and "aftercorr" in job["dependency"]:
             asks = job["array_task_id"] if task is None else task
-            verdict, _, wake = deps.judge(job["dependency"], job, asks, self.now, self._lookup_for(job))
-            self.found.wake(wake)
+            verdict, _, wake = deps.judge_dependency(job["dependency"], job, asks, self.now, self._bind_lookup(job))
+            self.decision.add_wake(wake)
             if verdict == deps.FAILED and job["dep_kill"]:
-                self.found.hopeless.append((job, task))
+                self.decision.hopeless.append((job, task))
             if verdict != deps.MET:
                 return "Dependency" if verdict == deps.WAIT else "DependencyNeverSatisfied"
         names = job["partition"].split(",")
         if len(names) == 1:
-            return self._try_in(job, task, names[0])
+            return self._try_partition(job, task, names[0])
         waits = []
         for name in names:
-            if self._one_partition_says(job, name) is None:
-                waits.append(self._try_in(job, task, name))
+            if self._check_partition(job, name) is None:
+                waits.append(self._try_partition(job, task, name))
                 if waits[-1] is None:
                     return None
         return waits[0]
 
-    def _try_in(self, job: Job, task: int | None, partition: str) -> str | None:
+    def _try_partition(self, job: Job, task: int | None, partition: str) -> str | None:
         part = self.conf["partitions"][partition]
         names = [name for name in part["nodes"] if name not in self.unusable]
         wanted = [name for name in (job["req_nodes"] or "").split(",") if name in self.unusable]
         if wanted:
             return f"ReqNodeNotAvail, UnavailableNodes:{','.join(wanted)}"
-        shape = (partition, *self._shape(job))
+        shape = (partition, *self._get_shape(job))
         shares = None if shape in self.full else self.room.place(job, names)
-        blocked = self._blocked_until(part)
+        blocked = self._find_blocked_until(part)
         if shares is None:
             # What did not fit once in this pass does not fit later either: room only gets less.
             self.full.add(shape)
             if blocked is not None:
                 return "Priority"
-            self.shadow[partition] = self._earliest_start(job, names)
+            self.shadow[partition] = self.find_earliest_start(job, names)
             return "Resources"
-        if blocked is not None and (job["time_limit_min"] is None or self.now + _limit_s(job) > blocked):
+        if blocked is not None and (job["time_limit_min"] is None or self.now + _get_limit_s(job) > blocked):
             return "Priority"
         self.room.take(shares)
-        self.found.starts.append((job, task, shares, partition))
+        self.decision.starts.append((job, task, shares, partition))
         return None
 
-    def _shape(self, job: Job) -> tuple[Any, ...]:
+    def _get_shape(self, job: Job) -> tuple[Any, ...]:
         return tuple(job[key] for key in SHAPE)
 
-    def _blocked_until(self, part: Mapping[str, Any]) -> int | None:
+    def _find_blocked_until(self, part: Mapping[str, Any]) -> int | None:
         """The earliest start of a blocked job that shares nodes with this partition; None when none is blocked."""
         nodes = set(part["nodes"])
         times = [when for name, when in self.shadow.items() if nodes & set(self.conf["partitions"][name]["nodes"])]
         return min(times, default=None)
 
-    def _earliest_start(self, job: Job, names: Sequence[str]) -> int:
+    def find_earliest_start(self, job: Job, names: Sequence[str]) -> int:
         """When the running jobs' limits will have made room for this one (at the latest)."""
         room = self.room.copy()
-        started = [(self.now + _limit_s(j), shares) for j, _, shares, _ in self.found.starts]
-        running = [((j["start_time"] or self.now) + _limit_s(j), unpack(j["alloc"])) for j in self.busy]
+        started = [(self.now + _get_limit_s(j), shares) for j, _, shares, _ in self.decision.starts]
+        running = [((j["start_time"] or self.now) + _get_limit_s(j), unpack_shares(j["alloc"])) for j in self.busy]
         for when, shares in sorted([*started, *running], key=lambda pair: pair[0]):
             room.give(shares)
             if room.place(job, names):
@@ -328,27 +330,27 @@ class Pass:
         return self.now + YEAR_S
 
 
-def _limit_s(job: Job) -> int:
+def _get_limit_s(job: Job) -> int:
     return YEAR_S if job["time_limit_min"] is None else int(job["time_limit_min"]) * 60
 
 
-def is_possible(conf: Mapping[str, Any], job: Job) -> str | None:
+def find_shortage(conf: Mapping[str, Any], job: Job) -> str | None:
     """None when the job could run on an empty cluster, or waits for ever as in SLURM; else what there is too little of.
 
     That is `memory`, `cpus` (per node) or `nodes`.
     """
-    problems = [_is_possible_in(conf, job, name) for name in job["partition"].split(",")]
+    problems = [_find_shortage_in(conf, job, name) for name in job["partition"].split(",")]
     return None if None in problems else problems[0]
 
 
-def _is_possible_in(conf: Mapping[str, Any], job: Job, name: str) -> str | None:
+def _find_shortage_in(conf: Mapping[str, Any], job: Job, name: str) -> str | None:
     part = conf["partitions"][name]
     nodes = [conf["nodes"][name] for name in part["nodes"]]
     most_mb = max((node["memory_mb"] for node in nodes), default=0)
     if job["mem_node_mb"] > most_mb:
         return "memory"
     checked = Pass(conf, set(), {}, [], None, 0)
-    if checked._one_partition_says(job, name) is not None:
+    if checked._check_partition(job, name) is not None:
         return None
     if job["cpus_per_task"] > max((node["cpus"] for node in nodes), default=0):
         return "cpus"

@@ -11,26 +11,26 @@ MAX_BYTES = 4 * 1024 * 1024
 WRAPPING = "#!/bin/sh\n# This script was created by sbatch --wrap.\n\n"
 
 
-def load(operands: list[str]) -> tuple[bytes, str | None]:
+def load_script(operands: list[str]) -> tuple[bytes, str | None]:
     """The script's bytes and its absolute path (None when it came from stdin). Refused with sbatch's texts."""
     if not operands:
-        return check(sys.stdin.buffer.read(MAX_BYTES + 1)), None
-    path = _search(operands[0])
+        return check_script(sys.stdin.buffer.read(MAX_BYTES + 1)), None
+    path = _find_script(operands[0])
     if os.path.isdir(path):
-        return check(b""), path
+        return check_script(b""), path
     try:
         with open(path, "rb") as file:
-            return check(file.read(MAX_BYTES + 1)), os.path.abspath(path)
+            return check_script(file.read(MAX_BYTES + 1)), os.path.abspath(path)
     except OSError as error:
         raise Refused(f"sbatch: error: Unable to open file {operands[0]}") from error
 
 
-def wrapped(command: str) -> bytes:
+def wrap_command(command: str) -> bytes:
     """The script that runs a --wrap command."""
     return (WRAPPING + command + "\n").encode("utf-8", "surrogateescape")
 
 
-def _search(name: str) -> str:
+def _find_script(name: str) -> str:
     """A bare name is looked for here, then along PATH."""
     if "/" in name or os.path.exists(name):
         return name
@@ -40,7 +40,7 @@ def _search(name: str) -> str:
     return name
 
 
-def check(text: bytes) -> bytes:
+def check_script(text: bytes) -> bytes:
     """The script itself. Refused when it is empty, no script, has DOS line ends or NULs, or is too big."""
     if not text:
         raise Refused("sbatch: error: Batch script is empty!")
@@ -75,19 +75,19 @@ def check(text: bytes) -> bytes:
     return text
 
 
-def directives(text: bytes) -> list[str]:
+def read_directives(text: bytes) -> list[str]:
     """The words of all `#SBATCH` lines up to the first command."""
     words: list[str] = []
     for raw in text.split(b"\n"):
         line = raw.decode("utf-8", "surrogateescape")
         if line.startswith("#SBATCH"):
-            words += split(line[len("#SBATCH") :])
+            words += split_line(line[len("#SBATCH") :])
         elif line.strip() and not line.lstrip().startswith("#"):
             break
     return words
 
 
-def split(line: str) -> list[str]:
+def split_line(line: str) -> list[str]:
     """The words of one `#SBATCH` line: quotes and backslashes as in a shell, `#` at a word's start ends the line."""
     words: list[str] = []
     word, quote, index = None, "", 0

@@ -92,47 +92,47 @@ class State:
     def close(self) -> None:
         self.db.close()
 
-    def rows(self, where: str = "1", *values: object, columns: str = "*") -> list[Row]:
+    def select_jobs(self, where: str = "1", *values: object, columns: str = "*") -> list[Row]:
         """The jobs that fulfil an SQL condition, oldest id first."""
         query = f"SELECT {columns} FROM jobs WHERE {where} ORDER BY raw_id"  # noqa: S608 (the conditions are ours)
         return self.db.execute(query, [to_bytes(value) for value in values]).fetchall()
 
-    def visible(self, min_job_age_s: int, now: int) -> list[Row]:
+    def select_visible_jobs(self, min_job_age_s: int, now: int) -> list[Row]:
         """The jobs that squeue can see: unfinished, or finished within MinJobAge."""
-        return self.rows("end_time IS NULL OR end_time >= ?", now - min_job_age_s)
+        return self.select_jobs("end_time IS NULL OR end_time >= ?", now - min_job_age_s)
 
-    def update(self, raw_id: int, **columns: object) -> None:
-        names = ", ".join(f"{name} = {_mark(value)}" for name, value in columns.items())
+    def update_job(self, raw_id: int, **columns: object) -> None:
+        names = ", ".join(f"{name} = {_make_placeholder(value)}" for name, value in columns.items())
         values = [to_bytes(value) for value in columns.values()]
         self.db.execute(f"UPDATE jobs SET {names} WHERE raw_id = ?", (*values, raw_id))  # noqa: S608
 
-    def insert(self, table: str, **columns: object) -> int:
+    def insert_row(self, table: str, **columns: object) -> int:
         """The row id of a new row."""
-        names, marks = ", ".join(columns), ", ".join(map(_mark, columns.values()))
+        names, marks = ", ".join(columns), ", ".join(map(_make_placeholder, columns.values()))
         query = f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
         return self.db.execute(query, [to_bytes(value) for value in columns.values()]).lastrowid or 0
 
-    def meta(self, key: str, default: str = "") -> str:
+    def get_meta(self, key: str, default: str = "") -> str:
         row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else default
 
     def set_meta(self, key: str, value: object) -> None:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
 
-    def next_number(self, key: str, first: int, step: int = 1) -> int:
+    def take_number(self, key: str, first: int, step: int = 1) -> int:
         """The next of a row of numbers: job ids upwards from 1, priorities downwards."""
-        number = int(self.meta(key, str(first)))
+        number = int(self.get_meta(key, str(first)))
         self.set_meta(key, number + step)
         return number
 
-    def node_flags(self) -> dict[str, Row]:
+    def load_node_marks(self) -> dict[str, Row]:
         return {row["name"]: row for row in self.db.execute("SELECT * FROM nodes")}
 
-    def partition_states(self) -> dict[str, str]:
+    def load_partition_states(self) -> dict[str, str]:
         return {row["name"]: row["state"] for row in self.db.execute("SELECT * FROM partitions")}
 
 
-def _mark(value: object) -> str:
+def _make_placeholder(value: object) -> str:
     return "CAST(? AS TEXT)" if isinstance(value, str) else "?"
 
 

@@ -66,7 +66,7 @@ class Unreachable(Exception):
     """The cluster plays dead (SluiceDown); each program says so in its own words."""
 
 
-def signal_number(name: str) -> int | None:
+def parse_signal(name: str) -> int | None:
     """The number of a signal given as `USR1`, `SIGUSR1`, `usr1` or `10`; None for an unknown one."""
     import signal
 
@@ -76,7 +76,7 @@ def signal_number(name: str) -> int | None:
     return int(getattr(signal, f"SIG{known}")) if known in SIGNALS else None
 
 
-def exit_pair(raw: int | None) -> str:
+def format_exit_status(raw: int | None) -> str:
     """A raw wait status as `code:signal`."""
     raw = raw or 0
     return f"{raw >> 8}:{raw & 0x7F}" if raw != LAUNCH_FAILED else "0:53"

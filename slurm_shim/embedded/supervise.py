@@ -25,38 +25,38 @@ if TYPE_CHECKING:
 GO = b"g"
 
 
-def run(conf: dict[str, Any], raw_id: int) -> None:
+def supervise_job(conf: dict[str, Any], raw_id: int) -> None:
     """Supervises the job until its end; leaves at once when the committed state does not name this process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, cluster.SUPERVISOR_SIGNALS)
     state = cluster.State(conf["folder"])
     state.lock()
     try:
-        row = _claimed(state, raw_id)
+        row = _claim_job(state, raw_id)
         if row is None:
             return
-        launched = None if row["ending"] else _launch(conf, state, row)
+        launched = None if row["ending"] else _launch_script(conf, state, row)
     finally:
         state.close()
         state.unlock()
     if launched is None:
-        _finish(conf, row, 0 if row["ending"] else LAUNCH_FAILED, None)
+        _finish_job(conf, row, 0 if row["ending"] else LAUNCH_FAILED, None)
         return
-    Watch(conf, row, launched).until_the_end()
+    JobSupervisor(conf, row, launched).wait_for_end()
 
 
-def _claimed(state: State, raw_id: int) -> Row | None:
-    found = state.rows(
+def _claim_job(state: State, raw_id: int) -> Row | None:
+    found = state.select_jobs(
         "raw_id = ? AND sup_pid = ? AND sup_start = ? AND job_pid IS NULL AND (state = 'RUNNING' OR completing = 1)",
-        raw_id, os.getpid(), procs.start_ticks(os.getpid()),
+        raw_id, os.getpid(), procs.read_start_ticks(os.getpid()),
     )  # fmt: skip
     return found[0] if found else None
 
 
-def _launch(conf: dict[str, Any], state: State, row: Row) -> int | None:
+def _launch_script(conf: dict[str, Any], state: State, row: Row) -> int | None:
     """The pid of the script, which runs only once it is written down; None when its files cannot be opened."""
     script = state.db.execute("SELECT * FROM scripts WHERE id = ?", (row["script_id"],)).fetchone()
-    caller = dict(word.split("=", 1) for word in _texts(script["env"]) if "=" in word)
-    env = environment.of_job(row, conf, caller, _array_facts(state, row))
+    caller = dict(word.split("=", 1) for word in _split_texts(script["env"]) if "=" in word)
+    env = environment.build_job_environment(row, conf, caller, _load_array_facts(state, row))
     try:
         path = _write_script(conf, row, script["text"])
         fds = _open_files(row)
@@ -66,12 +66,12 @@ def _launch(conf: dict[str, Any], state: State, row: Row) -> int | None:
     pid = os.fork()
     if pid == 0:
         os.close(writer)
-        _become_script(row, path, [path, *_texts(script["args"] or b"")[:-1]], env, fds, reader)
+        _become_script(row, path, [path, *_split_texts(script["args"] or b"")[:-1]], env, fds, reader)
     os.close(reader)
     for fd in set(fds):
         os.close(fd)
     state.begin()
-    state.update(row["raw_id"], job_pid=pid, job_start=procs.start_ticks(pid))
+    state.update_job(row["raw_id"], job_pid=pid, job_start=procs.read_start_ticks(pid))
     _insert_batch_step(state, row)
     state.db.execute("COMMIT")
     os.write(writer, GO)
@@ -80,26 +80,26 @@ def _launch(conf: dict[str, Any], state: State, row: Row) -> int | None:
 
 
 def _insert_batch_step(state: State, row: Row) -> None:
-    share = schedule.unpack(row["alloc"])[0]
-    state.insert(
+    share = schedule.unpack_shares(row["alloc"])[0]
+    state.insert_row(
         "steps", raw_id=row["raw_id"], step="batch", name="batch", state="RUNNING", start_time=row["start_time"],
         ntasks=1, ncpus=share[1], nnodes=1, node_list=share[0],
     )  # fmt: skip
 
 
-def _texts(blob: bytes) -> list[str]:
+def _split_texts(blob: bytes) -> list[str]:
     return [os.fsdecode(word) for word in blob.split(b"\0")]
 
 
-def _array_facts(state: State, row: Row) -> dict[str, int]:
+def _load_array_facts(state: State, row: Row) -> dict[str, int]:
     if row["array_task_id"] is None:
         return {}
-    facts = state.meta(f"array {row['array_job_id']}").split()
+    facts = state.get_meta(f"array {row['array_job_id']}").split()
     return dict(zip(("count", "min", "max", "step"), map(int, facts), strict=False))
 
 
 def _write_script(conf: dict[str, Any], row: Row, text: bytes) -> str:
-    folder = _spool(conf, row)
+    folder = _get_spool_folder(conf, row)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, "slurm_script")
     with contextlib.suppress(FileNotFoundError):
@@ -110,7 +110,7 @@ def _write_script(conf: dict[str, Any], row: Row, text: bytes) -> str:
     return path
 
 
-def _spool(conf: dict[str, Any], row: Row) -> str:
+def _get_spool_folder(conf: dict[str, Any], row: Row) -> str:
     return os.path.join(conf["folder"], "spool", f"job{row['raw_id']:05d}")
 
 
@@ -120,7 +120,8 @@ def _open_files(row: Row) -> list[int]:
     how = 0 if keep else os.O_TRUNC
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | how
     names = [
-        patterns.expand(text, row) for text in (patterns.std_in(row), patterns.std_out(row), patterns.std_err(row))
+        patterns.expand_pattern(text, row)
+        for text in (patterns.get_stdin(row), patterns.get_stdout(row), patterns.get_stderr(row))
     ]
     source = os.open(names[0], os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     out = os.open(names[1], flags, 0o666)
@@ -146,32 +147,32 @@ def _become_script(row: Row, path: str, words: list[str], env: dict[str, str], f
             os.chdir(row["work_dir"])
         except OSError as error:
             note = f"couldn't chdir to `{row['work_dir']}': {error.strerror}: going to /tmp instead"
-            _say(2, f"slurmstepd-{node}: error: {note}")
+            _write_line(2, f"slurmstepd-{node}: error: {note}")
             os.chdir("/tmp")  # noqa: S108 (where slurmstepd goes)
         env["SLURM_TASK_PID"] = str(os.getpid())
         try:
             os.execve(path, words, env)  # noqa: S606
         except OSError as error:
-            interpreter = _interpreter(path)
+            interpreter = _read_interpreter(path)
             what = f"bad interpreter({interpreter})" if not os.path.exists(interpreter) else path
-            _say(2, f"slurmstepd-{node}: error: execve(): {what}: {error.strerror}")
+            _write_line(2, f"slurmstepd-{node}: error: execve(): {what}: {error.strerror}")
             os._exit(error.errno or 2)
     finally:
         os._exit(127)
 
 
-def _interpreter(path: str) -> str:
+def _read_interpreter(path: str) -> str:
     with open(path, "rb") as file:
         words = file.readline(4096)[2:].split()
     return os.fsdecode(words[0]) if words else ""
 
 
-def _say(fd: int, line: str) -> None:
+def _write_line(fd: int, line: str) -> None:
     with contextlib.suppress(OSError):
         os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
 
 
-class Watch:
+class JobSupervisor:
     """A job under watch: what to wait for next, and what to do then."""
 
     def __init__(self, conf: dict[str, Any], row: Row, pid: int) -> None:
@@ -180,81 +181,83 @@ class Watch:
         self.kill_at: float | None = None
         self.warned = False
 
-    def until_the_end(self) -> None:
+    def wait_for_end(self) -> None:
         while True:
             done, status, usage = os.wait4(self.pid, os.WNOHANG)
             if done:
                 break
-            due = self._next_due()
-            got = self._wait(None if due is None else max(0.0, due - time.time()))
+            due = self._find_next_due()
+            got = self._wait_for_signal(None if due is None else max(0.0, due - time.time()))
             if got is not None and got != signal.SIGCHLD:
-                self._read_again()
-            self._do_what_is_due()
+                self._reload_row()
+            self._handle_due()
         # What the script left behind ends with it, as under SLURM.
         for _ in range(20):
-            if not procs.send(self._pids(), signal.SIGKILL):
+            if not procs.send_signal(self._list_pids(), signal.SIGKILL):
                 break
             time.sleep(0.02)
         facts = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), usage.ru_maxrss)
-        _finish(self.conf, self.row, status, facts)
+        _finish_job(self.conf, self.row, status, facts)
 
-    def _wait(self, timeout_s: float | None) -> int | None:
+    def _wait_for_signal(self, timeout_s: float | None) -> int | None:
         if timeout_s is None:
             return signal.sigwaitinfo(cluster.SUPERVISOR_SIGNALS).si_signo
         found = signal.sigtimedwait(cluster.SUPERVISOR_SIGNALS, min(timeout_s, 3600))
         return found.si_signo if found else None
 
-    def _pids(self) -> list[int]:
-        return [pid for pid, _ in procs.of_job(self.row["raw_id"], self.conf["path"], self.pid)]
+    def _list_pids(self) -> list[int]:
+        return [pid for pid, _ in procs.list_job_processes(self.row["raw_id"], self.conf["path"], self.pid)]
 
-    def _deadline(self) -> float | None:
+    def _get_deadline(self) -> float | None:
         row = self.row
         if row["time_limit_min"] is None or row["suspend_time"] or row["ending"]:
             return None
         return float(row["start_time"] + row["time_limit_min"] * 60 + (row["suspended_s"] or 0))
 
-    def _warning(self) -> tuple[float, int, bool] | None:
+    def _get_warning(self) -> tuple[float, int, bool] | None:
         """When to send which signal before the limit, and whether only to the batch shell (--signal)."""
-        deadline = self._deadline()
+        deadline = self._get_deadline()
         if not self.row["warn"] or self.warned or deadline is None:
             return None
         flags, number, before_s = self.row["warn"].split(":")
         return deadline - int(before_s), int(number), "B" in flags
 
-    def _next_due(self) -> float | None:
-        warning = self._warning()
-        moments = [self._deadline(), self.kill_at, warning[0] if warning else None]
+    def _find_next_due(self) -> float | None:
+        warning = self._get_warning()
+        moments = [self._get_deadline(), self.kill_at, warning[0] if warning else None]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _read_again(self) -> None:
+    def _reload_row(self) -> None:
         state = cluster.State(self.conf["folder"])
         try:
-            self.row = state.rows("raw_id = ?", self.row["raw_id"])[0]
+            self.row = state.select_jobs("raw_id = ?", self.row["raw_id"])[0]
         finally:
             state.close()
         if self.row["ending"] and self.kill_at is None:
             self._terminate("")
 
-    def _do_what_is_due(self) -> None:
+    def _handle_due(self) -> None:
         now = time.time()
-        warning, deadline = self._warning(), self._deadline()
+        warning, deadline = self._get_warning(), self._get_deadline()
         if warning and warning[0] <= now:
             self.warned = True
             signal_job(self.conf, self.row, warning[1], batch=warning[2], steps=not warning[2])
         if deadline is not None and deadline <= now:
-            self._time_out()
+            self._end_at_limit()
         if self.kill_at is not None and self.kill_at <= now:
-            procs.send([*self._pids(), self.pid], signal.SIGKILL)
+            procs.send_signal([*self._list_pids(), self.pid], signal.SIGKILL)
             self.kill_at = now + 5  # whoever was forked meanwhile is next
 
-    def _time_out(self) -> None:
-        with cluster.changing(self.conf) as state:
-            row = state.rows("raw_id = ?", self.row["raw_id"])[0]
+    def _end_at_limit(self) -> None:
+        with cluster.change_state(self.conf) as state:
+            row = state.select_jobs("raw_id = ?", self.row["raw_id"])[0]
             fresh = dict(row)
             self.row = row
-            still_due = self._deadline()
+            still_due = self._get_deadline()
             if still_due is not None and still_due <= time.time():
-                state.update(row["raw_id"], ending="TIMEOUT", state="TIMEOUT", completing=1, end_time=int(time.time()))
+                state.update_job(
+                    row["raw_id"], ending="TIMEOUT", state="TIMEOUT", completing=1, end_time=int(time.time())
+                )
                 fresh["ending"] = "TIMEOUT"
         if fresh["ending"] == "TIMEOUT":
             self.row = fresh
@@ -263,38 +266,38 @@ class Watch:
     def _terminate(self, why: str) -> None:
         """SIGCONT and SIGTERM to all of the job, and SIGKILL after KillWait."""
         if self.row["ending"] in ("TIMEOUT", "CANCELLED"):
-            self._note(why)
-        pids = [*self._pids(), self.pid]
-        procs.send(pids, signal.SIGCONT)
-        procs.send(pids, signal.SIGTERM)
+            self._write_note(why)
+        pids = [*self._list_pids(), self.pid]
+        procs.send_signal(pids, signal.SIGCONT)
+        procs.send_signal(pids, signal.SIGTERM)
         self.kill_at = time.time() + self.conf["kill_wait_s"]
 
-    def _note(self, why: str) -> None:
-        node = patterns.node_names(self.row)[0]
+    def _write_note(self, why: str) -> None:
+        node = patterns.list_nodes(self.row)[0]
         when = time.strftime("%Y-%m-%dT%H:%M:%S")
         line = f"slurmstepd-{node}: error: *** JOB {self.row['raw_id']} ON {node} CANCELLED AT {when}{why} ***"
         with contextlib.suppress(OSError):  # the file was there at the start; if it is gone there is nobody to tell
-            fd = os.open(patterns.expand(patterns.std_err(self.row), self.row), os.O_WRONLY | os.O_APPEND)
-            _say(fd, line)
+            fd = os.open(patterns.expand_pattern(patterns.get_stderr(self.row), self.row), os.O_WRONLY | os.O_APPEND)
+            _write_line(fd, line)
             os.close(fd)
 
 
 def signal_job(conf: dict[str, Any], row: Any, number: int, batch: bool, steps: bool) -> int:
     """How many processes took the signal: the batch shell's side, the steps', or both."""
-    found = procs.of_job(row["raw_id"], conf["path"], row["job_pid"])
+    found = procs.list_job_processes(row["raw_id"], conf["path"], row["job_pid"])
     if batch and not steps:
-        return procs.send([row["job_pid"]] if row["job_pid"] else [], number)
-    return procs.send([pid for pid, is_step in found if (is_step and steps) or (not is_step and batch)], number)
+        return procs.send_signal([row["job_pid"]] if row["job_pid"] else [], number)
+    return procs.send_signal([pid for pid, is_step in found if (is_step and steps) or (not is_step and batch)], number)
 
 
-def _finish(conf: dict[str, Any], row: Any, status: int, usage: tuple[int, int, int] | None) -> None:
+def _finish_job(conf: dict[str, Any], row: Any, status: int, usage: tuple[int, int, int] | None) -> None:
     """The end written down, and whatever can start now started."""
     with contextlib.suppress(OSError):  # left over at worst; the next start of this id writes it anew
-        os.unlink(os.path.join(_spool(conf, row), "slurm_script"))
-        os.rmdir(_spool(conf, row))
-    with cluster.changing(conf) as state:
+        os.unlink(os.path.join(_get_spool_folder(conf, row), "slurm_script"))
+        os.rmdir(_get_spool_folder(conf, row))
+    with cluster.change_state(conf) as state:
         now = int(time.time())
-        fresh = state.rows("raw_id = ? AND sup_pid = ?", row["raw_id"], os.getpid())
+        fresh = state.select_jobs("raw_id = ? AND sup_pid = ?", row["raw_id"], os.getpid())
         if not fresh:
             return
         if usage:
@@ -304,11 +307,11 @@ def _finish(conf: dict[str, Any], row: Any, status: int, usage: tuple[int, int, 
             )
         if status == LAUNCH_FAILED:
             _insert_batch_step(state, row)
-        raw = status if status == LAUNCH_FAILED else _slurm_status(status)
-        cluster.settle(conf, state, fresh[0], now, raw)
+        raw = status if status == LAUNCH_FAILED else _to_slurm_status(status)
+        cluster.settle_job(conf, state, fresh[0], now, raw)
 
 
-def _slurm_status(status: int) -> int:
+def _to_slurm_status(status: int) -> int:
     """A wait status without the core dump bit, as SLURM keeps it."""
     return status & 0xFF7F
 
@@ -316,7 +319,7 @@ def _slurm_status(status: int) -> int:
 def main(conf: dict[str, Any], raw_id: int) -> None:
     """Runs the supervisor; what goes wrong with it is written beside the state."""
     try:
-        run(conf, raw_id)
+        supervise_job(conf, raw_id)
     except BaseException:
         import traceback
 

@@ -23,7 +23,7 @@ class BadTime(ValueError):
         super().__init__(f"Invalid time specification (pos={pos}): {text}")
 
 
-def limit_min(text: str) -> int | None:
+def parse_limit_min(text: str) -> int | None:
     """Minutes for one of `minutes`, `min:sec`, `h:min:sec`, `days-h`, `days-h:min`, `days-h:min:sec`.
 
     None for 0 and the words for unlimited. Seconds round up to a minute. ValueError otherwise.
@@ -49,7 +49,7 @@ def limit_min(text: str) -> int | None:
     return (total_s + 59) // 60 or None
 
 
-def short(seconds: int) -> str:
+def format_short(seconds: int) -> str:
     """A duration as squeue prints it: `0:36`, `10:00`, `4:00:00`, `1-00:00:00`."""
     days, clock = divmod(max(0, int(seconds)), 86400)
     hours, rest = divmod(clock, 3600)
@@ -59,7 +59,7 @@ def short(seconds: int) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
-def full(seconds: int) -> str:
+def format_full(seconds: int) -> str:
     """A duration as sacct and scontrol print it: `00:10:00`, `1-00:00:00`."""
     days, clock = divmod(max(0, int(seconds)), 86400)
     hours, rest = divmod(clock, 3600)
@@ -67,17 +67,17 @@ def full(seconds: int) -> str:
     return f"{days}-{text}" if days else text
 
 
-def short_limit(minutes: int | None) -> str:
+def format_short_limit(minutes: int | None) -> str:
     """A limit as squeue prints it."""
-    return "UNLIMITED" if minutes is None else short(minutes * 60)
+    return "UNLIMITED" if minutes is None else format_short(minutes * 60)
 
 
-def full_limit(minutes: int | None, unlimited: str = "UNLIMITED") -> str:
+def format_full_limit(minutes: int | None, unlimited: str = "UNLIMITED") -> str:
     """A limit as sacct and scontrol print it."""
-    return unlimited if minutes is None else full(minutes * 60)
+    return unlimited if minutes is None else format_full(minutes * 60)
 
 
-def stamp(epoch: int | None, unknown: str) -> str:
+def format_time(epoch: int | None, unknown: str) -> str:
     """A point in time in local time, or as SLURM_TIME_FORMAT asks; `unknown` stands for None and 0."""
     if not epoch:
         return unknown
@@ -89,26 +89,26 @@ def stamp(epoch: int | None, unknown: str) -> str:
     return time.strftime(pattern, time.localtime(epoch))
 
 
-def point(text: str, now: int) -> int:
+def parse_time(text: str, now: int) -> int:
     """Epoch seconds for the forms of --begin and -S/-E (sbatch(1)): now, now+N[units], [date][T][clock], words.
 
     A clock time alone that has passed means tomorrow's. BadTime otherwise.
     """
     low = text.strip().lower()
     if low.startswith("now"):
-        return now + _offset_s(text, low[3:])
+        return now + _parse_offset_s(text, low[3:])
     if low.startswith("uts") and is_number(low[3:]):
         return int(low[3:])
     today = time.localtime(now)[:3]
     if low in ("today", "tomorrow"):
-        return _epoch(text, today, (0, 0, 0), 1 if low == "tomorrow" else 0)
+        return _to_epoch(text, today, (0, 0, 0), 1 if low == "tomorrow" else 0)
     if low in NAMED_HOURS:
         low = f"{NAMED_HOURS[low]:02d}:00"
     date, _, clock = low.partition("t") if "t" in low else _split_date(low)
     if not date:
-        epoch = _epoch(text, today, _clock(text, clock), 0)
-        return epoch if epoch > now else _epoch(text, today, _clock(text, clock), 1)
-    return _epoch(text, _date(text, date, today[0]), _clock(text, clock) if clock else (0, 0, 0), 0)
+        epoch = _to_epoch(text, today, _parse_clock(text, clock), 0)
+        return epoch if epoch > now else _to_epoch(text, today, _parse_clock(text, clock), 1)
+    return _to_epoch(text, _parse_date(text, date, today[0]), _parse_clock(text, clock) if clock else (0, 0, 0), 0)
 
 
 def _split_date(low: str) -> tuple[str, str, str]:
@@ -118,7 +118,7 @@ def _split_date(low: str) -> tuple[str, str, str]:
     return "", "", low
 
 
-def _offset_s(text: str, rest: str) -> int:
+def _parse_offset_s(text: str, rest: str) -> int:
     if not rest:
         return 0
     sign = {"+": 1, "-": -1}.get(rest[0])
@@ -132,7 +132,7 @@ def _offset_s(text: str, rest: str) -> int:
     return sign * int(digits) * (UNITS_S[names[0]] if unit else 1)
 
 
-def _clock(text: str, clock: str) -> tuple[int, int, int]:
+def _parse_clock(text: str, clock: str) -> tuple[int, int, int]:
     clock = clock.strip()
     half = clock[-2:] if clock[-2:] in ("am", "pm") else ""
     numbers = clock.removesuffix(half).strip().split(":")
@@ -148,7 +148,7 @@ def _clock(text: str, clock: str) -> tuple[int, int, int]:
     return hour, minute, second
 
 
-def _date(text: str, date: str, year: int) -> tuple[int, int, int]:
+def _parse_date(text: str, date: str, year: int) -> tuple[int, int, int]:
     numbers = date.replace("/", "-").split("-")
     if len(numbers) == 1 and len(date) in (4, 6):
         numbers = [date[index : index + 2] for index in range(0, len(date), 2)]
@@ -163,7 +163,7 @@ def _date(text: str, date: str, year: int) -> tuple[int, int, int]:
     return year, values[0], values[1]
 
 
-def _epoch(text: str, date: tuple[int, ...], clock: tuple[int, int, int], days: int) -> int:
+def _to_epoch(text: str, date: tuple[int, ...], clock: tuple[int, int, int], days: int) -> int:
     year, month, day = date
     if not (1970 <= year <= 2200 and 1 <= month <= 12 and 1 <= day <= 31):
         raise BadTime(text)

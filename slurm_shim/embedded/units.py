@@ -10,7 +10,7 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
-def memory_mb(text: str) -> int:
+def parse_memory_mb(text: str) -> int:
     """Megabytes for `500K`, `512`, `2G`; kilobytes round up. ValueError for anything else (also `1.5G`)."""
     digits = text.rstrip("kKmMgGtTbB")
     unit = text[len(digits) :].lower().removesuffix("b")
@@ -19,7 +19,7 @@ def memory_mb(text: str) -> int:
     return -int(-int(digits) * FACTORS[unit] // 1)
 
 
-def memory(mb: int, convert: bool = True) -> str:
+def format_memory(mb: int, convert: bool = True) -> str:
     """Megabytes with SLURM's unit letters: 512M, 1G, 1.50G; a value that would lose digits keeps its unit."""
     if not mb:
         return "0"
@@ -31,9 +31,9 @@ def memory(mb: int, convert: bool = True) -> str:
     return f"{int(value)}{letters[index]}" if value == int(value) else f"{value:.2f}{letters[index]}"
 
 
-def tres(cpus: int, mem_mb: int, nodes: int, gpus: int, by_name: bool = False, convert: bool = True) -> str:
+def format_tres(cpus: int, mem_mb: int, nodes: int, gpus: int, by_name: bool = False, convert: bool = True) -> str:
     """Trackable resources as text: `cpu=2,mem=512M,node=1,billing=2,gres/gpu=1`; sacct sorts them by name."""
-    pairs = [("cpu", str(cpus)), ("mem", memory(mem_mb, convert) if mem_mb else ""), ("node", str(nodes))]
+    pairs = [("cpu", str(cpus)), ("mem", format_memory(mem_mb, convert) if mem_mb else ""), ("node", str(nodes))]
     pairs += [("billing", str(cpus)), ("gres/gpu", str(gpus) if gpus else "")]
     if by_name:
         pairs.sort()

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurm_shim import parse
-from slurm_shim.commands import Slurm, checked_arguments, timed_out
-from slurm_shim.errors import SlurmError, SlurmRefused, SlurmUnreachable, Unreadable, refusal
+from slurm_shim.commands import Slurm, check_arguments, make_timeout_error
+from slurm_shim.errors import SlurmError, SlurmRefused, SlurmUnreachable, UnreadableAnswer, make_error
 from slurm_shim.programs import Answer
-from slurm_shim.remote.connection import Connection, ConnectionGone, Greeting, Said, limited
+from slurm_shim.remote.connection import BlockResult, Connection, ConnectionGone, Greeting, build_timeout_line
 
 TIMEOUT_S = 10.0
 # sh(1) and timeout(1): not found, ended after its time; and ours for folders that could not be made.
@@ -46,115 +46,119 @@ class RemoteSlurm(Slurm):
     def __init__(self, connection: Connection, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__("", None, timeout_s)
         self.connection = connection
-        self._recognising = threading.Lock()
-        self._recognised: Greeting | None = None
-        self.foresees = True
-        self._soon: list[list[str]] = []
-        self._foreseen: dict[tuple[str, ...], tuple[Greeting, Answer]] = {}
+        self._identify_lock = threading.Lock()
+        self._identified: Greeting | None = None
+        self.can_prefetch = True
+        self._announced: list[list[str]] = []
+        self._prefetched: dict[tuple[str, ...], tuple[Greeting, Answer]] = {}
 
     @property
     def home(self) -> str | None:
         """The account's home folder, once it was heard."""
-        return None if self._recognised is None else self._recognised.home
+        return None if self._identified is None else self._identified.home
 
-    def recognise(self, now: bool = False) -> Greeting:
+    def identify(self, now: bool = False) -> Greeting:
         """The greeting of a connection behind which this cluster answers; `now` waits for no pause to be over."""
         greeting = self.connection.connect(now)
-        with self._recognising:
-            if greeting is self._recognised:
+        with self._identify_lock:
+            if greeting is self._identified:
                 return greeting
-            said = self._speak(greeting, ["scontrol", "show", "config"], None, self.timeout_s)
+            said = self._run_remotely(greeting, ["scontrol", "show", "config"], None, self.timeout_s)
             if said.exit_code:
-                raise refusal("scontrol", said.exit_code, said.err or said.out)
-            config = parse.config(said.out)
+                raise make_error("scontrol", said.exit_code, said.err or said.out)
+            config = parse.parse_config(said.out)
             name = config.get("ClusterName", "")
-            if self.known_as not in ("", name):
-                text = f"{self.connection.login.host} leads to the cluster {name} now, not to {self.known_as}"
+            if self.own_name not in ("", name):
+                text = f"{self.connection.login.host} leads to the cluster {name} now, not to {self.own_name}"
                 raise SlurmUnreachable("scontrol", text)
-            self._config, self.known_as, self._recognised = config, name, greeting
+            self._config, self.own_name, self._identified = config, name, greeting
             return greeting
 
-    def read(self, wanted: Sequence[tuple[str, int, int]], owner: int | None = None) -> list[Slice]:
+    def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None = None) -> list[Slice]:
         """Parts of files: each is asked for by path, offset (negative: from the end) and how many bytes at most.
 
         Regular files only, no links, and with `owner` only those of that user id. One command, however many.
         """
         mark = secrets.token_hex(16)
-        block = "\n".join([limited(self.timeout_s), _READING, *(_reading(mark, *one, owner) for one in wanted)])
+        block = "\n".join(
+            [build_timeout_line(self.timeout_s), _READING, *(_build_read_command(mark, *one, owner) for one in wanted)]
+        )
         for _ in range(2):
-            greeting = self.recognise()
+            greeting = self.identify()
             try:
-                return _slices(self.connection.ask(greeting, "ssh", block, self.timeout_s), mark, len(wanted))
+                return _parse_slices(
+                    self.connection.run_block(greeting, "ssh", block, self.timeout_s), mark, len(wanted)
+                )
             except ConnectionGone as problem:
                 gone = problem
         raise gone
 
-    def _foresee(self, soon: Sequence[Sequence[str]]) -> None:
-        self._soon = [list(argv) for argv in soon]
+    def _prefetch(self, soon: Sequence[Sequence[str]]) -> None:
+        self._announced = [list(argv) for argv in soon]
 
     def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()) -> Answer:
-        checked_arguments(argv)
+        check_arguments(argv)
         for _ in range(2):
-            greeting = self.recognise()
-            told, answer = self._foreseen.pop(tuple(argv), (None, None))
+            greeting = self.identify()
+            told, answer = self._prefetched.pop(tuple(argv), (None, None))
             if answer is not None and told is greeting:
                 return answer
             try:
-                return self._speak(greeting, argv, stdin, timeout_s, folders)
+                return self._run_remotely(greeting, argv, stdin, timeout_s, folders)
             except ConnectionGone as problem:
                 gone = problem  # surely not begun, so it may be asked again over a new connection
         raise gone
 
-    def _speak(
+    def _run_remotely(
         self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()
     ) -> Answer:
-        soon, self._soon = (self._soon, []) if argv[0] == "squeue" else ([], self._soon)
+        soon, self._announced = (self._announced, []) if argv[0] == "squeue" else ([], self._announced)
         mark = secrets.token_hex(16)
-        blocks = [self._block(greeting, argv, stdin, timeout_s, folders)]
-        blocks += [self._block(greeting, one, None, timeout_s, ()) for one in soon]
+        blocks = [self._build_block(greeting, argv, stdin, timeout_s, folders)]
+        blocks += [self._build_block(greeting, one, None, timeout_s, ()) for one in soon]
         # What each came to stands behind it, in both streams; what the last came to is told for the whole.
         between = f"\nc=$?; printf '\\n%s %s\\n' {mark} $c; printf '\\n%s\\n' {mark} >&2\n"
-        said = self.connection.ask(greeting, argv[0], between.join(blocks), timeout_s * len(blocks))
+        said = self.connection.run_block(greeting, argv[0], between.join(blocks), timeout_s * len(blocks))
         if argv[0] == "squeue":
             self.squeue_s = said.took_s
         outs, errs = (text.decode("utf-8", "replace").split(f"\n{mark}") for text in (said.out, said.err))
         codes = [int(head.split("\n")[0]) for head in outs[1:]] + [said.code]
         outs, errs = outs[:1] + [one.partition("\n")[2] for one in outs[1:]], [one.removeprefix("\n") for one in errs]
         for one, code, out, err in list(zip(soon, codes[1:], outs[1:], errs[1:], strict=True)):
-            self._foreseen[tuple(one)] = greeting, Answer(_signed(code), out, err)
-        return self._understood(argv, codes[0], outs[0], errs[0], timeout_s)
+            self._prefetched[tuple(one)] = greeting, Answer(_to_signed_code(code), out, err)
+        return self._to_answer(argv, codes[0], outs[0], errs[0], timeout_s)
 
-    def _understood(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
+    def _to_answer(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
         if code == _FOLDERS:
-            raise _folders_refused(err)
+            raise _make_folder_error(err)
         if code == _LATE:
-            raise timed_out(argv[0], err, timeout_s)
+            raise make_timeout_error(argv[0], err, timeout_s)
         if code == _MISSING:
             host = self.connection.login.host
             raise SlurmUnreachable(argv[0], f"{argv[0]} is not on the PATH of the account on {host}")
-        return Answer(_signed(code), out, err)
+        return Answer(_to_signed_code(code), out, err)
 
-    def _block(
+    def _build_block(
         self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str]
     ) -> str:
-        given = self.connection.environment(greeting)
+        given = self.connection.build_environment(greeting)
         if argv[0] != "sbatch":  # it hands all on to the job
             given |= {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
         program = f"$T env -i {shlex.join([*(f'{name}={value}' for name, value in given.items()), *argv])}"
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"
         if not folders:
-            return f"{limited(timeout_s)}\n{fed}"
+            return f"{build_timeout_line(timeout_s)}\n{fed}"
         made = f"umask 077; mkdir -p -- {shlex.join(dict.fromkeys(folders))} 2>&1"
         failed = f"printf '%s\\n' \"$m\" >&2; (exit {_FOLDERS})"
-        return f"{limited(timeout_s)}\nif m=$({made}); then\n{fed}\nelse {failed}; fi"
+        return f"{build_timeout_line(timeout_s)}\nif m=$({made}); then\n{fed}\nelse {failed}; fi"
 
 
-def _signed(code: int) -> int:
+def _to_signed_code(code: int) -> int:
     # sh(1): 128 + the signal that ended a program
     return 128 - code if 128 < code < 160 else code
 
 
-def _folders_refused(said: str) -> SlurmRefused:
+def _make_folder_error(said: str) -> SlurmRefused:
     error = SlurmRefused("mkdir", 1, said)
     error.reason = said.strip()[:500] or "a folder could not be made"
     error.args = (error.reason,)
@@ -183,20 +187,20 @@ $T tail -c "+$((at + 1))" <&3 | head -c "$3"
 }"""
 
 
-def _reading(mark: str, path: str, offset: int, most_bytes: int, owner: int | None) -> str:
-    checked_arguments(["cat", path])
+def _build_read_command(mark: str, path: str, offset: int, most_bytes: int, owner: int | None) -> str:
+    check_arguments(["cat", path])
     words = [path, str(min(offset, 2**62)), str(most_bytes), "" if owner is None else str(owner)]
     return f"printf '\\n%s\\n' {mark}\nf {shlex.join(words)}"
 
 
-def _slices(said: Said, mark: str, count: int) -> list[Slice]:
+def _parse_slices(said: BlockResult, mark: str, count: int) -> list[Slice]:
     parts = said.out.split(f"\n{mark}\n".encode())[1:]
     if len(parts) != count:
-        raise Unreadable(f"asked for {count} files, told of {len(parts)}: {said.err[:200]!r}")
-    return [_slice(part) for part in parts]
+        raise UnreadableAnswer(f"asked for {count} files, told of {len(parts)}: {said.err[:200]!r}")
+    return [_parse_slice(part) for part in parts]
 
 
-def _slice(part: bytes) -> Slice:
+def _parse_slice(part: bytes) -> Slice:
     head, _, data = part.partition(b"\n")
     kind, _, rest = head.decode("utf-8", "replace").partition(" ")
     if kind == "read" and rest.isdigit():
@@ -206,7 +210,7 @@ def _slice(part: bytes) -> Slice:
     )
 
 
-def probe(connection: Connection) -> dict[str, Any]:
+def probe_account(connection: Connection) -> dict[str, Any]:
     """What is found over a connection that nobody else uses, which is ended then.
 
     `{ssh_connected, slurm_available, slurm_version, cluster, error}`, and `hostname` and `user` as the machine says.
@@ -216,9 +220,9 @@ def probe(connection: Connection) -> dict[str, Any]:
     try:
         greeting = connection.connect()
         found |= {"ssh_connected": True, "hostname": greeting.host, "user": greeting.user}
-        slurm.recognise()
+        slurm.identify()
         said = slurm.ping()
-        found |= {"slurm_available": said["up"], "slurm_version": said["version"], "cluster": slurm.known_as}
+        found |= {"slurm_available": said["up"], "slurm_version": said["version"], "cluster": slurm.own_name}
     except SlurmError as problem:
         found["error"] = str(problem)
     finally:

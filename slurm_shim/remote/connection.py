@@ -71,7 +71,7 @@ class Greeting:
 
 
 @dataclass(frozen=True)
-class Said:
+class BlockResult:
     """What a block that was done whole came to: the exit status of its last command, and the bytes it printed.
 
     `took_s` is how long it took over there, by the clock of that machine; None where it does not tell.
@@ -97,7 +97,7 @@ class Connection:
         self._made = 0
         self._lock = threading.Lock()
         self._closed = False
-        self._breaker = _breaker()
+        self._breaker = _make_breaker()
         self.error: str | None = None
 
     @property
@@ -113,14 +113,14 @@ class Connection:
             if self._greeting is not None:
                 return self._greeting
             if now:
-                self._breaker = _breaker()
+                self._breaker = _make_breaker()
             try:
                 self._breaker.enter("ssh")
             except SlurmUnreachable as waits:
                 raise ConnectionLost("ssh", waits.text) from None
             failed: SlurmUnreachable | None = None
             try:
-                self._greeting = self._greet()
+                self._greeting = self._open_master()
                 self.error = None
                 return self._greeting
             except SlurmUnreachable as problem:
@@ -129,103 +129,105 @@ class Connection:
             finally:
                 self._breaker.leave(failed)
                 if self._closed:
-                    self._end()
+                    self._close_master()
 
-    def ask(self, greeting: Greeting, name: str, block: str, timeout_s: float) -> Said:
+    def run_block(self, greeting: Greeting, name: str, block: str, timeout_s: float) -> BlockResult:
         """What the block of shell came to, done over the connection that gave this greeting and no other.
 
         ConnectionGone when it was not even begun. Otherwise `.uncertain` says that it may have been done.
         """
         nonce = secrets.token_hex(16)
-        ended = self._ssh(_through(greeting.socket), framed(block, nonce), timeout_s + GRACE_S)
-        return self._unframed(greeting, name, ended, nonce)
+        ended = self._run_ssh(_build_session_argv(greeting.socket), frame_block(block, nonce), timeout_s + GRACE_S)
+        return self._read_result(greeting, name, ended, nonce)
 
     def close(self) -> None:
         """Nothing; the connection is ended for good, at the latest when one that is being made has been made."""
         self._closed = True
         if self._lock.acquire(timeout=1.0):
             try:
-                self._end()
+                self._close_master()
             finally:
                 self._lock.release()
 
-    def _end(self) -> None:
+    def _close_master(self) -> None:
         greeting, self._greeting = self._greeting, None
         if greeting is not None:
             with contextlib.suppress(SlurmUnreachable):  # there is no ssh any more, so no connection either
-                self._ssh(["ssh", "-Fnone", f"-S{greeting.socket}", "-Oexit", "--", "there"], "", 5.0)
+                self._run_ssh(["ssh", "-Fnone", f"-S{greeting.socket}", "-Oexit", "--", "there"], "", 5.0)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def environment(self, greeting: Greeting) -> dict[str, str]:
+    def build_environment(self, greeting: Greeting) -> dict[str, str]:
         """The variables that programs over there get: those of the account, and what the profile gives."""
         own = {"HOME": greeting.home, "USER": greeting.user, "LOGNAME": greeting.user, "SHELL": greeting.shell}
         return own | {"LANG": "C.UTF-8"} | dict(greeting.variables) | self._more
 
     # ----------------------------------------------------------------------------------------------------- making
 
-    def _greet(self) -> Greeting:
+    def _open_master(self) -> Greeting:
         if self._folder is None:
-            self._folder = _private_folder()
+            self._folder = _make_private_folder()
         self._made += 1
         socket, nonce, mark = f"{self._folder}/{self._made}", secrets.token_hex(16), secrets.token_hex(16)
-        words = ssh.argv(self.login, self.config, socket, master=True)
+        words = ssh.build_argv(self.login, self.config, socket, master=True)
         sooner = [f"-oControlPersist={IDLE_S}", f"-oServerAliveInterval={ALIVE_S}", "-oServerAliveCountMax=2"]
         sooner.append("-oRemoteCommand=none")
-        ended = self._ssh([words[0], *sooner, *words[1:], SHELL], framed(_greeting_block(mark), nonce), GREETING_S)
-        begun, said = unframed(ended, nonce)
+        ended = self._run_ssh(
+            [words[0], *sooner, *words[1:], SHELL], frame_block(_build_greeting_block(mark), nonce), GREETING_S
+        )
+        begun, said = parse_framed(ended, nonce)
         if said is None:
-            raise ConnectionLost("ssh", _why(ended, begun, self.login))
+            raise ConnectionLost("ssh", _explain_failure(ended, begun, self.login))
         told = dict(re.findall(rf"\n{mark}(\w+)=(.*?)(?=\n{mark})", said.out.decode("utf-8", "replace"), re.DOTALL))
         if not told.get("HOME", "").startswith("/"):
             raise ConnectionLost("ssh", f"the account on {self.login.host} has no home folder")
         variables = {name: told[name] for name in _TAKEN if told.get(name)}
-        variables["PATH"] = _joined(variables.get("PATH", ""), told.get("SESSION_PATH", ""))
+        variables["PATH"] = _join_paths(variables.get("PATH", ""), told.get("SESSION_PATH", ""))
         home = self._more.get("HOME") or told["HOME"]
         return Greeting(socket, home, told["USER"], told["HOST"], told["SHELL"] or "/bin/sh", variables)
 
-    def _unframed(self, greeting: Greeting, name: str, ended: programs.Outcome, nonce: str) -> Said:
-        begun, said = unframed(ended, nonce)
+    def _read_result(self, greeting: Greeting, name: str, ended: programs.Outcome, nonce: str) -> BlockResult:
+        begun, said = parse_framed(ended, nonce)
         if said is not None:
             return said
         complaint = ended.err.decode("utf-8", "replace")
         if ended.exit_code is None:
             raise ConnectionLost(name, f"{self.login.host} gave no answer in time", uncertain=True)
         if ended.exit_code == 255 or begun:
-            self._lose(greeting)
+            self._mark_lost(greeting)
             if not begun and _GONE.search(complaint):
                 raise ConnectionGone(name, f"the connection to {self.login.host} has ended")
             raise ConnectionLost(name, f"the connection to {self.login.host} was lost", uncertain=True)
-        raise ConnectionLost(name, _why(ended, begun, self.login))
+        raise ConnectionLost(name, _explain_failure(ended, begun, self.login))
 
-    def _lose(self, greeting: Greeting) -> None:
+    def _mark_lost(self, greeting: Greeting) -> None:
         with self._lock:
             if self._greeting is greeting:
                 self._greeting, self.error = None, f"the connection to {self.login.host} was lost"
 
-    def _ssh(self, words: Sequence[str], given: str, timeout_s: float) -> programs.Outcome:
+    def _run_ssh(self, words: Sequence[str], given: str, timeout_s: float) -> programs.Outcome:
         path = os.environ.get("PATH", os.defpath)
         program = shutil.which("ssh", path=path)
         if program is None:
             raise ConnectionLost("ssh", "ssh is not installed (not on PATH)")
-        environment = programs.who() | {"PATH": path, "LANG": "C.UTF-8"}
+        environment = programs.build_user_environment() | {"PATH": path, "LANG": "C.UTF-8"}
         environment |= {name: os.environ[name] for name in _KEPT if name in os.environ}
-        return programs.run(
+        return programs.run_program(
             program, words, environment, given.encode(errors="replace"), timeout_s, most_bytes=MOST_BYTES
         )
 
 
-def _breaker() -> programs.Breaker:
+def _make_breaker() -> programs.Breaker:
     return programs.Breaker(limit=1, pause_s=PAUSE_S, longest_s=LONGEST_PAUSE_S)
 
 
-def _private_folder() -> str:
+def _make_private_folder() -> str:
     # Only its owner may enter a folder that mkdtemp makes, and its name must leave room for the socket's.
     return tempfile.mkdtemp(prefix="sluice-", dir=None if len(tempfile.gettempdir()) <= LONGEST_FOLDER else "/tmp")  # noqa: S108 - a new folder with a random name
 
 
-def _through(socket: str) -> list[str]:
+def _build_session_argv(socket: str) -> list[str]:
     # Without a connection behind the socket ssh would make one of its own; `false` in its place ends that at once.
     quiet = ("-oBatchMode=yes", "-oLogLevel=ERROR", "-oControlMaster=no", "-oProxyCommand=false")
     return ["ssh", "-T", "-Fnone", f"-S{socket}", *quiet, "--", "there", SHELL]
@@ -234,7 +236,7 @@ def _through(socket: str) -> list[str]:
 # ----------------------------------------------------------------------------------------------------------- blocks
 
 
-def framed(block: str, nonce: str) -> str:
+def frame_block(block: str, nonce: str) -> str:
     """The shell text that does the block and prints the mark before and after what it prints, with its exit status.
 
     All of it is one command for the shell, so a text that was cut off does nothing.
@@ -251,7 +253,7 @@ exit 0
 """
 
 
-def unframed(ended: programs.Outcome, nonce: str) -> tuple[bool, Said | None]:
+def parse_framed(ended: programs.Outcome, nonce: str) -> tuple[bool, BlockResult | None]:
     """Whether the block was begun, and what it came to; None when it was cut off.
 
     >>> from slurm_shim.programs import Outcome
@@ -268,35 +270,35 @@ def unframed(ended: programs.Outcome, nonce: str) -> tuple[bool, Said | None]:
         return bool(begun), None
     before, marked, err = ended.err.partition(mark + b"\n")
     took_s = None if told[2] is None else float(told[3]) - float(told[2])
-    return True, Said(int(told[1]), out, err if marked else before, took_s)
+    return True, BlockResult(int(told[1]), out, err if marked else before, took_s)
 
 
-def limited(timeout_s: float) -> str:
+def build_timeout_line(timeout_s: float) -> str:
     """A line of shell after which `$T` ends what follows it in time, where that can be done."""
     return f"T=; command -v timeout >/dev/null 2>&1 && T='timeout {math.ceil(timeout_s)}'"
 
 
-def _greeting_block(mark: str) -> str:
+def _build_greeting_block(mark: str) -> str:
     # A login shell reads the account's own start files; what they print stands before the first mark. The line is
     # read alike by the Bourne shells, csh and fish.
     pairs = " ".join(f'{mark} {name} "${name}"' for name in _TAKEN)
     line = f"""exec /bin/sh -c 'printf "\\n%s%s=%s" {pairs} {mark} LOGIN yes'"""
     own = {"HOME": "$HOME", "USER": "$(id -un)", "HOST": "$(uname -n)", "SHELL": "$SHELL", "SESSION_PATH": "$PATH"}
     told = " ".join(f'{mark} {name} "{value}"' for name, value in own.items())
-    return f"""{limited(GREETING_S / 2)}
+    return f"""{build_timeout_line(GREETING_S / 2)}
 printf '%s\\n' {shlex.quote(line)} | $T "${{SHELL:-/bin/sh}}" -l 2>/dev/null
 printf '\\n%s%s=%s' {told} {mark} END yes"""
 
 
-def _joined(first: str, second: str) -> str:
+def _join_paths(first: str, second: str) -> str:
     return ":".join(dict.fromkeys(part for part in [*first.split(":"), *second.split(":")] if part))
 
 
-def _why(ended: programs.Outcome, begun: bool, login: ssh.Login) -> str:
+def _explain_failure(ended: programs.Outcome, begun: bool, login: ssh.Login) -> str:
     if ended.exit_code is None:
         return f"{login.host} did not answer within {GREETING_S:g} s"
     if ended.exit_code != 255 or begun:
         said = (ended.err + ended.out).decode("utf-8", "replace").strip().splitlines()
         told = f": {said[-1].strip()[:200]}" if said else ""
         return f"the account on {login.host} starts no program{told}"
-    return ssh.reason(ended.err.decode("utf-8", "replace")) or f"{login.host} cannot be reached"
+    return ssh.explain_failure(ended.err.decode("utf-8", "replace")) or f"{login.host} cannot be reached"

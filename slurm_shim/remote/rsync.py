@@ -62,7 +62,9 @@ class Folders:
                 raise ValueError("an exclude pattern is one line of text")
 
 
-def argv(folders: Folders, rsh: Sequence[str], host: str, *, delete: bool = False, dry_run: bool = False) -> list[str]:
+def build_argv(
+    folders: Folders, rsh: Sequence[str], host: str, *, delete: bool = False, dry_run: bool = False
+) -> list[str]:
     """The words of one call; `rsh` are those of ssh without its host (see `ssh.options`)."""
     words = [
         "rsync",
@@ -76,13 +78,13 @@ def argv(folders: Folders, rsh: Sequence[str], host: str, *, delete: bool = Fals
     ]
     words += ["--delete"] if delete else []
     words += ["--dry-run", f"--out-format={_MARK} %i %l %n"] if dry_run else ["--info=progress2"]
-    words += ["-e", " ".join(map(_quoted, rsh))]
+    words += ["-e", " ".join(map(_quote_word, rsh))]
     words += [f"--exclude={one}" for one in (*EXCLUDES, *folders.excludes)]
     shown = f"[{host}]" if ":" in host else host
     return [*words, "--", f"{folders.local.rstrip('/')}/", f"{shown}:{folders.remote.rstrip('/')}/"]
 
 
-def _quoted(word: str) -> str:
+def _quote_word(word: str) -> str:
     # rsync splits the command itself: quotes keep blanks, a doubled quote within quotes is one (rsync(1), --rsh).
     return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "''") + "'"
 
@@ -107,12 +109,14 @@ class Progress:
             self._rest = ""
         for line in lines:
             if line.startswith(_MARK):
-                self._change(line.removeprefix(f"{_MARK} "))
+                self._add_change(line.removeprefix(f"{_MARK} "))
             else:
-                self._note(line)
-        self._note(self._rest)  # rsync begins its lines of progress with a carriage return, and ends none of them
+                self._parse_progress(line)
+        self._parse_progress(
+            self._rest
+        )  # rsync begins its lines of progress with a carriage return, and ends none of them
 
-    def _note(self, line: str) -> None:
+    def _parse_progress(self, line: str) -> None:
         if match := _PROGRESS.fullmatch(line):
             self.percent = max(self.percent, min(100, int(match["percent"])))
             self.size_bytes = int(re.sub("[,.]", "", match["bytes"]))
@@ -121,15 +125,15 @@ class Progress:
                 self.files_total = int(match["of"])
                 self.files_done = self.files_total - int(match["left"])
 
-    def _change(self, line: str) -> None:
-        found = change(line)
+    def _add_change(self, line: str) -> None:
+        found = parse_change(line)
         if found is not None:
             self.counts[found["change"]] += 1
             if len(self.changes) < CHANGES:
                 self.changes.append(found)
 
 
-def change(line: str) -> dict[str, Any] | None:
+def parse_change(line: str) -> dict[str, Any] | None:
     """`{path, type, change, size}` of one line `%i %l %n`; None for what nobody would call a change.
 
     That is a folder whose time differs. `size` is that of a file to be written, else None.
@@ -143,7 +147,7 @@ def change(line: str) -> dict[str, Any] | None:
     if match is None:
         return None
     what, size, name = match.groups()
-    path = unescaped(name)
+    path = unescape_name(name)
     if what == "*deleting":
         kind = "directory" if path.endswith("/") else "file"
         return {"path": path.rstrip("/"), "type": kind, "change": "delete", "size": None}
@@ -159,7 +163,7 @@ def change(line: str) -> dict[str, Any] | None:
     }
 
 
-def unescaped(name: str) -> str:
+def unescape_name(name: str) -> str:
     """The name that rsync wrote, as text; bytes that are no UTF-8 become U+FFFD.
 
     >>> unescaped("caf\\\\#303\\\\#251 \\\\#134#303 \\\\#377")
@@ -169,20 +173,20 @@ def unescaped(name: str) -> str:
     return data.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-def reason(stderr: str, exit_code: int, local: str) -> str:
+def explain_failure(stderr: str, exit_code: int, local: str) -> str:
     """Why rsync ended without having done all, in a line that does not tell where the folder lies here."""
     lines = []
     for raw in stderr.splitlines():
-        line = _without(local, re.sub(r"^rsync: (\[\w+\] )?", "", unescaped(raw.strip())))
+        line = _hide_folder(local, re.sub(r"^rsync: (\[\w+\] )?", "", unescape_name(raw.strip())))
         if line and not line.startswith(("rsync error:", "connection unexpectedly closed")) and line not in lines:
             lines.append(line[:500])
-    if said := _without(local, ssh.reason(stderr)) if exit_code == 255 else "":
+    if said := _hide_folder(local, ssh.explain_failure(stderr)) if exit_code == 255 else "":
         return said
     more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     return ("; ".join(lines[:3]) or f"rsync ended with exit code {exit_code}")[:1500] + more
 
 
-def _without(local: str, text: str) -> str:
+def _hide_folder(local: str, text: str) -> str:
     """The text, in which paths below the folder begin there."""
     hidden = local.rstrip("/")
     return text.replace(f"{hidden}/", "").replace(hidden, "the mount's folder") if hidden else text
@@ -222,7 +226,7 @@ class Transfer:
                 # Read here: through sh's own callbacks 30,000 files take 110 s instead of 7 s, and the last are lost.
                 while data := told.read(65_536):
                     self.progress.feed(data.decode("latin-1"))
-                code = _exit_code(started)
+                code = _wait_for_exit_code(started)
             finally:
                 timer.cancel()
             self.progress.feed("\n")
@@ -231,7 +235,7 @@ class Transfer:
         if self._stopped:
             raise SyncFailed(self._stopped)
         if code not in (0, _PARTIAL):
-            raise SyncFailed(reason(said, code, self.local))
+            raise SyncFailed(explain_failure(said, code, self.local))
         self.progress.percent = 100
         return self.progress
 
@@ -269,7 +273,7 @@ class Transfer:
             )
 
 
-def _exit_code(started: sh.RunningCommand) -> int:
+def _wait_for_exit_code(started: sh.RunningCommand) -> int:
     try:
         started.wait()
     except sh.ErrorReturnCode as error:

@@ -75,7 +75,7 @@ class Login:
 _FIELDS = (("hostname", HOST), ("ssh_host", HOST), ("username", USER), ("key_filename", KEY), ("proxy_jump", JUMP))
 
 
-def options(
+def build_options(
     login: Login, config: str | None = None, control_path: str | None = None, master: bool = False
 ) -> list[str]:
     """`ssh` with all options and no host: the host and the command follow, or rsync puts them there.
@@ -103,16 +103,18 @@ def options(
     return argv
 
 
-def argv(login: Login, config: str | None = None, control_path: str | None = None, master: bool = False) -> list[str]:
+def build_argv(
+    login: Login, config: str | None = None, control_path: str | None = None, master: bool = False
+) -> list[str]:
     """The words up to the host; what follows is the command for the login shell over there, quoted by the caller."""
-    return [*options(login, config, control_path, master), "--", login.host]
+    return [*build_options(login, config, control_path, master), "--", login.host]
 
 
 _UNKNOWN = re.compile(r"No \S+ host key is known for (\S+) and you have requested strict checking")
 _CHANGED = re.compile(r"Host key for (\S+) has changed and you have requested strict checking")
 
 
-def reason(stderr: str) -> str:
+def explain_failure(stderr: str) -> str:
     """Why ssh gave up, in a line; "" when it said nothing. What to do about a host key is said with it.
 
     >>> reason("ssh: connect to host a port 22: Connection refused\\r\\n")

@@ -15,20 +15,20 @@ WHOLE: set[layers.Loc] = {("environment", "env_vars"), ("environment", "containe
 EMPTY: dict[layers.Loc, layers.Tree] = {("environment", "container"): layers.EMPTY_CONTAINER}
 
 
-def parse(data: bytes, name: str = "config.yaml") -> Config:
+def parse_config(data: bytes, name: str = "config.yaml") -> Config:
     """The configuration in the file; Invalid with line, column and near names."""
     return from_yaml(Config, data, name)
 
 
-def changed(data: bytes, changes: dict[str, Any]) -> bytes:
+def edit_config(data: bytes, changes: dict[str, Any]) -> bytes:
     """The file with the changes merged in, comments kept; Invalid when the outcome is not a configuration."""
-    after = reader.edit(data, changes)
+    after = reader.edit_yaml(data, changes)
     if after.strip():
-        parse(after)
+        parse_config(after)
     return after
 
 
-def updates(
+def compute_changes(
     given: dict[str, Any], kept: dict[str, Any], now: dict[str, Any], below: dict[str, Any], loc: layers.Loc = ()
 ) -> dict[str, Any]:
     """What has to change in a file that says `kept` so that `given` counts, as changes for `yamls.edit`.
@@ -42,9 +42,9 @@ def updates(
     changes: dict[str, Any] = {}
     for key, value in given.items():
         at = (*loc, key)
-        old, counts, under = (_part(one, key) for one in (kept, now, below))
+        old, counts, under = (_get_part(one, key) for one in (kept, now, below))
         if isinstance(value, dict):
-            inner = updates(value, old or {}, counts or EMPTY.get(at, {}), under or {}, at)
+            inner = compute_changes(value, old or {}, counts or EMPTY.get(at, {}), under or {}, at)
             if at in WHOLE:
                 inner |= {name: None for name in old or {} if name not in value}
             if inner:
@@ -58,5 +58,5 @@ def updates(
     return changes
 
 
-def _part(holder: Any, key: str) -> Any:
+def _get_part(holder: Any, key: str) -> Any:
     return holder.get(key) if isinstance(holder, dict) else None

@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 
 from store.config import config_file, layers, masks
-from store.config.layers import InForce, Layer, Said, Tree
+from store.config.layers import EffectiveConfig, Layer, LayerFile, Tree
 from store.config.profiles import Mount
 from store.disk.files import Files
 from store.disk.folders import Folder
 from store.documents import Config, SrunxConfig
 from store.errors import Conflict, Exists, NotFound
-from store.yaml.file_edits import edited, tag_of
+from store.yaml.file_edits import edit_file, get_tag
 
 SYSTEM = Path("/etc/srunx/config.json")
 PROJECT = "srunx.json"
@@ -52,158 +52,165 @@ class Configuration:
         self.files = files
         self.user = user
         self.environment = environment
-        self.from_environment = layers.of_environment(environment)
-        self.system = self._outside(system)
+        self.from_environment = layers.from_environment(environment)
+        self.system = self._open_outside(system)
         self.started_in = project.absolute()
         self.projects: dict[Path, Folder] = {}
         self._looked_at = float("-inf")
 
-    def _outside(self, path: Path) -> Folder:
-        return Folder(path.parent, "file", self.files, layers.parse, only=(path.name,))
+    def _open_outside(self, path: Path) -> Folder:
+        return Folder(path.parent, "file", self.files, layers.parse_layer, only=(path.name,))
 
-    def project(self, root: Path | None) -> Folder:
+    def get_project_folder(self, root: Path | None) -> Folder:
         """The folder in which the srunx.json of this root lies; of the server's own for None."""
         root = root or self.started_in
         if root not in self.projects:
-            self.projects[root] = self._outside(root / PROJECT)
+            self.projects[root] = self._open_outside(root / PROJECT)
         return self.projects[root]
 
     # Reading.
 
-    async def in_force(self, root: Path | None = None) -> InForce:
+    async def resolve(self, root: Path | None = None) -> EffectiveConfig:
         """What counts for the workflows of the mount with this root, or (None) for all others."""
-        return layers.in_force(await self.layers(root))
+        return layers.merge_layers(await self.load_layers(root))
 
-    async def layers(self, root: Path | None = None) -> list[Layer]:
+    async def load_layers(self, root: Path | None = None) -> list[Layer]:
         """The layers, the lowest first."""
-        project = self.project(root)
+        project = self.get_project_folder(root)
         await asyncio.gather(*(one.refresh(one.only) for one in (self.system, project)))
-        return [layer("system", self.system), self.of_user(), layer("project", project), self.from_environment]
+        return [
+            build_layer("system", self.system),
+            self.build_user_layer(),
+            build_layer("project", project),
+            self.from_environment,
+        ]
 
-    def of_user(self) -> Layer:
+    def build_user_layer(self) -> Layer:
         """What config.yaml says."""
         held: Config | None = self.user.get("config") if "config" in self.user else None
         tree = held.model_dump(mode="json", include=set(KEYS), exclude_unset=True) if held else {}
-        return Layer("user", tree, str(self.user.path / "config.yaml"), problems=_wrong(self.user))
+        return Layer("user", tree, str(self.user.path / "config.yaml"), problems=_list_file_problems(self.user))
 
-    async def defaults(self, root: Path | None = None) -> Tree:
+    async def load_job_defaults(self, root: Path | None = None) -> Tree:
         """What the jobs of a workflow get when it does not say: resources, environment, log_dir, work_dir."""
-        config = (await self.in_force(root)).config
+        config = (await self.resolve(root)).config
         return {key: config[key] for key in config_file.JOB_KEYS}
 
-    def paths(self) -> list[dict[str, Any]]:
+    def list_paths(self) -> list[dict[str, Any]]:
         """The three files of the layers in rising precedence: path, whether it exists, source. Asks the disk."""
         system = self.system.path / self.system.only[0]
         files = {"system": system, "user": self.user.path / "config.yaml", "project": self.started_in / PROJECT}
-        return [{"path": str(one), "exists": _exists(one), "source": source} for source, one in files.items()]
+        return [{"path": str(one), "exists": _is_there(one), "source": source} for source, one in files.items()]
 
-    async def look(self) -> None:
+    async def refresh_outside(self) -> None:
         """Nothing; what is known of the files outside of the store is as they were a moment ago, however many ask."""
         if time.monotonic() - self._looked_at < LOOK_S:
             return
         self._looked_at = time.monotonic()
         await asyncio.gather(*(one.refresh(one.only) for one in (self.system, *self.projects.values())))
 
-    def problems(self, roots: Iterable[Path]) -> list[dict[str, Any]]:
+    def list_problems(self, roots: Iterable[Path]) -> list[dict[str, Any]]:
         """What was wrong outside of config.yaml when it was looked at last; `roots` are those of the mounts."""
-        outside = [self.system, *(self.project(root) for root in [self.started_in, *roots])]
-        return layers.told([*(layer("", one) for one in outside), self.from_environment])
+        outside = [self.system, *(self.get_project_folder(root) for root in [self.started_in, *roots])]
+        return layers.list_problems([*(build_layer("", one) for one in outside), self.from_environment])
 
     # Writing.
 
-    async def update(self, given: Tree, if_match: str | None = None) -> InForce:
+    async def update(self, given: Tree, if_match: str | None = None) -> EffectiveConfig:
         """What counts after the values given were merged into config.yaml; Invalid with all that is wrong with them.
 
         What is in force already is not written, so that a whole configuration sent back changes what was changed in it.
         """
-        below, now = layers.in_force((await self.layers())[:1]).config, (await self.in_force()).config
-        wanted = layers.checked(masks.unmasked(layers.known_part(given), now))
+        below, now = layers.merge_layers((await self.load_layers())[:1]).config, (await self.resolve()).config
+        wanted = layers.validate_tree(masks.unmask_secrets(layers.keep_known_part(given), now))
 
         def edit(data: bytes) -> bytes:
-            kept = config_file.parse(data).model_dump(mode="json", exclude_unset=True) if data else {}
-            changes = config_file.updates(wanted, kept, now, below)
-            return config_file.changed(data, changes)
+            kept = config_file.parse_config(data).model_dump(mode="json", exclude_unset=True) if data else {}
+            changes = config_file.compute_changes(wanted, kept, now, below)
+            return config_file.edit_config(data, changes)
 
-        await edited(self.user, "config", edit, if_match)
-        return await self.in_force()
+        await edit_file(self.user, "config", edit, if_match)
+        return await self.resolve()
 
-    async def reset(self, if_match: str | None = None) -> InForce:
+    async def reset(self, if_match: str | None = None) -> EffectiveConfig:
         """What counts after config.yaml says nothing of what the other layers may say too; the server's own stays."""
-        await edited(self.user, "config", lambda data: config_file.changed(data, dict.fromkeys(KEYS)), if_match)
-        return await self.in_force()
+        await edit_file(self.user, "config", lambda data: config_file.edit_config(data, dict.fromkeys(KEYS)), if_match)
+        return await self.resolve()
 
     # Projects.
 
-    async def shown_project(self, mount: Mount) -> dict[str, Any]:
+    async def describe_project(self, mount: Mount) -> dict[str, Any]:
         """The srunx.json of a mount: where it is, exists, config (what it says, secrets masked), problems if any."""
-        folder = self.project(mount.root)
+        folder = self.get_project_folder(mount.root)
         await folder.refresh(folder.only)
-        said = layer("project", folder)
-        found = layers.told([said])
+        said = build_layer("project", folder)
+        found = layers.list_problems([said])
         raw = folder.get("srunx").raw if "srunx" in folder else None
         known = {key: one for key, one in raw.items() if key in KEYS} if raw is not None else None
         more = {"problems": found} if found else {}
         place = {"mount_name": mount.name, "local_path": str(mount.root), "config_path": said.path}
-        return {**place, "exists": bool(folder.held), "config": masks.masked(known), **more}
+        return {**place, "exists": bool(folder.file_states), "config": masks.mask_secrets(known), **more}
 
-    async def place_of(self, mount: Mount) -> Folder:
+    async def require_project_folder(self, mount: Mount) -> Folder:
         """The folder in which the srunx.json of a mount is to be written; NotFound when the disk lacks it."""
         if not await asyncio.to_thread(mount.is_there):
             raise NotFound("Mount", mount.name, ": its folder is not there")
-        return self.project(mount.root)
+        return self.get_project_folder(mount.root)
 
     async def save_project(self, mount: Mount, given: Tree, if_match: str | None = None) -> dict[str, Any]:
         """The project as it is shown after srunx.json says what was given, and keeps the keys of other programs."""
-        folder = await self.place_of(mount)
+        folder = await self.require_project_folder(mount)
 
         def edit(data: bytes) -> bytes:
-            old = layers.parse(data).raw if data else {}
-            wanted = layers.checked(masks.unmasked(layers.known_part(given), old))
+            old = layers.parse_layer(data).raw if data else {}
+            wanted = layers.validate_tree(masks.unmask_secrets(layers.keep_known_part(given), old))
             foreign = {key: one for key, one in old.items() if key not in KEYS}
-            return _json({**foreign, **_said(wanted)})
+            return _to_json({**foreign, **_drop_nulls(wanted)})
 
-        await edited(folder, "srunx", edit, if_match)
-        return await self.shown_project(mount)
+        await edit_file(folder, "srunx", edit, if_match)
+        return await self.describe_project(mount)
 
     async def init_project(self, mount: Mount) -> dict[str, Any]:
         """The project as it is shown after srunx.json was made with example values; Conflict when there is one."""
         try:
-            await (await self.place_of(mount)).create("srunx", _json(EXAMPLE))
+            await (await self.require_project_folder(mount)).create("srunx", _to_json(EXAMPLE))
         except Exists:
             raise Conflict(f"{mount.root / PROJECT} already exists") from None
-        return await self.shown_project(mount)
+        return await self.describe_project(mount)
 
-    def tag(self) -> str:
+    def get_tag(self) -> str:
         """What If-Match must say to change config.yaml as it is now."""
-        return tag_of(self.user, "config")
+        return get_tag(self.user, "config")
 
-    def project_tag(self, root: Path) -> str:
+    def get_project_tag(self, root: Path) -> str:
         """What If-Match must say to change this srunx.json as it was when it was looked at last."""
-        return tag_of(self.project(root), "srunx")
+        return get_tag(self.get_project_folder(root), "srunx")
 
 
-def layer(source: str, folder: Folder) -> Layer:
+def build_layer(source: str, folder: Folder) -> Layer:
     """The layer that the one file of a folder makes; one that cannot be read says what it said before."""
     name = Path(folder.only[0]).stem
-    said: Said = folder.get(name) if name in folder else Said({}, {})
-    return Layer(source, said.tree, str(folder.path / folder.only[0]), problems=_wrong(folder) or said.problems)
+    said: LayerFile = folder.get(name) if name in folder else LayerFile({}, {})
+    return Layer(
+        source, said.tree, str(folder.path / folder.only[0]), problems=_list_file_problems(folder) or said.problems
+    )
 
 
-def _wrong(folder: Folder) -> tuple[dict[str, Any], ...]:
+def _list_file_problems(folder: Folder) -> tuple[dict[str, Any], ...]:
     """Why the file of a folder cannot be read now; nothing when it can."""
-    return tuple({**one, "since": held.since} for held in folder.held.values() for one in held.problems)
+    return tuple({**one, "since": held.since} for held in folder.file_states.values() for one in held.problems)
 
 
-def _json(value: Tree) -> bytes:
+def _to_json(value: Tree) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def _said(value: Tree) -> Tree:
+def _drop_nulls(value: Tree) -> Tree:
     """The mapping without its nulls: a form's empty field says nothing, it does not undo what lies below."""
-    return {key: _said(one) if isinstance(one, dict) else one for key, one in value.items() if one is not None}
+    return {key: _drop_nulls(one) if isinstance(one, dict) else one for key, one in value.items() if one is not None}
 
 
-def _exists(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:

@@ -19,9 +19,9 @@ from pydantic import BaseModel, ValidationError
 
 from store import jsons
 from store.config import masks
-from store.documents import Container, SrunxConfig, model_in, problems
-from store.errors import Invalid, problem, text
-from store.times import rfc3339
+from store.documents import Container, SrunxConfig, find_model, to_problems
+from store.errors import Invalid, describe_problem, make_problem
+from store.times import to_rfc3339
 from store.yaml import reader
 
 Loc = tuple[str | int, ...]
@@ -70,7 +70,7 @@ BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false
 
 
 @dataclass(frozen=True)
-class Said:
+class LayerFile:
     """What one file says: its own mapping, the part of it that counts, and what is wrong with the rest."""
 
     raw: Tree
@@ -90,29 +90,29 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class InForce:
+class EffectiveConfig:
     """The configuration that counts, the layer that each of its values is from, and what is wrong in the layers."""
 
     config: Tree
     origins: dict[Loc, Layer]
     problems: list[dict[str, Any]]
 
-    def shown(self) -> Tree:
+    def to_json(self) -> Tree:
         """The configuration without its secrets."""
-        found: Tree = masks.masked(self.config)
+        found: Tree = masks.mask_secrets(self.config)
         return found
 
-    def explained(self) -> Tree:
+    def explain(self) -> Tree:
         """The configuration without its secrets; `explain`: by dotted place source and path or variable; `problems`."""
         places = {}
         for loc, layer in self.origins.items():
             place = ".".join(map(str, loc))
             more = {"path": layer.path, "variable": layer.variables.get(place)}
             places[place] = {"source": layer.source, **{key: one for key, one in more.items() if one is not None}}
-        return {**self.shown(), "explain": places, "problems": self.problems}
+        return {**self.to_json(), "explain": places, "problems": self.problems}
 
 
-def good_part(tree: Tree, model: type[BaseModel] = SrunxConfig) -> tuple[Tree, list[ValidationError]]:
+def keep_valid_part(tree: Tree, model: type[BaseModel] = SrunxConfig) -> tuple[Tree, list[ValidationError]]:
     """The part of a tree that is right by itself, with only the keys that it has, and the complaints about the rest."""
     tree = copy.deepcopy(tree)
     wrong: list[ValidationError] = []
@@ -123,12 +123,12 @@ def good_part(tree: Tree, model: type[BaseModel] = SrunxConfig) -> tuple[Tree, l
             wrong.append(error)
             before = copy.deepcopy(tree)
             for one in error.errors(include_url=False):
-                _forget(tree, one["loc"])
+                _remove_at(tree, one["loc"])
             if tree == before:
                 return {}, wrong
 
 
-def _forget(tree: Tree, loc: Loc) -> None:
+def _remove_at(tree: Tree, loc: Loc) -> None:
     """Takes out what stands at `loc`, or the nearest part around it that is a value of a mapping."""
     holder: Any = tree
     for depth, part in enumerate(loc):
@@ -143,29 +143,29 @@ def _forget(tree: Tree, loc: Loc) -> None:
         holder = inner
 
 
-def parse(data: bytes, name: str = "srunx.json") -> Said:
+def parse_layer(data: bytes, name: str = "srunx.json") -> LayerFile:
     """What a JSON file of a layer says; Invalid with line and column when it is no JSON object at all."""
     if len(data) > MAX_BYTES:
-        raise Invalid([problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
+        raise Invalid([make_problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
     try:
         raw = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
-        wrong_json = problem(f"not JSON: {error.msg}", type="json_invalid", line=error.lineno, column=error.colno)
+        wrong_json = make_problem(f"not JSON: {error.msg}", type="json_invalid", line=error.lineno, column=error.colno)
         raise Invalid([wrong_json]) from error
     if not isinstance(raw, dict):
-        raise Invalid([problem("a JSON object is needed here", type="model_type", line=1, column=1, input=None)])
-    if jsons.depth(raw) > MAX_DEPTH:
-        raise Invalid([problem(f"nested deeper than {MAX_DEPTH} levels", type="too_deep", line=1, column=1)])
-    tree, wrong = good_part({key: one for key, one in raw.items() if key not in FOREIGN})
+        raise Invalid([make_problem("a JSON object is needed here", type="model_type", line=1, column=1, input=None)])
+    if jsons.measure_depth(raw) > MAX_DEPTH:
+        raise Invalid([make_problem(f"nested deeper than {MAX_DEPTH} levels", type="too_deep", line=1, column=1)])
+    tree, wrong = keep_valid_part({key: one for key, one in raw.items() if key not in FOREIGN})
     try:
-        where = reader.load(data).where  # JSON is YAML, and this reader knows the places
+        where = reader.load_yaml(data).locate  # JSON is YAML, and this reader knows the places
     except Invalid:
         where = None
-    found = [one for error in wrong for one in problems(error, where, SrunxConfig)]
-    return Said(raw, tree, tuple({**one, "since": rfc3339(time.time())} for one in found))
+    found = [one for error in wrong for one in to_problems(error, where, SrunxConfig)]
+    return LayerFile(raw, tree, tuple({**one, "since": to_rfc3339(time.time())} for one in found))
 
 
-def of_environment(environment: Mapping[str, str]) -> Layer:
+def from_environment(environment: Mapping[str, str]) -> Layer:
     """The layer that the variables make; a value that is wrong counts as not set."""
     tree: Tree = {}
     names = {place: name for name, (place, _) in VARIABLES.items() if place and environment.get(name)}
@@ -174,18 +174,18 @@ def of_environment(environment: Mapping[str, str]) -> Layer:
         holder, sample = tree, DEFAULTS
         for part in above:
             holder, sample = holder.setdefault(part, {}), sample.get(part) or {}
-        holder[last] = _typed(environment[name], sample.get(last))
-    tree, wrong = good_part(tree)
-    now, found = rfc3339(time.time()), []
+        holder[last] = _convert_value(environment[name], sample.get(last))
+    tree, wrong = keep_valid_part(tree)
+    now, found = to_rfc3339(time.time()), []
     for error in wrong:
-        for one in problems(error):
+        for one in to_problems(error):
             place = ".".join(map(str, one["loc"]))
             which = [name for known, name in names.items() if known == place or known.startswith(f"{place}.")]
-            found.append({**problem(f"{' and '.join(which)}: {one['msg']}"), "since": now})
+            found.append({**make_problem(f"{' and '.join(which)}: {one['msg']}"), "since": now})
     return Layer("environment", tree, variables=names, problems=tuple(found))
 
 
-def _typed(value: str, sample: Any) -> Any:
+def _convert_value(value: str, sample: Any) -> Any:
     """The text as the type of the sample, or as it is when it is none of that."""
     if isinstance(sample, bool):
         return BOOLEANS.get(value.lower(), value)
@@ -194,12 +194,12 @@ def _typed(value: str, sample: Any) -> Any:
     return value
 
 
-def variables(environment: Mapping[str, str]) -> list[dict[str, str]]:
+def list_variables(environment: Mapping[str, str]) -> list[dict[str, str]]:
     """The SRUNX_… variables and SLACK_WEBHOOK_URL that are set, by name; values in clear only where they are known."""
     found = []
     for name in sorted(one for one in environment if one.startswith("SRUNX_") or one in VARIABLES):
         known = VARIABLES.get(name)
-        value = masks.masked_text(environment[name]) if known and name != "SLACK_WEBHOOK_URL" else masks.MASK
+        value = masks.mask_text(environment[name]) if known and name != "SLACK_WEBHOOK_URL" else masks.MASK
         if name == "SLACK_WEBHOOK_URL" and masks.HOOK.search(environment[name]):
             value = masks.HOOK_PREFIX + masks.MASK
         description = known[1] if known else "Not used by this server"
@@ -207,7 +207,7 @@ def variables(environment: Mapping[str, str]) -> list[dict[str, str]]:
     return found
 
 
-def in_force(layers: Sequence[Layer]) -> InForce:
+def merge_layers(layers: Sequence[Layer]) -> EffectiveConfig:
     """What counts when these layers, the lowest first, lie on the program's defaults."""
     lowest = Layer("default", DEFAULTS)
     tree: Tree = copy.deepcopy(DEFAULTS)
@@ -219,38 +219,40 @@ def in_force(layers: Sequence[Layer]) -> InForce:
             if own.get(key) and other not in own:
                 tree["environment"][other] = None
                 origins[("environment", other)] = layer
-        _lay(tree, layer.tree, layer, origins)
-    good, _ = good_part(tree)
+        _merge_tree(tree, layer.tree, layer, origins)
+    good, _ = keep_valid_part(tree)
     config = SrunxConfig.model_validate(good).model_dump(mode="json")
     container = config["environment"]["container"]
     if container is not None and not container["image"]:
         config["environment"]["container"] = None
-    return InForce(config, {loc: origins.get(loc, lowest) for loc in leaves(config)}, told(layers))
+    return EffectiveConfig(
+        config, {loc: origins.get(loc, lowest) for loc in iterate_leaves(config)}, list_problems(layers)
+    )
 
 
-def told(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+def list_problems(layers: Sequence[Layer]) -> list[dict[str, Any]]:
     """What is wrong in the layers: path, line, column, reason, since."""
-    return [{**_shown(one), "path": layer.path or layer.source} for layer in layers for one in layer.problems]
+    return [{**_format_problem(one), "path": layer.path or layer.source} for layer in layers for one in layer.problems]
 
 
-def _lay(tree: Tree, over: Tree, layer: Layer, origins: dict[Loc, Layer], loc: Loc = ()) -> None:
+def _merge_tree(tree: Tree, over: Tree, layer: Layer, origins: dict[Loc, Layer], loc: Loc = ()) -> None:
     for key, value in over.items():
         at = (*loc, key)
         if isinstance(value, dict):
             if not isinstance(tree.get(key), dict):
                 tree[key] = {}
-            _lay(tree[key], value, layer, origins, at)
+            _merge_tree(tree[key], value, layer, origins, at)
         else:
             tree[key], origins[at] = value, layer
 
 
-def _shown(one: dict[str, Any]) -> dict[str, Any]:
+def _format_problem(one: dict[str, Any]) -> dict[str, Any]:
     # The place has columns of its own in a list of problems.
-    reason = text({key: value for key, value in one.items() if key != "line"})
+    reason = describe_problem({key: value for key, value in one.items() if key != "line"})
     return {"line": one.get("line"), "column": one.get("column"), "reason": reason, "since": one.get("since")}
 
 
-def leaves(value: Any, loc: Loc = ()) -> Iterator[Loc]:
+def iterate_leaves(value: Any, loc: Loc = ()) -> Iterator[Loc]:
     """The places of all values that are not mappings, and of empty mappings.
 
     >>> list(leaves({"a": {"b": 1, "c": {}}, "d": None}))
@@ -258,26 +260,26 @@ def leaves(value: Any, loc: Loc = ()) -> Iterator[Loc]:
     """
     if isinstance(value, dict) and value:
         for key, one in value.items():
-            yield from leaves(one, (*loc, key))
+            yield from iterate_leaves(one, (*loc, key))
     else:
         yield loc
 
 
-def known_part(given: Any, model: type[BaseModel] = SrunxConfig) -> Any:
+def keep_known_part(given: Any, model: type[BaseModel] = SrunxConfig) -> Any:
     """The mapping without the keys that the model does not know, at any depth."""
     if not isinstance(given, dict):
         return given
     found = {}
     for key, one in given.items():
         if (known := model.model_fields.get(key)) is not None:
-            inner = model_in(known.annotation)
-            found[key] = known_part(one, inner) if inner else one
+            inner = find_model(known.annotation)
+            found[key] = keep_known_part(one, inner) if inner else one
     return found
 
 
-def checked(given: Tree) -> Tree:
+def validate_tree(given: Tree) -> Tree:
     """What was given, as the models write it; Invalid lists everything that is wrong, with its place."""
     try:
         return SrunxConfig.model_validate(given).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
-        raise Invalid(problems(error, model=SrunxConfig)) from error
+        raise Invalid(to_problems(error, model=SrunxConfig)) from error

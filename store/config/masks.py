@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from store.errors import Invalid, problem
+from store.errors import Invalid, make_problem
 
 MASK = "***"
 HOOK_PREFIX = "https://hooks.slack.com/services/"
@@ -32,7 +32,7 @@ def is_secret(name: str) -> bool:
     return parts[-1] == "KEY" or any(part.endswith(SECRETS) for part in parts)
 
 
-def masked_text(text: str) -> str:
+def mask_text(text: str) -> str:
     """The text without the webhooks and passwords in it.
 
     >>> masked_text("docker://me:pw@host/x"), masked_text("https://hooks.slack.com/services/T/B/x")
@@ -41,46 +41,46 @@ def masked_text(text: str) -> str:
     return URL_PASSWORD.sub(rf"\1{MASK}@", HOOK.sub(HOOK_PREFIX + MASK, text))
 
 
-def masked(value: Any, loc: Loc = ()) -> Any:
+def mask_secrets(value: Any, loc: Loc = ()) -> Any:
     """A copy of plain values with masks in the place of secrets.
 
     >>> masked({"env_vars": {"HF_TOKEN": "hf_x", "N": "8"}})
     {'env_vars': {'HF_TOKEN': '***', 'N': '8'}}
     """
     if isinstance(value, dict):
-        return {key: masked(one, (*loc, key)) for key, one in value.items()}
+        return {key: mask_secrets(one, (*loc, key)) for key, one in value.items()}
     if isinstance(value, list):
-        return [masked(one, (*loc, at)) for at, one in enumerate(value)]
+        return [mask_secrets(one, (*loc, at)) for at, one in enumerate(value)]
     if not isinstance(value, str) or not value:
         return value
     if loc[-2:-1] and loc[-2] in VARIABLES and is_secret(str(loc[-1])):
         return MASK
-    return MASK if loc[-1:] == ("slack_webhook_url",) and not HOOK.search(value) else masked_text(value)
+    return MASK if loc[-1:] == ("slack_webhook_url",) and not HOOK.search(value) else mask_text(value)
 
 
-def unmasked(given: Any, kept: Any) -> Any:
+def unmask_secrets(given: Any, kept: Any) -> Any:
     """What was sent, with the kept value wherever a mask of it came back; Invalid for a mask of nothing.
 
     >>> unmasked({"env_vars": {"HF_TOKEN": "***", "N": "9"}}, {"env_vars": {"HF_TOKEN": "hf_x"}})
     {'env_vars': {'HF_TOKEN': 'hf_x', 'N': '9'}}
     """
-    return _unmasked(given, kept, masked(kept), ())
+    return _unmask_value(given, kept, mask_secrets(kept), ())
 
 
-def _unmasked(given: Any, kept: Any, shown: Any, loc: Loc) -> Any:
+def _unmask_value(given: Any, kept: Any, shown: Any, loc: Loc) -> Any:
     if isinstance(given, dict):
         old, seen = (one if isinstance(one, dict) else {} for one in (kept, shown))
-        return {key: _unmasked(one, old.get(key), seen.get(key), (*loc, key)) for key, one in given.items()}
+        return {key: _unmask_value(one, old.get(key), seen.get(key), (*loc, key)) for key, one in given.items()}
     if isinstance(given, list):
         pairs = dict(zip(map(str, shown), kept, strict=True)) if isinstance(kept, list) else {}
         return [pairs.get(one, one) if isinstance(one, str) else one for one in given]
     if isinstance(given, str) and kept is not None and given == shown:
         return kept
-    if isinstance(given, str) and _only_a_mask(given):
-        raise Invalid([problem("this is the mask of a secret, but no secret is kept here", loc, input=given)])
+    if isinstance(given, str) and _is_only_mask(given):
+        raise Invalid([make_problem("this is the mask of a secret, but no secret is kept here", loc, input=given)])
     return given
 
 
-def _only_a_mask(text: str) -> bool:
+def _is_only_mask(text: str) -> bool:
     """Whether the text is one that only masking makes."""
     return text in (MASK, HOOK_PREFIX + MASK) or f":{MASK}@" in text

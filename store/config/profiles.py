@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from store.documents import PATH, VARIABLE, VERSION, Written, from_yaml
+from store.documents import PATH, VARIABLE, VERSION, UserFileModel, from_yaml
 from store.errors import NotFound
 
 # The same patterns stand in contract.yaml; tests hold them together.
@@ -30,7 +30,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 Host = Annotated[str, Field(pattern=HOST)]
 
 
-class Mount(Written):
+class Mount(UserFileModel):
     """A folder here (`local`, `~` is the server's home) and the folder it stands for on the cluster (`remote`)."""
 
     name: Name
@@ -40,7 +40,7 @@ class Mount(Written):
 
     @field_validator("local")
     @classmethod
-    def below_the_top(cls, value: str) -> str:
+    def check_below_root(cls, value: str) -> str:
         """The folder, when it is not the top of the whole file system."""
         if not value.strip("/."):
             raise ValueError("a mount needs a folder of its own, not /")
@@ -59,7 +59,7 @@ class Mount(Written):
             return False
 
 
-class Profile(Written):
+class Profile(UserFileModel):
     """One cluster and the mounts that belong to it; without hostname and ssh_host it is the cluster that is here."""
 
     hostname: Host | None = None
@@ -74,7 +74,7 @@ class Profile(Written):
 
     @field_validator("env_vars")
     @classmethod
-    def variables(cls, value: dict[str, str]) -> dict[str, str]:
+    def check_variables(cls, value: dict[str, str]) -> dict[str, str]:
         """The variables, when a shell takes their names and no value holds what ends a line or a text."""
         for name, text in value.items():
             if not VARIABLE.match(name) or not re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]*", text):
@@ -82,7 +82,7 @@ class Profile(Written):
         return value
 
     @model_validator(mode="after")
-    def unique(self) -> Self:
+    def check_unique_mounts(self) -> Self:
         """Itself, when no two mounts have the same name or the same folder."""
         for what, values in (("name", [one.name for one in self.mounts]), ("local", [one.root for one in self.mounts])):
             if len(set(values)) < len(values):
@@ -90,7 +90,7 @@ class Profile(Written):
         return self
 
 
-class Profiles(Written):
+class Profiles(UserFileModel):
     """profiles.yaml."""
 
     version: int = VERSION
@@ -98,35 +98,35 @@ class Profiles(Written):
     profiles: dict[Name, Profile] = Field(default={})
 
     @model_validator(mode="after")
-    def known(self) -> Self:
+    def check_current(self) -> Self:
         """Itself, when the current profile is one of them."""
         if self.current is not None and self.current not in self.profiles:
             raise ValueError(f"current is '{self.current}', which is none of the profiles")
         return self
 
     @property
-    def active(self) -> Profile | None:
+    def active_profile(self) -> Profile | None:
         """The current profile."""
         return self.profiles[self.current] if self.current else None
 
-    def mounts(self) -> dict[str, Mount]:
+    def get_mounts(self) -> dict[str, Mount]:
         """The mounts of the current profile by name."""
-        return {one.name: one for one in self.active.mounts} if self.active else {}
+        return {one.name: one for one in self.active_profile.mounts} if self.active_profile else {}
 
-    def mount(self, name: str) -> Mount:
+    def get_mount(self, name: str) -> Mount:
         """A mount of the current profile; NotFound."""
-        found = self.mounts().get(name)
+        found = self.get_mounts().get(name)
         if found is None:
             raise NotFound("Mount", name)
         return found
 
 
-def parse(data: bytes, name: str = "profiles.yaml") -> Profiles:
+def parse_profiles(data: bytes, name: str = "profiles.yaml") -> Profiles:
     """The profiles in the file; Invalid with line and column."""
     return from_yaml(Profiles, data, name)
 
 
-def in_force(kept: Profiles, environment: Mapping[str, str]) -> tuple[Profiles, str | None]:
+def apply_environment(kept: Profiles, environment: Mapping[str, str]) -> tuple[Profiles, str | None]:
     """The profiles as the environment selects among them, and what is wrong with its choice, if something is.
 
     `SRUNX_SSH_PROFILE` names one; else `SRUNX_SSH_HOSTNAME` with `SRUNX_SSH_USERNAME` (and `_KEY`, `_PORT`) is one by

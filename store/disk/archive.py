@@ -30,14 +30,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from store.disk.files import Files, slice_of
-from store.disk.folders import Entry, Folder
+from store.disk.files import Files, read_slice_blocking
+from store.disk.folders import FileEntry, Folder
 from store.documents import Retention
-from store.errors import Changed, NotFound, StoreError, StoreUnavailable, unavailable
-from store.indexes.bodies import Bounded
+from store.errors import Changed, NotFound, StoreError, StoreUnavailable, from_os_error
+from store.indexes.bodies import BoundedCache
 from store.indexes.timelines import Timeline
 from store.rules.sweeps import ENDED
-from store.times import epoch
+from store.times import to_epoch
 
 log = logging.getLogger("sluice.store")
 
@@ -45,14 +45,14 @@ INDEX = "index.jsonl"
 ENDING = ".jsonl.gz"
 DAY_S = 86_400
 # Documents in a member: reading one of them back unpacks them all.
-MEMBER = 100
+MEMBER_DOCUMENTS = 100
 # Runs that are moved between two looks at what else there is to do.
-BATCH = 200
+BATCH_RUNS = 200
 GZIP_LEVEL = 6
 GZIP_WORDS = 31  # zlib.h: a gzip wrapper around deflate
 GZIP_MAGIC = b"\x1f\x8b\x08"
 PIECE_BYTES = 4096
-KEPT_BYTES = 4_000_000
+RECENT_LINES_BYTES = 4_000_000
 # The kind under which other names of sweeps are found.
 ALIAS = "alias"
 
@@ -69,7 +69,7 @@ class Group(NamedTuple):
     cells: tuple[str, ...] = ()
 
 
-def due(groups: Iterable[Group], retention: Retention, now: float) -> list[Group]:
+def select_due(groups: Iterable[Group], retention: Retention, now: float) -> list[Group]:
     """The groups that are to be moved, oldest first.
 
     Those that ended longer ago than `age_days`, and those beyond the newest `count` runs, of which a sweep is as many
@@ -97,7 +97,7 @@ class Member(NamedTuple):
     size: int
 
 
-class Ids:
+class MemberIndex:
     """Which member has which document: twelve bytes each, since there is no end to how many there may be."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Ids:
 
     def put(self, kind: str, name: str, member: int) -> None:
         """Nothing; the document is in the member of this number, and no longer in an earlier one."""
-        self._new[_key(kind, name)] = member
+        self._new[_hash_key(kind, name)] = member
         if len(self._new) > 10_000 + len(self._keys) // 8:
             whole = sorted((dict(zip(self._keys, self._members, strict=True)) | self._new).items())
             self._keys, self._members = array("Q", (key for key, _ in whole)), array("I", (at for _, at in whole))
@@ -114,14 +114,14 @@ class Ids:
 
     def get(self, kind: str, name: str) -> int | None:
         """The number of the member that should have the document; None when none has."""
-        key = _key(kind, name)
+        key = _hash_key(kind, name)
         if key in self._new:
             return self._new[key]
         at = bisect_left(self._keys, key)
         return self._members[at] if at < len(self._keys) and self._keys[at] == key else None
 
 
-def _key(kind: str, name: str) -> int:
+def _hash_key(kind: str, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{kind} {name}".encode()).digest()[:8])
 
 
@@ -132,19 +132,19 @@ class Archive:
     """
 
     def __init__(self, place: Path, files: Files, runs: Folder, sweeps: Folder) -> None:
-        self.place, self.files = place, files
+        self.path, self.files = place, files
         self.folders: Mapping[str, Folder] = {"run": runs, "sweep": sweeps}
         self._members: list[Member] = []
-        self._ids = Ids()
+        self._ids = MemberIndex()
         self._largest: dict[str, int] = {}
-        self._owed: list[bytes] = []  # lines that the index lacks
-        self._torn: dict[str, str] = {}  # file → what is wrong with it
-        self._since = ""
-        self._recent = Bounded(KEPT_BYTES)
-        self._moving = asyncio.Lock()
-        self._ended = Timeline()
+        self._missing_lines: list[bytes] = []  # lines that the index lacks
+        self._damaged: dict[str, str] = {}  # file → what is wrong with it
+        self._opened_at = ""
+        self._recent_lines = BoundedCache(RECENT_LINES_BYTES)
+        self._move_lock = asyncio.Lock()
+        self._ended_runs = Timeline()
         self._cells: dict[int, dict[str, str]] = {}  # sweep → cell → how it ended, "" for one that has not
-        runs.listeners.append(self._follow)
+        runs.listeners.append(self._follow_run)
 
     # Reading.
 
@@ -153,94 +153,94 @@ class Archive:
 
     async def get(self, kind: str, name: str) -> Any:
         """The archived document (kind `run` or `sweep`); NotFound, StoreUnavailable. Read from the disk."""
-        return self._document(await self.line(kind, name))
+        return self._parse_line(await self.read_line(kind, name))
 
-    async def line(self, kind: str, name: str) -> dict[str, Any]:
+    async def read_line(self, kind: str, name: str) -> dict[str, Any]:
         """What the archive says of a document: kind, id, sha256, document, of a sweep also its `cells` by id."""
         at = self._ids.get(kind, name)
         if at is None:
             raise NotFound(self.folders[kind].kind, name)
-        line: dict[str, Any] | None = self._recent.get((kind, name))
+        line: dict[str, Any] | None = self._recent_lines.get((kind, name))
         if line is None:
             member = self._members[at]
-            data = await asyncio.to_thread(self._read, member)
-            found = [one for one in _lines(data)[0] if (one["kind"], one["id"]) == (kind, name)]
+            data = await asyncio.to_thread(self._read_member, member)
+            found = [one for one in _unpack_member(data)[0] if (one["kind"], one["id"]) == (kind, name)]
             if not found:
                 raise StoreUnavailable(5, f"cannot read archive/{member.file}: the lines from byte {member.offset} on")
             line = found[-1]
-            self._recent.put((kind, name), line, len(json.dumps(line)))
+            self._recent_lines.put((kind, name), line, len(json.dumps(line)))
         return line
 
-    async def documents(self, kind: str, names: Iterable[str]) -> dict[str, Any]:
+    async def read_documents(self, kind: str, names: Iterable[str]) -> dict[str, Any]:
         """Those of these documents that are archived, by name; for many at once."""
         found = {name: at for name in names if (at := self._ids.get(kind, name)) is not None}
-        read: dict[str, Any] = await asyncio.to_thread(self._documents, kind, found)
+        read: dict[str, Any] = await asyncio.to_thread(self._read_documents, kind, found)
         return read
 
-    def _documents(self, kind: str, found: Mapping[str, int]) -> dict[str, Any]:
+    def _read_documents(self, kind: str, found: Mapping[str, int]) -> dict[str, Any]:
         lines: dict[str, Any] = {}
         for at in dict.fromkeys(found.values()):
-            here = _lines(self._read(self._members[at]))[0]
+            here = _unpack_member(self._read_member(self._members[at]))[0]
             lines |= {one["id"]: one for one in here if one["kind"] == kind and found.get(one["id"]) == at}
-        return {name: self._document(line) for name, line in lines.items()}
+        return {name: self._parse_line(line) for name, line in lines.items()}
 
-    def _document(self, line: Mapping[str, Any]) -> Any:
+    def _parse_line(self, line: Mapping[str, Any]) -> Any:
         return self.folders[line["kind"]].parse(json.dumps(line["document"]).encode(), line["id"])
 
-    async def sweep_of(self, alias: str) -> Any:
+    async def find_sweep(self, alias: str) -> Any:
         """The archived sweep with this `uid` or `request_key`; None when there is none."""
         at = self._ids.get(ALIAS, alias)
         if at is None:
             return None
-        lines, _ = _lines(await asyncio.to_thread(self._read, self._members[at]))
-        return next((self._document(line) for line in lines if alias in _aliases(line)), None)
+        lines, _ = _unpack_member(await asyncio.to_thread(self._read_member, self._members[at]))
+        return next((self._parse_line(line) for line in lines if alias in _list_aliases(line)), None)
 
-    def largest(self, kind: str) -> int:
+    def get_largest_id(self, kind: str) -> int:
         """The largest number that is the id of an archived document; 0 when there is none."""
         return self._largest.get(kind, 0)
 
-    def problems(self) -> list[dict[str, Any]]:
+    def list_problems(self) -> list[dict[str, Any]]:
         """What is wrong with the files: path, line, column, reason, since."""
         return [
-            {"path": f"{self.place.name}/{file}", "line": None, "column": None, "reason": why, "since": self._since}
-            for file, why in sorted(self._torn.items())
+            {"path": f"{self.path.name}/{file}", "line": None, "column": None, "reason": why, "since": self._opened_at}
+            for file, why in sorted(self._damaged.items())
         ]
 
-    def _read(self, member: Member) -> bytes:
-        return slice_of(self.place / member.file, member.offset, member.size)[0]
+    def _read_member(self, member: Member) -> bytes:
+        return read_slice_blocking(self.path / member.file, member.offset, member.size)[0]
 
     # Opening.
 
     def open(self) -> None:
         """Nothing; what is archived is known. Reads the index, and of the months what that does not cover."""
-        self._since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        if not self.place.is_dir():
+        self._opened_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        if not self.path.is_dir():
             return
-        sizes = {path.name: path.stat().st_size for path in sorted(self.place.glob(f"[0-9]*{ENDING}"))}
+        sizes = {path.name: path.stat().st_size for path in sorted(self.path.glob(f"[0-9]*{ENDING}"))}
         listed: dict[str, list[tuple[Member, dict[str, list[str]]]]] = {file: [] for file in sizes}
-        for member, ids in self._index():
+        for member, ids in self._read_index():
             if member.file not in listed:
-                self._torn[member.file] = "the file is gone, and with it what was archived there"
+                self._damaged[member.file] = "the file is gone, and with it what was archived there"
             elif member.offset + member.size > sizes[member.file]:
-                self._torn[member.file] = f"the file ends at byte {sizes[member.file]}, in the middle of what it had"
+                self._damaged[member.file] = f"the file ends at byte {sizes[member.file]}, in the middle of what it had"
             else:
                 listed[member.file].append((member, ids))
         for file, members in listed.items():
             end = 0
             for member, ids in [*sorted(members, key=lambda one: one[0].offset), (Member(file, sizes[file], 0), {})]:
                 if member.offset > end:
-                    self._scan(file, end, member.offset)
+                    self._scan_members(file, end, member.offset)
                 if member.size:
-                    self._learn(member, ids)
+                    self._add_member(member, ids)
                 end = max(end, member.offset + member.size)
 
-    def _index(self) -> Iterator[tuple[Member, dict[str, list[str]]]]:
+    def _read_index(self) -> Iterator[tuple[Member, dict[str, list[str]]]]:
         try:
-            data = (self.place / INDEX).read_bytes()
+            data = (self.path / INDEX).read_bytes()
         except FileNotFoundError:
             return
         if data and not data.endswith(b"\n"):
-            self._owed.append(b"")  # ends the line that was cut off
+            self._missing_lines.append(b"")  # ends the line that was cut off
         for line in data.splitlines():
             try:
                 one = orjson.loads(line)
@@ -248,25 +248,25 @@ class Archive:
             except (ValueError, TypeError, KeyError):
                 continue  # a line that was cut off; the member it stood for is read instead
 
-    def _scan(self, file: str, start: int, end: int) -> None:
+    def _scan_members(self, file: str, start: int, end: int) -> None:
         """Learn the members between two places of a file from themselves."""
-        data, _ = slice_of(self.place / file, start, end - start)
+        data, _ = read_slice_blocking(self.path / file, start, end - start)
         at = 0
         while at < len(data):
-            lines, size = _lines(data[at:])
+            lines, size = _unpack_member(data[at:])
             if size is None:
                 following = data.find(GZIP_MAGIC, at + 1)
                 size = (following if following >= 0 else len(data)) - at
-                self._torn[file] = f"what stands from byte {start + at} on is cut off or damaged"
-                lines = _lines(data[at : at + size])[0]
+                self._damaged[file] = f"what stands from byte {start + at} on is cut off or damaged"
+                lines = _unpack_member(data[at : at + size])[0]
             member = Member(file, start + at, size)
-            ids = _ids(lines)
+            ids = _collect_ids(lines)
             if lines:
-                self._learn(member, ids)
-                self._owed.append(_index_line(member, ids))
+                self._add_member(member, ids)
+                self._missing_lines.append(_build_index_line(member, ids))
             at += size
 
-    def _learn(self, member: Member, ids: Mapping[str, list[str]]) -> None:
+    def _add_member(self, member: Member, ids: Mapping[str, list[str]]) -> None:
         self._members.append(member)
         for kind, names in ids.items():
             for name in names:
@@ -276,7 +276,7 @@ class Archive:
 
     # What could be moved.
 
-    def _follow(self, name: str, old: Entry | None, new: Entry | None) -> None:
+    def _follow_run(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         for entry, there in ((old, False), (new, True)):
             facts = entry.facts if entry else None
             if facts is None:
@@ -289,17 +289,24 @@ class Archive:
                 elif not cells:
                     del self._cells[facts.sweep]
             elif not facts.open and facts.completed is not None:
-                (self._ended.add if there else self._ended.drop)(facts.completed, name)
+                (self._ended_runs.add if there else self._ended_runs.drop)(facts.completed, name)
 
-    def groups(self) -> list[Group]:
+    def list_groups(self) -> list[Group]:
         """All that could be moved, in no order: runs that are over, sweeps that are, with all their cells."""
-        found = [Group(*one) for one in zip(self._ended.times, itertools.repeat("run"), self._ended.keys, strict=False)]
-        return found + [group for number in {*self._cells, *self._sweeps()} if (group := self._sweep(number))]
+        found = [
+            Group(*one)
+            for one in zip(self._ended_runs.times, itertools.repeat("run"), self._ended_runs.keys, strict=False)
+        ]
+        return found + [
+            group
+            for number in {*self._cells, *self._list_sweep_numbers()}
+            if (group := self._build_sweep_group(number))
+        ]
 
-    def _sweeps(self) -> list[int]:
-        return [int(name) for name in self.folders["sweep"].file_of if name.isdigit()]
+    def _list_sweep_numbers(self) -> list[int]:
+        return [int(name) for name in self.folders["sweep"].filenames if name.isdigit()]
 
-    def _sweep(self, number: int) -> Group | None:
+    def _build_sweep_group(self, number: int) -> Group | None:
         """The sweep of this number when all of it is over."""
         name, cells = str(number), self._cells.get(number, {})
         if not all(cells.values()):
@@ -308,7 +315,7 @@ class Archive:
             # Only when its sweep was moved: the cells of one that somebody deleted are left alone.
             return Group(0.0, "cells", name, tuple(cells)) if ("sweep", name) in self else None
         document = self.folders["sweep"].get(name)
-        ended = epoch(document.completed_at) if document.status in ENDED else None
+        ended = to_epoch(document.completed_at) if document.status in ENDED else None
         return None if ended is None else Group(ended, "sweep", name, tuple(cells))
 
     # Moving.
@@ -323,61 +330,65 @@ class Archive:
         Raises StoreUnavailable, StoreFull; then what was not moved stays where it is.
         """
         moved = 0
-        async with self._moving:
+        async with self._move_lock:
             runs = [group for group in groups if group.kind == "run"]
-            for month, same in itertools.groupby(sorted(runs), lambda group: _month(group.ended)):
+            for month, same in itertools.groupby(sorted(runs), lambda group: _format_month(group.ended)):
                 whole = list(same)
-                for at in range(0, len(whole), BATCH):
+                for at in range(0, len(whole), BATCH_RUNS):
                     # Whatever began again since it was found due stays.
-                    over = [group.name for group in whole[at : at + BATCH] if self._is_over(group.name)]
-                    moved += await self._moved(month, [("run", name) for name in over])
+                    over = [group.name for group in whole[at : at + BATCH_RUNS] if self._is_over(group.name)]
+                    moved += await self._move_documents(month, [("run", name) for name in over])
             for group in groups:
                 if group.kind != "run":
                     async with hold(group.name):
-                        now = self._sweep(int(group.name))
+                        now = self._build_sweep_group(int(group.name))
                         if now is not None and now.kind == group.kind:
                             head = [("sweep", now.name)] if now.kind == "sweep" else []
                             cells = [("run", name) for name in now.cells]
-                            moved += await self._moved(self._month(now), head + cells)
+                            moved += await self._move_documents(self._choose_month(now), head + cells)
         return moved
 
     def _is_over(self, name: str) -> bool:
         runs = self.folders["run"]
-        return name in runs and not runs.entry(name).facts.open
+        return name in runs and not runs.get_entry(name).facts.open
 
-    def _month(self, group: Group) -> str:
+    def _choose_month(self, group: Group) -> str:
         """Where the group goes: the month of its end, for what is left of a sweep that of the sweep."""
         at = self._ids.get("sweep", group.name) if group.kind == "cells" else None
-        return _month(group.ended) if at is None else self._members[at].file[: len("YYYY-MM")]
+        return _format_month(group.ended) if at is None else self._members[at].file[: len("YYYY-MM")]
 
-    async def _moved(self, month: str, names: list[tuple[str, str]]) -> int:
+    async def _move_documents(self, month: str, names: list[tuple[str, str]]) -> int:
         """How many of these documents are in the archive only, from now on; their files go in this order."""
         entries = [
-            (kind, self.folders[kind].entry(name), dict(self._cells.get(int(name), {})) if kind == "sweep" else None)
+            (
+                kind,
+                self.folders[kind].get_entry(name),
+                dict(self._cells.get(int(name), {})) if kind == "sweep" else None,
+            )
             for kind, name in names
             if name in self.folders[kind]
         ]
         etags = {(kind, entry.name): entry.etag for kind, entry, _ in entries}
         here = {(kind, entry.name) for kind, entry, _ in entries if (kind, entry.name) in self}
-        same = {what for what in here if await self._sha256(*what) == etags[what]}
-        await self._append(month, [one for one in entries if (one[0], one[1].name) not in same])
+        same = {what for what in here if await self._read_sha256(*what) == etags[what]}
+        await self._append_documents(month, [one for one in entries if (one[0], one[1].name) not in same])
         gone = 0
         heads = [what for what in etags if what[0] == "sweep"]
         for some in (heads, [what for what in etags if what[0] == "run"]):
-            done = await asyncio.gather(*(self._delete(kind, name, etags[kind, name]) for kind, name in some))
+            done = await asyncio.gather(*(self._delete_file(kind, name, etags[kind, name]) for kind, name in some))
             gone += sum(done)
             if not all(done) and some is heads:
                 break  # a sweep that was changed stays, and so do its cells
         return gone
 
-    async def _sha256(self, kind: str, name: str) -> str | None:
+    async def _read_sha256(self, kind: str, name: str) -> str | None:
         """That of the file that was archived; None where it cannot be read any more, so that it is archived again."""
         try:
-            return str((await self.line(kind, name))["sha256"])
+            return str((await self.read_line(kind, name))["sha256"])
         except (StoreError, KeyError):
             return None
 
-    async def _delete(self, kind: str, name: str, etag: str) -> bool:
+    async def _delete_file(self, kind: str, name: str, etag: str) -> bool:
         try:
             await self.folders[kind].delete(name, if_match=etag)
         except NotFound:
@@ -387,35 +398,35 @@ class Archive:
             return False
         return True
 
-    async def _append(self, month: str, entries: list[tuple[str, Entry, dict[str, str] | None]]) -> None:
+    async def _append_documents(self, month: str, entries: list[tuple[str, FileEntry, dict[str, str] | None]]) -> None:
         """Nothing; the documents are durably in the month's file, and so is what the index says of them."""
         if not entries:
             return
-        await asyncio.to_thread(self.files.make_dirs, self.place)
-        path, added = self.place / self._file(month), []
-        for at in range(0, len(entries), MEMBER):
-            some = entries[at : at + MEMBER]
-            data, ids = await asyncio.to_thread(_packed, some)
+        await asyncio.to_thread(self.files.make_dirs, self.path)
+        path, added = self.path / self._choose_file(month), []
+        for at in range(0, len(entries), MEMBER_DOCUMENTS):
+            some = entries[at : at + MEMBER_DOCUMENTS]
+            data, ids = await asyncio.to_thread(_pack_member, some)
             offset = path.stat().st_size if path.exists() else 0
             await self.files.append(path, data)
             added.append((Member(path.name, offset, len(data)), ids))
-        await asyncio.to_thread(self._sync, path)
-        lines = [*self._owed, *(_index_line(member, ids) for member, ids in added)]
-        await self.files.append(self.place / INDEX, b"".join(line + b"\n" for line in lines))
-        await asyncio.to_thread(self._sync, self.place / INDEX)
-        self._owed = []
+        await asyncio.to_thread(self._sync_file, path)
+        lines = [*self._missing_lines, *(_build_index_line(member, ids) for member, ids in added)]
+        await self.files.append(self.path / INDEX, b"".join(line + b"\n" for line in lines))
+        await asyncio.to_thread(self._sync_file, self.path / INDEX)
+        self._missing_lines = []
         for member, ids in added:
-            self._learn(member, ids)
+            self._add_member(member, ids)
             for kind, names in ids.items():
                 for name in names:
-                    self._recent.drop((kind, name))
+                    self._recent_lines.drop((kind, name))
 
-    def _file(self, month: str) -> str:
+    def _choose_file(self, month: str) -> str:
         """The file that the month goes on in: the first that has no torn end."""
         names = (f"{month}{f'.{number}' if number else ''}{ENDING}" for number in itertools.count())
-        return next(name for name in names if name not in self._torn)
+        return next(name for name in names if name not in self._damaged)
 
-    def _sync(self, path: Path) -> None:
+    def _sync_file(self, path: Path) -> None:
         """Nothing; what was appended to the file outlasts a loss of power, and so does the file itself."""
         ops = self.files.ops
         try:
@@ -426,43 +437,43 @@ class Archive:
                 finally:
                     ops.close(fd)
         except OSError as error:
-            raise unavailable(error, f"append to {self.files.shown(path)}") from error
+            raise from_os_error(error, f"append to {self.files.display_path(path)}") from error
 
 
-def _month(ended: float) -> str:
+def _format_month(ended: float) -> str:
     return time.strftime("%Y-%m", time.gmtime(ended))
 
 
-def _index_line(member: Member, ids: Mapping[str, list[str]]) -> bytes:
+def _build_index_line(member: Member, ids: Mapping[str, list[str]]) -> bytes:
     return orjson.dumps({**member._asdict(), "ids": ids})
 
 
-def _ids(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _collect_ids(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """What can be found in a member: ids by kind, and other names of sweeps."""
     found: dict[str, list[str]] = {}
     for line in lines:
         found.setdefault(line["kind"], []).append(line["id"])
         if line["kind"] == "sweep":
-            found.setdefault(ALIAS, []).extend(_aliases(line))
+            found.setdefault(ALIAS, []).extend(_list_aliases(line))
     return found
 
 
-def _aliases(line: Mapping[str, Any]) -> list[str]:
+def _list_aliases(line: Mapping[str, Any]) -> list[str]:
     document = line["document"] if line["kind"] == "sweep" else {}
     return [str(document[key]) for key in ("uid", "request_key") if document.get(key)]
 
 
-def _packed(entries: list[tuple[str, Entry, dict[str, str] | None]]) -> tuple[bytes, dict[str, list[str]]]:
+def _pack_member(entries: list[tuple[str, FileEntry, dict[str, str] | None]]) -> tuple[bytes, dict[str, list[str]]]:
     """A gzip member with a line for each document, and what can be found in it."""
     lines: list[dict[str, Any]] = []
     for kind, entry, cells in entries:
         line = {"kind": kind, "id": entry.name, "sha256": entry.etag, "document": json.loads(entry.data)}
         lines.append(line if cells is None else {**line, "cells": cells})
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    return gzip.compress(text.encode(), GZIP_LEVEL, mtime=0), _ids(lines)
+    return gzip.compress(text.encode(), GZIP_LEVEL, mtime=0), _collect_ids(lines)
 
 
-def _lines(data: bytes) -> tuple[list[dict[str, Any]], int | None]:
+def _unpack_member(data: bytes) -> tuple[list[dict[str, Any]], int | None]:
     """The whole lines of the gzip member that the data begins with, and its size; None when it is cut or damaged."""
     inflate, parts, size = zlib.decompressobj(GZIP_WORDS), [], None
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from store.disk.files import Files, read_whole
+from store.disk.files import Files, read_file
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.audit")
@@ -41,7 +41,7 @@ class Audit:
         now = self.clock()
         stamped = {"at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **entry}
         try:
-            await self.files.append(self.folder / f"{now:%Y-%m-%d}.jsonl", line(stamped))
+            await self.files.append(self.folder / f"{now:%Y-%m-%d}.jsonl", format_line(stamped))
         except (StoreError, TypeError) as error:
             self.lost += 1
             log.error("an audit entry was lost (%s): %s", error, sorted(entry))
@@ -49,9 +49,9 @@ class Audit:
         return True
 
 
-def line(entry: dict[str, Any]) -> bytes:
+def format_line(entry: dict[str, Any]) -> bytes:
     """The entry as one line of at most 4 KiB with its newline; secrets are hidden, long texts shortened."""
-    hidden = {key: redacted(value) for key, value in entry.items()}
+    hidden = {key: redact_secrets(value) for key, value in entry.items()}
     limit = LINE_BYTES
     while len(data := orjson.dumps(hidden, default=str, option=orjson.OPT_APPEND_NEWLINE)) > LINE_BYTES:
         limit //= 2
@@ -59,11 +59,11 @@ def line(entry: dict[str, Any]) -> bytes:
             short = {key[:64]: value for key, value in hidden.items() if isinstance(value, str | int)}
             kept = dict(list(short.items())[:16]) | {"shortened": True}
             return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
-        hidden = {key: _shortened(value, limit) for key, value in hidden.items()}
+        hidden = {key: _shorten_value(value, limit) for key, value in hidden.items()}
     return data
 
 
-def redacted(value: Any) -> Any:
+def redact_secrets(value: Any) -> Any:
     """The value with what looks like a password, a token or a secret address replaced by ***."""
     if isinstance(value, str):
         if value.startswith("--export="):
@@ -71,16 +71,16 @@ def redacted(value: Any) -> Any:
         shown = value.encode("utf-8", "replace").decode()
         return ADDRESS.sub(lambda found: (found[1] or found[2]) + HIDDEN, SECRET.sub(rf"\1{HIDDEN}", shown))
     if isinstance(value, dict):
-        return {str(redacted(str(key))): redacted(one) for key, one in value.items()}
+        return {str(redact_secrets(str(key))): redact_secrets(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [redacted(one) for one in value]
+        return [redact_secrets(one) for one in value]
     # JSON here holds integers of 64 bits.
     return str(value)[:80] if isinstance(value, int) and value.bit_length() > 63 else value
 
 
-def entries(path: Path) -> Iterator[dict[str, Any]]:
+def read_entries(path: Path) -> Iterator[dict[str, Any]]:
     """The entries of one day's file in order; lines that are not JSON objects (a write cut short) are left out."""
-    data, _ = read_whole(path, DAY_BYTES)
+    data, _ = read_file(path, DAY_BYTES)
     for one in data.splitlines():
         try:
             entry = orjson.loads(one)
@@ -90,11 +90,11 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _shortened(value: Any, limit: int) -> Any:
+def _shorten_value(value: Any, limit: int) -> Any:
     if isinstance(value, str):
         return value if len(value) <= limit else value[: limit - 1] + "…"
     if isinstance(value, dict):
-        return {key[:limit]: _shortened(one, limit) for key, one in list(value.items())[:limit]}
+        return {key[:limit]: _shorten_value(one, limit) for key, one in list(value.items())[:limit]}
     if isinstance(value, list):
-        return [_shortened(one, limit) for one in value[:limit]]
+        return [_shorten_value(one, limit) for one in value[:limit]]
     return value

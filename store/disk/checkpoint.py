@@ -24,23 +24,23 @@ from typing import Any
 import orjson
 
 from store.disk.compression import Packing
-from store.disk.files import Change, Files, read_whole, stamp
-from store.disk.folders import Entry, Folder, Packed, Remembered, mark_of
+from store.disk.files import FileChange, Files, read_file, to_stamp
+from store.disk.folders import CheckpointRow, FileEntry, Folder, PackedBytes, pack_stamp
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.store")
 
 MAGIC = b"sluice checkpoint\n"
 HEADER = struct.Struct("<32sIIII")  # code, CRC-32 of the rest, bytes of the dictionary, of the table, of the documents
-SEGMENT = 5_000
-SEGMENT_BYTES = 64_000_000
+SEGMENT_ROWS = 5_000
+MAX_SEGMENT_BYTES = 64_000_000
 # From so many unread files on, several processes read them, at most so many.
-MANY = 5_000
-HELPERS = 4
+HELPERS_FROM_FILES = 5_000
+MAX_HELPERS = 4
 # A segment with fewer good rows is not worth keeping: they move into a new one.
-THIN = SEGMENT // 2
+MIN_SEGMENT_ROWS = SEGMENT_ROWS // 2
 # So many files are read again at a start before it is worth writing down what they said.
-WORTH = 1_000
+SAVE_FROM_ROWS = 1_000
 # What decides the meaning of a row, beside this module.
 CODE = (
     "documents.py", "times.py", "indexes/jobs.py", "rules/reports.py", "rules/runs.py", "rules/states.py",
@@ -63,15 +63,21 @@ class Checkpoint:
         facts: Callable[[list[Any]], Any],
         settled: Callable[[Any], bool],
     ) -> None:
-        self._folder, self._place, self._files, self._facts, self._settled = folder, place, files, facts, settled
-        self._code = code()
-        self._pending: dict[str, tuple[Entry, bytes]] = {}  # by name: what is not written down yet, with its facts
-        self._done: list[Path] = []  # segments whose rows are pending again, or that are good for nothing
-        self._number = 0
+        self._folder, self._path, self._files, self._restore_facts, self._is_settled = (
+            folder,
+            place,
+            files,
+            facts,
+            settled,
+        )
+        self._code = hash_code()
+        self._pending: dict[str, tuple[FileEntry, bytes]] = {}  # by name: what is not written down yet, with its facts
+        self._obsolete: list[Path] = []  # segments whose rows are pending again, or that are good for nothing
+        self._next_number = 0
         self._packings: dict[bytes, Packing] = {}
         self._saving = threading.Lock()
         self._loading = False
-        self._recalling = False
+        self._restoring = False
         folder.listeners.append(self._follow)
 
     def __len__(self) -> int:
@@ -84,62 +90,62 @@ class Checkpoint:
         self._loading = True
         known: set[str] = set()
         try:
-            if self._place.is_dir():
-                self._files.sweep(self._place)
-                for path in sorted(self._place.glob("[0-9]*")):
-                    self._number = max(self._number, int(path.name) + 1 if path.name.isdigit() else 0)
-                    known |= self._recall(path)
-            unread = [name for name in self._folder.listed() if name not in known]
-            if len(unread) >= MANY and (helpers := min(os.cpu_count() or 1, HELPERS)) > 1:
-                known = set().union(*map(self._recall, self._helped(unread, helpers)))
+            if self._path.is_dir():
+                self._files.remove_temporaries(self._path)
+                for path in sorted(self._path.glob("[0-9]*")):
+                    self._next_number = max(self._next_number, int(path.name) + 1 if path.name.isdigit() else 0)
+                    known |= self._restore_segment(path)
+            unread = [name for name in self._folder.list_files() if name not in known]
+            if len(unread) >= HELPERS_FROM_FILES and (helpers := min(os.cpu_count() or 1, MAX_HELPERS)) > 1:
+                known = set().union(*map(self._restore_segment, self._read_with_helpers(unread, helpers)))
                 unread = [name for name in unread if name not in known]
-            self._folder.read(unread)
+            self._folder.read_files(unread)
         finally:
             self._loading = False
-        if len(self) >= WORTH:
+        if len(self) >= SAVE_FROM_ROWS:
             self.save()
 
-    def _recall(self, path: Path) -> set[str]:
+    def _restore_segment(self, path: Path) -> set[str]:
         """The files that are as the segment says; they are in the folder's index now."""
-        self._recalling = True
-        rows = [row for row in self._read(path) if self._folder.recall(row)]
-        self._recalling = False
-        if len(rows) < THIN:
-            self._done.append(path)
+        self._restoring = True
+        rows = [row for row in self._read_segment(path) if self._folder.restore(row)]
+        self._restoring = False
+        if len(rows) < MIN_SEGMENT_ROWS:
+            self._obsolete.append(path)
             for row in rows:
-                entry = self._folder.entry(self._folder.name_in(row.filename) or "")
+                entry = self._folder.get_entry(self._folder.parse_filename(row.filename) or "")
                 self._pending[entry.name] = (entry, orjson.dumps(row.facts, default=tuple))
         return {row.filename for row in rows}
 
-    def _helped(self, unread: list[str], helpers: int) -> Iterator[Path]:
+    def _read_with_helpers(self, unread: list[str], helpers: int) -> Iterator[Path]:
         """Segments with what the files say, as other processes get ready with them (see store.disk.load_worker).
 
         One that fails leaves its files to be read here.
         """
         started: list[subprocess.Popen[bytes]] = []
         try:
-            self._files.make_dirs(self._place)
+            self._files.make_dirs(self._path)
             for at in range(helpers):
-                self._number += len(unread) // SEGMENT + 1
-                started.append(self._helper(unread[at::helpers]))
+                self._next_number += len(unread) // SEGMENT_ROWS + 1
+                started.append(self._start_helper(unread[at::helpers]))
         except (OSError, StoreError):
             log.warning("files are read without the help of other processes", exc_info=True)
-        self._number += len(unread) // SEGMENT + 1
+        self._next_number += len(unread) // SEGMENT_ROWS + 1
         while started:
             for helper in list(started):
                 assert helper.stdout is not None
                 if name := helper.stdout.readline().decode().strip():
-                    yield self._place / name
+                    yield self._path / name
                 else:
                     started.remove(helper)
                     helper.stdout.close()
                     helper.wait()
 
-    def _helper(self, share: list[str]) -> subprocess.Popen[bytes]:
+    def _start_helper(self, share: list[str]) -> subprocess.Popen[bytes]:
         package = Path(__file__).parent.parent
         command = [sys.executable, "-m", "store.disk.load_worker"]
         helper = subprocess.Popen(
-            [*command, str(self._files.root), self._folder.path.name, str(self._number)],
+            [*command, str(self._files.root), self._folder.path.name, str(self._next_number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -153,46 +159,46 @@ class Checkpoint:
 
     def read_share(self, filenames: list[str], number: int) -> Iterator[Path]:
         """The segments, from this number on, with what these files say; for a process that does nothing else."""
-        self._number = number
-        for at in range(0, len(filenames), SEGMENT):
-            first = self._number
-            self._folder.read(filenames[at : at + SEGMENT])
+        self._next_number = number
+        for at in range(0, len(filenames), SEGMENT_ROWS):
+            first = self._next_number
+            self._folder.read_files(filenames[at : at + SEGMENT_ROWS])
             self.save()
-            self._folder.held.clear()
-            self._folder.file_of.clear()
-            yield from (self._place / f"{one:06}" for one in range(first, self._number))
+            self._folder.file_states.clear()
+            self._folder.filenames.clear()
+            yield from (self._path / f"{one:06}" for one in range(first, self._next_number))
 
-    def _read(self, path: Path) -> list[Remembered]:
+    def _read_segment(self, path: Path) -> list[CheckpointRow]:
         """The rows of a segment; none of one that is not whole, or not of this program."""
         try:
-            data, _ = read_whole(path, SEGMENT_BYTES)
+            data, _ = read_file(path, MAX_SEGMENT_BYTES)
             if not data.startswith(MAGIC):
                 return []
             at = len(MAGIC) + HEADER.size
             made_by, crc, *sizes = HEADER.unpack_from(data, len(MAGIC))
             if made_by != self._code or at + sum(sizes) != len(data) or zlib.crc32(data[at:]) != crc:
                 return []
-            packing = self._packing(data[at : at + sizes[0]])
+            packing = self._find_packing(data[at : at + sizes[0]])
             table = orjson.loads(data[at + sizes[0] : at + sizes[0] + sizes[1]])
-            return list(self._rows(table, packing, data, at + sizes[0] + sizes[1]))
+            return list(self._parse_rows(table, packing, data, at + sizes[0] + sizes[1]))
         except (StoreError, ValueError, TypeError, IndexError, KeyError, struct.error):
             # Whatever is wrong with it, the files say the same.
-            log.warning("%s is passed over", self._files.shown(path), exc_info=True)
+            log.warning("%s is passed over", self._files.display_path(path), exc_info=True)
             return []
 
-    def _packing(self, dictionary: bytes) -> Packing:
+    def _find_packing(self, dictionary: bytes) -> Packing:
         packer = self._folder.packer
         if not packer.packing.dictionary and dictionary:
-            packer.adopt(dictionary)
+            packer.set_dictionary(dictionary)
         if packer.packing.dictionary == dictionary:
             return packer.packing
         return self._packings.setdefault(dictionary, Packing(dictionary))
 
-    def _rows(self, table: list[Any], packing: Packing, data: bytes, at: int) -> Iterator[Remembered]:
+    def _parse_rows(self, table: list[Any], packing: Packing, data: bytes, at: int) -> Iterator[CheckpointRow]:
         for filename, mark, changed_ns, packed, size, facts in table:
-            document = Packed(packing if packed else None, data[at : at + size])
+            document = PackedBytes(packing if packed else None, data[at : at + size])
             at += size
-            yield Remembered(filename, bytes.fromhex(mark), changed_ns, document, self._facts(facts))
+            yield CheckpointRow(filename, bytes.fromhex(mark), changed_ns, document, self._restore_facts(facts))
 
     # Writing.
 
@@ -201,42 +207,42 @@ class Checkpoint:
         with self._saving:
             names = list(self._pending)
             try:
-                self._files.make_dirs(self._place)
+                self._files.make_dirs(self._path)
                 while names:
-                    now, names = names[:SEGMENT], names[SEGMENT:]
-                    self._write(now)
-                done, self._done = self._done, []
+                    now, names = names[:SEGMENT_ROWS], names[SEGMENT_ROWS:]
+                    self._write_segment(now)
+                done, self._obsolete = self._obsolete, []
                 # One that cannot be deleted is passed over again, and deleted after the next start.
-                self._files.commit([Change(path, None) for path in done])
+                self._files.commit([FileChange(path, None) for path in done])
             except StoreError:
                 # It only makes the next start faster.
                 log.warning("what was read could not be kept for the next start", exc_info=True)
 
-    def _write(self, names: list[str]) -> None:
+    def _write_segment(self, names: list[str]) -> None:
         packing, rows = self._folder.packer.packing, []
         for name in names:
             pending = self._pending.pop(name, None)
-            if pending is not None and (row := self._row(*pending, packing)) is not None:
+            if pending is not None and (row := self._build_row(*pending, packing)) is not None:
                 rows.append(row)
         if not rows:
             return
         table, documents = orjson.dumps([line for line, _ in rows]), b"".join(data for _, data in rows)
         body = packing.dictionary + table + documents
         header = HEADER.pack(self._code, zlib.crc32(body), len(packing.dictionary), len(table), len(documents))
-        self._files.write_now(self._place / f"{self._number:06}", MAGIC + header + body)
-        self._number += 1
+        self._files.write_now(self._path / f"{self._next_number:06}", MAGIC + header + body)
+        self._next_number += 1
 
-    def _row(self, entry: Entry, facts: bytes, packing: Packing) -> tuple[list[Any], bytes] | None:
+    def _build_row(self, entry: FileEntry, facts: bytes, packing: Packing) -> tuple[list[Any], bytes] | None:
         """A line of the table and the document's bytes; None when the file is not just as it was read."""
-        filename = self._folder.file_of.get(entry.name, "")
-        held = self._folder.held.get(filename)
+        filename = self._folder.filenames.get(entry.name, "")
+        held = self._folder.file_states.get(filename)
         try:
             status = os.lstat(f"{self._folder.path}/{filename}")
         except OSError:
             return None
-        if held is None or held.entry is not entry or held.mark is None or mark_of(stamp(status)) != held.mark:
+        if held is None or held.entry is not entry or held.mark is None or pack_stamp(to_stamp(status)) != held.mark:
             return None
-        way, data = entry.packed
+        way, data = entry.packed_bytes
         if way is not None and way is not packing:
             data = packing.pack(entry.data)
         mark, changed_ns = held.mark.hex(), status.st_ctime_ns
@@ -244,18 +250,18 @@ class Checkpoint:
 
     # Following.
 
-    def _follow(self, name: str, _old: Entry | None, new: Entry | None) -> None:
-        if new is None or not self._settled(new.facts):
+    def _follow(self, name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
+        if new is None or not self._is_settled(new.facts):
             self._pending.pop(name, None)
             return
-        if self._recalling:
+        if self._restoring:
             return
         self._pending[name] = (new, orjson.dumps(new.facts, default=tuple))
-        if self._loading and len(self._pending) >= SEGMENT:
+        if self._loading and len(self._pending) >= SEGMENT_ROWS:
             self.save()
 
 
-def code() -> bytes:
+def hash_code() -> bytes:
     """What tells the code that gave the rows their meaning from any other."""
     package = Path(__file__).parent.parent
     return hashlib.sha256(b"\0".join((package / name).read_bytes() for name in CODE)).digest()

@@ -21,13 +21,13 @@ class Packing:
 
     def __init__(self, dictionary: bytes = b"") -> None:
         self.dictionary = dictionary
-        self._begun = zlib.compressobj(
+        self._compressor = zlib.compressobj(
             LEVEL, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL, zlib.Z_DEFAULT_STRATEGY, dictionary
         )
 
     def pack(self, data: bytes) -> bytes:
         """The data as fewer bytes."""
-        deflate = self._begun.copy()
+        deflate = self._compressor.copy()
         return deflate.compress(data) + deflate.flush()
 
     def unpack(self, packed: bytes) -> bytes:
@@ -42,15 +42,15 @@ class Packer:
         self.packing = Packing()
         self._samples: list[bytes] = []
 
-    def for_(self, data: bytes) -> Packing:
+    def choose_packing(self, data: bytes) -> Packing:
         """The way to pack this document."""
         if not self.packing.dictionary:
             self._samples.append(data[:SAMPLE_BYTES])
             if len(self._samples) >= SAMPLES:
-                self.adopt(b"".join(self._samples))
+                self.set_dictionary(b"".join(self._samples))
         return self.packing
 
-    def adopt(self, dictionary: bytes) -> None:
+    def set_dictionary(self, dictionary: bytes) -> None:
         """Nothing; this is the dictionary from now on. What was packed before keeps its own."""
         self.packing = Packing(dictionary)
         self._samples = []

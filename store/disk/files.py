@@ -23,12 +23,12 @@ from typing import Any
 
 from aiofiles.os import wrap  # type: ignore[import-untyped]
 
-from store.errors import Denied, Exists, Invalid, NotFound, StoreError, TooLarge, problem, unavailable
+from store.errors import Denied, Exists, Invalid, NotFound, StoreError, TooLarge, from_os_error, make_problem
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 # Every file in a batch is open until all are fsynced.
-BATCH = 128
+MAX_BATCH = 128
 NAME = re.compile(r"\w[\w.@+-]*")
 NAME_BYTES = 128
 TEMPORARY = re.compile(r"\.sluice-[0-9a-f]{16}\.(new|old|gone)")
@@ -39,14 +39,14 @@ NOT_A_PLAIN_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACC
 Stamp = tuple[int, int, int, int]
 
 
-def safe_name(name: str, kind: str = "name") -> str:
+def check_name(name: str, kind: str = "name") -> str:
     """The name itself, when it can be a file's name: a word character first, then word characters and `.@+-`.
 
     Raises Invalid for anything else: separators, leading dots, blanks, control characters, more than 128 bytes.
     """
     if not NAME.fullmatch(name) or len(name.encode()) > NAME_BYTES:
         message = "must start with a letter, a digit or _, go on with those and . @ + -, and have at most 128 bytes"
-        raise Invalid([problem(f"{kind} {message}", ["name"], type="string_pattern_mismatch", input=name[:200])])
+        raise Invalid([make_problem(f"{kind} {message}", ["name"], type="string_pattern_mismatch", input=name[:200])])
     return name
 
 
@@ -55,13 +55,13 @@ def is_temporary(name: str) -> bool:
     return TEMPORARY.fullmatch(name) is not None
 
 
-def stamp(status: os.stat_result) -> Stamp:
+def to_stamp(status: os.stat_result) -> Stamp:
     """What tells two states of a file apart without reading it: inode, size, time of change in ns, and mode."""
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
 @dataclass(eq=False, slots=True)
-class Change:
+class FileChange:
     """One file to put (`data`) or to take away (`data` None), and how far it has come."""
 
     path: Path
@@ -77,10 +77,10 @@ class Change:
 
 
 @dataclass(eq=False, slots=True)
-class Request:
+class WriteRequest:
     """What one caller wants done: stages that follow each other, and the promise to answer."""
 
-    stages: list[list[Change]]
+    stages: list[list[FileChange]]
     answer: Future[Stamp | None] = field(default_factory=Future)
 
 
@@ -90,30 +90,30 @@ class Files:
     def __init__(self, root: Path, ops: Any = os) -> None:
         self.root = root
         self.ops = ops
-        self.requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
-        self.starting = threading.Lock()
+        self.start_lock = threading.Lock()
 
     # What callers use.
 
     async def write(self, path: Path, data: bytes) -> Stamp:
         """The stamp of the file that now holds the data, durably. Raises StoreUnavailable, StoreFull."""
-        return await self._ask([[Change(path, data)]])
+        return await self._submit([[FileChange(path, data)]])
 
     async def create(self, path: Path, data: bytes) -> Stamp:
         """The stamp of the new file; Exists when there is one, also one made by somebody else at the same moment."""
-        return await self._ask([[Change(path, data, exclusive=True)]])
+        return await self._submit([[FileChange(path, data, exclusive=True)]])
 
     async def delete(self, path: Path) -> None:
         """Nothing; afterwards the file is durably gone. NotFound when there is none."""
-        await self._ask([[Change(path, None)]])
+        await self._submit([[FileChange(path, None)]])
 
     async def discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
         """Nothing; the file is durably gone, unless `same` says that it is another one by now: then that one stays."""
         await asyncio.to_thread(self._discard, path, same)
 
     def _discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
-        aside = self._temporary(path, "gone")
+        aside = self._name_temporary(path, "gone")
         try:
             if not same(path.lstat()):
                 return
@@ -125,18 +125,18 @@ class Files:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise unavailable(error, f"remove {self.shown(path)}") from error
+            raise from_os_error(error, f"remove {self.display_path(path)}") from error
 
     async def write_many(self, children: Iterable[tuple[Path, bytes]], last: tuple[Path, bytes]) -> Stamp:
         """The stamp of `last`, which is put down after all children are durable and so commits them.
 
         When a child fails, `last` is not written; children that were already put down stay, for the next try.
         """
-        return await self._ask([[Change(path, data) for path, data in children], [Change(*last)]])
+        return await self._submit([[FileChange(path, data) for path, data in children], [FileChange(*last)]])
 
     def write_now(self, path: Path, data: bytes, *, exclusive: bool = False) -> Stamp | None:
         """The same as `write` or `create`, in the calling thread; for the time before the event loop runs."""
-        request = Request([[Change(path, data, exclusive)]])
+        request = WriteRequest([[FileChange(path, data, exclusive)]])
         self.perform([request])
         return request.answer.result()
 
@@ -171,28 +171,28 @@ class Files:
                 self._sync_folder(folder.parent)
             except FileExistsError:
                 if not folder.is_dir():
-                    raise Denied(f"{self.shown(folder)} is not a folder") from None
+                    raise Denied(f"{self.display_path(folder)} is not a folder") from None
             except OSError as error:
-                raise unavailable(error, f"make the folder {self.shown(folder)}") from error
+                raise from_os_error(error, f"make the folder {self.display_path(folder)}") from error
 
-    def sweep(self, folder: Path) -> int:
+    def remove_temporaries(self, folder: Path) -> int:
         """How many left-over temporary files were removed from the folder; for the start, when nobody else writes."""
         swept = 0
         for entry in os.scandir(folder):
             if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
-                self._forget(Path(entry.path))
+                self._unlink_quietly(Path(entry.path))
                 swept += 1
         return swept
 
     def close(self) -> None:
         """Nothing; what was asked for is done first."""
-        with self.starting:
+        with self.start_lock:
             if self.thread is not None:
                 self.requests.put(None)
                 self.thread.join()
                 self.thread = None
 
-    def shown(self, path: Path) -> str:
+    def display_path(self, path: Path) -> str:
         """The path as it may be shown: below the store where possible; whole for the store and what it lies in."""
         if self.root.is_relative_to(path):
             return str(path)
@@ -200,20 +200,20 @@ class Files:
 
     # The thread.
 
-    async def _ask(self, stages: list[list[Change]]) -> Any:
-        request = Request(stages)
-        with self.starting:
+    async def _submit(self, stages: list[list[FileChange]]) -> Any:
+        request = WriteRequest(stages)
+        with self.start_lock:
             if self.thread is None:
-                self.thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+                self.thread = threading.Thread(target=self._write_batches, name="store-writer", daemon=True)
                 self.thread.start()
             self.requests.put(request)
         # Shielded: a caller that goes away does not undo a write that is on its way.
         return await asyncio.shield(asyncio.wrap_future(request.answer))
 
-    def _run(self) -> None:
+    def _write_batches(self) -> None:
         while (first := self.requests.get()) is not None:
             batch, ending = [first], False
-            while len(batch) < BATCH and not ending:
+            while len(batch) < MAX_BATCH and not ending:
                 try:
                     more = self.requests.get_nowait()
                 except queue.Empty:
@@ -226,7 +226,7 @@ class Files:
             if ending:
                 return
 
-    def perform(self, requests: Sequence[Request]) -> None:
+    def perform(self, requests: Sequence[WriteRequest]) -> None:
         """Nothing; does the requests' stages side by side and answers each of them."""
         waiting, stage = [one for one in requests if one.answer.set_running_or_notify_cancel()], 0
         while waiting:
@@ -249,16 +249,16 @@ class Files:
 
     # One batch.
 
-    def commit(self, changes: Sequence[Change]) -> None:
+    def commit(self, changes: Sequence[FileChange]) -> None:
         """Nothing; each change is durably done, or has its `error` and left the old file as it was."""
-        for step in (self._fill, self._sync, self._place):
+        for step in (self._write_temporary, self._sync_file, self._move_into_place):
             for change in changes:
                 if change.error is None:
                     try:
                         step(change)
                     except OSError as error:
                         verb = "write" if change.data is not None else "delete"
-                        change.error = unavailable(error, f"{verb} {self.shown(change.path)}")
+                        change.error = from_os_error(error, f"{verb} {self.display_path(change.path)}")
                     except (Exists, NotFound) as error:
                         change.error = error
         for folder in dict.fromkeys(change.path.parent for change in changes if change.placed):
@@ -268,62 +268,62 @@ class Files:
                 here = [change for change in changes if change.placed and change.path.parent == folder]
                 self._undo(here, error)
         for change in changes:
-            self._tidy(change)
+            self._clean_up(change)
 
-    def _fill(self, change: Change) -> None:
+    def _write_temporary(self, change: FileChange) -> None:
         if change.data is None:
             return
-        change.temporary = self._temporary(change.path, "new")
+        change.temporary = self._name_temporary(change.path, "new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         change.fd = self.ops.open(change.temporary, flags, FILE_MODE)
         view = memoryview(change.data)
         while view:
             view = view[self.ops.write(change.fd, view) :]
 
-    def _sync(self, change: Change) -> None:
+    def _sync_file(self, change: FileChange) -> None:
         if change.data is None:
             return
         self.ops.fsync(change.fd)
-        change.stamp = stamp(self.ops.fstat(change.fd))
+        change.stamp = to_stamp(self.ops.fstat(change.fd))
         fd, change.fd = change.fd, -1
         self.ops.close(fd)
 
-    def _place(self, change: Change) -> None:
+    def _move_into_place(self, change: FileChange) -> None:
         if change.data is None:
-            change.backup = self._temporary(change.path, "gone")
+            change.backup = self._name_temporary(change.path, "gone")
             try:
                 self.ops.rename(change.path, change.backup)
             except FileNotFoundError:
                 change.backup = None
-                raise NotFound("file", self.shown(change.path)) from None
+                raise NotFound("file", self.display_path(change.path)) from None
             change.placed = True
             return
         assert change.temporary is not None
         if change.exclusive:
-            self._place_new(change)
+            self._link_new(change)
         else:
-            self._keep(change)
+            self._back_up(change)
             self.ops.rename(change.temporary, change.path)
             change.temporary = None
         change.placed = True
 
-    def _place_new(self, change: Change) -> None:
+    def _link_new(self, change: FileChange) -> None:
         assert change.temporary is not None
         try:
             self.ops.link(change.temporary, change.path, follow_symlinks=False)
         except FileExistsError:
-            raise Exists("file", self.shown(change.path)) from None
+            raise Exists("file", self.display_path(change.path)) from None
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
             if os.path.lexists(change.path):
-                raise Exists("file", self.shown(change.path)) from None
+                raise Exists("file", self.display_path(change.path)) from None
             self.ops.rename(change.temporary, change.path)
             change.temporary = None
 
-    def _keep(self, change: Change) -> None:
+    def _back_up(self, change: FileChange) -> None:
         """Gives the file that is about to be replaced a second name, so that the replacement can be undone."""
-        backup = self._temporary(change.path, "old")
+        backup = self._name_temporary(change.path, "old")
         try:
             self.ops.link(change.path, backup, follow_symlinks=False)
             change.backup = backup
@@ -335,10 +335,10 @@ class Files:
                 raise
             change.replaced = True
 
-    def _undo(self, changes: Sequence[Change], cause: OSError) -> None:
+    def _undo(self, changes: Sequence[FileChange], cause: OSError) -> None:
         """Puts back what was there, last change first: the folder's fsync failed, so nothing of this is certain."""
         for change in reversed(changes):
-            change.error = unavailable(cause, f"write {self.shown(change.path)}")
+            change.error = from_os_error(cause, f"write {self.display_path(change.path)}")
             try:
                 if change.backup is not None:
                     self.ops.rename(change.backup, change.path)
@@ -349,25 +349,25 @@ class Files:
                 # The disk refuses this too. The new file stays visible and whole; the caller hears of the failure.
                 continue
 
-    def _tidy(self, change: Change) -> None:
+    def _clean_up(self, change: FileChange) -> None:
         if change.fd >= 0:
             try:
                 self.ops.close(change.fd)
             except OSError as error:
-                change.error = change.error or unavailable(error, f"write {self.shown(change.path)}")
+                change.error = change.error or from_os_error(error, f"write {self.display_path(change.path)}")
             change.fd = -1
         for leftover in (change.temporary, change.backup):
             if leftover is not None:
-                self._forget(leftover)
+                self._unlink_quietly(leftover)
 
-    def _forget(self, path: Path) -> None:
+    def _unlink_quietly(self, path: Path) -> None:
         try:
             self.ops.unlink(path)
         except OSError:
             # It has a name that nobody reads; the next start sweeps it.
             return
 
-    def _temporary(self, path: Path, ending: str) -> Path:
+    def _name_temporary(self, path: Path, ending: str) -> Path:
         return path.with_name(f".sluice-{secrets.token_hex(8)}.{ending}")
 
     def _sync_folder(self, folder: Path) -> None:
@@ -389,7 +389,7 @@ class Files:
             finally:
                 self.ops.close(fd)
         except OSError as error:
-            raise unavailable(error, f"append to {self.shown(path)}") from error
+            raise from_os_error(error, f"append to {self.display_path(path)}") from error
 
     def _write_at(self, path: Path, offset: int, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -407,14 +407,14 @@ class Files:
             if new:
                 self._sync_folder(path.parent)
         except OSError as error:
-            raise unavailable(error, f"write {self.shown(path)}") from error
+            raise from_os_error(error, f"write {self.display_path(path)}") from error
 
     def _move(self, path: Path, target: Path) -> None:
         try:
             self.ops.rename(path, target)
             self._sync_folder(target.parent)
         except OSError as error:
-            raise unavailable(error, f"write {self.shown(target)}") from error
+            raise from_os_error(error, f"write {self.display_path(target)}") from error
 
     def _discard_folder(self, path: Path) -> None:
         try:
@@ -428,13 +428,13 @@ class Files:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise unavailable(error, f"remove {self.shown(path)}") from error
+            raise from_os_error(error, f"remove {self.display_path(path)}") from error
 
 
 # Reading.
 
 
-def open_plain(path: Path | str, owner: int | None = None) -> tuple[int, os.stat_result]:
+def open_regular_file(path: Path | str, owner: int | None = None) -> tuple[int, os.stat_result]:
     """A file descriptor for reading and its status; never waits on a pipe, follows no link, takes regular files only.
 
     Raises NotFound; Denied for links, pipes, sockets, devices, folders, files that may not be read or, with `owner`,
@@ -453,7 +453,7 @@ def open_plain(path: Path | str, owner: int | None = None) -> tuple[int, os.stat
             raise Denied(f"{name} {why}") from error
         if error.errno == errno.ENAMETOOLONG:
             raise NotFound("file", name[:80]) from None
-        raise unavailable(error, f"read {name}") from error
+        raise from_os_error(error, f"read {name}") from error
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -466,43 +466,43 @@ def open_plain(path: Path | str, owner: int | None = None) -> tuple[int, os.stat
     return fd, status
 
 
-def read_whole(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
+def read_file(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
     """The bytes of a file and the stamp of the state they are from.
 
     Raises NotFound, Denied, TooLarge, StoreUnavailable.
     """
-    fd, status = open_plain(path)
+    fd, status = open_regular_file(path)
     try:
         for _ in range(5):
             if status.st_size > limit_bytes:
                 raise TooLarge(limit_bytes, f"the file {path.name}")
-            data = _pread(fd, 0, limit_bytes + 1)
+            data = _read_at(fd, 0, limit_bytes + 1)
             after = os.fstat(fd)
             # Somebody is writing into it: once more; if it goes on, the watcher will report it again.
-            if stamp(after) == stamp(status) and len(data) == after.st_size:
+            if to_stamp(after) == to_stamp(status) and len(data) == after.st_size:
                 break
             status = after
-        return data, stamp(status)
+        return data, to_stamp(status)
     except OSError as error:
-        raise unavailable(error, f"read {path.name}") from error
+        raise from_os_error(error, f"read {path.name}") from error
     finally:
         os.close(fd)
 
 
-def slice_of(path: Path | str, offset: int, limit_bytes: int, owner: int | None = None) -> tuple[bytes, int]:
+def read_slice_blocking(path: Path | str, offset: int, limit_bytes: int, owner: int | None = None) -> tuple[bytes, int]:
     """At most `limit_bytes` from `offset`, and the size of the whole file at this moment; the blocking `read_slice`."""
-    fd, status = open_plain(path, owner)
+    fd, status = open_regular_file(path, owner)
     try:
         start = max(0, status.st_size + offset) if offset < 0 else offset
-        data = _pread(fd, start, limit_bytes) if start < 2**63 else b""
+        data = _read_at(fd, start, limit_bytes) if start < 2**63 else b""
         return data, os.fstat(fd).st_size
     except OSError as error:
-        raise unavailable(error, f"read {Path(path).name}") from error
+        raise from_os_error(error, f"read {Path(path).name}") from error
     finally:
         os.close(fd)
 
 
-_slice_in_thread = wrap(slice_of)
+_read_slice_in_thread = wrap(read_slice_blocking)
 
 
 async def read_slice(path: Path | str, offset: int, limit_bytes: int, *, owner: int | None = None) -> tuple[bytes, int]:
@@ -511,13 +511,13 @@ async def read_slice(path: Path | str, offset: int, limit_bytes: int, *, owner: 
     Empty bytes when the file is shorter than `offset`: it was truncated, and its size says so. Raises NotFound, Denied
     (links, pipes, devices, folders, no permission, another owner than the uid `owner`), StoreUnavailable.
     """
-    result: tuple[bytes, int] = await _slice_in_thread(path, offset, limit_bytes, owner)
+    result: tuple[bytes, int] = await _read_slice_in_thread(path, offset, limit_bytes, owner)
     return result
 
 
 # Parts of files by path, offset and how many bytes at most, and the uid that they must belong to (None: any) -> for
 # each its bytes and the size of the whole, or why not.
-Read = Callable[[Sequence[tuple[str, int, int]], int | None], Awaitable[list[tuple[bytes, int] | StoreError]]]
+ReadSlices = Callable[[Sequence[tuple[str, int, int]], int | None], Awaitable[list[tuple[bytes, int] | StoreError]]]
 
 
 async def read_slices(
@@ -534,7 +534,7 @@ async def read_slices(
     return [await one(*part) for part in wanted]
 
 
-def _pread(fd: int, offset: int, limit_bytes: int) -> bytes:
+def _read_at(fd: int, offset: int, limit_bytes: int) -> bytes:
     parts, left = [], limit_bytes
     while left > 0 and (part := os.pread(fd, min(left, 1 << 20), offset)):
         parts.append(part)

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from store.disk.compression import Packer, Packing
-from store.disk.files import Files, Stamp, read_whole, safe_name, stamp
+from store.disk.files import Files, Stamp, check_name, read_file, to_stamp
 from store.documents import refuse_torn, to_json
-from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, problem
+from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, make_problem
 
 log = logging.getLogger("sluice.store")
 
@@ -33,14 +33,14 @@ FILE_LIMIT_BYTES = 16_000_000
 YOUNG_NS = 50_000_000
 PACK_FROM_BYTES = 512
 PROBLEMS_PER_FILE = 20
-CHUNK = 100
+REFRESH_BATCH = 100
 
 Parse = Callable[[bytes, str], Any]
 Summary = Callable[[Any], dict[str, Any]]
 Listener = Callable[[str, "Entry | None", "Entry | None"], None]
 
 
-class Entry:
+class FileEntry:
     """One good file: its name, `etag` (sha256 of the bytes), summary, and on demand its bytes, document and facts."""
 
     __slots__ = ("_bytes", "_document", "_facts", "_folder", "_packing", "name", "summary")
@@ -50,12 +50,12 @@ class Entry:
         self.name = name
         self.summary = folder.summary(document) if folder.summary else None
         self._facts = folder.facts(document) if folder.facts else None
-        self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.for_(data)
+        self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.choose_packing(data)
         self._bytes = self._packing.pack(data) if self._packing else data
         self._document = document if folder.keep else None
 
     @classmethod
-    def of(cls, folder: Folder, name: str, packed: Packed, facts: Any) -> Entry:
+    def from_packed(cls, folder: Folder, name: str, packed: PackedBytes, facts: Any) -> FileEntry:
         """The entry of a file that was read before, from what was kept of it."""
         self = cls.__new__(cls)
         self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
@@ -73,60 +73,60 @@ class Entry:
         return self._packing.unpack(self._bytes) if self._packing else self._bytes
 
     @property
-    def packed(self) -> Packed:
+    def packed_bytes(self) -> PackedBytes:
         """What `of` makes the entry from again."""
-        return Packed(self._packing, self._bytes)
+        return PackedBytes(self._packing, self._bytes)
 
     @property
     def document(self) -> Any:
         """The document; shared by all who ask, so a change is made on a copy (`model_copy(deep=True)`)."""
-        return self._document if self._folder.keep else self._folder.recent(self)
+        return self._document if self._folder.keep else self._folder.parse_recent(self)
 
     @property
     def facts(self) -> Any:
         """The facts of the document; at hand while listeners are told of it, made again for whoever asks later."""
         return self._facts if self._facts is not None or not self._folder.facts else self._folder.facts(self.document)
 
-    def parsed(self) -> Any:
+    def parse(self) -> Any:
         """A document of the caller's own; for other threads than the event loop's."""
         return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
 
-    def hold(self) -> None:
+    def hold_facts(self) -> None:
         """Nothing; the facts are at hand until they are let go."""
         self._facts = self.facts
 
-    def let_go(self) -> None:
+    def release_facts(self) -> None:
         """Nothing; the facts are not kept any longer."""
         self._facts = None
 
 
-class Packed(NamedTuple):
+class PackedBytes(NamedTuple):
     """The bytes of a file, packed or (None) as they are."""
 
     packing: Packing | None
     data: bytes
 
 
-class Remembered(NamedTuple):
+class CheckpointRow(NamedTuple):
     """What was kept of a file that was read before: where, in which state it was then, and what it said."""
 
     filename: str
     mark: bytes
     changed_ns: int
-    packed: Packed
+    packed: PackedBytes
     facts: Any
 
 
-def mark_of(now: Stamp) -> bytes:
+def pack_stamp(now: Stamp) -> bytes:
     """The stamp as a quarter of the memory."""
     return struct.pack("<QQqI", *now)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Held:
+class FileState:
     """What is known of one file: the good version in force, the state on disk last looked at, and what is wrong."""
 
-    entry: Entry | None
+    entry: FileEntry | None
     mark: bytes | None
     problems: tuple[dict[str, Any], ...] = ()
     since: str | None = None
@@ -169,116 +169,116 @@ class Folder:
         self.keep = keep
         self.packer = Packer()
         self.version = 0
-        self.held: dict[str, Held] = {}
-        self.wrong: set[str] = set()
-        self.file_of: dict[str, str] = {}
+        self.file_states: dict[str, FileState] = {}
+        self.wrong_files: set[str] = set()
+        self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
-        self.writing: dict[str, _Turn] = {}
-        self.editing = asyncio.Lock()
+        self.name_locks: dict[str, _NameLock] = {}
+        self.edit_lock = asyncio.Lock()
         self.tasks: set[asyncio.Future[Any]] = set()
-        self.under_way: set[str] = set()
-        self.reported: set[str] = set()
-        self.parsed: OrderedDict[int, tuple[Entry, Any]] = OrderedDict()
+        self.writes_in_progress: set[str] = set()
+        self.reported_while_writing: set[str] = set()
+        self.parsed_documents: OrderedDict[int, tuple[FileEntry, Any]] = OrderedDict()
         self.recent_limit = recent
 
     # Reading: memory only.
 
-    def entry(self, name: str) -> Entry:
+    def get_entry(self, name: str) -> FileEntry:
         """The entry of this name; NotFound."""
-        held = self.held.get(self.file_of.get(name, ""))
+        held = self.file_states.get(self.filenames.get(name, ""))
         if held is None or held.entry is None:
             raise NotFound(self.kind, name)
         return held.entry
 
     def get(self, name: str) -> Any:
         """The document of this name, not to be changed in place; NotFound."""
-        return self.entry(name).document
+        return self.get_entry(name).document
 
-    def raw(self, name: str) -> tuple[bytes, str]:
+    def get_raw(self, name: str) -> tuple[bytes, str]:
         """The bytes of the file that is in force and their sha256; NotFound."""
-        entry = self.entry(name)
+        entry = self.get_entry(name)
         return entry.data, entry.etag
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """All names, in the order of the alphabet."""
-        return sorted(entry.name for entry in self.entries())
+        return sorted(entry.name for entry in self.iterate_entries())
 
-    def entries(self) -> Iterator[Entry]:
+    def iterate_entries(self) -> Iterator[FileEntry]:
         """All entries, in no order."""
-        return (held.entry for held in self.held.values() if held.entry is not None)
+        return (held.entry for held in self.file_states.values() if held.entry is not None)
 
     def values(self) -> list[Any]:
         """All documents in the order of their names; parses them where they are kept as bytes (prefer `summaries`)."""
-        return [self.get(name) for name in self.names()]
+        return [self.get(name) for name in self.list_names()]
 
     def summaries(self) -> dict[str, dict[str, Any]]:
         """The summary of each name."""
-        return {entry.name: entry.summary or {} for entry in self.entries()}
+        return {entry.name: entry.summary or {} for entry in self.iterate_entries()}
 
-    def problems(self) -> list[dict[str, Any]]:
+    def list_problems(self) -> list[dict[str, Any]]:
         """What is wrong now: path (below the store), line, column, reason, since; several for one file are several."""
         return [
             {
-                "path": self.files.shown(self.path / filename),
+                "path": self.files.display_path(self.path / filename),
                 "line": one.get("line"),
                 "column": one.get("column"),
                 "reason": ".".join(map(str, one["loc"])) + ": " + one["msg"] if one.get("loc") else one["msg"],
                 "since": held.since,
             }
-            for filename in sorted(self.wrong)
-            for held in [self.held[filename]]
+            for filename in sorted(self.wrong_files)
+            for held in [self.file_states[filename]]
             for one in held.problems[:PROBLEMS_PER_FILE]
         ]
 
     def __contains__(self, name: str) -> bool:
-        held = self.held.get(self.file_of.get(name, ""))
+        held = self.file_states.get(self.filenames.get(name, ""))
         return held is not None and held.entry is not None
 
     def __len__(self) -> int:
-        return len(self.file_of)
+        return len(self.filenames)
 
     def on_change(self, listener: Listener) -> None:
         """Nothing; `listener(name, old, new)` is called on the event loop after each change, with None for no entry."""
         self.listeners.append(listener)
 
-    def recent(self, entry: Entry) -> Any:
+    def parse_recent(self, entry: FileEntry) -> Any:
         """The document of an entry that is kept as bytes; the ones asked for lately are still parsed."""
         key = id(entry)
-        if (found := self.parsed.get(key)) and found[0] is entry:
-            self.parsed.move_to_end(key)
+        if (found := self.parsed_documents.get(key)) and found[0] is entry:
+            self.parsed_documents.move_to_end(key)
             return found[1]
         document = self.parse(entry.data, entry.name)
-        self.parsed[key] = (entry, document)
-        if len(self.parsed) > self.recent_limit:
-            self.parsed.popitem(last=False)
+        self.parsed_documents[key] = (entry, document)
+        if len(self.parsed_documents) > self.recent_limit:
+            self.parsed_documents.popitem(last=False)
         return document
 
     # Writing: the disk first, then the index.
 
-    async def put(self, name: str, document: Any, if_match: str | None = None) -> Entry:
+    async def put(self, name: str, document: Any, if_match: str | None = None) -> FileEntry:
         """The new entry, durably written over the old one or as a new file.
 
         `document` is a model, a plain value (written as JSON), or the bytes of a file that a person wrote (parsed
         first). `if_match` is the sha256 that the caller has seen. Raises Invalid, Changed, Conflict (the file on disk
         is wrong now and would be lost), StoreUnavailable, StoreFull.
         """
-        entry: Entry = await self._whole(self._write(name, document, if_match, new=False))
+        entry: FileEntry = await self._run_to_end(self._write(name, document, if_match, new=False))
         return entry
 
-    async def create(self, name: str, document: Any) -> Entry:
+    async def create(self, name: str, document: Any) -> FileEntry:
         """The new entry; Exists when the name is taken, also by a file that is wrong or not seen yet."""
-        entry: Entry = await self._whole(self._write(name, document, None, new=True))
+        entry: FileEntry = await self._run_to_end(self._write(name, document, None, new=True))
         return entry
 
     async def delete(self, name: str, if_match: str | None = None) -> None:
         """Nothing; the file is durably gone. Raises NotFound, Changed, Conflict, StoreUnavailable."""
-        await self._whole(self._delete(name, if_match))
+        await self._run_to_end(self._delete(name, if_match))
 
     async def close(self) -> None:
         """Nothing; writes that are under way are done first."""
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _whole(self, work: Coroutine[Any, Any, Any]) -> Any:
+    async def _run_to_end(self, work: Coroutine[Any, Any, Any]) -> Any:
         """The outcome of a write, which goes on to its end, index included, also when its caller goes away."""
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
@@ -286,59 +286,59 @@ class Folder:
         return await asyncio.shield(task)
 
     async def _delete(self, name: str, if_match: str | None) -> None:
-        async with self._turn(name):
-            filename = await self._look(name)
-            held = self._check(name, filename, if_match)
+        async with self._lock_name(name):
+            filename = await self._find_filename(name)
+            held = self._check_change(name, filename, if_match)
             if held is None:
                 raise NotFound(self.kind, name)
-            await self._on_disk(filename, self.files.delete(self.path / filename))
-            await self._settle(filename, None)
+            await self._run_on_disk(filename, self.files.delete(self.path / filename))
+            await self._index_write(filename, None)
 
-    async def _write(self, name: str, document: Any, if_match: str | None, new: bool) -> Entry:
-        safe_name(name, self.kind)
+    async def _write(self, name: str, document: Any, if_match: str | None, new: bool) -> FileEntry:
+        check_name(name, self.kind)
         data = document if isinstance(document, bytes) else to_json(document)
         if isinstance(document, bytes) or not isinstance(document, BaseModel):
-            entry = await asyncio.to_thread(lambda: Entry(self, name, data, self.parse(data, name)))
+            entry = await asyncio.to_thread(lambda: FileEntry(self, name, data, self.parse(data, name)))
         elif (inside := getattr(document, "id", name)) != name:
-            raise Invalid([problem(f"the id '{inside}' is not the name '{name}'", ["id"], input=inside)])
+            raise Invalid([make_problem(f"the id '{inside}' is not the name '{name}'", ["id"], input=inside)])
         else:
-            entry = Entry(self, name, data, document)
-        async with self._turn(name):
-            filename = await self._look(name)
-            if new and filename in self.held:
+            entry = FileEntry(self, name, data, document)
+        async with self._lock_name(name):
+            filename = await self._find_filename(name)
+            if new and filename in self.file_states:
                 raise Exists(self.kind, name)
-            self._check(name, filename, if_match)
+            self._check_change(name, filename, if_match)
             act = self.files.create if new else self.files.write
-            seen = await self._on_disk(filename, act(self.path / filename, data))
-            await self._settle(filename, Held(entry, mark_of(seen)))
+            seen = await self._run_on_disk(filename, act(self.path / filename, data))
+            await self._index_write(filename, FileState(entry, pack_stamp(seen)))
         return entry
 
-    async def _settle(self, filename: str, held: Held | None) -> None:
+    async def _index_write(self, filename: str, held: FileState | None) -> None:
         """Puts our own write into the index, and looks again when the file was reported as changed meanwhile."""
         self._install(filename, held)
-        if filename in self.reported:
-            self.reported.discard(filename)
-            if self._moved(filename):
+        if filename in self.reported_while_writing:
+            self.reported_while_writing.discard(filename)
+            if self._has_changed(filename):
                 await self.refresh([filename])
 
-    async def _on_disk(self, filename: str, work: Any) -> Any:
-        self.under_way.add(filename)
+    async def _run_on_disk(self, filename: str, work: Any) -> Any:
+        self.writes_in_progress.add(filename)
         try:
             return await work
         except StoreError as error:
             # Whatever the disk did, or somebody else a moment earlier: the index says what can be read there now.
             await self.refresh([filename])
-            name = str(self.name_in(filename))
+            name = str(self.parse_filename(filename))
             if isinstance(error, Exists):
                 raise Exists(self.kind, name) from error
             if isinstance(error, NotFound):
                 raise NotFound(self.kind, name) from error
             raise
         finally:
-            self.under_way.discard(filename)
+            self.writes_in_progress.discard(filename)
 
-    def _check(self, name: str, filename: str, if_match: str | None) -> Held | None:
-        held = self.held.get(filename)
+    def _check_change(self, name: str, filename: str, if_match: str | None) -> FileState | None:
+        held = self.file_states.get(filename)
         entry = held.entry if held else None
         if if_match is not None and (entry is None or entry.etag != if_match):
             raise Changed(self.kind, name, entry.etag if entry else None)
@@ -349,23 +349,23 @@ class Folder:
             )
         return held
 
-    async def _look(self, name: str) -> str:
+    async def _find_filename(self, name: str) -> str:
         """The file name for this name, after having looked whether somebody changed the file a moment ago."""
-        filename = self.file_of.get(name) or self.only_name(name)
-        if self._moved(filename):
+        filename = self.filenames.get(name) or self.choose_filename(name)
+        if self._has_changed(filename):
             await self.refresh([filename])
         return filename
 
-    def only_name(self, name: str) -> str:
+    def choose_filename(self, name: str) -> str:
         """The file name for a name that has no file yet."""
         return next((one for one in self.only if Path(one).stem == name), name + self.ending)
 
-    def _turn(self, name: str) -> _Turn:
-        return self.writing.setdefault(name, _Turn(self.writing, name))
+    def _lock_name(self, name: str) -> _NameLock:
+        return self.name_locks.setdefault(name, _NameLock(self.name_locks, name))
 
     # Following the disk.
 
-    def name_in(self, filename: str) -> str | None:
+    def parse_filename(self, filename: str) -> str | None:
         """The name that a file of this folder stands for; None when the file is none of ours."""
         if filename.startswith(".") or filename.endswith("~"):
             return None
@@ -377,99 +377,103 @@ class Folder:
 
     def load(self) -> None:
         """Nothing; reads all files, in the calling thread. For the start."""
-        self.read(self.listed())
+        self.read_files(self.list_files())
 
-    def read(self, filenames: Iterable[str]) -> None:
+    def read_files(self, filenames: Iterable[str]) -> None:
         """Nothing; reads these files, in the calling thread. For the start."""
         for filename in filenames:
-            self._install(filename, self._examine(filename, self.held.get(filename)))
+            self._install(filename, self._examine(filename, self.file_states.get(filename)))
 
-    def recall(self, one: Remembered) -> bool:
+    def restore(self, one: CheckpointRow) -> bool:
         """Whether the file is as it was remembered, and so in the index without being read. For the start."""
         try:
             status = os.lstat(f"{self.path}/{one.filename}")
         except OSError:
             return False
-        name = self.name_in(one.filename)
-        same = status.st_ctime_ns == one.changed_ns and mark_of(stamp(status)) == one.mark
-        if not same or name is None or one.filename in self.held:
+        name = self.parse_filename(one.filename)
+        same = status.st_ctime_ns == one.changed_ns and pack_stamp(to_stamp(status)) == one.mark
+        if not same or name is None or one.filename in self.file_states:
             return False
-        self._install(one.filename, Held(Entry.of(self, name, one.packed, one.facts), one.mark))
+        self._install(one.filename, FileState(FileEntry.from_packed(self, name, one.packed, one.facts), one.mark))
         return True
 
     async def refresh(self, filenames: Iterable[str]) -> None:
         """Nothing; looks at these files again: reads and parses in a thread, changes the index on the event loop."""
-        waiting = [filename for filename in filenames if self.name_in(filename) is not None]
+        waiting = [filename for filename in filenames if self.parse_filename(filename) is not None]
         while waiting:
-            now, waiting = waiting[:CHUNK], waiting[CHUNK:]
-            before = [(filename, self.held.get(filename)) for filename in now]
-            for (filename, seen), held in zip(before, await asyncio.to_thread(self._examined, before), strict=True):
-                if self.held.get(filename) is not seen:
+            now, waiting = waiting[:REFRESH_BATCH], waiting[REFRESH_BATCH:]
+            before = [(filename, self.file_states.get(filename)) for filename in now]
+            for (filename, seen), held in zip(
+                before, await asyncio.to_thread(self._examine_files, before), strict=True
+            ):
+                if self.file_states.get(filename) is not seen:
                     waiting.append(filename)  # written by us in the meantime: what was read may be older
                 elif held is not seen:
                     self._install(filename, held)
                     if held is None:
-                        waiting += self._rivals(filename)
+                        waiting += self._reset_rivals(filename)
 
-    def _examined(self, files: list[tuple[str, Held | None]]) -> list[Held | None]:
+    def _examine_files(self, files: list[tuple[str, FileState | None]]) -> list[FileState | None]:
         return [self._examine(filename, seen) for filename, seen in files]
 
-    def _rivals(self, filename: str) -> list[str]:
+    def _reset_rivals(self, filename: str) -> list[str]:
         """Files that could not have their name while this one had it."""
-        name = self.name_in(filename)
+        name = self.parse_filename(filename)
         rivals = (
-            [one for one in self.held if one != filename and self.name_in(one) == name] if self.suffixes[1:] else []
+            [one for one in self.file_states if one != filename and self.parse_filename(one) == name]
+            if self.suffixes[1:]
+            else []
         )
         for one in rivals:
-            self.held[one] = replace(self.held[one], mark=None)
+            self.file_states[one] = replace(self.file_states[one], mark=None)
         return rivals
 
-    def moved(self, filenames: Iterable[str]) -> list[str]:
+    def select_changed(self, filenames: Iterable[str]) -> list[str]:
         """Those of the files that are not as the index knows them; what we wrote ourselves is.
 
         A file that we are writing at this moment is looked at when that is done.
         """
-        changed = [filename for filename in filenames if self._moved(filename)]
-        self.reported.update(filename for filename in changed if filename in self.under_way)
-        return [filename for filename in changed if filename not in self.under_way]
+        changed = [filename for filename in filenames if self._has_changed(filename)]
+        self.reported_while_writing.update(filename for filename in changed if filename in self.writes_in_progress)
+        return [filename for filename in changed if filename not in self.writes_in_progress]
 
-    def _moved(self, filename: str) -> bool:
-        held = self.held.get(filename)
+    def _has_changed(self, filename: str) -> bool:
+        held = self.file_states.get(filename)
         try:
-            now = mark_of(stamp((self.path / filename).lstat()))
+            now = pack_stamp(to_stamp((self.path / filename).lstat()))
         except OSError:
             return held is not None
         return held is None or held.mark != now
 
     async def rescan(self) -> None:
         """Nothing; compares the whole folder with the index. Raises OSError when it cannot be listed."""
-        await self.refresh(await self.differing())
+        await self.refresh(await self.find_differing())
 
-    async def differing(self) -> list[str]:
+    async def find_differing(self) -> list[str]:
         """The files that are not as the index knows them, found by listing the folder; OSError when that fails."""
-        return self.moved(await asyncio.to_thread(self._differing, dict(self.held)))
+        return self.select_changed(await asyncio.to_thread(self._compare_folder, dict(self.file_states)))
 
-    def listed(self) -> list[str]:
+    def list_files(self) -> list[str]:
         """The names of all files that count, in their order."""
         with os.scandir(self.path) as entries:
-            return sorted(entry.name for entry in entries if self.name_in(entry.name) is not None)
+            return sorted(entry.name for entry in entries if self.parse_filename(entry.name) is not None)
 
-    def _differing(self, known: dict[str, Held]) -> list[str]:
+    def _compare_folder(self, known: dict[str, FileState]) -> list[str]:
         differing = []
         with os.scandir(self.path) as entries:
             for entry in entries:
-                if self.name_in(entry.name) is None:
+                if self.parse_filename(entry.name) is None:
                     continue
                 held = known.pop(entry.name, None)
                 try:
-                    same = held is not None and held.mark == mark_of(stamp(entry.stat(follow_symlinks=False)))
+                    same = held is not None and held.mark == pack_stamp(to_stamp(entry.stat(follow_symlinks=False)))
                 except FileNotFoundError:
                     same = False
                 if not same:
                     differing.append(entry.name)
         return sorted(differing) + list(known)
 
-    def _examine(self, filename: str, seen: Held | None) -> Held | None:
+    def _examine(self, filename: str, seen: FileState | None) -> FileState | None:
         """What the file says now: `seen` itself when nothing changed, None when it is gone."""
         path = self.path / filename
         try:
@@ -477,72 +481,74 @@ class Folder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self._bad(seen, None, [{"loc": (), "msg": os.strerror(error.errno or 0)}])
-        mark: bytes | None = mark_of(stamp(status))
+            return self._build_wrong_state(seen, None, [{"loc": (), "msg": os.strerror(error.errno or 0)}])
+        mark: bytes | None = pack_stamp(to_stamp(status))
         if seen and seen.mark == mark:
             return seen
         try:
-            data, read = read_whole(path, FILE_LIMIT_BYTES)
-            mark = None if time.time_ns() - read[2] < YOUNG_NS else mark_of(read)
+            data, read = read_file(path, FILE_LIMIT_BYTES)
+            mark = None if time.time_ns() - read[2] < YOUNG_NS else pack_stamp(read)
             if seen and seen.entry and not seen.problems and seen.entry.data == data:
-                return Held(seen.entry, mark)
-            return Held(self._parsed(filename, data), mark)
+                return FileState(seen.entry, mark)
+            return FileState(self._parse_entry(filename, data), mark)
         except NotFound:
             return None
         except Invalid as error:
-            return self._bad(seen, mark, error.problems)
+            return self._build_wrong_state(seen, mark, error.problems)
         except StoreError as error:
-            return self._bad(seen, mark_of(stamp(status)), [{"loc": (), "msg": str(error)}])
+            return self._build_wrong_state(seen, pack_stamp(to_stamp(status)), [{"loc": (), "msg": str(error)}])
         except Exception as error:
             # A defect in a parser is one file's trouble, not the end of the server.
-            log.exception("reading %s failed", self.files.shown(path))
-            return self._bad(seen, mark, [{"loc": (), "msg": f"cannot be read ({type(error).__name__})"}])
+            log.exception("reading %s failed", self.files.display_path(path))
+            return self._build_wrong_state(seen, mark, [{"loc": (), "msg": f"cannot be read ({type(error).__name__})"}])
 
-    def _parsed(self, filename: str, data: bytes) -> Entry:
-        name = self.name_in(filename)
+    def _parse_entry(self, filename: str, data: bytes) -> FileEntry:
+        name = self.parse_filename(filename)
         assert name is not None
-        safe_name(name, "the file's name")
+        check_name(name, "the file's name")
         refuse_torn(data)
-        return Entry(self, name, data, self.parse(data, name))
+        return FileEntry(self, name, data, self.parse(data, name))
 
-    def _bad(self, seen: Held | None, mark: bytes | None, problems: list[dict[str, Any]]) -> Held:
+    def _build_wrong_state(
+        self, seen: FileState | None, mark: bytes | None, problems: list[dict[str, Any]]
+    ) -> FileState:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         since = seen.since if seen and seen.since else now
-        return Held(seen.entry if seen else None, mark, tuple(problems), since)
+        return FileState(seen.entry if seen else None, mark, tuple(problems), since)
 
-    def _install(self, filename: str, held: Held | None) -> None:
-        seen = self.held.get(filename)
-        other = self.file_of.get(held.entry.name, filename) if held and held.entry else filename
+    def _install(self, filename: str, held: FileState | None) -> None:
+        seen = self.file_states.get(filename)
+        other = self.filenames.get(held.entry.name, filename) if held and held.entry else filename
         if held and held.entry and other != filename:
             reason = f"{other} already has the name '{held.entry.name}'"
-            held = self._bad(seen, held.mark, [{"loc": (), "msg": reason}])
+            held = self._build_wrong_state(seen, held.mark, [{"loc": (), "msg": reason}])
         if held and held.entry and seen and seen.entry and held.entry.data == seen.entry.data:
             held = replace(held, entry=seen.entry)  # the same bytes once more: who follows has the entry already
         if held is None:
-            self.held.pop(filename, None)
+            self.file_states.pop(filename, None)
         else:
-            self.held[filename] = held
-        (self.wrong.add if held and held.problems else self.wrong.discard)(filename)
+            self.file_states[filename] = held
+        (self.wrong_files.add if held and held.problems else self.wrong_files.discard)(filename)
         old, new = seen.entry if seen else None, held.entry if held else None
         if held and held.problems and (not seen or held.problems != seen.problems):
-            log.warning("%s: %s", self.files.shown(self.path / filename), held.problems[0]["msg"])
+            log.warning("%s: %s", self.files.display_path(self.path / filename), held.problems[0]["msg"])
         if old is not new or (held.problems if held else ()) != (seen.problems if seen else ()):
             self.version += 1
         if old is new:
             return
         name = (new or old).name  # type: ignore[union-attr]
         if new is not None:
-            self.file_of[name] = filename
-        elif self.file_of.get(name) == filename:
-            del self.file_of[name]
-        self._tell(name, old, new)
+            self.filenames[name] = filename
+        elif self.filenames.get(name) == filename:
+            del self.filenames[name]
+        self._notify_listeners(name, old, new)
         for one in (old, new):
             if one is not None:
-                one.let_go()
+                one.release_facts()
 
-    def _tell(self, name: str, old: Entry | None, new: Entry | None) -> None:
+    def _notify_listeners(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         if old is not None:
-            old.hold()
+            old.hold_facts()
         for listener in self.listeners:
             try:
                 listener(name, old, new)
@@ -551,11 +557,11 @@ class Folder:
                 log.exception("a listener failed on %s '%s'", self.kind, name)
 
 
-class _Turn:
+class _NameLock:
     """Writers of one name take turns; the lock of a name that nobody writes is dropped."""
 
-    def __init__(self, turns: dict[str, _Turn], name: str) -> None:
-        self.turns = turns
+    def __init__(self, turns: dict[str, _NameLock], name: str) -> None:
+        self.locks = turns
         self.name = name
         self.lock = asyncio.Lock()
         self.users = 0
@@ -575,4 +581,4 @@ class _Turn:
     def _leave(self) -> None:
         self.users -= 1
         if not self.users:
-            self.turns.pop(self.name, None)
+            self.locks.pop(self.name, None)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from store.errors import Locked, unavailable
+from store.errors import Locked, from_os_error
 
 LOCK_NAME = ".lock"
 WAIT_S = 30.0
@@ -35,7 +35,7 @@ class Lock:
             self.fd = -1
 
 
-def lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = time.sleep) -> Lock:
+def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = time.sleep) -> Lock:
     """The lock of the store at `root`. Raises Locked when another living server has it.
 
     When the holder named in the file is dead, one of its children still has the lock: that is waited for `wait_s` long.
@@ -45,14 +45,14 @@ def lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = ti
     try:
         fd = os.open(path, flags, 0o600)
     except OSError as error:
-        raise unavailable(error, "open the lock file of the store") from error
+        raise from_os_error(error, "open the lock file of the store") from error
     try:
         waited_s = 0.0
-        while not _taken(fd):
+        while not _try_lock(fd):
             owner = os.pread(fd, 64, 0).decode("ascii", "replace").split()
             # A program that this very process is starting holds the lock for a moment, until it is loaded.
             own = bool(owner) and owner[0] == str(os.getpid()) and waited_s < OWN_S
-            if owner and _alive(owner) and not own:
+            if owner and _is_alive(owner) and not own:
                 raise Locked(
                     f"another server (pid {owner[0]}) uses the store {root}; stop it, or choose another folder"
                 )
@@ -62,17 +62,17 @@ def lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = ti
             pause(STEP_S)
             waited_s += STEP_S
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {_started(os.getpid()) or 0}\n".encode(), 0)
+        os.pwrite(fd, f"{os.getpid()} {_read_start_ticks(os.getpid()) or 0}\n".encode(), 0)
     except OSError as error:
         os.close(fd)
-        raise unavailable(error, "lock the store") from error
+        raise from_os_error(error, "lock the store") from error
     except BaseException:
         os.close(fd)
         raise
     return Lock(fd, path)
 
 
-def _taken(fd: int) -> bool:
+def _try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -82,7 +82,7 @@ def _taken(fd: int) -> bool:
     return True
 
 
-def _alive(owner: list[str]) -> bool:
+def _is_alive(owner: list[str]) -> bool:
     """Whether the process that wrote the file lives: a zombie does not, nor another one that got the same number."""
     if not owner[0].isdigit():
         return True
@@ -93,13 +93,13 @@ def _alive(owner: list[str]) -> bool:
         return False
     except PermissionError:
         return True
-    started = _started(pid)
+    started = _read_start_ticks(pid)
     if started is None:
         return not Path("/proc/self/stat").exists()
     return len(owner) < 2 or owner[1] in ("0", str(started))
 
 
-def _started(pid: int) -> int | None:
+def _read_start_ticks(pid: int) -> int | None:
     """When the process started, in clock ticks since boot (proc(5), stat field 22); None when it is gone or dead."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

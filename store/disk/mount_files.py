@@ -18,13 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from store.errors import Denied, NotFound, StoreError, TooLarge, WrongKind, unavailable
+from store.errors import Denied, NotFound, StoreError, TooLarge, WrongKind, from_os_error
 
 FILE_BYTES = 1_048_576
 # A folder may hold millions: so many names are looked at, so many entries told.
-NAMES, ENTRIES = 100_000, 10_000
+MAX_NAMES, MAX_ENTRIES = 100_000, 10_000
 # As Linux itself bounds a path; steps also count names that changed between two looks.
-LINKS, STEPS, STEPS_OF_A_LINK = 40, 1000, 200
+MAX_LINKS, MAX_STEPS, MAX_LINK_STEPS = 40, 1000, 200
 OUTSIDE = "Path outside mount boundary"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,36 +37,36 @@ _CHANGED = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
 _UNREADABLE = "\ufffd".encode()
 
 
-def listed(root: Path, path: str) -> dict[str, Any]:
+def list_folder(root: Path, path: str) -> dict[str, Any]:
     """`{entries, inside, truncated}` of a folder below `root`: `inside` is its path there, links resolved.
 
     Entries are `{name, type, size, accessible, target_kind}` in byte order, without those that begin with a dot, cannot
     be looked at, or are neither file, folder nor link. Raises NotFound, Denied, WrongKind, StoreUnavailable.
     """
-    with walk_from(root, "Directory", path) as walk:
-        if walk.go() != "directory":
+    with start_walk(root, "Directory", path) as walk:
+        if walk.resolve() != "directory":
             raise WrongKind("Path is not a directory")
-        names, truncated = walk.names()
-        entries = [one for one in map(walk.entry, names[:ENTRIES]) if one is not None]
-        inside = "/".join(map(shown, walk.inside))
-    return {"entries": entries, "inside": inside, "truncated": truncated or len(names) > ENTRIES}
+        names, truncated = walk.list_names()
+        entries = [one for one in map(walk.build_entry, names[:MAX_ENTRIES]) if one is not None]
+        inside = "/".join(map(to_text, walk.inside))
+    return {"entries": entries, "inside": inside, "truncated": truncated or len(names) > MAX_ENTRIES}
 
 
-def read(root: Path, path: str, limit_bytes: int = FILE_BYTES) -> str:
+def read_text(root: Path, path: str, limit_bytes: int = FILE_BYTES) -> str:
     """The text of a regular file below `root`; bytes that are no UTF-8 become U+FFFD.
 
     Raises NotFound, Denied, TooLarge, WrongKind, StoreUnavailable.
     """
     if not path:
         raise WrongKind("path is required")
-    with walk_from(root, "File", path) as walk:
-        if walk.go() != "file":
+    with start_walk(root, "File", path) as walk:
+        if walk.resolve() != "file":
             raise WrongKind("Path is not a file")
-        data = walk.content(limit_bytes)
+        data = walk.read_content(limit_bytes)
     return data.decode("utf-8", "replace")
 
 
-def empty(root: Path) -> bool:
+def is_empty(root: Path) -> bool:
     """Whether the mount's folder is there and holds nothing, as when the disk that belongs there is not mounted."""
     try:
         with os.scandir(root) as found:
@@ -75,12 +75,12 @@ def empty(root: Path) -> bool:
         return False  # whoever reads it next says why it cannot be read
 
 
-def shown(name: bytes) -> str:
+def to_text(name: bytes) -> str:
     """A name as text; bytes that are no UTF-8 become U+FFFD, and the name with those is understood when asked for."""
     return name.decode("utf-8", "replace")
 
 
-def asked(path: str) -> list[bytes] | None:
+def split_path(path: str) -> list[bytes] | None:
     """The words of a path that somebody asked for, None when no file can have such a name; Denied, WrongKind.
 
     >>> asked("a/.././/b/")
@@ -101,9 +101,9 @@ def asked(path: str) -> list[bytes] | None:
         return None
 
 
-def walk_from(root: Path, kind: str, path: str) -> Walk:
+def start_walk(root: Path, kind: str, path: str) -> Walk:
     """A walk from the mount's folder along the path; `kind` is what errors call the thing that is looked for."""
-    words = asked(path)
+    words = split_path(path)
     if words is None:
         raise NotFound(kind, repr(path[:200]))
     roots = [os.fsencode(one).rstrip(b"/") for one in (os.path.realpath(root), root)]
@@ -115,132 +115,132 @@ def walk_from(root: Path, kind: str, path: str) -> Walk:
             os.close(base)
             raise
     except OSError as error:
-        raise _told(error, kind, path) from None
+        raise _to_store_error(error, kind, path) from None
 
 
 class Walk:
     """A way from a mount's folder to where a path leads; closes what it opened."""
 
     def __init__(self, roots: Sequence[bytes], base: int, kind: str, path: str, words: Sequence[bytes]) -> None:
-        self.roots, self.base, self.kind, self.path = roots, base, kind, path
-        self.here = os.dup(base)
+        self.roots, self.root_fd, self.kind, self.path = roots, base, kind, path
+        self.folder_fd = os.dup(base)
         self.pending = deque(words)
         # The names from the mount's folder to the one that is open, and the last name when that is no folder.
         self.inside: list[bytes] = []
         self.last = b""
-        self.steps, self.links = STEPS, LINKS
+        self.steps, self.links = MAX_STEPS, MAX_LINKS
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self.here)
-        os.close(self.base)
+        os.close(self.folder_fd)
+        os.close(self.root_fd)
 
     # ------------------------------------------------------------------------------------------------- walking
 
-    def go(self) -> str:
+    def resolve(self) -> str:
         """What the path leads to: directory, file, or other; `here` is that folder, or the one that `last` is in."""
         while self.pending:
             word = self.pending.popleft()
-            self._step()
+            self._count_steps()
             if word in (b"", b"."):
                 continue
             try:
                 if word == b"..":
-                    self._up()
+                    self._leave_folder()
                     continue
-                mode = os.stat(word, dir_fd=self.here, follow_symlinks=False).st_mode
+                mode = os.stat(word, dir_fd=self.folder_fd, follow_symlinks=False).st_mode
                 if stat.S_ISLNK(mode):
-                    self._follow(os.readlink(word, dir_fd=self.here))
+                    self._follow_link(os.readlink(word, dir_fd=self.folder_fd))
                 elif stat.S_ISDIR(mode):
-                    self._down(word)
+                    self._enter_folder(word)
                 elif self.pending:
                     raise NotFound(self.kind, self.path[:200])
                 else:
                     self.last = word
                     return "file" if stat.S_ISREG(mode) else "other"
             except OSError as error:
-                self.pending.appendleft(self._instead(word, error))
+                self.pending.appendleft(self._replace_word(word, error))
         return "directory"
 
-    def _step(self, count: int = 1) -> None:
+    def _count_steps(self, count: int = 1) -> None:
         self.steps -= count
         if self.steps < 0:
             raise Denied("The path has too many parts")
 
-    def _instead(self, word: bytes, error: OSError) -> bytes:
+    def _replace_word(self, word: bytes, error: OSError) -> bytes:
         """The word to try after this one failed: itself when it changed under our eyes, or the name that it is for."""
         if error.errno in _CHANGED and word != b"..":
             return word
         if error.errno == errno.ENOENT and _UNREADABLE in word:
-            meant = [one for one in self.names()[0] if shown(one).encode() == word]
+            meant = [one for one in self.list_names()[0] if to_text(one).encode() == word]
             if len(meant) == 1:
                 return meant[0]
-        raise _told(error, self.kind, self.path) from None
+        raise _to_store_error(error, self.kind, self.path) from None
 
-    def _down(self, word: bytes) -> None:
-        fd = os.open(word, _FOLDER, dir_fd=self.here)
-        os.close(self.here)
-        self.here = fd
+    def _enter_folder(self, word: bytes) -> None:
+        fd = os.open(word, _FOLDER, dir_fd=self.folder_fd)
+        os.close(self.folder_fd)
+        self.folder_fd = fd
         self.inside.append(word)
 
-    def _up(self) -> None:
+    def _leave_folder(self) -> None:
         if not self.inside:
             rest = b"/".join(self.pending)
             self.pending.clear()
-            self._from_root(os.path.normpath(self.roots[0] + b"/../" + rest))
+            self._restart_from_root(os.path.normpath(self.roots[0] + b"/../" + rest))
             return
         above = self.inside[:-1]
-        self._step(len(above))
-        self._stand(self.base, [])
+        self._count_steps(len(above))
+        self._move_to(self.root_fd, [])
         for name in above:
-            self._down(name)
+            self._enter_folder(name)
 
-    def _follow(self, target: bytes) -> None:
+    def _follow_link(self, target: bytes) -> None:
         self.links -= 1
         if self.links < 0:
             raise Denied("Too many symbolic links")
         if target.startswith(b"/"):
-            self._from_root(target)
+            self._restart_from_root(target)
         else:
             self.pending.extendleft(reversed(target.split(b"/")))
 
-    def _from_root(self, target: bytes) -> None:
+    def _restart_from_root(self, target: bytes) -> None:
         """Nothing; the way goes on from the mount's folder, by what follows it in this absolute path."""
         for text in (target, os.path.normpath(target)):
             for root in self.roots:
                 if text == root or text.startswith(root + b"/"):
                     self.pending.extendleft(reversed(text[len(root) :].split(b"/")))
-                    self._stand(self.base, [])
+                    self._move_to(self.root_fd, [])
                     return
         raise Denied(OUTSIDE)
 
-    def _stand(self, folder: int, inside: Sequence[bytes]) -> None:
+    def _move_to(self, folder: int, inside: Sequence[bytes]) -> None:
         fd = os.dup(folder)
-        os.close(self.here)
-        self.here, self.inside = fd, list(inside)
+        os.close(self.folder_fd)
+        self.folder_fd, self.inside = fd, list(inside)
 
     # ------------------------------------------------------------------------------------------------- looking
 
-    def names(self) -> tuple[list[bytes], bool]:
+    def list_names(self) -> tuple[list[bytes], bool]:
         """The names in the open folder without the hidden ones, in byte order; whether there are more than we read."""
         try:
-            fd = os.open(b".", _FOLDER, dir_fd=self.here)
+            fd = os.open(b".", _FOLDER, dir_fd=self.folder_fd)
             try:
                 with os.scandir(fd) as found:
-                    names = [os.fsencode(one.name) for one in islice(found, NAMES + 1)]
+                    names = [os.fsencode(one.name) for one in islice(found, MAX_NAMES + 1)]
             finally:
                 os.close(fd)
         except OSError as error:
-            raise _told(error, self.kind, self.path) from None
-        return sorted(one for one in names[:NAMES] if not one.startswith(b".")), len(names) > NAMES
+            raise _to_store_error(error, self.kind, self.path) from None
+        return sorted(one for one in names[:MAX_NAMES] if not one.startswith(b".")), len(names) > MAX_NAMES
 
-    def entry(self, name: bytes) -> dict[str, Any] | None:
+    def build_entry(self, name: bytes) -> dict[str, Any] | None:
         """One row of a listing; None for what cannot be looked at, or is neither file, folder nor link."""
-        row = {"name": shown(name), "type": "file", "size": None, "accessible": None, "target_kind": None}
+        row = {"name": to_text(name), "type": "file", "size": None, "accessible": None, "target_kind": None}
         try:
-            status = os.stat(name, dir_fd=self.here, follow_symlinks=False)
+            status = os.stat(name, dir_fd=self.folder_fd, follow_symlinks=False)
         except OSError:
             return None
         if stat.S_ISREG(status.st_mode):
@@ -248,40 +248,40 @@ class Walk:
         if stat.S_ISDIR(status.st_mode):
             return row | {"type": "directory"}
         if stat.S_ISLNK(status.st_mode):
-            kind = self._kind_behind(name)
+            kind = self._find_link_kind(name)
             return row | {"type": "symlink", "accessible": kind is not None, "target_kind": kind}
         return None
 
-    def _kind_behind(self, name: bytes) -> str | None:
+    def _find_link_kind(self, name: bytes) -> str | None:
         """What a link leads to: directory or file (also when nothing is there), None when that is outside or closed."""
-        with Walk(self.roots, os.dup(self.base), self.kind, "", [name]) as walk:
-            walk._stand(self.here, self.inside)
-            walk.steps = STEPS_OF_A_LINK
+        with Walk(self.roots, os.dup(self.root_fd), self.kind, "", [name]) as walk:
+            walk._move_to(self.folder_fd, self.inside)
+            walk.steps = MAX_LINK_STEPS
             try:
-                kind = walk.go()
+                kind = walk.resolve()
             except NotFound:
                 return "file"
             except StoreError:
                 return None
         return None if kind == "other" else kind
 
-    def content(self, limit_bytes: int) -> bytes:
+    def read_content(self, limit_bytes: int) -> bytes:
         """The bytes of the file that the way led to."""
         try:
-            fd = os.open(self.last, _FILE, dir_fd=self.here)
+            fd = os.open(self.last, _FILE, dir_fd=self.folder_fd)
             with os.fdopen(fd, "rb") as file:
                 status = os.fstat(fd)
                 if not stat.S_ISREG(status.st_mode):
                     raise WrongKind("Path is not a file")
                 data = file.read(limit_bytes + 1) if status.st_size <= limit_bytes else b""
         except OSError as error:
-            raise _told(error, self.kind, self.path) from None
+            raise _to_store_error(error, self.kind, self.path) from None
         if status.st_size > limit_bytes or len(data) > limit_bytes:
             raise TooLarge(limit_bytes, "the file")
         return data
 
 
-def _told(error: OSError, kind: str, path: str) -> StoreError:
+def _to_store_error(error: OSError, kind: str, path: str) -> StoreError:
     """The error as it may be told: of the path that was asked for, not of where we are on this machine."""
     if error.errno in _GONE:
         return NotFound(kind, path[:200])
@@ -289,4 +289,4 @@ def _told(error: OSError, kind: str, path: str) -> StoreError:
         return Denied("Permission denied")
     if error.errno == errno.ELOOP:  # another thing has taken the file's place since we looked
         return Denied(OUTSIDE)
-    return unavailable(error, "read from the mount")
+    return from_os_error(error, "read from the mount")

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from store.disk.files import Files, read_slice, read_whole
-from store.errors import Conflict, Invalid, NotFound, TooLarge, problem
-from store.logs import SLICE_BYTES, whole_text
-from store.times import rfc3339
+from store.disk.files import Files, read_file, read_slice
+from store.errors import Conflict, Invalid, NotFound, TooLarge, make_problem
+from store.logs import SLICE_BYTES, decode_whole_characters
+from store.times import to_rfc3339
 
 # Where the last piece of a log may begin.
 LOG_BYTES = 1_000_000_000
@@ -29,7 +29,7 @@ PART = "part-"
 
 
 @dataclass(frozen=True)
-class Held:
+class StreamFile:
     """A file of a stream as it lies there; `generation` of a capture, which may be a `part` of one."""
 
     file: str
@@ -56,11 +56,11 @@ class Streams:
         """Whether there was anything new in the data, which is the file's from this byte on."""
         if offset > LOG_BYTES:
             raise TooLarge(LOG_BYTES, f"the log {file}")
-        path = self._path(name, "logs", flat(file))
+        path = self._build_path(name, "logs", flatten_path(file))
         try:
             have, size = await read_slice(path, offset, len(data))
         except NotFound:
-            await self._room(name, "logs")
+            await self._make_room(name, "logs")
             have, size = b"", 0
         # Not by its size alone: pieces may have come out of order, and then there is a gap.
         if have == data and offset + len(data) <= size:
@@ -68,16 +68,16 @@ class Streams:
         await self._files.write_at(path, offset, data)
         return True
 
-    async def logs(self, name: str) -> list[dict[str, Any]]:
+    async def list_logs(self, name: str) -> list[dict[str, Any]]:
         """`{file, size, updated_at}` of each log, by name."""
-        held = await asyncio.to_thread(lambda: list(self._logs(name)))
-        return [{"file": one.file, "size": one.size, "updated_at": _time(one)} for one in held]
+        held = await asyncio.to_thread(lambda: list(self._scan_logs(name)))
+        return [{"file": one.file, "size": one.size, "updated_at": _format_time(one)} for one in held]
 
-    async def log(self, name: str, file: str, offset: int) -> dict[str, Any]:
+    async def read_log(self, name: str, file: str, offset: int) -> dict[str, Any]:
         """`{file, offset, next_offset, data}`: at most 1 MB of the log as text from this byte on; NotFound."""
-        data, size = await read_slice(self._path(name, "logs", flat(file)), offset, SLICE_BYTES)
+        data, size = await read_slice(self._build_path(name, "logs", flatten_path(file)), offset, SLICE_BYTES)
         start = min(offset, size)
-        text, end = whole_text(data, start, start + len(data) < size)
+        text, end = decode_whole_characters(data, start, start + len(data) < size)
         return {"file": file, "offset": start, "next_offset": end, "data": text}
 
     # Captures.
@@ -89,75 +89,75 @@ class Streams:
         if total > CAPTURE_BYTES:
             raise TooLarge(CAPTURE_BYTES, f"the capture {file}")
         if offset + len(data) > total:
-            raise Invalid([problem("offset and data go beyond the total", ["query", "total"], input=total)])
-        held = [one for one in await asyncio.to_thread(lambda: list(self._captures(name))) if one.file == file]
+            raise Invalid([make_problem("offset and data go beyond the total", ["query", "total"], input=total)])
+        held = [one for one in await asyncio.to_thread(lambda: list(self._scan_captures(name))) if one.file == file]
         same = [one for one in held if one.generation == generation]
         if any(not one.part for one in same):
             return total, True
-        part = self._path(name, "captures", f"{PART}{generation}.{flat(file)}")
+        part = self._build_path(name, "captures", f"{PART}{generation}.{flatten_path(file)}")
         have = next((one.size for one in same), 0)
         if offset > have:
             return have, False
         if not same:
-            await self._room(name, "captures")
+            await self._make_room(name, "captures")
         await self._files.write_at(part, offset, data)
         have = max(have, offset + len(data))
         if have < total:
             return have, False
-        await self._files.move(part, part.with_name(f"{generation}.{flat(file)}"))
+        await self._files.move(part, part.with_name(f"{generation}.{flatten_path(file)}"))
         for old in held:
             if old.generation != generation:
                 await self._files.delete(old.path)
         return total, True
 
-    async def captures(self, name: str) -> list[dict[str, Any]]:
+    async def list_captures(self, name: str) -> list[dict[str, Any]]:
         """`{file, size, updated_at, generation, complete}` of each capture, by name."""
-        held = await asyncio.to_thread(lambda: list(self._captures(name)))
+        held = await asyncio.to_thread(lambda: list(self._scan_captures(name)))
         return [
             {
                 "file": one.file,
                 "size": one.size,
-                "updated_at": _time(one),
+                "updated_at": _format_time(one),
                 "generation": one.generation,
                 "complete": not one.part,
             }
             for one in held
         ]
 
-    async def capture(self, name: str, file: str) -> bytes:
+    async def read_capture(self, name: str, file: str) -> bytes:
         """The bytes of the last whole capture of the file; NotFound."""
-        held = await asyncio.to_thread(lambda: list(self._captures(name)))
+        held = await asyncio.to_thread(lambda: list(self._scan_captures(name)))
         whole = [one for one in held if one.file == file and not one.part]
         if not whole:
             raise NotFound("Capture", file)
         newest = max(whole, key=lambda one: one.changed_ns)
-        data, _ = await asyncio.to_thread(read_whole, newest.path, CAPTURE_BYTES)
+        data, _ = await asyncio.to_thread(read_file, newest.path, CAPTURE_BYTES)
         return data
 
     # The folders.
 
-    def _path(self, name: str, kind: str, filename: str) -> Path:
+    def _build_path(self, name: str, kind: str, filename: str) -> Path:
         return self._root / name / kind / filename
 
-    async def _room(self, name: str, kind: str) -> None:
+    async def _make_room(self, name: str, kind: str) -> None:
         """Nothing; the folder is there, and may have another file."""
         folder = self._root / name / kind
         await asyncio.to_thread(self._files.make_dirs, folder)
         if len(await asyncio.to_thread(os.listdir, folder)) >= FILES_PER_JOB:
             raise Conflict(f"a job has at most {FILES_PER_JOB} {kind}")
 
-    def _logs(self, name: str) -> Iterator[Held]:
-        for filename, path, status in _entries(self._root / name / "logs"):
-            yield Held(unquote(filename), path, status.st_size, status.st_mtime_ns)
+    def _scan_logs(self, name: str) -> Iterator[StreamFile]:
+        for filename, path, status in _scan_folder(self._root / name / "logs"):
+            yield StreamFile(unquote(filename), path, status.st_size, status.st_mtime_ns)
 
-    def _captures(self, name: str) -> Iterator[Held]:
-        for filename, path, status in _entries(self._root / name / "captures"):
+    def _scan_captures(self, name: str) -> Iterator[StreamFile]:
+        for filename, path, status in _scan_folder(self._root / name / "captures"):
             generation, _, file = filename.removeprefix(PART).partition(".")
             is_part = filename.startswith(PART)
-            yield Held(unquote(file), path, status.st_size, status.st_mtime_ns, generation, is_part)
+            yield StreamFile(unquote(file), path, status.st_size, status.st_mtime_ns, generation, is_part)
 
 
-def flat(file: str) -> str:
+def flatten_path(file: str) -> str:
     """The path of a job's file as one name; Invalid when it is too long for that.
 
     >>> flat("logs/worker 0.out")
@@ -167,11 +167,11 @@ def flat(file: str) -> str:
     # So that it is no file of another kind: a write of ours in progress, or the folder above.
     name = f"%2E{name[1:]}" if name.startswith(".") else name
     if len(name) > NAME_BYTES:
-        raise Invalid([problem("the name is too long", ["query", "file"], type="string_too_long", input=file)])
+        raise Invalid([make_problem("the name is too long", ["query", "file"], type="string_too_long", input=file)])
     return name
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
+def _scan_folder(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
     try:
         with os.scandir(folder) as found:
             entries = sorted(((one.name, Path(one.path)) for one in found), key=lambda one: one[0])
@@ -184,5 +184,5 @@ def _entries(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
             continue  # renamed or deleted meanwhile
 
 
-def _time(one: Held) -> str:
-    return rfc3339(one.changed_ns / 1e9) or ""
+def _format_time(one: StreamFile) -> str:
+    return to_rfc3339(one.changed_ns / 1e9) or ""

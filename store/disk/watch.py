@@ -36,13 +36,13 @@ RETRY_S = 60.0
 Changes = AsyncIterator[set[tuple[Any, str]]]
 
 
-def _wanted(change: Any, path: str) -> bool:
+def _is_wanted(change: Any, path: str) -> bool:
     return not os.path.basename(path).startswith(".")  # noqa: PTH119  (called for every event; a Path costs ten times that)
 
 
-def watched(paths: list[Path], stop: asyncio.Event) -> Changes:
+def watch_folders(paths: list[Path], stop: asyncio.Event) -> Changes:
     """Sets of changed paths below these folders (not deeper) until `stop` is set."""
-    return awatch(*paths, watch_filter=_wanted, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=False)
+    return awatch(*paths, watch_filter=_is_wanted, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=False)
 
 
 class Watch:
@@ -55,7 +55,7 @@ class Watch:
         *,
         poll: bool = False,
         make_dirs: Callable[[Path], None],
-        source: Callable[[list[Path], asyncio.Event], Changes] = watched,
+        source: Callable[[list[Path], asyncio.Event], Changes] = watch_folders,
     ) -> None:
         self.root = root
         self.folders = folders
@@ -69,15 +69,15 @@ class Watch:
         self.scans = 0
         self.events = 0
         self.stop = asyncio.Event()
-        self.again = asyncio.Event()
+        self.scan_wanted = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
-        self.following = asyncio.Event()
+        self.renewal = asyncio.Event()
 
     def renew(self) -> None:
         """Nothing; folders that were added since are watched too."""
-        self.following.set()
+        self.renewal.set()
 
-    def status(self) -> dict[str, Any]:
+    def summarize(self) -> dict[str, Any]:
         """How changes are seen now: mode (events or scanning), reason, error, seconds that the last comparison took."""
         return {
             "mode": self.mode,
@@ -90,13 +90,13 @@ class Watch:
     async def start(self) -> None:
         """Nothing; changes made after this are seen."""
         if not self.poll:
-            self.tasks.append(asyncio.create_task(self._follow(), name="store-watch"))
-        self.tasks.append(asyncio.create_task(self._compare(), name="store-compare"))
+            self.tasks.append(asyncio.create_task(self._follow_forever(), name="store-watch"))
+        self.tasks.append(asyncio.create_task(self._scan_forever(), name="store-compare"))
 
     async def close(self) -> None:
         """Nothing; nothing is watched any more."""
         self.stop.set()
-        self.again.set()
+        self.scan_wanted.set()
         await asyncio.gather(*self.tasks)
 
     async def scan(self) -> None:
@@ -108,26 +108,26 @@ class Watch:
                 if folder.path != self.root and not folder.path.is_dir() and self.root.is_dir():
                     self.make_dirs(folder.path)
                 begun = time.monotonic()
-                differing = await folder.differing()
+                differing = await folder.find_differing()
                 spent_s += time.monotonic() - begun
                 await folder.refresh(differing)
             except Exception as error:
                 # A folder that cannot be listed (an unmounted disk) says nothing about its files: they stay in force.
-                self.error = f"{folder.files.shown(folder.path)}: {error}"
+                self.error = f"{folder.files.display_path(folder.path)}: {error}"
                 log.warning("the store's folder cannot be compared: %s", self.error)
         self.scan_s = spent_s
         self.scans += 1
 
-    async def _compare(self) -> None:
+    async def _scan_forever(self) -> None:
         while not self.stop.is_set():
             least_s, share = (POLL_S, POLL_SHARE) if self.mode == "scanning" else (NET_S, NET_SHARE)
             pause_s = max(least_s, self.scan_s / share)
-            await _set_within(self.again, pause_s)
-            self.again.clear()
+            await _wait_briefly(self.scan_wanted, pause_s)
+            self.scan_wanted.clear()
             if not self.stop.is_set():
                 await self.scan()
 
-    async def _follow(self) -> None:
+    async def _follow_forever(self) -> None:
         while not self.stop.is_set():
             try:
                 await self._follow_once()
@@ -135,13 +135,13 @@ class Watch:
                 # No watches left, or a kernel without them: comparing goes on, and this is tried again later.
                 self.mode, self.reason = "scanning", f"{type(error).__name__}: {error}"
                 log.warning("files are not watched by the kernel, the store is compared instead: %s", error)
-                self.again.set()
-                await _set_within(self.stop, RETRY_S)
+                self.scan_wanted.set()
+                await _wait_briefly(self.stop, RETRY_S)
 
     async def _follow_once(self) -> None:
         """Follows the kernel's reports until the folders themselves change and need new watches, or until the end."""
-        inner = self.following = asyncio.Event()
-        ending = asyncio.create_task(self._pass_on(inner))
+        inner = self.renewal = asyncio.Event()
+        ending = asyncio.create_task(self._end_with_watch(inner))
         paths = sorted({self.root, *(folder.path for folder in self.folders)})
         try:
             for path in paths:
@@ -149,31 +149,31 @@ class Watch:
             reports = self.source(paths, inner)
             self.mode, self.reason = "events", ""
             # What changed before the watches stood was not reported.
-            self.again.set()
+            self.scan_wanted.set()
             own = {str(path) for path in paths}
             async for changes in reports:
                 self.events += len(changes)
                 if any(path in own for _, path in changes):
                     inner.set()
-                await self._tell({path for _, path in changes})
+                await self._refresh_changed({path for _, path in changes})
         finally:
             ending.cancel()
 
-    async def _pass_on(self, inner: asyncio.Event) -> None:
+    async def _end_with_watch(self, inner: asyncio.Event) -> None:
         await self.stop.wait()
         inner.set()
 
-    async def _tell(self, paths: set[str]) -> None:
+    async def _refresh_changed(self, paths: set[str]) -> None:
         names: dict[str, list[str]] = {}
         for path in paths:
             parent, _, name = path.rpartition("/")
             names.setdefault(parent, []).append(name)
         for folder in self.folders:
             if changed := names.get(str(folder.path)):
-                await folder.refresh(folder.moved(changed))
+                await folder.refresh(folder.select_changed(changed))
 
 
-async def _set_within(event: asyncio.Event, pause_s: float) -> None:
+async def _wait_briefly(event: asyncio.Event, pause_s: float) -> None:
     """Returns when the event is set or the time is over, whichever comes first."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), pause_s)

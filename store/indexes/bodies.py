@@ -32,7 +32,7 @@ class Body:
         return gzip.compress(self.data, GZIP_LEVEL, mtime=0)
 
 
-def array_of(pieces: Iterable[bytes]) -> bytes:
+def join_array(pieces: Iterable[bytes]) -> bytes:
     """The JSON array of these values, without a second copy of what may be many megabytes.
 
     >>> array_of([b"1", b"2"]), array_of([])
@@ -59,7 +59,7 @@ class ListBody:
         self.pieces: dict[str, bytes] = {}
         self.ranks: dict[str, Any] = {}
         self.sorted = True
-        self.made: Body | None = None
+        self.joined: Body | None = None
 
     def put(self, key: str, row: Any) -> None:
         """Nothing; the row is in the list from now on, in place of the one that the key had.
@@ -97,52 +97,52 @@ class ListBody:
             self.pieces = {key: self.pieces[key] for key in wanted}
             self._touch()
 
-    def body(self) -> Body:
+    def get_body(self) -> Body:
         """The list as bytes, the same object until something changes."""
-        if self.made is None:
+        if self.joined is None:
             if not self.sorted:
                 self.pieces = {key: self.pieces[key] for key in sorted(self.pieces, key=self.ranks.__getitem__)}
                 self.sorted = True
-            self.made = Body(array_of(self.pieces.values()))
-        return self.made
+            self.joined = Body(join_array(self.pieces.values()))
+        return self.joined
 
     def __len__(self) -> int:
         return len(self.pieces)
 
     def _touch(self) -> None:
         self.version += 1
-        self.made = None
+        self.joined = None
 
 
-class Bounded:
+class BoundedCache:
     """Things by key, the ones asked for lately, as far as their sizes come to no more than `limit_bytes`."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.size_bytes = 0
-        self._held: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Any) -> Any:
         """What is held under the key; None when nothing is."""
-        if key not in self._held:
+        if key not in self._items:
             return None
-        self._held.move_to_end(key)
-        return self._held[key][0]
+        self._items.move_to_end(key)
+        return self._items[key][0]
 
     def put(self, key: Any, thing: Any, size_bytes: int) -> None:
         """Nothing; the thing is held, and what was not asked for longest makes room."""
         self.drop(key)
-        self._held[key] = (thing, size_bytes)
+        self._items[key] = (thing, size_bytes)
         self.size_bytes += size_bytes
         while self.size_bytes > self.limit_bytes:
-            self.drop(next(iter(self._held)))
+            self.drop(next(iter(self._items)))
 
     def drop(self, key: Any) -> None:
         """Nothing; nothing is held under the key."""
-        if key in self._held:
-            self.size_bytes -= self._held.pop(key)[1]
+        if key in self._items:
+            self.size_bytes -= self._items.pop(key)[1]
 
     def clear(self) -> None:
         """Nothing; nothing is held."""
-        self._held.clear()
+        self._items.clear()
         self.size_bytes = 0

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from store.documents import Attempt, JobRecord, Run, RunJob
-from store.errors import Invalid, problem
+from store.errors import Invalid, make_problem
 from store.indexes.timelines import Timeline
 from store.rules import reports, runs, states
-from store.times import day_end, epoch, rfc3339
+from store.times import to_day_end, to_epoch, to_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JobEntry:
     """One submitted job: an attempt of a run's job, or a single job. Times are RFC 3339."""
 
     job_id: str
@@ -46,27 +46,27 @@ class Entry:
     @property
     def runtime_s(self) -> float | None:
         """Seconds from start to end; None when it never started or has not ended."""
-        start, end = epoch(self.started_at), epoch(self.ended_at)
+        start, end = to_epoch(self.started_at), to_epoch(self.ended_at)
         return None if start is None or end is None else max(0.0, end - start)
 
 
-def entries(document: Run | JobRecord | None) -> list[Entry]:
+def list_entries(document: Run | JobRecord | None) -> list[JobEntry]:
     """The submitted jobs of a document; none of none."""
     if document is None:
         return []
     if isinstance(document, Run):
-        return [entry for job in document.jobs for entry in _attempts(document, job)]
-    return _record(document)
+        return [entry for job in document.jobs for entry in _build_run_entries(document, job)]
+    return _build_record_entries(document)
 
 
-def _attempts(run: Run, job: RunJob) -> Iterator[Entry]:
+def _build_run_entries(run: Run, job: RunJob) -> Iterator[JobEntry]:
     wanted = job.resources
     nodes = int(wanted.get("nodes") or 1)
     for attempt in job.attempts:
         if attempt.job_id is None:
             continue
-        yield Entry(
-            **_end(attempt),
+        yield JobEntry(
+            **_build_end_fields(attempt),
             cluster=run.cluster,
             name=job.name,
             command=job.command if isinstance(job.command, str | None) else shlex.join(job.command),
@@ -81,12 +81,12 @@ def _attempts(run: Run, job: RunJob) -> Iterator[Entry]:
         )
 
 
-def _record(record: JobRecord) -> list[Entry]:
+def _build_record_entries(record: JobRecord) -> list[JobEntry]:
     if record.job_id is None:
         return []
     return [
-        Entry(
-            **_end(record),
+        JobEntry(
+            **_build_end_fields(record),
             cluster=record.cluster,
             name=record.name,
             command=None,
@@ -100,13 +100,13 @@ def _record(record: JobRecord) -> list[Entry]:
     ]
 
 
-def _end(attempt: Any) -> dict[str, Any]:
+def _build_end_fields(attempt: Any) -> dict[str, Any]:
     same = ("job_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr")
-    submitted = attempt.submitted_at or attempt.intended_at or rfc3339(0)
+    submitted = attempt.submitted_at or attempt.intended_at or to_rfc3339(0)
     return {**{key: getattr(attempt, key) for key in same}, "submitted_at": submitted}
 
 
-class Sent(NamedTuple):
+class SubmittedJob(NamedTuple):
     """One submitted job as far as counts and orders need it; times in epoch seconds."""
 
     job_id: str
@@ -130,60 +130,66 @@ class Facts(NamedTuple):
     completed: float | None
     sweep: int | None
     cluster: str
-    jobs: tuple[Sent, ...]
-    told: reports.Told | None = None
+    jobs: tuple[SubmittedJob, ...]
+    report: reports.ReportSummary | None = None
 
 
-def facts(document: Run | JobRecord) -> Facts:
+def build_facts(document: Run | JobRecord) -> Facts:
     """The facts of a document."""
     sent = tuple(
-        Sent(one.job_id, _time(one.submitted_at or one.intended_at) or 0.0, ended, _runtime(one, ended), _outcome(one))
-        for one in ([document] if isinstance(document, JobRecord) else _tries(document))
+        SubmittedJob(
+            one.job_id,
+            _parse_time(one.submitted_at or one.intended_at) or 0.0,
+            ended,
+            _measure_runtime(one, ended),
+            _classify_outcome(one),
+        )
+        for one in ([document] if isinstance(document, JobRecord) else _list_attempts(document))
         if one.job_id is not None
-        for ended in [_time(one.ended_at)]
+        for ended in [_parse_time(one.ended_at)]
     )
     if isinstance(document, JobRecord):
         state = document.state or ""
-        started, ended = _time(document.submitted_at or document.intended_at), _time(document.ended_at)
-        told = None if document.report is None else reports.told(document.report)
+        started, ended = _parse_time(document.submitted_at or document.intended_at), _parse_time(document.ended_at)
+        told = None if document.report is None else reports.summarize_report(document.report)
         # What is only reported is never followed by its tag: it may be a job that no SLURM here ever had.
         is_open = state not in states.TERMINAL and (told is None or bool(sent) or document.tag is not None)
         return Facts(is_open, state, "", started, ended, None, document.cluster, sent, told)
-    started, ended = _time(document.started_at), _time(document.completed_at)
+    started, ended = _parse_time(document.started_at), _parse_time(document.completed_at)
     group, sweep = document.workflow_name, document.sweep_run_id
     return Facts(runs.is_open(document), document.status, group, started, ended, sweep, document.cluster, sent)
 
 
-def facts_again(row: list[Any]) -> Facts:
+def restore_facts(row: list[Any]) -> Facts:
     """The facts that were JSON in the meantime."""
     *same, jobs, told = row
-    again = None if told is None else reports.told_again(told)
-    return Facts._make([*same, tuple(Sent._make(one) for one in jobs), again])
+    again = None if told is None else reports.restore_summary(told)
+    return Facts._make([*same, tuple(SubmittedJob._make(one) for one in jobs), again])
 
 
-def _tries(run: Run) -> list[Attempt]:
+def _list_attempts(run: Run) -> list[Attempt]:
     return [attempt for job in run.jobs for attempt in job.attempts]
 
 
-def _time(text: str | None) -> float | None:
+def _parse_time(text: str | None) -> float | None:
     """Epoch seconds; None also for what somebody wrote into a file that is no time."""
     try:
-        return epoch(text)
+        return to_epoch(text)
     except (ValueError, OverflowError):
         return None
 
 
-def _runtime(one: Attempt | JobRecord, ended: float | None) -> float | None:
-    started = _time(one.started_at)
+def _measure_runtime(one: Attempt | JobRecord, ended: float | None) -> float | None:
+    started = _parse_time(one.started_at)
     return None if started is None or ended is None else max(0.0, ended - started)
 
 
 OUTCOMES = ("other", "completed", "failed", "cancelled")
 
 
-def _outcome(one: Attempt | JobRecord) -> int:
+def _classify_outcome(one: Attempt | JobRecord) -> int:
     """The place in OUTCOMES of what the statistics count a job as."""
-    return {"COMPLETED": 1, "FAILED": 2, "TIMEOUT": 2, "CANCELLED": 3}.get(states.word(one.state), 0)
+    return {"COMPLETED": 1, "FAILED": 2, "TIMEOUT": 2, "CANCELLED": 3}.get(states.to_status(one.state), 0)
 
 
 class Source(Protocol):
@@ -198,29 +204,29 @@ class Source(Protocol):
         """Its facts."""
 
 
-class Given:
+class GivenDocument:
     """A document as its own source."""
 
     def __init__(self, document: Run | JobRecord) -> None:
         self.document = document
-        self.facts = facts(document)
-        self._named = (type(document), document.cluster, document.id)
+        self.facts = build_facts(document)
+        self._identity = (type(document), document.cluster, document.id)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Given) and other._named == self._named
+        return isinstance(other, GivenDocument) and other._identity == self._identity
 
     def __hash__(self) -> int:
-        return hash(self._named)
+        return hash(self._identity)
 
 
-class Place(NamedTuple):
+class JobSource(NamedTuple):
     """A job and the source that knows it, which is another one after each change of its document."""
 
     job_id: str
     source: Source
 
 
-class Ledger:
+class JobIndex:
     """The submitted jobs by cluster and id, in the order of their submission, and in that of their ends.
 
     Holds some ten numbers of each; an entry is made from its document when it is asked for.
@@ -228,14 +234,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self.version = 0
-        self._source: dict[str, Source] = {}
-        self._order = Timeline("BdO")  # by submission: outcome, running time (-1 for none), source
-        self._ends = Timeline("O")  # by end: source
-        self._made: OrderedDict[Source, dict[str, Entry]] = OrderedDict()
+        self._sources: dict[str, Source] = {}
+        self._by_submission = Timeline("BdO")  # by submission: outcome, running time (-1 for none), source
+        self._by_end = Timeline("O")  # by end: source
+        self._recent_entries: OrderedDict[Source, dict[str, JobEntry]] = OrderedDict()
 
-    def changed(self, old: Run | JobRecord | None, new: Run | JobRecord | None) -> None:
+    def follow_document(self, old: Run | JobRecord | None, new: Run | JobRecord | None) -> None:
         """Follow a document that was written, read or deleted."""
-        self.follow(None if old is None else Given(old), None if new is None else Given(new))
+        self.follow(None if old is None else GivenDocument(old), None if new is None else GivenDocument(new))
 
     def follow(self, old: Source | None, new: Source | None) -> None:
         """Follow the source of a document that was written, read or deleted."""
@@ -243,97 +249,105 @@ class Ledger:
         after: Facts | None = new.facts if new else None
         if not (before and before.jobs) and not (after and after.jobs):
             return
-        if old is None or new is None or entries(old.document) != entries(new.document):
+        if old is None or new is None or list_entries(old.document) != list_entries(new.document):
             self.version += 1
         if old is not None and before is not None:
-            self._forget(old, before)
+            self._remove_jobs(old, before)
         if new is not None and after is not None:
-            self._learn(new, after)
+            self._add_jobs(new, after)
 
-    def _forget(self, old: Source, facts: Facts) -> None:
-        self._made.pop(old, None)
+    def _remove_jobs(self, old: Source, facts: Facts) -> None:
+        self._recent_entries.pop(old, None)
         for one in facts.jobs:
-            key = _key(facts.cluster, one.job_id)
-            if self._source.get(key) == old:
-                del self._source[key]
-            self._order.drop(one.submitted, key)
+            key = _join_key(facts.cluster, one.job_id)
+            if self._sources.get(key) == old:
+                del self._sources[key]
+            self._by_submission.drop(one.submitted, key)
             if one.ended is not None:
-                self._ends.drop(one.ended, key)
+                self._by_end.drop(one.ended, key)
 
-    def _learn(self, new: Source, facts: Facts) -> None:
+    def _add_jobs(self, new: Source, facts: Facts) -> None:
         for one in facts.jobs:
-            key = _key(facts.cluster, one.job_id)
-            if self._is_later(one, self._source.get(key)):
-                self._source[key] = new
-            self._order.add(one.submitted, key, one.outcome, -1.0 if one.runtime_s is None else one.runtime_s, new)
+            key = _join_key(facts.cluster, one.job_id)
+            if self._is_later(one, self._sources.get(key)):
+                self._sources[key] = new
+            self._by_submission.add(
+                one.submitted, key, one.outcome, -1.0 if one.runtime_s is None else one.runtime_s, new
+            )
             if one.ended is not None:
-                self._ends.add(one.ended, key, new)
+                self._by_end.add(one.ended, key, new)
 
     @staticmethod
-    def _is_later(sent: Sent, other: Source | None) -> bool:
+    def _is_later(sent: SubmittedJob, other: Source | None) -> bool:
         """Whether this is the job that its id means now: a cluster that was set up anew counts from 1 again."""
         same = (one.submitted for one in other.facts.jobs if one.job_id == sent.job_id) if other else ()
         return sent.submitted >= next(iter(same), sent.submitted)
 
-    def source(self, cluster: str, job_id: str) -> Source | None:
+    def find_source(self, cluster: str, job_id: str) -> Source | None:
         """What knows the job with this id on this cluster, if it went through us."""
-        return self._source.get(_key(cluster, job_id))
+        return self._sources.get(_join_key(cluster, job_id))
 
-    def get(self, cluster: str, job_id: str) -> Entry | None:
+    def get(self, cluster: str, job_id: str) -> JobEntry | None:
         """The job with this id on this cluster, if it went through us."""
-        source = self.source(cluster, job_id)
-        return None if source is None else self.entry(source, job_id)
+        source = self.find_source(cluster, job_id)
+        return None if source is None else self.build_entry(source, job_id)
 
-    def entry(self, source: Source, job_id: str) -> Entry:
+    def build_entry(self, source: Source, job_id: str) -> JobEntry:
         """The job with this id in the source's document, which has it."""
-        return self._entries(source)[job_id]
+        return self._load_entries(source)[job_id]
 
-    def newest(self, limit: int | None = None) -> list[Entry]:
+    def list_newest(self, limit: int | None = None) -> list[JobEntry]:
         """The jobs, last submitted first; at most `limit`."""
-        last = len(self._order)
+        last = len(self._by_submission)
         first = 0 if limit is None else last - min(limit, last)
-        chosen = zip(self._order.keys[first:], self._order.column(2)[first:], strict=True)
-        return [self.entry(source, _job_id(key)) for key, source in reversed(list(chosen))]
+        chosen = zip(self._by_submission.keys[first:], self._by_submission.get_column(2)[first:], strict=True)
+        return [self.build_entry(source, _split_job_id(key)) for key, source in reversed(list(chosen))]
 
-    def ended_since(self, since: str, cluster: str) -> list[Place]:
+    def list_ended_since(self, since: str, cluster: str) -> list[JobSource]:
         """The cluster's jobs that ended at or after this time, last ended first."""
-        first = self._ends.since(_time(since or None) or 0.0)
-        late = zip(self._ends.keys[first:], self._ends.column(0)[first:], strict=True)
+        first = self._by_end.count_before(_parse_time(since or None) or 0.0)
+        late = zip(self._by_end.keys[first:], self._by_end.get_column(0)[first:], strict=True)
         return [
-            Place(_job_id(key), source) for key, source in reversed(list(late)) if key == _key(cluster, _job_id(key))
+            JobSource(_split_job_id(key), source)
+            for key, source in reversed(list(late))
+            if key == _join_key(cluster, _split_job_id(key))
         ]
 
-    def stats(self, since: str | None, until: str | None) -> dict[str, Any]:
+    def compute_stats(self, since: str | None, until: str | None) -> dict[str, Any]:
         """Counts by outcome and the mean running time of the jobs submitted between the two times, both included.
 
         Raises Invalid for a day that no month has.
         """
-        first, last = _asked(since, "from", epoch), _asked(until, "to", day_end)
+        first, last = _parse_bound(since, "from", to_epoch), _parse_bound(until, "to", to_day_end)
         part = slice(
-            0 if first is None else self._order.since(first), None if last is None else self._order.until(last)
+            0 if first is None else self._by_submission.count_before(first),
+            None if last is None else self._by_submission.count_until(last),
         )
-        outcomes, runtimes = self._order.column(0)[part], [one for one in self._order.column(1)[part] if one >= 0]
+        outcomes, runtimes = (
+            self._by_submission.get_column(0)[part],
+            [one for one in self._by_submission.get_column(1)[part] if one >= 0],
+        )
         counts = {word: outcomes.count(at) for at, word in enumerate(OUTCOMES) if at}
         mean = sum(runtimes) / len(runtimes) if runtimes else None
         return {"total": len(outcomes), **counts, "avg_runtime_seconds": mean}
 
-    def _entries(self, source: Source) -> dict[str, Entry]:
+    def _load_entries(self, source: Source) -> dict[str, JobEntry]:
         """The entries of a document by job id; those asked for lately are still there."""
-        found = self._made.get(source)
+        found = self._recent_entries.get(source)
         if found is not None:
-            self._made.move_to_end(source)
+            self._recent_entries.move_to_end(source)
             return found
-        made = self._made[source] = {entry.job_id: entry for entry in entries(source.document)}
-        if len(self._made) > RECENT:
-            self._made.popitem(last=False)
+        made = self._recent_entries[source] = {entry.job_id: entry for entry in list_entries(source.document)}
+        if len(self._recent_entries) > RECENT_DOCUMENTS:
+            self._recent_entries.popitem(last=False)
         return made
 
 
 # Documents whose entries stay made.
-RECENT = 2000
+RECENT_DOCUMENTS = 2000
 
 
-def _key(cluster: str, job_id: str) -> str:
+def _join_key(cluster: str, job_id: str) -> str:
     """The name of a job among all: a job id has no blank in it.
 
     >>> _key("embedded", "8_3"), _job_id("embedded 8_3")
@@ -342,13 +356,13 @@ def _key(cluster: str, job_id: str) -> str:
     return f"{cluster} {job_id}"
 
 
-def _job_id(key: str) -> str:
+def _split_job_id(key: str) -> str:
     return key[key.rindex(" ") + 1 :]
 
 
-def _asked(text: str | None, parameter: str, read: Callable[[str], float | None]) -> float | None:
+def _parse_bound(text: str | None, parameter: str, read: Callable[[str], float | None]) -> float | None:
     try:
         return None if text is None else read(text)
     except (ValueError, OverflowError):
         message = "there is no such day or time"
-        raise Invalid([problem(message, ["query", parameter], type="datetime_parsing", input=text)]) from None
+        raise Invalid([make_problem(message, ["query", parameter], type="datetime_parsing", input=text)]) from None

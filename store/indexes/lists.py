@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from store.disk.folders import Entry, Folder
+from store.disk.folders import FileEntry, Folder
 from store.errors import NotFound
 from store.indexes import jobs as history
-from store.indexes.bodies import Body, Bounded, ListBody, array_of
-from store.indexes.reports import Collector
+from store.indexes.bodies import Body, BoundedCache, ListBody, join_array
+from store.indexes.reports import ReportIndex
 from store.indexes.timelines import Timeline
 from store.views import srunx
 
@@ -21,12 +21,12 @@ KEPT_GROUPS = 200
 KEPT_ROWS_BYTES = 4_000_000
 KEPT_WINDOWS_BYTES = 8_000_000
 # So many rows are made before others have their turn: some 3 ms.
-FEW = 50
+ROWS_PER_STEP = 50
 # Of an answer for which more rows were made than this, they do not stay made one by one.
-SOME = 1000
+MAX_KEPT_ROWS = 1000
 
 
-class Listing:
+class RowList:
     """The rows of a folder as bytes: one row, all rows, or those of a group.
 
     `view(entry)` gives the row, `rank(row)` its place in the list, `group(row)` the group it belongs to.
@@ -35,44 +35,44 @@ class Listing:
     def __init__(
         self,
         folder: Folder,
-        view: Callable[[Entry], dict[str, Any]],
+        view: Callable[[FileEntry], dict[str, Any]],
         rank: Callable[[dict[str, Any]], Any],
         group: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
         self._folder, self._view, self._group = folder, view, group
         self._list = ListBody(lambda _key, row: rank(row))
         self._groups: dict[str, tuple[int, Body]] = {}
-        for entry in folder.entries():
+        for entry in folder.iterate_entries():
             self._follow(entry.name, None, entry)
         folder.listeners.append(self._follow)
 
-    def _follow(self, name: str, _old: Entry | None, new: Entry | None) -> None:
+    def _follow(self, name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
         if new is None:
             self._list.drop(name)
         else:
             self._list.put(name, self._view(new))
 
-    def one(self, name: str) -> Body:
+    def get_row(self, name: str) -> Body:
         """The row of this name; NotFound."""
         if name not in self._list.pieces:
             raise NotFound(self._folder.kind, name)
         return Body(self._list.pieces[name])
 
-    def all(self) -> Body:
+    def get_all(self) -> Body:
         """All rows."""
-        return self._list.body()
+        return self._list.get_body()
 
     def of(self, group: str | None) -> Body:
         """The rows of the group; all for None."""
         if group is None or self._group is None:
-            return self.all()
+            return self.get_all()
         kept = self._groups.get(group)
         if kept is None or kept[0] != self._list.version:
-            self._list.body()  # brings the pieces into their order
+            self._list.get_body()  # brings the pieces into their order
             pieces = [piece for key, piece in self._list.pieces.items() if self._group(self._list.rows[key]) == group]
             if len(self._groups) >= KEPT_GROUPS:
                 self._groups.clear()
-            kept = self._groups[group] = (self._list.version, Body(array_of(pieces)))
+            kept = self._groups[group] = (self._list.version, Body(join_array(pieces)))
         return kept[1]
 
 
@@ -88,18 +88,18 @@ class RunList:
         self.version = 0
         self._all = Timeline()
         self._groups: dict[str, Timeline] = {}
-        self._rows = Bounded(KEPT_ROWS_BYTES)
-        self._windows = Bounded(KEPT_WINDOWS_BYTES)
-        for entry in folder.entries():
+        self._rows = BoundedCache(KEPT_ROWS_BYTES)
+        self._windows = BoundedCache(KEPT_WINDOWS_BYTES)
+        for entry in folder.iterate_entries():
             self.follow(entry.name, None, entry)
         folder.listeners.append(self.follow)
 
-    def follow(self, name: str, old: Entry | None, new: Entry | None) -> None:
+    def follow(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Nothing; a document was written, read or deleted."""
         self.version += 1
         self._windows.clear()
         self._rows.drop(name)
-        before, after = (None if one is None else (_start(one), one.facts.group) for one in (old, new))
+        before, after = (None if one is None else (_rank_entry(one), one.facts.group) for one in (old, new))
         if before == after:
             return
         if before is not None:
@@ -115,37 +115,41 @@ class RunList:
                 self._groups[group] = Timeline()
             self._groups[group].add(start, name)
 
-    def one(self, name: str) -> Body:
+    def get_row(self, name: str) -> Body:
         """The row of this name; NotFound."""
-        return Body(self._row(self._folder.entry(name)))
+        return Body(self._make_row(self._folder.get_entry(name)))
 
-    async def of(self, group: str | None, limit: int, offset: int = 0) -> tuple[Body, int]:
+    async def get_window(self, group: str | None, limit: int, offset: int = 0) -> tuple[Body, int]:
         """At most `limit` rows of the group (None: of all) from the one at `offset` on, and how many there are."""
-        line = self._all if group is None else self._groups.get(group, NOTHING)
+        line = self._all if group is None else self._groups.get(group, EMPTY)
         asked = (group, limit, offset)
         kept = self._windows.get(asked)
         if kept is None:
             version, total = self.version, len(line)
-            rows = await self._made([self._folder.entry(name) for name in line.keys[offset : offset + limit]])
-            kept = (Body(array_of(rows)), total)
+            rows = await self._make_rows([self._folder.get_entry(name) for name in line.keys[offset : offset + limit]])
+            kept = (Body(join_array(rows)), total)
             # While rows were made, the list may have become another one.
             if version == self.version:
                 self._windows.put(asked, kept, len(kept[0].data))
         return kept
 
-    async def _made(self, entries: list[Entry]) -> list[bytes]:
+    async def _make_rows(self, entries: list[FileEntry]) -> list[bytes]:
         rows = [self._rows.get(entry.name) for entry in entries]
         missing = [at for at, row in enumerate(rows) if row is None]
         for count, at in enumerate(missing):
-            if count and count % FEW == 0:
+            if count and count % ROWS_PER_STEP == 0:
                 await asyncio.sleep(0)  # others have their turn, and may change what is listed here
             entry = entries[at]
-            rows[at] = row = orjson.dumps(self._view(entry.parsed()))
-            if len(missing) <= SOME and entry.name in self._folder and self._folder.entry(entry.name) is entry:
+            rows[at] = row = orjson.dumps(self._view(entry.parse()))
+            if (
+                len(missing) <= MAX_KEPT_ROWS
+                and entry.name in self._folder
+                and self._folder.get_entry(entry.name) is entry
+            ):
                 self._rows.put(entry.name, row, len(row))
         return rows
 
-    def _row(self, entry: Entry) -> bytes:
+    def _make_row(self, entry: FileEntry) -> bytes:
         row: bytes | None = self._rows.get(entry.name)
         if row is None:
             row = orjson.dumps(self._view(entry.document))
@@ -153,67 +157,67 @@ class RunList:
         return row
 
 
-def _start(entry: Entry) -> float:
+def _rank_entry(entry: FileEntry) -> float:
     """The place of a document in a list: newest first."""
     return -(entry.facts.started or 0.0)
 
 
-NOTHING = Timeline()
+EMPTY = Timeline()
 
 
 class JobList:
     """SLURM's jobs in its order, then those of ours that it does not show any more; a row is made once per change."""
 
-    def __init__(self, reported: Collector) -> None:
+    def __init__(self, reported: ReportIndex) -> None:
         self._reported = reported
         self._list = ListBody()
-        self._made: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
-        self._of: tuple[str, int, int, int] | None = None
+        self._rows: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
+        self._versions: tuple[str, int, int, int] | None = None
 
-    def body(
-        self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], ledger: history.Ledger, since: str
+    def get_body(
+        self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], ledger: history.JobIndex, since: str
     ) -> Body:
         """The list as bytes; `version` grows when `jobs` change, which are told from each other by identity.
 
         Ours are those that ended at or after `since` (RFC 3339).
         """
         now = (cluster, version, ledger.version, self._reported.stages_version)
-        if self._of != now:
-            self._of = now
+        if self._versions != now:
+            self._versions = now
             seen: list[tuple[str, dict[str, Any] | None, history.Source | None]] = [
-                (job_id, job, ledger.source(cluster, job_id)) for job_id, job in jobs.items()
+                (job_id, job, ledger.find_source(cluster, job_id)) for job_id, job in jobs.items()
             ]
             # An array or a heterogeneous job that went through us is one entry, and SLURM shows its parts.
             shown = jobs.keys() | {str(job[key]) for job in jobs.values() for key in ("array_job_id", "het_job_id")}
-            for at in ledger.ended_since(since, cluster):
+            for at in ledger.list_ended_since(since, cluster):
                 if at.job_id not in shown:
                     shown.add(at.job_id)
                     seen.append((at.job_id, None, at.source))
-            self._made = {job_id: self._row(job_id, job, source, ledger, cluster) for job_id, job, source in seen}
-            self._list.replace((job_id, made[2]) for job_id, made in self._made.items())
-        return self._list.body()
+            self._rows = {job_id: self._build_row(job_id, job, source, ledger, cluster) for job_id, job, source in seen}
+            self._list.replace((job_id, made[2]) for job_id, made in self._rows.items())
+        return self._list.get_body()
 
-    def _row(
+    def _build_row(
         self,
         job_id: str,
         job: dict[str, Any] | None,
         source: history.Source | None,
-        ledger: history.Ledger,
+        ledger: history.JobIndex,
         cluster: str,
     ) -> tuple[Any, Any, dict[str, Any]]:
         """The row with what it was made from; the same one as long as that is the same."""
-        made, entry = self._made.get(job_id), None
+        made, entry = self._rows.get(job_id), None
         if job is not None:
-            told = self._reported.of(job, cluster)
+            told = self._reported.find_for_job(job, cluster)
         else:
             # An entry is made from its document, so only where it is needed.
-            entry = ledger.entry(source, job_id) if source and self._reported.about(job_id) else None
-            told = self._reported.of_entry(entry, cluster) if entry else None
+            entry = ledger.build_entry(source, job_id) if source and self._reported.find(job_id) else None
+            told = self._reported.find_for_entry(entry, cluster) if entry else None
         stage = told.stage if told else None
         if made is not None and made[0] is job and made[1] is source and made[2]["stage"] == stage:
             return made
-        entry = entry or (ledger.entry(source, job_id) if source else None)
+        entry = entry or (ledger.build_entry(source, job_id) if source else None)
         if job is not None:
-            return job, source, srunx.job(job, entry, stage, cluster)
+            return job, source, srunx.to_job_json(job, entry, stage, cluster)
         assert entry is not None, "the ledger names no job that its document does not have"
-        return job, source, srunx.remembered(entry, 0, stage)
+        return job, source, srunx.to_past_job_json(entry, 0, stage)

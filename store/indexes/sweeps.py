@@ -23,20 +23,20 @@ from store.errors import Conflict, NotFound
 from store.rules import runs, sweeps, workflows
 from store.views import srunx
 
-SHOWN = 200
+NEWEST_LIMIT = 200
 # So many rows are made before others have their turn: some 5 ms.
-FEW = 50
+ROWS_PER_STEP = 50
 # Of so many sweeps the axis values of all cells are kept, those used last.
-KEPT = 16
+MAX_KEPT_VALUES = 16
 
 
 @functools.lru_cache(maxsize=64)
-def workflow_of(text: str) -> workflows.Workflow:
+def parse_workflow(text: str) -> workflows.Workflow:
     """The workflow that a sweep was started with."""
-    return workflows.parse(text.encode())
+    return workflows.parse_workflow(text.encode())
 
 
-class Board:
+class SweepIndex:
     """Which states the cells of each sweep are in. `run` gives the document of a cell that has one."""
 
     def __init__(
@@ -52,17 +52,17 @@ class Board:
         self._values: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()
 
     @classmethod
-    def of(cls, sweep: Sweep, states: Mapping[str, str], cells: Mapping[str, Run]) -> Board:
+    def from_archive(cls, sweep: Sweep, states: Mapping[str, str], cells: Mapping[str, Run]) -> SweepIndex:
         """A board with one sweep that does not change any more: the states of its cells that have a run, and those."""
         self = cls(lambda _name: sweep, cells.__getitem__)
-        self.sweep_changed(None, sweep)
+        self.follow_sweep(None, sweep)
         for run_id, state in states.items():
-            self.run_changed(run_id, state)
+            self.follow_run(run_id, state)
         return self
 
     # Following the documents.
 
-    def sweep_changed(self, old: Sweep | None, new: Sweep | None) -> None:
+    def follow_sweep(self, old: Sweep | None, new: Sweep | None) -> None:
         """Nothing; a sweep was written, read or deleted."""
         self.version += 1
         for sweep in (old, new):
@@ -79,13 +79,13 @@ class Board:
         if new is not None:
             bisect.insort(self.order, (new.started_at, int(new.id)))
 
-    def run_changed(self, run_id: str, state: str | None, number: int = 0) -> None:
+    def follow_run(self, run_id: str, state: str | None, number: int = 0) -> None:
         """Nothing; the run of a cell is in this state now (see `sweeps.state_of`), or (None) was deleted.
 
         `number` is that of its sweep, which is not given to another one even when the file of the sweep is gone.
         """
         self._largest = max(self._largest, number)
-        uid, index = sweeps.place_of(run_id)
+        uid, index = sweeps.parse_cell_id(run_id)
         states = self._states.setdefault(uid, {})
         if state is None:
             states.pop(index, None)
@@ -96,165 +96,167 @@ class Board:
 
     # What is known.
 
-    def asked_before(self, request_key: str) -> Sweep | None:
+    def find_by_request_key(self, request_key: str) -> Sweep | None:
         """The sweep that a request with this key has made."""
         sweep_id = self._by_key.get(request_key) if request_key else None
         return None if sweep_id is None else self._sweep(sweep_id)
 
-    def next_id(self) -> int:
+    def get_next_id(self) -> int:
         """The number for a new sweep."""
         return max((self._largest, *(number for _, number in self.order))) + 1
 
-    def states(self, sweep: Sweep) -> dict[int, str]:
+    def get_states(self, sweep: Sweep) -> dict[int, str]:
         """The state that each cell's run is in, by the cell's place; a copy."""
         return dict(self._states.get(sweep.uid, {}))
 
-    def values(self, sweep: Sweep) -> list[dict[str, Any]]:
+    def list_values(self, sweep: Sweep) -> list[dict[str, Any]]:
         """The axis values of each cell."""
         found = self._values.get(sweep.uid)
         if found is None:
-            found = self._values[sweep.uid] = sweeps.cells(sweep.matrix, sweep.exclude, sweep.cell_count)
-            while len(self._values) > KEPT:
+            found = self._values[sweep.uid] = sweeps.list_cells(sweep.matrix, sweep.exclude, sweep.cell_count)
+            while len(self._values) > MAX_KEPT_VALUES:
                 self._values.popitem(last=False)
         self._values.move_to_end(sweep.uid)
         return found
 
-    def cell(self, run_id: str) -> tuple[Sweep, int]:
+    def find_cell(self, run_id: str) -> tuple[Sweep, int]:
         """The sweep and the place of a cell, with or without a run; NotFound for any other id."""
-        uid, index = sweeps.place_of(run_id)
+        uid, index = sweeps.parse_cell_id(run_id)
         sweep_id = self._by_uid.get(uid)
         sweep = self._sweep(sweep_id) if sweep_id is not None else None
         if sweep is None or index >= sweep.cell_count:
             raise NotFound("Run", run_id)
         return sweep, index
 
-    def untold(self, run_id: str) -> bool:
+    def is_rerun_pending(self, run_id: str) -> bool:
         """Whether this is a cell that is to run again, and its run does not know it yet."""
-        uid, index = sweeps.place_of(run_id)
+        uid, index = sweeps.parse_cell_id(run_id)
         sweep_id = self._by_uid.get(uid)
         again = self._sweep(sweep_id).again if sweep_id is not None else ""
-        return bool(again) and index in sweeps.indices(again)
+        return bool(again) and index in sweeps.parse_ranges(again)
 
-    def args(self, sweep: Sweep, index: int) -> dict[str, Any]:
+    def build_args(self, sweep: Sweep, index: int) -> dict[str, Any]:
         """The args of a cell: those of the sweep, and its axis values."""
-        return {**sweep.args, **self.values(sweep)[index]}
+        return {**sweep.args, **self.list_values(sweep)[index]}
 
-    def args_of_all(self, sweep: Sweep) -> list[dict[str, Any]]:
+    def list_args(self, sweep: Sweep) -> list[dict[str, Any]]:
         """The args of each cell, in the order of the matrix."""
-        return [{**sweep.args, **values} for values in self.values(sweep)]
+        return [{**sweep.args, **values} for values in self.list_values(sweep)]
 
     # Those in the archive too.
 
-    def archived(self, sweep_id: int) -> bool:
+    def is_archived(self, sweep_id: int) -> bool:
         """Whether the sweep is in the archive only."""
         live = any(number == sweep_id for _, number in self.order)
         return not live and self._archive is not None and ("sweep", str(sweep_id)) in self._archive
 
-    def living(self, sweep_id: int) -> Sweep:
+    def get_live_sweep(self, sweep_id: int) -> Sweep:
         """The sweep with this number; NotFound, Conflict for one that cannot be changed any more."""
-        if self.archived(sweep_id):
+        if self.is_archived(sweep_id):
             raise Conflict(f"Sweep run {sweep_id} is in the archive, which does not change")
         return self._sweep(str(sweep_id))
 
-    async def find(self, sweep_id: int, whole: bool = False) -> tuple[Board, Sweep]:
+    async def find(self, sweep_id: int, whole: bool = False) -> tuple[SweepIndex, Sweep]:
         """The sweep and the board that shows it; `whole` says that the cells of an archived one are asked for too."""
-        if self._archive is None or not self.archived(sweep_id):
-            return self, self.living(sweep_id)
+        if self._archive is None or not self.is_archived(sweep_id):
+            return self, self.get_live_sweep(sweep_id)
         sweep: Sweep = await self._archive.get("sweep", str(sweep_id))
-        line = await self._archive.line("sweep", str(sweep_id))
-        cells = await self._archive.documents("run", line["cells"]) if whole else {}
-        return Board.of(sweep, line["cells"], cells), sweep
+        line = await self._archive.read_line("sweep", str(sweep_id))
+        cells = await self._archive.read_documents("run", line["cells"]) if whole else {}
+        return SweepIndex.from_archive(sweep, line["cells"], cells), sweep
 
-    async def older(self, run_id: str) -> dict[str, Any]:
+    async def get_run_without_file(self, run_id: str) -> dict[str, Any]:
         """A run that no file tells: one in the archive, a cell that has not started, or not again; NotFound."""
-        if self.untold(run_id):
-            sweep, index = self.cell(run_id)
+        if self.is_rerun_pending(run_id):
+            sweep, index = self.find_cell(run_id)
             if index in self._states.get(sweep.uid, {}):
-                waits = {"status": sweeps.seen(sweep, self.states(sweep))[index]}
-                return srunx.run(runs.again(self._run(run_id)).model_copy(update=waits))
-            return self.waiting_run(run_id)
+                waits = {"status": sweeps.list_states_with_run(sweep, self.get_states(sweep))[index]}
+                return srunx.to_run_json(runs.queue_rerun(self._run(run_id)).model_copy(update=waits))
+            return self.build_waiting_run(run_id)
         if self._archive is not None and ("run", run_id) in self._archive:
-            return srunx.run(await self._archive.get("run", run_id))
-        kept = await self._archive.sweep_of(sweeps.place_of(run_id)[0]) if self._archive is not None else None
+            return srunx.to_run_json(await self._archive.get("run", run_id))
+        kept = await self._archive.find_sweep(sweeps.parse_cell_id(run_id)[0]) if self._archive is not None else None
         shown = self if kept is None else (await self.find(int(kept.id)))[0]
-        return shown.waiting_run(run_id)
+        return shown.build_waiting_run(run_id)
 
     # What is shown.
 
-    def row(self, sweep: Sweep) -> dict[str, Any]:
+    def build_row(self, sweep: Sweep) -> dict[str, Any]:
         """A sweep as documented, its counters counted since anything of it changed."""
         known = self._by_uid.get(sweep.uid) == sweep.id and sweep is self._sweep(sweep.id)
         counted = self._counts.get(sweep.uid) if known else None
         if counted is None:
-            counted = sweeps.counts(sweep, self._states.get(sweep.uid, {}))
+            counted = sweeps.count_cells(sweep, self._states.get(sweep.uid, {}))
         if known:
             self._counts[sweep.uid] = counted
-        return srunx.sweep(sweep, counted)
+        return srunx.to_sweep_json(sweep, counted)
 
-    def newest(self) -> list[dict[str, Any]]:
+    def list_newest(self) -> list[dict[str, Any]]:
         """The rows of the sweeps started last."""
-        return [self.row(self._sweep(str(number))) for _, number in reversed(self.order[-SHOWN:])]
+        return [self.build_row(self._sweep(str(number))) for _, number in reversed(self.order[-NEWEST_LIMIT:])]
 
-    async def cells(self, sweep: Sweep) -> list[dict[str, Any]]:
+    async def list_cells(self, sweep: Sweep) -> list[dict[str, Any]]:
         """All cells, by state, start and id."""
         rows = [
-            srunx.cell(sweep, index, run, state, {**sweep.args, **values})
-            async for index, run, state, values in self._each(sweep)
+            srunx.to_cell_json(sweep, index, run, state, {**sweep.args, **values})
+            async for index, run, state, values in self._iterate_cells(sweep)
         ]
         return sorted(rows, key=lambda row: (row["status"], row["started_at"], row["id"]))
 
-    def waiting_run(self, run_id: str) -> dict[str, Any]:
+    def build_waiting_run(self, run_id: str) -> dict[str, Any]:
         """A cell that has no run yet, in the shape of one."""
-        sweep, index = self.cell(run_id)
-        state = sweeps.without_run(sweep, self.states(sweep)).get(index, "cancelled")
-        return srunx.cell_without_run(sweep, index, state, self.args(sweep, index))
+        sweep, index = self.find_cell(run_id)
+        state = sweeps.list_states_without_run(sweep, self.get_states(sweep)).get(index, "cancelled")
+        return srunx.to_unstarted_cell_json(sweep, index, state, self.build_args(sweep, index))
 
-    async def _each(self, sweep: Sweep) -> AsyncIterator[tuple[int, Run | None, str, dict[str, Any]]]:
+    async def _iterate_cells(self, sweep: Sweep) -> AsyncIterator[tuple[int, Run | None, str, dict[str, Any]]]:
         """Place, run, state and axis values of each cell; the states are those of one moment."""
-        own = self.states(sweep)
-        states, others = sweeps.seen(sweep, own), sweeps.without_run(sweep, own)
-        for index, values in enumerate(self.values(sweep)):
-            if index and index % FEW == 0:
+        own = self.get_states(sweep)
+        states, others = sweeps.list_states_with_run(sweep, own), sweeps.list_states_without_run(sweep, own)
+        for index, values in enumerate(self.list_values(sweep)):
+            if index and index % ROWS_PER_STEP == 0:
                 await asyncio.sleep(0)  # others have their turn, and may change or delete what is listed here
             if index in states:
-                yield index, self._run_if_any(sweeps.cell_id(sweep.uid, index)), states[index], values
+                yield index, self._find_run(sweeps.make_cell_id(sweep.uid, index)), states[index], values
             else:
                 yield index, None, others[index], values
 
-    def _run_if_any(self, run_id: str) -> Run | None:
+    def _find_run(self, run_id: str) -> Run | None:
         try:
             return self._run(run_id)
         except NotFound:
             return None
 
-    async def results(self, sweep: Sweep) -> list[dict[str, Any]]:
+    async def list_results(self, sweep: Sweep) -> list[dict[str, Any]]:
         """One row a cell in the order of the matrix: cell_id, status, duration_seconds, args (axes first), result.
 
         `result` is flat: what job `train` wrote as {"loss": {"last": 1}} stands under `train.loss.last`.
         """
         return [
             {
-                "cell_id": sweeps.cell_id(sweep.uid, index),
+                "cell_id": sweeps.make_cell_id(sweep.uid, index),
                 "status": state,
-                "duration_seconds": None if run is None or state not in sweeps.ENDED else runs.duration_s(run),
+                "duration_seconds": None if run is None or state not in sweeps.ENDED else runs.measure_duration_s(run),
                 "args": {**values, **((run.args if run else {}) or sweep.args)},
-                "result": {} if run is None else _flat({job.name: job.result for job in run.jobs if job.result}),
+                "result": {}
+                if run is None
+                else _flatten_result({job.name: job.result for job in run.jobs if job.result}),
             }
-            async for index, run, state, values in self._each(sweep)
+            async for index, run, state, values in self._iterate_cells(sweep)
         ]
 
 
-def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def _flatten_result(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, inner in value.items():
         if isinstance(inner, Mapping):
-            flat |= _flat(inner, f"{before}{key}.")
+            flat |= _flatten_result(inner, f"{before}{key}.")
         else:
             flat[before + key] = inner
     return flat
 
 
-def table(rows: list[dict[str, Any]]) -> bytes:
+def to_csv(rows: list[dict[str, Any]]) -> bytes:
     """The results as CSV (RFC 4180): cell_id, status, duration_seconds, the args, then every result that any cell has.
 
     A text that a spreadsheet would take for a formula gets a `'` before it; truth, lists and objects are as in JSON. An
@@ -266,14 +268,14 @@ def table(rows: list[dict[str, Any]]) -> bytes:
     keys = sorted({key for row in rows for key in row["result"]})
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerow([_plain(name) for name in (*own, *names, *keys)])
+    writer.writerow([_to_csv_value(name) for name in (*own, *names, *keys)])
     for row in rows:
         values = [row["args"].get(arg) for arg in args] + [row["result"].get(key) for key in keys]
-        writer.writerow([*(row[key] for key in own), *map(_plain, values)])
+        writer.writerow([*(row[key] for key in own), *map(_to_csv_value, values)])
     return out.getvalue().encode()
 
 
-def _plain(value: Any) -> Any:
+def _to_csv_value(value: Any) -> Any:
     if isinstance(value, bool | list | dict):
         return orjson.dumps(value).decode()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):

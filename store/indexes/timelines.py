@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 # So many additions are put in one by one; more are sorted together.
-FEW = 64
+INSERT_LIMIT = 64
 
 
 class Timeline:
@@ -21,7 +21,7 @@ class Timeline:
         self._codes = codes
         self._times: Any = array("d")
         self._keys: list[str] = []
-        self._columns: list[Any] = [_column(code, ()) for code in codes]
+        self._columns: list[Any] = [_make_column(code, ()) for code in codes]
         self._sorted = 0  # so many are in their order; what came later stands behind them as it came
 
     def add(self, time: float, key: str, *values: Any) -> None:
@@ -33,68 +33,68 @@ class Timeline:
 
     def drop(self, time: float, key: str) -> None:
         """Nothing; the key that was added with this time is gone, if it was there."""
-        at = self._place(time, key, len(self.keys))
+        at = self._find_place(time, key, len(self.keys))
         if at < len(self._keys) and self._keys[at] == key and self._times[at] == time:
-            self._take(at)
+            self._pop(at)
             self._sorted -= 1
 
     @property
     def keys(self) -> Sequence[str]:
         """All keys in their order; not to be changed."""
-        self._settle()
+        self._sort_new()
         return self._keys
 
     @property
     def times(self) -> Sequence[float]:
         """The time of each key."""
-        self._settle()
+        self._sort_new()
         return self._times
 
-    def column(self, number: int) -> Sequence[Any]:
+    def get_column(self, number: int) -> Sequence[Any]:
         """What a column has of each key."""
-        self._settle()
+        self._sort_new()
         return self._columns[number]
 
-    def since(self, time: float) -> int:
+    def count_before(self, time: float) -> int:
         """The place of the first key at or after this time."""
         return bisect_left(self.times, time)
 
-    def until(self, time: float) -> int:
+    def count_until(self, time: float) -> int:
         """The place behind the last key at or before this time."""
         return bisect_right(self.times, time)
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _place(self, time: float, key: str, end: int) -> int:
+    def _find_place(self, time: float, key: str, end: int) -> int:
         """Where the key belongs among the first `end`, which are in their order."""
         first = bisect_left(self._times, time, 0, end)
         return bisect_left(self._keys, key, first, bisect_right(self._times, time, first, end))
 
-    def _take(self, at: int) -> tuple[float, str, list[Any]]:
+    def _pop(self, at: int) -> tuple[float, str, list[Any]]:
         return self._times.pop(at), self._keys.pop(at), [column.pop(at) for column in self._columns]
 
-    def _settle(self) -> None:
-        if len(self._keys) - self._sorted > FEW:
-            self._sort()
+    def _sort_new(self) -> None:
+        if len(self._keys) - self._sorted > INSERT_LIMIT:
+            self._sort_all()
         while self._sorted < len(self._keys):
-            time, key, values = self._take(self._sorted)
-            at = self._place(time, key, self._sorted)
+            time, key, values = self._pop(self._sorted)
+            at = self._find_place(time, key, self._sorted)
             self._times.insert(at, time)
             self._keys.insert(at, key)
             for column, value in zip(self._columns, values, strict=True):
                 column.insert(at, value)
             self._sorted += 1
 
-    def _sort(self) -> None:
+    def _sort_all(self) -> None:
         order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
         order.sort(key=self._times.__getitem__)  # keeps the order of keys where times are equal
         self._times, self._keys = array("d", (self._times[at] for at in order)), [self._keys[at] for at in order]
         for number, code in enumerate(self._codes):
             column = self._columns[number]
-            self._columns[number] = _column(code, (column[at] for at in order))
+            self._columns[number] = _make_column(code, (column[at] for at in order))
         self._sorted = len(order)
 
 
-def _column(code: str, values: Iterable[Any]) -> Any:
+def _make_column(code: str, values: Iterable[Any]) -> Any:
     return list(values) if code == "O" else array(code, values)

@@ -25,8 +25,8 @@ from typing import Any
 
 import orjson
 
-from store.errors import Invalid, problem
-from store.rules.fields import is_template, leaves
+from store.errors import Invalid, make_problem
+from store.rules.fields import is_template, walk_leaves
 
 WORKER = Path(__file__).with_name("worker.py")
 START_S = 30.0
@@ -45,7 +45,7 @@ LIMITS = {
 }
 
 
-class Stopped(Exception):
+class RenderStopped(Exception):
     """The child gave no answer; the text is a key of LIMITS."""
 
 
@@ -57,11 +57,11 @@ class Renderer:
         self.memory_mb = memory_mb
         self.wall_s = wall_s
         self._child: _Child | None = None
-        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
-        self._kept_bytes = 0
-        self._alone = threading.Lock()
+        self._answers: OrderedDict[bytes, bytes] = OrderedDict()
+        self._answers_bytes = 0
+        self._lock = threading.Lock()
 
-    def bound(self, cpu_s: float, memory_mb: int) -> None:
+    def set_limits(self, cpu_s: float, memory_mb: int) -> None:
         """Nothing; other bounds are in force for the next child, and twice the time on the clock."""
         self.cpu_s, self.memory_mb, self.wall_s = cpu_s, memory_mb, 2 * cpu_s
 
@@ -72,15 +72,15 @@ class Renderer:
         """
         if not has_template(tree):
             return tree
-        return self._ask({"tree": tree, "context": context})
+        return self._request({"tree": tree, "context": context})
 
-    def uses(self, trees: dict[str, Any]) -> dict[str, list[str]]:
+    def find_names(self, trees: dict[str, Any]) -> dict[str, list[str]]:
         """The names that the templates in each tree need, by the tree's name."""
         marked = {name: tree for name, tree in trees.items() if has_template(tree)}
-        found: dict[str, list[str]] = self._ask({"uses": marked}) if marked else {}
+        found: dict[str, list[str]] = self._request({"uses": marked}) if marked else {}
         return {name: found.get(name, []) for name in trees}
 
-    def workflow(self, args: Sequence[tuple[str, Any]], jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def render_workflow(self, args: Sequence[tuple[str, Any]], jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """`{"args": {name: value}, "jobs": [{"exports": {…}, "body": …}]}`, all rendered as one request.
 
         Each arg sees those before it. A job is `{"name", "loc", "deps": [name], "exports": {…}, "body": tree}`; it sees
@@ -88,12 +88,12 @@ class Renderer:
         """
         if not has_template([[list(arg) for arg in args], list(jobs)]):
             return {"args": dict(args), "jobs": [{"exports": job["exports"], "body": job["body"]} for job in jobs]}
-        answer: dict[str, Any] = self._ask({"args": list(args), "jobs": list(jobs)})
+        answer: dict[str, Any] = self._request({"args": list(args), "jobs": list(jobs)})
         return answer
 
     def close(self) -> None:
         """Nothing; the child is gone. The next request would start another."""
-        with self._alone:
+        with self._lock:
             self._end_child()
 
     def __enter__(self) -> Renderer:
@@ -108,51 +108,51 @@ class Renderer:
         child = self._child
         return child.process.pid if child else None
 
-    def _ask(self, request: dict[str, Any]) -> Any:
+    def _request(self, request: dict[str, Any]) -> Any:
         try:
             data = orjson.dumps(request)
         except orjson.JSONEncodeError as error:
-            raise Invalid([problem(f"cannot be rendered: {error}", type="template_error")]) from error
-        with self._alone:
-            answer = self._kept.get(data)
+            raise Invalid([make_problem(f"cannot be rendered: {error}", type="template_error")]) from error
+        with self._lock:
+            answer = self._answers.get(data)
             if answer is None:
-                answer = self._answer(data)
-                self._keep(data, answer)
+                answer = self._get_answer(data)
+                self._keep_answer(data, answer)
             else:
-                self._kept.move_to_end(data)
+                self._answers.move_to_end(data)
         # Read anew for each caller, so that nobody's changes reach another.
         found = orjson.loads(answer)
         if "problems" in found:
-            raise Invalid([problem(one.pop("msg"), **one) for one in found["problems"]])
+            raise Invalid([make_problem(one.pop("msg"), **one) for one in found["problems"]])
         return found["answer"]
 
-    def _answer(self, data: bytes) -> bytes:
+    def _get_answer(self, data: bytes) -> bytes:
         """What the child says; Invalid when it had to be ended."""
         try:
-            answer = self._once(data)
-        except Stopped as stopped:
+            answer = self._try_once(data)
+        except RenderStopped as stopped:
             limit = str(stopped)
             self._end_child()
             if limit == "died":  # once more: somebody else may have ended it
                 try:
-                    answer = self._once(data)
-                except Stopped as again:
+                    answer = self._try_once(data)
+                except RenderStopped as again:
                     limit = str(again)
                     self._end_child()
-                    raise self._over(limit) from again
+                    raise self._make_limit_error(limit) from again
             else:
-                raise self._over(limit) from stopped
+                raise self._make_limit_error(limit) from stopped
         found = orjson.loads(answer)
         if "over" in found:
             self._end_child()
-            raise self._over(found["over"], found["loc"])
+            raise self._make_limit_error(found["over"], found["loc"])
         return answer
 
-    def _over(self, limit: str, loc: Sequence[str | int] = ()) -> Invalid:
+    def _make_limit_error(self, limit: str, loc: Sequence[str | int] = ()) -> Invalid:
         message = LIMITS[limit].format(cpu_s=self.cpu_s, wall_s=self.wall_s, memory_mb=self.memory_mb)
-        return Invalid([problem(message, loc, type="template_limit")])
+        return Invalid([make_problem(message, loc, type="template_limit")])
 
-    def _once(self, data: bytes) -> bytes:
+    def _try_once(self, data: bytes) -> bytes:
         if self._child is None or self._child.process.poll() is not None:
             self._end_child()
             self._child = _Child(self.memory_mb, self.cpu_s)
@@ -163,14 +163,14 @@ class Renderer:
             self._child.end()
             self._child = None
 
-    def _keep(self, data: bytes, answer: bytes) -> None:
+    def _keep_answer(self, data: bytes, answer: bytes) -> None:
         if len(data) + len(answer) > KEPT_BYTES // 4:
             return
-        self._kept[data] = answer
-        self._kept_bytes += len(data) + len(answer)
-        while len(self._kept) > KEPT_ANSWERS or self._kept_bytes > KEPT_BYTES:
-            old, gone = self._kept.popitem(last=False)
-            self._kept_bytes -= len(old) + len(gone)
+        self._answers[data] = answer
+        self._answers_bytes += len(data) + len(answer)
+        while len(self._answers) > KEPT_ANSWERS or self._answers_bytes > KEPT_BYTES:
+            old, gone = self._answers.popitem(last=False)
+            self._answers_bytes -= len(old) + len(gone)
 
 
 class _Child:
@@ -198,7 +198,7 @@ class _Child:
         self.received = bytearray()
         try:
             self._exchange(b"", START_S)
-        except Stopped:
+        except RenderStopped:
             self.end()
             raise
 
@@ -214,10 +214,10 @@ class _Child:
         poll.register(self.from_child, select.POLLIN)
         if left:
             poll.register(self.to_child, select.POLLOUT)
-        while (answer := self._complete()) is None:
+        while (answer := self._take_message()) is None:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
-                raise Stopped("wall")
+                raise RenderStopped("wall")
             for descriptor, _ in poll.poll(left_s * 1000 + 1):
                 if descriptor == self.from_child:
                     self._receive()
@@ -233,7 +233,7 @@ class _Child:
         except BlockingIOError:
             return
         if not chunk:
-            raise Stopped(self._cause())
+            raise RenderStopped(self._find_cause())
         self.received += chunk
 
     def _send(self, chunk: memoryview) -> int:
@@ -242,22 +242,22 @@ class _Child:
         except BlockingIOError:
             return 0
         except BrokenPipeError:
-            raise Stopped(self._cause()) from None
+            raise RenderStopped(self._find_cause()) from None
 
-    def _complete(self) -> bytes | None:
+    def _take_message(self) -> bytes | None:
         """The message that has arrived whole, taken out of what was received."""
         if len(self.received) < 4:
             return None
         (size,) = struct.unpack_from("!I", self.received)
         if size > MAX_ANSWER_BYTES:
-            raise Stopped("output")
+            raise RenderStopped("output")
         if len(self.received) < 4 + size:
             return None
         message = bytes(self.received[4 : 4 + size])
         del self.received[: 4 + size]
         return message
 
-    def _cause(self) -> str:
+    def _find_cause(self) -> str:
         """Why the child closed its pipes: the signal of its timer, or something else."""
         try:
             return "cpu" if self.process.wait(1) == -signal.SIGPROF else "died"
@@ -275,4 +275,4 @@ class _Child:
 
 def has_template(tree: Any) -> bool:
     """Whether any text in the tree holds a template."""
-    return any(is_template(leaf) for _, leaf in leaves(tree))
+    return any(is_template(leaf) for _, leaf in walk_leaves(tree))

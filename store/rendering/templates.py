@@ -21,18 +21,18 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from store.disk.files import read_whole
-from store.documents import Environment, Resources, problems
-from store.errors import Conflict, Denied, Invalid, NotFound, problem
+from store.disk.files import read_file
+from store.documents import Environment, Resources, to_problems
+from store.errors import Conflict, Denied, Invalid, NotFound, make_problem
 from store.rendering.renderer import Renderer
-from store.rules.shapes import Workflow, near_name
+from store.rules.shapes import Workflow, suggest_name
 from store.yaml import reader
 
 BASE = "base"
 SCRIPT_BYTES = 1_000_000
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 HEAD = re.compile(r"\A\{#-?[ \t]*\n((?:[ \t]*(?:description|use_case):[^\n]*\n)+)[ \t]*-?#\}[ \t]*\n?")
-TOLD = {"description": "The script that is made for a job without a template", "use_case": "Any job"}
+BUILT_IN = {"description": "The script that is made for a job without a template", "use_case": "Any job"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Template:
     use_case: str = ""
 
 
-def read(data: bytes, name: str = "") -> Template:
+def parse_template(data: bytes, name: str = "") -> Template:
     """The template in a file; Invalid as `parse`."""
-    text = parse(data)
+    text = decode_script(data)
     head = HEAD.match(text)
     if head is None:
         return Template(text)
@@ -54,69 +54,71 @@ def read(data: bytes, name: str = "") -> Template:
     said = {key: value.strip() for key, _, value in pairs}
     content = text[head.end() :]
     if not content.strip():
-        raise Invalid([problem("the template has no text", line=1, column=1)])
+        raise Invalid([make_problem("the template has no text", line=1, column=1)])
     return Template(content, **said)
 
 
-def written(template: Template) -> bytes:
+def format_template(template: Template) -> bytes:
     """The file of a template; Invalid where the comment cannot say what it is to say, or the text is none."""
     said = {key: getattr(template, key) for key in ("description", "use_case") if getattr(template, key)}
     for key, value in said.items():
         if re.search(r"[\x00-\x1f\x7f]|#\}", value) or value != value.strip():
             message = "must be one line without #} and without blanks around it"
-            raise Invalid([problem(message, ["body", key], input=value)])
+            raise Invalid([make_problem(message, ["body", key], input=value)])
     head = "".join(f"{key}: {value}\n" for key, value in said.items())
     data = (f"{{#\n{head}#}}\n{template.content}" if head else template.content).encode()
     try:
-        again = read(data)
+        again = parse_template(data)
     except Invalid as error:
         raise Invalid([{**one, "loc": ["body", "content"]} for one in error.problems]) from error
     if again != template:
-        raise Invalid([problem("the text must not begin with a comment that says what it is for", ["body", "content"])])
+        raise Invalid(
+            [make_problem("the text must not begin with a comment that says what it is for", ["body", "content"])]
+        )
     return data
 
 
-def made(name: str, body: Mapping[str, Any], kept: Collection[str]) -> bytes:
+def build_new_file(name: str, body: Mapping[str, Any], kept: Collection[str]) -> bytes:
     """The file of a new template; Conflict for a name that is taken or cannot be one."""
     if name == BASE or name in kept:
         raise Conflict(f"Template '{name}' already exists")
     if not NAME.fullmatch(name):
         raise Conflict("A template's name has letters, digits, _ and - only")
-    return written(_with(Template(""), body))
+    return format_template(_apply_body(Template(""), body))
 
 
-def changed(old: Template, body: Mapping[str, Any]) -> bytes:
+def build_changed_file(old: Template, body: Mapping[str, Any]) -> bytes:
     """The file of the template with what the body says."""
-    return written(_with(old, body))
+    return format_template(_apply_body(old, body))
 
 
-def _with(old: Template, body: Mapping[str, Any]) -> Template:
+def _apply_body(old: Template, body: Mapping[str, Any]) -> Template:
     """The template as the body says; a comment before the given text counts where the body itself says nothing."""
     said = {key: body[key] for key in ("description", "use_case") if body.get(key) is not None}
     content = body.get("content")
     if content is None:
         return Template(**{**vars(old), **said})
     head = HEAD.match(content)
-    given = read(content.encode()) if head and content[head.end() :].strip() else Template(content)
+    given = parse_template(content.encode()) if head and content[head.end() :].strip() else Template(content)
     told = {key: getattr(given, key) or getattr(old, key) for key in ("description", "use_case")}
     return Template(given.content, **{**told, **said})
 
 
-def shown(name: str, template: Template | None) -> dict[str, Any]:
+def to_template_row(name: str, template: Template | None) -> dict[str, Any]:
     """A template as lists show it; None for the built-in one."""
-    said = TOLD if template is None else {key: getattr(template, key) for key in TOLD}
+    said = BUILT_IN if template is None else {key: getattr(template, key) for key in BUILT_IN}
     return {"name": name, **said, "user_defined": template is not None}
 
 
-class Missing(NotFound):
+class MissingTemplate(NotFound):
     """There is no template of this name; the text says which there are."""
 
     def __init__(self, name: str, kept: Iterable[str]) -> None:
         super().__init__("Template", name)
-        self.args = (f"Template '{name}' not found. Available templates: {', '.join(names(kept))}",)
+        self.args = (f"Template '{name}' not found. Available templates: {', '.join(list_names(kept))}",)
 
 
-class BuiltIn(NotFound):
+class BuiltInTemplate(NotFound):
     """The template is none of people's own, which could be changed."""
 
     def __init__(self) -> None:
@@ -124,10 +126,10 @@ class BuiltIn(NotFound):
         self.args = (f"Template '{BASE}' is built in and stays as it is",)
 
 
-def job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def build_job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The job that a request describes, filled up with what config.yaml says; Invalid with places in the body."""
-    resources = _checked(Resources, body.get("resources") or {}, "resources")
-    environment = _checked(Environment, body.get("environment") or {}, "environment")
+    resources = _validate_part(Resources, body.get("resources") or {}, "resources")
+    environment = _validate_part(Environment, body.get("environment") or {}, "environment")
     common = defaults.get("environment") or {}
     if {"conda", "venv"} & environment.keys():
         common = {key: value for key, value in common.items() if key not in ("conda", "venv")}
@@ -141,24 +143,24 @@ def job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
     }
 
 
-def _checked(model: type[BaseModel], given: Mapping[str, Any], part: str) -> dict[str, Any]:
+def _validate_part(model: type[BaseModel], given: Mapping[str, Any], part: str) -> dict[str, Any]:
     try:
         found = model.model_validate({key: value for key, value in given.items() if value not in (None, "")})
     except ValidationError as error:
-        wrong = problems(error, model=model)
+        wrong = to_problems(error, model=model)
         raise Invalid([{**one, "loc": ["body", part, *one["loc"]]} for one in wrong]) from error
     return found.model_dump(mode="json", exclude_unset=True)
 
 
-def parse(data: bytes) -> str:
+def decode_script(data: bytes) -> str:
     """The text of a template or script file; Invalid when it is empty, too large, not UTF-8 or holds NUL."""
-    text = reader.decode(data)
+    text = reader.decode_text(data)
     if not text.strip():
-        raise Invalid([problem("the file is empty", line=1, column=1)])
+        raise Invalid([make_problem("the file is empty", line=1, column=1)])
     return text
 
 
-def names(kept: Iterable[str]) -> list[str]:
+def list_names(kept: Iterable[str]) -> list[str]:
     """The names that a job's `template` may have: the built-in one, then people's own."""
     return [BASE, *sorted(set(kept) - {BASE})]
 
@@ -170,13 +172,13 @@ def refuse_unknown(workflow: Workflow, jobs: Iterable[Mapping[str, Any]], known:
     for job in jobs:
         if (name := job.get("template")) is not None and name not in known:
             loc = ("jobs", index[job["name"]], "template")
-            message = f"Template '{name}' not found{near_name(name, known)}"
-            problems.append(problem(message, loc, input=name))
+            message = f"Template '{name}' not found{suggest_name(name, known)}"
+            problems.append(make_problem(message, loc, input=name))
     if problems:
-        raise Invalid(workflow.located(problems))
+        raise Invalid(workflow.locate_problems(problems))
 
 
-def render(text: str, variables: Mapping[str, Any], renderer: Renderer, *, name: str = "template") -> str:
+def render_text(text: str, variables: Mapping[str, Any], renderer: Renderer, *, name: str = "template") -> str:
     """The text with its templates rendered; text without any comes back as it is.
 
     Raises Invalid with loc `[name]` and Jinja's reason. Blocks while the renderer works.
@@ -188,7 +190,7 @@ def render(text: str, variables: Mapping[str, Any], renderer: Renderer, *, name:
     return rendered if isinstance(rendered, str) else str(rendered)
 
 
-def script(path: str, roots: Sequence[Path]) -> str:
+def read_script(path: str, roots: Sequence[Path]) -> str:
     """The text of a script file that a job names, relative to the first of `roots` or absolute below any of them.
 
     Raises Denied for a path that leads outside of all roots, NotFound when there is no such file.
@@ -197,5 +199,5 @@ def script(path: str, roots: Sequence[Path]) -> str:
     found = (inside[0] / path).resolve()
     if not any(found.is_relative_to(root) for root in inside):
         raise Denied(f"Script path '{path}' is outside allowed directories")
-    data, _ = read_whole(found, SCRIPT_BYTES)
-    return parse(data)
+    data, _ = read_file(found, SCRIPT_BYTES)
+    return decode_script(data)

@@ -51,7 +51,7 @@ class Exports(dict[str, Any]):
     """What one job exports."""
 
 
-class Over(BaseException):
+class LimitReached(BaseException):
     """A request has reached a limit, which is the text. No template and no `except Exception` holds it up."""
 
 
@@ -66,11 +66,11 @@ class Missing(StrictUndefined):
             return self._undefined_hint
         name, holder = self._undefined_name, self._undefined_obj
         if holder is missing:
-            return f"'{name}' is undefined{near(str(name), self.known)}"
+            return f"'{name}' is undefined{suggest_name(str(name), self.known)}"
         if isinstance(holder, Deps):
-            return f"this job does not depend on a job '{name}'{near(str(name), holder)}"
+            return f"this job does not depend on a job '{name}'{suggest_name(str(name), holder)}"
         if isinstance(holder, Exports):
-            return f"that job exports no '{name}'{near(str(name), holder)}"
+            return f"that job exports no '{name}'{suggest_name(str(name), holder)}"
         return super()._undefined_message
 
 
@@ -90,7 +90,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """The part of a message that leads from a wrong name to the right one."""
     known = list(known)
     found = difflib.get_close_matches(name[:128], known[:1000], 1, 0.6)
@@ -105,16 +105,16 @@ PLAIN = Sandbox()
 # In a shell script `${#list[@]}` is the length of a list, not the start of a comment.
 SHELL = Sandbox(comment_start_string="\0{#", comment_end_string="#}\0")
 
-Rendered = Callable[[dict[str, Any]], Any]
+Render = Callable[[dict[str, Any]], Any]
 
 
-class Compiled:
+class TemplateCache:
     """Templates by their text, each compiled once."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, tuple[Rendered, bool]] = {}
+        self.kept: dict[str, tuple[Render, bool]] = {}
 
-    def get(self, source: str) -> tuple[Rendered, bool]:
+    def get(self, source: str) -> tuple[Render, bool]:
         """What renders this text, and whether it gives a value of its own type."""
         if source not in self.kept:
             if len(self.kept) >= MAX_COMPILED:
@@ -122,10 +122,10 @@ class Compiled:
             self.kept[source] = self.compile(source)
         return self.kept[source]
 
-    def compile(self, source: str) -> tuple[Rendered, bool]:
-        environment = dialect(source)
+    def compile(self, source: str) -> tuple[Render, bool]:
+        environment = choose_sandbox(source)
         tree = environment.parse(source)
-        expression = only_expression(tree)
+        expression = find_expression(tree)
         if expression is None:
             template = environment.from_string(tree)
             return (lambda context: template.generate(context)), False
@@ -142,12 +142,12 @@ class Compiled:
         return value, True
 
 
-def dialect(source: str) -> Sandbox:
+def choose_sandbox(source: str) -> Sandbox:
     """The sandbox that reads this text: without comments when each `{#` in it belongs to the shell."""
     return SHELL if source.count("{#") == source.count("${#") else PLAIN
 
 
-def only_expression(tree: nodes.Template) -> nodes.Expr | None:
+def find_expression(tree: nodes.Template) -> nodes.Expr | None:
     """The expression of a text that is `{{ expression }}` and nothing else."""
     output = tree.body[0] if len(tree.body) == 1 else None
     if not isinstance(output, nodes.Output) or len(output.nodes) != 1:
@@ -158,7 +158,7 @@ def only_expression(tree: nodes.Template) -> nodes.Expr | None:
 class Request:
     """The work on one request: what it may still give out, and what went wrong so far."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: TemplateCache) -> None:
         self.compiled = compiled
         self.left_bytes = MAX_OUTPUT_BYTES
         self.at: Loc = []
@@ -172,7 +172,7 @@ class Request:
             return [self.render(one, context, [*loc, index]) for index, one in enumerate(tree)]
         if not isinstance(tree, str) or not any(mark in tree for mark in MARKS):
             return tree
-        return self.attempt(loc, tree, lambda: self.leaf(tree, context))
+        return self.attempt(loc, tree, lambda: self.render_leaf(tree, context))
 
     def attempt(self, loc: Loc, source: str, work: Callable[[], Any]) -> Any:
         """What the work gives; its failure becomes a problem at `loc`."""
@@ -180,18 +180,18 @@ class Request:
         try:
             return work()
         except MemoryError as error:
-            raise Over("memory") from error
+            raise LimitReached("memory") from error
         except Exception as error:  # whatever a template can raise is the template's fault
             if len(self.problems) < MAX_PROBLEMS:
-                type_, message = reason(error)
+                type_, message = describe_error(error)
                 self.problems.append({"loc": loc, "msg": message[:1000], "type": type_, "input": source[:200]})
             return source
 
-    def leaf(self, source: str, context: dict[str, Any]) -> Any:
+    def render_leaf(self, source: str, context: dict[str, Any]) -> Any:
         render, has_type = self.compiled.get(source)
         Missing.known = context.keys()
         if has_type:
-            return self.plain(render(context), 0)
+            return self.to_plain(render(context), 0)
         pieces = []
         for piece in render(context):
             self.spend(piece)
@@ -202,10 +202,10 @@ class Request:
         # Half a surrogate pair fails here: it cannot be sent, stored or given to a process.
         self.left_bytes -= len(text.encode()) + SCALAR_BYTES
         if self.left_bytes < 0:
-            raise Over("output")
+            raise LimitReached("output")
         return text
 
-    def plain(self, value: Any, depth: int) -> Any:
+    def to_plain(self, value: Any, depth: int) -> Any:
         """The value as JSON can carry it, counted as it is walked, since parts may be the same object many times."""
         if isinstance(value, str | Undefined):
             return self.spend(str(value))  # a missing name says so here
@@ -221,30 +221,30 @@ class Request:
         if depth >= MAX_DEPTH:
             raise ValueError(f"gives something nested deeper than {MAX_DEPTH} levels")
         if isinstance(value, Mapping):
-            return {self.key(key): self.plain(one, depth + 1) for key, one in value.items()}
+            return {self.check_key(key): self.to_plain(one, depth + 1) for key, one in value.items()}
         if isinstance(value, Iterable):
-            return [self.plain(one, depth + 1) for one in value]
+            return [self.to_plain(one, depth + 1) for one in value]
         raise ValueError(f"gives a {type(value).__name__}, which is not a value")
 
-    def key(self, key: Any) -> str:
+    def check_key(self, key: Any) -> str:
         if not isinstance(key, str):
             raise ValueError("gives a mapping whose keys are not text")
         return self.spend(key)
 
-    def uses(self, trees: dict[str, Any]) -> dict[str, list[str]]:
+    def find_names(self, trees: dict[str, Any]) -> dict[str, list[str]]:
         """The undefined names in the templates of each tree."""
-        return {name: sorted(self.names(tree, [name])) for name, tree in trees.items()}
+        return {name: sorted(self.collect_names(tree, [name])) for name, tree in trees.items()}
 
-    def names(self, tree: Any, loc: Loc) -> set[str]:
+    def collect_names(self, tree: Any, loc: Loc) -> set[str]:
         if isinstance(tree, dict | list):
             pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
-            return set().union(*(self.names(one, [*loc, key]) for key, one in pairs))
+            return set().union(*(self.collect_names(one, [*loc, key]) for key, one in pairs))
         if not isinstance(tree, str) or not any(mark in tree for mark in MARKS):
             return set()
-        found = self.attempt(loc, tree, lambda: meta.find_undeclared_variables(dialect(tree).parse(tree)))
+        found = self.attempt(loc, tree, lambda: meta.find_undeclared_variables(choose_sandbox(tree).parse(tree)))
         return found if isinstance(found, set) else set()
 
-    def workflow(self, args: list[Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    def render_workflow(self, args: list[Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
         """The args by name, and for each job its exports and its body; jobs come after those in their `deps`."""
         context: dict[str, Any] = {}
         for name, tree in args:
@@ -261,7 +261,7 @@ class Request:
         return {"args": context, "jobs": done}
 
 
-def reason(error: Exception) -> tuple[str, str]:
+def describe_error(error: Exception) -> tuple[str, str]:
     """Type and message of a problem, from what a template raised."""
     message = str(error) or type(error).__name__
     if isinstance(error, TemplateSyntaxError):
@@ -277,27 +277,27 @@ def reason(error: Exception) -> tuple[str, str]:
     return "template_error", message if isinstance(error, ValueError) else f"{type(error).__name__}: {message}"
 
 
-def answer(request: dict[str, Any], compiled: Compiled) -> dict[str, Any]:
+def answer_request(request: dict[str, Any], compiled: TemplateCache) -> dict[str, Any]:
     """The answer to one request; `over` says that this process has reached a limit and should be replaced."""
     work = Request(compiled)
     try:
         if "uses" in request:
-            result: Any = work.uses(request["uses"])
+            result: Any = work.find_names(request["uses"])
         elif "tree" in request:
             context = dict(request["context"])
             if isinstance(context.get("deps"), dict):
                 context["deps"] = Deps({name: Exports(one) for name, one in context["deps"].items()})
             result = work.render(request["tree"], context, [])
         else:
-            result = work.workflow(request["args"], request["jobs"])
-    except Over as limit:
+            result = work.render_workflow(request["args"], request["jobs"])
+    except LimitReached as limit:
         return {"over": str(limit), "loc": work.at}
     except MemoryError:
         return {"over": "memory", "loc": work.at}
     return {"problems": work.problems} if work.problems else {"answer": result}
 
 
-def confine(memory_bytes: int) -> None:
+def limit_process(memory_bytes: int) -> None:
     """Limits for the rest of this process: memory, no files, no core dump."""
     for limit, value in (("RLIMIT_AS", memory_bytes), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 16)):
         try:
@@ -307,7 +307,7 @@ def confine(memory_bytes: int) -> None:
             continue
 
 
-def receive() -> dict[str, Any] | None:
+def receive_request() -> dict[str, Any] | None:
     """The next request; None when the parent is gone."""
     head = sys.stdin.buffer.read(4)
     if len(head) < 4:
@@ -317,7 +317,7 @@ def receive() -> dict[str, Any] | None:
     return json.loads(data) if len(data) == size else None
 
 
-def send(message: dict[str, Any]) -> None:
+def send_message(message: dict[str, Any]) -> None:
     """Nothing; the message is on its way to the parent."""
     data = json.dumps(message).encode()
     sys.stdout.buffer.write(struct.pack("!I", len(data)) + data)
@@ -328,24 +328,24 @@ def main() -> None:
     """Nothing; answers what comes in on standard input, one by one, until it ends."""
     memory_bytes, cpu_s = int(sys.argv[1]), float(sys.argv[2])
     os.chdir("/")
-    confine(memory_bytes)
-    signal.signal(signal.SIGVTALRM, too_long)
-    compiled = Compiled()
-    send({"ready": True})
-    while (request := receive()) is not None:
+    limit_process(memory_bytes)
+    signal.signal(signal.SIGVTALRM, raise_too_long)
+    compiled = TemplateCache()
+    send_message({"ready": True})
+    while (request := receive_request()) is not None:
         # RLIMIT_CPU counts whole seconds over the whole life of a process; these timers count one request. The first
         # is heard between two steps of Python, so that the answer can say where; the second ends any C function.
         signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
         signal.setitimer(signal.ITIMER_PROF, cpu_s * 1.5)
-        reply = answer(request, compiled)
+        reply = answer_request(request, compiled)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        send(reply)
+        send_message(reply)
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def too_long(signal_number: int, frame: object) -> None:
+def raise_too_long(signal_number: int, frame: object) -> None:
     """Never; the time for one request is used up."""
-    raise Over("cpu")
+    raise LimitReached("cpu")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from store.documents import VERSION, Written, from_yaml
-from store.errors import Exists, Invalid, NotFound, problem
-from store.times import rfc3339
+from store.documents import VERSION, UserFileModel, from_yaml
+from store.errors import Exists, Invalid, NotFound, make_problem
+from store.times import to_rfc3339
 from store.yaml import reader
 
 KINDS = ("slack_webhook", "webhook")
@@ -30,34 +30,36 @@ Url = Annotated[str, Field(max_length=2000)]
 Time = Annotated[str, Field(pattern=TIME)]
 
 
-class Endpoint(Written):
+class Endpoint(UserFileModel):
     """One place that notifications go to."""
 
     version: int = VERSION
     kind: Literal["slack_webhook", "webhook"]
     name: Name
     webhook_url: Url
-    created_at: Time = rfc3339(0) or ""
+    created_at: Time = to_rfc3339(0) or ""
     disabled_at: Time | None = None
 
 
-def parse(data: bytes, name: str) -> Endpoint:
+def parse_endpoint(data: bytes, name: str) -> Endpoint:
     """The endpoint in a file called by its number; Invalid with line and column, and never with the address."""
-    refuse_name(name)
+    refuse_file_name(name)
     endpoint = from_yaml(Endpoint, data, name)
-    if wrong := complaint(endpoint.kind, endpoint.webhook_url):
-        line, column = reader.load(data).where(("webhook_url",))
-        raise Invalid([problem(wrong, ["webhook_url"], line=line, column=column)])
+    if wrong := find_url_problem(endpoint.kind, endpoint.webhook_url):
+        line, column = reader.load_yaml(data).locate(("webhook_url",))
+        raise Invalid([make_problem(wrong, ["webhook_url"], line=line, column=column)])
     return endpoint
 
 
-def refuse_name(name: str) -> None:
+def refuse_file_name(name: str) -> None:
     """Nothing; Invalid for the name of a file that is called by its number and is not."""
     if not NUMBER.fullmatch(name):
-        raise Invalid([problem("files here are called by a number, such as 1", ["name"], line=1, column=1, input=name)])
+        raise Invalid(
+            [make_problem("files here are called by a number, such as 1", ["name"], line=1, column=1, input=name)]
+        )
 
 
-def complaint(kind: str, url: str) -> str | None:
+def find_url_problem(kind: str, url: str) -> str | None:
     """Why this kind of endpoint cannot have this address; None when it can.
 
     >>> complaint("webhook", "http://example.org/")
@@ -67,12 +69,12 @@ def complaint(kind: str, url: str) -> str | None:
         return None if SLACK.fullmatch(url) else "webhook_url must be https://hooks.slack.com/services/T…/B…/…"
     if url.endswith("/" + HIDDEN):
         return "webhook_url is a mask, not an address"
-    if not HTTPS.fullmatch(url) or "#" in url or not 0 < host_of(url)[1] < 65536:
+    if not HTTPS.fullmatch(url) or "#" in url or not 0 < parse_host(url)[1] < 65536:
         return "webhook_url must be https://HOST[:PORT][/PATH], without a user, blanks or a fragment"
     return None
 
 
-def host_of(url: str) -> tuple[str, int]:
+def parse_host(url: str) -> tuple[str, int]:
     """The host, in lower case and without brackets, and the port of an address; port 0 where it is none.
 
     >>> host_of("https://Example.org/x"), host_of("https://[::1]:8443/"), host_of("https://a:99999/")
@@ -85,7 +87,7 @@ def host_of(url: str) -> tuple[str, int]:
         return "", 0
 
 
-def target_of(url: str) -> str:
+def parse_request_target(url: str) -> str:
     """The path and query of an address, as a request names them.
 
     >>> target_of("https://example.org"), target_of("https://example.org/a?b=c")
@@ -95,7 +97,7 @@ def target_of(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def masked(kind: str, url: str) -> str:
+def mask_url(kind: str, url: str) -> str:
     """The address as it may be shown: whose it is, and nothing that lets anybody write there.
 
     >>> masked("slack_webhook", "https://hooks.slack.com/services/T1/B2/secret")
@@ -107,49 +109,49 @@ def masked(kind: str, url: str) -> str:
     return f"{place}/services/{HIDDEN}" if kind == "slack_webhook" else f"{place}/{HIDDEN}"
 
 
-def shown(number: str, endpoint: Endpoint) -> dict[str, Any]:
+def to_json(number: str, endpoint: Endpoint) -> dict[str, Any]:
     """The endpoint as answers show it."""
     return {
         "id": int(number),
         "kind": endpoint.kind,
         "name": endpoint.name,
-        "config": {"webhook_url": masked(endpoint.kind, endpoint.webhook_url)},
+        "config": {"webhook_url": mask_url(endpoint.kind, endpoint.webhook_url)},
         "created_at": endpoint.created_at,
         "disabled_at": endpoint.disabled_at,
     }
 
 
-def made(body: dict[str, Any], known: Iterable[Endpoint], now: float) -> bytes:
+def build_endpoint(body: dict[str, Any], known: Iterable[Endpoint], now: float) -> bytes:
     """The file of a new endpoint; Invalid for its address, Exists when its kind has one of that name."""
     kind, name, url = body["kind"], body["name"], body["config"]["webhook_url"]
-    _refuse(kind, url)
-    _refuse_taken(kind, name, known)
-    return reader.dump({"kind": kind, "name": name, "webhook_url": url, "created_at": rfc3339(int(now))})
+    _refuse_url(kind, url)
+    _refuse_taken_name(kind, name, known)
+    return reader.dump_yaml({"kind": kind, "name": name, "webhook_url": url, "created_at": to_rfc3339(int(now))})
 
 
-def changed(data: bytes, body: dict[str, Any], others: Iterable[Endpoint]) -> bytes:
+def edit_endpoint(data: bytes, body: dict[str, Any], others: Iterable[Endpoint]) -> bytes:
     """The file with another name or address, comments kept; the mask in place of an address keeps the old one."""
     old = from_yaml(Endpoint, data)
     changes: dict[str, Any] = {}
     if body.get("name") is not None:
-        _refuse_taken(old.kind, body["name"], others)
+        _refuse_taken_name(old.kind, body["name"], others)
         changes["name"] = body["name"]
     url = (body.get("config") or {}).get("webhook_url")
-    if url is not None and url != masked(old.kind, old.webhook_url):
-        _refuse(old.kind, url)
+    if url is not None and url != mask_url(old.kind, old.webhook_url):
+        _refuse_url(old.kind, url)
         changes["webhook_url"] = url
-    return reader.edit(data, changes) if changes else data
+    return reader.edit_yaml(data, changes) if changes else data
 
 
-def switched(data: bytes, on: bool, now: float) -> bytes:
+def switch_endpoint(data: bytes, on: bool, now: float) -> bytes:
     """The file of the endpoint enabled or disabled, comments kept; one that is so already stays as it is."""
     old = from_yaml(Endpoint, data)
     if on == (old.disabled_at is None):
         return data
-    return reader.edit(data, {"disabled_at": None if on else rfc3339(int(now))})
+    return reader.edit_yaml(data, {"disabled_at": None if on else to_rfc3339(int(now))})
 
 
-class Unknown(NotFound):
+class UnknownNumber(NotFound):
     """There is no endpoint, watch, subscription or delivery of this number."""
 
     def __init__(self, kind: str, number: int, named: bool = False) -> None:
@@ -160,14 +162,14 @@ class Unknown(NotFound):
 def refuse_disabled(number: int, endpoint: Endpoint) -> None:
     """Nothing; Invalid for an endpoint that is disabled."""
     if endpoint.disabled_at is not None:
-        raise Invalid([problem(f"endpoint {number} is disabled", ["body", "endpoint_id"], input=number)])
+        raise Invalid([make_problem(f"endpoint {number} is disabled", ["body", "endpoint_id"], input=number)])
 
 
-def _refuse(kind: str, url: str) -> None:
-    if wrong := complaint(kind, url):
-        raise Invalid([problem(wrong, ["body", "config", "webhook_url"], type="value_error")])
+def _refuse_url(kind: str, url: str) -> None:
+    if wrong := find_url_problem(kind, url):
+        raise Invalid([make_problem(wrong, ["body", "config", "webhook_url"], type="value_error")])
 
 
-def _refuse_taken(kind: str, name: str, known: Iterable[Endpoint]) -> None:
+def _refuse_taken_name(kind: str, name: str, known: Iterable[Endpoint]) -> None:
     if any(one.kind == kind and one.name == name for one in known):
         raise Exists(f"Endpoint of kind {kind}", name)

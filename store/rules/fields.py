@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, PlainValidator, Tag, ValidationInfo
 
-from store.errors import Invalid, problem
+from store.errors import Invalid, make_problem
 
 MARKS = ("{{", "{%", "{#")
 # Context of a validation after rendering: what looks like a template then is text that the user meant.
@@ -41,18 +41,18 @@ def is_template(value: Any) -> bool:
     return isinstance(value, str) and any(mark in value for mark in MARKS)
 
 
-def kind(value: Any) -> str:
+def describe_kind(value: Any) -> str:
     """The name of a value's type in YAML's words."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
-def text(value: Any) -> str:
+def check_text(value: Any) -> str:
     """The value as text; a number or a truth value gives what a template would print for it."""
     if isinstance(value, bool | int | float):
         return str(value)
     if not isinstance(value, str):
-        raise ValueError(f"must be text, not {kind(value)}")
+        raise ValueError(f"must be text, not {describe_kind(value)}")
     if "\0" in value:
         raise ValueError("must not hold NUL")
     if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
@@ -60,9 +60,9 @@ def text(value: Any) -> str:
     return value
 
 
-def line(value: Any) -> str:
+def check_line(value: Any) -> str:
     """Text without line breaks and other control characters, at most 4,096 characters: fit for a line of a script."""
-    value = text(value)
+    value = check_text(value)
     if CONTROL.search(value):
         raise ValueError("must be one line without control characters")
     if len(value) > 4096:
@@ -70,44 +70,44 @@ def line(value: Any) -> str:
     return value
 
 
-def word(value: Any) -> str:
+def check_word(value: Any) -> str:
     """A line that is not empty."""
-    if not line(value).strip():
+    if not check_line(value).strip():
         raise ValueError("must not be empty")
-    return line(value)
+    return check_line(value)
 
 
-def name(value: Any) -> str:
+def check_name(value: Any) -> str:
     """A name of letters, digits, hyphens and underscores, at most 128."""
     if is_template(value):
         raise ValueError("a name cannot be a template")
-    if not NAME.fullmatch(text(value)):
+    if not NAME.fullmatch(check_text(value)):
         raise ValueError("a name has only letters, digits, hyphens and underscores, 1 to 128 of them")
-    return text(value)
+    return check_text(value)
 
 
-def workflow_name(value: Any) -> str:
+def check_workflow_name(value: Any) -> str:
     """A name that is not also a word in the paths of the API."""
-    if name(value) in RESERVED_NAMES:
+    if check_name(value) in RESERVED_NAMES:
         raise ValueError(f"'{value}' is reserved; a workflow of that name could not be reached")
-    return text(value)
+    return check_text(value)
 
 
-def identifier(value: Any) -> str:
+def check_identifier(value: Any) -> str:
     """A name that templates can use."""
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError("must be an identifier (letters, digits, underscores), so that templates can name it")
     return value
 
 
-def arg_name(value: Any) -> str:
+def check_arg_name(value: Any) -> str:
     """An identifier other than `deps`, which templates use for the exports of other jobs."""
     if value == "deps":
         raise ValueError("the name 'deps' is reserved for the exports of other jobs")
-    return identifier(value)
+    return check_identifier(value)
 
 
-def env_key(value: Any) -> str:
+def check_env_key(value: Any) -> str:
     """The name of an environment variable that is not SLURM's or ours to set."""
     if not isinstance(value, str) or not ENV_KEY.fullmatch(value):
         raise ValueError("the name of an environment variable has only letters, digits and underscores")
@@ -116,7 +116,7 @@ def env_key(value: Any) -> str:
     return value
 
 
-def integer(least: int) -> Callable[[Any], int]:
+def make_integer_check(least: int) -> Callable[[Any], int]:
     """A check that gives whole numbers from `least` to a million; digits as text are numbers too."""
 
     def check(value: Any) -> int:
@@ -125,7 +125,7 @@ def integer(least: int) -> Callable[[Any], int]:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"must be a whole number, not {shown(value)}")
+            raise ValueError(f"must be a whole number, not {quote_value(value)}")
         if not least <= value <= MAX_COUNT:
             raise ValueError(f"must be between {least} and {MAX_COUNT}, not {str(value)[:24]}")
         return value
@@ -133,31 +133,37 @@ def integer(least: int) -> Callable[[Any], int]:
     return check
 
 
-def flag(value: Any) -> bool:
+def check_flag(value: Any) -> bool:
     """True or false, also as text."""
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
     if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {shown(value)}")
+        raise ValueError(f"must be true or false, not {quote_value(value)}")
     return value
 
 
-def shown(value: Any) -> str:
+def quote_value(value: Any) -> str:
     """A short form of the value for messages: text in quotes, other things by their kind."""
-    return f"'{value[:40]}'" if isinstance(value, str) else str(value)[:24] if isinstance(value, float) else kind(value)
+    return (
+        f"'{value[:40]}'"
+        if isinstance(value, str)
+        else str(value)[:24]
+        if isinstance(value, float)
+        else describe_kind(value)
+    )
 
 
-def seconds(value: Any) -> int | None:
+def parse_time_limit_s(value: Any) -> int | None:
     """Seconds of a time limit as sbatch reads it (man sbatch, --time); None for no limit.
 
     A number is minutes; text is M, M:S, H:M:S, D-H, D-H:M, D-H:M:S or UNLIMITED. Zero means no limit.
     """
     if isinstance(value, str) and value.strip().upper() in ("UNLIMITED", "INFINITE"):
         return None
-    found = TIME.fullmatch(_digits(value))
+    found = TIME.fullmatch(_strip_number(value))
     if not found:
         raise ValueError(
-            f"{shown(value)} is not a time; write minutes, H:MM:SS, D-H, D-HH:MM:SS or UNLIMITED, for example 1:30:00"
+            f"{quote_value(value)} is not a time; write minutes, H:MM:SS, D-H, D-HH:MM:SS or UNLIMITED, for example 1:30:00"
         )
     days, *parts = (None if part is None else int(part) for part in found.groups())
     given = [part for part in parts if part is not None]
@@ -166,13 +172,13 @@ def seconds(value: Any) -> int | None:
     return total_s or None
 
 
-def _digits(value: Any) -> str:
+def _strip_number(value: Any) -> str:
     return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
-def clock(value: Any) -> str:
+def check_time_limit(value: Any) -> str:
     """A time limit in clock form: `0:05:00`, `8:00:00`, `2-12:00:00` or `UNLIMITED`."""
-    total_s = seconds(value)
+    total_s = parse_time_limit_s(value)
     if total_s is None:
         return "UNLIMITED"
     days, rest_s = divmod(total_s, DAY_S)
@@ -180,7 +186,7 @@ def clock(value: Any) -> str:
     return f"{days}-{hours:02}:{minutes:02}:{left_s:02}" if days else f"{hours}:{minutes:02}:{left_s:02}"
 
 
-def memory(value: Any) -> str:
+def check_memory(value: Any) -> str:
     """An amount of memory as sbatch takes it (man sbatch, --mem): a whole number with K, M, G or T.
 
     `32GB`, `32 GiB` and `32g` are `32G`; a number without unit is megabytes; `1.5T` is `1536G`; 0 is all of a node.
@@ -189,98 +195,98 @@ def memory(value: Any) -> str:
         MEMORY.fullmatch(str(value).strip()) if isinstance(value, str | int) and not isinstance(value, bool) else None
     )
     if not found:
-        raise ValueError(f"{shown(value)} is not an amount of memory; write for example 32G or 500M")
+        raise ValueError(f"{quote_value(value)} is not an amount of memory; write for example 32G or 500M")
     amount, unit = Decimal(found[1]), (found[2] or "M").upper()
     while amount != amount.to_integral_value() and unit != "K":
         amount, unit = amount * 1024, "KMGT"["KMGT".index(unit) - 1]
     if amount != amount.to_integral_value():
-        raise ValueError(f"{shown(value)} is not a whole number of kilobytes")
+        raise ValueError(f"{quote_value(value)} is not a whole number of kilobytes")
     return f"{int(amount)}{unit}" if amount else "0"
 
 
-def partition(value: Any) -> str:
+def check_partition(value: Any) -> str:
     """The name of a partition, or several with commas, safe in an #SBATCH line."""
-    if not PARTITION.fullmatch(text(value)):
-        raise ValueError(f"{shown(text(value))} is not the name of a partition")
-    return text(value)
+    if not PARTITION.fullmatch(check_text(value)):
+        raise ValueError(f"{quote_value(check_text(value))} is not the name of a partition")
+    return check_text(value)
 
 
-def node_list(value: Any) -> str:
+def check_node_list(value: Any) -> str:
     """Node names as SLURM writes them (`node[01-03],gpu1`), safe in an #SBATCH line."""
-    if not NODE_LIST.fullmatch(text(value)):
-        raise ValueError(f"{shown(text(value))} is not a list of nodes; write for example node[01-03],gpu1")
-    return text(value)
+    if not NODE_LIST.fullmatch(check_text(value)):
+        raise ValueError(f"{quote_value(check_text(value))} is not a list of nodes; write for example node[01-03],gpu1")
+    return check_text(value)
 
 
-def dependency(value: Any) -> str:
+def check_dependency(value: Any) -> str:
     """A dependency in its typed form, `TYPE:JOB`; a job's name alone means afterok."""
     if is_template(value):
         raise ValueError("a dependency cannot be a template: the order of the jobs must be known before rendering")
-    type_, colon, job = text(value).rpartition(":")
+    type_, colon, job = check_text(value).rpartition(":")
     if colon and type_ not in DEPENDENCY_TYPES:
         raise ValueError(f"Invalid dependency type '{type_[:40]}'. Valid types: {', '.join(DEPENDENCY_TYPES)}")
-    return f"{type_ or 'afterok'}:{name(job)}"
+    return f"{type_ or 'afterok'}:{check_name(job)}"
 
 
-def scalar(value: Any) -> Any:
+def check_scalar(value: Any) -> Any:
     """Text, a number or a truth value, as it is."""
     if isinstance(value, str):
-        return text(value)
+        return check_text(value)
     if not isinstance(value, bool | int | float):
-        raise ValueError(f"must be text, a number, true or false, not {kind(value)}")
+        raise ValueError(f"must be text, a number, true or false, not {describe_kind(value)}")
     return value
 
 
-def _later(check: Callable[[Any], Any]) -> PlainValidator:
+def _check_later(check: Callable[[Any], Any]) -> PlainValidator:
     """The check, put off for a template until it is rendered."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         if is_template(value) and not (info.context or {}).get("rendered"):
-            return text(value)
+            return check_text(value)
         return check(value)
 
     return PlainValidator(validate)
 
 
-def _one_or_many(value: Any) -> Any:
+def _to_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Text = Annotated[str, _later(text)]
-Line = Annotated[str, _later(line)]
-Word = Annotated[str, _later(word)]
-Name = Annotated[str, PlainValidator(name)]
-WorkflowName = Annotated[str, PlainValidator(workflow_name)]
-TemplateName = Annotated[str, _later(name)]
-Identifier = Annotated[str, PlainValidator(identifier)]
-ArgName = Annotated[str, PlainValidator(arg_name)]
-EnvKey = Annotated[str, PlainValidator(env_key)]
-Count = Annotated[int | str, _later(integer(0))]
-Positive = Annotated[int | str, _later(integer(1))]
-Flag = Annotated[bool | str, _later(flag)]
-TimeLimit = Annotated[str, _later(clock)]
-Memory = Annotated[str, _later(memory)]
-Partition = Annotated[str, _later(partition)]
-NodeList = Annotated[str, _later(node_list)]
-Dependency = Annotated[str, PlainValidator(dependency)]
-Dependencies = Annotated[list[Dependency], BeforeValidator(_one_or_many)]
-Scalar = Annotated[Any, PlainValidator(scalar)]
-Truth = Annotated[bool, PlainValidator(flag)]
-Whole = Annotated[int, PlainValidator(integer(1))]
-Remark = Annotated[str, PlainValidator(text)]
+Text = Annotated[str, _check_later(check_text)]
+Line = Annotated[str, _check_later(check_line)]
+Word = Annotated[str, _check_later(check_word)]
+Name = Annotated[str, PlainValidator(check_name)]
+WorkflowName = Annotated[str, PlainValidator(check_workflow_name)]
+TemplateName = Annotated[str, _check_later(check_name)]
+Identifier = Annotated[str, PlainValidator(check_identifier)]
+ArgName = Annotated[str, PlainValidator(check_arg_name)]
+EnvKey = Annotated[str, PlainValidator(check_env_key)]
+Count = Annotated[int | str, _check_later(make_integer_check(0))]
+Positive = Annotated[int | str, _check_later(make_integer_check(1))]
+Flag = Annotated[bool | str, _check_later(check_flag)]
+TimeLimit = Annotated[str, _check_later(check_time_limit)]
+Memory = Annotated[str, _check_later(check_memory)]
+Partition = Annotated[str, _check_later(check_partition)]
+NodeList = Annotated[str, _check_later(check_node_list)]
+Dependency = Annotated[str, PlainValidator(check_dependency)]
+Dependencies = Annotated[list[Dependency], BeforeValidator(_to_list)]
+Scalar = Annotated[Any, PlainValidator(check_scalar)]
+Truth = Annotated[bool, PlainValidator(check_flag)]
+Whole = Annotated[int, PlainValidator(make_integer_check(1))]
+Remark = Annotated[str, PlainValidator(check_text)]
 
 
-def _branch(value: Any) -> str:
+def _choose_branch(value: Any) -> str:
     return "list" if isinstance(value, list) else "text"
 
 
-def _filled(value: list[Any]) -> list[Any]:
+def _check_filled(value: list[Any]) -> list[Any]:
     if not value:
         raise ValueError("must contain at least one value")
     return value
 
 
-def _not_empty(value: Any) -> Any:
+def _check_not_empty(value: Any) -> Any:
     if not value or (isinstance(value, str) and not value.strip()):
         raise ValueError("the command is empty")
     return value
@@ -288,28 +294,28 @@ def _not_empty(value: Any) -> Any:
 
 # Two branches, told apart by the value, so that a problem in a list names the item.
 Command = Annotated[
-    Annotated[Text, AfterValidator(_not_empty), Tag("text")]
-    | Annotated[list[Text], AfterValidator(_not_empty), Tag("list")],
-    Discriminator(_branch),
+    Annotated[Text, AfterValidator(_check_not_empty), Tag("text")]
+    | Annotated[list[Text], AfterValidator(_check_not_empty), Tag("list")],
+    Discriminator(_choose_branch),
 ]
-Axis = Annotated[list[Scalar], AfterValidator(_filled)]
+Axis = Annotated[list[Scalar], AfterValidator(_check_filled)]
 
 
-def leaves(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def walk_leaves(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Every value in a tree of mappings and lists that is neither, with its place."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if pairs is None:
         yield loc, value
         return
     for key, child in pairs:
-        yield from leaves(child, (*loc, key))
+        yield from walk_leaves(child, (*loc, key))
 
 
-def python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[str, Any]]:
+def find_python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[str, Any]]:
     """A problem for each text in the tree that asks for Python to be evaluated; Sluice never does."""
-    found = ((place, leaf) for place, leaf in leaves(value, loc) if isinstance(leaf, str) and PYTHON.match(leaf))
+    found = ((place, leaf) for place, leaf in walk_leaves(value, loc) if isinstance(leaf, str) and PYTHON.match(leaf))
     return [
-        problem(
+        make_problem(
             f"{loc[0]} at '{'.'.join(map(str, place[1:]))}' contains 'python:' prefix, which is not evaluated here",
             place,
             type="python_refused",
@@ -321,5 +327,5 @@ def python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[str, An
 
 def refuse_python(value: Any, loc: tuple[str | int, ...]) -> None:
     """Nothing; raises Invalid when a text anywhere in the tree begins with `python:`, however it is spelled."""
-    if problems := python_problems(value, loc):
+    if problems := find_python_problems(value, loc):
         raise Invalid(problems)

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import Field
 
-from store.disk.files import Files, read_whole
+from store.disk.files import Files, read_file
 from store.disk.folders import FILE_LIMIT_BYTES
-from store.documents import Written, from_yaml
+from store.documents import UserFileModel, from_yaml
 from store.errors import Invalid, StoreError
 
 # A file is taken when nobody has written to it for so long; one that cannot be read, after the longer time.
@@ -24,7 +24,7 @@ GIVEN_UP_S = 2.0
 SUFFIXES = (".yaml", ".yml")
 
 
-class SweepWanted(Written):
+class SweepRequest(UserFileModel):
     """The sweep that a file asks for; what its axes may hold is said in store.rules.sweeps."""
 
     matrix: dict[str, Any]
@@ -33,13 +33,13 @@ class SweepWanted(Written):
     max_parallel: int = Field(default=4, ge=1, le=100_000)
 
 
-class Request(Written):
+class InboxRequest(UserFileModel):
     """What a file in the inbox may say: the workflow to run, and everything that a request over HTTP may say."""
 
     workflow: str = Field(min_length=1, max_length=100)
     mount: str | None = None
     args: dict[str, Any] = Field(default={})
-    sweep: SweepWanted | None = None
+    sweep: SweepRequest | None = None
     from_job: str | None = None
     to_job: str | None = None
     single_job: str | None = None
@@ -49,7 +49,7 @@ class Request(Written):
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DroppedFile:
     """One file that is ready: its bytes, the request in it or what is wrong with it, and its `key`.
 
     The key is the same as long as the file is the same, and another one for the next file of that name: a request is
@@ -60,47 +60,47 @@ class Dropped:
     data: bytes
     key: str
     mark: tuple[int, int, int]
-    request: Request | None
-    wrong: str | None
+    request: InboxRequest | None
+    error: str | None
 
-    def body(self) -> dict[str, Any]:
+    def to_body(self) -> dict[str, Any]:
         """The request as a body of `POST …/run`."""
         assert self.request is not None
         plain = self.request.model_dump(exclude={"workflow", "mount", "args"})
         return {**plain, "args_override": self.request.args}
 
 
-def ready(folder: Path) -> list[Dropped]:
+def list_ready(folder: Path) -> list[DroppedFile]:
     """The files that are whole, oldest first; half-written ones are left until they can be read or stop changing."""
     found = []
-    for path in sorted(folder.iterdir(), key=lambda path: (_changed_at(path), path.name)):
+    for path in sorted(folder.iterdir(), key=lambda path: (_read_ctime(path), path.name)):
         if path.suffix in SUFFIXES and not path.name.startswith("."):
-            dropped = _examined(path)
+            dropped = _examine_file(path)
             if dropped is not None:
                 found.append(dropped)
     return found
 
 
-def unsettled(folder: Path) -> bool:
+def has_unsettled(folder: Path) -> bool:
     """Whether there is a file that somebody may still be writing, so that it is worth to look again soon."""
     now = time.time()
     names = (path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
-    return any(now - _changed_at(path) < SETTLED_S for path in names)
+    return any(now - _read_ctime(path) < SETTLED_S for path in names)
 
 
-def _changed_at(path: Path) -> float:
+def _read_ctime(path: Path) -> float:
     try:
         return path.lstat().st_ctime
     except OSError:
         return 0.0
 
 
-def _examined(path: Path) -> Dropped | None:
+def _examine_file(path: Path) -> DroppedFile | None:
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             return None
-        data, _ = read_whole(path, FILE_LIMIT_BYTES)
+        data, _ = read_file(path, FILE_LIMIT_BYTES)
     except (OSError, StoreError):
         return None  # gone meanwhile, or not readable yet: looked at again
     quiet_s = time.time() - status.st_ctime
@@ -108,23 +108,23 @@ def _examined(path: Path) -> Dropped | None:
     name = f"{path.name} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns} {hashlib.sha256(data).hexdigest()}"
     key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"sluice inbox {name}"))
     try:
-        request = from_yaml(Request, data)
+        request = from_yaml(InboxRequest, data)
     except Invalid as error:
-        return Dropped(path, data, key, _mark(status), None, str(error)) if quiet_s >= GIVEN_UP_S else None
-    return Dropped(path, data, key, _mark(status), request, None) if quiet_s >= SETTLED_S else None
+        return DroppedFile(path, data, key, _identify_file(status), None, str(error)) if quiet_s >= GIVEN_UP_S else None
+    return DroppedFile(path, data, key, _identify_file(status), request, None) if quiet_s >= SETTLED_S else None
 
 
-async def done(files: Files, dropped: Dropped, made: str) -> None:
+async def move_to_done(files: Files, dropped: DroppedFile, made: str) -> None:
     """Nothing; the file stands in `done/`, with what came of it in its first line."""
-    await _moved(files, dropped, "done", f"# started as {made}\n".encode() + dropped.data)
+    await _move_file(files, dropped, "done", f"# started as {made}\n".encode() + dropped.data)
 
 
-async def failed(files: Files, dropped: Dropped, reason: str) -> None:
+async def move_to_failed(files: Files, dropped: DroppedFile, reason: str) -> None:
     """Nothing; the file stands in `failed/` as it was, with the reason in a text file beside it."""
-    await _moved(files, dropped, "failed", dropped.data, reason)
+    await _move_file(files, dropped, "failed", dropped.data, reason)
 
 
-async def _moved(files: Files, dropped: Dropped, where: str, data: bytes, reason: str = "") -> None:
+async def _move_file(files: Files, dropped: DroppedFile, where: str, data: bytes, reason: str = "") -> None:
     folder = dropped.path.parent / where
     files.make_dirs(folder)
     target = folder / dropped.path.name
@@ -134,8 +134,8 @@ async def _moved(files: Files, dropped: Dropped, where: str, data: bytes, reason
         await files.write(target.with_suffix(".reason.txt"), reason.encode("utf-8", "replace") + b"\n")
     await files.write(target, data)
     # Another file may have been dropped under its name meanwhile.
-    await files.discard(dropped.path, lambda status: _mark(status) == dropped.mark)
+    await files.discard(dropped.path, lambda status: _identify_file(status) == dropped.mark)
 
 
-def _mark(status: os.stat_result) -> tuple[int, int, int]:
+def _identify_file(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store.errors import Invalid, problem
+from store.errors import Invalid, make_problem
 from store.rules.fields import refuse_python
 
 LOC = ("body", "sweep")
@@ -16,21 +16,21 @@ MAX_AXES = 100
 DIGITS = 12
 
 
-def expanded(matrix: Mapping[str, Any], loc: Sequence[str | int] = (*LOC, "matrix")) -> dict[str, list[Any]]:
+def expand_matrix(matrix: Mapping[str, Any], loc: Sequence[str | int] = (*LOC, "matrix")) -> dict[str, list[Any]]:
     """The matrix with plain values only: `range` [start, stop, step] without stop, `logspace` [first, last, count].
 
     Raises Invalid with everything that is wrong.
     """
     wrong: list[dict[str, Any]] = []
     if not matrix:
-        wrong.append(problem("matrix must declare at least one axis", loc))
+        wrong.append(make_problem("matrix must declare at least one axis", loc))
     if len(matrix) > MAX_AXES:
-        wrong.append(problem(f"matrix has more than {MAX_AXES} axes", loc))
+        wrong.append(make_problem(f"matrix has more than {MAX_AXES} axes", loc))
     plain: dict[str, list[Any]] = {}
     for axis, values in matrix.items():
         place = (*loc, axis)
         try:
-            plain[axis] = _axis(axis, values, place)
+            plain[axis] = _expand_axis(axis, values, place)
         except Invalid as error:
             wrong += error.problems
     if wrong:
@@ -38,20 +38,22 @@ def expanded(matrix: Mapping[str, Any], loc: Sequence[str | int] = (*LOC, "matri
     return plain
 
 
-def _axis(axis: str, values: Any, loc: Sequence[str | int]) -> list[Any]:
+def _expand_axis(axis: str, values: Any, loc: Sequence[str | int]) -> list[Any]:
     if not axis.isidentifier():
-        raise Invalid([problem(f"matrix axis '{axis}' cannot be the name of an arg", loc, input=axis)])
+        raise Invalid([make_problem(f"matrix axis '{axis}' cannot be the name of an arg", loc, input=axis)])
     if axis == "deps":
-        raise Invalid([problem("the name 'deps' is reserved for the exports of other jobs", loc, input=axis)])
+        raise Invalid([make_problem("the name 'deps' is reserved for the exports of other jobs", loc, input=axis)])
     if isinstance(values, Mapping):
-        values = series(values, loc)
+        values = expand_series(values, loc)
     if not isinstance(values, list):
-        raise Invalid([problem(f"matrix axis '{axis}' must be a list, a range or a logspace", loc, input=values)])
+        raise Invalid([make_problem(f"matrix axis '{axis}' must be a list, a range or a logspace", loc, input=values)])
     if not values:
-        raise Invalid([problem(f"matrix axis '{axis}' must contain at least one value", loc, input=values)])
+        raise Invalid([make_problem(f"matrix axis '{axis}' must contain at least one value", loc, input=values)])
     refuse_python(values, tuple(loc))
     wrong = [
-        problem(f"matrix axis '{axis}' holds something that is no text, number or boolean", (*loc, at), input=value)
+        make_problem(
+            f"matrix axis '{axis}' holds something that is no text, number or boolean", (*loc, at), input=value
+        )
         for at, value in enumerate(values)
         if not _is_scalar(value)
     ]
@@ -67,13 +69,17 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
-def series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
+def expand_series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
     """The values of an axis that is given as a range or a logspace; Invalid at `loc`."""
     kind, numbers = next(iter(spec.items())) if len(spec) == 1 else ("", None)
-    makers = {"range": _range, "logspace": _logspace}
+    makers = {"range": _expand_range, "logspace": _expand_logspace}
     if kind not in makers:
         raise Invalid(
-            [problem("must be a list of values, {range: [start, stop, step]} or {logspace: [first, last, count]}", loc)]
+            [
+                make_problem(
+                    "must be a list of values, {range: [start, stop, step]} or {logspace: [first, last, count]}", loc
+                )
+            ]
         )
     made = makers[kind](numbers) if isinstance(numbers, list) and all(map(_is_number, numbers)) else None
     if made is None:
@@ -81,7 +87,7 @@ def series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
             "range": "[start, stop, step] with a step that leads to stop",
             "logspace": "[first, last, count], both above 0",
         }
-        raise Invalid([problem(f"{kind} takes {form[kind]}", (*loc, kind), input=numbers)])
+        raise Invalid([make_problem(f"{kind} takes {form[kind]}", (*loc, kind), input=numbers)])
     return made
 
 
@@ -90,7 +96,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 <= value <= 1e300
 
 
-def _range(numbers: list[float]) -> list[Any] | None:
+def _expand_range(numbers: list[float]) -> list[Any] | None:
     """As Python's range, for fractions too.
 
     >>> _range([0, 1, 0.25]), _range([3, 0, -1]), _range([1, 4])
@@ -108,7 +114,7 @@ def _range(numbers: list[float]) -> list[Any] | None:
     return [start + n * step if whole else float(f"{start + n * step:.{DIGITS}g}") for n in range(count)]
 
 
-def _logspace(numbers: list[float]) -> list[Any] | None:
+def _expand_logspace(numbers: list[float]) -> list[Any] | None:
     """From first to last in equal factors, both included.
 
     >>> _logspace([0.001, 0.1, 3])
@@ -127,7 +133,9 @@ def _logspace(numbers: list[float]) -> list[Any] | None:
     return [float(first), *between, float(last)]
 
 
-def cells(matrix: Mapping[str, list[Any]], exclude: Sequence[Mapping[str, Any]], limit: int) -> list[dict[str, Any]]:
+def list_cells(
+    matrix: Mapping[str, list[Any]], exclude: Sequence[Mapping[str, Any]], limit: int
+) -> list[dict[str, Any]]:
     """The axis values of each cell: the product in the order of the axes, the last one fastest, less what is excluded.
 
     An entry of `exclude` takes out every cell that agrees with all of its values. Raises Invalid when more than `limit`
@@ -135,9 +143,9 @@ def cells(matrix: Mapping[str, list[Any]], exclude: Sequence[Mapping[str, Any]],
     """
     size = math.prod(len(values) for values in matrix.values())
     if size > limit * (10 if exclude else 1):
-        raise Invalid([problem(f"matrix cell_count={size} exceeds limit {limit}", (*LOC, "matrix"), input=size)])
+        raise Invalid([make_problem(f"matrix cell_count={size} exceeds limit {limit}", (*LOC, "matrix"), input=size)])
     wrong = [
-        problem(f"exclude names '{axis}', which is no axis of the matrix", (*LOC, "exclude", at, axis))
+        make_problem(f"exclude names '{axis}', which is no axis of the matrix", (*LOC, "exclude", at, axis))
         for at, entry in enumerate(exclude)
         for axis in entry
         if axis not in matrix
@@ -147,16 +155,16 @@ def cells(matrix: Mapping[str, list[Any]], exclude: Sequence[Mapping[str, Any]],
     axes = list(matrix)
     found = [dict(zip(axes, values, strict=True)) for values in itertools.product(*matrix.values())]
     if exclude:
-        found = [cell for cell in found if not any(_agrees(cell, entry) for entry in exclude)]
+        found = [cell for cell in found if not any(_is_excluded(cell, entry) for entry in exclude)]
     if len(found) > limit:
         raise Invalid(
-            [problem(f"matrix cell_count={len(found)} exceeds limit {limit}", (*LOC, "matrix"), input=len(found))]
+            [make_problem(f"matrix cell_count={len(found)} exceeds limit {limit}", (*LOC, "matrix"), input=len(found))]
         )
     if not found:
-        raise Invalid([problem("exclude leaves no cell of the matrix", (*LOC, "exclude"))])
+        raise Invalid([make_problem("exclude leaves no cell of the matrix", (*LOC, "exclude"))])
     return found
 
 
-def _agrees(cell: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+def _is_excluded(cell: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
     # 1, 1.0 and true are different values of an axis.
     return bool(entry) and all(cell[axis] == value and type(cell[axis]) is type(value) for axis, value in entry.items())

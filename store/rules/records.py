@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from store.documents import JobRecord
-from store.errors import Invalid, problem
-from store.rules.runs import new_tag
-from store.times import rfc3339
+from store.errors import Invalid, make_problem
+from store.rules.runs import make_tag
+from store.times import to_rfc3339
 
 
-def check(body: dict[str, Any]) -> None:
+def check_submission(body: dict[str, Any]) -> None:
     """Nothing; raises Invalid with everything because of which this cannot be submitted."""
     script, wrong = body.get("script_content"), []
     if (script is None) == (body.get("script_path") is None):
@@ -25,10 +25,10 @@ def check(body: dict[str, Any]) -> None:
     if body["notify"] and body.get("endpoint_id") is None:
         wrong.append(("endpoint_id", "notify needs endpoint_id"))
     if wrong:
-        raise Invalid([problem(message, ["body", key], input=body.get(key)) for key, message in wrong])
+        raise Invalid([make_problem(message, ["body", key], input=body.get(key)) for key, message in wrong])
 
 
-def intended(record_id: str, body: dict[str, Any], work_dir: Path, given: dict[str, Any], now: float) -> JobRecord:
+def build_record(record_id: str, body: dict[str, Any], work_dir: Path, given: dict[str, Any], now: float) -> JobRecord:
     """The record of a job that is about to be submitted; `now` is epoch seconds.
 
     `given` has the cluster, the script's text, the user who asks, and the request's hash.
@@ -36,9 +36,9 @@ def intended(record_id: str, body: dict[str, Any], work_dir: Path, given: dict[s
     return JobRecord(
         id=record_id,
         name=body.get("job_name") or body["name"],
-        tag=new_tag(),
+        tag=make_tag(),
         work_dir=str(work_dir),
         source="web",
-        intended_at=rfc3339(now),
+        intended_at=to_rfc3339(now),
         **given,
     )

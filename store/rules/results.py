@@ -6,14 +6,16 @@ from typing import Any
 
 import orjson
 
-from store.disk.files import Read, read_slices
+from store.disk.files import ReadSlices, read_slices
 from store.errors import NotFound, StoreError
 
 # Every answer must be able to hold it; what writes JSON stops at 254.
 DEPTH = 32
 
 
-async def read(path: str, limit_bytes: int, slices: Read = read_slices) -> tuple[dict[str, Any] | None, str | None]:
+async def read_result(
+    path: str, limit_bytes: int, slices: ReadSlices = read_slices
+) -> tuple[dict[str, Any] | None, str | None]:
     """The object in the file and None, or None and why it cannot be taken; None twice when there is no file.
 
     `slices` reads where the file lies.

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from store.errors import Invalid, problem
+from store.errors import Invalid, make_problem
 from store.rules import fields, matrix
 from store.yaml import reader
 
@@ -42,7 +42,7 @@ RESOURCES = (
 COMMAND_ONLY = ("environment", "template", "srun_args", "launch_prefix")
 APPTAINER_ONLY = ("nv", "rocm", "cleanenv", "fakeroot", "writable_tmpfs", "overlay", "env")
 # What people write for what is meant, where the spelling does not lead there.
-MEANT = {
+SUGGESTIONS = {
     "outputs": "exports",
     "needs": "depends_on",
     "dependencies": "depends_on",
@@ -57,26 +57,26 @@ MEANT = {
     "vars": "args",
     "variables": "args",
 }
-WANTED = {"list_type": "a list", "dict_type": "a mapping"}
+EXPECTED_KINDS = {"list_type": "a list", "dict_type": "a mapping"}
 
 Loc = tuple[str | int, ...]
 Problem = dict[str, Any]
 
 
-class Closed(BaseModel):
+class ClosedMapping(BaseModel):
     """A mapping that knows all its keys; a key without a value counts as not written."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
+    def _drop_nulls(cls, value: Any) -> Any:
         if not isinstance(value, dict):
-            raise ValueError(f"must be a mapping, not {fields.kind(value)}")
+            raise ValueError(f"must be a mapping, not {fields.describe_kind(value)}")
         return {key: one for key, one in value.items() if one is not None}
 
 
-class Resources(Closed):
+class Resources(ClosedMapping):
     """What a job asks of SLURM; None where the file says nothing."""
 
     nodes: fields.Positive | None = None
@@ -89,7 +89,7 @@ class Resources(Closed):
     partition: fields.Partition | None = None
 
 
-class Container(Closed):
+class Container(ClosedMapping):
     """The image that a job runs in."""
 
     runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
@@ -106,11 +106,11 @@ class Container(Closed):
 
     @model_validator(mode="before")
     @classmethod
-    def _image_alone(cls, value: Any) -> Any:
+    def _accept_image_alone(cls, value: Any) -> Any:
         return {"image": value} if isinstance(value, str) else value
 
 
-class Environment(Closed):
+class Environment(ClosedMapping):
     """What is set up before a job's command starts."""
 
     conda: fields.Word | None = None
@@ -119,7 +119,7 @@ class Environment(Closed):
     env_vars: dict[fields.EnvKey, fields.Text] = {}
 
 
-class Job(Closed):
+class Job(ClosedMapping):
     """One job of a workflow: a command, or a script file, and what must come before it."""
 
     name: fields.Name
@@ -138,14 +138,14 @@ class Job(Closed):
     retry: fields.Count = 0
     retry_delay: fields.Count = 60
 
-    def needs(self) -> list[str]:
+    def list_needs(self) -> list[str]:
         """The names of the jobs that this one depends on, each once."""
         return list(dict.fromkeys(one.partition(":")[2] for one in self.depends_on))
 
 
-def _series(value: dict[str, Any]) -> dict[str, Any]:
+def _check_series(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        matrix.series(value, ())
+        matrix.expand_series(value, ())
     except Invalid as error:
         raise ValueError(error.problems[0]["msg"]) from None
     return value
@@ -153,12 +153,12 @@ def _series(value: dict[str, Any]) -> dict[str, Any]:
 
 # Values, or how they follow from few numbers; told apart by the value, so that a problem in a list names the item.
 Axis = Annotated[
-    Annotated[fields.Axis, Tag("list")] | Annotated[dict[str, Any], AfterValidator(_series), Tag("series")],
+    Annotated[fields.Axis, Tag("list")] | Annotated[dict[str, Any], AfterValidator(_check_series), Tag("series")],
     Discriminator(lambda value: "series" if isinstance(value, dict) else "list"),
 ]
 
 
-class Sweep(Closed):
+class Sweep(ClosedMapping):
     """The axes over which a workflow is repeated."""
 
     matrix: Annotated[dict[fields.ArgName, Axis], Field(min_length=1)]
@@ -167,7 +167,7 @@ class Sweep(Closed):
     max_parallel: fields.Whole = 4
 
 
-class Workflow(Closed):
+class Workflow(ClosedMapping):
     """A workflow as its file says it, templates unrendered."""
 
     version: Literal[1] = 1
@@ -181,48 +181,48 @@ class Workflow(Closed):
     # The text stays, not the tree of places: places are asked for only when something is wrong.
     _source: bytes = PrivateAttr(default=b"")
 
-    def located(self, problems: Iterable[Problem]) -> list[Problem]:
+    def locate_problems(self, problems: Iterable[Problem]) -> list[Problem]:
         """The problems with line and column (1-based) of their place in the file; None for what is not in it."""
         problems = list(problems)
         if not self._source or not problems:
             return problems
-        loaded = reader.load(self._source)
+        loaded = reader.load_yaml(self._source)
         return [
-            {**one, **dict(zip(("line", "column"), loaded.where(one["loc"]), strict=True))}
+            {**one, **dict(zip(("line", "column"), loaded.locate(one["loc"]), strict=True))}
             if one["loc"] and one["loc"][0] in type(self).model_fields
             else one
             for one in problems
         ]
 
-    def at(self, data: bytes) -> Workflow:
+    def keep_source(self, data: bytes) -> Workflow:
         """The workflow itself, which from now on knows the file that it stands in."""
         self._source = data
         return self
 
 
-def field_problems(error: ValidationError, tree: Any, prefix: Loc = ()) -> list[Problem]:
+def to_field_problems(error: ValidationError, tree: Any, prefix: Loc = ()) -> list[Problem]:
     """The problems that pydantic found in `tree`, in our words; `prefix` is where the tree itself stands."""
     problems = []
     for one in error.errors(include_url=False)[:MAX_PROBLEMS]:
-        loc = _inside(tree, one["loc"], keep_last=one["type"] == "missing")
+        loc = _strip_branches(tree, one["loc"], keep_last=one["type"] == "missing")
         cause = one.get("ctx", {}).get("error")
         if one["type"] == "extra_forbidden":
-            message = f"unknown key '{str(loc[-1])[:80]}'{meant(str(loc[-1]), loc[:-1])}"
+            message = f"unknown key '{str(loc[-1])[:80]}'{suggest_key(str(loc[-1]), loc[:-1])}"
         elif one["type"] == "missing":
             message = f"'{loc[-1]}' is missing"
         elif one["type"] == "too_long":
             message = f"has more than {one['ctx']['max_length']} items"
-        elif one["type"] in WANTED:
-            message = f"must be {WANTED[one['type']]}, not {fields.kind(one['input'])}"
+        elif one["type"] in EXPECTED_KINDS:
+            message = f"must be {EXPECTED_KINDS[one['type']]}, not {fields.describe_kind(one['input'])}"
         else:
             message = str(cause) if cause else one["msg"]
         given = one.get("input")
         shown = given if isinstance(given, bool | int | float) else given[:200] if isinstance(given, str) else None
-        problems.append(problem(message, (*prefix, *loc), type=one["type"], input=shown))
+        problems.append(make_problem(message, (*prefix, *loc), type=one["type"], input=shown))
     return problems
 
 
-def _inside(tree: Any, loc: Loc, *, keep_last: bool) -> Loc:
+def _strip_branches(tree: Any, loc: Loc, *, keep_last: bool) -> Loc:
     """The parts of pydantic's loc that are keys of the tree; it also names the branches of its types."""
     kept: list[str | int] = []
     node = tree
@@ -237,11 +237,11 @@ def _inside(tree: Any, loc: Loc, *, keep_last: bool) -> Loc:
     return tuple(kept)
 
 
-def meant(key: str, around: Loc) -> str:
+def suggest_key(key: str, around: Loc) -> str:
     """`; did you mean …?` for a key that nothing has at this place, or else the keys that it may have."""
     key = key[:128]
     holder = next((part for part in reversed(around) if isinstance(part, str)), "")
-    shapes: dict[str, type[Closed]] = {
+    shapes: dict[str, type[ClosedMapping]] = {
         "jobs": Job,
         "resources": Resources,
         "environment": Environment,
@@ -253,7 +253,7 @@ def meant(key: str, around: Loc) -> str:
         for section, inner in (("resources", Resources), ("environment", Environment)):
             if near := difflib.get_close_matches(key, inner.model_fields, 1, 0.85):
                 return f"; did you mean '{section}.{near[0]}'? It stands under {section}:"
-    suggestion = MEANT.get(key.lower(), "")
+    suggestion = SUGGESTIONS.get(key.lower(), "")
     own = suggestion.removeprefix(f"{holder}.")
     if own in known or (holder == "jobs" and suggestion):
         return f"; did you mean '{own}'?"
@@ -261,42 +261,42 @@ def meant(key: str, around: Loc) -> str:
     return f"; did you mean '{near[0]}'?" if near else f"; known keys here: {', '.join(known)}"
 
 
-def near_name(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` when one of the known names is like this one, else nothing."""
     near = difflib.get_close_matches(name[:128], list(known), 1, 0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-def exclusive(job: Mapping[str, Any], loc: Loc) -> list[Problem]:
+def find_exclusive_problems(job: Mapping[str, Any], loc: Loc) -> list[Problem]:
     """What a job says that does not go together."""
     problems = []
     has_script = job.get("script_path") is not None or job.get("path") is not None
     if has_script and job.get("command") is not None:
-        problems.append(problem("a job has a 'command' or a 'script_path', not both", (*loc, "command")))
+        problems.append(make_problem("a job has a 'command' or a 'script_path', not both", (*loc, "command")))
     if not has_script and job.get("command") is None:
-        problems.append(problem("Job must have either 'command' or 'script_path'", loc, type="missing"))
+        problems.append(make_problem("Job must have either 'command' or 'script_path'", loc, type="missing"))
     if has_script:
         problems += [
-            problem(f"'{key}' goes with a 'command'; a script file says this itself", (*loc, key))
+            make_problem(f"'{key}' goes with a 'command'; a script file says this itself", (*loc, key))
             for key in COMMAND_ONLY
             if job.get(key)
         ]
     elif job.get("script_vars"):
-        problems.append(problem("'script_vars' goes with a 'script_path'", (*loc, "script_vars")))
+        problems.append(make_problem("'script_vars' goes with a 'script_path'", (*loc, "script_vars")))
     environment = job.get("environment")
     if isinstance(environment, dict):
-        problems += _environment_problems(environment, (*loc, "environment"))
+        problems += _find_environment_problems(environment, (*loc, "environment"))
     return problems
 
 
-def _environment_problems(environment: Mapping[str, Any], loc: Loc) -> list[Problem]:
+def _find_environment_problems(environment: Mapping[str, Any], loc: Loc) -> list[Problem]:
     problems = []
     if environment.get("conda") is not None and environment.get("venv") is not None:
-        problems.append(problem("Only one of conda or venv can be specified", (*loc, "venv")))
+        problems.append(make_problem("Only one of conda or venv can be specified", (*loc, "venv")))
     container = environment.get("container")
     if isinstance(container, dict) and container.get("runtime", "pyxis") == "pyxis":
         problems += [
-            problem(f"'{key}' is only for runtime apptainer or singularity, not pyxis", (*loc, "container", key))
+            make_problem(f"'{key}' is only for runtime apptainer or singularity, not pyxis", (*loc, "container", key))
             for key in APPTAINER_ONLY
             if container.get(key)
         ]

@@ -28,7 +28,7 @@ FAILED = frozenset(state for state, word in WORDS.items() if word in ("FAILED", 
 TERMINAL = frozenset({"COMPLETED", LOST}) | CANCELLED | FAILED
 
 
-def word(state: str | None) -> str:
+def to_status(state: str | None) -> str:
     """The document's word for SLURM's; UNKNOWN for none and for words of a SLURM newer than this table.
 
     >>> word("NODE_FAIL"), word("COMPLETING"), word("DEADLINE"), word(None)

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from store.config.profiles import Mount, Profile, Profiles
-from store.documents import VERSION, Kept
+from store.documents import VERSION, ServerFileModel
 from store.errors import NotFound
-from store.times import rfc3339
+from store.times import to_rfc3339
 
 ENDED = frozenset({"synced", "failed"})
 # Ended ones beyond these are forgotten, oldest first.
 KEPT = 200
 
 
-class Sync(Kept):
+class Sync(ServerFileModel):
     """One sync: what is brought where, and what came of it."""
 
     version: int = VERSION
@@ -32,28 +32,28 @@ class Sync(Kept):
     files: int = 0
 
 
-def asked(sync_id: str, profile: str, mount: str, delete: bool, now: float) -> Sync:
+def build_sync(sync_id: str, profile: str, mount: str, delete: bool, now: float) -> Sync:
     """A new sync, waiting for its turn."""
-    return Sync(id=sync_id, profile=profile, mount=mount, delete=delete, asked_at=rfc3339(now) or "")
+    return Sync(id=sync_id, profile=profile, mount=mount, delete=delete, asked_at=to_rfc3339(now) or "")
 
 
-def begun(sync: Sync, now: float) -> Sync:
+def mark_begun(sync: Sync, now: float) -> Sync:
     """The sync, its transfer going on."""
-    return sync.model_copy(update={"state": "syncing", "started_at": rfc3339(now)})
+    return sync.model_copy(update={"state": "syncing", "started_at": to_rfc3339(now)})
 
 
-def done(sync: Sync, size_bytes: int, files: int, now: float) -> Sync:
+def mark_done(sync: Sync, size_bytes: int, files: int, now: float) -> Sync:
     """The sync after all was brought over."""
-    update = {"state": "synced", "ended_at": rfc3339(now), "size_bytes": size_bytes, "files": files}
+    update = {"state": "synced", "ended_at": to_rfc3339(now), "size_bytes": size_bytes, "files": files}
     return sync.model_copy(update=update)
 
 
-def failed(sync: Sync, reason: str, now: float) -> Sync:
+def mark_failed(sync: Sync, reason: str, now: float) -> Sync:
     """The sync after it could not be done."""
-    return sync.model_copy(update={"state": "failed", "ended_at": rfc3339(now), "reason": reason})
+    return sync.model_copy(update={"state": "failed", "ended_at": to_rfc3339(now), "reason": reason})
 
 
-def same(known: Iterable[Sync], wanted: Sync) -> Sync | None:
+def find_same(known: Iterable[Sync], wanted: Sync) -> Sync | None:
     """A sync that has not begun and will do what is wanted, so that nobody needs a second one."""
     for one in known:
         if one.state == "waiting" and (one.profile, one.mount, one.delete) == (
@@ -65,13 +65,13 @@ def same(known: Iterable[Sync], wanted: Sync) -> Sync | None:
     return None
 
 
-def surplus(known: Iterable[Sync]) -> list[str]:
+def list_surplus(known: Iterable[Sync]) -> list[str]:
     """The ids of the syncs that need not be remembered any longer."""
     ended = sorted((one.ended_at or "", one.id) for one in known if one.state in ENDED)
     return [sync_id for _, sync_id in ended[: max(0, len(ended) - KEPT)]]
 
 
-def place(profiles: Profiles, sync: Sync) -> tuple[Profile, Mount]:
+def find_mount(profiles: Profiles, sync: Sync) -> tuple[Profile, Mount]:
     """The profile and the mount that the sync is about, whichever profile is the current one; NotFound."""
     profile = profiles.profiles.get(sync.profile)
     mount = next((one for one in profile.mounts if one.name == sync.mount), None) if profile else None
@@ -80,7 +80,7 @@ def place(profiles: Profiles, sync: Sync) -> tuple[Profile, Mount]:
     return profile, mount
 
 
-def shown(sync: Sync, going: dict[str, Any] | None) -> dict[str, Any]:
+def to_json(sync: Sync, going: dict[str, Any] | None) -> dict[str, Any]:
     """The sync as answers show it; `going` is how far its transfer has come: percent, rate, sizes and counts."""
     ended = {"percent": 100 if sync.state == "synced" else None, "rate_bytes_s": None, "size_bytes": sync.size_bytes}
     counts = {"files_done": sync.files, "files_total": sync.files}

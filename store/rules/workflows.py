@@ -14,8 +14,8 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from store.errors import Invalid, problem
-from store.errors import text as line
+from store.errors import Invalid, make_problem
+from store.errors import describe_problem as line
 from store.rendering.renderer import Renderer
 from store.rules import fields, graphs
 from store.rules.fields import refuse_python
@@ -28,12 +28,23 @@ from store.rules.shapes import (
     Loc,
     Problem,
     Workflow,
-    exclusive,
-    field_problems,
+    find_exclusive_problems,
+    to_field_problems,
 )
 from store.yaml import reader
 
-__all__ = ["Plan", "Workflow", "check", "compose", "merge", "parse", "plan", "refuse_python", "sample_args", "view"]
+__all__ = [
+    "Plan",
+    "Workflow",
+    "check_workflow",
+    "compose_yaml",
+    "merge_workflow",
+    "parse_workflow",
+    "plan_workflow",
+    "refuse_python",
+    "pick_sample_args",
+    "to_json",
+]
 
 # Keys whose values keep their type; in all others a number stays as it was spelled (`1.10`, `0644`).
 TYPED_KEYS = frozenset({"resources", "retry", "retry_delay", "script_vars"})
@@ -58,7 +69,7 @@ JOB_KEYS = (
 )
 SHOWN_RESOURCES = ("nodes", "gpus_per_node", "partition", "time_limit")
 # sbatch's own defaults, for what neither the job nor the configuration says.
-FEWEST = {"nodes": 1, "gpus_per_node": 0, "ntasks_per_node": 1, "cpus_per_task": 1}
+SBATCH_DEFAULTS = {"nodes": 1, "gpus_per_node": 0, "ntasks_per_node": 1, "cpus_per_task": 1}
 
 
 class Plan(TypedDict):
@@ -72,33 +83,33 @@ class Plan(TypedDict):
 # ---- reading
 
 
-def parse(data: bytes, *, stem: str | None = None) -> Workflow:
+def parse_workflow(data: bytes, *, stem: str | None = None) -> Workflow:
     """The workflow in a YAML file; `stem` is the file's name without suffix, which the workflow's name must equal.
 
     Raises Invalid with everything that is wrong, each problem with loc, line and column, in the order of the file.
     """
-    loaded = reader.load(data)
+    loaded = reader.load_yaml(data)
     value = loaded.value
     if not isinstance(value, dict):
-        found = "the file is empty" if value is None else f"the file holds {fields.kind(value)}"
-        raise Invalid([problem(f"a workflow is a mapping with 'jobs'; {found}", line=1, column=1)])
+        found = "the file is empty" if value is None else f"the file holds {fields.describe_kind(value)}"
+        raise Invalid([make_problem(f"a workflow is a mapping with 'jobs'; {found}", line=1, column=1)])
     if stem is not None and value.get("name") is None:
         value = {**value, "name": stem}
-    tree = _as_spelled(value, data, loaded)
-    problems = [*_name_problems(tree, stem), *_relation_problems(tree)]
+    tree = _keep_spelling(value, data, loaded)
+    problems = [*_find_name_problems(tree, stem), *_find_relation_problems(tree)]
     try:
         workflow = Workflow.model_validate(tree)
     except ValidationError as error:
-        raise Invalid(_placed([*field_problems(error, tree), *problems], loaded)) from error
+        raise Invalid(_locate_problems([*to_field_problems(error, tree), *problems], loaded)) from error
     if problems:
-        raise Invalid(_placed(problems, loaded))
-    return workflow.at(data)
+        raise Invalid(_locate_problems(problems, loaded))
+    return workflow.keep_source(data)
 
 
-def _placed(problems: Iterable[Problem], loaded: reader.Loaded) -> list[Problem]:
+def _locate_problems(problems: Iterable[Problem], loaded: reader.ParsedYaml) -> list[Problem]:
     placed = []
     for one in problems:
-        line, column = loaded.where(one["loc"], key=one["type"] in ("extra_forbidden", "missing"))
+        line, column = loaded.locate(one["loc"], key=one["type"] in ("extra_forbidden", "missing"))
         placed.append({**one, "line": line, "column": column})
     placed.sort(key=lambda one: (one["line"], one["column"]))
     if (rest := len(placed) - MAX_PROBLEMS) > 0:
@@ -106,12 +117,12 @@ def _placed(problems: Iterable[Problem], loaded: reader.Loaded) -> list[Problem]
     return placed
 
 
-def _as_spelled(value: dict[str, Any], data: bytes, loaded: reader.Loaded) -> dict[str, Any]:
+def _keep_spelling(value: dict[str, Any], data: bytes, loaded: reader.ParsedYaml) -> dict[str, Any]:
     """The tree in which numbers and truth values in the texts of jobs are the words that stand in the file.
 
     `command: [chmod, 0644, file]` means 0644, and `VERSION: 1.10` means 1.10.
     """
-    lines = reader.decode(data).splitlines()
+    lines = reader.decode_text(data).splitlines()
 
     def spelled(part: Any, loc: Loc) -> Any:
         if isinstance(part, dict):
@@ -119,13 +130,13 @@ def _as_spelled(value: dict[str, Any], data: bytes, loaded: reader.Loaded) -> di
         if isinstance(part, list):
             return [spelled(one, (*loc, index)) for index, one in enumerate(part)]
         if isinstance(part, bool | int | float) and not TYPED_KEYS.intersection(loc[2:3]):
-            return _spelling(part, lines, loaded.where(loc))
+            return _find_spelling(part, lines, loaded.locate(loc))
         return part
 
     return {**value, "jobs": spelled(value["jobs"], ("jobs",))} if "jobs" in value else value
 
 
-def _spelling(value: bool | float, lines: Sequence[str], place: tuple[int, int]) -> str:
+def _find_spelling(value: bool | float, lines: Sequence[str], place: tuple[int, int]) -> str:
     """The word at this place, or behind the anchor that an alias there names, when it means the value."""
     line, column = place
     text = lines[line - 1][column - 1 :] if line <= len(lines) else ""
@@ -135,43 +146,43 @@ def _spelling(value: bool | float, lines: Sequence[str], place: tuple[int, int])
     found = re.match(r"(?:&\S+\s+)?([\w.+-]+)", text)
     try:
         # Where the word was not found after all, the value itself has to do.
-        same = found is not None and reader.scalar(found[1]) == value
+        same = found is not None and reader.parse_scalar(found[1]) == value
     except ValueError:
         same = False
     return found[1] if found and same else str(value)
 
 
-def _name_problems(tree: Mapping[str, Any], stem: str | None) -> list[Problem]:
+def _find_name_problems(tree: Mapping[str, Any], stem: str | None) -> list[Problem]:
     name = tree.get("name")
     if stem is None or not isinstance(name, str) or name == stem:
         return []
     message = f"the workflow's name '{name[:128]}' and its file's name '{stem[:128]}' must be the same"
-    return [problem(message, ("name",), type="name_differs", input=name[:200])]
+    return [make_problem(message, ("name",), type="name_differs", input=name[:200])]
 
 
-def _relation_problems(tree: Mapping[str, Any]) -> list[Problem]:
+def _find_relation_problems(tree: Mapping[str, Any]) -> list[Problem]:
     """What is wrong between parts: within each job, among the jobs, in the sweep; fields may be wrong as well."""
-    problems = fields.python_problems(tree.get("args"), ("args",))
+    problems = fields.find_python_problems(tree.get("args"), ("args",))
     jobs = tree.get("jobs")
     if isinstance(jobs, list):
         known = [job if isinstance(job, dict) else {} for job in jobs[:MAX_JOBS]]
         for index, job in enumerate(known):
-            problems += exclusive(job, ("jobs", index)) if job else []
-        problems += graphs.graph_problems(known)
+            problems += find_exclusive_problems(job, ("jobs", index)) if job else []
+        problems += graphs.find_graph_problems(known)
     sweep = tree.get("sweep")
     matrix = sweep.get("matrix") if isinstance(sweep, dict) else None
     if isinstance(matrix, dict):
-        problems += fields.python_problems(matrix, ("sweep", "matrix"))
+        problems += fields.find_python_problems(matrix, ("sweep", "matrix"))
         cells = math.prod(len(axis) for axis in matrix.values() if isinstance(axis, list))
         if cells > MAX_CELLS:
-            problems.append(problem(f"matrix cell_count={cells} exceeds limit {MAX_CELLS}", ("sweep", "matrix")))
+            problems.append(make_problem(f"matrix cell_count={cells} exceeds limit {MAX_CELLS}", ("sweep", "matrix")))
     return problems
 
 
 # ---- planning
 
 
-def plan(
+def plan_workflow(
     workflow: Workflow,
     *,
     args_override: Mapping[str, Any] | None = None,
@@ -187,69 +198,71 @@ def plan(
     Raises Invalid for a selection that does not exist, for templates that cannot be rendered and for what they give.
     Blocks while the renderer works (see Renderer).
     """
-    chosen = _chosen(workflow, from_job, to_job, single_job)
+    chosen = _choose_jobs(workflow, from_job, to_job, single_job)
     override = dict(args_override or {})
     refuse_python(override, ("args_override",))
     if override.get("deps") is not None:
-        raise Invalid([problem("the name 'deps' is reserved for the exports of other jobs", ("args_override", "deps"))])
+        raise Invalid(
+            [make_problem("the name 'deps' is reserved for the exports of other jobs", ("args_override", "deps"))]
+        )
     try:
-        args = _ordered_args({**workflow.args, **override}, renderer)
-        edges = {job.name: job.needs() for job in workflow.jobs}
-        order = graphs.order(edges)
+        args = _order_args({**workflow.args, **override}, renderer)
+        edges = {job.name: job.list_needs() for job in workflow.jobs}
+        order = graphs.sort_by_needs(edges)
         place = {job.name: index for index, job in enumerate(workflow.jobs)}
-        asked = [_question(workflow.jobs[place[name]], place[name], name in chosen) for name in order]
-        answer = renderer.workflow(args, asked)
+        asked = [_build_question(workflow.jobs[place[name]], place[name], name in chosen) for name in order]
+        answer = renderer.render_workflow(args, asked)
     except Invalid as error:
-        raise Invalid(_in_file(error.problems, workflow, override)) from error
+        raise Invalid(_locate_in_file(error.problems, workflow, override)) from error
     rendered = dict(zip(order, answer["jobs"], strict=True))
     problems: list[Problem] = []
     jobs = [
-        _planned(job, index, rendered[job.name], chosen, single_job, defaults or {}, problems)
+        _plan_job(job, index, rendered[job.name], chosen, single_job, defaults or {}, problems)
         for index, job in enumerate(workflow.jobs)
         if job.name in chosen
     ]
     if problems:
-        raise Invalid(_in_file(problems, workflow, override))
+        raise Invalid(_locate_in_file(problems, workflow, override))
     return {"args": answer["args"], "jobs": jobs, "order": [name for name in order if name in chosen]}
 
 
-def _chosen(workflow: Workflow, from_job: str | None, to_job: str | None, single_job: str | None) -> set[str]:
+def _choose_jobs(workflow: Workflow, from_job: str | None, to_job: str | None, single_job: str | None) -> set[str]:
     """The names of the selected jobs; from and to go by the order of the file."""
     names = [job.name for job in workflow.jobs]
     for key, name in (("from_job", from_job), ("to_job", to_job), ("single_job", single_job)):
         if name is not None and name not in names:
-            raise Invalid([problem(f"Job '{name}' not found in workflow", (key,), input=name)])
+            raise Invalid([make_problem(f"Job '{name}' not found in workflow", (key,), input=name)])
     if single_job is not None:
         return {single_job}
     first = names.index(from_job) if from_job is not None else 0
     last = names.index(to_job) if to_job is not None else len(names) - 1
     if from_job is not None and to_job is not None and first > last:
         message = f"from_job '{from_job}' must appear before to_job '{to_job}' in the workflow"
-        raise Invalid([problem(message, ("from_job",), input=from_job)])
+        raise Invalid([make_problem(message, ("from_job",), input=from_job)])
     return set(names[first : last + 1])
 
 
-def _ordered_args(args: dict[str, Any], renderer: Renderer) -> list[tuple[str, Any]]:
+def _order_args(args: dict[str, Any], renderer: Renderer) -> list[tuple[str, Any]]:
     """The args so that each comes after those that its templates use; Invalid names those that need each other."""
-    edges = {name: [one for one in used if one in args] for name, used in renderer.uses(args).items()}
-    if circles := graphs.cycles(edges):
+    edges = {name: [one for one in used if one in args] for name, used in renderer.find_names(args).items()}
+    if circles := graphs.find_cycles(edges):
         problems = [
-            problem(f"args refer to each other in a circle: {' -> '.join(one)}", ("args", one[0]), type="cycle")
+            make_problem(f"args refer to each other in a circle: {' -> '.join(one)}", ("args", one[0]), type="cycle")
             for one in circles
         ]
         raise Invalid(problems)
-    return [(name, args[name]) for name in graphs.order(edges)]
+    return [(name, args[name]) for name in graphs.sort_by_needs(edges)]
 
 
-def _question(job: Job, index: int, chosen: bool) -> dict[str, Any]:
+def _build_question(job: Job, index: int, chosen: bool) -> dict[str, Any]:
     """What the renderer is asked about a job; of a job that does not run only the exports matter."""
     body = job.model_dump(exclude_unset=True, exclude={"name", "depends_on", "exports"}) if chosen else None
-    return {"name": job.name, "loc": ["jobs", index], "deps": job.needs(), "exports": job.exports, "body": body}
+    return {"name": job.name, "loc": ["jobs", index], "deps": job.list_needs(), "exports": job.exports, "body": body}
 
 
-def _in_file(problems: Iterable[Problem], workflow: Workflow, override: Mapping[str, Any]) -> list[Problem]:
+def _locate_in_file(problems: Iterable[Problem], workflow: Workflow, override: Mapping[str, Any]) -> list[Problem]:
     """The problems with line and column; an arg that the caller set is the caller's, not the file's."""
-    return workflow.located(
+    return workflow.locate_problems(
         {**one, "loc": ["args_override", *one["loc"][1:]]}
         if one["loc"][:1] == ["args"] and one["loc"][1] in override
         else one
@@ -257,7 +270,7 @@ def _in_file(problems: Iterable[Problem], workflow: Workflow, override: Mapping[
     )
 
 
-def _planned(
+def _plan_job(
     job: Job,
     index: int,
     rendered: Mapping[str, Any],
@@ -269,33 +282,33 @@ def _planned(
     """The job as it will run; what its rendered values break is added to `problems`."""
     depends_on = [] if single_job else [one for one in job.depends_on if one.partition(":")[2] in chosen]
     tree = {"name": job.name, "depends_on": depends_on, "exports": rendered["exports"], **rendered["body"]}
-    tree = _with_defaults(tree, defaults)
+    tree = _add_defaults(tree, defaults)
     loc = ("jobs", index)
     try:
         final = Job.model_validate(tree, context=fields.RENDERED)
     except ValidationError as error:
-        problems += field_problems(error, tree, loc)
+        problems += to_field_problems(error, tree, loc)
         return {}
-    problems += exclusive(tree, loc)
+    problems += find_exclusive_problems(tree, loc)
     return final.model_dump()
 
 
-def _with_defaults(tree: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _add_defaults(tree: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The job with the configuration's values where it says nothing; a script file keeps its own #SBATCH lines."""
     if tree.get("script_path") is not None:
         return tree
     own = tree.get("resources") or {}
-    common = {**FEWEST, **_known(defaults.get("resources"))}
+    common = {**SBATCH_DEFAULTS, **_drop_nulls(defaults.get("resources"))}
     filled = {key: own[key] if own.get(key) is not None else common.get(key) for key in RESOURCES}
     return {
         **{key: defaults[key] for key in ("work_dir", "log_dir") if defaults.get(key)},
         **tree,
         "resources": filled,
-        "environment": _environment(tree.get("environment") or {}, _known(defaults.get("environment"))),
+        "environment": _merge_environment(tree.get("environment") or {}, _drop_nulls(defaults.get("environment"))),
     }
 
 
-def _environment(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_environment(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
     """One environment of the job's and the configuration's; a job that names conda or venv wants neither of theirs."""
     kept = dict(common)
     if own.get("conda") or own.get("venv"):
@@ -304,11 +317,11 @@ def _environment(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str,
     return {**kept, **own, "env_vars": env_vars}
 
 
-def _known(section: Any) -> dict[str, Any]:
+def _drop_nulls(section: Any) -> dict[str, Any]:
     return {key: one for key, one in (section or {}).items() if one is not None}
 
 
-def sample_args(workflow: Workflow) -> dict[str, Any]:
+def pick_sample_args(workflow: Workflow) -> dict[str, Any]:
     """The first value of each axis of the file's own sweep that is not also an arg."""
     matrix = workflow.sweep.matrix if workflow.sweep else {}
     firsts = {
@@ -317,40 +330,42 @@ def sample_args(workflow: Workflow) -> dict[str, Any]:
     return {axis: values[0] for axis, values in firsts.items() if axis not in workflow.args}
 
 
-def check(
+def check_workflow(
     data: bytes, *, stem: str | None = None, defaults: Mapping[str, Any] | None = None, renderer: Renderer
 ) -> tuple[Workflow, Plan]:
     """The workflow in a file that is about to be saved, and its plan with the args it gives itself.
 
     Raises Invalid as parse and plan do, so that nothing is written that could not run.
     """
-    workflow = parse(data, stem=stem)
-    return workflow, plan(workflow, args_override=sample_args(workflow), defaults=defaults, renderer=renderer)
+    workflow = parse_workflow(data, stem=stem)
+    return workflow, plan_workflow(
+        workflow, args_override=pick_sample_args(workflow), defaults=defaults, renderer=renderer
+    )
 
 
-def complaints(text: str, renderer: Renderer) -> list[str]:
+def list_complaints(text: str, renderer: Renderer) -> list[str]:
     """All that is wrong with the text of a workflow, a line each; [] when it would be accepted."""
     if not text.strip():
         return ["Empty YAML content"]
     try:
-        check(text.encode("utf-8", "surrogatepass"), renderer=renderer)
+        check_workflow(text.encode("utf-8", "surrogatepass"), renderer=renderer)
     except Invalid as error:
         return [line(one) for one in error.problems]
     return []
 
 
-def uploaded_name(filename: str) -> str:
+def parse_uploaded_name(filename: str) -> str:
     """The name of an uploaded workflow: its file's name without folders and ending; Invalid names what is wrong."""
     stem, dot, ending = re.split(r"[/\\\\]", filename)[-1].rpartition(".")
     if not dot or ending not in ("yaml", "yml"):
-        raise Invalid([problem("Filename must end in .yaml or .yml", ("body", "filename"), input=filename)])
+        raise Invalid([make_problem("Filename must end in .yaml or .yml", ("body", "filename"), input=filename)])
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", stem):
         message = "Filename must be alphanumeric with hyphens/underscores only"
-        raise Invalid([problem(message, ("body", "filename"), input=filename)])
+        raise Invalid([make_problem(message, ("body", "filename"), input=filename)])
     return stem
 
 
-def own_sweep(workflow: Workflow) -> dict[str, Any] | None:
+def to_sweep_request(workflow: Workflow) -> dict[str, Any] | None:
     """What the file itself says of a sweep, as a request would."""
     return workflow.sweep.model_dump(exclude_none=True) if workflow.sweep else None
 
@@ -358,7 +373,7 @@ def own_sweep(workflow: Workflow) -> dict[str, Any] | None:
 # ---- showing
 
 
-def view(workflow: Workflow, planned: Plan | None = None) -> dict[str, Any]:
+def to_json(workflow: Workflow, planned: Plan | None = None) -> dict[str, Any]:
     """The workflow as answers show it: rendered as `planned`, or as it stands in the file when there is no plan.
 
     Only what the file says: a value that comes from the configuration is null.
@@ -366,7 +381,7 @@ def view(workflow: Workflow, planned: Plan | None = None) -> dict[str, Any]:
     rendered = {job["name"]: job for job in planned["jobs"]} if planned else {}
     shown: dict[str, Any] = {
         "name": workflow.name,
-        "jobs": [_job_view(job, rendered.get(job.name)) for job in workflow.jobs],
+        "jobs": [_to_job_json(job, rendered.get(job.name)) for job in workflow.jobs],
     }
     if workflow.args:
         shown["args"] = workflow.args
@@ -375,17 +390,17 @@ def view(workflow: Workflow, planned: Plan | None = None) -> dict[str, Any]:
     return shown
 
 
-def show(workflow: Workflow, renderer: Renderer) -> dict[str, Any]:
+def to_rendered_json(workflow: Workflow, renderer: Renderer) -> dict[str, Any]:
     """The view with the templates rendered, where they can be. Blocks while the renderer works."""
     try:
-        return view(workflow, plan(workflow, args_override=sample_args(workflow), renderer=renderer))
+        return to_json(workflow, plan_workflow(workflow, args_override=pick_sample_args(workflow), renderer=renderer))
     except Invalid:
         # An arg without a value is given with each run; until then the templates themselves are what there is to see.
-        return view(workflow)
+        return to_json(workflow)
 
 
-def _job_view(job: Job, planned: Mapping[str, Any] | None) -> dict[str, Any]:
-    own = _own(job, planned)
+def _to_job_json(job: Job, planned: Mapping[str, Any] | None) -> dict[str, Any]:
+    own = _pick_own_values(job, planned)
     command = own.get("command") or []
     shown: dict[str, Any] = {
         "name": job.name,
@@ -393,7 +408,7 @@ def _job_view(job: Job, planned: Mapping[str, Any] | None) -> dict[str, Any]:
         "status": "UNKNOWN",
         "depends_on": [one.removeprefix("afterok:") for one in job.depends_on],
         "command": [command] if isinstance(command, str) else command,
-        "resources": _resources_view(job, own.get("resources", {})),
+        "resources": _to_resources_json(job, own.get("resources", {})),
         "exports": own.get("exports", {}),
         "environment": own.get("environment", {}),
         "work_dir": own.get("work_dir"),
@@ -405,19 +420,19 @@ def _job_view(job: Job, planned: Mapping[str, Any] | None) -> dict[str, Any]:
     return shown | {key: own[key] for key in ("template", "launch_prefix", "script_path", "script_vars") if key in own}
 
 
-def _own(job: Job, planned: Mapping[str, Any] | None) -> dict[str, Any]:
+def _pick_own_values(job: Job, planned: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the file says about the job, with the plan's values."""
     own = job.model_dump(exclude_unset=True)
-    return _same_keys(own, planned) if planned else own
+    return _pick_same_keys(own, planned) if planned else own
 
 
-def _same_keys(own: Any, full: Any) -> Any:
+def _pick_same_keys(own: Any, full: Any) -> Any:
     if isinstance(own, dict) and isinstance(full, dict):
-        return {key: _same_keys(one, full.get(key)) for key, one in own.items()}
+        return {key: _pick_same_keys(one, full.get(key)) for key, one in own.items()}
     return full
 
 
-def _resources_view(job: Job, resources: Mapping[str, Any]) -> dict[str, Any]:
+def _to_resources_json(job: Job, resources: Mapping[str, Any]) -> dict[str, Any]:
     if job.script_path and not resources:
         return {}
     always = {key: resources.get(key) for key in SHOWN_RESOURCES}
@@ -427,25 +442,25 @@ def _resources_view(job: Job, resources: Mapping[str, Any]) -> dict[str, Any]:
 # ---- writing
 
 
-def compose(body: Mapping[str, Any]) -> bytes:
+def compose_yaml(body: Mapping[str, Any]) -> bytes:
     """The YAML of a workflow given as plain values; what is null or empty is left out."""
     top = {key: body[key] for key in TOP_KEYS if key in body}
-    top["jobs"] = [_written(job, JOB_KEYS) for job in body.get("jobs", [])]
-    return reader.dump({key: one for key, one in top.items() if key == "jobs" or one not in (None, "", {}, [])})
+    top["jobs"] = [_order_keys(job, JOB_KEYS) for job in body.get("jobs", [])]
+    return reader.dump_yaml({key: one for key, one in top.items() if key == "jobs" or one not in (None, "", {}, [])})
 
 
-def _written(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+def _order_keys(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     ordered = [*(key for key in keys if key in value), *(key for key in value if key not in keys)]
-    return {key: one for key in ordered if (one := _pruned(value[key])) not in (None, {}, [])}
+    return {key: one for key in ordered if (one := _prune_empty(value[key])) not in (None, {}, [])}
 
 
-def _pruned(value: Any) -> Any:
+def _prune_empty(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: one for key, part in value.items() if (one := _pruned(part)) not in (None, {}, [])}
+    return {key: one for key, part in value.items() if (one := _prune_empty(part)) not in (None, {}, [])}
 
 
-def merge(old: Workflow, body: Mapping[str, Any], shown: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def merge_workflow(old: Workflow, body: Mapping[str, Any], shown: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The body for `compose` with what the old file says and the body does not mention; a null in the body removes.
 
     `shown` is the view that the caller may have edited: where the body only repeats it, the old file's templates stay.
@@ -456,33 +471,33 @@ def merge(old: Workflow, body: Mapping[str, Any], shown: Mapping[str, Any] | Non
     merged = {**before, **body}
     # Forms send args as text, and none at all where they do not show them.
     args = {**(body.get("args") or before.get("args") or {})}
-    merged["args"] = {key: _same(before.get("args", {}).get(key), one) for key, one in args.items()}
+    merged["args"] = {key: _keep_typed(before.get("args", {}).get(key), one) for key, one in args.items()}
     merged["jobs"] = [
-        _merged_job(jobs[job["name"]], job, seen.get(job["name"], {})) if job.get("name") in jobs else dict(job)
+        _merge_job(jobs[job["name"]], job, seen.get(job["name"], {})) if job.get("name") in jobs else dict(job)
         for job in body.get("jobs", [])
     ]
     return merged
 
 
-def _same(old: Any, new: Any) -> Any:
+def _keep_typed(old: Any, new: Any) -> Any:
     return old if isinstance(old, bool | int | float) and str(old) == new else new
 
 
-def _merged_job(old: Mapping[str, Any], new: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_job(old: Mapping[str, Any], new: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {**old}
     for key, value in new.items():
         before = old.get(key)
-        if key in old and key in seen and _repeats(key, value, seen[key]):
+        if key in old and key in seen and _is_repeated(key, value, seen[key]):
             continue
         nested = key in ("resources", "environment") and isinstance(value, Mapping) and isinstance(before, Mapping)
-        merged[key] = _merged_job(before, value, seen.get(key) or {}) if nested else value  # type: ignore[arg-type]
+        merged[key] = _merge_job(before, value, seen.get(key) or {}) if nested else value  # type: ignore[arg-type]
     if new.get("command"):
         merged.pop("script_path", None)
         merged.pop("script_vars", None)
     return merged
 
 
-def _repeats(key: str, value: Any, shown: Any) -> bool:
+def _is_repeated(key: str, value: Any, shown: Any) -> bool:
     """Whether a form gives back what it was shown; forms join the words of a command by blanks and split them anew."""
     if key == "command" and isinstance(value, list) and isinstance(shown, list):
         return " ".join(map(str, value)).split() == " ".join(map(str, shown)).split()

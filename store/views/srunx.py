@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from store.documents import Attempt, Run, RunJob, Sweep
-from store.indexes.jobs import Entry
+from store.indexes.jobs import JobEntry
 from store.rules import states
-from store.rules.sweeps import cell_id
-from store.times import clock, epoch, rfc3339
+from store.rules.sweeps import make_cell_id
+from store.times import format_duration, to_epoch, to_rfc3339
 
 
-def shown_id(job_id: str) -> int | str:
+def to_json_id(job_id: str) -> int | str:
     """A plain job id as a number; an array task or a heterogeneous component as the text it is.
 
     >>> shown_id("42"), shown_id("42_7"), shown_id("9+1")
@@ -21,27 +21,29 @@ def shown_id(job_id: str) -> int | str:
     return int(job_id) if job_id.isdigit() else job_id
 
 
-def plain(depends_on: Iterable[str]) -> list[str]:
+def strip_afterok(depends_on: Iterable[str]) -> list[str]:
     """Dependencies as workflows write them: `afterok`, which is what a bare name means, is left out."""
     return [entry.removeprefix("afterok:") for entry in depends_on]
 
 
-def job(row: dict[str, Any], entry: Entry | None, stage: str | None = None, cluster: str = "") -> dict[str, Any]:
+def to_job_json(
+    row: dict[str, Any], entry: JobEntry | None, stage: str | None = None, cluster: str = ""
+) -> dict[str, Any]:
     """A job as SLURM tells it, with the run it belongs to by our own record, and the stage that it reported."""
     nodes = row["node_count"]
     reason = row["reason"]
     return {
         "name": row["name"],
-        "job_id": shown_id(row["job_id"]),
-        "status": states.word(row["state"]),
+        "job_id": to_json_id(row["job_id"]),
+        "status": states.to_status(row["state"]),
         "slurm_state": row["state"],
         "stage": stage,
         "reason": reason,
-        "depends_on": plain(entry.depends_on) if entry else [],
+        "depends_on": strip_afterok(entry.depends_on) if entry else [],
         "command": [entry.command] if entry and entry.command else [],
         "resources": {
             "nodes": nodes,
-            "gpus_per_node": _per_node(row["gpus"], nodes),
+            "gpus_per_node": _count_gpus_per_node(row["gpus"], nodes),
             "partition": row["partition"],
             "time_limit": row["time_limit"],
             "memory_per_node": None if row["memory_mb"] is None else f"{row['memory_mb'] // max(1, nodes)}MB",
@@ -52,34 +54,34 @@ def job(row: dict[str, Any], entry: Entry | None, stage: str | None = None, clus
         "cpus": row["cpu_count"],
         "gpus": row["gpus"],
         "nodelist": row["nodes"] or (f"({reason})" if reason else ""),
-        "elapsed_time": clock(row["elapsed_s"]),
+        "elapsed_time": format_duration(row["elapsed_s"]),
         "time_limit": row["time_limit"],
         "exit_code": row["exit_code"],
-        "submitted_at": rfc3339(row["submit_time"]),
-        "started_at": rfc3339(row["start_time"]),
-        "ended_at": rfc3339(row["end_time"]),
+        "submitted_at": to_rfc3339(row["submit_time"]),
+        "started_at": to_rfc3339(row["start_time"]),
+        "ended_at": to_rfc3339(row["end_time"]),
         "run_id": entry.run_id if entry else None,
         "workflow_name": entry.workflow_name if entry else None,
         "cluster": cluster,
     }
 
 
-def remembered(entry: Entry, now: float, stage: str | None = None) -> dict[str, Any]:
+def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> dict[str, Any]:
     """A job of ours that SLURM does not list (any more), in the same shape. `now` is epoch seconds."""
-    started = epoch(entry.started_at)
+    started = to_epoch(entry.started_at)
     elapsed = entry.runtime_s if entry.ended_at or started is None else now - started
     return {
         "name": entry.name,
-        "job_id": shown_id(entry.job_id),
-        "status": states.word(entry.state),
+        "job_id": to_json_id(entry.job_id),
+        "status": states.to_status(entry.state),
         "slurm_state": entry.state or "UNKNOWN",
         "stage": stage,
         "reason": entry.reason,
-        "depends_on": plain(entry.depends_on),
+        "depends_on": strip_afterok(entry.depends_on),
         "command": [entry.command] if entry.command else [],
         "resources": {
             "nodes": entry.nodes,
-            "gpus_per_node": _per_node(entry.gpus, entry.nodes),
+            "gpus_per_node": _count_gpus_per_node(entry.gpus, entry.nodes),
             "partition": entry.partition,
             "time_limit": entry.time_limit,
         },
@@ -89,7 +91,7 @@ def remembered(entry: Entry, now: float, stage: str | None = None) -> dict[str, 
         "cpus": None,
         "gpus": entry.gpus,
         "nodelist": "",
-        "elapsed_time": clock(elapsed),
+        "elapsed_time": format_duration(elapsed),
         "time_limit": entry.time_limit,
         "exit_code": entry.exit_code,
         "submitted_at": entry.submitted_at,
@@ -101,20 +103,20 @@ def remembered(entry: Entry, now: float, stage: str | None = None) -> dict[str, 
     }
 
 
-def _per_node(gpus: int, nodes: int | None) -> int:
+def _count_gpus_per_node(gpus: int, nodes: int | None) -> int:
     """GPUs on each node; a job whose GPUs do not divide evenly shows the most that one node has."""
     return -(-gpus // max(1, nodes or 1))
 
 
-def submitted(name: str, job_id: str) -> dict[str, Any]:
+def to_submission_json(name: str, job_id: str) -> dict[str, Any]:
     """The answer to a submission, as documented."""
-    shown = shown_id(job_id)
+    shown = to_json_id(job_id)
     return {"name": name, "job_id": shown, "status": "PENDING", "depends_on": [], "command": [], "resources": {}}
 
 
-def run(document: Run) -> dict[str, Any]:
+def to_run_json(document: Run) -> dict[str, Any]:
     """A run as documented, with what each attempt of each job came to."""
-    jobs = [run_job(one) for one in document.jobs]
+    jobs = [to_run_job_json(one) for one in document.jobs]
     return {
         "id": document.id,
         "workflow_name": document.workflow_name,
@@ -135,17 +137,17 @@ def run(document: Run) -> dict[str, Any]:
     }
 
 
-def run_job(one: RunJob) -> dict[str, Any]:
+def to_run_job_json(one: RunJob) -> dict[str, Any]:
     """A job of a run: its last attempt's facts, then all attempts. One that never had its turn is CANCELLED."""
-    attempts = [_attempt(attempt) for attempt in one.attempts]
+    attempts = [_to_attempt_json(attempt) for attempt in one.attempts]
     tried = len(attempts) > one.attempts_before
-    last = attempts[-1] if tried else dict.fromkeys(_attempt(Attempt(number=1, tag="")))
+    last = attempts[-1] if tried else dict.fromkeys(_to_attempt_json(Attempt(number=1, tag="")))
     if one.skipped:
         last = {**last, "slurm_state": "CANCELLED", "reason": one.skipped}
     return {
         "name": one.name,
-        "depends_on": plain(one.depends_on),
-        "status": states.word(last["slurm_state"]),
+        "depends_on": strip_afterok(one.depends_on),
+        "status": states.to_status(last["slurm_state"]),
         **{key: value for key, value in last.items() if key != "number"},
         "result": one.result,
         "result_error": one.result_error,
@@ -153,7 +155,7 @@ def run_job(one: RunJob) -> dict[str, Any]:
     }
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _to_attempt_json(attempt: Attempt) -> dict[str, Any]:
     same = (
         "number",
         "job_id",
@@ -169,13 +171,13 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {**{key: getattr(attempt, key) for key in same}, "slurm_state": attempt.state}
 
 
-def history(entry: Entry) -> dict[str, Any]:
+def to_history_json(entry: JobEntry) -> dict[str, Any]:
     """A row of the history."""
     return {
-        "job_id": shown_id(entry.job_id),
+        "job_id": to_json_id(entry.job_id),
         "job_name": entry.name,
         "command": entry.command,
-        "status": states.word(entry.state),
+        "status": states.to_status(entry.state),
         "slurm_state": entry.state,
         "submitted_at": entry.submitted_at,
         "completed_at": entry.ended_at,
@@ -189,7 +191,7 @@ def history(entry: Entry) -> dict[str, Any]:
     }
 
 
-def dry_run(draft: Run) -> dict[str, Any]:
+def to_dry_run_json(draft: Run) -> dict[str, Any]:
     """What a dry run answers: scripts, and the order of submission."""
     jobs = [
         {
@@ -203,7 +205,7 @@ def dry_run(draft: Run) -> dict[str, Any]:
     return {"dry_run": True, "jobs": jobs, "execution_order": [one.name for one in draft.jobs]}
 
 
-def sweep(document: Sweep, counted: dict[str, int]) -> dict[str, Any]:
+def to_sweep_json(document: Sweep, counted: dict[str, int]) -> dict[str, Any]:
     """A sweep as documented; `counted` says how many cells are in each state."""
     same = ("fail_fast", "max_parallel", "cell_count")
     begun = document.status == "pending" and counted["pending"] < document.cell_count
@@ -221,31 +223,31 @@ def sweep(document: Sweep, counted: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def cell(parent: Sweep, index: int, document: Run | None, state: str, args: dict[str, Any]) -> dict[str, Any]:
+def to_cell_json(parent: Sweep, index: int, document: Run | None, state: str, args: dict[str, Any]) -> dict[str, Any]:
     """A cell in the list of its sweep's cells; `state` is what it counts as."""
     ended = document is not None and state not in ("pending", "running")
     return {
-        "id": cell_id(parent.uid, index),
+        "id": make_cell_id(parent.uid, index),
         "workflow_name": parent.workflow_name,
         "status": state,
         "started_at": (document.started_at if document else None) or parent.started_at,
-        "completed_at": document.completed_at if document and ended else _end_of(parent, state),
+        "completed_at": document.completed_at if document and ended else _find_cell_end(parent, state),
         "args": document.args if document and document.args else args,
         "error": document.error if document and state != "pending" else None,
         "triggered_by": parent.submission_source,
     }
 
 
-def _end_of(parent: Sweep, state: str) -> str | None:
+def _find_cell_end(parent: Sweep, state: str) -> str | None:
     """When a cell that never started ended: with the cancellation of its sweep, or with the sweep."""
     return parent.cancel_requested_at or parent.completed_at if state == "cancelled" else None
 
 
-def cell_without_run(parent: Sweep, index: int, state: str, args: dict[str, Any]) -> dict[str, Any]:
+def to_unstarted_cell_json(parent: Sweep, index: int, state: str, args: dict[str, Any]) -> dict[str, Any]:
     """A cell that has no run, as a run that waits or was cancelled before it began."""
-    known = cell(parent, index, None, state, args)
+    known = to_cell_json(parent, index, None, state, args)
     status: Any = state
-    shown = run(
+    shown = to_run_json(
         Run(
             id=known["id"],
             workflow_name=parent.workflow_name,
@@ -261,11 +263,11 @@ def cell_without_run(parent: Sweep, index: int, state: str, args: dict[str, Any]
     return {**shown, "cancel_requested_at": parent.cancel_requested_at}
 
 
-def dry_sweep(first: Run, args: list[dict[str, Any]]) -> dict[str, Any]:
+def to_dry_sweep_json(first: Run, args: list[dict[str, Any]]) -> dict[str, Any]:
     """What a dry run of a sweep answers: the first cell's scripts, and the args of all cells."""
-    return {**dry_run(first), "cell_count": len(args), "cells": args}
+    return {**to_dry_run_json(first), "cell_count": len(args), "cells": args}
 
 
-def started_sweep(document: Sweep) -> dict[str, Any]:
+def to_started_sweep_json(document: Sweep) -> dict[str, Any]:
     """What the start of a sweep answers."""
     return {"sweep_run_id": int(document.id), "status": document.status, "cell_count": document.cell_count}

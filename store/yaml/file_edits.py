@@ -9,47 +9,49 @@ from store.disk.folders import Folder
 from store.errors import Changed, Conflict, Exists
 
 # Somebody who saves the file at the very moment of an edit makes it start anew; nobody does that so often in a row.
-TRIES = 5
+MAX_TRIES = 5
 # The tag of a file that is not there.
-NOTHING = "none"
+NO_FILE_TAG = "none"
 
 
-def tag_of(folder: Folder, name: str) -> str:
+def get_tag(folder: Folder, name: str) -> str:
     """What `If-Match` must say of the file: its sha256, or a word for none."""
-    return folder.entry(name).etag if name in folder else NOTHING
+    return folder.get_entry(name).etag if name in folder else NO_FILE_TAG
 
 
-async def edited(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None = None) -> None:
+async def edit_file(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None = None) -> None:
     """Nothing; `edit(bytes)` is in the place of the bytes that were in force (b"" for no file), durably.
 
     The edit is made off the event loop, and again when somebody was quicker, unless `if_match` says what it is based
     on. Raises what `edit` raises, Changed, Conflict (the file cannot be read), StoreUnavailable, StoreFull.
     """
-    async with folder.editing:
-        for left in reversed(range(TRIES)):
-            if await _tried(folder, name, edit, if_match, last=not left):
+    async with folder.edit_lock:
+        for left in reversed(range(MAX_TRIES)):
+            if await _try_edit(folder, name, edit, if_match, last=not left):
                 return
 
 
-async def _tried(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None, last: bool) -> bool:
+async def _try_edit(
+    folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None, last: bool
+) -> bool:
     """Whether the edit was made; False when somebody was quicker, an error when this was the last try."""
-    await folder.refresh([folder.only_name(name)])
-    tag = tag_of(folder, name)
+    await folder.refresh([folder.choose_filename(name)])
+    tag = get_tag(folder, name)
     if if_match is not None and if_match != tag:
-        raise Changed(folder.kind, name, None if tag == NOTHING else tag)
-    before = folder.entry(name).data if tag != NOTHING else b""
+        raise Changed(folder.kind, name, None if tag == NO_FILE_TAG else tag)
+    before = folder.get_entry(name).data if tag != NO_FILE_TAG else b""
     after = await asyncio.to_thread(edit, before)
     try:
         if after == before:
             return True
-        if tag == NOTHING:
+        if tag == NO_FILE_TAG:
             await folder.create(name, after)
         else:
             await folder.put(name, after, if_match=tag)
         return True
     except (Changed, Exists):
-        if folder.wrong and name not in folder:
-            reason = folder.problems()[0]["reason"]
+        if folder.wrong_files and name not in folder:
+            reason = folder.list_problems()[0]["reason"]
             raise Conflict(f"the file '{name}' cannot be read ({reason}); correct or remove it first") from None
         if if_match is not None or last:
             raise

@@ -33,7 +33,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from store.errors import Invalid, problem
+from store.errors import Invalid, make_problem
 from store.yaml import yaml_lines
 
 MAX_BYTES = 1_000_000
@@ -75,7 +75,7 @@ class Node:
     height: int = 0
 
 
-class Loaded:
+class ParsedYaml:
     """A file's value in plain Python (dict, list, str, int, float, bool, None) and where its parts stand."""
 
     def __init__(self, value: Any, root: Callable[[], Node | None]) -> None:
@@ -87,7 +87,7 @@ class Loaded:
         """The tree of places; None for a file without a document."""
         return self._root()
 
-    def where(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
+    def locate(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
         """Line and column (1-based) of the part at `loc`, or of the nearest part around it.
 
         Scalars are found at the value, mappings and lists at the key that holds them; `key=True` always gives the key.
@@ -107,7 +107,7 @@ class Loaded:
         return place
 
 
-def load(data: bytes) -> Loaded:
+def load_yaml(data: bytes) -> ParsedYaml:
     """The one document in `data`; None as value when there is nothing but comments.
 
     Raises Invalid with line and column for: more than 1 MB, other encodings than UTF-8, NUL, several documents,
@@ -117,28 +117,28 @@ def load(data: bytes) -> Loaded:
     memory = _memory
     key = hashlib.sha256(data).hexdigest() if memory else ""
     if memory and (known := memory.find(key)) is not None:
-        return Loaded(orjson.loads(known), lambda: _composed(data))
-    root = _composed(data)
+        return ParsedYaml(orjson.loads(known), lambda: _compose_text(data))
+    root = _compose_text(data)
     value = root.value if root else None
     if memory:
         memory.now[key] = orjson.dumps(value).decode()
-    return Loaded(value, lambda: root)
+    return ParsedYaml(value, lambda: root)
 
 
-def _composed(data: bytes) -> Node | None:
-    text = decode(data)
+def _compose_text(data: bytes) -> Node | None:
+    text = decode_text(data)
     try:
-        return _Composer(text).document()
+        return _Composer(text).compose_document()
     except MarkedYAMLError as error:
-        raise Invalid([_marked(error)]) from error
+        raise Invalid([_to_problem(error)]) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
         raise Invalid(
-            [_wrong(f"the character U+{int(error.character):04X} is not allowed in YAML", line, column)]
+            [_make_problem(f"the character U+{int(error.character):04X} is not allowed in YAML", line, column)]
         ) from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise Invalid([_wrong(str(error).split("\n")[0] or "not YAML", 1, 1)]) from error
+        raise Invalid([_make_problem(str(error).split("\n")[0] or "not YAML", 1, 1)]) from error
 
 
 # Reading costs a millisecond for each ten lines, so a start remembers what files said, by the SHA-256 of their bytes.
@@ -163,7 +163,7 @@ class Memory:
 _memory: Memory | None = None
 
 
-def remember(saved: bytes | None) -> None:
+def start_remembering(saved: bytes | None) -> None:
     """Nothing; until `remembered`, `load` knows what it has seen and, when it is whole, what `saved` tells."""
     global _memory
     head, _, body = (saved or b"").partition(b"\n")
@@ -171,7 +171,7 @@ def remember(saved: bytes | None) -> None:
     _memory = Memory(orjson.loads(body) if whole else {}, {})
 
 
-def remembered(saved: bytes | None) -> bytes | None:
+def stop_remembering(saved: bytes | None) -> bytes | None:
     """What to save for the next start; None when `saved` still does or there is too little. Ends remembering."""
     global _memory
     now, _memory = (_memory.now if _memory else {}), None
@@ -182,26 +182,28 @@ def remembered(saved: bytes | None) -> bytes | None:
     return None if data == saved else data
 
 
-def decode(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """The text of a UTF-8 file without its byte order mark; Invalid when it is too large, not UTF-8 or holds NUL."""
     if len(data) > MAX_BYTES:
-        raise Invalid([problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
+        raise Invalid([make_problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
     if data and not data.strip(b"\0"):
-        raise Invalid([_wrong("the file holds nothing but NUL bytes; a crash may have cut it off", 1, 1)])
+        raise Invalid([_make_problem("the file holds nothing but NUL bytes; a crash may have cut it off", 1, 1)])
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Invalid([_wrong("the file is UTF-16; save it as UTF-8", 1, 1)])
+        raise Invalid([_make_problem("the file is UTF-16; save it as UTF-8", 1, 1)])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        raise Invalid([_wrong("the file is not UTF-8", line, column)]) from error
+        raise Invalid([_make_problem("the file is not UTF-8", line, column)]) from error
     if (at := text.find("\0")) >= 0:
-        raise Invalid([_wrong("the file holds a NUL byte", text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))])
+        raise Invalid(
+            [_make_problem("the file holds a NUL byte", text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))]
+        )
     return text
 
 
-def scalar(text: str) -> Any:
+def parse_scalar(text: str) -> Any:
     """What an unquoted word means in the YAML 1.2 core schema (section 10.3.2); ValueError for NaN, inf, huge ints."""
     if NULL.fullmatch(text):
         return None
@@ -210,11 +212,11 @@ def scalar(text: str) -> Any:
     if not text[0].isdigit() and text[0] not in "+-.":
         return text
     if INT.fullmatch(text):
-        return _bounded(text, 10)
+        return _parse_int(text, 10)
     if OCTAL.fullmatch(text):
-        return _bounded(text[2:], 8)
+        return _parse_int(text[2:], 8)
     if HEX.fullmatch(text):
-        return _bounded(text[2:], 16)
+        return _parse_int(text[2:], 16)
     if NOT_A_NUMBER.fullmatch(text):
         raise ValueError(f"{text} is not allowed; quote it if it is meant as text")
     if FLOAT.fullmatch(text):
@@ -225,7 +227,7 @@ def scalar(text: str) -> Any:
     return text
 
 
-def _bounded(digits: str, radix: int) -> int:
+def _parse_int(digits: str, radix: int) -> int:
     # int() takes quadratic time in the digits, so their number is looked at first.
     if len(digits) > 70 or not -(2**63) <= (number := int(digits, radix)) < 2**63:
         raise ValueError(f"the integer {digits[:24]}… does not fit into 64 bits; quote it if it is meant as text")
@@ -243,33 +245,33 @@ class _Composer:
         self.chars = 0
         self.deadline_s = time.thread_time() + MAX_CPU_S
 
-    def document(self) -> Node | None:
+    def compose_document(self) -> Node | None:
         root: Node | None = None
         documents = 0
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise _at("only one YAML document may be in a file", event)
+                    raise _make_error("only one YAML document may be in a file", event)
             elif isinstance(event, AliasEvent | ScalarEvent | SequenceStartEvent | MappingStartEvent):
-                root = self.node(event, 1)
+                root = self.compose_node(event, 1)
         return root
 
-    def node(self, event: Any, depth: int) -> Node:
+    def compose_node(self, event: Any, depth: int) -> Node:
         """The tree that starts with this event."""
         if isinstance(event, AliasEvent):
-            return self.alias(event, depth)
+            return self.compose_alias(event, depth)
         if depth > MAX_DEPTH and not isinstance(event, ScalarEvent):
-            raise _at(f"nested deeper than {MAX_DEPTH} levels", event)
+            raise _make_error(f"nested deeper than {MAX_DEPTH} levels", event)
         self.count(1, 0, event)
         if event.anchor:
             self.anchors[event.anchor] = None  # known, but not to be used inside itself
         if isinstance(event, ScalarEvent):
-            node = self.scalar(event)
+            node = self.compose_scalar(event)
         elif isinstance(event, MappingStartEvent):
-            node = self.mapping(event, depth)
+            node = self.compose_mapping(event, depth)
         else:
-            node = self.sequence(event, depth)
+            node = self.compose_sequence(event, depth)
         if event.anchor:
             self.anchors[event.anchor] = node
         return node
@@ -278,77 +280,77 @@ class _Composer:
         self.nodes += nodes
         self.chars += chars
         if self.nodes > MAX_NODES or self.chars > MAX_EXPANDED_CHARS:
-            raise _at(f"more than {MAX_NODES} values or {MAX_EXPANDED_CHARS} characters", event)
+            raise _make_error(f"more than {MAX_NODES} values or {MAX_EXPANDED_CHARS} characters", event)
         if self.nodes % 1024 == 0 and time.thread_time() > self.deadline_s:
-            raise _at("too complicated to read", event)
+            raise _make_error("too complicated to read", event)
 
-    def alias(self, event: Any, depth: int) -> Node:
+    def compose_alias(self, event: Any, depth: int) -> Node:
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
-            raise _at(f"more than {MAX_ALIASES} aliases", event)
+            raise _make_error(f"more than {MAX_ALIASES} aliases", event)
         node = self.anchors.get(event.anchor)
         if node is None:
             known = event.anchor in self.anchors
-            raise _at(f"the alias *{event.anchor} " + ("holds itself" if known else "names no anchor"), event)
+            raise _make_error(f"the alias *{event.anchor} " + ("holds itself" if known else "names no anchor"), event)
         if depth + node.height > MAX_DEPTH + 1:
-            raise _at(f"nested deeper than {MAX_DEPTH} levels", event)
+            raise _make_error(f"nested deeper than {MAX_DEPTH} levels", event)
         self.count(node.nodes, node.chars, event)
-        place = _place(event)
+        place = _get_place(event)
         # The value is copied: nobody who changes one use of an anchor may change the others.
-        return Node(_copy(node.value), *place, node.children, node.keys, node.nodes, node.chars, node.height)
+        return Node(_copy_value(node.value), *place, node.children, node.keys, node.nodes, node.chars, node.height)
 
-    def scalar(self, event: Any) -> Node:
+    def compose_scalar(self, event: Any) -> Node:
         if event.tag not in SCALAR_TAGS:
-            raise _at(f"the tag {event.tag} is not allowed", event)
+            raise _make_error(f"the tag {event.tag} is not allowed", event)
         value: Any = event.value
         self.count(0, len(value), event)
         if UNUSABLE.search(value):
-            raise _at("text must not hold NUL or half a surrogate pair", event)
+            raise _make_error("text must not hold NUL or half a surrogate pair", event)
         if event.tag is None and event.implicit[0]:
             try:
-                value = scalar(value)
+                value = parse_scalar(value)
             except ValueError as error:
-                raise _at(str(error), event) from error
-        return Node(value, *_place(event), chars=len(event.value))
+                raise _make_error(str(error), event) from error
+        return Node(value, *_get_place(event), chars=len(event.value))
 
-    def sequence(self, event: Any, depth: int) -> Node:
+    def compose_sequence(self, event: Any, depth: int) -> Node:
         if event.tag not in SEQUENCE_TAGS:
-            raise _at(f"the tag {event.tag} is not allowed", event)
-        node = Node([], *_place(event), height=1)
+            raise _make_error(f"the tag {event.tag} is not allowed", event)
+        node = Node([], *_get_place(event), height=1)
         while not isinstance(part := next(self.events), SequenceEndEvent):
-            child = self.node(part, depth + 1)
-            self.adopt(node, len(node.value), child)
+            child = self.compose_node(part, depth + 1)
+            self.add_child(node, len(node.value), child)
             node.value.append(child.value)
         return node
 
-    def mapping(self, event: Any, depth: int) -> Node:
+    def compose_mapping(self, event: Any, depth: int) -> Node:
         if event.tag not in MAPPING_TAGS:
-            raise _at(f"the tag {event.tag} is not allowed", event)
-        node = Node({}, *_place(event), height=1)
+            raise _make_error(f"the tag {event.tag} is not allowed", event)
+        node = Node({}, *_get_place(event), height=1)
         merges: list[tuple[Any, Node]] = []
         while not isinstance(part := next(self.events), MappingEndEvent):
-            key = self.key(part, node, depth)
-            child = self.node(next(self.events), depth + 1)
+            key = self.compose_key(part, node, depth)
+            child = self.compose_node(next(self.events), depth + 1)
             if key == MERGE_KEY and part.implicit[0]:
                 merges.append((part, child))
             else:
-                self.adopt(node, key, child, _place(part))
+                self.add_child(node, key, child, _get_place(part))
                 node.value[key] = child.value
         if len(merges) > 1:
-            raise _at("the key << stands here twice", merges[1][0])
+            raise _make_error("the key << stands here twice", merges[1][0])
         for merge, source in merges:
             self.merge(node, source, merge)
         return node
 
-    def key(self, event: Any, node: Node, depth: int) -> str:
+    def compose_key(self, event: Any, node: Node, depth: int) -> str:
         if not isinstance(event, ScalarEvent):
-            raise _at("a key must be text", event)
-        name = self.node(event, depth).value
+            raise _make_error("a key must be text", event)
+        name = self.compose_node(event, depth).value
         if not isinstance(name, str):
-            raise _at(f"a key must be text; write '{event.value}' in quotes", event)
+            raise _make_error(f"a key must be text; write '{event.value}' in quotes", event)
         if name in node.value:
             line = node.keys[name][0]
-            raise _at(f"the key '{name[:80]}' stands here twice, first in line {line}", event)
+            raise _make_error(f"the key '{name[:80]}' stands here twice, first in line {line}", event)
         return name
 
     def merge(self, node: Node, source: Node, event: Any) -> None:
@@ -356,13 +358,13 @@ class _Composer:
         sources = list(source.children.values()) if isinstance(source.value, list) else [source]
         for one in sources:
             if not isinstance(one.value, dict):
-                raise _at("<< takes a mapping or a list of mappings", event)
+                raise _make_error("<< takes a mapping or a list of mappings", event)
             for key, child in one.children.items():
                 if key not in node.value:
-                    self.adopt(node, key, child, one.keys[key])
-                    node.value[key] = _copy(child.value)
+                    self.add_child(node, key, child, one.keys[key])
+                    node.value[key] = _copy_value(child.value)
 
-    def adopt(self, node: Node, key: str | int, child: Node, place: tuple[int, int] | None = None) -> None:
+    def add_child(self, node: Node, key: str | int, child: Node, place: tuple[int, int] | None = None) -> None:
         node.children[key] = child
         if place is not None:
             node.keys[key] = place
@@ -371,28 +373,28 @@ class _Composer:
         node.height = max(node.height, child.height + 1)
 
 
-def _copy(value: Any) -> Any:
+def _copy_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copy(one) for key, one in value.items()}
-    return [_copy(one) for one in value] if isinstance(value, list) else value
+        return {key: _copy_value(one) for key, one in value.items()}
+    return [_copy_value(one) for one in value] if isinstance(value, list) else value
 
 
-def _place(event: Any) -> tuple[int, int]:
+def _get_place(event: Any) -> tuple[int, int]:
     return (event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _wrong(message: str, line: int, column: int) -> dict[str, Any]:
-    return problem(message, type="yaml", line=line, column=column)
+def _make_problem(message: str, line: int, column: int) -> dict[str, Any]:
+    return make_problem(message, type="yaml", line=line, column=column)
 
 
-def _at(message: str, event: Any) -> Invalid:
-    return Invalid([_wrong(message, *_place(event))])
+def _make_error(message: str, event: Any) -> Invalid:
+    return Invalid([_make_problem(message, *_get_place(event))])
 
 
-def _marked(error: MarkedYAMLError) -> dict[str, Any]:
+def _to_problem(error: MarkedYAMLError) -> dict[str, Any]:
     mark = error.problem_mark or error.context_mark
     message = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
-    return _wrong(message, mark.line + 1, mark.column + 1) if mark else _wrong(message, 1, 1)
+    return _make_problem(message, mark.line + 1, mark.column + 1) if mark else _make_problem(message, 1, 1)
 
 
 # Characters that a reader would change or refuse outside of double quotes.
@@ -407,7 +409,7 @@ class _Representer(RoundTripRepresenter):
     """Writes plain values so that `load` reads exactly them, long texts as blocks."""
 
 
-def _text(representer: Any, value: str) -> ScalarNode:
+def _represent_text(representer: Any, value: str) -> ScalarNode:
     """The node of a text: plain where that is the same text, a block for lines, quoted where characters need it."""
     style = None
     if STRANGE.search(value):
@@ -416,16 +418,16 @@ def _text(representer: Any, value: str) -> ScalarNode:
         style = "|"
     else:
         try:
-            style = '"' if value == MERGE_KEY or "\n" in value or not isinstance(scalar(value), str) else None
+            style = '"' if value == MERGE_KEY or "\n" in value or not isinstance(parse_scalar(value), str) else None
         except ValueError:
             style = '"'
     return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
-_Representer.add_representer(str, _text)
+_Representer.add_representer(str, _represent_text)
 
 
-def _writer() -> YAML:
+def _make_writer() -> YAML:
     yaml = YAML(typ="rt", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -434,9 +436,9 @@ def _writer() -> YAML:
     return yaml
 
 
-def dump(value: Any) -> bytes:
+def dump_yaml(value: Any) -> bytes:
     """The YAML of plain values, keys in the order in which the mapping holds them."""
-    yaml = _writer()
+    yaml = _make_writer()
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
     yaml.dump(value, stream)
@@ -450,57 +452,61 @@ class Null:
 NULL_VALUE = Null()
 
 
-def edit(data: bytes, changes: dict[str, Any]) -> bytes:
+def edit_yaml(data: bytes, changes: dict[str, Any]) -> bytes:
     """`data` with the changes merged in, comments and order kept: mappings merge, None removes, the rest replaces.
 
     Raises Invalid when `data` does not parse, is not a mapping, or cannot be changed without changing more.
     """
-    before = load(data).value
+    before = load_yaml(data).value
     if not isinstance(before, dict | None):
-        raise Invalid([_wrong("not a mapping", 1, 1)])
-    wanted = merged(before or {}, changes)
-    if _same(wanted, before or {}):
+        raise Invalid([_make_problem("not a mapping", 1, 1)])
+    wanted = merge_changes(before or {}, changes)
+    if _is_same(wanted, before or {}):
         return data
     if not before:
         bare = data.strip() in (b"", b"{}")
-        after = dump(wanted) if bare else data.rstrip() + b"\n" + dump(wanted)
+        after = dump_yaml(wanted) if bare else data.rstrip() + b"\n" + dump_yaml(wanted)
     else:
-        after = yaml_lines.spliced(decode(data), before, wanted, dump, _says).encode()
-        after = after if _says(after, wanted) else _round_trip(after if _says(after, None) else data, changes)
-        after = after if after.strip() else dump(wanted)
-    if not _says(after, wanted):
-        raise Invalid([problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
+        after = yaml_lines.splice_lines(decode_text(data), before, wanted, dump_yaml, _is_text_of).encode()
+        after = (
+            after
+            if _is_text_of(after, wanted)
+            else _edit_round_trip(after if _is_text_of(after, None) else data, changes)
+        )
+        after = after if after.strip() else dump_yaml(wanted)
+    if not _is_text_of(after, wanted):
+        raise Invalid([make_problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
     return after
 
 
-def _says(data: bytes, wanted: Any) -> bool:
+def _is_text_of(data: bytes, wanted: Any) -> bool:
     """Whether this is what the text says; with None, whether it says anything that can be read."""
     try:
-        found = load(data).value
+        found = load_yaml(data).value
     except Invalid:
         return False
-    return wanted is None or _same(found, wanted) or (found is None and wanted == {})
+    return wanted is None or _is_same(found, wanted) or (found is None and wanted == {})
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     """Whether two values are the same, where `True == 1 == 1.0` would hide a change."""
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
-def _round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
+def _edit_round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
     """The data changed by the library that knows comments; it may set lines anew that mean the same as before."""
-    yaml = _writer()
+    yaml = _make_writer()
     yaml.preserve_quotes = True
-    _keep_indent(yaml, decode(data))
-    document = yaml.load(decode(data))
+    _keep_indent(yaml, decode_text(data))
+    document = yaml.load(decode_text(data))
     if isinstance(document, CommentedMap):
-        _apply(document, changes, load(data).value)
+        _apply_changes(document, changes, load_yaml(data).value)
     stream = io.StringIO()
     yaml.dump(document, stream)
     return stream.getvalue().encode()
 
 
-def merged(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge_changes(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A new mapping with the changes in it: mappings merge, None removes, the rest replaces (as RFC 7396)."""
     result = dict(value)
     for key, change in changes.items():
@@ -508,25 +514,25 @@ def merged(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             result.pop(key, None)
         elif isinstance(change, dict):
             old = result.get(key)
-            result[key] = merged(old if isinstance(old, dict) else {}, change)
+            result[key] = merge_changes(old if isinstance(old, dict) else {}, change)
         else:
             result[key] = None if isinstance(change, Null) else change
     return result
 
 
-def _apply(document: CommentedMap, changes: dict[str, Any], plain: dict[str, Any]) -> None:
+def _apply_changes(document: CommentedMap, changes: dict[str, Any], plain: dict[str, Any]) -> None:
     """Makes the changes in a document that says `plain`; what is so already is left alone, with its comments."""
     for key, change in changes.items():
         old = document.get(key)
         if change is None:
             document.pop(key, None)
         elif isinstance(change, dict) and isinstance(old, CommentedMap):
-            _apply(old, change, plain[key])
+            _apply_changes(old, change, plain[key])
         elif isinstance(change, dict):
-            document[key] = merged({}, change)
+            document[key] = merge_changes({}, change)
         elif isinstance(change, Null):
             document[key] = None
-        elif key not in plain or not _same(plain[key], change):
+        elif key not in plain or not _is_same(plain[key], change):
             document[key] = change
 
 

@@ -24,7 +24,7 @@ GONE = object()
 MAX_CHARS_READ = 100_000
 
 
-def steps(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
+def diff_values(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
     """What is to be cut out of `before`, put into it or changed in it on the way to `wanted`.
 
     >>> list(steps({"a": 1, "b": [1, 2]}, {"b": [1, 2, 3], "c": 4})) == [(("b", 2), 3), (("c",), 4), (("a",), GONE)]
@@ -35,7 +35,7 @@ def steps(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
     if isinstance(before, dict) and isinstance(wanted, dict):
         for key, one in wanted.items():
             if key in before:
-                yield from steps(before[key], one, (*loc, key))
+                yield from diff_values(before[key], one, (*loc, key))
             else:
                 yield (*loc, key), one
         yield from (((*loc, key), GONE) for key in before if key not in wanted)
@@ -43,7 +43,7 @@ def steps(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
         same = next((at for at, (old, new) in enumerate(zip(before, wanted, strict=False)) if old != new), None)
         if len(wanted) == len(before):
             for at, (old, new) in enumerate(zip(before, wanted, strict=True)):
-                yield from steps(old, new, (*loc, at))
+                yield from diff_values(old, new, (*loc, at))
         elif same is None and len(wanted) > len(before):
             yield from (((*loc, at), wanted[at]) for at in range(len(before), len(wanted)))
         else:
@@ -54,7 +54,7 @@ def steps(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
         yield loc, wanted
 
 
-def spliced(
+def splice_lines(
     text: str, before: Any, wanted: Any, dump: Callable[[Any], bytes], says: Callable[[bytes, Any], bool]
 ) -> str:
     """The text after those steps from `before` to `wanted` that can be made by whole lines.
@@ -62,14 +62,14 @@ def spliced(
     `dump` writes new values; `says` tells whether a text means a value, and is asked after each step.
     """
     value, left = before, MAX_CHARS_READ
-    for loc, new in steps(before, wanted):
+    for loc, new in diff_values(before, wanted):
         left -= len(text)
         if left < 0:
             break
         try:
-            after = _stepped(value, loc, new)
+            after = _apply_step(value, loc, new)
             root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
-            ways = map("\n".join, _ways(text, root, loc, new, after, dump))
+            ways = map("\n".join, _try_edits(text, root, loc, new, after, dump))
             found = next((one for one in ways if says(one.encode(), after)), None)
         except (LookupError, TypeError, ValueError, YAMLError):
             continue  # what comes from an alias or a merge key stands on no lines here
@@ -78,20 +78,22 @@ def spliced(
     return text
 
 
-def _ways(text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Callable[[Any], bytes]) -> Iterator[list[str]]:
+def _try_edits(
+    text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Callable[[Any], bytes]
+) -> Iterator[list[str]]:
     """The lines after the step; if that cannot be, after ever larger parts around it were written anew."""
     lines = text.split("\n")
-    if _step(lines, root, loc, new, dump):
+    if _edit_lines(lines, root, loc, new, dump):
         yield lines
     for depth in range(len(loc) - 1, 0, -1):
         lines, part = text.split("\n"), after
         for one in loc[:depth]:
             part = part[one]
-        if _exchange(lines, _at(root, loc[: depth - 1]), loc[depth - 1], part, dump):
+        if _replace_member(lines, _find_node(root, loc[: depth - 1]), loc[depth - 1], part, dump):
             yield lines
 
 
-def _stepped(value: Any, loc: Loc, new: Any) -> Any:
+def _apply_step(value: Any, loc: Loc, new: Any) -> Any:
     """A copy of the value with the step made in it."""
     result = holder = copy.deepcopy(value)
     for part in loc[:-1]:
@@ -105,29 +107,31 @@ def _stepped(value: Any, loc: Loc, new: Any) -> Any:
     return result
 
 
-def _step(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable[[Any], bytes]) -> bool:
+def _edit_lines(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable[[Any], bytes]) -> bool:
     """Whether the step was made in the lines."""
-    holder = _at(root, loc[:-1])
+    holder = _find_node(root, loc[:-1])
     if holder is None:
         return False
     if new is GONE:
-        return _cut(lines, holder, loc[-1], top=len(loc) == 1)
+        return _cut_member(lines, holder, loc[-1], top=len(loc) == 1)
     if not holder.value and loc[1:]:
         filled = [new] if isinstance(holder, SequenceNode) else {loc[-1]: new}
-        return _exchange(lines, _at(root, loc[:-2]), loc[-2], filled, dump)
-    if _has(holder, loc[-1]):
-        return _replace(lines, _at(root, loc), new, dump) or _exchange(lines, holder, loc[-1], new, dump)
-    return _put(lines, holder, loc[-1], new, dump)
+        return _replace_member(lines, _find_node(root, loc[:-2]), loc[-2], filled, dump)
+    if _has_member(holder, loc[-1]):
+        return _replace_scalar(lines, _find_node(root, loc), new, dump) or _replace_member(
+            lines, holder, loc[-1], new, dump
+        )
+    return _insert_member(lines, holder, loc[-1], new, dump)
 
 
-def _cut(lines: list[str], holder: Any, part: str | int, top: bool) -> bool:
+def _cut_member(lines: list[str], holder: Any, part: str | int, top: bool) -> bool:
     """Whether the lines of this key or item were taken out; what is empty then, but for the whole, is `{}` or `[]`."""
-    first, node = _member(holder, part)
+    first, node = _find_member(holder, part)
     line = first.start_mark.line
     head = lines[line][: first.start_mark.column]
     if holder.flow_style or head.strip() != ("-" if isinstance(holder, SequenceNode) else ""):
         return False
-    del lines[line : _last_line(lines, node, line) + 1]
+    del lines[line : _find_last_line(lines, node, line) + 1]
     if len(holder.value) == 1 and not top:
         # A mapping of no keys would be null; the indent keeps it below the key that holds it.
         indent = head.index("-") + 1 if isinstance(holder, SequenceNode) else len(head)
@@ -135,7 +139,7 @@ def _cut(lines: list[str], holder: Any, part: str | int, top: bool) -> bool:
     return True
 
 
-def _replace(lines: list[str], node: Any, value: Any, dump: Callable[[Any], bytes]) -> bool:
+def _replace_scalar(lines: list[str], node: Any, value: Any, dump: Callable[[Any], bytes]) -> bool:
     """Whether the value of one line stands in the place of another one of one line."""
     first, last = node.start_mark, node.end_mark
     written = dump([value]).decode().strip().removeprefix("- ")
@@ -148,26 +152,26 @@ def _replace(lines: list[str], node: Any, value: Any, dump: Callable[[Any], byte
     return True
 
 
-def _exchange(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
+def _replace_member(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
     """Whether the lines of a key or item were exchanged for those that say the new value."""
-    first, node = _member(holder, part)
+    first, node = _find_member(holder, part)
     line, column = first.start_mark.line, first.start_mark.column
     listed = isinstance(holder, SequenceNode)
     if holder.flow_style or lines[line][:column].strip() != ("-" if listed else ""):
         return False
     indent = lines[line].index("-") if listed else column
-    lines[line : _last_line(lines, node, line) + 1] = _written(value, None if listed else part, indent, dump)
+    lines[line : _find_last_line(lines, node, line) + 1] = _write_member(value, None if listed else part, indent, dump)
     return True
 
 
-def _written(value: Any, key: str | int | None, indent: int, dump: Callable[[Any], bytes]) -> list[str]:
+def _write_member(value: Any, key: str | int | None, indent: int, dump: Callable[[Any], bytes]) -> list[str]:
     """The lines of a key with its value, or (None) of a list's item, indented."""
     body = dump([value] if key is None else {key: value}).decode()
     shift = len(body) - len(body.lstrip(" "))
     return [" " * indent + line[shift:] if line else line for line in body.removesuffix("\n").split("\n")]
 
 
-def _put(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
+def _insert_member(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
     """Whether the key or item was put in below the last one of its mapping or list."""
     if holder.flow_style or not isinstance(holder.value, list) or not holder.value:
         return False
@@ -175,32 +179,32 @@ def _put(lines: list[str], holder: Any, part: str | int, value: Any, dump: Calla
         first, last = holder.value[0], holder.value[-1]
         if lines[first.start_mark.line][: first.start_mark.column].strip() != "-":
             return False
-        written = _written(value, None, lines[first.start_mark.line].index("-"), dump)
+        written = _write_member(value, None, lines[first.start_mark.line].index("-"), dump)
         since = last.start_mark.line
     else:
         (first, _), (key, last) = holder.value[0], holder.value[-1]
-        written, since = _written(value, part, first.start_mark.column, dump), key.start_mark.line
-    at = _last_line(lines, last, since) + 1
+        written, since = _write_member(value, part, first.start_mark.column, dump), key.start_mark.line
+    at = _find_last_line(lines, last, since) + 1
     if at == len(lines):
         lines.append("")
     lines[at:at] = written
     return True
 
 
-def _has(holder: Any, part: str | int) -> bool:
+def _has_member(holder: Any, part: str | int) -> bool:
     try:
-        return bool(_member(holder, part))
+        return bool(_find_member(holder, part))
     except (LookupError, TypeError):
         return False
 
 
-def _at(node: Node, loc: Loc) -> Any:
+def _find_node(node: Node, loc: Loc) -> Any:
     for part in loc:
-        node = _member(node, part)[1]
+        node = _find_member(node, part)[1]
     return node
 
 
-def _member(holder: Any, part: str | int) -> tuple[Node, Node]:
+def _find_member(holder: Any, part: str | int) -> tuple[Node, Node]:
     """The node with which a member starts (its key, or itself in a list), and that of its value; LookupError."""
     if not isinstance(holder, MappingNode | SequenceNode):
         raise LookupError(part)
@@ -212,7 +216,7 @@ def _member(holder: Any, part: str | int) -> tuple[Node, Node]:
     return (holder.value[part], holder.value[part])
 
 
-def _last_line(lines: list[str], node: Any, since: int) -> int:
+def _find_last_line(lines: list[str], node: Any, since: int) -> int:
     """The last line (from 0) of what a value says; `since` is where it begins, for one that says nothing."""
     if isinstance(node, ScalarNode):
         if node.style in ("|", ">"):
@@ -226,5 +230,5 @@ def _last_line(lines: list[str], node: Any, since: int) -> int:
     ends = [since]
     for one in node.value:
         first, inner = one if isinstance(node, MappingNode) else (one, one)
-        ends.append(_last_line(lines, inner, first.start_mark.line))
+        ends.append(_find_last_line(lines, inner, first.start_mark.line))
     return max(ends)

@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from store.contract import needed_components
+from store.contract import find_needed_components
 from tests import ROOT
 from tests.contract_judge import CONTRACT, operations, resolved, validator
 
@@ -94,7 +94,7 @@ def test_families_stand_together_in_the_order_of_their_documents() -> None:
     assert [name for name, _ in itertools.groupby(spec["tags"][0] for _, _, spec in operations())] == families
     users: dict[tuple[str, str], set[str]] = {}
     for path, _, spec in operations():
-        for kind, named in needed_components(CONTRACT, [spec, CONTRACT["paths"][path].get("parameters")]).items():
+        for kind, named in find_needed_components(CONTRACT, [spec, CONTRACT["paths"][path].get("parameters")]).items():
             for name in named:
                 users.setdefault((kind, name), set()).add(spec["tags"][0])
     for kind, named in CONTRACT["components"].items():
@@ -295,7 +295,7 @@ def test_a_validator_holds_only_the_components_that_it_needs(app: Any, monkeypat
     assert len(compiled) > len(OPERATIONS) / 2
     for schema in compiled:
         named = {key: value for key, value in schema.items() if key != "components"}
-        assert schema["components"] == needed_components(CONTRACT, named)
+        assert schema["components"] == find_needed_components(CONTRACT, named)
 
 
 # What a start does without; each takes time and memory.

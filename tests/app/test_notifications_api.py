@@ -257,7 +257,7 @@ def test_how_it_ended_is_told_before_it_runs_again(
         """Nothing is told by itself."""
 
     with monkeypatch.context() as patch:
-        patch.setattr(client.app.server.notices, "turn_once", no_time)
+        patch.setattr(client.app.server.notices, "run_once", no_time)
         sweep_id = client.start_run("two", WORKFLOW, **wanted)["sweep_run_id"]
         eventually(lambda: client.get(f"/api/sweep_runs/{sweep_id}").json()["status"] == "failed", 40)
         assert client.post(f"/api/sweep_runs/{sweep_id}/rerun", {"cells": "failed"}).status_code == 202
@@ -425,8 +425,8 @@ def test_slack_gets_a_text_and_never_the_same_twice(
     monkeypatch.setenv("SSL_CERT_FILE", str(slack.authority))
     sender = webhooks.Sender(lambda *_: ["127.0.0.1"], timeout_s=0.5)
     monkeypatch.setattr(client.app.server.notices.outbox, "sender", sender)
-    monkeypatch.setattr("store.rules.endpoints.host_of", lambda url: ("hooks.slack.com", slack.port))
-    monkeypatch.setattr("store.addresses.allowed", lambda *_: True)
+    monkeypatch.setattr("store.rules.endpoints.parse_host", lambda url: ("hooks.slack.com", slack.port))
+    monkeypatch.setattr("store.addresses.is_allowed", lambda *_: True)
     try:
         takes = endpoint(client, "takes", "https://hooks.slack.com/services/T/B/ok", "slack_webhook")
         hangs = endpoint(client, "slack hangs", "https://hooks.slack.com/services/T/B/hang", "slack_webhook")

@@ -378,7 +378,7 @@ def test_cells_are_runs(sweeping: Sweeping) -> None:
 
 
 def test_a_run_that_is_no_cell(client: Client) -> None:
-    for name in ("c1f2e3d4-0001-4e00-a000-000000000001", sweeps.cell_id(sweeps.new_uid(), 1), "x"):
+    for name in ("c1f2e3d4-0001-4e00-a000-000000000001", sweeps.make_cell_id(sweeps.make_uid(), 1), "x"):
         assert client.get(f"/api/workflows/runs/{name}").status_code == 404
 
 
@@ -454,7 +454,7 @@ def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatc
 
     with monkeypatch.context() as held:
         held.setattr("store.rules.sweeps.AT_ONCE", 2)
-        held.setattr("engine.sweeps.drive", not_yet)
+        held.setattr("engine.sweeps.advance_sweep", not_yet)
         again = sweeping.post(number, "rerun", {"cells": "failed"}).json()
         assert (again["cells_pending"], again["status"]) == (5, "running")
         cells = {one["args"]["n"]: one["id"] for one in sweeping.cells(number)}
@@ -536,7 +536,7 @@ def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypat
     async def beat() -> None:
         beats.append(1)
 
-    monkeypatch.setattr(pace, "beat", beat)
+    monkeypatch.setattr(pace, "wait_for_slot", beat)
     number = sweeping.start("train", {"lr": [1, 2]})
     assert sweeping.ended(number)["status"] == "completed"
     assert len(beats) == 4
@@ -551,7 +551,7 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
         """As long as many others are to be submitted before."""
         await hold.wait()
 
-    monkeypatch.setattr(here.pace, "beat", beat)
+    monkeypatch.setattr(here.pace, "wait_for_slot", beat)
     number = sweeping.start("gate", {"n": list(range(10))}, max_parallel=10)
     eventually(lambda: sweeping.row(number)["cells_running"] == 10)
     places = here.store.config.sweeps.in_flight

@@ -166,7 +166,7 @@ def test_rsync_is_not_installed(far: tuple[Client, Path], monkeypatch: pytest.Mo
 def test_a_mount_that_is_gone_before_its_turn(far: tuple[Client, Path]) -> None:
     client, top = far
     text = (top / "store" / "profiles.yaml").read_text()
-    lost = syncs.asked("lost", "far", "nope", False, 0)
+    lost = syncs.build_sync("lost", "far", "nope", False, 0)
     client.run(client.app.server.store.syncs.create(lost.id, lost))
     ended = eventually(lambda: (one := state(client, lost.id))["ended_at"] and one)
     assert (ended["state"], ended["reason"], ended["percent"]) == ("failed", "Mount 'nope' not found", None)
@@ -258,8 +258,8 @@ def test_a_request_that_waits_does_not_hold_up_the_end(far_server: Callable[[], 
 
 def test_the_place_of_a_sync_is_that_of_its_profile() -> None:
     held = Profiles(profiles={"p": Profile(mounts=[Mount(name="ml", local="/a", remote="/b")])})
-    sync = syncs.asked("1", "p", "ml", False, 0)
-    assert syncs.place(held, sync)[1].remote == "/b"
+    sync = syncs.build_sync("1", "p", "ml", False, 0)
+    assert syncs.find_mount(held, sync)[1].remote == "/b"
     for change in ({"profile": "q"}, {"mount": "nope"}):
         with pytest.raises(Exception, match=r"Mount '(ml|nope)' not found"):
-            syncs.place(held, sync.model_copy(update=change))
+            syncs.find_mount(held, sync.model_copy(update=change))

@@ -40,7 +40,7 @@ def create(client: Client, name: str, **more: Any) -> Any:
     ],
 )
 def test_what_a_file_says(why: str, text: str, template: Template) -> None:
-    assert templates.read(text.encode()) == template, why
+    assert templates.parse_template(text.encode()) == template, why
 
 
 LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60).map(str.strip)
@@ -53,7 +53,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
 def test_what_is_written_is_read_again(description: str, use_case: str, content: str) -> None:
     template = Template(content, description, use_case)
     try:
-        data = templates.written(template)
+        data = templates.format_template(template)
     except Invalid:
         told = f"{description}{use_case}"
         assert (
@@ -63,7 +63,7 @@ def test_what_is_written_is_read_again(description: str, use_case: str, content:
             or told.splitlines()[1:]
         )
         return
-    assert templates.read(data) == template
+    assert templates.parse_template(data) == template
 
 
 MOST: dict[str, Any] = {
@@ -100,7 +100,7 @@ JOBS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("why", "job"), JOBS, ids=[why for why, _ in JOBS])
 def test_the_text_of_base_gives_the_script_that_is_built_in(why: str, job: dict[str, Any], renderer: Renderer) -> None:
-    assert templates.render(TEXT, script.variables(job), renderer, name="base") == script.render(job)
+    assert templates.render_text(TEXT, script.build_variables(job), renderer, name="base") == script.render_script(job)
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def counted(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         folder = tmp_path / "cluster"
         folder.mkdir()
         wanted = {"nodes": 1, "cpus": 4, "memory_mb": 1000, "gpus": 0, "partitions": [], "execute": True}
-        (folder / "slurm.conf").write_text(conf.fitting(wanted, sys.executable))
+        (folder / "slurm.conf").write_text(conf.build_fitting_conf(wanted, sys.executable))
         monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         path = f"{ROOT / 'slurm_shim' / 'bin'}:{path}"
     log, wrappers = tmp_path / "calls", tmp_path / "wrappers"

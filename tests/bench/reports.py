@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from store.documents import JobRecord, to_json
-from store.indexes.reports import Collector
+from store.indexes.reports import ReportIndex
 from store.rules import reports
 from store.store import Store
-from store.times import rfc3339
+from store.times import to_rfc3339
 from tests.bench.store import resident_mb
 
 FEW, MANY, ROUNDS, UPDATES = 10, 10_000, 7, 100
@@ -38,12 +38,14 @@ STAGES = ("starting", "head_infrastructure", "workers", "frontend", *["benchmark
 def record(number: int) -> JobRecord:
     """A record of ten events, the last one an end for all but every tenth."""
     job_id, at, ids = str(100_000 + number), START + number * 60, (START + number * 60) * 1_000_000
-    sent = {"job_id": job_id, "job_name": f"llama-{number % 20}", "submitted_at": rfc3339(at), "metadata": METADATA}
-    made = reports.submitted(None, {**sent, "cluster": f"c{number % 3}", "recipe": "r.yaml"}, ids, at, "me")
+    sent = {"job_id": job_id, "job_name": f"llama-{number % 20}", "submitted_at": to_rfc3339(at), "metadata": METADATA}
+    made = reports.apply_submission(None, {**sent, "cluster": f"c{number % 3}", "recipe": "r.yaml"}, ids, at, "me")
     for step, stage in enumerate(STAGES, 1):
         over = step == len(STAGES) and number % 10
         body = {"status": "completed" if over else "benchmark", "stage": stage, "message": f"step {step}"}
-        made = reports.updated(made, job_id, {**body, "updated_at": rfc3339(at + step)}, ids + step, at + step, "me")
+        made = reports.apply_update(
+            made, job_id, {**body, "updated_at": to_rfc3339(at + step)}, ids + step, at + step, "me"
+        )
     return made
 
 
@@ -63,16 +65,16 @@ class Opened:
         fill(root / "jobs", count)
         before, begun = resident_mb()[0], time.perf_counter()
         self.store = Store(root)
-        self.collector = Collector(self.store.jobs)
+        self.collector = ReportIndex(self.store.jobs)
         self.store.open()
         self.start_s, self.memory_mb = time.perf_counter() - begun, resident_mb()[0] - before
 
     async def update(self, number: int) -> None:
         """Nothing; a job has told something new, as the server writes it down."""
         job_id = str(100_000 + number * 7 % self.count)
-        with self.collector.numbered() as event:
+        with self.collector.reserve_number() as event:
             body = {"status": "benchmark", "stage": "benchmark", "message": f"step {event}"}
-            after = reports.updated(self.store.jobs.get(job_id), job_id, body, event, time.time(), "me")
+            after = reports.apply_update(self.store.jobs.get(job_id), job_id, body, event, time.time(), "me")
             await self.store.jobs.put(job_id, after)
 
 
@@ -126,11 +128,11 @@ def reads(opened: Opened) -> None:
         ("filter", ("benchmark", "c1", "pipeline:98765", 1, 50)),
     ):
         opened.collector._pages.clear()
-        opened.collector._found.clear()
+        opened.collector._matches.clear()
         took = []
         for _ in range(2):
             begun = time.perf_counter()
-            opened.collector.page(*asked)
+            opened.collector.build_page(*asked)
             took.append((time.perf_counter() - begun) * 1e6)
         print(f"{what:<12} {took[0]:8.0f} µs after a change, {took[1]:6.1f} µs again")
 

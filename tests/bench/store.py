@@ -17,7 +17,7 @@ from pathlib import Path
 from store.documents import Attempt, Run, RunJob, to_json
 from store.indexes import jobs, lists
 from store.store import ListBody, Store
-from store.times import rfc3339
+from store.times import to_rfc3339
 from store.views import srunx
 from store.yaml import reader
 
@@ -60,8 +60,8 @@ def run(number: int, root: str = "/home/somebody/data/work", status: str = "comp
         cluster="embedded",
         status=status,
         work_dir=place,
-        started_at=rfc3339(begun),
-        completed_at=rfc3339(begun + 70.5),
+        started_at=to_rfc3339(begun),
+        completed_at=to_rfc3339(begun + 70.5),
         triggered_by="web",
         request_hash=uuid.uuid4().hex * 2,
         jobs=[job(name, number * 2 + at, run_id, place, begun + at * 30) for at, name in enumerate(STAGES)],
@@ -85,8 +85,8 @@ def job(name: str, number: int, run_id: str, place: str, begun: int) -> RunJob:
         attempts=[
             Attempt(
                 number=1, tag=f"sluice:{uuid.uuid4().hex}", job_id=str(number + 1), state="COMPLETED", exit_code=0,
-                intended_at=rfc3339(begun + 0.5), submitted_at=rfc3339(begun + 1), started_at=rfc3339(begun + 2),
-                ended_at=rfc3339(begun + 29), stdout=f"{place}/logs/{name}_{number + 1}.log",
+                intended_at=to_rfc3339(begun + 0.5), submitted_at=to_rfc3339(begun + 1), started_at=to_rfc3339(begun + 2),
+                ended_at=to_rfc3339(begun + 29), stdout=f"{place}/logs/{name}_{number + 1}.log",
                 stderr=f"{place}/logs/{name}_{number + 1}.log", nodes="node01", partition="main",
             )
         ],
@@ -111,7 +111,7 @@ def resident_mb(pid: int | str = "self") -> tuple[float, float]:
 def opened(root: Path, why: str) -> None:
     """Prints what the start of the store alone takes, with ledger and list."""
     store = Store(root)
-    ledger, shown = jobs.Ledger(), lists.RunList(store.runs, srunx.run)
+    ledger, shown = jobs.JobIndex(), lists.RunList(store.runs, srunx.to_run_json)
     store.runs.on_change(lambda _name, old, new: ledger.follow(old, new))
     begun = time.perf_counter()
     store.open()
@@ -121,13 +121,13 @@ def opened(root: Path, why: str) -> None:
     async def ask() -> None:
         for limit, offset in ((200, 0), (200, 0), (200, 50_000), (10_000, 0), (10_000, 0)):
             begun = time.perf_counter()
-            await shown.of(None, limit, offset)
+            await shown.get_window(None, limit, offset)
             asked.append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        ledger.stats(None, None)
+        ledger.compute_stats(None, None)
         asked.append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        ledger.newest(200)
+        ledger.list_newest(200)
         asked.append(time.perf_counter() - begun)
         await store.close()
 
@@ -191,7 +191,7 @@ async def writes(store: Store) -> None:
 
 def reads(store: Store) -> None:
     """Reads of one document and of the list."""
-    names = store.runs.names()[:500]
+    names = store.runs.list_names()[:500]
     for round_name in ("500 documents, parsed", "500 documents, again"):
         begun = time.perf_counter()
         for name in names:
@@ -201,18 +201,18 @@ def reads(store: Store) -> None:
     begun = time.perf_counter()
     for name, row in store.runs.summaries().items():
         rows.put(name, row)
-    rows.body()
+    rows.get_body()
     took("the list of all runs made for the first time", begun)
     begun = time.perf_counter()
     rows.put(names[0], {"id": names[0], "status": "failed"})
-    body = rows.body()
+    body = rows.get_body()
     took(f"the list ({len(body.data):,} bytes) after one row changed", begun)
     begun = time.perf_counter()
     assert body.etag and body.gzipped
     took("its ETag and gzip form", begun)
     begun = time.perf_counter()
     for _ in range(10_000):
-        rows.body()
+        rows.get_body()
     took("the list as nobody changed it", begun, 10_000)
 
 
@@ -243,7 +243,7 @@ def few() -> None:
             took(f"{FILES:,} YAML files loaded {why}", begun, FILES)
         text = b"".join(b"- {name: job-%d, command: [echo, hello]}\n" % i for i in range(14_000))[: reader.MAX_BYTES]
         begun = time.perf_counter()
-        reader.load(text[: text.rfind(b"\n") + 1])
+        reader.load_yaml(text[: text.rfind(b"\n") + 1])
         took(f"one YAML file of {len(text):,} bytes", begun)
     finally:
         shutil.rmtree(top)

@@ -55,7 +55,9 @@ class Beyond:
         wanted = {"nodes": 2, "cpus": 8, "memory_mb": 16000, "gpus": 4, "partitions": [], "execute": True}
         folder = self.dir / "cluster"
         folder.mkdir()
-        text = conf.fitting(wanted, sys.executable).replace("ClusterName=embedded", f"ClusterName={self.name}")
+        text = conf.build_fitting_conf(wanted, sys.executable).replace(
+            "ClusterName=embedded", f"ClusterName={self.name}"
+        )
         (folder / "slurm.conf").write_text(text)
         return folder / "slurm.conf"
 

@@ -54,9 +54,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str, said: dict[str, Any]) -> None:
     (tmp_path / "a.yaml").write_text(text)
-    (one,) = inbox.ready(tmp_path)
-    assert one.wrong is None and one.request is not None
-    body = one.body()
+    (one,) = inbox.list_ready(tmp_path)
+    assert one.error is None and one.request is not None
+    body = one.to_body()
     assert {key: body[key] for key in said} == said and one.request.workflow == "a", why
     assert {key for key, value in body.items() if value} <= set(said), "nothing else is said"
 
@@ -91,14 +91,14 @@ def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str
 )  # fmt: skip
 def test_what_asks_for_nothing(at_once: None, tmp_path: Path, why: str, data: bytes, reason: str) -> None:
     (tmp_path / "a.yaml").write_bytes(data)
-    (one,) = inbox.ready(tmp_path)
-    assert one.request is None and one.wrong and reason in one.wrong, why
+    (one,) = inbox.list_ready(tmp_path)
+    assert one.request is None and one.error and reason in one.error, why
 
 
 @pytest.mark.parametrize("name", [".a.yaml", "a.txt", "a.yaml.part", "a", "a.json", "a.yaml~"])
 def test_files_of_other_names_are_left_alone(at_once: None, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(WHOLE)
-    assert inbox.ready(tmp_path) == []
+    assert inbox.list_ready(tmp_path) == []
 
 
 def test_what_is_no_plain_file_is_left_alone(at_once: None, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_is_no_plain_file_is_left_alone(at_once: None, tmp_path: Path) -> N
     (tmp_path / "elsewhere").write_text(WHOLE)
     (tmp_path / "link.yaml").symlink_to("elsewhere")
     os.mkfifo(tmp_path / "pipe.yaml")
-    assert inbox.ready(tmp_path) == []
+    assert inbox.list_ready(tmp_path) == []
 
 
 def test_a_file_that_still_changes_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,29 +114,29 @@ def test_a_file_that_still_changes_is_left_alone(tmp_path: Path, monkeypatch: py
     (tmp_path / "half.yaml").write_text("workflow: hello\nargs: {wor")
     monkeypatch.setattr(inbox, "SETTLED_S", 1000)
     monkeypatch.setattr(inbox, "GIVEN_UP_S", 1000)
-    assert inbox.ready(tmp_path) == []
+    assert inbox.list_ready(tmp_path) == []
     monkeypatch.setattr(inbox, "SETTLED_S", -1)
-    assert [one.path.name for one in inbox.ready(tmp_path)] == ["whole.yaml"], "half a file may become a whole one"
+    assert [one.path.name for one in inbox.list_ready(tmp_path)] == ["whole.yaml"], "half a file may become a whole one"
     monkeypatch.setattr(inbox, "GIVEN_UP_S", -1)
-    assert {one.path.name for one in inbox.ready(tmp_path) if one.request is None} == {"half.yaml"}
+    assert {one.path.name for one in inbox.list_ready(tmp_path) if one.request is None} == {"half.yaml"}
 
 
 def test_whether_to_look_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "SETTLED_S", 1000)
     (tmp_path / ".hidden.yaml").write_text("workflow: hello\n")
     (tmp_path / "note.txt").write_text("no request")
-    assert not inbox.unsettled(tmp_path)
+    assert not inbox.has_unsettled(tmp_path)
     (tmp_path / "one.yaml").write_text("workflow: hello\n")
-    assert inbox.unsettled(tmp_path)
+    assert inbox.has_unsettled(tmp_path)
     monkeypatch.setattr(inbox, "SETTLED_S", -1)
-    assert not inbox.unsettled(tmp_path)
+    assert not inbox.has_unsettled(tmp_path)
 
 
 def test_the_oldest_first(at_once: None, tmp_path: Path) -> None:
     for name in ("c", "a", "b"):
         (tmp_path / f"{name}.yaml").write_text(WHOLE)
         eventually(lambda: Path(tmp_path / "tick").write_text("") == 0)
-    times = [one.path.lstat().st_ctime for one in inbox.ready(tmp_path)]
+    times = [one.path.lstat().st_ctime for one in inbox.list_ready(tmp_path)]
     assert times == sorted(times) and len(times) == 3
 
 
@@ -145,8 +145,8 @@ def test_the_key_is_the_files_own(at_once: None, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text(WHOLE)
     for _ in range(20):
         shutil.copy2(tmp_path / "kept", tmp_path / "a.yaml")
-        (one,) = inbox.ready(tmp_path)
-        assert inbox.ready(tmp_path)[0].key == one.key, "as long as the file is the same"
+        (one,) = inbox.list_ready(tmp_path)
+        assert inbox.list_ready(tmp_path)[0].key == one.key, "as long as the file is the same"
         keys.add(one.key)
         (tmp_path / "a.yaml").unlink()
     assert len(keys) == 20, "also when the inode and the time of change are those of the one before"
@@ -162,9 +162,9 @@ def test_where_files_go(at_once: None, tmp_path: Path) -> None:
         for round_ in (1, 2):
             (tmp_path / "good.yaml").write_text(WHOLE)
             (tmp_path / "bad.yaml").write_text("workflow: [\n")
-            good, bad = sorted(inbox.ready(tmp_path), key=lambda one: one.request is None)
-            asyncio.run(inbox.done(files, good, f"run {round_}"))
-            asyncio.run(inbox.failed(files, bad, "because\nof that"))
+            good, bad = sorted(inbox.list_ready(tmp_path), key=lambda one: one.request is None)
+            asyncio.run(inbox.move_to_done(files, good, f"run {round_}"))
+            asyncio.run(inbox.move_to_failed(files, bad, "because\nof that"))
         first, second = sorted((tmp_path / "done").iterdir(), key=lambda path: path.read_text())
         assert [one.read_text() for one in (first, second)] == [f"# started as run {n}\n{WHOLE}" for n in (1, 2)]
         assert {path.suffix for path in (first, second)} == {".yaml"} and first.name == "good.yaml"
@@ -179,15 +179,15 @@ def test_another_file_dropped_under_the_name_meanwhile_stays(at_once: None, tmp_
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (one,) = inbox.ready(tmp_path)
+        (one,) = inbox.list_ready(tmp_path)
         (tmp_path / ".new").write_text("workflow: other\n")
         (tmp_path / ".new").rename(tmp_path / "a.yaml")
-        asyncio.run(inbox.done(files, one, "run 1"))
+        asyncio.run(inbox.move_to_done(files, one, "run 1"))
         assert names(tmp_path) == ["a.yaml", "done/a.yaml"]
-        (two,) = inbox.ready(tmp_path)
+        (two,) = inbox.list_ready(tmp_path)
         assert two.key != one.key and two.request is not None and two.request.workflow == "other"
         (tmp_path / "a.yaml").unlink()
-        asyncio.run(inbox.done(files, two, "run 2"))
+        asyncio.run(inbox.move_to_done(files, two, "run 2"))
         assert len(names(tmp_path)) == 2, "one that somebody took back was started all the same"
     finally:
         files.close()
@@ -197,10 +197,10 @@ def test_a_move_that_was_cut_off_leaves_one_copy(at_once: None, tmp_path: Path) 
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (one,) = inbox.ready(tmp_path)
+        (one,) = inbox.list_ready(tmp_path)
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "a.yaml").write_text(f"# started as run 1\n{WHOLE}")
-        asyncio.run(inbox.done(files, one, "run 1"))
+        asyncio.run(inbox.move_to_done(files, one, "run 1"))
         assert names(tmp_path) == ["done/a.yaml"]
     finally:
         files.close()
@@ -355,15 +355,15 @@ def test_an_unreachable_cluster_is_waited_for(dropping: Dropping) -> None:
 def test_what_was_started_but_not_moved_is_not_started_again(
     dropping: Dropping, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
-    real, made = inbox.done, []
+    real, made = inbox.move_to_done, []
 
-    async def cut_off(files: Files, dropped: inbox.Dropped, what: str) -> None:
+    async def cut_off(files: Files, dropped: inbox.DroppedFile, what: str) -> None:
         made.append(what)
         if len(made) < 4:
             raise StoreUnavailable(5, "as if killed here")
         await real(files, dropped, what)
 
-    monkeypatch.setattr(inbox, "done", cut_off)
+    monkeypatch.setattr(inbox, "move_to_done", cut_off)
     name = "cut-off-sweep.yaml" if more else "cut-off-run.yaml"
     dropping.drop(name, dropping.text("once", more))
     kind, number = dropping.done(name)
@@ -378,9 +378,9 @@ def test_what_was_started_but_not_moved_is_not_started_again(
 def test_what_was_started_stands_in_done_though_its_workflow_has_gone_meanwhile(
     dropping: Dropping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, made = inbox.done, []
+    real, made = inbox.move_to_done, []
 
-    async def cut_off(files: Files, dropped: inbox.Dropped, what: str) -> None:
+    async def cut_off(files: Files, dropped: inbox.DroppedFile, what: str) -> None:
         made.append(what)
         if len(made) == 1:
             dropping.client.store.joinpath("workflows", "gone.yaml").unlink()
@@ -388,7 +388,7 @@ def test_what_was_started_stands_in_done_though_its_workflow_has_gone_meanwhile(
             raise StoreUnavailable(5, "as if killed here")
         await real(files, dropped, what)
 
-    monkeypatch.setattr(inbox, "done", cut_off)
+    monkeypatch.setattr(inbox, "move_to_done", cut_off)
     dropping.client.workflow("gone", WORKFLOW.replace("name: hello", "name: gone"))
     dropping.drop("then.yaml", dropping.text("then").replace("hello", "gone"))
     _, number = dropping.done("then.yaml")
@@ -398,14 +398,14 @@ def test_what_was_started_stands_in_done_though_its_workflow_has_gone_meanwhile(
 
 
 def test_one_that_waits_holds_up_no_other(dropping: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, goes_on = inbox.done, asyncio.Event()
+    real, goes_on = inbox.move_to_done, asyncio.Event()
 
-    async def slow(files: Files, dropped: inbox.Dropped, what: str) -> None:
+    async def slow(files: Files, dropped: inbox.DroppedFile, what: str) -> None:
         if dropped.path.name == "slow.yaml":
             await goes_on.wait()
         await real(files, dropped, what)
 
-    monkeypatch.setattr(inbox, "done", slow)
+    monkeypatch.setattr(inbox, "move_to_done", slow)
     dropping.drop("slow.yaml", dropping.text("slow"))
     eventually(lambda: dropping.runs_of("slow"))
     dropping.drop("quick.yaml", dropping.text("quick"))
@@ -416,15 +416,15 @@ def test_one_that_waits_holds_up_no_other(dropping: Dropping, monkeypatch: pytes
 
 
 def test_a_refusal_that_was_not_written_down_stays_one(dropping: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, reasons = inbox.failed, []
+    real, reasons = inbox.move_to_failed, []
 
-    async def cut_off(files: Files, dropped: inbox.Dropped, reason: str) -> None:
+    async def cut_off(files: Files, dropped: inbox.DroppedFile, reason: str) -> None:
         reasons.append(reason)
         if len(reasons) < 2:
             raise StoreUnavailable(5, "as if killed here")
         await real(files, dropped, reason)
 
-    monkeypatch.setattr(inbox, "failed", cut_off)
+    monkeypatch.setattr(inbox, "move_to_failed", cut_off)
     text = WORKFLOW.replace("name: hello", "name: nowhere").replace("}]", ", resources: {partition: nowhere}}]")
     dropping.client.workflow("nowhere", text)
     dropping.drop("again.yaml", "workflow: nowhere\n")

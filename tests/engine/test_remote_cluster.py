@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from store.yaml.reader import load
+from store.yaml.reader import load_yaml
 from tests.app_client import Client, serving
 from tests.app_server import Server, free_port
 from tests.cluster.beyond import Beyond
@@ -440,7 +440,7 @@ def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
     here = client.submit("#!/bin/bash\nsleep 60\n", name="here")
     made = client.post("/api/config/ssh/profiles/lab/connect").json()
     assert made == {"connected": True, "profile_name": "lab", "hostname": "127.0.0.1", "error": None}
-    assert load((client.store / "profiles.yaml").read_bytes()).value["current"] == "lab"
+    assert load_yaml((client.store / "profiles.yaml").read_bytes()).value["current"] == "lab"
     names = [one["name"] for one in connected(client)["clusters"]]
     assert names[0].startswith("ssh:lab:") and "embedded" in names, "with an open job it stays in view"
     assert client.delete(f"/api/jobs/{here}", params={"cluster": "embedded"}).status_code == 204

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_shim.errors import SlurmBusy, SlurmDenied, SlurmError, refusal
+from slurm_shim.errors import SlurmBusy, SlurmDenied, SlurmError, make_error
 from tests.faults.test_sweep_crash import CONFIG, Watched, ask, furnished, judge, row
 from tests.slurm_shim.test_commands import Programs, programs
 from tests.waiting import eventually
@@ -32,7 +32,7 @@ SAID = f"sbatch: error: {{limit}}\nsbatch: error: Batch job submission failed: {
     ],
 )
 def test_which_limits_pass(why: str, limit: str, kind: type[SlurmError]) -> None:
-    assert type(refusal("sbatch", 1, SAID.format(limit=limit))) is kind, why
+    assert type(make_error("sbatch", 1, SAID.format(limit=limit))) is kind, why
 
 
 def test_being_asked_for_patience_does_not_open_the_breaker(programs: Programs) -> None:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.disk.files import Change, Files, is_temporary
+from store.disk.files import FileChange, Files, is_temporary
 from store.documents import Run, to_json
 from store.errors import Exists, NotFound, StoreError, StoreFull, StoreUnavailable
 from store.store import Store
@@ -81,7 +81,7 @@ class Deed:
         self.name, self.before, self.after = name, before, after
 
     def run(self, files: Files, path: Path) -> None:
-        change = Change(path, self.after, exclusive=self.name == "create")
+        change = FileChange(path, self.after, exclusive=self.name == "create")
         files.commit([change])
         if change.error:
             raise change.error
@@ -142,7 +142,7 @@ def test_a_call_that_fails_leaves_the_old_file(deed: Deed, persistent: bool, tmp
         if content(path) == deed.before:
             deed.run(files, path)
         assert content(path) == deed.after, f"{where}: works again afterwards"
-        files.sweep(folder)
+        files.remove_temporaries(folder)
         assert [one.name for one in folder.iterdir()] == (["x.json"] if deed.after else []), where
 
 
@@ -151,7 +151,7 @@ def test_the_other_writers_of_a_batch_do_not_suffer(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         files = Files(tmp_path, Faulty(lambda at, name, n=number: errno.EIO if at == n else None))
-        changes = [Change(folder / f"{i}.json", b"%d" % i) for i in range(4)]
+        changes = [FileChange(folder / f"{i}.json", b"%d" % i) for i in range(4)]
         files.commit(changes)
         for i, change in enumerate(changes):
             assert content(change.path) == (None if change.error else b"%d" % i)
@@ -165,12 +165,12 @@ def test_several_writes_of_one_file_in_one_batch_follow_each_other(tmp_path: Pat
     path = tmp_path / "x.json"
     path.write_bytes(OLD)
     files = Files(tmp_path)
-    files.commit([Change(path, b"1"), Change(path, b"2"), Change(path, b"3")])
+    files.commit([FileChange(path, b"1"), FileChange(path, b"2"), FileChange(path, b"3")])
     assert content(path) == b"3"
     # The fsync of the folder is the fourth: all three are taken back, to what was there before the first.
     seen = itertools.count(1)
     files = Files(tmp_path, Faulty(lambda at, name: errno.EIO if name == "fsync" and next(seen) == 4 else None))
-    changes = [Change(path, b"4"), Change(path, b"5"), Change(path, b"6")]
+    changes = [FileChange(path, b"4"), FileChange(path, b"5"), FileChange(path, b"6")]
     files.commit(changes)
     assert all(change.error for change in changes)
     assert content(path) == b"3"
@@ -252,7 +252,7 @@ async def test_while_the_disk_is_full_reading_goes_on(faulty: tuple[Store, Fault
     for deed in (store.runs.put("r1", a_run(error="after")), store.runs.create("r2", a_run("r2"))):
         with pytest.raises(StoreFull, match="No space left"):
             await deed
-        assert store.runs.names() == ["r1"] and store.runs.get("r1").error == "before"
+        assert store.runs.list_names() == ["r1"] and store.runs.get("r1").error == "before"
     await store.runs.delete("r1")
     ops.decide = lambda at, name: None
     await store.runs.put("r1", a_run(error="again"))
@@ -262,15 +262,15 @@ async def test_while_the_disk_is_full_reading_goes_on(faulty: tuple[Store, Fault
 async def test_after_any_failure_the_index_says_what_the_file_says(faulty: tuple[Store, Faulty]) -> None:
     store, ops = faulty
     await store.runs.put("r1", a_run(error="0"))
-    path = store.path("runs", "r1.json")
+    path = store.join_path("runs", "r1.json")
     for number, persistent in itertools.product(range(1, 14), (False, True)):
         start = len(ops.calls)
         ops.decide = lambda at, name, n=start + number, on=persistent: errno.EIO if at == n or (on and at > n) else None
         with contextlib.suppress(StoreError):  # what counts is that index and file agree
             await store.runs.put("r1", a_run(error=f"{number} {persistent}"))
         ops.decide = lambda at, name: None
-        assert store.runs.raw("r1")[0] == path.read_bytes()
-        assert store.problems() == []
+        assert store.runs.get_raw("r1")[0] == path.read_bytes()
+        assert store.list_problems() == []
 
 
 def killed_at(number: int, root: Path) -> tuple[int, list[str]]:
@@ -330,7 +330,7 @@ def test_killed_at_any_call_of_a_put_and_a_delete(tmp_path: Path) -> None:
         store = Store(root)
         store.open(wait_s=10)
         try:
-            assert store.problems() == []
+            assert store.list_problems() == []
             error = store.runs.get("r1").error
             assert error == "new" if "acknowledged" in told + again else error in ("old", "new")
             assert "r2" not in store.runs or "deleted" not in told + again
@@ -383,8 +383,8 @@ async def test_a_file_larger_than_the_process_may_write(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
-    assert store.runs.names() == ["r2"]
-    assert [path.name for path in store.path("runs").iterdir()] == ["r2.json"]
+    assert store.runs.list_names() == ["r2"]
+    assert [path.name for path in store.join_path("runs").iterdir()] == ["r2.json"]
     await store.close()
 
 
@@ -395,16 +395,16 @@ def test_a_file_torn_at_any_length_costs_only_itself(tmp_path: Path) -> None:
     store = Store(tmp_path / "data")
     store.open()
     whole = to_json(a_run("torn", jobs=[{"name": "j"}]))
-    path = store.path("runs", "torn.json")
-    store.path("runs", "good.json").write_bytes(to_json(a_run("good")))
+    path = store.join_path("runs", "torn.json")
+    store.join_path("runs", "good.json").write_bytes(to_json(a_run("good")))
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        store.runs.held.clear()
-        store.runs.file_of.clear()
+        store.runs.file_states.clear()
+        store.runs.filenames.clear()
         store.runs.load()
         # Without its last newline it is whole.
         assert ("torn" in store.runs) == (length == len(whole) - 1), length
-        assert ("torn" in store.runs) != bool(store.problems()), length
+        assert ("torn" in store.runs) != bool(store.list_problems()), length
         assert "good" in store.runs
         assert path.read_bytes() == whole[:length]
     asyncio.run(store.close())
@@ -421,7 +421,7 @@ def test_damaged_bytes_are_a_document_or_a_problem(tmp_path: Path, data: st.Data
     store.runs.path.mkdir(parents=True, exist_ok=True)
     (store.runs.path / "x.json").write_bytes(whole)
     store.runs.load()
-    assert ("x" in store.runs) != bool(store.runs.problems())
+    assert ("x" in store.runs) != bool(store.runs.list_problems())
 
 
 # --- a model of a disk that loses power ------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_creating_takes_as_many_writes_for_any_number_of_cells(client: Client, m
     async def nothing(_sweep_id: str) -> None:
         """The clockwork would write the runs of the first cells."""
 
-    monkeypatch.setattr("engine.sweeps.drive", nothing)
+    monkeypatch.setattr("engine.sweeps.advance_sweep", nothing)
     client.workflow("pair", PAIR)
     found = []
     for count in (10, 1_000, 10_000):

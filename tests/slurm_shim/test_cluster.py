@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_shim.cluster import Cluster, reach, written_name
+from slurm_shim.cluster import Cluster, choose_cluster, read_cluster_name
 from slurm_shim.errors import SlurmUnreachable
 from tests.pretended import Cluster as Pretended
 from tests.pretended import asynchronous, job
@@ -38,14 +38,14 @@ AWAY = SlurmUnreachable("squeue", "Unable to contact slurm controller")
 def test_the_name_in_slurm_conf(tmp_path: Path, why: str, text: str, name: str) -> None:
     conf = tmp_path / "slurm.conf"
     conf.write_text(text, errors="surrogateescape")
-    assert written_name(str(conf)) == name, why
+    assert read_cluster_name(str(conf)) == name, why
 
 
 def test_a_cluster_that_does_not_answer_goes_by_the_name_in_its_file(tmp_path: Path) -> None:
     conf = tmp_path / "slurm.conf"
-    assert reach("slurm", str(tmp_path), str(conf), "", None)[0] == "slurm", "nobody can say"
+    assert choose_cluster("slurm", str(tmp_path), str(conf), "", None)[0] == "slurm", "nobody can say"
     conf.write_text("ClusterName=tiny\n")
-    assert reach("slurm", str(tmp_path), str(conf), "", None)[0] == "tiny"
+    assert choose_cluster("slurm", str(tmp_path), str(conf), "", None)[0] == "tiny"
 
 
 @asynchronous
@@ -53,14 +53,14 @@ async def test_the_name_is_learnt_as_soon_as_slurm_answers() -> None:
     async with cluster() as (made, slurm):
         slurm.failure = AWAY
         await made.snapshot.refresh()
-        await made.settle([])
+        await made.resolve_missing([])
         assert made.name == "slurm"
         slurm.failure = None
         await made.snapshot.refresh()
-        await made.settle([])
+        await made.resolve_missing([])
         assert made.name == "pretended"
         slurm.named = "another"
-        await made.settle([])
+        await made.resolve_missing([])
         assert made.name == "pretended", "asked once"
 
 
@@ -69,8 +69,8 @@ async def test_a_job_that_others_submitted_a_moment_ago_is_found() -> None:
     async with cluster(min_s=0.0) as (made, slurm):
         await made.snapshot.refresh()
         slurm.rows = [job("7"), job("8_0", raw_id=9, array_job_id=8, array_task_id="0")]
-        assert ((await made.recall("7")) or {})["job_id"] == "7"
-        assert ((await made.recall("9")) or {})["job_id"] == "8_0", "as the task calls itself"
+        assert ((await made.look_up_job("7")) or {})["job_id"] == "7"
+        assert ((await made.look_up_job("9")) or {})["job_id"] == "8_0", "as the task calls itself"
         assert slurm.asked == [], "the queue knows enough"
 
 
@@ -78,7 +78,7 @@ async def test_a_job_that_others_submitted_a_moment_ago_is_found() -> None:
 async def test_a_picture_that_is_young_enough_is_not_asked_for_again() -> None:
     async with cluster(min_s=3600.0) as (made, slurm):
         await made.snapshot.refresh()
-        assert await made.recall("7") is None
+        assert await made.look_up_job("7") is None
         assert slurm.polls == 1
 
 
@@ -88,19 +88,19 @@ async def test_accounting_knows_parts_by_either_number() -> None:
         await made.snapshot.refresh()
         slurm.accounted = [job("8_0", "COMPLETED", raw_id=9, array_job_id=8, array_task_id="0")]
         for job_id in ("8_0", "9"):
-            assert ((await made.recall(job_id)) or {})["job_id"] == "8_0"
-        assert await made.recall("10") is None
+            assert ((await made.look_up_job(job_id)) or {})["job_id"] == "8_0"
+        assert await made.look_up_job("10") is None
 
 
 @asynchronous
 async def test_nobody_is_told_no_while_slurm_does_not_answer() -> None:
     async with cluster() as (made, slurm):
         await made.snapshot.refresh()
-        assert await made.recall("7") is None
+        assert await made.look_up_job("7") is None
         slurm.failure = AWAY
         await made.snapshot.refresh()
         slurm.failure = None  # accounting still answers
         with pytest.raises(SlurmUnreachable):
-            await made.recall("7")
+            await made.look_up_job("7")
         slurm.accounted = [job("8", "COMPLETED")]
-        assert ((await made.recall("8")) or {})["state"] == "COMPLETED"
+        assert ((await made.look_up_job("8")) or {})["state"] == "COMPLETED"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from slurm_shim import parse
-from slurm_shim.commands import Slurm, signal_name
+from slurm_shim.commands import Slurm, normalize_signal
 from slurm_shim.errors import (
     JobFinished,
     JobUnknown,
@@ -29,8 +29,8 @@ from slurm_shim.errors import (
     SlurmInvalid,
     SlurmRefused,
     SlurmUnreachable,
-    Unreadable,
-    refusal,
+    UnreadableAnswer,
+    make_error,
 )
 from slurm_shim.programs import Breaker
 from tests import ROOT
@@ -214,7 +214,7 @@ REPLAY_SACCT = 'for a in "$@"; do case $a in --delimiter=*) n=${a#*=};; esac; do
 def test_what_a_refusal_means(
     command: str, exit_code: int, stderr: str, ids: tuple[str, ...], kind: type[SlurmError], reason: str | None
 ) -> None:
-    error = refusal(command, exit_code, stderr, ids)
+    error = make_error(command, exit_code, stderr, ids)
     assert type(error) is kind
     if reason is not None:
         assert isinstance(error, SlurmRefused)
@@ -232,7 +232,7 @@ def test_what_a_refusal_means(
     ],
 )
 def test_whether_it_may_have_happened_all_the_same(why: str, stderr: str, uncertain: bool) -> None:
-    error = refusal("sbatch", 1, f"sbatch: error: {stderr}\n")
+    error = make_error("sbatch", 1, f"sbatch: error: {stderr}\n")
     assert isinstance(error, SlurmUnreachable)
     assert error.uncertain is uncertain, why
 
@@ -273,7 +273,7 @@ def test_the_server_s_environment_reaches_neither_programs_nor_jobs(
     slurm = programs.slurm()
     slurm.sbatch("#!/bin/sh\n", {})
     slurm.squeue()
-    slurm.nodes()
+    slurm.list_nodes()
 
     def seen(program: str) -> dict[str, str]:
         lines = (programs.folder / f"{program}.env").read_text().splitlines()
@@ -361,7 +361,7 @@ def test_many_ids_go_in_lots(programs: Programs) -> None:
     ("given", "expected"), [("TERM", "TERM"), ("sigusr1", "USR1"), ("9", "9"), (" KILL ", "KILL"), ("64", "64")]
 )
 def test_signal_names(given: str, expected: str) -> None:
-    assert signal_name(given) == expected
+    assert normalize_signal(given) == expected
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
@@ -401,7 +401,7 @@ def test_tags_are_found_in_what_was_submitted(programs: Programs) -> None:
     programs.write(
         "sacct", f'for a in "$@"; do case $a in --delimiter=*) n=${{a#*=}};; esac; done; printf "%b" "{line}"'
     )
-    assert programs.slurm().submitted(0.0) == [
+    assert programs.slurm().list_submitted(0.0) == [
         {"job_id": "7", "raw_id": 7, "submit_time": 1795284242, "state": "FAILED", "comment": None}
         | {"submit_line": "sbatch --comment=sluice:ab\nx"}
     ]
@@ -414,8 +414,8 @@ def test_nodes_partitions_config(programs: Programs) -> None:
         'ping) echo "Slurmctld(primary) at vm is UP";; --version) echo slurm 22.05.8;; esac',
     )
     slurm = programs.slurm()
-    assert (len(slurm.nodes()), len(slurm.partitions())) == (4, 2)
-    assert (slurm.cluster_name(), slurm.min_job_age_s(), slurm.has_accounting()) == ("sluicetest", 300, True)
+    assert (len(slurm.list_nodes()), len(slurm.list_partitions())) == (4, 2)
+    assert (slurm.get_cluster_name(), slurm.get_min_job_age_s(), slurm.has_accounting()) == ("sluicetest", 300, True)
     assert slurm.ping() == {"up": True, "version": "22.05.8", "controller": "vm"}
     assert [call for call in programs.calls("scontrol") if call[-1] == "config"] == [["show", "config"]]
 
@@ -428,7 +428,7 @@ def test_a_controller_that_is_down_does_not_ping(programs: Programs) -> None:
 
 def test_bytes_that_are_no_text_are_replaced(programs: Programs) -> None:
     programs.write("scontrol", r"printf 'NodeName=n1 State=IDLE Reason=bad \377\376 bytes\n'")
-    assert programs.slurm().nodes()[0]["reason"] == "bad \ufffd\ufffd bytes"
+    assert programs.slurm().list_nodes()[0]["reason"] == "bad \ufffd\ufffd bytes"
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_submissions_that_fail(programs: Programs, why: str, shell: str, kind: t
 
 def test_an_answer_of_another_form(programs: Programs) -> None:
     programs.write("squeue", "echo 'JOBID PARTITION'")
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableAnswer):
         programs.slurm().squeue()
 
 
@@ -561,7 +561,7 @@ def test_no_file_descriptor_stays_open_or_reaches_a_program(programs: Programs) 
         before = open_descriptors()
         for _ in range(5):
             with pytest.raises(SlurmRefused):
-                slurm.nodes()
+                slurm.list_nodes()
         assert open_descriptors() == before
     finally:
         os.close(secret)

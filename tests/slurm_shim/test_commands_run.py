@@ -93,7 +93,7 @@ def test_a_rendered_job_from_end_to_end(slurm: Slurm, tmp_path: Path) -> None:
         "resources": {"nodes": 1, "cpus_per_task": 2, "memory_per_node": "0.5GB", "time_limit": "0:05:00"},
     }
     began = time.time()
-    job_id = slurm.sbatch(script.render(job), script.options(job))
+    job_id = slurm.sbatch(script.render_script(job), script.build_options(job))
     row = ended(slurm, job_id)
     assert (row["state"], row["exit_code"], row["name"], row["comment"]) == ("FAILED", 3, "my_job", tag)
     assert (row["work_dir"], row["time_limit_s"], row["cpu_count"], row["memory_mb"]) == (str(folder), 300, 2, 512)
@@ -104,7 +104,7 @@ def test_a_rendered_job_from_end_to_end(slurm: Slurm, tmp_path: Path) -> None:
     accounted = eventually(lambda: [one for one in slurm.sacct([job_id]) if one["end_time"] and one["partition"]])[0]
     same = ("job_id", "raw_id", "name", "user", "uid", "partition", "exit_code", "nodes", "time_limit_s", "submit_time")
     assert {name: accounted[name] for name in same} == {name: row[name] for name in same}
-    found = [one for one in slurm.submitted(began - 5) if tag in one["submit_line"]]
+    found = [one for one in slurm.list_submitted(began - 5) if tag in one["submit_line"]]
     assert [one["job_id"] for one in found] == [job_id]
 
 
@@ -138,15 +138,19 @@ def test_hostile_names_do_not_disturb_the_list(slurm: Slurm) -> None:
 
 
 def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: behaviour.Asked) -> None:
-    nodes = {node["name"]: node for node in slurm.nodes()}
+    nodes = {node["name"]: node for node in slurm.list_nodes()}
     assert list(nodes) == ["node01", "node02", "node03", "node04"]
     assert {(node["cpus"], node["memory_mb"], node["gpus"]) for node in nodes.values()} == {(8, 16000, 4)}
-    assert [(one["name"], one["is_default"], one["nodes"], one["max_time_s"]) for one in slurm.partitions()] == [
+    assert [(one["name"], one["is_default"], one["nodes"], one["max_time_s"]) for one in slurm.list_partitions()] == [
         ("cpu", True, ["node01", "node02"], None),
         ("gpu", False, ["node03", "node04"], 604800),
     ]
     assert slurm.ping()["up"] is True
-    assert (slurm.cluster_name(), slurm.min_job_age_s(), slurm.has_accounting()) == (asked.cluster_name, 300, True)
+    assert (slurm.get_cluster_name(), slurm.get_min_job_age_s(), slurm.has_accounting()) == (
+        asked.cluster_name,
+        300,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +197,12 @@ def test_hold_release_and_cancel(slurm: Slurm) -> None:
 
 def test_a_controller_that_does_not_answer(asked: behaviour.Asked) -> None:
     slurm = Slurm(asked.env["PATH"], str(asked.down), 1.0)
-    for speak in (slurm.squeue, slurm.nodes, lambda: slurm.sbatch("#!/bin/sh\n", {}), lambda: slurm.scancel(["1"])):
+    for speak in (
+        slurm.squeue,
+        slurm.list_nodes,
+        lambda: slurm.sbatch("#!/bin/sh\n", {}),
+        lambda: slurm.scancel(["1"]),
+    ):
         with pytest.raises(SlurmUnreachable):
             speak()
     assert slurm.ping()["up"] is False
@@ -210,13 +219,13 @@ def test_the_shared_picture_of_a_job_s_life(slurm: Slurm) -> None:
             job_id = await asyncio.to_thread(
                 slurm.sbatch, "#!/bin/sh\nsleep 1\nexit 4\n", {"comment": tag, "output": "/dev/null"}
             )
-            snapshot.submitted({"job_id": job_id, "comment": tag})
+            snapshot.add_submitted({"job_id": job_id, "comment": tag})
             assert snapshot.jobs[job_id]["state"] == "PENDING"
             turned = asyncio.Event()
-            snapshot.on_change.append(lambda _changed: turned.set())
+            snapshot.on_jobs_changed.append(lambda _changed: turned.set())
             while True:
-                found, job = snapshot.find_comment(tag, since)
-                assert (found, snapshot.look(job_id)) == ("seen", ("seen", job))
+                found, job = snapshot.by_tag(tag, since)
+                assert (found, snapshot.by_id(job_id)) == ("seen", ("seen", job))
                 assert job is not None
                 seen += [job["state"]] if job["state"] not in seen[-1:] else []
                 if job["state"] in parse.FINISHED:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from slurm_shim.job_groups import belongs, combined, row_tasks, waiting_job
+from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, list_row_tasks
 from slurm_shim.parse import Job
 
 
 def job(job_id: str, state: str = "RUNNING", **more: Any) -> Job:
-    return waiting_job(job_id, state=state) | more
+    return build_waiting_job(job_id, state=state) | more
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_the_state_of_many(why: str, states: list[str], expected: str) -> None:
         job(f"8_{task}", state, array_job_id=8, array_task_id=str(task), exit_code=task if state == "FAILED" else 0)
         for task, state in enumerate(states)
     ]
-    whole = combined("8", rows)
+    whole = combine_rows("8", rows)
     assert (whole["state"], whole["job_id"], whole["array_task_id"]) == (expected, "8", None), why
     assert sum(whole["tasks"].values()) == len(states)
     if expected == "FAILED":
@@ -43,16 +43,16 @@ def test_times_span_all_parts() -> None:
         job("8_1", "COMPLETED", array_job_id=8, array_task_id="1", start_time=10, end_time=20, elapsed_s=10),
         job("8_2", "FAILED", array_job_id=8, array_task_id="2", start_time=12, end_time=15, elapsed_s=3, exit_code=2),
     ]
-    whole = combined("8", rows)
+    whole = combine_rows("8", rows)
     assert (whole["start_time"], whole["end_time"], whole["elapsed_s"], whole["exit_code"]) == (10, 20, 10, 2)
     rows.append(job("8_3", "RUNNING", array_job_id=8, array_task_id="3", start_time=11))
-    whole = combined("8", rows)
+    whole = combine_rows("8", rows)
     assert (whole["end_time"], whole["exit_code"], whole["state"]) == (None, None, "RUNNING")
 
 
 def test_a_plain_job_stays_itself() -> None:
     plain = job("7", "FAILED")
-    assert combined("7", [plain]) is plain
+    assert combine_rows("7", [plain]) is plain
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_a_plain_job_stays_itself() -> None:
     ],
 )
 def test_what_belongs_to_an_id(why: str, row: Job, job_id: str, expected: bool) -> None:
-    assert belongs(row, job_id) is expected, why
+    assert is_part_of(row, job_id) is expected, why
 
 
 def test_the_tasks_of_a_row() -> None:
-    assert row_tasks(job("8_[3-6%2]", array_task_id="3-6%2")) == (3, 4, 5, 6)
-    assert row_tasks(job("8_3", array_task_id="3")) == (3,)
-    assert row_tasks(job("8")) == ()
+    assert list_row_tasks(job("8_[3-6%2]", array_task_id="3-6%2")) == (3, 4, 5, 6)
+    assert list_row_tasks(job("8_3", array_task_id="3")) == (3,)
+    assert list_row_tasks(job("8")) == ()
 
 
 def test_a_job_that_was_just_accepted_has_every_key() -> None:
-    made = waiting_job("8", name="x", comment="sluice:ab")
+    made = build_waiting_job("8", name="x", comment="sluice:ab")
     assert (made["raw_id"], made["state"], made["name"], made["comment"]) == (8, "PENDING", "x", "sluice:ab")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_shim import parse
-from slurm_shim.errors import Unreadable
-from slurm_shim.ids import expand_hosts, id_parts, task_ids
-from slurm_shim.times import clock, epoch, seconds
+from slurm_shim.errors import UnreadableAnswer
+from slurm_shim.ids import expand_hosts, expand_tasks, split_job_id
+from slurm_shim.times import format_duration, parse_duration, parse_epoch
 from tests import ROOT
 
 DATA = ROOT / "tests" / "data" / "slurm" / "22.05"
@@ -36,7 +36,7 @@ def by_id(jobs: list[parse.Job]) -> dict[str, parse.Job]:
 
 
 def test_all_rows_of_a_queue_are_read() -> None:
-    jobs = parse.jobs(recorded("squeue"), NONCE)
+    jobs = parse.parse_jobs(recorded("squeue"), NONCE)
     assert len(jobs) == 32
     assert {len(job) for job in jobs} == {len(jobs[0])}
 
@@ -89,21 +89,21 @@ def test_all_rows_of_a_queue_are_read() -> None:
     ],
 )
 def test_a_recorded_job(why: str, job_id: str, expected: dict[str, Any]) -> None:
-    job = by_id(parse.jobs(recorded("squeue"), NONCE))[job_id]
+    job = by_id(parse.parse_jobs(recorded("squeue"), NONCE))[job_id]
     assert {name: job[name] for name in expected} == expected, why
 
 
 def test_hostile_names_and_comments_come_through_whole() -> None:
-    jobs = parse.jobs(recorded("squeue-names"), NONCE)
+    jobs = parse.parse_jobs(recorded("squeue-names"), NONCE)
     assert [job["name"] for job in reversed(jobs[1:])] == HOSTILE
     comments = [job["comment"] for job in reversed(jobs[1:])]
     assert comments == [None if name in ("", "(null)", "N/A", "None") else name for name in HOSTILE]
     assert jobs[0]["array_task_id"] == "1,3,5,7,9%2"
-    assert task_ids(jobs[0]["array_task_id"]) == (1, 3, 5, 7, 9)
+    assert expand_tasks(jobs[0]["array_task_id"]) == (1, 3, 5, 7, 9)
 
 
 def test_hostile_names_in_accounting() -> None:
-    jobs = parse.accounting(recorded("sacct-names"), NONCE)
+    jobs = parse.parse_accounting(recorded("sacct-names"), NONCE)
     assert len(jobs) == len(HOSTILE) + 1
     # sacct itself replaces an empty name and quotes; the rows stay in step all the same.
     assert [job["name"] for job in jobs[:4]] == HOSTILE[:4]
@@ -128,16 +128,19 @@ def test_hostile_names_in_accounting() -> None:
     ],
 )
 def test_an_accounted_job(why: str, job_id: str, expected: dict[str, Any]) -> None:
-    job = by_id(parse.accounting(recorded("sacct"), NONCE))[job_id]
+    job = by_id(parse.parse_accounting(recorded("sacct"), NONCE))[job_id]
     assert {name: job[name] for name in expected} == expected, why
 
 
 def test_queue_and_accounting_give_the_same_keys() -> None:
-    assert parse.jobs(recorded("squeue"), NONCE)[0].keys() == parse.accounting(recorded("sacct"), NONCE)[0].keys()
+    assert (
+        parse.parse_jobs(recorded("squeue"), NONCE)[0].keys()
+        == parse.parse_accounting(recorded("sacct"), NONCE)[0].keys()
+    )
 
 
 def test_nodes() -> None:
-    nodes = parse.nodes(recorded("nodes"))
+    nodes = parse.parse_nodes(recorded("nodes"))
     assert [node["name"] for node in nodes] == ["node01", "node02", "node03", "node04"]
     drained = nodes[3]
     assert (drained["state"], drained["flags"], drained["available"]) == ("MIXED", ["DRAIN"], False)
@@ -151,7 +154,7 @@ def test_nodes() -> None:
 
 def test_a_reason_cannot_pose_as_another_field() -> None:
     line = "NodeName=n1 CPUTot=8 State=IDLE+DRAIN Reason=was State=IDLE Gres=gpu:9 NodeName=n2 [root@1]"
-    node = parse.nodes(line)[0]
+    node = parse.parse_nodes(line)[0]
     assert (node["name"], node["state"], node["flags"], node["gpus"]) == ("n1", "IDLE", ["DRAIN"], 0)
     assert node["reason"] == "was State=IDLE Gres=gpu:9 NodeName=n2 [root@1]"
 
@@ -177,12 +180,12 @@ def test_a_reason_cannot_pose_as_another_field() -> None:
     ],
 )
 def test_which_nodes_take_work(why: str, state: str, available: bool, usable: bool) -> None:
-    node = parse.nodes(f"NodeName=n1 State={state} CPUTot=1")[0]
+    node = parse.parse_nodes(f"NodeName=n1 State={state} CPUTot=1")[0]
     assert (node["available"], node["usable"]) == (available, usable), why
 
 
 def test_partitions() -> None:
-    cpu, gpu = parse.partitions(recorded("partitions"))
+    cpu, gpu = parse.parse_partitions(recorded("partitions"))
     assert (cpu["name"], cpu["is_default"], cpu["nodes"], cpu["max_time_s"]) == (
         "cpu",
         True,
@@ -193,7 +196,7 @@ def test_partitions() -> None:
 
 
 def test_config() -> None:
-    config = parse.config(recorded("config"))
+    config = parse.parse_config(recorded("config"))
     assert (config["MinJobAge"], config["AccountingStorageType"]) == ("300 sec", "accounting_storage/slurmdbd")
 
 
@@ -207,7 +210,7 @@ FREE = st.text(st.characters(exclude_characters="\0~", exclude_categories=["Cs"]
 @given(st.lists(st.lists(FREE, min_size=5, max_size=5), max_size=6), st.sampled_from(["E\n", "\n"]))
 def test_any_free_text_keeps_its_place(records: list[list[str]], end: str) -> None:
     text = "".join(NONCE.join(fields) + NONCE + end for fields in records)
-    read = parse.rows(text, NONCE, 5, end)
+    read = parse.split_records(text, NONCE, 5, end)
     # A first field is an id in practice and never begins like an end mark.
     if all(not fields[0].startswith(end[:1]) for fields in records):
         assert [row.split("\0") for row in read] == records
@@ -225,28 +228,28 @@ def test_any_free_text_keeps_its_place(records: list[list[str]], end: str) -> No
     ],
 )
 def test_a_wrong_width_is_an_error_never_a_shift(why: str, text: str) -> None:
-    with pytest.raises(Unreadable):
-        parse.rows(text, NONCE, 3, "E\n")
+    with pytest.raises(UnreadableAnswer):
+        parse.split_records(text, NONCE, 3, "E\n")
 
 
 @given(st.text(max_size=400))
 def test_noise_is_refused_or_empty(text: str) -> None:
-    for read in (lambda: parse.jobs(text, NONCE), lambda: parse.accounting(text, NONCE)):
-        with contextlib.suppress(Unreadable):
+    for read in (lambda: parse.parse_jobs(text, NONCE), lambda: parse.parse_accounting(text, NONCE)):
+        with contextlib.suppress(UnreadableAnswer):
             assert read() == []
 
 
 def test_a_row_that_reads_as_before_is_the_same_dict() -> None:
     known: dict[str, parse.Job] = {}
     text = recorded("squeue")
-    first = parse.jobs(text, NONCE, known)
+    first = parse.parse_jobs(text, NONCE, known)
     # Another nonce, as in each call, and one job further.
     changed = text.replace(f"{NONCE}0:12{NONCE}1-00:00:00", f"{NONCE}0:14{NONCE}1-00:00:00").replace(NONCE, "~99~")
-    second = parse.jobs(changed, "~99~", known)
+    second = parse.parse_jobs(changed, "~99~", known)
     again = [one is other for one, other in zip(first, second, strict=True)]
     assert again.count(False) == 1
     assert second[again.index(False)]["elapsed_s"] == 14
-    parse.jobs("", NONCE, known)
+    parse.parse_jobs("", NONCE, known)
     assert known == {}
 
 
@@ -272,18 +275,18 @@ def test_a_row_that_reads_as_before_is_the_same_dict() -> None:
     ],
 )
 def test_durations(why: str, text: str, expected: int | None) -> None:
-    assert seconds(text) == expected, why
+    assert parse_duration(text) == expected, why
 
 
 @pytest.mark.parametrize("text", ["abc", "1:2:3:4", "-5", "1-", "1:", "1.5", "٣"])
 def test_no_durations(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
-        seconds(text)
+        parse_duration(text)
 
 
 @given(st.integers(0, 10**9))
 def test_clock_and_seconds_are_inverse(number: int) -> None:
-    assert seconds(clock(number)) == number
+    assert parse_duration(format_duration(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -296,7 +299,7 @@ def test_clock_and_seconds_are_inverse(number: int) -> None:
     ],
 )
 def test_clock(why: str, number: int | None, expected: str) -> None:
-    assert clock(number) == expected, why
+    assert format_duration(number) == expected, why
 
 
 @pytest.mark.parametrize(
@@ -304,7 +307,7 @@ def test_clock(why: str, number: int | None, expected: str) -> None:
     [("1795280215", 1795280215), ("0", None), ("N/A", None), ("Unknown", None), ("None", None), ("", None)],
 )
 def test_epoch(text: str, expected: int | None) -> None:
-    assert epoch(text) == expected
+    assert parse_epoch(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -323,7 +326,7 @@ def test_epoch(text: str, expected: int | None) -> None:
     ],
 )
 def test_memory(why: str, text: str, expected: int | None) -> None:
-    assert parse.memory_mb(text) == expected, why
+    assert parse.parse_memory_mb(text) == expected, why
 
 
 @pytest.mark.parametrize(
@@ -337,7 +340,7 @@ def test_memory(why: str, text: str, expected: int | None) -> None:
     ],
 )
 def test_gpus_of_tres(why: str, text: str, expected: int) -> None:
-    assert parse.tres_gpus(text) == expected, why
+    assert parse.count_tres_gpus(text) == expected, why
 
 
 @pytest.mark.parametrize(
@@ -354,7 +357,7 @@ def test_gpus_of_tres(why: str, text: str, expected: int) -> None:
     ],
 )
 def test_gpus_of_gres(why: str, text: str, expected: int) -> None:
-    assert parse.gres_gpus(text) == expected, why
+    assert parse.count_gres_gpus(text) == expected, why
 
 
 @pytest.mark.parametrize(
@@ -368,8 +371,8 @@ def test_gpus_of_gres(why: str, text: str, expected: int) -> None:
     ],
 )
 def test_exit_codes(why: str, raw: str, word: str, expected: tuple[int | None, int | None]) -> None:
-    assert parse.wait_status(raw) == expected, why
-    assert parse.exit_status(word) == expected, why
+    assert parse.parse_wait_status(raw) == expected, why
+    assert parse.parse_exit_status(word) == expected, why
 
 
 @pytest.mark.parametrize(
@@ -382,7 +385,7 @@ def test_exit_codes(why: str, raw: str, word: str, expected: tuple[int | None, i
     ],
 )
 def test_job_ids(why: str, text: str, expected: dict[str, Any]) -> None:
-    assert id_parts(text) == expected, why
+    assert split_job_id(text) == expected, why
 
 
 @pytest.mark.parametrize(
@@ -390,7 +393,7 @@ def test_job_ids(why: str, text: str, expected: dict[str, Any]) -> None:
 )
 def test_no_job_ids(text: str) -> None:
     with pytest.raises(ValueError, match="not a job id"):
-        id_parts(text)
+        split_job_id(text)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +426,7 @@ def test_a_written_host_list_reads_back(numbers: list[int], tail: str) -> None:
 @pytest.mark.parametrize("text", ["", "a", "1-", "1--2", "1-999999999"])
 def test_no_task_lists(text: str) -> None:
     with pytest.raises(ValueError, match=r"array tasks|more than"):
-        task_ids(text)
+        expand_tasks(text)
 
 
 # ----------------------------------------------------------------------------------------------------- output files
@@ -457,10 +460,10 @@ TASK = JOB | {"array_job_id": 257, "array_task_id": "0"}
     ],
 )
 def test_output_files(why: str, pattern: str, job: dict[str, Any], expected: str | None) -> None:
-    assert parse.output_path(pattern, job) == expected, why
+    assert parse.build_output_path(pattern, job) == expected, why
 
 
 @given(st.text(st.characters(exclude_characters="\\", exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_percent_doubled_is_literal(text: str) -> None:
     if text not in ("N/A", "n/a", "None", "NONE", "Unknown", "none"):
-        assert parse.output_path("/o/" + text.replace("%", "%%"), JOB) == "/o/" + text
+        assert parse.build_output_path("/o/" + text.replace("%", "%%"), JOB) == "/o/" + text

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_shim import parse
-from slurm_shim.job_groups import waiting_job
-from slurm_shim.resources import nothing, resources
+from slurm_shim.job_groups import build_waiting_job
+from slurm_shim.resources import make_empty_row, summarize_partitions
 
 
 def node(
@@ -18,7 +18,7 @@ def node(
 ) -> parse.Node:
     configured = f"cpu=8,gres/gpu={gpus}" if tracked else "cpu=8"
     line = f"NodeName={name} NodeHostName={host or name} CPUTot=8 Gres=gpu:{gpus} State={state}"
-    return parse.nodes(f"{line} CfgTRES={configured} AllocTRES=gres/gpu={used if tracked else 0}")[0]
+    return parse.parse_nodes(f"{line} CfgTRES={configured} AllocTRES=gres/gpu={used if tracked else 0}")[0]
 
 
 def partition(name: str, *nodes: str) -> parse.Partition:
@@ -26,7 +26,7 @@ def partition(name: str, *nodes: str) -> parse.Partition:
 
 
 def job(nodes: str, gpus: int, state: str = "RUNNING", partition: str = "gpu") -> parse.Job:
-    return waiting_job("1", state=state, nodes=nodes, gpus=gpus, partition=partition)
+    return build_waiting_job("1", state=state, nodes=nodes, gpus=gpus, partition=partition)
 
 
 @pytest.mark.parametrize(
@@ -85,20 +85,22 @@ def job(nodes: str, gpus: int, state: str = "RUNNING", partition: str = "gpu") -
     ],
 )
 def test_one_partition(why: str, nodes: list[parse.Node], jobs: list[parse.Job], expected: dict[str, Any]) -> None:
-    row = resources([partition("gpu", *(one["name"] for one in nodes))], nodes, jobs)[0]
+    row = summarize_partitions([partition("gpu", *(one["name"] for one in nodes))], nodes, jobs)[0]
     assert {name: row[name] for name in expected} == expected, why
 
 
 def test_partitions_are_sorted_and_share_nodes() -> None:
     nodes = [node("a", "MIXED", used=1), node("b")]
-    rows = resources([partition("z", "a"), partition("all", "a", "b", "gone")], nodes, [job("a", 1, partition="z")])
+    rows = summarize_partitions(
+        [partition("z", "a"), partition("all", "a", "b", "gone")], nodes, [job("a", 1, partition="z")]
+    )
     assert [(row["partition"], row["total_gpus"], row["gpus_in_use"], row["jobs_running"]) for row in rows] == [
         ("all", 8, 1, 0),
         ("z", 4, 1, 1),
     ]
-    assert nothing("nope") == {name: type(value)(0) for name, value in rows[0].items() if name != "partition"} | {
-        "partition": "nope"
-    }
+    assert make_empty_row("nope") == {
+        name: type(value)(0) for name, value in rows[0].items() if name != "partition"
+    } | {"partition": "nope"}
 
 
 STATES = st.sampled_from(["IDLE", "MIXED", "ALLOCATED", "DOWN", "MIXED+DRAIN", "IDLE*"])
@@ -112,7 +114,7 @@ def test_never_more_in_use_than_there_is(
 ) -> None:
     nodes = [node(f"n{i}", state, gpus, used, tracked) for i, (state, gpus, used, tracked) in enumerate(made)]
     jobs = [job(",".join(f"n{i}" for i in sorted(where)), gpus) for where, gpus in busy]
-    row = resources([partition("gpu", *(one["name"] for one in nodes))], nodes, jobs)[0]
+    row = summarize_partitions([partition("gpu", *(one["name"] for one in nodes))], nodes, jobs)[0]
     assert 0 <= row["gpus_in_use"] <= row["total_gpus"]
     assert 0.0 <= row["gpu_utilization"] <= 1.0
     assert row["gpus_available"] == row["total_gpus"] - row["gpus_in_use"]

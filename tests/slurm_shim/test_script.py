@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_shim.script import job_name, options, render, variables
+from slurm_shim.script import build_options, build_variables, render_script, to_job_name
 
 FULL: dict[str, Any] = {
     "name": "train model",
@@ -37,7 +37,7 @@ FULL: dict[str, Any] = {
 
 
 def test_the_whole_script() -> None:
-    assert render(FULL) == (
+    assert render_script(FULL) == (
         "#!/bin/bash\n"
         "\n"
         "#SBATCH --job-name=train_model\n"
@@ -69,7 +69,7 @@ def test_the_whole_script() -> None:
 
 
 def test_the_smallest_script() -> None:
-    assert render({"name": "a", "command": "echo done > report"}) == (
+    assert render_script({"name": "a", "command": "echo done > report"}) == (
         "#!/bin/bash\n\n#SBATCH --job-name=a\n#SBATCH --output=%x_%j.log\n#SBATCH --error=%x_%j.log\n"
         "#SBATCH --wait-all-nodes=1\n\nset -euo pipefail\nexport WORLD_SIZE=${SLURM_NTASKS:-1}\n"
         "# Execute command\nsrun echo done > report\n"
@@ -77,7 +77,7 @@ def test_the_smallest_script() -> None:
 
 
 def lines(job: dict[str, Any]) -> list[str]:
-    return render({"name": "a", "command": "true"} | job).splitlines()
+    return render_script({"name": "a", "command": "true"} | job).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -170,15 +170,15 @@ def test_a_line(why: str, job: dict[str, Any], line: str) -> None:
 )
 def test_what_cannot_be_part_of_a_script_is_refused_by_name(field: str, job: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^{field}: "):
-        render({"name": "a", "command": "true"} | job)
+        render_script({"name": "a", "command": "true"} | job)
 
 
 def test_a_command_as_text_goes_in_as_it_is() -> None:
-    assert render({"name": "a", "command": "a | b\nc\n"}).endswith("# Execute command\nsrun a | b\nc\n")
+    assert render_script({"name": "a", "command": "a | b\nc\n"}).endswith("# Execute command\nsrun a | b\nc\n")
 
 
 def test_what_templates_may_use() -> None:
-    known = variables(FULL)
+    known = build_variables(FULL)
     assert known["command"] == "python train.py --note 'it'\"'\"'s'"
     assert (known["job_name"], known["partition"], known["nodes"], known["container"]) == (
         "train_model",
@@ -187,27 +187,27 @@ def test_what_templates_may_use() -> None:
         None,
     )
     assert known["exports"] == "export TOKEN='a b'\nexport SLUICE_RESULT=/scratch/result.json"
-    smallest = variables({"name": "a", "command": "true"})
+    smallest = build_variables({"name": "a", "command": "true"})
     assert smallest.keys() == known.keys()
     assert smallest["memory_per_node"] is None
 
 
 def test_options_that_win_over_the_script() -> None:
     job = {"name": "x/../y z", "command": "true", "dependency": "afterok:1,afterany:2", "comment": "sluice:ab"}
-    assert options(job) == {
+    assert build_options(job) == {
         "job_name": "x_.._y_z",
         "dependency": "afterok:1,afterany:2",
         "comment": "sluice:ab",
         "kill_on_invalid_dep": "yes",
     }
-    assert options({"name": "a", "command": "true"}) == dict.fromkeys(
+    assert build_options({"name": "a", "command": "true"}) == dict.fromkeys(
         ("dependency", "comment", "kill_on_invalid_dep")
     ) | {"job_name": "a"}
 
 
 @given(st.text())
 def test_names_are_safe(name: str) -> None:
-    made = job_name(name)
+    made = to_job_name(name)
     assert 0 < len(made) <= 200
     assert "/" not in made
     assert shlex.quote(made) == made
@@ -227,7 +227,12 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def run(job: dict[str, Any], **env: str) -> tuple[int, str]:
         environment = {"PATH": f"{folder}:/usr/bin:/bin", "HOME": str(folder)} | env
         ended = subprocess.run(
-            ["/bin/bash"], input=render(job).encode(), capture_output=True, env=environment, cwd=folder, timeout=60
+            ["/bin/bash"],
+            input=render_script(job).encode(),
+            capture_output=True,
+            env=environment,
+            cwd=folder,
+            timeout=60,
         )
         return ended.returncode, (ended.stdout + ended.stderr).decode()
 
@@ -284,14 +289,16 @@ def test_exit_codes(bash: Any, why: str, command: Any, code: int) -> None:
 )
 def test_a_text_that_only_a_shell_knows_is_given_to_one(bash: Any, why: str, text: str, code: int, said: str) -> None:
     assert bash({"name": "a", "command": text}) == (code, said), why
-    assert len(re.findall("^srun ", render({"name": "a", "command": text}), re.MULTILINE)) == 1, "all of it a step"
+    assert len(re.findall("^srun ", render_script({"name": "a", "command": text}), re.MULTILINE)) == 1, (
+        "all of it a step"
+    )
 
 
 @pytest.mark.parametrize(
     "text", ["format x", "./if.sh", "cdx", "exit-code", "echo A=1; x", "[ -f x ]", "$CMD x", "do-it", "trap-x", "~/x"]
 )
 def test_a_text_that_begins_with_a_program_stands_as_it_is(text: str) -> None:
-    assert render({"name": "a", "command": text}).endswith(f"\nsrun {text}\n")
+    assert render_script({"name": "a", "command": text}).endswith(f"\nsrun {text}\n")
 
 
 def test_conda_is_found_where_the_job_runs(bash: Any, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def test_a_hundred_viewers_cost_one_squeue_per_interval(tmp_path: Path) ->
 
         async def view(viewer: int) -> None:
             while not stop.is_set():
-                made.snapshot.watch()
+                made.snapshot.keep_fresh()
                 if viewer % 10 == 0:
                     made.snapshot.wake()
                 seen[viewer] = len(made.snapshot.jobs)
@@ -63,7 +63,7 @@ async def test_nobody_there_means_slow_and_a_viewer_wakes_it() -> None:
         assert made.cluster.polls == 1
         await made.clock.advance(9.0)
         assert made.cluster.polls == 1
-        made.snapshot.watch()  # the picture is nine seconds old: at once
+        made.snapshot.keep_fresh()  # the picture is nine seconds old: at once
         await made.clock.rest()
         assert made.cluster.polls == 2
         for polls in (3, 4, 5):
@@ -81,7 +81,7 @@ async def test_nobody_there_means_slow_and_a_viewer_wakes_it() -> None:
 @asynchronous
 async def test_open_jobs_of_ours_keep_it_fast() -> None:
     async with world(min_s=2.0, max_s=10.0) as made:
-        made.snapshot.busy = lambda: True
+        made.snapshot.is_busy = lambda: True
         made.snapshot.wake()
         for polls in (2, 3, 4):
             await made.clock.advance(2.0)
@@ -160,7 +160,7 @@ async def test_refresh_does_not_take_the_answer_of_a_query_in_flight() -> None:
 @asynchronous
 async def test_nodes_are_asked_less_often_and_their_failure_is_theirs() -> None:
     async with world(min_s=2.0) as made:
-        made.snapshot.busy = lambda: True
+        made.snapshot.is_busy = lambda: True
         made.cluster.rows = [job("1")]
         made.cluster.node_failure = SlurmUnreachable("scontrol", "gone")
         for _ in range(6):
@@ -182,13 +182,13 @@ async def test_a_failed_query_changes_nothing_but_the_age() -> None:
         made.cluster.rows = [job("1")]
         await _poll(made)
         version, jobs = snapshot.version, dict(snapshot.jobs)
-        assert (snapshot.age_s, snapshot.error, snapshot.fresh) == (0.0, None, True)
+        assert (snapshot.age_s, snapshot.error, snapshot.is_fresh) == (0.0, None, True)
         made.cluster.rows = []
         made.cluster.failure = SlurmUnreachable("squeue", "Unable to contact slurm controller")
         await _poll(made)
-        assert (snapshot.version, snapshot.jobs, snapshot.age_s, snapshot.fresh) == (version, jobs, 10.0, False)
+        assert (snapshot.version, snapshot.jobs, snapshot.age_s, snapshot.is_fresh) == (version, jobs, 10.0, False)
         assert "Unable to contact" in (snapshot.error or "")
-        assert snapshot.look("1") == ("seen", jobs["1"])
+        assert snapshot.by_id("1") == ("seen", jobs["1"])
         made.cluster.failure = None
         await _poll(made)
         assert (snapshot.error, snapshot.jobs, snapshot.age_s) == (None, {}, 0.0)
@@ -221,7 +221,7 @@ async def test_own_submissions_show_at_once_until_a_later_query_answers() -> Non
         await asyncio.to_thread(made.cluster.at_the_gate.wait, 30)
         made.clock.time_s += 0.1
         version = snapshot.version
-        snapshot.submitted({"job_id": "7", "name": "mine", "comment": "sluice:ab"})
+        snapshot.add_submitted({"job_id": "7", "name": "mine", "comment": "sluice:ab"})
         assert (snapshot.jobs["7"]["state"], snapshot.jobs["7"]["name"], snapshot.version) == (
             "PENDING",
             "mine",
@@ -229,8 +229,8 @@ async def test_own_submissions_show_at_once_until_a_later_query_answers() -> Non
         )
         made.cluster.gate.set()
         await in_flight  # began before the submission: says nothing about it
-        assert snapshot.look("7")[0] == "seen"
-        assert snapshot.find_comment("sluice:ab", 0.0)[0] == "seen"
+        assert snapshot.by_id("7")[0] == "seen"
+        assert snapshot.by_tag("sluice:ab", 0.0)[0] == "seen"
         made.clock.time_s += 0.1
         made.cluster.rows = [job("7", name="theirs")]
         await snapshot.refresh()
@@ -240,11 +240,11 @@ async def test_own_submissions_show_at_once_until_a_later_query_answers() -> Non
 @asynchronous
 async def test_a_submission_that_the_queue_never_shows_is_unknown_not_gone() -> None:
     async with world(polling=False) as made:
-        made.snapshot.submitted({"job_id": "7"})
+        made.snapshot.add_submitted({"job_id": "7"})
         made.clock.time_s += 0.1
         await made.snapshot.refresh()
         assert made.snapshot.jobs == {}
-        assert made.snapshot.look("7") == ("unknown", None)
+        assert made.snapshot.by_id("7") == ("unknown", None)
 
 
 @asynchronous
@@ -253,10 +253,10 @@ async def test_own_cancellations_show_at_once_and_the_truth_stays_the_truth() ->
         snapshot = made.snapshot
         made.cluster.rows = [job("1"), job("2", "COMPLETED"), job("8_1", array_job_id=8, array_task_id="1"), job("3")]
         await snapshot.refresh()
-        snapshot.cancelled(["1", "2", "8"])
+        snapshot.mark_cancelled(["1", "2", "8"])
         states = {job_id: row["state"] for job_id, row in snapshot.jobs.items()}
         assert states == {"1": "CANCELLED", "2": "COMPLETED", "8_1": "CANCELLED", "3": "RUNNING"}
-        assert snapshot.look("1") == ("seen", job("1"))
+        assert snapshot.by_id("1") == ("seen", job("1"))
         made.clock.time_s += 1.0
         made.cluster.rows = [job("1", "COMPLETING"), job("8_1", array_job_id=8, array_task_id="1")]
         await snapshot.refresh()
@@ -271,8 +271,8 @@ async def test_own_cancellations_show_at_once_and_the_truth_stays_the_truth() ->
 @asynchronous
 async def test_cancelling_what_was_just_submitted() -> None:
     async with world(polling=False) as made:
-        made.snapshot.submitted({"job_id": "7"})
-        made.snapshot.cancelled(["7"])
+        made.snapshot.add_submitted({"job_id": "7"})
+        made.snapshot.mark_cancelled(["7"])
         assert made.snapshot.jobs["7"]["state"] == "CANCELLED"
 
 
@@ -285,37 +285,37 @@ async def test_absent_needs_the_queue_and_accounting() -> None:
         snapshot, cluster = made.snapshot, made.cluster
         cluster.rows = [job("1")]
         await snapshot.refresh()
-        assert snapshot.look("1")[0] == "seen"
+        assert snapshot.by_id("1")[0] == "seen"
         made.clock.time_s += 1.0
         cluster.rows = []
         await snapshot.refresh()
-        assert snapshot.look("1") == ("unknown", None)  # accounting was not asked yet
+        assert snapshot.by_id("1") == ("unknown", None)  # accounting was not asked yet
         cluster.failure = SlurmUnreachable("sacct", "Connection refused")
-        await snapshot.settle(["1"])
-        assert snapshot.look("1") == ("unknown", None)
+        await snapshot.resolve_missing(["1"])
+        assert snapshot.by_id("1") == ("unknown", None)
         cluster.failure = None
         cluster.accounted = [job("1", "FAILED", exit_code=3)]
         made.clock.time_s += 5.0
-        await snapshot.settle(["1"])
-        assert snapshot.look("1") == ("absent", job("1", "FAILED", exit_code=3))
+        await snapshot.resolve_missing(["1"])
+        assert snapshot.by_id("1") == ("absent", job("1", "FAILED", exit_code=3))
 
 
 @asynchronous
 async def test_not_known_to_accounting_counts_only_after_its_lag() -> None:
     async with world(polling=False) as made:
         snapshot = made.snapshot
-        assert snapshot.look("9") == ("unknown", None)
+        assert snapshot.by_id("9") == ("unknown", None)
         made.clock.time_s += 1.0
         await snapshot.refresh()
-        await snapshot.settle(["9"])
-        assert snapshot.look("9") == ("unknown", None)
+        await snapshot.resolve_missing(["9"])
+        assert snapshot.by_id("9") == ("unknown", None)
         made.clock.time_s += 1.0
-        await snapshot.settle(["9"])  # too soon to ask again
+        await snapshot.resolve_missing(["9"])  # too soon to ask again
         assert made.cluster.asked == [["9"]]
         made.clock.time_s += 10.0
-        await snapshot.settle(["9"])
-        assert snapshot.look("9") == ("absent", None)
-        await snapshot.settle(["9"])
+        await snapshot.resolve_missing(["9"])
+        assert snapshot.by_id("9") == ("absent", None)
+        await snapshot.resolve_missing(["9"])
         assert len(made.cluster.asked) == 2
 
 
@@ -323,11 +323,11 @@ async def test_not_known_to_accounting_counts_only_after_its_lag() -> None:
 async def test_without_accounting_the_queue_decides() -> None:
     async with world(polling=False) as made:
         made.cluster.accounting = False
-        made.snapshot.look("9")
+        made.snapshot.by_id("9")
         made.clock.time_s += 1.0
         await made.snapshot.refresh()
-        await made.snapshot.settle(["9"])
-        assert made.snapshot.look("9") == ("absent", None)
+        await made.snapshot.resolve_missing(["9"])
+        assert made.snapshot.by_id("9") == ("absent", None)
         assert made.cluster.asked == []
 
 
@@ -337,9 +337,9 @@ async def test_a_query_that_began_before_we_asked_proves_nothing() -> None:
         await made.snapshot.refresh()
         made.clock.time_s += 20.0
         made.cluster.accounted = [job("9", "COMPLETED")]
-        await made.snapshot.settle(["9"])
+        await made.snapshot.resolve_missing(["9"])
         assert made.cluster.asked == []
-        assert made.snapshot.look("9") == ("unknown", None)
+        assert made.snapshot.by_id("9") == ("unknown", None)
 
 
 @asynchronous
@@ -347,35 +347,35 @@ async def test_accounting_that_calls_a_lost_job_running_is_believed_for_a_while(
     async with world(polling=False) as made:
         snapshot = made.snapshot
         made.cluster.accounted = [job("9", "RUNNING")]
-        snapshot.look("9")
+        snapshot.by_id("9")
         made.clock.time_s += 1.0
         await snapshot.refresh()
         for _ in range(3):
             made.clock.time_s += 100.0
-            await snapshot.settle(["9"])
-            assert snapshot.look("9") == ("unknown", None)
+            await snapshot.resolve_missing(["9"])
+            assert snapshot.by_id("9") == ("unknown", None)
         made.clock.time_s += 300.0
-        await snapshot.settle(["9"])
-        assert snapshot.look("9") == ("absent", None)
+        await snapshot.resolve_missing(["9"])
+        assert snapshot.by_id("9") == ("absent", None)
 
 
 @asynchronous
 async def test_a_requeued_job_is_seen_again() -> None:
     async with world(polling=False) as made:
         snapshot = made.snapshot
-        snapshot.look("9")
+        snapshot.by_id("9")
         made.clock.time_s += 1.0
         await snapshot.refresh()
         made.cluster.accounted = [job("9", "COMPLETED")]
-        await snapshot.settle(["9"])
-        assert snapshot.look("9")[0] == "absent"
+        await snapshot.resolve_missing(["9"])
+        assert snapshot.by_id("9")[0] == "absent"
         made.cluster.rows = [job("9", "PENDING")]
         await snapshot.refresh()
-        assert snapshot.look("9") == ("seen", job("9", "PENDING"))
+        assert snapshot.by_id("9") == ("seen", job("9", "PENDING"))
         made.cluster.rows = []
         made.clock.time_s += 1.0
         await snapshot.refresh()
-        assert snapshot.look("9") == ("unknown", None)  # the old answer is not about this life
+        assert snapshot.by_id("9") == ("unknown", None)  # the old answer is not about this life
 
 
 @asynchronous
@@ -386,14 +386,14 @@ async def test_questions_go_to_accounting_together_and_only_about_what_left() ->
         cluster.rows = [job("1")]
         cluster.accounted = [job(job_id, "COMPLETED") for job_id in ids]
         for job_id in ids:
-            snapshot.look(job_id)
+            snapshot.by_id(job_id)
         made.clock.time_s += 1.0
         await snapshot.refresh()
-        await asyncio.gather(*(snapshot.settle([job_id]) for job_id in ids))
+        await asyncio.gather(*(snapshot.resolve_missing([job_id]) for job_id in ids))
         assert sorted(asked for call in cluster.asked for asked in call) == sorted(ids[1:])
         assert len(cluster.asked) == 2  # the first question at once, all that came meanwhile together
-        assert snapshot.look("1")[0] == "seen"
-        assert all(snapshot.look(job_id)[0] == "absent" for job_id in ids[1:])
+        assert snapshot.by_id("1")[0] == "seen"
+        assert all(snapshot.by_id(job_id)[0] == "absent" for job_id in ids[1:])
 
 
 @asynchronous
@@ -403,14 +403,14 @@ async def test_a_tag_is_found_only_by_a_query_that_began_later() -> None:
         await snapshot.refresh()
         clock.time_s += 1.0
         since = clock.now()
-        assert snapshot.find_comment("sluice:ab", since) == ("unknown", None)
+        assert snapshot.by_tag("sluice:ab", since) == ("unknown", None)
         clock.time_s += 1.0
         await snapshot.refresh()
-        assert snapshot.find_comment("sluice:ab", since) == ("absent", None)
+        assert snapshot.by_tag("sluice:ab", since) == ("absent", None)
         made.cluster.rows = [job("5", comment="sluice:ab"), job("8_1", array_job_id=8, array_task_id="1", comment="t")]
         await snapshot.refresh()
-        assert snapshot.find_comment("sluice:ab", since) == ("seen", job("5", comment="sluice:ab"))
-        found = snapshot.find_comment("t", since)[1]
+        assert snapshot.by_tag("sluice:ab", since) == ("seen", job("5", comment="sluice:ab"))
+        found = snapshot.by_tag("t", since)[1]
         assert found is not None
         assert found["job_id"] == "8"
 
@@ -426,19 +426,19 @@ async def test_arrays_and_their_tasks() -> None:
         ended = job("8_1", "FAILED", array_job_id=8, array_task_id="1", exit_code=9)
         made.cluster.rows = [remainder, job("8_2", array_job_id=8, array_task_id="2"), ended]
         await snapshot.refresh()
-        whole = snapshot.look("8")[1]
+        whole = snapshot.by_id("8")[1]
         assert whole is not None
         assert (whole["state"], whole["tasks"]) == ("RUNNING", {"PENDING": 4, "RUNNING": 1, "FAILED": 1})
-        waiting = snapshot.look("8_5")[1]
+        waiting = snapshot.by_id("8_5")[1]
         assert waiting is not None
         assert (waiting["job_id"], waiting["state"], waiting["array_task_id"]) == ("8_5", "PENDING", "5")
-        assert snapshot.look("8_7")[0] == "unknown"
+        assert snapshot.by_id("8_7")[0] == "unknown"
         # The failed task is forgotten by the controller while the last one still runs, and must not be forgotten by us.
         made.cluster.rows = [job("8_6", array_job_id=8, array_task_id="6")]
         await snapshot.refresh()
         made.cluster.rows = [job("8_6", "COMPLETED", array_job_id=8, array_task_id="6", exit_code=0)]
         await snapshot.refresh()
-        whole = snapshot.look("8")[1]
+        whole = snapshot.by_id("8")[1]
         assert whole is not None
         assert (whole["state"], whole["exit_code"]) == ("FAILED", 9)
 
@@ -451,10 +451,10 @@ async def test_a_heterogeneous_job_is_one() -> None:
             job("9+1", "RUNNING", het_job_id=9, het_job_offset=1),
         ]
         await made.snapshot.refresh()
-        whole = made.snapshot.look("9")[1]
+        whole = made.snapshot.by_id("9")[1]
         assert whole is not None
         assert whole["state"] == "RUNNING"
-        assert made.snapshot.look("9+1")[1] == made.cluster.rows[1]
+        assert made.snapshot.by_id("9+1")[1] == made.cluster.rows[1]
 
 
 @asynchronous
@@ -471,15 +471,15 @@ async def test_parts_are_known_by_the_number_that_they_see_themselves() -> None:
 @asynchronous
 async def test_an_array_that_left_is_settled_as_a_whole() -> None:
     async with world(polling=False) as made:
-        made.snapshot.look("8")
+        made.snapshot.by_id("8")
         made.clock.time_s += 1.0
         await made.snapshot.refresh()
         made.cluster.accounted = [
             job("8_1", "COMPLETED", array_job_id=8, array_task_id="1"),
             job("8_2", "TIMEOUT", array_job_id=8, array_task_id="2"),
         ]
-        await made.snapshot.settle(["8"])
-        status, whole = made.snapshot.look("8")
+        await made.snapshot.resolve_missing(["8"])
+        status, whole = made.snapshot.by_id("8")
         assert whole is not None
         assert (status, whole["state"]) == ("absent", "TIMEOUT")
 
@@ -492,7 +492,7 @@ async def test_versions_and_listeners() -> None:
     async with world(polling=False) as made:
         snapshot, cluster = made.snapshot, made.cluster
         heard: list[set[str]] = []
-        snapshot.on_change.append(heard.append)
+        snapshot.on_jobs_changed.append(heard.append)
         cluster.rows = [job("1", elapsed_s=1), job("2")]
         await snapshot.refresh()
         version = snapshot.version
@@ -547,9 +547,9 @@ def test_every_change_of_what_is_shown_has_a_version_and_no_version_without_one(
                 elif step == "gone":
                     rows.pop(job_id, None)
                 elif step == "submitted":
-                    snapshot.submitted({"job_id": job_id, "submit_time": 0})
+                    snapshot.add_submitted({"job_id": job_id, "submit_time": 0})
                 elif step == "cancelled":
-                    snapshot.cancelled([job_id])
+                    snapshot.mark_cancelled([job_id])
                 elif step == "row":
                     rows[job_id] = job(
                         job_id, elapsed_s=rows.get(job_id, {"elapsed_s": 0})["elapsed_s"] + 1, submit_time=0

@@ -16,8 +16,8 @@ from store import contract as contracts
 from store.contract import (
     dump_contract,
     find_cache_folder,
+    find_needed_components,
     load_contract,
-    needed_components,
     parse_contract,
     read_cache,
 )
@@ -247,7 +247,7 @@ def test_components_are_found_through_others() -> None:
         "Other": {},
     }
     contract = {"components": {"schemas": schemas}}
-    assert needed_components(contract, {"type": "string"}) == {}
-    found = needed_components(contract, {"items": [{"$ref": "#/components/schemas/Job"}]})
+    assert find_needed_components(contract, {"type": "string"}) == {}
+    found = find_needed_components(contract, {"items": [{"$ref": "#/components/schemas/Job"}]})
     assert set(found["schemas"]) == {"Job", "Time"}
-    assert set(needed_components(contract, {"$ref": "#/components/schemas/Tree"})["schemas"]) == {"Tree", "Time"}
+    assert set(find_needed_components(contract, {"$ref": "#/components/schemas/Tree"})["schemas"]) == {"Tree", "Time"}

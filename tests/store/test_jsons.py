@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from store.jsons import complaint
+from store.jsons import to_problem
 
 WORDS = {"enum": ["all", "none"]}
 NUMBERS = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"], "minimum": 0}}
@@ -31,10 +31,10 @@ def test_the_nearest_form_is_spoken_of(
     why: str, choice: str, forms: list[Any], value: Any, loc: list[Any], kind: str
 ) -> None:
     (error,) = jsonschema_rs.validator_for({choice: forms}).iter_errors(value)
-    told = complaint(error, "body")
+    told = to_problem(error, "body")
     assert (told["loc"], told["type"]) == (loc, kind), why
 
 
 def test_a_value_of_two_forms_is_told_as_it_is() -> None:
     (error,) = jsonschema_rs.validator_for({"oneOf": [{"type": "integer"}, {"minimum": 0}]}).iter_errors(5)
-    assert complaint(error, "body")["loc"] == ["body"]
+    assert to_problem(error, "body")["loc"] == ["body"]

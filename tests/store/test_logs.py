@@ -19,7 +19,7 @@ from store.rules import results
 def since(stdout: Path | str | None, stderr: Path | str | None = None, at: int = 0, err_at: int = 0) -> dict[str, Any]:
     """What the files hold from these offsets on."""
     paths = [None if one is None else str(one) for one in (stdout, stderr)]
-    return asyncio.run(logs.since(*paths, stdout_at=at, stderr_at=err_at, owner=os.getuid()))
+    return asyncio.run(logs.read_job_logs(*paths, stdout_at=at, stderr_at=err_at, owner=os.getuid()))
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_long_log_comes_in_bounded_pieces_that_make_the_whole(log: Path) -> No
     ],
 )
 def test_characters_are_never_cut(why: str, data: bytes, more: bool, text: str, used: int) -> None:
-    assert logs.whole_text(data, 100, more) == (text, 100 + used), why
+    assert logs.decode_whole_characters(data, 100, more) == (text, 100 + used), why
 
 
 @given(st.text(max_size=60), st.lists(st.integers(1, 7), min_size=1, max_size=200))
@@ -98,7 +98,7 @@ def test_however_a_text_is_cut_its_pieces_make_the_whole(text: str, sizes: list[
     data, at, told, i = text.encode("utf-8", "replace"), 0, "", 0
     while at < len(data):
         piece = data[at : at + 3 + sizes[i % len(sizes)]]
-        found, at = logs.whole_text(piece, at, at + len(piece) < len(data))
+        found, at = logs.decode_whole_characters(piece, at, at + len(piece) < len(data))
         told, i = told + found, i + 1
     assert told == data.decode()
 
@@ -120,7 +120,7 @@ def test_only_plain_files_are_read(tmp_path: Path, log: Path, kind: str) -> None
 
 def test_a_file_of_somebody_else_is_not_read(log: Path) -> None:
     with pytest.raises(Denied):
-        asyncio.run(logs.since(str(log), None, stdout_at=0, stderr_at=0, owner=os.getuid() + 1))
+        asyncio.run(logs.read_job_logs(str(log), None, stdout_at=0, stderr_at=0, owner=os.getuid() + 1))
 
 
 # --- what a job leaves in $SLUICE_RESULT ------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_results(
     path = tmp_path / "r.json"
     if data is not None:
         path.write_bytes(data)
-    value, told = asyncio.run(results.read(str(path), 100))
+    value, told = asyncio.run(results.read_result(str(path), 100))
     assert value == result, why
     assert (told is None) if problem is None else (problem in (told or "")), why
 
@@ -152,5 +152,5 @@ def test_results(
 def test_a_link_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text('{"key": 1}')
     (tmp_path / "r.json").symlink_to(tmp_path / "secret")
-    value, told = asyncio.run(results.read(str(tmp_path / "r.json"), 100))
+    value, told = asyncio.run(results.read_result(str(tmp_path / "r.json"), 100))
     assert value is None and told

@@ -18,8 +18,8 @@ import orjson
 import pytest
 
 from store import documents
-from store.disk.files import read_slice, read_whole, safe_name
-from store.disk.locks import lock
+from store.disk.files import check_name, read_file, read_slice
+from store.disk.locks import acquire_lock
 from store.documents import Config, JobRecord, Run, to_json
 from store.errors import Changed, Conflict, Denied, Exists, Invalid, Locked, NotFound, TooLarge
 from store.rules import workflows
@@ -83,7 +83,7 @@ NAMES = [
 @pytest.mark.parametrize(("why", "name", "good"), NAMES, ids=[row[0] for row in NAMES])
 async def test_names(store: Store, why: str, name: str, good: bool) -> None:
     if good:
-        assert safe_name(name) == name
+        assert check_name(name) == name
         await store.workflows.create(name, b"a: 1")
         assert store.workflows.get(name) == {"a": 1}
         return
@@ -100,9 +100,9 @@ async def test_what_is_put_is_read_and_on_the_disk(store: Store, root: Path) -> 
     version = store.version
     entry = await store.runs.put("r1", a_run(error="é"))
     assert store.runs.get("r1").error == "é"
-    assert (root / "runs/r1.json").read_bytes() == store.runs.raw("r1")[0] == to_json(a_run(error="é"))
-    assert store.runs.raw("r1")[1] == entry.etag
-    assert store.runs.names() == ["r1"] and "r1" in store.runs and len(store.runs) == 1
+    assert (root / "runs/r1.json").read_bytes() == store.runs.get_raw("r1")[0] == to_json(a_run(error="é"))
+    assert store.runs.get_raw("r1")[1] == entry.etag
+    assert store.runs.list_names() == ["r1"] and "r1" in store.runs and len(store.runs) == 1
     assert store.runs.summaries() == {"r1": {"status": "syncing"}}
     assert store.version == version + 1
 
@@ -121,7 +121,7 @@ async def test_a_name_is_created_once(store: Store) -> None:
     )
     assert [type(one).__name__ for one in made].count("Exists") == 19
     winner = next(one for one in made if not isinstance(one, BaseException))
-    assert store.runs.raw("r1")[1] == winner.etag
+    assert store.runs.get_raw("r1")[1] == winner.etag
 
 
 async def test_create_sees_a_file_that_somebody_made_a_moment_ago(store: Store, root: Path) -> None:
@@ -166,7 +166,7 @@ async def test_no_update_is_lost_among_50_writers(store: Store) -> None:
 
     async def add() -> None:
         while True:
-            value, etag = store.workflows.get("n")["count"], store.workflows.raw("n")[1]
+            value, etag = store.workflows.get("n")["count"], store.workflows.get_raw("n")[1]
             try:
                 await store.workflows.put("n", b"count: %d" % (value + 1), if_match=etag)
             except Changed:
@@ -177,7 +177,7 @@ async def test_no_update_is_lost_among_50_writers(store: Store) -> None:
     store.workflows.on_change(lambda name, old, new: versions.append(new.document["count"] if new else -1))
     await asyncio.gather(*(add() for _ in range(50)))
     assert versions == list(range(1, 51))
-    assert not store.workflows.writing, "nobody's turn is kept"
+    assert not store.workflows.name_locks, "nobody's turn is kept"
 
 
 async def test_a_caller_that_goes_away_leaves_no_half_done_write(store: Store, root: Path) -> None:
@@ -188,7 +188,7 @@ async def test_a_caller_that_goes_away_leaves_no_half_done_write(store: Store, r
     await asyncio.gather(*tasks, return_exceptions=True)
     await store.runs.close()
     on_disk = sorted(path.stem for path in (root / "runs").iterdir())
-    assert store.runs.names() == on_disk != []
+    assert store.runs.list_names() == on_disk != []
     assert all(orjson.loads(path.read_bytes())["id"] == path.stem for path in (root / "runs").iterdir())
 
 
@@ -218,7 +218,7 @@ async def test_a_workflow_that_does_not_parse_is_not_written(store: Store, root:
     with pytest.raises(Invalid, match="twice"):
         await store.workflows.put("w", b"a: 1\na: 2")
     assert (root / "workflows/w.yaml").read_bytes() == b"a: 1"
-    assert store.problems() == []
+    assert store.list_problems() == []
 
 
 async def test_a_run_goes_only_under_its_own_name(store: Store) -> None:
@@ -233,7 +233,7 @@ async def test_documents_kept_as_bytes_come_back_whole(store: Store) -> None:
         await store.runs.put(f"r{i}", a_run(f"r{i}", jobs=jobs, args={"i": i}))
     assert [run.args["i"] for run in store.runs.values()] == [0, 1, 2, 3, 4]
     assert store.runs.get("r4") is store.runs.get("r4")
-    assert len(store.runs.parsed) == 2
+    assert len(store.runs.parsed_documents) == 2
 
 
 # --- files that are wrong --------------------------------------------------------------------------------------------
@@ -279,12 +279,12 @@ async def test_a_wrong_file_is_told_and_left_alone(
     store = Store(root)
     store.open()
     try:
-        first = store.problems()[0]
+        first = store.list_problems()[0]
         assert (first["path"], first["line"]) == (path, line)
         assert reason in first["reason"]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["since"])
-        assert {one["path"] for one in store.problems()} == {path}
-        assert [folder.names() for folder in (store.workflows, store.runs, store.jobs)] == [["good"]] * 3
+        assert {one["path"] for one in store.list_problems()} == {path}
+        assert [folder.list_names() for folder in (store.workflows, store.runs, store.jobs)] == [["good"]] * 3
         assert store.config == Config()
         if path.startswith("runs"):
             with pytest.raises(Conflict, match="cannot be read"):
@@ -313,7 +313,7 @@ def test_harmless_oddities_are_taken(root: Path, why: str, path: str, data: byte
     (root / path).write_bytes(data)
     store = Store(root)
     store.open()
-    assert store.problems() == []
+    assert store.list_problems() == []
     assert path == "config.yaml" or store.runs.get("x").id == "x"
     asyncio.run(store.close())
 
@@ -330,21 +330,21 @@ async def test_the_last_good_version_stays_in_force_until_the_file_is_good_or_go
     await store.workflows.put("w", b"a: 1")
     path.write_bytes(b"a: [")
     await store.workflows.rescan()
-    since = store.problems()[0]["since"]
+    since = store.list_problems()[0]["since"]
     assert store.workflows.get("w") == {"a": 1}
     path.write_bytes(b"a: [[")
     await store.workflows.rescan()
-    assert [one["since"] for one in store.problems()] == [since]
+    assert [one["since"] for one in store.list_problems()] == [since]
     with pytest.raises(Conflict):
         await store.workflows.put("w", b"a: 9")
     path.write_bytes(b"a: 2")
     await store.workflows.rescan()
-    assert store.workflows.get("w") == {"a": 2} and store.problems() == []
+    assert store.workflows.get("w") == {"a": 2} and store.list_problems() == []
     path.write_bytes(b"a: [")
     await store.workflows.rescan()
     path.unlink()
     await store.workflows.rescan()
-    assert "w" not in store.workflows and store.problems() == []
+    assert "w" not in store.workflows and store.list_problems() == []
 
 
 async def test_two_files_of_one_name(store: Store, root: Path) -> None:
@@ -352,25 +352,25 @@ async def test_two_files_of_one_name(store: Store, root: Path) -> None:
     (root / "workflows/w.yml").write_bytes(b"a: 2")
     await store.workflows.rescan()
     assert store.workflows.get("w") == {"a": 1}
-    assert "w.yaml already has the name" in store.problems()[0]["reason"]
+    assert "w.yaml already has the name" in store.list_problems()[0]["reason"]
     (root / "workflows/w.yaml").unlink()
     await store.workflows.rescan()
-    assert store.workflows.get("w") == {"a": 2} and store.problems() == []
+    assert store.workflows.get("w") == {"a": 2} and store.list_problems() == []
     await store.workflows.put("w", b"a: 3")
     assert (root / "workflows/w.yml").read_bytes() == b"a: 3"
 
 
 async def test_a_parser_with_a_defect_is_one_files_trouble(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     def parse(data: bytes, name: str) -> Any:
-        return {"one": 1}[reader.load(data).value["a"]]
+        return {"one": 1}[reader.load_yaml(data).value["a"]]
 
     store = Store(root, parsers={"workflows": parse})
     store.open()
     for name in ("one", "two"):
         (root / f"workflows/{name}.yaml").write_text(f"a: {name}")
     await store.workflows.rescan()
-    assert store.workflows.names() == ["one"]
-    assert "workflows/two.yaml" in [one["path"] for one in store.problems()]
+    assert store.workflows.list_names() == ["one"]
+    assert "workflows/two.yaml" in [one["path"] for one in store.list_problems()]
     assert "KeyError" in caplog.text
     await store.close()
 
@@ -396,7 +396,7 @@ async def test_what_is_no_plain_file_is_told_and_not_read(
     make(root / "workflows/w.yaml", secret)
     await store.workflows.rescan()
     assert "w" not in store.workflows
-    assert [(one["path"], reason in one["reason"]) for one in store.problems()] == [("workflows/w.yaml", True)]
+    assert [(one["path"], reason in one["reason"]) for one in store.list_problems()] == [("workflows/w.yaml", True)]
 
 
 # --- reading slices of what jobs write -------------------------------------------------------------------------------
@@ -434,7 +434,7 @@ async def test_slices_of_what_is_not_a_plain_file(tmp_path: Path) -> None:
     with pytest.raises(Denied, match="somebody else"):
         await read_slice(tmp_path / "file", 0, 10, owner=os.getuid() + 1)
     with pytest.raises(TooLarge):
-        read_whole(tmp_path / "file", 0)
+        read_file(tmp_path / "file", 0)
 
 
 # --- one server per store --------------------------------------------------------------------------------------------
@@ -467,7 +467,7 @@ def test_a_second_server_is_refused_and_told_why(root: Path) -> None:
         with pytest.raises(Locked, match=rf"pid {other.pid}\).*{re.escape(str(root))}"):
             Store(root).open()
         other.kill()
-    lock(root, wait_s=0).release()
+    acquire_lock(root, wait_s=0).release()
 
 
 def test_two_stores_in_one_process_are_two_servers(store: Store, root: Path) -> None:
@@ -482,10 +482,10 @@ def test_a_command_of_a_killed_server_is_waited_for(root: Path) -> None:
         dead.kill()
     steps: list[float] = []
     with pytest.raises(Locked, match=rf"gone \(pid {dead.pid}\)"):
-        lock(root, wait_s=1.0, pause=steps.append)
+        acquire_lock(root, wait_s=1.0, pause=steps.append)
     assert sum(steps) == pytest.approx(1.0, abs=0.1)
     # The command ends while it is waited for.
-    lock(root, wait_s=30, pause=lambda pause_s: (os.kill(child, 9), time.sleep(pause_s))).release()
+    acquire_lock(root, wait_s=30, pause=lambda pause_s: (os.kill(child, 9), time.sleep(pause_s))).release()
 
 
 def test_the_lock_file_of_a_process_whose_number_is_reused(root: Path) -> None:
@@ -496,7 +496,7 @@ def test_the_lock_file_of_a_process_whose_number_is_reused(root: Path) -> None:
     # The number now belongs to this process, which started at another time.
     (root / ".lock").write_text(f"{os.getpid()} 1\n")
     with pytest.raises(Locked, match="gone"):
-        lock(root, wait_s=0)
+        acquire_lock(root, wait_s=0)
     os.kill(child, 9)
 
 
@@ -507,8 +507,8 @@ def test_the_first_launch_furnishes_the_store_and_later_ones_do_not(root: Path) 
     for expected in (["hello"], []):
         store = Store(root)
         store.open()
-        assert store.workflows.names() == expected
-        assert store.problems() == []
+        assert store.workflows.list_names() == expected
+        assert store.list_problems() == []
         assert (root / "config.yaml").exists()
         asyncio.run(store.close())
         (root / "workflows/hello.yaml").unlink(missing_ok=True)
@@ -519,13 +519,13 @@ def test_a_folder_that_is_there_is_not_furnished(root: Path) -> None:
     (root / "config.yaml").write_text("log_dir: mine\n")
     store = Store(root)
     store.open()
-    assert store.workflows.names() == [] and store.config.log_dir == "mine"
+    assert store.workflows.list_names() == [] and store.config.log_dir == "mine"
     asyncio.run(store.close())
 
 
 def test_the_example_workflow_is_one() -> None:
     for path in (EXAMPLES / "workflows").iterdir():
-        assert workflows.parse(path.read_bytes(), stem=path.stem)
+        assert workflows.parse_workflow(path.read_bytes(), stem=path.stem)
 
 
 def test_left_over_temporary_files_are_swept_and_no_others(root: Path) -> None:
@@ -537,5 +537,5 @@ def test_left_over_temporary_files_are_swept_and_no_others(root: Path) -> None:
     store = Store(root)
     store.open()
     assert sorted(path.name for path in (root / "runs").iterdir()) == sorted(kept)
-    assert store.runs.names() == [] and store.problems() == []
+    assert store.runs.list_names() == [] and store.list_problems() == []
     asyncio.run(store.close())

@@ -26,12 +26,12 @@ def main(argv: list[str]) -> int:
         stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")  # type: ignore[union-attr]
     path = os.environ.get("SLURM_CONF", "")
     if not path:
-        return _complain(program, [*NO_SOURCE], "Could not establish a configuration source")
+        return _print_errors(program, [*NO_SOURCE], "Could not establish a configuration source")
     try:
         conf = conf_module.read(os.path.abspath(path))
     except conf_module.ConfError as error:
         text = [f"{error}, retrying in 1sec up to 60sec", "ClusterName needs to be specified"]
-        return _complain(program, text, "Unable to process configuration file")
+        return _print_errors(program, text, "Unable to process configuration file")
     if program in ("supervise", "wake"):
         conf["down"] = False
         module = import_module("embedded.supervise" if program == "supervise" else "embedded.cluster")
@@ -47,24 +47,24 @@ def main(argv: list[str]) -> int:
             print(line, file=sys.stderr)
         return int(refusal.code)
     except states.Unreachable:
-        return _say_unreachable(program, words, states.UNREACHABLE)
+        return _print_unreachable(program, words, states.UNREACHABLE)
     except import_module("embedded.state").Broken as error:
         # A state that cannot be read or written is, for the caller, a controller that does not answer.
         print(f"{program}: error: {conf['folder']}: {error}", file=sys.stderr)
-        return _say_unreachable(program, words, states.UNREACHABLE)
+        return _print_unreachable(program, words, states.UNREACHABLE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left; nothing more can be said to it
         return 1
 
 
-def _complain(program: str, errors: list[str], fatal: str) -> int:
+def _print_errors(program: str, errors: list[str], fatal: str) -> int:
     for line in errors:
         print(f"{program}: error: {line}", file=sys.stderr)
     print(f"{program}: fatal: {fatal}", file=sys.stderr)
     return 1
 
 
-def _say_unreachable(program: str, words: list[str], text: str) -> int:
+def _print_unreachable(program: str, words: list[str], text: str) -> int:
     subject = next((word for word in words if not word.startswith("-")), "")
     show = words[1] if words[:1] == ["show"] and len(words) > 1 else "job"
     kind = "jobs" if show.startswith("job") else "node" if show.startswith("node") else "partitions"

@@ -28,12 +28,12 @@ class Options:
         self.program, self.error_code, self.same = program, error_code, same or {}
         self.long: dict[str, int] = {}
         self.short: dict[str, str] = {}
-        self._add(honoured)
+        self._add_table(honoured)
         self.honoured = frozenset(self.long)
-        self._add(without_effect)
+        self._add_table(without_effect)
         self.without_effect = frozenset(self.long) - self.honoured
 
-    def _add(self, table: str) -> None:
+    def _add_table(self, table: str) -> None:
         for entry in table.split():
             kind = {"=": REQUIRED, "?": OPTIONAL}.get(entry[-1], NONE)
             long, _, short = entry.rstrip("=?").partition("/")
@@ -53,13 +53,13 @@ class Options:
                 print(f"slurm-wlm {VERSION}")
                 raise Refused([], 0)
             if name in ("help", "usage"):
-                print(self.help())
+                print(self.format_help())
                 raise Refused([], 0)
             if name in self.honoured:
                 asked[self.same.get(name, name)] = value if value is not None else True
         return asked, operands
 
-    def help(self, but: Sequence[str] = ()) -> str:
+    def format_help(self, but: Sequence[str] = ()) -> str:
         """All options that are understood, one a line, without those in `but`."""
         letters = {long: letter for letter, long in self.short.items()}
         lines = [f"Usage: {self.program} [OPTIONS...]"]
@@ -86,43 +86,43 @@ class Options:
             if word == "--":
                 return found, operands + rest
             if word.startswith("--"):
-                found.append(self._long(word[2:], rest))
+                found.append(self._parse_long(word[2:], rest))
             elif word.startswith("-") and word != "-":
-                found += self._letters(word[1:], rest)
+                found += self._parse_letters(word[1:], rest)
             elif permute:
                 operands.append(word)
             else:
                 return found, [word, *rest]
         return found, operands
 
-    def _long(self, word: str, rest: list[str]) -> tuple[str, str | None]:
+    def _parse_long(self, word: str, rest: list[str]) -> tuple[str, str | None]:
         given, equals, value = word.partition("=")
-        name = self._resolve(given, word)
+        name = self._resolve_name(given, word)
         kind = self.long[name]
         if equals and kind == NONE:
-            raise self._refused(f"option '--{name}' doesn't allow an argument")
+            raise self._make_refusal(f"option '--{name}' doesn't allow an argument")
         if kind == REQUIRED and not equals:
             if not rest:
-                raise self._refused(f"option '--{name}' requires an argument")
+                raise self._make_refusal(f"option '--{name}' requires an argument")
             return name, rest.pop(0)
         return name, value if equals else None
 
-    def _resolve(self, given: str, word: str) -> str:
+    def _resolve_name(self, given: str, word: str) -> str:
         if given in self.long:
             return given
         near = [name for name in self.long if name.startswith(given)]
         if not near:
-            raise self._refused(f"unrecognized option '--{word}'")
+            raise self._make_refusal(f"unrecognized option '--{word}'")
         if len({self.same.get(name, name) for name in near}) > 1:
             names = " ".join(f"'--{name}'" for name in near)
-            raise self._refused(f"option '--{word}' is ambiguous; possibilities: {names}")
+            raise self._make_refusal(f"option '--{word}' is ambiguous; possibilities: {names}")
         return near[0]
 
-    def _letters(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
+    def _parse_letters(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
         found: list[tuple[str, str | None]] = []
         for index, letter in enumerate(word):
             if letter not in self.short:
-                raise self._refused(f"invalid option -- '{letter}'")
+                raise self._make_refusal(f"invalid option -- '{letter}'")
             name = self.short[letter]
             tail = word[index + 1 :]
             if self.long[name] == NONE:
@@ -131,11 +131,11 @@ class Options:
             if self.long[name] == OPTIONAL:
                 return [*found, (name, tail or None)]
             if not tail and not rest:
-                raise self._refused(f"option requires an argument -- '{letter}'")
+                raise self._make_refusal(f"option requires an argument -- '{letter}'")
             return [*found, (name, tail or rest.pop(0))]
         return found
 
-    def _refused(self, text: str) -> Refused:
+    def _make_refusal(self, text: str) -> Refused:
         hints = [f'Try "{self.program} --help" for more information']
         return Refused([f"{self.program}: {text}", *(hints if self.program not in SILENT else ())], self.error_code)
 

@@ -12,9 +12,9 @@ import sys
 import time
 
 from .. import cluster, layout, times, units
-from ..arrays import unfold
-from ..hosts import expand
-from ..states import BY_NAME, Refused, exit_pair
+from ..arrays import unfold_tasks
+from ..hosts import expand_hosts
+from ..states import BY_NAME, Refused, format_exit_status
 from ..units import is_number
 from . import views
 from .options import Options
@@ -53,7 +53,7 @@ class Entry:
     def __init__(self, job: views.Job, step: Mapping[str, Any] | None, noconvert: bool) -> None:
         self.job, self.row, self.step, self.noconvert = job, job.row, step, noconvert
 
-    def id(self, shown: str) -> str:
+    def format_id(self, shown: str) -> str:
         return shown if self.step is None else f"{shown}.{self.step['step']}"
 
     def state(self) -> str:
@@ -66,21 +66,23 @@ class Entry:
 
     def exit_code(self) -> str:
         if self.step is not None:
-            return exit_pair(self.step["exit_raw"])
+            return format_exit_status(self.step["exit_raw"])
         return (
-            "0:0" if self.row["state"] not in ("FAILED", "COMPLETED", "NODE_FAIL") else exit_pair(self.row["exit_raw"])
+            "0:0"
+            if self.row["state"] not in ("FAILED", "COMPLETED", "NODE_FAIL")
+            else format_exit_status(self.row["exit_raw"])
         )
 
     def start(self) -> str:
         if self.step is not None:
-            return times.stamp(self.step["start_time"], "Unknown")
+            return times.format_time(self.step["start_time"], "Unknown")
         row = self.row
         ended = row["end_time"] is not None
         waited = row["state"] == "PENDING" or (not self.job.shares and row["held"])
-        return times.stamp(None if waited else row["start_time"], "None" if ended else "Unknown")
+        return times.format_time(None if waited else row["start_time"], "None" if ended else "Unknown")
 
     def end(self) -> str:
-        return times.stamp((self.step or self.row)["end_time"], "Unknown")
+        return times.format_time((self.step or self.row)["end_time"], "Unknown")
 
     def elapsed_s(self) -> int:
         if self.step is None:
@@ -90,14 +92,14 @@ class Entry:
     def cpus(self) -> int:
         return int(self.step["ncpus"]) if self.step is not None else self.job.cpu_count()
 
-    def allocated(self) -> str:
+    def allocated_tres(self) -> str:
         if not self.job.shares:
             return ""
         if self.step is None:
-            return self.job.tres(by_name=True, convert=not self.noconvert)
+            return self.job.format_tres(by_name=True, convert=not self.noconvert)
         memory_mb = sum(share[2] for share in self.job.shares[: self.step["nnodes"]])
         text = f"cpu={self.step['ncpus']}," + (
-            f"mem={units.memory(memory_mb, not self.noconvert)}," if memory_mb else "mem=0,"
+            f"mem={units.format_memory(memory_mb, not self.noconvert)}," if memory_mb else "mem=0,"
         )
         gpus = self.job.gpu_count()
         return text.replace("mem=", f"gres/gpu={gpus},mem=" if gpus else "mem=", 1) + f"node={self.step['nnodes']}"
@@ -107,7 +109,7 @@ class Entry:
             0, int((self.row["start_time"] or self.job.now) - (self.row["eligible_time"] or self.row["submit_time"]))
         )
 
-    def cpu_us(self, kind: str = "") -> int:
+    def sum_cpu_us(self, kind: str = "") -> int:
         """User and system time, microseconds; of a job the sum of its steps."""
         if self.step is None:
             return 0
@@ -122,44 +124,46 @@ class Entry:
         return int(self.step["start_time"] if self.step is not None else self.row["submit_time"])
 
     def submit_line(self) -> str:
-        return _clean((self.step if self.step is not None else self.row)["submit_line"] or "")
+        return _clean_text((self.step if self.step is not None else self.row)["submit_line"] or "")
 
-    def limit(self) -> str:
-        return times.full_limit(self.row["time_limit_min"], "UNLIMITED" if self.job.shares else "Partition_Limit")
+    def time_limit(self) -> str:
+        return times.format_full_limit(
+            self.row["time_limit_min"], "UNLIMITED" if self.job.shares else "Partition_Limit"
+        )
 
-    def limit_min(self) -> str:
+    def time_limit_min(self) -> str:
         if self.row["time_limit_min"] is None:
             return "UNLIMITED" if self.job.shares else "Partition_Limit"
         return str(self.row["time_limit_min"])
 
-    def rss(self) -> str:
+    def max_rss(self) -> str:
         if self.step is None or not self.step["max_rss_kb"]:
             return ""
         return str(self.step["max_rss_kb"] * 1024) if self.noconvert else f"{self.step['max_rss_kb']}K"
 
 
-def _clock(microseconds: int) -> str:
+def _format_cpu_time(microseconds: int) -> str:
     seconds, rest = divmod(microseconds, 1_000_000)
     if seconds >= 3600:
-        return times.full(seconds)
+        return times.format_full(seconds)
     return f"{seconds // 60:02d}:{seconds % 60:02d}.{rest // 1000:03d}"
 
 
-def _alloc(value: Callable[[Entry], object]) -> Callable[[Entry], str]:
+def _make_job_only(value: Callable[[Entry], object]) -> Callable[[Entry], str]:
     """A value that steps do not have."""
     return lambda e: "" if e.step is not None else str(value(e))
 
 
-def _clean(text: str) -> str:
+def _clean_text(text: str) -> str:
     """Text as it comes out of the accounting database: no double quotes, no bytes that are no UTF-8."""
     return text.replace('"', "`").encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "?")
 
 
-def _name(e: Entry) -> str:
-    return str(e.step["name"]) if e.step is not None else _clean(e.row["name"])[:256] or "allocation"
+def _get_name(e: Entry) -> str:
+    return str(e.step["name"]) if e.step is not None else _clean_text(e.row["name"])[:256] or "allocation"
 
 
-def _group(e: Entry) -> str:
+def _get_group(e: Entry) -> str:
     try:
         return grp.getgrgid(e.row["gid"]).gr_name
     except KeyError:
@@ -169,59 +173,59 @@ def _group(e: Entry) -> str:
 # name: (title, width of the table, value)
 FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
     "account": ("Account", 10, lambda e: e.row["account"] or ""),
-    "admincomment": ("AdminComment", 19, _alloc(lambda e: e.row["admin_comment"] or "")),
+    "admincomment": ("AdminComment", 19, _make_job_only(lambda e: e.row["admin_comment"] or "")),
     "alloccpus": ("AllocCPUS", 10, lambda e: str(e.cpus()) if e.job.shares else "0"),
     "allocnodes": ("AllocNodes", 10, lambda e: str(e.step["nnodes"] if e.step is not None else len(e.job.shares))),
-    "alloctres": ("AllocTRES", 10, Entry.allocated),
+    "alloctres": ("AllocTRES", 10, Entry.allocated_tres),
     "associd": ("AssocID", 10, lambda e: "0"),
-    "averss": ("AveRSS", 10, Entry.rss),
-    "avecpu": ("AveCPU", 10, lambda e: times.full(e.cpu_us() // 1_000_000) if e.step is not None else ""),
+    "averss": ("AveRSS", 10, Entry.max_rss),
+    "avecpu": ("AveCPU", 10, lambda e: times.format_full(e.sum_cpu_us() // 1_000_000) if e.step is not None else ""),
     "cluster": ("Cluster", 10, lambda e: "embedded"),
-    "comment": ("Comment", 14, _alloc(lambda e: _clean(e.row["comment"] or ""))),
-    "constraints": ("Constraints", 19, _alloc(lambda e: e.row["features"] or "")),
-    "cputime": ("CPUTime", 10, lambda e: times.full(e.elapsed_s() * e.cpus())),
+    "comment": ("Comment", 14, _make_job_only(lambda e: _clean_text(e.row["comment"] or ""))),
+    "constraints": ("Constraints", 19, _make_job_only(lambda e: e.row["features"] or "")),
+    "cputime": ("CPUTime", 10, lambda e: times.format_full(e.elapsed_s() * e.cpus())),
     "cputimeraw": ("CPUTimeRAW", 10, lambda e: str(e.elapsed_s() * e.cpus())),
-    "derivedexitcode": ("DerivedExitCode", 15, _alloc(lambda e: exit_pair(e.row["derived_raw"]))),
-    "elapsed": ("Elapsed", 10, lambda e: times.full(e.elapsed_s())),
+    "derivedexitcode": ("DerivedExitCode", 15, _make_job_only(lambda e: format_exit_status(e.row["derived_raw"]))),
+    "elapsed": ("Elapsed", 10, lambda e: times.format_full(e.elapsed_s())),
     "elapsedraw": ("ElapsedRaw", 10, lambda e: str(e.elapsed_s())),
-    "eligible": ("Eligible", 19, lambda e: times.stamp(e.row["eligible_time"], "Unknown")),
+    "eligible": ("Eligible", 19, lambda e: times.format_time(e.row["eligible_time"], "Unknown")),
     "end": ("End", 19, Entry.end),
     "exitcode": ("ExitCode", 8, Entry.exit_code),
-    "flags": ("Flags", 14, _alloc(lambda e: "SchedMain" if e.job.shares else "")),
-    "gid": ("GID", 6, _alloc(lambda e: e.row["gid"])),
-    "group": ("Group", 9, _alloc(_group)),
-    "jobid": ("JobID", -12, lambda e: e.id(e.job.array_id())),
-    "jobidraw": ("JobIDRaw", -12, lambda e: e.id(str(e.row["raw_id"]))),
-    "jobname": ("JobName", 10, _name),
-    "maxrss": ("MaxRSS", 10, Entry.rss),
-    "maxrssnode": ("MaxRSSNode", 10, lambda e: e.step["node_list"] if e.step is not None and e.rss() else ""),
-    "maxrsstask": ("MaxRSSTask", 10, lambda e: "0" if e.rss() else ""),
+    "flags": ("Flags", 14, _make_job_only(lambda e: "SchedMain" if e.job.shares else "")),
+    "gid": ("GID", 6, _make_job_only(lambda e: e.row["gid"])),
+    "group": ("Group", 9, _make_job_only(_get_group)),
+    "jobid": ("JobID", -12, lambda e: e.format_id(e.job.array_id())),
+    "jobidraw": ("JobIDRaw", -12, lambda e: e.format_id(str(e.row["raw_id"]))),
+    "jobname": ("JobName", 10, _get_name),
+    "maxrss": ("MaxRSS", 10, Entry.max_rss),
+    "maxrssnode": ("MaxRSSNode", 10, lambda e: e.step["node_list"] if e.step is not None and e.max_rss() else ""),
+    "maxrsstask": ("MaxRSSTask", 10, lambda e: "0" if e.max_rss() else ""),
     "ncpus": ("NCPUS", 10, lambda e: str(e.cpus())),
     "nnodes": ("NNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.job.node_count())),
     "nodelist": ("NodeList", 15, lambda e: (e.step or e.row)["node_list"] or "None assigned"),
     "ntasks": ("NTasks", 8, lambda e: str(e.step["ntasks"]) if e.step is not None else ""),
-    "partition": ("Partition", 10, _alloc(lambda e: e.row["partition"])),
-    "priority": ("Priority", 10, _alloc(lambda e: e.row["priority"])),
-    "qos": ("QOS", 10, _alloc(lambda e: e.row["qos"] or "")),
-    "reason": ("Reason", 22, _alloc(Entry.reason)),
+    "partition": ("Partition", 10, _make_job_only(lambda e: e.row["partition"])),
+    "priority": ("Priority", 10, _make_job_only(lambda e: e.row["priority"])),
+    "qos": ("QOS", 10, _make_job_only(lambda e: e.row["qos"] or "")),
+    "reason": ("Reason", 22, _make_job_only(Entry.reason)),
     "reqcpus": ("ReqCPUS", 8, lambda e: str(e.cpus())),
-    "reqmem": ("ReqMem", 10, _alloc(lambda e: units.memory(e.job.memory_mb(), not e.noconvert))),
+    "reqmem": ("ReqMem", 10, _make_job_only(lambda e: units.format_memory(e.job.memory_mb(), not e.noconvert))),
     "reqnodes": ("ReqNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.row["min_nodes"])),
-    "reqtres": ("ReqTRES", 10, _alloc(lambda e: e.job.requested_tres(not e.noconvert))),
-    "reserved": ("Reserved", 10, _alloc(lambda e: times.full(e.reserved_s()))),
+    "reqtres": ("ReqTRES", 10, _make_job_only(lambda e: e.job.format_requested_tres(not e.noconvert))),
+    "reserved": ("Reserved", 10, _make_job_only(lambda e: times.format_full(e.reserved_s()))),
     "start": ("Start", 19, Entry.start),
     "state": ("State", 10, Entry.state),
-    "submit": ("Submit", 19, lambda e: times.stamp(e.submit_time(), "Unknown")),
+    "submit": ("Submit", 19, lambda e: times.format_time(e.submit_time(), "Unknown")),
     "submitline": ("SubmitLine", 20, Entry.submit_line),
-    "suspended": ("Suspended", 10, lambda e: times.full(e.row["suspended_s"] or 0)),
-    "systemcpu": ("SystemCPU", 10, lambda e: _clock(e.cpu_us("sys_us"))),
-    "timelimit": ("Timelimit", 10, _alloc(Entry.limit)),
-    "timelimitraw": ("TimelimitRaw", 10, _alloc(Entry.limit_min)),
-    "totalcpu": ("TotalCPU", 10, lambda e: _clock(e.cpu_us())),
-    "uid": ("UID", 6, _alloc(lambda e: e.row["uid"])),
-    "user": ("User", 9, _alloc(lambda e: e.row["user"])),
-    "usercpu": ("UserCPU", 10, lambda e: _clock(e.cpu_us("user_us"))),
-    "workdir": ("WorkDir", 20, _alloc(lambda e: e.row["work_dir"])),
+    "suspended": ("Suspended", 10, lambda e: times.format_full(e.row["suspended_s"] or 0)),
+    "systemcpu": ("SystemCPU", 10, lambda e: _format_cpu_time(e.sum_cpu_us("sys_us"))),
+    "timelimit": ("Timelimit", 10, _make_job_only(Entry.time_limit)),
+    "timelimitraw": ("TimelimitRaw", 10, _make_job_only(Entry.time_limit_min)),
+    "totalcpu": ("TotalCPU", 10, lambda e: _format_cpu_time(e.sum_cpu_us())),
+    "uid": ("UID", 6, _make_job_only(lambda e: e.row["uid"])),
+    "user": ("User", 9, _make_job_only(lambda e: e.row["user"])),
+    "usercpu": ("UserCPU", 10, lambda e: _format_cpu_time(e.sum_cpu_us("user_us"))),
+    "workdir": ("WorkDir", 20, _make_job_only(lambda e: e.row["work_dir"])),
 }  # fmt: skip
 for (
     _word
@@ -244,13 +248,13 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         for index in range(0, len(titles), 4):
             print("".join(f"{title:<20}" for title in titles[index : index + 4]))
         return 0
-    columns = _columns(asked)
-    entries = _entries(conf, asked)
-    sys.stdout.write(_table(asked, columns, entries))
+    columns = _parse_columns(asked)
+    entries = _load_entries(conf, asked)
+    sys.stdout.write(_format_table(asked, columns, entries))
     return 0
 
 
-def _columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
+def _parse_columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
     """(field, width) as asked; a negative width is left-justified. Refused for a field that does not exist."""
     text = asked.get("format")
     text = text or (
@@ -271,7 +275,7 @@ def _columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
     return columns
 
 
-def _table(asked: dict[str, Any], columns: list[tuple[str, int]], entries: list[Entry]) -> str:
+def _format_table(asked: dict[str, Any], columns: list[tuple[str, int]], entries: list[Entry]) -> str:
     mark = str(asked.get("delimiter") or "|")
     lines: list[list[str]] = [[FIELDS[name][0] for name, _ in columns]] if "noheader" not in asked else []
     makers = [FIELDS[name][2] for name, _ in columns]
@@ -283,25 +287,25 @@ def _table(asked: dict[str, Any], columns: list[tuple[str, int]], entries: list[
     if lines:
         lines.append(["-" * abs(width) for width in widths])
     return "".join(
-        "".join(_fixed(t, w) + " " for t, w in zip(line, widths, strict=True)) + "\n" for line in [*lines, *body]
+        "".join(_fit_cell(t, w) + " " for t, w in zip(line, widths, strict=True)) + "\n" for line in [*lines, *body]
     )
 
 
-def _fixed(text: str, width: int) -> str:
+def _fit_cell(text: str, width: int) -> str:
     if len(text.encode("utf-8", "surrogateescape")) > abs(width):
-        return layout.cell(text, abs(width) - 1, False) + "+"
-    return layout.cell(text, abs(width), width > 0)
+        return layout.pad_cell(text, abs(width) - 1, False) + "+"
+    return layout.pad_cell(text, abs(width), width > 0)
 
 
-def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
+def _load_entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
     now = int(time.time())
-    wanted = _ids(asked.get("jobs"))
-    window = _window(asked, now, bool(wanted))
-    states = _states(asked)
-    users, groups = _users(asked), _groups(asked)
-    nodes = _nodes(asked)
-    with cluster.reading({**conf, "down": False}) as state:
-        rows = state.rows("(end_time IS NULL OR end_time >= ?) AND submit_time <= ?", window[0], window[1])
+    wanted = _parse_ids(asked.get("jobs"))
+    window = _parse_window(asked, now, bool(wanted))
+    states = _parse_states(asked)
+    users, groups = _parse_users(asked), _parse_groups(asked)
+    nodes = _parse_nodes(asked)
+    with cluster.read_state({**conf, "down": False}) as state:
+        rows = state.select_jobs("(end_time IS NULL OR end_time >= ?) AND submit_time <= ?", window[0], window[1])
         if "duplicates" in asked:
             rows += state.db.execute("SELECT * FROM past").fetchall()
         steps: dict[int, list[Any]] = {}
@@ -309,7 +313,7 @@ def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
             for step in state.db.execute("SELECT * FROM steps ORDER BY raw_id, step = 'batch' DESC, CAST(step AS INT)"):
                 steps.setdefault(step["raw_id"], []).append(step)
     jobs = [views.Job(row, now) for row in rows if now - row["submit_time"] >= conf["accounting_lag_s"]]
-    jobs = [job for job in jobs if _passes(job.row, asked, wanted, users)]
+    jobs = [job for job in jobs if _is_wanted(job.row, asked, wanted, users)]
     if groups is not None:
         jobs = [job for job in jobs if job.row["gid"] in groups]
     if nodes is not None:
@@ -317,7 +321,7 @@ def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
     if asked.get("clusters") not in (None, "all") and conf["cluster"] not in asked["clusters"].split(","):
         jobs = []  # accounting of a cluster that it does not know is empty
     if not wanted or states is not None:
-        jobs = [job for job in jobs if _in_states(job.row, states, window)]
+        jobs = [job for job in jobs if _is_in_states(job.row, states, window)]
     jobs.sort(key=lambda job: (job.row["array_job_id"] or job.row["raw_id"], job.row["submit_time"], job.row["raw_id"]))
     entries: list[Entry] = []
     for job in jobs:
@@ -326,7 +330,7 @@ def _entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
     return entries
 
 
-def _ids(text: str | None) -> list[tuple[int, int | None]]:
+def _parse_ids(text: str | None) -> list[tuple[int, int | None]]:
     wanted = []
     for word in (text or "").split(","):
         if not word:
@@ -342,22 +346,22 @@ def _ids(text: str | None) -> list[tuple[int, int | None]]:
     return wanted
 
 
-def _window(asked: dict[str, Any], now: int, by_id: bool) -> tuple[int, int]:
+def _parse_window(asked: dict[str, Any], now: int, by_id: bool) -> tuple[int, int]:
     """From when to when; by default today, or everything when ids were given."""
     try:
         if "starttime" in asked:
-            start = times.point(str(asked["starttime"]), now)
+            start = times.parse_time(str(asked["starttime"]), now)
         else:
             today = time.localtime(now)[:3]
             start = 0 if by_id else int(time.mktime((*today, 0, 0, 0, 0, 0, -1)))
-        end = times.point(str(asked["endtime"]), now) if "endtime" in asked else now
+        end = times.parse_time(str(asked["endtime"]), now) if "endtime" in asked else now
     except times.BadTime as error:
         raise Refused(str(error)) from error
     # A clock time that has passed means today's here, not tomorrow's as in sbatch --begin.
     return (start - 86400 if start > now else start), max(end, now if "endtime" not in asked else end)
 
 
-def _states(asked: dict[str, Any]) -> set[str] | None:
+def _parse_states(asked: dict[str, Any]) -> set[str] | None:
     text = asked.get("state")
     if not text:
         return None
@@ -369,7 +373,7 @@ def _states(asked: dict[str, Any]) -> set[str] | None:
     return chosen
 
 
-def _users(asked: dict[str, Any]) -> set[int] | None:
+def _parse_users(asked: dict[str, Any]) -> set[int] | None:
     text = asked.get("user")
     if not text:
         return None if "allusers" in asked or os.geteuid() == 0 or asked.get("jobs") else {os.geteuid()}
@@ -382,7 +386,7 @@ def _users(asked: dict[str, Any]) -> set[int] | None:
     return uids
 
 
-def _groups(asked: dict[str, Any]) -> set[int] | None:
+def _parse_groups(asked: dict[str, Any]) -> set[int] | None:
     if "group" not in asked:
         return None
     gids = set()
@@ -394,33 +398,33 @@ def _groups(asked: dict[str, Any]) -> set[int] | None:
     return gids
 
 
-def _nodes(asked: dict[str, Any]) -> set[str] | None:
+def _parse_nodes(asked: dict[str, Any]) -> set[str] | None:
     """The nodes that jobs must have run on one of. A list that cannot be read names none, as in SLURM."""
     if "nodelist" not in asked:
         return None
     try:
-        return set(expand(str(asked["nodelist"])))
+        return set(expand_hosts(str(asked["nodelist"])))
     except ValueError:
         return set()
 
 
-def _passes(row: Any, asked: dict[str, Any], wanted: list[tuple[int, int | None]], users: set[int] | None) -> bool:
-    if wanted and not any(_is(row, number, task) for number, task in wanted):
+def _is_wanted(row: Any, asked: dict[str, Any], wanted: list[tuple[int, int | None]], users: set[int] | None) -> bool:
+    if wanted and not any(_has_id(row, number, task) for number, task in wanted):
         return False
     if users is not None and row["uid"] not in users:
         return False
     return all(row[column] in str(asked[option]).split(",") for option, column in FILTERS.items() if option in asked)
 
 
-def _is(row: Any, number: int, task: int | None) -> bool:
+def _has_id(row: Any, number: int, task: int | None) -> bool:
     if task is not None:
         return row["array_job_id"] == number and (
-            row["array_task_id"] == task or task in unfold(row["array_tasks"] or "")
+            row["array_task_id"] == task or task in unfold_tasks(row["array_tasks"] or "")
         )
     return number in (row["raw_id"], row["array_job_id"])
 
 
-def _in_states(row: Any, states: set[str] | None, window: tuple[int, int]) -> bool:
+def _is_in_states(row: Any, states: set[str] | None, window: tuple[int, int]) -> bool:
     """Whether a job belongs into the list by its states.
 
     By time alone, and among the pending ones in any case, SLURM leaves out what was never eligible (held, waiting for a

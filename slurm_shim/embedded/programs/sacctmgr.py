@@ -56,11 +56,11 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     entity = ENTITIES.get(words[1].lower(), words[1].lower())
     if entity not in DEFAULTS:
         raise Refused(NO_ENTITY)
-    _print(asked, _columns(entity, words[2:]), _rows(conf, words[2:], entity))
+    _print_table(asked, _parse_columns(entity, words[2:]), _build_rows(conf, words[2:], entity))
     return 0
 
 
-def _columns(entity: str, words: list[str]) -> list[str]:
+def _parse_columns(entity: str, words: list[str]) -> list[str]:
     text = next((word.partition("=")[2] for word in words if word.lower().startswith("format=")), DEFAULTS[entity])
     names = []
     for word in text.split(","):
@@ -71,7 +71,7 @@ def _columns(entity: str, words: list[str]) -> list[str]:
     return names
 
 
-def _rows(conf: dict[str, Any], words: list[str], entity: str) -> list[dict[str, str]]:
+def _build_rows(conf: dict[str, Any], words: list[str], entity: str) -> list[dict[str, str]]:
     uid = os.geteuid()
     try:
         user = pwd.getpwuid(uid).pw_name
@@ -96,7 +96,7 @@ def _rows(conf: dict[str, Any], words: list[str], entity: str) -> list[dict[str,
     return [row]
 
 
-def _print(asked: dict[str, Any], columns: list[str], rows: list[dict[str, str]]) -> None:
+def _print_table(asked: dict[str, Any], columns: list[str], rows: list[dict[str, str]]) -> None:
     lines = [] if "noheader" in asked else [[TITLES[name] for name in columns]]
     body = [[row[name] for name in columns] for row in rows]
     if "parsable" in asked or "parsable2" in asked:

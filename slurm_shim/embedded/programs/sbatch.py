@@ -9,7 +9,7 @@ import time
 
 from .. import arrays, cluster, deps, schedule, script
 from ..conf import VERSION
-from ..hosts import expand
+from ..hosts import expand_hosts
 from ..request import UNSUPPORTED, Request
 from ..states import LIVE, Refused
 from ..units import is_number
@@ -32,45 +32,45 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of sbatch with these arguments."""
     now = int(time.time())
     request, command = Request("sbatch", now), Request("sbatch", now)
-    operands = command.take(argv)
+    operands = command.read_words(argv)
     if "version" in command.flags:
         print(f"slurm-wlm {VERSION}")
         return 0
     if "help" in command.flags or "usage" in command.flags:
-        print(command.options.help(UNSUPPORTED))
+        print(command.options.format_help(UNSUPPORTED))
         return 0
     if operands[:1] == [":"]:
-        raise _heterogeneous()
-    text, path = _script_of(command, operands)
+        raise _make_hetjob_refusal()
+    text, path = _load_script(command, operands)
     if "wrap" not in command.flags:
-        rest = request.take(script.directives(text))
+        rest = request.read_words(script.read_directives(text))
         if rest[:1] in (["hetjob"], ["packjob"]):  # the line between two components
-            raise _heterogeneous()
-    request.take_environment(os.environ)
-    request.take(argv)
+            raise _make_hetjob_refusal()
+    request.read_environment(os.environ)
+    request.read_words(argv)
     _check_cluster(conf, request)
-    job = _complete(conf, request, path, operands, ["sbatch", *argv])
+    job = _complete_job(conf, request, path, operands, ["sbatch", *argv])
     if "test-only" in request.flags:
-        return _test(conf, job)
-    raw_id = _submit(conf, request, job, text, operands[1:])
+        return _print_estimate(conf, job)
+    raw_id = _submit_job(conf, request, job, text, operands[1:])
     if "quiet" not in request.flags:
         suffix = f";{conf['cluster']}" if request.flags.get("clusters") else ""
         print(f"{raw_id}{suffix}" if "parsable" in request.flags else f"Submitted batch job {raw_id}")
     sys.stdout.flush()
-    return _wait(conf, raw_id) if "wait" in request.flags else 0
+    return _wait_for_job(conf, raw_id) if "wait" in request.flags else 0
 
 
-def _heterogeneous() -> Refused:
+def _make_hetjob_refusal() -> Refused:
     note = "heterogeneous jobs (several requests with ':' between them) are not available on the embedded cluster"
-    return failed("Requested operation is presently disabled", note)
+    return make_refusal("Requested operation is presently disabled", note)
 
 
-def _script_of(command: Request, operands: list[str]) -> tuple[bytes, str | None]:
+def _load_script(command: Request, operands: list[str]) -> tuple[bytes, str | None]:
     if "wrap" not in command.flags:
-        return script.load(operands)
+        return script.load_script(operands)
     if operands:
         raise Refused("sbatch: error: Script arguments not permitted with --wrap option")
-    return script.check(script.wrapped(str(command.flags["wrap"]))), None
+    return script.check_script(script.wrap_command(str(command.flags["wrap"]))), None
 
 
 def _check_cluster(conf: dict[str, Any], request: Request) -> None:
@@ -85,14 +85,14 @@ def _check_cluster(conf: dict[str, Any], request: Request) -> None:
         )
 
 
-def failed(text: str, *before: str) -> Refused:
+def make_refusal(text: str, *before: str) -> Refused:
     """The refusal of slurmctld in sbatch's words."""
     return Refused(
         [*(f"sbatch: error: {line}" for line in before), f"sbatch: error: Batch job submission failed: {text}"]
     )
 
 
-def _complete(
+def _complete_job(
     conf: dict[str, Any], request: Request, path: str | None, operands: list[str], line: list[str]
 ) -> dict[str, Any]:
     """The job's columns, with everything that follows from the cluster and the caller filled in."""
@@ -112,23 +112,23 @@ def _complete(
         "submit_line": " ".join(line), "export": request.flags.get("export", job["export"]),
     }  # fmt: skip
     if any(len(os.fsencode(text or "")) > LONGEST_NAME for text in (job["name"], job["comment"])):
-        raise failed("Pathname of a file, directory or other parameter too long")
+        raise make_refusal("Pathname of a file, directory or other parameter too long")
     if request.flags.get("fails"):
-        raise failed(request.flags["fails"])
+        raise make_refusal(request.flags["fails"])
     _fit_tasks(job)
     _check_nodes(conf, job)
     _choose_partition(conf, request, job)
     _read_array(conf, request, job)
     try:
-        job["dependency"] = deps.parse(job["dependency"])
+        job["dependency"] = deps.parse_dependency(job["dependency"])
     except deps.BadDependency as error:
-        raise failed("Job dependency problem") from error
+        raise make_refusal("Job dependency problem") from error
     return job
 
 
 def _fit_tasks(job: dict[str, Any]) -> None:
     if job["nodes_set"] and job["min_nodes"] == 0:
-        raise failed("Node count specification invalid")
+        raise make_refusal("Node count specification invalid")
     if job["ntasks_per_node"] and not job["ntasks_set"]:
         job |= {"ntasks": job["ntasks_per_node"] * job["min_nodes"], "ntasks_set": 1}
     elif not job["ntasks_set"]:
@@ -144,17 +144,17 @@ def _fit_tasks(job: dict[str, Any]) -> None:
 def _check_nodes(conf: dict[str, Any], job: dict[str, Any]) -> None:
     for column in ("req_nodes", "exc_nodes"):
         try:
-            names = expand(job[column])
+            names = expand_hosts(job[column])
         except ValueError as error:
-            raise failed("Invalid node name specified") from error
+            raise make_refusal("Invalid node name specified") from error
         if any(name not in conf["nodes"] for name in names):
-            raise failed("Invalid node name specified")
+            raise make_refusal("Invalid node name specified")
         job[column] = ",".join(names)
     job["min_nodes"] = max(job["min_nodes"], len([n for n in job["req_nodes"].split(",") if n]))
     job["ntasks"] = max(job["ntasks"], job["min_nodes"]) if not job["ntasks_set"] else job["ntasks"]
     known = {word for node in conf["nodes"].values() for word in node["features"]}
     if any(word not in known for word in job["features"].replace("&", ",").split(",") if word):
-        raise failed("Invalid feature specification")
+        raise make_refusal("Invalid feature specification")
 
 
 def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> None:
@@ -165,7 +165,7 @@ def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any
         wanted = [name for name, part in parts.items() if part["default"]][:1] or list(parts)[:1]
     for name in wanted:
         if name not in parts:
-            raise failed("Invalid partition name specified", f"invalid partition specified: {name}")
+            raise make_refusal("Invalid partition name specified", f"invalid partition specified: {name}")
     job["partition"] = ",".join(wanted)
     if job["time_limit_min"] == -1:
         part = parts[wanted[0]]
@@ -182,15 +182,15 @@ def _read_array(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> 
     if not text:
         return
     try:
-        tasks, limit = arrays.parse(text, conf["max_array_size"])
+        tasks, limit = arrays.parse_array(text, conf["max_array_size"])
     except ValueError as error:
-        raise failed("Invalid job array specification") from error
+        raise make_refusal("Invalid job array specification") from error
     step = tasks[1] - tasks[0] if len(tasks) > 1 and "," not in text else 1
-    job |= {"array_tasks": arrays.fold(tasks), "array_limit": limit}
+    job |= {"array_tasks": arrays.fold_tasks(tasks), "array_limit": limit}
     job["array_facts"] = f"{len(tasks)} {tasks[0]} {tasks[-1]} {step}"
 
 
-def _environment(request: Request) -> bytes:
+def _pack_environment(request: Request) -> bytes:
     """The caller's environment as it will be given to the job, NUL between the variables."""
     words = [f"{name}={value}" for name, value in os.environ.items()]
     extra = request.flags.get("export-file")
@@ -204,28 +204,28 @@ def _environment(request: Request) -> bytes:
     return b"\0".join(os.fsencode(word) for word in words)
 
 
-def _submit(conf: dict[str, Any], request: Request, job: dict[str, Any], text: bytes, args: list[str]) -> int:
+def _submit_job(conf: dict[str, Any], request: Request, job: dict[str, Any], text: bytes, args: list[str]) -> int:
     """The id of the job put into the queue. Refused jobs that SLURM gives an id leave a FAILED row, as there."""
-    problem = job.pop("impossible", None) or (None if job["held"] else schedule.is_possible(conf, job))
+    problem = job.pop("impossible", None) or (None if job["held"] else schedule.find_shortage(conf, job))
     facts = job.pop("array_facts", "")
-    env = _environment(request)
+    env = _pack_environment(request)
     refused = None
-    with cluster.changing(conf) as state:
-        _check_state(conf, state, job)
+    with cluster.change_state(conf) as state:
+        _check_limits(conf, state, job)
         now = int(time.time())
-        raw_id = state.next_number("next_id", 1)
-        job |= _first_columns(state, job, now)
-        job["script_id"] = state.insert(
+        raw_id = state.take_number("next_id", 1)
+        job |= _build_first_columns(state, job, now)
+        job["script_id"] = state.insert_row(
             "scripts", text=text, args=b"".join(os.fsencode(word) + b"\0" for word in args), env=env
         )
         if facts:
             job["array_job_id"] = raw_id
             state.set_meta(f"array {raw_id}", facts)
-        job["dependency"] = _without_unknown(state, job["dependency"])
+        job["dependency"] = _drop_unknown(state, job["dependency"])
         if problem:
             job |= {"state": "FAILED", "reason": "BadConstraints", "end_time": now, "start_time": now, "exit_raw": 256}
-            refused = failed(UNAVAILABLE, *WHY_NOT.get(problem, ()))
-        state.insert("jobs", raw_id=raw_id, **job)
+            refused = make_refusal(UNAVAILABLE, *WHY_NOT.get(problem, ()))
+        state.insert_row("jobs", raw_id=raw_id, **job)
         if raw_id % 50 == 0:
             _forget_scripts(conf, state, now)
     if refused:
@@ -233,23 +233,23 @@ def _submit(conf: dict[str, Any], request: Request, job: dict[str, Any], text: b
     return raw_id
 
 
-def _check_state(conf: dict[str, Any], state: State, job: dict[str, Any]) -> None:
-    states = state.partition_states()
+def _check_limits(conf: dict[str, Any], state: State, job: dict[str, Any]) -> None:
+    states = state.load_partition_states()
     names = job["partition"].split(",")
     if all(states.get(name, conf["partitions"][name]["state"]) in ("DRAIN", "INACTIVE") for name in names):
-        raise failed("Required partition not available (inactive or drain)")
+        raise make_refusal("Required partition not available (inactive or drain)")
     count = state.db.execute("SELECT count(*) FROM jobs WHERE end_time IS NULL").fetchone()[0]
     if count >= conf["max_job_count"]:
         note = "Slurm temporarily unable to accept job, sleeping and retrying"
-        raise failed("Resource temporarily unavailable", note)
+        raise make_refusal("Resource temporarily unavailable", note)
 
 
-def _first_columns(state: State, job: dict[str, Any], now: int) -> dict[str, Any]:
+def _build_first_columns(state: State, job: dict[str, Any], now: int) -> dict[str, Any]:
     priority = job["priority"]
     if job["held"] or priority == 0:
         job["held"], priority = job["held"] or "admin", 0
     elif priority is None:
-        priority = cluster.new_priority(state, job["nice"])
+        priority = cluster.take_priority(state, job["nice"])
     reason = schedule.HELD[job["held"]] if job["held"] else "None"
     return {
         "state": "PENDING", "completing": 0, "reason": reason, "priority": priority, "submit_time": now,
@@ -258,11 +258,11 @@ def _first_columns(state: State, job: dict[str, Any], now: int) -> dict[str, Any
     }  # fmt: skip
 
 
-def _without_unknown(state: State, text: str) -> str:
+def _drop_unknown(state: State, text: str) -> str:
     """The dependency without ids that nobody knows: they count as met, as in SLURM."""
     separator = "?" if "?" in text else ","
     terms = text.split(separator)
-    known = [term for term in terms if all(cluster.find(state, number) for number in deps.ids(term))]
+    known = [term for term in terms if all(cluster.find_jobs(state, number) for number in deps.list_job_ids(term))]
     if separator == "?" and len(known) < len(terms):
         return ""
     return separator.join(known)
@@ -275,44 +275,44 @@ def _forget_scripts(conf: dict[str, Any], state: State, now: int) -> None:
     )
 
 
-def _test(conf: dict[str, Any], job: dict[str, Any]) -> int:
+def _print_estimate(conf: dict[str, Any], job: dict[str, Any]) -> int:
     """What --test-only says: when and where the job would start, by the running jobs' limits."""
     job |= {"state": "PENDING", "array_tasks": None, "array_job_id": None, "held": "", "dependency": ""}
     job |= {"priority": 1 << 62, "raw_id": 0, "alloc": None, "begin_time": job["begin_time"]}
-    if job.pop("impossible", None) or schedule.is_possible(conf, job):
+    if job.pop("impossible", None) or schedule.find_shortage(conf, job):
         raise Refused(f"sbatch: error: allocation failure: {UNAVAILABLE}")
     now = int(time.time())
-    with cluster.reading(conf) as state:
-        busy = [dict(row) for row in state.rows(cluster.BUSY)]
-        raw_id = int(state.meta("next_id", "1"))
+    with cluster.read_state(conf) as state:
+        busy = [dict(row) for row in state.select_jobs(cluster.BUSY)]
+        raw_id = int(state.get_meta("next_id", "1"))
     looked = schedule.Pass(conf, set(), {}, [*busy, job], None, now)
     job["partition"] = job["partition"].split(",")[0]
     names = conf["partitions"][job["partition"]]["nodes"]
     shares = looked.room.place(job, names)
     start = max(now, job["begin_time"] or 0)
     if shares is None:
-        start = max(start, looked._earliest_start(job, names))
+        start = max(start, looked.find_earliest_start(job, names))
         shares = schedule.Room(conf["nodes"]).place(job, names) or []
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(start))
     cpus = sum(share[1] for share in shares)
-    where = f"nodes {cluster.fold([share[0] for share in shares])} in partition {job['partition']}"
+    where = f"nodes {cluster.fold_hosts([share[0] for share in shares])} in partition {job['partition']}"
     print(f"sbatch: Job {raw_id} to start at {when} using {cpus} processors on {where}", file=sys.stderr)
     return 0
 
 
-def _wait(conf: dict[str, Any], raw_id: int) -> int:
+def _wait_for_job(conf: dict[str, Any], raw_id: int) -> int:
     """The exit status of the finished job: the highest of its tasks, 1 for one that a signal ended."""
     pause_s = 0.05
     while True:
-        with cluster.reading(conf) as state:
-            rows: list[Row] = cluster.find(state, raw_id)
+        with cluster.read_state(conf) as state:
+            rows: list[Row] = cluster.find_jobs(state, raw_id)
         if all(row["state"] not in LIVE and not row["completing"] for row in rows):
-            return max((_exit_status(row) for row in rows), default=1)
+            return max((_get_exit_status(row) for row in rows), default=1)
         time.sleep(pause_s)
         pause_s = min(0.5, pause_s * 1.5)
 
 
-def _exit_status(row: Row) -> int:
+def _get_exit_status(row: Row) -> int:
     raw = row["exit_raw"] or 0
     if raw & 0x7F or row["state"] not in ("COMPLETED", "FAILED"):
         return 1

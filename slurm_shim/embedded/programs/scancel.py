@@ -9,8 +9,8 @@ import sys
 import time
 
 from .. import arrays, cluster, procs, schedule, supervise
-from ..hosts import expand
-from ..states import BY_NAME, ERRNO, INVALID_ID, LIVE, Refused, signal_number
+from ..hosts import expand_hosts
+from ..states import BY_NAME, ERRNO, INVALID_ID, LIVE, Refused, parse_signal
 from ..units import is_number
 from . import views
 from .options import Options, check_cluster
@@ -47,7 +47,7 @@ class Target:
         good = is_number(number) and int(number) > 0 and (not dot or is_number(step) or step == "batch")
         if good and under and tasks != "*":
             try:
-                self.tasks = arrays.parse(tasks.partition("%")[0], 1 << 31)[0]
+                self.tasks = arrays.parse_array(tasks.partition("%")[0], 1 << 31)[0]
             except ValueError:
                 good = False
         if not good:
@@ -59,40 +59,40 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of scancel: the last error's number modulo 256, 0 when jobs are merely gone."""
     asked, operands = OPTIONS.gather(argv)
     check_cluster("scancel", conf, asked.get("clusters"))
-    number = _signal(asked)
-    targets = [Target(part) for word in operands for part in _split(word)]
+    number = _parse_signal(asked)
+    targets = [Target(part) for word in operands for part in _split_operand(word)]
     filtered = any(name in asked for name in FILTERS)
     if not targets and not filtered:
         raise Refused("scancel: error: No job identification provided")
     if conf["down"] and targets:
         text = "Unable to contact slurm controller (connect failure)"
         raise Refused(f"scancel: error: Kill job error on job id {targets[0].word}: {text}", 8)
-    return _cancel(conf, asked, targets, number)
+    return _cancel_jobs(conf, asked, targets, number)
 
 
-def _split(word: str) -> list[str]:
+def _split_operand(word: str) -> list[str]:
     """`8_[1,3]` is one operand, `8,9` are two."""
     return [word] if "[" in word else [part for part in word.split(",") if part] or [word]
 
 
-def _signal(asked: dict[str, str | None]) -> int | None:
+def _parse_signal(asked: dict[str, str | None]) -> int | None:
     name = asked.get("signal")
     if name is None:
         return None
-    number = signal_number(name)
+    number = parse_signal(name)
     if number is None:
         raise Refused(f"Unknown job signal: {name}")
     return number
 
 
-def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], number: int | None) -> int:
+def _cancel_jobs(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], number: int | None) -> int:
     verbose = "verbose" in asked
-    agreed = _agreed(conf, asked, targets) if "interactive" in asked else None
+    agreed = _ask_confirmations(conf, asked, targets) if "interactive" in asked else None
     code = 0
     deeds: list[tuple[Row, int | None]] = []
-    with cluster.changing(conf) as state:
+    with cluster.change_state(conf) as state:
         for target in targets or [None]:  # type: ignore[list-item]
-            rows = [row for row in _rows(state, target, asked) if agreed is None or row["raw_id"] in agreed]
+            rows = [row for row in _find_rows(state, target, asked) if agreed is None or row["raw_id"] in agreed]
             if target and verbose:
                 print(
                     f"scancel: {f'Signal {number} to' if number else 'Terminating'} job {target.word}",
@@ -103,7 +103,7 @@ def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], 
                     print(f"scancel: error: Kill job error on job id {target.word}: {INVALID_ID}", file=sys.stderr)
                 continue
             for row in rows:
-                problem = _deal_with(state, row, target.tasks if target else None, number, asked, deeds, target)
+                problem = _cancel_row(state, row, target.tasks if target else None, number, asked, deeds, target)
                 if problem:
                     code = ERRNO[problem] % 256
                     name = target.word if target else row["raw_id"]
@@ -111,29 +111,29 @@ def _cancel(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target], 
         sys.stderr.flush()
     for row, sent in deeds:
         if sent is None:
-            procs.send([row["sup_pid"]], signal.SIGUSR1)
+            procs.send_signal([row["sup_pid"]], signal.SIGUSR1)
         else:
-            _send(conf, row, sent, asked)
+            _send_signal(conf, row, sent, asked)
     return code
 
 
-def _agreed(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target]) -> set[int]:
+def _ask_confirmations(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target]) -> set[int]:
     """The jobs that may be cancelled, by the answers read from stdin (--interactive).
 
     Refused for an id that is gone, and when stdin ends without an answer, where SLURM would ask for ever.
     """
-    with cluster.reading(conf) as state:
-        chosen = [(target, _rows(state, target, asked)) for target in targets or [None]]  # type: ignore[list-item]
+    with cluster.read_state(conf) as state:
+        chosen = [(target, _find_rows(state, target, asked)) for target in targets or [None]]  # type: ignore[list-item]
     yes = set()
     for target, rows in chosen:
         rows = [row for row in rows if row["state"] in LIVE]
         if target and not rows:
             raise Refused(f"scancel: error: Kill job error on job id {target.word}: {INVALID_ID}")
-        yes |= {row["raw_id"] for row in rows if _confirmed(row, target)}
+        yes |= {row["raw_id"] for row in rows if _confirm_job(row, target)}
     return yes
 
 
-def _confirmed(row: Row, target: Target | None) -> bool:
+def _confirm_job(row: Row, target: Target | None) -> bool:
     shown = views.Job(row, 0).array_id()
     what = f"step_id={shown}.{target.step}" if target and target.step else f"job_id={shown}"
     while True:
@@ -146,24 +146,24 @@ def _confirmed(row: Row, target: Target | None) -> bool:
             return answer[0] in "yY"
 
 
-def _rows(state: State, target: Target | None, asked: dict[str, Any]) -> list[Row]:
+def _find_rows(state: State, target: Target | None, asked: dict[str, Any]) -> list[Row]:
     """The rows that an operand (or, without one, the filters alone) stands for."""
     if target is None:
-        rows = state.rows("end_time IS NULL")
+        rows = state.select_jobs("end_time IS NULL")
     elif target.tasks is None:
-        rows = state.rows("raw_id = ?", target.number)
+        rows = state.select_jobs("raw_id = ?", target.number)
         if not rows or rows[0]["array_job_id"] == target.number:
-            rows = cluster.find(state, target.number) or rows
+            rows = cluster.find_jobs(state, target.number) or rows
     else:
-        rows = [row for row in state.rows("array_job_id = ?", target.number) if _has_task(row, target.tasks)]
-    return [row for row in rows if _passes(row, asked)]
+        rows = [row for row in state.select_jobs("array_job_id = ?", target.number) if _has_task(row, target.tasks)]
+    return [row for row in rows if _is_wanted(row, asked)]
 
 
 def _has_task(row: Row, tasks: list[int]) -> bool:
-    return row["array_task_id"] in tasks or bool(set(arrays.unfold(row["array_tasks"] or "")) & set(tasks))
+    return row["array_task_id"] in tasks or bool(set(arrays.unfold_tasks(row["array_tasks"] or "")) & set(tasks))
 
 
-def _passes(row: Row, asked: dict[str, Any]) -> bool:
+def _is_wanted(row: Row, asked: dict[str, Any]) -> bool:
     if "state" in asked:
         states = {BY_NAME.get(word.upper()) for word in asked["state"].split(",")}
         if None in states:
@@ -181,19 +181,19 @@ def _passes(row: Row, asked: dict[str, Any]) -> bool:
     for option, column in COLUMNS.items():
         if option in asked and row[column] not in asked[option].split(","):
             return False
-    if "nodelist" in asked and not _hosts(asked) & {share[0] for share in schedule.unpack(row["alloc"])}:
+    if "nodelist" in asked and not _parse_hosts(asked) & {share[0] for share in schedule.unpack_shares(row["alloc"])}:
         return False
     return "reservation" not in asked and "wckey" not in asked
 
 
-def _hosts(asked: dict[str, Any]) -> set[str]:
+def _parse_hosts(asked: dict[str, Any]) -> set[str]:
     try:
-        return set(expand(asked["nodelist"]))
+        return set(expand_hosts(asked["nodelist"]))
     except ValueError:
         return set()  # a list that cannot be read names no node, as in SLURM
 
 
-def _deal_with(
+def _cancel_row(
     state: State, row: Row, tasks: list[int] | None, number: int | None, asked: dict[str, Any],
     deeds: list[tuple[Row, int | None]], target: Target | None,
 ) -> str | None:  # fmt: skip
@@ -204,7 +204,7 @@ def _deal_with(
     if row["state"] == "PENDING":
         if number not in (None, signal.SIGKILL):
             return CANNOT
-        cluster.cancel_pending(state, row, tasks, now, uid=os.geteuid())
+        cluster.cancel_pending_job(state, row, tasks, now, uid=os.geteuid())
         return None
     if (
         number not in (None, signal.SIGKILL)
@@ -213,14 +213,14 @@ def _deal_with(
     ):
         deeds.append((row, number or signal.SIGKILL))
         return None
-    state.update(
+    state.update_job(
         row["raw_id"], state="CANCELLED", ending="CANCELLED", completing=1, end_time=now, kill_uid=os.geteuid()
     )
     deeds.append((row, None))
     return None
 
 
-def _send(conf: dict[str, Any], row: Row, number: int, asked: dict[str, Any]) -> None:
+def _send_signal(conf: dict[str, Any], row: Row, number: int, asked: dict[str, Any]) -> None:
     """Without -b or -f a signal goes to the steps only, not to the batch shell (STOP and CONT go to all)."""
     everyone = "full" in asked or number in (signal.SIGSTOP, signal.SIGCONT)
     supervise.signal_job(conf, row, number, batch=everyone or "batch" in asked, steps=everyone or "batch" not in asked)

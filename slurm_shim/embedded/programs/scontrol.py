@@ -37,32 +37,32 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     if not words:
         raise Refused("scontrol: error: no command given; the embedded cluster has no interactive mode")
     try:
-        return _do(conf, words, "oneliner" in asked)
+        return _run_command(conf, words, "oneliner" in asked)
     except Refused as refusal:
         raise Refused([] if "quiet" in asked else refusal.lines, refusal.code) from refusal
 
 
-def _do(conf: dict[str, Any], words: list[str], one_line: bool) -> int:
+def _run_command(conf: dict[str, Any], words: list[str], one_line: bool) -> int:
     verb, rest = words[0].lower(), words[1:]
     if verb == "ping":
-        return _ping(conf)
+        return _print_ping(conf)
     if verb == "version":
         print(f"slurm-wlm {VERSION}")
         return 0
     if verb == "show":
         return show.main(conf, rest, one_line)
     if verb == "write":
-        return _write(conf, rest)
+        return _write_script(conf, rest)
     if verb in ("update", "hold", "uhold", "release", "requeue", "requeuehold", "suspend", "resume", "top"):
         return update.main(conf, verb, rest)
     if verb in ("reconfigure", "reconfig"):
         return 0  # slurm.conf is read by every command anyway
     if verb == "wait_job":
-        return _wait(conf, rest)
+        return _wait_for_job(conf, rest)
     raise Refused(f"invalid keyword: {words[0]}")
 
 
-def _ping(conf: dict[str, Any]) -> int:
+def _print_ping(conf: dict[str, Any]) -> int:
     host = os.uname().nodename.partition(".")[0]
     print(f"Slurmctld(primary) at {host} is {'DOWN' if conf['down'] else 'UP'}")
     if conf["down"]:
@@ -70,13 +70,13 @@ def _ping(conf: dict[str, Any]) -> int:
     return int(conf["down"])
 
 
-def _write(conf: dict[str, Any], words: list[str]) -> int:
+def _write_script(conf: dict[str, Any], words: list[str]) -> int:
     """`write batch_script ID [FILE|-]`."""
     if len(words) < 2 or words[0].lower() != "batch_script":
         raise Refused(f"invalid keyword: {' '.join(words[:1])}")
     number = words[1]
-    with cluster.reading(conf) as state:
-        rows = cluster.find(state, int(number)) if is_number(number) else []
+    with cluster.read_state(conf) as state:
+        rows = cluster.find_jobs(state, int(number)) if is_number(number) else []
         found = rows and state.db.execute("SELECT text FROM scripts WHERE id = ?", (rows[0]["script_id"],)).fetchone()
     if not found:
         # SLURM says so on stderr and still exits with 0.
@@ -93,13 +93,13 @@ def _write(conf: dict[str, Any], words: list[str]) -> int:
     return 0
 
 
-def _wait(conf: dict[str, Any], words: list[str]) -> int:
+def _wait_for_job(conf: dict[str, Any], words: list[str]) -> int:
     """`wait_job ID`: until its nodes are ready; here that is once it runs."""
     if not words or not is_number(words[0]):
         raise Refused(f"scontrol: error: Invalid job_id {' '.join(words)}")
     while True:
-        with cluster.reading(conf) as state:
-            rows = cluster.find(state, int(words[0]))
+        with cluster.read_state(conf) as state:
+            rows = cluster.find_jobs(state, int(words[0]))
         if not rows:
             raise Refused("slurm_job_node_ready: Invalid job id specified")
         if any(row["state"] != "PENDING" for row in rows):

@@ -25,9 +25,9 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of sdiag. Nothing is counted apart from the jobs themselves, so nothing can be reset (`-r`)."""
     asked, _ = OPTIONS.gather(argv)
     check_cluster("sdiag", conf, asked.get("clusters"))
-    with cluster.reading(conf) as state:
+    with cluster.read_state(conf) as state:
         counts = dict(state.db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
-        submitted = int(state.meta("next_id", "1")) - 1
+        submitted = int(state.get_meta("next_id", "1")) - 1
     now = time.time()
     when = f"{time.strftime('%a %b %d %H:%M:%S %Y', time.localtime(now))} ({int(now)})"
     ended = {name: counts.get(name, 0) for name in ("COMPLETED", "CANCELLED", "FAILED")}

@@ -9,8 +9,8 @@ import time
 
 from .. import arrays, cluster, nodes, patterns, schedule, times, units
 from ..conf import VERSION
-from ..hosts import expand, fold
-from ..states import INVALID_ID, Refused, exit_pair
+from ..hosts import expand_hosts, fold_hosts
+from ..states import INVALID_ID, Refused, format_exit_status
 from ..units import is_number
 from . import views
 
@@ -33,23 +33,23 @@ def main(conf: dict[str, Any], words: list[str], one_line: bool) -> int:
     kind = next((KINDS[known] for known in KINDS if known.startswith(name.lower())), None)
     wanted = value or (words[1] if len(words) > 1 else "")
     if kind == "jobs":
-        return _jobs(conf, wanted, one_line)
+        return _show_jobs(conf, wanted, one_line)
     if kind == "nodes":
-        return _nodes(conf, wanted, one_line)
+        return _show_nodes(conf, wanted, one_line)
     if kind == "partitions":
-        return _partitions(conf, wanted, one_line)
+        return _show_partitions(conf, wanted, one_line)
     if kind == "config":
-        return _config(conf)
+        return _show_config(conf)
     if kind == "hostnames":
-        print("\n".join(expand(wanted)))
+        print("\n".join(expand_hosts(wanted)))
         return 0
     if kind == "hostlist":
-        print(fold(wanted.split(",")))
+        print(fold_hosts(wanted.split(",")))
         return 0
     raise Refused(f"invalid entity:{words[0]} for keyword:show ")
 
 
-def _print(records: list[list[list[str]]], one_line: bool) -> None:
+def _print_records(records: list[list[list[str]]], one_line: bool) -> None:
     for lines in records:
         if one_line:
             sys.stdout.write(" ".join(" ".join(pairs) for pairs in lines) + " \n")
@@ -57,30 +57,32 @@ def _print(records: list[list[list[str]]], one_line: bool) -> None:
             sys.stdout.write("\n   ".join(" ".join(pairs) for pairs in lines) + "\n   \n\n")
 
 
-def _jobs(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
+def _show_jobs(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
     now = int(time.time())
     number, under, task = wanted.partition("_")
     number = number.partition("+")[0]
     if wanted and not (is_number(number) and int(number) > 0 and (not under or is_number(task))):
         raise Refused(f"scontrol_print_job error: {INVALID_ID}")
-    with cluster.reading(conf) as state:
-        rows = state.visible(conf["min_job_age_s"], now)
+    with cluster.read_state(conf) as state:
+        rows = state.select_visible_jobs(conf["min_job_age_s"], now)
     if wanted:
         rows = [row for row in rows if int(number) in (row["raw_id"], row["array_job_id"])]
         if under:
             rows = [
-                row for row in rows if int(task) in (row["array_task_id"], *arrays.unfold(row["array_tasks"] or ""))
+                row
+                for row in rows
+                if int(task) in (row["array_task_id"], *arrays.unfold_tasks(row["array_tasks"] or ""))
             ]
         if not rows:
             raise Refused(f"slurm_load_jobs error: {INVALID_ID}")
     elif not rows:
         print("No jobs in the system")
     jobs = [views.Job(row, now, int(task) if under and row["array_tasks"] else None) for row in rows]
-    _print([_job(job) for job in jobs], one_line)
+    _print_records([_build_job_record(job) for job in jobs], one_line)
     return 0
 
 
-def _ids(job: views.Job) -> list[str]:
+def _list_id_pairs(job: views.Job) -> list[str]:
     row = job.row
     pairs = [f"JobId={row['raw_id']}"]
     if row["array_job_id"]:
@@ -91,15 +93,15 @@ def _ids(job: views.Job) -> list[str]:
     return [*pairs, f"JobName={row['name']}"]
 
 
-def _job(job: views.Job) -> list[list[str]]:
+def _build_job_record(job: views.Job) -> list[list[str]]:
     row = job.row
     started = [[f"NodeList={row['node_list'] or ''}"]]
     if job.shares:
         started.append([f"BatchHost={job.batch_host()}"])
-    return [_ids(job), *_who_and_when(job), *started, *_resources(job), *_files(job)]
+    return [_list_id_pairs(job), *_list_owner_and_times(job), *started, *_list_resources(job), *_list_files(job)]
 
 
-def _who_and_when(job: views.Job) -> list[list[str]]:
+def _list_owner_and_times(job: views.Job) -> list[list[str]]:
     row = job.row
     try:
         group = grp.getgrgid(row["gid"]).gr_name
@@ -107,43 +109,43 @@ def _who_and_when(job: views.Job) -> list[list[str]]:
         group = str(row["gid"])  # a group without an entry
     # A running job without a limit shows a year, as slurmctld reckons with.
     end = job.end_time() or (row["start_time"] + schedule.YEAR_S if row["state"] == "RUNNING" else None)
-    eligible = times.stamp(row["eligible_time"], "Unknown")
+    eligible = times.format_time(row["eligible_time"], "Unknown")
     reason = (row["reason"] or "None").replace(" ", "_")
-    suspended = times.stamp(row["suspend_time"], "None")
+    suspended = times.format_time(row["suspend_time"], "None")
     before_s = job.elapsed_s() if row["suspended_s"] or row["suspend_time"] else 0
-    evaluated = times.stamp(row["start_time"] or row["submit_time"], "Unknown")
+    evaluated = times.format_time(row["start_time"] or row["submit_time"], "Unknown")
     return [
         [f"UserId={row['user']}({row['uid']})", f"GroupId={group}({row['gid']})", "MCS_label=N/A"],
         [f"Priority={row['priority']}", f"Nice={row['nice']}", f"Account={row['account'] or '(null)'}",
          f"QOS={row['qos']}"],
         [f"JobState={job.state()}", f"Reason={reason}", f"Dependency={row['dependency'] or '(null)'}"],
         [f"Requeue={int(row['requeue'] != 0)}", f"Restarts={row['restarts']}", "BatchFlag=1", "Reboot=0",
-         f"ExitCode={exit_pair(row['exit_raw'])}"],
-        [f"RunTime={times.full(job.elapsed_s())}", f"TimeLimit={times.full_limit(row['time_limit_min'])}",
+         f"ExitCode={format_exit_status(row['exit_raw'])}"],
+        [f"RunTime={times.format_full(job.elapsed_s())}", f"TimeLimit={times.format_full_limit(row['time_limit_min'])}",
          "TimeMin=N/A"],
-        [f"SubmitTime={times.stamp(row['submit_time'], 'Unknown')}", f"EligibleTime={eligible}"],
+        [f"SubmitTime={times.format_time(row['submit_time'], 'Unknown')}", f"EligibleTime={eligible}"],
         [f"AccrueTime={eligible}"],
-        [f"StartTime={times.stamp(job.start_time(), 'Unknown')}", f"EndTime={times.stamp(end, 'Unknown')}",
+        [f"StartTime={times.format_time(job.start_time(), 'Unknown')}", f"EndTime={times.format_time(end, 'Unknown')}",
          "Deadline=N/A"],
         [f"SuspendTime={suspended}", f"SecsPreSuspend={before_s}", f"LastSchedEval={evaluated}", "Scheduler=Main"],
         [f"Partition={row['partition']}", "AllocNode:Sid=localhost:1"],
-        [f"ReqNodeList={_hosts(row['req_nodes'])}", f"ExcNodeList={_hosts(row['exc_nodes'])}"],
+        [f"ReqNodeList={_fold_names(row['req_nodes'])}", f"ExcNodeList={_fold_names(row['exc_nodes'])}"],
     ]  # fmt: skip
 
 
-def _hosts(names: str | None) -> str:
-    return fold(names.split(",")) if names else "(null)"
+def _fold_names(names: str | None) -> str:
+    return fold_hosts(names.split(",")) if names else "(null)"
 
 
-def _resources(job: views.Job) -> list[list[str]]:
+def _list_resources(job: views.Job) -> list[list[str]]:
     row = job.row
-    memory = f"MinMemoryCPU={units.memory(row['mem_cpu_mb'])}" if row["mem_cpu_mb"] else (
-        f"MinMemoryNode={units.memory(row['mem_node_mb'])}")  # fmt: skip
+    memory = f"MinMemoryCPU={units.format_memory(row['mem_cpu_mb'])}" if row["mem_cpu_mb"] else (
+        f"MinMemoryNode={units.format_memory(row['mem_node_mb'])}")  # fmt: skip
     per_node = row["ntasks_per_node"] or 0
     return [
         [f"NumNodes={job.node_count()}", f"NumCPUs={job.cpu_count()}", f"NumTasks={row['ntasks']}",
          f"CPUs/Task={row['cpus_per_task']}", "ReqB:S:C:T=0:0:*:*"],
-        [f"TRES={job.tres()}"],
+        [f"TRES={job.format_tres()}"],
         ["Socks/Node=*", f"NtasksPerN:B:S:C={per_node}:0:*:*", "CoreSpec=*"],
         [f"MinCPUsNode={row['cpus_per_task'] * max(1, per_node)}", memory, "MinTmpDiskNode=0"],
         [f"Features={row['features'] or '(null)'}", "DelayBoot=00:00:00"],
@@ -151,7 +153,7 @@ def _resources(job: views.Job) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def _files(job: views.Job) -> list[list[str]]:
+def _list_files(job: views.Job) -> list[list[str]]:
     row = job.row
     lines = [[f"Command={row['command'] or '(null)'}"], [f"WorkDir={row['work_dir']}"]]
     if row["admin_comment"]:
@@ -159,9 +161,9 @@ def _files(job: views.Job) -> list[list[str]]:
     if row["comment"] is not None:
         lines.append([f"Comment={row['comment']} "])
     lines += [
-        [f"StdErr={job.file(patterns.std_err(row))}"],
-        [f"StdIn={job.file(patterns.std_in(row))}"],
-        [f"StdOut={job.file(patterns.std_out(row))}"],
+        [f"StdErr={job.expand_pattern(patterns.get_stderr(row))}"],
+        [f"StdIn={job.expand_pattern(patterns.get_stdin(row))}"],
+        [f"StdOut={job.expand_pattern(patterns.get_stdout(row))}"],
         ["Power="],
     ]
     if row["tres_per_node"]:
@@ -171,17 +173,17 @@ def _files(job: views.Job) -> list[list[str]]:
     return lines
 
 
-def _nodes(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
-    with cluster.reading(conf) as state:
-        known = nodes.load(conf, state)
-    facts = nodes.machine()
+def _show_nodes(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
+    with cluster.read_state(conf) as state:
+        known = nodes.load_nodes(conf, state)
+    facts = nodes.describe_machine()
     code = 0
-    for name in expand(wanted) if wanted else list(known):
+    for name in expand_hosts(wanted) if wanted else list(known):
         if name not in known:
             print(f"Node {name} not found")
             code = 1
             continue
-        lines = _node(conf, known[name], facts)
+        lines = _build_node_record(conf, known[name], facts)
         if one_line:
             sys.stdout.write(" ".join(" ".join(pairs) for pairs in lines).rstrip() + "\n")
         else:
@@ -189,20 +191,22 @@ def _nodes(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
     return code
 
 
-def _node(conf: dict[str, Any], node: Node, facts: dict[str, Any]) -> list[list[str]]:
+def _build_node_record(conf: dict[str, Any], node: Node, facts: dict[str, Any]) -> list[list[str]]:
     cpus, memory_mb = node.facts["cpus"], node.facts["memory_mb"]
     gpus = node.facts["gpus"]
     features = ",".join(node.facts["features"]) or "(null)"
     parts = ",".join(name for name, part in conf["partitions"].items() if node.name in part["nodes"])
-    configured = f"cpu={cpus},mem={units.memory(memory_mb)},billing={cpus}" + (f",gres/gpu={gpus}" if gpus else "")
+    configured = f"cpu={cpus},mem={units.format_memory(memory_mb)},billing={cpus}" + (
+        f",gres/gpu={gpus}" if gpus else ""
+    )
     taken = []
     if node.cpus_taken:
         taken.append(f"cpu={node.cpus_taken}")
     if node.memory_taken_mb:
-        taken.append(f"mem={units.memory(node.memory_taken_mb)}")
+        taken.append(f"mem={units.format_memory(node.memory_taken_mb)}")
     if node.gpus_taken:
         taken.append(f"gres/gpu={len(node.gpus_taken)}")
-    boot = times.stamp(facts["boot_time"], "None")
+    boot = times.format_time(facts["boot_time"], "None")
     lines = [
         [f"NodeName={node.name}", f"Arch={facts['arch']}", "CoresPerSocket=1 "],
         [f"CPUAlloc={node.cpus_taken}", f"CPUEfctv={cpus}", f"CPUTot={cpus}", f"CPULoad={facts['load']}"],
@@ -217,7 +221,7 @@ def _node(conf: dict[str, Any], node: Node, facts: dict[str, Any]) -> list[list[
          "MCS_label=N/A"],
         [f"Partitions={parts} "],
         [f"BootTime={boot}", f"SlurmdStartTime={boot}"],
-        [f"LastBusyTime={times.stamp(facts['now'] if node.cpus_taken else facts['boot_time'], 'Unknown')}"],
+        [f"LastBusyTime={times.format_time(facts['now'] if node.cpus_taken else facts['boot_time'], 'Unknown')}"],
         [f"CfgTRES={configured}"],
         [f"AllocTRES={','.join(taken)}"],
         ["CapWatts=n/a"],
@@ -226,38 +230,38 @@ def _node(conf: dict[str, Any], node: Node, facts: dict[str, Any]) -> list[list[
     ]  # fmt: skip
     if node.reason:
         who = (node.reason_user or "").partition("(")[0]
-        lines.append([f"Reason={node.reason} [{who}@{times.stamp(node.reason_time, 'Unknown')}]"])
+        lines.append([f"Reason={node.reason} [{who}@{times.format_time(node.reason_time, 'Unknown')}]"])
     return lines
 
 
-def _partitions(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
-    with cluster.reading(conf) as state:
-        states = state.partition_states()
+def _show_partitions(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
+    with cluster.read_state(conf) as state:
+        states = state.load_partition_states()
     if wanted and wanted not in conf["partitions"]:
         print(f"Partition {wanted} not found")
         return 1
     for name, part in conf["partitions"].items():
         if wanted in ("", name):
-            lines = _partition(conf, part, nodes.partition_state(conf, states, name))
+            lines = _build_partition_record(conf, part, nodes.get_partition_state(conf, states, name))
             joint = " " if one_line else "\n   "
             sys.stdout.write(joint.join(" ".join(pairs) for pairs in lines) + ("\n" if one_line else "\n\n"))
     return 0
 
 
-def _partition(conf: dict[str, Any], part: dict[str, Any], state: str) -> list[list[str]]:
+def _build_partition_record(conf: dict[str, Any], part: dict[str, Any], state: str) -> list[list[str]]:
     members = [conf["nodes"][name] for name in part["nodes"]]
     cpus = sum(node["cpus"] for node in members)
     gpus = sum(node["gpus"] for node in members)
-    memory = units.memory(sum(node["memory_mb"] for node in members))
+    memory = units.format_memory(sum(node["memory_mb"] for node in members))
     tres = f"cpu={cpus},mem={memory},node={len(members)},billing={cpus}" + (f",gres/gpu={gpus}" if gpus else "")
     return [
         [f"PartitionName={part['name']}"],
         ["AllowGroups=ALL", "AllowAccounts=ALL", "AllowQos=ALL"],
         ["AllocNodes=ALL", f"Default={'YES' if part['default'] else 'NO'}", "QoS=N/A"],
         [f"DefaultTime={part['default_time']}", "DisableRootJobs=NO", "ExclusiveUser=NO", "GraceTime=0", "Hidden=NO"],
-        [f"MaxNodes={part['max_nodes'] or 'UNLIMITED'}", f"MaxTime={times.full_limit(part['max_time_min'])}",
+        [f"MaxNodes={part['max_nodes'] or 'UNLIMITED'}", f"MaxTime={times.format_full_limit(part['max_time_min'])}",
          "MinNodes=0", "LLN=NO", "MaxCPUsPerNode=UNLIMITED"],
-        [f"Nodes={fold(part['nodes'])}"],
+        [f"Nodes={fold_hosts(part['nodes'])}"],
         ["PriorityJobFactor=1", "PriorityTier=1", "RootOnly=NO", "ReqResv=NO", "OverSubscribe=NO"],
         ["OverTimeLimit=NONE", "PreemptMode=OFF"],
         [f"State={state}", f"TotalCPUs={cpus}", f"TotalNodes={len(members)}", "SelectTypeParameters=NONE"],
@@ -267,12 +271,12 @@ def _partition(conf: dict[str, Any], part: dict[str, Any], state: str) -> list[l
     ]  # fmt: skip
 
 
-def _config(conf: dict[str, Any]) -> int:
-    facts = nodes.machine()
+def _show_config(conf: dict[str, Any]) -> int:
+    facts = nodes.describe_machine()
     values = {
         "AccountingStorageTRES": "cpu,mem,energy,node,billing,fs/disk,vmem,pages,gres/gpu",
         "AccountingStorageType": "accounting_storage/slurmdbd",
-        "BOOT_TIME": times.stamp(facts["boot_time"], "Unknown"),
+        "BOOT_TIME": times.format_time(facts["boot_time"], "Unknown"),
         "ClusterName": conf["cluster"],
         "EnforcePartLimits": "NO",
         "GresTypes": "gpu",

@@ -7,7 +7,7 @@ import sys
 import time
 
 from .. import cluster, layout, nodes, times
-from ..hosts import expand, fold
+from ..hosts import expand_hosts, fold_hosts
 from ..nodes import Node
 from ..states import Refused
 from .options import Options, check_cluster
@@ -46,91 +46,103 @@ class Group:
     def __init__(self, conf: Any, part: Any, state: str, members: list[Node], facts: dict[str, Any]) -> None:
         self.conf, self.part, self.state, self.nodes, self.facts = conf, part, state, members, facts
 
-    def first(self, value: Callable[[Node], object], nothing: str = "n/a") -> str:
+    def get_first(self, value: Callable[[Node], object], nothing: str = "n/a") -> str:
         return str(value(self.nodes[0])) if self.nodes else nothing
 
-    def span(self, value: Callable[[Node], int]) -> str:
+    def format_span(self, value: Callable[[Node], int]) -> str:
         """One number, or the least with a plus when they differ."""
         numbers = [value(node) for node in self.nodes]
         return f"{min(numbers)}{'+' if min(numbers) != max(numbers) else ''}" if numbers else "0"
 
     def cpu_states(self) -> str:
-        sums = [sum(column) for column in zip(*(node.cpus() for node in self.nodes), strict=True)] or [0] * 4
+        sums = [sum(column) for column in zip(*(node.cpu_counts() for node in self.nodes), strict=True)] or [0] * 4
         return "/".join(map(str, sums))
 
     def node_states(self) -> str:
         """Nodes allocated / idle / other / all."""
-        taken = sum(1 for node in self.nodes if node.cpus_taken and node.base() != "DOWN")
+        taken = sum(1 for node in self.nodes if node.cpus_taken and node.base_state() != "DOWN")
         other = sum(1 for node in self.nodes if not node.cpus_taken and node.flags)
         return f"{taken}/{len(self.nodes) - taken - other}/{other}/{len(self.nodes)}"
 
-    def limit(self) -> str:
+    def time_limit(self) -> str:
         minutes = self.part["max_time_min"]
-        return "infinite" if minutes is None else times.short(minutes * 60)
+        return "infinite" if minutes is None else times.format_short(minutes * 60)
 
     def default_time(self) -> str:
         minutes = self.part["default_time_min"]
-        return "n/a" if minutes is None else times.short(minutes * 60)
+        return "n/a" if minutes is None else times.format_short(minutes * 60)
 
-    def starred(self) -> str:
+    def starred_name(self) -> str:
         return self.part["name"] + ("*" if self.part["default"] else "")
 
 
-def _state_of(value: Callable[[Node], str]) -> Callable[[Group], str]:
-    return lambda g: g.first(value)
+def _make_state_getter(value: Callable[[Node], str]) -> Callable[[Group], str]:
+    return lambda g: g.get_first(value)
 
 
 # name: (header, value, whether it adds nodes up instead of telling them apart)
 FIELDS: dict[str, tuple[str, Callable[[Group], str], bool]] = {
     "all": ("", lambda g: "", False),
-    "allocmem": ("ALLOCMEM", lambda g: g.first(lambda n: n.memory_taken_mb, "0"), False),
+    "allocmem": ("ALLOCMEM", lambda g: g.get_first(lambda n: n.memory_taken_mb, "0"), False),
     "allocnodes": ("ALLOCNODES", lambda g: "all", False),
     "available": ("AVAIL", lambda g: g.state.lower(), False),
     "cluster": ("CLUSTER", lambda g: "N/A", False),
     "comment": ("COMMENT", lambda g: "(null)", False),
     "cores": ("CORES", lambda g: "1", False),
-    "cpus": ("CPUS", lambda g: g.span(lambda n: n.facts["cpus"]), True),
+    "cpus": ("CPUS", lambda g: g.format_span(lambda n: n.facts["cpus"]), True),
     "cpusload": ("CPU_LOAD", lambda g: g.facts["load"], False),
     "cpusstate": ("CPUS(A/I/O/T)", Group.cpu_states, True),
     "defaulttime": ("DEFAULTTIME", Group.default_time, False),
     "disk": ("TMP_DISK", lambda g: "0", True),
     "extra": ("EXTRA", lambda g: "(null)", False),
-    "features": ("AVAIL_FEATURES", lambda g: g.first(lambda n: ",".join(n.facts["features"]) or "(null)"), False),
-    "features_act": ("ACTIVE_FEATURES", lambda g: g.first(lambda n: ",".join(n.facts["features"]) or "(null)"), False),
+    "features": ("AVAIL_FEATURES", lambda g: g.get_first(lambda n: ",".join(n.facts["features"]) or "(null)"), False),
+    "features_act": (
+        "ACTIVE_FEATURES",
+        lambda g: g.get_first(lambda n: ",".join(n.facts["features"]) or "(null)"),
+        False,
+    ),
     "freemem": ("FREE_MEM", lambda g: str(g.facts["free_mb"]), False),
-    "gres": ("GRES", lambda g: g.first(lambda n: n.gres() or "(null)"), False),
-    "gresused": ("GRES_USED", lambda g: g.first(lambda n: f"gpu:{len(n.gpus_taken)}" if n.gres() else "gpu:0"), False),
+    "gres": ("GRES", lambda g: g.get_first(lambda n: n.gres() or "(null)"), False),
+    "gresused": (
+        "GRES_USED",
+        lambda g: g.get_first(lambda n: f"gpu:{len(n.gpus_taken)}" if n.gres() else "gpu:0"),
+        False,
+    ),
     "groups": ("GROUPS", lambda g: "all", False),
     "maxcpuspernode": ("MAX_CPUS_PER_NODE", lambda g: "UNLIMITED", False),
-    "memory": ("MEMORY", lambda g: g.span(lambda n: n.facts["memory_mb"]), True),
-    "nodeaddr": ("NODE_ADDR", lambda g: g.first(lambda n: "127.0.0.1"), False),
+    "memory": ("MEMORY", lambda g: g.format_span(lambda n: n.facts["memory_mb"]), True),
+    "nodeaddr": ("NODE_ADDR", lambda g: g.get_first(lambda n: "127.0.0.1"), False),
     "nodeai": ("NODES(A/I)", lambda g: "/".join(g.node_states().split("/")[:2]), True),
     "nodeaiot": ("NODES(A/I/O/T)", Group.node_states, True),
-    "nodehost": ("HOSTNAMES", lambda g: g.first(lambda n: g.facts["host"]), False),
-    "nodelist": ("NODELIST", lambda g: fold([node.name for node in g.nodes]), True),
+    "nodehost": ("HOSTNAMES", lambda g: g.get_first(lambda n: g.facts["host"]), False),
+    "nodelist": ("NODELIST", lambda g: fold_hosts([node.name for node in g.nodes]), True),
     "nodes": ("NODES", lambda g: str(len(g.nodes)), True),
     "oversubscribe": ("OVERSUBSCRIBE", lambda g: "NO", False),
-    "partition": ("PARTITION", Group.starred, False),
+    "partition": ("PARTITION", Group.starred_name, False),
     "partitionname": ("PARTITION", lambda g: g.part["name"], False),
     "port": ("PORT", lambda g: "6818", False),
     "preemptmode": ("PREEMPT_MODE", lambda g: "OFF", False),
     "priorityjobfactor": ("PRIO_JOB_FACTOR", lambda g: "1", False),
     "prioritytier": ("PRIO_TIER", lambda g: "1", False),
-    "reason": ("REASON", lambda g: g.first(lambda n: n.reason or "none", "none"), False),
+    "reason": ("REASON", lambda g: g.get_first(lambda n: n.reason or "none", "none"), False),
     "root": ("ROOT", lambda g: "no", False),
     "size": ("JOB_SIZE", lambda g: "1-infinite", False),
-    "socketcorethread": ("S:C:T", lambda g: g.first(lambda n: f"{n.facts['cpus']}:1:1"), True),
-    "sockets": ("SOCKETS", lambda g: g.span(lambda n: n.facts["cpus"]), True),
-    "statecompact": ("STATE", _state_of(Node.compact_state), False),
-    "statecomplete": ("STATECOMPLETE", _state_of(Node.complete_state), False),
-    "statelong": ("STATE", _state_of(Node.long_state), False),
+    "socketcorethread": ("S:C:T", lambda g: g.get_first(lambda n: f"{n.facts['cpus']}:1:1"), True),
+    "sockets": ("SOCKETS", lambda g: g.format_span(lambda n: n.facts["cpus"]), True),
+    "statecompact": ("STATE", _make_state_getter(Node.compact_state), False),
+    "statecomplete": ("STATECOMPLETE", _make_state_getter(Node.complete_state), False),
+    "statelong": ("STATE", _make_state_getter(Node.long_state), False),
     "threads": ("THREADS", lambda g: "1", True),
-    "time": ("TIMELIMIT", Group.limit, False),
-    "timestamp": ("TIMESTAMP", lambda g: times.stamp(g.nodes[0].reason_time if g.nodes else None, "Unknown"), False),
-    "user": ("USER", lambda g: g.first(lambda n: (n.reason_user or "Unknown").partition("(")[0], "Unknown"), False),
-    "userlong": ("USER", lambda g: g.first(lambda n: n.reason_user or "Unknown", "Unknown"), False),
+    "time": ("TIMELIMIT", Group.time_limit, False),
+    "timestamp": (
+        "TIMESTAMP",
+        lambda g: times.format_time(g.nodes[0].reason_time if g.nodes else None, "Unknown"),
+        False,
+    ),
+    "user": ("USER", lambda g: g.get_first(lambda n: (n.reason_user or "Unknown").partition("(")[0], "Unknown"), False),
+    "userlong": ("USER", lambda g: g.get_first(lambda n: n.reason_user or "Unknown", "Unknown"), False),
     "version": ("VERSION", lambda g: g.facts["version"], False),
-    "weight": ("WEIGHT", lambda g: g.span(lambda n: n.facts["weight"]), True),
+    "weight": ("WEIGHT", lambda g: g.format_span(lambda n: n.facts["weight"]), True),
 }
 SIZES = ("cpus", "memory", "sockets", "socketcorethread", "weight")
 LETTERS = {
@@ -149,29 +161,31 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     """The exit status of sinfo with these arguments."""
     asked, _ = OPTIONS.gather(argv)
     check_cluster("sinfo", conf, asked.get("clusters"))
-    wanted_states = _states(asked)
-    head, columns = _columns(asked)
-    with cluster.reading(conf) as state:
-        known = nodes.load(conf, state)
-        part_states = state.partition_states()
+    wanted_states = _parse_states(asked)
+    head, columns = _parse_columns(asked)
+    with cluster.read_state(conf) as state:
+        known = nodes.load_nodes(conf, state)
+        part_states = state.load_partition_states()
     if "reservation" in asked:
         print("No reservations in the system")
         return 0
-    groups = _groups(conf, asked, known, part_states, [name for name, *_ in columns], wanted_states)
+    groups = _build_groups(conf, asked, known, part_states, [name for name, *_ in columns], wanted_states)
     if "sort" in asked:
-        groups = _sorted(groups, str(asked["sort"]))
-    columns = _widen(columns, groups, "Node" in asked)
+        groups = _sort_groups(groups, str(asked["sort"]))
+    columns = _widen_columns(columns, groups, "Node" in asked)
     if "noheader" not in asked:
         if "long" in asked:
             print(time.strftime("%a %b %d %H:%M:%S %Y"))
-        print(head + "".join(layout.cell(_title(n), width, right) + after for n, width, right, after in columns))
+        print(
+            head + "".join(layout.pad_cell(_get_title(n), width, right) + after for n, width, right, after in columns)
+        )
     for group in groups:
-        cells = [layout.cell(_value(n, group), width, right) + after for n, width, right, after in columns]
+        cells = [layout.pad_cell(_get_value(n, group), width, right) + after for n, width, right, after in columns]
         sys.stdout.write(head + "".join(cells) + "\n")
     return 0
 
 
-def _states(asked: dict[str, Any]) -> set[str] | None:
+def _parse_states(asked: dict[str, Any]) -> set[str] | None:
     text = asked.get("states")
     if not text or str(text).lower() == "all":
         return {"down", "drained", "draining", "fail"} if "list-reasons" in asked else None
@@ -184,46 +198,46 @@ def _states(asked: dict[str, Any]) -> set[str] | None:
     return chosen
 
 
-def _columns(asked: dict[str, Any]) -> tuple[str, list[layout.Column]]:
+def _parse_columns(asked: dict[str, Any]) -> tuple[str, list[layout.Column]]:
     def unknown(name: str) -> None:
         print(f"sinfo: error: Invalid node format specification: {name}", file=sys.stderr)
 
     if asked.get("Format"):
-        return "", layout.words(str(asked["Format"]), FIELDS, unknown)
+        return "", layout.parse_names(str(asked["Format"]), FIELDS, unknown)
     if asked.get("format"):
-        return layout.letters(str(asked["format"]), LETTERS, unknown)
+        return layout.parse_letters(str(asked["format"]), LETTERS, unknown)
     letter = "R" if "list-reasons" in asked else "s" if "summarize" in asked else "N" if "Node" in asked else ""
     letter += "l" if "long" in asked and letter != "s" else ""
     default = FORMATS[letter] if letter else os.environ.get("SINFO_FORMAT") or FORMATS[""]
-    return layout.letters(default, LETTERS, unknown)
+    return layout.parse_letters(default, LETTERS, unknown)
 
 
-def _widen(columns: list[layout.Column], groups: Sequence[Group], by_node: bool) -> list[layout.Column]:
+def _widen_columns(columns: list[layout.Column], groups: Sequence[Group], by_node: bool) -> list[layout.Column]:
     """In the node table, node and partition columns are as wide as their longest value."""
     if not by_node:
         return columns
     widened: list[layout.Column] = []
     for name, width, right, after in columns:
         if width == 9 and name in ("nodelist", "partition"):
-            width = max([9, *(len(_value(name, group)) for group in groups)])
+            width = max([9, *(len(_get_value(name, group)) for group in groups)])
         widened.append((name, width, right, after))
     return widened
 
 
-def _title(name: str) -> str:
+def _get_title(name: str) -> str:
     return name[1:] if name.startswith("=") else FIELDS[name][0]
 
 
-def _value(name: str, group: Group) -> str:
+def _get_value(name: str, group: Group) -> str:
     return name[1:] if name.startswith("=") else FIELDS[name][1](group)
 
 
-def _groups(
+def _build_groups(
     conf: dict[str, Any], asked: dict[str, Any], known: dict[str, Node], part_states: dict[str, str],
     fields: list[str], wanted_states: set[str] | None,
 ) -> list[Group]:  # fmt: skip
-    facts = nodes.machine()
-    chosen = set(expand(str(asked["nodes"]))) if "nodes" in asked else None
+    facts = nodes.describe_machine()
+    chosen = set(expand_hosts(str(asked["nodes"]))) if "nodes" in asked else None
     parts = [
         p for p in conf["partitions"].values() if "partition" not in asked or p["name"] in asked["partition"].split(",")
     ]
@@ -234,11 +248,11 @@ def _groups(
         if "dead" in asked:
             members = []  # every node answers: they are all this machine
         members = [n for n in members if wanted_states is None or n.long_state() in wanted_states]
-        state = nodes.partition_state(conf, part_states, part["name"])
+        state = nodes.get_partition_state(conf, part_states, part["name"])
         found: dict[tuple[str, ...], Group] = {}
         for node in members:
             single = Group(conf, part, state, [node], facts)
-            key = (node.name,) if "Node" in asked else _kind(fields, single, "exact" in asked)
+            key = (node.name,) if "Node" in asked else _build_group_key(fields, single, "exact" in asked)
             if key in found:
                 found[key].nodes.append(node)
             else:
@@ -252,7 +266,7 @@ def _groups(
     return _merge_reasons(groups) if "list-reasons" in asked else groups
 
 
-def _kind(fields: list[str], group: Group, exact: bool) -> tuple[str, ...]:
+def _build_group_key(fields: list[str], group: Group, exact: bool) -> tuple[str, ...]:
     """What a node shares with those of its line; with `exact` also the sizes that lines else give the least of."""
     told = [name for name in fields if name in FIELDS and (not FIELDS[name][2] or (exact and name in SIZES))]
     return tuple(FIELDS[name][1](group) for name in told)
@@ -270,7 +284,7 @@ def _merge_reasons(groups: list[Group]) -> list[Group]:
     return kept
 
 
-def _sorted(groups: list[Group], text: str) -> list[Group]:
+def _sort_groups(groups: list[Group], text: str) -> list[Group]:
     for word in reversed(text.split(",")):
         name = LETTERS.get(word[-1:])
         if not name:

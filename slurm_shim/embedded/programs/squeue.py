@@ -36,11 +36,11 @@ START = "%.18i %.9P %.8j %.8u %.2t %.19S %.6D %20Y %R"
 NONE = "(null)"
 
 
-def _or(value: object, nothing: str = NONE) -> str:
+def _to_text(value: object, nothing: str = NONE) -> str:
     return nothing if value in (None, "") else str(value)
 
 
-def _where(job: Job) -> str:
+def _format_location(job: Job) -> str:
     """The node list of a started job, else the reason in brackets."""
     row = job.row
     if row["state"] == "PENDING" or not row["node_list"]:
@@ -48,21 +48,21 @@ def _where(job: Job) -> str:
     return str(row["node_list"])
 
 
-def _left(job: Job) -> str:
+def _format_time_left(job: Job) -> str:
     limit = job.row["time_limit_min"]
-    return "UNLIMITED" if limit is None else times.short(max(0, limit * 60 - job.elapsed_s()))
+    return "UNLIMITED" if limit is None else times.format_short(max(0, limit * 60 - job.elapsed_s()))
 
 
-def _memory(job: Job) -> str:
+def _format_memory(job: Job) -> str:
     row = job.row
-    return units.memory(row["mem_cpu_mb"] or row["mem_node_mb"])
+    return units.format_memory(row["mem_cpu_mb"] or row["mem_node_mb"])
 
 
-def _memory_mb(job: Job) -> str:
-    return units.memory(job.row["mem_cpu_mb"] or job.row["mem_node_mb"], convert=False)
+def _format_memory_mb(job: Job) -> str:
+    return units.format_memory(job.row["mem_cpu_mb"] or job.row["mem_node_mb"], convert=False)
 
 
-def _group(job: Job) -> str:
+def _get_group(job: Job) -> str:
     try:
         return grp.getgrgid(job.row["gid"]).gr_name
     except KeyError:
@@ -71,38 +71,38 @@ def _group(job: Job) -> str:
 
 # name: (header, value). The names are those of -O; LETTERS gives those of -o.
 FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
-    "account": ("ACCOUNT", lambda j: _or(j.row["account"])),
-    "admincomment": ("ADMIN_COMMENT", lambda j: _or(j.row["admin_comment"])),
+    "account": ("ACCOUNT", lambda j: _to_text(j.row["account"])),
+    "admincomment": ("ADMIN_COMMENT", lambda j: _to_text(j.row["admin_comment"])),
     "arrayjobid": ("ARRAY_JOB_ID", lambda j: str(j.row["array_job_id"] or j.row["raw_id"])),
     "arraytaskid": ("ARRAY_TASK_ID", lambda j: j.task_id()),
     "batchflag": ("BATCH_FLAG", lambda j: "1"),
-    "batchhost": ("EXEC_HOST", lambda j: _or(j.batch_host(), "n/a")),
+    "batchhost": ("EXEC_HOST", lambda j: _to_text(j.batch_host(), "n/a")),
     "cluster": ("CLUSTER", lambda j: NONE),
-    "command": ("COMMAND", lambda j: _or(j.row["command"])),
+    "command": ("COMMAND", lambda j: _to_text(j.row["command"])),
     "comment": ("COMMENT", lambda j: NONE if j.row["comment"] is None else j.row["comment"]),
     "contiguous": ("CONTIGUOUS", lambda j: "0"),
     "cores": ("CORES_PER_SOCKET", lambda j: "*"),
     "corespec": ("CORE_SPEC", lambda j: "N/A"),
     "cpus-per-task": ("CPUS_PER_TASK", lambda j: str(j.row["cpus_per_task"]) if j.row["cpus_set"] else "N/A"),
-    "dependency": ("DEPENDENCY", lambda j: _or(j.row["dependency"])),
+    "dependency": ("DEPENDENCY", lambda j: _to_text(j.row["dependency"])),
     "derivedec": ("DERIVED_EXIT_CODE", lambda j: str(j.row["derived_raw"] or 0)),
-    "eligibletime": ("ELIGIBLE_TIME", lambda j: times.stamp(j.row["eligible_time"], "N/A")),
-    "endtime": ("END_TIME", lambda j: times.stamp(j.end_time(), "NONE" if j.row["start_time"] else "N/A")),
+    "eligibletime": ("ELIGIBLE_TIME", lambda j: times.format_time(j.row["eligible_time"], "N/A")),
+    "endtime": ("END_TIME", lambda j: times.format_time(j.end_time(), "NONE" if j.row["start_time"] else "N/A")),
     "exit_code": ("EXIT_CODE", lambda j: str(j.row["exit_raw"] or 0)),
-    "feature": ("FEATURES", lambda j: _or(j.row["features"])),
+    "feature": ("FEATURES", lambda j: _to_text(j.row["features"])),
     "groupid": ("GROUP", lambda j: str(j.row["gid"])),
-    "groupname": ("GROUP", _group),
+    "groupname": ("GROUP", _get_group),
     "hetjobid": ("HET_JOB_ID", lambda j: "N/A"),
     "hetjobidset": ("HET_JOB_ID_SET", lambda j: "N/A"),
     "hetjoboffset": ("HET_JOB_OFFSET", lambda j: "N/A"),
     "jobarrayid": ("JOBID", lambda j: j.array_id()),
     "jobid": ("JOBID", lambda j: str(j.row["raw_id"])),
-    "lastschedeval": ("LAST_SCHED_EVAL", lambda j: times.stamp(j.row["submit_time"], "N/A")),
+    "lastschedeval": ("LAST_SCHED_EVAL", lambda j: times.format_time(j.row["submit_time"], "N/A")),
     "licenses": ("LICENSES", lambda j: NONE),
     "maxcpus": ("MAX_CPUS", lambda j: "0"),
     "maxnodes": ("MAX_NODES", lambda j: str(j.row["max_nodes"])),
     "mincpus": ("MIN_CPUS", lambda j: str(j.row["cpus_per_task"])),
-    "minmemory": ("MIN_MEMORY", _memory),
+    "minmemory": ("MIN_MEMORY", _format_memory),
     "mintime": ("MIN_TIME", lambda j: "N/A"),
     "mintmpdisk": ("MIN_TMP_DISK", lambda j: "0"),
     "name": ("NAME", lambda j: j.row["name"]),
@@ -117,9 +117,9 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "preemptime": ("PREEMPT_TIME", lambda j: "N/A"),
     "priority": ("PRIORITY", lambda j: f"{j.row['priority'] / 4294967295:.14f}"),
     "prioritylong": ("PRIORITY", lambda j: str(j.row["priority"])),
-    "qos": ("QOS", lambda j: _or(j.row["qos"])),
+    "qos": ("QOS", lambda j: _to_text(j.row["qos"])),
     "reason": ("REASON", lambda j: j.row["reason"] or "None"),
-    "reasonlist": ("NODELIST(REASON)", _where),
+    "reasonlist": ("NODELIST(REASON)", _format_location),
     "reqnodes": ("REQ_NODES", lambda j: j.row["req_nodes"] or ""),
     "excnodes": ("EXC_NODES", lambda j: j.row["exc_nodes"] or ""),
     "requeue": ("REQUEUE", lambda j: "0" if j.row["requeue"] == 0 else "1"),
@@ -129,21 +129,21 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "sct": ("S:C:T", lambda j: "*:*:*"),
     "selectjobinfo": ("SELECT_JOBINFO", lambda j: ""),
     "sockets": ("SOCKETS_PER_NODE", lambda j: "*"),
-    "starttime": ("START_TIME", lambda j: times.stamp(j.start_time(), "N/A")),
+    "starttime": ("START_TIME", lambda j: times.format_time(j.start_time(), "N/A")),
     "state": ("STATE", lambda j: j.state()),
     "statecompact": ("ST", lambda j: STATES[j.state()][0]),
-    "stderr": ("STDERR", lambda j: patterns.shown(j.row, patterns.std_err(j.row))),
-    "stdin": ("STDIN", lambda j: patterns.std_in(j.row)),
-    "stdout": ("STDOUT", lambda j: patterns.shown(j.row, patterns.std_out(j.row))),
-    "submittime": ("SUBMIT_TIME", lambda j: times.stamp(j.row["submit_time"], "N/A")),
+    "stderr": ("STDERR", lambda j: patterns.format_output_name(j.row, patterns.get_stderr(j.row))),
+    "stdin": ("STDIN", lambda j: patterns.get_stdin(j.row)),
+    "stdout": ("STDOUT", lambda j: patterns.format_output_name(j.row, patterns.get_stdout(j.row))),
+    "submittime": ("SUBMIT_TIME", lambda j: times.format_time(j.row["submit_time"], "N/A")),
     "system_comment": ("SYSTEM_COMMENT", lambda j: NONE),
     "threads": ("THREADS_PER_CORE", lambda j: "*"),
-    "timeleft": ("TIME_LEFT", _left),
-    "timelimit": ("TIME_LIMIT", lambda j: j.limit()),
-    "timeused": ("TIME", lambda j: times.short(j.elapsed_s())),
-    "tres-alloc": ("TRES_ALLOC", lambda j: j.tres()),
+    "timeleft": ("TIME_LEFT", _format_time_left),
+    "timelimit": ("TIME_LIMIT", lambda j: j.time_limit()),
+    "timeused": ("TIME", lambda j: times.format_short(j.elapsed_s())),
+    "tres-alloc": ("TRES_ALLOC", lambda j: j.format_tres()),
     "tres-per-job": ("TRES_PER_JOB", lambda j: f"gres:gpu:{j.row['gpus_total']}" if j.row["gpus_total"] else "N/A"),
-    "tres-per-node": ("TRES_PER_NODE", lambda j: _or(j.row["tres_per_node"], "N/A")),
+    "tres-per-node": ("TRES_PER_NODE", lambda j: _to_text(j.row["tres_per_node"], "N/A")),
     "tres-per-task": ("TRES_PER_TASK", lambda j: f"gres:gpu:{j.row['gpus_task']}" if j.row["gpus_task"] else "N/A"),
     "userid": ("UID", lambda j: str(j.row["uid"])),
     "username": ("USER", lambda j: j.row["user"]),
@@ -151,7 +151,7 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "workdir": ("WORK_DIR", lambda j: j.row["work_dir"]),
 }
 FIELDS |= {"gres": FIELDS["tres-per-node"], "prefer": FIELDS["feature"], "tres": FIELDS["tres-alloc"]}
-FIELDS |= {"minmemory in mb": ("MIN_MEMORY", _memory_mb)}
+FIELDS |= {"minmemory in mb": ("MIN_MEMORY", _format_memory_mb)}
 UNCONVERTED = {"minmemory": "minmemory in mb"}
 LETTERS = {
     "a": "account", "A": "jobid", "b": "tres-per-node", "B": "batchhost", "c": "mincpus", "C": "numcpus",
@@ -185,26 +185,29 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         asked["jobs"] = operands[0]  # `-j 5`: the value of an option that may stand alone
     variable = "--cluster" if "clusters" in asked else "SLURM_CLUSTERS"
     check_cluster("squeue", conf, asked.get("clusters") or os.environ.get("SLURM_CLUSTERS"), variable)
-    states = _states(asked)
-    wanted = _ids(asked.get("jobs"))
-    jobs = _load(conf, asked, states, wanted)
-    head, columns = _columns(asked)
+    states = _parse_states(asked)
+    wanted = _parse_ids(asked.get("jobs"))
+    jobs = _load_jobs(conf, asked, states, wanted)
+    head, columns = _parse_columns(asked)
     if "noconvert" in asked:
         columns = [(UNCONVERTED.get(c[0], c[0]), *c[1:]) for c in columns]
-    order, bad_sort = _sort_keys(asked)
+    order, bad_sort = _parse_sort_keys(asked)
     if "noheader" not in asked:
         if "long" in asked:
             print(time.strftime("%a %b %d %H:%M:%S %Y"))
-        print(head + "".join(layout.cell(_title(name), width, right) + after for name, width, right, after in columns))
+        print(
+            head
+            + "".join(layout.pad_cell(_get_title(name), width, right) + after for name, width, right, after in columns)
+        )
     if bad_sort:
         raise Refused(f"squeue: error: Invalid sort specification: {bad_sort}")
     for key, reverse in reversed(order):
         jobs.sort(key=key, reverse=reverse)
-    sys.stdout.write(_lines(head, columns, jobs))
+    sys.stdout.write(_format_lines(head, columns, jobs))
     return 0
 
 
-def _states(asked: dict[str, Any]) -> set[str] | None:
+def _parse_states(asked: dict[str, Any]) -> set[str] | None:
     """The states to show; None means all, and the default is what still lives."""
     text = asked.get("states") or os.environ.get("SQUEUE_STATES")
     if not text:
@@ -225,7 +228,7 @@ def _states(asked: dict[str, Any]) -> set[str] | None:
     return chosen
 
 
-def _ids(text: str | bool | None) -> list[tuple[int, int | None]]:
+def _parse_ids(text: str | bool | None) -> list[tuple[int, int | None]]:
     """(id, task) for each of `5,8_2,9+1,8_[1-3]`. Refused for what is no id."""
     if not text or text is True:
         return []
@@ -239,17 +242,17 @@ def _ids(text: str | bool | None) -> list[tuple[int, int | None]]:
     return wanted
 
 
-def _load(
+def _load_jobs(
     conf: dict[str, Any], asked: dict[str, Any], states: set[str] | None, wanted: list[tuple[int, int | None]]
 ) -> list[Job]:
     now = int(time.time())
-    with cluster.reading(conf) as state:
-        rows = state.visible(conf["min_job_age_s"], now)
-    jobs = views.shown(rows, now, "array" in asked or any(task is not None for _, task in wanted))
+    with cluster.read_state(conf) as state:
+        rows = state.select_visible_jobs(conf["min_job_age_s"], now)
+    jobs = views.build_jobs(rows, now, "array" in asked or any(task is not None for _, task in wanted))
     if "priority" in asked:
-        jobs = [one for job in jobs for one in views.per_partition(job)]
+        jobs = [one for job in jobs for one in views.split_by_partition(job)]
     if wanted:
-        jobs = [job for job in jobs if any(_is(job, number, task) for number, task in wanted)]
+        jobs = [job for job in jobs if any(_has_id(job, number, task) for number, task in wanted)]
         if not jobs and len(wanted) == 1:
             raise Refused(f"slurm_load_jobs error: {INVALID_ID}")
     if states is not None:
@@ -261,12 +264,12 @@ def _load(
         text = asked.get(option) or os.environ.get(variable)
         if text:
             jobs = [job for job in jobs if job.row[column] in str(text).split(",")]
-    users = _users(asked)
+    users = _parse_users(asked)
     if users is not None:
         jobs = [job for job in jobs if job.row["uid"] in users]
     hosts = asked.get("nodelist")
     if hosts:
-        names = set(_hosts(conf, hosts))
+        names = set(_parse_hosts(conf, hosts))
         jobs = [job for job in jobs if names & {share[0] for share in job.shares}]
     if "reservation" in asked or "licenses" in asked:
         jobs = []  # there are none
@@ -275,17 +278,17 @@ def _load(
     return jobs
 
 
-def _hosts(conf: dict[str, Any], text: str) -> list[str]:
-    from ..hosts import expand
+def _parse_hosts(conf: dict[str, Any], text: str) -> list[str]:
+    from ..hosts import expand_hosts
 
-    names = expand(text)
+    names = expand_hosts(text)
     for name in names:
         if name not in conf["nodes"]:
             raise Refused(f"squeue: error: Invalid node name {name}")
     return names
 
 
-def _is(job: Job, number: int, task: int | None) -> bool:
+def _has_id(job: Job, number: int, task: int | None) -> bool:
     row = job.row
     if task is not None:
         mine = job.task if job.task is not None else row["array_task_id"]
@@ -293,7 +296,7 @@ def _is(job: Job, number: int, task: int | None) -> bool:
     return number in (row["raw_id"], row["array_job_id"])
 
 
-def _users(asked: dict[str, Any]) -> set[int] | None:
+def _parse_users(asked: dict[str, Any]) -> set[int] | None:
     text = asked.get("user") or os.environ.get("SQUEUE_USERS")
     if "me" in asked:
         return {os.geteuid()}
@@ -308,23 +311,23 @@ def _users(asked: dict[str, Any]) -> set[int] | None:
     return uids
 
 
-def _columns(asked: dict[str, Any]) -> tuple[str, list[layout.Column]]:
+def _parse_columns(asked: dict[str, Any]) -> tuple[str, list[layout.Column]]:
     def unknown(name: str) -> None:
         print(f"squeue: error: Invalid job format specification: {name}", file=sys.stderr)
 
     long_form = asked.get("Format") or (None if "format" in asked else os.environ.get("SQUEUE_FORMAT2"))
     if long_form:
-        return "", layout.words(long_form, FIELDS, unknown)
+        return "", layout.parse_names(long_form, FIELDS, unknown)
     default = START if "start" in asked else LONG if "long" in asked else DEFAULT
     short_form = asked.get("format") or os.environ.get("SQUEUE_FORMAT") or default
-    return layout.letters(short_form, LETTERS, unknown)
+    return layout.parse_letters(short_form, LETTERS, unknown)
 
 
-def _title(name: str) -> str:
+def _get_title(name: str) -> str:
     return name[1:] if name.startswith("=") else FIELDS[name][0]
 
 
-def _sort_keys(asked: dict[str, Any]) -> tuple[list[tuple[Any, bool]], str]:
+def _parse_sort_keys(asked: dict[str, Any]) -> tuple[list[tuple[Any, bool]], str]:
     """(key, reversed) for each sort field, and the first one without meaning."""
     text = asked.get("sort") or os.environ.get("SQUEUE_SORT") or "P,t,-p"
     keys: list[tuple[Any, bool]] = []
@@ -336,13 +339,13 @@ def _sort_keys(asked: dict[str, Any]) -> tuple[list[tuple[Any, bool]], str]:
     return keys, ""
 
 
-def _lines(head: str, columns: list[layout.Column], jobs: list[Job]) -> str:
+def _format_lines(head: str, columns: list[layout.Column], jobs: list[Job]) -> str:
     """All lines at once: for each job its fields, in one pass over plain functions."""
-    makers = [_maker(*column) for column in columns]
+    makers = [_make_formatter(*column) for column in columns]
     return "".join(head + "".join([make(job) for make in makers]) + "\n" for job in jobs)
 
 
-def _maker(name: str, width: int | None, right: bool, after: str) -> Callable[[Job], str]:
+def _make_formatter(name: str, width: int | None, right: bool, after: str) -> Callable[[Job], str]:
     """The function that gives one column's text for a job."""
     if name.startswith("="):
         text = name[1:] + after
@@ -351,5 +354,5 @@ def _maker(name: str, width: int | None, right: bool, after: str) -> Callable[[J
     if width is not None and name in NEVER_CUT:
         return lambda job: (value(job).rjust(width) if right else value(job).ljust(width)) + after
     if width is not None:
-        return lambda job: layout.cell(value(job), width, right) + after
+        return lambda job: layout.pad_cell(value(job), width, right) + after
     return (lambda job: value(job) + after) if after else value

@@ -53,7 +53,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     if asked.get("mpi", "none") == "list":
         print("MPI plugin types are...\n\tnone")
         return 0
-    _check(asked)
+    _check_options(asked)
     if not command:
         raise Refused("srun: fatal: No command given to execute.")
     number = str(asked.get("jobid") or os.environ.get("SLURM_JOB_ID", ""))
@@ -67,7 +67,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     return step.finish()
 
 
-def _check(asked: dict[str, Any]) -> None:
+def _check_options(asked: dict[str, Any]) -> None:
     """Nothing, when what has only a few values has one of them."""
     if asked.get("mpi", "none") != "none":
         text = f"Invalid MPI type '{asked['mpi']}', --mpi=list for acceptable types"
@@ -76,7 +76,7 @@ def _check(asked: dict[str, Any]) -> None:
         raise Refused("srun: error: Invalid --open-mode specification", 255)
 
 
-def _number(asked: dict[str, Any], name: str, default: int) -> int:
+def _parse_number(asked: dict[str, Any], name: str, default: int) -> int:
     text = asked.get(name)
     if text is None:
         return default
@@ -93,35 +93,35 @@ class Step:
         self, conf: dict[str, Any], asked: dict[str, Any], argv: list[str], command: list[str], raw_id: int
     ) -> None:
         self.conf, self.asked, self.argv, self.command = conf, asked, argv, command
-        with cluster.reading(conf) as state:
-            rows = state.rows("raw_id = ?", raw_id)
+        with cluster.read_state(conf) as state:
+            rows = state.select_jobs("raw_id = ?", raw_id)
         if not rows or rows[0]["state"] not in ("RUNNING", "SUSPENDED"):
             raise Refused(f"srun: error: Unable to confirm allocation for job {raw_id}: Invalid job id specified")
         self.row = rows[0]
-        self.cpus = _number(asked, "cpus-per-task", 1)
-        self.places = self._places(schedule.unpack(self.row["alloc"]))
+        self.cpus = _parse_number(asked, "cpus-per-task", 1)
+        self.places = self._place_tasks(schedule.unpack_shares(self.row["alloc"]))
         self.number = -1
         self.pids: dict[int, int] = {}
         self.statuses: dict[int, int] = {}
         self.pipes: dict[int, tuple[int, str]] = {}
 
-    def _places(self, shares: list[schedule.Share]) -> list[tuple[int, schedule.Share]]:
+    def _place_tasks(self, shares: list[schedule.Share]) -> list[tuple[int, schedule.Share]]:
         """For each task the index and share of its node, filled node by node."""
-        nodes = _number(self.asked, "nodes", 0)
+        nodes = _parse_number(self.asked, "nodes", 0)
         if nodes > len(shares):
             raise Refused(f"srun: error: Only allocated {len(shares)} nodes asked for {nodes}")
         fewer = "ntasks" in self.asked and ("nodelist" in self.asked or "exclude" in self.asked)
-        count = nodes or (min(len(shares), _number(self.asked, "ntasks", 1)) if fewer else len(shares))
-        chosen = placement.nodes(self.asked, shares, count, self.row["raw_id"])
+        count = nodes or (min(len(shares), _parse_number(self.asked, "ntasks", 1)) if fewer else len(shares))
+        chosen = placement.choose_nodes(self.asked, shares, count, self.row["raw_id"])
         numbers = [index for index, _ in chosen]
-        shares = placement.with_gpus(self.asked, [share for _, share in chosen], self.row["raw_id"])
-        per_node = _number(self.asked, "ntasks-per-node", 0)
+        shares = placement.limit_gpus(self.asked, [share for _, share in chosen], self.row["raw_id"])
+        per_node = _parse_number(self.asked, "ntasks-per-node", 0)
         default = int(os.environ.get("SLURM_NTASKS", "0")) if not nodes else 0
-        tasks = _number(self.asked, "ntasks", per_node * len(shares) or default or len(shares))
+        tasks = _parse_number(self.asked, "ntasks", per_node * len(shares) or default or len(shares))
         room = [max(1, share[1] // self.cpus) for share in shares]
         if tasks * self.cpus > sum(share[1] for share in shares) and "overcommit" not in self.asked:
             text = "More processors requested than permitted"
-            raise placement.no_step(self.row["raw_id"], text)
+            raise placement.make_step_refusal(self.row["raw_id"], text)
         counts = [1 if index < tasks else 0 for index in range(len(shares))]
         left = tasks - sum(counts)
         for index, most in enumerate(room):
@@ -133,22 +133,22 @@ class Step:
 
     def register(self) -> None:
         """The step gets its number and a line in accounting."""
-        with cluster.changing(self.conf) as state:
-            self.number = state.rows("raw_id = ?", self.row["raw_id"])[0]["next_step"] or 0
+        with cluster.change_state(self.conf) as state:
+            self.number = state.select_jobs("raw_id = ?", self.row["raw_id"])[0]["next_step"] or 0
             names = list(dict.fromkeys(share[0] for _, share in self.places))
-            state.update(self.row["raw_id"], next_step=self.number + 1)
-            state.insert(
+            state.update_job(self.row["raw_id"], next_step=self.number + 1)
+            state.insert_row(
                 "steps", raw_id=self.row["raw_id"], step=str(self.number),
                 name=self.asked.get("job-name") or os.path.basename(self.command[0]), state="RUNNING",
                 start_time=int(time.time()), ntasks=len(self.places), ncpus=len(self.places) * self.cpus,
-                nnodes=len(names), node_list=cluster.fold(names), submit_line=" ".join(["srun", *self.argv]),
+                nnodes=len(names), node_list=cluster.fold_hosts(names), submit_line=" ".join(["srun", *self.argv]),
             )  # fmt: skip
 
     def start(self) -> None:
         for number in FORWARDED:
-            signal.signal(number, self._forward)
+            signal.signal(number, self._forward_signal)
         sys.stdout.flush()
-        self._truncate()
+        self._empty_outputs()
         for task in range(len(self.places)):
             reader, writer = os.pipe2(os.O_CLOEXEC) if "label" in self.asked else (-1, -1)
             pid = os.fork()
@@ -159,27 +159,27 @@ class Step:
                 os.close(writer)
                 self.pipes[reader] = (task, "")
 
-    def _truncate(self) -> None:
+    def _empty_outputs(self) -> None:
         """Empties the output files, unless --open-mode=append."""
         if self.asked.get("open-mode", "t")[0].lower() == "a":
             return
         options = [option for option in ("output", "error") if option in self.asked]
-        for name in {self._name(option, task) for option in options for task in range(len(self.places))}:
+        for name in {self._expand_name(option, task) for option in options for task in range(len(self.places))}:
             with contextlib.suppress(OSError):  # the tasks cannot open it either, and tell so
                 os.close(os.open(os.path.join(self.asked.get("chdir", ""), name), os.O_WRONLY | os.O_TRUNC))
 
-    def _forward(self, number: int, _: FrameType | None) -> None:
-        procs.send(list(self.pids), number)
+    def _forward_signal(self, number: int, _: FrameType | None) -> None:
+        procs.send_signal(list(self.pids), number)
 
-    def _environment(self, task: int) -> dict[str, str]:
+    def _build_environment(self, task: int) -> dict[str, str]:
         index, share = self.places[task]
         local = sum(1 for other in self.places[:task] if other[0] == index)
         nodes = list(dict.fromkeys(place[1][0] for place in self.places))
-        per_node = environment.counts([sum(p[1][0] == name for p in self.places) for name in nodes])
+        per_node = environment.format_counts([sum(p[1][0] == name for p in self.places) for name in nodes])
         gpus = share[3]
-        each = _number(self.asked, "gpus-per-task", 0) or self.row["gpus_task"]
+        each = _parse_number(self.asked, "gpus-per-task", 0) or self.row["gpus_task"]
         gpus = gpus[local * each : (local + 1) * each] if each else gpus
-        env = environment.of_step(self.asked.get("export"), os.environ)
+        env = environment.build_step_environment(self.asked.get("export"), os.environ)
         if gpus or env.get("CUDA_VISIBLE_DEVICES"):
             env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
         tasks = str(len(self.places))
@@ -188,14 +188,14 @@ class Step:
             "SLURMD_NODENAME": share[0], "HOSTNAME": share[0], "SLURM_STEP_ID": str(self.number),
             "SLURM_STEPID": str(self.number), "SLURM_NTASKS": tasks, "SLURM_NPROCS": tasks,
             "SLURM_STEP_NUM_TASKS": tasks, "SLURM_STEP_NUM_NODES": str(len(nodes)),
-            "SLURM_STEP_NODELIST": cluster.fold(nodes), "SLURM_STEP_TASKS_PER_NODE": per_node,
+            "SLURM_STEP_NODELIST": cluster.fold_hosts(nodes), "SLURM_STEP_TASKS_PER_NODE": per_node,
             "SLURM_TASKS_PER_NODE": per_node, "SLURM_CPUS_ON_NODE": str(share[1]),
             "SLURM_SRUN_COMM_HOST": "127.0.0.1", "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1",
             **({"SLURM_CPUS_PER_TASK": str(self.cpus)} if "cpus-per-task" in self.asked else {}),
         }  # fmt: skip
 
     def _become_task(self, task: int, writer: int) -> None:
-        env = self._environment(task)
+        env = self._build_environment(task)
         node = env["SLURMD_NODENAME"]
         try:
             for number in (*FORWARDED, signal.SIGPIPE):
@@ -221,23 +221,23 @@ class Step:
             os.dup2(writer, 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         if "input" in self.asked:
-            os.dup2(os.open(self._name("input", task), os.O_RDONLY), 0)
+            os.dup2(os.open(self._expand_name("input", task), os.O_RDONLY), 0)
         if "output" in self.asked:
-            os.dup2(os.open(self._name("output", task), flags, 0o666), 1)
+            os.dup2(os.open(self._expand_name("output", task), flags, 0o666), 1)
             if "error" not in self.asked:
                 os.dup2(1, 2)
         if "error" in self.asked:
-            os.dup2(os.open(self._name("error", task), flags, 0o666), 2)
+            os.dup2(os.open(self._expand_name("error", task), flags, 0o666), 2)
 
-    def _name(self, option: str, task: int) -> str:
-        names = dict.fromkeys(patterns.node_names(self.row))
+    def _expand_name(self, option: str, task: int) -> str:
+        names = dict.fromkeys(patterns.list_nodes(self.row))
         node = list(names).index(self.places[task][1][0])
-        return patterns.expand(self.asked[option], self.row, str(self.number), node, task)
+        return patterns.expand_pattern(self.asked[option], self.row, str(self.number), node, task)
 
     def finish(self) -> int:
         """Waits for the tasks and writes the step's end down."""
         while self.pipes:
-            self._read_labelled()
+            self._print_labelled()
         longest_rss, user_us, sys_us = 0, 0, 0
         while self.pids:
             pid, status, usage = os.wait3(0)
@@ -249,23 +249,23 @@ class Step:
             user_us += int(usage.ru_utime * 1e6)
             sys_us += int(usage.ru_stime * 1e6)
             if status and self.asked.get("kill-on-bad-exit", "0") != "0":
-                procs.send(list(self.pids), signal.SIGTERM)
-        self._report()
-        worst = max(self.statuses.values(), key=_severity)
-        with cluster.changing(self.conf) as state:
+                procs.send_signal(list(self.pids), signal.SIGTERM)
+        self._print_failures()
+        worst = max(self.statuses.values(), key=_to_exit_status)
+        with cluster.change_state(self.conf) as state:
             state.db.execute(
                 "UPDATE steps SET end_time = ?, state = ?, exit_raw = ?, user_us = ?, sys_us = ?, max_rss_kb = ? "
                 "WHERE raw_id = ? AND step = ?",
-                (int(time.time()), _step_state(worst), worst & 0xFF7F, user_us, sys_us, longest_rss,
+                (int(time.time()), _to_step_state(worst), worst & 0xFF7F, user_us, sys_us, longest_rss,
                  self.row["raw_id"], str(self.number)),
             )  # fmt: skip
             state.db.execute(
                 "UPDATE jobs SET derived_raw = max(coalesce(derived_raw, 0), ?) WHERE raw_id = ?",
                 (worst & 0xFF7F, self.row["raw_id"]),
             )
-        return _severity(worst)
+        return _to_exit_status(worst)
 
-    def _read_labelled(self) -> None:
+    def _print_labelled(self) -> None:
         """Whole lines of the tasks with their number in front (--label)."""
         with contextlib.suppress(InterruptedError):
             for reader in select.select(list(self.pipes), [], [])[0]:
@@ -280,7 +280,7 @@ class Step:
                 sys.stdout.write("".join(f"{task:>{width}}: {line}\n" for line in lines))
         sys.stdout.flush()
 
-    def _report(self) -> None:
+    def _print_failures(self) -> None:
         groups: dict[tuple[str, str], list[int]] = {}
         for task, status in sorted(self.statuses.items()):
             if status:
@@ -291,15 +291,15 @@ class Step:
                 groups.setdefault((self.places[task][1][0], what), []).append(task)
         if "quiet" not in self.asked:
             for (node, what), tasks in groups.items():
-                word = f"tasks {arrays.fold(tasks)}" if len(tasks) > 1 else f"task {tasks[0]}"
+                word = f"tasks {arrays.fold_tasks(tasks)}" if len(tasks) > 1 else f"task {tasks[0]}"
                 print(f"srun: error: {node}: {word}: {what}", file=sys.stderr)
 
 
-def _severity(status: int) -> int:
+def _to_exit_status(status: int) -> int:
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8
 
 
-def _step_state(status: int) -> str:
+def _to_step_state(status: int) -> str:
     if status & 0x7F in (signal.SIGTERM, signal.SIGKILL):
         return "CANCELLED"
     return "FAILED" if status else "COMPLETED"

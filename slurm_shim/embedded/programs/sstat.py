@@ -42,8 +42,8 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         for index in range(0, len(names), 4):
             print("".join(f"{name:<20}" for name in names[index : index + 4]))
         return 0
-    columns = _columns(asked)
-    rows = _rows(conf, asked)
+    columns = _parse_columns(asked)
+    rows = _build_rows(conf, asked)
     end = "|" if "parsable" in asked else ""
     if "parsable" in asked or "parsable2" in asked:
         lines = [] if "noheader" in asked else [columns]
@@ -58,7 +58,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     return 0
 
 
-def _columns(asked: dict[str, Any]) -> list[str]:
+def _parse_columns(asked: dict[str, Any]) -> list[str]:
     known = {name.lower(): name for name in FIELDS}
     text = "JobID,Nodelist,Pids" if "pidformat" in asked else asked.get("format")
     if not text:
@@ -72,7 +72,7 @@ def _columns(asked: dict[str, Any]) -> list[str]:
     return columns
 
 
-def _rows(conf: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, str]]:
+def _build_rows(conf: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, str]]:
     text = str(asked.get("jobs", ""))
     if not text:
         raise Refused("sstat: error: You didn't give me any jobs to stat.")
@@ -81,8 +81,8 @@ def _rows(conf: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, str]]:
         number, _, one_step = word.partition(".")
         if not is_number(number):
             raise Refused(f"sstat: fatal: Bad job/step specified: {word}")
-        with cluster.reading(conf) as state:
-            found = [row for row in cluster.find(state, int(number)) if row["state"] == "RUNNING"]
+        with cluster.read_state(conf) as state:
+            found = [row for row in cluster.find_jobs(state, int(number)) if row["state"] == "RUNNING"]
             steps = [step for row in found for step in state.db.execute(RUNNING_STEPS, (row["raw_id"],))]
         running = bool(steps)
         if one_step:
@@ -93,25 +93,27 @@ def _rows(conf: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, str]]:
             print(f"sstat: error: couldn't get steps for job {number}", file=sys.stderr)
         for step in steps:
             session = next(row["job_pid"] for row in found if row["raw_id"] == step["raw_id"])
-            rows.append(_usage(conf, step, session, "noconvert" in asked))
+            rows.append(_measure_step(conf, step, session, "noconvert" in asked))
     return rows
 
 
-def _usage(conf: dict[str, Any], step: Any, session: int | None, in_bytes: bool) -> dict[str, str]:
+def _measure_step(conf: dict[str, Any], step: Any, session: int | None, in_bytes: bool) -> dict[str, str]:
     is_batch = step["step"] == "batch"
-    pids = [pid for pid, in_step in procs.of_job(step["raw_id"], conf["path"], session) if in_step != is_batch]
-    sizes = [_sizes(pid) for pid in pids] or [(0, 0, 0)]
+    pids = [
+        pid for pid, in_step in procs.list_job_processes(step["raw_id"], conf["path"], session) if in_step != is_batch
+    ]
+    sizes = [_read_sizes(pid) for pid in pids] or [(0, 0, 0)]
     rss, virtual = (str(kb * 1024) if in_bytes else f"{kb}K" for kb in max(sizes)[:2])
     return {
         "JobID": f"{step['raw_id']}.{step['step']}", "MaxRSS": rss, "AveRSS": rss,
         "MaxVMSize": virtual, "AveVMSize": virtual, "MaxRSSNode": step["node_list"], "MaxRSSTask": "0",
-        "NTasks": str(step["ntasks"]), "AveCPU": times.full(sum(size[2] for size in sizes)),
-        "MinCPU": times.full(min(size[2] for size in sizes)), "MinCPUNode": step["node_list"], "MinCPUTask": "0",
+        "NTasks": str(step["ntasks"]), "AveCPU": times.format_full(sum(size[2] for size in sizes)),
+        "MinCPU": times.format_full(min(size[2] for size in sizes)), "MinCPUNode": step["node_list"], "MinCPUTask": "0",
         "Nodelist": step["node_list"], "Pids": ",".join(map(str, pids)),
     }  # fmt: skip
 
 
-def _sizes(pid: int) -> tuple[int, int, int]:
+def _read_sizes(pid: int) -> tuple[int, int, int]:
     """Resident and virtual kilobytes, and CPU seconds."""
     page_kb = os.sysconf("SC_PAGE_SIZE") // 1024
     try:

@@ -9,7 +9,7 @@ import sys
 import time
 
 from .. import arrays, cluster, deps, procs, times
-from ..hosts import expand
+from ..hosts import expand_hosts
 from ..states import INVALID_ID, LIVE, Refused
 from ..units import is_number
 
@@ -31,24 +31,24 @@ class Problem(Exception):
 def main(conf: dict[str, Any], verb: str, words: list[str]) -> int:
     """The exit status of `scontrol VERB WORDS`."""
     if verb == "update":
-        return _update(conf, words)
+        return _update_entity(conf, words)
     if not words:
         raise Refused(f"too few arguments for keyword:{verb}")
     ids = [
         part for word in words for part in ([word] if "[" in word else word.removeprefix("jobid=").split(",")) if part
     ]
-    return _each(conf, verb, ids, {})
+    return _change_each(conf, verb, ids, {})
 
 
-def _each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str]) -> int:
+def _change_each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str]) -> int:
     """Every job dealt with; the ones that cannot be are named on stderr, and the status is 1 then."""
     code = 0
     nudges: list[tuple[str, Row]] = []
-    with cluster.changing(conf) as state:
+    with cluster.change_state(conf) as state:
         for word in ids:
             try:
-                for row in _rows(conf, state, word, verb):
-                    nudges += [(what, row) for what in _deal_with(conf, state, verb, row, word, fields)]
+                for row in _find_rows(conf, state, word, verb):
+                    nudges += [(what, row) for what in _change_job(conf, state, verb, row, word, fields)]
             except Problem as problem:
                 code = 1
                 # requeue, suspend and update name the job; hold and release add a second line.
@@ -56,23 +56,23 @@ def _each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str
                 if verb in ("hold", "uhold", "release"):
                     print(f"slurm_suspend error: {problem}", file=sys.stderr)
     for what, row in nudges:
-        _nudge(conf, what, row)
+        _signal_job(conf, what, row)
     return code
 
 
-def _rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[Row]:
+def _find_rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[Row]:
     """The rows of `42`, `8_3`, `8_[1-3]`; a task still in its array's waiting set is made a row of its own."""
     number, under, tasks = word.partition("_")
     number = number.partition("+")[0]
     if not is_number(number):
         raise Problem(INVALID_ID)
     if not under:
-        rows = [row for row in cluster.find(state, int(number)) if row["raw_id"] == int(number) or row["array_tasks"] or
+        rows = [row for row in cluster.find_jobs(state, int(number)) if row["raw_id"] == int(number) or row["array_tasks"] or
                 row["array_job_id"] == int(number)]  # fmt: skip
         live = [row for row in rows if row["state"] in LIVE]
         rows = live or rows
     else:
-        rows = list(_tasks(state, int(number), tasks))
+        rows = list(_split_tasks(state, int(number), tasks))
     if not rows:
         raise Problem(INVALID_ID)
     if not any(row["state"] in LIVE for row in rows):
@@ -83,91 +83,95 @@ def _rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[Row]
     return rows
 
 
-def _tasks(state: State, number: int, text: str) -> Iterator[Row]:
+def _split_tasks(state: State, number: int, text: str) -> Iterator[Row]:
     try:
-        wanted = arrays.parse(text, 1 << 31)[0]
+        wanted = arrays.parse_array(text, 1 << 31)[0]
     except ValueError as error:
         raise Problem(INVALID_ID) from error
     for task in wanted:
-        for row in cluster.find(state, number, task):
+        for row in cluster.find_jobs(state, number, task):
             raw_id = cluster.split_task(state, row["raw_id"], task) if row["array_tasks"] else row["raw_id"]
-            yield state.rows("raw_id = ?", raw_id)[0]
+            yield state.select_jobs("raw_id = ?", raw_id)[0]
 
 
-def _deal_with(conf: dict[str, Any], state: State, verb: str, row: Row, word: str, fields: dict[str, str]) -> list[str]:
+def _change_job(
+    conf: dict[str, Any], state: State, verb: str, row: Row, word: str, fields: dict[str, str]
+) -> list[str]:
     """What to tell the job's processes after the commit."""
     if row["state"] not in LIVE and verb not in ("requeue", "requeuehold"):
         return []
     if verb in ("hold", "uhold"):
         who = "user" if verb == "uhold" or os.geteuid() != 0 else "admin"
         if row["state"] == "PENDING" and row["held"] in ("", "user", "admin"):
-            state.update(row["raw_id"], held=who, priority=0)
+            state.update_job(row["raw_id"], held=who, priority=0)
         return []
     if verb == "release":
         if row["held"]:
-            state.update(
-                row["raw_id"], held="", reason="None", priority=cluster.new_priority(state, row["nice"]),
+            state.update_job(
+                row["raw_id"], held="", reason="None", priority=cluster.take_priority(state, row["nice"]),
                 eligible_time=row["eligible_time"] or (None if row["dependency"] else int(time.time())),
             )  # fmt: skip
         return []
     if verb in ("requeue", "requeuehold"):
-        return _requeue(conf, state, row, verb)
+        return _requeue_job(conf, state, row, verb)
     if verb in ("suspend", "resume"):
-        return _suspend(state, row, verb)
+        return _suspend_job(state, row, verb)
     if verb == "top":
         best = state.db.execute("SELECT max(priority) FROM jobs WHERE end_time IS NULL").fetchone()[0]
-        state.update(row["raw_id"], priority=best + 1)
+        state.update_job(row["raw_id"], priority=best + 1)
         return []
     for name, value in fields.items():
-        _change(conf, state, row, name, value)
+        _change_field(conf, state, row, name, value)
     return ["look"] if row["state"] != "PENDING" else []
 
 
-def _requeue(conf: dict[str, Any], state: State, row: Row, verb: str) -> list[str]:
+def _requeue_job(conf: dict[str, Any], state: State, row: Row, verb: str) -> list[str]:
     if row["state"] == "PENDING":
         if verb == "requeuehold":
-            state.update(row["raw_id"], held="requeue", priority=0)
+            state.update_job(row["raw_id"], held="requeue", priority=0)
             return []
         raise Problem("Job is pending execution")
     if row["requeue"] == 0:
         raise Problem("Requested operation is presently disabled")
     if row["state"] not in LIVE and not row["completing"]:
         # A job that has ended can be run again for as long as the queue remembers it.
-        state.insert("past", **dict(row))
+        state.insert_row("past", **dict(row))
         now = int(time.time())
-        cluster.back_to_queue(state, row, now, row["restarts"] + 1, conf["requeue_delay_s"], hold=verb == "requeuehold")
+        cluster.requeue_job(state, row, now, row["restarts"] + 1, conf["requeue_delay_s"], hold=verb == "requeuehold")
         return []
-    state.update(row["raw_id"], ending="REQUEUE_HOLD" if verb == "requeuehold" else "REQUEUE", completing=1)
+    state.update_job(row["raw_id"], ending="REQUEUE_HOLD" if verb == "requeuehold" else "REQUEUE", completing=1)
     return ["look"]
 
 
-def _suspend(state: State, row: Row, verb: str) -> list[str]:
+def _suspend_job(state: State, row: Row, verb: str) -> list[str]:
     now = int(time.time())
     if verb == "suspend":
         if row["state"] == "PENDING":
             raise Problem("Job is pending execution")
         if row["state"] == "RUNNING":
-            state.update(row["raw_id"], state="SUSPENDED", suspend_time=now)
+            state.update_job(row["raw_id"], state="SUSPENDED", suspend_time=now)
         return ["stop", "look"]
     if row["state"] != "SUSPENDED":
         raise Problem(
             "Job is pending execution" if row["state"] == "PENDING" else "Requested operation is presently disabled"
         )
     paused_s = now - (row["suspend_time"] or now)
-    state.update(row["raw_id"], state="RUNNING", suspend_time=None, suspended_s=(row["suspended_s"] or 0) + paused_s)
+    state.update_job(
+        row["raw_id"], state="RUNNING", suspend_time=None, suspended_s=(row["suspended_s"] or 0) + paused_s
+    )
     return ["continue", "look"]
 
 
-def _nudge(conf: dict[str, Any], what: str, row: Row) -> None:
+def _signal_job(conf: dict[str, Any], what: str, row: Row) -> None:
     if what == "look":
         if procs.is_alive(row["sup_pid"], row["sup_start"], row["boot_id"]):
-            procs.send([row["sup_pid"]], signal.SIGUSR1)
+            procs.send_signal([row["sup_pid"]], signal.SIGUSR1)
         return
     number = signal.SIGSTOP if what == "stop" else signal.SIGCONT
-    procs.send([pid for pid, _ in procs.of_job(row["raw_id"], conf["path"], row["job_pid"])], number)
+    procs.send_signal([pid for pid, _ in procs.list_job_processes(row["raw_id"], conf["path"], row["job_pid"])], number)
 
 
-def _update(conf: dict[str, Any], words: list[str]) -> int:
+def _update_entity(conf: dict[str, Any], words: list[str]) -> int:
     fields: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -175,9 +179,9 @@ def _update(conf: dict[str, Any], words: list[str]) -> int:
             raise Refused([f"Invalid input: {word}", "Request aborted"])
         fields[name.lower()] = value
     if "nodename" in fields:
-        return _node(conf, fields)
+        return _update_node(conf, fields)
     if "partitionname" in fields or "partition" in list(fields)[:1]:
-        return _partition(conf, fields)
+        return _update_partition(conf, fields)
     key = next((name for name in ("jobid", "job") if name in fields), None)
     if key is None:
         raise Refused(
@@ -191,8 +195,8 @@ def _update(conf: dict[str, Any], words: list[str]) -> int:
     for name, value in fields.items():
         if name not in CHANGES:
             raise Refused([f"Update of this parameter is not supported: {given[name]}", "Request aborted"])
-        _check(name, value)
-    return _each(conf, "update", ids, fields)
+        _check_field(name, value)
+    return _change_each(conf, "update", ids, fields)
 
 
 CHANGES = {
@@ -202,46 +206,46 @@ CHANGES = {
 }  # fmt: skip
 
 
-def _check(name: str, value: str) -> None:
+def _check_field(name: str, value: str) -> None:
     if name == "priority" and not is_number(value):
         raise Refused(f"scontrol: error: Invalid Priority value: {value}")
     if name == "nice" and not is_number(value.removeprefix("-")):
         raise Refused(f"scontrol: error: Invalid nice value, must be between -2147483645 and 2147483645: {value}")
     if name == "timelimit":
         try:
-            times.limit_min(value.lstrip("+-") if value != "-1" else value)
+            times.parse_limit_min(value.lstrip("+-") if value != "-1" else value)
         except ValueError as error:
             raise Refused("scontrol: error: Invalid TimeLimit value") from error
 
 
-def _change(conf: dict[str, Any], state: State, row: Row, name: str, value: str) -> None:
+def _change_field(conf: dict[str, Any], state: State, row: Row, name: str, value: str) -> None:
     """One `name=value` of an update. Problem when it cannot be."""
     raw_id, pending = row["raw_id"], row["state"] == "PENDING"
     plain = {"name": "name", "jobname": "name", "comment": "comment", "admincomment": "admin_comment",
              "account": "account", "qos": "qos", "workdir": "work_dir", "stdout": "std_out"}  # fmt: skip
     if name in plain:
-        state.update(raw_id, **{plain[name]: value})
+        state.update_job(raw_id, **{plain[name]: value})
     elif name == "priority":
         _change_priority(state, row, int(value))
     elif name == "nice":
-        state.update(raw_id, nice=int(value), priority=max(1, row["priority"] + (row["nice"] or 0) - int(value)))
+        state.update_job(raw_id, nice=int(value), priority=max(1, row["priority"] + (row["nice"] or 0) - int(value)))
     elif name == "timelimit":
-        state.update(raw_id, time_limit_min=_new_limit(row, value))
+        state.update_job(raw_id, time_limit_min=_parse_limit(row, value))
     elif name == "requeue":
-        state.update(raw_id, requeue=int(value == "1"))
+        state.update_job(raw_id, requeue=int(value == "1"))
     elif name == "arraytaskthrottle":
-        state.update(raw_id, array_limit=int(value) if is_number(value) else 0)
+        state.update_job(raw_id, array_limit=int(value) if is_number(value) else 0)
     elif not pending:
         raise Problem("Job is no longer pending execution")
     elif name == "dependency":
-        state.update(raw_id, dependency=_new_dependency(state, row, value), reason="None")
+        state.update_job(raw_id, dependency=_parse_dependency(state, row, value), reason="None")
     elif name == "partition":
         if any(name not in conf["partitions"] for name in value.split(",")):
             raise Problem("Invalid partition name specified")
-        state.update(raw_id, partition=value)
+        state.update_job(raw_id, partition=value)
     elif name in ("starttime", "eligibletime"):
         try:
-            state.update(raw_id, begin_time=times.point(value, int(time.time())))
+            state.update_job(raw_id, begin_time=times.parse_time(value, int(time.time())))
         except times.BadTime as error:
             raise Refused([str(error), f"Invalid time specification: {value}"]) from error
     else:
@@ -250,11 +254,11 @@ def _change(conf: dict[str, Any], state: State, row: Row, name: str, value: str)
 
 def _change_size(conf: dict[str, Any], state: State, row: Row, name: str, value: str) -> None:
     if name in ("reqnodelist", "excnodelist"):
-        names = expand(value)
+        names = expand_hosts(value)
         if any(known not in conf["nodes"] for known in names):
             raise Problem("Invalid node name specified")
         column = "req_nodes" if name == "reqnodelist" else "exc_nodes"
-        state.update(row["raw_id"], **{column: ",".join(names)})
+        state.update_job(row["raw_id"], **{column: ",".join(names)})
         return
     if not is_number(value.partition("-")[0]):
         raise Refused([f"Invalid value for {name}: {value}", "Request aborted"])
@@ -268,7 +272,7 @@ def _change_size(conf: dict[str, Any], state: State, row: Row, name: str, value:
     changes: dict[str, int] = {columns[name]: number}
     if name == "numnodes":
         changes |= {"max_nodes": number, "ntasks": max(row["ntasks"], number)}
-    state.update(row["raw_id"], **changes)
+    state.update_job(row["raw_id"], **changes)
 
 
 def _change_priority(state: State, row: Row, value: int) -> None:
@@ -279,40 +283,42 @@ def _change_priority(state: State, row: Row, value: int) -> None:
             raise Problem("Job is in held state, pending scheduler release")
         return
     if value == 0:
-        state.update(row["raw_id"], held="user" if os.geteuid() else "admin", priority=0)
+        state.update_job(row["raw_id"], held="user" if os.geteuid() else "admin", priority=0)
     else:
-        state.update(row["raw_id"], priority=value)
+        state.update_job(row["raw_id"], priority=value)
 
 
-def _new_limit(row: Row, value: str) -> int | None:
+def _parse_limit(row: Row, value: str) -> int | None:
     if value[:1] in "+-" and value != "-1":
-        change = times.limit_min(value[1:]) or 0
+        change = times.parse_limit_min(value[1:]) or 0
         if row["time_limit_min"] is None:
             raise Problem("Requested time limit is invalid (missing or exceeds some limit)")
         minutes = row["time_limit_min"] + (change if value[0] == "+" else -change)
         return max(1, int(minutes))
-    return times.limit_min(value)
+    return times.parse_limit_min(value)
 
 
-def _new_dependency(state: State, row: Row, value: str) -> str:
+def _parse_dependency(state: State, row: Row, value: str) -> str:
     try:
-        text = deps.parse(value)
+        text = deps.parse_dependency(value)
     except deps.BadDependency as error:
         raise Problem("Job dependency problem") from error
     seen: set[int] = set()
-    open_ids = deps.ids(text)
+    open_ids = deps.list_job_ids(text)
     while open_ids:
         number = open_ids.pop()
         if number in (row["raw_id"], row["array_job_id"]):
             raise Problem("Job dependency problem")
         if number not in seen:
             seen.add(number)
-            open_ids += [n for found in cluster.find(state, number) for n in deps.ids(found["dependency"] or "")]
+            open_ids += [
+                n for found in cluster.find_jobs(state, number) for n in deps.list_job_ids(found["dependency"] or "")
+            ]
     return text
 
 
-def _node(conf: dict[str, Any], fields: dict[str, str]) -> int:
-    names = expand(fields.pop("nodename"))
+def _update_node(conf: dict[str, Any], fields: dict[str, str]) -> int:
+    names = expand_hosts(fields.pop("nodename"))
     wanted = fields.pop("state", "").upper()
     reason = fields.pop("reason", "")
     for name, value in fields.items():
@@ -327,38 +333,40 @@ def _node(conf: dict[str, Any], fields: dict[str, str]) -> int:
         raise Refused("You must specify a reason when DOWNING or DRAINING a node. Request denied")
     if any(name not in conf["nodes"] for name in names):
         raise Refused("slurm_update error: Invalid node name specified")
-    with cluster.changing(conf) as state:
-        marks = state.node_flags()
+    with cluster.change_state(conf) as state:
+        marks = state.load_node_marks()
         for name in names:
             flags = (marks[name]["flags"] or "") if name in marks else ""
             if wanted in ("RESUME", "UNDRAIN", "IDLE") and not flags:
                 raise Refused("slurm_update error: Invalid node state specified")
             uid = os.geteuid()
-            user = f"{_user_name(uid)}({uid})"
+            user = f"{_get_user_name(uid)}({uid})"
             if wanted:
                 flags = "" if wanted in ("RESUME", "UNDRAIN", "IDLE") else wanted
-            state.insert("nodes", name=name, flags=flags, reason=reason, reason_user=user, reason_time=int(time.time()))
+            state.insert_row(
+                "nodes", name=name, flags=flags, reason=reason, reason_user=user, reason_time=int(time.time())
+            )
             if wanted == "DOWN":
-                _end_jobs_of(state, name)
+                _end_node_jobs(state, name)
     return 0
 
 
-def _user_name(uid: int) -> str:
+def _get_user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)  # no passwd entry
 
 
-def _end_jobs_of(state: State, name: str) -> None:
+def _end_node_jobs(state: State, name: str) -> None:
     """The jobs of a node set down end as NODE_FAIL; their supervisors see to it."""
-    for row in state.rows(cluster.BUSY):
+    for row in state.select_jobs(cluster.BUSY):
         if any(part.partition(":")[0] == name for part in (row["alloc"] or "").split(";")) and not row["ending"]:
-            state.update(row["raw_id"], ending="NODE_FAIL", completing=1)
-            procs.send([row["sup_pid"]], signal.SIGUSR1)
+            state.update_job(row["raw_id"], ending="NODE_FAIL", completing=1)
+            procs.send_signal([row["sup_pid"]], signal.SIGUSR1)
 
 
-def _partition(conf: dict[str, Any], fields: dict[str, str]) -> int:
+def _update_partition(conf: dict[str, Any], fields: dict[str, str]) -> int:
     name = fields.pop("partitionname", None) or fields.pop("partition")
     given = fields.pop("state", "")
     wanted = given.upper()
@@ -371,6 +379,6 @@ def _partition(conf: dict[str, Any], fields: dict[str, str]) -> int:
     if wanted not in ("UP", "DOWN", "DRAIN", "INACTIVE"):
         valid = "Acceptable State values are UP, DOWN, DRAIN and INACTIVE"
         raise Refused([f"scontrol: error: Invalid input: state={given}", f"scontrol: error: {valid}"])
-    with cluster.changing(conf) as state:
-        state.insert("partitions", name=name, state=wanted)
+    with cluster.change_state(conf) as state:
+        state.insert_row("partitions", name=name, state=wanted)
     return 0

@@ -24,7 +24,7 @@ class Job:
 
     def __init__(self, row: Mapping[str, Any], now: int, task: int | None = None) -> None:
         self.row, self.now, self.task = row, now, task
-        self.shares = schedule.unpack(row["alloc"]) if row["alloc"] else []
+        self.shares = schedule.unpack_shares(row["alloc"]) if row["alloc"] else []
 
     def state(self) -> str:
         return "COMPLETING" if self.row["completing"] else str(self.row["state"])
@@ -100,29 +100,31 @@ class Job:
         row = self.row
         return int(row["gpus_total"] or row["gpus_node"] * row["min_nodes"] or row["gpus_task"] * row["ntasks"])
 
-    def tres(self, by_name: bool = False, convert: bool = True) -> str:
-        return units.tres(self.cpu_count(), self.memory_mb(), self.node_count(), self.gpu_count(), by_name, convert)
+    def format_tres(self, by_name: bool = False, convert: bool = True) -> str:
+        return units.format_tres(
+            self.cpu_count(), self.memory_mb(), self.node_count(), self.gpu_count(), by_name, convert
+        )
 
-    def requested_tres(self, convert: bool = True) -> str:
+    def format_requested_tres(self, convert: bool = True) -> str:
         """What was asked for, sorted by name as in accounting."""
         asked = Job({**dict(self.row), "alloc": ""}, self.now)
-        return asked.tres(by_name=True, convert=convert)
+        return asked.format_tres(by_name=True, convert=convert)
 
     def batch_host(self) -> str:
         return self.shares[0][0] if self.shares else ""
 
-    def limit(self) -> str:
-        return times.short_limit(self.row["time_limit_min"])
+    def time_limit(self) -> str:
+        return times.format_short_limit(self.row["time_limit_min"])
 
-    def file(self, pattern: str) -> str:
+    def expand_pattern(self, pattern: str) -> str:
         """A file name of the job with its patterns filled in."""
         row = self.row
         if self.task is not None:
             row = {**dict(row), "array_task_id": self.task}
-        return patterns.expand(pattern, row)
+        return patterns.expand_pattern(pattern, row)
 
 
-def per_partition(job: Job) -> list[Job]:
+def split_by_partition(job: Job) -> list[Job]:
     """A waiting job once for each of the partitions it may start in (squeue -P); others as they are."""
     names = job.row["partition"].split(",")
     if job.row["state"] != "PENDING" or len(names) < 2:
@@ -130,12 +132,12 @@ def per_partition(job: Job) -> list[Job]:
     return [Job({**dict(job.row), "partition": name}, job.now, job.task) for name in names]
 
 
-def shown(rows: list[Any], now: int, one_line_per_task: bool) -> list[Job]:
+def build_jobs(rows: list[Any], now: int, one_line_per_task: bool) -> list[Job]:
     """The rows as jobs; with `one_line_per_task` the waiting tasks of an array stand alone."""
     jobs: list[Job] = []
     for row in rows:
         if one_line_per_task and row["array_tasks"]:
-            jobs += [Job(row, now, task) for task in arrays.unfold(row["array_tasks"])]
+            jobs += [Job(row, now, task) for task in arrays.unfold_tasks(row["array_tasks"])]
         else:
             jobs.append(Job(row, now))
     return jobs

@@ -13,7 +13,7 @@ from store import logs
 from store.documents import Run
 from store.errors import Denied, NotFound, StoreError
 from store.rules import results, runs
-from store.rules.runs import Submit, Sync
+from store.rules.runs import SubmitJob, SyncMount
 from tests.store.rules.test_runs import NOW, UNKNOWN, run_of, step_on, wanted
 
 
@@ -28,16 +28,16 @@ def syncing(**more: Any) -> Run:
 def test_nothing_is_done_before_the_mount_is_there() -> None:
     run = syncing()
     advanced, steps = step_on(run)
-    assert steps == [Sync("ml")] and advanced == run
-    assert runs.restless(run) and runs.is_open(run), "it goes on by itself, also after a restart"
-    there = runs.synced(run, None, NOW)
+    assert steps == [SyncMount("ml")] and advanced == run
+    assert runs.needs_polling(run) and runs.is_open(run), "it goes on by itself, also after a restart"
+    there = runs.mark_synced(run, None, NOW)
     assert there.status == "submitting"
     _, steps = step_on(there)
-    assert steps == [Submit("a")]
+    assert steps == [SubmitJob("a")]
 
 
 def test_a_mount_that_cannot_be_copied_ends_the_run() -> None:
-    failed = runs.synced(syncing(), "no space left", NOW)
+    failed = runs.mark_synced(syncing(), "no space left", NOW)
     assert (failed.status, failed.error) == ("failed", "Mount sync failed: no space left") and failed.completed_at
     advanced, steps = step_on(failed)
     assert steps == [] and advanced == failed and not runs.is_open(failed)
@@ -46,25 +46,25 @@ def test_a_mount_that_cannot_be_copied_ends_the_run() -> None:
 
 @pytest.mark.parametrize("error", [None, "no space left"])
 def test_a_run_that_was_cancelled_meanwhile_stays_so(error: str | None) -> None:
-    cancelled = runs.cancelled(syncing(), NOW)
-    assert runs.synced(cancelled, error, NOW) == cancelled
+    cancelled = runs.cancel_run(syncing(), NOW)
+    assert runs.mark_synced(cancelled, error, NOW) == cancelled
     advanced, steps = step_on(cancelled)
     assert steps == [] and advanced.status == "cancelled" and not runs.is_open(advanced)
 
 
 def test_a_run_that_is_run_again_copies_its_mount_again() -> None:
-    again = runs.again(runs.synced(syncing(), "no space left", NOW))
-    assert again.status == "pending" and runs.begun(again, NOW).status == "syncing"
-    assert step_on(runs.begun(again, NOW))[1] == [Sync("ml")]
+    again = runs.queue_rerun(runs.mark_synced(syncing(), "no space left", NOW))
+    assert again.status == "pending" and runs.begin_run(again, NOW).status == "syncing"
+    assert step_on(runs.begin_run(again, NOW))[1] == [SyncMount("ml")]
     plain = run_of(wanted("a"), status="pending")
-    assert runs.begun(plain, NOW).status == "submitting"
+    assert runs.begin_run(plain, NOW).status == "submitting"
 
 
 def test_a_cluster_that_is_not_known_changes_nothing() -> None:
     run = run_of(wanted("a"))
-    advanced, steps = runs.advance(run, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW)
-    assert [type(step) for step in steps] == [Submit] and advanced.jobs[0].attempts[0].job_id is None
-    assert runs.advance(advanced, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW) == (advanced, [])
+    advanced, steps = runs.advance_run(run, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW)
+    assert [type(step) for step in steps] == [SubmitJob] and advanced.jobs[0].attempts[0].job_id is None
+    assert runs.advance_run(advanced, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW) == (advanced, [])
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_folders_over_there(
     why: str, work_dir: str | None, log_dir: str | None, expected_work: str, expected_logs: str
 ) -> None:
     plan = {"jobs": [{"name": "a", "work_dir": work_dir, "log_dir": log_dir}], "order": ["a"]}
-    (placed,) = runs.placed(plan, Path("/remote/ml"), "r", Path("/home/me/ml"))
+    (placed,) = runs.place_jobs(plan, Path("/remote/ml"), "r", Path("/home/me/ml"))
     assert (placed["work_dir"], placed["log_dir"]) == (expected_work, expected_logs)
     assert placed["result_path"] == f"{expected_work}/.sluice/r/a.%j.json"
 
@@ -107,7 +107,7 @@ def reading(*parts: tuple[bytes, int] | StoreError) -> tuple[Any, list[Any]]:
 
 def test_both_streams_are_read_in_one_go() -> None:
     read, asked = reading((b"out", 7), NotFound("file", "e"))
-    found = asyncio.run(logs.since("/o", "/e", stdout_at=4, stderr_at=-5, owner=7, read=read))
+    found = asyncio.run(logs.read_job_logs("/o", "/e", stdout_at=4, stderr_at=-5, owner=7, read=read))
     assert found == {"stdout": "out", "stderr": "", "stdout_offset": 7, "stderr_offset": 0}
     assert asked == [([("/o", 4), ("/e", 0)], 7)]
 
@@ -115,11 +115,11 @@ def test_both_streams_are_read_in_one_go() -> None:
 def test_what_may_not_be_read_is_told() -> None:
     read, _ = reading(Denied("o belongs to somebody else"))
     with pytest.raises(Denied, match="somebody else"):
-        asyncio.run(logs.since("/o", None, stdout_at=0, stderr_at=0, owner=7, read=read))
-    assert asyncio.run(results.read("/r", 100, read)) == (None, "o belongs to somebody else")
+        asyncio.run(logs.read_job_logs("/o", None, stdout_at=0, stderr_at=0, owner=7, read=read))
+    assert asyncio.run(results.read_result("/r", 100, read)) == (None, "o belongs to somebody else")
 
 
 def test_results_from_elsewhere() -> None:
-    assert asyncio.run(results.read("/r", 100, reading((b'{"a": 1}', 8))[0])) == ({"a": 1}, None)
-    assert asyncio.run(results.read("/r", 100, reading(NotFound("file", "r"))[0])) == (None, None)
-    assert "more than the 100" in (asyncio.run(results.read("/r", 100, reading((b"{", 101))[0]))[1] or "")
+    assert asyncio.run(results.read_result("/r", 100, reading((b'{"a": 1}', 8))[0])) == ({"a": 1}, None)
+    assert asyncio.run(results.read_result("/r", 100, reading(NotFound("file", "r"))[0])) == (None, None)
+    assert "more than the 100" in (asyncio.run(results.read_result("/r", 100, reading((b"{", 101))[0]))[1] or "")

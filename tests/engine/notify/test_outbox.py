@@ -14,20 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.notify.notifications import Notices
+from engine.notify.notifications import Notifications
 from engine.notify.webhooks import Answer, NoAnswer, NotSent
 from store.documents import Attempt, JobRecord, Run, RunJob, Sweep
 from store.errors import Conflict, Exists, Invalid
-from store.indexes.jobs import Ledger
-from store.indexes.sweeps import Board
+from store.indexes.jobs import JobIndex
+from store.indexes.sweeps import SweepIndex
 from store.rules import deliveries, messages, runs, watches
 from store.rules.deliveries import Delivery
 from store.rules.watches import Watch
 from store.store import Store
-from store.times import rfc3339
+from store.times import to_rfc3339
 
 NOW = 1_800_000_000.0
-AT = rfc3339(NOW) or ""
+AT = to_rfc3339(NOW) or ""
 REF = "job:local:42"
 
 
@@ -54,10 +54,10 @@ def job(state: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_the_events_of_a_job(why: str, job: dict[str, Any], told: list[str]) -> None:
-    events = watches.of_job(REF, job)
+    events = watches.list_job_events(REF, job)
     assert [one.status for one in events] == told, why
     assert [one.over for one in events] == [status not in ("PENDING", "RUNNING") for status in told]
-    assert len({watches.idempotency_key(one) for one in events}) == len(events)
+    assert len({watches.make_idempotency_key(one) for one in events}) == len(events)
     for event in events:
         assert event.over or not event.more.get("ended_at"), "what is to come is not told before it came"
 
@@ -79,12 +79,14 @@ def run_of(status: str, job_id: str | None = "1", before: int = 0, completed: st
     ],
 )
 def test_the_events_of_a_run(why: str, run: Run, told: list[str]) -> None:
-    assert [one.status for one in watches.of_run(run)] == told, why
+    assert [one.status for one in watches.list_run_events(run)] == told, why
 
 
 def test_a_run_that_runs_again_has_news_again() -> None:
     first, second = run_of("completed", completed=AT), run_of("completed", before=1, completed=AT)
-    assert not {one.key for one in watches.of_run(first)} & {one.key for one in watches.of_run(second)}
+    assert not {one.key for one in watches.list_run_events(first)} & {
+        one.key for one in watches.list_run_events(second)
+    }
 
 
 def sweep_of(status: str, **more: Any) -> Sweep:
@@ -103,7 +105,7 @@ def sweep_of(status: str, **more: Any) -> Sweep:
     ],
 )
 def test_the_events_of_a_sweep(why: str, sweep: Sweep, counts: dict[str, int], told: list[str]) -> None:
-    events = watches.of_sweep(sweep, counts, "it broke")
+    events = watches.list_sweep_events(sweep, counts, "it broke")
     assert [one.status for one in events] == told, why
     assert all((one.more["representative_error"] == "it broke") for one in events)
 
@@ -118,55 +120,57 @@ def test_the_events_of_a_sweep(why: str, sweep: Sweep, counts: dict[str, int], t
     ],
 )
 def test_what_a_preset_hears(preset: str, heard: list[str]) -> None:
-    events = watches.of_job(REF, job("COMPLETED", started_at=AT))
-    assert [one.status for one in events if watches.wants(preset, one)] == heard
+    events = watches.list_job_events(REF, job("COMPLETED", started_at=AT))
+    assert [one.status for one in events if watches.is_wanted(preset, one)] == heard
 
 
 def watch(*subscriptions: tuple[int, str], **more: Any) -> Watch:
-    made = watches.new("job", "42", "c", REF, NOW).model_copy(update={"id": "1", **more})
+    made = watches.build_watch("job", "42", "c", REF, NOW).model_copy(update={"id": "1", **more})
     for number, (endpoint_id, preset) in enumerate(subscriptions, 1):
-        made = watches.subscribed(made, number, endpoint_id, preset, NOW)
+        made = watches.add_subscription(made, number, endpoint_id, preset, NOW)
     return made
 
 
 def test_a_watch_tells_once_and_closes() -> None:
     one = watch((1, "all"), (2, "terminal"), (3, "all"))
-    events = watches.of_job(REF, job("RUNNING", started_at=AT))
-    one, wanted = watches.advance(one, events, False, lambda number: number != 3, NOW)
+    events = watches.list_job_events(REF, job("RUNNING", started_at=AT))
+    one, wanted = watches.advance_watch(one, events, False, lambda number: number != 3, NOW)
     assert [(each.event.status, each.subscription.endpoint_id) for each in wanted] == [("PENDING", 1), ("RUNNING", 1)]
-    assert watches.advance(one, events, False, lambda _: True, NOW) == (one, [])
-    events = watches.of_job(REF, job("FAILED", started_at=AT, ended_at=AT))
-    one, wanted = watches.advance(one, events, False, lambda _: True, NOW)
+    assert watches.advance_watch(one, events, False, lambda _: True, NOW) == (one, [])
+    events = watches.list_job_events(REF, job("FAILED", started_at=AT, ended_at=AT))
+    one, wanted = watches.advance_watch(one, events, False, lambda _: True, NOW)
     assert [(each.event.status, each.subscription.endpoint_id) for each in wanted] == [
         ("FAILED", 1),
         ("FAILED", 2),
         ("FAILED", 3),
     ]
     assert one.closed_at
-    assert watches.advance(one, events, False, lambda _: True, NOW) == (one, [])
+    assert watches.advance_watch(one, events, False, lambda _: True, NOW) == (one, [])
     with pytest.raises(Conflict):
-        watches.subscribed(one, 9, 9, "all", NOW)
+        watches.add_subscription(one, 9, 9, "all", NOW)
 
 
 def test_a_watch_of_what_is_gone_closes_silently() -> None:
-    one, wanted = watches.advance(watch((1, "all")), [], True, lambda _: True, NOW)
+    one, wanted = watches.advance_watch(watch((1, "all")), [], True, lambda _: True, NOW)
     assert one.closed_at and wanted == []
 
 
 def test_an_endpoint_subscribes_once() -> None:
     with pytest.raises(Exists):
-        watches.subscribed(watch((1, "all")), 2, 1, "terminal", NOW)
+        watches.add_subscription(watch((1, "all")), 2, 1, "terminal", NOW)
     with pytest.raises(Invalid):
-        watches.refuse_over(watches.of_job(REF, job("COMPLETED")))
+        watches.refuse_if_over(watches.list_job_events(REF, job("COMPLETED")))
 
 
 # --- what becomes of a delivery --------------------------------------------------------------------------------------
 
 
 def delivery(**more: Any) -> Delivery:
-    event = watches.of_job(REF, job("COMPLETED"))[-1]
+    event = watches.list_job_events(REF, job("COMPLETED"))[-1]
     one = watch((1, "terminal"))
-    return deliveries.new(one, watches.Wanted(event, one.subscriptions[0]), NOW).model_copy(update={"id": "1", **more})
+    return deliveries.build_delivery(one, watches.MatchedEvent(event, one.subscriptions[0]), NOW).model_copy(
+        update={"id": "1", **more}
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,13 +187,13 @@ def delivery(**more: Any) -> Delivery:
     ],
 )
 def test_the_pauses_between_attempts(attempt: int, wait_s: float, status: str, pause_s: int | None) -> None:
-    one = deliveries.claimed(delivery(attempt_count=attempt - 1), "w", NOW)
-    assert one.attempt_count == attempt and one.leased_until == rfc3339(NOW + 300)
-    after = deliveries.refused(one, "x" * 1000, NOW, wait_s)
+    one = deliveries.claim_delivery(delivery(attempt_count=attempt - 1), "w", NOW)
+    assert one.attempt_count == attempt and one.leased_until == to_rfc3339(NOW + 300)
+    after = deliveries.retry_or_abandon(one, "x" * 1000, NOW, wait_s)
     assert after.status == status and after.leased_until is after.worker_id is None
     assert len(after.last_error or "") == 300
     if pause_s is not None:
-        assert after.next_attempt_at == rfc3339(NOW + pause_s)
+        assert after.next_attempt_at == to_rfc3339(NOW + pause_s)
         assert not deliveries.is_due(after, NOW + pause_s - 1) and deliveries.is_due(after, NOW + pause_s)
 
 
@@ -205,23 +209,23 @@ def test_the_pauses_between_attempts(attempt: int, wait_s: float, status: str, p
 def test_what_becomes_of_an_attempt_that_was_cut_off(
     why: str, kind: str, handed: bool, status: str, attempts: int
 ) -> None:
-    one = deliveries.claimed(delivery(), "gone", NOW)
-    one = deliveries.handed(one, NOW) if handed else one
-    after = deliveries.recovered(one, kind, NOW)
+    one = deliveries.claim_delivery(delivery(), "gone", NOW)
+    one = deliveries.mark_handed(one, NOW) if handed else one
+    after = deliveries.recover_delivery(one, kind, NOW)
     assert (after.status, after.attempt_count) == (status, attempts), why
     assert (after.last_error is None) == (not handed)
-    assert deliveries.recovered(delivery(), kind, NOW) == delivery()
+    assert deliveries.recover_delivery(delivery(), kind, NOW) == delivery()
 
 
 @pytest.mark.parametrize(
     ("why", "more", "stuck"),
     [
-        ("due long ago", {"next_attempt_at": rfc3339(NOW - 300)}, True),
-        ("due a moment ago", {"next_attempt_at": rfc3339(NOW - 299)}, False),
-        ("being sent", {"status": "sending", "leased_until": rfc3339(NOW + 1)}, False),
-        ("its lease ran out long ago", {"status": "sending", "leased_until": rfc3339(NOW - 301)}, True),
-        ("delivered", {"status": "delivered", "next_attempt_at": rfc3339(NOW - 9000)}, False),
-        ("abandoned", {"status": "abandoned", "next_attempt_at": rfc3339(NOW - 9000)}, False),
+        ("due long ago", {"next_attempt_at": to_rfc3339(NOW - 300)}, True),
+        ("due a moment ago", {"next_attempt_at": to_rfc3339(NOW - 299)}, False),
+        ("being sent", {"status": "sending", "leased_until": to_rfc3339(NOW + 1)}, False),
+        ("its lease ran out long ago", {"status": "sending", "leased_until": to_rfc3339(NOW - 301)}, True),
+        ("delivered", {"status": "delivered", "next_attempt_at": to_rfc3339(NOW - 9000)}, False),
+        ("abandoned", {"status": "abandoned", "next_attempt_at": to_rfc3339(NOW - 9000)}, False),
     ],
 )
 def test_what_is_stuck(why: str, more: dict[str, Any], stuck: bool) -> None:
@@ -230,7 +234,7 @@ def test_what_is_stuck(why: str, more: dict[str, Any], stuck: bool) -> None:
 
 def test_what_is_kept() -> None:
     known = [
-        delivery(id=str(number), status=status, created_at=rfc3339(NOW - days * 86_400))
+        delivery(id=str(number), status=status, created_at=to_rfc3339(NOW - days * 86_400))
         for number, (status, days) in enumerate(
             [
                 ("delivered", 40),
@@ -243,9 +247,9 @@ def test_what_is_kept() -> None:
             1,
         )
     ]
-    assert set(deliveries.expired(known, 30, 100, NOW)) == {"1", "2", "3"}
-    assert set(deliveries.expired(known, 30, 1, NOW)) == {"1", "2", "3", "4"}
-    assert set(deliveries.expired(known, 1000, 0, NOW)) == {"1", "3", "4", "5"}
+    assert set(deliveries.list_expired(known, 30, 100, NOW)) == {"1", "2", "3"}
+    assert set(deliveries.list_expired(known, 30, 1, NOW)) == {"1", "2", "3", "4"}
+    assert set(deliveries.list_expired(known, 1000, 0, NOW)) == {"1", "3", "4", "5"}
 
 
 # --- what a message says ---------------------------------------------------------------------------------------------
@@ -254,7 +258,7 @@ def test_what_is_kept() -> None:
 @given(st.text(max_size=400), st.text(max_size=3000), st.text(max_size=100))
 def test_no_name_becomes_markup_or_a_line_of_its_own(name: str, error: str, workflow: str) -> None:
     said = {"target_ref": "workflow_run:x", "status": "failed", "name": name, "error": error, "run_id": "r"}
-    text = messages.text({**said, "workflow_name": workflow})
+    text = messages.format_text({**said, "workflow_name": workflow})
     assert "<" not in text and ">" not in text
     assert len(text) <= messages.TEXT_CHARACTERS and len(text.splitlines()) <= 3
     plain = text.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
@@ -265,9 +269,9 @@ def test_the_body_for_a_webhook_names_the_event() -> None:
     import json
 
     one = delivery()
-    body = json.loads(messages.body("webhook", one))
+    body = json.loads(messages.build_body("webhook", one))
     assert (body["id"], body["status"], body["target_ref"]) == (one.idempotency_key, "COMPLETED", REF)
-    slack = json.loads(messages.body("slack_webhook", one))
+    slack = json.loads(messages.build_body("slack_webhook", one))
     assert slack["text"].startswith("✅ Job 42 (n): COMPLETED") and slack["link_names"] is False
 
 
@@ -298,7 +302,7 @@ class Crashing(RuleBasedStateMachine):
     def events(self) -> list[watches.Event]:
         state = LIFE[self.state]
         times = {"started_at": AT if self.state else None, "ended_at": AT if self.state == 2 else None}
-        return watches.of_job(REF, job(state, **times))
+        return watches.list_job_events(REF, job(state, **times))
 
     @precondition(lambda self: self.state < 2)
     @rule(far=st.integers(1, 2))
@@ -308,10 +312,10 @@ class Crashing(RuleBasedStateMachine):
     @rule(writes=st.integers(0, 7))
     def tell(self, writes: int) -> None:
         """As far as so many writes get."""
-        advanced, wanted = watches.advance(self.watch, self.events(), False, lambda _: True, self.now)
+        advanced, wanted = watches.advance_watch(self.watch, self.events(), False, lambda _: True, self.now)
         keys = {(one.endpoint_id, one.idempotency_key) for one in self.disk.values()}
         for one in wanted:
-            made = deliveries.new(self.watch, one, self.now)
+            made = deliveries.build_delivery(self.watch, one, self.now)
             if (made.endpoint_id, made.idempotency_key) in keys:
                 continue
             if not writes:
@@ -330,13 +334,13 @@ class Crashing(RuleBasedStateMachine):
         self.send(data.draw(st.sampled_from(due)), behaviour, cut)
 
     def send(self, number: int, behaviour: str, cut: int | None = None) -> None:
-        one = self.disk[number] = deliveries.claimed(self.disk[number], "w", self.now)
+        one = self.disk[number] = deliveries.claim_delivery(self.disk[number], "w", self.now)
         if cut == 0:
             return
         if behaviour == "is away":
-            self.disk[number] = deliveries.refused(one, "away", self.now)
+            self.disk[number] = deliveries.retry_or_abandon(one, "away", self.now)
             return
-        self.disk[number] = deliveries.handed(one, self.now)
+        self.disk[number] = deliveries.mark_handed(one, self.now)
         if cut == 1:
             return
         has, status = BEHAVIOURS[behaviour]
@@ -344,16 +348,17 @@ class Crashing(RuleBasedStateMachine):
         if cut == 2:
             return
         if status is None:
-            self.disk[number] = deliveries.unheard(one, KINDS[one.endpoint_id], "silence", self.now)
+            self.disk[number] = deliveries.mark_unanswered(one, KINDS[one.endpoint_id], "silence", self.now)
         elif status == 200:
-            self.disk[number] = deliveries.delivered(one, self.now)
+            self.disk[number] = deliveries.mark_delivered(one, self.now)
         else:
-            self.disk[number] = deliveries.refused(one, "500", self.now)
+            self.disk[number] = deliveries.retry_or_abandon(one, "500", self.now)
 
     @rule()
     def restart(self) -> None:
         self.disk = {
-            number: deliveries.recovered(one, KINDS[one.endpoint_id], self.now) for number, one in self.disk.items()
+            number: deliveries.recover_delivery(one, KINDS[one.endpoint_id], self.now)
+            for number, one in self.disk.items()
         }
 
     @rule(seconds=st.integers(1, 4000))
@@ -450,22 +455,22 @@ class Life:
     def __init__(self, root: Path, receivers: Receivers) -> None:
         self.ops = Mortal(10**9)
         self.store = Store(root, ops=self.ops, poll=True)
-        self.ledger = Ledger()
+        self.ledger = JobIndex()
         for folder in (self.store.runs, self.store.jobs):
             folder.listeners.append(lambda _name, old, new: self.ledger.follow(old, new))
-        board = Board(self.store.sweeps.get, self.store.runs.get)
+        board = SweepIndex(self.store.sweeps.get, self.store.runs.get)
         self.locks: dict[str, asyncio.Lock] = {}
-        look = lambda *_: runs.Sight("unknown")  # noqa: E731
+        look = lambda *_: runs.JobView("unknown")  # noqa: E731
         turn = lambda name: self.locks.setdefault(name, asyncio.Lock())  # noqa: E731
-        self.notices = Notices(self.store, self.ledger, board, lambda: "c", look, turn, receivers)  # type: ignore[arg-type]
+        self.notices = Notifications(self.store, self.ledger, board, lambda: "c", look, turn, receivers)  # type: ignore[arg-type]
 
     async def quiet(self) -> None:
         """Nothing; there is nothing left to tell or to send now."""
         await self.notices.catch_up()
         for _ in range(60):
-            await self.notices.turn_once()
+            await self.notices.run_once()
             tasks = [task for _, task in self.notices.outbox.sending.values()]
-            if not tasks and not self.notices.news and not self.notices.outbox.unfinished:
+            if not tasks and not self.notices.changed and not self.notices.outbox.unfinished:
                 return
             await asyncio.gather(*tasks)
             if self.ops.left <= 0:
@@ -518,7 +523,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def documents(root: Path) -> list[Delivery]:
-    return [deliveries.parse(path.read_bytes(), path.stem) for path in (root / "deliveries").glob("*.json")]
+    return [deliveries.parse_delivery(path.read_bytes(), path.stem) for path in (root / "deliveries").glob("*.json")]
 
 
 @pytest.mark.parametrize("silent", [0, 2])
@@ -542,7 +547,7 @@ def test_dying_at_any_write_loses_and_doubles_nothing(tmp_path: Path, soon: None
             else:
                 assert count <= 1 and (one.status == "delivered") <= (count == 1), (lives, one)
                 assert one.status == "delivered" or (one.status == "abandoned" and one.last_error), (lives, one)
-        assert watches.parse((root / "watches" / "1.json").read_bytes(), "1").closed_at
+        assert watches.parse_watch((root / "watches" / "1.json").read_bytes(), "1").closed_at
 
 
 def test_numbers_are_never_given_twice(tmp_path: Path, soon: None) -> None:
@@ -559,7 +564,7 @@ def test_numbers_are_never_given_twice(tmp_path: Path, soon: None) -> None:
             await life.store.watches.delete("1")
             body = {"kind": "webhook", "name": "new", "config": {"webhook_url": "https://example.net/"}}
             made = await life.notices.create_endpoint(body)
-            asked = await life.notices.ask("job", "43", made["id"], "terminal")
+            asked = await life.notices.watch_target("job", "43", made["id"], "terminal")
             return made["id"], asked["watch_id"]
         finally:
             await life.store.close()
@@ -578,7 +583,7 @@ def test_what_ended_long_ago_is_put_away(tmp_path: Path, soon: None) -> None:
         life = Life(tmp_path / "s", receivers)
         life.store.open()
         try:
-            await life.notices.tidy(time.time() + days * 86_400)
+            await life.notices.remove_old(time.time() + days * 86_400)
             await life.quiet()
             return len(life.store.deliveries), len(life.store.watches)
         finally:

@@ -157,7 +157,7 @@ def test_a_bare_ipv6_address_is_a_host_too(tmp_path: Path, monkeypatch: pytest.M
     try:
         url = f"https://[::1]:{receiver.port}/ok"
         answer, _ = post(url, [f"[::1]:{receiver.port}"], resolve=lambda *_: ["127.0.0.1"])
-        assert isinstance(answer, Answer) and answer.taken, answer
+        assert isinstance(answer, Answer) and answer.is_accepted, answer
         assert receiver.got[0]["headers"]["host"] == f"[::1]:{receiver.port}"
     finally:
         receiver.close()
@@ -167,7 +167,7 @@ def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     answer, _ = post(receiver.url + "/ok")
-    assert isinstance(answer, Answer) and answer.taken
+    assert isinstance(answer, Answer) and answer.is_accepted
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_which_addresses_are_public(why: str, address: str, public: bool) -> Non
     ],
 )
 def test_addresses_that_cannot_be(why: str, url: str) -> None:
-    assert endpoints.complaint("webhook", url), why
+    assert endpoints.find_url_problem("webhook", url), why
 
 
 @pytest.mark.parametrize(
@@ -243,5 +243,5 @@ def test_addresses_that_cannot_be(why: str, url: str) -> None:
     ],
 )
 def test_addresses_are_taken_apart_once(url: str, host: str, port: int, target: str) -> None:
-    assert endpoints.complaint("webhook", url) is None
-    assert endpoints.host_of(url) == (host, port) and endpoints.target_of(url) == target
+    assert endpoints.find_url_problem("webhook", url) is None
+    assert endpoints.parse_host(url) == (host, port) and endpoints.parse_request_target(url) == target

@@ -34,19 +34,19 @@ from slurm_shim.embedded.states import Refused
     ],
 )
 def test_limits(why: str, text: str, minutes: int | None) -> None:
-    assert times.limit_min(text) == minutes, why
+    assert times.parse_limit_min(text) == minutes, why
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1:2:3:4", "-5", "1.5", "1-", "٣", "1-x", "1" * 40])
 def test_no_limits(text: str) -> None:
     with pytest.raises(ValueError):
-        times.limit_min(text)
+        times.parse_limit_min(text)
 
 
 @given(st.integers(0, 10_000_000))
 def test_what_is_printed_is_read_back(minutes: int) -> None:
-    assert times.limit_min(times.short(minutes * 60)) == (minutes or None)
-    assert times.limit_min(times.full(minutes * 60)) == (minutes or None)
+    assert times.parse_limit_min(times.format_short(minutes * 60)) == (minutes or None)
+    assert times.parse_limit_min(times.format_full(minutes * 60)) == (minutes or None)
 
 
 NOON = int(time.mktime((2026, 3, 4, 12, 0, 0, 0, 0, -1)))
@@ -71,13 +71,13 @@ NOON = int(time.mktime((2026, 3, 4, 12, 0, 0, 0, 0, -1)))
     ],
 )
 def test_points_in_time(why: str, text: str, clock: tuple[int, ...]) -> None:
-    assert times.point(text, NOON) == int(time.mktime((*clock, 0, 0, -1))), why
+    assert times.parse_time(text, NOON) == int(time.mktime((*clock, 0, 0, -1))), why
 
 
 @given(st.text(max_size=20))
 def test_no_text_breaks_the_reading_of_times(text: str) -> None:
     try:
-        assert times.point(text, NOON) >= 0 or text.startswith("now-")
+        assert times.parse_time(text, NOON) >= 0 or text.startswith("now-")
     except times.BadTime as error:
         assert str(error).startswith("Invalid time specification (pos=")
 
@@ -95,26 +95,26 @@ def test_no_text_breaks_the_reading_of_times(text: str) -> None:
     ],
 )
 def test_memory(why: str, text: str, mb: int, shown: str) -> None:
-    assert (units.memory_mb(text), units.memory(mb)) == (mb, shown), why
+    assert (units.parse_memory_mb(text), units.format_memory(mb)) == (mb, shown), why
 
 
 @pytest.mark.parametrize("text", ["", "lots", "-5", "1.5G", "5X", "G"])
 def test_no_memory(text: str) -> None:
     with pytest.raises(ValueError):
-        units.memory_mb(text)
+        units.parse_memory_mb(text)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=60, unique=True).map(sorted), st.integers(0, 9))
 def test_array_texts_go_both_ways(tasks: list[int], limit: int) -> None:
-    text = arrays.fold(tasks)
-    assert arrays.unfold(text) == tasks
-    assert arrays.parse(f"{text}%{limit}", 1001) == (tasks, limit)
+    text = arrays.fold_tasks(tasks)
+    assert arrays.unfold_tasks(text) == tasks
+    assert arrays.parse_array(f"{text}%{limit}", 1001) == (tasks, limit)
 
 
 @pytest.mark.parametrize("text", ["", "x", "5-1", "1-3:0", "1001", "1,,2", "-1", "1%x", "0-4999"])
 def test_no_arrays(text: str) -> None:
     with pytest.raises(ValueError):
-        arrays.parse(text, 1001)
+        arrays.parse_array(text, 1001)
 
 
 names = st.builds(lambda stem, number, width: f"{stem}{number:0{width}d}", st.sampled_from(["n", "gpu-", "a9b"]),
@@ -123,13 +123,13 @@ names = st.builds(lambda stem, number, width: f"{stem}{number:0{width}d}", st.sa
 
 @given(st.lists(names | st.sampled_from(["login", "head"]), max_size=40, unique=True))
 def test_node_lists_go_both_ways(given_names: list[str]) -> None:
-    assert sorted(hosts.expand(hosts.fold(given_names))) == sorted(given_names)
+    assert sorted(hosts.expand_hosts(hosts.fold_hosts(given_names))) == sorted(given_names)
 
 
 @pytest.mark.parametrize("text", ["a[1", "a]1[", "a[x-y]", "a[[1]]", "a[1-99999999]"])
 def test_no_node_lists(text: str) -> None:
     with pytest.raises(ValueError):
-        hosts.expand(text)
+        hosts.expand_hosts(text)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_no_node_lists(text: str) -> None:
     ],
 )
 def test_words_of_a_directive(why: str, line: str, words: list[str]) -> None:
-    assert script.split(line) == words, why
+    assert script.split_line(line) == words, why
 
 
 def test_directives_end_at_the_first_command() -> None:
     text = b"#!/bin/sh\n# a remark\n#SBATCH -J a\n\n  # another\n#SBATCH -t 5\necho\n#SBATCH -J b\n"
-    assert script.directives(text) == ["-J", "a", "-t", "5"]
+    assert script.read_directives(text) == ["-J", "a", "-t", "5"]
 
 
 TABLE = options.Options("sbatch", "job-name/J= time/t= time-min= hold/H nice? wrap= quiet/Q no-kill/k?", 255)
@@ -196,7 +196,7 @@ def test_bad_options(why: str, argv: list[str], text: str) -> None:
      ("cut at a byte", 2, False, "a\udcc3")],
 )  # fmt: skip
 def test_widths_count_bytes(why: str, width: int | None, right: bool, shown: str) -> None:
-    assert layout.cell("añb", width, right) == shown, why
+    assert layout.pad_cell("añb", width, right) == shown, why
 
 
 # --- dependencies ---
@@ -224,7 +224,9 @@ def a_job(state: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_dependency(why: str, text: str, state: str, verdict: str, rest: str) -> None:
-    found = deps.judge(deps.parse(text), a_job("PENDING"), None, 100, lambda number, task: [a_job(state)])
+    found = deps.judge_dependency(
+        deps.parse_dependency(text), a_job("PENDING"), None, 100, lambda number, task: [a_job(state)]
+    )
     assert found[:2] == (verdict, rest), why
     assert found[2] == (110 if "+" in rest else None), why
 
@@ -233,16 +235,16 @@ def test_dependency(why: str, text: str, state: str, verdict: str, rest: str) ->
                                   "afterok:0", "afterok:1+5", "afterok:1_x"])  # fmt: skip
 def test_no_dependency(text: str) -> None:
     with pytest.raises(deps.BadDependency):
-        deps.parse(text)
+        deps.parse_dependency(text)
 
 
 @given(
     st.lists(st.tuples(st.sampled_from(["afterok", "afterany", "afternotok", "after"]), st.integers(1, 99)), min_size=1)
 )
 def test_kept_dependencies_read_as_themselves(terms: list[tuple[str, int]]) -> None:
-    kept = deps.parse(",".join(f"{kind}:{number}" for kind, number in terms))
-    assert deps.parse(kept) == kept
-    assert deps.ids(kept) == [number for _, number in terms]
+    kept = deps.parse_dependency(",".join(f"{kind}:{number}" for kind, number in terms))
+    assert deps.parse_dependency(kept) == kept
+    assert deps.list_job_ids(kept) == [number for _, number in terms]
 
 
 # --- who starts where ---
@@ -365,7 +367,7 @@ def test_priority_goes_before_age() -> None:
     ],
 )
 def test_what_can_never_run(why: str, asked: dict[str, Any], expected: str | None) -> None:
-    assert schedule.is_possible(CLUSTER, waiting(1, **asked)) == expected, why
+    assert schedule.find_shortage(CLUSTER, waiting(1, **asked)) == expected, why
 
 
 # --- files and settings ---
@@ -385,14 +387,14 @@ def test_what_can_never_run(why: str, asked: dict[str, Any], expected: str | Non
 )
 def test_file_names(why: str, pattern: str, expected: str) -> None:
     job = {"raw_id": 42, "array_job_id": 40, "array_task_id": 7, "name": "nm", "user": "alice", "alloc": "n0:1:0::1"}
-    assert patterns.expand(pattern, job) == expected, why
+    assert patterns.expand_pattern(pattern, job) == expected, why
 
 
 def test_the_configuration_reads_as_it_was_made(tmp_path: Path) -> None:
     parts = [{"name": "cpu", "nodes": "node[01-02]", "max_time": "2:00:00"}, {"name": "gpu", "default": True}]
     path = tmp_path / "slurm.conf"
-    path.write_text(conf.text(3, 8, 16000, 4, parts, execute=False, python="/opt/my python/bin/python3"))
-    read = conf.read(str(path))
+    path.write_text(conf.build_conf(3, 8, 16000, 4, parts, execute=False, python="/opt/my python/bin/python3"))
+    read = conf.read_conf(str(path))
     assert [(n["name"], n["cpus"], n["memory_mb"], n["gpus"]) for n in read["nodes"].values()] == [
         ("node01", 8, 16000, 4), ("node02", 8, 16000, 4), ("node03", 8, 16000, 4),
     ]  # fmt: skip
@@ -404,7 +406,7 @@ def test_the_configuration_reads_as_it_was_made(tmp_path: Path) -> None:
 
 
 def test_one_node_and_no_gpus() -> None:
-    text = conf.text(1, 2, 4000, 0)
+    text = conf.build_conf(1, 2, 4000, 0)
     assert "NodeName=node01 CPUs=2 RealMemory=4000\n" in text
     assert "PartitionName=main Nodes=ALL Default=YES" in text
 
@@ -412,14 +414,14 @@ def test_one_node_and_no_gpus() -> None:
 def test_a_configuration_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "slurm.conf"
     with pytest.raises(conf.ConfError, match="cannot stat file"):
-        conf.read(str(path))
+        conf.read_conf(str(path))
     path.write_text("NodeName=n[1-2 CPUs=many\n")
     with pytest.raises(conf.ConfError, match="Parse error in file"):
-        conf.read(str(path))
+        conf.read_conf(str(path))
 
 
 def test_this_machine_is_a_node() -> None:
-    found = conf.detect()
+    found = conf.detect_machine()
     assert found["cpus"] >= 1
     assert found["memory_mb"] > 64
     assert found["gpus"] >= 0

@@ -19,7 +19,7 @@ from slurm_shim.errors import SlurmInvalid, SlurmRefused, SlurmUnreachable
 from slurm_shim.programs import Breaker, Outcome
 from slurm_shim.remote import connection as made
 from slurm_shim.remote.commands import RemoteSlurm, Slice
-from slurm_shim.remote.connection import SHELL, Connection, ConnectionLost, framed, unframed
+from slurm_shim.remote.connection import SHELL, Connection, ConnectionLost, frame_block, parse_framed
 from tests.cluster.beyond import Beyond
 from tests.cluster.sshd import needed
 from tests.waiting import eventually
@@ -37,7 +37,7 @@ def test_what_a_block_printed_is_told_from_what_else_was_printed(
 ) -> None:
     mark = NONCE.encode()
     out = before + mark + b"\n" + printed + b"\n" + mark + f" {code} 1.00 1.25\n".encode() + after
-    begun, said = unframed(Outcome(0, out, before + mark + b"\n" + printed), NONCE)
+    begun, said = parse_framed(Outcome(0, out, before + mark + b"\n" + printed), NONCE)
     assert begun and said is not None
     assert (said.code, said.out, said.err, said.took_s) == (code, printed, printed, 0.25)
 
@@ -47,14 +47,14 @@ def test_an_answer_that_was_cut_off_is_none(before: bytes, printed: bytes, data:
     mark = NONCE.encode()
     whole = before + mark + b"\n" + printed + b"\n" + mark + b" 0 1.00 1.25\n"
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    begun, said = unframed(Outcome(255, cut, b""), NONCE)
+    begun, said = parse_framed(Outcome(255, cut, b""), NONCE)
     assert said is None and begun is (len(cut) > len(before) + len(mark))
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_half_a_block_does_nothing(shell: str, tmp_path: Path) -> None:
     """A connection that breaks while a script is sent must not submit the half that has arrived."""
-    text = framed(f"echo one > {tmp_path}/done\nprintf %s '#!/bin/sh\necho x\n' | cat > {tmp_path}/script", NONCE)
+    text = frame_block(f"echo one > {tmp_path}/done\nprintf %s '#!/bin/sh\necho x\n' | cat > {tmp_path}/script", NONCE)
     reading = SHELL.removeprefix("exec /bin/sh -c ").strip("'")
 
     def fed(given: str) -> subprocess.CompletedProcess[str]:
@@ -71,8 +71,8 @@ def test_half_a_block_does_nothing(shell: str, tmp_path: Path) -> None:
 def test_every_shell_reads_the_words_alike(shell: str, tmp_path: Path) -> None:
     """What sshd does: the account's shell with -c."""
     words = [shell, *(["sh"] if shell.endswith("busybox") else []), "-c", SHELL]
-    done = subprocess.run(words, input=framed("echo 'it'\"'\"'s $HOME !'", NONCE), capture_output=True, text=True)
-    begun, said = unframed(Outcome(done.returncode, done.stdout.encode(), done.stderr.encode()), NONCE)
+    done = subprocess.run(words, input=frame_block("echo 'it'\"'\"'s $HOME !'", NONCE), capture_output=True, text=True)
+    begun, said = parse_framed(Outcome(done.returncode, done.stdout.encode(), done.stderr.encode()), NONCE)
     assert begun and said is not None and (said.code, said.out) == (0, b"it's $HOME !\n")
 
 
@@ -119,8 +119,8 @@ def slurm(beyond: Beyond) -> Iterator[RemoteSlurm]:
 
 @pytest.mark.ssh
 def test_what_start_files_print_disturbs_nothing(slurm: RemoteSlurm, beyond: Beyond) -> None:
-    greeting = slurm.recognise()
-    assert slurm.known_as == "beyond" and slurm.home == str(beyond.home) == greeting.home
+    greeting = slurm.identify()
+    assert slurm.own_name == "beyond" and slurm.home == str(beyond.home) == greeting.home
     assert greeting.host == os.uname().nodename and "/bin" in greeting.variables["PATH"]
     assert slurm.squeue() == []
     assert slurm.ping()["up"] is True
@@ -130,7 +130,7 @@ def test_what_start_files_print_disturbs_nothing(slurm: RemoteSlurm, beyond: Bey
 
 @pytest.mark.ssh
 def test_255_of_a_program_is_not_that_of_ssh(slurm: RemoteSlurm, beyond: Beyond) -> None:
-    slurm.recognise()
+    slurm.identify()
     beyond.program("scancel", "echo 'scancel: error: Invalid job id specified' >&2; exit 255")
     with pytest.raises(SlurmRefused):
         slurm.scancel(["9"])
@@ -151,7 +151,7 @@ def test_a_program_that_does_not_end_well(beyond: Beyond, why: str, text: str | 
         beyond.variables["PATH"] = str(bare(beyond.dir))
     slurm = RemoteSlurm(beyond.connection(), timeout_s=2.0)
     try:
-        slurm.recognise()
+        slurm.identify()
         if text is not None:
             beyond.program("sbatch", text)
         with pytest.raises(SlurmUnreachable) as caught:
@@ -174,7 +174,7 @@ def bare(folder: Path) -> Path:
 
 @pytest.mark.ssh
 def test_folders_are_made_with_the_submission(slurm: RemoteSlurm, beyond: Beyond) -> None:
-    slurm.recognise()
+    slurm.identify()
     before = beyond.calls()
     wanted = [str(beyond.home / name) for name in ("a b", "it's", "-x/y", "é\n")]
     slurm.sbatch("#!/bin/sh\n", {"chdir": str(beyond.home)}, folders=wanted)
@@ -219,23 +219,23 @@ def test_files_over_there(slurm: RemoteSlurm, beyond: Beyond) -> None:
     os.mkfifo(home / "pipe")
     with (home / "large").open("wb") as large:
         large.truncate(10**10)
-    slurm.recognise()
+    slurm.identify()
     before = slurm.connection._made
-    found = slurm.read([(str(home / path), at, most) for _, path, at, most, _ in FILES], os.getuid())
+    found = slurm.read_files([(str(home / path), at, most) for _, path, at, most, _ in FILES], os.getuid())
     for (why, _, _, _, expected), one in zip(FILES, found, strict=True):
         assert one == expected, why
     assert slurm.connection._made == before == 1
     assert not (home / "x").exists() and not Path("x").exists()
-    foreign = slurm.read([(str(home / "log"), 0, 9)], os.getuid() + 1)
+    foreign = slurm.read_files([(str(home / "log"), 0, 9)], os.getuid() + 1)
     assert foreign == [Slice(refused="belongs to somebody else")]
     with pytest.raises(ValueError, match="NUL"):
-        slurm.read([("a\0b", 0, 9)])
+        slurm.read_files([("a\0b", 0, 9)])
 
 
 @pytest.mark.ssh
 def test_a_connection_is_private_shared_and_ended(beyond: Beyond) -> None:
     slurm = RemoteSlurm(beyond.connection())
-    folder = Path(slurm.recognise().socket).parent
+    folder = Path(slurm.identify().socket).parent
     assert folder.stat().st_mode & 0o777 == 0o700 and folder.stat().st_uid == os.getuid()
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: slurm.squeue(), range(8))) == [[]] * 8
@@ -255,7 +255,7 @@ def test_a_connection_is_private_shared_and_ended(beyond: Beyond) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(8))) == [[]] * 8
     assert slurm.connection._made == attempts, "one connection serves all"
-    socket = slurm.recognise().socket
+    socket = slurm.identify().socket
     slurm.connection.close()
     assert not folder.exists()
     processes = [one.read_bytes() for one in Path("/proc").glob("[0-9]*/cmdline") if readable(one)]
@@ -274,7 +274,7 @@ def readable(path: Path) -> bool:
 @pytest.mark.ssh
 def test_a_call_over_a_connection_that_has_ended_is_made_again(slurm: RemoteSlurm, beyond: Beyond) -> None:
     """Nothing was begun, so nothing can be done twice."""
-    socket = Path(slurm.recognise().socket)
+    socket = Path(slurm.identify().socket)
     socket.unlink()
     assert slurm.sbatch("#!/bin/sh\n", {"chdir": str(beyond.home)}) == "1"
     assert slurm.connection._made == 2 and beyond.calls()["sbatch"] == 1
@@ -282,7 +282,7 @@ def test_a_call_over_a_connection_that_has_ended_is_made_again(slurm: RemoteSlur
 
 @pytest.mark.ssh
 def test_another_cluster_behind_the_same_name_is_refused(slurm: RemoteSlurm, beyond: Beyond) -> None:
-    slurm.recognise()
+    slurm.identify()
     conf = Path(beyond.conf)
     conf.write_text(conf.read_text().replace("ClusterName=beyond", "ClusterName=other"))
     assert slurm.squeue() == [], "over the connection that was recognised"
@@ -319,7 +319,7 @@ def test_a_jump_leads_there(beyond: Beyond) -> None:
 
 @pytest.mark.ssh
 def test_an_sbatch_over_a_connection_that_breaks_is_uncertain(slurm: RemoteSlurm, beyond: Beyond) -> None:
-    slurm.recognise()
+    slurm.identify()
     begun = beyond.dir / "begun"
     beyond.program("sbatch", f"touch {begun}; sleep 30")
     with ThreadPoolExecutor(1) as pool:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from slurm_shim.errors import SyncFailed
 from slurm_shim.remote import rsync, ssh
-from slurm_shim.remote.rsync import Folders, Progress, Transfer, argv, change, reason, unescaped
+from slurm_shim.remote.rsync import (
+    Folders,
+    Progress,
+    Transfer,
+    build_argv,
+    explain_failure,
+    parse_change,
+    unescape_name,
+)
 
 LOGIN = ssh.Login("login.example.org", "me", key_filename="/home/me/it's a key")
 
@@ -22,18 +30,18 @@ LOGIN = ssh.Login("login.example.org", "me", key_filename="/home/me/it's a key")
 
 
 def test_the_words_of_a_sync() -> None:
-    words = argv(Folders("/here/", "/over there", ["*.ckpt", "-x"]), ssh.options(LOGIN), LOGIN.host)
+    words = build_argv(Folders("/here/", "/over there", ["*.ckpt", "-x"]), ssh.build_options(LOGIN), LOGIN.host)
     assert words[-3:] == ["--", "/here/", "login.example.org:/over there/"]
     assert "-s" in words and "--safe-links" in words and "--delete" not in words and "--dry-run" not in words
     assert {"--exclude=.git/", "--exclude=.srunx-owner.json", "--exclude=*.ckpt", "--exclude=-x"} <= set(words)
     shell = words[words.index("-e") + 1]
     assert shell.startswith("ssh ") and "'/home/me/it''s a key'" in shell and "StrictHostKeyChecking=yes" in shell
-    assert argv(Folders("/a", "/b"), ["ssh"], "::1")[-1] == "[::1]:/b/"
-    assert argv(Folders("/", "/"), ["ssh"], "h")[-2:] == ["/", "h:/"]
+    assert build_argv(Folders("/a", "/b"), ["ssh"], "::1")[-1] == "[::1]:/b/"
+    assert build_argv(Folders("/", "/"), ["ssh"], "h")[-2:] == ["/", "h:/"]
 
 
 def test_deleting_and_only_looking_are_asked_for() -> None:
-    words = argv(Folders("/a", "/b"), ["ssh"], "h", delete=True, dry_run=True)
+    words = build_argv(Folders("/a", "/b"), ["ssh"], "h", delete=True, dry_run=True)
     assert {"--delete", "--dry-run"} <= set(words) and words.index("--delete") < words.index("--")
 
 
@@ -79,7 +87,7 @@ def split_as_rsync(command: str) -> list[str]:
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1), min_size=1))
 def test_a_word_of_ssh_stays_one_word(words: list[str]) -> None:
-    assert split_as_rsync(" ".join(map(rsync._quoted, words))) == words
+    assert split_as_rsync(" ".join(map(rsync._quote_word, words))) == words
 
 
 # --- what it writes --------------------------------------------------------------------------------------------------
@@ -105,12 +113,12 @@ def test_a_word_of_ssh_stays_one_word(words: list[str]) -> None:
     ],
 )
 def test_a_change(why: str, line: str, found: tuple[Any, ...]) -> None:
-    assert change(line) == dict(zip(("path", "type", "change", "size"), found, strict=True))
+    assert parse_change(line) == dict(zip(("path", "type", "change", "size"), found, strict=True))
 
 
 @pytest.mark.parametrize("line", [".d..t...... 4096 ./", "", 'skipping non-regular file "pipe"', "sent 1 bytes", "<f"])
 def test_what_is_no_change(line: str) -> None:
-    assert change(line) is None
+    assert parse_change(line) is None
 
 
 @given(st.binary(min_size=1))
@@ -120,7 +128,7 @@ def test_a_name_of_any_bytes_comes_back(name: bytes) -> None:
         f"\\#{one:03o}" if one < 32 or one > 126 or (one == 92 and name[at + 1 : at + 2] == b"#") else chr(one)
         for at, one in enumerate(name)
     )
-    assert unescaped(written) == name.decode("utf-8", "replace")
+    assert unescape_name(written) == name.decode("utf-8", "replace")
 
 
 LINES = (
@@ -177,13 +185,13 @@ def test_changes_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -
     ],
 )  # fmt: skip
 def test_why_it_ended(why: str, stderr: str, code: int, said: str) -> None:
-    assert reason(stderr, code, "/home/me/ml/") == said
+    assert explain_failure(stderr, code, "/home/me/ml/") == said
 
 
 @given(st.text(), st.integers(-20, 255))
 @example("\r", 255)
 def test_a_reason_never_tells_where_the_mount_is(text: str, code: int) -> None:
-    told = reason(f"rsync: open {text}/secret/place/{text}\n" * 3, code, "/secret/place")
+    told = explain_failure(f"rsync: open {text}/secret/place/{text}\n" * 3, code, "/secret/place")
     assert "/secret/place" not in told and told and len(told) < 2000
 
 

@@ -55,7 +55,7 @@ def test_a_login_needs_a_host() -> None:
 
 
 def test_every_field_is_said() -> None:
-    words = ssh.argv(Login("h", "u", 2222, "/k", "j@hop:22,[::1]:2"))
+    words = ssh.build_argv(Login("h", "u", 2222, "/k", "j@hop:22,[::1]:2"))
     for pair in (["-p", "2222"], ["-l", "u"], ["-i", "/k"], ["-J", "j@hop:22,[::1]:2"]):
         assert " ".join(pair) in " ".join(words)
     assert words[-2:] == ["--", "h"] and "IdentitiesOnly=yes" in words
@@ -63,18 +63,18 @@ def test_every_field_is_said() -> None:
 
 
 def test_an_alias_leaves_all_to_the_configuration() -> None:
-    words = ssh.argv(Login("h", "u", 2222, "/k", "j", "alias"), config="/c")
+    words = ssh.build_argv(Login("h", "u", 2222, "/k", "j", "alias"), config="/c")
     assert words[-1] == "alias" and words[words.index("-F") + 1] == "/c"
     assert not {"-p", "-l", "-i", "-J"} & set(words)
 
 
 @pytest.mark.parametrize("master", [True, False])
 def test_only_a_master_makes_a_shared_connection(master: bool) -> None:
-    words = ssh.options(Login(**GOOD), control_path="/run/s", master=master)
+    words = ssh.build_options(Login(**GOOD), control_path="/run/s", master=master)
     assert "ControlPath=/run/s" in words and f"ControlMaster={'auto' if master else 'no'}" in words
     for path in ("relative", "/a b", "/%h", "/" + "x" * 200):
         with pytest.raises(ValueError, match="socket"):
-            ssh.options(Login(**GOOD), control_path=path)
+            ssh.build_options(Login(**GOOD), control_path=path)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_only_a_master_makes_a_shared_connection(master: bool) -> None:
     ],
 )
 def test_why_ssh_gave_up(stderr: str, said: str) -> None:
-    assert said in ssh.reason(stderr) and bool(said) == bool(ssh.reason(stderr))
+    assert said in ssh.explain_failure(stderr) and bool(said) == bool(ssh.explain_failure(stderr))
 
 
 # --- with a real sshd ------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 
 def spoken(sshd: Sshd, command: str = "echo here", **fields: Any) -> subprocess.CompletedProcess[str]:
     """What the command over there came to."""
-    words = ssh.argv(Login(**{**sshd.login, **fields}), str(sshd.config))
+    words = ssh.build_argv(Login(**{**sshd.login, **fields}), str(sshd.config))
     return subprocess.run([*words, command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
 
 
@@ -118,18 +118,18 @@ def test_a_key_lets_in(sshd: Sshd) -> None:
 def test_another_key_does_not(sshd: Sshd, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     done = spoken(sshd, key_filename=str(tmp_path / "other"))
-    assert done.returncode == 255 and "Permission denied" in ssh.reason(done.stderr)
+    assert done.returncode == 255 and "Permission denied" in ssh.explain_failure(done.stderr)
 
 
 @pytest.mark.ssh
 def test_a_host_key_must_be_the_known_one(sshd: Sshd) -> None:
     sshd.kill()
-    assert "Connection refused" in ssh.reason(spoken(sshd).stderr)
+    assert "Connection refused" in ssh.explain_failure(spoken(sshd).stderr)
     sshd.rekey()
     sshd.start()
-    assert "another than the one in known_hosts" in ssh.reason(spoken(sshd).stderr)
+    assert "another than the one in known_hosts" in ssh.explain_failure(spoken(sshd).stderr)
     sshd.known_hosts.write_text("")
-    assert "is not in known_hosts" in ssh.reason(spoken(sshd).stderr)
+    assert "is not in known_hosts" in ssh.explain_failure(spoken(sshd).stderr)
     assert sshd.known_hosts.read_text() == "", "nothing is trusted at first sight"
     sshd.trust()
     assert spoken(sshd).stdout == "here\n"

@@ -15,7 +15,7 @@ from store.store import EXAMPLES
 
 def test_the_example_settings_are_settings_when_uncommented() -> None:
     text = (EXAMPLES / "config.yaml").read_text()
-    assert config_file.parse(text.encode()) == Config()
+    assert config_file.parse_config(text.encode()) == Config()
     # A line that is a key, or goes on below one, is a setting; sentences are not.
     lines = re.findall(r"^# ((?: |\w+:(?: |$)).*)$", text, re.MULTILINE)
     config = from_yaml(Config, "\n".join(lines).encode())
@@ -35,7 +35,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("why", "data", "path", "value"), SETTINGS, ids=[row[0] for row in SETTINGS])
 def test_settings(why: str, data: bytes, path: tuple[str, ...], value: Any) -> None:
-    found: Any = config_file.parse(data).model_dump()
+    found: Any = config_file.parse_config(data).model_dump()
     for part in path:
         found = found[part]
     assert found == value
@@ -59,11 +59,11 @@ REFUSED = [
 @pytest.mark.parametrize(("why", "data", "message"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_settings_that_are_refused(why: str, data: bytes, message: str) -> None:
     with pytest.raises(Invalid, match=re.escape(message)):
-        config_file.parse(data)
+        config_file.parse_config(data)
 
 
 def test_a_changed_config_keeps_its_comments_or_is_refused() -> None:
     source = b"# mine\nlog_dir: logs  # here\n"
-    assert config_file.changed(source, {"log_dir": "outs"}) == b"# mine\nlog_dir: outs  # here\n"
+    assert config_file.edit_config(source, {"log_dir": "outs"}) == b"# mine\nlog_dir: outs  # here\n"
     with pytest.raises(Invalid, match="did you mean 'log_dir'"):
-        config_file.changed(source, {"log_dirs": "x"})
+        config_file.edit_config(source, {"log_dirs": "x"})

@@ -40,7 +40,7 @@ VARIABLES = [
 
 @pytest.mark.parametrize(("why", "environment", "tree", "told"), VARIABLES, ids=[row[0] for row in VARIABLES])
 def test_what_variables_say(why: str, environment: dict[str, str], tree: dict[str, Any], told: str) -> None:
-    found = layers.of_environment(environment)
+    found = layers.from_environment(environment)
     assert {key: one for key, one in found.tree.items() if one} == tree
     assert bool(found.problems) == bool(told) and told in str(found.problems)
 
@@ -57,7 +57,7 @@ def test_every_variable_goes_to_a_place_that_there_is() -> None:
 
 def merged(*trees: dict[str, Any]) -> dict[str, Any]:
     """What counts of these, the lowest first."""
-    return layers.in_force([Layer("user", one) for one in trees]).config
+    return layers.merge_layers([Layer("user", one) for one in trees]).config
 
 
 MERGES = [
@@ -110,7 +110,7 @@ FILES = [
 
 @pytest.mark.parametrize(("why", "value", "tree", "count"), FILES, ids=[row[0] for row in FILES])
 def test_what_counts_of_a_file(why: str, value: Any, tree: dict[str, Any], count: int) -> None:
-    said = layers.parse(json.dumps(value).encode())
+    said = layers.parse_layer(json.dumps(value).encode())
     assert said.tree == tree and len(said.problems) == count and said.raw == value
 
 
@@ -127,7 +127,7 @@ def test_what_counts_of_a_file(why: str, value: Any, tree: dict[str, Any], count
 )
 def test_what_is_no_layer_at_all(data: bytes, line: int) -> None:
     with pytest.raises(Invalid) as caught:
-        layers.parse(data)
+        layers.parse_layer(data)
     assert (caught.value.problems[0]["line"] or 0) == line
 
 
@@ -142,18 +142,18 @@ trees = st.dictionaries(
 @given(st.lists(trees, max_size=3))
 @settings(deadline=None)
 def test_whatever_files_say_there_is_a_whole_configuration(said: list[dict[str, Any]]) -> None:
-    found = [layers.parse(json.dumps(one).encode()) for one in said]
-    force = layers.in_force([Layer("system", one.tree, "p", problems=one.problems) for one in found])
+    found = [layers.parse_layer(json.dumps(one).encode()) for one in said]
+    force = layers.merge_layers([Layer("system", one.tree, "p", problems=one.problems) for one in found])
     assert SrunxConfig.model_validate(force.config).model_dump(mode="json") == force.config or (
         force.config["environment"]["container"] is None
     )
     assert set(force.config) == set(SrunxConfig.model_fields)
-    assert set(force.origins) == set(layers.leaves(force.config))
+    assert set(force.origins) == set(layers.iterate_leaves(force.config))
     assert len(force.problems) == sum(len(one.problems) for one in found)
-    assert "T/B/x" not in json.dumps(force.explained())
+    assert "T/B/x" not in json.dumps(force.explain())
 
 
-good = trees.map(lambda tree: layers.good_part(tree)[0])
+good = trees.map(lambda tree: layers.keep_valid_part(tree)[0])
 
 
 @given(good, good, good)
@@ -163,12 +163,12 @@ def test_an_update_makes_what_was_given_count(
 ) -> None:
     """For a user's file that says `kept` over `below`: afterwards everything that was given is in force."""
     under, now = merged(below), merged(below, kept)
-    changes = config_file.updates(wanted, kept, now, under)
-    after, wrong = layers.good_part(reader.merged(kept, changes))
+    changes = config_file.compute_changes(wanted, kept, now, under)
+    after, wrong = layers.keep_valid_part(reader.merge_changes(kept, changes))
     if wrong:
         return  # conda beside a venv that was there: refused as a whole
     found = merged(below, after)
-    for loc in layers.leaves(wanted):
+    for loc in layers.iterate_leaves(wanted):
         value, counts = wanted, found
         for part in loc:
             value, counts = value[part], counts.get(part) if isinstance(counts, dict) else None  # type: ignore[assignment]
@@ -179,10 +179,10 @@ def test_an_update_makes_what_was_given_count(
 @given(good)
 @settings(deadline=None)
 def test_masks_hide_and_come_back(tree: dict[str, Any]) -> None:
-    shown = masks.masked(tree)
+    shown = masks.mask_secrets(tree)
     assert "T/B/x" not in json.dumps(shown)
     try:
-        assert masks.unmasked(shown, tree) == tree
+        assert masks.unmask_secrets(shown, tree) == tree
     except Invalid:
         assert "***" in json.dumps(tree), "only a kept value that is itself a mask is refused"
 
@@ -198,4 +198,4 @@ MASKS = [
 @pytest.mark.parametrize(("why", "given_", "kept"), MASKS, ids=[row[0] for row in MASKS])
 def test_masks_of_nothing_are_refused(why: str, given_: dict[str, Any], kept: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="mask of a secret"):
-        masks.unmasked(given_, kept)
+        masks.unmask_secrets(given_, kept)

@@ -122,39 +122,39 @@ CHOICES = [
 def test_which_profile_counts(
     why: str, environment: dict[str, str], current: str | None, host: str | None, wrong: str
 ) -> None:
-    found, problem = profiles.in_force(KEPT, environment)
-    assert found.current == current and (found.active.hostname if found.active else None) == host
+    found, problem = profiles.apply_environment(KEPT, environment)
+    assert found.current == current and (found.active_profile.hostname if found.active_profile else None) == host
     assert bool(problem) == bool(wrong) and wrong in (problem or "")
     assert KEPT.current == "a", "what is kept is not changed"
 
 
 def test_a_direct_host_is_a_profile_with_its_port_and_key() -> None:
     environment = {**DIRECT, "SRUNX_SSH_PORT": "2222", "SRUNX_SSH_KEY": "~/.ssh/id"}
-    found = profiles.in_force(KEPT, environment)[0].active
+    found = profiles.apply_environment(KEPT, environment)[0].active_profile
     assert found is not None
     assert (found.username, found.port, found.key_filename, found.mounts) == ("me", 2222, "~/.ssh/id", [])
     assert not re.fullmatch(profiles.NAME, "me@h.org"), "no kept profile can have this name"
 
 
 def test_mounts_by_name() -> None:
-    found, _ = profiles.in_force(KEPT, {"SRUNX_SSH_PROFILE": "b"})
-    assert str(found.mount("m").root) == "/m" and list(found.mounts()) == ["m"]
+    found, _ = profiles.apply_environment(KEPT, {"SRUNX_SSH_PROFILE": "b"})
+    assert str(found.get_mount("m").root) == "/m" and list(found.get_mounts()) == ["m"]
     with pytest.raises(NotFound, match="Mount 'x' not found"):
-        found.mount("x")
-    assert KEPT.mounts() == {}
+        found.get_mount("x")
+    assert KEPT.get_mounts() == {}
 
 
 def test_the_example_is_a_profile_when_uncommented() -> None:
     text = (EXAMPLES / "profiles.yaml").read_text()
-    assert profiles.parse(text.encode()) == Profiles()
+    assert profiles.parse_profiles(text.encode()) == Profiles()
     # A line that is a key or an item, or goes on below one; sentences are not.
     lines = re.findall(r"^# ((?: |\w+:(?: |$)).*)$", text, re.MULTILINE)
-    found = profiles.parse("\n".join(lines).encode())
-    assert found.active is not None
-    assert found.active.model_fields_set == set(Profile.model_fields)
-    assert found.active.mounts[0].model_fields_set == set(profiles.Mount.model_fields)
+    found = profiles.parse_profiles("\n".join(lines).encode())
+    assert found.active_profile is not None
+    assert found.active_profile.model_fields_set == set(Profile.model_fields)
+    assert found.active_profile.mounts[0].model_fields_set == set(profiles.Mount.model_fields)
 
 
 def test_a_current_profile_that_is_none_is_told_with_its_line() -> None:
     with pytest.raises(Invalid, match="current is 'x', which is none of the profiles"):
-        profiles.parse(b"current: x\nprofiles: {}\n")
+        profiles.parse_profiles(b"current: x\nprofiles: {}\n")

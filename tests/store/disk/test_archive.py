@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.disk.archive import DAY_S, Group, Ids, due
+from store.disk.archive import DAY_S, Group, MemberIndex, select_due
 from store.documents import Attempt, Retention, Run, RunJob, Sweep, to_json
 from store.errors import NotFound, StoreError, StoreUnavailable
 from store.store import Store
-from store.times import rfc3339
+from store.times import to_rfc3339
 from tests.app_server import Server
 from tests.faults.test_store_faults import Faulty
 from tests.waiting import eventually
@@ -41,22 +41,22 @@ def anyio_backend() -> str:
 def a_run(name: str, days_ago: float = 40, status: str = "completed", sweep: int | None = None, **more: Any) -> Run:
     """A run of one job that ended so many days ago; still open with another status."""
     state = {"completed": "COMPLETED", "failed": "FAILED", "cancelled": "CANCELLED"}.get(status, "RUNNING")
-    ended = None if state == "RUNNING" else rfc3339(NOW - days_ago * DAY_S)
+    ended = None if state == "RUNNING" else to_rfc3339(NOW - days_ago * DAY_S)
     job_id = str(zlib.crc32(name.encode()))
-    attempt = Attempt(number=1, tag="t", job_id=job_id, state=more.pop("state", state), submitted_at=rfc3339(NOW))
+    attempt = Attempt(number=1, tag="t", job_id=job_id, state=more.pop("state", state), submitted_at=to_rfc3339(NOW))
     return Run(
-        id=name, workflow_name="w", status=status, completed_at=ended, started_at=rfc3339(NOW - days_ago * DAY_S - 60),
+        id=name, workflow_name="w", status=status, completed_at=ended, started_at=to_rfc3339(NOW - days_ago * DAY_S - 60),
         sweep_run_id=sweep, jobs=[RunJob(name="j", script="echo é", result={"x": 0.1}, attempts=[attempt])], **more,
     )  # fmt: skip
 
 
 def a_sweep(number: int, days_ago: float = 40, status: str = "completed", cells: int = 3) -> Sweep:
     """A sweep that ended so many days ago."""
-    ended = rfc3339(NOW - days_ago * DAY_S) if status in ("completed", "failed", "cancelled") else None
+    ended = to_rfc3339(NOW - days_ago * DAY_S) if status in ("completed", "failed", "cancelled") else None
     return Sweep(
         id=str(number), uid=UID, name="s", workflow_name="w", workflow_text="name: w", status=status,
         request_key="key-1",
-        matrix={"n": list(range(cells))}, cell_count=cells, started_at=rfc3339(NOW - 50 * DAY_S), completed_at=ended,
+        matrix={"n": list(range(cells))}, cell_count=cells, started_at=to_rfc3339(NOW - 50 * DAY_S), completed_at=ended,
     )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def ago(days: float, name: str = "", kind: str = "run", cells: int = 0) -> Group
 )
 def test_what_is_due(why: str, retention: dict[str, Any], groups: list[Group], names: list[str]) -> None:
     for some in itertools.islice(itertools.permutations(groups), 24):
-        assert [one.name for one in due(some, Retention(**retention), NOW)] == names, why
+        assert [one.name for one in select_due(some, Retention(**retention), NOW)] == names, why
 
 
 @given(
@@ -145,7 +145,7 @@ def test_what_stays_is_young_enough_and_few_enough(
     made: list[tuple[float, int]], age_days: float | None, count: int | None
 ) -> None:
     groups = [ago(days, f"{at:02}", "sweep", cells) for at, (days, cells) in enumerate(made)]
-    gone = due(groups, Retention(age_days=age_days, count=count), NOW)
+    gone = select_due(groups, Retention(age_days=age_days, count=count), NOW)
     stays = sorted((one for one in groups if one not in gone), reverse=True)
     if age_days is not None:
         assert all(NOW - one.ended <= age_days * DAY_S for one in stays)
@@ -158,7 +158,7 @@ def test_what_stays_is_young_enough_and_few_enough(
 
 @given(st.lists(st.tuples(st.sampled_from(["run", "sweep"]), st.integers(0, 40), st.integers(0, 9)), max_size=60))
 def test_ids_are_a_dict(puts: list[tuple[str, int, int]]) -> None:
-    ids, model = Ids(), dict[tuple[str, str], int]()
+    ids, model = MemberIndex(), dict[tuple[str, str], int]()
     for kind, name, member in puts:
         ids.put(kind, str(name), member)
         model[kind, str(name)] = member
@@ -167,7 +167,7 @@ def test_ids_are_a_dict(puts: list[tuple[str, int, int]]) -> None:
 
 
 def test_many_ids_are_still_found() -> None:
-    ids = Ids()
+    ids = MemberIndex()
     for number in range(30_000):
         ids.put("run", str(number % 25_000), number)
     assert all(ids.get("run", str(n)) == (n + 25_000 if n < 5_000 else n) for n in range(0, 25_000, 7))
@@ -182,11 +182,11 @@ def test_old_runs_go_by_the_month_of_their_end_and_are_read_by_id(tmp_path: Path
     root = prepared(tmp_path / "data", *old, a_run("young", 2), a_run("open", 99, "running"))
     with opened(root) as store:
         assert asyncio.run(store.tidy(NOW, held)) == 3
-        assert store.runs.names() == ["open", "young"]
+        assert store.runs.list_names() == ["open", "young"]
         assert sorted(path.name for path in (root / "runs").iterdir()) == ["open.json", "young.json"]
         for one in old:
             assert asyncio.run(store.archive.get("run", one.id)) == one, "the same document"
-        assert store.problems() == []
+        assert store.list_problems() == []
     assert sorted(path.name for path in (root / "archive").iterdir()) == [
         "2026-01.jsonl.gz", "2026-02.jsonl.gz", "index.jsonl",
     ]  # fmt: skip
@@ -232,17 +232,19 @@ def test_a_sweep_goes_with_all_its_cells_or_not_at_all(tmp_path: Path) -> None:
     prepared(root, a_sweep(3))
     with opened(root) as store:
         assert asyncio.run(store.tidy(NOW, held)) == 4
-        assert (store.runs.names(), store.sweeps.names()) == ([], [])
+        assert (store.runs.list_names(), store.sweeps.list_names()) == ([], [])
     with opened(root) as store:
         archive = store.archive
         assert asyncio.run(archive.get("sweep", "3")) == a_sweep(3)
         assert asyncio.run(archive.get("run", cell(1))) == cells[1]
-        assert asyncio.run(archive.line("sweep", "3"))["cells"] == {one.id: "completed" for one in cells}
-        assert asyncio.run(archive.documents("run", [cell(0), cell(2), "x"])) == {cell(n): cells[n] for n in (0, 2)}
-        assert (archive.largest("sweep"), archive.largest("run")) == (3, 0)
+        assert asyncio.run(archive.read_line("sweep", "3"))["cells"] == {one.id: "completed" for one in cells}
+        assert asyncio.run(archive.read_documents("run", [cell(0), cell(2), "x"])) == {
+            cell(n): cells[n] for n in (0, 2)
+        }
+        assert (archive.get_largest_id("sweep"), archive.get_largest_id("run")) == (3, 0)
         for alias in ("key-1", UID):
-            assert asyncio.run(archive.sweep_of(alias)) == a_sweep(3)
-        assert asyncio.run(archive.sweep_of("3")) is None
+            assert asyncio.run(archive.find_sweep(alias)) == a_sweep(3)
+        assert asyncio.run(archive.find_sweep("3")) is None
     assert {file.name for file in (root / "archive").iterdir()} == {"2026-02.jsonl.gz", "index.jsonl"}
 
 
@@ -258,7 +260,7 @@ async def test_nobody_else_changes_a_sweep_while_it_goes(tmp_path: Path) -> None
         yield
 
     assert await store.tidy(NOW, rerun_first) == 0
-    assert store.runs.names() == [cell(0)] and store.sweeps.names() == ["3"]
+    assert store.runs.list_names() == [cell(0)] and store.sweeps.list_names() == ["3"]
     await store.close()
 
 
@@ -337,14 +339,16 @@ def killed_at(number: int, root: Path) -> int:
 def nothing_is_lost(root: Path, where: str) -> None:
     """Every document is in the store or in the archive, the young one in the store; a pass finishes the move."""
     with opened(root) as store:
-        assert store.problems() == [] or all(one["path"].startswith("archive/") for one in store.problems()), where
+        assert store.list_problems() == [] or all(
+            one["path"].startswith("archive/") for one in store.list_problems()
+        ), where
         for one in SOME:
             kind = "sweep" if isinstance(one, Sweep) else "run"
             folder = store.archive.folders[kind]
             found = folder.get(one.id) if one.id in folder else asyncio.run(store.archive.get(kind, one.id))
             assert found == one, where
         asyncio.run(store.tidy(NOW, held))
-        assert store.runs.names() == ["young"] and store.sweeps.names() == [], where
+        assert store.runs.list_names() == ["young"] and store.sweeps.list_names() == [], where
     with opened(root) as store:
         for one in SOME[:-1]:
             assert asyncio.run(store.archive.get("sweep" if isinstance(one, Sweep) else "run", one.id)) == one, where
@@ -400,7 +404,7 @@ def test_an_archive_cut_off_anywhere_keeps_what_stands_before(with_index: bool, 
             for n in range(3):
                 assert asyncio.run(store.archive.get("run", f"r{n}")) == a_run(f"r{n}", 40), length
             if length > whole_before or with_index:
-                [problem] = store.problems()
+                [problem] = store.list_problems()
                 assert problem["path"] == "archive/2026-02.jsonl.gz" and problem["since"], length
                 assert "cut off" in problem["reason"] or "ends at byte" in problem["reason"]
             for n in range(3):  # as far as it can be read, what was cut off is still there
@@ -443,7 +447,7 @@ def test_the_index_is_only_a_short_cut(why: str, damage: Any, tmp_path: Path) ->
     prepared(root, a_run("r4", 40))
     for _ in range(2):
         with opened(root) as store:
-            assert store.problems() == [], why
+            assert store.list_problems() == [], why
             asyncio.run(store.tidy(NOW, held))
             for name, days in (("r1", 40), ("r2", 40), ("r3", 70), ("r4", 40)):
                 assert asyncio.run(store.archive.get("run", name)) == a_run(name, days), why

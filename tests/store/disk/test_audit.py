@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.disk.audit import LINE_BYTES, Audit, entries, line, redacted
+from store.disk.audit import LINE_BYTES, Audit, format_line, read_entries, redact_secrets
 from store.disk.files import Files
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ async def test_deeds_are_lines_of_their_day(tmp_path: Path) -> None:
     assert await audit.append({"who": "root", "what": "srunx_submit_job", "result": 201})
     assert await audit.append({"who": "root", "what": "cancel", "argv": ["scancel", "--", "7"], "result": 204})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2026-01-01.jsonl", "2026-01-02.jsonl"]
-    assert list(entries(tmp_path / "2026-01-02.jsonl")) == [
+    assert list(read_entries(tmp_path / "2026-01-02.jsonl")) == [
         {
             "at": "2026-01-02T00:00:00.000Z",
             "who": "root",
@@ -47,7 +47,7 @@ async def test_deeds_are_lines_of_their_day(tmp_path: Path) -> None:
 async def test_many_at_once_do_not_mix(tmp_path: Path) -> None:
     audit = Audit(tmp_path, Files(tmp_path))
     await asyncio.gather(*(audit.append({"n": i, "fill": "x" * (i * 37 % 3000)}) for i in range(200)))
-    found = [one for path in tmp_path.iterdir() for one in entries(path)]
+    found = [one for path in tmp_path.iterdir() for one in read_entries(path)]
     assert sorted(one["n"] for one in found) == list(range(200))
 
 
@@ -77,7 +77,7 @@ async def test_a_failure_is_counted_and_costs_the_deed_nothing(
 def test_a_line_cut_short_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "day.jsonl"
     path.write_bytes(b'{"n": 1}\n{"n": 2, "x\n[1]\n\xff\n{"n": 3}\n{"n"')
-    assert list(entries(path)) == [{"n": 1}, {"n": 3}]
+    assert list(read_entries(path)) == [{"n": 1}, {"n": 3}]
 
 
 SECRETS = [
@@ -96,7 +96,7 @@ SECRETS = [
 
 @pytest.mark.parametrize(("why", "value", "shown"), SECRETS, ids=[row[0] for row in SECRETS])
 def test_secrets_are_hidden(why: str, value: Any, shown: Any) -> None:
-    assert redacted(value) == shown
+    assert redact_secrets(value) == shown
 
 
 values = st.recursive(
@@ -114,6 +114,6 @@ values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["who", "what", "argv", "result", "body"]), values))
 def test_any_deed_is_one_short_line(deed: dict[str, Any]) -> None:
-    data = line(deed)
+    data = format_line(deed)
     assert len(data) <= LINE_BYTES and data.count(b"\n") == 1 and data.endswith(b"\n")
     assert isinstance(orjson.loads(data), dict)

@@ -18,8 +18,8 @@ from store.disk import checkpoint
 from store.disk.compression import Packer, Packing
 from store.documents import Run, to_json
 from store.indexes import jobs
-from store.indexes.jobs import Ledger, facts, facts_again
-from store.indexes.lists import Bounded, RunList
+from store.indexes.jobs import JobIndex, build_facts, restore_facts
+from store.indexes.lists import BoundedCache, RunList
 from store.indexes.timelines import Timeline
 from store.store import Store
 from store.views import srunx
@@ -50,9 +50,9 @@ class Started:
         self.parsed: list[str] = []
         parse = self.store.runs.parse
         self.store.runs.parse = lambda data, name: self.parsed.append(name) or parse(data, name)
-        self.ledger = Ledger()
+        self.ledger = JobIndex()
         self.store.runs.on_change(lambda _name, old, new: self.ledger.follow(old, new))
-        self.list = RunList(self.store.runs, srunx.run)
+        self.list = RunList(self.store.runs, srunx.to_run_json)
         self.store.open(wait_s=10)
 
     def __enter__(self) -> Started:
@@ -63,11 +63,11 @@ class Started:
 
     def told(self) -> tuple[Any, ...]:
         """All that callers can see of the runs."""
-        names = self.store.runs.names()
-        rows = asyncio.run(self.list.of(None, 2_000))[0].data
-        entries = [(one.job_id, one.run_id, one.state) for one in self.ledger.newest()]
-        documents = [self.store.runs.raw(name) for name in names]
-        return names, rows, entries, self.ledger.stats(None, None), documents, self.store.problems()
+        names = self.store.runs.list_names()
+        rows = asyncio.run(self.list.get_window(None, 2_000))[0].data
+        entries = [(one.job_id, one.run_id, one.state) for one in self.ledger.list_newest()]
+        documents = [self.store.runs.get_raw(name) for name in names]
+        return names, rows, entries, self.ledger.compute_stats(None, None), documents, self.store.list_problems()
 
 
 def many(root: Path, count: int = 50, **more: Any) -> Path:
@@ -96,7 +96,7 @@ def segments(root: Path) -> list[Path]:
 def test_no_document_is_parsed_at_a_start_with_a_fresh_checkpoint(tmp_path: Path) -> None:
     root = many(tmp_path / "data")
     with Started(root) as first:
-        assert sorted(first.parsed) == first.store.runs.names()
+        assert sorted(first.parsed) == first.store.runs.list_names()
         told = first.told()
     assert len(segments(root)) == 3
     with Started(root) as second:
@@ -249,7 +249,7 @@ def test_other_processes_help_to_read_many_files(
     (root / "runs/r008.json").write_bytes(to_json(a_run("r008", 1, "running")))
     told = fresh(root)
     shutil.rmtree(root / ".cache")
-    monkeypatch.setattr(checkpoint, "MANY", 50)
+    monkeypatch.setattr(checkpoint, "HELPERS_FROM_FILES", 50)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     if python:
         monkeypatch.setattr("sys.executable", python)
@@ -272,14 +272,14 @@ def test_other_processes_help_to_read_many_files(
     ],
 )  # fmt: skip
 def test_facts_survive_being_written_down(document: Run) -> None:
-    before = facts(document)
-    assert facts_again(orjson.loads(orjson.dumps(before, default=tuple))) == before
+    before = build_facts(document)
+    assert restore_facts(orjson.loads(orjson.dumps(before, default=tuple))) == before
 
 
 @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=12))
 def test_packed_is_unpacked_again(documents: list[bytes]) -> None:
     packer = Packer()
-    packed = [(way := packer.for_(one), way.pack(one)) for one in documents]
+    packed = [(way := packer.choose_packing(one), way.pack(one)) for one in documents]
     assert [way.unpack(data) for way, data in packed] == documents
     other = Packing(packer.packing.dictionary)
     assert other.unpack(packer.packing.pack(documents[0])) == documents[0], "after a restart"
@@ -288,7 +288,7 @@ def test_packed_is_unpacked_again(documents: list[bytes]) -> None:
 def test_documents_of_one_folder_are_packed_small() -> None:
     packer = Packer()
     documents = [to_json(a_run(f"run-{n}", n)) for n in range(20)]
-    sizes = [len(packer.for_(one).pack(one)) for one in documents]
+    sizes = [len(packer.choose_packing(one).pack(one)) for one in documents]
     assert sizes[-1] < sizes[0] / 3
 
 
@@ -315,11 +315,11 @@ def check(line: Timeline, model: dict[str, float]) -> None:
     """Nothing; the timeline has just what the model has."""
     wanted = sorted((time, key) for key, time in model.items())
     assert [*zip(line.times, line.keys, strict=True)] == wanted
-    assert [*line.column(0)] == [ord(key) for _, key in wanted]
-    assert [*line.column(1)] == [key.upper() for _, key in wanted]
+    assert [*line.get_column(0)] == [ord(key) for _, key in wanted]
+    assert [*line.get_column(1)] == [key.upper() for _, key in wanted]
     for time in (-1.0, 0.0, 2.0, 2.5, 9.0):
-        assert line.since(time) == sum(one < time for one, _ in wanted)
-        assert line.until(time) == sum(one <= time for one, _ in wanted)
+        assert line.count_before(time) == sum(one < time for one, _ in wanted)
+        assert line.count_until(time) == sum(one <= time for one, _ in wanted)
 
 
 def test_many_additions_at_once_are_sorted_together() -> None:
@@ -333,7 +333,7 @@ def test_many_additions_at_once_are_sorted_together() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), max_size=60))
 def test_what_is_bounded_stays_so(puts: list[tuple[int, int]]) -> None:
-    held = Bounded(100)
+    held = BoundedCache(100)
     for key, size in puts:
         held.put(key, (key, size), size)
         assert held.get(key) == (key, size)
@@ -349,24 +349,24 @@ def test_a_job_id_that_comes_again_means_the_later_job() -> None:
     for one in (old, new):
         one.jobs[0].attempts[0].job_id = "7"
     for first, second in ((old, new), (new, old)):
-        ledger = Ledger()
-        ledger.changed(None, first)
-        ledger.changed(None, second)
+        ledger = JobIndex()
+        ledger.follow_document(None, first)
+        ledger.follow_document(None, second)
         found = ledger.get("", "7")
         assert found is not None and found.run_id == "new"
-        assert [one.run_id for one in ledger.newest()] == ["new", "old"]
-        ledger.changed(first, None)
-        assert [one.run_id for one in ledger.newest()] == [second.id]
+        assert [one.run_id for one in ledger.list_newest()] == ["new", "old"]
+        ledger.follow_document(first, None)
+        assert [one.run_id for one in ledger.list_newest()] == [second.id]
 
 
 def test_the_ledger_holds_no_more_entries_than_asked_for_lately(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RECENT", 5)
-    ledger = Ledger()
+    monkeypatch.setattr(jobs, "RECENT_DOCUMENTS", 5)
+    ledger = JobIndex()
     for n in range(40):
         one = a_run(f"r{n}", 9)
         one.jobs[0].attempts[0].job_id = str(n)
-        ledger.changed(None, one)
-    assert len(ledger.newest()) == 40 and len(ledger._made) == 5
+        ledger.follow_document(None, one)
+    assert len(ledger.list_newest()) == 40 and len(ledger._recent_entries) == 5
 
 
 # --- the list, a window at a time ------------------------------------------------------------------------------------
@@ -374,7 +374,7 @@ def test_the_ledger_holds_no_more_entries_than_asked_for_lately(monkeypatch: pyt
 
 def shown(started: Started, *asked: Any) -> tuple[list[str], int]:
     """The ids in a window, and how many there are."""
-    body, total = asyncio.run(started.list.of(*asked))
+    body, total = asyncio.run(started.list.get_window(*asked))
     return [row["id"] for row in orjson.loads(body.data)], total
 
 
@@ -390,35 +390,35 @@ def test_a_window_is_a_part_of_the_list(tmp_path: Path) -> None:
 async def test_windows_follow_changes_and_are_the_same_object_until_then(tmp_path: Path) -> None:
     started = Started(many(tmp_path / "data", 30))
     rows, runs = started.list, started.store.runs
-    first, _ = await rows.of(None, 5)
-    assert (await rows.of(None, 5))[0] is first
+    first, _ = await rows.get_window(None, 5)
+    assert (await rows.get_window(None, 5))[0] is first
     changed = a_run("r002", 12, error="new")
     await runs.put("r002", changed)
-    again, total = await rows.of(None, 5)
+    again, total = await rows.get_window(None, 5)
     assert again is not first and total == 30
-    assert orjson.loads(again.data)[2]["error"] == "new" == orjson.loads(rows.one("r002").data)["error"]
+    assert orjson.loads(again.data)[2]["error"] == "new" == orjson.loads(rows.get_row("r002").data)["error"]
     await runs.delete("r000")
     await runs.put("zz", a_run("zz", 1))
     moved = a_run("r001", 99)
     moved.workflow_name = "other"
     await runs.put("r001", moved)
-    body, total = await rows.of(None, 3)
+    body, total = await rows.get_window(None, 3)
     assert ([one["id"] for one in orjson.loads(body.data)], total) == (["zz", "r002", "r003"], 30)
-    body, total = await rows.of("other", 3)
+    body, total = await rows.get_window("other", 3)
     assert ([one["id"] for one in orjson.loads(body.data)], total) == (["r001"], 1)
     await runs.delete("r001")
-    assert (await rows.of("other", 3))[1] == 0
+    assert (await rows.get_window("other", 3))[1] == 0
     await started.store.close()
 
 
 async def test_a_change_while_rows_are_made_does_not_stay_in_the_answer(tmp_path: Path) -> None:
     started = Started(many(tmp_path / "data", 120))
-    asking = asyncio.ensure_future(started.list.of(None, 120))
+    asking = asyncio.ensure_future(started.list.get_window(None, 120))
     await asyncio.sleep(0)  # it has begun
-    entry = started.store.runs.entry
+    entry = started.store.runs.get_entry
     await started.store.runs.put("r001", a_run("r001", 11, error="later"))
     await asking
-    body, _ = await started.list.of(None, 120)
+    body, _ = await started.list.get_window(None, 120)
     assert orjson.loads(body.data)[1]["error"] == "later"
     assert entry("r001").document.error == "later"
     await started.store.close()

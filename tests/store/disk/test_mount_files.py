@@ -104,7 +104,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 )
 def test_what_is_not_read(root: Path, why: str, path: str, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
-        mount_files.read(root, path.replace("{root}", str(root)))
+        mount_files.read_text(root, path.replace("{root}", str(root)))
     said = str(caught.value)
     assert type(caught.value) is kind and SECRET not in said
     if "{root}" not in path:
@@ -133,18 +133,18 @@ def test_what_is_not_read(root: Path, why: str, path: str, kind: type[Exception]
     ],
 )
 def test_what_is_read(root: Path, why: str, path: str, text: str) -> None:
-    assert mount_files.read(root, path) == text
+    assert mount_files.read_text(root, path) == text
 
 
 def test_a_file_that_is_longer_than_it_says(root: Path) -> None:
     """Files of /proc say 0 bytes."""
     with pytest.raises(TooLarge):
-        mount_files.read(Path("/proc/self"), "maps", 10)
-    assert "Name:" in mount_files.read(Path("/proc/self"), "status")
+        mount_files.read_text(Path("/proc/self"), "maps", 10)
+    assert "Name:" in mount_files.read_text(Path("/proc/self"), "status")
 
 
 def test_a_listing(root: Path) -> None:
-    found = mount_files.listed(root, "")
+    found = mount_files.list_folder(root, "")
     rows = {one["name"]: one for one in found["entries"]}
     assert list(rows) == sorted(rows, key=str.encode) and found["inside"] == "" and found["truncated"] is False
     assert not {".env", ".hidden", "pipe", "sock"} & set(rows)
@@ -175,7 +175,7 @@ def test_a_listing(root: Path) -> None:
     ],
 )
 def test_where_a_listing_is(root: Path, path: str, inside: str) -> None:
-    assert mount_files.listed(root, path)["inside"] == inside
+    assert mount_files.list_folder(root, path)["inside"] == inside
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_where_a_listing_is(root: Path, path: str, inside: str) -> None:
 )  # fmt: skip
 def test_what_is_not_listed(root: Path, path: str, kind: type[Exception]) -> None:
     with pytest.raises(kind):
-        mount_files.listed(root, path)
+        mount_files.list_folder(root, path)
 
 
 def test_a_mount_that_is_gone_or_no_folder(tmp_path: Path) -> None:
@@ -193,18 +193,18 @@ def test_a_mount_that_is_gone_or_no_folder(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for name, kind in (("nope", NotFound), ("file", NotFound), ("loop", Denied)):
         with pytest.raises(kind) as caught:
-            mount_files.listed(tmp_path / name, "")
+            mount_files.list_folder(tmp_path / name, "")
         assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_folder_of_very_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for at in range(60):
         (tmp_path / f"{at:03}").touch()
-    monkeypatch.setattr(mount_files, "ENTRIES", 50)
-    found = mount_files.listed(tmp_path, "")
+    monkeypatch.setattr(mount_files, "MAX_ENTRIES", 50)
+    found = mount_files.list_folder(tmp_path, "")
     assert [one["name"] for one in found["entries"]] == [f"{at:03}" for at in range(50)] and found["truncated"]
-    monkeypatch.setattr(mount_files, "NAMES", 40)
-    found = mount_files.listed(tmp_path, "")
+    monkeypatch.setattr(mount_files, "MAX_NAMES", 40)
+    found = mount_files.list_folder(tmp_path, "")
     assert len(found["entries"]) == 40 and found["truncated"]
 
 
@@ -247,12 +247,12 @@ def test_what_may_not_be_read() -> None:
         root.chmod(0o755)
         denied = ("Denied", "Permission denied")
         for path in ("secret", "shut/f", "link"):
-            assert as_nobody(lambda path=path: refused(mount_files.read, root, path)) == denied
-        assert as_nobody(lambda: refused(mount_files.listed, root, "shut")) == denied
-        rows = {one["name"]: one for one in as_nobody(lambda: mount_files.listed(root, ""))["entries"]}
+            assert as_nobody(lambda path=path: refused(mount_files.read_text, root, path)) == denied
+        assert as_nobody(lambda: refused(mount_files.list_folder, root, "shut")) == denied
+        rows = {one["name"]: one for one in as_nobody(lambda: mount_files.list_folder(root, ""))["entries"]}
         assert rows["link"]["accessible"] is False and rows["secret"]["size"] == 1
         root.chmod(0o311)
-        assert as_nobody(lambda: refused(mount_files.listed, root, "")) == denied
+        assert as_nobody(lambda: refused(mount_files.list_folder, root, "")) == denied
         for name in ("shut", "secret"):
             (root / name).chmod(0o700)
         root.chmod(0o700)
@@ -266,7 +266,7 @@ def open_files() -> int:
 def test_nothing_stays_open(root: Path) -> None:
     before = open_files()
     for path in ("", "a", "..", "out", "loop", "nope", "a/f", "up", "a/b/.."):
-        for call in (mount_files.listed, mount_files.read):
+        for call in (mount_files.list_folder, mount_files.read_text):
             try:
                 call(root, path)
             except StoreError:
@@ -293,7 +293,7 @@ def test_no_descriptor_is_left_over(root: Path, monkeypatch: pytest.MonkeyPatch)
             patch.setattr(os, "dup", scarce(os.dup))
             left[0] = turn
             try:
-                assert mount_files.read(root, "to-dir/b/../f") == "inside\n"
+                assert mount_files.read_text(root, "to-dir/b/../f") == "inside\n"
             except StoreError as problem:
                 failed += 1
                 assert "Too many open files" in str(problem) and str(root) not in str(problem)
@@ -344,7 +344,7 @@ PATHS = st.lists(st.sampled_from(WORDS) | st.text(max_size=6), max_size=12).map(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=600, deadline=None)
 @given(path=PATHS)
 def test_every_path_is_inside_or_refused(root: Path, path: str) -> None:
-    for call in (mount_files.listed, mount_files.read):
+    for call in (mount_files.list_folder, mount_files.read_text):
         try:
             found: Any = call(root, path)
         except StoreError as problem:
@@ -401,8 +401,8 @@ def test_nothing_outside_is_read_while_it_is_swapped(
     try:
         while swaps[0] < 3000 or len(outcomes) < 2:
             try:
-                assert mount_files.read(root, path) == "inside"
-                listed = mount_files.listed(root, path.rpartition("/")[0])
+                assert mount_files.read_text(root, path) == "inside"
+                listed = mount_files.list_folder(root, path.rpartition("/")[0])
                 assert [one["size"] for one in listed["entries"] if one["name"] == "f"] in ([6], [None], [])
                 outcome = "read"
             except StoreError as problem:
@@ -426,4 +426,4 @@ def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "open", swapped)
     with pytest.raises(WrongKind):
-        mount_files.read(tmp_path, "f")
+        mount_files.read_text(tmp_path, "f")

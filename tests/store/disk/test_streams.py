@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.disk.files import Files
-from store.disk.streams import CAPTURE_BYTES, FILES_PER_JOB, LOG_BYTES, Streams, flat
+from store.disk.streams import CAPTURE_BYTES, FILES_PER_JOB, LOG_BYTES, Streams, flatten_path
 from store.errors import Conflict, Invalid, NotFound, StoreUnavailable, TooLarge
 from tests.faults.test_store_faults import Faulty
 
@@ -42,12 +42,12 @@ async def send_capture(to: Streams, generation: str = "1f", size: int = 8) -> No
 
 async def log_of(one: Streams) -> bytes:
     """The log as it can be read."""
-    return ((await one.log("7", "a/b", 0))["data"]).encode()
+    return ((await one.read_log("7", "a/b", 0))["data"]).encode()
 
 
 async def capture_of(one: Streams) -> bytes:
     """The capture as it can be read."""
-    return await one.capture("7", "a/b")
+    return await one.read_capture("7", "a/b")
 
 
 @pytest.mark.parametrize(("send", "read"), [(send_log, log_of), (send_capture, capture_of)], ids=["log", "capture"])
@@ -127,9 +127,9 @@ def test_a_newer_capture_takes_the_place_of_the_older_ones(tmp_path: Path) -> No
         one._root.mkdir()
         await one.add_capture("7", "a/b", "aa", 0, 3, b"o")
         await send_capture(one, "bb")
-        assert [(each["generation"], each["complete"]) for each in await one.captures("7")] == [("bb", True)]
+        assert [(each["generation"], each["complete"]) for each in await one.list_captures("7")] == [("bb", True)]
         await one.add_capture("7", "other", "aa", 0, 1, b"x")
-        assert [each["file"] for each in await one.captures("7")] == ["other", "a/b"]
+        assert [each["file"] for each in await one.list_captures("7")] == ["other", "a/b"]
         assert await one.add_capture("7", "a/b", "bb", 0, len(TEXT), b"!") == (len(TEXT), True), "it is whole already"
         assert await capture_of(one) == TEXT
 
@@ -139,11 +139,11 @@ def test_a_newer_capture_takes_the_place_of_the_older_ones(tmp_path: Path) -> No
 def test_what_is_not_there(tmp_path: Path) -> None:
     async def play() -> None:
         one = streams(tmp_path)
-        assert await one.logs("7") == [] and await one.captures("7") == []
+        assert await one.list_logs("7") == [] and await one.list_captures("7") == []
         with pytest.raises(NotFound):
-            await one.log("7", "a", 0)
+            await one.read_log("7", "a", 0)
         with pytest.raises(NotFound):
-            await one.capture("7", "a")
+            await one.read_capture("7", "a")
         await one.drop("7")
 
     asyncio.run(play())
@@ -174,6 +174,6 @@ NAMES = st.text(st.characters(exclude_characters="\x00\\", exclude_categories=["
 
 @given(NAMES, NAMES)
 def test_a_path_is_one_name_of_its_own(one: str, other: str) -> None:
-    name = flat(one)
+    name = flatten_path(one)
     assert "/" not in name and not name.startswith(".") and name not in ("", "..")
-    assert (flat(other) == name) is (one == other)
+    assert (flatten_path(other) == name) is (one == other)

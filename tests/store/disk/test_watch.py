@@ -19,7 +19,7 @@ from store.disk.folders import Folder
 from store.disk.watch import Watch
 from store.documents import Config, Run, to_json
 from store.store import Store
-from store.yaml.reader import load
+from store.yaml.reader import load_yaml
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     one.open()
     await one.workflows.delete("hello")
     await one.start()
-    await until(lambda: one.status()["watch"]["mode"] == request.param)
+    await until(lambda: one.summarize()["watch"]["mode"] == request.param)
     yield one
     await one.close()
 
@@ -76,113 +76,113 @@ def appended(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("write", [written, moved_in, copied_in, appended])
 async def test_a_file_made_changed_and_removed(store: Store, write: Callable[[Path, str], None]) -> None:
-    path = store.path("workflows", "w.yaml")
+    path = store.join_path("workflows", "w.yaml")
     for text, value in (("a: 1", {"a": 1}), ("a: 2", {"a": 2}), ("a: {b: 30}", {"a": {"b": 30}})):
         write(path, text)
         await until(lambda wanted=value: "w" in store.workflows and store.workflows.get("w") == wanted)
     path.unlink()
     await until(lambda: "w" not in store.workflows)
-    assert store.problems() == []
+    assert store.list_problems() == []
 
 
 async def test_a_file_renamed_to_another_name(store: Store) -> None:
-    written(store.path("workflows", "a.yaml"), "x: 1")
-    await until(lambda: store.workflows.names() == ["a"])
-    store.path("workflows", "a.yaml").rename(store.path("workflows", "b.yaml"))
-    await until(lambda: store.workflows.names() == ["b"])
+    written(store.join_path("workflows", "a.yaml"), "x: 1")
+    await until(lambda: store.workflows.list_names() == ["a"])
+    store.join_path("workflows", "a.yaml").rename(store.join_path("workflows", "b.yaml"))
+    await until(lambda: store.workflows.list_names() == ["b"])
 
 
 async def test_every_folder_is_followed(store: Store) -> None:
-    written(store.path("templates", "t.sh"), "#!/bin/sh")
-    store.path("runs", "r.json").write_bytes(to_json(Run(id="r", workflow_name="w")))
-    written(store.path("config.yaml"), "log_dir: mine")
-    written(store.path("access.yaml"), "allowed_hosts: [example.org]")
+    written(store.join_path("templates", "t.sh"), "#!/bin/sh")
+    store.join_path("runs", "r.json").write_bytes(to_json(Run(id="r", workflow_name="w")))
+    written(store.join_path("config.yaml"), "log_dir: mine")
+    written(store.join_path("access.yaml"), "allowed_hosts: [example.org]")
     await until(lambda: "t" in store.templates and "r" in store.runs)
     await until(lambda: store.config.log_dir == "mine" and store.access.allowed_hosts == ["example.org"])
-    store.path("config.yaml").unlink()
+    store.join_path("config.yaml").unlink()
     await until(lambda: store.config == Config())
 
 
 async def test_half_a_file_is_told_and_heals(store: Store) -> None:
-    path = store.path("workflows", "w.yaml")
+    path = store.join_path("workflows", "w.yaml")
     written(path, "a: 1")
     await until(lambda: "w" in store.workflows)
     written(path, "a: [1,\n")
-    await until(lambda: [one["path"] for one in store.problems()] == ["workflows/w.yaml"])
+    await until(lambda: [one["path"] for one in store.list_problems()] == ["workflows/w.yaml"])
     assert store.workflows.get("w") == {"a": 1}
     written(path, "a: [1,\n 2]")
     await until(lambda: store.workflows.get("w") == {"a": [1, 2]})
-    assert store.problems() == []
+    assert store.list_problems() == []
 
 
 async def test_a_bad_config_leaves_the_good_one_in_force(store: Store) -> None:
-    path = store.path("config.yaml")
+    path = store.join_path("config.yaml")
     written(path, "log_dir: mine")
     await until(lambda: store.config.log_dir == "mine")
     written(path, "log_dirr: other")
-    await until(lambda: bool(store.problems()))
-    assert store.config.log_dir == "mine" and "did you mean 'log_dir'" in store.problems()[0]["reason"]
+    await until(lambda: bool(store.list_problems()))
+    assert store.config.log_dir == "mine" and "did you mean 'log_dir'" in store.list_problems()[0]["reason"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 async def test_a_file_that_may_not_be_read(store: Store) -> None:
-    path = store.path("workflows", "w.yaml")
+    path = store.join_path("workflows", "w.yaml")
     written(path, "a: 1")
     await until(lambda: "w" in store.workflows)
     path.chmod(0)
-    await until(lambda: bool(store.problems()))
+    await until(lambda: bool(store.list_problems()))
     assert store.workflows.get("w") == {"a": 1}
     path.chmod(0o600)
-    await until(lambda: not store.problems())
+    await until(lambda: not store.list_problems())
 
 
 async def test_what_is_none_of_ours_is_left_alone(store: Store) -> None:
     before = store.version
     for name in (".hidden.yaml", "w.yaml~", "w.yaml.swp", "4913", "notes.txt", "#w.yaml#"):
-        written(store.path("workflows", name), "a: [")
-    written(store.path("workflows", "last.yaml"), "a: 1")
+        written(store.join_path("workflows", name), "a: [")
+    written(store.join_path("workflows", "last.yaml"), "a: 1")
     await until(lambda: "last" in store.workflows)
-    assert store.workflows.names() == ["last"] and store.problems() == []
+    assert store.workflows.list_names() == ["last"] and store.list_problems() == []
     assert store.version == before + 1
 
 
 async def test_a_folder_that_is_removed_and_made_again(store: Store) -> None:
-    written(store.path("workflows", "a.yaml"), "x: 1")
+    written(store.join_path("workflows", "a.yaml"), "x: 1")
     await until(lambda: "a" in store.workflows)
-    shutil.rmtree(store.path("workflows"))
-    await until(lambda: store.workflows.names() == [])
-    await until(lambda: store.path("workflows").is_dir())
-    written(store.path("workflows", "b.yaml"), "x: 1")
-    await until(lambda: store.workflows.names() == ["b"])
+    shutil.rmtree(store.join_path("workflows"))
+    await until(lambda: store.workflows.list_names() == [])
+    await until(lambda: store.join_path("workflows").is_dir())
+    written(store.join_path("workflows", "b.yaml"), "x: 1")
+    await until(lambda: store.workflows.list_names() == ["b"])
 
 
 async def test_many_files_at_once(store: Store) -> None:
     for i in range(1000):
-        written(store.path("workflows", f"w{i}.yaml"), f"n: {i}")
+        written(store.join_path("workflows", f"w{i}.yaml"), f"n: {i}")
     await until(lambda: len(store.workflows) == 1000)
     for i in range(0, 1000, 2):
-        store.path("workflows", f"w{i}.yaml").unlink()
+        store.join_path("workflows", f"w{i}.yaml").unlink()
     await until(lambda: len(store.workflows) == 500)
     assert {store.workflows.get(f"w{i}")["n"] for i in range(1, 1000, 2)} == set(range(1, 1000, 2))
 
 
 async def test_own_writes_are_not_read_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    whole = Folder._parsed
-    monkeypatch.setattr(Folder, "_parsed", lambda self, name, data: read.append(name) or whole(self, name, data))
+    whole = Folder._parse_entry
+    monkeypatch.setattr(Folder, "_parse_entry", lambda self, name, data: read.append(name) or whole(self, name, data))
     heard: list[str] = []
     store.runs.on_change(lambda name, old, new: heard.append(name))
     for i in range(20):
         await store.runs.put("r", Run(id="r", workflow_name="w", error=str(i)))
     # The report of a later change comes after those of the earlier ones.
-    store.path("runs", "foreign.json").write_bytes(to_json(Run(id="foreign", workflow_name="w")))
+    store.join_path("runs", "foreign.json").write_bytes(to_json(Run(id="foreign", workflow_name="w")))
     await until(lambda: "foreign" in store.runs)
     assert set(read) == {"foreign.json"}
     assert heard == ["r"] * 20 + ["foreign"]
 
 
 async def test_an_edit_among_own_writes_is_not_lost(store: Store) -> None:
-    path = store.path("workflows", "w.yaml")
+    path = store.join_path("workflows", "w.yaml")
     for i in range(20):
         await store.workflows.put("w", b"ours: %d" % i)
     written(path, "theirs: 1")
@@ -194,7 +194,7 @@ async def test_an_edit_among_own_writes_is_not_lost(store: Store) -> None:
 
 def folder_of(path: Path) -> Folder:
     path.mkdir(exist_ok=True)
-    return Folder(path, "workflow", Files(path.parent), lambda data, name: load(data).value, suffixes=(".yaml",))
+    return Folder(path, "workflow", Files(path.parent), lambda data, name: load_yaml(data).value, suffixes=(".yaml",))
 
 
 async def test_when_no_watches_are_left_the_folders_are_compared(
@@ -206,17 +206,17 @@ async def test_when_no_watches_are_left_the_folders_are_compared(
     def source(paths: list[Path], stop: asyncio.Event) -> Any:
         for refusal in refusals:
             raise refusal
-        return watch.watched(paths, stop)
+        return watch.watch_folders(paths, stop)
 
     folder = folder_of(tmp_path / "workflows")
     following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=source)
     await following.start()
-    await until(lambda: following.status()["mode"] == "scanning")
-    assert "watch limit" in following.status()["reason"]
+    await until(lambda: following.summarize()["mode"] == "scanning")
+    assert "watch limit" in following.summarize()["reason"]
     written(folder.path / "w.yaml", "a: 1")
     await until(lambda: "w" in folder)
-    await until(lambda: following.status()["mode"] == "events")
-    assert following.status()["reason"] is None
+    await until(lambda: following.summarize()["mode"] == "events")
+    assert following.summarize()["reason"] is None
     await following.close()
 
 
@@ -225,7 +225,7 @@ async def test_what_changed_before_the_watches_stood_is_seen(tmp_path: Path) -> 
 
     def source(paths: list[Path], stop: asyncio.Event) -> Any:
         written(folder.path / "w.yaml", "a: 1")
-        return watch.watched(paths, stop)
+        return watch.watch_folders(paths, stop)
 
     following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=source)
     await following.start()
@@ -247,7 +247,7 @@ async def test_a_report_that_never_came_is_made_up_for(tmp_path: Path, monkeypat
     await until(lambda: following.scans > 0)
     written(folder.path / "w.yaml", "a: 1")
     await until(lambda: "w" in folder)
-    assert following.status()["mode"] == "events"
+    assert following.summarize()["mode"] == "events"
     await following.close()
 
 
@@ -259,10 +259,10 @@ async def test_a_disk_that_is_gone_takes_nothing_out_of_force(tmp_path: Path) ->
     folder.path.rename(tmp_path / "elsewhere")
     await following.scan()
     assert folder.get("w") == {"a": 1}
-    assert "No such file" in following.status()["error"]
+    assert "No such file" in following.summarize()["error"]
     (tmp_path / "elsewhere").rename(folder.path)
     await following.scan()
-    assert following.status()["error"] is None
+    assert following.summarize()["error"] is None
 
 
 async def test_the_setting_for_disks_that_report_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ async def test_the_setting_for_disks_that_report_nothing(tmp_path: Path, monkeyp
     store = Store(tmp_path / "data")
     store.open()
     await store.start()
-    assert store.status()["watch"]["mode"] == "scanning"
+    assert store.summarize()["watch"]["mode"] == "scanning"
     await store.close()
 
 

@@ -27,7 +27,7 @@ def test_a_list_as_bytes_is_the_list(changes: list[Any], ranked: bool) -> None:
     kept = ListBody(rank)
     model: dict[str, Any] = {}
     for what, first, second in changes:
-        before, version = kept.body(), kept.version
+        before, version = kept.get_body(), kept.version
         if what == "put":
             kept.put(first, second)
             model[first] = second
@@ -38,7 +38,7 @@ def test_a_list_as_bytes_is_the_list(changes: list[Any], ranked: bool) -> None:
             kept.replace(first.items())
             model = dict(first)
         wanted = sorted(model, key=lambda key: rank(key, model[key])) if rank else list(model)
-        body = kept.body()
+        body = kept.get_body()
         assert body.data == orjson.dumps([model[key] for key in wanted])
         assert (body is before) == (kept.version == version)
         assert (body.etag == before.etag) == (body.data == before.data)
@@ -54,4 +54,4 @@ def test_only_the_rows_that_changed_are_made_again(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("store.indexes.bodies.orjson.dumps", lambda row: made.append(row) or dumps(row))
     kept.replace({**table, "7": {"n": 70}}.items())
     assert made == [{"n": 70}]
-    assert kept.body().gzipped[:2] == b"\x1f\x8b"
+    assert kept.get_body().gzipped[:2] == b"\x1f\x8b"

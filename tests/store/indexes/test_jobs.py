@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.documents import Attempt, JobRecord, Run, RunJob
-from store.indexes.jobs import Ledger, entries
-from store.times import rfc3339
+from store.indexes.jobs import JobIndex, list_entries
+from store.times import to_rfc3339
 from tests.app_client import Client
 from tests.waiting import eventually
 
@@ -20,18 +20,18 @@ START = 1_774_828_800  # 2026-03-30T00:00:00Z
 
 def record(job_id: str, at: int = START, state: str | None = "COMPLETED", ran_s: int | None = 60) -> JobRecord:
     """A single job, submitted at this time."""
-    ended_at = None if ran_s is None else rfc3339(at + 5 + ran_s)
+    ended_at = None if ran_s is None else to_rfc3339(at + 5 + ran_s)
     return JobRecord(
-        id=f"r{job_id}", name=f"n{job_id}", cluster="c", job_id=job_id, state=state, submitted_at=rfc3339(at),
-        started_at=None if ran_s is None else rfc3339(at + 5), ended_at=ended_at,
+        id=f"r{job_id}", name=f"n{job_id}", cluster="c", job_id=job_id, state=state, submitted_at=to_rfc3339(at),
+        started_at=None if ran_s is None else to_rfc3339(at + 5), ended_at=ended_at,
     )  # fmt: skip
 
 
-def ledger(*documents: Run | JobRecord) -> Ledger:
+def ledger(*documents: Run | JobRecord) -> JobIndex:
     """A ledger that has seen these."""
-    made = Ledger()
+    made = JobIndex()
     for one in documents:
-        made.changed(None, one)
+        made.follow_document(None, one)
     return made
 
 
@@ -42,9 +42,9 @@ def ids(found: list[Any]) -> list[str]:
 
 def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> None:
     attempts = [
-        Attempt(number=1, tag="t", job_id="1", state="FAILED", submitted_at=rfc3339(START)),
-        Attempt(number=2, tag="u", job_id="2", submitted_at=rfc3339(START + 9)),
-        Attempt(number=3, tag="v", intended_at=rfc3339(START + 20)),
+        Attempt(number=1, tag="t", job_id="1", state="FAILED", submitted_at=to_rfc3339(START)),
+        Attempt(number=2, tag="u", job_id="2", submitted_at=to_rfc3339(START + 9)),
+        Attempt(number=3, tag="v", intended_at=to_rfc3339(START + 20)),
     ]
     job = RunJob(
         name="a",
@@ -52,7 +52,7 @@ def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> N
         attempts=attempts,
         resources={"nodes": 2, "gpus_per_node": 4, "partition": "gpu"},
     )
-    made = entries(Run(id="r", workflow_name="w", cluster="c", jobs=[job, RunJob(name="b")]))
+    made = list_entries(Run(id="r", workflow_name="w", cluster="c", jobs=[job, RunJob(name="b")]))
     assert ids(made) == ["1", "2"]
     assert (made[0].command, made[0].gpus, made[0].nodes, made[0].partition) == ("seq '1 0'", 8, 2, "gpu")
     assert (made[0].run_id, made[0].workflow_name) == ("r", "w")
@@ -60,10 +60,10 @@ def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> N
 
 def test_newest_first_and_bounded() -> None:
     made = ledger(record("1", START), record("3", START + 9), record("2", START + 5))
-    assert ids(made.newest()) == ["3", "2", "1"]
-    assert ids(made.newest(2)) == ["3", "2"]
-    assert made.newest(0) == []
-    assert ids(made.newest(10_000)) == ["3", "2", "1"]
+    assert ids(made.list_newest()) == ["3", "2", "1"]
+    assert ids(made.list_newest(2)) == ["3", "2"]
+    assert made.list_newest(0) == []
+    assert ids(made.list_newest(10_000)) == ["3", "2", "1"]
 
 
 def test_the_same_id_on_another_cluster_is_another_job() -> None:
@@ -72,16 +72,16 @@ def test_the_same_id_on_another_cluster_is_another_job() -> None:
     first, second = made.get("c", "1"), made.get("d", "1")
     assert first and second and (first.name, second.name) == ("n1", "other")
     assert made.get("c", "9") is None
-    assert ids(made.ended_since("", "d")) == ["1"]
+    assert ids(made.list_ended_since("", "d")) == ["1"]
 
 
 def test_a_document_that_goes_takes_its_entries_along() -> None:
     made = ledger(record("1"), record("2"))
     version = made.version
-    made.changed(record("1"), None)
-    assert ids(made.newest()) == ["2"] and made.version > version
+    made.follow_document(record("1"), None)
+    assert ids(made.list_newest()) == ["2"] and made.version > version
     version = made.version
-    made.changed(record("2"), record("2"))
+    made.follow_document(record("2"), record("2"))
     assert made.version == version, "nothing new"
 
 
@@ -103,7 +103,7 @@ def test_stats_between_times(why: str, since: str | None, until: str | None, tot
     made = ledger(
         record("1", START - 1), record("2", START), record("3", START + DAY_S - 1), record("4", START + DAY_S)
     )
-    assert made.stats(since, until)["total"] == total, why
+    assert made.compute_stats(since, until)["total"] == total, why
 
 
 def test_stats_count_each_end() -> None:
@@ -120,25 +120,25 @@ def test_stats_count_each_end() -> None:
         None,
     ]
     made = ledger(*(record(str(i), START + i, end, ran_s=None) for i, end in enumerate(ends)))
-    assert made.stats(None, None) == {
+    assert made.compute_stats(None, None) == {
         "total": 10, "completed": 2, "failed": 4, "cancelled": 1, "avg_runtime_seconds": None,
     }  # fmt: skip
     made = ledger(record("1", ran_s=10), record("2", ran_s=20), record("3", ran_s=None))
-    assert made.stats(None, None)["avg_runtime_seconds"] == 15
+    assert made.compute_stats(None, None)["avg_runtime_seconds"] == 15
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.one_of(st.none(), st.integers(0, 9))), max_size=40))
 def test_the_ledger_is_what_the_documents_say_now(changes: list[tuple[int, int | None]]) -> None:
-    made, model = Ledger(), dict[str, JobRecord]()
+    made, model = JobIndex(), dict[str, JobRecord]()
     for number, at in changes:
         old = model.pop(str(number), None)
         new = None if at is None else record(str(number), START + at)
         if new is not None:
             model[str(number)] = new
-        made.changed(old, new)
+        made.follow_document(old, new)
         wanted = sorted(model.values(), key=lambda one: (one.submitted_at, one.job_id), reverse=True)
-        assert ids(made.newest()) == [one.job_id for one in wanted]
-        assert made.stats(None, None)["total"] == len(model)
+        assert ids(made.list_newest()) == [one.job_id for one in wanted]
+        assert made.compute_stats(None, None)["total"] == len(model)
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------

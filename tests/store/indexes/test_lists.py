@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_shim.job_groups import waiting_job
+from slurm_shim.job_groups import build_waiting_job
 from store.disk.files import Files
 from store.disk.folders import Folder
 from store.documents import JobRecord
 from store.errors import NotFound
 from store.indexes.bodies import Body, ListBody
-from store.indexes.jobs import Ledger
-from store.indexes.lists import JobList, Listing
-from store.indexes.reports import Collector
+from store.indexes.jobs import JobIndex
+from store.indexes.lists import JobList, RowList
+from store.indexes.reports import ReportIndex
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     files.close()
 
 
-def listing(folder: Folder) -> Listing:
+def listing(folder: Folder) -> RowList:
     """The numbers, largest first, by kind."""
-    return Listing(
+    return RowList(
         folder, lambda entry: {**entry.document, "shown": True}, lambda row: -row["n"], lambda row: row["kind"]
     )
 
@@ -57,13 +57,13 @@ def put(folder: Folder, name: str, n: int, kind: str) -> None:
 
 def test_rows_stand_in_their_order_and_follow_the_folder(folder: Folder) -> None:
     rows = listing(folder)
-    assert names(rows.all()) == ["b", "a"]
+    assert names(rows.get_all()) == ["b", "a"]
     put(folder, "c", 0, "even")
-    assert names(rows.all()) == ["b", "a", "c"]
+    assert names(rows.get_all()) == ["b", "a", "c"]
     put(folder, "a", 9, "odd")
-    assert names(rows.all()) == ["a", "b", "c"], "a row that changes its rank moves"
+    assert names(rows.get_all()) == ["a", "b", "c"], "a row that changes its rank moves"
     asyncio.run(folder.delete("b"))
-    assert names(rows.all()) == ["a", "c"]
+    assert names(rows.get_all()) == ["a", "c"]
 
 
 def test_groups_follow_too(folder: Folder) -> None:
@@ -76,18 +76,18 @@ def test_groups_follow_too(folder: Folder) -> None:
 
 def test_bytes_are_the_same_object_until_something_changes(folder: Folder) -> None:
     rows = listing(folder)
-    assert rows.all() is rows.all() and rows.of("even") is rows.of("even")
-    before = rows.all().etag
+    assert rows.get_all() is rows.get_all() and rows.of("even") is rows.of("even")
+    before = rows.get_all().etag
     put(folder, "c", 3, "odd")
-    assert rows.all().etag != before
+    assert rows.get_all().etag != before
 
 
 def test_one_row_is_the_piece_that_the_list_has(folder: Folder) -> None:
     rows = listing(folder)
-    assert orjson.loads(rows.one("a").data) == {"name": "a", "n": 1, "kind": "odd", "shown": True}
-    assert rows.one("a").data in rows.all().data
+    assert orjson.loads(rows.get_row("a").data) == {"name": "a", "n": 1, "kind": "odd", "shown": True}
+    assert rows.get_row("a").data in rows.get_all().data
     with pytest.raises(NotFound, match="number 'x' not found"):
-        rows.one("x")
+        rows.get_row("x")
 
 
 def test_many_groups_do_not_stay_in_memory(folder: Folder) -> None:
@@ -112,7 +112,7 @@ changes = st.lists(st.tuples(st.sampled_from("abcdef"), st.one_of(st.none(), st.
 def test_a_ranked_list_is_always_the_sorted_rows(made: list[tuple[str, int | None]]) -> None:
     body, model = ListBody(lambda key, row: (row, key)), {}
     for key, value in made:
-        before, version = body.body().data, body.version
+        before, version = body.get_body().data, body.version
         if value is None:
             model.pop(key, None)
             body.drop(key)
@@ -120,9 +120,9 @@ def test_a_ranked_list_is_always_the_sorted_rows(made: list[tuple[str, int | Non
             model[key] = value
             body.put(key, value)
         wanted = [value for value, _ in sorted((value, key) for key, value in model.items())]
-        assert orjson.loads(body.body().data) == wanted
+        assert orjson.loads(body.get_body().data) == wanted
         if body.version == version:
-            assert body.body().data == before, "a change of the bytes shows in the version"
+            assert body.get_body().data == before, "a change of the bytes shows in the version"
         assert len(body) == len(model)
 
 
@@ -134,7 +134,7 @@ def test_replacing_all_rows_gives_exactly_those(
     for rows in (first, second):
         body.replace(rows)
         wanted: dict[str, Any] = dict(rows)
-        assert orjson.loads(body.body().data) == list(wanted.values())
+        assert orjson.loads(body.get_body().data) == list(wanted.values())
     version = body.version
     body.replace(second)
     assert body.version == version, "the same again is no change"
@@ -152,10 +152,10 @@ def test_replacing_all_rows_gives_exactly_those(
 def test_a_job_of_ours_stands_in_the_list_once(
     folder: Folder, why: str, parts: list[dict[str, Any]], listed: list[Any]
 ) -> None:
-    folder.held.clear()
-    ledger = Ledger()
+    folder.file_states.clear()
+    ledger = JobIndex()
     ended = {"state": "COMPLETED", "submitted_at": "2026-03-01T10:00:00Z", "ended_at": "2026-03-01T10:01:00Z"}
-    ledger.changed(None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
-    rows = {part["job_id"]: waiting_job(**part) for part in parts}
-    body = JobList(Collector(folder)).body("c", 1, rows, ledger, "2026-03-01T00:00:00Z")
+    ledger.follow_document(None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
+    rows = {part["job_id"]: build_waiting_job(**part) for part in parts}
+    body = JobList(ReportIndex(folder)).get_body("c", 1, rows, ledger, "2026-03-01T00:00:00Z")
     assert [row["job_id"] for row in orjson.loads(body.data)] == listed, why

@@ -21,10 +21,10 @@ from store.disk.files import Files
 from store.disk.folders import Folder
 from store.documents import JobRecord, from_json, to_json
 from store.indexes import jobs as history
-from store.indexes.jobs import Entry
-from store.indexes.reports import Collector
+from store.indexes.jobs import JobEntry
+from store.indexes.reports import ReportIndex
 from store.rules import reports
-from store.store import WORTH, Store
+from store.store import SAVE_FROM_ROWS, Store
 from tests import ROOT
 from tests.faults.test_store_faults import Faulty
 
@@ -42,7 +42,7 @@ def jobs(path: Path) -> Folder:
         Files(path),
         lambda data, name: from_json(JobRecord, data, name),
         suffixes=(".json",),
-        facts=history.facts,
+        facts=history.build_facts,
         keep=False,
         recent=3,
     )
@@ -51,43 +51,43 @@ def jobs(path: Path) -> Folder:
 
 
 @asynccontextmanager
-async def opened(path: Path, clock: Callable[[], float]) -> AsyncIterator[tuple[Folder, Collector]]:
+async def opened(path: Path, clock: Callable[[], float]) -> AsyncIterator[tuple[Folder, ReportIndex]]:
     """The folder, and what is collected of it."""
     folder = jobs(path)
-    yield folder, Collector(folder, clock)
+    yield folder, ReportIndex(folder, clock)
     await folder.close()
     folder.files.close()
 
 
-async def step(chance: random.Random, folder: Folder, collector: Collector, at: float) -> None:
+async def step(chance: random.Random, folder: Folder, collector: ReportIndex, at: float) -> None:
     """Nothing; a job has told something, or was deleted."""
     job_id = f"{chance.randrange(12)}" + chance.choice(["", "", "_1"])
-    name = reports.name_of(job_id)
+    name = reports.to_record_name(job_id)
     before = folder.get(name) if name in folder else None
     kind = chance.random()
     if kind < 0.1 and before is not None:
         await folder.delete(name)
         return
-    with collector.numbered() as number:
+    with collector.reserve_number() as number:
         if kind < 0.4:
             sent = f"2026-03-30T12:0{chance.randrange(3)}:00Z"
             body = {"job_id": job_id, "job_name": "n", "submitted_at": sent, "cluster": chance.choice(CLUSTERS)}
-            after = reports.submitted(before, body, number, at, "me")
+            after = reports.apply_submission(before, body, number, at, "me")
         else:
             tags = {"tags": chance.sample(TAGS, chance.randrange(3))}
             body = {"status": chance.choice(STATUSES), "metadata": tags, "started_at": "2026-03-30T12:01:00Z"}
-            after = reports.updated(before, job_id, body, number, at, "me")
+            after = reports.apply_update(before, job_id, body, number, at, "me")
         await folder.put(name, after)
 
 
 def plainly(folder: Folder) -> list[dict[str, Any]]:
     """The reports in the order of lists, straight from the documents."""
-    found = [reports.job(one.report) for one in folder.values()]
-    by_time = sorted(found, key=lambda one: (reports.moment(one["submitted_at"]), one["job_id"]))
+    found = [reports.to_job_json(one.report) for one in folder.values()]
+    by_time = sorted(found, key=lambda one: (reports.parse_reported_time(one["submitted_at"]), one["job_id"]))
     return by_time[::-1]
 
 
-async def compare(folder: Folder, collector: Collector, chance: random.Random) -> None:
+async def compare(folder: Folder, collector: ReportIndex, chance: random.Random) -> None:
     """Nothing; lists and feeds say what the documents say."""
     known = plainly(folder)
     for status, cluster, tag in itertools.product((None, "failed"), (None, "c1"), (None, "a")):
@@ -98,7 +98,7 @@ async def compare(folder: Folder, collector: Collector, chance: random.Random) -
             and (tag is None or tag in (one["metadata"] or {}).get("tags", []))
         ]  # fmt: skip
         size, number = chance.randrange(1, 6), chance.randrange(1, 4)
-        page = orjson.loads(collector.page(status, cluster, tag, number, size).data)
+        page = orjson.loads(collector.build_page(status, cluster, tag, number, size).data)
         assert page["total"] == len(wanted)
         assert [one["job_id"] for one in page["jobs"]] == wanted[(number - 1) * size : number * size]
         assert page["jobs"] == [
@@ -108,7 +108,7 @@ async def compare(folder: Folder, collector: Collector, chance: random.Random) -
     events = sorted((event for one in known for event in one["events"]), key=lambda one: one["id"])
     told, cursor, limit = [], 0, chance.randrange(1, 9)
     while True:
-        more = await collector.events(cursor, limit)
+        more = await collector.list_events(cursor, limit)
         if not more["events"]:
             assert more["next_cursor"] == (cursor or None)
             break
@@ -117,9 +117,9 @@ async def compare(folder: Folder, collector: Collector, chance: random.Random) -
         assert cursor == told[-1]["id"]
     assert told == events
     for one in known[:2]:
-        assert (await collector.events(0, 1000, one["job_id"]))["events"] == one["events"]
+        assert (await collector.list_events(0, 1000, one["job_id"]))["events"] == one["events"]
     alive = {one["job_id"] for one in known if one["status"] != "failed"}
-    assert set(collector.alive) >= alive - {"0", "0_1"}, "no job of SLURM's is called 0"
+    assert set(collector.awaited) >= alive - {"0", "0_1"}, "no job of SLURM's is called 0"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -135,7 +135,7 @@ def test_it_says_what_the_files_say(tmp_path: Path, seed: int) -> None:
                     await step(chance, folder, collector, next(ticks))
                     if chance.random() < 0.2:
                         await compare(folder, collector, chance)
-                with collector.numbered() as number:
+                with collector.reserve_number() as number:
                     assert number > last, "also after a new start"
                     last = number
 
@@ -145,13 +145,13 @@ def test_it_says_what_the_files_say(tmp_path: Path, seed: int) -> None:
 def test_no_event_is_shown_before_an_earlier_one_that_is_being_written(tmp_path: Path) -> None:
     async def play() -> None:
         async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
-            with collector.numbered() as slow:
-                with collector.numbered() as quick:
-                    await folder.put("2", reports.updated(None, "2", {"status": "workers"}, quick, 5, "me"))
-                assert (await collector.events(0, 10)) == {"events": [], "next_cursor": None}
-                assert (await collector.events(0, 10, "2"))["events"] == []
-                await folder.put("1", reports.updated(None, "1", {"status": "workers"}, slow, 5, "me"))
-            told = await collector.events(0, 10)
+            with collector.reserve_number() as slow:
+                with collector.reserve_number() as quick:
+                    await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, quick, 5, "me"))
+                assert (await collector.list_events(0, 10)) == {"events": [], "next_cursor": None}
+                assert (await collector.list_events(0, 10, "2"))["events"] == []
+                await folder.put("1", reports.apply_update(None, "1", {"status": "workers"}, slow, 5, "me"))
+            told = await collector.list_events(0, 10)
             assert [one["job_id"] for one in told["events"]] == ["1", "2"]
 
     asyncio.run(play())
@@ -160,11 +160,11 @@ def test_no_event_is_shown_before_an_earlier_one_that_is_being_written(tmp_path:
 def test_a_write_that_failed_holds_up_nobody(tmp_path: Path) -> None:
     async def play() -> None:
         async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
-            with pytest.raises(OSError), collector.numbered():
+            with pytest.raises(OSError), collector.reserve_number():
                 raise OSError
-            with collector.numbered() as number:
-                await folder.put("2", reports.updated(None, "2", {"status": "workers"}, number, 5, "me"))
-            assert len((await collector.events(0, 10))["events"]) == 1
+            with collector.reserve_number() as number:
+                await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, number, 5, "me"))
+            assert len((await collector.list_events(0, 10))["events"]) == 1
 
     asyncio.run(play())
 
@@ -174,11 +174,11 @@ def test_a_number_is_not_given_again_though_its_event_is_gone(tmp_path: Path) ->
 
     async def play() -> None:
         async with opened(tmp_path / "jobs", lambda: next(ticks)) as (folder, collector):
-            with collector.numbered() as first:
-                await folder.put("2", reports.updated(None, "2", {"status": "workers"}, first, 5, "me"))
+            with collector.reserve_number() as first:
+                await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, first, 5, "me"))
             await folder.delete("2")
         async with opened(tmp_path / "jobs", lambda: next(ticks)) as (_, collector):
-            with collector.numbered() as second:
+            with collector.reserve_number() as second:
                 assert second > first
 
     asyncio.run(play())
@@ -191,7 +191,7 @@ def test_the_clock_may_be_set_back(tmp_path: Path) -> None:
         async with opened(tmp_path / "jobs", lambda: next(times)) as (_, collector):
             numbers = []
             for _ in range(3):
-                with collector.numbered() as number:
+                with collector.reserve_number() as number:
                     numbers.append(number)
             assert numbers == sorted(set(numbers))
 
@@ -201,12 +201,12 @@ def test_the_clock_may_be_set_back(tmp_path: Path) -> None:
 def test_a_copy_under_another_name_counts_for_nothing(tmp_path: Path) -> None:
     async def play() -> None:
         async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
-            record = reports.updated(None, "8", {"status": "workers"}, 1, 5, "me")
+            record = reports.apply_update(None, "8", {"status": "workers"}, 1, 5, "me")
             await folder.put("8", record)
             await folder.put("copy", record.model_copy(update={"id": "copy"}))
-            assert orjson.loads(collector.page(None, None, None, 1, 50).data)["total"] == 1
+            assert orjson.loads(collector.build_page(None, None, None, 1, 50).data)["total"] == 1
             await folder.delete("copy")
-            assert list(collector.told) == ["8"] and len((await collector.events(0, 9))["events"]) == 1
+            assert list(collector.reports) == ["8"] and len((await collector.list_events(0, 9))["events"]) == 1
 
     asyncio.run(play())
 
@@ -214,18 +214,18 @@ def test_a_copy_under_another_name_counts_for_nothing(tmp_path: Path) -> None:
 def test_reads_need_no_disk(tmp_path: Path) -> None:
     (tmp_path / "jobs").mkdir()
     for number in range(1, 501):
-        record = reports.updated(None, str(number), {"status": STATUSES[number % 3]}, number, number, "me")
+        record = reports.apply_update(None, str(number), {"status": STATUSES[number % 3]}, number, number, "me")
         (tmp_path / "jobs" / f"{number}.json").write_bytes(to_json(record))
 
     async def play() -> None:
         async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
             shutil.rmtree(tmp_path / "jobs")
-            page = orjson.loads(collector.page("failed", None, None, 2, 100).data)
+            page = orjson.loads(collector.build_page("failed", None, None, 2, 100).data)
             assert (page["total"], len(page["jobs"]), page["jobs"][0]["job_id"]) == (167, 67, "200")
-            told = await collector.events(0, 1000)
+            told = await collector.list_events(0, 1000)
             assert [one["job_id"] for one in told["events"]] == [str(number) for number in range(1, 501)]
-            assert collector.report("77").status == "failed"
-            assert len(folder.parsed) <= 3, "whole reports do not stay parsed"
+            assert collector.get_report("77").status == "failed"
+            assert len(folder.parsed_documents) <= 3, "whole reports do not stay parsed"
 
     asyncio.run(play())
 
@@ -233,15 +233,15 @@ def test_reads_need_no_disk(tmp_path: Path) -> None:
 def test_an_event_that_left_its_record_leaves_the_feed(tmp_path: Path) -> None:
     async def play() -> None:
         async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
-            record = reports.updated(None, "8", {"status": "starting"}, 1, 5, "me")
-            record = reports.updated(record, "8", {"status": "workers"}, 2, 5, "me")
+            record = reports.apply_update(None, "8", {"status": "starting"}, 1, 5, "me")
+            record = reports.apply_update(record, "8", {"status": "workers"}, 2, 5, "me")
             await folder.put("8", record)
             report = record.report
             assert report is not None
             fewer = report.model_copy(update={"events": report.events[1:]})
             await folder.put("8", record.model_copy(update={"report": fewer}))
-            assert await collector.events(0, 1) == {
-                "events": [reports.event(report, report.events[1])],
+            assert await collector.list_events(0, 1) == {
+                "events": [reports.to_event_json(report, report.events[1])],
                 "next_cursor": 2,
             }
 
@@ -250,9 +250,9 @@ def test_an_event_that_left_its_record_leaves_the_feed(tmp_path: Path) -> None:
 
 def test_a_checkpoint_knows_the_reports(tmp_path: Path) -> None:
     (tmp_path / "jobs").mkdir()
-    for number in range(1, WORTH + 1):
+    for number in range(1, SAVE_FROM_ROWS + 1):
         body = {"status": "failed", "metadata": {"tags": ["a"]}}
-        record = reports.updated(None, str(number), body, number, number, "me")
+        record = reports.apply_update(None, str(number), body, number, number, "me")
         (tmp_path / "jobs" / f"{number}.json").write_bytes(to_json(record))
         os.utime(tmp_path / "jobs" / f"{number}.json", (1, 1))
 
@@ -261,18 +261,18 @@ def test_a_checkpoint_knows_the_reports(tmp_path: Path) -> None:
         store = Store(tmp_path)
         parse = store.jobs.parse
         store.jobs.parse = lambda data, name: read.append(name) or parse(data, name)  # type: ignore[func-returns-value]
-        collector = Collector(store.jobs, lambda: 1e9)
+        collector = ReportIndex(store.jobs, lambda: 1e9)
         store.open()
         seen = list(read)
-        page = collector.page("failed", None, "a", 1, 100).data
-        told = asyncio.run(collector.events(0, 1000))["events"]
+        page = collector.build_page("failed", None, "a", 1, 100).data
+        told = asyncio.run(collector.list_events(0, 1000))["events"]
         asyncio.run(store.close())
         return page, told, seen
 
     page, told, read = start()
-    assert len(read) == WORTH and len(told) == WORTH
+    assert len(read) == SAVE_FROM_ROWS and len(told) == SAVE_FROM_ROWS
     assert start() == (page, told, [])
-    kinds = (history.Facts, history.Sent, reports.Told)
+    kinds = (history.Facts, history.SubmittedJob, reports.ReportSummary)
     made = {Path(inspect.getfile(kind)).relative_to(ROOT / "store").as_posix() for kind in kinds}
     assert made <= set(CODE), "a checkpoint of another program's is passed over"
 
@@ -284,7 +284,7 @@ def test_lists_of_slurms_jobs_are_made_anew_only_for_another_stage(tmp_path: Pat
             for number, stage in enumerate(["workers", "workers", None, "benchmark"], 1):
                 body = {"status": "workers", "stage": stage, "message": str(number)}
                 before = folder.get("8") if number > 1 else None
-                await folder.put("8", reports.updated(before, "8", body, number, number, "me"))
+                await folder.put("8", reports.apply_update(before, "8", body, number, number, "me"))
                 seen.append(collector.stages_version)
             await folder.delete("8")
             assert [*seen, collector.stages_version] == [1, 1, 1, 2, 3]
@@ -302,12 +302,12 @@ def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: 
         async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
             for number in range(count):
                 name, body = str(number + 1), {"status": "workers"}
-                await folder.put(name, reports.updated(None, name, body, number + 1, 5, "me"))
+                await folder.put(name, reports.apply_update(None, name, body, number + 1, 5, "me"))
             folder.files.ops = ops
-            with collector.numbered() as number:
-                after = reports.updated(folder.get("1"), "1", {"status": "benchmark"}, number, 5, "me")
+            with collector.reserve_number() as number:
+                after = reports.apply_update(folder.get("1"), "1", {"status": "benchmark"}, number, 5, "me")
                 await folder.put("1", after)
-            assert orjson.loads(collector.page("benchmark", None, None, 1, 50).data)["total"] == 1
+            assert orjson.loads(collector.build_page("benchmark", None, None, 1, 50).data)["total"] == 1
 
     asyncio.run(play())
     assert ops.calls.count("fsync") == 2, "the file and its folder"
@@ -326,13 +326,13 @@ def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: 
 def test_whose_stage_it_is(tmp_path: Path, why: str, reported: str, shown: dict[str, str | None]) -> None:
     async def play() -> None:
         async with opened(tmp_path / "jobs", lambda: 1000.0) as (folder, collector):
-            assert collector.of(row("8"), "c") is None
+            assert collector.find_for_job(row("8"), "c") is None
             body = {"status": "workers", "stage": "workers"}
-            await folder.put(reported, reports.updated(None, reported, body, 1, 1000, "me"))
+            await folder.put(reported, reports.apply_update(None, reported, body, 1, 1000, "me"))
             for job_id, stage in shown.items():
-                told = collector.of(row(job_id), "c")
+                told = collector.find_for_job(row(job_id), "c")
                 assert (told and told.stage) == stage, job_id
-                told = collector.of_entry(entry(job_id), "c")
+                told = collector.find_for_entry(entry(job_id), "c")
                 assert (told and told.stage) == stage, job_id
 
     asyncio.run(play())
@@ -343,7 +343,7 @@ def row(job_id: str) -> dict[str, Any]:
     return {"job_id": job_id, "name": "n", "state": "RUNNING", "submit_time": 990, "end_time": None}
 
 
-def entry(job_id: str) -> Entry:
+def entry(job_id: str) -> JobEntry:
     """A job of ours."""
     record = JobRecord(id="a", name="n", job_id=job_id, state="RUNNING", submitted_at="1970-01-01T00:16:30Z")
-    return history.entries(record)[0]
+    return history.list_entries(record)[0]

@@ -245,10 +245,10 @@ def test_no_child_is_started_for_text_without_templates() -> None:
         assert one.render({"a": ["x", 1, None, "$HOME ${x} {x} 100%"]}, {}) == {
             "a": ["x", 1, None, "$HOME ${x} {x} 100%"]
         }
-        assert one.workflow([("a", 1)], [{"name": "j", "loc": [], "deps": [], "exports": {}, "body": "x"}])["args"] == {
-            "a": 1
-        }
-        assert one.uses({"a": "x"}) == {"a": []}
+        assert one.render_workflow([("a", 1)], [{"name": "j", "loc": [], "deps": [], "exports": {}, "body": "x"}])[
+            "args"
+        ] == {"a": 1}
+        assert one.find_names({"a": "x"}) == {"a": []}
         assert one.pid is None
 
 
@@ -345,9 +345,9 @@ def test_the_names_that_templates_use(renderer: Renderer) -> None:
         "b": ["{{ a | upper }}", {"x": "{% for f in g %}{{ f }}{% endfor %}"}],
         "c": 1,
     }
-    assert renderer.uses(trees) == {"a": ["b", "d"], "b": ["a", "g"], "c": []}
+    assert renderer.find_names(trees) == {"a": ["b", "d"], "b": ["a", "g"], "c": []}
     with pytest.raises(Invalid) as caught:
-        renderer.uses({"a": ["{{ x"]})
+        renderer.find_names({"a": ["{{ x"]})
     assert caught.value.problems[0]["loc"] == ["a", 0]
 
 

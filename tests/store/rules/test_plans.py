@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from store.errors import Invalid, text
+from store.errors import Invalid, describe_problem
 from store.rendering import templates
 from store.rendering.renderer import Renderer
 from store.rules import workflows
@@ -20,15 +20,15 @@ def job(**keys: Any) -> dict[str, Any]:
 
 
 def planned(renderer: Renderer, jobs: list[dict[str, Any]], args: dict[str, Any] | None = None, **options: Any) -> Any:
-    data = workflows.compose({"name": "w", "args": args or {}, "jobs": jobs})
-    return workflows.plan(workflows.parse(data), renderer=renderer, **options)
+    data = workflows.compose_yaml({"name": "w", "args": args or {}, "jobs": jobs})
+    return workflows.plan_workflow(workflows.parse_workflow(data), renderer=renderer, **options)
 
 
 # ---- planning
 
 
 def test_the_plan_of_the_pipeline(renderer: Renderer) -> None:
-    plan = workflows.plan(workflows.parse(PIPELINE), defaults={"log_dir": "logs"}, renderer=renderer)
+    plan = workflows.plan_workflow(workflows.parse_workflow(PIPELINE), defaults={"log_dir": "logs"}, renderer=renderer)
     assert plan["args"] == {"n": 1000, "out": "work-1000"}
     assert plan["order"] == ["preprocess", "total", "report", "cleanup"]
     first, total, report, cleanup = plan["jobs"]
@@ -52,7 +52,9 @@ def test_the_plan_of_the_pipeline(renderer: Renderer) -> None:
 
 
 def test_what_the_caller_sets_wins_and_keeps_its_type(renderer: Renderer) -> None:
-    plan = workflows.plan(workflows.parse(PIPELINE), args_override={"n": 7, "extra": True}, renderer=renderer)
+    plan = workflows.plan_workflow(
+        workflows.parse_workflow(PIPELINE), args_override={"n": 7, "extra": True}, renderer=renderer
+    )
     assert plan["args"] == {"n": 7, "out": "work-7", "extra": True}
 
 
@@ -72,8 +74,9 @@ def test_args_may_use_other_args(renderer: Renderer, why: str, args: Any, values
 
 def test_args_that_need_each_other_are_named(renderer: Renderer) -> None:
     with pytest.raises(Invalid, match=r"line 4.*circle: b -> c -> b"):
-        workflows.plan(
-            workflows.parse(b"jobs: []\nargs:\n  a: 1\n  b: '{{ c }}'\n  c: '{{ b }}{{ a }}'"), renderer=renderer
+        workflows.plan_workflow(
+            workflows.parse_workflow(b"jobs: []\nargs:\n  a: 1\n  b: '{{ c }}'\n  c: '{{ b }}{{ a }}'"),
+            renderer=renderer,
         )
 
 
@@ -116,7 +119,7 @@ def test_what_templates_give_is_checked_with_the_place_of_the_template(
 ) -> None:
     with pytest.raises(Invalid) as caught:
         planned(renderer, [one, job(name="b", exports={"x": "1"})], {"nodes": 2, "word": "x y"})
-    assert any(message in text(one) for one in caught.value.problems), caught.value.problems
+    assert any(message in describe_problem(one) for one in caught.value.problems), caught.value.problems
     assert all(one["line"] for one in caught.value.problems)
 
 
@@ -239,17 +242,17 @@ def test_a_file_is_checked_with_the_first_cell_of_its_own_sweep(renderer: Render
     data = (
         b"jobs: [{name: a, command: ['{{ lr }}', '{{ n }}']}]\nargs: {n: 1}\nsweep: {matrix: {lr: [0.1, 0.2], n: [5]}}"
     )
-    _, plan = workflows.check(data, renderer=renderer)
+    _, plan = workflows.check_workflow(data, renderer=renderer)
     assert plan["jobs"][0]["command"] == ["0.1", "1"]
     with pytest.raises(Invalid, match=r"line 1.*'lr' is undefined"):
-        workflows.check(data.partition(b"\nsweep")[0], renderer=renderer)
+        workflows.check_workflow(data.partition(b"\nsweep")[0], renderer=renderer)
 
 
 # ---- showing
 
 
 def test_the_view_shows_what_the_file_says_rendered(renderer: Renderer) -> None:
-    shown = workflows.show(workflows.parse(PIPELINE), renderer)
+    shown = workflows.to_rendered_json(workflows.parse_workflow(PIPELINE), renderer)
     assert list(shown) == ["name", "jobs", "args"]
     assert shown["args"] == {"n": 1000, "out": "work-{{ n }}"}
     assert shown["jobs"][0] == {
@@ -275,8 +278,8 @@ def test_the_view_shows_what_the_file_says_rendered(renderer: Renderer) -> None:
 def test_the_view_shows_templates_where_they_cannot_be_rendered(renderer: Renderer) -> None:
     data = b"jobs: [{name: a, command: 'x {{ lr }}'}, {name: b, path: b.sh, template: t}]"
     with pytest.raises(Invalid):
-        workflows.parse(data)
-    shown = workflows.show(workflows.parse(data.replace(b", template: t", b"")), renderer)
+        workflows.parse_workflow(data)
+    shown = workflows.to_rendered_json(workflows.parse_workflow(data.replace(b", template: t", b"")), renderer)
     assert shown["jobs"][0]["command"] == ["x {{ lr }}"]
     assert (shown["jobs"][1]["command"], shown["jobs"][1]["resources"]) == ([], {})
     assert shown["jobs"][1]["script_path"] == "b.sh"
@@ -289,10 +292,10 @@ def test_the_view_shows_more_where_the_file_says_more(renderer: Renderer) -> Non
         resources={"memory_per_node": "4GB"},
         environment={"conda": "e{{ n }}", "env_vars": {"N": "{{ n }}"}},
     )
-    workflow = workflows.parse(
-        workflows.compose({"name": "w", "jobs": [one], "args": {"n": 1}, "default_project": "p"})
+    workflow = workflows.parse_workflow(
+        workflows.compose_yaml({"name": "w", "jobs": [one], "args": {"n": 1}, "default_project": "p"})
     )
-    shown = workflows.show(workflow, renderer)
+    shown = workflows.to_rendered_json(workflow, renderer)
     assert shown["default_project"] == "p"
     assert shown["jobs"][0]["resources"]["memory_per_node"] == "4G"
     assert shown["jobs"][0]["environment"] == {"conda": "e1", "env_vars": {"N": "1"}}
@@ -304,26 +307,26 @@ def test_the_view_shows_more_where_the_file_says_more(renderer: Renderer) -> Non
 
 def test_a_template_is_found_by_name_or_refused_with_its_place() -> None:
     kept = {"big": "#!/bin/bash\n{{ command }}\n"}
-    assert templates.names(kept) == ["base", "big"]
-    workflow = workflows.parse(b"jobs:\n- {name: a, command: x}\n- name: b\n  command: x\n  template: bug\n")
+    assert templates.list_names(kept) == ["base", "big"]
+    workflow = workflows.parse_workflow(b"jobs:\n- {name: a, command: x}\n- name: b\n  command: x\n  template: bug\n")
     with pytest.raises(
         Invalid, match=r"line 5, column 13: jobs.1.template: Template 'bug' not found; did you mean 'big'"
     ):
-        templates.refuse_unknown(workflow, [{"name": "b", "template": "bug"}], templates.names(kept))
-    templates.refuse_unknown(workflow, [{"name": "b", "template": "base"}, {"name": "a"}], templates.names(kept))
+        templates.refuse_unknown(workflow, [{"name": "b", "template": "bug"}], templates.list_names(kept))
+    templates.refuse_unknown(workflow, [{"name": "b", "template": "base"}, {"name": "a"}], templates.list_names(kept))
 
 
 def test_a_template_is_rendered_as_text(renderer: Renderer) -> None:
     script = "#!/bin/bash\nlist=(1 2)\necho ${#list[@]} {{ n }}\n{% if gpus %}nvidia-smi{% endif %}\n"
-    assert templates.render(script, {"n": 3, "gpus": 1}, renderer) == (
+    assert templates.render_text(script, {"n": 3, "gpus": 1}, renderer) == (
         "#!/bin/bash\nlist=(1 2)\necho ${#list[@]} 3\nnvidia-smi\n"
     )
-    assert templates.render("{{ n }}", {"n": 3}, renderer) == "3"
+    assert templates.render_text("{{ n }}", {"n": 3}, renderer) == "3"
     with pytest.raises(Invalid, match="script: 'm' is undefined"):
-        templates.render("x {{ m }}", {}, renderer, name="script")
+        templates.render_text("x {{ m }}", {}, renderer, name="script")
 
 
 @pytest.mark.parametrize("data", [b"", b" \n", b"a\0b", b"\xff"])
 def test_a_template_file_is_text(data: bytes) -> None:
     with pytest.raises(Invalid):
-        templates.parse(data)
+        templates.decode_script(data)

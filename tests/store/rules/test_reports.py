@@ -27,17 +27,17 @@ class Told:
 
     def post(self, **more: Any) -> Report:
         """The report after a submission like the usual one."""
-        return self._after(reports.submitted(self.record, {**POST, **more}, self._next(), NOW, "me"))
+        return self._after(reports.apply_submission(self.record, {**POST, **more}, self._next(), NOW, "me"))
 
     def put(self, status: str, now: float = NOW, **more: Any) -> Report:
         """The report after an update."""
         body = {"status": status, **more}
-        return self._after(reports.updated(self.record, "12345", body, self._next(), now, "me"))
+        return self._after(reports.apply_update(self.record, "12345", body, self._next(), now, "me"))
 
     def slurm(self, state: str, **more: Any) -> Report:
         """The report after SLURM has said how the job ended."""
         assert self.record is not None
-        return self._after(reports.ended(self.record, row(state=state, **more), self._next(), NOW))
+        return self._after(reports.apply_end(self.record, row(state=state, **more), self._next(), NOW))
 
     def _next(self) -> int:
         self.number += 1
@@ -139,7 +139,7 @@ def test_a_second_submission(
 
 def test_a_submission_that_says_nothing_new_changes_nothing(told: Told) -> None:
     told.post(metadata={"a": {"b": None}})
-    assert reports.submitted(told.record, {**POST, "metadata": {"a": {}}}, 9, NOW + 60, "me") is told.record
+    assert reports.apply_submission(told.record, {**POST, "metadata": {"a": {}}}, 9, NOW + 60, "me") is told.record
 
 
 # --- what an update changes ------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_the_first_and_the_last_events_stay(told: Told) -> None:
     told.post()
     record = told.record
     for number in range(2, reports.EVENTS + 50):
-        record = reports.updated(
+        record = reports.apply_update(
             record, "12345", {"status": "benchmark", "message": f"step {number}"}, number, NOW, "me"
         )
     assert record is not None and record.report is not None
@@ -295,8 +295,10 @@ def test_what_a_job_told_of_its_end_stands_beside_what_slurm_says(told: Told) ->
 )
 def test_whose_report_it_is(told: Told, why: str, job: dict[str, Any], label: str | None, same: bool) -> None:
     report = told.post(cluster=label)
-    assert reports.is_same(reports.told(report), row(**job), "ours") is same
-    assert not reports.is_over(reports.told(report), row(**{"state": "RUNNING", **job, **RUNNING}), "ours")
+    assert reports.is_same_job(reports.summarize_report(report), row(**job), "ours") is same
+    assert not reports.is_job_over(
+        reports.summarize_report(report), row(**{"state": "RUNNING", **job, **RUNNING}), "ours"
+    )
 
 
 RUNNING = {"state": "RUNNING", "end_time": None}
@@ -319,9 +321,9 @@ RUNNING = {"state": "RUNNING", "end_time": None}
 def test_what_slurm_may_have_to_say(
     why: str, job_id: str, status: str, slurm_state: str | None, age_s: float, awaited: bool
 ) -> None:
-    record = reports.updated(None, job_id, {"status": status}, 1, NOW, "me")
+    record = reports.apply_update(None, job_id, {"status": status}, 1, NOW, "me")
     assert record.report is not None
-    one = reports.told(record.report.model_copy(update={"slurm_state": slurm_state}))
+    one = reports.summarize_report(record.report.model_copy(update={"slurm_state": slurm_state}))
     assert reports.is_awaited(one, NOW + age_s) is awaited
 
 
@@ -330,26 +332,26 @@ def test_what_slurm_may_have_to_say(
 
 @pytest.mark.parametrize("job_id", ["12345", "123_4", "123+0", "local-1", "a.b@c"])
 def test_an_id_is_its_records_name(job_id: str) -> None:
-    assert reports.name_of(job_id) == job_id
+    assert reports.to_record_name(job_id) == job_id
 
 
 @pytest.mark.parametrize(
     "job_id", ["a1b2c3d4-e5f6-7890-abcd-ef1234567890", "_a", "a:b", "é", "x" * 101, "-1", "@", "~"]
 )
 def test_an_id_that_is_no_name_of_its_own_gets_one(job_id: str) -> None:
-    assert reports.name_of(job_id) != job_id
-    assert reports.name_of(job_id) == reports.name_of(job_id)
+    assert reports.to_record_name(job_id) != job_id
+    assert reports.to_record_name(job_id) == reports.to_record_name(job_id)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=2, max_size=2, unique=True))
 def test_no_two_ids_share_a_record(job_ids: list[str]) -> None:
-    assert len({reports.name_of(one) for one in job_ids}) == 2
+    assert len({reports.to_record_name(one) for one in job_ids}) == 2
 
 
 def test_a_record_under_another_ids_name_is_not_its(told: Told) -> None:
     told.post()
     with pytest.raises(NotFound):
-        reports.report_of(told.record, "54321")
+        reports.get_report(told.record, "54321")
 
 
 def test_a_report_is_no_job_of_ours_and_its_facts_survive_json(told: Told) -> None:
@@ -357,10 +359,10 @@ def test_a_report_is_no_job_of_ours_and_its_facts_survive_json(told: Told) -> No
 
     told.post(metadata={"tags": ["a:b", 3]})
     assert told.record is not None
-    facts = jobs.facts(told.record)
-    assert not facts.open and facts.jobs == () and facts.told is not None
-    assert facts.told.tags == ("a:b",) and facts.told.events == (1,)
-    assert jobs.facts_again(orjson.loads(orjson.dumps(facts, default=tuple))) == facts
+    facts = jobs.build_facts(told.record)
+    assert not facts.open and facts.jobs == () and facts.report is not None
+    assert facts.report.tags == ("a:b",) and facts.report.events == (1,)
+    assert jobs.restore_facts(orjson.loads(orjson.dumps(facts, default=tuple))) == facts
 
 
 LEAVES = st.none() | st.integers(0, 3)
@@ -370,8 +372,8 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), LEAVES | INNER, max_size=3)
 
 @given(OBJECTS, OBJECTS)
 def test_a_merge_loses_no_key_and_is_settled_at_once(old: dict[str, Any], new: dict[str, Any]) -> None:
-    both = reports.merged(old, new)
+    both = reports.merge_values(old, new)
     assert set(both) == set(old) | set(new)
     assert all(both[key] is not None for key in old if old[key] is not None)
     assert all(both[key] == new[key] for key in new if not isinstance(new[key], dict | None))
-    assert reports.merged(both, new) == both
+    assert reports.merge_values(both, new) == both

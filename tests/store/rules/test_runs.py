@@ -8,11 +8,11 @@ import pytest
 
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.rules import runs, states
-from store.rules.runs import Cancel, Read, Sight, Submit
-from store.times import rfc3339
+from store.rules.runs import CancelJobs, JobView, ReadResult, SubmitJob
+from store.times import to_rfc3339
 
 NOW = 1_800_000_000.0
-UNKNOWN = Sight("unknown")
+UNKNOWN = JobView("unknown")
 
 
 def row(job_id: str, state: str, **more: Any) -> dict[str, Any]:
@@ -27,9 +27,9 @@ def row(job_id: str, state: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def seen(job_id: str, state: str, **more: Any) -> Sight:
+def seen(job_id: str, state: str, **more: Any) -> JobView:
     """A look at a job that SLURM shows."""
-    return Sight("seen", row(job_id, state, **more))
+    return JobView("seen", row(job_id, state, **more))
 
 
 def wanted(name: str, *depends_on: str, **more: Any) -> RunJob:
@@ -41,9 +41,9 @@ def tried(job: RunJob, *attempts: tuple[str | None, str | None]) -> RunJob:
     """The job after these attempts: (job id, state)."""
     job.attempts = [
         Attempt(
-            number=number, tag=f"sluice:{job.name}{number}", job_id=job_id, state=state, intended_at=rfc3339(NOW - 60),
-            started_at=rfc3339(NOW - 40) if state not in (None, "PENDING") else None,
-            ended_at=rfc3339(NOW - 10) if state in states.TERMINAL else None,
+            number=number, tag=f"sluice:{job.name}{number}", job_id=job_id, state=state, intended_at=to_rfc3339(NOW - 60),
+            started_at=to_rfc3339(NOW - 40) if state not in (None, "PENDING") else None,
+            ended_at=to_rfc3339(NOW - 10) if state in states.TERMINAL else None,
         )
         for number, (job_id, state) in enumerate(attempts, 1)
     ]  # fmt: skip
@@ -53,15 +53,15 @@ def tried(job: RunJob, *attempts: tuple[str | None, str | None]) -> RunJob:
 
 def run_of(*jobs: RunJob, status: str = "running", **more: Any) -> Run:
     """A run of these jobs."""
-    return Run(id="r", workflow_name="w", status=status, started_at=rfc3339(NOW - 100), jobs=list(jobs), **more)
+    return Run(id="r", workflow_name="w", status=status, started_at=to_rfc3339(NOW - 100), jobs=list(jobs), **more)
 
 
 def step_on(
-    run: Run, looks: dict[str, Sight] | None = None, tags: dict[str, Sight] | None = None, now: float = NOW
+    run: Run, looks: dict[str, JobView] | None = None, tags: dict[str, JobView] | None = None, now: float = NOW
 ) -> tuple[Run, list[runs.Step]]:
     """One pass of the rules over a world made by hand; what it does not mention is unknown. The run stays as it was."""
     before = run.model_dump_json()
-    after = runs.advance(
+    after = runs.advance_run(
         run, lambda job_id: (looks or {}).get(job_id, UNKNOWN), lambda one: (tags or {}).get(one.tag, UNKNOWN), now
     )
     assert run.model_dump_json() == before, "the rules changed what they were given"
@@ -96,7 +96,9 @@ def test_each_end_meets_its_dependencies(entry: str, end: str) -> None:
     run, steps = step_on(run_of(first, wanted("b", entry)))
     kind = entry.rpartition(":")[0] or "afterok"
     if end in MET_BY[kind]:
-        assert steps == [Submit("b", None)], "a met dependency is not given to sbatch: SLURM may have forgotten the id"
+        assert steps == [SubmitJob("b", None)], (
+            "a met dependency is not given to sbatch: SLURM may have forgotten the id"
+        )
         assert len(job_of(run, "b").attempts) == 1
     else:
         assert steps == []
@@ -106,11 +108,11 @@ def test_each_end_meets_its_dependencies(entry: str, end: str) -> None:
 @pytest.mark.parametrize(
     ("why", "state", "retry", "entry", "expected"),
     [
-        ("SLURM waits for it", "PENDING", 0, "a", [Submit("b", "afterok:1")]),
-        ("SLURM waits for it", "RUNNING", 0, "a", [Submit("b", "afterok:1")]),
-        ("still ending is not ended", "COMPLETING", 0, "afterany:a", [Submit("b", "afterany:1")]),
-        ("not started yet", "PENDING", 0, "after:a", [Submit("b", "after:1")]),
-        ("started is all that `after` wants", "RUNNING", 0, "after:a", [Submit("b", None)]),
+        ("SLURM waits for it", "PENDING", 0, "a", [SubmitJob("b", "afterok:1")]),
+        ("SLURM waits for it", "RUNNING", 0, "a", [SubmitJob("b", "afterok:1")]),
+        ("still ending is not ended", "COMPLETING", 0, "afterany:a", [SubmitJob("b", "afterany:1")]),
+        ("not started yet", "PENDING", 0, "after:a", [SubmitJob("b", "after:1")]),
+        ("started is all that `after` wants", "RUNNING", 0, "after:a", [SubmitJob("b", None)]),
         ("another attempt may get another id", "RUNNING", 1, "a", []),
         ("another attempt may get another id", "PENDING", 2, "afterany:a", []),
         ("whether it fails for good is open", "RUNNING", 1, "afternotok:a", []),
@@ -127,12 +129,12 @@ def test_a_dependency_that_is_still_open(
 
 def test_a_chain_is_submitted_in_order_once_ids_are_known() -> None:
     run, steps = step_on(run_of(wanted("a"), wanted("b", "a"), wanted("c", "b", "afterany:a"), status="submitting"))
-    assert steps == [Submit("a", None)]
-    run, steps = step_on(runs.taken(run, "a", "1", {}, NOW))
-    assert steps == [Submit("b", "afterok:1")]
-    run, steps = step_on(runs.taken(run, "b", "2", {}, NOW))
-    assert steps == [Submit("c", "afterok:2,afterany:1")]
-    run, steps = step_on(runs.taken(run, "c", "3", {}, NOW))
+    assert steps == [SubmitJob("a", None)]
+    run, steps = step_on(runs.mark_submitted(run, "a", "1", {}, NOW))
+    assert steps == [SubmitJob("b", "afterok:1")]
+    run, steps = step_on(runs.mark_submitted(run, "b", "2", {}, NOW))
+    assert steps == [SubmitJob("c", "afterok:2,afterany:1")]
+    run, steps = step_on(runs.mark_submitted(run, "c", "3", {}, NOW))
     assert (steps, run.status) == ([], "running")
 
 
@@ -147,16 +149,16 @@ def test_skipping_goes_down_the_whole_chain_in_one_pass() -> None:
 @pytest.mark.parametrize("reason", [runs.NEVER, None, "Dependency"])
 def test_what_slurm_ended_because_its_turn_could_never_come_is_a_skip(reason: str | None) -> None:
     run = run_of(tried(wanted("a"), ("1", "COMPLETED")), tried(wanted("b", "afternotok:a"), ("2", "PENDING")))
-    gone = Sight("absent", row("2", "CANCELLED", reason=reason, start_time=None))
+    gone = JobView("absent", row("2", "CANCELLED", reason=reason, start_time=None))
     run, _ = step_on(run, {"2": gone})
-    assert runs.outcome(run, job_of(run, "b")) == "skipped"
+    assert runs.find_outcome(run, job_of(run, "b")) == "skipped"
     assert run.status == "completed"
 
 
 def test_a_job_that_waits_for_what_can_never_come_is_told_to_end() -> None:
     run = run_of(tried(wanted("a"), ("1", "FAILED")), tried(wanted("b", "a"), ("2", "PENDING")))
     run, steps = step_on(run, {"2": seen("2", "PENDING", reason=runs.NEVER)})
-    assert steps == [Cancel(("2",))]
+    assert steps == [CancelJobs(("2",))]
     assert run.status == "running", "not before SLURM says that it is over"
 
 
@@ -184,15 +186,15 @@ def test_the_status_of_a_run(why: str, ends: list[str], status: str, error: str 
     ]
     run, steps = step_on(run_of(*jobs))
     assert (run.status, run.error, steps) == (status, error, []), why
-    assert run.completed_at == rfc3339(NOW)
+    assert run.completed_at == to_rfc3339(NOW)
     assert step_on(run, now=NOW + 100) == (run, []), "an end stays as it is"
 
 
 @pytest.mark.parametrize("state", sorted(states.TERMINAL))
 def test_every_terminal_state_ends_a_run(state: str) -> None:
     run, steps = step_on(run_of(tried(wanted("a"), ("1", "RUNNING"))), {"1": seen("1", state, exit_code=1)})
-    assert steps == [Read("a", "/results/a.1.json")] or job_of(run, "a").result_read
-    run, _ = step_on(runs.read(run, "a", None, None), {"1": seen("1", state, exit_code=1)})
+    assert steps == [ReadResult("a", "/results/a.1.json")] or job_of(run, "a").result_read
+    run, _ = step_on(runs.record_result(run, "a", None, None), {"1": seen("1", state, exit_code=1)})
     expected = "completed" if state == "COMPLETED" else "cancelled" if state in states.CANCELLED else "failed"
     assert run.status == expected
     assert not runs.is_open(run)
@@ -208,16 +210,16 @@ def test_no_other_state_ends_a_run(state: str) -> None:
 def test_what_is_unknown_changes_nothing() -> None:
     run = run_of(tried(wanted("a"), ("1", "RUNNING")), tried(wanted("b"), (None, None)), wanted("c", "b"))
     assert step_on(run, {"1": UNKNOWN}) == (run, [])
-    last_seen = Sight("unknown", row("1", "FAILED"))
+    last_seen = JobView("unknown", row("1", "FAILED"))
     assert step_on(run, {"1": last_seen}) == (run, []), "an old sight is not a new one"
 
 
 def test_absent_without_a_word_from_accounting_is_lost_and_never_run_again() -> None:
     run = run_of(tried(wanted("a", retry=3), ("1", "RUNNING")))
-    run, steps = step_on(run, {"1": Sight("absent")})
+    run, steps = step_on(run, {"1": JobView("absent")})
     assert job_of(run, "a").attempts[0].state == states.LOST
     assert len(job_of(run, "a").attempts) == 1
-    assert not any(isinstance(step, Submit) for step in steps)
+    assert not any(isinstance(step, SubmitJob) for step in steps)
 
 
 # --- retries ---------------------------------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ def test_retries(why: str, state: str, retry: int, attempts: int, again: bool) -
     past = [(str(i + 1), "FAILED") for i in range(attempts - 1)]
     run = run_of(tried(wanted("a", retry=retry, retry_delay_s=0), *past, (str(attempts), state)))
     run, steps = step_on(run)
-    assert (Submit("a", None) in steps) is again, why
+    assert (SubmitJob("a", None) in steps) is again, why
     assert len(job_of(run, "a").attempts) == attempts + again
     assert (run.status in runs.ENDED) is not again
 
@@ -253,7 +255,7 @@ def test_a_retry_waits_its_delay_from_the_end_of_the_attempt_and_gets_a_new_tag(
     assert step_on(run, now=NOW + 49.9) == (run, [])
     later, steps = step_on(run, now=NOW + 50)
     first, second = job_of(later, "a").attempts
-    assert steps == [Submit("a", None)]
+    assert steps == [SubmitJob("a", None)]
     assert first.tag != second.tag and second.number == 2
     assert job_of(later, "b").attempts == [] and job_of(later, "b").skipped is None, "the dependent waits for the end"
 
@@ -261,7 +263,7 @@ def test_a_retry_waits_its_delay_from_the_end_of_the_attempt_and_gets_a_new_tag(
 def test_dependents_follow_the_last_attempt() -> None:
     run = run_of(tried(wanted("a", retry=1), ("1", "FAILED"), ("2", "RUNNING")), wanted("b", "a"))
     _, steps = step_on(run, {"2": seen("2", "RUNNING")})
-    assert steps == [Submit("b", "afterok:2")], "no third attempt can follow, so SLURM may wait for this one"
+    assert steps == [SubmitJob("b", "afterok:2")], "no third attempt can follow, so SLURM may wait for this one"
 
 
 # --- cancelling, refusals --------------------------------------------------------------------------------------------
@@ -276,41 +278,41 @@ def test_a_cancelled_run_tells_all_its_live_jobs_to_end_and_starts_nothing() -> 
         wanted("later", "queued"),
     )
     live = {"2": seen("2", "RUNNING"), "3": seen("3", "PENDING")}
-    run, steps = step_on(runs.cancelled(run, NOW), live)
-    assert steps == [Cancel(("2", "3"))]
+    run, steps = step_on(runs.cancel_run(run, NOW), live)
+    assert steps == [CancelJobs(("2", "3"))]
     assert job_of(run, "later").skipped == runs.STOPPED
-    assert (run.status, run.completed_at) == ("cancelled", rfc3339(NOW))
+    assert (run.status, run.completed_at) == ("cancelled", to_rfc3339(NOW))
     assert runs.is_open(run), "its jobs are not over yet"
     assert step_on(run, live, now=NOW + 29) == (run, []), "told once"
     _, steps = step_on(run, live, now=NOW + 31)
-    assert steps == [Cancel(("2", "3"))], "told again when SLURM did not listen"
+    assert steps == [CancelJobs(("2", "3"))], "told again when SLURM did not listen"
     gone = {"2": seen("2", "CANCELLED"), "3": seen("3", "CANCELLED")}
     run, steps = step_on(run, gone, now=NOW + 31)
-    assert not any(isinstance(step, Cancel | Submit) for step in steps)
+    assert not any(isinstance(step, CancelJobs | SubmitJob) for step in steps)
     assert run.status == "cancelled"
 
 
 @pytest.mark.parametrize(
     ("why", "sight", "state", "steps"),
     [
-        ("never taken: it simply does not start", Sight("absent"), "CANCELLED", []),
-        ("taken before the crash: it is found and ended", seen("7", "PENDING"), None, [Cancel(("7",))]),
+        ("never taken: it simply does not start", JobView("absent"), "CANCELLED", []),
+        ("taken before the crash: it is found and ended", seen("7", "PENDING"), None, [CancelJobs(("7",))]),
         ("nobody can say yet", UNKNOWN, None, []),
     ],
 )
 def test_cancelling_while_a_submission_is_in_doubt(
-    why: str, sight: Sight, state: str | None, steps: list[runs.Step]
+    why: str, sight: JobView, state: str | None, steps: list[runs.Step]
 ) -> None:
-    run = runs.cancelled(run_of(tried(wanted("a"), (None, None))), NOW)
+    run = runs.cancel_run(run_of(tried(wanted("a"), (None, None))), NOW)
     run, taken = step_on(run, tags={"sluice:a1": sight})
     assert (job_of(run, "a").attempts[0].state, taken) == (state, steps), why
 
 
 def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
     run, _ = step_on(run_of(tried(wanted("a"), ("1", "PENDING")), wanted("b"), wanted("c", "b")))
-    run = runs.refused(run, "b", "Invalid partition name specified", NOW)
+    run = runs.mark_refused(run, "b", "Invalid partition name specified", NOW)
     run, steps = step_on(run, {"1": seen("1", "PENDING")})
-    assert steps == [Cancel(("1",))]
+    assert steps == [CancelJobs(("1",))]
     assert (run.status, run.error) == ("failed", "Submission failed: Invalid partition name specified")
     assert job_of(run, "b").attempts[0].error == "Invalid partition name specified"
     assert job_of(run, "c").attempts == []
@@ -322,19 +324,23 @@ def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
 @pytest.mark.parametrize(
     ("why", "sight", "job_id", "state", "steps"),
     [
-        ("SLURM surely does not have it", Sight("absent"), None, None, [Submit("a", None)]),
+        ("SLURM surely does not have it", JobView("absent"), None, None, [SubmitJob("a", None)]),
         ("SLURM has it", seen("9", "PENDING"), "9", None, []),
         ("nobody can say yet", UNKNOWN, None, None, []),
-        ("it may have run, and nobody can ever say", Sight("lost"), None, "LOST", []),
+        ("it may have run, and nobody can ever say", JobView("lost"), None, "LOST", []),
     ],
 )
 def test_an_attempt_without_a_job_id(
-    why: str, sight: Sight, job_id: str | None, state: str | None, steps: list[runs.Step]
+    why: str, sight: JobView, job_id: str | None, state: str | None, steps: list[runs.Step]
 ) -> None:
-    run = runs.unanswered(run_of(tried(wanted("a", retry=2), (None, None))), "a", "sbatch timed out", NOW - 10)
+    run = runs.mark_unanswered(run_of(tried(wanted("a", retry=2), (None, None))), "a", "sbatch timed out", NOW - 10)
     run, taken = step_on(run, tags={"sluice:a1": sight})
     attempt = job_of(run, "a").attempts[-1]
-    assert (attempt.job_id, attempt.state, [one for one in taken if isinstance(one, Submit)]) == (job_id, state, steps)
+    assert (attempt.job_id, attempt.state, [one for one in taken if isinstance(one, SubmitJob)]) == (
+        job_id,
+        state,
+        steps,
+    )
     assert attempt.tag == "sluice:a1", f"{why}: still the same attempt"
 
 
@@ -344,13 +350,13 @@ def test_an_adopted_attempt_has_what_slurm_says() -> None:
     run, steps = step_on(run, {"9": found}, {"sluice:a1": found})
     attempt = job_of(run, "a").attempts[0]
     assert (attempt.job_id, attempt.state, attempt.nodes, steps) == ("9", "RUNNING", "node01", [])
-    assert attempt.submitted_at == rfc3339(NOW - 50)
+    assert attempt.submitted_at == to_rfc3339(NOW - 50)
 
 
 def test_submitting_again_names_what_is_still_open() -> None:
     run = run_of(tried(wanted("a"), ("1", "RUNNING")), tried(wanted("b", "a"), (None, None)))
-    _, steps = step_on(run, {"1": seen("1", "RUNNING")}, {"sluice:b1": Sight("absent")})
-    assert steps == [Submit("b", "afterok:1")]
+    _, steps = step_on(run, {"1": seen("1", "RUNNING")}, {"sluice:b1": JobView("absent")})
+    assert steps == [SubmitJob("b", "afterok:1")]
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -363,10 +369,10 @@ def test_a_result_is_read_once_when_the_job_is_over(state: str, reads: bool) -> 
     job = tried(wanted("a"), ("1", state))
     job.result_read = False
     run, steps = step_on(run_of(job), {"1": seen("1", state)})
-    assert steps == ([Read("a", "/results/a.1.json")] if reads else [])
+    assert steps == ([ReadResult("a", "/results/a.1.json")] if reads else [])
     assert run.status == "running", "the run does not end before its results are read"
     if reads:
-        run, steps = step_on(runs.read(run, "a", {"total": 1}, None))
+        run, steps = step_on(runs.record_result(run, "a", {"total": 1}, None))
         assert steps == [] and run.status in runs.ENDED
         assert job_of(run, "a").result == {"total": 1}
 
@@ -374,7 +380,7 @@ def test_a_result_is_read_once_when_the_job_is_over(state: str, reads: bool) -> 
 def test_the_result_of_the_last_attempt_counts() -> None:
     job = tried(wanted("a", retry=1, retry_delay_s=0), ("1", "FAILED"), ("2", "COMPLETED"))
     job.result_read = False
-    assert step_on(run_of(job))[1] == [Read("a", "/results/a.2.json")]
+    assert step_on(run_of(job))[1] == [ReadResult("a", "/results/a.2.json")]
 
 
 # --- single jobs -----------------------------------------------------------------------------------------------------
@@ -385,9 +391,9 @@ def record(**more: Any) -> JobRecord:
     return JobRecord(**{"id": "x", "name": "n", "tag": "sluice:x", "job_id": "5", **more})
 
 
-def followed(one: JobRecord, look: Sight, find: Sight = UNKNOWN) -> JobRecord | None:
+def followed(one: JobRecord, look: JobView, find: JobView = UNKNOWN) -> JobRecord | None:
     """The record after one look."""
-    return runs.follow(one, lambda _id: look, lambda _one: find, NOW)
+    return runs.follow_record(one, lambda _id: look, lambda _one: find, NOW)
 
 
 def test_a_record_follows_its_job_and_keeps_the_way_it_went() -> None:
@@ -404,13 +410,13 @@ def test_a_record_follows_its_job_and_keeps_the_way_it_went() -> None:
 @pytest.mark.parametrize(
     ("why", "find", "job_id", "state"),
     [
-        ("never submitted, nobody was told", Sight("absent"), None, "forgotten"),
+        ("never submitted, nobody was told", JobView("absent"), None, "forgotten"),
         ("adopted", seen("5", "PENDING"), "5", None),
         ("nobody can say yet", UNKNOWN, None, None),
-        ("nobody can ever say", Sight("lost"), None, "LOST"),
+        ("nobody can ever say", JobView("lost"), None, "LOST"),
     ],
 )
-def test_a_record_whose_answer_was_lost(why: str, find: Sight, job_id: str | None, state: str | None) -> None:
+def test_a_record_whose_answer_was_lost(why: str, find: JobView, job_id: str | None, state: str | None) -> None:
     one = followed(record(job_id=None), UNKNOWN, find)
     if state == "forgotten":
         assert one is None, why
@@ -420,19 +426,19 @@ def test_a_record_whose_answer_was_lost(why: str, find: Sight, job_id: str | Non
 
 
 def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> None:
-    times = {"started_at": rfc3339(NOW), "completed_at": rfc3339(NOW + 2.5)}
+    times = {"started_at": to_rfc3339(NOW), "completed_at": to_rfc3339(NOW + 2.5)}
     run = Run(id="r", workflow_name="w", status="failed", jobs=[tried(wanted("a"), ("1", "FAILED"))], **times)  # type: ignore[arg-type]
-    assert runs.duration_s(run) == 2.5
-    run = runs.again(run)
-    assert (run.status, runs.duration_s(run)) == ("pending", None)
-    stopped = runs.cancelled(run, NOW + 500)
-    assert (stopped.status, runs.duration_s(stopped)) == ("cancelled", 2.5), "it did not begin again"
-    run = runs.begun(run, NOW + 1000)
-    assert (run.status, runs.begun(run, NOW + 1001)) == ("submitting", run)
-    run = run.model_copy(update={"status": "completed", "completed_at": rfc3339(NOW + 1004)})
-    assert runs.duration_s(run) == 6.5 and run.started_at == times["started_at"]
-    third = runs.begun(runs.again(run), NOW + 2000)
-    assert runs.duration_s(third.model_copy(update={"completed_at": rfc3339(NOW + 2001)})) == 7.5
+    assert runs.measure_duration_s(run) == 2.5
+    run = runs.queue_rerun(run)
+    assert (run.status, runs.measure_duration_s(run)) == ("pending", None)
+    stopped = runs.cancel_run(run, NOW + 500)
+    assert (stopped.status, runs.measure_duration_s(stopped)) == ("cancelled", 2.5), "it did not begin again"
+    run = runs.begin_run(run, NOW + 1000)
+    assert (run.status, runs.begin_run(run, NOW + 1001)) == ("submitting", run)
+    run = run.model_copy(update={"status": "completed", "completed_at": to_rfc3339(NOW + 1004)})
+    assert runs.measure_duration_s(run) == 6.5 and run.started_at == times["started_at"]
+    third = runs.begin_run(runs.queue_rerun(run), NOW + 2000)
+    assert runs.measure_duration_s(third.model_copy(update={"completed_at": to_rfc3339(NOW + 2001)})) == 7.5
 
 
 @pytest.mark.parametrize(
@@ -441,6 +447,6 @@ def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> Non
 )
 def test_which_jobs_run_again(why: str, status: Any, waiting: list[str]) -> None:
     jobs = [tried(wanted("a"), ("1", "COMPLETED")), tried(wanted("b"), ("2", status.upper()))]
-    again = runs.again(Run(id="r", workflow_name="w", status=status, jobs=jobs))
-    assert [job.name for job in again.jobs if runs.outcome(again, job) is None] == waiting, why
+    again = runs.queue_rerun(Run(id="r", workflow_name="w", status=status, jobs=jobs))
+    assert [job.name for job in again.jobs if runs.find_outcome(again, job) is None] == waiting, why
     assert [len(job.attempts) for job in again.jobs] == [1, 1]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.rules import runs, states
-from store.rules.runs import Cancel, Sight, Submit
+from store.rules.runs import CancelJobs, JobView, SubmitJob
 from tests.store.rules.test_runs import NOW, UNKNOWN, job_of, row
 
 KINDS = ("", "afterok:", "after:", "afterany:", "afternotok:")
@@ -119,14 +119,14 @@ class World:
             elif job["state"] == "RUNNING" and not self.chance(0.5):
                 job |= {"state": job["end"], "end_time": int(self.now)}
 
-    def look(self, job_id: str) -> Sight:
-        return UNKNOWN if self.chance(0.3) else Sight("seen", dict(self.jobs[job_id]))
+    def look(self, job_id: str) -> JobView:
+        return UNKNOWN if self.chance(0.3) else JobView("seen", dict(self.jobs[job_id]))
 
-    def find(self, one: Attempt | JobRecord) -> Sight:
+    def find(self, one: Attempt | JobRecord) -> JobView:
         if self.chance(0.3):
             return UNKNOWN
         job = next((job for job in self.jobs.values() if job["comment"] == one.tag), None)
-        return Sight("seen", dict(job)) if job else Sight("absent")
+        return JobView("seen", dict(job)) if job else JobView("absent")
 
 
 def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
@@ -139,33 +139,33 @@ def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
 
     while True:
         run = Run.model_validate_json(saved)
-        run, steps = runs.advance(run, world.look, world.find, world.now)
+        run, steps = runs.advance_run(run, world.look, world.find, world.now)
         put(run)
         saved = run.model_dump_json()
         for step in steps:
-            if isinstance(step, Submit):
+            if isinstance(step, SubmitJob):
                 run = submitted(world, run, step)
-            elif isinstance(step, Cancel):
+            elif isinstance(step, CancelJobs):
                 raise AssertionError("nobody asked for an end")
             else:
-                run = runs.read(run, step.job, None, None)
+                run = runs.record_result(run, step.job, None, None)
             put(run)
             saved = run.model_dump_json()
         if not steps:
             return
 
 
-def submitted(world: World, run: Run, step: Submit) -> Run:
+def submitted(world: World, run: Run, step: SubmitJob) -> Run:
     """The run after sbatch was called, which may not arrive, or whose answer may not come back."""
     attempt = job_of(run, step.job).attempts[-1]
     if world.chance(0.1):
-        return runs.unanswered(run, step.job, "cut off before", world.now)
+        return runs.mark_unanswered(run, step.job, "cut off before", world.now)
     job_id = world.sbatch(step.job, attempt.tag, step.dependency)
     if world.chance(0.1):
         raise Died
     if world.chance(0.1):
-        return runs.unanswered(run, step.job, "cut off after", world.now)
-    return runs.taken(run, step.job, job_id, {}, world.now)
+        return runs.mark_unanswered(run, step.job, "cut off after", world.now)
+    return runs.mark_submitted(run, step.job, job_id, {}, world.now)
 
 
 @settings(max_examples=150, deadline=None)
@@ -188,7 +188,7 @@ def test_random_workflows_end_right_however_often_the_server_dies(plan: Plan, se
         world.turn()
     run = Run.model_validate_json(saved[-1])
     ends = expected_ends(plan)
-    assert {job.name: runs.outcome(run, job) for job in run.jobs} == ends
+    assert {job.name: runs.find_outcome(run, job) for job in run.jobs} == ends
     words = set(ends.values())
     assert run.status == ("failed" if "failed" in words else "cancelled" if "cancelled" in words else "completed")
     assert not runs.is_open(run)
@@ -216,7 +216,7 @@ def test_asking_again_without_a_change_in_the_world_gives_nothing_new(plan: Plan
         drive(world, saved[-1], saved.append)
         world.turn()
     run = Run.model_validate_json(saved[-1])
-    once, first = runs.advance(run, world.look, world.find, world.now)
-    twice, second = runs.advance(once, world.look, world.find, world.now)
+    once, first = runs.advance_run(run, world.look, world.find, world.now)
+    twice, second = runs.advance_run(once, world.look, world.find, world.now)
     assert twice == once
     assert second == first, "steps that were not taken are asked for again, and no others"

@@ -27,13 +27,13 @@ jobs:
 def made(matrix: dict[str, Any], body: dict[str, Any] | None = None, limit: int = 10_000, **wanted: Any) -> Sweep:
     """A new sweep over the workflow."""
     given = {"mount": None, "cluster": "embedded", "source": "web", "request_hash": "x"}
-    workflow = workflows.parse(WORKFLOW, stem="train")
-    return sweeps.new(workflow, WORKFLOW.decode(), {"matrix": matrix, **wanted}, body or {}, limit, given, NOW)
+    workflow = workflows.parse_workflow(WORKFLOW, stem="train")
+    return sweeps.build_sweep(workflow, WORKFLOW.decode(), {"matrix": matrix, **wanted}, body or {}, limit, given, NOW)
 
 
 def product(matrix: dict[str, Any], exclude: list[dict[str, Any]] | None = None, limit: int = 10_000) -> list[Any]:
     """The cells of the matrix as its user wrote it."""
-    return sweeps.cells(sweeps.expanded(matrix), exclude or [], limit)
+    return sweeps.list_cells(sweeps.expand_matrix(matrix), exclude or [], limit)
 
 
 # ----------------------------------------------------------------------------------------------------------- the matrix
@@ -232,7 +232,7 @@ def test_every_combination_once_in_the_order_of_an_odometer(matrix: dict[str, li
 )
 def test_any_range_is_refused_or_stays_between_its_ends(start: float, stop: float, step: float) -> None:
     try:
-        values = sweeps.expanded({"a": {"range": [start, stop, step]}})["a"]
+        values = sweeps.expand_matrix({"a": {"range": [start, stop, step]}})["a"]
     except Invalid:
         assert step == 0 or (stop - start) / step <= 0 or (stop - start) / step > 1_000_000
         return
@@ -252,7 +252,7 @@ def test_any_range_is_refused_or_stays_between_its_ends(start: float, stop: floa
 def test_anything_is_an_axis_or_refused(value: Any) -> None:
     for matrix in ({"a": value}, {"a": {"range": value}}, {"a": {"logspace": value}}):
         try:
-            values = sweeps.expanded(matrix)["a"]
+            values = sweeps.expand_matrix(matrix)["a"]
         except Invalid as error:
             assert error.problems
         else:
@@ -265,17 +265,17 @@ def test_anything_is_an_axis_or_refused(value: Any) -> None:
 @settings(deadline=None)
 @given(st.sets(st.integers(0, 300)))
 def test_ranges_come_back(numbers: set[int]) -> None:
-    text = sweeps.ranges(numbers)
-    assert sweeps.indices(text) == sorted(numbers)
+    text = sweeps.format_ranges(numbers)
+    assert sweeps.parse_ranges(text) == sorted(numbers)
     assert text.count("-") <= len(numbers) // 2 and " " not in text
 
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_cell_is_found_by_its_id(index: int) -> None:
-    uid = sweeps.new_uid()
-    name = sweeps.cell_id(uid, index)
-    assert sweeps.place_of(name) == (uid, index)
+    uid = sweeps.make_uid()
+    name = sweeps.make_cell_id(uid, index)
+    assert sweeps.parse_cell_id(name) == (uid, index)
     assert name[14] == "8" and name[19] in "89ab"  # RFC 9562, version 8
 
 
@@ -283,7 +283,7 @@ def test_a_cell_is_found_by_its_id(index: int) -> None:
     "name", ["", "x", "42", "..", "0123456789ab8def8123abcd0000000a", "g" * 8 + "-0000-8000-8000-000000000000"]
 )
 def test_what_is_no_id_is_no_cell(name: str) -> None:
-    assert sweeps.place_of(name)[0] == ""
+    assert sweeps.parse_cell_id(name)[0] == ""
 
 
 # ---------------------------------------------------------------------------------------------------------- a new sweep
@@ -296,7 +296,7 @@ def test_a_new_sweep() -> None:
     assert sweep.args == {"dataset": "mnist", "out": "runs/{{ lr }}"}, "axes are no args"
     assert (sweep.cell_count, sweep.waiting, sweep.part) == (5, "0-4", {"from_job": "fit"})
     assert (sweep.status, sweep.fail_fast, sweep.max_parallel) == ("pending", False, 4)
-    assert sweeps.counts(sweep, {}) == {"pending": 5, "running": 0, "completed": 0, "failed": 0, "cancelled": 0}
+    assert sweeps.count_cells(sweep, {}) == {"pending": 5, "running": 0, "completed": 0, "failed": 0, "cancelled": 0}
 
 
 @pytest.mark.parametrize("override", [{"x": "python: 1"}, {"x": {"y": ["PYTHON:1"]}}])
@@ -331,7 +331,7 @@ def test_what_a_run_counts_as(why: str, run: dict[str, Any], state: str) -> None
     attempts = [{"number": 1, "tag": "t", "job_id": "1", "state": run["state"]}] if "state" in run else []
     jobs = [RunJob.model_validate({"name": "a", "attempts": attempts})]
     made = Run(id="x", workflow_name="w", status=run["status"], jobs=jobs)
-    assert sweeps.state_of(made.status, runs.is_open(made)) == state, why
+    assert sweeps.to_cell_state(made.status, runs.is_open(made)) == state, why
 
 
 # --------------------------------------------------------------------------------------------------- what becomes of it
@@ -374,56 +374,56 @@ def test_advance(why: str, change: dict[str, Any], runs: str, status: str, steps
     states = {index: WORDS[letter] for index, letter in enumerate(runs) if letter != "."}
     sweep = made({"a": [1, 2, 3, 4]}, max_parallel=2)
     sweep = sweep.model_copy(update={key: value for key, value in change.items() if key != "cancelled"})
-    sweep = sweeps.cancelled(sweep, NOW) if change.get("cancelled") else sweep
+    sweep = sweeps.cancel_sweep(sweep, NOW) if change.get("cancelled") else sweep
     before = sweep.model_copy(deep=True)
-    advanced, found = sweeps.advance(sweep, states, NOW)
+    advanced, found = sweeps.advance_sweep(sweep, states, NOW)
     assert sweep == before, "what is given stays as it is"
-    kinds = {sweeps.Start: "start", sweeps.CancelCells: "end"}
+    kinds = {sweeps.StartCells: "start", sweeps.CancelCells: "end"}
     assert advanced.status == status, why
     assert " ".join(f"{kinds[type(one)]} {' '.join(map(str, one.indices))}" for one in found) == steps, why
     for one in (sweep, advanced):
-        assert " ".join(map(str, sweeps.counts(one, states).values())) == counters, why
+        assert " ".join(map(str, sweeps.count_cells(one, states).values())) == counters, why
     assert (advanced.completed_at is not None) == (status in sweeps.ENDED)
 
 
 def test_only_so_many_cells_start_in_one_go() -> None:
     sweep = made({"a": list(range(1000))}, max_parallel=1000)
-    _, steps = sweeps.advance(sweep, {}, NOW)
-    assert steps == [sweeps.Start(tuple(range(sweeps.AT_ONCE)))]
+    _, steps = sweeps.advance_sweep(sweep, {}, NOW)
+    assert steps == [sweeps.StartCells(tuple(range(sweeps.AT_ONCE)))]
 
 
 def test_only_so_many_cells_end_unstarted_in_one_go() -> None:
-    sweep = sweeps.cancelled(made({"a": list(range(1000))}, max_parallel=1000), NOW)
+    sweep = sweeps.cancel_sweep(made({"a": list(range(1000))}, max_parallel=1000), NOW)
     states = dict.fromkeys(range(900), "pending") | dict.fromkeys(range(900, 1000), "running")
-    _, steps = sweeps.advance(sweep, states, NOW)
+    _, steps = sweeps.advance_sweep(sweep, states, NOW)
     assert steps == [sweeps.CancelCells((*range(sweeps.AT_ONCE), *range(900, 1000)))], "what runs is told at once"
 
 
 def test_only_so_many_cells_are_told_to_run_again_in_one_go() -> None:
     ended = made({"a": list(range(1000))}).model_copy(update={"status": "failed", "waiting": ""})
     states = dict.fromkeys(range(1000), "failed")
-    sweep = sweeps.again(ended, states, range(1000))
-    assert sweeps.counts(sweep, states)["pending"] == 1000
-    some = sweeps.untold(sweep)
+    sweep = sweeps.rerun_cells(ended, states, range(1000))
+    assert sweeps.count_cells(sweep, states)["pending"] == 1000
+    some = sweeps.list_unqueued_cells(sweep)
     assert some == list(range(sweeps.AT_ONCE))
-    sweep = sweeps.told(sweep, some)
-    assert sweeps.untold(sweep) == list(range(sweeps.AT_ONCE, 2 * sweeps.AT_ONCE))
-    _, steps = sweeps.advance(sweep, states | dict.fromkeys(some, "pending"), NOW)
-    assert steps == [sweeps.Start(tuple(range(4)))], "those that know it start before all have been told"
+    sweep = sweeps.mark_queued(sweep, some)
+    assert sweeps.list_unqueued_cells(sweep) == list(range(sweeps.AT_ONCE, 2 * sweeps.AT_ONCE))
+    _, steps = sweeps.advance_sweep(sweep, states | dict.fromkeys(some, "pending"), NOW)
+    assert steps == [sweeps.StartCells(tuple(range(4)))], "those that know it start before all have been told"
 
 
 def test_a_second_cancel_changes_nothing() -> None:
-    first = sweeps.cancelled(made({"a": [1]}), NOW)
-    assert sweeps.cancelled(first, NOW + 60) == first
+    first = sweeps.cancel_sweep(made({"a": [1]}), NOW)
+    assert sweeps.cancel_sweep(first, NOW + 60) == first
 
 
 @pytest.mark.parametrize("status", sorted(sweeps.ENDED))
 def test_a_sweep_that_has_ended_stays(status: str) -> None:
     sweep = made({"a": [1]}).model_copy(update={"status": status})
-    assert sweeps.cancelled(sweep, NOW) == sweep
-    assert sweeps.advance(sweep, {0: "completed"}, NOW) == (sweep, [])
+    assert sweeps.cancel_sweep(sweep, NOW) == sweep
+    assert sweeps.advance_sweep(sweep, {0: "completed"}, NOW) == (sweep, [])
     with pytest.raises(Conflict, match=f"already {status}"):
-        sweeps.bounded(sweep, 3)
+        sweeps.set_max_parallel(sweep, 3)
 
 
 @pytest.mark.parametrize("bound", [True, "4", 1.5])
@@ -448,25 +448,25 @@ STATES = {0: "completed", 1: "failed", 2: "cancelled", 3: "running", 4: "pending
 )
 def test_chosen(why: str, which: Any, found: list[int]) -> None:
     sweep = made({"a": list(range(7))}).model_copy(update={"waiting": "3-5"})
-    wanted = which if isinstance(which, str) else [sweeps.cell_id(sweep.uid, index) for index in which]
-    assert sweeps.chosen(sweep, STATES, wanted) == found, why
+    wanted = which if isinstance(which, str) else [sweeps.make_cell_id(sweep.uid, index) for index in which]
+    assert sweeps.choose_cells(sweep, STATES, wanted) == found, why
 
 
 @pytest.mark.parametrize(("why", "index"), [("it runs", 3), ("it waits to run again", 4), ("it waits", 5)])
 def test_cells_that_live_are_not_run_again(why: str, index: int) -> None:
     sweep = made({"a": list(range(7))}).model_copy(update={"waiting": "3-5"})
     with pytest.raises(Conflict, match="has not ended"):
-        sweeps.chosen(sweep, STATES, [sweeps.cell_id(sweep.uid, index)])
+        sweeps.choose_cells(sweep, STATES, [sweeps.make_cell_id(sweep.uid, index)])
 
 
-@pytest.mark.parametrize("name", ["x", sweeps.cell_id(sweeps.new_uid(), 0)], ids=["no UUID", "of another sweep"])
+@pytest.mark.parametrize("name", ["x", sweeps.make_cell_id(sweeps.make_uid(), 0)], ids=["no UUID", "of another sweep"])
 def test_cells_of_others_are_not_run_again(name: str) -> None:
     with pytest.raises(Invalid, match="no cell of this sweep") as caught:
-        sweeps.chosen(made({"a": [1]}), {}, [name])
+        sweeps.choose_cells(made({"a": [1]}), {}, [name])
     assert caught.value.problems[0]["loc"] == ["body", "cells"]
 
 
 def test_a_cell_beyond_the_last_is_none() -> None:
     sweep = made({"a": [1]})
     with pytest.raises(Invalid):
-        sweeps.chosen(sweep, {}, [sweeps.cell_id(sweep.uid, 1)])
+        sweeps.choose_cells(sweep, {}, [sweeps.make_cell_id(sweep.uid, 1)])

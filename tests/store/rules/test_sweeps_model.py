@@ -44,14 +44,14 @@ class AnyOrder(RuleBasedStateMachine):
         """One turn of the clockwork, killed after so many writes; a cell may turn out to be impossible to plan."""
         self.now += 1
         writes = iter(range(survives))
-        some = sweeps.untold(self.sweep)
+        some = sweeps.list_unqueued_cells(self.sweep)
         for index in some:
             if next(writes, None) is None:
                 return
             self.tell(index)
-        self.sweep = sweeps.told(self.sweep, some)
+        self.sweep = sweeps.mark_queued(self.sweep, some)
         before = self.sweep
-        advanced, steps = sweeps.advance(self.sweep, self.world, self.now)
+        advanced, steps = sweeps.advance_sweep(self.sweep, self.world, self.now)
         if next(writes, None) is None:
             return
         self.sweep = advanced
@@ -62,7 +62,7 @@ class AnyOrder(RuleBasedStateMachine):
                     return
                 if isinstance(step, sweeps.CancelCells):
                     self.stop(index)
-                elif not sweeps.stopping(self.sweep, self.world):
+                elif not sweeps.is_stopping(self.sweep, self.world):
                     self.start(index, broken)
 
     def tell(self, index: int) -> None:
@@ -74,7 +74,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def start(self, index: int, broken: bool) -> None:
         assert self.model[index] == "pending", "only what waits is started"
-        assert index not in sweeps.indices(self.sweep.again), "and knows it"
+        assert index not in sweeps.parse_ranges(self.sweep.again), "and knows it"
         assert self.model.count("running") < self.sweep.max_parallel, "never more at once than may"
         self.world[index] = self.model[index] = "failed" if broken else "running"
         self.told_to_end.discard(index)
@@ -113,7 +113,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def cancel(self) -> None:
         stamp = self.sweep.cancel_requested_at
-        self.sweep, _ = sweeps.advance(sweeps.cancelled(self.sweep, self.now), self.world, self.now)
+        self.sweep, _ = sweeps.advance_sweep(sweeps.cancel_sweep(self.sweep, self.now), self.world, self.now)
         assert stamp in (None, self.sweep.cancel_requested_at)
         self.cancelled = True
         self.failure()
@@ -121,15 +121,15 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.sweep.status in sweeps.ENDED)
     @rule()
     def cancel_too_late(self) -> None:
-        assert sweeps.advance(sweeps.cancelled(self.sweep, self.now), self.world, self.now) == (self.sweep, [])
+        assert sweeps.advance_sweep(sweeps.cancel_sweep(self.sweep, self.now), self.world, self.now) == (self.sweep, [])
 
     @rule(pick=st.integers(0, 5))
     def cancel_cell(self, pick: int) -> None:
         index = pick % len(self.model)
         if self.model[index] == "pending":
-            if index in sweeps.indices(self.sweep.again):
+            if index in sweeps.parse_ranges(self.sweep.again):
                 self.tell(index)
-                self.sweep = sweeps.told(self.sweep, [index])
+                self.sweep = sweeps.mark_queued(self.sweep, [index])
             self.jobless.discard(index)
             if index not in self.world:
                 self.jobless.add(index)
@@ -141,9 +141,9 @@ class AnyOrder(RuleBasedStateMachine):
     def patch(self, bound: int) -> None:
         if self.sweep.status in sweeps.ENDED:
             with pytest.raises(Conflict):
-                sweeps.bounded(self.sweep, bound)
+                sweeps.set_max_parallel(self.sweep, bound)
         else:
-            self.sweep = sweeps.bounded(self.sweep, bound)
+            self.sweep = sweeps.set_max_parallel(self.sweep, bound)
 
     @rule(
         which=st.sampled_from(["failed", "cancelled", "unfinished"])
@@ -157,21 +157,21 @@ class AnyOrder(RuleBasedStateMachine):
             wanted = [index for index in everywhere if self.model[index] in states[which]]
         else:
             wanted = list(dict.fromkeys(index % len(self.model) for index in which))
-            asked = [sweeps.cell_id(self.sweep.uid, index) for index in wanted]
+            asked = [sweeps.make_cell_id(self.sweep.uid, index) for index in wanted]
             if any(self.model[index] not in sweeps.ENDED for index in wanted):
                 with pytest.raises(Conflict):
-                    sweeps.chosen(self.sweep, self.world, asked)
+                    sweeps.choose_cells(self.sweep, self.world, asked)
                 return
-        chosen = sweeps.chosen(self.sweep, self.world, asked)
+        chosen = sweeps.choose_cells(self.sweep, self.world, asked)
         assert chosen == wanted
         if not chosen:
             return
         if self.stopping() and self.sweep.status not in sweeps.ENDED:
             with pytest.raises(Conflict, match="still draining"):
-                sweeps.again(self.sweep, self.world, chosen)
+                sweeps.rerun_cells(self.sweep, self.world, chosen)
             return
         self.forgiven = {index for index, state in enumerate(self.model) if state == "failed"} - set(chosen)
-        self.sweep = sweeps.again(self.sweep, self.world, chosen)
+        self.sweep = sweeps.rerun_cells(self.sweep, self.world, chosen)
         self.cancelled = False
         for index in chosen:
             self.model[index] = "pending"
@@ -201,10 +201,13 @@ class AnyOrder(RuleBasedStateMachine):
     def counters_are_a_recount(self) -> None:
         if not hasattr(self, "model"):
             return
-        counted = sweeps.counts(self.sweep, self.world)
+        counted = sweeps.count_cells(self.sweep, self.world)
         assert {state: count for state, count in counted.items() if count} == dict(Counter(self.model))
         assert sum(counted.values()) == self.sweep.cell_count and list(counted) == list(sweeps.STATES)
-        shown = {**sweeps.seen(self.sweep, self.world), **sweeps.without_run(self.sweep, self.world)}
+        shown = {
+            **sweeps.list_states_with_run(self.sweep, self.world),
+            **sweeps.list_states_without_run(self.sweep, self.world),
+        }
         assert [shown[index] for index in range(self.sweep.cell_count)] == self.model
 
     @invariant()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import Invalid, text
+from store.errors import Invalid, describe_problem
 from store.rendering.renderer import Renderer
 from store.rules import fields, graphs, workflows
 from tests.pipeline import PIPELINE
@@ -22,8 +22,8 @@ from tests.pipeline import PIPELINE
 def problems(data: str | bytes, **options: Any) -> list[str]:
     """The problems of a file as lines of text; fails when it is accepted."""
     with pytest.raises(Invalid) as caught:
-        workflows.parse(data.encode() if isinstance(data, str) else data, **options)
-    return [text(one) for one in caught.value.problems]
+        workflows.parse_workflow(data.encode() if isinstance(data, str) else data, **options)
+    return [describe_problem(one) for one in caught.value.problems]
 
 
 def job(**keys: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def job(**keys: Any) -> dict[str, Any]:
 
 
 def test_a_good_file_is_read_with_its_templates_untouched() -> None:
-    workflow = workflows.parse(PIPELINE, stem="ml-pipeline")
+    workflow = workflows.parse_workflow(PIPELINE, stem="ml-pipeline")
     assert workflow.args == {"n": 1000, "out": "work-{{ n }}"}
     assert [one.name for one in workflow.jobs] == ["preprocess", "total", "report", "cleanup"]
     assert [one.depends_on for one in workflow.jobs] == [
@@ -57,7 +57,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("why", "data", "stem", "name"), NAMES, ids=[row[0] for row in NAMES])
 def test_names(why: str, data: str, stem: str | None, name: str) -> None:
-    assert workflows.parse(data.encode(), stem=stem).name == name
+    assert workflows.parse_workflow(data.encode(), stem=stem).name == name
 
 
 J = "jobs:\n  - name: a\n    command: x\n"
@@ -178,7 +178,7 @@ SPELLED = [
 
 @pytest.mark.parametrize(("why", "written", "meant"), SPELLED, ids=[row[0] for row in SPELLED])
 def test_a_number_in_a_text_stays_as_it_is_spelled(why: str, written: str, meant: str) -> None:
-    workflow = workflows.parse(
+    workflow = workflows.parse_workflow(
         f"jobs: [{{name: a, command: [x, {written}], environment: {{env_vars: {{V: {written}}}}}}}]".encode()
     )
     assert workflow.jobs[0].command == ["x", meant]
@@ -186,12 +186,12 @@ def test_a_number_in_a_text_stays_as_it_is_spelled(why: str, written: str, meant
 
 
 def test_a_number_behind_an_alias_is_spelled_as_at_its_anchor() -> None:
-    workflow = workflows.parse(b"jobs: [{name: a, command: [x, &v 1.10, *v]}]")
+    workflow = workflows.parse_workflow(b"jobs: [{name: a, command: [x, &v 1.10, *v]}]")
     assert workflow.jobs[0].command == ["x", "1.10", "1.10"]
 
 
 def test_a_key_without_value_counts_as_not_written() -> None:
-    workflow = workflows.parse(b"description:\njobs:\n- name: a\n  command: x\n  resources:\n  depends_on:\n")
+    workflow = workflows.parse_workflow(b"description:\njobs:\n- name: a\n  command: x\n  resources:\n  depends_on:\n")
     assert workflow.jobs[0].model_dump(exclude_unset=True) == {"name": "a", "command": "x"}
 
 
@@ -214,8 +214,8 @@ TIMES = [
 
 @pytest.mark.parametrize(("why", "value", "shown"), TIMES, ids=[row[0] for row in TIMES])
 def test_times_have_one_form(why: str, value: Any, shown: str) -> None:
-    assert fields.clock(value) == shown
-    assert fields.clock(shown) == shown
+    assert fields.check_time_limit(value) == shown
+    assert fields.check_time_limit(shown) == shown
 
 
 MEMORY = [
@@ -234,25 +234,25 @@ MEMORY = [
 
 @pytest.mark.parametrize(("why", "value", "shown"), MEMORY, ids=[row[0] for row in MEMORY])
 def test_memory_has_one_form(why: str, value: Any, shown: str) -> None:
-    assert fields.memory(value) == shown
-    assert fields.memory(shown) == shown
+    assert fields.check_memory(value) == shown
+    assert fields.check_memory(shown) == shown
 
 
 NOT_VALUES = [
-    ("no time", fields.clock, "1h"),
-    ("no time either", fields.clock, "1:2:3:4"),
-    ("a negative time", fields.clock, -5),
-    ("a fraction of a time", fields.clock, 1.5),
-    ("truth is no time", fields.clock, True),
-    ("a list is no time", fields.clock, ["1"]),
-    ("digits of other scripts", fields.clock, "١٢"),
-    ("no unit", fields.memory, "3X"),
-    ("a fraction of a kilobyte", fields.memory, "0.5K"),
-    ("negative memory", fields.memory, -1),
-    ("bytes", fields.memory, "100B"),
-    ("half a surrogate pair", fields.text, "\ud800"),
-    ("NUL", fields.text, "a\0b"),
-    ("nothing", fields.text, None),
+    ("no time", fields.check_time_limit, "1h"),
+    ("no time either", fields.check_time_limit, "1:2:3:4"),
+    ("a negative time", fields.check_time_limit, -5),
+    ("a fraction of a time", fields.check_time_limit, 1.5),
+    ("truth is no time", fields.check_time_limit, True),
+    ("a list is no time", fields.check_time_limit, ["1"]),
+    ("digits of other scripts", fields.check_time_limit, "١٢"),
+    ("no unit", fields.check_memory, "3X"),
+    ("a fraction of a kilobyte", fields.check_memory, "0.5K"),
+    ("negative memory", fields.check_memory, -1),
+    ("bytes", fields.check_memory, "100B"),
+    ("half a surrogate pair", fields.check_text, "\ud800"),
+    ("NUL", fields.check_text, "a\0b"),
+    ("nothing", fields.check_text, None),
 ]
 
 
@@ -264,7 +264,7 @@ def test_values_that_are_refused(why: str, check: Any, value: Any) -> None:
 
 @given(st.integers(1, 10**8))
 def test_a_clock_says_the_seconds_it_was_made_of(minutes: int) -> None:
-    assert fields.seconds(fields.clock(minutes)) == minutes * 60
+    assert fields.parse_time_limit_s(fields.check_time_limit(minutes)) == minutes * 60
 
 
 PYTHON = ["python:1", " python:1", "PYTHON: 1", "python :1", "\tPython\t:", "\u200bpython:1", "\ufeffpython:"]
@@ -305,7 +305,7 @@ def reach(edges: dict[str, list[str]]) -> dict[str, set[str]]:
 @given(graph())
 def test_circles_are_found_exactly_where_a_name_needs_itself(edges: dict[str, list[str]]) -> None:
     far = reach(edges)
-    found = graphs.cycles(edges)
+    found = graphs.find_cycles(edges)
     assert bool(found) == any(name in needs for name, needs in far.items())
     for cycle in found:
         assert cycle[0] == cycle[-1]
@@ -317,7 +317,7 @@ def test_circles_are_found_exactly_where_a_name_needs_itself(edges: dict[str, li
 @given(graph())
 def test_the_order_puts_each_after_what_it_needs(edges: dict[str, list[str]]) -> None:
     far = reach(edges)
-    order = graphs.order(edges)
+    order = graphs.sort_by_needs(edges)
     stuck = {name for name, needs in far.items() if name in needs or any(one in far[one] for one in needs)}
     assert set(order) == set(edges) - stuck
     assert all(order.index(one) < order.index(name) for name in order for one in edges[name])
@@ -348,7 +348,7 @@ def test_a_body_is_written_in_a_settled_order_without_what_is_empty() -> None:
         "default_project": None,
         "name": "w",
     }
-    assert workflows.compose(body).decode() == (
+    assert workflows.compose_yaml(body).decode() == (
         "name: w\nargs:\n  n: 1\njobs:\n  - name: a\n    command:\n      - echo\n      - a b\n      - no\n"
         "      - 8:00:00\n    resources:\n      nodes: 1\n    work_dir: /w\n    retry: 1\n"
     )
@@ -356,7 +356,7 @@ def test_a_body_is_written_in_a_settled_order_without_what_is_empty() -> None:
 
 def test_what_a_job_may_not_have_is_refused_when_read_again() -> None:
     assert any(
-        "'exports'" in one for one in problems(workflows.compose({"name": "w", "jobs": [job(outputs={"A": "b"})]}))
+        "'exports'" in one for one in problems(workflows.compose_yaml({"name": "w", "jobs": [job(outputs={"A": "b"})]}))
     )
 
 
@@ -399,7 +399,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 @given(bodies())
 @settings(max_examples=60, deadline=None)
 def test_what_is_written_is_what_is_read(body: dict[str, Any]) -> None:
-    workflow = workflows.parse(workflows.compose(body), stem="w")
+    workflow = workflows.parse_workflow(workflows.compose_yaml(body), stem="w")
     assert workflow.args == body["args"]
     for read, meant in zip(workflow.jobs, body["jobs"], strict=True):
         own = read.model_dump(exclude_unset=True)
@@ -426,8 +426,8 @@ sweep: {matrix: {n: [1, 2]}}
 
 
 def test_an_edit_through_a_form_loses_nothing(renderer: Renderer) -> None:
-    old = workflows.parse(OLD)
-    shown = workflows.show(old, renderer)
+    old = workflows.parse_workflow(OLD)
+    shown = workflows.to_rendered_json(old, renderer)
     form = {
         "name": "w",
         "args": {"n": "1", "lr": "0.7"},
@@ -443,7 +443,7 @@ def test_an_edit_through_a_form_loses_nothing(renderer: Renderer) -> None:
             {"name": "c", "command": ["new"]},
         ],
     }
-    new = workflows.parse(workflows.compose(workflows.merge(old, form, shown)), stem="w")
+    new = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, shown)), stem="w")
     assert (new.description, new.args) == ("kept", {"n": 1, "lr": "0.7"})
     assert new.sweep == old.sweep
     a, b, c = new.jobs
@@ -458,7 +458,9 @@ def test_an_edit_through_a_form_loses_nothing(renderer: Renderer) -> None:
 
 def test_a_null_in_the_body_removes() -> None:
     form = {"name": "w", "jobs": [{"name": "a", "srun_args": None, "resources": {"cpus_per_task": None}}]}
-    new = workflows.parse(workflows.compose(workflows.merge(workflows.parse(OLD), form)))
+    new = workflows.parse_workflow(
+        workflows.compose_yaml(workflows.merge_workflow(workflows.parse_workflow(OLD), form))
+    )
     assert [one.name for one in new.jobs] == ["a"]
     assert new.jobs[0].srun_args is None
     assert new.jobs[0].resources.model_dump(exclude_unset=True) == {"nodes": 1}
@@ -466,8 +468,8 @@ def test_a_null_in_the_body_removes() -> None:
 
 @given(st.just(OLD) | st.just(PIPELINE))
 def test_sending_back_what_was_shown_changes_nothing(renderer: Renderer, data: bytes) -> None:
-    old = workflows.parse(data)
-    shown = workflows.show(old, renderer)
+    old = workflows.parse_workflow(data)
+    shown = workflows.to_rendered_json(old, renderer)
     keys = {
         "name",
         "command",
@@ -484,8 +486,8 @@ def test_sending_back_what_was_shown_changes_nothing(renderer: Renderer, data: b
         "args": {key: str(one) for key, one in shown["args"].items()},
         "jobs": [{key: one for key, one in job.items() if key in keys and one} for job in shown["jobs"]],
     }
-    again = workflows.parse(workflows.compose(workflows.merge(old, form, shown)))
-    assert workflows.show(again, renderer) == shown
+    again = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, shown)))
+    assert workflows.to_rendered_json(again, renderer) == shown
     assert [one.command for one in again.jobs] == [one.command for one in old.jobs]
 
 
@@ -511,7 +513,7 @@ HOSTILE = [
 @pytest.mark.parametrize(("why", "data"), HOSTILE, ids=[row[0] for row in HOSTILE])
 def test_hostile_files_are_refused(why: str, data: bytes) -> None:
     with pytest.raises(Invalid):
-        workflows.parse(data)
+        workflows.parse_workflow(data)
 
 
 @given(
@@ -523,8 +525,8 @@ def test_hostile_files_are_refused(why: str, data: bytes) -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_whatever_a_file_holds_it_is_read_or_refused(value: Any) -> None:
-    data = workflows.reader.dump({"jobs": value, "sweep": value} if not isinstance(value, dict) else value)
+    data = workflows.reader.dump_yaml({"jobs": value, "sweep": value} if not isinstance(value, dict) else value)
     try:
-        workflows.view(workflows.parse(data))
+        workflows.to_json(workflows.parse_workflow(data))
     except Invalid as error:
         assert all(one["line"] and one["msg"] for one in error.problems)

@@ -22,7 +22,7 @@ ROW: dict[str, Any] = {
 
 def shown(**more: Any) -> dict[str, Any]:
     """The view of the row above with these changes."""
-    return srunx.job(ROW | more, None)
+    return srunx.to_job_json(ROW | more, None)
 
 
 def test_a_running_job_is_shown_as_documented() -> None:
@@ -80,7 +80,7 @@ def test_gpus_on_each_node(why: str, gpus: int, nodes: int, per_node: int) -> No
     ],
 )
 def test_the_documents_word_for_each_of_slurms(state: str | None, word: str) -> None:
-    assert states.word(state) == word
+    assert states.to_status(state) == word
 
 
 def test_what_we_know_of_a_job_that_slurm_has_forgotten_has_the_same_keys() -> None:
@@ -88,7 +88,7 @@ def test_what_we_know_of_a_job_that_slurm_has_forgotten_has_the_same_keys() -> N
         id="x", name="n", job_id="7", cluster="c", state="FAILED", exit_code=3, submitted_at="2026-03-30T09:00:00Z",
         started_at="2026-03-30T09:00:10Z", ended_at="2026-03-30T09:01:40Z", node_count=2, gpus=4, user="me",
     )  # fmt: skip
-    view = srunx.remembered(jobs.entries(record)[0], 0)
+    view = srunx.to_past_job_json(jobs.list_entries(record)[0], 0)
     assert view.keys() == shown().keys()
     assert (view["job_id"], view["status"], view["exit_code"], view["elapsed_time"]) == (7, "FAILED", 3, "0:01:30")
     assert view["resources"]["gpus_per_node"] == 2
@@ -102,7 +102,7 @@ def test_a_job_of_a_run_says_so() -> None:
         attempts=[Attempt(number=1, tag="t", job_id="18431")],
     )
     run = Run(id="r1", workflow_name="ml", cluster="c", jobs=[job])
-    view = srunx.job(ROW, jobs.entries(run)[0])
+    view = srunx.to_job_json(ROW, jobs.list_entries(run)[0])
     assert (view["run_id"], view["workflow_name"], view["depends_on"]) == ("r1", "ml", ["prep"])
     assert view["command"] == ["python 'a b.py'"]
 
@@ -118,7 +118,7 @@ def test_a_run_shows_each_attempt_and_lists_only_what_was_submitted() -> None:
         RunJob(name="c", depends_on=["a"]),
         RunJob(name="d", depends_on=["a"], attempts=[Attempt(number=1, tag="t3")]),
     ]
-    view = srunx.run(Run(id="r1", workflow_name="ml", status="running", jobs=jobs))
+    view = srunx.to_run_json(Run(id="r1", workflow_name="ml", status="running", jobs=jobs))
     assert view["job_ids"] == {"a": "2"}
     assert view["job_statuses"] == {"a": "COMPLETED", "b": "CANCELLED"}
     a, b, c, d = view["jobs"]
@@ -130,6 +130,6 @@ def test_a_run_shows_each_attempt_and_lists_only_what_was_submitted() -> None:
 
 
 def test_the_answer_to_a_submission_is_the_documented_one() -> None:
-    assert srunx.submitted("training-run", "18500") == {
+    assert srunx.to_submission_json("training-run", "18500") == {
         "name": "training-run", "job_id": 18500, "status": "PENDING", "depends_on": [], "command": [], "resources": {},
     }  # fmt: skip

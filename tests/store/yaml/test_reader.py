@@ -39,7 +39,7 @@ MEANINGS = [
 
 @pytest.mark.parametrize(("why", "data", "value"), MEANINGS, ids=[row[0] for row in MEANINGS])
 def test_meanings(why: str, data: bytes, value: Any) -> None:
-    loaded = reader.load(data)
+    loaded = reader.load_yaml(data)
     if why == "32 levels":
         return
     assert loaded.value == value
@@ -92,32 +92,32 @@ REFUSALS = [
 @pytest.mark.parametrize(("why", "data", "line", "column", "message"), REFUSALS, ids=[row[0] for row in REFUSALS])
 def test_refusals(why: str, data: bytes, line: int, column: int, message: str) -> None:
     with pytest.raises(Invalid) as refused:
-        reader.load(data)
+        reader.load_yaml(data)
     problem = refused.value.problems[0]
     assert message in problem["msg"]
     assert (problem["line"], problem["column"]) == (line, column)
 
 
 def test_more_than_a_megabyte_is_refused() -> None:
-    reader.load(b"#" * reader.MAX_BYTES)
+    reader.load_yaml(b"#" * reader.MAX_BYTES)
     with pytest.raises(Invalid, match="1000000 bytes"):
-        reader.load(b"#" * (reader.MAX_BYTES + 1))
+        reader.load_yaml(b"#" * (reader.MAX_BYTES + 1))
 
 
 def test_an_alias_bomb_of_300_bytes_is_refused() -> None:
     lines = [b"a: &a [x,x,x,x,x,x,x,x,x]"]
     lines += [b"%c: &%c [%s]" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9)]
     with pytest.raises(Invalid, match="100000 values"):
-        reader.load(b"\n".join(lines))
+        reader.load_yaml(b"\n".join(lines))
 
 
 def test_aliases_of_one_long_text_are_bounded() -> None:
     with pytest.raises(Invalid, match="4000000 characters"):
-        reader.load(b"- &a " + b"x" * 900_000 + b"\n" + b"- *a\n" * 5)
+        reader.load_yaml(b"- &a " + b"x" * 900_000 + b"\n" + b"- *a\n" * 5)
 
 
 def test_who_changes_one_use_of_an_anchor_changes_no_other() -> None:
-    value = reader.load(b"a: &x {l: [1]}\nb: *x\nc: {<<: *x}").value
+    value = reader.load_yaml(b"a: &x {l: [1]}\nb: *x\nc: {<<: *x}").value
     value["b"]["l"].append(2)
     value["c"]["l"].append(3)
     assert value == {"a": {"l": [1]}, "b": {"l": [1, 2]}, "c": {"l": [1, 3]}}
@@ -138,7 +138,7 @@ PLACES = [
 @pytest.mark.parametrize(("why", "loc", "key", "place"), PLACES, ids=[row[0] for row in PLACES])
 def test_places(why: str, loc: tuple[str | int, ...], key: bool, place: tuple[int, int]) -> None:
     text = b"# top\nname: x\njobs:\n  - name: a\n    command: [echo, x]\n    resources:\n      nodes: 1\n"
-    assert reader.load(text).where(loc, key=key) == place
+    assert reader.load_yaml(text).locate(loc, key=key) == place
 
 
 # Text without half surrogates and NUL, which no file may hold.
@@ -200,7 +200,7 @@ trees = st.recursive(
 @example(["\n"])
 @example({"k": ["  lead\nnext\n"]})
 def test_what_is_written_is_read_again(tree: Any) -> None:
-    assert reader.load(reader.dump(tree)).value == tree
+    assert reader.load_yaml(reader.dump_yaml(tree)).value == tree
 
 
 @settings(max_examples=300)
@@ -208,18 +208,18 @@ def test_what_is_written_is_read_again(tree: Any) -> None:
 def test_any_text_is_a_value_or_a_reason(text: str) -> None:
     data = text.encode()
     try:
-        value = reader.load(data).value
+        value = reader.load_yaml(data).value
     except Invalid as refused:
         assert refused.problems[0]["line"] >= 1 and refused.problems[0]["msg"]
     else:
         # What is written is always a mapping; a lone text would need marks of where it ends.
-        assert reader.load(reader.dump({"a": value})).value == {"a": value}
+        assert reader.load_yaml(reader.dump_yaml({"a": value})).value == {"a": value}
 
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_value_or_a_reason(data: bytes) -> None:
     try:
-        reader.load(data)
+        reader.load_yaml(data)
     except Invalid as refused:
         assert refused.problems
 
@@ -227,10 +227,10 @@ def test_any_bytes_are_a_value_or_a_reason(data: bytes) -> None:
 @given(scalars.filter(lambda one: not isinstance(one, str)))
 def test_plain_words_mean_what_they_say(value: Any) -> None:
     text = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
-    assert reader.scalar(text) == value
-    assert type(reader.scalar(text)) is type(value)
+    assert reader.parse_scalar(text) == value
+    assert type(reader.parse_scalar(text)) is type(value)
     if isinstance(value, float):
-        assert math.copysign(1, reader.scalar(text)) == math.copysign(1, value)
+        assert math.copysign(1, reader.parse_scalar(text)) == math.copysign(1, value)
 
 
 SOURCE = b"""\
@@ -247,20 +247,20 @@ list:
 
 
 def test_an_edit_keeps_comments_order_and_quotes() -> None:
-    after = reader.edit(SOURCE, {"resources": {"time_limit": "1:00:00", "gpus_per_node": 2, "nodes": None}})
+    after = reader.edit_yaml(SOURCE, {"resources": {"time_limit": "1:00:00", "gpus_per_node": 2, "nodes": None}})
     assert after.decode() == SOURCE.decode().replace("0:05:00", "1:00:00").replace("nodes: 1", "gpus_per_node: 2")
 
 
 def test_an_edit_of_a_file_of_comments_keeps_them() -> None:
-    after = reader.edit(b"# resources:\n#   nodes: 1\n", {"resources": {"nodes": 2}})
+    after = reader.edit_yaml(b"# resources:\n#   nodes: 1\n", {"resources": {"nodes": 2}})
     assert after == b"# resources:\n#   nodes: 1\nresources:\n  nodes: 2\n"
 
 
 def test_an_edit_of_what_is_wrong_is_refused() -> None:
     with pytest.raises(Invalid, match="twice"):
-        reader.edit(b"a: 1\na: 2", {"b": 1})
+        reader.edit_yaml(b"a: 1\na: 2", {"b": 1})
     with pytest.raises(Invalid, match="mapping"):
-        reader.edit(b"[1]", {"b": 1})
+        reader.edit_yaml(b"[1]", {"b": 1})
 
 
 keys = st.sampled_from(["a", "b", "c"])
@@ -273,61 +273,61 @@ maps = st.recursive(
 @settings(deadline=None)
 def test_an_edit_is_the_merge_of_the_values(before: dict[str, Any], changes: dict[str, Any]) -> None:
     try:
-        after = reader.edit(reader.dump(before), changes)
+        after = reader.edit_yaml(reader.dump_yaml(before), changes)
     except Invalid as refused:
         # It may decline, it may never change anything else.
         assume("by hand" not in str(refused))
         raise
-    assert reader.load(after).value == reader.merged(before, changes)
+    assert reader.load_yaml(after).value == reader.merge_changes(before, changes)
 
 
 @pytest.fixture
 def parses(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Which files were parsed, in order."""
     seen: list[bytes] = []
-    composed = reader._composed
-    monkeypatch.setattr(reader, "_composed", lambda data: seen.append(data) or composed(data))
+    composed = reader._compose_text
+    monkeypatch.setattr(reader, "_compose_text", lambda data: seen.append(data) or composed(data))
     monkeypatch.setattr(reader, "MEMORY_FROM", 1)
     return seen
 
 
 def test_what_was_read_once_is_remembered_for_the_next_start(parses: list[bytes]) -> None:
-    reader.remember(None)
-    first = [reader.load(data).value for data in (b"a: [1, 0.1]", b"b: null", b"# none")]
-    saved = reader.remembered(None)
+    reader.start_remembering(None)
+    first = [reader.load_yaml(data).value for data in (b"a: [1, 0.1]", b"b: null", b"# none")]
+    saved = reader.stop_remembering(None)
     assert saved is not None
     del parses[:]
-    reader.remember(saved)
-    again = [reader.load(data).value for data in (b"a: [1, 0.1]", b"# none")]
+    reader.start_remembering(saved)
+    again = [reader.load_yaml(data).value for data in (b"a: [1, 0.1]", b"# none")]
     assert again == [first[0], first[2]]
     assert parses == []
-    assert reader.load(b"c: 2").value == {"c": 2}
+    assert reader.load_yaml(b"c: 2").value == {"c": 2}
     assert parses == [b"c: 2"]
-    newer = reader.remembered(saved)
+    newer = reader.stop_remembering(saved)
     assert newer is not None and b"null" in newer
-    reader.remember(newer)
-    reader.load(b"b: null")
-    reader.remembered(newer)
+    reader.start_remembering(newer)
+    reader.load_yaml(b"b: null")
+    reader.stop_remembering(newer)
     assert parses == [b"c: 2", b"b: null"], "what no file said any more is forgotten"
 
 
 def test_places_are_known_for_what_is_remembered(parses: list[bytes]) -> None:
-    reader.remember(None)
-    reader.load(b"x: 1\ny: 2")
-    saved = reader.remembered(None)
-    reader.remember(saved)
-    assert reader.load(b"x: 1\ny: 2").where(("y",)) == (2, 4)
-    assert reader.remembered(saved) is None, "nothing new to save"
+    reader.start_remembering(None)
+    reader.load_yaml(b"x: 1\ny: 2")
+    saved = reader.stop_remembering(None)
+    reader.start_remembering(saved)
+    assert reader.load_yaml(b"x: 1\ny: 2").locate(("y",)) == (2, 4)
+    assert reader.stop_remembering(saved) is None, "nothing new to save"
 
 
 @pytest.mark.parametrize("harm", [lambda data: data[:-1], lambda data: data.replace(b"1", b"2"), lambda data: b""])
 def test_a_damaged_memory_is_not_believed(parses: list[bytes], harm: Any) -> None:
-    reader.remember(None)
-    reader.load(b"a: 1")
-    saved = reader.remembered(None)
+    reader.start_remembering(None)
+    reader.load_yaml(b"a: 1")
+    saved = reader.stop_remembering(None)
     assert saved is not None
     del parses[:]
-    reader.remember(harm(saved))
-    assert reader.load(b"a: 1").value == {"a": 1}
-    reader.remembered(None)
+    reader.start_remembering(harm(saved))
+    assert reader.load_yaml(b"a: 1").value == {"a": 1}
+    reader.stop_remembering(None)
     assert parses == [b"a: 1"]

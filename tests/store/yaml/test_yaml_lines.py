@@ -57,43 +57,44 @@ EDITS: list[tuple[str, dict[str, Any], tuple[str, str]]] = [
 
 @pytest.mark.parametrize(("why", "changes", "swap"), EDITS, ids=[row[0] for row in EDITS])
 def test_only_these_lines_change(why: str, changes: dict[str, Any], swap: tuple[str, str]) -> None:
-    after = reader.edit(TEXT.encode(), changes).decode()
+    after = reader.edit_yaml(TEXT.encode(), changes).decode()
     if why == "all items go":
-        assert reader.load(after.encode()).value["profiles"]["dgx"]["mounts"] == []
+        assert reader.load_yaml(after.encode()).value["profiles"]["dgx"]["mounts"] == []
         return
     assert after == TEXT.replace(*swap, 1)
 
 
 def test_the_last_key_of_a_mapping_goes() -> None:
     assert (
-        reader.edit(b"a:\n  # why\n  b: 1  # x\n# c\nd: 2\n", {"a": {"b": None}}) == b"a:\n  # why\n  {}\n# c\nd: 2\n"
+        reader.edit_yaml(b"a:\n  # why\n  b: 1  # x\n# c\nd: 2\n", {"a": {"b": None}})
+        == b"a:\n  # why\n  {}\n# c\nd: 2\n"
     )
-    assert reader.edit(b"# all\na: 1\n# rest\n", {"a": None}) == b"# all\n# rest\n"
-    assert reader.edit(b"a: 1\n", {"a": None}) == b"{}\n"
-    assert reader.edit(b"{}\n", {"a": 2}) == b"a: 2\n"
+    assert reader.edit_yaml(b"# all\na: 1\n# rest\n", {"a": None}) == b"# all\n# rest\n"
+    assert reader.edit_yaml(b"a: 1\n", {"a": None}) == b"{}\n"
+    assert reader.edit_yaml(b"{}\n", {"a": 2}) == b"a: 2\n"
 
 
 def test_an_empty_collection_is_filled_below_its_heading() -> None:
     text = b"# one\na: {}\n# two\nb: []\n# three\nc: 1\n"
     after = b"# one\na:\n  x: 1\n# two\nb:\n  - 2\n# three\nc: 1\n"
-    assert reader.edit(text, {"a": {"x": 1}, "b": [2]}) == after
+    assert reader.edit_yaml(text, {"a": {"x": 1}, "b": [2]}) == after
 
 
 def test_null_is_written_where_it_is_meant() -> None:
-    assert reader.load(reader.edit(b"a: 1\n", {"a": reader.NULL_VALUE, "b": reader.NULL_VALUE})).value == {
+    assert reader.load_yaml(reader.edit_yaml(b"a: 1\n", {"a": reader.NULL_VALUE, "b": reader.NULL_VALUE})).value == {
         "a": None,
         "b": None,
     }
 
 
 def test_true_is_not_one() -> None:
-    assert reader.edit(b"a: 1\n", {"a": True}) == b"a: true\n"
-    assert reader.edit(b"a: [1, 2]\n", {"a": [True, 2]}) == b"a: [true, 2]\n"
+    assert reader.edit_yaml(b"a: 1\n", {"a": True}) == b"a: true\n"
+    assert reader.edit_yaml(b"a: [1, 2]\n", {"a": [True, 2]}) == b"a: [true, 2]\n"
 
 
 def test_much_at_once_takes_the_other_way_in_time() -> None:
     changes = {f"k{number}": number for number in range(3000)}
-    assert reader.load(reader.edit(b"# c\na: 1\n", changes)).value == {"a": 1, **changes}
+    assert reader.load_yaml(reader.edit_yaml(b"# c\na: 1\n", changes)).value == {"a": 1, **changes}
 
 
 names = st.sampled_from(list("abcde"))
@@ -108,11 +109,11 @@ values = st.recursive(
 @settings(deadline=None)
 def test_comments_of_keys_that_stay_stay_above_them(before: dict[str, Any], changes: dict[str, Any]) -> None:
     """Every top-level key gets a heading; after the edit each that is left still has its own right above it."""
-    text = "".join(f"# heads {key}\n{reader.dump({key: value}).decode()}" for key, value in before.items())
-    assert reader.load(text.encode()).value == before
-    after = reader.edit(text.encode(), changes)
-    wanted = reader.merged(before, changes)
-    assert (reader.load(after).value or {}) == wanted
+    text = "".join(f"# heads {key}\n{reader.dump_yaml({key: value}).decode()}" for key, value in before.items())
+    assert reader.load_yaml(text.encode()).value == before
+    after = reader.edit_yaml(text.encode(), changes)
+    wanted = reader.merge_changes(before, changes)
+    assert (reader.load_yaml(after).value or {}) == wanted
     lines = after.decode().split("\n")
     for key in before:
         assert f"# heads {key}" in lines
