@@ -1,4 +1,4 @@
-"""What Sluice remembers: plain files under one root, and the rules that follow from them.
+"""What Sluice remembers: plain files under one root, and their rules.
 
 Knows neither HTTP nor SLURM.
 """

@@ -1,4 +1,7 @@
-"""Which addresses a webhook may lead to: those that the whole Internet can reach, and what config.yaml allows. Pure."""
+"""Which addresses a webhook may lead to. Pure.
+
+Those that the whole Internet can reach, and what config.yaml allows.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import ipaddress
 from collections.abc import Collection, Sequence
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# RFC 6052: IPv4 behind a translator; the last 32 bits are the address that is really meant.
+# RFC 6052: IPv4 behind a translator; the last 32 bits are the IPv4 address.
 NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
 def unwrap_ipv4(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for (mapped, 6to4, NAT64), else the address itself.
+    """Return the IPv4 address inside an IPv6 one, else the address itself.
 
-    >>> str(meant(ipaddress.ip_address("::ffff:127.0.0.1"))), str(meant(ipaddress.ip_address("64:ff9b::a00:1")))
-    ('127.0.0.1', '10.0.0.1')
+    Such are mapped, 6to4 and NAT64 addresses.
+
+    >>> [str(unwrap_ipv4(ipaddress.ip_address(text))) for text in ("::ffff:127.0.0.1", "64:ff9b::a00:1")]
+    ['127.0.0.1', '10.0.0.1']
     """
     if isinstance(address, ipaddress.IPv4Address):
         return address
@@ -28,7 +33,7 @@ def unwrap_ipv4(address: Address) -> Address:
 
 
 def is_public(text: str) -> bool:
-    """Whether the address is one of the public Internet.
+    """Tell whether the address is one of the public Internet.
 
     Private, loopback, link-local (where clouds keep their metadata), shared, multicast and reserved ones are not.
     """
@@ -43,18 +48,23 @@ def is_public(text: str) -> bool:
 
 
 def is_allowed(host: str, port: int, hosts: Collection[str]) -> bool:
-    """Whether config.yaml lets webhooks go to this host wherever it is: by its name, or by name and port.
+    """Tell whether config.yaml allows webhooks to this host.
 
-    >>> allowed("hooks.lan", 8443, ["hooks.lan:8443"]), allowed("hooks.lan", 443, ["hooks.lan:8443"])
+    Hosts are listed by name, or by name and port.
+
+    >>> is_allowed("hooks.lan", 8443, ["hooks.lan:8443"]), is_allowed("hooks.lan", 443, ["hooks.lan:8443"])
     (True, False)
     """
     return host in hosts or f"{host}:{port}" in hosts or (":" in host and f"[{host}]:{port}" in hosts)
 
 
 def explain_refusal(addresses: Sequence[str], host: str, port: int, hosts: Collection[str]) -> str | None:
-    """Why none of the addresses of a host may be connected to; None when they may. One bad address spoils all."""
+    """Return why a host's addresses must not be called; None if they may.
+
+    One address that is not allowed rules out the host.
+    """
     if not addresses:
         return f"{host} has no address"
-    if is_allowed(host, port, hosts) or all(is_public(one) for one in addresses):
+    if is_allowed(host, port, hosts) or all(is_public(address) for address in addresses):
         return None
     return f"{host} is not in the public Internet; name it in config.yaml (webhooks: allow_hosts) if it may be called"

@@ -1,8 +1,9 @@
-"""The documents that the store keeps, as pydantic models, and how they become bytes and come back.
+"""The documents that the store keeps, as pydantic models.
 
-Files that people write (`Config`) take no unknown key and suggest the near one. Files that the server writes (`Run`,
-`JobRecord`) keep keys that they do not know, so that nothing which somebody added is lost with the next write. Every
-document says its `version`; a newer one than this program knows is refused and left alone.
+And how they become bytes and come back. Files that people write (`Config`) take no unknown key and suggest the near
+one. Files that the server writes (`Run`, `JobRecord`) keep keys that they do not know, so that nothing which somebody
+added is lost with the next write. Every document says its `version`; a newer one than this program knows is refused and
+left alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ VERSION = 1
 Locator = Callable[..., tuple[int, int]]
 Document = TypeVar("Document", bound=BaseModel)
 
-# Words that end in a line of a batch script: what sbatch(1) takes there, and nothing that could start a second word.
+# Words for a line of a batch script: what sbatch(1) takes there, and nothing that could start a second word.
 PARTITION = r"^[A-Za-z0-9_][A-Za-z0-9_.,+-]*$"
 NODELIST = r"^[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]*$"
 TIME = r"^([0-9]{1,6}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}|(?i:unlimited|infinite))$"
@@ -46,7 +47,10 @@ VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 def _to_word(value: Any) -> Any:
-    """A bare number as the text that sbatch takes for it (minutes, megabytes)."""
+    """Return a bare number as the text that sbatch takes for it.
+
+    Minutes or megabytes.
+    """
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -56,13 +60,16 @@ Value = Annotated[Word, Field(pattern=r"^[^\x00]*$", max_length=32_768)]
 
 
 class UserFileModel(BaseModel):
-    """A part of a file that people write: unknown keys are errors, and no value is bent into another type."""
+    """A part of a file that people write.
+
+    Unknown keys are errors, and no value is converted to another type.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ServerFileModel(BaseModel):
-    """A part of a file that the server writes: unknown keys stay."""
+    """A part of a file that the server writes: unknown keys are kept."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -85,13 +92,14 @@ class Resources(UserFileModel):
     @field_validator("memory_per_node", "time_limit")
     @classmethod
     def check_syntax(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """The text, when a job could say the same."""
+        """Return the text if a job's resources could say the same."""
         if value is not None:
             (fields.check_memory if info.field_name == "memory_per_node" else fields.check_time_limit)(value)
         return value
 
 
 def _check_variables(value: dict[str, str]) -> dict[str, str]:
+    """Return the variables. Raises ValueError for a name that is refused."""
     for name in value:
         try:
             fields.check_env_key(name)
@@ -118,7 +126,10 @@ class Container(UserFileModel):
     @field_validator("env")
     @classmethod
     def check_names(cls, value: dict[str, str]) -> dict[str, str]:
-        """The variables, when all of them have names that a shell takes and that are not SLURM's own."""
+        """Check that all variables have names that a job may set.
+
+        A shell must take them, and they must not be SLURM's own.
+        """
         return _check_variables(value)
 
 
@@ -127,7 +138,7 @@ def _from_image(value: Any) -> Any:
 
 
 class Environment(UserFileModel):
-    """What is made ready before a job's command."""
+    """What is set up before a job's command."""
 
     conda: OneLine | None = None
     venv: OneLine | None = None
@@ -137,19 +148,22 @@ class Environment(UserFileModel):
     @field_validator("env_vars")
     @classmethod
     def check_names(cls, value: dict[str, str]) -> dict[str, str]:
-        """The variables, when all of them have names that a shell takes and that are not SLURM's own."""
+        """Check that all variables have names that a job may set.
+
+        A shell must take them, and they must not be SLURM's own.
+        """
         return _check_variables(value)
 
     @model_validator(mode="after")
     def check_one_python(self) -> Self:
-        """Itself, when not both conda and venv are named."""
+        """Refuse both conda and venv at once."""
         if self.conda and self.venv:
             raise ValueError("Only one of conda or venv can be specified")
         return self
 
 
 class Notifications(UserFileModel):
-    """Where news go, and what of them when a request does not say."""
+    """Where notifications go by default, and which."""
 
     slack_webhook_url: Annotated[str, Field(pattern=HOOK, max_length=1000)] | None = None
     default_endpoint_name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")] | None = None
@@ -174,7 +188,10 @@ class Sync(UserFileModel):
 
 
 class SrunxConfig(UserFileModel):
-    """What every layer of the configuration may say: config.json, config.yaml, srunx.json (see store.config.layers)."""
+    """What every layer of the configuration may say.
+
+    The layers are config.json, config.yaml and srunx.json (see store.config.layers).
+    """
 
     resources: Resources = Resources()
     environment: Environment = Environment()
@@ -187,10 +204,13 @@ class SrunxConfig(UserFileModel):
     @model_validator(mode="before")
     @classmethod
     def drop_empty_sections(cls, value: Any) -> Any:
-        """The value without sections that are there but empty, as when all their lines are commented out."""
+        """Drop sections that are present but empty.
+
+        As when all their lines are commented out.
+        """
         if not isinstance(value, dict):
             return value
-        return {key: one for key, one in value.items() if one is not None or key == "work_dir"}
+        return {key: section for key, section in value.items() if section is not None or key == "work_dir"}
 
 
 class PartitionConfig(UserFileModel):
@@ -221,7 +241,7 @@ class PollConfig(UserFileModel):
 
     @model_validator(mode="after")
     def check_order(self) -> Self:
-        """Itself, when the bounds are a range."""
+        """Check that the bounds are a range."""
         if self.min_s > self.max_s:
             raise ValueError("min_s must not be above max_s")
         return self
@@ -236,7 +256,10 @@ class SweepsConfig(UserFileModel):
 
 
 class WebhooksConfig(UserFileModel):
-    """Whether notifications are sent, to which hosts outside of the public Internet, and how long they are kept."""
+    """Whether and where notifications are sent, and how long they are kept.
+
+    `allow_hosts` are hosts outside of the public Internet.
+    """
 
     deliver: bool = True
     allow_hosts: Annotated[list[Annotated[str, Field(pattern=HOST, max_length=260)]], Field(max_length=100)] = []
@@ -245,7 +268,10 @@ class WebhooksConfig(UserFileModel):
 
 
 class Retention(UserFileModel):
-    """How long runs and sweeps that are over stay before they go into the archive; None for ever."""
+    """How long finished runs and sweeps stay out of the archive.
+
+    None means for ever.
+    """
 
     age_days: float | None = Field(default=None, gt=0, le=36_500, strict=False)
     count: int | None = Field(default=None, ge=1, le=10_000_000)
@@ -261,7 +287,7 @@ class Limits(UserFileModel):
 
 
 class Config(SrunxConfig):
-    """config.yaml: defaults for jobs, the embedded cluster, and the server's own bounds."""
+    """config.yaml: defaults for jobs, embedded cluster, server's bounds."""
 
     version: int = VERSION
     cluster: ClusterConfig = ClusterConfig()
@@ -278,7 +304,10 @@ RunStatus = Literal["pending", "syncing", "submitting", "running", "completed", 
 
 
 class Attempt(ServerFileModel):
-    """One try of one job; `intended_at` is written before sbatch is called, `tag` finds it again."""
+    """One try of one job.
+
+    `intended_at` is written before sbatch is called; `tag` finds the job again.
+    """
 
     number: int
     tag: str
@@ -358,10 +387,11 @@ class Run(ServerFileModel):
 
 
 class Sweep(ServerFileModel):
-    """One sweep: the workflow as it was, the matrix, and which cells without a run still wait (see store.rules.sweeps).
+    """One sweep: workflow text, matrix, and which cells still wait.
 
-    The ids of its cells begin with `uid`; `waiting`, `again` (cells to run again whose runs do not know it yet) and
-    `forgiven` (cells whose failure before that no longer counts) are texts like "3-17,20". Times are RFC 3339 in UTC.
+    The ids of its cells begin with `uid`; `waiting`, `again` (cells to run again whose runs are not marked yet) and
+    `forgiven` (cells whose failure before that no longer counts) are texts like "3-17,20" (see store.rules.sweeps).
+    Times are RFC 3339 in UTC.
     """
 
     version: int = VERSION
@@ -405,7 +435,10 @@ class StateChange(ServerFileModel):
 
 
 class ReportEvent(ServerFileModel):
-    """A change that a job reported of itself, or that SLURM told of it; `id` grows over all jobs."""
+    """A change that a job reported, or that SLURM showed.
+
+    `id` grows over all jobs.
+    """
 
     id: int
     status: str
@@ -416,9 +449,10 @@ class ReportEvent(ServerFileModel):
 
 
 class Report(ServerFileModel):
-    """What a job has told of itself; times are as it wrote them, but for `heard_at`, when it was last heard.
+    """What a job has reported of itself.
 
-    `placeholder` says that its submission was never told; `slurm_state` how SLURM says that it ended.
+    Times are as the job wrote them, except `heard_at`, when it was last heard. `placeholder` says that its submission
+    was never reported; `slurm_state` how SLURM says that it ended.
     """
 
     job_id: str
@@ -444,9 +478,10 @@ class Report(ServerFileModel):
 
 
 class JobRecord(ServerFileModel):
-    """One job submitted or reported through us; readable for ever, also when SLURM has forgotten it.
+    """One job submitted or reported through us, kept for ever.
 
-    A report has a record named after its job id (see store.rules.reports); `job_id` is that of a job we submitted.
+    Also when SLURM has forgotten it. A report has a record named after its job id (see store.rules.reports); `job_id`
+    is that of a job we submitted.
     """
 
     version: int = VERSION
@@ -484,13 +519,19 @@ class JobRecord(ServerFileModel):
 
 
 def to_json(document: BaseModel | dict[str, Any]) -> bytes:
-    """The document as indented JSON with a newline at its end, keys in the order of the model."""
+    """Return the document as indented JSON with a newline at its end.
+
+    Keys are in the order of the model.
+    """
     plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
     return orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def from_json(model: type[Document], data: bytes, name: str) -> Document:
-    """The document in a JSON file called `name`; Invalid with places, also for a newer version or another id."""
+    """Return the document in a JSON file called `name`. Raises Invalid.
+
+    Invalid has places; it is also raised for a newer version or another id.
+    """
     refuse_torn(data)
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
@@ -510,7 +551,10 @@ def from_json(model: type[Document], data: bytes, name: str) -> Document:
 
 
 def refuse_torn(data: bytes) -> None:
-    """Nothing, or Invalid with a name for what a crash or a full disk leaves behind: an empty or NUL-filled file."""
+    """Raise Invalid for what a crash or a full disk leaves behind.
+
+    That is an empty or NUL-filled file.
+    """
     if not data.strip():
         raise Invalid([make_problem("the file is empty", type="empty", line=1, column=1)])
     if not data.strip(b"\0"):
@@ -519,7 +563,7 @@ def refuse_torn(data: bytes) -> None:
 
 
 def refuse_newer(value: Any, where: Locator | None = None) -> None:
-    """Nothing, or Invalid when the document says that a newer program wrote it."""
+    """Raise Invalid when a newer program wrote the document."""
     version = value.get("version") if isinstance(value, dict) else None
     if isinstance(version, int) and version > VERSION:
         line, column = where(("version",)) if where else (None, None)
@@ -528,7 +572,10 @@ def refuse_newer(value: Any, where: Locator | None = None) -> None:
 
 
 def from_yaml(model: type[Document], data: bytes, name: str = "") -> Document:
-    """The document in a YAML file; Invalid with line, column and near names. A file of comments gives the defaults."""
+    """Return the document in a YAML file. Raises Invalid.
+
+    Invalid has line, column and near names. A file of nothing but comments gives the defaults.
+    """
     refuse_torn(data)
     loaded = reader.load_yaml(data)
     value = {} if loaded.value is None else loaded.value
@@ -542,35 +589,38 @@ def from_yaml(model: type[Document], data: bytes, name: str = "") -> Document:
 def to_problems(
     error: ValidationError, where: Locator | None = None, model: type[BaseModel] | None = None
 ) -> list[dict[str, Any]]:
-    """Pydantic's complaints as problems with line and column; with the model, unknown keys get their near name."""
+    """Turn pydantic's errors into problems with line and column.
+
+    With the model, unknown keys get a suggestion.
+    """
     found = []
-    for one in error.errors(include_url=False):
-        loc, message = one["loc"], one["msg"].removeprefix("Value error, ")
-        unknown = one["type"] == "extra_forbidden"
+    for detail in error.errors(include_url=False):
+        loc, message = detail["loc"], detail["msg"].removeprefix("Value error, ")
+        unknown = detail["type"] == "extra_forbidden"
         if unknown:
             message = f"unknown key '{loc[-1]}'" + suggest_word(
                 str(loc[-1]), _list_keys(model, loc[:-1]) if model else ()
             )
         line, column = where(loc, key=unknown) if where else (None, None)
-        if one["type"] == "json_invalid" and (at := re.search(r"at line (\d+) column (\d+)$", message)):
+        if detail["type"] == "json_invalid" and (at := re.search(r"at line (\d+) column (\d+)$", message)):
             line, column = int(at[1]), int(at[2])
-        if one["type"] == "model_type":
+        if detail["type"] == "model_type":
             message = "a mapping of keys to values is needed here"
-        given = one.get("input")
+        given = detail.get("input")
         given = given if isinstance(given, str | int | float | bool | None) else None
-        found.append(make_problem(message, loc, type=one["type"], line=line, column=column, input=given))
-    return sorted(found, key=lambda one: (one["line"] or 0, one["column"] or 0))
+        found.append(make_problem(message, loc, type=detail["type"], line=line, column=column, input=given))
+    return sorted(found, key=lambda row: (row["line"] or 0, row["column"] or 0))
 
 
 def suggest_word(word: str, known: Sequence[str]) -> str:
-    """`; did you mean 'x'?` when one of the known words is near, else nothing."""
-    lower = {one.lower(): one for one in known}
+    """Return `; did you mean 'x'?` if a known word is near, else ""."""
+    lower = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(word.lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
     return f"; did you mean '{lower[near[0]]}'?" if near else ""
 
 
 def _list_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """The keys that the model knows at this place."""
+    """List the keys that the model knows at this place."""
     for part in loc:
         if isinstance(part, str):
             inner = find_model(model.model_fields[part].annotation) if part in model.model_fields else None
@@ -581,10 +631,10 @@ def _list_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
 
 
 def find_model(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field of this type holds, if it holds one."""
+    """Return the model that a field of this type holds, or None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for one in typing.get_args(annotation) if (found := find_model(one))), None)
+    return next((found for argument in typing.get_args(annotation) if (found := find_model(argument))), None)
 
 
 def _parse_json(data: bytes) -> Any:
@@ -595,7 +645,10 @@ def _parse_json(data: bytes) -> Any:
 
 
 def _build_locator(data: bytes) -> Locator | None:
-    """Places in a JSON text, which is YAML too; only asked when something is wrong. None when it cannot be read."""
+    """Return a function from places in a JSON text to line and column.
+
+    JSON is YAML too. None when the text cannot be read.
+    """
     try:
         return reader.load_yaml(data).locate
     except Invalid:

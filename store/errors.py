@@ -1,4 +1,7 @@
-"""What can go wrong in the store: exceptions whose type carries the meaning and whose text a person can read."""
+"""What can go wrong in the store.
+
+The type of an exception carries its meaning, its text is for people.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class NotFound(StoreError):
 
 
 class NoProfile(StoreError):
-    """No SSH profile is the current one, and this needs one."""
+    """No SSH profile is the current one, but one is needed."""
 
     def __init__(self, text: str = "No SSH profile configured") -> None:
         super().__init__(text)
@@ -41,11 +44,11 @@ class Exists(StoreError):
 
 
 class Conflict(StoreError):
-    """The thing is in a state in which this cannot be done."""
+    """The operation cannot be done in the present state."""
 
 
 class Changed(StoreError):
-    """The file is not the one that the caller has seen (`If-Match`)."""
+    """The file is not the version that the caller has seen (`If-Match`)."""
 
     def __init__(self, kind: str, name: str, etag: str | None) -> None:
         super().__init__(f"{kind} '{name}' was changed in the meantime; read it again and repeat the change")
@@ -55,11 +58,14 @@ class Changed(StoreError):
 
 
 class Denied(StoreError):
-    """The path or the thing behind it is not one that may be read or written."""
+    """The path, or what it leads to, must not be read or written."""
 
 
 class WrongKind(StoreError):
-    """What is there is not of the kind that was asked for: a folder instead of a file, or nothing that can be named."""
+    """The thing found is of another kind than the one asked for.
+
+    A folder instead of a file, or nothing that can be named.
+    """
 
 
 class TooLarge(StoreError):
@@ -71,7 +77,7 @@ class TooLarge(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The disk did not do what was asked; the old version is in force and reading goes on."""
+    """The disk failed; the old version stays in force and readable."""
 
     def __init__(self, errno: int, text: str) -> None:
         super().__init__(text)
@@ -87,11 +93,11 @@ class Locked(StoreError):
 
 
 class Invalid(StoreError):
-    """The data is wrong: everything that is wrong with it, as a list of problems."""
+    """The data is wrong; `problems` lists everything that is."""
 
     def __init__(self, problems: Sequence[dict[str, Any]]) -> None:
         self.problems = list(problems)
-        super().__init__("; ".join(describe_problem(one) for one in self.problems) or "invalid")
+        super().__init__("; ".join(describe_problem(item) for item in self.problems) or "invalid")
 
 
 class NotJson(Invalid):
@@ -107,19 +113,28 @@ def make_problem(
     column: int | None = None,
     input: Any = None,
 ) -> dict[str, Any]:
-    """One problem as a plain dict: loc, msg, type, line and column (1-based, None when unknown), input."""
+    """Return a problem as a plain dict: loc, msg, type, line, column, input.
+
+    Line and column are 1-based, None when unknown.
+    """
     return {"loc": list(loc), "msg": msg, "type": type, "line": line, "column": column, "input": input}
 
 
-def describe_problem(one: dict[str, Any]) -> str:
-    """One problem as a line of text: `line 3, column 5: jobs.0.name: …`."""
-    place = f"line {one['line']}, column {one['column']}: " if one.get("line") else ""
-    path = ".".join(str(part) for part in one.get("loc", ()))
-    return f"{place}{path}: {one['msg']}" if path else f"{place}{one['msg']}"
+def describe_problem(problem: dict[str, Any]) -> str:
+    """Return a problem as a line of text.
+
+    For example `line 3, column 5: jobs.0.name: …`.
+    """
+    place = f"line {problem['line']}, column {problem['column']}: " if problem.get("line") else ""
+    path = ".".join(str(part) for part in problem.get("loc", ()))
+    return f"{place}{path}: {problem['msg']}" if path else f"{place}{problem['msg']}"
 
 
 def from_os_error(cause: OSError, doing: str) -> StoreUnavailable:
-    """The error to raise for a failed operation of the disk; `doing` says what was tried, without absolute paths."""
+    """Return the error to raise for a failed operation of the disk.
+
+    `doing` says what was tried, without absolute paths.
+    """
     number = cause.errno or codes.EIO
     message = f"cannot {doing}: {os.strerror(number)}"
     return StoreFull(number, message) if number in FULL else StoreUnavailable(number, message)

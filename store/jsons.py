@@ -1,4 +1,7 @@
-"""JSON that callers send: parsed within bounds, or refused with the place of what is wrong. Pure."""
+"""JSON that callers send: parsed within bounds, or refused. Pure.
+
+Refusals name the place of what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from store.errors import NotJson, make_problem
 
 MAX_DEPTH = 64
 
-# The schema's keyword -> the type that the srunx family names in its errors.
+# The schema's keyword -> the type that errors of the srunx family have.
 COMPLAINTS = {
     "required": "missing", "additionalProperties": "extra_forbidden", "pattern": "string_pattern_mismatch",
     "minLength": "string_too_short", "maxLength": "string_too_long", "minimum": "greater_than_equal",
@@ -21,7 +24,10 @@ COMPLAINTS = {
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of a request's body; Invalid when there is none, it is no JSON (NaN, lone surrogates), or too deep."""
+    """Parse a request's body. Raises NotJson.
+
+    There is none, it is not JSON (NaN, lone surrogates), or it is nested too deeply.
+    """
     if not data:
         raise NotJson([make_problem("Field required", ["body"], type="missing")])
     try:
@@ -29,29 +35,32 @@ def parse_json(data: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         message = f"JSON decode error: {error.msg}"
         raise NotJson([make_problem(message, ["body", error.pos], type="json_invalid")]) from None
-    # Counting brackets is cheap and settles it for nearly every body.
+    # Counting brackets is cheap and enough for nearly every body.
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and measure_depth(value) > MAX_DEPTH:
         raise NotJson([make_problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
     return value
 
 
 def measure_depth(value: Any) -> int:
-    """How deep lists and objects are nested in each other; walked level by level, so no depth is too much for it.
+    """Return how deep lists and objects are nested in each other.
 
-    >>> depth(1), depth([]), depth({"a": [[1], 2]})
+    Works level by level, so no depth is too much for it.
+
+    >>> measure_depth(1), measure_depth([]), measure_depth({"a": [[1], 2]})
     (0, 1, 3)
     """
     levels, level = 0, [value]
-    while level := [one for one in level if isinstance(one, list | dict)]:
+    while level := [item for item in level if isinstance(item, list | dict)]:
         levels += 1
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
     return levels
 
 
 def find_nearest_error(error: Any) -> Any:
-    """What is wrong with a value that fits none of several schemas: the complaint of the one that it comes nearest to.
+    """Return the error of the schema that the value comes nearest to.
 
-    That is the one that goes deepest into the value before it complains, or does not complain of its kind as a whole.
+    For a value that fits none of several schemas. The nearest is the one that goes deepest into the value before it
+    complains, or does not complain of its kind as a whole.
     """
     while error.kind.name in ("oneOf", "anyOf") and any(error.kind.context):
         error = max((branch for branch in error.kind.context if branch), key=_rank_branch)[0]
@@ -59,13 +68,14 @@ def find_nearest_error(error: Any) -> Any:
 
 
 def _rank_branch(branch: list[Any]) -> tuple[int, bool, bool]:
+    """Return how near the value comes to one of several schemas."""
     first = branch[0]
     other = first.kind.name in ("type", "enum", "const")
-    return max(len(one.instance_path) for one in branch), not other, not first.message.endswith('"null"')
+    return max(len(error.instance_path) for error in branch), not other, not first.message.endswith('"null"')
 
 
 def to_problem(error: Any, *prefix: str) -> dict[str, Any]:
-    """One thing that is wrong with a request as a problem; `error` is what the validator of its JSON Schema says."""
+    """Turn an error of the JSON Schema validator into a problem."""
     error = find_nearest_error(error)
     keyword = error.kind.name
     kind, message, loc = COMPLAINTS.get(keyword, keyword), error.message, [*prefix, *error.instance_path]
@@ -73,7 +83,7 @@ def to_problem(error: Any, *prefix: str) -> dict[str, Any]:
         loc, message = [*loc, getattr(error.kind, "property", "").strip('"')], "Field required"
     if keyword == "type":
         wanted = re.findall(r'"(\w+)"', message.rsplit(" is not of type", 1)[-1])
-        wanted = [one for one in wanted if one != "null"] or wanted
+        wanted = [name for name in wanted if name != "null"] or wanted
         kind = (
             "int_parsing"
             if "integer" in wanted and isinstance(error.instance, str)

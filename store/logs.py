@@ -1,4 +1,4 @@
-"""What a job has written, by byte offsets, as text."""
+"""The output of a job as text, by byte offsets."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ async def read_job_logs(
     owner: int | None,
     read: ReadSlices = read_slices,
 ) -> dict[str, Any]:
-    """`{stdout, stderr, stdout_offset, stderr_offset}`: what the files hold from these bytes on, and where to go on.
+    """Read a job's output from these offsets on.
 
-    A file that is not there yet is empty. One file for both is told as stdout alone, the offset of stderr unchanged.
-    `owner` is the uid that the files must belong to; None for any. `read` reads where the files lie, all in one go.
+    Returns `{stdout, stderr, stdout_offset, stderr_offset}`, the offsets being those to continue at. A file that is not
+    there yet is empty. If both are one file, it is returned as stdout alone, the offset of stderr unchanged. `owner` is
+    the uid that the files must belong to; None for any. `read` reads where the files lie, all in one go.
     """
     wanted = [(stdout, stdout_at), (None if stderr == stdout else stderr, stderr_at)]
     parts = [(path, max(0, at), SLICE_BYTES) for path, at in wanted if path is not None]
@@ -34,6 +35,7 @@ async def read_job_logs(
 
 
 def _decode_part(part: tuple[bytes, int] | StoreError, at: int) -> tuple[str, int]:
+    """Return text and next offset of a slice; a missing file is empty."""
     if isinstance(part, NotFound):
         return "", 0
     if isinstance(part, StoreError):
@@ -44,12 +46,12 @@ def _decode_part(part: tuple[bytes, int] | StoreError, at: int) -> tuple[str, in
 
 
 def decode_whole_characters(data: bytes, start: int, more: bool) -> tuple[str, int]:
-    """The bytes as text and the offset after it; a character that is cut off at the end is left for the next time.
+    """Decode the bytes; return the text and the offset after it.
 
-    It is left only when it may still become whole: when `more` follows, or the file may grow; bytes that are no UTF-8
-    become U+FFFD.
+    A character that is cut off at the end is left for the next read, but only if it may still become whole: when `more`
+    follows, or the file may grow. Bytes that are not UTF-8 become U+FFFD.
 
-    >>> whole_text("aé".encode()[:2], 0, True), whole_text(b"a\\xff", 10, False)
+    >>> decode_whole_characters("aé".encode()[:2], 0, True), decode_whole_characters(b"a\\xff", 10, False)
     (('a', 1), ('a�', 12))
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")

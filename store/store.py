@@ -1,4 +1,7 @@
-"""The store: one folder with everything that Sluice remembers, open in one server at a time."""
+"""The store: one folder with everything that Sluice remembers.
+
+It is open in one server at a time.
+"""
 
 from __future__ import annotations
 
@@ -38,21 +41,22 @@ log = logging.getLogger("sluice.store")
 EXAMPLES = Path(__file__).parent / "examples"
 YAML = (".yaml", ".yml")
 JSON = (".json",)
-# Folders that are made but not watched: records that only grow, the runs' own places, the embedded cluster's state.
+# Folders that are made but not watched: append-only records, the runs' work directories, the embedded cluster's state.
 UNWATCHED = ("audit", "work", "cluster", "streams")
 YAML_MEMORY = ".cache/yaml"
 CHECKPOINTS = ".cache"
-# So many documents are read again at a start before it is worth an end's time to write down what they said.
+# At the end, rows are saved to a checkpoint from this many documents on.
 SAVE_FROM_ROWS = 200
-# Objects that stay, from which on the collector is told of it.
+# From this many new objects on they are exempted from the collector of cycles.
 FREEZE_FROM_OBJECTS = 50_000
 
 
 @contextlib.contextmanager
 def _pause_gc() -> Iterator[None]:
-    """What is made here is not looked at by the collector of cycles, then or later when it is much.
+    """Pause the collector of cycles, and exempt what was made if it is much.
 
-    Hundreds of thousands of small things that stay cost it as much as reading them, and later a pause now and then.
+    Hundreds of thousands of small objects that stay cost the collector as much as reading them, and later a pause now
+    and then.
     """
     was, before = gc.isenabled(), gc.get_count()[0]
     gc.disable()
@@ -90,10 +94,11 @@ def _parse_sync(data: bytes, name: str) -> syncs.Sync:
 
 
 class Store:
-    """Everything under one root. `open()`, then `await start()`, in the end `await close()`.
+    """Everything under one root.
 
-    `parsers` and `summaries` say by folder name what a file means and what of it goes into lists: the formats that
-    people write are defined elsewhere. `poll` compares files again and again in place of the kernel's reports.
+    Use: `open()`, then `await start()`, in the end `await close()`. `parsers` and `summaries` say by folder name what a
+    file means and what of it goes into lists: the formats that people write are defined elsewhere. `poll` compares
+    files again and again in place of the kernel's reports.
     """
 
     def __init__(
@@ -131,7 +136,7 @@ class Store:
         self.folders: list[Folder] = []
         self.workflows = folder("workflows", "Workflow", _parse_yaml, YAML)
         self.templates = folder("templates", "Template", templates.parse_template, (), ending=".sh")
-        # Only so that a dropped file is seen at once; what is in it is store.rules.inbox's business.
+        # Only so that a dropped file is seen at once; store.rules.inbox parses it.
         self.inbox = folder("inbox", "Request", _parse_bytes, YAML)
         self.runs = folder("runs", "Run", _parse_run, JSON, jobs.build_facts)
         self.sweeps = folder("sweeps", "Sweep run", _parse_sweep, JSON)
@@ -168,58 +173,69 @@ class Store:
 
     @property
     def config(self) -> Config:
-        """What config.yaml says of the server itself, or the defaults; for jobs all layers count (`configuration`)."""
+        """config.yaml as far as it concerns the server itself, or the defaults.
+
+        For jobs all layers count (`configuration`).
+        """
         held: Config = self.single["config"].get("config") if "config" in self.single["config"] else DEFAULTS
         return held
 
     @property
     def access(self) -> access.Access:
-        """Who may call: access.yaml, or nobody by token when there is none."""
+        """Who may call: access.yaml, or no tokens when there is none."""
         held: access.Access = self.single["access"].get("access") if "access" in self.single["access"] else NOBODY
         return held
 
     @property
     def stored_profiles(self) -> profiles.Profiles:
-        """Clusters and mounts as profiles.yaml has them, whatever the environment says."""
+        """Clusters and mounts as profiles.yaml has them.
+
+        The environment does not count here.
+        """
         held = self.single["profiles"]
         found: profiles.Profiles = held.get("profiles") if "profiles" in held else NO_PROFILES
         return found
 
     @property
     def profiles(self) -> profiles.Profiles:
-        """Clusters and mounts: profiles.yaml, or none; `current` is the one that the environment selects."""
+        """Clusters and mounts in force; `current` may be set by the environment."""
         found, _wrong = profiles.apply_environment(self.stored_profiles, self.environment)
         return found
 
-    @property
-    def version(self) -> int:
-        """A number that grows with every change of anything in the index."""
-        return sum(folder.version for folder in self.folders)
-
     def list_problems(self) -> list[dict[str, Any]]:
-        """Files that do not parse or validate: path (below the store), line, column, reason, since."""
-        found = [one for folder in self.folders for one in folder.list_problems()] + self.archive.list_problems()
+        """List what is wrong with files: path, line, column, reason, since.
+
+        Paths are below the store.
+        """
+        found = [row for folder in self.folders for row in folder.list_problems()] + self.archive.list_problems()
         found += self._list_outside_problems()
-        return sorted(found, key=lambda one: (one["path"], one["line"] or 0, one["column"] or 0))
+        return sorted(found, key=lambda row: (row["path"], row["line"] or 0, row["column"] or 0))
 
     def _list_outside_problems(self) -> list[dict[str, Any]]:
-        """What is wrong in the layers of the configuration outside of the store, and in the environment's choices."""
+        """List what is wrong in config files outside of the store.
+
+        And in what the environment selects.
+        """
         found, wrong = profiles.apply_environment(self.stored_profiles, self.environment)
         line = {"path": "environment", "line": None, "column": None, "reason": wrong, "since": self.since}
-        roots = [one.root for one in found.get_mounts().values()]
+        roots = [mount.root for mount in found.get_mounts().values()]
         return self.configuration.list_problems(roots) + ([line] if wrong else [])
 
     def summarize(self) -> dict[str, Any]:
-        """What /health tells of the store: how changes are seen, how many files there are and how many are wrong."""
+        """Summarize the store for /health.
+
+        How changes are seen, how many files there are, and how many are wrong.
+        """
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
         wrong = sum(len(folder.wrong_files) for folder in self.folders) + len(self.archive.list_problems())
         wrong += len(self._list_outside_problems())
         return {"watch": self.watch.summarize() if self.watch else None, "files": counts, "problems": wrong}
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:
-        """How many documents went into the archive, as config.yaml says; to be asked now and then.
+        """Archive old documents as config.yaml says; return how many.
 
-        `hold(number)` keeps others from changing a sweep and its cells. Raises StoreUnavailable, StoreFull.
+        To be called now and then. `hold(number)` keeps others from changing a sweep and its cells. Raises
+        StoreUnavailable, StoreFull.
         """
         retention = self.config.retention
         try:
@@ -232,12 +248,15 @@ class Store:
                     await asyncio.to_thread(checkpoint.save)
 
     def join_path(self, *parts: str) -> Path:
-        """A path below the root."""
+        """Return a path below the root."""
         return self.root.joinpath(*parts)
 
     def add_folder(self, path: Path, like: Folder) -> Folder:
-        """A folder outside of the root that means the same as one inside, loaded and watched from now on."""
-        known = next((one for one in self.folders if one.path == path), None)
+        """Follow a folder outside of the root like one inside.
+
+        It is loaded and watched from now on.
+        """
+        known = next((folder for folder in self.folders if folder.path == path), None)
         if known is not None:
             return known
         self.files.make_dirs(path)
@@ -253,10 +272,10 @@ class Store:
     # Opening and closing.
 
     def open(self, wait_s: float = WAIT_S) -> None:
-        """Nothing; the store is this server's from now on, and its files are in memory.
+        """Lock the store for this server and load its files.
 
-        Makes the folders, on the first launch a commented config.yaml and an example; sweeps what writes that were cut
-        short have left. Raises Locked, StoreUnavailable.
+        Makes the folders, on the first launch a commented config.yaml and an example; removes temporary files that
+        interrupted writes have left. Raises Locked, StoreUnavailable.
         """
         begun = time.monotonic()
         try:
@@ -271,7 +290,7 @@ class Store:
             if first:
                 self._write_examples()
             for path in dict.fromkeys(
-                [folder.path for folder in self.folders] + [self.join_path(one) for one in UNWATCHED]
+                [folder.path for folder in self.folders] + [self.join_path(name) for name in UNWATCHED]
             ):
                 self.files.make_dirs(path)
                 self.files.remove_temporaries(path)
@@ -284,12 +303,12 @@ class Store:
         self.load_s = time.monotonic() - begun
 
     async def start(self) -> None:
-        """Nothing; changes from outside are seen from now on."""
+        """Start to follow changes from outside."""
         self.watch = Watch(self.root, self.folders, poll=self.poll, make_dirs=self.files.make_dirs)
         await self.watch.start()
 
     async def close(self) -> None:
-        """Nothing; what was being written is written, and another server may open the store."""
+        """Finish what is being written and unlock the store."""
         if self.watch is not None:
             await self.watch.close()
             self.watch = None
@@ -304,11 +323,12 @@ class Store:
             self.lock = None
 
     def _load(self) -> None:
+        """Load archive and folders, remembering what YAML files say."""
         memory = self.join_path(YAML_MEMORY)
         try:
             saved: bytes | None = memory.read_bytes()
         except OSError:
-            saved = None  # none yet, or not readable: everything is read from the files, as it is without it
+            saved = None  # none yet, or not readable: everything is parsed from the files
         start_remembering(saved)
         with _pause_gc():
             self.archive.open()
@@ -323,13 +343,13 @@ class Store:
                 self.files.make_dirs(memory.parent)
                 self.files.write_now(memory, fresh)
             except StoreError:
-                # It only makes the next start faster.
+                # Not fatal: it only makes the next start faster.
                 log.warning("what was read could not be saved for the next start", exc_info=True)
 
     def _write_examples(self) -> None:
-        """Puts the examples down, where there is nothing of that name yet."""
-        examples = {self.root / one.relative_to(EXAMPLES): one for one in sorted(EXAMPLES.rglob("*.yaml"))}
-        # A folder that is there already is somebody's: nothing is put into it.
+        """Write the examples, where there is nothing of that name yet."""
+        examples = {self.root / example.relative_to(EXAMPLES): example for example in sorted(EXAMPLES.rglob("*.yaml"))}
+        # A folder that exists already is somebody's: nothing is added to it.
         theirs = {target.parent for target in examples if target.parent != self.root and target.parent.exists()}
         for target, example in examples.items():
             if target.exists() or target.parent in theirs:
@@ -338,7 +358,7 @@ class Store:
             try:
                 self.files.write_now(target, example.read_bytes(), exclusive=True)
             except StoreUnavailable:
-                # A full disk must not keep a server from starting: it works without examples.
+                # Not fatal: the server works without examples.
                 log.warning("the example %s could not be written", target.name, exc_info=True)
 
 

@@ -6,22 +6,26 @@ from datetime import UTC, datetime, timedelta
 
 
 def to_rfc3339(epoch_s: float | None) -> str | None:
-    """The time as text with a Z; whole seconds stay whole, others get milliseconds. None stays None.
+    """Return the time as text with a Z; None stays None.
 
-    >>> rfc3339(0), rfc3339(1.5), rfc3339(None)
+    Whole seconds stay whole, others get milliseconds.
+
+    >>> to_rfc3339(0), to_rfc3339(1.5), to_rfc3339(None)
     ('1970-01-01T00:00:00Z', '1970-01-01T00:00:01.500Z', None)
     """
     if epoch_s is None:
         return None
     moment = datetime.fromtimestamp(epoch_s, UTC)
-    shown = moment.isoformat(timespec="milliseconds" if epoch_s % 1 else "seconds")
-    return shown.replace("+00:00", "Z")
+    text = moment.isoformat(timespec="milliseconds" if epoch_s % 1 else "seconds")
+    return text.replace("+00:00", "Z")
 
 
 def to_epoch(text: str | None) -> float | None:
-    """Epoch seconds of an RFC 3339 text; a time without a zone is UTC. None for none; ValueError for no time at all.
+    """Return epoch seconds of an RFC 3339 text; None stays None.
 
-    >>> epoch("1970-01-01T00:00:01.500Z"), epoch("1970-01-01"), epoch("1970-01-01T01:00:00+01:00")
+    A time without a zone is UTC. Raises ValueError for text that is no time.
+
+    >>> to_epoch("1970-01-01T00:00:01.500Z"), to_epoch("1970-01-01"), to_epoch("1970-01-01T01:00:00+01:00")
     (1.5, 0.0, 0.0)
     """
     if text is None:
@@ -31,9 +35,9 @@ def to_epoch(text: str | None) -> float | None:
 
 
 def to_day_end(text: str) -> float:
-    """Epoch seconds of a time, or of the last moment of a day when the text is a date alone.
+    """Return epoch seconds of a time, or of the last moment of a date.
 
-    >>> day_end("1970-01-01"), day_end("1970-01-01T00:00:01Z")
+    >>> to_day_end("1970-01-01"), to_day_end("1970-01-01T00:00:01Z")
     (86399.999999, 1.0)
     """
     moment = to_epoch(text) or 0.0
@@ -43,9 +47,9 @@ def to_day_end(text: str) -> float:
 
 
 def format_duration(duration_s: float | None) -> str | None:
-    """A duration as `[D-]H:MM:SS`, as the documents show it. None stays None.
+    """Format a duration as `[D-]H:MM:SS`; None stays None.
 
-    >>> clock(90), clock(5400), clock(90061)
+    >>> format_duration(90), format_duration(5400), format_duration(90061)
     ('0:01:30', '1:30:00', '1-01:01:01')
     """
     if duration_s is None:

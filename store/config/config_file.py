@@ -1,4 +1,4 @@
-"""config.yaml: what it means, and how it is changed without losing what people wrote in it. Pure."""
+"""Parsing and editing config.yaml without losing comments. Pure."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from store.config import layers
 from store.documents import Config, from_yaml
 from store.yaml import reader
 
-# What a workflow is filled up with; the rest of the configuration is the server's own business.
+# The keys that are defaults of workflows; the others concern only the server.
 JOB_KEYS = ("resources", "environment", "log_dir", "work_dir")
-# Mappings of names that are free: sent, they are whole, so a name that is missing is taken away.
+# Mappings with free names: they are replaced as a whole, so a name that is not sent is removed.
 WHOLE: set[layers.Loc] = {("environment", "env_vars"), ("environment", "container", "env")}
 EMPTY: dict[layers.Loc, layers.Tree] = {("environment", "container"): layers.EMPTY_CONTAINER}
 
 
 def parse_config(data: bytes, name: str = "config.yaml") -> Config:
-    """The configuration in the file; Invalid with line, column and near names."""
+    """Parse the file. Raises Invalid with line, column and near names."""
     return from_yaml(Config, data, name)
 
 
 def edit_config(data: bytes, changes: dict[str, Any]) -> bytes:
-    """The file with the changes merged in, comments kept; Invalid when the outcome is not a configuration."""
+    """Merge the changes into the file, keeping comments.
+
+    Raises Invalid when the outcome is not a configuration.
+    """
     after = reader.edit_yaml(data, changes)
     if after.strip():
         parse_config(after)
@@ -31,18 +34,21 @@ def edit_config(data: bytes, changes: dict[str, Any]) -> bytes:
 def compute_changes(
     given: dict[str, Any], kept: dict[str, Any], now: dict[str, Any], below: dict[str, Any], loc: layers.Loc = ()
 ) -> dict[str, Any]:
-    """What has to change in a file that says `kept` so that `given` counts, as changes for `yamls.edit`.
+    """Return what to change in the file so that the values given count.
+
+    The result is for `reader.edit_yaml`. `kept` is what the file says, `now` what counts, `below` what would count
+    without this file. A value that counts already is left where it is from.
 
     `now` is what counts, `below` what would without this file. A value that counts already is left where it is from.
 
     >>> now = {"resources": {"nodes": 1, "partition": "gpu"}}
-    >>> updates({"resources": {"nodes": 2, "partition": "gpu"}}, {}, now, now)
+    >>> compute_changes({"resources": {"nodes": 2, "partition": "gpu"}}, {}, now, now)
     {'resources': {'nodes': 2}}
     """
     changes: dict[str, Any] = {}
     for key, value in given.items():
         at = (*loc, key)
-        old, counts, under = (_get_part(one, key) for one in (kept, now, below))
+        old, counts, under = (_get_part(tree, key) for tree in (kept, now, below))
         if isinstance(value, dict):
             inner = compute_changes(value, old or {}, counts or EMPTY.get(at, {}), under or {}, at)
             if at in WHOLE:

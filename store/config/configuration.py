@@ -1,4 +1,4 @@
-"""The configuration with its files: those of the store, and those outside of it, which are looked at when it is asked.
+"""The configuration with its files, inside and outside of the store.
 
 The user's layer is `config.yaml`; the system's (`/etc/srunx/config.json`) and the projects' (`srunx.json` in a mount or
 where the server was started) lie where nothing is watched, so each question compares their stamps, off the event loop.
@@ -25,7 +25,7 @@ from store.yaml.file_edits import edit_file, get_tag
 
 SYSTEM = Path("/etc/srunx/config.json")
 PROJECT = "srunx.json"
-# An edit outside of the store is told among the problems so soon; one that counts for a job is seen at once.
+# Seconds until problems show an edit outside of the store; for jobs, edits count at once.
 LOOK_S = 0.1
 KEYS = frozenset(SrunxConfig.model_fields)
 EXAMPLE: Tree = {
@@ -44,7 +44,10 @@ EXAMPLE: Tree = {
 
 
 class Configuration:
-    """All layers over one store. `user` is the folder with config.yaml, `project` where the server was started."""
+    """All layers of the configuration of one store.
+
+    `user` is the folder with config.yaml, `project` where the server was started.
+    """
 
     def __init__(
         self, files: Files, user: Folder, environment: Mapping[str, str], system: Path = SYSTEM, project: Path = Path()
@@ -59,10 +62,11 @@ class Configuration:
         self._looked_at = float("-inf")
 
     def _open_outside(self, path: Path) -> Folder:
+        """Return a folder for one file outside of the store."""
         return Folder(path.parent, "file", self.files, layers.parse_layer, only=(path.name,))
 
     def get_project_folder(self, root: Path | None) -> Folder:
-        """The folder in which the srunx.json of this root lies; of the server's own for None."""
+        """Return the folder with the srunx.json of this root; None: our own."""
         root = root or self.started_in
         if root not in self.projects:
             self.projects[root] = self._open_outside(root / PROJECT)
@@ -71,13 +75,13 @@ class Configuration:
     # Reading.
 
     async def resolve(self, root: Path | None = None) -> EffectiveConfig:
-        """What counts for the workflows of the mount with this root, or (None) for all others."""
+        """Return what counts for the mount with this root, None: for others."""
         return layers.merge_layers(await self.load_layers(root))
 
     async def load_layers(self, root: Path | None = None) -> list[Layer]:
-        """The layers, the lowest first."""
+        """Refresh and list the layers, the lowest first."""
         project = self.get_project_folder(root)
-        await asyncio.gather(*(one.refresh(one.only) for one in (self.system, project)))
+        await asyncio.gather(*(folder.refresh(folder.only) for folder in (self.system, project)))
         return [
             build_layer("system", self.system),
             self.build_user_layer(),
@@ -86,40 +90,50 @@ class Configuration:
         ]
 
     def build_user_layer(self) -> Layer:
-        """What config.yaml says."""
+        """Return the layer of config.yaml."""
         held: Config | None = self.user.get("config") if "config" in self.user else None
         tree = held.model_dump(mode="json", include=set(KEYS), exclude_unset=True) if held else {}
         return Layer("user", tree, str(self.user.path / "config.yaml"), problems=_list_file_problems(self.user))
 
     async def load_job_defaults(self, root: Path | None = None) -> Tree:
-        """What the jobs of a workflow get when it does not say: resources, environment, log_dir, work_dir."""
+        """Return what a workflow's jobs get by default.
+
+        Resources, environment, log_dir and work_dir.
+        """
         config = (await self.resolve(root)).config
         return {key: config[key] for key in config_file.JOB_KEYS}
 
     def list_paths(self) -> list[dict[str, Any]]:
-        """The three files of the layers in rising precedence: path, whether it exists, source. Asks the disk."""
+        """List the files of the layers: path, whether it exists, source.
+
+        In rising precedence. Asks the disk.
+        """
         system = self.system.path / self.system.only[0]
         files = {"system": system, "user": self.user.path / "config.yaml", "project": self.started_in / PROJECT}
-        return [{"path": str(one), "exists": _is_there(one), "source": source} for source, one in files.items()]
+        return [{"path": str(path), "exists": _is_there(path), "source": source} for source, path in files.items()]
 
     async def refresh_outside(self) -> None:
-        """Nothing; what is known of the files outside of the store is as they were a moment ago, however many ask."""
+        """Refresh external config files, at most once per LOOK_S."""
         if time.monotonic() - self._looked_at < LOOK_S:
             return
         self._looked_at = time.monotonic()
-        await asyncio.gather(*(one.refresh(one.only) for one in (self.system, *self.projects.values())))
+        await asyncio.gather(*(folder.refresh(folder.only) for folder in (self.system, *self.projects.values())))
 
     def list_problems(self, roots: Iterable[Path]) -> list[dict[str, Any]]:
-        """What was wrong outside of config.yaml when it was looked at last; `roots` are those of the mounts."""
+        """List what was wrong outside of config.yaml at the last look.
+
+        `roots` are those of the mounts.
+        """
         outside = [self.system, *(self.get_project_folder(root) for root in [self.started_in, *roots])]
-        return layers.list_problems([*(build_layer("", one) for one in outside), self.from_environment])
+        return layers.list_problems([*(build_layer("", folder) for folder in outside), self.from_environment])
 
     # Writing.
 
     async def update(self, given: Tree, if_match: str | None = None) -> EffectiveConfig:
-        """What counts after the values given were merged into config.yaml; Invalid with all that is wrong with them.
+        """Merge the values into config.yaml; return what counts then.
 
-        What is in force already is not written, so that a whole configuration sent back changes what was changed in it.
+        What is in force already is not written, so that a whole configuration that is sent back only writes what was
+        changed in it. Raises Invalid with all that is wrong with the values.
         """
         below, now = layers.merge_layers((await self.load_layers())[:1]).config, (await self.resolve()).config
         wanted = layers.validate_tree(masks.unmask_secrets(layers.keep_known_part(given), now))
@@ -133,45 +147,60 @@ class Configuration:
         return await self.resolve()
 
     async def reset(self, if_match: str | None = None) -> EffectiveConfig:
-        """What counts after config.yaml says nothing of what the other layers may say too; the server's own stays."""
+        """Remove from config.yaml all that other layers may set too.
+
+        Returns what counts then. What concerns the server itself stays.
+        """
         await edit_file(self.user, "config", lambda data: config_file.edit_config(data, dict.fromkeys(KEYS)), if_match)
         return await self.resolve()
 
     # Projects.
 
     async def describe_project(self, mount: Mount) -> dict[str, Any]:
-        """The srunx.json of a mount: where it is, exists, config (what it says, secrets masked), problems if any."""
+        """Return a mount's srunx.json: path, exists, config, problems if any.
+
+        `config` is what the file says, secrets masked.
+        """
         folder = self.get_project_folder(mount.root)
         await folder.refresh(folder.only)
-        said = build_layer("project", folder)
-        found = layers.list_problems([said])
+        project_layer = build_layer("project", folder)
+        problems = layers.list_problems([project_layer])
         raw = folder.get("srunx").raw if "srunx" in folder else None
-        known = {key: one for key, one in raw.items() if key in KEYS} if raw is not None else None
-        more = {"problems": found} if found else {}
-        place = {"mount_name": mount.name, "local_path": str(mount.root), "config_path": said.path}
-        return {**place, "exists": bool(folder.file_states), "config": masks.mask_secrets(known), **more}
+        known = {key: value for key, value in raw.items() if key in KEYS} if raw is not None else None
+        more = {"problems": problems} if problems else {}
+        paths = {"mount_name": mount.name, "local_path": str(mount.root), "config_path": project_layer.path}
+        return {**paths, "exists": bool(folder.file_states), "config": masks.mask_secrets(known), **more}
 
     async def require_project_folder(self, mount: Mount) -> Folder:
-        """The folder in which the srunx.json of a mount is to be written; NotFound when the disk lacks it."""
+        """Return the folder for a mount's srunx.json. Raises NotFound.
+
+        NotFound when the mount's folder is not on the disk.
+        """
         if not await asyncio.to_thread(mount.is_there):
             raise NotFound("Mount", mount.name, ": its folder is not there")
         return self.get_project_folder(mount.root)
 
     async def save_project(self, mount: Mount, given: Tree, if_match: str | None = None) -> dict[str, Any]:
-        """The project as it is shown after srunx.json says what was given, and keeps the keys of other programs."""
+        """Write the values to srunx.json; return the project.
+
+        Keys of other programs are kept.
+        """
         folder = await self.require_project_folder(mount)
 
         def edit(data: bytes) -> bytes:
             old = layers.parse_layer(data).raw if data else {}
             wanted = layers.validate_tree(masks.unmask_secrets(layers.keep_known_part(given), old))
-            foreign = {key: one for key, one in old.items() if key not in KEYS}
+            foreign = {key: value for key, value in old.items() if key not in KEYS}
             return _to_json({**foreign, **_drop_nulls(wanted)})
 
         await edit_file(folder, "srunx", edit, if_match)
         return await self.describe_project(mount)
 
     async def init_project(self, mount: Mount) -> dict[str, Any]:
-        """The project as it is shown after srunx.json was made with example values; Conflict when there is one."""
+        """Make srunx.json with example values; return the project.
+
+        Raises Conflict when there is one.
+        """
         try:
             await (await self.require_project_folder(mount)).create("srunx", _to_json(EXAMPLE))
         except Exists:
@@ -179,26 +208,35 @@ class Configuration:
         return await self.describe_project(mount)
 
     def get_tag(self) -> str:
-        """What If-Match must say to change config.yaml as it is now."""
+        """Return what If-Match must say to change config.yaml now."""
         return get_tag(self.user, "config")
 
     def get_project_tag(self, root: Path) -> str:
-        """What If-Match must say to change this srunx.json as it was when it was looked at last."""
+        """Return what If-Match must say to change this srunx.json.
+
+        As it was when it was looked at last.
+        """
         return get_tag(self.get_project_folder(root), "srunx")
 
 
 def build_layer(source: str, folder: Folder) -> Layer:
-    """The layer that the one file of a folder makes; one that cannot be read says what it said before."""
+    """Return the layer that the one file of a folder makes.
+
+    A file that cannot be read counts as it was before.
+    """
     name = Path(folder.only[0]).stem
-    said: LayerFile = folder.get(name) if name in folder else LayerFile({}, {})
+    content: LayerFile = folder.get(name) if name in folder else LayerFile({}, {})
     return Layer(
-        source, said.tree, str(folder.path / folder.only[0]), problems=_list_file_problems(folder) or said.problems
+        source,
+        content.tree,
+        str(folder.path / folder.only[0]),
+        problems=_list_file_problems(folder) or content.problems,
     )
 
 
 def _list_file_problems(folder: Folder) -> tuple[dict[str, Any], ...]:
-    """Why the file of a folder cannot be read now; nothing when it can."""
-    return tuple({**one, "since": held.since} for held in folder.file_states.values() for one in held.problems)
+    """List why the file of a folder cannot be read now."""
+    return tuple({**problem, "since": held.since} for held in folder.file_states.values() for problem in held.problems)
 
 
 def _to_json(value: Tree) -> bytes:
@@ -206,8 +244,13 @@ def _to_json(value: Tree) -> bytes:
 
 
 def _drop_nulls(value: Tree) -> Tree:
-    """The mapping without its nulls: a form's empty field says nothing, it does not undo what lies below."""
-    return {key: _drop_nulls(one) if isinstance(one, dict) else one for key, one in value.items() if one is not None}
+    """Return the mapping without its nulls.
+
+    A form's empty field says nothing, it does not undo lower layers.
+    """
+    return {
+        key: _drop_nulls(item) if isinstance(item, dict) else item for key, item in value.items() if item is not None
+    }
 
 
 def _is_there(path: Path) -> bool:

@@ -1,8 +1,8 @@
-"""The layers of the configuration: what each says, what follows when they lie on each other, and where a value is from.
+"""The layers of the configuration, and how they are merged. Pure.
 
 From the lowest: the program's defaults, the system's file (`/etc/srunx/config.json`), the user's (`config.yaml` of the
-store), the project's (`srunx.json`), the environment (`SRUNX_…`). Mappings merge, everything else replaces. A wrong
-value counts as not said, so that the layer below it stays in force, and is told as a problem. Pure.
+store), the project's (`srunx.json`), the environment (`SRUNX_…`). Mappings merge, everything else replaces. Invalid
+values are ignored, so that the layer below stays in force, and are listed under problems.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Tree = dict[str, Any]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
-# Keys that other programs keep in the same files.
+# Keys of other programs in the same files.
 FOREIGN = frozenset({"$schema", "version", "profiles", "current_profile"})
-# Where a rule that spans keys is broken: those that are then not said.
+# Keys that are ignored when a rule that spans keys is broken at this place.
 SPANNING = {("environment",): ("conda", "venv")}
 DEFAULTS: Tree = SrunxConfig().model_dump(mode="json")
 EMPTY_CONTAINER: Tree = Container().model_dump(mode="json")
 
-# What may be set by a variable, and how the documents call it. The first column of the value is the place it goes to.
+# What variables may set: variable -> dotted place in the configuration, and description from the document.
 VARIABLES: dict[str, tuple[str, str]] = {
     "SRUNX_DEFAULT_NODES": ("resources.nodes", "Default number of nodes"),
     "SRUNX_DEFAULT_GPUS_PER_NODE": ("resources.gpus_per_node", "Default GPUs per node"),
@@ -71,7 +71,10 @@ BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false
 
 @dataclass(frozen=True)
 class LayerFile:
-    """What one file says: its own mapping, the part of it that counts, and what is wrong with the rest."""
+    """What one file says.
+
+    `raw` is the whole mapping, `tree` the valid part of it, `problems` what is wrong with the rest.
+    """
 
     raw: Tree
     tree: Tree
@@ -80,7 +83,10 @@ class LayerFile:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its source, what it says, the file it is from, or the variables by the place they go to."""
+    """One layer: its source, its values, and its file.
+
+    `variables` are those of the environment by the place that they set.
+    """
 
     source: str
     tree: Tree
@@ -91,45 +97,54 @@ class Layer:
 
 @dataclass(frozen=True)
 class EffectiveConfig:
-    """The configuration that counts, the layer that each of its values is from, and what is wrong in the layers."""
+    """The configuration that counts.
+
+    `origins` has the layer of each value, `problems` what is wrong in the layers.
+    """
 
     config: Tree
     origins: dict[Loc, Layer]
     problems: list[dict[str, Any]]
 
     def to_json(self) -> Tree:
-        """The configuration without its secrets."""
+        """Return the configuration without its secrets."""
         found: Tree = masks.mask_secrets(self.config)
         return found
 
     def explain(self) -> Tree:
-        """The configuration without its secrets; `explain`: by dotted place source and path or variable; `problems`."""
+        """Return the configuration with the origin of each value.
+
+        `explain` has source and path or variable by dotted place; `problems` is what is wrong. Secrets are masked.
+        """
         places = {}
         for loc, layer in self.origins.items():
             place = ".".join(map(str, loc))
             more = {"path": layer.path, "variable": layer.variables.get(place)}
-            places[place] = {"source": layer.source, **{key: one for key, one in more.items() if one is not None}}
+            places[place] = {"source": layer.source, **{key: value for key, value in more.items() if value is not None}}
         return {**self.to_json(), "explain": places, "problems": self.problems}
 
 
 def keep_valid_part(tree: Tree, model: type[BaseModel] = SrunxConfig) -> tuple[Tree, list[ValidationError]]:
-    """The part of a tree that is right by itself, with only the keys that it has, and the complaints about the rest."""
+    """Return the part of a tree that is valid, and the errors of the rest.
+
+    The part has only keys that the tree has.
+    """
     tree = copy.deepcopy(tree)
-    wrong: list[ValidationError] = []
+    errors: list[ValidationError] = []
     while True:
         try:
-            return model.model_validate(tree).model_dump(mode="json", exclude_unset=True), wrong
+            return model.model_validate(tree).model_dump(mode="json", exclude_unset=True), errors
         except ValidationError as error:
-            wrong.append(error)
+            errors.append(error)
             before = copy.deepcopy(tree)
-            for one in error.errors(include_url=False):
-                _remove_at(tree, one["loc"])
+            for detail in error.errors(include_url=False):
+                _remove_at(tree, detail["loc"])
             if tree == before:
-                return {}, wrong
+                return {}, errors
 
 
 def _remove_at(tree: Tree, loc: Loc) -> None:
-    """Takes out what stands at `loc`, or the nearest part around it that is a value of a mapping."""
+    """Remove the value at `loc`, or the nearest mapping value around it."""
     holder: Any = tree
     for depth, part in enumerate(loc):
         inner = holder.get(part)
@@ -144,7 +159,10 @@ def _remove_at(tree: Tree, loc: Loc) -> None:
 
 
 def parse_layer(data: bytes, name: str = "srunx.json") -> LayerFile:
-    """What a JSON file of a layer says; Invalid with line and column when it is no JSON object at all."""
+    """Parse a JSON file of a layer. Raises Invalid.
+
+    Invalid only when it is no JSON object at all, with line and column.
+    """
     if len(data) > MAX_BYTES:
         raise Invalid([make_problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
     try:
@@ -156,17 +174,17 @@ def parse_layer(data: bytes, name: str = "srunx.json") -> LayerFile:
         raise Invalid([make_problem("a JSON object is needed here", type="model_type", line=1, column=1, input=None)])
     if jsons.measure_depth(raw) > MAX_DEPTH:
         raise Invalid([make_problem(f"nested deeper than {MAX_DEPTH} levels", type="too_deep", line=1, column=1)])
-    tree, wrong = keep_valid_part({key: one for key, one in raw.items() if key not in FOREIGN})
+    tree, errors = keep_valid_part({key: value for key, value in raw.items() if key not in FOREIGN})
     try:
-        where = reader.load_yaml(data).locate  # JSON is YAML, and this reader knows the places
+        where = reader.load_yaml(data).locate  # JSON is YAML, and this reader knows the lines
     except Invalid:
         where = None
-    found = [one for error in wrong for one in to_problems(error, where, SrunxConfig)]
-    return LayerFile(raw, tree, tuple({**one, "since": to_rfc3339(time.time())} for one in found))
+    found = [item for error in errors for item in to_problems(error, where, SrunxConfig)]
+    return LayerFile(raw, tree, tuple({**item, "since": to_rfc3339(time.time())} for item in found))
 
 
 def from_environment(environment: Mapping[str, str]) -> Layer:
-    """The layer that the variables make; a value that is wrong counts as not set."""
+    """Return the layer of the environment; invalid values are ignored."""
     tree: Tree = {}
     names = {place: name for name, (place, _) in VARIABLES.items() if place and environment.get(name)}
     for place, name in names.items():
@@ -175,18 +193,18 @@ def from_environment(environment: Mapping[str, str]) -> Layer:
         for part in above:
             holder, sample = holder.setdefault(part, {}), sample.get(part) or {}
         holder[last] = _convert_value(environment[name], sample.get(last))
-    tree, wrong = keep_valid_part(tree)
+    tree, errors = keep_valid_part(tree)
     now, found = to_rfc3339(time.time()), []
-    for error in wrong:
-        for one in to_problems(error):
-            place = ".".join(map(str, one["loc"]))
+    for error in errors:
+        for item in to_problems(error):
+            place = ".".join(map(str, item["loc"]))
             which = [name for known, name in names.items() if known == place or known.startswith(f"{place}.")]
-            found.append({**make_problem(f"{' and '.join(which)}: {one['msg']}"), "since": now})
+            found.append({**make_problem(f"{' and '.join(which)}: {item['msg']}"), "since": now})
     return Layer("environment", tree, variables=names, problems=tuple(found))
 
 
 def _convert_value(value: str, sample: Any) -> Any:
-    """The text as the type of the sample, or as it is when it is none of that."""
+    """Return the text as the sample's type, or as it is if it does not fit."""
     if isinstance(sample, bool):
         return BOOLEANS.get(value.lower(), value)
     if isinstance(sample, int):
@@ -195,9 +213,12 @@ def _convert_value(value: str, sample: Any) -> Any:
 
 
 def list_variables(environment: Mapping[str, str]) -> list[dict[str, str]]:
-    """The SRUNX_… variables and SLACK_WEBHOOK_URL that are set, by name; values in clear only where they are known."""
+    """List the variables that are set: SRUNX_… and SLACK_WEBHOOK_URL.
+
+    Values are in clear only where they are known to be no secrets.
+    """
     found = []
-    for name in sorted(one for one in environment if one.startswith("SRUNX_") or one in VARIABLES):
+    for name in sorted(variable for variable in environment if variable.startswith("SRUNX_") or variable in VARIABLES):
         known = VARIABLES.get(name)
         value = masks.mask_text(environment[name]) if known and name != "SLACK_WEBHOOK_URL" else masks.MASK
         if name == "SLACK_WEBHOOK_URL" and masks.HOOK.search(environment[name]):
@@ -208,12 +229,12 @@ def list_variables(environment: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def merge_layers(layers: Sequence[Layer]) -> EffectiveConfig:
-    """What counts when these layers, the lowest first, lie on the program's defaults."""
+    """Merge the layers, the lowest first, over the program's defaults."""
     lowest = Layer("default", DEFAULTS)
     tree: Tree = copy.deepcopy(DEFAULTS)
     origins: dict[Loc, Layer] = {}
     for layer in layers:
-        # Only one of them can be meant: naming one takes the other of the layers below away.
+        # conda and venv exclude each other: naming one removes the other of lower layers.
         own = layer.tree.get("environment") or {}
         for key, other in (("conda", "venv"), ("venv", "conda")):
             if own.get(key) and other not in own:
@@ -231,11 +252,14 @@ def merge_layers(layers: Sequence[Layer]) -> EffectiveConfig:
 
 
 def list_problems(layers: Sequence[Layer]) -> list[dict[str, Any]]:
-    """What is wrong in the layers: path, line, column, reason, since."""
-    return [{**_format_problem(one), "path": layer.path or layer.source} for layer in layers for one in layer.problems]
+    """List what is wrong in the layers: path, line, column, reason, since."""
+    return [
+        {**_format_problem(item), "path": layer.path or layer.source} for layer in layers for item in layer.problems
+    ]
 
 
 def _merge_tree(tree: Tree, over: Tree, layer: Layer, origins: dict[Loc, Layer], loc: Loc = ()) -> None:
+    """Merge a layer's mapping into the tree, noting where values are from."""
     for key, value in over.items():
         at = (*loc, key)
         if isinstance(value, dict):
@@ -246,39 +270,48 @@ def _merge_tree(tree: Tree, over: Tree, layer: Layer, origins: dict[Loc, Layer],
             tree[key], origins[at] = value, layer
 
 
-def _format_problem(one: dict[str, Any]) -> dict[str, Any]:
-    # The place has columns of its own in a list of problems.
-    reason = describe_problem({key: value for key, value in one.items() if key != "line"})
-    return {"line": one.get("line"), "column": one.get("column"), "reason": reason, "since": one.get("since")}
+def _format_problem(problem: dict[str, Any]) -> dict[str, Any]:
+    # Line and column have fields of their own.
+    """Return a problem as a row: line, column, reason, since."""
+    reason = describe_problem({key: value for key, value in problem.items() if key != "line"})
+    return {
+        "line": problem.get("line"),
+        "column": problem.get("column"),
+        "reason": reason,
+        "since": problem.get("since"),
+    }
 
 
 def iterate_leaves(value: Any, loc: Loc = ()) -> Iterator[Loc]:
-    """The places of all values that are not mappings, and of empty mappings.
+    """Yield the places of values that are not mappings, or are empty ones.
 
-    >>> list(leaves({"a": {"b": 1, "c": {}}, "d": None}))
+    >>> list(iterate_leaves({"a": {"b": 1, "c": {}}, "d": None}))
     [('a', 'b'), ('a', 'c'), ('d',)]
     """
     if isinstance(value, dict) and value:
-        for key, one in value.items():
-            yield from iterate_leaves(one, (*loc, key))
+        for key, item in value.items():
+            yield from iterate_leaves(item, (*loc, key))
     else:
         yield loc
 
 
 def keep_known_part(given: Any, model: type[BaseModel] = SrunxConfig) -> Any:
-    """The mapping without the keys that the model does not know, at any depth."""
+    """Return the mapping without keys unknown to the model, at any depth."""
     if not isinstance(given, dict):
         return given
     found = {}
-    for key, one in given.items():
+    for key, item in given.items():
         if (known := model.model_fields.get(key)) is not None:
             inner = find_model(known.annotation)
-            found[key] = keep_known_part(one, inner) if inner else one
+            found[key] = keep_known_part(item, inner) if inner else item
     return found
 
 
 def validate_tree(given: Tree) -> Tree:
-    """What was given, as the models write it; Invalid lists everything that is wrong, with its place."""
+    """Validate the values; return them as the models write them.
+
+    Raises Invalid with everything that is wrong, and its place.
+    """
     try:
         return SrunxConfig.model_validate(given).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:

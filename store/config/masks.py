@@ -1,7 +1,7 @@
-"""Secrets as they may be shown: a mask in their place, and the way back when a mask is sent in return. Pure.
+"""Masking secrets, and restoring them when a mask is sent back. Pure.
 
-What counts as one: the address of a Slack webhook, the password in a URL, and the value of a variable whose name says
-so (`HF_TOKEN`, `AWS_SECRET_ACCESS_KEY`).
+Secrets are the address of a Slack webhook, the password in a URL, and the value of a variable whose name says so
+(`HF_TOKEN`, `AWS_SECRET_ACCESS_KEY`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ HOOK_PREFIX = "https://hooks.slack.com/services/"
 HOOK = re.compile(r"https://hooks\.slack\.com/services/\S+")
 URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
 SECRETS = ("TOKEN", "TOKENS", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASSPHRASE", "APIKEY", "CREDENTIALS")
-# Keys below which every key is the name of a variable.
+# Mappings whose keys are names of variables.
 VARIABLES = ("env_vars", "env")
 
 Loc = tuple[str | int, ...]
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of this name holds a secret.
+    """Tell whether a variable of this name holds a secret.
 
-    >>> [is_secret(one) for one in ("HF_TOKEN", "WANDB_API_KEY", "DbPassword", "TOKENIZERS_PARALLELISM", "AUTHOR")]
+    >>> [is_secret(name) for name in ("HF_TOKEN", "WANDB_API_KEY", "DbPassword", "TOKENIZERS_PARALLELISM", "AUTHOR")]
     [True, True, True, False, False]
     """
     parts = name.upper().split("_")
@@ -33,24 +33,24 @@ def is_secret(name: str) -> bool:
 
 
 def mask_text(text: str) -> str:
-    """The text without the webhooks and passwords in it.
+    """Mask the webhooks and passwords in a text.
 
-    >>> masked_text("docker://me:pw@host/x"), masked_text("https://hooks.slack.com/services/T/B/x")
+    >>> mask_text("docker://me:pw@host/x"), mask_text("https://hooks.slack.com/services/T/B/x")
     ('docker://me:***@host/x', 'https://hooks.slack.com/services/***')
     """
     return URL_PASSWORD.sub(rf"\1{MASK}@", HOOK.sub(HOOK_PREFIX + MASK, text))
 
 
 def mask_secrets(value: Any, loc: Loc = ()) -> Any:
-    """A copy of plain values with masks in the place of secrets.
+    """Return a copy of plain values with the secrets masked.
 
-    >>> masked({"env_vars": {"HF_TOKEN": "hf_x", "N": "8"}})
+    >>> mask_secrets({"env_vars": {"HF_TOKEN": "hf_x", "N": "8"}})
     {'env_vars': {'HF_TOKEN': '***', 'N': '8'}}
     """
     if isinstance(value, dict):
-        return {key: mask_secrets(one, (*loc, key)) for key, one in value.items()}
+        return {key: mask_secrets(item, (*loc, key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [mask_secrets(one, (*loc, at)) for at, one in enumerate(value)]
+        return [mask_secrets(item, (*loc, at)) for at, item in enumerate(value)]
     if not isinstance(value, str) or not value:
         return value
     if loc[-2:-1] and loc[-2] in VARIABLES and is_secret(str(loc[-1])):
@@ -59,22 +59,25 @@ def mask_secrets(value: Any, loc: Loc = ()) -> Any:
 
 
 def unmask_secrets(given: Any, kept: Any) -> Any:
-    """What was sent, with the kept value wherever a mask of it came back; Invalid for a mask of nothing.
+    """Put the kept secrets back where their masks were sent.
 
-    >>> unmasked({"env_vars": {"HF_TOKEN": "***", "N": "9"}}, {"env_vars": {"HF_TOKEN": "hf_x"}})
+    Raises Invalid for a mask where no secret is kept.
+
+    >>> unmask_secrets({"env_vars": {"HF_TOKEN": "***", "N": "9"}}, {"env_vars": {"HF_TOKEN": "hf_x"}})
     {'env_vars': {'HF_TOKEN': 'hf_x', 'N': '9'}}
     """
     return _unmask_value(given, kept, mask_secrets(kept), ())
 
 
-def _unmask_value(given: Any, kept: Any, shown: Any, loc: Loc) -> Any:
+def _unmask_value(given: Any, kept: Any, masked: Any, loc: Loc) -> Any:
+    """Do the work of `unmask_secrets` for the part at `loc`."""
     if isinstance(given, dict):
-        old, seen = (one if isinstance(one, dict) else {} for one in (kept, shown))
-        return {key: _unmask_value(one, old.get(key), seen.get(key), (*loc, key)) for key, one in given.items()}
+        old, seen = (item if isinstance(item, dict) else {} for item in (kept, masked))
+        return {key: _unmask_value(item, old.get(key), seen.get(key), (*loc, key)) for key, item in given.items()}
     if isinstance(given, list):
-        pairs = dict(zip(map(str, shown), kept, strict=True)) if isinstance(kept, list) else {}
-        return [pairs.get(one, one) if isinstance(one, str) else one for one in given]
-    if isinstance(given, str) and kept is not None and given == shown:
+        pairs = dict(zip(map(str, masked), kept, strict=True)) if isinstance(kept, list) else {}
+        return [pairs.get(item, item) if isinstance(item, str) else item for item in given]
+    if isinstance(given, str) and kept is not None and given == masked:
         return kept
     if isinstance(given, str) and _is_only_mask(given):
         raise Invalid([make_problem("this is the mask of a secret, but no secret is kept here", loc, input=given)])
@@ -82,5 +85,5 @@ def _unmask_value(given: Any, kept: Any, shown: Any, loc: Loc) -> Any:
 
 
 def _is_only_mask(text: str) -> bool:
-    """Whether the text is one that only masking makes."""
+    """Tell whether the text is one that only masking makes."""
     return text in (MASK, HOOK_PREFIX + MASK) or f":{MASK}@" in text

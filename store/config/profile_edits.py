@@ -1,4 +1,4 @@
-"""Profiles and mounts as answers show them, and the changes that callers may make in profiles.yaml."""
+"""Profiles and mounts in answers, and changes to profiles.yaml."""
 
 from __future__ import annotations
 
@@ -18,37 +18,40 @@ from store.yaml.file_edits import edit_file, get_tag
 
 Document = TypeVar("Document", bound=BaseModel)
 
-# What a caller may set; the first may not be empty, an empty text or null takes one of the others away.
+# Fields that a caller may set. NEEDED must not be empty; an empty text or null removes an OPTIONAL one.
 NEEDED = ("hostname", "username", "port")
 OPTIONAL = ("key_filename", "description", "ssh_host", "proxy_jump")
 NOT_ACTIVE = "No active SSH profile. Activate a profile first."
 
 
 def to_profile_json(profile: Profile) -> dict[str, Any]:
-    """A profile as answers have it, the secrets among its variables masked."""
-    plain = {key: one for key, one in profile.model_dump().items() if key != "mounts"}
-    return {**masks.mask_secrets(plain), "mounts": [to_mount_json(one) for one in profile.mounts]}
+    """Return a profile as answers have it, secret variables masked."""
+    plain = {key: value for key, value in profile.model_dump().items() if key != "mounts"}
+    return {**masks.mask_secrets(plain), "mounts": [to_mount_json(mount) for mount in profile.mounts]}
 
 
 def to_mount_json(mount: Mount) -> dict[str, Any]:
-    """A mount as answers have it, its local folder in full."""
+    """Return a mount as answers have it, its local folder in full."""
     return {**mount.model_dump(), "local": str(mount.root)}
 
 
 def list_profiles(kept: Profiles, current: str | None) -> dict[str, Any]:
-    """All kept profiles by name, and which one is current."""
-    return {"current": current, "profiles": {name: to_profile_json(one) for name, one in kept.profiles.items()}}
+    """Return all stored profiles by name, and the current one's name."""
+    return {"current": current, "profiles": {name: to_profile_json(profile) for name, profile in kept.profiles.items()}}
 
 
 def require_current(kept: Profiles, in_force: Profiles) -> str:
-    """The name of the current profile when it is one that can be changed; NoProfile."""
+    """Return the name of the current profile. Raises NoProfile.
+
+    NoProfile also when it is not a stored one, which could be changed.
+    """
     if in_force.current is None or in_force.current not in kept.profiles:
         raise NoProfile
     return in_force.current
 
 
 def get_project(in_force: Profiles, mount: str) -> Mount:
-    """A mount of the current profile; Conflict without one, NotFound."""
+    """Return a mount of the current profile. Raises NoProfile, NotFound."""
     if in_force.current is None:
         raise NoProfile(NOT_ACTIVE)
     found = in_force.get_mounts().get(mount)
@@ -58,7 +61,10 @@ def get_project(in_force: Profiles, mount: str) -> Mount:
 
 
 def list_projects(in_force: Profiles) -> list[dict[str, Any]]:
-    """The projects of the current profile, one for each of its mounts. Asks the disk whether they have a srunx.json."""
+    """List a project for each mount of the current profile.
+
+    Asks the disk whether they have a srunx.json.
+    """
     found = []
     for mount in in_force.get_mounts().values():
         path = mount.root / "srunx.json"
@@ -74,16 +80,16 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-# Changes. Each is made on the file as it is at that moment; `if_match` is its tag as the caller has seen it.
+# Changes. Each is made on the file's present contents; `if_match` is the tag that the caller has seen.
 
 
 def get_profiles_tag(folder: Folder) -> str:
-    """What If-Match must say to change profiles.yaml as it is now."""
+    """Return what If-Match must say to change profiles.yaml now."""
     return get_tag(folder, "profiles")
 
 
 async def create_profile(folder: Folder, given: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
-    """The new profile; Exists, Invalid."""
+    """Create a profile; return it. Raises Exists, Invalid."""
     name = given["name"]
 
     def changes(kept: Profiles) -> dict[str, Any]:
@@ -95,7 +101,10 @@ async def create_profile(folder: Folder, given: Mapping[str, Any], if_match: str
 
 
 async def update_profile(folder: Folder, name: str, given: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
-    """The profile with the fields given in it; NotFound, Invalid."""
+    """Set the fields given in a profile; return it.
+
+    Raises NotFound, Invalid.
+    """
 
     def changes(kept: Profiles) -> dict[str, Any]:
         return {"profiles": {name: _build_field_changes(given, _get_profile(kept, name))}}
@@ -104,7 +113,10 @@ async def update_profile(folder: Folder, name: str, given: Mapping[str, Any], if
 
 
 async def delete_profile(folder: Folder, name: str, if_match: str | None) -> None:
-    """Nothing; the profile is gone with its mounts, and no profile is current when it was; NotFound."""
+    """Delete the profile and its mounts. Raises NotFound.
+
+    If it was the current one, no profile is current then.
+    """
 
     def changes(kept: Profiles) -> dict[str, Any]:
         _get_profile(kept, name)
@@ -114,7 +126,7 @@ async def delete_profile(folder: Folder, name: str, if_match: str | None) -> Non
 
 
 async def activate_profile(folder: Folder, name: str, if_match: str | None) -> None:
-    """Nothing; the profile is the current one; NotFound."""
+    """Make the profile the current one. Raises NotFound."""
 
     def changes(kept: Profiles) -> dict[str, Any]:
         _get_profile(kept, name)
@@ -124,27 +136,30 @@ async def activate_profile(folder: Folder, name: str, if_match: str | None) -> N
 
 
 async def add_mount(folder: Folder, name: str, given: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
-    """The new mount of a profile; NotFound, Exists, Conflict (another mount has the folder), Invalid."""
-    mount = _validate_model(Mount, {key: one for key, one in given.items() if key in Mount.model_fields})
+    """Add a mount to a profile; return it.
+
+    Raises NotFound, Exists, Conflict (another mount has the folder), Invalid.
+    """
+    mount = _validate_model(Mount, {key: value for key, value in given.items() if key in Mount.model_fields})
 
     def changes(kept: Profiles) -> dict[str, Any]:
         mounts = _get_profile(kept, name).mounts
-        if any(one.name == mount.name for one in mounts):
+        if any(other.name == mount.name for other in mounts):
             raise Exists("Mount", mount.name)
-        if other := next((one for one in mounts if one.root == mount.root), None):
-            raise Conflict(f"Mount '{other.name}' already has the folder {mount.root}")
-        return {"profiles": {name: {"mounts": [_to_plain(one) for one in [*mounts, mount]]}}}
+        if taken := next((other for other in mounts if other.root == mount.root), None):
+            raise Conflict(f"Mount '{taken.name}' already has the folder {mount.root}")
+        return {"profiles": {name: {"mounts": [_to_plain(item) for item in [*mounts, mount]]}}}
 
     await _edit_profiles(folder, changes, if_match)
     return to_mount_json(mount)
 
 
 async def remove_mount(folder: Folder, name: str, mount: str, if_match: str | None) -> None:
-    """Nothing; the profile has no mount of this name; NotFound."""
+    """Remove a mount from a profile. Raises NotFound."""
 
     def changes(kept: Profiles) -> dict[str, Any]:
         mounts = _get_profile(kept, name).mounts
-        left = [_to_plain(one) for one in mounts if one.name != mount]
+        left = [_to_plain(item) for item in mounts if item.name != mount]
         if len(left) == len(mounts):
             raise NotFound("Mount", mount)
         return {"profiles": {name: {"mounts": left}}}
@@ -155,7 +170,10 @@ async def remove_mount(folder: Folder, name: str, mount: str, if_match: str | No
 async def _edit_profiles(
     folder: Folder, changes: Callable[[Profiles], dict[str, Any]], if_match: str | None
 ) -> Profiles:
-    """The profiles after the changes, which are worked out from what the file says at that moment."""
+    """Change profiles.yaml; return the profiles after that.
+
+    `changes` works out what to change from what the file says at that moment.
+    """
 
     def edit(data: bytes) -> bytes:
         after = reader.edit_yaml(data, changes(parse_profiles(data) if data else Profiles()))
@@ -175,7 +193,10 @@ def _get_profile(kept: Profiles, name: str) -> Profile:
 
 
 def _build_field_changes(given: Mapping[str, Any], old: Profile) -> dict[str, Any]:
-    """The changes that make the fields of a profile what was given; Invalid names the field of the body."""
+    """Return the changes that set the fields given in a profile.
+
+    Raises Invalid, which names the field of the body.
+    """
     changes = {key: given[key] for key in NEEDED if given.get(key) is not None}
     changes |= {key: given[key] or None for key in OPTIONAL if key in given}
     if given.get("env_vars") is not None:
@@ -187,12 +208,15 @@ def _build_field_changes(given: Mapping[str, Any], old: Profile) -> dict[str, An
 
 
 def _validate_model(model: type[Document], value: Mapping[str, Any]) -> Document:
-    """The value as its model; Invalid with the places that the fields have in the body of a request."""
+    """Return the value as its model. Raises Invalid.
+
+    Places are those that the fields have in the body of a request.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:
         found = to_problems(error, model=model)
-        raise Invalid([{**one, "loc": ["body", *one["loc"]]} for one in found]) from error
+        raise Invalid([{**item, "loc": ["body", *item["loc"]]} for item in found]) from error
 
 
 def _to_plain(mount: Mount) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""profiles.yaml: clusters reached over SSH, and the mounts: local folders that stand for folders over there.
+"""profiles.yaml: clusters reached over SSH, and their mounts.
 
-What stands in a profile ends as words of ssh and rsync, so every field takes only what such a word may be: nothing that
-starts with a dash, no blank, quote, `$`, `%` or control character where ssh would read more than a name in it.
+A mount is a local folder that stands for a folder on the cluster. What stands in a profile ends as words of ssh and
+rsync, so every field takes only what such a word may be: nothing that starts with a dash, no blank, quote, `$`, `%` or
+control character where ssh would read more than a name in it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from store.documents import PATH, VARIABLE, VERSION, UserFileModel, from_yaml
 from store.errors import NotFound
 
-# The same patterns stand in contract.yaml; tests hold them together.
+# The same patterns are in contract.yaml; a test compares them.
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
 HOST = r"^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}$"
 USER = r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}$"
@@ -31,7 +32,10 @@ Host = Annotated[str, Field(pattern=HOST)]
 
 
 class Mount(UserFileModel):
-    """A folder here (`local`, `~` is the server's home) and the folder it stands for on the cluster (`remote`)."""
+    """A local folder and the folder it stands for on the cluster.
+
+    In `local`, `~` is the server's home.
+    """
 
     name: Name
     local: Annotated[str, Field(pattern=LOCAL, max_length=4096)]
@@ -41,7 +45,7 @@ class Mount(UserFileModel):
     @field_validator("local")
     @classmethod
     def check_below_root(cls, value: str) -> str:
-        """The folder, when it is not the top of the whole file system."""
+        """Refuse the top of the whole file system."""
         if not value.strip("/."):
             raise ValueError("a mount needs a folder of its own, not /")
         return value
@@ -52,7 +56,7 @@ class Mount(UserFileModel):
         return Path(self.local).expanduser().absolute()
 
     def is_there(self) -> bool:
-        """Whether the disk has the local folder."""
+        """Tell whether the disk has the local folder."""
         try:
             return self.root.is_dir()
         except OSError:
@@ -60,7 +64,10 @@ class Mount(UserFileModel):
 
 
 class Profile(UserFileModel):
-    """One cluster and the mounts that belong to it; without hostname and ssh_host it is the cluster that is here."""
+    """One cluster and its mounts.
+
+    Without hostname and ssh_host it is the local cluster.
+    """
 
     hostname: Host | None = None
     username: Annotated[str, Field(pattern=USER)] | None = None
@@ -75,7 +82,7 @@ class Profile(UserFileModel):
     @field_validator("env_vars")
     @classmethod
     def check_variables(cls, value: dict[str, str]) -> dict[str, str]:
-        """The variables, when a shell takes their names and no value holds what ends a line or a text."""
+        """Refuse names that no shell takes, and values of several lines."""
         for name, text in value.items():
             if not VARIABLE.match(name) or not re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]*", text):
                 raise ValueError(f"'{name}' cannot be a variable: a name like WORD_1, and one line of text")
@@ -83,8 +90,9 @@ class Profile(UserFileModel):
 
     @model_validator(mode="after")
     def check_unique_mounts(self) -> Self:
-        """Itself, when no two mounts have the same name or the same folder."""
-        for what, values in (("name", [one.name for one in self.mounts]), ("local", [one.root for one in self.mounts])):
+        """Refuse two mounts with the same name or the same folder."""
+        names, roots = [mount.name for mount in self.mounts], [mount.root for mount in self.mounts]
+        for what, values in (("name", names), ("local", roots)):
             if len(set(values)) < len(values):
                 raise ValueError(f"two mounts have the same {what}")
         return self
@@ -99,7 +107,7 @@ class Profiles(UserFileModel):
 
     @model_validator(mode="after")
     def check_current(self) -> Self:
-        """Itself, when the current profile is one of them."""
+        """Refuse a current profile that does not exist."""
         if self.current is not None and self.current not in self.profiles:
             raise ValueError(f"current is '{self.current}', which is none of the profiles")
         return self
@@ -110,11 +118,11 @@ class Profiles(UserFileModel):
         return self.profiles[self.current] if self.current else None
 
     def get_mounts(self) -> dict[str, Mount]:
-        """The mounts of the current profile by name."""
-        return {one.name: one for one in self.active_profile.mounts} if self.active_profile else {}
+        """Return the mounts of the current profile by name."""
+        return {mount.name: mount for mount in self.active_profile.mounts} if self.active_profile else {}
 
     def get_mount(self, name: str) -> Mount:
-        """A mount of the current profile; NotFound."""
+        """Return a mount of the current profile. Raises NotFound."""
         found = self.get_mounts().get(name)
         if found is None:
             raise NotFound("Mount", name)
@@ -122,16 +130,17 @@ class Profiles(UserFileModel):
 
 
 def parse_profiles(data: bytes, name: str = "profiles.yaml") -> Profiles:
-    """The profiles in the file; Invalid with line and column."""
+    """Parse the file. Raises Invalid with line and column."""
     return from_yaml(Profiles, data, name)
 
 
 def apply_environment(kept: Profiles, environment: Mapping[str, str]) -> tuple[Profiles, str | None]:
-    """The profiles as the environment selects among them, and what is wrong with its choice, if something is.
+    """Return the profiles as the environment selects among them.
 
-    `SRUNX_SSH_PROFILE` names one; else `SRUNX_SSH_HOSTNAME` with `SRUNX_SSH_USERNAME` (and `_KEY`, `_PORT`) is one by
-    itself, called `user@host`, a name that no kept profile can have; else the current one of the file counts. A choice
-    that is wrong selects none: jobs must not end on another cluster than the one that was meant.
+    And what is wrong with its choice, or None. `SRUNX_SSH_PROFILE` names a profile; else `SRUNX_SSH_HOSTNAME` with
+    `SRUNX_SSH_USERNAME` (and `_KEY`, `_PORT`) is one by itself, called `user@host`, a name that no stored profile can
+    have; else the current one of the file counts. A wrong choice selects none, so that no job goes to another cluster
+    than the one that was meant.
     """
     if name := environment.get("SRUNX_SSH_PROFILE"):
         wrong = None if name in kept.profiles else f"SRUNX_SSH_PROFILE is '{name[:80]}', which is none of the profiles"
@@ -145,7 +154,7 @@ def apply_environment(kept: Profiles, environment: Mapping[str, str]) -> tuple[P
         profile = Profile.model_validate({**given, "port": int(port) if re.fullmatch("[0-9]{1,5}", port) else port})
     except ValidationError as error:
         names = {"hostname": "HOSTNAME", "username": "USERNAME", "key_filename": "KEY", "port": "PORT"}
-        which = ", ".join(f"SRUNX_SSH_{names[str(one['loc'][0])]}" for one in error.errors())
+        which = ", ".join(f"SRUNX_SSH_{names[str(detail['loc'][0])]}" for detail in error.errors())
         return kept.model_copy(update={"current": None}), f"{which} cannot be used; no profile is active"
     name = f"{user}@{host}"
     return kept.model_copy(update={"current": name, "profiles": {**kept.profiles, name: profile}}), None

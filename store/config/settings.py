@@ -1,4 +1,7 @@
-"""What the environment says about how the server is to be run; everything else stands in the store's own files."""
+"""What the environment says about how the server is to be run.
+
+Everything else stands in the store's own files.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; flags of the command line only set the environment."""
+    """The settings of the server; command-line flags set the environment."""
 
     store: Path = Path("data")
     cluster: str = "auto"
@@ -27,7 +30,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings in SLUICE_… variables; ValueError names the variable that is wrong."""
+        """Return the settings in SLUICE_… variables.
+
+        Raises ValueError, which names the variable that is wrong.
+        """
         given = {
             name: environment[key]
             for name in cls.__dataclass_fields__

@@ -1,11 +1,11 @@
-"""Runs and sweeps that ended long ago, out of the way: one compressed file a month, each still read by its id.
+"""The archive of runs and sweeps that ended long ago, a file a month.
 
-`archive/YYYY-MM.jsonl.gz` is a row of gzip members, each with some lines of JSON: kind, id, sha256 of the file that it
-was, document. `zcat` shows them. `archive/index.jsonl` names the ids of each member; it is a short cut, and what it
+`archive/YYYY-MM.jsonl.gz` is a row of gzip members, each with some lines of JSON: kind, id, sha256 of the original
+file, document. `zcat` shows them. `archive/index.jsonl` names the ids of each member; it is a short cut, and what it
 does not cover is read from the members. A move appends a member, then a line of the index, then deletes the files, each
-durable before the next begins. Cut short anywhere, a document is at worst both here and there: then the file counts,
-and the next move ends what was begun. Nothing that was appended is ever changed; a month with a torn end is left as it
-is and goes on in another file.
+durable before the next begins. If that is interrupted, a document is at worst both here and there: then the file
+counts, and the next move completes the work. Nothing that was appended is ever changed; a month whose file is damaged
+at its end goes on in another file.
 """
 
 from __future__ import annotations
@@ -44,23 +44,24 @@ log = logging.getLogger("sluice.store")
 INDEX = "index.jsonl"
 ENDING = ".jsonl.gz"
 DAY_S = 86_400
-# Documents in a member: reading one of them back unpacks them all.
+# Documents in a member; reading one of them unpacks them all.
 MEMBER_DOCUMENTS = 100
-# Runs that are moved between two looks at what else there is to do.
+# Runs that are moved in one go, before others may change what is to be moved.
 BATCH_RUNS = 200
 GZIP_LEVEL = 6
 GZIP_WORDS = 31  # zlib.h: a gzip wrapper around deflate
 GZIP_MAGIC = b"\x1f\x8b\x08"
 PIECE_BYTES = 4096
 RECENT_LINES_BYTES = 4_000_000
-# The kind under which other names of sweeps are found.
+# The kind under which a sweep's uid and request key are indexed.
 ALIAS = "alias"
 
 
 class Group(NamedTuple):
-    """What can only be moved together: a run, or a sweep with its cells, or (kind `cells`) what is left of one.
+    """What can only be moved together.
 
-    `ended` is epoch seconds; `cells` are the names of runs.
+    A run, or a sweep with its cells, or (kind `cells`) the remaining cells of a sweep that was moved already. `ended`
+    is epoch seconds; `cells` are the names of runs.
     """
 
     ended: float
@@ -70,17 +71,17 @@ class Group(NamedTuple):
 
 
 def select_due(groups: Iterable[Group], retention: Retention, now: float) -> list[Group]:
-    """The groups that are to be moved, oldest first.
+    """Select the groups to be moved, oldest first.
 
-    Those that ended longer ago than `age_days`, and those beyond the newest `count` runs, of which a sweep is as many
-    as it has cells; the newest group stays however large it is. What is left of a sweep that was moved always goes.
+    Those that ended longer ago than `age_days`, and those beyond the newest `count` runs; a sweep counts as many runs
+    as it has cells; the newest group stays however large it is. Remaining cells of a sweep that was moved always go.
     """
     left_over: list[Group] = []
-    whole: list[Group] = []
+    candidates: list[Group] = []
     for group in groups:
-        (left_over if group.kind == "cells" else whole).append(group)
+        (left_over if group.kind == "cells" else candidates).append(group)
     chosen, kept = [], 0
-    for at, group in enumerate(sorted(whole, reverse=True)):
+    for at, group in enumerate(sorted(candidates, reverse=True)):
         kept += max(1, len(group.cells))
         too_old = retention.age_days is not None and now - group.ended > retention.age_days * DAY_S
         too_many = retention.count is not None and kept > retention.count and at > 0
@@ -90,7 +91,7 @@ def select_due(groups: Iterable[Group], retention: Retention, now: float) -> lis
 
 
 class Member(NamedTuple):
-    """Some lines of an archive: the name of its file, and where in it they are."""
+    """One gzip member of an archive file: file name, offset and size."""
 
     file: str
     offset: int
@@ -98,22 +99,22 @@ class Member(NamedTuple):
 
 
 class MemberIndex:
-    """Which member has which document: twelve bytes each, since there is no end to how many there may be."""
+    """Which member holds which document, in twelve bytes for each."""
 
     def __init__(self) -> None:
         self._keys, self._members = array("Q"), array("I")
         self._new: dict[int, int] = {}
 
     def put(self, kind: str, name: str, member: int) -> None:
-        """Nothing; the document is in the member of this number, and no longer in an earlier one."""
+        """Record that the document is in the member of this number."""
         self._new[_hash_key(kind, name)] = member
         if len(self._new) > 10_000 + len(self._keys) // 8:
-            whole = sorted((dict(zip(self._keys, self._members, strict=True)) | self._new).items())
-            self._keys, self._members = array("Q", (key for key, _ in whole)), array("I", (at for _, at in whole))
+            pairs = sorted((dict(zip(self._keys, self._members, strict=True)) | self._new).items())
+            self._keys, self._members = array("Q", (key for key, _ in pairs)), array("I", (at for _, at in pairs))
             self._new = {}
 
     def get(self, kind: str, name: str) -> int | None:
-        """The number of the member that should have the document; None when none has."""
+        """Return the number of the member with the document, or None."""
         key = _hash_key(kind, name)
         if key in self._new:
             return self._new[key]
@@ -122,28 +123,29 @@ class MemberIndex:
 
 
 def _hash_key(kind: str, name: str) -> int:
+    """Return 64 bits of the hash of kind and name."""
     return int.from_bytes(hashlib.sha256(f"{kind} {name}".encode()).digest()[:8])
 
 
 class Archive:
-    """The archive in the folder `place` of documents of some kinds: `runs` and `sweeps` are where they lie until then.
+    """The archive below `path` of the documents of two folders.
 
-    Follows both folders; `open()` before they are loaded.
+    Follows both folders; call `open()` before they are loaded.
     """
 
-    def __init__(self, place: Path, files: Files, runs: Folder, sweeps: Folder) -> None:
-        self.path, self.files = place, files
+    def __init__(self, path: Path, files: Files, runs: Folder, sweeps: Folder) -> None:
+        self.path, self.files = path, files
         self.folders: Mapping[str, Folder] = {"run": runs, "sweep": sweeps}
         self._members: list[Member] = []
         self._ids = MemberIndex()
         self._largest: dict[str, int] = {}
         self._missing_lines: list[bytes] = []  # lines that the index lacks
-        self._damaged: dict[str, str] = {}  # file → what is wrong with it
+        self._damaged: dict[str, str] = {}  # file -> what is wrong with it
         self._opened_at = ""
         self._recent_lines = BoundedCache(RECENT_LINES_BYTES)
         self._move_lock = asyncio.Lock()
         self._ended_runs = Timeline()
-        self._cells: dict[int, dict[str, str]] = {}  # sweep → cell → how it ended, "" for one that has not
+        self._cells: dict[int, dict[str, str]] = {}  # sweep -> cell -> status, "" while it is not over
         runs.listeners.append(self._follow_run)
 
     # Reading.
@@ -152,11 +154,17 @@ class Archive:
         return self._ids.get(*what) is not None
 
     async def get(self, kind: str, name: str) -> Any:
-        """The archived document (kind `run` or `sweep`); NotFound, StoreUnavailable. Read from the disk."""
+        """Return an archived document (kind `run` or `sweep`), read from disk.
+
+        Raises NotFound, StoreUnavailable.
+        """
         return self._parse_line(await self.read_line(kind, name))
 
     async def read_line(self, kind: str, name: str) -> dict[str, Any]:
-        """What the archive says of a document: kind, id, sha256, document, of a sweep also its `cells` by id."""
+        """Return the archive's line of a document.
+
+        Its keys are kind, id, sha256, document, and for a sweep `cells` by id. Raises NotFound, StoreUnavailable.
+        """
         at = self._ids.get(kind, name)
         if at is None:
             raise NotFound(self.folders[kind].kind, name)
@@ -164,31 +172,32 @@ class Archive:
         if line is None:
             member = self._members[at]
             data = await asyncio.to_thread(self._read_member, member)
-            found = [one for one in _unpack_member(data)[0] if (one["kind"], one["id"]) == (kind, name)]
-            if not found:
+            matching = [entry for entry in _unpack_member(data)[0] if (entry["kind"], entry["id"]) == (kind, name)]
+            if not matching:
                 raise StoreUnavailable(5, f"cannot read archive/{member.file}: the lines from byte {member.offset} on")
-            line = found[-1]
+            line = matching[-1]
             self._recent_lines.put((kind, name), line, len(json.dumps(line)))
         return line
 
     async def read_documents(self, kind: str, names: Iterable[str]) -> dict[str, Any]:
-        """Those of these documents that are archived, by name; for many at once."""
+        """Return those of these documents that are archived, by name."""
         found = {name: at for name in names if (at := self._ids.get(kind, name)) is not None}
         read: dict[str, Any] = await asyncio.to_thread(self._read_documents, kind, found)
         return read
 
-    def _read_documents(self, kind: str, found: Mapping[str, int]) -> dict[str, Any]:
+    def _read_documents(self, kind: str, members: Mapping[str, int]) -> dict[str, Any]:
         lines: dict[str, Any] = {}
-        for at in dict.fromkeys(found.values()):
-            here = _unpack_member(self._read_member(self._members[at]))[0]
-            lines |= {one["id"]: one for one in here if one["kind"] == kind and found.get(one["id"]) == at}
+        for at in dict.fromkeys(members.values()):
+            member_lines = _unpack_member(self._read_member(self._members[at]))[0]
+            lines |= {row["id"]: row for row in member_lines if row["kind"] == kind and members.get(row["id"]) == at}
         return {name: self._parse_line(line) for name, line in lines.items()}
 
     def _parse_line(self, line: Mapping[str, Any]) -> Any:
+        """Return the document in a line of the archive."""
         return self.folders[line["kind"]].parse(json.dumps(line["document"]).encode(), line["id"])
 
     async def find_sweep(self, alias: str) -> Any:
-        """The archived sweep with this `uid` or `request_key`; None when there is none."""
+        """Return the archived sweep with this `uid` or `request_key`, or None."""
         at = self._ids.get(ALIAS, alias)
         if at is None:
             return None
@@ -196,11 +205,11 @@ class Archive:
         return next((self._parse_line(line) for line in lines if alias in _list_aliases(line)), None)
 
     def get_largest_id(self, kind: str) -> int:
-        """The largest number that is the id of an archived document; 0 when there is none."""
+        """Return the largest number among the archived ids, or 0."""
         return self._largest.get(kind, 0)
 
     def list_problems(self) -> list[dict[str, Any]]:
-        """What is wrong with the files: path, line, column, reason, since."""
+        """List what is wrong with the files: path, line, column, reason, since."""
         return [
             {"path": f"{self.path.name}/{file}", "line": None, "column": None, "reason": why, "since": self._opened_at}
             for file, why in sorted(self._damaged.items())
@@ -212,7 +221,7 @@ class Archive:
     # Opening.
 
     def open(self) -> None:
-        """Nothing; what is archived is known. Reads the index, and of the months what that does not cover."""
+        """Read the index, and the members that it does not cover."""
         self._opened_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         if not self.path.is_dir():
             return
@@ -227,7 +236,7 @@ class Archive:
                 listed[member.file].append((member, ids))
         for file, members in listed.items():
             end = 0
-            for member, ids in [*sorted(members, key=lambda one: one[0].offset), (Member(file, sizes[file], 0), {})]:
+            for member, ids in [*sorted(members, key=lambda pair: pair[0].offset), (Member(file, sizes[file], 0), {})]:
                 if member.offset > end:
                     self._scan_members(file, end, member.offset)
                 if member.size:
@@ -235,6 +244,7 @@ class Archive:
                 end = max(end, member.offset + member.size)
 
     def _read_index(self) -> Iterator[tuple[Member, dict[str, list[str]]]]:
+        """Yield the members that the index names, with their ids."""
         try:
             data = (self.path / INDEX).read_bytes()
         except FileNotFoundError:
@@ -243,13 +253,13 @@ class Archive:
             self._missing_lines.append(b"")  # ends the line that was cut off
         for line in data.splitlines():
             try:
-                one = orjson.loads(line)
-                yield Member(str(one["file"]), int(one["offset"]), int(one["size"])), dict(one["ids"])
+                row = orjson.loads(line)
+                yield Member(str(row["file"]), int(row["offset"]), int(row["size"])), dict(row["ids"])
             except (ValueError, TypeError, KeyError):
-                continue  # a line that was cut off; the member it stood for is read instead
+                continue  # the line was cut off; its member is read instead
 
     def _scan_members(self, file: str, start: int, end: int) -> None:
-        """Learn the members between two places of a file from themselves."""
+        """Read the members between two offsets of a file and add them."""
         data, _ = read_slice_blocking(self.path / file, start, end - start)
         at = 0
         while at < len(data):
@@ -267,6 +277,7 @@ class Archive:
             at += size
 
     def _add_member(self, member: Member, ids: Mapping[str, list[str]]) -> None:
+        """Make the documents of a member known."""
         self._members.append(member)
         for kind, names in ids.items():
             for name in names:
@@ -274,9 +285,10 @@ class Archive:
                 if name.isdigit() and kind != ALIAS:
                     self._largest[kind] = max(self._largest.get(kind, 0), int(name))
 
-    # What could be moved.
+    # Choosing what to move.
 
     def _follow_run(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+        """Note runs and cells that ended, as candidates for a move."""
         for entry, there in ((old, False), (new, True)):
             facts = entry.facts if entry else None
             if facts is None:
@@ -292,10 +304,13 @@ class Archive:
                 (self._ended_runs.add if there else self._ended_runs.drop)(facts.completed, name)
 
     def list_groups(self) -> list[Group]:
-        """All that could be moved, in no order: runs that are over, sweeps that are, with all their cells."""
+        """List all groups that could be moved, in no order.
+
+        These are runs that are over, and sweeps that are over with all their cells.
+        """
         found = [
-            Group(*one)
-            for one in zip(self._ended_runs.times, itertools.repeat("run"), self._ended_runs.keys, strict=False)
+            Group(*run)
+            for run in zip(self._ended_runs.times, itertools.repeat("run"), self._ended_runs.keys, strict=False)
         ]
         return found + [
             group
@@ -307,12 +322,12 @@ class Archive:
         return [int(name) for name in self.folders["sweep"].filenames if name.isdigit()]
 
     def _build_sweep_group(self, number: int) -> Group | None:
-        """The sweep of this number when all of it is over."""
+        """Return the group of the sweep of this number, None if not all over."""
         name, cells = str(number), self._cells.get(number, {})
         if not all(cells.values()):
             return None
         if name not in self.folders["sweep"]:
-            # Only when its sweep was moved: the cells of one that somebody deleted are left alone.
+            # Only if the sweep was moved; cells of a sweep that somebody deleted stay.
             return Group(0.0, "cells", name, tuple(cells)) if ("sweep", name) in self else None
         document = self.folders["sweep"].get(name)
         ended = to_epoch(document.completed_at) if document.status in ENDED else None
@@ -325,40 +340,45 @@ class Archive:
         groups: Sequence[Group],
         hold: Callable[[str], AbstractAsyncContextManager[Any]] = lambda _name: nullcontext(),
     ) -> int:
-        """How many documents were moved. `hold(number)` keeps others from changing a sweep and its cells meanwhile.
+        """Move the groups into the archive; return how many documents moved.
 
-        Raises StoreUnavailable, StoreFull; then what was not moved stays where it is.
+        `hold(number)` keeps others from changing a sweep and its cells meanwhile. Raises StoreUnavailable, StoreFull;
+        then what was not moved stays where it is.
         """
         moved = 0
         async with self._move_lock:
             runs = [group for group in groups if group.kind == "run"]
-            for month, same in itertools.groupby(sorted(runs), lambda group: _format_month(group.ended)):
-                whole = list(same)
-                for at in range(0, len(whole), BATCH_RUNS):
-                    # Whatever began again since it was found due stays.
-                    over = [group.name for group in whole[at : at + BATCH_RUNS] if self._is_over(group.name)]
-                    moved += await self._move_documents(month, [("run", name) for name in over])
+            for month, month_groups in itertools.groupby(sorted(runs), lambda group: _format_month(group.ended)):
+                batch_groups = list(month_groups)
+                for at in range(0, len(batch_groups), BATCH_RUNS):
+                    # A run that was started again since it was selected stays.
+                    names = [group.name for group in batch_groups[at : at + BATCH_RUNS] if self._is_over(group.name)]
+                    moved += await self._move_documents(month, [("run", name) for name in names])
             for group in groups:
                 if group.kind != "run":
                     async with hold(group.name):
                         now = self._build_sweep_group(int(group.name))
                         if now is not None and now.kind == group.kind:
-                            head = [("sweep", now.name)] if now.kind == "sweep" else []
+                            sweep_names = [("sweep", now.name)] if now.kind == "sweep" else []
                             cells = [("run", name) for name in now.cells]
-                            moved += await self._move_documents(self._choose_month(now), head + cells)
+                            moved += await self._move_documents(self._choose_month(now), sweep_names + cells)
         return moved
 
     def _is_over(self, name: str) -> bool:
+        """Tell whether the run still exists and is over."""
         runs = self.folders["run"]
         return name in runs and not runs.get_entry(name).facts.open
 
     def _choose_month(self, group: Group) -> str:
-        """Where the group goes: the month of its end, for what is left of a sweep that of the sweep."""
+        """Return the month of the group's end; cells go where their sweep is."""
         at = self._ids.get("sweep", group.name) if group.kind == "cells" else None
         return _format_month(group.ended) if at is None else self._members[at].file[: len("YYYY-MM")]
 
     async def _move_documents(self, month: str, names: list[tuple[str, str]]) -> int:
-        """How many of these documents are in the archive only, from now on; their files go in this order."""
+        """Archive these documents, then delete their files; return how many.
+
+        The files are deleted sweeps first.
+        """
         entries = [
             (
                 kind,
@@ -369,26 +389,30 @@ class Archive:
             if name in self.folders[kind]
         ]
         etags = {(kind, entry.name): entry.etag for kind, entry, _ in entries}
-        here = {(kind, entry.name) for kind, entry, _ in entries if (kind, entry.name) in self}
-        same = {what for what in here if await self._read_sha256(*what) == etags[what]}
-        await self._append_documents(month, [one for one in entries if (one[0], one[1].name) not in same])
-        gone = 0
-        heads = [what for what in etags if what[0] == "sweep"]
-        for some in (heads, [what for what in etags if what[0] == "run"]):
-            done = await asyncio.gather(*(self._delete_file(kind, name, etags[kind, name]) for kind, name in some))
-            gone += sum(done)
-            if not all(done) and some is heads:
-                break  # a sweep that was changed stays, and so do its cells
-        return gone
+        archived = {(kind, entry.name) for kind, entry, _ in entries if (kind, entry.name) in self}
+        unchanged = {key for key in archived if await self._read_sha256(*key) == etags[key]}
+        await self._append_documents(month, [item for item in entries if (item[0], item[1].name) not in unchanged])
+        deleted = 0
+        sweep_keys = [key for key in etags if key[0] == "sweep"]
+        for keys in (sweep_keys, [key for key in etags if key[0] == "run"]):
+            done = await asyncio.gather(*(self._delete_file(kind, name, etags[kind, name]) for kind, name in keys))
+            deleted += sum(done)
+            if not all(done) and keys is sweep_keys:
+                break  # the sweep was changed, so it stays with its cells
+        return deleted
 
     async def _read_sha256(self, kind: str, name: str) -> str | None:
-        """That of the file that was archived; None where it cannot be read any more, so that it is archived again."""
+        """Return the archived file's sha256; None when it cannot be read.
+
+        A document whose line cannot be read is archived again.
+        """
         try:
             return str((await self.read_line(kind, name))["sha256"])
         except (StoreError, KeyError):
             return None
 
     async def _delete_file(self, kind: str, name: str, etag: str) -> bool:
+        """Delete the file; return False if it was changed in the meantime."""
         try:
             await self.folders[kind].delete(name, if_match=etag)
         except NotFound:
@@ -399,14 +423,14 @@ class Archive:
         return True
 
     async def _append_documents(self, month: str, entries: list[tuple[str, FileEntry, dict[str, str] | None]]) -> None:
-        """Nothing; the documents are durably in the month's file, and so is what the index says of them."""
+        """Append the documents to the month's file and to the index, durably."""
         if not entries:
             return
         await asyncio.to_thread(self.files.make_dirs, self.path)
         path, added = self.path / self._choose_file(month), []
         for at in range(0, len(entries), MEMBER_DOCUMENTS):
-            some = entries[at : at + MEMBER_DOCUMENTS]
-            data, ids = await asyncio.to_thread(_pack_member, some)
+            batch = entries[at : at + MEMBER_DOCUMENTS]
+            data, ids = await asyncio.to_thread(_pack_member, batch)
             offset = path.stat().st_size if path.exists() else 0
             await self.files.append(path, data)
             added.append((Member(path.name, offset, len(data)), ids))
@@ -422,16 +446,16 @@ class Archive:
                     self._recent_lines.drop((kind, name))
 
     def _choose_file(self, month: str) -> str:
-        """The file that the month goes on in: the first that has no torn end."""
+        """Return the month's first file that is not damaged."""
         names = (f"{month}{f'.{number}' if number else ''}{ENDING}" for number in itertools.count())
         return next(name for name in names if name not in self._damaged)
 
     def _sync_file(self, path: Path) -> None:
-        """Nothing; what was appended to the file outlasts a loss of power, and so does the file itself."""
+        """Fsync the file and its folder."""
         ops = self.files.ops
         try:
-            for one, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-                fd = ops.open(one, flags | os.O_CLOEXEC)
+            for target, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
+                fd = ops.open(target, flags | os.O_CLOEXEC)
                 try:
                     ops.fsync(fd)
                 finally:
@@ -449,7 +473,7 @@ def _build_index_line(member: Member, ids: Mapping[str, list[str]]) -> bytes:
 
 
 def _collect_ids(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What can be found in a member: ids by kind, and other names of sweeps."""
+    """Return the ids in a member by kind, and the aliases of its sweeps."""
     found: dict[str, list[str]] = {}
     for line in lines:
         found.setdefault(line["kind"], []).append(line["id"])
@@ -459,12 +483,13 @@ def _collect_ids(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def _list_aliases(line: Mapping[str, Any]) -> list[str]:
+    """List the other names of a line's sweep: uid and request key."""
     document = line["document"] if line["kind"] == "sweep" else {}
     return [str(document[key]) for key in ("uid", "request_key") if document.get(key)]
 
 
 def _pack_member(entries: list[tuple[str, FileEntry, dict[str, str] | None]]) -> tuple[bytes, dict[str, list[str]]]:
-    """A gzip member with a line for each document, and what can be found in it."""
+    """Return a gzip member with a line per document, and its ids by kind."""
     lines: list[dict[str, Any]] = []
     for kind, entry, cells in entries:
         line = {"kind": kind, "id": entry.name, "sha256": entry.etag, "document": json.loads(entry.data)}
@@ -474,7 +499,10 @@ def _pack_member(entries: list[tuple[str, FileEntry, dict[str, str] | None]]) ->
 
 
 def _unpack_member(data: bytes) -> tuple[list[dict[str, Any]], int | None]:
-    """The whole lines of the gzip member that the data begins with, and its size; None when it is cut or damaged."""
+    """Return the whole lines of the first gzip member, and its size.
+
+    The size is None when the member is cut off or damaged.
+    """
     inflate, parts, size = zlib.decompressobj(GZIP_WORDS), [], None
     try:
         for at in range(0, len(data), PIECE_BYTES):
@@ -484,12 +512,12 @@ def _unpack_member(data: bytes) -> tuple[list[dict[str, Any]], int | None]:
                 break
     except zlib.error:
         size = None
-    whole, _, _ = b"".join(parts).rpartition(b"\n")
+    complete, _, _ = b"".join(parts).rpartition(b"\n")
     found = []
-    for line in whole.split(b"\n") if whole else ():
+    for line in complete.split(b"\n") if complete else ():
         try:
-            one = json.loads(line)
-            found.append({**one, "kind": str(one["kind"]), "id": str(one["id"]), "document": dict(one["document"])})
+            row = json.loads(line)
+            found.append({**row, "kind": str(row["kind"]), "id": str(row["id"]), "document": dict(row["document"])})
         except (ValueError, TypeError, KeyError):
             size = None
     return found, size

@@ -1,4 +1,7 @@
-"""Who did what, when, with which result: one JSON line per deed in audit/DAY.jsonl, only ever appended to."""
+"""The audit log: one JSON line per deed in audit/DAY.jsonl.
+
+Who did what, when, with which result; files are only ever appended to.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from store.errors import StoreError
 
 log = logging.getLogger("sluice.audit")
 
-# One write of this size is not mixed with another one (O_APPEND).
+# Writes up to this size are not mixed with others (O_APPEND).
 LINE_BYTES = 4096
 SHORTEST_CHARS = 16
 DAY_BYTES = 256_000_000
@@ -37,7 +40,10 @@ class Audit:
         self.lost = 0
 
     async def append(self, entry: dict[str, Any]) -> bool:
-        """Whether the entry was written; a failure is logged and counted in `lost`, it never fails the deed itself."""
+        """Write the entry; return whether that succeeded.
+
+        A failure is logged and counted in `lost`; it never fails the deed itself.
+        """
         now = self.clock()
         stamped = {"at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **entry}
         try:
@@ -50,7 +56,10 @@ class Audit:
 
 
 def format_line(entry: dict[str, Any]) -> bytes:
-    """The entry as one line of at most 4 KiB with its newline; secrets are hidden, long texts shortened."""
+    """Return the entry as one line of at most 4 KiB with its newline.
+
+    Secrets are hidden, long texts shortened.
+    """
     hidden = {key: redact_secrets(value) for key, value in entry.items()}
     limit = LINE_BYTES
     while len(data := orjson.dumps(hidden, default=str, option=orjson.OPT_APPEND_NEWLINE)) > LINE_BYTES:
@@ -64,37 +73,41 @@ def format_line(entry: dict[str, Any]) -> bytes:
 
 
 def redact_secrets(value: Any) -> Any:
-    """The value with what looks like a password, a token or a secret address replaced by ***."""
+    """Replace what looks like a password, token or secret address by ***."""
     if isinstance(value, str):
         if value.startswith("--export="):
             return "--export=" + re.sub(r"=[^,]*", "=" + HIDDEN, value.removeprefix("--export="))
-        shown = value.encode("utf-8", "replace").decode()
-        return ADDRESS.sub(lambda found: (found[1] or found[2]) + HIDDEN, SECRET.sub(rf"\1{HIDDEN}", shown))
+        text = value.encode("utf-8", "replace").decode()
+        return ADDRESS.sub(lambda found: (found[1] or found[2]) + HIDDEN, SECRET.sub(rf"\1{HIDDEN}", text))
     if isinstance(value, dict):
-        return {str(redact_secrets(str(key))): redact_secrets(one) for key, one in value.items()}
+        return {str(redact_secrets(str(key))): redact_secrets(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [redact_secrets(one) for one in value]
-    # JSON here holds integers of 64 bits.
+        return [redact_secrets(item) for item in value]
+    # orjson takes integers up to 64 bits.
     return str(value)[:80] if isinstance(value, int) and value.bit_length() > 63 else value
 
 
 def read_entries(path: Path) -> Iterator[dict[str, Any]]:
-    """The entries of one day's file in order; lines that are not JSON objects (a write cut short) are left out."""
+    """Yield the entries of one day's file in order.
+
+    Lines that are not JSON objects (a write cut short) are left out.
+    """
     data, _ = read_file(path, DAY_BYTES)
-    for one in data.splitlines():
+    for text in data.splitlines():
         try:
-            entry = orjson.loads(one)
+            entry = orjson.loads(text)
         except orjson.JSONDecodeError:
-            continue  # a line cut short by a crash or a full disk; those after it are whole
+            continue  # cut short by a crash or a full disk; the lines after it are whole
         if isinstance(entry, dict):
             yield entry
 
 
 def _shorten_value(value: Any, limit: int) -> Any:
+    """Shorten texts and lists in the value to `limit`."""
     if isinstance(value, str):
         return value if len(value) <= limit else value[: limit - 1] + "…"
     if isinstance(value, dict):
-        return {key[:limit]: _shorten_value(one, limit) for key, one in list(value.items())[:limit]}
+        return {key[:limit]: _shorten_value(item, limit) for key, item in list(value.items())[:limit]}
     if isinstance(value, list):
-        return [_shorten_value(one, limit) for one in value[:limit]]
+        return [_shorten_value(item, limit) for item in value[:limit]]
     return value

@@ -1,17 +1,20 @@
-"""What was read from a folder's files, kept for the next start: files that are as they were then are not read again.
+"""Checkpoints: what was read from a folder, kept for the next start.
 
-Never trusted over the files: a row counts only while its file has the same inode, size, mode and times (that of the
-last change of the inode included, which no program can set). Everything else in here may be deleted at any time. Rows
-stand in segments that are written once, and read whole or not at all: a torn one, one of another version of the
-program, or one of somebody else's making is passed over and replaced.
+Files that have not changed since are not read again. The checkpoint is never trusted over the files: a row counts only
+while its file has the same inode, size, mode and times (that of the last change of the inode included, which no program
+can set). Everything here may be deleted at any time. Rows stand in segments that are written once, and read whole or
+not at all: a segment that is torn, from another version of the program, or made by somebody else is skipped and
+replaced.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -30,49 +33,43 @@ from store.errors import StoreError
 
 log = logging.getLogger("sluice.store")
 
+PROJECT = Path(__file__).parents[2]
+
 MAGIC = b"sluice checkpoint\n"
 HEADER = struct.Struct("<32sIIII")  # code, CRC-32 of the rest, bytes of the dictionary, of the table, of the documents
 SEGMENT_ROWS = 5_000
 MAX_SEGMENT_BYTES = 64_000_000
-# From so many unread files on, several processes read them, at most so many.
+# From this many unread files on they are read by helper processes, at most MAX_HELPERS.
 HELPERS_FROM_FILES = 5_000
 MAX_HELPERS = 4
-# A segment with fewer good rows is not worth keeping: they move into a new one.
+# The rows of a segment with fewer good rows are moved to a new segment.
 MIN_SEGMENT_ROWS = SEGMENT_ROWS // 2
-# So many files are read again at a start before it is worth writing down what they said.
+# At a start, rows are saved from this many newly read files on.
 SAVE_FROM_ROWS = 1_000
-# What decides the meaning of a row, beside this module.
-CODE = (
-    "documents.py", "times.py", "indexes/jobs.py", "rules/reports.py", "rules/runs.py", "rules/states.py",
-    "disk/compression.py", "disk/checkpoint.py",
-)  # fmt: skip
+IMPORT = re.compile(rb"^[ \t]*from (store[\w.]*) import (?:\(([^)]*)\)|([^\n#]*))", re.MULTILINE)
 
 
 class Checkpoint:
-    """The segments of one folder, in the folder `place`. `facts` makes a folder's facts of what JSON makes of them.
+    """The segments of one folder, kept in the folder `path`.
 
-    Follows the folder: what is told of a document is written down when there is enough of it (`save`), and only once
-    it is `settled(facts)`; what changes every moment is better read again.
+    `restore_facts` makes a folder's facts from their JSON form. The checkpoint follows the folder: changed documents
+    are written when there are enough of them (`save`), and only once `is_settled(facts)` holds, since rows of documents
+    that still change would soon be useless.
     """
 
     def __init__(
         self,
         folder: Folder,
-        place: Path,
+        path: Path,
         files: Files,
-        facts: Callable[[list[Any]], Any],
-        settled: Callable[[Any], bool],
+        restore_facts: Callable[[list[Any]], Any],
+        is_settled: Callable[[Any], bool],
     ) -> None:
-        self._folder, self._path, self._files, self._restore_facts, self._is_settled = (
-            folder,
-            place,
-            files,
-            facts,
-            settled,
-        )
-        self._code = hash_code()
-        self._pending: dict[str, tuple[FileEntry, bytes]] = {}  # by name: what is not written down yet, with its facts
-        self._obsolete: list[Path] = []  # segments whose rows are pending again, or that are good for nothing
+        self._folder, self._path, self._files = folder, path, files
+        self._restore_facts, self._is_settled = restore_facts, is_settled
+        self._code = hash_code(restore_facts.__module__)
+        self._pending: dict[str, tuple[FileEntry, bytes]] = {}  # name -> entry and facts that are not saved yet
+        self._obsolete: list[Path] = []  # segments to delete: unusable, or their rows are pending again
         self._next_number = 0
         self._packings: dict[bytes, Packing] = {}
         self._saving = threading.Lock()
@@ -86,7 +83,7 @@ class Checkpoint:
     # Reading.
 
     def load(self) -> None:
-        """Nothing; the folder is loaded, from the segments where they are good and from the files where not."""
+        """Load the folder from good segments, and the rest from the files."""
         self._loading = True
         known: set[str] = set()
         try:
@@ -106,7 +103,7 @@ class Checkpoint:
             self.save()
 
     def _restore_segment(self, path: Path) -> set[str]:
-        """The files that are as the segment says; they are in the folder's index now."""
+        """Put the segment's unchanged files into the index; return their names."""
         self._restoring = True
         rows = [row for row in self._read_segment(path) if self._folder.restore(row)]
         self._restoring = False
@@ -118,9 +115,9 @@ class Checkpoint:
         return {row.filename for row in rows}
 
     def _read_with_helpers(self, unread: list[str], helpers: int) -> Iterator[Path]:
-        """Segments with what the files say, as other processes get ready with them (see store.disk.load_worker).
+        """Start processes that read the files; yield segments as they finish.
 
-        One that fails leaves its files to be read here.
+        The processes run store.disk.load_worker. The files of one that fails are read by the caller.
         """
         started: list[subprocess.Popen[bytes]] = []
         try:
@@ -142,23 +139,26 @@ class Checkpoint:
                     helper.wait()
 
     def _start_helper(self, share: list[str]) -> subprocess.Popen[bytes]:
-        package = Path(__file__).parent.parent
+        """Start a process that reads this share of the files."""
         command = [sys.executable, "-m", "store.disk.load_worker"]
         helper = subprocess.Popen(
             [*command, str(self._files.root), self._folder.path.name, str(self._next_number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PYTHONPATH": str(package.parent)},
+            env={"PYTHONPATH": str(PROJECT)},
             cwd="/",
         )
         assert helper.stdin is not None
-        with contextlib.suppress(BrokenPipeError), helper.stdin:  # one that ended at once says nothing either
+        with contextlib.suppress(BrokenPipeError), helper.stdin:  # a helper that ended at once: its files are read here
             helper.stdin.write(b"\0".join(map(os.fsencode, share)))
         return helper
 
     def read_share(self, filenames: list[str], number: int) -> Iterator[Path]:
-        """The segments, from this number on, with what these files say; for a process that does nothing else."""
+        """Read these files; yield segments, numbered from `number` on.
+
+        For a process that does nothing else.
+        """
         self._next_number = number
         for at in range(0, len(filenames), SEGMENT_ROWS):
             first = self._next_number
@@ -166,10 +166,10 @@ class Checkpoint:
             self.save()
             self._folder.file_states.clear()
             self._folder.filenames.clear()
-            yield from (self._path / f"{one:06}" for one in range(first, self._next_number))
+            yield from (self._path / f"{number:06}" for number in range(first, self._next_number))
 
     def _read_segment(self, path: Path) -> list[CheckpointRow]:
-        """The rows of a segment; none of one that is not whole, or not of this program."""
+        """Return the rows of a segment; none if it is not whole or not ours."""
         try:
             data, _ = read_file(path, MAX_SEGMENT_BYTES)
             if not data.startswith(MAGIC):
@@ -182,11 +182,12 @@ class Checkpoint:
             table = orjson.loads(data[at + sizes[0] : at + sizes[0] + sizes[1]])
             return list(self._parse_rows(table, packing, data, at + sizes[0] + sizes[1]))
         except (StoreError, ValueError, TypeError, IndexError, KeyError, struct.error):
-            # Whatever is wrong with it, the files say the same.
+            # Not fatal: the files have the same contents.
             log.warning("%s is passed over", self._files.display_path(path), exc_info=True)
             return []
 
     def _find_packing(self, dictionary: bytes) -> Packing:
+        """Return the packing with this dictionary, the folder's if possible."""
         packer = self._folder.packer
         if not packer.packing.dictionary and dictionary:
             packer.set_dictionary(dictionary)
@@ -195,6 +196,7 @@ class Checkpoint:
         return self._packings.setdefault(dictionary, Packing(dictionary))
 
     def _parse_rows(self, table: list[Any], packing: Packing, data: bytes, at: int) -> Iterator[CheckpointRow]:
+        """Yield the rows of a segment's table with their documents."""
         for filename, mark, changed_ns, packed, size, facts in table:
             document = PackedBytes(packing if packed else None, data[at : at + size])
             at += size
@@ -203,22 +205,23 @@ class Checkpoint:
     # Writing.
 
     def save(self) -> None:
-        """Nothing; what is pending is written down, in the calling thread, which may be any."""
+        """Write the pending rows to segments; safe in any thread."""
         with self._saving:
             names = list(self._pending)
             try:
                 self._files.make_dirs(self._path)
                 while names:
-                    now, names = names[:SEGMENT_ROWS], names[SEGMENT_ROWS:]
-                    self._write_segment(now)
+                    batch, names = names[:SEGMENT_ROWS], names[SEGMENT_ROWS:]
+                    self._write_segment(batch)
                 done, self._obsolete = self._obsolete, []
-                # One that cannot be deleted is passed over again, and deleted after the next start.
+                # A segment that cannot be deleted is skipped and deleted after the next start.
                 self._files.commit([FileChange(path, None) for path in done])
             except StoreError:
-                # It only makes the next start faster.
+                # Not fatal: a checkpoint only makes the next start faster.
                 log.warning("what was read could not be kept for the next start", exc_info=True)
 
     def _write_segment(self, names: list[str]) -> None:
+        """Write the rows of these names to one segment."""
         packing, rows = self._folder.packer.packing, []
         for name in names:
             pending = self._pending.pop(name, None)
@@ -233,7 +236,10 @@ class Checkpoint:
         self._next_number += 1
 
     def _build_row(self, entry: FileEntry, facts: bytes, packing: Packing) -> tuple[list[Any], bytes] | None:
-        """A line of the table and the document's bytes; None when the file is not just as it was read."""
+        """Return a line of the table and the document's bytes.
+
+        None when the file on disk is not as it was read.
+        """
         filename = self._folder.filenames.get(entry.name, "")
         held = self._folder.file_states.get(filename)
         try:
@@ -251,6 +257,7 @@ class Checkpoint:
     # Following.
 
     def _follow(self, name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
+        """Note a document that was written or read, for the next `save`."""
         if new is None or not self._is_settled(new.facts):
             self._pending.pop(name, None)
             return
@@ -261,7 +268,26 @@ class Checkpoint:
             self.save()
 
 
-def hash_code() -> bytes:
-    """What tells the code that gave the rows their meaning from any other."""
-    package = Path(__file__).parent.parent
-    return hashlib.sha256(b"\0".join((package / name).read_bytes() for name in CODE)).digest()
+def hash_code(facts_module: str) -> bytes:
+    """Return a hash of the code that gives the rows their meaning.
+
+    That is this module, the one that makes the facts, and what they import of the store.
+    """
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in find_sources(__name__, facts_module))).digest()
+
+
+@functools.cache
+def find_sources(*modules: str) -> list[Path]:
+    """List the files of these modules and of all modules of the store that they import."""
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        path = PROJECT / f"{name.replace('.', '/')}.py"
+        if name in found or not path.is_file():
+            continue
+        found[name] = path
+        for package, lines, line in IMPORT.findall(path.read_bytes()):
+            names = re.findall(r"\w+", (lines or line).decode())
+            waiting += [package.decode(), *(f"{package.decode()}.{imported}" for imported in names)]
+    return [found[name] for name in sorted(found)]

@@ -1,23 +1,23 @@
-"""Small documents as few bytes: compressed with the documents of the same folder as the dictionary.
+"""Compressing small documents with their neighbours as dictionary.
 
-The files of a folder say nearly the same in nearly the same words. Deflate alone makes a fourth of one; knowing a few
-of the others beforehand it makes a tenth, in the same time. That is what lets every document stay in memory.
+The files of a folder are much alike. Deflate alone brings a document down to a fourth; with a few of the others as
+dictionary it comes down to a tenth, in the same time. That is why every document can stay in memory.
 """
 
 from __future__ import annotations
 
 import zlib
 
-# Half way between speed and size; a higher level costs half as much again for a tenth less.
+# A higher level takes 1.5 times as long to save a tenth of the size.
 LEVEL = 3
-WINDOW_BITS = -15  # raw deflate (zlib.h): what is wrong is noticed where the bytes come from a file
+WINDOW_BITS = -15  # raw deflate without a checksum (zlib.h); the checkpoint has its own
 MEMORY_LEVEL = 6
 SAMPLES = 4
 SAMPLE_BYTES = 8_000
 
 
 class Packing:
-    """One way of packing, given by its dictionary. Can be used by several threads."""
+    """One way of packing, given by its dictionary; thread-safe."""
 
     def __init__(self, dictionary: bytes = b"") -> None:
         self.dictionary = dictionary
@@ -26,24 +26,27 @@ class Packing:
         )
 
     def pack(self, data: bytes) -> bytes:
-        """The data as fewer bytes."""
+        """Compress the data."""
         deflate = self._compressor.copy()
         return deflate.compress(data) + deflate.flush()
 
     def unpack(self, packed: bytes) -> bytes:
-        """The data that was packed with the same dictionary."""
+        """Decompress data that was packed with the same dictionary."""
         return zlib.decompressobj(WINDOW_BITS, self.dictionary).decompress(packed)
 
 
 class Packer:
-    """How a folder packs: without a dictionary until it has seen a few documents, with those as one from then on."""
+    """A folder's choice of packing.
+
+    Without a dictionary at first; the first few documents become the dictionary.
+    """
 
     def __init__(self) -> None:
         self.packing = Packing()
         self._samples: list[bytes] = []
 
     def choose_packing(self, data: bytes) -> Packing:
-        """The way to pack this document."""
+        """Return the packing to use for this document."""
         if not self.packing.dictionary:
             self._samples.append(data[:SAMPLE_BYTES])
             if len(self._samples) >= SAMPLES:
@@ -51,6 +54,6 @@ class Packer:
         return self.packing
 
     def set_dictionary(self, dictionary: bytes) -> None:
-        """Nothing; this is the dictionary from now on. What was packed before keeps its own."""
+        """Use this dictionary from now on; what is packed keeps its own."""
         self.packing = Packing(dictionary)
         self._samples = []

@@ -1,8 +1,8 @@
-"""The disk: whole files put down so that a crash leaves the old or the new one, and foreign files read with care.
+"""Writing files crash-safely, and reading foreign files with care.
 
 Nothing else in the project opens a file of the store for writing. A write goes to a temporary name beside its target,
 is fsynced, renamed into place, and the folder is fsynced; only then is it reported as done. One thread does all writes:
-what waits together is committed together, so that many writers share the two waits for the disk.
+requests that wait at the same moment are committed together, so that many writers share the two waits for the disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +27,12 @@ from store.errors import Denied, Exists, Invalid, NotFound, StoreError, TooLarge
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-# Every file in a batch is open until all are fsynced.
+# All files of a batch are open until all are fsynced.
 MAX_BATCH = 128
 NAME = re.compile(r"\w[\w.@+-]*")
 NAME_BYTES = 128
 TEMPORARY = re.compile(r"\.sluice-[0-9a-f]{16}\.(new|old|gone)")
-# Filesystems without hard links say so in one of these ways.
+# Errors of filesystems without hard links.
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 NOT_A_PLAIN_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM})
 
@@ -40,9 +40,10 @@ Stamp = tuple[int, int, int, int]
 
 
 def check_name(name: str, kind: str = "name") -> str:
-    """The name itself, when it can be a file's name: a word character first, then word characters and `.@+-`.
+    """Return the name if a file may have it; else raise Invalid.
 
-    Raises Invalid for anything else: separators, leading dots, blanks, control characters, more than 128 bytes.
+    A name starts with a word character and goes on with those and `.@+-`. Refused are separators, leading dots, blanks,
+    control characters, and more than 128 bytes.
     """
     if not NAME.fullmatch(name) or len(name.encode()) > NAME_BYTES:
         message = "must start with a letter, a digit or _, go on with those and . @ + -, and have at most 128 bytes"
@@ -51,18 +52,21 @@ def check_name(name: str, kind: str = "name") -> str:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one that a write in progress, or one cut short, has made."""
+    """Tell whether a write in progress, or one cut short, made this name."""
     return TEMPORARY.fullmatch(name) is not None
 
 
 def to_stamp(status: os.stat_result) -> Stamp:
-    """What tells two states of a file apart without reading it: inode, size, time of change in ns, and mode."""
+    """Return inode, size, modification time in ns, and mode of a file.
+
+    Two stamps tell two states of a file apart without reading it.
+    """
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
 
 
 @dataclass(eq=False, slots=True)
 class FileChange:
-    """One file to put (`data`) or to take away (`data` None), and how far it has come."""
+    """One file to write (`data`) or delete (`data` None), and its progress."""
 
     path: Path
     data: bytes | None
@@ -78,14 +82,17 @@ class FileChange:
 
 @dataclass(eq=False, slots=True)
 class WriteRequest:
-    """What one caller wants done: stages that follow each other, and the promise to answer."""
+    """The change that one caller wants, and the future answer."""
 
-    stages: list[list[FileChange]]
+    change: FileChange
     answer: Future[Stamp | None] = field(default_factory=Future)
 
 
 class Files:
-    """The writer of one store. `ops` has the functions of `os`; tests put one in that fails or dies where they want."""
+    """The writer of one store.
+
+    `ops` has the functions of `os`; tests pass one that fails or dies where they want.
+    """
 
     def __init__(self, root: Path, ops: Any = os) -> None:
         self.root = root
@@ -94,32 +101,42 @@ class Files:
         self.thread: threading.Thread | None = None
         self.start_lock = threading.Lock()
 
-    # What callers use.
+    # For callers.
 
     async def write(self, path: Path, data: bytes) -> Stamp:
-        """The stamp of the file that now holds the data, durably. Raises StoreUnavailable, StoreFull."""
-        return await self._submit([[FileChange(path, data)]])
+        """Write the file durably; return its stamp.
+
+        Raises StoreUnavailable, StoreFull.
+        """
+        return await self._submit(FileChange(path, data))
 
     async def create(self, path: Path, data: bytes) -> Stamp:
-        """The stamp of the new file; Exists when there is one, also one made by somebody else at the same moment."""
-        return await self._submit([[FileChange(path, data, exclusive=True)]])
+        """Create the file durably; return its stamp.
+
+        Raises Exists if there is one, also if somebody else made it at the same moment.
+        """
+        return await self._submit(FileChange(path, data, exclusive=True))
 
     async def delete(self, path: Path) -> None:
-        """Nothing; afterwards the file is durably gone. NotFound when there is none."""
-        await self._submit([[FileChange(path, None)]])
+        """Delete the file durably. Raises NotFound."""
+        await self._submit(FileChange(path, None))
 
     async def discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
-        """Nothing; the file is durably gone, unless `same` says that it is another one by now: then that one stays."""
+        """Delete the file durably if `same(status)` confirms which one it is.
+
+        A file that replaced it in the meantime stays.
+        """
         await asyncio.to_thread(self._discard, path, same)
 
     def _discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
+        """Do the blocking part of `discard`."""
         aside = self._name_temporary(path, "gone")
         try:
             if not same(path.lstat()):
                 return
             self.ops.rename(path, aside)
             if not same(aside.lstat()):
-                self.ops.link(aside, path)  # back to its place
+                self.ops.link(aside, path)  # not the one to delete: put it back
             self.ops.unlink(aside)
             self._sync_folder(path.parent)
         except FileNotFoundError:
@@ -127,40 +144,39 @@ class Files:
         except OSError as error:
             raise from_os_error(error, f"remove {self.display_path(path)}") from error
 
-    async def write_many(self, children: Iterable[tuple[Path, bytes]], last: tuple[Path, bytes]) -> Stamp:
-        """The stamp of `last`, which is put down after all children are durable and so commits them.
-
-        When a child fails, `last` is not written; children that were already put down stay, for the next try.
-        """
-        return await self._submit([[FileChange(path, data) for path, data in children], [FileChange(*last)]])
-
     def write_now(self, path: Path, data: bytes, *, exclusive: bool = False) -> Stamp | None:
-        """The same as `write` or `create`, in the calling thread; for the time before the event loop runs."""
-        request = WriteRequest([[FileChange(path, data, exclusive)]])
+        """Write or create the file in the calling thread.
+
+        For the time before the event loop runs.
+        """
+        request = WriteRequest(FileChange(path, data, exclusive))
         self.perform([request])
         return request.answer.result()
 
     async def append(self, path: Path, line: bytes) -> None:
-        """Nothing; afterwards the line stands at the end of the file, in one write or not at all. Not fsynced."""
+        """Append the line to the file, in one write or not at all.
+
+        Not fsynced.
+        """
         await asyncio.to_thread(self._append, path, line)
 
     async def write_at(self, path: Path, offset: int, data: bytes) -> None:
-        """Nothing; afterwards the file, made where there was none, durably holds the data from this byte on.
+        """Write the data into the file from byte `offset` on, durably.
 
-        To be repeated when it fails: what was cut short is written again at its place.
+        Makes the file if there is none. Safe to repeat after a failure: the same bytes are written to the same place.
         """
         await asyncio.to_thread(self._write_at, path, offset, data)
 
     async def move(self, path: Path, target: Path) -> None:
-        """Nothing; the file durably has the other name in the same folder, in place of what had it."""
+        """Rename the file within its folder, durably, replacing the target."""
         await asyncio.to_thread(self._move, path, target)
 
     async def discard_folder(self, path: Path) -> None:
-        """Nothing; afterwards neither the folder nor anything in it is there."""
+        """Delete the folder and everything in it."""
         await asyncio.to_thread(self._discard_folder, path)
 
     def make_dirs(self, path: Path) -> None:
-        """Nothing; afterwards the folder and those above it exist (0700 where made here), durably."""
+        """Make the folder and its missing parents (mode 0700), durably."""
         missing = []
         while not path.is_dir():
             missing.append(path)
@@ -176,7 +192,10 @@ class Files:
                 raise from_os_error(error, f"make the folder {self.display_path(folder)}") from error
 
     def remove_temporaries(self, folder: Path) -> int:
-        """How many left-over temporary files were removed from the folder; for the start, when nobody else writes."""
+        """Remove left-over temporary files from the folder; return their number.
+
+        For the start, when nobody else writes.
+        """
         swept = 0
         for entry in os.scandir(folder):
             if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
@@ -185,7 +204,7 @@ class Files:
         return swept
 
     def close(self) -> None:
-        """Nothing; what was asked for is done first."""
+        """End the writing thread after it has done all requests."""
         with self.start_lock:
             if self.thread is not None:
                 self.requests.put(None)
@@ -193,24 +212,29 @@ class Files:
                 self.thread = None
 
     def display_path(self, path: Path) -> str:
-        """The path as it may be shown: below the store where possible; whole for the store and what it lies in."""
+        """Return the path as users may see it.
+
+        Relative to the store if it lies below; in full for the store itself and its parents; else only the name.
+        """
         if self.root.is_relative_to(path):
             return str(path)
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
 
-    # The thread.
+    # The writing thread.
 
-    async def _submit(self, stages: list[list[FileChange]]) -> Any:
-        request = WriteRequest(stages)
+    async def _submit(self, change: FileChange) -> Any:
+        """Hand the change to the writing thread; return the file's stamp."""
+        request = WriteRequest(change)
         with self.start_lock:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._write_batches, name="store-writer", daemon=True)
                 self.thread.start()
             self.requests.put(request)
-        # Shielded: a caller that goes away does not undo a write that is on its way.
+        # Shielded: cancelling the caller does not cancel the write.
         return await asyncio.shield(asyncio.wrap_future(request.answer))
 
     def _write_batches(self) -> None:
+        """Take requests from the queue and perform them in batches, until None."""
         while (first := self.requests.get()) is not None:
             batch, ending = [first], False
             while len(batch) < MAX_BATCH and not ending:
@@ -227,30 +251,24 @@ class Files:
                 return
 
     def perform(self, requests: Sequence[WriteRequest]) -> None:
-        """Nothing; does the requests' stages side by side and answers each of them."""
-        waiting, stage = [one for one in requests if one.answer.set_running_or_notify_cancel()], 0
-        while waiting:
-            try:
-                self.commit([change for request in waiting for change in request.stages[stage]])
-            except Exception as error:  # a defect here must reach the callers; they would wait for ever
-                for request in waiting:
-                    request.answer.set_exception(error)
-                return
-            going_on = []
+        """Commit the requests' changes together and answer each request."""
+        waiting = [request for request in requests if request.answer.set_running_or_notify_cancel()]
+        try:
+            self.commit([request.change for request in waiting])
+        except Exception as error:  # a defect here must reach the callers, or they would wait for ever
             for request in waiting:
-                failed = next((one.error for one in request.stages[stage] if one.error), None)
-                if failed:
-                    request.answer.set_exception(failed)
-                elif stage + 1 < len(request.stages):
-                    going_on.append(request)
-                else:
-                    request.answer.set_result(request.stages[stage][-1].stamp)
-            waiting, stage = going_on, stage + 1
+                request.answer.set_exception(error)
+            return
+        for request in waiting:
+            if request.change.error is not None:
+                request.answer.set_exception(request.change.error)
+            else:
+                request.answer.set_result(request.change.stamp)
 
     # One batch.
 
     def commit(self, changes: Sequence[FileChange]) -> None:
-        """Nothing; each change is durably done, or has its `error` and left the old file as it was."""
+        """Make each change durable, or set its `error` and keep the old file."""
         for step in (self._write_temporary, self._sync_file, self._move_into_place):
             for change in changes:
                 if change.error is None:
@@ -265,12 +283,13 @@ class Files:
             try:
                 self._sync_folder(folder)
             except OSError as error:
-                here = [change for change in changes if change.placed and change.path.parent == folder]
-                self._undo(here, error)
+                placed = [change for change in changes if change.placed and change.path.parent == folder]
+                self._undo(placed, error)
         for change in changes:
             self._clean_up(change)
 
     def _write_temporary(self, change: FileChange) -> None:
+        """Write the data to a temporary file beside the target."""
         if change.data is None:
             return
         change.temporary = self._name_temporary(change.path, "new")
@@ -281,6 +300,7 @@ class Files:
             view = view[self.ops.write(change.fd, view) :]
 
     def _sync_file(self, change: FileChange) -> None:
+        """Fsync the temporary file, note its stamp, and close it."""
         if change.data is None:
             return
         self.ops.fsync(change.fd)
@@ -289,6 +309,7 @@ class Files:
         self.ops.close(fd)
 
     def _move_into_place(self, change: FileChange) -> None:
+        """Give the temporary file its final name, or move a deleted file aside."""
         if change.data is None:
             change.backup = self._name_temporary(change.path, "gone")
             try:
@@ -308,6 +329,7 @@ class Files:
         change.placed = True
 
     def _link_new(self, change: FileChange) -> None:
+        """Place a file that must not replace another one. Raises Exists."""
         assert change.temporary is not None
         try:
             self.ops.link(change.temporary, change.path, follow_symlinks=False)
@@ -322,7 +344,7 @@ class Files:
             change.temporary = None
 
     def _back_up(self, change: FileChange) -> None:
-        """Gives the file that is about to be replaced a second name, so that the replacement can be undone."""
+        """Link the old file to a second name, so that replacing can be undone."""
         backup = self._name_temporary(change.path, "old")
         try:
             self.ops.link(change.path, backup, follow_symlinks=False)
@@ -336,7 +358,10 @@ class Files:
             change.replaced = True
 
     def _undo(self, changes: Sequence[FileChange], cause: OSError) -> None:
-        """Puts back what was there, last change first: the folder's fsync failed, so nothing of this is certain."""
+        """Put the old files back after the folder's fsync failed.
+
+        Last change first; nothing of these changes is certain to be on disk.
+        """
         for change in reversed(changes):
             change.error = from_os_error(cause, f"write {self.display_path(change.path)}")
             try:
@@ -346,10 +371,11 @@ class Files:
                 elif change.data is not None and not change.replaced:
                     self.ops.unlink(change.path)
             except OSError:
-                # The disk refuses this too. The new file stays visible and whole; the caller hears of the failure.
+                # The disk refuses this too: the new file stays, whole, and the caller gets the error.
                 continue
 
     def _clean_up(self, change: FileChange) -> None:
+        """Close the descriptor and remove what is left over of the change."""
         if change.fd >= 0:
             try:
                 self.ops.close(change.fd)
@@ -361,10 +387,11 @@ class Files:
                 self._unlink_quietly(leftover)
 
     def _unlink_quietly(self, path: Path) -> None:
+        """Delete the file; leave it to the next start if that fails."""
         try:
             self.ops.unlink(path)
         except OSError:
-            # It has a name that nobody reads; the next start sweeps it.
+            # Nobody reads files of this name; the next start removes it.
             return
 
     def _name_temporary(self, path: Path, ending: str) -> Path:
@@ -435,10 +462,10 @@ class Files:
 
 
 def open_regular_file(path: Path | str, owner: int | None = None) -> tuple[int, os.stat_result]:
-    """A file descriptor for reading and its status; never waits on a pipe, follows no link, takes regular files only.
+    """Open a regular file for reading; return descriptor and status.
 
-    Raises NotFound; Denied for links, pipes, sockets, devices, folders, files that may not be read or, with `owner`,
-    belong to another user id.
+    Never waits on a pipe and follows no link. Raises NotFound; Denied for links, pipes, sockets, devices, folders,
+    files that may not be read or, with `owner`, belong to another user id.
     """
     name = Path(path).name
     try:
@@ -467,7 +494,7 @@ def open_regular_file(path: Path | str, owner: int | None = None) -> tuple[int, 
 
 
 def read_file(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
-    """The bytes of a file and the stamp of the state they are from.
+    """Read the whole file; return its bytes and the stamp of that state.
 
     Raises NotFound, Denied, TooLarge, StoreUnavailable.
     """
@@ -478,7 +505,7 @@ def read_file(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
                 raise TooLarge(limit_bytes, f"the file {path.name}")
             data = _read_at(fd, 0, limit_bytes + 1)
             after = os.fstat(fd)
-            # Somebody is writing into it: once more; if it goes on, the watcher will report it again.
+            # Somebody is writing into the file: try again; later changes are reported by the watch.
             if to_stamp(after) == to_stamp(status) and len(data) == after.st_size:
                 break
             status = after
@@ -490,7 +517,7 @@ def read_file(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
 
 
 def read_slice_blocking(path: Path | str, offset: int, limit_bytes: int, owner: int | None = None) -> tuple[bytes, int]:
-    """At most `limit_bytes` from `offset`, and the size of the whole file at this moment; the blocking `read_slice`."""
+    """Read part of a file in the calling thread; see `read_slice`."""
     fd, status = open_regular_file(path, owner)
     try:
         start = max(0, status.st_size + offset) if offset < 0 else offset
@@ -506,35 +533,37 @@ _read_slice_in_thread = wrap(read_slice_blocking)
 
 
 async def read_slice(path: Path | str, offset: int, limit_bytes: int, *, owner: int | None = None) -> tuple[bytes, int]:
-    """At most `limit_bytes` of a file from `offset` (negative: from the end), and its size; off the event loop.
+    """Read part of a file off the event loop; return bytes and file size.
 
-    Empty bytes when the file is shorter than `offset`: it was truncated, and its size says so. Raises NotFound, Denied
-    (links, pipes, devices, folders, no permission, another owner than the uid `owner`), StoreUnavailable.
+    At most `limit_bytes` from `offset` (negative: counted from the end). Empty bytes when the file is shorter than
+    `offset`: it was truncated, and its size says so. Raises NotFound, Denied (links, pipes, devices, folders, no
+    permission, another owner than the uid `owner`), StoreUnavailable.
     """
     result: tuple[bytes, int] = await _read_slice_in_thread(path, offset, limit_bytes, owner)
     return result
 
 
-# Parts of files by path, offset and how many bytes at most, and the uid that they must belong to (None: any) -> for
-# each its bytes and the size of the whole, or why not.
+# Takes (path, offset, limit in bytes) of each slice and the uid that the files must belong to (None: any); returns for
+# each slice its bytes and the size of the whole file, or an error.
 ReadSlices = Callable[[Sequence[tuple[str, int, int]], int | None], Awaitable[list[tuple[bytes, int] | StoreError]]]
 
 
 async def read_slices(
     wanted: Sequence[tuple[str, int, int]], owner: int | None = None
 ) -> list[tuple[bytes, int] | StoreError]:
-    """For each of the parts what `read_slice` gives, or the NotFound or Denied that it raises."""
+    """Read several slices; return for each its result, NotFound or Denied."""
 
-    async def one(path: str, offset: int, limit_bytes: int) -> tuple[bytes, int] | StoreError:
+    async def read_part(path: str, offset: int, limit_bytes: int) -> tuple[bytes, int] | StoreError:
         try:
             return await read_slice(path, offset, limit_bytes, owner=owner)
         except (NotFound, Denied) as error:
             return error
 
-    return [await one(*part) for part in wanted]
+    return [await read_part(*part) for part in wanted]
 
 
 def _read_at(fd: int, offset: int, limit_bytes: int) -> bytes:
+    """Read up to `limit_bytes` from `offset`, in as many calls as it takes."""
     parts, left = [], limit_bytes
     while left > 0 and (part := os.pread(fd, min(left, 1 << 20), offset)):
         parts.append(part)

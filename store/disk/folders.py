@@ -37,7 +37,7 @@ REFRESH_BATCH = 100
 
 Parse = Callable[[bytes, str], Any]
 Summary = Callable[[Any], dict[str, Any]]
-Listener = Callable[[str, "Entry | None", "Entry | None"], None]
+Listener = Callable[[str, "FileEntry | None", "FileEntry | None"], None]
 
 
 class FileEntry:
@@ -56,7 +56,7 @@ class FileEntry:
 
     @classmethod
     def from_packed(cls, folder: Folder, name: str, packed: PackedBytes, facts: Any) -> FileEntry:
-        """The entry of a file that was read before, from what was kept of it."""
+        """Make the entry of a file that was read before, from kept bytes."""
         self = cls.__new__(cls)
         self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
         self._packing, self._bytes = packed
@@ -74,7 +74,7 @@ class FileEntry:
 
     @property
     def packed_bytes(self) -> PackedBytes:
-        """What `of` makes the entry from again."""
+        """The bytes from which `from_packed` makes the entry again."""
         return PackedBytes(self._packing, self._bytes)
 
     @property
@@ -88,27 +88,30 @@ class FileEntry:
         return self._facts if self._facts is not None or not self._folder.facts else self._folder.facts(self.document)
 
     def parse(self) -> Any:
-        """A document of the caller's own; for other threads than the event loop's."""
+        """Return a document of the caller's own; safe in any thread."""
         return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
 
     def hold_facts(self) -> None:
-        """Nothing; the facts are at hand until they are let go."""
+        """Keep the facts at hand until they are released."""
         self._facts = self.facts
 
     def release_facts(self) -> None:
-        """Nothing; the facts are not kept any longer."""
+        """Stop keeping the facts."""
         self._facts = None
 
 
 class PackedBytes(NamedTuple):
-    """The bytes of a file, packed or (None) as they are."""
+    """The bytes of a file, packed, or as they are if `packing` is None."""
 
     packing: Packing | None
     data: bytes
 
 
 class CheckpointRow(NamedTuple):
-    """What was kept of a file that was read before: where, in which state it was then, and what it said."""
+    """What was kept of a file that was read before.
+
+    Its name, the state it was in then, and what it said.
+    """
 
     filename: str
     mark: bytes
@@ -118,13 +121,16 @@ class CheckpointRow(NamedTuple):
 
 
 def pack_stamp(now: Stamp) -> bytes:
-    """The stamp as a quarter of the memory."""
+    """Return the stamp in a quarter of the memory."""
     return struct.pack("<QQqI", *now)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FileState:
-    """What is known of one file: the good version in force, the state on disk last looked at, and what is wrong."""
+    """What is known of one file.
+
+    The good version in force, the state on disk when last looked at, and what is wrong with it.
+    """
 
     entry: FileEntry | None
     mark: bytes | None
@@ -168,7 +174,6 @@ class Folder:
         self.facts = facts
         self.keep = keep
         self.packer = Packer()
-        self.version = 0
         self.file_states: dict[str, FileState] = {}
         self.wrong_files: set[str] = set()
         self.filenames: dict[str, str] = {}
@@ -184,7 +189,7 @@ class Folder:
     # Reading: memory only.
 
     def get_entry(self, name: str) -> FileEntry:
-        """The entry of this name; NotFound."""
+        """Return the entry of this name. Raises NotFound."""
         held = self.file_states.get(self.filenames.get(name, ""))
         if held is None or held.entry is None:
             raise NotFound(self.kind, name)
@@ -195,28 +200,23 @@ class Folder:
         return self.get_entry(name).document
 
     def get_raw(self, name: str) -> tuple[bytes, str]:
-        """The bytes of the file that is in force and their sha256; NotFound."""
+        """Return the bytes in force and their sha256. Raises NotFound."""
         entry = self.get_entry(name)
         return entry.data, entry.etag
 
     def list_names(self) -> list[str]:
-        """All names, in the order of the alphabet."""
+        """List all names in alphabetical order."""
         return sorted(entry.name for entry in self.iterate_entries())
 
     def iterate_entries(self) -> Iterator[FileEntry]:
-        """All entries, in no order."""
+        """Iterate over all entries, in no order."""
         return (held.entry for held in self.file_states.values() if held.entry is not None)
 
-    def values(self) -> list[Any]:
-        """All documents in the order of their names; parses them where they are kept as bytes (prefer `summaries`)."""
-        return [self.get(name) for name in self.list_names()]
-
-    def summaries(self) -> dict[str, dict[str, Any]]:
-        """The summary of each name."""
-        return {entry.name: entry.summary or {} for entry in self.iterate_entries()}
-
     def list_problems(self) -> list[dict[str, Any]]:
-        """What is wrong now: path (below the store), line, column, reason, since; several for one file are several."""
+        """List what is wrong: path (below the store), line, column, reason, since.
+
+        Several problems of one file are several rows.
+        """
         return [
             {
                 "path": self.files.display_path(self.path / filename),
@@ -237,12 +237,8 @@ class Folder:
     def __len__(self) -> int:
         return len(self.filenames)
 
-    def on_change(self, listener: Listener) -> None:
-        """Nothing; `listener(name, old, new)` is called on the event loop after each change, with None for no entry."""
-        self.listeners.append(listener)
-
     def parse_recent(self, entry: FileEntry) -> Any:
-        """The document of an entry that is kept as bytes; the ones asked for lately are still parsed."""
+        """Return the document of a packed entry; recent ones stay parsed."""
         key = id(entry)
         if (found := self.parsed_documents.get(key)) and found[0] is entry:
             self.parsed_documents.move_to_end(key)
@@ -279,7 +275,7 @@ class Folder:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _run_to_end(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """The outcome of a write, which goes on to its end, index included, also when its caller goes away."""
+        """Await a write that goes on even if its caller is cancelled."""
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -314,7 +310,10 @@ class Folder:
         return entry
 
     async def _index_write(self, filename: str, held: FileState | None) -> None:
-        """Puts our own write into the index, and looks again when the file was reported as changed meanwhile."""
+        """Put our own write into the index.
+
+        Looks again when the file was reported as changed meanwhile.
+        """
         self._install(filename, held)
         if filename in self.reported_while_writing:
             self.reported_while_writing.discard(filename)
@@ -322,6 +321,7 @@ class Folder:
                 await self.refresh([filename])
 
     async def _run_on_disk(self, filename: str, work: Any) -> Any:
+        """Await the write; on a failure refresh the index and name the document."""
         self.writes_in_progress.add(filename)
         try:
             return await work
@@ -338,6 +338,7 @@ class Folder:
             self.writes_in_progress.discard(filename)
 
     def _check_change(self, name: str, filename: str, if_match: str | None) -> FileState | None:
+        """Return the file's state if it may be changed. Raises Changed, Conflict."""
         held = self.file_states.get(filename)
         entry = held.entry if held else None
         if if_match is not None and (entry is None or entry.etag != if_match):
@@ -350,23 +351,24 @@ class Folder:
         return held
 
     async def _find_filename(self, name: str) -> str:
-        """The file name for this name, after having looked whether somebody changed the file a moment ago."""
+        """Return the file for this name, refreshed if it changed on disk."""
         filename = self.filenames.get(name) or self.choose_filename(name)
         if self._has_changed(filename):
             await self.refresh([filename])
         return filename
 
     def choose_filename(self, name: str) -> str:
-        """The file name for a name that has no file yet."""
+        """Return the file name for a name that has no file yet."""
         return next((one for one in self.only if Path(one).stem == name), name + self.ending)
 
     def _lock_name(self, name: str) -> _NameLock:
+        """Return the lock for writers of this name."""
         return self.name_locks.setdefault(name, _NameLock(self.name_locks, name))
 
     # Following the disk.
 
     def parse_filename(self, filename: str) -> str | None:
-        """The name that a file of this folder stands for; None when the file is none of ours."""
+        """Return the name that a file stands for; None if it is not ours."""
         if filename.startswith(".") or filename.endswith("~"):
             return None
         if self.only:
@@ -380,12 +382,15 @@ class Folder:
         self.read_files(self.list_files())
 
     def read_files(self, filenames: Iterable[str]) -> None:
-        """Nothing; reads these files, in the calling thread. For the start."""
+        """Read these files in the calling thread; for the start."""
         for filename in filenames:
             self._install(filename, self._examine(filename, self.file_states.get(filename)))
 
     def restore(self, one: CheckpointRow) -> bool:
-        """Whether the file is as it was remembered, and so in the index without being read. For the start."""
+        """Put the file of a checkpoint row into the index, if it is unchanged.
+
+        Returns whether it was. For the start.
+        """
         try:
             status = os.lstat(f"{self.path}/{one.filename}")
         except OSError:
@@ -417,7 +422,7 @@ class Folder:
         return [self._examine(filename, seen) for filename, seen in files]
 
     def _reset_rivals(self, filename: str) -> list[str]:
-        """Files that could not have their name while this one had it."""
+        """Make files that lost their name to this one be read again; list them."""
         name = self.parse_filename(filename)
         rivals = (
             [one for one in self.file_states if one != filename and self.parse_filename(one) == name]
@@ -429,15 +434,16 @@ class Folder:
         return rivals
 
     def select_changed(self, filenames: Iterable[str]) -> list[str]:
-        """Those of the files that are not as the index knows them; what we wrote ourselves is.
+        """List those of the files that differ from the index.
 
-        A file that we are writing at this moment is looked at when that is done.
+        What we wrote ourselves does not. A file that we are writing right now is looked at when that is done.
         """
         changed = [filename for filename in filenames if self._has_changed(filename)]
         self.reported_while_writing.update(filename for filename in changed if filename in self.writes_in_progress)
         return [filename for filename in changed if filename not in self.writes_in_progress]
 
     def _has_changed(self, filename: str) -> bool:
+        """Tell whether the file on disk differs from the index."""
         held = self.file_states.get(filename)
         try:
             now = pack_stamp(to_stamp((self.path / filename).lstat()))
@@ -445,20 +451,20 @@ class Folder:
             return held is not None
         return held is None or held.mark != now
 
-    async def rescan(self) -> None:
-        """Nothing; compares the whole folder with the index. Raises OSError when it cannot be listed."""
-        await self.refresh(await self.find_differing())
-
     async def find_differing(self) -> list[str]:
-        """The files that are not as the index knows them, found by listing the folder; OSError when that fails."""
+        """List the folder and return the files that differ from the index.
+
+        Raises OSError when the folder cannot be listed.
+        """
         return self.select_changed(await asyncio.to_thread(self._compare_folder, dict(self.file_states)))
 
     def list_files(self) -> list[str]:
-        """The names of all files that count, in their order."""
+        """List the names of all files that count, sorted."""
         with os.scandir(self.path) as entries:
             return sorted(entry.name for entry in entries if self.parse_filename(entry.name) is not None)
 
     def _compare_folder(self, known: dict[str, FileState]) -> list[str]:
+        """List the files that differ from these states; for a thread."""
         differing = []
         with os.scandir(self.path) as entries:
             for entry in entries:
@@ -512,6 +518,7 @@ class Folder:
     def _build_wrong_state(
         self, seen: FileState | None, mark: bytes | None, problems: list[dict[str, Any]]
     ) -> FileState:
+        """Return the state of a wrong file: the old entry and the problems."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         since = seen.since if seen and seen.since else now
         return FileState(seen.entry if seen else None, mark, tuple(problems), since)
@@ -532,8 +539,6 @@ class Folder:
         old, new = seen.entry if seen else None, held.entry if held else None
         if held and held.problems and (not seen or held.problems != seen.problems):
             log.warning("%s: %s", self.files.display_path(self.path / filename), held.problems[0]["msg"])
-        if old is not new or (held.problems if held else ()) != (seen.problems if seen else ()):
-            self.version += 1
         if old is new:
             return
         name = (new or old).name  # type: ignore[union-attr]
@@ -547,6 +552,7 @@ class Folder:
                 one.release_facts()
 
     def _notify_listeners(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+        """Call the listeners; a failing one is logged and stops nobody."""
         if old is not None:
             old.hold_facts()
         for listener in self.listeners:
@@ -558,7 +564,7 @@ class Folder:
 
 
 class _NameLock:
-    """Writers of one name take turns; the lock of a name that nobody writes is dropped."""
+    """A lock for the writers of one name; dropped when nobody uses it."""
 
     def __init__(self, turns: dict[str, _NameLock], name: str) -> None:
         self.locks = turns

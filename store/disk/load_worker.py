@@ -1,8 +1,8 @@
-"""Reads a share of a folder's files for a server that starts: `python -m store.disk.load_worker ROOT FOLDER NUMBER`.
+"""A process that reads a share of a folder's files for a start.
 
-The names come over stdin, separated by NULs; those of the segments (see store.disk.checkpoint) go to stdout, each as
-soon as it is there. Changes nothing else, and needs no lock: what it writes is only believed as far as it agrees with
-the files.
+Run as `python -m store.disk.load_worker ROOT FOLDER NUMBER`. File names come over stdin, separated by NULs; the names
+of the segments it writes (see store.disk.checkpoint) go to stdout, each as soon as it is ready. It changes nothing else
+and needs no lock: its segments are only believed as far as they agree with the files.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from store.store import Store
 
 
 def main(root: str, folder: str, number: str) -> None:
-    """Nothing; reads the names and then the files."""
-    gc.disable()  # everything that is made here stays until its segment is written, and is not in cycles
+    """Read the names from stdin, then the files."""
+    gc.disable()  # all objects stay until their segment is written, and none are in cycles
     names = [os.fsdecode(name) for name in sys.stdin.buffer.read().split(b"\0") if name]
     for path in Store(Path(root)).checkpoints[folder].read_share(names, int(number)):
         print(path.name, flush=True)

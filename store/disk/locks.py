@@ -1,7 +1,7 @@
-"""One server per store: a lock on a permanent file, held as long as anything that may still act for the server lives.
+"""One server per store: a lock held until all its children ended.
 
 `flock` belongs to the open file, not to the process: an sbatch that was started with the lock's descriptor keeps it
-held after its server was killed, so that the next server does not look for jobs before that sbatch has ended.
+held after its server was killed, so the next server does not look for jobs before that sbatch has ended.
 """
 
 from __future__ import annotations
@@ -22,23 +22,30 @@ OWN_S = 0.5
 
 
 class Lock:
-    """The held lock; children that get `fd` (as `pass_fds`) keep it: no other server starts before they have ended."""
+    """The held lock.
+
+    Children that inherit `fd` (as `pass_fds`) keep it: no other server starts before they have ended.
+    """
 
     def __init__(self, fd: int, path: Path) -> None:
         self.fd = fd
         self.path = path
 
     def release(self) -> None:
-        """Nothing; children that have the descriptor go on holding the lock. The file stays: others may wait on it."""
+        """Give the lock up; children that inherited it go on holding it.
+
+        The file stays, because others may be waiting on it.
+        """
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
 
 def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = time.sleep) -> Lock:
-    """The lock of the store at `root`. Raises Locked when another living server has it.
+    """Lock the store at `root`. Raises Locked if another server has it.
 
-    When the holder named in the file is dead, one of its children still has the lock: that is waited for `wait_s` long.
+    When the server named in the file is dead, one of its children still has the lock: that is waited for up to
+    `wait_s`.
     """
     path = root / LOCK_NAME
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -50,7 +57,7 @@ def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], No
         waited_s = 0.0
         while not _try_lock(fd):
             owner = os.pread(fd, 64, 0).decode("ascii", "replace").split()
-            # A program that this very process is starting holds the lock for a moment, until it is loaded.
+            # A child that this process is starting holds the lock for a moment, until exec.
             own = bool(owner) and owner[0] == str(os.getpid()) and waited_s < OWN_S
             if owner and _is_alive(owner) and not own:
                 raise Locked(
@@ -73,6 +80,7 @@ def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], No
 
 
 def _try_lock(fd: int) -> bool:
+    """Try to lock the file; return whether that succeeded."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -83,7 +91,10 @@ def _try_lock(fd: int) -> bool:
 
 
 def _is_alive(owner: list[str]) -> bool:
-    """Whether the process that wrote the file lives: a zombie does not, nor another one that got the same number."""
+    """Tell whether the process that wrote the file still runs.
+
+    A zombie does not count, nor another process that got the same number.
+    """
     if not owner[0].isdigit():
         return True
     pid = int(owner[0])
@@ -100,7 +111,10 @@ def _is_alive(owner: list[str]) -> bool:
 
 
 def _read_start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot (proc(5), stat field 22); None when it is gone or dead."""
+    """Return when the process started, in clock ticks since boot.
+
+    From proc(5), stat field 22; None when the process is gone or dead.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

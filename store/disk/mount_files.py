@@ -1,9 +1,9 @@
-"""A mount's files: what lies in a folder, what stands in a file. Blocking; call in a thread.
+"""Listing folders and reading files of a mount. Blocking.
 
-Nothing outside the mount can be reached, however names and links change meanwhile: every step goes from an open folder
-to one name in it, and no system call ever follows a link. Links are read here, and lead on only where they stay inside:
-an absolute target must begin with the mount's own folder, and what follows is walked anew from there. Errors tell what
-is wrong with the path that was asked for, never where the mount lies on this machine.
+Call it in a thread. Nothing outside the mount can be reached, however names and links change meanwhile: every step goes
+from an open folder to one name in it, and no system call ever follows a link. Links are read here, and are followed
+only where they stay inside: an absolute target must begin with the mount's own folder, and the rest is walked anew from
+there. Errors name the path that the caller asked for, never where the mount lies on this machine.
 """
 
 from __future__ import annotations
@@ -21,41 +21,42 @@ from typing import Any, Self
 from store.errors import Denied, NotFound, StoreError, TooLarge, WrongKind, from_os_error
 
 FILE_BYTES = 1_048_576
-# A folder may hold millions: so many names are looked at, so many entries told.
+# A folder may hold millions of names: at most MAX_NAMES are read, and MAX_ENTRIES listed.
 MAX_NAMES, MAX_ENTRIES = 100_000, 10_000
-# As Linux itself bounds a path; steps also count names that changed between two looks.
+# Like Linux's own bounds of a path; steps also count names that changed while we looked.
 MAX_LINKS, MAX_STEPS, MAX_LINK_STEPS = 40, 1000, 200
 OUTSIDE = "Path outside mount boundary"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Not waiting for the other end of a pipe, in case one took the file's place just now.
+# O_NONBLOCK: a pipe may have taken the file's place just now.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.ESTALE})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
-# The name stands for something else than a moment ago.
+# The name now leads to something else than a moment ago.
 _CHANGED = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
 _UNREADABLE = "\ufffd".encode()
 
 
 def list_folder(root: Path, path: str) -> dict[str, Any]:
-    """`{entries, inside, truncated}` of a folder below `root`: `inside` is its path there, links resolved.
+    """List a folder below `root`: `{entries, inside, truncated}`.
 
-    Entries are `{name, type, size, accessible, target_kind}` in byte order, without those that begin with a dot, cannot
-    be looked at, or are neither file, folder nor link. Raises NotFound, Denied, WrongKind, StoreUnavailable.
+    `inside` is its path there, links resolved. Entries are `{name, type, size, accessible, target_kind}` in byte order,
+    without those that begin with a dot, cannot be looked at, or are neither file, folder nor link. Raises NotFound,
+    Denied, WrongKind, StoreUnavailable.
     """
     with start_walk(root, "Directory", path) as walk:
         if walk.resolve() != "directory":
             raise WrongKind("Path is not a directory")
         names, truncated = walk.list_names()
-        entries = [one for one in map(walk.build_entry, names[:MAX_ENTRIES]) if one is not None]
+        entries = [entry for entry in map(walk.build_entry, names[:MAX_ENTRIES]) if entry is not None]
         inside = "/".join(map(to_text, walk.inside))
     return {"entries": entries, "inside": inside, "truncated": truncated or len(names) > MAX_ENTRIES}
 
 
 def read_text(root: Path, path: str, limit_bytes: int = FILE_BYTES) -> str:
-    """The text of a regular file below `root`; bytes that are no UTF-8 become U+FFFD.
+    """Return the text of a regular file below `root`.
 
-    Raises NotFound, Denied, TooLarge, WrongKind, StoreUnavailable.
+    Bytes that are not UTF-8 become U+FFFD. Raises NotFound, Denied, TooLarge, WrongKind, StoreUnavailable.
     """
     if not path:
         raise WrongKind("path is required")
@@ -67,23 +68,31 @@ def read_text(root: Path, path: str, limit_bytes: int = FILE_BYTES) -> str:
 
 
 def is_empty(root: Path) -> bool:
-    """Whether the mount's folder is there and holds nothing, as when the disk that belongs there is not mounted."""
+    """Tell whether the mount's folder exists and is empty.
+
+    That is the case when the disk that belongs there is not mounted.
+    """
     try:
         with os.scandir(root) as found:
             return next(found, None) is None
     except OSError:
-        return False  # whoever reads it next says why it cannot be read
+        return False  # the next read reports why
 
 
 def to_text(name: bytes) -> str:
-    """A name as text; bytes that are no UTF-8 become U+FFFD, and the name with those is understood when asked for."""
+    """Return the name as text; bytes that are not UTF-8 become U+FFFD.
+
+    A path with such a replaced name still finds the file.
+    """
     return name.decode("utf-8", "replace")
 
 
 def split_path(path: str) -> list[bytes] | None:
-    """The words of a path that somebody asked for, None when no file can have such a name; Denied, WrongKind.
+    """Split a requested path into names; None if no file can have one.
 
-    >>> asked("a/.././/b/")
+    Raises Denied, WrongKind.
+
+    >>> split_path("a/.././/b/")
     [b'a', b'..', b'b']
     """
     if "\0" in path:
@@ -97,16 +106,19 @@ def split_path(path: str) -> list[bytes] | None:
             raise Denied(OUTSIDE)
     try:
         return [word for word in path.encode().split(b"/") if word not in (b"", b".")]
-    except UnicodeEncodeError:  # half of a surrogate pair is no character
+    except UnicodeEncodeError:  # a lone surrogate
         return None
 
 
 def start_walk(root: Path, kind: str, path: str) -> Walk:
-    """A walk from the mount's folder along the path; `kind` is what errors call the thing that is looked for."""
+    """Start a walk from the mount's folder along the path.
+
+    `kind` is what errors call the thing that is looked for.
+    """
     words = split_path(path)
     if words is None:
         raise NotFound(kind, repr(path[:200]))
-    roots = [os.fsencode(one).rstrip(b"/") for one in (os.path.realpath(root), root)]
+    roots = [os.fsencode(top).rstrip(b"/") for top in (os.path.realpath(root), root)]
     try:
         base = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -119,13 +131,13 @@ def start_walk(root: Path, kind: str, path: str) -> Walk:
 
 
 class Walk:
-    """A way from a mount's folder to where a path leads; closes what it opened."""
+    """A walk from a mount's folder along a path; closes what it opened."""
 
     def __init__(self, roots: Sequence[bytes], base: int, kind: str, path: str, words: Sequence[bytes]) -> None:
         self.roots, self.root_fd, self.kind, self.path = roots, base, kind, path
         self.folder_fd = os.dup(base)
         self.pending = deque(words)
-        # The names from the mount's folder to the one that is open, and the last name when that is no folder.
+        # `inside` are the names from the mount's folder to the open one; `last` is the last name if it is no folder.
         self.inside: list[bytes] = []
         self.last = b""
         self.steps, self.links = MAX_STEPS, MAX_LINKS
@@ -140,7 +152,10 @@ class Walk:
     # ------------------------------------------------------------------------------------------------- walking
 
     def resolve(self) -> str:
-        """What the path leads to: directory, file, or other; `here` is that folder, or the one that `last` is in."""
+        """Follow the path; return what it leads to: directory, file, or other.
+
+        Afterwards `folder_fd` is that folder, or the one that holds `last`.
+        """
         while self.pending:
             word = self.pending.popleft()
             self._count_steps()
@@ -165,27 +180,33 @@ class Walk:
         return "directory"
 
     def _count_steps(self, count: int = 1) -> None:
+        """Count steps of the walk. Raises Denied after too many."""
         self.steps -= count
         if self.steps < 0:
             raise Denied("The path has too many parts")
 
     def _replace_word(self, word: bytes, error: OSError) -> bytes:
-        """The word to try after this one failed: itself when it changed under our eyes, or the name that it is for."""
+        """Return the name to try after this one failed, or raise the error.
+
+        The same name when it changed while we looked, or the name with undecodable bytes that it stands for.
+        """
         if error.errno in _CHANGED and word != b"..":
             return word
         if error.errno == errno.ENOENT and _UNREADABLE in word:
-            meant = [one for one in self.list_names()[0] if to_text(one).encode() == word]
+            meant = [name for name in self.list_names()[0] if to_text(name).encode() == word]
             if len(meant) == 1:
                 return meant[0]
         raise _to_store_error(error, self.kind, self.path) from None
 
     def _enter_folder(self, word: bytes) -> None:
+        """Go down into a folder of the open one."""
         fd = os.open(word, _FOLDER, dir_fd=self.folder_fd)
         os.close(self.folder_fd)
         self.folder_fd = fd
         self.inside.append(word)
 
     def _leave_folder(self) -> None:
+        """Go up one folder, or, above the mount, where `..` leads by name."""
         if not self.inside:
             rest = b"/".join(self.pending)
             self.pending.clear()
@@ -198,6 +219,7 @@ class Walk:
             self._enter_folder(name)
 
     def _follow_link(self, target: bytes) -> None:
+        """Go on with the target of a link."""
         self.links -= 1
         if self.links < 0:
             raise Denied("Too many symbolic links")
@@ -207,7 +229,10 @@ class Walk:
             self.pending.extendleft(reversed(target.split(b"/")))
 
     def _restart_from_root(self, target: bytes) -> None:
-        """Nothing; the way goes on from the mount's folder, by what follows it in this absolute path."""
+        """Go on from the mount's folder along an absolute path inside it.
+
+        Raises Denied for a path that leads outside.
+        """
         for text in (target, os.path.normpath(target)):
             for root in self.roots:
                 if text == root or text.startswith(root + b"/"):
@@ -217,6 +242,7 @@ class Walk:
         raise Denied(OUTSIDE)
 
     def _move_to(self, folder: int, inside: Sequence[bytes]) -> None:
+        """Make a copy of the descriptor the open folder."""
         fd = os.dup(folder)
         os.close(self.folder_fd)
         self.folder_fd, self.inside = fd, list(inside)
@@ -224,20 +250,26 @@ class Walk:
     # ------------------------------------------------------------------------------------------------- looking
 
     def list_names(self) -> tuple[list[bytes], bool]:
-        """The names in the open folder without the hidden ones, in byte order; whether there are more than we read."""
+        """List the visible names of the open folder in byte order.
+
+        Also returns whether there are more names than are read.
+        """
         try:
             fd = os.open(b".", _FOLDER, dir_fd=self.folder_fd)
             try:
                 with os.scandir(fd) as found:
-                    names = [os.fsencode(one.name) for one in islice(found, MAX_NAMES + 1)]
+                    names = [os.fsencode(entry.name) for entry in islice(found, MAX_NAMES + 1)]
             finally:
                 os.close(fd)
         except OSError as error:
             raise _to_store_error(error, self.kind, self.path) from None
-        return sorted(one for one in names[:MAX_NAMES] if not one.startswith(b".")), len(names) > MAX_NAMES
+        return sorted(name for name in names[:MAX_NAMES] if not name.startswith(b".")), len(names) > MAX_NAMES
 
     def build_entry(self, name: bytes) -> dict[str, Any] | None:
-        """One row of a listing; None for what cannot be looked at, or is neither file, folder nor link."""
+        """Return a row of the listing; None if it is not to be listed.
+
+        That is what cannot be looked at, or is neither file, folder nor link.
+        """
         row = {"name": to_text(name), "type": "file", "size": None, "accessible": None, "target_kind": None}
         try:
             status = os.stat(name, dir_fd=self.folder_fd, follow_symlinks=False)
@@ -253,7 +285,10 @@ class Walk:
         return None
 
     def _find_link_kind(self, name: bytes) -> str | None:
-        """What a link leads to: directory or file (also when nothing is there), None when that is outside or closed."""
+        """Return what a link leads to: directory or file; None if outside.
+
+        A dangling link counts as file; None also when the target may not be read.
+        """
         with Walk(self.roots, os.dup(self.root_fd), self.kind, "", [name]) as walk:
             walk._move_to(self.folder_fd, self.inside)
             walk.steps = MAX_LINK_STEPS
@@ -266,7 +301,7 @@ class Walk:
         return None if kind == "other" else kind
 
     def read_content(self, limit_bytes: int) -> bytes:
-        """The bytes of the file that the way led to."""
+        """Read the file that the walk led to. Raises TooLarge, WrongKind."""
         try:
             fd = os.open(self.last, _FILE, dir_fd=self.folder_fd)
             with os.fdopen(fd, "rb") as file:
@@ -282,11 +317,11 @@ class Walk:
 
 
 def _to_store_error(error: OSError, kind: str, path: str) -> StoreError:
-    """The error as it may be told: of the path that was asked for, not of where we are on this machine."""
+    """Return the error in terms of the requested path, not of this machine."""
     if error.errno in _GONE:
         return NotFound(kind, path[:200])
     if error.errno in _FORBIDDEN:
         return Denied("Permission denied")
-    if error.errno == errno.ELOOP:  # another thing has taken the file's place since we looked
+    if error.errno == errno.ELOOP:  # a link has taken the file's place since we looked
         return Denied(OUTSIDE)
     return from_os_error(error, "read from the mount")

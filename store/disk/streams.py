@@ -1,8 +1,8 @@
-"""What jobs send of their files while they run: logs, which grow, and captures, which are whole or not there.
+"""Logs and captures that jobs send while they run.
 
-A job has a folder of its own, `streams/NAME/`, named like its record: `logs/FILE` and `captures/GENERATION.FILE`. A
-file's path below the job's own folder is one name here. All writes can be repeated: a log's bytes have their place, and
-a capture goes on where it is.
+A job has a folder of its own, `streams/NAME/`, named like its record: `logs/FILE` and `captures/GENERATION.FILE`. Logs
+grow; a capture is whole or not there. A file's path below the job's own folder is flattened to one name. All writes can
+be repeated: a log's bytes have their offset, and a capture goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from store.errors import Conflict, Invalid, NotFound, TooLarge, make_problem
 from store.logs import SLICE_BYTES, decode_whole_characters
 from store.times import to_rfc3339
 
-# Where the last piece of a log may begin.
+# The largest offset that a piece of a log may have.
 LOG_BYTES = 1_000_000_000
 CAPTURE_BYTES = 64 * 1024 * 1024
 FILES_PER_JOB = 1000
@@ -30,7 +30,10 @@ PART = "part-"
 
 @dataclass(frozen=True)
 class StreamFile:
-    """A file of a stream as it lies there; `generation` of a capture, which may be a `part` of one."""
+    """A file of a stream on disk.
+
+    `generation` is that of a capture, and `part` says that the capture is not complete yet.
+    """
 
     file: str
     path: Path
@@ -41,19 +44,22 @@ class StreamFile:
 
 
 class Streams:
-    """The streams of all jobs, below one folder; `name` is that of the job's record."""
+    """The streams of all jobs, below one folder.
+
+    `name` is that of the job's record.
+    """
 
     def __init__(self, root: Path, files: Files) -> None:
         self._root, self._files = root, files
 
     async def drop(self, name: str) -> None:
-        """Nothing; the job has no streams any more."""
+        """Delete all streams of the job."""
         await self._files.discard_folder(self._root / name)
 
     # Logs.
 
     async def add_log(self, name: str, file: str, offset: int, data: bytes) -> bool:
-        """Whether there was anything new in the data, which is the file's from this byte on."""
+        """Write the data into a log from byte `offset` on; tell if it was new."""
         if offset > LOG_BYTES:
             raise TooLarge(LOG_BYTES, f"the log {file}")
         path = self._build_path(name, "logs", flatten_path(file))
@@ -62,19 +68,22 @@ class Streams:
         except NotFound:
             await self._make_room(name, "logs")
             have, size = b"", 0
-        # Not by its size alone: pieces may have come out of order, and then there is a gap.
+        # Compare bytes, not only sizes: pieces that came out of order leave gaps.
         if have == data and offset + len(data) <= size:
             return False
         await self._files.write_at(path, offset, data)
         return True
 
     async def list_logs(self, name: str) -> list[dict[str, Any]]:
-        """`{file, size, updated_at}` of each log, by name."""
-        held = await asyncio.to_thread(lambda: list(self._scan_logs(name)))
-        return [{"file": one.file, "size": one.size, "updated_at": _format_time(one)} for one in held]
+        """List the logs by name: `{file, size, updated_at}`."""
+        logs = await asyncio.to_thread(lambda: list(self._scan_logs(name)))
+        return [{"file": log.file, "size": log.size, "updated_at": _format_time(log)} for log in logs]
 
     async def read_log(self, name: str, file: str, offset: int) -> dict[str, Any]:
-        """`{file, offset, next_offset, data}`: at most 1 MB of the log as text from this byte on; NotFound."""
+        """Read up to 1 MB of a log as text from byte `offset` on.
+
+        Returns `{file, offset, next_offset, data}`. Raises NotFound.
+        """
         data, size = await read_slice(self._build_path(name, "logs", flatten_path(file)), offset, SLICE_BYTES)
         start = min(offset, size)
         text, end = decode_whole_characters(data, start, start + len(data) < size)
@@ -85,52 +94,59 @@ class Streams:
     async def add_capture(
         self, name: str, file: str, generation: str, offset: int, total: int, data: bytes
     ) -> tuple[int, bool]:
-        """Where the capture goes on, and whether it is whole; data from another place than that is not taken."""
+        """Add data to a capture; return where it goes on, and if it is whole.
+
+        Data for another offset than the next one is not taken.
+        """
         if total > CAPTURE_BYTES:
             raise TooLarge(CAPTURE_BYTES, f"the capture {file}")
         if offset + len(data) > total:
             raise Invalid([make_problem("offset and data go beyond the total", ["query", "total"], input=total)])
-        held = [one for one in await asyncio.to_thread(lambda: list(self._scan_captures(name))) if one.file == file]
-        same = [one for one in held if one.generation == generation]
-        if any(not one.part for one in same):
+        files = [
+            capture
+            for capture in await asyncio.to_thread(lambda: list(self._scan_captures(name)))
+            if capture.file == file
+        ]
+        generations = [capture for capture in files if capture.generation == generation]
+        if any(not capture.part for capture in generations):
             return total, True
         part = self._build_path(name, "captures", f"{PART}{generation}.{flatten_path(file)}")
-        have = next((one.size for one in same), 0)
+        have = next((capture.size for capture in generations), 0)
         if offset > have:
             return have, False
-        if not same:
+        if not generations:
             await self._make_room(name, "captures")
         await self._files.write_at(part, offset, data)
         have = max(have, offset + len(data))
         if have < total:
             return have, False
         await self._files.move(part, part.with_name(f"{generation}.{flatten_path(file)}"))
-        for old in held:
+        for old in files:
             if old.generation != generation:
                 await self._files.delete(old.path)
         return total, True
 
     async def list_captures(self, name: str) -> list[dict[str, Any]]:
-        """`{file, size, updated_at, generation, complete}` of each capture, by name."""
-        held = await asyncio.to_thread(lambda: list(self._scan_captures(name)))
+        """List captures: `{file, size, updated_at, generation, complete}`."""
+        captures = await asyncio.to_thread(lambda: list(self._scan_captures(name)))
         return [
             {
-                "file": one.file,
-                "size": one.size,
-                "updated_at": _format_time(one),
-                "generation": one.generation,
-                "complete": not one.part,
+                "file": capture.file,
+                "size": capture.size,
+                "updated_at": _format_time(capture),
+                "generation": capture.generation,
+                "complete": not capture.part,
             }
-            for one in held
+            for capture in captures
         ]
 
     async def read_capture(self, name: str, file: str) -> bytes:
-        """The bytes of the last whole capture of the file; NotFound."""
-        held = await asyncio.to_thread(lambda: list(self._scan_captures(name)))
-        whole = [one for one in held if one.file == file and not one.part]
-        if not whole:
+        """Return the bytes of the last whole capture. Raises NotFound."""
+        captures = await asyncio.to_thread(lambda: list(self._scan_captures(name)))
+        complete = [capture for capture in captures if capture.file == file and not capture.part]
+        if not complete:
             raise NotFound("Capture", file)
-        newest = max(whole, key=lambda one: one.changed_ns)
+        newest = max(complete, key=lambda capture: capture.changed_ns)
         data, _ = await asyncio.to_thread(read_file, newest.path, CAPTURE_BYTES)
         return data
 
@@ -140,7 +156,7 @@ class Streams:
         return self._root / name / kind / filename
 
     async def _make_room(self, name: str, kind: str) -> None:
-        """Nothing; the folder is there, and may have another file."""
+        """Make the folder; raise Conflict if it holds too many files."""
         folder = self._root / name / kind
         await asyncio.to_thread(self._files.make_dirs, folder)
         if len(await asyncio.to_thread(os.listdir, folder)) >= FILES_PER_JOB:
@@ -158,13 +174,15 @@ class Streams:
 
 
 def flatten_path(file: str) -> str:
-    """The path of a job's file as one name; Invalid when it is too long for that.
+    """Return the path of a job's file as one name. Raises Invalid.
 
-    >>> flat("logs/worker 0.out")
+    It is invalid when it is too long for that.
+
+    >>> flatten_path("logs/worker 0.out")
     'logs%2Fworker%200.out'
     """
     name = quote(file, safe="@+=,")
-    # So that it is no file of another kind: a write of ours in progress, or the folder above.
+    # A leading dot would make it look like a temporary file of ours, or `..`.
     name = f"%2E{name[1:]}" if name.startswith(".") else name
     if len(name) > NAME_BYTES:
         raise Invalid([make_problem("the name is too long", ["query", "file"], type="string_too_long", input=file)])
@@ -172,9 +190,10 @@ def flatten_path(file: str) -> str:
 
 
 def _scan_folder(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
+    """Yield name, path and status of each file in the folder, sorted."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted(((one.name, Path(one.path)) for one in found), key=lambda one: one[0])
+            entries = sorted(((entry.name, Path(entry.path)) for entry in found), key=lambda entry: entry[0])
     except FileNotFoundError:
         return
     for filename, path in entries:
@@ -184,5 +203,5 @@ def _scan_folder(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
             continue  # renamed or deleted meanwhile
 
 
-def _format_time(one: StreamFile) -> str:
-    return to_rfc3339(one.changed_ns / 1e9) or ""
+def _format_time(file: StreamFile) -> str:
+    return to_rfc3339(file.changed_ns / 1e9) or ""

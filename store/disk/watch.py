@@ -1,8 +1,8 @@
-"""What happens to the files of the store from outside, told to the folders as it happens.
+"""Following changes that others make to the files of the store.
 
 watchfiles reports through the kernel (inotify and its like). Where that cannot see (a network disk, no watches left)
 the folders are compared with the index again and again; a slow comparison also runs beside the kernel's reports,
-because a queue of events that overflowed says nothing.
+because an overflowed queue of events drops them silently.
 """
 
 from __future__ import annotations
@@ -24,29 +24,36 @@ log = logging.getLogger("sluice.store")
 
 DEBOUNCE_MS = 50
 STEP_MS = 10
-# Seconds between comparisons: where nothing else sees changes, and as a safety net.
+# Seconds between comparisons: without the kernel's reports, and as a safety net beside them.
 POLL_S = 0.5
 NET_S = 15.0
-# A comparison may take this part of the time at most.
+# The largest share of the time that comparisons may take.
 POLL_SHARE = 0.1
 NET_SHARE = 0.01
-# After the kernel refused watches: when to try again.
+# Seconds before watches are tried again after the kernel refused them.
 RETRY_S = 60.0
 
 Changes = AsyncIterator[set[tuple[Any, str]]]
 
 
 def _is_wanted(change: Any, path: str) -> bool:
+    """Tell whether changes of this path matter; hidden files do not."""
     return not os.path.basename(path).startswith(".")  # noqa: PTH119  (called for every event; a Path costs ten times that)
 
 
 def watch_folders(paths: list[Path], stop: asyncio.Event) -> Changes:
-    """Sets of changed paths below these folders (not deeper) until `stop` is set."""
+    """Yield sets of changed paths in these folders until `stop` is set.
+
+    Only the folders themselves, not what lies deeper.
+    """
     return awatch(*paths, watch_filter=_is_wanted, debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop, recursive=False)
 
 
 class Watch:
-    """Keeps the folders in step with the disk. `poll` says that the kernel's reports are not to be relied on."""
+    """Keeps the folders in step with the disk.
+
+    `poll` says that the kernel's reports are not to be relied on.
+    """
 
     def __init__(
         self,
@@ -74,11 +81,14 @@ class Watch:
         self.renewal = asyncio.Event()
 
     def renew(self) -> None:
-        """Nothing; folders that were added since are watched too."""
+        """Watch folders that were added since, too."""
         self.renewal.set()
 
     def summarize(self) -> dict[str, Any]:
-        """How changes are seen now: mode (events or scanning), reason, error, seconds that the last comparison took."""
+        """Summarize how changes are seen now, for /health.
+
+        `mode` is events or scanning; `scan_s` the seconds that the last comparison took; also reason, error and events.
+        """
         return {
             "mode": self.mode,
             "reason": self.reason or None,
@@ -88,19 +98,19 @@ class Watch:
         }
 
     async def start(self) -> None:
-        """Nothing; changes made after this are seen."""
+        """Start to follow changes."""
         if not self.poll:
             self.tasks.append(asyncio.create_task(self._follow_forever(), name="store-watch"))
         self.tasks.append(asyncio.create_task(self._scan_forever(), name="store-compare"))
 
     async def close(self) -> None:
-        """Nothing; nothing is watched any more."""
+        """Stop to follow changes."""
         self.stop.set()
         self.scan_wanted.set()
         await asyncio.gather(*self.tasks)
 
     async def scan(self) -> None:
-        """Nothing; compares all folders with the index once."""
+        """Compare all folders with the index once."""
         self.error = ""
         spent_s = 0.0
         for folder in self.folders:
@@ -112,13 +122,14 @@ class Watch:
                 spent_s += time.monotonic() - begun
                 await folder.refresh(differing)
             except Exception as error:
-                # A folder that cannot be listed (an unmounted disk) says nothing about its files: they stay in force.
+                # The folder cannot be listed (an unmounted disk): its files stay in force as they were.
                 self.error = f"{folder.files.display_path(folder.path)}: {error}"
                 log.warning("the store's folder cannot be compared: %s", self.error)
         self.scan_s = spent_s
         self.scans += 1
 
     async def _scan_forever(self) -> None:
+        """Compare again and again, more often where nothing else sees changes."""
         while not self.stop.is_set():
             least_s, share = (POLL_S, POLL_SHARE) if self.mode == "scanning" else (NET_S, NET_SHARE)
             pause_s = max(least_s, self.scan_s / share)
@@ -128,18 +139,22 @@ class Watch:
                 await self.scan()
 
     async def _follow_forever(self) -> None:
+        """Follow the kernel's reports, and try again when it refuses."""
         while not self.stop.is_set():
             try:
                 await self._follow_once()
             except Exception as error:
-                # No watches left, or a kernel without them: comparing goes on, and this is tried again later.
+                # No watches left, or a kernel without them: folders are compared, and watches tried again later.
                 self.mode, self.reason = "scanning", f"{type(error).__name__}: {error}"
                 log.warning("files are not watched by the kernel, the store is compared instead: %s", error)
                 self.scan_wanted.set()
                 await _wait_briefly(self.stop, RETRY_S)
 
     async def _follow_once(self) -> None:
-        """Follows the kernel's reports until the folders themselves change and need new watches, or until the end."""
+        """Follow the kernel's reports until new watches are needed or the end.
+
+        New watches are needed when the folders themselves change.
+        """
         inner = self.renewal = asyncio.Event()
         ending = asyncio.create_task(self._end_with_watch(inner))
         paths = sorted({self.root, *(folder.path for folder in self.folders)})
@@ -148,7 +163,7 @@ class Watch:
                 self.make_dirs(path)
             reports = self.source(paths, inner)
             self.mode, self.reason = "events", ""
-            # What changed before the watches stood was not reported.
+            # Changes made before the watches were set were not reported.
             self.scan_wanted.set()
             own = {str(path) for path in paths}
             async for changes in reports:
@@ -160,10 +175,12 @@ class Watch:
             ending.cancel()
 
     async def _end_with_watch(self, inner: asyncio.Event) -> None:
+        """Set the event when the watch is closed."""
         await self.stop.wait()
         inner.set()
 
     async def _refresh_changed(self, paths: set[str]) -> None:
+        """Refresh the changed files in the folders that they belong to."""
         names: dict[str, list[str]] = {}
         for path in paths:
             parent, _, name = path.rpartition("/")
@@ -174,6 +191,6 @@ class Watch:
 
 
 async def _wait_briefly(event: asyncio.Event, pause_s: float) -> None:
-    """Returns when the event is set or the time is over, whichever comes first."""
+    """Wait until the event is set, at most `pause_s` seconds."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), pause_s)

@@ -1,6 +1,7 @@
-"""Every job that went through us, whoever started it: which document it belongs to, and how it ended.
+"""Every job that went through us, however it was started.
 
-The ledger follows the documents of runs and single jobs; it is never stored.
+Which document a job belongs to, and how it ended. The index follows the documents of runs and single jobs; it is never
+stored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from store.times import to_day_end, to_epoch, to_rfc3339
 
 @dataclass(frozen=True, slots=True)
 class JobEntry:
-    """One submitted job: an attempt of a run's job, or a single job. Times are RFC 3339."""
+    """One submitted job: an attempt of a run's job, or a single job.
+
+    Times are RFC 3339.
+    """
 
     job_id: str
     cluster: str
@@ -45,13 +49,13 @@ class JobEntry:
 
     @property
     def runtime_s(self) -> float | None:
-        """Seconds from start to end; None when it never started or has not ended."""
+        """Seconds from start to end; None if it has not started and ended."""
         start, end = to_epoch(self.started_at), to_epoch(self.ended_at)
         return None if start is None or end is None else max(0.0, end - start)
 
 
 def list_entries(document: Run | JobRecord | None) -> list[JobEntry]:
-    """The submitted jobs of a document; none of none."""
+    """List the submitted jobs of a document."""
     if document is None:
         return []
     if isinstance(document, Run):
@@ -60,8 +64,9 @@ def list_entries(document: Run | JobRecord | None) -> list[JobEntry]:
 
 
 def _build_run_entries(run: Run, job: RunJob) -> Iterator[JobEntry]:
-    wanted = job.resources
-    nodes = int(wanted.get("nodes") or 1)
+    """Yield an entry for each submitted attempt of a run's job."""
+    resources = job.resources
+    nodes = int(resources.get("nodes") or 1)
     for attempt in job.attempts:
         if attempt.job_id is None:
             continue
@@ -71,10 +76,10 @@ def _build_run_entries(run: Run, job: RunJob) -> Iterator[JobEntry]:
             name=job.name,
             command=job.command if isinstance(job.command, str | None) else shlex.join(job.command),
             depends_on=tuple(job.depends_on),
-            partition=attempt.partition or wanted.get("partition"),
+            partition=attempt.partition or resources.get("partition"),
             nodes=nodes,
-            gpus=nodes * int(wanted.get("gpus_per_node") or 0),
-            time_limit=wanted.get("time_limit"),
+            gpus=nodes * int(resources.get("gpus_per_node") or 0),
+            time_limit=resources.get("time_limit"),
             user=None,
             run_id=run.id,
             workflow_name=run.workflow_name,
@@ -101,13 +106,17 @@ def _build_record_entries(record: JobRecord) -> list[JobEntry]:
 
 
 def _build_end_fields(attempt: Any) -> dict[str, Any]:
-    same = ("job_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr")
+    """Return the fields of an entry that attempts and records share."""
+    names = ("job_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr")
     submitted = attempt.submitted_at or attempt.intended_at or to_rfc3339(0)
-    return {**{key: getattr(attempt, key) for key in same}, "submitted_at": submitted}
+    return {**{key: getattr(attempt, key) for key in names}, "submitted_at": submitted}
 
 
 class SubmittedJob(NamedTuple):
-    """One submitted job as far as counts and orders need it; times in epoch seconds."""
+    """One submitted job as far as counts and orders need it.
+
+    Times are epoch seconds, `outcome` is a position in OUTCOMES.
+    """
 
     job_id: str
     submitted: float
@@ -117,10 +126,10 @@ class SubmittedJob(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """The little of a run or a single job that lists, counts and retention need of all of them at once.
+    """What lists, counts and retention need of every document.
 
-    `open` says whether anything of it may still change without a request. Times are epoch seconds, None where the
-    document names none.
+    `open` says whether anything of the document may still change without a request. Times are epoch seconds, None where
+    the document names none.
     """
 
     open: bool
@@ -135,36 +144,38 @@ class Facts(NamedTuple):
 
 
 def build_facts(document: Run | JobRecord) -> Facts:
-    """The facts of a document."""
-    sent = tuple(
+    """Return the facts of a document."""
+    submitted_jobs = tuple(
         SubmittedJob(
-            one.job_id,
-            _parse_time(one.submitted_at or one.intended_at) or 0.0,
+            job.job_id,
+            _parse_time(job.submitted_at or job.intended_at) or 0.0,
             ended,
-            _measure_runtime(one, ended),
-            _classify_outcome(one),
+            _measure_runtime(job, ended),
+            _classify_outcome(job),
         )
-        for one in ([document] if isinstance(document, JobRecord) else _list_attempts(document))
-        if one.job_id is not None
-        for ended in [_parse_time(one.ended_at)]
+        for job in ([document] if isinstance(document, JobRecord) else _list_attempts(document))
+        if job.job_id is not None
+        for ended in [_parse_time(job.ended_at)]
     )
     if isinstance(document, JobRecord):
         state = document.state or ""
         started, ended = _parse_time(document.submitted_at or document.intended_at), _parse_time(document.ended_at)
-        told = None if document.report is None else reports.summarize_report(document.report)
-        # What is only reported is never followed by its tag: it may be a job that no SLURM here ever had.
-        is_open = state not in states.TERMINAL and (told is None or bool(sent) or document.tag is not None)
-        return Facts(is_open, state, "", started, ended, None, document.cluster, sent, told)
+        report = None if document.report is None else reports.summarize_report(document.report)
+        # A record with nothing but a report is not followed: no SLURM here may ever have had the job.
+        is_open = state not in states.TERMINAL and (report is None or bool(submitted_jobs) or document.tag is not None)
+        return Facts(is_open, state, "", started, ended, None, document.cluster, submitted_jobs, report)
     started, ended = _parse_time(document.started_at), _parse_time(document.completed_at)
     group, sweep = document.workflow_name, document.sweep_run_id
-    return Facts(runs.is_open(document), document.status, group, started, ended, sweep, document.cluster, sent)
+    return Facts(
+        runs.is_open(document), document.status, group, started, ended, sweep, document.cluster, submitted_jobs
+    )
 
 
 def restore_facts(row: list[Any]) -> Facts:
-    """The facts that were JSON in the meantime."""
-    *same, jobs, told = row
-    again = None if told is None else reports.restore_summary(told)
-    return Facts._make([*same, tuple(SubmittedJob._make(one) for one in jobs), again])
+    """Return the facts that were turned to JSON in the meantime."""
+    *fields, jobs, report = row
+    restored = None if report is None else reports.restore_summary(report)
+    return Facts._make([*fields, tuple(SubmittedJob._make(job) for job in jobs), restored])
 
 
 def _list_attempts(run: Run) -> list[Attempt]:
@@ -172,28 +183,31 @@ def _list_attempts(run: Run) -> list[Attempt]:
 
 
 def _parse_time(text: str | None) -> float | None:
-    """Epoch seconds; None also for what somebody wrote into a file that is no time."""
+    """Return epoch seconds; None also for text that is not a time.
+
+    People may have edited the file.
+    """
     try:
         return to_epoch(text)
     except (ValueError, OverflowError):
         return None
 
 
-def _measure_runtime(one: Attempt | JobRecord, ended: float | None) -> float | None:
-    started = _parse_time(one.started_at)
+def _measure_runtime(job: Attempt | JobRecord, ended: float | None) -> float | None:
+    started = _parse_time(job.started_at)
     return None if started is None or ended is None else max(0.0, ended - started)
 
 
 OUTCOMES = ("other", "completed", "failed", "cancelled")
 
 
-def _classify_outcome(one: Attempt | JobRecord) -> int:
-    """The place in OUTCOMES of what the statistics count a job as."""
-    return {"COMPLETED": 1, "FAILED": 2, "TIMEOUT": 2, "CANCELLED": 3}.get(states.to_status(one.state), 0)
+def _classify_outcome(job: Attempt | JobRecord) -> int:
+    """Return the position in OUTCOMES that the statistics count a job under."""
+    return {"COMPLETED": 1, "FAILED": 2, "TIMEOUT": 2, "CANCELLED": 3}.get(states.to_status(job.state), 0)
 
 
 class Source(Protocol):
-    """Where the ledger reads a document when it is asked about a job of it."""
+    """Where the index reads a document when it is asked about its jobs."""
 
     @property
     def document(self) -> Any:
@@ -220,14 +234,17 @@ class GivenDocument:
 
 
 class JobSource(NamedTuple):
-    """A job and the source that knows it, which is another one after each change of its document."""
+    """A job and the source that knows it.
+
+    After each change of its document the source is another one.
+    """
 
     job_id: str
     source: Source
 
 
 class JobIndex:
-    """The submitted jobs by cluster and id, in the order of their submission, and in that of their ends.
+    """The submitted jobs by cluster and id, by submission and by end.
 
     Holds some ten numbers of each; an entry is made from its document when it is asked for.
     """
@@ -235,8 +252,8 @@ class JobIndex:
     def __init__(self) -> None:
         self.version = 0
         self._sources: dict[str, Source] = {}
-        self._by_submission = Timeline("BdO")  # by submission: outcome, running time (-1 for none), source
-        self._by_end = Timeline("O")  # by end: source
+        self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), source
+        self._by_end = Timeline("O")  # column: source
         self._recent_entries: OrderedDict[Source, dict[str, JobEntry]] = OrderedDict()
 
     def follow_document(self, old: Run | JobRecord | None, new: Run | JobRecord | None) -> None:
@@ -257,54 +274,62 @@ class JobIndex:
             self._add_jobs(new, after)
 
     def _remove_jobs(self, old: Source, facts: Facts) -> None:
+        """Remove the jobs of a source as it was."""
         self._recent_entries.pop(old, None)
-        for one in facts.jobs:
-            key = _join_key(facts.cluster, one.job_id)
+        for job in facts.jobs:
+            key = _join_key(facts.cluster, job.job_id)
             if self._sources.get(key) == old:
                 del self._sources[key]
-            self._by_submission.drop(one.submitted, key)
-            if one.ended is not None:
-                self._by_end.drop(one.ended, key)
+            self._by_submission.drop(job.submitted, key)
+            if job.ended is not None:
+                self._by_end.drop(job.ended, key)
 
     def _add_jobs(self, new: Source, facts: Facts) -> None:
-        for one in facts.jobs:
-            key = _join_key(facts.cluster, one.job_id)
-            if self._is_later(one, self._sources.get(key)):
+        """Add the jobs of a source."""
+        for job in facts.jobs:
+            key = _join_key(facts.cluster, job.job_id)
+            if self._is_later(job, self._sources.get(key)):
                 self._sources[key] = new
             self._by_submission.add(
-                one.submitted, key, one.outcome, -1.0 if one.runtime_s is None else one.runtime_s, new
+                job.submitted, key, job.outcome, -1.0 if job.runtime_s is None else job.runtime_s, new
             )
-            if one.ended is not None:
-                self._by_end.add(one.ended, key, new)
+            if job.ended is not None:
+                self._by_end.add(job.ended, key, new)
 
     @staticmethod
     def _is_later(sent: SubmittedJob, other: Source | None) -> bool:
-        """Whether this is the job that its id means now: a cluster that was set up anew counts from 1 again."""
-        same = (one.submitted for one in other.facts.jobs if one.job_id == sent.job_id) if other else ()
-        return sent.submitted >= next(iter(same), sent.submitted)
+        """Tell whether this is the newest job with its id.
+
+        A cluster that was set up anew counts from 1 again.
+        """
+        submissions = (job.submitted for job in other.facts.jobs if job.job_id == sent.job_id) if other else ()
+        return sent.submitted >= next(iter(submissions), sent.submitted)
 
     def find_source(self, cluster: str, job_id: str) -> Source | None:
-        """What knows the job with this id on this cluster, if it went through us."""
+        """Return the source of the cluster's job with this id; None if unknown."""
         return self._sources.get(_join_key(cluster, job_id))
 
     def get(self, cluster: str, job_id: str) -> JobEntry | None:
-        """The job with this id on this cluster, if it went through us."""
+        """Return the cluster's job with this id; None if not from here."""
         source = self.find_source(cluster, job_id)
         return None if source is None else self.build_entry(source, job_id)
 
     def build_entry(self, source: Source, job_id: str) -> JobEntry:
-        """The job with this id in the source's document, which has it."""
+        """Return the job with this id from the source's document, which has it."""
         return self._load_entries(source)[job_id]
 
     def list_newest(self, limit: int | None = None) -> list[JobEntry]:
-        """The jobs, last submitted first; at most `limit`."""
+        """List at most `limit` jobs, last submitted first."""
         last = len(self._by_submission)
         first = 0 if limit is None else last - min(limit, last)
         chosen = zip(self._by_submission.keys[first:], self._by_submission.get_column(2)[first:], strict=True)
         return [self.build_entry(source, _split_job_id(key)) for key, source in reversed(list(chosen))]
 
     def list_ended_since(self, since: str, cluster: str) -> list[JobSource]:
-        """The cluster's jobs that ended at or after this time, last ended first."""
+        """List the cluster's jobs that ended at or after this time.
+
+        Last ended first.
+        """
         first = self._by_end.count_before(_parse_time(since or None) or 0.0)
         late = zip(self._by_end.keys[first:], self._by_end.get_column(0)[first:], strict=True)
         return [
@@ -314,9 +339,9 @@ class JobIndex:
         ]
 
     def compute_stats(self, since: str | None, until: str | None) -> dict[str, Any]:
-        """Counts by outcome and the mean running time of the jobs submitted between the two times, both included.
+        """Count the jobs submitted in a period by outcome; average their runtime.
 
-        Raises Invalid for a day that no month has.
+        Both times are included. Raises Invalid for a day that no month has.
         """
         first, last = _parse_bound(since, "from", to_epoch), _parse_bound(until, "to", to_day_end)
         part = slice(
@@ -325,32 +350,32 @@ class JobIndex:
         )
         outcomes, runtimes = (
             self._by_submission.get_column(0)[part],
-            [one for one in self._by_submission.get_column(1)[part] if one >= 0],
+            [runtime_s for runtime_s in self._by_submission.get_column(1)[part] if runtime_s >= 0],
         )
         counts = {word: outcomes.count(at) for at, word in enumerate(OUTCOMES) if at}
         mean = sum(runtimes) / len(runtimes) if runtimes else None
         return {"total": len(outcomes), **counts, "avg_runtime_seconds": mean}
 
     def _load_entries(self, source: Source) -> dict[str, JobEntry]:
-        """The entries of a document by job id; those asked for lately are still there."""
-        found = self._recent_entries.get(source)
-        if found is not None:
+        """Return a document's entries by job id; recent ones stay made."""
+        kept = self._recent_entries.get(source)
+        if kept is not None:
             self._recent_entries.move_to_end(source)
-            return found
-        made = self._recent_entries[source] = {entry.job_id: entry for entry in list_entries(source.document)}
+            return kept
+        new_entries = self._recent_entries[source] = {entry.job_id: entry for entry in list_entries(source.document)}
         if len(self._recent_entries) > RECENT_DOCUMENTS:
             self._recent_entries.popitem(last=False)
-        return made
+        return new_entries
 
 
-# Documents whose entries stay made.
+# Documents whose entries are kept.
 RECENT_DOCUMENTS = 2000
 
 
 def _join_key(cluster: str, job_id: str) -> str:
-    """The name of a job among all: a job id has no blank in it.
+    """Return the key of a job among all clusters; no job id has a blank.
 
-    >>> _key("embedded", "8_3"), _job_id("embedded 8_3")
+    >>> _join_key("embedded", "8_3"), _split_job_id("embedded 8_3")
     ('embedded 8_3', '8_3')
     """
     return f"{cluster} {job_id}"
@@ -361,6 +386,7 @@ def _split_job_id(key: str) -> str:
 
 
 def _parse_bound(text: str | None, parameter: str, read: Callable[[str], float | None]) -> float | None:
+    """Return the bound of a period in epoch seconds. Raises Invalid."""
     try:
         return None if text is None else read(text)
     except (ValueError, OverflowError):

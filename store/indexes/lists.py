@@ -1,4 +1,4 @@
-"""The documents of a folder as the answers that lists and single reads give, made when a document changes."""
+"""The rows of lists and single reads as bytes, made once per change."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import orjson
 
 from store.disk.folders import FileEntry, Folder
 from store.errors import NotFound
-from store.indexes import jobs as history
 from store.indexes.bodies import Body, BoundedCache, ListBody, join_array
+from store.indexes.jobs import JobIndex, Source
 from store.indexes.reports import ReportIndex
 from store.indexes.timelines import Timeline
 from store.views import srunx
 
-KEPT_GROUPS = 200
-# Bytes of rows and of whole answers that stay made.
+# Bytes of rows and of whole answers that are kept.
 KEPT_ROWS_BYTES = 4_000_000
 KEPT_WINDOWS_BYTES = 8_000_000
-# So many rows are made before others have their turn: some 3 ms.
+# Rows made between two yields to the event loop: some 3 ms.
 ROWS_PER_STEP = 50
-# Of an answer for which more rows were made than this, they do not stay made one by one.
+# Answers with more new rows than this do not keep them one by one.
 MAX_KEPT_ROWS = 1000
 
 
 class RowList:
-    """The rows of a folder as bytes: one row, all rows, or those of a group.
+    """The rows of a folder as bytes: one row, or all rows.
 
-    `view(entry)` gives the row, `rank(row)` its place in the list, `group(row)` the group it belongs to.
+    `view(entry)` gives the row, `rank(row)` its place in the list.
     """
 
     def __init__(
@@ -37,11 +36,9 @@ class RowList:
         folder: Folder,
         view: Callable[[FileEntry], dict[str, Any]],
         rank: Callable[[dict[str, Any]], Any],
-        group: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
-        self._folder, self._view, self._group = folder, view, group
+        self._folder, self._view = folder, view
         self._list = ListBody(lambda _key, row: rank(row))
-        self._groups: dict[str, tuple[int, Body]] = {}
         for entry in folder.iterate_entries():
             self._follow(entry.name, None, entry)
         folder.listeners.append(self._follow)
@@ -53,34 +50,22 @@ class RowList:
             self._list.put(name, self._view(new))
 
     def get_row(self, name: str) -> Body:
-        """The row of this name; NotFound."""
+        """Return the row of this name. Raises NotFound."""
         if name not in self._list.pieces:
             raise NotFound(self._folder.kind, name)
         return Body(self._list.pieces[name])
 
     def get_all(self) -> Body:
-        """All rows."""
+        """Return all rows."""
         return self._list.get_body()
-
-    def of(self, group: str | None) -> Body:
-        """The rows of the group; all for None."""
-        if group is None or self._group is None:
-            return self.get_all()
-        kept = self._groups.get(group)
-        if kept is None or kept[0] != self._list.version:
-            self._list.get_body()  # brings the pieces into their order
-            pieces = [piece for key, piece in self._list.pieces.items() if self._group(self._list.rows[key]) == group]
-            if len(self._groups) >= KEPT_GROUPS:
-                self._groups.clear()
-            kept = self._groups[group] = (self._list.version, Body(join_array(pieces)))
-        return kept[1]
 
 
 class RunList:
-    """The documents of a folder whose facts have a group and a start, newest first, a window at a time.
+    """The documents of a folder with group and start, newest first.
 
-    Of each only its place is held. Rows are made for who asks and stay made as far as memory for them goes, and so do
-    whole windows until something changes. `view(document)` gives the row.
+    Lists are given a window at a time. Of each document only its position is kept. Rows are made when they are asked
+    for and stay made as far as memory for them goes, and so do whole windows until something changes. `view(document)`
+    gives the row.
     """
 
     def __init__(self, folder: Folder, view: Callable[[Any], dict[str, Any]]) -> None:
@@ -95,11 +80,11 @@ class RunList:
         folder.listeners.append(self.follow)
 
     def follow(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
-        """Nothing; a document was written, read or deleted."""
+        """Follow a document that was written, read or deleted."""
         self.version += 1
         self._windows.clear()
         self._rows.drop(name)
-        before, after = (None if one is None else (_rank_entry(one), one.facts.group) for one in (old, new))
+        before, after = (None if entry is None else (_rank_entry(entry), entry.facts.group) for entry in (old, new))
         if before == after:
             return
         if before is not None:
@@ -116,29 +101,35 @@ class RunList:
             self._groups[group].add(start, name)
 
     def get_row(self, name: str) -> Body:
-        """The row of this name; NotFound."""
+        """Return the row of this name. Raises NotFound."""
         return Body(self._make_row(self._folder.get_entry(name)))
 
     async def get_window(self, group: str | None, limit: int, offset: int = 0) -> tuple[Body, int]:
-        """At most `limit` rows of the group (None: of all) from the one at `offset` on, and how many there are."""
-        line = self._all if group is None else self._groups.get(group, EMPTY)
-        asked = (group, limit, offset)
-        kept = self._windows.get(asked)
+        """Return up to `limit` rows of a group from `offset` on, and the total.
+
+        The group None means all.
+        """
+        timeline = self._all if group is None else self._groups.get(group, EMPTY)
+        window = (group, limit, offset)
+        kept = self._windows.get(window)
         if kept is None:
-            version, total = self.version, len(line)
-            rows = await self._make_rows([self._folder.get_entry(name) for name in line.keys[offset : offset + limit]])
+            version, total = self.version, len(timeline)
+            rows = await self._make_rows(
+                [self._folder.get_entry(name) for name in timeline.keys[offset : offset + limit]]
+            )
             kept = (Body(join_array(rows)), total)
-            # While rows were made, the list may have become another one.
+            # The list may have changed while rows were made.
             if version == self.version:
-                self._windows.put(asked, kept, len(kept[0].data))
+                self._windows.put(window, kept, len(kept[0].data))
         return kept
 
     async def _make_rows(self, entries: list[FileEntry]) -> list[bytes]:
+        """Return the rows of these entries, made where they are not kept."""
         rows = [self._rows.get(entry.name) for entry in entries]
         missing = [at for at, row in enumerate(rows) if row is None]
         for count, at in enumerate(missing):
             if count and count % ROWS_PER_STEP == 0:
-                await asyncio.sleep(0)  # others have their turn, and may change what is listed here
+                await asyncio.sleep(0)  # others run, and may change what is listed here
             entry = entries[at]
             rows[at] = row = orjson.dumps(self._view(entry.parse()))
             if (
@@ -158,7 +149,7 @@ class RunList:
 
 
 def _rank_entry(entry: FileEntry) -> float:
-    """The place of a document in a list: newest first."""
+    """Return the document's position in a list: newest first."""
     return -(entry.facts.started or 0.0)
 
 
@@ -166,58 +157,64 @@ EMPTY = Timeline()
 
 
 class JobList:
-    """SLURM's jobs in its order, then those of ours that it does not show any more; a row is made once per change."""
+    """SLURM's jobs in its order, then those of ours that it forgot.
 
-    def __init__(self, reported: ReportIndex) -> None:
-        self._reported = reported
+    A row is made once per change.
+    """
+
+    def __init__(self, report_index: ReportIndex) -> None:
+        self._report_index = report_index
         self._list = ListBody()
         self._rows: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
         self._versions: tuple[str, int, int, int] | None = None
 
     def get_body(
-        self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], ledger: history.JobIndex, since: str
+        self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], job_index: JobIndex, since: str
     ) -> Body:
-        """The list as bytes; `version` grows when `jobs` change, which are told from each other by identity.
+        """Return the list as bytes.
 
-        Ours are those that ended at or after `since` (RFC 3339).
+        `version` grows when `jobs` change; changed jobs are told apart by identity. Ours are those that ended at or
+        after `since` (RFC 3339).
         """
-        now = (cluster, version, ledger.version, self._reported.stages_version)
-        if self._versions != now:
-            self._versions = now
-            seen: list[tuple[str, dict[str, Any] | None, history.Source | None]] = [
-                (job_id, job, ledger.find_source(cluster, job_id)) for job_id, job in jobs.items()
+        versions = (cluster, version, job_index.version, self._report_index.stages_version)
+        if self._versions != versions:
+            self._versions = versions
+            sources: list[tuple[str, dict[str, Any] | None, Source | None]] = [
+                (job_id, job, job_index.find_source(cluster, job_id)) for job_id, job in jobs.items()
             ]
-            # An array or a heterogeneous job that went through us is one entry, and SLURM shows its parts.
-            shown = jobs.keys() | {str(job[key]) for job in jobs.values() for key in ("array_job_id", "het_job_id")}
-            for at in ledger.list_ended_since(since, cluster):
-                if at.job_id not in shown:
-                    shown.add(at.job_id)
-                    seen.append((at.job_id, None, at.source))
-            self._rows = {job_id: self._build_row(job_id, job, source, ledger, cluster) for job_id, job, source in seen}
-            self._list.replace((job_id, made[2]) for job_id, made in self._rows.items())
+            # An array or heterogeneous job is one entry of ours, while SLURM shows its parts.
+            shown_ids = jobs.keys() | {str(job[key]) for job in jobs.values() for key in ("array_job_id", "het_job_id")}
+            for ended in job_index.list_ended_since(since, cluster):
+                if ended.job_id not in shown_ids:
+                    shown_ids.add(ended.job_id)
+                    sources.append((ended.job_id, None, ended.source))
+            self._rows = {
+                job_id: self._build_row(job_id, job, source, job_index, cluster) for job_id, job, source in sources
+            }
+            self._list.replace((job_id, row[2]) for job_id, row in self._rows.items())
         return self._list.get_body()
 
     def _build_row(
         self,
         job_id: str,
         job: dict[str, Any] | None,
-        source: history.Source | None,
-        ledger: history.JobIndex,
+        source: Source | None,
+        job_index: JobIndex,
         cluster: str,
     ) -> tuple[Any, Any, dict[str, Any]]:
-        """The row with what it was made from; the same one as long as that is the same."""
-        made, entry = self._rows.get(job_id), None
+        """Return the row and what it was made from; reuse it if that is equal."""
+        kept, entry = self._rows.get(job_id), None
         if job is not None:
-            told = self._reported.find_for_job(job, cluster)
+            report = self._report_index.find_for_job(job, cluster)
         else:
-            # An entry is made from its document, so only where it is needed.
-            entry = ledger.build_entry(source, job_id) if source and self._reported.find(job_id) else None
-            told = self._reported.find_for_entry(entry, cluster) if entry else None
-        stage = told.stage if told else None
-        if made is not None and made[0] is job and made[1] is source and made[2]["stage"] == stage:
-            return made
-        entry = entry or (ledger.build_entry(source, job_id) if source else None)
+            # Making an entry reads its document, so it is made only where it is needed.
+            entry = job_index.build_entry(source, job_id) if source and self._report_index.find(job_id) else None
+            report = self._report_index.find_for_entry(entry, cluster) if entry else None
+        stage = report.stage if report else None
+        if kept is not None and kept[0] is job and kept[1] is source and kept[2]["stage"] == stage:
+            return kept
+        entry = entry or (job_index.build_entry(source, job_id) if source else None)
         if job is not None:
             return job, source, srunx.to_job_json(job, entry, stage, cluster)
-        assert entry is not None, "the ledger names no job that its document does not have"
+        assert entry is not None, "the index names no job that its document lacks"
         return job, source, srunx.to_past_job_json(entry, 0, stage)

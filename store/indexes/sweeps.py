@@ -1,4 +1,4 @@
-"""The sweeps as answers show them: counters, cells and results, kept in step with the documents.
+"""The sweeps as answers show them: counters, cells and results.
 
 Everything here is derived from the documents of sweeps and runs, so it always equals a recount.
 """
@@ -24,20 +24,23 @@ from store.rules import runs, sweeps, workflows
 from store.views import srunx
 
 NEWEST_LIMIT = 200
-# So many rows are made before others have their turn: some 5 ms.
+# Rows made between two yields to the event loop: some 5 ms.
 ROWS_PER_STEP = 50
-# Of so many sweeps the axis values of all cells are kept, those used last.
+# Recently used sweeps whose axis values are kept.
 MAX_KEPT_VALUES = 16
 
 
 @functools.lru_cache(maxsize=64)
 def parse_workflow(text: str) -> workflows.Workflow:
-    """The workflow that a sweep was started with."""
+    """Parse the workflow that a sweep was started with."""
     return workflows.parse_workflow(text.encode())
 
 
 class SweepIndex:
-    """Which states the cells of each sweep are in. `run` gives the document of a cell that has one."""
+    """The state of each cell of each sweep.
+
+    `sweep` and `run` give documents by id; `run` that of a cell that has one.
+    """
 
     def __init__(
         self, sweep: Callable[[str], Sweep], run: Callable[[str], Run], archive: Archive | None = None
@@ -53,7 +56,10 @@ class SweepIndex:
 
     @classmethod
     def from_archive(cls, sweep: Sweep, states: Mapping[str, str], cells: Mapping[str, Run]) -> SweepIndex:
-        """A board with one sweep that does not change any more: the states of its cells that have a run, and those."""
+        """Make an index of one archived sweep.
+
+        `states` are those of its cells that have a run, `cells` these runs.
+        """
         self = cls(lambda _name: sweep, cells.__getitem__)
         self.follow_sweep(None, sweep)
         for run_id, state in states.items():
@@ -63,7 +69,7 @@ class SweepIndex:
     # Following the documents.
 
     def follow_sweep(self, old: Sweep | None, new: Sweep | None) -> None:
-        """Nothing; a sweep was written, read or deleted."""
+        """Follow a sweep that was written, read or deleted."""
         self.version += 1
         for sweep in (old, new):
             if sweep is not None:
@@ -80,7 +86,7 @@ class SweepIndex:
             bisect.insort(self.order, (new.started_at, int(new.id)))
 
     def follow_run(self, run_id: str, state: str | None, number: int = 0) -> None:
-        """Nothing; the run of a cell is in this state now (see `sweeps.state_of`), or (None) was deleted.
+        """Note the state of a cell's run (see `sweeps.state_of`); None: deleted.
 
         `number` is that of its sweep, which is not given to another one even when the file of the sweep is gone.
         """
@@ -94,33 +100,36 @@ class SweepIndex:
         self._counts.pop(uid, None)
         self.version += 1
 
-    # What is known.
+    # Looking things up.
 
     def find_by_request_key(self, request_key: str) -> Sweep | None:
-        """The sweep that a request with this key has made."""
+        """Return the sweep that a request with this key made, or None."""
         sweep_id = self._by_key.get(request_key) if request_key else None
         return None if sweep_id is None else self._sweep(sweep_id)
 
     def get_next_id(self) -> int:
-        """The number for a new sweep."""
+        """Return the number for a new sweep."""
         return max((self._largest, *(number for _, number in self.order))) + 1
 
     def get_states(self, sweep: Sweep) -> dict[int, str]:
-        """The state that each cell's run is in, by the cell's place; a copy."""
+        """Return a copy of the states of the sweep's runs, by cell index."""
         return dict(self._states.get(sweep.uid, {}))
 
     def list_values(self, sweep: Sweep) -> list[dict[str, Any]]:
-        """The axis values of each cell."""
-        found = self._values.get(sweep.uid)
-        if found is None:
-            found = self._values[sweep.uid] = sweeps.list_cells(sweep.matrix, sweep.exclude, sweep.cell_count)
+        """List the axis values of each cell."""
+        values = self._values.get(sweep.uid)
+        if values is None:
+            values = self._values[sweep.uid] = sweeps.list_cells(sweep.matrix, sweep.exclude, sweep.cell_count)
             while len(self._values) > MAX_KEPT_VALUES:
                 self._values.popitem(last=False)
         self._values.move_to_end(sweep.uid)
-        return found
+        return values
 
     def find_cell(self, run_id: str) -> tuple[Sweep, int]:
-        """The sweep and the place of a cell, with or without a run; NotFound for any other id."""
+        """Return the sweep and index of a cell. Raises NotFound.
+
+        The cell need not have a run yet.
+        """
         uid, index = sweeps.parse_cell_id(run_id)
         sweep_id = self._by_uid.get(uid)
         sweep = self._sweep(sweep_id) if sweep_id is not None else None
@@ -129,35 +138,41 @@ class SweepIndex:
         return sweep, index
 
     def is_rerun_pending(self, run_id: str) -> bool:
-        """Whether this is a cell that is to run again, and its run does not know it yet."""
+        """Tell whether the cell is to run again and its run is not marked yet."""
         uid, index = sweeps.parse_cell_id(run_id)
         sweep_id = self._by_uid.get(uid)
         again = self._sweep(sweep_id).again if sweep_id is not None else ""
         return bool(again) and index in sweeps.parse_ranges(again)
 
     def build_args(self, sweep: Sweep, index: int) -> dict[str, Any]:
-        """The args of a cell: those of the sweep, and its axis values."""
+        """Return the args of a cell: those of the sweep, and its axis values."""
         return {**sweep.args, **self.list_values(sweep)[index]}
 
     def list_args(self, sweep: Sweep) -> list[dict[str, Any]]:
-        """The args of each cell, in the order of the matrix."""
+        """List the args of each cell, in the order of the matrix."""
         return [{**sweep.args, **values} for values in self.list_values(sweep)]
 
-    # Those in the archive too.
+    # Including the archive.
 
     def is_archived(self, sweep_id: int) -> bool:
-        """Whether the sweep is in the archive only."""
+        """Tell whether the sweep is in the archive only."""
         live = any(number == sweep_id for _, number in self.order)
         return not live and self._archive is not None and ("sweep", str(sweep_id)) in self._archive
 
     def get_live_sweep(self, sweep_id: int) -> Sweep:
-        """The sweep with this number; NotFound, Conflict for one that cannot be changed any more."""
+        """Return the sweep of this number. Raises NotFound, or Conflict.
+
+        Conflict for one in the archive, which cannot be changed.
+        """
         if self.is_archived(sweep_id):
             raise Conflict(f"Sweep run {sweep_id} is in the archive, which does not change")
         return self._sweep(str(sweep_id))
 
     async def find(self, sweep_id: int, whole: bool = False) -> tuple[SweepIndex, Sweep]:
-        """The sweep and the board that shows it; `whole` says that the cells of an archived one are asked for too."""
+        """Return the sweep and the index that shows it, archived ones too.
+
+        `whole` asks for the cells of an archived one too.
+        """
         if self._archive is None or not self.is_archived(sweep_id):
             return self, self.get_live_sweep(sweep_id)
         sweep: Sweep = await self._archive.get("sweep", str(sweep_id))
@@ -166,7 +181,10 @@ class SweepIndex:
         return SweepIndex.from_archive(sweep, line["cells"], cells), sweep
 
     async def get_run_without_file(self, run_id: str) -> dict[str, Any]:
-        """A run that no file tells: one in the archive, a cell that has not started, or not again; NotFound."""
+        """Return a run that has no file of its own. Raises NotFound.
+
+        It is in the archive, or a cell that has not started, or is to run again.
+        """
         if self.is_rerun_pending(run_id):
             sweep, index = self.find_cell(run_id)
             if index in self._states.get(sweep.uid, {}):
@@ -176,27 +194,27 @@ class SweepIndex:
         if self._archive is not None and ("run", run_id) in self._archive:
             return srunx.to_run_json(await self._archive.get("run", run_id))
         kept = await self._archive.find_sweep(sweeps.parse_cell_id(run_id)[0]) if self._archive is not None else None
-        shown = self if kept is None else (await self.find(int(kept.id)))[0]
-        return shown.build_waiting_run(run_id)
+        index_of_sweep = self if kept is None else (await self.find(int(kept.id)))[0]
+        return index_of_sweep.build_waiting_run(run_id)
 
-    # What is shown.
+    # Building rows.
 
     def build_row(self, sweep: Sweep) -> dict[str, Any]:
-        """A sweep as documented, its counters counted since anything of it changed."""
-        known = self._by_uid.get(sweep.uid) == sweep.id and sweep is self._sweep(sweep.id)
-        counted = self._counts.get(sweep.uid) if known else None
+        """Return a sweep as documented; counters are kept until it changes."""
+        is_current = self._by_uid.get(sweep.uid) == sweep.id and sweep is self._sweep(sweep.id)
+        counted = self._counts.get(sweep.uid) if is_current else None
         if counted is None:
             counted = sweeps.count_cells(sweep, self._states.get(sweep.uid, {}))
-        if known:
+        if is_current:
             self._counts[sweep.uid] = counted
         return srunx.to_sweep_json(sweep, counted)
 
     def list_newest(self) -> list[dict[str, Any]]:
-        """The rows of the sweeps started last."""
+        """List the rows of the sweeps started last."""
         return [self.build_row(self._sweep(str(number))) for _, number in reversed(self.order[-NEWEST_LIMIT:])]
 
     async def list_cells(self, sweep: Sweep) -> list[dict[str, Any]]:
-        """All cells, by state, start and id."""
+        """List all cells, by state, start and id."""
         rows = [
             srunx.to_cell_json(sweep, index, run, state, {**sweep.args, **values})
             async for index, run, state, values in self._iterate_cells(sweep)
@@ -204,18 +222,21 @@ class SweepIndex:
         return sorted(rows, key=lambda row: (row["status"], row["started_at"], row["id"]))
 
     def build_waiting_run(self, run_id: str) -> dict[str, Any]:
-        """A cell that has no run yet, in the shape of one."""
+        """Return a cell that has no run yet, in the shape of a run."""
         sweep, index = self.find_cell(run_id)
         state = sweeps.list_states_without_run(sweep, self.get_states(sweep)).get(index, "cancelled")
         return srunx.to_unstarted_cell_json(sweep, index, state, self.build_args(sweep, index))
 
     async def _iterate_cells(self, sweep: Sweep) -> AsyncIterator[tuple[int, Run | None, str, dict[str, Any]]]:
-        """Place, run, state and axis values of each cell; the states are those of one moment."""
+        """Yield index, run, state and axis values of each cell.
+
+        The states are those of one moment.
+        """
         own = self.get_states(sweep)
         states, others = sweeps.list_states_with_run(sweep, own), sweeps.list_states_without_run(sweep, own)
         for index, values in enumerate(self.list_values(sweep)):
             if index and index % ROWS_PER_STEP == 0:
-                await asyncio.sleep(0)  # others have their turn, and may change or delete what is listed here
+                await asyncio.sleep(0)  # others run, and may change or delete what is listed here
             if index in states:
                 yield index, self._find_run(sweeps.make_cell_id(sweep.uid, index)), states[index], values
             else:
@@ -228,9 +249,10 @@ class SweepIndex:
             return None
 
     async def list_results(self, sweep: Sweep) -> list[dict[str, Any]]:
-        """One row a cell in the order of the matrix: cell_id, status, duration_seconds, args (axes first), result.
+        """List a row per cell in the order of the matrix.
 
-        `result` is flat: what job `train` wrote as {"loss": {"last": 1}} stands under `train.loss.last`.
+        The keys are cell_id, status, duration_seconds, args (axes first), and result. `result` is flat: what job
+        `train` wrote as {"loss": {"last": 1}} stands under `train.loss.last`.
         """
         return [
             {
@@ -247,6 +269,7 @@ class SweepIndex:
 
 
 def _flatten_result(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, inner in value.items():
         if isinstance(inner, Mapping):
@@ -257,10 +280,11 @@ def _flatten_result(value: Mapping[str, Any], before: str = "") -> dict[str, Any
 
 
 def to_csv(rows: list[dict[str, Any]]) -> bytes:
-    """The results as CSV (RFC 4180): cell_id, status, duration_seconds, the args, then every result that any cell has.
+    """Return the results as CSV (RFC 4180).
 
-    A text that a spreadsheet would take for a formula gets a `'` before it; truth, lists and objects are as in JSON. An
-    arg that has the name of one of the first three columns is `args.` and its name.
+    The columns are cell_id, status, duration_seconds, the args, then every result that any cell has. A text that a
+    spreadsheet would take for a formula gets a `'` before it; booleans, lists and objects are as in JSON. An arg that
+    has the name of one of the first three columns is `args.` and its name.
     """
     own = ("cell_id", "status", "duration_seconds")
     args = list(dict.fromkeys(arg for row in rows for arg in row["args"]))
@@ -276,6 +300,7 @@ def to_csv(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _to_csv_value(value: Any) -> Any:
+    """Return the value as a CSV cell that no spreadsheet evaluates."""
     if isinstance(value, bool | list | dict):
         return orjson.dumps(value).decode()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -1,8 +1,9 @@
-"""Templates rendered in a child process, so that no template can take this process's time, memory or secrets.
+"""Rendering templates in a child process.
 
-The child runs worker.py: Jinja's sandbox, an empty environment, limits on CPU time and memory. It starts
-with the first request that holds a template, serves one request at a time, and is ended and replaced when it reaches a
-limit. It ends by itself when this process is gone, since its standard input then ends.
+So that no template can take this process's time, memory or secrets. The child runs worker.py: Jinja's sandbox, an empty
+environment, limits on CPU time and memory. It starts with the first request that holds a template, serves one request
+at a time, and is ended and replaced when it reaches a limit. It ends by itself when this process is gone, since its
+standard input then ends.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KEPT_ANSWERS = 1000
 KEPT_BYTES = 8_000_000
 CHUNK_BYTES = 65_536
 
-# What a limit is called in the answer to whoever wrote the template.
+# Messages for the template's author.
 LIMITS = {
     "cpu": "rendering took more than {cpu_s:g} s of computing",
     "wall": "rendering took more than {wall_s:g} s",
@@ -50,7 +51,10 @@ class RenderStopped(Exception):
 
 
 class Renderer:
-    """Renders trees of plain values. Safe to call from any thread; each call blocks, at most about `wall_s`."""
+    """Renders trees of plain values in any thread.
+
+    Each call blocks, at most about `wall_s`.
+    """
 
     def __init__(self, cpu_s: float = 2, memory_mb: int = 256, wall_s: float = 4) -> None:
         self.cpu_s = cpu_s
@@ -62,29 +66,31 @@ class Renderer:
         self._lock = threading.Lock()
 
     def set_limits(self, cpu_s: float, memory_mb: int) -> None:
-        """Nothing; other bounds are in force for the next child, and twice the time on the clock."""
+        """Set the limits of the next child; `wall_s` is twice the CPU time."""
         self.cpu_s, self.memory_mb, self.wall_s = cpu_s, memory_mb, 2 * cpu_s
 
     def render(self, tree: Any, context: dict[str, Any]) -> Any:
-        """The tree with the templates in its texts rendered; a text that is one expression gives its value's own type.
+        """Render the templates in the tree's texts.
 
-        Raises Invalid with the place in the tree and Jinja's reason for each text that cannot be rendered.
+        A text that is one expression gives its value's own type. Raises Invalid with the place in the tree and Jinja's
+        reason for each text that cannot be rendered.
         """
         if not has_template(tree):
             return tree
         return self._request({"tree": tree, "context": context})
 
     def find_names(self, trees: dict[str, Any]) -> dict[str, list[str]]:
-        """The names that the templates in each tree need, by the tree's name."""
+        """Return the names that the templates in each tree need."""
         marked = {name: tree for name, tree in trees.items() if has_template(tree)}
         found: dict[str, list[str]] = self._request({"uses": marked}) if marked else {}
         return {name: found.get(name, []) for name in trees}
 
     def render_workflow(self, args: Sequence[tuple[str, Any]], jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """`{"args": {name: value}, "jobs": [{"exports": {…}, "body": …}]}`, all rendered as one request.
+        """Render a workflow's args and jobs in one request.
 
-        Each arg sees those before it. A job is `{"name", "loc", "deps": [name], "exports": {…}, "body": tree}`; it sees
-        the args and, as `deps`, what the jobs before it export. Raises Invalid with loc `["args", …]` or `[*loc, …]`.
+        Returns `{"args": {name: value}, "jobs": [{"exports": {…}, "body": …}]}`. Each arg sees those before it. A job
+        is `{"name", "loc", "deps": [name], "exports": {…}, "body": tree}`; it sees the args and, as `deps`, what the
+        jobs before it export. Raises Invalid with loc `["args", …]` or `[*loc, …]`.
         """
         if not has_template([[list(arg) for arg in args], list(jobs)]):
             return {"args": dict(args), "jobs": [{"exports": job["exports"], "body": job["body"]} for job in jobs]}
@@ -92,7 +98,7 @@ class Renderer:
         return answer
 
     def close(self) -> None:
-        """Nothing; the child is gone. The next request would start another."""
+        """End the child; the next request starts another."""
         with self._lock:
             self._end_child()
 
@@ -109,6 +115,7 @@ class Renderer:
         return child.process.pid if child else None
 
     def _request(self, request: dict[str, Any]) -> Any:
+        """Return the answer to a request, kept or from the child."""
         try:
             data = orjson.dumps(request)
         except orjson.JSONEncodeError as error:
@@ -120,26 +127,26 @@ class Renderer:
                 self._keep_answer(data, answer)
             else:
                 self._answers.move_to_end(data)
-        # Read anew for each caller, so that nobody's changes reach another.
+        # Parsed for each caller, so that no caller's changes reach another.
         found = orjson.loads(answer)
         if "problems" in found:
-            raise Invalid([make_problem(one.pop("msg"), **one) for one in found["problems"]])
+            raise Invalid([make_problem(item.pop("msg"), **item) for item in found["problems"]])
         return found["answer"]
 
     def _get_answer(self, data: bytes) -> bytes:
-        """What the child says; Invalid when it had to be ended."""
+        """Ask the child; raise Invalid when it had to be ended."""
         try:
             answer = self._try_once(data)
         except RenderStopped as stopped:
             limit = str(stopped)
             self._end_child()
-            if limit == "died":  # once more: somebody else may have ended it
+            if limit == "died":  # try again: somebody else may have ended it
                 try:
                     answer = self._try_once(data)
-                except RenderStopped as again:
-                    limit = str(again)
+                except RenderStopped as second:
+                    limit = str(second)
                     self._end_child()
-                    raise self._make_limit_error(limit) from again
+                    raise self._make_limit_error(limit) from second
             else:
                 raise self._make_limit_error(limit) from stopped
         found = orjson.loads(answer)
@@ -153,6 +160,7 @@ class Renderer:
         return Invalid([make_problem(message, loc, type="template_limit")])
 
     def _try_once(self, data: bytes) -> bytes:
+        """Ask the child, starting one if there is none. Raises RenderStopped."""
         if self._child is None or self._child.process.poll() is not None:
             self._end_child()
             self._child = _Child(self.memory_mb, self.cpu_s)
@@ -164,6 +172,7 @@ class Renderer:
             self._child = None
 
     def _keep_answer(self, data: bytes, answer: bytes) -> None:
+        """Keep the answer, dropping old ones beyond the bounds."""
         if len(data) + len(answer) > KEPT_BYTES // 4:
             return
         self._answers[data] = answer
@@ -174,13 +183,13 @@ class Renderer:
 
 
 class _Child:
-    """One worker process and the talk with it over its standard input and output."""
+    """One worker process, talked to over its standard input and output."""
 
     def __init__(self, memory_mb: int, cpu_s: float) -> None:
         found = importlib.util.find_spec("jinja2")
         folder = str(Path(found.origin).parents[1]) if found and found.origin else ""
         command = [sys.executable, "-I", str(WORKER), str(memory_mb * 1_000_000), str(cpu_s), folder]
-        # No PR_SET_PDEATHSIG: it follows the thread that starts the child, and that may be one of a pool.
+        # No PR_SET_PDEATHSIG: it is tied to the thread that starts the child, which may belong to a pool.
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -203,11 +212,14 @@ class _Child:
             raise
 
     def ask(self, data: bytes, wall_s: float) -> bytes:
-        """The child's answer to one request; Stopped when it does not come."""
+        """Return the child's answer to one request. Raises RenderStopped."""
         return self._exchange(struct.pack("!I", len(data)) + data, wall_s)
 
     def _exchange(self, message: bytes, wall_s: float) -> bytes:
-        """One message there and one back. Both directions at once, so that neither side waits for the other's pipe."""
+        """Send one message and wait for one.
+
+        Both directions at once, so that neither side waits for the other's pipe.
+        """
         deadline_s = time.monotonic() + wall_s
         left = memoryview(message)
         poll = select.poll()
@@ -245,7 +257,7 @@ class _Child:
             raise RenderStopped(self._find_cause()) from None
 
     def _take_message(self) -> bytes | None:
-        """The message that has arrived whole, taken out of what was received."""
+        """Take a whole message out of what was received; None if there is none."""
         if len(self.received) < 4:
             return None
         (size,) = struct.unpack_from("!I", self.received)
@@ -258,21 +270,21 @@ class _Child:
         return message
 
     def _find_cause(self) -> str:
-        """Why the child closed its pipes: the signal of its timer, or something else."""
+        """Return why the child closed its pipes: its CPU timer, or another."""
         try:
             return "cpu" if self.process.wait(1) == -signal.SIGPROF else "died"
         except subprocess.TimeoutExpired:
             return "died"
 
     def end(self) -> None:
-        """Nothing; the process is gone and its pipes are closed."""
+        """End the process and close its pipes."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):  # nothing is buffered, so nothing can be lost
+            with contextlib.suppress(OSError):  # unbuffered, so nothing is lost
                 pipe.close()  # type: ignore[union-attr]
 
 
 def has_template(tree: Any) -> bool:
-    """Whether any text in the tree holds a template."""
+    """Tell whether any text in the tree holds a template."""
     return any(is_template(leaf) for _, leaf in walk_leaves(tree))

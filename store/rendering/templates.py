@@ -1,6 +1,7 @@
-"""Script templates: text files that people keep in `templates/`, looked up by name and rendered with a job's variables.
+"""Script templates: text files that people keep in `templates/`.
 
-What a template is for stands in a comment of Jinja's before its first line, which is no part of the script:
+They are looked up by name and rendered with a job's variables. What a template is for stands in a comment of Jinja's
+before its first line, which is no part of the script:
 
     {#
     description: Training over several nodes
@@ -8,7 +9,7 @@ What a template is for stands in a comment of Jinja's before its first line, whi
     #}
     #!/bin/bash
 
-The template `base` is built in; its script is made where the words of SLURM are known, not here.
+The template `base` is built in; its script is made in slurm_shim, not here.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ BUILT_IN = {"description": "The script that is made for a job without a template
 
 @dataclass(frozen=True)
 class Template:
-    """One template: its text without the comment before it, and what that comment says."""
+    """One template: its text, and what the comment before it says."""
 
     content: str
     description: str = ""
@@ -45,33 +46,36 @@ class Template:
 
 
 def parse_template(data: bytes, name: str = "") -> Template:
-    """The template in a file; Invalid as `parse`."""
+    """Parse the file of a template. Raises Invalid, as `decode_script`."""
     text = decode_script(data)
     head = HEAD.match(text)
     if head is None:
         return Template(text)
     pairs = (line.strip().partition(":") for line in head[1].splitlines())
-    said = {key: value.strip() for key, _, value in pairs}
+    texts = {key: value.strip() for key, _, value in pairs}
     content = text[head.end() :]
     if not content.strip():
         raise Invalid([make_problem("the template has no text", line=1, column=1)])
-    return Template(content, **said)
+    return Template(content, **texts)
 
 
 def format_template(template: Template) -> bytes:
-    """The file of a template; Invalid where the comment cannot say what it is to say, or the text is none."""
-    said = {key: getattr(template, key) for key in ("description", "use_case") if getattr(template, key)}
-    for key, value in said.items():
+    """Return the file of a template. Raises Invalid.
+
+    Invalid where the comment cannot hold its texts, or the script is empty.
+    """
+    texts = {key: getattr(template, key) for key in ("description", "use_case") if getattr(template, key)}
+    for key, value in texts.items():
         if re.search(r"[\x00-\x1f\x7f]|#\}", value) or value != value.strip():
             message = "must be one line without #} and without blanks around it"
             raise Invalid([make_problem(message, ["body", key], input=value)])
-    head = "".join(f"{key}: {value}\n" for key, value in said.items())
+    head = "".join(f"{key}: {value}\n" for key, value in texts.items())
     data = (f"{{#\n{head}#}}\n{template.content}" if head else template.content).encode()
     try:
-        again = parse_template(data)
+        parsed = parse_template(data)
     except Invalid as error:
-        raise Invalid([{**one, "loc": ["body", "content"]} for one in error.problems]) from error
-    if again != template:
+        raise Invalid([{**item, "loc": ["body", "content"]} for item in error.problems]) from error
+    if parsed != template:
         raise Invalid(
             [make_problem("the text must not begin with a comment that says what it is for", ["body", "content"])]
         )
@@ -79,7 +83,10 @@ def format_template(template: Template) -> bytes:
 
 
 def build_new_file(name: str, body: Mapping[str, Any], kept: Collection[str]) -> bytes:
-    """The file of a new template; Conflict for a name that is taken or cannot be one."""
+    """Return the file of a new template. Raises Conflict, Invalid.
+
+    Conflict for a name that is taken or cannot be one.
+    """
     if name == BASE or name in kept:
         raise Conflict(f"Template '{name}' already exists")
     if not NAME.fullmatch(name):
@@ -88,30 +95,33 @@ def build_new_file(name: str, body: Mapping[str, Any], kept: Collection[str]) ->
 
 
 def build_changed_file(old: Template, body: Mapping[str, Any]) -> bytes:
-    """The file of the template with what the body says."""
+    """Return the file of the template, changed as the body says."""
     return format_template(_apply_body(old, body))
 
 
 def _apply_body(old: Template, body: Mapping[str, Any]) -> Template:
-    """The template as the body says; a comment before the given text counts where the body itself says nothing."""
-    said = {key: body[key] for key in ("description", "use_case") if body.get(key) is not None}
+    """Return the template as the body says.
+
+    A comment before the given text counts where the body itself says nothing.
+    """
+    body_texts = {key: body[key] for key in ("description", "use_case") if body.get(key) is not None}
     content = body.get("content")
     if content is None:
-        return Template(**{**vars(old), **said})
+        return Template(**{**vars(old), **body_texts})
     head = HEAD.match(content)
     given = parse_template(content.encode()) if head and content[head.end() :].strip() else Template(content)
-    told = {key: getattr(given, key) or getattr(old, key) for key in ("description", "use_case")}
-    return Template(given.content, **{**told, **said})
+    comment_texts = {key: getattr(given, key) or getattr(old, key) for key in ("description", "use_case")}
+    return Template(given.content, **{**comment_texts, **body_texts})
 
 
 def to_template_row(name: str, template: Template | None) -> dict[str, Any]:
-    """A template as lists show it; None for the built-in one."""
-    said = BUILT_IN if template is None else {key: getattr(template, key) for key in BUILT_IN}
-    return {"name": name, **said, "user_defined": template is not None}
+    """Return a template's row in lists; None stands for the built-in one."""
+    texts = BUILT_IN if template is None else {key: getattr(template, key) for key in BUILT_IN}
+    return {"name": name, **texts, "user_defined": template is not None}
 
 
 class MissingTemplate(NotFound):
-    """There is no template of this name; the text says which there are."""
+    """There is no template of this name; the text lists those there are."""
 
     def __init__(self, name: str, kept: Iterable[str]) -> None:
         super().__init__("Template", name)
@@ -119,7 +129,7 @@ class MissingTemplate(NotFound):
 
 
 class BuiltInTemplate(NotFound):
-    """The template is none of people's own, which could be changed."""
+    """The template is built in and cannot be changed."""
 
     def __init__(self) -> None:
         super().__init__("Template", BASE)
@@ -127,7 +137,10 @@ class BuiltInTemplate(NotFound):
 
 
 def build_job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The job that a request describes, filled up with what config.yaml says; Invalid with places in the body."""
+    """Return the requested job, filled up with config.yaml's defaults.
+
+    Raises Invalid with places in the body.
+    """
     resources = _validate_part(Resources, body.get("resources") or {}, "resources")
     environment = _validate_part(Environment, body.get("environment") or {}, "environment")
     common = defaults.get("environment") or {}
@@ -144,16 +157,20 @@ def build_job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -
 
 
 def _validate_part(model: type[BaseModel], given: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return a part of the body as its model. Raises Invalid."""
     try:
         found = model.model_validate({key: value for key, value in given.items() if value not in (None, "")})
     except ValidationError as error:
         wrong = to_problems(error, model=model)
-        raise Invalid([{**one, "loc": ["body", part, *one["loc"]]} for one in wrong]) from error
+        raise Invalid([{**item, "loc": ["body", part, *item["loc"]]} for item in wrong]) from error
     return found.model_dump(mode="json", exclude_unset=True)
 
 
 def decode_script(data: bytes) -> str:
-    """The text of a template or script file; Invalid when it is empty, too large, not UTF-8 or holds NUL."""
+    """Return the text of a template or script file. Raises Invalid.
+
+    It is invalid when it is empty, too large, not UTF-8 or holds NUL.
+    """
     text = reader.decode_text(data)
     if not text.strip():
         raise Invalid([make_problem("the file is empty", line=1, column=1)])
@@ -161,7 +178,7 @@ def decode_script(data: bytes) -> str:
 
 
 def list_names(kept: Iterable[str]) -> list[str]:
-    """The names that a job's `template` may have: the built-in one, then people's own."""
+    """List the names that a job's `template` may have, built-in first."""
     return [BASE, *sorted(set(kept) - {BASE})]
 
 
@@ -179,21 +196,22 @@ def refuse_unknown(workflow: Workflow, jobs: Iterable[Mapping[str, Any]], known:
 
 
 def render_text(text: str, variables: Mapping[str, Any], renderer: Renderer, *, name: str = "template") -> str:
-    """The text with its templates rendered; text without any comes back as it is.
+    """Render the templates in the text. Blocks.
 
-    Raises Invalid with loc `[name]` and Jinja's reason. Blocks while the renderer works.
+    Raises Invalid with loc `[name]` and Jinja's reason.
     """
     try:
         rendered = renderer.render(text, dict(variables))
     except Invalid as error:
-        raise Invalid([{**one, "loc": [name, *one["loc"]]} for one in error.problems]) from error
+        raise Invalid([{**item, "loc": [name, *item["loc"]]} for item in error.problems]) from error
     return rendered if isinstance(rendered, str) else str(rendered)
 
 
 def read_script(path: str, roots: Sequence[Path]) -> str:
-    """The text of a script file that a job names, relative to the first of `roots` or absolute below any of them.
+    """Read a script file that a job names.
 
-    Raises Denied for a path that leads outside of all roots, NotFound when there is no such file.
+    The path is relative to the first of `roots`, or absolute below any of them. Raises Denied for a path that leads
+    outside of all roots, NotFound when there is no such file.
     """
     inside = [root.resolve() for root in roots]
     found = (inside[0] / path).resolve()

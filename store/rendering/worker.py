@@ -1,8 +1,8 @@
-"""The child process that renders templates: one request in, one answer out, inside limits that the kernel holds.
+"""The child process that renders templates, within kernel limits.
 
-Run as `python -I worker.py MEMORY_BYTES CPU_S FOLDER` by renderer.py; imports nothing of Sluice. A message
-is four bytes of length and JSON. First `{"ready": true}`, then for each request `{"answer": …}`, `{"problems": […]}` or
-`{"over": LIMIT, "loc": […]}`, after which this process should be replaced.
+Run as `python -I worker.py MEMORY_BYTES CPU_S FOLDER` by renderer.py; imports nothing of Sluice. One request in, one
+answer out. A message is four bytes of length and JSON. First `{"ready": true}`, then for each request
+`{"answer": …}`, `{"problems": […]}` or `{"over": LIMIT, "loc": […]}`, after which this process should be replaced.
 
 Requests: `{"uses": {NAME: TREE}}` asks which names the templates in each tree use; `{"tree": TREE, "context": {…}}`
 renders one tree; `{"args": [[NAME, TREE], …], "jobs": […]}` renders a workflow's args, each seeing those before it,
@@ -37,14 +37,14 @@ MAX_COMPILED = 1000
 MAX_PROBLEMS = 100
 MAX_INTEGER = 2**63
 MARKS = ("{{", "{%", "{#")
-# What a number or a truth value counts towards the output.
+# What a number or boolean counts towards the output.
 SCALAR_BYTES = 8
 
 Loc = list[Any]
 
 
 class Deps(dict[str, "Exports"]):
-    """What `deps` is in a job's templates: the exports of each job that it depends on."""
+    """`deps` in a job's templates: the exports of each job it depends on."""
 
 
 class Exports(dict[str, Any]):
@@ -52,11 +52,14 @@ class Exports(dict[str, Any]):
 
 
 class LimitReached(BaseException):
-    """A request has reached a limit, which is the text. No template and no `except Exception` holds it up."""
+    """A request has reached a limit, which is the text.
+
+    Derived from BaseException, so that no template and no `except Exception` stops it.
+    """
 
 
 class Missing(StrictUndefined):
-    """A name that nothing stands for; its message says which names there are."""
+    """An undefined name; its message suggests names that exist."""
 
     known: Iterable[str] = ()
 
@@ -75,26 +78,29 @@ class Missing(StrictUndefined):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox without loader, chance and names that hide what a job exports."""
+    """Jinja's sandbox without loader, randomness, and hidden exports."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(undefined=Missing, keep_trailing_newline=True, autoescape=False, **options)
-        # The same request gives the same answer, so that answers can be kept.
+        # Equal requests must give equal answers, because answers are kept.
         self.filters.pop("random")
         self.globals.pop("lipsum")
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """`deps.a.items` is what a exports as `items`, not a method of the mapping."""
+        """Look up exports before methods.
+
+        `deps.a.items` is what a exports as `items`, not a method of the mapping.
+        """
         if isinstance(obj, Deps | Exports) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """The part of a message that leads from a wrong name to the right one."""
+    """Return the part of a message that suggests the right name."""
     known = list(known)
     found = difflib.get_close_matches(name[:128], known[:1000], 1, 0.6)
-    if not found and (longer := [one for one in known if one.startswith(f"{name}-")]):
+    if not found and (longer := [name_ for name_ in known if name_.startswith(f"{name}-")]):
         return f"; a name with a hyphen is written deps['{longer[0]}']"
     if found:
         return f"; did you mean '{found[0]}'?"
@@ -115,7 +121,7 @@ class TemplateCache:
         self.kept: dict[str, tuple[Render, bool]] = {}
 
     def get(self, source: str) -> tuple[Render, bool]:
-        """What renders this text, and whether it gives a value of its own type."""
+        """Return what renders this text, and whether it gives a typed value."""
         if source not in self.kept:
             if len(self.kept) >= MAX_COMPILED:
                 self.kept.clear()
@@ -123,32 +129,36 @@ class TemplateCache:
         return self.kept[source]
 
     def compile(self, source: str) -> tuple[Render, bool]:
+        """Compile the text; see `get`."""
         environment = choose_sandbox(source)
         tree = environment.parse(source)
         expression = find_expression(tree)
         if expression is None:
             template = environment.from_string(tree)
             return (lambda context: template.generate(context)), False
-        # As Environment.compile_expression does it, from the tree that is here already.
+        # Like Environment.compile_expression, but from the tree that was parsed already.
         result = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
         template = environment.from_string(nodes.Template([result], lineno=1))
 
         def value(context: dict[str, Any]) -> Any:
             inner = template.new_context(context)
             for _ in template.root_render_func(inner):
-                pass  # an assignment prints nothing, but is only done when the printing is
+                pass  # the assignment is only done when the output is consumed
             return inner.vars["result"]
 
         return value, True
 
 
 def choose_sandbox(source: str) -> Sandbox:
-    """The sandbox that reads this text: without comments when each `{#` in it belongs to the shell."""
+    """Return the sandbox for this text.
+
+    The one without comments when each `{#` in it belongs to the shell.
+    """
     return SHELL if source.count("{#") == source.count("${#") else PLAIN
 
 
 def find_expression(tree: nodes.Template) -> nodes.Expr | None:
-    """The expression of a text that is `{{ expression }}` and nothing else."""
+    """Return the expression of a text that is `{{ expression }}` only."""
     output = tree.body[0] if len(tree.body) == 1 else None
     if not isinstance(output, nodes.Output) or len(output.nodes) != 1:
         return None
@@ -156,7 +166,7 @@ def find_expression(tree: nodes.Template) -> nodes.Expr | None:
 
 
 class Request:
-    """The work on one request: what it may still give out, and what went wrong so far."""
+    """The work on one request: its remaining output, and its problems."""
 
     def __init__(self, compiled: TemplateCache) -> None:
         self.compiled = compiled
@@ -165,17 +175,17 @@ class Request:
         self.problems: list[dict[str, Any]] = []
 
     def render(self, tree: Any, context: dict[str, Any], loc: Loc) -> Any:
-        """The tree with its texts rendered; a text that cannot be is a problem and stays as it is."""
+        """Render the tree's texts; a text that fails stays and is a problem."""
         if isinstance(tree, dict):
-            return {key: self.render(one, context, [*loc, key]) for key, one in tree.items()}
+            return {key: self.render(item, context, [*loc, key]) for key, item in tree.items()}
         if isinstance(tree, list):
-            return [self.render(one, context, [*loc, index]) for index, one in enumerate(tree)]
+            return [self.render(item, context, [*loc, index]) for index, item in enumerate(tree)]
         if not isinstance(tree, str) or not any(mark in tree for mark in MARKS):
             return tree
         return self.attempt(loc, tree, lambda: self.render_leaf(tree, context))
 
     def attempt(self, loc: Loc, source: str, work: Callable[[], Any]) -> Any:
-        """What the work gives; its failure becomes a problem at `loc`."""
+        """Return what the work gives; a failure becomes a problem at `loc`."""
         self.at = loc
         try:
             return work()
@@ -188,6 +198,7 @@ class Request:
             return source
 
     def render_leaf(self, source: str, context: dict[str, Any]) -> Any:
+        """Render one text."""
         render, has_type = self.compiled.get(source)
         Missing.known = context.keys()
         if has_type:
@@ -199,16 +210,20 @@ class Request:
         return "".join(pieces)
 
     def spend(self, text: str) -> str:
-        # Half a surrogate pair fails here: it cannot be sent, stored or given to a process.
+        # A lone surrogate fails here: it cannot be sent, stored or given to a process.
+        """Count a text towards the output. Raises LimitReached."""
         self.left_bytes -= len(text.encode()) + SCALAR_BYTES
         if self.left_bytes < 0:
             raise LimitReached("output")
         return text
 
     def to_plain(self, value: Any, depth: int) -> Any:
-        """The value as JSON can carry it, counted as it is walked, since parts may be the same object many times."""
+        """Return the value as JSON can carry it.
+
+        It is counted as it is walked, since parts may be the same object many times.
+        """
         if isinstance(value, str | Undefined):
-            return self.spend(str(value))  # a missing name says so here
+            return self.spend(str(value))  # an undefined name raises here
         self.spend("")
         if value is None or isinstance(value, bool):
             return value
@@ -221,31 +236,36 @@ class Request:
         if depth >= MAX_DEPTH:
             raise ValueError(f"gives something nested deeper than {MAX_DEPTH} levels")
         if isinstance(value, Mapping):
-            return {self.check_key(key): self.to_plain(one, depth + 1) for key, one in value.items()}
+            return {self.check_key(key): self.to_plain(item, depth + 1) for key, item in value.items()}
         if isinstance(value, Iterable):
-            return [self.to_plain(one, depth + 1) for one in value]
+            return [self.to_plain(item, depth + 1) for item in value]
         raise ValueError(f"gives a {type(value).__name__}, which is not a value")
 
     def check_key(self, key: Any) -> str:
+        """Return a mapping's key. Raises ValueError if it is not text."""
         if not isinstance(key, str):
             raise ValueError("gives a mapping whose keys are not text")
         return self.spend(key)
 
     def find_names(self, trees: dict[str, Any]) -> dict[str, list[str]]:
-        """The undefined names in the templates of each tree."""
+        """Return the undefined names in the templates of each tree."""
         return {name: sorted(self.collect_names(tree, [name])) for name, tree in trees.items()}
 
     def collect_names(self, tree: Any, loc: Loc) -> set[str]:
+        """Return the undefined names in the templates of a tree."""
         if isinstance(tree, dict | list):
             pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
-            return set().union(*(self.collect_names(one, [*loc, key]) for key, one in pairs))
+            return set().union(*(self.collect_names(item, [*loc, key]) for key, item in pairs))
         if not isinstance(tree, str) or not any(mark in tree for mark in MARKS):
             return set()
         found = self.attempt(loc, tree, lambda: meta.find_undeclared_variables(choose_sandbox(tree).parse(tree)))
         return found if isinstance(found, set) else set()
 
     def render_workflow(self, args: list[Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
-        """The args by name, and for each job its exports and its body; jobs come after those in their `deps`."""
+        """Return the args by name, and exports and body of each job.
+
+        Jobs come after those in their `deps`.
+        """
         context: dict[str, Any] = {}
         for name, tree in args:
             context[name] = self.render(tree, context, ["args", name])
@@ -262,7 +282,7 @@ class Request:
 
 
 def describe_error(error: Exception) -> tuple[str, str]:
-    """Type and message of a problem, from what a template raised."""
+    """Return type and message of a problem, from what a template raised."""
     message = str(error) or type(error).__name__
     if isinstance(error, TemplateSyntaxError):
         place = f" in line {error.lineno} of the text" if error.lineno > 1 else ""
@@ -278,7 +298,10 @@ def describe_error(error: Exception) -> tuple[str, str]:
 
 
 def answer_request(request: dict[str, Any], compiled: TemplateCache) -> dict[str, Any]:
-    """The answer to one request; `over` says that this process has reached a limit and should be replaced."""
+    """Answer one request.
+
+    `over` in the answer says that this process has reached a limit and should be replaced.
+    """
     work = Request(compiled)
     try:
         if "uses" in request:
@@ -286,7 +309,7 @@ def answer_request(request: dict[str, Any], compiled: TemplateCache) -> dict[str
         elif "tree" in request:
             context = dict(request["context"])
             if isinstance(context.get("deps"), dict):
-                context["deps"] = Deps({name: Exports(one) for name, one in context["deps"].items()})
+                context["deps"] = Deps({name: Exports(exports) for name, exports in context["deps"].items()})
             result = work.render(request["tree"], context, [])
         else:
             result = work.render_workflow(request["args"], request["jobs"])
@@ -298,17 +321,17 @@ def answer_request(request: dict[str, Any], compiled: TemplateCache) -> dict[str
 
 
 def limit_process(memory_bytes: int) -> None:
-    """Limits for the rest of this process: memory, no files, no core dump."""
+    """Limit this process for good: memory, no files, no core dump."""
     for limit, value in (("RLIMIT_AS", memory_bytes), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 16)):
         try:
             resource.setrlimit(getattr(resource, limit), (value, value))
         except (AttributeError, ValueError, OSError):
-            # macOS has no RLIMIT_AS, and nobody may raise a limit that is lower already.
+            # macOS has no RLIMIT_AS, and a lower limit cannot be raised.
             continue
 
 
 def receive_request() -> dict[str, Any] | None:
-    """The next request; None when the parent is gone."""
+    """Read the next request; None when the parent is gone."""
     head = sys.stdin.buffer.read(4)
     if len(head) < 4:
         return None
@@ -318,14 +341,14 @@ def receive_request() -> dict[str, Any] | None:
 
 
 def send_message(message: dict[str, Any]) -> None:
-    """Nothing; the message is on its way to the parent."""
+    """Send the message to the parent."""
     data = json.dumps(message).encode()
     sys.stdout.buffer.write(struct.pack("!I", len(data)) + data)
     sys.stdout.buffer.flush()
 
 
 def main() -> None:
-    """Nothing; answers what comes in on standard input, one by one, until it ends."""
+    """Answer the requests on standard input, one by one, until it ends."""
     memory_bytes, cpu_s = int(sys.argv[1]), float(sys.argv[2])
     os.chdir("/")
     limit_process(memory_bytes)
@@ -334,7 +357,7 @@ def main() -> None:
     send_message({"ready": True})
     while (request := receive_request()) is not None:
         # RLIMIT_CPU counts whole seconds over the whole life of a process; these timers count one request. The first
-        # is heard between two steps of Python, so that the answer can say where; the second ends any C function.
+        # is handled between two steps of Python, so that the answer can say where; the second also ends C functions.
         signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
         signal.setitimer(signal.ITIMER_PROF, cpu_s * 1.5)
         reply = answer_request(request, compiled)
@@ -344,7 +367,7 @@ def main() -> None:
 
 
 def raise_too_long(signal_number: int, frame: object) -> None:
-    """Never; the time for one request is used up."""
+    """Raise LimitReached: the time for one request is used up."""
     raise LimitReached("cpu")
 
 

@@ -1,4 +1,7 @@
-"""Edits of files that people and the API both write: each is made on what the file says at that moment."""
+"""Editing files that both people and the API write.
+
+Each edit is made on what the file says at that moment.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,26 @@ from collections.abc import Callable
 from store.disk.folders import Folder
 from store.errors import Changed, Conflict, Exists
 
-# Somebody who saves the file at the very moment of an edit makes it start anew; nobody does that so often in a row.
+# An edit starts again when somebody saves the file at the same moment; more often in a row is not expected.
 MAX_TRIES = 5
-# The tag of a file that is not there.
+# The tag of a file that does not exist.
 NO_FILE_TAG = "none"
 
 
 def get_tag(folder: Folder, name: str) -> str:
-    """What `If-Match` must say of the file: its sha256, or a word for none."""
+    """Return what `If-Match` must say of the file.
+
+    That is its sha256, or a word for a file that is not there.
+    """
     return folder.get_entry(name).etag if name in folder else NO_FILE_TAG
 
 
 async def edit_file(folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None = None) -> None:
-    """Nothing; `edit(bytes)` is in the place of the bytes that were in force (b"" for no file), durably.
+    """Replace the file's bytes by `edit(bytes)`, durably.
 
-    The edit is made off the event loop, and again when somebody was quicker, unless `if_match` says what it is based
-    on. Raises what `edit` raises, Changed, Conflict (the file cannot be read), StoreUnavailable, StoreFull.
+    `edit` gets b"" when there is no file. It runs off the event loop, and again when somebody else changed the file in
+    between, unless `if_match` says what the edit is based on. Raises what `edit` raises, Changed, Conflict (the file
+    cannot be read), StoreUnavailable, StoreFull.
     """
     async with folder.edit_lock:
         for left in reversed(range(MAX_TRIES)):
@@ -34,7 +41,10 @@ async def edit_file(folder: Folder, name: str, edit: Callable[[bytes], bytes], i
 async def _try_edit(
     folder: Folder, name: str, edit: Callable[[bytes], bytes], if_match: str | None, last: bool
 ) -> bool:
-    """Whether the edit was made; False when somebody was quicker, an error when this was the last try."""
+    """Try the edit once; return False if somebody else was faster.
+
+    If this was the last try, that is an error.
+    """
     await folder.refresh([folder.choose_filename(name)])
     tag = get_tag(folder, name)
     if if_match is not None and if_match != tag:

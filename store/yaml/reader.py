@@ -1,8 +1,8 @@
-"""YAML 1.2 as people write it, read strictly: plain values with the line and column of each, or every reason why not.
+"""Reading YAML 1.2 strictly, and editing it with comments kept.
 
-The event stream of ruamel.yaml's pure Python parser is read here, not its constructors and never a C parser: depth,
-aliases and size are bounded before anything is built, and the scalars are those of the YAML 1.2 core schema, so that
-`8:00:00` and `no` stay text.
+Gives plain values with the line and column of each, or all reasons why not. The event stream of ruamel.yaml's pure
+Python parser is read here, not its constructors and never a C parser: depth, aliases and size are bounded before
+anything is built, and the scalars are those of the YAML 1.2 core schema, so that `8:00:00` and `no` stay text.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_DEPTH = 32
 MAX_ALIASES = 100
 MAX_NODES = 100_000
 MAX_EXPANDED_CHARS = 4_000_000
-# The parser holds the interpreter while it works; nothing that a person writes takes a tenth of this.
+# The parser blocks the interpreter; files that people write take less than a tenth of this.
 MAX_CPU_S = 10.0
 
 Loc = tuple[str | int, ...]
@@ -56,14 +56,17 @@ NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 SCALAR_TAGS = {None, "!", "tag:yaml.org,2002:str"}
 MAPPING_TAGS = {None, "!", "tag:yaml.org,2002:map"}
 SEQUENCE_TAGS = {None, "!", "tag:yaml.org,2002:seq"}
-# What an escape in quotes can make, and neither JSON nor a process takes.
+# Characters that escapes can produce, but neither JSON nor a process accepts.
 UNUSABLE = re.compile("[\\x00\\ud800-\\udfff]")
 MERGE_KEY = "<<"
 
 
 @dataclass(slots=True)
 class Node:
-    """One value with its place (1-based) and what it costs when an alias repeats it."""
+    """One value with its place (1-based).
+
+    `nodes`, `chars` and `height` are what it costs when an alias repeats it.
+    """
 
     value: Any
     line: int
@@ -76,7 +79,7 @@ class Node:
 
 
 class ParsedYaml:
-    """A file's value in plain Python (dict, list, str, int, float, bool, None) and where its parts stand."""
+    """A file's value in plain Python, and where its parts stand."""
 
     def __init__(self, value: Any, root: Callable[[], Node | None]) -> None:
         self.value = value
@@ -88,7 +91,7 @@ class ParsedYaml:
         return self._root()
 
     def locate(self, loc: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
-        """Line and column (1-based) of the part at `loc`, or of the nearest part around it.
+        """Return line and column (1-based) of a part, or of what is around it.
 
         Scalars are found at the value, mappings and lists at the key that holds them; `key=True` always gives the key.
         """
@@ -108,11 +111,11 @@ class ParsedYaml:
 
 
 def load_yaml(data: bytes) -> ParsedYaml:
-    """The one document in `data`; None as value when there is nothing but comments.
+    """Parse the one document in `data`. Raises Invalid.
 
-    Raises Invalid with line and column for: more than 1 MB, other encodings than UTF-8, NUL, several documents,
-    duplicate or non-string keys, custom tags, NaN and infinity, integers beyond 64 bits, nesting beyond 32,
-    more than 100 aliases or 100,000 values after their expansion.
+    The value is None when there is nothing but comments. Invalid has line and column and is raised for: more than 1 MB,
+    other encodings than UTF-8, NUL, several documents, duplicate or non-string keys, custom tags, NaN and infinity,
+    integers beyond 64 bits, nesting beyond 32, more than 100 aliases or 100,000 values after their expansion.
     """
     memory = _memory
     key = hashlib.sha256(data).hexdigest() if memory else ""
@@ -126,6 +129,7 @@ def load_yaml(data: bytes) -> ParsedYaml:
 
 
 def _compose_text(data: bytes) -> Node | None:
+    """Parse the bytes into a tree of nodes. Raises Invalid."""
     text = decode_text(data)
     try:
         return _Composer(text).compose_document()
@@ -141,20 +145,23 @@ def _compose_text(data: bytes) -> Node | None:
         raise Invalid([_make_problem(str(error).split("\n")[0] or "not YAML", 1, 1)]) from error
 
 
-# Reading costs a millisecond for each ten lines, so a start remembers what files said, by the SHA-256 of their bytes.
+# Parsing takes a millisecond per ten lines, so values are kept for the next start by the SHA-256 of their file.
 MEMORY_FORMAT = "1"
 MEMORY_FROM = 100
 
 
 @dataclass(slots=True)
 class Memory:
-    """Values as JSON by the hash of their file: those of the last start, and those that this one came across."""
+    """Values as JSON by the hash of their file.
+
+    Those of the last start, and those that this one read.
+    """
 
     last: dict[str, str]
     now: dict[str, str]
 
     def find(self, key: str) -> str | None:
-        """What the file with this hash said, None when it is new."""
+        """Return what the file with this hash said, or None."""
         if (found := self.now.get(key) or self.last.get(key)) is not None:
             self.now[key] = found
         return found
@@ -164,15 +171,21 @@ _memory: Memory | None = None
 
 
 def start_remembering(saved: bytes | None) -> None:
-    """Nothing; until `remembered`, `load` knows what it has seen and, when it is whole, what `saved` tells."""
+    """Make `load_yaml` remember what it reads, until `stop_remembering`.
+
+    It also knows what `saved` has, if that is whole.
+    """
     global _memory
     head, _, body = (saved or b"").partition(b"\n")
-    whole = head.decode("ascii", "replace") == f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}"
-    _memory = Memory(orjson.loads(body) if whole else {}, {})
+    is_whole = head.decode("ascii", "replace") == f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}"
+    _memory = Memory(orjson.loads(body) if is_whole else {}, {})
 
 
 def stop_remembering(saved: bytes | None) -> bytes | None:
-    """What to save for the next start; None when `saved` still does or there is too little. Ends remembering."""
+    """Stop, and return what to save for the next start.
+
+    None when `saved` still does or there is too little.
+    """
     global _memory
     now, _memory = (_memory.now if _memory else {}), None
     if len(now) < MEMORY_FROM:
@@ -183,7 +196,10 @@ def stop_remembering(saved: bytes | None) -> bytes | None:
 
 
 def decode_text(data: bytes) -> str:
-    """The text of a UTF-8 file without its byte order mark; Invalid when it is too large, not UTF-8 or holds NUL."""
+    """Return the text of a UTF-8 file, without byte order mark.
+
+    Raises Invalid when it is too large, not UTF-8 or holds NUL.
+    """
     if len(data) > MAX_BYTES:
         raise Invalid([make_problem(f"the file has more than {MAX_BYTES} bytes", type="too_large")])
     if data and not data.strip(b"\0"):
@@ -204,7 +220,10 @@ def decode_text(data: bytes) -> str:
 
 
 def parse_scalar(text: str) -> Any:
-    """What an unquoted word means in the YAML 1.2 core schema (section 10.3.2); ValueError for NaN, inf, huge ints."""
+    """Return what an unquoted word means in the YAML 1.2 core schema.
+
+    Section 10.3.2. Raises ValueError for NaN, infinity and integers beyond 64 bits.
+    """
     if NULL.fullmatch(text):
         return None
     if BOOL.fullmatch(text):
@@ -228,14 +247,15 @@ def parse_scalar(text: str) -> Any:
 
 
 def _parse_int(digits: str, radix: int) -> int:
-    # int() takes quadratic time in the digits, so their number is looked at first.
+    # int() takes time quadratic in the digits, so their number is checked first.
+    """Return the integer. Raises ValueError beyond 64 bits."""
     if len(digits) > 70 or not -(2**63) <= (number := int(digits, radix)) < 2**63:
         raise ValueError(f"the integer {digits[:24]}… does not fit into 64 bits; quote it if it is meant as text")
     return number
 
 
 class _Composer:
-    """Reads one event stream into one tree of nodes, counting as it goes."""
+    """Reads one event stream into one tree of nodes, within bounds."""
 
     def __init__(self, text: str) -> None:
         self.events: Iterator[Any] = YAML(typ="safe", pure=True).parse(io.StringIO(text))
@@ -246,6 +266,7 @@ class _Composer:
         self.deadline_s = time.thread_time() + MAX_CPU_S
 
     def compose_document(self) -> Node | None:
+        """Return the root of the one document; None if there is none."""
         root: Node | None = None
         documents = 0
         for event in self.events:
@@ -258,14 +279,14 @@ class _Composer:
         return root
 
     def compose_node(self, event: Any, depth: int) -> Node:
-        """The tree that starts with this event."""
+        """Return the tree that starts with this event."""
         if isinstance(event, AliasEvent):
             return self.compose_alias(event, depth)
         if depth > MAX_DEPTH and not isinstance(event, ScalarEvent):
             raise _make_error(f"nested deeper than {MAX_DEPTH} levels", event)
         self.count(1, 0, event)
         if event.anchor:
-            self.anchors[event.anchor] = None  # known, but not to be used inside itself
+            self.anchors[event.anchor] = None  # defined, but an alias inside itself is refused
         if isinstance(event, ScalarEvent):
             node = self.compose_scalar(event)
         elif isinstance(event, MappingStartEvent):
@@ -277,6 +298,7 @@ class _Composer:
         return node
 
     def count(self, nodes: int, chars: int, event: Any) -> None:
+        """Count values and characters; raise Invalid beyond the bounds."""
         self.nodes += nodes
         self.chars += chars
         if self.nodes > MAX_NODES or self.chars > MAX_EXPANDED_CHARS:
@@ -285,6 +307,7 @@ class _Composer:
             raise _make_error("too complicated to read", event)
 
     def compose_alias(self, event: Any, depth: int) -> Node:
+        """Return a copy of the node that the alias names."""
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
             raise _make_error(f"more than {MAX_ALIASES} aliases", event)
@@ -296,7 +319,7 @@ class _Composer:
             raise _make_error(f"nested deeper than {MAX_DEPTH} levels", event)
         self.count(node.nodes, node.chars, event)
         place = _get_place(event)
-        # The value is copied: nobody who changes one use of an anchor may change the others.
+        # Copied, so that changing one use of an anchor does not change the others.
         return Node(_copy_value(node.value), *place, node.children, node.keys, node.nodes, node.chars, node.height)
 
     def compose_scalar(self, event: Any) -> Node:
@@ -343,6 +366,7 @@ class _Composer:
         return node
 
     def compose_key(self, event: Any, node: Node, depth: int) -> str:
+        """Return a key of the mapping; refuse all but new texts."""
         if not isinstance(event, ScalarEvent):
             raise _make_error("a key must be text", event)
         name = self.compose_node(event, depth).value
@@ -354,17 +378,21 @@ class _Composer:
         return name
 
     def merge(self, node: Node, source: Node, event: Any) -> None:
-        """Takes over what `<<` names; what the mapping says itself wins, then the earlier source."""
+        """Merge what `<<` names into the mapping.
+
+        The mapping's own keys win, then those of earlier sources.
+        """
         sources = list(source.children.values()) if isinstance(source.value, list) else [source]
-        for one in sources:
-            if not isinstance(one.value, dict):
+        for source_ in sources:
+            if not isinstance(source_.value, dict):
                 raise _make_error("<< takes a mapping or a list of mappings", event)
-            for key, child in one.children.items():
+            for key, child in source_.children.items():
                 if key not in node.value:
-                    self.add_child(node, key, child, one.keys[key])
+                    self.add_child(node, key, child, source_.keys[key])
                     node.value[key] = _copy_value(child.value)
 
     def add_child(self, node: Node, key: str | int, child: Node, place: tuple[int, int] | None = None) -> None:
+        """Hang a node below another, adding up the costs."""
         node.children[key] = child
         if place is not None:
             node.keys[key] = place
@@ -375,8 +403,8 @@ class _Composer:
 
 def _copy_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copy_value(one) for key, one in value.items()}
-    return [_copy_value(one) for one in value] if isinstance(value, list) else value
+        return {key: _copy_value(item) for key, item in value.items()}
+    return [_copy_value(item) for item in value] if isinstance(value, list) else value
 
 
 def _get_place(event: Any) -> tuple[int, int]:
@@ -388,6 +416,7 @@ def _make_problem(message: str, line: int, column: int) -> dict[str, Any]:
 
 
 def _make_error(message: str, event: Any) -> Invalid:
+    """Return Invalid with a problem at the event's place."""
     return Invalid([_make_problem(message, *_get_place(event))])
 
 
@@ -397,11 +426,11 @@ def _to_problem(error: MarkedYAMLError) -> dict[str, Any]:
     return _make_problem(message, mark.line + 1, mark.column + 1) if mark else _make_problem(message, 1, 1)
 
 
-# Characters that a reader would change or refuse outside of double quotes.
+# Characters that are changed or refused outside of double quotes.
 STRANGE = re.compile(
     "[^\\x20-\\x7e\\n\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
 )
-# Lines that a block shows as they are: the first starts with no blank, none ends with one.
+# Lines that a block preserves: the first does not start with a blank, and none ends with one.
 BLOCK = re.compile(r"[^\s](?:[^\n]*[^\s])?(?:\n+[^\n]*[^\s])*\n?")
 
 
@@ -410,7 +439,10 @@ class _Representer(RoundTripRepresenter):
 
 
 def _represent_text(representer: Any, value: str) -> ScalarNode:
-    """The node of a text: plain where that is the same text, a block for lines, quoted where characters need it."""
+    """Return the node of a text in the plainest style that preserves it.
+
+    Plain where that is the same text, a block for lines, quoted where characters need it.
+    """
     style = None
     if STRANGE.search(value):
         style = '"'
@@ -437,7 +469,7 @@ def _make_writer() -> YAML:
 
 
 def dump_yaml(value: Any) -> bytes:
-    """The YAML of plain values, keys in the order in which the mapping holds them."""
+    """Return plain values as YAML, keys in the order of the mapping."""
     yaml = _make_writer()
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
@@ -446,16 +478,17 @@ def dump_yaml(value: Any) -> bytes:
 
 
 class Null:
-    """In changes, a value that is to be written as null, where None takes the key away."""
+    """In changes, a value to be written as null; None removes the key."""
 
 
 NULL_VALUE = Null()
 
 
 def edit_yaml(data: bytes, changes: dict[str, Any]) -> bytes:
-    """`data` with the changes merged in, comments and order kept: mappings merge, None removes, the rest replaces.
+    """Merge the changes into the file, keeping comments and order.
 
-    Raises Invalid when `data` does not parse, is not a mapping, or cannot be changed without changing more.
+    Mappings merge, None removes, the rest replaces. Raises Invalid when `data` does not parse, is not a mapping, or
+    cannot be changed without changing more.
     """
     before = load_yaml(data).value
     if not isinstance(before, dict | None):
@@ -480,7 +513,7 @@ def edit_yaml(data: bytes, changes: dict[str, Any]) -> bytes:
 
 
 def _is_text_of(data: bytes, wanted: Any) -> bool:
-    """Whether this is what the text says; with None, whether it says anything that can be read."""
+    """Tell whether the text means `wanted`; None: whether it parses."""
     try:
         found = load_yaml(data).value
     except Invalid:
@@ -488,13 +521,19 @@ def _is_text_of(data: bytes, wanted: Any) -> bool:
     return wanted is None or _is_same(found, wanted) or (found is None and wanted == {})
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    """Whether two values are the same, where `True == 1 == 1.0` would hide a change."""
-    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+def _is_same(left: Any, other: Any) -> bool:
+    """Tell whether two values are equal, also in type.
+
+    `True == 1 == 1.0` would hide a change.
+    """
+    return orjson.dumps(left, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
 def _edit_round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
-    """The data changed by the library that knows comments; it may set lines anew that mean the same as before."""
+    """Make the changes by the library's round trip.
+
+    It may write lines anew that mean the same as before.
+    """
     yaml = _make_writer()
     yaml.preserve_quotes = True
     _keep_indent(yaml, decode_text(data))
@@ -507,7 +546,10 @@ def _edit_round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
 
 
 def merge_changes(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A new mapping with the changes in it: mappings merge, None removes, the rest replaces (as RFC 7396)."""
+    """Return the mapping with the changes in it (as RFC 7396).
+
+    Mappings merge, None removes, the rest replaces.
+    """
     result = dict(value)
     for key, change in changes.items():
         if change is None:
@@ -521,7 +563,10 @@ def merge_changes(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, A
 
 
 def _apply_changes(document: CommentedMap, changes: dict[str, Any], plain: dict[str, Any]) -> None:
-    """Makes the changes in a document that says `plain`; what is so already is left alone, with its comments."""
+    """Make the changes in a document that says `plain`.
+
+    What is so already is left alone, with its comments.
+    """
     for key, change in changes.items():
         old = document.get(key)
         if change is None:
@@ -537,7 +582,10 @@ def _apply_changes(document: CommentedMap, changes: dict[str, Any], plain: dict[
 
 
 def _keep_indent(yaml: YAML, text: str) -> None:
-    """Sets the writer to indent lists as the text does: `key:` then `- item`, or `key:` then `  - item`."""
+    """Set the writer to indent lists as the text does.
+
+    That is `key:` then `- item`, or `key:` then `  - item`.
+    """
     found = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)- ", text, re.MULTILINE)
     offset = len(found[2]) - len(found[1]) if found else 2
     yaml.indent(mapping=2, sequence=2 + max(offset, 0), offset=max(offset, 0))

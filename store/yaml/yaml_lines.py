@@ -1,6 +1,6 @@
-"""Edits of YAML text by whole lines: what is added or taken away leaves every other line exactly as it was.
+"""Editing YAML text by whole lines, leaving other lines as they were.
 
-A round trip through a library keeps comments, but hangs them to the value before: a heading would end above the wrong
+A round trip through a library keeps comments, but ties them to the value before: a heading would end above the wrong
 key, or go with the key before it. So keys and list items that come and go are lines put in and cut out here; whatever
 does not stand on lines of its own (`{…}`, `[…]`) is left to the round trip in store.yaml.reader. Pure.
 """
@@ -17,37 +17,42 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Loc = tuple[str | int, ...]
-# A key or an item that goes (GONE), comes (in a list at its end), or gets another value.
+# A place, and its new value: GONE removes it, a new place in a list is at its end.
 Step = tuple[Loc, Any]
 GONE = object()
-# Each step reads the text twice, some 100,000 characters a second; what would take longer goes the other way.
+# Each step parses the text twice, some 100,000 characters a second; the rest is left to the round trip.
 MAX_CHARS_READ = 100_000
 
 
 def diff_values(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
-    """What is to be cut out of `before`, put into it or changed in it on the way to `wanted`.
+    """Yield the steps that lead from `before` to `wanted`.
 
-    >>> list(steps({"a": 1, "b": [1, 2]}, {"b": [1, 2, 3], "c": 4})) == [(("b", 2), 3), (("c",), 4), (("a",), GONE)]
+    Each removes, adds or replaces a part.
+
+    >>> steps = list(diff_values({"a": 1, "b": [1, 2]}, {"b": [1, 2, 3], "c": 4}))
+    >>> steps == [(("b", 2), 3), (("c",), 4), (("a",), GONE)]
     True
-    >>> list(steps({"a": {"x": 1}, "b": True}, {"a": {"x": 2}, "b": 1}))
+    >>> list(diff_values({"a": {"x": 1}, "b": True}, {"a": {"x": 2}, "b": 1}))
     [(('a', 'x'), 2), (('b',), 1)]
     """
     if isinstance(before, dict) and isinstance(wanted, dict):
-        for key, one in wanted.items():
+        for key, new in wanted.items():
             if key in before:
-                yield from diff_values(before[key], one, (*loc, key))
+                yield from diff_values(before[key], new, (*loc, key))
             else:
-                yield (*loc, key), one
+                yield (*loc, key), new
         yield from (((*loc, key), GONE) for key in before if key not in wanted)
     elif isinstance(before, list) and isinstance(wanted, list):
-        same = next((at for at, (old, new) in enumerate(zip(before, wanted, strict=False)) if old != new), None)
+        first_difference = next(
+            (at for at, (old, new) in enumerate(zip(before, wanted, strict=False)) if old != new), None
+        )
         if len(wanted) == len(before):
             for at, (old, new) in enumerate(zip(before, wanted, strict=True)):
                 yield from diff_values(old, new, (*loc, at))
-        elif same is None and len(wanted) > len(before):
+        elif first_difference is None and len(wanted) > len(before):
             yield from (((*loc, at), wanted[at]) for at in range(len(before), len(wanted)))
         else:
-            at = len(wanted) if same is None else same
+            at = len(wanted) if first_difference is None else first_difference
             one_gone = len(wanted) < len(before) and before[:at] + before[at + 1 :] == wanted
             yield ((*loc, at), GONE) if one_gone else (loc, wanted)
     elif type(before) is not type(wanted) or before != wanted:
@@ -57,9 +62,10 @@ def diff_values(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
 def splice_lines(
     text: str, before: Any, wanted: Any, dump: Callable[[Any], bytes], says: Callable[[bytes, Any], bool]
 ) -> str:
-    """The text after those steps from `before` to `wanted` that can be made by whole lines.
+    """Make those steps to `wanted` that can be made by whole lines.
 
-    `dump` writes new values; `says` tells whether a text means a value, and is asked after each step.
+    Returns the text after that. `dump` writes new values; `says` tells whether a text means a value, and is asked after
+    each step.
     """
     value, left = before, MAX_CHARS_READ
     for loc, new in diff_values(before, wanted):
@@ -70,9 +76,9 @@ def splice_lines(
             after = _apply_step(value, loc, new)
             root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
             ways = map("\n".join, _try_edits(text, root, loc, new, after, dump))
-            found = next((one for one in ways if says(one.encode(), after)), None)
+            found = next((edited for edited in ways if says(edited.encode(), after)), None)
         except (LookupError, TypeError, ValueError, YAMLError):
-            continue  # what comes from an alias or a merge key stands on no lines here
+            continue  # values from an alias or a merge key have no lines of their own
         if found is not None:
             text, value = found, after
     return text
@@ -81,20 +87,20 @@ def splice_lines(
 def _try_edits(
     text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Callable[[Any], bytes]
 ) -> Iterator[list[str]]:
-    """The lines after the step; if that cannot be, after ever larger parts around it were written anew."""
+    """Yield the lines after the step, then ever larger rewrites around it."""
     lines = text.split("\n")
     if _edit_lines(lines, root, loc, new, dump):
         yield lines
     for depth in range(len(loc) - 1, 0, -1):
         lines, part = text.split("\n"), after
-        for one in loc[:depth]:
-            part = part[one]
+        for key in loc[:depth]:
+            part = part[key]
         if _replace_member(lines, _find_node(root, loc[: depth - 1]), loc[depth - 1], part, dump):
             yield lines
 
 
 def _apply_step(value: Any, loc: Loc, new: Any) -> Any:
-    """A copy of the value with the step made in it."""
+    """Return a copy of the value with the step made in it."""
     result = holder = copy.deepcopy(value)
     for part in loc[:-1]:
         holder = holder[part]
@@ -108,7 +114,7 @@ def _apply_step(value: Any, loc: Loc, new: Any) -> Any:
 
 
 def _edit_lines(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Whether the step was made in the lines."""
+    """Make the step in the lines; return whether that was possible."""
     holder = _find_node(root, loc[:-1])
     if holder is None:
         return False
@@ -125,7 +131,10 @@ def _edit_lines(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable
 
 
 def _cut_member(lines: list[str], holder: Any, part: str | int, top: bool) -> bool:
-    """Whether the lines of this key or item were taken out; what is empty then, but for the whole, is `{}` or `[]`."""
+    """Remove the lines of a key or item; return whether it was possible.
+
+    A mapping or list that is empty then becomes `{}` or `[]`, except the whole document.
+    """
     first, node = _find_member(holder, part)
     line = first.start_mark.line
     head = lines[line][: first.start_mark.column]
@@ -133,14 +142,14 @@ def _cut_member(lines: list[str], holder: Any, part: str | int, top: bool) -> bo
         return False
     del lines[line : _find_last_line(lines, node, line) + 1]
     if len(holder.value) == 1 and not top:
-        # A mapping of no keys would be null; the indent keeps it below the key that holds it.
+        # A mapping without keys would read as null; the indent keeps `{}` below its key.
         indent = head.index("-") + 1 if isinstance(holder, SequenceNode) else len(head)
         lines.insert(line, " " * indent + ("[]" if isinstance(holder, SequenceNode) else "{}"))
     return True
 
 
 def _replace_scalar(lines: list[str], node: Any, value: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Whether the value of one line stands in the place of another one of one line."""
+    """Replace a one-line value by another; return whether possible."""
     first, last = node.start_mark, node.end_mark
     written = dump([value]).decode().strip().removeprefix("- ")
     if not isinstance(node, ScalarNode) or isinstance(value, dict | list) or "\n" in written or first.line != last.line:
@@ -153,7 +162,7 @@ def _replace_scalar(lines: list[str], node: Any, value: Any, dump: Callable[[Any
 
 
 def _replace_member(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Whether the lines of a key or item were exchanged for those that say the new value."""
+    """Rewrite the lines of a key or item; return whether possible."""
     first, node = _find_member(holder, part)
     line, column = first.start_mark.line, first.start_mark.column
     listed = isinstance(holder, SequenceNode)
@@ -165,14 +174,17 @@ def _replace_member(lines: list[str], holder: Any, part: str | int, value: Any, 
 
 
 def _write_member(value: Any, key: str | int | None, indent: int, dump: Callable[[Any], bytes]) -> list[str]:
-    """The lines of a key with its value, or (None) of a list's item, indented."""
+    """Return the indented lines of a key with value, or of a list item.
+
+    A list item has the key None.
+    """
     body = dump([value] if key is None else {key: value}).decode()
     shift = len(body) - len(body.lstrip(" "))
     return [" " * indent + line[shift:] if line else line for line in body.removesuffix("\n").split("\n")]
 
 
 def _insert_member(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Whether the key or item was put in below the last one of its mapping or list."""
+    """Add a key or item below the last one; return whether possible."""
     if holder.flow_style or not isinstance(holder.value, list) or not holder.value:
         return False
     if isinstance(holder, SequenceNode):
@@ -199,13 +211,17 @@ def _has_member(holder: Any, part: str | int) -> bool:
 
 
 def _find_node(node: Node, loc: Loc) -> Any:
+    """Return the node at this place. Raises LookupError."""
     for part in loc:
         node = _find_member(node, part)[1]
     return node
 
 
 def _find_member(holder: Any, part: str | int) -> tuple[Node, Node]:
-    """The node with which a member starts (its key, or itself in a list), and that of its value; LookupError."""
+    """Return the first node and the value node of a member.
+
+    The first is the key, or in a list the value itself. Raises LookupError.
+    """
     if not isinstance(holder, MappingNode | SequenceNode):
         raise LookupError(part)
     if isinstance(holder, MappingNode):
@@ -217,7 +233,10 @@ def _find_member(holder: Any, part: str | int) -> tuple[Node, Node]:
 
 
 def _find_last_line(lines: list[str], node: Any, since: int) -> int:
-    """The last line (from 0) of what a value says; `since` is where it begins, for one that says nothing."""
+    """Return the last line (from 0) of a value.
+
+    `since` is where it begins, for an empty one.
+    """
     if isinstance(node, ScalarNode):
         if node.style in ("|", ">"):
             end = node.end_mark.line - 1
@@ -228,7 +247,7 @@ def _find_last_line(lines: list[str], node: Any, since: int) -> int:
     if node.flow_style:
         return int(node.end_mark.line)
     ends = [since]
-    for one in node.value:
-        first, inner = one if isinstance(node, MappingNode) else (one, one)
+    for member in node.value:
+        first, inner = member if isinstance(node, MappingNode) else (member, member)
         ends.append(_find_last_line(lines, inner, first.start_mark.line))
     return max(ends)

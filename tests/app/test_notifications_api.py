@@ -90,7 +90,7 @@ def test_the_life_of_an_endpoint(client: Client) -> None:
     assert SLACK in file.read_text() and file.stat().st_mode & 0o077 == 0
     # A person's comment survives what the API changes, and the mask keeps the address.
     file.write_text("# ask Ann before changing this\n" + file.read_text())
-    eventually(lambda: b"Ann" in client.app.server.store.endpoints.raw(str(number))[0])
+    eventually(lambda: b"Ann" in client.app.server.store.endpoints.get_raw(str(number))[0])
     answer = client.request("PATCH", f"/api/endpoints/{number}", json={"name": "other", "config": shown["config"]})
     assert answer.status_code == 200 and answer.json()["name"] == "other"
     assert file.read_text().startswith("# ask Ann") and SLACK in file.read_text()

@@ -85,7 +85,8 @@ def job(name: str, number: int, run_id: str, place: str, begun: int) -> RunJob:
         attempts=[
             Attempt(
                 number=1, tag=f"sluice:{uuid.uuid4().hex}", job_id=str(number + 1), state="COMPLETED", exit_code=0,
-                intended_at=to_rfc3339(begun + 0.5), submitted_at=to_rfc3339(begun + 1), started_at=to_rfc3339(begun + 2),
+                intended_at=to_rfc3339(begun + 0.5), submitted_at=to_rfc3339(begun + 1),
+                started_at=to_rfc3339(begun + 2),
                 ended_at=to_rfc3339(begun + 29), stdout=f"{place}/logs/{name}_{number + 1}.log",
                 stderr=f"{place}/logs/{name}_{number + 1}.log", nodes="node01", partition="main",
             )
@@ -199,7 +200,7 @@ def reads(store: Store) -> None:
         took(round_name, begun, len(names))
     rows = ListBody(lambda key, row: key)
     begun = time.perf_counter()
-    for name, row in store.runs.summaries().items():
+    for name, row in ((entry.name, entry.summary) for entry in store.runs.iterate_entries()):
         rows.put(name, row)
     rows.get_body()
     took("the list of all runs made for the first time", begun)

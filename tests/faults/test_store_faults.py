@@ -176,23 +176,6 @@ def test_several_writes_of_one_file_in_one_batch_follow_each_other(tmp_path: Pat
     assert content(path) == b"3"
 
 
-async def test_children_are_durable_before_what_commits_them(tmp_path: Path) -> None:
-    ops = Faulty()
-    files = Files(tmp_path, ops)
-    await files.write_many([(tmp_path / "a", b"1"), (tmp_path / "b", b"2")], last=(tmp_path / "index", b"3"))
-    renames = [i for i, name in enumerate(ops.calls) if name == "rename"]
-    assert ops.calls[renames[1] : renames[2]].count("fsync") == 2, "the folder's and the last file's"
-    for number in range(1, renames[2] + 2):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        files.ops = Faulty(lambda at, name, n=number: errno.ENOSPC if at == n else None)
-        try:
-            await files.write_many([(folder / "a", b"1"), (folder / "b", b"2")], last=(folder / "index", b"3"))
-        except StoreFull:
-            assert not (folder / "index").exists()
-    files.close()
-
-
 def test_short_writes_are_gone_on_with(tmp_path: Path) -> None:
     class Short(Faulty):
         def write(self, fd: int, data: memoryview) -> int:

@@ -19,6 +19,7 @@ import pytest
 
 from store import documents
 from store.disk.files import check_name, read_file, read_slice
+from store.disk.folders import Folder
 from store.disk.locks import acquire_lock
 from store.documents import Config, JobRecord, Run, to_json
 from store.errors import Changed, Conflict, Denied, Exists, Invalid, Locked, NotFound, TooLarge
@@ -93,18 +94,24 @@ async def test_names(store: Store, why: str, name: str, good: bool) -> None:
         store.workflows.get(name)
 
 
+async def rescan(folder: Folder) -> None:
+    """Compare the whole folder with the index."""
+    await folder.refresh(await folder.find_differing())
+
+
 # --- reading and writing ---------------------------------------------------------------------------------------------
 
 
 async def test_what_is_put_is_read_and_on_the_disk(store: Store, root: Path) -> None:
-    version = store.version
+    heard: list[str] = []
+    store.runs.listeners.append(lambda name, old, new: heard.append(name))
     entry = await store.runs.put("r1", a_run(error="é"))
     assert store.runs.get("r1").error == "é"
     assert (root / "runs/r1.json").read_bytes() == store.runs.get_raw("r1")[0] == to_json(a_run(error="é"))
     assert store.runs.get_raw("r1")[1] == entry.etag
     assert store.runs.list_names() == ["r1"] and "r1" in store.runs and len(store.runs) == 1
-    assert store.runs.summaries() == {"r1": {"status": "syncing"}}
-    assert store.version == version + 1
+    assert {entry.name: entry.summary for entry in store.runs.iterate_entries()} == {"r1": {"status": "syncing"}}
+    assert heard == ["r1"]
 
 
 async def test_files_are_for_their_owner_only(store: Store, root: Path) -> None:
@@ -174,7 +181,7 @@ async def test_no_update_is_lost_among_50_writers(store: Store) -> None:
             return
 
     versions: list[int] = []
-    store.workflows.on_change(lambda name, old, new: versions.append(new.document["count"] if new else -1))
+    store.workflows.listeners.append(lambda name, old, new: versions.append(new.document["count"] if new else -1))
     await asyncio.gather(*(add() for _ in range(50)))
     assert versions == list(range(1, 51))
     assert not store.workflows.name_locks, "nobody's turn is kept"
@@ -194,21 +201,23 @@ async def test_a_caller_that_goes_away_leaves_no_half_done_write(store: Store, r
 
 async def test_listeners_hear_of_each_change_once(store: Store, root: Path) -> None:
     heard: list[Any] = []
-    store.workflows.on_change(lambda name, old, new: heard.append((name, old and old.document, new and new.document)))
+    store.workflows.listeners.append(
+        lambda name, old, new: heard.append((name, old and old.document, new and new.document))
+    )
     await store.workflows.put("w", b"a: 1")
     await store.workflows.put("w", b"a: 1")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     (root / "workflows/w.yaml").write_text("a: 2")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     await store.workflows.delete("w")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert heard == [("w", None, {"a": 1}), ("w", {"a": 1}, {"a": 2}), ("w", {"a": 2}, None)]
 
 
 async def test_a_listener_that_fails_stops_nobody(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[str] = []
-    store.workflows.on_change(lambda name, old, new: 1 / 0)
-    store.workflows.on_change(lambda name, old, new: heard.append(name))
+    store.workflows.listeners.append(lambda name, old, new: 1 / 0)
+    store.workflows.listeners.append(lambda name, old, new: heard.append(name))
     await store.workflows.put("w", b"a: 1")
     assert heard == ["w"] and "ZeroDivisionError" in caplog.text
 
@@ -231,7 +240,7 @@ async def test_documents_kept_as_bytes_come_back_whole(store: Store) -> None:
     jobs = [documents.RunJob(name=f"j{i}", script="x" * 1000) for i in range(3)]
     for i in range(5):
         await store.runs.put(f"r{i}", a_run(f"r{i}", jobs=jobs, args={"i": i}))
-    assert [run.args["i"] for run in store.runs.values()] == [0, 1, 2, 3, 4]
+    assert [store.runs.get(name).args["i"] for name in store.runs.list_names()] == [0, 1, 2, 3, 4]
     assert store.runs.get("r4") is store.runs.get("r4")
     assert len(store.runs.parsed_documents) == 2
 
@@ -320,7 +329,7 @@ def test_harmless_oddities_are_taken(root: Path, why: str, path: str, data: byte
 
 async def test_keys_that_we_do_not_know_survive_a_change(store: Store, root: Path) -> None:
     (root / "runs/x.json").write_bytes(b'{"id": "x", "workflow_name": "w", "note": "mine"}')
-    await store.runs.rescan()
+    await rescan(store.runs)
     await store.runs.put("x", store.runs.get("x").model_copy(update={"status": "running"}))
     assert orjson.loads((root / "runs/x.json").read_bytes())["note"] == "mine"
 
@@ -329,32 +338,32 @@ async def test_the_last_good_version_stays_in_force_until_the_file_is_good_or_go
     path = root / "workflows/w.yaml"
     await store.workflows.put("w", b"a: 1")
     path.write_bytes(b"a: [")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     since = store.list_problems()[0]["since"]
     assert store.workflows.get("w") == {"a": 1}
     path.write_bytes(b"a: [[")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert [one["since"] for one in store.list_problems()] == [since]
     with pytest.raises(Conflict):
         await store.workflows.put("w", b"a: 9")
     path.write_bytes(b"a: 2")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert store.workflows.get("w") == {"a": 2} and store.list_problems() == []
     path.write_bytes(b"a: [")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     path.unlink()
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert "w" not in store.workflows and store.list_problems() == []
 
 
 async def test_two_files_of_one_name(store: Store, root: Path) -> None:
     (root / "workflows/w.yaml").write_bytes(b"a: 1")
     (root / "workflows/w.yml").write_bytes(b"a: 2")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert store.workflows.get("w") == {"a": 1}
     assert "w.yaml already has the name" in store.list_problems()[0]["reason"]
     (root / "workflows/w.yaml").unlink()
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert store.workflows.get("w") == {"a": 2} and store.list_problems() == []
     await store.workflows.put("w", b"a: 3")
     assert (root / "workflows/w.yml").read_bytes() == b"a: 3"
@@ -368,7 +377,7 @@ async def test_a_parser_with_a_defect_is_one_files_trouble(root: Path, caplog: p
     store.open()
     for name in ("one", "two"):
         (root / f"workflows/{name}.yaml").write_text(f"a: {name}")
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert store.workflows.list_names() == ["one"]
     assert "workflows/two.yaml" in [one["path"] for one in store.list_problems()]
     assert "KeyError" in caplog.text
@@ -394,7 +403,7 @@ async def test_what_is_no_plain_file_is_told_and_not_read(
     secret = tmp_path / "secret.yaml"
     secret.write_text("password: x")
     make(root / "workflows/w.yaml", secret)
-    await store.workflows.rescan()
+    await rescan(store.workflows)
     assert "w" not in store.workflows
     assert [(one["path"], reason in one["reason"]) for one in store.list_problems()] == [("workflows/w.yaml", True)]
 
@@ -442,8 +451,8 @@ async def test_slices_of_what_is_not_a_plain_file(tmp_path: Path) -> None:
 HOLD = """
 import sys, subprocess
 from pathlib import Path
-from store.disk.locks import lock
-held = lock(Path(sys.argv[1]))
+from store.disk.locks import acquire_lock
+held = acquire_lock(Path(sys.argv[1]))
 child = subprocess.Popen(["sleep", sys.argv[2]], pass_fds=[held.fd]) if len(sys.argv) > 2 else None
 print("held", child.pid if child else 0, flush=True)
 sys.stdin.read()

@@ -51,7 +51,7 @@ class Started:
         parse = self.store.runs.parse
         self.store.runs.parse = lambda data, name: self.parsed.append(name) or parse(data, name)
         self.ledger = JobIndex()
-        self.store.runs.on_change(lambda _name, old, new: self.ledger.follow(old, new))
+        self.store.runs.listeners.append(lambda _name, old, new: self.ledger.follow(old, new))
         self.list = RunList(self.store.runs, srunx.to_run_json)
         self.store.open(wait_s=10)
 

@@ -39,10 +39,8 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 
 def listing(folder: Folder) -> RowList:
-    """The numbers, largest first, by kind."""
-    return RowList(
-        folder, lambda entry: {**entry.document, "shown": True}, lambda row: -row["n"], lambda row: row["kind"]
-    )
+    """The numbers, largest first."""
+    return RowList(folder, lambda entry: {**entry.document, "shown": True}, lambda row: -row["n"])
 
 
 def names(body: Body) -> list[str]:
@@ -66,17 +64,9 @@ def test_rows_stand_in_their_order_and_follow_the_folder(folder: Folder) -> None
     assert names(rows.get_all()) == ["a", "c"]
 
 
-def test_groups_follow_too(folder: Folder) -> None:
-    rows = listing(folder)
-    assert (names(rows.of("even")), names(rows.of("odd")), names(rows.of("none"))) == (["b"], ["a"], [])
-    put(folder, "a", 4, "even")
-    assert (names(rows.of("even")), names(rows.of("odd"))) == (["a", "b"], [])
-    assert names(rows.of(None)) == ["a", "b"]
-
-
 def test_bytes_are_the_same_object_until_something_changes(folder: Folder) -> None:
     rows = listing(folder)
-    assert rows.get_all() is rows.get_all() and rows.of("even") is rows.of("even")
+    assert rows.get_all() is rows.get_all()
     before = rows.get_all().etag
     put(folder, "c", 3, "odd")
     assert rows.get_all().etag != before
@@ -88,13 +78,6 @@ def test_one_row_is_the_piece_that_the_list_has(folder: Folder) -> None:
     assert rows.get_row("a").data in rows.get_all().data
     with pytest.raises(NotFound, match="number 'x' not found"):
         rows.get_row("x")
-
-
-def test_many_groups_do_not_stay_in_memory(folder: Folder) -> None:
-    rows = listing(folder)
-    for i in range(1000):
-        rows.of(f"group {i}")
-    assert len(rows._groups) <= 200
 
 
 def test_a_body_knows_its_etag_and_its_gzip_form() -> None:

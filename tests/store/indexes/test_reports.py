@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
-from store.disk.checkpoint import CODE
+from store.disk.checkpoint import Checkpoint, find_sources
 from store.disk.files import Files
 from store.disk.folders import Folder
 from store.documents import JobRecord, from_json, to_json
@@ -82,7 +82,7 @@ async def step(chance: random.Random, folder: Folder, collector: ReportIndex, at
 
 def plainly(folder: Folder) -> list[dict[str, Any]]:
     """The reports in the order of lists, straight from the documents."""
-    found = [reports.to_job_json(one.report) for one in folder.values()]
+    found = [reports.to_job_json(one.report) for one in map(folder.get, folder.list_names())]
     by_time = sorted(found, key=lambda one: (reports.parse_reported_time(one["submitted_at"]), one["job_id"]))
     return by_time[::-1]
 
@@ -273,8 +273,11 @@ def test_a_checkpoint_knows_the_reports(tmp_path: Path) -> None:
     assert len(read) == SAVE_FROM_ROWS and len(told) == SAVE_FROM_ROWS
     assert start() == (page, told, [])
     kinds = (history.Facts, history.SubmittedJob, reports.ReportSummary)
-    made = {Path(inspect.getfile(kind)).relative_to(ROOT / "store").as_posix() for kind in kinds}
-    assert made <= set(CODE), "a checkpoint of another program's is passed over"
+    sources = find_sources(Checkpoint.__module__, history.restore_facts.__module__)
+    assert {Path(inspect.getfile(kind)) for kind in kinds} <= set(sources), (
+        "another program's checkpoint is passed over"
+    )
+    assert ROOT / "store/rules/fields.py" in sources, "what is imported on the way counts too"
 
 
 def test_lists_of_slurms_jobs_are_made_anew_only_for_another_stage(tmp_path: Path) -> None:
