@@ -43,7 +43,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine import jobs, loop, planning, reports, runs, ssh_profiles, start, templates
+from engine import jobs, loop, reports, runs, ssh_profiles, start, templates, workflow_files
 from engine import sweeps as sweeping
 from engine.mounts import sync
 from engine.notify import watches as asking
@@ -816,7 +816,7 @@ async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> P
     """Check and save a workflow text."""
     name = workflows.parse_uploaded_name(body["filename"])
     return changed(
-        *await planning.save_workflow(
+        *await workflow_files.save_workflow(
             server, server.find_shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match)
         )
     )
@@ -828,9 +828,8 @@ async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> P
     place, name = server.find_shelf(body.get("mount") or body.get("default_project")), body["name"]
     if name in place.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
-    return changed(
-        *await planning.save_workflow(server, place, name, planning.compose_workflow(place, body), unquoted(if_match))
-    )
+    text = workflow_files.compose_workflow(place, body)
+    return changed(*await workflow_files.save_workflow(server, place, name, text, unquoted(if_match)))
 
 
 @operation()

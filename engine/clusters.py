@@ -1,8 +1,9 @@
-"""The clusters: the one here, and one for each SSH profile that is active or has open jobs of ours.
+"""The clusters in view: the local one, and those behind SSH profiles.
 
-Every document names its cluster, and is only ever compared with what that one says. `embedded` and the name that SLURM
-gives itself stand for the cluster here; `ssh:PROFILE:NAME` for what a profile leads to, where NAME is again what that
-cluster calls itself. A profile that leads elsewhere some day is another cluster, so ids are never mixed up.
+A profile's cluster is in view while the profile is active, while jobs of ours are open there, or while somebody looks
+at it. Every document names its cluster and is only compared with what that one says. `embedded` and the name that SLURM
+gives itself stand for the local cluster, `ssh:PROFILE:NAME` for what a profile leads to, where NAME is what that
+cluster calls itself. A profile that is changed to lead elsewhere is another cluster, so ids are never mixed up.
 """
 
 from __future__ import annotations
@@ -29,75 +30,90 @@ from store.errors import NotFound
 from store.store import Store
 
 SSH = "ssh:"
-# Somebody who looks at a cluster that nothing else needs keeps it in view for so long.
+# A cluster that somebody asked about stays in view for so long.
 WATCHED_S = 60.0
-# A start waits so long for the first answer from another machine; it goes on without one.
+# The server's start waits so long for the first answer from another machine.
 FIRST_ANSWER_S = 5.0
 LOGIN_FIELDS = ("hostname", "username", "port", "key_filename", "proxy_jump", "ssh_host")
 
 
 def is_ssh(name: str) -> bool:
-    """Whether this is the name of a cluster on another machine."""
+    """Return whether this is the name of a cluster on another machine."""
     return name.startswith(SSH)
 
 
 def is_remote(profile: Profile | None) -> bool:
-    """Whether a profile leads to another machine; one that only has mounts is the cluster here."""
+    """Return whether a profile leads to another machine.
+
+    One that only has mounts is for the local cluster.
+    """
     return profile is not None and bool(profile.hostname or profile.ssh_host)
 
 
 class Clusters:
-    """The clusters in view. `start()`, then `tend()` again and again, in the end `close()`; all in one event loop."""
+    """The clusters in view.
+
+    Call `start()` once, `poll_needed()` repeatedly and `close()` at the end, all in one event loop.
+    """
 
     def __init__(self, store: Store, settings: Settings, pool: ThreadPoolExecutor) -> None:
         self._store, self._settings, self._pool = store, settings, pool
         self._local: tuple[str, Slurm]
         self._clusters: dict[str, Cluster] = {}  # by label
-        self._profiles: dict[str, Profile] = {}  # what a remote one was made from
+        self._profiles: dict[str, Profile] = {}  # the profile that a remote cluster was made from, by label
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self.is_busy: Callable[[Cluster], bool] = lambda _cluster: False
         self.on_change: Callable[[Cluster, set[str]], None] = lambda _cluster, _job_ids: None
 
-    # ---------------------------------------------------------------------------------------------------- which
+    # ---------------------------------------------------------------------------------------------------- look-up
 
     @property
     def in_force(self) -> Cluster:
-        """The cluster of the active profile, or the one here."""
+        """The cluster of the active profile, or the local one."""
         return self._get_or_make(self._find_label_in_force())
 
     def find(self, name: str) -> Cluster | None:
-        """The cluster of documents that have this name; None for one that is not in view, or not heard of yet."""
+        """Find the cluster of this name; None if not in view or not known yet."""
         label = self.find_label(name)
         if label is None:
             return None
-        found = self._get_or_make(label)
-        return found if found.name == name or not is_ssh(label) else None
+        cluster = self._get_or_make(label)
+        return cluster if cluster.name == name or not is_ssh(label) else None
 
     def get(self, name: str) -> Cluster:
-        """The cluster of documents that have this name, for doing something there; SlurmUnreachable without it."""
-        found = self.find(name)
-        if found is None:
+        """Return the cluster of this name, to do something there.
+
+        Raises SlurmUnreachable without it.
+        """
+        cluster = self.find(name)
+        if cluster is None:
             problem = SlurmUnreachable("squeue", f"the jobs are on cluster {name}, which cannot be asked now")
-            problem.args = (problem.text,)  # whole: a name may have colons
+            problem.args = (problem.text,)  # unsplit: a name may have colons
             raise problem
-        return found
+        return cluster
 
     def resolve(self, name: str | None) -> Cluster:
-        """The cluster that somebody asks about, by its name or its label; the one in force for None; NotFound."""
+        """Return the cluster that somebody asks about, by name or label.
+
+        None means the one in force. Raises NotFound.
+        """
         if name is None:
             return self.in_force
         label = self.find_label(name)
-        found = self._get_or_make(label) if label is not None else None
-        # One that was not heard yet may turn out to be another than the one that is meant.
-        if found is None or (name not in (found.name, label) and (found.name != label or not is_ssh(name))):
+        cluster = self._get_or_make(label) if label is not None else None
+        # A cluster that has not answered yet may turn out to have another name than the one asked for.
+        if cluster is None or (name not in (cluster.name, label) and (cluster.name != label or not is_ssh(name))):
             raise NotFound("Cluster", name)
-        self._watched[found.label] = time.monotonic()
-        return found
+        self._watched[cluster.label] = time.monotonic()
+        return cluster
 
     def find_label(self, name: str) -> str | None:
-        """What a cluster is called before it was heard; None where no way leads to one of this name any more."""
+        """Return a cluster's label, which it has before its name is known.
+
+        None if no profile leads to a cluster of this name any more.
+        """
         if is_ssh(name):
             profile = self.find_profile(name)
             return None if profile is None else f"{SSH}{profile}"
@@ -108,50 +124,60 @@ class Clusters:
             or (name in ("", "slurm") and local != EMBEDDED)
             or (not name and local == EMBEDDED)
         ):
-            # The oldest documents name none, and those of a SLURM that did not answer at a start call it so.
+            # The oldest documents have no name; "slurm" stands for a SLURM that did not answer at the start.
             return local
         return EMBEDDED if name == EMBEDDED and self._own_conf.exists() else None
 
     def find_profile(self, name: str) -> str | None:
-        """The name of the profile that leads to the cluster of this name; None where none does, as to the one here."""
-        known = self._store.profiles.profiles.items()
-        leads = [one for one, profile in known if is_remote(profile) and f"{name}:".startswith(f"{SSH}{one}:")]
+        """Return the name of the profile that leads to this cluster.
+
+        None if there is none, as for the local cluster.
+        """
+        profiles = self._store.profiles.profiles.items()
+        leads = [
+            profile_name
+            for profile_name, profile in profiles
+            if is_remote(profile) and f"{name}:".startswith(f"{SSH}{profile_name}:")
+        ]
         return max(leads, key=len, default=None)
 
     async def reach(self, profile: str) -> None:
-        """Nothing; the cluster that a profile leads to answers, without waiting for any pause to be over.
+        """Connect to the profile's cluster now, without waiting for a pause.
 
-        Raises SlurmUnreachable or its like, NotFound for a profile that is not there or leads nowhere.
+        Raises SlurmUnreachable or its like, NotFound for a profile that does not exist or leads nowhere.
         """
         if not is_remote(self._store.profiles.profiles.get(profile)):
             raise NotFound("Profile", profile)
-        found = self._get_or_make(f"{SSH}{profile}")
-        assert isinstance(found, RemoteCluster)
-        self._watched[found.label] = time.monotonic()  # it stays in view meanwhile
+        cluster = self._get_or_make(f"{SSH}{profile}")
+        assert isinstance(cluster, RemoteCluster)
+        self._watched[cluster.label] = time.monotonic()  # keep it in view meanwhile
         try:
-            await found.connect()
+            await cluster.connect()
         except BaseException:
-            # Nobody goes on trying: machines that refuse keys soon refuse everything.
-            self._watched.pop(found.label, None)
+            # Stop trying: a machine that refuses our keys would soon block this address.
+            self._watched.pop(cluster.label, None)
             raise
 
     def find_socket(self, profile: str) -> str | None:
-        """The socket of the connection that is there for a profile; None without one."""
-        found = self._clusters.get(f"{SSH}{profile}")
-        greeting = found.connection.greeting if isinstance(found, RemoteCluster) else None
+        """Return the socket of the profile's connection; None without one."""
+        cluster = self._clusters.get(f"{SSH}{profile}")
+        greeting = cluster.connection.greeting if isinstance(cluster, RemoteCluster) else None
         return None if greeting is None else greeting.socket
 
     def list_in_view(self) -> list[Cluster]:
-        """The clusters in view, the one in force first."""
+        """List the clusters in view, the one in force first."""
         first = self.in_force
-        return [first, *(one for label, one in self._clusters.items() if one is not first and label in self._polls)]
+        return [
+            first,
+            *(cluster for label, cluster in self._clusters.items() if cluster is not first and label in self._polls),
+        ]
 
     def _find_label_in_force(self) -> str:
         profiles = self._store.profiles
         current = profiles.current
         return f"{SSH}{current}" if current and is_remote(profiles.profiles.get(current)) else self._local[0]
 
-    # --------------------------------------------------------------------------------------------------- making
+    # --------------------------------------------------------------------------------------------------- construction
 
     def _get_or_make(self, label: str) -> Cluster:
         profile = self._store.profiles.profiles.get(label.removeprefix(SSH)) if is_ssh(label) else None
@@ -162,9 +188,9 @@ class Clusters:
         ):
             self._drop(label)
         if label not in self._clusters:
-            made = self._clusters[label] = self._make(label, profile)
-            made.snapshot.is_busy = partial(self.is_busy, made)
-            made.snapshot.on_jobs_changed.append(partial(self.on_change, made))
+            cluster = self._clusters[label] = self._make(label, profile)
+            cluster.snapshot.is_busy = partial(self.is_busy, cluster)
+            cluster.snapshot.on_jobs_changed.append(partial(self.on_change, cluster))
             if profile is not None:
                 self._profiles[label] = profile
         return self._clusters[label]
@@ -178,7 +204,7 @@ class Clusters:
         return Cluster(label, slurm, self._pool, poll.min_s, poll.max_s)
 
     def make_connection(self, profile: Profile) -> Connection:
-        """A connection as the profile says, that nobody else has and that is not made yet."""
+        """Make an unshared connection for the profile, not connected yet."""
         login = Login(**{name: getattr(profile, name) for name in LOGIN_FIELDS})
         return Connection(login, self._settings.ssh_config, profile.env_vars)
 
@@ -193,13 +219,13 @@ class Clusters:
     def _hold_fd(self) -> int | None:
         return self._store.lock.fd if self._store.lock else None
 
-    # ----------------------------------------------------------------------------------------------------- life
+    # ----------------------------------------------------------------------------------------------------- lifecycle
 
     async def start(self) -> None:
-        """Nothing; the cluster in force was asked for the first time."""
+        """Find the local cluster, and ask the one in force for the first time."""
         path, conf = os.environ.get("PATH", os.defpath), os.environ.get("SLURM_CONF")
-        given = (self._settings.cluster, path, conf, str(self._own_conf), self._hold_fd)
-        self._local = await asyncio.to_thread(choose_cluster, *given)
+        arguments = (self._settings.cluster, path, conf, str(self._own_conf), self._hold_fd)
+        self._local = await asyncio.to_thread(choose_cluster, *arguments)
         if self._local[0] == EMBEDDED:
             await self._write_conf()
         first = self.in_force.snapshot.refresh()
@@ -208,7 +234,7 @@ class Clusters:
                 await asyncio.shield(asyncio.ensure_future(first))
 
     async def _write_conf(self) -> None:
-        """The embedded cluster's slurm.conf says what config.yaml says."""
+        """Write the embedded cluster's slurm.conf from config.yaml."""
         text = await asyncio.to_thread(
             embedded_conf.build_fitting_conf, self._store.config.cluster.model_dump(), sys.executable
         )
@@ -216,13 +242,13 @@ class Clusters:
             await self._store.files.write(self._own_conf, text.encode())
 
     def poll_needed(self, names: Iterable[str]) -> None:
-        """Nothing; the cluster in force and those with open documents are polled, with those that somebody looks at.
+        """Poll the clusters that are needed, and drop all others.
 
-        `names` are the clusters of the open documents. All others are let go.
+        Needed are the one in force, those of open documents (`names`), and those that somebody looks at.
         """
         since = time.monotonic() - WATCHED_S
-        looked_at = [label for label, at in self._watched.items() if at >= since]
-        needed = {label for name in (*names, *looked_at) if (label := self.find_label(name)) is not None}
+        watched = [label for label, watched_at in self._watched.items() if watched_at >= since]
+        needed = {label for name in (*names, *watched) if (label := self.find_label(name)) is not None}
         needed.add(self._find_label_in_force())
         for label in needed:
             cluster = self._get_or_make(label)
@@ -232,13 +258,13 @@ class Clusters:
             self._drop(label)
 
     def update_intervals(self) -> None:
-        """Nothing; the intervals of a changed config.yaml are in force."""
+        """Apply the poll intervals of a changed config.yaml."""
         poll = self._store.config.poll
-        for one in self._clusters.values():
-            one.snapshot.min_s, one.snapshot.max_s = poll.min_s, poll.max_s
+        for cluster in self._clusters.values():
+            cluster.snapshot.min_s, cluster.snapshot.max_s = poll.min_s, poll.max_s
 
     def _drop(self, label: str) -> None:
-        # Made anew when it is needed again: what it knew is old by then.
+        """Drop a cluster; it is made anew when it is needed again."""
         cluster, poll = self._clusters.pop(label), self._polls.pop(label, None)
         self._profiles.pop(label, None)
         task = asyncio.ensure_future(_end_cluster(cluster, poll))
@@ -246,20 +272,24 @@ class Clusters:
         task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """Nothing; no poll is left, and no connection."""
+        """End all polls and connections."""
         for label in list(self._clusters):
             self._drop(label)
         await asyncio.gather(*self._ending)
 
 
-def _is_same_login(one: Profile | None, other: Profile | None) -> bool:
-    """Whether two profiles lead to the same account in the same way; mounts and descriptions may differ."""
-    if one is None or other is None:
-        return one is other
-    return all(getattr(one, name) == getattr(other, name) for name in (*LOGIN_FIELDS, "env_vars"))
+def _is_same_login(first: Profile | None, second: Profile | None) -> bool:
+    """Return whether two profiles log in to the same account the same way.
+
+    Mounts and descriptions may differ.
+    """
+    if first is None or second is None:
+        return first is second
+    return all(getattr(first, name) == getattr(second, name) for name in (*LOGIN_FIELDS, "env_vars"))
 
 
 async def _end_cluster(cluster: Cluster, poll: asyncio.Task[None] | None) -> None:
+    """End the cluster's poll, then its connection."""
     if poll is not None:
         poll.cancel()
         with contextlib.suppress(asyncio.CancelledError):

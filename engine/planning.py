@@ -1,4 +1,4 @@
-"""Workflows as their files say, and the runs that would be made of them."""
+"""Runs before they are started: planned, every script rendered, nothing written."""
 
 from __future__ import annotations
 
@@ -7,40 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from engine import workdirs
-from engine.server import WORKFLOWS_PATH, Server, WorkflowFolder, run_in_thread
+from engine.server import WORKFLOWS_PATH, Server, run_in_thread
 from slurm_shim import script as batch
-from store import errors
 from store.documents import Run
-from store.indexes.bodies import Body
 from store.rendering import templates
 from store.rules import runs, workflows
-
-
-async def save_workflow(
-    server: Server, place: WorkflowFolder, name: str, data: bytes, if_match: str | None
-) -> tuple[Body, str]:
-    """The saved workflow as answers show it, and its ETag; Invalid with all that is wrong: nothing is written then."""
-    if len(data) > WORKFLOW_BYTES:
-        raise errors.TooLarge(WORKFLOW_BYTES, "the YAML content")
-    defaults = await server.store.configuration.load_job_defaults(place.root)
-    await run_in_thread(workflows.check_workflow, data, stem=name, defaults=defaults, renderer=server.renderer)
-    entry = await place.folder.put(name, data, if_match=if_match)
-    return place.rows.get_row(name), entry.etag
-
-
-WORKFLOW_BYTES = 1_000_000
-
-
-def compose_workflow(place: WorkflowFolder, body: dict[str, Any]) -> bytes:
-    """The YAML for a workflow given as JSON; over an old one, what the body does not mention stays."""
-    wanted = {key: value for key, value in body.items() if key in ("name", "jobs", "args", "default_project")}
-    if body["name"] in place.folder:
-        old = place.folder.get(body["name"])
-        wanted = workflows.merge_workflow(old, wanted, orjson.loads(place.rows.get_row(body["name"]).data))
-    return workflows.compose_yaml(wanted)
 
 
 async def plan_run(

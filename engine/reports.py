@@ -17,6 +17,7 @@ from store import access
 from store.documents import JobRecord, Report
 from store.errors import NotFound
 from store.rules import reports
+from store.views import srtslurm
 
 # So many jobs are in question at once; the others wait, so that what SLURM is asked stays small.
 AT_ONCE = 500
@@ -81,7 +82,7 @@ def get_report(server: Server, job_id: str) -> dict[str, Any]:
         or (entry.state if entry and server.report_index.find_for_entry(entry, cluster) else None)
     )
     link = f"{server.settings.root_path}/api/jobs/{job_id}" if state is not None else None
-    return {**reports.to_job_json(report), "slurm_state": state, "links": {"slurm": link}}
+    return {**srtslurm.to_job_json(report), "slurm_state": state, "links": {"slurm": link}}
 
 
 async def list_events(server: Server, job_id: str, after: int, limit: int) -> dict[str, Any]:

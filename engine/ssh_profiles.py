@@ -1,4 +1,4 @@
-"""SSH profiles as they really are: connected, tried, and what is known of the clusters behind them."""
+"""SSH profiles: connect, test, and show the clusters behind them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,30 @@ from store.errors import NotFound
 
 
 def get_status(server: Server) -> dict[str, Any]:
-    """Whether the cluster of the active profile answers, and the clusters in view, from memory."""
+    """Return whether the active profile's cluster answers.
+
+    Also the clusters in view; all from memory.
+    """
     first = server.cluster
-    told = {"error": first.snapshot.error, "age_seconds": summarize_cluster(first)["age_seconds"]}
-    shown = [
-        {"name": one.name, "in_force": one is first, **summarize_cluster(one), "error": one.snapshot.error}
-        for one in server.clusters.list_in_view()
+    summary = {"error": first.snapshot.error, "age_seconds": summarize_cluster(first)["age_seconds"]}
+    clusters = [
+        {
+            "name": cluster.name,
+            "in_force": cluster is first,
+            **summarize_cluster(cluster),
+            "error": cluster.snapshot.error,
+        }
+        for cluster in server.clusters.list_in_view()
     ]
     connected = is_ssh(first.label) and first.is_answering
-    return {"connected": connected, "profile_name": server.store.profiles.current, **told, "clusters": shown}
+    return {"connected": connected, "profile_name": server.store.profiles.current, **summary, "clusters": clusters}
 
 
 async def connect_profile(server: Server, name: str) -> dict[str, Any]:
-    """Whether the connection of the profile is there, made at once if need be; then the profile is the active one."""
+    """Connect the profile now if it is not connected; then make it active.
+
+    An error is part of the answer.
+    """
     profile, error = find_profile(server, name), None
     if not is_remote(profile):
         error = "the profile has neither hostname nor ssh_host: it is the cluster here"
@@ -43,24 +54,27 @@ async def connect_profile(server: Server, name: str) -> dict[str, Any]:
 
 
 async def test_profile(server: Server, name: str) -> dict[str, Any]:
-    """What a connection of its own finds behind the profile; nothing is changed by it."""
+    """Test the profile over a connection of its own.
+
+    Nothing is changed by it.
+    """
     profile = find_profile(server, name)
-    told = {"ssh_connected": False, "slurm_available": False, "slurm_version": "", "cluster": None}
-    told |= {"hostname": _get_host(profile) or "", "user": profile.username or ""}
+    result = {"ssh_connected": False, "slurm_available": False, "slurm_version": "", "cluster": None}
+    result |= {"hostname": _get_host(profile) or "", "user": profile.username or ""}
     if not is_remote(profile):
-        return {**told, "error": "the profile has neither hostname nor ssh_host: it is the cluster here"}
+        return {**result, "error": "the profile has neither hostname nor ssh_host: it is the cluster here"}
     try:
-        return told | await asyncio.to_thread(probe_account, server.clusters.make_connection(profile))
+        return result | await asyncio.to_thread(probe_account, server.clusters.make_connection(profile))
     except ValueError as problem:
-        return {**told, "error": str(problem)}
+        return {**result, "error": str(problem)}
 
 
 def find_profile(server: Server, name: str) -> Profile:
-    """The profile; NotFound."""
-    known = server.store.profiles.profiles
-    if name not in known:
+    """Return the profile; NotFound."""
+    profiles = server.store.profiles.profiles
+    if name not in profiles:
         raise NotFound("Profile", name)
-    return known[name]
+    return profiles[name]
 
 
 def _get_host(profile: Profile) -> str | None:

@@ -1,4 +1,7 @@
-"""Script templates: read, saved and applied; a template of people's own stands in for the script that is built in."""
+"""Script templates: read, saved, and applied to jobs.
+
+A template of the user's own replaces the built-in script.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,19 @@ from store.views import srunx
 
 
 def list_templates(server: Server) -> list[dict[str, Any]]:
-    """All templates, the built-in one first."""
-    own = server.store.templates
+    """List all templates, the built-in one first."""
+    folder = server.store.templates
     return [
         templates.to_template_row(BASE, None),
-        *(templates.to_template_row(name, own.get(name)) for name in own.list_names() if name != BASE),
+        *(templates.to_template_row(name, folder.get(name)) for name in folder.list_names() if name != BASE),
     ]
 
 
 def get_template(server: Server, name: str) -> tuple[dict[str, Any], str | None]:
-    """A template with its text, and its ETag; the built-in one has none. NotFound says which there are."""
+    """Return a template with its text, and its ETag.
+
+    The built-in one has no ETag. NotFound says which templates there are.
+    """
     if name == BASE:
         return {"name": BASE, **templates.BUILT_IN, "content": TEXT}, None
     entry = server.store.templates.get_entry(check_name(server, name))
@@ -36,7 +42,7 @@ def get_template(server: Server, name: str) -> tuple[dict[str, Any], str | None]
 
 
 def check_name(server: Server, name: str) -> str:
-    """The name itself, when people have a template of that name; NotFound."""
+    """Return the name if there is such a template to edit; NotFound."""
     if name == BASE:
         raise templates.BuiltInTemplate
     if name not in server.store.templates:
@@ -45,16 +51,22 @@ def check_name(server: Server, name: str) -> str:
 
 
 async def create_template(server: Server, body: dict[str, Any]) -> dict[str, Any]:
-    """The new template as lists show it; Conflict, Exists, Invalid."""
-    name, own = body["name"], server.store.templates
-    entry = await own.create(name, templates.build_new_file(name, body, own.filenames))
+    """Create a template; return its row in lists.
+
+    Raises Conflict, Exists, Invalid.
+    """
+    name, folder = body["name"], server.store.templates
+    entry = await folder.create(name, templates.build_new_file(name, body, folder.filenames))
     return templates.to_template_row(name, entry.document)
 
 
 async def change_template(
     server: Server, name: str, body: dict[str, Any], if_match: str | None
 ) -> tuple[dict[str, Any], str | None]:
-    """The changed template with its text, and its ETag; a change from outside that happened meanwhile is not undone."""
+    """Change a template; return it with its text, and its ETag.
+
+    A change from outside that happened meanwhile is not undone.
+    """
     entry = server.store.templates.get_entry(check_name(server, name))
     data = templates.build_changed_file(entry.document, body)
     await server.store.templates.put(name, data, if_match=if_match or entry.etag)
@@ -62,12 +74,15 @@ async def change_template(
 
 
 async def delete_template(server: Server, name: str, if_match: str | None) -> None:
-    """Nothing; the template's file is gone; NotFound."""
+    """Delete the template's file; NotFound."""
     await server.store.templates.delete(check_name(server, name), if_match=if_match)
 
 
 async def preview_script(server: Server, body: Mapping[str, Any]) -> dict[str, Any]:
-    """`{script, template_used}` for a job that is described but not submitted."""
+    """Render the script of a job that is not submitted.
+
+    The result has `script` and `template_used`.
+    """
     name = body.get("template_name") or BASE
     defaults = await server.store.configuration.load_job_defaults()
     job = templates.build_job(body["name"], {**PREVIEW_FOLDERS, **_drop_nulls(body)}, defaults)
@@ -94,7 +109,10 @@ def _render_script(server: Server, name: str, job: dict[str, Any]) -> str:
 async def apply_template(
     server: Server, name: str, body: dict[str, Any], key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
-    """The script that the template makes of the job, or with `preview_only` false the job submitted with it."""
+    """Return the script that the template gives for the job.
+
+    With `preview_only` false, submit the job with it.
+    """
     wanted = {**_drop_nulls(body), "name": body["job_name"], "template_name": name}
     if body["preview_only"]:
         return await preview_script(server, wanted)
@@ -107,13 +125,21 @@ async def apply_template(
     for folder in folders.values():
         if folder is not None:
             await run_in_thread(server.store.files.make_dirs, Path(folder))
-    asked = {"name": body["job_name"], "script_content": script, "mount_name": body.get("mount_name"), "notify": False}
-    record = await jobs.submit_job(server, asked, requests.make_id(caller.name, "job", key), caller)
+    submission = {
+        "name": body["job_name"],
+        "script_content": script,
+        "mount_name": body.get("mount_name"),
+        "notify": False,
+    }
+    record = await jobs.submit_job(server, submission, requests.make_id(caller.name, "job", key), caller)
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 
 def _resolve_folder(server: Server, body: Mapping[str, Any], part: str) -> str | None:
-    """A folder of the job, below the mount's root where it is relative; None where the body does not say."""
+    """Return the absolute path of the job's folder; None if not given.
+
+    A relative one lies below the mount's root.
+    """
     given = body.get(part)
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""Where jobs work and where their files lie: on this machine, or on another one, over the connection to it."""
+"""Where jobs run and where their files lie: here, or on another machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from store.config.profiles import Mount
 from store.disk.files import ReadSlices, read_slices
 from store.errors import Denied, NotFound, StoreError
 
-# Below the home of the account over there: what a run without a mount and without a work_dir of its own works in.
+# Below the remote home: working directory of runs that have neither a mount nor a work_dir.
 OWN_WORK = ".sluice/work"
 
 
 @dataclass(frozen=True)
 class WorkDir:
-    """Where a run works (`root`), where scripts of its mount lie here (`local`), and whether that is copied before."""
+    """The directory of a run.
+
+    `root` is where it runs, `local` where the scripts of its mount lie on this machine, `is_copied` whether the mount
+    is copied there first.
+    """
 
     root: Path
     local: Path | None = None
@@ -28,45 +32,51 @@ class WorkDir:
 
 
 def find_mount(server: Server, name: str, cluster: str) -> Mount:
-    """The mount of this name of the profile that leads to the cluster; NotFound.
+    """Find the mount of this name in the profile of the cluster; NotFound.
 
-    For the cluster here: of the active profile, else of another one that is no way to another machine.
+    For the local cluster: in the active profile, else in another one that does not lead to another machine.
     """
     known = server.store.profiles
     profile = server.clusters.find_profile(cluster)
     if profile is not None:
         names = [profile]
     else:
-        names = sorted((one for one in known.profiles if not is_remote(known.profiles[one])), key=known.current.__ne__)
-    mounts = (mount for one in names for mount in known.profiles[one].mounts)
-    found = next((mount for mount in mounts if mount.name == name), None)
-    if found is None:
-        raise NotFound("Mount", name)
-    return found
+        local_names = (profile_name for profile_name in known.profiles if not is_remote(known.profiles[profile_name]))
+        names = sorted(local_names, key=known.current.__ne__)
+    for profile_name in names:
+        for mount in known.profiles[profile_name].mounts:
+            if mount.name == name:
+                return mount
+    raise NotFound("Mount", name)
 
 
 def choose_workdir(server: Server, cluster: Cluster, mount: str | None, work_id: str) -> WorkDir:
-    """Where what is called `work_id` works on the cluster; NotFound for a mount that its profile does not have.
+    """Choose where the run or job `work_id` works on the cluster.
 
-    Before another machine was heard its folder begins with `~`. What was drafted so is never started: it does not have
-    the name that the cluster has from then on.
+    Raises NotFound for a mount that the profile does not have. Before another machine has answered, its folder begins
+    with `~`. A run planned like that is never started: its cluster gets another name with the first answer.
     """
-    found = find_mount(server, mount, cluster.name) if mount is not None else None
+    profile_mount = find_mount(server, mount, cluster.name) if mount is not None else None
     if not isinstance(cluster, RemoteCluster):
-        return WorkDir(found.root if found else server.store.join_path("work", work_id), found.root if found else None)
-    if found is None:
+        if profile_mount is None:
+            return WorkDir(server.store.join_path("work", work_id))
+        return WorkDir(profile_mount.root, profile_mount.root)
+    if profile_mount is None:
         return WorkDir(Path(cluster.home) / OWN_WORK / work_id)
-    return WorkDir(Path(found.remote), found.root, is_copied=True)
+    return WorkDir(Path(profile_mount.remote), profile_mount.root, is_copied=True)
 
 
-async def is_sync_wanted(server: Server, place: WorkDir) -> bool:
-    """Whether the configuration wants mounts copied before what needs them (`sync.auto`)."""
-    found = await server.store.configuration.resolve(place.local)
-    return bool(found.config["sync"]["auto"])
+async def is_sync_wanted(server: Server, workdir: WorkDir) -> bool:
+    """Return whether mounts are to be copied before use (`sync.auto`)."""
+    layers = await server.store.configuration.resolve(workdir.local)
+    return bool(layers.config["sync"]["auto"])
 
 
 def make_reader(cluster: Cluster) -> ReadSlices:
-    """How the files of the cluster's jobs are read; raises SlurmUnreachable when it cannot be reached."""
+    """Return a function that reads files of the cluster's jobs.
+
+    Raises SlurmUnreachable when the cluster cannot be reached.
+    """
     if not isinstance(cluster, RemoteCluster):
         return read_slices
 
@@ -74,13 +84,14 @@ def make_reader(cluster: Cluster) -> ReadSlices:
         wanted: Sequence[tuple[str, int, int]], owner: int | None = None
     ) -> list[tuple[bytes, int] | StoreError]:
         slices = await cluster.read_files(wanted, owner)
-        return [_to_content(one, path) for one, (path, _, _) in zip(slices, wanted, strict=True)]
+        return [_to_content(piece, path) for piece, (path, _, _) in zip(slices, wanted, strict=True)]
 
     return read
 
 
-def _to_content(one: Slice, path: str) -> tuple[bytes, int] | StoreError:
+def _to_content(piece: Slice, path: str) -> tuple[bytes, int] | StoreError:
+    """Convert a slice of a remote file to its content, or to the error."""
     name = PurePosixPath(path).name
-    if one.refused is not None:
-        return Denied(f"{name} {one.refused}")
-    return NotFound("file", name) if one.size_bytes is None else (one.data, one.size_bytes)
+    if piece.refused is not None:
+        return Denied(f"{name} {piece.refused}")
+    return NotFound("file", name) if piece.size_bytes is None else (piece.data, piece.size_bytes)

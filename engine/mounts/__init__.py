@@ -1,0 +1,1 @@
+"""Mounts: their files, and copying them to where jobs run."""

@@ -1,4 +1,4 @@
-"""Mounts copied to where the jobs that need them will run, before any of these is submitted."""
+"""Copies of mounts, made before the jobs that need them are submitted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store.errors import NoProfile, NotFound
 
 
 class MountUnsynced(SyncFailed):
-    """A mount could not be copied, and so nothing of what needs it was begun."""
+    """A mount could not be copied, so nothing that needs it was started."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -24,24 +24,27 @@ class MountUnsynced(SyncFailed):
 
 @dataclass
 class MountCopy:
-    """The copying of one mount: one at a time, and when (epoch) the last that worked had begun."""
+    """The copying of one mount to one cluster: one transfer at a time.
+
+    `began` (epoch) is when the last one that succeeded was begun.
+    """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     began: float = 0.0
 
 
 async def require_mount(server: Server, cluster: Cluster, mount: str) -> None:
-    """Nothing, after the mount was copied to the cluster; MountUnsynced, SlurmUnreachable."""
+    """Copy the mount to the cluster; MountUnsynced, SlurmUnreachable."""
     error = await copy_mount(server, cluster, mount, time.time())
     if error is not None:
         raise MountUnsynced(error)
 
 
 async def copy_mount(server: Server, cluster: Cluster, mount: str, since: float) -> str | None:
-    """None, after the mount was copied to the cluster by a transfer begun at or after `since`; or why it cannot be.
+    """Copy the mount to the cluster; return why it failed, or None.
 
-    Many who wait for the same mount share a transfer. SlurmUnreachable when the connection was lost meanwhile: then
-    nobody can say yet.
+    A transfer begun at or after `since` is enough, so many who wait for one mount share it. Raises SlurmUnreachable
+    when the connection was lost meanwhile: then it is not known yet.
     """
     profile = server.clusters.find_profile(cluster.name)
     assert isinstance(cluster, RemoteCluster) and profile is not None
@@ -51,8 +54,8 @@ async def copy_mount(server: Server, cluster: Cluster, mount: str, since: float)
             return None
         began = time.time()
         try:
-            found = find_mount(server, mount, cluster.name)
-            await sync.transfer_mount(server, profile, server.store.profiles.profiles[profile], found)
+            source = find_mount(server, mount, cluster.name)
+            await sync.transfer_mount(server, profile, server.store.profiles.profiles[profile], source)
         except (SyncFailed, NotFound, NoProfile, ValueError) as problem:
             await cluster.connect()
             return problem.reason if isinstance(problem, SyncFailed) else str(problem)

@@ -17,6 +17,7 @@ from store.errors import Invalid, make_problem
 from store.indexes.timelines import Timeline
 from store.rules import reports, runs, states
 from store.times import to_day_end, to_epoch, to_rfc3339
+from store.views import srtslurm
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,11 @@ def build_facts(document: Run | JobRecord) -> Facts:
     if isinstance(document, JobRecord):
         state = document.state or ""
         started, ended = _parse_time(document.submitted_at or document.intended_at), _parse_time(document.ended_at)
-        report = None if document.report is None else reports.summarize_report(document.report)
+        report = (
+            None
+            if document.report is None
+            else reports.summarize_report(document.report, srtslurm.to_row_text(document.report))
+        )
         # A record with nothing but a report is not followed: no SLURM here may ever have had the job.
         is_open = state not in states.TERMINAL and (report is None or bool(submitted_jobs) or document.tag is not None)
         return Facts(is_open, state, "", started, ended, None, document.cluster, submitted_jobs, report)

@@ -22,6 +22,7 @@ from store.indexes.jobs import JobEntry
 from store.indexes.timelines import Timeline
 from store.rules import reports
 from store.rules.reports import ReportSummary
+from store.views import srtslurm
 
 PAGES_BYTES = 4_000_000
 # Filters whose matching ids are kept, for paging.
@@ -216,7 +217,7 @@ class ReportIndex:
         """Return the events of a job's report by number."""
         name = reports.to_record_name(job_id)
         report: Report | None = self._folder.get(name).report if name in self._folder else None
-        return {} if report is None else {event.id: reports.to_event_json(report, event) for event in report.events}
+        return {} if report is None else {event.id: srtslurm.to_event_json(report, event) for event in report.events}
 
     def _list_event_numbers(self, job_id: str) -> list[int]:
         return list(self._load_events(job_id)) if job_id in self.reports else []

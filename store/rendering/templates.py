@@ -26,7 +26,6 @@ from store.disk.files import read_file
 from store.documents import Environment, Resources, to_problems
 from store.errors import Conflict, Denied, Invalid, NotFound, make_problem
 from store.rendering.renderer import Renderer
-from store.rules.shapes import Workflow, suggest_name
 from store.yaml import reader
 
 BASE = "base"
@@ -180,19 +179,6 @@ def decode_script(data: bytes) -> str:
 def list_names(kept: Iterable[str]) -> list[str]:
     """List the names that a job's `template` may have, built-in first."""
     return [BASE, *sorted(set(kept) - {BASE})]
-
-
-def refuse_unknown(workflow: Workflow, jobs: Iterable[Mapping[str, Any]], known: Collection[str]) -> None:
-    """Nothing; raises Invalid with the place of each planned job's template that is not there."""
-    index = {job.name: number for number, job in enumerate(workflow.jobs)}
-    problems = []
-    for job in jobs:
-        if (name := job.get("template")) is not None and name not in known:
-            loc = ("jobs", index[job["name"]], "template")
-            message = f"Template '{name}' not found{suggest_name(name, known)}"
-            problems.append(make_problem(message, loc, input=name))
-    if problems:
-        raise Invalid(workflow.locate_problems(problems))
 
 
 def render_text(text: str, variables: Mapping[str, Any], renderer: Renderer, *, name: str = "template") -> str:

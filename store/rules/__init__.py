@@ -1,0 +1,1 @@
+"""Pure decisions about documents: no disk, no SLURM, no HTTP."""

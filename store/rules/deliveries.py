@@ -1,15 +1,16 @@
-"""The outbox: a document for each event and endpoint, written before anything is sent, and what becomes of it. Pure.
+"""The outbox: one document per event and endpoint. Pure.
+
+A delivery is written before anything is sent.
 
     pending ──claim──▶ sending ──▶ delivered
        ▲                  │
-       └── next attempt ──┴──▶ abandoned, after five attempts or when another one might say it twice
+       └── next attempt ──┴──▶ abandoned, after five attempts or when another one might repeat the message
 
-An attempt is written down as `sending` before it begins, and with `handed_at` before the first byte of the request
-leaves. A receiver that answered has or has not taken it, and that is written down. Where no answer came (time-out, lost
-connection, or this server was killed in between) it cannot be known. A `webhook` then gets it again: each attempt
-carries the same Idempotency-Key, by which it drops what it has. Slack cannot tell them apart, so it never gets one
-twice: the delivery is abandoned and says why. An attempt that was cut off before `handed_at` has sent nothing and is
-simply made again.
+An attempt is written as `sending` before it begins, and with `handed_at` before the first byte of the request leaves.
+The receiver's answer is written down. Without an answer (time-out, lost connection, or this server was killed
+meanwhile) it is unknown whether the message arrived. A `webhook` then gets it again: each attempt carries the same
+Idempotency-Key, by which the receiver drops duplicates. Slack cannot recognise duplicates, so the delivery is abandoned
+instead and says why. An attempt that was cut off before `handed_at` has sent nothing and is simply repeated.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ MAY_HAVE_ARRIVED = (
 
 
 class Delivery(ServerFileModel):
-    """One event on its way to one endpoint. Times are RFC 3339; `body` is what the event says, whatever its form."""
+    """One event on its way to one endpoint.
+
+    Times are RFC 3339. `body` is the message as plain data, for every kind of endpoint.
+    """
 
     version: int = VERSION
     id: str
@@ -55,15 +59,15 @@ class Delivery(ServerFileModel):
 
 
 def parse_delivery(data: bytes, name: str) -> Delivery:
-    """The delivery in a file called by its number."""
+    """Parse the delivery in a file named by its number."""
     refuse_file_name(name)
     return from_json(Delivery, data, name)
 
 
-def build_delivery(watch: Watch, wanted: MatchedEvent, now: float) -> Delivery:
-    """A delivery without a number, to be sent at once."""
-    event, one = wanted
-    more = {
+def build_delivery(watch: Watch, match: MatchedEvent, now: float) -> Delivery:
+    """Build a delivery without a number, to be sent at once."""
+    event, subscription = match
+    facts = {
         key: _shorten_text(value, FACT_CHARACTERS) if isinstance(value, str) else value
         for key, value in event.more.items()
     }
@@ -71,35 +75,35 @@ def build_delivery(watch: Watch, wanted: MatchedEvent, now: float) -> Delivery:
         id="0",
         event_id=make_event_id(event),
         watch_id=int(watch.id),
-        subscription_id=one.id,
-        endpoint_id=one.endpoint_id,
+        subscription_id=subscription.id,
+        endpoint_id=subscription.endpoint_id,
         idempotency_key=make_idempotency_key(event),
         body={
             "event": event.kind,
             "target_ref": event.target_ref,
             "status": event.status,
             "at": event.at,
-            **more,
+            **facts,
         },
         next_attempt_at=to_rfc3339(int(now)) or "",
         created_at=to_rfc3339(int(now)) or "",
     )
 
 
-# ---- what becomes of it
+# ---- steps of a delivery
 
 
-def is_due(one: Delivery, now: float) -> bool:
-    """Whether an attempt may be made now."""
-    return one.status == "pending" and (to_epoch(one.next_attempt_at) or 0) <= now
+def is_due(delivery: Delivery, now: float) -> bool:
+    """Return whether an attempt may be made now."""
+    return delivery.status == "pending" and (to_epoch(delivery.next_attempt_at) or 0) <= now
 
 
-def claim_delivery(one: Delivery, worker: str, now: float) -> Delivery:
-    """The delivery while `worker` tries to send it."""
-    return one.model_copy(
+def claim_delivery(delivery: Delivery, worker: str, now: float) -> Delivery:
+    """Mark the delivery as being sent by `worker`."""
+    return delivery.model_copy(
         update={
             "status": "sending",
-            "attempt_count": one.attempt_count + 1,
+            "attempt_count": delivery.attempt_count + 1,
             "worker_id": worker,
             "leased_until": to_rfc3339(int(now) + LEASE_S),
             "handed_at": None,
@@ -107,56 +111,61 @@ def claim_delivery(one: Delivery, worker: str, now: float) -> Delivery:
     )
 
 
-def mark_handed(one: Delivery, now: float) -> Delivery:
-    """The delivery from the moment on in which it may arrive."""
-    return one.model_copy(update={"handed_at": to_rfc3339(now)})
+def mark_handed(delivery: Delivery, now: float) -> Delivery:
+    """Record that the request is about to leave, so it may arrive from now on."""
+    return delivery.model_copy(update={"handed_at": to_rfc3339(now)})
 
 
-def mark_delivered(one: Delivery, now: float) -> Delivery:
-    """The delivery that was taken."""
+def mark_delivered(delivery: Delivery, now: float) -> Delivery:
+    """Record that the receiver took the delivery."""
     changes = {"status": "delivered", "delivered_at": to_rfc3339(int(now)), "last_error": None}
-    return one.model_copy(update={**UNCLAIMED, **changes})
+    return delivery.model_copy(update={**UNCLAIMED, **changes})
 
 
-def retry_or_abandon(one: Delivery, error: str, now: float, wait_s: float = 0) -> Delivery:
-    """The delivery that did not arrive: another attempt after min(10·2^n, 3600) s, at least `wait_s`; abandoned after
-    five."""
-    if one.attempt_count >= ATTEMPTS:
-        return abandon_delivery(one, error)
-    pause_s = min(FIRST_PAUSE_S * 2 ** max(0, one.attempt_count - 1), LONGEST_PAUSE_S)
+def retry_or_abandon(delivery: Delivery, error: str, now: float, wait_s: float = 0) -> Delivery:
+    """Schedule the next attempt, or abandon the delivery after five.
+
+    The pause is min(10·2^n, 3600) s, but at least `wait_s`, which is at most an hour.
+    """
+    if delivery.attempt_count >= ATTEMPTS:
+        return abandon_delivery(delivery, error)
+    pause_s = min(FIRST_PAUSE_S * 2 ** max(0, delivery.attempt_count - 1), LONGEST_PAUSE_S)
     pause_s = min(max(pause_s, wait_s), LONGEST_PAUSE_S)
     changes = {
         "status": "pending",
         "next_attempt_at": to_rfc3339(int(now + pause_s)),
         "last_error": _shorten_text(error),
     }
-    return one.model_copy(update={**UNCLAIMED, **changes})
+    return delivery.model_copy(update={**UNCLAIMED, **changes})
 
 
-def mark_unanswered(one: Delivery, kind: str, error: str, now: float) -> Delivery:
-    """The delivery that left and of which nobody knows whether it arrived; `kind` is that of its endpoint."""
+def mark_unanswered(delivery: Delivery, kind: str, error: str, now: float) -> Delivery:
+    """Retry or abandon a delivery that may or may not have arrived.
+
+    `kind` is that of its endpoint; only a webhook gets it again.
+    """
     if kind == "webhook":
-        return retry_or_abandon(one, error, now)
-    return abandon_delivery(one, f"{error}: {MAY_HAVE_ARRIVED}")
+        return retry_or_abandon(delivery, error, now)
+    return abandon_delivery(delivery, f"{error}: {MAY_HAVE_ARRIVED}")
 
 
-def abandon_delivery(one: Delivery, error: str) -> Delivery:
-    """The delivery that is not tried again."""
-    return one.model_copy(update={**UNCLAIMED, "status": "abandoned", "last_error": _shorten_text(error)})
+def abandon_delivery(delivery: Delivery, error: str) -> Delivery:
+    """Mark the delivery as not to be tried again."""
+    return delivery.model_copy(update={**UNCLAIMED, "status": "abandoned", "last_error": _shorten_text(error)})
 
 
-def recover_delivery(one: Delivery, kind: str, now: float) -> Delivery:
-    """The delivery whose worker is gone without having written down how the attempt went."""
-    if one.status != "sending":
-        return one
-    if one.handed_at is not None:
-        return mark_unanswered(one, kind, "the server ended while this was being sent", now)
+def recover_delivery(delivery: Delivery, kind: str, now: float) -> Delivery:
+    """Settle a delivery whose worker died without recording the outcome."""
+    if delivery.status != "sending":
+        return delivery
+    if delivery.handed_at is not None:
+        return mark_unanswered(delivery, kind, "the server ended while this was being sent", now)
     changes = {
         "status": "pending",
-        "attempt_count": max(0, one.attempt_count - 1),
+        "attempt_count": max(0, delivery.attempt_count - 1),
         "next_attempt_at": to_rfc3339(int(now)),
     }
-    return one.model_copy(update={**UNCLAIMED, **changes})
+    return delivery.model_copy(update={**UNCLAIMED, **changes})
 
 
 UNCLAIMED: dict[str, Any] = {"leased_until": None, "worker_id": None, "handed_at": None}
@@ -166,32 +175,48 @@ def _shorten_text(text: str, most: int = ERROR_CHARACTERS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-# ---- which of them
+# ---- overdue and old deliveries, and how one is shown
 
 
-def is_stuck(one: Delivery, older_than_s: float, now: float) -> bool:
-    """Whether it should have gone on so long ago: its time has come, or its lease has run out, and nothing happened."""
-    due = one.next_attempt_at if one.status == "pending" else one.leased_until if one.status == "sending" else None
+def is_stuck(delivery: Delivery, older_than_s: float, now: float) -> bool:
+    """Return whether the delivery is overdue by `older_than_s`.
+
+    Its attempt was due, or its lease ended, that long ago.
+    """
+    due = (
+        delivery.next_attempt_at
+        if delivery.status == "pending"
+        else delivery.leased_until
+        if delivery.status == "sending"
+        else None
+    )
     return due is not None and (to_epoch(due) or 0) <= now - older_than_s
 
 
-def list_expired(known: Iterable[Delivery], days: float, count: int, now: float) -> Iterator[str]:
-    """The numbers of those that need not be kept: older than `days`, or over and beyond the newest `count`.
+def list_expired(deliveries: Iterable[Delivery], days: float, count: int, now: float) -> Iterator[str]:
+    """List the numbers of the deliveries that need not be kept.
 
-    One that could not be sent for so long, since nothing is to be sent or its endpoint cannot be read, is no news.
+    These are older than `days`, or finished and not among the newest `count`. A delivery that could not be sent for
+    that long is dropped too: its news is too old.
     """
-    newest = sorted((one for one in known if one.status != "sending"), key=lambda one: int(one.id), reverse=True)
-    place = 0
-    for one in newest:
-        place += one.status in OVER
-        if (to_epoch(one.created_at) or 0) < now - days * 86_400 or (one.status in OVER and place > count):
-            yield one.id
+    newest = sorted(
+        (delivery for delivery in deliveries if delivery.status != "sending"),
+        key=lambda delivery: int(delivery.id),
+        reverse=True,
+    )
+    finished_count = 0
+    for delivery in newest:
+        finished_count += delivery.status in OVER
+        if (to_epoch(delivery.created_at) or 0) < now - days * 86_400 or (
+            delivery.status in OVER and finished_count > count
+        ):
+            yield delivery.id
 
 
-def to_json(one: Delivery) -> dict[str, Any]:
-    """The delivery as answers show it."""
-    plain = one.model_dump(mode="json", exclude={"version", "watch_id", "handed_at"})
-    return {**{key: plain[key] for key in JSON_KEYS}, "id": int(one.id), "event": one.body}
+def to_json(delivery: Delivery) -> dict[str, Any]:
+    """Build the delivery as answers show it."""
+    plain = delivery.model_dump(mode="json", exclude={"version", "watch_id", "handed_at"})
+    return {**{key: plain[key] for key in JSON_KEYS}, "id": int(delivery.id), "event": delivery.body}
 
 
 JSON_KEYS = (

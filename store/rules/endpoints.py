@@ -1,6 +1,7 @@
-"""endpoints/ID.yaml: where notifications go. The address of a webhook is a password: it is never shown whole. Pure.
+"""endpoints/ID.yaml: where notifications go. Pure.
 
-A file is a mapping with `kind`, `name` and `webhook_url`; `created_at` and `disabled_at` (RFC 3339) are optional.
+The address of a webhook is a password: it is never shown whole. A file is a mapping with `kind`, `name` and
+`webhook_url`; `created_at` and `disabled_at` (RFC 3339) are optional.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Time = Annotated[str, Field(pattern=TIME)]
 
 
 class Endpoint(UserFileModel):
-    """One place that notifications go to."""
+    """One receiver of notifications."""
 
     version: int = VERSION
     kind: Literal["slack_webhook", "webhook"]
@@ -42,17 +43,20 @@ class Endpoint(UserFileModel):
 
 
 def parse_endpoint(data: bytes, name: str) -> Endpoint:
-    """The endpoint in a file called by its number; Invalid with line and column, and never with the address."""
+    """Parse the endpoint in a file named by its number.
+
+    Raises Invalid with line and column, and never with the address.
+    """
     refuse_file_name(name)
     endpoint = from_yaml(Endpoint, data, name)
-    if wrong := find_url_problem(endpoint.kind, endpoint.webhook_url):
+    if reason := find_url_problem(endpoint.kind, endpoint.webhook_url):
         line, column = reader.load_yaml(data).locate(("webhook_url",))
-        raise Invalid([make_problem(wrong, ["webhook_url"], line=line, column=column)])
+        raise Invalid([make_problem(reason, ["webhook_url"], line=line, column=column)])
     return endpoint
 
 
 def refuse_file_name(name: str) -> None:
-    """Nothing; Invalid for the name of a file that is called by its number and is not."""
+    """Raise Invalid unless the file is named by a number."""
     if not NUMBER.fullmatch(name):
         raise Invalid(
             [make_problem("files here are called by a number, such as 1", ["name"], line=1, column=1, input=name)]
@@ -60,9 +64,9 @@ def refuse_file_name(name: str) -> None:
 
 
 def find_url_problem(kind: str, url: str) -> str | None:
-    """Why this kind of endpoint cannot have this address; None when it can.
+    """Return why this kind of endpoint cannot have this address, or None.
 
-    >>> complaint("webhook", "http://example.org/")
+    >>> find_url_problem("webhook", "http://example.org/")
     'webhook_url must be https://HOST[:PORT][/PATH], without a user, blanks or a fragment'
     """
     if kind == "slack_webhook":
@@ -75,9 +79,11 @@ def find_url_problem(kind: str, url: str) -> str | None:
 
 
 def parse_host(url: str) -> tuple[str, int]:
-    """The host, in lower case and without brackets, and the port of an address; port 0 where it is none.
+    """Split an address into host and port.
 
-    >>> host_of("https://Example.org/x"), host_of("https://[::1]:8443/"), host_of("https://a:99999/")
+    The host is in lower case and without brackets; the port is 0 for an address that cannot be parsed.
+
+    >>> parse_host("https://Example.org/x"), parse_host("https://[::1]:8443/"), parse_host("https://a:99999/")
     (('example.org', 443), ('::1', 8443), ('', 0))
     """
     try:
@@ -88,9 +94,9 @@ def parse_host(url: str) -> tuple[str, int]:
 
 
 def parse_request_target(url: str) -> str:
-    """The path and query of an address, as a request names them.
+    """Return the path and query of an address, as a request line has them.
 
-    >>> target_of("https://example.org"), target_of("https://example.org/a?b=c")
+    >>> parse_request_target("https://example.org"), parse_request_target("https://example.org/a?b=c")
     ('/', '/a?b=c')
     """
     parts = urlsplit(url)
@@ -98,19 +104,19 @@ def parse_request_target(url: str) -> str:
 
 
 def mask_url(kind: str, url: str) -> str:
-    """The address as it may be shown: whose it is, and nothing that lets anybody write there.
+    """Mask the address: show its host, and nothing that grants access.
 
-    >>> masked("slack_webhook", "https://hooks.slack.com/services/T1/B2/secret")
+    >>> mask_url("slack_webhook", "https://hooks.slack.com/services/T1/B2/secret")
     'https://hooks.slack.com/services/***'
-    >>> masked("webhook", "https://example.org:8443/in/secret?key=1")
+    >>> mask_url("webhook", "https://example.org:8443/in/secret?key=1")
     'https://example.org:8443/***'
     """
-    place = f"https://{urlsplit(url).netloc}"
-    return f"{place}/services/{HIDDEN}" if kind == "slack_webhook" else f"{place}/{HIDDEN}"
+    base = f"https://{urlsplit(url).netloc}"
+    return f"{base}/services/{HIDDEN}" if kind == "slack_webhook" else f"{base}/{HIDDEN}"
 
 
 def to_json(number: str, endpoint: Endpoint) -> dict[str, Any]:
-    """The endpoint as answers show it."""
+    """Build the endpoint as answers show it."""
     return {
         "id": int(number),
         "kind": endpoint.kind,
@@ -121,16 +127,22 @@ def to_json(number: str, endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def build_endpoint(body: dict[str, Any], known: Iterable[Endpoint], now: float) -> bytes:
-    """The file of a new endpoint; Invalid for its address, Exists when its kind has one of that name."""
+def build_endpoint(body: dict[str, Any], endpoints: Iterable[Endpoint], now: float) -> bytes:
+    """Build the file of a new endpoint.
+
+    Raises Invalid for its address, Exists when there is one of that kind and name.
+    """
     kind, name, url = body["kind"], body["name"], body["config"]["webhook_url"]
     _refuse_url(kind, url)
-    _refuse_taken_name(kind, name, known)
+    _refuse_taken_name(kind, name, endpoints)
     return reader.dump_yaml({"kind": kind, "name": name, "webhook_url": url, "created_at": to_rfc3339(int(now))})
 
 
 def edit_endpoint(data: bytes, body: dict[str, Any], others: Iterable[Endpoint]) -> bytes:
-    """The file with another name or address, comments kept; the mask in place of an address keeps the old one."""
+    """Change the name or address in the file, keeping comments.
+
+    The mask in place of an address keeps the old one.
+    """
     old = from_yaml(Endpoint, data)
     changes: dict[str, Any] = {}
     if body.get("name") is not None:
@@ -144,7 +156,7 @@ def edit_endpoint(data: bytes, body: dict[str, Any], others: Iterable[Endpoint])
 
 
 def switch_endpoint(data: bytes, on: bool, now: float) -> bytes:
-    """The file of the endpoint enabled or disabled, comments kept; one that is so already stays as it is."""
+    """Enable or disable the endpoint in the file, keeping comments."""
     old = from_yaml(Endpoint, data)
     if on == (old.disabled_at is None):
         return data
@@ -160,16 +172,16 @@ class UnknownNumber(NotFound):
 
 
 def refuse_disabled(number: int, endpoint: Endpoint) -> None:
-    """Nothing; Invalid for an endpoint that is disabled."""
+    """Raise Invalid if the endpoint is disabled."""
     if endpoint.disabled_at is not None:
         raise Invalid([make_problem(f"endpoint {number} is disabled", ["body", "endpoint_id"], input=number)])
 
 
 def _refuse_url(kind: str, url: str) -> None:
-    if wrong := find_url_problem(kind, url):
-        raise Invalid([make_problem(wrong, ["body", "config", "webhook_url"], type="value_error")])
+    if reason := find_url_problem(kind, url):
+        raise Invalid([make_problem(reason, ["body", "config", "webhook_url"], type="value_error")])
 
 
-def _refuse_taken_name(kind: str, name: str, known: Iterable[Endpoint]) -> None:
-    if any(one.kind == kind and one.name == name for one in known):
+def _refuse_taken_name(kind: str, name: str, endpoints: Iterable[Endpoint]) -> None:
+    if any(endpoint.kind == kind and endpoint.name == name for endpoint in endpoints):
         raise Exists(f"Endpoint of kind {kind}", name)

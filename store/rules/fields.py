@@ -1,7 +1,7 @@
-"""The form of one value in a workflow file: counts, times, memory, words for SLURM, text; and what is refused anywhere.
+"""Checks of the values in a workflow file.
 
-Each check gives back the value in the one form that the rest of Sluice knows, or raises ValueError with the reason.
-A value that still holds a template is let through untouched and checked again once it is rendered.
+Each check returns the value in the one form that the rest of Sluice knows, or raises ValueError with the reason. A
+value that holds a template is passed through and checked again once it is rendered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, PlainValida
 from store.errors import Invalid, make_problem
 
 MARKS = ("{{", "{%", "{#")
-# Context of a validation after rendering: what looks like a template then is text that the user meant.
+# Context of a validation after rendering: text that still looks like a template then is meant literally.
 RENDERED = {"rendered": True}
 
 NAME = re.compile(r"[\w-]{1,128}")
@@ -28,7 +28,7 @@ TIME = re.compile(r"(?:([0-9]{1,6})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1
 MEMORY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*(?:([KMGT])(?:I?B)?)?", re.IGNORECASE)
 ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Blanks and zero-width characters in front or before the colon do not make it another word.
+# Blanks and zero-width characters before the word or the colon are ignored.
 PYTHON = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]*python[\s\u200b-\u200d\u2060\ufeff]*:", re.IGNORECASE)
 RESERVED_NAMES = frozenset({"new", "runs", "validate", "upload", "create"})
 DEPENDENCY_TYPES = ("afterok", "after", "afterany", "afternotok")
@@ -37,31 +37,37 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
 def is_template(value: Any) -> bool:
-    """Whether the value is text with a template in it."""
+    """Return whether the value is text with a template in it."""
     return isinstance(value, str) and any(mark in value for mark in MARKS)
 
 
 def describe_kind(value: Any) -> str:
-    """The name of a value's type in YAML's words."""
+    """Describe a value's type in YAML's words."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
 def check_text(value: Any) -> str:
-    """The value as text; a number or a truth value gives what a template would print for it."""
+    """Check text.
+
+    A number or a truth value becomes what a template would print for it.
+    """
     if isinstance(value, bool | int | float):
         return str(value)
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {describe_kind(value)}")
     if "\0" in value:
         raise ValueError("must not hold NUL")
-    if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise ValueError("must not hold half a surrogate pair")
     return value
 
 
 def check_line(value: Any) -> str:
-    """Text without line breaks and other control characters, at most 4,096 characters: fit for a line of a script."""
+    """Check one line: no control characters, at most 4,096 characters.
+
+    Such text is safe in a line of a script.
+    """
     value = check_text(value)
     if CONTROL.search(value):
         raise ValueError("must be one line without control characters")
@@ -71,14 +77,14 @@ def check_line(value: Any) -> str:
 
 
 def check_word(value: Any) -> str:
-    """A line that is not empty."""
+    """Check one line that is not empty."""
     if not check_line(value).strip():
         raise ValueError("must not be empty")
     return check_line(value)
 
 
 def check_name(value: Any) -> str:
-    """A name of letters, digits, hyphens and underscores, at most 128."""
+    """Check a name: 1 to 128 letters, digits, hyphens and underscores."""
     if is_template(value):
         raise ValueError("a name cannot be a template")
     if not NAME.fullmatch(check_text(value)):
@@ -87,28 +93,34 @@ def check_name(value: Any) -> str:
 
 
 def check_workflow_name(value: Any) -> str:
-    """A name that is not also a word in the paths of the API."""
+    """Check a name that is not also a word in the API's paths."""
     if check_name(value) in RESERVED_NAMES:
         raise ValueError(f"'{value}' is reserved; a workflow of that name could not be reached")
     return check_text(value)
 
 
 def check_identifier(value: Any) -> str:
-    """A name that templates can use."""
+    """Check a name that templates can use."""
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError("must be an identifier (letters, digits, underscores), so that templates can name it")
     return value
 
 
 def check_arg_name(value: Any) -> str:
-    """An identifier other than `deps`, which templates use for the exports of other jobs."""
+    """Check an identifier other than `deps`.
+
+    Templates use `deps` for the exports of other jobs.
+    """
     if value == "deps":
         raise ValueError("the name 'deps' is reserved for the exports of other jobs")
     return check_identifier(value)
 
 
 def check_env_key(value: Any) -> str:
-    """The name of an environment variable that is not SLURM's or ours to set."""
+    """Check the name of an environment variable.
+
+    Names that SLURM or Sluice sets are refused.
+    """
     if not isinstance(value, str) or not ENV_KEY.fullmatch(value):
         raise ValueError("the name of an environment variable has only letters, digits and underscores")
     if value.upper().startswith(("SLURM_", "SBATCH_", "SLUICE_")):
@@ -117,7 +129,10 @@ def check_env_key(value: Any) -> str:
 
 
 def make_integer_check(least: int) -> Callable[[Any], int]:
-    """A check that gives whole numbers from `least` to a million; digits as text are numbers too."""
+    """Make a check for whole numbers from `least` to a million.
+
+    Digits as text are numbers too.
+    """
 
     def check(value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
@@ -134,7 +149,7 @@ def make_integer_check(least: int) -> Callable[[Any], int]:
 
 
 def check_flag(value: Any) -> bool:
-    """True or false, also as text."""
+    """Check true or false, also as text."""
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
     if not isinstance(value, bool):
@@ -143,7 +158,7 @@ def check_flag(value: Any) -> bool:
 
 
 def quote_value(value: Any) -> str:
-    """A short form of the value for messages: text in quotes, other things by their kind."""
+    """Shorten a value for messages: quote text, else name its kind."""
     return (
         f"'{value[:40]}'"
         if isinstance(value, str)
@@ -154,18 +169,20 @@ def quote_value(value: Any) -> str:
 
 
 def parse_time_limit_s(value: Any) -> int | None:
-    """Seconds of a time limit as sbatch reads it (man sbatch, --time); None for no limit.
+    """Parse a time limit as sbatch does, in seconds; None for no limit.
 
-    A number is minutes; text is M, M:S, H:M:S, D-H, D-H:M, D-H:M:S or UNLIMITED. Zero means no limit.
+    A number is minutes; text is M, M:S, H:M:S, D-H, D-H:M, D-H:M:S or UNLIMITED. Zero means no limit. Source:
+    sbatch(1), `--time`.
     """
     if isinstance(value, str) and value.strip().upper() in ("UNLIMITED", "INFINITE"):
         return None
-    found = TIME.fullmatch(_strip_number(value))
-    if not found:
+    match = TIME.fullmatch(_strip_number(value))
+    if not match:
         raise ValueError(
-            f"{quote_value(value)} is not a time; write minutes, H:MM:SS, D-H, D-HH:MM:SS or UNLIMITED, for example 1:30:00"
+            f"{quote_value(value)} is not a time; "
+            "write minutes, H:MM:SS, D-H, D-HH:MM:SS or UNLIMITED, for example 1:30:00"
         )
-    days, *parts = (None if part is None else int(part) for part in found.groups())
+    days, *parts = (None if part is None else int(part) for part in match.groups())
     given = [part for part in parts if part is not None]
     units = (HOUR_S, MINUTE_S, 1) if days is not None or len(given) == 3 else (MINUTE_S, 1)
     total_s = (days or 0) * DAY_S + sum(count * unit_s for count, unit_s in zip(given, units, strict=False))
@@ -177,7 +194,10 @@ def _strip_number(value: Any) -> str:
 
 
 def check_time_limit(value: Any) -> str:
-    """A time limit in clock form: `0:05:00`, `8:00:00`, `2-12:00:00` or `UNLIMITED`."""
+    """Check a time limit; write it as in `0:05:00` or `2-12:00:00`.
+
+    No limit is `UNLIMITED`.
+    """
     total_s = parse_time_limit_s(value)
     if total_s is None:
         return "UNLIMITED"
@@ -187,16 +207,17 @@ def check_time_limit(value: Any) -> str:
 
 
 def check_memory(value: Any) -> str:
-    """An amount of memory as sbatch takes it (man sbatch, --mem): a whole number with K, M, G or T.
+    """Check an amount of memory; write it as sbatch takes it.
 
-    `32GB`, `32 GiB` and `32g` are `32G`; a number without unit is megabytes; `1.5T` is `1536G`; 0 is all of a node.
+    That is a whole number with K, M, G or T. `32GB`, `32 GiB` and `32g` are `32G`; a number without unit is megabytes;
+    `1.5T` is `1536G`; 0 is all of a node. Source: sbatch(1), `--mem`.
     """
-    found = (
+    match = (
         MEMORY.fullmatch(str(value).strip()) if isinstance(value, str | int) and not isinstance(value, bool) else None
     )
-    if not found:
+    if not match:
         raise ValueError(f"{quote_value(value)} is not an amount of memory; write for example 32G or 500M")
-    amount, unit = Decimal(found[1]), (found[2] or "M").upper()
+    amount, unit = Decimal(match[1]), (match[2] or "M").upper()
     while amount != amount.to_integral_value() and unit != "K":
         amount, unit = amount * 1024, "KMGT"["KMGT".index(unit) - 1]
     if amount != amount.to_integral_value():
@@ -205,21 +226,24 @@ def check_memory(value: Any) -> str:
 
 
 def check_partition(value: Any) -> str:
-    """The name of a partition, or several with commas, safe in an #SBATCH line."""
+    """Check names of partitions, with commas, for an #SBATCH line."""
     if not PARTITION.fullmatch(check_text(value)):
         raise ValueError(f"{quote_value(check_text(value))} is not the name of a partition")
     return check_text(value)
 
 
 def check_node_list(value: Any) -> str:
-    """Node names as SLURM writes them (`node[01-03],gpu1`), safe in an #SBATCH line."""
+    """Check node names (`node[01-03],gpu1`) for an #SBATCH line."""
     if not NODE_LIST.fullmatch(check_text(value)):
         raise ValueError(f"{quote_value(check_text(value))} is not a list of nodes; write for example node[01-03],gpu1")
     return check_text(value)
 
 
 def check_dependency(value: Any) -> str:
-    """A dependency in its typed form, `TYPE:JOB`; a job's name alone means afterok."""
+    """Check a dependency; write it as `TYPE:JOB`.
+
+    The name of a job alone means afterok.
+    """
     if is_template(value):
         raise ValueError("a dependency cannot be a template: the order of the jobs must be known before rendering")
     type_, colon, job = check_text(value).rpartition(":")
@@ -229,7 +253,7 @@ def check_dependency(value: Any) -> str:
 
 
 def check_scalar(value: Any) -> Any:
-    """Text, a number or a truth value, as it is."""
+    """Check text, a number or a truth value; return it unchanged."""
     if isinstance(value, str):
         return check_text(value)
     if not isinstance(value, bool | int | float):
@@ -238,7 +262,7 @@ def check_scalar(value: Any) -> Any:
 
 
 def _check_later(check: Callable[[Any], Any]) -> PlainValidator:
-    """The check, put off for a template until it is rendered."""
+    """Put off the check of a template until it is rendered."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         if is_template(value) and not (info.context or {}).get("rendered"):
@@ -292,7 +316,7 @@ def _check_not_empty(value: Any) -> Any:
     return value
 
 
-# Two branches, told apart by the value, so that a problem in a list names the item.
+# Two branches, chosen by the value, so that a problem in a list names the item.
 Command = Annotated[
     Annotated[Text, AfterValidator(_check_not_empty), Tag("text")]
     | Annotated[list[Text], AfterValidator(_check_not_empty), Tag("list")],
@@ -302,7 +326,7 @@ Axis = Annotated[list[Scalar], AfterValidator(_check_filled)]
 
 
 def walk_leaves(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Every value in a tree of mappings and lists that is neither, with its place."""
+    """Yield each value that is no mapping or list, with its place."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if pairs is None:
         yield loc, value
@@ -312,8 +336,11 @@ def walk_leaves(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[t
 
 
 def find_python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[str, Any]]:
-    """A problem for each text in the tree that asks for Python to be evaluated; Sluice never does."""
-    found = ((place, leaf) for place, leaf in walk_leaves(value, loc) if isinstance(leaf, str) and PYTHON.match(leaf))
+    """Find text that asks for Python to be evaluated.
+
+    Sluice never evaluates any, so each is a problem.
+    """
+    leaves = ((place, leaf) for place, leaf in walk_leaves(value, loc) if isinstance(leaf, str) and PYTHON.match(leaf))
     return [
         make_problem(
             f"{loc[0]} at '{'.'.join(map(str, place[1:]))}' contains 'python:' prefix, which is not evaluated here",
@@ -321,11 +348,14 @@ def find_python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[st
             type="python_refused",
             input=leaf[:200],
         )
-        for place, leaf in itertools.islice(found, 100)
+        for place, leaf in itertools.islice(leaves, 100)
     ]
 
 
 def refuse_python(value: Any, loc: tuple[str | int, ...]) -> None:
-    """Nothing; raises Invalid when a text anywhere in the tree begins with `python:`, however it is spelled."""
+    """Raise Invalid if any text in the tree begins with `python:`.
+
+    Also when blanks or invisible characters are put before the word or the colon.
+    """
     if problems := find_python_problems(value, loc):
         raise Invalid(problems)

@@ -1,4 +1,4 @@
-"""What follows from who waits for whom: circles, an order, and what is wrong among the jobs of a workflow."""
+"""Dependency graphs of jobs: order, cycles, and what is wrong in them."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from store.errors import make_problem
 from store.rules import fields
 from store.rules.shapes import MAX_PROBLEMS, Loc, Problem, suggest_name
 
-# Searches for a near name among the jobs; each looks at every name.
+# At most so many searches for a near name, since each looks at every job.
 MAX_SEARCHES = 10
 
 
 def sort_by_needs(edges: Mapping[str, Collection[str]]) -> list[str]:
-    """The names so that each comes after those it needs, else as `edges` has them; names in a circle are left out."""
-    place = {name: index for index, name in enumerate(edges)}
+    """Sort names so that each comes after those it needs.
+
+    Otherwise the order of `edges` is kept. Names in a cycle are left out.
+    """
+    position = {name: index for index, name in enumerate(edges)}
     names = list(edges)
-    waits = {name: len(place.keys() & set(needs)) for name, needs in edges.items()}
-    after: dict[str, list[str]] = {name: [] for name in edges}
+    waits = {name: len(position.keys() & set(needs)) for name, needs in edges.items()}
+    followers: dict[str, list[str]] = {name: [] for name in edges}
     for name, needs in edges.items():
-        for one in place.keys() & set(needs):
-            after[one].append(name)
-    ready = [place[name] for name, count in waits.items() if not count]
+        for other in position.keys() & set(needs):
+            followers[other].append(name)
+    ready = [position[name] for name, count in waits.items() if not count]
     result = []
     while ready:
         name = names[heapq.heappop(ready)]
         result.append(name)
-        for one in after[name]:
-            waits[one] -= 1
-            if not waits[one]:
-                heapq.heappush(ready, place[one])
+        for other in followers[name]:
+            waits[other] -= 1
+            if not waits[other]:
+                heapq.heappush(ready, position[other])
     return result
 
 
 def find_cycles(edges: Mapping[str, Collection[str]]) -> list[list[str]]:
-    """Circles among the names, none sharing a name with another, as paths that end where they begin.
+    """Find cycles, as paths that end where they begin.
 
-    Empty exactly when there is no circle.
+    No two share a name. Empty exactly when there is no cycle.
     """
-    found: list[list[str]] = []
+    paths: list[list[str]] = []
     circled: set[str] = set()
     done: set[str] = set()
     for start in edges:
-        path: dict[str, None] = {}  # in the order of the steps
+        path: dict[str, None] = {}  # a set that keeps the order
         ways = [iter([start])]
         while ways:
             step = next(ways[-1], None)
@@ -59,17 +62,18 @@ def find_cycles(edges: Mapping[str, Collection[str]]) -> list[list[str]]:
                     circle = steps[steps.index(step) :]
                     if circled.isdisjoint(circle):
                         circled.update(circle)
-                        found.append([*circle, step])
+                        paths.append([*circle, step])
             elif step not in done:
                 path[step] = None
                 ways.append(iter(edges.get(step, ())))
-    return found
+    return paths
 
 
 def find_graph_problems(jobs: Sequence[Mapping[str, Any]]) -> list[Problem]:
-    """What is wrong among the jobs: names that come twice, dependencies on nothing, twice or in a circle.
+    """Find problems among jobs: duplicate names and wrong dependencies.
 
-    Jobs may be wrong in themselves; what cannot be read is left to the check of the fields.
+    A dependency is wrong when its job is unknown, or it comes twice or closes a cycle. Jobs may be wrong in themselves;
+    what cannot be parsed is left to the check of the fields.
     """
     problems: list[Problem] = []
     first: dict[str, int] = {}
@@ -81,11 +85,11 @@ def find_graph_problems(jobs: Sequence[Mapping[str, Any]]) -> list[Problem]:
     edges: dict[str, set[str]] = {name: set() for name in first}
     for index, job in enumerate(jobs):
         name = str(job.get("name"))
-        found = _parse_dependencies(job.get("depends_on"), ("jobs", index, "depends_on"))
+        dependencies = _parse_dependencies(job.get("depends_on"), ("jobs", index, "depends_on"))
         if len(problems) < MAX_PROBLEMS:
-            problems += _find_dependency_problems(name, found, first, suggest=len(problems) < MAX_SEARCHES)
+            problems += _find_dependency_problems(name, dependencies, first, suggest=len(problems) < MAX_SEARCHES)
         if first.get(name) == index:
-            edges[name] = {other for _, _, other in found if other in first and other != name}
+            edges[name] = {other for _, _, other in dependencies if other in first and other != name}
     ordered = {name: sorted(needs, key=first.__getitem__) for name, needs in edges.items()}
     for cycle in find_cycles(ordered):
         message = f"Circular job dependency: {' -> '.join(cycle)}"
@@ -94,25 +98,25 @@ def find_graph_problems(jobs: Sequence[Mapping[str, Any]]) -> list[Problem]:
 
 
 def _parse_dependencies(value: Any, loc: Loc) -> list[tuple[Loc, str, str]]:
-    """Place, type and job of each dependency that can be read."""
-    found = []
-    for index, one in enumerate([value] if isinstance(value, str) else value if isinstance(value, list) else []):
+    """Return place, type and job of each dependency that can be parsed."""
+    dependencies = []
+    for index, entry in enumerate([value] if isinstance(value, str) else value if isinstance(value, list) else []):
         try:
-            type_, _, job = fields.check_dependency(one).partition(":")
+            type_, _, job = fields.check_dependency(entry).partition(":")
         except ValueError:
-            continue  # the check of the fields says why
-        found.append((loc if isinstance(value, str) else (*loc, index), type_, job))
-    return found
+            continue  # reported by the check of the fields
+        dependencies.append((loc if isinstance(value, str) else (*loc, index), type_, job))
+    return dependencies
 
 
 def _find_dependency_problems(
-    name: str, found: list[tuple[Loc, str, str]], known: Collection[str], *, suggest: bool
+    name: str, dependencies: list[tuple[Loc, str, str]], known: Collection[str], *, suggest: bool
 ) -> list[Problem]:
     problems: list[Problem] = []
-    counts = Counter((type_, other) for _, type_, other in found)
-    others = [one for one in known if one != name]
+    counts = Counter((type_, other) for _, type_, other in dependencies)
+    others = [known_name for known_name in known if known_name != name]
     seen: set[tuple[str, str]] = set()
-    for loc, type_, other in found:
+    for loc, type_, other in dependencies:
         message = None
         if other == name:
             message = f"Job '{name}' depends on itself"

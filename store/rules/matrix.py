@@ -1,4 +1,4 @@
-"""The matrix of a sweep: axes as lists, ranges and logspaces; their product, less what is excluded. Pure."""
+"""The matrix of a sweep: lists, ranges, logspaces, exclusions. Pure."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from store.rules.fields import refuse_python
 
 LOC = ("body", "sweep")
 MAX_AXES = 100
-# A value given as a number of steps has no more digits than people write.
+# Computed values are rounded to so many digits, so that 0.1 + 0.2 becomes 0.3.
 DIGITS = 12
 
 
 def expand_matrix(matrix: Mapping[str, Any], loc: Sequence[str | int] = (*LOC, "matrix")) -> dict[str, list[Any]]:
-    """The matrix with plain values only: `range` [start, stop, step] without stop, `logspace` [first, last, count].
+    """Expand every axis into a list of plain values.
 
-    Raises Invalid with everything that is wrong.
+    An axis is a list, `range` [start, stop, step] without stop, or `logspace` [first, last, count]. Raises Invalid with
+    everything that is wrong.
     """
-    wrong: list[dict[str, Any]] = []
+    problems: list[dict[str, Any]] = []
     if not matrix:
-        wrong.append(make_problem("matrix must declare at least one axis", loc))
+        problems.append(make_problem("matrix must declare at least one axis", loc))
     if len(matrix) > MAX_AXES:
-        wrong.append(make_problem(f"matrix has more than {MAX_AXES} axes", loc))
+        problems.append(make_problem(f"matrix has more than {MAX_AXES} axes", loc))
     plain: dict[str, list[Any]] = {}
     for axis, values in matrix.items():
-        place = (*loc, axis)
+        axis_loc = (*loc, axis)
         try:
-            plain[axis] = _expand_axis(axis, values, place)
+            plain[axis] = _expand_axis(axis, values, axis_loc)
         except Invalid as error:
-            wrong += error.problems
-    if wrong:
-        raise Invalid(wrong)
+            problems += error.problems
+    if problems:
+        raise Invalid(problems)
     return plain
 
 
@@ -50,15 +51,15 @@ def _expand_axis(axis: str, values: Any, loc: Sequence[str | int]) -> list[Any]:
     if not values:
         raise Invalid([make_problem(f"matrix axis '{axis}' must contain at least one value", loc, input=values)])
     refuse_python(values, tuple(loc))
-    wrong = [
+    problems = [
         make_problem(
-            f"matrix axis '{axis}' holds something that is no text, number or boolean", (*loc, at), input=value
+            f"matrix axis '{axis}' holds something that is no text, number or boolean", (*loc, index), input=value
         )
-        for at, value in enumerate(values)
+        for index, value in enumerate(values)
         if not _is_scalar(value)
     ]
-    if wrong:
-        raise Invalid(wrong)
+    if problems:
+        raise Invalid(problems)
     return list(values)
 
 
@@ -70,7 +71,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def expand_series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
-    """The values of an axis that is given as a range or a logspace; Invalid at `loc`."""
+    """Expand an axis given as a range or a logspace; Invalid at `loc`."""
     kind, numbers = next(iter(spec.items())) if len(spec) == 1 else ("", None)
     makers = {"range": _expand_range, "logspace": _expand_logspace}
     if kind not in makers:
@@ -81,14 +82,14 @@ def expand_series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any
                 )
             ]
         )
-    made = makers[kind](numbers) if isinstance(numbers, list) and all(map(_is_number, numbers)) else None
-    if made is None:
+    values = makers[kind](numbers) if isinstance(numbers, list) and all(map(_is_number, numbers)) else None
+    if values is None:
         form = {
             "range": "[start, stop, step] with a step that leads to stop",
             "logspace": "[first, last, count], both above 0",
         }
         raise Invalid([make_problem(f"{kind} takes {form[kind]}", (*loc, kind), input=numbers)])
-    return made
+    return values
 
 
 def _is_number(value: Any) -> bool:
@@ -97,9 +98,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _expand_range(numbers: list[float]) -> list[Any] | None:
-    """As Python's range, for fractions too.
+    """Expand a range as Python does, for fractions too.
 
-    >>> _range([0, 1, 0.25]), _range([3, 0, -1]), _range([1, 4])
+    >>> _expand_range([0, 1, 0.25]), _expand_range([3, 0, -1]), _expand_range([1, 4])
     ([0.0, 0.25, 0.5, 0.75], [3, 2, 1], [1, 2, 3])
     """
     if len(numbers) not in (2, 3):
@@ -115,9 +116,9 @@ def _expand_range(numbers: list[float]) -> list[Any] | None:
 
 
 def _expand_logspace(numbers: list[float]) -> list[Any] | None:
-    """From first to last in equal factors, both included.
+    """Expand from first to last in equal factors, both included.
 
-    >>> _logspace([0.001, 0.1, 3])
+    >>> _expand_logspace([0.001, 0.1, 3])
     [0.001, 0.01, 0.1]
     """
     if (
@@ -136,35 +137,36 @@ def _expand_logspace(numbers: list[float]) -> list[Any] | None:
 def list_cells(
     matrix: Mapping[str, list[Any]], exclude: Sequence[Mapping[str, Any]], limit: int
 ) -> list[dict[str, Any]]:
-    """The axis values of each cell: the product in the order of the axes, the last one fastest, less what is excluded.
+    """List the axis values of each cell of the sweep.
 
-    An entry of `exclude` takes out every cell that agrees with all of its values. Raises Invalid when more than `limit`
-    are left, or none.
+    Cells are the product in the order of the axes, the last one changing fastest, less those excluded. An entry of
+    `exclude` removes every cell that has all of its values. Raises Invalid for more than `limit` cells, or none.
     """
     size = math.prod(len(values) for values in matrix.values())
     if size > limit * (10 if exclude else 1):
         raise Invalid([make_problem(f"matrix cell_count={size} exceeds limit {limit}", (*LOC, "matrix"), input=size)])
-    wrong = [
-        make_problem(f"exclude names '{axis}', which is no axis of the matrix", (*LOC, "exclude", at, axis))
-        for at, entry in enumerate(exclude)
+    problems = [
+        make_problem(f"exclude names '{axis}', which is no axis of the matrix", (*LOC, "exclude", index, axis))
+        for index, entry in enumerate(exclude)
         for axis in entry
         if axis not in matrix
     ]
-    if wrong:
-        raise Invalid(wrong)
+    if problems:
+        raise Invalid(problems)
     axes = list(matrix)
-    found = [dict(zip(axes, values, strict=True)) for values in itertools.product(*matrix.values())]
+    cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*matrix.values())]
     if exclude:
-        found = [cell for cell in found if not any(_is_excluded(cell, entry) for entry in exclude)]
-    if len(found) > limit:
+        cells = [cell for cell in cells if not any(_is_excluded(cell, entry) for entry in exclude)]
+    if len(cells) > limit:
         raise Invalid(
-            [make_problem(f"matrix cell_count={len(found)} exceeds limit {limit}", (*LOC, "matrix"), input=len(found))]
+            [make_problem(f"matrix cell_count={len(cells)} exceeds limit {limit}", (*LOC, "matrix"), input=len(cells))]
         )
-    if not found:
+    if not cells:
         raise Invalid([make_problem("exclude leaves no cell of the matrix", (*LOC, "exclude"))])
-    return found
+    return cells
 
 
 def _is_excluded(cell: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
     # 1, 1.0 and true are different values of an axis.
+    """Return whether the cell has all values of the entry."""
     return bool(entry) and all(cell[axis] == value and type(cell[axis]) is type(value) for axis, value in entry.items())

@@ -1,4 +1,4 @@
-"""Single jobs: what may be submitted, and the record that is written before sbatch is called. Pure."""
+"""Records of single jobs, written before sbatch is called. Pure."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from store.times import to_rfc3339
 
 
 def check_submission(body: dict[str, Any]) -> None:
-    """Nothing; raises Invalid with everything because of which this cannot be submitted."""
-    script, wrong = body.get("script_content"), []
+    """Check a submission; raise Invalid with everything that is wrong."""
+    script, reasons = body.get("script_content"), []
     if (script is None) == (body.get("script_path") is None):
-        wrong.append(("script_content", "Exactly one of script_content and script_path is needed"))
+        reasons.append(("script_content", "Exactly one of script_content and script_path is needed"))
     elif script is not None and not script.startswith("#!"):
-        wrong.append(("script_content", "A batch script begins with #!, such as #!/bin/bash"))
+        reasons.append(("script_content", "A batch script begins with #!, such as #!/bin/bash"))
     elif script is not None and ("\0" in script or "\r\n" in script):
-        wrong.append(("script_content", "A batch script has no NUL and no DOS line breaks"))
+        reasons.append(("script_content", "A batch script has no NUL and no DOS line breaks"))
     if body.get("script_path") is not None and not body.get("mount_name"):
-        wrong.append(("mount_name", "script_path needs mount_name"))
+        reasons.append(("mount_name", "script_path needs mount_name"))
     if body["notify"] and body.get("endpoint_id") is None:
-        wrong.append(("endpoint_id", "notify needs endpoint_id"))
-    if wrong:
-        raise Invalid([make_problem(message, ["body", key], input=body.get(key)) for key, message in wrong])
+        reasons.append(("endpoint_id", "notify needs endpoint_id"))
+    if reasons:
+        raise Invalid([make_problem(message, ["body", key], input=body.get(key)) for key, message in reasons])
 
 
 def build_record(record_id: str, body: dict[str, Any], work_dir: Path, given: dict[str, Any], now: float) -> JobRecord:
-    """The record of a job that is about to be submitted; `now` is epoch seconds.
+    """Build the record of a job that is about to be submitted.
 
-    `given` has the cluster, the script's text, the user who asks, and the request's hash.
+    `given` has the cluster, the script's text, the user who asks, and the request's hash. `now` is epoch seconds.
     """
     return JobRecord(
         id=record_id,

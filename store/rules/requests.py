@@ -1,4 +1,4 @@
-"""Asking twice without doing twice: what a request makes has an id that follows from its Idempotency-Key. Pure."""
+"""Idempotent requests: ids that follow from the request's key. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from store.errors import Invalid, make_problem
 
 
 def make_id(caller: str, kind: str, key: str | None) -> str:
-    """The id of what a request makes: the same for the same caller, kind and key; a new one without a key."""
+    """Make the id of what a request creates.
+
+    The same caller, kind and key give the same id; without a key it is new each time.
+    """
     return str(uuid.uuid4() if key is None else uuid.uuid5(uuid.NAMESPACE_OID, f"sluice {kind} {caller} {key}"))
 
 
 def hash_request(*parts: Any) -> str:
-    """What tells one request from another: SHA-256 of its parts as JSON with sorted keys."""
+    """Hash a request: SHA-256 of its parts as JSON with sorted keys."""
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def refuse_other_request(document: Any, wanted: str) -> None:
-    """Nothing, or Invalid when the document was made by another request that used the same key."""
-    if document.request_hash != wanted:
+def refuse_other_request(document: Any, request_hash: str) -> None:
+    """Raise Invalid if the document was created by another request.
+
+    That is one that used the same key with another body.
+    """
+    if document.request_hash != request_hash:
         message = "this key was used before with another body"
         raise Invalid([make_problem(message, ["header", "Idempotency-Key"], type="idempotency_key")])

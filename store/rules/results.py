@@ -1,4 +1,4 @@
-"""What a job leaves behind: the JSON object that it writes to `$SLUICE_RESULT`."""
+"""Results of jobs: the JSON object that a job writes to `$SLUICE_RESULT`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import orjson
 from store.disk.files import ReadSlices, read_slices
 from store.errors import NotFound, StoreError
 
-# Every answer must be able to hold it; what writes JSON stops at 254.
+# Answers nest the result a few levels deeper, and orjson writes at most 254 levels.
 DEPTH = 32
 
 
 async def read_result(
     path: str, limit_bytes: int, slices: ReadSlices = read_slices
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """The object in the file and None, or None and why it cannot be taken; None twice when there is no file.
+    """Read a result; return the object, or None and the reason.
 
-    `slices` reads where the file lies.
+    (None, None) means that there is no file. `slices` reads files where the job ran.
     """
     try:
         part = (await slices([(path, 0, limit_bytes)], None))[0]
@@ -41,8 +41,9 @@ async def read_result(
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
+    """Return whether the value is nested deeper than this."""
     level = [value]
     for _ in range(depth):
-        lists = (list(one.values()) if isinstance(one, dict) else one for one in level)
-        level = [inner for one in lists for inner in one if isinstance(inner, dict | list)]
+        children = (list(node.values()) if isinstance(node, dict) else node for node in level)
+        level = [child for siblings in children for child in siblings if isinstance(child, dict | list)]
     return bool(level)

@@ -1,8 +1,10 @@
-"""What becomes of a run: pure rules from a document and what SLURM says to the changed document and the next steps.
+"""Decide what happens to a run: pure rules.
 
-`advance` is level-triggered: it looks only at the document and at the world as it is now, so a server that was killed
-at any point goes on where it was. An attempt is written as intended, with a unique tag, before sbatch is called; one
-without a job id is looked for by that tag, and submitted again only when SLURM surely does not have it.
+A rule gives the changed document, and `advance_run` the next steps too.
+
+`advance_run` is level-triggered: it looks only at the document and at what SLURM says now, so a server that was killed
+at any point goes on where it was. An attempt is written as intended, with a unique tag, before sbatch is called. An
+attempt without a job id is looked up by that tag, and submitted again only when SLURM surely does not have it.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ LONGEST_PAUSE_S = 60
 
 
 class JobView(NamedTuple):
-    """What is known of a job now: seen (with SLURM's row), surely absent, unknown (nobody can say yet), or lost.
+    """What SLURM knows of one job.
 
-    Lost is only said of a tag: SLURM may have had the job and forgotten it, and there is no accounting to ask.
+    `knowledge` is "seen" (then `job` is SLURM's row), "absent", "unknown" (nobody can say yet) or "lost". Only the
+    look-up by tag gives "lost": SLURM may have had the job and forgotten it, and there is no accounting to ask.
     """
 
     knowledge: str
@@ -37,12 +40,12 @@ class JobView(NamedTuple):
 
 
 ById = Callable[[str], JobView]  # by job id
-ByTag = Callable[[Attempt | JobRecord], JobView]  # by the tag of an attempt whose job id is not known
+ByTag = Callable[[Attempt | JobRecord], JobView]  # by tag, for an attempt whose job id is not known
 
 
 @dataclass(frozen=True)
 class SubmitJob:
-    """Call sbatch for the last attempt of this job, which is written as intended."""
+    """Call sbatch for the last attempt of this job, which is already written."""
 
     job: str
     dependency: str | None = None
@@ -57,7 +60,7 @@ class CancelJobs:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """Read the result that this job may have left."""
+    """Read the result that this job may have left at `path`."""
 
     job: str
     path: str
@@ -65,7 +68,7 @@ class ReadResult:
 
 @dataclass(frozen=True)
 class SyncMount:
-    """Bring the mount's files to where the run will work; nothing else is done before."""
+    """Copy the mount to where the run will work, before any other step."""
 
     mount: str
 
@@ -74,19 +77,20 @@ Step = SubmitJob | CancelJobs | ReadResult | SyncMount
 
 
 def make_tag() -> str:
-    """A tag that no other attempt has; it travels in the job's comment."""
+    """Make a unique tag for an attempt; it travels in the job's comment."""
     return f"sluice:{uuid.uuid4().hex}"
 
 
 def is_open(run: Run) -> bool:
-    """Whether anything of the run may still change."""
+    """Return whether anything of the run may still change."""
     return run.status not in ENDED or any(job.attempts and not _is_over(job.attempts[-1]) for job in run.jobs)
 
 
-def advance_run(run: Run, look: ById, find: ByTag, now: float) -> tuple[Run, list[Step]]:
-    """The run as it is now, and the steps to take next; to be asked again after they are taken.
+def advance_run(run: Run, by_id: ById, by_tag: ByTag, now: float) -> tuple[Run, list[Step]]:
+    """Bring the run up to date; return it with the steps to take next.
 
-    `now` is epoch seconds. The run given is not changed. Nothing to do and nothing new gives an equal run and no steps.
+    Call again after the steps are taken. `now` is epoch seconds. The run given is not changed. When there is nothing to
+    do, the result is an equal run and no steps.
     """
     run = run.model_copy(deep=True)
     steps: list[Step] = []
@@ -95,7 +99,7 @@ def advance_run(run: Run, look: ById, find: ByTag, now: float) -> tuple[Run, lis
     if run.status == "syncing":
         return run, [SyncMount(run.mount or "")]
     for job in run.jobs:
-        steps += _observe_job(run, job, look, find, now)
+        steps += _observe_job(run, job, by_id, by_tag, now)
         _mark_skipped(run, job)
     for job in run.jobs:
         steps += _begin_job(run, job, now)
@@ -107,7 +111,7 @@ def advance_run(run: Run, look: ById, find: ByTag, now: float) -> tuple[Run, lis
 
 
 def _find_last_attempt(job: RunJob) -> Attempt | None:
-    """The last attempt since the run was started (again)."""
+    """Return the last attempt since the run was started or rerun."""
     return job.attempts[-1] if len(job.attempts) > job.attempts_before else None
 
 
@@ -120,60 +124,72 @@ def _is_over(attempt: Attempt) -> bool:
 
 
 def _is_stopping(run: Run) -> bool:
-    """Whether nothing new may start: cancelled by somebody, or ended by a submission that SLURM refused."""
+    """Return whether no job may start: the run was cancelled or has ended."""
     return bool(run.cancel_requested_at) or run.status in ENDED
 
 
-def _observe_job(run: Run, job: RunJob, look: ById, find: ByTag, now: float) -> list[Step]:
-    """Bring the last attempt up to what SLURM says; a lost one is looked for, and submitted again if surely absent."""
+def _observe_job(run: Run, job: RunJob, by_id: ById, by_tag: ByTag, now: float) -> list[Step]:
+    """Update the last attempt from SLURM.
+
+    An attempt without a job id is looked up by its tag, and submitted again if it is surely absent.
+    """
     attempt = _find_last_attempt(job)
     if attempt is None or _is_over(attempt):
         return []
     if attempt.job_id is None:
-        sight = find(attempt)
-        if sight.knowledge == "absent":
+        view = by_tag(attempt)
+        if view.knowledge == "absent":
             if not _is_stopping(run) and not _can_never_start(run, job):
                 if now < (attempt.retry_at or 0):
                     return []
                 attempt.error = None
                 return _build_submit_steps(run, job)
             attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, to_rfc3339(now)
-        adopt_job(attempt, sight, now)
+        adopt_job(attempt, view, now)
         if attempt.job_id is None:
             return []
-    apply_view(attempt, look(attempt.job_id), now)
+    apply_view(attempt, by_id(attempt.job_id), now)
     return []
 
 
-def adopt_job(attempt: Attempt | JobRecord, sight: JobView, now: float) -> None:
-    """Write into the attempt or record the job that was found by its tag; a lost one ends as lost."""
-    if sight.knowledge == "seen" and sight.job is not None:
-        attempt.job_id, attempt.error = sight.job["job_id"], None
-        attempt.submitted_at = to_rfc3339(sight.job["submit_time"]) or to_rfc3339(now)
-    elif sight.knowledge == "lost":
+def adopt_job(attempt: Attempt | JobRecord, view: JobView, now: float) -> None:
+    """Write the job found by its tag into the attempt or record.
+
+    A job that is lost ends the attempt with state LOST.
+    """
+    if view.knowledge == "seen" and view.job is not None:
+        attempt.job_id, attempt.error = view.job["job_id"], None
+        attempt.submitted_at = to_rfc3339(view.job["submit_time"]) or to_rfc3339(now)
+    elif view.knowledge == "lost":
         attempt.state, attempt.ended_at = states.LOST, to_rfc3339(now)
         attempt.error = "whether SLURM took this job cannot be found out: it was away too long, and has no accounting"
 
 
-def apply_view(attempt: Attempt | JobRecord, sight: JobView, now: float) -> None:
-    """Write into the attempt or record what SLURM says of its job; what is unknown changes nothing."""
-    seen = sight.job
-    if seen is not None and sight.knowledge != "unknown":
-        attempt.state, attempt.reason, attempt.exit_code = seen["state"], seen["reason"], seen["exit_code"]
-        attempt.started_at, attempt.ended_at = to_rfc3339(seen["start_time"]), to_rfc3339(seen["end_time"])
-        attempt.stdout = seen["stdout"] or attempt.stdout
-        attempt.stderr = seen["stderr"] or attempt.stderr
-        attempt.nodes = seen["nodes"] or attempt.nodes
-        attempt.partition = seen["partition"] or attempt.partition
+def apply_view(attempt: Attempt | JobRecord, view: JobView, now: float) -> None:
+    """Write what SLURM says of the job into the attempt or record.
+
+    A view that is unknown changes nothing.
+    """
+    row = view.job
+    if row is not None and view.knowledge != "unknown":
+        attempt.state, attempt.reason, attempt.exit_code = row["state"], row["reason"], row["exit_code"]
+        attempt.started_at, attempt.ended_at = to_rfc3339(row["start_time"]), to_rfc3339(row["end_time"])
+        attempt.stdout = row["stdout"] or attempt.stdout
+        attempt.stderr = row["stderr"] or attempt.stderr
+        attempt.nodes = row["nodes"] or attempt.nodes
+        attempt.partition = row["partition"] or attempt.partition
         if attempt.state in states.TERMINAL and attempt.ended_at is None:
             attempt.ended_at = to_rfc3339(now)
-    elif sight.knowledge == "absent" and attempt.state not in states.TERMINAL:
+    elif view.knowledge == "absent" and attempt.state not in states.TERMINAL:
         attempt.state, attempt.ended_at = states.LOST, to_rfc3339(now)
         attempt.error = "SLURM no longer knows this job, and there is no accounting to ask how it ended"
 
 
 def _begin_job(run: Run, job: RunJob, now: float) -> list[Step]:
-    """The submission of a job whose turn has come; a job whose turn can never come is skipped."""
+    """Submit a job whose dependencies are met.
+
+    A job whose dependencies can never be met is skipped.
+    """
     attempt = _find_last_attempt(job)
     if job.skipped or (attempt is not None and not _is_over(attempt)):
         return []
@@ -194,15 +210,17 @@ def _begin_job(run: Run, job: RunJob, now: float) -> list[Step]:
 
 
 def _intend_attempt(run: Run, job: RunJob, now: float) -> list[Step]:
+    """Add an attempt that is about to be submitted."""
     job.attempts.append(Attempt(number=len(job.attempts) + 1, tag=make_tag(), intended_at=to_rfc3339(now)))
     job.not_before = None
     return _build_submit_steps(run, job)
 
 
 def _build_submit_steps(run: Run, job: RunJob) -> list[Step]:
-    """The step, with those dependencies that SLURM must still wait for; the others are met already.
+    """Build the submission with the dependencies that SLURM must wait for.
 
-    An id that SLURM has forgotten counts as met for sbatch, so only jobs that have not ended are ever named.
+    Dependencies that are met already are left out: sbatch takes an id that SLURM has forgotten for met, so only jobs
+    that have not ended are named.
     """
     waiting = [
         verdict
@@ -213,7 +231,10 @@ def _build_submit_steps(run: Run, job: RunJob) -> list[Step]:
 
 
 def _judge_dependency(run: Run, entry: str) -> str:
-    """Of one dependency: `met`, `never`, `wait` (until more is known), or the words to give to sbatch."""
+    """Judge one dependency: "met", "never", "wait", or the text for sbatch.
+
+    "wait" means until more is known.
+    """
     kind, _, name = entry.rpartition(":")
     kind = kind or "afterok"
     other = next(job for job in run.jobs if job.name == name)
@@ -238,7 +259,10 @@ def _may_retry(run: Run, job: RunJob) -> bool:
 
 
 def find_outcome(run: Run, job: RunJob) -> str | None:
-    """How the job ended for good: ok, failed, cancelled, skipped (rightly did not run); None while it has not."""
+    """Return how the job ended for good; None while it has not.
+
+    "ok", "failed", "cancelled", or "skipped" (its dependencies ruled it out).
+    """
     if job.skipped:
         return "skipped" if job.skipped == NEVER else "cancelled"
     attempt = _find_last_attempt(job)
@@ -256,9 +280,10 @@ def _can_never_start(run: Run, job: RunJob) -> bool:
 
 
 def _mark_skipped(run: Run, job: RunJob) -> None:
-    """Mark a job that SLURM ended because its turn could never come, which accounting calls a plain cancellation.
+    """Mark a job that SLURM ended because it could never start.
 
-    Once marked, `outcome` need not look at other jobs. Jobs come in topological order, so those before are marked.
+    Accounting calls this a plain cancellation. Once marked, `find_outcome` need not look at other jobs. Jobs come in
+    topological order, so those before this one are marked already.
     """
     attempt = _find_last_attempt(job)
     if (
@@ -271,8 +296,11 @@ def _mark_skipped(run: Run, job: RunJob) -> None:
 
 
 def _build_cancel_steps(run: Run, now: float) -> list[Step]:
-    """One scancel for what must end: all jobs of a stopped run, and jobs that wait for what can never come."""
-    ids = []
+    """Build one scancel for all jobs that must end.
+
+    These are all jobs of a run that stops, and jobs that wait for what can never come.
+    """
+    job_ids = []
     for job in run.jobs:
         attempt = _find_last_attempt(job)
         if attempt is None or attempt.job_id is None or _is_over(attempt):
@@ -281,12 +309,12 @@ def _build_cancel_steps(run: Run, now: float) -> list[Step]:
             continue
         if now - (to_epoch(attempt.cancel_sent_at) or 0) >= RESEND_CANCEL_S:
             attempt.cancel_sent_at = to_rfc3339(now)
-            ids.append(attempt.job_id)
-    return [CancelJobs(tuple(ids))] if ids else []
+            job_ids.append(attempt.job_id)
+    return [CancelJobs(tuple(job_ids))] if job_ids else []
 
 
 def _find_result_path(run: Run, job: RunJob) -> str | None:
-    """Where the ended job's result would lie; None when there is nothing to read, or it was read."""
+    """Return where the ended job's result would lie; None if read or none."""
     attempt = _find_last_attempt(job)
     ended = find_outcome(run, job) in ("ok", "failed", "cancelled") and not job.result_read
     if not ended or attempt is None or attempt.job_id is None or job.result_path is None:
@@ -295,7 +323,10 @@ def _find_result_path(run: Run, job: RunJob) -> str | None:
 
 
 def _settle_status(run: Run, steps: list[Step], now: float) -> None:
-    """The run's own status from its jobs' ends; `running` is never left but for an end."""
+    """Set the run's status from the ends of its jobs.
+
+    A run that is "running" keeps that status until it ends.
+    """
     ends = [find_outcome(run, job) for job in run.jobs]
     if None in ends or any(isinstance(step, ReadResult) for step in steps):
         if run.status != "running":
@@ -313,7 +344,10 @@ def _settle_status(run: Run, steps: list[Step], now: float) -> None:
 
 
 def mark_submitted(run: Run, name: str, job_id: str, options: dict[str, Any], now: float) -> Run:
-    """The run after sbatch has taken the last attempt of the job; `options` may tell the log paths."""
+    """Record that sbatch accepted the job's last attempt.
+
+    `options` may have the log paths `stdout` and `stderr`.
+    """
     run, attempt = _copy_with_attempt(run, name)
     attempt.job_id, attempt.state, attempt.submitted_at, attempt.error = job_id, "PENDING", to_rfc3339(now), None
     attempt.stdout, attempt.stderr = options.get("stdout"), options.get("stderr")
@@ -321,7 +355,10 @@ def mark_submitted(run: Run, name: str, job_id: str, options: dict[str, Any], no
 
 
 def mark_refused(run: Run, name: str, reason: str, now: float) -> Run:
-    """The run after SLURM has refused a job: it ends as failed, and what it had submitted is to be cancelled."""
+    """Record that SLURM refused a job: the run ends as failed.
+
+    Jobs submitted before are cancelled by the next steps.
+    """
     run, attempt = _copy_with_attempt(run, name)
     attempt.state, attempt.error, attempt.ended_at = "FAILED", reason, to_rfc3339(now)
     next(job for job in run.jobs if job.name == name).result_read = True
@@ -330,9 +367,9 @@ def mark_refused(run: Run, name: str, reason: str, now: float) -> Run:
 
 
 def mark_unanswered(run: Run, name: str, reason: str, now: float) -> Run:
-    """The run after sbatch gave no answer: whether SLURM has the job is to be found out by its tag.
+    """Record that sbatch gave no answer, so SLURM may or may not have the job.
 
-    If it has not, it is called again, after 2, 4, … at most 60 seconds.
+    The job is looked up by its tag; if SLURM does not have it, sbatch is called again after 2, 4, … at most 60 seconds.
     """
     run, attempt = _copy_with_attempt(run, name)
     attempt.error = reason
@@ -342,7 +379,10 @@ def mark_unanswered(run: Run, name: str, reason: str, now: float) -> Run:
 
 
 def mark_cancel_unsent(run: Run, step: CancelJobs) -> Run:
-    """The run after its jobs could not be told to end: they are told as soon as SLURM answers again."""
+    """Record that scancel did not reach SLURM.
+
+    It is sent again as soon as SLURM answers.
+    """
     run = run.model_copy(deep=True)
     for job in run.jobs:
         for attempt in job.attempts:
@@ -352,18 +392,23 @@ def mark_cancel_unsent(run: Run, step: CancelJobs) -> Run:
 
 
 def needs_polling(run: Run) -> bool:
-    """Whether the run may go on without news of its jobs: something is to be copied, submitted, found or stopped."""
-    lasts = [(job, _find_last_attempt(job)) for job in run.jobs]
-    unheard = any(attempt is not None and attempt.job_id is None and not _is_over(attempt) for _, attempt in lasts)
-    stopping = _is_stopping(run) and any(attempt is not None and not _is_over(attempt) for _, attempt in lasts)
-    return run.status == "syncing" or unheard or stopping or any(job.not_before is not None for job in run.jobs)
+    """Return whether the run may go on although none of its jobs changed.
+
+    So while something is to be copied, submitted, found by its tag, or stopped.
+    """
+    attempts = [(job, _find_last_attempt(job)) for job in run.jobs]
+    unknown_id = any(
+        attempt is not None and attempt.job_id is None and not _is_over(attempt) for _, attempt in attempts
+    )
+    stopping = _is_stopping(run) and any(attempt is not None and not _is_over(attempt) for _, attempt in attempts)
+    return run.status == "syncing" or unknown_id or stopping or any(job.not_before is not None for job in run.jobs)
 
 
 def queue_rerun(run: Run) -> Run:
-    """The ended run before it is started once more: the jobs that completed stay, the others get their turn anew.
+    """Queue an ended run to start once more; the result is pending.
 
-    Of a run that completed, which only somebody can want who named it, all jobs do. It is pending, and nothing becomes
-    of it, until it is `begun`.
+    Completed jobs keep their results and the others run again. Of a run that completed as a whole, all jobs run again:
+    only somebody who names that run can want it. Nothing happens to the run until `begin_run`.
     """
     run = run.model_copy(deep=True)
     run.ran_before_s, run.begun_at = measure_duration_s(run) or 0.0, None
@@ -377,13 +422,16 @@ def queue_rerun(run: Run) -> Run:
 
 
 def begin_run(run: Run, now: float) -> Run:
-    """The pending run, its turn come; any other run as it is."""
-    fresh = {"status": _choose_first_status(run.syncs), "begun_at": to_rfc3339(now)}
-    return run.model_copy(update=fresh) if run.status == "pending" else run
+    """Start a pending run; return any other run as it is."""
+    changes = {"status": _choose_first_status(run.syncs), "begun_at": to_rfc3339(now)}
+    return run.model_copy(update=changes) if run.status == "pending" else run
 
 
 def measure_duration_s(run: Run) -> float | None:
-    """How long the run took, each time that it was started; None while it has not ended."""
+    """Return how long the run took over all its starts, in seconds.
+
+    None while it has not ended.
+    """
     start, end = to_epoch(run.begun_at or run.started_at), to_epoch(run.completed_at)
     return None if start is None or end is None else round(run.ran_before_s + end - start, 3)
 
@@ -393,7 +441,10 @@ def _choose_first_status(syncs: bool) -> RunStatus:
 
 
 def mark_synced(run: Run, error: str | None, now: float) -> Run:
-    """The syncing run after its mount was copied, or could not be (`error`): then it ends as failed."""
+    """Record that the run's mount was copied.
+
+    With `error`, copying failed and the run ends as failed.
+    """
     if run.status != "syncing":
         return run  # cancelled meanwhile
     if error is None:
@@ -406,7 +457,7 @@ def mark_synced(run: Run, error: str | None, now: float) -> Run:
 
 
 def record_result(run: Run, name: str, result: dict[str, Any] | None, error: str | None) -> Run:
-    """The run with what the job left in `$SLUICE_RESULT`, or with why that cannot be taken."""
+    """Record the result that a job left, or why it cannot be taken."""
     run = run.model_copy(deep=True)
     job = next(job for job in run.jobs if job.name == name)
     job.result, job.result_error, job.result_read = result, error, True
@@ -414,66 +465,71 @@ def record_result(run: Run, name: str, result: dict[str, Any] | None, error: str
 
 
 def cancel_run(run: Run, now: float) -> Run:
-    """The run as somebody cancelled it; its jobs are told by the steps that follow."""
+    """Mark the run as cancelled; the next steps cancel its jobs."""
     run = run.model_copy(deep=True)
     run.cancel_requested_at = run.completed_at = to_rfc3339(now)
     if run.status == "pending":
-        run.begun_at = run.completed_at  # it did not begin again
+        run.begun_at = run.completed_at  # it ends without having begun again
     run.status = "cancelled"
     return run
 
 
 def _copy_with_attempt(run: Run, name: str) -> tuple[Run, Attempt]:
+    """Copy the run; return it with the named job's last attempt."""
     run = run.model_copy(deep=True)
     return run, next(job for job in run.jobs if job.name == name).attempts[-1]
 
 
-def follow_record(record: JobRecord, look: ById, find: ByTag, now: float) -> JobRecord | None:
-    """The record of a single job as it is now; None when the job was never submitted and nobody was told so.
+def follow_record(record: JobRecord, by_id: ById, by_tag: ByTag, now: float) -> JobRecord | None:
+    """Bring a single job's record up to date; None if it was never submitted.
 
-    A request that was cut off between its record and sbatch leaves a record without a job id: its job is adopted when
-    SLURM has it.
+    A request that was cut off between writing its record and sbatch leaves a record without a job id. Its job is
+    adopted when SLURM has it; otherwise nobody was told that there is one.
     """
     record = record.model_copy(deep=True)
     if record.state in states.TERMINAL:
         return record
     if record.job_id is None:
-        sight = find(record)
-        if sight.knowledge == "absent":
+        view = by_tag(record)
+        if view.knowledge == "absent":
             return None
-        adopt_job(record, sight, now)
+        adopt_job(record, view, now)
         if record.job_id is None:
             return record
     before = (record.state, record.reason)
-    sight = look(record.job_id)
-    apply_view(record, sight, now)
-    if sight.job is not None:
-        record.gpus, record.node_count = sight.job["gpus"], sight.job["node_count"]
+    view = by_id(record.job_id)
+    apply_view(record, view, now)
+    if view.job is not None:
+        record.gpus, record.node_count = view.job["gpus"], view.job["node_count"]
     if record.state is not None and (record.state, record.reason) != before:
         record.history.append(StateChange(at=to_rfc3339(now) or "", state=record.state, reason=record.reason))
     return record
 
 
 def place_jobs(plan: Mapping[str, Any], root: Path, run_id: str, local: Path | None = None) -> list[dict[str, Any]]:
-    """The planned jobs in the order of submission, with absolute `work_dir`, `log_dir` and `result_path`.
+    """Return the planned jobs in order of submission, with absolute folders.
 
-    Relative folders start at `root`, and folders below `local`, which is copied there, are those below `root`; `%j` in
-    the path of the result stands for the job id.
+    Sets `work_dir`, `log_dir` and `result_path`. Relative folders start at `root`. Folders below `local`, which is
+    copied to `root`, become those below `root`. `%j` in `result_path` stands for the job id.
     """
 
-    def there(base: Path, folder: str | None) -> Path:
+    def resolve_folder(base: Path, folder: str | None) -> Path:
         path = Path(folder or "")
         return root / path.relative_to(local) if local and path.is_relative_to(local) else base / path
 
     by_name = {job["name"]: job for job in plan["jobs"]}
-    found = []
+    jobs = []
     for name in plan["order"]:
         job = by_name[name]
-        work_dir = there(root, job["work_dir"])
+        work_dir = resolve_folder(root, job["work_dir"])
         result_path = work_dir / ".sluice" / run_id / f"{name}.%j.json"
-        folders = {"work_dir": work_dir, "log_dir": there(work_dir, job["log_dir"]), "result_path": result_path}
-        found.append({**job, **{key: str(path) for key, path in folders.items()}})
-    return found
+        folders = {
+            "work_dir": work_dir,
+            "log_dir": resolve_folder(work_dir, job["log_dir"]),
+            "result_path": result_path,
+        }
+        jobs.append({**job, **{key: str(path) for key, path in folders.items()}})
+    return jobs
 
 
 def draft_run(
@@ -485,10 +541,10 @@ def draft_run(
     given: Mapping[str, Any],
     now: float,
 ) -> Run:
-    """A run of these jobs (see `placed`) that is not written yet and lacks its scripts.
+    """Build a run of placed jobs, not written yet and without scripts.
 
-    `given` has mount, cluster, source, whether the mount is copied before (`syncs`), and request_hash or the number of
-    the sweep.
+    `wanted` are the jobs that `place_jobs` returns. `given` has mount, cluster, source, `syncs` (whether the mount is
+    copied first), and request_hash or `sweep`, the number of the sweep.
     """
     jobs = [
         RunJob(
@@ -522,7 +578,10 @@ def draft_run(
 
 
 def build_unstarted_run(run_id: str, sweep: Sweep, args: dict[str, Any], error: str | None, now: float) -> Run:
-    """The run of a cell that never began: failed with an error, or cancelled without one."""
+    """Build the run of a cell that never began.
+
+    It is failed with an error, or cancelled without one.
+    """
     return Run(
         id=run_id,
         workflow_name=sweep.workflow_name,

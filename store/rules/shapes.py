@@ -1,4 +1,4 @@
-"""The shape of a workflow file: which keys there are, what each holds, and what to say about one that is wrong."""
+"""Models of a workflow file: its keys, their values, and messages."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from store.rules import fields, matrix
 from store.yaml import reader
 
 MAX_JOBS = 1000
-# More than any configuration allows; how many a sweep may really have is said there.
+# Above any configured limit; the configuration sets the real one.
 MAX_CELLS = 1_000_000
-# More than a person reads; the search for near names would take long over a file that is wrong throughout.
+# More than a person reads. Near names are searched for each problem, so a limit bounds the time as well.
 MAX_PROBLEMS = 100
 RESOURCES = (
     "nodes",
@@ -38,10 +38,10 @@ RESOURCES = (
     "nodelist",
     "partition",
 )
-# Only a script that Sluice writes itself can take these; a script file brings its own.
+# Keys for scripts that Sluice writes itself; a script file has its own.
 COMMAND_ONLY = ("environment", "template", "srun_args", "launch_prefix")
 APPTAINER_ONLY = ("nv", "rocm", "cleanenv", "fakeroot", "writable_tmpfs", "overlay", "env")
-# What people write for what is meant, where the spelling does not lead there.
+# Keys that people write for ours, where the spelling alone does not suggest the right one.
 SUGGESTIONS = {
     "outputs": "exports",
     "needs": "depends_on",
@@ -64,7 +64,10 @@ Problem = dict[str, Any]
 
 
 class ClosedMapping(BaseModel):
-    """A mapping that knows all its keys; a key without a value counts as not written."""
+    """A mapping that knows all its keys.
+
+    A key without a value counts as absent.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,11 +76,11 @@ class ClosedMapping(BaseModel):
     def _drop_nulls(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"must be a mapping, not {fields.describe_kind(value)}")
-        return {key: one for key, one in value.items() if one is not None}
+        return {key: item for key, item in value.items() if item is not None}
 
 
 class Resources(ClosedMapping):
-    """What a job asks of SLURM; None where the file says nothing."""
+    """What a job requests from SLURM; None where the file says nothing."""
 
     nodes: fields.Positive | None = None
     gpus_per_node: fields.Count | None = None
@@ -120,7 +123,7 @@ class Environment(ClosedMapping):
 
 
 class Job(ClosedMapping):
-    """One job of a workflow: a command, or a script file, and what must come before it."""
+    """One job of a workflow: its command or script file, and its dependencies."""
 
     name: fields.Name
     command: fields.Command | None = None
@@ -139,8 +142,8 @@ class Job(ClosedMapping):
     retry_delay: fields.Count = 60
 
     def list_needs(self) -> list[str]:
-        """The names of the jobs that this one depends on, each once."""
-        return list(dict.fromkeys(one.partition(":")[2] for one in self.depends_on))
+        """List the jobs that this one depends on, each once."""
+        return list(dict.fromkeys(entry.partition(":")[2] for entry in self.depends_on))
 
 
 def _check_series(value: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def _check_series(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-# Values, or how they follow from few numbers; told apart by the value, so that a problem in a list names the item.
+# A list of values or a series, chosen by the value, so that a problem in a list names the item.
 Axis = Annotated[
     Annotated[fields.Axis, Tag("list")] | Annotated[dict[str, Any], AfterValidator(_check_series), Tag("series")],
     Discriminator(lambda value: "series" if isinstance(value, dict) else "list"),
@@ -178,52 +181,63 @@ class Workflow(ClosedMapping):
     jobs: Annotated[list[Job], Field(max_length=MAX_JOBS)]
     sweep: Sweep | None = None
 
-    # The text stays, not the tree of places: places are asked for only when something is wrong.
+    # The text is kept, not the tree of places: places are needed only when something is wrong.
     _source: bytes = PrivateAttr(default=b"")
 
     def locate_problems(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems with line and column (1-based) of their place in the file; None for what is not in it."""
+        """Add line and column (1-based) in the file to the problems.
+
+        They are None for what is not in the file.
+        """
         problems = list(problems)
         if not self._source or not problems:
             return problems
         loaded = reader.load_yaml(self._source)
         return [
-            {**one, **dict(zip(("line", "column"), loaded.locate(one["loc"]), strict=True))}
-            if one["loc"] and one["loc"][0] in type(self).model_fields
-            else one
-            for one in problems
+            {**entry, **dict(zip(("line", "column"), loaded.locate(entry["loc"]), strict=True))}
+            if entry["loc"] and entry["loc"][0] in type(self).model_fields
+            else entry
+            for entry in problems
         ]
 
     def keep_source(self, data: bytes) -> Workflow:
-        """The workflow itself, which from now on knows the file that it stands in."""
+        """Keep the file's text, so that problems can be located in it."""
         self._source = data
         return self
 
 
 def to_field_problems(error: ValidationError, tree: Any, prefix: Loc = ()) -> list[Problem]:
-    """The problems that pydantic found in `tree`, in our words; `prefix` is where the tree itself stands."""
+    """Translate pydantic's errors into problems with our messages.
+
+    `prefix` is the place of `tree` in the file.
+    """
     problems = []
-    for one in error.errors(include_url=False)[:MAX_PROBLEMS]:
-        loc = _strip_branches(tree, one["loc"], keep_last=one["type"] == "missing")
-        cause = one.get("ctx", {}).get("error")
-        if one["type"] == "extra_forbidden":
+    for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        loc = _strip_branches(tree, detail["loc"], keep_last=detail["type"] == "missing")
+        cause = detail.get("ctx", {}).get("error")
+        if detail["type"] == "extra_forbidden":
             message = f"unknown key '{str(loc[-1])[:80]}'{suggest_key(str(loc[-1]), loc[:-1])}"
-        elif one["type"] == "missing":
+        elif detail["type"] == "missing":
             message = f"'{loc[-1]}' is missing"
-        elif one["type"] == "too_long":
-            message = f"has more than {one['ctx']['max_length']} items"
-        elif one["type"] in EXPECTED_KINDS:
-            message = f"must be {EXPECTED_KINDS[one['type']]}, not {fields.describe_kind(one['input'])}"
+        elif detail["type"] == "too_long":
+            message = f"has more than {detail['ctx']['max_length']} items"
+        elif detail["type"] in EXPECTED_KINDS:
+            message = f"must be {EXPECTED_KINDS[detail['type']]}, not {fields.describe_kind(detail['input'])}"
         else:
-            message = str(cause) if cause else one["msg"]
-        given = one.get("input")
-        shown = given if isinstance(given, bool | int | float) else given[:200] if isinstance(given, str) else None
-        problems.append(make_problem(message, (*prefix, *loc), type=one["type"], input=shown))
+            message = str(cause) if cause else detail["msg"]
+        value = detail.get("input")
+        short_value = (
+            value if isinstance(value, bool | int | float) else value[:200] if isinstance(value, str) else None
+        )
+        problems.append(make_problem(message, (*prefix, *loc), type=detail["type"], input=short_value))
     return problems
 
 
 def _strip_branches(tree: Any, loc: Loc, *, keep_last: bool) -> Loc:
-    """The parts of pydantic's loc that are keys of the tree; it also names the branches of its types."""
+    """Keep the parts of pydantic's loc that are keys of the tree.
+
+    It also has names of branches of types.
+    """
     kept: list[str | int] = []
     node = tree
     for index, part in enumerate(loc):
@@ -238,7 +252,10 @@ def _strip_branches(tree: Any, loc: Loc, *, keep_last: bool) -> Loc:
 
 
 def suggest_key(key: str, around: Loc) -> str:
-    """`; did you mean …?` for a key that nothing has at this place, or else the keys that it may have."""
+    """Return `; did you mean …?` for an unknown key.
+
+    Without a near match, the keys that are known at this place.
+    """
     key = key[:128]
     holder = next((part for part in reversed(around) if isinstance(part, str)), "")
     shapes: dict[str, type[ClosedMapping]] = {
@@ -254,21 +271,21 @@ def suggest_key(key: str, around: Loc) -> str:
             if near := difflib.get_close_matches(key, inner.model_fields, 1, 0.85):
                 return f"; did you mean '{section}.{near[0]}'? It stands under {section}:"
     suggestion = SUGGESTIONS.get(key.lower(), "")
-    own = suggestion.removeprefix(f"{holder}.")
-    if own in known or (holder == "jobs" and suggestion):
-        return f"; did you mean '{own}'?"
+    suggested_key = suggestion.removeprefix(f"{holder}.")
+    if suggested_key in known or (holder == "jobs" and suggestion):
+        return f"; did you mean '{suggested_key}'?"
     near = difflib.get_close_matches(key, known, 1, 0.6)
     return f"; did you mean '{near[0]}'?" if near else f"; known keys here: {', '.join(known)}"
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` when one of the known names is like this one, else nothing."""
+    """Return `; did you mean 'x'?` for a near name, else an empty text."""
     near = difflib.get_close_matches(name[:128], list(known), 1, 0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def find_exclusive_problems(job: Mapping[str, Any], loc: Loc) -> list[Problem]:
-    """What a job says that does not go together."""
+    """Find keys of a job that exclude each other."""
     problems = []
     has_script = job.get("script_path") is not None or job.get("path") is not None
     if has_script and job.get("command") is not None:

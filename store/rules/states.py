@@ -1,14 +1,14 @@
-"""The words for what a job is doing: SLURM's own, and the few that the documents know.
+"""States of a job: SLURM's words, and the few that the documents know.
 
 Source: squeue(1) and sacct(1), JOB STATE CODES, 22.05 to 26.05.
 """
 
 from __future__ import annotations
 
-# Our own word for a job that SLURM had, has no more, and cannot tell the end of (no accounting).
+# Our own state for a job that SLURM no longer knows, without accounting that would say how it ended.
 LOST = "LOST"
 
-# SLURM's word -> the documents' word.
+# SLURM's state -> the documents' status.
 WORDS = {
     **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"), "PENDING"),
     **dict.fromkeys(("RESV_DEL_HOLD", "POWER_UP_NODE"), "PENDING"),
@@ -22,16 +22,18 @@ WORDS = {
 
 CANCELLED = frozenset({"CANCELLED", "REVOKED"})
 
-# Ends that another attempt may mend. LOST is not among them: what is not known to have ended is never run again.
+# End states after which a job may be retried. LOST is not among them: such a job may still be running.
 FAILED = frozenset(state for state, word in WORDS.items() if word in ("FAILED", "TIMEOUT"))
 
 TERMINAL = frozenset({"COMPLETED", LOST}) | CANCELLED | FAILED
 
 
 def to_status(state: str | None) -> str:
-    """The document's word for SLURM's; UNKNOWN for none and for words of a SLURM newer than this table.
+    """Translate SLURM's state into the documents' status.
 
-    >>> word("NODE_FAIL"), word("COMPLETING"), word("DEADLINE"), word(None)
+    UNKNOWN for None and for states of a SLURM newer than this table.
+
+    >>> to_status("NODE_FAIL"), to_status("COMPLETING"), to_status("DEADLINE"), to_status(None)
     ('FAILED', 'RUNNING', 'TIMEOUT', 'UNKNOWN')
     """
     return WORDS.get(state or "", "UNKNOWN")

@@ -1,13 +1,13 @@
-"""What a sweep is and what becomes of it: pure rules from its document and the states of its cells.
+"""Decide what happens to a sweep: pure rules.
 
-A cell that has not started is no file: it is its place in the matrix. It becomes a run of its own when its turn comes,
-so a sweep of 10,000 cells is created with one write. `waiting` says which of the cells without a run still wait; the
-others without a run were cancelled while they waited. A cell with a run is what the run is, whatever `waiting` says: a
-server that is killed between the two writes goes on rightly.
+A cell that has not started has no file: it is its position in the matrix. It becomes a run when the sweep has a free
+place, so a sweep of 10,000 cells is created with one write. `waiting` lists the cells without a run that still wait;
+the others without a run were cancelled while they waited. A cell with a run has the state of that run, whatever
+`waiting` says, so a server that is killed between the two writes goes on correctly.
 
-A cell that is to run again keeps its run, which is `pending` until its turn comes. `again` names the cells whose runs
-have not been told so yet, so that running many cells again is accepted with one write, wholly or not at all; they are
-told in their order, `AT_ONCE` at a time, before any of them starts or ends.
+A cell that is to run again keeps its run, which is `pending` until it starts. `again` lists the cells whose runs are
+not marked as pending yet, so that rerunning many cells is accepted with one write, wholly or not at all. These runs are
+marked in order, `AT_ONCE` at a time, before any of them starts or ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from store.times import to_rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 STATES = ("pending", "running", "completed", "failed", "cancelled")
-# So many cells begin, are told to run again, or end unstarted in one go: whoever comes meanwhile waits for no more.
+# So many cells are started, queued for rerun or cancelled in one step; other requests wait no longer than that.
 AT_ONCE = 100
 
 
@@ -37,7 +37,10 @@ AT_ONCE = 100
 
 
 def make_uid() -> str:
-    """What the ids of a sweep's cells begin with: 24 hexadecimal digits of a UUID (RFC 9562, version 8)."""
+    """Make the 24 hexadecimal digits that a sweep's cell ids begin with.
+
+    They come from a UUID of version 8 (RFC 9562).
+    """
     return str(uuid.uuid8() if hasattr(uuid, "uuid8") else _make_uuid8(uuid.uuid4().int)).replace("-", "")[:24]
 
 
@@ -46,16 +49,19 @@ def _make_uuid8(number: int) -> uuid.UUID:
 
 
 def make_cell_id(uid: str, index: int) -> str:
-    """The UUID of the cell at this place.
+    """Return the UUID of the cell at this position.
 
-    >>> cell_id("0123456789ab8def8123abcd", 10)
+    >>> make_cell_id("0123456789ab8def8123abcd", 10)
     '01234567-89ab-8def-8123-abcd0000000a'
     """
     return str(uuid.UUID(f"{uid}{index:08x}"))
 
 
 def parse_cell_id(run_id: str) -> tuple[str, int]:
-    """The uid and the place that a cell's id is made of; of any other UUID, what would be; of no UUID, no uid."""
+    """Split a cell's id into its sweep's uid and its position.
+
+    Any other text than a UUID gives an empty uid.
+    """
     if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id):
         return "", 0
     plain = run_id.replace("-", "")
@@ -63,14 +69,17 @@ def parse_cell_id(run_id: str) -> tuple[str, int]:
 
 
 def to_cell_state(status: str, is_open: bool) -> str:
-    """What a cell's run counts as: pending until its turn comes again, running until the last of its jobs has ended."""
+    """Return the state of a cell from its run's status.
+
+    "running" lasts until the last job has ended; "pending" stays "pending".
+    """
     return "running" if is_open and status != "pending" else status
 
 
 def format_ranges(indices: Iterable[int]) -> str:
-    """The numbers as text, runs of them shortened.
+    """Write numbers as text, with consecutive ones as ranges.
 
-    >>> ranges([0, 1, 2, 5, 7, 8]), ranges([])
+    >>> format_ranges([0, 1, 2, 5, 7, 8]), format_ranges([])
     ('0-2,5,7-8', '')
     """
     parts = []
@@ -81,15 +90,15 @@ def format_ranges(indices: Iterable[int]) -> str:
 
 
 def parse_ranges(text: str) -> list[int]:
-    """The numbers of `ranges`, ascending."""
-    found: list[int] = []
+    """Return the numbers that `format_ranges` wrote, ascending."""
+    numbers: list[int] = []
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
 
 
-# ---- what becomes of a sweep
+# ---- sweeps
 
 
 def build_sweep(
@@ -101,10 +110,11 @@ def build_sweep(
     given: Mapping[str, Any],
     now: float,
 ) -> Sweep:
-    """A sweep that is not written yet and has no number; Invalid with what is wrong with its matrix.
+    """Build a sweep that is not written yet and has no number.
 
-    `text` is the workflow's file, `wanted` has matrix, exclude, fail_fast and max_parallel, `body` args_override and
-    the part of the workflow, `given` mount, cluster, source and request_hash.
+    `text` is the workflow's file; `wanted` has matrix, exclude, fail_fast and max_parallel; `body` has args_override
+    and the part of the workflow; `given` has mount, cluster, source and request_hash. Raises Invalid for a wrong
+    matrix.
     """
     matrix = expand_matrix(wanted["matrix"])
     exclude = wanted.get("exclude") or []
@@ -134,7 +144,7 @@ def build_sweep(
 
 
 def set_max_parallel(sweep: Sweep, max_parallel: int) -> Sweep:
-    """The sweep with another bound; Conflict for one that has ended."""
+    """Change how many cells may run at once; Conflict if the sweep has ended."""
     if sweep.status in ENDED:
         raise Conflict(f"Sweep run {sweep.id} is already {sweep.status}")
     return sweep.model_copy(update={"max_parallel": max_parallel})
@@ -142,7 +152,7 @@ def set_max_parallel(sweep: Sweep, max_parallel: int) -> Sweep:
 
 @dataclass(frozen=True)
 class StartCells:
-    """Let these cells become runs, in this order."""
+    """Start the runs of these cells, in this order."""
 
     indices: tuple[int, ...]
 
@@ -158,24 +168,27 @@ Step = StartCells | CancelCells
 
 
 def list_states_with_run(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
-    """What each cell with a run counts as: those that are to run again wait, or are cancelled when the sweep drains.
+    """Return the state of each cell that has a run, by position.
 
-    `states` are those that the runs themselves are in, here and below.
+    Cells that are to run again are pending, or cancelled while the sweep drains. `states` are the states of the runs
+    themselves, here and below.
     """
-    found = _add_queued_states(sweep, states)
+    cell_states = _add_queued_states(sweep, states)
     if is_stopping(sweep, states):
-        return {index: "cancelled" if state == "pending" else state for index, state in found.items()}
-    return found
+        return {index: "cancelled" if state == "pending" else state for index, state in cell_states.items()}
+    return cell_states
 
 
 def _add_queued_states(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
+    """Return the runs' states, with cells queued for rerun as pending."""
     return {**states, **dict.fromkeys(parse_ranges(sweep.again), "pending")}
 
 
 def is_stopping(sweep: Sweep, states: Mapping[int, str]) -> bool:
-    """Whether no further cell may start: somebody cancelled the sweep, or it fails fast and a cell has failed.
+    """Return whether no further cell may start.
 
-    Cells that had failed before others were run again, and were not themselves, do not count.
+    So when the sweep was cancelled, or fails fast and a cell has failed. Cells that had failed before others were
+    rerun, and were not rerun themselves, do not count.
     """
     if sweep.cancel_requested_at:
         return True
@@ -188,17 +201,19 @@ def is_stopping(sweep: Sweep, states: Mapping[int, str]) -> bool:
 
 
 def count_cells(sweep: Sweep, states: Mapping[int, str]) -> dict[str, int]:
-    """How many cells are in each state; the sum is the number of cells."""
-    found = list_states_with_run(sweep, states)
-    counted = Counter(found.values())
-    waiting = 0 if is_stopping(sweep, states) else sum(1 for index in parse_ranges(sweep.waiting) if index not in found)
-    counted["pending"] += waiting
-    counted["cancelled"] += sweep.cell_count - len(found) - waiting
-    return {state: counted[state] for state in STATES}
+    """Count the cells in each state; the sum is the number of cells."""
+    cell_states = list_states_with_run(sweep, states)
+    counts = Counter(cell_states.values())
+    waiting = (
+        0 if is_stopping(sweep, states) else sum(1 for index in parse_ranges(sweep.waiting) if index not in cell_states)
+    )
+    counts["pending"] += waiting
+    counts["cancelled"] += sweep.cell_count - len(cell_states) - waiting
+    return {state: counts[state] for state in STATES}
 
 
 def list_states_without_run(sweep: Sweep, states: Mapping[int, str]) -> dict[int, str]:
-    """What each cell that has no run counts as: pending or cancelled."""
+    """Return the state of each cell without a run: pending or cancelled."""
     waiting = set() if is_stopping(sweep, states) else set(parse_ranges(sweep.waiting))
     return {
         index: "pending" if index in waiting else "cancelled"
@@ -208,79 +223,88 @@ def list_states_without_run(sweep: Sweep, states: Mapping[int, str]) -> dict[int
 
 
 def advance_sweep(sweep: Sweep, states: Mapping[int, str], now: float) -> tuple[Sweep, list[Step]]:
-    """The sweep as it is now, and the steps to take next. The sweep given is not changed; `now` is epoch seconds."""
+    """Bring the sweep up to date; return it with the steps to take next.
+
+    The sweep given is not changed. `now` is epoch seconds.
+    """
     sweep = sweep.model_copy()
     if sweep.status in ENDED:
         return sweep, []
-    found, draining = _add_queued_states(sweep, states), is_stopping(sweep, states)
+    cell_states, draining = _add_queued_states(sweep, states), is_stopping(sweep, states)
     if draining:
         sweep.waiting = ""
-    paused = [index for index, state in found.items() if state == "pending"]
-    running = [index for index, state in found.items() if state == "running"]
-    waiting = sorted([*paused, *(index for index in parse_ranges(sweep.waiting) if index not in found)])
+    paused = [index for index, state in cell_states.items() if state == "pending"]
+    running = [index for index, state in cell_states.items() if state == "running"]
+    waiting = sorted([*paused, *(index for index in parse_ranges(sweep.waiting) if index not in cell_states)])
     if not waiting and not running:
         return _end_sweep(sweep, states, now), []
     sweep.status = "draining" if draining else "running" if states else "pending"
     if draining:
-        told = sorted(index for index in paused if states.get(index) == "pending")[:AT_ONCE]
-        ending = sorted([*told, *(running if sweep.cancel_requested_at else [])])
+        cancelling = sorted(index for index in paused if states.get(index) == "pending")[:AT_ONCE]
+        ending = sorted([*cancelling, *(running if sweep.cancel_requested_at else [])])
         return sweep, [CancelCells(tuple(ending))] if ending else []
     places = min(sweep.max_parallel - len(running), AT_ONCE)
     return sweep, [StartCells(tuple(waiting[:places]))] if waiting and places > 0 else []
 
 
 def _end_sweep(sweep: Sweep, states: Mapping[int, str], now: float) -> Sweep:
-    counted = count_cells(sweep, states)
+    counts = count_cells(sweep, states)
     if sweep.cancel_requested_at:
         sweep.status = "cancelled"
     else:
-        sweep.status = next((state for state in ("failed", "cancelled") if counted[state]), "completed")
+        sweep.status = next((state for state in ("failed", "cancelled") if counts[state]), "completed")
     sweep.waiting, sweep.completed_at = "", to_rfc3339(now)
     return sweep
 
 
 def cancel_sweep(sweep: Sweep, now: float) -> Sweep:
-    """The sweep as somebody cancelled it; one that has ended or was cancelled already stays as it is."""
+    """Mark the sweep as cancelled; an ended or cancelled one is unchanged."""
     if sweep.status in ENDED or sweep.cancel_requested_at:
         return sweep
     return sweep.model_copy(update={"cancel_requested_at": to_rfc3339(now), "waiting": "", "status": "draining"})
 
 
 def choose_cells(sweep: Sweep, states: Mapping[int, str], which: str | Sequence[str]) -> list[int]:
-    """The places of the cells to run again; Invalid for ids of other things, Conflict for cells that live."""
+    """Return the positions of the cells to run again.
+
+    Raises Invalid for ids that are no cells of the sweep, Conflict for cells that have not ended.
+    """
     now = dict(sorted({**list_states_with_run(sweep, states), **list_states_without_run(sweep, states)}.items()))
     if isinstance(which, str):
         wanted = {"failed": {"failed"}, "cancelled": {"cancelled"}, "unfinished": {"failed", "cancelled"}}[which]
         return [index for index, state in now.items() if state in wanted]
     places = {make_cell_id(sweep.uid, index): index for index in now}
-    unknown = [one for one in which if one not in places]
+    unknown = [cell_id for cell_id in which if cell_id not in places]
     if unknown:
         raise Invalid([make_problem(f"'{unknown[0]}' is no cell of this sweep", ("body", "cells"), input=unknown[0])])
-    found = [places[one] for one in dict.fromkeys(which)]
-    alive = [index for index in found if now[index] not in ENDED]
+    chosen = [places[cell_id] for cell_id in dict.fromkeys(which)]
+    alive = [index for index in chosen if now[index] not in ENDED]
     if alive:
         raise Conflict(f"cell {make_cell_id(sweep.uid, alive[0])} has not ended")
-    return found
+    return chosen
 
 
 def rerun_cells(sweep: Sweep, states: Mapping[int, str], chosen: Iterable[int]) -> Sweep:
-    """The sweep alive again, the cells chosen waiting for their turn; Conflict for one that is still draining."""
+    """Reopen the sweep with the chosen cells waiting to start.
+
+    Raises Conflict while the sweep is still draining.
+    """
     if is_stopping(sweep, states) and sweep.status not in ENDED:
         raise Conflict(f"Sweep run {sweep.id} is still draining")
     chosen = set(chosen)
     failed = {index for index, state in _add_queued_states(sweep, states).items() if state == "failed"}
-    fresh: dict[str, Any] = {"status": "running", "completed_at": None, "cancel_requested_at": None, "error": None}
-    fresh["waiting"] = format_ranges({*parse_ranges(sweep.waiting), *chosen})
-    fresh["again"] = format_ranges({*parse_ranges(sweep.again), *(index for index in chosen if index in states)})
-    fresh["forgiven"] = format_ranges(failed - chosen)
-    return sweep.model_copy(update=fresh)
+    changes: dict[str, Any] = {"status": "running", "completed_at": None, "cancel_requested_at": None, "error": None}
+    changes["waiting"] = format_ranges({*parse_ranges(sweep.waiting), *chosen})
+    changes["again"] = format_ranges({*parse_ranges(sweep.again), *(index for index in chosen if index in states)})
+    changes["forgiven"] = format_ranges(failed - chosen)
+    return sweep.model_copy(update=changes)
 
 
 def list_unqueued_cells(sweep: Sweep) -> list[int]:
-    """The places of the cells whose runs are to be told next that they run again."""
+    """Return the next cells whose runs are to be queued for rerun."""
     return parse_ranges(sweep.again)[:AT_ONCE]
 
 
 def mark_queued(sweep: Sweep, places: Iterable[int]) -> Sweep:
-    """The sweep after the runs of these cells have been told that they run again."""
+    """Record that the runs of these cells are queued for rerun."""
     return sweep.model_copy(update={"again": format_ranges(set(parse_ranges(sweep.again)).difference(places))})

@@ -1,0 +1,1 @@
+"""Documents and rows as each API family shows them."""

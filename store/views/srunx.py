@@ -1,4 +1,4 @@
-"""The documents and SLURM's rows as the srunx family shows them: pure functions from plain data to plain data."""
+"""Documents and SLURM's rows as the srunx API shows them: pure functions."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from store.times import format_duration, to_epoch, to_rfc3339
 
 
 def to_json_id(job_id: str) -> int | str:
-    """A plain job id as a number; an array task or a heterogeneous component as the text it is.
+    """Convert a plain job id to a number.
 
-    >>> shown_id("42"), shown_id("42_7"), shown_id("9+1")
+    An array task or a heterogeneous component stays text.
+
+    >>> to_json_id("42"), to_json_id("42_7"), to_json_id("9+1")
     (42, '42_7', '9+1')
     """
     return int(job_id) if job_id.isdigit() else job_id
 
 
 def strip_afterok(depends_on: Iterable[str]) -> list[str]:
-    """Dependencies as workflows write them: `afterok`, which is what a bare name means, is left out."""
+    """Write dependencies as workflows do.
+
+    `afterok`, which is what a bare name means, is left out.
+    """
     return [entry.removeprefix("afterok:") for entry in depends_on]
 
 
 def to_job_json(
     row: dict[str, Any], entry: JobEntry | None, stage: str | None = None, cluster: str = ""
 ) -> dict[str, Any]:
-    """A job as SLURM tells it, with the run it belongs to by our own record, and the stage that it reported."""
+    """Build a job from SLURM's row, with our record's run and reported stage."""
     nodes = row["node_count"]
     reason = row["reason"]
     return {
@@ -67,7 +72,10 @@ def to_job_json(
 
 
 def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> dict[str, Any]:
-    """A job of ours that SLURM does not list (any more), in the same shape. `now` is epoch seconds."""
+    """Build one of our jobs that SLURM does not list, in the same shape.
+
+    `now` is epoch seconds.
+    """
     started = to_epoch(entry.started_at)
     elapsed = entry.runtime_s if entry.ended_at or started is None else now - started
     return {
@@ -104,27 +112,30 @@ def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> d
 
 
 def _count_gpus_per_node(gpus: int, nodes: int | None) -> int:
-    """GPUs on each node; a job whose GPUs do not divide evenly shows the most that one node has."""
+    """Return the GPUs on each node.
+
+    If they do not divide evenly, the most that one node has.
+    """
     return -(-gpus // max(1, nodes or 1))
 
 
 def to_submission_json(name: str, job_id: str) -> dict[str, Any]:
-    """The answer to a submission, as documented."""
-    shown = to_json_id(job_id)
-    return {"name": name, "job_id": shown, "status": "PENDING", "depends_on": [], "command": [], "resources": {}}
+    """Build the answer to a submission."""
+    json_id = to_json_id(job_id)
+    return {"name": name, "job_id": json_id, "status": "PENDING", "depends_on": [], "command": [], "resources": {}}
 
 
 def to_run_json(document: Run) -> dict[str, Any]:
-    """A run as documented, with what each attempt of each job came to."""
-    jobs = [to_run_job_json(one) for one in document.jobs]
+    """Build a run, with every attempt of each job."""
+    jobs = [to_run_job_json(job) for job in document.jobs]
     return {
         "id": document.id,
         "workflow_name": document.workflow_name,
         "started_at": document.started_at,
         "completed_at": document.completed_at,
         "status": document.status,
-        "job_ids": {one["name"]: one["job_id"] for one in jobs if one["job_id"]},
-        "job_statuses": {one["name"]: one["status"] for one in jobs if one["status"] != "UNKNOWN"},
+        "job_ids": {job["name"]: job["job_id"] for job in jobs if job["job_id"]},
+        "job_statuses": {job["name"]: job["status"] for job in jobs if job["status"] != "UNKNOWN"},
         "error": document.error,
         "sweep_run_id": document.sweep_run_id,
         "args": document.args,
@@ -137,26 +148,29 @@ def to_run_json(document: Run) -> dict[str, Any]:
     }
 
 
-def to_run_job_json(one: RunJob) -> dict[str, Any]:
-    """A job of a run: its last attempt's facts, then all attempts. One that never had its turn is CANCELLED."""
-    attempts = [_to_attempt_json(attempt) for attempt in one.attempts]
-    tried = len(attempts) > one.attempts_before
+def to_run_job_json(job: RunJob) -> dict[str, Any]:
+    """Build a job of a run: its last attempt's facts, then all attempts.
+
+    A job that never started is CANCELLED.
+    """
+    attempts = [_to_attempt_json(attempt) for attempt in job.attempts]
+    tried = len(attempts) > job.attempts_before
     last = attempts[-1] if tried else dict.fromkeys(_to_attempt_json(Attempt(number=1, tag="")))
-    if one.skipped:
-        last = {**last, "slurm_state": "CANCELLED", "reason": one.skipped}
+    if job.skipped:
+        last = {**last, "slurm_state": "CANCELLED", "reason": job.skipped}
     return {
-        "name": one.name,
-        "depends_on": strip_afterok(one.depends_on),
+        "name": job.name,
+        "depends_on": strip_afterok(job.depends_on),
         "status": states.to_status(last["slurm_state"]),
         **{key: value for key, value in last.items() if key != "number"},
-        "result": one.result,
-        "result_error": one.result_error,
+        "result": job.result,
+        "result_error": job.result_error,
         "attempts": attempts,
     }
 
 
 def _to_attempt_json(attempt: Attempt) -> dict[str, Any]:
-    same = (
+    keys = (
         "number",
         "job_id",
         "reason",
@@ -168,11 +182,11 @@ def _to_attempt_json(attempt: Attempt) -> dict[str, Any]:
         "stderr",
         "error",
     )
-    return {**{key: getattr(attempt, key) for key in same}, "slurm_state": attempt.state}
+    return {**{key: getattr(attempt, key) for key in keys}, "slurm_state": attempt.state}
 
 
 def to_history_json(entry: JobEntry) -> dict[str, Any]:
-    """A row of the history."""
+    """Build a row of the history."""
     return {
         "job_id": to_json_id(entry.job_id),
         "job_name": entry.name,
@@ -192,39 +206,39 @@ def to_history_json(entry: JobEntry) -> dict[str, Any]:
 
 
 def to_dry_run_json(draft: Run) -> dict[str, Any]:
-    """What a dry run answers: scripts, and the order of submission."""
+    """Build the answer to a dry run: scripts in order of submission."""
     jobs = [
         {
-            "name": one.name,
-            "script": one.script,
-            "depends_on": [entry.rpartition(":")[2] for entry in one.depends_on],
-            "resources": one.resources,
+            "name": job.name,
+            "script": job.script,
+            "depends_on": [entry.rpartition(":")[2] for entry in job.depends_on],
+            "resources": job.resources,
         }
-        for one in draft.jobs
+        for job in draft.jobs
     ]
-    return {"dry_run": True, "jobs": jobs, "execution_order": [one.name for one in draft.jobs]}
+    return {"dry_run": True, "jobs": jobs, "execution_order": [job.name for job in draft.jobs]}
 
 
-def to_sweep_json(document: Sweep, counted: dict[str, int]) -> dict[str, Any]:
-    """A sweep as documented; `counted` says how many cells are in each state."""
-    same = ("fail_fast", "max_parallel", "cell_count")
-    begun = document.status == "pending" and counted["pending"] < document.cell_count
-    later = ("submission_source", "started_at", "completed_at", "cancel_requested_at", "error")
+def to_sweep_json(document: Sweep, counts: dict[str, int]) -> dict[str, Any]:
+    """Build a sweep; `counts` has the number of cells in each state."""
+    first_keys = ("fail_fast", "max_parallel", "cell_count")
+    has_begun = document.status == "pending" and counts["pending"] < document.cell_count
+    last_keys = ("submission_source", "started_at", "completed_at", "cancel_requested_at", "error")
     return {
         "id": int(document.id),
         "name": document.name,
         "workflow_yaml_path": document.workflow_path,
-        "status": "running" if begun else document.status,
+        "status": "running" if has_begun else document.status,
         "matrix": document.matrix,
         "args": document.args or None,
-        **{key: getattr(document, key) for key in same},
-        **{f"cells_{state}": count for state, count in counted.items()},
-        **{key: getattr(document, key) for key in later},
+        **{key: getattr(document, key) for key in first_keys},
+        **{f"cells_{state}": count for state, count in counts.items()},
+        **{key: getattr(document, key) for key in last_keys},
     }
 
 
 def to_cell_json(parent: Sweep, index: int, document: Run | None, state: str, args: dict[str, Any]) -> dict[str, Any]:
-    """A cell in the list of its sweep's cells; `state` is what it counts as."""
+    """Build a cell for the list of its sweep's cells."""
     ended = document is not None and state not in ("pending", "running")
     return {
         "id": make_cell_id(parent.uid, index),
@@ -239,35 +253,44 @@ def to_cell_json(parent: Sweep, index: int, document: Run | None, state: str, ar
 
 
 def _find_cell_end(parent: Sweep, state: str) -> str | None:
-    """When a cell that never started ended: with the cancellation of its sweep, or with the sweep."""
+    """Return when a cell that never started ended.
+
+    That is when its sweep was cancelled or ended.
+    """
     return parent.cancel_requested_at or parent.completed_at if state == "cancelled" else None
 
 
 def to_unstarted_cell_json(parent: Sweep, index: int, state: str, args: dict[str, Any]) -> dict[str, Any]:
-    """A cell that has no run, as a run that waits or was cancelled before it began."""
-    known = to_cell_json(parent, index, None, state, args)
+    """Build a cell without a run, as a run.
+
+    It waits, or was cancelled before it began.
+    """
+    cell = to_cell_json(parent, index, None, state, args)
     status: Any = state
-    shown = to_run_json(
+    run = to_run_json(
         Run(
-            id=known["id"],
+            id=cell["id"],
             workflow_name=parent.workflow_name,
             mount=parent.mount,
             args=args,
             status=status,
-            started_at=known["started_at"],
-            completed_at=known["completed_at"],
+            started_at=cell["started_at"],
+            completed_at=cell["completed_at"],
             sweep_run_id=int(parent.id),
             triggered_by=parent.submission_source,
         )
     )
-    return {**shown, "cancel_requested_at": parent.cancel_requested_at}
+    return {**run, "cancel_requested_at": parent.cancel_requested_at}
 
 
 def to_dry_sweep_json(first: Run, args: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a dry run of a sweep answers: the first cell's scripts, and the args of all cells."""
+    """Build the answer to a dry run of a sweep.
+
+    The first cell's scripts, and the args of all cells.
+    """
     return {**to_dry_run_json(first), "cell_count": len(args), "cells": args}
 
 
 def to_started_sweep_json(document: Sweep) -> dict[str, Any]:
-    """What the start of a sweep answers."""
+    """Build the answer to the start of a sweep."""
     return {"sweep_run_id": int(document.id), "status": document.status, "cell_count": document.cell_count}

@@ -25,6 +25,7 @@ from store.indexes.jobs import JobEntry
 from store.indexes.reports import ReportIndex
 from store.rules import reports
 from store.store import SAVE_FROM_ROWS, Store
+from store.views import srtslurm
 from tests import ROOT
 from tests.faults.test_store_faults import Faulty
 
@@ -82,7 +83,7 @@ async def step(chance: random.Random, folder: Folder, collector: ReportIndex, at
 
 def plainly(folder: Folder) -> list[dict[str, Any]]:
     """The reports in the order of lists, straight from the documents."""
-    found = [reports.to_job_json(one.report) for one in map(folder.get, folder.list_names())]
+    found = [srtslurm.to_job_json(one.report) for one in map(folder.get, folder.list_names())]
     by_time = sorted(found, key=lambda one: (reports.parse_reported_time(one["submitted_at"]), one["job_id"]))
     return by_time[::-1]
 
@@ -102,7 +103,7 @@ async def compare(folder: Folder, collector: ReportIndex, chance: random.Random)
         assert page["total"] == len(wanted)
         assert [one["job_id"] for one in page["jobs"]] == wanted[(number - 1) * size : number * size]
         assert page["jobs"] == [
-            {key: one[key] for key in reports.SUMMARY}
+            {key: one[key] for key in srtslurm.SUMMARY}
             for one in known if one["job_id"] in wanted[(number - 1) * size : number * size]
         ]  # fmt: skip
     events = sorted((event for one in known for event in one["events"]), key=lambda one: one["id"])
@@ -241,7 +242,7 @@ def test_an_event_that_left_its_record_leaves_the_feed(tmp_path: Path) -> None:
             fewer = report.model_copy(update={"events": report.events[1:]})
             await folder.put("8", record.model_copy(update={"report": fewer}))
             assert await collector.list_events(0, 1) == {
-                "events": [reports.to_event_json(report, report.events[1])],
+                "events": [srtslurm.to_event_json(report, report.events[1])],
                 "next_cursor": 2,
             }
 

@@ -305,15 +305,8 @@ def test_the_view_shows_more_where_the_file_says_more(renderer: Renderer) -> Non
 # ---- script templates
 
 
-def test_a_template_is_found_by_name_or_refused_with_its_place() -> None:
-    kept = {"big": "#!/bin/bash\n{{ command }}\n"}
-    assert templates.list_names(kept) == ["base", "big"]
-    workflow = workflows.parse_workflow(b"jobs:\n- {name: a, command: x}\n- name: b\n  command: x\n  template: bug\n")
-    with pytest.raises(
-        Invalid, match=r"line 5, column 13: jobs.1.template: Template 'bug' not found; did you mean 'big'"
-    ):
-        templates.refuse_unknown(workflow, [{"name": "b", "template": "bug"}], templates.list_names(kept))
-    templates.refuse_unknown(workflow, [{"name": "b", "template": "base"}, {"name": "a"}], templates.list_names(kept))
+def test_the_built_in_template_is_named_first() -> None:
+    assert templates.list_names({"big": "#!/bin/bash\n{{ command }}\n"}) == ["base", "big"]
 
 
 def test_a_template_is_rendered_as_text(renderer: Renderer) -> None:

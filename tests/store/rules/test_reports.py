@@ -295,9 +295,9 @@ def test_what_a_job_told_of_its_end_stands_beside_what_slurm_says(told: Told) ->
 )
 def test_whose_report_it_is(told: Told, why: str, job: dict[str, Any], label: str | None, same: bool) -> None:
     report = told.post(cluster=label)
-    assert reports.is_same_job(reports.summarize_report(report), row(**job), "ours") is same
+    assert reports.is_same_job(reports.summarize_report(report, "{}"), row(**job), "ours") is same
     assert not reports.is_job_over(
-        reports.summarize_report(report), row(**{"state": "RUNNING", **job, **RUNNING}), "ours"
+        reports.summarize_report(report, "{}"), row(**{"state": "RUNNING", **job, **RUNNING}), "ours"
     )
 
 
@@ -323,7 +323,7 @@ def test_what_slurm_may_have_to_say(
 ) -> None:
     record = reports.apply_update(None, job_id, {"status": status}, 1, NOW, "me")
     assert record.report is not None
-    one = reports.summarize_report(record.report.model_copy(update={"slurm_state": slurm_state}))
+    one = reports.summarize_report(record.report.model_copy(update={"slurm_state": slurm_state}), "{}")
     assert reports.is_awaited(one, NOW + age_s) is awaited
 
 
