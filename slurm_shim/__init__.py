@@ -1,11 +1,13 @@
-"""Two things in one house: the words we speak to SLURM, and a stand-in that understands them.
+"""How SLURM is reached, and an embedded cluster that answers to the same commands.
 
+commands    one method per command: argv list -> program -> parser
 errors      what SLURM can answer instead of yes, as exceptions
-words       one method per command: argv list -> program -> parser
 parse       pure: what the programs print -> plain dicts        times  durations, instants
-snapshot    one shared, always recent picture of queue and nodes: N viewers cost one poll
+snapshot    one shared, always recent state of queue and nodes: N viewers cost one poll
+cluster     one cluster under a name that tells its jobs from those of other clusters
 resources   pure: GPUs and nodes per partition                  script  pure: job dict -> batch script
-embedded/, bin/   the stand-in: the same programs without SLURM, chosen by PATH alone
+remote/     the same commands over SSH, and copies of folders by rsync
+embedded/, bin/   SLURM's programs without SLURM, chosen by PATH alone
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One cluster to ask and to tell: the words, the snapshot, and what is to be found out about jobs that nobody lists.
+"""One cluster: its commands, its snapshot, and what is found out about jobs that the queue does not list.
 
-Blocking words run in the executor; everything else belongs to one event loop.
+Blocking commands run in the executor; everything else belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from slurm_shim.snapshot import JobFinding, Snapshot
 
 _RECALLED_S = 60.0
 _MOST_RECALLED = 10_000
-# A request that was cut off may still arrive at the controller for so long.
+# A request that was cut off may still arrive at the controller within this time.
 _DOUBT_S = 10.0
-# Over SSH so long: what the connection may take to be found silent, and then what sbatch may take over there.
+# Over SSH: the time until a connection is found to be silent, plus the time that the remote sbatch may take.
 _REMOTE_DOUBT_S = GRACE_S + TIMEOUT_S
 # sshd grants 10 sessions over one connection unless told otherwise; some are left for copying files.
 _REMOTE_CALLS = 4
@@ -42,7 +42,9 @@ EMBEDDED = "embedded"
 def choose_cluster(
     wanted: str, path: str, conf: str | None, embedded_conf: str, hold_fd: int | None
 ) -> tuple[str, Slurm]:
-    """The name of the cluster to use, and its words; blocks while SLURM is asked.
+    """Choose the cluster to use; return its name and commands.
+
+    Blocks while SLURM is asked.
 
     `wanted` is slurm, embedded, or auto: SLURM when its programs are on `path` and its controller answers. `conf` is
     SLURM_CONF or None, `embedded_conf` that of the embedded cluster, `hold_fd` what every sbatch inherits.
@@ -56,7 +58,10 @@ def choose_cluster(
 
 
 def read_cluster_name(conf: str | None) -> str:
-    """The cluster's name as its slurm.conf says, for as long as SLURM itself does not; empty where there is no file."""
+    """Read the cluster's name from its slurm.conf; "" without a file.
+
+    Used for as long as SLURM itself does not answer.
+    """
     try:
         text = Path(conf or "/etc/slurm/slurm.conf").read_text(errors="replace")
     except OSError:
@@ -66,14 +71,14 @@ def read_cluster_name(conf: str | None) -> str:
 
 
 def make_embedded(path: str, conf: str, hold_fd: int | None) -> Slurm:
-    """The words of the embedded cluster."""
+    """Make the commands of the embedded cluster."""
     return Slurm(f"{PROGRAMS}:{path}", conf, hold_fd=hold_fd)
 
 
 class Cluster:
     """SLURM under a name that tells its jobs from those of other clusters.
 
-    The name is what SLURM says it is. `settle` learns it when SLURM did not answer at the start.
+    The name is what SLURM says it is. `resolve_missing` learns it when SLURM did not answer at the start.
     """
 
     def __init__(self, name: str, slurm: Slurm, executor: Executor, min_s: float = 2.0, max_s: float = 10.0) -> None:
@@ -84,7 +89,9 @@ class Cluster:
         self._in_flight_s = _DOUBT_S
         self._resource_rows: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._began_at = time.monotonic()
-        self._unsure_tags: dict[str, float] = {}  # tag -> a squeue begun later and without it shows it was not taken
+        self._unsure_tags: dict[
+            str, float
+        ] = {}  # tag -> time; a squeue begun later that lacks it proves it was not taken
         self._accounted_tags: dict[str, JobFinding] = {}  # tag -> what accounting knows of it
         self._missing_tags: dict[str, float] = {}  # tag -> since when (epoch) to look in accounting
         self._looked_up: dict[str, tuple[float, dict[str, Any] | None]] = {}
@@ -92,16 +99,16 @@ class Cluster:
 
     @property
     def name(self) -> str:
-        """The name that documents have, and that is never another cluster's."""
+        """Name of the cluster in documents, unique among all clusters."""
         return self._name
 
     @property
     def is_answering(self) -> bool:
-        """Whether SLURM has answered when it was asked last."""
+        """Whether SLURM answered the last query."""
         return self.snapshot.error is None and self.snapshot.age_s is not None
 
     async def close(self) -> None:
-        """Nothing; nothing of it is left open."""
+        """Close the cluster; it holds nothing open."""
 
     async def _call(self, word: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(word, *arguments))
@@ -109,19 +116,25 @@ class Cluster:
     # ------------------------------------------------------------------------------------------------- asking
 
     def check_answering(self) -> None:
-        """Nothing; raises SlurmUnreachable while SLURM does not answer."""
+        """Raise SlurmUnreachable while SLURM does not answer."""
         if not self.is_answering:
             raise SlurmUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
 
     def get_age_s(self) -> float:
-        """Seconds since SLURM answered last, for somebody who looks; SlurmUnreachable when it never did."""
+        """Return the seconds since SLURM's last answer; keep polling fast.
+
+        Raises SlurmUnreachable when it never answered.
+        """
         self.snapshot.keep_fresh()
         if self.snapshot.age_s is None:
             self.check_answering()
         return self.snapshot.age_s or 0.0
 
     def list_resources(self, partition: str | None) -> list[tuple[float, dict[str, Any]]]:
-        """When (epoch) and what each partition has (see slurm_shim.resources), or the one asked for; else zeros."""
+        """List (epoch, resources) of every partition, or of the one given.
+
+        See slurm_shim.resources. An unknown partition gives a row of zeros.
+        """
         snapshot = self.snapshot
         if not snapshot.partitions:
             raise SlurmUnreachable("scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet")
@@ -132,7 +145,9 @@ class Cluster:
         return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [make_empty_row(partition or "")]]
 
     async def look_up_job(self, job_id: str) -> dict[str, Any] | None:
-        """The job as accounting has it, for one that the queue does not list; kept for a minute. None if there is none.
+        """Look up a job that the queue does not list; None if there is none.
+
+        Asks accounting; the answer is kept for a minute.
 
         Also by the number that a task of an array or a part of a heterogeneous job has in its own $SLURM_JOB_ID.
         SlurmUnreachable when it is not known, and SLURM does not answer whether the queue has it by now.
@@ -151,7 +166,7 @@ class Cluster:
         return found
 
     async def _find_queued(self, job_id: str) -> dict[str, Any] | None:
-        # Somebody may have submitted it a moment ago: nobody is told "no" from a picture older than need be.
+        # Somebody may have submitted it a moment ago: refresh before answering "no".
         if self.get_age_s() > self.snapshot.interval_s and self.snapshot.error is None:
             await self.snapshot.refresh()
         return self.snapshot.jobs.get(job_id) or self.snapshot.by_raw_id(job_id)
@@ -165,11 +180,13 @@ class Cluster:
     async def sbatch(
         self, script: str, options: dict[str, Any], shown: dict[str, Any], folders: Sequence[str] = ()
     ) -> str:
-        """The id of the new job, which is in the snapshot at once; `shown` is what is known of it already.
+        """Submit a job and show it in the snapshot; return its id.
+
+        `shown` is what is known of it already.
 
         The folders are made before, where the job will run.
 
-        `options` must have a `comment` that no other job has: by it `find` tells whether a job was taken when the
+        `options` must have a `comment` that no other job has: by it `by_tag` finds out whether a job was taken when the
         answer was lost.
         """
         tag = options["comment"]
@@ -183,7 +200,7 @@ class Cluster:
         return job_id
 
     async def scancel(self, job_ids: Iterable[str]) -> None:
-        """Nothing; the jobs are told to end, and are shown so at once."""
+        """Cancel the jobs and show them as cancelled at once."""
         ids = list(job_ids)
         await self._call(self.slurm.scancel, ids)
         self.snapshot.mark_cancelled(ids)
@@ -191,9 +208,12 @@ class Cluster:
     # ------------------------------------------------------------------------------- jobs whose id was never heard
 
     def by_tag(self, tag: str, intended_at: float) -> JobFinding:
-        """As `Snapshot.look`, for the job that carries the tag as its comment and was to be submitted at that time.
+        """Find the job that carries the tag as its comment.
 
-        ("lost", None) when the queue may have forgotten it and there is no accounting. Accounting is asked by `settle`.
+        The result is that of `Snapshot.by_id`; `intended_at` is when it was to be submitted.
+
+        ("lost", None) when the queue may have forgotten it and there is no accounting.
+        Accounting is asked by `resolve_missing`.
         """
         knowledge, job = self.snapshot.by_tag(tag, self._unsure_tags.get(tag, self._began_at))
         if knowledge != "absent" or time.time() - intended_at < _QUEUE_REMEMBERS_S:
@@ -203,7 +223,7 @@ class Cluster:
         return self._accounted_tags.get(tag, ("unknown", None))
 
     async def resolve_missing(self, open_ids: Iterable[str]) -> None:
-        """Nothing; asks accounting about jobs that left the queue, and about tags that the queue no longer has."""
+        """Ask accounting about jobs and tags that the queue has lost."""
         if not self._is_named and self.snapshot.error is None:
             self._name = await self._call(self.slurm.get_cluster_name) or self._name
             self._is_named = True
@@ -216,12 +236,14 @@ class Cluster:
             return
         rows = await self._call(self.slurm.list_submitted, min(seeking.values()) - 60)
         for tag in seeking:
-            row = next((one for one in rows if tag in (one["comment"] or "") or tag in one["submit_line"]), None)
+            row = next((row for row in rows if tag in (row["comment"] or "") or tag in row["submit_line"]), None)
             self._accounted_tags[tag] = ("seen", row) if row else ("absent", None)
 
 
 class RemoteCluster(Cluster):
-    """The cluster behind an SSH connection, called `LABEL:ClusterName` once it was heard, before that by its label.
+    """The cluster behind an SSH connection.
+
+    It is called `LABEL:ClusterName`, or `LABEL` until its own name is known.
 
     It has threads of its own, so that a machine which does not answer keeps nobody else waiting.
     """
@@ -234,29 +256,29 @@ class RemoteCluster(Cluster):
         self.connection = connection
         self._is_named = True
         self._in_flight_s = _REMOTE_DOUBT_S
-        # Here no lock says that what a server before this one has sent is over.
+        # A previous server's sbatch may still be in flight on the remote side; no lock tells.
         self._began_at += _REMOTE_DOUBT_S
 
     @property
     def name(self) -> str:
-        """The name that documents have, and that is never another cluster's."""
+        """Name of the cluster in documents, unique among all clusters."""
         return f"{self.label}:{self.slurm.own_name}" if self.slurm.own_name else self.label
 
     @property
     def home(self) -> str:
-        """The home folder of the account; `~` until it was heard, which is good enough to be looked at."""
+        """Home folder of the account; `~` until it is known."""
         return self.slurm.home or "~"
 
     async def connect(self) -> None:
-        """Nothing; the connection is there and SLURM answers, without waiting for any pause to be over."""
+        """Connect and identify the cluster now, without any pause."""
         await self._call(self.slurm.identify, True)
 
     async def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
-        """As `RemoteSlurm.read`."""
+        """Read parts of files, see `RemoteSlurm.read_files`."""
         slices: list[Slice] = await self._call(self.slurm.read_files, wanted, owner)
         return slices
 
     async def close(self) -> None:
-        """Nothing; the connection has ended."""
-        # The threads end when nobody has anything for them to do any more.
+        """End the connection."""
+        # The threads end when their last call is done.
         await asyncio.to_thread(self.connection.close)

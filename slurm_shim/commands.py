@@ -1,4 +1,4 @@
-"""The words we speak to SLURM: one method per command, argv list -> program -> parser. Blocking; call in a thread.
+"""SLURM's commands: one method per command, argv list -> program -> parser. Blocking; call in a thread.
 
 Never a shell string: options travel as one token `--name=value`, positionals after `--`. Programs get an environment
 that is built here, never the server's own (SQUEUE_*, SBATCH_*, SLURM_* and TZ of the caller change what they print, and
@@ -31,7 +31,9 @@ _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 
 
 class Slurm:
-    """The cluster behind `path` (a PATH) and `slurm_conf`; None leaves the choice of slurm.conf to SLURM.
+    """The cluster behind `path` (a PATH) and `slurm_conf`.
+
+    Without `slurm_conf` SLURM finds its own.
 
     `hold_fd` is inherited by every sbatch: a flock on it stays held until an sbatch in flight has ended, also when
     this process is killed meanwhile. All methods raise SlurmRefused or one of its kinds, SlurmUnreachable when nobody
@@ -42,10 +44,10 @@ class Slurm:
     def __init__(self, path: str, slurm_conf: str | None, timeout_s: float = 5.0, hold_fd: int | None = None) -> None:
         self.path, self.slurm_conf = path, slurm_conf
         self.timeout_s, self.hold_fd = timeout_s, hold_fd
-        self.make_dirs: Callable[[Path], Any] = _refuse_folder  # set by whoever writes files here
-        self.can_prefetch = False  # whether calls told beforehand are answered together
-        self.squeue_s: float | None = None  # what the last squeue took, where that is not what asking for it takes
-        self.own_name = ""  # the cluster's own name, once it was heard
+        self.make_dirs: Callable[[Path], Any] = _refuse_folder  # set by the owner of the file system
+        self.can_prefetch = False  # whether announced calls are answered together
+        self.squeue_s: float | None = None  # time of the last squeue alone, if it was measured
+        self.own_name = ""  # the cluster's own name, once it is known
         self.controller, self.database = Breaker(), Breaker()
         self._known: dict[str, parse.Job] = {}
         self._known_lock = threading.Lock()
@@ -54,7 +56,9 @@ class Slurm:
     # --------------------------------------------------------------------------------------------------- reading
 
     def squeue(self, job_id: str | None = None, soon: Sequence[Sequence[str]] = ()) -> list[parse.Job]:
-        """All jobs that the controller knows, of all users, finished ones of the last MinJobAge too; or one job's rows.
+        """List all jobs of the controller, or the rows of one job.
+
+        Jobs of all users, and finished ones of the last MinJobAge.
 
         A row that reads as in the call before is the same dict: do not change them. [] for an unknown id. `soon` are
         calls that will follow: where a call is a way to another machine, they are answered with this one.
@@ -73,7 +77,9 @@ class Slurm:
             return parse.parse_jobs(text, nonce, self._known)
 
     def sacct(self, job_ids: Iterable[str] | None = None, since_s: float | None = None) -> list[parse.Job]:
-        """The accounted jobs with these ids, or all of the last `since_s` seconds; one row per job, no steps.
+        """List accounted jobs by id, or all of the last `since_s` seconds.
+
+        One row per job, no steps.
 
         A job shows up here some seconds after its submission only, and its end likewise.
         """
@@ -86,7 +92,9 @@ class Slurm:
         return rows
 
     def list_submitted(self, since_epoch: float) -> list[dict[str, Any]]:
-        """`{job_id, raw_id, submit_time, state, comment, submit_line}` of the jobs accounted since then.
+        """List what was submitted since then, as accounting has it.
+
+        Rows: `{job_id, raw_id, submit_time, state, comment, submit_line}`.
 
         `comment` only where the cluster stores it (AccountingStoreFlags=job_comment), `submit_line` always: a tag that
         travelled in `--comment=` is found in one of them.
@@ -97,15 +105,18 @@ class Slurm:
         return parse.parse_submitted(self._run_checked(_build_sacct_argv(nonce, parse.SUBMITTED_FIELDS, chosen)), nonce)
 
     def list_nodes(self) -> list[parse.Node]:
-        """All nodes, hidden ones too."""
+        """List all nodes, hidden ones too."""
         return parse.parse_nodes(self._run_checked(NODES))
 
     def list_partitions(self) -> list[parse.Partition]:
-        """All partitions, hidden ones too."""
+        """List all partitions, hidden ones too."""
         return parse.parse_partitions(self._run_checked(PARTITIONS))
 
     def ping(self) -> dict[str, Any]:
-        """`{up, version, controller}`: does the controller answer, the programs' version, the controller's host."""
+        """Ask whether the controller answers: `{up, version, controller}`.
+
+        `version` is that of the programs, `controller` the controller's host.
+        """
         try:
             answer = self._run(["scontrol", "ping"], None, self.timeout_s)
             version = self._run(["scontrol", "--version"], None, self.timeout_s).out.split()
@@ -119,23 +130,23 @@ class Slurm:
         }
 
     def get_config(self) -> dict[str, str]:
-        """`scontrol show config`, asked once and kept; the caller must not change it."""
+        """Return `scontrol show config`, asked once; do not change it."""
         if not self._config:
             self._config = parse.parse_config(self._run_checked(["scontrol", "show", "config"]))
             self.own_name = self._config.get("ClusterName", "")
         return self._config
 
     def get_cluster_name(self) -> str:
-        """The name of the cluster."""
+        """Return the name of the cluster."""
         return self.get_config().get("ClusterName", "")
 
     def get_min_job_age_s(self) -> int:
-        """For how many seconds the controller remembers a finished job."""
+        """Return how long the controller remembers a finished job."""
         match = re.match(r"\d+", self.get_config().get("MinJobAge", ""))
         return int(match[0]) if match else 300
 
     def has_accounting(self) -> bool:
-        """Whether sacct can know anything."""
+        """Return whether accounting is configured."""
         return parse.to_text_or_none(self.get_config().get("AccountingStorageType", "")) not in (
             None,
             "accounting_storage/none",
@@ -150,7 +161,7 @@ class Slurm:
         args: Sequence[str] = (),
         folders: Sequence[str] = (),
     ) -> str:
-        """The id of the submitted job; the folders that it needs are made before, where it will run.
+        """Submit a job and return its id; make its folders first.
 
         `options` by sbatch(1)'s long names with underscores: True is a flag, None and False are left out. The script
         goes through standard input; with an option `script_file` that file is submitted instead, with `args`.
@@ -175,7 +186,7 @@ class Slurm:
     def scancel(
         self, job_ids: Sequence[str], signal: str | None = None, full: bool = False, batch: bool = False
     ) -> None:
-        """Nothing; cancels the jobs, or sends them a signal ("USR1", "SIGUSR1", "10").
+        """Cancel the jobs, or send them a signal ("USR1", "SIGUSR1", "10").
 
         Without `full` or `batch` a signal reaches only steps, never the batch script (scancel(1)). Look the jobs up
         before: SLURM says nothing about unknown and finished ones, and scancel retries the signal to a waiting one
@@ -188,24 +199,30 @@ class Slurm:
         self._run_in_batches([*argv, "--"], job_ids)
 
     def hold(self, job_ids: Sequence[str]) -> None:
-        """Nothing; holds waiting jobs so that only an operator may release them. Running jobs are not touched."""
+        """Hold waiting jobs so that only an operator may release them.
+
+        Running jobs are not touched.
+        """
         self._run_in_batches(["scontrol", "hold"], job_ids)
 
     def uhold(self, job_ids: Sequence[str]) -> None:
-        """Nothing; holds waiting jobs so that their owners may release them."""
+        """Hold waiting jobs so that their owners may release them."""
         self._run_in_batches(["scontrol", "uhold"], job_ids)
 
     def release(self, job_ids: Sequence[str]) -> None:
-        """Nothing; releases held jobs."""
+        """Release held jobs."""
         self._run_in_batches(["scontrol", "release"], job_ids)
 
     def requeue(self, job_ids: Sequence[str]) -> None:
-        """Nothing; puts running or finished jobs back into the queue."""
+        """Put running or finished jobs back into the queue."""
         for job_id in job_ids:
             self._run_in_batches(["scontrol", "requeue"], [job_id])
 
     def update_job(self, job_id: str, **fields: str | int) -> None:
-        """Nothing; changes a job: update_job("42", priority=5, timelimit="+30") (scontrol(1), update)."""
+        """Change a job as `scontrol update` does.
+
+        Example: update_job("42", priority=5, timelimit="+30").
+        """
         pairs = [f"{name}={value}" for name, value in fields.items() if _check_option_name(name)]
         self._run_checked(["scontrol", "update", f"jobid={_check_id(job_id)}", *pairs], (job_id,))
 
@@ -274,7 +291,10 @@ class Slurm:
         return Answer(ended.exit_code, out, err)
 
     def build_environment(self, for_jobs: bool = False) -> dict[str, str]:
-        """The variables a program gets; `for_jobs` leaves out what shapes output: sbatch hands all on to the job."""
+        """Build the variables that a program gets.
+
+        `for_jobs` leaves out those that shape output: sbatch hands everything on to the job.
+        """
         built = programs.build_user_environment() | {"PATH": self.path, "LANG": "C.UTF-8"}
         if self.slurm_conf is not None:
             built["SLURM_CONF"] = self.slurm_conf
@@ -289,7 +309,10 @@ def _refuse_folder(folder: Path) -> None:
 
 
 def normalize_signal(signal: str) -> str:
-    """The signal as scancel takes it: "SIGUSR1" -> "USR1", "10" -> "10"; ValueError if there is no such signal."""
+    """Convert a signal to scancel's form: "SIGUSR1" -> "USR1".
+
+    Numbers stay ("10"). ValueError if there is no such signal.
+    """
     word = signal.strip().upper().removeprefix("SIG")
     if word.isascii() and word.isdigit() and 1 <= int(word) <= 64:
         return word
@@ -339,7 +362,7 @@ def _strip_tasks(job_id: str) -> str:
 
 
 def check_arguments(argv: Sequence[str]) -> None:
-    """Nothing; ValueError for words that no program could be given."""
+    """Raise ValueError for arguments that no program can be given."""
     for word in argv:
         if "\0" in word:
             raise ValueError("a NUL character cannot be handed to SLURM")
@@ -348,7 +371,10 @@ def check_arguments(argv: Sequence[str]) -> None:
 
 
 def make_timeout_error(program: str, said: str, timeout_s: float) -> SlurmUnreachable:
-    """The error for a program that was ended after its time; what it complained about before that tells more."""
+    """Make the error for a program that exceeded its time.
+
+    What it complained about before says more than the time-out.
+    """
     # "temporarily unable to accept job, retrying"
     error = make_error(program, 1, said) if said.strip() else None
     if isinstance(error, SlurmUnreachable):

@@ -1,4 +1,4 @@
-"""What SLURM can say instead of yes. The class carries the meaning, so that one table can map it to an answer.
+"""The errors of SLURM. The class carries the meaning, so that one table can map it to an answer.
 
     SlurmError
     ├─ SlurmRefused      SLURM understood and said no         .reason .text .exit_code .command
@@ -10,7 +10,7 @@
     │  └─ NodeUnknown
     ├─ SlurmUnreachable  nobody answered, or not intelligibly  .uncertain: the request may still have been carried out
     │  └─ SlurmBusy      asked to come back later
-    ├─ Unreadable        an answer that does not have the form we asked for
+    ├─ UnreadableAnswer  an answer that does not have the form we asked for
     └─ SyncFailed        rsync ended without having brought everything over
 
 Phrases and exit codes are those of Slurm 22.05.8 (slurm_errno.c gives each a fixed text); later versions kept them.
@@ -23,11 +23,14 @@ from collections.abc import Sequence
 
 
 class SlurmError(Exception):
-    """Anything that SLURM, or the lack of it, can do to us."""
+    """Base of all errors of SLURM, or of the lack of it."""
 
 
 class SlurmRefused(SlurmError):
-    """SLURM said no: `command` (the program's name), `exit_code`, `text` (all lines, prefixes stripped), `reason`."""
+    """SLURM refused the request.
+
+    `command` (the program's name), `exit_code`, `text` (all lines, prefixes stripped), `reason`.
+    """
 
     def __init__(self, command: str, exit_code: int, stderr: str) -> None:
         self.command = command
@@ -38,19 +41,19 @@ class SlurmRefused(SlurmError):
 
 
 class SlurmInvalid(SlurmRefused):
-    """The request can never be carried out as it is."""
+    """The request is invalid and can never be carried out."""
 
 
 class SlurmDenied(SlurmRefused):
-    """This user may not do that."""
+    """The user may not do that."""
 
 
 class SlurmConflict(SlurmRefused):
-    """Possible in general, but not in the present state."""
+    """The request is not possible in the present state."""
 
 
 class JobFinished(SlurmConflict):
-    """The job is over; `job_id` is what was asked for."""
+    """The job has finished; `job_id` is what was asked for."""
 
     def __init__(self, job_id: str, command: str = "", exit_code: int = 1, stderr: str = "") -> None:
         super().__init__(command, exit_code, stderr or f"Job {job_id} has already finished")
@@ -58,7 +61,7 @@ class JobFinished(SlurmConflict):
 
 
 class JobUnknown(SlurmRefused):
-    """SLURM does not know (or no longer knows) the job; `job_id` is what was asked for."""
+    """SLURM does not know the job (any more); `job_id` is what was asked for."""
 
     def __init__(self, job_id: str, command: str = "", exit_code: int = 1, stderr: str = "") -> None:
         super().__init__(command, exit_code, stderr or f"Invalid job id specified: {job_id}")
@@ -70,7 +73,9 @@ class NodeUnknown(SlurmRefused):
 
 
 class SlurmUnreachable(SlurmError):
-    """No usable answer: controller or database down, time-out, program missing, authentication service down.
+    """SLURM gave no usable answer.
+
+    Controller or database down, time-out, program missing, authentication service down.
 
     `uncertain` is true where the request may have been carried out all the same (a time-out after it was sent): whoever
     submitted something must look for it before submitting again.
@@ -84,15 +89,15 @@ class SlurmUnreachable(SlurmError):
 
 
 class SlurmBusy(SlurmUnreachable):
-    """SLURM is up but takes nothing more at the moment, or no more jobs of this user."""
+    """SLURM takes no more jobs at the moment, at all or of this user."""
 
 
 class UnreadableAnswer(SlurmError, ValueError):
-    """An answer whose form is not the one we asked for; nothing of it is used."""
+    """SLURM's answer has an unexpected form; nothing of it is used."""
 
 
 class SyncFailed(SlurmError):
-    """rsync did not bring everything over; the reason is its own, or ssh's."""
+    """rsync did not copy everything; `reason` is rsync's own, or ssh's."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -202,13 +207,13 @@ _INVALID = (
 
 
 def strip_prefixes(stderr: str) -> str:
-    """All lines without the `sbatch: error: ` prefixes, blank lines dropped."""
+    """Strip prefixes like `sbatch: error: ` and drop blank lines."""
     lines = (_PREFIX.sub("", line.rstrip()) for line in stderr.splitlines())
     return "\n".join(line for line in lines if line)
 
 
 def extract_reason(stderr: str) -> str:
-    """SLURM's own phrase: of the line that tells most, what stands after the last colon ("" when nothing was said).
+    """Extract SLURM's own phrase from its complaint; "" if there is none.
 
     The last line is the summary ("Batch job submission failed: Invalid partition name specified"), except for the
     hints that some programs print below their message.
@@ -230,7 +235,7 @@ def extract_reason(stderr: str) -> str:
 
 
 def make_error(command: str, exit_code: int, stderr: str, ids: Sequence[str] = ()) -> SlurmError:
-    """The exception for a program that ended with `exit_code` != 0 and `stderr`, to be raised by the caller.
+    """Make the exception for a program that failed; the caller raises it.
 
     `ids` are the jobs that the call was about; the one that SLURM names (else the first) goes into JobUnknown.job_id.
     """

@@ -12,7 +12,9 @@ _JOB_ID = re.compile(r"(\d{1,10})(?:_(\d{1,10})|_\[([\d,:%-]{1,65536})\]|\+(\d{1
 
 
 def split_job_id(job_id: str) -> dict[str, Any]:
-    """`{job, task, tasks, component}` of "42", "8_3" (task 3), "8_[3-6%2]" (tasks "3-6%2"), "9+1" (component 1).
+    """Split a job id into `{job, task, tasks, component}`.
+
+    "42", "8_3" (task 3), "8_[3-6%2]" (tasks "3-6%2"), "9+1" (component 1).
 
     ValueError for anything else: what passes here is safe to hand to SLURM's programs.
     """
@@ -29,7 +31,10 @@ def split_job_id(job_id: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def expand_tasks(tasks: str) -> tuple[int, ...]:
-    """The task numbers of "3-6%2", "1-9:4", "2,9,22-24"; ValueError when it is no such list or has too many."""
+    """Expand array tasks like "3-6%2", "1-9:4", "2,9,22-24" to numbers.
+
+    ValueError when it is no such list or has too many.
+    """
     found: list[int] = []
     for part in tasks.partition("%")[0].split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part, re.ASCII)
@@ -47,7 +52,10 @@ def _check_count(numbers: range, already: int) -> range:
 
 
 def expand_hosts(text: str) -> list[str]:
-    """The names in a host list: "node[01-03,07],gpu1" -> node01 node02 node03 node07 gpu1; ValueError if it is none."""
+    """Expand a host list: "node[01-02],gpu1" -> node01 node02 gpu1.
+
+    ValueError if it is none.
+    """
     return list(_expand_hosts(text))
 
 

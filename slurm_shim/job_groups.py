@@ -17,7 +17,9 @@ _WORST = (
 
 
 def combine_rows(job_id: str, rows: Sequence[Job]) -> Job:
-    """One job for the tasks of an array or the components of a heterogeneous job, with `tasks: {state: number}` added.
+    """Combine the rows of an array or heterogeneous job into one job.
+
+    Adds `tasks: {state: number}`.
 
     RUNNING (or another state at work) while any part is, PENDING while any part waits, else the worst end, whose exit
     code and signal count. Times span all parts; what else there is comes from the waiting or else the lowest part.
@@ -60,13 +62,16 @@ def _find_deciding_row(rows: Sequence[Job]) -> Job:
 
 
 def list_row_tasks(row: Job) -> tuple[int, ...]:
-    """The array tasks that a row stands for: one, the remainder that still waits, or () when it is no array's."""
+    """List the array tasks that a row stands for; () when it has none.
+
+    A started task is one; the row of what still waits has many.
+    """
     tasks = row["array_task_id"]
     return () if tasks is None else expand_tasks(tasks)
 
 
 def is_part_of(row: Job, job_id: str) -> bool:
-    """Whether the row is the job with this id, or a part of it."""
+    """Return whether the row is the job with this id, or a part of it."""
     if row["job_id"] == job_id:
         return True
     parts = split_job_id(job_id)
@@ -90,6 +95,6 @@ _BLANK: Job = {
 
 
 def build_waiting_job(job_id: str, **known: object) -> Job:
-    """A whole job dict for a job that sbatch has just accepted, from what is known of it."""
+    """Build the job dict of a job that sbatch has just accepted."""
     own = {"job_id": job_id, "raw_id": split_job_id(job_id)["job"], "submit_time": int(time.time())}
     return _BLANK | own | known

@@ -1,4 +1,4 @@
-"""Pure: what SLURM's programs print -> plain dicts. Read and tried against Slurm 22.05.8.
+"""Parsers: what SLURM's programs print -> plain dicts. Pure. Verified against Slurm 22.05.8.
 
 Names, comments and paths are free text and come out raw (newlines, `|`, escapes and all), so rows are asked for with a
 random nonce after every field that nobody can have put into a name beforehand. Fields are counted; a row of another
@@ -64,15 +64,15 @@ _CUT = "\0"  # cannot occur in SLURM's own strings, which end at it
 
 
 def build_format(fields: tuple[str, ...], nonce: str) -> str:
-    """The value of squeue's -O: every field followed by the nonce, the record by `E`."""
+    """Build squeue's -O: the nonce after every field, `E` after the record."""
     return ",".join(f"{field}:{nonce}" for field in fields) + "E"
 
 
 def split_records(text: str, nonce: str, width: int, end: str) -> list[str]:
-    """One string per record, its fields separated by NUL.
+    """Split an answer into records whose fields are separated by NUL.
 
-    `end` is what follows the nonce after the last field ("E\\n" for squeue -O as in layout(), "\\n" for sacct -p).
-    Unreadable when a record does not have `width` fields or the text ends within one.
+    `end` follows the nonce after the last field ("E\\n" for squeue -O as in build_format(), "\\n" for sacct -p).
+    UnreadableAnswer when a record does not have `width` fields or the text ends within one.
     """
     if _CUT in text:
         raise UnreadableAnswer("SLURM's answer holds a NUL character")
@@ -126,7 +126,9 @@ def _parse_each(records: list[str], make: Any, known: dict[str, Job] | None) -> 
 
 
 def parse_jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> list[Job]:
-    """The jobs that `squeue -O layout(JOB_FIELDS, nonce)` printed under SLURM_TIME_FORMAT=%s.
+    """Parse what `squeue -O build_format(JOB_FIELDS, nonce)` printed.
+
+    Times must be those of SLURM_TIME_FORMAT=%s.
 
     `known` maps a record's text to its dict and is brought up to date: a record that reads as before gives the very
     same dict again. The dicts are shared, so nobody may change them.
@@ -135,12 +137,18 @@ def parse_jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> li
 
 
 def parse_accounting(text: str, nonce: str) -> list[Job]:
-    """The jobs that `sacct -X -n -p --delimiter=nonce -o ACCOUNTING_FIELDS --noconvert` printed, epoch times."""
+    """Parse the jobs that sacct printed.
+
+    The call: `sacct -X -n -p --delimiter=nonce -o ACCOUNTING_FIELDS --noconvert`, with epoch times.
+    """
     return _parse_each(split_records(text, nonce, len(ACCOUNTING_FIELDS), "\n"), _parse_accounted, None)
 
 
 def parse_submitted(text: str, nonce: str) -> list[dict[str, Any]]:
-    """`{job_id, raw_id, submit_time, state, comment, submit_line}` per job of `sacct -o SUBMITTED_FIELDS`."""
+    """Parse the jobs of `sacct -o SUBMITTED_FIELDS`.
+
+    Rows: `{job_id, raw_id, submit_time, state, comment, submit_line}`.
+    """
     made = []
     for record in split_records(text, nonce, len(SUBMITTED_FIELDS), "\n"):
         job_id, raw_id, submit, state, comment, line = record.split(_CUT)
@@ -338,7 +346,10 @@ def _parse_pairs(line: str, keys: re.Pattern[str]) -> dict[str, str]:
 
 
 def parse_nodes(text: str) -> list[Node]:
-    """The nodes that `scontrol -o -a show node` printed; Unreadable for a line without a name or state."""
+    """Parse the nodes that `scontrol -o -a show node` printed.
+
+    UnreadableAnswer for a line without a name or state.
+    """
     return [_build_node(_parse_pairs(line, _NODE_KEY)) for line in text.splitlines() if line.startswith("NodeName=")]
 
 
@@ -384,14 +395,17 @@ def _build_node(pairs: Mapping[str, str]) -> Node:
 
 
 def parse_node_state(text: str) -> tuple[str, list[str]]:
-    """Base word and flags of a node's `State=`: "MIXED+DRAIN" -> ("MIXED", ["DRAIN"]), "IDLE*" -> NOT_RESPONDING."""
+    """Split a node's `State=` into base word and flags.
+
+    "MIXED+DRAIN" -> ("MIXED", ["DRAIN"]); "IDLE*" -> ("IDLE", ["NOT_RESPONDING"]).
+    """
     base, *flags = text.upper().split("+")
     word = base.rstrip("*~$%!#@^-")
     return word, flags + [_SUFFIXES[mark] for mark in base[len(word) :] if mark in _SUFFIXES]
 
 
 def parse_partitions(text: str) -> list[Partition]:
-    """The partitions that `scontrol -o -a show partition` printed."""
+    """Parse the partitions that `scontrol -o -a show partition` printed."""
     with _translate_errors():
         return [
             _build_partition(_parse_pairs(line, _PARTITION_KEY))
@@ -412,7 +426,7 @@ def _build_partition(pairs: Mapping[str, str]) -> Partition:
 
 
 def parse_config(text: str) -> dict[str, str]:
-    """`scontrol show config` as a dict of its `Name = value` lines."""
+    """Parse the `Name = value` lines of `scontrol show config`."""
     lines = (line.partition("=") for line in text.splitlines())
     return {name.strip(): value.strip() for name, sign, value in lines if sign and name.strip()}
 
@@ -421,12 +435,12 @@ def parse_config(text: str) -> dict[str, str]:
 
 
 def to_text_or_none(text: str) -> str | None:
-    """The text, None where it is one of SLURM's many words for nothing."""
+    """Return the text; None for SLURM's many words for nothing."""
     return None if text in _NULL else text
 
 
 def get_first_word(state: str) -> str:
-    """The state alone: sacct says "CANCELLED by 0"."""
+    """Return the state alone: sacct prints "CANCELLED by 0"."""
     return state.split(" ", 1)[0]
 
 
@@ -470,7 +484,9 @@ def _split_list(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def parse_memory_mb(text: str) -> int | None:
-    """MB (2^20) of "512M", "1.50G", "500K", "16000", sacct's "4Gn" (a node) and "2Gc" (a CPU); None for 0 and nothing.
+    """Parse an amount of memory to MB (2^20); None for 0 and nothing.
+
+    Forms: "512M", "1.50G", "500K", "16000", sacct's "4Gn" (a node) and "2Gc" (a CPU).
 
     0 means all memory of the node, which is not known here.
     """
@@ -482,19 +498,25 @@ def parse_memory_mb(text: str) -> int | None:
 
 
 def parse_tres(text: str) -> dict[str, str]:
-    """`cpu=8,mem=512M,gres/gpu=4` as a dict of texts."""
+    """Parse `cpu=8,mem=512M,gres/gpu=4` to a dict of texts."""
     return dict(item.split("=", 1) for item in text.split(",") if "=" in item)
 
 
 @lru_cache(maxsize=4096)
 def parse_tres_memory_mb(text: str) -> int | None:
-    """MB in a TRES list, None when memory is not in it (select/cons_tres without _Memory)."""
+    """Parse the memory in a TRES list to MB; None when it has none.
+
+    select/cons_tres without _Memory does not count memory.
+    """
     return parse_memory_mb(parse_tres(text).get("mem", ""))
 
 
 @lru_cache(maxsize=4096)
 def count_tres_gpus(text: str) -> int:
-    """GPUs in a TRES list: `gres/gpu=4`, else the sum of the typed ones (`gres/gpu:a100=2`)."""
+    """Count the GPUs in a TRES list.
+
+    `gres/gpu=4`, else the sum of the typed ones (`gres/gpu:a100=2`).
+    """
     counts = {name: int(count) for name, count in parse_tres(text).items() if count.isdigit()}
     typed = sum(count for name, count in counts.items() if name.startswith("gres/gpu:"))
     return counts.get("gres/gpu", typed)
@@ -502,7 +524,10 @@ def count_tres_gpus(text: str) -> int:
 
 @lru_cache(maxsize=1024)
 def count_gres_gpus(text: str) -> int:
-    """GPUs in a GRES list: "gpu:4", "gpu:a100:4(S:0-1)", "gres:gpu:2", "gres/gpu:2", "gpu" (one)."""
+    """Count the GPUs in a GRES list.
+
+    "gpu:4", "gpu:a100:4(S:0-1)", "gres:gpu:2", "gres/gpu:2", "gpu" (one).
+    """
     total = 0
     for item in re.sub(r"\([^)]*\)", "", text).split(","):
         parts = re.split(r"[:=]", item.removeprefix("gres:").removeprefix("gres/"))
@@ -516,7 +541,10 @@ def _count_job_gpus(tres_text: str, per_node: str, node_count: int) -> int:
 
 
 def parse_exit_status(text: str) -> tuple[int | None, int | None]:
-    """(exit code, signal) of sacct's "CODE:SIGNAL"; a death by signal counts 128 + signal, as in a shell."""
+    """Parse sacct's "CODE:SIGNAL" to (exit code, signal).
+
+    A death by signal counts 128 + signal, as in a shell.
+    """
     match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
     if match is None:
         return None, None
@@ -525,7 +553,10 @@ def parse_exit_status(text: str) -> tuple[int | None, int | None]:
 
 
 def parse_wait_status(text: str) -> tuple[int | None, int | None]:
-    """(exit code, signal) of squeue's exit_code, which is the raw status of wait(2): 1792 -> (7, None)."""
+    """Parse squeue's exit_code to (exit code, signal): 1792 -> (7, None).
+
+    It is the raw status of wait(2).
+    """
     if not text.isdigit():
         return parse_exit_status(text)
     status = int(text)
@@ -537,7 +568,7 @@ def parse_wait_status(text: str) -> tuple[int | None, int | None]:
 
 
 def build_output_path(pattern: str, job: Mapping[str, Any]) -> str | None:
-    """The absolute path of a job's output file, None while it cannot be known.
+    """Build the absolute path of a job's output file; None if unknown.
 
     `pattern` as squeue's STDOUT gives it (sbatch(1), filename pattern); empty is SLURM's default. The remainder of a
     pending array has no one file. %N is really the machine's own name, which differs where several nodes share one.

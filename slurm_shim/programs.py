@@ -32,7 +32,10 @@ _WAITING = "not asked again yet: "
 
 @dataclass(frozen=True)
 class Answer:
-    """What one program said: `exit_code` (negative: ended by that signal), `out` and `err` as text."""
+    """What one program printed, as text.
+
+    `exit_code` (negative: ended by that signal), `out` and `err`.
+    """
 
     exit_code: int
     out: str
@@ -41,7 +44,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended: `exit_code` (None: it was ended after the time-out), and the bytes that it printed."""
+    """How a program ended, and the bytes that it printed.
+
+    `exit_code` is None when it was ended after the time-out.
+    """
 
     exit_code: int | None
     out: bytes
@@ -49,7 +55,9 @@ class Outcome:
 
 
 class Breaker:
-    """Fails fast after `limit` silent answers in a row, lets one probe through every `pause_s`.
+    """A circuit breaker: it fails fast after `limit` failures in a row.
+
+    One probe is let through every `pause_s`.
 
     With `longest_s` the pause doubles with each probe that fails, up to that.
     """
@@ -69,7 +77,10 @@ class Breaker:
         self._last = ""
 
     def enter(self, program: str) -> None:
-        """Nothing; SlurmUnreachable while the breaker is open and this call is not the probe."""
+        """Begin a call; raise SlurmUnreachable while the breaker is open.
+
+        One call in each pause is let through as a probe.
+        """
         with self._lock:
             if self._failures < self._limit:
                 return
@@ -79,7 +90,7 @@ class Breaker:
             self._next_probe = self._now() + self._compute_pause_s()
 
     def leave(self, error: SlurmUnreachable | None) -> None:
-        """Nothing; counts the outcome of a call that entered."""
+        """Count the outcome of a call that entered."""
         with self._lock:
             if error is None:
                 self._failures = 0
@@ -104,7 +115,9 @@ def run_program(
     held: int | None = None,
     most_bytes: int | None = None,
 ) -> Outcome:
-    """How the program ended that was started with the words of `argv` (the first is the name it goes by in errors).
+    """Run a program to its end and return how it ended.
+
+    The first word of `argv` is the name it goes by in errors.
 
     `held` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot be
     started.
@@ -132,7 +145,10 @@ def run_program(
 
 
 def build_user_environment() -> dict[str, str]:
-    """The variables that say on whose behalf a program runs: HOME, USER, LOGNAME, SHELL, and TZ where it is set."""
+    """Build the variables that say for which user a program runs.
+
+    HOME, USER, LOGNAME, SHELL, and TZ where it is set.
+    """
     uid = os.getuid()
     try:
         entry = pwd.getpwuid(uid)

@@ -12,7 +12,7 @@ from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
 def summarize_partitions(
     partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Iterable[Job]
 ) -> list[dict[str, Any]]:
-    """One dict per partition, sorted by name.
+    """Summarize each partition in one dict, sorted by name.
 
     Keys: partition, total_gpus, gpus_in_use, gpus_available, jobs_running, nodes_total, nodes_idle, nodes_down,
     gpu_utilization (0..1), has_available_gpus. Nodes count by their own names (several slurmds may share a host). The
@@ -21,16 +21,16 @@ def summarize_partitions(
     by_name = {node["name"]: node for node in nodes}
     at_work = [job for job in jobs if job["state"] not in WAITING and job["state"] not in FINISHED]
     used = _count_gpus_in_use(by_name, at_work)
-    found = []
-    for partition in sorted(partitions, key=lambda one: one["name"]):
+    rows = []
+    for partition in sorted(partitions, key=lambda partition: partition["name"]):
         members = [by_name[name] for name in partition["nodes"] if name in by_name]
         running = sum(1 for job in at_work if partition["name"] in job["partition"].split(","))
-        found.append(_build_row(partition["name"], members, used, running))
-    return found
+        rows.append(_build_row(partition["name"], members, used, running))
+    return rows
 
 
 def make_empty_row(partition: str) -> dict[str, Any]:
-    """The row of a partition that does not exist: all zero."""
+    """Make the row of an unknown partition: all zero."""
     return _build_row(partition, [], {}, 0)
 
 
@@ -54,7 +54,10 @@ def _build_row(name: str, members: Sequence[Node], used: Mapping[str, int], jobs
 
 
 def _count_gpus_in_use(nodes: Mapping[str, Node], jobs: Iterable[Job]) -> dict[str, int]:
-    """GPUs in use by node: as SLURM counts them, else derived from the jobs that run there."""
+    """Count the GPUs in use by node.
+
+    As SLURM counts them, else derived from the jobs that run there.
+    """
     used = {name: node["gpus_allocated"] for name, node in nodes.items()}
     untracked = {name for name, node in nodes.items() if not node["gpus_tracked"]}
     if not untracked:

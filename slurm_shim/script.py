@@ -47,7 +47,7 @@ set -u"""
 
 
 def render_script(job: Mapping[str, Any]) -> str:
-    """The whole batch script of a job, ending with a line break."""
+    """Render the batch script of a job, with a final line break."""
     known = build_variables(job)
     directives = [f"#SBATCH --{option}={value}" for option, value in _list_directives(job)]
     exports = _build_exports(_get_environment(job).get("env_vars") or {}, "environment.env_vars")
@@ -73,8 +73,11 @@ def render_script(job: Mapping[str, Any]) -> str:
 
 
 def build_variables(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What a template may use: job_name, command, log_dir, work_dir, environment_setup, srun_args, launch_prefix,
-    container, the eight resources, exports (shell lines). None where the job does not say."""
+    """Build the variables that a template may use.
+
+    job_name, command, log_dir, work_dir, environment_setup, srun_args, launch_prefix, container, the eight resources,
+    exports (shell lines). None where the job does not say.
+    """
     resources = job.get("resources") or {}
     container = _get_environment(job).get("container") or None
     setup, flags, prefix = _build_container(container) if container else ("", "", "")
@@ -96,7 +99,9 @@ def build_variables(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_options(job: Mapping[str, Any]) -> dict[str, str | int | bool | None]:
-    """The sbatch options that win over the script: job_name, dependency, comment, kill_on_invalid_dep.
+    """Build the sbatch options that win over the script.
+
+    job_name, dependency, comment, kill_on_invalid_dep.
 
     A job whose dependency can never come true any more ends instead of waiting for ever.
     """
@@ -110,7 +115,10 @@ def build_options(job: Mapping[str, Any]) -> dict[str, str | int | bool | None]:
 
 
 def to_job_name(name: str) -> str:
-    """The name that SLURM gets: all but letters, digits, `_`, `.`, `-` becomes `_`: log files are called by it."""
+    """Convert a name to one for SLURM, which log files can carry.
+
+    All but letters, digits, `_`, `.`, `-` becomes `_`.
+    """
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST_NAME] or "job"
 
 
@@ -140,14 +148,20 @@ def _list_directives(job: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def find_log_path(script: str, folder: str, name: str, job_id: str) -> str | None:
-    """Where a script submitted with `missing_options` writes, `name` as SLURM has it; None where it chose otherwise."""
+    """Find where a script submitted with the missing options logs.
+
+    `name` as SLURM has it; None where the script chose another file.
+    """
     if _has_option(script, "o", "output") and _build_log_pattern(folder) not in script:
         return None
     return f"{folder.rstrip('/')}/{name}_{job_id}.log" if folder else f"{name}_{job_id}.log"
 
 
 def build_missing_options(script: str, work_dir: str, log_dir: str | None = None) -> dict[str, str]:
-    """What sbatch must be told because the script does not say it itself: `chdir`, and with `log_dir` also `output`."""
+    """Build the sbatch options that the script does not set itself.
+
+    `chdir`, and with `log_dir` also `output`.
+    """
     told = {} if _has_option(script, "D", "chdir") else {"chdir": work_dir}
     if log_dir is not None and not _has_option(script, "o", "output"):
         told["output"] = _build_log_pattern(log_dir)
@@ -159,7 +173,9 @@ def _has_option(script: str, short: str, long: str) -> bool:
 
 
 def add_result_export(script: str, path: str) -> str:
-    """The script with SLUICE_RESULT exported before its first command; `%j` in the path becomes the job's id there.
+    """Export SLUICE_RESULT before the script's first command.
+
+    `%j` in the path becomes the job's id there.
 
     Left as it is when no shell runs it.
     """
@@ -301,7 +317,10 @@ _SHELL_ONLY = re.compile(
 
 
 def _build_command(command: Any) -> str:
-    """The words behind srun: a list quoted, a text as it is; one that begins with shell is given to a shell whole."""
+    """Build the words behind srun: quote a list, keep a text.
+
+    A text that begins with what only a shell knows is given to a shell whole.
+    """
     if isinstance(command, str):
         if "\0" in command:
             raise ValueError("command: a NUL character cannot be part of a script")

@@ -1,8 +1,8 @@
-"""One picture of queue and nodes, shared by everybody: N viewers cost one poll.
+"""One snapshot of queue and nodes, shared by everybody: N viewers cost one poll.
 
-A single poller asks squeue at most once per interval and everything else reads memory. What we did ourselves a moment
-ago is laid over the picture until a squeue that STARTED after it has answered. A query that fails changes nothing but
-the age: about a job the answer is seen / absent / unknown, and absent needs both queue and accounting to say so.
+A single poller asks squeue at most once per interval and everything else reads memory. Our own recent
+actions are laid over it until a squeue that STARTED after them has answered. A query that fails changes nothing but
+the age. A job is seen, absent or unknown; absent needs both queue and accounting to say so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Queue:
-    """One answer of squeue, indexed, and in what it differs from the answer before."""
+    """One answer of squeue, indexed, and its changes since the last."""
 
     rows: dict[str, Job] = field(default_factory=dict)  # by id
     groups: dict[int, list[Job]] = field(default_factory=dict)  # tasks of an array, components of a heterogeneous job
@@ -47,12 +47,15 @@ class _Queue:
 
 
 class Snapshot:
-    """What SLURM said last, and since when we know it. Methods belong to one event loop; `slurm` runs in `executor`.
+    """The last known state of queue and nodes, shared by all.
+
+    Methods belong to one event loop; `slurm` runs in `executor`.
 
     `jobs` (by id, own recent actions laid over), `nodes`, `partitions`: read only, replaced or brought up to date in
-    place when a poll brings changes. `version` grows with every change of what is shown. `busy()` may be set to say
-    that open jobs of ours exist, which keeps the poller fast; so does watch(). `on_change` functions are called on the
-    loop with the ids of the jobs that changed in more than their elapsed time (empty: only nodes or times did).
+    place when a poll brings changes. `version` grows with every change of what is shown. `is_busy()` may be set to say
+    that open jobs of ours exist, which keeps the poller fast; so does keep_fresh(). `on_jobs_changed` functions are
+    called on the loop with the ids of the jobs that changed in more than their elapsed time (empty: only nodes or times
+    did).
     `now` and `pause` are for tests.
     """
 
@@ -80,7 +83,7 @@ class Snapshot:
         self.nodes_error: str | None = None
         self.is_busy: Callable[[], bool] = lambda: False
         self.on_jobs_changed: list[Callable[[set[str]], None]] = []
-        self._queue = _Queue()  # the plain truth of the last squeue
+        self._queue = _Queue()  # the last squeue as it is
         self._ended_tasks: dict[int, dict[str, Job]] = {}  # kept while others of the array are still in the queue
         self._submitted: dict[str, tuple[Job, float]] = {}  # submitted by us and when
         self._cancelled: dict[str, float] = {}
@@ -106,18 +109,21 @@ class Snapshot:
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the squeue that is shown began; None before the first answer."""
+        """Seconds since the shown squeue began; None before the first answer."""
         return None if self.taken_at is None else max(0.0, self._now() - self.taken_at)
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the picture is as recent as it should be: the last query worked and is not overdue."""
+        """Whether the last query worked and the next is not overdue."""
         age_s = self.age_s
         return self.error is None and age_s is not None and age_s <= 2 * self.max_s + self.interval_s
 
     @property
     def interval_s(self) -> float:
-        """The shortest time between two squeue at present: `min_s`, or more where squeue is slow."""
+        """Shortest time between two squeue calls at present.
+
+        `min_s`, or more where squeue is slow.
+        """
         # The cheaper of the last two: one slow answer may be an accident of the machine, or a controller that starts.
         cost_s = min(self._costs_s) if len(self._costs_s) > 1 else 0.0
         return max(self.min_s, min(_COST * cost_s, _LONGEST_S))
@@ -125,14 +131,20 @@ class Snapshot:
     # ------------------------------------------------------------------------------------------------- the poller
 
     def keep_fresh(self) -> None:
-        """Nothing; somebody is looking. Costs a clock reading, so every request may call it."""
+        """Poll fast for a while: somebody is looking.
+
+        Costs a clock reading, so every request may call it.
+        """
         was_idle = not self._needs_fast_polling()
         self._viewed_at = self._now()
         if was_idle:
             self._wake.set()
 
     def wake(self) -> None:
-        """Nothing; asks for a poll as soon as the interval allows. Many calls make one poll."""
+        """Ask for a poll as soon as the interval allows.
+
+        Many calls make one poll.
+        """
         self._poll_requested = True
         self._wake.set()
 
@@ -144,7 +156,7 @@ class Snapshot:
         return self._began_at + (self.interval_s if soon else max(self.max_s, self.interval_s))
 
     async def run(self) -> None:
-        """Never returns; polls until the task is cancelled."""
+        """Poll until the task is cancelled."""
         self._running = True
         try:
             while True:
@@ -158,7 +170,7 @@ class Snapshot:
             self._running = False
 
     async def refresh(self) -> None:
-        """Nothing; returns when a squeue that began after this call has answered or failed.
+        """Wait until a squeue begun after this call has answered or failed.
 
         With run() going that is within the interval, so that even this cannot ask too often; without it, at once.
         """
@@ -288,7 +300,7 @@ class Snapshot:
         laid, self._overlaid = laid | self._overlaid, laid
         # Where nothing was laid over, before or now, the thread has compared already.
         overlaid = _find_differing(before, shown, laid)
-        # The queue's order may have come to what was shown already.
+        # The order may be the one that was shown already.
         if overlaid or news.changed - laid or (news.reordered and list(before) != list(shown)):
             self.version += 1
             notable = {i for i in overlaid if not _is_same_but_time(before.get(i), shown.get(i))}
@@ -301,7 +313,10 @@ class Snapshot:
     # ------------------------------------------------------------------------------------------- our own actions
 
     def add_submitted(self, job: Job) -> None:
-        """Nothing; shows a job that sbatch has just accepted. `job` needs `job_id`, what is missing is filled up."""
+        """Show a job that sbatch has just accepted.
+
+        `job` needs `job_id`; what is missing is filled in.
+        """
         now = self._now()
         self._submitted[job["job_id"]] = (build_waiting_job(**job), now)
         self._note_asked(job["job_id"])
@@ -309,7 +324,10 @@ class Snapshot:
         self.wake()
 
     def mark_cancelled(self, job_ids: Iterable[str]) -> None:
-        """Nothing; shows jobs as cancelled that scancel has just been told to end. Whole arrays go by their own id."""
+        """Show jobs as cancelled that scancel has just been told to end.
+
+        Whole arrays go by their own id.
+        """
         now = self._now()
         for job_id in job_ids:
             self._cancelled[job_id] = now
@@ -319,11 +337,14 @@ class Snapshot:
     # ----------------------------------------------------------------------------------------- what about one job
 
     def by_id(self, job_id: str) -> JobFinding:
-        """("seen", job) | ("absent", what accounting says, or None) | ("unknown", the last we saw, or None).
+        """Return what SLURM knows of a job: (knowledge, job).
+
+        ("seen", job) | ("absent", what accounting says, or None) | ("unknown", the last we saw, or None).
 
         The truth of SLURM, without the CANCELLED that we show early. An array's or heterogeneous job's own id gives
-        one combined job. Absent: a squeue that began after this job was first asked about lacks it, and settle() found
-        it ended or not known to accounting (or there is none). Anything else is unknown and must not be acted upon.
+        one combined job. Absent: a squeue that began after this job was first asked about lacks it, and
+        resolve_missing() found it ended or not known to accounting (or there is none). Anything else is unknown and
+        must not be acted upon.
         """
         self._note_asked(job_id)
         rows = self._find_rows(job_id)
@@ -356,12 +377,17 @@ class Snapshot:
         return combine_rows(job_id, list((ended | {row["job_id"]: row for row in rows}).values()))
 
     def by_raw_id(self, raw_id: str) -> Job | None:
-        """The array task or the part of a heterogeneous job that calls itself so in its $SLURM_JOB_ID; else None."""
+        """Find the task or component whose $SLURM_JOB_ID this is.
+
+        Of an array or heterogeneous job; None if there is none.
+        """
         parts = (row for rows in self._queue.groups.values() for row in rows)
         return next((row for row in parts if str(row["raw_id"]) == raw_id), None)
 
     def by_tag(self, comment: str, since: float) -> JobFinding:
-        """As look(), for the job with exactly this comment: absent when a squeue begun after `since` lacks it.
+        """Return what SLURM knows of the job with exactly this comment.
+
+        The result is that of by_id(); absent when a squeue begun after `since` lacks it.
 
         `since` is a time on the clock of `now` (time.monotonic). An array is found as one combined job.
         """
@@ -375,7 +401,7 @@ class Snapshot:
         return ("unknown", None) if self.taken_at is None or self.taken_at <= since else ("absent", None)
 
     async def resolve_missing(self, job_ids: Iterable[str]) -> None:
-        """Nothing; asks accounting about those of the jobs that have left the queue, so that look() knows.
+        """Ask accounting about jobs that left the queue, for by_id().
 
         All that is asked for at once goes into one sacct, and one runs at a time. A failure changes nothing.
         """

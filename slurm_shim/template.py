@@ -1,5 +1,8 @@
-"""The script of slurm_shim.script as a template, for people to start their own from. Rendered with `script.variables`
-it gives the same script as `script.render` does, for folders and resources that need no quoting."""
+"""The script of slurm_shim.script as a template, for people to start their own from.
+
+Rendered with `script.build_variables` it gives the same script as `script.render_script` does, for folders and
+resources that need no quoting.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ _DURATION = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+)(?::(\d+))?(?:\.\d+)?)?", re.A
 
 @lru_cache(maxsize=8192)
 def parse_duration(text: str) -> int | None:
-    """Seconds of a SLURM duration, None for one without end or not set.
+    """Parse a SLURM duration to seconds; None for unlimited or not set.
 
     Forms: `MM`, `MM:SS`, `H:MM:SS`, `D-H`, `D-H:MM`, `D-H:MM:SS` (sbatch(1), --time), all of squeue's, sacct's and
     scontrol's output, `0` and UNLIMITED as sbatch takes them stay apart: 0 is 0 here. ValueError for anything else.
@@ -39,7 +39,7 @@ _ENDLESS = {
 
 @lru_cache(maxsize=8192)
 def format_duration(seconds_: int | None) -> str:
-    """`[D-]H:MM:SS` without a leading zero for the hours; "UNLIMITED" for None."""
+    """Format seconds as `[D-]H:MM:SS`; "UNLIMITED" for None."""
     if seconds_ is None:
         return UNLIMITED
     minutes, second = divmod(max(0, seconds_), 60)
@@ -50,5 +50,8 @@ def format_duration(seconds_: int | None) -> str:
 
 
 def parse_epoch(text: str) -> int | None:
-    """Seconds since 1970 of an instant printed under SLURM_TIME_FORMAT=%s, None for every word for "not known"."""
+    """Parse an instant printed under SLURM_TIME_FORMAT=%s.
+
+    None for every word for "not known".
+    """
     return int(text) or None if text.isascii() and text.isdigit() else None

@@ -6,7 +6,9 @@ from .units import is_number
 
 
 def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
-    """The task numbers in order and the limit of tasks running at once (0: none).
+    """Parse array indexes to (task numbers in order, limit).
+
+    The limit is that of tasks running at once; 0 means none.
 
     ValueError when the text is no array specification or holds a number of `max_size` or more.
     """
@@ -27,7 +29,10 @@ def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
 
 
 def fold_tasks(tasks: list[int]) -> str:
-    """The task numbers as text: `1,3-6`; a regular stride of three or more is `0-8:2`."""
+    """Format task numbers as text: `1,3-6`.
+
+    A regular stride of three or more is `0-8:2`.
+    """
     if len(tasks) > 2:
         step = tasks[1] - tasks[0]
         if step > 1 and tasks == list(range(tasks[0], tasks[-1] + 1, step)):
@@ -42,5 +47,5 @@ def fold_tasks(tasks: list[int]) -> str:
 
 
 def unfold_tasks(text: str) -> list[int]:
-    """The task numbers of a text made by `fold`."""
+    """List the task numbers of a text made by `fold_tasks`."""
     return parse_array(text, 1 << 62)[0] if text else []

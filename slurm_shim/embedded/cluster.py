@@ -1,6 +1,6 @@
-"""The place where the cluster acts: settle what is over, decide, write it down, let the jobs go.
+"""The scheduling pass: settle what is over, decide, write it down, start the jobs.
 
-Every change runs inside `changing()`: lock, transaction, the caller's change, the scheduling pass, commit, and only
+Every change runs inside `change_state()`: lock, transaction, the caller's change, the scheduling pass, commit, and only
 then are the new jobs' supervisors let go. A supervisor is forked before the commit so that its identity is written
 with the start, and waits on a pipe; it looks into the committed state before it runs anything. So a job runs at most
 once, whatever is killed when:
@@ -45,7 +45,10 @@ MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "mai
 
 @contextlib.contextmanager
 def change_state(conf: dict[str, Any]) -> Iterator[State]:
-    """The state, to be changed; the scheduling pass follows. Nothing is changed when the block raises."""
+    """Open the state for a change; the scheduling pass follows.
+
+    Nothing is changed when the block raises.
+    """
     if conf["down"]:
         raise Unreachable
     state = State(conf["folder"])
@@ -70,7 +73,7 @@ def change_state(conf: dict[str, Any]) -> Iterator[State]:
 
 @contextlib.contextmanager
 def read_state(conf: dict[str, Any]) -> Iterator[State]:
-    """The state to look at, after whatever is overdue has been settled."""
+    """Open the state for reading, after settling what is overdue."""
     if conf["down"]:
         raise Unreachable
     state = State(conf["folder"])
@@ -92,7 +95,10 @@ def _is_overdue(state: State) -> bool:
 
 
 def run_pass(conf: dict[str, Any], state: State) -> list[int]:
-    """The pipes that hold back the supervisors of the jobs just started; close them after the commit."""
+    """Run the scheduling pass; return the pipes to close after the commit.
+
+    They hold back the supervisors of the jobs just started.
+    """
     leashes: list[int] = []
     now = int(time.time())
     _settle_dead_jobs(conf, state, now)
@@ -142,7 +148,10 @@ def _decide_starts(conf: dict[str, Any], state: State, now: int) -> schedule.Dec
 
 
 def find_jobs(state: State, number: int, task: int | None = None) -> list[Row]:
-    """The rows of a job id: one job, all of an array, or the one of an array task (started, or still in the set)."""
+    """Find the rows of a job id.
+
+    One job, all of an array, or the one of an array task (started, or still waiting in the array's row).
+    """
     if task is None:
         return state.select_jobs("array_job_id = ? OR raw_id = ?", number, number)
     rows = state.select_jobs("array_job_id = ?", number)
@@ -150,7 +159,10 @@ def find_jobs(state: State, number: int, task: int | None = None) -> list[Row]:
 
 
 def _start_job(state: State, job: Row, task: int | None, shares: list[schedule.Share], now: int) -> int:
-    """The raw id of the row that now runs: a task leaves its array's row, except the last one, which keeps it."""
+    """Mark a job as running; return the raw id of its row.
+
+    A task leaves its array's row, except the last one, which keeps it.
+    """
     raw_id = int(job["raw_id"])
     if task is not None:
         raw_id = split_task(state, raw_id, task)
@@ -175,7 +187,7 @@ def _fold_nodes(shares: list[schedule.Share]) -> str:
 
 
 def split_task(state: State, raw_id: int, task: int) -> int:
-    """The raw id of an array task made a row of its own."""
+    """Make an array task a row of its own; return its raw id."""
     row = state.select_jobs("raw_id = ?", raw_id)[0]
     rest = [number for number in arrays.unfold_tasks(row["array_tasks"]) if number != task]
     if not rest:
@@ -189,7 +201,10 @@ def split_task(state: State, raw_id: int, task: int) -> int:
 def cancel_pending_job(
     state: State, job: Row, tasks: list[int] | None, now: int, reason: str | None = None, uid: int | None = None
 ) -> None:
-    """A waiting job ended; of an array only these tasks, which disappear like in SLURM unless they are the last."""
+    """Cancel a waiting job; of an array only these tasks.
+
+    Cancelled tasks disappear as in SLURM, unless they are the last.
+    """
     if tasks is not None and job["array_tasks"]:
         rest = [number for number in arrays.unfold_tasks(job["array_tasks"]) if number not in tasks]
         if rest:
@@ -219,7 +234,10 @@ def _settle_dead_jobs(conf: dict[str, Any], state: State, now: int) -> None:
 
 
 def settle_job(conf: dict[str, Any], state: State, row: Row, now: int, raw: int | None) -> None:
-    """The end of a job written down: state, exit status, batch step; or its way back into the queue."""
+    """Write down the end of a job, or put it back into the queue.
+
+    State, exit status and batch step.
+    """
     ending = row["ending"] or ("COMPLETED" if raw == 0 else "FAILED")
     if ending in ("REQUEUE", "REQUEUE_HOLD") or (ending == "NODE_FAIL" and row["requeue"] == 1):
         _close_steps(state, row, now, raw, "CANCELLED")
@@ -257,7 +275,7 @@ def _close_steps(state: State, row: Row, now: int, raw: int | None, word: str) -
 
 
 def requeue_job(state: State, row: Row, now: int, restarts: int, delay_s: int, hold: bool = False) -> None:
-    """A started job made pending again, not before `delay_s` have passed."""
+    """Make a started job pending again, after `delay_s` at the earliest."""
     state.db.execute("DELETE FROM steps WHERE raw_id = ?", (row["raw_id"],))
     state.update_job(
         row["raw_id"],
@@ -281,17 +299,20 @@ def requeue_job(state: State, row: Row, now: int, restarts: int, delay_s: int, h
 
 
 def take_priority(state: State, nice: int | None) -> int:
-    """The priority of a job that becomes eligible now: one less than the last one's, as priority/basic does."""
+    """Take the next priority: one less than the last, as priority/basic."""
     return max(1, state.take_number("next_priority", FIRST_PRIORITY, -1) - (nice or 0))
 
 
 def _schedule_wake(conf: dict[str, Any], state: State, wake_at: int | None) -> None:
-    """Sees to it that a process runs a pass at `wake_at`; nothing else wakes a cluster without a daemon."""
+    """Start a process that runs a pass at `wake_at`.
+
+    Nothing else wakes a cluster without a daemon.
+    """
     old = state.get_meta("wake_at")
     if wake_at is None and not old:
         return
     waker = state.get_meta("waker").split()
-    # A waker that runs this pass itself is about to end: it wakes nobody any more.
+    # A waker that runs this pass itself is about to end: it starts no other pass.
     ours = bool(waker) and int(waker[0]) == os.getpid()
     alive = len(waker) == 3 and not ours and procs.is_alive(int(waker[0]), int(waker[1]), waker[2])
     if old == str(wake_at) and alive:
@@ -306,7 +327,7 @@ def _schedule_wake(conf: dict[str, Any], state: State, wake_at: int | None) -> N
 
 
 def _fork_supervisor(conf: dict[str, Any], state: State, raw_id: int) -> int:
-    """The write end of the pipe that the new supervisor waits on."""
+    """Fork a job's supervisor; return the pipe end that it waits on."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = _fork_detached(conf, state, ["supervise", str(raw_id)], reader)
     os.close(reader)
@@ -317,7 +338,10 @@ def _fork_supervisor(conf: dict[str, Any], state: State, raw_id: int) -> int:
 
 
 def _fork_detached(conf: dict[str, Any], state: State, words: list[str], leash: int) -> int:
-    """The pid of a process in a session of its own that becomes `main.py WORDS` when the leash is let go."""
+    """Fork a process for `main.py WORDS` in its own session; return its pid.
+
+    It begins when the leash is let go.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -352,7 +376,10 @@ def _find_highest_fd() -> int:
 
 
 def run_pass_at(conf: dict[str, Any], when: int) -> None:
-    """Sleeps until `when`, then runs a pass. In short stretches: the clock may be set, the machine suspended."""
+    """Sleep until `when`, then run a pass.
+
+    In short stretches: the clock may be set, the machine suspended.
+    """
     while (left := when - time.time()) > 0:
         time.sleep(min(left, 30))
     with change_state(conf):

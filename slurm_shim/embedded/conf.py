@@ -39,7 +39,7 @@ SWITCHES = {"sluiceexecute": ("execute", True), "sluicedown": ("down", False)}
 
 
 class ConfError(Exception):
-    """slurm.conf is missing or cannot be understood; the text is SLURM's."""
+    """slurm.conf is missing or invalid; the text is SLURM's."""
 
 
 def build_conf(
@@ -51,7 +51,9 @@ def build_conf(
     execute: bool = True,
     python: str = "python3",
 ) -> str:
-    """The text of a slurm.conf for `nodes` equal nodes (node01 …), each with these CPUs, megabytes and GPUs.
+    """Build the text of a slurm.conf for `nodes` equal nodes (node01 …).
+
+    Each has these CPUs, megabytes and GPUs.
 
     `partitions`: mappings with `name` and optionally `nodes` (an expression, default ALL), `default` (bool),
     `max_time` and `default_time` (as in sbatch --time), `state`; none at all means one partition `main`.
@@ -82,7 +84,10 @@ def _format_partition(part: Mapping[str, Any], is_default: bool) -> str:
 
 
 def detect_machine() -> dict[str, int]:
-    """This machine as a node: `cpus` this process may use, `memory_mb`, `gpus` (what nvidia-smi lists, else 0)."""
+    """Detect what this machine has as a node.
+
+    `cpus` that this process may use, `memory_mb`, `gpus` (what nvidia-smi lists, else 0).
+    """
     import subprocess
 
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
@@ -95,7 +100,9 @@ def detect_machine() -> dict[str, int]:
 
 
 def read_conf(path: str) -> dict[str, Any]:
-    """The settings of the slurm.conf at `path`, with `folder` (where the state lies), `nodes` and `partitions`.
+    """Read the settings of the slurm.conf at `path`.
+
+    With `folder` (where the state lies), `nodes` and `partitions`.
 
     A node: name, cpus, memory_mb, gpus, features, weight. A partition: name, nodes (names), default, max_time_min,
     default_time_min, state. ConfError when the file cannot be read or understood.
@@ -166,7 +173,7 @@ def _parse_partition(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def build_fitting_conf(wanted: Mapping[str, Any], python: str) -> str:
-    """slurm.conf for what is wanted, with what this machine has where nothing is said.
+    """Build a slurm.conf, with this machine's values where none are given.
 
     `wanted` has nodes, cpus, memory_mb, gpus (None: of this machine), partitions and execute.
     """

@@ -28,7 +28,10 @@ class BadDependency(ValueError):
 
 
 def parse_dependency(text: str) -> str:
-    """The dependency in its kept form; a bare id means afterany. BadDependency for anything else."""
+    """Parse a dependency to its stored form; a bare id means afterany.
+
+    BadDependency for anything else.
+    """
     if text.strip() in ("", "0"):
         return ""
     if "?" in text and "," in text:
@@ -67,7 +70,7 @@ def _parse_target(text: str, kind: str, word: str) -> str:
 
 
 def list_job_ids(text: str) -> list[int]:
-    """The job ids that a kept dependency names."""
+    """List the job ids that a stored dependency names."""
     found = []
     for term in text.replace("?", ",").split(","):
         number = term.partition(":")[2].partition("(")[0].partition("_")[0].partition("+")[0]
@@ -77,7 +80,9 @@ def list_job_ids(text: str) -> list[int]:
 
 
 def judge_dependency(text: str, job: Job, task: int | None, now: int, lookup: Lookup) -> tuple[str, str, int | None]:
-    """(met | unfulfilled | failed, what remains of the text, when a delay ends or None).
+    """Judge a dependency: (verdict, remaining text, end of a delay).
+
+    The verdict is met, unfulfilled or failed; the end of a delay may be None.
 
     `task` is the array task that asks (for aftercorr); `lookup(id, task)` gives the rows of a job, of one array
     task, or of all of them (task None), and for id 0 the earlier unfinished jobs of the same name and user.
@@ -104,10 +109,10 @@ def _judge_term(bare: str, job: Job, task: int | None, now: int, lookup: Lookup)
         return (WAIT if lookup(0, None) else MET), None
     word, _, minutes = target.partition("+")
     number, _, wanted = word.partition("_")
-    one = int(wanted) if is_number(wanted) else None
-    if kind == "aftercorr" and one is None:
-        one = task
-    rows = lookup(int(number), one)
+    wanted_task = int(wanted) if is_number(wanted) else None
+    if kind == "aftercorr" and wanted_task is None:
+        wanted_task = task
+    rows = lookup(int(number), wanted_task)
     if not rows and kind == "aftercorr":
         rows = lookup(int(number), None)
     if kind == "after":

@@ -16,7 +16,7 @@ DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def format_counts(values: list[int]) -> str:
-    """Numbers per node in SLURM's short form: `2(x3),1`."""
+    """Format numbers per node in SLURM's short form: `2(x3),1`."""
     runs: list[list[int]] = []
     for value in values:
         if runs and runs[-1][0] == value:
@@ -27,7 +27,10 @@ def format_counts(values: list[int]) -> str:
 
 
 def build_exported(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
-    """What --export takes from the caller's environment: all, nothing but a login's basics, or the names listed."""
+    """Build what --export takes from the caller's environment.
+
+    All, nothing but a login's basics, or the names listed.
+    """
     words = (export or "ALL").split(",")
     if words[0].upper() == "NIL":
         return {}
@@ -50,7 +53,10 @@ def build_exported(export: str | None, caller: Mapping[str, str]) -> dict[str, s
 
 
 def build_step_environment(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:
-    """What srun --export leaves of the job's environment: all, or SLURM's own variables and the names listed."""
+    """Build what srun --export leaves of the job's environment.
+
+    All, or SLURM's own variables and the names listed.
+    """
     words = (export or "ALL").split(",")
     everything = any(word.upper() == "ALL" for word in words)
     env = {name: value for name, value in caller.items() if everything or name.startswith(FOREIGN)}
@@ -64,7 +70,10 @@ def build_step_environment(export: str | None, caller: Mapping[str, str]) -> dic
 def build_job_environment(
     job: Job, conf: Mapping[str, Any], caller: Mapping[str, str], array: Mapping[str, int]
 ) -> dict[str, str]:
-    """The batch script's environment. `caller`: the submitter's; `array`: count, min, max, step of an array."""
+    """Build the batch script's environment.
+
+    `caller`: the submitter's; `array`: count, min, max, step of an array.
+    """
     env = build_exported(job["export"], caller)
     shares = schedule.unpack_shares(job["alloc"])
     gpus = [str(gpu) for gpu in (shares[0][3] if shares else [])]

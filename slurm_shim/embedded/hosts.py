@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def expand_hosts(expression: str) -> list[str]:
-    """The node names that an expression stands for, in its order.
+    """Expand a node list expression to names, in its order.
 
     ValueError when brackets do not match or a range is not made of numbers.
     """
@@ -15,7 +15,10 @@ def expand_hosts(expression: str) -> list[str]:
 
 
 def fold_hosts(names: list[str]) -> str:
-    """One expression for many node names: `node[01-02],x`; names are sorted by prefix and number."""
+    """Fold node names into one expression: `node[01-02],x`.
+
+    Names are sorted by prefix and number.
+    """
     groups: dict[tuple[str, int], list[int]] = {}
     plain: list[str] = []
     for name in dict.fromkeys(names):

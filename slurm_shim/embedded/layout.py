@@ -14,7 +14,7 @@ Column = tuple[str, "int | None", bool, str]  # field name, width or None, right
 
 
 def pad_cell(text: str, width: int | None, right: bool) -> str:
-    """The text cut and filled to so many bytes; as it is without a width."""
+    """Cut or pad the text to so many bytes; without a width leave it."""
     if width is None:
         return text
     raw = text.encode("utf-8", "surrogateescape")
@@ -26,7 +26,10 @@ def pad_cell(text: str, width: int | None, right: bool) -> str:
 
 
 def parse_letters(pattern: str, names: dict[str, str], unknown: Callable[[str], None]) -> tuple[str, list[Column]]:
-    """The text before the first field, and the fields of a `-o` format. `unknown` hears of letters without meaning."""
+    """Parse a `-o` format: the text before the first field, the fields.
+
+    `unknown` is called with letters that have no meaning.
+    """
     head, index = "", 0
     columns: list[Column] = []
     while index < len(pattern):
@@ -56,7 +59,10 @@ def parse_letters(pattern: str, names: dict[str, str], unknown: Callable[[str], 
 
 
 def parse_names(pattern: str, known: dict[str, Any], unknown: Callable[[str], None]) -> list[Column]:
-    """The fields of a `-O` format: `Name`, `Name:30`, `Name:.30`, `Name:suffix`; unknown ones are left out."""
+    """Parse a `-O` format; unknown fields are left out.
+
+    `Name`, `Name:30`, `Name:.30`, `Name:suffix`.
+    """
     columns: list[Column] = []
     for part in pattern.split(","):
         name, colon, rest = part.partition(":")

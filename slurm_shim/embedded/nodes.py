@@ -18,7 +18,10 @@ SHORT = {"allocated": "alloc", "mixed": "mix", "draining": "drng", "drained": "d
 
 
 class Node:
-    """A node at a moment: its configuration, what jobs hold of it, and who took it out of service."""
+    """A node at a moment.
+
+    Its configuration, what jobs hold of it, and who took it out of service.
+    """
 
     def __init__(self, facts: dict[str, Any], mark: Any) -> None:
         self.facts, self.name = facts, str(facts["name"])
@@ -30,51 +33,65 @@ class Node:
         self.gpus_taken: list[int] = []
 
     def add_share(self, share: schedule.Share) -> None:
+        """Count what a job holds of the node."""
         self.cpus_taken += share[1]
         self.memory_taken_mb += share[2]
         self.gpus_taken += share[3]
         self.jobs += 1
 
+    @property
     def base_state(self) -> str:
+        """State without flags: DOWN, IDLE, MIXED or ALLOCATED."""
         if "DOWN" in self.flags:
             return "DOWN"
         if not self.cpus_taken:
             return "IDLE"
         return "ALLOCATED" if self.cpus_taken >= self.facts["cpus"] else "MIXED"
 
+    @property
     def full_state(self) -> str:
-        """As scontrol prints it: `MIXED+DRAIN`."""
-        return "+".join([self.base_state(), *(flag for flag in self.flags if flag != "DOWN")])
+        """State as scontrol prints it: `MIXED+DRAIN`."""
+        return "+".join([self.base_state, *(flag for flag in self.flags if flag != "DOWN")])
 
+    @property
     def long_state(self) -> str:
-        """As sinfo prints it: `idle`, `mixed`, `draining`, `drained`, `down`, `fail`."""
-        base = self.base_state().lower()
+        """State as sinfo prints it.
+
+        `idle`, `mixed`, `allocated`, `draining`, `drained`, `down`, `fail`.
+        """
+        base = self.base_state.lower()
         if "DRAIN" in self.flags:
             return "draining" if self.cpus_taken and base != "down" else "drained"
         return "fail" if "FAIL" in self.flags else base
 
+    @property
     def compact_state(self) -> str:
-        return SHORT.get(self.long_state(), self.long_state())
+        """State in sinfo's short form: `idle`, `mix`, `alloc`, `drng`, `drain`."""
+        return SHORT.get(self.long_state, self.long_state)
 
+    @property
     def complete_state(self) -> str:
-        """As sinfo's StateComplete prints it: `allocated+drain`."""
-        base = self.base_state().lower()
+        """State as sinfo's StateComplete prints it: `allocated+drain`."""
+        base = self.base_state.lower()
         extra = [flag.lower() for flag in self.flags if flag != "DOWN"]
         return "+".join(["allocated" if extra and base == "mixed" else base, *extra])
 
+    @property
     def cpu_counts(self) -> tuple[int, int, int, int]:
-        """Allocated, idle, other, all."""
+        """CPUs that are allocated, idle, other, and all."""
         total = int(self.facts["cpus"])
         rest = total - self.cpus_taken
         out = bool(schedule.UNUSABLE & (set(self.flags) - {"FAIL"}))
         return (self.cpus_taken, 0, rest, total) if out else (self.cpus_taken, rest, 0, total)
 
+    @property
     def gres(self) -> str:
+        """Generic resources as configured."""
         return str(self.facts["gres"])
 
 
 def load_nodes(conf: dict[str, Any], state: State) -> dict[str, Node]:
-    """All nodes by name, with what the running jobs hold."""
+    """Load all nodes by name, with what the running jobs hold."""
     marks = state.load_node_marks()
     nodes = {name: Node(facts, marks.get(name)) for name, facts in conf["nodes"].items()}
     for row in state.select_jobs(
@@ -87,7 +104,10 @@ def load_nodes(conf: dict[str, Any], state: State) -> dict[str, Node]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Facts about this machine: host, arch, os, boot_time, load, free_mb, version."""
+    """Describe this machine.
+
+    Keys: host, arch, os, boot_time, load, free_mb, version, now.
+    """
     with open("/proc/stat", encoding="ascii") as file:
         boot_time = next(int(line.split()[1]) for line in file if line.startswith("btime"))
     with open("/proc/meminfo", encoding="ascii") as file:
@@ -101,5 +121,5 @@ def describe_machine() -> dict[str, Any]:
 
 
 def get_partition_state(conf: dict[str, Any], states: dict[str, str], name: str) -> str:
-    """UP, DOWN, DRAIN or INACTIVE."""
+    """Return UP, DOWN, DRAIN or INACTIVE."""
     return states.get(name, str(conf["partitions"][name]["state"]))

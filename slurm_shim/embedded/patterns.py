@@ -13,7 +13,10 @@ NO_TASK = 4294967294  # what SLURM writes for %a of a job that is no array task
 
 
 def expand_pattern(pattern: str, job: Mapping[str, Any], step: str = "batch", node: int = 0, task: int = 0) -> str:
-    """The file name of a pattern for a job's row; relative names stay relative. A backslash switches patterns off."""
+    """Expand a file name pattern for a job's row.
+
+    Relative names stay relative. A backslash switches patterns off.
+    """
     if "\\" in pattern:
         return pattern.replace("\\", "")
     array = job["array_job_id"] or job["raw_id"]
@@ -52,32 +55,35 @@ def expand_pattern(pattern: str, job: Mapping[str, Any], step: str = "batch", no
 
 
 def list_nodes(job: Mapping[str, Any]) -> list[str]:
-    """The nodes of a started job, in the order of its tasks."""
+    """List the nodes of a started job, in the order of its tasks."""
     return [part.partition(":")[0] for part in (job["alloc"] or "").split(";") if part]
 
 
 def get_default_output(job: Mapping[str, Any]) -> str:
-    """The pattern of a job that names no output file."""
+    """Return the pattern of a job that names no output file."""
     return "slurm-%A_%a.out" if job["array_job_id"] else "slurm-%j.out"
 
 
 def get_stdout(job: Mapping[str, Any]) -> str:
-    """The unexpanded output pattern, absolute."""
+    """Return the unexpanded output pattern, absolute."""
     return os.path.join(job["work_dir"], job["std_out"] or get_default_output(job))
 
 
 def format_output_name(job: Mapping[str, Any], pattern: str) -> str:
-    """An output name as squeue prints it: what was asked for stays a pattern, the default name does not."""
+    """Format an output name as squeue prints it.
+
+    What was asked for stays a pattern, the default name does not.
+    """
     if job["std_out"] or (job["std_err"] and job["std_err"] in pattern):
         return pattern
     return expand_pattern(pattern.replace("_%a", "") if job["array_tasks"] else pattern, job)
 
 
 def get_stderr(job: Mapping[str, Any]) -> str:
-    """The unexpanded error pattern, absolute; the output's when none was given."""
+    """Return the unexpanded error pattern, absolute; else the output's."""
     return os.path.join(job["work_dir"], job["std_err"]) if job["std_err"] else get_stdout(job)
 
 
 def get_stdin(job: Mapping[str, Any]) -> str:
-    """The unexpanded input pattern, absolute; /dev/null when none was given."""
+    """Return the unexpanded input pattern, absolute; else /dev/null."""
     return os.path.join(job["work_dir"], job["std_in"]) if job["std_in"] else "/dev/null"

@@ -16,13 +16,13 @@ BAD_GRES = "Invalid generic resource (gres) specification"
 
 
 def make_step_refusal(raw_id: int, text: str, *before: str) -> Refused:
-    """The refusal of a step in srun's words."""
+    """Make the refusal of a step in srun's words."""
     lines = [*before, f"Unable to create step for job {raw_id}: {text}"]
     return Refused([f"srun: error: {line}" for line in lines])
 
 
 def choose_nodes(asked: dict[str, Any], shares: list[Share], number: int, raw_id: int) -> list[tuple[int, Share]]:
-    """(index in the job, share) of each of the `number` nodes of a step."""
+    """Choose the `number` nodes of a step: (index in the job, share)."""
     known = [share[0] for share in shares]
     wanted = _expand_names(asked.get("nodelist"), raw_id)
     if any(name not in known for name in wanted):
@@ -50,7 +50,10 @@ def _expand_names(text: str | None, raw_id: int) -> list[str]:
 
 
 def limit_gpus(asked: dict[str, Any], shares: list[Share], raw_id: int) -> list[Share]:
-    """The shares with only those GPUs that --gres, --gpus-per-node or --gpus ask for; all of them unless asked."""
+    """Limit the shares to the GPUs that a step asks for.
+
+    By --gres, --gpus-per-node or --gpus; all of them unless asked.
+    """
     counts = [len(share[3]) for share in shares]
     each = None
     if "gres" in asked:
@@ -71,7 +74,7 @@ def limit_gpus(asked: dict[str, Any], shares: list[Share], raw_id: int) -> list[
 
 
 def _deal_gpus(number: int, most: list[int]) -> list[int]:
-    """One for each node as far as they go, the rest node by node."""
+    """Deal one to each node as far as they go, the rest node by node."""
     counts = [0] * len(most)
     for index, room in enumerate(most):
         counts[index] = min(1, room, number - sum(counts))
@@ -92,7 +95,7 @@ def _count_gres_gpus(text: str) -> int:
 
 
 def _parse_count(text: str) -> int:
-    """The number in `2`, `TYPE:2` or `TYPE`."""
+    """Parse the number in `2`, `TYPE:2` or `TYPE`."""
     last = text.rpartition(":")[2]
     if is_number(last):
         return int(last)

@@ -14,7 +14,7 @@ _boot: list[str] = []
 
 
 def read_boot_id() -> str:
-    """A text that changes with every start of the machine."""
+    """Read a text that changes with every start of the machine."""
     if not _boot:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             _boot.append(file.read().strip())
@@ -22,7 +22,10 @@ def read_boot_id() -> str:
 
 
 def read_stat(pid: int) -> tuple[str, int, int, int] | None:
-    """State letter, parent, session and start time (clock ticks after boot) of a process; None when it is gone."""
+    """Read a process's state letter, parent, session and start time.
+
+    The start time is in clock ticks after boot. None when the process is gone.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -32,13 +35,13 @@ def read_stat(pid: int) -> tuple[str, int, int, int] | None:
 
 
 def read_start_ticks(pid: int) -> int:
-    """The start time of a living process; 0 when it is gone."""
+    """Read the start time of a living process; 0 when it is gone."""
     found = read_stat(pid)
     return found[3] if found else 0
 
 
 def is_alive(pid: int | None, ticks: int | None, boot: str | None) -> bool:
-    """Whether exactly this process still runs; a zombie does not."""
+    """Return whether exactly this process still runs; a zombie does not."""
     if not pid or boot != read_boot_id():
         return False
     found = read_stat(pid)
@@ -46,7 +49,9 @@ def is_alive(pid: int | None, ticks: int | None, boot: str | None) -> bool:
 
 
 def list_job_processes(raw_id: int, conf_path: str, session: int | None) -> list[tuple[int, bool]]:
-    """The job's processes as (pid, belongs to a step of srun): its session, and whoever carries its environment.
+    """List the job's processes as (pid, belongs to a step of srun).
+
+    Those of its session, and those that carry its environment.
 
     The environment finds what left the session (setsid, daemons), even after the supervisor is gone.
     """
@@ -73,7 +78,7 @@ def _read_environment(pid: str) -> list[bytes]:
 
 
 def send_signal(pids: Iterable[int], number: int) -> int:
-    """How many of the processes took the signal."""
+    """Send the signal; return how many of the processes took it."""
     count = 0
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -61,7 +61,10 @@ MAIL_TYPES = (
 
 
 class Request:
-    """The options of one submission, later ones winning; `job` holds the columns of the new job."""
+    """The options of one submission, later ones winning.
+
+    `job` holds the columns of the new job.
+    """
 
     def __init__(self, program: str, now: int) -> None:
         self.program, self.now = program, now
@@ -77,19 +80,20 @@ class Request:
         }  # fmt: skip
 
     def read_words(self, words: list[str]) -> list[str]:
-        """The operands left after the options in `words` have been read into the request."""
+        """Read the options in `words`; return the operands left."""
         found, operands = self.options.parse(words, permute=False)
         for name, value in found:
             self.set_option(name, value)
         return operands
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
+        """Read the options that SBATCH_* variables set."""
         for variable, name in ENVIRONMENT.items():
             if variable in environ:
                 self.set_option(name, environ[variable])
 
     def set_option(self, name: str, value: str | None) -> None:
-        """One option read. Refused with SLURM's text and exit status."""
+        """Set one option. Refused with SLURM's text and exit status."""
         if name in UNSUPPORTED:
             raise Refused(
                 [
@@ -184,7 +188,10 @@ class Request:
         self.job |= {"gpus_node": total, "tres_per_node": "gres:" + text if total else ""}
 
     def _parse_gpu_count(self, words: list[str]) -> int:
-        """The count of `N`, `TYPE` or `TYPE:N`; a type is remembered, to be compared with the nodes'."""
+        """Parse the count of `N`, `TYPE` or `TYPE:N`.
+
+        A type is remembered, to be compared with the nodes'.
+        """
         if not is_number(words[0]):
             self.flags["gpu_type"] = words[0]
         return int(words[-1]) if is_number(words[-1]) else 1

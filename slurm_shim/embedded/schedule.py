@@ -28,12 +28,12 @@ UNUSABLE = {"DOWN", "DRAIN", "FAIL"}
 
 
 def pack_shares(shares: Sequence[Share]) -> str:
-    """An allocation as the text kept in the state: `node01:4:512:0,1:2;node02:…`."""
+    """Pack an allocation for the state: `node01:4:512:0,1:2;node02:…`."""
     return ";".join(f"{n}:{c}:{m}:{','.join(map(str, g))}:{t}" for n, c, m, g, t in shares)
 
 
 def unpack_shares(text: str | None) -> list[Share]:
-    """The allocation that `pack` wrote."""
+    """Unpack an allocation that `pack_shares` packed."""
     shares: list[Share] = []
     for part in (text or "").split(";"):
         if part:
@@ -43,7 +43,10 @@ def unpack_shares(text: str | None) -> list[Share]:
 
 
 class Room:
-    """What is free on the nodes: name → [CPUs, megabytes, GPU indexes, jobs there]."""
+    """What is free on the nodes.
+
+    name → [CPUs, megabytes, GPU indexes, jobs there].
+    """
 
     def __init__(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
         self.nodes = nodes
@@ -52,6 +55,7 @@ class Room:
         }
 
     def take(self, shares: Sequence[Share]) -> None:
+        """Take what an allocation holds."""
         for name, cpus, memory_mb, gpus, _ in shares:
             if name in self.free:
                 slot = self.free[name]
@@ -61,6 +65,7 @@ class Room:
                 slot[3] += 1
 
     def give(self, shares: Sequence[Share]) -> None:
+        """Give back what an allocation held."""
         for name, cpus, memory_mb, gpus, _ in shares:
             if name in self.free:
                 slot = self.free[name]
@@ -70,13 +75,14 @@ class Room:
                 slot[3] -= 1
 
     def copy(self) -> Room:
+        """Copy the room, to try something on."""
         other = Room({})
         other.nodes = self.nodes
         other.free = {name: [s[0], s[1], list(s[2]), s[3]] for name, s in self.free.items()}
         return other
 
     def place(self, job: Job, names: Sequence[str]) -> list[Share] | None:
-        """Where the job's tasks fit among these nodes; None when they do not."""
+        """Place the job's tasks among these nodes; None when they do not fit."""
         wanted = [name for name in (job["req_nodes"] or "").split(",") if name]
         shut_out = set((job["exc_nodes"] or "").split(","))
         if any(name not in names for name in wanted):
@@ -154,7 +160,7 @@ def _has_features(job: Job, node: Mapping[str, Any]) -> bool:
 
 
 class Decision:
-    """What a pass found.
+    """What a pass decided.
 
     `starts`: (job, task or None, shares, partition); `reasons` and `dependencies` by raw id; `hopeless`: (job, task);
     `wake_at`: when something begins by itself, epoch seconds.
@@ -168,12 +174,13 @@ class Decision:
         self.wake_at: int | None = None
 
     def add_wake(self, when: int | None) -> None:
+        """Note that a pass is due at `when`, unless one is due earlier."""
         if when and (self.wake_at is None or when < self.wake_at):
             self.wake_at = when
 
 
 class Pass:
-    """One look at all jobs. `decide()` gives the Decision; nothing is changed."""
+    """One look at all jobs; it decides and changes nothing."""
 
     def __init__(
         self,
@@ -198,6 +205,7 @@ class Pass:
         self.decision = Decision()
 
     def decide(self) -> Decision:
+        """Decide what starts, and why the rest waits."""
         for job in self.pending:
             waiting = self._find_obstacle(job)
             if waiting is None:
@@ -207,7 +215,7 @@ class Pass:
         return self.decision
 
     def _find_obstacle(self, job: Job) -> str | None:
-        """Why the job may not even ask for room; None when it may."""
+        """Find why the job may not even ask for room; None when it may."""
         if job["held"]:
             return HELD[job["held"]]
         if job["dependency"] and "aftercorr" not in job["dependency"]:
@@ -230,7 +238,7 @@ class Pass:
         return lambda number, task: self.lookup(job, number, task)
 
     def _check_partitions(self, job: Job) -> str | None:
-        """Why none of the job's partitions takes it; None when one does."""
+        """Return why none of its partitions takes the job; None if one does."""
         says = [self._check_partition(job, name) for name in job["partition"].split(",")]
         return None if None in says else says[0]
 
@@ -250,7 +258,10 @@ class Pass:
         return None
 
     def _start_tasks(self, job: Job) -> str | None:
-        """Starts what fits of the job; why the rest waits, or None when nothing is left."""
+        """Start what fits of the job; return why the rest waits.
+
+        None when nothing is left.
+        """
         if not job["array_tasks"]:
             return self._try_start(job, None)
         first_reason = None
@@ -313,13 +324,16 @@ class Pass:
         return tuple(job[key] for key in SHAPE)
 
     def _find_blocked_until(self, part: Mapping[str, Any]) -> int | None:
-        """The earliest start of a blocked job that shares nodes with this partition; None when none is blocked."""
+        """Find the earliest start of a blocked job on this partition's nodes.
+
+        None when none is blocked.
+        """
         nodes = set(part["nodes"])
         times = [when for name, when in self.shadow.items() if nodes & set(self.conf["partitions"][name]["nodes"])]
         return min(times, default=None)
 
     def find_earliest_start(self, job: Job, names: Sequence[str]) -> int:
-        """When the running jobs' limits will have made room for this one (at the latest)."""
+        """Find when the running jobs' limits make room, at the latest."""
         room = self.room.copy()
         started = [(self.now + _get_limit_s(j), shares) for j, _, shares, _ in self.decision.starts]
         running = [((j["start_time"] or self.now) + _get_limit_s(j), unpack_shares(j["alloc"])) for j in self.busy]
@@ -335,7 +349,9 @@ def _get_limit_s(job: Job) -> int:
 
 
 def find_shortage(conf: Mapping[str, Any], job: Job) -> str | None:
-    """None when the job could run on an empty cluster, or waits for ever as in SLURM; else what there is too little of.
+    """Find what an empty cluster has too little of for the job.
+
+    None when the job could run, or waits for ever as in SLURM.
 
     That is `memory`, `cpus` (per node) or `nodes`.
     """

@@ -12,7 +12,10 @@ WRAPPING = "#!/bin/sh\n# This script was created by sbatch --wrap.\n\n"
 
 
 def load_script(operands: list[str]) -> tuple[bytes, str | None]:
-    """The script's bytes and its absolute path (None when it came from stdin). Refused with sbatch's texts."""
+    """Load the script: its bytes and absolute path (None from stdin).
+
+    Refused with sbatch's texts.
+    """
     if not operands:
         return check_script(sys.stdin.buffer.read(MAX_BYTES + 1)), None
     path = _find_script(operands[0])
@@ -26,12 +29,12 @@ def load_script(operands: list[str]) -> tuple[bytes, str | None]:
 
 
 def wrap_command(command: str) -> bytes:
-    """The script that runs a --wrap command."""
+    """Wrap a --wrap command into a script."""
     return (WRAPPING + command + "\n").encode("utf-8", "surrogateescape")
 
 
 def _find_script(name: str) -> str:
-    """A bare name is looked for here, then along PATH."""
+    """Find a script: a bare name is looked for here, then along PATH."""
     if "/" in name or os.path.exists(name):
         return name
     for folder in os.environ.get("PATH", "").split(":"):
@@ -41,7 +44,10 @@ def _find_script(name: str) -> str:
 
 
 def check_script(text: bytes) -> bytes:
-    """The script itself. Refused when it is empty, no script, has DOS line ends or NULs, or is too big."""
+    """Check the script and return it.
+
+    Refused when it is empty, no script, has DOS line ends or NULs, or is too big.
+    """
     if not text:
         raise Refused("sbatch: error: Batch script is empty!")
     if not text.strip():
@@ -76,7 +82,7 @@ def check_script(text: bytes) -> bytes:
 
 
 def read_directives(text: bytes) -> list[str]:
-    """The words of all `#SBATCH` lines up to the first command."""
+    """Read the words of all `#SBATCH` lines up to the first command."""
     words: list[str] = []
     for raw in text.split(b"\n"):
         line = raw.decode("utf-8", "surrogateescape")
@@ -88,7 +94,10 @@ def read_directives(text: bytes) -> list[str]:
 
 
 def split_line(line: str) -> list[str]:
-    """The words of one `#SBATCH` line: quotes and backslashes as in a shell, `#` at a word's start ends the line."""
+    """Split one `#SBATCH` line into words.
+
+    Quotes and backslashes as in a shell; `#` at a word's start ends the line.
+    """
     words: list[str] = []
     word, quote, index = None, "", 0
     while index < len(line):

@@ -54,7 +54,10 @@ Broken = sqlite3.Error
 
 
 class State:
-    """An open state file. Rows are `sqlite3.Row`; columns are those of SCHEMA."""
+    """An open state file.
+
+    Rows are `sqlite3.Row`; columns are those of SCHEMA.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -77,58 +80,75 @@ class State:
         self.unlock()
 
     def lock(self) -> None:
-        """The right to change the state; waits for whoever holds it. It ends with this process at the latest."""
+        """Lock the state for changes; wait for whoever holds the lock.
+
+        The lock ends with this process at the latest.
+        """
         self.lock_fd = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.lock_fd, fcntl.LOCK_EX)
 
     def unlock(self) -> None:
+        """Unlock the state."""
         os.close(self.lock_fd)
         self.lock_fd = -1
 
     def begin(self) -> None:
+        """Begin a transaction."""
         self.db.execute("PRAGMA journal_mode=TRUNCATE")
         self.db.execute("BEGIN IMMEDIATE")
 
     def close(self) -> None:
+        """Close the file."""
         self.db.close()
 
     def select_jobs(self, where: str = "1", *values: object, columns: str = "*") -> list[Row]:
-        """The jobs that fulfil an SQL condition, oldest id first."""
+        """Select the jobs that fulfil an SQL condition, oldest id first."""
         query = f"SELECT {columns} FROM jobs WHERE {where} ORDER BY raw_id"  # noqa: S608 (the conditions are ours)
         return self.db.execute(query, [to_bytes(value) for value in values]).fetchall()
 
     def select_visible_jobs(self, min_job_age_s: int, now: int) -> list[Row]:
-        """The jobs that squeue can see: unfinished, or finished within MinJobAge."""
+        """Select the jobs that squeue can see.
+
+        Unfinished, or finished within MinJobAge.
+        """
         return self.select_jobs("end_time IS NULL OR end_time >= ?", now - min_job_age_s)
 
     def update_job(self, raw_id: int, **columns: object) -> None:
+        """Set columns of a job."""
         names = ", ".join(f"{name} = {_make_placeholder(value)}" for name, value in columns.items())
         values = [to_bytes(value) for value in columns.values()]
         self.db.execute(f"UPDATE jobs SET {names} WHERE raw_id = ?", (*values, raw_id))  # noqa: S608
 
     def insert_row(self, table: str, **columns: object) -> int:
-        """The row id of a new row."""
+        """Insert or replace a row; return its row id."""
         names, marks = ", ".join(columns), ", ".join(map(_make_placeholder, columns.values()))
         query = f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
         return self.db.execute(query, [to_bytes(value) for value in columns.values()]).lastrowid or 0
 
     def get_meta(self, key: str, default: str = "") -> str:
+        """Return a stored text, or the default."""
         row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else default
 
     def set_meta(self, key: str, value: object) -> None:
+        """Store a text by name."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, str(value)))
 
     def take_number(self, key: str, first: int, step: int = 1) -> int:
-        """The next of a row of numbers: job ids upwards from 1, priorities downwards."""
+        """Take the next number of a sequence.
+
+        Job ids go upwards from 1, priorities downwards.
+        """
         number = int(self.get_meta(key, str(first)))
         self.set_meta(key, number + step)
         return number
 
     def load_node_marks(self) -> dict[str, Row]:
+        """Load the flags and reasons of nodes by name."""
         return {row["name"]: row for row in self.db.execute("SELECT * FROM nodes")}
 
     def load_partition_states(self) -> dict[str, str]:
+        """Load the states that were set by hand, by partition."""
         return {row["name"]: row["state"] for row in self.db.execute("SELECT * FROM partitions")}
 
 
@@ -137,7 +157,7 @@ def _make_placeholder(value: object) -> str:
 
 
 def to_bytes(value: object) -> Any:
-    """The value as SQLite takes it: text with bytes that are no UTF-8 keeps them."""
+    """Convert a value for SQLite: text that is no UTF-8 keeps its bytes."""
     if isinstance(value, str):
         try:
             value.encode()

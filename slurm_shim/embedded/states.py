@@ -54,7 +54,10 @@ LAUNCH_FAILED = 4021  # the raw exit status of a job whose output file cannot be
 
 
 class Refused(Exception):
-    """A program stops here: `lines` go to stderr as they are (none after --help), `code` is its exit status."""
+    """The end of a program.
+
+    `lines` go to stderr as they are (none after --help), `code` is its exit status.
+    """
 
     def __init__(self, lines: str | list[str], code: int = 1) -> None:
         self.lines = [lines] if isinstance(lines, str) else lines
@@ -63,11 +66,14 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """The cluster plays dead (SluiceDown); each program says so in its own words."""
+    """The cluster acts as down (SluiceDown).
+
+    Each program says so in its own words.
+    """
 
 
 def parse_signal(name: str) -> int | None:
-    """The number of a signal given as `USR1`, `SIGUSR1`, `usr1` or `10`; None for an unknown one."""
+    """Parse `USR1`, `SIGUSR1`, `usr1` or `10`; None if unknown."""
     import signal
 
     if is_number(name):
@@ -77,6 +83,6 @@ def parse_signal(name: str) -> int | None:
 
 
 def format_exit_status(raw: int | None) -> str:
-    """A raw wait status as `code:signal`."""
+    """Format a raw wait status as `code:signal`."""
     raw = raw or 0
     return f"{raw >> 8}:{raw & 0x7F}" if raw != LAUNCH_FAILED else "0:53"

@@ -26,7 +26,10 @@ GO = b"g"
 
 
 def supervise_job(conf: dict[str, Any], raw_id: int) -> None:
-    """Supervises the job until its end; leaves at once when the committed state does not name this process."""
+    """Supervise the job until its end.
+
+    Returns at once when the committed state does not name this process.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, cluster.SUPERVISOR_SIGNALS)
     state = cluster.State(conf["folder"])
     state.lock()
@@ -53,7 +56,10 @@ def _claim_job(state: State, raw_id: int) -> Row | None:
 
 
 def _launch_script(conf: dict[str, Any], state: State, row: Row) -> int | None:
-    """The pid of the script, which runs only once it is written down; None when its files cannot be opened."""
+    """Launch the script; return its pid, None when a file does not open.
+
+    It runs only once its pid is written down.
+    """
     script = state.db.execute("SELECT * FROM scripts WHERE id = ?", (row["script_id"],)).fetchone()
     caller = dict(word.split("=", 1) for word in _split_texts(script["env"]) if "=" in word)
     env = environment.build_job_environment(row, conf, caller, _load_array_facts(state, row))
@@ -115,7 +121,7 @@ def _get_spool_folder(conf: dict[str, Any], row: Row) -> str:
 
 
 def _open_files(row: Row) -> list[int]:
-    """Input, output and error of the script, opened; OSError when one cannot be."""
+    """Open input, output and error of the script; may raise OSError."""
     keep = row["open_mode"] == "a" or (row["restarts"] and row["open_mode"] != "t")
     how = 0 if keep else os.O_TRUNC
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | how
@@ -130,7 +136,10 @@ def _open_files(row: Row) -> list[int]:
 
 
 def _become_script(row: Row, path: str, words: list[str], env: dict[str, str], fds: list[int], leash: int) -> None:
-    """Turns this forked process into the script once the leash says so; never comes back."""
+    """Turn this forked process into the script once the leash allows it.
+
+    Never returns.
+    """
     try:
         os.setsid()
         for number, fd in enumerate([*fds, leash]):
@@ -173,7 +182,7 @@ def _write_line(fd: int, line: str) -> None:
 
 
 class JobSupervisor:
-    """A job under watch: what to wait for next, and what to do then."""
+    """A running job: what to wait for next, and what to do then."""
 
     def __init__(self, conf: dict[str, Any], row: Row, pid: int) -> None:
         self.conf, self.pid = conf, pid
@@ -182,6 +191,7 @@ class JobSupervisor:
         self.warned = False
 
     def wait_for_end(self) -> None:
+        """Wait for the end of the script, doing what is due meanwhile."""
         while True:
             done, status, usage = os.wait4(self.pid, os.WNOHANG)
             if done:
@@ -215,7 +225,10 @@ class JobSupervisor:
         return float(row["start_time"] + row["time_limit_min"] * 60 + (row["suspended_s"] or 0))
 
     def _get_warning(self) -> tuple[float, int, bool] | None:
-        """When to send which signal before the limit, and whether only to the batch shell (--signal)."""
+        """Return the signal due before the limit (--signal), if any.
+
+        (when, number, whether only to the batch shell).
+        """
         deadline = self._get_deadline()
         if not self.row["warn"] or self.warned or deadline is None:
             return None
@@ -246,7 +259,7 @@ class JobSupervisor:
             self._end_at_limit()
         if self.kill_at is not None and self.kill_at <= now:
             procs.send_signal([*self._list_pids(), self.pid], signal.SIGKILL)
-            self.kill_at = now + 5  # whoever was forked meanwhile is next
+            self.kill_at = now + 5  # for processes forked meanwhile
 
     def _end_at_limit(self) -> None:
         with cluster.change_state(self.conf) as state:
@@ -264,7 +277,7 @@ class JobSupervisor:
             self._terminate(" DUE TO TIME LIMIT")
 
     def _terminate(self, why: str) -> None:
-        """SIGCONT and SIGTERM to all of the job, and SIGKILL after KillWait."""
+        """Send SIGCONT and SIGTERM to all of the job; SIGKILL after KillWait."""
         if self.row["ending"] in ("TIMEOUT", "CANCELLED"):
             self._write_note(why)
         pids = [*self._list_pids(), self.pid]
@@ -276,14 +289,14 @@ class JobSupervisor:
         node = patterns.list_nodes(self.row)[0]
         when = time.strftime("%Y-%m-%dT%H:%M:%S")
         line = f"slurmstepd-{node}: error: *** JOB {self.row['raw_id']} ON {node} CANCELLED AT {when}{why} ***"
-        with contextlib.suppress(OSError):  # the file was there at the start; if it is gone there is nobody to tell
+        with contextlib.suppress(OSError):  # the file existed at the start; it may be gone now
             fd = os.open(patterns.expand_pattern(patterns.get_stderr(self.row), self.row), os.O_WRONLY | os.O_APPEND)
             _write_line(fd, line)
             os.close(fd)
 
 
 def signal_job(conf: dict[str, Any], row: Any, number: int, batch: bool, steps: bool) -> int:
-    """How many processes took the signal: the batch shell's side, the steps', or both."""
+    """Signal the batch shell's side, the steps, or both; count them."""
     found = procs.list_job_processes(row["raw_id"], conf["path"], row["job_pid"])
     if batch and not steps:
         return procs.send_signal([row["job_pid"]] if row["job_pid"] else [], number)
@@ -291,7 +304,7 @@ def signal_job(conf: dict[str, Any], row: Any, number: int, batch: bool, steps: 
 
 
 def _finish_job(conf: dict[str, Any], row: Any, status: int, usage: tuple[int, int, int] | None) -> None:
-    """The end written down, and whatever can start now started."""
+    """Write down the end, and start whatever can start now."""
     with contextlib.suppress(OSError):  # left over at worst; the next start of this id writes it anew
         os.unlink(os.path.join(_get_spool_folder(conf, row), "slurm_script"))
         os.rmdir(_get_spool_folder(conf, row))
@@ -312,12 +325,12 @@ def _finish_job(conf: dict[str, Any], row: Any, status: int, usage: tuple[int, i
 
 
 def _to_slurm_status(status: int) -> int:
-    """A wait status without the core dump bit, as SLURM keeps it."""
+    """Drop the core dump bit of a wait status, as SLURM does."""
     return status & 0xFF7F
 
 
 def main(conf: dict[str, Any], raw_id: int) -> None:
-    """Runs the supervisor; what goes wrong with it is written beside the state."""
+    """Run the supervisor; log its failure beside the state."""
     try:
         supervise_job(conf, raw_id)
     except BaseException:

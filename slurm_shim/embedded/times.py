@@ -24,9 +24,10 @@ class BadTime(ValueError):
 
 
 def parse_limit_min(text: str) -> int | None:
-    """Minutes for one of `minutes`, `min:sec`, `h:min:sec`, `days-h`, `days-h:min`, `days-h:min:sec`.
+    """Parse a time limit to minutes; None for 0 and unlimited.
 
-    None for 0 and the words for unlimited. Seconds round up to a minute. ValueError otherwise.
+    `minutes`, `min:sec`, `h:min:sec`, `days-h`, `days-h:min`, `days-h:min:sec`. Seconds round up to a minute.
+    ValueError otherwise.
     """
     if text.lower() in UNLIMITED_WORDS:
         return None
@@ -50,7 +51,7 @@ def parse_limit_min(text: str) -> int | None:
 
 
 def format_short(seconds: int) -> str:
-    """A duration as squeue prints it: `0:36`, `10:00`, `4:00:00`, `1-00:00:00`."""
+    """Format a duration as squeue: `0:36`, `10:00`, `4:00:00`, `1-00:00:00`."""
     days, clock = divmod(max(0, int(seconds)), 86400)
     hours, rest = divmod(clock, 3600)
     minutes, secs = divmod(rest, 60)
@@ -60,7 +61,7 @@ def format_short(seconds: int) -> str:
 
 
 def format_full(seconds: int) -> str:
-    """A duration as sacct and scontrol print it: `00:10:00`, `1-00:00:00`."""
+    """Format a duration as sacct and scontrol: `00:10:00`, `1-00:00:00`."""
     days, clock = divmod(max(0, int(seconds)), 86400)
     hours, rest = divmod(clock, 3600)
     text = f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
@@ -68,17 +69,20 @@ def format_full(seconds: int) -> str:
 
 
 def format_short_limit(minutes: int | None) -> str:
-    """A limit as squeue prints it."""
+    """Format a limit as squeue prints it."""
     return "UNLIMITED" if minutes is None else format_short(minutes * 60)
 
 
 def format_full_limit(minutes: int | None, unlimited: str = "UNLIMITED") -> str:
-    """A limit as sacct and scontrol print it."""
+    """Format a limit as sacct and scontrol print it."""
     return unlimited if minutes is None else format_full(minutes * 60)
 
 
 def format_time(epoch: int | None, unknown: str) -> str:
-    """A point in time in local time, or as SLURM_TIME_FORMAT asks; `unknown` stands for None and 0."""
+    """Format a point in local time, or as SLURM_TIME_FORMAT asks.
+
+    `unknown` stands for None and 0.
+    """
     if not epoch:
         return unknown
     pattern = os.environ.get("SLURM_TIME_FORMAT", "")
@@ -90,7 +94,9 @@ def format_time(epoch: int | None, unknown: str) -> str:
 
 
 def parse_time(text: str, now: int) -> int:
-    """Epoch seconds for the forms of --begin and -S/-E (sbatch(1)): now, now+N[units], [date][T][clock], words.
+    """Parse a time of --begin and -S/-E (sbatch(1)) to epoch seconds.
+
+    now, now+N[units], [date][T][clock], words.
 
     A clock time alone that has passed means tomorrow's. BadTime otherwise.
     """

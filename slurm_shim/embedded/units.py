@@ -6,12 +6,18 @@ FACTORS = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 
 def is_number(text: str) -> bool:
-    """Whether the text is a whole number that SQLite can hold; only the ASCII digits count."""
+    """Return whether the text is a whole number that SQLite can hold.
+
+    Only the ASCII digits count.
+    """
     return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def parse_memory_mb(text: str) -> int:
-    """Megabytes for `500K`, `512`, `2G`; kilobytes round up. ValueError for anything else (also `1.5G`)."""
+    """Parse `500K`, `512`, `2G` to megabytes; kilobytes round up.
+
+    ValueError for anything else (also `1.5G`).
+    """
     digits = text.rstrip("kKmMgGtTbB")
     unit = text[len(digits) :].lower().removesuffix("b")
     if not is_number(digits) or unit not in FACTORS or len(digits) > 15:
@@ -20,7 +26,10 @@ def parse_memory_mb(text: str) -> int:
 
 
 def format_memory(mb: int, convert: bool = True) -> str:
-    """Megabytes with SLURM's unit letters: 512M, 1G, 1.50G; a value that would lose digits keeps its unit."""
+    """Format megabytes with SLURM's unit letters: 512M, 1G, 1.50G.
+
+    A value that would lose digits keeps its unit.
+    """
     if not mb:
         return "0"
     value, letters = float(mb), "MGTP"
@@ -32,7 +41,10 @@ def format_memory(mb: int, convert: bool = True) -> str:
 
 
 def format_tres(cpus: int, mem_mb: int, nodes: int, gpus: int, by_name: bool = False, convert: bool = True) -> str:
-    """Trackable resources as text: `cpu=2,mem=512M,node=1,billing=2,gres/gpu=1`; sacct sorts them by name."""
+    """Format trackable resources: `cpu=2,mem=512M,node=1,billing=2`.
+
+    sacct sorts them by name.
+    """
     pairs = [("cpu", str(cpus)), ("mem", format_memory(mem_mb, convert) if mem_mb else ""), ("node", str(nodes))]
     pairs += [("billing", str(cpus)), ("gres/gpu", str(gpus) if gpus else "")]
     if by_name:

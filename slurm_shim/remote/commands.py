@@ -1,6 +1,6 @@
-"""The same words over SSH: SLURM's programs and the files of its jobs on another machine. Blocking; call in a thread.
+"""SLURM's commands over SSH: the programs and the files of jobs on another machine. Blocking; call in a thread.
 
-Programs over there get an environment that is built as ours is, from what a login of the account has. A cluster is
+Remote programs get an environment that is built as the local one is, from what a login of the account has. A cluster is
 recognised by the name that it gives itself, each time a connection was made: should a name lead to another machine some
 day, its jobs are never taken for those of the first.
 """
@@ -27,7 +27,9 @@ _MISSING, _LATE, _FOLDERS = 127, 124, 199
 
 @dataclass(frozen=True)
 class Slice:
-    """Part of a file over there: `refused` says why it may not be read, None when it was; `size_bytes` of the whole.
+    """Part of a file on the remote machine.
+
+    `refused` says why it may not be read, None when it was; `size_bytes` is that of the whole file.
 
     A file that is not there is neither refused nor has it a size.
     """
@@ -38,7 +40,9 @@ class Slice:
 
 
 class RemoteSlurm(Slurm):
-    """The cluster that the account at the other end of a connection sees; as `Slurm`, with the same errors.
+    """The cluster that the account behind a connection sees.
+
+    Used as `Slurm`, with the same errors.
 
     A connection that was lost is SlurmUnreachable, `.uncertain` where a program may have run all the same.
     """
@@ -54,11 +58,14 @@ class RemoteSlurm(Slurm):
 
     @property
     def home(self) -> str | None:
-        """The account's home folder, once it was heard."""
+        """Home folder of the account; None until it is known."""
         return None if self._identified is None else self._identified.home
 
     def identify(self, now: bool = False) -> Greeting:
-        """The greeting of a connection behind which this cluster answers; `now` waits for no pause to be over."""
+        """Connect, check that it is the same cluster, return the greeting.
+
+        `now` skips the pause after a failure.
+        """
         greeting = self.connection.connect(now)
         with self._identify_lock:
             if greeting is self._identified:
@@ -75,13 +82,19 @@ class RemoteSlurm(Slurm):
             return greeting
 
     def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None = None) -> list[Slice]:
-        """Parts of files: each is asked for by path, offset (negative: from the end) and how many bytes at most.
+        """Read parts of files, all with one command.
+
+        Each part: path, offset (negative: from the end) and how many bytes at most.
 
         Regular files only, no links, and with `owner` only those of that user id. One command, however many.
         """
         mark = secrets.token_hex(16)
         block = "\n".join(
-            [build_timeout_line(self.timeout_s), _READING, *(_build_read_command(mark, *one, owner) for one in wanted)]
+            [
+                build_timeout_line(self.timeout_s),
+                _READING,
+                *(_build_read_command(mark, *part, owner) for part in wanted),
+            ]
         )
         for _ in range(2):
             greeting = self.identify()
@@ -115,17 +128,17 @@ class RemoteSlurm(Slurm):
         soon, self._announced = (self._announced, []) if argv[0] == "squeue" else ([], self._announced)
         mark = secrets.token_hex(16)
         blocks = [self._build_block(greeting, argv, stdin, timeout_s, folders)]
-        blocks += [self._build_block(greeting, one, None, timeout_s, ()) for one in soon]
-        # What each came to stands behind it, in both streams; what the last came to is told for the whole.
+        blocks += [self._build_block(greeting, call, None, timeout_s, ()) for call in soon]
+        # Each result follows its block, in both streams; that of the last is the result of the whole.
         between = f"\nc=$?; printf '\\n%s %s\\n' {mark} $c; printf '\\n%s\\n' {mark} >&2\n"
         said = self.connection.run_block(greeting, argv[0], between.join(blocks), timeout_s * len(blocks))
         if argv[0] == "squeue":
             self.squeue_s = said.took_s
         outs, errs = (text.decode("utf-8", "replace").split(f"\n{mark}") for text in (said.out, said.err))
         codes = [int(head.split("\n")[0]) for head in outs[1:]] + [said.code]
-        outs, errs = outs[:1] + [one.partition("\n")[2] for one in outs[1:]], [one.removeprefix("\n") for one in errs]
-        for one, code, out, err in list(zip(soon, codes[1:], outs[1:], errs[1:], strict=True)):
-            self._prefetched[tuple(one)] = greeting, Answer(_to_signed_code(code), out, err)
+        outs, errs = outs[:1] + [out.partition("\n")[2] for out in outs[1:]], [err.removeprefix("\n") for err in errs]
+        for call, code, out, err in list(zip(soon, codes[1:], outs[1:], errs[1:], strict=True)):
+            self._prefetched[tuple(call)] = greeting, Answer(_to_signed_code(code), out, err)
         return self._to_answer(argv, codes[0], outs[0], errs[0], timeout_s)
 
     def _to_answer(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
@@ -211,7 +224,7 @@ def _parse_slice(part: bytes) -> Slice:
 
 
 def probe_account(connection: Connection) -> dict[str, Any]:
-    """What is found over a connection that nobody else uses, which is ended then.
+    """Try a connection that nobody else uses, then close it.
 
     `{ssh_connected, slurm_available, slurm_version, cluster, error}`, and `hostname` and `user` as the machine says.
     """

@@ -38,16 +38,19 @@ MOST_BYTES = 256_000_000
 PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
 # unix(7): sun_path has 108 bytes, and ssh puts 17 behind the name while it makes the socket.
 LONGEST_FOLDER = 70
-# What ssh is told of this machine: where keys may be asked for without a passphrase.
+# Variables that ssh gets: where keys are available without a passphrase.
 _KEPT = ("SSH_AUTH_SOCK", "KRB5CCNAME")
 # What the account's own start files may have set for SLURM's programs.
 _TAKEN = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH", "TZ")
-# ssh's words when nothing is behind the socket any more (see _through), as it has them in its several versions.
+# What versions of ssh print when nothing is behind the socket any more (see _build_session_argv).
 _GONE = re.compile(r"_exchange_identification: |UNKNOWN port 65535")
 
 
 class ConnectionLost(SlurmUnreachable):
-    """The account cannot be reached, or an answer was cut off; the text says why, for people."""
+    """The account is unreachable, or an answer was cut off.
+
+    The text says why, for people.
+    """
 
     def __init__(self, command: str, text: str, uncertain: bool = False) -> None:
         super().__init__(command, text, uncertain)
@@ -55,12 +58,15 @@ class ConnectionLost(SlurmUnreachable):
 
 
 class ConnectionGone(ConnectionLost):
-    """The connection had ended before: what was to be done was surely not begun."""
+    """The connection had ended before: the block was surely not begun."""
 
 
 @dataclass(frozen=True, eq=False)
 class Greeting:
-    """What an account says when a connection to it was made: its own `variables` are those of a login."""
+    """What an account reported when the connection to it was made.
+
+    `variables` are those of a login.
+    """
 
     socket: str
     home: str
@@ -72,7 +78,9 @@ class Greeting:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What a block that was done whole came to: the exit status of its last command, and the bytes it printed.
+    """The result of a block that ran whole.
+
+    The exit status of its last command, and the bytes it printed.
 
     `took_s` is how long it took over there, by the clock of that machine; None where it does not tell.
     """
@@ -84,7 +92,9 @@ class BlockResult:
 
 
 class Connection:
-    """The connection to `login`, made when it is needed and made again when it was lost, with growing pauses.
+    """The connection to `login`, made on demand and again when lost.
+
+    Pauses between attempts grow.
 
     `config` is an ssh_config(5) file instead of the user's own; `more` are variables that programs get over there.
     All methods raise ConnectionLost.
@@ -102,11 +112,14 @@ class Connection:
 
     @property
     def greeting(self) -> Greeting | None:
-        """What the account said when the connection was made that is there now; None without one."""
+        """Greeting of the present connection; None without one."""
         return self._greeting
 
     def connect(self, now: bool = False) -> Greeting:
-        """The greeting of the connection, which is made if there is none; `now` waits for no pause to be over."""
+        """Connect unless connected; return the greeting.
+
+        `now` skips the pause after a failure.
+        """
         with self._lock:
             if self._closed:
                 raise ConnectionLost("ssh", "the connection was closed")
@@ -132,7 +145,7 @@ class Connection:
                     self._close_master()
 
     def run_block(self, greeting: Greeting, name: str, block: str, timeout_s: float) -> BlockResult:
-        """What the block of shell came to, done over the connection that gave this greeting and no other.
+        """Run a block of shell over the connection of this greeting only.
 
         ConnectionGone when it was not even begun. Otherwise `.uncertain` says that it may have been done.
         """
@@ -141,7 +154,10 @@ class Connection:
         return self._read_result(greeting, name, ended, nonce)
 
     def close(self) -> None:
-        """Nothing; the connection is ended for good, at the latest when one that is being made has been made."""
+        """Close the connection for good.
+
+        One that is being made right now is closed as soon as it is there.
+        """
         self._closed = True
         if self._lock.acquire(timeout=1.0):
             try:
@@ -159,7 +175,10 @@ class Connection:
             self._folder = None
 
     def build_environment(self, greeting: Greeting) -> dict[str, str]:
-        """The variables that programs over there get: those of the account, and what the profile gives."""
+        """Build the variables that programs get on the remote machine.
+
+        Those of the account, and what the profile gives.
+        """
         own = {"HOME": greeting.home, "USER": greeting.user, "LOGNAME": greeting.user, "SHELL": greeting.shell}
         return own | {"LANG": "C.UTF-8"} | dict(greeting.variables) | self._more
 
@@ -237,7 +256,7 @@ def _build_session_argv(socket: str) -> list[str]:
 
 
 def frame_block(block: str, nonce: str) -> str:
-    """The shell text that does the block and prints the mark before and after what it prints, with its exit status.
+    """Wrap a block so that marks and exit status frame its output.
 
     All of it is one command for the shell, so a text that was cut off does nothing.
     """
@@ -254,12 +273,12 @@ exit 0
 
 
 def parse_framed(ended: programs.Outcome, nonce: str) -> tuple[bool, BlockResult | None]:
-    """Whether the block was begun, and what it came to; None when it was cut off.
+    """Return whether the block began, and its result; None if cut off.
 
     >>> from slurm_shim.programs import Outcome
-    >>> unframed(Outcome(0, b"Welcome!\\nn0\\nrows\\nn0 3 7.5 8.0\\n", b"stty: no\\nn0\\nwarning"), "n0")
-    (True, Said(code=3, out=b'rows', err=b'warning', took_s=0.5))
-    >>> unframed(Outcome(255, b"Welcome!\\nn0\\nro", b""), "n0"), unframed(Outcome(0, b"Welcome!", b""), "n0")
+    >>> parse_framed(Outcome(0, b"Welcome!\\nn0\\nrows\\nn0 3 7.5 8.0\\n", b"stty: no\\nn0\\nwarning"), "n0")
+    (True, BlockResult(code=3, out=b'rows', err=b'warning', took_s=0.5))
+    >>> parse_framed(Outcome(255, b"Welcome!\\nn0\\nro", b""), "n0"), parse_framed(Outcome(0, b"Welcome!", b""), "n0")
     ((True, None), (False, None))
     """
     mark = nonce.encode()
@@ -274,7 +293,10 @@ def parse_framed(ended: programs.Outcome, nonce: str) -> tuple[bool, BlockResult
 
 
 def build_timeout_line(timeout_s: float) -> str:
-    """A line of shell after which `$T` ends what follows it in time, where that can be done."""
+    """Build a line of shell that sets `$T`, a prefix limiting the time.
+
+    Without timeout(1) on the remote machine `$T` is empty.
+    """
     return f"T=; command -v timeout >/dev/null 2>&1 && T='timeout {math.ceil(timeout_s)}'"
 
 

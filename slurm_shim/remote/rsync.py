@@ -1,6 +1,6 @@
-"""rsync: a folder here brought to a folder over there through ssh, what it would change told beforehand. Blocking.
+"""rsync: copies a local folder to a remote one through ssh, with a dry run on request. Blocking.
 
-Additive unless told to delete. Paths over there travel in rsync's own protocol (-s), never through a shell. Links that
+Additive unless told to delete. Remote paths travel in rsync's own protocol (-s), never through a shell. Links that
 lead out of the folder are not taken along (--safe-links), nor are pipes, sockets, devices, owners and groups. Under
 LC_ALL=C rsync writes every byte of a name that is not printable ASCII as `\\#ooo`, so a name never breaks a line.
 """
@@ -30,7 +30,7 @@ EXCLUDES = (
 SILENT_S = 120
 LONGEST_S = 24 * 3600.0
 KILL_S = 5.0
-# So many changes of a dry run are told one by one; all are counted.
+# At most so many changes of a dry run are listed; all are counted.
 CHANGES = 10_000
 _MARK = "~change~"
 _PARTIAL = 24  # rsync(1): files vanished here while they were read; the rest is over there
@@ -47,7 +47,10 @@ _TYPES = {"f": "file", "d": "directory", "L": "symlink"}
 
 @dataclass(frozen=True)
 class Folders:
-    """What is brought where: `local` and `remote` are absolute; `excludes` are a mount's own patterns."""
+    """What is copied where.
+
+    `local` and `remote` are absolute; `excludes` are a mount's own patterns.
+    """
 
     local: str
     remote: str
@@ -57,15 +60,18 @@ class Folders:
         for name in ("local", "remote"):
             if not re.fullmatch(r"/[^\x00-\x1f\x7f]*", getattr(self, name)):
                 raise ValueError(f"{name} is no absolute path")
-        for one in self.excludes:
-            if not re.fullmatch(r"[^\x00-\x1f\x7f]+", one):
+        for pattern in self.excludes:
+            if not re.fullmatch(r"[^\x00-\x1f\x7f]+", pattern):
                 raise ValueError("an exclude pattern is one line of text")
 
 
 def build_argv(
     folders: Folders, rsh: Sequence[str], host: str, *, delete: bool = False, dry_run: bool = False
 ) -> list[str]:
-    """The words of one call; `rsh` are those of ssh without its host (see `ssh.options`)."""
+    """Build the arguments of one call of rsync.
+
+    `rsh` are those of ssh without its host (see `ssh.build_options`).
+    """
     words = [
         "rsync",
         "-rlptz",
@@ -79,7 +85,7 @@ def build_argv(
     words += ["--delete"] if delete else []
     words += ["--dry-run", f"--out-format={_MARK} %i %l %n"] if dry_run else ["--info=progress2"]
     words += ["-e", " ".join(map(_quote_word, rsh))]
-    words += [f"--exclude={one}" for one in (*EXCLUDES, *folders.excludes)]
+    words += [f"--exclude={pattern}" for pattern in (*EXCLUDES, *folders.excludes)]
     shown = f"[{host}]" if ":" in host else host
     return [*words, "--", f"{folders.local.rstrip('/')}/", f"{shown}:{folders.remote.rstrip('/')}/"]
 
@@ -91,7 +97,10 @@ def _quote_word(word: str) -> str:
 
 @dataclass
 class Progress:
-    """How far a transfer has come; `total` files to look at, of which `done` are, and the changes of a dry run."""
+    """The progress of a transfer, and the changes of a dry run.
+
+    `files_done` of `files_total` files have been looked at.
+    """
 
     percent: int = 0
     size_bytes: int = 0
@@ -103,7 +112,7 @@ class Progress:
     _rest: str = ""
 
     def feed(self, text: str) -> None:
-        """Nothing; takes what rsync wrote next, cut wherever it may be."""
+        """Take the next text that rsync wrote, cut anywhere."""
         *lines, self._rest = re.split(r"[\r\n]", self._rest + text)
         if len(self._rest) > 100_000:
             self._rest = ""
@@ -134,13 +143,15 @@ class Progress:
 
 
 def parse_change(line: str) -> dict[str, Any] | None:
-    """`{path, type, change, size}` of one line `%i %l %n`; None for what nobody would call a change.
+    """Parse one line `%i %l %n` to `{path, type, change, size}`.
+
+    None for what nobody would call a change.
 
     That is a folder whose time differs. `size` is that of a file to be written, else None.
 
-    >>> change("<f+++++++++ 12 a\\\\#012b")
+    >>> parse_change("<f+++++++++ 12 a\\\\#012b")
     {'path': 'a\\nb', 'type': 'file', 'change': 'create', 'size': 12}
-    >>> change("*deleting   0 old/")
+    >>> parse_change("*deleting   0 old/")
     {'path': 'old', 'type': 'directory', 'change': 'delete', 'size': None}
     """
     match = re.fullmatch(r"(\*deleting|[<>ch.][fdLDS]\S*)\s+([0-9,]+) (.*)", line, re.DOTALL)
@@ -164,9 +175,9 @@ def parse_change(line: str) -> dict[str, Any] | None:
 
 
 def unescape_name(name: str) -> str:
-    """The name that rsync wrote, as text; bytes that are no UTF-8 become U+FFFD.
+    """Decode a name as rsync wrote it; invalid UTF-8 becomes U+FFFD.
 
-    >>> unescaped("caf\\\\#303\\\\#251 \\\\#134#303 \\\\#377")
+    >>> unescape_name("caf\\\\#303\\\\#251 \\\\#134#303 \\\\#377")
     'café \\\\#303 �'
     """
     data = _ESCAPED.sub(lambda match: chr(int(match[1], 8) & 0xFF), name)
@@ -174,7 +185,7 @@ def unescape_name(name: str) -> str:
 
 
 def explain_failure(stderr: str, exit_code: int, local: str) -> str:
-    """Why rsync ended without having done all, in a line that does not tell where the folder lies here."""
+    """Explain in one line why rsync failed, without the local folder."""
     lines = []
     for raw in stderr.splitlines():
         line = _hide_folder(local, re.sub(r"^rsync: (\[\w+\] )?", "", unescape_name(raw.strip())))
@@ -187,13 +198,13 @@ def explain_failure(stderr: str, exit_code: int, local: str) -> str:
 
 
 def _hide_folder(local: str, text: str) -> str:
-    """The text, in which paths below the folder begin there."""
+    """Shorten paths below the folder so that they begin there."""
     hidden = local.rstrip("/")
     return text.replace(f"{hidden}/", "").replace(hidden, "the mount's folder") if hidden else text
 
 
 class Transfer:
-    """One call of rsync; `progress` may be read at any time, from any thread."""
+    """One call of rsync; any thread may read `progress` at any time."""
 
     def __init__(self, words: Sequence[str], local: str, path: str | None = None) -> None:
         self.words, self.local = list(words), local
@@ -204,7 +215,10 @@ class Transfer:
         self._stopped: str | None = None
 
     def run(self, longest_s: float = LONGEST_S) -> Progress:
-        """The progress at the end, when all was done; SyncFailed with rsync's reason. To be called once."""
+        """Run rsync to its end and return the progress; call it once.
+
+        SyncFailed with rsync's reason.
+        """
         program = shutil.which(self.words[0], path=self.path)
         if program is None:
             raise SyncFailed("rsync is not installed (not on PATH)")
@@ -240,7 +254,10 @@ class Transfer:
         return self.progress
 
     def stop(self, why: str) -> None:
-        """Nothing; the transfer ends soon, and `why` is its reason. What was sent stays, no file is half written."""
+        """Stop the transfer; `why` becomes its reason.
+
+        What was sent stays, no file is half written.
+        """
         with self._lock:
             self._stopped = self._stopped or why
             started = self._started

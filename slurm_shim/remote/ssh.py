@@ -1,4 +1,4 @@
-"""The words of an ssh command for one login: built from checked fields, never from what somebody typed into a request.
+"""The ssh command for one login: built from checked fields, never from what somebody typed into a request.
 
 Every connection is BatchMode (nobody is there to answer a question) with strict host keys (a host that is not in
 known_hosts, or that has another key than it had, is refused), forwards nothing and ends when the other side is silent.
@@ -43,7 +43,9 @@ ALWAYS = {
 
 @dataclass(frozen=True)
 class Login:
-    """Where to log in, as whom and how; ValueError names a field that cannot be a word of ssh.
+    """Where to log in, as whom and how.
+
+    ValueError names a field that cannot be an argument of ssh.
 
     `hostname` with `username`, `port`, `key_filename` and `proxy_jump`; or `ssh_host`, a name of the ssh configuration,
     which then says all of these.
@@ -68,7 +70,7 @@ class Login:
 
     @property
     def host(self) -> str:
-        """The host as it stands on the command line."""
+        """Host as it stands on the command line."""
         return self.ssh_host or self.hostname or ""
 
 
@@ -78,7 +80,9 @@ _FIELDS = (("hostname", HOST), ("ssh_host", HOST), ("username", USER), ("key_fil
 def build_options(
     login: Login, config: str | None = None, control_path: str | None = None, master: bool = False
 ) -> list[str]:
-    """`ssh` with all options and no host: the host and the command follow, or rsync puts them there.
+    """Build the `ssh` command with all options, without the host.
+
+    The host and the command follow, or rsync puts them there.
 
     `config` is an ssh_config(5) file instead of the user's own. `control_path` is the socket of a shared connection:
     used when there is one, made and kept for a while only by a `master`.
@@ -106,7 +110,10 @@ def build_options(
 def build_argv(
     login: Login, config: str | None = None, control_path: str | None = None, master: bool = False
 ) -> list[str]:
-    """The words up to the host; what follows is the command for the login shell over there, quoted by the caller."""
+    """Build the `ssh` command up to the host.
+
+    What follows is the command for the remote login shell, quoted by the caller.
+    """
     return [*build_options(login, config, control_path, master), "--", login.host]
 
 
@@ -115,9 +122,11 @@ _CHANGED = re.compile(r"Host key for (\S+) has changed and you have requested st
 
 
 def explain_failure(stderr: str) -> str:
-    """Why ssh gave up, in a line; "" when it said nothing. What to do about a host key is said with it.
+    """Explain in one line why ssh failed; "" when it printed nothing.
 
-    >>> reason("ssh: connect to host a port 22: Connection refused\\r\\n")
+    For a host key it says what to do about it.
+
+    >>> explain_failure("ssh: connect to host a port 22: Connection refused\\r\\n")
     'connect to host a port 22: Connection refused'
     """
     if match := _CHANGED.search(stderr):

@@ -253,8 +253,8 @@ def test_readers_cost_one_command_per_interval(client: Client, beyond: Beyond, m
     snapshot.min_s = 3.0
     client.run(snapshot.refresh())
     asked: list[str] = []
-    ask = connection.ask
-    monkeypatch.setattr(connection, "ask", lambda *given: asked.append(given[1]) or ask(*given))
+    run_block = connection.run_block
+    monkeypatch.setattr(connection, "run_block", lambda *given: asked.append(given[1]) or run_block(*given))
     before, began, polls = beyond.calls(), snapshot._now(), snapshot._polls
     for _ in range(100):
         assert client.get("/api/jobs").status_code == client.get(f"/api/jobs/{job_id}").status_code == 200

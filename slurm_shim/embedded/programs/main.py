@@ -16,7 +16,7 @@ UNREACHABLE_CODES = {"scancel": 8, "sdiag": 255}
 
 
 def main(argv: list[str]) -> int:
-    """The exit status of the program named first."""
+    """Run the program named first; return its exit status."""
     program, words = argv[0], argv[1:]
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     from importlib import import_module
@@ -28,14 +28,14 @@ def main(argv: list[str]) -> int:
     if not path:
         return _print_errors(program, [*NO_SOURCE], "Could not establish a configuration source")
     try:
-        conf = conf_module.read(os.path.abspath(path))
+        conf = conf_module.read_conf(os.path.abspath(path))
     except conf_module.ConfError as error:
         text = [f"{error}, retrying in 1sec up to 60sec", "ClusterName needs to be specified"]
         return _print_errors(program, text, "Unable to process configuration file")
     if program in ("supervise", "wake"):
         conf["down"] = False
         module = import_module("embedded.supervise" if program == "supervise" else "embedded.cluster")
-        (module.main if program == "supervise" else module.wake)(conf, int(words[0]))
+        (module.main if program == "supervise" else module.run_pass_at)(conf, int(words[0]))
         return 0
     try:
         code = import_module(f"embedded.programs.{PROGRAMS[program]}").main(conf, words)
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
         print(f"{program}: error: {conf['folder']}: {error}", file=sys.stderr)
         return _print_unreachable(program, words, states.UNREACHABLE)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left; nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has closed the pipe
         return 1
 
 

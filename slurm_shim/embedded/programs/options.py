@@ -15,7 +15,9 @@ SILENT = ("sacct", "sstat")  # they do not point to their --help
 
 
 class Options:
-    """A table of options. Each entry is `long[/short][=|?]`: `=` takes a value, `?` may take one (`--x=v` only).
+    """A table of options.
+
+    Each entry is `long[/short][=|?]`: `=` takes a value, `?` may take one (`--x=v` only).
 
     `honoured` options reach the program; those `without_effect` are accepted and dropped, because they ask for what is
     so on this cluster anyway. `same` names options by another name. Everything else is refused as unknown.
@@ -42,7 +44,9 @@ class Options:
                 self.short[letter] = long
 
     def gather(self, argv: list[str], permute: bool = True) -> tuple[dict[str, Any], list[str]]:
-        """The honoured options given (long name -> value, True without one; the last one wins), and the operands.
+        """Return the honoured options given, and the operands.
+
+        Options: long name -> value, True without one; the last one wins.
 
         --version and --help are answered here: they end the program with status 0.
         """
@@ -60,7 +64,10 @@ class Options:
         return asked, operands
 
     def format_help(self, but: Sequence[str] = ()) -> str:
-        """All options that are understood, one a line, without those in `but`."""
+        """Format all options that are understood, one a line.
+
+        Those in `but` are left out.
+        """
         letters = {long: letter for letter, long in self.short.items()}
         lines = [f"Usage: {self.program} [OPTIONS...]"]
         for name, kind in self.long.items():
@@ -73,7 +80,7 @@ class Options:
         return "\n".join(lines)
 
     def parse(self, argv: list[str], permute: bool) -> tuple[list[tuple[str, str | None]], list[str]]:
-        """The options in order (long name, value or None) and the operands.
+        """Parse to options in order (long name, value or None) and operands.
 
         With `permute` options may follow operands; else the first operand ends the options (sbatch, srun).
         Refused with getopt's text.
@@ -141,7 +148,10 @@ class Options:
 
 
 def check_cluster(program: str, conf: dict[str, Any], wanted: str | None, variable: str = "--cluster") -> None:
-    """Nothing, when the cluster named is this one. Refused in the words of every program but sacct."""
+    """Refuse any cluster but this one, in SLURM's words.
+
+    Every program but sacct says it so.
+    """
     if wanted and wanted not in (conf["cluster"], "all"):
         problem = f"'{wanted}' can't be reached now, or it is an invalid entry for {variable}."
         advice = "Use 'sacctmgr list clusters' to see available clusters."

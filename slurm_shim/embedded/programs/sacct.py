@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-# No federations, no jobs of several parts; users are those of this machine; -v tells of the talk with the database.
+# No federations, no jobs of several parts; users are those of this machine; there is no connection for -v to report.
 OPTIONS = Options(
     "sacct",
     """allusers/a accounts/A= allocations/X brief/b cluster= clusters/M= delimiter= duplicates/D endtime/E= format/o=
@@ -54,9 +54,12 @@ class Entry:
         self.job, self.row, self.step, self.noconvert = job, job.row, step, noconvert
 
     def format_id(self, shown: str) -> str:
+        """Format the id of a line from the one of its job."""
         return shown if self.step is None else f"{shown}.{self.step['step']}"
 
+    @property
     def state(self) -> str:
+        """State, with who cancelled the job."""
         if self.step is not None:
             return str(self.step["state"])
         state = "COMPLETING" if self.row["completing"] and self.row["state"] == "RUNNING" else str(self.row["state"])
@@ -64,7 +67,9 @@ class Entry:
             return f"CANCELLED by {self.row['kill_uid']}"
         return state
 
+    @property
     def exit_code(self) -> str:
+        """Exit status as `code:signal`."""
         if self.step is not None:
             return format_exit_status(self.step["exit_raw"])
         return (
@@ -73,7 +78,9 @@ class Entry:
             else format_exit_status(self.row["exit_raw"])
         )
 
+    @property
     def start(self) -> str:
+        """Start time as text."""
         if self.step is not None:
             return times.format_time(self.step["start_time"], "Unknown")
         row = self.row
@@ -81,18 +88,26 @@ class Entry:
         waited = row["state"] == "PENDING" or (not self.job.shares and row["held"])
         return times.format_time(None if waited else row["start_time"], "None" if ended else "Unknown")
 
+    @property
     def end(self) -> str:
+        """End time as text."""
         return times.format_time((self.step or self.row)["end_time"], "Unknown")
 
+    @property
     def elapsed_s(self) -> int:
+        """Seconds that the job or step has run."""
         if self.step is None:
-            return self.job.elapsed_s()
+            return self.job.elapsed_s
         return int((self.step["end_time"] or self.job.now) - self.step["start_time"])
 
+    @property
     def cpus(self) -> int:
-        return int(self.step["ncpus"]) if self.step is not None else self.job.cpu_count()
+        """CPUs of the job or step."""
+        return int(self.step["ncpus"]) if self.step is not None else self.job.cpu_count
 
+    @property
     def allocated_tres(self) -> str:
+        """Allocated trackable resources as text."""
         if not self.job.shares:
             return ""
         if self.step is None:
@@ -101,42 +116,61 @@ class Entry:
         text = f"cpu={self.step['ncpus']}," + (
             f"mem={units.format_memory(memory_mb, not self.noconvert)}," if memory_mb else "mem=0,"
         )
-        gpus = self.job.gpu_count()
+        gpus = self.job.gpu_count
         return text.replace("mem=", f"gres/gpu={gpus},mem=" if gpus else "mem=", 1) + f"node={self.step['nnodes']}"
 
+    @property
     def reserved_s(self) -> int:
+        """Seconds that the job waited after it was eligible."""
         return max(
             0, int((self.row["start_time"] or self.job.now) - (self.row["eligible_time"] or self.row["submit_time"]))
         )
 
     def sum_cpu_us(self, kind: str = "") -> int:
-        """User and system time, microseconds; of a job the sum of its steps."""
+        """Sum user and system time in microseconds; 0 for a job.
+
+        `kind` picks one of them.
+        """
         if self.step is None:
             return 0
         return sum(int(self.step[name] or 0) for name in ([kind] if kind else ["user_us", "sys_us"]))
 
+    @property
     def reason(self) -> str:
-        """Why it waited, if it did; how a job ended is no reason in accounting."""
+        """Reason why the job waited.
+
+        How a job ended is no reason in accounting.
+        """
         ended = ("NonZeroExitCode", "JobLaunchFailure", "TimeLimit", "NodeDown")
         return "None" if self.row["reason"] in ended else self.row["reason"] or "None"
 
+    @property
     def submit_time(self) -> int:
+        """Submission of the job, or start of the step; epoch seconds."""
         return int(self.step["start_time"] if self.step is not None else self.row["submit_time"])
 
+    @property
     def submit_line(self) -> str:
+        """Command line of the submission."""
         return _clean_text((self.step if self.step is not None else self.row)["submit_line"] or "")
 
+    @property
     def time_limit(self) -> str:
+        """Time limit as a duration."""
         return times.format_full_limit(
             self.row["time_limit_min"], "UNLIMITED" if self.job.shares else "Partition_Limit"
         )
 
+    @property
     def time_limit_min(self) -> str:
+        """Time limit in minutes, as text."""
         if self.row["time_limit_min"] is None:
             return "UNLIMITED" if self.job.shares else "Partition_Limit"
         return str(self.row["time_limit_min"])
 
+    @property
     def max_rss(self) -> str:
+        """Largest resident memory of a step; "" for a job."""
         if self.step is None or not self.step["max_rss_kb"]:
             return ""
         return str(self.step["max_rss_kb"] * 1024) if self.noconvert else f"{self.step['max_rss_kb']}K"
@@ -150,12 +184,15 @@ def _format_cpu_time(microseconds: int) -> str:
 
 
 def _make_job_only(value: Callable[[Entry], object]) -> Callable[[Entry], str]:
-    """A value that steps do not have."""
+    """Make a value that steps do not have."""
     return lambda e: "" if e.step is not None else str(value(e))
 
 
 def _clean_text(text: str) -> str:
-    """Text as it comes out of the accounting database: no double quotes, no bytes that are no UTF-8."""
+    """Clean text as the accounting database does.
+
+    No double quotes, no bytes that are no UTF-8.
+    """
     return text.replace('"', "`").encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "?")
 
 
@@ -174,53 +211,53 @@ def _get_group(e: Entry) -> str:
 FIELDS: dict[str, tuple[str, int, Callable[[Entry], str]]] = {
     "account": ("Account", 10, lambda e: e.row["account"] or ""),
     "admincomment": ("AdminComment", 19, _make_job_only(lambda e: e.row["admin_comment"] or "")),
-    "alloccpus": ("AllocCPUS", 10, lambda e: str(e.cpus()) if e.job.shares else "0"),
+    "alloccpus": ("AllocCPUS", 10, lambda e: str(e.cpus) if e.job.shares else "0"),
     "allocnodes": ("AllocNodes", 10, lambda e: str(e.step["nnodes"] if e.step is not None else len(e.job.shares))),
-    "alloctres": ("AllocTRES", 10, Entry.allocated_tres),
+    "alloctres": ("AllocTRES", 10, lambda e: e.allocated_tres),
     "associd": ("AssocID", 10, lambda e: "0"),
-    "averss": ("AveRSS", 10, Entry.max_rss),
+    "averss": ("AveRSS", 10, lambda e: e.max_rss),
     "avecpu": ("AveCPU", 10, lambda e: times.format_full(e.sum_cpu_us() // 1_000_000) if e.step is not None else ""),
     "cluster": ("Cluster", 10, lambda e: "embedded"),
     "comment": ("Comment", 14, _make_job_only(lambda e: _clean_text(e.row["comment"] or ""))),
     "constraints": ("Constraints", 19, _make_job_only(lambda e: e.row["features"] or "")),
-    "cputime": ("CPUTime", 10, lambda e: times.format_full(e.elapsed_s() * e.cpus())),
-    "cputimeraw": ("CPUTimeRAW", 10, lambda e: str(e.elapsed_s() * e.cpus())),
+    "cputime": ("CPUTime", 10, lambda e: times.format_full(e.elapsed_s * e.cpus)),
+    "cputimeraw": ("CPUTimeRAW", 10, lambda e: str(e.elapsed_s * e.cpus)),
     "derivedexitcode": ("DerivedExitCode", 15, _make_job_only(lambda e: format_exit_status(e.row["derived_raw"]))),
-    "elapsed": ("Elapsed", 10, lambda e: times.format_full(e.elapsed_s())),
-    "elapsedraw": ("ElapsedRaw", 10, lambda e: str(e.elapsed_s())),
+    "elapsed": ("Elapsed", 10, lambda e: times.format_full(e.elapsed_s)),
+    "elapsedraw": ("ElapsedRaw", 10, lambda e: str(e.elapsed_s)),
     "eligible": ("Eligible", 19, lambda e: times.format_time(e.row["eligible_time"], "Unknown")),
-    "end": ("End", 19, Entry.end),
-    "exitcode": ("ExitCode", 8, Entry.exit_code),
+    "end": ("End", 19, lambda e: e.end),
+    "exitcode": ("ExitCode", 8, lambda e: e.exit_code),
     "flags": ("Flags", 14, _make_job_only(lambda e: "SchedMain" if e.job.shares else "")),
     "gid": ("GID", 6, _make_job_only(lambda e: e.row["gid"])),
     "group": ("Group", 9, _make_job_only(_get_group)),
-    "jobid": ("JobID", -12, lambda e: e.format_id(e.job.array_id())),
+    "jobid": ("JobID", -12, lambda e: e.format_id(e.job.array_id)),
     "jobidraw": ("JobIDRaw", -12, lambda e: e.format_id(str(e.row["raw_id"]))),
     "jobname": ("JobName", 10, _get_name),
-    "maxrss": ("MaxRSS", 10, Entry.max_rss),
-    "maxrssnode": ("MaxRSSNode", 10, lambda e: e.step["node_list"] if e.step is not None and e.max_rss() else ""),
-    "maxrsstask": ("MaxRSSTask", 10, lambda e: "0" if e.max_rss() else ""),
-    "ncpus": ("NCPUS", 10, lambda e: str(e.cpus())),
-    "nnodes": ("NNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.job.node_count())),
+    "maxrss": ("MaxRSS", 10, lambda e: e.max_rss),
+    "maxrssnode": ("MaxRSSNode", 10, lambda e: e.step["node_list"] if e.step is not None and e.max_rss else ""),
+    "maxrsstask": ("MaxRSSTask", 10, lambda e: "0" if e.max_rss else ""),
+    "ncpus": ("NCPUS", 10, lambda e: str(e.cpus)),
+    "nnodes": ("NNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.job.node_count)),
     "nodelist": ("NodeList", 15, lambda e: (e.step or e.row)["node_list"] or "None assigned"),
     "ntasks": ("NTasks", 8, lambda e: str(e.step["ntasks"]) if e.step is not None else ""),
     "partition": ("Partition", 10, _make_job_only(lambda e: e.row["partition"])),
     "priority": ("Priority", 10, _make_job_only(lambda e: e.row["priority"])),
     "qos": ("QOS", 10, _make_job_only(lambda e: e.row["qos"] or "")),
-    "reason": ("Reason", 22, _make_job_only(Entry.reason)),
-    "reqcpus": ("ReqCPUS", 8, lambda e: str(e.cpus())),
-    "reqmem": ("ReqMem", 10, _make_job_only(lambda e: units.format_memory(e.job.memory_mb(), not e.noconvert))),
+    "reason": ("Reason", 22, _make_job_only(lambda e: e.reason)),
+    "reqcpus": ("ReqCPUS", 8, lambda e: str(e.cpus)),
+    "reqmem": ("ReqMem", 10, _make_job_only(lambda e: units.format_memory(e.job.memory_mb, not e.noconvert))),
     "reqnodes": ("ReqNodes", 8, lambda e: str(e.step["nnodes"] if e.step is not None else e.row["min_nodes"])),
     "reqtres": ("ReqTRES", 10, _make_job_only(lambda e: e.job.format_requested_tres(not e.noconvert))),
-    "reserved": ("Reserved", 10, _make_job_only(lambda e: times.format_full(e.reserved_s()))),
-    "start": ("Start", 19, Entry.start),
-    "state": ("State", 10, Entry.state),
-    "submit": ("Submit", 19, lambda e: times.format_time(e.submit_time(), "Unknown")),
-    "submitline": ("SubmitLine", 20, Entry.submit_line),
+    "reserved": ("Reserved", 10, _make_job_only(lambda e: times.format_full(e.reserved_s))),
+    "start": ("Start", 19, lambda e: e.start),
+    "state": ("State", 10, lambda e: e.state),
+    "submit": ("Submit", 19, lambda e: times.format_time(e.submit_time, "Unknown")),
+    "submitline": ("SubmitLine", 20, lambda e: e.submit_line),
     "suspended": ("Suspended", 10, lambda e: times.format_full(e.row["suspended_s"] or 0)),
     "systemcpu": ("SystemCPU", 10, lambda e: _format_cpu_time(e.sum_cpu_us("sys_us"))),
-    "timelimit": ("Timelimit", 10, _make_job_only(Entry.time_limit)),
-    "timelimitraw": ("TimelimitRaw", 10, _make_job_only(Entry.time_limit_min)),
+    "timelimit": ("Timelimit", 10, _make_job_only(lambda e: e.time_limit)),
+    "timelimitraw": ("TimelimitRaw", 10, _make_job_only(lambda e: e.time_limit_min)),
     "totalcpu": ("TotalCPU", 10, lambda e: _format_cpu_time(e.sum_cpu_us())),
     "uid": ("UID", 6, _make_job_only(lambda e: e.row["uid"])),
     "user": ("User", 9, _make_job_only(lambda e: e.row["user"])),
@@ -241,7 +278,7 @@ TRESUsageOutMinTask TRESUsageOutTot WCKey WCKeyID""".split():
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of sacct with these arguments."""
+    """Run sacct; return its exit status."""
     asked, _ = OPTIONS.gather(argv)
     if "helpformat" in asked:
         titles = [FIELDS[name][0] for name in sorted(FIELDS)]
@@ -255,7 +292,10 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 
 def _parse_columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
-    """(field, width) as asked; a negative width is left-justified. Refused for a field that does not exist."""
+    """Parse the format to (field, width); negative widths justify left.
+
+    Refused for a field that does not exist.
+    """
     text = asked.get("format")
     text = text or (
         BRIEF if "brief" in asked else LONG if "long" in asked else os.environ.get("SACCT_FORMAT") or DEFAULT
@@ -347,7 +387,7 @@ def _parse_ids(text: str | None) -> list[tuple[int, int | None]]:
 
 
 def _parse_window(asked: dict[str, Any], now: int, by_id: bool) -> tuple[int, int]:
-    """From when to when; by default today, or everything when ids were given."""
+    """Parse from when to when; by default today, or all if ids are given."""
     try:
         if "starttime" in asked:
             start = times.parse_time(str(asked["starttime"]), now)
@@ -399,7 +439,10 @@ def _parse_groups(asked: dict[str, Any]) -> set[int] | None:
 
 
 def _parse_nodes(asked: dict[str, Any]) -> set[str] | None:
-    """The nodes that jobs must have run on one of. A list that cannot be read names none, as in SLURM."""
+    """Parse the nodes that jobs must have run on one of.
+
+    A list that cannot be read names none, as in SLURM.
+    """
     if "nodelist" not in asked:
         return None
     try:
@@ -425,7 +468,7 @@ def _has_id(row: Any, number: int, task: int | None) -> bool:
 
 
 def _is_in_states(row: Any, states: set[str] | None, window: tuple[int, int]) -> bool:
-    """Whether a job belongs into the list by its states.
+    """Return whether a job belongs into the list by its states.
 
     By time alone, and among the pending ones in any case, SLURM leaves out what was never eligible (held, waiting for a
     dependency or a time to begin).

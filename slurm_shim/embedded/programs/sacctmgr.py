@@ -46,7 +46,7 @@ TITLES = {"defaultaccount": "Def Acct", "defaultqos": "Def QOS", "user": "User",
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of sacctmgr with these arguments."""
+    """Run sacctmgr; return its exit status."""
     asked, words = OPTIONS.gather(argv)
     verb = words[0].lower() if words else ""
     if verb in ("add", "create", "modify", "delete", "remove"):

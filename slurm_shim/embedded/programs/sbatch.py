@@ -29,7 +29,7 @@ WHY_NOT = {
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of sbatch with these arguments."""
+    """Run sbatch; return its exit status."""
     now = int(time.time())
     request, command = Request("sbatch", now), Request("sbatch", now)
     operands = command.read_words(argv)
@@ -86,7 +86,7 @@ def _check_cluster(conf: dict[str, Any], request: Request) -> None:
 
 
 def make_refusal(text: str, *before: str) -> Refused:
-    """The refusal of slurmctld in sbatch's words."""
+    """Make the refusal of slurmctld in sbatch's words."""
     return Refused(
         [*(f"sbatch: error: {line}" for line in before), f"sbatch: error: Batch job submission failed: {text}"]
     )
@@ -95,7 +95,7 @@ def make_refusal(text: str, *before: str) -> Refused:
 def _complete_job(
     conf: dict[str, Any], request: Request, path: str | None, operands: list[str], line: list[str]
 ) -> dict[str, Any]:
-    """The job's columns, with everything that follows from the cluster and the caller filled in."""
+    """Complete the job's columns from the cluster and the caller."""
     job = request.job
     here = os.getcwd()
     uid = os.geteuid()
@@ -158,7 +158,10 @@ def _check_nodes(conf: dict[str, Any], job: dict[str, Any]) -> None:
 
 
 def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> None:
-    """Several partitions stay open, as in SLURM; the first one gives the default time."""
+    """Choose the partitions and the default time limit.
+
+    Several partitions stay open, as in SLURM; the first one gives the default time.
+    """
     parts = conf["partitions"]
     wanted = [word for word in job["partition"].split(",") if word]
     if not wanted:
@@ -191,7 +194,7 @@ def _read_array(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> 
 
 
 def _pack_environment(request: Request) -> bytes:
-    """The caller's environment as it will be given to the job, NUL between the variables."""
+    """Pack the caller's environment for the job, separated by NUL."""
     words = [f"{name}={value}" for name, value in os.environ.items()]
     extra = request.flags.get("export-file")
     if extra:
@@ -205,7 +208,10 @@ def _pack_environment(request: Request) -> bytes:
 
 
 def _submit_job(conf: dict[str, Any], request: Request, job: dict[str, Any], text: bytes, args: list[str]) -> int:
-    """The id of the job put into the queue. Refused jobs that SLURM gives an id leave a FAILED row, as there."""
+    """Put the job into the queue and return its id.
+
+    Refused jobs that SLURM gives an id leave a FAILED row, as there.
+    """
     problem = job.pop("impossible", None) or (None if job["held"] else schedule.find_shortage(conf, job))
     facts = job.pop("array_facts", "")
     env = _pack_environment(request)
@@ -259,7 +265,7 @@ def _build_first_columns(state: State, job: dict[str, Any], now: int) -> dict[st
 
 
 def _drop_unknown(state: State, text: str) -> str:
-    """The dependency without ids that nobody knows: they count as met, as in SLURM."""
+    """Drop unknown ids from the dependency: they count as met in SLURM."""
     separator = "?" if "?" in text else ","
     terms = text.split(separator)
     known = [term for term in terms if all(cluster.find_jobs(state, number) for number in deps.list_job_ids(term))]
@@ -276,7 +282,10 @@ def _forget_scripts(conf: dict[str, Any], state: State, now: int) -> None:
 
 
 def _print_estimate(conf: dict[str, Any], job: dict[str, Any]) -> int:
-    """What --test-only says: when and where the job would start, by the running jobs' limits."""
+    """Print when and where the job would start (--test-only).
+
+    Estimated from the running jobs' limits.
+    """
     job |= {"state": "PENDING", "array_tasks": None, "array_job_id": None, "held": "", "dependency": ""}
     job |= {"priority": 1 << 62, "raw_id": 0, "alloc": None, "begin_time": job["begin_time"]}
     if job.pop("impossible", None) or schedule.find_shortage(conf, job):
@@ -301,7 +310,10 @@ def _print_estimate(conf: dict[str, Any], job: dict[str, Any]) -> int:
 
 
 def _wait_for_job(conf: dict[str, Any], raw_id: int) -> int:
-    """The exit status of the finished job: the highest of its tasks, 1 for one that a signal ended."""
+    """Wait for the job; return its exit status.
+
+    The highest of its tasks, 1 for one that a signal ended.
+    """
     pause_s = 0.05
     while True:
         with cluster.read_state(conf) as state:

@@ -35,7 +35,7 @@ CANNOT = "Job can not be altered now, try again later"
 
 
 class Target:
-    """What one operand names: a job, an array task set, or a step."""
+    """What one operand names: a job, a set of array tasks, or a step."""
 
     def __init__(self, word: str) -> None:
         self.word = word
@@ -56,7 +56,10 @@ class Target:
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of scancel: the last error's number modulo 256, 0 when jobs are merely gone."""
+    """Run scancel; return its exit status.
+
+    The last error's number modulo 256, 0 when jobs are merely gone.
+    """
     asked, operands = OPTIONS.gather(argv)
     check_cluster("scancel", conf, asked.get("clusters"))
     number = _parse_signal(asked)
@@ -71,7 +74,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 
 def _split_operand(word: str) -> list[str]:
-    """`8_[1,3]` is one operand, `8,9` are two."""
+    """Split an operand: `8_[1,3]` is one, `8,9` are two."""
     return [word] if "[" in word else [part for part in word.split(",") if part] or [word]
 
 
@@ -118,7 +121,7 @@ def _cancel_jobs(conf: dict[str, Any], asked: dict[str, Any], targets: list[Targ
 
 
 def _ask_confirmations(conf: dict[str, Any], asked: dict[str, Any], targets: list[Target]) -> set[int]:
-    """The jobs that may be cancelled, by the answers read from stdin (--interactive).
+    """Ask on stdin which jobs may be cancelled (--interactive).
 
     Refused for an id that is gone, and when stdin ends without an answer, where SLURM would ask for ever.
     """
@@ -134,7 +137,7 @@ def _ask_confirmations(conf: dict[str, Any], asked: dict[str, Any], targets: lis
 
 
 def _confirm_job(row: Row, target: Target | None) -> bool:
-    shown = views.Job(row, 0).array_id()
+    shown = views.Job(row, 0).array_id
     what = f"step_id={shown}.{target.step}" if target and target.step else f"job_id={shown}"
     while True:
         print(f"Cancel {what} name={row['name']} partition={row['partition']} [y/n]? ", end="", flush=True)
@@ -147,7 +150,7 @@ def _confirm_job(row: Row, target: Target | None) -> bool:
 
 
 def _find_rows(state: State, target: Target | None, asked: dict[str, Any]) -> list[Row]:
-    """The rows that an operand (or, without one, the filters alone) stands for."""
+    """Find the rows of an operand; without one, those that pass the filters."""
     if target is None:
         rows = state.select_jobs("end_time IS NULL")
     elif target.tasks is None:
@@ -197,7 +200,10 @@ def _cancel_row(
     state: State, row: Row, tasks: list[int] | None, number: int | None, asked: dict[str, Any],
     deeds: list[tuple[Row, int | None]], target: Target | None,
 ) -> str | None:  # fmt: skip
-    """Writes down what happens to a job; processes are signalled after the commit. The error's text, if any."""
+    """Write down what happens to a job; return the error's text, if any.
+
+    Processes are signalled after the commit.
+    """
     now = int(time.time())
     if row["state"] not in LIVE:
         return None
@@ -221,6 +227,9 @@ def _cancel_row(
 
 
 def _send_signal(conf: dict[str, Any], row: Row, number: int, asked: dict[str, Any]) -> None:
-    """Without -b or -f a signal goes to the steps only, not to the batch shell (STOP and CONT go to all)."""
+    """Send a signal to the processes of a job.
+
+    Without -b or -f it goes to the steps only, not to the batch shell (STOP and CONT go to all).
+    """
     everyone = "full" in asked or number in (signal.SIGSTOP, signal.SIGCONT)
     supervise.signal_job(conf, row, number, batch=everyone or "batch" in asked, steps=everyone or "batch" not in asked)

@@ -31,7 +31,7 @@ DOWN_BANNER = """*****************************************
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of scontrol with these arguments."""
+    """Run scontrol; return its exit status."""
     asked, words = OPTIONS.gather(argv)
     check_cluster("scontrol", conf, asked.get("clusters"))
     if not words:
@@ -71,7 +71,7 @@ def _print_ping(conf: dict[str, Any]) -> int:
 
 
 def _write_script(conf: dict[str, Any], words: list[str]) -> int:
-    """`write batch_script ID [FILE|-]`."""
+    """Run `write batch_script ID [FILE|-]`."""
     if len(words) < 2 or words[0].lower() != "batch_script":
         raise Refused(f"invalid keyword: {' '.join(words[:1])}")
     number = words[1]
@@ -94,7 +94,10 @@ def _write_script(conf: dict[str, Any], words: list[str]) -> int:
 
 
 def _wait_for_job(conf: dict[str, Any], words: list[str]) -> int:
-    """`wait_job ID`: until its nodes are ready; here that is once it runs."""
+    """Run `wait_job ID`: wait until the job runs.
+
+    SLURM waits until its nodes are ready.
+    """
     if not words or not is_number(words[0]):
         raise Refused(f"scontrol: error: Invalid job_id {' '.join(words)}")
     while True:

@@ -22,7 +22,10 @@ OPTIONS = Options(
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of sdiag. Nothing is counted apart from the jobs themselves, so nothing can be reset (`-r`)."""
+    """Run sdiag; return its exit status.
+
+    Only the jobs themselves are counted, so there is nothing to reset (`-r`).
+    """
     asked, _ = OPTIONS.gather(argv)
     check_cluster("sdiag", conf, asked.get("clusters"))
     with cluster.read_state(conf) as state:

@@ -26,7 +26,7 @@ KINDS = {"job": "jobs", "jobs": "jobs", "node": "nodes", "nodes": "nodes", "part
 
 
 def main(conf: dict[str, Any], words: list[str], one_line: bool) -> int:
-    """The exit status of `scontrol show WORDS`."""
+    """Run `scontrol show WORDS`; return its exit status."""
     if not words:
         raise Refused("too few arguments for keyword:show")
     name, _, value = words[0].partition("=")
@@ -86,7 +86,7 @@ def _list_id_pairs(job: views.Job) -> list[str]:
     row = job.row
     pairs = [f"JobId={row['raw_id']}"]
     if row["array_job_id"]:
-        shown = job.task_id() if not (row["array_tasks"] and job.task is None) else job.waiting_tasks()
+        shown = job.task_id if not (row["array_tasks"] and job.task is None) else job.waiting_tasks
         pairs += [f"ArrayJobId={row['array_job_id']}", f"ArrayTaskId={shown}"]
         if row["array_limit"]:
             pairs.append(f"ArrayTaskThrottle={row['array_limit']}")
@@ -97,7 +97,7 @@ def _build_job_record(job: views.Job) -> list[list[str]]:
     row = job.row
     started = [[f"NodeList={row['node_list'] or ''}"]]
     if job.shares:
-        started.append([f"BatchHost={job.batch_host()}"])
+        started.append([f"BatchHost={job.batch_host}"])
     return [_list_id_pairs(job), *_list_owner_and_times(job), *started, *_list_resources(job), *_list_files(job)]
 
 
@@ -108,24 +108,24 @@ def _list_owner_and_times(job: views.Job) -> list[list[str]]:
     except KeyError:
         group = str(row["gid"])  # a group without an entry
     # A running job without a limit shows a year, as slurmctld reckons with.
-    end = job.end_time() or (row["start_time"] + schedule.YEAR_S if row["state"] == "RUNNING" else None)
+    end = job.end_time or (row["start_time"] + schedule.YEAR_S if row["state"] == "RUNNING" else None)
     eligible = times.format_time(row["eligible_time"], "Unknown")
     reason = (row["reason"] or "None").replace(" ", "_")
     suspended = times.format_time(row["suspend_time"], "None")
-    before_s = job.elapsed_s() if row["suspended_s"] or row["suspend_time"] else 0
+    before_s = job.elapsed_s if row["suspended_s"] or row["suspend_time"] else 0
     evaluated = times.format_time(row["start_time"] or row["submit_time"], "Unknown")
     return [
         [f"UserId={row['user']}({row['uid']})", f"GroupId={group}({row['gid']})", "MCS_label=N/A"],
         [f"Priority={row['priority']}", f"Nice={row['nice']}", f"Account={row['account'] or '(null)'}",
          f"QOS={row['qos']}"],
-        [f"JobState={job.state()}", f"Reason={reason}", f"Dependency={row['dependency'] or '(null)'}"],
+        [f"JobState={job.state}", f"Reason={reason}", f"Dependency={row['dependency'] or '(null)'}"],
         [f"Requeue={int(row['requeue'] != 0)}", f"Restarts={row['restarts']}", "BatchFlag=1", "Reboot=0",
          f"ExitCode={format_exit_status(row['exit_raw'])}"],
-        [f"RunTime={times.format_full(job.elapsed_s())}", f"TimeLimit={times.format_full_limit(row['time_limit_min'])}",
+        [f"RunTime={times.format_full(job.elapsed_s)}", f"TimeLimit={times.format_full_limit(row['time_limit_min'])}",
          "TimeMin=N/A"],
         [f"SubmitTime={times.format_time(row['submit_time'], 'Unknown')}", f"EligibleTime={eligible}"],
         [f"AccrueTime={eligible}"],
-        [f"StartTime={times.format_time(job.start_time(), 'Unknown')}", f"EndTime={times.format_time(end, 'Unknown')}",
+        [f"StartTime={times.format_time(job.start_time, 'Unknown')}", f"EndTime={times.format_time(end, 'Unknown')}",
          "Deadline=N/A"],
         [f"SuspendTime={suspended}", f"SecsPreSuspend={before_s}", f"LastSchedEval={evaluated}", "Scheduler=Main"],
         [f"Partition={row['partition']}", "AllocNode:Sid=localhost:1"],
@@ -143,7 +143,7 @@ def _list_resources(job: views.Job) -> list[list[str]]:
         f"MinMemoryNode={units.format_memory(row['mem_node_mb'])}")  # fmt: skip
     per_node = row["ntasks_per_node"] or 0
     return [
-        [f"NumNodes={job.node_count()}", f"NumCPUs={job.cpu_count()}", f"NumTasks={row['ntasks']}",
+        [f"NumNodes={job.node_count}", f"NumCPUs={job.cpu_count}", f"NumTasks={row['ntasks']}",
          f"CPUs/Task={row['cpus_per_task']}", "ReqB:S:C:T=0:0:*:*"],
         [f"TRES={job.format_tres()}"],
         ["Socks/Node=*", f"NtasksPerN:B:S:C={per_node}:0:*:*", "CoreSpec=*"],
@@ -212,12 +212,12 @@ def _build_node_record(conf: dict[str, Any], node: Node, facts: dict[str, Any]) 
         [f"CPUAlloc={node.cpus_taken}", f"CPUEfctv={cpus}", f"CPUTot={cpus}", f"CPULoad={facts['load']}"],
         [f"AvailableFeatures={features}"],
         [f"ActiveFeatures={features}"],
-        [f"Gres={node.gres() or '(null)'}"],
+        [f"Gres={node.gres or '(null)'}"],
         ["NodeAddr=127.0.0.1", f"NodeHostName={facts['host']}", f"Version={VERSION}"],
         [f"OS={facts['os']} "],
         [f"RealMemory={memory_mb}", f"AllocMem={node.memory_taken_mb}", f"FreeMem={facts['free_mb']}",
          f"Sockets={cpus}", "Boards=1"],
-        [f"State={node.full_state()}", "ThreadsPerCore=1", "TmpDisk=0", f"Weight={node.facts['weight']}", "Owner=N/A",
+        [f"State={node.full_state}", "ThreadsPerCore=1", "TmpDisk=0", f"Weight={node.facts['weight']}", "Owner=N/A",
          "MCS_label=N/A"],
         [f"Partitions={parts} "],
         [f"BootTime={boot}", f"SlurmdStartTime={boot}"],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Every node answers and no partition is hidden; there are no federations and no FUTURE nodes; memory is printed in
-# megabytes anyway; what -v tells of is the talk with a controller.
+# megabytes anyway; -v would report the connection to a controller.
 OPTIONS = Options(
     "sinfo",
     """clusters/M= cluster= dead/d exact/e format/o= Format/O= help list-reasons/R long/l nodes/n= noheader/h Node/N
@@ -39,7 +39,10 @@ SYNONYMS = {"alloc": "allocated", "mix": "mixed", "drng": "draining", "comp": "c
 
 
 class Group:
-    """Nodes that look alike to the format asked for, in one partition. `nodes` may be empty."""
+    """Nodes of one partition that look alike to the format asked for.
+
+    `nodes` may be empty.
+    """
 
     __slots__ = ("conf", "facts", "nodes", "part", "state")
 
@@ -47,37 +50,43 @@ class Group:
         self.conf, self.part, self.state, self.nodes, self.facts = conf, part, state, members, facts
 
     def get_first(self, value: Callable[[Node], object], nothing: str = "n/a") -> str:
+        """Return the value of the first node, or `nothing` without nodes."""
         return str(value(self.nodes[0])) if self.nodes else nothing
 
     def format_span(self, value: Callable[[Node], int]) -> str:
-        """One number, or the least with a plus when they differ."""
+        """Format one number, or the least with a plus when they differ."""
         numbers = [value(node) for node in self.nodes]
         return f"{min(numbers)}{'+' if min(numbers) != max(numbers) else ''}" if numbers else "0"
 
+    @property
     def cpu_states(self) -> str:
-        sums = [sum(column) for column in zip(*(node.cpu_counts() for node in self.nodes), strict=True)] or [0] * 4
+        """CPUs allocated / idle / other / all."""
+        sums = [sum(column) for column in zip(*(node.cpu_counts for node in self.nodes), strict=True)] or [0] * 4
         return "/".join(map(str, sums))
 
+    @property
     def node_states(self) -> str:
         """Nodes allocated / idle / other / all."""
-        taken = sum(1 for node in self.nodes if node.cpus_taken and node.base_state() != "DOWN")
+        taken = sum(1 for node in self.nodes if node.cpus_taken and node.base_state != "DOWN")
         other = sum(1 for node in self.nodes if not node.cpus_taken and node.flags)
         return f"{taken}/{len(self.nodes) - taken - other}/{other}/{len(self.nodes)}"
 
+    @property
     def time_limit(self) -> str:
+        """Time limit of the partition."""
         minutes = self.part["max_time_min"]
         return "infinite" if minutes is None else times.format_short(minutes * 60)
 
+    @property
     def default_time(self) -> str:
+        """Default time limit of the partition."""
         minutes = self.part["default_time_min"]
         return "n/a" if minutes is None else times.format_short(minutes * 60)
 
+    @property
     def starred_name(self) -> str:
+        """Name of the partition; a star marks the default one."""
         return self.part["name"] + ("*" if self.part["default"] else "")
-
-
-def _make_state_getter(value: Callable[[Node], str]) -> Callable[[Group], str]:
-    return lambda g: g.get_first(value)
 
 
 # name: (header, value, whether it adds nodes up instead of telling them apart)
@@ -91,8 +100,8 @@ FIELDS: dict[str, tuple[str, Callable[[Group], str], bool]] = {
     "cores": ("CORES", lambda g: "1", False),
     "cpus": ("CPUS", lambda g: g.format_span(lambda n: n.facts["cpus"]), True),
     "cpusload": ("CPU_LOAD", lambda g: g.facts["load"], False),
-    "cpusstate": ("CPUS(A/I/O/T)", Group.cpu_states, True),
-    "defaulttime": ("DEFAULTTIME", Group.default_time, False),
+    "cpusstate": ("CPUS(A/I/O/T)", lambda g: g.cpu_states, True),
+    "defaulttime": ("DEFAULTTIME", lambda g: g.default_time, False),
     "disk": ("TMP_DISK", lambda g: "0", True),
     "extra": ("EXTRA", lambda g: "(null)", False),
     "features": ("AVAIL_FEATURES", lambda g: g.get_first(lambda n: ",".join(n.facts["features"]) or "(null)"), False),
@@ -102,23 +111,23 @@ FIELDS: dict[str, tuple[str, Callable[[Group], str], bool]] = {
         False,
     ),
     "freemem": ("FREE_MEM", lambda g: str(g.facts["free_mb"]), False),
-    "gres": ("GRES", lambda g: g.get_first(lambda n: n.gres() or "(null)"), False),
+    "gres": ("GRES", lambda g: g.get_first(lambda n: n.gres or "(null)"), False),
     "gresused": (
         "GRES_USED",
-        lambda g: g.get_first(lambda n: f"gpu:{len(n.gpus_taken)}" if n.gres() else "gpu:0"),
+        lambda g: g.get_first(lambda n: f"gpu:{len(n.gpus_taken)}" if n.gres else "gpu:0"),
         False,
     ),
     "groups": ("GROUPS", lambda g: "all", False),
     "maxcpuspernode": ("MAX_CPUS_PER_NODE", lambda g: "UNLIMITED", False),
     "memory": ("MEMORY", lambda g: g.format_span(lambda n: n.facts["memory_mb"]), True),
     "nodeaddr": ("NODE_ADDR", lambda g: g.get_first(lambda n: "127.0.0.1"), False),
-    "nodeai": ("NODES(A/I)", lambda g: "/".join(g.node_states().split("/")[:2]), True),
-    "nodeaiot": ("NODES(A/I/O/T)", Group.node_states, True),
+    "nodeai": ("NODES(A/I)", lambda g: "/".join(g.node_states.split("/")[:2]), True),
+    "nodeaiot": ("NODES(A/I/O/T)", lambda g: g.node_states, True),
     "nodehost": ("HOSTNAMES", lambda g: g.get_first(lambda n: g.facts["host"]), False),
     "nodelist": ("NODELIST", lambda g: fold_hosts([node.name for node in g.nodes]), True),
     "nodes": ("NODES", lambda g: str(len(g.nodes)), True),
     "oversubscribe": ("OVERSUBSCRIBE", lambda g: "NO", False),
-    "partition": ("PARTITION", Group.starred_name, False),
+    "partition": ("PARTITION", lambda g: g.starred_name, False),
     "partitionname": ("PARTITION", lambda g: g.part["name"], False),
     "port": ("PORT", lambda g: "6818", False),
     "preemptmode": ("PREEMPT_MODE", lambda g: "OFF", False),
@@ -129,11 +138,11 @@ FIELDS: dict[str, tuple[str, Callable[[Group], str], bool]] = {
     "size": ("JOB_SIZE", lambda g: "1-infinite", False),
     "socketcorethread": ("S:C:T", lambda g: g.get_first(lambda n: f"{n.facts['cpus']}:1:1"), True),
     "sockets": ("SOCKETS", lambda g: g.format_span(lambda n: n.facts["cpus"]), True),
-    "statecompact": ("STATE", _make_state_getter(Node.compact_state), False),
-    "statecomplete": ("STATECOMPLETE", _make_state_getter(Node.complete_state), False),
-    "statelong": ("STATE", _make_state_getter(Node.long_state), False),
+    "statecompact": ("STATE", lambda g: g.get_first(lambda n: n.compact_state), False),
+    "statecomplete": ("STATECOMPLETE", lambda g: g.get_first(lambda n: n.complete_state), False),
+    "statelong": ("STATE", lambda g: g.get_first(lambda n: n.long_state), False),
     "threads": ("THREADS", lambda g: "1", True),
-    "time": ("TIMELIMIT", Group.time_limit, False),
+    "time": ("TIMELIMIT", lambda g: g.time_limit, False),
     "timestamp": (
         "TIMESTAMP",
         lambda g: times.format_time(g.nodes[0].reason_time if g.nodes else None, "Unknown"),
@@ -158,7 +167,7 @@ STATE_ORDER = ["draining", "drained", "down", "fail", "mixed", "allocated", "idl
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of sinfo with these arguments."""
+    """Run sinfo; return its exit status."""
     asked, _ = OPTIONS.gather(argv)
     check_cluster("sinfo", conf, asked.get("clusters"))
     wanted_states = _parse_states(asked)
@@ -213,7 +222,7 @@ def _parse_columns(asked: dict[str, Any]) -> tuple[str, list[layout.Column]]:
 
 
 def _widen_columns(columns: list[layout.Column], groups: Sequence[Group], by_node: bool) -> list[layout.Column]:
-    """In the node table, node and partition columns are as wide as their longest value."""
+    """Widen the node table's name columns to their longest value."""
     if not by_node:
         return columns
     widened: list[layout.Column] = []
@@ -247,7 +256,7 @@ def _build_groups(
         members = [n for n in members if chosen is None or n.name in chosen]
         if "dead" in asked:
             members = []  # every node answers: they are all this machine
-        members = [n for n in members if wanted_states is None or n.long_state() in wanted_states]
+        members = [n for n in members if wanted_states is None or n.long_state in wanted_states]
         state = nodes.get_partition_state(conf, part_states, part["name"])
         found: dict[tuple[str, ...], Group] = {}
         for node in members:
@@ -257,7 +266,7 @@ def _build_groups(
                 found[key].nodes.append(node)
             else:
                 found[key] = single
-        by_state = sorted(found.values(), key=lambda g: STATE_ORDER.index(g.nodes[0].long_state()))
+        by_state = sorted(found.values(), key=lambda g: STATE_ORDER.index(g.nodes[0].long_state))
         groups += list(found.values()) if "Node" in asked else by_state
         if not found and "Node" not in asked and "list-reasons" not in asked:
             groups.append(Group(conf, part, state, [], facts))
@@ -267,13 +276,16 @@ def _build_groups(
 
 
 def _build_group_key(fields: list[str], group: Group, exact: bool) -> tuple[str, ...]:
-    """What a node shares with those of its line; with `exact` also the sizes that lines else give the least of."""
+    """Build the key that nodes of one line share.
+
+    With `exact` also the sizes that lines otherwise give the least of.
+    """
     told = [name for name in fields if name in FIELDS and (not FIELDS[name][2] or (exact and name in SIZES))]
     return tuple(FIELDS[name][1](group) for name in told)
 
 
 def _merge_reasons(groups: list[Group]) -> list[Group]:
-    """For -R a node counts once, however many partitions it is in."""
+    """Merge groups for -R: a node counts once, whatever its partitions."""
     seen: set[str] = set()
     kept: list[Group] = []
     for group in groups:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .views import Job
 
-# Hidden partitions and federations do not exist here; what -v tells of is the talk with a controller.
+# Hidden partitions and federations do not exist here; -v would report the connection to a controller.
 OPTIONS = Options(
     "squeue",
     """account/A= array/r clusters/M= cluster= format/o= Format/O= help jobs/j? licenses/L= long/l me name/n=
@@ -41,7 +41,7 @@ def _to_text(value: object, nothing: str = NONE) -> str:
 
 
 def _format_location(job: Job) -> str:
-    """The node list of a started job, else the reason in brackets."""
+    """Return the node list of a started job, else (reason)."""
     row = job.row
     if row["state"] == "PENDING" or not row["node_list"]:
         return f"({row['reason']})"
@@ -50,7 +50,7 @@ def _format_location(job: Job) -> str:
 
 def _format_time_left(job: Job) -> str:
     limit = job.row["time_limit_min"]
-    return "UNLIMITED" if limit is None else times.format_short(max(0, limit * 60 - job.elapsed_s()))
+    return "UNLIMITED" if limit is None else times.format_short(max(0, limit * 60 - job.elapsed_s))
 
 
 def _format_memory(job: Job) -> str:
@@ -74,9 +74,9 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "account": ("ACCOUNT", lambda j: _to_text(j.row["account"])),
     "admincomment": ("ADMIN_COMMENT", lambda j: _to_text(j.row["admin_comment"])),
     "arrayjobid": ("ARRAY_JOB_ID", lambda j: str(j.row["array_job_id"] or j.row["raw_id"])),
-    "arraytaskid": ("ARRAY_TASK_ID", lambda j: j.task_id()),
+    "arraytaskid": ("ARRAY_TASK_ID", lambda j: j.task_id),
     "batchflag": ("BATCH_FLAG", lambda j: "1"),
-    "batchhost": ("EXEC_HOST", lambda j: _to_text(j.batch_host(), "n/a")),
+    "batchhost": ("EXEC_HOST", lambda j: _to_text(j.batch_host, "n/a")),
     "cluster": ("CLUSTER", lambda j: NONE),
     "command": ("COMMAND", lambda j: _to_text(j.row["command"])),
     "comment": ("COMMENT", lambda j: NONE if j.row["comment"] is None else j.row["comment"]),
@@ -87,7 +87,7 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "dependency": ("DEPENDENCY", lambda j: _to_text(j.row["dependency"])),
     "derivedec": ("DERIVED_EXIT_CODE", lambda j: str(j.row["derived_raw"] or 0)),
     "eligibletime": ("ELIGIBLE_TIME", lambda j: times.format_time(j.row["eligible_time"], "N/A")),
-    "endtime": ("END_TIME", lambda j: times.format_time(j.end_time(), "NONE" if j.row["start_time"] else "N/A")),
+    "endtime": ("END_TIME", lambda j: times.format_time(j.end_time, "NONE" if j.row["start_time"] else "N/A")),
     "exit_code": ("EXIT_CODE", lambda j: str(j.row["exit_raw"] or 0)),
     "feature": ("FEATURES", lambda j: _to_text(j.row["features"])),
     "groupid": ("GROUP", lambda j: str(j.row["gid"])),
@@ -95,7 +95,7 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "hetjobid": ("HET_JOB_ID", lambda j: "N/A"),
     "hetjobidset": ("HET_JOB_ID_SET", lambda j: "N/A"),
     "hetjoboffset": ("HET_JOB_OFFSET", lambda j: "N/A"),
-    "jobarrayid": ("JOBID", lambda j: j.array_id()),
+    "jobarrayid": ("JOBID", lambda j: j.array_id),
     "jobid": ("JOBID", lambda j: str(j.row["raw_id"])),
     "lastschedeval": ("LAST_SCHED_EVAL", lambda j: times.format_time(j.row["submit_time"], "N/A")),
     "licenses": ("LICENSES", lambda j: NONE),
@@ -109,8 +109,8 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "nice": ("NICE", lambda j: str(j.row["nice"])),
     "nodelist": ("NODELIST", lambda j: j.row["node_list"] or ""),
     "nodes": ("NODELIST", lambda j: j.row["node_list"] or ""),
-    "numcpus": ("CPUS", lambda j: str(j.cpu_count())),
-    "numnodes": ("NODES", lambda j: str(j.node_count())),
+    "numcpus": ("CPUS", lambda j: str(j.cpu_count)),
+    "numnodes": ("NODES", lambda j: str(j.node_count)),
     "numtasks": ("TASKS", lambda j: str(j.row["ntasks"])),
     "oversubscribe": ("OVER_SUBSCRIBE", lambda j: "NO" if j.row["exclusive"] else "OK"),
     "partition": ("PARTITION", lambda j: j.row["partition"]),
@@ -129,9 +129,9 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "sct": ("S:C:T", lambda j: "*:*:*"),
     "selectjobinfo": ("SELECT_JOBINFO", lambda j: ""),
     "sockets": ("SOCKETS_PER_NODE", lambda j: "*"),
-    "starttime": ("START_TIME", lambda j: times.format_time(j.start_time(), "N/A")),
-    "state": ("STATE", lambda j: j.state()),
-    "statecompact": ("ST", lambda j: STATES[j.state()][0]),
+    "starttime": ("START_TIME", lambda j: times.format_time(j.start_time, "N/A")),
+    "state": ("STATE", lambda j: j.state),
+    "statecompact": ("ST", lambda j: STATES[j.state][0]),
     "stderr": ("STDERR", lambda j: patterns.format_output_name(j.row, patterns.get_stderr(j.row))),
     "stdin": ("STDIN", lambda j: patterns.get_stdin(j.row)),
     "stdout": ("STDOUT", lambda j: patterns.format_output_name(j.row, patterns.get_stdout(j.row))),
@@ -139,8 +139,8 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "system_comment": ("SYSTEM_COMMENT", lambda j: NONE),
     "threads": ("THREADS_PER_CORE", lambda j: "*"),
     "timeleft": ("TIME_LEFT", _format_time_left),
-    "timelimit": ("TIME_LIMIT", lambda j: j.time_limit()),
-    "timeused": ("TIME", lambda j: times.format_short(j.elapsed_s())),
+    "timelimit": ("TIME_LIMIT", lambda j: j.time_limit),
+    "timeused": ("TIME", lambda j: times.format_short(j.elapsed_s)),
     "tres-alloc": ("TRES_ALLOC", lambda j: j.format_tres()),
     "tres-per-job": ("TRES_PER_JOB", lambda j: f"gres:gpu:{j.row['gpus_total']}" if j.row["gpus_total"] else "N/A"),
     "tres-per-node": ("TRES_PER_NODE", lambda j: _to_text(j.row["tres_per_node"], "N/A")),
@@ -168,10 +168,10 @@ NUMERIC = {
     "jobid": lambda j: j.row["raw_id"], "jobarrayid": lambda j: (j.row["array_job_id"] or j.row["raw_id"], j.task
     if j.task is not None else j.row["array_task_id"] or 0), "prioritylong": lambda j: j.row["priority"],
     "priority": lambda j: j.row["priority"], "timelimit": lambda j: j.row["time_limit_min"] or 1 << 40,
-    "timeused": lambda j: j.elapsed_s(), "numcpus": lambda j: j.cpu_count(), "numnodes": lambda j: j.node_count(),
-    "starttime": lambda j: j.start_time() or 1 << 40, "endtime": lambda j: j.end_time() or 1 << 40,
+    "timeused": lambda j: j.elapsed_s, "numcpus": lambda j: j.cpu_count, "numnodes": lambda j: j.node_count,
+    "starttime": lambda j: j.start_time or 1 << 40, "endtime": lambda j: j.end_time or 1 << 40,
     "submittime": lambda j: j.row["submit_time"], "userid": lambda j: j.row["uid"],
-    "statecompact": lambda j: STATES[j.state()][1], "state": lambda j: j.state(),
+    "statecompact": lambda j: STATES[j.state][1], "state": lambda j: j.state,
 }  # fmt: skip
 
 # A width only fills these up.
@@ -179,7 +179,7 @@ NEVER_CUT = {"timelimit", "timeleft", "timeused", "numcpus", "numnodes", "numtas
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of squeue with these arguments."""
+    """Run squeue; return its exit status."""
     asked, operands = OPTIONS.gather(argv)
     if asked.get("jobs") is True and operands:
         asked["jobs"] = operands[0]  # `-j 5`: the value of an option that may stand alone
@@ -208,7 +208,10 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 
 def _parse_states(asked: dict[str, Any]) -> set[str] | None:
-    """The states to show; None means all, and the default is what still lives."""
+    """Parse the states to show; None means all.
+
+    By default those of unfinished jobs.
+    """
     text = asked.get("states") or os.environ.get("SQUEUE_STATES")
     if not text:
         return {"PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING"}
@@ -229,7 +232,10 @@ def _parse_states(asked: dict[str, Any]) -> set[str] | None:
 
 
 def _parse_ids(text: str | bool | None) -> list[tuple[int, int | None]]:
-    """(id, task) for each of `5,8_2,9+1,8_[1-3]`. Refused for what is no id."""
+    """Parse `5,8_2,9+1` to pairs (id, task).
+
+    Refused for what is no id.
+    """
     if not text or text is True:
         return []
     wanted: list[tuple[int, int | None]] = []
@@ -250,13 +256,13 @@ def _load_jobs(
         rows = state.select_visible_jobs(conf["min_job_age_s"], now)
     jobs = views.build_jobs(rows, now, "array" in asked or any(task is not None for _, task in wanted))
     if "priority" in asked:
-        jobs = [one for job in jobs for one in views.split_by_partition(job)]
+        jobs = [part for job in jobs for part in views.split_by_partition(job)]
     if wanted:
         jobs = [job for job in jobs if any(_has_id(job, number, task) for number, task in wanted)]
         if not jobs and len(wanted) == 1:
             raise Refused(f"slurm_load_jobs error: {INVALID_ID}")
     if states is not None:
-        jobs = [job for job in jobs if job.state() in states or (job.row["completing"] and job.row["state"] in states)]
+        jobs = [job for job in jobs if job.state in states or (job.row["completing"] and job.row["state"] in states)]
     for option, column, variable in (
         ("partition", "partition", "SQUEUE_PARTITION"), ("account", "account", "SQUEUE_ACCOUNT"),
         ("name", "name", "SQUEUE_NAMES"), ("qos", "qos", "SQUEUE_QOS"),
@@ -328,7 +334,7 @@ def _get_title(name: str) -> str:
 
 
 def _parse_sort_keys(asked: dict[str, Any]) -> tuple[list[tuple[Any, bool]], str]:
-    """(key, reversed) for each sort field, and the first one without meaning."""
+    """Parse the sort fields to (key, reversed); return a bad one too."""
     text = asked.get("sort") or os.environ.get("SQUEUE_SORT") or "P,t,-p"
     keys: list[tuple[Any, bool]] = []
     for word in text.split(","):
@@ -340,13 +346,13 @@ def _parse_sort_keys(asked: dict[str, Any]) -> tuple[list[tuple[Any, bool]], str
 
 
 def _format_lines(head: str, columns: list[layout.Column], jobs: list[Job]) -> str:
-    """All lines at once: for each job its fields, in one pass over plain functions."""
+    """Format the lines of all jobs in one pass over plain functions."""
     makers = [_make_formatter(*column) for column in columns]
     return "".join(head + "".join([make(job) for make in makers]) + "\n" for job in jobs)
 
 
 def _make_formatter(name: str, width: int | None, right: bool, after: str) -> Callable[[Job], str]:
-    """The function that gives one column's text for a job."""
+    """Make the function that gives one column's text for a job."""
     if name.startswith("="):
         text = name[1:] + after
         return lambda job: text

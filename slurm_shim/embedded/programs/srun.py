@@ -48,7 +48,10 @@ FORWARDED = (
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The highest exit status of the tasks; 128 plus the signal for one that a signal ended."""
+    """Run srun; return the highest exit status of the tasks.
+
+    128 plus the signal for one that a signal ended.
+    """
     asked, command = OPTIONS.gather(argv, permute=False)
     if asked.get("mpi", "none") == "list":
         print("MPI plugin types are...\n\tnone")
@@ -68,7 +71,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 
 def _check_options(asked: dict[str, Any]) -> None:
-    """Nothing, when what has only a few values has one of them."""
+    """Refuse bad values of options that have only a few."""
     if asked.get("mpi", "none") != "none":
         text = f"Invalid MPI type '{asked['mpi']}', --mpi=list for acceptable types"
         raise Refused(f"srun: error: {text}")
@@ -106,7 +109,7 @@ class Step:
         self.pipes: dict[int, tuple[int, str]] = {}
 
     def _place_tasks(self, shares: list[schedule.Share]) -> list[tuple[int, schedule.Share]]:
-        """For each task the index and share of its node, filled node by node."""
+        """Place the tasks node by node: (index, share) of each task's node."""
         nodes = _parse_number(self.asked, "nodes", 0)
         if nodes > len(shares):
             raise Refused(f"srun: error: Only allocated {len(shares)} nodes asked for {nodes}")
@@ -132,7 +135,7 @@ class Step:
         return [(numbers[index], shares[index]) for index, count in enumerate(counts) for _ in range(count)]
 
     def register(self) -> None:
-        """The step gets its number and a line in accounting."""
+        """Give the step its number and a line in accounting."""
         with cluster.change_state(self.conf) as state:
             self.number = state.select_jobs("raw_id = ?", self.row["raw_id"])[0]["next_step"] or 0
             names = list(dict.fromkeys(share[0] for _, share in self.places))
@@ -145,6 +148,7 @@ class Step:
             )  # fmt: skip
 
     def start(self) -> None:
+        """Start the tasks."""
         for number in FORWARDED:
             signal.signal(number, self._forward_signal)
         sys.stdout.flush()
@@ -160,7 +164,7 @@ class Step:
                 self.pipes[reader] = (task, "")
 
     def _empty_outputs(self) -> None:
-        """Empties the output files, unless --open-mode=append."""
+        """Empty the output files, unless --open-mode=append."""
         if self.asked.get("open-mode", "t")[0].lower() == "a":
             return
         options = [option for option in ("output", "error") if option in self.asked]
@@ -235,7 +239,7 @@ class Step:
         return patterns.expand_pattern(self.asked[option], self.row, str(self.number), node, task)
 
     def finish(self) -> int:
-        """Waits for the tasks and writes the step's end down."""
+        """Wait for the tasks, write down the step's end; return its status."""
         while self.pipes:
             self._print_labelled()
         longest_rss, user_us, sys_us = 0, 0, 0
@@ -266,7 +270,7 @@ class Step:
         return _to_exit_status(worst)
 
     def _print_labelled(self) -> None:
-        """Whole lines of the tasks with their number in front (--label)."""
+        """Print whole lines of the tasks, numbered by task (--label)."""
         with contextlib.suppress(InterruptedError):
             for reader in select.select(list(self.pipes), [], [])[0]:
                 task, rest = self.pipes[reader]

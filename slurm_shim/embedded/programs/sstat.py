@@ -35,7 +35,10 @@ TRESUsageOutMin TRESUsageOutMinNode TRESUsageOutMinTask TRESUsageOutTot Nodelist
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
-    """The exit status of sstat: 0 also for jobs that do not run, as in SLURM."""
+    """Run sstat; return its exit status.
+
+    0 also for jobs that do not run, as in SLURM.
+    """
     asked, _ = OPTIONS.gather(argv)
     if "helpformat" in asked:
         names = sorted(FIELDS)
@@ -114,7 +117,7 @@ def _measure_step(conf: dict[str, Any], step: Any, session: int | None, in_bytes
 
 
 def _read_sizes(pid: int) -> tuple[int, int, int]:
-    """Resident and virtual kilobytes, and CPU seconds."""
+    """Read resident and virtual kilobytes, and CPU seconds."""
     page_kb = os.sysconf("SC_PAGE_SIZE") // 1024
     try:
         with open(f"/proc/{pid}/statm", encoding="ascii") as file:

@@ -25,11 +25,11 @@ VALID_NODE_STATES = "NoResp DRAIN FAIL FUTURE RESUME POWER_DOWN POWER_UP UNDRAIN
 
 
 class Problem(Exception):
-    """A job that cannot be changed so; the text is SLURM's."""
+    """A job cannot be changed so; the text is SLURM's."""
 
 
 def main(conf: dict[str, Any], verb: str, words: list[str]) -> int:
-    """The exit status of `scontrol VERB WORDS`."""
+    """Run `scontrol VERB WORDS`; return its exit status."""
     if verb == "update":
         return _update_entity(conf, words)
     if not words:
@@ -41,7 +41,10 @@ def main(conf: dict[str, Any], verb: str, words: list[str]) -> int:
 
 
 def _change_each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[str, str]) -> int:
-    """Every job dealt with; the ones that cannot be are named on stderr, and the status is 1 then."""
+    """Change every job; return 1 when some could not be.
+
+    Those are named on stderr.
+    """
     code = 0
     nudges: list[tuple[str, Row]] = []
     with cluster.change_state(conf) as state:
@@ -61,14 +64,17 @@ def _change_each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[s
 
 
 def _find_rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[Row]:
-    """The rows of `42`, `8_3`, `8_[1-3]`; a task still in its array's waiting set is made a row of its own."""
+    """Find the rows of `42`, `8_3`, `8_[1-3]`.
+
+    A task that still waits in its array's row is made a row of its own.
+    """
     number, under, tasks = word.partition("_")
     number = number.partition("+")[0]
     if not is_number(number):
         raise Problem(INVALID_ID)
     if not under:
-        rows = [row for row in cluster.find_jobs(state, int(number)) if row["raw_id"] == int(number) or row["array_tasks"] or
-                row["array_job_id"] == int(number)]  # fmt: skip
+        found = cluster.find_jobs(state, int(number))
+        rows = [row for row in found if int(number) in (row["raw_id"], row["array_job_id"]) or row["array_tasks"]]
         live = [row for row in rows if row["state"] in LIVE]
         rows = live or rows
     else:
@@ -97,7 +103,7 @@ def _split_tasks(state: State, number: int, text: str) -> Iterator[Row]:
 def _change_job(
     conf: dict[str, Any], state: State, verb: str, row: Row, word: str, fields: dict[str, str]
 ) -> list[str]:
-    """What to tell the job's processes after the commit."""
+    """Change one job; return what to tell its processes after the commit."""
     if row["state"] not in LIVE and verb not in ("requeue", "requeuehold"):
         return []
     if verb in ("hold", "uhold"):
@@ -219,7 +225,7 @@ def _check_field(name: str, value: str) -> None:
 
 
 def _change_field(conf: dict[str, Any], state: State, row: Row, name: str, value: str) -> None:
-    """One `name=value` of an update. Problem when it cannot be."""
+    """Apply one `name=value` of an update. Problem when it cannot be."""
     raw_id, pending = row["raw_id"], row["state"] == "PENDING"
     plain = {"name": "name", "jobname": "name", "comment": "comment", "admincomment": "admin_comment",
              "account": "account", "qos": "qos", "workdir": "work_dir", "stdout": "std_out"}  # fmt: skip
@@ -359,7 +365,10 @@ def _get_user_name(uid: int) -> str:
 
 
 def _end_node_jobs(state: State, name: str) -> None:
-    """The jobs of a node set down end as NODE_FAIL; their supervisors see to it."""
+    """End the jobs of a node set down as NODE_FAIL.
+
+    Their supervisors see to it.
+    """
     for row in state.select_jobs(cluster.BUSY):
         if any(part.partition(":")[0] == name for part in (row["alloc"] or "").split(";")) and not row["ending"]:
             state.update_job(row["raw_id"], ending="NODE_FAIL", completing=1)
