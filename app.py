@@ -47,7 +47,8 @@ from engine import jobs, loop, reports, runs, ssh_profiles, start, templates, wo
 from engine import sweeps as sweeping
 from engine.mounts import sync
 from engine.notify import watches as asking
-from engine.server import Server, end_task, log
+from engine.server import Server
+from engine.tasks import end_task, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
 from store import access, errors, jsons
@@ -1417,14 +1418,13 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         server.pace = Pace(server.store.config.sweeps.per_second, server.store.config.sweeps.in_flight)
         undo.push_async_callback(server.clusters.close)
         await loop.connect_clusters(server)
-        await server.store.start()
+        await server.store.start(server.supervisor.start)
         server.store.single["config"].listeners.append(functools.partial(loop.apply_config, server))
         await server.notifications.catch_up()
         server.store.single["profiles"].listeners.append(lambda *_change: server.wake.set())
-        for work in (loop.run_forever(server), loop.tidy_forever(server), server.notifications.run_forever()):
-            task = asyncio.create_task(work)
+        for task in loop.start_tasks(server):
             undo.push_async_callback(end_task, task)
-        undo.push_async_callback(server.stop_going)
+        undo.push_async_callback(server.tasks.stop)
         log.info("%s", greeting())
         yield
 

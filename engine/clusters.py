@@ -13,7 +13,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -56,8 +56,14 @@ class Clusters:
     Call `start()` once, `poll_needed()` repeatedly and `close()` at the end, all in one event loop.
     """
 
-    def __init__(self, store: Store, settings: Settings, pool: ThreadPoolExecutor) -> None:
-        self._store, self._settings, self._pool = store, settings, pool
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        pool: ThreadPoolExecutor,
+        start_task: Callable[[str, Callable[[], Awaitable[None]]], asyncio.Task[None]],
+    ) -> None:
+        self._store, self._settings, self._pool, self._start_task = store, settings, pool, start_task
         self._local: tuple[str, Slurm]
         self._clusters: dict[str, Cluster] = {}  # by label
         self._profiles: dict[str, Profile] = {}  # the profile that a remote cluster was made from, by label
@@ -253,7 +259,7 @@ class Clusters:
         for label in needed:
             cluster = self._get_or_make(label)
             if label not in self._polls:
-                self._polls[label] = asyncio.create_task(cluster.snapshot.run())
+                self._polls[label] = self._start_task(f"poll {label}", cluster.snapshot.run)
         for label in set(self._clusters) - needed:
             self._drop(label)
 

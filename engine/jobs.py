@@ -1,4 +1,7 @@
-"""Single jobs: what SLURM says beside what we remember, submitted once and cancelled."""
+"""Single jobs: what SLURM says beside what we remember, submitted once and cancelled.
+
+`cluster` is the name of a cluster; None means the one in force.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from store.documents import JobRecord
 from store.indexes import jobs
 from store.indexes.bodies import Body
 from store.indexes.lists import JobList
+from store.kinds import Key
 from store.rendering import templates
 from store.rules import records, requests, runs, states
 from store.times import to_rfc3339
@@ -27,41 +31,43 @@ LISTED_S = 6 * 3600
 
 
 def list_jobs(server: Server, cluster: str | None = None) -> Body:
-    """SLURM's jobs, and ours of the last six hours that it has forgotten; SlurmUnreachable before its first word.
+    """List SLURM's jobs, and ours of the last six hours that it has forgotten.
 
-    Here and below, `cluster` is the name of a cluster; None means the one in force.
+    Raises SlurmUnreachable before SLURM has answered for the first time.
     """
     asked = server.clusters.resolve(cluster)
     if asked.snapshot.age_s is None:
         asked.check_answering()
-    shown = server.job_lists.setdefault(asked, JobList(server.report_index))
+    job_list = server.job_lists.setdefault(asked, JobList(server.report_index))
     since = to_rfc3339(time.time() - LISTED_S) or ""
-    return shown.get_body(asked.name, asked.snapshot.version, asked.snapshot.jobs, server.job_index, since)
+    return job_list.get_body(asked.name, asked.snapshot.version, asked.snapshot.jobs, server.job_index, since)
 
 
 def list_resources(server: Server, partition: str | None, cluster: str | None = None) -> Body:
-    """GPUs and nodes of each partition, or of the one asked for."""
+    """List GPUs and nodes of each partition, or of the one asked for."""
     rows = server.clusters.resolve(cluster).list_resources(partition)
     return Body(orjson.dumps([{"timestamp": to_rfc3339(at), **row} for at, row in rows]))
 
 
 async def find_job(server: Server, job_id: str, cluster: str | None = None) -> dict[str, Any]:
-    """The job as the queue says, else our record once it has ended, else accounting; NotFound when nobody knows it."""
+    """Find a job: in the queue, else in our records once it has ended, else in accounting; raises NotFound."""
     asked = server.clusters.resolve(cluster)
     entry, row = await find_traces(server, job_id, asked)
     if row is not None:
-        told = server.report_index.find_for_job(row, asked.name)
-        return srunx.to_job_json(row, entry, told.stage if told else None, asked.name)
+        report = server.report_index.find_for_job(row, asked.name)
+        return srunx.to_job_json(row, entry, report.stage if report else None, asked.name)
     if entry is not None:
-        told = server.report_index.find_for_entry(entry, asked.name)
-        return srunx.to_past_job_json(entry, time.time(), told.stage if told else None)
+        report = server.report_index.find_for_entry(entry, asked.name)
+        return srunx.to_past_job_json(entry, time.time(), report.stage if report else None)
     raise errors.NotFound("Job", job_id)
 
 
 async def find_traces(
     server: Server, job_id: str, asked: Cluster
 ) -> tuple[jobs.JobEntry | None, dict[str, Any] | None]:
-    """What we remember of a job, and what SLURM says of it; accounting is asked only where neither is enough.
+    """Find what we remember of a job, and what SLURM says of it.
+
+    Accounting is asked only where neither is enough.
 
     A job of ours is remembered as it was last seen while SLURM does not answer; about others SlurmUnreachable.
     """
@@ -79,39 +85,41 @@ async def find_traces(
 async def read_logs(
     server: Server, job_id: str, stdout_at: int, stderr_at: int, cluster: str | None = None
 ) -> dict[str, Any]:
-    """What the job wrote since these offsets, read where its files lie; NotFound as `known`."""
+    """Read what the job wrote since these offsets, where its files lie; raises NotFound."""
     asked = server.clusters.resolve(cluster)
     paths = await find_log_paths(server, job_id, asked)
     return await logs.read_job_logs(**paths, stdout_at=stdout_at, stderr_at=stderr_at, read=workdirs.make_reader(asked))
 
 
 async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:
-    """`{stdout, stderr, owner}` of a job: paths or None, and the uid they must belong to; NotFound as `known`."""
+    """Find `{stdout, stderr, owner}` of a job: paths or None, and the uid they must belong to; raises NotFound."""
     entry, row = await find_traces(server, job_id, asked)
     if entry is None and row is None:
         raise errors.NotFound("Job", job_id)
-    known = [row, None if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
-    paths = {key: next((one[key] for one in known if one and one[key]), None) for key in ("stdout", "stderr")}
+    sources = [row, None if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
+    paths = {
+        key: next((source[key] for source in sources if source and source[key]), None) for key in ("stdout", "stderr")
+    }
     return {**paths, "owner": row and row["uid"]}
 
 
 async def cancel_job(server: Server, job_id: str, cluster: str | None = None) -> None:
-    """Nothing; the job is being ended, or was over already."""
+    """Cancel the job, unless it has ended already."""
     job = await find_job(server, job_id, cluster)
     if job["slurm_state"] not in states.TERMINAL:
         await server.clusters.resolve(cluster).scancel([job_id])
 
 
 async def submit_job(server: Server, body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
-    """The record of the job that sbatch has taken; for a request that was seen before, the record it made then."""
+    """Submit a job; return its record, or the one that the same request has made before."""
     cluster, script = server.cluster, body.get("script_content")
-    place = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
-    if place.local is not None and body.get("script_path"):
-        script = await run_in_thread(templates.read_script, body["script_path"], [place.local])
+    work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
+    if work_dir.local is not None and body.get("script_path"):
+        script = await run_in_thread(templates.read_script, body["script_path"], [work_dir.local])
     wanted = requests.hash_request(body)
     cluster.check_answering()
-    place = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
-    async with server.turn(record_id):
+    work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
+    async with server.locks.hold(Key("job", record_id)):
         if record_id in server.store.jobs:
             record = server.store.jobs.get(record_id)
             requests.refuse_other_request(record, wanted)
@@ -119,9 +127,9 @@ async def submit_job(server: Server, body: dict[str, Any], record_id: str, calle
         else:
             server.notifications.check_request(body)
             given = {"cluster": cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
-            if place.is_copied and await workdirs.is_sync_wanted(server, place):
+            if work_dir.is_copied and await workdirs.is_sync_wanted(server, work_dir):
                 await copies.require_mount(server, cluster, body["mount_name"])
-            record = records.build_record(record_id, body, place.root, given, time.time())
+            record = records.build_record(record_id, body, work_dir.root, given, time.time())
             record.options["job_name"] = batch.to_job_name(record.name)
         await server.store.jobs.put(record_id, record)
         record = record if record.job_id else await hand_over_job(server, record)
@@ -132,28 +140,28 @@ async def submit_job(server: Server, body: dict[str, Any], record_id: str, calle
 
 
 async def adopt_job(server: Server, record: JobRecord) -> JobRecord:
-    """The record of a request that was cut off before its answer, with the job that SLURM may have taken for it."""
+    """Add the job that SLURM may have taken to the record of a request that was cut off before its answer."""
     if record.job_id is None:
-        _look, find = server.make_lookups(record.cluster)
-        sight = find(record)
-        if sight.knowledge == "unknown":
+        _by_id, by_tag = server.make_lookups(record.cluster)
+        view = by_tag(record)
+        if view.knowledge == "unknown":
             raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
         record = record.model_copy(deep=True)
-        runs.adopt_job(record, sight, time.time())
+        runs.adopt_job(record, view, time.time())
         if record.state == states.LOST:
             raise errors.Conflict(record.error)
     return record
 
 
 async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
-    """The record after sbatch has taken its job; refused, it is forgotten, since nothing was submitted."""
+    """Call sbatch for the record; return it with its job. A record whose job is refused is deleted."""
     options = {**record.options, "comment": record.tag}
-    told = batch.build_missing_options(record.script or "", record.work_dir or "")
-    folders = [record.work_dir or ""] if told else []
+    missing = batch.build_missing_options(record.script or "", record.work_dir or "")
+    folders = [record.work_dir or ""] if missing else []
     try:
         shown = {"name": options["job_name"]}
         cluster = server.clusters.get(record.cluster)
-        job_id = await cluster.sbatch(record.script or "", {**options, **told}, shown, folders)
+        job_id = await cluster.sbatch(record.script or "", {**options, **missing}, shown, folders)
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):
             await server.store.jobs.delete(record.id)
@@ -164,8 +172,8 @@ async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
 
 
 async def follow_record(server: Server, record_id: str) -> None:
-    """Nothing; brings one record up to what SLURM says."""
-    async with server.turn(record_id):
+    """Bring a record up to what SLURM says."""
+    async with server.locks.hold(Key("job", record_id)):
         record = server.store.jobs.get(record_id)
         followed = runs.follow_record(record, *server.make_lookups(record.cluster), time.time())
         if followed is None:

@@ -1,140 +1,172 @@
-"""What happens without a request: the cluster is found and watched, open documents are set going, old ones put away."""
+"""What happens without a request: clusters are watched, open documents are moved on, old ones are put away.
+
+Work follows changes: a pass looks only at documents that changed, whose jobs changed, or whose time has come.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
+import logging
 import time
-from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine import jobs, reports, start, sweeps
-from engine import runs as driving
+from engine import jobs, reports, runs, start, sweeps
 from engine.mounts import sync
-from engine.server import Server, log
+from engine.server import RETRY_S, Server
 from slurm_shim.cluster import Cluster
 from store.disk.folders import FileEntry
-from store.documents import JobRecord, Run, Sweep
-from store.rules import runs
+from store.errors import StoreError
+from store.kinds import KINDS, Key
 from store.times import to_rfc3339
+
+log = logging.getLogger("sluice")
+
+# How the documents of each kind are moved on.
+RECONCILERS: dict[str, Callable[[Server, str], Awaitable[Any]]] = {
+    "run": lambda server, run_id: runs.advance_run(server, run_id),
+    "job": lambda server, record_id: jobs.follow_record(server, record_id),
+    "sweep": lambda server, sweep_id: sweeps.advance_sweep(server, sweep_id),
+    "sync": lambda server, sync_id: sync.carry_out_sync(server, sync_id),
+}
+BY_NAME = {kind.name: kind for kind in KINDS}
+# A pass is made at least so often: for times that come, and for files in the inbox that nobody reports.
+PASS_S = 0.5
+# After so many documents were begun others have their turn, as when everything is looked at after a start.
+AT_ONCE = 20
+TIDY_S = 3600.0
 
 
 async def run_forever(server: Server) -> None:
-    """Never returns; brings open runs and records up to what SLURM says, whenever that changes or a time has come."""
+    """Make a pass whenever something changes, or a time has come; never return."""
     while True:
         server.wake.clear()
-        try:
-            await reconcile(server)
-        except Exception:
-            # Whatever it was, the documents are as they were, and the next turn looks at everything again.
-            log.exception("the clockwork stumbled")
+        await reconcile(server)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server.wake.wait(), TURN_S)
-
-
-TURN_S = 0.5
+            await asyncio.wait_for(server.wake.wait(), PASS_S)
 
 
 async def tidy_forever(server: Server) -> None:
-    """Never returns; puts away what ended long ago, at the start and once an hour."""
+    """Put away what ended long ago, at the start and once an hour; never return."""
     while True:
+        now = time.time()
         try:
-            await server.store.tidy(time.time(), lambda number: server.turn(f"sweep {number}"))
-        except Exception:
+            await server.store.tidy(now, lambda number: server.locks.hold(Key("sweep", number)))
+        except StoreError:
             # Nothing is lost: what was not moved stays where it is, and the next pass looks at everything again.
             log.exception("what is old could not be moved into the archive")
         try:
-            await server.notifications.remove_old(time.time())
-        except Exception:
+            await server.notifications.remove_old(now)
+        except StoreError:
             log.exception("old notifications could not be removed")
         await asyncio.sleep(TIDY_S)
 
 
-TIDY_S = 3600.0
-
-
 async def reconcile(server: Server) -> None:
-    """Nothing; sets every open document going about which there is news; a slow or failing one holds up no other.
+    """Begin what is to be done now for each open document; a slow or failing one holds up no other.
 
-    Of a cluster that does not answer now nothing is taken for news: what is known stays, until it answers again.
+    Skip clusters that are unreachable; keep their last known state.
     """
-    held, reported = server.held(), list[str]()
-    server.busy = set(held)
-    server.clusters.poll_needed(held)
-    answering = {name for name in held if (one := server.clusters.find(name)) is not None and one.is_answering}
-    news, server.news = server.news, set()
-    for name, run in server.open_runs.items():
-        if run.cluster not in answering:
-            server.news |= {name} & news
-        elif name in news or runs.needs_polling(run):
-            server.set_going(name, driving.advance_run(server, name))
-    for name, record in server.open_records.items():
-        if record.cluster in answering:
-            server.set_going(name, jobs.follow_record(server, name))
-    for name, sweep in server.open_sweeps.items():
-        if sweep.cluster in answering:
-            server.set_going(f"sweep {name}", sweeps.advance_sweep(server, name))
+    opened, foreign = server.open_documents, server.notifications.list_foreign_watches()
+    names = {*opened.list_clusters(), *(watch.cluster for watch in foreign)}
+    server.clusters.poll_needed(names)
+    found = {name: server.clusters.find(name) for name in names}
+    answering = {name: cluster for name, cluster in found.items() if cluster is not None and cluster.is_answering}
+    for name, cluster in answering.items():
+        if server.answering.get(name) is not cluster:
+            opened.mark_cluster(name)  # what happened meanwhile is no change of what it says now
+    server.answering = answering
+    await begin_due_work(server, opened.take([None, *answering], time.time()))
+    reported: list[str] = []
     if server.cluster.is_answering:
-        server.set_going("inbox", start.empty_inbox(server))
-        reported = reports.settle_ended_jobs(server, news)
-    else:
-        server.news |= news - server.open_runs.keys()
-    for name in server.open_syncs:
-        server.set_going(f"sync {name}", sync.carry_out_sync(server, name))
-    for name in {*held, server.cluster.name}:
-        cluster = server.clusters.find(name)
-        if cluster is not None:
-            asked = [*held.get(name, []), *(reported if cluster is server.cluster else [])]
-            server.set_going(f"jobs of {name}", cluster.resolve_missing(asked))
+        server.tasks.spawn(Key("inbox", ""), lambda: start.empty_inbox(server))
+        reported = reports.settle_ended_jobs(server)
+    for name, known in {**found, server.cluster.name: server.cluster}.items():
+        if known is not None:
+            asked = known.snapshot.list_missing(opened.get_job_ids(name))
+            asked += [watch.target for watch in foreign if watch.cluster == name]
+            asked += reported if known is server.cluster else []
+            server.tasks.spawn(Key("cluster", name), functools.partial(known.resolve_missing, asked))
+
+
+async def begin_due_work(server: Server, keys: list[Key]) -> None:
+    """Begin to move these documents on, each in a task of its own."""
+    for count, key in enumerate(keys, 1):
+        server.tasks.spawn(key, functools.partial(reconcile_document, server, key))
+        if count % AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+async def reconcile_document(server: Server, key: Key) -> None:
+    """Move a document on, and note when it is to be looked at again although nothing changes."""
+    await RECONCILERS[key.kind](server, key.id)
+    folder, now = server.store.by_kind[key.kind], time.time()
+    due_at = BY_NAME[key.kind].find_due_time(folder.get(key.id), now) if key.id in folder else None
+    if due_at is not None:
+        server.open_documents.schedule(key, max(due_at, now + RETRY_S))
 
 
 def on_jobs_changed(server: Server, cluster: Cluster, job_ids: set[str]) -> None:
-    """Nothing; the runs and the reports of these jobs have news."""
-    for job_id in job_ids:
-        array = job_id.partition("_")[0]
-        entry = server.job_index.get(cluster.name, job_id) or server.job_index.get(cluster.name, array)
-        if entry is not None and entry.run_id is not None:
-            server.news.add(entry.run_id)
+    """Have the documents and reports of these jobs looked at."""
+    for name in server.open_documents.list_clusters():
+        if name == cluster.name or server.clusters.find(name) is cluster:
+            server.open_documents.mark_jobs(name, job_ids)
     if cluster is server.cluster:
         reports.on_jobs_changed(server, job_ids)
     server.wake.set()
 
 
 def summarize_health(server: Server) -> dict[str, Any]:
-    """What /health tells, but for the version."""
-    cluster, watch = server.cluster, server.store.summarize()
+    """Summarize for /health how the server is, but for its version."""
+    cluster, watch, down = server.cluster, server.store.summarize(), sorted(server.supervisor.problems)
     return {
-        "status": "healthy" if cluster.is_answering and not watch["problems"] else "degraded",
+        "status": "healthy" if cluster.is_answering and not watch["problems"] and not down else "degraded",
         "time": to_rfc3339(int(time.time())),
         "cluster": cluster.name,
         "slurm": summarize_cluster(cluster),
         "store": {"problems": watch["problems"], "watching": (watch["watch"] or {}).get("mode", "off")},
+        **({"tasks": down} if down else {}),
     }
 
 
 def summarize_cluster(cluster: Cluster) -> dict[str, Any]:
-    """Whether SLURM answers there, and how old what is shown of it is."""
+    """Summarize whether SLURM answers there, and how old what is shown of it is."""
     age_s = cluster.snapshot.age_s
     return {"answers": cluster.is_answering, "age_seconds": None if age_s is None else round(age_s, 3)}
 
 
 async def connect_clusters(server: Server) -> None:
-    """Nothing; the cluster in force was asked for the first time, and the clockwork hears of all of them."""
-    server.clusters.is_busy = lambda cluster: any(
-        server.clusters.find_label(name) == cluster.label for name in server.busy
-    )
+    """Ask the cluster in force for the first time, and listen to all of them."""
+    server.clusters.is_busy = functools.partial(is_needed, server)
     server.clusters.on_change = functools.partial(on_jobs_changed, server)
     await server.clusters.start()
-    documents: list[Run | JobRecord | Sweep] = [*server.open_runs.values(), *server.open_records.values()]
-    documents += server.open_sweeps.values()
-    for name, count in Counter(one.cluster for one in documents).items():
+    for name, count in server.open_documents.count_by_cluster().items():
         if server.clusters.find_label(name) is None:
             log.warning("%d open runs, jobs and sweeps of cluster %s wait until a way leads to it again", count, name)
 
 
+def is_needed(server: Server, cluster: Cluster) -> bool:
+    """Whether open documents or watches wait for the cluster, so that it is asked often."""
+    names = {
+        *server.open_documents.list_clusters(),
+        *(watch.cluster for watch in server.notifications.list_foreign_watches()),
+    }
+    return any(server.clusters.find_label(name) == cluster.label for name in names)
+
+
+def start_tasks(server: Server) -> list[asyncio.Task[None]]:
+    """Start what goes on for as long as the server does."""
+    return [
+        server.supervisor.start("loop", functools.partial(run_forever, server)),
+        server.supervisor.start("tidy", functools.partial(tidy_forever, server)),
+        server.supervisor.start("notifications", server.notifications.run_forever),
+    ]
+
+
 def apply_config(server: Server, _name: str, _old: FileEntry | None, _new: FileEntry | None) -> None:
-    """Nothing; the intervals of a changed config.yaml are in force."""
+    """Put the intervals of a changed config.yaml in force."""
     bounds = server.store.config.sweeps
     server.pace.set_bounds(bounds.per_second, bounds.in_flight)
     server.clusters.update_intervals()

@@ -1,10 +1,11 @@
-"""Workflow runs: started once, driven from step to step by the rules in store/rules/runs.py, cancelled."""
+"""Workflow runs: driven from step to step by the rules in store/rules/runs.py, cancelled."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +16,30 @@ from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
 from store import errors
 from store.documents import Run
-from store.rules import requests, results, runs
+from store.kinds import Key
+from store.rules import results, runs
 from store.times import to_epoch
 
 
-async def start(server: Server, draft: Run, body: Mapping[str, Any]) -> Run:
-    """The run, durable and its first jobs submitted; for a request that was seen before, the run it made then.
+@dataclass(frozen=True)
+class Rules:
+    """What moves the documents of one kind on.
 
-    Whom `body` names hears of it. A run whose mount takes long to be copied is given back while that goes on. Raises
-    SlurmRefused when SLURM refuses a job of it, MountUnsynced when its mount cannot be copied: the run is kept as
-    failed, what it submitted is cancelled.
+    `advance` gives the changed document and the next steps, `effects` takes a step of each type and gives the document
+    after it. `find_wait(document, steps, is_placed)` gives the step that is to be waited for first, `wait(server,
+    document, step, places)` waits for it; what it puts into `places` is let go when the document has gone as far as it
+    can.
     """
-    server.clusters.get(draft.cluster).check_answering()
-    async with server.turn(f"start {draft.id}"):
-        before = await started(server, draft.id, draft.request_hash or "")
-        if before is not None:
-            await server.notifications.subscribe_requested("workflow_run", before.id, body, before.started_at)
-            return before
-        await server.store.runs.create(draft.id, draft)
-        await server.notifications.subscribe_requested("workflow_run", draft.id, body, draft.started_at)
-    await (advance_for_a_while(server, draft.id) if draft.syncs else advance_run(server, draft.id))
-    run: Run = server.store.runs.get(draft.id)
-    if run.status == "failed" and (run.error or "").startswith(runs.REFUSED):
-        raise slurm_errors.SlurmRefused("sbatch", 1, (run.error or "").removeprefix(runs.REFUSED))
-    if run.status == "failed" and (run.error or "").startswith(runs.UNSYNCED):
-        raise copies.MountUnsynced((run.error or "").removeprefix(runs.UNSYNCED))
-    return run
 
-
-async def started(server: Server, run_id: str, request_hash: str) -> Run | None:
-    """The run that a request of this hash has made under this id; None when there is none yet, Invalid for another."""
-    known: Run | None = server.store.runs.get(run_id) if run_id in server.store.runs else None
-    if known is None and ("run", run_id) in server.store.archive:
-        known = await server.store.archive.get("run", run_id)
-    if known is not None:
-        requests.refuse_other_request(known, request_hash)
-    return known
-
-
-async def advance_for_a_while(server: Server, run_id: str) -> None:
-    """Nothing; the run has gone as far as it can, or is still on its way, by itself, after SYNC_WAIT_S."""
-    server.set_going(run_id, advance_run(server, run_id))
-    going = server.going.get(run_id)
-    if going is not None:
-        await asyncio.wait({going}, timeout=SYNC_WAIT_S)
-
-
-SYNC_WAIT_S = 20.0
+    kind: str
+    advance: Callable[..., tuple[Any, list[Any]]]
+    effects: Mapping[type, Callable[[Server, Any, Any], Awaitable[Any]]]
+    find_wait: Callable[[Any, list[Any], bool], Any]
+    wait: Callable[[Server, Any, Any, contextlib.AsyncExitStack], Awaitable[None]]
 
 
 async def cancel_run(server: Server, run_id: str) -> list[str]:
-    """The warnings about jobs that could not be told to end; the clockwork goes on telling them."""
+    """Cancel the run; return warnings about jobs that SLURM was not told to end, which is tried again."""
     if server.sweep_index.is_rerun_pending(run_id):
         await sweep_cells.requeue_cell(server, run_id)
     if run_id not in server.store.runs:
@@ -73,7 +47,7 @@ async def cancel_run(server: Server, run_id: str) -> list[str]:
             raise errors.Conflict(f"Run is already {(await server.store.archive.get('run', run_id)).status}")
         await sweep_cells.cancel_waiting_cell(server, run_id)
         return []
-    async with server.turn(run_id):
+    async with server.locks.hold(Key("run", run_id)):
         run = server.store.runs.get(run_id)
         if run.status in runs.ENDED:
             raise errors.Conflict(f"Run is already {run.status}")
@@ -81,53 +55,88 @@ async def cancel_run(server: Server, run_id: str) -> list[str]:
     return await advance_run(server, run_id)
 
 
-async def advance_run(server: Server, run_id: str, placed: bool = False) -> list[str]:
-    """Warnings; takes the run as far as it can go now: asks the rules for steps and takes them until there are none.
+async def advance_run(server: Server, run_id: str) -> list[str]:
+    """Take the run as far as it can go now; return warnings."""
+    return await advance_document(server, RUN_RULES, run_id)
 
-    What may take long is waited for without holding the run's turn, so that it can be cancelled meanwhile: the place of
-    a cell that has something to submit, and the copying of a mount.
+
+async def advance_document(server: Server, rules: Rules, document_id: str) -> list[str]:
+    """Take a document as far as it can go now: ask the rules for steps and take them until there are none.
+
+    Returns warnings. What may take long is waited for without holding the document's lock, so that it can be cancelled
+    meanwhile.
     """
     warnings: list[str] = []
-    async with server.turn(run_id):
-        while run_id in server.store.runs:
-            run = server.store.runs.get(run_id)
-            if server.clusters.find(run.cluster) is None:
-                return [f"the jobs are on cluster {run.cluster}; they are told when it can be asked again"]
-            advanced, steps = runs.advance_run(run, *server.make_lookups(run.cluster), time.time())
-            if any(isinstance(step, runs.SyncMount) for step in steps):
-                break
-            if run.sweep_run_id and not placed and any(isinstance(step, runs.SubmitJob) for step in steps):
-                break
-            if advanced != run:
-                await server.store.runs.put(run_id, advanced)
-            for step in steps:
-                try:
-                    advanced = await EFFECTS[type(step)](server, advanced, step)
-                except slurm_errors.SlurmError as problem:
-                    warnings.append(str(problem))
-                    server.news.add(run_id)
-                    if isinstance(step, runs.CancelJobs) and isinstance(problem, slurm_errors.SlurmUnreachable):
-                        await server.store.runs.put(run_id, runs.mark_cancel_unsent(advanced, step))
-                    steps = []
-                    break
-                if advanced.status in runs.ENDED and isinstance(step, runs.SubmitJob):
-                    break
-            if not steps:
+    async with contextlib.AsyncExitStack() as places:
+        is_placed = False
+        while True:
+            async with server.locks.hold(Key(rules.kind, document_id)):
+                waiting = await take_steps(server, rules, document_id, is_placed, warnings)
+            if waiting is None:
                 return warnings
-        else:
-            return warnings
-    if isinstance(steps[0], runs.SyncMount):
+            try:
+                await rules.wait(server, *waiting, places)
+            except slurm_errors.SlurmError as problem:
+                return [*warnings, str(problem)]
+            is_placed = True
+
+
+async def take_steps(
+    server: Server, rules: Rules, document_id: str, is_placed: bool, warnings: list[str]
+) -> tuple[Any, Any] | None:
+    """Take steps until there are none; return the document and the step that is to be waited for, if there is one."""
+    folder = server.store.by_kind[rules.kind]
+    while document_id in folder:
+        document = folder.get(document_id)
+        if server.clusters.find(document.cluster) is None:
+            warnings[:] = [f"the jobs are on cluster {document.cluster}; they are told when it can be asked again"]
+            return None
+        advanced, steps = rules.advance(document, *server.make_lookups(document.cluster), time.time())
+        step = rules.find_wait(document, steps, is_placed)
+        if step is not None:
+            return document, step
+        if advanced != document:
+            await folder.put(document_id, advanced)
+        if not await perform_steps(server, rules, advanced, steps, warnings):
+            return None
+    return None
+
+
+async def perform_steps(server: Server, rules: Rules, document: Any, steps: list[Any], warnings: list[str]) -> bool:
+    """Take these steps; return whether the rules are to be asked for more."""
+    for step in steps:
+        was_ended = document.status in runs.ENDED
         try:
-            await copy_mount(server, run, steps[0])
+            document = await rules.effects[type(step)](server, document, step)
         except slurm_errors.SlurmError as problem:
-            return [*warnings, str(problem)]
-        return warnings + await advance_run(server, run_id)
-    async with server.pace.hold_slot():
-        return warnings + await advance_run(server, run_id, placed=True)
+            warnings.append(str(problem))
+            server.retry_later(Key(rules.kind, document.id))
+            return False
+        if document.status in runs.ENDED and not was_ended:
+            break  # the steps that were left are not wanted any more
+    return bool(steps)
+
+
+def find_wait(run: Run, steps: list[runs.Step], is_placed: bool) -> runs.Step | None:
+    """Find what the run waits for: its mount to be copied, or the place of a cell that has something to submit."""
+    for step in steps:
+        if isinstance(step, runs.SyncMount) or (
+            isinstance(step, runs.SubmitJob) and run.sweep_run_id and not is_placed
+        ):
+            return step
+    return None
+
+
+async def wait(server: Server, run: Run, step: runs.Step, places: contextlib.AsyncExitStack) -> None:
+    """Wait until the run's mount is copied, or for a place among the cells that are being submitted."""
+    if isinstance(step, runs.SyncMount):
+        await copy_mount(server, run, step)
+    else:
+        await places.enter_async_context(server.pace.hold_slot())
 
 
 async def copy_mount(server: Server, run: Run, step: runs.SyncMount) -> None:
-    """Nothing; the run goes on with its mount copied, or has failed because it cannot be; or nobody knows yet.
+    """Copy the run's mount, and have the run go on or fail; raises SlurmUnreachable while nobody knows yet.
 
     What a sweep copied for one of its cells is good for all of them.
     """
@@ -135,14 +144,14 @@ async def copy_mount(server: Server, run: Run, step: runs.SyncMount) -> None:
     sweep = server.store.sweeps.get(str(run.sweep_run_id)) if str(run.sweep_run_id) in server.store.sweeps else None
     since = to_epoch((sweep or run).started_at) or time.time()
     error = await copies.copy_mount(server, cluster, step.mount, since)
-    async with server.turn(run.id):
+    async with server.locks.hold(Key("run", run.id)):
         if run.id in server.store.runs:
             run = server.store.runs.get(run.id)
             await server.store.runs.put(run.id, runs.mark_synced(run, error, time.time()))
 
 
 async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
-    """The run after sbatch was called for the job's last attempt."""
+    """Call sbatch for the job's last attempt; return the run after that."""
     job = next(job for job in run.jobs if job.name == step.job)
     attempt = job.attempts[-1]
     options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
@@ -152,10 +161,10 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
         cluster = server.clusters.get(run.cluster)
         if run.sweep_run_id:
             await server.pace.wait_for_slot()
-        folders = [one for one in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)) if one]
+        folders = [path for path in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)) if path]
         script, log_dir = job.script or "", job.log_dir or ""
-        told = batch.build_missing_options(script, job.work_dir or "", log_dir)
-        job_id = await cluster.sbatch(script, {**options, **told}, shown, folders)
+        missing = batch.build_missing_options(script, job.work_dir or "", log_dir)
+        job_id = await cluster.sbatch(script, {**options, **missing}, shown, folders)
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
     except slurm_errors.SlurmUnreachable as problem:
@@ -169,13 +178,17 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
 
 
 async def cancel_jobs(server: Server, run: Run, step: runs.CancelJobs) -> Run:
-    """The run, unchanged; its jobs are told to end."""
-    await server.clusters.get(run.cluster).scancel(step.job_ids)
+    """Cancel jobs of the run, which does not change; those that could not be told are told again."""
+    try:
+        await server.clusters.get(run.cluster).scancel(step.job_ids)
+    except slurm_errors.SlurmUnreachable:
+        await server.store.runs.put(run.id, runs.mark_cancel_unsent(run, step))
+        raise
     return run
 
 
 async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
-    """The run with the result that the job left, if it left one."""
+    """Read the result that the job left, if it left one; return the run with it."""
     slices = workdirs.make_reader(server.clusters.get(run.cluster))
     result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices)
     run = runs.record_result(run, step.job, result, problem)
@@ -183,8 +196,10 @@ async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
     return run
 
 
-EFFECTS: dict[type, Callable[..., Awaitable[Run]]] = {
-    runs.SubmitJob: submit_job,
-    runs.CancelJobs: cancel_jobs,
-    runs.ReadResult: read_result,
-}
+RUN_RULES = Rules(
+    kind="run",
+    advance=runs.advance_run,
+    effects={runs.SubmitJob: submit_job, runs.CancelJobs: cancel_jobs, runs.ReadResult: read_result},
+    find_wait=find_wait,
+    wait=wait,
+)

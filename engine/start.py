@@ -1,95 +1,225 @@
-"""What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
+"""All ways to start a run or a sweep: over HTTP, from the inbox, and as a cell of a sweep."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from engine import planning
-from engine import runs as driving
-from engine import sweeps as sweeping
+from engine import planning, runs
+from engine.mounts import copies
 from engine.server import Server, run_in_thread
 from slurm_shim import errors as slurm_errors
 from store import errors
-from store.rules import inbox, requests, runs, sweeps, workflows
+from store.documents import Run, Sweep
+from store.indexes import sweeps as sweep_index
+from store.kinds import Key
+from store.rules import inbox, requests, sweeps, workflows
+from store.rules import runs as run_rules
 from store.views import srunx
+
+# A request for a run whose mount takes long to be copied is answered after so long, while that goes on.
+SYNC_WAIT_S = 20.0
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 async def start_workflow(
     server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
 ) -> dict[str, Any]:
-    """What a request to run a workflow comes to, over HTTP or from the inbox: a run, a sweep, or only a look at one."""
-    request_hash = requests.hash_request(name, mount, body)
-    before = None if body.get("dry_run") else await find_started(server, request_key, request_hash, body)
+    """Do what a request to run a workflow asks for: start a run or a sweep, or only show what would be started."""
+    if body.get("dry_run"):
+        return await preview_workflow(server, name, mount, body, request_key, source)
+    started = await start_requested(server, name, mount, body, request_key, source)
+    return srunx.to_run_json(started) if isinstance(started, Run) else srunx.to_started_sweep_json(started)
+
+
+async def start_requested(
+    server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
+) -> Run | Sweep:
+    """Start the run or sweep that is asked for; return the one that the same request has started before, if any."""
+    before = await find_started(server, request_key, requests.hash_request(name, mount, body), body)
     if before is not None:
         return before
+    planned, _first = await plan_requested(server, name, mount, body, request_key, source)
+    return await (start_sweep if isinstance(planned, Sweep) else start_run)(server, planned, body)
+
+
+async def preview_workflow(
+    server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
+) -> dict[str, Any]:
+    """Show the run or sweep that would be started, with the scripts that it would submit."""
+    planned, first = await plan_requested(server, name, mount, body, request_key, source)
+    if isinstance(planned, Run):
+        return srunx.to_dry_run_json(planned)
+    return srunx.to_dry_sweep_json(first, server.sweep_index.list_args(planned))
+
+
+async def plan_requested(
+    server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
+) -> tuple[Run | Sweep, Run]:
+    """Plan the run or sweep that is asked for, without writing it.
+
+    Also returns the run itself, or that of the sweep's first cell. Raises Invalid and NotFound with what is wrong.
+    """
     server.notifications.check_request(body)
     folder = server.find_shelf(mount).folder
     entry = folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)
+    request_hash = requests.hash_request(name, mount, body)
     given = {"mount": mount, "cluster": server.cluster.name, "request_hash": request_hash, "source": source}
     if wanted is None:
-        draft = await planning.plan_run(server, entry.document, body, request_key, given)
-        return (
-            srunx.to_dry_run_json(draft)
-            if body.get("dry_run")
-            else srunx.to_run_json(await driving.start(server, draft, body))
-        )
-    limit = server.store.config.sweeps.max_cells
-    sweep = await run_in_thread(
-        sweeps.build_sweep, entry.document, entry.data.decode(), wanted, body, limit, given, time.time()
-    )
+        run = await planning.plan_run(server, entry.document, body, request_key, given)
+        return run, run
+    limit, text = server.store.config.sweeps.max_cells, entry.data.decode()
+    sweep = await run_in_thread(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
     path = folder.path / folder.filenames[name]
     sweep.request_key, sweep.workflow_path = request_key, str(path) if mount else server.store.files.display_path(path)
-    first = await sweeping.draft(server, sweep, 0)
-    if body.get("dry_run"):
-        return srunx.to_dry_sweep_json(first, server.sweep_index.list_args(sweep))
-    return srunx.to_started_sweep_json(await sweeping.start(server, sweep, body))
+    return sweep, await plan_cell(server, sweep, 0)
 
 
-async def find_started(
-    server: Server, request_key: str, request_hash: str, body: dict[str, Any]
-) -> dict[str, Any] | None:
-    """What the same request came to when it was made before, whatever has become of its workflow since then."""
-    run = await driving.started(server, request_key, request_hash)
+async def find_started(server: Server, request_key: str, request_hash: str, body: dict[str, Any]) -> Run | Sweep | None:
+    """Find what the same request has started before, whatever has become of its workflow since then."""
+    run = await find_run(server, request_key, request_hash)
     if run is not None:
         await server.notifications.subscribe_requested("workflow_run", run.id, body, run.started_at)
-        return srunx.to_run_json(run)
-    sweep = await sweeping.started(server, request_key, request_hash)
+        return run
+    sweep = await find_sweep(server, request_key, request_hash)
     if sweep is not None:
         await server.notifications.subscribe_requested("sweep_run", sweep.id, body, sweep.started_at)
-    return None if sweep is None else srunx.to_started_sweep_json(sweep)
+    return sweep
+
+
+async def find_run(server: Server, run_id: str, request_hash: str) -> Run | None:
+    """Find the run that a request of this hash has started under this id; Invalid for a request of another hash."""
+    run: Run | None = server.store.runs.get(run_id) if run_id in server.store.runs else None
+    if run is None and ("run", run_id) in server.store.archive:
+        run = await server.store.archive.get("run", run_id)
+    if run is not None:
+        requests.refuse_other_request(run, request_hash)
+    return run
+
+
+async def find_sweep(server: Server, request_key: str, request_hash: str) -> Sweep | None:
+    """Find the sweep that a request of this hash has started; Invalid for a request of another hash with this key."""
+    sweep: Sweep | None = server.sweep_index.find_by_request_key(request_key)
+    sweep = sweep or await server.store.archive.find_sweep(request_key)
+    if sweep is not None:
+        requests.refuse_other_request(sweep, request_hash)
+    return sweep
+
+
+# --- runs and sweeps --------------------------------------------------------------------------------------------------
+
+
+async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Run:
+    """Write the planned run down and submit its first jobs; return it, or the run that the same request has started.
+
+    Whom `body` names is notified. A run whose mount takes long to be copied is given back while that goes on. Raises
+    SlurmRefused when SLURM refuses a job of it, MountUnsynced when its mount cannot be copied: the run is kept as
+    failed, what it submitted is cancelled.
+    """
+    server.clusters.get(planned.cluster).check_answering()
+    async with server.locks.hold(Key("start", planned.id)):
+        before = await find_run(server, planned.id, planned.request_hash or "")
+        if before is not None:
+            await server.notifications.subscribe_requested("workflow_run", before.id, body, before.started_at)
+            return before
+        await server.store.runs.create(planned.id, planned)
+        await server.notifications.subscribe_requested("workflow_run", planned.id, body, planned.started_at)
+    await (advance_for_a_while(server, planned.id) if planned.syncs else runs.advance_run(server, planned.id))
+    run: Run = server.store.runs.get(planned.id)
+    if run.status == "failed" and run.error_kind == "refused":
+        raise slurm_errors.SlurmRefused("sbatch", 1, run_rules.get_reason(run))
+    if run.status == "failed" and run.error_kind == "unsynced":
+        raise copies.MountUnsynced(run_rules.get_reason(run))
+    return run
+
+
+async def advance_for_a_while(server: Server, run_id: str) -> None:
+    """Take the run as far as it can go, but return after SYNC_WAIT_S while that goes on."""
+    task = server.tasks.spawn(Key("run", run_id), functools.partial(runs.advance_run, server, run_id))
+    await asyncio.wait({task}, timeout=SYNC_WAIT_S)
+
+
+async def start_sweep(server: Server, planned: Any, body: Mapping[str, Any]) -> Sweep:
+    """Write the planned sweep down; return it, or the one that the same request has started before.
+
+    Whom `body` names is notified.
+    """
+    server.clusters.get(planned.cluster).check_answering()
+    async with server.locks.hold(Key("start", "sweep")):
+        before = await find_sweep(server, planned.request_key or "", planned.request_hash or "")
+        if before is not None:
+            await server.notifications.subscribe_requested("sweep_run", before.id, body, before.started_at)
+            return before
+        planned.id = str(max(server.sweep_index.get_next_id(), server.store.archive.get_largest_id("sweep") + 1))
+        await server.store.sweeps.create(planned.id, planned)
+        await server.notifications.subscribe_requested("sweep_run", planned.id, body, planned.started_at)
+    sweep: Sweep = planned
+    return sweep
+
+
+async def plan_cell(server: Server, sweep: Sweep, index: int) -> Run:
+    """Plan the run of a cell, with the workflow as it was when the sweep was started."""
+    body = {**sweep.part, "args_override": server.sweep_index.build_args(sweep, index)}
+    given = {"mount": sweep.mount, "cluster": sweep.cluster, "source": sweep.submission_source, "sweep": int(sweep.id)}
+    workflow = sweep_index.parse_workflow(sweep.workflow_text)
+    return await planning.plan_run(server, workflow, body, sweeps.make_cell_id(sweep.uid, index), given)
+
+
+async def start_cell(server: Server, sweep: Sweep, index: int) -> None:
+    """Make the cell a run: one that the loop moves on, or a failed one that says why it cannot be planned."""
+    run_id = sweeps.make_cell_id(sweep.uid, index)
+    if run_id in server.store.runs:
+        async with server.locks.hold(Key("run", run_id)):
+            await server.store.runs.put(run_id, run_rules.begin_run(server.store.runs.get(run_id), time.time()))
+        return
+    try:
+        run = await plan_cell(server, sweep, index)
+    except errors.StoreUnavailable:
+        raise
+    except (errors.StoreError, ValueError) as problem:
+        run = run_rules.build_unstarted_run(
+            run_id, sweep, server.sweep_index.build_args(sweep, index), str(problem), time.time()
+        )
+    with contextlib.suppress(errors.Exists):
+        await server.store.runs.create(run.id, run)
+
+
+# --- the inbox --------------------------------------------------------------------------------------------------------
 
 
 async def empty_inbox(server: Server) -> None:
-    """Nothing; every request that lies ready in the inbox is being carried out, once, and its file moved on.
-
-    One that waits for SLURM holds up no other.
-    """
+    """Begin to carry out every request that lies ready in the inbox; one that waits for SLURM holds up no other."""
     folder = server.store.join_path("inbox")
-    for one in await run_in_thread(inbox.list_ready, folder):
-        server.set_going(f"inbox/{one.path.name}", carry_out_request(server, one))
+    for dropped in await run_in_thread(inbox.list_ready, folder):
+        key = Key("request", dropped.path.name)
+        server.tasks.spawn(key, functools.partial(carry_out_request, server, dropped))
     if await run_in_thread(inbox.has_unsettled, folder):
         await asyncio.sleep(inbox.SETTLED_S)
         server.wake.set()
 
 
 async def carry_out_request(server: Server, dropped: inbox.DroppedFile) -> None:
-    """Nothing; what the file asks for was done, or cannot be, and the file is moved on; or it waits for SLURM."""
-    if dropped.request is None:
+    """Carry out what the file asks for and move it on, done or failed; while SLURM does not answer it stays."""
+    request = dropped.request
+    if request is None:
         return await inbox.move_to_failed(server.store.files, dropped, dropped.error or "")
     try:
-        made = await start_workflow(
-            server, dropped.request.workflow, dropped.request.mount, dropped.to_body(), dropped.key, "inbox"
-        )
+        body = dropped.to_body()
+        started = await start_requested(server, request.workflow, request.mount, body, dropped.key, "inbox")
     except slurm_errors.SlurmUnreachable:
         return None
     except (errors.StoreUnavailable, errors.Locked):
         raise
     except (errors.StoreError, slurm_errors.SlurmError, ValueError) as problem:
         return await inbox.move_to_failed(server.store.files, dropped, str(problem))
-    if (made.get("error") or "").startswith((runs.REFUSED, runs.UNSYNCED)):
-        return await inbox.move_to_failed(server.store.files, dropped, made["error"])
-    kind, number = ("sweep", made["sweep_run_id"]) if "cell_count" in made else ("run", made["id"])
-    return await inbox.move_to_done(server.store.files, dropped, f"{kind} {number}")
+    if isinstance(started, Run) and started.error_kind is not None:
+        return await inbox.move_to_failed(server.store.files, dropped, started.error or "")
+    kind = "run" if isinstance(started, Run) else "sweep"
+    return await inbox.move_to_done(server.store.files, dropped, f"{kind} {started.id}")

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from engine.server import Server
 from store import errors
 from store.documents import Sweep
+from store.kinds import Key
 from store.rules import runs, sweeps
 
 
 async def requeue_cells(server: Server, sweep: Sweep, places: Sequence[int]) -> Sweep:
-    """The sweep after the runs of these cells have been told that they run again; for who has the sweep's turn."""
+    """Queue the runs of these cells for rerun; return the sweep after that. The caller holds the sweep's lock."""
     if places:
         await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index)) for index in places))
         sweep = sweeps.mark_queued(sweep, places)
@@ -22,33 +23,33 @@ async def requeue_cells(server: Server, sweep: Sweep, places: Sequence[int]) -> 
 
 
 async def requeue_cell(server: Server, run_id: str) -> None:
-    """Nothing; the run of a cell that is to run again says so itself from now on."""
+    """Mark the cell's run as queued for rerun."""
     sweep, index = server.sweep_index.find_cell(run_id)
-    async with server.turn(f"sweep {sweep.id}"):
+    async with server.locks.hold(Key("sweep", sweep.id)):
         if server.sweep_index.is_rerun_pending(run_id):
             await requeue_cells(server, server.store.sweeps.get(sweep.id), [index])
 
 
 async def requeue_run(server: Server, run_id: str) -> None:
-    """Nothing; the cell waits for its turn; one that never got as far as having jobs will be planned anew."""
-    async with server.turn(run_id):
+    """Queue the cell's run for rerun; delete one that never had jobs, so that it is planned anew."""
+    async with server.locks.hold(Key("run", run_id)):
         run = server.store.runs.get(run_id) if run_id in server.store.runs else None
         if run is not None and not run.jobs:
             await server.store.runs.delete(run_id)
         elif run is not None and run.status in runs.ENDED:
-            # How it ended is news still, before it has no end any more.
+            # Whoever watches it still has to hear how it ended.
             await server.notifications.queue_target_events("workflow_run", run_id)
             await server.store.runs.put(run_id, runs.queue_rerun(run))
 
 
 async def cancel_waiting_cell(server: Server, run_id: str) -> None:
-    """Nothing; a cell that has no run yet gets one that is cancelled."""
+    """Cancel a cell that has no run yet: make it a cancelled run."""
     sweep, index = server.sweep_index.find_cell(run_id)
-    async with server.turn(f"sweep {sweep.id}"):
+    async with server.locks.hold(Key("sweep", sweep.id)):
         if run_id not in server.store.runs:
-            shown = server.sweep_index.build_waiting_run(run_id)
-            if shown["status"] in runs.ENDED:
-                raise errors.Conflict(f"Run is already {shown['status']}")
+            status = server.sweep_index.build_waiting_run(run_id)["status"]
+            if status in runs.ENDED:
+                raise errors.Conflict(f"Run is already {status}")
             ended = runs.build_unstarted_run(
                 run_id, sweep, server.sweep_index.build_args(sweep, index), None, time.time()
             )

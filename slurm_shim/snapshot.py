@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -214,13 +214,16 @@ class Snapshot:
             _log.exception("polling the queue failed")
             self.error = f"{type(error).__name__}: {error}"
         finally:
-            if hosts is not None and await hosts:
-                self.version += 1
-                self._notify_listeners(set())
+            # First of all: whatever else goes wrong here, the next poll is made.
             self._poll = None
             self._polls += 1
-            async with self._polled:
-                self._polled.notify_all()
+            try:
+                if hosts is not None and await hosts:
+                    self.version += 1
+                    self._notify_listeners(set())
+            finally:
+                async with self._polled:
+                    self._polled.notify_all()
 
     def _fetch_queue(self, before: dict[str, Job], soon: Sequence[Sequence[str]]) -> _Queue:
         # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
@@ -284,8 +287,7 @@ class Snapshot:
         # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
         return any(row["state"] == "COMPLETING" for row in self._find_rows(job_id))
 
-    def _update_jobs(self, news: _Queue | None = None) -> None:
-        news = news or _Queue(rows=self._queue.rows)
+    def _update_jobs(self, news: _Queue) -> None:
         shown, laid = dict(news.rows), set()
         for job_id, (job, _at) in self._submitted.items():
             if job_id not in shown:
@@ -304,7 +306,20 @@ class Snapshot:
         if overlaid or news.changed - laid or (news.reordered and list(before) != list(shown)):
             self.version += 1
             notable = {i for i in overlaid if not _is_same_but_time(before.get(i), shown.get(i))}
-            self._notify_listeners(notable | (news.notable - laid))
+            self._notify_listeners(notable | news.notable)
+        elif news.notable:
+            # What is laid over them looks the same, but what SLURM says of them has changed.
+            self._notify_listeners(news.notable)
+
+    def _lay_over(self, rows: dict[str, Job]) -> None:
+        """Show these rows in place of what the queue says, until it is asked again; costs nothing for the others."""
+        changed = _find_differing(self.jobs, rows, rows)
+        self._overlaid |= rows.keys()
+        if changed:
+            notable = {i for i in changed if not _is_same_but_time(self.jobs.get(i), rows[i])}
+            self.jobs.update(rows)
+            self.version += 1
+            self._notify_listeners(notable)
 
     def _notify_listeners(self, changed: set[str]) -> None:
         for listener in self.on_jobs_changed:
@@ -317,10 +332,11 @@ class Snapshot:
 
         `job` needs `job_id`; what is missing is filled in.
         """
-        now = self._now()
-        self._submitted[job["job_id"]] = (build_waiting_job(**job), now)
-        self._note_asked(job["job_id"])
-        self._update_jobs()
+        job_id, shown = job["job_id"], build_waiting_job(**job)
+        self._submitted[job_id] = (shown, self._now())
+        self._note_asked(job_id)
+        if job_id not in self._queue.rows:
+            self._lay_over({job_id: shown})
         self.wake()
 
     def mark_cancelled(self, job_ids: Iterable[str]) -> None:
@@ -328,10 +344,13 @@ class Snapshot:
 
         Whole arrays go by their own id.
         """
-        now = self._now()
+        now, ended = self._now(), {}
         for job_id in job_ids:
             self._cancelled[job_id] = now
-        self._update_jobs()
+            for row in self._find_rows(job_id) or ([self.jobs[job_id]] if job_id in self.jobs else []):
+                if row["state"] not in FINISHED:
+                    ended[row["job_id"]] = row | {"state": "CANCELLED"}
+        self._lay_over(ended)
         self.wake()
 
     # ----------------------------------------------------------------------------------------- what about one job
@@ -413,6 +432,10 @@ class Snapshot:
             ids, self._to_resolve = {i for i in self._to_resolve if self._is_missing(i)}, set()
             if ids:
                 await self._ask_accounting(ids)
+
+    def list_missing(self, job_ids: Container[str]) -> list[str]:
+        """List those of the jobs that left the queue and that accounting is to be asked about now."""
+        return [job_id for job_id in self._missing_since if job_id in job_ids and self._is_missing(job_id)]
 
     def _is_missing(self, job_id: str) -> bool:
         self._note_asked(job_id)

@@ -353,6 +353,11 @@ class RunJob(ServerFileModel):
     attempts_before: int = 0
 
 
+ErrorKind = Literal["refused", "unsynced"]
+# What the error of a run begins with, by its kind.
+ERROR_WORDS: dict[ErrorKind, str] = {"refused": "Submission failed: ", "unsynced": "Mount sync failed: "}
+
+
 class Run(ServerFileModel):
     """One workflow run or sweep cell; its jobs in topological order.
 
@@ -376,11 +381,21 @@ class Run(ServerFileModel):
     completed_at: str | None = None
     cancel_requested_at: str | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
     sweep_run_id: int | None = None
     triggered_by: str | None = None
     request_key: str | None = None
     request_hash: str | None = None
     jobs: list[RunJob] = []
+
+    @model_validator(mode="after")
+    def add_error_kind(self) -> Self:
+        """Tell the kind of the error from its words, where an older version wrote the file."""
+        if self.error_kind is None and self.error is not None:
+            for kind, words in ERROR_WORDS.items():
+                if self.error.startswith(words):
+                    self.error_kind = kind
+        return self
 
 
 # --- sweeps/ID.json --------------------------------------------------------------------------------------------------

@@ -24,23 +24,20 @@ from store.disk.checkpoint import Checkpoint
 from store.disk.files import FOLDER_MODE, Files
 from store.disk.folders import FileEntry, Folder, Parse, Summary
 from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
-from store.disk.watch import Watch
-from store.documents import Config, JobRecord, Run, Sweep, from_json
+from store.disk.watch import StartTask, Watch
+from store.documents import Config
 from store.errors import StoreError, StoreUnavailable, from_os_error
 from store.indexes import jobs
 from store.indexes.bodies import Body, ListBody
-from store.rendering import templates
-from store.rules import deliveries, endpoints, syncs, watches
+from store.kinds import KINDS
 from store.times import to_rfc3339
-from store.yaml.reader import load_yaml, start_remembering, stop_remembering
+from store.yaml.reader import start_remembering, stop_remembering
 
 __all__ = ["Body", "FileEntry", "Folder", "ListBody", "Store"]
 
 log = logging.getLogger("sluice.store")
 
 EXAMPLES = Path(__file__).parent / "examples"
-YAML = (".yaml", ".yml")
-JSON = (".json",)
 # Folders that are made but not watched: append-only records, the runs' work directories, the embedded cluster's state.
 UNWATCHED = ("audit", "work", "cluster", "streams")
 YAML_MEMORY = ".cache/yaml"
@@ -69,37 +66,24 @@ def _pause_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _parse_yaml(data: bytes, name: str) -> Any:
-    return load_yaml(data).value
-
-
-def _parse_run(data: bytes, name: str) -> Run:
-    return from_json(Run, data, name)
-
-
-def _parse_bytes(data: bytes, name: str) -> bytes:
-    return data
-
-
-def _parse_sweep(data: bytes, name: str) -> Sweep:
-    return from_json(Sweep, data, name)
-
-
-def _parse_job(data: bytes, name: str) -> JobRecord:
-    return from_json(JobRecord, data, name)
-
-
-def _parse_sync(data: bytes, name: str) -> syncs.Sync:
-    return from_json(syncs.Sync, data, name)
-
-
 class Store:
     """Everything under one root.
 
-    Use: `open()`, then `await start()`, in the end `await close()`. `parsers` and `summaries` say by folder name what a
-    file means and what of it goes into lists: the formats that people write are defined elsewhere. `poll` compares
-    files again and again in place of the kernel's reports.
+    Use: `open()`, then `await start()`, in the end `await close()`. There is a folder for each row of store/kinds.py.
+    `parsers` and `summaries` say by folder name what a file means and what of it goes into lists: the formats that
+    people write are defined elsewhere. `poll` compares files again and again in place of the kernel's reports.
     """
+
+    workflows: Folder
+    templates: Folder
+    inbox: Folder
+    runs: Folder
+    sweeps: Folder
+    jobs: Folder
+    syncs: Folder
+    endpoints: Folder
+    watches: Folder
+    deliveries: Folder
 
     def __init__(
         self,
@@ -120,31 +104,23 @@ class Store:
         self.lock: Lock | None = None
         self.watch: Watch | None = None
         self.load_s = 0.0
-        given = dict(parsers or {})
-        rows = dict(summaries or {})
-
-        def folder(
-            name: str, kind: str, parse: Parse, suffixes: tuple[str, ...], facts: Any = None, ending: str = ""
-        ) -> Folder:
-            path = self.root / name
-            parse, summary = given.pop(name, parse), rows.pop(name, None)
-            more = {"suffixes": suffixes, "ending": ending, "summary": summary, "facts": facts, "keep": not facts}
-            made = Folder(path, kind, self.files, parse, **more)
-            self.folders.append(made)
-            return made
-
+        given, rows = dict(parsers or {}), dict(summaries or {})
         self.folders: list[Folder] = []
-        self.workflows = folder("workflows", "Workflow", _parse_yaml, YAML)
-        self.templates = folder("templates", "Template", templates.parse_template, (), ending=".sh")
-        # Only so that a dropped file is seen at once; store.rules.inbox parses it.
-        self.inbox = folder("inbox", "Request", _parse_bytes, YAML)
-        self.runs = folder("runs", "Run", _parse_run, JSON, jobs.build_facts)
-        self.sweeps = folder("sweeps", "Sweep run", _parse_sweep, JSON)
-        self.jobs = folder("jobs", "Job", _parse_job, JSON, jobs.build_facts)
-        self.syncs = folder("syncs", "Sync", _parse_sync, JSON)
-        self.endpoints = folder("endpoints", "Endpoint", endpoints.parse_endpoint, YAML)
-        self.watches = folder("watches", "Watch", watches.parse_watch, JSON)
-        self.deliveries = folder("deliveries", "Delivery", deliveries.parse_delivery, JSON)
+        for kind in KINDS:
+            made = Folder(
+                self.root / kind.folder,
+                kind.label,
+                self.files,
+                given.pop(kind.folder, kind.parse),
+                suffixes=kind.suffixes,
+                ending=kind.ending,
+                summary=rows.pop(kind.folder, None),
+                facts=kind.facts,
+                keep=not kind.facts,
+            )
+            self.folders.append(made)
+            setattr(self, kind.folder, made)
+        self.by_kind = {kind.name: folder for kind, folder in zip(KINDS, self.folders, strict=True)}
         self.single = {
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
             for name, parse in (
@@ -157,16 +133,18 @@ class Store:
         if given or rows:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
         self.folders += self.single.values()
-        self.archive = archive.Archive(self.join_path("archive"), self.files, self.runs, self.sweeps)
+        archived = [self.by_kind[kind.name] for kind in KINDS if kind.is_archived]
+        self.archive = archive.Archive(self.join_path("archive"), self.files, *archived)
         self.checkpoints = {
-            folder.path.name: Checkpoint(
-                folder,
-                self.join_path(CHECKPOINTS, folder.path.name),
+            kind.folder: Checkpoint(
+                self.by_kind[kind.name],
+                self.join_path(CHECKPOINTS, kind.folder),
                 self.files,
                 jobs.restore_facts,
                 lambda facts: not facts.open,
             )
-            for folder in (self.runs, self.jobs)
+            for kind in KINDS
+            if kind.facts
         }
 
     # Reading.
@@ -302,10 +280,10 @@ class Store:
             raise
         self.load_s = time.monotonic() - begun
 
-    async def start(self) -> None:
-        """Start to follow changes from outside."""
+    async def start(self, start_task: StartTask | None = None) -> None:
+        """Start to follow changes from outside, by tasks that `start_task` starts."""
         self.watch = Watch(self.root, self.folders, poll=self.poll, make_dirs=self.files.make_dirs)
-        await self.watch.start()
+        await self.watch.start(start_task)
 
     async def close(self) -> None:
         """Finish what is being written and unlock the store."""

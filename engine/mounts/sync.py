@@ -16,6 +16,7 @@ from slurm_shim.remote import rsync, ssh
 from store import errors
 from store.config.profiles import Mount, Profile
 from store.disk import mount_files
+from store.kinds import Key
 from store.rules import syncs
 
 PAUSE_S = 5.0
@@ -153,18 +154,18 @@ async def _refuse_unsafe_delete(server: Server, mount: Mount) -> None:
         raise errors.Conflict("The mount's folder is empty here: what is over there is not deleted for that")
 
 
-def make_lock_name(profile_name: str, mount: str) -> str:
+def make_lock_name(profile_name: str, mount: str) -> Key:
     """Name the lock for writers of a mount's remote directory."""
-    return f"mount {profile_name}/{mount}"
+    return Key("mount", f"{profile_name}/{mount}")
 
 
 @contextlib.asynccontextmanager
-async def _hold_lock(server: Server, name: str, patience_s: int) -> AsyncIterator[None]:
+async def _hold_lock(server: Server, key: Key, patience_s: int) -> AsyncIterator[None]:
     """Hold the lock; SyncFailed if it is not free in time."""
     async with contextlib.AsyncExitStack() as stack:
         try:
             async with asyncio.timeout(patience_s):
-                await stack.enter_async_context(server.turn(name))
+                await stack.enter_async_context(server.locks.hold(key))
         except TimeoutError:
             raise SyncFailed(f"another sync of this mount has not ended within {patience_s} s") from None
         yield

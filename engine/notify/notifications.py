@@ -60,6 +60,7 @@ class Notifications:
         self.all_watches: dict[Target, set[str]] = {}
         self.open_watches: dict[Target, set[str]] = {}
         self.changed: set[Target] = set()
+        self._foreign: tuple[tuple[int, int], list[Watch]] | None = None  # made anew when watches or jobs change
         store.watches.listeners.append(self._watch_changed)
         store.deliveries.listeners.append(self._delivery_changed)
         for folder in (store.runs, store.jobs):
@@ -272,9 +273,12 @@ class Notifications:
 
     def list_foreign_watches(self) -> list[Watch]:
         """The open watches of jobs that did not go through us, each on the cluster that it names."""
-        names = (name for (kind, _job), some in self.open_watches.items() if kind == "job" for name in some)
-        found = (self.store.watches.get(name) for name in names)
-        return [watch for watch in found if self.job_index.get(watch.cluster, watch.target) is None]
+        known = (self.store.watches.version, self.job_index.version)
+        if self._foreign is None or self._foreign[0] != known:
+            names = (name for (kind, _job), some in self.open_watches.items() if kind == "job" for name in some)
+            found = (self.store.watches.get(name) for name in names)
+            self._foreign = known, [one for one in found if self.job_index.find_source(one.cluster, one.target) is None]
+        return self._foreign[1]
 
     # What there is to tell.
 

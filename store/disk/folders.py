@@ -174,6 +174,7 @@ class Folder:
         self.facts = facts
         self.keep = keep
         self.packer = Packer()
+        self.version = 0  # grows with every change
         self.file_states: dict[str, FileState] = {}
         self.wrong_files: set[str] = set()
         self.filenames: dict[str, str] = {}
@@ -524,21 +525,11 @@ class Folder:
         return FileState(seen.entry if seen else None, mark, tuple(problems), since)
 
     def _install(self, filename: str, held: FileState | None) -> None:
+        """Put what is known of a file into the index, and tell the listeners what has become of its entry."""
         seen = self.file_states.get(filename)
-        other = self.filenames.get(held.entry.name, filename) if held and held.entry else filename
-        if held and held.entry and other != filename:
-            reason = f"{other} already has the name '{held.entry.name}'"
-            held = self._build_wrong_state(seen, held.mark, [{"loc": (), "msg": reason}])
-        if held and held.entry and seen and seen.entry and held.entry.data == seen.entry.data:
-            held = replace(held, entry=seen.entry)  # the same bytes once more: who follows has the entry already
-        if held is None:
-            self.file_states.pop(filename, None)
-        else:
-            self.file_states[filename] = held
-        (self.wrong_files.add if held and held.problems else self.wrong_files.discard)(filename)
+        held = self._reconcile_names(filename, held, seen)
+        self._hold(filename, held, seen)
         old, new = seen.entry if seen else None, held.entry if held else None
-        if held and held.problems and (not seen or held.problems != seen.problems):
-            log.warning("%s: %s", self.files.display_path(self.path / filename), held.problems[0]["msg"])
         if old is new:
             return
         name = (new or old).name  # type: ignore[union-attr]
@@ -547,9 +538,34 @@ class Folder:
         elif self.filenames.get(name) == filename:
             del self.filenames[name]
         self._notify_listeners(name, old, new)
-        for one in (old, new):
-            if one is not None:
-                one.release_facts()
+        for entry in (old, new):
+            if entry is not None:
+                entry.release_facts()
+
+    def _reconcile_names(self, filename: str, held: FileState | None, seen: FileState | None) -> FileState | None:
+        """Refuse an entry whose name another file has; keep the old entry where the bytes are the same."""
+        if held is None or held.entry is None:
+            return held
+        other = self.filenames.get(held.entry.name, filename)
+        if other != filename:
+            reason = f"{other} already has the name '{held.entry.name}'"
+            held = self._build_wrong_state(seen, held.mark, [{"loc": (), "msg": reason}])
+        if held.entry and seen and seen.entry and held.entry.data == seen.entry.data:
+            return replace(held, entry=seen.entry)  # the same bytes once more: who follows has the entry already
+        return held
+
+    def _hold(self, filename: str, held: FileState | None, seen: FileState | None) -> None:
+        """Keep the state of a file and what is wrong with it; count the change."""
+        if held is None:
+            self.file_states.pop(filename, None)
+        else:
+            self.file_states[filename] = held
+        problems, before = held.problems if held else (), seen.problems if seen else ()
+        (self.wrong_files.add if problems else self.wrong_files.discard)(filename)
+        if problems and problems != before:
+            log.warning("%s: %s", self.files.display_path(self.path / filename), problems[0]["msg"])
+        if (seen.entry if seen else None) is not (held.entry if held else None) or problems != before:
+            self.version += 1
 
     def _notify_listeners(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Call the listeners; a failing one is logged and stops nobody."""

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ NET_SHARE = 0.01
 # Seconds before watches are tried again after the kernel refused them.
 RETRY_S = 60.0
 
+StartTask = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]]
 Changes = AsyncIterator[set[tuple[Any, str]]]
 
 
@@ -97,11 +98,15 @@ class Watch:
             "events": self.events,
         }
 
-    async def start(self) -> None:
-        """Start to follow changes."""
+    async def start(self, start_task: StartTask | None = None) -> None:
+        """Start to follow changes.
+
+        `start_task` starts tasks that go on until the watch is closed.
+        """
+        start_task = start_task or _start_task
         if not self.poll:
-            self.tasks.append(asyncio.create_task(self._follow_forever(), name="store-watch"))
-        self.tasks.append(asyncio.create_task(self._scan_forever(), name="store-compare"))
+            self.tasks.append(start_task("store-watch", self._follow_forever))
+        self.tasks.append(start_task("store-compare", self._scan_forever))
 
     async def close(self) -> None:
         """Stop to follow changes."""
@@ -188,6 +193,11 @@ class Watch:
         for folder in self.folders:
             if changed := names.get(str(folder.path)):
                 await folder.refresh(folder.select_changed(changed))
+
+
+def _start_task(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+    """Start a task that nobody looks after."""
+    return asyncio.create_task(work(), name=name)
 
 
 async def _wait_briefly(event: asyncio.Event, pause_s: float) -> None:

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from store.documents import Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
+from store.documents import ERROR_WORDS, Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
 from store.rules import states
 from store.times import to_epoch, to_rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 NEVER = "DependencyNeverSatisfied"
 STOPPED = "RunStopped"
-REFUSED = "Submission failed: "
-UNSYNCED = "Mount sync failed: "
 RESEND_CANCEL_S = 30
 LONGEST_PAUSE_S = 60
 
@@ -295,6 +293,11 @@ def _mark_skipped(run: Run, job: RunJob) -> None:
         attempt.reason = NEVER
 
 
+def _is_ended_by_us(run: Run, attempt: Attempt) -> bool:
+    """Whether the attempt is to be cancelled: its run stops, or it waits for what can never come."""
+    return _is_stopping(run) or (attempt.state == "PENDING" and attempt.reason == NEVER)
+
+
 def _build_cancel_steps(run: Run, now: float) -> list[Step]:
     """Build one scancel for all jobs that must end.
 
@@ -305,7 +308,7 @@ def _build_cancel_steps(run: Run, now: float) -> list[Step]:
         attempt = _find_last_attempt(job)
         if attempt is None or attempt.job_id is None or _is_over(attempt):
             continue
-        if not _is_stopping(run) and not (attempt.state == "PENDING" and attempt.reason == NEVER):
+        if not _is_ended_by_us(run, attempt):
             continue
         if now - (to_epoch(attempt.cancel_sent_at) or 0) >= RESEND_CANCEL_S:
             attempt.cancel_sent_at = to_rfc3339(now)
@@ -362,7 +365,8 @@ def mark_refused(run: Run, name: str, reason: str, now: float) -> Run:
     run, attempt = _copy_with_attempt(run, name)
     attempt.state, attempt.error, attempt.ended_at = "FAILED", reason, to_rfc3339(now)
     next(job for job in run.jobs if job.name == name).result_read = True
-    run.status, run.error, run.completed_at = "failed", f"{REFUSED}{reason}", to_rfc3339(now)
+    run.status, run.completed_at = "failed", to_rfc3339(now)
+    run.error, run.error_kind = f"{ERROR_WORDS['refused']}{reason}", "refused"
     return run
 
 
@@ -391,17 +395,42 @@ def mark_cancel_unsent(run: Run, step: CancelJobs) -> Run:
     return run
 
 
-def needs_polling(run: Run) -> bool:
-    """Return whether the run may go on although none of its jobs changed.
+def get_reason(run: Run) -> str:
+    """Get why the run failed, without the words that say at what."""
+    return (run.error or "").removeprefix(ERROR_WORDS[run.error_kind] if run.error_kind else "")
 
-    So while something is to be copied, submitted, found by its tag, or stopped.
+
+def find_due_time(run: Run, now: float) -> float | None:
+    """Find when an open run is to be looked at again although nothing of it changes; None for never.
+
+    At once while a mount is to be copied, or while it is not known whether SLURM has taken a job; when a retry is due;
+    when jobs that do not end are to be cancelled once more.
     """
-    attempts = [(job, _find_last_attempt(job)) for job in run.jobs]
-    unknown_id = any(
-        attempt is not None and attempt.job_id is None and not _is_over(attempt) for _, attempt in attempts
-    )
-    stopping = _is_stopping(run) and any(attempt is not None and not _is_over(attempt) for _, attempt in attempts)
-    return run.status == "syncing" or unknown_id or stopping or any(job.not_before is not None for job in run.jobs)
+    if run.status == "pending":
+        return None
+    if run.status == "syncing":
+        return now
+    times: list[float] = []
+    for job in run.jobs:
+        attempt = _find_last_attempt(job)
+        if job.not_before is not None:
+            times.append(job.not_before)
+        if attempt is None or _is_over(attempt):
+            continue
+        if attempt.job_id is None:
+            times.append(now)
+        elif _is_ended_by_us(run, attempt):
+            times.append((to_epoch(attempt.cancel_sent_at) or 0) + RESEND_CANCEL_S)
+    return min(times, default=None)
+
+
+def find_record_due_time(record: JobRecord, now: float) -> float | None:
+    """Find when an open record is to be looked at again although nothing of it changes; None for never.
+
+    At once while it is not known whether SLURM has taken the job.
+    """
+    is_unknown = record.job_id is None and record.state not in states.TERMINAL
+    return now if is_unknown else None
 
 
 def queue_rerun(run: Run) -> Run:
@@ -417,7 +446,8 @@ def queue_rerun(run: Run) -> Run:
             continue
         job.attempts_before, job.skipped, job.not_before = len(job.attempts), None, None
         job.result, job.result_error, job.result_read = None, None, False
-    run.status, run.completed_at, run.cancel_requested_at, run.error = "pending", None, None, None
+    run.status, run.completed_at, run.cancel_requested_at = "pending", None, None
+    run.error = run.error_kind = None
     return run
 
 
@@ -452,7 +482,8 @@ def mark_synced(run: Run, error: str | None, now: float) -> Run:
     run = run.model_copy(deep=True)
     for job in run.jobs:
         job.skipped = job.skipped or STOPPED
-    run.status, run.error, run.completed_at = "failed", f"{UNSYNCED}{error}", to_rfc3339(now)
+    run.status, run.completed_at = "failed", to_rfc3339(now)
+    run.error, run.error_kind = f"{ERROR_WORDS['unsynced']}{error}", "unsynced"
     return run
 
 

@@ -257,7 +257,7 @@ def test_how_it_ended_is_told_before_it_runs_again(
         """Nothing is told by itself."""
 
     with monkeypatch.context() as patch:
-        patch.setattr(client.app.server.notices, "run_once", no_time)
+        patch.setattr(client.app.server.notifications, "run_once", no_time)
         sweep_id = client.start_run("two", WORKFLOW, **wanted)["sweep_run_id"]
         eventually(lambda: client.get(f"/api/sweep_runs/{sweep_id}").json()["status"] == "failed", 40)
         assert client.post(f"/api/sweep_runs/{sweep_id}/rerun", {"cells": "failed"}).status_code == 202
@@ -402,7 +402,7 @@ def test_what_fails_is_tried_again_and_then_given_up(
 def test_a_receiver_that_hangs_holds_up_no_other(
     client: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sender = client.app.server.notices.outbox.sender
+    sender = client.app.server.notifications.outbox.sender
     monkeypatch.setattr(sender, "timeout_s", 0.5)
     hangs, works = (
         endpoint(client, "hangs", f"{receiver.url}/x/hang"),
@@ -424,7 +424,7 @@ def test_slack_gets_a_text_and_never_the_same_twice(
     slack = Receiver(tmp_path, "hooks.slack.com")
     monkeypatch.setenv("SSL_CERT_FILE", str(slack.authority))
     sender = webhooks.Sender(lambda *_: ["127.0.0.1"], timeout_s=0.5)
-    monkeypatch.setattr(client.app.server.notices.outbox, "sender", sender)
+    monkeypatch.setattr(client.app.server.notifications.outbox, "sender", sender)
     monkeypatch.setattr("store.rules.endpoints.parse_host", lambda url: ("hooks.slack.com", slack.port))
     monkeypatch.setattr("store.addresses.is_allowed", lambda *_: True)
     try:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from store.errors import StoreUnavailable
 from store.rules import sweeps
 from tests.app_client import Client
 from tests.waiting import eventually
@@ -450,7 +451,8 @@ def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatc
     (sweeping.place / "fail-4").unlink()
 
     async def not_yet(*_arguments: object) -> None:
-        """The clockwork has not come to it."""
+        """The loop cannot do it yet, and tries again."""
+        raise StoreUnavailable(5, "not yet")
 
     with monkeypatch.context() as held:
         held.setattr("store.rules.sweeps.AT_ONCE", 2)

@@ -539,7 +539,7 @@ def test_every_change_of_what_is_shown_has_a_version_and_no_version_without_one(
         async with world(polling=False) as made:
             snapshot, rows = made.snapshot, dict[str, Job]()
             for step, number in steps:
-                before, version, job_id = snapshot.jobs, snapshot.version, str(number)
+                before, version, job_id = dict(snapshot.jobs), snapshot.version, str(number)
                 if step.endswith("poll"):
                     made.clock.time_s += step == "late poll"
                     made.cluster.rows = list(rows.values())

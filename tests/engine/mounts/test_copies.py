@@ -29,7 +29,7 @@ def test_nothing_is_done_before_the_mount_is_there() -> None:
     run = syncing()
     advanced, steps = step_on(run)
     assert steps == [SyncMount("ml")] and advanced == run
-    assert runs.needs_polling(run) and runs.is_open(run), "it goes on by itself, also after a restart"
+    assert runs.find_due_time(run, 5.0) == 5.0 and runs.is_open(run), "it goes on by itself, also after a restart"
     there = runs.mark_synced(run, None, NOW)
     assert there.status == "submitting"
     _, steps = step_on(there)

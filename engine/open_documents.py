@@ -1,0 +1,138 @@
+"""The documents that may still change without a request, and which of them are to be looked at next.
+
+A document is looked at when it changed itself, when one of its jobs changed in the snapshot, when its time has come, or
+when its cluster answers again. Documents at rest cost nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from store.disk.folders import FileEntry
+from store.kinds import Key, Kind, OpenDocument
+
+Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
+
+
+class OpenDocuments:
+    """Open documents by cluster and job, the changed ones among them, and the times when others are due.
+
+    `wake` is called when a document changed.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._open: dict[Key, OpenDocument] = {}
+        self._clusters: dict[str | None, dict[Key, None]] = {}
+        self._jobs: dict[str, dict[str, set[Key]]] = {}  # by cluster and job id
+        self._changed: dict[str | None, dict[Key, None]] = {}  # by cluster, in the order in which they changed
+        self._due: list[tuple[float, Key]] = []  # a heap; times that are not in `_due_at` any more are skipped
+        self._due_at: dict[Key, float] = {}
+
+    def make_listener(self, kind: Kind) -> Listener:
+        """Make the function that follows the folder of this kind, whose `find_open` is set."""
+        find_open: Any = kind.find_open
+
+        def follow(name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
+            document = None if new is None else find_open(new)
+            if document is None:
+                self.remove(Key(kind.name, name))
+            else:
+                self.put(Key(kind.name, name), document)
+
+        return follow
+
+    # Following the documents.
+
+    def put(self, key: Key, document: OpenDocument) -> None:
+        """Follow a document that is new or has changed; it is to be looked at."""
+        before = self._open.get(key)
+        if before != document:
+            if before is not None:
+                self._forget(key, before)
+            self._open[key] = document
+            self._clusters.setdefault(document.cluster, {})[key] = None
+            if document.cluster is not None:
+                jobs = self._jobs.setdefault(document.cluster, {})
+                for job_id in document.job_ids:
+                    jobs.setdefault(job_id, set()).add(key)
+        self.mark(key)
+
+    def remove(self, key: Key) -> None:
+        """Follow a document no longer, which has ended or was deleted."""
+        before = self._open.pop(key, None)
+        self._due_at.pop(key, None)
+        if before is not None:
+            self._forget(key, before)
+            self._changed.get(before.cluster, {}).pop(key, None)
+
+    def _forget(self, key: Key, document: OpenDocument) -> None:
+        keys = self._clusters[document.cluster]
+        del keys[key]
+        if not keys:
+            del self._clusters[document.cluster]
+        jobs = self._jobs.get(document.cluster or "", {})
+        for job_id in document.job_ids:
+            named = jobs[job_id]
+            named.discard(key)
+            if not named:
+                del jobs[job_id]
+        if not jobs:
+            self._jobs.pop(document.cluster or "", None)
+
+    # What is to be looked at.
+
+    def mark(self, key: Key) -> None:
+        """Have the document looked at in the next pass, if it is open."""
+        document = self._open.get(key)
+        if document is not None:
+            self._changed.setdefault(document.cluster, {})[key] = None
+            self._wake()
+
+    def mark_jobs(self, cluster: str, job_ids: Iterable[str]) -> None:
+        """Have the documents of these jobs looked at; a task of an array or a part of a job counts as the whole."""
+        jobs = self._jobs.get(cluster)
+        if not jobs:
+            return
+        for job_id in job_ids:
+            for name in {job_id, job_id.partition("_")[0], job_id.partition("+")[0]}:
+                for key in jobs.get(name, ()):
+                    self.mark(key)
+
+    def mark_cluster(self, cluster: str) -> None:
+        """Have all documents of a cluster looked at."""
+        for key in self._clusters.get(cluster, ()):
+            self.mark(key)
+
+    def schedule(self, key: Key, at: float) -> None:
+        """Have the document looked at when this time (epoch seconds) has come, if not before."""
+        if key in self._open and at < self._due_at.get(key, float("inf")):
+            self._due_at[key] = at
+            heapq.heappush(self._due, (at, key))
+
+    def take(self, clusters: Iterable[str | None], now: float) -> list[Key]:
+        """Take the documents of these clusters that are to be looked at now; those of others stay marked."""
+        while self._due and self._due[0][0] <= now:
+            at, key = heapq.heappop(self._due)
+            if self._due_at.get(key) == at:
+                self._changed.setdefault(self._open[key].cluster, {})[key] = None
+        taken = [key for cluster in clusters for key in self._changed.pop(cluster, {})]
+        for key in taken:
+            self._due_at.pop(key, None)
+        return taken
+
+    # What is open.
+
+    def list_clusters(self) -> list[str]:
+        """List the clusters that open documents wait for."""
+        return [cluster for cluster in self._clusters if cluster is not None]
+
+    def get_job_ids(self, cluster: str) -> Collection[str]:
+        """Get the ids of the jobs on this cluster that have not ended; `in` is fast."""
+        return self._jobs.get(cluster, {}).keys()
+
+    def count_by_cluster(self) -> dict[str, int]:
+        """Count the open documents of each cluster."""
+        return {cluster: len(keys) for cluster, keys in self._clusters.items() if cluster is not None}

@@ -1,0 +1,128 @@
+"""Work that goes on beside the requests: locks by key, one task for each key, and tasks that never end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+from slurm_shim.errors import SlurmError
+from store.errors import NotFound, StoreError
+from store.kinds import Key
+
+log = logging.getLogger("sluice")
+
+# A task that ended by an unexpected exception starts again after so long, and after twice as long each time that it
+# ends again so soon; one that went on for longer than the longest pause begins anew.
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 60.0
+
+Work = Callable[[], Awaitable[Any]]
+
+
+class Locks:
+    """A lock for each key that somebody works on."""
+
+    def __init__(self) -> None:
+        self._locks: weakref.WeakValueDictionary[Key, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: Key) -> AsyncIterator[None]:
+        """Hold the lock of this key."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+
+
+class Tasks:
+    """At most one task for each key.
+
+    `on_asked_again(key)` is called when a task is over that was asked for once more meanwhile, `on_failure(key)` when
+    one has failed.
+    """
+
+    def __init__(self, on_asked_again: Callable[[Key], None], on_failure: Callable[[Key], None]) -> None:
+        self._on_asked_again, self._on_failure = on_asked_again, on_failure
+        self._asked_again: set[Key] = set()
+        self.running: dict[Key, asyncio.Task[None]] = {}
+
+    def spawn(self, key: Key, work: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[None]:
+        """Begin the work; while the same is still going on, have it asked for again when that is over."""
+        if key in self.running:
+            self._asked_again.add(key)
+            return self.running[key]
+        task = self.running[key] = asyncio.create_task(self.guard(key, work))
+        task.add_done_callback(lambda _task: self._end(key))
+        return task
+
+    def _end(self, key: Key) -> None:
+        self.running.pop(key, None)
+        if key in self._asked_again:
+            self._asked_again.discard(key)
+            self._on_asked_again(key)
+
+    async def guard(self, key: Key, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Do the work; log a failure and have the work asked for again."""
+        try:
+            await work()
+        except NotFound:
+            log.debug("%s was deleted meanwhile", key)
+        except (StoreError, SlurmError) as problem:
+            log.warning("%s waits: %s", key, problem)
+            self._on_failure(key)
+        except Exception:
+            log.exception("%s failed", key)
+            self._on_failure(key)
+
+    async def stop(self) -> None:
+        """End all tasks."""
+        for task in list(self.running.values()):
+            await end_task(task)
+
+
+class Supervisor:
+    """Tasks that never end: one that ends by an unexpected exception is logged and started again.
+
+    `problems` has the error of each task that is down now, by its name. `now` and `pause` are for tests.
+    """
+
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, pause: Callable[[float], Awaitable[Any]] = asyncio.sleep
+    ) -> None:
+        self._now = now
+        self._pause = pause
+        self.problems: dict[str, str] = {}
+
+    def start(self, name: str, work: Work) -> asyncio.Task[None]:
+        """Start the task of this name."""
+        return asyncio.create_task(self.supervise(name, work), name=name)
+
+    async def supervise(self, name: str, work: Work) -> None:
+        """Do the work until it returns; start it again, after a pause, whenever it fails."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            began = self._now()
+            try:
+                await work()
+            except Exception as error:
+                log.exception("the task %s failed and is started again", name)
+                self.problems[name] = f"{type(error).__name__}: {error}"
+            else:
+                return
+            try:
+                pause_s = FIRST_PAUSE_S if self._now() - began > LONGEST_PAUSE_S else pause_s
+                await self._pause(pause_s)
+            finally:
+                self.problems.pop(name, None)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel the task and wait until it is over."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

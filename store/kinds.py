@@ -1,0 +1,150 @@
+"""The kinds of documents that the store keeps: one row each.
+
+A new kind is a row here, and where the server itself moves it on, a row in engine/loop.py that says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel
+
+from store.disk.folders import FileEntry, Parse
+from store.documents import JobRecord, Run, Sweep, from_json
+from store.indexes import jobs
+from store.rendering import templates
+from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watches
+from store.yaml.reader import load_yaml
+
+YAML = (".yaml", ".yml")
+JSON = (".json",)
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class Key(NamedTuple):
+    """What a lock is held for, or what is to be done next: a document, or another thing that has a kind and an id."""
+
+    kind: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}".rstrip()
+
+
+class OpenDocument(NamedTuple):
+    """What the server needs to know of a document that may still change without a request.
+
+    `cluster` is the name of the cluster that it waits for, None where it waits for none; `job_ids` are those of its
+    jobs that have not ended.
+    """
+
+    cluster: str | None
+    job_ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of document.
+
+    `facts` makes what indexes keep of a document; documents of kinds with facts are kept as packed bytes, the others
+    stay parsed, and only the former have a checkpoint. `find_open(entry)` gives what the server follows of a document
+    that is open, None of any other. `find_due_time(document, now)` says when (epoch seconds) an open document is to be
+    looked at again although nothing of it changes, None for never. `is_archived` kinds move into the archive when they
+    are old.
+    """
+
+    name: str
+    folder: str
+    label: str
+    parse: Parse
+    suffixes: tuple[str, ...] = JSON
+    ending: str = ""
+    facts: Callable[[Any], Any] | None = None
+    is_archived: bool = False
+    find_open: Callable[[FileEntry], OpenDocument | None] | None = None
+    find_due_time: Callable[[Any, float], float | None] = lambda _document, _now: None
+
+
+def make_json_parser(model: type[Document]) -> Callable[[bytes, str], Document]:
+    """Make the function that reads a file that the server wrote."""
+    return lambda data, name: from_json(model, data, name)
+
+
+def parse_yaml(data: bytes, _name: str) -> Any:
+    """Parse a file that a person wrote into plain values."""
+    return load_yaml(data).value
+
+
+def keep_bytes(data: bytes, _name: str) -> bytes:
+    """Take the bytes for the document."""
+    return data
+
+
+def find_open_run(entry: FileEntry) -> OpenDocument | None:
+    """Find what is followed of a run."""
+    if not entry.facts.open:
+        return None
+    run: Run = entry.document
+    lasts = [job.attempts[-1] for job in run.jobs if job.attempts]
+    ids = [attempt.job_id for attempt in lasts if attempt.job_id and attempt.state not in states.TERMINAL]
+    return OpenDocument(run.cluster, ids)
+
+
+def find_open_record(entry: FileEntry) -> OpenDocument | None:
+    """Find what is followed of a single job."""
+    if not entry.facts.open:
+        return None
+    return OpenDocument(entry.facts.cluster, [job.job_id for job in entry.facts.jobs])
+
+
+def find_open_sweep(entry: FileEntry) -> OpenDocument | None:
+    """Find what is followed of a sweep: its cells are followed as runs."""
+    sweep: Sweep = entry.document
+    return None if sweep.status in sweeps.ENDED else OpenDocument(sweep.cluster)
+
+
+def find_open_sync(entry: FileEntry) -> OpenDocument | None:
+    """Find what is followed of a sync: it makes its own connection."""
+    return None if entry.document.state in syncs.ENDED else OpenDocument(None)
+
+
+KINDS = (
+    Kind("workflow", "workflows", "Workflow", parse_yaml, YAML),
+    Kind("template", "templates", "Template", templates.parse_template, (), ending=".sh"),
+    # Only so that a dropped file is seen at once; what is in it is store.rules.inbox's business.
+    Kind("request", "inbox", "Request", keep_bytes, YAML),
+    Kind(
+        "run",
+        "runs",
+        "Run",
+        make_json_parser(Run),
+        facts=jobs.build_facts,
+        is_archived=True,
+        find_open=find_open_run,
+        find_due_time=runs.find_due_time,
+    ),
+    Kind(
+        "sweep",
+        "sweeps",
+        "Sweep run",
+        make_json_parser(Sweep),
+        is_archived=True,
+        find_open=find_open_sweep,
+    ),
+    Kind(
+        "job",
+        "jobs",
+        "Job",
+        make_json_parser(JobRecord),
+        facts=jobs.build_facts,
+        find_open=find_open_record,
+        find_due_time=runs.find_record_due_time,
+    ),
+    Kind("sync", "syncs", "Sync", make_json_parser(syncs.Sync), find_open=find_open_sync),
+    Kind("endpoint", "endpoints", "Endpoint", endpoints.parse_endpoint, YAML),
+    Kind("watch", "watches", "Watch", watches.parse_watch),
+    Kind("delivery", "deliveries", "Delivery", deliveries.parse_delivery),
+)

@@ -1,0 +1,94 @@
+"""A pass of the loop: what it begins, and that documents at rest cost it nothing; on a pretended cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engine import loop
+from engine.open_documents import OpenDocuments
+from engine.tasks import Tasks
+from store.kinds import Key, OpenDocument
+from tests.pretended import asynchronous
+
+MANY = 5_000
+
+
+class Pretended:
+    """A server with a cluster that answers, and what is done for its documents, counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: Counter[str] = Counter()
+        self.settled: list[list[str]] = []
+        self.wake = asyncio.Event()
+        self.open_documents = OpenDocuments(self.wake.set)
+        self.tasks = Tasks(self.open_documents.mark, lambda _key: None)
+        snapshot = SimpleNamespace(list_missing=lambda job_ids: [job_id for job_id in ["7"] if job_id in job_ids])
+        self.cluster: Any = SimpleNamespace(name="here", answers=True, snapshot=snapshot, settle=self.settle)
+        self.clusters = SimpleNamespace(tend=lambda _names: None, named=lambda name: self.by_name.get(name))
+        self.by_name = {"here": self.cluster}
+        self.answering: dict[str, Any] = {}
+        self.notifications = SimpleNamespace(foreign=list)
+        self.store = SimpleNamespace(by_kind={"job": {}, "run": {}})
+        monkeypatch.setattr(loop, "RECONCILERS", {"job": self.follow, "run": self.follow})
+        monkeypatch.setattr("engine.start.empty_inbox", self.empty_inbox)
+        monkeypatch.setattr("engine.reports.settle_ended_jobs", lambda _server: [])
+        monkeypatch.setattr("engine.reports.on_jobs_changed", lambda _server, _job_ids: None)
+
+    async def follow(self, _server: Any, name: str) -> None:
+        self.done[name] += 1
+
+    async def settle(self, job_ids: list[str]) -> None:
+        self.settled.append(job_ids)
+
+    async def empty_inbox(self, _server: Any) -> None:
+        """There is none."""
+
+    async def reconcile(self) -> Counter[str]:
+        """What one pass does for which document."""
+        self.done.clear()
+        await loop.reconcile(self)  # type: ignore[arg-type]
+        await asyncio.gather(*self.tasks.running.values())
+        return Counter(self.done)
+
+
+def fill(server: Pretended) -> None:
+    for number in range(MANY):
+        server.open_documents.put(Key("job", f"r{number}"), OpenDocument("here", [str(number)]))
+
+
+@asynchronous
+async def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Pretended(monkeypatch)
+    fill(server)
+    assert sum((await server.reconcile()).values()) == MANY, "everything once after a start"
+    assert await server.reconcile() == {}, "a pass in which nothing changed does nothing"
+    loop.on_jobs_changed(server, server.cluster, {"17"})  # type: ignore[arg-type]
+    assert await server.reconcile() == {"r17": 1}, "one changed job leads to one"
+    assert server.settled[-1] == ["7"], "accounting is only asked about what left the queue"
+
+
+def test_documents_at_rest_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_rest(monkeypatch)
+
+
+@asynchronous
+async def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Pretended(monkeypatch)
+    server.open_documents.put(Key("run", "a"), OpenDocument("here", ["1"]))
+    server.cluster.is_answering = False
+    assert await server.reconcile() == {}
+    server.cluster.is_answering = True
+    assert await server.reconcile() == {"a": 1}
+    server.cluster.is_answering = False
+    await server.reconcile()
+    server.cluster.is_answering = True
+    assert await server.reconcile() == {"a": 1}, "whatever happened while it was away"
+
+
+def test_a_cluster_that_answers_again_is_looked_at_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    away(monkeypatch)

@@ -1,0 +1,94 @@
+"""Tasks: one at a time for each key, failures asked for again, and those that never end started again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine.tasks import LONGEST_PAUSE_S, Locks, Supervisor, Tasks, end_task
+from slurm_shim.errors import SlurmUnreachable
+from store.errors import NotFound
+from store.kinds import Key
+from tests.pretended import asynchronous
+
+KEY = Key("run", "a")
+
+
+@asynchronous
+async def test_one_task_for_each_key() -> None:
+    again: list[Key] = []
+    failed: list[Key] = []
+    tasks, go, begun = Tasks(again.append, failed.append), asyncio.Event(), []
+
+    async def work() -> None:
+        begun.append(True)
+        await go.wait()
+
+    first = tasks.spawn(KEY, work)
+    assert tasks.spawn(KEY, work) is first
+    go.set()
+    await first
+    await asyncio.sleep(0)
+    assert (len(begun), again, failed, tasks.running) == (1, [KEY], [], {})
+
+
+@asynchronous
+async def test_what_failed_is_tried_later_and_what_is_gone_is_not() -> None:
+    failed: list[Key] = []
+    tasks = Tasks(lambda _key: None, failed.append)
+    problems = {"slurm": SlurmUnreachable("squeue", "away"), "gone": NotFound("Run", "a"), "defect": ValueError("oh")}
+    for name, problem in problems.items():
+
+        async def work(problem: Exception = problem) -> None:
+            raise problem
+
+        await tasks.spawn(Key("run", name), work)
+    assert failed == [Key("run", "slurm"), Key("run", "defect")]
+
+
+@asynchronous
+async def test_a_lock_is_held_by_one_at_a_time() -> None:
+    locks, order = Locks(), []
+
+    async def work(name: str) -> None:
+        async with locks.hold(KEY):
+            order.append(name)
+            await asyncio.sleep(0)
+            order.append(name)
+
+    await asyncio.gather(work("a"), work("b"))
+    assert order == ["a", "a", "b", "b"]
+
+
+@asynchronous
+async def test_a_task_that_fails_is_started_again_with_longer_pauses() -> None:
+    pauses: list[float] = []
+    down: list[dict[str, str]] = []
+    clock = [0.0]
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        down.append(dict(supervisor.problems))
+
+    supervisor: Supervisor = Supervisor(lambda: clock[0], pause)
+    calls: list[Any] = []
+
+    async def work() -> None:
+        calls.append(True)
+        if len(calls) == 5:
+            clock[0] += LONGEST_PAUSE_S + 1  # it went on for long, so the next failure is the first one again
+        if len(calls) < 7:
+            raise RuntimeError("oh")
+
+    await supervisor.supervise("poll", work)
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 0.5, 1.0]
+    assert down[0] == {"poll": "RuntimeError: oh"} and supervisor.problems == {}
+
+
+@asynchronous
+async def test_a_supervised_task_can_be_ended() -> None:
+    supervisor, forever = Supervisor(), asyncio.Event()
+    task = supervisor.start("loop", forever.wait)
+    await asyncio.sleep(0)
+    await end_task(task)
+    assert task.cancelled() and supervisor.problems == {}
