@@ -1,4 +1,4 @@
-"""How SLURM is reached, and an embedded cluster that answers to the same commands.
+"""How SLURM is reached, and an embedded cluster with its commands.
 
 commands    one method per command: argv list -> program -> parser
 errors      what SLURM can answer instead of yes, as exceptions

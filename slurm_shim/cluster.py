@@ -1,4 +1,4 @@
-"""One cluster: its commands, its snapshot, and what is found out about jobs that the queue does not list.
+"""One cluster: its commands, its snapshot, and its missing jobs.
 
 Blocking commands run in the executor; everything else belongs to one event loop.
 """

@@ -1,4 +1,6 @@
-"""SLURM's commands: one method per command, argv list -> program -> parser. Blocking; call in a thread.
+"""SLURM's commands: argv list -> program -> parser.
+
+One method per command. Blocking; call in a thread.
 
 Never a shell string: options travel as one token `--name=value`, positionals after `--`. Programs get an environment
 that is built here, never the server's own (SQUEUE_*, SBATCH_*, SLURM_* and TZ of the caller change what they print, and

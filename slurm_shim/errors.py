@@ -1,4 +1,6 @@
-"""The errors of SLURM. The class carries the meaning, so that one table can map it to an answer.
+"""The errors of SLURM.
+
+The class carries the meaning, so that one table can map it to an answer.
 
     SlurmError
     ├─ SlurmRefused      SLURM understood and said no         .reason .text .exit_code .command

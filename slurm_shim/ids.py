@@ -1,4 +1,4 @@
-"""Job ids, array tasks and host lists: the short forms in which SLURM names many things at once. Pure."""
+"""SLURM's short forms: job ids, array tasks and host lists. Pure."""
 
 from __future__ import annotations
 

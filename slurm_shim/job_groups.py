@@ -1,4 +1,4 @@
-"""Many rows as one job: arrays and heterogeneous jobs have one id for all of their parts. Pure."""
+"""Arrays and heterogeneous jobs: many rows as one job. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submissions in bounded numbers, so that a large sweep does not bury the controller."""
+"""A limit for submissions, so that sweeps spare the controller."""
 
 from __future__ import annotations
 

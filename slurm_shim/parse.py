@@ -1,4 +1,6 @@
-"""Parsers: what SLURM's programs print -> plain dicts. Pure. Verified against Slurm 22.05.8.
+"""Parsers: what SLURM's programs print -> plain dicts. Pure.
+
+Verified against Slurm 22.05.8.
 
 Names, comments and paths are free text and come out raw (newlines, `|`, escapes and all), so rows are asked for with a
 random nonce after every field that nobody can have put into a name beforehand. Fields are counted; a row of another

@@ -1,4 +1,6 @@
-"""How programs are started, here and nowhere else: an argv list, an environment that is built, a time-out. Blocking.
+"""How programs are started, here and nowhere else.
+
+An argv list, an environment that is built, a time-out. Blocking.
 
 Programs never see the server's own environment, terminal or descriptors. What they print goes into files in memory, so
 that megabytes of rows cost nothing to take.

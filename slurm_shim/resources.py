@@ -1,4 +1,4 @@
-"""What each partition has and what is in use: GPUs, nodes, running jobs. Pure."""
+"""GPUs, nodes and running jobs of each partition. Pure."""
 
 from __future__ import annotations
 

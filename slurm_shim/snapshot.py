@@ -1,4 +1,4 @@
-"""One snapshot of queue and nodes, shared by everybody: N viewers cost one poll.
+"""One snapshot of queue and nodes: N viewers cost one poll.
 
 A single poller asks squeue at most once per interval and everything else reads memory. Our own recent
 actions are laid over it until a squeue that STARTED after them has answered. A query that fails changes nothing but

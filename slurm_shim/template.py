@@ -1,4 +1,4 @@
-"""The script of slurm_shim.script as a template, for people to start their own from.
+"""The script of slurm_shim.script as a template to start from.
 
 Rendered with `script.build_variables` it gives the same script as `script.render_script` does, for folders and
 resources that need no quoting.

@@ -1,4 +1,6 @@
-"""A cluster on this machine that answers to SLURM's own commands (Slurm 22.05.8 is the model).
+"""A cluster on this machine that answers to SLURM's own commands.
+
+Slurm 22.05.8 is the model.
 
 There is no daemon. One SQLite file beside `slurm.conf` holds the state; every command, and every job that
 ends, runs the scheduling pass under a lock. The programs in `slurm_shim/bin` lead to `programs/main.py`.

@@ -1,4 +1,7 @@
-"""Job array indexes: `1-9:2,12%3` (sbatch(1) --array), and the sets of tasks still waiting."""
+"""Job array indexes: `1-9:2,12%3` (sbatch(1) --array).
+
+And the sets of tasks still waiting.
+"""
 
 from __future__ import annotations
 

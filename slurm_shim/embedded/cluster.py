@@ -1,4 +1,4 @@
-"""The scheduling pass: settle what is over, decide, write it down, start the jobs.
+"""The scheduling pass: settle, decide, write down, start the jobs.
 
 Every change runs inside `change_state()`: lock, transaction, the caller's change, the scheduling pass, commit, and only
 then are the new jobs' supervisors let go. A supervisor is forked before the commit so that its identity is written

@@ -1,4 +1,6 @@
-"""The embedded cluster's slurm.conf: a subset of slurm.conf(5), plus keys of our own that begin with `Sluice`.
+"""The embedded cluster's slurm.conf.
+
+A subset of slurm.conf(5), plus keys of our own that begin with `Sluice`.
 
 | key | default | meaning |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Job dependencies (sbatch(1) --dependency), as pure functions on rows of jobs.
+"""Job dependencies (sbatch(1) --dependency): pure functions on rows.
 
 A dependency is kept as the text that squeue shows: `afterok:5(unfulfilled),afterany:8_*(unfulfilled)`, or with `?`
 between the terms when one is enough. Met terms disappear; an id that nobody knows counts as met, as in SLURM.

@@ -1,4 +1,7 @@
-"""The environment of a job (sbatch(1) OUTPUT ENVIRONMENT VARIABLES, --export), as pure functions."""
+"""The environment of a job: pure functions.
+
+sbatch(1) OUTPUT ENVIRONMENT VARIABLES, --export.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Node list expressions: `node[01-03,07],login` and back (hostlist of sinfo(1))."""
+"""Node list expressions: `node[01-03,07],login` and back.
+
+See hostlist of sinfo(1).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Tables as SLURM's programs lay them out: `-o '%.18i %j'`, `-O 'JobID:20,Name:|'` (squeue(1), sinfo(1)).
+"""Tables as SLURM's programs lay them out.
+
+`-o '%.18i %j'`, `-O 'JobID:20,Name:|'` (squeue(1), sinfo(1)).
 
 Widths count bytes, as in SLURM; a width may therefore cut a letter in two.
 """

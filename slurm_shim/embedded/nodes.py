@@ -1,4 +1,7 @@
-"""The nodes and partitions as sinfo and scontrol see them: what is configured, taken, drained."""
+"""Nodes and partitions for sinfo and scontrol.
+
+What is configured, taken, drained.
+"""
 
 from __future__ import annotations
 

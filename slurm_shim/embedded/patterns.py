@@ -1,4 +1,7 @@
-"""File name patterns of --output, --error and --input (sbatch(1) FILENAME PATTERN)."""
+"""File name patterns of --output, --error and --input.
+
+sbatch(1) FILENAME PATTERN.
+"""
 
 from __future__ import annotations
 

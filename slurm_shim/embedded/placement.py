@@ -1,4 +1,7 @@
-"""Which of a job's nodes and GPUs a step gets (srun(1) -w, -x, --gpus, --gres): pure functions over its shares."""
+"""The nodes and GPUs of a job that a step gets: pure functions.
+
+srun(1) -w, -x, --gpus, --gres.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of this machine, told apart for sure: by pid, start time and boot (proc(5))."""
+"""Processes, identified by pid, start time and boot (proc(5))."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a submission asks for: sbatch's options, read into the columns of a job (sbatch(1))."""
+"""sbatch's options, read into the columns of a job (sbatch(1))."""
 
 # A long list of words reads better as a text.
 # ruff: noqa: SIM905

@@ -1,4 +1,6 @@
-"""Which job starts where, and why the others wait: pure functions (slurm.conf(5), squeue(1) JOB REASON CODES).
+"""Which job starts where, and why the others wait: pure functions.
+
+slurm.conf(5), squeue(1) JOB REASON CODES.
 
 Jobs are tried by priority, then by id. The first job of a partition that finds no room blocks the jobs behind it,
 except those that end before it could start anyway (backfill with one reservation per partition).

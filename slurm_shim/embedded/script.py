@@ -1,4 +1,4 @@
-"""Batch scripts: where sbatch takes them from, what it checks, and their `#SBATCH` lines (sbatch(1))."""
+"""Batch scripts: source, checks, and `#SBATCH` lines (sbatch(1))."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cluster remembers: one SQLite file, changed by one writer at a time.
+"""State of the cluster: one SQLite file, one writer at a time.
 
 The journal mode is TRUNCATE with synchronous=FULL: each command is a process of its own, and for one transaction per
 connection that measured 1.5 ms against 2.3 ms for WAL (whose closing connection writes a checkpoint), with the

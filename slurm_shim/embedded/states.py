@@ -1,4 +1,7 @@
-"""SLURM's words for job states, signals and errors (squeue(1) JOB STATE CODES, scancel(1), slurm_errno.h)."""
+"""SLURM's words for job states, signals and errors.
+
+squeue(1) JOB STATE CODES, scancel(1), slurm_errno.h.
+"""
 
 # A long list of words reads better as a text.
 # ruff: noqa: SIM905

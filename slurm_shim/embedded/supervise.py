@@ -1,4 +1,6 @@
-"""The supervisor of one running job: starts the script, keeps its time limit, records its end.
+"""The supervisor of one running job.
+
+It starts the script, keeps its time limit, records its end.
 
 It is forked by whoever ran the scheduling pass and waits until that pass is committed. SIGUSR1 means that the job's row
 has changed (cancelled, requeued, another time limit, suspended): it reads the row again. It holds no open file but its

@@ -1,4 +1,6 @@
-"""Times and durations as SLURM reads and prints them (sbatch(1), squeue(1), sacct(1)).
+"""Times and durations as SLURM reads and prints them.
+
+sbatch(1), squeue(1), sacct(1).
 
 Points in time are epoch seconds; limits are minutes, None meaning unlimited.
 """

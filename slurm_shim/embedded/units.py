@@ -1,4 +1,7 @@
-"""Amounts as SLURM reads and prints them: memory in MB, and counts of trackable resources."""
+"""Amounts as SLURM reads and prints them.
+
+Memory in MB, and counts of trackable resources.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""SLURM's commands over SSH: the programs and the files of jobs on another machine. Blocking; call in a thread.
+"""SLURM's commands over SSH, and the files of remote jobs.
+
+Blocking; call in a thread.
 
 Remote programs get an environment that is built as the local one is, from what a login of the account has. A cluster is
 recognised by the name that it gives itself, each time a connection was made: should a name lead to another machine some

@@ -1,4 +1,6 @@
-"""One SSH connection to an account on another machine, shared by all that is done there. Blocking; call in a thread.
+"""One shared SSH connection to an account on another machine.
+
+Blocking; call in a thread.
 
 ssh itself keeps the connection (ControlMaster): it is made once, by whoever comes first, and everything else goes
 through its socket and never makes another. What is to be done travels through standard input to a shell of the

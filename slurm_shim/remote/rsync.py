@@ -1,4 +1,6 @@
-"""rsync: copies a local folder to a remote one through ssh, with a dry run on request. Blocking.
+"""rsync: copies a local folder to a remote one through ssh.
+
+With a dry run on request. Blocking.
 
 Additive unless told to delete. Remote paths travel in rsync's own protocol (-s), never through a shell. Links that
 lead out of the folder are not taken along (--safe-links), nor are pipes, sockets, devices, owners and groups. Under

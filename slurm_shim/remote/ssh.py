@@ -1,4 +1,6 @@
-"""The ssh command for one login: built from checked fields, never from what somebody typed into a request.
+"""The ssh command for one login, built from checked fields.
+
+Nothing in it comes unchecked from a request.
 
 Every connection is BatchMode (nobody is there to answer a question) with strict host keys (a host that is not in
 known_hosts, or that has another key than it had, is refused), forwards nothing and ends when the other side is silent.

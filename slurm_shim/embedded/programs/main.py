@@ -1,4 +1,7 @@
-"""The entry of every program: `python -I -S main.py PROGRAM ARGUMENTS…` with SLURM_CONF in the environment."""
+"""Entry point: `python -I -S main.py PROGRAM ARGUMENTS…`.
+
+SLURM_CONF is in the environment.
+"""
 
 import os
 import sys

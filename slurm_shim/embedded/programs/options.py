@@ -1,4 +1,7 @@
-"""Command lines as getopt_long(3) reads them: abbreviated long options, `-pVALUE`, `-hH`, `--`, and its error texts."""
+"""Command lines as getopt_long(3) reads them.
+
+Abbreviated long options, `-pVALUE`, `-hH`, `--`, and its error texts.
+"""
 
 from __future__ import annotations
 

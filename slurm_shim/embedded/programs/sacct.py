@@ -1,4 +1,7 @@
-"""sacct(1): what is remembered of jobs and steps, from the same state file that the queue lives in."""
+"""sacct(1): accounting of jobs and steps.
+
+It reads the same state file that the queue lies in.
+"""
 
 # A long list of words reads better as a text.
 # ruff: noqa: SIM905

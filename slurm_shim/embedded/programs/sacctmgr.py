@@ -1,4 +1,4 @@
-"""sacctmgr(1): one cluster, one account and one user, the caller's; nothing can be changed."""
+"""sacctmgr(1): one cluster, one account and one user; read-only."""
 
 from __future__ import annotations
 

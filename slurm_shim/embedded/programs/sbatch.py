@@ -1,4 +1,4 @@
-"""sbatch(1): checks a submission as slurmctld does, and puts the job into the queue."""
+"""sbatch(1): checks a submission and puts the job into the queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""scancel(1): ends jobs, or sends them signals. Silent about ids that are gone, unless -v."""
+"""scancel(1): ends jobs, or sends them signals.
+
+Silent about ids that are gone, unless -v.
+"""
 
 from __future__ import annotations
 

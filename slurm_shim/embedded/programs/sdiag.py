@@ -1,4 +1,7 @@
-"""sdiag(1): counts of jobs, from the state file. There is no daemon whose cycles could be told."""
+"""sdiag(1): counts of jobs, from the state file.
+
+Without a daemon there are no scheduling cycles to report.
+"""
 
 from __future__ import annotations
 

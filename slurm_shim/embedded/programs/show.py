@@ -1,4 +1,7 @@
-"""`scontrol show`: jobs, nodes, partitions and the configuration as records of `Key=value` (scontrol(1))."""
+"""`scontrol show`: records of `Key=value` (scontrol(1)).
+
+Jobs, nodes, partitions and the configuration.
+"""
 
 from __future__ import annotations
 

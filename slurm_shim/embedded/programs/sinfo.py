@@ -1,4 +1,4 @@
-"""sinfo(1): nodes and partitions, grouped by whatever the format does not add up."""
+"""sinfo(1): nodes and partitions, grouped by the format."""
 
 from __future__ import annotations
 

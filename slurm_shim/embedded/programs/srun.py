@@ -1,4 +1,6 @@
-"""srun(1) inside a job: a step of several copies of a command on the job's nodes, which are all this machine.
+"""srun(1) inside a job: a step of several copies of a command.
+
+The job's nodes are all this machine.
 
 Outside of a job it is refused. Unlike under SLURM the steps of one job do not wait for each other's CPUs.
 """

@@ -1,4 +1,7 @@
-"""What changes a job, a node or a partition after the fact: `scontrol update`, hold, release, requeue, suspend."""
+"""Changes of jobs, nodes and partitions.
+
+`scontrol update`, hold, release, requeue, suspend.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of the state looks like to the commands: ids, states, amounts and times of a job in SLURM's words.
+"""A job's row in SLURM's words: ids, states, amounts and times.
 
 `Job` wraps a row; its methods are what squeue, scontrol and sacct have in common. Words for nothing differ between
 the programs (`N/A`, `(null)`, `n/a`, `Unknown`), so those are put in by the programs.
