@@ -1,18 +1,19 @@
 """Sluice: one small server in front of SLURM. This file is its whole HTTP side.
 
-    request ─ guard ─ contract ─ operation ─┬─ store/        files under $SLUICE_STORE, index in memory
-     answer ─ envelope of the family ───────┴─ slurm_shim/   one shared snapshot; sh → sbatch squeue … (PATH decides)
+    request ─ route ─ guard ─ contract ─ operation ─┬─ store/        files under $SLUICE_STORE, index in memory
+     answer ─ shape of the family ──────────────────┴─ slurm_shim/   one shared snapshot; sh → sbatch squeue …
     between requests: engine/ reconciles runs, sweeps and jobs in store/ with what the snapshot says
 
 The words in use:
-    contract    contract.yaml, read once at start: what every operation takes and answers
-    operation   a plain function named after its operationId; its parameters are the contract's
-    caller      who asks, with scopes read / write / admin
+    contract    contract.yaml, read once at start: what every operation takes and answers, and who may call it
+    family      one of the APIs, a row of FAMILIES: all that it does its own way
+    operation   a plain function named after its operationId; its parameters are `server` and the contract's
+    caller      who asks, with scopes report / read / write / admin
     run         one execution of a workflow: {"id": "a1b2…", "status": "running", "jobs": [...]}
     attempt     one try of one job of a run; `tag` travels in SLURM's comment, `job_id` is SLURM's
     record      one job submitted outside of any run
     snapshot    what SLURM said last; every read answers from it
-    watch       who is to hear of one job, run or sweep; what there is to tell becomes deliveries to endpoints
+    watch       who is told of one job, run or sweep; what there is to tell becomes deliveries to endpoints
     step        what a pure rule asks to be done next: submit, cancel, read a result
 """
 
@@ -22,16 +23,17 @@ import argparse
 import asyncio
 import contextlib
 import functools
-import importlib.util
 import inspect
 import logging
 import os
 import random
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -39,8 +41,9 @@ from urllib.parse import parse_qsl
 import jsonschema_rs
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route, Router
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Router
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import jobs, loop, reports, runs, ssh_profiles, start, templates, workflow_files
@@ -52,11 +55,12 @@ from engine.tasks import end_task, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
 from store import access, errors, jsons
-from store.config import layers, profile_edits, profiles
+from store.config import layers, profile_edits
 from store.config.settings import CHOICES, Settings
 from store.contract import dump_contract, find_needed_components, load_contract
 from store.indexes import sweeps as board
-from store.indexes.bodies import Body
+from store.indexes.bodies import Answer, Body, Versioned
+from store.operations import JSON, RAW, Specification, list_operations, prefers_csv
 from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
 from store.views import srunx
 
@@ -70,310 +74,385 @@ VERSION = "0.1.0"
 
 
 # What the environment says (SLUICE_…); flags only set the environment. See store/config/settings.py.
-settings_now = Settings.from_environment
+read_settings = Settings.from_environment
+
+
+# ====================================================================================================================
+# Families
+# ====================================================================================================================
+
+Headers = Sequence[tuple[bytes, bytes]]
+Problem = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no other answer, before the family gives it its shape."""
+
+    status: int
+    code: str  # the name of what went wrong: NotFound, TooLarge …
+    message: str
+    problems: Sequence[Problem]  # everything that is wrong with a request, each with its place
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """What one API does its own way; all else is shared."""
+
+    name: str  # its tag in contract.yaml
+    roots: tuple[str, ...]  # whose unknown paths are this family's; the longest root counts
+    envelope: Callable[[Refusal], bytes]  # the body of a refusal
+    credentials: Mapping[str, access.Credential]  # by the scheme that `security` names
+    # Where an operation or the whole family deviates from the table of statuses, by its document.
+    statuses: Mapping[tuple[str, type[Exception]], int] = field(default_factory=dict)
+    # Status and text of the document's own for a wrong value; None where it has none.
+    odd_value: Callable[[Problem], tuple[int, str] | None] = lambda _problem: None
+    # Operations for which the place of a problem in the body is told without the word "body".
+    bare_places: Collection[str] = ()
+    headers: Callable[[access.Caller | None], Headers] | None = None  # of every answer, such as rate limits
+    aliases: Mapping[str, str] = field(default_factory=dict)  # {"/v1": "/api/v1"}: the same operations
+    cors: Collection[str] = ()  # origins whose pages may read, beside those in access.yaml
+
+
+def write_detail(refusal: Refusal) -> bytes:
+    """Write a refusal as FastAPI does: everything that is wrong as a list, or else a text."""
+    return orjson.dumps({"detail": refusal.problems or refusal.message})
+
+
+# A value that fails its pattern in a way for which the srunx document has a status and a text of its own.
+SRUNX_VALUES = (
+    (["path", "job_id"], re.compile(r"[+-]?[0-9]+"), 400, "Invalid job ID"),
+    # Missing (then the input is all parameters) or empty.
+    (["query", "path"], re.compile(r"(\{('mount': .{0,200})?\})?"), 400, "path is required"),
+)
+
+
+def find_srunx_value(problem: Problem) -> tuple[int, str] | None:
+    """Return the status and the text of the srunx document for a wrong value; None where it has none."""
+    for place, pattern, status, text in SRUNX_VALUES:
+        if list(problem["loc"]) == place and pattern.fullmatch(str(problem["input"])):
+            return status, text
+    return None
+
+
+FAMILIES = (
+    Family(
+        name="srunx",
+        roots=("/api",),
+        envelope=write_detail,
+        credentials={"bearer": access.check_bearer},
+        statuses={
+            ("srunx_cancel_run", errors.Conflict): 422,
+            ("srunx_submit_job", slurm_errors.SlurmConflict): 502,
+            ("srunx_browse_files", errors.NoProfile): 404,
+            ("srunx_read_file", errors.NoProfile): 404,
+            ("srunx_update_config", errors.StoreUnavailable): 500,
+            ("srunx_reset_config", errors.StoreUnavailable): 500,
+            ("srunx_get_project", errors.NoProfile): 400,
+            ("srunx_update_project", errors.NoProfile): 400,
+            ("srunx_update_project", errors.StoreUnavailable): 500,
+            ("srunx_init_project", errors.NoProfile): 400,
+            ("srunx_init_project", errors.StoreUnavailable): 500,
+            ("srunx_apply_template", slurm_errors.SlurmConflict): 502,
+            ("srunx_delete_template", errors.NotFound): 400,
+            ("srunx_create_subscription", errors.NotFound): 409,
+        },
+        odd_value=find_srunx_value,
+        bare_places=("srunx_update_config", "srunx_update_project"),
+    ),
+    Family(
+        name="srtslurm",
+        roots=("/srtslurm",),
+        envelope=write_detail,
+        # Its clients can write a token into a URL only.
+        credentials={"bearer": access.check_bearer, "basic": access.check_basic},
+        statuses={("srtslurm", errors.NotJson): 400},
+    ),
+    Family(name="sluice", roots=("/",), envelope=write_detail, credentials={"bearer": access.check_bearer}),
+)
 
 
 # ====================================================================================================================
 # The way of a request
 # ====================================================================================================================
 
+Data = dict[str, Any]
 Operation = Callable[..., Any]
 OPERATIONS: dict[str, Operation] = {}
 
 
-def operation(*operation_ids: str) -> Callable[[Operation], Operation]:
-    """Register a function for these operationIds; with none, for its own name."""
-
-    def register(function: Operation) -> Operation:
-        for operation_id in operation_ids or (function.__name__,):
-            OPERATIONS[operation_id] = function
-        return function
-
-    return register
+def operations(**functions: Operation) -> None:
+    """Register functions of engine/ that answer an operation as they are; for all others see collect_operations."""
+    OPERATIONS.update(functions)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An answer whose bytes are kept: body, strong ETag, and more headers."""
-
-    body: bytes
-    etag: str | None = None
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    gzip: Callable[[], bytes] | None = None
-    media_type: bytes = b"application/json"
+def collect_operations(names: Mapping[str, Any]) -> None:
+    """Register the functions that are named as operations are: by their family first."""
+    prefixes = tuple(f"{family.name}_" for family in FAMILIES)
+    OPERATIONS.update({name: names[name] for name in names if name.startswith(prefixes) and callable(names[name])})
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of an operation: where it comes from and what it is called there and here."""
+class Call:
+    """One request on its way, and what is known of it by now."""
 
-    name: str
-    place: str
-    argument: str
-    coerce: Callable[[str], Any]
-    default: Any = None
-    may_be_empty: bool = False
+    __slots__ = (
+        "access", "caller", "cors", "endpoint", "family", "headers", "made", "method", "path", "path_params", "receive",
+        "request_id", "scope", "send_message", "server", "status",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.send_message = scope, receive, send
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.method: str = scope.get("method", "")
+        self.path: str = scope["path"]
+        self.path_params: dict[str, str] = {}
+        self.server: Server | None = scope.get("state", NO_STATE).get("server")
+        self.access = self.server.store.access if self.server is not None else NOBODY
+        self.family = PLAIN
+        self.endpoint: Endpoint | None = None
+        self.caller: access.Caller | None = None
+        self.cors: Headers = ()
+        self.made: Any = None  # the id of what was made, for the audit
+        self.status = 0
+        given = self.headers.get(b"x-request-id")
+        if given is None or not REQUEST_ID.fullmatch(given):
+            given = b"req_%012x" % random.getrandbits(48)
+        self.request_id: bytes = given
+
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send status and headers, and those that every answer has."""
+        own = self.family.headers(self.caller) if self.family.headers is not None else ()
+        self.status = status
+        every = [*headers, (b"x-request-id", self.request_id), *STRICT, *own, *self.cors]
+        await self.send_message({"type": "http.response.start", "status": status, "headers": every})
+
+    async def finish(self, body: bytes = b"") -> None:
+        """Send the body, or the rest of it."""
+        await self.send_message({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def send(self, message: Message) -> None:
+        """Send what an answer of Starlette says, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            await self.start(message["status"], message["headers"])
+        else:
+            await self.send_message({**message, "body": b""} if self.method == "HEAD" else message)
 
 
-def _integer(text: str) -> Any:
-    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else text
-
-
-def _boolean(text: str) -> Any:
-    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-
-
-COERCE: dict[str, Callable[[str], Any]] = {"integer": _integer, "boolean": _boolean}
-
-
-def resolved(contract: dict[str, Any], part: Any) -> Any:
-    """The part of the contract that a `$ref` stands for, or the part itself."""
-    while isinstance(part, dict) and "$ref" in part:
-        target: Any = contract
-        for key in part["$ref"].removeprefix("#/").split("/"):
-            target = target[key]
-        part = target
-    return part
+NO_STATE: dict[str, Any] = {}
+NOBODY = access.Access()
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# Every answer keeps browsers strict.
+STRICT = (
+    (b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
+)  # fmt: skip
+# What callers have sent is never shown by a browser as a page of this server.
+DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
+STREAM = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 
 
 class Endpoint:
     """One operation of the contract with its function: request → checked arguments → function → answer."""
 
-    def __init__(
-        self, contract: dict[str, Any], path_item: dict[str, Any], spec: dict[str, Any], function: Operation
-    ) -> None:
-        self.operation_id: str = spec["operationId"]
-        self.family: str = spec["tags"][0]
-        self.function = function
+    def __init__(self, contract: dict[str, Any], spec: Specification, function: Operation, family: Family) -> None:
+        self.spec, self.function, self.family = spec, function, family
         self.is_async = inspect.iscoroutinefunction(function)
-        self.status = int(next(code for code in spec["responses"] if code.startswith("2")))
-        given = [resolved(contract, one) for one in [*path_item.get("parameters", []), *spec.get("parameters", [])]]
-        self.parameters = [self._parameter(contract, one) for one in given]
-        self.check_parameters = self._compile(contract, self._parameters_schema(given)) if given else None
-        self.places = {one.place for one in self.parameters}
-        optional = self.places == {"query"} and not any(one.get("required") for one in given)
-        self.unasked = {one.argument: one.default for one in self.parameters} if optional else None
-        content = resolved(contract, spec.get("requestBody", {})).get("content", {})
-        self.body_required: bool = resolved(contract, spec.get("requestBody", {})).get("required", False)
-        self.body_schema = content.get("application/json", {}).get("schema")
-        self.raw_limit_bytes: int | None = content.get(RAW, {}).get("schema", {}).get("maxLength")
-        self.check_body = self._compile(contract, self.body_schema) if self.body_schema else None
-        whole = resolved(contract, self.body_schema) or {}
-        self.body_defaults = {
-            key: one["default"] for key, one in whole.get("properties", {}).items() if "default" in one
-        }
-        self.wants = set(inspect.signature(function).parameters)
-        offered = {one.argument for one in self.parameters} | {"caller", "accept"} | ({"body"} if content else set())
-        if missing := self.wants - offered:
-            raise RuntimeError(f"{self.operation_id} asks for {sorted(missing)}, which contract.yaml does not give")
+        self.media_type = spec.media_type.encode()
+        self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
+        self.check_parameters = compile_schema(contract, spec.parameters_schema) if spec.parameters else None
+        self.check_body = compile_schema(contract, spec.body_schema) if spec.body_schema else None
+        offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "accept"}
+        offered |= {"body"} if spec.has_body else set()
+        wanted = inspect.signature(function).parameters
+        required = {name for name, part in wanted.items() if part.default is inspect.Parameter.empty}
+        if missing := required - offered:
+            raise RuntimeError(f"{spec.operation_id} asks for {sorted(missing)}, which contract.yaml does not give")
+        self.wants = set(wanted) & offered
+        defaults = spec.defaults
+        self.defaults = None if defaults is None else {key: defaults[key] for key in defaults if key in self.wants}
 
-    @staticmethod
-    def _parameter(contract: dict[str, Any], one: dict[str, Any]) -> Parameter:
-        schema = resolved(contract, one["schema"])
-        argument = one["name"].lower().replace("-", "_")
-        return Parameter(
-            name=one["name"].lower() if one["in"] == "header" else one["name"],
-            place=one["in"],
-            argument=f"{argument}_" if argument in ("from", "in", "is", "not") else argument,
-            coerce=COERCE.get(schema.get("type"), str),
-            default=schema.get("default"),
-            may_be_empty=one.get("allowEmptyValue", False),
-        )
-
-    @staticmethod
-    def _parameters_schema(given: list[dict[str, Any]]) -> dict[str, Any]:
-        places: dict[str, Any] = {}
-        for one in given:
-            schema = places.setdefault(one["in"], {"type": "object", "properties": {}, "required": []})
-            name = one["name"].lower() if one["in"] == "header" else one["name"]
-            schema["properties"][name] = one["schema"]
-            if one.get("required"):
-                schema["required"].append(name)
-        return {"type": "object", "properties": places}
-
-    @staticmethod
-    def _compile(contract: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Validator:
-        return jsonschema_rs.validator_for(
-            {
-                "$schema": "https://json-schema.org/draft/2020-12/schema",
-                **schema,
-                "components": find_needed_components(contract, schema),
-            }
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["endpoint_of"] = self
-        arguments = self.arguments(scope) if self.parameters else {}
+    async def call_function(self, call: Call) -> Any:
+        """Return what the function gives for this request."""
+        if self.defaults is not None and not call.scope["query_string"]:
+            arguments = dict(self.defaults)
+        else:
+            arguments = self.arguments(call)
+        wants = self.wants
+        if "server" in wants:
+            if call.server is None:
+                raise NotStarted
+            arguments["server"] = call.server
         if self.check_body is not None:
-            arguments["body"] = await self.body(scope, receive)
-        elif self.raw_limit_bytes is not None:
-            arguments["body"] = await read_body(scope, receive, self.raw_limit_bytes, RAW)
-        if "caller" in self.wants:
-            arguments["caller"] = scope.get("caller")
-        if "accept" in self.wants:
-            arguments["accept"] = (header(scope, b"accept") or b"").decode("latin-1")
-        if len(arguments) != len(self.wants):
-            arguments = {name: value for name, value in arguments.items() if name in self.wants}
-        answer = self.function(**arguments)
-        if self.is_async:
-            answer = await answer
-        await self.answer(scope, send, answer)
+            arguments["body"] = await self.body(call)
+        elif self.spec.raw_limit_bytes is not None:
+            arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
+        if "caller" in wants:
+            arguments["caller"] = call.caller
+        if "accept" in wants:
+            arguments["accept"] = call.headers.get(b"accept", b"").decode("latin-1")
+        if len(arguments) != len(wants):
+            arguments = {name: value for name, value in arguments.items() if name in wants}
+        value = self.function(**arguments)
+        return await value if self.is_async else value
 
-    def arguments(self, scope: Scope) -> dict[str, Any]:
-        """The checked parameters by the names that the function uses; Invalid tells everything that is wrong."""
-        if self.unasked is not None and not scope["query_string"]:
-            return dict(self.unasked)
-        given: dict[str, dict[str, str]] = {}
-        if "path" in self.places:
-            given["path"] = scope["path_params"]
-        if "query" in self.places:
-            given["query"] = dict(
-                parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="replace")
-            )
-        if "header" in self.places:
-            given["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        found: dict[str, dict[str, Any]] = {place: {} for place in self.places}
-        arguments: dict[str, Any] = {}
-        for one in self.parameters:
-            value = given[one.place].get(one.name)
-            if value is None or (value == "" and one.may_be_empty):
-                arguments[one.argument] = one.default
-            else:
-                arguments[one.argument] = found[one.place][one.name] = one.coerce(value)
-        if self.check_parameters is not None and not self.check_parameters.is_valid(found):
-            raise errors.Invalid([jsons.to_problem(one) for one in self.check_parameters.iter_errors(found)])
+    def arguments(self, call: Call) -> Data:
+        """Return the checked parameters by the names that the function uses; Invalid tells everything that is wrong."""
+        texts: dict[str, Mapping[str, str]] = {"path": call.path_params}
+        if "query" in self.spec.places:
+            query = call.scope["query_string"].decode("latin-1")
+            texts["query"] = dict(parse_qsl(query, keep_blank_values=True, errors="replace"))
+        if "header" in self.spec.places:
+            texts["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
+        arguments, values = self.spec.read_arguments(texts)
+        if self.check_parameters is not None and not self.check_parameters.is_valid(values):
+            raise errors.Invalid([jsons.to_problem(problem) for problem in self.check_parameters.iter_errors(values)])
         return arguments
 
-    async def body(self, scope: Scope, receive: Receive) -> Any:
-        """The parsed and checked JSON body, top-level defaults filled in."""
-        data = await read_body(scope, receive, server.store.config.limits.body_bytes)
-        if not data and not self.body_required:
-            return dict(self.body_defaults)
+    async def body(self, call: Call) -> Any:
+        """Return the parsed and checked JSON body, top-level defaults filled in."""
+        if call.server is None:
+            raise NotStarted
+        data = await read_body(call, call.server.store.config.limits.body_bytes)
+        if not data and not self.spec.body_required:
+            return dict(self.spec.body_defaults)
         value = jsons.parse_json(data)
         assert self.check_body is not None
         if not self.check_body.is_valid(value):
             is_object = isinstance(value, dict)
-            prefix = () if self.operation_id in BARE_PLACES and is_object else ("body",)
-            found = (jsons.to_problem(one, *prefix) for one in self.check_body.iter_errors(value))
+            prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
+            found = (jsons.to_problem(problem, *prefix) for problem in self.check_body.iter_errors(value))
             raise (errors.Invalid if is_object else errors.NotJson)(list(found))
-        return {**self.body_defaults, **value} if isinstance(value, dict) else value
+        return {**self.spec.body_defaults, **value} if isinstance(value, dict) else value
 
-    async def answer(self, scope: Scope, send: Send, answer: Any) -> None:
-        """Send what the function gave, with the status that the contract declares."""
-        if self.status == 204:
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        if not isinstance(answer, Prepared):
-            if isinstance(answer, dict):
-                scope["sluice.made"] = answer.get("id") or answer.get("job_id") or answer.get("run_id")
-            answer = Prepared(orjson.dumps(answer))
-        await send_prepared(scope, send, self.status, answer)
+    async def answer(self, call: Call, value: Any, streams: set[asyncio.Task[None]]) -> None:
+        """Send what the function gave, with the status that the contract declares.
 
-
-def prepared(body: Body, etag: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Prepared:
-    """Kept bytes as an answer; `etag` instead of the bytes' own where clients send it back as If-Match."""
-    return Prepared(body.data, f'"{etag}"' if etag else body.etag, headers, lambda: body.gzipped)
-
-
-def changed(body: Body, etag: str) -> Prepared:
-    """What a file of the store says now, as an answer, with the ETag that a later change of it names in If-Match."""
-    return prepared(body, etag)
-
-
-def tagged(value: Any, tag: str) -> Prepared:
-    """An answer that more than one file has a part in; its ETag names the one that a change of it would be made in."""
-    body = Body(orjson.dumps(value))
-    return prepared(body, f"{tag}.{body.etag[1:17]}")
-
-
-def project_of(mount: profiles.Mount, shown: dict[str, Any]) -> Prepared:
-    """The project of a mount as an answer."""
-    return tagged(shown, server.store.configuration.get_project_tag(mount.root))
-
-
-def own_profile() -> str:
-    """The name of the current profile, which is to be changed; NoProfile."""
-    return profile_edits.require_current(server.store.stored_profiles, server.store.profiles)
-
-
-def detailed(value: dict[str, Any], etag: str | None) -> Prepared:
-    """A value made from one file of the store as an answer, with the ETag that a later change names in If-Match."""
-    return prepared(Body(orjson.dumps(value)), etag)
-
-
-def unquoted(if_match: str | None) -> str | None:
-    """The sha256 within an If-Match header; None for none and for `*`."""
-    # What `tagged` adds of the body tells two answers apart, not two files.
-    return None if if_match in (None, "*") else (if_match or "").removeprefix("W/").strip('"').partition(".")[0]
+        That is plain data, a Body, a Versioned value, a file (its Path), an async iterator of bytes, closed when
+        nobody reads it any more, or an Answer, which says more about one of these.
+        """
+        headers: list[tuple[bytes, bytes]] = []
+        media_type = self.media_type
+        if type(value) is Answer:
+            if value.age_s is not None:
+                headers.append((b"x-snapshot-age", b"%.1f" % value.age_s))
+            if value.total is not None:
+                headers.append((b"x-total-count", b"%d" % value.total))
+            media_type = value.media_type.encode() if value.media_type is not None else media_type
+            headers += DOWNLOAD if value.download else ()
+            value = value.value
+        headers.append((b"content-type", media_type))
+        if self.spec.status == 204:
+            await call.start(204, ())
+            await call.finish()
+        elif type(value) is Body:
+            await send_body(call, self.spec.status, headers, value, value.etag.encode())
+        elif type(value) is Versioned:
+            made = value.value if isinstance(value.value, Body) else Body(orjson.dumps(value.value))
+            # More than one file may have a part in plain data: its ETag names the version, and tells answers apart.
+            more = "" if made is value.value else f".{made.etag[1:17]}"
+            etag = made.etag if value.etag is None else f'"{value.etag}{more}"'
+            await send_body(call, self.spec.status, headers, made, etag.encode())
+        elif isinstance(value, Path):
+            beside = {key.decode(): text.decode() for key, text in headers[:-1]}
+            await FileResponse(value, self.spec.status, beside, media_type.decode())(
+                call.scope, call.receive, call.send
+            )
+        elif hasattr(value, "__aiter__"):
+            await send_stream(call, self.spec.status, [*headers, *STREAM], value, streams)
+        else:
+            if isinstance(value, dict):
+                call.made = value.get("id") or value.get("job_id") or value.get("run_id")
+            data = value if isinstance(value, bytes) else orjson.dumps(value)
+            await call.start(self.spec.status, [*headers, (b"content-length", b"%d" % len(data))])
+            await call.finish(data)
 
 
-def age(cluster: str | None) -> tuple[tuple[bytes, bytes], ...]:
-    """The header that says how old a cluster's snapshot is; none while there is none."""
-    snapshot = server.clusters.resolve(cluster).snapshot
-    snapshot.keep_fresh()
-    return () if snapshot.age_s is None else aged(snapshot.age_s)
+def compile_schema(contract: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """Return a validator that has only the components it needs."""
+    components = find_needed_components(contract, schema)
+    return jsonschema_rs.validator_for({"$schema": DIALECT, **schema, "components": components})
 
 
-def aged(age_s: float) -> tuple[tuple[bytes, bytes], ...]:
-    """The header that says how old what is shown is."""
-    return ((b"x-snapshot-age", f"{age_s:.1f}".encode()),)
-
-
-def prefers_csv(accept: str) -> bool:
-    """Whether an Accept header names CSV, and JSON neither with more weight nor, with the same, before it."""
-    named = [one.partition(";") for one in accept.lower().split(",")]
-    kinds = [(name.strip(), float(weight[1]) if (weight := WEIGHT.search(rest)) else 1.0) for name, _, rest in named]
-    ours = [one for one in kinds if one[0] in ("text/csv", "application/json") and one[1] > 0]
-    return bool(ours) and max(ours, key=lambda one: one[1])[0] == "text/csv"
-
-
-WEIGHT = re.compile(r"\bq=([01](?:\.[0-9]*)?)\s*(?:;|$)")
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
+GZIP_BYTES = 2000  # below, it is not worth it
 
 
-async def send_prepared(scope: Scope, send: Send, status: int, answer: Prepared) -> None:
-    """Send kept bytes: nothing but their ETag when the client has them, gzipped when it is worth it and wanted."""
-    headers = [(b"content-type", answer.media_type), *answer.headers]
-    body = answer.body
-    if answer.etag is not None:
-        etag = answer.etag.encode()
-        headers += [(b"etag", etag), (b"cache-control", b"private, max-age=0"), (b"vary", b"accept-encoding")]
-        known = [one.strip().removeprefix(b"W/") for one in (header(scope, b"if-none-match") or b"").split(b",")]
-        if scope["method"] in ("GET", "HEAD") and (etag in known or b"*" in known):
-            await send({"type": "http.response.start", "status": 304, "headers": headers[1:]})
-            await send({"type": "http.response.body", "body": b""})
+async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]], body: Body, etag: bytes) -> None:
+    """Send kept bytes: only their ETag when the client has them, gzipped when it is worth it and wanted."""
+    headers += ((b"etag", etag), (b"cache-control", b"private, max-age=0"), (b"vary", b"accept-encoding"))
+    given = call.headers.get(b"if-none-match")
+    if given is not None and call.method in ("GET", "HEAD"):
+        known = [tag.strip().removeprefix(b"W/") for tag in given.split(b",")]
+        if etag in known or b"*" in known:
+            await call.start(304, [header for header in headers if header[0] != b"content-type"])
+            await call.finish()
             return
-        if answer.gzip is not None and len(body) > 2000 and GZIP.search(header(scope, b"accept-encoding") or b""):
-            body = answer.gzip()
-            headers.append((b"content-encoding", b"gzip"))
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    data = body.data
+    if len(data) > GZIP_BYTES and GZIP.search(call.headers.get(b"accept-encoding", b"")):
+        data = body.gzipped
+        headers.append((b"content-encoding", b"gzip"))
+    headers.append((b"content-length", b"%d" % len(data)))
+    await call.start(status, headers)
+    await call.finish(data)
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """The header of this lower-case name, the last of several; all of them are put into a dict once a request."""
+async def send_stream(
+    call: Call, status: int, headers: Headers, pieces: AsyncIterator[bytes], streams: set[asyncio.Task[None]]
+) -> None:
+    """Send the pieces as they come, until there are no more, the client leaves, or the server ends the stream.
+
+    What goes wrong before the first piece becomes a refusal. The iterator is closed in any case.
+    """
+    sending = asyncio.ensure_future(send_pieces(call, status, headers, pieces))
+    leaving = asyncio.ensure_future(wait_for_disconnect(call.receive))
+    streams.add(sending)
     try:
-        headers = scope["sluice.headers"]
-    except KeyError:
-        headers = scope["sluice.headers"] = dict(scope["headers"])
-    value: bytes | None = headers.get(name)
-    return value
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        streams.discard(sending)
+        gone = leaving.done() and not sending.done()
+        for task in (leaving, sending):
+            task.cancel()
+            await asyncio.wait({task})
+    if gone:
+        raise Disconnected
+    if not sending.cancelled() and (problem := sending.exception()) is not None:
+        raise problem
+    if not call.status:
+        await call.start(status, headers)
+    await call.finish()
 
 
-JSON, RAW = "application/json", "application/octet-stream"
+async def send_pieces(call: Call, status: int, headers: Headers, pieces: AsyncIterator[bytes]) -> None:
+    """Send the headers with the first piece, and all others after it."""
+    try:
+        if call.method == "HEAD":
+            return
+        async for piece in pieces:
+            if not call.status:
+                await call.start(status, headers)
+            await call.send_message({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        if (close := getattr(pieces, "aclose", None)) is not None:
+            await close()
 
 
-async def read_body(scope: Scope, receive: Receive, limit_bytes: int, kind: str = JSON) -> bytes:
-    """The body, counted while it comes in; refused when it is not declared as what it must be, or too large."""
-    length = header(scope, b"content-length")
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
+    """Return the body, counted while it comes in; refused when it is not declared as what it must be, or too large."""
+    length = call.headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > limit_bytes:
         raise errors.TooLarge(limit_bytes, "the body")
     chunks: list[bytes] = []
     size_bytes = 0
     while True:
-        message = await receive()
+        message = await call.receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
         chunk = message.get("body", b"")
@@ -385,230 +464,289 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int, kind: str 
             break
     data = b"".join(chunks)
     if data:
-        require_kind(scope, kind)
+        require_media_type(call, kind)
     return data
-
-
-def require_kind(scope: Scope, *kinds: str) -> None:
-    """Nothing, or 415: a form that a foreign page can send without asking is never taken."""
-    kind = (header(scope, b"content-type") or b"").split(b";")[0].strip().lower().decode("latin-1")
-    if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
-        raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
 
 
 class PathItem:
     """All operations of one path, by method."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
         self.endpoints: dict[str, Endpoint] = {}
+        self.pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self.endpoints.get("GET" if scope["method"] == "HEAD" else scope["method"])
-        if endpoint is None:
-            allowed = ", ".join(sorted(self.endpoints))
-            raise HTTPException(405, "Method Not Allowed", headers={"Allow": allowed})
-        await endpoint(scope, receive, send)
+    @functools.cached_property
+    def family(self) -> Family:
+        """The family that refuses other methods."""
+        return next(iter(self.endpoints.values())).family
+
+    @functools.cached_property
+    def allow(self) -> str:
+        """The methods, as the header Allow names them."""
+        return ", ".join(sorted(self.endpoints))
 
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-
-
-def routes(contract: dict[str, Any]) -> dict[str, PathItem]:
-    """What answers each path of the contract; RuntimeError when contract and functions do not match one to one."""
-    found: dict[str, PathItem] = {}
-    declared: set[str] = set()
-    for path, item in contract["paths"].items():
-        path_item = PathItem(path)
-        for method in METHODS:
-            if method not in item:
-                continue
-            operation_id = item[method]["operationId"]
-            if operation_id not in OPERATIONS:
-                raise RuntimeError(f"contract.yaml promises {operation_id}, which app.py does not have")
-            declared.add(operation_id)
-            path_item.endpoints[method.upper()] = Endpoint(contract, item, item[method], OPERATIONS[operation_id])
-        found[path] = path_item
-    if unpromised := set(OPERATIONS) - declared:
+def compile_paths(
+    contract: dict[str, Any], families: Iterable[Family], functions: Mapping[str, Operation]
+) -> dict[str, PathItem]:
+    """Return what answers each path; RuntimeError when contract, families and functions do not fit together."""
+    by_name = {family.name: family for family in families}
+    items: dict[str, PathItem] = {}
+    for path, method, found in list_operations(contract):
+        spec = Specification(contract, path, found)
+        if spec.operation_id not in functions:
+            raise RuntimeError(f"contract.yaml promises {spec.operation_id}, which app.py does not have")
+        if spec.family not in by_name:
+            raise RuntimeError(f"{spec.operation_id} belongs to the unknown family {spec.family}")
+        endpoint = Endpoint(contract, spec, functions[spec.operation_id], by_name[spec.family])
+        items.setdefault(path, PathItem(path)).endpoints[method] = endpoint
+    declared = {endpoint.spec.operation_id for item in items.values() for endpoint in item.endpoints.values()}
+    if unpromised := set(functions) - declared:
         raise RuntimeError(f"app.py has {sorted(unpromised)}, which contract.yaml does not promise")
-    return found
+    return items
 
 
-class Paths:
-    """Leads a request to what answers its path: one look for a path without parameters, the router for all others."""
+class App:
+    """The HTTP side as an ASGI app: finds the operation, lets the caller in, calls it, sends the answer.
 
-    def __init__(self, items: dict[str, PathItem], more: list[Route], lifespan: Callable[..., Any]) -> None:
-        self.exact = {path: item for path, item in items.items() if "{" not in path}
-        matched = [Route(path, item) for path, item in items.items() if "{" in path]
-        self.router = Router([*matched, *more], redirect_slashes=False, default=not_found, lifespan=lifespan)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exact = self.exact.get(scope.get("path", "")) if scope["type"] == "http" else None
-        # Where there is an app, Starlette's routes raise their 405 instead of answering in plain text.
-        scope["app"] = self
-        await (exact or self.router)(scope, receive, send)
-
-
-async def not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """Nothing is here."""
-    raise HTTPException(404, "Not Found")
-
-
-class Guard:
-    """The outermost layer: who may call what, for http and websocket, every method and path; nothing passes by default.
-
-    Decides on the bytes of `scope` alone. Adds the request id and the headers that keep browsers strict, and turns
-    whatever goes wrong further in into the family's envelope.
+    Its lifespan opens the server, which requests find in their state; two apps in one process have nothing in common.
     """
 
-    def __init__(self, app: ASGIApp, open_paths: Iterable[str]) -> None:
-        self.app = app
-        self.open_paths = frozenset(open_paths)
+    def __init__(
+        self,
+        contract: dict[str, Any],
+        families: Sequence[Family],
+        functions: Mapping[str, Operation],
+        pages: Mapping[str, ASGIApp],
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings
+        self.families = families
+        self.pages = pages
+        items = compile_paths(contract, families, functions)
+        self.exact = {path: item for path, item in items.items() if "{" not in path}
+        self.matched: dict[int, list[PathItem]] = {}  # by the number of slashes
+        for path, item in items.items():
+            if path not in self.exact:
+                self.matched.setdefault(path.count("/"), []).append(item)
+        roots = [(root.rstrip("/"), family) for family in families for root in family.roots]
+        self.roots = sorted(roots, key=lambda row: -len(row[0]))
+        self.aliases = [alias for family in families for alias in family.aliases.items()]
+        # Who may learn that a path or a method is unknown.
+        self.unknown = {
+            family.name: access.Requirement((*family.credentials.values(), access.check_own_user), "read")
+            for family in (*families, PLAIN)
+        }
+        self.streams: set[asyncio.Task[None]] = set()
+        self.router = Router(lifespan=self.lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, told_plainly(send))
+            await self.router(scope, receive, shorten_traceback(send))
             return
-        without_prefix(scope)
-        given = header(scope, b"x-request-id") or b""
-        request_id = given if re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given) else new_request_id()
-        status = 0
-
-        async def send_on(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *STRICT]
-            await send(message)
-
+        call = Call(scope, receive, send)
         try:
-            self.admit(scope)
-            await self.app(scope, receive, send_on)
+            await self.handle(call)
         except Disconnected:
             return
         except Exception as problem:
-            if status:
+            if call.status:
                 raise
-            await self.refuse(problem, request_id.decode(), scope, send_on)
-        if scope["type"] == "http" and scope["method"] not in READING:
-            await self.note(scope, status, request_id.decode())
+            await refuse(call, problem)
+        if call.server is not None and scope["type"] == "http" and call.method not in READING:
+            await write_audit(call)
 
-    @staticmethod
-    async def note(scope: Scope, status: int, request_id: str) -> None:
-        """Nothing; who did what, with which result, stands in the audit."""
-        caller, endpoint = scope.get("caller"), scope.get("endpoint_of")
-        await server.audit.append(
-            {
-                "who": caller.name if caller else None,
-                "from": (scope.get("client") or ("",))[0],
-                "what": endpoint.operation_id if endpoint else scope["method"],
-                "path": scope["path"],
-                "status": status,
-                "made": scope.get("sluice.made"),
-                "request_id": request_id,
-            }
+    async def handle(self, call: Call) -> None:
+        """Lead the call to its operation, and answer it; exceptions say why not."""
+        item = self.route(call)
+        method = "GET" if call.method == "HEAD" else call.method
+        if item is not None and call.scope["type"] == "http":
+            call.endpoint = endpoint = item.endpoints.get(method)
+        else:
+            endpoint = None
+        call.family = (
+            endpoint.family if endpoint is not None else item.family if item is not None else self.family_of(call.path)
         )
-
-    @staticmethod
-    async def refuse(problem: Exception, request_id: str, scope: Scope, send: Send) -> None:
-        """The refusal as an answer; a websocket is closed before it is accepted."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4401 if isinstance(problem, Unauthenticated) else 4403})
+        if check_source(call):
+            await answer_preflight(call)
             return
-        status, headers, body = refusal(problem, request_id, scope)
-        await send_prepared(scope, send, status, Prepared(body, headers=headers))
+        requirement = endpoint.requirement if endpoint is not None else self.unknown[call.family.name]
+        if requirement.credentials:
+            let_in(call, requirement)
+        if endpoint is not None:
+            await endpoint.answer(call, await endpoint.call_function(call), self.streams)
+        elif item is not None and call.scope["type"] == "http":
+            raise UnknownMethod(item.allow)
+        else:
+            await self.show_page(call)
 
-    def admit(self, scope: Scope) -> None:
-        """Put the caller into the scope, or raise why it may not call."""
-        check_host(scope)
-        changing = scope["type"] == "websocket" or scope["method"] not in READING
-        if changing:
-            check_origin(scope)
-            if scope["type"] == "http" and header(scope, b"content-type") is not None:
-                require_kind(scope, JSON, RAW)
-        if scope["path"] in self.open_paths:
-            return
-        scope["caller"] = caller = caller_of(scope)
-        needed = "write" if changing else "read"
-        if needed not in caller.scopes and "admin" not in caller.scopes:
-            raise errors.Denied(f"This needs the scope {needed}")
+    def route(self, call: Call) -> PathItem | None:
+        """Find what answers the path, which is the contract's from now on: without prefixes, aliases replaced."""
+        scope = call.scope
+        given = scope.get("root_path") or ""
+        own = call.server.settings.root_path if call.server is not None else ""
+        if given or own:
+            call.path = strip_prefix(call.path, given, own)
+        item = self.find_item(call, call.path)
+        if item is None:
+            for alias, target in self.aliases:
+                if f"{call.path}/".startswith(f"{alias}/"):
+                    return self.find_item(call, target + call.path[len(alias) :])
+        return item
+
+    def find_item(self, call: Call, path: str) -> PathItem | None:
+        """Find what answers a path of the contract; the call has the values of its parameters then."""
+        if (item := self.exact.get(path)) is not None:
+            return item
+        for item in self.matched.get(path.count("/"), ()):
+            if (match := item.pattern.fullmatch(path)) is not None:
+                call.path_params = match.groupdict()
+                return item
+        return None
+
+    def family_of(self, path: str) -> Family:
+        """Return the family that an unknown path belongs to."""
+        return next((family for root, family in self.roots if f"{path}/".startswith(f"{root}/")), PLAIN)
+
+    async def show_page(self, call: Call) -> None:
+        """Send one of the pages beside the contract."""
+        page = self.pages.get(call.path) if call.scope["type"] == "http" else None
+        if page is None:
+            raise UnknownPath
+        if call.method not in ("GET", "HEAD"):
+            raise UnknownMethod("GET, HEAD")
+        try:
+            # Pages are sent whole.
+            headers = [(name, value) for name, value in call.scope["headers"] if name not in (b"range", b"if-range")]
+            await page({**call.scope, "path": call.path, "root_path": "", "headers": headers}, call.receive, call.send)
+        except HTTPException as problem:
+            raise UnknownPath from problem
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _router: Router) -> AsyncIterator[dict[str, Server]]:
+        """Open the server, which the state of every request has then."""
+        names = [family.name for family in self.families]
+        async with open_server(self.settings or read_settings(), names) as server:
+            with call_on_signal(self.end_streams):
+                yield {"server": server}
+                self.end_streams()
+
+    def end_streams(self) -> None:
+        """End all answers that stream."""
+        for task in list(self.streams):
+            task.cancel()
 
 
-def new_request_id() -> bytes:
-    """An id for a request that brought none."""
-    return b"req_%012x" % random.getrandbits(48)
+def strip_prefix(path: str, *prefixes: str) -> str:
+    """Return the path without the prefix that a proxy or a mount has put before it."""
+    for prefix in prefixes:
+        if prefix and f"{path}/".startswith(f"{prefix}/"):
+            return path[len(prefix) :] or "/"
+    return path
 
 
-def without_prefix(scope: Scope) -> None:
-    """Nothing; the path is the contract's from now on, also when a proxy or a mount has put its prefix before it."""
-    for prefix in (scope.get("root_path") or "", server.settings.root_path):
-        if prefix and f"{scope['path']}/".startswith(f"{prefix}/"):
-            scope["path"] = scope["path"][len(prefix) :] or "/"
-            break
-    scope["root_path"] = ""
+@contextlib.contextmanager
+def call_on_signal(function: Callable[[], None]) -> Iterator[None]:
+    """Call the function as soon as the process is told to end: servers wait for open requests before the lifespan."""
+    loop, before = asyncio.get_running_loop(), dict[int, Any]()
 
+    def handle(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(function)
+        before[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ====================================================================================================================
+# Guard
+# ====================================================================================================================
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-# What callers have sent is never shown by a browser as a page of this server.
-DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
-STRICT = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-]
 
 
-def check_host(scope: Scope) -> None:
-    """Nothing, or why the Host header is refused: missing, doubled, malformed, or not a name of this server."""
-    given = header(scope, b"host") or b""
-    doubled = (
-        len(scope["sluice.headers"]) != len(scope["headers"]) and sum(k == b"host" for k, _ in scope["headers"]) > 1
-    )
-    name = None if doubled else access.host_name(given)
-    if name is None:
-        raise BadRequest("A single well-formed Host header is needed")
-    if name not in server.hosts:
-        raise errors.Denied(
-            "Host header not allowed; name it in SLUICE_ALLOWED_HOSTS or in access.yaml (allowed_hosts)"
-        )
+def check_source(call: Call) -> bool:
+    """Check host, origin and media type; return whether the call is a preflight to be answered at once.
+
+    Nothing is asked of the server yet but which hosts and origins it knows.
+    """
+    hosts = call.server.hosts if call.server is not None else access.LOOPBACK_NAMES
+    access.check_host(call.scope["headers"], call.headers, hosts)
+    if call.scope["type"] == "http" and call.method in READING:
+        return check_cors(call)
+    access.check_origin(call.headers)
+    if call.scope["type"] == "http" and b"content-type" in call.headers:
+        require_media_type(call, JSON, RAW)
+    return False
 
 
-def check_origin(scope: Scope) -> None:
-    """Nothing, or why a browser's request is refused: it comes from a page that is not this server's."""
-    site = header(scope, b"sec-fetch-site")
-    origin = header(scope, b"origin")
-    if site is not None and site not in (b"same-origin", b"none"):
-        raise errors.Denied("Requests from other sites are not allowed")
-    if origin is not None:
-        own = (header(scope, b"host") or b"").lower()
-        if origin.lower() not in (b"http://" + own, b"https://" + own):
-            raise errors.Denied("Origin not allowed")
+def check_cors(call: Call) -> bool:
+    """Let pages of the family's allowed origins read the answer; return whether the call is a preflight of theirs."""
+    allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
+    if not allowed:
+        return False
+    call.cors = ((b"vary", b"origin"),)
+    origin = call.headers.get(b"origin")
+    if origin is None or origin.decode("latin-1") not in allowed:
+        return False
+    call.cors = ((b"vary", b"origin"), (b"access-control-allow-origin", origin))
+    return call.method == "OPTIONS" and call.headers.get(b"access-control-request-method") in (b"GET", b"HEAD")
 
 
-# Whose clients can write a token into a URL only.
-BASIC = "/srtslurm/"
-FORWARDED = frozenset({b"forwarded", b"x-real-ip", b"via"})
+async def answer_preflight(call: Call) -> None:
+    """Tell a browser that a page of an allowed origin may read, and say who it is in a header, never by a cookie."""
+    methods = (b"access-control-allow-methods", b"GET, HEAD")
+    await call.start(204, [methods, (b"access-control-allow-headers", b"authorization, if-none-match, x-request-id")])
+    await call.finish()
 
 
-def caller_of(scope: Scope) -> access.Caller:
-    """Who asks: the holder of a token, or the server's own user over loopback; else Unauthenticated."""
-    client = scope.get("client") or ("", 0)
-    given = header(scope, b"authorization")
-    if given is not None:
-        token = access.token_in(given, basic=scope["path"].startswith(BASIC))
-        caller = server.store.access.caller(token) if token is not None else None
+def require_media_type(call: Call, *kinds: str) -> None:
+    """Refuse another media type: a form that a foreign page can send without asking is never taken."""
+    kind = call.headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
+    if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
+        raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
+
+
+def let_in(call: Call, requirement: access.Requirement) -> None:
+    """Note who calls, or refuse; failures of each client are counted."""
+    server = call.server
+    if server is None:
+        raise NotStarted
+    client = call.scope.get("client") or ("", 0)
+    uid = server.peers.uid(client, call.scope.get("server") or ("", 0))
+    facts = access.Facts(call.headers, uid, call.access, server.own_caller)
+    try:
+        call.caller = access.admit(requirement, facts)
+    except access.WrongCredentials:
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
-        if caller is None and server.failures.wait_s(client[0]):
-            raise TooMany("Too many wrong tokens; wait a little")
-        if caller is None:
-            server.failures.failed(client[0])
-            raise Unauthenticated("Missing or invalid bearer token")
-        return caller
-    if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name in scope["sluice.headers"]):
-        raise Unauthenticated("Requests through a proxy need a bearer token")
-    if server.peers.uid(client, scope.get("server") or ("", 0)) == os.getuid():
-        return server.own_caller
-    raise Unauthenticated("Missing or invalid bearer token")
+        if server.failures.wait_s(client[0]):
+            raise TooMany("Too many wrong tokens; wait a little") from None
+        server.failures.failed(client[0])
+        raise
+
+
+async def write_audit(call: Call) -> None:
+    """Write down who did what, with which result."""
+    assert call.server is not None
+    await call.server.audit.append(
+        {
+            "who": call.caller.name if call.caller else None,
+            "from": (call.scope.get("client") or ("",))[0],
+            "what": call.endpoint.spec.operation_id if call.endpoint else call.method,
+            "path": call.path,
+            "status": call.status,
+            "made": call.made,
+            "request_id": call.request_id.decode(),
+        }
+    )
 
 
 # ====================================================================================================================
@@ -616,12 +754,19 @@ def caller_of(scope: Scope) -> access.Caller:
 # ====================================================================================================================
 
 
-class BadRequest(Exception):
-    """The request makes no sense, whatever the state."""
+class UnknownPath(Exception):
+    """Nothing has this path."""
+
+    def __init__(self) -> None:
+        super().__init__("Not Found")
 
 
-class Unauthenticated(Exception):
-    """Nobody knows who asks."""
+class UnknownMethod(Exception):
+    """The path does not have this method."""
+
+    def __init__(self, allow: str) -> None:
+        super().__init__("Method Not Allowed")
+        self.allow = allow
 
 
 class TooMany(Exception):
@@ -632,16 +777,25 @@ class MediaType(Exception):
     """The body is not declared as JSON."""
 
 
+class NotStarted(Exception):
+    """The app runs without its lifespan, so that there is no server to ask."""
+
+    def __init__(self) -> None:
+        super().__init__("The server has not started")
+
+
 class Disconnected(Exception):
     """The client has gone; nobody is there to answer to."""
 
 
 # What went wrong → status. The first class along the exception's own line of ancestors counts.
 STATUS: dict[type[Exception], int] = {
-    BadRequest: 400,
-    Unauthenticated: 401,
+    access.Unauthenticated: 401,
+    UnknownPath: 404,
+    UnknownMethod: 405,
     MediaType: 415,
     TooMany: 429,
+    NotStarted: 503,
     errors.NotFound: 404,
     errors.NoProfile: 503,
     errors.Exists: 409,
@@ -659,241 +813,215 @@ STATUS: dict[type[Exception], int] = {
     slurm_errors.JobUnknown: 404,
     slurm_errors.SlurmError: 502,
 }
-
-# Where an operation, or a family, deviates from the table, by its document.
-DEVIATIONS: dict[tuple[str, type[Exception]], int] = {
-    ("srunx_cancel_run", errors.Conflict): 422,
-    ("srunx_submit_job", slurm_errors.SlurmConflict): 502,
-    ("srtslurm", errors.NotJson): 400,
-    ("srunx_browse_files", errors.NoProfile): 404,
-    ("srunx_read_file", errors.NoProfile): 404,
-    ("srunx_update_config", errors.StoreUnavailable): 500,
-    ("srunx_reset_config", errors.StoreUnavailable): 500,
-    ("srunx_get_project", errors.NoProfile): 400,
-    ("srunx_update_project", errors.NoProfile): 400,
-    ("srunx_update_project", errors.StoreUnavailable): 500,
-    ("srunx_init_project", errors.NoProfile): 400,
-    ("srunx_init_project", errors.StoreUnavailable): 500,
-    ("srunx_apply_template", slurm_errors.SlurmConflict): 502,
-    ("srunx_delete_template", errors.NotFound): 400,
-    ("srunx_create_subscription", errors.NotFound): 409,
-}
-
-# Where the place of what is wrong in a body is told without the word "body": it is that in the document changed.
-BARE_PLACES = ("srunx_update_config", "srunx_update_project")
-
-# A value that fails its pattern in a way for which the document has a status and a text of its own.
-ODD_VALUES = [
-    (("path", "job_id"), re.compile(r"[+-]?[0-9]+"), 400, "Invalid job ID"),
-    # Missing (then the input is all parameters) or empty.
-    (("query", "path"), re.compile(r"(\{('mount': .{0,200})?\})?"), 400, "path is required"),
-]
+# Of an answer that its family could not give a shape, and of paths that no family claims.
+PLAIN = Family("", (), write_detail, {"bearer": access.check_bearer})
 
 
-def refusal(problem: Exception, request_id: str, scope: Scope) -> tuple[int, tuple[tuple[bytes, bytes], ...], bytes]:
-    """Status, headers and body for whatever went wrong; an unexpected exception is logged and told as 500 only."""
-    endpoint = scope.get("endpoint_of")
-    headers: list[tuple[bytes, bytes]] = []
-    detail: Any = str(problem)
-    if isinstance(problem, HTTPException):
-        status, detail = problem.status_code, problem.detail
-        headers += [(name.lower().encode(), value.encode()) for name, value in (problem.headers or {}).items()]
-    else:
-        status = status_of(problem, (endpoint.operation_id, endpoint.family) if endpoint else ())
+async def refuse(call: Call, problem: Exception) -> None:
+    """Answer with whatever went wrong, in the family's shape; a websocket is closed before it is accepted."""
+    if call.scope["type"] == "websocket":
+        code = 4401 if isinstance(problem, access.Unauthenticated) else 4403
+        await call.send_message({"type": "websocket.close", "code": code})
+        return
+    try:
+        await send_refusal(call, problem)
+    except Exception as second:
+        if call.status:
+            raise
+        # The family's own functions failed: this one's do not.
+        call.family = PLAIN
+        failure = RuntimeError("no shape for a refusal")
+        failure.__cause__ = second
+        await send_refusal(call, failure)
+
+
+async def send_refusal(call: Call, problem: Exception) -> None:
+    """Send status, headers and body for what went wrong; of an unexpected exception only that there was one."""
+    refusal = make_refusal(call, problem)
+    headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
+    if isinstance(problem, UnknownMethod):
+        headers.append((b"allow", problem.allow.encode()))
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if refusal.status in (429, 503):
+        headers.append((b"retry-after", b"5"))
+    body = call.family.envelope(refusal)
+    await call.start(refusal.status, [*headers, (b"content-length", b"%d" % len(body))])
+    await call.finish(body)
+
+
+def make_refusal(call: Call, problem: Exception) -> Refusal:
+    """Return what an answer says of what went wrong; an unexpected exception is logged."""
+    family, request_id, message = call.family, call.request_id.decode(), str(problem)
+    status = find_status(problem, family, call.endpoint.spec.operation_id if call.endpoint else "")
+    problems: Sequence[Problem] = ()
     if isinstance(problem, slurm_errors.SlurmRefused):
-        detail = f"{problem.command} failed: {problem.reason}"
+        message = f"{problem.command} failed: {problem.reason}"
     if isinstance(problem, errors.Invalid):
-        status, detail = odd_value(problem) or (status, [item(one) for one in problem.problems])
+        odd = family.odd_value(problem.problems[0])
+        if odd is not None:
+            status, message = odd
+        else:
+            problems = [list_problem(wrong) for wrong in problem.problems]
     if status == 500 and not isinstance(problem, errors.StoreError):
         log.error("request %s failed", request_id, exc_info=problem)
-        detail = f"Internal Server Error ({request_id})"
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if status in (429, 503):
-        headers.append((b"retry-after", b"5"))
-    return status, tuple(headers), ENVELOPES[endpoint.family if endpoint else "srunx"](status, detail, request_id)
+        message = f"Internal Server Error ({request_id})"
+    return Refusal(status, type(problem).__name__, message, problems, request_id)
 
 
-def status_of(problem: Exception, asked: Iterable[str]) -> int:
-    """The status for an exception, by the names of the operation and its family; 500 for one that no table knows."""
+def find_status(problem: Exception, family: Family, operation_id: str) -> int:
+    """Return the status for an exception, of this operation or its family; 500 for one that no table has."""
     for kind in type(problem).__mro__:
-        for name in asked:
-            if (name, kind) in DEVIATIONS:
-                return DEVIATIONS[name, kind]
+        for name in (operation_id, family.name):
+            if (name, kind) in family.statuses:
+                return family.statuses[name, kind]
         if kind in STATUS:
             return STATUS[kind]
     return 500
 
 
-def odd_value(problem: errors.Invalid) -> tuple[int, str] | None:
-    """Status and text of the document's own for a single wrong value, if it has one."""
-    one = problem.problems[0]
-    for loc, pattern, status, text in ODD_VALUES:
-        if tuple(one["loc"]) == loc and pattern.fullmatch(str(one["input"])):
-            return status, text
-    return None
+def list_problem(problem: Problem) -> Problem:
+    """Return a problem as refusals list it: type, loc, msg, input, and where in a text it stands."""
+    place = {key: problem[key] for key in ("line", "column") if problem.get(key)}
+    given = shorten_value(problem["input"])
+    return {"type": problem["type"], "loc": problem["loc"], "msg": problem["msg"], "input": given, **place}
 
 
-def item(one: dict[str, Any]) -> dict[str, Any]:
-    """A problem as the srunx family lists it: type, loc, msg, input, and where in a text it stands."""
-    place = {key: one[key] for key in ("line", "column") if one.get(key)}
-    return {"type": one["type"], "loc": one["loc"], "msg": one["msg"], "input": shortened(one["input"]), **place}
-
-
-def shortened(value: Any) -> Any:
-    """The value, or its beginning when it is large: an error need not send back a megabyte."""
+def shorten_value(value: Any) -> Any:
+    """Return the value, or its beginning when it is large: an error need not send back a megabyte."""
     text = value if isinstance(value, str) else repr(value)
     return value if len(text) <= 500 else f"{text[:500]}…"
-
-
-def _detail(status: int, detail: Any, request_id: str) -> bytes:
-    return orjson.dumps({"detail": detail})
-
-
-# Family → the shape of its errors.
-ENVELOPES: dict[str, Callable[[int, Any, str], bytes]] = dict.fromkeys(("srunx", "srtslurm", "sluice"), _detail)
 
 
 # ====================================================================================================================
 # Operations: srunx
 # ====================================================================================================================
 
+operations(
+    srunx_cancel_job=jobs.cancel_job,
+    srunx_get_job_logs=jobs.read_logs,
+    srunx_browse_files=sync.list_files,
+    srunx_read_file=sync.read_file,
+    srunx_sync_mount=sync.sync_mount,
+    srunx_get_sync=sync.get_sync,
+    srunx_get_ssh_status=ssh_profiles.get_status,
+    srunx_connect_profile=ssh_profiles.connect_profile,
+    srunx_test_profile=ssh_profiles.test_profile,
+    srunx_preview_job=templates.preview_script,
+    srunx_list_templates=templates.list_templates,
+    srunx_create_template=templates.create_template,
+    srunx_get_template=templates.get_template,
+    srunx_change_template=templates.change_template,
+    srunx_delete_template=templates.delete_template,
+    srunx_apply_template=templates.apply_template,
+    srunx_list_subscriptions=asking.list_subscriptions,
+    srunx_list_watches=asking.list_watches,
+    srunx_create_watch=asking.create_watch,
+)
 
-@operation()
-def srunx_list_jobs(cluster: str | None) -> Prepared:
+
+def srunx_list_jobs(server: Server, cluster: str | None) -> Answer:
     """List queued, running and recently finished jobs."""
-    return prepared(jobs.list_jobs(server, cluster), headers=age(cluster))
+    return Answer(jobs.list_jobs(server, cluster), find_age(server, cluster))
 
 
-@operation()
-async def srunx_submit_job(body: dict[str, Any], idempotency_key: str | None, caller: access.Caller) -> dict[str, Any]:
+async def srunx_submit_job(server: Server, body: Data, idempotency_key: str | None, caller: access.Caller) -> Data:
     """Submit a batch script as a job."""
     records.check_submission(body)
     record = await jobs.submit_job(server, body, requests.make_id(caller.name, "job", idempotency_key), caller)
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 
-@operation()
-async def srunx_get_job(job_id: str, cluster: str | None) -> Prepared:
+async def srunx_get_job(server: Server, job_id: str, cluster: str | None) -> Answer:
     """Get one job."""
-    return Prepared(orjson.dumps(await jobs.find_job(server, job_id, cluster)), headers=age(cluster))
+    return Answer(await jobs.find_job(server, job_id, cluster), find_age(server, cluster))
 
 
-@operation()
-async def srunx_cancel_job(job_id: str, cluster: str | None) -> None:
-    """Cancel a job."""
-    await jobs.cancel_job(server, job_id, cluster)
-
-
-@operation()
-async def srunx_get_job_logs(
-    job_id: str, cluster: str | None, stdout_offset: int, stderr_offset: int
-) -> dict[str, Any]:
-    """Get the output of a job from the given offsets on."""
-    return await jobs.read_logs(server, job_id, stdout_offset, stderr_offset, cluster)
-
-
-@operation()
-def srunx_list_resources(partition: str | None, cluster: str | None) -> Prepared:
+def srunx_list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:
     """List GPUs, nodes and running jobs of each partition."""
-    return prepared(jobs.list_resources(server, partition, cluster), headers=age(cluster))
+    return Answer(jobs.list_resources(server, partition, cluster), find_age(server, cluster))
 
 
-@operation()
-def srunx_list_workflows(mount: str | None) -> Prepared:
+def srunx_list_workflows(server: Server, mount: str | None) -> Body:
     """List the workflows that parse, by file name."""
-    return prepared(server.find_shelf(mount).rows.get_all())
+    return server.find_shelf(mount).rows.get_all()
 
 
-@operation()
-async def srunx_validate_workflow(body: dict[str, Any]) -> dict[str, Any]:
+async def srunx_validate_workflow(server: Server, body: Data) -> Data:
     """Check a workflow text and list its errors."""
     wrong = await asyncio.to_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
     return {"valid": False, "errors": wrong} if wrong else {"valid": True}
 
 
-@operation()
-async def srunx_upload_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
+async def srunx_upload_workflow(server: Server, body: Data, if_match: str | None) -> Versioned:
     """Check and save a workflow text."""
     name = workflows.parse_uploaded_name(body["filename"])
-    return changed(
-        *await workflow_files.save_workflow(
-            server, server.find_shelf(body.get("mount")), name, body["yaml"].encode(), unquoted(if_match)
-        )
-    )
+    shelf = server.find_shelf(body.get("mount"))
+    return Versioned(*await workflow_files.save_workflow(server, shelf, name, body["yaml"].encode(), if_match))
 
 
-@operation()
-async def srunx_create_workflow(body: dict[str, Any], if_match: str | None) -> Prepared:
+async def srunx_create_workflow(server: Server, body: Data, if_match: str | None) -> Versioned:
     """Create a workflow from JSON and save it as YAML."""
     place, name = server.find_shelf(body.get("mount") or body.get("default_project")), body["name"]
     if name in place.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
-    text = workflow_files.compose_workflow(place, body)
-    return changed(*await workflow_files.save_workflow(server, place, name, text, unquoted(if_match)))
+    return Versioned(
+        *await workflow_files.save_workflow(server, place, name, workflow_files.compose_workflow(place, body), if_match)
+    )
 
 
-@operation()
-async def srunx_list_runs(name: str | None, limit: int, offset: int) -> Prepared:
+async def srunx_list_runs(server: Server, name: str | None, limit: int, offset: int) -> Answer:
     """List workflow runs, newest first."""
     body, total = await server.run_list.get_window(name, limit, offset)
-    return prepared(body, headers=((b"x-total-count", str(total).encode()),))
+    return Answer(body, total=total)
 
 
-@operation()
-async def srunx_get_run(run_id: str) -> Any:
+async def srunx_get_run(server: Server, run_id: str) -> Answer:
     """Get one run with the state of each of its jobs."""
     if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
-        return prepared(server.run_list.get_row(run_id), headers=aged(server.get_age_s(run_id)))
-    return prepared(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), headers=aged(0.0))
+        return Answer(server.run_list.get_row(run_id), server.get_age_s(run_id))
+    return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
 
 
-@operation()
-async def srunx_cancel_run(run_id: str) -> dict[str, Any]:
+async def srunx_cancel_run(server: Server, run_id: str) -> Data:
     """Cancel a run and all of its jobs."""
     warnings = await runs.cancel_run(server, run_id)
     return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
 
 
-@operation()
-def srunx_get_workflow(name: str, mount: str | None) -> Prepared:
+def srunx_get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
     """Get one workflow with its jobs."""
     place = server.find_shelf(mount)
-    return prepared(place.rows.get_row(name), etag=place.folder.get_entry(name).etag)
+    return Versioned(place.rows.get_row(name), place.folder.get_entry(name).etag)
 
 
-@operation()
-async def srunx_delete_workflow(name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
+async def srunx_delete_workflow(server: Server, name: str, mount: str | None, if_match: str | None) -> Data:
     """Delete a workflow; its runs stay."""
-    await server.find_shelf(mount).folder.delete(name, if_match=unquoted(if_match))
+    await server.find_shelf(mount).folder.delete(name, if_match=if_match)
     return {"status": "deleted", "name": name}
 
 
-@operation()
 async def srunx_run_workflow(
-    name: str, mount: str | None, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
-) -> dict[str, Any]:
+    server: Server, name: str, mount: str | None, body: Data, idempotency_key: str | None, caller: access.Caller
+) -> Data:
     """Start a run or a sweep of a workflow, or preview it."""
     return await start.start_workflow(
         server, name, mount, body, requests.make_id(caller.name, "run", idempotency_key), "web"
     )
 
 
-@operation()
-def srunx_list_sweeps() -> list[dict[str, Any]]:
+def srunx_list_sweeps(server: Server) -> list[Data]:
     """List the latest sweeps, newest first."""
     return server.sweep_index.list_newest()
 
 
-@operation()
-async def srunx_get_sweep(sweep_id: int) -> dict[str, Any]:
+async def srunx_get_sweep(server: Server, sweep_id: int) -> Data:
     """Get one sweep with its matrix and counters."""
     shown, sweep = await server.sweep_index.find(sweep_id)
     return shown.build_row(sweep)
 
 
-@operation()
-async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
+async def srunx_change_sweep(server: Server, sweep_id: int, body: Data) -> Data:
     """Change how many cells of a sweep run at once."""
     return server.sweep_index.build_row(
         await sweeping.change_sweep(
@@ -902,349 +1030,214 @@ async def srunx_change_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, A
     )
 
 
-@operation()
-async def srunx_list_cells(sweep_id: int) -> list[dict[str, Any]]:
+async def srunx_list_cells(server: Server, sweep_id: int) -> list[Data]:
     """List the cells of a sweep by status, start and id."""
     shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
     return await shown.list_cells(sweep)
 
 
-@operation()
-async def srunx_cancel_sweep(sweep_id: int) -> dict[str, Any]:
+async def srunx_cancel_sweep(server: Server, sweep_id: int) -> Data:
     """Cancel a sweep."""
     if server.sweep_index.is_archived(sweep_id):
-        return await srunx_get_sweep(sweep_id)
+        return await srunx_get_sweep(server, sweep_id)
     return server.sweep_index.build_row(
         await sweeping.change_sweep(server, sweep_id, lambda sweep: sweeps.cancel_sweep(sweep, time.time()))
     )
 
 
-@operation()
-async def srunx_rerun_sweep(sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
+async def srunx_rerun_sweep(server: Server, sweep_id: int, body: Data) -> Data:
     """Rerun ended cells of a sweep."""
     return server.sweep_index.build_row(await sweeping.rerun_cells(server, sweep_id, body["cells"]))
 
 
-@operation()
-async def srunx_list_results(sweep_id: int, accept: str) -> Any:
+async def srunx_list_results(server: Server, sweep_id: int, accept: str) -> Any:
     """List the results of a sweep's cells in matrix order."""
     shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
     rows = await shown.list_results(sweep)
-    return Prepared(board.to_csv(rows), media_type=b"text/csv; charset=utf-8") if prefers_csv(accept) else rows
+    return Answer(board.to_csv(rows), media_type="text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
 
-@operation()
-def srunx_list_mounts() -> list[dict[str, Any]]:
+def srunx_list_mounts(server: Server) -> list[Data]:
     """List the current profile's mounts without local folders."""
-    return [{"name": one.name, "remote": one.remote} for one in server.store.profiles.get_mounts().values()]
+    return [{"name": mount.name, "remote": mount.remote} for mount in server.store.profiles.get_mounts().values()]
 
 
-@operation()
-async def srunx_add_mount(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+async def srunx_add_mount(server: Server, body: Data, if_match: str | None) -> Data:
     """Add a mount to the current profile."""
-    return await profile_edits.add_mount(server.store.single["profiles"], own_profile(), body, unquoted(if_match))
+    return await profile_edits.add_mount(server.store.single["profiles"], current_profile(server), body, if_match)
 
 
-@operation()
-def srunx_list_mounts_config() -> list[dict[str, Any]]:
+def srunx_list_mounts_config(server: Server) -> list[Data]:
     """List the current profile's mounts with local folders."""
-    return [profile_edits.to_mount_json(one) for one in server.store.profiles.get_mounts().values()]
+    return [profile_edits.to_mount_json(mount) for mount in server.store.profiles.get_mounts().values()]
 
 
-@operation()
-async def srunx_delete_mount(mount_name: str, if_match: str | None) -> dict[str, Any]:
+async def srunx_delete_mount(server: Server, mount_name: str, if_match: str | None) -> Data:
     """Remove a mount from the current profile."""
-    await profile_edits.remove_mount(server.store.single["profiles"], own_profile(), mount_name, unquoted(if_match))
+    await profile_edits.remove_mount(server.store.single["profiles"], current_profile(server), mount_name, if_match)
     return {"status": "deleted", "name": mount_name}
 
 
-@operation()
-async def srunx_get_config(explain: bool, mount: str | None) -> Prepared:
+async def srunx_get_config(server: Server, explain: bool, mount: str | None) -> Versioned:
     """Get the configuration merged from all layers."""
     root = server.store.profiles.get_mount(mount).root if mount is not None else None
     found = await server.store.configuration.resolve(root)
-    return tagged(found.explain() if explain else found.to_json(), server.store.configuration.get_tag())
+    return Versioned(found.explain() if explain else found.to_json(), server.store.configuration.get_tag())
 
 
-@operation()
-async def srunx_update_config(body: dict[str, Any], if_match: str | None) -> Prepared:
+async def srunx_update_config(server: Server, body: Data, if_match: str | None) -> Versioned:
     """Merge values into the user's configuration."""
-    found = await server.store.configuration.update(body, unquoted(if_match))
-    return tagged(found.to_json(), server.store.configuration.get_tag())
+    found = await server.store.configuration.update(body, if_match)
+    return Versioned(found.to_json(), server.store.configuration.get_tag())
 
 
-@operation()
-async def srunx_list_config_paths() -> list[dict[str, Any]]:
+async def srunx_list_config_paths(server: Server) -> list[Data]:
     """List the configuration files in rising precedence."""
     return await asyncio.to_thread(server.store.configuration.list_paths)
 
 
-@operation()
-async def srunx_reset_config(if_match: str | None) -> Prepared:
+async def srunx_reset_config(server: Server, if_match: str | None) -> Versioned:
     """Empty the user's configuration."""
-    found = await server.store.configuration.reset(unquoted(if_match))
-    return tagged(found.to_json(), server.store.configuration.get_tag())
+    found = await server.store.configuration.reset(if_match)
+    return Versioned(found.to_json(), server.store.configuration.get_tag())
 
 
-@operation()
-def srunx_list_profiles() -> Prepared:
+def srunx_list_profiles(server: Server) -> Versioned:
     """List all profiles by name, and which one is current."""
     found = profile_edits.list_profiles(server.store.stored_profiles, server.store.profiles.current)
-    return tagged(found, profile_edits.get_profiles_tag(server.store.single["profiles"]))
+    return Versioned(found, profile_edits.get_profiles_tag(server.store.single["profiles"]))
 
 
-@operation()
-async def srunx_create_profile(body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+async def srunx_create_profile(server: Server, body: Data, if_match: str | None) -> Data:
     """Create a profile."""
-    return await profile_edits.create_profile(server.store.single["profiles"], body, unquoted(if_match))
+    return await profile_edits.create_profile(server.store.single["profiles"], body, if_match)
 
 
-@operation()
-async def srunx_update_profile(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+async def srunx_update_profile(server: Server, name: str, body: Data, if_match: str | None) -> Data:
     """Update the given fields of a profile."""
-    return await profile_edits.update_profile(server.store.single["profiles"], name, body, unquoted(if_match))
+    return await profile_edits.update_profile(server.store.single["profiles"], name, body, if_match)
 
 
-@operation()
-async def srunx_delete_profile(name: str, if_match: str | None) -> dict[str, Any]:
+async def srunx_delete_profile(server: Server, name: str, if_match: str | None) -> Data:
     """Delete a profile and its mounts."""
-    await profile_edits.delete_profile(server.store.single["profiles"], name, unquoted(if_match))
+    await profile_edits.delete_profile(server.store.single["profiles"], name, if_match)
     return {"ok": True}
 
 
-@operation()
-async def srunx_activate_profile(name: str, if_match: str | None) -> dict[str, Any]:
+async def srunx_activate_profile(server: Server, name: str, if_match: str | None) -> Data:
     """Make a profile the current one."""
-    await profile_edits.activate_profile(server.store.single["profiles"], name, unquoted(if_match))
+    await profile_edits.activate_profile(server.store.single["profiles"], name, if_match)
     return {"ok": True}
 
 
-@operation()
-async def srunx_add_profile_mount(name: str, body: dict[str, Any], if_match: str | None) -> dict[str, Any]:
+async def srunx_add_profile_mount(server: Server, name: str, body: Data, if_match: str | None) -> Data:
     """Add a mount to a profile."""
-    return await profile_edits.add_mount(server.store.single["profiles"], name, body, unquoted(if_match))
+    return await profile_edits.add_mount(server.store.single["profiles"], name, body, if_match)
 
 
-@operation()
-async def srunx_delete_profile_mount(name: str, mount_name: str, if_match: str | None) -> dict[str, Any]:
+async def srunx_delete_profile_mount(server: Server, name: str, mount_name: str, if_match: str | None) -> Data:
     """Remove a mount from a profile."""
-    await profile_edits.remove_mount(server.store.single["profiles"], name, mount_name, unquoted(if_match))
+    await profile_edits.remove_mount(server.store.single["profiles"], name, mount_name, if_match)
     return {"ok": True}
 
 
-@operation()
-def srunx_list_env() -> list[dict[str, str]]:
+def srunx_list_env(server: Server) -> list[dict[str, str]]:
     """List the srunx variables of the server's environment."""
     return layers.list_variables(server.store.environment)
 
 
-@operation()
-async def srunx_list_projects() -> list[dict[str, Any]]:
+async def srunx_list_projects(server: Server) -> list[Data]:
     """List the projects of the current profile, one per mount."""
     return await asyncio.to_thread(profile_edits.list_projects, server.store.profiles)
 
 
-@operation()
-async def srunx_get_project(mount_name: str) -> Prepared:
+async def srunx_get_project(server: Server, mount_name: str) -> Versioned:
     """Get the srunx.json of a mount."""
     mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return project_of(mount, await server.store.configuration.describe_project(mount))
+    return Versioned(
+        await server.store.configuration.describe_project(mount), server.store.configuration.get_project_tag(mount.root)
+    )
 
 
-@operation()
-async def srunx_update_project(mount_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
+async def srunx_update_project(server: Server, mount_name: str, body: Data, if_match: str | None) -> Versioned:
     """Update the srunx.json of a mount."""
     mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return project_of(mount, await server.store.configuration.save_project(mount, body, unquoted(if_match)))
+    return Versioned(
+        await server.store.configuration.save_project(mount, body, if_match),
+        server.store.configuration.get_project_tag(mount.root),
+    )
 
 
-@operation()
-async def srunx_init_project(mount_name: str) -> Prepared:
+async def srunx_init_project(server: Server, mount_name: str) -> Versioned:
     """Create a srunx.json with example values for a mount."""
     mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return project_of(mount, await server.store.configuration.init_project(mount))
+    return Versioned(
+        await server.store.configuration.init_project(mount), server.store.configuration.get_project_tag(mount.root)
+    )
 
 
-@operation()
-async def srunx_browse_files(mount: str, path: str) -> dict[str, Any]:
-    """List a folder of a mount."""
-    return await sync.list_files(server, mount, path)
-
-
-@operation()
-async def srunx_read_file(mount: str, path: str) -> dict[str, Any]:
-    """Get the text of a file of a mount."""
-    return await sync.read_file(server, mount, path)
-
-
-@operation()
-async def srunx_sync_mount(body: dict[str, Any]) -> dict[str, Any]:
-    """Sync a mount to its cluster, or preview the changes."""
-    return await sync.sync_mount(server, body)
-
-
-@operation()
-def srunx_get_sync(sync_id: str) -> dict[str, Any]:
-    """Get the progress of a sync that nobody waited for."""
-    return sync.get_sync(server, sync_id)
-
-
-@operation()
-def srunx_list_history(limit: int) -> list[dict[str, Any]]:
+def srunx_list_history(server: Server, limit: int) -> list[Data]:
     """List the jobs submitted through Sluice, newest first."""
     return [srunx.to_history_json(entry) for entry in server.job_index.list_newest(limit if limit >= 0 else 10_000)]
 
 
-@operation()
-def srunx_get_history_stats(from_: str | None, to: str | None) -> dict[str, Any]:
+def srunx_get_history_stats(server: Server, from_: str | None, to: str | None) -> Data:
     """Count jobs by outcome and average their running time."""
     return server.job_index.compute_stats(from_, to)
 
 
-@operation()
-def srunx_get_ssh_status() -> dict[str, Any]:
-    """Get the state of the active profile's cluster."""
-    return ssh_profiles.get_status(server)
-
-
-@operation()
-async def srunx_connect_profile(name: str) -> dict[str, Any]:
-    """Connect a profile at once."""
-    return await ssh_profiles.connect_profile(server, name)
-
-
-@operation()
-async def srunx_test_profile(name: str) -> dict[str, Any]:
-    """Test the connection and the SLURM of a profile."""
-    return await ssh_profiles.test_profile(server, name)
-
-
-@operation()
-async def srunx_preview_job(body: dict[str, Any]) -> dict[str, Any]:
-    """Render the script of a job without submitting it."""
-    return await templates.preview_script(server, body)
-
-
-@operation()
-def srunx_list_templates() -> list[dict[str, Any]]:
-    """List the script templates, the built-in one first."""
-    return templates.list_templates(server)
-
-
-@operation()
-async def srunx_create_template(body: dict[str, Any]) -> dict[str, Any]:
-    """Create a template and save it in the store."""
-    return await templates.create_template(server, body)
-
-
-@operation()
-def srunx_get_template(template_name: str) -> Prepared:
-    """Get one template with its text."""
-    return detailed(*templates.get_template(server, template_name))
-
-
-@operation()
-async def srunx_change_template(template_name: str, body: dict[str, Any], if_match: str | None) -> Prepared:
-    """Change the text or the description of a template."""
-    return detailed(*await templates.change_template(server, template_name, body, unquoted(if_match)))
-
-
-@operation()
-async def srunx_delete_template(template_name: str, if_match: str | None) -> None:
-    """Delete a template."""
-    await templates.delete_template(server, template_name, unquoted(if_match))
-
-
-@operation()
-async def srunx_apply_template(
-    template_name: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
-) -> dict[str, Any]:
-    """Submit a job from a template, or preview its script."""
-    return await templates.apply_template(server, template_name, body, idempotency_key, caller)
-
-
-@operation()
-def srunx_list_endpoints(include_disabled: bool) -> list[dict[str, Any]]:
+def srunx_list_endpoints(server: Server, include_disabled: bool) -> list[Data]:
     """List the endpoints of notifications, oldest first."""
     return server.notifications.list_endpoints(include_disabled)
 
 
-@operation()
-async def srunx_create_endpoint(body: dict[str, Any]) -> dict[str, Any]:
+async def srunx_create_endpoint(server: Server, body: Data) -> Data:
     """Create an endpoint for notifications."""
     return await server.notifications.create_endpoint(body)
 
 
-@operation()
-async def srunx_delete_endpoint(endpoint_id: int) -> None:
+async def srunx_delete_endpoint(server: Server, endpoint_id: int) -> None:
     """Delete an endpoint and its subscriptions."""
     await server.notifications.delete_endpoint(endpoint_id)
 
 
-@operation()
-async def srunx_change_endpoint(endpoint_id: int, body: dict[str, Any]) -> dict[str, Any]:
+async def srunx_change_endpoint(server: Server, endpoint_id: int, body: Data) -> Data:
     """Change the name or the address of an endpoint."""
     return await server.notifications.change_endpoint(
         endpoint_id, lambda data, others: endpoints.edit_endpoint(data, body, others)
     )
 
 
-@operation()
-async def srunx_disable_endpoint(endpoint_id: int) -> dict[str, Any]:
+async def srunx_disable_endpoint(server: Server, endpoint_id: int) -> Data:
     """Disable an endpoint."""
     return await server.notifications.change_endpoint(
         endpoint_id, lambda data, _: endpoints.switch_endpoint(data, False, time.time())
     )
 
 
-@operation()
-async def srunx_enable_endpoint(endpoint_id: int) -> dict[str, Any]:
+async def srunx_enable_endpoint(server: Server, endpoint_id: int) -> Data:
     """Enable an endpoint."""
     return await server.notifications.change_endpoint(
         endpoint_id, lambda data, _: endpoints.switch_endpoint(data, True, time.time())
     )
 
 
-@operation()
-def srunx_list_subscriptions(watch_id: int | None, endpoint_id: int | None, limit: int) -> list[dict[str, Any]]:
-    """List the subscriptions of endpoints to watches."""
-    return asking.list_subscriptions(server, watch_id, endpoint_id, limit)
-
-
-@operation()
-async def srunx_create_subscription(body: dict[str, Any]) -> dict[str, Any]:
+async def srunx_create_subscription(server: Server, body: Data) -> Data:
     """Subscribe an endpoint to a watch."""
     return await server.notifications.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
 
 
-@operation()
-async def srunx_delete_subscription(subscription_id: int) -> None:
+async def srunx_delete_subscription(server: Server, subscription_id: int) -> None:
     """Delete a subscription."""
     await server.notifications.unsubscribe(subscription_id)
 
 
-@operation()
-def srunx_list_watches(open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
-    """List watches, newest first."""
-    if not open and kind is None and target_ref is None:
-        raise BadRequest("open=false needs a kind or a target_ref")
-    return asking.list_watches(server, open, kind, target_ref)
-
-
-@operation()
-async def srunx_create_watch(body: dict[str, Any]) -> dict[str, Any]:
-    """Watch a job, run or sweep and notify an endpoint."""
-    return await asking.create_watch(server, body)
-
-
-@operation()
-def srunx_get_watch(watch_id: int) -> dict[str, Any]:
+def srunx_get_watch(server: Server, watch_id: int) -> Data:
     """Get one watch."""
     return watches.to_json(server.notifications.get_watch(watch_id))
 
 
-@operation()
-async def srunx_close_watch(watch_id: int) -> dict[str, Any]:
+async def srunx_close_watch(server: Server, watch_id: int) -> Data:
     """Close a watch and stop its notifications."""
     closed = await server.notifications.change_watch(
         str(watch_id), lambda watch: watches.close_watch(watch, time.time())
@@ -1252,14 +1245,12 @@ async def srunx_close_watch(watch_id: int) -> dict[str, Any]:
     return watches.to_json(closed)
 
 
-@operation()
-def srunx_list_deliveries(subscription_id: int | None, status: str | None, limit: int) -> list[dict[str, Any]]:
+def srunx_list_deliveries(server: Server, subscription_id: int | None, status: str | None, limit: int) -> list[Data]:
     """List sent and pending deliveries, newest first."""
     return server.notifications.outbox.list_deliveries(subscription_id, status, limit)
 
 
-@operation()
-def srunx_count_stuck_deliveries(older_than_sec: int) -> dict[str, int]:
+def srunx_count_stuck_deliveries(server: Server, older_than_sec: int) -> dict[str, int]:
     """Count the deliveries that are overdue."""
     return {
         "count": server.notifications.outbox.count_stuck(older_than_sec, time.time()),
@@ -1267,89 +1258,59 @@ def srunx_count_stuck_deliveries(older_than_sec: int) -> dict[str, int]:
     }
 
 
-@operation()
-def srunx_get_delivery(delivery_id: int) -> dict[str, Any]:
+def srunx_get_delivery(server: Server, delivery_id: int) -> Data:
     """Get one delivery."""
     return deliveries.to_json(server.notifications.outbox.get(delivery_id))
+
+
+def find_age(server: Server, cluster: str | None) -> float | None:
+    """Return how old a cluster's snapshot is, in seconds; None while there is none."""
+    snapshot = server.clusters.resolve(cluster).snapshot
+    snapshot.keep_fresh()
+    return snapshot.age_s
+
+
+def current_profile(server: Server) -> str:
+    """Return the name of the current profile, which is to be changed; NoProfile."""
+    return profile_edits.require_current(server.store.stored_profiles, server.store.profiles)
 
 
 # ====================================================================================================================
 # Operations: srtslurm
 # ====================================================================================================================
 
+operations(
+    srtslurm_create_job=reports.record_submission,
+    srtslurm_get_job=reports.get_report,
+    srtslurm_update_job=reports.record_update,
+    srtslurm_delete_job=reports.delete_report,
+    srtslurm_list_job_events=reports.list_events,
+    srtslurm_list_logs=reports.read_logs,
+    srtslurm_add_log=reports.add_log,
+    srtslurm_add_capture=reports.add_capture,
+)
 
-@operation()
-def srtslurm_list_jobs(status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int) -> Prepared:
+
+def srtslurm_list_jobs(
+    server: Server, status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int
+) -> Body:
     """List the jobs that reported, last submitted first."""
-    return prepared(server.report_index.build_page(status, cluster, tag, page, per_page))
+    return server.report_index.build_page(status, cluster, tag, page, per_page)
 
 
-@operation()
-async def srtslurm_create_job(body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
-    """Report the submission of a job."""
-    return await reports.record_submission(server, body, caller)
-
-
-@operation()
-def srtslurm_get_job(job_id: str) -> dict[str, Any]:
-    """Get a job's reports, its history and SLURM's state."""
-    return reports.get_report(server, job_id)
-
-
-@operation()
-async def srtslurm_update_job(job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
-    """Update the status of a job."""
-    return await reports.record_update(server, job_id, body, caller)
-
-
-@operation()
-async def srtslurm_delete_job(job_id: str) -> dict[str, Any]:
-    """Delete the report of a job."""
-    return await reports.delete_report(server, job_id)
-
-
-@operation()
-async def srtslurm_list_job_events(job_id: str, after: int, limit: int) -> dict[str, Any]:
-    """List the events of a job after a cursor."""
-    return await reports.list_events(server, job_id, after, limit)
-
-
-@operation()
-async def srtslurm_list_logs(job_id: str, file: str | None, offset: int) -> dict[str, Any]:
-    """List the logs of a job, or read one from an offset on."""
-    return await reports.read_logs(server, job_id, file, offset)
-
-
-@operation()
-async def srtslurm_add_log(job_id: str, file: str, offset: int, body: bytes) -> dict[str, Any]:
-    """Add a piece to a log."""
-    return await reports.add_log(server, job_id, file, offset, body)
-
-
-@operation()
-async def srtslurm_list_captures(job_id: str, file: str | None) -> Any:
+async def srtslurm_list_captures(server: Server, job_id: str, file: str | None) -> Any:
     """List the captures of a job, or download one."""
     if not file:
         return await reports.list_captures(server, job_id)
-    return Prepared(await reports.read_capture(server, job_id, file), headers=DOWNLOAD, media_type=RAW.encode())
+    return Answer(await reports.read_capture(server, job_id, file), media_type=RAW, download=True)
 
 
-@operation()
-async def srtslurm_add_capture(
-    job_id: str, file: str, generation: str, offset: int, total: int, body: bytes
-) -> dict[str, Any]:
-    """Add a piece to a capture."""
-    return await reports.add_capture(server, job_id, file, generation, offset, total, body)
-
-
-@operation()
-async def srtslurm_list_events(after: int, limit: int, job_id: str | None) -> dict[str, Any]:
+async def srtslurm_list_events(server: Server, after: int, limit: int, job_id: str | None) -> Data:
     """List the events of all jobs after a cursor."""
     return await server.report_index.list_events(after, limit, job_id)
 
 
-@operation()
-def srtslurm_get_health() -> dict[str, Any]:
+def srtslurm_get_health() -> Data:
     """Check whether reports are accepted."""
     return {"status": "ok"}
 
@@ -1359,27 +1320,23 @@ def srtslurm_get_health() -> dict[str, Any]:
 # ====================================================================================================================
 
 
-@operation()
-async def sluice_list_problems() -> list[dict[str, Any]]:
+async def sluice_list_problems(server: Server) -> list[Data]:
     """List the files of the store that are invalid."""
     await server.store.configuration.refresh_outside()
     return server.store.list_problems()
 
 
-@operation()
-def sluice_get_health() -> dict[str, Any]:
+def sluice_get_health(server: Server) -> Data:
     """Check the health of the server, its store and cluster."""
     return loop.summarize_health(server) | {"version": VERSION}
 
 
-@operation()
-def sluice_get_contract_json() -> Prepared:
+def sluice_get_contract_json() -> Body:
     """Get this contract as JSON."""
     return CONTRACT.as_json
 
 
-@operation()
-async def sluice_get_contract_yaml() -> Prepared:
+async def sluice_get_contract_yaml() -> Body:
     """Get this contract as YAML."""
     # It is made for the first request, which takes a tenth of a second.
     return await asyncio.to_thread(lambda: CONTRACT.as_yaml)
@@ -1395,14 +1352,11 @@ async def sluice_get_contract_yaml() -> Prepared:
 # ====================================================================================================================
 
 
-server: Server
-
-
 @contextlib.asynccontextmanager
-async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
-    """Open the store, find the cluster, set the clockwork going; undone in reverse."""
-    global server
-    server = Server(settings_now())
+async def open_server(settings: Settings, families: Collection[str]) -> AsyncIterator[Server]:
+    """Open the store, find the cluster, start what goes on between requests; undo it all in reverse."""
+    server = Server(settings)
+    server.store.single["access"].parse = functools.partial(access.parse, families=families)
     server.follow()
     await asyncio.to_thread(server.store.open)
     async with contextlib.AsyncExitStack() as undo:
@@ -1425,12 +1379,12 @@ async def lifespan(_app: ASGIApp) -> AsyncIterator[None]:
         for task in loop.start_tasks(server):
             undo.push_async_callback(end_task, task)
         undo.push_async_callback(server.tasks.stop)
-        log.info("%s", greeting())
-        yield
+        log.info("%s", describe_server(server))
+        yield server
 
 
-def told_plainly(send: Send) -> Send:
-    """The same, but a start that fails for a reason of ours tells that alone, not where in the code it arose."""
+def shorten_traceback(send: Send) -> Send:
+    """Return a `send` that tells only the reason, without the traceback, of a start that fails for one of ours."""
 
     async def send_on(message: Message) -> None:
         problem = sys.exception()
@@ -1441,15 +1395,12 @@ def told_plainly(send: Send) -> Send:
     return send_on
 
 
-def greeting() -> str:
-    """The address, the store, the cluster, and who may call."""
+def describe_server(server: Server) -> str:
+    """Return the address, the store, the cluster, and who may call, as a line of the log."""
     settings = server.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    who = (
-        f"calls of user {server.own_caller.name} need no token"
-        if access.is_loopback(settings.host)
-        else "calls need a token"
-    )
+    own = access.is_loopback(settings.host)
+    who = f"calls of user {server.own_caller.name} need no token" if own else "calls need a token"
     return f"http://{host}:{settings.port}, store {server.store.root}, cluster {server.cluster.name}; {who}"
 
 
@@ -1460,70 +1411,46 @@ class Contract:
         self.parsed = load_contract(path)
 
     @functools.cached_property
-    def as_json(self) -> Prepared:
-        """The answer of /openapi.json."""
-        return prepared(Body(orjson.dumps(self.parsed)))
+    def as_json(self) -> Body:
+        """The body of /openapi.json."""
+        return Body(orjson.dumps(self.parsed))
 
     @functools.cached_property
-    def as_yaml(self) -> Prepared:
-        """The answer of /openapi.yaml."""
-        body = Body(dump_contract(self.parsed))
-        return Prepared(body.data, body.etag, gzip=lambda: body.gzipped, media_type=b"application/yaml")
-
-    def open_paths(self) -> list[str]:
-        """The paths that need no credentials, as the contract says (`security: [{}]`)."""
-        items = self.parsed["paths"].items()
-        return [
-            path
-            for path, item in items
-            if all(item[method].get("security") == [{}] for method in METHODS if method in item)
-        ]
+    def as_yaml(self) -> Body:
+        """The body of /openapi.yaml."""
+        return Body(dump_contract(self.parsed))
 
     def table(self) -> str:
-        """Every operation on a line: id, method, path."""
-        items = self.parsed["paths"].items()
-        rows = [
-            (item[method]["operationId"], method.upper(), path)
-            for path, item in items
-            for method in METHODS
-            if method in item
-        ]
-        return "\n".join(f"{name:<28} {method:<7} {path}" for name, method, path in rows)
+        """Return every operation on a line: id, method, path."""
+        rows = list_operations(self.parsed)
+        return "\n".join(f"{spec['operationId']:<28} {method:<7} {path}" for path, method, spec in rows)
 
 
-async def docs(_request: Any) -> Response:
-    """Swagger UI over /openapi.json."""
-    return HTMLResponse(
-        DOCS,
-        headers={
-            "content-security-policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
-        },
-    )
+def make_pages() -> dict[str, ASGIApp]:
+    """Return the pages beside the contract, by path: Swagger UI over /openapi.json."""
+    policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
+    swagger_ui = StaticFiles(packages=[("swagger_ui", "static")])
+
+    def serve_asset(name: str) -> ASGIApp:
+        return lambda scope, receive, send: swagger_ui({**scope, "path": f"/{name}"}, receive, send)
+
+    return {
+        "/docs": HTMLResponse((HERE / "web" / "docs.html").read_text(), headers={"content-security-policy": policy}),
+        "/docs/start.js": Response((HERE / "web" / "docs.js").read_bytes(), media_type="text/javascript"),
+        **{f"/docs/{name}": serve_asset(name) for name in ("swagger-ui-bundle.js", "swagger-ui.css")},
+    }
 
 
-async def docs_asset(request: Any) -> Response:
-    """A file of the package that has Swagger UI, or the few lines that start it."""
-    data, media_type = await asyncio.to_thread(docs_file, request.path_params["name"])
-    return Response(data, media_type=media_type)
-
-
-@functools.cache
-def docs_file(name: str) -> tuple[bytes, str]:
-    """The bytes of a file of /docs and their media type."""
-    if name == "start.js":
-        return (HERE / "web" / "docs.js").read_bytes(), "text/javascript"
-    if name not in ("swagger-ui-bundle.js", "swagger-ui.css"):
-        raise HTTPException(404, "Not Found")
-    package = importlib.util.find_spec("swagger_ui")
-    assert package is not None and package.submodule_search_locations
-    data = (Path(package.submodule_search_locations[0]) / "static" / name).read_bytes()
-    return data, "text/css" if name.endswith(".css") else "text/javascript"
-
-
-DOCS = (HERE / "web" / "docs.html").read_text()
 CONTRACT = Contract(HERE / "contract.yaml")
-DOCS_ROUTES = [Route("/docs", docs), Route("/docs/{name}", docs_asset)]
-app = Guard(Paths(routes(CONTRACT.parsed), DOCS_ROUTES, lifespan), CONTRACT.open_paths())
+collect_operations(globals())
+
+
+def make_app(settings: Settings | None = None) -> App:
+    """Return an app with its own server; without settings it reads the environment when it starts."""
+    return App(CONTRACT.parsed, FAMILIES, OPERATIONS, make_pages(), settings)
+
+
+app = make_app()
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -1536,7 +1463,7 @@ def main(argv: list[str] | None = None) -> None:
         "--cluster", choices=CHOICES["cluster"], help="real SLURM, the embedded cluster, or what is there"
     )
     parser.add_argument(
-        "--new-token", metavar="NAME:SCOPE", help="print a new token for access.yaml and its entry, then end"
+        "--new-token", metavar="NAME:SCOPE[,SCOPE]", help="print a new token for access.yaml and its entry, then end"
     )
     parser.add_argument(
         "--routes", action="store_true", help="print every operation with its method and path, then end"
@@ -1546,9 +1473,10 @@ def main(argv: list[str] | None = None) -> None:
         print(CONTRACT.table())
         return
     if given.new_token:
-        name, _, scope = given.new_token.partition(":")
-        token, hashed = access.new_token()
-        entry = f"  - {{name: {name}, sha256: {hashed}, scopes: [{scope or 'write'}]}}"
+        try:
+            token, entry = access.describe_token(given.new_token)
+        except ValueError as problem:
+            parser.error(f"--new-token: {problem}")
         print(f"The token, shown this once: {token}", "Its entry in access.yaml:", "tokens:", entry, sep="\n")
         return
     for name in ("store", "host", "port", "cluster"):
@@ -1562,11 +1490,11 @@ GRACE_S = 5
 
 
 def serve() -> None:
-    """Serve until told to end; refuses a bind that the whole network could use without credentials."""
+    """Serve until told to end; refuse a bind that the whole network could use without credentials."""
     import uvicorn  # here, since the app itself also runs under any other server
 
     try:
-        settings = settings_now()
+        settings = read_settings()
     except ValueError as problem:
         sys.exit(str(problem))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
@@ -1577,28 +1505,8 @@ def serve() -> None:
         log.warning("running as root: every job runs as root too")
     uvicorn.run(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False, proxy_headers=False,
-        server_header=False, date_header=True, lifespan="on", http=protocol(), timeout_graceful_shutdown=GRACE_S,
+        server_header=False, date_header=True, lifespan="on", timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
-
-
-def protocol() -> type[asyncio.Protocol]:
-    """uvicorn's side of a connection, which refuses what is no HTTP as everything else is refused here."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # as uvicorn above
-
-    class Protocol(HttpToolsProtocol):
-        def send_400_response(self, msg: str) -> None:
-            request_id = new_request_id()
-            status, headers, body = refusal(BadRequest(msg), request_id.decode(), {"type": "http"})
-            told = [
-                *((b"date", value) for name, value in self.server_state.default_headers if name == b"date"),
-                (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"), (b"x-request-id", request_id), *headers, *STRICT,
-            ]  # fmt: skip
-            lines = [b"HTTP/1.1 %d Bad Request" % status, *(name + b": " + value for name, value in told)]
-            self.transport.write(b"\r\n".join([*lines, b"", body]))
-            self.transport.close()
-
-    return Protocol
 
 
 if __name__ == "__main__":

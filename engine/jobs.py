@@ -83,12 +83,14 @@ async def find_traces(
 
 
 async def read_logs(
-    server: Server, job_id: str, stdout_at: int, stderr_at: int, cluster: str | None = None
+    server: Server, job_id: str, stdout_offset: int, stderr_offset: int, cluster: str | None = None
 ) -> dict[str, Any]:
     """Read what the job wrote since these offsets, where its files lie; raises NotFound."""
     asked = server.clusters.resolve(cluster)
     paths = await find_log_paths(server, job_id, asked)
-    return await logs.read_job_logs(**paths, stdout_at=stdout_at, stderr_at=stderr_at, read=workdirs.make_reader(asked))
+    return await logs.read_job_logs(
+        **paths, stdout_at=stdout_offset, stderr_at=stderr_offset, read=workdirs.make_reader(asked)
+    )
 
 
 async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:

@@ -94,12 +94,12 @@ async def list_events(server: Server, job_id: str, after: int, limit: int) -> di
 # --- what jobs send of their files -----------------------------------------------------------------------------------
 
 
-async def add_log(server: Server, job_id: str, file: str, offset: int, data: bytes) -> dict[str, Any]:
+async def add_log(server: Server, job_id: str, file: str, offset: int, body: bytes) -> dict[str, Any]:
     """Keep a piece of a log; raises NotFound for a job that never reported."""
     server.report_index.get_report(job_id)
     name = reports.to_record_name(job_id)
     async with server.locks.hold(Key("stream", name)):
-        return {"job_id": job_id, "stored": int(await server.streams.add_log(name, file, offset, data))}
+        return {"job_id": job_id, "stored": int(await server.streams.add_log(name, file, offset, body))}
 
 
 async def read_logs(server: Server, job_id: str, file: str | None, offset: int) -> dict[str, Any]:
@@ -117,13 +117,13 @@ async def read_logs(server: Server, job_id: str, file: str | None, offset: int) 
 
 
 async def add_capture(
-    server: Server, job_id: str, file: str, generation: str, offset: int, total: int, data: bytes
+    server: Server, job_id: str, file: str, generation: str, offset: int, total: int, body: bytes
 ) -> dict[str, Any]:
     """Keep a piece of a capture; return where to go on. Raises NotFound."""
     server.report_index.get_report(job_id)
     name = reports.to_record_name(job_id)
     async with server.locks.hold(Key("stream", name)):
-        end, whole = await server.streams.add_capture(name, file, generation.lower(), offset, total, data)
+        end, whole = await server.streams.add_capture(name, file, generation.lower(), offset, total, body)
     return {"job_id": job_id, "next_offset": end, "complete": whole}
 
 

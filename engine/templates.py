@@ -15,6 +15,7 @@ from slurm_shim import script as batch
 from slurm_shim.template import TEXT
 from store import access
 from store.errors import Invalid, make_problem
+from store.indexes.bodies import Versioned
 from store.rendering import templates
 from store.rendering.templates import BASE
 from store.rules import requests
@@ -30,15 +31,15 @@ def list_templates(server: Server) -> list[dict[str, Any]]:
     ]
 
 
-def get_template(server: Server, name: str) -> tuple[dict[str, Any], str | None]:
+def get_template(server: Server, template_name: str) -> Versioned:
     """Return a template with its text, and its ETag.
 
     The built-in one has no ETag. NotFound says which templates there are.
     """
-    if name == BASE:
-        return {"name": BASE, **templates.BUILT_IN, "content": TEXT}, None
-    entry = server.store.templates.get_entry(check_name(server, name))
-    return {"name": name, **vars(entry.document)}, entry.etag
+    if template_name == BASE:
+        return Versioned({"name": BASE, **templates.BUILT_IN, "content": TEXT}, None)
+    entry = server.store.templates.get_entry(check_name(server, template_name))
+    return Versioned({"name": template_name, **vars(entry.document)}, entry.etag)
 
 
 def check_name(server: Server, name: str) -> str:
@@ -60,22 +61,20 @@ async def create_template(server: Server, body: dict[str, Any]) -> dict[str, Any
     return templates.to_template_row(name, entry.document)
 
 
-async def change_template(
-    server: Server, name: str, body: dict[str, Any], if_match: str | None
-) -> tuple[dict[str, Any], str | None]:
+async def change_template(server: Server, template_name: str, body: dict[str, Any], if_match: str | None) -> Versioned:
     """Change a template; return it with its text, and its ETag.
 
     A change from outside that happened meanwhile is not undone.
     """
-    entry = server.store.templates.get_entry(check_name(server, name))
+    entry = server.store.templates.get_entry(check_name(server, template_name))
     data = templates.build_changed_file(entry.document, body)
-    await server.store.templates.put(name, data, if_match=if_match or entry.etag)
-    return get_template(server, name)
+    await server.store.templates.put(template_name, data, if_match=if_match or entry.etag)
+    return get_template(server, template_name)
 
 
-async def delete_template(server: Server, name: str, if_match: str | None) -> None:
+async def delete_template(server: Server, template_name: str, if_match: str | None) -> None:
     """Delete the template's file; NotFound."""
-    await server.store.templates.delete(check_name(server, name), if_match=if_match)
+    await server.store.templates.delete(check_name(server, template_name), if_match=if_match)
 
 
 async def preview_script(server: Server, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,13 +106,13 @@ def _render_script(server: Server, name: str, job: dict[str, Any]) -> str:
 
 
 async def apply_template(
-    server: Server, name: str, body: dict[str, Any], key: str | None, caller: access.Caller
+    server: Server, template_name: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
     """Return the script that the template gives for the job.
 
     With `preview_only` false, submit the job with it.
     """
-    wanted = {**_drop_nulls(body), "name": body["job_name"], "template_name": name}
+    wanted = {**_drop_nulls(body), "name": body["job_name"], "template_name": template_name}
     if body["preview_only"]:
         return await preview_script(server, wanted)
     folders = {part: _resolve_folder(server, body, part) for part in PREVIEW_FOLDERS}
@@ -121,7 +120,7 @@ async def apply_template(
     job = templates.build_job(
         body["job_name"], {**wanted, **folders}, await server.store.configuration.load_job_defaults(root)
     )
-    script = await run_in_thread(_render_script, server, name, job)
+    script = await run_in_thread(_render_script, server, template_name, job)
     for folder in folders.values():
         if folder is not None:
             await run_in_thread(server.store.files.make_dirs, Path(folder))
@@ -131,7 +130,7 @@ async def apply_template(
         "mount_name": body.get("mount_name"),
         "notify": False,
     }
-    record = await jobs.submit_job(server, submission, requests.make_id(caller.name, "job", key), caller)
+    record = await jobs.submit_job(server, submission, requests.make_id(caller.name, "job", idempotency_key), caller)
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 

@@ -1,4 +1,4 @@
-"""Who may call: tokens in access.yaml (their hashes), how often a wrong one may be tried, whose a local call is."""
+"""Who may call: scopes, credentials, tokens in access.yaml (their hashes), failures, and whose a local call is."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ import socket
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from store.documents import VERSION, UserFileModel, from_yaml
+from store.documents import VERSION, UserFileModel, from_yaml, suggest_word
+from store.errors import Denied, Invalid, WrongKind, make_problem
+from store.yaml import reader
 
-Scope = Literal["read", "write", "admin"]
+Scope = Literal["report", "read", "write", "admin"]
 # What each scope includes.
 INCLUDED: dict[str, frozenset[str]] = {
+    "report": frozenset({"report"}),
     "read": frozenset({"read"}),
-    "write": frozenset({"read", "write"}),
-    "admin": frozenset({"read", "write", "admin"}),
+    "write": frozenset({"report", "read", "write"}),
+    "admin": frozenset({"report", "read", "write", "admin"}),
 }
 TOKEN_BYTES = 32
 TOKEN_PREFIX = "slc_"  # noqa: S105  (says what it is when it is found in a log; no secret)
@@ -38,14 +41,10 @@ TOKEN_PREFIX = "slc_"  # noqa: S105  (says what it is when it is found in a log;
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls and what they may do: read, write, admin (each includes those before it)."""
+    """Who calls, with all scopes that are included in those they were given."""
 
     name: str
     scopes: frozenset[str]
-
-    def may(self, scope: str) -> bool:
-        """Whether this caller has the scope."""
-        return scope in self.scopes
 
 
 class Token(UserFileModel):
@@ -65,11 +64,15 @@ class Token(UserFileModel):
         return value
 
 
+Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$", max_length=255)]
+
+
 class Access(UserFileModel):
     """access.yaml."""
 
     version: int = VERSION
     tokens: list[Token] = Field(default=[])
+    cors: dict[str, list[Origin]] = Field(default={})  # by family: the origins whose pages may read its answers
     allowed_hosts: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+$", max_length=255)]] = Field(default=[])
 
     def caller(self, bearer: str, now_s: float | None = None) -> Caller | None:
@@ -85,9 +88,18 @@ class Access(UserFileModel):
         return Caller(found.name, frozenset().union(*(INCLUDED[scope] for scope in found.scopes)))
 
 
-def parse(data: bytes, name: str = "access.yaml") -> Access:
-    """The tokens and hosts in the file; Invalid with line and column."""
-    return from_yaml(Access, data, name)
+def parse(data: bytes, name: str = "access.yaml", families: Collection[str] | None = None) -> Access:
+    """Return what the file says; Invalid with line and column, also for a family that is not one of `families`."""
+    access = from_yaml(Access, data, name)
+    unknown = [] if families is None else [family for family in access.cors if family not in families]
+    if families is not None and unknown:
+        where, wrong = reader.load_yaml(data).locate, []
+        for family in unknown:
+            line, column = where(("cors", family), key=True)
+            reason = f"unknown family '{family}'{suggest_word(family, list(families))}"
+            wrong.append(make_problem(reason, ("cors", family), line=line, column=column))
+        raise Invalid(wrong)
+    return access
 
 
 def read(path: Path) -> Access:
@@ -106,16 +118,102 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def token_in(authorization: bytes, basic: bool) -> str | None:
-    """The token in an Authorization header; None for none. With `basic` also as its password, whoever the user is.
+def describe_token(text: str) -> tuple[str, str]:
+    """Return a new token and its entry for access.yaml, for NAME:SCOPE[,SCOPE…]; ValueError says what is wrong."""
+    name, _, listed = text.partition(":")
+    scopes = [scope.strip() for scope in listed.split(",")] if listed else ["write"]
+    known = get_args(Scope)
+    for scope in scopes:
+        if scope not in known:
+            raise ValueError(f"unknown scope '{scope}'{suggest_word(scope, known)}; there are {', '.join(known)}")
+    token, hashed = new_token()
+    try:
+        Token.model_validate({"name": name, "sha256": hashed, "scopes": scopes})
+    except ValidationError as wrong:
+        raise ValueError(f"the name '{name}' is not one that a token can have") from wrong
+    return token, f"  - {{name: {name}, sha256: {hashed}, scopes: [{', '.join(scopes)}]}}"
 
-    >>> token_in(b"Bearer slc_x", False), token_in(b"Basic dTpzbGNfeA==", True), token_in(b"Basic dTpzbGNfeA==", False)
-    ('slc_x', 'slc_x', None)
+
+def _epoch_s(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+# --- who calls, and whether they may --------------------------------------------------------------------------------
+
+
+class Unauthenticated(Exception):
+    """Nobody knows who calls."""
+
+
+class WrongCredentials(Unauthenticated):
+    """What the caller has sent to be known by is wrong; such failures are counted."""
+
+
+class Facts(NamedTuple):
+    """What is known of a request before it is let in."""
+
+    headers: Mapping[bytes, bytes]  # by name, in small letters
+    peer_uid: int | None  # of the process at the other end of a loopback connection
+    access: Access
+    own: Caller  # the server's own user
+
+
+# Who calls, by one way of saying so; None where the request does not use it, WrongCredentials where it does so wrongly.
+Credential = Callable[[Facts], Caller | None]
+OWN_UID = os.getuid()
+WRONG = "Missing or invalid bearer token"
+FORWARDED = frozenset({b"forwarded", b"x-real-ip", b"via"})
+
+
+def check_bearer(facts: Facts) -> Caller | None:
+    """Return the caller whose token is sent as `Authorization: Bearer`."""
+    given = facts.headers.get(b"authorization")
+    token = None if given is None else read_bearer(given)
+    return None if token is None else _check_token(facts.access, token)
+
+
+def check_basic(facts: Facts) -> Caller | None:
+    """Return the caller whose token is the password of `Authorization: Basic`, whoever the user is."""
+    given = facts.headers.get(b"authorization")
+    token = None if given is None else read_basic(given)
+    return None if token is None else _check_token(facts.access, token)
+
+
+def check_own_user(facts: Facts) -> Caller | None:
+    """Return the server's own user, who calls over loopback and sends nothing to be known by."""
+    if b"authorization" in facts.headers:
+        return None
+    if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name in facts.headers):
+        raise Unauthenticated("Requests through a proxy need a bearer token")
+    return facts.own if facts.peer_uid == OWN_UID else None
+
+
+def _check_token(access: Access, token: str) -> Caller:
+    caller = access.caller(token)
+    if caller is None:
+        raise WrongCredentials(WRONG)
+    return caller
+
+
+def read_bearer(authorization: bytes) -> str | None:
+    """Return the token in an Authorization header of the scheme Bearer; None for another scheme.
+
+    >>> read_bearer(b"Bearer slc_x"), read_bearer(b"Basic dTpzbGNfeA==")
+    ('slc_x', None)
     """
     kind, _, given = authorization.decode("latin-1").partition(" ")
-    if kind.lower() == "bearer":
-        return given.strip()
-    if kind.lower() != "basic" or not basic:
+    return given.strip() if kind.lower() == "bearer" else None
+
+
+def read_basic(authorization: bytes) -> str | None:
+    """Return the password, or else the user, in an Authorization header of the scheme Basic; None for another scheme.
+
+    >>> read_basic(b"Basic dTpzbGNfeA=="), read_basic(b"Bearer slc_x")
+    ('slc_x', None)
+    """
+    kind, _, given = authorization.decode("latin-1").partition(" ")
+    if kind.lower() != "basic":
         return None
     try:
         user, colon, password = base64.b64decode(given.strip(), validate=True).decode().partition(":")
@@ -124,9 +222,64 @@ def token_in(authorization: bytes, basic: bool) -> str | None:
     return (password or user) if colon else None
 
 
-def _epoch_s(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+class Requirement(NamedTuple):
+    """What a caller needs: the ways to be known, tried in this order (none: everybody is let in), and the scope."""
+
+    credentials: tuple[Credential, ...]
+    scope: str
+
+
+OPEN = Requirement((), "")
+
+
+def compile_security(
+    operation_id: str, security: Sequence[Mapping[str, Sequence[str]]] | None, schemes: Mapping[str, Credential]
+) -> Requirement:
+    """Return what the `security` of an operation demands; RuntimeError when that is not clear.
+
+    Each alternative names one of `schemes` with one scope. `{}` alone lets everybody in; `{}` beside others stands for
+    the server's own user over loopback, who needs no credentials.
+    """
+    if not security:
+        raise RuntimeError(f"{operation_id} does not say who may call it (security)")
+    if list(security) == [{}]:
+        return OPEN
+    credentials: list[Credential] = []
+    needed: set[str] = set()
+    for alternative in security:
+        if len(alternative) > 1:
+            raise RuntimeError(f"{operation_id} needs several schemes at once: {', '.join(alternative)}")
+        for scheme, scopes in alternative.items():
+            if scheme not in schemes:
+                raise RuntimeError(
+                    f"{operation_id} accepts the unknown scheme {scheme}{suggest_word(scheme, list(schemes))}"
+                )
+            if len(scopes) != 1 or scopes[0] not in INCLUDED:
+                raise RuntimeError(f"{operation_id} needs the unknown scope {', '.join(scopes) or 'none'} of {scheme}")
+            credentials.append(schemes[scheme])
+            needed.update(scopes)
+    if len(needed) != 1:
+        raise RuntimeError(f"{operation_id} needs different scopes: {', '.join(sorted(needed))}")
+    own = (check_own_user,) if {} in security else ()
+    return Requirement((*credentials, *own), needed.pop())
+
+
+def admit(requirement: Requirement, facts: Facts) -> Caller | None:
+    """Return who calls, None where everybody may; Unauthenticated, WrongCredentials, Denied."""
+    if not requirement.credentials:
+        return None
+    for credential in requirement.credentials:
+        caller = credential(facts)
+        if caller is not None:
+            break
+    else:
+        raise (WrongCredentials if b"authorization" in facts.headers else Unauthenticated)(WRONG)
+    if requirement.scope not in caller.scopes:
+        raise Denied(f"This needs the scope {requirement.scope}")
+    return caller
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
 
 
 class Failures:
@@ -180,6 +333,26 @@ def host_names(bound: str, more: Iterable[str]) -> frozenset[str]:
     """The names by which a server that listens on this address may be called."""
     far = () if is_loopback(bound) else (socket.gethostname(), socket.getfqdn())
     return LOOPBACK_NAMES | {name.lower() for name in (bound, f"[{bound}]", *far, *more)}
+
+
+def check_host(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, bytes], hosts: Collection[str]) -> None:
+    """Refuse a Host header that is missing, doubled, malformed (WrongKind), or not a name of this server (Denied)."""
+    doubled = len(headers) != len(given) and sum(name == b"host" for name, _ in given) > 1
+    name = None if doubled else host_name(headers.get(b"host", b""))
+    if name is None:
+        raise WrongKind("A single well-formed Host header is needed")
+    if name not in hosts:
+        raise Denied("Host header not allowed; name it in SLUICE_ALLOWED_HOSTS or in access.yaml (allowed_hosts)")
+
+
+def check_origin(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a change that a browser sends from a page that is not this server's."""
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if site is not None and site not in (b"same-origin", b"none"):
+        raise Denied("Requests from other sites are not allowed")
+    own = headers.get(b"host", b"").lower()
+    if origin is not None and origin.lower() not in (b"http://" + own, b"https://" + own):
+        raise Denied("Origin not allowed")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ import httpx
 
 import slurm_shim.snapshot
 from store import access
-from tests.contract_judge import judge
+from tests.contract_judge import judge, usual_token
 from tests.waiting import eventually
 
 OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"}
@@ -35,13 +35,17 @@ class Chunks(httpx.AsyncByteStream):
 class Client:
     """The app in this process, with its lifespan, in a loop of its own; `get`, `post` … as httpx has them.
 
-    `tokens` has a bearer token for read, write, admin and one that has expired; calls use write unless told otherwise.
+    `tokens` has a bearer token for report, read, write, admin and one that has expired; calls use write, or admin where
+    the contract demands it, unless told otherwise. `server` is what the app has opened.
     """
 
-    def __init__(self, store: Path, cluster: str, environment: Mapping[str, str] | None = None) -> None:
-        self.store, self.cluster = store, cluster
+    def __init__(
+        self, store: Path, cluster: str, environment: Mapping[str, str] | None = None, app: Any = None
+    ) -> None:
+        self.store, self.cluster, self.app = store, cluster, app
         self.environment = {"SLUICE_STORE": str(store), "SLUICE_CLUSTER": cluster, **(environment or {})}
         self.tokens: dict[str, str] = {}
+        self.state: dict[str, Any] = {}
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="the app", daemon=True)
         self.todo: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -53,7 +57,7 @@ class Client:
         import app
 
         furnish(self.store, self.tokens)
-        self.app = app
+        self.app = self.app or app.app
         before = {key: os.environ.get(key) for key in self.environment}
         os.environ |= self.environment
         # A test waits for what SLURM says; the interval that spares a busy controller would only make it wait longer.
@@ -64,17 +68,22 @@ class Client:
         finally:
             for key, value in before.items():
                 os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
-        self.app.server.cluster.snapshot.min_s = 0.2
-        self.app.server.cluster.snapshot._nodes_s = 0.5
-        transport = httpx.ASGITransport(app=app.app)
+        self.server = self.state["server"]
+        self.server.cluster.snapshot.min_s = 0.2
+        self.server.cluster.snapshot._nodes_s = 0.5
+        transport = httpx.ASGITransport(app=self.serve)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
         return self
+
+    async def serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand a request to the app with the state of its lifespan, as servers do."""
+        await self.app({**scope, "state": dict(self.state)}, receive, send)
 
     async def _lifespan(self, phase: str) -> None:
         if phase == "startup":
             self.said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-            scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-            self.life = asyncio.ensure_future(self.app.app(scope, self.todo.get, self.said.put))
+            scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
+            self.life = asyncio.ensure_future(self.app(scope, self.todo.get, self.said.put))
         await self.todo.put({"type": f"lifespan.{phase}"})
         word = asyncio.ensure_future(self.said.get())
         await asyncio.wait({word, self.life}, return_when=asyncio.FIRST_COMPLETED)
@@ -115,9 +124,10 @@ class Client:
 
     # Calling.
 
-    def request(self, method: str, path: str, *, token: str | None = "write", judged: bool = True, **more: Any) -> Any:
+    def request(self, method: str, path: str, *, token: str | None = "", judged: bool = True, **more: Any) -> Any:
         """The answer, judged by the contract; `token` names one of `tokens`, None for no credentials."""
         headers = httpx.Headers(more.pop("headers", None))
+        token = usual_token(method, path) if token == "" else token
         if token is not None and "authorization" not in headers:
             headers["authorization"] = f"Bearer {self.tokens.get(token, token)}"
         if "chunks" in more:
@@ -161,7 +171,7 @@ class Client:
         async def send(message: dict[str, Any]) -> None:
             said.append(message)
 
-        await self.app.app(scope, receive, send)
+        await self.serve(scope, receive, send)
         content = b"".join(one.get("body", b"") for one in said[1:])
         return httpx.Response(said[0]["status"], headers=said[0]["headers"], content=content)
 
@@ -221,7 +231,7 @@ def furnish(store: Path, tokens: dict[str, str]) -> None:
     if not (store / "config.yaml").exists():
         (store / "config.yaml").write_text(CONFIG)
     lines = ["tokens:"]
-    for scope in ("read", "write", "admin", "expired"):
+    for scope in ("report", "read", "write", "admin", "expired"):
         tokens[scope], hashed = access.new_token()
         expiry = ', expires: "2020-01-01T00:00:00Z"' if scope == "expired" else ""
         scopes = "write" if scope == "expired" else scope

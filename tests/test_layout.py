@@ -34,10 +34,10 @@ MAY_KNOW = {
     "slurm_shim": {"slurm_shim"},
 }
 SECTIONS = [
-    "Settings", "The way of a request", "Refusals", "Operations: srunx", "Operations: srtslurm", "Operations: YAPTIDE",
-    "Operations: S9S", "Operations: sluice", "Live", "Lifespan and app",
+    "Settings", "Families", "The way of a request", "Guard", "Refusals", "Operations: srunx", "Operations: srtslurm",
+    "Operations: YAPTIDE", "Operations: S9S", "Operations: sluice", "Live", "Lifespan and app",
 ]  # fmt: skip
-APP_LINES, FILE_LINES, FUNCTION_LINES = 1800, 600, 60
+APP_LINES, FILE_LINES, FUNCTION_LINES = 1500, 600, 60
 OPERATION_LINES, OPERATION_MEDIAN = 12, 4
 VAGUE = re.compile(r"(util|helper|manager|service|base|common|misc)s?(_|\.py$)")
 
@@ -76,13 +76,20 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def operations() -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     """The operations of app.py, in its order."""
+    from tests.contract_judge import operations as promised
+
+    names = {spec["operationId"] for _, _, spec in promised()}
+    functions = [one for one in tree(ROOT / "app.py").body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [one for one in functions if one.name in names]
+
+
+def operation_tables() -> list[list[str]]:
+    """The names in each table of operations that functions of engine/ answer as they are."""
+    calls = [one.value for one in tree(ROOT / "app.py").body if isinstance(one, ast.Expr)]
     return [
-        one
-        for one in tree(ROOT / "app.py").body
-        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
-        and any(
-            isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "operation" for mark in one.decorator_list
-        )
+        [str(row.arg) for row in call.keywords]
+        for call in calls
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "operations"
     ]
 
 
@@ -228,9 +235,9 @@ def test_operations_stand_in_contract_order() -> None:
     from tests.contract_judge import operations as promised
 
     place = {spec["operationId"]: at for at, (_, _, spec) in enumerate(promised())}
-    names = [one.name for one in operations()]
-    places = [place[name] for name in names if name in place]
-    assert places == sorted(places)
+    for names in ([one.name for one in operations()], *operation_tables()):
+        places = [place[name] for name in names if name in place]
+        assert places == sorted(places)
 
 
 @pytest.mark.parametrize("one", [pytest.param(one, id=one.name) for one in operations()])

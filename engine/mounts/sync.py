@@ -25,23 +25,23 @@ PAUSE_S = 5.0
 # --------------------------------------------------------------------------------------------------------- browsing
 
 
-async def list_files(server: Server, name: str, path: str) -> dict[str, Any]:
+async def list_files(server: Server, mount: str, path: str) -> dict[str, Any]:
     """List a folder of the mount, with the remote folder it stands for."""
-    _, _, mount = find_current_mount(server, name)
-    listing = await _browse_mount(server, mount_files.list_folder, mount, path)
-    prefix = f"{mount.remote.rstrip('/')}/{listing['inside']}" if listing["inside"] else mount.remote
+    _, _, found = find_current_mount(server, mount)
+    rows = await _browse_mount(server, mount_files.list_folder, found, path)
+    prefix = f"{found.remote.rstrip('/')}/{rows['inside']}" if rows["inside"] else found.remote
     return {
-        "entries": listing["entries"],
+        "entries": rows["entries"],
         "remote_prefix": prefix,
-        "mount_name": name,
-        "truncated": listing["truncated"],
+        "mount_name": mount,
+        "truncated": rows["truncated"],
     }
 
 
-async def read_file(server: Server, name: str, path: str) -> dict[str, Any]:
+async def read_file(server: Server, mount: str, path: str) -> dict[str, Any]:
     """Read a file of the mount."""
-    _, _, mount = find_current_mount(server, name)
-    return {"content": await _browse_mount(server, mount_files.read_text, mount, path), "path": path, "mount": name}
+    _, _, found = find_current_mount(server, mount)
+    return {"content": await _browse_mount(server, mount_files.read_text, found, path), "path": path, "mount": mount}
 
 
 async def _browse_mount(server: Server, function: Callable[..., Any], mount: Mount, *path: str) -> Any:

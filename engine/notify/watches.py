@@ -30,12 +30,14 @@ async def create_watch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     return await server.notifications.watch_target(kind, target, int(body["endpoint_id"]), body["preset"], state)
 
 
-def list_watches(server: Server, is_open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
+def list_watches(server: Server, open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
     """The watches as answers show them, newest first, at most 10,000; those of one kind or target where asked."""
+    if not open and kind is None and target_ref is None:
+        raise errors.WrongKind("open=false needs a kind or a target_ref")
     found = (
         watches.to_json(one)
         for one in server.notifications.watches.list_newest()
-        if not (is_open and one.closed_at) and kind in (None, one.kind) and target_ref in (None, one.target_ref)
+        if not (open and one.closed_at) and kind in (None, one.kind) and target_ref in (None, one.target_ref)
     )
     return [one for one, _ in zip(found, range(LISTED), strict=False)]
 

@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -155,3 +155,23 @@ class BoundedCache:
         """Drop everything."""
         self._items.clear()
         self.size_bytes = 0
+
+
+# --- what is said beside the bytes ------------------------------------------------------------------------------------
+
+
+class Versioned(NamedTuple):
+    """A value (Body or plain data) and the version that a later change names; None where it cannot be changed."""
+
+    value: Any
+    etag: str | None
+
+
+class Answer(NamedTuple):
+    """A value with what is said about it beside its bytes."""
+
+    value: Any
+    age_s: float | None = None  # of the snapshot that it was made from
+    total: int | None = None  # of the rows that a window of them is shown of
+    media_type: str | None = None  # where an operation has several
+    download: bool = False  # callers have sent it, so no browser may show it as a page

@@ -325,7 +325,7 @@ def test_what_cannot_be_written_is_500_and_changes_nothing(served: Place, monkey
         def __getattr__(self, name: str) -> Any:
             return fails if name == "fsync" else getattr(os, name)
 
-    monkeypatch.setattr(served.client.app.server.store.files, "ops", Ops())
+    monkeypatch.setattr(served.client.server.store.files, "ops", Ops())
     for method, path, body in (
         ("PUT", "/api/config", {"log_dir": "x"}),
         ("POST", "/api/config/reset", None),

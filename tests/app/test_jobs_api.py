@@ -290,7 +290,7 @@ def test_keys_that_are_none(client: Client, bad: str) -> None:
 
 def cut_off(client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool) -> None:
     """From now on, once, the answer of sbatch is lost, after the request arrived or before."""
-    slurm = client.app.server.cluster.slurm
+    slurm = client.server.cluster.slurm
     real = slurm.sbatch
 
     def sbatch(script: str, options: dict[str, Any], *more: Any) -> str:

@@ -90,7 +90,7 @@ def test_the_life_of_an_endpoint(client: Client) -> None:
     assert SLACK in file.read_text() and file.stat().st_mode & 0o077 == 0
     # A person's comment survives what the API changes, and the mask keeps the address.
     file.write_text("# ask Ann before changing this\n" + file.read_text())
-    eventually(lambda: b"Ann" in client.app.server.store.endpoints.get_raw(str(number))[0])
+    eventually(lambda: b"Ann" in client.server.store.endpoints.get_raw(str(number))[0])
     answer = client.request("PATCH", f"/api/endpoints/{number}", json={"name": "other", "config": shown["config"]})
     assert answer.status_code == 200 and answer.json()["name"] == "other"
     assert file.read_text().startswith("# ask Ann") and SLACK in file.read_text()
@@ -257,7 +257,7 @@ def test_how_it_ended_is_told_before_it_runs_again(
         """Nothing is told by itself."""
 
     with monkeypatch.context() as patch:
-        patch.setattr(client.app.server.notifications, "run_once", no_time)
+        patch.setattr(client.server.notifications, "run_once", no_time)
         sweep_id = client.start_run("two", WORKFLOW, **wanted)["sweep_run_id"]
         eventually(lambda: client.get(f"/api/sweep_runs/{sweep_id}").json()["status"] == "failed", 40)
         assert client.post(f"/api/sweep_runs/{sweep_id}/rerun", {"cells": "failed"}).status_code == 202
@@ -323,7 +323,7 @@ def test_a_job_is_watched_from_now_on(client: Client, receiver: Receiver) -> Non
 def test_a_job_of_somebody_else_is_watched(client: Client, receiver: Receiver) -> None:
     """One that did not go through us: SLURM is asked how it ended when it leaves the queue."""
     number = endpoint(client, "foreign", f"{receiver.url}/foreign/ok")
-    slurm = client.app.server.cluster.slurm
+    slurm = client.server.cluster.slurm
     flag = client.store / "foreign-go"
     script = f"#!/bin/bash\nwhile [ ! -e {flag} ]; do sleep 0.1; done\nexit 4\n"
     job_id = int(slurm.sbatch(script, {"job_name": "foreign", "comment": "x", "chdir": str(client.store / "work")}))
@@ -402,7 +402,7 @@ def test_what_fails_is_tried_again_and_then_given_up(
 def test_a_receiver_that_hangs_holds_up_no_other(
     client: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sender = client.app.server.notifications.outbox.sender
+    sender = client.server.notifications.outbox.sender
     monkeypatch.setattr(sender, "timeout_s", 0.5)
     hangs, works = (
         endpoint(client, "hangs", f"{receiver.url}/x/hang"),
@@ -424,7 +424,7 @@ def test_slack_gets_a_text_and_never_the_same_twice(
     slack = Receiver(tmp_path, "hooks.slack.com")
     monkeypatch.setenv("SSL_CERT_FILE", str(slack.authority))
     sender = webhooks.Sender(lambda *_: ["127.0.0.1"], timeout_s=0.5)
-    monkeypatch.setattr(client.app.server.notifications.outbox, "sender", sender)
+    monkeypatch.setattr(client.server.notifications.outbox, "sender", sender)
     monkeypatch.setattr("store.rules.endpoints.parse_host", lambda url: ("hooks.slack.com", slack.port))
     monkeypatch.setattr("store.addresses.is_allowed", lambda *_: True)
     try:

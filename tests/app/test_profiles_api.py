@@ -210,5 +210,5 @@ def test_the_environment_names_a_host(served: Place) -> None:
     assert found["current"] == "me@h.example.com" and list(found["profiles"]) == ["dgx", "lab"]
     assert served.client.get("/api/files/mounts").json() == []
     assert served.call("POST", "/api/files/mounts", MOUNT).status_code == 503, "it has no place in the file"
-    active = served.client.app.server.store.profiles.active_profile
+    active = served.client.server.store.profiles.active_profile
     assert (active.hostname, active.port) == ("h.example.com", 2222)

@@ -533,7 +533,7 @@ def test_changing_how_many_may_run(sweeping: Sweeping) -> None:
 
 
 def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    pace, beats = sweeping.client.app.server.pace, []
+    pace, beats = sweeping.client.server.pace, []
 
     async def beat() -> None:
         beats.append(1)
@@ -547,7 +547,7 @@ def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypat
 def test_cells_that_wait_for_their_submission_can_be_cancelled(
     sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, hold = sweeping.client.app.server, asyncio.Event()
+    here, hold = sweeping.client.server, asyncio.Event()
 
     async def beat() -> None:
         """As long as many others are to be submitted before."""

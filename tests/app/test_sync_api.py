@@ -167,7 +167,7 @@ def test_a_mount_that_is_gone_before_its_turn(far: tuple[Client, Path]) -> None:
     client, top = far
     text = (top / "store" / "profiles.yaml").read_text()
     lost = syncs.build_sync("lost", "far", "nope", False, 0)
-    client.run(client.app.server.store.syncs.create(lost.id, lost))
+    client.run(client.server.store.syncs.create(lost.id, lost))
     ended = eventually(lambda: (one := state(client, lost.id))["ended_at"] and one)
     assert (ended["state"], ended["reason"], ended["percent"]) == ("failed", "Mount 'nope' not found", None)
     first = asked(client, wait=False).json()["id"]

@@ -384,7 +384,7 @@ def test_what_was_started_stands_in_done_though_its_workflow_has_gone_meanwhile(
         made.append(what)
         if len(made) == 1:
             dropping.client.store.joinpath("workflows", "gone.yaml").unlink()
-        if "gone" in dropping.client.app.server.store.workflows:
+        if "gone" in dropping.client.server.store.workflows:
             raise StoreUnavailable(5, "as if killed here")
         await real(files, dropped, what)
 

@@ -249,7 +249,7 @@ def test_a_connection_lost_in_the_middle_of_sbatch_submits_once(client: Client, 
 def test_readers_cost_one_command_per_interval(client: Client, beyond: Beyond, monkeypatch: pytest.MonkeyPatch) -> None:
     connected(client)
     job_id = client.submit("#!/bin/bash\nsleep 60\n")
-    snapshot, connection = client.app.server.cluster.snapshot, client.app.server.cluster.connection
+    snapshot, connection = client.server.cluster.snapshot, client.server.cluster.connection
     snapshot.min_s = 3.0
     client.run(snapshot.refresh())
     asked: list[str] = []

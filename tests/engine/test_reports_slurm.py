@@ -127,11 +127,11 @@ def test_while_slurm_does_not_answer_reports_are_taken_and_nothing_is_made_of_it
     down(client.store)
     try:
         eventually(lambda: client.get("/health").json()["slurm"]["answers"] is False, 30)
-        asked = client.app.server.cluster.snapshot._polls
+        asked = client.server.cluster.snapshot._polls
         assert put(client, f"{JOBS}/{job_id}", {"status": "benchmark", "message": "still here"}).status_code == 200
         assert post(client, "while-away").status_code == 201
         assert client.get(JOBS).status_code == 200
-        eventually(lambda: client.app.server.cluster.snapshot._polls > asked + 2, 30)
+        eventually(lambda: client.server.cluster.snapshot._polls > asked + 2, 30)
         detail = client.get(f"{JOBS}/{job_id}").json()
         assert (detail["status"], detail["message"], detail["slurm_state"]) == ("benchmark", "still here", "RUNNING")
     finally:

@@ -193,7 +193,7 @@ def test_creating_takes_as_many_writes_for_any_number_of_cells(client: Client, m
     found = []
     for count in (10, 1_000, 10_000):
         counting = Counting()
-        monkeypatch.setattr(client.app.server.store.files, "ops", counting)
+        monkeypatch.setattr(client.server.store.files, "ops", counting)
         answer = client.post("/api/workflows/pair/run", {"sweep": {"matrix": {"n": {"range": [0, count]}}}})
         assert answer.json()["cell_count"] == count
         found.append({name: counting.calls[name] for name in ("fsync", "fdatasync", "rename", "link", "open")})

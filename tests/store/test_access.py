@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from store import access
 from store.access import Access, Failures, hash_token, new_token, parse, peer_uid
-from store.errors import Invalid
+from store.errors import Denied, Invalid
 
 NOW_S = 1_800_000_000.0
 
@@ -32,16 +33,18 @@ def test_a_token_is_known_by_its_hash_only() -> None:
     known = file_with(f"{{name: ci, sha256: {digest}, scopes: [write]}}")
     caller = known.caller(token)
     assert caller is not None and caller.name == "ci"
-    assert [caller.may(scope) for scope in ("read", "write", "admin", "other")] == [True, True, False, False]
+    assert caller.scopes == {"report", "read", "write"}
     for wrong in (other, digest, "", token + "x", token[:-1], token.upper(), "\ud800"):
         assert known.caller(wrong) is None, wrong
 
 
 SCOPES = [
     ("read only reads", "[read]", {"read"}),
-    ("write also reads", "[write]", {"read", "write"}),
-    ("admin does everything", "[admin]", {"read", "write", "admin"}),
-    ("several", "[read, admin]", {"read", "write", "admin"}),
+    ("report only reports", "[report]", {"report"}),
+    ("write also reads and reports", "[write]", {"report", "read", "write"}),
+    ("admin does everything", "[admin]", {"report", "read", "write", "admin"}),
+    ("several", "[read, report]", {"report", "read"}),
+    ("several, one includes the other", "[read, admin]", {"report", "read", "write", "admin"}),
 ]
 
 
@@ -84,6 +87,127 @@ def test_entries_that_are_refused(why: str, entry: str, reason: str) -> None:
     with pytest.raises(Invalid, match=reason) as refused:
         file_with(entry)
     assert refused.value.problems[0]["line"] == 2
+
+
+CORS = [
+    ("one of the families", "cors: {srtslurm: ['http://localhost:3000']}", None),
+    ("nobody", "cors: {}", None),
+    ("a family that is none", "tokens: []\ncors:\n  srtslum: ['http://localhost:3000']", "did you mean 'srtslurm'"),
+    ("no origin", "cors: {srtslurm: ['localhost:3000']}", "cors"),
+    ("every origin", "cors: {srtslurm: ['*']}", "cors"),
+    ("a path", "cors: {srtslurm: ['http://localhost:3000/x']}", "cors"),
+]
+
+
+@pytest.mark.parametrize(("why", "text", "reason"), CORS, ids=[row[0] for row in CORS])
+def test_origins_that_may_read(why: str, text: str, reason: str | None) -> None:
+    if reason is None:
+        assert parse(text.encode(), families=["srunx", "srtslurm"]).tokens == []
+        return
+    with pytest.raises(Invalid, match=reason) as refused:
+        parse(text.encode(), families=["srunx", "srtslurm"])
+    assert refused.value.problems[0]["line"]
+
+
+# --- who calls, and whether they may ---------------------------------------------------------------------------------
+
+
+SCHEMES = {"bearer": access.check_bearer, "basic": access.check_basic}
+SECURITY = [
+    ("nothing is said", None, "does not say who may call it"),
+    ("nobody", [], "does not say who may call it"),
+    ("another scheme", [{"baerer": ["read"]}], "unknown scheme baerer; did you mean 'bearer'"),
+    ("another scope", [{"bearer": ["reed"]}], "unknown scope reed"),
+    ("no scope", [{"bearer": []}, {}], "unknown scope none"),
+    ("two scopes", [{"bearer": ["read", "write"]}], "unknown scope read, write"),
+    ("schemes that differ", [{"bearer": ["read"]}, {"basic": ["write"]}], "different scopes: read, write"),
+    ("both at once", [{"bearer": ["read"], "basic": ["read"]}], "several schemes at once"),
+]
+
+
+@pytest.mark.parametrize(("why", "security", "reason"), SECURITY, ids=[row[0] for row in SECURITY])
+def test_security_that_is_not_clear(why: str, security: Any, reason: str) -> None:
+    with pytest.raises(RuntimeError, match=f"^get_thing .*{reason}"):
+        access.compile_security("get_thing", security, SCHEMES)
+
+
+def test_security_is_compiled() -> None:
+    compiled = access.compile_security("get_thing", [{}, {"basic": ["read"]}, {"bearer": ["read"]}], SCHEMES)
+    assert compiled == ((access.check_basic, access.check_bearer, access.check_own_user), "read"), "own user last"
+    assert access.compile_security("get_thing", [{}], SCHEMES) is access.OPEN
+    assert access.admit(access.OPEN, access.Facts({}, None, Access(), access.Caller("me", frozenset()))) is None
+
+
+def basic(token: str, user: str = "u") -> bytes:
+    return b"Basic " + base64.b64encode(f"{user}:{token}".encode())
+
+
+OWN, OTHER = os.getuid(), os.getuid() + 1
+GOOD, DIGEST = new_token()
+ADMITTED = [  # why, schemes, headers, uid of the other end, who is let in or what is raised
+    ("a right token", ["bearer"], {b"authorization": b"Bearer " + GOOD.encode()}, OTHER, "ci"),
+    ("as a password", ["basic"], {b"authorization": basic(GOOD)}, OTHER, "ci"),
+    ("as a user", ["basic"], {b"authorization": basic("", GOOD)}, OTHER, "ci"),
+    ("a password where none is taken", ["bearer"], {b"authorization": basic(GOOD)}, OWN, access.WrongCredentials),
+    ("a wrong token", ["bearer"], {b"authorization": b"Bearer no"}, OTHER, access.WrongCredentials),
+    ("a wrong token of the own user", ["bearer"], {b"authorization": b"Bearer no"}, OWN, access.WrongCredentials),
+    ("a wrong token, then another way", ["bearer", "basic"], {b"authorization": b"Bearer no"}, OWN,
+     access.WrongCredentials),
+    ("an unknown scheme", ["bearer"], {b"authorization": b"Digest x"}, OWN, access.WrongCredentials),
+    ("the own user", ["bearer"], {}, OWN, "me"),
+    ("another user", ["bearer"], {}, OTHER, access.Unauthenticated),
+    ("from another machine", ["bearer"], {}, None, access.Unauthenticated),
+    ("through a proxy", ["bearer"], {b"x-forwarded-for": b"127.0.0.1"}, OWN, access.Unauthenticated),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "schemes", "headers", "uid", "result"), ADMITTED, ids=[row[0] for row in ADMITTED])
+def test_who_is_let_in(why: str, schemes: list[str], headers: dict[bytes, bytes], uid: int | None, result: Any) -> None:
+    known = file_with(f"{{name: ci, sha256: {DIGEST}, scopes: [read]}}")
+    own = access.Caller("me", access.INCLUDED["admin"])
+    needed = access.compile_security("get_thing", [*({scheme: ["read"]} for scheme in schemes), {}], SCHEMES)
+    facts = access.Facts(headers, uid, known, own)
+    if isinstance(result, str):
+        caller = access.admit(needed, facts)
+        assert caller is not None and caller.name == result
+        return
+    with pytest.raises(result) as refused:
+        access.admit(needed, facts)
+    assert refused.type is result
+
+
+@pytest.mark.parametrize("given", ["report", "read", "write", "admin"])
+@pytest.mark.parametrize("needed", ["report", "read", "write", "admin"])
+def test_a_scope_is_enough_or_not(given: str, needed: str) -> None:
+    facts = access.Facts({}, OWN, Access(), access.Caller("me", access.INCLUDED[given]))
+    requirement = access.compile_security("get_thing", [{"bearer": [needed]}, {}], SCHEMES)
+    if needed in access.INCLUDED[given]:
+        assert access.admit(requirement, facts) == facts.own
+        return
+    with pytest.raises(Denied, match=f"scope {needed}$"):
+        access.admit(requirement, facts)
+
+
+NEW_TOKENS = [
+    ("one scope", "ci:read", "{name: ci, sha256: HASH, scopes: [read]}"),
+    ("several", "ci:report,read", "{name: ci, sha256: HASH, scopes: [report, read]}"),
+    ("none", "ci", "{name: ci, sha256: HASH, scopes: [write]}"),
+    ("an unknown one", "ci:read,wirte", "unknown scope 'wirte'; did you mean 'write'"),
+    ("an empty one", "ci:read,", "unknown scope ''"),
+    ("no name", ":read", "the name '' is not one"),
+    ("a name with a blank", "a b:read", "the name 'a b' is not one"),
+]
+
+
+@pytest.mark.parametrize(("why", "text", "result"), NEW_TOKENS, ids=[row[0] for row in NEW_TOKENS])
+def test_new_tokens(why: str, text: str, result: str) -> None:
+    if result.startswith("{"):
+        token, entry = access.describe_token(text)
+        assert entry.replace(hash_token(token), "HASH") == f"  - {result}"
+        assert parse(f"tokens:\n{entry}\n".encode()).caller(token) is not None
+        return
+    with pytest.raises(ValueError, match=result):
+        access.describe_token(text)
 
 
 def test_every_entry_is_compared_whatever_the_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,152 @@
+"""What the contract says of one operation: its parameters, its body, its answer; and the values in a request. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from store.contract import Contract
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+JSON, RAW = "application/json", "application/octet-stream"
+Texts = Mapping[str, Mapping[str, str]]
+Values = dict[str, dict[str, Any]]
+
+
+def list_operations(contract: Contract) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield path, method and operation, for all of the contract."""
+    for path, item in contract["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method.upper(), item[method]
+
+
+def resolve_reference(contract: Contract, part: Any) -> Any:
+    """Return the part of the contract that a `$ref` stands for, or the part itself."""
+    while isinstance(part, dict) and "$ref" in part:
+        target: Any = contract
+        for key in part["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        part = target
+    return part
+
+
+def parse_integer(text: str) -> Any:
+    """Return the number, or the text itself, which the contract refuses then."""
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else text
+
+
+def parse_boolean(text: str) -> Any:
+    """Return the boolean, or the text itself, which the contract refuses then."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+
+
+def unquote_etag(if_match: str) -> str | None:
+    """Return the version that an If-Match header names; None for `*`.
+
+    >>> unquote_etag('W/"0a1b.77"'), unquote_etag("*")
+    ('0a1b', None)
+    """
+    # What is behind the dot tells two answers apart, not two versions.
+    return None if if_match == "*" else if_match.removeprefix("W/").strip('"').partition(".")[0]
+
+
+COERCE: dict[str, Callable[[str], Any]] = {"integer": parse_integer, "boolean": parse_boolean}
+CONVERT = {"if-match": unquote_etag}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an operation: where it comes from and what it is called there and in Python."""
+
+    name: str
+    place: str
+    argument: str
+    coerce: Callable[[str], Any]
+    convert: Callable[[str], Any] | None = None  # once it is checked
+    default: Any = None
+    may_be_empty: bool = False
+
+
+def read_parameter(contract: Contract, part: Mapping[str, Any]) -> Parameter:
+    """Return a parameter of the contract."""
+    schema = resolve_reference(contract, part["schema"])
+    argument = part["name"].lower().replace("-", "_")
+    return Parameter(
+        name=part["name"].lower() if part["in"] == "header" else part["name"],
+        place=part["in"],
+        argument=f"{argument}_" if argument in ("from", "in", "is", "not") else argument,
+        coerce=COERCE.get(schema.get("type"), str),
+        convert=CONVERT.get(part["name"].lower()),
+        default=schema.get("default"),
+        may_be_empty=part.get("allowEmptyValue", False),
+    )
+
+
+class Specification:
+    """One operation of the contract, taken apart for whoever answers it."""
+
+    def __init__(self, contract: Contract, path: str, spec: Mapping[str, Any]) -> None:
+        self.operation_id: str = spec["operationId"]
+        self.family: str = spec["tags"][0]
+        self.security = spec.get("security")
+        self.status = int(next(code for code in spec["responses"] if code.startswith("2")))
+        answer = resolve_reference(contract, spec["responses"][str(self.status)])
+        self.media_type: str = next(iter(answer.get("content", {})), JSON)
+        parts = [*contract["paths"][path].get("parameters", []), *spec.get("parameters", [])]
+        self.given = [resolve_reference(contract, part) for part in parts]
+        self.parameters = [read_parameter(contract, part) for part in self.given]
+        self.places = {parameter.place for parameter in self.parameters}
+        body = resolve_reference(contract, spec.get("requestBody", {}))
+        self.has_body = bool(body)
+        self.body_required: bool = body.get("required", False)
+        self.body_schema = body.get("content", {}).get(JSON, {}).get("schema")
+        self.raw_limit_bytes: int | None = body.get("content", {}).get(RAW, {}).get("schema", {}).get("maxLength")
+        fields = (resolve_reference(contract, self.body_schema) or {}).get("properties", {})
+        self.body_defaults = {key: part["default"] for key, part in fields.items() if "default" in part}
+
+    @property
+    def defaults(self) -> dict[str, Any] | None:
+        """The arguments of a request without a query; None where something else can or must be given."""
+        if any(part["in"] != "query" or part.get("required") for part in self.given):
+            return None
+        return {parameter.argument: parameter.default for parameter in self.parameters}
+
+    @cached_property
+    def parameters_schema(self) -> dict[str, Any]:
+        """The JSON Schema of all parameters by their places."""
+        places: dict[str, Any] = {}
+        for part in self.given:
+            schema = places.setdefault(part["in"], {"type": "object", "properties": {}, "required": []})
+            name = part["name"].lower() if part["in"] == "header" else part["name"]
+            schema["properties"][name] = part["schema"]
+            if part.get("required"):
+                schema["required"].append(name)
+        return {"type": "object", "properties": places}
+
+    def read_arguments(self, texts: Texts) -> tuple[dict[str, Any], Values]:
+        """Return the arguments in a request, and what the schema of the parameters is to be checked with."""
+        values: Values = {place: {} for place in self.places}
+        arguments: dict[str, Any] = {}
+        for parameter in self.parameters:
+            text = texts[parameter.place].get(parameter.name)
+            if text is None or (text == "" and parameter.may_be_empty):
+                arguments[parameter.argument] = parameter.default
+                continue
+            value = values[parameter.place][parameter.name] = parameter.coerce(text)
+            arguments[parameter.argument] = parameter.convert(value) if parameter.convert is not None else value
+        return arguments, values
+
+
+def prefers_csv(accept: str) -> bool:
+    """Return whether an Accept header names CSV, and JSON neither with more weight nor, with the same, before it."""
+    named = [part.partition(";") for part in accept.lower().split(",")]
+    kinds = [(name.strip(), float(weight[1]) if (weight := WEIGHT.search(rest)) else 1.0) for name, _, rest in named]
+    ours = [kind for kind in kinds if kind[0] in ("text/csv", JSON) and kind[1] > 0]
+    return bool(ours) and max(ours, key=lambda kind: kind[1])[0] == "text/csv"
+
+
+WEIGHT = re.compile(r"\bq=([01](?:\.[0-9]*)?)\s*(?:;|$)")
