@@ -297,7 +297,7 @@ def test_pages_of_allowed_origins_may_read(moon: Client) -> None:
 
 def test_origins_of_access_yaml_may_read_their_family_only(client: Client) -> None:
     held = client.server.store.single["access"]
-    text = held.raw("access")[0].decode() + "cors: {srtslurm: ['http://localhost:3000']}\n"
+    text = held.get_raw("access")[0].decode() + "cors: {srtslurm: ['http://localhost:3000']}\n"
     known = held.parse(text.encode(), "access.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(client.server.store), "access", property(lambda _store: known))
