@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine import jobs, reports, runs, start, sweeps
+from engine import change_sources, jobs, reports, runs, start, sweeps
 from engine.mounts import sync
 from engine.server import RETRY_S, Server
 from slurm_shim.cluster import Cluster
@@ -109,10 +109,11 @@ async def reconcile_document(server: Server, key: Key) -> None:
 
 
 def on_jobs_changed(server: Server, cluster: Cluster, job_ids: set[str]) -> None:
-    """Have the documents and reports of these jobs looked at."""
+    """Have the documents and reports of these jobs looked at; add the changes."""
     for name in server.open_documents.list_clusters():
         if name == cluster.name or server.clusters.find(name) is cluster:
             server.open_documents.mark_jobs(name, job_ids)
+    change_sources.add_jobs(server, cluster, job_ids)
     if cluster is server.cluster:
         reports.on_jobs_changed(server, job_ids)
     server.wake.set()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.changes import Changes
 from engine.clusters import Clusters
 from engine.notify.notifications import Notifications
 from engine.open_documents import OpenDocuments
@@ -92,6 +93,7 @@ class Server:
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.open_questions: dict[str, None] = {}  # jobs that reported and of which SLURM may have to say something
         self.job_index = jobs.JobIndex()
+        self.changes = Changes()
         self.sweep_index = board.SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)
         self.notifications = Notifications(
             self.store,
@@ -166,7 +168,8 @@ class Server:
             if not found.is_there():
                 raise errors.NotFound("Mount", mount, ": its folder is not there")
             folder = self.store.add_folder(root / WORKFLOWS_PATH, self.store.workflows)
-            self.shelves[root] = WorkflowFolder(folder, make_workflow_listing(folder), root)
+            shelf = self.shelves[root] = WorkflowFolder(folder, make_workflow_listing(folder), root)
+            self.changes.follow_folder(folder, "workflow", lambda name: shelf.rows.get_row(name).data, mount)
         return self.shelves[root]
 
     def view_job(self, name: str, job_id: str) -> runs.JobView:

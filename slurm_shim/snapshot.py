@@ -389,6 +389,11 @@ class Snapshot:
         # "8_5" while it still waits in the row "8_[3-6]".
         return [row for row in rows if task.isdigit() and int(task) in list_row_tasks(row)]
 
+    def list_parts(self, job_id: str) -> list[str]:
+        """The ids of the tasks or components that the queue shows of an array or a heterogeneous job."""
+        parts = self._queue.groups.get(int(job_id), []) if job_id.isascii() and job_id.isdigit() else []
+        return [row["job_id"] for row in parts]
+
     def _combine_rows(self, job_id: str, rows: list[Job]) -> Job:
         if "_" in job_id:
             return rows[0] | {"job_id": job_id, "array_task_id": job_id.partition("_")[2]}

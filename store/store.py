@@ -22,7 +22,7 @@ from store.config.configuration import SYSTEM, Configuration
 from store.disk import archive
 from store.disk.checkpoint import Checkpoint
 from store.disk.files import FOLDER_MODE, Files
-from store.disk.folders import FileEntry, Folder, Parse, Summary
+from store.disk.folders import FileEntry, Folder, Parse, ProblemListener, Summary
 from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
 from store.disk.watch import StartTask, Watch
 from store.documents import Config
@@ -133,6 +133,7 @@ class Store:
         if given or rows:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
         self.folders += self.single.values()
+        self.problem_listeners: list[ProblemListener] = []
         archived = [self.by_kind[kind.name] for kind in KINDS if kind.is_archived]
         self.archive = archive.Archive(self.join_path("archive"), self.files, *archived)
         self.checkpoints = {
@@ -242,6 +243,7 @@ class Store:
             path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary, keep=like.keep
         )
         own.load()
+        own.problem_listeners = self.problem_listeners
         self.folders.append(own)
         if self.watch is not None:
             self.watch.renew()
@@ -311,6 +313,7 @@ class Store:
         with _pause_gc():
             self.archive.open()
             for folder in self.folders:
+                folder.problem_listeners = self.problem_listeners
                 if folder.path.name in self.checkpoints:
                     self.checkpoints[folder.path.name].load()
                 else:

@@ -1,7 +1,8 @@
-"""Notifications: who is to hear of what, and what watches have to tell. The rules are in store/rules/watches.py.
+"""Notifications: who is told of what, and which events there are to tell. The rules are in store/rules/watches.py.
 
-Nothing here is remembered that the files do not say: what is indexed in memory follows the folders, and a start begins
-with a look at every open watch, before anything of what they watch can change.
+Everything here can be found again from the files: the indexes in memory follow the folders, and a start first checks
+every open watch, before anything that it watches can change. The folders' listeners are used and not the change feed:
+an event must not be merged with a later one, and the indexes must be complete before the first request.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from store.times import to_epoch, to_rfc3339
 
 log = logging.getLogger("sluice.notices")
 
-TURN_S = 1.0
-# Of so many failed cells the one that failed first is looked for.
-LOOKED_AT = 100
+PASS_S = 1.0
+# The cell that failed first is looked for among so many.
+MOST_FAILED = 100
 Target = tuple[str, str]  # kind and id
 
 
 class Notifications:
-    """Endpoints, watches and their subscriptions, and the outbox into which their events go.
+    """Endpoints, watches with their subscriptions, and the outbox that their events go to.
 
-    `cluster()` is the present one's name, `look(cluster, job_id)` what SLURM knows of a job that did not go through us,
-    `turn` lets those who work on one thing do so one after the other.
+    `cluster()` gives the name of the active cluster, `look(cluster, job_id)` what SLURM knows of a job that Sluice did
+    not submit, `lock(name)` a lock for everybody who changes the thing of this name.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class Notifications:
         store.deliveries.listeners.append(self._delivery_changed)
         for folder in (store.runs, store.jobs):
             folder.listeners.append(self._jobs_changed)
-        store.sweeps.listeners.append(lambda name, _old, _new: self._stir("sweep_run", name))
+        store.sweeps.listeners.append(lambda name, _old, _new: self._mark_changed("sweep_run", name))
 
-    # Following the files.
+    # Indexes that follow the files.
 
-    def _stir(self, kind: str, target: str) -> None:
+    def _mark_changed(self, kind: str, target: str) -> None:
         if (kind, target) in self.open_watches:
             self.changed.add((kind, target))
             self.wake.set()
@@ -77,12 +78,12 @@ class Notifications:
     def _jobs_changed(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         if not self.open_watches:
             return
-        self._stir("workflow_run", name)
-        facts = [one.facts for one in (old, new) if one is not None]
+        self._mark_changed("workflow_run", name)
+        facts = [entry.facts for entry in (old, new) if entry is not None]
         for job_id in {sent.job_id for fact in facts for sent in fact.jobs}:
-            self._stir("job", job_id)
+            self._mark_changed("job", job_id)
         for number in {fact.sweep for fact in facts if fact.sweep is not None}:
-            self._stir("sweep_run", str(number))
+            self._mark_changed("sweep_run", str(number))
 
     def _watch_changed(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         if old is not None:
@@ -97,50 +98,53 @@ class Notifications:
             self.all_watches.setdefault(target, set()).add(name)
             if watch.closed_at is None:
                 self.open_watches.setdefault(target, set()).add(name)
-                self._stir(*target)
-            for one in watch.subscriptions:
-                self._taken(one.id, one.endpoint_id)
+                self._mark_changed(*target)
+            for subscription in watch.subscriptions:
+                self._reserve(subscription.id, subscription.endpoint_id)
 
     def _delivery_changed(self, _name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
-        # A number that something here still names is never given to another thing.
+        # A number that a delivery still names is never given to something else.
         if new is not None:
             self.watches.reserve(new.document.watch_id)
-            self._taken(new.document.subscription_id, new.document.endpoint_id)
+            self._reserve(new.document.subscription_id, new.document.endpoint_id)
 
-    def _taken(self, subscription_id: int, endpoint_id: int) -> None:
+    def _reserve(self, subscription_id: int, endpoint_id: int) -> None:
         self.last_subscription = max(self.last_subscription, subscription_id)
         self.endpoints.reserve(endpoint_id)
 
     # Endpoints.
 
     def get_endpoint(self, number: int) -> Endpoint:
-        """The endpoint of this number; NotFound."""
+        """Return the endpoint of this number; raise NotFound."""
         if str(number) not in self.store.endpoints:
             raise endpoints.UnknownNumber("endpoint", number)
         found: Endpoint = self.store.endpoints.get(str(number))
         return found
 
     def list_endpoints(self, disabled: bool) -> list[dict[str, Any]]:
-        """The endpoints as answers show them, oldest first; `disabled` says whether those are among them."""
+        """List the endpoints, oldest first; `disabled` adds the disabled ones."""
         every = [endpoints.to_json(entry.name, entry.document) for entry in self.store.endpoints.iterate_entries()]
         return sorted(
-            (one for one in every if disabled or one["disabled_at"] is None),
-            key=lambda one: (one["created_at"], one["id"]),
+            (row for row in every if disabled or row["disabled_at"] is None),
+            key=lambda row: (row["created_at"], row["id"]),
         )
 
     def is_listening(self, number: int) -> bool:
-        """Whether the endpoint is there and enabled."""
+        """Tell whether the endpoint exists and is enabled."""
         return str(number) in self.store.endpoints and self.get_endpoint(number).disabled_at is None
 
     async def create_endpoint(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A new endpoint as answers show it; Exists, Invalid."""
+        """Create an endpoint; raise Exists, Invalid."""
         async with self.lock("endpoints"):
             data = endpoints.build_endpoint(body, self._others(0), time.time())
             entry = await self.store.endpoints.create(str(self.endpoints.take_next()), data)
             return endpoints.to_json(entry.name, entry.document)
 
     async def change_endpoint(self, number: int, change: Callable[[bytes, list[Endpoint]], bytes]) -> dict[str, Any]:
-        """The changed endpoint; `change` gives its file anew from the old one and the other endpoints."""
+        """Change an endpoint; raise NotFound, Exists, Invalid.
+
+        `change` makes its new file from the old one and the other endpoints.
+        """
         async with self.lock("endpoints"):
             self.get_endpoint(number)
             before, etag = self.store.endpoints.get_raw(str(number))
@@ -153,25 +157,27 @@ class Notifications:
         return [entry.document for entry in self.store.endpoints.iterate_entries() if entry.name != str(number)]
 
     async def delete_endpoint(self, number: int) -> None:
-        """Nothing; first nobody hears of anything through it, then it is gone."""
+        """Delete an endpoint, after all its subscriptions."""
         async with self.lock("endpoints"):
             self.get_endpoint(number)
             for watch in list(self.watches.list_newest()):
-                if any(one.endpoint_id == number for one in watch.subscriptions):
-                    await self.change_watch(watch.id, lambda one: watches.remove_subscriptions(one, endpoint_id=number))
+                if any(subscription.endpoint_id == number for subscription in watch.subscriptions):
+                    await self.change_watch(
+                        watch.id, lambda kept: watches.remove_subscriptions(kept, endpoint_id=number)
+                    )
             await self.store.endpoints.delete(str(number))
 
     # Watches and subscriptions.
 
     def get_watch(self, number: int) -> Watch:
-        """The watch of this number; NotFound."""
+        """Return the watch of this number; raise NotFound."""
         if str(number) not in self.store.watches:
             raise endpoints.UnknownNumber("watch", number)
         found: Watch = self.store.watches.get(str(number))
         return found
 
     def check_request(self, body: Mapping[str, Any]) -> None:
-        """Nothing; NotFound or Invalid when a request wants an endpoint told that cannot be, or with a wrong preset."""
+        """Check the notification part of a request; raise NotFound, Invalid."""
         watches.check_request(body)
         if body.get("notify"):
             number = int(body["endpoint_id"])  # JSON has one kind of number: 1.0 is 1
@@ -182,10 +188,10 @@ class Notifications:
     async def subscribe_requested(
         self, kind: str, target: str, body: Mapping[str, Any], since: str | None, cluster: str = ""
     ) -> None:
-        """Nothing; whom the request that made this target names hears of it, also of what happened by now.
+        """Subscribe the endpoint that a request names to what it made.
 
-        `since` is when the target was made: the request may come twice, and its watch may be closed by then, or so old
-        that it is gone. `cluster` is that of a job.
+        Events that already happened are told too. `since` is when the target was made: the request may come twice, and
+        its watch may be closed by then, or so old that it was removed. `cluster` is that of a job.
         """
         began = to_epoch(since) or 0
         if body.get("notify") and began > time.time() - self.store.config.webhooks.keep_days * 86_400:
@@ -195,15 +201,15 @@ class Notifications:
     async def watch_target(
         self, kind: str, target: str, endpoint_id: int, preset: str, state: str | None = None
     ) -> dict[str, Any]:
-        """The watch through which an endpoint hears of what happens to the target from now on, as answers name it.
+        """Subscribe an endpoint to a target from now on; return what answers show.
 
-        `state` is the one that a job is shown in, of which our own record may not have heard yet. Raises NotFound and
-        Invalid for the endpoint, the preset, or a target that has ended.
+        `state` is the one that a job is shown in, which our own record may not have yet. Raises NotFound, Invalid for
+        the endpoint, the preset, or a target that has ended.
         """
         self.check_request({"notify": True, "endpoint_id": endpoint_id, "preset": preset})
         cluster = self.cluster() if kind == "job" else ""
-        watch, one, created = await self._watch_target(kind, target, endpoint_id, preset, cluster, None, state)
-        return {"watch_id": int(watch.id), "subscription_id": one.id, "created": created}
+        watch, subscription, created = await self._watch_target(kind, target, endpoint_id, preset, cluster, None, state)
+        return {"watch_id": int(watch.id), "subscription_id": subscription.id, "created": created}
 
     async def _watch_target(
         self,
@@ -215,17 +221,20 @@ class Notifications:
         began: float | None,
         state: str | None = None,
     ) -> tuple[Watch, Subscription, bool]:
-        """The watch and its subscription, and whether they are new; without `began` what happened by now is no news."""
+        """Return the watch, its subscription, and whether they are new.
+
+        Without `began`, events that already happened are not told.
+        """
         now = time.time()
         async with self.lock(f"target {kind} {target}"):
             for watch in [self.store.watches.get(name) for name in self.all_watches.get((kind, target), ())]:
-                # A closed one counts when it was this very target's, and not that of another job with the same id.
+                # A closed watch counts if it was of this very target, not of an earlier job with the same id.
                 counts = watch.closed_at is None or (
                     began is not None and (to_epoch(watch.created_at) or 0) >= int(began)
                 )
-                one = watches.find_subscription(watch, endpoint_id, preset)
-                if one is not None and counts and watch.cluster == cluster:
-                    return watch, one, False
+                found = watches.find_subscription(watch, endpoint_id, preset)
+                if found is not None and counts and watch.cluster == cluster:
+                    return watch, found, False
             watch = watches.build_watch(kind, target, cluster, watches.make_target_ref(kind, target, cluster), now)
             if began is None:
                 events, _ = self.find_events(watch, state)
@@ -241,7 +250,7 @@ class Notifications:
         return self.last_subscription
 
     async def change_watch(self, name: str, change: Callable[[Watch], Watch]) -> Watch:
-        """The changed watch, durable."""
+        """Change a watch durably; return it."""
         async with self.lock(f"watch {name}"):
             watch = self.get_watch(int(name))
             changed = change(watch)
@@ -250,7 +259,7 @@ class Notifications:
             return changed
 
     async def subscribe(self, watch_id: int, endpoint_id: int, preset: str) -> dict[str, Any]:
-        """A new subscription of a watch, as answers show it; NotFound, Conflict, Exists, Invalid."""
+        """Add a subscription to a watch; raise NotFound, Conflict, Exists, Invalid."""
         watches.check_preset(preset)
         self.get_endpoint(endpoint_id)
         self.get_watch(watch_id)
@@ -261,34 +270,35 @@ class Notifications:
         return watches.to_subscription_json(after, after.subscriptions[-1])
 
     async def unsubscribe(self, number: int) -> None:
-        """Nothing; the subscription is gone; NotFound."""
-        name = next((watch.id for watch, one in self.list_subscriptions() if one.id == number), None)
+        """Delete a subscription; raise NotFound."""
+        name = next((watch.id for watch, found in self.list_subscriptions() if found.id == number), None)
         if name is None:
             raise endpoints.UnknownNumber("subscription", number)
         await self.change_watch(name, lambda watch: watches.remove_subscriptions(watch, number=number))
 
     def list_subscriptions(self) -> Iterator[tuple[Watch, Subscription]]:
-        """All subscriptions with their watches, those of the newest watch first."""
-        return ((watch, one) for watch in self.watches.list_newest() for one in reversed(watch.subscriptions))
+        """Yield all subscriptions with their watches, the newest watch first."""
+        return ((watch, found) for watch in self.watches.list_newest() for found in reversed(watch.subscriptions))
 
     def list_foreign_watches(self) -> list[Watch]:
-        """The open watches of jobs that did not go through us, each on the cluster that it names."""
+        """List the open watches of jobs that Sluice did not submit."""
         known = (self.store.watches.version, self.job_index.version)
         if self._foreign is None or self._foreign[0] != known:
-            names = (name for (kind, _job), some in self.open_watches.items() if kind == "job" for name in some)
+            names = (name for (kind, _job), found in self.open_watches.items() if kind == "job" for name in found)
             found = (self.store.watches.get(name) for name in names)
-            self._foreign = known, [one for one in found if self.job_index.find_source(one.cluster, one.target) is None]
+            foreign = [watch for watch in found if self.job_index.find_source(watch.cluster, watch.target) is None]
+            self._foreign = known, foreign
         return self._foreign[1]
 
-    # What there is to tell.
+    # Events.
 
     def find_events(self, watch: Watch, state: str | None = None) -> tuple[list[Event], bool]:
-        """What has happened to the target of a watch, and whether there surely is no such target any more."""
+        """Find the events of a watch's target; tell whether it surely is gone."""
         if watch.kind == "job":
             return self._find_job_events(watch, state), False
         folder = self.store.runs if watch.kind == "workflow_run" else self.store.sweeps
         if watch.target not in folder:
-            # A file that cannot be read now is not gone.
+            # A file that is invalid now is not gone.
             return [], folder.choose_filename(watch.target) not in folder.file_states
         document = folder.get(watch.target)
         if watch.kind == "workflow_run":
@@ -298,8 +308,8 @@ class Notifications:
         return watches.list_sweep_events(document, sweeps.count_cells(document, known), failure), False
 
     def _find_failure(self, sweep: Any, known: Mapping[int, str]) -> str | None:
-        """The error of the cell that failed first."""
-        failed = [index for index, state in known.items() if state == "failed"][:LOOKED_AT]
+        """Return the error of the cell that failed first."""
+        failed = [index for index, state in known.items() if state == "failed"][:MOST_FAILED]
         cells = [self.store.runs.get(sweeps.make_cell_id(sweep.uid, index)) for index in failed]
         first = min(cells, key=lambda run: run.completed_at or "", default=None)
         return first.error if first is not None else None
@@ -318,43 +328,43 @@ class Notifications:
         return watches.list_job_events(watch.target_ref, {**row, **times})
 
     async def queue_events(self, name: str) -> None:
-        """Nothing; what is new about the target of a watch is in the outbox, durably, and then known as told."""
+        """Put the new events of a watch into the outbox, then remember them."""
         async with self.lock(f"watch {name}"):
             if name not in self.store.watches:
                 return
             watch: Watch = self.store.watches.get(name)
             events, gone = self.find_events(watch)
             advanced, wanted = watches.advance_watch(watch, events, gone, self.is_listening, time.time())
-            for one in wanted:
-                await self.outbox.add(deliveries.build_delivery(watch, one, time.time()))
+            for event in wanted:
+                await self.outbox.add(deliveries.build_delivery(watch, event, time.time()))
             if advanced is not watch:
                 await self.store.watches.put(name, advanced)
 
     async def queue_target_events(self, kind: str, target: str) -> None:
-        """Nothing; what is new about this target is in the outbox, before anything of it changes again."""
+        """Put the new events of a target into the outbox before it changes."""
         for name in list(self.open_watches.get((kind, target), ())):
             await self.queue_events(name)
 
     # Between requests.
 
     async def catch_up(self) -> None:
-        """Nothing; what happened before the last end and was not told is in the outbox; for the start."""
+        """Tell what happened before the last end; for the start."""
         await self._queue_all(name for names in self.open_watches.values() for name in names)
 
     async def run_forever(self) -> None:
-        """Never returns; tells and sends, whenever something changes or a time has come."""
+        """Tell and send for ever, whenever something changes or is due."""
         while True:
             self.wake.clear()
             try:
                 await self.run_once()
             except Exception:
-                # Whatever it was, the documents are as they were, and the next turn looks at everything again.
-                log.exception("notifications stumbled")
+                # The documents are as they were: the next pass looks at everything again.
+                log.exception("notifications failed")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), TURN_S)
+                await asyncio.wait_for(self.wake.wait(), PASS_S)
 
     async def run_once(self) -> None:
-        """Nothing; all news are in the outbox, and everything in it that is due is on its way."""
+        """Put all new events into the outbox and send what is due."""
         news, self.changed = self.changed, set()
         names = {name for target in news for name in self.open_watches.get(target, ())}
         await self._queue_all(names | {watch.id for watch in self.list_foreign_watches()})
@@ -371,7 +381,7 @@ class Notifications:
                 self.changed.add((watch.kind, watch.target))
 
     async def remove_old(self, now: float) -> None:
-        """Nothing; deliveries and watches that ended long ago are gone, as config.yaml says."""
+        """Remove old deliveries and watches, as config.yaml says."""
         bounds = self.store.config.webhooks
         await self.outbox.remove_old(bounds.keep_days, bounds.keep_count, now)
         for watch in list(self.watches.list_newest()):

@@ -1,7 +1,8 @@
-"""Requests to hear of a job, a run or a sweep that is there already."""
+"""Requests to be notified of a job, run or sweep that exists already."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from engine import jobs
@@ -10,12 +11,12 @@ from store import errors
 from store.rules import states, watches
 
 # What names the target of each kind in a request.
-NAMED = {"job": "job_id", "workflow_run": "run_id", "sweep_run": "sweep_run_id"}
+TARGET_KEYS = {"job": "job_id", "workflow_run": "run_id", "sweep_run": "sweep_run_id"}
 
 
 async def create_watch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
-    """The watch and the subscription through which the endpoint hears of the target, and whether they are new."""
-    kind, key, state = body["kind"], NAMED[body["kind"]], None
+    """Watch a job, run or sweep for an endpoint; return watch and subscription."""
+    kind, key, state = body["kind"], TARGET_KEYS[body["kind"]], None
     if body.get(key) is None:
         raise errors.Invalid([errors.make_problem("Field required", ["body", key], type="missing")])
     # JSON has one kind of number: 42.0 is 42.
@@ -31,28 +32,28 @@ async def create_watch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_watches(server: Server, open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
-    """The watches as answers show them, newest first, at most 10,000; those of one kind or target where asked."""
+    """List watches, newest first, at most 10,000; of one kind or target if given."""
     if not open and kind is None and target_ref is None:
         raise errors.WrongKind("open=false needs a kind or a target_ref")
     found = (
-        watches.to_json(one)
-        for one in server.notifications.watches.list_newest()
-        if not (open and one.closed_at) and kind in (None, one.kind) and target_ref in (None, one.target_ref)
+        watches.to_json(watch)
+        for watch in server.notifications.watches.list_newest()
+        if not (open and watch.closed_at) and kind in (None, watch.kind) and target_ref in (None, watch.target_ref)
     )
-    return [one for one, _ in zip(found, range(LISTED), strict=False)]
+    return list(itertools.islice(found, MOST_LISTED))
 
 
-LISTED = 10_000
+MOST_LISTED = 10_000
 
 
 def list_subscriptions(
     server: Server, watch_id: int | None, endpoint_id: int | None, limit: int
 ) -> list[dict[str, Any]]:
-    """The subscriptions as answers show them: those of one watch or endpoint oldest first, all newest first."""
+    """List subscriptions: of one watch or endpoint oldest first, all newest first."""
     found = [
-        watches.to_subscription_json(watch, one)
-        for watch, one in server.notifications.list_subscriptions()
-        if watch_id in (None, int(watch.id)) and endpoint_id in (None, one.endpoint_id)
+        watches.to_subscription_json(watch, subscription)
+        for watch, subscription in server.notifications.list_subscriptions()
+        if watch_id in (None, int(watch.id)) and endpoint_id in (None, subscription.endpoint_id)
     ]
     newest_first = watch_id is None and endpoint_id is None
-    return sorted(found, key=lambda one: one["id"], reverse=newest_first)[:limit]
+    return sorted(found, key=lambda row: row["id"], reverse=newest_first)[:limit]

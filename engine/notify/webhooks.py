@@ -1,8 +1,8 @@
 """One HTTPS request to a webhook, to an address that was checked and to no other.
 
-The name is resolved once and every address it has is checked; the connection goes to one of these addresses, with the
-certificate checked against the name. Nothing follows redirects, reads proxies from the environment or keeps a
-connection. All of it together takes at most five seconds, and of the answer only the beginning is read.
+The name is resolved once and all its addresses are checked; the connection goes to one of them, and the certificate is
+checked against the name. Redirects are not followed, proxies of the environment not used, connections not kept. All of
+it takes at most five seconds, and only the beginning of the answer is read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from store.rules import endpoints
 
 TIMEOUT_S = 5.0
 ANSWER_BYTES = 4096
-# What Slack says when it does not take something; no other words of a receiver are ever shown.
+# What Slack answers when it refuses; nothing else that a receiver says is ever shown.
 WORDS = frozenset(
     (
         *("invalid_payload", "no_text", "no_service", "no_service_id", "no_team", "no_active_hooks", "invalid_token"),
@@ -36,16 +36,16 @@ Resolve = Callable[[str, int], Iterable[str]]
 
 
 class NotSent(Exception):
-    """Nothing of the request has left; the text says why."""
+    """Nothing of the request was sent; the text says why."""
 
 
 class NoAnswer(Exception):
-    """The request may have arrived; the text says why nobody knows."""
+    """The request may have arrived; the text says why this is unknown."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the receiver said: its status, how long it wants to be left alone, and Slack's word for what is wrong."""
+    """The receiver's answer: status, how long to wait, and Slack's word for what is wrong."""
 
     status: int
     wait_s: float = 0.0
@@ -53,7 +53,7 @@ class Answer:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the receiver has taken what was sent."""
+        """Whether the receiver accepted what was sent."""
         return 200 <= self.status < 300
 
     def __str__(self) -> str:
@@ -62,22 +62,25 @@ class Answer:
 
 
 def resolve_host(host: str, port: int) -> Iterable[str]:
-    """The addresses of a host as the system's resolver gives them; OSError. Blocks."""
+    """Resolve a host to its addresses with the system's resolver. Blocks.
+
+    Raises OSError.
+    """
     found = socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Sender:
-    """Sends requests, one connection each. `resolve` gives the addresses of a name, and may block."""
+    """Sends requests, one connection each. `resolve` gives the addresses of a name and may block."""
 
     def __init__(self, resolve: Resolve = resolve_host, timeout_s: float = TIMEOUT_S) -> None:
         self.resolve, self.timeout_s = resolve, timeout_s
-        # A name server that hangs must hold up nothing but webhooks.
+        # A name server that hangs must hold up only webhooks.
         self._names = ThreadPoolExecutor(4, thread_name_prefix="webhook-names")
         self._context: ssl.SSLContext | None = None
 
     def close(self) -> None:
-        """Nothing; no thread is waited for."""
+        """Close the sender without waiting for its threads."""
         self._names.shutdown(wait=False, cancel_futures=True)
 
     async def post(
@@ -88,26 +91,27 @@ class Sender:
         allow_hosts: Collection[str],
         handed: Callable[[], Awaitable[Any]],
     ) -> Answer:
-        """What the receiver answered. `handed` is awaited before the first byte of the request leaves.
+        """Send a request; return the answer.
 
-        `allow_hosts` are those that may have addresses which are not public. Raises NotSent, NoAnswer.
+        `handed` is awaited before the first byte of the request leaves. `allow_hosts` are those that may have addresses
+        which are not public. Raises NotSent, NoAnswer.
         """
         request = _Request(url, headers, body, handed)
         try:
             async with asyncio.timeout(self.timeout_s):
-                found = await self._checked(request.host, request.port, allow_hosts)
-                await request.send(found, await self._tls())
+                found = await self._resolve_host(request.host, request.port, allow_hosts)
+                await request.send(found, await self._make_context())
         except TimeoutError:
             request.problem = f"no answer within {self.timeout_s:g} s"
         except httpcore.ConnectError as error:
-            request.problem = _connecting(error)
+            request.problem = _describe_failure(error)
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             request.problem = f"the connection broke ({type(error).__name__})"
         if request.answer is not None:
             return request.answer
         raise (NoAnswer if request.left else NotSent)(request.problem)
 
-    async def _checked(self, host: str, port: int, allow_hosts: Collection[str]) -> list[str]:
+    async def _resolve_host(self, host: str, port: int, allow_hosts: Collection[str]) -> list[str]:
         loop = asyncio.get_running_loop()
         try:
             found = list(await loop.run_in_executor(self._names, self.resolve, host, port))
@@ -117,18 +121,18 @@ class Sender:
             raise NotSent(why)
         return found
 
-    async def _tls(self) -> ssl.SSLContext:
+    async def _make_context(self) -> ssl.SSLContext:
         if self._context is None:
             self._context = await asyncio.to_thread(ssl.create_default_context)
         return self._context
 
 
 class _Request:
-    """One request on its way: `left` once it may have arrived, `answer` once there is one."""
+    """One request: `left` once it may have arrived, `answer` once there is one."""
 
     def __init__(self, url: str, headers: dict[str, str], body: bytes, handed: Callable[[], Awaitable[Any]]) -> None:
         self.host, self.port = endpoints.parse_host(url)
-        # Taken apart by us and put together by nobody: no second parser has an opinion on where this goes.
+        # Given in parts, so that no second parser decides where the request goes.
         self.url = httpcore.URL(
             scheme="https", host=self.host, port=self.port, target=endpoints.parse_request_target(url)
         )
@@ -140,16 +144,16 @@ class _Request:
         self.problem = ""
 
     async def send(self, found: Sequence[str], context: ssl.SSLContext) -> None:
-        """Nothing; the answer is here. Raises what httpcore raises."""
+        """Send the request and read the answer. Raises what httpcore raises."""
         pool = httpcore.AsyncConnectionPool(ssl_context=context, network_backend=_Pinned(found), max_connections=1)
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         async with (
             pool,
             pool.stream("POST", self.url, headers=headers, content=self.body, extensions={"trace": self._trace}) as got,
         ):
-            self.answer = Answer(got.status, _wait_s(got.headers))
+            self.answer = Answer(got.status, _parse_wait_s(got.headers))
             if not self.answer.is_accepted:
-                self.answer = Answer(got.status, self.answer.wait_s, await _word(got))
+                self.answer = Answer(got.status, self.answer.wait_s, await _read_word(got))
 
     async def _trace(self, event: str, _info: dict[str, Any]) -> None:
         if event == "http11.send_request_headers.started":
@@ -158,7 +162,7 @@ class _Request:
 
 
 class _Pinned(httpcore.AsyncNetworkBackend):
-    """Connects to these addresses, whatever the name would mean by now."""
+    """Connects to these addresses only, whatever the name resolves to by now."""
 
     def __init__(self, found: Sequence[str]) -> None:
         self._found, self._inner = found, httpcore.AnyIOBackend()
@@ -173,8 +177,8 @@ class _Pinned(httpcore.AsyncNetworkBackend):
         raise last
 
 
-async def _word(got: httpcore.Response) -> str:
-    """Slack's word, where the answer is one."""
+async def _read_word(got: httpcore.Response) -> str:
+    """Read Slack's word from the answer, if there is one."""
     data = b""
     async for piece in got.aiter_stream():
         data += piece
@@ -184,13 +188,13 @@ async def _word(got: httpcore.Response) -> str:
     return word if word in WORDS else ""
 
 
-def _wait_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
-    """The seconds of a Retry-After header (RFC 9110, section 10.2.3); 0 for none and for a date."""
+def _parse_wait_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
+    """Read the seconds of Retry-After (RFC 9110, 10.2.3); 0 for none or a date."""
     given = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
     return float(given) if re.fullmatch(rb"[0-9]{1,6}", given) else 0.0
 
 
-def _connecting(error: Exception) -> str:
+def _describe_failure(error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

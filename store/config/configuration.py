@@ -18,7 +18,7 @@ from store.config import config_file, layers, masks
 from store.config.layers import EffectiveConfig, Layer, LayerFile, Tree
 from store.config.profiles import Mount
 from store.disk.files import Files
-from store.disk.folders import Folder
+from store.disk.folders import Folder, Listener, ProblemListener
 from store.documents import Config, SrunxConfig
 from store.errors import Conflict, Exists, NotFound
 from store.yaml.file_edits import edit_file, get_tag
@@ -56,6 +56,9 @@ class Configuration:
         self.user = user
         self.environment = environment
         self.from_environment = layers.from_environment(environment)
+        # Of all files outside of the store, which are looked at when the configuration is asked.
+        self.listeners: list[Listener] = []
+        self.problem_listeners: list[ProblemListener] = []
         self.system = self._open_outside(system)
         self.started_in = project.absolute()
         self.projects: dict[Path, Folder] = {}
@@ -63,7 +66,9 @@ class Configuration:
 
     def _open_outside(self, path: Path) -> Folder:
         """Return a folder for one file outside of the store."""
-        return Folder(path.parent, "file", self.files, layers.parse_layer, only=(path.name,))
+        folder = Folder(path.parent, "file", self.files, layers.parse_layer, only=(path.name,))
+        folder.listeners, folder.problem_listeners = self.listeners, self.problem_listeners
+        return folder
 
     def get_project_folder(self, root: Path | None) -> Folder:
         """Return the folder with the srunx.json of this root; None: our own."""
@@ -80,14 +85,14 @@ class Configuration:
 
     async def load_layers(self, root: Path | None = None) -> list[Layer]:
         """Refresh and list the layers, the lowest first."""
-        project = self.get_project_folder(root)
-        await asyncio.gather(*(folder.refresh(folder.only) for folder in (self.system, project)))
-        return [
-            build_layer("system", self.system),
-            self.build_user_layer(),
-            build_layer("project", project),
-            self.from_environment,
-        ]
+        outside = (self.system, self.get_project_folder(root))
+        await asyncio.gather(*(folder.refresh(folder.only) for folder in outside))
+        return self.list_known_layers(root)
+
+    def list_known_layers(self, root: Path | None = None) -> list[Layer]:
+        """List the layers, with files outside of the store as last read."""
+        project = build_layer("project", self.get_project_folder(root))
+        return [build_layer("system", self.system), self.build_user_layer(), project, self.from_environment]
 
     def build_user_layer(self) -> Layer:
         """Return the layer of config.yaml."""

@@ -38,6 +38,7 @@ REFRESH_BATCH = 100
 Parse = Callable[[bytes, str], Any]
 Summary = Callable[[Any], dict[str, Any]]
 Listener = Callable[[str, "FileEntry | None", "FileEntry | None"], None]
+ProblemListener = Callable[[str, list[dict[str, Any]]], None]
 
 
 class FileEntry:
@@ -179,6 +180,7 @@ class Folder:
         self.wrong_files: set[str] = set()
         self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
+        self.problem_listeners: list[ProblemListener] = []  # called with a file's path and what is wrong with it now
         self.name_locks: dict[str, _NameLock] = {}
         self.edit_lock = asyncio.Lock()
         self.tasks: set[asyncio.Future[Any]] = set()
@@ -218,6 +220,12 @@ class Folder:
 
         Several problems of one file are several rows.
         """
+        return [row for filename in sorted(self.wrong_files) for row in self._list_file_problems(filename)]
+
+    def _list_file_problems(self, filename: str) -> list[dict[str, Any]]:
+        held = self.file_states.get(filename)
+        if held is None:
+            return []
         return [
             {
                 "path": self.files.display_path(self.path / filename),
@@ -226,8 +234,6 @@ class Folder:
                 "reason": ".".join(map(str, one["loc"])) + ": " + one["msg"] if one.get("loc") else one["msg"],
                 "since": held.since,
             }
-            for filename in sorted(self.wrong_files)
-            for held in [self.file_states[filename]]
             for one in held.problems[:PROBLEMS_PER_FILE]
         ]
 
@@ -564,6 +570,9 @@ class Folder:
         (self.wrong_files.add if problems else self.wrong_files.discard)(filename)
         if problems and problems != before:
             log.warning("%s: %s", self.files.display_path(self.path / filename), problems[0]["msg"])
+        if problems != before:
+            for listener in self.problem_listeners:
+                listener(self.files.display_path(self.path / filename), self._list_file_problems(filename))
         if (seen.entry if seen else None) is not (held.entry if held else None) or problems != before:
             self.version += 1
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
+from tests.bench import readers
 
 CONNECTIONS = 32
 BARE = """\
@@ -90,6 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure_start(Path(folder), given.rounds)
         measure(Path(folder), given.rounds, given.seconds, given.jobs)
+        readers.main(Path(folder))
 
 
 def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:

@@ -1,0 +1,316 @@
+"""Where the changes of the change feed come from: folders, SLURM's snapshots, problems, configuration.
+
+Each function here is told of something that happened and says in the feed's words which rows of which lists are others
+now. Rows are made when somebody reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from engine.server import Server
+from slurm_shim.cluster import Cluster
+from store.config import layers, profile_edits
+from store.config.profiles import Profiles
+from store.disk.folders import FileEntry
+from store.documents import Sweep
+from store.indexes import jobs
+from store.rendering import templates
+from store.rules import changes, deliveries, endpoints, sweeps, watches
+from store.rules.changes import Filter
+from store.rules.reports import ReportSummary
+from store.times import to_rfc3339
+from store.views import srunx
+
+# So long what changes the use of partitions is collected before it is counted again.
+RESOURCES_PAUSE_S = 0.05
+
+
+def follow_changes(server: Server) -> None:
+    """Tell the change feed of everything from now on; the folders are loaded already."""
+    store, feed = server.store, server.changes
+    store.runs.listeners.append(partial(add_run, server))
+    store.jobs.listeners.append(partial(add_record, server))
+    store.sweeps.listeners.append(partial(add_sweep, server))
+    store.watches.listeners.append(partial(add_watch, server))
+    feed.follow_folder(store.workflows, "workflow", lambda name: server.own_shelf.rows.get_row(name).data)
+    feed.follow_folder(
+        store.templates, "template", lambda name: templates.to_template_row(name, store.templates.get(name))
+    )
+    feed.follow_folder(store.endpoints, "endpoint", lambda name: endpoints.to_json(name, store.endpoints.get(name)))
+    feed.follow_folder(store.deliveries, "delivery", lambda name: deliveries.to_json(store.deliveries.get(name)))
+    store.single["profiles"].listeners.append(partial(add_profiles, server))
+    store.single["config"].listeners.append(lambda *_change: add_config(server))
+    store.configuration.listeners.append(lambda *_change: add_outside(server))
+    store.configuration.problem_listeners.append(lambda *_change: add_outside_problems(server))
+    feed.shown_problems = _group_by_path(store.list_problems())
+    store.problem_listeners.append(partial(add_problem, server))
+    feed.before_reading.append(partial(prepare_reading, server))
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+
+def add_run(server: Server, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Tell of a run, of the jobs of it that changed, and of the cell and the sweep that it belongs to."""
+    server.changes.add("run", name, changes.name_action(old, new), lambda: server.run_list.get_row(name).data)
+    add_document_jobs(server, old, new)
+    number = next((entry.facts.sweep for entry in (new, old) if entry is not None), None)
+    if number is not None and str(number) in server.store.sweeps:
+        sweep: Sweep = server.store.sweeps.get(str(number))
+        uid, index = sweeps.parse_cell_id(name)
+        if uid == sweep.uid:
+            add_cells(server, sweep, {index} | (_find_stopped_cells(server, sweep, new) if new else set()))
+        add_sweep_row(server, sweep.id)
+
+
+def _find_stopped_cells(server: Server, sweep: Sweep, new: FileEntry) -> set[int]:
+    """Find the cells that will not start because this one has failed."""
+    if not sweep.fail_fast or new.facts.status != "failed":
+        return set()
+    states = server.sweep_index.get_states(sweep)
+    waiting = {index for index in range(sweep.cell_count) if states.get(index, "pending") == "pending"}
+    return waiting | set(sweeps.parse_ranges(sweep.again))
+
+
+def add_sweep(server: Server, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Tell of a sweep, and of its cells that count as something else now; a new one is told without its cells."""
+    if new is None:
+        server.changes.add("sweep", name, "deleted", None)
+        return
+    if old is None:
+        server.changes.add("sweep", name, "created", partial(_make_sweep_row, server, name))
+        return
+    own = server.sweep_index.get_states(new.document)
+    before, after = (_list_cell_states(entry.document, own) for entry in (old, new))
+    add_cells(server, new.document, {index for index in after if before.get(index) != after[index]})
+    add_sweep_row(server, name)
+
+
+def add_sweep_row(server: Server, name: str) -> None:
+    """Tell that the counters of a sweep, or something else of it, are others now."""
+    server.changes.add("sweep", name, "updated", partial(_make_sweep_row, server, name))
+
+
+def _make_sweep_row(server: Server, name: str) -> dict[str, Any]:
+    return server.sweep_index.build_row(server.store.sweeps.get(name))
+
+
+def add_cells(server: Server, sweep: Sweep, indices: Iterable[int]) -> None:
+    """Tell of cells of a sweep."""
+    for index in sorted(indices):
+        run_id = sweeps.make_cell_id(sweep.uid, index)
+        server.changes.add("cell", run_id, "updated", partial(_make_cell_row, server, run_id), sweep.id)
+
+
+def _make_cell_row(server: Server, run_id: str) -> dict[str, Any]:
+    sweep, index = server.sweep_index.find_cell(run_id)
+    states = server.changes.memorize(
+        ("cells", sweep.uid, server.sweep_index.version),
+        lambda: _list_cell_states(sweep, server.sweep_index.get_states(sweep)),
+    )
+    run = server.store.runs.get(run_id) if run_id in server.store.runs else None
+    return srunx.to_cell_json(sweep, index, run, states[index], server.sweep_index.build_args(sweep, index))
+
+
+def _list_cell_states(sweep: Sweep, own: Mapping[int, str]) -> dict[int, str]:
+    return sweeps.list_states_without_run(sweep, own) | sweeps.list_states_with_run(sweep, own)
+
+
+def add_record(server: Server, _name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Tell of a single job, and of its report if it has one."""
+    before, after = (entry.facts.told if entry else None for entry in (old, new))
+    if before != after:
+        add_report(server, before, after)
+    add_document_jobs(server, old, new)
+
+
+def add_report(server: Server, before: ReportSummary | None, after: ReportSummary | None) -> None:
+    """Tell of a report, and of the job whose stage it names."""
+    for job_id in {report.job_id for report in (before, after) if report}:
+        now = after if after and after.job_id == job_id else None
+        was = before if before and before.job_id == job_id else None
+        action = changes.name_action(was, now)
+        server.changes.add("report", job_id, action, partial(_make_report_row, server, job_id))
+        if (was and (was.stage, was.cluster)) != (now and (now.stage, now.cluster)):
+            cluster = server.cluster
+            for part in [job_id, *cluster.snapshot.list_parts(job_id)]:
+                if part in cluster.snapshot.jobs or server.job_index.find_source(cluster.name, part) is not None:
+                    add_job(server, cluster, part)
+
+
+def _make_report_row(server: Server, job_id: str) -> bytes:
+    return server.report_index.reports[job_id].row.encode()
+
+
+def add_watch(server: Server, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Tell of a watch, and of the subscriptions that came or went with the change."""
+    feed, kept = server.changes, server.store.watches
+    feed.add("watch", name, changes.name_action(old, new), lambda: watches.to_json(kept.get(name)))
+    before, after = ({item.id: item for item in entry.document.subscriptions} if entry else {} for entry in (old, new))
+    for number in changes.find_differences(before, after):
+        if new is None or number not in after:
+            feed.add("subscription", str(number), "deleted", None, name)
+        else:
+            row = partial(watches.to_subscription_json, new.document, after[number])
+            feed.add("subscription", str(number), "created", row, name)
+
+
+# --- jobs -----------------------------------------------------------------------------------------------------------
+
+
+def add_document_jobs(server: Server, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Tell of the jobs of a document of which it says something else now."""
+    before, after = (jobs.list_entries(entry.document) if entry else [] for entry in (old, new))
+    names = {(entry.cluster, entry.job_id) for entry in changes.find_differences(before, after)}
+    for cluster_name, job_id in sorted(names):
+        cluster = server.clusters.find(cluster_name)
+        if cluster is not None and (new is None or _is_listed(server, cluster, job_id)):
+            add_job(server, cluster, job_id)
+
+
+def add_jobs(server: Server, cluster: Cluster, job_ids: Iterable[str]) -> None:
+    """Tell of what SLURM says of these jobs, and of the use of partitions; the first answer is news to readers only."""
+    shown, now = server.changes.shown_jobs, cluster.snapshot.jobs
+    if cluster not in shown:
+        shown[cluster] = set() if server.changes.readers else set(now)
+    for job_id in job_ids:
+        add_job(server, cluster, job_id)
+        # An array that went through us is shown by itself once its parts are not.
+        whole = job_id.partition("_")[0].partition("+")[0]
+        if whole != job_id and job_id not in now and _is_listed(server, cluster, whole):
+            add_job(server, cluster, whole)
+    if server.changes.is_wanted("resource"):
+        plan_resources(server, cluster)
+    else:
+        server.changes.shown_resources.pop(cluster, None)
+
+
+def add_job(server: Server, cluster: Cluster, job_id: str) -> None:
+    """Tell of one job of a cluster, as the list of its jobs shows it."""
+    shown = server.changes.shown_jobs.setdefault(cluster, set())
+    action: changes.Action = "updated" if job_id in shown else "created"
+    if job_id in cluster.snapshot.jobs:
+        shown.add(job_id)
+    else:
+        shown.discard(job_id)
+        action = "updated" if _is_listed(server, cluster, job_id) else "deleted"
+    server.changes.add("job", job_id, action, partial(_make_job_row, server, cluster, job_id), cluster.name)
+
+
+def _is_listed(server: Server, cluster: Cluster, job_id: str) -> bool:
+    """Tell whether the list of jobs has a row of this id: one of SLURM's, or one of ours that SLURM has forgotten."""
+    if job_id in cluster.snapshot.jobs:
+        return True
+    entry = server.job_index.get(cluster.name, job_id)
+    return entry is not None and entry.ended_at is not None and not cluster.snapshot.list_parts(job_id)
+
+
+def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, Any] | None:
+    job, entry = cluster.snapshot.jobs.get(job_id), server.job_index.get(cluster.name, job_id)
+    if job is not None:
+        told = server.report_index.find_for_job(job, cluster.name)
+        return srunx.to_job_json(job, entry, told.stage if told else None, cluster.name)
+    if entry is None:
+        return None
+    told = server.report_index.find_for_entry(entry, cluster.name)
+    return srunx.to_past_job_json(entry, 0, told.stage if told else None)
+
+
+# --- partitions -----------------------------------------------------------------------------------------------------
+
+
+def prepare_reading(server: Server, wanted: Filter) -> None:
+    """Tell a reader of the use of partitions, which nobody has counted while nobody read."""
+    if wanted.wants_kind("resource"):
+        for cluster in server.clusters.list_in_view():
+            if cluster not in server.changes.shown_resources:
+                add_resources(server, cluster)
+
+
+def plan_resources(server: Server, cluster: Cluster) -> None:
+    """Have the use of partitions counted soon, once for all that changes at this moment."""
+    planned = server.changes.planned_resources
+    if cluster not in planned:
+        planned.add(cluster)
+        asyncio.get_running_loop().call_later(RESOURCES_PAUSE_S, add_resources, server, cluster)
+
+
+def add_resources(server: Server, cluster: Cluster) -> None:
+    """Tell of the partitions whose use, or whose nodes, changed."""
+    feed = server.changes
+    feed.planned_resources.discard(cluster)
+    if not cluster.snapshot.partitions:
+        return
+    rows = {row["partition"]: (at, row) for at, row in cluster.list_resources(None)}
+    before, feed.shown_resources[cluster] = (
+        feed.shown_resources.get(cluster, {}),
+        {name: row for name, (_at, row) in rows.items()},
+    )
+    for name in before.keys() | rows.keys():
+        was, now = before.get(name), rows.get(name)
+        if now is None:
+            feed.add("resource", name, "deleted", None, cluster.name)
+        elif was != now[1]:
+            row = {"timestamp": to_rfc3339(now[0]), **now[1]}
+            feed.add("resource", name, "updated", partial(dict, row), cluster.name)
+
+
+# --- configuration and problems -------------------------------------------------------------------------------------
+
+
+def add_config(server: Server) -> None:
+    """Tell that the configuration in force may be another one."""
+    found = server.store.configuration
+    server.changes.add("config", "config", "updated", lambda: layers.merge_layers(found.list_known_layers()).to_json())
+
+
+def add_outside(server: Server) -> None:
+    """Tell of a change of a configuration file outside of the store."""
+    add_config(server)
+    add_outside_problems(server)
+
+
+def add_profiles(server: Server, _name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Tell of the profiles that changed, also of those that became current or are it no more."""
+    before, after = (_make_profile_rows(entry.document) if entry else {} for entry in (old, new))
+    for name in before.keys() | after.keys():
+        was, now = before.get(name), after.get(name)
+        if was != now:
+            server.changes.add("profile", name, changes.name_action(was, now), partial(dict, now or {}))
+    add_outside_problems(server)
+
+
+def _make_profile_rows(kept: Profiles) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"name": name, "is_current": name == kept.current, **profile_edits.to_profile_json(profile)}
+        for name, profile in kept.profiles.items()
+    }
+
+
+def add_problem(server: Server, path: str, found: list[dict[str, Any]]) -> None:
+    """Tell what is wrong with a file now; its row is the list of its problems."""
+    shown = server.changes.shown_problems
+    if found:
+        shown[path] = found
+    else:
+        shown.pop(path, None)
+    server.changes.add("problem", path, "updated" if found else "deleted", partial(list, found))
+
+
+def add_outside_problems(server: Server) -> None:
+    """Tell what is wrong now in the files outside of the store and in the environment, where that changed."""
+    before, after = dict(server.changes.shown_problems), _group_by_path(server.store.list_problems())
+    for path in before.keys() | after.keys():
+        if before.get(path) != after.get(path):
+            add_problem(server, path, after.get(path, []))
+
+
+def _group_by_path(found: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    paths: dict[str, list[dict[str, Any]]] = {}
+    for problem in found:
+        paths.setdefault(problem["path"], []).append(problem)
+    return paths

@@ -1,0 +1,222 @@
+"""The change feed: every change of what lists show, numbered, for everybody who reads on from a list.
+
+Changes come from the listeners of folders, from the differences of SLURM's snapshots and from our own actions (see
+engine.change_sources). Readers wait here; one that is slow costs nobody anything: it keeps its position in the log and
+a few changes, and of each resource it gets the newest change only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from store.disk.folders import FileEntry, Folder
+from store.indexes.bodies import BoundedCache
+from store.rules import changes
+from store.rules.changes import Action, Change, ChangeLog, Filter, MakeRow, Position
+
+log = logging.getLogger("sluice.changes")
+
+# So many resources that changed lately are remembered, and so many bytes of their rows stay made.
+KEPT_CHANGES = 10_000
+KEPT_ROWS_BYTES = 8_000_000
+# So many changes a reader takes at once.
+BATCH = 100
+GONE = ("deleted", "reset")
+HEARTBEAT_S = 15.0
+# So long a browser waits before it connects again.
+RETRY_MS = 2000
+
+
+class Changes:
+    """The log of changes of one server and its readers; belongs to one event loop.
+
+    Numbers begin at 1 with each start; `epoch` tells those of one start from those of another. `before_reading`
+    functions are called with the filter of each reader that begins.
+    """
+
+    def __init__(self, kept: int = KEPT_CHANGES, clock: Callable[[], float] = time.time) -> None:
+        self.epoch = changes.to_epoch(int(clock() * 1000))
+        self.log = ChangeLog(kept)
+        self.heartbeat_s = HEARTBEAT_S
+        self.before_reading: list[Callable[[Filter], None]] = []
+        self.is_closed = False
+        self.readers: set[Reader] = set()
+        # What readers were told: by cluster the ids in its queue and the use of its partitions; by file what is wrong.
+        self.shown_jobs: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+        self.shown_resources: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+        self.shown_problems: dict[str, list[dict[str, Any]]] = {}
+        self.planned_resources: WeakSet[Any] = WeakSet()
+        self._rows = BoundedCache(KEPT_ROWS_BYTES)
+        self._memory: tuple[Hashable, Any] = (None, None)
+        self._changed = asyncio.Event()
+
+    @property
+    def position(self) -> Position:
+        """The number of the last change; what a list that is made from now on holds."""
+        return Position(self.epoch, self.log.number)
+
+    def add(self, kind: str, id: str, action: Action, make_row: MakeRow, parent: str | None = None) -> None:
+        """Tell all readers of a change; its row is made when the first of them asks."""
+        self.log.add(kind, id, action, make_row, parent)
+        self._wake_readers()
+
+    def follow_folder(
+        self, folder: Folder, kind: str, make_row: Callable[[str], Any], parent: str | None = None
+    ) -> None:
+        """Tell readers of every change in a folder; `make_row` gives the row of a name."""
+
+        def follow(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+            self.add(kind, name, changes.name_action(old, new), partial(make_row, name), parent)
+
+        folder.listeners.append(follow)
+
+    def is_wanted(self, kind: str) -> bool:
+        """Tell whether anybody reads changes of this kind at present."""
+        return any(reader.wanted.wants_kind(kind) for reader in self.readers)
+
+    def read(self, wanted: Filter, after: Position | None = None) -> Reader:
+        """Make a reader of what changes from now on, or of what changed after this position."""
+        return Reader(self, wanted, after)
+
+    def row(self, change: Change) -> bytes:
+        """Give the row of a change as JSON, made once for all readers; `null` for what is gone."""
+        if change.action in GONE:
+            return b"null"
+        row: bytes | None = self._rows.get(change.number)
+        if row is None:
+            try:
+                row = changes.to_row(change)
+            except Exception:
+                # One row's defect must not end a stream: the reader hears at least of the change.
+                log.exception("the row of %s '%s' could not be made", change.kind, change.id)
+                row = b"null"
+            self._rows.put(change.number, row, len(row))
+        return row
+
+    def memorize(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Give what was made last under the same key, or make it: what many rows in a row are made from."""
+        if self._memory[0] != key:
+            self._memory = (key, make())
+        return self._memory[1]
+
+    def close(self) -> None:
+        """End all readers, also those that come later."""
+        self.is_closed = True
+        self._wake_readers()
+
+    async def wait(self) -> None:
+        """Wait for the next change, or for the end."""
+        await self._changed.wait()
+
+    def _wake_readers(self) -> None:
+        # Who waits holds the old event; the next one is for those who have read what this one tells.
+        woken, self._changed = self._changed, asyncio.Event()
+        woken.set()
+
+
+class Reader:
+    """One who reads changes: `async with` it, then `async for`; ends when the server ends.
+
+    A reader from another epoch, or one that has missed changes which are not kept any more, gets one change of the kind
+    `reset` and then what changes from there on.
+    """
+
+    __slots__ = ("_batch", "_changes", "_is_lost", "number", "wanted")
+
+    def __init__(self, changes: Changes, wanted: Filter, after: Position | None) -> None:
+        self._changes, self.wanted = changes, wanted
+        self._batch: deque[Change] = deque()
+        now = changes.position
+        self._is_lost = after is not None and (after.epoch != now.epoch or after.number > now.number)
+        self.number = now.number if after is None or self._is_lost else after.number
+
+    @property
+    def position(self) -> Position:
+        """How far this reader has read: everything up to here that it wants has been given out."""
+        return Position(self._changes.epoch, self.number)
+
+    async def __aenter__(self) -> Reader:
+        self._changes.readers.add(self)
+        for prepare in self._changes.before_reading:
+            prepare(self.wanted)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._changes.readers.discard(self)
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self
+
+    async def __anext__(self) -> Change:
+        # Nothing is taken before there is something to give: a reader that is cancelled here has lost nothing.
+        while True:
+            change = self.take()
+            if change is not None:
+                return change
+            if self._changes.is_closed:
+                raise StopAsyncIteration
+            await self._changes.wait()
+
+    def take(self) -> Change | None:
+        """Give the next change without waiting; None when there is none now."""
+        log = self._changes.log
+        if self._is_lost or self.number < log.forgotten:
+            self._is_lost, self.number = False, log.number
+            self._batch.clear()
+            return Change(log.number, changes.RESET, "", None, "reset", lambda: None)
+        while True:
+            if not self._batch:
+                self._batch.extend(log.list_after(self.number, self.wanted, BATCH))
+                if not self._batch:
+                    self.number = log.number
+                    return None
+            change = self._batch.popleft()
+            self.number = change.number
+            if log.is_newest(change):  # else a newer one of the same resource comes later
+                return change
+
+
+async def stream_events(
+    feed: Changes,
+    wanted: Filter,
+    after: Position | None = None,
+    limit: int | None = None,
+    timeout_s: float | None = None,
+) -> AsyncGenerator[bytes, None]:
+    """Give the changes as server-sent events, with a sign of life where there is nothing to tell.
+
+    Ends with the server, after `limit` events, or after `timeout_s` seconds.
+    """
+    loop = asyncio.get_running_loop()
+    until = None if timeout_s is None else loop.time() + timeout_s
+    left = limit
+    async with feed.read(wanted, after) as reader:
+        yield changes.to_heartbeat(reader.position, RETRY_MS)
+        while left is None or left > 0:
+            wait_s = feed.heartbeat_s if until is None else min(feed.heartbeat_s, until - loop.time())
+            change: Change | None
+            try:
+                async with asyncio.timeout(wait_s):
+                    change = await anext(reader)
+            except TimeoutError:
+                if until is not None and loop.time() >= until:
+                    return
+                yield changes.to_heartbeat(reader.position)
+                continue
+            except StopAsyncIteration:
+                return
+            frames: list[bytes] = []
+            while change is not None:
+                frames.append(changes.to_event(feed.epoch, change, feed.row(change)))
+                change = reader.take() if len(frames) < min(BATCH, BATCH if left is None else left) else None
+            left = None if left is None else left - len(frames)
+            yield b"".join(frames)
+            if until is not None and loop.time() >= until:
+                return

@@ -1,0 +1,194 @@
+"""Changes as readers of the change feed get them: what they are, which ones a reader wants, how they are framed.
+
+A change names a resource and says what became of it; its row is what the resource's list shows. Of one resource only
+the newest change is kept, so a log of changes is as long as there are resources that changed lately, and a reader that
+was away gets each of them once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+Action = Literal["created", "updated", "deleted", "reset"]
+MakeRow = Callable[[], Any] | None
+KINDS = (
+    *("job", "run", "cell", "sweep", "report", "workflow", "template", "endpoint", "watch", "subscription"),
+    *("delivery", "problem", "config", "profile", "resource"),
+)
+RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What became of one resource.
+
+    `parent` is what the resource belongs to: the sweep of a cell, the cluster of a job or of a partition, the mount of
+    a workflow. `make_row` gives what the list of this kind shows now (JSON as bytes, a JSON value, or None).
+    """
+
+    number: int
+    kind: str
+    id: str
+    parent: str | None
+    action: Action
+    make_row: MakeRow
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """The name of the resource among all."""
+        return self.kind, self.parent, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which changes a reader wants: those of these kinds, and of these ids or parents; empty wants all."""
+
+    kinds: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+
+    def accepts(self, change: Change) -> bool:
+        """Tell whether the reader wants this change; it always wants to know that it must start again."""
+        if change.kind == RESET:
+            return True
+        return self.wants_kind(change.kind) and (not self.ids or change.id in self.ids or change.parent in self.ids)
+
+    def wants_kind(self, kind: str) -> bool:
+        """Tell whether the reader wants any change of this kind."""
+        return not self.kinds or kind in self.kinds
+
+
+def parse_filter(kinds: str | None, ids: str | None) -> Filter:
+    """Make a filter from two lists with commas.
+
+    >>> parse_filter("job,run", None).wants_kind("run"), parse_filter("job,run", "").wants_kind("cell")
+    (True, False)
+    """
+    return Filter(
+        *(frozenset(part.strip() for part in (text or "").split(",") if part.strip()) for text in (kinds, ids))
+    )
+
+
+def name_action(old: object | None, new: object | None) -> Action:
+    """Name what became of something by what it was before and what it is now, None for nothing.
+
+    >>> name_action(None, {}), name_action({}, {}), name_action({}, None)
+    ('created', 'updated', 'deleted')
+    """
+    return "deleted" if new is None else "created" if old is None else "updated"
+
+
+class ChangeLog:
+    """The newest change of each resource, in the order of their numbers; at most `limit` of them.
+
+    `forgotten` is the largest number that had to make room: whoever has not read so far has missed something.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.number = 0
+        self.forgotten = 0
+        self._changes: OrderedDict[tuple[str, str | None, str], Change] = OrderedDict()
+
+    def add(self, kind: str, id: str, action: Action, make_row: MakeRow, parent: str | None = None) -> Change:
+        """Number a change and put it in place of what was known of its resource."""
+        self.number += 1
+        change = Change(self.number, kind, id, parent, action, make_row)
+        self._changes.pop(change.key, None)
+        self._changes[change.key] = change
+        if len(self._changes) > self.limit:
+            _key, oldest = self._changes.popitem(last=False)
+            self.forgotten = oldest.number
+        return change
+
+    def is_newest(self, change: Change) -> bool:
+        """Tell whether nothing newer is known of the resource."""
+        return self._changes.get(change.key) is change
+
+    def list_after(self, number: int, wanted: Filter, limit: int) -> list[Change]:
+        """List the first changes after this number that somebody wants, oldest first; at most `limit`."""
+        newer = [change for change in self._newest_first(number) if wanted.accepts(change)]
+        return list(islice(reversed(newer), limit))
+
+    def _newest_first(self, number: int) -> Iterator[Change]:
+        for change in reversed(self._changes.values()):
+            if change.number <= number:
+                return
+            yield change
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+
+# --- how readers are told -------------------------------------------------------------------------------------------
+
+
+class Position(NamedTuple):
+    """How far somebody has read: a number, and the epoch in which it was given (a server's start)."""
+
+    epoch: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.number}"
+
+
+POSITION = re.compile(r"([0-9a-z]{1,16})-([0-9]{1,15})")
+
+
+def parse_position(text: str | None) -> Position | None:
+    """Read a position from the id of an event; None for none and for what is not one.
+
+    >>> parse_position("k3-17"), parse_position("17")
+    (Position(epoch='k3', number=17), None)
+    """
+    match = POSITION.fullmatch(text or "")
+    return Position(match[1], int(match[2])) if match else None
+
+
+def to_epoch(milliseconds: int) -> str:
+    """Write a time in milliseconds as the epoch of the numbers that are given from then on.
+
+    >>> to_epoch(1_790_000_000_000)
+    '1a0c4506c00'
+    """
+    return f"{milliseconds:x}"
+
+
+def to_row(change: Change) -> bytes:
+    """Give the row of a change as JSON."""
+    row = change.make_row() if change.make_row else None
+    return row if isinstance(row, bytes) else orjson.dumps(row)
+
+
+def to_event(epoch: str, change: Change, row: bytes) -> bytes:
+    """Frame a change as a server-sent event (HTML standard, 9.2.6); JSON has no line ends that could break it."""
+    head = {"number": change.number, "kind": change.kind, "id": change.id, "action": change.action}
+    told = orjson.dumps(head | ({} if change.parent is None else {"parent": change.parent}))[:-1]
+    return b'id: %b\nevent: %b\ndata: %b,"row":%b}\n\n' % (
+        str(Position(epoch, change.number)).encode(),
+        change.kind.encode(),
+        told,
+        row,
+    )
+
+
+def to_heartbeat(position: Position, retry_ms: int | None = None) -> bytes:
+    """Frame a sign of life: no event, but the position from which a reader that was cut off goes on."""
+    retry = b"" if retry_ms is None else b"retry: %d\n" % retry_ms
+    return b":\n%bid: %b\n\n" % (retry, str(position).encode())
+
+
+def find_differences(before: Iterable[Any], after: Iterable[Any]) -> set[Any]:
+    """Find what only one of both has.
+
+    >>> sorted(find_differences([1, 2], [2, 3]))
+    [1, 3]
+    """
+    return set(before) ^ set(after)

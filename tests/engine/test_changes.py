@@ -1,0 +1,268 @@
+"""The change feed without a server: readers that wait, lag behind, come back, and end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from engine.changes import BATCH, Changes, Reader, stream_events
+from store.rules.changes import Change, Filter, Position, parse_filter
+
+EVERYTHING = Filter()
+
+
+def run(work: Any) -> Any:
+    return asyncio.run(work())
+
+
+async def give_way(times: int = 20) -> None:
+    """Let everybody who can go on do so."""
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def collect(reader: Reader, count: int) -> list[Change]:
+    return [await anext(reader) for _ in range(count)]
+
+
+def add(feed: Changes, id: str, action: Any = "updated", kind: str = "job", row: Any = None) -> None:
+    feed.add(kind, id, action, lambda: row)
+
+
+def test_a_waiting_reader_hears_at_once() -> None:
+    async def work() -> None:
+        feed = Changes()
+        async with feed.read(EVERYTHING) as reader:
+            task = asyncio.create_task(collect(reader, 2))
+            await give_way()
+            add(feed, "1")
+            add(feed, "2")
+            assert [change.id for change in await task] == ["1", "2"]
+
+    run(work)
+
+
+def test_from_a_position_on_nothing_is_lost_or_told_twice() -> None:
+    async def work() -> None:
+        feed = Changes()
+        add(feed, "before")
+        position = feed.position
+        add(feed, "between")
+        async with feed.read(EVERYTHING, position) as reader:
+            task = asyncio.create_task(collect(reader, 301))
+
+            async def write(name: str) -> None:
+                for number in range(100):
+                    add(feed, f"{name}{number}")
+                    await asyncio.sleep(0)
+
+            await asyncio.gather(write("a"), write("b"), write("c"))
+            got = await task
+            assert [change.number for change in got] == list(range(2, 303))
+            assert reader.take() is None
+
+    run(work)
+
+
+def test_what_nobody_wants_still_moves_a_reader_on() -> None:
+    async def work() -> None:
+        feed = Changes(kept=5)
+        async with feed.read(parse_filter("run", None)) as reader:
+            for number in range(4):
+                add(feed, str(number))
+            assert reader.take() is None
+            assert reader.position == feed.position
+            for number in range(4, 8):
+                add(feed, str(number))
+            add(feed, "r", kind="run")
+            change = reader.take()
+            assert change is not None and change.id == "r"
+
+    run(work)
+
+
+def test_a_slow_reader_gets_the_newest_of_each_and_keeps_little() -> None:
+    async def work() -> None:
+        feed = Changes()
+        async with feed.read(EVERYTHING) as reader:
+            add(feed, "0", row={"old": True})
+            assert reader.take() is not None
+            for turn in range(50):
+                for number in range(500):
+                    add(feed, str(number), row={"turn": turn})
+            add(feed, "7", "deleted")
+            got = []
+            while (change := reader.take()) is not None:
+                got.append(change)
+                assert len(reader._batch) < BATCH
+            assert len(got) == 500 and [change.number for change in got] == sorted(change.number for change in got)
+            assert got[-1].id == "7" and feed.row(got[-1]) == b"null"
+            assert {feed.row(change) for change in got[:-1]} == {b'{"turn":49}'}
+
+    run(work)
+
+
+def test_what_changes_again_while_a_batch_is_read_is_told_once_later() -> None:
+    async def work() -> None:
+        feed = Changes()
+        async with feed.read(EVERYTHING) as reader:
+            for id in "abc":
+                add(feed, id)
+            first = reader.take()
+            add(feed, "b", "deleted")
+            rest = [reader.take(), reader.take(), reader.take()]
+            assert first is not None and first.id == "a"
+            assert [(one.id, one.action) for one in rest if one] == [("c", "updated"), ("b", "deleted")]
+
+    run(work)
+
+
+LOST: list[tuple[str, Callable[[Changes], Position]]] = [
+    ("a number that is not kept any more", lambda feed: Position(feed.epoch, 1)),
+    ("another start's number", lambda feed: Position("0", feed.position.number)),
+    ("a number that was not given yet", lambda feed: Position(feed.epoch, 1000)),
+]
+
+
+@pytest.mark.parametrize(("why", "after"), LOST, ids=[one[0] for one in LOST])
+def test_who_has_missed_something_is_told_to_start_again(why: str, after: Callable[[Changes], Position]) -> None:
+    async def work() -> None:
+        feed = Changes(kept=3)
+        for number in range(10):
+            add(feed, str(number))
+        async with feed.read(parse_filter("run", "x"), after(feed)) as reader:
+            change = reader.take()
+            assert change is not None and (change.kind, change.number) == ("reset", feed.position.number)
+            assert reader.take() is None
+            add(feed, "x", kind="run")
+            change = reader.take()
+            assert change is not None and change.id == "x"
+
+    run(work)
+
+
+def test_a_reader_that_lags_too_far_is_told_to_start_again() -> None:
+    async def work() -> None:
+        feed = Changes(kept=3)
+        async with feed.read(EVERYTHING) as reader:
+            for number in range(10):
+                add(feed, str(number))
+            assert [change.kind for change in await collect(reader, 1)] == ["reset"]
+            assert reader.take() is None
+
+    run(work)
+
+
+def test_readers_end_with_the_feed() -> None:
+    async def work() -> None:
+        feed = Changes()
+
+        async def read() -> list[str]:
+            async with feed.read(EVERYTHING) as reader:
+                return [change.id async for change in reader]
+
+        tasks = [asyncio.create_task(read()) for _ in range(3)]
+        await give_way()
+        add(feed, "1")
+        feed.close()
+        assert await asyncio.gather(*tasks) == [["1"]] * 3
+        assert not feed.readers
+        assert await read() == []
+
+    run(work)
+
+
+def test_a_reader_that_is_cancelled_has_lost_nothing() -> None:
+    async def work() -> None:
+        feed = Changes()
+        async with feed.read(EVERYTHING) as reader:
+            task = asyncio.create_task(collect(reader, 1))
+            await give_way()
+            add(feed, "1")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert [change.id for change in await collect(reader, 1)] == ["1"]
+
+    run(work)
+
+
+def test_a_row_is_made_once_for_all_and_only_when_somebody_reads() -> None:
+    async def work() -> None:
+        feed, made = Changes(), []
+        feed.add("job", "1", "updated", lambda: made.append("made") or {"id": 1})
+        assert not made
+        feed.add("job", "2", "updated", lambda: 1 / 0)
+        for _ in range(3):
+            async with feed.read(EVERYTHING, Position(feed.epoch, 0)) as reader:
+                rows = [feed.row(change) for change in await collect(reader, 2)]
+                assert rows == [b'{"id":1}', b"null"], "a row that cannot be made ends no stream"
+        assert made == ["made"]
+
+    run(work)
+
+
+def test_an_idle_reader_costs_little() -> None:
+    async def work() -> None:
+        feed = Changes()
+        for number in range(feed.log.limit):
+            add(feed, str(number))
+        async with feed.read(EVERYTHING, Position(feed.epoch, 0)) as reader:
+            assert reader.take() is not None
+            # 200 of them: far below 20 MB. A change is shared by all, a reader holds references to at most a batch.
+            assert sys.getsizeof(reader) + sys.getsizeof(reader._batch) + 8 * BATCH < 10_000
+            assert len(reader._batch) < BATCH
+
+    run(work)
+
+
+# --- as events ------------------------------------------------------------------------------------------------------
+
+
+async def frames_of(stream: Any) -> list[str]:
+    return "".join([piece.decode() async for piece in stream]).split("\n\n")[:-1]
+
+
+def test_a_stream_begins_with_where_it_is_and_ends_after_so_many_events() -> None:
+    async def work() -> None:
+        feed = Changes()
+        for number in range(250):
+            add(feed, str(number), row={"n": number})
+        start, *events = await frames_of(stream_events(feed, EVERYTHING, Position(feed.epoch, 0), limit=205))
+        assert start.splitlines() == [":", "retry: 2000", f"id: {feed.epoch}-0"]
+        told = [orjson.loads(event.splitlines()[2].removeprefix("data: ")) for event in events]
+        assert [one["row"]["n"] for one in told] == list(range(205))
+        assert events[-1].splitlines()[0] == f"id: {feed.epoch}-205"
+
+    run(work)
+
+
+def test_a_stream_without_news_shows_that_it_lives_and_ends_in_time() -> None:
+    async def work() -> None:
+        feed = Changes()
+        feed.heartbeat_s = 0.01
+        stream = stream_events(feed, parse_filter("run", None), timeout_s=60)
+        assert (await anext(stream)).startswith(b":\nretry")
+        add(feed, "1")
+        assert (await anext(stream)).decode().split("\n")[:2] == [":", f"id: {feed.epoch}-1"]
+        await stream.aclose()
+        assert not feed.readers
+        assert len(await frames_of(stream_events(feed, EVERYTHING, timeout_s=0))) == 1
+
+    run(work)
+
+
+def test_streams_end_with_the_server() -> None:
+    async def work() -> None:
+        feed = Changes()
+        tasks = [asyncio.create_task(frames_of(stream_events(feed, EVERYTHING))) for _ in range(3)]
+        await give_way()
+        add(feed, "1")
+        feed.close()
+        assert [len(frames) for frames in await asyncio.gather(*tasks)] == [2, 2, 2]
+
+    run(work)
