@@ -49,12 +49,8 @@ ACCOUNTING_FIELDS = (
 SUBMITTED_FIELDS = ("JobID", "JobIDRaw", "Submit", "State", "Comment", "SubmitLine")
 
 # squeue(1), JOB STATE CODES. What is not here is not over: a state of a later SLURM keeps being polled.
-FINISHED = frozenset(
-    (
-        *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED"),
-        *("OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED"),
-    )
-)
+_FAILURES = ("FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
+FINISHED = frozenset(("COMPLETED", "CANCELLED", "PREEMPTED", "REVOKED", *_FAILURES))
 WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"])
 
 _NULL = frozenset(("", "N/A", "n/a", "(null)", "None", "NONE", "Unknown", "None assigned", "none"))
@@ -281,48 +277,21 @@ def _parse_accounted(fields: list[str]) -> Job:
 # ------------------------------------------------------------------------------------------------ nodes, partitions
 
 _NODE_KEYS = (
-    *("NodeName", "Arch", "CoresPerSocket", "CPUAlloc", "CPUEfctv", "CPUTot", "CPUErr", "CPULoad", "AvailableFeatures"),
-    *("ActiveFeatures", "Gres", "GresDrain", "GresUsed", "NodeAddr", "NodeHostName", "Port", "Version", "OS"),
-    *(
-        "RealMemory",
-        "AllocMem",
-        "FreeMem",
-        "Sockets",
-        "Boards",
-        "CoreSpecCount",
-        "CPUSpecList",
-        "MemSpecLimit",
-        "State",
-    ),
-    *("ThreadsPerCore", "TmpDisk", "Weight", "Owner", "MCS_label", "NextState", "Partitions", "BootTime"),
-    *("SlurmdStartTime", "LastBusyTime", "ResumeAfterTime", "CfgTRES", "AllocTRES", "CapWatts", "CurrentWatts"),
-    *("AveWatts", "ExtSensorsJoules", "ExtSensorsWatts", "ExtSensorsTemp", "Comment", "Extra", "Reason"),
+    *("NodeName", "Arch", "CoresPerSocket", "CPUAlloc", "CPUEfctv", "CPUTot", "CPUErr", "CPULoad"),
+    *("AvailableFeatures", "ActiveFeatures", "Gres", "GresDrain", "GresUsed", "NodeAddr", "NodeHostName", "Port"),
+    *("Version", "OS", "RealMemory", "AllocMem", "FreeMem", "Sockets", "Boards", "CoreSpecCount", "CPUSpecList"),
+    *("MemSpecLimit", "State", "ThreadsPerCore", "TmpDisk", "Weight", "Owner", "MCS_label", "NextState"),
+    *("Partitions", "BootTime", "SlurmdStartTime", "LastBusyTime", "ResumeAfterTime", "CfgTRES", "AllocTRES"),
+    *("CapWatts", "CurrentWatts", "AveWatts", "ExtSensorsJoules", "ExtSensorsWatts", "ExtSensorsTemp", "Comment"),
+    *("Extra", "Reason"),
 )
 _PARTITION_KEYS = (
-    *(
-        "PartitionName",
-        "AllowGroups",
-        "AllowAccounts",
-        "DenyAccounts",
-        "AllowQos",
-        "DenyQos",
-        "AllocNodes",
-        "Alternate",
-    ),
-    *(
-        "Default",
-        "QoS",
-        "DefaultTime",
-        "DisableRootJobs",
-        "ExclusiveUser",
-        "GraceTime",
-        "Hidden",
-        "MaxNodes",
-        "MaxTime",
-    ),
-    *("MinNodes", "LLN", "MaxCPUsPerNode", "Nodes", "NodeSets", "PriorityJobFactor", "PriorityTier", "RootOnly"),
-    *("ReqResv", "OverSubscribe", "OverTimeLimit", "PreemptMode", "State", "TotalCPUs", "TotalNodes"),
-    *("SelectTypeParameters", "JobDefaults", "DefMemPerNode", "DefMemPerCPU", "MaxMemPerNode", "MaxMemPerCPU", "TRES"),
+    *("PartitionName", "AllowGroups", "AllowAccounts", "DenyAccounts", "AllowQos", "DenyQos", "AllocNodes"),
+    *("Alternate", "Default", "QoS", "DefaultTime", "DisableRootJobs", "ExclusiveUser", "GraceTime", "Hidden"),
+    *("MaxNodes", "MaxTime", "MinNodes", "LLN", "MaxCPUsPerNode", "Nodes", "NodeSets", "PriorityJobFactor"),
+    *("PriorityTier", "RootOnly", "ReqResv", "OverSubscribe", "OverTimeLimit", "PreemptMode", "State", "TotalCPUs"),
+    *("TotalNodes", "SelectTypeParameters", "JobDefaults", "DefMemPerNode", "DefMemPerCPU", "MaxMemPerNode"),
+    *("MaxMemPerCPU", "TRES"),
 )
 
 
