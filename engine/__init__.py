@@ -1,6 +1,6 @@
-"""Where the cluster meets the files: what operations set going, and what happens without a request.
+"""Where the cluster meets the files: what requests start, and what happens without a request.
 
-Knows store/ and slurm_shim/, which do not know each other, and no HTTP. The thinking is pure and lives in store/: rules
-give the next steps and the changed document. Here the steps are taken, one after the other for each document, so that
-`kill -9` at any point costs nothing: the next turn goes on from what the documents say.
+Knows store/ and slurm_shim/, which do not know each other, and no HTTP. The rules are pure and live in store/: they
+give the changed document and the next steps. Here the steps are taken, one after the other for each document, so that
+`kill -9` at any point costs nothing: the next pass goes on from what the documents say.
 """

@@ -18,7 +18,7 @@ from store.rules import runs, workflows
 async def plan_run(
     server: Server, workflow: workflows.Workflow, body: Mapping[str, Any], run_id: str, given: Mapping[str, Any]
 ) -> Run:
-    """The run that would be started: planned, every script rendered, nothing written."""
+    """Plan the run that would be started, with every script rendered; write nothing."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
     place = workdirs.choose_workdir(server, server.clusters.get(given["cluster"]), given["mount"], run_id)
     defaults = await server.store.configuration.load_job_defaults(place.local)
@@ -37,7 +37,7 @@ async def plan_run(
 
 
 def render_script(server: Server, job: dict[str, Any], roots: list[Path]) -> str:
-    """The batch script of a placed job: its own file, its template, or the one made for its command."""
+    """Render the batch script of a placed job: its own file, its template, or the one made for its command."""
     path, template = job.get("script_path"), job.get("template")
     if path:
         text = templates.read_script(path, roots)

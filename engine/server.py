@@ -1,4 +1,4 @@
-"""What this server has in hand between its start and its end."""
+"""The parts of a running server, and how they are connected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RETRY_S = 0.5
 
 
 async def run_in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What the function gives, called off the event loop; not in the pool that speaks to SLURM."""
+    """Call the function off the event loop, and not in the pool that speaks to SLURM."""
     return await asyncio.to_thread(function, *arguments, **named)
 
 
@@ -59,7 +59,7 @@ WORKFLOWS_PATH = Path(".srunx") / "workflows"
 
 
 def make_workflow_listing(folder: Folder) -> RowList:
-    """The workflows of a folder as answers show them, by name."""
+    """Make the list of a folder's workflows as answers show them, by name."""
     return RowList(folder, lambda entry: entry.summary or {}, lambda row: row["name"])
 
 
@@ -115,7 +115,7 @@ class Server:
         self.report_index: ReportIndex
 
     def update_hosts(self, *_change: Any) -> None:
-        """Nothing; the names in a Host header that mean this server are known from now on."""
+        """Learn the names in a Host header that mean this server."""
         self.hosts = access.host_names(
             self.settings.host, [*self.settings.allowed_hosts, *self.store.access.allowed_hosts]
         )
@@ -159,7 +159,7 @@ class Server:
     # ------------------------------------------------------------------------------------------------- finding
 
     def find_shelf(self, mount: str | None) -> WorkflowFolder:
-        """The store's own workflows, or those of a mount; NotFound for one that profile or disk lacks."""
+        """Find the store's own workflows, or those of a mount; raises NotFound where profile or disk lacks it."""
         if mount is None:
             return self.own_shelf
         found = self.store.profiles.get_mount(mount)
@@ -173,11 +173,11 @@ class Server:
         return self.shelves[root]
 
     def view_job(self, name: str, job_id: str) -> runs.JobView:
-        """What the cluster of this name knows of a job id."""
+        """View a job as the cluster of this name knows it."""
         return self.make_lookups(name)[0](job_id)
 
     def make_lookups(self, name: str) -> tuple[runs.ById, runs.ByTag]:
-        """What the cluster of this name knows of a job id, and of an attempt whose job id was never heard."""
+        """Make the look-ups of a cluster: by job id, and by the tag of an attempt whose job id is not known."""
         cluster = self.clusters.find(name)
         if cluster is None:
             return lambda _job_id: UNKNOWN, lambda _attempt: UNKNOWN
@@ -187,7 +187,10 @@ class Server:
         )
 
     def get_age_s(self, run_id: str) -> float:
-        """How old what is known of a run is: 0 when it is over, all our time when its cluster has not answered yet."""
+        """Get the age of what is known of a run.
+
+        0 when it is over, the time since our start while its cluster has not answered.
+        """
         facts = self.store.runs.get_entry(run_id).facts
         cluster = self.clusters.find(facts.cluster) if facts.open else None
         age_s = None if cluster is None else cluster.snapshot.age_s

@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from store.error_kinds import ErrorKind, find_error_kind
 from store.errors import Invalid, make_problem
 from store.rules import fields
 from store.yaml import reader
@@ -353,16 +354,10 @@ class RunJob(ServerFileModel):
     attempts_before: int = 0
 
 
-ErrorKind = Literal["refused", "unsynced"]
-# What the error of a run begins with, by its kind.
-ERROR_WORDS: dict[ErrorKind, str] = {"refused": "Submission failed: ", "unsynced": "Mount sync failed: "}
-
-
 class Run(ServerFileModel):
     """One workflow run or sweep cell; its jobs in topological order.
 
-    Times are RFC 3339, `not_before` and `retry_at` epoch seconds; `skipped` says why a job was never submitted, `syncs`
-    that a mount is copied first; attempts up to `attempts_before` took `ran_before_s`, before the start at `begun_at`.
+    Times are RFC 3339, `not_before` and `retry_at` epoch seconds. Attempts up to `attempts_before` took `ran_before_s`.
     """
 
     version: int = VERSION
@@ -381,21 +376,12 @@ class Run(ServerFileModel):
     completed_at: str | None = None
     cancel_requested_at: str | None = None
     error: str | None = None
-    error_kind: ErrorKind | None = None
+    error_kind: ErrorKind | None = Field(default_factory=find_error_kind)
     sweep_run_id: int | None = None
     triggered_by: str | None = None
     request_key: str | None = None
     request_hash: str | None = None
     jobs: list[RunJob] = []
-
-    @model_validator(mode="after")
-    def add_error_kind(self) -> Self:
-        """Tell the kind of the error from its words, where an older version wrote the file."""
-        if self.error_kind is None and self.error is not None:
-            for kind, words in ERROR_WORDS.items():
-                if self.error.startswith(words):
-                    self.error_kind = kind
-        return self
 
 
 # --- sweeps/ID.json --------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from store.documents import ERROR_WORDS, Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
+from store.documents import Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
+from store.error_kinds import ERROR_WORDS
 from store.rules import states
 from store.times import to_epoch, to_rfc3339
 

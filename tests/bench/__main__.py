@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
-from tests.bench import readers
+from tests.bench import open_jobs, readers
 
 CONNECTIONS = 32
 BARE = """\
@@ -87,11 +87,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--open-jobs", type=int, nargs="+", default=[0, 500, 5000])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure_start(Path(folder), given.rounds)
         measure(Path(folder), given.rounds, given.seconds, given.jobs)
         readers.main(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        open_jobs.measure(Path(folder), given.open_jobs, 20.0, 20)
 
 
 def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:

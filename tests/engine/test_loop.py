@@ -1,4 +1,4 @@
-"""A pass of the loop: what it begins, and that documents at rest cost it nothing; on a pretended cluster."""
+"""A pass of the loop: what it begins, and that documents at rest cost nothing. The cluster is pretended."""
 
 from __future__ import annotations
 

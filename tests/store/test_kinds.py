@@ -25,7 +25,7 @@ def test_what_is_followed_of_open_documents(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.open()
     try:
-        jobs = [RunJob(name="a", attempts=[Attempt(number=1, job_id="7", state="PENDING")]), RunJob(name="b")]
+        jobs = [RunJob(name="a", attempts=[Attempt(number=1, tag="t", job_id="7", state="PENDING")]), RunJob(name="b")]
         run = Run(id="r", workflow_name="w", cluster="here", status="running", jobs=jobs)
         store.runs.path.joinpath("r.json").write_bytes(to_json(run))
         store.jobs.path.joinpath("j.json").write_bytes(
