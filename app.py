@@ -48,7 +48,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, templates, workflow_files
 from engine import sweeps as sweeping
-from engine.changes import stream_events
 from engine.mounts import sync
 from engine.notify import watches as asking
 from engine.server import Server
@@ -62,7 +61,7 @@ from store.contract import dump_contract, find_needed_components, load_contract
 from store.indexes import sweeps as board
 from store.indexes.bodies import Answer, Body, Versioned
 from store.operations import JSON, RAW, Specification, list_operations, prefers_csv
-from store.rules import changes, deliveries, endpoints, records, requests, sweeps, watches, workflows
+from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
 from store.views import srunx
 
 HERE = Path(__file__).resolve().parent
@@ -215,7 +214,7 @@ class Call:
         self.caller: access.Caller | None = None
         self.cors: Headers = ()
         self.made: Any = None  # the id of what was made, for the audit
-        self.change: bytes | None = None  # the number of the last change that the answer holds
+        self.change: Headers = ()  # what says which change is the last one that the answer holds
         self.status = 0
         given = self.headers.get(b"x-request-id")
         if given is None or not REQUEST_ID.fullmatch(given):
@@ -295,8 +294,7 @@ class Endpoint:
         if len(arguments) != len(wants):
             arguments = {name: value for name, value in arguments.items() if name in wants}
         if self.spec.tells_change and call.server is not None:
-            # Taken before the answer is made: what changes meanwhile is told again rather than missed.
-            call.change = str(call.server.changes.position).encode()
+            call.change = ((b"x-change", str(call.server.changes.position).encode()),)
         value = self.function(**arguments)
         return await value if self.is_async else value
 
@@ -335,8 +333,7 @@ class Endpoint:
         That is plain data, a Body, a Versioned value, a file (its Path), an async iterator of bytes, closed when
         nobody reads it any more, or an Answer, which says more about one of these.
         """
-        headers: list[tuple[bytes, bytes]] = []
-        media_type = self.media_type
+        headers, media_type = list(call.change), self.media_type
         if type(value) is Answer:
             if value.age_s is not None:
                 headers.append((b"x-snapshot-age", b"%.1f" % value.age_s))
@@ -345,8 +342,6 @@ class Endpoint:
             media_type = value.media_type.encode() if value.media_type is not None else media_type
             headers += DOWNLOAD if value.download else ()
             value = value.value
-        if call.change is not None:
-            headers.append((b"x-change", call.change))
         headers.append((b"content-type", media_type))
         if self.spec.status == 204:
             await call.start(204, ())
@@ -1349,23 +1344,7 @@ async def sluice_get_contract_yaml() -> Body:
     return await asyncio.to_thread(lambda: CONTRACT.as_yaml)
 
 
-# ====================================================================================================================
-# Live
-# ====================================================================================================================
-
-
-def sluice_list_events(
-    server: Server,
-    kinds: str | None,
-    ids: str | None,
-    after: str | None,
-    last_event_id: str | None,
-    limit: int | None,
-    timeout_s: int | None,
-) -> AsyncIterator[bytes]:
-    """Follow what changes, as server-sent events."""
-    position = changes.parse_position(last_event_id or after)
-    return stream_events(server.changes, changes.parse_filter(kinds, ids), position, limit, timeout_s)
+operations(sluice_list_events=change_sources.list_events)
 
 
 # ====================================================================================================================
@@ -1380,7 +1359,6 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
     server.store.single["access"].parse = functools.partial(access.parse, families=families)
     server.follow()
     await asyncio.to_thread(server.store.open)
-    change_sources.follow_changes(server)
     async with contextlib.AsyncExitStack() as undo:
         for pool in (server.pool, server.browsing, server.syncing):
             undo.callback(pool.shutdown, wait=False, cancel_futures=True)

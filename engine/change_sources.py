@@ -7,10 +7,11 @@ now. Rows are made when somebody reads them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from engine.changes import stream_events
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from store.config import layers, profile_edits
@@ -49,6 +50,20 @@ def follow_changes(server: Server) -> None:
     feed.shown_problems = _group_by_path(store.list_problems())
     store.problem_listeners.append(partial(add_problem, server))
     feed.before_reading.append(partial(prepare_reading, server))
+
+
+def list_events(
+    server: Server,
+    kinds: str | None,
+    ids: str | None,
+    after: str | None,
+    last_event_id: str | None,
+    limit: int | None,
+    timeout_s: int | None,
+) -> AsyncIterator[bytes]:
+    """Follow what changes, as server-sent events."""
+    position = changes.parse_position(last_event_id or after)
+    return stream_events(server.changes, changes.parse_filter(kinds, ids), position, limit, timeout_s)
 
 
 # --- documents ------------------------------------------------------------------------------------------------------

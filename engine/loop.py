@@ -142,6 +142,7 @@ async def connect_clusters(server: Server) -> None:
     """Ask the cluster in force for the first time, and listen to all of them."""
     server.clusters.is_busy = functools.partial(is_needed, server)
     server.clusters.on_change = functools.partial(on_jobs_changed, server)
+    change_sources.follow_changes(server)
     await server.clusters.start()
     for name, count in server.open_documents.count_by_cluster().items():
         if server.clusters.find_label(name) is None:

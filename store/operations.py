@@ -96,6 +96,7 @@ class Specification:
         self.status = int(next(code for code in spec["responses"] if code.startswith("2")))
         answer = resolve_reference(contract, spec["responses"][str(self.status)])
         self.media_type: str = next(iter(answer.get("content", {})), JSON)
+        # The number is taken before the answer is made: what changes meanwhile is told again rather than missed.
         self.tells_change = "X-Change" in answer.get("headers", {})
         parts = [*contract["paths"][path].get("parameters", []), *spec.get("parameters", [])]
         self.given = [resolve_reference(contract, part) for part in parts]
