@@ -72,7 +72,7 @@ class Client:
         self.server.cluster.snapshot.min_s = 0.2
         self.server.cluster.snapshot._nodes_s = 0.5
         transport = httpx.ASGITransport(app=self.serve)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=300)
         return self
 
     async def serve(self, scope: Any, receive: Any, send: Any) -> None:
@@ -102,7 +102,7 @@ class Client:
         finally:
             slurm_shim.snapshot._COST = self.cost
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self.thread.join(10)
+            self.thread.join(60)
             self.loop.close()
 
     async def _end_tasks(self) -> None:
@@ -118,7 +118,7 @@ class Client:
             up(self.store)
         end_jobs(lambda method, path: self.request(method, path, judged=False))
 
-    def run(self, work: Any, timeout_s: float = 60) -> Any:
+    def run(self, work: Any, timeout_s: float = 300) -> Any:
         """What the coroutine gives, run in the app's loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,14 +13,13 @@ import pytest
 
 from tests import ROOT
 from tests.app_client import end_jobs, furnish
+from tests.cluster.real import free_ports
 from tests.waiting import eventually
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a port that nobody listens on now."""
+    return free_ports(1)[0]
 
 
 class Server:
@@ -31,7 +29,7 @@ class Server:
         self.store, self.cluster, self.environment = store, cluster, environment
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self.http = httpx.Client(base_url=self.url, timeout=180)
         self.tokens: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         furnish(store, self.tokens)
@@ -65,7 +63,7 @@ class Server:
         """The exit status, after this signal."""
         assert self.process is not None
         self.process.send_signal(how)
-        status = self.process.wait(30)
+        status = self.process.wait(180)
         self.process = None
         return status
 

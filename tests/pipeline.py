@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# The workflow that this server was built to run first.
 PIPELINE = b"""\
 name: ml-pipeline
 args: {n: 1000, out: "work-{{ n }}"}
@@ -22,3 +21,8 @@ jobs:
     command: rm -r {{ out }}
     depends_on: ["afternotok:total"]
 """
+# The same where Python adds up the numbers, and says the total as its result.
+TOTAL = b"""\
+import json, os, sys; t = sum(map(int, open(sys.argv[1]))); print(t); \
+json.dump({'total': t}, open(os.environ['SLUICE_RESULT'], 'w'))"""
+SUMMING_PIPELINE = PIPELINE.replace(b"[cat, ", b'[python3, -c, "' + TOTAL + b'", ')

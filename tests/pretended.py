@@ -89,7 +89,7 @@ class Cluster:
         self.on_poll()
         if self.gate is not None:
             self.at_the_gate.set()
-            assert self.gate.wait(30)
+            assert self.gate.wait(180)
         if self.failure is not None:
             raise self.failure
         return rows

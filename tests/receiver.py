@@ -74,10 +74,10 @@ class Receiver:
 
     def _answer(self, one: ssl.SSLSocket, what: str) -> None:
         if what == "held":
-            self.release.wait(60)
+            self.release.wait(300)
             what = "ok"
         if what == "hang":
-            self.ended.wait(60)
+            self.ended.wait(300)
         elif what == "drip":
             for byte in b"HTTP/1.1 200 OK\r\n" + b"X-Slow: yes\r\n" * 1000:
                 one.sendall(bytes([byte]))

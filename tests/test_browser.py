@@ -26,7 +26,7 @@ def test_the_documentation_shows_every_operation(server: Server, tmp_path: Path)
         pytest.skip("Chromium is not installed")
     command = [BROWSER, *OFFLINE, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=15000"]
     shown = subprocess.run(
-        [*command, "--dump-dom", f"{server.url}/docs"], capture_output=True, text=True, timeout=90
+        [*command, "--dump-dom", f"{server.url}/docs"], capture_output=True, text=True, timeout=300
     ).stdout
     for path, item in app.CONTRACT.parsed["paths"].items():
         for method in app.METHODS:

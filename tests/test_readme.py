@@ -51,7 +51,7 @@ def test_the_commands_of_a_page_do_what_it_shows(name: str, tmp_path: Path) -> N
             line = command.replace("localhost:8000", f"localhost:{server.port}")
 
             def is_as_shown(line: str = line, shown: str = shown) -> bool:
-                done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+                done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=300)
                 assert done.returncode == 0, (line, done.stderr)
                 return bool(to_pattern(shown).match(done.stdout))
 

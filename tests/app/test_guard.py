@@ -310,7 +310,7 @@ def broken_requests(server: Server) -> None:
         with socket.create_connection(("127.0.0.1", server.port)) as one:
             one.sendall(data)
             one.shutdown(socket.SHUT_WR)
-            one.settimeout(10)
+            one.settimeout(120)
             answer = b"".join(iter(lambda: one.recv(65536), b""))
             head, _, body = answer.partition(b"\r\n\r\n")
             assert not answer or head.split(b" ")[1][:1] == b"4", data[:60]
@@ -328,7 +328,9 @@ def started(store: Any, *flags: str, **environment: str) -> subprocess.Completed
     """What `python app.py` does that is to end at once."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     command = [sys.executable, str(ROOT / "app.py"), "--store", str(store), "--cluster", "embedded", *flags]
-    return subprocess.run(command, env={**kept, **environment}, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        command, env={**kept, **environment}, capture_output=True, text=True, timeout=180, check=False
+    )
 
 
 @pytest.mark.long

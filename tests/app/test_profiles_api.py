@@ -9,45 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.app_client import Client, serving
+from tests.app.profile_calls import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, Place
+from tests.app_client import serving
 from tests.waiting import eventually
-
-FILE = """\
-# clusters of the group
-current: dgx  # mine
-
-profiles:
-  # the big one
-  dgx:
-    hostname: dgx.example.com  # behind the gate
-    username: researcher
-    env_vars: {HF_TOKEN: hf_verysecret, NCCL_DEBUG: INFO}
-    mounts:
-      # code
-      - {name: ml-project, local: ~/ml, remote: /home/researcher/ml}
-
-  # a small one
-  lab: {hostname: lab.example.com, username: me}
-"""
-NEW = {"name": "new", "hostname": "new.example.com", "username": "me"}
-MOUNT = {"name": "data", "local": "/srv/data", "remote": "/data"}
-PROFILES = "/api/config/ssh/profiles"
-
-
-class Place:
-    """A served store with these profiles."""
-
-    def __init__(self, store: Path) -> None:
-        store.mkdir()
-        self.path = store / "profiles.yaml"
-        self.path.write_text(FILE)
-        self.client: Client
-
-    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        return self.client.request(method, path, **({"json": body} if body is not None else {}), **more)
-
-    def listed(self) -> Any:
-        return self.client.get(PROFILES).json()
 
 
 @pytest.fixture
@@ -103,12 +67,6 @@ def test_calls_leave_what_people_wrote(served: Place) -> None:
         "# clusters of the group\n\nprofiles:\n  # the big one\n\n  # a small one\n"
         "  lab: {hostname: lab.example.com, username: me}\n"
     )
-
-
-BOTH_WAYS = [
-    ("the current profile's", "/api/files/mounts", {"status": "deleted", "name": "data"}),
-    ("a named profile's", f"{PROFILES}/dgx/mounts", {"ok": True}),
-]
 
 
 @pytest.mark.parametrize(("why", "path", "deleted"), BOTH_WAYS, ids=[row[0] for row in BOTH_WAYS])

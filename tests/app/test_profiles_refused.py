@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.test_profiles_api import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, Place
+from tests.app.profile_calls import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, Place
 from tests.app_client import serving
 
 

@@ -6,12 +6,11 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.app_client import Client
+from tests.report_calls import JOBS, page, post, put
 
-JOBS = "/srtslurm/api/jobs"
 DOCUMENTED = {
     "job_id": "12345",
     "job_name": "benchmark-run",
@@ -23,30 +22,6 @@ DOCUMENTED = {
 NULLS = dict.fromkeys(
     ("started_at", "completed_at", "exit_code", "logs_url", "benchmark_results", "artifacts", "slurm_state")
 )
-NUMBERS = iter(range(700_000, 800_000))
-
-
-@pytest.fixture
-def job_id() -> str:
-    """An id that no other test and no SLURM has."""
-    return f"local-{next(NUMBERS)}"
-
-
-def put(client: Client, path: str, json: Any, **more: Any) -> httpx.Response:
-    """PUT."""
-    answer: httpx.Response = client.request("PUT", path, json=json, **more)
-    return answer
-
-
-def post(client: Client, job_id: str, **more: Any) -> httpx.Response:
-    """The answer to a submission that is told."""
-    body = {"job_id": job_id, "job_name": "bench", "submitted_at": "2026-03-30T12:00:00.000000Z"}
-    return client.post(JOBS, {**body, **more})
-
-
-def page(client: Client, **query: Any) -> list[str]:
-    """The ids on a page of the list."""
-    return [one["job_id"] for one in client.get(JOBS, params=query).json()["jobs"]]
 
 
 # --- the document's examples, literally ------------------------------------------------------------------------------

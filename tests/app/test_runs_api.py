@@ -11,27 +11,9 @@ import pytest
 
 from tests.app_client import Client, down, up
 from tests.app_server import Server
+from tests.pipeline import SUMMING_PIPELINE
 from tests.waiting import eventually
 
-ML_PIPELINE = """\
-name: ml-pipeline
-args: {n: 1000, out: "work-{{ n }}"}
-jobs:
-  - name: preprocess
-    command: [bash, -c, "mkdir -p {{ out }} && seq {{ n }} > {{ out }}/data"]
-    exports: {DATA: "{{ out }}/data"}
-    resources: {nodes: 1, time_limit: 0:05:00}
-  - name: total
-    command: [python3, -c, "import json,os; t=sum(map(int,open('{{ deps.preprocess.DATA }}'))); print(t); json.dump({'total':t},open(os.environ['SLUICE_RESULT'],'w'))"]
-    depends_on: [preprocess]
-    retry: 2
-  - name: report
-    command: "echo done > {{ out }}/report"
-    depends_on: ["afterany:total"]
-  - name: cleanup
-    command: rm -r {{ out }}
-    depends_on: ["afternotok:total"]
-"""  # noqa: E501
 CHAIN = """\
 name: {name}
 args: {{word: plain}}
@@ -59,7 +41,7 @@ def log_of(client: Client, job: dict[str, Any]) -> str:
 
 
 def test_the_whole_pipeline(client: Client) -> None:
-    (client.store / "workflows" / "ml-pipeline.yaml").write_text(ML_PIPELINE)
+    (client.store / "workflows" / "ml-pipeline.yaml").write_bytes(SUMMING_PIPELINE)
     eventually(lambda: "ml-pipeline" in [one["name"] for one in client.get("/api/workflows").json()])
     started = client.start_run("ml-pipeline")
     assert uuid.UUID(started["id"]) and started["workflow_name"] == "ml-pipeline"
@@ -394,7 +376,7 @@ def test_cancelling_while_the_controller_is_away(client: Client, monkeypatch: py
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
 def test_a_run_goes_on_when_the_server_comes_back(server: Server, how: str) -> None:
-    (server.store / "workflows" / "ml-pipeline.yaml").write_text(ML_PIPELINE)
+    (server.store / "workflows" / "ml-pipeline.yaml").write_bytes(SUMMING_PIPELINE)
     eventually(lambda: server.http.get("/api/workflows/ml-pipeline").status_code == 200)
     answer = server.http.post("/api/workflows/ml-pipeline/run")
     assert answer.status_code == 202, answer.text

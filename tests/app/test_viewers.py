@@ -66,7 +66,7 @@ async def look(server: Server, until: float) -> int:
     """How many answers 64 clients got, each over a connection of its own that it keeps."""
     got = 0
     async with httpx.AsyncClient(
-        base_url=server.url, limits=httpx.Limits(max_connections=VIEWERS), timeout=30
+        base_url=server.url, limits=httpx.Limits(max_connections=VIEWERS), timeout=180
     ) as client:
 
         async def viewer() -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 Text = str | re.Pattern[str] | None
-DEADLINE_S = 40.0
+# Far more than a busy machine takes: a limit only ends what would never come true.
+DEADLINE_S = 240.0
 ANY: Text = None
 
 

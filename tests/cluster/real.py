@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -30,8 +31,10 @@ PROGRAMS = ("sbatch", "slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "
 PACKAGES = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
 # Daemons live in /usr/sbin, which the PATH of an ordinary login does not name.
 PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
-READY_TIMEOUT_S = 40.0
-STOP_TIMEOUT_S = 15.0
+READY_TIMEOUT_S = 200.0
+STOP_TIMEOUT_S = 60.0
+# ip(7): ip_local_port_range begins at 32768.
+PORTS = (10_000, 32_768)
 # sun_path of unix(7) holds 108 bytes; the longest name that is put below DIR takes 24 of them.
 LONGEST_DIR = 80
 
@@ -162,12 +165,18 @@ def install() -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` TCP ports of 127.0.0.1 that nobody listens on now; all are held open until the last is known."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
+    """Return so many TCP ports of 127.0.0.1 that nobody listens on now.
+
+    They lie below those that the system gives to outgoing connections, which would otherwise take one before the
+    program that it was meant for is up, or while that is started again.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(*PORTS)
+        with contextlib.suppress(OSError), socket.socket() as candidate:
+            candidate.bind(("127.0.0.1", port))
+            found += [port] if port not in found else []
+    return found
 
 
 def process_start(pid: int) -> int | None:
@@ -216,7 +225,7 @@ class Cluster:
         count = self._settings().get("nodes", self._node_count) if self.conf.exists() else self._node_count
         return [f"node{number:02d}" for number in range(1, count + 1)]
 
-    def run(self, *argv: str, check: bool = True, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, check: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """What one command says when it is asked of this cluster; raises ClusterError on a non-zero exit if `check`."""
         done = subprocess.run(
             argv,

@@ -25,10 +25,12 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.real import free_ports
+
 PACKAGES = {"sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "rsync": "rsync"}
 # Daemons live in /usr/sbin, which the PATH of an ordinary login does not name.
 PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
-READY_S = 20.0
+READY_S = 120.0
 
 SERVER = """\
 ListenAddress 127.0.0.1
@@ -81,7 +83,7 @@ class Sshd:
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.dir = folder
         self.user = pwd.getpwuid(os.getuid()).pw_name
-        self.port = _free_port()
+        self.port = free_ports(1)[0]
         self.environment = {"PATH": PATH, **(environment or {})}
         self.key, self.config, self.known_hosts = folder / "key", folder / "ssh_config", folder / "known_hosts"
         self.process: subprocess.Popen[bytes] | None = None
@@ -120,7 +122,7 @@ class Sshd:
         """Nothing; no new connection is taken, those that are open go on."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
     def kill(self) -> None:
@@ -128,7 +130,7 @@ class Sshd:
         mine = list(self._sessions())
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
         for pid in mine:
             with contextlib.suppress(ProcessLookupError):  # it ended with its connection
@@ -157,7 +159,7 @@ class Sshd:
         self.kill()
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as one:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10) as one:
             return one.recv(4) == b"SSH-"
         return False
 
@@ -190,9 +192,3 @@ def _parent(entry: Path) -> tuple[int, int, str] | None:
         return None
     name, _, rest = text.partition("(")[2].rpartition(")")
     return (int(entry.name), int(rest.split()[1]), name) if rest else None
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

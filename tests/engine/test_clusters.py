@@ -35,7 +35,7 @@ def elsewhere(server: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
     environment = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "SLURM_CONF": str(conf)}
     yield environment
     # Whatever the test came to: the server may have ended on the other cluster.
-    subprocess.run(["scancel", "-u", getpass.getuser()], env=environment, check=True, timeout=60)
+    subprocess.run(["scancel", "-u", getpass.getuser()], env=environment, check=True, timeout=300)
 
 
 def settled(server: Server, name: str) -> None:

@@ -436,7 +436,6 @@ def test_a_refusal_that_was_not_written_down_stays_one(dropping: Dropping, monke
 
 
 @pytest.mark.long
-@pytest.mark.timeout(200)
 def test_each_file_is_started_once_whatever_is_killed(cluster: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("SLUICE_CRASH_SEED", random.randrange(2**32)))
     chance = random.Random(seed)

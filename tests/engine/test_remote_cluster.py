@@ -18,33 +18,13 @@ from tests.app_client import Client, serving
 from tests.app_server import Server, free_port
 from tests.cluster.beyond import Beyond
 from tests.cluster.sshd import needed
+from tests.pipeline import SUMMING_PIPELINE
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.ssh, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.ssh
 
-PIPELINE = """\
-name: ml-pipeline
-args:
-  n: 1000
-  out: "work-{{ n }}"
-  sum: "import json, os, sys; t = sum(map(int, open(sys.argv[1]))); print(t);
-    json.dump({'total': t}, open(os.environ['SLUICE_RESULT'], 'w'))"
-jobs:
-  - name: preprocess
-    command: [bash, -c, "mkdir -p {{ out }} && python3 make.py {{ n }} > {{ out }}/data"]
-    exports: {DATA: "{{ out }}/data"}
-    resources: {nodes: 1, time_limit: 0:05:00}
-  - name: total
-    command: [python3, -c, "{{ sum }}", "{{ deps.preprocess.DATA }}"]
-    depends_on: [preprocess]
-    retry: 2
-  - name: report
-    command: "echo done > {{ out }}/report"
-    depends_on: ["afterany:total"]
-  - name: cleanup
-    command: rm -r {{ out }}
-    depends_on: ["afternotok:total"]
-"""
+# Over there the numbers are made by a program of the mount.
+PIPELINE = SUMMING_PIPELINE.replace(b"seq ", b"python3 make.py ")
 MAKE = "import sys\nfor one in range(1, int(sys.argv[1]) + 1):\n    print(one)\n"
 TWO = "name: two\njobs:\n  - {name: a, command: 'sleep 4'}\n  - {name: b, command: 'true', depends_on: [a]}\n"
 
@@ -77,7 +57,7 @@ def project(tmp_path: Path) -> Path:
     """A folder here that is a mount."""
     folder = tmp_path / "project"
     (folder / ".srunx" / "workflows").mkdir(parents=True)
-    (folder / ".srunx" / "workflows" / "ml-pipeline.yaml").write_text(PIPELINE)
+    (folder / ".srunx" / "workflows" / "ml-pipeline.yaml").write_bytes(PIPELINE)
     (folder / "make.py").write_text(MAKE)
     return folder
 

@@ -10,14 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.app.test_reports_api import JOBS, job_id, page, post, put
 from tests.app_client import Client, down, up
 from tests.app_server import Server
+from tests.report_calls import JOBS, page, post, put
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
-
-__all__ = ["job_id"]
 
 # --- beside SLURM ----------------------------------------------------------------------------------------------------
 
@@ -222,14 +220,13 @@ def test_64_reporters_of_one_job(client: Client, job_id: str) -> None:
     assert len(detail["metadata"]) == 64
 
 
-@pytest.mark.timeout(300)
 def test_a_restart_in_the_middle_loses_nothing_that_was_answered(server: Server) -> None:
     done: dict[str, list[str]] = {}
     stop = threading.Event()
 
     def report(name: str) -> None:
         number = 0
-        with httpx.Client(base_url=server.url, timeout=30) as http:
+        with httpx.Client(base_url=server.url, timeout=180) as http:
             while not stop.is_set():
                 try:
                     answer = http.put(f"{JOBS}/{name}", json={"status": "benchmark", "message": str(number)})

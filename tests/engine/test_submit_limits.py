@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from slurm_shim.errors import SlurmBusy, SlurmDenied, SlurmError, make_error
-from tests.faults.test_sweep_crash import CONFIG, Watched, ask, furnished, judge, row
-from tests.slurm_shim.test_commands import Programs, programs
+from tests.pair_sweep import CONFIG, ask, furnished, judge, row
+from tests.slurm_programs import Programs
 from tests.waiting import eventually
+from tests.watched_cluster import Watched
 
 pytestmark = pytest.mark.long
 
-__all__ = ["programs"]
 # What sbatch of Slurm 22.05.8 says on a line of its own, before the phrase that is the same for all limits.
 VIOLATION = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 SAID = f"sbatch: error: {{limit}}\nsbatch: error: Batch job submission failed: {VIOLATION}\n"
@@ -56,7 +56,6 @@ fi
 """
 
 
-@pytest.mark.timeout(120)
 def test_a_sweep_waits_where_no_more_jobs_are_taken(tmp_path: Path) -> None:
     watched = Watched(tmp_path, LIMITED)
     server = furnished(tmp_path / "store", "slurm", CONFIG, **watched.environment)

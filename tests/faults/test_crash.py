@@ -43,7 +43,6 @@ def ask(server: Server, key: str) -> httpx.Response:
     return server.http.post("/api/workflows/layers/run", headers={"Idempotency-Key": key})
 
 
-@pytest.mark.timeout(400)
 def test_kill_at_random_points(cluster: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("SLUICE_CRASH_SEED", random.randrange(2**32)))
     chance = random.Random(seed)

@@ -120,7 +120,6 @@ def test_an_orderly_end_waits_for_what_is_on_its_way(server: Server, receiver: R
     assert len(receiver.got) == 1
 
 
-@pytest.mark.timeout(300)
 def test_kill_at_random_points(server: Server, receiver: Receiver) -> None:
     seed = int(os.environ.get("SLUICE_CRASH_SEED", random.randrange(2**32)))
     chance = random.Random(seed)

@@ -14,7 +14,7 @@ from tests.app_server import Server
 from tests.cluster.real import Cluster, missing
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slurm
 
 # What a caller may have to wait at most while SLURM does not answer; httpx raises when it takes longer.
 PATIENCE_S = 6

@@ -24,23 +24,10 @@ from store.disk.files import FileChange, Files, is_temporary
 from store.documents import Run, to_json
 from store.errors import Exists, NotFound, StoreError, StoreFull, StoreUnavailable
 from store.store import Store
+from tests.faulty_disk import Faulty
 
 pytestmark = pytest.mark.anyio
 
-CALLS = (
-    "open",
-    "write",
-    "fsync",
-    "fstat",
-    "close",
-    "rename",
-    "link",
-    "unlink",
-    "mkdir",
-    "ftruncate",
-    "pwrite",
-    "rmdir",
-)
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EACCES, errno.EROFS, errno.EDQUOT]
 OLD, NEW = b'{"is": "old"}', b'{"is": "the new one"}'
 
@@ -48,30 +35,6 @@ OLD, NEW = b'{"is": "old"}', b'{"is": "the new one"}'
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-class Faulty:
-    """The functions of os; what `decide(number, call)` gives (an errno, or nothing) happens in place of the call."""
-
-    def __init__(self, decide: Any = lambda number, call: None) -> None:
-        self.decide = decide
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if name not in CALLS:
-            return real
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append(name)
-            fault = self.decide(len(self.calls), name)
-            if fault:
-                if name == "close":
-                    real(*args, **kwargs)
-                raise OSError(fault, os.strerror(fault))
-            return real(*args, **kwargs)
-
-        return call
 
 
 class Deed:

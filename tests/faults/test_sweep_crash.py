@@ -16,74 +16,16 @@ import httpx
 import pytest
 
 from tests.app_client import Client
-from tests.app_server import Server
-from tests.slurm_shim import test_behaviour as behaviour
+from tests.pair_sweep import CONFIG, PAIR, ask, furnished, judge, most_at_once, row
 from tests.waiting import eventually
+from tests.watched_cluster import Watched
 
 CI = os.environ.get("CI") == "true"
 KILLS = 20 if CI else 5
 CELLS = {"embedded": 100 if CI else 30, "slurm": 100 if CI else 20}
-CONFIG = """\
-cluster: {nodes: 1, cpus: 32, memory_mb: 64000}
-poll: {min_s: 1, max_s: 1}
-sweeps: {per_second: 100, in_flight: 8}
-"""
-# Each job writes down that it ran; the first one also when a cell begins, the second one when it ends.
-PAIR = """\
-name: pair
-args: {n: 0, place: /nowhere}
-jobs:
-  - {name: first, command: "echo begin {{ n }} >> {{ place }}/ran"}
-  - {name: second, depends_on: [first], command: "echo end {{ n }} >> {{ place }}/ran"}
-"""
-
-
-def furnished(store: Path, cluster: str, config: str = CONFIG, **environment: str) -> Server:
-    """A server that is not started yet, with the workflow and these settings."""
-    (store / "workflows").mkdir(parents=True)
-    (store / "workflows" / "pair.yaml").write_text(PAIR)
-    (store / "config.yaml").write_text(config)
-    return Server(store, cluster, **environment)
-
-
-def ask(server: Server, count: int, place: Path, key: str = "k", **sweep: Any) -> httpx.Response:
-    body = {"args_override": {"place": str(place)}, "sweep": {"matrix": {"n": {"range": [0, count]}}, **sweep}}
-    return server.http.post("/api/workflows/pair/run", json=body, headers={"Idempotency-Key": key})
-
-
-def row(server: Server, number: int) -> dict[str, Any]:
-    found: dict[str, Any] = server.http.get(f"/api/sweep_runs/{number}").json()
-    return found
-
-
-def most_at_once(place: Path) -> int:
-    """How many cells ran at the same moment, as their jobs say."""
-    now = most = 0
-    for line in (place / "ran").read_text().splitlines():
-        now += 1 if line.startswith("begin") else -1
-        most = max(most, now)
-    return most
-
-
-def judge(server: Server, number: int, count: int, place: Path, seed: object) -> None:
-    """Every cell completed, every job ran once, the counters are right."""
-    ran = Counter((place / "ran").read_text().splitlines())
-    assert ran == Counter(f"{word} {n}" for word in ("begin", "end") for n in range(count)), seed
-    shown = row(server, number)
-    counters = {key: value for key, value in shown.items() if key.startswith("cells_") and value}
-    assert (shown["status"], counters) == ("completed", {"cells_completed": count}), (seed, shown)
-    cells = server.http.get(f"/api/sweep_runs/{number}/cells").json()
-    assert Counter(one["status"] for one in cells) == {"completed": count}, seed
-    jobs = set()
-    for cell in cells:
-        run = server.http.get(f"/api/workflows/runs/{cell['id']}").json()
-        assert [len(job["attempts"]) for job in run["jobs"]] == [1, 1], (seed, run)
-        jobs |= set(run["job_ids"].values())
-    assert len(jobs) == 2 * count, seed
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("SLUICE_CRASH_SEED", random.randrange(2**32)))
     chance = random.Random(seed)
@@ -121,7 +63,6 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
 def test_the_bound_holds_across_restarts(tmp_path: Path) -> None:
     server = furnished(tmp_path / "store", "embedded")
     try:
@@ -204,46 +145,6 @@ def test_creating_takes_as_many_writes_for_any_number_of_cells(client: Client, m
 # --- SLURM is spared -------------------------------------------------------------------------------------------------
 
 
-WATCHED = """\
-#!/bin/sh
-echo "+ {name}" >> {log}
-{trick}
-{real} "$@"
-status=$?
-echo "- {name}" >> {log}
-exit $status
-"""
-
-
-class Watched:
-    """An embedded cluster behind programs that write down when they are called, and when they are done."""
-
-    def __init__(self, folder: Path, trick: str = "") -> None:
-        behind = behaviour.embedded(folder / "behind")
-        self.log = folder / "calls"
-        self.log.touch()
-        shims = folder / "watched"
-        shims.mkdir()
-        first = behind.env["PATH"].partition(":")[0]
-        for program in Path(first).iterdir():
-            own = trick.format(real=program, folder=folder) if program.name == "sbatch" else ""
-            text = WATCHED.format(name=program.name, log=self.log, real=program, trick=own)
-            (shims / program.name).write_text(text)
-            (shims / program.name).chmod(0o755)
-        self.environment = {"PATH": f"{shims}:{behind.env['PATH']}", "SLURM_CONF": behind.env["SLURM_CONF"]}
-
-    def calls(self) -> Counter[str]:
-        return Counter(line[2:] for line in self.log.read_text().splitlines() if line.startswith("+"))
-
-    def most_at_once(self, name: str) -> int:
-        now = most = 0
-        for line in self.log.read_text().splitlines():
-            if line[2:] == name:
-                now += 1 if line.startswith("+") else -1
-                most = max(most, now)
-        return most
-
-
 @pytest.mark.long
 def test_slurm_hears_of_jobs_not_of_viewers(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
@@ -256,7 +157,7 @@ def test_slurm_hears_of_jobs_not_of_viewers(tmp_path: Path) -> None:
         number = ask(server, count, tmp_path, max_parallel=count).json()["sweep_run_id"]
 
         def view() -> None:
-            with httpx.Client(base_url=server.url, timeout=30) as http:
+            with httpx.Client(base_url=server.url, timeout=180) as http:
                 while not over.is_set():
                     cells = http.get(f"/api/sweep_runs/{number}/cells").json()
                     for cell in cells[:4]:
@@ -296,7 +197,6 @@ esac
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
 def test_submissions_without_an_answer_are_repeated_and_never_doubled(tmp_path: Path) -> None:
     watched = Watched(tmp_path, LOST)
     server = furnished(tmp_path / "store", "slurm", CONFIG, **watched.environment)

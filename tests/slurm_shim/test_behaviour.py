@@ -14,84 +14,21 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests import ROOT
 from tests.behaviour import listings, lives, refusals, sharing, submissions
+from tests.behaviour.clusters import Asked, embedded, real
 from tests.behaviour.row import Place, Row, play
-from tests.cluster.real import Cluster, missing
+from tests.cluster.real import Cluster
 
-BIN = ROOT / "slurm_shim" / "bin"
 ROWS: tuple[Row, ...] = (*lives.ROWS, *sharing.ROWS, *submissions.ROWS, *listings.ROWS, *refusals.ROWS)
 IN_CI = os.environ.get("CI") == "true"
 SLOW = IN_CI or bool(os.environ.get("SLUICE_TEST_SLOW"))
-
-CONF = """\
-ClusterName=embedded
-SluicePython={python}
-SluiceExecute=yes
-MaxArraySize=1001
-MinJobAge=300
-KillWait=5
-NodeName=node[01-04] CPUs=8 RealMemory=16000 Gres=gpu:4
-PartitionName=cpu Nodes=node[01-02] Default=YES MaxTime=INFINITE DefaultTime=NONE State=UP
-PartitionName=gpu Nodes=node[03-04] MaxTime=7-00:00:00 DefaultTime=NONE State=UP
-"""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A cluster that can be asked: the environment of its programs, and a slurm.conf that leads nowhere."""
-
-    name: str
-    env: Mapping[str, str]
-    down: Path
-    cluster_name: str
-    threads: int
-
-
-def environment(path: str, conf: Path) -> dict[str, str]:
-    """The variables of every command, and no others: much of the environment changes what SLURM's programs print."""
-    return {
-        "PATH": path,
-        "HOME": str(Path.home()),
-        "USER": getpass.getuser(),
-        "LANG": "C.UTF-8",
-        "SLURM_CONF": str(conf),
-        "SLURM_BITSTR_LEN": "0",
-    }
-
-
-def embedded(folder: Path) -> Asked:
-    """A fresh embedded cluster of the same size as the real one."""
-    text = CONF.format(python=sys.executable)
-    for name, more in (("cluster", ""), ("down", "SluiceDown=yes\n")):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "slurm.conf").write_text(text + more)
-    path = f"{BIN}:{os.environ['PATH']}"
-    return Asked(
-        "embedded", environment(path, folder / "cluster/slurm.conf"), folder / "down/slurm.conf", "embedded", threads=6
-    )
-
-
-def real(folder: Path, cluster: Cluster) -> Asked:
-    """A real cluster that is up."""
-    wrong = folder / "down"
-    wrong.mkdir(parents=True)
-    lines = cluster.conf.read_text().splitlines(keepends=True)
-    # Nobody listens on the discard port, so that is a controller that does not answer.
-    text = "".join("SlurmctldPort=9\n" if line.startswith("SlurmctldPort=") else line for line in lines)
-    (wrong / "slurm.conf").write_text(text)
-    env = environment(os.environ["PATH"], cluster.conf)
-    return Asked("real", env, wrong / "slurm.conf", "sluicetest", threads=24)
 
 
 class Played:
@@ -155,7 +92,7 @@ def processes(asked: Asked) -> dict[int, str]:
 
 def left_over(asked: Asked) -> list[str]:
     """What still runs for a cluster whose jobs are all cancelled; it is ended, so that no test leaves anything."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 120
     while processes(asked) and time.monotonic() < deadline:
         time.sleep(0.1)
     found = processes(asked)
@@ -188,24 +125,14 @@ def on_embedded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def on_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """The rows on a real SLURM, which is started for them unless one is named by SLUICE_TEST_SLURM_DIR."""
-    running = os.environ.get("SLUICE_TEST_SLURM_DIR")
-    if missing() and not running and not IN_CI:
-        pytest.skip(f"not installed: {', '.join(missing())}")
-    if os.geteuid() != 0 and not running and not IN_CI:
-        pytest.skip("only root can start a SLURM whose jobs run as their users")
+def on_real(
+    request: pytest.FixtureRequest, real_slurm: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Played]:
+    """The rows on a real SLURM."""
     folder = tmp_path_factory.mktemp("real")
-    # Not below pytest's own folder: munged has a user of its own, who may not enter that.
-    cluster = Cluster(running or tempfile.mkdtemp(prefix="sluice-slurm-"))
-    try:
-        cluster.up()
-        played = Played(real(folder, cluster), chosen(request, "real"), folder / "rows")
-        yield played
-        played.close()
-    finally:
-        if not running:
-            cluster.down()
+    played = Played(real(folder, real_slurm), chosen(request, "real"), folder / "rows")
+    yield played
+    played.close()
 
 
 def table() -> Iterator[object]:
@@ -220,8 +147,6 @@ def table() -> Iterator[object]:
                 yield pytest.param((cluster, one), id=f"{cluster}-{one.why}", marks=marks + skipped)
 
 
-# A slow row may take two minutes on a real cluster, where time limits are looked at every half a minute.
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("behaviour", list(table()))
 def test_behaviour(behaviour: tuple[str, Row], request: pytest.FixtureRequest) -> None:
     cluster, one = behaviour

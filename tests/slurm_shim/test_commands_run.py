@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,34 +19,17 @@ from slurm_shim.remote.commands import RemoteSlurm
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
 from slurm_shim.snapshot import Snapshot
+from tests.behaviour.clusters import Asked, embedded, real
 from tests.cluster.sshd import Sshd, needed
-from tests.slurm_shim import test_behaviour as behaviour
+from tests.waiting import eventually
 
 CLUSTERS = ["embedded", pytest.param("real", marks=pytest.mark.slurm)]
 
 
-def eventually(ask: Callable[[], Any], timeout_s: float = 40.0) -> Any:
-    """The first true thing that `ask` gives back."""
-    until = time.monotonic() + timeout_s
-    while not (found := ask()):
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.1)  # there is nothing to await in a queue of another program
-    return found
-
-
 @pytest.fixture(scope="module", params=CLUSTERS)
-def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[behaviour.Asked]:
+def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("spoken")
-    if request.param == "embedded":
-        cluster = behaviour.embedded(folder)
-    else:
-        running = os.environ.get("SLUICE_TEST_SLURM_DIR")
-        if behaviour.missing() and not running and not behaviour.IN_CI:
-            pytest.skip(f"not installed: {', '.join(behaviour.missing())}")
-        started = behaviour.Cluster(running or tempfile.mkdtemp(prefix="sluice")).up()
-        if not running:
-            request.addfinalizer(started.down)
-        cluster = behaviour.real(folder, started)
+    cluster = embedded(folder) if request.param == "embedded" else real(folder, request.getfixturevalue("real_slurm"))
     slurm = Slurm(cluster.env["PATH"], cluster.env["SLURM_CONF"], 20.0)
     before = {job["job_id"] for job in slurm.squeue()}
     yield cluster
@@ -56,9 +37,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module", params=["here", pytest.param("over ssh", marks=pytest.mark.ssh)])
-def slurm(
-    request: pytest.FixtureRequest, asked: behaviour.Asked, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Slurm]:
+def slurm(request: pytest.FixtureRequest, asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """The words, spoken on this machine and to it over SSH."""
     if request.param == "here":
         yield Slurm(asked.env["PATH"], asked.env["SLURM_CONF"], 20.0)
@@ -137,7 +116,7 @@ def test_hostile_names_do_not_disturb_the_list(slurm: Slurm) -> None:
     slurm.scancel(list(made))
 
 
-def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: behaviour.Asked) -> None:
+def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: Asked) -> None:
     nodes = {node["name"]: node for node in slurm.list_nodes()}
     assert list(nodes) == ["node01", "node02", "node03", "node04"]
     assert {(node["cpus"], node["memory_mb"], node["gpus"]) for node in nodes.values()} == {(8, 16000, 4)}
@@ -195,7 +174,7 @@ def test_hold_release_and_cancel(slurm: Slurm) -> None:
     assert ended(slurm, job_id)["state"] == "CANCELLED"
 
 
-def test_a_controller_that_does_not_answer(asked: behaviour.Asked) -> None:
+def test_a_controller_that_does_not_answer(asked: Asked) -> None:
     slurm = Slurm(asked.env["PATH"], str(asked.down), 1.0)
     for speak in (
         slurm.squeue,
@@ -232,7 +211,7 @@ def test_the_shared_picture_of_a_job_s_life(slurm: Slurm) -> None:
                     poller.cancel()
                     await asyncio.wait({poller})
                     return seen, job
-                await asyncio.wait_for(turned.wait(), 60)
+                await asyncio.wait_for(turned.wait(), 300)
                 turned.clear()
 
     seen, job = asyncio.run(life())

@@ -232,7 +232,7 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> Any:
             capture_output=True,
             env=environment,
             cwd=folder,
-            timeout=60,
+            timeout=300,
         )
         return ended.returncode, (ended.stdout + ended.stderr).decode()
 

@@ -14,7 +14,7 @@ from store.documents import Run
 from store.errors import Denied, NotFound, StoreError
 from store.rules import results, runs
 from store.rules.runs import SubmitJob, SyncMount
-from tests.store.rules.test_runs import NOW, UNKNOWN, run_of, step_on, wanted
+from tests.store.rules.run_samples import NOW, UNKNOWN, run_of, step_on, wanted
 
 
 def syncing(**more: Any) -> Run:

@@ -7,121 +7,13 @@ import contextlib
 import os
 import random
 import signal
-import sqlite3
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from tests import ROOT
-
-T = TypeVar("T")
-BIN = ROOT / "slurm_shim" / "bin"
-CONF = """\
-ClusterName=embedded
-SluicePython={python}
-KillWait=1
-NodeName=node[01-02] CPUs=4 RealMemory=8000 Gres=gpu:2
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-PartitionName=short Nodes=node02 MaxTime=60 State=UP
-"""
-
-
-def eventually(look: Callable[[], T], timeout_s: float = 20) -> T:
-    """The first true value of `look`; fails when there is none in time."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"never true: {look}"
-        time.sleep(0.02)
-    return found
-
-
-class Cluster:
-    """A cluster in a folder of its own, asked through its programs."""
-
-    def __init__(self, folder: Path, more: str = "") -> None:
-        self.folder, self.work = folder / "cluster", folder / "work"
-        self.folder.mkdir(parents=True)
-        self.work.mkdir()
-        self.conf = self.folder / "slurm.conf"
-        self.conf.write_text(CONF.format(python=sys.executable) + more)
-        self.env = {
-            "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(folder), "LANG": "C.UTF-8", "SLURM_BITSTR_LEN": "0",
-            "SLURM_CONF": str(self.conf),
-        }  # fmt: skip
-
-    def run(self, *argv: str, stdin: str = "", **env: str) -> tuple[int, str, str]:
-        """Exit status, stdout and stderr of a command."""
-        done = subprocess.run(
-            argv, env=self.env | env, cwd=self.work, input=stdin, capture_output=True, text=True, timeout=60
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    def out(self, *argv: str, stdin: str = "", **env: str) -> str:
-        """The stdout of a command that must succeed."""
-        code, out, err = self.run(*argv, stdin=stdin, **env)
-        assert code == 0, (argv, out, err)
-        return out.rstrip("\n")
-
-    def submit(self, command: str, *options: str) -> str:
-        """The id of a job that runs a shell command."""
-        return self.out("sbatch", "--parsable", "-o", "out-%j", *options, "--wrap", command)
-
-    def state(self, job: str) -> str:
-        """`STATE|reason` as squeue tells it."""
-        return self.out("squeue", "-h", "-r", "-t", "all", "-j", job, "-o", "%T|%r")
-
-    def reaches(self, job: str, state: str) -> None:
-        eventually(lambda: self.state(job).partition("|")[0] == state or None)
-
-    def ended(self, job: str) -> str:
-        """`STATE|code:signal` of accounting, once the job is over."""
-        eventually(lambda: self.out("squeue", "-h", "-j", job + ",999999", "-o", "%i") == "" or None)
-        return self.out("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
-
-    def database(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.folder / "state.db", timeout=30, isolation_level=None)
-        db.row_factory = sqlite3.Row
-        return db
-
-    def row(self, job: str) -> sqlite3.Row:
-        with contextlib.closing(self.database()) as db:
-            found: sqlite3.Row = db.execute("SELECT * FROM jobs WHERE raw_id = ?", (int(job),)).fetchone()
-            return found
-
-    def processes(self) -> list[int]:
-        """Everything on this machine that carries this cluster's SLURM_CONF."""
-        mark = f"SLURM_CONF={self.conf}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-        return found
-
-    def close(self) -> None:
-        """Ends every job and waits until nothing of the cluster runs; fails when something is left."""
-        self.conf.write_text(self.conf.read_text().replace("SluiceDown=yes", ""))
-        self.run("scancel", "--me")
-        try:
-            eventually(lambda: not self.processes() or None)
-        finally:
-            for pid in self.processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        log = self.folder / "supervisor.log"
-        assert not log.exists(), log.read_text()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
-    yield made
-    made.close()
+from tests.slurm_shim.embedded.own_cluster import Cluster
+from tests.waiting import eventually
 
 
 def open_files(pid: int) -> set[str]:
@@ -196,7 +88,7 @@ def test_nodes_are_never_over_allocated_and_every_job_runs_once(cluster: Cluster
         for size in sizes:
             argv = ("sbatch", "-Q", "-o", "/dev/null", "-w", "node01", "-c", str(size), "--wrap", script)
             running.append(stack.enter_context(subprocess.Popen(argv, env=cluster.env, cwd=cluster.work)))
-        assert all(one.wait(30) == 0 for one in running)
+        assert all(one.wait(180) == 0 for one in running)
     eventually(lambda: cluster.out("squeue", "-h") == "" or None)
     events = [line.split() for line in (cluster.work / "log").read_text().splitlines()]
     assert collections.Counter((job, what) for job, what, *_ in events).most_common(1)[0][1] == 1
@@ -326,9 +218,12 @@ def test_a_warning_comes_before_the_limit(cluster: Cluster) -> None:
 
 
 def test_a_time_to_begin_comes_though_nobody_asks(cluster: Cluster) -> None:
+    far = cluster.submit("true", "--begin=now+3000")
+    assert cluster.state(far) == "PENDING|BeginTime"
     job = cluster.submit("echo now > begun", "--begin=now+1")
-    assert cluster.state(job) == "PENDING|BeginTime"
     eventually(lambda: (cluster.work / "begun").exists())
+    row = cluster.row(job)
+    assert row["start_time"] >= row["begin_time"] > row["submit_time"]
 
 
 def test_a_waker_that_a_supervisor_started_goes_when_it_is_not_needed(cluster: Cluster) -> None:
@@ -350,11 +245,13 @@ def test_a_job_cancelled_before_its_script_began_is_settled_by_its_supervisor(cl
 
 
 def test_a_killed_waker_is_replaced(cluster: Cluster) -> None:
-    job = cluster.submit("echo now > begun", "--begin=now+2")
+    job = cluster.submit("echo now > begun", "--begin=now+3000")
     with contextlib.closing(cluster.database()) as db:
         waker = int(db.execute("SELECT value FROM meta WHERE key = 'waker'").fetchone()[0].split()[0])
     os.kill(waker, signal.SIGKILL)
     eventually(lambda: not alive(waker))
+    with contextlib.closing(cluster.database()) as db:
+        db.execute("UPDATE jobs SET begin_time = begin_time - 2998")
     cluster.submit("true")
     eventually(lambda: (cluster.work / "begun").exists())
     assert cluster.ended(job) == "COMPLETED|0:0"

@@ -14,8 +14,8 @@ from slurm_shim.embedded import placement, request
 from slurm_shim.embedded.programs import sbatch
 from slurm_shim.embedded.programs.options import Options
 from slurm_shim.embedded.states import Refused
-from tests.slurm_shim.embedded.test_cluster import Cluster, eventually
-from tests.slurm_shim.embedded.test_cluster import cluster as cluster
+from tests.slurm_shim.embedded.own_cluster import Cluster
+from tests.waiting import eventually
 
 PROGRAMS = ("squeue", "sinfo", "sacct", "scancel", "scontrol", "srun", "sacctmgr", "sstat", "sdiag")
 ANSWERED = {"help", "usage", "version"}  # by the parser itself

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -249,7 +248,7 @@ def test_a_connection_is_private_shared_and_ended(beyond: Beyond) -> None:
     barrier = threading.Barrier(8)
 
     def ask(_: int) -> list[object]:
-        barrier.wait(10)
+        barrier.wait(120)
         return list(slurm.squeue())
 
     with ThreadPoolExecutor(8) as pool:
@@ -325,8 +324,7 @@ def test_an_sbatch_over_a_connection_that_breaks_is_uncertain(slurm: RemoteSlurm
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(slurm.sbatch, "#!/bin/sh\n", {})
         eventually(begun.exists)
-        before = time.monotonic()
         beyond.sshd.kill()
         with pytest.raises(ConnectionLost) as caught:
-            asked.result(60)
-    assert caught.value.uncertain and time.monotonic() >= before
+            asked.result(300)
+    assert caught.value.uncertain

@@ -104,7 +104,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 def spoken(sshd: Sshd, command: str = "echo here", **fields: Any) -> subprocess.CompletedProcess[str]:
     """What the command over there came to."""
     words = ssh.build_argv(Login(**{**sshd.login, **fields}), str(sshd.config))
-    return subprocess.run([*words, command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    return subprocess.run([*words, command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
 
 
 @pytest.mark.ssh

@@ -8,7 +8,6 @@ import gzip
 import itertools
 import os
 import signal
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,62 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.disk.archive import DAY_S, Group, MemberIndex, select_due
-from store.documents import Attempt, Retention, Run, RunJob, Sweep, to_json
+from store.documents import Retention, Run, Sweep, to_json
 from store.errors import NotFound, StoreError, StoreUnavailable
 from store.store import Store
-from store.times import to_rfc3339
 from tests.app_server import Server
-from tests.faults.test_store_faults import Faulty
+from tests.faulty_disk import Faulty
+from tests.store.disk.archive_samples import NOW, UID, a_run, a_sweep, cell, prepared
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-
-NOW = 1_774_828_800.0  # 2026-03-30T00:00:00Z
-UID = "a1b2c3d4e5f67890abcd1234"
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-def a_run(name: str, days_ago: float = 40, status: str = "completed", sweep: int | None = None, **more: Any) -> Run:
-    """A run of one job that ended so many days ago; still open with another status."""
-    state = {"completed": "COMPLETED", "failed": "FAILED", "cancelled": "CANCELLED"}.get(status, "RUNNING")
-    ended = None if state == "RUNNING" else to_rfc3339(NOW - days_ago * DAY_S)
-    job_id = str(zlib.crc32(name.encode()))
-    attempt = Attempt(number=1, tag="t", job_id=job_id, state=more.pop("state", state), submitted_at=to_rfc3339(NOW))
-    return Run(
-        id=name, workflow_name="w", status=status, completed_at=ended,
-        started_at=to_rfc3339(NOW - days_ago * DAY_S - 60),
-        sweep_run_id=sweep, jobs=[RunJob(name="j", script="echo é", result={"x": 0.1}, attempts=[attempt])], **more,
-    )  # fmt: skip
-
-
-def a_sweep(number: int, days_ago: float = 40, status: str = "completed", cells: int = 3) -> Sweep:
-    """A sweep that ended so many days ago."""
-    ended = to_rfc3339(NOW - days_ago * DAY_S) if status in ("completed", "failed", "cancelled") else None
-    return Sweep(
-        id=str(number), uid=UID, name="s", workflow_name="w", workflow_text="name: w", status=status,
-        request_key="key-1",
-        matrix={"n": list(range(cells))}, cell_count=cells, started_at=to_rfc3339(NOW - 50 * DAY_S), completed_at=ended,
-    )  # fmt: skip
-
-
-def cell(index: int) -> str:
-    """The id of a cell of such a sweep."""
-    return f"{UID[:8]}-{UID[8:12]}-{UID[12:16]}-{UID[16:20]}-{UID[20:24]}{index:08x}"
-
-
-def prepared(root: Path, *documents: Run | Sweep, retention: str = "{age_days: 30}") -> Path:
-    """A store on the disk with these documents."""
-    for folder in ("runs", "sweeps"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "config.yaml").write_text(f"retention: {retention}\n")
-    for one in documents:
-        folder = "sweeps" if isinstance(one, Sweep) else "runs"
-        (root / folder / f"{one.id}.json").write_bytes(to_json(one))
-    return root
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from store.indexes.timelines import Timeline
 from store.store import Store
 from store.views import srunx
 from tests.app_client import Client
-from tests.store.disk.test_archive import NOW, a_run, cell, prepared
+from tests.store.disk.archive_samples import NOW, a_run, cell, prepared
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from store.disk.files import Files
 from store.disk.streams import CAPTURE_BYTES, FILES_PER_JOB, LOG_BYTES, Streams, flatten_path
 from store.errors import Conflict, Invalid, NotFound, StoreUnavailable, TooLarge
-from tests.faults.test_store_faults import Faulty
+from tests.faulty_disk import Faulty
 
 TEXT = b"model loaded\nserving\n"
 

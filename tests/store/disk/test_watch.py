@@ -23,7 +23,7 @@ from store.yaml.reader import load_yaml
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 15.0
+DEADLINE_S = 120.0
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from store.rules import reports
 from store.store import SAVE_FROM_ROWS, Store
 from store.views import srtslurm
 from tests import ROOT
-from tests.faults.test_store_faults import Faulty
+from tests.faulty_disk import Faulty
 
 STATUSES = ("starting", "workers", "failed")
 TAGS = ("a", "b")

@@ -16,7 +16,7 @@ from store.indexes import sweeps as board
 from store.indexes.sweeps import SweepIndex
 from store.rules import sweeps
 from store.rules.results import DEPTH, read_result
-from tests.store.rules.test_sweeps import made
+from tests.store.rules.sweep_samples import made
 
 
 class Shelf:

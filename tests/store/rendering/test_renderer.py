@@ -281,7 +281,7 @@ def test_the_child_ends_with_its_parent() -> None:
         "print(one.pid, flush=True)\nos.kill(os.getpid(), 9)\n"
     )
     root = ROOT
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL
     child = int(done.stdout)
     gone = threading.Event()
@@ -381,6 +381,6 @@ def test_the_worker_says_nothing_but_answers(tmp_path: Path) -> None:
         input=b"\0\0",
         capture_output=True,
         env={},
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b'\0\0\0\x0f{"ready": true}', b"")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.rules import runs, states
 from store.rules.runs import CancelJobs, JobView, SubmitJob
-from tests.store.rules.test_runs import NOW, UNKNOWN, job_of, row
+from tests.store.rules.run_samples import NOW, UNKNOWN, job_of, row
 
 KINDS = ("", "afterok:", "after:", "afterany:", "afternotok:")
 ENDS = ("COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "CANCELLED")

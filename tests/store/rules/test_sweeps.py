@@ -13,22 +13,8 @@ from pydantic import ValidationError
 
 from store.documents import Run, RunJob, Sweep
 from store.errors import Conflict, Invalid
-from store.rules import runs, sweeps, workflows
-
-NOW = 1_700_000_000.0
-WORKFLOW = b"""\
-name: train
-args: {lr: 1, dataset: cifar10, out: "runs/{{ lr }}"}
-jobs:
-  - {name: fit, command: "echo {{ lr }}"}
-"""
-
-
-def made(matrix: dict[str, Any], body: dict[str, Any] | None = None, limit: int = 10_000, **wanted: Any) -> Sweep:
-    """A new sweep over the workflow."""
-    given = {"mount": None, "cluster": "embedded", "source": "web", "request_hash": "x"}
-    workflow = workflows.parse_workflow(WORKFLOW, stem="train")
-    return sweeps.build_sweep(workflow, WORKFLOW.decode(), {"matrix": matrix, **wanted}, body or {}, limit, given, NOW)
+from store.rules import runs, sweeps
+from tests.store.rules.sweep_samples import NOW, made
 
 
 def product(matrix: dict[str, Any], exclude: list[dict[str, Any]] | None = None, limit: int = 10_000) -> list[Any]:

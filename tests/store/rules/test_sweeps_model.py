@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store.documents import Sweep
 from store.errors import Conflict
 from store.rules import sweeps
-from tests.store.rules.test_sweeps import NOW, made
+from tests.store.rules.sweep_samples import NOW, made
 
 
 class AnyOrder(RuleBasedStateMachine):

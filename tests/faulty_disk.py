@@ -1,0 +1,45 @@
+"""The functions of os, with faults that a test decides on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+CALLS = (
+    "open",
+    "write",
+    "fsync",
+    "fstat",
+    "close",
+    "rename",
+    "link",
+    "unlink",
+    "mkdir",
+    "ftruncate",
+    "pwrite",
+    "rmdir",
+)
+
+
+class Faulty:
+    """The functions of os; what `decide(number, call)` gives (an errno, or nothing) happens in place of the call."""
+
+    def __init__(self, decide: Any = lambda number, call: None) -> None:
+        self.decide = decide
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in CALLS:
+            return real
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append(name)
+            fault = self.decide(len(self.calls), name)
+            if fault:
+                if name == "close":
+                    real(*args, **kwargs)
+                raise OSError(fault, os.strerror(fault))
+            return real(*args, **kwargs)
+
+        return call
