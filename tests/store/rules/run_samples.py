@@ -41,7 +41,8 @@ def tried(job: RunJob, *attempts: tuple[str | None, str | None]) -> RunJob:
     """The job after these attempts: (job id, state)."""
     job.attempts = [
         Attempt(
-            number=number, tag=f"sluice:{job.name}{number}", job_id=job_id, state=state, intended_at=to_rfc3339(NOW - 60),
+            number=number, tag=f"sluice:{job.name}{number}", job_id=job_id, state=state,
+            intended_at=to_rfc3339(NOW - 60),
             started_at=to_rfc3339(NOW - 40) if state not in (None, "PENDING") else None,
             ended_at=to_rfc3339(NOW - 10) if state in states.TERMINAL else None,
         )
