@@ -137,7 +137,7 @@ def _list_cell_states(sweep: Sweep, own: Mapping[int, str]) -> dict[int, str]:
 
 def add_record(server: Server, _name: str, old: FileEntry | None, new: FileEntry | None) -> None:
     """Tell of a single job, and of its report if it has one."""
-    before, after = (entry.facts.told if entry else None for entry in (old, new))
+    before, after = (entry.facts.report if entry else None for entry in (old, new))
     if before != after:
         add_report(server, before, after)
     add_document_jobs(server, old, new)
