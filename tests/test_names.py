@@ -1,0 +1,421 @@
+"""Names and sentences: a stranger understands each at first sight. Read from the source by `ast`."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract_judge import operations as list_operations
+from tests.test_layout import ROOT, SOURCES, name_of, part, tree
+
+LINE = 72
+FILES_PER_FOLDER = 20
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+# First words of sentences and names. Both lists grow by hand, when a plain verb is missing.
+VERBS = """
+    abandon accept acquire activate add admit adopt advance answer append apply archive ask attempt await back begin
+    bring browse build call cancel carry catch change check choose claim classify clean clear close collect combine
+    commit compare compile complete compose compress compute connect convert copy count create cut deal decide
+    decode decompress delete describe detect diff disable discard display do draft draw drop dump edit empty enable
+    end enter escape examine exchange expand explain export extract fill find finish flatten fold follow forget fork
+    format frame fsync get give go group guard hand hang hash have hide hold identify ignore index init insert
+    install intend iterate join judge keep launch lead learn leave let limit link list load locate lock log look
+    make mark mask measure memorize merge move name note notify number observe open order pack parse pause perform
+    pick place plan poll pop post prepare preview print prune put queue quote raise rank reach read rebuild receive
+    reconcile record recover redact refresh refuse register release remove rename render renew reopen replace report
+    represent request requeue require rerun reserve reset resolve restart restore retry return rewrite run save scan
+    schedule select send serve set settle shorten show signal sleep sort spawn spend splice split start stop store
+    stream strip submit subscribe suggest sum summarize supervise switch sync take tell test tidy touch trace
+    transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload use
+    validate view wait wake walk watch widen wrap write yield
+"""
+IMPERATIVES = frozenset(VERBS.split())
+    [
+        "abandon",
+        "accept",
+        "acquire",
+        "activate",
+        "add",
+        "admit",
+        "adopt",
+        "advance",
+        "answer",
+        "append",
+        "apply",
+        "archive",
+        "ask",
+        "attempt",
+        "await",
+        "back",
+        "begin",
+        "bring",
+        "browse",
+        "build",
+        "call",
+        "cancel",
+        "carry",
+        "catch",
+        "change",
+        "check",
+        "choose",
+        "claim",
+        "classify",
+        "clean",
+        "clear",
+        "close",
+        "collect",
+        "combine",
+        "commit",
+        "compare",
+        "compile",
+        "complete",
+        "compose",
+        "compress",
+        "compute",
+        "connect",
+        "convert",
+        "copy",
+        "count",
+        "create",
+        "cut",
+        "deal",
+        "decide",
+        "decode",
+        "decompress",
+        "delete",
+        "describe",
+        "detect",
+        "diff",
+        "disable",
+        "discard",
+        "display",
+        "do",
+        "draft",
+        "draw",
+        "drop",
+        "dump",
+        "edit",
+        "empty",
+        "enable",
+        "end",
+        "enter",
+        "escape",
+        "examine",
+        "exchange",
+        "expand",
+        "explain",
+        "export",
+        "extract",
+        "fill",
+        "find",
+        "finish",
+        "flatten",
+        "fold",
+        "follow",
+        "forget",
+        "fork",
+        "format",
+        "frame",
+        "fsync",
+        "get",
+        "give",
+        "go",
+        "group",
+        "guard",
+        "hand",
+        "hang",
+        "hash",
+        "have",
+        "hide",
+        "hold",
+        "identify",
+        "ignore",
+        "initialize",
+        "insert",
+        "install",
+        "intend",
+        "iterate",
+        "join",
+        "judge",
+        "keep",
+        "launch",
+        "lead",
+        "learn",
+        "leave",
+        "let",
+        "limit",
+        "link",
+        "list",
+        "load",
+        "locate",
+        "lock",
+        "log",
+        "look",
+        "make",
+        "mark",
+        "mask",
+        "measure",
+        "memorize",
+        "merge",
+        "move",
+        "name",
+        "note",
+        "notify",
+        "number",
+        "observe",
+        "open",
+        "order",
+        "pack",
+        "parse",
+        "pause",
+        "perform",
+        "pick",
+        "place",
+        "plan",
+        "poll",
+        "pop",
+        "post",
+        "prepare",
+        "preview",
+        "print",
+        "prune",
+        "put",
+        "queue",
+        "quote",
+        "raise",
+        "rank",
+        "reach",
+        "read",
+        "rebuild",
+        "receive",
+        "reconcile",
+        "record",
+        "recover",
+        "redact",
+        "refresh",
+        "refuse",
+        "register",
+        "release",
+        "remove",
+        "rename",
+        "render",
+        "renew",
+        "reopen",
+        "replace",
+        "report",
+        "represent",
+        "request",
+        "requeue",
+        "require",
+        "rerun",
+        "reserve",
+        "reset",
+        "resolve",
+        "restart",
+        "restore",
+        "retry",
+        "return",
+        "rewrite",
+        "run",
+        "save",
+        "scan",
+        "schedule",
+        "select",
+        "send",
+        "serve",
+        "set",
+        "settle",
+        "shorten",
+        "show",
+        "signal",
+        "sleep",
+        "sort",
+        "spawn",
+        "spend",
+        "splice",
+        "split",
+        "start",
+        "stop",
+        "store",
+        "stream",
+        "strip",
+        "submit",
+        "subscribe",
+        "suggest",
+        "sum",
+        "summarize",
+        "supervise",
+        "switch",
+        "sync",
+        "take",
+        "tell",
+        "test",
+        "tidy",
+        "touch",
+        "trace",
+        "transfer",
+        "translate",
+        "try",
+        "turn",
+        "undo",
+        "unlink",
+        "unlock",
+        "unmask",
+        "unpack",
+        "unquote",
+        "unsubscribe",
+        "unwrap",
+        "update",
+        "upload",
+        "use",
+        "validate",
+        "view",
+        "wait",
+        "wake",
+        "walk",
+        "watch",
+        "widen",
+        "wrap",
+        "write",
+        "yield",
+    ]
+)
+# What begins a name beside these: questions that are answered by yes or no, and conversions.
+QUESTIONS = frozenset(["is", "has", "can", "may", "needs"])
+CONVERSIONS = frozenset(["to", "from", "as", "by", "on"])
+# Names that Python, pydantic, Jinja's sandbox or the command line look for.
+CALLED_BY_NAME = frozenset({"main", "getattr"})
+# Forms of verbs that say what was done instead of what is to be done.
+PARTICIPLES = re.compile(
+    r"_*([a-z]+ed|told|shown|made|found|heard|held|known|written|drawn|given|taken|kept|sent|seen|said|gone|going|left|laid|put_down)_*"
+)
+WORDS_LIKE_PARTICIPLES = frozenset({"feed", "seed", "speed", "need"})
+
+
+def functions_of(path: Path) -> Iterator[tuple[Function, bool]]:
+    """Each function that has a name of ours, and whether it is a module's own; without those inside of functions."""
+
+    def walk(body: list[ast.stmt], top: bool) -> Iterator[tuple[Function, bool]]:
+        for node in body:
+            if isinstance(node, Function):
+                yield node, top
+            elif isinstance(node, ast.ClassDef):
+                yield from walk(node.body, False)
+            elif isinstance(node, ast.If | ast.Try | ast.With):
+                yield from walk(node.body, top)
+
+    for node, top in walk(tree(path).body, True):
+        if not re.fullmatch("__[a-z_]+__", node.name):
+            yield node, top
+
+
+def is_noun(function: Function) -> bool:
+    """Whether the function is read like an attribute."""
+    marks = [ast.unparse(mark) for mark in function.decorator_list]
+    return any(mark.endswith(("property", "fixture")) for mark in marks)
+
+
+def docstrings_of(path: Path) -> Iterator[tuple[ast.AST, str]]:
+    """Everything in a file that has a docstring, with its first line."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Module | ast.ClassDef | Function) and (text := ast.get_docstring(node)):
+            yield node, text.splitlines()[0]
+
+
+def name_problem(name: str, top: bool) -> str | None:
+    """What is wrong with a function's name in engine/ and store/; None for a good one."""
+    if name in CALLED_BY_NAME:
+        return None
+    first, *rest = name.strip("_").split("_")
+    if first not in IMPERATIVES | QUESTIONS | CONVERSIONS:
+        return "does not begin with a verb"
+    if top and not rest:
+        return "is one word: of what?"
+    return None
+
+
+files = pytest.mark.parametrize("path", [pytest.param(path, id=name_of(path)) for path in SOURCES])
+
+
+@files
+def test_first_lines_are_short_sentences(path: Path) -> None:
+    lines = [(getattr(node, "lineno", 1), line) for node, line in docstrings_of(path)]
+    assert [(number, line) for number, line in lines if len(line) > LINE] == []
+    assert [(number, line) for number, line in lines if line.startswith("Nothing")] == [], "the type says None"
+
+
+@files
+def test_functions_say_what_they_do_in_the_imperative(path: Path) -> None:
+    found = []
+    for function, _top in functions_of(path):
+        text = ast.get_docstring(function)
+        if text and not is_noun(function) and text.split()[0].rstrip(".,;:").lower() not in IMPERATIVES:
+            found.append((function.lineno, function.name, text.splitlines()[0]))
+    assert found == []
+
+
+@files
+def test_no_function_is_named_by_a_participle(path: Path) -> None:
+    names = {function.name for function, _top in functions_of(path) if not is_noun(function)}
+    assert {
+        name for name in names if PARTICIPLES.fullmatch(name) and name.strip("_") not in WORDS_LIKE_PARTICIPLES
+    } == set()
+
+
+@files
+def test_functions_of_engine_and_store_are_verb_and_noun(path: Path) -> None:
+    if part(path) in ("engine", "store"):
+        found = {
+            (function.lineno, function.name): problem
+            for function, top in functions_of(path)
+            if not is_noun(function) and (problem := name_problem(function.name, top))
+        }
+        assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("why", "name", "top", "good"),
+    [
+        ("verb and noun", "cancel_run", True, True),
+        ("a private one", "_build_row", True, True),
+        ("a question", "is_open", True, True),
+        ("a verb on its own", "cancel", True, False),
+        ("a method whose class is the noun", "put", False, True),
+        ("a participle", "shown", False, False),
+        ("a noun", "rows_of_jobs", True, False),
+    ],
+)
+def test_what_counts_as_a_good_name(why: str, name: str, top: bool, good: bool) -> None:
+    assert (name_problem(name, top) is None) is good, why
+
+
+@files
+def test_variables_say_what_they_hold(path: Path) -> None:
+    named = [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Name) and node.id == "one"]
+    named += [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.arg) and node.arg == "one"]
+    assert named == [], "one of what?"
+
+
+def test_no_folder_is_full() -> None:
+    folders = {path.parent for path in SOURCES}
+    sizes = {
+        name_of(folder): len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) for folder in folders
+    }
+    assert {name: size for name, size in sizes.items() if size > FILES_PER_FOLDER} == {}
+
+
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec["operationId"]) for _, _, spec in list_operations()])
+def test_summaries_of_the_contract_are_imperative(spec: dict[str, str]) -> None:
+    summary = spec["summary"]
+    assert len(summary) <= LINE and summary.endswith(".")
+    assert summary.split()[0].lower() in IMPERATIVES
+
+
+def test_lines_of_the_contract_fit_a_screen() -> None:
+    lines = (ROOT / "contract.yaml").read_text().splitlines()
+    assert [number for number, line in enumerate(lines, 1) if len(line) > 140] == []
