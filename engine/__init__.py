@@ -1,4 +1,4 @@
-"""Where the cluster meets the files: what requests start, and what happens without a request.
+"""Where the cluster meets the files: work for requests and between them.
 
 Knows store/ and slurm_shim/, which do not know each other, and no HTTP. The rules are pure and live in store/: they
 give the changed document and the next steps. Here the steps are taken, one after the other for each document, so that

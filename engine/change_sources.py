@@ -1,4 +1,4 @@
-"""Where the changes of the change feed come from: folders, SLURM's snapshots, problems, configuration.
+"""Where changes come from: folders, snapshots, problems, configuration.
 
 Each function here is told of something that happened and says in the feed's words which rows of which lists are others
 now. Rows are made when somebody reads them.
@@ -31,7 +31,7 @@ RESOURCES_PAUSE_S = 0.05
 
 
 def follow_changes(server: Server) -> None:
-    """Tell the change feed of everything from now on; the folders are loaded already."""
+    """Feed every change from now on; the folders are loaded already."""
     store, feed = server.store, server.changes
     store.runs.listeners.append(partial(add_run, server))
     store.jobs.listeners.append(partial(add_record, server))
@@ -70,7 +70,7 @@ def list_events(
 
 
 def add_run(server: Server, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
-    """Tell of a run, of the jobs of it that changed, and of the cell and the sweep that it belongs to."""
+    """Add changes of a run, its changed jobs, its cell and its sweep."""
     server.changes.add("run", name, changes.name_action(old, new), lambda: server.run_list.get_row(name).data)
     add_document_jobs(server, old, new)
     number = next((entry.facts.sweep for entry in (new, old) if entry is not None), None)
@@ -92,7 +92,10 @@ def _find_stopped_cells(server: Server, sweep: Sweep, new: FileEntry) -> set[int
 
 
 def add_sweep(server: Server, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
-    """Tell of a sweep, and of its cells that count as something else now; a new one is told without its cells."""
+    """Add changes of a sweep and of cells whose state changed.
+
+    A new sweep is one change, without its cells.
+    """
     if new is None:
         server.changes.add("sweep", name, "deleted", None)
         return
@@ -106,7 +109,7 @@ def add_sweep(server: Server, name: str, old: FileEntry | None, new: FileEntry |
 
 
 def add_sweep_row(server: Server, name: str) -> None:
-    """Tell that the counters of a sweep, or something else of it, are others now."""
+    """Add a change of a sweep whose counters or fields changed."""
     server.changes.add("sweep", name, "updated", partial(_make_sweep_row, server, name))
 
 
@@ -162,7 +165,7 @@ def _make_report_row(server: Server, job_id: str) -> bytes:
 
 
 def add_watch(server: Server, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
-    """Tell of a watch, and of the subscriptions that came or went with the change."""
+    """Add changes of a watch and of subscriptions that came or went."""
     feed, kept = server.changes, server.store.watches
     feed.add("watch", name, changes.name_action(old, new), lambda: watches.to_json(kept.get(name)))
     before, after = ({item.id: item for item in entry.document.subscriptions} if entry else {} for entry in (old, new))
@@ -188,7 +191,10 @@ def add_document_jobs(server: Server, old: FileEntry | None, new: FileEntry | No
 
 
 def add_jobs(server: Server, cluster: Cluster, job_ids: Iterable[str]) -> None:
-    """Tell of what SLURM says of these jobs, and of the use of partitions; the first answer is news to readers only."""
+    """Add changes of these jobs and of the use of partitions.
+
+    The first answer of a cluster is a change only for those who read already.
+    """
     shown, now = server.changes.shown_jobs, cluster.snapshot.jobs
     if cluster not in shown:
         shown[cluster] = set() if server.changes.readers else set(now)
@@ -217,7 +223,10 @@ def add_job(server: Server, cluster: Cluster, job_id: str) -> None:
 
 
 def _is_listed(server: Server, cluster: Cluster, job_id: str) -> bool:
-    """Tell whether the list of jobs has a row of this id: one of SLURM's, or one of ours that SLURM has forgotten."""
+    """Return whether the list of jobs has a row of this id.
+
+    It may be one of SLURM's, or one of ours that SLURM has forgotten.
+    """
     if job_id in cluster.snapshot.jobs:
         return True
     entry = server.job_index.get(cluster.name, job_id)
@@ -239,7 +248,7 @@ def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, An
 
 
 def prepare_reading(server: Server, wanted: Filter) -> None:
-    """Tell a reader of the use of partitions, which nobody has counted while nobody read."""
+    """Count the use of partitions for a reader; nobody did before."""
     if wanted.wants_kind("resource"):
         for cluster in server.clusters.list_in_view():
             if cluster not in server.changes.shown_resources:
@@ -247,7 +256,7 @@ def prepare_reading(server: Server, wanted: Filter) -> None:
 
 
 def plan_resources(server: Server, cluster: Cluster) -> None:
-    """Have the use of partitions counted soon, once for all that changes at this moment."""
+    """Count the use of partitions soon, once for many changes."""
     planned = server.changes.planned_resources
     if cluster not in planned:
         planned.add(cluster)
@@ -290,7 +299,7 @@ def add_outside(server: Server) -> None:
 
 
 def add_profiles(server: Server, _name: str, old: FileEntry | None, new: FileEntry | None) -> None:
-    """Tell of the profiles that changed, also of those that became current or are it no more."""
+    """Add changes of profiles, also of which one is current."""
     before, after = (_make_profile_rows(entry.document) if entry else {} for entry in (old, new))
     for name in before.keys() | after.keys():
         was, now = before.get(name), after.get(name)
@@ -317,7 +326,7 @@ def add_problem(server: Server, path: str, found: list[dict[str, Any]]) -> None:
 
 
 def add_outside_problems(server: Server) -> None:
-    """Tell what is wrong now in the files outside of the store and in the environment, where that changed."""
+    """Add changes of problems outside of the store's folders."""
     before, after = dict(server.changes.shown_problems), _group_by_path(server.store.list_problems())
     for path in before.keys() | after.keys():
         if before.get(path) != after.get(path):

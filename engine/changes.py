@@ -1,4 +1,4 @@
-"""The change feed: every change of what lists show, numbered, for everybody who reads on from a list.
+"""The change feed: numbered changes of everything that lists show.
 
 Changes come from the listeners of folders, from the differences of SLURM's snapshots and from our own actions (see
 engine.change_sources). Readers wait here; one that is slow costs nobody anything: it keeps its position in the log and
@@ -35,10 +35,10 @@ RETRY_MS = 2000
 
 
 class Changes:
-    """The log of changes of one server and its readers; belongs to one event loop.
+    """The log of changes of one server and its readers.
 
-    Numbers begin at 1 with each start; `epoch` tells those of one start from those of another. `before_reading`
-    functions are called with the filter of each reader that begins.
+    It belongs to one event loop. Numbers begin at 1 with each start; `epoch` tells those of one start from those of
+    another. `before_reading` functions are called with the filter of each reader that begins.
     """
 
     def __init__(self, kept: int = KEPT_CHANGES, clock: Callable[[], float] = time.time) -> None:
@@ -63,14 +63,14 @@ class Changes:
         return Position(self.epoch, self.log.number)
 
     def add(self, kind: str, id: str, action: Action, make_row: MakeRow, parent: str | None = None) -> None:
-        """Tell all readers of a change; its row is made when the first of them asks."""
+        """Add a change; its row is made when the first reader asks for it."""
         self.log.add(kind, id, action, make_row, parent)
         self._wake_readers()
 
     def follow_folder(
         self, folder: Folder, kind: str, make_row: Callable[[str], Any], parent: str | None = None
     ) -> None:
-        """Tell readers of every change in a folder; `make_row` gives the row of a name."""
+        """Add every change of a folder; `make_row` gives the row of a name."""
 
         def follow(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
             self.add(kind, name, changes.name_action(old, new), partial(make_row, name), parent)
@@ -82,11 +82,11 @@ class Changes:
         return any(reader.wanted.wants_kind(kind) for reader in self.readers)
 
     def read(self, wanted: Filter, after: Position | None = None) -> Reader:
-        """Make a reader of what changes from now on, or of what changed after this position."""
+        """Make a reader of changes from now on, or after this position."""
         return Reader(self, wanted, after)
 
     def row(self, change: Change) -> bytes:
-        """Give the row of a change as JSON, made once for all readers; `null` for what is gone."""
+        """Return the row as JSON, made once for all; `null` if deleted."""
         if change.action in GONE:
             return b"null"
         row: bytes | None = self._rows.get(change.number)
@@ -101,7 +101,7 @@ class Changes:
         return row
 
     def memorize(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Give what was made last under the same key, or make it: what many rows in a row are made from."""
+        """Return what was made last under this key, or make it."""
         if self._memory[0] != key:
             self._memory = (key, make())
         return self._memory[1]
@@ -122,10 +122,10 @@ class Changes:
 
 
 class Reader:
-    """One who reads changes: `async with` it, then `async for`; ends when the server ends.
+    """One who reads changes, until the server ends.
 
-    A reader from another epoch, or one that has missed changes which are not kept any more, gets one change of the kind
-    `reset` and then what changes from there on.
+    Use `async with`, then `async for`. A reader from another epoch, or one that has missed changes which are not kept any
+    more, gets one change of the kind `reset` and then what changes from there on.
     """
 
     __slots__ = ("_batch", "_changes", "_is_lost", "number", "wanted")
@@ -190,7 +190,7 @@ async def stream_events(
     limit: int | None = None,
     timeout_s: float | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Give the changes as server-sent events, with a sign of life where there is nothing to tell.
+    """Yield the changes as server-sent events, with heartbeats.
 
     Ends with the server, after `limit` events, or after `timeout_s` seconds.
     """

@@ -1,4 +1,6 @@
-"""Single jobs: what SLURM says beside what we remember, submitted once and cancelled.
+"""Single jobs: submitted once, found, read and cancelled.
+
+What SLURM says stands beside what we remember. `cluster` is the name of a cluster; None means the one in force.
 
 `cluster` is the name of a cluster; None means the one in force.
 """
@@ -50,7 +52,10 @@ def list_resources(server: Server, partition: str | None, cluster: str | None = 
 
 
 async def find_job(server: Server, job_id: str, cluster: str | None = None) -> dict[str, Any]:
-    """Find a job: in the queue, else in our records once it has ended, else in accounting; raises NotFound."""
+    """Find a job in the queue, our records or accounting.
+
+    Records count once the job has ended. Raises NotFound.
+    """
     asked = server.clusters.resolve(cluster)
     entry, row = await find_traces(server, job_id, asked)
     if row is not None:
@@ -85,7 +90,7 @@ async def find_traces(
 async def read_logs(
     server: Server, job_id: str, stdout_offset: int, stderr_offset: int, cluster: str | None = None
 ) -> dict[str, Any]:
-    """Read what the job wrote since these offsets, where its files lie; raises NotFound."""
+    """Read a job's output from these offsets on; raises NotFound."""
     asked = server.clusters.resolve(cluster)
     paths = await find_log_paths(server, job_id, asked)
     return await logs.read_job_logs(
@@ -94,7 +99,10 @@ async def read_logs(
 
 
 async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:
-    """Find `{stdout, stderr, owner}` of a job: paths or None, and the uid they must belong to; raises NotFound."""
+    """Find `{stdout, stderr, owner}` of a job; raises NotFound.
+
+    Paths may be None; the owner is the uid that the files must belong to.
+    """
     entry, row = await find_traces(server, job_id, asked)
     if entry is None and row is None:
         raise errors.NotFound("Job", job_id)
@@ -113,7 +121,10 @@ async def cancel_job(server: Server, job_id: str, cluster: str | None = None) ->
 
 
 async def submit_job(server: Server, body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
-    """Submit a job; return its record, or the one that the same request has made before."""
+    """Submit a job; return its record.
+
+    For a request that was made before, return the record that it made then.
+    """
     cluster, script = server.cluster, body.get("script_content")
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     if work_dir.local is not None and body.get("script_path"):
@@ -142,7 +153,10 @@ async def submit_job(server: Server, body: dict[str, Any], record_id: str, calle
 
 
 async def adopt_job(server: Server, record: JobRecord) -> JobRecord:
-    """Add the job that SLURM may have taken to the record of a request that was cut off before its answer."""
+    """Add the job that SLURM may have taken to an unfinished record.
+
+    The request that made the record was cut off before its answer.
+    """
     if record.job_id is None:
         _by_id, by_tag = server.make_lookups(record.cluster)
         view = by_tag(record)
@@ -156,7 +170,10 @@ async def adopt_job(server: Server, record: JobRecord) -> JobRecord:
 
 
 async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
-    """Call sbatch for the record; return it with its job. A record whose job is refused is deleted."""
+    """Call sbatch for the record; return it with its job.
+
+    A record whose job is refused is deleted.
+    """
     options = {**record.options, "comment": record.tag}
     missing = batch.build_missing_options(record.script or "", record.work_dir or "")
     folders = [record.work_dir or ""] if missing else []

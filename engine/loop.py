@@ -1,4 +1,4 @@
-"""What happens without a request: clusters are watched, open documents are moved on, old ones are put away.
+"""The loop: clusters are watched and open documents advanced.
 
 Work follows changes: a pass looks only at documents that changed, whose jobs changed, or whose time has come.
 """
@@ -40,7 +40,7 @@ TIDY_S = 3600.0
 
 
 async def run_forever(server: Server) -> None:
-    """Make a pass whenever something changes, or a time has come; never return."""
+    """Make a pass whenever something changes or a time comes."""
     while True:
         server.wake.clear()
         await reconcile(server)
@@ -49,7 +49,7 @@ async def run_forever(server: Server) -> None:
 
 
 async def tidy_forever(server: Server) -> None:
-    """Put away what ended long ago, at the start and once an hour; never return."""
+    """Archive and remove old documents at the start and every hour."""
     while True:
         now = time.time()
         try:
@@ -65,9 +65,9 @@ async def tidy_forever(server: Server) -> None:
 
 
 async def reconcile(server: Server) -> None:
-    """Begin what is to be done now for each open document; a slow or failing one holds up no other.
+    """Begin what each open document needs now.
 
-    Skip clusters that are unreachable; keep their last known state.
+    A slow or failing document holds up no other. Skip clusters that are unreachable; keep their last known state.
     """
     opened, foreign = server.open_documents, server.notifications.list_foreign_watches()
     names = {*opened.list_clusters(), *(watch.cluster for watch in foreign)}
@@ -100,7 +100,7 @@ async def begin_due_work(server: Server, keys: list[Key]) -> None:
 
 
 async def reconcile_document(server: Server, key: Key) -> None:
-    """Move a document on, and note when it is to be looked at again although nothing changes."""
+    """Advance a document, and note when it is due again."""
     await RECONCILERS[key.kind](server, key.id)
     folder, now = server.store.by_kind[key.kind], time.time()
     due_at = BY_NAME[key.kind].find_due_time(folder.get(key.id), now) if key.id in folder else None
@@ -133,7 +133,7 @@ def summarize_health(server: Server) -> dict[str, Any]:
 
 
 def summarize_cluster(cluster: Cluster) -> dict[str, Any]:
-    """Summarize whether SLURM answers there, and how old what is shown of it is."""
+    """Summarize whether SLURM answers, and the snapshot's age."""
     age_s = cluster.snapshot.age_s
     return {"answers": cluster.is_answering, "age_seconds": None if age_s is None else round(age_s, 3)}
 
@@ -150,7 +150,7 @@ async def connect_clusters(server: Server) -> None:
 
 
 def is_needed(server: Server, cluster: Cluster) -> bool:
-    """Whether open documents or watches wait for the cluster, so that it is asked often."""
+    """Return whether open documents or watches wait for the cluster."""
     names = {
         *server.open_documents.list_clusters(),
         *(watch.cluster for watch in server.notifications.list_foreign_watches()),

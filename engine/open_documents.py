@@ -1,4 +1,4 @@
-"""The documents that may still change without a request, and which of them are to be looked at next.
+"""The documents that may still change, and which are due.
 
 A document is looked at when it changed itself, when one of its jobs changed in the snapshot, when its time has come, or
 when its cluster answers again. Documents at rest cost nothing.
@@ -17,7 +17,7 @@ Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
 
 
 class OpenDocuments:
-    """Open documents by cluster and job, the changed ones among them, and the times when others are due.
+    """Open documents by cluster and job, and when they are due.
 
     `wake` is called when a document changed.
     """
@@ -32,7 +32,10 @@ class OpenDocuments:
         self._due_at: dict[Key, float] = {}
 
     def make_listener(self, kind: Kind) -> Listener:
-        """Make the function that follows the folder of this kind, whose `find_open` is set."""
+        """Make the function that follows the folder of this kind.
+
+        The kind's `find_open` must be set.
+        """
         find_open: Any = kind.find_open
 
         def follow(name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
@@ -92,7 +95,10 @@ class OpenDocuments:
             self._wake()
 
     def mark_jobs(self, cluster: str, job_ids: Iterable[str]) -> None:
-        """Have the documents of these jobs looked at; a task of an array or a part of a job counts as the whole."""
+        """Mark the documents of these jobs as changed.
+
+        A task of an array or a part of a job counts as the whole.
+        """
         jobs = self._jobs.get(cluster)
         if not jobs:
             return
@@ -107,13 +113,13 @@ class OpenDocuments:
             self.mark(key)
 
     def schedule(self, key: Key, at: float) -> None:
-        """Have the document looked at when this time (epoch seconds) has come, if not before."""
+        """Mark the document at this time (epoch seconds), if not before."""
         if key in self._open and at < self._due_at.get(key, float("inf")):
             self._due_at[key] = at
             heapq.heappush(self._due, (at, key))
 
     def take(self, clusters: Iterable[str | None], now: float) -> list[Key]:
-        """Take the documents of these clusters that are to be looked at now; those of others stay marked."""
+        """Take the marked documents of these clusters; leave the others."""
         while self._due and self._due[0][0] <= now:
             at, key = heapq.heappop(self._due)
             if self._due_at.get(key) == at:

@@ -1,4 +1,4 @@
-"""Runs before they are started: planned, every script rendered, nothing written."""
+"""Planning: a run with all its scripts, before anything is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from store.rules import runs, workflows
 async def plan_run(
     server: Server, workflow: workflows.Workflow, body: Mapping[str, Any], run_id: str, given: Mapping[str, Any]
 ) -> Run:
-    """Plan the run that would be started, with every script rendered; write nothing."""
+    """Plan a run with every script rendered; write nothing."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
     place = workdirs.choose_workdir(server, server.clusters.get(given["cluster"]), given["mount"], run_id)
     defaults = await server.store.configuration.load_job_defaults(place.local)
@@ -37,7 +37,10 @@ async def plan_run(
 
 
 def render_script(server: Server, job: dict[str, Any], roots: list[Path]) -> str:
-    """Render the batch script of a placed job: its own file, its template, or the one made for its command."""
+    """Render the batch script of a placed job.
+
+    It is the job's own file, its template, or made for its command.
+    """
     path, template = job.get("script_path"), job.get("template")
     if path:
         text = templates.read_script(path, roots)

@@ -1,4 +1,6 @@
-"""Jobs that report of themselves: reports are written down at once, what SLURM says stands beside them.
+"""Jobs that report their progress over the Status API.
+
+Reports are written down at once; what SLURM says stands beside them.
 
 No report waits for SLURM. When a job that reported changes in the snapshot its report is looked at again; accounting is
 asked about jobs that left the queue, and the report of a job that died without its last word is settled.
@@ -48,7 +50,10 @@ async def _apply_rule(server: Server, job_id: str, rule: Rule) -> dict[str, Any]
 
 
 async def _change_record(server: Server, job_id: str, rule: Rule) -> Report:
-    """Apply the rule to the record of a job durably, one after the other for each job; return its report."""
+    """Apply the rule to a job's record, durably; return its report.
+
+    Changes of one job are made one after the other.
+    """
     name = reports.to_record_name(job_id)
     async with server.locks.hold(Key("report", name)):
         with server.report_index.reserve_number() as number:
@@ -71,7 +76,7 @@ async def delete_report(server: Server, job_id: str) -> dict[str, Any]:
 
 
 def get_report(server: Server, job_id: str) -> dict[str, Any]:
-    """Get the job as it reported, with SLURM's state and the link to the job in SLURM; raises NotFound."""
+    """Get a job's report with SLURM's state; raises NotFound."""
     report = server.report_index.get_report(job_id)
     cluster, row = server.cluster.name, server.cluster.snapshot.jobs.get(job_id)
     seen = row["state"] if row is not None and server.report_index.find_for_job(row, cluster) else None
@@ -103,7 +108,7 @@ async def add_log(server: Server, job_id: str, file: str, offset: int, body: byt
 
 
 async def read_logs(server: Server, job_id: str, file: str | None, offset: int) -> dict[str, Any]:
-    """List the logs that the job sent, or read one of them from an offset on; raises NotFound."""
+    """List a job's logs, or read one from an offset; raises NotFound."""
     server.report_index.get_report(job_id)
     name = reports.to_record_name(job_id)
     return {
@@ -152,7 +157,10 @@ def on_jobs_changed(server: Server, job_ids: Iterable[str]) -> None:
 
 
 def settle_ended_jobs(server: Server) -> list[str]:
-    """Begin to settle the reports of jobs that are over; return the ids that accounting is to be asked about."""
+    """Begin to settle reports of jobs that are over.
+
+    Returns the ids that accounting is to be asked about.
+    """
     questions, unknown = server.open_questions, []
     for job_id in list(itertools.islice(questions, AT_ONCE)):
         del questions[job_id]

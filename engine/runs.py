@@ -1,4 +1,7 @@
-"""Workflow runs: driven from step to step by the rules in store/rules/runs.py, cancelled."""
+"""Workflow runs: advanced step by step, cancelled.
+
+The rules are in store/rules/runs.py.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ class Rules:
 
 
 async def cancel_run(server: Server, run_id: str) -> list[str]:
-    """Cancel the run; return warnings about jobs that SLURM was not told to end, which is tried again."""
+    """Cancel the run; return warnings.
+
+    A job that SLURM could not be told to end is a warning, and is tried again.
+    """
     if server.sweep_index.is_rerun_pending(run_id):
         await sweep_cells.requeue_cell(server, run_id)
     if run_id not in server.store.runs:
@@ -61,10 +67,10 @@ async def advance_run(server: Server, run_id: str) -> list[str]:
 
 
 async def advance_document(server: Server, rules: Rules, document_id: str) -> list[str]:
-    """Take a document as far as it can go now: ask the rules for steps and take them until there are none.
+    """Take a document as far as it can go now; return warnings.
 
-    Returns warnings. What may take long is waited for without holding the document's lock, so that it can be cancelled
-    meanwhile.
+    Asks the rules for steps and takes them until there are none. What may take long is waited for without holding the
+    document's lock, so that it can be cancelled meanwhile.
     """
     warnings: list[str] = []
     async with contextlib.AsyncExitStack() as places:
@@ -84,7 +90,10 @@ async def advance_document(server: Server, rules: Rules, document_id: str) -> li
 async def take_steps(
     server: Server, rules: Rules, document_id: str, is_placed: bool, warnings: list[str]
 ) -> tuple[Any, Any] | None:
-    """Take steps until there are none; return the document and the step that is to be waited for, if there is one."""
+    """Take steps until there are none.
+
+    Returns the document and the step that is to be waited for, if there is one.
+    """
     folder = server.store.by_kind[rules.kind]
     while document_id in folder:
         document = folder.get(document_id)
@@ -118,7 +127,10 @@ async def perform_steps(server: Server, rules: Rules, document: Any, steps: list
 
 
 def find_wait(run: Run, steps: list[runs.Step], is_placed: bool) -> runs.Step | None:
-    """Find what the run waits for: its mount to be copied, or the place of a cell that has something to submit."""
+    """Find the step that the run must wait for, if any.
+
+    Its mount is copied first; a cell waits for a slot before it submits.
+    """
     for step in steps:
         if isinstance(step, runs.SyncMount) or (
             isinstance(step, runs.SubmitJob) and run.sweep_run_id and not is_placed
@@ -128,7 +140,7 @@ def find_wait(run: Run, steps: list[runs.Step], is_placed: bool) -> runs.Step | 
 
 
 async def wait(server: Server, run: Run, step: runs.Step, places: contextlib.AsyncExitStack) -> None:
-    """Wait until the run's mount is copied, or for a place among the cells that are being submitted."""
+    """Wait until the mount is copied or a slot is free."""
     if isinstance(step, runs.SyncMount):
         await copy_mount(server, run, step)
     else:
@@ -136,9 +148,9 @@ async def wait(server: Server, run: Run, step: runs.Step, places: contextlib.Asy
 
 
 async def copy_mount(server: Server, run: Run, step: runs.SyncMount) -> None:
-    """Copy the run's mount, and have the run go on or fail; raises SlurmUnreachable while nobody knows yet.
+    """Copy the run's mount, and have the run go on or fail.
 
-    What a sweep copied for one of its cells is good for all of them.
+    Raises SlurmUnreachable while nobody knows yet. All cells of a sweep share one copy.
     """
     cluster = server.clusters.get(run.cluster)
     sweep = server.store.sweeps.get(str(run.sweep_run_id)) if str(run.sweep_run_id) in server.store.sweeps else None
@@ -178,7 +190,7 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
 
 
 async def cancel_jobs(server: Server, run: Run, step: runs.CancelJobs) -> Run:
-    """Cancel jobs of the run, which does not change; those that could not be told are told again."""
+    """Cancel jobs of the run; what fails is tried again."""
     try:
         await server.clusters.get(run.cluster).scancel(step.job_ids)
     except slurm_errors.SlurmUnreachable:
@@ -188,7 +200,7 @@ async def cancel_jobs(server: Server, run: Run, step: runs.CancelJobs) -> Run:
 
 
 async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
-    """Read the result that the job left, if it left one; return the run with it."""
+    """Read the result that the job left; return the run with it."""
     slices = workdirs.make_reader(server.clusters.get(run.cluster))
     result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices)
     run = runs.record_result(run, step.job, result, problem)

@@ -41,13 +41,16 @@ RETRY_S = 0.5
 
 
 async def run_in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Call the function off the event loop, and not in the pool that speaks to SLURM."""
+    """Call the function in a thread that no SLURM call can block."""
     return await asyncio.to_thread(function, *arguments, **named)
 
 
 @dataclass(frozen=True)
 class WorkflowFolder:
-    """Where workflows lie: the folder, its rows as bytes, and the root that relative paths of its jobs start from."""
+    """Where workflows lie.
+
+    The folder, its rows as bytes, and the root that relative paths of its jobs start from.
+    """
 
     folder: Folder
     rows: RowList
@@ -64,7 +67,10 @@ def make_workflow_listing(folder: Folder) -> RowList:
 
 
 class Server:
-    """The store, the cluster and everything kept in memory about them; one per process."""
+    """The store, the clusters and what is kept in memory of them.
+
+    One for each app that runs.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -130,7 +136,10 @@ class Server:
         self.open_documents.schedule(key, time.time() + RETRY_S)
 
     def follow(self) -> None:
-        """Follow the folders, which are not loaded yet, with indexes, lists and open documents."""
+        """Make indexes, lists and open documents follow the folders.
+
+        The folders are not loaded yet.
+        """
         self.store.sweeps.listeners.append(self._follow_sweep)
         for folder in (self.store.runs, self.store.jobs):
             folder.listeners.append(self._follow_jobs)
@@ -159,7 +168,10 @@ class Server:
     # ------------------------------------------------------------------------------------------------- finding
 
     def find_shelf(self, mount: str | None) -> WorkflowFolder:
-        """Find the store's own workflows, or those of a mount; raises NotFound where profile or disk lacks it."""
+        """Find the workflows of the store, or of a mount.
+
+        Raises NotFound for a mount that the profile or the disk lacks.
+        """
         if mount is None:
             return self.own_shelf
         found = self.store.profiles.get_mount(mount)
@@ -177,7 +189,10 @@ class Server:
         return self.make_lookups(name)[0](job_id)
 
     def make_lookups(self, name: str) -> tuple[runs.ById, runs.ByTag]:
-        """Make the look-ups of a cluster: by job id, and by the tag of an attempt whose job id is not known."""
+        """Make the look-ups of a cluster: by job id, and by tag.
+
+        The tag finds an attempt whose job id is not known.
+        """
         cluster = self.clusters.find(name)
         if cluster is None:
             return lambda _job_id: UNKNOWN, lambda _attempt: UNKNOWN

@@ -1,4 +1,7 @@
-"""All ways to start a run or a sweep: over HTTP, from the inbox, and as a cell of a sweep."""
+"""All ways to start a run or a sweep.
+
+Over HTTP, from the inbox, and as a cell of a sweep.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ SYNC_WAIT_S = 20.0
 async def start_workflow(
     server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
 ) -> dict[str, Any]:
-    """Do what a request to run a workflow asks for: start a run or a sweep, or only show what would be started."""
+    """Start a run or a sweep, or only show what would be started."""
     if body.get("dry_run"):
         return await preview_workflow(server, name, mount, body, request_key, source)
     started = await start_requested(server, name, mount, body, request_key, source)
@@ -41,7 +44,10 @@ async def start_workflow(
 async def start_requested(
     server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
 ) -> Run | Sweep:
-    """Start the run or sweep that is asked for; return the one that the same request has started before, if any."""
+    """Start the run or sweep that a request asks for.
+
+    Returns the one that the same request has started before, if any.
+    """
     before = await find_started(server, request_key, requests.hash_request(name, mount, body), body)
     if before is not None:
         return before
@@ -52,7 +58,7 @@ async def start_requested(
 async def preview_workflow(
     server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
 ) -> dict[str, Any]:
-    """Show the run or sweep that would be started, with the scripts that it would submit."""
+    """Build the run or sweep that would be started, with its scripts."""
     planned, first = await plan_requested(server, name, mount, body, request_key, source)
     if isinstance(planned, Run):
         return srunx.to_dry_run_json(planned)
@@ -83,7 +89,10 @@ async def plan_requested(
 
 
 async def find_started(server: Server, request_key: str, request_hash: str, body: dict[str, Any]) -> Run | Sweep | None:
-    """Find what the same request has started before, whatever has become of its workflow since then."""
+    """Find what the same request has started before.
+
+    It does not matter what has become of its workflow since then.
+    """
     run = await find_run(server, request_key, request_hash)
     if run is not None:
         await server.notifications.subscribe_requested("workflow_run", run.id, body, run.started_at)
@@ -95,7 +104,10 @@ async def find_started(server: Server, request_key: str, request_hash: str, body
 
 
 async def find_run(server: Server, run_id: str, request_hash: str) -> Run | None:
-    """Find the run that a request of this hash has started under this id; Invalid for a request of another hash."""
+    """Find the run that this request has started.
+
+    Raises Invalid for another request with the same key.
+    """
     run: Run | None = server.store.runs.get(run_id) if run_id in server.store.runs else None
     if run is None and ("run", run_id) in server.store.archive:
         run = await server.store.archive.get("run", run_id)
@@ -105,7 +117,10 @@ async def find_run(server: Server, run_id: str, request_hash: str) -> Run | None
 
 
 async def find_sweep(server: Server, request_key: str, request_hash: str) -> Sweep | None:
-    """Find the sweep that a request of this hash has started; Invalid for a request of another hash with this key."""
+    """Find the sweep that this request has started.
+
+    Raises Invalid for another request with the same key.
+    """
     sweep: Sweep | None = server.sweep_index.find_by_request_key(request_key)
     sweep = sweep or await server.store.archive.find_sweep(request_key)
     if sweep is not None:
@@ -117,11 +132,11 @@ async def find_sweep(server: Server, request_key: str, request_hash: str) -> Swe
 
 
 async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Run:
-    """Write the planned run down and submit its first jobs; return it, or the run that the same request has started.
+    """Save the planned run and submit its first jobs; return it.
 
-    Whom `body` names is notified. A run whose mount takes long to be copied is given back while that goes on. Raises
-    SlurmRefused when SLURM refuses a job of it, MountUnsynced when its mount cannot be copied: the run is kept as
-    failed, what it submitted is cancelled.
+    Returns the run that the same request has started before, if any. Notifies the endpoint that `body` names. A run whose
+    mount takes long to be copied is returned while that goes on. Raises SlurmRefused when SLURM refuses a job of it,
+    MountUnsynced when its mount cannot be copied: the run is kept as failed, what it submitted is cancelled.
     """
     server.clusters.get(planned.cluster).check_answering()
     async with server.locks.hold(Key("start", planned.id)):
@@ -141,15 +156,18 @@ async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Ru
 
 
 async def advance_for_a_while(server: Server, run_id: str) -> None:
-    """Take the run as far as it can go, but return after SYNC_WAIT_S while that goes on."""
+    """Advance the run; return after SYNC_WAIT_S at the latest.
+
+    The work goes on.
+    """
     task = server.tasks.spawn(Key("run", run_id), functools.partial(runs.advance_run, server, run_id))
     await asyncio.wait({task}, timeout=SYNC_WAIT_S)
 
 
 async def start_sweep(server: Server, planned: Any, body: Mapping[str, Any]) -> Sweep:
-    """Write the planned sweep down; return it, or the one that the same request has started before.
+    """Save the planned sweep; return it.
 
-    Whom `body` names is notified.
+    Returns the sweep that the same request has started before, if any. Notifies the endpoint that `body` names.
     """
     server.clusters.get(planned.cluster).check_answering()
     async with server.locks.hold(Key("start", "sweep")):
@@ -165,7 +183,7 @@ async def start_sweep(server: Server, planned: Any, body: Mapping[str, Any]) -> 
 
 
 async def plan_cell(server: Server, sweep: Sweep, index: int) -> Run:
-    """Plan the run of a cell, with the workflow as it was when the sweep was started."""
+    """Plan the run of a cell, with the workflow as of the sweep's start."""
     body = {**sweep.part, "args_override": server.sweep_index.build_args(sweep, index)}
     given = {"mount": sweep.mount, "cluster": sweep.cluster, "source": sweep.submission_source, "sweep": int(sweep.id)}
     workflow = sweep_index.parse_workflow(sweep.workflow_text)
@@ -173,7 +191,7 @@ async def plan_cell(server: Server, sweep: Sweep, index: int) -> Run:
 
 
 async def start_cell(server: Server, sweep: Sweep, index: int) -> None:
-    """Make the cell a run: one that the loop moves on, or a failed one that says why it cannot be planned."""
+    """Save the cell as a run; a failed one if it cannot be planned."""
     run_id = sweeps.make_cell_id(sweep.uid, index)
     if run_id in server.store.runs:
         async with server.locks.hold(Key("run", run_id)):
@@ -195,7 +213,10 @@ async def start_cell(server: Server, sweep: Sweep, index: int) -> None:
 
 
 async def empty_inbox(server: Server) -> None:
-    """Begin to carry out every request that lies ready in the inbox; one that waits for SLURM holds up no other."""
+    """Begin to carry out every request in the inbox.
+
+    One that waits for SLURM holds up no other.
+    """
     folder = server.store.join_path("inbox")
     for dropped in await run_in_thread(inbox.list_ready, folder):
         key = Key("request", dropped.path.name)
@@ -206,7 +227,10 @@ async def empty_inbox(server: Server) -> None:
 
 
 async def carry_out_request(server: Server, dropped: inbox.DroppedFile) -> None:
-    """Carry out what the file asks for and move it on, done or failed; while SLURM does not answer it stays."""
+    """Carry out what the file asks for, and move it on.
+
+    It is moved to done/ or failed/; while SLURM does not answer it stays.
+    """
     request = dropped.request
     if request is None:
         return await inbox.move_to_failed(server.store.files, dropped, dropped.error or "")

@@ -1,4 +1,4 @@
-"""Single cells of a sweep: those that have not started, and those that are to run again."""
+"""Single cells of a sweep: waiting ones, and those to run again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from store.rules import runs, sweeps
 
 
 async def requeue_cells(server: Server, sweep: Sweep, places: Sequence[int]) -> Sweep:
-    """Queue the runs of these cells for rerun; return the sweep after that. The caller holds the sweep's lock."""
+    """Queue the runs of these cells for rerun; return the sweep.
+
+    The caller holds the sweep's lock.
+    """
     if places:
         await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index)) for index in places))
         sweep = sweeps.mark_queued(sweep, places)
@@ -31,7 +34,10 @@ async def requeue_cell(server: Server, run_id: str) -> None:
 
 
 async def requeue_run(server: Server, run_id: str) -> None:
-    """Queue the cell's run for rerun; delete one that never had jobs, so that it is planned anew."""
+    """Queue the cell's run for rerun.
+
+    One that never had jobs is deleted, so that it is planned anew.
+    """
     async with server.locks.hold(Key("run", run_id)):
         run = server.store.runs.get(run_id) if run_id in server.store.runs else None
         if run is not None and not run.jobs:

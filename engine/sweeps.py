@@ -1,4 +1,7 @@
-"""Sweeps: their cells are started in order, ended, and run again, by the rules in store/rules/sweeps.py."""
+"""Sweeps: cells are started in order, ended, and run again.
+
+The rules are in store/rules/sweeps.py.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ async def change_sweep(server: Server, sweep_id: int, change: Callable[[Sweep], 
 
 
 async def rerun_cells(server: Server, sweep_id: int, which: str | list[str]) -> Sweep:
-    """Run cells of the sweep again; the loop queues those that are too many to be queued at once."""
+    """Run cells of the sweep again.
+
+    The loop queues those that are too many to be queued at once.
+    """
     async with server.locks.hold(Key("sweep", str(sweep_id))):
         sweep = server.sweep_index.get_live_sweep(sweep_id)
         known = server.sweep_index.get_states(sweep)

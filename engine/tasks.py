@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests: locks by key, one task for each key, and tasks that never end."""
+"""Work beside the requests: locks by key, tasks, supervision."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Tasks:
         self.running: dict[Key, asyncio.Task[None]] = {}
 
     def spawn(self, key: Key, work: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[None]:
-        """Begin the work; while the same is still going on, have it asked for again when that is over."""
+        """Begin the work; one task for each key.
+
+        While the same is still going on, have it asked for again when that is over.
+        """
         if key in self.running:
             self._asked_again.add(key)
             return self.running[key]
@@ -85,9 +88,10 @@ class Tasks:
 
 
 class Supervisor:
-    """Tasks that never end: one that ends by an unexpected exception is logged and started again.
+    """Tasks that never end.
 
-    `problems` has the error of each task that is down now, by its name. `now` and `pause` are for tests.
+    One that ends by an unexpected exception is logged and started again. `problems` has the error of each task that is
+    down now, by its name. `now` and `pause` are for tests.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class Supervisor:
         return asyncio.create_task(self.supervise(name, work), name=name)
 
     async def supervise(self, name: str, work: Work) -> None:
-        """Do the work until it returns; start it again, after a pause, whenever it fails."""
+        """Do the work until it returns; restart it after failures."""
         pause_s = FIRST_PAUSE_S
         while True:
             began = self._now()

@@ -1,4 +1,6 @@
-"""Notifications: who is told of what, and which events there are to tell. The rules are in store/rules/watches.py.
+"""Notifications: who is notified of which events.
+
+The rules are in store/rules/watches.py.
 
 Everything here can be found again from the files: the indexes in memory follow the folders, and a start first checks
 every open watch, before anything that it watches can change. The folders' listeners are used and not the change feed:

@@ -1,4 +1,4 @@
-"""The outbox: deliveries are written, claimed and sent, and then their outcome is written.
+"""The outbox: deliveries are written down, claimed and sent.
 
 The rules in store/rules/deliveries.py decide what becomes of a delivery; this module carries it out.
 """
@@ -29,7 +29,7 @@ AT_ONCE = 8
 
 
 class Numbers:
-    """The numbers that name the files of a folder, ascending, and the largest ever used."""
+    """The numbers that name a folder's files, and the largest ever used."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder, self.last = folder, 0
@@ -60,7 +60,10 @@ class Numbers:
 
 
 class Outbox:
-    """All deliveries, sent or not. `on_change()` is called when there may be something to do."""
+    """All deliveries, sent or not.
+
+    `on_change()` is called when there may be something to do.
+    """
 
     def __init__(self, store: Store, sender: Sender, on_change: Callable[[], None]) -> None:
         self.store, self.sender, self.on_change = store, sender, on_change

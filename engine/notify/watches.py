@@ -15,7 +15,10 @@ TARGET_KEYS = {"job": "job_id", "workflow_run": "run_id", "sweep_run": "sweep_ru
 
 
 async def create_watch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
-    """Watch a job, run or sweep for an endpoint; return watch and subscription."""
+    """Watch a job, run or sweep for an endpoint.
+
+    Returns the watch and the subscription.
+    """
     kind, key, state = body["kind"], TARGET_KEYS[body["kind"]], None
     if body.get(key) is None:
         raise errors.Invalid([errors.make_problem("Field required", ["body", key], type="missing")])
@@ -32,7 +35,10 @@ async def create_watch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_watches(server: Server, open: bool, kind: str | None, target_ref: str | None) -> list[dict[str, Any]]:
-    """List watches, newest first, at most 10,000; of one kind or target if given."""
+    """List watches, newest first, at most 10,000.
+
+    Of one kind or target, where given.
+    """
     if not open and kind is None and target_ref is None:
         raise errors.WrongKind("open=false needs a kind or a target_ref")
     found = (
@@ -49,7 +55,10 @@ MOST_LISTED = 10_000
 def list_subscriptions(
     server: Server, watch_id: int | None, endpoint_id: int | None, limit: int
 ) -> list[dict[str, Any]]:
-    """List subscriptions: of one watch or endpoint oldest first, all newest first."""
+    """List subscriptions, newest first.
+
+    Those of one watch or endpoint oldest first.
+    """
     found = [
         watches.to_subscription_json(watch, subscription)
         for watch, subscription in server.notifications.list_subscriptions()

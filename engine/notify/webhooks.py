@@ -1,4 +1,4 @@
-"""One HTTPS request to a webhook, to an address that was checked and to no other.
+"""One HTTPS request to a webhook, to a checked address only.
 
 The name is resolved once and all its addresses are checked; the connection goes to one of them, and the certificate is
 checked against the name. Redirects are not followed, proxies of the environment not used, connections not kept. All of
@@ -45,7 +45,10 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """The receiver's answer: status, how long to wait, and Slack's word for what is wrong."""
+    """The receiver's answer.
+
+    Status, how long to wait, and Slack's word for what is wrong.
+    """
 
     status: int
     wait_s: float = 0.0
@@ -53,7 +56,7 @@ class Answer:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the receiver accepted what was sent."""
+        """Whether the receiver accepted the message."""
         return 200 <= self.status < 300
 
     def __str__(self) -> str:
@@ -71,7 +74,10 @@ def resolve_host(host: str, port: int) -> Iterable[str]:
 
 
 class Sender:
-    """Sends requests, one connection each. `resolve` gives the addresses of a name and may block."""
+    """Sends requests, one connection each.
+
+    `resolve` gives the addresses of a name and may block.
+    """
 
     def __init__(self, resolve: Resolve = resolve_host, timeout_s: float = TIMEOUT_S) -> None:
         self.resolve, self.timeout_s = resolve, timeout_s
@@ -128,7 +134,10 @@ class Sender:
 
 
 class _Request:
-    """One request: `left` once it may have arrived, `answer` once there is one."""
+    """One request, and how far it has come.
+
+    `left` is set once it may have arrived, `answer` once there is one.
+    """
 
     def __init__(self, url: str, headers: dict[str, str], body: bytes, handed: Callable[[], Awaitable[Any]]) -> None:
         self.host, self.port = endpoints.parse_host(url)
@@ -189,7 +198,10 @@ async def _read_word(got: httpcore.Response) -> str:
 
 
 def _parse_wait_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
-    """Read the seconds of Retry-After (RFC 9110, 10.2.3); 0 for none or a date."""
+    """Parse the seconds of Retry-After (RFC 9110, 10.2.3).
+
+    0 for none or a date.
+    """
     given = next((value for name, value in headers if name.lower() == b"retry-after"), b"")
     return float(given) if re.fullmatch(rb"[0-9]{1,6}", given) else 0.0
 
