@@ -59,7 +59,7 @@ class Changes:
 
     @property
     def position(self) -> Position:
-        """The number of the last change; what a list that is made from now on holds."""
+        """The number of the last change, which lists made now hold."""
         return Position(self.epoch, self.log.number)
 
     def add(self, kind: str, id: str, action: Action, make_row: MakeRow, parent: str | None = None) -> None:
@@ -85,7 +85,7 @@ class Changes:
         """Make a reader of changes from now on, or after this position."""
         return Reader(self, wanted, after)
 
-    def row(self, change: Change) -> bytes:
+    def get_row(self, change: Change) -> bytes:
         """Return the row as JSON, made once for all; `null` if deleted."""
         if change.action in GONE:
             return b"null"
@@ -124,8 +124,8 @@ class Changes:
 class Reader:
     """One who reads changes, until the server ends.
 
-    Use `async with`, then `async for`. A reader from another epoch, or one that has missed changes which are not kept any
-    more, gets one change of the kind `reset` and then what changes from there on.
+    Use `async with`, then `async for`. A reader from another epoch, or one that has missed changes which are not kept
+    any more, gets one change of the kind `reset` and then what changes from there on.
     """
 
     __slots__ = ("_batch", "_changes", "_is_lost", "number", "wanted")
@@ -139,7 +139,7 @@ class Reader:
 
     @property
     def position(self) -> Position:
-        """How far this reader has read: everything up to here that it wants has been given out."""
+        """How far this reader has read."""
         return Position(self._changes.epoch, self.number)
 
     async def __aenter__(self) -> Reader:
@@ -214,7 +214,7 @@ async def stream_events(
                 return
             frames: list[bytes] = []
             while change is not None:
-                frames.append(changes.to_event(feed.epoch, change, feed.row(change)))
+                frames.append(changes.to_event(feed.epoch, change, feed.get_row(change)))
                 change = reader.take() if len(frames) < min(BATCH, BATCH if left is None else left) else None
             left = None if left is None else left - len(frames)
             yield b"".join(frames)

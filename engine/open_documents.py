@@ -136,7 +136,7 @@ class OpenDocuments:
         return [cluster for cluster in self._clusters if cluster is not None]
 
     def get_job_ids(self, cluster: str) -> Collection[str]:
-        """Get the ids of the jobs on this cluster that have not ended; `in` is fast."""
+        """Get the ids of open jobs on this cluster; `in` is fast."""
         return self._jobs.get(cluster, {}).keys()
 
     def count_by_cluster(self) -> dict[str, int]:

@@ -139,7 +139,7 @@ def find_wait(run: Run, steps: list[runs.Step], is_placed: bool) -> runs.Step | 
     return None
 
 
-async def wait(server: Server, run: Run, step: runs.Step, places: contextlib.AsyncExitStack) -> None:
+async def wait_for_step(server: Server, run: Run, step: runs.Step, places: contextlib.AsyncExitStack) -> None:
     """Wait until the mount is copied or a slot is free."""
     if isinstance(step, runs.SyncMount):
         await copy_mount(server, run, step)
@@ -213,5 +213,5 @@ RUN_RULES = Rules(
     advance=runs.advance_run,
     effects={runs.SubmitJob: submit_job, runs.CancelJobs: cancel_jobs, runs.ReadResult: read_result},
     find_wait=find_wait,
-    wait=wait,
+    wait=wait_for_step,
 )

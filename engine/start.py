@@ -134,9 +134,9 @@ async def find_sweep(server: Server, request_key: str, request_hash: str) -> Swe
 async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Run:
     """Save the planned run and submit its first jobs; return it.
 
-    Returns the run that the same request has started before, if any. Notifies the endpoint that `body` names. A run whose
-    mount takes long to be copied is returned while that goes on. Raises SlurmRefused when SLURM refuses a job of it,
-    MountUnsynced when its mount cannot be copied: the run is kept as failed, what it submitted is cancelled.
+    Returns the run that the same request has started before, if any. Notifies the endpoint that `body` names. A run
+    whose mount takes long to be copied is returned while that goes on. Raises SlurmRefused when SLURM refuses a job
+    of it, MountUnsynced when its mount cannot be copied: the run is kept as failed, what it submitted is cancelled.
     """
     server.clusters.get(planned.cluster).check_answering()
     async with server.locks.hold(Key("start", planned.id)):

@@ -38,7 +38,7 @@ Target = tuple[str, str]  # kind and id
 
 
 class Notifications:
-    """Endpoints, watches with their subscriptions, and the outbox that their events go to.
+    """Endpoints, watches with their subscriptions, and the outbox.
 
     `cluster()` gives the name of the active cluster, `look(cluster, job_id)` what SLURM knows of a job that Sluice did
     not submit, `lock(name)` a lock for everybody who changes the thing of this name.
@@ -65,9 +65,9 @@ class Notifications:
         self.changed: set[Target] = set()
         self._foreign: tuple[tuple[int, int], list[Watch]] | None = None  # made anew when watches or jobs change
         store.watches.listeners.append(self._watch_changed)
-        store.deliveries.listeners.append(self._delivery_changed)
+        store.deliveries.listeners.append(self._follow_delivery)
         for folder in (store.runs, store.jobs):
-            folder.listeners.append(self._jobs_changed)
+            folder.listeners.append(self._follow_jobs)
         store.sweeps.listeners.append(lambda name, _old, _new: self._mark_changed("sweep_run", name))
 
     # Indexes that follow the files.
@@ -77,7 +77,7 @@ class Notifications:
             self.changed.add((kind, target))
             self.wake.set()
 
-    def _jobs_changed(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    def _follow_jobs(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         if not self.open_watches:
             return
         self._mark_changed("workflow_run", name)
@@ -104,7 +104,7 @@ class Notifications:
             for subscription in watch.subscriptions:
                 self._reserve(subscription.id, subscription.endpoint_id)
 
-    def _delivery_changed(self, _name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
+    def _follow_delivery(self, _name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
         # A number that a delivery still names is never given to something else.
         if new is not None:
             self.watches.reserve(new.document.watch_id)
@@ -138,7 +138,7 @@ class Notifications:
     async def create_endpoint(self, body: dict[str, Any]) -> dict[str, Any]:
         """Create an endpoint; raise Exists, Invalid."""
         async with self.lock("endpoints"):
-            data = endpoints.build_endpoint(body, self._others(0), time.time())
+            data = endpoints.build_endpoint(body, self._list_others(0), time.time())
             entry = await self.store.endpoints.create(str(self.endpoints.take_next()), data)
             return endpoints.to_json(entry.name, entry.document)
 
@@ -150,12 +150,12 @@ class Notifications:
         async with self.lock("endpoints"):
             self.get_endpoint(number)
             before, etag = self.store.endpoints.get_raw(str(number))
-            after = change(before, self._others(number))
+            after = change(before, self._list_others(number))
             if after != before:
                 await self.store.endpoints.put(str(number), after, if_match=etag)
             return endpoints.to_json(str(number), self.get_endpoint(number))
 
-    def _others(self, number: int) -> list[Endpoint]:
+    def _list_others(self, number: int) -> list[Endpoint]:
         return [entry.document for entry in self.store.endpoints.iterate_entries() if entry.name != str(number)]
 
     async def delete_endpoint(self, number: int) -> None:
@@ -243,11 +243,11 @@ class Notifications:
                 watches.refuse_if_over(events)
                 watch.told = [event.key for event in events]
             watch.id = str(self.watches.take_next())
-            watch = watches.add_subscription(watch, self._next_subscription(), endpoint_id, preset, now)
+            watch = watches.add_subscription(watch, self._take_subscription_number(), endpoint_id, preset, now)
             await self.store.watches.create(watch.id, watch)
             return watch, watch.subscriptions[0], True
 
-    def _next_subscription(self) -> int:
+    def _take_subscription_number(self) -> int:
         self.last_subscription += 1
         return self.last_subscription
 
@@ -261,11 +261,14 @@ class Notifications:
             return changed
 
     async def subscribe(self, watch_id: int, endpoint_id: int, preset: str) -> dict[str, Any]:
-        """Add a subscription to a watch; raise NotFound, Conflict, Exists, Invalid."""
+        """Add a subscription to a watch.
+
+        Raises NotFound, Conflict, Exists, Invalid.
+        """
         watches.check_preset(preset)
         self.get_endpoint(endpoint_id)
         self.get_watch(watch_id)
-        number = self._next_subscription()
+        number = self._take_subscription_number()
         after = await self.change_watch(
             str(watch_id), lambda watch: watches.add_subscription(watch, number, endpoint_id, preset, time.time())
         )

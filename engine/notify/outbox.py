@@ -72,9 +72,9 @@ class Outbox:
         self.keys: dict[tuple[int, str], str] = {}
         self.unfinished: set[str] = set()
         self.sending: dict[str, tuple[int, asyncio.Task[None]]] = {}
-        store.deliveries.listeners.append(self._changed)
+        store.deliveries.listeners.append(self._follow_delivery)
 
-    def _changed(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    def _follow_delivery(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         self.unfinished.discard(name)
         if old is not None:
             self.keys.pop((old.document.endpoint_id, old.document.idempotency_key), None)

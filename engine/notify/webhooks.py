@@ -36,7 +36,7 @@ Resolve = Callable[[str, int], Iterable[str]]
 
 
 class NotSent(Exception):
-    """Nothing of the request was sent; the text says why."""
+    """The request was not sent; the text says why."""
 
 
 class NoAnswer(Exception):

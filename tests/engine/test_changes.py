@@ -101,8 +101,8 @@ def test_a_slow_reader_gets_the_newest_of_each_and_keeps_little() -> None:
                 got.append(change)
                 assert len(reader._batch) < BATCH
             assert len(got) == 500 and [change.number for change in got] == sorted(change.number for change in got)
-            assert got[-1].id == "7" and feed.row(got[-1]) == b"null"
-            assert {feed.row(change) for change in got[:-1]} == {b'{"turn":49}'}
+            assert got[-1].id == "7" and feed.get_row(got[-1]) == b"null"
+            assert {feed.get_row(change) for change in got[:-1]} == {b'{"turn":49}'}
 
     run(work)
 
@@ -199,7 +199,7 @@ def test_a_row_is_made_once_for_all_and_only_when_somebody_reads() -> None:
         feed.add("job", "2", "updated", lambda: 1 / 0)
         for _ in range(3):
             async with feed.read(EVERYTHING, Position(feed.epoch, 0)) as reader:
-                rows = [feed.row(change) for change in await collect(reader, 2)]
+                rows = [feed.get_row(change) for change in await collect(reader, 2)]
                 assert rows == [b'{"id":1}', b"null"], "a row that cannot be made ends no stream"
         assert made == ["made"]
 
