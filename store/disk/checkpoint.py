@@ -278,12 +278,16 @@ def hash_code(facts_module: str) -> bytes:
 
 @functools.cache
 def find_sources(*modules: str) -> list[Path]:
-    """List the files of these modules and of all modules of the store that they import."""
+    """List the files of these modules and of all that they import.
+
+    Only modules and packages of the store count.
+    """
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        path = PROJECT / f"{name.replace('.', '/')}.py"
+        place = PROJECT / name.replace(".", "/")
+        path = place / "__init__.py" if place.is_dir() else place.with_name(f"{place.name}.py")
         if name in found or not path.is_file():
             continue
         found[name] = path

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from store.documents import Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
-from store.error_kinds import ERROR_WORDS
+from store.documents import ERROR_WORDS, Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
 from store.rules import states
 from store.times import to_epoch, to_rfc3339
 

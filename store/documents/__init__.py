@@ -1,0 +1,83 @@
+"""The documents that the store keeps, as pydantic models: one module per kind.
+
+Files that people write (`Config`) take no unknown key and suggest the near one. Files that the server writes (`Run`,
+`JobRecord`) keep keys that they do not know, so that nothing which somebody added is lost with the next write. Every
+document says its `version`; a newer one than this program knows is refused and left alone.
+"""
+
+from store.documents.configuration import (
+    Cli,
+    ClusterConfig,
+    Config,
+    Container,
+    Environment,
+    Limits,
+    Notifications,
+    PartitionConfig,
+    PollConfig,
+    Resources,
+    Retention,
+    SrunxConfig,
+    SweepsConfig,
+    Sync,
+    WebhooksConfig,
+)
+from store.documents.encoding import (
+    find_model,
+    from_json,
+    from_yaml,
+    refuse_newer,
+    refuse_torn,
+    suggest_word,
+    to_json,
+    to_problems,
+)
+from store.documents.jobs import JobRecord, StateChange
+from store.documents.models import HOOK, LINE, PATH, VARIABLE, VERSION, ServerFileModel, UserFileModel
+from store.documents.reports import Report, ReportEvent
+from store.documents.runs import ERROR_WORDS, Attempt, ErrorKind, Run, RunJob, RunStatus
+from store.documents.sweeps import Sweep
+
+__all__ = [
+    "ERROR_WORDS",
+    "HOOK",
+    "LINE",
+    "PATH",
+    "VARIABLE",
+    "VERSION",
+    "Attempt",
+    "Cli",
+    "ClusterConfig",
+    "Config",
+    "Container",
+    "Environment",
+    "ErrorKind",
+    "JobRecord",
+    "Limits",
+    "Notifications",
+    "PartitionConfig",
+    "PollConfig",
+    "Report",
+    "ReportEvent",
+    "Resources",
+    "Retention",
+    "Run",
+    "RunJob",
+    "RunStatus",
+    "ServerFileModel",
+    "SrunxConfig",
+    "StateChange",
+    "Sweep",
+    "SweepsConfig",
+    "Sync",
+    "UserFileModel",
+    "WebhooksConfig",
+    "find_model",
+    "from_json",
+    "from_yaml",
+    "refuse_newer",
+    "refuse_torn",
+    "suggest_word",
+    "to_json",
+    "to_problems",
+]

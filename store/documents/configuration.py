@@ -1,0 +1,244 @@
+"""The models of config.yaml and of the other layers of the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from store.documents.models import (
+    HOOK,
+    HOST,
+    MEMORY,
+    NODELIST,
+    PARTITION,
+    PATH,
+    TIME,
+    VERSION,
+    OneLine,
+    UserFileModel,
+    Value,
+    Word,
+)
+from store.rules import fields
+
+
+class Resources(UserFileModel):
+    """What a job gets when its workflow does not say."""
+
+    nodes: int = Field(default=1, ge=1, le=1_000_000)
+    gpus_per_node: int = Field(default=0, ge=0, le=10_000)
+    ntasks_per_node: int = Field(default=1, ge=1, le=1_000_000)
+    cpus_per_task: int = Field(default=1, ge=1, le=1_000_000)
+    memory_per_node: Annotated[Word, Field(pattern=MEMORY)] | None = None
+    time_limit: Annotated[Word, Field(pattern=TIME)] | None = None
+    nodelist: Annotated[str, Field(pattern=NODELIST, max_length=1000)] | None = None
+    partition: Annotated[str, Field(pattern=PARTITION, max_length=200)] | None = None
+
+    @field_validator("memory_per_node", "time_limit")
+    @classmethod
+    def check_syntax(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Return the text if a job's resources could say the same."""
+        if value is not None:
+            (fields.check_memory if info.field_name == "memory_per_node" else fields.check_time_limit)(value)
+        return value
+
+
+def _check_variables(value: dict[str, str]) -> dict[str, str]:
+    """Return the variables. Raises ValueError for a name that is refused."""
+    for name in value:
+        try:
+            fields.check_env_key(name)
+        except ValueError as error:
+            raise ValueError(f"'{name[:80]}': {error}") from None
+    return value
+
+
+class Container(UserFileModel):
+    """A container to run in; a bare text stands for its image."""
+
+    runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
+    image: OneLine | None = None
+    mounts: list[OneLine] = Field(default=[], max_length=200)
+    workdir: OneLine | None = None
+    nv: bool = False
+    rocm: bool = False
+    cleanenv: bool = False
+    fakeroot: bool = False
+    writable_tmpfs: bool = False
+    overlay: OneLine | None = None
+    env: dict[str, Value] = Field(default={}, max_length=200)
+
+    @field_validator("env")
+    @classmethod
+    def check_names(cls, value: dict[str, str]) -> dict[str, str]:
+        """Check that all variables have names that a job may set.
+
+        A shell must take them, and they must not be SLURM's own.
+        """
+        return _check_variables(value)
+
+
+def _from_image(value: Any) -> Any:
+    return {"image": value} if isinstance(value, str) else value
+
+
+class Environment(UserFileModel):
+    """What is set up before a job's command."""
+
+    conda: OneLine | None = None
+    venv: OneLine | None = None
+    container: Annotated[Container | None, BeforeValidator(_from_image)] = None
+    env_vars: dict[str, Value] = Field(default={}, max_length=200)
+
+    @field_validator("env_vars")
+    @classmethod
+    def check_names(cls, value: dict[str, str]) -> dict[str, str]:
+        """Check that all variables have names that a job may set.
+
+        A shell must take them, and they must not be SLURM's own.
+        """
+        return _check_variables(value)
+
+    @model_validator(mode="after")
+    def check_one_python(self) -> Self:
+        """Refuse both conda and venv at once."""
+        if self.conda and self.venv:
+            raise ValueError("Only one of conda or venv can be specified")
+        return self
+
+
+class Notifications(UserFileModel):
+    """Where notifications go by default, and which."""
+
+    slack_webhook_url: Annotated[str, Field(pattern=HOOK, max_length=1000)] | None = None
+    default_endpoint_name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")] | None = None
+    default_preset: Literal["terminal", "running_and_terminal", "all", "digest"] = "terminal"
+
+
+class Cli(UserFileModel):
+    """What the command line of srunx reads from the same file."""
+
+    use_current_profile: bool = True
+
+
+class Sync(UserFileModel):
+    """How a mount is brought to its cluster before a run."""
+
+    auto: bool = True
+    lock_timeout_seconds: int = Field(default=120, ge=1, le=86_400)
+    warn_dirty: bool = True
+    require_clean: bool = False
+    owner_check: bool = True
+    verify_remote_hash: bool = False
+
+
+class SrunxConfig(UserFileModel):
+    """What every layer of the configuration may say.
+
+    The layers are config.json, config.yaml and srunx.json (see store.config.layers).
+    """
+
+    resources: Resources = Resources()
+    environment: Environment = Environment()
+    notifications: Notifications = Notifications()
+    cli: Cli = Cli()
+    sync: Sync = Sync()
+    log_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] = "logs"
+    work_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_empty_sections(cls, value: Any) -> Any:
+        """Drop sections that are present but empty.
+
+        As when all their lines are commented out.
+        """
+        if not isinstance(value, dict):
+            return value
+        return {key: section for key, section in value.items() if section is not None or key == "work_dir"}
+
+
+class PartitionConfig(UserFileModel):
+    """A partition of the embedded cluster."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=64)]
+    nodes: Annotated[str, Field(pattern=NODELIST, max_length=1000)] = "ALL"
+    default: bool = False
+    max_time: Annotated[Word, Field(pattern=TIME)] | None = None
+
+
+class ClusterConfig(UserFileModel):
+    """The size of the embedded cluster; by default that of this machine."""
+
+    nodes: int = Field(default=1, ge=1, le=1000)
+    cpus: int | None = Field(default=None, ge=1, le=4096)
+    memory_mb: int | None = Field(default=None, ge=1, le=100_000_000)
+    gpus: int | None = Field(default=None, ge=0, le=64)
+    execute: bool = True
+    partitions: Annotated[list[PartitionConfig], Field(max_length=100)] = []
+
+
+class PollConfig(UserFileModel):
+    """How often SLURM is asked, in seconds."""
+
+    min_s: float = Field(default=2.0, ge=1.0, le=3600, strict=False)
+    max_s: float = Field(default=10.0, ge=1.0, le=3600, strict=False)
+
+    @model_validator(mode="after")
+    def check_order(self) -> Self:
+        """Check that the bounds are a range."""
+        if self.min_s > self.max_s:
+            raise ValueError("min_s must not be above max_s")
+        return self
+
+
+class SweepsConfig(UserFileModel):
+    """How large a sweep may be, and how fast its cells go to SLURM."""
+
+    max_cells: int = Field(default=10_000, ge=1, le=1_000_000)
+    per_second: float = Field(default=20.0, gt=0, le=1000, strict=False)
+    in_flight: int = Field(default=4, ge=1, le=64)
+
+
+class WebhooksConfig(UserFileModel):
+    """Whether and where notifications are sent, and how long they are kept.
+
+    `allow_hosts` are hosts outside of the public Internet.
+    """
+
+    deliver: bool = True
+    allow_hosts: Annotated[list[Annotated[str, Field(pattern=HOST, max_length=260)]], Field(max_length=100)] = []
+    keep_days: float = Field(default=30, ge=1, le=36_500, strict=False)
+    keep_count: int = Field(default=10_000, ge=0, le=1_000_000)
+
+
+class Retention(UserFileModel):
+    """How long finished runs and sweeps stay out of the archive.
+
+    None means for ever.
+    """
+
+    age_days: float | None = Field(default=None, gt=0, le=36_500, strict=False)
+    count: int | None = Field(default=None, ge=1, le=10_000_000)
+
+
+class Limits(UserFileModel):
+    """Bounds on what callers may send and workflows may use."""
+
+    body_bytes: int = Field(default=1_000_000, ge=1000, le=100_000_000)
+    render_s: float = Field(default=2.0, gt=0, le=60, strict=False)
+    render_mb: int = Field(default=256, ge=64, le=16_384)
+    result_bytes: int = Field(default=65_536, ge=1024, le=10_000_000)
+
+
+class Config(SrunxConfig):
+    """config.yaml: defaults for jobs, embedded cluster, server's bounds."""
+
+    version: int = VERSION
+    cluster: ClusterConfig = ClusterConfig()
+    poll: PollConfig = PollConfig()
+    sweeps: SweepsConfig = SweepsConfig()
+    retention: Retention = Retention()
+    webhooks: WebhooksConfig = WebhooksConfig()
+    limits: Limits = Limits()

@@ -1,0 +1,54 @@
+"""The model of jobs/ID.json: a job submitted or reported outside of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.documents.models import VERSION, ServerFileModel
+from store.documents.reports import Report
+
+
+class StateChange(ServerFileModel):
+    """A state that a job was seen in, and since when."""
+
+    at: str
+    state: str
+    reason: str | None = None
+
+
+class JobRecord(ServerFileModel):
+    """One job submitted or reported through us, kept for ever.
+
+    Also when SLURM has forgotten it. A report has a record named after its job id (see store.rules.reports); `job_id`
+    is that of a job we submitted.
+    """
+
+    version: int = VERSION
+    id: str
+    cluster: str = ""
+    name: str
+    tag: str | None = None
+    job_id: str | None = None
+    script: str | None = None
+    options: dict[str, Any] = {}
+    work_dir: str | None = None
+    source: str = ""
+    user: str | None = None
+    request_key: str | None = None
+    request_hash: str | None = None
+    intended_at: str | None = None
+    submitted_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    state: str | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    partition: str | None = None
+    nodes: str | None = None
+    node_count: int | None = None
+    gpus: int | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    error: str | None = None
+    history: list[StateChange] = []
+    report: Report | None = None

@@ -1,0 +1,49 @@
+"""What all documents share: the bases of their models, and field types."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+VERSION = 1
+
+# Words for a line of a batch script: what sbatch(1) takes there, and nothing that could start a second word.
+PARTITION = r"^[A-Za-z0-9_][A-Za-z0-9_.,+-]*$"
+NODELIST = r"^[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]*$"
+TIME = r"^([0-9]{1,6}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}|(?i:unlimited|infinite))$"
+MEMORY = r"^[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]?[Bb]?$"
+HOST = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"
+PATH = r"^[^\x00-\x1f\x7f]+$"
+LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+HOOK = r"^https://hooks\.slack\.com/services/\S+$"
+VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
+def _to_word(value: Any) -> Any:
+    """Return a bare number as the text that sbatch takes for it.
+
+    Minutes or megabytes.
+    """
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Word = Annotated[str, BeforeValidator(_to_word)]
+OneLine = Annotated[str, Field(pattern=LINE, max_length=4096)]
+Value = Annotated[Word, Field(pattern=r"^[^\x00]*$", max_length=32_768)]
+
+
+class UserFileModel(BaseModel):
+    """A part of a file that people write.
+
+    Unknown keys are errors, and no value is converted to another type.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ServerFileModel(BaseModel):
+    """A part of a file that the server writes: unknown keys are kept."""
+
+    model_config = ConfigDict(extra="allow")

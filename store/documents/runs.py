@@ -1,0 +1,103 @@
+"""The model of runs/ID.json: a workflow run with its jobs and attempts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from store.documents.models import VERSION, ServerFileModel
+
+RunStatus = Literal["pending", "syncing", "submitting", "running", "completed", "failed", "cancelled"]
+# At what a run failed before its jobs could, and the words that the text of such an error begins with.
+ErrorKind = Literal["refused", "unsynced"]
+ERROR_WORDS: dict[ErrorKind, str] = {"refused": "Submission failed: ", "unsynced": "Mount sync failed: "}
+
+
+def find_error_kind(fields: dict[str, Any]) -> ErrorKind | None:
+    """Find the kind of a run's error by its words.
+
+    For files of a version that did not write the kind.
+    """
+    error = fields.get("error") or ""
+    return next((kind for kind, words in ERROR_WORDS.items() if error.startswith(words)), None)
+
+
+class Attempt(ServerFileModel):
+    """One try of one job.
+
+    `intended_at` is written before sbatch is called; `tag` finds the job again.
+    """
+
+    number: int
+    tag: str
+    job_id: str | None = None
+    state: str | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    intended_at: str | None = None
+    submitted_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    error: str | None = None
+    nodes: str | None = None
+    partition: str | None = None
+    cancel_sent_at: str | None = None
+    tries: int = 0
+    retry_at: float | None = None
+
+
+class RunJob(ServerFileModel):
+    """One job of a run with all its attempts and what it left behind."""
+
+    name: str
+    depends_on: list[str] = []
+    script: str | None = None
+    script_file: str | None = None
+    options: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
+    command: list[str] | str | None = None
+    work_dir: str | None = None
+    log_dir: str | None = None
+    retry: int = 0
+    retry_delay_s: int = 60
+    not_before: float | None = None
+    skipped: str | None = None
+    attempts: list[Attempt] = []
+    result: dict[str, Any] | None = None
+    result_path: str | None = None
+    result_error: str | None = None
+    result_read: bool = False
+    attempts_before: int = 0
+
+
+class Run(ServerFileModel):
+    """One workflow run or sweep cell; its jobs in topological order.
+
+    Times are RFC 3339, `not_before` and `retry_at` epoch seconds. Attempts up to `attempts_before` took `ran_before_s`.
+    """
+
+    version: int = VERSION
+    id: str
+    workflow_name: str
+    workflow_path: str | None = None
+    mount: str | None = None
+    args: dict[str, Any] = {}
+    cluster: str = ""
+    status: RunStatus = "syncing"
+    syncs: bool = False
+    work_dir: str | None = None
+    started_at: str | None = None
+    begun_at: str | None = None
+    ran_before_s: float = 0.0
+    completed_at: str | None = None
+    cancel_requested_at: str | None = None
+    error: str | None = None
+    error_kind: ErrorKind | None = Field(default_factory=find_error_kind)
+    sweep_run_id: int | None = None
+    triggered_by: str | None = None
+    request_key: str | None = None
+    request_hash: str | None = None
+    jobs: list[RunJob] = []

@@ -1,0 +1,44 @@
+"""The model of sweeps/ID.json: one workflow run for each cell of a matrix."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from store.documents.models import VERSION, ServerFileModel
+
+
+class Sweep(ServerFileModel):
+    """One sweep: workflow text, matrix, and which cells still wait.
+
+    The ids of its cells begin with `uid`; `waiting`, `again` (cells to run again whose runs are not marked yet) and
+    `forgiven` (cells whose failure before that no longer counts) are texts like "3-17,20" (see store.rules.sweeps).
+    Times are RFC 3339 in UTC.
+    """
+
+    version: int = VERSION
+    id: str
+    uid: str
+    name: str
+    workflow_name: str
+    workflow_text: str
+    workflow_path: str | None = None
+    mount: str | None = None
+    cluster: str = ""
+    status: Literal["pending", "running", "draining", "completed", "failed", "cancelled"] = "pending"
+    matrix: dict[str, list[Any]]
+    exclude: list[dict[str, Any]] = []
+    args: dict[str, Any] = {}
+    part: dict[str, Any] = {}
+    fail_fast: bool = False
+    max_parallel: int = 4
+    cell_count: int
+    waiting: str = ""
+    again: str = ""
+    forgiven: str = ""
+    submission_source: str = "web"
+    started_at: str
+    completed_at: str | None = None
+    cancel_requested_at: str | None = None
+    error: str | None = None
+    request_key: str | None = None
+    request_hash: str | None = None
