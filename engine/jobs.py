@@ -194,7 +194,7 @@ async def follow_record(server: Server, record_id: str) -> None:
     """Bring a record up to what SLURM says."""
     async with server.locks.hold(Key("job", record_id)):
         record = server.store.jobs.get(record_id)
-        followed = runs.follow_record(record, *server.make_lookups(record.cluster), time.time())
+        followed = records.follow_record(record, *server.make_lookups(record.cluster), time.time())
         if followed is None:
             await server.store.jobs.delete(record_id)
         elif followed != record:

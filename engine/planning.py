@@ -12,7 +12,7 @@ from engine.server import WORKFLOWS_PATH, Server, run_in_thread
 from slurm_shim import script as batch
 from store.documents import Run
 from store.rendering import templates
-from store.rules import runs, workflows
+from store.rules import run_drafts, workflows
 
 
 async def plan_run(
@@ -25,9 +25,9 @@ async def plan_run(
     plan = await run_in_thread(workflows.plan_workflow, workflow, **chosen, defaults=defaults, renderer=server.renderer)
     # Scripts are read here, also where they will run on a copy of the mount.
     scripts = [place.local, place.local / WORKFLOWS_PATH] if place.local else [server.own_shelf.folder.path]
-    wanted = runs.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)
+    wanted = run_drafts.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)
     given = {**given, "syncs": place.is_copied and await workdirs.is_sync_wanted(server, place)}
-    draft = runs.draft_run(run_id, workflow.name, plan["args"], wanted, place.root, given, time.time())
+    draft = run_drafts.draft_run(run_id, workflow.name, plan["args"], wanted, place.root, given, time.time())
     for job, placed in zip(draft.jobs, wanted, strict=True):
         job.script, job.options = (
             await run_in_thread(render_script, server, placed, scripts),

@@ -20,7 +20,7 @@ from store import errors
 from store.documents import Run, Sweep
 from store.indexes import sweeps as sweep_index
 from store.kinds import Key
-from store.rules import inbox, requests, sweeps, workflows
+from store.rules import inbox, requests, run_drafts, sweeps, workflows
 from store.rules import runs as run_rules
 from store.views import srunx
 
@@ -202,7 +202,7 @@ async def start_cell(server: Server, sweep: Sweep, index: int) -> None:
     except errors.StoreUnavailable:
         raise
     except (errors.StoreError, ValueError) as problem:
-        run = run_rules.build_unstarted_run(
+        run = run_drafts.build_unstarted_run(
             run_id, sweep, server.sweep_index.build_args(sweep, index), str(problem), time.time()
         )
     with contextlib.suppress(errors.Exists):

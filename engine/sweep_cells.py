@@ -10,7 +10,7 @@ from engine.server import Server
 from store import errors
 from store.documents import Sweep
 from store.kinds import Key
-from store.rules import runs, sweeps
+from store.rules import run_drafts, runs, sweeps
 
 
 async def requeue_cells(server: Server, sweep: Sweep, places: Sequence[int]) -> Sweep:
@@ -56,7 +56,7 @@ async def cancel_waiting_cell(server: Server, run_id: str) -> None:
             status = server.sweep_index.build_waiting_run(run_id)["status"]
             if status in runs.ENDED:
                 raise errors.Conflict(f"Run is already {status}")
-            ended = runs.build_unstarted_run(
+            ended = run_drafts.build_unstarted_run(
                 run_id, sweep, server.sweep_index.build_args(sweep, index), None, time.time()
             )
             await server.store.runs.create(run_id, ended)

@@ -15,7 +15,7 @@ from store.disk.folders import FileEntry, Parse
 from store.documents import JobRecord, Run, Sweep, from_json
 from store.indexes import jobs
 from store.rendering import templates
-from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watches
+from store.rules import deliveries, endpoints, records, runs, states, sweeps, syncs, watches
 from store.yaml.reader import load_yaml
 
 YAML = (".yaml", ".yml")
@@ -141,7 +141,7 @@ KINDS = (
         make_json_parser(JobRecord),
         facts=jobs.build_facts,
         find_open=find_open_record,
-        find_due_time=runs.find_record_due_time,
+        find_due_time=records.find_record_due_time,
     ),
     Kind("sync", "syncs", "Sync", make_json_parser(syncs.Sync), find_open=find_open_sync),
     Kind("endpoint", "endpoints", "Endpoint", endpoints.parse_endpoint, YAML),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from store.documents import JobRecord
+from store.documents import JobRecord, StateChange
 from store.errors import Invalid, make_problem
-from store.rules.runs import make_tag
+from store.rules import states
+from store.rules.runs import ById, ByTag, adopt_job, apply_view, make_tag
 from store.times import to_rfc3339
 
 
@@ -42,3 +43,38 @@ def build_record(record_id: str, body: dict[str, Any], work_dir: Path, given: di
         intended_at=to_rfc3339(now),
         **given,
     )
+
+
+def find_record_due_time(record: JobRecord, now: float) -> float | None:
+    """Find when to look at an open record again if nothing of it changes.
+
+    None for never. At once while it is not known whether SLURM has taken the job.
+    """
+    is_unknown = record.job_id is None and record.state not in states.TERMINAL
+    return now if is_unknown else None
+
+
+def follow_record(record: JobRecord, by_id: ById, by_tag: ByTag, now: float) -> JobRecord | None:
+    """Bring a single job's record up to date; None if it was never submitted.
+
+    A request that was cut off between writing its record and sbatch leaves a record without a job id. Its job is
+    adopted when SLURM has it; otherwise nobody was told that there is one.
+    """
+    record = record.model_copy(deep=True)
+    if record.state in states.TERMINAL:
+        return record
+    if record.job_id is None:
+        view = by_tag(record)
+        if view.knowledge == "absent":
+            return None
+        adopt_job(record, view, now)
+        if record.job_id is None:
+            return record
+    before = (record.state, record.reason)
+    view = by_id(record.job_id)
+    apply_view(record, view, now)
+    if view.job is not None:
+        record.gpus, record.node_count = view.job["gpus"], view.job["node_count"]
+    if record.state is not None and (record.state, record.reason) != before:
+        record.history.append(StateChange(at=to_rfc3339(now) or "", state=record.state, reason=record.reason))
+    return record

@@ -10,13 +10,13 @@ attempt without a job id is looked up by that tag, and submitted again only when
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from store.documents import ERROR_WORDS, Attempt, JobRecord, Run, RunJob, RunStatus, StateChange, Sweep
+from store.documents import ERROR_WORDS, Attempt, JobRecord, Run, RunJob
 from store.rules import states
+from store.rules.run_drafts import choose_first_status
 from store.times import to_epoch, to_rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -294,7 +294,10 @@ def _mark_skipped(run: Run, job: RunJob) -> None:
 
 
 def _is_ended_by_us(run: Run, attempt: Attempt) -> bool:
-    """Whether the attempt is to be cancelled: its run stops, or it waits for what can never come."""
+    """Return whether the attempt is to be cancelled.
+
+    Its run stops, or it waits for what can never come.
+    """
     return _is_stopping(run) or (attempt.state == "PENDING" and attempt.reason == NEVER)
 
 
@@ -401,10 +404,10 @@ def get_reason(run: Run) -> str:
 
 
 def find_due_time(run: Run, now: float) -> float | None:
-    """Find when an open run is to be looked at again although nothing of it changes; None for never.
+    """Find when to look at an open run again if nothing of it changes.
 
-    At once while a mount is to be copied, or while it is not known whether SLURM has taken a job; when a retry is due;
-    when jobs that do not end are to be cancelled once more.
+    None for never. At once while a mount is to be copied, or while it is not known whether SLURM has taken a job; when
+    a retry is due; when jobs that do not end are to be cancelled once more.
     """
     if run.status == "pending":
         return None
@@ -422,15 +425,6 @@ def find_due_time(run: Run, now: float) -> float | None:
         elif _is_ended_by_us(run, attempt):
             times.append((to_epoch(attempt.cancel_sent_at) or 0) + RESEND_CANCEL_S)
     return min(times, default=None)
-
-
-def find_record_due_time(record: JobRecord, now: float) -> float | None:
-    """Find when an open record is to be looked at again although nothing of it changes; None for never.
-
-    At once while it is not known whether SLURM has taken the job.
-    """
-    is_unknown = record.job_id is None and record.state not in states.TERMINAL
-    return now if is_unknown else None
 
 
 def queue_rerun(run: Run) -> Run:
@@ -453,7 +447,7 @@ def queue_rerun(run: Run) -> Run:
 
 def begin_run(run: Run, now: float) -> Run:
     """Start a pending run; return any other run as it is."""
-    changes = {"status": _choose_first_status(run.syncs), "begun_at": to_rfc3339(now)}
+    changes = {"status": choose_first_status(run.syncs), "begun_at": to_rfc3339(now)}
     return run.model_copy(update=changes) if run.status == "pending" else run
 
 
@@ -464,10 +458,6 @@ def measure_duration_s(run: Run) -> float | None:
     """
     start, end = to_epoch(run.begun_at or run.started_at), to_epoch(run.completed_at)
     return None if start is None or end is None else round(run.ran_before_s + end - start, 3)
-
-
-def _choose_first_status(syncs: bool) -> RunStatus:
-    return "syncing" if syncs else "submitting"
 
 
 def mark_synced(run: Run, error: str | None, now: float) -> Run:
@@ -509,121 +499,3 @@ def _copy_with_attempt(run: Run, name: str) -> tuple[Run, Attempt]:
     """Copy the run; return it with the named job's last attempt."""
     run = run.model_copy(deep=True)
     return run, next(job for job in run.jobs if job.name == name).attempts[-1]
-
-
-def follow_record(record: JobRecord, by_id: ById, by_tag: ByTag, now: float) -> JobRecord | None:
-    """Bring a single job's record up to date; None if it was never submitted.
-
-    A request that was cut off between writing its record and sbatch leaves a record without a job id. Its job is
-    adopted when SLURM has it; otherwise nobody was told that there is one.
-    """
-    record = record.model_copy(deep=True)
-    if record.state in states.TERMINAL:
-        return record
-    if record.job_id is None:
-        view = by_tag(record)
-        if view.knowledge == "absent":
-            return None
-        adopt_job(record, view, now)
-        if record.job_id is None:
-            return record
-    before = (record.state, record.reason)
-    view = by_id(record.job_id)
-    apply_view(record, view, now)
-    if view.job is not None:
-        record.gpus, record.node_count = view.job["gpus"], view.job["node_count"]
-    if record.state is not None and (record.state, record.reason) != before:
-        record.history.append(StateChange(at=to_rfc3339(now) or "", state=record.state, reason=record.reason))
-    return record
-
-
-def place_jobs(plan: Mapping[str, Any], root: Path, run_id: str, local: Path | None = None) -> list[dict[str, Any]]:
-    """Return the planned jobs in order of submission, with absolute folders.
-
-    Sets `work_dir`, `log_dir` and `result_path`. Relative folders start at `root`. Folders below `local`, which is
-    copied to `root`, become those below `root`. `%j` in `result_path` stands for the job id.
-    """
-
-    def resolve_folder(base: Path, folder: str | None) -> Path:
-        path = Path(folder or "")
-        return root / path.relative_to(local) if local and path.is_relative_to(local) else base / path
-
-    by_name = {job["name"]: job for job in plan["jobs"]}
-    jobs = []
-    for name in plan["order"]:
-        job = by_name[name]
-        work_dir = resolve_folder(root, job["work_dir"])
-        result_path = work_dir / ".sluice" / run_id / f"{name}.%j.json"
-        folders = {
-            "work_dir": work_dir,
-            "log_dir": resolve_folder(work_dir, job["log_dir"]),
-            "result_path": result_path,
-        }
-        jobs.append({**job, **{key: str(path) for key, path in folders.items()}})
-    return jobs
-
-
-def draft_run(
-    run_id: str,
-    workflow_name: str,
-    args: dict[str, Any],
-    wanted: Sequence[Mapping[str, Any]],
-    root: Path,
-    given: Mapping[str, Any],
-    now: float,
-) -> Run:
-    """Build a run of placed jobs, not written yet and without scripts.
-
-    `wanted` are the jobs that `place_jobs` returns. `given` has mount, cluster, source, `syncs` (whether the mount is
-    copied first), and request_hash or `sweep`, the number of the sweep.
-    """
-    jobs = [
-        RunJob(
-            name=job["name"],
-            depends_on=job["depends_on"],
-            resources=job["resources"],
-            command=job.get("command"),
-            work_dir=job["work_dir"],
-            log_dir=job["log_dir"],
-            result_path=job["result_path"],
-            retry=job["retry"],
-            retry_delay_s=job["retry_delay"],
-        )
-        for job in wanted
-    ]
-    return Run(
-        id=run_id,
-        workflow_name=workflow_name,
-        mount=given["mount"],
-        args=args,
-        cluster=given["cluster"],
-        syncs=given.get("syncs", False),
-        status=_choose_first_status(given.get("syncs", False)),
-        work_dir=str(root),
-        started_at=to_rfc3339(now),
-        sweep_run_id=given.get("sweep"),
-        triggered_by=given["source"],
-        request_hash=given.get("request_hash"),
-        jobs=jobs,
-    )
-
-
-def build_unstarted_run(run_id: str, sweep: Sweep, args: dict[str, Any], error: str | None, now: float) -> Run:
-    """Build the run of a cell that never began.
-
-    It is failed with an error, or cancelled without one.
-    """
-    return Run(
-        id=run_id,
-        workflow_name=sweep.workflow_name,
-        mount=sweep.mount,
-        args=args,
-        cluster=sweep.cluster,
-        status="failed" if error else "cancelled",
-        started_at=to_rfc3339(now),
-        completed_at=to_rfc3339(now),
-        cancel_requested_at=None if error else to_rfc3339(now),
-        error=error,
-        sweep_run_id=int(sweep.id),
-        triggered_by=sweep.submission_source,
-    )

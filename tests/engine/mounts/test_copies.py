@@ -12,7 +12,7 @@ import pytest
 from store import logs
 from store.documents import Run
 from store.errors import Denied, NotFound, StoreError
-from store.rules import results, runs
+from store.rules import results, run_drafts, runs
 from store.rules.runs import SubmitJob, SyncMount
 from tests.store.rules.run_samples import NOW, UNKNOWN, run_of, step_on, wanted
 
@@ -86,7 +86,7 @@ def test_folders_over_there(
     why: str, work_dir: str | None, log_dir: str | None, expected_work: str, expected_logs: str
 ) -> None:
     plan = {"jobs": [{"name": "a", "work_dir": work_dir, "log_dir": log_dir}], "order": ["a"]}
-    (placed,) = runs.place_jobs(plan, Path("/remote/ml"), "r", Path("/home/me/ml"))
+    (placed,) = run_drafts.place_jobs(plan, Path("/remote/ml"), "r", Path("/home/me/ml"))
     assert (placed["work_dir"], placed["log_dir"]) == (expected_work, expected_logs)
     assert placed["result_path"] == f"{expected_work}/.sluice/r/a.%j.json"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store.documents import JobRecord, Run
+from store.documents import Run
 from store.rules import runs, states
 from store.rules.runs import CancelJobs, JobView, ReadResult, SubmitJob
 from store.times import to_rfc3339
@@ -322,46 +322,7 @@ def test_the_result_of_the_last_attempt_counts() -> None:
     assert step_on(run_of(job))[1] == [ReadResult("a", "/results/a.2.json")]
 
 
-# --- single jobs -----------------------------------------------------------------------------------------------------
-
-
-def record(**more: Any) -> JobRecord:
-    """A submitted job."""
-    return JobRecord(**{"id": "x", "name": "n", "tag": "sluice:x", "job_id": "5", **more})
-
-
-def followed(one: JobRecord, look: JobView, find: JobView = UNKNOWN) -> JobRecord | None:
-    """The record after one look."""
-    return runs.follow_record(one, lambda _id: look, lambda _one: find, NOW)
-
-
-def test_a_record_follows_its_job_and_keeps_the_way_it_went() -> None:
-    one: JobRecord | None = record()
-    for state in ("PENDING", "PENDING", "RUNNING", "COMPLETED", "COMPLETED"):
-        assert one is not None
-        one = followed(one, seen("5", state, exit_code=0 if state == "COMPLETED" else None, gpus=4, node_count=2))
-    assert one is not None
-    assert [change.state for change in one.history] == ["PENDING", "RUNNING", "COMPLETED"]
-    assert (one.exit_code, one.gpus, one.node_count, one.partition) == (0, 4, 2, "main")
-    assert followed(one, seen("5", "RUNNING")) == one, "an end is not taken back"
-
-
-@pytest.mark.parametrize(
-    ("why", "find", "job_id", "state"),
-    [
-        ("never submitted, nobody was told", JobView("absent"), None, "forgotten"),
-        ("adopted", seen("5", "PENDING"), "5", None),
-        ("nobody can say yet", UNKNOWN, None, None),
-        ("nobody can ever say", JobView("lost"), None, "LOST"),
-    ],
-)
-def test_a_record_whose_answer_was_lost(why: str, find: JobView, job_id: str | None, state: str | None) -> None:
-    one = followed(record(job_id=None), UNKNOWN, find)
-    if state == "forgotten":
-        assert one is None, why
-    else:
-        assert one is not None
-        assert (one.job_id, one.state) == (job_id, state), why
+# --- running again ---------------------------------------------------------------------------------------------------
 
 
 def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> None:
