@@ -376,12 +376,19 @@ class Run(ServerFileModel):
     completed_at: str | None = None
     cancel_requested_at: str | None = None
     error: str | None = None
-    error_kind: ErrorKind | None = Field(default_factory=find_error_kind)
+    error_kind: ErrorKind | None = None
     sweep_run_id: int | None = None
     triggered_by: str | None = None
     request_key: str | None = None
     request_hash: str | None = None
     jobs: list[RunJob] = []
+
+    @model_validator(mode="after")
+    def fill_error_kind(self) -> Self:
+        """Tell the kind by the error's words, where an older version wrote none."""
+        if self.error_kind is None and self.error:
+            self.error_kind = find_error_kind(self.error)
+        return self
 
 
 # --- sweeps/ID.json --------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint is worth its while from ten files on, and has segments of twenty."""
-    for name, number in (("SEGMENT", 20), ("THIN", 10), ("WORTH", 10)):
+    for name, number in (("SEGMENT_ROWS", 20), ("MIN_SEGMENT_ROWS", 10), ("SAVE_FROM_ROWS", 10)):
         monkeypatch.setattr(checkpoint, name, number)
 
 
