@@ -92,7 +92,7 @@ class Client:
             raise RuntimeError(answer.get("message", "the app did not start"))
 
     def stop(self) -> None:
-        """Nothing; the app has ended as it does at the end of a server."""
+        """End the jobs, then the app as a server ends it."""
         try:
             if hasattr(self, "http"):
                 self.end_jobs()
@@ -113,7 +113,7 @@ class Client:
         await asyncio.gather(*left, return_exceptions=True)
 
     def end_jobs(self) -> None:
-        """Nothing; no job that went through this store is alive."""
+        """Cancel every job that went through this store."""
         if self.cluster == "embedded":
             up(self.store)
         end_jobs(lambda method, path: self.request(method, path, judged=False))
@@ -203,7 +203,7 @@ class Client:
         return answer.json()["job_id"]
 
     def workflow(self, name: str, text: str) -> None:
-        """Nothing; the store has this workflow."""
+        """Save a workflow in the store."""
         answer = self.post("/api/workflows/upload", {"yaml": text, "filename": f"{name}.yaml"})
         assert answer.status_code == 200, answer.text
 
@@ -225,7 +225,7 @@ webhooks: {deliver: false}
 
 
 def furnish(store: Path, tokens: dict[str, str]) -> None:
-    """Nothing; a new store has a configuration for tests, and one token for each scope."""
+    """Write a configuration for tests, and one token for each scope."""
     store.mkdir(parents=True, exist_ok=True)
     (store / "workflows").mkdir(exist_ok=True)
     if not (store / "config.yaml").exists():
@@ -240,12 +240,12 @@ def furnish(store: Path, tokens: dict[str, str]) -> None:
 
 
 def down(store: Path) -> None:
-    """Nothing; the embedded cluster answers as if its controller were away."""
+    """Let the embedded cluster answer as if its controller were away."""
     _configure(store, "SluiceDown=yes\n")
 
 
 def up(store: Path) -> None:
-    """Nothing; the embedded cluster answers again."""
+    """Let the embedded cluster answer again."""
     _configure(store, "")
 
 
@@ -258,7 +258,7 @@ def _configure(store: Path, more: str) -> None:
 
 
 def end_jobs(request: Callable[[str, str], httpx.Response]) -> None:
-    """Nothing; cancels what the history shows alive, and waits until none of it is."""
+    """Cancel all open runs and jobs, and wait until they are over."""
 
     def over() -> bool:
         alive = [one for one in request("GET", "/api/history?limit=-1").json() if one["status"] not in OVER]

@@ -68,7 +68,7 @@ class Server:
         return status
 
     def close(self) -> None:
-        """Nothing; neither server nor jobs are left."""
+        """End the jobs, then the server."""
         if self.process is not None and self.process.poll() is None:
             end_jobs(lambda method, path: self.http.request(method, path))
             self.end()

@@ -27,26 +27,26 @@ jobs:
 """
 
 
-def furnished(store: Path, cluster: str, config: str = CONFIG, **environment: str) -> Server:
-    """A server that is not started yet, with the workflow and these settings."""
+def make_server(store: Path, cluster: str, config: str = CONFIG, **environment: str) -> Server:
+    """Make a server, not started yet, with the workflow and these settings."""
     (store / "workflows").mkdir(parents=True)
     (store / "workflows" / "pair.yaml").write_text(PAIR)
     (store / "config.yaml").write_text(config)
     return Server(store, cluster, **environment)
 
 
-def ask(server: Server, count: int, place: Path, key: str = "k", **sweep: Any) -> httpx.Response:
+def start_sweep(server: Server, count: int, place: Path, key: str = "k", **sweep: Any) -> httpx.Response:
     body = {"args_override": {"place": str(place)}, "sweep": {"matrix": {"n": {"range": [0, count]}}, **sweep}}
     return server.http.post("/api/workflows/pair/run", json=body, headers={"Idempotency-Key": key})
 
 
-def row(server: Server, number: int) -> dict[str, Any]:
+def get_sweep(server: Server, number: int) -> dict[str, Any]:
     found: dict[str, Any] = server.http.get(f"/api/sweep_runs/{number}").json()
     return found
 
 
 def most_at_once(place: Path) -> int:
-    """How many cells ran at the same moment, as their jobs say."""
+    """Return how many cells ran at the same moment, as their jobs say."""
     now = most = 0
     for line in (place / "ran").read_text().splitlines():
         now += 1 if line.startswith("begin") else -1
@@ -54,11 +54,11 @@ def most_at_once(place: Path) -> int:
     return most
 
 
-def judge(server: Server, number: int, count: int, place: Path, seed: object) -> None:
-    """Every cell completed, every job ran once, the counters are right."""
+def check_sweep(server: Server, number: int, count: int, place: Path, seed: object) -> None:
+    """Check that every cell completed and every job ran once, as the counters say."""
     ran = Counter((place / "ran").read_text().splitlines())
     assert ran == Counter(f"{word} {n}" for word in ("begin", "end") for n in range(count)), seed
-    shown = row(server, number)
+    shown = get_sweep(server, number)
     counters = {key: value for key, value in shown.items() if key.startswith("cells_") and value}
     assert (shown["status"], counters) == ("completed", {"cells_completed": count}), (seed, shown)
     cells = server.http.get(f"/api/sweep_runs/{number}/cells").json()

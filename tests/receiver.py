@@ -36,7 +36,7 @@ class Receiver:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def close(self) -> None:
-        """Nothing; nobody listens any more, and nothing hangs."""
+        """Stop listening, and let hanging answers go."""
         self.ended.set()
         self.release.set()
         self.listener.close()

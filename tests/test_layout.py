@@ -271,6 +271,12 @@ def test_every_recipe_says_what_it_is_for() -> None:
             assert before.startswith("# "), line
 
 
+def test_the_longest_test_files_exist() -> None:
+    from tests.conftest import LONGEST_FIRST
+
+    assert [name for name in LONGEST_FIRST if not (ROOT / "tests" / name).is_file()] == []
+
+
 def test_every_dependency_has_its_reason() -> None:
     lists = re.findall(r"(?ms)^(?:dependencies|dev) = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text())
     lines = [line for block in lists for line in block.splitlines() if line.strip().startswith('"')]

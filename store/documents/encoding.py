@@ -96,8 +96,6 @@ def to_problems(
     """
     found = []
     for detail in error.errors(include_url=False):
-        if detail["type"] == "default_factory_not_called":
-            continue  # a default that depends on other fields: there is another error, which says what is wrong
         loc, message = detail["loc"], detail["msg"].removeprefix("Value error, ")
         unknown = detail["type"] == "extra_forbidden"
         if unknown:

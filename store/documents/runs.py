@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import model_validator
 
 from store.documents.models import VERSION, ServerFileModel
 
@@ -14,12 +14,11 @@ ErrorKind = Literal["refused", "unsynced"]
 ERROR_WORDS: dict[ErrorKind, str] = {"refused": "Submission failed: ", "unsynced": "Mount sync failed: "}
 
 
-def find_error_kind(fields: dict[str, Any]) -> ErrorKind | None:
+def find_error_kind(error: str) -> ErrorKind | None:
     """Find the kind of a run's error by its words.
 
     For files of a version that did not write the kind.
     """
-    error = fields.get("error") or ""
     return next((kind for kind, words in ERROR_WORDS.items() if error.startswith(words)), None)
 
 
@@ -95,9 +94,16 @@ class Run(ServerFileModel):
     completed_at: str | None = None
     cancel_requested_at: str | None = None
     error: str | None = None
-    error_kind: ErrorKind | None = Field(default_factory=find_error_kind)
+    error_kind: ErrorKind | None = None
     sweep_run_id: int | None = None
     triggered_by: str | None = None
     request_key: str | None = None
     request_hash: str | None = None
     jobs: list[RunJob] = []
+
+    @model_validator(mode="after")
+    def fill_error_kind(self) -> Self:
+        """Find the kind by the error's words if an older version wrote none."""
+        if self.error_kind is None and self.error:
+            self.error_kind = find_error_kind(self.error)
+        return self

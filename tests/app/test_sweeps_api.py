@@ -538,7 +538,7 @@ def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypat
     async def beat() -> None:
         beats.append(1)
 
-    monkeypatch.setattr(pace, "wait", beat)
+    monkeypatch.setattr(pace, "wait_for_slot", beat)
     number = sweeping.start("train", {"lr": [1, 2]})
     assert sweeping.ended(number)["status"] == "completed"
     assert len(beats) == 4
@@ -553,7 +553,7 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
         """As long as many others are to be submitted before."""
         await hold.wait()
 
-    monkeypatch.setattr(here.pace, "wait", beat)
+    monkeypatch.setattr(here.pace, "wait_for_slot", beat)
     number = sweeping.start("gate", {"n": list(range(10))}, max_parallel=10)
     eventually(lambda: sweeping.row(number)["cells_running"] == 10)
     places = here.store.config.sweeps.in_flight

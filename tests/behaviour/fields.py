@@ -48,7 +48,7 @@ def record(text: str, fields: list[str], end: str) -> dict[str, str]:
 
 
 def agree(got: dict[str, str], expected: dict[str, str], place: Place) -> None:
-    """Nothing, when every expected field matches its pattern."""
+    """Check every expected field against its pattern."""
     wrong = {
         name: (pattern, got[name])
         for name, pattern in expected.items()

@@ -224,7 +224,7 @@ NAMES = tuple(hostile(why, name) for why, name in HOSTILE)
 
 
 def node_rows(place: Place) -> None:
-    """Nothing, when sinfo gives one row per node and partition with what Sluice reads from it."""
+    """Check that sinfo gives one row per node and partition."""
     code, out, err = place.run(["sinfo", "-h", "-a", "-N", "-O", asked(NODE_FIELDS)], env=EPOCH)
     assert (code, err) == (0, "")
     records = [one.split(NONCE) for one in out.split(f"{NONCE}E\n")[:-1]]

@@ -83,7 +83,7 @@ ARRAYS = (
 
 
 def most(place: Place, limit: int) -> None:
-    """Nothing, when the tasks saw as many of them at once as is allowed, and never more."""
+    """Check that just as many tasks ran at once as are allowed."""
     counts = [int(line) for line in (place.folder / "counts").read_text().split()]
     assert max(counts) == limit, f"tasks at once: {counts}"
 

@@ -87,7 +87,7 @@ class Step(Protocol):
     """One thing that is done or looked at; it raises AssertionError when the cluster does otherwise."""
 
     def play(self, place: Place) -> None:
-        """Nothing, or AssertionError."""
+        """Play the step; raises AssertionError."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def row(why: str, *steps: Step, lane: str = "", on: str = "both", slow: bool = F
 
 
 def play(one: Row, place: Place) -> None:
-    """Nothing, when all steps of a row hold; whatever the row submitted is cancelled afterwards."""
+    """Play all steps of a row, then cancel whatever it submitted."""
     place.folder.mkdir(parents=True)
     try:
         for step in one.steps:

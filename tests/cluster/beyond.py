@@ -66,7 +66,7 @@ class Beyond:
         return Connection(Login(**{**self.sshd.login, **fields}), str(self.sshd.config), self.variables)
 
     def program(self, name: str, text: str) -> None:
-        """Nothing; a program of this name does this from now on, whoever calls it."""
+        """Replace a program of the other machine by this shell text."""
         made = self.dir / "wrappers" / f"{name}.new"
         made.write_text(f"#!/bin/sh\necho {name} >> {self.log}\n{text}\n")
         made.chmod(0o755)
@@ -81,7 +81,7 @@ class Beyond:
         return int(self._say("sbatch", "--parsable", stdin=script).split(";")[0])
 
     def cancel(self, job_id: int) -> None:
-        """Nothing; somebody on that machine cancels the job."""
+        """Cancel a job as somebody on that machine would."""
         self._say("scancel", str(job_id))
 
     def _say(self, *words: str, stdin: str = "") -> str:

@@ -135,7 +135,7 @@ def missing() -> list[str]:
 
 
 def install() -> None:
-    """Nothing; the packages are on the machine afterwards. Raises ClusterError where apt-get cannot give them."""
+    """Install the packages; raises ClusterError where apt-get fails."""
     if not missing():
         return
     if shutil.which("apt-get") is None:
@@ -189,7 +189,7 @@ def process_start(pid: int) -> int | None:
 
 
 def await_true(ask: Callable[[], bool], what: str, timeout_s: float) -> None:
-    """Nothing, once `ask()` is true; raises ClusterError naming `what` after `timeout_s`."""
+    """Wait until `ask()` is true; raises ClusterError naming `what`."""
     deadline = time.monotonic() + timeout_s
     while not ask():
         if time.monotonic() > deadline:
@@ -270,7 +270,7 @@ class Cluster:
         return self
 
     def down(self, keep: bool = False) -> None:
-        """Nothing; every process of the cluster and of its jobs has ended, and the folder is gone unless `keep`."""
+        """End all daemons and jobs; remove the folder unless `keep`."""
         if not (self.dir / "settings.json").exists():
             return
         for name in reversed(self._daemons()):
@@ -281,14 +281,14 @@ class Cluster:
             shutil.rmtree(self.dir)
 
     def stop(self, name: str) -> None:
-        """Nothing; the daemon of this name has ended: "slurmctld", "slurmdbd", "mariadb", "munged" or a node's name."""
+        """Stop slurmctld, slurmdbd, mariadb, munged or a node by its name."""
         pid = self._pid(name)
         if pid is not None:
             self._end(pid, name)
         (self.dir / "pids" / name).unlink(missing_ok=True)
 
     def start(self, name: str) -> None:
-        """Nothing; the daemon of this name runs and answers. Raises ClusterError with the end of its log otherwise."""
+        """Start a daemon; raises ClusterError with the end of its log."""
         if self.alive(name):
             return
         argv = self._daemons()[name]
@@ -321,7 +321,7 @@ class Cluster:
         return settings
 
     def _write(self) -> None:
-        """Nothing; DIR holds the folders, the keys and the configuration files of a cluster that never ran."""
+        """Write folders, keys and configuration of a new cluster."""
         self.dir.mkdir(parents=True, exist_ok=True)
         if any(self.dir.iterdir()):
             raise ClusterError(f"{self.dir}: neither empty nor a cluster of ours")
@@ -359,7 +359,7 @@ class Cluster:
         path.write_text(text)
 
     def _gpus(self, names: list[str]) -> None:
-        """Nothing; gres.conf names links to /dev/null: gres/gpu gives jobs a number only for what is a device."""
+        """Write gres.conf: GPUs are links to /dev/null, since they must be devices."""
         lines = []
         for name in names:
             for number in range(4):
@@ -368,7 +368,7 @@ class Cluster:
         (self.dir / "gres.conf").write_text("".join(lines))
 
     def _munge_key(self) -> None:
-        """Nothing; the key and the socket's folder belong to the user munged runs as, which it insists on."""
+        """Give key and socket folder to munged's user, as it insists on."""
         owner = pwd.getpwnam("munge")
         folder = self.dir / "munge"
         (folder / "key").touch(mode=0o600)
@@ -407,7 +407,7 @@ class Cluster:
         return table.get(name, (nothing, lambda: True))
 
     def _make_database(self) -> None:
-        """Nothing; the database's system tables exist."""
+        """Make the database's system tables."""
         if (self.dir / "mariadb").exists():
             return
         made = self.run(
@@ -460,7 +460,7 @@ class Cluster:
         return mark["pid"] if process_start(mark["pid"]) == mark["start"] else None
 
     def _end(self, pid: int, what: str) -> None:
-        """Nothing; the process has ended, by SIGTERM or, when that does not do within STOP_TIMEOUT_S, by SIGKILL."""
+        """End a process by SIGTERM, after STOP_TIMEOUT_S by SIGKILL."""
         began = process_start(pid)
 
         def gone() -> bool:
@@ -478,7 +478,7 @@ class Cluster:
             raise ClusterError(f"{what} ({pid}) does not end")
 
     def _end_jobs(self) -> None:
-        """Nothing; what the nodes had started is gone too: step daemons outlive their slurmd."""
+        """Kill what the nodes started: step daemons outlive their slurmd."""
         mine = set(self._job_processes())
         for pid in mine:
             with contextlib.suppress(ProcessLookupError):  # its parent may have taken it along

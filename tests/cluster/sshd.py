@@ -72,7 +72,7 @@ def missing() -> list[str]:
 
 
 def needed() -> None:
-    """Nothing; skips the test where programs are missing, which never happens in CI."""
+    """Skip the test where programs are missing; never in CI."""
     if missing() and os.environ.get("CI") != "true":
         pytest.skip(f"not installed: {', '.join(missing())}")
 
@@ -119,14 +119,14 @@ class Sshd:
         return self
 
     def stop(self) -> None:
-        """Nothing; no new connection is taken, those that are open go on."""
+        """Take no new connection; those that are open go on."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait(60)
             self.process = None
 
     def kill(self) -> None:
-        """Nothing; the server and every connection through it are gone, as when the host goes down."""
+        """Kill the server and its connections, as when a host goes down."""
         mine = list(self._sessions())
         if self.process is not None:
             self.process.kill()
@@ -137,13 +137,13 @@ class Sshd:
                 os.kill(pid, signal.SIGKILL)
 
     def rekey(self) -> None:
-        """Nothing; from the next start on the host has another key than clients know."""
+        """Make another host key, which no client knows."""
         for name in ("host_key", "host_key.pub"):
             (self.dir / name).unlink()
         self._make_key("host_key")
 
     def trust(self) -> None:
-        """Nothing; clients know the key that the host has now."""
+        """Let clients know the key that the host has now."""
         public = (self.dir / "host_key.pub").read_text()
         self._write("known_hosts", f"[127.0.0.1]:{self.port} {public}")
 

@@ -28,16 +28,19 @@ class Pretended:
         self.open_documents = OpenDocuments(self.wake.set)
         self.tasks = Tasks(self.open_documents.mark, lambda _key: None)
         snapshot = SimpleNamespace(list_missing=lambda job_ids: [job_id for job_id in ["7"] if job_id in job_ids])
-        self.cluster: Any = SimpleNamespace(name="here", answers=True, snapshot=snapshot, settle=self.settle)
-        self.clusters = SimpleNamespace(tend=lambda _names: None, named=lambda name: self.by_name.get(name))
+        self.cluster: Any = SimpleNamespace(
+            name="here", is_answering=True, snapshot=snapshot, resolve_missing=self.settle
+        )
+        self.clusters = SimpleNamespace(poll_needed=lambda _names: None, find=lambda name: self.by_name.get(name))
         self.by_name = {"here": self.cluster}
         self.answering: dict[str, Any] = {}
-        self.notifications = SimpleNamespace(foreign=list)
+        self.notifications = SimpleNamespace(list_foreign_watches=list)
         self.store = SimpleNamespace(by_kind={"job": {}, "run": {}})
         monkeypatch.setattr(loop, "RECONCILERS", {"job": self.follow, "run": self.follow})
         monkeypatch.setattr("engine.start.empty_inbox", self.empty_inbox)
         monkeypatch.setattr("engine.reports.settle_ended_jobs", lambda _server: [])
         monkeypatch.setattr("engine.reports.on_jobs_changed", lambda _server, _job_ids: None)
+        monkeypatch.setattr("engine.change_sources.add_jobs", lambda _server, _cluster, _job_ids: None)
 
     async def follow(self, _server: Any, name: str) -> None:
         self.done[name] += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slurm_shim.errors import SlurmBusy, SlurmDenied, SlurmError, make_error
-from tests.pair_sweep import CONFIG, ask, furnished, judge, row
+from tests.pair_sweep import CONFIG, check_sweep, get_sweep, make_server, start_sweep
 from tests.slurm_programs import Programs
 from tests.waiting import eventually
 from tests.watched_cluster import Watched
@@ -58,12 +58,12 @@ fi
 
 def test_a_sweep_waits_where_no_more_jobs_are_taken(tmp_path: Path) -> None:
     watched = Watched(tmp_path, LIMITED)
-    server = furnished(tmp_path / "store", "slurm", CONFIG, **watched.environment)
+    server = make_server(tmp_path / "store", "slurm", CONFIG, **watched.environment)
     try:
         server.start()
-        number = ask(server, 4, tmp_path, max_parallel=4).json()["sweep_run_id"]
-        eventually(lambda: row(server, number)["completed_at"], 90, server.log()[-2000:])
-        judge(server, number, 4, tmp_path, watched.calls())
+        number = start_sweep(server, 4, tmp_path, max_parallel=4).json()["sweep_run_id"]
+        eventually(lambda: get_sweep(server, number)["completed_at"], 90, server.log()[-2000:])
+        check_sweep(server, number, 4, tmp_path, watched.calls())
         assert watched.calls()["sbatch"] == 8 + 3
         assert server.http.get("/health").json()["slurm"]["answers"]
     finally:

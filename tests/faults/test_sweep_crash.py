@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.app_client import Client
-from tests.pair_sweep import CONFIG, PAIR, ask, furnished, judge, most_at_once, row
+from tests.pair_sweep import CONFIG, PAIR, check_sweep, get_sweep, make_server, most_at_once, start_sweep
 from tests.waiting import eventually
 from tests.watched_cluster import Watched
 
@@ -30,7 +30,7 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("SLUICE_CRASH_SEED", random.randrange(2**32)))
     chance = random.Random(seed)
     count = CELLS[cluster]
-    server = furnished(tmp_path / "store", cluster)
+    server = make_server(tmp_path / "store", cluster)
     kills = 0
     try:
         while kills < KILLS:
@@ -40,21 +40,21 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
             killer.start()
             while server.process.poll() is None:
                 with contextlib.suppress(httpx.TransportError):
-                    answer = ask(server, count, tmp_path, max_parallel=16)
+                    answer = start_sweep(server, count, tmp_path, max_parallel=16)
                     assert answer.status_code in (202, 503), answer.text
                     if answer.status_code == 202:
-                        shown = row(server, answer.json()["sweep_run_id"])
+                        shown = get_sweep(server, answer.json()["sweep_run_id"])
                         assert sum(value for key, value in shown.items() if key.startswith("cells_")) == count, seed
                         break
             killer.join()
             server.process.wait()
             kills += 1
         server.start()
-        number = ask(server, count, tmp_path, max_parallel=16).json()["sweep_run_id"]
+        number = start_sweep(server, count, tmp_path, max_parallel=16).json()["sweep_run_id"]
         assert len(server.http.get("/api/sweep_runs").json()) == 1, "one request, one sweep"
         told = f"seed {seed}: {server.log()[-3000:]}"
-        eventually(lambda: row(server, number)["completed_at"], 150, told)
-        judge(server, number, count, tmp_path, seed)
+        eventually(lambda: get_sweep(server, number)["completed_at"], 150, told)
+        check_sweep(server, number, count, tmp_path, seed)
         assert most_at_once(tmp_path) <= 16, seed
     finally:
         if server.process is None or server.process.poll() is not None:
@@ -64,18 +64,18 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_the_bound_holds_across_restarts(tmp_path: Path) -> None:
-    server = furnished(tmp_path / "store", "embedded")
+    server = make_server(tmp_path / "store", "embedded")
     try:
         for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, None):
             server.start()
-            number = ask(server, 6, tmp_path, max_parallel=2).json()["sweep_run_id"]
-            before = row(server, number)["cells_completed"]
+            number = start_sweep(server, 6, tmp_path, max_parallel=2).json()["sweep_run_id"]
+            before = get_sweep(server, number)["cells_completed"]
             wanted = 6 if kill is None else before + 1
-            eventually(lambda wanted=wanted, number=number: row(server, number)["cells_completed"] >= wanted, 60)
+            eventually(lambda wanted=wanted, number=number: get_sweep(server, number)["cells_completed"] >= wanted, 60)
             if kill is not None:
                 server.end(kill)
-        eventually(lambda: row(server, number)["completed_at"])
-        judge(server, number, 6, tmp_path, "no seed")
+        eventually(lambda: get_sweep(server, number)["completed_at"])
+        check_sweep(server, number, 6, tmp_path, "no seed")
         assert most_at_once(tmp_path) == 2
     finally:
         server.close()
@@ -87,17 +87,17 @@ def test_the_bound_holds_across_restarts(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("count", [1_000, 10_000])
 def test_a_large_sweep_is_there_after_its_answer(tmp_path: Path, count: int) -> None:
-    server = furnished(tmp_path / "store", "embedded")
+    server = make_server(tmp_path / "store", "embedded")
     try:
         server.start()
-        answer = ask(server, count, tmp_path, max_parallel=1)
+        answer = start_sweep(server, count, tmp_path, max_parallel=1)
         server.end(signal.SIGKILL)
         assert answer.status_code == 202, answer.text
         number = answer.json()["sweep_run_id"]
         server.start()
-        shown = row(server, number)
+        shown = get_sweep(server, number)
         assert shown["cell_count"] == sum(value for key, value in shown.items() if key.startswith("cells_")) == count
-        assert ask(server, count, tmp_path, max_parallel=1).json()["sweep_run_id"] == number
+        assert start_sweep(server, count, tmp_path, max_parallel=1).json()["sweep_run_id"] == number
         cancelled = server.http.post(f"/api/sweep_runs/{number}/cancel").json()
         assert cancelled["cells_pending"] == 0 and cancelled["cells_cancelled"] >= count - 1
         cells = server.http.get(f"/api/sweep_runs/{number}/cells").json()
@@ -149,12 +149,12 @@ def test_creating_takes_as_many_writes_for_any_number_of_cells(client: Client, m
 def test_slurm_hears_of_jobs_not_of_viewers(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     config = CONFIG.replace("in_flight: 8", "in_flight: 2")
-    server = furnished(tmp_path / "store", "slurm", config, **watched.environment)
+    server = make_server(tmp_path / "store", "slurm", config, **watched.environment)
     count, answers, over = 12, Counter[int](), threading.Event()
     try:
         server.start()
         began = time.monotonic()
-        number = ask(server, count, tmp_path, max_parallel=count).json()["sweep_run_id"]
+        number = start_sweep(server, count, tmp_path, max_parallel=count).json()["sweep_run_id"]
 
         def view() -> None:
             with httpx.Client(base_url=server.url, timeout=180) as http:
@@ -168,13 +168,13 @@ def test_slurm_hears_of_jobs_not_of_viewers(tmp_path: Path) -> None:
         for viewer in viewers:
             viewer.start()
         try:
-            eventually(lambda: row(server, number)["completed_at"], 90, server.log()[-2000:])
+            eventually(lambda: get_sweep(server, number)["completed_at"], 90, server.log()[-2000:])
         finally:
             over.set()
             for viewer in viewers:
                 viewer.join()
         calls, lasted_s = watched.calls(), time.monotonic() - began
-        judge(server, number, count, tmp_path, calls)
+        check_sweep(server, number, count, tmp_path, calls)
         assert calls["sbatch"] == 2 * count and calls["scancel"] == 0
         assert watched.most_at_once("sbatch") == 2, "no more than may, and no fewer than can"
         # The interval between two looks at the queue is a second; each submission may ask for one more.
@@ -199,12 +199,12 @@ esac
 @pytest.mark.long
 def test_submissions_without_an_answer_are_repeated_and_never_doubled(tmp_path: Path) -> None:
     watched = Watched(tmp_path, LOST)
-    server = furnished(tmp_path / "store", "slurm", CONFIG, **watched.environment)
+    server = make_server(tmp_path / "store", "slurm", CONFIG, **watched.environment)
     try:
         server.start()
-        number = ask(server, 4, tmp_path, max_parallel=4).json()["sweep_run_id"]
-        eventually(lambda: row(server, number)["completed_at"], 90, server.log()[-2000:])
-        judge(server, number, 4, tmp_path, watched.calls())
+        number = start_sweep(server, 4, tmp_path, max_parallel=4).json()["sweep_run_id"]
+        eventually(lambda: get_sweep(server, number)["completed_at"], 90, server.log()[-2000:])
+        check_sweep(server, number, 4, tmp_path, watched.calls())
         assert watched.calls()["sbatch"] == 8 + 2, "those that were lost are found, not repeated"
     finally:
         server.close()

@@ -71,11 +71,11 @@ class Played:
                 self._results[one.why].set_result(None)
 
     def result(self, one: Row) -> None:
-        """Nothing, when the row went as it should; raises what it raised."""
+        """Wait for the row; raises what it raised."""
         self._results[one.why].result()
 
     def close(self) -> None:
-        """Nothing; no row is played any more."""
+        """Wait for what is played, and play no other row."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
