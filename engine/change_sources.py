@@ -16,7 +16,7 @@ from engine.server import Server
 from slurm_shim.cluster import Cluster
 from store.config import layers, profile_edits
 from store.config.profiles import Profiles
-from store.disk.folders import FileEntry
+from store.disk.entries import FileEntry
 from store.documents import Sweep
 from store.indexes import jobs
 from store.rendering import templates

@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from store.disk.folders import FileEntry, Folder
+from store.disk.entries import FileEntry
+from store.disk.folders import Folder
 from store.indexes.bodies import BoundedCache
 from store.rules import changes
 from store.rules.changes import Action, Change, ChangeLog, Filter, MakeRow, Position

@@ -17,7 +17,7 @@ from engine import change_sources, jobs, reports, runs, start, sweeps
 from engine.mounts import sync
 from engine.server import RETRY_S, Server
 from slurm_shim.cluster import Cluster
-from store.disk.folders import FileEntry
+from store.disk.entries import FileEntry
 from store.errors import StoreError
 from store.kinds import KINDS, Key
 from store.times import to_rfc3339

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from store.disk.folders import FileEntry
+from store.disk.entries import FileEntry
 from store.kinds import Key, Kind, OpenDocument
 
 Listener = Callable[[str, FileEntry | None, FileEntry | None], None]

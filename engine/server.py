@@ -23,7 +23,8 @@ from slurm_shim.remote.rsync import Transfer
 from store import access, errors
 from store.config.settings import Settings
 from store.disk.audit import Audit
-from store.disk.folders import FileEntry, Folder
+from store.disk.entries import FileEntry
+from store.disk.folders import Folder
 from store.disk.streams import Streams
 from store.indexes import jobs
 from store.indexes import sweeps as board

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from store.disk.folders import FileEntry, Parse
+from store.disk.entries import FileEntry, Parse
 from store.documents import JobRecord, Run, Sweep, from_json
 from store.indexes import jobs
 from store.rendering import templates

@@ -21,8 +21,9 @@ from store.config import config_file, profiles
 from store.config.configuration import SYSTEM, Configuration
 from store.disk import archive
 from store.disk.checkpoint import Checkpoint
+from store.disk.entries import FileEntry, Parse, Summary
 from store.disk.files import FOLDER_MODE, Files
-from store.disk.folders import FileEntry, Folder, Parse, ProblemListener, Summary
+from store.disk.folders import Folder, ProblemListener
 from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
 from store.disk.watch import StartTask, Watch
 from store.documents import Config

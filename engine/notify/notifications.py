@@ -21,7 +21,7 @@ from engine.notify.outbox import Numbers, Outbox
 from engine.notify.webhooks import Sender
 from engine.tasks import StartTask
 from store import errors
-from store.disk.folders import FileEntry
+from store.disk.entries import FileEntry
 from store.indexes.jobs import JobIndex
 from store.indexes.sweeps import SweepIndex
 from store.rules import deliveries, endpoints, runs, states, sweeps, watches

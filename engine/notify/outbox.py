@@ -18,7 +18,8 @@ from typing import Any
 from engine.notify.webhooks import TIMEOUT_S, NoAnswer, NotSent, Sender
 from engine.tasks import StartTask
 from store import errors
-from store.disk.folders import FileEntry, Folder
+from store.disk.entries import FileEntry
+from store.disk.folders import Folder
 from store.rules import deliveries, endpoints, messages
 from store.rules.deliveries import Delivery
 from store.store import Store

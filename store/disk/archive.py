@@ -30,8 +30,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from store.disk.entries import FileEntry
 from store.disk.files import Files, read_slice_blocking
-from store.disk.folders import FileEntry, Folder
+from store.disk.folders import Folder
 from store.documents import Retention
 from store.errors import Changed, NotFound, StoreError, StoreUnavailable, from_os_error
 from store.indexes.bodies import BoundedCache

@@ -27,8 +27,9 @@ from typing import Any
 import orjson
 
 from store.disk.compression import Packing
+from store.disk.entries import CheckpointRow, FileEntry, PackedBytes, pack_stamp
 from store.disk.files import FileChange, Files, read_file, to_stamp
-from store.disk.folders import CheckpointRow, FileEntry, Folder, PackedBytes, pack_stamp
+from store.disk.folders import Folder
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.store")

@@ -1,4 +1,6 @@
-"""A folder of the store as an index in memory: reads are answered from it, writes go to the disk first.
+"""A folder of the store as an index in memory.
+
+Reads are answered from it, writes go to the disk first.
 
 The files are the truth and anybody may change them. A file that is wrong is reported and left alone; what it said when
 it was last right stays in force until it is right again or gone.
@@ -7,22 +9,22 @@ it was last right stays in force until it is right again or gone.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
-import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
-from store.disk.compression import Packer, Packing
-from store.disk.files import Files, Stamp, check_name, read_file, to_stamp
+from store.disk.compression import Packer
+from store.disk.entries import CheckpointRow, FileEntry, FileState, Parse, Summary, pack_stamp
+from store.disk.files import Files, check_name, read_file, to_stamp
+from store.disk.name_locks import NameLock
 from store.documents import refuse_torn, to_json
 from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, make_problem
 
@@ -31,112 +33,11 @@ log = logging.getLogger("sluice.store")
 FILE_LIMIT_BYTES = 16_000_000
 # A change this young may be followed by another one that the file's time does not tell apart (the kernel's tick).
 YOUNG_NS = 50_000_000
-PACK_FROM_BYTES = 512
 PROBLEMS_PER_FILE = 20
 REFRESH_BATCH = 100
 
-Parse = Callable[[bytes, str], Any]
-Summary = Callable[[Any], dict[str, Any]]
-Listener = Callable[[str, "FileEntry | None", "FileEntry | None"], None]
+Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
 ProblemListener = Callable[[str, list[dict[str, Any]]], None]
-
-
-class FileEntry:
-    """One good file: its name, `etag` (sha256 of the bytes), summary, and on demand its bytes, document and facts."""
-
-    __slots__ = ("_bytes", "_document", "_facts", "_folder", "_packing", "name", "summary")
-
-    def __init__(self, folder: Folder, name: str, data: bytes, document: Any) -> None:
-        self._folder = folder
-        self.name = name
-        self.summary = folder.summary(document) if folder.summary else None
-        self._facts = folder.facts(document) if folder.facts else None
-        self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.choose_packing(data)
-        self._bytes = self._packing.pack(data) if self._packing else data
-        self._document = document if folder.keep else None
-
-    @classmethod
-    def from_packed(cls, folder: Folder, name: str, packed: PackedBytes, facts: Any) -> FileEntry:
-        """Make the entry of a file that was read before, from kept bytes."""
-        self = cls.__new__(cls)
-        self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
-        self._packing, self._bytes = packed
-        return self
-
-    @property
-    def etag(self) -> str:
-        """The sha256 of the bytes."""
-        return hashlib.sha256(self.data).hexdigest()
-
-    @property
-    def data(self) -> bytes:
-        """The bytes of the file."""
-        return self._packing.unpack(self._bytes) if self._packing else self._bytes
-
-    @property
-    def packed_bytes(self) -> PackedBytes:
-        """The bytes from which `from_packed` makes the entry again."""
-        return PackedBytes(self._packing, self._bytes)
-
-    @property
-    def document(self) -> Any:
-        """The document; shared by all who ask, so a change is made on a copy (`model_copy(deep=True)`)."""
-        return self._document if self._folder.keep else self._folder.parse_recent(self)
-
-    @property
-    def facts(self) -> Any:
-        """The facts of the document; at hand while listeners are told of it, made again for whoever asks later."""
-        return self._facts if self._facts is not None or not self._folder.facts else self._folder.facts(self.document)
-
-    def parse(self) -> Any:
-        """Return a document of the caller's own; safe in any thread."""
-        return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
-
-    def hold_facts(self) -> None:
-        """Keep the facts at hand until they are released."""
-        self._facts = self.facts
-
-    def release_facts(self) -> None:
-        """Stop keeping the facts."""
-        self._facts = None
-
-
-class PackedBytes(NamedTuple):
-    """The bytes of a file, packed, or as they are if `packing` is None."""
-
-    packing: Packing | None
-    data: bytes
-
-
-class CheckpointRow(NamedTuple):
-    """What was kept of a file that was read before.
-
-    Its name, the state it was in then, and what it said.
-    """
-
-    filename: str
-    mark: bytes
-    changed_ns: int
-    packed: PackedBytes
-    facts: Any
-
-
-def pack_stamp(now: Stamp) -> bytes:
-    """Return the stamp in a quarter of the memory."""
-    return struct.pack("<QQqI", *now)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class FileState:
-    """What is known of one file.
-
-    The good version in force, the state on disk when last looked at, and what is wrong with it.
-    """
-
-    entry: FileEntry | None
-    mark: bytes | None
-    problems: tuple[dict[str, Any], ...] = ()
-    since: str | None = None
 
 
 class Folder:
@@ -181,7 +82,7 @@ class Folder:
         self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self.problem_listeners: list[ProblemListener] = []  # called with a file's path and what is wrong with it now
-        self.name_locks: dict[str, _NameLock] = {}
+        self.name_locks: dict[str, NameLock] = {}
         self.edit_lock = asyncio.Lock()
         self.tasks: set[asyncio.Future[Any]] = set()
         self.writes_in_progress: set[str] = set()
@@ -199,7 +100,7 @@ class Folder:
         return held.entry
 
     def get(self, name: str) -> Any:
-        """The document of this name, not to be changed in place; NotFound."""
+        """Return the document, not to be changed in place. Raises NotFound."""
         return self.get_entry(name).document
 
     def get_raw(self, name: str) -> tuple[bytes, str]:
@@ -229,12 +130,12 @@ class Folder:
         return [
             {
                 "path": self.files.display_path(self.path / filename),
-                "line": one.get("line"),
-                "column": one.get("column"),
-                "reason": ".".join(map(str, one["loc"])) + ": " + one["msg"] if one.get("loc") else one["msg"],
+                "line": problem.get("line"),
+                "column": problem.get("column"),
+                "reason": _describe_reason(problem),
                 "since": held.since,
             }
-            for one in held.problems[:PROBLEMS_PER_FILE]
+            for problem in held.problems[:PROBLEMS_PER_FILE]
         ]
 
     def __contains__(self, name: str) -> bool:
@@ -259,7 +160,7 @@ class Folder:
     # Writing: the disk first, then the index.
 
     async def put(self, name: str, document: Any, if_match: str | None = None) -> FileEntry:
-        """The new entry, durably written over the old one or as a new file.
+        """Write the document durably; return its new entry.
 
         `document` is a model, a plain value (written as JSON), or the bytes of a file that a person wrote (parsed
         first). `if_match` is the sha256 that the caller has seen. Raises Invalid, Changed, Conflict (the file on disk
@@ -269,16 +170,22 @@ class Folder:
         return entry
 
     async def create(self, name: str, document: Any) -> FileEntry:
-        """The new entry; Exists when the name is taken, also by a file that is wrong or not seen yet."""
+        """Write a new document durably; return its entry.
+
+        Raises Exists when the name is taken, also by a file that is wrong or not seen yet.
+        """
         entry: FileEntry = await self._run_to_end(self._write(name, document, None, new=True))
         return entry
 
     async def delete(self, name: str, if_match: str | None = None) -> None:
-        """Nothing; the file is durably gone. Raises NotFound, Changed, Conflict, StoreUnavailable."""
+        """Delete the file durably.
+
+        Raises NotFound, Changed, Conflict, StoreUnavailable.
+        """
         await self._run_to_end(self._delete(name, if_match))
 
     async def close(self) -> None:
-        """Nothing; writes that are under way are done first."""
+        """Wait for the writes that are under way."""
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _run_to_end(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -366,11 +273,11 @@ class Folder:
 
     def choose_filename(self, name: str) -> str:
         """Return the file name for a name that has no file yet."""
-        return next((one for one in self.only if Path(one).stem == name), name + self.ending)
+        return next((filename for filename in self.only if Path(filename).stem == name), name + self.ending)
 
-    def _lock_name(self, name: str) -> _NameLock:
+    def _lock_name(self, name: str) -> NameLock:
         """Return the lock for writers of this name."""
-        return self.name_locks.setdefault(name, _NameLock(self.name_locks, name))
+        return self.name_locks.setdefault(name, NameLock(self.name_locks, name))
 
     # Following the disk.
 
@@ -385,7 +292,7 @@ class Folder:
         return next((filename[: -len(end)] for end in self.suffixes if filename.endswith(end)), None) or None
 
     def load(self) -> None:
-        """Nothing; reads all files, in the calling thread. For the start."""
+        """Read all files in the calling thread; for the start."""
         self.read_files(self.list_files())
 
     def read_files(self, filenames: Iterable[str]) -> None:
@@ -393,24 +300,27 @@ class Folder:
         for filename in filenames:
             self._install(filename, self._examine(filename, self.file_states.get(filename)))
 
-    def restore(self, one: CheckpointRow) -> bool:
+    def restore(self, row: CheckpointRow) -> bool:
         """Put the file of a checkpoint row into the index, if it is unchanged.
 
         Returns whether it was. For the start.
         """
         try:
-            status = os.lstat(f"{self.path}/{one.filename}")
+            status = os.lstat(f"{self.path}/{row.filename}")
         except OSError:
             return False
-        name = self.parse_filename(one.filename)
-        same = status.st_ctime_ns == one.changed_ns and pack_stamp(to_stamp(status)) == one.mark
-        if not same or name is None or one.filename in self.file_states:
+        name = self.parse_filename(row.filename)
+        same = status.st_ctime_ns == row.changed_ns and pack_stamp(to_stamp(status)) == row.mark
+        if not same or name is None or row.filename in self.file_states:
             return False
-        self._install(one.filename, FileState(FileEntry.from_packed(self, name, one.packed, one.facts), one.mark))
+        self._install(row.filename, FileState(FileEntry.from_packed(self, name, row.packed, row.facts), row.mark))
         return True
 
     async def refresh(self, filenames: Iterable[str]) -> None:
-        """Nothing; looks at these files again: reads and parses in a thread, changes the index on the event loop."""
+        """Look at these files again and put what they say into the index.
+
+        They are read and parsed in a thread; the index changes on the event loop.
+        """
         waiting = [filename for filename in filenames if self.parse_filename(filename) is not None]
         while waiting:
             now, waiting = waiting[:REFRESH_BATCH], waiting[REFRESH_BATCH:]
@@ -432,12 +342,12 @@ class Folder:
         """Make files that lost their name to this one be read again; list them."""
         name = self.parse_filename(filename)
         rivals = (
-            [one for one in self.file_states if one != filename and self.parse_filename(one) == name]
+            [other for other in self.file_states if other != filename and self.parse_filename(other) == name]
             if self.suffixes[1:]
             else []
         )
-        for one in rivals:
-            self.file_states[one] = replace(self.file_states[one], mark=None)
+        for rival in rivals:
+            self.file_states[rival] = replace(self.file_states[rival], mark=None)
         return rivals
 
     def select_changed(self, filenames: Iterable[str]) -> list[str]:
@@ -487,7 +397,10 @@ class Folder:
         return sorted(differing) + list(known)
 
     def _examine(self, filename: str, seen: FileState | None) -> FileState | None:
-        """What the file says now: `seen` itself when nothing changed, None when it is gone."""
+        """Read the file's state, given the state that was `seen` before.
+
+        `seen` itself when nothing changed, None when the file is gone.
+        """
         path = self.path / filename
         try:
             status = path.lstat()
@@ -531,7 +444,7 @@ class Folder:
         return FileState(seen.entry if seen else None, mark, tuple(problems), since)
 
     def _install(self, filename: str, held: FileState | None) -> None:
-        """Put what is known of a file into the index, and tell the listeners what has become of its entry."""
+        """Put a file's state into the index; call the listeners."""
         seen = self.file_states.get(filename)
         held = self._reconcile_names(filename, held, seen)
         self._hold(filename, held, seen)
@@ -549,7 +462,10 @@ class Folder:
                 entry.release_facts()
 
     def _reconcile_names(self, filename: str, held: FileState | None, seen: FileState | None) -> FileState | None:
-        """Refuse an entry whose name another file has; keep the old entry where the bytes are the same."""
+        """Refuse an entry whose name another file has.
+
+        The old entry is kept when the bytes are the same.
+        """
         if held is None or held.entry is None:
             return held
         other = self.filenames.get(held.entry.name, filename)
@@ -588,28 +504,6 @@ class Folder:
                 log.exception("a listener failed on %s '%s'", self.kind, name)
 
 
-class _NameLock:
-    """A lock for the writers of one name; dropped when nobody uses it."""
-
-    def __init__(self, turns: dict[str, _NameLock], name: str) -> None:
-        self.locks = turns
-        self.name = name
-        self.lock = asyncio.Lock()
-        self.users = 0
-
-    async def __aenter__(self) -> None:
-        self.users += 1
-        try:
-            await self.lock.acquire()
-        except BaseException:
-            self._leave()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self.lock.release()
-        self._leave()
-
-    def _leave(self) -> None:
-        self.users -= 1
-        if not self.users:
-            self.locks.pop(self.name, None)
+def _describe_reason(problem: dict[str, Any]) -> str:
+    """Return what is wrong, with the place inside of the document."""
+    return ".".join(map(str, problem["loc"])) + ": " + problem["msg"] if problem.get("loc") else str(problem["msg"])

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from store.disk.folders import FileEntry, Folder
+from store.disk.entries import FileEntry
+from store.disk.folders import Folder
 from store.errors import NotFound
 from store.indexes.bodies import Body, BoundedCache, ListBody, join_array
 from store.indexes.jobs import JobIndex, Source

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from store.disk.folders import FileEntry as File
+from store.disk.entries import FileEntry as File
 from store.disk.folders import Folder
 from store.documents import Report
 from store.indexes.bodies import Body, BoundedCache

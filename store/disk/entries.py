@@ -1,0 +1,134 @@
+"""What is known of single files in a folder of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from store.disk.compression import Packer, Packing
+from store.disk.files import Stamp
+
+PACK_FROM_BYTES = 512
+
+Parse = Callable[[bytes, str], Any]
+Summary = Callable[[Any], dict[str, Any]]
+
+
+class EntrySource(Protocol):
+    """What an entry needs of its folder: what the files there mean."""
+
+    summary: Summary | None
+    facts: Callable[[Any], Any] | None
+    keep: bool
+    packer: Packer
+    parse: Parse
+
+    def parse_recent(self, entry: FileEntry) -> Any:
+        """Return the document of a packed entry; recent ones stay parsed."""
+
+
+class FileEntry:
+    """One good file: its name and summary.
+
+    And on demand its `etag`, bytes, document and facts.
+    """
+
+    __slots__ = ("_bytes", "_document", "_facts", "_folder", "_packing", "name", "summary")
+
+    def __init__(self, folder: EntrySource, name: str, data: bytes, document: Any) -> None:
+        self._folder = folder
+        self.name = name
+        self.summary = folder.summary(document) if folder.summary else None
+        self._facts = folder.facts(document) if folder.facts else None
+        self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.choose_packing(data)
+        self._bytes = self._packing.pack(data) if self._packing else data
+        self._document = document if folder.keep else None
+
+    @classmethod
+    def from_packed(cls, folder: EntrySource, name: str, packed: PackedBytes, facts: Any) -> FileEntry:
+        """Make the entry of a file that was read before, from kept bytes."""
+        self = cls.__new__(cls)
+        self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
+        self._packing, self._bytes = packed
+        return self
+
+    @property
+    def etag(self) -> str:
+        """The sha256 of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the file."""
+        return self._packing.unpack(self._bytes) if self._packing else self._bytes
+
+    @property
+    def packed_bytes(self) -> PackedBytes:
+        """The bytes from which `from_packed` makes the entry again."""
+        return PackedBytes(self._packing, self._bytes)
+
+    @property
+    def document(self) -> Any:
+        """The document; shared, so change only a `model_copy(deep=True)`."""
+        return self._document if self._folder.keep else self._folder.parse_recent(self)
+
+    @property
+    def facts(self) -> Any:
+        """The facts of the document.
+
+        Kept while listeners are called, made again for whoever asks later.
+        """
+        return self._facts if self._facts is not None or not self._folder.facts else self._folder.facts(self.document)
+
+    def parse(self) -> Any:
+        """Return a document of the caller's own; safe in any thread."""
+        return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
+
+    def hold_facts(self) -> None:
+        """Keep the facts at hand until they are released."""
+        self._facts = self.facts
+
+    def release_facts(self) -> None:
+        """Stop keeping the facts."""
+        self._facts = None
+
+
+class PackedBytes(NamedTuple):
+    """The bytes of a file, packed, or as they are if `packing` is None."""
+
+    packing: Packing | None
+    data: bytes
+
+
+class CheckpointRow(NamedTuple):
+    """What was kept of a file that was read before.
+
+    Its name, the state it was in then, and what it said.
+    """
+
+    filename: str
+    mark: bytes
+    changed_ns: int
+    packed: PackedBytes
+    facts: Any
+
+
+def pack_stamp(now: Stamp) -> bytes:
+    """Return the stamp in a quarter of the memory."""
+    return struct.pack("<QQqI", *now)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FileState:
+    """What is known of one file.
+
+    The good version in force, the state on disk when last looked at, and what is wrong with it.
+    """
+
+    entry: FileEntry | None
+    mark: bytes | None
+    problems: tuple[dict[str, Any], ...] = ()
+    since: str | None = None
