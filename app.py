@@ -28,11 +28,8 @@ import logging
 import os
 import random
 import re
-import signal
 import sys
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,23 +43,19 @@ from starlette.routing import Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, templates, workflow_files
-from engine import sweeps as sweeping
+from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
+from engine.config import configuration, profiles, projects
 from engine.mounts import sync
-from engine.notify import watches as asking
+from engine.notify import deliveries, endpoints, watches
 from engine.server import Server
-from engine.tasks import end_task, log
+from engine.tasks import call_on_signal, end_task, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
 from store import access, errors, jsons
-from store.config import layers, profile_edits
 from store.config.settings import CHOICES, Settings
 from store.contract import dump_contract, find_needed_components, load_contract
-from store.indexes import sweeps as board
 from store.indexes.bodies import Answer, Body, Versioned
-from store.operations import JSON, RAW, Specification, list_operations, prefers_csv
-from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
-from store.views import srunx
+from store.operations import JSON, RAW, Specification, list_operations
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -647,27 +640,6 @@ def strip_prefix(path: str, *prefixes: str) -> str:
     return path
 
 
-@contextlib.contextmanager
-def call_on_signal(function: Callable[[], None]) -> Iterator[None]:
-    """Call the function as soon as the process is told to end: servers wait for open requests before the lifespan."""
-    loop, before = asyncio.get_running_loop(), dict[int, Any]()
-
-    def handle(number: int, frame: Any) -> None:
-        loop.call_soon_threadsafe(function)
-        before[number](number, frame)
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        before = {number: handler for number, handler in before.items() if callable(handler)}
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 # ====================================================================================================================
 # Guard
 # ====================================================================================================================
@@ -900,12 +872,55 @@ def shorten_value(value: Any) -> Any:
 # ====================================================================================================================
 
 operations(
+    srunx_list_jobs=jobs.list_jobs,
+    srunx_submit_job=jobs.submit_script,
+    srunx_get_job=jobs.get_job,
     srunx_cancel_job=jobs.cancel_job,
     srunx_get_job_logs=jobs.read_logs,
+    srunx_list_resources=jobs.list_resources,
+    srunx_list_workflows=workflow_files.list_workflows,
+    srunx_validate_workflow=workflow_files.validate_workflow,
+    srunx_upload_workflow=workflow_files.upload_workflow,
+    srunx_create_workflow=workflow_files.create_workflow,
+    srunx_list_runs=runs.list_runs,
+    srunx_get_run=runs.get_run,
+    srunx_cancel_run=runs.cancel_run,
+    srunx_get_workflow=workflow_files.get_workflow,
+    srunx_delete_workflow=workflow_files.delete_workflow,
+    srunx_run_workflow=start.start_workflow,
+    srunx_list_sweeps=sweeps.list_sweeps,
+    srunx_get_sweep=sweeps.get_sweep,
+    srunx_change_sweep=sweeps.set_max_parallel,
+    srunx_list_cells=sweeps.list_cells,
+    srunx_cancel_sweep=sweeps.cancel_sweep,
+    srunx_rerun_sweep=sweeps.rerun_sweep,
+    srunx_list_results=sweeps.list_results,
+    srunx_list_mounts=profiles.list_mounts,
+    srunx_add_mount=profiles.add_mount,
+    srunx_list_mounts_config=profiles.list_local_mounts,
+    srunx_delete_mount=profiles.delete_mount,
+    srunx_get_config=configuration.get_config,
+    srunx_update_config=configuration.update_config,
+    srunx_list_config_paths=configuration.list_paths,
+    srunx_reset_config=configuration.reset_config,
+    srunx_list_profiles=profiles.list_profiles,
+    srunx_create_profile=profiles.create_profile,
+    srunx_update_profile=profiles.update_profile,
+    srunx_delete_profile=profiles.delete_profile,
+    srunx_activate_profile=profiles.activate_profile,
+    srunx_add_profile_mount=profiles.add_profile_mount,
+    srunx_delete_profile_mount=profiles.delete_profile_mount,
+    srunx_list_env=configuration.list_variables,
+    srunx_list_projects=projects.list_projects,
+    srunx_get_project=projects.get_project,
+    srunx_update_project=projects.update_project,
+    srunx_init_project=projects.init_project,
     srunx_browse_files=sync.list_files,
     srunx_read_file=sync.read_file,
     srunx_sync_mount=sync.sync_mount,
     srunx_get_sync=sync.get_sync,
+    srunx_list_history=jobs.list_history,
+    srunx_get_history_stats=jobs.compute_history_stats,
     srunx_get_ssh_status=ssh_profiles.get_status,
     srunx_connect_profile=ssh_profiles.connect_profile,
     srunx_test_profile=ssh_profiles.test_profile,
@@ -916,365 +931,23 @@ operations(
     srunx_change_template=templates.change_template,
     srunx_delete_template=templates.delete_template,
     srunx_apply_template=templates.apply_template,
-    srunx_list_subscriptions=asking.list_subscriptions,
-    srunx_list_watches=asking.list_watches,
-    srunx_create_watch=asking.create_watch,
+    srunx_list_endpoints=endpoints.list_endpoints,
+    srunx_create_endpoint=endpoints.create_endpoint,
+    srunx_delete_endpoint=endpoints.delete_endpoint,
+    srunx_change_endpoint=endpoints.change_endpoint,
+    srunx_disable_endpoint=endpoints.disable_endpoint,
+    srunx_enable_endpoint=endpoints.enable_endpoint,
+    srunx_list_subscriptions=watches.list_subscriptions,
+    srunx_create_subscription=watches.create_subscription,
+    srunx_delete_subscription=watches.delete_subscription,
+    srunx_list_watches=watches.list_watches,
+    srunx_create_watch=watches.create_watch,
+    srunx_get_watch=watches.get_watch,
+    srunx_close_watch=watches.close_watch,
+    srunx_list_deliveries=deliveries.list_deliveries,
+    srunx_count_stuck_deliveries=deliveries.count_stuck_deliveries,
+    srunx_get_delivery=deliveries.get_delivery,
 )
-
-
-def srunx_list_jobs(server: Server, cluster: str | None) -> Answer:
-    """List queued, running and recently finished jobs."""
-    return Answer(jobs.list_jobs(server, cluster), find_age(server, cluster))
-
-
-async def srunx_submit_job(server: Server, body: Data, idempotency_key: str | None, caller: access.Caller) -> Data:
-    """Submit a batch script as a job."""
-    records.check_submission(body)
-    record = await jobs.submit_job(server, body, requests.make_id(caller.name, "job", idempotency_key), caller)
-    return srunx.to_submission_json(record.name, record.job_id or "")
-
-
-async def srunx_get_job(server: Server, job_id: str, cluster: str | None) -> Answer:
-    """Get one job."""
-    return Answer(await jobs.find_job(server, job_id, cluster), find_age(server, cluster))
-
-
-def srunx_list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:
-    """List GPUs, nodes and running jobs of each partition."""
-    return Answer(jobs.list_resources(server, partition, cluster), find_age(server, cluster))
-
-
-def srunx_list_workflows(server: Server, mount: str | None) -> Body:
-    """List the workflows that parse, by file name."""
-    return server.find_shelf(mount).rows.get_all()
-
-
-async def srunx_validate_workflow(server: Server, body: Data) -> Data:
-    """Check a workflow text and list its errors."""
-    wrong = await asyncio.to_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
-    return {"valid": False, "errors": wrong} if wrong else {"valid": True}
-
-
-async def srunx_upload_workflow(server: Server, body: Data, if_match: str | None) -> Versioned:
-    """Check and save a workflow text."""
-    name = workflows.parse_uploaded_name(body["filename"])
-    shelf = server.find_shelf(body.get("mount"))
-    return Versioned(*await workflow_files.save_workflow(server, shelf, name, body["yaml"].encode(), if_match))
-
-
-async def srunx_create_workflow(server: Server, body: Data, if_match: str | None) -> Versioned:
-    """Create a workflow from JSON and save it as YAML."""
-    place, name = server.find_shelf(body.get("mount") or body.get("default_project")), body["name"]
-    if name in place.folder and not body["overwrite"]:
-        raise errors.Exists("Workflow", name)
-    return Versioned(
-        *await workflow_files.save_workflow(server, place, name, workflow_files.compose_workflow(place, body), if_match)
-    )
-
-
-async def srunx_list_runs(server: Server, name: str | None, limit: int, offset: int) -> Answer:
-    """List workflow runs, newest first."""
-    body, total = await server.run_list.get_window(name, limit, offset)
-    return Answer(body, total=total)
-
-
-async def srunx_get_run(server: Server, run_id: str) -> Answer:
-    """Get one run with the state of each of its jobs."""
-    if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
-        return Answer(server.run_list.get_row(run_id), server.get_age_s(run_id))
-    return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
-
-
-async def srunx_cancel_run(server: Server, run_id: str) -> Data:
-    """Cancel a run and all of its jobs."""
-    warnings = await runs.cancel_run(server, run_id)
-    return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
-
-
-def srunx_get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
-    """Get one workflow with its jobs."""
-    place = server.find_shelf(mount)
-    return Versioned(place.rows.get_row(name), place.folder.get_entry(name).etag)
-
-
-async def srunx_delete_workflow(server: Server, name: str, mount: str | None, if_match: str | None) -> Data:
-    """Delete a workflow; its runs stay."""
-    await server.find_shelf(mount).folder.delete(name, if_match=if_match)
-    return {"status": "deleted", "name": name}
-
-
-async def srunx_run_workflow(
-    server: Server, name: str, mount: str | None, body: Data, idempotency_key: str | None, caller: access.Caller
-) -> Data:
-    """Start a run or a sweep of a workflow, or preview it."""
-    return await start.start_workflow(
-        server, name, mount, body, requests.make_id(caller.name, "run", idempotency_key), "web"
-    )
-
-
-def srunx_list_sweeps(server: Server) -> list[Data]:
-    """List the latest sweeps, newest first."""
-    return server.sweep_index.list_newest()
-
-
-async def srunx_get_sweep(server: Server, sweep_id: int) -> Data:
-    """Get one sweep with its matrix and counters."""
-    shown, sweep = await server.sweep_index.find(sweep_id)
-    return shown.build_row(sweep)
-
-
-async def srunx_change_sweep(server: Server, sweep_id: int, body: Data) -> Data:
-    """Change how many cells of a sweep run at once."""
-    return server.sweep_index.build_row(
-        await sweeping.change_sweep(
-            server, sweep_id, lambda sweep: sweeps.set_max_parallel(sweep, body["max_parallel"])
-        )
-    )
-
-
-async def srunx_list_cells(server: Server, sweep_id: int) -> list[Data]:
-    """List the cells of a sweep by status, start and id."""
-    shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
-    return await shown.list_cells(sweep)
-
-
-async def srunx_cancel_sweep(server: Server, sweep_id: int) -> Data:
-    """Cancel a sweep."""
-    if server.sweep_index.is_archived(sweep_id):
-        return await srunx_get_sweep(server, sweep_id)
-    return server.sweep_index.build_row(
-        await sweeping.change_sweep(server, sweep_id, lambda sweep: sweeps.cancel_sweep(sweep, time.time()))
-    )
-
-
-async def srunx_rerun_sweep(server: Server, sweep_id: int, body: Data) -> Data:
-    """Rerun ended cells of a sweep."""
-    return server.sweep_index.build_row(await sweeping.rerun_cells(server, sweep_id, body["cells"]))
-
-
-async def srunx_list_results(server: Server, sweep_id: int, accept: str) -> Any:
-    """List the results of a sweep's cells in matrix order."""
-    shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
-    rows = await shown.list_results(sweep)
-    return Answer(board.to_csv(rows), media_type="text/csv; charset=utf-8") if prefers_csv(accept) else rows
-
-
-def srunx_list_mounts(server: Server) -> list[Data]:
-    """List the current profile's mounts without local folders."""
-    return [{"name": mount.name, "remote": mount.remote} for mount in server.store.profiles.get_mounts().values()]
-
-
-async def srunx_add_mount(server: Server, body: Data, if_match: str | None) -> Data:
-    """Add a mount to the current profile."""
-    return await profile_edits.add_mount(server.store.single["profiles"], current_profile(server), body, if_match)
-
-
-def srunx_list_mounts_config(server: Server) -> list[Data]:
-    """List the current profile's mounts with local folders."""
-    return [profile_edits.to_mount_json(mount) for mount in server.store.profiles.get_mounts().values()]
-
-
-async def srunx_delete_mount(server: Server, mount_name: str, if_match: str | None) -> Data:
-    """Remove a mount from the current profile."""
-    await profile_edits.remove_mount(server.store.single["profiles"], current_profile(server), mount_name, if_match)
-    return {"status": "deleted", "name": mount_name}
-
-
-async def srunx_get_config(server: Server, explain: bool, mount: str | None) -> Versioned:
-    """Get the configuration merged from all layers."""
-    root = server.store.profiles.get_mount(mount).root if mount is not None else None
-    found = await server.store.configuration.resolve(root)
-    return Versioned(found.explain() if explain else found.to_json(), server.store.configuration.get_tag())
-
-
-async def srunx_update_config(server: Server, body: Data, if_match: str | None) -> Versioned:
-    """Merge values into the user's configuration."""
-    found = await server.store.configuration.update(body, if_match)
-    return Versioned(found.to_json(), server.store.configuration.get_tag())
-
-
-async def srunx_list_config_paths(server: Server) -> list[Data]:
-    """List the configuration files in rising precedence."""
-    return await asyncio.to_thread(server.store.configuration.list_paths)
-
-
-async def srunx_reset_config(server: Server, if_match: str | None) -> Versioned:
-    """Empty the user's configuration."""
-    found = await server.store.configuration.reset(if_match)
-    return Versioned(found.to_json(), server.store.configuration.get_tag())
-
-
-def srunx_list_profiles(server: Server) -> Versioned:
-    """List all profiles by name, and which one is current."""
-    found = profile_edits.list_profiles(server.store.stored_profiles, server.store.profiles.current)
-    return Versioned(found, profile_edits.get_profiles_tag(server.store.single["profiles"]))
-
-
-async def srunx_create_profile(server: Server, body: Data, if_match: str | None) -> Data:
-    """Create a profile."""
-    return await profile_edits.create_profile(server.store.single["profiles"], body, if_match)
-
-
-async def srunx_update_profile(server: Server, name: str, body: Data, if_match: str | None) -> Data:
-    """Update the given fields of a profile."""
-    return await profile_edits.update_profile(server.store.single["profiles"], name, body, if_match)
-
-
-async def srunx_delete_profile(server: Server, name: str, if_match: str | None) -> Data:
-    """Delete a profile and its mounts."""
-    await profile_edits.delete_profile(server.store.single["profiles"], name, if_match)
-    return {"ok": True}
-
-
-async def srunx_activate_profile(server: Server, name: str, if_match: str | None) -> Data:
-    """Make a profile the current one."""
-    await profile_edits.activate_profile(server.store.single["profiles"], name, if_match)
-    return {"ok": True}
-
-
-async def srunx_add_profile_mount(server: Server, name: str, body: Data, if_match: str | None) -> Data:
-    """Add a mount to a profile."""
-    return await profile_edits.add_mount(server.store.single["profiles"], name, body, if_match)
-
-
-async def srunx_delete_profile_mount(server: Server, name: str, mount_name: str, if_match: str | None) -> Data:
-    """Remove a mount from a profile."""
-    await profile_edits.remove_mount(server.store.single["profiles"], name, mount_name, if_match)
-    return {"ok": True}
-
-
-def srunx_list_env(server: Server) -> list[dict[str, str]]:
-    """List the srunx variables of the server's environment."""
-    return layers.list_variables(server.store.environment)
-
-
-async def srunx_list_projects(server: Server) -> list[Data]:
-    """List the projects of the current profile, one per mount."""
-    return await asyncio.to_thread(profile_edits.list_projects, server.store.profiles)
-
-
-async def srunx_get_project(server: Server, mount_name: str) -> Versioned:
-    """Get the srunx.json of a mount."""
-    mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return Versioned(
-        await server.store.configuration.describe_project(mount), server.store.configuration.get_project_tag(mount.root)
-    )
-
-
-async def srunx_update_project(server: Server, mount_name: str, body: Data, if_match: str | None) -> Versioned:
-    """Update the srunx.json of a mount."""
-    mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return Versioned(
-        await server.store.configuration.save_project(mount, body, if_match),
-        server.store.configuration.get_project_tag(mount.root),
-    )
-
-
-async def srunx_init_project(server: Server, mount_name: str) -> Versioned:
-    """Create a srunx.json with example values for a mount."""
-    mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return Versioned(
-        await server.store.configuration.init_project(mount), server.store.configuration.get_project_tag(mount.root)
-    )
-
-
-def srunx_list_history(server: Server, limit: int) -> list[Data]:
-    """List the jobs submitted through Sluice, newest first."""
-    return [srunx.to_history_json(entry) for entry in server.job_index.list_newest(limit if limit >= 0 else 10_000)]
-
-
-def srunx_get_history_stats(server: Server, from_: str | None, to: str | None) -> Data:
-    """Count jobs by outcome and average their running time."""
-    return server.job_index.compute_stats(from_, to)
-
-
-def srunx_list_endpoints(server: Server, include_disabled: bool) -> list[Data]:
-    """List the endpoints of notifications, oldest first."""
-    return server.notifications.list_endpoints(include_disabled)
-
-
-async def srunx_create_endpoint(server: Server, body: Data) -> Data:
-    """Create an endpoint for notifications."""
-    return await server.notifications.create_endpoint(body)
-
-
-async def srunx_delete_endpoint(server: Server, endpoint_id: int) -> None:
-    """Delete an endpoint and its subscriptions."""
-    await server.notifications.delete_endpoint(endpoint_id)
-
-
-async def srunx_change_endpoint(server: Server, endpoint_id: int, body: Data) -> Data:
-    """Change the name or the address of an endpoint."""
-    return await server.notifications.change_endpoint(
-        endpoint_id, lambda data, others: endpoints.edit_endpoint(data, body, others)
-    )
-
-
-async def srunx_disable_endpoint(server: Server, endpoint_id: int) -> Data:
-    """Disable an endpoint."""
-    return await server.notifications.change_endpoint(
-        endpoint_id, lambda data, _: endpoints.switch_endpoint(data, False, time.time())
-    )
-
-
-async def srunx_enable_endpoint(server: Server, endpoint_id: int) -> Data:
-    """Enable an endpoint."""
-    return await server.notifications.change_endpoint(
-        endpoint_id, lambda data, _: endpoints.switch_endpoint(data, True, time.time())
-    )
-
-
-async def srunx_create_subscription(server: Server, body: Data) -> Data:
-    """Subscribe an endpoint to a watch."""
-    return await server.notifications.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
-
-
-async def srunx_delete_subscription(server: Server, subscription_id: int) -> None:
-    """Delete a subscription."""
-    await server.notifications.unsubscribe(subscription_id)
-
-
-def srunx_get_watch(server: Server, watch_id: int) -> Data:
-    """Get one watch."""
-    return watches.to_json(server.notifications.get_watch(watch_id))
-
-
-async def srunx_close_watch(server: Server, watch_id: int) -> Data:
-    """Close a watch and stop its notifications."""
-    closed = await server.notifications.change_watch(
-        str(watch_id), lambda watch: watches.close_watch(watch, time.time())
-    )
-    return watches.to_json(closed)
-
-
-def srunx_list_deliveries(server: Server, subscription_id: int | None, status: str | None, limit: int) -> list[Data]:
-    """List sent and pending deliveries, newest first."""
-    return server.notifications.outbox.list_deliveries(subscription_id, status, limit)
-
-
-def srunx_count_stuck_deliveries(server: Server, older_than_sec: int) -> dict[str, int]:
-    """Count the deliveries that are overdue."""
-    return {
-        "count": server.notifications.outbox.count_stuck(older_than_sec, time.time()),
-        "older_than_sec": older_than_sec,
-    }
-
-
-def srunx_get_delivery(server: Server, delivery_id: int) -> Data:
-    """Get one delivery."""
-    return deliveries.to_json(server.notifications.outbox.get(delivery_id))
-
-
-def find_age(server: Server, cluster: str | None) -> float | None:
-    """Return how old a cluster's snapshot is, in seconds; None while there is none."""
-    snapshot = server.clusters.resolve(cluster).snapshot
-    snapshot.keep_fresh()
-    return snapshot.age_s
-
-
-def current_profile(server: Server) -> str:
-    """Return the name of the current profile, which is to be changed; NoProfile."""
-    return profile_edits.require_current(server.store.stored_profiles, server.store.profiles)
 
 
 # ====================================================================================================================
@@ -1282,6 +955,7 @@ def current_profile(server: Server) -> str:
 # ====================================================================================================================
 
 operations(
+    srtslurm_list_jobs=reports.list_reports,
     srtslurm_create_job=reports.record_submission,
     srtslurm_get_job=reports.get_report,
     srtslurm_update_job=reports.record_update,
@@ -1289,27 +963,10 @@ operations(
     srtslurm_list_job_events=reports.list_events,
     srtslurm_list_logs=reports.read_logs,
     srtslurm_add_log=reports.add_log,
+    srtslurm_list_captures=reports.read_captures,
     srtslurm_add_capture=reports.add_capture,
+    srtslurm_list_events=reports.list_all_events,
 )
-
-
-def srtslurm_list_jobs(
-    server: Server, status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int
-) -> Body:
-    """List the jobs that reported, last submitted first."""
-    return server.report_index.build_page(status, cluster, tag, page, per_page)
-
-
-async def srtslurm_list_captures(server: Server, job_id: str, file: str | None) -> Any:
-    """List the captures of a job, or download one."""
-    if not file:
-        return await reports.list_captures(server, job_id)
-    return Answer(await reports.read_capture(server, job_id, file), media_type=RAW, download=True)
-
-
-async def srtslurm_list_events(server: Server, after: int, limit: int, job_id: str | None) -> Data:
-    """List the events of all jobs after a cursor."""
-    return await server.report_index.list_events(after, limit, job_id)
 
 
 def srtslurm_get_health() -> Data:
@@ -1321,11 +978,10 @@ def srtslurm_get_health() -> Data:
 # Operations: sluice
 # ====================================================================================================================
 
-
-async def sluice_list_problems(server: Server) -> list[Data]:
-    """List the files of the store that are invalid."""
-    await server.store.configuration.refresh_outside()
-    return server.store.list_problems()
+operations(
+    sluice_list_problems=configuration.list_problems,
+    sluice_list_events=change_sources.list_events,
+)
 
 
 def sluice_get_health(server: Server) -> Data:
@@ -1342,9 +998,6 @@ async def sluice_get_contract_yaml() -> Body:
     """Get this contract as YAML."""
     # It is made for the first request, which takes a tenth of a second.
     return await asyncio.to_thread(lambda: CONTRACT.as_yaml)
-
-
-operations(sluice_list_events=change_sources.list_events)
 
 
 # ====================================================================================================================
