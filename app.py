@@ -109,7 +109,10 @@ class Family:
 
 
 def write_detail(refusal: Refusal) -> bytes:
-    """Write a refusal as FastAPI does: everything that is wrong as a list, or else a text."""
+    """Write a refusal as FastAPI does.
+
+    Everything that is wrong as a list, or else a text.
+    """
     return orjson.dumps({"detail": refusal.problems or refusal.message})
 
 
@@ -122,7 +125,10 @@ SRUNX_VALUES = (
 
 
 def find_srunx_value(problem: Problem) -> tuple[int, str] | None:
-    """Return the status and the text of the srunx document for a wrong value; None where it has none."""
+    """Return status and text of the srunx document for a wrong value.
+
+    None where it has none.
+    """
     for place, pattern, status, text in SRUNX_VALUES:
         if list(problem["loc"]) == place and pattern.fullmatch(str(problem["input"])):
             return status, text
@@ -176,12 +182,15 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operations(**functions: Operation) -> None:
-    """Register functions of engine/ that answer an operation as they are; for all others see collect_operations."""
+    """Register functions of engine/ that answer operations as they are.
+
+    For all others see collect_operations.
+    """
     OPERATIONS.update(functions)
 
 
 def collect_operations(names: Mapping[str, Any]) -> None:
-    """Register the functions that are named as operations are: by their family first."""
+    """Register functions whose names begin with that of a family."""
     prefixes = tuple(f"{family.name}_" for family in FAMILIES)
     OPERATIONS.update({name: names[name] for name in names if name.startswith(prefixes) and callable(names[name])})
 
@@ -226,7 +235,7 @@ class Call:
         await self.send_message({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def send(self, message: Message) -> None:
-        """Send what an answer of Starlette says, with the headers that every answer has."""
+        """Send what an answer of Starlette says, with our headers."""
         if message["type"] == "http.response.start":
             await self.start(message["status"], message["headers"])
         else:
@@ -246,7 +255,10 @@ STREAM = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 
 
 class Endpoint:
-    """One operation of the contract with its function: request → checked arguments → function → answer."""
+    """One operation of the contract with its function.
+
+    Request → checked arguments → function → answer.
+    """
 
     def __init__(self, contract: dict[str, Any], spec: Specification, function: Operation, family: Family) -> None:
         self.spec, self.function, self.family = spec, function, family
@@ -292,7 +304,10 @@ class Endpoint:
         return await value if self.is_async else value
 
     def arguments(self, call: Call) -> Data:
-        """Return the checked parameters by the names that the function uses; Invalid tells everything that is wrong."""
+        """Return the checked parameters by the names that the function uses.
+
+        Raises Invalid with everything that is wrong.
+        """
         texts: dict[str, Mapping[str, str]] = {"path": call.path_params}
         if "query" in self.spec.places:
             query = call.scope["query_string"].decode("latin-1")
@@ -374,7 +389,10 @@ GZIP_BYTES = 2000  # below, it is not worth it
 
 
 async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]], body: Body, etag: bytes) -> None:
-    """Send kept bytes: only their ETag when the client has them, gzipped when it is worth it and wanted."""
+    """Send kept bytes.
+
+    Only their ETag when the client has them, gzipped when it is worth it and wanted.
+    """
     headers += ((b"etag", etag), (b"cache-control", b"private, max-age=0"), (b"vary", b"accept-encoding"))
     given = call.headers.get(b"if-none-match")
     if given is not None and call.method in ("GET", "HEAD"):
@@ -395,8 +413,9 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
 async def send_stream(
     call: Call, status: int, headers: Headers, pieces: AsyncIterator[bytes], streams: set[asyncio.Task[None]]
 ) -> None:
-    """Send the pieces as they come, until there are no more, the client leaves, or the server ends the stream.
+    """Send the pieces as they come.
 
+    Ends when there are no more, the client leaves, or the server ends the stream.
     What goes wrong before the first piece becomes a refusal. The iterator is closed in any case.
     """
     sending = asyncio.ensure_future(send_pieces(call, status, headers, pieces))
@@ -440,7 +459,10 @@ async def wait_for_disconnect(receive: Receive) -> None:
 
 
 async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
-    """Return the body, counted while it comes in; refused when it is not declared as what it must be, or too large."""
+    """Return the body, counted while it comes in.
+
+    Raises TooLarge, and MediaType when it is not declared as what it must be.
+    """
     length = call.headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > limit_bytes:
         raise errors.TooLarge(limit_bytes, "the body")
@@ -484,7 +506,10 @@ class PathItem:
 def compile_paths(
     contract: dict[str, Any], families: Iterable[Family], functions: Mapping[str, Operation]
 ) -> dict[str, PathItem]:
-    """Return what answers each path; RuntimeError when contract, families and functions do not fit together."""
+    """Return what answers each path.
+
+    Raises RuntimeError when contract, families and functions do not fit together.
+    """
     by_name = {family.name: family for family in families}
     items: dict[str, PathItem] = {}
     for path, method, found in list_operations(contract):
@@ -502,8 +527,9 @@ def compile_paths(
 
 
 class App:
-    """The HTTP side as an ASGI app: finds the operation, lets the caller in, calls it, sends the answer.
+    """The HTTP side as an ASGI app.
 
+    It finds the operation, lets the caller in, calls it, sends the answer.
     Its lifespan opens the server, which requests find in their state; two apps in one process have nothing in common.
     """
 
@@ -576,7 +602,10 @@ class App:
             await self.show_page(call)
 
     def route(self, call: Call) -> PathItem | None:
-        """Find what answers the path, which is the contract's from now on: without prefixes, aliases replaced."""
+        """Find what answers the path.
+
+        The call has the contract's path from now on: without prefixes, aliases replaced.
+        """
         scope = call.scope
         given = scope.get("root_path") or ""
         own = call.server.settings.root_path if call.server is not None else ""
@@ -590,7 +619,10 @@ class App:
         return item
 
     def find_item(self, call: Call, path: str) -> PathItem | None:
-        """Find what answers a path of the contract; the call has the values of its parameters then."""
+        """Find what answers a path of the contract.
+
+        The call has the values of its parameters then.
+        """
         if (item := self.exact.get(path)) is not None:
             return item
         for item in self.matched.get(path.count("/"), ()):
@@ -633,7 +665,7 @@ class App:
 
 
 def strip_prefix(path: str, *prefixes: str) -> str:
-    """Return the path without the prefix that a proxy or a mount has put before it."""
+    """Return the path without the prefix that a proxy or a mount added."""
     for prefix in prefixes:
         if prefix and f"{path}/".startswith(f"{prefix}/"):
             return path[len(prefix) :] or "/"
@@ -648,8 +680,9 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def check_source(call: Call) -> bool:
-    """Check host, origin and media type; return whether the call is a preflight to be answered at once.
+    """Check host, origin and media type.
 
+    Returns whether the call is a preflight to be answered at once.
     Nothing is asked of the server yet but which hosts and origins it knows.
     """
     hosts = call.server.hosts if call.server is not None else access.LOOPBACK_NAMES
@@ -663,7 +696,10 @@ def check_source(call: Call) -> bool:
 
 
 def check_cors(call: Call) -> bool:
-    """Let pages of the family's allowed origins read the answer; return whether the call is a preflight of theirs."""
+    """Let pages of the family's allowed origins read the answer.
+
+    Returns whether the call is a preflight of theirs.
+    """
     allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
     if not allowed:
         return False
@@ -676,14 +712,20 @@ def check_cors(call: Call) -> bool:
 
 
 async def answer_preflight(call: Call) -> None:
-    """Tell a browser that a page of an allowed origin may read, and say who it is in a header, never by a cookie."""
+    """Tell a browser that a page of an allowed origin may read.
+
+    The page may say who it is in a header, never by a cookie.
+    """
     methods = (b"access-control-allow-methods", b"GET, HEAD")
     await call.start(204, [methods, (b"access-control-allow-headers", b"authorization, if-none-match, x-request-id")])
     await call.finish()
 
 
 def require_media_type(call: Call, *kinds: str) -> None:
-    """Refuse another media type: a form that a foreign page can send without asking is never taken."""
+    """Refuse another media type.
+
+    A form that a foreign page can send without asking is never taken.
+    """
     kind = call.headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
     if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
         raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
@@ -792,7 +834,10 @@ PLAIN = Family("", (), write_detail, {"bearer": access.check_bearer})
 
 
 async def refuse(call: Call, problem: Exception) -> None:
-    """Answer with whatever went wrong, in the family's shape; a websocket is closed before it is accepted."""
+    """Answer with whatever went wrong, in the family's shape.
+
+    A websocket is closed before it is accepted.
+    """
     if call.scope["type"] == "websocket":
         code = 4401 if isinstance(problem, access.Unauthenticated) else 4403
         await call.send_message({"type": "websocket.close", "code": code})
@@ -810,7 +855,10 @@ async def refuse(call: Call, problem: Exception) -> None:
 
 
 async def send_refusal(call: Call, problem: Exception) -> None:
-    """Send status, headers and body for what went wrong; of an unexpected exception only that there was one."""
+    """Send status, headers and body for what went wrong.
+
+    Of an unexpected exception only that there was one.
+    """
     refusal = make_refusal(call, problem)
     headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
     if isinstance(problem, UnknownMethod):
@@ -825,7 +873,10 @@ async def send_refusal(call: Call, problem: Exception) -> None:
 
 
 def make_refusal(call: Call, problem: Exception) -> Refusal:
-    """Return what an answer says of what went wrong; an unexpected exception is logged."""
+    """Return what an answer says of what went wrong.
+
+    An unexpected exception is logged.
+    """
     family, request_id, message = call.family, call.request_id.decode(), str(problem)
     status = find_status(problem, family, call.endpoint.spec.operation_id if call.endpoint else "")
     problems: Sequence[Problem] = ()
@@ -844,7 +895,10 @@ def make_refusal(call: Call, problem: Exception) -> Refusal:
 
 
 def find_status(problem: Exception, family: Family, operation_id: str) -> int:
-    """Return the status for an exception, of this operation or its family; 500 for one that no table has."""
+    """Return the status for an exception of this operation or its family.
+
+    500 for one that no table has.
+    """
     for kind in type(problem).__mro__:
         for name in (operation_id, family.name):
             if (name, kind) in family.statuses:
@@ -855,14 +909,20 @@ def find_status(problem: Exception, family: Family, operation_id: str) -> int:
 
 
 def list_problem(problem: Problem) -> Problem:
-    """Return a problem as refusals list it: type, loc, msg, input, and where in a text it stands."""
+    """Return a problem as refusals list it.
+
+    That is type, loc, msg, input, and where in a text it stands.
+    """
     place = {key: problem[key] for key in ("line", "column") if problem.get(key)}
     given = shorten_value(problem["input"])
     return {"type": problem["type"], "loc": problem["loc"], "msg": problem["msg"], "input": given, **place}
 
 
 def shorten_value(value: Any) -> Any:
-    """Return the value, or its beginning when it is large: an error need not send back a megabyte."""
+    """Return the value, or its beginning when it is large.
+
+    An error need not send back a megabyte.
+    """
     text = value if isinstance(value, str) else repr(value)
     return value if len(text) <= 500 else f"{text[:500]}…"
 
@@ -1007,7 +1067,10 @@ async def sluice_get_contract_yaml() -> Body:
 
 @contextlib.asynccontextmanager
 async def open_server(settings: Settings, families: Collection[str]) -> AsyncIterator[Server]:
-    """Open the store, find the cluster, start what goes on between requests; undo it all in reverse."""
+    """Open the store, find the cluster, start what runs between requests.
+
+    All of it is undone in reverse.
+    """
     server = Server(settings)
     server.store.single["access"].parse = functools.partial(access.parse, families=families)
     server.follow()
@@ -1038,7 +1101,10 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
 
 
 def shorten_traceback(send: Send) -> Send:
-    """Return a `send` that tells only the reason, without the traceback, of a start that fails for one of ours."""
+    """Return a `send` that shortens why a start failed.
+
+    For a reason of ours it is told without the traceback.
+    """
 
     async def send_on(message: Message) -> None:
         problem = sys.exception()
@@ -1050,7 +1116,7 @@ def shorten_traceback(send: Send) -> Send:
 
 
 def describe_server(server: Server) -> str:
-    """Return the address, the store, the cluster, and who may call, as a line of the log."""
+    """Describe address, store, cluster and who may call, on one line."""
     settings = server.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     own = access.is_loopback(settings.host)
@@ -1059,7 +1125,10 @@ def describe_server(server: Server) -> str:
 
 
 class Contract:
-    """The contract as it is parsed and as it is served; what is served is made when it is first asked for."""
+    """The contract as it is parsed and as it is served.
+
+    What is served is made when it is first asked for.
+    """
 
     def __init__(self, path: Path) -> None:
         self.parsed = load_contract(path)
@@ -1081,7 +1150,7 @@ class Contract:
 
 
 def make_pages() -> dict[str, ASGIApp]:
-    """Return the pages beside the contract, by path: Swagger UI over /openapi.json."""
+    """Return the pages by path: Swagger UI over /openapi.json."""
     policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
     swagger_ui = StaticFiles(packages=[("swagger_ui", "static")])
 
@@ -1100,7 +1169,10 @@ collect_operations(globals())
 
 
 def make_app(settings: Settings | None = None) -> App:
-    """Return an app with its own server; without settings it reads the environment when it starts."""
+    """Return an app with its own server.
+
+    Without settings it reads the environment when it starts.
+    """
     return App(CONTRACT.parsed, FAMILIES, OPERATIONS, make_pages(), settings)
 
 
@@ -1108,7 +1180,10 @@ app = make_app()
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve, as `python app.py`; flags only set the environment that the app reads."""
+    """Serve, as `python app.py`.
+
+    Flags only set the environment that the app reads.
+    """
     parser = argparse.ArgumentParser(description="Sluice: one small server in front of SLURM.")
     parser.add_argument("--store", help="the folder with everything that is remembered (default: ./data)")
     parser.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
@@ -1144,7 +1219,10 @@ GRACE_S = 5
 
 
 def serve() -> None:
-    """Serve until told to end; refuse a bind that the whole network could use without credentials."""
+    """Serve until told to end.
+
+    A bind that the whole network could use without credentials is refused.
+    """
     import uvicorn  # here, since the app itself also runs under any other server
 
     try:
