@@ -28,11 +28,8 @@ import logging
 import os
 import random
 import re
-import signal
 import sys
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,23 +43,19 @@ from starlette.routing import Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, templates, workflow_files
-from engine import sweeps as sweeping
+from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
+from engine.config import configuration, profiles, projects
 from engine.mounts import sync
-from engine.notify import watches as asking
+from engine.notify import deliveries, endpoints, watches
 from engine.server import Server
-from engine.tasks import end_task, log
+from engine.tasks import call_on_signal, end_task, log
 from slurm_shim import errors as slurm_errors
 from slurm_shim.pace import Pace
 from store import access, errors, jsons
-from store.config import layers, profile_edits
 from store.config.settings import CHOICES, Settings
 from store.contract import dump_contract, find_needed_components, load_contract
-from store.indexes import sweeps as board
 from store.indexes.bodies import Answer, Body, Versioned
-from store.operations import JSON, RAW, Specification, list_operations, prefers_csv
-from store.rules import deliveries, endpoints, records, requests, sweeps, watches, workflows
-from store.views import srunx
+from store.operations import JSON, RAW, Specification, list_operations
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -116,7 +109,10 @@ class Family:
 
 
 def write_detail(refusal: Refusal) -> bytes:
-    """Write a refusal as FastAPI does: everything that is wrong as a list, or else a text."""
+    """Write a refusal as FastAPI does.
+
+    Everything that is wrong as a list, or else a text.
+    """
     return orjson.dumps({"detail": refusal.problems or refusal.message})
 
 
@@ -129,7 +125,10 @@ SRUNX_VALUES = (
 
 
 def find_srunx_value(problem: Problem) -> tuple[int, str] | None:
-    """Return the status and the text of the srunx document for a wrong value; None where it has none."""
+    """Return status and text of the srunx document for a wrong value.
+
+    None where it has none.
+    """
     for place, pattern, status, text in SRUNX_VALUES:
         if list(problem["loc"]) == place and pattern.fullmatch(str(problem["input"])):
             return status, text
@@ -183,12 +182,15 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operations(**functions: Operation) -> None:
-    """Register functions of engine/ that answer an operation as they are; for all others see collect_operations."""
+    """Register functions of engine/ that answer operations as they are.
+
+    For all others see collect_operations.
+    """
     OPERATIONS.update(functions)
 
 
 def collect_operations(names: Mapping[str, Any]) -> None:
-    """Register the functions that are named as operations are: by their family first."""
+    """Register functions whose names begin with that of a family."""
     prefixes = tuple(f"{family.name}_" for family in FAMILIES)
     OPERATIONS.update({name: names[name] for name in names if name.startswith(prefixes) and callable(names[name])})
 
@@ -233,7 +235,7 @@ class Call:
         await self.send_message({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def send(self, message: Message) -> None:
-        """Send what an answer of Starlette says, with the headers that every answer has."""
+        """Send what an answer of Starlette says, with our headers."""
         if message["type"] == "http.response.start":
             await self.start(message["status"], message["headers"])
         else:
@@ -253,7 +255,10 @@ STREAM = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 
 
 class Endpoint:
-    """One operation of the contract with its function: request → checked arguments → function → answer."""
+    """One operation of the contract with its function.
+
+    Request → checked arguments → function → answer.
+    """
 
     def __init__(self, contract: dict[str, Any], spec: Specification, function: Operation, family: Family) -> None:
         self.spec, self.function, self.family = spec, function, family
@@ -299,7 +304,10 @@ class Endpoint:
         return await value if self.is_async else value
 
     def arguments(self, call: Call) -> Data:
-        """Return the checked parameters by the names that the function uses; Invalid tells everything that is wrong."""
+        """Return the checked parameters by the names that the function uses.
+
+        Raises Invalid with everything that is wrong.
+        """
         texts: dict[str, Mapping[str, str]] = {"path": call.path_params}
         if "query" in self.spec.places:
             query = call.scope["query_string"].decode("latin-1")
@@ -381,7 +389,10 @@ GZIP_BYTES = 2000  # below, it is not worth it
 
 
 async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]], body: Body, etag: bytes) -> None:
-    """Send kept bytes: only their ETag when the client has them, gzipped when it is worth it and wanted."""
+    """Send kept bytes.
+
+    Only their ETag when the client has them, gzipped when it is worth it and wanted.
+    """
     headers += ((b"etag", etag), (b"cache-control", b"private, max-age=0"), (b"vary", b"accept-encoding"))
     given = call.headers.get(b"if-none-match")
     if given is not None and call.method in ("GET", "HEAD"):
@@ -402,8 +413,9 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
 async def send_stream(
     call: Call, status: int, headers: Headers, pieces: AsyncIterator[bytes], streams: set[asyncio.Task[None]]
 ) -> None:
-    """Send the pieces as they come, until there are no more, the client leaves, or the server ends the stream.
+    """Send the pieces as they come.
 
+    Ends when there are no more, the client leaves, or the server ends the stream.
     What goes wrong before the first piece becomes a refusal. The iterator is closed in any case.
     """
     sending = asyncio.ensure_future(send_pieces(call, status, headers, pieces))
@@ -447,7 +459,10 @@ async def wait_for_disconnect(receive: Receive) -> None:
 
 
 async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
-    """Return the body, counted while it comes in; refused when it is not declared as what it must be, or too large."""
+    """Return the body, counted while it comes in.
+
+    Raises TooLarge, and MediaType when it is not declared as what it must be.
+    """
     length = call.headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > limit_bytes:
         raise errors.TooLarge(limit_bytes, "the body")
@@ -491,7 +506,10 @@ class PathItem:
 def compile_paths(
     contract: dict[str, Any], families: Iterable[Family], functions: Mapping[str, Operation]
 ) -> dict[str, PathItem]:
-    """Return what answers each path; RuntimeError when contract, families and functions do not fit together."""
+    """Return what answers each path.
+
+    Raises RuntimeError when contract, families and functions do not fit together.
+    """
     by_name = {family.name: family for family in families}
     items: dict[str, PathItem] = {}
     for path, method, found in list_operations(contract):
@@ -509,8 +527,9 @@ def compile_paths(
 
 
 class App:
-    """The HTTP side as an ASGI app: finds the operation, lets the caller in, calls it, sends the answer.
+    """The HTTP side as an ASGI app.
 
+    It finds the operation, lets the caller in, calls it, sends the answer.
     Its lifespan opens the server, which requests find in their state; two apps in one process have nothing in common.
     """
 
@@ -583,7 +602,10 @@ class App:
             await self.show_page(call)
 
     def route(self, call: Call) -> PathItem | None:
-        """Find what answers the path, which is the contract's from now on: without prefixes, aliases replaced."""
+        """Find what answers the path.
+
+        The call has the contract's path from now on: without prefixes, aliases replaced.
+        """
         scope = call.scope
         given = scope.get("root_path") or ""
         own = call.server.settings.root_path if call.server is not None else ""
@@ -597,7 +619,10 @@ class App:
         return item
 
     def find_item(self, call: Call, path: str) -> PathItem | None:
-        """Find what answers a path of the contract; the call has the values of its parameters then."""
+        """Find what answers a path of the contract.
+
+        The call has the values of its parameters then.
+        """
         if (item := self.exact.get(path)) is not None:
             return item
         for item in self.matched.get(path.count("/"), ()):
@@ -640,32 +665,11 @@ class App:
 
 
 def strip_prefix(path: str, *prefixes: str) -> str:
-    """Return the path without the prefix that a proxy or a mount has put before it."""
+    """Return the path without the prefix that a proxy or a mount added."""
     for prefix in prefixes:
         if prefix and f"{path}/".startswith(f"{prefix}/"):
             return path[len(prefix) :] or "/"
     return path
-
-
-@contextlib.contextmanager
-def call_on_signal(function: Callable[[], None]) -> Iterator[None]:
-    """Call the function as soon as the process is told to end: servers wait for open requests before the lifespan."""
-    loop, before = asyncio.get_running_loop(), dict[int, Any]()
-
-    def handle(number: int, frame: Any) -> None:
-        loop.call_soon_threadsafe(function)
-        before[number](number, frame)
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        before = {number: handler for number, handler in before.items() if callable(handler)}
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # ====================================================================================================================
@@ -676,8 +680,9 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def check_source(call: Call) -> bool:
-    """Check host, origin and media type; return whether the call is a preflight to be answered at once.
+    """Check host, origin and media type.
 
+    Returns whether the call is a preflight to be answered at once.
     Nothing is asked of the server yet but which hosts and origins it knows.
     """
     hosts = call.server.hosts if call.server is not None else access.LOOPBACK_NAMES
@@ -691,7 +696,10 @@ def check_source(call: Call) -> bool:
 
 
 def check_cors(call: Call) -> bool:
-    """Let pages of the family's allowed origins read the answer; return whether the call is a preflight of theirs."""
+    """Let pages of the family's allowed origins read the answer.
+
+    Returns whether the call is a preflight of theirs.
+    """
     allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
     if not allowed:
         return False
@@ -704,14 +712,20 @@ def check_cors(call: Call) -> bool:
 
 
 async def answer_preflight(call: Call) -> None:
-    """Tell a browser that a page of an allowed origin may read, and say who it is in a header, never by a cookie."""
+    """Tell a browser that a page of an allowed origin may read.
+
+    The page may say who it is in a header, never by a cookie.
+    """
     methods = (b"access-control-allow-methods", b"GET, HEAD")
     await call.start(204, [methods, (b"access-control-allow-headers", b"authorization, if-none-match, x-request-id")])
     await call.finish()
 
 
 def require_media_type(call: Call, *kinds: str) -> None:
-    """Refuse another media type: a form that a foreign page can send without asking is never taken."""
+    """Refuse another media type.
+
+    A form that a foreign page can send without asking is never taken.
+    """
     kind = call.headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
     if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
         raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
@@ -820,7 +834,10 @@ PLAIN = Family("", (), write_detail, {"bearer": access.check_bearer})
 
 
 async def refuse(call: Call, problem: Exception) -> None:
-    """Answer with whatever went wrong, in the family's shape; a websocket is closed before it is accepted."""
+    """Answer with whatever went wrong, in the family's shape.
+
+    A websocket is closed before it is accepted.
+    """
     if call.scope["type"] == "websocket":
         code = 4401 if isinstance(problem, access.Unauthenticated) else 4403
         await call.send_message({"type": "websocket.close", "code": code})
@@ -838,7 +855,10 @@ async def refuse(call: Call, problem: Exception) -> None:
 
 
 async def send_refusal(call: Call, problem: Exception) -> None:
-    """Send status, headers and body for what went wrong; of an unexpected exception only that there was one."""
+    """Send status, headers and body for what went wrong.
+
+    Of an unexpected exception only that there was one.
+    """
     refusal = make_refusal(call, problem)
     headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
     if isinstance(problem, UnknownMethod):
@@ -853,7 +873,10 @@ async def send_refusal(call: Call, problem: Exception) -> None:
 
 
 def make_refusal(call: Call, problem: Exception) -> Refusal:
-    """Return what an answer says of what went wrong; an unexpected exception is logged."""
+    """Return what an answer says of what went wrong.
+
+    An unexpected exception is logged.
+    """
     family, request_id, message = call.family, call.request_id.decode(), str(problem)
     status = find_status(problem, family, call.endpoint.spec.operation_id if call.endpoint else "")
     problems: Sequence[Problem] = ()
@@ -872,7 +895,10 @@ def make_refusal(call: Call, problem: Exception) -> Refusal:
 
 
 def find_status(problem: Exception, family: Family, operation_id: str) -> int:
-    """Return the status for an exception, of this operation or its family; 500 for one that no table has."""
+    """Return the status for an exception of this operation or its family.
+
+    500 for one that no table has.
+    """
     for kind in type(problem).__mro__:
         for name in (operation_id, family.name):
             if (name, kind) in family.statuses:
@@ -883,14 +909,20 @@ def find_status(problem: Exception, family: Family, operation_id: str) -> int:
 
 
 def list_problem(problem: Problem) -> Problem:
-    """Return a problem as refusals list it: type, loc, msg, input, and where in a text it stands."""
+    """Return a problem as refusals list it.
+
+    That is type, loc, msg, input, and where in a text it stands.
+    """
     place = {key: problem[key] for key in ("line", "column") if problem.get(key)}
     given = shorten_value(problem["input"])
     return {"type": problem["type"], "loc": problem["loc"], "msg": problem["msg"], "input": given, **place}
 
 
 def shorten_value(value: Any) -> Any:
-    """Return the value, or its beginning when it is large: an error need not send back a megabyte."""
+    """Return the value, or its beginning when it is large.
+
+    An error need not send back a megabyte.
+    """
     text = value if isinstance(value, str) else repr(value)
     return value if len(text) <= 500 else f"{text[:500]}…"
 
@@ -900,12 +932,55 @@ def shorten_value(value: Any) -> Any:
 # ====================================================================================================================
 
 operations(
+    srunx_list_jobs=jobs.list_jobs,
+    srunx_submit_job=jobs.submit_script,
+    srunx_get_job=jobs.get_job,
     srunx_cancel_job=jobs.cancel_job,
     srunx_get_job_logs=jobs.read_logs,
+    srunx_list_resources=jobs.list_resources,
+    srunx_list_workflows=workflow_files.list_workflows,
+    srunx_validate_workflow=workflow_files.validate_workflow,
+    srunx_upload_workflow=workflow_files.upload_workflow,
+    srunx_create_workflow=workflow_files.create_workflow,
+    srunx_list_runs=runs.list_runs,
+    srunx_get_run=runs.get_run,
+    srunx_cancel_run=runs.cancel_run,
+    srunx_get_workflow=workflow_files.get_workflow,
+    srunx_delete_workflow=workflow_files.delete_workflow,
+    srunx_run_workflow=start.start_workflow,
+    srunx_list_sweeps=sweeps.list_sweeps,
+    srunx_get_sweep=sweeps.get_sweep,
+    srunx_change_sweep=sweeps.set_max_parallel,
+    srunx_list_cells=sweeps.list_cells,
+    srunx_cancel_sweep=sweeps.cancel_sweep,
+    srunx_rerun_sweep=sweeps.rerun_sweep,
+    srunx_list_results=sweeps.list_results,
+    srunx_list_mounts=profiles.list_mounts,
+    srunx_add_mount=profiles.add_mount,
+    srunx_list_mounts_config=profiles.list_local_mounts,
+    srunx_delete_mount=profiles.delete_mount,
+    srunx_get_config=configuration.get_config,
+    srunx_update_config=configuration.update_config,
+    srunx_list_config_paths=configuration.list_paths,
+    srunx_reset_config=configuration.reset_config,
+    srunx_list_profiles=profiles.list_profiles,
+    srunx_create_profile=profiles.create_profile,
+    srunx_update_profile=profiles.update_profile,
+    srunx_delete_profile=profiles.delete_profile,
+    srunx_activate_profile=profiles.activate_profile,
+    srunx_add_profile_mount=profiles.add_profile_mount,
+    srunx_delete_profile_mount=profiles.delete_profile_mount,
+    srunx_list_env=configuration.list_variables,
+    srunx_list_projects=projects.list_projects,
+    srunx_get_project=projects.get_project,
+    srunx_update_project=projects.update_project,
+    srunx_init_project=projects.init_project,
     srunx_browse_files=sync.list_files,
     srunx_read_file=sync.read_file,
     srunx_sync_mount=sync.sync_mount,
     srunx_get_sync=sync.get_sync,
+    srunx_list_history=jobs.list_history,
+    srunx_get_history_stats=jobs.compute_history_stats,
     srunx_get_ssh_status=ssh_profiles.get_status,
     srunx_connect_profile=ssh_profiles.connect_profile,
     srunx_test_profile=ssh_profiles.test_profile,
@@ -916,365 +991,23 @@ operations(
     srunx_change_template=templates.change_template,
     srunx_delete_template=templates.delete_template,
     srunx_apply_template=templates.apply_template,
-    srunx_list_subscriptions=asking.list_subscriptions,
-    srunx_list_watches=asking.list_watches,
-    srunx_create_watch=asking.create_watch,
+    srunx_list_endpoints=endpoints.list_endpoints,
+    srunx_create_endpoint=endpoints.create_endpoint,
+    srunx_delete_endpoint=endpoints.delete_endpoint,
+    srunx_change_endpoint=endpoints.change_endpoint,
+    srunx_disable_endpoint=endpoints.disable_endpoint,
+    srunx_enable_endpoint=endpoints.enable_endpoint,
+    srunx_list_subscriptions=watches.list_subscriptions,
+    srunx_create_subscription=watches.create_subscription,
+    srunx_delete_subscription=watches.delete_subscription,
+    srunx_list_watches=watches.list_watches,
+    srunx_create_watch=watches.create_watch,
+    srunx_get_watch=watches.get_watch,
+    srunx_close_watch=watches.close_watch,
+    srunx_list_deliveries=deliveries.list_deliveries,
+    srunx_count_stuck_deliveries=deliveries.count_stuck_deliveries,
+    srunx_get_delivery=deliveries.get_delivery,
 )
-
-
-def srunx_list_jobs(server: Server, cluster: str | None) -> Answer:
-    """List queued, running and recently finished jobs."""
-    return Answer(jobs.list_jobs(server, cluster), find_age(server, cluster))
-
-
-async def srunx_submit_job(server: Server, body: Data, idempotency_key: str | None, caller: access.Caller) -> Data:
-    """Submit a batch script as a job."""
-    records.check_submission(body)
-    record = await jobs.submit_job(server, body, requests.make_id(caller.name, "job", idempotency_key), caller)
-    return srunx.to_submission_json(record.name, record.job_id or "")
-
-
-async def srunx_get_job(server: Server, job_id: str, cluster: str | None) -> Answer:
-    """Get one job."""
-    return Answer(await jobs.find_job(server, job_id, cluster), find_age(server, cluster))
-
-
-def srunx_list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:
-    """List GPUs, nodes and running jobs of each partition."""
-    return Answer(jobs.list_resources(server, partition, cluster), find_age(server, cluster))
-
-
-def srunx_list_workflows(server: Server, mount: str | None) -> Body:
-    """List the workflows that parse, by file name."""
-    return server.find_shelf(mount).rows.get_all()
-
-
-async def srunx_validate_workflow(server: Server, body: Data) -> Data:
-    """Check a workflow text and list its errors."""
-    wrong = await asyncio.to_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
-    return {"valid": False, "errors": wrong} if wrong else {"valid": True}
-
-
-async def srunx_upload_workflow(server: Server, body: Data, if_match: str | None) -> Versioned:
-    """Check and save a workflow text."""
-    name = workflows.parse_uploaded_name(body["filename"])
-    shelf = server.find_shelf(body.get("mount"))
-    return Versioned(*await workflow_files.save_workflow(server, shelf, name, body["yaml"].encode(), if_match))
-
-
-async def srunx_create_workflow(server: Server, body: Data, if_match: str | None) -> Versioned:
-    """Create a workflow from JSON and save it as YAML."""
-    place, name = server.find_shelf(body.get("mount") or body.get("default_project")), body["name"]
-    if name in place.folder and not body["overwrite"]:
-        raise errors.Exists("Workflow", name)
-    return Versioned(
-        *await workflow_files.save_workflow(server, place, name, workflow_files.compose_workflow(place, body), if_match)
-    )
-
-
-async def srunx_list_runs(server: Server, name: str | None, limit: int, offset: int) -> Answer:
-    """List workflow runs, newest first."""
-    body, total = await server.run_list.get_window(name, limit, offset)
-    return Answer(body, total=total)
-
-
-async def srunx_get_run(server: Server, run_id: str) -> Answer:
-    """Get one run with the state of each of its jobs."""
-    if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
-        return Answer(server.run_list.get_row(run_id), server.get_age_s(run_id))
-    return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
-
-
-async def srunx_cancel_run(server: Server, run_id: str) -> Data:
-    """Cancel a run and all of its jobs."""
-    warnings = await runs.cancel_run(server, run_id)
-    return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
-
-
-def srunx_get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
-    """Get one workflow with its jobs."""
-    place = server.find_shelf(mount)
-    return Versioned(place.rows.get_row(name), place.folder.get_entry(name).etag)
-
-
-async def srunx_delete_workflow(server: Server, name: str, mount: str | None, if_match: str | None) -> Data:
-    """Delete a workflow; its runs stay."""
-    await server.find_shelf(mount).folder.delete(name, if_match=if_match)
-    return {"status": "deleted", "name": name}
-
-
-async def srunx_run_workflow(
-    server: Server, name: str, mount: str | None, body: Data, idempotency_key: str | None, caller: access.Caller
-) -> Data:
-    """Start a run or a sweep of a workflow, or preview it."""
-    return await start.start_workflow(
-        server, name, mount, body, requests.make_id(caller.name, "run", idempotency_key), "web"
-    )
-
-
-def srunx_list_sweeps(server: Server) -> list[Data]:
-    """List the latest sweeps, newest first."""
-    return server.sweep_index.list_newest()
-
-
-async def srunx_get_sweep(server: Server, sweep_id: int) -> Data:
-    """Get one sweep with its matrix and counters."""
-    shown, sweep = await server.sweep_index.find(sweep_id)
-    return shown.build_row(sweep)
-
-
-async def srunx_change_sweep(server: Server, sweep_id: int, body: Data) -> Data:
-    """Change how many cells of a sweep run at once."""
-    return server.sweep_index.build_row(
-        await sweeping.change_sweep(
-            server, sweep_id, lambda sweep: sweeps.set_max_parallel(sweep, body["max_parallel"])
-        )
-    )
-
-
-async def srunx_list_cells(server: Server, sweep_id: int) -> list[Data]:
-    """List the cells of a sweep by status, start and id."""
-    shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
-    return await shown.list_cells(sweep)
-
-
-async def srunx_cancel_sweep(server: Server, sweep_id: int) -> Data:
-    """Cancel a sweep."""
-    if server.sweep_index.is_archived(sweep_id):
-        return await srunx_get_sweep(server, sweep_id)
-    return server.sweep_index.build_row(
-        await sweeping.change_sweep(server, sweep_id, lambda sweep: sweeps.cancel_sweep(sweep, time.time()))
-    )
-
-
-async def srunx_rerun_sweep(server: Server, sweep_id: int, body: Data) -> Data:
-    """Rerun ended cells of a sweep."""
-    return server.sweep_index.build_row(await sweeping.rerun_cells(server, sweep_id, body["cells"]))
-
-
-async def srunx_list_results(server: Server, sweep_id: int, accept: str) -> Any:
-    """List the results of a sweep's cells in matrix order."""
-    shown, sweep = await server.sweep_index.find(sweep_id, whole=True)
-    rows = await shown.list_results(sweep)
-    return Answer(board.to_csv(rows), media_type="text/csv; charset=utf-8") if prefers_csv(accept) else rows
-
-
-def srunx_list_mounts(server: Server) -> list[Data]:
-    """List the current profile's mounts without local folders."""
-    return [{"name": mount.name, "remote": mount.remote} for mount in server.store.profiles.get_mounts().values()]
-
-
-async def srunx_add_mount(server: Server, body: Data, if_match: str | None) -> Data:
-    """Add a mount to the current profile."""
-    return await profile_edits.add_mount(server.store.single["profiles"], current_profile(server), body, if_match)
-
-
-def srunx_list_mounts_config(server: Server) -> list[Data]:
-    """List the current profile's mounts with local folders."""
-    return [profile_edits.to_mount_json(mount) for mount in server.store.profiles.get_mounts().values()]
-
-
-async def srunx_delete_mount(server: Server, mount_name: str, if_match: str | None) -> Data:
-    """Remove a mount from the current profile."""
-    await profile_edits.remove_mount(server.store.single["profiles"], current_profile(server), mount_name, if_match)
-    return {"status": "deleted", "name": mount_name}
-
-
-async def srunx_get_config(server: Server, explain: bool, mount: str | None) -> Versioned:
-    """Get the configuration merged from all layers."""
-    root = server.store.profiles.get_mount(mount).root if mount is not None else None
-    found = await server.store.configuration.resolve(root)
-    return Versioned(found.explain() if explain else found.to_json(), server.store.configuration.get_tag())
-
-
-async def srunx_update_config(server: Server, body: Data, if_match: str | None) -> Versioned:
-    """Merge values into the user's configuration."""
-    found = await server.store.configuration.update(body, if_match)
-    return Versioned(found.to_json(), server.store.configuration.get_tag())
-
-
-async def srunx_list_config_paths(server: Server) -> list[Data]:
-    """List the configuration files in rising precedence."""
-    return await asyncio.to_thread(server.store.configuration.list_paths)
-
-
-async def srunx_reset_config(server: Server, if_match: str | None) -> Versioned:
-    """Empty the user's configuration."""
-    found = await server.store.configuration.reset(if_match)
-    return Versioned(found.to_json(), server.store.configuration.get_tag())
-
-
-def srunx_list_profiles(server: Server) -> Versioned:
-    """List all profiles by name, and which one is current."""
-    found = profile_edits.list_profiles(server.store.stored_profiles, server.store.profiles.current)
-    return Versioned(found, profile_edits.get_profiles_tag(server.store.single["profiles"]))
-
-
-async def srunx_create_profile(server: Server, body: Data, if_match: str | None) -> Data:
-    """Create a profile."""
-    return await profile_edits.create_profile(server.store.single["profiles"], body, if_match)
-
-
-async def srunx_update_profile(server: Server, name: str, body: Data, if_match: str | None) -> Data:
-    """Update the given fields of a profile."""
-    return await profile_edits.update_profile(server.store.single["profiles"], name, body, if_match)
-
-
-async def srunx_delete_profile(server: Server, name: str, if_match: str | None) -> Data:
-    """Delete a profile and its mounts."""
-    await profile_edits.delete_profile(server.store.single["profiles"], name, if_match)
-    return {"ok": True}
-
-
-async def srunx_activate_profile(server: Server, name: str, if_match: str | None) -> Data:
-    """Make a profile the current one."""
-    await profile_edits.activate_profile(server.store.single["profiles"], name, if_match)
-    return {"ok": True}
-
-
-async def srunx_add_profile_mount(server: Server, name: str, body: Data, if_match: str | None) -> Data:
-    """Add a mount to a profile."""
-    return await profile_edits.add_mount(server.store.single["profiles"], name, body, if_match)
-
-
-async def srunx_delete_profile_mount(server: Server, name: str, mount_name: str, if_match: str | None) -> Data:
-    """Remove a mount from a profile."""
-    await profile_edits.remove_mount(server.store.single["profiles"], name, mount_name, if_match)
-    return {"ok": True}
-
-
-def srunx_list_env(server: Server) -> list[dict[str, str]]:
-    """List the srunx variables of the server's environment."""
-    return layers.list_variables(server.store.environment)
-
-
-async def srunx_list_projects(server: Server) -> list[Data]:
-    """List the projects of the current profile, one per mount."""
-    return await asyncio.to_thread(profile_edits.list_projects, server.store.profiles)
-
-
-async def srunx_get_project(server: Server, mount_name: str) -> Versioned:
-    """Get the srunx.json of a mount."""
-    mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return Versioned(
-        await server.store.configuration.describe_project(mount), server.store.configuration.get_project_tag(mount.root)
-    )
-
-
-async def srunx_update_project(server: Server, mount_name: str, body: Data, if_match: str | None) -> Versioned:
-    """Update the srunx.json of a mount."""
-    mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return Versioned(
-        await server.store.configuration.save_project(mount, body, if_match),
-        server.store.configuration.get_project_tag(mount.root),
-    )
-
-
-async def srunx_init_project(server: Server, mount_name: str) -> Versioned:
-    """Create a srunx.json with example values for a mount."""
-    mount = profile_edits.get_project(server.store.profiles, mount_name)
-    return Versioned(
-        await server.store.configuration.init_project(mount), server.store.configuration.get_project_tag(mount.root)
-    )
-
-
-def srunx_list_history(server: Server, limit: int) -> list[Data]:
-    """List the jobs submitted through Sluice, newest first."""
-    return [srunx.to_history_json(entry) for entry in server.job_index.list_newest(limit if limit >= 0 else 10_000)]
-
-
-def srunx_get_history_stats(server: Server, from_: str | None, to: str | None) -> Data:
-    """Count jobs by outcome and average their running time."""
-    return server.job_index.compute_stats(from_, to)
-
-
-def srunx_list_endpoints(server: Server, include_disabled: bool) -> list[Data]:
-    """List the endpoints of notifications, oldest first."""
-    return server.notifications.list_endpoints(include_disabled)
-
-
-async def srunx_create_endpoint(server: Server, body: Data) -> Data:
-    """Create an endpoint for notifications."""
-    return await server.notifications.create_endpoint(body)
-
-
-async def srunx_delete_endpoint(server: Server, endpoint_id: int) -> None:
-    """Delete an endpoint and its subscriptions."""
-    await server.notifications.delete_endpoint(endpoint_id)
-
-
-async def srunx_change_endpoint(server: Server, endpoint_id: int, body: Data) -> Data:
-    """Change the name or the address of an endpoint."""
-    return await server.notifications.change_endpoint(
-        endpoint_id, lambda data, others: endpoints.edit_endpoint(data, body, others)
-    )
-
-
-async def srunx_disable_endpoint(server: Server, endpoint_id: int) -> Data:
-    """Disable an endpoint."""
-    return await server.notifications.change_endpoint(
-        endpoint_id, lambda data, _: endpoints.switch_endpoint(data, False, time.time())
-    )
-
-
-async def srunx_enable_endpoint(server: Server, endpoint_id: int) -> Data:
-    """Enable an endpoint."""
-    return await server.notifications.change_endpoint(
-        endpoint_id, lambda data, _: endpoints.switch_endpoint(data, True, time.time())
-    )
-
-
-async def srunx_create_subscription(server: Server, body: Data) -> Data:
-    """Subscribe an endpoint to a watch."""
-    return await server.notifications.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
-
-
-async def srunx_delete_subscription(server: Server, subscription_id: int) -> None:
-    """Delete a subscription."""
-    await server.notifications.unsubscribe(subscription_id)
-
-
-def srunx_get_watch(server: Server, watch_id: int) -> Data:
-    """Get one watch."""
-    return watches.to_json(server.notifications.get_watch(watch_id))
-
-
-async def srunx_close_watch(server: Server, watch_id: int) -> Data:
-    """Close a watch and stop its notifications."""
-    closed = await server.notifications.change_watch(
-        str(watch_id), lambda watch: watches.close_watch(watch, time.time())
-    )
-    return watches.to_json(closed)
-
-
-def srunx_list_deliveries(server: Server, subscription_id: int | None, status: str | None, limit: int) -> list[Data]:
-    """List sent and pending deliveries, newest first."""
-    return server.notifications.outbox.list_deliveries(subscription_id, status, limit)
-
-
-def srunx_count_stuck_deliveries(server: Server, older_than_sec: int) -> dict[str, int]:
-    """Count the deliveries that are overdue."""
-    return {
-        "count": server.notifications.outbox.count_stuck(older_than_sec, time.time()),
-        "older_than_sec": older_than_sec,
-    }
-
-
-def srunx_get_delivery(server: Server, delivery_id: int) -> Data:
-    """Get one delivery."""
-    return deliveries.to_json(server.notifications.outbox.get(delivery_id))
-
-
-def find_age(server: Server, cluster: str | None) -> float | None:
-    """Return how old a cluster's snapshot is, in seconds; None while there is none."""
-    snapshot = server.clusters.resolve(cluster).snapshot
-    snapshot.keep_fresh()
-    return snapshot.age_s
-
-
-def current_profile(server: Server) -> str:
-    """Return the name of the current profile, which is to be changed; NoProfile."""
-    return profile_edits.require_current(server.store.stored_profiles, server.store.profiles)
 
 
 # ====================================================================================================================
@@ -1282,6 +1015,7 @@ def current_profile(server: Server) -> str:
 # ====================================================================================================================
 
 operations(
+    srtslurm_list_jobs=reports.list_reports,
     srtslurm_create_job=reports.record_submission,
     srtslurm_get_job=reports.get_report,
     srtslurm_update_job=reports.record_update,
@@ -1289,27 +1023,10 @@ operations(
     srtslurm_list_job_events=reports.list_events,
     srtslurm_list_logs=reports.read_logs,
     srtslurm_add_log=reports.add_log,
+    srtslurm_list_captures=reports.read_captures,
     srtslurm_add_capture=reports.add_capture,
+    srtslurm_list_events=reports.list_all_events,
 )
-
-
-def srtslurm_list_jobs(
-    server: Server, status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int
-) -> Body:
-    """List the jobs that reported, last submitted first."""
-    return server.report_index.build_page(status, cluster, tag, page, per_page)
-
-
-async def srtslurm_list_captures(server: Server, job_id: str, file: str | None) -> Any:
-    """List the captures of a job, or download one."""
-    if not file:
-        return await reports.list_captures(server, job_id)
-    return Answer(await reports.read_capture(server, job_id, file), media_type=RAW, download=True)
-
-
-async def srtslurm_list_events(server: Server, after: int, limit: int, job_id: str | None) -> Data:
-    """List the events of all jobs after a cursor."""
-    return await server.report_index.list_events(after, limit, job_id)
 
 
 def srtslurm_get_health() -> Data:
@@ -1321,11 +1038,10 @@ def srtslurm_get_health() -> Data:
 # Operations: sluice
 # ====================================================================================================================
 
-
-async def sluice_list_problems(server: Server) -> list[Data]:
-    """List the files of the store that are invalid."""
-    await server.store.configuration.refresh_outside()
-    return server.store.list_problems()
+operations(
+    sluice_list_problems=configuration.list_problems,
+    sluice_list_events=change_sources.list_events,
+)
 
 
 def sluice_get_health(server: Server) -> Data:
@@ -1344,9 +1060,6 @@ async def sluice_get_contract_yaml() -> Body:
     return await asyncio.to_thread(lambda: CONTRACT.as_yaml)
 
 
-operations(sluice_list_events=change_sources.list_events)
-
-
 # ====================================================================================================================
 # Lifespan and app
 # ====================================================================================================================
@@ -1354,7 +1067,10 @@ operations(sluice_list_events=change_sources.list_events)
 
 @contextlib.asynccontextmanager
 async def open_server(settings: Settings, families: Collection[str]) -> AsyncIterator[Server]:
-    """Open the store, find the cluster, start what goes on between requests; undo it all in reverse."""
+    """Open the store, find the cluster, start what runs between requests.
+
+    All of it is undone in reverse.
+    """
     server = Server(settings)
     server.store.single["access"].parse = functools.partial(access.parse, families=families)
     server.follow()
@@ -1385,7 +1101,10 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
 
 
 def shorten_traceback(send: Send) -> Send:
-    """Return a `send` that tells only the reason, without the traceback, of a start that fails for one of ours."""
+    """Return a `send` that shortens why a start failed.
+
+    For a reason of ours it is told without the traceback.
+    """
 
     async def send_on(message: Message) -> None:
         problem = sys.exception()
@@ -1397,7 +1116,7 @@ def shorten_traceback(send: Send) -> Send:
 
 
 def describe_server(server: Server) -> str:
-    """Return the address, the store, the cluster, and who may call, as a line of the log."""
+    """Describe address, store, cluster and who may call, on one line."""
     settings = server.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     own = access.is_loopback(settings.host)
@@ -1406,7 +1125,10 @@ def describe_server(server: Server) -> str:
 
 
 class Contract:
-    """The contract as it is parsed and as it is served; what is served is made when it is first asked for."""
+    """The contract as it is parsed and as it is served.
+
+    What is served is made when it is first asked for.
+    """
 
     def __init__(self, path: Path) -> None:
         self.parsed = load_contract(path)
@@ -1428,7 +1150,7 @@ class Contract:
 
 
 def make_pages() -> dict[str, ASGIApp]:
-    """Return the pages beside the contract, by path: Swagger UI over /openapi.json."""
+    """Return the pages by path: Swagger UI over /openapi.json."""
     policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
     swagger_ui = StaticFiles(packages=[("swagger_ui", "static")])
 
@@ -1447,7 +1169,10 @@ collect_operations(globals())
 
 
 def make_app(settings: Settings | None = None) -> App:
-    """Return an app with its own server; without settings it reads the environment when it starts."""
+    """Return an app with its own server.
+
+    Without settings it reads the environment when it starts.
+    """
     return App(CONTRACT.parsed, FAMILIES, OPERATIONS, make_pages(), settings)
 
 
@@ -1455,7 +1180,10 @@ app = make_app()
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve, as `python app.py`; flags only set the environment that the app reads."""
+    """Serve, as `python app.py`.
+
+    Flags only set the environment that the app reads.
+    """
     parser = argparse.ArgumentParser(description="Sluice: one small server in front of SLURM.")
     parser.add_argument("--store", help="the folder with everything that is remembered (default: ./data)")
     parser.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
@@ -1491,7 +1219,10 @@ GRACE_S = 5
 
 
 def serve() -> None:
-    """Serve until told to end; refuse a bind that the whole network could use without credentials."""
+    """Serve until told to end.
+
+    A bind that the whole network could use without credentials is refused.
+    """
     import uvicorn  # here, since the app itself also runs under any other server
 
     try:

@@ -1,8 +1,6 @@
 """Single jobs: submitted once, found, read and cancelled.
 
 What SLURM says stands beside what we remember. `cluster` is the name of a cluster; None means the one in force.
-
-`cluster` is the name of a cluster; None means the one in force.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from slurm_shim.cluster import Cluster
 from store import access, errors, logs
 from store.documents import JobRecord
 from store.indexes import jobs
-from store.indexes.bodies import Body
+from store.indexes.bodies import Answer, Body
 from store.indexes.lists import JobList
 from store.kinds import Key
 from store.rendering import templates
@@ -32,23 +30,41 @@ from store.views import srunx
 LISTED_S = 6 * 3600
 
 
-def list_jobs(server: Server, cluster: str | None = None) -> Body:
-    """List SLURM's jobs, and ours of the last six hours that it has forgotten.
+def list_jobs(server: Server, cluster: str | None) -> Answer:
+    """List queued, running and recently finished jobs.
 
-    Raises SlurmUnreachable before SLURM has answered for the first time.
+    Those of SLURM, and ours of the last six hours that it has forgotten. Raises SlurmUnreachable before SLURM has
+    answered for the first time.
     """
     asked = server.clusters.resolve(cluster)
     if asked.snapshot.age_s is None:
         asked.check_answering()
     job_list = server.job_lists.setdefault(asked, JobList(server.report_index))
     since = to_rfc3339(time.time() - LISTED_S) or ""
-    return job_list.get_body(asked.name, asked.snapshot.version, asked.snapshot.jobs, server.job_index, since)
+    body = job_list.get_body(asked.name, asked.snapshot.version, asked.snapshot.jobs, server.job_index, since)
+    return Answer(body, get_age_s(server, cluster))
 
 
-def list_resources(server: Server, partition: str | None, cluster: str | None = None) -> Body:
+def list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:
     """List GPUs and nodes of each partition, or of the one asked for."""
     rows = server.clusters.resolve(cluster).list_resources(partition)
-    return Body(orjson.dumps([{"timestamp": to_rfc3339(at), **row} for at, row in rows]))
+    body = Body(orjson.dumps([{"timestamp": to_rfc3339(at), **row} for at, row in rows]))
+    return Answer(body, get_age_s(server, cluster))
+
+
+def get_age_s(server: Server, cluster: str | None) -> float | None:
+    """Return how old a cluster's snapshot is; None while there is none.
+
+    It is kept fresh from now on, since somebody looks at it.
+    """
+    snapshot = server.clusters.resolve(cluster).snapshot
+    snapshot.keep_fresh()
+    return snapshot.age_s
+
+
+async def get_job(server: Server, job_id: str, cluster: str | None) -> Answer:
+    """Get one job; raise NotFound."""
+    return Answer(await find_job(server, job_id, cluster), get_age_s(server, cluster))
 
 
 async def find_job(server: Server, job_id: str, cluster: str | None = None) -> dict[str, Any]:
@@ -118,6 +134,18 @@ async def cancel_job(server: Server, job_id: str, cluster: str | None = None) ->
     job = await find_job(server, job_id, cluster)
     if job["slurm_state"] not in states.TERMINAL:
         await server.clusters.resolve(cluster).scancel([job_id])
+
+
+async def submit_script(
+    server: Server, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
+) -> dict[str, Any]:
+    """Submit a batch script as a job; return its name and id.
+
+    Raises Invalid with everything that is wrong.
+    """
+    records.check_submission(body)
+    record = await submit_job(server, body, requests.make_id(caller.name, "job", idempotency_key), caller)
+    return srunx.to_submission_json(record.name, record.job_id or "")
 
 
 async def submit_job(server: Server, body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
@@ -199,3 +227,21 @@ async def follow_record(server: Server, record_id: str) -> None:
             await server.store.jobs.delete(record_id)
         elif followed != record:
             await server.store.jobs.put(record_id, followed)
+
+
+# --- history ----------------------------------------------------------------------------------------------------------
+
+# As many as a negative limit asks for.
+MOST_LISTED = 10_000
+
+
+def list_history(server: Server, limit: int) -> list[dict[str, Any]]:
+    """List the jobs submitted through Sluice, newest first."""
+    return [
+        srunx.to_history_json(entry) for entry in server.job_index.list_newest(limit if limit >= 0 else MOST_LISTED)
+    ]
+
+
+def compute_history_stats(server: Server, from_: str | None, to: str | None) -> dict[str, Any]:
+    """Count jobs by outcome and average their running time."""
+    return server.job_index.compute_stats(from_, to)

@@ -18,7 +18,9 @@ from engine.server import Server
 from store import access
 from store.documents import JobRecord, Report
 from store.errors import NotFound
+from store.indexes.bodies import Answer, Body
 from store.kinds import Key
+from store.operations import RAW
 from store.rules import reports, runs
 from store.views import srtslurm
 
@@ -90,6 +92,18 @@ def get_report(server: Server, job_id: str) -> dict[str, Any]:
     return {**srtslurm.to_job_json(report), "slurm_state": state, "links": {"slurm": link}}
 
 
+def list_reports(
+    server: Server, status: str | None, cluster: str | None, tag: str | None, page: int, per_page: int
+) -> Body:
+    """List the jobs that reported, last submitted first."""
+    return server.report_index.build_page(status, cluster, tag, page, per_page)
+
+
+async def list_all_events(server: Server, after: int, limit: int, job_id: str | None) -> dict[str, Any]:
+    """List the events of all jobs after a cursor."""
+    return await server.report_index.list_events(after, limit, job_id)
+
+
 async def list_events(server: Server, job_id: str, after: int, limit: int) -> dict[str, Any]:
     """List the events of one job after a cursor; raises NotFound."""
     server.report_index.get_report(job_id)
@@ -132,16 +146,13 @@ async def add_capture(
     return {"job_id": job_id, "next_offset": end, "complete": whole}
 
 
-async def list_captures(server: Server, job_id: str) -> dict[str, Any]:
-    """List the captures that the job sent; raises NotFound."""
+async def read_captures(server: Server, job_id: str, file: str | None) -> Any:
+    """List the captures of a job, or download one; raises NotFound."""
     server.report_index.get_report(job_id)
-    return {"job_id": job_id, "files": await server.streams.list_captures(reports.to_record_name(job_id))}
-
-
-async def read_capture(server: Server, job_id: str, file: str) -> bytes:
-    """Read a capture; raises NotFound."""
-    server.report_index.get_report(job_id)
-    return await server.streams.read_capture(reports.to_record_name(job_id), file)
+    name = reports.to_record_name(job_id)
+    if not file:
+        return {"job_id": job_id, "files": await server.streams.list_captures(name)}
+    return Answer(await server.streams.read_capture(name, file), media_type=RAW, download=True)
 
 
 # --- what SLURM says -------------------------------------------------------------------------------------------------

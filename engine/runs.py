@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from engine import sweep_cells, workdirs
 from engine.mounts import copies
 from engine.server import Server
@@ -19,6 +21,7 @@ from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
 from store import errors
 from store.documents import Run
+from store.indexes.bodies import Answer, Body
 from store.kinds import Key
 from store.rules import results, runs
 from store.times import to_epoch
@@ -41,11 +44,30 @@ class Rules:
     wait: Callable[[Server, Any, Any, contextlib.AsyncExitStack], Awaitable[None]]
 
 
-async def cancel_run(server: Server, run_id: str) -> list[str]:
-    """Cancel the run; return warnings.
+async def list_runs(server: Server, name: str | None, limit: int, offset: int) -> Answer:
+    """List workflow runs, newest first, and their total."""
+    body, total = await server.run_list.get_window(name, limit, offset)
+    return Answer(body, total=total)
+
+
+async def get_run(server: Server, run_id: str) -> Answer:
+    """Get one run with the state of each of its jobs; raise NotFound."""
+    if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
+        return Answer(server.run_list.get_row(run_id), server.get_age_s(run_id))
+    return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
+
+
+async def cancel_run(server: Server, run_id: str) -> dict[str, Any]:
+    """Cancel a run and all of its jobs; raise NotFound, Conflict.
 
     A job that SLURM could not be told to end is a warning, and is tried again.
     """
+    warnings = await end_run(server, run_id)
+    return {"status": "cancelled", "run_id": run_id, **({"warnings": warnings} if warnings else {})}
+
+
+async def end_run(server: Server, run_id: str) -> list[str]:
+    """Cancel the run, which may be a waiting cell; return warnings."""
     if server.sweep_index.is_rerun_pending(run_id):
         await sweep_cells.requeue_cell(server, run_id)
     if run_id not in server.store.runs:

@@ -16,7 +16,7 @@ from engine import planning, runs
 from engine.mounts import copies
 from engine.server import Server, run_in_thread
 from slurm_shim import errors as slurm_errors
-from store import errors
+from store import access, errors
 from store.documents import Run, Sweep
 from store.indexes import sweeps as sweep_index
 from store.kinds import Key
@@ -32,9 +32,15 @@ SYNC_WAIT_S = 20.0
 
 
 async def start_workflow(
-    server: Server, name: str, mount: str | None, body: dict[str, Any], request_key: str, source: str
+    server: Server,
+    name: str,
+    mount: str | None,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    caller: access.Caller,
 ) -> dict[str, Any]:
     """Start a run or a sweep, or only show what would be started."""
+    request_key, source = requests.make_id(caller.name, "run", idempotency_key), "web"
     if body.get("dry_run"):
         return await preview_workflow(server, name, mount, body, request_key, source)
     started = await start_requested(server, name, mount, body, request_key, source)

@@ -1,4 +1,4 @@
-"""Sweeps: cells are started in order, ended, and run again.
+"""Sweeps: listed, changed; cells are started in order, ended, rerun.
 
 The rules are in store/rules/sweeps.py.
 """
@@ -9,13 +9,68 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable
+from typing import Any
 
 from engine import runs, start, sweep_cells
 from engine.server import Server
 from store.documents import Sweep
+from store.indexes.bodies import Answer
+from store.indexes.sweeps import to_csv
 from store.kinds import Key
+from store.operations import prefers_csv
 from store.rules import runs as run_rules
 from store.rules import sweeps
+
+
+def list_sweeps(server: Server) -> list[dict[str, Any]]:
+    """List the latest sweeps, newest first."""
+    return server.sweep_index.list_newest()
+
+
+async def get_sweep(server: Server, sweep_id: int) -> dict[str, Any]:
+    """Get one sweep with its matrix and counters; raise NotFound."""
+    index, sweep = await server.sweep_index.find(sweep_id)
+    return index.build_row(sweep)
+
+
+async def list_cells(server: Server, sweep_id: int) -> list[dict[str, Any]]:
+    """List the cells of a sweep by status, start and id."""
+    index, sweep = await server.sweep_index.find(sweep_id, whole=True)
+    return await index.list_cells(sweep)
+
+
+async def list_results(server: Server, sweep_id: int, accept: str) -> Any:
+    """List the results of a sweep's cells in matrix order.
+
+    As CSV where the header Accept prefers it.
+    """
+    index, sweep = await server.sweep_index.find(sweep_id, whole=True)
+    rows = await index.list_results(sweep)
+    return Answer(to_csv(rows), media_type="text/csv; charset=utf-8") if prefers_csv(accept) else rows
+
+
+async def set_max_parallel(server: Server, sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
+    """Change how many cells of a sweep run at once; return the sweep."""
+    return server.sweep_index.build_row(
+        await change_sweep(server, sweep_id, lambda sweep: sweeps.set_max_parallel(sweep, body["max_parallel"]))
+    )
+
+
+async def cancel_sweep(server: Server, sweep_id: int) -> dict[str, Any]:
+    """Cancel a sweep; return it.
+
+    One in the archive has ended and stays as it is.
+    """
+    if server.sweep_index.is_archived(sweep_id):
+        return await get_sweep(server, sweep_id)
+    return server.sweep_index.build_row(
+        await change_sweep(server, sweep_id, lambda sweep: sweeps.cancel_sweep(sweep, time.time()))
+    )
+
+
+async def rerun_sweep(server: Server, sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
+    """Rerun ended cells of a sweep; return the sweep."""
+    return server.sweep_index.build_row(await rerun_cells(server, sweep_id, body["cells"]))
 
 
 async def change_sweep(server: Server, sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:

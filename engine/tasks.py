@@ -1,13 +1,15 @@
-"""Work beside the requests: locks by key, tasks, supervision."""
+"""Work beside the requests: locks by key, tasks, supervision, signals."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import signal
+import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 from slurm_shim.errors import SlurmError
@@ -131,3 +133,27 @@ async def end_task(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+@contextlib.contextmanager
+def call_on_signal(function: Callable[[], None]) -> Iterator[None]:
+    """Call the function as soon as the process is told to end.
+
+    Servers wait for open requests before they end the lifespan. Whoever handled the signal before is called too.
+    """
+    loop, before = asyncio.get_running_loop(), dict[int, Any]()
+
+    def handle(number: int, frame: Any) -> None:
+        loop.call_soon_threadsafe(function)
+        before[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

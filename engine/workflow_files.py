@@ -1,4 +1,4 @@
-"""Workflow files: saved after a check, composed from JSON."""
+"""Workflow files: listed, checked, saved, composed from JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,55 @@ import orjson
 
 from engine.server import Server, WorkflowFolder, run_in_thread
 from store import errors
-from store.indexes.bodies import Body
+from store.indexes.bodies import Body, Versioned
 from store.rules import workflows
 
 WORKFLOW_BYTES = 1_000_000
 
 
+def list_workflows(server: Server, mount: str | None) -> Body:
+    """List the workflows that parse, by file name."""
+    return server.find_shelf(mount).rows.get_all()
+
+
+def get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
+    """Get one workflow with its jobs, and its ETag."""
+    shelf = server.find_shelf(mount)
+    return Versioned(shelf.rows.get_row(name), shelf.folder.get_entry(name).etag)
+
+
+async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, Any]:
+    """Check a workflow text and list its errors."""
+    wrong = await run_in_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
+    return {"valid": False, "errors": wrong} if wrong else {"valid": True}
+
+
+async def upload_workflow(server: Server, body: dict[str, Any], if_match: str | None) -> Versioned:
+    """Check and save a workflow text; return the workflow."""
+    name = workflows.parse_uploaded_name(body["filename"])
+    return await save_workflow(server, server.find_shelf(body.get("mount")), name, body["yaml"].encode(), if_match)
+
+
+async def create_workflow(server: Server, body: dict[str, Any], if_match: str | None) -> Versioned:
+    """Create a workflow from JSON and save it as YAML; return it.
+
+    Raises Exists where it would overwrite one without being asked to.
+    """
+    shelf, name = server.find_shelf(body.get("mount") or body.get("default_project")), body["name"]
+    if name in shelf.folder and not body["overwrite"]:
+        raise errors.Exists("Workflow", name)
+    return await save_workflow(server, shelf, name, compose_workflow(shelf, body), if_match)
+
+
+async def delete_workflow(server: Server, name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
+    """Delete a workflow; its runs stay."""
+    await server.find_shelf(mount).folder.delete(name, if_match=if_match)
+    return {"status": "deleted", "name": name}
+
+
 async def save_workflow(
     server: Server, workflow_folder: WorkflowFolder, name: str, data: bytes, if_match: str | None
-) -> tuple[Body, str]:
+) -> Versioned:
     """Save a workflow; return it as answers show it, and its ETag.
 
     Raises Invalid with all that is wrong: then nothing is written.
@@ -26,7 +66,7 @@ async def save_workflow(
     defaults = await server.store.configuration.load_job_defaults(workflow_folder.root)
     await run_in_thread(workflows.check_workflow, data, stem=name, defaults=defaults, renderer=server.renderer)
     entry = await workflow_folder.folder.put(name, data, if_match=if_match)
-    return workflow_folder.rows.get_row(name), entry.etag
+    return Versioned(workflow_folder.rows.get_row(name), entry.etag)
 
 
 def compose_workflow(workflow_folder: WorkflowFolder, body: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 from engine import jobs
@@ -52,6 +53,18 @@ def list_watches(server: Server, open: bool, kind: str | None, target_ref: str |
 MOST_LISTED = 10_000
 
 
+def get_watch(server: Server, watch_id: int) -> dict[str, Any]:
+    """Get one watch; raise NotFound."""
+    return watches.to_json(server.notifications.get_watch(watch_id))
+
+
+async def close_watch(server: Server, watch_id: int) -> dict[str, Any]:
+    """Close a watch and stop its notifications; return it."""
+    return watches.to_json(
+        await server.notifications.change_watch(str(watch_id), lambda watch: watches.close_watch(watch, time.time()))
+    )
+
+
 def list_subscriptions(
     server: Server, watch_id: int | None, endpoint_id: int | None, limit: int
 ) -> list[dict[str, Any]]:
@@ -66,3 +79,13 @@ def list_subscriptions(
     ]
     newest_first = watch_id is None and endpoint_id is None
     return sorted(found, key=lambda row: row["id"], reverse=newest_first)[:limit]
+
+
+async def create_subscription(server: Server, body: dict[str, Any]) -> dict[str, Any]:
+    """Subscribe an endpoint to a watch; return the subscription."""
+    return await server.notifications.subscribe(int(body["watch_id"]), int(body["endpoint_id"]), body["preset"])
+
+
+async def delete_subscription(server: Server, subscription_id: int) -> None:
+    """Delete a subscription; raise NotFound."""
+    await server.notifications.unsubscribe(subscription_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -519,22 +518,3 @@ def test_each_scope_may_do_what_the_contract_says(path: str, method: str, spec: 
             continue
         with pytest.raises(errors.Denied, match=f"scope {needed}$"):
             access.admit(requirement, facts)
-
-
-def test_the_end_of_the_process_is_told_at_once_and_to_whom_it_was_told_before() -> None:
-    told: list[str] = []
-
-    async def live() -> None:
-        ended = asyncio.Event()
-        with app.call_on_signal(ended.set):
-            signal.raise_signal(signal.SIGTERM)
-            await asyncio.wait_for(ended.wait(), 20)
-
-    before = signal.signal(signal.SIGTERM, lambda *_given: told.append("server"))
-    try:
-        mine = signal.getsignal(signal.SIGTERM)
-        asyncio.run(live())
-        assert signal.getsignal(signal.SIGTERM) is mine
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert told == ["server"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any
 
-from engine.tasks import LONGEST_PAUSE_S, Locks, Supervisor, Tasks, end_task
+from engine.tasks import LONGEST_PAUSE_S, Locks, Supervisor, Tasks, call_on_signal, end_task
 from slurm_shim.errors import SlurmUnreachable
 from store.errors import NotFound
 from store.kinds import Key
@@ -92,3 +93,22 @@ async def test_a_supervised_task_can_be_ended() -> None:
     await asyncio.sleep(0)
     await end_task(task)
     assert task.cancelled() and supervisor.problems == {}
+
+
+def test_the_end_of_the_process_is_told_at_once_and_to_whom_it_was_told_before() -> None:
+    told: list[str] = []
+
+    async def live() -> None:
+        ended = asyncio.Event()
+        with call_on_signal(ended.set):
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(ended.wait(), 20)
+
+    before = signal.signal(signal.SIGTERM, lambda *_given: told.append("server"))
+    try:
+        mine = signal.getsignal(signal.SIGTERM)
+        asyncio.run(live())
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == ["server"]

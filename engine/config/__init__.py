@@ -1,0 +1,1 @@
+"""What people configure: layers, profiles with their mounts, projects."""

@@ -1,0 +1,48 @@
+"""The configuration merged from its layers, and changes to the user's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine.server import Server
+from store.config import layers
+from store.indexes.bodies import Versioned
+
+
+async def get_config(server: Server, explain: bool, mount: str | None) -> Versioned:
+    """Get the configuration merged from all layers, and its ETag.
+
+    That of a mount has its project's layer too; `explain` tells where each value comes from.
+    """
+    root = server.store.profiles.get_mount(mount).root if mount is not None else None
+    found = await server.store.configuration.resolve(root)
+    return Versioned(found.explain() if explain else found.to_json(), server.store.configuration.get_tag())
+
+
+async def update_config(server: Server, body: dict[str, Any], if_match: str | None) -> Versioned:
+    """Merge values into the user's configuration; return the merged one."""
+    found = await server.store.configuration.update(body, if_match)
+    return Versioned(found.to_json(), server.store.configuration.get_tag())
+
+
+async def reset_config(server: Server, if_match: str | None) -> Versioned:
+    """Empty the user's configuration; return the merged one."""
+    found = await server.store.configuration.reset(if_match)
+    return Versioned(found.to_json(), server.store.configuration.get_tag())
+
+
+async def list_paths(server: Server) -> list[dict[str, Any]]:
+    """List the configuration files in rising precedence."""
+    return await asyncio.to_thread(server.store.configuration.list_paths)
+
+
+def list_variables(server: Server) -> list[dict[str, str]]:
+    """List the srunx variables of the server's environment."""
+    return layers.list_variables(server.store.environment)
+
+
+async def list_problems(server: Server) -> list[dict[str, Any]]:
+    """List the files of the store that are invalid."""
+    await server.store.configuration.refresh_outside()
+    return server.store.list_problems()
