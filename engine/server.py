@@ -109,6 +109,7 @@ class Server:
             lambda: self.cluster.name,
             self.view_job,
             lambda name: self.locks.hold(Key("notification", name)),
+            self.supervisor.start,
         )
         self.failures, self.peers = access.Failures(), access.Peers()
         self.hosts = access.LOOPBACK_NAMES

@@ -22,6 +22,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 
 Work = Callable[[], Awaitable[Any]]
+StartTask = Callable[[str, Work], asyncio.Task[None]]
 
 
 class Locks:

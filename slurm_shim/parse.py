@@ -74,13 +74,13 @@ def split_records(text: str, nonce: str, width: int, end: str) -> list[str]:
     """
     if _CUT in text:
         raise UnreadableAnswer("SLURM's answer holds a NUL character")
-    flat = text.replace(nonce, _CUT)
-    records = flat.split(_CUT + end)
+    # Record by record: one replacement in megabytes would keep the event loop waiting.
+    records = [record.replace(nonce, _CUT) for record in text.split(nonce + end)]
     if records.pop():
         raise UnreadableAnswer("SLURM's answer ends within a record")
     if all(record.count(_CUT) == width - 1 for record in records):
         return records
-    return _split_by_count(flat, width, end)
+    return _split_by_count(text.replace(nonce, _CUT), width, end)
 
 
 def _split_by_count(flat: str, width: int, end: str) -> list[str]:
@@ -114,6 +114,8 @@ def _parse_each(records: list[str], make: Any, known: dict[str, Job] | None) -> 
     if known is None:
         with _translate_errors():
             return [make(record.split(_CUT)) for record in records]
+    if records == list(known):
+        return list(known.values())
     fresh = {record: known[record] if record in known else make(record.split(_CUT)) for record in records}
     known.clear()
     known.update(fresh)

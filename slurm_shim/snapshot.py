@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import operator
 import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slurm_shim.commands import NODES, PARTITIONS, Slurm
@@ -44,6 +45,7 @@ class _Queue:
     changed: set[str] = field(default_factory=set)
     notable: set[str] = field(default_factory=set)  # changed in more than the elapsed time
     reordered: bool = False
+    lost: bool = False  # whether rows have gone
 
 
 class Snapshot:
@@ -89,6 +91,7 @@ class Snapshot:
         self._cancelled: dict[str, float] = {}
         self._overlaid: set[str] = set()  # where `jobs` shows something else than the queue
         self._first_asked: dict[str, float] = {}
+        self._unfound: set[str] = set()  # asked about, and not in the queue or not looked for yet
         self._missing_since: dict[str, float] = {}
         self._resolved: dict[str, Job | None] = {}
         self._ask_again_at: dict[str, float] = {}
@@ -199,7 +202,7 @@ class Snapshot:
             self._nodes_s if self._needs_fast_polling() else max(10.0, self._nodes_s)
         )
         soon = [NODES, PARTITIONS] if look_at_nodes else []
-        asked = loop.run_in_executor(self._executor, self._fetch_queue, self._queue.rows, soon)
+        asked = loop.run_in_executor(self._executor, self._fetch_queue, self._queue, soon)
         hosts = asyncio.ensure_future(self._poll_nodes(began, asked)) if look_at_nodes else None
         try:
             queue = await asyncio.shield(asked)
@@ -225,11 +228,14 @@ class Snapshot:
                 async with self._polled:
                     self._polled.notify_all()
 
-    def _fetch_queue(self, before: dict[str, Job], soon: Sequence[Sequence[str]]) -> _Queue:
+    def _fetch_queue(self, last: _Queue, soon: Sequence[Sequence[str]]) -> _Queue:
         # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
+        answer, before = self._slurm.squeue(soon=soon), last.rows
+        if len(answer) == len(before) and all(map(operator.is_, answer, before.values())):
+            return replace(last, changed=set(), notable=set(), reordered=False, lost=False)
         groups: dict[int, list[Job]] = {}
         comments: dict[str, list[Job]] = {}
-        rows = {row["job_id"]: row for row in self._slurm.squeue(soon=soon)}
+        rows = {row["job_id"]: row for row in answer}
         for row in rows.values():
             group = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
             if group is not None:
@@ -238,7 +244,8 @@ class Snapshot:
                 comments.setdefault(row["comment"], []).append(row)
         changed = _find_differing(before, rows, before.keys() | rows.keys())
         notable = {job_id for job_id in changed if not _is_same_but_time(before.get(job_id), rows.get(job_id))}
-        return _Queue(rows, groups, comments, changed, notable, list(before) != list(rows))
+        reordered, lost = list(before) != list(rows), not before.keys() <= rows.keys()
+        return _Queue(rows, groups, comments, changed, notable, reordered, lost)
 
     async def _poll_nodes(self, began: float, queue: asyncio.Future[_Queue]) -> bool:
         loop = asyncio.get_running_loop()
@@ -259,18 +266,28 @@ class Snapshot:
     # ---------------------------------------------------------------------------------------- taking an answer over
 
     def _accept_queue(self, queue: _Queue, began: float) -> None:
-        self._queue = queue
-        self._remember_ended_tasks()
+        if queue.rows is not self._queue.rows:
+            self._queue = queue
+            self._remember_ended_tasks()
         self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}
         self._cancelled = {
             job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)
         }
-        for job_id, asked_at in self._first_asked.items():
+        self._find_missing(began, self._first_asked if queue.lost else self._unfound)
+        self._update_jobs(queue)
+
+    def _find_missing(self, began: float, job_ids: Iterable[str]) -> None:
+        # Whoever was in the queue is still there, as long as no row has gone.
+        unfound = set()
+        for job_id in job_ids:
+            asked_at = self._first_asked.get(job_id)
             if self._find_rows(job_id):
                 self._missing_since.pop(job_id, None)
-            elif asked_at < began:
-                self._missing_since.setdefault(job_id, began)
-        self._update_jobs(queue)
+            elif asked_at is not None:
+                unfound.add(job_id)
+                if asked_at < began:
+                    self._missing_since.setdefault(job_id, began)
+        self._unfound = unfound
 
     def _remember_ended_tasks(self) -> None:
         kept: dict[int, dict[str, Job]] = {}
@@ -478,6 +495,7 @@ class Snapshot:
     def _note_asked(self, job_id: str) -> None:
         if job_id not in self._first_asked and job_id not in self._resolved:
             _store_bounded(self._first_asked, job_id, self._now())
+            self._unfound.add(job_id)
 
 
 def _store_bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:

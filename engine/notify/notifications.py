@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.notify.outbox import Numbers, Outbox
 from engine.notify.webhooks import Sender
+from engine.tasks import StartTask
 from store import errors
 from store.disk.entries import FileEntry
 from store.indexes.jobs import JobIndex
@@ -41,7 +42,7 @@ class Notifications:
     """Endpoints, watches with their subscriptions, and the outbox.
 
     `cluster()` gives the name of the active cluster, `look(cluster, job_id)` what SLURM knows of a job that Sluice did
-    not submit, `lock(name)` a lock for everybody who changes the thing of this name.
+    not submit, `lock(name)` a lock for everybody who changes the thing of this name; `start_task` is the Supervisor's.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class Notifications:
         cluster: Callable[[], str],
         look: Callable[[str, str], runs.JobView],
         turn: Callable[[str], AbstractAsyncContextManager[None]],
+        start_task: StartTask,
         sender: Sender | None = None,
     ) -> None:
         self.store, self.job_index, self.sweep_index = store, ledger, board
         self.cluster, self.look, self.lock = cluster, look, turn
         self.wake = asyncio.Event()
-        self.outbox = Outbox(store, sender or Sender(), self.wake.set)
+        self.outbox = Outbox(store, sender or Sender(), self.wake.set, start_task)
         self.endpoints, self.watches = Numbers(store.endpoints), Numbers(store.watches)
         self.last_subscription = 0
         self.all_watches: dict[Target, set[str]] = {}
@@ -360,11 +362,7 @@ class Notifications:
         """Tell and send for ever, whenever something changes or is due."""
         while True:
             self.wake.clear()
-            try:
-                await self.run_once()
-            except Exception:
-                # The documents are as they were: the next pass looks at everything again.
-                log.exception("notifications failed")
+            await self.run_once()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), PASS_S)
 
@@ -372,7 +370,11 @@ class Notifications:
         """Put all new events into the outbox and send what is due."""
         news, self.changed = self.changed, set()
         names = {name for target in news for name in self.open_watches.get(target, ())}
-        await self._queue_all(names | {watch.id for watch in self.list_foreign_watches()})
+        try:
+            await self._queue_all(names | {watch.id for watch in self.list_foreign_watches()})
+        except Exception:
+            self.changed |= news  # looked at again when this was started again
+            raise
         if self.store.config.webhooks.deliver:
             self.outbox.send_due(time.time())
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.notify.webhooks import TIMEOUT_S, NoAnswer, NotSent, Sender
+from engine.tasks import StartTask
 from store import errors
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
@@ -63,11 +64,12 @@ class Numbers:
 class Outbox:
     """All deliveries, sent or not.
 
-    `on_change()` is called when there may be something to do.
+    `on_change()` is called when there may be something to do, `start_task` starts the task of a delivery and does it
+    again when it fails.
     """
 
-    def __init__(self, store: Store, sender: Sender, on_change: Callable[[], None]) -> None:
-        self.store, self.sender, self.on_change = store, sender, on_change
+    def __init__(self, store: Store, sender: Sender, on_change: Callable[[], None], start_task: StartTask) -> None:
+        self.store, self.sender, self.on_change, self.start_task = store, sender, on_change, start_task
         self.worker = secrets.token_hex(6)
         self.numbers = Numbers(store.deliveries)
         self.keys: dict[tuple[int, str], str] = {}
@@ -130,7 +132,7 @@ class Outbox:
             is_early = delivery.status == "pending" and not deliveries.is_due(delivery, now)
             if delivery.endpoint_id in busy or is_early:
                 continue
-            task = asyncio.create_task(self._send_guarded(name))
+            task = self.start_task(f"delivery {name}", functools.partial(self._send_guarded, name))
             self.sending[name] = (delivery.endpoint_id, task)
             task.add_done_callback(functools.partial(self._forget_task, name))
 
@@ -145,9 +147,6 @@ class Outbox:
             log.debug("delivery %s was deleted meanwhile", name)
         except errors.StoreError as problem:
             log.warning("delivery %s waits: %s", name, problem)
-            await asyncio.sleep(PAUSE_S)
-        except Exception:
-            log.exception("delivery %s failed", name)
             await asyncio.sleep(PAUSE_S)
 
     async def send(self, name: str) -> None:

@@ -34,9 +34,10 @@ app = Starlette(routes=[Route("/small", small), Route("/jobs", jobs)])
 """
 
 
-async def rate(port: int, path: str, seconds: float) -> float:
-    """Answers per second."""
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode()
+async def rate(port: int, path: str, seconds: float, etag: str = "") -> float:
+    """Answers per second; with `etag` they are 304 where the server says so of it."""
+    condition = f"If-None-Match: {etag}\r\n" if etag else ""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{condition}\r\n".encode()
     got, until = 0, time.monotonic() + seconds
 
     async def one() -> None:
@@ -45,9 +46,10 @@ async def rate(port: int, path: str, seconds: float) -> float:
         while time.monotonic() < until:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.split(b":")[1]))
+            assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 304")), head
+            if b" 200 " in head[:16]:
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.split(b":")[1]))
             got += 1
         writer.close()
 
@@ -73,9 +75,11 @@ def measure_start(folder: Path, rounds: int) -> None:
     print(f"import app: {cpu_s:.2f} s CPU, {memory_kb / 1024:.0f} MB")
 
 
-def compare(what: str, ours: tuple[int, str], bare: tuple[int, str], rounds: int, seconds: float) -> None:
-    """Prints the medians and the ratio of each round's pair."""
-    pairs = [(asyncio.run(rate(*ours, seconds)), asyncio.run(rate(*bare, seconds))) for _ in range(rounds)]
+def compare(
+    what: str, ours: tuple[int, str], bare: tuple[int, str], rounds: int, seconds: float, etag: str = ""
+) -> None:
+    """Print the medians and the ratio of each round's pair; `etag` is what ours are asked with."""
+    pairs = [(asyncio.run(rate(*ours, seconds, etag)), asyncio.run(rate(*bare, seconds))) for _ in range(rounds)]
     ratios = [one / other for one, other in pairs]
     mine, others = (statistics.median(column) for column in zip(*pairs, strict=True))
     middle = statistics.median(ratios)
@@ -142,6 +146,11 @@ def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:
             rounds,
             seconds,
         )
+        etag = server.http.get("/api/jobs").headers["ETag"]
+        compare("the same, not modified (304)", (server.port, "/api/jobs"), (port, "/small"), rounds, seconds, etag)
+        job_id = server.http.get("/api/jobs").json()[0]["job_id"]
+        compare("one job", (server.port, f"/api/jobs/{job_id}"), (port, "/small"), rounds, seconds)
+        compare("/health", (server.port, "/health"), (port, "/small"), rounds, seconds)
     finally:
         if bare is not None:
             bare.terminate()

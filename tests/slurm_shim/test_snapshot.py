@@ -102,6 +102,28 @@ async def test_waking_many_times_polls_once_and_never_too_soon() -> None:
 
 
 @asynchronous
+async def test_an_unchanged_answer_costs_nothing_for_each_job_that_was_asked_about() -> None:
+    async with world(polling=False) as made:
+        rows = [job(str(number)) for number in range(1, 101)]
+        made.cluster.rows = rows
+        for row in rows:
+            made.snapshot.by_id(row["job_id"])
+        await made.snapshot.refresh()
+        looked_for: list[str] = []
+        find_rows = made.snapshot._find_rows
+        made.snapshot._find_rows = lambda job_id: looked_for.append(job_id) or find_rows(job_id)  # type: ignore
+        version = made.snapshot.version
+        await made.snapshot.refresh()
+        made.cluster.rows = [*rows, job("101")]
+        await made.snapshot.refresh()
+        assert looked_for == [] and made.snapshot.version == version + 1
+        made.cluster.rows = rows[1:]
+        made.clock.time_s += 1.0
+        await made.snapshot.refresh()
+        assert made.snapshot.list_missing({"1", "2"}) == ["1"]
+
+
+@asynchronous
 async def test_a_slow_squeue_is_asked_less_often() -> None:
     async with world(min_s=2.0, max_s=10.0, polling=False) as made:
         took_s = 0.5

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engine.notify.notifications import Notifications
 from engine.notify.webhooks import Answer, NoAnswer, NotSent
+from engine.tasks import StartTask, Supervisor, Work
 from store.documents import Attempt, JobRecord, Run, RunJob, Sweep
 from store.errors import Conflict, Exists, Invalid
 from store.indexes.jobs import JobIndex
@@ -449,10 +450,15 @@ class Receivers:
         """Nothing to close."""
 
 
+def start_once(_name: str, work: Work) -> asyncio.Task[Any]:
+    """Start a task that nobody starts again when it fails."""
+    return asyncio.ensure_future(work())
+
+
 class Life:
     """A store and its notices from one start to the next."""
 
-    def __init__(self, root: Path, receivers: Receivers) -> None:
+    def __init__(self, root: Path, receivers: Receivers, start_task: StartTask = start_once) -> None:
         self.ops = Mortal(10**9)
         self.store = Store(root, ops=self.ops, poll=True)
         self.ledger = JobIndex()
@@ -462,7 +468,7 @@ class Life:
         self.locks: dict[str, asyncio.Lock] = {}
         look = lambda *_: runs.JobView("unknown")  # noqa: E731
         turn = lambda name: self.locks.setdefault(name, asyncio.Lock())  # noqa: E731
-        self.notices = Notifications(self.store, self.ledger, board, lambda: "c", look, turn, receivers)  # type: ignore[arg-type]
+        self.notices = Notifications(self.store, self.ledger, board, lambda: "c", look, turn, start_task, receivers)  # type: ignore[arg-type]
 
     async def quiet(self) -> None:
         """Nothing; there is nothing left to tell or to send now."""
@@ -635,3 +641,56 @@ def test_what_cannot_be_sent_says_why(tmp_path: Path, soon: None) -> None:
     assert asyncio.run(live(tmp_path / "s", Nowhere())) > 0
     for one in documents(tmp_path / "s"):
         assert (one.status, one.attempt_count) == ("abandoned", 5) and "public Internet" in (one.last_error or "")
+
+
+def test_a_delivery_that_fails_unexpectedly_is_a_problem_until_it_is_begun_again(tmp_path: Path) -> None:
+    begin(tmp_path / "s")
+    down: list[dict[str, str]] = []
+
+    class Defective(Receivers):
+        async def post(self, url: str, *rest: Any) -> Answer:
+            if "example.org" in url and not down:
+                raise RuntimeError("oh")
+            return await super().post(url, *rest)
+
+    async def pause(_seconds: float) -> None:
+        down.append(dict(supervisor.problems))
+
+    supervisor = Supervisor(pause=pause)
+
+    async def go() -> None:
+        life = Life(tmp_path / "s", Defective(), supervisor.start)
+        life.store.open()
+        try:
+            await life.put_job("COMPLETED")
+            await life.quiet()
+        finally:
+            await life.store.close()
+
+    asyncio.run(go())
+    assert [list(problems.values()) for problems in down] == [["RuntimeError: oh"]]
+    assert {name.split()[0] for name in down[0]} == {"delivery"} and supervisor.problems == {}
+    assert {one.status for one in documents(tmp_path / "s")} == {"delivered"}
+
+
+def test_what_a_failed_pass_was_to_look_at_is_looked_at_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(tmp_path / "s")
+
+    async def go() -> None:
+        life = Life(tmp_path / "s", Receivers())
+        life.store.open()
+        try:
+            await life.put_job("COMPLETED")
+            with monkeypatch.context() as patch:
+                patch.setattr(life.notices, "find_events", lambda _watch: 1 / 0)
+                with pytest.raises(ZeroDivisionError):
+                    await life.notices.run_once()
+            await life.notices.run_once()
+            await asyncio.gather(*(task for _, task in life.notices.outbox.sending.values()))
+        finally:
+            await life.store.close()
+
+    asyncio.run(go())
+    assert documents(tmp_path / "s")
