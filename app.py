@@ -737,15 +737,15 @@ def let_in(call: Call, requirement: access.Requirement) -> None:
     if server is None:
         raise NotStarted
     client = call.scope.get("client") or ("", 0)
-    uid = server.peers.uid(client, call.scope.get("server") or ("", 0))
+    uid = server.peers.find_uid(client, call.scope.get("server") or ("", 0))
     facts = access.Facts(call.headers, uid, call.access, server.own_caller)
     try:
-        call.caller = access.admit(requirement, facts)
+        call.caller = access.admit_caller(requirement, facts)
     except access.WrongCredentials:
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
         if server.failures.wait_s(client[0]):
             raise TooMany("Too many wrong tokens; wait a little") from None
-        server.failures.failed(client[0])
+        server.failures.count_failure(client[0])
         raise
 
 
@@ -1072,7 +1072,7 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
     All of it is undone in reverse.
     """
     server = Server(settings)
-    server.store.single["access"].parse = functools.partial(access.parse, families=families)
+    server.store.single["access"].parse = functools.partial(access.parse_access, families=families)
     server.follow()
     await asyncio.to_thread(server.store.open)
     async with contextlib.AsyncExitStack() as undo:
@@ -1231,7 +1231,7 @@ def serve() -> None:
         sys.exit(str(problem))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change
-    if not access.is_loopback(settings.host) and not access.read(settings.store / "access.yaml").tokens:
+    if not access.is_loopback(settings.host) and not access.read_access(settings.store / "access.yaml").tokens:
         sys.exit(f"Listening on {settings.host} needs a token: python app.py --new-token NAME:write tells how")
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")

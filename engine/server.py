@@ -124,7 +124,7 @@ class Server:
 
     def update_hosts(self, *_change: Any) -> None:
         """Learn the names in a Host header that mean this server."""
-        self.hosts = access.host_names(
+        self.hosts = access.list_host_names(
             self.settings.host, [*self.settings.allowed_hosts, *self.store.access.allowed_hosts]
         )
 

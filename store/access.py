@@ -1,4 +1,4 @@
-"""Who may call: scopes, credentials, tokens in access.yaml (their hashes), failures, and whose a local call is."""
+"""Who may call: scopes, credentials and tokens; who a local caller is."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Token(UserFileModel):
 
     @field_validator("expires")
     @classmethod
-    def a_time(cls, value: str | None) -> str | None:
-        """The value, when it is a date or a time that can be read."""
+    def check_time(cls, value: str | None) -> str | None:
+        """Return the value if it is a date or time that can be read."""
         if value is not None:
-            _epoch_s(value)
+            _to_epoch_s(value)
         return value
 
 
@@ -75,21 +75,27 @@ class Access(UserFileModel):
     cors: dict[str, list[Origin]] = Field(default={})  # by family: the origins whose pages may read its answers
     allowed_hosts: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+$", max_length=255)]] = Field(default=[])
 
-    def caller(self, bearer: str, now_s: float | None = None) -> Caller | None:
-        """The caller whose token this is, None for a wrong or expired one; takes the same time for any token."""
+    def find_caller(self, bearer: str, now_s: float | None = None) -> Caller | None:
+        """Return the caller with this token; None if wrong or expired.
+
+        It takes the same time for any token.
+        """
         given = hash_token(bearer)
         now_s = time.time() if now_s is None else now_s
         found: Token | None = None
         for token in self.tokens:
             if hmac.compare_digest(given, token.sha256):
                 found = token
-        if found is None or (found.expires is not None and _epoch_s(found.expires) <= now_s):
+        if found is None or (found.expires is not None and _to_epoch_s(found.expires) <= now_s):
             return None
         return Caller(found.name, frozenset().union(*(INCLUDED[scope] for scope in found.scopes)))
 
 
-def parse(data: bytes, name: str = "access.yaml", families: Collection[str] | None = None) -> Access:
-    """Return what the file says; Invalid with line and column, also for a family that is not one of `families`."""
+def parse_access(data: bytes, name: str = "access.yaml", families: Collection[str] | None = None) -> Access:
+    """Parse access.yaml.
+
+    Raises Invalid with line and column, also for a family that is not one of `families`.
+    """
     access = from_yaml(Access, data, name)
     unknown = [] if families is None else [family for family in access.cors if family not in families]
     if families is not None and unknown:
@@ -102,31 +108,37 @@ def parse(data: bytes, name: str = "access.yaml", families: Collection[str] | No
     return access
 
 
-def read(path: Path) -> Access:
-    """What the file says; nobody when there is none. For the time before the store is open."""
-    return parse(path.read_bytes()) if path.exists() else Access()
+def read_access(path: Path) -> Access:
+    """Read access.yaml before the store is open; no tokens without a file."""
+    return parse_access(path.read_bytes()) if path.exists() else Access()
 
 
-def new_token() -> tuple[str, str]:
-    """A token nobody can guess (256 bits), and its hash for access.yaml."""
+def make_token() -> tuple[str, str]:
+    """Make a random token of 256 bits; return it with its hash."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     return token, hash_token(token)
 
 
 def hash_token(token: str) -> str:
-    """The SHA-256 of a token as hexadecimal text. Tokens are random, so no salt and no slow hash is needed."""
+    """Return the SHA-256 of a token as hexadecimal text.
+
+    Tokens are random, so no salt and no slow hash is needed.
+    """
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def describe_token(text: str) -> tuple[str, str]:
-    """Return a new token and its entry for access.yaml, for NAME:SCOPE[,SCOPE…]; ValueError says what is wrong."""
+    """Return a new token and its entry for access.yaml.
+
+    `text` is NAME:SCOPE[,SCOPE…]. Raises ValueError, which says what is wrong.
+    """
     name, _, listed = text.partition(":")
     scopes = [scope.strip() for scope in listed.split(",")] if listed else ["write"]
     known = get_args(Scope)
     for scope in scopes:
         if scope not in known:
             raise ValueError(f"unknown scope '{scope}'{suggest_word(scope, known)}; there are {', '.join(known)}")
-    token, hashed = new_token()
+    token, hashed = make_token()
     try:
         Token.model_validate({"name": name, "sha256": hashed, "scopes": scopes})
     except ValidationError as wrong:
@@ -134,7 +146,7 @@ def describe_token(text: str) -> tuple[str, str]:
     return token, f"  - {{name: {name}, sha256: {hashed}, scopes: [{', '.join(scopes)}]}}"
 
 
-def _epoch_s(text: str) -> float:
+def _to_epoch_s(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -147,7 +159,7 @@ class Unauthenticated(Exception):
 
 
 class WrongCredentials(Unauthenticated):
-    """What the caller has sent to be known by is wrong; such failures are counted."""
+    """The credentials sent are wrong; such failures are counted."""
 
 
 class Facts(NamedTuple):
@@ -174,14 +186,20 @@ def check_bearer(facts: Facts) -> Caller | None:
 
 
 def check_basic(facts: Facts) -> Caller | None:
-    """Return the caller whose token is the password of `Authorization: Basic`, whoever the user is."""
+    """Return the caller whose token is the password of Basic credentials.
+
+    The user name does not count.
+    """
     given = facts.headers.get(b"authorization")
     token = None if given is None else read_basic(given)
     return None if token is None else _check_token(facts.access, token)
 
 
 def check_own_user(facts: Facts) -> Caller | None:
-    """Return the server's own user, who calls over loopback and sends nothing to be known by."""
+    """Return the server's own user for a call without credentials.
+
+    Over loopback only.
+    """
     if b"authorization" in facts.headers:
         return None
     if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name in facts.headers):
@@ -190,14 +208,14 @@ def check_own_user(facts: Facts) -> Caller | None:
 
 
 def _check_token(access: Access, token: str) -> Caller:
-    caller = access.caller(token)
+    caller = access.find_caller(token)
     if caller is None:
         raise WrongCredentials(WRONG)
     return caller
 
 
 def read_bearer(authorization: bytes) -> str | None:
-    """Return the token in an Authorization header of the scheme Bearer; None for another scheme.
+    """Return the token in a Bearer header; None for another scheme.
 
     >>> read_bearer(b"Bearer slc_x"), read_bearer(b"Basic dTpzbGNfeA==")
     ('slc_x', None)
@@ -207,7 +225,9 @@ def read_bearer(authorization: bytes) -> str | None:
 
 
 def read_basic(authorization: bytes) -> str | None:
-    """Return the password, or else the user, in an Authorization header of the scheme Basic; None for another scheme.
+    """Return the token in a Basic header; None for another scheme.
+
+    The token is the password, or the user if that is empty.
 
     >>> read_basic(b"Basic dTpzbGNfeA=="), read_basic(b"Bearer slc_x")
     ('slc_x', None)
@@ -223,7 +243,10 @@ def read_basic(authorization: bytes) -> str | None:
 
 
 class Requirement(NamedTuple):
-    """What a caller needs: the ways to be known, tried in this order (none: everybody is let in), and the scope."""
+    """What a caller needs: credentials and a scope.
+
+    The credentials are tried in this order; with none, everybody is let in.
+    """
 
     credentials: tuple[Credential, ...]
     scope: str
@@ -235,10 +258,10 @@ OPEN = Requirement((), "")
 def compile_security(
     operation_id: str, security: Sequence[Mapping[str, Sequence[str]]] | None, schemes: Mapping[str, Credential]
 ) -> Requirement:
-    """Return what the `security` of an operation demands; RuntimeError when that is not clear.
+    """Compile the `security` of an operation to what it demands.
 
-    Each alternative names one of `schemes` with one scope. `{}` alone lets everybody in; `{}` beside others stands for
-    the server's own user over loopback, who needs no credentials.
+    Raises RuntimeError when that is not clear. Each alternative names one of `schemes` with one scope. `{}` alone lets
+    everybody in; `{}` beside others stands for the server's own user over loopback, who needs no credentials.
     """
     if not security:
         raise RuntimeError(f"{operation_id} does not say who may call it (security)")
@@ -264,8 +287,11 @@ def compile_security(
     return Requirement((*credentials, *own), needed.pop())
 
 
-def admit(requirement: Requirement, facts: Facts) -> Caller | None:
-    """Return who calls, None where everybody may; Unauthenticated, WrongCredentials, Denied."""
+def admit_caller(requirement: Requirement, facts: Facts) -> Caller | None:
+    """Admit the caller and return it; None where everybody may call.
+
+    Raises Unauthenticated, WrongCredentials, Denied.
+    """
     if not requirement.credentials:
         return None
     for credential in requirement.credentials:
@@ -283,7 +309,10 @@ def admit(requirement: Requirement, facts: Facts) -> Caller | None:
 
 
 class Failures:
-    """How often each client may fail: `burst` times at once, then once every `refill_s` seconds."""
+    """How often each client may fail to be known.
+
+    `burst` times at once, then once every `refill_s` seconds.
+    """
 
     def __init__(
         self,
@@ -299,19 +328,22 @@ class Failures:
         self.spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, client: str) -> float:
-        """Seconds until this client may try again; 0 when it may now."""
-        spent = self._spent(client)
+        """Return the seconds until the client may try again; 0 for now."""
+        spent = self._get_spent(client)
         return max(0.0, (spent - self.burst + 1) * self.refill_s)
 
-    def failed(self, client: str) -> None:
-        """Nothing; counts a failure of this client. The client unheard of for longest is forgotten first."""
+    def count_failure(self, client: str) -> None:
+        """Count a failure of this client.
+
+        The client unheard of for longest is forgotten first.
+        """
         # Trying while blocked does not make the block longer than one bucket.
-        self.spent[client] = (min(self._spent(client) + 1, float(self.burst)), self.clock())
+        self.spent[client] = (min(self._get_spent(client) + 1, float(self.burst)), self.clock())
         self.spent.move_to_end(client)
         if len(self.spent) > self.clients:
             self.spent.popitem(last=False)
 
-    def _spent(self, client: str) -> float:
+    def _get_spent(self, client: str) -> float:
         spent, at = self.spent.get(client, (0.0, 0.0))
         return max(0.0, spent - (self.clock() - at) / self.refill_s)
 
@@ -323,22 +355,28 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @functools.lru_cache(maxsize=256)
-def host_name(given: bytes) -> str | None:
-    """The name in a Host header, without its port, in small letters; None for a malformed one."""
+def parse_host_name(given: bytes) -> str | None:
+    """Parse a Host header: the name without port, in small letters.
+
+    None for a malformed one.
+    """
     match = HOST.fullmatch(given.decode("latin-1"))
     return match["name"].lower() if match else None
 
 
-def host_names(bound: str, more: Iterable[str]) -> frozenset[str]:
-    """The names by which a server that listens on this address may be called."""
+def list_host_names(bound: str, more: Iterable[str]) -> frozenset[str]:
+    """List the names of a server that listens on this address."""
     far = () if is_loopback(bound) else (socket.gethostname(), socket.getfqdn())
     return LOOPBACK_NAMES | {name.lower() for name in (bound, f"[{bound}]", *far, *more)}
 
 
 def check_host(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, bytes], hosts: Collection[str]) -> None:
-    """Refuse a Host header that is missing, doubled, malformed (WrongKind), or not a name of this server (Denied)."""
+    """Refuse a Host header that does not name this server.
+
+    Raises WrongKind when it is missing, doubled or malformed, and Denied for another name.
+    """
     doubled = len(headers) != len(given) and sum(name == b"host" for name, _ in given) > 1
-    name = None if doubled else host_name(headers.get(b"host", b""))
+    name = None if doubled else parse_host_name(headers.get(b"host", b""))
     if name is None:
         raise WrongKind("A single well-formed Host header is needed")
     if name not in hosts:
@@ -346,7 +384,7 @@ def check_host(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, byt
 
 
 def check_origin(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse a change that a browser sends from a page that is not this server's."""
+    """Refuse a change that a browser sends from another site's page."""
     site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
     if site is not None and site not in (b"same-origin", b"none"):
         raise Denied("Requests from other sites are not allowed")
@@ -357,7 +395,10 @@ def check_origin(headers: Mapping[bytes, bytes]) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def is_loopback(address: str) -> bool:
-    """Whether the address is this machine's own, IPv4, IPv6 or IPv4 within IPv6."""
+    """Return whether the address is this machine's own.
+
+    IPv4, IPv6 or IPv4 within IPv6.
+    """
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -383,7 +424,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Peers:
-    """Whose the other ends of our loopback connections are, asked once a connection.
+    """The users at the other ends of our loopback connections.
+
+    The kernel is asked once for each connection.
 
     A server hands out the same tuple for all requests of a connection, and another one for the next connection from the
     same port: what is remembered is bound to that very object.
@@ -393,44 +436,49 @@ class Peers:
         self.most = most
         self.known: dict[tuple[str, int], tuple[tuple[str, int], int | None]] = {}
 
-    def uid(self, client: tuple[str, int], server: tuple[str, int]) -> int | None:
-        """The uid at the other end; None when it is not known, and for a connection that leaves this machine."""
+    def find_uid(self, client: tuple[str, int], server: tuple[str, int]) -> int | None:
+        """Find the uid at the other end; None when it is not known.
+
+        Also None for a connection that leaves this machine.
+        """
         known = self.known.get(client)
         if known is not None and known[0] is client:
             return known[1]
         local = is_loopback(client[0]) and is_loopback(server[0])
-        uid = peer_uid(client[0], client[1], server[0], server[1]) if local else None
+        uid = find_peer_uid(client[0], client[1], server[0], server[1]) if local else None
         if len(self.known) >= self.most:
             self.known.clear()
         self.known[client] = (client, uid)
         return uid
 
 
-def peer_uid(client_addr: str, client_port: int, server_addr: str, server_port: int) -> int | None:
-    """The user id that owns the client's end of a TCP connection on this machine; None when that cannot be known.
+def find_peer_uid(client_addr: str, client_port: int, server_addr: str, server_port: int) -> int | None:
+    """Find the uid that owns the client's end of a local TCP connection.
+
+    None when that cannot be known.
 
     Asks the kernel for the one connection (sock_diag(7)); where that is not possible, reads /proc/net/tcp (proc(5)).
     A connection whose client has closed it already belongs to nobody: the kernel would say root.
     """
     try:
-        client, server = _plain(client_addr), _plain(server_addr)
+        client, server = _parse_address(client_addr), _parse_address(server_addr)
     except ValueError:
         return None
     if client.version != server.version:
         return None
     try:
-        return _diag(client, client_port, server, server_port)
+        return _ask_kernel(client, client_port, server, server_port)
     except OSError:
-        return _listed(client, client_port, server, server_port)
+        return _find_listed_uid(client, client_port, server, server_port)
 
 
-def _plain(text: str) -> Address:
+def _parse_address(text: str) -> Address:
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
-def _diag(client: Address, client_port: int, server: Address, server_port: int) -> int | None:
+def _ask_kernel(client: Address, client_port: int, server: Address, server_port: int) -> int | None:
     family = socket.AF_INET if client.version == 4 else socket.AF_INET6
     ends = PORTS.pack(client_port, server_port) + client.packed.ljust(16, b"\0") + server.packed.ljust(16, b"\0")
     body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, ALL_STATES) + ends + b"\0\0\0\0" + NO_COOKIE
@@ -454,11 +502,14 @@ def _diag(client: Address, client_port: int, server: Address, server_port: int) 
     return int(uid)
 
 
-def _listed(client: Address, client_port: int, server: Address, server_port: int) -> int | None:
+def _find_listed_uid(client: Address, client_port: int, server: Address, server_port: int) -> int | None:
     for name, wide in (("tcp", False), ("tcp6", True)):
         if client.version == 6 and not wide:
             continue
-        wanted = [f"{_hex(client, wide)}:{client_port:04X}", f"{_hex(server, wide)}:{server_port:04X}"]
+        wanted = [
+            f"{_format_address(client, wide)}:{client_port:04X}",
+            f"{_format_address(server, wide)}:{server_port:04X}",
+        ]
         try:
             lines = Path(f"/proc/net/{name}").read_text().splitlines()[1:]
         except OSError:
@@ -470,8 +521,11 @@ def _listed(client: Address, client_port: int, server: Address, server_port: int
     return None
 
 
-def _hex(address: Address, wide: bool) -> str:
-    """The address as /proc/net/tcp writes it: each group of four bytes as a number of this machine."""
+def _format_address(address: Address, wide: bool) -> str:
+    """Format the address as /proc/net/tcp does.
+
+    Each group of four bytes is a number of this machine.
+    """
     packed = address.packed
     if wide and address.version == 4:
         packed = b"\0" * 10 + b"\xff\xff" + packed

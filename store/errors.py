@@ -19,7 +19,7 @@ class StoreError(Exception):
 
 
 class NotFound(StoreError):
-    """Nothing of this kind has this name."""
+    """There is no such thing: nothing of this kind has this name."""
 
     def __init__(self, kind: str, name: str, place: str = "") -> None:
         super().__init__(f"{kind} '{name}' not found{place}")

@@ -25,7 +25,10 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 class Key(NamedTuple):
-    """What a lock is held for, or what is to be done next: a document, or another thing that has a kind and an id."""
+    """The key of a document, or of another thing with a kind and an id.
+
+    Locks are held and tasks are run for a key.
+    """
 
     kind: str
     id: str
@@ -35,10 +38,10 @@ class Key(NamedTuple):
 
 
 class OpenDocument(NamedTuple):
-    """What the server needs to know of a document that may still change without a request.
+    """What the server needs to know of a document that is still open.
 
-    `cluster` is the name of the cluster that it waits for, None where it waits for none; `job_ids` are those of its
-    jobs that have not ended.
+    An open document may change without a request. `cluster` is the name of the cluster that it waits for, None where it
+    waits for none; `job_ids` are those of its jobs that have not ended.
     """
 
     cluster: str | None

@@ -1,4 +1,4 @@
-"""What the contract says of one operation: its parameters, its body, its answer; and the values in a request. Pure."""
+"""What the contract says of an operation, and a request's values. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def list_operations(contract: Contract) -> Iterator[tuple[str, str, dict[str, An
 
 
 def resolve_reference(contract: Contract, part: Any) -> Any:
-    """Return the part of the contract that a `$ref` stands for, or the part itself."""
+    """Return the part of the contract that a `$ref` stands for.
+
+    A part that is no reference is returned as it is.
+    """
     while isinstance(part, dict) and "$ref" in part:
         target: Any = contract
         for key in part["$ref"].removeprefix("#/").split("/"):
@@ -60,7 +63,10 @@ CONVERT = {"if-match": unquote_etag}
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of an operation: where it comes from and what it is called there and in Python."""
+    """One parameter of an operation.
+
+    Where it comes from, and what it is called there and in Python.
+    """
 
     name: str
     place: str
@@ -112,7 +118,10 @@ class Specification:
 
     @property
     def defaults(self) -> dict[str, Any] | None:
-        """The arguments of a request without a query; None where something else can or must be given."""
+        """The arguments of a request without a query.
+
+        None where something else can or must be given.
+        """
         if any(part["in"] != "query" or part.get("required") for part in self.given):
             return None
         return {parameter.argument: parameter.default for parameter in self.parameters}
@@ -130,7 +139,10 @@ class Specification:
         return {"type": "object", "properties": places}
 
     def read_arguments(self, texts: Texts) -> tuple[dict[str, Any], Values]:
-        """Return the arguments in a request, and what the schema of the parameters is to be checked with."""
+        """Return the arguments in a request, and the values to be checked.
+
+        The values are those that `parameters_schema` describes.
+        """
         values: Values = {place: {} for place in self.places}
         arguments: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -144,7 +156,10 @@ class Specification:
 
 
 def prefers_csv(accept: str) -> bool:
-    """Return whether an Accept header names CSV, and JSON neither with more weight nor, with the same, before it."""
+    """Return whether an Accept header prefers CSV to JSON.
+
+    It names CSV, and JSON neither with more weight nor, with the same weight, before it.
+    """
     named = [part.partition(";") for part in accept.lower().split(",")]
     kinds = [(name.strip(), float(weight[1]) if (weight := WEIGHT.search(rest)) else 1.0) for name, _, rest in named]
     ours = [kind for kind in kinds if kind[0] in ("text/csv", JSON) and kind[1] > 0]

@@ -126,7 +126,7 @@ class Store:
             name: Folder(self.root, "file", self.files, parse, only=(f"{name}.yaml",))
             for name, parse in (
                 ("config", config_file.parse_config),
-                ("access", access.parse),
+                ("access", access.parse_access),
                 ("profiles", profiles.parse_profiles),
             )
         }

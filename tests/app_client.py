@@ -232,7 +232,7 @@ def furnish(store: Path, tokens: dict[str, str]) -> None:
         (store / "config.yaml").write_text(CONFIG)
     lines = ["tokens:"]
     for scope in ("report", "read", "write", "admin", "expired"):
-        tokens[scope], hashed = access.new_token()
+        tokens[scope], hashed = access.make_token()
         expiry = ', expires: "2020-01-01T00:00:00Z"' if scope == "expired" else ""
         scopes = "write" if scope == "expired" else scope
         lines.append(f"  - {{name: {scope}, sha256: {hashed}, scopes: [{scopes}]{expiry}}}")

@@ -1,4 +1,4 @@
-"""The documents that the store keeps, as pydantic models: one module per kind.
+"""The documents of the store as pydantic models, one module per kind.
 
 Files that people write (`Config`) take no unknown key and suggest the near one. Files that the server writes (`Run`,
 `JobRecord`) keep keys that they do not know, so that nothing which somebody added is lost with the next write. Every

@@ -1,4 +1,4 @@
-"""How documents become bytes and come back, and what is wrong when they do not."""
+"""How documents become bytes and come back, and what can be wrong."""
 
 from __future__ import annotations
 

@@ -161,7 +161,10 @@ class BoundedCache:
 
 
 class Versioned(NamedTuple):
-    """A value (Body or plain data) and the version that a later change names; None where it cannot be changed."""
+    """A value (Body or plain data) with its version.
+
+    A later change names the version; it is None where the value cannot be changed.
+    """
 
     value: Any
     etag: str | None

@@ -1,4 +1,6 @@
-"""Changes as readers of the change feed get them: what they are, which ones a reader wants, how they are framed.
+"""Changes as readers of the change feed get them.
+
+What they are, which ones a reader wants, how they are framed.
 
 A change names a resource and says what became of it; its row is what the resource's list shows. Of one resource only
 the newest change is kept, so a log of changes is as long as there are resources that changed lately, and a reader that
@@ -48,13 +50,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which changes a reader wants: those of these kinds, and of these ids or parents; empty wants all."""
+    """Which changes a reader wants; empty wants all.
+
+    Those of these kinds, and of these ids or parents.
+    """
 
     kinds: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
 
     def accepts(self, change: Change) -> bool:
-        """Tell whether the reader wants this change; it always wants to know that it must start again."""
+        """Return whether the reader wants this change.
+
+        It always wants to know that it must start again.
+        """
         if change.kind == RESET:
             return True
         return self.wants_kind(change.kind) and (not self.ids or change.id in self.ids or change.parent in self.ids)
@@ -76,7 +84,9 @@ def parse_filter(kinds: str | None, ids: str | None) -> Filter:
 
 
 def name_action(old: object | None, new: object | None) -> Action:
-    """Name what became of something by what it was before and what it is now, None for nothing.
+    """Name the change from what was before to what is now.
+
+    None stands for nothing.
 
     >>> name_action(None, {}), name_action({}, {}), name_action({}, None)
     ('created', 'updated', 'deleted')
@@ -85,9 +95,10 @@ def name_action(old: object | None, new: object | None) -> Action:
 
 
 class ChangeLog:
-    """The newest change of each resource, in the order of their numbers; at most `limit` of them.
+    """The newest change of each resource, in the order of their numbers.
 
-    `forgotten` is the largest number that had to make room: whoever has not read so far has missed something.
+    There are at most `limit` of them. `forgotten` is the largest number that had to make room: whoever has not read so
+    far has missed something.
     """
 
     def __init__(self, limit: int) -> None:
@@ -112,11 +123,11 @@ class ChangeLog:
         return self._changes.get(change.key) is change
 
     def list_after(self, number: int, wanted: Filter, limit: int) -> list[Change]:
-        """List the first changes after this number that somebody wants, oldest first; at most `limit`."""
-        newer = [change for change in self._newest_first(number) if wanted.accepts(change)]
+        """List the first wanted changes after this number, oldest first."""
+        newer = [change for change in self._list_newest_first(number) if wanted.accepts(change)]
         return list(islice(reversed(newer), limit))
 
-    def _newest_first(self, number: int) -> Iterator[Change]:
+    def _list_newest_first(self, number: int) -> Iterator[Change]:
         for change in reversed(self._changes.values()):
             if change.number <= number:
                 return
@@ -130,7 +141,10 @@ class ChangeLog:
 
 
 class Position(NamedTuple):
-    """How far somebody has read: a number, and the epoch in which it was given (a server's start)."""
+    """How far a reader has read: the number of a change and its epoch.
+
+    The epoch is the start of the server that gave the number.
+    """
 
     epoch: str
     number: int
@@ -143,7 +157,7 @@ POSITION = re.compile(r"([0-9a-z]{1,16})-([0-9]{1,15})")
 
 
 def parse_position(text: str | None) -> Position | None:
-    """Read a position from the id of an event; None for none and for what is not one.
+    """Read a position from the id of an event; None for anything else.
 
     >>> parse_position("k3-17"), parse_position("17")
     (Position(epoch='k3', number=17), None)
@@ -153,7 +167,7 @@ def parse_position(text: str | None) -> Position | None:
 
 
 def to_epoch(milliseconds: int) -> str:
-    """Write a time in milliseconds as the epoch of the numbers that are given from then on.
+    """Write a server's start, in milliseconds, as an epoch.
 
     >>> to_epoch(1_790_000_000_000)
     '1a0c4506c00'
@@ -168,7 +182,10 @@ def to_row(change: Change) -> bytes:
 
 
 def to_event(epoch: str, change: Change, row: bytes) -> bytes:
-    """Frame a change as a server-sent event (HTML standard, 9.2.6); JSON has no line ends that could break it."""
+    """Frame a change as a server-sent event (HTML standard, 9.2.6).
+
+    JSON has no line ends that could break it.
+    """
     head = {"number": change.number, "kind": change.kind, "id": change.id, "action": change.action}
     told = orjson.dumps(head | ({} if change.parent is None else {"parent": change.parent}))[:-1]
     return b'id: %b\nevent: %b\ndata: %b,"row":%b}\n\n' % (
@@ -180,7 +197,10 @@ def to_event(epoch: str, change: Change, row: bytes) -> bytes:
 
 
 def to_heartbeat(position: Position, retry_ms: int | None = None) -> bytes:
-    """Frame a sign of life: no event, but the position from which a reader that was cut off goes on."""
+    """Frame a sign of life: no event, but the reader's position.
+
+    A reader that was cut off goes on from there.
+    """
     retry = b"" if retry_ms is None else b"retry: %d\n" % retry_ms
     return b":\n%bid: %b\n\n" % (retry, str(position).encode())
 

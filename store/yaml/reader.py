@@ -435,7 +435,10 @@ BLOCK = re.compile(r"[^\s](?:[^\n]*[^\s])?(?:\n+[^\n]*[^\s])*\n?")
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes plain values so that `load` reads exactly them, long texts as blocks."""
+    """Writes plain values so that loading gives them back exactly.
+
+    Long texts become blocks.
+    """
 
 
 def _represent_text(representer: Any, value: str) -> ScalarNode:

@@ -41,7 +41,7 @@ def check_key(facts: access.Facts) -> access.Caller | None:
     given = facts.headers.get(b"x-key")
     if given is None:
         return None
-    caller = facts.access.caller(given.decode("latin-1"))
+    caller = facts.access.find_caller(given.decode("latin-1"))
     if caller is None:
         raise access.WrongCredentials("wrong key")
     return caller
@@ -510,11 +510,11 @@ def test_each_scope_may_do_what_the_contract_says(path: str, method: str, spec: 
     requirement = ITEMS[path].endpoints[method].requirement
     (needed,) = {scope for way in spec["security"] for scopes in way.values() for scope in scopes} or {None}
     for scope, included in access.INCLUDED.items():
-        token, hashed = access.new_token()
-        known = access.parse(f"tokens:\n  - {{name: a, sha256: {hashed}, scopes: [{scope}]}}\n".encode())
+        token, hashed = access.make_token()
+        known = access.parse_access(f"tokens:\n  - {{name: a, sha256: {hashed}, scopes: [{scope}]}}\n".encode())
         facts = access.Facts({b"authorization": f"Bearer {token}".encode()}, None, known, access.Caller("me", included))
         if needed is None or needed in included:
-            access.admit(requirement, facts)
+            access.admit_caller(requirement, facts)
             continue
         with pytest.raises(errors.Denied, match=f"scope {needed}$"):
-            access.admit(requirement, facts)
+            access.admit_caller(requirement, facts)

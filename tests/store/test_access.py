@@ -16,26 +16,26 @@ from typing import Any
 import pytest
 
 from store import access
-from store.access import Access, Failures, hash_token, new_token, parse, peer_uid
+from store.access import Access, Failures, find_peer_uid, hash_token, make_token, parse_access
 from store.errors import Denied, Invalid
 
 NOW_S = 1_800_000_000.0
 
 
 def file_with(*entries: str) -> Access:
-    return parse(("tokens:\n" + "".join(f"  - {entry}\n" for entry in entries)).encode())
+    return parse_access(("tokens:\n" + "".join(f"  - {entry}\n" for entry in entries)).encode())
 
 
 def test_a_token_is_known_by_its_hash_only() -> None:
-    (token, digest), (other, _) = new_token(), new_token()
+    (token, digest), (other, _) = make_token(), make_token()
     assert token != other and token.startswith("slc_") and len(token) > 40
     assert digest == hash_token(token) and token not in digest
     known = file_with(f"{{name: ci, sha256: {digest}, scopes: [write]}}")
-    caller = known.caller(token)
+    caller = known.find_caller(token)
     assert caller is not None and caller.name == "ci"
     assert caller.scopes == {"report", "read", "write"}
     for wrong in (other, digest, "", token + "x", token[:-1], token.upper(), "\ud800"):
-        assert known.caller(wrong) is None, wrong
+        assert known.find_caller(wrong) is None, wrong
 
 
 SCOPES = [
@@ -50,8 +50,8 @@ SCOPES = [
 
 @pytest.mark.parametrize(("why", "scopes", "may"), SCOPES, ids=[row[0] for row in SCOPES])
 def test_scopes(why: str, scopes: str, may: set[str]) -> None:
-    token, digest = new_token()
-    caller = file_with(f"{{name: a, sha256: {digest}, scopes: {scopes}}}").caller(token)
+    token, digest = make_token()
+    caller = file_with(f"{{name: a, sha256: {digest}, scopes: {scopes}}}").find_caller(token)
     assert caller is not None and caller.scopes == may
 
 
@@ -67,10 +67,10 @@ EXPIRY = [
 
 @pytest.mark.parametrize(("why", "expires", "good"), EXPIRY, ids=[row[0] for row in EXPIRY])
 def test_expiry(why: str, expires: str | None, good: bool) -> None:
-    token, digest = new_token()
+    token, digest = make_token()
     end = f", expires: {expires}" if expires else ""
     known = file_with(f"{{name: a, sha256: {digest}, scopes: [read]{end}}}")
-    assert (known.caller(token, NOW_S) is not None) == good
+    assert (known.find_caller(token, NOW_S) is not None) == good
 
 
 WRONG = [
@@ -102,10 +102,10 @@ CORS = [
 @pytest.mark.parametrize(("why", "text", "reason"), CORS, ids=[row[0] for row in CORS])
 def test_origins_that_may_read(why: str, text: str, reason: str | None) -> None:
     if reason is None:
-        assert parse(text.encode(), families=["srunx", "srtslurm"]).tokens == []
+        assert parse_access(text.encode(), families=["srunx", "srtslurm"]).tokens == []
         return
     with pytest.raises(Invalid, match=reason) as refused:
-        parse(text.encode(), families=["srunx", "srtslurm"])
+        parse_access(text.encode(), families=["srunx", "srtslurm"])
     assert refused.value.problems[0]["line"]
 
 
@@ -135,7 +135,7 @@ def test_security_is_compiled() -> None:
     compiled = access.compile_security("get_thing", [{}, {"basic": ["read"]}, {"bearer": ["read"]}], SCHEMES)
     assert compiled == ((access.check_basic, access.check_bearer, access.check_own_user), "read"), "own user last"
     assert access.compile_security("get_thing", [{}], SCHEMES) is access.OPEN
-    assert access.admit(access.OPEN, access.Facts({}, None, Access(), access.Caller("me", frozenset()))) is None
+    assert access.admit_caller(access.OPEN, access.Facts({}, None, Access(), access.Caller("me", frozenset()))) is None
 
 
 def basic(token: str, user: str = "u") -> bytes:
@@ -143,7 +143,7 @@ def basic(token: str, user: str = "u") -> bytes:
 
 
 OWN, OTHER = os.getuid(), os.getuid() + 1
-GOOD, DIGEST = new_token()
+GOOD, DIGEST = make_token()
 ADMITTED = [  # why, schemes, headers, uid of the other end, who is let in or what is raised
     ("a right token", ["bearer"], {b"authorization": b"Bearer " + GOOD.encode()}, OTHER, "ci"),
     ("as a password", ["basic"], {b"authorization": basic(GOOD)}, OTHER, "ci"),
@@ -168,11 +168,11 @@ def test_who_is_let_in(why: str, schemes: list[str], headers: dict[bytes, bytes]
     needed = access.compile_security("get_thing", [*({scheme: ["read"]} for scheme in schemes), {}], SCHEMES)
     facts = access.Facts(headers, uid, known, own)
     if isinstance(result, str):
-        caller = access.admit(needed, facts)
+        caller = access.admit_caller(needed, facts)
         assert caller is not None and caller.name == result
         return
     with pytest.raises(result) as refused:
-        access.admit(needed, facts)
+        access.admit_caller(needed, facts)
     assert refused.type is result
 
 
@@ -182,10 +182,10 @@ def test_a_scope_is_enough_or_not(given: str, needed: str) -> None:
     facts = access.Facts({}, OWN, Access(), access.Caller("me", access.INCLUDED[given]))
     requirement = access.compile_security("get_thing", [{"bearer": [needed]}, {}], SCHEMES)
     if needed in access.INCLUDED[given]:
-        assert access.admit(requirement, facts) == facts.own
+        assert access.admit_caller(requirement, facts) == facts.own
         return
     with pytest.raises(Denied, match=f"scope {needed}$"):
-        access.admit(requirement, facts)
+        access.admit_caller(requirement, facts)
 
 
 NEW_TOKENS = [
@@ -204,21 +204,21 @@ def test_new_tokens(why: str, text: str, result: str) -> None:
     if result.startswith("{"):
         token, entry = access.describe_token(text)
         assert entry.replace(hash_token(token), "HASH") == f"  - {result}"
-        assert parse(f"tokens:\n{entry}\n".encode()).caller(token) is not None
+        assert parse_access(f"tokens:\n{entry}\n".encode()).find_caller(token) is not None
         return
     with pytest.raises(ValueError, match=result):
         access.describe_token(text)
 
 
 def test_every_entry_is_compared_whatever_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = [new_token() for _ in range(5)]
+    pairs = [make_token() for _ in range(5)]
     known = file_with(*(f"{{name: n{i}, sha256: {pair[1]}, scopes: [read]}}" for i, pair in enumerate(pairs)))
     compared: list[str] = []
     compare = access.hmac.compare_digest
     monkeypatch.setattr(access.hmac, "compare_digest", lambda a, b: compared.append(b) or compare(a, b))
-    for token, _ in (pairs[0], pairs[4], new_token()):
+    for token, _ in (pairs[0], pairs[4], make_token()):
         del compared[:]
-        known.caller(token)
+        known.find_caller(token)
         assert compared == [digest for _, digest in pairs]
 
 
@@ -227,22 +227,22 @@ def test_failures_are_limited_for_each_client() -> None:
     failures = Failures(burst=3, refill_s=10.0, clock=lambda: now, clients=2)
     for _ in range(3):
         assert failures.wait_s("a") == 0
-        failures.failed("a")
+        failures.count_failure("a")
     assert failures.wait_s("a") == 10
     assert failures.wait_s("b") == 0, "others are not concerned"
     for _ in range(100):
-        failures.failed("a")
+        failures.count_failure("a")
     assert failures.wait_s("a") == 10, "trying on does not lengthen the wait"
     now = 10.0
     assert failures.wait_s("a") == 0
-    failures.failed("a")
+    failures.count_failure("a")
     assert failures.wait_s("a") == 10
     now = 1000.0
     for _ in range(3):
         assert failures.wait_s("a") == 0
-        failures.failed("a")
+        failures.count_failure("a")
     for client in ("b", "c"):
-        failures.failed(client)
+        failures.count_failure(client)
     assert set(failures.spent) == {"b", "c"}, "memory is bounded; the oldest is forgotten"
 
 
@@ -269,7 +269,7 @@ def connected(bind: str, connect: str, dual: bool = False) -> Iterator[tuple[soc
 
 def owner(accepted: socket.socket) -> int | None:
     peer, own = accepted.getpeername(), accepted.getsockname()
-    return peer_uid(peer[0], peer[1], own[0], own[1])
+    return find_peer_uid(peer[0], peer[1], own[0], own[1])
 
 
 WAYS = [
@@ -289,9 +289,9 @@ def refuse(*_: Any) -> Any:
 def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both sources: the kernel's answer for one connection, and the list of all."""
     if request.param == "listed":
-        monkeypatch.setattr(access, "_diag", refuse)
+        monkeypatch.setattr(access, "_ask_kernel", refuse)
     else:
-        monkeypatch.setattr(access, "_listed", lambda *_: pytest.fail("the kernel was not asked"))
+        monkeypatch.setattr(access, "_find_listed_uid", lambda *_: pytest.fail("the kernel was not asked"))
     return str(request.param)
 
 
@@ -364,11 +364,11 @@ def test_what_is_no_connection_is_nobodys(source: str) -> None:
             ("two families", "::1", 1, "127.0.0.1", port),
         ]
         for why, client, client_port, server, server_port in table:
-            assert peer_uid(client, client_port, server, server_port) is None, why
+            assert find_peer_uid(client, client_port, server, server_port) is None, why
 
 
 def test_a_machine_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with connected("127.0.0.1", "127.0.0.1") as (_, accepted):
-        monkeypatch.setattr(access, "_diag", refuse)
+        monkeypatch.setattr(access, "_ask_kernel", refuse)
         monkeypatch.setattr(Path, "read_text", refuse)
         assert owner(accepted) is None

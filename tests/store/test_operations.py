@@ -1,0 +1,162 @@
+"""What is read from the contract of one operation, and what a request's texts become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store import operations
+from store.operations import Parameter, Specification
+
+CONTRACT: Any = {
+    "paths": {
+        "/things/{thing_id}": {
+            "parameters": [{"$ref": "#/components/parameters/ThingId"}],
+            "put": {
+                "operationId": "put_thing",
+                "tags": ["things"],
+                "parameters": [
+                    {"name": "from", "in": "query", "schema": {"$ref": "#/components/schemas/Count"}},
+                    {"name": "all", "in": "query", "schema": {"type": "boolean"}, "allowEmptyValue": True},
+                    {"name": "If-Match", "in": "header", "schema": {"type": "string"}},
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}},
+                },
+                "responses": {
+                    "404": {"description": "there is none"},
+                    "201": {"headers": {"X-Change": {}}, "content": {"text/plain": {}}},
+                },
+            },
+            "get": {"operationId": "get_thing", "tags": ["things"], "responses": {"200": {}}},
+        },
+        "/things": {
+            "get": {
+                "operationId": "list_things",
+                "tags": ["things"],
+                "parameters": [
+                    {"name": "limit", "in": "query", "schema": {"type": "integer", "default": 20}},
+                    {"name": "name", "in": "query", "schema": {"type": "string"}},
+                ],
+                "responses": {"200": {"$ref": "#/components/responses/Things"}},
+            }
+        },
+    },
+    "components": {
+        "parameters": {
+            "ThingId": {"name": "thing_id", "in": "path", "required": True, "schema": {"type": "string"}},
+        },
+        "schemas": {
+            "Count": {"$ref": "#/components/schemas/Number"},
+            "Number": {"type": "integer", "default": 3},
+            "Thing": {"type": "object", "properties": {"size": {"default": 1}, "name": {}}},
+        },
+        "responses": {"Things": {"content": {"application/json": {}}}},
+    },
+}
+
+
+def specify(path: str, method: str) -> Specification:
+    """Return an operation of the small contract."""
+    return Specification(CONTRACT, path, CONTRACT["paths"][path][method])
+
+
+def test_all_operations_are_listed_in_the_order_of_the_contract() -> None:
+    listed = [(path, method, spec["operationId"]) for path, method, spec in operations.list_operations(CONTRACT)]
+    assert listed == [
+        ("/things/{thing_id}", "GET", "get_thing"),
+        ("/things/{thing_id}", "PUT", "put_thing"),
+        ("/things", "GET", "list_things"),
+    ]
+
+
+def test_a_reference_to_a_reference_is_followed() -> None:
+    assert operations.resolve_reference(CONTRACT, {"$ref": "#/components/schemas/Count"})["type"] == "integer"
+    assert operations.resolve_reference(CONTRACT, {"type": "string"}) == {"type": "string"}
+    assert operations.resolve_reference(CONTRACT, ["$ref"]) == ["$ref"]
+
+
+def test_an_operation_is_taken_apart() -> None:
+    put = specify("/things/{thing_id}", "put")
+    assert (put.operation_id, put.family, put.status, put.media_type) == ("put_thing", "things", 201, "text/plain")
+    assert put.tells_change and put.has_body and put.body_required and put.body_defaults == {"size": 1}
+    assert [parameter.argument for parameter in put.parameters] == ["thing_id", "from_", "all", "if_match"]
+    assert put.parameters_schema["properties"]["path"]["required"] == ["thing_id"]
+    assert set(put.parameters_schema["properties"]) == {"path", "query", "header"}
+    assert set(put.parameters_schema["properties"]["header"]["properties"]) == {"if-match"}
+    get = specify("/things", "get")
+    assert (get.media_type, get.has_body, get.tells_change) == ("application/json", False, False)
+
+
+@pytest.mark.parametrize(
+    ("why", "path", "method", "defaults"),
+    [
+        ("all of it can be left out", "/things", "get", {"limit": 20, "name": None}),
+        ("the path must be given", "/things/{thing_id}", "get", None),
+        ("a header can be given", "/things/{thing_id}", "put", None),
+    ],
+)
+def test_arguments_of_a_request_without_a_query(why: str, path: str, method: str, defaults: Any) -> None:
+    assert specify(path, method).defaults == defaults, why
+
+
+def test_texts_become_arguments_and_values_to_be_checked() -> None:
+    put = specify("/things/{thing_id}", "put")
+    texts = {"path": {"thing_id": "7"}, "query": {"from": "+4", "all": ""}, "header": {"if-match": 'W/"0a.3"'}}
+    arguments, values = put.read_arguments(texts)
+    assert arguments == {"thing_id": "7", "from_": 4, "all": None, "if_match": "0a"}
+    assert values == {"path": {"thing_id": "7"}, "query": {"from": 4}, "header": {"if-match": 'W/"0a.3"'}}
+    arguments, values = put.read_arguments({"path": {"thing_id": "7"}, "query": {"from": "x"}, "header": {}})
+    assert arguments == {"thing_id": "7", "from_": "x", "all": None, "if_match": None}, "the contract refuses it then"
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "boolean"),
+    [
+        ("1", 1, True),
+        ("0", 0, False),
+        ("-12", -12, "-12"),
+        ("TRUE", "TRUE", True),
+        ("false", "false", False),
+        ("1.0", "1.0", "1.0"),
+        ("", "", ""),
+        ("9" * 19, "9" * 19, "9" * 19),
+    ],
+)
+def test_numbers_and_booleans(text: str, number: Any, boolean: Any) -> None:
+    assert operations.parse_integer(text) == number
+    assert operations.parse_boolean(text) == boolean
+
+
+@pytest.mark.parametrize(
+    ("header", "etag"), [("*", None), ('"0a1b"', "0a1b"), ('W/"0a1b.77"', "0a1b"), ('"0a1b.77"', "0a1b")]
+)
+def test_the_version_in_if_match(header: str, etag: str | None) -> None:
+    assert operations.unquote_etag(header) == etag
+
+
+@pytest.mark.parametrize(
+    ("accept", "csv"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/csv", True),
+        ("TEXT/CSV", True),
+        ("application/json, text/csv", False),
+        ("text/csv, application/json", True),
+        ("application/json;q=0.5, text/csv", True),
+        ("text/csv;q=0.5, application/json;q=0.9", False),
+        ("text/csv;q=0", False),
+        ("text/csv; charset=utf-8; q=0.9, application/json;q=0.8", True),
+    ],
+)
+def test_who_prefers_csv(accept: str, csv: bool) -> None:
+    assert operations.prefers_csv(accept) is csv
+
+
+def test_a_parameter_needs_little() -> None:
+    assert operations.read_parameter(CONTRACT, {"name": "A-b", "in": "query", "schema": {}}) == Parameter(
+        "A-b", "query", "a_b", str
+    )
