@@ -1,4 +1,4 @@
-"""Sluice: one small server in front of SLURM. This file is its whole HTTP side.
+"""Sluice: one small server in front of SLURM. This is its HTTP side.
 
     request ─ route ─ guard ─ contract ─ operation ─┬─ store/        files under $SLUICE_STORE, index in memory
      answer ─ shape of the family ──────────────────┴─ slurm_shim/   one shared snapshot; sh → sbatch squeue …

@@ -31,7 +31,7 @@ RESOURCES_PAUSE_S = 0.05
 
 
 def follow_changes(server: Server) -> None:
-    """Feed every change from now on; the folders are loaded already."""
+    """Follow every change from now on; the folders are loaded already."""
     store, feed = server.store, server.changes
     store.runs.listeners.append(partial(add_run, server))
     store.jobs.listeners.append(partial(add_record, server))

@@ -329,7 +329,10 @@ class Snapshot:
             self._notify_listeners(news.notable)
 
     def _lay_over(self, rows: dict[str, Job]) -> None:
-        """Show these rows in place of what the queue says, until it is asked again; costs nothing for the others."""
+        """Show these rows in place of what the queue says.
+
+        They stay until it is asked again. The cost does not depend on the other rows.
+        """
         changed = _find_differing(self.jobs, rows, rows)
         self._overlaid |= rows.keys()
         if changed:
@@ -407,7 +410,10 @@ class Snapshot:
         return [row for row in rows if task.isdigit() and int(task) in list_row_tasks(row)]
 
     def list_parts(self, job_id: str) -> list[str]:
-        """The ids of the tasks or components that the queue shows of an array or a heterogeneous job."""
+        """List the ids of the tasks or components that the queue shows.
+
+        Of an array or a heterogeneous job.
+        """
         parts = self._queue.groups.get(int(job_id), []) if job_id.isascii() and job_id.isdigit() else []
         return [row["job_id"] for row in parts]
 
@@ -456,7 +462,10 @@ class Snapshot:
                 await self._ask_accounting(ids)
 
     def list_missing(self, job_ids: Container[str]) -> list[str]:
-        """List those of the jobs that left the queue and that accounting is to be asked about now."""
+        """List those of the jobs that accounting is to be asked about.
+
+        They have left the queue, and their pause is over.
+        """
         return [job_id for job_id in self._missing_since if job_id in job_ids and self._is_missing(job_id)]
 
     def _is_missing(self, job_id: str) -> bool:

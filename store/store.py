@@ -30,7 +30,7 @@ from store.documents import Config
 from store.errors import StoreError, StoreUnavailable, from_os_error
 from store.indexes import jobs
 from store.indexes.bodies import Body, ListBody
-from store.kinds import KINDS
+from store.kinds import KINDS, Kind
 from store.times import to_rfc3339
 from store.yaml.reader import start_remembering, stop_remembering
 
@@ -137,17 +137,12 @@ class Store:
         self.problem_listeners: list[ProblemListener] = []
         archived = [self.by_kind[kind.name] for kind in KINDS if kind.is_archived]
         self.archive = archive.Archive(self.join_path("archive"), self.files, *archived)
-        self.checkpoints = {
-            kind.folder: Checkpoint(
-                self.by_kind[kind.name],
-                self.join_path(CHECKPOINTS, kind.folder),
-                self.files,
-                jobs.restore_facts,
-                lambda facts: not facts.open,
-            )
-            for kind in KINDS
-            if kind.facts
-        }
+        self.checkpoints = {kind.folder: self._make_checkpoint(kind) for kind in KINDS if kind.facts}
+
+    def _make_checkpoint(self, kind: Kind) -> Checkpoint:
+        """Make the checkpoint of a kind whose facts are kept."""
+        folder, place = self.by_kind[kind.name], self.join_path(CHECKPOINTS, kind.folder)
+        return Checkpoint(folder, place, self.files, jobs.restore_facts, lambda facts: not facts.open)
 
     # Reading.
 
