@@ -771,7 +771,7 @@ async def write_audit(call: Call) -> None:
 
 
 class UnknownPath(Exception):
-    """Nothing has this path."""
+    """The path is unknown."""
 
     def __init__(self) -> None:
         super().__init__("Not Found")
