@@ -1,4 +1,4 @@
-"""Sluice: one small server in front of SLURM. This file is its whole HTTP side.
+"""Sluice: one small server in front of SLURM. This is its HTTP side.
 
     request ─ route ─ guard ─ contract ─ operation ─┬─ store/        files under $SLUICE_STORE, index in memory
      answer ─ shape of the family ──────────────────┴─ slurm_shim/   one shared snapshot; sh → sbatch squeue …
@@ -771,7 +771,7 @@ async def write_audit(call: Call) -> None:
 
 
 class UnknownPath(Exception):
-    """Nothing has this path."""
+    """A path that the app does not have."""
 
     def __init__(self) -> None:
         super().__init__("Not Found")
