@@ -771,7 +771,7 @@ async def write_audit(call: Call) -> None:
 
 
 class UnknownPath(Exception):
-    """The path is unknown."""
+    """A path that the app does not have."""
 
     def __init__(self) -> None:
         super().__init__("Not Found")
