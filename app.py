@@ -1092,9 +1092,10 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         server.store.single["config"].listeners.append(functools.partial(loop.apply_config, server))
         await server.notifications.catch_up()
         server.store.single["profiles"].listeners.append(lambda *_change: server.wake.set())
+        # Undone in reverse: first the loop ends, so that nothing new is begun while what is under way is ended.
+        undo.push_async_callback(server.tasks.stop)
         for task in loop.start_tasks(server):
             undo.push_async_callback(end_task, task)
-        undo.push_async_callback(server.tasks.stop)
         undo.callback(server.changes.close)
         log.info("%s", describe_server(server))
         yield server

@@ -45,7 +45,8 @@ async def run_forever(server: Server) -> None:
         server.wake.clear()
         await reconcile(server)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server.wake.wait(), PASS_S)
+            async with asyncio.timeout(PASS_S):
+                await server.wake.wait()
 
 
 async def tidy_forever(server: Server) -> None:

@@ -86,8 +86,7 @@ class Tasks:
 
     async def stop(self) -> None:
         """End all tasks."""
-        for task in list(self.running.values()):
-            await end_task(task)
+        await asyncio.gather(*(end_task(task) for task in self.running.values()))
 
 
 class Supervisor:
@@ -128,11 +127,14 @@ class Supervisor:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-async def end_task(task: asyncio.Task[Any]) -> None:
+async def end_task(task: asyncio.Task[Any], patience_s: float = 1.0) -> None:
     """Cancel the task and wait until it is over."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    # Again and again: a cancellation that meets the end of what is awaited may get lost on its way.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=patience_s)
+    if not task.cancelled():
+        task.result()
 
 
 @contextlib.contextmanager

@@ -192,6 +192,10 @@ class Cluster:
         tag = options["comment"]
         try:
             job_id: str = await self._call(self.slurm.sbatch, script, options, (), folders)
+        except asyncio.CancelledError:
+            # sbatch goes on in its thread: until it is over, nobody may conclude that the job was not taken.
+            self._unsure_tags[tag] = time.monotonic() + self._in_flight_s
+            raise
         except SlurmUnreachable as problem:
             self._unsure_tags[tag] = time.monotonic() + (self._in_flight_s if problem.uncertain else 0)
             raise

@@ -364,7 +364,8 @@ class Notifications:
             self.wake.clear()
             await self.run_once()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), PASS_S)
+                async with asyncio.timeout(PASS_S):
+                    await self.wake.wait()
 
     async def run_once(self) -> None:
         """Put all new events into the outbox and send what is due."""

@@ -203,4 +203,5 @@ def _start_task(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asy
 async def _wait_briefly(event: asyncio.Event, pause_s: float) -> None:
     """Wait until the event is set, at most `pause_s` seconds."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), pause_s)
+        async with asyncio.timeout(pause_s):
+            await event.wait()

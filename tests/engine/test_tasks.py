@@ -95,6 +95,25 @@ async def test_a_supervised_task_can_be_ended() -> None:
     assert task.cancelled() and supervisor.problems == {}
 
 
+@asynchronous
+async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
+    lost: list[str] = []
+
+    async def work() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if len(lost) == 2:
+                    raise
+                lost.append("as when what it waits for ends at the same moment")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await end_task(task, patience_s=0.01)
+    assert task.cancelled() and len(lost) == 2
+
+
 def test_the_end_of_the_process_is_told_at_once_and_to_whom_it_was_told_before() -> None:
     told: list[str] = []
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,3 +108,25 @@ async def test_nobody_is_told_no_while_slurm_does_not_answer() -> None:
             await made.look_up_job("7")
         slurm.accounted = [job("8", "COMPLETED")]
         assert ((await made.look_up_job("8")) or {})["state"] == "COMPLETED"
+
+
+@asynchronous
+async def test_whoever_stops_waiting_for_sbatch_concludes_nothing() -> None:
+    async with cluster() as (made, slurm):
+        began, go = threading.Event(), threading.Event()
+
+        def sbatch(*_given: Any) -> str:
+            began.set()
+            go.wait(60)
+            return "7"
+
+        slurm.sbatch = sbatch  # type: ignore[method-assign]
+        await made.snapshot.refresh()
+        submitting = asyncio.create_task(made.sbatch("#!/bin/bash", {"comment": "sluice:a"}, {}))
+        assert await asyncio.to_thread(began.wait, 60)
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+        await made.snapshot.refresh()  # a queue without the job, which sbatch may still be handing over
+        assert made.by_tag("sluice:a", time.time())[0] == "unknown"
+        go.set()
