@@ -143,7 +143,8 @@ def describe_token(text: str) -> tuple[str, str]:
         Token.model_validate({"name": name, "sha256": hashed, "scopes": scopes})
     except ValidationError as wrong:
         raise ValueError(f"the name '{name}' is not one that a token can have") from wrong
-    return token, f"  - {{name: {name}, sha256: {hashed}, scopes: [{', '.join(scopes)}]}}"
+    # Quoted, since a name or a hash of digits only would be read as a number.
+    return token, f'  - {{name: "{name}", sha256: "{hashed}", scopes: [{", ".join(scopes)}]}}'
 
 
 def _to_epoch_s(text: str) -> float:

@@ -113,7 +113,7 @@ def opened(root: Path, why: str) -> None:
     """Prints what the start of the store alone takes, with ledger and list."""
     store = Store(root)
     ledger, shown = jobs.JobIndex(), lists.RunList(store.runs, srunx.to_run_json)
-    store.runs.on_change(lambda _name, old, new: ledger.follow(old, new))
+    store.runs.listeners.append(lambda _name, old, new: ledger.follow(old, new))
     begun = time.perf_counter()
     store.open()
     took_s = time.perf_counter() - begun

@@ -189,9 +189,12 @@ def test_a_scope_is_enough_or_not(given: str, needed: str) -> None:
 
 
 NEW_TOKENS = [
-    ("one scope", "ci:read", "{name: ci, sha256: HASH, scopes: [read]}"),
-    ("several", "ci:report,read", "{name: ci, sha256: HASH, scopes: [report, read]}"),
-    ("none", "ci", "{name: ci, sha256: HASH, scopes: [write]}"),
+    ("one scope", "ci:read", '{name: "ci", sha256: "HASH", scopes: [read]}'),
+    ("several", "ci:report,read", '{name: "ci", sha256: "HASH", scopes: [report, read]}'),
+    ("none", "ci", '{name: "ci", sha256: "HASH", scopes: [write]}'),
+    ("a name like a number", "123:read", '{name: "123", sha256: "HASH", scopes: [read]}'),
+    ("a name like a truth value", "true:read", '{name: "true", sha256: "HASH", scopes: [read]}'),
+    ("a name like nothing", "null:read", '{name: "null", sha256: "HASH", scopes: [read]}'),
     ("an unknown one", "ci:read,wirte", "unknown scope 'wirte'; did you mean 'write'"),
     ("an empty one", "ci:read,", "unknown scope ''"),
     ("no name", ":read", "the name '' is not one"),
