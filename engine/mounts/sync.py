@@ -199,26 +199,29 @@ async def carry_out_sync(server: Server, sync_id: str) -> None:
         await server.store.syncs.put(sync_id, syncs.mark_begun(recorded, time.time()))
 
     try:
-        profile, mount = syncs.find_mount(server.store.profiles, recorded)
-        progress = await transfer_mount(
-            server, recorded.profile, profile, mount, delete=recorded.delete, on_begin=on_begin
-        )
-        ended = syncs.mark_done(server.store.syncs.get(sync_id), progress.size_bytes, progress.files_total, time.time())
-    except errors.StoreUnavailable:
-        await asyncio.sleep(PAUSE_S)
-        raise
-    except (SlurmError, errors.StoreError) as problem:
-        ended = syncs.mark_failed(recorded, str(problem), time.time())
-    finally:
+        try:
+            profile, mount = syncs.find_mount(server.store.profiles, recorded)
+            progress = await transfer_mount(
+                server, recorded.profile, profile, mount, delete=recorded.delete, on_begin=on_begin
+            )
+            begun = server.store.syncs.get(sync_id)
+            ended = syncs.mark_done(begun, progress.size_bytes, progress.files_total, time.time())
+        except errors.StoreUnavailable:
+            await asyncio.sleep(PAUSE_S)
+            raise
+        except (SlurmError, errors.StoreError) as problem:
+            ended = syncs.mark_failed(recorded, str(problem), time.time())
+        await server.store.syncs.put(sync_id, ended)
+    finally:  # only now: a reader sees the progress until the end is recorded
         server.transfers.pop(sync_id, None)
-    await server.store.syncs.put(sync_id, ended)
 
 
 def get_sync(server: Server, sync_id: str) -> dict[str, Any]:
     """Return a sync as answers show it, with its progress; NotFound."""
     if sync_id not in server.store.syncs:
         raise errors.NotFound("Sync", sync_id)
-    transfer = server.transfers.get(sync_id)
+    recorded = server.store.syncs.get(sync_id)
+    transfer = server.transfers.get(sync_id) if recorded.ended_at is None else None
     keys = ("percent", "rate_bytes_s", "size_bytes", "files_done", "files_total")
     progress = {key: getattr(transfer.progress, key) for key in keys} if transfer else None
-    return syncs.to_json(server.store.syncs.get(sync_id), progress)
+    return syncs.to_json(recorded, progress)

@@ -44,8 +44,8 @@ LONGEST_FOLDER = 70
 _KEPT = ("SSH_AUTH_SOCK", "KRB5CCNAME")
 # What the account's own start files may have set for SLURM's programs.
 _TAKEN = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH", "TZ")
-# What versions of ssh print when nothing is behind the socket any more (see _build_session_argv).
-_GONE = re.compile(r"_exchange_identification: |UNKNOWN port 65535")
+# What is printed where nothing is behind the socket any more (see _build_session_argv).
+_GONE = "sluice: no connection is behind this socket"
 
 
 class ConnectionLost(SlurmUnreachable):
@@ -217,7 +217,7 @@ class Connection:
             raise ConnectionLost(name, f"{self.login.host} gave no answer in time", uncertain=True)
         if ended.exit_code == 255 or begun:
             self._mark_lost(greeting)
-            if not begun and _GONE.search(complaint):
+            if not begun and _GONE in complaint:
                 raise ConnectionGone(name, f"the connection to {self.login.host} has ended")
             raise ConnectionLost(name, f"the connection to {self.login.host} was lost", uncertain=True)
         raise ConnectionLost(name, _explain_failure(ended, begun, self.login))
@@ -249,8 +249,9 @@ def _make_private_folder() -> str:
 
 
 def _build_session_argv(socket: str) -> list[str]:
-    # Without a connection behind the socket ssh would make one of its own; `false` in its place ends that at once.
-    quiet = ("-oBatchMode=yes", "-oLogLevel=ERROR", "-oControlMaster=no", "-oProxyCommand=false")
+    # Without a connection behind the socket ssh would make one of its own; in its place a command says so and ends.
+    # What ssh itself prints then differs from version to version, and it may end without a word.
+    quiet = ("-oBatchMode=yes", "-oLogLevel=ERROR", "-oControlMaster=no", f"-oProxyCommand=sh -c 'echo {_GONE} >&2'")
     return ["ssh", "-T", "-Fnone", f"-S{socket}", *quiet, "--", "there", SHELL]
 
 

@@ -86,13 +86,13 @@ def find_mount(profiles: Profiles, sync: Sync) -> tuple[Profile, Mount]:
     return profile, mount
 
 
-def to_json(sync: Sync, going: dict[str, Any] | None) -> dict[str, Any]:
+def to_json(sync: Sync, progress: dict[str, Any] | None) -> dict[str, Any]:
     """Build the sync as answers show it.
 
-    `going` is the progress of its transfer: percent, rate, sizes and counts; None when none is running.
+    `progress` is its transfer's: percent, rate, sizes and counts; None when none is running.
     """
     ended = {"percent": 100 if sync.state == "synced" else None, "rate_bytes_s": None, "size_bytes": sync.size_bytes}
     counts = {"files_done": sync.files, "files_total": sync.files}
     facts = {"id": sync.id, "mount": sync.mount, "profile": sync.profile, "delete": sync.delete, "state": sync.state}
     times = {"asked_at": sync.asked_at, "started_at": sync.started_at, "ended_at": sync.ended_at}
-    return facts | times | {"reason": sync.reason} | (going or ended | counts)
+    return facts | times | {"reason": sync.reason} | (progress or ended | counts)
