@@ -92,8 +92,7 @@ class Tasks:
 class Supervisor:
     """Tasks that never end.
 
-    One that ends by an unexpected exception is logged and started again. `problems` has the error of each task that is
-    down now, by its name. `now` and `pause` are for tests.
+    One that ends by an unexpected exception is logged and started again. `now` and `pause` are for tests.
     """
 
     def __init__(
@@ -101,7 +100,13 @@ class Supervisor:
     ) -> None:
         self._now = now
         self._pause = pause
-        self.problems: dict[str, str] = {}
+        self._failures: dict[str, tuple[float, str]] = {}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """The error of each task that failed within LONGEST_PAUSE_S, by its name."""
+        since = self._now() - LONGEST_PAUSE_S
+        return {name: error for name, (failed_at, error) in self._failures.items() if failed_at >= since}
 
     def start(self, name: str, work: Work) -> asyncio.Task[None]:
         """Start the task of this name."""
@@ -110,21 +115,21 @@ class Supervisor:
     async def supervise(self, name: str, work: Work) -> None:
         """Do the work until it returns; restart it after failures."""
         pause_s = FIRST_PAUSE_S
-        while True:
-            began = self._now()
-            try:
-                await work()
-            except Exception as error:
-                log.exception("the task %s failed and is started again", name)
-                self.problems[name] = f"{type(error).__name__}: {error}"
-            else:
-                return
-            try:
+        try:
+            while True:
+                began = self._now()
+                try:
+                    await work()
+                except Exception as error:
+                    log.exception("the task %s failed and is started again", name)
+                    self._failures[name] = self._now(), f"{type(error).__name__}: {error}"
+                else:
+                    return
                 pause_s = FIRST_PAUSE_S if self._now() - began > LONGEST_PAUSE_S else pause_s
                 await self._pause(pause_s)
-            finally:
-                self.problems.pop(name, None)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        finally:
+            self._failures.pop(name, None)
 
 
 async def end_task(task: asyncio.Task[Any], patience_s: float = 1.0) -> None:

@@ -87,6 +87,26 @@ async def test_a_task_that_fails_is_started_again_with_longer_pauses() -> None:
 
 
 @asynchronous
+async def test_a_failure_is_a_problem_until_the_task_has_gone_on_for_long() -> None:
+    clock, begun, forever = [0.0], asyncio.Queue[bool](), asyncio.Event()
+    supervisor: Supervisor = Supervisor(lambda: clock[0], lambda _seconds: asyncio.sleep(0))
+
+    async def work() -> None:
+        begun.put_nowait(True)
+        if begun.qsize() == 1:
+            raise RuntimeError("oh")
+        await forever.wait()
+
+    task = supervisor.start("poll", work)
+    while begun.qsize() < 2:
+        await asyncio.sleep(0)
+    assert supervisor.problems == {"poll": "RuntimeError: oh"}, "it goes on again, but may fail again at once"
+    clock[0] += LONGEST_PAUSE_S + 1
+    assert supervisor.problems == {}
+    await end_task(task)
+
+
+@asynchronous
 async def test_a_supervised_task_can_be_ended() -> None:
     supervisor, forever = Supervisor(), asyncio.Event()
     task = supervisor.start("loop", forever.wait)
