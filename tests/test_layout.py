@@ -184,6 +184,23 @@ def test_no_shell(path: Path) -> None:
             assert not [one for one in node.keywords if one.arg == "shell"], f"line {node.lineno}"
 
 
+@files
+def test_nothing_is_kept_in_a_module(path: Path) -> None:
+    """Two apps live in one process, so what changes belongs to a server."""
+    assert [node.names for node in ast.walk(tree(path)) if isinstance(node, ast.Global)] == []
+
+
+@files
+def test_runs_and_sweeps_are_started_in_one_place(path: Path) -> None:
+    # The end of a cell that never began is recorded too, which starts nothing.
+    places = {"engine/start.py", "engine/sweep_cells.py"}
+    assert name_of(path) in places or not re.search(r"\.(runs|sweeps)\.create\(", path.read_text())
+
+
+def test_an_if_match_header_is_read_in_one_place() -> None:
+    assert [name_of(path) for path in SOURCES if '"if-match"' in path.read_text()] == ["store/operations.py"]
+
+
 # --- how long things may be ------------------------------------------------------------------------------------------
 
 

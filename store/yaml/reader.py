@@ -12,6 +12,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -117,7 +118,7 @@ def load_yaml(data: bytes) -> ParsedYaml:
     other encodings than UTF-8, NUL, several documents, duplicate or non-string keys, custom tags, NaN and infinity,
     integers beyond 64 bits, nesting beyond 32, more than 100 aliases or 100,000 values after their expansion.
     """
-    memory = _memory
+    memory = _memory.get()
     key = hashlib.sha256(data).hexdigest() if memory else ""
     if memory and (known := memory.find(key)) is not None:
         return ParsedYaml(orjson.loads(known), lambda: _compose_text(data))
@@ -167,7 +168,8 @@ class Memory:
         return found
 
 
-_memory: Memory | None = None
+# Of this thread of work: two stores that load at the same time do not share it.
+_memory: ContextVar[Memory | None] = ContextVar("memory", default=None)
 
 
 def start_remembering(saved: bytes | None) -> None:
@@ -175,10 +177,9 @@ def start_remembering(saved: bytes | None) -> None:
 
     It also knows what `saved` has, if that is whole.
     """
-    global _memory
     head, _, body = (saved or b"").partition(b"\n")
     is_whole = head.decode("ascii", "replace") == f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}"
-    _memory = Memory(orjson.loads(body) if is_whole else {}, {})
+    _memory.set(Memory(orjson.loads(body) if is_whole else {}, {}))
 
 
 def stop_remembering(saved: bytes | None) -> bytes | None:
@@ -186,8 +187,9 @@ def stop_remembering(saved: bytes | None) -> bytes | None:
 
     None when `saved` still does or there is too little.
     """
-    global _memory
-    now, _memory = (_memory.now if _memory else {}), None
+    memory = _memory.get()
+    now = memory.now if memory else {}
+    _memory.set(None)
     if len(now) < MEMORY_FROM:
         return None
     body = orjson.dumps(now, option=orjson.OPT_SORT_KEYS)
