@@ -499,7 +499,7 @@ class PathItem:
     @functools.cached_property
     def allow(self) -> str:
         """The methods, as the header Allow names them."""
-        return ", ".join(sorted(self.endpoints))
+        return ", ".join(sorted({*self.endpoints, *(["HEAD"] if "GET" in self.endpoints else [])}))
 
 
 def compile_paths(
@@ -1190,7 +1190,9 @@ def main(argv: list[str] | None = None) -> None:
         "--cluster", choices=CHOICES["cluster"], help="real SLURM, the embedded cluster, or what is there"
     )
     parser.add_argument(
-        "--new-token", metavar="NAME:SCOPE[,SCOPE]", help="print a new token for access.yaml and its entry, then end"
+        "--new-token",
+        metavar="NAME:SCOPE[,SCOPE]",
+        help="print a new token and its entry for access.yaml, then end; without a scope it gets write",
     )
     parser.add_argument(
         "--routes", action="store_true", help="print every operation with its method and path, then end"

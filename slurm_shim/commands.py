@@ -143,11 +143,6 @@ class Slurm:
         """Return the name of the cluster."""
         return self.get_config().get("ClusterName", "")
 
-    def get_min_job_age_s(self) -> int:
-        """Return how long the controller remembers a finished job."""
-        match = re.match(r"\d+", self.get_config().get("MinJobAge", ""))
-        return int(match[0]) if match else 300
-
     def has_accounting(self) -> bool:
         """Return whether accounting is configured."""
         return parse.to_text_or_none(self.get_config().get("AccountingStorageType", "")) not in (

@@ -116,12 +116,6 @@ class Snapshot:
         return None if self.taken_at is None else max(0.0, self._now() - self.taken_at)
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether the last query worked and the next is not overdue."""
-        age_s = self.age_s
-        return self.error is None and age_s is not None and age_s <= 2 * self.max_s + self.interval_s
-
-    @property
     def interval_s(self) -> float:
         """Shortest time between two squeue calls at present.
 

@@ -16,7 +16,7 @@ import orjson
 
 from store.config import config_file, layers, masks
 from store.config.layers import EffectiveConfig, Layer, LayerFile, Tree
-from store.config.profiles import Mount
+from store.config.profiles import Mount, is_on_disk
 from store.disk.files import Files
 from store.disk.folders import Folder, Listener, ProblemListener
 from store.documents import Config, SrunxConfig
@@ -115,7 +115,7 @@ class Configuration:
         """
         system = self.system.path / self.system.only[0]
         files = {"system": system, "user": self.user.path / "config.yaml", "project": self.started_in / PROJECT}
-        return [{"path": str(path), "exists": _is_there(path), "source": source} for source, path in files.items()]
+        return [{"path": str(path), "exists": is_on_disk(path), "source": source} for source, path in files.items()]
 
     async def refresh_outside(self) -> None:
         """Refresh external config files, at most once per LOOK_S."""
@@ -256,10 +256,3 @@ def _drop_nulls(value: Tree) -> Tree:
     return {
         key: _drop_nulls(item) if isinstance(item, dict) else item for key, item in value.items() if item is not None
     }
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from store.config import masks
-from store.config.profiles import Mount, Profile, Profiles, parse_profiles
+from store.config.profiles import Mount, Profile, Profiles, is_on_disk, parse_profiles
 from store.disk.folders import Folder
 from store.documents import to_problems
 from store.errors import Conflict, Exists, Invalid, NoProfile, NotFound
@@ -69,15 +68,8 @@ def list_projects(in_force: Profiles) -> list[dict[str, Any]]:
     for mount in in_force.get_mounts().values():
         path = mount.root / "srunx.json"
         row = {"mount_name": mount.name, "local_path": str(mount.root), "remote_path": mount.remote}
-        found.append({**row, "config_exists": _is_there(path), "config_path": str(path)})
+        found.append({**row, "config_exists": is_on_disk(path), "config_path": str(path)})
     return found
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False
 
 
 # Changes. Each is made on the file's present contents; `if_match` is the tag that the caller has seen.

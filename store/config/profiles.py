@@ -63,6 +63,14 @@ class Mount(UserFileModel):
             return False
 
 
+def is_on_disk(path: Path) -> bool:
+    """Tell whether the disk has the path; no where it cannot say."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 class Profile(UserFileModel):
     """One cluster and its mounts.
 

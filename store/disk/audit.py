@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from store.disk.files import Files, read_file
+from store.disk.files import Files
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.audit")
@@ -22,7 +22,6 @@ log = logging.getLogger("sluice.audit")
 # Writes up to this size are not mixed with others (O_APPEND).
 LINE_BYTES = 4096
 SHORTEST_CHARS = 16
-DAY_BYTES = 256_000_000
 SECRET = re.compile(
     r"(?i)((?:token|secret|passw(?:or)?d|api_?key|authorization|credential)[\w-]*\s*[=:]\s*)[^\s,;'\"]+"
 )
@@ -85,21 +84,6 @@ def redact_secrets(value: Any) -> Any:
         return [redact_secrets(item) for item in value]
     # orjson takes integers up to 64 bits.
     return str(value)[:80] if isinstance(value, int) and value.bit_length() > 63 else value
-
-
-def read_entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the entries of one day's file in order.
-
-    Lines that are not JSON objects (a write cut short) are left out.
-    """
-    data, _ = read_file(path, DAY_BYTES)
-    for text in data.splitlines():
-        try:
-            entry = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            continue  # cut short by a crash or a full disk; the lines after it are whole
-        if isinstance(entry, dict):
-            yield entry
 
 
 def _shorten_value(value: Any, limit: int) -> Any:
