@@ -264,8 +264,8 @@ class Endpoint:
         self.is_async = inspect.iscoroutinefunction(function)
         self.media_type = spec.media_type.encode()
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
-        self.check_parameters = compile_schema(contract, spec.parameters_schema) if spec.parameters else None
-        self.check_body = compile_schema(contract, spec.body_schema) if spec.body_schema else None
+        self.check_parameters = defer_validator(contract, spec.parameters_schema) if spec.parameters else None
+        self.check_body = defer_validator(contract, spec.body_schema) if spec.body_schema else None
         offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "accept"}
         offered |= {"body"} if spec.has_body else set()
         wanted = inspect.signature(function).parameters
@@ -314,8 +314,9 @@ class Endpoint:
         if "header" in self.spec.places:
             texts["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
         arguments, values = self.spec.read_arguments(texts)
-        if self.check_parameters is not None and not self.check_parameters.is_valid(values):
-            raise errors.Invalid([jsons.to_problem(problem) for problem in self.check_parameters.iter_errors(values)])
+        if self.check_parameters is not None and not self.check_parameters().is_valid(values):
+            problems = self.check_parameters().iter_errors(values)
+            raise errors.Invalid([jsons.to_problem(problem) for problem in problems])
         return arguments
 
     async def body(self, call: Call) -> Any:
@@ -327,10 +328,10 @@ class Endpoint:
             return dict(self.spec.body_defaults)
         value = jsons.parse_json(data)
         assert self.check_body is not None
-        if not self.check_body.is_valid(value):
+        if not self.check_body().is_valid(value):
             is_object = isinstance(value, dict)
             prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
-            found = (jsons.to_problem(problem, *prefix) for problem in self.check_body.iter_errors(value))
+            found = (jsons.to_problem(problem, *prefix) for problem in self.check_body().iter_errors(value))
             raise (errors.Invalid if is_object else errors.NotJson)(list(found))
         return {**self.spec.body_defaults, **value} if isinstance(value, dict) else value
 
@@ -376,10 +377,15 @@ class Endpoint:
             await call.finish(data)
 
 
-def compile_schema(contract: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """Return a validator that has only the components it needs."""
-    components = find_needed_components(contract, schema)
-    return jsonschema_rs.validator_for({"$schema": DIALECT, **schema, "components": components})
+def defer_validator(contract: dict[str, Any], schema: dict[str, Any]) -> Callable[[], jsonschema_rs.Validator]:
+    """Return what compiles the validator when it is first needed."""
+
+    @functools.cache
+    def compile_schema() -> jsonschema_rs.Validator:
+        components = find_needed_components(contract, schema)
+        return jsonschema_rs.validator_for({"$schema": DIALECT, **schema, "components": components})
+
+    return compile_schema
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -1190,9 +1196,7 @@ def main(argv: list[str] | None = None) -> None:
         "--cluster", choices=CHOICES["cluster"], help="real SLURM, the embedded cluster, or what is there"
     )
     parser.add_argument(
-        "--new-token",
-        metavar="NAME:SCOPE[,SCOPE]",
-        help="print a new token and its entry for access.yaml, then end; without a scope it gets write",
+        "--new-token", metavar="NAME:SCOPE[,SCOPE]", help="print a token (scope write if none is named) and its entry"
     )
     parser.add_argument(
         "--routes", action="store_true", help="print every operation with its method and path, then end"
