@@ -34,7 +34,7 @@ ADMIN = {
     "srunx_add_mount", "srunx_delete_mount",
     "srunx_create_template", "srunx_change_template", "srunx_delete_template",
     "srunx_create_endpoint", "srunx_change_endpoint", "srunx_delete_endpoint",
-    "srunx_disable_endpoint", "srunx_enable_endpoint",
+    "srunx_disable_endpoint", "srunx_enable_endpoint", "srunx_test_profile",
 }  # fmt: skip
 LINE_CHARACTERS = 140
 # Most refusals come from the named sets; there were 620 lines of them.
@@ -292,7 +292,11 @@ def test_a_validator_holds_only_the_components_that_it_needs(app: Any, monkeypat
         return compile_schema(schema)
 
     monkeypatch.setattr(jsonschema_rs, "validator_for", validator_for)
-    app.compile_paths(copy.deepcopy(CONTRACT), app.FAMILIES, app.OPERATIONS)
+    items = app.compile_paths(copy.deepcopy(CONTRACT), app.FAMILIES, app.OPERATIONS)
+    assert compiled == [], "each is compiled for the first request that needs it"
+    endpoints = [endpoint for item in items.values() for endpoint in item.endpoints.values()]
+    for validator in [made for endpoint in endpoints for made in (endpoint.check_parameters, endpoint.check_body)]:
+        assert validator is None or validator() is validator()
     assert len(compiled) > len(OPERATIONS) / 2
     for schema in compiled:
         named = {key: value for key, value in schema.items() if key != "components"}
