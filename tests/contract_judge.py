@@ -46,10 +46,10 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def path_of(path: str) -> str | None:
     """The contract's path for a request's; one without braces comes first."""
-    for one in sorted(CONTRACT["paths"], key=lambda one: "{" in one):
-        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]+\}", one))
+    for template in sorted(CONTRACT["paths"], key=lambda path: "{" in path):
+        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]+\}", template))
         if re.fullmatch(pattern, path):
-            return str(one)
+            return str(template)
     return None
 
 
@@ -99,6 +99,8 @@ def judge(method: str, path: str, answer: httpx.Response) -> httpx.Response:
         key = (known, method, status)
         if key not in VALIDATORS:
             VALIDATORS[key] = validator(response["content"][kind]["schema"])
-        wrong = [f"{list(one.instance_path)}: {one.message}" for one in VALIDATORS[key].iter_errors(answer.json())]
+        wrong = [
+            f"{list(error.instance_path)}: {error.message}" for error in VALIDATORS[key].iter_errors(answer.json())
+        ]
         assert not wrong, f"{wrong[:3]} {where}"
     return answer

@@ -15,7 +15,7 @@ from tests.behaviour.fields import (
     job_fields,
     record,
 )
-from tests.behaviour.row import ANY, Do, Looks, Place, Row, Until, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Looks, Row, RowFolder, Until, ended, like, queue, row, submit
 
 QUEUE = (
     row(
@@ -202,7 +202,7 @@ HOSTILE = (
 def hostile(why: str, name: str) -> Row:
     """A row whose job carries this name and comment; both come back byte for byte."""
 
-    def at(place: Place) -> None:
+    def at(place: RowFolder) -> None:
         argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.kept["a"], "-O", asked(JOB_FIELDS)]
         code, out, err = place.run(argv, env=EPOCH)
         assert (code, err) == (0, "")
@@ -223,17 +223,17 @@ def hostile(why: str, name: str) -> Row:
 NAMES = tuple(hostile(why, name) for why, name in HOSTILE)
 
 
-def node_rows(place: Place) -> None:
+def node_rows(place: RowFolder) -> None:
     """Check that sinfo gives one row per node and partition."""
     code, out, err = place.run(["sinfo", "-h", "-a", "-N", "-O", asked(NODE_FIELDS)], env=EPOCH)
     assert (code, err) == (0, "")
-    records = [one.split(NONCE) for one in out.split(f"{NONCE}E\n")[:-1]]
-    assert all(len(one) == len(NODE_FIELDS) for one in records), records
-    got = {one[0]: dict(zip(NODE_FIELDS, one, strict=True)) for one in records}
+    records = [text.split(NONCE) for text in out.split(f"{NONCE}E\n")[:-1]]
+    assert all(len(record) == len(NODE_FIELDS) for record in records), records
+    got = {record[0]: dict(zip(NODE_FIELDS, record, strict=True)) for record in records}
     assert sorted(got) == ["node01", "node02", "node03", "node04"]
-    for name, one in got.items():
+    for name, node in got.items():
         agree(
-            one,
+            node,
             {
                 "NodeHost": "<host>",
                 "PartitionName": "gpu" if name > "node02" else "cpu",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.row import ANY, Do, Looks, Place, Reads, Row, Step, Until, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Looks, Reads, Row, RowFolder, Step, Until, ended, like, queue, row, submit
 
 ARRAYS = (
     row(
@@ -82,7 +82,7 @@ ARRAYS = (
 )
 
 
-def most(place: Place, limit: int) -> None:
+def most(place: RowFolder, limit: int) -> None:
     """Check that just as many tasks ran at once as are allowed."""
     counts = [int(line) for line in (place.folder / "counts").read_text().split()]
     assert max(counts) == limit, f"tasks at once: {counts}"

@@ -206,8 +206,8 @@ REQUESTS = (
             for n, text in enumerate(("90", "1:30", "1:00:00", "1-0", "1-12:30:00", "0", "00:00:10", "infinite"))
         ),
         *(
-            queue(f"<t{n}>", told, "%l")
-            for n, told in enumerate(
+            queue(f"<t{n}>", limit, "%l")
+            for n, limit in enumerate(
                 ("1:30:00", "2:00", "1:00:00", "1-00:00:00", "1-12:30:00", "UNLIMITED", "1:00", "UNLIMITED")
             )
         ),
@@ -218,7 +218,7 @@ REQUESTS = (
             submit(f"-H --mem={text} --wrap true", f"t{n}")
             for n, text in enumerate(("500K", "1024M", "1G", "1536M", "100", "0"))
         ),
-        *(queue(f"<t{n}>", told, "%m") for n, told in enumerate(("1M", "1G", "1G", "1.50G", "100M", "0"))),
+        *(queue(f"<t{n}>", memory, "%m") for n, memory in enumerate(("1M", "1G", "1G", "1.50G", "100M", "0"))),
     ),
     row(
         "memory per CPU",

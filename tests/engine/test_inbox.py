@@ -54,10 +54,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str, said: dict[str, Any]) -> None:
     (tmp_path / "a.yaml").write_text(text)
-    (one,) = inbox.list_ready(tmp_path)
-    assert one.error is None and one.request is not None
-    body = one.to_body()
-    assert {key: body[key] for key in said} == said and one.request.workflow == "a", why
+    (request,) = inbox.list_ready(tmp_path)
+    assert request.error is None and request.request is not None
+    body = request.to_body()
+    assert {key: body[key] for key in said} == said and request.request.workflow == "a", why
     assert {key for key, value in body.items() if value} <= set(said), "nothing else is said"
 
 
@@ -91,8 +91,8 @@ def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str
 )  # fmt: skip
 def test_what_asks_for_nothing(at_once: None, tmp_path: Path, why: str, data: bytes, reason: str) -> None:
     (tmp_path / "a.yaml").write_bytes(data)
-    (one,) = inbox.list_ready(tmp_path)
-    assert one.request is None and one.error and reason in one.error, why
+    (request,) = inbox.list_ready(tmp_path)
+    assert request.request is None and request.error and reason in request.error, why
 
 
 @pytest.mark.parametrize("name", [".a.yaml", "a.txt", "a.yaml.part", "a", "a.json", "a.yaml~"])
@@ -116,9 +116,11 @@ def test_a_file_that_still_changes_is_left_alone(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(inbox, "GIVEN_UP_S", 1000)
     assert inbox.list_ready(tmp_path) == []
     monkeypatch.setattr(inbox, "SETTLED_S", -1)
-    assert [one.path.name for one in inbox.list_ready(tmp_path)] == ["whole.yaml"], "half a file may become a whole one"
+    assert [request.path.name for request in inbox.list_ready(tmp_path)] == ["whole.yaml"], (
+        "half a file may become a whole one"
+    )
     monkeypatch.setattr(inbox, "GIVEN_UP_S", -1)
-    assert {one.path.name for one in inbox.list_ready(tmp_path) if one.request is None} == {"half.yaml"}
+    assert {request.path.name for request in inbox.list_ready(tmp_path) if request.request is None} == {"half.yaml"}
 
 
 def test_whether_to_look_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +138,7 @@ def test_the_oldest_first(at_once: None, tmp_path: Path) -> None:
     for name in ("c", "a", "b"):
         (tmp_path / f"{name}.yaml").write_text(WHOLE)
         eventually(lambda: Path(tmp_path / "tick").write_text("") == 0)
-    times = [one.path.lstat().st_ctime for one in inbox.list_ready(tmp_path)]
+    times = [request.path.lstat().st_ctime for request in inbox.list_ready(tmp_path)]
     assert times == sorted(times) and len(times) == 3
 
 
@@ -145,9 +147,9 @@ def test_the_key_is_the_files_own(at_once: None, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text(WHOLE)
     for _ in range(20):
         shutil.copy2(tmp_path / "kept", tmp_path / "a.yaml")
-        (one,) = inbox.list_ready(tmp_path)
-        assert inbox.list_ready(tmp_path)[0].key == one.key, "as long as the file is the same"
-        keys.add(one.key)
+        (request,) = inbox.list_ready(tmp_path)
+        assert inbox.list_ready(tmp_path)[0].key == request.key, "as long as the file is the same"
+        keys.add(request.key)
         (tmp_path / "a.yaml").unlink()
     assert len(keys) == 20, "also when the inode and the time of change are those of the one before"
 
@@ -162,11 +164,11 @@ def test_where_files_go(at_once: None, tmp_path: Path) -> None:
         for round_ in (1, 2):
             (tmp_path / "good.yaml").write_text(WHOLE)
             (tmp_path / "bad.yaml").write_text("workflow: [\n")
-            good, bad = sorted(inbox.list_ready(tmp_path), key=lambda one: one.request is None)
+            good, bad = sorted(inbox.list_ready(tmp_path), key=lambda request: request.request is None)
             asyncio.run(inbox.move_to_done(files, good, f"run {round_}"))
             asyncio.run(inbox.move_to_failed(files, bad, "because\nof that"))
         first, second = sorted((tmp_path / "done").iterdir(), key=lambda path: path.read_text())
-        assert [one.read_text() for one in (first, second)] == [f"# started as run {n}\n{WHOLE}" for n in (1, 2)]
+        assert [path.read_text() for path in (first, second)] == [f"# started as run {n}\n{WHOLE}" for n in (1, 2)]
         assert {path.suffix for path in (first, second)} == {".yaml"} and first.name == "good.yaml"
         assert names(tmp_path / "failed") == ["bad.reason.txt", "bad.yaml"], "the same mistake is kept once"
         assert (tmp_path / "failed" / "bad.reason.txt").read_text() == "because\nof that\n"
@@ -179,13 +181,13 @@ def test_another_file_dropped_under_the_name_meanwhile_stays(at_once: None, tmp_
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (one,) = inbox.list_ready(tmp_path)
+        (request,) = inbox.list_ready(tmp_path)
         (tmp_path / ".new").write_text("workflow: other\n")
         (tmp_path / ".new").rename(tmp_path / "a.yaml")
-        asyncio.run(inbox.move_to_done(files, one, "run 1"))
+        asyncio.run(inbox.move_to_done(files, request, "run 1"))
         assert names(tmp_path) == ["a.yaml", "done/a.yaml"]
         (two,) = inbox.list_ready(tmp_path)
-        assert two.key != one.key and two.request is not None and two.request.workflow == "other"
+        assert two.key != request.key and two.request is not None and two.request.workflow == "other"
         (tmp_path / "a.yaml").unlink()
         asyncio.run(inbox.move_to_done(files, two, "run 2"))
         assert len(names(tmp_path)) == 2, "one that somebody took back was started all the same"
@@ -197,10 +199,10 @@ def test_a_move_that_was_cut_off_leaves_one_copy(at_once: None, tmp_path: Path) 
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (one,) = inbox.list_ready(tmp_path)
+        (request,) = inbox.list_ready(tmp_path)
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "a.yaml").write_text(f"# started as run 1\n{WHOLE}")
-        asyncio.run(inbox.move_to_done(files, one, "run 1"))
+        asyncio.run(inbox.move_to_done(files, request, "run 1"))
         assert names(tmp_path) == ["done/a.yaml"]
     finally:
         files.close()

@@ -40,7 +40,7 @@ def write_profiles(store: Path, current: str | None, **profiles: dict[str, Any])
 def ssh_config(*beyond: Beyond) -> str:
     """An ssh configuration that knows the host keys of all of these."""
     known = beyond[0].sshd.known_hosts
-    known.write_text("".join(dict.fromkeys(one.sshd.known_hosts.read_text() for one in beyond)))
+    known.write_text("".join(dict.fromkeys(machine.sshd.known_hosts.read_text() for machine in beyond)))
     return str(beyond[0].sshd.config)
 
 
@@ -48,8 +48,8 @@ def ssh_config(*beyond: Beyond) -> str:
 def beyond(cluster: str, tmp_path: Path) -> Iterator[Beyond]:
     """The machine behind SSH."""
     needed()
-    with Beyond(tmp_path / "beyond", cluster) as one:
-        yield one
+    with Beyond(tmp_path / "beyond", cluster) as machine:
+        yield machine
 
 
 @pytest.fixture
@@ -67,18 +67,18 @@ def client(beyond: Beyond, project: Path, tmp_path: Path) -> Iterator[Client]:
     """The app, its active profile leading to the machine behind SSH."""
     mount = {"name": "ml", "local": str(project), "remote": str(beyond.home / "ml")}
     write_profiles(tmp_path / "store", "lab", lab=beyond.profile(mounts=[mount]))
-    with serving(tmp_path / "store", "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond)) as one:
-        yield one
+    with serving(tmp_path / "store", "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond)) as server:
+        yield server
 
 
 def connected(client: Client) -> dict[str, Any]:
     """What is known of the clusters, once that in force answers."""
 
-    def told() -> dict[str, Any] | None:
+    def find_cluster() -> dict[str, Any] | None:
         status: dict[str, Any] = client.get("/api/config/ssh/status").json()
         return status if status["connected"] else None
 
-    return eventually(told, 60, "the cluster over there answers")  # type: ignore[return-value]
+    return eventually(find_cluster, 60, "the cluster over there answers")  # type: ignore[return-value]
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_the_pipeline_runs_over_there(client: Client, beyond: Beyond, project: P
     assert jobs["cleanup"]["status"] == "CANCELLED" and jobs["report"]["status"] == "COMPLETED"
     assert client.get(f"/api/jobs/{jobs['total']['job_id']}/logs").json()["stdout"].endswith("500500\n")
     assert (beyond.home / "ml" / "work-1000" / "report").read_text() == "done\n"
-    assert sorted(one.name for one in project.iterdir()) == [".srunx", "make.py"], "nothing ran here"
+    assert sorted(path.name for path in project.iterdir()) == [".srunx", "make.py"], "nothing ran here"
     assert beyond.calls()["sbatch"] == 3, "each job that ran was submitted once"
 
 
@@ -108,7 +108,7 @@ def test_folders_of_a_mount_are_those_over_there(client: Client, beyond: Beyond,
     run = client.ended(client.post("/api/workflows/where/run?mount=ml").json()["id"])
     assert run["status"] == "completed", run
     logs = beyond.home / "ml" / "logs here"
-    assert [one.read_text() for one in logs.iterdir()] == [f"{beyond.home}/ml/sub\n"]
+    assert [path.read_text() for path in logs.iterdir()] == [f"{beyond.home}/ml/sub\n"]
 
 
 def test_without_a_mount_a_run_works_in_a_folder_of_its_own(client: Client, beyond: Beyond) -> None:
@@ -130,7 +130,7 @@ def test_a_single_job_over_there(client: Client, beyond: Beyond, project: Path) 
     job_id = made.json()["job_id"]
     found = client.job(job_id)
     assert found["status"] == "COMPLETED" and found["cluster"].startswith("ssh:lab:")
-    logs = eventually(lambda: (one := client.get(f"/api/jobs/{job_id}/logs").json())["stdout"] and one)
+    logs = eventually(lambda: (answer := client.get(f"/api/jobs/{job_id}/logs").json())["stdout"] and answer)
     assert logs["stdout"] == f"{MAKE}{beyond.home}/ml\n"
     rest = client.get(f"/api/jobs/{job_id}/logs", params={"stdout_offset": len(MAKE)}).json()
     assert rest == {**logs, "stdout": f"{beyond.home}/ml\n"}
@@ -141,7 +141,7 @@ def test_a_sweep_copies_its_mount_once(client: Client, beyond: Beyond, project: 
     body = {"sweep": {"matrix": {"n": [10, 20, 30]}, "max_parallel": 3}}
     sweep_id = client.post("/api/workflows/ml-pipeline/run?mount=ml", body).json()["sweep_run_id"]
     sweep = eventually(
-        lambda: (one := client.get(f"/api/sweep_runs/{sweep_id}").json())["status"] == "completed" and one, 120
+        lambda: (sweep := client.get(f"/api/sweep_runs/{sweep_id}").json())["status"] == "completed" and sweep, 120
     )
     assert sweep["cells_completed"] == 3
     rows = client.get(f"/api/sweep_runs/{sweep_id}/results").json()
@@ -167,13 +167,13 @@ def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None
     path = f"/api/workflows/runs/{run['id']}"
     eventually(lambda: client.get(path).json()["job_statuses"].get("a") == "RUNNING", 60)
     beyond.sshd.kill()
-    lost = eventually(lambda: (one := client.get("/api/config/ssh/status").json())["error"] and one, 30)
+    lost = eventually(lambda: (status := client.get("/api/config/ssh/status").json())["error"] and status, 30)
     assert lost["connected"] is False and lost["profile_name"] == "lab"
     before = client.get(path).json()
     assert before["status"] == "running" and before["job_statuses"]["a"] == "RUNNING"
     assert float(client.get(path).headers["x-snapshot-age"]) > 0
-    listed = client.get("/api/jobs")
-    assert listed.status_code == 200 and float(listed.headers["x-snapshot-age"]) > 0
+    answer = client.get("/api/jobs")
+    assert answer.status_code == 200 and float(answer.headers["x-snapshot-age"]) > 0
     refused = client.post("/api/jobs", {"name": "x", "script_content": "#!/bin/bash\ntrue\n"})
     assert refused.status_code == 503 and "retry-after" in refused.headers
     job_id = before["job_ids"]["a"]
@@ -329,9 +329,9 @@ def garbage() -> Iterator[int]:
     def answer() -> None:
         with contextlib.suppress(OSError):
             while True:
-                one, _ = listening.accept()
-                with one:
-                    one.sendall(b"220 mail.example.org ready\r\n" * 3 + b"\0" * 50_000)
+                connection, _ = listening.accept()
+                with connection:
+                    connection.sendall(b"220 mail.example.org ready\r\n" * 3 + b"\0" * 50_000)
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
@@ -421,7 +421,7 @@ def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
     made = client.post("/api/config/ssh/profiles/lab/connect").json()
     assert made == {"connected": True, "profile_name": "lab", "hostname": "127.0.0.1", "error": None}
     assert load_yaml((client.store / "profiles.yaml").read_bytes()).value["current"] == "lab"
-    names = [one["name"] for one in connected(client)["clusters"]]
+    names = [cluster["name"] for cluster in connected(client)["clusters"]]
     assert names[0].startswith("ssh:lab:") and "embedded" in names, "with an open job it stays in view"
     assert client.delete(f"/api/jobs/{here}", params={"cluster": "embedded"}).status_code == 204
     ended = client.get(f"/api/jobs/{here}", params={"cluster": "embedded"}).json()
@@ -474,7 +474,7 @@ def test_a_killed_server_goes_on_with_the_copying(
         server.start()
         run_id = server.http.get("/api/workflows/runs").json()[0]["id"]
         path = f"/api/workflows/runs/{run_id}"
-        run = eventually(lambda: (one := server.http.get(path).json())["status"] == "completed" and one, 90)
+        run = eventually(lambda: (run := server.http.get(path).json())["status"] == "completed" and run, 90)
         assert {job["name"]: job["result"] for job in run["jobs"]}["total"] == {"total": 500500}
         assert beyond.calls()["sbatch"] == 3
     finally:
@@ -493,11 +493,13 @@ def test_a_killed_server_finds_its_jobs_again(beyond: Beyond, tmp_path: Path) ->
         beyond.sshd.kill()
         server.start()
         path = f"/api/workflows/runs/{run['id']}"
-        shown = server.http.get(path).json()
-        assert shown["status"] == "running", "a machine that does not answer at the start keeps nobody from starting"
+        waiting_run = server.http.get(path).json()
+        assert waiting_run["status"] == "running", (
+            "a machine that does not answer at the start keeps nobody from starting"
+        )
         assert server.http.post("/api/workflows/two/run").status_code == 503
         beyond.sshd.start()
-        run = eventually(lambda: (one := server.http.get(path).json())["status"] == "completed" and one, 90)
+        run = eventually(lambda: (run := server.http.get(path).json())["status"] == "completed" and run, 90)
         assert beyond.calls()["sbatch"] == 2
     finally:
         server.close()

@@ -80,11 +80,11 @@ def test_a_rendered_job_from_end_to_end(slurm: Slurm, tmp_path: Path) -> None:
     said = Path(row["stdout"]).read_text().splitlines()
     assert [line for line in said if not line.startswith("srun: ")] == [str(folder), "$x `y`", "it's"]
     assert row["submit_time"] <= row["start_time"] <= row["end_time"]
-    accounted = eventually(lambda: [one for one in slurm.sacct([job_id]) if one["end_time"] and one["partition"]])[0]
+    accounted = eventually(lambda: [row for row in slurm.sacct([job_id]) if row["end_time"] and row["partition"]])[0]
     same = ("job_id", "raw_id", "name", "user", "uid", "partition", "exit_code", "nodes", "time_limit_s", "submit_time")
     assert {name: accounted[name] for name in same} == {name: row[name] for name in same}
-    found = [one for one in slurm.list_submitted(began - 5) if tag in one["submit_line"]]
-    assert [one["job_id"] for one in found] == [job_id]
+    found = [row for row in slurm.list_submitted(began - 5) if tag in row["submit_line"]]
+    assert [row["job_id"] for row in found] == [job_id]
 
 
 def test_nothing_of_the_server_reaches_a_job(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,10 @@ def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: Asked) -> None
     nodes = {node["name"]: node for node in slurm.list_nodes()}
     assert list(nodes) == ["node01", "node02", "node03", "node04"]
     assert {(node["cpus"], node["memory_mb"], node["gpus"]) for node in nodes.values()} == {(8, 16000, 4)}
-    assert [(one["name"], one["is_default"], one["nodes"], one["max_time_s"]) for one in slurm.list_partitions()] == [
+    assert [
+        (partition["name"], partition["is_default"], partition["nodes"], partition["max_time_s"])
+        for partition in slurm.list_partitions()
+    ] == [
         ("cpu", True, ["node01", "node02"], None),
         ("gpu", False, ["node03", "node04"], 604800),
     ]

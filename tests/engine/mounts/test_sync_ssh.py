@@ -44,8 +44,8 @@ class Far:
     def held(self) -> dict[str, Any]:
         """What lies over there: contents of files, targets of links, None for folders."""
         found: dict[str, Any] = {}
-        for one in sorted(os.fsencode(path) for path in self.remote.rglob("*")):
-            path = Path(os.fsdecode(one))
+        for name in sorted(os.fsencode(path) for path in self.remote.rglob("*")):
+            path = Path(os.fsdecode(name))
             value = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
             found[str(path.relative_to(self.remote))] = value
         return found
@@ -88,9 +88,9 @@ def test_what_is_only_over_there_stays_unless_told(far: Far) -> None:
         (far.remote / name).write_text("kept")
     assert far.sync().status_code == 200
     assert set(far.held()) == {"a", "results", "results/r", "best.ckpt", "old.py"}
-    told = far.sync(delete=True, dry_run=True).json()
-    assert told["counts"] == {"create": 0, "update": 0, "delete": 3}
-    assert {one["path"] for one in told["changes"]} == {"results", "results/r", "old.py"}
+    plan = far.sync(delete=True, dry_run=True).json()
+    assert plan["counts"] == {"create": 0, "update": 0, "delete": 3}
+    assert {change["path"] for change in plan["changes"]} == {"results", "results/r", "old.py"}
     assert set(far.held()) == {"a", "results", "results/r", "best.ckpt", "old.py"}, "only told, not done"
     assert far.sync(delete=True).status_code == 200
     assert set(far.held()) == {"a", "best.ckpt"}, "what is excluded is nobody's to delete"
@@ -106,10 +106,10 @@ def test_a_dry_run_tells_what_the_sync_then_does(far: Far) -> None:
     (far.remote / "changed").write_text("old")
     (far.remote / "same").write_text("s")
     os.utime(far.remote / "same", ns=(0, (far.local / "same").stat().st_mtime_ns))
-    told = far.sync(dry_run=True).json()
-    assert (told["status"], told["mount"], told["truncated"]) == ("planned", "ml", False)
-    shown = {(one["path"], one["type"], one["change"], one["size"]) for one in told["changes"]}
-    assert shown == {
+    plan = far.sync(dry_run=True).json()
+    assert (plan["status"], plan["mount"], plan["truncated"]) == ("planned", "ml", False)
+    rows = {(change["path"], change["type"], change["change"], change["size"]) for change in plan["changes"]}
+    assert rows == {
         ("changed", "file", "update", 10), ("d", "directory", "create", None), ("d/new", "file", "create", 1),
         ("café �\\#134\n", "file", "create", 1), ("link", "symlink", "create", None),
     }  # fmt: skip
@@ -129,7 +129,7 @@ def test_one_that_is_not_waited_for(far: Far) -> None:
 
     eventually(over, 60)
     assert (seen[-1]["state"], seen[-1]["percent"], seen[-1]["size_bytes"]) == ("synced", 100, 20_000_000)
-    percents = [one["percent"] or 0 for one in seen]
+    percents = [sync["percent"] or 0 for sync in seen]
     assert percents == sorted(percents)
     assert far.held()["data"] == (far.local / "data").read_bytes()
 
@@ -194,5 +194,5 @@ def test_many_at_once_come_one_after_the_other(far: Far) -> None:
     for at in range(50):
         (far.local / f"{at}").write_text(f"{at}")
     answers = far.client.together([far.sync] * 4)
-    assert [one.status_code for one in answers] == [200] * 4
+    assert [answer.status_code for answer in answers] == [200] * 4
     assert len(far.held()) == 50

@@ -88,7 +88,7 @@ def test_nodes_are_never_over_allocated_and_every_job_runs_once(cluster: Cluster
         for size in sizes:
             argv = ("sbatch", "-Q", "-o", "/dev/null", "-w", "node01", "-c", str(size), "--wrap", script)
             running.append(stack.enter_context(subprocess.Popen(argv, env=cluster.env, cwd=cluster.work)))
-        assert all(one.wait(180) == 0 for one in running)
+        assert all(process.wait(180) == 0 for process in running)
     eventually(lambda: cluster.out("squeue", "-h") == "" or None)
     events = [line.split() for line in (cluster.work / "log").read_text().splitlines()]
     assert collections.Counter((job, what) for job, what, *_ in events).most_common(1)[0][1] == 1
@@ -165,11 +165,11 @@ def test_commands_killed_at_any_moment_lose_and_double_nothing(cluster: Cluster)
     acknowledged = []
     for _ in range(25):
         argv = ("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "echo $SLURM_JOB_ID >> log")
-        with subprocess.Popen(argv, env=cluster.env, cwd=cluster.work, stdout=subprocess.PIPE, text=True) as one:
+        with subprocess.Popen(argv, env=cluster.env, cwd=cluster.work, stdout=subprocess.PIPE, text=True) as process:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                one.wait(chooser.uniform(0.005, 0.06))
-            one.kill()
-            out, _ = one.communicate()
+                process.wait(chooser.uniform(0.005, 0.06))
+            process.kill()
+            out, _ = process.communicate()
         if out.strip():
             acknowledged.append(out.strip())
     eventually(lambda: cluster.out("squeue", "-h") == "" or None)

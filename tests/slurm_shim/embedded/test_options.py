@@ -46,8 +46,8 @@ def keys(node: ast.AST) -> Iterator[ast.expr]:
 def looked_up(*modules: ModuleType) -> set[str]:
     """Every option name that the code of these modules reads, also by loops over `TABLE.items()` and over tuples."""
     names: set[str] = set()
-    for one in modules:
-        tree = ast.parse(inspect.getsource(one))
+    for module in modules:
+        tree = ast.parse(inspect.getsource(module))
         variables = set()
         for node in ast.walk(tree):
             for key in keys(node):
@@ -55,11 +55,11 @@ def looked_up(*modules: ModuleType) -> set[str]:
                     names.add(key.value)
                 elif isinstance(key, ast.Name):
                     variables.add(key.id)
-        names |= {name for node in ast.walk(tree) for name in looped(node, variables, one)}
+        names |= {name for node in ast.walk(tree) for name in looped(node, variables, module)}
     return names
 
 
-def looped(node: ast.AST, variables: set[str], one: ModuleType) -> Iterator[str]:
+def looped(node: ast.AST, variables: set[str], module: ModuleType) -> Iterator[str]:
     if not isinstance(node, ast.For | ast.comprehension) or not isinstance(node.target, ast.Name | ast.Tuple):
         return
     first = node.target.elts[0] if isinstance(node.target, ast.Tuple) else node.target
@@ -68,7 +68,7 @@ def looped(node: ast.AST, variables: set[str], one: ModuleType) -> Iterator[str]
     if isinstance(node.iter, ast.Call) and isinstance(node.iter.func, ast.Attribute):
         table = node.iter.func.value
         assert node.iter.func.attr == "items" and isinstance(table, ast.Name)
-        yield from getattr(one, table.id)
+        yield from getattr(module, table.id)
     elif isinstance(node.iter, ast.Tuple):
         values = ast.literal_eval(node.iter)
         yield from (value if isinstance(value, str) else value[0] for value in values)
@@ -278,8 +278,8 @@ def test_steps_get_what_their_options_say(cluster: Cluster) -> None:
 
 def test_usage_of_one_step_or_of_all(cluster: Cluster) -> None:
     job, plain = cluster.submit("srun -n1 sleep 60 & wait"), cluster.submit("sleep 60")
-    for one in (job, plain):
-        cluster.reaches(one, "RUNNING")
+    for job_id in (job, plain):
+        cluster.reaches(job_id, "RUNNING")
     ask = ("sstat", "-n", "-P", "-o", "JobID", "-j")
     eventually(lambda: f"{job}.0" in cluster.out(*ask, job))
     assert cluster.out(*ask, job) == f"{job}.0"

@@ -66,7 +66,7 @@ def test_the_patterns_are_the_contracts() -> None:
     }  # fmt: skip
     optional = {name: schemas[name]["pattern"] for name in ("SshAlias", "ProxyJump", "KeyPath")}
     patterns = {"SshAlias": profiles.HOST, "ProxyJump": profiles.JUMP, "KeyPath": profiles.KEY}
-    assert optional == {name: f"^({one[1:-1]})?$" for name, one in patterns.items()}
+    assert optional == {name: f"^({pattern[1:-1]})?$" for name, pattern in patterns.items()}
     mount = schemas["MountCreation"]["properties"]
     assert (mount["local"]["pattern"], mount["remote"]["pattern"]) == (profiles.LOCAL, profiles.REMOTE)
     assert resolved(schemas["ConfigNotifications"])["properties"]["slack_webhook_url"]["pattern"] == HOOK
@@ -84,8 +84,8 @@ OTHERS = [
     ("a mount that is a step up", {"mounts": [{"name": "..", "local": "/x", "remote": "/r"}]}),
     ("a mount that is an option", {"mounts": [{"name": "-m", "local": "/x", "remote": "/r"}]}),
     ("an unknown key", {"host": "x"}),
-    ("two mounts of a name", {"mounts": [{"name": "m", "local": one, "remote": "/r"} for one in ("/a", "/b")]}),
-    ("two mounts of a folder", {"mounts": [{"name": one, "local": "/a", "remote": "/r"} for one in ("a", "b")]}),
+    ("two mounts of a name", {"mounts": [{"name": "m", "local": path, "remote": "/r"} for path in ("/a", "/b")]}),
+    ("two mounts of a folder", {"mounts": [{"name": name, "local": "/a", "remote": "/r"} for name in ("a", "b")]}),
 ]  # fmt: skip
 
 

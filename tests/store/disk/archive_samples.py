@@ -49,7 +49,7 @@ def prepared(root: Path, *documents: Run | Sweep, retention: str = "{age_days: 3
     for folder in ("runs", "sweeps"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "config.yaml").write_text(f"retention: {retention}\n")
-    for one in documents:
-        folder = "sweeps" if isinstance(one, Sweep) else "runs"
-        (root / folder / f"{one.id}.json").write_bytes(to_json(one))
+    for document in documents:
+        folder = "sweeps" if isinstance(document, Sweep) else "runs"
+        (root / folder / f"{document.id}.json").write_bytes(to_json(document))
     return root

@@ -61,7 +61,7 @@ def archived(root: Path) -> list[tuple[str, str]]:
     """Kind and id of each line in the archive, as anybody would read it."""
     files = sorted((root / "archive").glob("*.jsonl.gz"))
     lines = [line for path in files for line in gzip.decompress(path.read_bytes()).splitlines()]
-    return [(one["kind"], one["id"]) for one in map(orjson.loads, lines)]
+    return [(line["kind"], line["id"]) for line in map(orjson.loads, lines)]
 
 
 # --- what is due -----------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def ago(days: float, name: str = "", kind: str = "run", cells: int = 0) -> Group
 )
 def test_what_is_due(why: str, retention: dict[str, Any], groups: list[Group], names: list[str]) -> None:
     for some in itertools.islice(itertools.permutations(groups), 24):
-        assert [one.name for one in select_due(some, Retention(**retention), NOW)] == names, why
+        assert [group.name for group in select_due(some, Retention(**retention), NOW)] == names, why
 
 
 @given(
@@ -104,14 +104,14 @@ def test_what_stays_is_young_enough_and_few_enough(
 ) -> None:
     groups = [ago(days, f"{at:02}", "sweep", cells) for at, (days, cells) in enumerate(made)]
     gone = select_due(groups, Retention(age_days=age_days, count=count), NOW)
-    stays = sorted((one for one in groups if one not in gone), reverse=True)
+    stays = sorted((group for group in groups if group not in gone), reverse=True)
     if age_days is not None:
-        assert all(NOW - one.ended <= age_days * DAY_S for one in stays)
+        assert all(NOW - group.ended <= age_days * DAY_S for group in stays)
     if count is not None:
-        assert sum(max(1, len(one.cells)) for one in stays) <= count or len(stays) == 1
-    for one in gone:
-        assert all(one.ended <= other.ended for other in stays), "no older one stays"
-        assert (age_days is not None and NOW - one.ended > age_days * DAY_S) or count is not None
+        assert sum(max(1, len(group.cells)) for group in stays) <= count or len(stays) == 1
+    for gone_group in gone:
+        assert all(gone_group.ended <= other.ended for other in stays), "no older one stays"
+        assert (age_days is not None and NOW - gone_group.ended > age_days * DAY_S) or count is not None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["run", "sweep"]), st.integers(0, 40), st.integers(0, 9)), max_size=60))
@@ -142,13 +142,13 @@ def test_old_runs_go_by_the_month_of_their_end_and_are_read_by_id(tmp_path: Path
         assert asyncio.run(store.tidy(NOW, held)) == 3
         assert store.runs.list_names() == ["open", "young"]
         assert sorted(path.name for path in (root / "runs").iterdir()) == ["open.json", "young.json"]
-        for one in old:
-            assert asyncio.run(store.archive.get("run", one.id)) == one, "the same document"
+        for document in old:
+            assert asyncio.run(store.archive.get("run", document.id)) == document, "the same document"
         assert store.list_problems() == []
     assert sorted(path.name for path in (root / "archive").iterdir()) == [
         "2026-01.jsonl.gz", "2026-02.jsonl.gz", "index.jsonl",
     ]  # fmt: skip
-    assert sorted(archived(root)) == [("run", one.id) for one in old]
+    assert sorted(archived(root)) == [("run", document.id) for document in old]
     with opened(root) as store:
         assert asyncio.run(store.archive.get("run", "old-2")) == old[1], "after a restart too"
         with pytest.raises(NotFound, match="Run 'young' not found"):
@@ -195,7 +195,7 @@ def test_a_sweep_goes_with_all_its_cells_or_not_at_all(tmp_path: Path) -> None:
         archive = store.archive
         assert asyncio.run(archive.get("sweep", "3")) == a_sweep(3)
         assert asyncio.run(archive.get("run", cell(1))) == cells[1]
-        assert asyncio.run(archive.read_line("sweep", "3"))["cells"] == {one.id: "completed" for one in cells}
+        assert asyncio.run(archive.read_line("sweep", "3"))["cells"] == {cell.id: "completed" for cell in cells}
         assert asyncio.run(archive.read_documents("run", [cell(0), cell(2), "x"])) == {
             cell(n): cells[n] for n in (0, 2)
         }
@@ -252,12 +252,12 @@ def test_more_than_one_member_and_one_batch(tmp_path: Path) -> None:
 
 
 def test_numbers_that_only_python_holds_survive(tmp_path: Path) -> None:
-    one = a_run("big", 40, args={"n": 2**70, "x": 0.1, "text": "\u2028\x85 \\n é"})
+    document = a_run("big", 40, args={"n": 2**70, "x": 0.1, "text": "\u2028\x85 \\n é"})
     root = prepared(tmp_path / "data")
-    (root / "runs/big.json").write_text(one.model_dump_json(indent=2))
+    (root / "runs/big.json").write_text(document.model_dump_json(indent=2))
     assert tidied(root) == 1
     with opened(root) as store:
-        assert asyncio.run(store.archive.get("run", "big")).args == one.args
+        assert asyncio.run(store.archive.get("run", "big")).args == document.args
 
 
 # --- crashes and faults ----------------------------------------------------------------------------------------------
@@ -298,18 +298,23 @@ def nothing_is_lost(root: Path, where: str) -> None:
     """Every document is in the store or in the archive, the young one in the store; a pass finishes the move."""
     with opened(root) as store:
         assert store.list_problems() == [] or all(
-            one["path"].startswith("archive/") for one in store.list_problems()
+            problem["path"].startswith("archive/") for problem in store.list_problems()
         ), where
-        for one in SOME:
-            kind = "sweep" if isinstance(one, Sweep) else "run"
+        for document in SOME:
+            kind = "sweep" if isinstance(document, Sweep) else "run"
             folder = store.archive.folders[kind]
-            found = folder.get(one.id) if one.id in folder else asyncio.run(store.archive.get(kind, one.id))
-            assert found == one, where
+            found = (
+                folder.get(document.id) if document.id in folder else asyncio.run(store.archive.get(kind, document.id))
+            )
+            assert found == document, where
         asyncio.run(store.tidy(NOW, held))
         assert store.runs.list_names() == ["young"] and store.sweeps.list_names() == [], where
     with opened(root) as store:
-        for one in SOME[:-1]:
-            assert asyncio.run(store.archive.get("sweep" if isinstance(one, Sweep) else "run", one.id)) == one, where
+        for document in SOME[:-1]:
+            assert (
+                asyncio.run(store.archive.get("sweep" if isinstance(document, Sweep) else "run", document.id))
+                == document
+            ), where
 
 
 @pytest.mark.long
@@ -338,9 +343,9 @@ def test_a_call_that_fails_loses_nothing(persistent: bool, tmp_path: Path) -> No
             with contextlib.suppress(StoreError):  # what counts is that everything is still there
                 asyncio.run(store.tidy(NOW, held))
             ops.decide = lambda at, name: None
-            for one in SOME[:3]:
-                there = one.id in store.runs
-                assert there or asyncio.run(store.archive.get("run", one.id)) == one, number
+            for run in SOME[:3]:
+                there = run.id in store.runs
+                assert there or asyncio.run(store.archive.get("run", run.id)) == run, number
         nothing_is_lost(root, f"call {number} failed")
 
 
@@ -442,7 +447,7 @@ def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
     assert get(f"/api/workflows/runs/{cell(2)}").json()["status"] == "cancelled", "one that never had its turn"
     sweep = get("/api/sweep_runs/3").json()
     assert (sweep["status"], sweep["cell_count"], sweep["cells_completed"]) == ("completed", 3, 2)
-    assert sorted(one["id"] for one in get("/api/sweep_runs/3/cells").json()) == [cell(n) for n in range(3)]
+    assert sorted(cell_row["id"] for cell_row in get("/api/sweep_runs/3/cells").json()) == [cell(n) for n in range(3)]
     assert get("/api/sweep_runs/3/results").json()[0]["result"] == {"j.x": 0.1}
     assert server.http.post("/api/sweep_runs/3/cancel").json() == sweep, "a terminal sweep stays what it is"
     assert server.http.post("/api/sweep_runs/3/rerun", json={"cells": "unfinished"}).status_code == 409

@@ -34,13 +34,13 @@ def anyio_backend() -> str:
 @pytest.fixture(params=["events", "scanning"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """A store that follows the disk, in both ways of doing so."""
-    one = Store(tmp_path / "data", poll=request.param == "scanning")
-    one.open()
-    await one.workflows.delete("hello")
-    await one.start()
-    await until(lambda: one.summarize()["watch"]["mode"] == request.param)
-    yield one
-    await one.close()
+    store = Store(tmp_path / "data", poll=request.param == "scanning")
+    store.open()
+    await store.workflows.delete("hello")
+    await store.start()
+    await until(lambda: store.summarize()["watch"]["mode"] == request.param)
+    yield store
+    await store.close()
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -108,7 +108,7 @@ async def test_half_a_file_is_told_and_heals(store: Store) -> None:
     written(path, "a: 1")
     await until(lambda: "w" in store.workflows)
     written(path, "a: [1,\n")
-    await until(lambda: [one["path"] for one in store.list_problems()] == ["workflows/w.yaml"])
+    await until(lambda: [problem["path"] for problem in store.list_problems()] == ["workflows/w.yaml"])
     assert store.workflows.get("w") == {"a": 1}
     written(path, "a: [1,\n 2]")
     await until(lambda: store.workflows.get("w") == {"a": [1, 2]})

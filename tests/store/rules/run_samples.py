@@ -63,7 +63,10 @@ def step_on(
     """One pass of the rules over a world made by hand; what it does not mention is unknown. The run stays as it was."""
     before = run.model_dump_json()
     after = runs.advance_run(
-        run, lambda job_id: (looks or {}).get(job_id, UNKNOWN), lambda one: (tags or {}).get(one.tag, UNKNOWN), now
+        run,
+        lambda job_id: (looks or {}).get(job_id, UNKNOWN),
+        lambda attempt: (tags or {}).get(attempt.tag, UNKNOWN),
+        now,
     )
     assert run.model_dump_json() == before, "the rules changed what they were given"
     return after

@@ -56,9 +56,9 @@ def make_record(**more: Any) -> JobRecord:
     return JobRecord(**{"id": "x", "name": "n", "tag": "sluice:x", "job_id": "5", **more})
 
 
-def follow(record: JobRecord, look: JobView, find: JobView = UNKNOWN) -> JobRecord | None:
+def follow(record: JobRecord, by_id: JobView, by_tag: JobView = UNKNOWN) -> JobRecord | None:
     """Return the record after one look."""
-    return records.follow_record(record, lambda _id: look, lambda _record: find, NOW)
+    return records.follow_record(record, lambda _id: by_id, lambda _record: by_tag, NOW)
 
 
 def test_a_record_follows_its_job_and_keeps_the_way_it_went() -> None:

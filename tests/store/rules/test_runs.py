@@ -150,7 +150,7 @@ def test_what_is_unknown_changes_nothing() -> None:
     run = run_of(tried(wanted("a"), ("1", "RUNNING")), tried(wanted("b"), (None, None)), wanted("c", "b"))
     assert step_on(run, {"1": UNKNOWN}) == (run, [])
     last_seen = JobView("unknown", row("1", "FAILED"))
-    assert step_on(run, {"1": last_seen}) == (run, []), "an old sight is not a new one"
+    assert step_on(run, {"1": last_seen}) == (run, []), "an old view is not a new one"
 
 
 def test_absent_without_a_word_from_accounting_is_lost_and_never_run_again() -> None:
@@ -232,7 +232,7 @@ def test_a_cancelled_run_tells_all_its_live_jobs_to_end_and_starts_nothing() -> 
 
 
 @pytest.mark.parametrize(
-    ("why", "sight", "state", "steps"),
+    ("why", "view", "state", "steps"),
     [
         ("never taken: it simply does not start", JobView("absent"), "CANCELLED", []),
         ("taken before the crash: it is found and ended", seen("7", "PENDING"), None, [CancelJobs(("7",))]),
@@ -240,10 +240,10 @@ def test_a_cancelled_run_tells_all_its_live_jobs_to_end_and_starts_nothing() -> 
     ],
 )
 def test_cancelling_while_a_submission_is_in_doubt(
-    why: str, sight: JobView, state: str | None, steps: list[runs.Step]
+    why: str, view: JobView, state: str | None, steps: list[runs.Step]
 ) -> None:
     run = runs.cancel_run(run_of(tried(wanted("a"), (None, None))), NOW)
-    run, taken = step_on(run, tags={"sluice:a1": sight})
+    run, taken = step_on(run, tags={"sluice:a1": view})
     assert (job_of(run, "a").attempts[0].state, taken) == (state, steps), why
 
 
@@ -261,7 +261,7 @@ def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "sight", "job_id", "state", "steps"),
+    ("why", "view", "job_id", "state", "steps"),
     [
         ("SLURM surely does not have it", JobView("absent"), None, None, [SubmitJob("a", None)]),
         ("SLURM has it", seen("9", "PENDING"), "9", None, []),
@@ -270,12 +270,12 @@ def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
     ],
 )
 def test_an_attempt_without_a_job_id(
-    why: str, sight: JobView, job_id: str | None, state: str | None, steps: list[runs.Step]
+    why: str, view: JobView, job_id: str | None, state: str | None, steps: list[runs.Step]
 ) -> None:
     run = runs.mark_unanswered(run_of(tried(wanted("a", retry=2), (None, None))), "a", "sbatch timed out", NOW - 10)
-    run, taken = step_on(run, tags={"sluice:a1": sight})
+    run, taken = step_on(run, tags={"sluice:a1": view})
     attempt = job_of(run, "a").attempts[-1]
-    assert (attempt.job_id, attempt.state, [one for one in taken if isinstance(one, SubmitJob)]) == (
+    assert (attempt.job_id, attempt.state, [step for step in taken if isinstance(step, SubmitJob)]) == (
         job_id,
         state,
         steps,

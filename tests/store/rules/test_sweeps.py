@@ -183,7 +183,7 @@ def test_the_limit_itself_is_allowed() -> None:
 def test_everything_wrong_is_told_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         product({"a": [], "deps": [1], "c": [None, 1, []]})
-    assert [one["loc"][3:] for one in caught.value.problems] == [["a"], ["deps"], ["c", 0], ["c", 2]]
+    assert [problem["loc"][3:] for problem in caught.value.problems] == [["a"], ["deps"], ["c", 0], ["c", 2]]
 
 
 def test_more_axes_than_anybody_means() -> None:
@@ -366,9 +366,9 @@ def test_advance(why: str, change: dict[str, Any], runs: str, status: str, steps
     assert sweep == before, "what is given stays as it is"
     kinds = {sweeps.StartCells: "start", sweeps.CancelCells: "end"}
     assert advanced.status == status, why
-    assert " ".join(f"{kinds[type(one)]} {' '.join(map(str, one.indices))}" for one in found) == steps, why
-    for one in (sweep, advanced):
-        assert " ".join(map(str, sweeps.count_cells(one, states).values())) == counters, why
+    assert " ".join(f"{kinds[type(step)]} {' '.join(map(str, step.indices))}" for step in found) == steps, why
+    for version in (sweep, advanced):
+        assert " ".join(map(str, sweeps.count_cells(version, states).values())) == counters, why
     assert (advanced.completed_at is not None) == (status in sweeps.ENDED)
 
 

@@ -85,12 +85,12 @@ def test_one_that_is_not_waited_for(far: tuple[Client, Path]) -> None:
     client, top = far
     answer = asked(client, wait=False).json()
     assert answer == {"status": "syncing", "mount": "ml", "id": answer["id"]}
-    going = eventually(lambda: (one := state(client, answer["id"]))["percent"] == 42 and one)
-    assert (going["state"], going["rate_bytes_s"], going["size_bytes"]) == ("syncing", 2048, 500)
-    assert (going["files_done"], going["files_total"], going["profile"]) == (4, 10, "far")
-    assert going["started_at"] >= going["asked_at"] and going["ended_at"] is None and going["reason"] is None
+    sync = eventually(lambda: (sync := state(client, answer["id"]))["percent"] == 42 and sync)
+    assert (sync["state"], sync["rate_bytes_s"], sync["size_bytes"]) == ("syncing", 2048, 500)
+    assert (sync["files_done"], sync["files_total"], sync["profile"]) == (4, 10, "far")
+    assert sync["started_at"] >= sync["asked_at"] and sync["ended_at"] is None and sync["reason"] is None
     (top / "go").touch()
-    ended = eventually(lambda: (one := state(client, answer["id"]))["ended_at"] and one)
+    ended = eventually(lambda: (sync := state(client, answer["id"]))["ended_at"] and sync)
     assert (ended["state"], ended["percent"], ended["size_bytes"], ended["files_total"]) == ("synced", 100, 500, 10)
 
 
@@ -101,7 +101,7 @@ def test_why_one_failed_does_not_tell_where_the_mount_is(far: tuple[Client, Path
     answer = asked(client)
     assert answer.status_code == 502 and answer.json() == {"detail": 'rsync failed: opendir "shut" failed: No (13)'}
     sync_id = asked(client, wait=False).json()["id"]
-    ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
+    ended = eventually(lambda: (sync := state(client, sync_id))["ended_at"] and sync)
     assert (ended["state"], ended["reason"]) == ("failed", 'rsync failed: opendir "shut" failed: No (13)')
 
 
@@ -115,7 +115,7 @@ def test_an_empty_folder_here_deletes_nothing_there(far: tuple[Client, Path]) ->
     assert noted(top, "began") == []
     assert asked(client, delete=True, dry_run=True).status_code == 200 and asked(client).status_code == 200
     sync_id = asked(client, delete=True, wait=False).json()["id"]
-    ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
+    ended = eventually(lambda: (sync := state(client, sync_id))["ended_at"] and sync)
     assert ended["state"] == "failed" and "is empty here" in ended["reason"]
 
 
@@ -138,11 +138,11 @@ def test_one_at_a_time_for_each_mount(far: tuple[Client, Path]) -> None:
     assert mirror not in (first, second), "but not those who want something else"
     other = asked(client, "other", wait=False).json()["id"]
     eventually(lambda: state(client, other)["state"] == "syncing")
-    assert [state(client, one)["state"] for one in (second, mirror)] == ["waiting", "waiting"]
+    assert [state(client, sync_id)["state"] for sync_id in (second, mirror)] == ["waiting", "waiting"]
     eventually(lambda: len(noted(top, "began")) == 2)
     (top / "go").touch()
-    for one in (first, second, mirror, other):
-        eventually(lambda one=one: state(client, one)["state"] == "synced")
+    for sync_id in (first, second, mirror, other):
+        eventually(lambda sync_id=sync_id: state(client, sync_id)["state"] == "synced")
     assert len(noted(top, "began")) == 4
 
 
@@ -168,7 +168,7 @@ def test_a_mount_that_is_gone_before_its_turn(far: tuple[Client, Path]) -> None:
     text = (top / "store" / "profiles.yaml").read_text()
     lost = syncs.build_sync("lost", "far", "nope", False, 0)
     client.run(client.server.store.syncs.create(lost.id, lost))
-    ended = eventually(lambda: (one := state(client, lost.id))["ended_at"] and one)
+    ended = eventually(lambda: (sync := state(client, lost.id))["ended_at"] and sync)
     assert (ended["state"], ended["reason"], ended["percent"]) == ("failed", "Mount 'nope' not found", None)
     first = asked(client, wait=False).json()["id"]
     (top / "store" / "profiles.yaml").write_text(text.replace("current: far", "current: near") + "  near: {}\n")
@@ -186,7 +186,7 @@ def test_only_the_last_are_remembered(far: tuple[Client, Path], monkeypatch: pyt
     for _ in range(5):
         made.append(asked(client, wait=False).json()["id"])
         eventually(lambda: state(client, made[-1])["state"] == "synced")
-    known = [one for one in made if client.get(f"/api/files/sync/{one}").status_code == 200]
+    known = [sync_id for sync_id in made if client.get(f"/api/files/sync/{sync_id}").status_code == 200]
     assert known == made[-3:], "two that had ended when the last one was asked for, and that one"
 
 
@@ -221,7 +221,7 @@ def test_one_that_was_promised_goes_on_after_a_restart(
 ) -> None:
     server = far_server()
     sync_id = server.http.post("/api/files/sync", json={"mount": "ml", "wait": False}).json()["id"]
-    (pid,) = eventually(lambda: [one.split()[0] for one in noted(tmp_path, "began")])
+    (pid,) = eventually(lambda: [line.split()[0] for line in noted(tmp_path, "began")])
     eventually(lambda: state(server.http, sync_id)["state"] == "syncing")
     server.end(how)
     eventually(lambda: not alive(pid), 20, "what the server had started has ended")
@@ -246,7 +246,7 @@ def test_a_request_that_waits_does_not_hold_up_the_end(far_server: Callable[[], 
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    (pid,) = eventually(lambda: [one.split()[0] for one in noted(tmp_path, "began")])
+    (pid,) = eventually(lambda: [line.split()[0] for line in noted(tmp_path, "began")])
     server.end(signal.SIGTERM)
     waiting.join(30)
     eventually(lambda: not alive(pid))

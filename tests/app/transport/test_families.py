@@ -180,10 +180,10 @@ def test_refusals_have_the_familys_shape(
 ) -> None:
     answer = call(moon, method, path, **more)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json"), answer.text
-    told = answer.json()
-    assert (told["moon"], told["what"]) == (status, code)
-    assert told["id"] == answer.headers["x-request-id"] and "shadow" not in told["text"]
-    assert bool(told["wrong"]) == (status == 422)
+    body = answer.json()
+    assert (body["moon"], body["what"]) == (status, code)
+    assert body["id"] == answer.headers["x-request-id"] and "shadow" not in body["text"]
+    assert bool(body["wrong"]) == (status == 422)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-left"] in ("0", "9")
     assert ("allow" in answer.headers) == (status == 405)

@@ -87,14 +87,14 @@ class Sweeping:
 
     def cell(self, number: int, **args: Any) -> str:
         """The id of the cell with these args."""
-        return str(next(one["id"] for one in self.cells(number) if args.items() <= one["args"].items()))
+        return str(next(cell["id"] for cell in self.cells(number) if args.items() <= cell["args"].items()))
 
     def ended(self, number: int, timeout_s: float = 60) -> dict[str, Any]:
         """The sweep, once it has ended; then the counters are a recount of its cells."""
         row = eventually(lambda: (found := self.row(number))["completed_at"] and found, timeout_s, f"sweep {number}")
-        counted = Counter(one["status"] for one in self.cells(number))
+        counted = Counter(cell["status"] for cell in self.cells(number))
         assert {state: row[f"cells_{state}"] for state in COUNTERS if row[f"cells_{state}"]} == dict(counted)
-        assert all(one["completed_at"] for one in self.cells(number))
+        assert all(cell["completed_at"] for cell in self.cells(number))
         return row  # type: ignore[return-value]
 
     def post(self, number: int, what: str, body: dict[str, Any] | None = None) -> httpx.Response:
@@ -141,22 +141,22 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
     assert (first["max_parallel"], first["submission_source"], first["fail_fast"]) == (4, "web", False)
     seen: list[tuple[int, ...]] = []
 
-    def told() -> dict[str, Any] | None:
+    def observe_sweep() -> dict[str, Any] | None:
         row = sweeping.row(number)
         seen.append(tuple(row[f"cells_{state}"] for state in COUNTERS))
         assert (row["completed_at"] is None) == (row["status"] in ("pending", "running"))
         return row if row["completed_at"] else None
 
-    row = eventually(told, 60)
+    row = eventually(observe_sweep, 60)
     assert row is not None and (row["status"], seen[-1]) == ("failed", (0, 0, 8, 1, 0))
-    assert max(one[1] for one in seen) <= 4 and max(one[1] for one in seen) > 1
-    ended = [sum(one[2:]) for one in seen]
+    assert max(counts[1] for counts in seen) <= 4 and max(counts[1] for counts in seen) > 1
+    ended = [sum(counts[2:]) for counts in seen]
     assert ended == sorted(ended), "what has ended stays so"
     assert sweeping.client.get("/api/sweep_runs").json()[0] == row
     cells = sweeping.cells(number)
-    assert [(one["args"]["lr"], one["args"]["seed"]) for one in cells if one["status"] == "failed"] == [(0.1, 2)]
-    assert cells == sorted(cells, key=lambda one: (one["status"], one["started_at"], one["id"]))
-    assert {one["triggered_by"] for one in cells} == {"web"}
+    assert [(cell["args"]["lr"], cell["args"]["seed"]) for cell in cells if cell["status"] == "failed"] == [(0.1, 2)]
+    assert cells == sorted(cells, key=lambda cell: (cell["status"], cell["started_at"], cell["id"]))
+    assert {cell["triggered_by"] for cell in cells} == {"web"}
 
     before = (sweeping.place / "ran").read_text().splitlines()
     (sweeping.place / "fail-0.1-2").unlink()
@@ -167,10 +167,10 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
     assert (row["status"], row["cells_completed"], row["error"]) == ("completed", 9, None)
     after = (sweeping.place / "ran").read_text().splitlines()
     assert after[len(before) :] == ["fit 0.1 2"], "the job that had completed is not run again"
-    cell = next(one for one in cells if one["status"] == "failed")
+    cell = next(cell for cell in cells if cell["status"] == "failed")
     run = sweeping.client.get(f"/api/workflows/runs/{cell['id']}").json()
-    assert {one["name"]: len(one["attempts"]) for one in run["jobs"]} == {"prepare": 1, "fit": 2}
-    assert [one["exit_code"] for one in run["jobs"][1]["attempts"]] == [3, 0]
+    assert {job["name"]: len(job["attempts"]) for job in run["jobs"]} == {"prepare": 1, "fit": 2}
+    assert [attempt["exit_code"] for attempt in run["jobs"][1]["attempts"]] == [3, 0]
     assert run["status"] == "completed" and run["sweep_run_id"] == number
     table(sweeping, number)
 
@@ -183,18 +183,18 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
 def table(sweeping: Sweeping, number: int) -> None:
     path = f"/api/sweep_runs/{number}/results"
     rows = sweeping.client.get(path).json()
-    assert [list(one["args"].values()) for one in rows] == [
+    assert [list(row["args"].values()) for row in rows] == [
         [lr, s, "cifar10", str(sweeping.place)] for lr in MATRIX["lr"] for s in MATRIX["seed"]
     ]
     assert rows[0]["result"] == {"fit.loss.last": 0.001, "fit.loss.first": 1, "fit.seed": 1}
-    assert {one["status"] for one in rows} == {"completed"} and all(one["duration_seconds"] > 0 for one in rows)
+    assert {row["status"] for row in rows} == {"completed"} and all(row["duration_seconds"] > 0 for row in rows)
     answer = sweeping.client.get(path, headers={"accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     lines = list(csv.DictReader(io.StringIO(answer.text, newline="")))
     head = ["cell_id", "status", "duration_seconds", "lr", "seed", "dataset", "place"]
     assert list(lines[0]) == [*head, "fit.loss.first", "fit.loss.last", "fit.seed"]
-    assert [one["cell_id"] for one in lines] == [one["cell_id"] for one in rows]
-    assert [one["fit.loss.last"] for one in lines] == [str(one["args"]["lr"]) for one in rows]
+    assert [line["cell_id"] for line in lines] == [row["cell_id"] for row in rows]
+    assert [line["fit.loss.last"] for line in lines] == [str(row["args"]["lr"]) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_results_by_accept_before_there_are_any(sweeping: Sweeping, why: str, ac
         assert lines[0] == ["cell_id", "status", "duration_seconds", "n", "place"]
         assert [line[2:4] for line in lines[1:]] == [["", "1"], ["", "'=cmd()"], ["", "'-1+1"], ["", "'@x"], ["", "x"]]
     else:
-        assert [(one["duration_seconds"], one["result"]) for one in answer.json()] == [(None, {})] * 5
+        assert [(row["duration_seconds"], row["result"]) for row in answer.json()] == [(None, {})] * 5
 
 
 # --- what a sweep may be asked for -----------------------------------------------------------------------------------
@@ -241,10 +241,10 @@ def test_a_dry_sweep_shows_all_cells_and_the_scripts_of_the_first(sweeping: Swee
     before = sweeping.client.get("/api/sweep_runs").json()
     matrix = {"lr": {"logspace": [0.01, 1, 3]}, "seed": [1, "x"]}
     answer = sweeping.ask("train", matrix, {"dry_run": True}, exclude=[{"seed": "x", "lr": 1.0}])
-    shown, lr = answer.json(), [0.01, 0.01, 0.1, 0.1, 1.0]
-    assert (shown["dry_run"], shown["cell_count"], shown["execution_order"]) == (True, 5, ["prepare", "fit"])
-    assert [(one["lr"], one["seed"]) for one in shown["cells"]] == list(zip(lr, [1, "x", 1, "x", 1], strict=True))
-    assert "echo prepare 0.01 1 " in shown["jobs"][0]["script"]
+    plan, lr = answer.json(), [0.01, 0.01, 0.1, 0.1, 1.0]
+    assert (plan["dry_run"], plan["cell_count"], plan["execution_order"]) == (True, 5, ["prepare", "fit"])
+    assert [(cell["lr"], cell["seed"]) for cell in plan["cells"]] == list(zip(lr, [1, "x", 1, "x", 1], strict=True))
+    assert "echo prepare 0.01 1 " in plan["jobs"][0]["script"]
     assert sweeping.client.get("/api/sweep_runs").json() == before
 
 
@@ -281,7 +281,7 @@ def test_what_is_no_sweep(sweeping: Sweeping, why: str, sweep: Any, loc: list[An
     before = sweeping.client.get("/api/sweep_runs").json()
     answer = sweeping.client.post("/api/workflows/gate/run", {"sweep": sweep})
     assert answer.status_code == 422, why
-    assert loc in [one["loc"] for one in answer.json()["detail"]], answer.text
+    assert loc in [problem["loc"] for problem in answer.json()["detail"]], answer.text
     assert sweeping.client.get("/api/sweep_runs").json() == before, "nothing was made"
 
 
@@ -297,7 +297,7 @@ def test_a_later_cell_that_cannot_be_rendered_fails_alone(sweeping: Sweeping) ->
     number = answer.json()["sweep_run_id"]
     row = sweeping.ended(number)
     assert (row["status"], row["cells_completed"], row["cells_failed"]) == ("failed", 2, 1)
-    failed = next(one for one in sweeping.cells(number) if one["status"] == "failed")
+    failed = next(cell for cell in sweeping.cells(number) if cell["status"] == "failed")
     assert failed["args"]["n"] == 0 and "zero" in failed["error"]
     assert sweeping.client.get(f"/api/workflows/runs/{failed['id']}").json()["jobs"] == []
     sweeping.post(number, "rerun", {"cells": [failed["id"]]})
@@ -343,8 +343,8 @@ def test_one_key_makes_one_sweep(sweeping: Sweeping) -> None:
     body = {"sweep": {"matrix": {"n": [11, 12]}}, "args_override": {"place": str(sweeping.place)}}
     call = lambda body: sweeping.client.post("/api/workflows/gate/run", body, headers={"Idempotency-Key": "k1"})  # noqa: E731
     answers = sweeping.client.together([lambda: call(body)] * 10)
-    assert {one.status_code for one in answers} == {202}
-    assert len({one.json()["sweep_run_id"] for one in answers}) == 1
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["sweep_run_id"] for answer in answers}) == 1
     assert call({**body, "sweep": {"matrix": {"n": [11]}}}).status_code == 422
     matrices = [row["matrix"] for row in sweeping.client.get("/api/sweep_runs").json()]
     assert matrices.count({"n": [11, 12]}) == 1 and {"n": [11]} not in matrices
@@ -360,7 +360,7 @@ def test_cells_are_runs(sweeping: Sweeping) -> None:
     eventually(lambda: run_of(1)["job_statuses"] == {"wait": "RUNNING"})
     assert [run_of(n)["status"] for n in (1, 2, 3)] == ["running", "pending", "pending"]
     assert run_of(3)["jobs"] == [] and run_of(3)["args"]["n"] == 3 and run_of(3)["sweep_run_id"] == number
-    assert [one["status"] for one in sweeping.cells(number)] == ["pending", "pending", "running"]
+    assert [cell["status"] for cell in sweeping.cells(number)] == ["pending", "pending", "running"]
 
     cancel = lambda n: sweeping.client.post(f"/api/workflows/runs/{sweeping.cell(number, n=n)}/cancel").status_code  # noqa: E731
     assert cancel(3) == 200, "one that waits"
@@ -459,12 +459,12 @@ def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatc
         held.setattr("engine.sweeps.advance_sweep", not_yet)
         again = sweeping.post(number, "rerun", {"cells": "failed"}).json()
         assert (again["cells_pending"], again["status"]) == (5, "running")
-        cells = {one["args"]["n"]: one["id"] for one in sweeping.cells(number)}
-        shown = {n: sweeping.client.get(f"/api/workflows/runs/{name}").json() for n, name in cells.items()}
-        assert {(one["status"], one["completed_at"], one["error"]) for one in shown.values()} == {
+        cells = {cell["args"]["n"]: cell["id"] for cell in sweeping.cells(number)}
+        runs_by_n = {n: sweeping.client.get(f"/api/workflows/runs/{name}").json() for n, name in cells.items()}
+        assert {(run["status"], run["completed_at"], run["error"]) for run in runs_by_n.values()} == {
             ("pending", None, None)
         }
-        assert all(len(one["jobs"][0]["attempts"]) == 1 for one in shown.values()), "attempts are kept"
+        assert all(len(run["jobs"][0]["attempts"]) == 1 for run in runs_by_n.values()), "attempts are kept"
         assert sweeping.client.post(f"/api/workflows/runs/{cells[3]}/cancel").status_code == 200
         assert sweeping.client.get(f"/api/workflows/runs/{cells[3]}").json()["status"] == "cancelled"
         assert [sweeping.row(number)[f"cells_{state}"] for state in COUNTERS] == [4, 0, 0, 0, 1]
@@ -557,7 +557,9 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
     number = sweeping.start("gate", {"n": list(range(10))}, max_parallel=10)
     eventually(lambda: sweeping.row(number)["cells_running"] == 10)
     places = here.store.config.sweeps.in_flight
-    in_line = sorted(one["id"] for one in sweeping.cells(number) if not here.store.runs.get(one["id"]).jobs[0].attempts)
+    in_line = sorted(
+        cell["id"] for cell in sweeping.cells(number) if not here.store.runs.get(cell["id"]).jobs[0].attempts
+    )
     assert len(in_line) == 10 - places
     answer = sweeping.client.post(f"/api/workflows/runs/{in_line[0]}/cancel")
     assert answer.status_code == 200
@@ -565,5 +567,5 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
     sweeping.post(number, "cancel")
     sweeping.client.loop.call_soon_threadsafe(hold.set)
     assert sweeping.ended(number)["cells_cancelled"] == 10
-    sent = [run for one in sweeping.cells(number) for run in [here.store.runs.get(one["id"])] if run.jobs[0].attempts]
+    sent = [run for cell in sweeping.cells(number) for run in [here.store.runs.get(cell["id"])] if run.jobs[0].attempts]
     assert len(sent) == places, "nothing was submitted in order to be cancelled"
