@@ -186,8 +186,8 @@ class Client:
 
         return eventually(find_ended_job, timeout_s, f"job {job_id} is over")  # type: ignore[return-value]
 
-    def ended(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
-        """The run, once it and all of its jobs have ended."""
+    def await_run(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
+        """Await the end of a run and of all of its jobs; return it."""
 
         def find_ended_run() -> dict[str, Any] | None:
             found: dict[str, Any] = self.get(f"/api/workflows/runs/{run_id}").json()

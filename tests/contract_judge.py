@@ -15,7 +15,7 @@ from tests import ROOT
 CONTRACT = parse_contract((ROOT / "contract.yaml").read_bytes())
 
 
-def resolved(part: Any) -> Any:
+def resolve(part: Any) -> Any:
     """The part of the contract that a reference stands for."""
     while isinstance(part, dict) and "$ref" in part:
         target: Any = CONTRACT
@@ -86,9 +86,9 @@ def judge(method: str, path: str, answer: httpx.Response) -> httpx.Response:
         assert answer.headers.get("retry-after"), where
         return answer
     assert str(status) in operation["responses"], f"not declared: {where}"
-    response = resolved(operation["responses"][str(status)])
+    response = resolve(operation["responses"][str(status)])
     for name, header in response.get("headers", {}).items():
-        schema = resolved(header)["schema"]
+        schema = resolve(header)["schema"]
         assert name in answer.headers and validator(schema).is_valid(answer.headers[name]), f"{name}: {where}"
     if method == "HEAD" or "content" not in response:
         assert not answer.content, where

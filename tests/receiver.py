@@ -41,7 +41,7 @@ class Receiver:
         self.release.set()
         self.listener.close()
 
-    def counted(self) -> Counter[str]:
+    def count_events(self) -> Counter[str]:
         """How often each event arrived, by its Idempotency-Key."""
         return Counter(request["headers"]["idempotency-key"] for request in list(self.got))
 

@@ -58,7 +58,7 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
-def imported(path: Path) -> set[str]:
+def list_imports(path: Path) -> set[str]:
     """The top-level names that a file imports, wherever in it."""
     found = set()
     for node in ast.walk(tree(path)):
@@ -104,12 +104,12 @@ files = pytest.mark.parametrize("path", [pytest.param(path, id=name_of(path)) fo
 @files
 def test_imports_form_a_diamond(path: Path) -> None:
     own = {"app": "app.py"} | {name: name for name in PACKAGES}
-    assert {own[name] for name in imported(path) & set(own)} <= MAY_KNOW[part(path)]
+    assert {own[name] for name in list_imports(path) & set(own)} <= MAY_KNOW[part(path)]
 
 
 @files
 def test_foreign_libraries_have_one_home(path: Path) -> None:
-    foreign = imported(path) - set(sys.stdlib_module_names) - {"app", *PACKAGES, "embedded"}
+    foreign = list_imports(path) - set(sys.stdlib_module_names) - {"app", *PACKAGES, "embedded"}
     assert foreign <= set(HOMES), "a new library needs a home"
     assert all(part(path) in HOMES[name] for name in foreign)
 
@@ -117,7 +117,7 @@ def test_foreign_libraries_have_one_home(path: Path) -> None:
 @files
 def test_only_app_knows_http(path: Path) -> None:
     if path.name != "app.py":
-        assert not imported(path) & {"http", "httpx", "requests", "aiohttp", "uvicorn", "starlette", "fastapi"}
+        assert not list_imports(path) & {"http", "httpx", "requests", "aiohttp", "uvicorn", "starlette", "fastapi"}
 
 
 def test_only_files_py_writes_the_store() -> None:

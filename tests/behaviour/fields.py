@@ -32,7 +32,7 @@ HISTORY_FIELDS = columns(
 ALL_STATES = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"
 
 
-def asked(fields: list[str]) -> str:
+def to_format(fields: list[str]) -> str:
     """The -O argument that puts the delimiter after every field and an E after the last."""
     return ",".join(f"{name}:{NONCE}" for name in fields) + "E"
 
@@ -61,7 +61,7 @@ def job_fields(job: str, **expected: str) -> Looks:
     """The check of one job in the queue, by the fields that Sluice asks for."""
 
     def at(place: RowFolder) -> None:
-        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.fill(job), "-O", asked(JOB_FIELDS)]
+        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.fill(job), "-O", to_format(JOB_FIELDS)]
         code, out, err = place.run(argv, env=EPOCH)
         assert (code, err) == (0, ""), err
         got = record(out, JOB_FIELDS, f"{NONCE}E\n")

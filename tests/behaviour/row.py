@@ -185,7 +185,7 @@ def queue(job: str, out: Text, form: str = "%T|%r") -> Until:
     return Until(("squeue", "-h", "-t", "all", "-j", job, "-o", form), out)
 
 
-def ended(job: str, state: str, exit_code: str = "0:0") -> Until:
+def await_end(job: str, state: str, exit_code: str = "0:0") -> Until:
     """The wait until accounting tells this about a job."""
     return Until(("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode"), f"{state}|{exit_code}")
 

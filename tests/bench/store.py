@@ -109,7 +109,7 @@ def resident_mb(pid: int | str = "self") -> tuple[float, float]:
     return now, most
 
 
-def opened(root: Path, why: str) -> None:
+def measure_store(root: Path, why: str) -> None:
     """Prints what the start of the store alone takes, with index and list."""
     store = Store(root)
     job_index, run_list = jobs.JobIndex(), lists.RunList(store.runs, srunx.to_run_json)
@@ -138,7 +138,7 @@ def opened(root: Path, why: str) -> None:
     print(f"{why:<28} {took_s:7.2f} s   {now:6.0f} MB (most {most:6.0f} MB)   asks ms: {asks}")
 
 
-def served(root: Path, why: str) -> None:
+def measure_server(root: Path, why: str) -> None:
     """Prints what the start of the whole server takes, its memory, and its first lists."""
     environment = {**os.environ, "SLUICE_STORE": str(root), "SLUICE_CLUSTER": "embedded", "SLUICE_PORT": "18765"}
     begun = time.perf_counter()
@@ -268,9 +268,9 @@ def many(count: int) -> None:
 def main(asked: list[str]) -> None:
     """Prints what is asked for; without arguments all."""
     if asked[:1] == ["opened"]:
-        opened(Path(asked[1]), asked[2])
+        measure_store(Path(asked[1]), asked[2])
     elif asked[:1] == ["served"]:
-        served(Path(asked[1]), asked[2])
+        measure_server(Path(asked[1]), asked[2])
     else:
         if asked[:1] != ["many"]:
             few()

@@ -71,7 +71,7 @@ def client(beyond: Beyond, project: Path, tmp_path: Path) -> Iterator[Client]:
         yield server
 
 
-def connected(client: Client) -> dict[str, Any]:
+def await_clusters(client: Client) -> dict[str, Any]:
     """What is known of the clusters, once that in force answers."""
 
     def find_cluster() -> dict[str, Any] | None:
@@ -85,10 +85,10 @@ def connected(client: Client) -> dict[str, Any]:
 
 
 def test_the_pipeline_runs_over_there(client: Client, beyond: Beyond, project: Path) -> None:
-    connected(client)
+    await_clusters(client)
     started = client.post("/api/workflows/ml-pipeline/run?mount=ml")
     assert started.status_code == 202, started.text
-    run = client.ended(started.json()["id"], 120)
+    run = client.await_run(started.json()["id"], 120)
     assert (run["status"], run["error"]) == ("completed", None)
     assert run["cluster"].startswith("ssh:lab:") and run["work_dir"] == str(beyond.home / "ml")
     jobs = {job["name"]: job for job in run["jobs"]}
@@ -104,17 +104,17 @@ def test_folders_of_a_mount_are_those_over_there(client: Client, beyond: Beyond,
     text = f"name: where\njobs:\n  - {{name: a, command: pwd, work_dir: {project}/sub, log_dir: {project}/logs here}}\n"
     (project / ".srunx" / "workflows" / "where.yaml").write_text(text)
     eventually(lambda: client.get("/api/workflows/where?mount=ml").status_code == 200)
-    connected(client)
-    run = client.ended(client.post("/api/workflows/where/run?mount=ml").json()["id"])
+    await_clusters(client)
+    run = client.await_run(client.post("/api/workflows/where/run?mount=ml").json()["id"])
     assert run["status"] == "completed", run
     logs = beyond.home / "ml" / "logs here"
     assert [path.read_text() for path in logs.iterdir()] == [f"{beyond.home}/ml/sub\n"]
 
 
 def test_without_a_mount_a_run_works_in_a_folder_of_its_own(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     run = client.start_run("own", "name: own\njobs:\n  - {name: a, command: 'pwd > here'}\n")
-    ended = client.ended(run["id"])
+    ended = client.await_run(run["id"])
     work = beyond.home / ".sluice" / "work" / run["id"]
     assert ended["status"] == "completed" and ended["work_dir"] == str(work)
     assert (work / "here").read_text() == f"{work}\n"
@@ -123,7 +123,7 @@ def test_without_a_mount_a_run_works_in_a_folder_of_its_own(client: Client, beyo
 
 
 def test_a_single_job_over_there(client: Client, beyond: Beyond, project: Path) -> None:
-    connected(client)
+    await_clusters(client)
     (project / "train.sh").write_text("#!/bin/bash\ncat make.py\npwd >&2\n")
     made = client.post("/api/jobs", {"name": "train", "script_path": "train.sh", "mount_name": "ml"})
     assert made.status_code == 201, made.text
@@ -137,7 +137,7 @@ def test_a_single_job_over_there(client: Client, beyond: Beyond, project: Path) 
 
 
 def test_a_sweep_copies_its_mount_once(client: Client, beyond: Beyond, project: Path) -> None:
-    connected(client)
+    await_clusters(client)
     body = {"sweep": {"matrix": {"n": [10, 20, 30]}, "max_parallel": 3}}
     sweep_id = client.post("/api/workflows/ml-pipeline/run?mount=ml", body).json()["sweep_run_id"]
     sweep = eventually(
@@ -152,7 +152,7 @@ def test_a_sweep_copies_its_mount_once(client: Client, beyond: Beyond, project: 
 
 
 def test_a_mount_that_cannot_be_copied(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     (beyond.home / "ml").write_text("a file in its place")
     answer = client.post("/api/workflows/ml-pipeline/run?mount=ml")
     assert answer.status_code == 502 and answer.json()["detail"].startswith("Mount sync failed: "), answer.text
@@ -162,7 +162,7 @@ def test_a_mount_that_cannot_be_copied(client: Client, beyond: Beyond) -> None:
 
 
 def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     run = client.start_run("two", TWO)
     path = f"/api/workflows/runs/{run['id']}"
     eventually(lambda: client.get(path).json()["job_statuses"].get("a") == "RUNNING", 60)
@@ -191,7 +191,7 @@ def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None
     assert client.get(path).json()["job_statuses"] == before["job_statuses"], "unknown is not failed"
     beyond.sshd.start()
     client.post("/api/config/ssh/profiles/lab/connect")
-    after = client.ended(run["id"], 90)
+    after = client.await_run(run["id"], 90)
     assert client.get(path).headers["x-snapshot-age"] == "0.0"
     assert after["status"] == "completed" and [len(job["attempts"]) for job in after["jobs"]] == [1, 1]
     assert beyond.calls()["sbatch"] == 2
@@ -199,7 +199,7 @@ def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None
 
 def test_a_connection_lost_in_the_middle_of_sbatch_submits_once(client: Client, beyond: Beyond) -> None:
     """The job is there, its id was never heard: it is found by its tag."""
-    connected(client)
+    await_clusters(client)
     real = beyond.dir / "wrappers" / "sbatch"
     held = beyond.dir / "held"
     text = real.read_text()
@@ -218,7 +218,7 @@ def test_a_connection_lost_in_the_middle_of_sbatch_submits_once(client: Client, 
     real.write_text(text)
     beyond.sshd.start()
     client.post("/api/config/ssh/profiles/lab/connect")
-    ended = client.ended(run["id"], 90)
+    ended = client.await_run(run["id"], 90)
     assert ended["status"] == "completed" and len(ended["jobs"][0]["attempts"]) == 1
     assert beyond.calls()["sbatch"] == 1
 
@@ -227,7 +227,7 @@ def test_a_connection_lost_in_the_middle_of_sbatch_submits_once(client: Client, 
 
 
 def test_readers_cost_one_command_per_interval(client: Client, beyond: Beyond, monkeypatch: pytest.MonkeyPatch) -> None:
-    connected(client)
+    await_clusters(client)
     job_id = client.submit("#!/bin/bash\nsleep 60\n")
     snapshot, connection = client.server.cluster.snapshot, client.server.cluster.connection
     snapshot.min_s = 3.0
@@ -250,7 +250,7 @@ def test_readers_cost_one_command_per_interval(client: Client, beyond: Beyond, m
 # --- profiles --------------------------------------------------------------------------------------------------------
 
 
-def probed(client: Client, name: str) -> dict[str, Any]:
+def probe_cluster(client: Client, name: str) -> dict[str, Any]:
     answer = client.post(f"/api/config/ssh/profiles/{name}/test")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -260,7 +260,7 @@ def probed(client: Client, name: str) -> dict[str, Any]:
 def test_test_tells_the_truth(client: Client, beyond: Beyond) -> None:
     assert client.post("/api/config/ssh/profiles/nope/test").json() == {"detail": "Profile 'nope' not found"}
     assert client.post("/api/config/ssh/profiles/nope/connect").status_code == 404
-    found = probed(client, "lab")
+    found = probe_cluster(client, "lab")
     assert (found["ssh_connected"], found["slurm_available"], found["error"]) == (True, True, None)
     assert found["slurm_version"].startswith("22.05") and found["user"] == beyond.sshd.user
     assert found["hostname"] == os.uname().nodename
@@ -310,7 +310,7 @@ def test_what_is_wrong_with_a_profile_is_told(
             profile["hostname"] = "nobody.invalid"
         write_profiles(client.store, "lab", lab=beyond.profile(), bad=profile)
         eventually(lambda: client.post("/api/config/ssh/profiles/bad/test").status_code == 200)
-        found = probed(client, "bad")
+        found = probe_cluster(client, "bad")
         assert says in found["error"], found
         assert not found["slurm_available"] and found["ssh_connected"] is (why == "SLURM is not on the PATH")
         made = client.post("/api/config/ssh/profiles/bad/connect").json()
@@ -365,13 +365,13 @@ def test_the_same_job_ids_on_two_clusters(pair: tuple[Beyond, Beyond], tmp_path:
     store = tmp_path / "store"
     write_profiles(store, "one", one=alpha.profile(), two=beta.profile())
     with serving(store, "embedded", SLUICE_SSH_CONFIG=ssh_config(alpha, beta)) as client:
-        assert connected(client)["clusters"][0]["name"] == "ssh:one:alpha"
+        assert await_clusters(client)["clusters"][0]["name"] == "ssh:one:alpha"
         first = client.start_run("two", TWO.replace("sleep 4", "sleep 60"))
         first_id = first["job_ids"]["a"]
         # By hand; no restart.
         write_profiles(store, "two", one=alpha.profile(), two=beta.profile())
         eventually(lambda: client.get("/api/config/ssh/status").json()["profile_name"] == "two")
-        assert connected(client)["clusters"][0]["name"] == "ssh:two:beta"
+        assert await_clusters(client)["clusters"][0]["name"] == "ssh:two:beta"
         assert client.get("/api/jobs").json() == []
         second_id = str(client.submit("#!/bin/bash\necho second; sleep 60\n", name="second"))
         assert first_id == second_id == "1", "both clusters count from 1"
@@ -386,7 +386,7 @@ def test_the_same_job_ids_on_two_clusters(pair: tuple[Beyond, Beyond], tmp_path:
         assert client.job(1)["status"] == "CANCELLED"
         assert client.get(f"/api/workflows/runs/{first['id']}").json()["status"] == "running", "another cluster's job"
         assert client.post(f"/api/workflows/runs/{first['id']}/cancel").status_code == 200
-        ended = client.ended(first["id"])
+        ended = client.await_run(first["id"])
         assert {job["status"] for job in ended["jobs"]} == {"CANCELLED"}
         assert alpha.calls()["scancel"] == beta.calls()["scancel"] == 1
 
@@ -396,24 +396,24 @@ def test_a_profile_that_leads_elsewhere_is_another_cluster(pair: tuple[Beyond, B
     store = tmp_path / "store"
     write_profiles(store, "lab", lab=alpha.profile())
     with serving(store, "embedded", SLUICE_SSH_CONFIG=ssh_config(alpha, beta)) as client:
-        connected(client)
+        await_clusters(client)
         run = client.start_run("two", TWO.replace("sleep 4", "sleep 60"))
         write_profiles(store, "lab", lab=beta.profile())
         eventually(lambda: client.get("/health").json()["cluster"] == "ssh:lab:beta", 60)
-        connected(client)
+        await_clusters(client)
         client.submit("#!/bin/bash\nfalse\n")
         client.job(1)
         kept = client.get(f"/api/workflows/runs/{run['id']}").json()
         assert kept["status"] == "running" and kept["cluster"] == "ssh:lab:alpha"
         write_profiles(store, "lab", lab=alpha.profile())
         eventually(lambda: client.get("/health").json()["cluster"] == "ssh:lab:alpha", 60)
-        connected(client)
+        await_clusters(client)
         client.post(f"/api/workflows/runs/{run['id']}/cancel")
-        assert client.ended(run["id"])["status"] == "cancelled"
+        assert client.await_run(run["id"])["status"] == "cancelled"
 
 
 def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     write_profiles(client.store, None, lab=beyond.profile())
     eventually(lambda: client.get("/health").json()["cluster"] == "embedded")
     eventually(lambda: client.get("/api/jobs").status_code == 200)
@@ -421,7 +421,7 @@ def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
     made = client.post("/api/config/ssh/profiles/lab/connect").json()
     assert made == {"connected": True, "profile_name": "lab", "hostname": "127.0.0.1", "error": None}
     assert load_yaml((client.store / "profiles.yaml").read_bytes()).value["current"] == "lab"
-    names = [cluster["name"] for cluster in connected(client)["clusters"]]
+    names = [cluster["name"] for cluster in await_clusters(client)["clusters"]]
     assert names[0].startswith("ssh:lab:") and "embedded" in names, "with an open job it stays in view"
     assert client.delete(f"/api/jobs/{here}", params={"cluster": "embedded"}).status_code == 204
     ended = client.get(f"/api/jobs/{here}", params={"cluster": "embedded"}).json()
@@ -429,7 +429,7 @@ def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
 
 
 def test_a_watched_job_of_a_cluster_that_is_not_in_force_is_heard_of(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     webhook = {"webhook_url": "https://hooks.slack.com/services/T0/B0/none"}
     made = client.post("/api/endpoints", {"kind": "slack_webhook", "name": "team", "config": webhook}).json()
     foreign = beyond.submit("#!/bin/bash\nsleep 60\n")

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour import listings, lives, refusals, sharing, submissions
-from tests.behaviour.clusters import Asked, embedded, real
+from tests.behaviour.clusters import Asked, real, start_embedded
 from tests.behaviour.row import Row, RowFolder, play
 from tests.cluster.real import Cluster
 
@@ -114,7 +114,7 @@ def chosen(request: pytest.FixtureRequest, cluster: str) -> list[Row]:
 def on_embedded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """The rows on the embedded cluster."""
     folder = tmp_path_factory.mktemp("embedded")
-    asked = embedded(folder)
+    asked = start_embedded(folder)
     try:
         played = Played(asked, chosen(request, "embedded"), folder / "rows")
         yield played

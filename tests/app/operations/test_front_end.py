@@ -49,18 +49,18 @@ class Page:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    def _told(self, answer: Any, what: str) -> Any:
+    def _check_answer(self, answer: Any, what: str) -> Any:
         assert 200 <= answer.status_code < 300, f"a banner: {what}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def get(self, path: str, /, **query: Any) -> Any:
         """What GET gives."""
-        return self._told(self.client.get(path, params=query), f"GET {path} {query}")
+        return self._check_answer(self.client.get(path, params=query), f"GET {path} {query}")
 
     def send(self, method: str, path: str, body: Any = None, /, **query: Any) -> Any:
         """What POST, PUT, PATCH or DELETE gives."""
         given = {} if body is None else {"json": body}
-        return self._told(
+        return self._check_answer(
             self.client.request(method, path, params=query, token="admin", **given), f"{method} {path} {body}"
         )
 
@@ -168,12 +168,12 @@ def test_the_workflow_pages(page: Page) -> None:
     body = {"notify": True, "endpoint_id": endpoint, "preset": "terminal", "args_override": {"n": "5"}}
     run = page.send("POST", "/api/workflows/chain/run", body, mount=mount)
     reads(run, "id workflow_name status job_ids job_statuses started_at completed_at error", "the run")
-    ended = page.client.ended(run["id"])
+    ended = page.client.await_run(run["id"])
     assert ended["status"] == "completed"
     full_run = page.get(f"/api/workflows/runs/{run['id']}")
     assert set(full_run["job_statuses"]) == {"first", "second"}
     again = page.send("POST", "/api/workflows/chain/run", {"single_job": "second"}, mount=mount)
-    page.client.ended(again["id"])
+    page.client.await_run(again["id"])
     assert page.send("DELETE", "/api/workflows/chain", mount=mount) == {"status": "deleted", "name": "chain"}
 
 

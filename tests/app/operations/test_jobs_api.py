@@ -29,7 +29,7 @@ def unique(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
-def named(client: Client, name: str) -> list[dict[str, Any]]:
+def list_named_jobs(client: Client, name: str) -> list[dict[str, Any]]:
     """The jobs of this name."""
     return [job for job in list_jobs(client).values() if job["name"] == name]
 
@@ -241,7 +241,7 @@ def test_what_cannot_be_submitted(
 # --- idempotency keys ------------------------------------------------------------------------------------------------
 
 
-def keyed(client: Client, key: str, name: str, script: str = HELLO, **more: Any) -> Any:
+def submit_under_key(client: Client, key: str, name: str, script: str = HELLO, **more: Any) -> Any:
     """A submission under a key."""
     body = {"name": name, "script_content": script}
     return client.post("/api/jobs", body, headers={"Idempotency-Key": key}, **more)
@@ -249,24 +249,24 @@ def keyed(client: Client, key: str, name: str, script: str = HELLO, **more: Any)
 
 def test_a_key_makes_one_job(client: Client) -> None:
     name = unique("keyed")
-    first, again = keyed(client, "one", name), keyed(client, "one", name)
+    first, again = submit_under_key(client, "one", name), submit_under_key(client, "one", name)
     assert first.status_code == again.status_code == 201
     assert first.json() == again.json()
-    assert len(named(client, name)) == 1
+    assert len(list_named_jobs(client, name)) == 1
     client.job(first.json()["job_id"])
-    assert keyed(client, "one", name).json()["job_id"] == first.json()["job_id"], "also when it is over"
+    assert submit_under_key(client, "one", name).json()["job_id"] == first.json()["job_id"], "also when it is over"
 
 
 def test_a_key_with_another_body_is_refused(client: Client) -> None:
-    keyed(client, "two", "first")
+    submit_under_key(client, "two", "first")
     second = unique("second")
-    answer = keyed(client, "two", second)
+    answer = submit_under_key(client, "two", second)
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
-    assert named(client, second) == []
+    assert list_named_jobs(client, second) == []
 
 
 def test_a_key_belongs_to_its_caller(client: Client) -> None:
-    mine, theirs = keyed(client, "three", "whose"), keyed(client, "three", "whose", token="admin")
+    mine, theirs = submit_under_key(client, "three", "whose"), submit_under_key(client, "three", "whose", token="admin")
     assert mine.json()["job_id"] != theirs.json()["job_id"]
 
 
@@ -276,16 +276,16 @@ def test_without_a_key_every_request_makes_a_job(client: Client) -> None:
 
 def test_twenty_requests_at_once_with_one_key_make_one_job(client: Client) -> None:
     name = unique("crowd")
-    answers = client.together([lambda: keyed(client, "crowd", name)] * 20)
+    answers = client.together([lambda: submit_under_key(client, "crowd", name)] * 20)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["job_id"] for answer in answers}) == 1
     client.job(answers[0].json()["job_id"])
-    assert len(named(client, name)) == 1
+    assert len(list_named_jobs(client, name)) == 1
 
 
 @pytest.mark.parametrize("bad", ["with blank", "x" * 201, "", "\x7f"])
 def test_keys_that_are_none(client: Client, bad: str) -> None:
-    assert keyed(client, bad, "bad").status_code == 422
+    assert submit_under_key(client, bad, "bad").status_code == 422
 
 
 def cut_off(client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool) -> None:
@@ -310,22 +310,22 @@ def test_an_answer_that_was_lost_makes_no_second_job(
     monkeypatch.setattr("slurm_shim.cluster._DOUBT_S", 0.1)
     name, key = unique("lost"), uuid.uuid4().hex
     cut_off(client, monkeypatch, arrives)
-    assert keyed(client, key, name).status_code == 503
+    assert submit_under_key(client, key, name).status_code == 503
 
     def answered() -> Any:
-        answer = keyed(client, key, name)
+        answer = submit_under_key(client, key, name)
         return answer.status_code == 201 and answer
 
     job_id = eventually(answered).json()["job_id"]
     client.job(job_id)
-    assert [job["job_id"] for job in named(client, name)] == [job_id]
+    assert [job["job_id"] for job in list_named_jobs(client, name)] == [job_id]
 
 
 def test_a_job_whose_answer_was_lost_is_adopted_though_nobody_asks_again(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(client, monkeypatch, arrives=True)
-    assert keyed(client, uuid.uuid4().hex, "orphan").status_code == 503
+    assert submit_under_key(client, uuid.uuid4().hex, "orphan").status_code == 503
     rows = eventually(lambda: [row for row in client.get("/api/history").json() if row["job_name"] == "orphan"])
     assert client.job(rows[0]["job_id"])["status"] == "COMPLETED"
 
@@ -474,7 +474,7 @@ def test_a_controller_that_is_away(embedded: Client) -> None:
         assert refused.status_code == 503 and refused.headers["retry-after"]
         assert embedded.get("/api/resources").status_code == 200
         assert embedded.get("/api/jobs/999999998").status_code == 503, "it may have been submitted since"
-        assert not named(embedded, "x")
+        assert not list_named_jobs(embedded, "x")
     finally:
         up(embedded.store)
     eventually(lambda: embedded.get("/health").json()["status"] == "healthy")

@@ -63,7 +63,7 @@ def endpoint(client: Client, name: str, url: str, kind: str = "webhook") -> int:
     return number
 
 
-def sent(client: Client, number: int, count: int) -> list[dict[str, Any]]:
+def await_deliveries(client: Client, number: int, count: int) -> list[dict[str, Any]]:
     """The deliveries to an endpoint, oldest first, once so many of them are over."""
 
     def over() -> list[dict[str, Any]] | None:
@@ -76,7 +76,7 @@ def sent(client: Client, number: int, count: int) -> list[dict[str, Any]]:
     return eventually(over, 40, f"{count} deliveries to endpoint {number}")  # type: ignore[return-value]
 
 
-def arrived(receiver: Receiver, path: str) -> list[dict[str, Any]]:
+def list_bodies(receiver: Receiver, path: str) -> list[dict[str, Any]]:
     """The bodies that arrived there."""
     return [request["body"] for request in receiver.got if request["path"] == path]
 
@@ -216,9 +216,9 @@ def test_a_job_tells_what_its_preset_says(
 ) -> None:
     number = endpoint(client, f"job {preset}", f"{receiver.url}/{preset}/ok")
     job_id = client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=number, preset=preset)
-    found = sent(client, number, len(events))
+    found = await_deliveries(client, number, len(events))
     assert [delivery["status"] for delivery in found] == ["delivered"] * len(events)
-    bodies = arrived(receiver, f"/{preset}/ok")
+    bodies = list_bodies(receiver, f"/{preset}/ok")
     assert [(body["event"], body["status"]) for body in bodies] == events
     assert {body["target_ref"] for body in bodies} == {f"job:local:{job_id}"}
     assert [body["id"] for body in bodies] == [body["idempotency_key"] for body in found]
@@ -232,8 +232,8 @@ def test_a_run_tells_how_it_ended(client: Client, receiver: Receiver, code: int,
     number = endpoint(client, f"run {status}", f"{receiver.url}/run-{status}/ok")
     wanted = {"notify": True, "endpoint_id": number, "preset": "running_and_terminal"}
     run = client.start_run("two", WORKFLOW, args_override={"code": code}, **wanted)
-    sent(client, number, 2)
-    bodies = arrived(receiver, f"/run-{status}/ok")
+    await_deliveries(client, number, 2)
+    bodies = list_bodies(receiver, f"/run-{status}/ok")
     assert [body["status"] for body in bodies] == ["running", status]
     assert bodies[1]["target_ref"] == f"workflow_run:{run['id']}" and bodies[1]["name"] == "two"
     assert (bodies[1]["error"] is None) == (code == 0) and bodies[0]["error"] is None
@@ -243,8 +243,8 @@ def test_a_sweep_tells_once_and_not_for_each_cell(client: Client, receiver: Rece
     number = endpoint(client, "sweep", f"{receiver.url}/sweep/ok")
     wanted = {"notify": True, "endpoint_id": number, "sweep": {"matrix": {"code": [0, 3, 0]}}}
     made = client.start_run("two", WORKFLOW, **wanted)
-    found = sent(client, number, 1)
-    body = arrived(receiver, "/sweep/ok")[0]
+    found = await_deliveries(client, number, 1)
+    body = list_bodies(receiver, "/sweep/ok")[0]
     assert len(found) == 1 and body["target_ref"] == f"sweep_run:{made['sweep_run_id']}"
     assert body["status"] == "failed" and body["cells"]["completed"] == 2 and body["cells"]["failed"] == 1
     assert "b" in body["representative_error"]
@@ -265,8 +265,8 @@ def test_how_it_ended_is_told_before_it_runs_again(
         sweep_id = client.start_run("two", WORKFLOW, **wanted)["sweep_run_id"]
         eventually(lambda: client.get(f"/api/sweep_runs/{sweep_id}").json()["status"] == "failed", 40)
         assert client.post(f"/api/sweep_runs/{sweep_id}/rerun", {"cells": "failed"}).status_code == 202
-    sent(client, number, 1)
-    assert [body["status"] for body in arrived(receiver, "/rerun/ok")] == ["failed"]
+    await_deliveries(client, number, 1)
+    assert [body["status"] for body in list_bodies(receiver, "/rerun/ok")] == ["failed"]
     client.post(f"/api/sweep_runs/{sweep_id}/cancel")
 
 
@@ -275,8 +275,8 @@ def test_the_same_request_asks_once(client: Client, receiver: Receiver) -> None:
     body = {"name": "again", "script_content": "#!/bin/bash\ntrue\n", "notify": True, "endpoint_id": number}
     for _ in range(3):
         assert client.post("/api/jobs", body, headers={"Idempotency-Key": "again"}).status_code == 201
-        sent(client, number, 1)
-    assert len(sent(client, number, 1)) == 1 == len(arrived(receiver, "/again/ok"))
+        await_deliveries(client, number, 1)
+    assert len(await_deliveries(client, number, 1)) == 1 == len(list_bodies(receiver, "/again/ok"))
     watches = client.get(f"/api/subscriptions?endpoint_id={number}").json()
     assert len(watches) == 1
 
@@ -287,8 +287,8 @@ def test_a_file_in_the_inbox_may_ask_for_it(client: Client, receiver: Receiver) 
     inbox = client.store / "inbox"
     (inbox / "tell.yaml").write_text(f"workflow: two\nnotify: true\nendpoint_id: {number}\n")
     (inbox / "wrong.yaml").write_text("workflow: two\nnotify: true\nendpoint_id: 77777\n")
-    sent(client, number, 1)
-    assert [body["status"] for body in arrived(receiver, "/inbox/ok")] == ["completed"]
+    await_deliveries(client, number, 1)
+    assert [body["status"] for body in list_bodies(receiver, "/inbox/ok")] == ["completed"]
     failed = eventually(lambda: [path.read_text() for path in (inbox / "failed").glob("wrong*")])
     assert any("endpoint 77777 not found" in text for text in failed)
 
@@ -317,10 +317,10 @@ def test_a_job_is_watched_from_now_on(client: Client, receiver: Receiver) -> Non
         (other, "terminal"),
     ]
     flag.touch()
-    sent(client, number, 1), sent(client, other, 1)
+    await_deliveries(client, number, 1), await_deliveries(client, other, 1)
     # That it was submitted and runs was no news when it was asked for.
-    assert [body["status"] for body in arrived(receiver, "/w1/ok")] == ["COMPLETED"]
-    assert [body["status"] for body in arrived(receiver, "/w2/ok")] == ["COMPLETED"]
+    assert [body["status"] for body in list_bodies(receiver, "/w1/ok")] == ["COMPLETED"]
+    assert [body["status"] for body in list_bodies(receiver, "/w2/ok")] == ["COMPLETED"]
     late = client.post("/api/watches", wanted)
     assert late.status_code == 422 and "already COMPLETED" in late.text
     eventually(lambda: client.get(f"/api/watches/{made['watch_id']}").json()["closed_at"])
@@ -338,8 +338,8 @@ def test_a_job_of_somebody_else_is_watched(client: Client, receiver: Receiver) -
     body = {"kind": "job", "job_id": job_id, "endpoint_id": number}
     assert client.post("/api/watches", body).status_code == 201
     flag.touch()
-    sent(client, number, 1)
-    bodies = arrived(receiver, "/foreign/ok")
+    await_deliveries(client, number, 1)
+    bodies = list_bodies(receiver, "/foreign/ok")
     assert [(body["status"], body["exit_code"], body["name"]) for body in bodies] == [("FAILED", 4, "foreign")]
 
 
@@ -358,11 +358,11 @@ def test_a_closed_watch_and_a_lost_subscription_are_silent(client: Client, recei
     assert client.delete(f"/api/subscriptions/{subscription['id']}").status_code == 204
     assert client.delete(f"/api/subscriptions/{subscription['id']}").status_code == 404
     flag.touch()
-    sent(client, number, 1)
+    await_deliveries(client, number, 1)
     for job_id in (first, second, third):
         client.job(job_id)
     eventually(lambda: not client.get("/api/watches").json(), what="all watches are closed")
-    assert [body["target_ref"] for body in arrived(receiver, "/silent/ok")] == [f"job:local:{third}"]
+    assert [body["target_ref"] for body in list_bodies(receiver, "/silent/ok")] == [f"job:local:{third}"]
 
 
 def test_what_was_deleted_or_disabled_hears_nothing(client: Client, receiver: Receiver) -> None:
@@ -376,9 +376,9 @@ def test_what_was_deleted_or_disabled_hears_nothing(client: Client, receiver: Re
     assert client.post(f"/api/endpoints/{off}/disable").status_code == 200
     assert client.get(f"/api/subscriptions?endpoint_id={gone}").json() == []
     flag.touch()
-    sent(client, stays, 1)
+    await_deliveries(client, stays, 1)
     eventually(lambda: not client.get("/api/watches").json(), what="all watches are closed")
-    assert arrived(receiver, "/gone/ok") == arrived(receiver, "/off2/ok") == []
+    assert list_bodies(receiver, "/gone/ok") == list_bodies(receiver, "/off2/ok") == []
     numbers = {delivery["endpoint_id"] for delivery in client.get("/api/deliveries?limit=500").json()}
     assert not numbers & {gone, off}
 
@@ -399,7 +399,7 @@ def test_what_fails_is_tried_again_and_then_given_up(
 ) -> None:
     number = endpoint(client, path, f"{receiver.url}/tried/{path}")
     client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=number)
-    delivery = sent(client, number, 1)[0]
+    delivery = await_deliveries(client, number, 1)[0]
     assert (delivery["status"], delivery["attempt_count"]) == ("abandoned", attempts), why
     assert said in delivery["last_error"] and receiver.url not in delivery["last_error"]
     got = [request["headers"]["idempotency-key"] for request in receiver.got if request["path"] == f"/tried/{path}"]
@@ -417,8 +417,8 @@ def test_a_receiver_that_hangs_holds_up_no_other(
     )
     for number in (hangs, works):
         client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=number)
-    assert sent(client, works, 1)[0]["status"] == "delivered"
-    delivery = sent(client, hangs, 1)[0]
+    assert await_deliveries(client, works, 1)[0]["status"] == "delivered"
+    delivery = await_deliveries(client, hangs, 1)[0]
     assert (delivery["status"], delivery["attempt_count"]) == ("abandoned", 5) and "no answer" in delivery["last_error"]
 
 
@@ -439,8 +439,8 @@ def test_slack_gets_a_text_and_never_the_same_twice(
         hangs = endpoint(client, "slack hangs", "https://hooks.slack.com/services/T/B/hang", "slack_webhook")
         client.submit("#!/bin/bash\nexit 2\n", "<!channel> & co", notify=True, endpoint_id=takes)
         client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=hangs)
-        assert sent(client, takes, 1)[0]["status"] == "delivered"
-        delivery = sent(client, hangs, 1)[0]
+        assert await_deliveries(client, takes, 1)[0]["status"] == "delivered"
+        delivery = await_deliveries(client, hangs, 1)[0]
         assert (delivery["status"], delivery["attempt_count"]) == ("abandoned", 1) and "not sent again" in delivery[
             "last_error"
         ]

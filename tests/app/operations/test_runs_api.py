@@ -47,7 +47,7 @@ def test_the_whole_pipeline(client: Client) -> None:
     assert uuid.UUID(started["id"]) and started["workflow_name"] == "ml-pipeline"
     assert started["status"] in ("submitting", "running") and started["completed_at"] is None
     assert started["job_ids"]["preprocess"] and started["args"]["out"] == "work-1000"
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert (run["status"], run["error"]) == ("completed", None)
     assert run["started_at"] <= run["completed_at"]
     jobs = by_name(run)
@@ -74,7 +74,7 @@ def test_the_same_run_everywhere(client: Client) -> None:
     first = client.start_run("listed", CHAIN.format(name="listed"))
     second = client.start_run("listed")
     other = client.start_run("other", CHAIN.format(name="other"))
-    runs = [client.ended(run["id"]) for run in (first, second, other)]
+    runs = [client.await_run(run["id"]) for run in (first, second, other)]
     assert {run["status"] for run in runs} == {"completed"}
     all_runs = client.get("/api/workflows/runs").json()
     assert [run for run in all_runs if run["id"] == runs[2]["id"]] == [runs[2]]
@@ -118,7 +118,7 @@ def test_a_dry_run_shows_the_part_and_submits_nothing(
 
 
 def test_a_part_really_runs_alone(client: Client) -> None:
-    run = client.ended(client.start_run("parts", CHAIN.format(name="parts"), single_job="two")["id"])
+    run = client.await_run(client.start_run("parts", CHAIN.format(name="parts"), single_job="two")["id"])
     assert run["status"] == "completed" and [job["name"] for job in run["jobs"]] == ["two"]
 
 
@@ -126,7 +126,7 @@ def test_args_override(client: Client) -> None:
     started = client.start_run(
         "override", CHAIN.format(name="override"), args_override={"word": "$(id) 'quoted' \"é\""}
     )
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert run["args"]["word"] == "$(id) 'quoted' \"é\""
     assert log_of(client, by_name(run)["one"]) == "$(id) 'quoted' \"é\"\n", "a value is a word, whatever is in it"
 
@@ -164,7 +164,7 @@ def test_a_run_needs_no_body(client: Client) -> None:
     client.workflow("bare", CHAIN.format(name="bare"))
     answer = client.post("/api/workflows/bare/run")
     assert answer.status_code == 202
-    assert client.ended(answer.json()["id"])["status"] == "completed"
+    assert client.await_run(answer.json()["id"])["status"] == "completed"
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ jobs:
     retry_delay: 0
   - {name: next, command: [cat, tries], depends_on: [flaky]}
 """
-    run = client.ended(client.start_run("flaky", text)["id"])
+    run = client.await_run(client.start_run("flaky", text)["id"])
     assert run["status"] == "completed"
     jobs = by_name(run)
     attempts = jobs["flaky"]["attempts"]
@@ -201,7 +201,7 @@ jobs:
   - {name: anyway, command: [echo, anyway], depends_on: ["afterany:bad"]}
   - {name: rescue, command: [echo, rescue], depends_on: ["afternotok:bad"]}
 """
-    run = client.ended(client.start_run("doomed", text)["id"])
+    run = client.await_run(client.start_run("doomed", text)["id"])
     assert (run["status"], run["error"]) == ("failed", "Jobs failed: bad")
     jobs = by_name(run)
     assert (len(jobs["bad"]["attempts"]), jobs["bad"]["exit_code"]) == (2, 7)
@@ -223,7 +223,7 @@ def test_a_result_that_cannot_be_taken_does_not_fail_the_run(
     client: Client, why: str, command: str, result: Any, error: str
 ) -> None:
     text = f'name: result\njobs:\n  - {{name: a, command: "{command}"}}\n'
-    run = client.ended(client.start_run("result", text)["id"])
+    run = client.await_run(client.start_run("result", text)["id"])
     job = by_name(run)["a"]
     assert (run["status"], job["result"]) == ("completed", result), why
     assert job["result_error"] and error in job["result_error"]
@@ -241,7 +241,7 @@ jobs:
     assert answer.status_code == 502 and "Invalid partition name specified" in answer.json()["detail"]
     (run,) = client.get("/api/workflows/runs", params={"name": "refused"}).json()
     assert run["status"] == "failed" and run["error"].startswith("Submission failed: ")
-    run = client.ended(run["id"])
+    run = client.await_run(run["id"])
     assert by_name(run)["fine"]["status"] == "CANCELLED", "what was submitted before is cancelled"
 
 
@@ -252,7 +252,7 @@ def test_cancelling_a_run(client: Client) -> None:
     assert answer.json() == {"status": "cancelled", "run_id": started["id"]}
     at_once = client.get(f"/api/workflows/runs/{started['id']}").json()
     assert at_once["status"] == "cancelled" and at_once["cancel_requested_at"]
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert {job["status"] for job in run["jobs"]} == {"CANCELLED"}
     again = client.post(f"/api/workflows/runs/{started['id']}/cancel")
     assert (again.status_code, again.json()) == (422, {"detail": "Run is already cancelled"})
@@ -261,7 +261,7 @@ def test_cancelling_a_run(client: Client) -> None:
 
 
 def test_cancelling_a_run_that_is_over(client: Client) -> None:
-    run = client.ended(client.start_run("over", CHAIN.format(name="over"))["id"])
+    run = client.await_run(client.start_run("over", CHAIN.format(name="over"))["id"])
     answer = client.post(f"/api/workflows/runs/{run['id']}/cancel")
     assert (answer.status_code, answer.json()) == (422, {"detail": "Run is already completed"})
     assert client.get(f"/api/workflows/runs/{run['id']}").json() == run
@@ -270,7 +270,7 @@ def test_cancelling_a_run_that_is_over(client: Client) -> None:
 def test_cancelling_one_job_of_a_run_cancels_the_run_in_the_end(client: Client) -> None:
     started = client.start_run("single", WAITING.format(name="single"))
     client.delete(f"/api/jobs/{started['job_ids']['long']}")
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert (run["status"], run["error"]) == ("cancelled", "Jobs cancelled: long")
     assert by_name(run)["after"]["reason"] == "DependencyNeverSatisfied"
 
@@ -296,7 +296,7 @@ jobs:
         lambda: client.post("/api/workflows/upload", {"yaml": text, "filename": "forms.yaml"}).status_code == 200
     )
     eventually(lambda: client.post("/api/workflows/forms/run", {"dry_run": True}).status_code == 202)
-    run = client.ended(client.start_run("forms")["id"])
+    run = client.await_run(client.start_run("forms")["id"])
     jobs = by_name(run)
     assert run["status"] == "completed", run
     assert log_of(client, jobs["script"]) == "own here script\n"
@@ -314,7 +314,7 @@ def test_twenty_requests_at_once_with_one_key_start_one_run(client: Client) -> N
     answers = client.together([call] * 20)
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
-    run = client.ended(answers[0].json()["id"])
+    run = client.await_run(answers[0].json()["id"])
     assert [len(job["attempts"]) for job in run["jobs"]] == [1, 1, 1]
     assert len(client.get("/api/workflows/runs", params={"name": "crowd"}).json()) == 1
 
@@ -350,7 +350,7 @@ jobs:
         assert len(client.get("/api/workflows/runs", params={"name": "patient"}).json()) == 1
     finally:
         up(client.store)
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert (run["status"], len(by_name(run)["first"]["attempts"])) == ("completed", 1)
 
 
@@ -370,7 +370,7 @@ def test_cancelling_while_the_controller_is_away(client: Client, monkeypatch: py
         assert client.get(f"/api/workflows/runs/{started['id']}").json()["status"] == "cancelled"
     finally:
         up(client.store)
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert {job["status"] for job in run["jobs"]} == {"CANCELLED"}
 
 

@@ -89,7 +89,7 @@ class Sweeping:
         """The id of the cell with these args."""
         return str(next(cell["id"] for cell in self.cells(number) if args.items() <= cell["args"].items()))
 
-    def ended(self, number: int, timeout_s: float = 60) -> dict[str, Any]:
+    def await_end(self, number: int, timeout_s: float = 60) -> dict[str, Any]:
         """The sweep, once it has ended; then the counters are a recount of its cells."""
         row = eventually(lambda: (found := self.row(number))["completed_at"] and found, timeout_s, f"sweep {number}")
         counted = Counter(cell["status"] for cell in self.cells(number))
@@ -163,7 +163,7 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
     again = sweeping.post(number, "rerun", {"cells": "failed"})
     assert again.status_code == 202 and again.json()["status"] == "running"
     assert again.json()["cells_pending"] + again.json()["cells_running"] == 1
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"], row["error"]) == ("completed", 9, None)
     after = (sweeping.place / "ran").read_text().splitlines()
     assert after[len(before) :] == ["fit 0.1 2"], "the job that had completed is not run again"
@@ -175,7 +175,7 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
     table(sweeping, number)
 
     sweeping.post(number, "rerun", {"cells": [cell["id"]]})
-    assert sweeping.ended(number)["cells_completed"] == 9
+    assert sweeping.await_end(number)["cells_completed"] == 9
     last = (sweeping.place / "ran").read_text().splitlines()
     assert last[len(after) :] == ["prepare 0.1 2", "fit 0.1 2"], "one that completed is run again as a whole"
 
@@ -231,10 +231,10 @@ def test_the_workflows_own_sweep(sweeping: Sweeping) -> None:
     sweeping.client.workflow("own", own)
     (sweeping.place / "go").touch()
     answer = sweeping.ask("own", None)
-    row = sweeping.ended(answer.json()["sweep_run_id"])
+    row = sweeping.await_end(answer.json()["sweep_run_id"])
     assert (row["matrix"], row["max_parallel"], row["fail_fast"]) == ({"n": [1, 2]}, 1, True)
     answer = sweeping.ask("own", {"n": [7]})
-    assert sweeping.ended(answer.json()["sweep_run_id"])["matrix"] == {"n": [7]}, "the request's word counts"
+    assert sweeping.await_end(answer.json()["sweep_run_id"])["matrix"] == {"n": [7]}, "the request's word counts"
 
 
 def test_a_dry_sweep_shows_all_cells_and_the_scripts_of_the_first(sweeping: Sweeping) -> None:
@@ -250,7 +250,7 @@ def test_a_dry_sweep_shows_all_cells_and_the_scripts_of_the_first(sweeping: Swee
 
 def test_only_a_part_of_the_workflow(sweeping: Sweeping) -> None:
     answer = sweeping.ask("train", {"lr": [1, 2]}, {"single_job": "prepare"})
-    assert sweeping.ended(answer.json()["sweep_run_id"])["status"] == "completed"
+    assert sweeping.await_end(answer.json()["sweep_run_id"])["status"] == "completed"
     assert sorted((sweeping.place / "ran").read_text().split("\n")) == ["", "prepare 1 0", "prepare 2 0"]
 
 
@@ -295,13 +295,13 @@ def test_a_later_cell_that_cannot_be_rendered_fails_alone(sweeping: Sweeping) ->
     sweeping.client.workflow("divide", text)
     answer = sweeping.ask("divide", {"n": [1, 0, 2]})
     number = answer.json()["sweep_run_id"]
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"], row["cells_failed"]) == ("failed", 2, 1)
     failed = next(cell for cell in sweeping.cells(number) if cell["status"] == "failed")
     assert failed["args"]["n"] == 0 and "zero" in failed["error"]
     assert sweeping.client.get(f"/api/workflows/runs/{failed['id']}").json()["jobs"] == []
     sweeping.post(number, "rerun", {"cells": [failed["id"]]})
-    assert sweeping.ended(number)["cells_failed"] == 1, "it is tried, and fails, again"
+    assert sweeping.await_end(number)["cells_failed"] == 1, "it is tried, and fails, again"
 
 
 @pytest.mark.parametrize("what", ["", "/cells", "/results"])
@@ -333,7 +333,7 @@ def test_requests_that_make_no_sense(
     known = [row["id"] for row in sweeping.client.get("/api/sweep_runs").json() if row["name"] == "gate"]
     (sweeping.place / "go").touch()
     number = known[0] if known else sweeping.start("gate", {"n": [1]})
-    before = sweeping.ended(number)
+    before = sweeping.await_end(number)
     path = f"/api/sweep_runs/{what.format(id=number)}"
     assert sweeping.client.request(method, path, json=body).status_code == status, why
     assert sweeping.row(number) == before
@@ -371,7 +371,7 @@ def test_cells_are_runs(sweeping: Sweeping) -> None:
     eventually(lambda: run_of(1)["job_statuses"] == {"wait": "CANCELLED"})
     eventually(lambda: sweeping.log("begin") == ["1", "2"], what="its place is free for the next")
     (sweeping.place / "go").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert [row[f"cells_{state}"] for state in COUNTERS] == [0, 0, 1, 0, 2]
     assert row["status"] == "cancelled" and row["cancel_requested_at"] is None
     assert cancel(2) == 422, "one that has ended"
@@ -395,7 +395,7 @@ def test_cancelling_a_sweep(sweeping: Sweeping) -> None:
     assert sweeping.post(number, "rerun", {"cells": "cancelled"}).status_code == 409, "not while it drains"
     second = sweeping.post(number, "cancel").json()
     assert second["cancel_requested_at"] == first.json()["cancel_requested_at"] is not None
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_cancelled"]) == ("cancelled", 5)
     for cell in sweeping.cells(number):
         for job_id in sweeping.client.get(f"/api/workflows/runs/{cell['id']}").json()["job_ids"].values():
@@ -405,19 +405,19 @@ def test_cancelling_a_sweep(sweeping: Sweeping) -> None:
     again = sweeping.post(number, "rerun", {"cells": "unfinished"}).json()
     assert (again["cells_pending"], again["cancel_requested_at"], again["completed_at"]) == (5, None, None)
     (sweeping.place / "go").touch()
-    assert sweeping.ended(number)["cells_completed"] == 5
+    assert sweeping.await_end(number)["cells_completed"] == 5
 
 
 def test_cancelling_before_anything_starts(sweeping: Sweeping) -> None:
     number = sweeping.start("gate", {"n": [1, 2]}, max_parallel=1)
     sweeping.post(number, "cancel")
-    assert sweeping.ended(number)["status"] == "cancelled"
+    assert sweeping.await_end(number)["status"] == "cancelled"
     assert sweeping.log("end") == []
 
 
 def test_a_completed_sweep_cannot_be_cancelled(sweeping: Sweeping) -> None:
     (sweeping.place / "go").touch()
-    row = sweeping.ended(sweeping.start("gate", {"n": [1]}))
+    row = sweeping.await_end(sweeping.start("gate", {"n": [1]}))
     answer = sweeping.post(row["id"], "cancel")
     assert (answer.status_code, answer.json(), row["status"]) == (202, row, "completed")
     assert sweeping.post(row["id"], "rerun", {"cells": "failed"}).json() == row, "nothing to run again"
@@ -431,23 +431,23 @@ def test_fail_fast(sweeping: Sweeping) -> None:
     row = eventually(lambda: (found := sweeping.row(number))["status"] == "draining" and found)
     assert [row[f"cells_{state}"] for state in COUNTERS] == [0, 1, 0, 1, 2], "those that run may finish"
     (sweeping.place / "go-2").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"], row["cells_failed"]) == ("failed", 1, 1)
     assert row["cancel_requested_at"] is None and sorted(sweeping.log("begin")) == ["1", "2"]
     sweeping.post(number, "rerun", {"cells": "cancelled"})
     (sweeping.place / "go").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"]) == ("failed", 3), "the old failure does not stop what was asked for"
     (sweeping.place / "fail-1").unlink()
     sweeping.post(number, "rerun", {"cells": [sweeping.cell(number, n=1)]})
-    assert sweeping.ended(number)["status"] == "completed"
+    assert sweeping.await_end(number)["status"] == "completed"
 
 
 def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("go", *(f"fail-{n}" for n in range(5))):
         (sweeping.place / name).touch()
     number = sweeping.start("gate", {"n": {"range": [0, 5]}})
-    assert sweeping.ended(number)["cells_failed"] == 5
+    assert sweeping.await_end(number)["cells_failed"] == 5
     (sweeping.place / "fail-4").unlink()
 
     async def not_yet(*_arguments: object) -> None:
@@ -468,7 +468,7 @@ def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatc
         assert sweeping.client.post(f"/api/workflows/runs/{cells[3]}/cancel").status_code == 200
         assert sweeping.client.get(f"/api/workflows/runs/{cells[3]}").json()["status"] == "cancelled"
         assert [sweeping.row(number)[f"cells_{state}"] for state in COUNTERS] == [4, 0, 0, 0, 1]
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert [row[f"cells_{state}"] for state in COUNTERS] == [0, 0, 1, 3, 1]
     assert Counter(sweeping.log("begin")) == {"0": 2, "1": 2, "2": 2, "3": 1, "4": 2}
 
@@ -486,7 +486,7 @@ def test_a_lost_node_fails_its_cell_and_holds_up_no_other(sweeping: Sweeping) ->
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: sweeping.log("begin") == ["1", "2"])
     (sweeping.place / "go").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_failed"], row["cells_completed"]) == ("failed", 1, 1)
     assert sweeping.client.get(f"/api/workflows/runs/{cell}").json()["jobs"][0]["slurm_state"] == "NODE_FAIL"
 
@@ -499,16 +499,16 @@ def test_the_tasks_themselves_say_how_many_ran_at_once(sweeping: Sweeping) -> No
     text = GATE.replace("name: gate", "name: short").replace("while [ ! -e", "sleep 0.1; while false && [ ! -e")
     sweeping.client.workflow("short", text)
     number = sweeping.start("short", {"n": {"range": [0, 12]}}, max_parallel=3)
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert row["cells_completed"] == 12
     assert sweeping.most_at_once() <= 3 and len(set(sweeping.log("end"))) == 12
     number = sweeping.start("short", {"n": {"range": [0, 4]}}, max_parallel=1)
     for n in range(4):
         (sweeping.place / f"fail-{n}").touch()
-    assert sweeping.ended(number)["cells_failed"] == 4
+    assert sweeping.await_end(number)["cells_failed"] == 4
     (sweeping.place / "log").write_text("")
     sweeping.post(number, "rerun", {"cells": "failed"})
-    sweeping.ended(number)
+    sweeping.await_end(number)
     assert (sweeping.most_at_once(), len(sweeping.log("end"))) == (1, 4), "also when they are run again"
 
 
@@ -529,7 +529,7 @@ def test_changing_how_many_may_run(sweeping: Sweeping) -> None:
     (sweeping.place / f"go-{third}").touch()
     eventually(lambda: len(sweeping.log("begin")) == 4)
     (sweeping.place / "go").touch()
-    assert sweeping.ended(number)["status"] == "completed"
+    assert sweeping.await_end(number)["status"] == "completed"
 
 
 def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,7 +540,7 @@ def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypat
 
     monkeypatch.setattr(pace, "wait_for_slot", beat)
     number = sweeping.start("train", {"lr": [1, 2]})
-    assert sweeping.ended(number)["status"] == "completed"
+    assert sweeping.await_end(number)["status"] == "completed"
     assert len(beats) == 4
 
 
@@ -566,6 +566,6 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
     assert sweeping.row(number)["cells_cancelled"] == 1
     sweeping.post(number, "cancel")
     sweeping.client.loop.call_soon_threadsafe(hold.set)
-    assert sweeping.ended(number)["cells_cancelled"] == 10
+    assert sweeping.await_end(number)["cells_cancelled"] == 10
     sent = [run for cell in sweeping.cells(number) for run in [here.store.runs.get(cell["id"])] if run.jobs[0].attempts]
     assert len(sent) == places, "nothing was submitted in order to be cancelled"

@@ -207,5 +207,5 @@ def test_a_template_is_applied(client: Client, tmp_path: Path) -> None:
 def test_a_workflow_uses_a_template_with_a_comment(client: Client) -> None:
     create(client, "commented", use_case="Workflows")
     text = "name: with-template\njobs:\n  - {name: a, command: hi, template: commented}\n"
-    run = client.ended(client.start_run("with-template", text)["id"])
+    run = client.await_run(client.start_run("with-template", text)["id"])
     assert run["status"] == "completed", run

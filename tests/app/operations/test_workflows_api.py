@@ -104,7 +104,7 @@ def test_the_documented_deletion(client: Client) -> None:
 
 def test_runs_of_a_deleted_workflow_stay(client: Client) -> None:
     upload(client, "short", DEMO.format(name="short", word="x"))
-    run = client.ended(client.start_run("short")["id"])
+    run = client.await_run(client.start_run("short")["id"])
     client.delete("/api/workflows/short")
     assert client.get(f"/api/workflows/runs/{run['id']}").json() == run
 

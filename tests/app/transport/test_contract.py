@@ -18,7 +18,7 @@ import pytest
 
 from store.contract import find_needed_components
 from tests import ROOT
-from tests.contract_judge import CONTRACT, operations, resolved, validator
+from tests.contract_judge import CONTRACT, operations, resolve, validator
 
 OPERATIONS = [pytest.param(*operation, id=operation[2]["operationId"]) for operation in operations()]
 # What a client must be ready for, whatever it asks for.
@@ -55,7 +55,7 @@ def parts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def examples_of(holder: dict[str, Any]) -> list[Any]:
     """The example values of a media type or a parameter."""
-    found = [resolved(example)["value"] for example in holder.get("examples", {}).values()]
+    found = [resolve(example)["value"] for example in holder.get("examples", {}).values()]
     return found + ([holder["example"]] if "example" in holder else [])
 
 
@@ -81,7 +81,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
             if isinstance(example, dict) and "$ref" in example
         }
     for reference in used:
-        resolved({"$ref": reference})
+        resolve({"$ref": reference})
     held = {f"#/components/{kind}/{name}" for kind, named in CONTRACT["components"].items() for name in named}
     assert {component for component in held - used if "securitySchemes" not in component} == set()
 
@@ -117,7 +117,7 @@ def test_every_schema_is_one() -> None:
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) -> None:
     item = CONTRACT["paths"][path]
-    given = [resolved(parameter) for parameter in [*item.get("parameters", []), *spec.get("parameters", [])]]
+    given = [resolve(parameter) for parameter in [*item.get("parameters", []), *spec.get("parameters", [])]]
     in_path = {parameter["name"] for parameter in given if parameter["in"] == "path"}
     assert in_path == set(re.findall(r"\{([^}]+)\}", path))
     assert all(parameter.get("required") for parameter in given if parameter["in"] == "path")
@@ -132,7 +132,7 @@ def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) 
         assert codes >= EVERYWHERE
     if "requestBody" in spec:
         assert codes >= {"413", "415", "422"}
-        kinds = list(resolved(spec["requestBody"])["content"])
+        kinds = list(resolve(spec["requestBody"])["content"])
         assert kinds in (["application/json"], ["application/octet-stream"])
     if any(parameter["schema"] != {} for parameter in given if parameter["in"] == "query"):
         assert "422" in codes
@@ -157,7 +157,7 @@ def test_every_operation_says_who_may_call_it(path: str, method: str, spec: dict
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method: str, spec: dict[str, Any]) -> None:
     for code, response in spec["responses"].items():
-        found = resolved(response)
+        found = resolve(response)
         assert found["description"], code
         if code == "204":
             assert "content" not in found
@@ -176,11 +176,11 @@ def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method:
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_example_of_a_request_is_taken(path: str, method: str, spec: dict[str, Any]) -> None:
     if "requestBody" in spec:
-        (content,) = resolved(spec["requestBody"])["content"].values()
+        (content,) = resolve(spec["requestBody"])["content"].values()
         assert examples_of(content)
         for value in examples_of(content):
             assert [error.message for error in validator(content["schema"]).iter_errors(value)] == []
-    for parameter in map(resolved, [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]):
+    for parameter in map(resolve, [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]):
         for value in [
             *examples_of(parameter),
             *[parameter["schema"][key] for key in ("default",) if key in parameter["schema"]],
@@ -191,11 +191,11 @@ def test_every_example_of_a_request_is_taken(path: str, method: str, spec: dict[
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_links_lead_to_operations_and_their_parameters(path: str, method: str, spec: dict[str, Any]) -> None:
     known = {operation["operationId"]: (where, operation) for where, _, operation in operations()}
-    for response in map(resolved, spec["responses"].values()):
+    for response in map(resolve, spec["responses"].values()):
         for name, link in response.get("links", {}).items():
             where, target = known[link["operationId"]]
             given = [
-                resolved(parameter)
+                resolve(parameter)
                 for parameter in [*CONTRACT["paths"][where].get("parameters", []), *target.get("parameters", [])]
             ]
             assert set(link.get("parameters", {})) <= {parameter["name"] for parameter in given}, name
@@ -210,25 +210,23 @@ def test_every_object_says_what_it_has_and_every_list_of_an_answer_is_bounded() 
             assert set(part.get("required", ())) <= set(part["properties"]), path
     for path, method, spec in operations():
         for code, response in spec["responses"].items():
-            for content in resolved(response).get("content", {}).values():
-                schema = resolved(content["schema"])
+            for content in resolve(response).get("content", {}).values():
+                schema = resolve(content["schema"])
                 assert schema.get("type") != "array" or "maxItems" in schema, f"{method} {path} {code}"
 
 
 def test_every_text_that_callers_send_is_bounded() -> None:
     unbounded = []
     for path, method, spec in operations():
-        raw = resolved(spec.get("requestBody", {})).get("content", {}).get("application/octet-stream")
+        raw = resolve(spec.get("requestBody", {})).get("content", {}).get("application/octet-stream")
         assert raw is None or raw["schema"]["maxLength"], f"{method} {path}"
-        body = resolved(spec.get("requestBody", {})).get("content", {}).get("application/json", {}).get("schema")
+        body = resolve(spec.get("requestBody", {})).get("content", {}).get("application/json", {}).get("schema")
         given = [
-            resolved(parameter)
+            resolve(parameter)
             for parameter in [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]
         ]
-        schemas = [(parameter["name"], resolved(parameter["schema"])) for parameter in given]
-        schemas += [
-            (key, resolved(property_)) for key, property_ in (resolved(body) or {}).get("properties", {}).items()
-        ]
+        schemas = [(parameter["name"], resolve(parameter["schema"])) for parameter in given]
+        schemas += [(key, resolve(property_)) for key, property_ in (resolve(body) or {}).get("properties", {}).items()]
         for name, schema in schemas:
             kinds = schema.get("type", [])
             if "string" in kinds and not {"maxLength", "pattern", "enum", "const"} & set(schema):
@@ -263,7 +261,7 @@ def test_every_function_is_what_the_contract_says(app: Any, path: str, method: s
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in signature.parameters.values())
 
 
-def changed(change: str) -> dict[str, Any]:
+def break_contract(change: str) -> dict[str, Any]:
     """A copy of the contract with one thing wrong."""
     contract = copy.deepcopy(CONTRACT)
     if change == "promises more":
@@ -291,7 +289,7 @@ def changed(change: str) -> dict[str, Any]:
 def test_the_app_does_not_start_when_they_differ(app: Any, change: str, said: str) -> None:
     app.compile_paths(copy.deepcopy(CONTRACT), app.FAMILIES, app.OPERATIONS)
     with pytest.raises(RuntimeError, match=said):
-        app.compile_paths(changed(change), app.FAMILIES, app.OPERATIONS)
+        app.compile_paths(break_contract(change), app.FAMILIES, app.OPERATIONS)
 
 
 def test_a_validator_holds_only_the_components_that_it_needs(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:

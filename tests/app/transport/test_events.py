@@ -124,7 +124,7 @@ def test_a_run_and_its_workflow(client: Client) -> None:
     after = position(client)
     run = client.start_run("feedrun", WORKFLOW.format(name="feedrun"))
     assert read(client, kinds="workflow", ids="feedrun", after=after, timeout_s=0)[0]["action"] == "created"
-    client.ended(run["id"])
+    client.await_run(run["id"])
     change = follow(client, "run", after, run["id"], status="completed")
     assert change["row"] == client.get(f"/api/workflows/runs/{run['id']}").json()
     client.delete("/api/workflows/feedrun")

@@ -324,7 +324,7 @@ def broken_requests(server: Server) -> None:
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-def started(store: Any, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_app(store: Any, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """What `python app.py` does that is to end at once."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     command = [sys.executable, str(ROOT / "app.py"), "--store", str(store), "--cluster", "embedded", *flags]
@@ -336,7 +336,7 @@ def started(store: Any, *flags: str, **environment: str) -> subprocess.Completed
 @pytest.mark.long
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_an_address_that_others_reach_needs_a_token(tmp_path: Any, host: str) -> None:
-    done = started(tmp_path / "store", "--host", host)
+    done = run_app(tmp_path / "store", "--host", host)
     assert done.returncode != 0 and "needs a token" in done.stderr
     assert not (tmp_path / "store").exists(), "nothing was begun"
 
@@ -348,7 +348,7 @@ def test_an_address_that_others_reach_needs_a_token(tmp_path: Any, host: str) ->
 )
 def test_a_store_that_can_be_none_is_named(tmp_path: Any, why: str, path: str) -> None:
     (tmp_path / "file").touch()
-    done = started(tmp_path / path, "--port", "0")
+    done = run_app(tmp_path / path, "--port", "0")
     assert done.returncode != 0 and "Traceback" not in done.stderr, why
     assert str(tmp_path / "file" if "file" in path else path) in done.stderr, why
 
@@ -365,12 +365,12 @@ def test_a_store_that_can_be_none_is_named(tmp_path: Any, why: str, path: str) -
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Any, why: str, environment: dict[str, str], said: str) -> None:
-    done = started(tmp_path / "store", **environment)
+    done = run_app(tmp_path / "store", **environment)
     assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr, why
 
 
 def test_two_servers_on_one_store(server: Server) -> None:
-    second = started(server.store, "--port", "0")
+    second = run_app(server.store, "--port", "0")
     assert second.returncode != 0
     assert "another server" in second.stderr and str(server.store) in second.stderr
     assert "Traceback" not in second.stderr, "a clear message, nothing else"
@@ -378,7 +378,7 @@ def test_two_servers_on_one_store(server: Server) -> None:
 
 
 def test_a_new_token_works(tmp_path: Any, client: Client) -> None:
-    done = started(tmp_path / "store", "--new-token", "ci:read")
+    done = run_app(tmp_path / "store", "--new-token", "ci:read")
     assert done.returncode == 0 and not (tmp_path / "store").exists()
     (token,) = re.findall(r"slc_\S+", done.stdout)
     path = client.store / "access.yaml"

@@ -55,7 +55,7 @@ def test_every_variable_goes_to_a_place_that_there_is() -> None:
             holder = holder[part]
 
 
-def merged(*trees: dict[str, Any]) -> dict[str, Any]:
+def merge(*trees: dict[str, Any]) -> dict[str, Any]:
     """What counts of these, the lowest first."""
     return layers.merge_layers([Layer("user", tree) for tree in trees]).config
 
@@ -87,7 +87,7 @@ MERGES = [
 
 @pytest.mark.parametrize(("why", "trees", "place", "value"), MERGES, ids=[row[0] for row in MERGES])
 def test_merges(why: str, trees: list[dict[str, Any]], place: tuple[str, ...], value: Any) -> None:
-    found: Any = merged(*trees)
+    found: Any = merge(*trees)
     for part in place:
         found = found[part]
     assert found == value
@@ -162,12 +162,12 @@ def test_an_update_makes_what_was_given_count(
     kept: dict[str, Any], below: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     """For a user's file that says `kept` over `below`: afterwards everything that was given is in force."""
-    under, now = merged(below), merged(below, kept)
+    under, now = merge(below), merge(below, kept)
     changes = config_file.compute_changes(wanted, kept, now, under)
     after, wrong = layers.keep_valid_part(reader.merge_changes(kept, changes))
     if wrong:
         return  # conda beside a venv that was there: refused as a whole
-    found = merged(below, after)
+    found = merge(below, after)
     for loc in layers.iterate_leaves(wanted):
         value, counts = wanted, found
         for part in loc:

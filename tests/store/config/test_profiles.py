@@ -13,7 +13,7 @@ from store.config.profiles import Profile, Profiles
 from store.documents import HOOK, LINE
 from store.errors import Invalid, NotFound
 from store.store import EXAMPLES
-from tests.contract_judge import CONTRACT, resolved, validator
+from tests.contract_judge import CONTRACT, resolve, validator
 
 HOSTS = ["h", "dgx.example.com", "10.0.0.1", "::1", "fe80::1", "node-1_a"]
 # What ssh, rsync or a shell would read as more than a name.
@@ -69,7 +69,7 @@ def test_the_patterns_are_the_contracts() -> None:
     assert optional == {name: f"^({pattern[1:-1]})?$" for name, pattern in patterns.items()}
     mount = schemas["MountCreation"]["properties"]
     assert (mount["local"]["pattern"], mount["remote"]["pattern"]) == (profiles.LOCAL, profiles.REMOTE)
-    assert resolved(schemas["ConfigNotifications"])["properties"]["slack_webhook_url"]["pattern"] == HOOK
+    assert resolve(schemas["ConfigNotifications"])["properties"]["slack_webhook_url"]["pattern"] == HOOK
 
 
 OTHERS = [

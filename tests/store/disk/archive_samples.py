@@ -44,7 +44,7 @@ def cell(index: int) -> str:
     return f"{UID[:8]}-{UID[8:12]}-{UID[12:16]}-{UID[16:20]}-{UID[20:24]}{index:08x}"
 
 
-def prepared(root: Path, *documents: Run | Sweep, retention: str = "{age_days: 30}") -> Path:
+def prepare_store(root: Path, *documents: Run | Sweep, retention: str = "{age_days: 30}") -> Path:
     """A store on the disk with these documents."""
     for folder in ("runs", "sweeps"):
         (root / folder).mkdir(parents=True, exist_ok=True)

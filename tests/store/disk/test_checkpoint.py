@@ -24,7 +24,7 @@ from store.indexes.timelines import Timeline
 from store.store import Store
 from store.views import srunx
 from tests.app_client import Client
-from tests.store.disk.archive_samples import NOW, a_run, cell, prepared
+from tests.store.disk.archive_samples import NOW, a_run, cell, prepare_store
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -72,7 +72,7 @@ class Started:
 
 def many(root: Path, count: int = 50, **more: Any) -> Path:
     """A store with so many runs that are over, written a while ago."""
-    prepared(root, *(a_run(f"r{n:03}", 10 + n, **more) for n in range(count)), retention="{}")
+    prepare_store(root, *(a_run(f"r{n:03}", 10 + n, **more) for n in range(count)), retention="{}")
     for path in (root / "runs").iterdir():
         os.utime(path, (NOW, NOW))
     return root
@@ -109,7 +109,7 @@ EDITS: list[tuple[str, Callable[[Path], Any], set[str]]] = [
     ("another size", lambda path: path.write_bytes(to_json(a_run("r007", 3, error="edited"))), {"r007"}),
     ("the same size, another time", lambda path: path.write_bytes(other_words(path)), {"r007"}),
     ("the same size, its time set back", lambda path: set_back(path), {"r007"}),
-    ("another file in its place", lambda path: replaced(path), {"r007"}),
+    ("another file in its place", lambda path: replace_file(path), {"r007"}),
     ("touched", lambda path: path.touch(), {"r007"}),
     ("deleted", lambda path: path.unlink(), set()),
     ("torn", lambda path: path.write_bytes(path.read_bytes()[:100]), {"r007"}),
@@ -133,7 +133,7 @@ def set_back(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def replaced(path: Path) -> None:
+def replace_file(path: Path) -> None:
     """Put another file of the same size and time in its place."""
     status = path.stat()
     other = path.with_name("other")

@@ -52,7 +52,7 @@ def jobs(path: Path) -> Folder:
 
 
 @asynccontextmanager
-async def opened(path: Path, clock: Callable[[], float]) -> AsyncIterator[tuple[Folder, ReportIndex]]:
+async def open_index(path: Path, clock: Callable[[], float]) -> AsyncIterator[tuple[Folder, ReportIndex]]:
     """The folder, and what is collected of it."""
     folder = jobs(path)
     yield folder, ReportIndex(folder, clock)
@@ -131,7 +131,7 @@ def test_it_says_what_the_files_say(tmp_path: Path, seed: int) -> None:
     async def play() -> None:
         last = 0
         for _ in range(3):
-            async with opened(tmp_path / "jobs", lambda: next(ticks)) as (folder, report_index):
+            async with open_index(tmp_path / "jobs", lambda: next(ticks)) as (folder, report_index):
                 for _ in range(40):
                     await step(chance, folder, report_index, next(ticks))
                     if chance.random() < 0.2:
@@ -145,7 +145,7 @@ def test_it_says_what_the_files_say(tmp_path: Path, seed: int) -> None:
 
 def test_no_event_is_shown_before_an_earlier_one_that_is_being_written(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             with report_index.reserve_number() as slow:
                 with report_index.reserve_number() as quick:
                     await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, quick, 5, "me"))
@@ -160,7 +160,7 @@ def test_no_event_is_shown_before_an_earlier_one_that_is_being_written(tmp_path:
 
 def test_a_write_that_failed_holds_up_nobody(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             with pytest.raises(OSError), report_index.reserve_number():
                 raise OSError
             with report_index.reserve_number() as number:
@@ -174,11 +174,11 @@ def test_a_number_is_not_given_again_though_its_event_is_gone(tmp_path: Path) ->
     ticks = itertools.count(1_774_872_000)
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: next(ticks)) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: next(ticks)) as (folder, report_index):
             with report_index.reserve_number() as first:
                 await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, first, 5, "me"))
             await folder.delete("2")
-        async with opened(tmp_path / "jobs", lambda: next(ticks)) as (_, report_index):
+        async with open_index(tmp_path / "jobs", lambda: next(ticks)) as (_, report_index):
             with report_index.reserve_number() as second:
                 assert second > first
 
@@ -189,7 +189,7 @@ def test_the_clock_may_be_set_back(tmp_path: Path) -> None:
     times = iter([100.0, 90.0, 95.0])
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: next(times)) as (_, report_index):
+        async with open_index(tmp_path / "jobs", lambda: next(times)) as (_, report_index):
             numbers = []
             for _ in range(3):
                 with report_index.reserve_number() as number:
@@ -201,7 +201,7 @@ def test_the_clock_may_be_set_back(tmp_path: Path) -> None:
 
 def test_a_copy_under_another_name_counts_for_nothing(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             record = reports.apply_update(None, "8", {"status": "workers"}, 1, 5, "me")
             await folder.put("8", record)
             await folder.put("copy", record.model_copy(update={"id": "copy"}))
@@ -219,7 +219,7 @@ def test_reads_need_no_disk(tmp_path: Path) -> None:
         (tmp_path / "jobs" / f"{number}.json").write_bytes(to_json(record))
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             shutil.rmtree(tmp_path / "jobs")
             page = orjson.loads(report_index.build_page("failed", None, None, 2, 100).data)
             assert (page["total"], len(page["jobs"]), page["jobs"][0]["job_id"]) == (167, 67, "200")
@@ -233,7 +233,7 @@ def test_reads_need_no_disk(tmp_path: Path) -> None:
 
 def test_an_event_that_left_its_record_leaves_the_feed(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             record = reports.apply_update(None, "8", {"status": "starting"}, 1, 5, "me")
             record = reports.apply_update(record, "8", {"status": "workers"}, 2, 5, "me")
             await folder.put("8", record)
@@ -284,7 +284,7 @@ def test_a_checkpoint_knows_the_reports(tmp_path: Path) -> None:
 
 def test_lists_of_slurms_jobs_are_made_anew_only_for_another_stage(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             seen = []
             for number, stage in enumerate(["workers", "workers", None, "benchmark"], 1):
                 body = {"status": "workers", "stage": stage, "message": str(number)}
@@ -304,7 +304,7 @@ def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: 
     ops.write = lambda fd, data: written.append(os.write(fd, data)) or written[-1]  # type: ignore[attr-defined]
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             for number in range(count):
                 name, body = str(number + 1), {"status": "workers"}
                 await folder.put(name, reports.apply_update(None, name, body, number + 1, 5, "me"))
@@ -330,7 +330,7 @@ def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: 
 )
 def test_whose_stage_it_is(tmp_path: Path, why: str, reported: str, stages: dict[str, str | None]) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 1000.0) as (folder, report_index):
+        async with open_index(tmp_path / "jobs", lambda: 1000.0) as (folder, report_index):
             assert report_index.find_for_job(row("8"), "c") is None
             body = {"status": "workers", "stage": "workers"}
             await folder.put(reported, reports.apply_update(None, reported, body, 1, 1000, "me"))

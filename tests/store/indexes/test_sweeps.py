@@ -16,7 +16,7 @@ from store.indexes import sweeps as sweep_index
 from store.indexes.sweeps import SweepIndex
 from store.rules import sweeps
 from store.rules.results import DEPTH, read_result
-from tests.store.rules.sweep_samples import made
+from tests.store.rules.sweep_samples import make_sweep
 
 
 class Shelf:
@@ -62,7 +62,7 @@ def counters(row: dict[str, Any]) -> str:
 
 
 def test_counters_follow_sweeps_and_runs(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"a": [1, 2, 3, 4]}), 1)
+    sweep = shelf.put(make_sweep({"a": [1, 2, 3, 4]}), 1)
     assert counters(shelf.index.build_row(sweep)) == "4 0 0 0 0"
     version = shelf.index.version
     shelf.run(sweep, 2, "running")
@@ -79,7 +79,7 @@ def test_counters_follow_sweeps_and_runs(shelf: Shelf) -> None:
 
 
 def test_a_sweep_runs_as_soon_as_a_cell_does(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"a": [1, 2]}), 1)
+    sweep = shelf.put(make_sweep({"a": [1, 2]}), 1)
     assert shelf.index.build_row(sweep)["status"] == "pending"
     shelf.run(sweep, 0, "running")
     assert shelf.index.build_row(sweep)["status"] == "running", "though its document was not written since"
@@ -87,7 +87,7 @@ def test_a_sweep_runs_as_soon_as_a_cell_does(shelf: Shelf) -> None:
 
 def test_newest_first_and_no_more_than_are_shown(shelf: Shelf) -> None:
     for number in range(1, sweep_index.NEWEST_LIMIT + 3):
-        shelf.put(made({"a": [1]}), number, started_at=f"2026-01-01T00:00:{number % 60:02}Z")
+        shelf.put(make_sweep({"a": [1]}), number, started_at=f"2026-01-01T00:00:{number % 60:02}Z")
     rows = shelf.index.list_newest()
     keys = [(row["started_at"], row["id"]) for row in rows]
     assert len(rows) == sweep_index.NEWEST_LIMIT and keys == sorted(keys, reverse=True)
@@ -100,8 +100,8 @@ def test_newest_first_and_no_more_than_are_shown(shelf: Shelf) -> None:
 
 
 def test_a_request_is_known_as_long_as_its_sweep(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"a": [1]}), 1, request_key="k")
-    shelf.put(made({"a": [1]}), 2)
+    sweep = shelf.put(make_sweep({"a": [1]}), 1, request_key="k")
+    shelf.put(make_sweep({"a": [1]}), 2)
     assert shelf.index.find_by_request_key("k") is sweep
     assert shelf.index.find_by_request_key("") is None
     shelf.delete(sweep)
@@ -110,7 +110,7 @@ def test_a_request_is_known_as_long_as_its_sweep(shelf: Shelf) -> None:
 
 def test_a_number_is_not_given_again_while_there_are_cells_of_it(shelf: Shelf) -> None:
     assert shelf.index.get_next_id() == 1
-    sweep = shelf.put(made({"a": [1]}), 7)
+    sweep = shelf.put(make_sweep({"a": [1]}), 7)
     assert shelf.index.get_next_id() == 8
     shelf.delete(sweep)
     assert shelf.index.get_next_id() == 1, "nothing is left of it"
@@ -119,7 +119,7 @@ def test_a_number_is_not_given_again_while_there_are_cells_of_it(shelf: Shelf) -
 
 
 def test_cells_by_status_start_and_id(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"a": list("abcdefg")}), 1, waiting="6", started_at="2026-01-01T00:00:00Z")
+    sweep = shelf.put(make_sweep({"a": list("abcdefg")}), 1, waiting="6", started_at="2026-01-01T00:00:00Z")
     ran = ((0, "running", 9), (1, "failed", 5), (2, "running", 3), (3, "completed", 1), (4, "failed", 5))
     for index, state, at in ran:
         error = "why" if state == "failed" else None
@@ -131,7 +131,7 @@ def test_cells_by_status_start_and_id(shelf: Shelf) -> None:
 
 
 def test_who_is_a_cell(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"a": [1, 2]}), 1)
+    sweep = shelf.put(make_sweep({"a": [1, 2]}), 1)
     assert shelf.index.find_cell(sweeps.make_cell_id(sweep.uid, 1)) == (sweep, 1)
     assert shelf.index.build_waiting_run(sweeps.make_cell_id(sweep.uid, 1))["status"] == "pending"
     for name in (sweeps.make_cell_id(sweep.uid, 2), sweeps.make_cell_id(sweeps.make_uid(), 0), "x", ""):
@@ -144,13 +144,13 @@ def test_who_is_a_cell(shelf: Shelf) -> None:
 
 def test_looking_at_sweeps_that_are_never_made_keeps_nothing(shelf: Shelf) -> None:
     for _ in range(100):
-        shelf.index.list_args(made({"a": [1, 2]}))
+        shelf.index.list_args(make_sweep({"a": [1, 2]}))
     assert len(shelf.index._values) <= sweep_index.MAX_KEPT_VALUES
 
 
 def results(shelf: Shelf, *found: Any) -> tuple[Sweep, list[dict[str, Any]]]:
     """A sweep of as many cells, each with what its one job left behind."""
-    sweep = shelf.put(made({"a": list(range(len(found)))}), 1)
+    sweep = shelf.put(make_sweep({"a": list(range(len(found)))}), 1)
     times = {"started_at": "2026-01-01T00:00:00Z", "completed_at": "2026-01-01T00:00:02.5Z"}
     for index, result in enumerate(found):
         job = RunJob.model_validate({"name": "fit", "result": result})
@@ -167,7 +167,7 @@ def test_results_are_flat(shelf: Shelf) -> None:
 
 
 def test_results_name_all_args_the_axes_first(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"b": [1, 2], "status": ["x"]}).model_copy(update={"args": {"a": {"deep": [1]}}}), 1)
+    sweep = shelf.put(make_sweep({"b": [1, 2], "status": ["x"]}).model_copy(update={"args": {"a": {"deep": [1]}}}), 1)
     shelf.run(sweep, 1, "completed", args={"a": "as it was rendered", "b": 2, "status": "x"})
     rows = asyncio.run(shelf.index.list_results(sweep))
     assert [list(row["args"].items()) for row in rows] == [
@@ -180,7 +180,7 @@ def test_results_name_all_args_the_axes_first(shelf: Shelf) -> None:
 
 
 def test_a_cell_that_waits_to_run_again_has_no_error_and_no_end(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"a": [1]}), 1, again="0", waiting="0", status="running")
+    sweep = shelf.put(make_sweep({"a": [1]}), 1, again="0", waiting="0", status="running")
     shelf.run(sweep, 0, "failed", started_at=STARTED, completed_at=ENDED, error="Jobs failed: fit")
     (cell,) = asyncio.run(shelf.index.list_cells(sweep))
     assert (cell["status"], cell["error"], cell["completed_at"]) == ("pending", None, None)
@@ -188,7 +188,7 @@ def test_a_cell_that_waits_to_run_again_has_no_error_and_no_end(shelf: Shelf) ->
 
 
 def test_others_have_their_turn_while_many_cells_are_listed(shelf: Shelf) -> None:
-    sweep = shelf.put(made({"a": list(range(500))}), 1)
+    sweep = shelf.put(make_sweep({"a": list(range(500))}), 1)
     for index in range(500):
         shelf.run(sweep, index, "completed")
 

@@ -19,7 +19,9 @@ def job(**keys: Any) -> dict[str, Any]:
     return {"name": "a", "command": ["true"]} | keys
 
 
-def planned(renderer: Renderer, jobs: list[dict[str, Any]], args: dict[str, Any] | None = None, **options: Any) -> Any:
+def plan_jobs(
+    renderer: Renderer, jobs: list[dict[str, Any]], args: dict[str, Any] | None = None, **options: Any
+) -> Any:
     data = workflows.compose_yaml({"name": "w", "args": args or {}, "jobs": jobs})
     return workflows.plan_workflow(workflows.parse_workflow(data), renderer=renderer, **options)
 
@@ -69,7 +71,7 @@ ARGS = [
 
 @pytest.mark.parametrize(("why", "args", "values"), ARGS, ids=[row[0] for row in ARGS])
 def test_args_may_use_other_args(renderer: Renderer, why: str, args: Any, values: Any) -> None:
-    assert planned(renderer, [job()], args)["args"] == values
+    assert plan_jobs(renderer, [job()], args)["args"] == values
 
 
 def test_args_that_need_each_other_are_named(renderer: Renderer) -> None:
@@ -81,7 +83,7 @@ def test_args_that_need_each_other_are_named(renderer: Renderer) -> None:
 
 
 def test_exports_reach_over_several_jobs_and_typed_dependencies(renderer: Renderer) -> None:
-    plan = planned(
+    plan = plan_jobs(
         renderer,
         [
             job(name="c", command=["{{ deps.b.x }}"], depends_on=["afterany:b"]),
@@ -118,14 +120,14 @@ def test_what_templates_give_is_checked_with_the_place_of_the_template(
     renderer: Renderer, why: str, given_job: Any, message: str
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        planned(renderer, [given_job, job(name="b", exports={"x": "1"})], {"nodes": 2, "word": "x y"})
+        plan_jobs(renderer, [given_job, job(name="b", exports={"x": "1"})], {"nodes": 2, "word": "x y"})
     assert any(message in describe_problem(problem) for problem in caught.value.problems), caught.value.problems
     assert all(problem["line"] for problem in caught.value.problems)
 
 
 def test_all_jobs_that_cannot_be_rendered_are_named(renderer: Renderer) -> None:
     with pytest.raises(Invalid) as caught:
-        planned(renderer, [job(name="a", command="{{ x }}"), job(name="b", command=["{{ y }}", "{{ z }}"])])
+        plan_jobs(renderer, [job(name="a", command="{{ x }}"), job(name="b", command=["{{ y }}", "{{ z }}"])])
     assert [problem["loc"] for problem in caught.value.problems] == [
         ["jobs", 0, "command"],
         ["jobs", 1, "command", 0],
@@ -135,31 +137,31 @@ def test_all_jobs_that_cannot_be_rendered_are_named(renderer: Renderer) -> None:
 
 def test_an_arg_of_the_caller_is_the_callers_fault(renderer: Renderer) -> None:
     with pytest.raises(Invalid) as caught:
-        planned(renderer, [job()], {"a": 1}, args_override={"a": "{{ x }}"})
+        plan_jobs(renderer, [job()], {"a": 1}, args_override={"a": "{{ x }}"})
     assert (caught.value.problems[0]["loc"], caught.value.problems[0]["line"]) == (["args_override", "a"], None)
 
 
 def test_python_is_refused_in_what_the_caller_sets(renderer: Renderer) -> None:
     with pytest.raises(Invalid, match="args_override at 'a' contains 'python:' prefix"):
-        planned(renderer, [job()], args_override={"a": "python:1"})
+        plan_jobs(renderer, [job()], args_override={"a": "python:1"})
 
 
 def test_numbers_as_text_are_numbers_because_forms_send_text(renderer: Renderer) -> None:
     jobs = [
         job(resources={"nodes": "{{ n }}", "time_limit": "{{ t }}", "memory_per_node": "{{ n }}G"}, retry="{{ n }}")
     ]
-    resources = planned(renderer, jobs, {"n": 1, "t": 5}, args_override={"n": "4", "t": "30"})["jobs"][0]["resources"]
+    resources = plan_jobs(renderer, jobs, {"n": 1, "t": 5}, args_override={"n": "4", "t": "30"})["jobs"][0]["resources"]
     assert (resources["nodes"], resources["time_limit"], resources["memory_per_node"]) == (4, "0:30:00", "4G")
 
 
 def test_one_expression_may_be_the_whole_command(renderer: Renderer) -> None:
-    jobs = planned(renderer, [job(command="{{ words }}")], {"words": ["echo", 1]})["jobs"]
+    jobs = plan_jobs(renderer, [job(command="{{ words }}")], {"words": ["echo", 1]})["jobs"]
     assert jobs[0]["command"] == ["echo", "1"]
 
 
 def test_text_that_looks_like_a_template_after_rendering_is_text(renderer: Renderer) -> None:
     raw = "{% raw %}docker ps --format {{.Names}}{% endraw %}"
-    assert planned(renderer, [job(command=raw)])["jobs"][0]["command"] == "docker ps --format {{.Names}}"
+    assert plan_jobs(renderer, [job(command=raw)])["jobs"][0]["command"] == "docker ps --format {{.Names}}"
 
 
 CHAIN = [
@@ -180,7 +182,7 @@ SELECTIONS = [
 def test_a_selection_drops_dependencies_on_what_does_not_run(
     renderer: Renderer, why: str, chosen: Any, depends_on: Any
 ) -> None:
-    plan = planned(renderer, CHAIN, **chosen)
+    plan = plan_jobs(renderer, CHAIN, **chosen)
     assert {job["name"]: job["depends_on"] for job in plan["jobs"]} == depends_on
     assert plan["order"] == list(depends_on)
     if "b" in depends_on:  # what a job exports is known though it does not run
@@ -198,7 +200,7 @@ NO_SELECTION = [
 @pytest.mark.parametrize(("why", "chosen", "message"), NO_SELECTION, ids=[row[0] for row in NO_SELECTION])
 def test_a_selection_that_is_not_there_is_refused(renderer: Renderer, why: str, chosen: Any, message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        planned(renderer, CHAIN, **chosen)
+        plan_jobs(renderer, CHAIN, **chosen)
 
 
 DEFAULTS = {
@@ -211,7 +213,7 @@ DEFAULTS = {
 
 def test_the_configuration_fills_what_the_job_does_not_say(renderer: Renderer) -> None:
     given_job = job(resources={"nodes": 1}, environment={"venv": "v", "env_vars": {"B": "2"}}, work_dir="/home")
-    filled = planned(renderer, [given_job], defaults=DEFAULTS)["jobs"][0]
+    filled = plan_jobs(renderer, [given_job], defaults=DEFAULTS)["jobs"][0]
     assert filled["resources"]["nodes"] == 1
     assert (filled["resources"]["partition"], filled["resources"]["time_limit"]) == ("gpu", "1:00:00")
     assert filled["environment"] == {"conda": None, "venv": "v", "container": None, "env_vars": {"A": "1", "B": "2"}}
@@ -220,7 +222,7 @@ def test_the_configuration_fills_what_the_job_does_not_say(renderer: Renderer) -
 
 def test_a_script_file_keeps_its_own_lines(renderer: Renderer) -> None:
     given_job = {"name": "a", "script_path": "{{ dir }}/run.sh", "script_vars": {"n": "{{ n }}", "m": "x"}}
-    filled = planned(renderer, [given_job], {"dir": "scripts", "n": 3}, defaults=DEFAULTS)["jobs"][0]
+    filled = plan_jobs(renderer, [given_job], {"dir": "scripts", "n": 3}, defaults=DEFAULTS)["jobs"][0]
     assert (filled["script_path"], filled["script_vars"], filled["command"]) == (
         "scripts/run.sh",
         {"n": 3, "m": "x"},
@@ -231,7 +233,7 @@ def test_a_script_file_keeps_its_own_lines(renderer: Renderer) -> None:
 
 
 def test_a_container_may_be_its_image_alone(renderer: Renderer) -> None:
-    container = planned(renderer, [job(environment={"container": "{{ i }}"})], {"i": "a.sqsh"})["jobs"][0][
+    container = plan_jobs(renderer, [job(environment={"container": "{{ i }}"})], {"i": "a.sqsh"})["jobs"][0][
         "environment"
     ]
     assert container["container"]["image"] == "a.sqsh"

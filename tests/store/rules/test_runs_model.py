@@ -150,7 +150,7 @@ def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
         saved = run.model_dump_json()
         for step in steps:
             if isinstance(step, SubmitJob):
-                run = submitted(world, run, step)
+                run = submit_step(world, run, step)
             elif isinstance(step, CancelJobs):
                 raise AssertionError("nobody asked for an end")
             else:
@@ -161,7 +161,7 @@ def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
             return
 
 
-def submitted(world: World, run: Run, step: SubmitJob) -> Run:
+def submit_step(world: World, run: Run, step: SubmitJob) -> Run:
     """The run after sbatch was called, which may not arrive, or whose answer may not come back."""
     attempt = job_of(run, step.job).attempts[-1]
     if world.chance(0.1):

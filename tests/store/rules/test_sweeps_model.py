@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store.documents import Sweep
 from store.errors import Conflict
 from store.rules import sweeps
-from tests.store.rules.sweep_samples import NOW, made
+from tests.store.rules.sweep_samples import NOW, make_sweep
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -28,7 +28,7 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def begin(self, count: int, max_parallel: int, fail_fast: bool, at_once: int) -> None:
         sweeps.AT_ONCE = at_once
-        self.sweep = made({"a": list(range(count))}, max_parallel=max_parallel, fail_fast=fail_fast)
+        self.sweep = make_sweep({"a": list(range(count))}, max_parallel=max_parallel, fail_fast=fail_fast)
         self.world: dict[int, str] = {}
         self.jobless: set[int] = set()
         self.told_to_end: set[int] = set()
