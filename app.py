@@ -50,7 +50,6 @@ from engine.notify import deliveries, endpoints, watches
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from slurm_shim import errors as slurm_errors
-from slurm_shim.pace import Pace
 from store import access, errors, jsons
 from store.config.settings import CHOICES, Settings
 from store.contract import dump_contract, find_needed_components, load_contract
@@ -685,7 +684,7 @@ def check_source(call: Call) -> bool:
     Returns whether the call is a preflight to be answered at once.
     Nothing is asked of the server yet but which hosts and origins it knows.
     """
-    hosts = call.server.hosts if call.server is not None else access.LOOPBACK_NAMES
+    hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
     access.check_host(call.scope["headers"], call.headers, hosts)
     if call.scope["type"] == "http" and call.method in READING:
         return check_cors(call)
@@ -737,15 +736,15 @@ def let_in(call: Call, requirement: access.Requirement) -> None:
     if server is None:
         raise NotStarted
     client = call.scope.get("client") or ("", 0)
-    uid = server.peers.find_uid(client, call.scope.get("server") or ("", 0))
-    facts = access.Facts(call.headers, uid, call.access, server.own_caller)
+    uid = server.callers.peers.find_uid(client, call.scope.get("server") or ("", 0))
+    facts = access.Facts(call.headers, uid, call.access, server.callers.own)
     try:
         call.caller = access.admit_caller(requirement, facts)
     except access.WrongCredentials:
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
-        if server.failures.wait_s(client[0]):
+        if server.callers.failures.wait_s(client[0]):
             raise TooMany("Too many wrong tokens; wait a little") from None
-        server.failures.count_failure(client[0])
+        server.callers.failures.count_failure(client[0])
         raise
 
 
@@ -1073,23 +1072,21 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
     """
     server = Server(settings)
     server.store.single["access"].parse = functools.partial(access.parse_access, families=families)
-    server.follow()
     await asyncio.to_thread(server.store.open)
     async with contextlib.AsyncExitStack() as undo:
-        for pool in (server.pool, server.browsing, server.syncing):
-            undo.callback(pool.shutdown, wait=False, cancel_futures=True)
+        undo.callback(server.pool.shutdown, wait=False, cancel_futures=True)
+        undo.callback(server.mount_work.close)
         undo.push_async_callback(server.store.close)
         undo.push_async_callback(server.notifications.outbox.stop)
         undo.callback(server.renderer.close)
         limits = server.store.config.limits
         server.renderer.set_limits(limits.render_s, limits.render_mb)
-        server.update_hosts()
-        server.store.single["access"].listeners.append(server.update_hosts)
-        server.pace = Pace(server.store.config.sweeps.per_second, server.store.config.sweeps.in_flight)
+        for name, apply in (("access", loop.apply_access), ("config", loop.apply_config)):
+            apply(server)
+            server.store.single[name].listeners.append(functools.partial(apply, server))
         undo.push_async_callback(server.clusters.close)
         await loop.connect_clusters(server)
         await server.store.start(server.supervisor.start)
-        server.store.single["config"].listeners.append(functools.partial(loop.apply_config, server))
         await server.notifications.catch_up()
         server.store.single["profiles"].listeners.append(lambda *_change: server.wake.set())
         # Undone in reverse: first the loop ends, so that nothing new is begun while what is under way is ended.
@@ -1121,7 +1118,7 @@ def describe_server(server: Server) -> str:
     settings = server.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     own = access.is_loopback(settings.host)
-    who = f"calls of user {server.own_caller.name} need no token" if own else "calls need a token"
+    who = f"calls of user {server.callers.own.name} need no token" if own else "calls need a token"
     return f"http://{host}:{settings.port}, store {server.store.root}, cluster {server.cluster.name}; {who}"
 
 

@@ -37,7 +37,7 @@ def follow_changes(server: Server) -> None:
     store.jobs.listeners.append(partial(add_record, server))
     store.sweeps.listeners.append(partial(add_sweep, server))
     store.watches.listeners.append(partial(add_watch, server))
-    feed.follow_folder(store.workflows, "workflow", lambda name: server.own_shelf.rows.get_row(name).data)
+    feed.follow_folder(store.workflows, "workflow", lambda name: server.workflow_folders.own.rows.get_row(name).data)
     feed.follow_folder(
         store.templates, "template", lambda name: templates.to_template_row(name, store.templates.get(name))
     )

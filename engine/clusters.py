@@ -27,13 +27,16 @@ from slurm_shim.remote.ssh import Login
 from store.config.profiles import Profile
 from store.config.settings import Settings
 from store.errors import NotFound
+from store.rules.runs import ById, ByTag, JobView
 from store.store import Store
+from store.times import to_epoch
 
 SSH = "ssh:"
 # A cluster that somebody asked about stays in view for so long.
 WATCHED_S = 60.0
 # The server's start waits so long for the first answer from another machine.
 FIRST_ANSWER_S = 5.0
+UNKNOWN = JobView("unknown")
 LOGIN_FIELDS = ("hostname", "username", "port", "key_filename", "proxy_jump", "ssh_host")
 
 
@@ -99,6 +102,23 @@ class Clusters:
             problem.args = (problem.text,)  # unsplit: a name may have colons
             raise problem
         return cluster
+
+    def view_job(self, name: str, job_id: str) -> JobView:
+        """View a job as the cluster of this name knows it."""
+        return self.make_lookups(name)[0](job_id)
+
+    def make_lookups(self, name: str) -> tuple[ById, ByTag]:
+        """Make the look-ups of a cluster: by job id, and by tag.
+
+        The tag finds an attempt whose job id is not known.
+        """
+        cluster = self.find(name)
+        if cluster is None:
+            return lambda _job_id: UNKNOWN, lambda _attempt: UNKNOWN
+        return (
+            lambda job_id: JobView(*cluster.snapshot.by_id(job_id)),
+            lambda attempt: JobView(*cluster.by_tag(attempt.tag or "", to_epoch(attempt.intended_at) or 0)),
+        )
 
     def resolve(self, name: str | None) -> Cluster:
         """Return the cluster that somebody asks about, by name or label.

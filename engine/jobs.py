@@ -5,6 +5,7 @@ What SLURM says stands beside what we remember. `cluster` is the name of a clust
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ import orjson
 
 from engine import workdirs
 from engine.mounts import copies
-from engine.server import Server, run_in_thread
+from engine.server import Server
 from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
@@ -156,7 +157,7 @@ async def submit_job(server: Server, body: dict[str, Any], record_id: str, calle
     cluster, script = server.cluster, body.get("script_content")
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     if work_dir.local is not None and body.get("script_path"):
-        script = await run_in_thread(templates.read_script, body["script_path"], [work_dir.local])
+        script = await asyncio.to_thread(templates.read_script, body["script_path"], [work_dir.local])
     wanted = requests.hash_request(body)
     cluster.check_answering()
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
@@ -186,7 +187,7 @@ async def adopt_job(server: Server, record: JobRecord) -> JobRecord:
     The request that made the record was cut off before its answer.
     """
     if record.job_id is None:
-        _by_id, by_tag = server.make_lookups(record.cluster)
+        _by_id, by_tag = server.clusters.make_lookups(record.cluster)
         view = by_tag(record)
         if view.knowledge == "unknown":
             raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
@@ -222,7 +223,7 @@ async def follow_record(server: Server, record_id: str) -> None:
     """Bring a record up to what SLURM says."""
     async with server.locks.hold(Key("job", record_id)):
         record = server.store.jobs.get(record_id)
-        followed = records.follow_record(record, *server.make_lookups(record.cluster), time.time())
+        followed = records.follow_record(record, *server.clusters.make_lookups(record.cluster), time.time())
         if followed is None:
             await server.store.jobs.delete(record_id)
         elif followed != record:

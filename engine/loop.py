@@ -15,9 +15,9 @@ from typing import Any
 
 from engine import change_sources, jobs, reports, runs, start, sweeps
 from engine.mounts import sync
-from engine.server import RETRY_S, Server
+from engine.open_documents import RETRY_S
+from engine.server import Server
 from slurm_shim.cluster import Cluster
-from store.disk.entries import FileEntry
 from store.errors import StoreError
 from store.kinds import KINDS, Key
 from store.times import to_rfc3339
@@ -168,8 +168,13 @@ def start_tasks(server: Server) -> list[asyncio.Task[None]]:
     ]
 
 
-def apply_config(server: Server, _name: str, _old: FileEntry | None, _new: FileEntry | None) -> None:
-    """Put the intervals of a changed config.yaml in force."""
+def apply_access(server: Server, *_change: Any) -> None:
+    """Put the host names of a changed access.yaml in force."""
+    server.callers.update_hosts(server.store.access.allowed_hosts)
+
+
+def apply_config(server: Server, *_change: Any) -> None:
+    """Put the limits and intervals of a changed config.yaml in force."""
     bounds = server.store.config.sweeps
     server.pace.set_bounds(bounds.per_second, bounds.in_flight)
     server.clusters.update_intervals()

@@ -7,11 +7,15 @@ when its cluster answers again. Documents at rest cost nothing.
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from store.disk.entries import FileEntry
 from store.kinds import Key, Kind, OpenDocument
+
+# What could not be done now is tried again after so long.
+RETRY_S = 0.5
 
 Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
 
@@ -117,6 +121,10 @@ class OpenDocuments:
         if key in self._open and at < self._due_at.get(key, float("inf")):
             self._due_at[key] = at
             heapq.heappush(self._due, (at, key))
+
+    def retry_later(self, key: Key) -> None:
+        """Mark a document whose work failed again, but not at once."""
+        self.schedule(key, time.time() + RETRY_S)
 
     def take(self, clusters: Iterable[str | None], now: float) -> list[Key]:
         """Take the marked documents of these clusters; leave the others."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine import workdirs
-from engine.server import WORKFLOWS_PATH, Server, run_in_thread
+from engine.server import Server
+from engine.workflow_folders import WORKFLOWS_PATH
 from slurm_shim import script as batch
 from store.documents import Run
 from store.rendering import templates
@@ -22,15 +24,17 @@ async def plan_run(
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
     place = workdirs.choose_workdir(server, server.clusters.get(given["cluster"]), given["mount"], run_id)
     defaults = await server.store.configuration.load_job_defaults(place.local)
-    plan = await run_in_thread(workflows.plan_workflow, workflow, **chosen, defaults=defaults, renderer=server.renderer)
+    plan = await asyncio.to_thread(
+        workflows.plan_workflow, workflow, **chosen, defaults=defaults, renderer=server.renderer
+    )
     # Scripts are read here, also where they will run on a copy of the mount.
-    scripts = [place.local, place.local / WORKFLOWS_PATH] if place.local else [server.own_shelf.folder.path]
+    scripts = [place.local, place.local / WORKFLOWS_PATH] if place.local else [server.workflow_folders.own.folder.path]
     wanted = run_drafts.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)
     given = {**given, "syncs": place.is_copied and await workdirs.is_sync_wanted(server, place)}
     draft = run_drafts.draft_run(run_id, workflow.name, plan["args"], wanted, place.root, given, time.time())
     for job, placed in zip(draft.jobs, wanted, strict=True):
         job.script, job.options = (
-            await run_in_thread(render_script, server, placed, scripts),
+            await asyncio.to_thread(render_script, server, placed, scripts),
             batch.build_options(placed),
         )
     return draft

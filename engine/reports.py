@@ -164,7 +164,7 @@ def on_jobs_changed(server: Server, job_ids: Iterable[str]) -> None:
     for job_id in job_ids:
         for name in {job_id, job_id.partition("_")[0], job_id.partition("+")[0]}:
             if name in alive:
-                server.open_questions[name] = None
+                server.report_index.open_questions[name] = None
 
 
 def settle_ended_jobs(server: Server) -> list[str]:
@@ -172,7 +172,7 @@ def settle_ended_jobs(server: Server) -> list[str]:
 
     Returns the ids that accounting is to be asked about.
     """
-    questions, unknown = server.open_questions, []
+    questions, unknown = server.report_index.open_questions, []
     for job_id in list(itertools.islice(questions, AT_ONCE)):
         del questions[job_id]
         report = server.report_index.awaited.get(job_id)
@@ -204,4 +204,4 @@ async def settle_report(server: Server, job_id: str) -> None:
 
 def view_job(server: Server, job_id: str) -> runs.JobView:
     """View the job of this id as the cluster in force knows it."""
-    return server.view_job(server.cluster.name, job_id)
+    return server.clusters.view_job(server.cluster.name, job_id)

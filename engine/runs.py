@@ -53,8 +53,19 @@ async def list_runs(server: Server, name: str | None, limit: int, offset: int) -
 async def get_run(server: Server, run_id: str) -> Answer:
     """Get one run with the state of each of its jobs; raise NotFound."""
     if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
-        return Answer(server.run_list.get_row(run_id), server.get_age_s(run_id))
+        return Answer(server.run_list.get_row(run_id), get_run_age_s(server, run_id))
     return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
+
+
+def get_run_age_s(server: Server, run_id: str) -> float:
+    """Get the age of what is known of a run.
+
+    0 when it is over, the time since our start while its cluster has not answered.
+    """
+    facts = server.store.runs.get_entry(run_id).facts
+    cluster = server.clusters.find(facts.cluster) if facts.open else None
+    age_s = None if cluster is None else cluster.snapshot.age_s
+    return 0.0 if not facts.open else time.monotonic() - server.began if age_s is None else age_s
 
 
 async def cancel_run(server: Server, run_id: str) -> dict[str, Any]:
@@ -122,7 +133,7 @@ async def take_steps(
         if server.clusters.find(document.cluster) is None:
             warnings[:] = [f"the jobs are on cluster {document.cluster}; they are told when it can be asked again"]
             return None
-        advanced, steps = rules.advance(document, *server.make_lookups(document.cluster), time.time())
+        advanced, steps = rules.advance(document, *server.clusters.make_lookups(document.cluster), time.time())
         step = rules.find_wait(document, steps, is_placed)
         if step is not None:
             return document, step
@@ -141,7 +152,7 @@ async def perform_steps(server: Server, rules: Rules, document: Any, steps: list
             document = await rules.effects[type(step)](server, document, step)
         except slurm_errors.SlurmError as problem:
             warnings.append(str(problem))
-            server.retry_later(Key(rules.kind, document.id))
+            server.open_documents.retry_later(Key(rules.kind, document.id))
             return False
         if document.status in runs.ENDED and not was_ended:
             break  # the steps that were left are not wanted any more

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine import planning, runs
 from engine.mounts import copies
-from engine.server import Server, run_in_thread
+from engine.server import Server
 from slurm_shim import errors as slurm_errors
 from store import access, errors
 from store.documents import Run, Sweep
@@ -79,7 +79,7 @@ async def plan_requested(
     Also returns the run itself, or that of the sweep's first cell. Raises Invalid and NotFound with what is wrong.
     """
     server.notifications.check_request(body)
-    folder = server.find_shelf(mount).folder
+    folder = server.workflow_folders.find(mount).folder
     entry = folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)
     request_hash = requests.hash_request(name, mount, body)
@@ -88,7 +88,7 @@ async def plan_requested(
         run = await planning.plan_run(server, entry.document, body, request_key, given)
         return run, run
     limit, text = server.store.config.sweeps.max_cells, entry.data.decode()
-    sweep = await run_in_thread(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
+    sweep = await asyncio.to_thread(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
     path = folder.path / folder.filenames[name]
     sweep.request_key, sweep.workflow_path = request_key, str(path) if mount else server.store.files.display_path(path)
     return sweep, await plan_cell(server, sweep, 0)
@@ -224,10 +224,10 @@ async def empty_inbox(server: Server) -> None:
     One that waits for SLURM holds up no other.
     """
     folder = server.store.join_path("inbox")
-    for dropped in await run_in_thread(inbox.list_ready, folder):
+    for dropped in await asyncio.to_thread(inbox.list_ready, folder):
         key = Key("request", dropped.path.name)
         server.tasks.spawn(key, functools.partial(carry_out_request, server, dropped))
-    if await run_in_thread(inbox.has_unsettled, folder):
+    if await asyncio.to_thread(inbox.has_unsettled, folder):
         await asyncio.sleep(inbox.SETTLED_S)
         server.wake.set()
 

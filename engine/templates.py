@@ -5,12 +5,13 @@ A template of the user's own replaces the built-in script.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine import jobs
-from engine.server import Server, run_in_thread
+from engine.server import Server
 from slurm_shim import script as batch
 from slurm_shim.template import TEXT
 from store import access
@@ -85,7 +86,7 @@ async def preview_script(server: Server, body: Mapping[str, Any]) -> dict[str, A
     name = body.get("template_name") or BASE
     defaults = await server.store.configuration.load_job_defaults()
     job = templates.build_job(body["name"], {**PREVIEW_FOLDERS, **_drop_nulls(body)}, defaults)
-    return {"script": await run_in_thread(_render_script, server, name, job), "template_used": name}
+    return {"script": await asyncio.to_thread(_render_script, server, name, job), "template_used": name}
 
 
 PREVIEW_FOLDERS = {"work_dir": ".", "log_dir": "."}
@@ -116,14 +117,14 @@ async def apply_template(
     if body["preview_only"]:
         return await preview_script(server, wanted)
     folders = {part: _resolve_folder(server, body, part) for part in PREVIEW_FOLDERS}
-    root = server.find_shelf(body["mount_name"]).root if body.get("mount_name") else None
+    root = server.workflow_folders.find(body["mount_name"]).root if body.get("mount_name") else None
     job = templates.build_job(
         body["job_name"], {**wanted, **folders}, await server.store.configuration.load_job_defaults(root)
     )
-    script = await run_in_thread(_render_script, server, template_name, job)
+    script = await asyncio.to_thread(_render_script, server, template_name, job)
     for folder in folders.values():
         if folder is not None:
-            await run_in_thread(server.store.files.make_dirs, Path(folder))
+            await asyncio.to_thread(server.store.files.make_dirs, Path(folder))
     submission = {
         "name": body["job_name"],
         "script_content": script,
@@ -143,7 +144,7 @@ def _resolve_folder(server: Server, body: Mapping[str, Any], part: str) -> str |
     if not given:
         return None
     mount = body.get("mount_name")
-    root = server.find_shelf(mount).root if mount else None
+    root = server.workflow_folders.find(mount).root if mount else None
     if root is None and not Path(given).is_absolute():
         raise Invalid(
             [

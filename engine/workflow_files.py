@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
 
-from engine.server import Server, WorkflowFolder, run_in_thread
+from engine.server import Server
+from engine.workflow_folders import WorkflowFolder
 from store import errors
 from store.indexes.bodies import Body, Versioned
 from store.rules import workflows
@@ -16,25 +18,26 @@ WORKFLOW_BYTES = 1_000_000
 
 def list_workflows(server: Server, mount: str | None) -> Body:
     """List the workflows that parse, by file name."""
-    return server.find_shelf(mount).rows.get_all()
+    return server.workflow_folders.find(mount).rows.get_all()
 
 
 def get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
     """Get one workflow with its jobs, and its ETag."""
-    shelf = server.find_shelf(mount)
-    return Versioned(shelf.rows.get_row(name), shelf.folder.get_entry(name).etag)
+    workflow_folder = server.workflow_folders.find(mount)
+    return Versioned(workflow_folder.rows.get_row(name), workflow_folder.folder.get_entry(name).etag)
 
 
 async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     """Check a workflow text and list its errors."""
-    wrong = await run_in_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
+    wrong = await asyncio.to_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
     return {"valid": False, "errors": wrong} if wrong else {"valid": True}
 
 
 async def upload_workflow(server: Server, body: dict[str, Any], if_match: str | None) -> Versioned:
     """Check and save a workflow text; return the workflow."""
     name = workflows.parse_uploaded_name(body["filename"])
-    return await save_workflow(server, server.find_shelf(body.get("mount")), name, body["yaml"].encode(), if_match)
+    folder = server.workflow_folders.find(body.get("mount"))
+    return await save_workflow(server, folder, name, body["yaml"].encode(), if_match)
 
 
 async def create_workflow(server: Server, body: dict[str, Any], if_match: str | None) -> Versioned:
@@ -42,15 +45,15 @@ async def create_workflow(server: Server, body: dict[str, Any], if_match: str | 
 
     Raises Exists where it would overwrite one without being asked to.
     """
-    shelf, name = server.find_shelf(body.get("mount") or body.get("default_project")), body["name"]
-    if name in shelf.folder and not body["overwrite"]:
+    workflow_folder, name = server.workflow_folders.find(body.get("mount") or body.get("default_project")), body["name"]
+    if name in workflow_folder.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
-    return await save_workflow(server, shelf, name, compose_workflow(shelf, body), if_match)
+    return await save_workflow(server, workflow_folder, name, compose_workflow(workflow_folder, body), if_match)
 
 
 async def delete_workflow(server: Server, name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
     """Delete a workflow; its runs stay."""
-    await server.find_shelf(mount).folder.delete(name, if_match=if_match)
+    await server.workflow_folders.find(mount).folder.delete(name, if_match=if_match)
     return {"status": "deleted", "name": name}
 
 
@@ -64,7 +67,7 @@ async def save_workflow(
     if len(data) > WORKFLOW_BYTES:
         raise errors.TooLarge(WORKFLOW_BYTES, "the YAML content")
     defaults = await server.store.configuration.load_job_defaults(workflow_folder.root)
-    await run_in_thread(workflows.check_workflow, data, stem=name, defaults=defaults, renderer=server.renderer)
+    await asyncio.to_thread(workflows.check_workflow, data, stem=name, defaults=defaults, renderer=server.renderer)
     entry = await workflow_folder.folder.put(name, data, if_match=if_match)
     return Versioned(workflow_folder.rows.get_row(name), entry.etag)
 

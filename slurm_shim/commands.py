@@ -51,6 +51,8 @@ class Slurm:
         self.squeue_s: float | None = None  # time of the last squeue alone, if it was measured
         self.own_name = ""  # the cluster's own name, once it is known
         self.controller, self.database = Breaker(), Breaker()
+        # The same for each squeue, so that rows can be compared as they come: it travels where nobody else can read it.
+        self._squeue_nonce = _make_nonce()
         self._known: dict[str, parse.Job] = {}
         self._known_lock = threading.Lock()
         self._config: dict[str, str] = {}
@@ -65,18 +67,17 @@ class Slurm:
         A row that reads as in the call before is the same dict: do not change them. [] for an unknown id. `soon` are
         calls that will follow: where a call is a way to another machine, they are answered with this one.
         """
-        nonce = _make_nonce()
-        argv = ["squeue", "-h", "-a", "-t", "all", "-O", parse.build_format(parse.JOB_FIELDS, nonce)]
+        argv = ["squeue", "-h", "-a", "-t", "all"]
         if job_id is not None:
             try:
                 text = self._run_checked([*argv, f"--jobs={_strip_tasks(job_id)}"], (job_id,))
             except JobUnknown:
                 return []
-            return parse.parse_jobs(text, nonce)
+            return parse.parse_jobs(text, self._squeue_nonce)
         self._prefetch(soon)
         text = self._run_checked(argv)
         with self._known_lock:
-            return parse.parse_jobs(text, nonce, self._known)
+            return parse.parse_jobs(text, self._squeue_nonce, self._known)
 
     def sacct(self, job_ids: Iterable[str] | None = None, since_s: float | None = None) -> list[parse.Job]:
         """List accounted jobs by id, or all of the last `since_s` seconds.
@@ -286,11 +287,18 @@ class Slurm:
         submits = argv[0] == "sbatch"
         given = (stdin or "").encode(errors="replace")
         environment, held = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
+        environment |= self._build_hidden_variables(argv[0])
         ended = programs.run_program(program, argv, environment, given, timeout_s, held=held)
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)
         return Answer(ended.exit_code, out, err)
+
+    def _build_hidden_variables(self, program: str) -> dict[str, str]:
+        # What no other user may see, unlike an argv. SQUEUE_FORMAT2 is squeue's -O.
+        if program != "squeue":
+            return {}
+        return {"SQUEUE_FORMAT2": parse.build_format(parse.JOB_FIELDS, self._squeue_nonce)}
 
     def build_environment(self, for_jobs: bool = False) -> dict[str, str]:
         """Build the variables that a program gets.
@@ -331,8 +339,8 @@ def _build_sacct_argv(nonce: str, fields: tuple[str, ...], chosen: list[str]) ->
 
 
 def _make_nonce() -> str:
-    # New for each call: other users may read our argv, but not before the names are already in. `~` first, because
-    # squeue takes digits after the colon for a width. Short, because it is searched for 32 times in each row.
+    # sacct gets a new one for each call: other users may read our argv, but not before the names are already in. `~`
+    # first, because squeue takes digits after the colon for a width. Short, because it stands 32 times in each row.
     return f"~{secrets.token_hex(8)}"
 
 

@@ -14,7 +14,7 @@ class Pace:
     At most `in_flight` hold a slot at once, and those begin `per_second` times a second.
     """
 
-    def __init__(self, per_second: float, in_flight: int) -> None:
+    def __init__(self, per_second: float = 1.0, in_flight: int = 1) -> None:
         self._next_at, self._in_flight = 0.0, 0
         self.set_bounds(per_second, in_flight)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -55,7 +55,6 @@ WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPEC
 
 _NULL = frozenset(("", "N/A", "n/a", "(null)", "None", "NONE", "Unknown", "None assigned", "none"))
 _NOT_AN_ARRAY = 4294967294  # NO_VAL, printed as task id by jobs that are no array task
-_CUT = "\0"  # cannot occur in SLURM's own strings, which end at it
 
 
 # ---------------------------------------------------------------------------------------------------------- records
@@ -66,26 +65,24 @@ def build_format(fields: tuple[str, ...], nonce: str) -> str:
     return ",".join(f"{field}:{nonce}" for field in fields) + "E"
 
 
-def split_records(text: str, nonce: str, width: int, end: str) -> list[str]:
-    """Split an answer into records whose fields are separated by NUL.
+def split_records(text: str, nonce: str, width: int, end: str, known: Collection[str] = ()) -> list[str]:
+    """Split an answer into records; the nonce stays between their fields.
 
     `end` follows the nonce after the last field ("E\\n" for squeue -O as in build_format(), "\\n" for sacct -p).
-    UnreadableAnswer when a record does not have `width` fields or the text ends within one.
+    `known` are records whose fields need not be counted. UnreadableAnswer when a record does not have `width` fields
+    or the text ends within one.
     """
-    if _CUT in text:
-        raise UnreadableAnswer("SLURM's answer holds a NUL character")
-    # Record by record: one replacement in megabytes would keep the event loop waiting.
-    records = [record.replace(nonce, _CUT) for record in text.split(nonce + end)]
+    records = text.split(nonce + end)
     if records.pop():
         raise UnreadableAnswer("SLURM's answer ends within a record")
-    if all(record.count(_CUT) == width - 1 for record in records):
+    if records == list(known) or all(record in known or record.count(nonce) == width - 1 for record in records):
         return records
-    return _split_by_count(text.replace(nonce, _CUT), width, end)
+    return _split_by_count(text, nonce, width, end)
 
 
-def _split_by_count(flat: str, width: int, end: str) -> list[str]:
+def _split_by_count(text: str, nonce: str, width: int, end: str) -> list[str]:
     # Slow way, for free text that begins like an end mark: only counting tells where a record ends.
-    fields = flat.split(_CUT)
+    fields = text.split(nonce)
     fields.pop()
     if len(fields) % width:
         raise UnreadableAnswer(f"SLURM's records do not have {width} fields each")
@@ -96,7 +93,7 @@ def _split_by_count(flat: str, width: int, end: str) -> list[str]:
             if not record[0].startswith(end):
                 raise UnreadableAnswer(f"SLURM's records do not have {width} fields each")
             record[0] = record[0][len(end) :]
-        records.append(_CUT.join(record))
+        records.append(nonce.join(record))
     return records
 
 
@@ -110,16 +107,11 @@ def _translate_errors() -> Iterator[None]:
         raise UnreadableAnswer(f"SLURM's answer cannot be read: {error}") from error
 
 
-def _parse_each(records: list[str], make: Any, known: dict[str, Job] | None) -> list[Job]:
-    if known is None:
-        with _translate_errors():
-            return [make(record.split(_CUT)) for record in records]
-    if records == list(known):
-        return list(known.values())
-    fresh = {record: known[record] if record in known else make(record.split(_CUT)) for record in records}
-    known.clear()
-    known.update(fresh)
-    return list(fresh.values())
+def _parse_each(
+    text: str, nonce: str, width: int, end: str, parse: Callable[[list[str]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    with _translate_errors():
+        return [parse(record.split(nonce)) for record in split_records(text, nonce, width, end)]
 
 
 # ------------------------------------------------------------------------------------------------------------- jobs
@@ -130,10 +122,19 @@ def parse_jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> li
 
     Times must be those of SLURM_TIME_FORMAT=%s.
 
-    `known` maps a record's text to its dict and is brought up to date: a record that reads as before gives the very
-    same dict again. The dicts are shared, so nobody may change them.
+    `known` maps the records of the last answer under this nonce to their dicts and is brought up to date: a record
+    that reads as before costs next to nothing and gives the very same dict again. The dicts are shared, so nobody may
+    change them.
     """
-    return _parse_each(split_records(text, nonce, len(JOB_FIELDS), "E\n"), _parse_job, known)
+    known = {} if known is None else known
+    records = split_records(text, nonce, len(JOB_FIELDS), "E\n", known)
+    if records == list(known):
+        return list(known.values())
+    with _translate_errors():
+        fresh = {record: known.get(record) or _parse_job(record.split(nonce)) for record in records}
+    known.clear()
+    known.update(fresh)
+    return list(fresh.values())
 
 
 def parse_accounting(text: str, nonce: str) -> list[Job]:
@@ -141,7 +142,7 @@ def parse_accounting(text: str, nonce: str) -> list[Job]:
 
     The call: `sacct -X -n -p --delimiter=nonce -o ACCOUNTING_FIELDS --noconvert`, with epoch times.
     """
-    return _parse_each(split_records(text, nonce, len(ACCOUNTING_FIELDS), "\n"), _parse_accounted, None)
+    return _parse_each(text, nonce, len(ACCOUNTING_FIELDS), "\n", _parse_accounted)
 
 
 def parse_submitted(text: str, nonce: str) -> list[dict[str, Any]]:
@@ -149,20 +150,19 @@ def parse_submitted(text: str, nonce: str) -> list[dict[str, Any]]:
 
     Rows: `{job_id, raw_id, submit_time, state, comment, submit_line}`.
     """
-    made = []
-    for record in split_records(text, nonce, len(SUBMITTED_FIELDS), "\n"):
-        job_id, raw_id, submit, state, comment, line = record.split(_CUT)
-        made.append(
-            {
-                "job_id": job_id,
-                "raw_id": _parse_raw_id(raw_id, job_id),
-                "submit_time": parse_epoch(submit),
-                "state": get_first_word(state),
-                "comment": to_text_or_none(comment),
-                "submit_line": line,
-            }
-        )
-    return made
+    return _parse_each(text, nonce, len(SUBMITTED_FIELDS), "\n", _parse_submitted)
+
+
+def _parse_submitted(fields: list[str]) -> dict[str, Any]:
+    job_id, raw_id, submit, state, comment, line = fields
+    return {
+        "job_id": job_id,
+        "raw_id": _parse_raw_id(raw_id, job_id),
+        "submit_time": parse_epoch(submit),
+        "state": get_first_word(state),
+        "comment": to_text_or_none(comment),
+        "submit_line": line,
+    }
 
 
 def _parse_job(fields: list[str]) -> Job:

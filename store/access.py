@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import getpass
 import hashlib
 import hmac
 import ipaddress
@@ -531,3 +532,21 @@ def _format_address(address: Address, wide: bool) -> str:
     if wide and address.version == 4:
         packed = b"\0" * 10 + b"\xff\xff" + packed
     return "".join(f"{number:08X}" for number in struct.unpack(f"={len(packed) // 4}I", packed))
+
+
+class Callers:
+    """Who calls a server that listens on the address `bound`.
+
+    `own` is the server's own user, `hosts` are the names that a Host header may have; `failures` and `peers` are
+    remembered of each client. `more` are further names that are always right.
+    """
+
+    def __init__(self, bound: str, more: Sequence[str] = ()) -> None:
+        self._bound, self._more = bound, more
+        self.own = Caller(getpass.getuser(), INCLUDED["admin"])
+        self.hosts: Collection[str] = LOOPBACK_NAMES
+        self.failures, self.peers = Failures(), Peers()
+
+    def update_hosts(self, allowed: Iterable[str]) -> None:
+        """Learn the names that access.yaml allows."""
+        self.hosts = list_host_names(self._bound, [*self._more, *allowed])

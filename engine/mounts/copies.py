@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from dataclasses import dataclass, field
 
 from engine.mounts import sync
+from engine.mounts.work import MountCopy
 from engine.server import Server
 from engine.workdirs import find_mount
 from slurm_shim.cluster import Cluster, RemoteCluster
@@ -20,17 +19,6 @@ class MountUnsynced(SyncFailed):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.args = (f"Mount sync failed: {reason}",)
-
-
-@dataclass
-class MountCopy:
-    """The copying of one mount to one cluster: one transfer at a time.
-
-    `began` (epoch) is when the last one that succeeded was begun.
-    """
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    began: float = 0.0
 
 
 async def require_mount(server: Server, cluster: Cluster, mount: str) -> None:
@@ -48,7 +36,7 @@ async def copy_mount(server: Server, cluster: Cluster, mount: str, since: float)
     """
     profile = server.clusters.find_profile(cluster.name)
     assert isinstance(cluster, RemoteCluster) and profile is not None
-    copying = server.copying.setdefault((cluster.label, mount), MountCopy())
+    copying = server.mount_work.copies.setdefault((cluster.label, mount), MountCopy())
     async with copying.lock:
         if copying.began >= since:
             return None

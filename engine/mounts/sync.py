@@ -46,7 +46,7 @@ async def read_file(server: Server, mount: str, path: str) -> dict[str, Any]:
 
 async def _browse_mount(server: Server, function: Callable[..., Any], mount: Mount, *path: str) -> Any:
     # In a pool of its own: a folder on a file server that hangs must not block the store's threads.
-    return await asyncio.get_running_loop().run_in_executor(server.browsing, function, mount.root, *path)
+    return await asyncio.get_running_loop().run_in_executor(server.mount_work.browsing, function, mount.root, *path)
 
 
 def find_current_mount(server: Server, name: str) -> tuple[str, Profile, Mount]:
@@ -140,7 +140,7 @@ async def transfer_mount(
         if delete and not dry_run:
             await _refuse_unsafe_delete(server, mount)
         try:
-            return await asyncio.get_running_loop().run_in_executor(server.syncing, transfer.run)
+            return await asyncio.get_running_loop().run_in_executor(server.mount_work.syncing, transfer.run)
         finally:
             # No effect on a transfer that has ended.
             transfer.stop("the server has ended")
@@ -195,7 +195,7 @@ async def carry_out_sync(server: Server, sync_id: str) -> None:
     recorded: syncs.Sync = server.store.syncs.get(sync_id)
 
     async def on_begin(transfer: rsync.Transfer) -> None:
-        server.transfers[sync_id] = transfer
+        server.mount_work.transfers[sync_id] = transfer
         await server.store.syncs.put(sync_id, syncs.mark_begun(recorded, time.time()))
 
     try:
@@ -213,7 +213,7 @@ async def carry_out_sync(server: Server, sync_id: str) -> None:
             ended = syncs.mark_failed(recorded, str(problem), time.time())
         await server.store.syncs.put(sync_id, ended)
     finally:  # only now: a reader sees the progress until the end is recorded
-        server.transfers.pop(sync_id, None)
+        server.mount_work.transfers.pop(sync_id, None)
 
 
 def get_sync(server: Server, sync_id: str) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def get_sync(server: Server, sync_id: str) -> dict[str, Any]:
     if sync_id not in server.store.syncs:
         raise errors.NotFound("Sync", sync_id)
     recorded = server.store.syncs.get(sync_id)
-    transfer = server.transfers.get(sync_id) if recorded.ended_at is None else None
+    transfer = server.mount_work.transfers.get(sync_id) if recorded.ended_at is None else None
     keys = ("percent", "rate_bytes_s", "size_bytes", "files_done", "files_total")
     progress = {key: getattr(transfer.progress, key) for key in keys} if transfer else None
     return syncs.to_json(recorded, progress)

@@ -159,7 +159,12 @@ class RemoteSlurm(Slurm):
         given = self.connection.build_environment(greeting)
         if argv[0] != "sbatch":  # it hands all on to the job
             given |= {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
-        program = f"$T env -i {shlex.join([*(f'{name}={value}' for name, value in given.items()), *argv])}"
+        words = [f"{name}={value}" for name, value in given.items()]
+        if hidden := self._build_hidden_variables(argv[0]):  # through a pipe, since everybody can read an argv
+            takes = "; ".join(f"IFS= read -r {name}; export {name}" for name in hidden)
+            words += ["sh", "-c", f'{takes}; exec "$@" </dev/null', "sh"]
+            stdin = "".join(f"{value}\n" for value in hidden.values())
+        program = f"$T env -i {shlex.join([*words, *argv])}"
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"
         if not folders:
             return f"{build_timeout_line(timeout_s)}\n{fed}"

@@ -34,7 +34,8 @@ REPORTS_PER_STEP = 50
 class ReportIndex:
     """The reports of one folder; `clock` gives epoch seconds.
 
-    `reports` has what is held of each, `awaited` those of which SLURM may have something to say, both by job id.
+    `reports` has what is held of each, `awaited` those of which SLURM may have something to say, `open_questions` those
+    of them of which it is to be asked now, all by job id.
     `stages_version` grows with each change of what lists of SLURM's jobs show.
     """
 
@@ -43,7 +44,7 @@ class ReportIndex:
         self.stages_version = 0
         self.reports: dict[str, ReportSummary] = {}
         self.awaited: dict[str, ReportSummary] = {}
-        self.listeners: list[Callable[[str], None]] = []
+        self.open_questions: dict[str, None] = {}
         self._by_submission = Timeline()  # job ids by submission
         self._by_event = Timeline()  # job ids by the number of each event
         self._last_number = 0
@@ -96,8 +97,7 @@ class ReportIndex:
         self.reports[after.job_id] = summary
         if reports.is_awaited(after, self._clock()):
             self.awaited[after.job_id] = summary
-            for listener in self.listeners:
-                listener(after.job_id)
+            self.open_questions[after.job_id] = None
         else:
             self.awaited.pop(after.job_id, None)
 

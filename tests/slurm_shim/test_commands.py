@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -40,7 +41,7 @@ DATA = ROOT / "tests" / "data" / "slurm" / "22.05"
 
 
 # What a shell script needs to answer with a recorded file under the nonce it was asked with.
-REPLAY_SQUEUE = 'n=${6#*:}; n=${n%%%%,*}; sed "s/~4f1c9a~/$n/g" %s'
+REPLAY_SQUEUE = 'n=${SQUEUE_FORMAT2#*:}; n=${n%%%%,*}; sed "s/~4f1c9a~/$n/g" %s'
 REPLAY_SACCT = 'for a in "$@"; do case $a in --delimiter=*) n=${a#*=};; esac; done; sed "s/~4f1c9a~/$n/g" %s'
 
 
@@ -256,7 +257,7 @@ def test_the_server_s_environment_reaches_neither_programs_nor_jobs(
     base = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "SLURM_CONF", "TZ"} | shell_s_own
     assert seen("sbatch").keys() <= base
     for program in ("squeue", "scontrol"):
-        assert seen(program).keys() <= base | {"SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN"}
+        assert seen(program).keys() <= base | {"SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN", "SQUEUE_FORMAT2"}
         assert (seen(program)["SLURM_TIME_FORMAT"], seen(program)["SLURM_BITSTR_LEN"]) == ("%s", "0")
 
 
@@ -340,16 +341,16 @@ def test_signal_names(given: str, expected: str) -> None:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 
-def test_squeue_asks_with_a_new_nonce_and_reads_the_answer(programs: Programs) -> None:
-    programs.write("squeue", REPLAY_SQUEUE % (DATA / "squeue-names"))
+def test_squeue_reads_an_answer_whose_nonce_no_other_user_can_read(programs: Programs) -> None:
+    programs.write("squeue", f"env > {programs.folder}/env; {REPLAY_SQUEUE % (DATA / 'squeue-names')}")
     slurm = programs.slurm()
     first, second = slurm.squeue(), slurm.squeue()
     assert len(first) == 19
-    assert all(one is other for one, other in zip(first, second, strict=True))
-    calls = programs.calls("squeue")
-    assert calls[0][:5] == ["-h", "-a", "-t", "all", "-O"]
-    assert calls[0] != calls[1]
-    assert calls[0][5].count(":~") == len(parse.JOB_FIELDS)
+    assert all(job is again for job, again in zip(first, second, strict=True))
+    assert programs.calls("squeue") == [["-h", "-a", "-t", "all"]] * 2
+    asked = re.search("^SQUEUE_FORMAT2=(.*)$", (programs.folder / "env").read_text(), re.MULTILINE)
+    assert asked and asked[1].count(":~") == len(parse.JOB_FIELDS)
+    assert asked[1] not in programs.slurm()._build_hidden_variables("squeue").values(), "each server has its own"
 
 
 def test_an_unknown_job_has_no_rows(programs: Programs) -> None:

@@ -29,7 +29,7 @@ async def test_a_hundred_viewers_cost_one_squeue_per_interval(tmp_path: Path) ->
     calls = tmp_path / "calls"
     program = tmp_path / "squeue"
     program.write_text(
-        f'#!/bin/sh\necho x >> {calls}\nn=${{6#*:}}; n=${{n%%,*}}\nsed "s/~4f1c9a~/$n/g" {DATA}/squeue\n'
+        f'#!/bin/sh\necho x >> {calls}\nn=${{SQUEUE_FORMAT2#*:}}; n=${{n%%,*}}\nsed "s/~4f1c9a~/$n/g" {DATA}/squeue\n'
     )
     program.chmod(0o755)
     (tmp_path / "scontrol").write_text("#!/bin/sh\n")

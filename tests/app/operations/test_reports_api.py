@@ -424,19 +424,19 @@ def test_scopes(client: Client, why: str, scope: str, method: str, status: int, 
     assert answer.status_code == status
     if status == 401:
         assert answer.headers["www-authenticate"] == "Bearer"
-    client.server.failures.spent.clear()
+    client.server.callers.failures.spent.clear()
 
 
 @pytest.mark.parametrize("given", ["Basic", "Basic !", "Basic eA==", "Basic /w==", "Digest x"])
 def test_what_is_no_token(client: Client, given: str) -> None:
     assert client.get(JOBS, token=None, headers={"authorization": given}).status_code == 401
-    client.server.failures.spent.clear()
+    client.server.callers.failures.spent.clear()
 
 
 def test_other_apis_take_no_basic(client: Client) -> None:
     answer = client.get("/api/jobs", token=None, headers=basic("srt", client.tokens["read"]))
     assert answer.status_code == 401
-    client.server.failures.spent.clear()
+    client.server.callers.failures.spent.clear()
 
 
 def test_below_a_prefix(client: Client) -> None:

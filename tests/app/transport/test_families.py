@@ -132,7 +132,7 @@ def forgive_failures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Wrong keys of one test do not count in the next."""
     yield
     if "moon" in request.fixturenames:
-        request.getfixturevalue("moon").server.failures.spent.clear()
+        request.getfixturevalue("moon").server.callers.failures.spent.clear()
 
 
 def call(client: Client, method: str, path: str, key: str | None = "write", **more: Any) -> Any:

@@ -29,7 +29,7 @@ def forgiving(request: pytest.FixtureRequest) -> Iterator[None]:
     """Wrong tokens of one test do not count in the next."""
     yield
     if "client" in request.fixturenames:
-        request.getfixturevalue("client").server.failures.spent.clear()
+        request.getfixturevalue("client").server.callers.failures.spent.clear()
 
 
 def bearer(client: Client, scope: str = "read") -> tuple[bytes, bytes]:

@@ -1,0 +1,58 @@
+"""The folders of workflows: the store's own, and one of each mount."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.changes import Changes
+from store import errors
+from store.disk.folders import Folder
+from store.indexes.lists import RowList
+from store.store import Store
+
+# Where a mount has its workflows.
+WORKFLOWS_PATH = Path(".srunx") / "workflows"
+
+
+@dataclass(frozen=True)
+class WorkflowFolder:
+    """Where workflows lie.
+
+    The folder, its rows as bytes, and the root that relative paths of its jobs start from.
+    """
+
+    folder: Folder
+    rows: RowList
+    root: Path | None = None
+
+
+class WorkflowFolders:
+    """The store's folder of workflows, and those of mounts, by their root."""
+
+    def __init__(self, store: Store, changes: Changes) -> None:
+        self._store, self._changes = store, changes
+        self._of_mounts: dict[Path, WorkflowFolder] = {}
+        self.own = WorkflowFolder(store.workflows, _make_rows(store.workflows))
+
+    def find(self, mount: str | None) -> WorkflowFolder:
+        """Find the workflows of a mount, or with None those of the store.
+
+        Raises NotFound for a mount that the profile or the disk lacks.
+        """
+        if mount is None:
+            return self.own
+        found = self._store.profiles.get_mount(mount)
+        root = found.root
+        if root not in self._of_mounts:
+            if not found.is_there():
+                raise errors.NotFound("Mount", mount, ": its folder is not there")
+            folder = self._store.add_folder(root / WORKFLOWS_PATH, self._store.workflows)
+            added = self._of_mounts[root] = WorkflowFolder(folder, _make_rows(folder), root)
+            self._changes.follow_folder(folder, "workflow", lambda name: added.rows.get_row(name).data, mount)
+        return self._of_mounts[root]
+
+
+def _make_rows(folder: Folder) -> RowList:
+    # A folder's workflows as answers show them, by name.
+    return RowList(folder, lambda entry: entry.summary or {}, lambda row: row["name"])
