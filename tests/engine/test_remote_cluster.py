@@ -201,17 +201,17 @@ def test_a_connection_lost_in_the_middle_of_sbatch_submits_once(client: Client, 
     """The job is there, its id was never heard: it is found by its tag."""
     await_clusters(client)
     real = beyond.dir / "wrappers" / "sbatch"
-    held = beyond.dir / "held"
+    gate = beyond.dir / "held"
     text = real.read_text()
-    real.write_text(text.replace("exec ", "").rstrip() + f"\ntouch {held}\nwhile [ -e {held} ]; do sleep 0.05; done\n")
+    real.write_text(text.replace("exec ", "").rstrip() + f"\ntouch {gate}\nwhile [ -e {gate} ]; do sleep 0.05; done\n")
     client.workflow("one", "name: one\njobs:\n  - {name: a, command: 'true'}\n")
     with contextlib.ExitStack() as undo:
-        undo.callback(held.unlink, missing_ok=True)
+        undo.callback(gate.unlink, missing_ok=True)
         import concurrent.futures
 
         pool = undo.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         asked = pool.submit(client.post, "/api/workflows/one/run")
-        eventually(held.exists, 30)
+        eventually(gate.exists, 30)
         beyond.sshd.kill()
         run = asked.result(60).json()
         assert run["job_ids"] == {}, "nobody heard an id"
@@ -454,9 +454,9 @@ def test_a_killed_server_goes_on_with_the_copying(
     """The run was answered as syncing, or not at all; in the end its mount is over there and its jobs ran once."""
     mount = {"name": "ml", "local": str(project), "remote": str(beyond.home / "ml")}
     write_profiles(tmp_path / "store", "lab", lab=beyond.profile(mounts=[mount]))
-    wrappers, held = tmp_path / "held", tmp_path / "copying"
+    wrappers, gate = tmp_path / "held", tmp_path / "copying"
     wrappers.mkdir()
-    (wrappers / "rsync").write_text(f"#!/bin/sh\ntouch {held}\nwhile [ -e {held} ]; do sleep 0.1; done\n")
+    (wrappers / "rsync").write_text(f"#!/bin/sh\ntouch {gate}\nwhile [ -e {gate} ]; do sleep 0.1; done\n")
     (wrappers / "rsync").chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrappers}:{os.environ['PATH']}")
     server = Server(tmp_path / "store", "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond))
@@ -466,11 +466,11 @@ def test_a_killed_server_goes_on_with_the_copying(
         key = {"Idempotency-Key": "one"}
         with contextlib.suppress(Exception):
             server.http.post("/api/workflows/ml-pipeline/run?mount=ml", headers=key, timeout=3)
-        eventually(held.exists)
+        eventually(gate.exists)
         assert server.http.get("/api/workflows/runs").json()[0]["status"] == "syncing"
         server.end(signal.SIGKILL)
         (wrappers / "rsync").unlink()
-        held.unlink()
+        gate.unlink()
         server.start()
         run_id = server.http.get("/api/workflows/runs").json()[0]["id"]
         path = f"/api/workflows/runs/{run_id}"

@@ -454,9 +454,9 @@ def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatc
         """The loop cannot do it yet, and tries again."""
         raise StoreUnavailable(5, "not yet")
 
-    with monkeypatch.context() as held:
-        held.setattr("store.rules.sweeps.AT_ONCE", 2)
-        held.setattr("engine.sweeps.advance_sweep", not_yet)
+    with monkeypatch.context() as patch:
+        patch.setattr("store.rules.sweeps.AT_ONCE", 2)
+        patch.setattr("engine.sweeps.advance_sweep", not_yet)
         again = sweeping.post(number, "rerun", {"cells": "failed"}).json()
         assert (again["cells_pending"], again["status"]) == (5, "running")
         cells = {cell["args"]["n"]: cell["id"] for cell in sweeping.cells(number)}

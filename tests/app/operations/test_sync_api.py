@@ -259,9 +259,9 @@ def test_a_request_that_waits_does_not_hold_up_the_end(far_server: Callable[[], 
 
 
 def test_the_place_of_a_sync_is_that_of_its_profile() -> None:
-    held = Profiles(profiles={"p": Profile(mounts=[Mount(name="ml", local="/a", remote="/b")])})
+    profiles_now = Profiles(profiles={"p": Profile(mounts=[Mount(name="ml", local="/a", remote="/b")])})
     sync = syncs.build_sync("1", "p", "ml", False, 0)
-    assert syncs.find_mount(held, sync)[1].remote == "/b"
+    assert syncs.find_mount(profiles_now, sync)[1].remote == "/b"
     for change in ({"profile": "q"}, {"mount": "nope"}):
         with pytest.raises(Exception, match=r"Mount '(ml|nope)' not found"):
-            syncs.find_mount(held, sync.model_copy(update=change))
+            syncs.find_mount(profiles_now, sync.model_copy(update=change))

@@ -82,8 +82,8 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
         }
     for reference in used:
         resolve({"$ref": reference})
-    held = {f"#/components/{kind}/{name}" for kind, named in CONTRACT["components"].items() for name in named}
-    assert {component for component in held - used if "securitySchemes" not in component} == set()
+    components = {f"#/components/{kind}/{name}" for kind, named in CONTRACT["components"].items() for name in named}
+    assert {component for component in components - used if "securitySchemes" not in component} == set()
 
 
 def test_the_file_reads_well() -> None:

@@ -93,10 +93,10 @@ def test_nodes_are_never_over_allocated_and_every_job_runs_once(cluster: Cluster
     events = [line.split() for line in (cluster.work / "log").read_text().splitlines()]
     assert collections.Counter((job, what) for job, what, *_ in events).most_common(1)[0][1] == 1
     assert len(events) == 2 * len(sizes)
-    held: dict[str, int] = {}
+    cpus_by_job: dict[str, int] = {}
     for job, what, _, cpus in sorted(events, key=lambda event: int(event[2])):
-        held[job] = int(cpus) if what == "start" else 0
-        assert sum(held.values()) <= 4
+        cpus_by_job[job] = int(cpus) if what == "start" else 0
+        assert sum(cpus_by_job.values()) <= 4
 
 
 def test_an_array_keeps_to_its_limit(cluster: Cluster) -> None:
@@ -265,11 +265,11 @@ def test_without_execution_nothing_of_a_script_runs(tmp_path: Path) -> None:
     first = cluster.submit(f"touch {tmp_path}/ran")
     second = cluster.submit("true", "-d", f"afterok:{first}", "--array=1-20")
     third = cluster.submit("true", "-d", f"afternotok:{first}")
-    held = cluster.submit("true", "-H")
+    job = cluster.submit("true", "-H")
     assert cluster.state(first) == "COMPLETED|None"
     assert set(cluster.state(second).splitlines()) == {"COMPLETED|None"}
     assert cluster.state(third) == "PENDING|DependencyNeverSatisfied"
-    assert cluster.state(held) == "PENDING|JobHeldUser"
+    assert cluster.state(job) == "PENDING|JobHeldUser"
     assert not (tmp_path / "ran").exists()
     assert list(cluster.work.iterdir()) == []
     assert cluster.out("sacct", "-X", "-n", "-P", "-j", first, "-o", "State,ExitCode,ElapsedRaw") == "COMPLETED|0:0|0"

@@ -335,12 +335,12 @@ def test_many_additions_at_once_are_sorted_together() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), max_size=60))
 def test_what_is_bounded_stays_so(puts: list[tuple[int, int]]) -> None:
-    held = BoundedCache(100)
+    cache = BoundedCache(100)
     for key, size in puts:
-        held.put(key, (key, size), size)
-        assert held.get(key) == (key, size)
-        assert held.size_bytes <= 100
-        assert sum(held.get(key)[1] for key in range(10) if held.get(key)) == held.size_bytes
+        cache.put(key, (key, size), size)
+        assert cache.get(key) == (key, size)
+        assert cache.size_bytes <= 100
+        assert sum(cache.get(key)[1] for key in range(10) if cache.get(key)) == cache.size_bytes
 
 
 def test_a_job_id_that_comes_again_means_the_later_job() -> None:
