@@ -224,10 +224,8 @@ def _parse_job(fields: list[str]) -> Job:
 
 def _parse_accounted(fields: list[str]) -> Job:
     (job_id, raw, user, uid, account, partition, qos, state, submit, _eligible, start, end) = fields[:12]
-    (elapsed, limit, nodes, cpus, memory, wanted, given, priority, node_list, exit_code, _derived, reason) = fields[
-        12:24
-    ]
-    (work_dir, comment, name) = fields[24:]
+    (elapsed, limit, nodes, cpus, memory, wanted, given, priority, node_list, exit_code) = fields[12:22]
+    (_derived, reason, work_dir, comment, name) = fields[22:]
     word, tres, ids = get_first_word(state), given or wanted, split_job_id(job_id)
     over, node_count, nodes_named = word in FINISHED, _parse_count(nodes), to_text_or_none(node_list) or ""
     limit_s = None if not limit.isdigit() else int(limit) * 60

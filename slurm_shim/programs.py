@@ -121,8 +121,8 @@ def run_program(
 
     The first word of `argv` is the name it goes by in errors.
 
-    `hold_fd` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot be
-    started.
+    `hold_fd` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot
+    be started.
     """
     with _open_memory_file(stdin) as given, _open_memory_file() as out, _open_memory_file() as err:
         try:
