@@ -16,7 +16,7 @@ CONTRACT = parse_contract((ROOT / "contract.yaml").read_bytes())
 
 
 def resolve(part: Any) -> Any:
-    """The part of the contract that a reference stands for."""
+    """Return the part of the contract that a reference stands for."""
     while isinstance(part, dict) and "$ref" in part:
         target: Any = CONTRACT
         for key in part["$ref"].removeprefix("#/").split("/"):

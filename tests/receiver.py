@@ -42,7 +42,7 @@ class Receiver:
         self.listener.close()
 
     def count_events(self) -> Counter[str]:
-        """How often each event arrived, by its Idempotency-Key."""
+        """Count how often each event arrived, by its Idempotency-Key."""
         return Counter(request["headers"]["idempotency-key"] for request in list(self.got))
 
     def _listen(self) -> None:

@@ -59,7 +59,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def list_imports(path: Path) -> set[str]:
-    """The top-level names that a file imports, wherever in it."""
+    """List the top-level names that a file imports."""
     found = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):

@@ -14,7 +14,7 @@ GONE = "Invalid job id specified"
 
 
 def make_refusal(why: str, argv: str, err: Text, rc: int = 1, out: Text = "", stdin: str = "") -> Row:
-    """A row of one command that fails."""
+    """Make a row of one command that fails."""
     return row(why, Do(argv, out, err, rc, stdin=stdin))
 
 

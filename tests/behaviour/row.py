@@ -196,7 +196,7 @@ def submit(options: str, keep: str = "a", stdin: str = "", env: Mapping[str, str
 
 
 def explain_difference(words: Sequence[str], expected: Sequence[object], got: Sequence[object]) -> str:
-    """What a failure says: the command, and what was expected beside what came."""
+    """Say what failed: the command, and what was expected beside what came."""
     lines = [shlex.join(words)]
     for name, want, have in zip(("exit code", "stdout", "stderr"), expected, got, strict=True):
         lines.append(f"  {name}: expected {getattr(want, 'pattern', want)!r}\n  {' ' * len(name)}       got {have!r}")

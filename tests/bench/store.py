@@ -110,7 +110,7 @@ def resident_mb(pid: int | str = "self") -> tuple[float, float]:
 
 
 def measure_store(root: Path, why: str) -> None:
-    """Prints what the start of the store alone takes, with index and list."""
+    """Print what the start of the store alone takes, with index and list."""
     store = Store(root)
     job_index, run_list = jobs.JobIndex(), lists.RunList(store.runs, srunx.to_run_json)
     store.runs.listeners.append(lambda _name, old, new: job_index.follow(old, new))
@@ -139,7 +139,7 @@ def measure_store(root: Path, why: str) -> None:
 
 
 def measure_server(root: Path, why: str) -> None:
-    """Prints what the start of the whole server takes, its memory, and its first lists."""
+    """Print what the start of the whole server takes, its memory, and its first lists."""
     environment = {**os.environ, "SLUICE_STORE": str(root), "SLUICE_CLUSTER": "embedded", "SLUICE_PORT": "18765"}
     begun = time.perf_counter()
     server = subprocess.Popen([sys.executable, "app.py"], env=environment)

@@ -39,7 +39,7 @@ def elsewhere(server: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def settle_jobs(server: Server, name: str) -> None:
-    """Nothing; the jobs whose names begin so are written down as cancelled."""
+    """Write down the jobs whose names begin so as cancelled."""
 
     def over() -> bool:
         rows = [row for row in server.http.get("/api/history").json() if row["job_name"].startswith(name)]

@@ -72,7 +72,7 @@ def client(beyond: Beyond, project: Path, tmp_path: Path) -> Iterator[Client]:
 
 
 def await_clusters(client: Client) -> dict[str, Any]:
-    """What is known of the clusters, once that in force answers."""
+    """Await the answer of the cluster in force; return what is known of all."""
 
     def find_cluster() -> dict[str, Any] | None:
         status: dict[str, Any] = client.get("/api/config/ssh/status").json()

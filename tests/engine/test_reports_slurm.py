@@ -23,7 +23,7 @@ RUN_ON = "#!/bin/bash\nsleep 120\n"
 
 
 def await_detail(client: Client, job_id: Any, **more: Any) -> dict[str, Any]:
-    """The report once it says these things."""
+    """Await a report that says these things."""
 
     def so() -> dict[str, Any] | None:
         found: dict[str, Any] = client.get(f"{JOBS}/{job_id}").json()

@@ -67,7 +67,7 @@ def submit(server: Server, number: int, key: str) -> httpx.Response:
 
 
 def list_deliveries(server: Server, *statuses: str) -> list[dict[str, Any]]:
-    """The deliveries, once there are some and all of them are in one of these states."""
+    """List the deliveries, if there are some and all are in these states."""
     found: list[dict[str, Any]] = server.http.get("/api/deliveries").json()
     return found if found and all(delivery["status"] in statuses for delivery in found) else []
 

@@ -254,7 +254,7 @@ def test_failures_are_limited_for_each_client() -> None:
 
 @contextlib.contextmanager
 def connect_pair(bind: str, connect: str, dual: bool = False) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A client's socket and the server's end of the connection."""
+    """Connect a client's socket with the server's end."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as listener:
         if dual:

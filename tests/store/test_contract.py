@@ -70,7 +70,7 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 
 def list_cache(home: dict[str, str]) -> list[Path]:
-    """What lies in the cache."""
+    """List what lies in the cache."""
     folder = find_cache_folder(home)
     assert folder is not None
     return sorted(folder.iterdir()) if folder.is_dir() else []

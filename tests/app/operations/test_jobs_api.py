@@ -20,7 +20,7 @@ SLEEP = "#!/bin/bash\nexec sleep 300\n"
 
 
 def list_jobs(client: Client) -> dict[Any, dict[str, Any]]:
-    """The list of jobs by id."""
+    """List the jobs, by id."""
     return {job["job_id"]: job for job in client.get("/api/jobs").json()}
 
 
@@ -30,7 +30,7 @@ def unique(name: str) -> str:
 
 
 def list_named_jobs(client: Client, name: str) -> list[dict[str, Any]]:
-    """The jobs of this name."""
+    """List the jobs of this name."""
     return [job for job in list_jobs(client).values() if job["name"] == name]
 
 
@@ -242,7 +242,7 @@ def test_what_cannot_be_submitted(
 
 
 def submit_under_key(client: Client, key: str, name: str, script: str = HELLO, **more: Any) -> Any:
-    """A submission under a key."""
+    """Submit a job under a key; return the answer."""
     body = {"name": name, "script_content": script}
     return client.post("/api/jobs", body, headers={"Idempotency-Key": key}, **more)
 
@@ -334,7 +334,7 @@ def test_a_job_whose_answer_was_lost_is_adopted_though_nobody_asks_again(
 
 
 def read_logs(client: Client, job_id: Any, **offsets: int) -> dict[str, Any]:
-    """The logs of a job from these offsets on."""
+    """Read the logs of a job from these offsets on."""
     found: dict[str, Any] = client.get(f"/api/jobs/{job_id}/logs", params=offsets).json()
     return found
 

@@ -64,7 +64,7 @@ def endpoint(client: Client, name: str, url: str, kind: str = "webhook") -> int:
 
 
 def await_deliveries(client: Client, number: int, count: int) -> list[dict[str, Any]]:
-    """The deliveries to an endpoint, oldest first, once so many of them are over."""
+    """Await the end of so many deliveries to an endpoint; oldest first."""
 
     def over() -> list[dict[str, Any]] | None:
         own = [
@@ -77,7 +77,7 @@ def await_deliveries(client: Client, number: int, count: int) -> list[dict[str, 
 
 
 def list_bodies(receiver: Receiver, path: str) -> list[dict[str, Any]]:
-    """The bodies that arrived there."""
+    """List the bodies that arrived there."""
     return [request["body"] for request in receiver.got if request["path"] == path]
 
 
@@ -102,7 +102,7 @@ def test_the_life_of_an_endpoint(client: Client) -> None:
     assert client.post(f"/api/endpoints/{number}/enable").json()["disabled_at"] is None
     assert client.delete(f"/api/endpoints/{number}").status_code == 204
     assert client.delete(f"/api/endpoints/{number}").json() == {"detail": "endpoint not found"}
-    assert row(client, "later", SLACK, "slack_webhook") > number
+    assert endpoint(client, "later", SLACK, "slack_webhook") > number
 
 
 def test_an_endpoint_written_by_hand_counts(client: Client) -> None:

@@ -90,7 +90,7 @@ class Sweeping:
         return str(next(cell["id"] for cell in self.cells(number) if args.items() <= cell["args"].items()))
 
     def await_end(self, number: int, timeout_s: float = 60) -> dict[str, Any]:
-        """The sweep, once it has ended; then the counters are a recount of its cells."""
+        """Await the sweep's end; then its counters are a recount of its cells."""
         row = eventually(lambda: (found := self.row(number))["completed_at"] and found, timeout_s, f"sweep {number}")
         counted = Counter(cell["status"] for cell in self.cells(number))
         assert {state: row[f"cells_{state}"] for state in COUNTERS if row[f"cells_{state}"]} == dict(counted)

@@ -46,7 +46,7 @@ def write_stand_ins(top: Path) -> str:
 
 
 def read_notes(top: Path, what: str) -> list[str]:
-    """The lines that the stand-ins have written."""
+    """Read the lines that the stand-ins have written."""
     path = top / what
     return path.read_text().splitlines() if path.exists() else []
 
@@ -61,7 +61,7 @@ def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Clien
 
 
 def request_sync(client: Client, mount: str = "ml", **more: Any) -> Any:
-    """The answer to a request to sync."""
+    """Request a sync; return the answer."""
     return client.post("/api/files/sync", {"mount": mount, **more})
 
 

@@ -262,7 +262,7 @@ def test_every_function_is_what_the_contract_says(app: Any, path: str, method: s
 
 
 def break_contract(change: str) -> dict[str, Any]:
-    """A copy of the contract with one thing wrong."""
+    """Copy the contract, with one thing wrong."""
     contract = copy.deepcopy(CONTRACT)
     if change == "promises more":
         contract["paths"]["/api/more"] = {

@@ -325,7 +325,7 @@ def broken_requests(server: Server) -> None:
 
 
 def run_app(store: Any, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What `python app.py` does that is to end at once."""
+    """Run `python app.py` where it is to end at once."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     command = [sys.executable, str(ROOT / "app.py"), "--store", str(store), "--cluster", "embedded", *flags]
     return subprocess.run(

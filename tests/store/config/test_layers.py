@@ -56,7 +56,7 @@ def test_every_variable_goes_to_a_place_that_there_is() -> None:
 
 
 def merge(*trees: dict[str, Any]) -> dict[str, Any]:
-    """What counts of these, the lowest first."""
+    """Merge these, the lowest first."""
     return layers.merge_layers([Layer("user", tree) for tree in trees]).config
 
 

@@ -45,7 +45,7 @@ def cell(index: int) -> str:
 
 
 def prepare_store(root: Path, *documents: Run | Sweep, retention: str = "{age_days: 30}") -> Path:
-    """A store on the disk with these documents."""
+    """Write a store with these documents to the disk."""
     for folder in ("runs", "sweeps"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "config.yaml").write_text(f"retention: {retention}\n")

@@ -36,7 +36,7 @@ def anyio_backend() -> str:
 
 @contextlib.contextmanager
 def open_store(root: Path, ops: Any = os) -> Iterator[Store]:
-    """The store, open."""
+    """Open the store."""
     store = Store(root, ops=ops)
     store.open(wait_s=10)
     try:
@@ -46,19 +46,19 @@ def open_store(root: Path, ops: Any = os) -> Iterator[Store]:
 
 
 def move_due(root: Path) -> int:
-    """How many documents a pass moves."""
+    """Move what is due, and count the documents."""
     with open_store(root) as store:
         return asyncio.run(store.tidy(NOW, lock_nothing))
 
 
 @contextlib.asynccontextmanager
 async def lock_nothing(_number: str) -> Any:
-    """Nobody else is there."""
+    """Lock nothing: nobody else is there."""
     yield
 
 
 def list_archived(root: Path) -> list[tuple[str, str]]:
-    """Kind and id of each line in the archive, as anybody would read it."""
+    """List kind and id of each line in the archive."""
     files = sorted((root / "archive").glob("*.jsonl.gz"))
     lines = [line for path in files for line in gzip.decompress(path.read_bytes()).splitlines()]
     return [(line["kind"], line["id"]) for line in map(orjson.loads, lines)]

@@ -53,7 +53,7 @@ def jobs(path: Path) -> Folder:
 
 @asynccontextmanager
 async def open_index(path: Path, clock: Callable[[], float]) -> AsyncIterator[tuple[Folder, ReportIndex]]:
-    """The folder, and what is collected of it."""
+    """Open the folder, and the index of it."""
     folder = jobs(path)
     yield folder, ReportIndex(folder, clock)
     await folder.close()

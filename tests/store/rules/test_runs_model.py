@@ -162,7 +162,7 @@ def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
 
 
 def submit_step(world: World, run: Run, step: SubmitJob) -> Run:
-    """The run after sbatch was called, which may not arrive, or whose answer may not come back."""
+    """Call sbatch, which may not arrive, or whose answer may not come back."""
     attempt = job_of(run, step.job).attempts[-1]
     if world.chance(0.1):
         return runs.mark_unanswered(run, step.job, "cut off before", world.now)

@@ -21,7 +21,7 @@ ROW: dict[str, Any] = {
 
 
 def make_view(**more: Any) -> dict[str, Any]:
-    """The view of the row above with these changes."""
+    """Make the view of the row above with these changes."""
     return srunx.to_job_json(ROW | more, None)
 
 
