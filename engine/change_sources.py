@@ -195,9 +195,9 @@ def add_jobs(server: Server, cluster: Cluster, job_ids: Iterable[str]) -> None:
 
     The first answer of a cluster is a change only for those who read already.
     """
-    shown, now = server.changes.shown_jobs, cluster.snapshot.jobs
-    if cluster not in shown:
-        shown[cluster] = set() if server.changes.readers else set(now)
+    ids_by_cluster, now = server.changes.shown_jobs, cluster.snapshot.jobs
+    if cluster not in ids_by_cluster:
+        ids_by_cluster[cluster] = set() if server.changes.readers else set(now)
     for job_id in job_ids:
         add_job(server, cluster, job_id)
         # An array that went through us is shown by itself once its parts are not.
@@ -212,12 +212,12 @@ def add_jobs(server: Server, cluster: Cluster, job_ids: Iterable[str]) -> None:
 
 def add_job(server: Server, cluster: Cluster, job_id: str) -> None:
     """Tell of one job of a cluster, as the list of its jobs shows it."""
-    shown = server.changes.shown_jobs.setdefault(cluster, set())
-    action: changes.Action = "updated" if job_id in shown else "created"
+    known_ids = server.changes.shown_jobs.setdefault(cluster, set())
+    action: changes.Action = "updated" if job_id in known_ids else "created"
     if job_id in cluster.snapshot.jobs:
-        shown.add(job_id)
+        known_ids.add(job_id)
     else:
-        shown.discard(job_id)
+        known_ids.discard(job_id)
         action = "updated" if _is_listed(server, cluster, job_id) else "deleted"
     server.changes.add("job", job_id, action, partial(_make_job_row, server, cluster, job_id), cluster.name)
 
@@ -236,12 +236,12 @@ def _is_listed(server: Server, cluster: Cluster, job_id: str) -> bool:
 def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, Any] | None:
     job, entry = cluster.snapshot.jobs.get(job_id), server.job_index.get(cluster.name, job_id)
     if job is not None:
-        told = server.report_index.find_for_job(job, cluster.name)
-        return srunx.to_job_json(job, entry, told.stage if told else None, cluster.name)
+        report = server.report_index.find_for_job(job, cluster.name)
+        return srunx.to_job_json(job, entry, report.stage if report else None, cluster.name)
     if entry is None:
         return None
-    told = server.report_index.find_for_entry(entry, cluster.name)
-    return srunx.to_past_job_json(entry, 0, told.stage if told else None)
+    report = server.report_index.find_for_entry(entry, cluster.name)
+    return srunx.to_past_job_json(entry, 0, report.stage if report else None)
 
 
 # --- partitions -----------------------------------------------------------------------------------------------------
@@ -317,11 +317,11 @@ def _make_profile_rows(kept: Profiles) -> dict[str, dict[str, Any]]:
 
 def add_problem(server: Server, path: str, found: list[dict[str, Any]]) -> None:
     """Tell what is wrong with a file now; its row is the list of its problems."""
-    shown = server.changes.shown_problems
+    sent_problems = server.changes.shown_problems
     if found:
-        shown[path] = found
+        sent_problems[path] = found
     else:
-        shown.pop(path, None)
+        sent_problems.pop(path, None)
     server.changes.add("problem", path, "updated" if found else "deleted", partial(list, found))
 
 

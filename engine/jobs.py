@@ -207,9 +207,9 @@ async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
     missing = batch.build_missing_options(record.script or "", record.work_dir or "")
     folders = [record.work_dir or ""] if missing else []
     try:
-        shown = {"name": options["job_name"]}
+        row = {"name": options["job_name"]}
         cluster = server.clusters.get(record.cluster)
-        job_id = await cluster.sbatch(record.script or "", {**options, **missing}, shown, folders)
+        job_id = await cluster.sbatch(record.script or "", {**options, **missing}, row, folders)
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):
             await server.store.jobs.delete(record.id)

@@ -200,7 +200,7 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     job = next(job for job in run.jobs if job.name == step.job)
     attempt = job.attempts[-1]
     options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
-    shown = {"name": options["job_name"], "dependency": step.dependency}
+    row = {"name": options["job_name"], "dependency": step.dependency}
     unreachable: slurm_errors.SlurmUnreachable | None = None
     try:
         cluster = server.clusters.get(run.cluster)
@@ -209,7 +209,7 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
         folders = [path for path in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)) if path]
         script, log_dir = job.script or "", job.log_dir or ""
         missing = batch.build_missing_options(script, job.work_dir or "", log_dir)
-        job_id = await cluster.sbatch(script, {**options, **missing}, shown, folders)
+        job_id = await cluster.sbatch(script, {**options, **missing}, row, folders)
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
     except slurm_errors.SlurmUnreachable as problem:

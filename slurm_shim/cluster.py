@@ -178,11 +178,11 @@ class Cluster:
     # ------------------------------------------------------------------------------------------------ telling
 
     async def sbatch(
-        self, script: str, options: dict[str, Any], shown: dict[str, Any], folders: Sequence[str] = ()
+        self, script: str, options: dict[str, Any], row: dict[str, Any], folders: Sequence[str] = ()
     ) -> str:
         """Submit a job and show it in the snapshot; return its id.
 
-        `shown` is what is known of it already.
+        `row` is what is known of it already.
 
         The folders are made before, where the job will run.
 
@@ -200,7 +200,7 @@ class Cluster:
             self._unsure_tags[tag] = time.monotonic() + (self._in_flight_s if problem.uncertain else 0)
             raise
         self._unsure_tags.pop(tag, None)
-        self.snapshot.add_submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **shown})
+        self.snapshot.add_submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **row})
         return job_id
 
     async def scancel(self, job_ids: Iterable[str]) -> None:

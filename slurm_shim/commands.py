@@ -281,9 +281,9 @@ class Slurm:
             self.make_dirs(Path(folder))
         submits = argv[0] == "sbatch"
         given = (stdin or "").encode(errors="replace")
-        environment, held = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
+        environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
         environment |= self._build_hidden_variables(argv[0])
-        ended = programs.run_program(program, argv, environment, given, timeout_s, held=held)
+        ended = programs.run_program(program, argv, environment, given, timeout_s, hold_fd=hold_fd)
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)

@@ -166,19 +166,19 @@ def _parse_submitted(fields: list[str]) -> dict[str, Any]:
 
 
 def _parse_job(fields: list[str]) -> Job:
-    (shown, raw, array, task, het, offset, user, uid, account, partition, qos, state, reason, submit, start, end) = (
+    (job_id, raw, array, task, het, offset, user, uid, account, partition, qos, state, reason, submit, start, end) = (
         fields[:16]
     )
     (used, limit, nodes, cpus, memory, tres, per_node, priority, node_list, _scheduled, host) = fields[16:27]
     (depends, exit_code, restarts, command, work_dir, out, err, comment, name) = fields[27:]
     over = state in FINISHED
-    raw_id, is_task = _parse_raw_id(raw, shown), to_text_or_none(task) is not None
+    raw_id, is_task = _parse_raw_id(raw, job_id), to_text_or_none(task) is not None
     elapsed_s, limit_s = _parse_duration_s(used), _parse_duration_s(limit)
     never_ran = state in WAITING or (over and not node_list and not elapsed_s)
     node_count = _parse_count(nodes)
     code, signal = parse_wait_status(exit_code) if over else (None, None)
     job: Job = {
-        "job_id": shown,
+        "job_id": job_id,
         "raw_id": raw_id,
         # For a job that is no array, squeue repeats the job's own id here.
         "array_job_id": _parse_int(array) if is_task else None,
@@ -223,17 +223,17 @@ def _parse_job(fields: list[str]) -> Job:
 
 
 def _parse_accounted(fields: list[str]) -> Job:
-    (shown, raw, user, uid, account, partition, qos, state, submit, _eligible, start, end, elapsed, limit) = fields[:14]
-    (nodes, cpus, memory, wanted, given, priority, node_list, exit_code, _derived, reason) = fields[14:24]
-    (work_dir, comment, name) = fields[24:]
-    word, tres, ids = get_first_word(state), given or wanted, split_job_id(shown)
+    (job_id, raw, user, uid, account, partition, qos, state, submit, _eligible, start, end) = fields[:12]
+    (elapsed, limit, nodes, cpus, memory, wanted, given, priority, node_list, exit_code) = fields[12:22]
+    (_derived, reason, work_dir, comment, name) = fields[22:]
+    word, tres, ids = get_first_word(state), given or wanted, split_job_id(job_id)
     over, node_count, nodes_named = word in FINISHED, _parse_count(nodes), to_text_or_none(node_list) or ""
     limit_s = None if not limit.isdigit() else int(limit) * 60
     code, signal = parse_exit_status(exit_code) if over else (None, None)
     task = ids["task"] if ids["task"] is not None else ids["tasks"]
     return {
-        "job_id": shown,
-        "raw_id": _parse_raw_id(raw, shown),
+        "job_id": job_id,
+        "raw_id": _parse_raw_id(raw, job_id),
         "array_job_id": ids["job"] if task is not None else None,
         "array_task_id": None if task is None else str(task),
         "het_job_id": ids["job"] if ids["component"] is not None else None,

@@ -114,15 +114,15 @@ def run_program(
     stdin: bytes,
     timeout_s: float,
     *,
-    held: int | None = None,
+    hold_fd: int | None = None,
     most_bytes: int | None = None,
 ) -> Outcome:
     """Run a program to its end and return how it ended.
 
     The first word of `argv` is the name it goes by in errors.
 
-    `held` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot be
-    started.
+    `hold_fd` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot
+    be started.
     """
     with _open_memory_file(stdin) as given, _open_memory_file() as out, _open_memory_file() as err:
         try:
@@ -136,8 +136,8 @@ def run_program(
                 _encoding="utf-8",
                 _decode_errors="replace",
                 _new_session=True,  # Ctrl-C in the server's terminal must not reach an sbatch in flight
-                _pass_fds=set() if held is None else {held},
-                _preexec_fn=lambda: _prepare_child(held, most_bytes),
+                _pass_fds=set() if hold_fd is None else {hold_fd},
+                _preexec_fn=lambda: _prepare_child(hold_fd, most_bytes),
                 _bg=True,
                 _bg_exc=False,
             )
@@ -163,11 +163,11 @@ def build_user_environment() -> dict[str, str]:
     return built
 
 
-def _prepare_child(held: int | None, most_bytes: int | None) -> None:
+def _prepare_child(hold_fd: int | None, most_bytes: int | None) -> None:
     # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
     signals.signal(signals.SIGHUP, signals.SIG_DFL)
-    if held is not None:
-        os.set_inheritable(held, True)
+    if hold_fd is not None:
+        os.set_inheritable(hold_fd, True)
     if most_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 

@@ -162,10 +162,10 @@ def build_missing_options(script: str, work_dir: str, log_dir: str | None = None
 
     `chdir`, and with `log_dir` also `output`.
     """
-    told = {} if _has_option(script, "D", "chdir") else {"chdir": work_dir}
+    folders = {} if _has_option(script, "D", "chdir") else {"chdir": work_dir}
     if log_dir is not None and not _has_option(script, "o", "output"):
-        told["output"] = _build_log_pattern(log_dir)
-    return told
+        folders["output"] = _build_log_pattern(log_dir)
+    return folders
 
 
 def _has_option(script: str, short: str, long: str) -> bool:

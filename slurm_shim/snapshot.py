@@ -298,29 +298,29 @@ class Snapshot:
         # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
         return any(row["state"] == "COMPLETING" for row in self._find_rows(job_id))
 
-    def _update_jobs(self, news: _Queue) -> None:
-        shown, laid = dict(news.rows), set()
+    def _update_jobs(self, queue: _Queue) -> None:
+        rows, laid = dict(queue.rows), set()
         for job_id, (job, _at) in self._submitted.items():
-            if job_id not in shown:
-                shown[job_id] = job
+            if job_id not in rows:
+                rows[job_id] = job
                 laid.add(job_id)
         for job_id in self._cancelled:
-            for row in self._find_rows(job_id) or ([shown[job_id]] if job_id in shown else []):
+            for row in self._find_rows(job_id) or ([rows[job_id]] if job_id in rows else []):
                 if row["state"] not in FINISHED:
-                    shown[row["job_id"]] = row | {"state": "CANCELLED"}
+                    rows[row["job_id"]] = row | {"state": "CANCELLED"}
                     laid.add(row["job_id"])
-        before, self.jobs = self.jobs, shown
+        before, self.jobs = self.jobs, rows
         laid, self._overlaid = laid | self._overlaid, laid
         # Where nothing was laid over, before or now, the thread has compared already.
-        overlaid = _find_differing(before, shown, laid)
+        overlaid = _find_differing(before, rows, laid)
         # The order may be the one that was shown already.
-        if overlaid or news.changed - laid or (news.reordered and list(before) != list(shown)):
+        if overlaid or queue.changed - laid or (queue.reordered and list(before) != list(rows)):
             self.version += 1
-            notable = {i for i in overlaid if not _is_same_but_time(before.get(i), shown.get(i))}
-            self._notify_listeners(notable | news.notable)
-        elif news.notable:
+            notable = {i for i in overlaid if not _is_same_but_time(before.get(i), rows.get(i))}
+            self._notify_listeners(notable | queue.notable)
+        elif queue.notable:
             # What is laid over them looks the same, but what SLURM says of them has changed.
-            self._notify_listeners(news.notable)
+            self._notify_listeners(queue.notable)
 
     def _lay_over(self, rows: dict[str, Job]) -> None:
         """Show these rows in place of what the queue says.
@@ -346,11 +346,11 @@ class Snapshot:
 
         `job` needs `job_id`; what is missing is filled in.
         """
-        job_id, shown = job["job_id"], build_waiting_job(**job)
-        self._submitted[job_id] = (shown, self._now())
+        job_id, row = job["job_id"], build_waiting_job(**job)
+        self._submitted[job_id] = (row, self._now())
         self._note_asked(job_id)
         if job_id not in self._queue.rows:
-            self._lay_over({job_id: shown})
+            self._lay_over({job_id: row})
         self.wake()
 
     def mark_cancelled(self, job_ids: Iterable[str]) -> None:

@@ -133,8 +133,8 @@ def describe_token(text: str) -> tuple[str, str]:
 
     `text` is NAME:SCOPE[,SCOPE…]. Raises ValueError, which says what is wrong.
     """
-    name, _, listed = text.partition(":")
-    scopes = [scope.strip() for scope in listed.split(",")] if listed else ["write"]
+    name, _, scope_list = text.partition(":")
+    scopes = [scope.strip() for scope in scope_list.split(",")] if scope_list else ["write"]
     known = get_args(Scope)
     for scope in scopes:
         if scope not in known:

@@ -152,14 +152,14 @@ class Store:
 
         For jobs all layers count (`configuration`).
         """
-        held: Config = self.single["config"].get("config") if "config" in self.single["config"] else DEFAULTS
-        return held
+        config: Config = self.single["config"].get("config") if "config" in self.single["config"] else DEFAULTS
+        return config
 
     @property
     def access(self) -> access.Access:
         """Who may call: access.yaml, or no tokens when there is none."""
-        held: access.Access = self.single["access"].get("access") if "access" in self.single["access"] else NOBODY
-        return held
+        found: access.Access = self.single["access"].get("access") if "access" in self.single["access"] else NOBODY
+        return found
 
     @property
     def stored_profiles(self) -> profiles.Profiles:
@@ -167,8 +167,8 @@ class Store:
 
         The environment does not count here.
         """
-        held = self.single["profiles"]
-        found: profiles.Profiles = held.get("profiles") if "profiles" in held else NO_PROFILES
+        folder = self.single["profiles"]
+        found: profiles.Profiles = folder.get("profiles") if "profiles" in folder else NO_PROFILES
         return found
 
     @property

@@ -151,7 +151,7 @@ class Client:
         """The answers to calls that are made at the same moment."""
         calls = list(calls)
         with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-            return [one.result() for one in [pool.submit(call) for call in calls]]
+            return [future.result() for future in [pool.submit(call) for call in calls]]
 
     def bare(self, method: str, path: str, headers: list[tuple[bytes, bytes]], **scope: Any) -> httpx.Response:
         """The answer to a request with exactly these headers, as a server hands it over."""
@@ -172,7 +172,7 @@ class Client:
             said.append(message)
 
         await self.serve(scope, receive, send)
-        content = b"".join(one.get("body", b"") for one in said[1:])
+        content = b"".join(message.get("body", b"") for message in said[1:])
         return httpx.Response(said[0]["status"], headers=said[0]["headers"], content=content)
 
     # Waiting.
@@ -180,21 +180,21 @@ class Client:
     def job(self, job_id: Any, *, over: bool = True, timeout_s: float = 30) -> dict[str, Any]:
         """The job, once it has ended (or at once)."""
 
-        def told() -> dict[str, Any] | None:
+        def find_ended_job() -> dict[str, Any] | None:
             found: dict[str, Any] = self.get(f"/api/jobs/{job_id}").json()
             return found if not over or found["status"] in OVER else None
 
-        return eventually(told, timeout_s, f"job {job_id} is over")  # type: ignore[return-value]
+        return eventually(find_ended_job, timeout_s, f"job {job_id} is over")  # type: ignore[return-value]
 
-    def ended(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
-        """The run, once it and all of its jobs have ended."""
+    def await_run(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
+        """Await the end of a run and of all of its jobs; return it."""
 
-        def told() -> dict[str, Any] | None:
+        def find_ended_run() -> dict[str, Any] | None:
             found: dict[str, Any] = self.get(f"/api/workflows/runs/{run_id}").json()
-            alive = [one for one in found["jobs"] if one["job_id"] and one["status"] not in OVER]
+            alive = [job for job in found["jobs"] if job["job_id"] and job["status"] not in OVER]
             return found if found["status"] in ("completed", "failed", "cancelled") and not alive else None
 
-        return eventually(told, timeout_s, f"run {run_id} is over")  # type: ignore[return-value]
+        return eventually(find_ended_run, timeout_s, f"run {run_id} is over")  # type: ignore[return-value]
 
     def submit(self, script: str, name: str = "test", **more: Any) -> Any:
         """The id of a new job with this script."""
@@ -261,9 +261,9 @@ def end_jobs(request: Callable[[str, str], httpx.Response]) -> None:
     """Cancel all open runs and jobs, and wait until they are over."""
 
     def over() -> bool:
-        alive = [one for one in request("GET", "/api/history?limit=-1").json() if one["status"] not in OVER]
-        for one in alive:
-            request("DELETE", f"/api/jobs/{one['job_id']}?cluster={one['cluster']}")
+        alive = [job for job in request("GET", "/api/history?limit=-1").json() if job["status"] not in OVER]
+        for job in alive:
+            request("DELETE", f"/api/jobs/{job['job_id']}?cluster={job['cluster']}")
         return not alive
 
     for run in request("GET", "/api/workflows/runs").json():

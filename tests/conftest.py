@@ -28,12 +28,13 @@ settings.load_profile("patient" if CI else "quick")
 # fourth is a short one, since it waits for the first: pytest-xdist gives two files to each of three processes at once.
 LONGEST_FIRST = [
     "test_fuzz.py", "engine/test_remote_cluster.py", "slurm_shim/test_behaviour.py", "test_browser.py",
-    "faults/test_sweep_crash.py",
-    "faults/test_crash.py", "faults/test_outage.py", "app/test_sweeps_api.py", "engine/test_inbox.py",
-    "engine/test_reports_slurm.py", "app/test_front_end.py", "app/test_runs_api.py", "store/disk/test_archive.py",
-    "faults/test_notify_crash.py", "app/test_notifications_api.py", "app/test_jobs_api.py",
+    "faults/test_sweep_crash.py", "faults/test_crash.py", "faults/test_outage.py",
+    "app/operations/test_sweeps_api.py", "engine/test_inbox.py", "engine/test_reports_slurm.py",
+    "app/operations/test_front_end.py", "app/operations/test_runs_api.py", "store/disk/test_archive.py",
+    "faults/test_notify_crash.py", "app/operations/test_notifications_api.py", "app/operations/test_jobs_api.py",
     "slurm_shim/test_commands_run.py", "slurm_shim/remote/test_commands.py", "slurm_shim/embedded/test_cluster.py",
-    "store/rules/test_runs_model.py", "store/rules/test_sweeps_model.py", "test_readme.py", "app/test_guard.py",
+    "store/rules/test_runs_model.py", "store/rules/test_sweeps_model.py", "test_readme.py",
+    "app/transport/test_guard.py",
 ]  # fmt: skip
 # Ids of jobs that are only reported, far from those that a SLURM gives.
 REPORTED_IDS = iter(range(700_000, 800_000))
@@ -111,5 +112,5 @@ def server(cluster: str, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[Renderer]:
     """A renderer with its usual bounds."""
-    with Renderer() as one:
-        yield one
+    with Renderer() as renderer:
+        yield renderer

@@ -15,8 +15,8 @@ from tests import ROOT
 CONTRACT = parse_contract((ROOT / "contract.yaml").read_bytes())
 
 
-def resolved(part: Any) -> Any:
-    """The part of the contract that a reference stands for."""
+def resolve(part: Any) -> Any:
+    """Return the part of the contract that a reference stands for."""
     while isinstance(part, dict) and "$ref" in part:
         target: Any = CONTRACT
         for key in part["$ref"].removeprefix("#/").split("/"):
@@ -46,10 +46,10 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def path_of(path: str) -> str | None:
     """The contract's path for a request's; one without braces comes first."""
-    for one in sorted(CONTRACT["paths"], key=lambda one: "{" in one):
-        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]+\}", one))
+    for template in sorted(CONTRACT["paths"], key=lambda path: "{" in path):
+        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]+\}", template))
         if re.fullmatch(pattern, path):
-            return str(one)
+            return str(template)
     return None
 
 
@@ -86,9 +86,9 @@ def judge(method: str, path: str, answer: httpx.Response) -> httpx.Response:
         assert answer.headers.get("retry-after"), where
         return answer
     assert str(status) in operation["responses"], f"not declared: {where}"
-    response = resolved(operation["responses"][str(status)])
+    response = resolve(operation["responses"][str(status)])
     for name, header in response.get("headers", {}).items():
-        schema = resolved(header)["schema"]
+        schema = resolve(header)["schema"]
         assert name in answer.headers and validator(schema).is_valid(answer.headers[name]), f"{name}: {where}"
     if method == "HEAD" or "content" not in response:
         assert not answer.content, where
@@ -99,6 +99,8 @@ def judge(method: str, path: str, answer: httpx.Response) -> httpx.Response:
         key = (known, method, status)
         if key not in VALIDATORS:
             VALIDATORS[key] = validator(response["content"][kind]["schema"])
-        wrong = [f"{list(one.instance_path)}: {one.message}" for one in VALIDATORS[key].iter_errors(answer.json())]
+        wrong = [
+            f"{list(error.instance_path)}: {error.message}" for error in VALIDATORS[key].iter_errors(answer.json())
+        ]
         assert not wrong, f"{wrong[:3]} {where}"
     return answer

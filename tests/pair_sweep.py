@@ -58,11 +58,11 @@ def check_sweep(server: Server, number: int, count: int, place: Path, seed: obje
     """Check that every cell completed and every job ran once, as the counters say."""
     ran = Counter((place / "ran").read_text().splitlines())
     assert ran == Counter(f"{word} {n}" for word in ("begin", "end") for n in range(count)), seed
-    shown = get_sweep(server, number)
-    counters = {key: value for key, value in shown.items() if key.startswith("cells_") and value}
-    assert (shown["status"], counters) == ("completed", {"cells_completed": count}), (seed, shown)
+    sweep = get_sweep(server, number)
+    counters = {key: value for key, value in sweep.items() if key.startswith("cells_") and value}
+    assert (sweep["status"], counters) == ("completed", {"cells_completed": count}), (seed, sweep)
     cells = server.http.get(f"/api/sweep_runs/{number}/cells").json()
-    assert Counter(one["status"] for one in cells) == {"completed": count}, seed
+    assert Counter(cell["status"] for cell in cells) == {"completed": count}, seed
     jobs = set()
     for cell in cells:
         run = server.http.get(f"/api/workflows/runs/{cell['id']}").json()

@@ -119,8 +119,8 @@ class Cluster:
         known = {
             row["job_id"]: row
             for row in self.accounted
-            for one in ids
-            if is_part_of(row, one) or one == str(row["raw_id"])
+            for job_id in ids
+            if is_part_of(row, job_id) or job_id == str(row["raw_id"])
         }
         return list(known.values())
 

@@ -41,9 +41,9 @@ class Receiver:
         self.release.set()
         self.listener.close()
 
-    def counted(self) -> Counter[str]:
-        """How often each event arrived, by its Idempotency-Key."""
-        return Counter(one["headers"]["idempotency-key"] for one in list(self.got))
+    def count_events(self) -> Counter[str]:
+        """Count how often each event arrived, by its Idempotency-Key."""
+        return Counter(request["headers"]["idempotency-key"] for request in list(self.got))
 
     def _listen(self) -> None:
         while True:
@@ -56,13 +56,13 @@ class Receiver:
 
     def _serve(self, plain: socket.socket) -> None:
         try:
-            with plain, self.context.wrap_socket(plain, server_side=True) as one:
-                self._answer(one, self._read(one))
+            with plain, self.context.wrap_socket(plain, server_side=True) as connection:
+                self._answer(connection, self._read(connection))
         except (OSError, ValueError, LookupError):
             return  # whoever called has gone, or does not trust us
 
-    def _read(self, one: ssl.SSLSocket) -> str:
-        with one.makefile("rb") as lines:
+    def _read(self, connection: ssl.SSLSocket) -> str:
+        with connection.makefile("rb") as lines:
             path = lines.readline().decode().split()[1]
             headers = {}
             while (line := lines.readline().decode().strip()) != "":
@@ -72,7 +72,7 @@ class Receiver:
         self.got.append({"path": path, "headers": headers, "body": json.loads(body)})
         return path.partition("?")[0].rpartition("/")[2]
 
-    def _answer(self, one: ssl.SSLSocket, what: str) -> None:
+    def _answer(self, connection: ssl.SSLSocket, what: str) -> None:
         if what == "held":
             self.release.wait(300)
             what = "ok"
@@ -80,22 +80,22 @@ class Receiver:
             self.ended.wait(300)
         elif what == "drip":
             for byte in b"HTTP/1.1 200 OK\r\n" + b"X-Slow: yes\r\n" * 1000:
-                one.sendall(bytes([byte]))
+                connection.sendall(bytes([byte]))
                 if self.ended.wait(0.2):
                     return
         elif what == "huge":
-            one.sendall(b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\n\r\n")
+            connection.sendall(b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\n\r\n")
             while not self.ended.is_set():
-                one.sendall(b"x" * 65_536)
+                connection.sendall(b"x" * 65_536)
         elif what == "redirect":
-            one.sendall(f"HTTP/1.1 302 Found\r\nLocation: {self.url}/ok\r\nContent-Length: 0\r\n\r\n".encode())
+            connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {self.url}/ok\r\nContent-Length: 0\r\n\r\n".encode())
         elif what == "slack":
-            one.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nno_service")
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nno_service")
         elif what == "busy":
-            one.sendall(b"HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n")
+            connection.sendall(b"HTTP/1.1 429 Slow\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n")
         elif what == "cut":
             time.sleep(0)  # the connection is closed without an answer
         elif what.isdigit():
-            one.sendall(f"HTTP/1.1 {what} Oops\r\nContent-Length: 6\r\n\r\nsecret".encode())
+            connection.sendall(f"HTTP/1.1 {what} Oops\r\nContent-Length: 6\r\n\r\nsecret".encode())
         else:
-            one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")

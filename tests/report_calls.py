@@ -25,4 +25,4 @@ def post(client: Client, job_id: str, **more: Any) -> httpx.Response:
 
 def page(client: Client, **query: Any) -> list[str]:
     """The ids on a page of the list."""
-    return [one["job_id"] for one in client.get(JOBS, params=query).json()["jobs"]]
+    return [job["job_id"] for job in client.get(JOBS, params=query).json()["jobs"]]

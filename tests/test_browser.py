@@ -25,9 +25,9 @@ def test_the_documentation_shows_every_operation(server: Server, tmp_path: Path)
         assert os.environ.get("CI") != "true", "Chromium is missing"
         pytest.skip("Chromium is not installed")
     command = [BROWSER, *OFFLINE, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=15000"]
-    shown = subprocess.run(
+    html = subprocess.run(
         [*command, "--dump-dom", f"{server.url}/docs"], capture_output=True, text=True, timeout=300
     ).stdout
     for path, method, _ in operations():
-        assert f'data-path="{path}"' in shown, f"{method} {path} is not on the page"
-    assert "Failed to load" not in shown and "No operations defined" not in shown
+        assert f'data-path="{path}"' in html, f"{method} {path} is not on the page"
+    assert "Failed to load" not in html and "No operations defined" not in html

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("engine", "store", "slurm_shim")
-SOURCES = [ROOT / "app.py", *sorted(one for name in PACKAGES for one in (ROOT / name).rglob("*.py"))]
+SOURCES = [ROOT / "app.py", *sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
 # A foreign library and the only place that may know it.
 HOMES = {
     "starlette": {"app.py"}, "jsonschema_rs": {"app.py"}, "uvicorn": {"app.py"},
@@ -58,12 +58,12 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
-def imported(path: Path) -> set[str]:
-    """The top-level names that a file imports, wherever in it."""
+def list_imports(path: Path) -> set[str]:
+    """List the top-level names that a file imports."""
     found = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            found |= {one.name.split(".")[0] for one in node.names}
+            found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.split(".")[0])
     return found
@@ -71,7 +71,7 @@ def imported(path: Path) -> set[str]:
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Every function of a file."""
-    yield from (one for one in ast.walk(tree(path)) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+    yield from (node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def operations() -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -79,13 +79,15 @@ def operations() -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     from tests.contract_judge import operations as promised
 
     names = {spec["operationId"] for _, _, spec in promised()}
-    functions = [one for one in tree(ROOT / "app.py").body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return [one for one in functions if one.name in names]
+    functions = [
+        node for node in tree(ROOT / "app.py").body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return [node for node in functions if node.name in names]
 
 
 def operation_tables() -> list[list[str]]:
     """The names in each table of operations that functions of engine/ answer as they are."""
-    calls = [one.value for one in tree(ROOT / "app.py").body if isinstance(one, ast.Expr)]
+    calls = [node.value for node in tree(ROOT / "app.py").body if isinstance(node, ast.Expr)]
     return [
         [str(row.arg) for row in call.keywords]
         for call in calls
@@ -93,7 +95,7 @@ def operation_tables() -> list[list[str]]:
     ]
 
 
-files = pytest.mark.parametrize("path", [pytest.param(one, id=name_of(one)) for one in SOURCES])
+files = pytest.mark.parametrize("path", [pytest.param(path, id=name_of(path)) for path in SOURCES])
 
 
 # --- who may know whom -----------------------------------------------------------------------------------------------
@@ -102,20 +104,20 @@ files = pytest.mark.parametrize("path", [pytest.param(one, id=name_of(one)) for 
 @files
 def test_imports_form_a_diamond(path: Path) -> None:
     own = {"app": "app.py"} | {name: name for name in PACKAGES}
-    assert {own[one] for one in imported(path) & set(own)} <= MAY_KNOW[part(path)]
+    assert {own[name] for name in list_imports(path) & set(own)} <= MAY_KNOW[part(path)]
 
 
 @files
 def test_foreign_libraries_have_one_home(path: Path) -> None:
-    foreign = imported(path) - set(sys.stdlib_module_names) - {"app", *PACKAGES, "embedded"}
+    foreign = list_imports(path) - set(sys.stdlib_module_names) - {"app", *PACKAGES, "embedded"}
     assert foreign <= set(HOMES), "a new library needs a home"
-    assert all(part(path) in HOMES[one] for one in foreign)
+    assert all(part(path) in HOMES[name] for name in foreign)
 
 
 @files
 def test_only_app_knows_http(path: Path) -> None:
     if path.name != "app.py":
-        assert not imported(path) & {"http", "httpx", "requests", "aiohttp", "uvicorn", "starlette", "fastapi"}
+        assert not list_imports(path) & {"http", "httpx", "requests", "aiohttp", "uvicorn", "starlette", "fastapi"}
 
 
 def test_only_files_py_writes_the_store() -> None:
@@ -170,9 +172,9 @@ def _writes(call: ast.Call) -> str | None:
     # The mode is the second argument of the function and the first of a path's method.
     owner = getattr(call.func.value, "id", "") if isinstance(call.func, ast.Attribute) else "builtins"
     at = 1 if owner in ("builtins", "io", "aiofiles", "gzip", "codecs") else 0
-    words = [*call.args[at : at + 1], *(one.value for one in call.keywords if one.arg == "mode")]
-    modes = [one.value for one in words if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-    return f"open {modes}" if any(re.fullmatch("[rwaxbt+]*[wax+][rwaxbt+]*", one) for one in modes) else None
+    words = [*call.args[at : at + 1], *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
+    modes = [node.value for node in words if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return f"open {modes}" if any(re.fullmatch("[rwaxbt+]*[wax+][rwaxbt+]*", mode) for mode in modes) else None
 
 
 @files
@@ -181,7 +183,7 @@ def test_no_shell(path: Path) -> None:
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             assert name not in ("system", "popen", "eval", "exec", "getoutput"), f"line {node.lineno}"
-            assert not [one for one in node.keywords if one.arg == "shell"], f"line {node.lineno}"
+            assert not [keyword for keyword in node.keywords if keyword.arg == "shell"], f"line {node.lineno}"
 
 
 @files
@@ -208,7 +210,7 @@ def test_an_if_match_header_is_read_in_one_place() -> None:
 def test_files_and_functions_are_short(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     assert lines <= (APP_LINES if path.name == "app.py" and part(path) == "app.py" else FILE_LINES)
-    long = {one.name: one.end_lineno - one.lineno + 1 for one in functions(path) if one.end_lineno}
+    long = {node.name: node.end_lineno - node.lineno + 1 for node in functions(path) if node.end_lineno}
     assert {name: length for name, length in long.items() if length > FUNCTION_LINES} == {}
 
 
@@ -216,10 +218,10 @@ def test_files_and_functions_are_short(path: Path) -> None:
 def test_every_line_is_typed_and_told(path: Path) -> None:
     body = tree(path).body
     assert ast.get_docstring(tree(path)) or not body, "the first line says what is here"
-    public = [one for one in body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
-    for one in public:
-        if not one.name.startswith("_"):
-            assert ast.get_docstring(one), one.name
+    public = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    for node in public:
+        if not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
 
 
 @files
@@ -227,7 +229,7 @@ def test_nothing_is_left_for_later(path: Path) -> None:
     assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
     assert not VAGUE.search(path.name), "a name that says nothing"
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.ExceptHandler) and all(isinstance(one, ast.Pass) for one in node.body):
+        if isinstance(node, ast.ExceptHandler) and all(isinstance(node, ast.Pass) for node in node.body):
             lines = path.read_text().splitlines()[node.lineno - 1 : node.end_lineno]
             assert any("#" in line for line in lines), f"line {node.lineno}: swallowed without a reason"
 
@@ -243,7 +245,7 @@ def test_the_sections_of_app_stand_in_their_order() -> None:
         for at, line in enumerate(lines[:-2])
         if rule.fullmatch(line) and rule.fullmatch(lines[at + 2])
     ]
-    known = [one for one in SECTIONS if one in titles]
+    known = [title for title in SECTIONS if title in titles]
     assert titles == known, "another section, or another order"
     assert set(titles) >= {"Settings", "The way of a request", "Refusals", "Lifespan and app"}
 
@@ -252,18 +254,18 @@ def test_operations_stand_in_contract_order() -> None:
     from tests.contract_judge import operations as promised
 
     place = {spec["operationId"]: at for at, (_, _, spec) in enumerate(promised())}
-    for names in ([one.name for one in operations()], *operation_tables()):
+    for names in ([operation.name for operation in operations()], *operation_tables()):
         places = [place[name] for name in names if name in place]
         assert places == sorted(places)
 
 
-@pytest.mark.parametrize("one", [pytest.param(one, id=one.name) for one in operations()])
-def test_an_operation_is_a_short_plain_function(one: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-    assert _length(one) <= OPERATION_LINES, "a function is missing in engine/, store/ or slurm_shim/"
-    assert not one.args.defaults and not [value for value in one.args.kw_defaults if value is not None]
-    inner = [type(node).__name__ for node in ast.walk(one)]
+@pytest.mark.parametrize("function", [pytest.param(operation, id=operation.name) for operation in operations()])
+def test_an_operation_is_a_short_plain_function(function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    assert _length(function) <= OPERATION_LINES, "a function is missing in engine/, store/ or slurm_shim/"
+    assert not function.args.defaults and not [value for value in function.args.kw_defaults if value is not None]
+    inner = [type(node).__name__ for node in ast.walk(function)]
     assert "Try" not in inner, "the tables of refusals are where problems become answers"
-    named = {node.id for node in ast.walk(one) if isinstance(node, ast.Name)}
+    named = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
     assert not named & {"Request", "Response", "JSONResponse", "scope", "HTTPException"}, "plain data in and out"
 
 
@@ -271,9 +273,9 @@ def test_operations_are_short_on_the_whole() -> None:
     assert statistics.median(map(_length, operations())) <= OPERATION_MEDIAN
 
 
-def _length(one: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """The lines of a body without its docstring."""
-    body = one.body[1:] if ast.get_docstring(one) else one.body
+    body = function.body[1:] if ast.get_docstring(function) else function.body
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
@@ -284,7 +286,7 @@ def test_every_recipe_says_what_it_is_for() -> None:
     lines = (ROOT / "justfile").read_text().splitlines()
     for at, line in enumerate(lines):
         if re.match(r"[a-z_][\w-]*( [^:=]*)?:(?!=)", line) and not line.startswith(" "):
-            before = next(one for one in reversed(lines[:at]) if not one.startswith("["))
+            before = next(line for line in reversed(lines[:at]) if not line.startswith("["))
             assert before.startswith("# "), line
 
 
@@ -301,6 +303,6 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_nothing_speaks_of_the_place_it_was_made_in() -> None:
-    told = re.compile(r"(?<!\w)/work/|\.\./shared|/tmp/(?!sluice)|\bissues? (show )?\d")
+    place = re.compile(r"(?<!\w)/work/|\.\./shared|/tmp/(?!sluice)|\bissues? (show )?\d")
     for path in [*SOURCES, ROOT / "contract.yaml", ROOT / "justfile", ROOT / "pyproject.toml"]:
-        assert not told.search(path.read_text()), name_of(path)
+        assert not place.search(path.read_text()), name_of(path)

@@ -33,9 +33,9 @@ def list_commands(page: str) -> list[tuple[str, str]]:
     return found
 
 
-def to_pattern(shown: str) -> re.Pattern[str]:
+def to_pattern(expected: str) -> re.Pattern[str]:
     """What the output must look like."""
-    return re.compile(".*".join(re.escape(piece) for piece in re.split(r" ?…", shown)), re.DOTALL)
+    return re.compile(".*".join(re.escape(piece) for piece in re.split(r" ?…", expected)), re.DOTALL)
 
 
 @pytest.mark.parametrize("name", WITH_COMMANDS)
@@ -47,17 +47,17 @@ def test_the_commands_of_a_page_do_what_it_shows(name: str, tmp_path: Path) -> N
         steps = list_commands(README)[:2] + steps  # write the workflow, and wait until the server has it
     try:
         server.start()
-        for command, shown in steps:
+        for command, expected in steps:
             line = command.replace("localhost:8000", f"localhost:{server.port}")
 
-            def is_as_shown(line: str = line, shown: str = shown) -> bool:
+            def is_as_shown(line: str = line, expected: str = expected) -> bool:
                 done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=300)
                 assert done.returncode == 0, (line, done.stderr)
-                return bool(to_pattern(shown).match(done.stdout))
+                return bool(to_pattern(expected).match(done.stdout))
 
             changes = "-X POST" in command or "-d '" in command
             if changes:
-                assert is_as_shown(), (line, shown, server.http.get("/api/workflows/runs").text)
+                assert is_as_shown(), (line, expected, server.http.get("/api/workflows/runs").text)
             else:
                 eventually(is_as_shown, 60, line)
     finally:
@@ -93,8 +93,8 @@ def test_every_setting_is_in_the_table() -> None:
 
     table = dict(re.findall(r"^\| `SLUICE_(\w+)` \| (?:`([^`]*)`)?", README, re.MULTILINE))
     for name, field in app.Settings.__dataclass_fields__.items():
-        shown = table.pop(name.upper())
-        assert shown == ("" if field.default in ((), None) else str(field.default)), name
+        default = table.pop(name.upper())
+        assert default == ("" if field.default in ((), None) else str(field.default)), name
     assert not table
 
 

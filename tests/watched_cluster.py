@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tests.behaviour.clusters import embedded
+from tests.behaviour.clusters import start_embedded
 
 WATCHED = """\
 #!/bin/sh
@@ -22,7 +22,7 @@ class Watched:
     """An embedded cluster behind programs that write down when they are called, and when they are done."""
 
     def __init__(self, folder: Path, trick: str = "") -> None:
-        behind = embedded(folder / "behind")
+        behind = start_embedded(folder / "behind")
         self.log = folder / "calls"
         self.log.touch()
         shims = folder / "watched"

@@ -30,7 +30,7 @@ from store.rules.watches import Event, Subscription, Watch
 from store.store import Store
 from store.times import to_epoch, to_rfc3339
 
-log = logging.getLogger("sluice.notices")
+log = logging.getLogger("sluice.notifications")
 
 PASS_S = 1.0
 # The cell that failed first is looked for among so many.
@@ -41,23 +41,24 @@ Target = tuple[str, str]  # kind and id
 class Notifications:
     """Endpoints, watches with their subscriptions, and the outbox.
 
-    `cluster()` gives the name of the active cluster, `look(cluster, job_id)` what SLURM knows of a job that Sluice did
-    not submit, `lock(name)` a lock for everybody who changes the thing of this name; `start_task` is the Supervisor's.
+    `cluster()` gives the name of the active cluster, `look_up_job(cluster, job_id)` what SLURM knows of a job that
+    Sluice did not submit, `lock(name)` a lock for everybody who changes the thing of this name; `start_task` is the
+    Supervisor's.
     """
 
     def __init__(
         self,
         store: Store,
-        ledger: JobIndex,
-        board: SweepIndex,
+        job_index: JobIndex,
+        sweep_index: SweepIndex,
         cluster: Callable[[], str],
-        look: Callable[[str, str], runs.JobView],
-        turn: Callable[[str], AbstractAsyncContextManager[None]],
+        look_up_job: Callable[[str, str], runs.JobView],
+        lock: Callable[[str], AbstractAsyncContextManager[None]],
         start_task: StartTask,
         sender: Sender | None = None,
     ) -> None:
-        self.store, self.job_index, self.sweep_index = store, ledger, board
-        self.cluster, self.look, self.lock = cluster, look, turn
+        self.store, self.job_index, self.sweep_index = store, job_index, sweep_index
+        self.cluster, self.look_up_job, self.lock = cluster, look_up_job, lock
         self.wake = asyncio.Event()
         self.outbox = Outbox(store, sender or Sender(), self.wake.set, start_task)
         self.endpoints, self.watches = Numbers(store.endpoints), Numbers(store.watches)
@@ -326,7 +327,7 @@ class Notifications:
         if entry is not None:
             job = {key: getattr(entry, key) for key in watches.JOB_KEYS}
             return watches.list_job_events(watch.target_ref, job if state is None else {**job, "state": state})
-        knowledge, row = self.look(watch.cluster, watch.target)
+        knowledge, row = self.look_up_job(watch.cluster, watch.target)
         if knowledge == "unknown":
             return []
         if row is None:
@@ -369,12 +370,12 @@ class Notifications:
 
     async def run_once(self) -> None:
         """Put all new events into the outbox and send what is due."""
-        news, self.changed = self.changed, set()
-        names = {name for target in news for name in self.open_watches.get(target, ())}
+        targets, self.changed = self.changed, set()
+        names = {name for target in targets for name in self.open_watches.get(target, ())}
         try:
             await self._queue_all(names | {watch.id for watch in self.list_foreign_watches()})
         except Exception:
-            self.changed |= news  # looked at again when this was started again
+            self.changed |= targets  # looked at again when this was started again
             raise
         if self.store.config.webhooks.deliver:
             self.outbox.send_due(time.time())

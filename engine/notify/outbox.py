@@ -24,7 +24,7 @@ from store.rules import deliveries, endpoints, messages
 from store.rules.deliveries import Delivery
 from store.store import Store
 
-log = logging.getLogger("sluice.notices")
+log = logging.getLogger("sluice.notifications")
 
 PAUSE_S = 1.0
 AT_ONCE = 8

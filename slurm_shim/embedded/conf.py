@@ -94,10 +94,10 @@ def detect_machine() -> dict[str, int]:
 
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=10, check=False).stdout
+        gpu_lines = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=10, check=False).stdout
     except (OSError, subprocess.SubprocessError):
-        listed = b""  # no NVIDIA driver here, or it does not answer: no GPUs to give away
-    gpus = sum(line.startswith(b"GPU ") for line in listed.splitlines())
+        gpu_lines = b""  # no NVIDIA driver here, or it does not answer: no GPUs to give away
+    gpus = sum(line.startswith(b"GPU ") for line in gpu_lines.splitlines())
     return {"cpus": len(os.sched_getaffinity(0)), "memory_mb": memory_mb, "gpus": gpus}
 
 

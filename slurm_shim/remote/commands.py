@@ -115,8 +115,8 @@ class RemoteSlurm(Slurm):
         check_arguments(argv)
         for _ in range(2):
             greeting = self.identify()
-            told, answer = self._prefetched.pop(tuple(argv), (None, None))
-            if answer is not None and told is greeting:
+            source, answer = self._prefetched.pop(tuple(argv), (None, None))
+            if answer is not None and source is greeting:
                 return answer
             try:
                 return self._run_remotely(greeting, argv, stdin, timeout_s, folders)

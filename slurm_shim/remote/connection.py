@@ -200,13 +200,13 @@ class Connection:
         begun, said = parse_framed(ended, nonce)
         if said is None:
             raise ConnectionLost("ssh", _explain_failure(ended, begun, self.login))
-        told = dict(re.findall(rf"\n{mark}(\w+)=(.*?)(?=\n{mark})", said.out.decode("utf-8", "replace"), re.DOTALL))
-        if not told.get("HOME", "").startswith("/"):
+        facts = dict(re.findall(rf"\n{mark}(\w+)=(.*?)(?=\n{mark})", said.out.decode("utf-8", "replace"), re.DOTALL))
+        if not facts.get("HOME", "").startswith("/"):
             raise ConnectionLost("ssh", f"the account on {self.login.host} has no home folder")
-        variables = {name: told[name] for name in _TAKEN if told.get(name)}
-        variables["PATH"] = _join_paths(variables.get("PATH", ""), told.get("SESSION_PATH", ""))
-        home = self._more.get("HOME") or told["HOME"]
-        return Greeting(socket, home, told["USER"], told["HOST"], told["SHELL"] or "/bin/sh", variables)
+        variables = {name: facts[name] for name in _TAKEN if facts.get(name)}
+        variables["PATH"] = _join_paths(variables.get("PATH", ""), facts.get("SESSION_PATH", ""))
+        home = self._more.get("HOME") or facts["HOME"]
+        return Greeting(socket, home, facts["USER"], facts["HOST"], facts["SHELL"] or "/bin/sh", variables)
 
     def _read_result(self, greeting: Greeting, name: str, ended: programs.Outcome, nonce: str) -> BlockResult:
         begun, said = parse_framed(ended, nonce)
@@ -287,12 +287,12 @@ def parse_framed(ended: programs.Outcome, nonce: str) -> tuple[bool, BlockResult
     mark = nonce.encode()
     _, begun, rest = ended.out.partition(mark + b"\n")
     out, finished, status = rest.rpartition(b"\n" + mark + b" ")
-    told = re.fullmatch(rb"(\d{1,3}) (?:(\d+\.\d+) (\d+\.\d+))?[^\n]*\n.*", status, re.DOTALL)
-    if not begun or not finished or told is None:
+    result = re.fullmatch(rb"(\d{1,3}) (?:(\d+\.\d+) (\d+\.\d+))?[^\n]*\n.*", status, re.DOTALL)
+    if not begun or not finished or result is None:
         return bool(begun), None
     before, marked, err = ended.err.partition(mark + b"\n")
-    took_s = None if told[2] is None else float(told[3]) - float(told[2])
-    return True, BlockResult(int(told[1]), out, err if marked else before, took_s)
+    took_s = None if result[2] is None else float(result[3]) - float(result[2])
+    return True, BlockResult(int(result[1]), out, err if marked else before, took_s)
 
 
 def build_timeout_line(timeout_s: float) -> str:
@@ -309,10 +309,10 @@ def _build_greeting_block(mark: str) -> str:
     pairs = " ".join(f'{mark} {name} "${name}"' for name in _TAKEN)
     line = f"""exec /bin/sh -c 'printf "\\n%s%s=%s" {pairs} {mark} LOGIN yes'"""
     own = {"HOME": "$HOME", "USER": "$(id -un)", "HOST": "$(uname -n)", "SHELL": "$SHELL", "SESSION_PATH": "$PATH"}
-    told = " ".join(f'{mark} {name} "{value}"' for name, value in own.items())
+    own_pairs = " ".join(f'{mark} {name} "{value}"' for name, value in own.items())
     return f"""{build_timeout_line(GREETING_S / 2)}
 printf '%s\\n' {shlex.quote(line)} | $T "${{SHELL:-/bin/sh}}" -l 2>/dev/null
-printf '\\n%s%s=%s' {told} {mark} END yes"""
+printf '\\n%s%s=%s' {own_pairs} {mark} END yes"""
 
 
 def _join_paths(first: str, second: str) -> str:
@@ -324,6 +324,6 @@ def _explain_failure(ended: programs.Outcome, begun: bool, login: ssh.Login) -> 
         return f"{login.host} did not answer within {GREETING_S:g} s"
     if ended.exit_code != 255 or begun:
         said = (ended.err + ended.out).decode("utf-8", "replace").strip().splitlines()
-        told = f": {said[-1].strip()[:200]}" if said else ""
-        return f"the account on {login.host} starts no program{told}"
+        quote = f": {said[-1].strip()[:200]}" if said else ""
+        return f"the account on {login.host} starts no program{quote}"
     return ssh.explain_failure(ended.err.decode("utf-8", "replace")) or f"{login.host} cannot be reached"

@@ -88,8 +88,8 @@ def build_argv(
     words += ["--dry-run", f"--out-format={_MARK} %i %l %n"] if dry_run else ["--info=progress2"]
     words += ["-e", " ".join(map(_quote_word, rsh))]
     words += [f"--exclude={pattern}" for pattern in (*EXCLUDES, *folders.excludes)]
-    shown = f"[{host}]" if ":" in host else host
-    return [*words, "--", f"{folders.local.rstrip('/')}/", f"{shown}:{folders.remote.rstrip('/')}/"]
+    address = f"[{host}]" if ":" in host else host
+    return [*words, "--", f"{folders.local.rstrip('/')}/", f"{address}:{folders.remote.rstrip('/')}/"]
 
 
 def _quote_word(word: str) -> str:
@@ -227,7 +227,7 @@ class Transfer:
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment |= {"PATH": self.path, "LC_ALL": "C"}
         reading, writing = os.pipe()
-        with os.fdopen(reading, "rb", buffering=0) as told, tempfile.TemporaryFile() as err:
+        with os.fdopen(reading, "rb", buffering=0) as progress, tempfile.TemporaryFile() as err:
             with os.fdopen(writing, "wb") as out, self._lock:
                 if self._stopped:
                     raise SyncFailed(self._stopped)
@@ -240,7 +240,7 @@ class Transfer:
             timer.start()
             try:
                 # Read here: through sh's own callbacks 30,000 files take 110 s instead of 7 s, and the last are lost.
-                while data := told.read(65_536):
+                while data := progress.read(65_536):
                     self.progress.feed(data.decode("latin-1"))
                 code = _wait_for_exit_code(started)
             finally:

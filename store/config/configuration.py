@@ -96,8 +96,8 @@ class Configuration:
 
     def build_user_layer(self) -> Layer:
         """Return the layer of config.yaml."""
-        held: Config | None = self.user.get("config") if "config" in self.user else None
-        tree = held.model_dump(mode="json", include=set(KEYS), exclude_unset=True) if held else {}
+        entry: Config | None = self.user.get("config") if "config" in self.user else None
+        tree = entry.model_dump(mode="json", include=set(KEYS), exclude_unset=True) if entry else {}
         return Layer("user", tree, str(self.user.path / "config.yaml"), problems=_list_file_problems(self.user))
 
     async def load_job_defaults(self, root: Path | None = None) -> Tree:
@@ -241,7 +241,9 @@ def build_layer(source: str, folder: Folder) -> Layer:
 
 def _list_file_problems(folder: Folder) -> tuple[dict[str, Any], ...]:
     """List why the file of a folder cannot be read now."""
-    return tuple({**problem, "since": held.since} for held in folder.file_states.values() for problem in held.problems)
+    return tuple(
+        {**problem, "since": state.since} for state in folder.file_states.values() for problem in state.problems
+    )
 
 
 def _to_json(value: Tree) -> bytes:

@@ -227,15 +227,15 @@ class Archive:
         if not self.path.is_dir():
             return
         sizes = {path.name: path.stat().st_size for path in sorted(self.path.glob(f"[0-9]*{ENDING}"))}
-        listed: dict[str, list[tuple[Member, dict[str, list[str]]]]] = {file: [] for file in sizes}
+        wanted: dict[str, list[tuple[Member, dict[str, list[str]]]]] = {file: [] for file in sizes}
         for member, ids in self._read_index():
-            if member.file not in listed:
+            if member.file not in wanted:
                 self._damaged[member.file] = "the file is gone, and with it what was archived there"
             elif member.offset + member.size > sizes[member.file]:
                 self._damaged[member.file] = f"the file ends at byte {sizes[member.file]}, in the middle of what it had"
             else:
-                listed[member.file].append((member, ids))
-        for file, members in listed.items():
+                wanted[member.file].append((member, ids))
+        for file, members in wanted.items():
             end = 0
             for member, ids in [*sorted(members, key=lambda pair: pair[0].offset), (Member(file, sizes[file], 0), {})]:
                 if member.offset > end:

@@ -242,17 +242,22 @@ class Checkpoint:
         None when the file on disk is not as it was read.
         """
         filename = self._folder.filenames.get(entry.name, "")
-        held = self._folder.file_states.get(filename)
+        state = self._folder.file_states.get(filename)
         try:
             status = os.lstat(f"{self._folder.path}/{filename}")
         except OSError:
             return None
-        if held is None or held.entry is not entry or held.mark is None or pack_stamp(to_stamp(status)) != held.mark:
+        if (
+            state is None
+            or state.entry is not entry
+            or state.mark is None
+            or pack_stamp(to_stamp(status)) != state.mark
+        ):
             return None
         way, data = entry.packed_bytes
         if way is not None and way is not packing:
             data = packing.pack(entry.data)
-        mark, changed_ns = held.mark.hex(), status.st_ctime_ns
+        mark, changed_ns = state.mark.hex(), status.st_ctime_ns
         return [filename, mark, changed_ns, way is not None, len(data), orjson.Fragment(facts)], data
 
     # Following.

@@ -94,10 +94,10 @@ class Folder:
 
     def get_entry(self, name: str) -> FileEntry:
         """Return the entry of this name. Raises NotFound."""
-        held = self.file_states.get(self.filenames.get(name, ""))
-        if held is None or held.entry is None:
+        state = self.file_states.get(self.filenames.get(name, ""))
+        if state is None or state.entry is None:
             raise NotFound(self.kind, name)
-        return held.entry
+        return state.entry
 
     def get(self, name: str) -> Any:
         """Return the document, not to be changed in place. Raises NotFound."""
@@ -114,7 +114,7 @@ class Folder:
 
     def iterate_entries(self) -> Iterator[FileEntry]:
         """Iterate over all entries, in no order."""
-        return (held.entry for held in self.file_states.values() if held.entry is not None)
+        return (state.entry for state in self.file_states.values() if state.entry is not None)
 
     def list_problems(self) -> list[dict[str, Any]]:
         """List what is wrong: path (below the store), line, column, reason, since.
@@ -124,8 +124,8 @@ class Folder:
         return [row for filename in sorted(self.wrong_files) for row in self._list_file_problems(filename)]
 
     def _list_file_problems(self, filename: str) -> list[dict[str, Any]]:
-        held = self.file_states.get(filename)
-        if held is None:
+        state = self.file_states.get(filename)
+        if state is None:
             return []
         return [
             {
@@ -133,14 +133,14 @@ class Folder:
                 "line": problem.get("line"),
                 "column": problem.get("column"),
                 "reason": _describe_reason(problem),
-                "since": held.since,
+                "since": state.since,
             }
-            for problem in held.problems[:PROBLEMS_PER_FILE]
+            for problem in state.problems[:PROBLEMS_PER_FILE]
         ]
 
     def __contains__(self, name: str) -> bool:
-        held = self.file_states.get(self.filenames.get(name, ""))
-        return held is not None and held.entry is not None
+        state = self.file_states.get(self.filenames.get(name, ""))
+        return state is not None and state.entry is not None
 
     def __len__(self) -> int:
         return len(self.filenames)
@@ -198,8 +198,8 @@ class Folder:
     async def _delete(self, name: str, if_match: str | None) -> None:
         async with self._lock_name(name):
             filename = await self._find_filename(name)
-            held = self._check_change(name, filename, if_match)
-            if held is None:
+            state = self._check_change(name, filename, if_match)
+            if state is None:
                 raise NotFound(self.kind, name)
             await self._run_on_disk(filename, self.files.delete(self.path / filename))
             await self._index_write(filename, None)
@@ -223,12 +223,12 @@ class Folder:
             await self._index_write(filename, FileState(entry, pack_stamp(seen)))
         return entry
 
-    async def _index_write(self, filename: str, held: FileState | None) -> None:
+    async def _index_write(self, filename: str, state: FileState | None) -> None:
         """Put our own write into the index.
 
         Looks again when the file was reported as changed meanwhile.
         """
-        self._install(filename, held)
+        self._install(filename, state)
         if filename in self.reported_while_writing:
             self.reported_while_writing.discard(filename)
             if self._has_changed(filename):
@@ -253,16 +253,16 @@ class Folder:
 
     def _check_change(self, name: str, filename: str, if_match: str | None) -> FileState | None:
         """Return the file's state if it may be changed. Raises Changed, Conflict."""
-        held = self.file_states.get(filename)
-        entry = held.entry if held else None
+        state = self.file_states.get(filename)
+        entry = state.entry if state else None
         if if_match is not None and (entry is None or entry.etag != if_match):
             raise Changed(self.kind, name, entry.etag if entry else None)
-        if held and held.problems:
-            reason = held.problems[0]["msg"]
+        if state and state.problems:
+            reason = state.problems[0]["msg"]
             raise Conflict(
                 f"{self.kind} '{name}' has a file that cannot be read ({reason}); correct or remove it first"
             )
-        return held
+        return state
 
     async def _find_filename(self, name: str) -> str:
         """Return the file for this name, refreshed if it changed on disk."""
@@ -325,14 +325,14 @@ class Folder:
         while waiting:
             now, waiting = waiting[:REFRESH_BATCH], waiting[REFRESH_BATCH:]
             before = [(filename, self.file_states.get(filename)) for filename in now]
-            for (filename, seen), held in zip(
+            for (filename, seen), state in zip(
                 before, await asyncio.to_thread(self._examine_files, before), strict=True
             ):
                 if self.file_states.get(filename) is not seen:
                     waiting.append(filename)  # written by us in the meantime: what was read may be older
-                elif held is not seen:
-                    self._install(filename, held)
-                    if held is None:
+                elif state is not seen:
+                    self._install(filename, state)
+                    if state is None:
                         waiting += self._reset_rivals(filename)
 
     def _examine_files(self, files: list[tuple[str, FileState | None]]) -> list[FileState | None]:
@@ -361,12 +361,12 @@ class Folder:
 
     def _has_changed(self, filename: str) -> bool:
         """Tell whether the file on disk differs from the index."""
-        held = self.file_states.get(filename)
+        state = self.file_states.get(filename)
         try:
             now = pack_stamp(to_stamp((self.path / filename).lstat()))
         except OSError:
-            return held is not None
-        return held is None or held.mark != now
+            return state is not None
+        return state is None or state.mark != now
 
     async def find_differing(self) -> list[str]:
         """List the folder and return the files that differ from the index.
@@ -387,9 +387,9 @@ class Folder:
             for entry in entries:
                 if self.parse_filename(entry.name) is None:
                     continue
-                held = known.pop(entry.name, None)
+                state = known.pop(entry.name, None)
                 try:
-                    same = held is not None and held.mark == pack_stamp(to_stamp(entry.stat(follow_symlinks=False)))
+                    same = state is not None and state.mark == pack_stamp(to_stamp(entry.stat(follow_symlinks=False)))
                 except FileNotFoundError:
                     same = False
                 if not same:
@@ -443,12 +443,12 @@ class Folder:
         since = seen.since if seen and seen.since else now
         return FileState(seen.entry if seen else None, mark, tuple(problems), since)
 
-    def _install(self, filename: str, held: FileState | None) -> None:
+    def _install(self, filename: str, state: FileState | None) -> None:
         """Put a file's state into the index; call the listeners."""
         seen = self.file_states.get(filename)
-        held = self._reconcile_names(filename, held, seen)
-        self._hold(filename, held, seen)
-        old, new = seen.entry if seen else None, held.entry if held else None
+        state = self._reconcile_names(filename, state, seen)
+        self._hold(filename, state, seen)
+        old, new = seen.entry if seen else None, state.entry if state else None
         if old is new:
             return
         name = (new or old).name  # type: ignore[union-attr]
@@ -461,35 +461,35 @@ class Folder:
             if entry is not None:
                 entry.release_facts()
 
-    def _reconcile_names(self, filename: str, held: FileState | None, seen: FileState | None) -> FileState | None:
+    def _reconcile_names(self, filename: str, state: FileState | None, seen: FileState | None) -> FileState | None:
         """Refuse an entry whose name another file has.
 
         The old entry is kept when the bytes are the same.
         """
-        if held is None or held.entry is None:
-            return held
-        other = self.filenames.get(held.entry.name, filename)
+        if state is None or state.entry is None:
+            return state
+        other = self.filenames.get(state.entry.name, filename)
         if other != filename:
-            reason = f"{other} already has the name '{held.entry.name}'"
-            held = self._build_wrong_state(seen, held.mark, [{"loc": (), "msg": reason}])
-        if held.entry and seen and seen.entry and held.entry.data == seen.entry.data:
-            return replace(held, entry=seen.entry)  # the same bytes once more: who follows has the entry already
-        return held
+            reason = f"{other} already has the name '{state.entry.name}'"
+            state = self._build_wrong_state(seen, state.mark, [{"loc": (), "msg": reason}])
+        if state.entry and seen and seen.entry and state.entry.data == seen.entry.data:
+            return replace(state, entry=seen.entry)  # the same bytes once more: who follows has the entry already
+        return state
 
-    def _hold(self, filename: str, held: FileState | None, seen: FileState | None) -> None:
+    def _hold(self, filename: str, state: FileState | None, seen: FileState | None) -> None:
         """Keep the state of a file and what is wrong with it; count the change."""
-        if held is None:
+        if state is None:
             self.file_states.pop(filename, None)
         else:
-            self.file_states[filename] = held
-        problems, before = held.problems if held else (), seen.problems if seen else ()
+            self.file_states[filename] = state
+        problems, before = state.problems if state else (), seen.problems if seen else ()
         (self.wrong_files.add if problems else self.wrong_files.discard)(filename)
         if problems and problems != before:
             log.warning("%s: %s", self.files.display_path(self.path / filename), problems[0]["msg"])
         if problems != before:
             for listener in self.problem_listeners:
                 listener(self.files.display_path(self.path / filename), self._list_file_problems(filename))
-        if (seen.entry if seen else None) is not (held.entry if held else None) or problems != before:
+        if (seen.entry if seen else None) is not (state.entry if state else None) or problems != before:
             self.version += 1
 
     def _notify_listeners(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:

@@ -91,12 +91,12 @@ class ReportIndex:
             self._by_event.drop(number, after.job_id)
         self._last_number = max(self._last_number, *after.events, 0)
         # The numbers of the events are kept in `_by_event` already.
-        held = after._replace(events=())
+        summary = after._replace(events=())
         if before is None or before.stage != after.stage or before.cluster != after.cluster:
             self.stages_version += 1
-        self.reports[after.job_id] = held
+        self.reports[after.job_id] = summary
         if reports.is_awaited(after, self._clock()):
-            self.awaited[after.job_id] = held
+            self.awaited[after.job_id] = summary
             self.open_questions[after.job_id] = None
         else:
             self.awaited.pop(after.job_id, None)
@@ -154,11 +154,11 @@ class ReportIndex:
         if filters not in self._matches:
             if len(self._matches) >= MAX_FILTERS:
                 self._matches.clear()
-            held = self.reports
+            reports = self.reports
             self._matches[filters] = [
                 key
                 for key in self._by_submission.keys
-                for report in [held[key]]
+                for report in [reports[key]]
                 if (status is None or report.status == status)
                 and (cluster is None or report.cluster == cluster)
                 and (tag is None or tag in report.tags)

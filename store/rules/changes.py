@@ -187,11 +187,11 @@ def to_event(epoch: str, change: Change, row: bytes) -> bytes:
     JSON has no line ends that could break it.
     """
     head = {"number": change.number, "kind": change.kind, "id": change.id, "action": change.action}
-    told = orjson.dumps(head | ({} if change.parent is None else {"parent": change.parent}))[:-1]
+    head_json = orjson.dumps(head | ({} if change.parent is None else {"parent": change.parent}))[:-1]
     return b'id: %b\nevent: %b\ndata: %b,"row":%b}\n\n' % (
         str(Position(epoch, change.number)).encode(),
         change.kind.encode(),
-        told,
+        head_json,
         row,
     )
 

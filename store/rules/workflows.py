@@ -510,15 +510,17 @@ def _prune_empty(value: Any) -> Any:
     return {key: item for key, part in value.items() if (item := _prune_empty(part)) not in (None, {}, [])}
 
 
-def merge_workflow(old: Workflow, body: Mapping[str, Any], shown: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def merge_workflow(
+    old: Workflow, body: Mapping[str, Any], known_json: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Merge the body with the old file; what the body omits stays.
 
-    The result is for `compose_yaml`. A null in the body removes a key. `shown` is the JSON that the caller may have
-    edited: where the body only repeats it, the old file's templates stay.
+    The result is for `compose_yaml`. A null in the body removes a key. `known_json` is the JSON that the caller may
+    have edited: where the body only repeats it, the old file's templates stay.
     """
     before = old.model_dump(exclude_unset=True)
     jobs = {job["name"]: job for job in before.pop("jobs")}
-    shown_jobs = {job["name"]: job for job in (shown or {}).get("jobs", [])}
+    shown_jobs = {job["name"]: job for job in (known_json or {}).get("jobs", [])}
     merged = {**before, **body}
     # Forms send args as text, or leave them out.
     args = {**(body.get("args") or before.get("args") or {})}
@@ -535,25 +537,25 @@ def _keep_typed(old: Any, new: Any) -> Any:
     return old if isinstance(old, bool | int | float) and str(old) == new else new
 
 
-def _merge_job(old: Mapping[str, Any], new: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_job(old: Mapping[str, Any], new: Mapping[str, Any], known_json: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {**old}
     for key, value in new.items():
         before = old.get(key)
-        if key in old and key in shown and _is_repeated(key, value, shown[key]):
+        if key in old and key in known_json and _is_repeated(key, value, known_json[key]):
             continue
         nested = key in ("resources", "environment") and isinstance(value, Mapping) and isinstance(before, Mapping)
-        merged[key] = _merge_job(before, value, shown.get(key) or {}) if nested else value  # type: ignore[arg-type]
+        merged[key] = _merge_job(before, value, known_json.get(key) or {}) if nested else value  # type: ignore[arg-type]
     if new.get("command"):
         merged.pop("script_path", None)
         merged.pop("script_vars", None)
     return merged
 
 
-def _is_repeated(key: str, value: Any, shown: Any) -> bool:
+def _is_repeated(key: str, value: Any, known_value: Any) -> bool:
     """Return whether a form gives back the value it was shown.
 
     Forms join the words of a command by blanks and split them anew.
     """
-    if key == "command" and isinstance(value, list) and isinstance(shown, list):
-        return " ".join(map(str, value)).split() == " ".join(map(str, shown)).split()
-    return bool(value == shown)
+    if key == "command" and isinstance(value, list) and isinstance(known_value, list):
+        return " ".join(map(str, value)).split() == " ".join(map(str, known_value)).split()
+    return bool(value == known_value)

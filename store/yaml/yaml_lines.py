@@ -165,11 +165,11 @@ def _replace_member(lines: list[str], holder: Any, part: str | int, value: Any, 
     """Rewrite the lines of a key or item; return whether possible."""
     first, node = _find_member(holder, part)
     line, column = first.start_mark.line, first.start_mark.column
-    listed = isinstance(holder, SequenceNode)
-    if holder.flow_style or lines[line][:column].strip() != ("-" if listed else ""):
+    in_list = isinstance(holder, SequenceNode)
+    if holder.flow_style or lines[line][:column].strip() != ("-" if in_list else ""):
         return False
-    indent = lines[line].index("-") if listed else column
-    lines[line : _find_last_line(lines, node, line) + 1] = _write_member(value, None if listed else part, indent, dump)
+    indent = lines[line].index("-") if in_list else column
+    lines[line : _find_last_line(lines, node, line) + 1] = _write_member(value, None if in_list else part, indent, dump)
     return True
 
 

@@ -51,8 +51,8 @@ def environment(path: str, conf: Path) -> dict[str, str]:
     }
 
 
-def embedded(folder: Path) -> Asked:
-    """A fresh embedded cluster of the same size as the real one."""
+def start_embedded(folder: Path) -> Asked:
+    """Start an embedded cluster of the same size as the real one."""
     text = CONF.format(python=sys.executable)
     for name, more in (("cluster", ""), ("down", "SluiceDown=yes\n")):
         (folder / name).mkdir(parents=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.behaviour.row import DEADLINE_S, Looks, Place, like
+from tests.behaviour.row import DEADLINE_S, Looks, RowFolder, like
 
 NONCE = "~4f1c9a0b7d2e~"
 EPOCH = {"SLURM_TIME_FORMAT": "%s"}
@@ -32,7 +32,7 @@ HISTORY_FIELDS = columns(
 ALL_STATES = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"
 
 
-def asked(fields: list[str]) -> str:
+def to_format(fields: list[str]) -> str:
     """The -O argument that puts the delimiter after every field and an E after the last."""
     return ",".join(f"{name}:{NONCE}" for name in fields) + "E"
 
@@ -47,7 +47,7 @@ def record(text: str, fields: list[str], end: str) -> dict[str, str]:
     return dict(zip(fields, values, strict=True))
 
 
-def agree(got: dict[str, str], expected: dict[str, str], place: Place) -> None:
+def agree(got: dict[str, str], expected: dict[str, str], place: RowFolder) -> None:
     """Check every expected field against its pattern."""
     wrong = {
         name: (pattern, got[name])
@@ -60,8 +60,8 @@ def agree(got: dict[str, str], expected: dict[str, str], place: Place) -> None:
 def job_fields(job: str, **expected: str) -> Looks:
     """The check of one job in the queue, by the fields that Sluice asks for."""
 
-    def at(place: Place) -> None:
-        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.fill(job), "-O", asked(JOB_FIELDS)]
+    def at(place: RowFolder) -> None:
+        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.fill(job), "-O", to_format(JOB_FIELDS)]
         code, out, err = place.run(argv, env=EPOCH)
         assert (code, err) == (0, ""), err
         got = record(out, JOB_FIELDS, f"{NONCE}E\n")
@@ -73,7 +73,7 @@ def job_fields(job: str, **expected: str) -> Looks:
 def history_fields(job: str, **expected: str) -> Looks:
     """The check of one job in accounting, by the fields that Sluice asks for."""
 
-    def look(place: Place) -> None:
+    def look(place: RowFolder) -> None:
         argv = (
             f"sacct -a -X -n -p --noconvert --delimiter={NONCE} -S now-1hours -E now -s {ALL_STATES} "
             f"-j {place.fill(job)} -o {','.join(HISTORY_FIELDS)}"
@@ -82,7 +82,7 @@ def history_fields(job: str, **expected: str) -> Looks:
         assert (code, err) == (0, ""), err
         agree(record(out, HISTORY_FIELDS, f"{NONCE}\n"), expected, place)
 
-    def at(place: Place) -> None:
+    def at(place: RowFolder) -> None:
         # slurmdbd may hear of a job's end before it hears of its beginning: such a row has an end and little else.
         deadline = time.monotonic() + DEADLINE_S
         while True:

@@ -10,12 +10,12 @@ from tests.behaviour.fields import (
     NONCE,
     TIME,
     agree,
-    asked,
     history_fields,
     job_fields,
     record,
+    to_format,
 )
-from tests.behaviour.row import ANY, Do, Looks, Place, Row, Until, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Looks, Row, RowFolder, Until, await_end, like, queue, row, submit
 
 QUEUE = (
     row(
@@ -202,8 +202,8 @@ HOSTILE = (
 def hostile(why: str, name: str) -> Row:
     """A row whose job carries this name and comment; both come back byte for byte."""
 
-    def at(place: Place) -> None:
-        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.kept["a"], "-O", asked(JOB_FIELDS)]
+    def at(place: RowFolder) -> None:
+        argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.kept["a"], "-O", to_format(JOB_FIELDS)]
         code, out, err = place.run(argv, env=EPOCH)
         assert (code, err) == (0, "")
         got = record(out, JOB_FIELDS, f"{NONCE}E\n")
@@ -223,17 +223,17 @@ def hostile(why: str, name: str) -> Row:
 NAMES = tuple(hostile(why, name) for why, name in HOSTILE)
 
 
-def node_rows(place: Place) -> None:
+def node_rows(place: RowFolder) -> None:
     """Check that sinfo gives one row per node and partition."""
-    code, out, err = place.run(["sinfo", "-h", "-a", "-N", "-O", asked(NODE_FIELDS)], env=EPOCH)
+    code, out, err = place.run(["sinfo", "-h", "-a", "-N", "-O", to_format(NODE_FIELDS)], env=EPOCH)
     assert (code, err) == (0, "")
-    records = [one.split(NONCE) for one in out.split(f"{NONCE}E\n")[:-1]]
-    assert all(len(one) == len(NODE_FIELDS) for one in records), records
-    got = {one[0]: dict(zip(NODE_FIELDS, one, strict=True)) for one in records}
+    records = [text.split(NONCE) for text in out.split(f"{NONCE}E\n")[:-1]]
+    assert all(len(record) == len(NODE_FIELDS) for record in records), records
+    got = {record[0]: dict(zip(NODE_FIELDS, record, strict=True)) for record in records}
     assert sorted(got) == ["node01", "node02", "node03", "node04"]
-    for name, one in got.items():
+    for name, node in got.items():
         agree(
-            one,
+            node,
             {
                 "NodeHost": "<host>",
                 "PartitionName": "gpu" if name > "node02" else "cpu",
@@ -329,7 +329,7 @@ HISTORY = (
     row(
         "the fields of a job that has ended",
         submit("-t 10 -J nm -o /dev/null --mem=500 --wrap 'exit 3'"),
-        ended("<a>", "FAILED", "3:0"),
+        await_end("<a>", "FAILED", "3:0"),
         history_fields(
             "<a>",
             JobID="<a>",
@@ -362,14 +362,14 @@ HISTORY = (
     row(
         "the fields of a job that runs",
         submit("-o /dev/null --wrap 'sleep 60'"),
-        ended("<a>", "RUNNING"),
+        await_end("<a>", "RUNNING"),
         history_fields("<a>", State="RUNNING", Start=TIME, End="Unknown", ExitCode="0:0", NodeList="node0[12]"),
     ),
     row(
         "the fields of a job that never ran",
         submit("-H -t 10 --wrap true"),
         Do("scancel <a>"),
-        ended("<a>", "CANCELLED by <uid>"),
+        await_end("<a>", "CANCELLED by <uid>"),
         history_fields(
             "<a>",
             State="CANCELLED by <uid>",
@@ -384,7 +384,7 @@ HISTORY = (
     row(
         "sacct asked by state without an end tells nothing",
         submit("-o /dev/null --wrap true"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
         Do("sacct -a -X -n -P -S now-1hours -j <a> -s F -E now -o JobID", ""),
         Do("sacct -a -X -n -P -S now-1hours -j <a> -s CD -E now -o JobID", "<a>"),
     ),
@@ -398,7 +398,7 @@ HISTORY = (
     row(
         "accounting, as a table for people",
         submit("-o /dev/null --wrap true"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
         Until(
             "sacct -X -j <a>",
             like(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.row import ANY, Do, Looks, Place, Reads, Row, Step, Until, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Looks, Reads, Row, RowFolder, Step, Until, await_end, like, queue, row, submit
 
 ARRAYS = (
     row(
@@ -82,7 +82,7 @@ ARRAYS = (
 )
 
 
-def most(place: Place, limit: int) -> None:
+def most(place: RowFolder, limit: int) -> None:
     """Check that just as many tasks ran at once as are allowed."""
     counts = [int(line) for line in (place.folder / "counts").read_text().split()]
     assert max(counts) == limit, f"tasks at once: {counts}"
@@ -105,7 +105,7 @@ DEPENDENCIES = (
         "afterok:<a>",
         queue("<b>", "PENDING|Dependency|afterok:<a>(unfulfilled)", "%T|%r|%E"),
     ),
-    after("afterok after success", OK, "afterok:<a>", ended("<b>", "COMPLETED")),
+    after("afterok after success", OK, "afterok:<a>", await_end("<b>", "COMPLETED")),
     after(
         "afterok after failure never starts",
         BAD,
@@ -118,7 +118,7 @@ DEPENDENCIES = (
         "afterok:<a> --kill-on-invalid-dep=yes",
         queue("<b>", "CANCELLED|DependencyNeverSatisfied"),
     ),
-    after("afternotok after failure", BAD, "afternotok:<a>", ended("<b>", "COMPLETED")),
+    after("afternotok after failure", BAD, "afternotok:<a>", await_end("<b>", "COMPLETED")),
     after("afternotok after success never starts", OK, "afternotok:<a>", queue("<b>", NEVER)),
     after(
         "... and ends where that was asked, too",
@@ -126,14 +126,14 @@ DEPENDENCIES = (
         "afternotok:<a> --kill-on-invalid-dep=yes",
         queue("<b>", "CANCELLED|DependencyNeverSatisfied"),
     ),
-    after("afterany after failure", BAD, "afterany:<a>", ended("<b>", "COMPLETED")),
-    after("afterany after success", OK, "afterany:<a>", ended("<b>", "COMPLETED")),
-    after("a bare id is afterany", BAD, "<a>", ended("<b>", "COMPLETED")),
+    after("afterany after failure", BAD, "afterany:<a>", await_end("<b>", "COMPLETED")),
+    after("afterany after success", OK, "afterany:<a>", await_end("<b>", "COMPLETED")),
+    after("a bare id is afterany", BAD, "<a>", await_end("<b>", "COMPLETED")),
     after(
         "after: once the first has begun",
         "-o /dev/null --wrap 'sleep 60'",
         "after:<a>",
-        ended("<b>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
         queue("<a>", "RUNNING|None"),
     ),
     after(
@@ -152,8 +152,8 @@ DEPENDENCIES = (
         submit("-o /dev/null -d afternotok:<a> --wrap true", "d"),
         Do("scancel <a>"),
         queue("<b>", NEVER),
-        ended("<c>", "COMPLETED"),
-        ended("<d>", "COMPLETED"),
+        await_end("<c>", "COMPLETED"),
+        await_end("<d>", "COMPLETED"),
     ),
     row(
         "on a job that has already ended",
@@ -164,14 +164,14 @@ DEPENDENCIES = (
         submit("-o /dev/null -d afterok:<a> --wrap true", "b"),
         submit("-o /dev/null -d afternotok:<f> --wrap true", "c"),
         submit("-o /dev/null -d afterok:<f> --wrap true", "d"),
-        ended("<b>", "COMPLETED"),
-        ended("<c>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
+        await_end("<c>", "COMPLETED"),
         queue("<d>", NEVER),
     ),
     row(
         "on a job that nobody knows: as if it were done",
         submit("-o /dev/null -d afterok:99999999 --wrap true"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
     ),
     row(
         "all of several",
@@ -182,15 +182,15 @@ DEPENDENCIES = (
         queue("<a>", "COMPLETED|None"),
         queue("<b>", "PENDING|Dependency|afterok:<h>(unfulfilled)", "%T|%r|%E"),
         Do("scontrol release <h>"),
-        ended("<b>", "COMPLETED"),
-        ended("<c>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
+        await_end("<c>", "COMPLETED"),
     ),
     row(
         "any of several",
         submit("-H -o /dev/null --wrap true", "h"),
         submit(OK, "a"),
         submit("-o /dev/null -d afterok:<h>?afterok:<a> --wrap true", "b"),
-        ended("<b>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
     ),
     row(
         "on a whole array, and on one of its tasks",
@@ -199,9 +199,9 @@ DEPENDENCIES = (
         submit("-o /dev/null -d afterok:<a> --wrap true", "c"),
         submit("-o /dev/null -d afterany:<a> --wrap true", "d"),
         submit("-o /dev/null -d afternotok:<a>_2 --wrap true", "e"),
-        ended("<b>", "COMPLETED"),
-        ended("<d>", "COMPLETED"),
-        ended("<e>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
+        await_end("<d>", "COMPLETED"),
+        await_end("<e>", "COMPLETED"),
         queue("<c>", NEVER),
     ),
     row(
@@ -218,7 +218,7 @@ DEPENDENCIES = (
         queue("<a>", "RUNNING|None"),
         queue("<b>", "PENDING|Dependency|singleton(unfulfilled)", "%T|%r|%E"),
         Do("scancel <a>"),
-        ended("<b>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
     ),
     row(
         "a dependency can be changed and taken away",
@@ -227,7 +227,7 @@ DEPENDENCIES = (
         Do("scontrol update jobid=<b> dependency=afterany:<a>"),
         queue("<b>", "PENDING|Dependency|afterany:<a>(unfulfilled)", "%T|%r|%E"),
         Do("scontrol update jobid=<b> dependency="),
-        ended("<b>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
     ),
 )
 
@@ -289,7 +289,7 @@ CONTROL = (
         "what begins later can be made to begin now",
         submit("-o /dev/null --begin=now+1hour --wrap true"),
         Do("scontrol update jobid=<a> starttime=now"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
     ),
     row(
         "a running job that is requeued starts once more, and knows it",
@@ -301,7 +301,7 @@ CONTROL = (
         Do("scontrol requeue <a>"),
         Until("squeue -h -t all -j <a> -O RestartCnt:|,State:|", like(r"1\|(PENDING|COMPLETED|RUNNING|COMPLETING)\|")),
         Until("cat out", like(r"run\n(.*\n)?run 1\n?")),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
         Do("scontrol -o show job <a>", like(".* Restarts=1 .*")),
     ),
     row(
@@ -335,17 +335,17 @@ bash -c 'trap "echo child" USR1; echo ready; for i in $(seq 600); do sleep 0.1; 
 """
 
 ENDS = (
-    row("success", submit("-o /dev/null --wrap true"), queue("<a>", "COMPLETED|None"), ended("<a>", "COMPLETED")),
+    row("success", submit("-o /dev/null --wrap true"), queue("<a>", "COMPLETED|None"), await_end("<a>", "COMPLETED")),
     row(
         "an exit code",
         submit("-o /dev/null --wrap 'exit 7'"),
         queue("<a>", "FAILED|NonZeroExitCode"),
-        ended("<a>", "FAILED", "7:0"),
+        await_end("<a>", "FAILED", "7:0"),
     ),
     row(
         "a death by signal",
         submit("-o /dev/null --wrap 'kill -9 $$'"),
-        ended("<a>", "FAILED", "0:9"),
+        await_end("<a>", "FAILED", "0:9"),
         Do("squeue -h -t all -j <a> -O State:|,exit_code:|", "FAILED|9|"),
     ),
     row(
@@ -353,21 +353,25 @@ ENDS = (
         submit("-o /dev/null --wrap 'exit 7'"),
         Until("squeue -h -t all -j <a> -O State:|,exit_code:|", "FAILED|1792|"),
     ),
-    row("a program that is not there", submit("-o /dev/null --wrap no-such-program"), ended("<a>", "FAILED", "127:0")),
+    row(
+        "a program that is not there",
+        submit("-o /dev/null --wrap no-such-program"),
+        await_end("<a>", "FAILED", "127:0"),
+    ),
     row(
         "cancelled while waiting",
         submit("-H -o out --wrap 'echo never'"),
         Do("scancel <a>"),
         queue("<a>", "CANCELLED|JobHeldUser|0:00", "%T|%r|%M"),
         Until("sacct -X -n -P -j <a> -o State,ExitCode,Start", ANY),
-        ended("<a>", "CANCELLED by <uid>"),
+        await_end("<a>", "CANCELLED by <uid>"),
     ),
     row(
         "cancelled while running",
         submit("-o out --wrap 'echo begun; sleep 60; echo never'"),
         Reads("out", "begun\n"),
         Do("scancel <a>"),
-        ended("<a>", "CANCELLED by <uid>"),
+        await_end("<a>", "CANCELLED by <uid>"),
         queue("<a>", "CANCELLED|None"),
         Reads("out", like("begun\n(.*CANCELLED AT.*)?")),
     ),
@@ -380,7 +384,7 @@ ENDS = (
         ),
         Reads("out", "ready\n"),
         Do("scancel <a>"),
-        ended("<a>", "CANCELLED by <uid>"),
+        await_end("<a>", "CANCELLED by <uid>"),
         Until(("sh", "-c", "kill -0 $(cat child) 2>/dev/null || echo gone"), "gone"),
     ),
     row(
@@ -388,7 +392,7 @@ ENDS = (
         submit("-o out", stdin=TRAP),
         Reads("out", "ready\n"),
         Do("scancel <a>"),
-        ended("<a>", "CANCELLED by <uid>"),
+        await_end("<a>", "CANCELLED by <uid>"),
     ),
     row(
         "a signal reaches the script only with --batch",
@@ -399,7 +403,7 @@ ENDS = (
         Reads("out", "ready\nusr1\n"),
         queue("<a>", "RUNNING|None"),
         Do("scancel -b -s TERM <a>"),
-        ended("<a>", "FAILED", "15:0"),
+        await_end("<a>", "FAILED", "15:0"),
         Reads("out", like("ready\nusr1\n(.*CANCELLED AT.*\n)?term\n?")),
     ),
     row(
@@ -423,7 +427,7 @@ ENDS = (
         submit("-o out", stdin=TRAP),
         Reads("out", "ready\n"),
         Do("scancel -f -s KILL <a>"),
-        ended("<a>", "CANCELLED by <uid>"),
+        await_end("<a>", "CANCELLED by <uid>"),
     ),
     row(
         "signals by number",
@@ -455,7 +459,7 @@ ENDS = (
         submit("-t 1 -o out --wrap 'echo begun; sleep 300'"),
         Reads("out", "begun\n"),
         Until("squeue -h -t all -j <a> -o %T|%r", "TIMEOUT|TimeLimit", timeout_s=170),
-        ended("<a>", "TIMEOUT"),
+        await_end("<a>", "TIMEOUT"),
         slow=True,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.row import ANY, Do, Row, Text, Writes, ended, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Row, Text, Writes, await_end, like, queue, row, submit
 
 FAILED = "sbatch: error: Batch job submission failed: "
 SQUEUE_HEADER = "             JOBID PARTITION     NAME     USER ST       TIME  NODES NODELIST(REASON)"
@@ -13,122 +13,124 @@ sbatch: error: For instance: #!/bin/sh"""
 GONE = "Invalid job id specified"
 
 
-def refused(why: str, argv: str, err: Text, rc: int = 1, out: Text = "", stdin: str = "") -> Row:
-    """A row of one command that fails."""
+def make_refusal(why: str, argv: str, err: Text, rc: int = 1, out: Text = "", stdin: str = "") -> Row:
+    """Make a row of one command that fails."""
     return row(why, Do(argv, out, err, rc, stdin=stdin))
 
 
 SBATCH = (
-    refused(
+    make_refusal(
         "a partition that is not there is named",
         "sbatch -p nope --wrap true",
         f"sbatch: error: invalid partition specified: nope\n{FAILED}Invalid partition name specified",
     ),
-    refused(
+    make_refusal(
         "an option that cannot be read: 255",
         "sbatch -t abc --wrap true",
         "sbatch: error: Invalid --time specification",
         255,
     ),
-    refused(
+    make_refusal(
         "memory is an integer and a unit",
         "sbatch --mem=lots --wrap true",
         "sbatch: error: Invalid --mem specification",
         255,
     ),
-    refused(
+    make_refusal(
         "memory with a fraction", "sbatch --mem=1.5G --wrap true", "sbatch: error: Invalid --mem specification", 255
     ),
-    refused("negative memory", "sbatch --mem=-5 --wrap true", "sbatch: error: Invalid --mem specification", 255),
-    refused(
+    make_refusal("negative memory", "sbatch --mem=-5 --wrap true", "sbatch: error: Invalid --mem specification", 255),
+    make_refusal(
         "a time that is none",
         "sbatch --begin=xyz --wrap true",
         "Invalid time specification (pos=0): xyz\nsbatch: error: Invalid --begin specification",
         255,
     ),
-    refused(
+    make_refusal(
         "an unknown option is never ignored",
         "sbatch --frobnicate --wrap true",
         "sbatch: unrecognized option '--frobnicate'\nTry \"sbatch --help\" for more information",
         255,
     ),
-    refused(
+    make_refusal(
         "an unknown letter",
         "sbatch -y --wrap true",
         "sbatch: invalid option -- 'y'\nTry \"sbatch --help\" for more information",
         255,
     ),
-    refused(
+    make_refusal(
         "an option that lacks its value",
         "sbatch --job-name",
         "sbatch: option '--job-name' requires an argument\nTry \"sbatch --help\" for more information",
         255,
     ),
-    refused(
+    make_refusal(
         "a value where none is taken",
         "sbatch --hold=yes --wrap true",
         "sbatch: option '--hold' doesn't allow an argument\nTry \"sbatch --help\" for more information",
         255,
     ),
-    refused(
+    make_refusal(
         "an abbreviation of several options",
         "sbatch --no=1 --wrap true",
         like(r"sbatch: option '--no=1' is ambiguous; possibilities: .*\nTry \"sbatch --help\" for more information"),
         255,
     ),
-    refused(
+    make_refusal(
         "mail types are checked",
         "sbatch --mail-type=FOO --wrap true",
         "sbatch: error: Invalid --mail-type specification",
         255,
     ),
-    refused(
+    make_refusal(
         "a number of tasks that is none",
         "sbatch -n x --wrap true",
         'sbatch: error: Invalid numeric value "x" for --ntasks.',
     ),
-    refused(
+    make_refusal(
         "a number of CPUs that is none",
         "sbatch -c 0 --wrap true",
         'sbatch: error: Invalid numeric value "0" for --cpus-per-task.',
     ),
-    refused(
+    make_refusal(
         "a file that is not there", "sbatch /no/such/file.sh", "sbatch: error: Unable to open file /no/such/file.sh"
     ),
-    refused("an empty script from stdin", "sbatch", "sbatch: error: Batch script is empty!"),
-    refused("a script without #!", "sbatch", NO_SCRIPT, stdin="echo hi\n"),
-    refused("a binary", "sbatch /bin/ls", NO_SCRIPT),
-    refused(
+    make_refusal("an empty script from stdin", "sbatch", "sbatch: error: Batch script is empty!"),
+    make_refusal("a script without #!", "sbatch", NO_SCRIPT, stdin="echo hi\n"),
+    make_refusal("a binary", "sbatch /bin/ls", NO_SCRIPT),
+    make_refusal(
         "line ends of DOS",
         "sbatch",
         "sbatch: error: Batch script contains DOS line breaks (\\r\\n)\n"
         "sbatch: error: instead of expected UNIX line breaks (\\n).",
         stdin="#!/bin/sh\r\necho hi\r\n",
     ),
-    refused(
+    make_refusal(
         "a script of blanks only", "sbatch", "sbatch: error: Batch script contains only whitespace!", stdin=" \n\n"
     ),
-    refused(
+    make_refusal(
         "a script and --wrap",
         "sbatch --wrap true /bin/ls",
         "sbatch: error: Script arguments not permitted with --wrap option",
     ),
-    refused(
+    make_refusal(
         "an option in the script that is unknown", "sbatch", ANY, 255, stdin="#!/bin/sh\n#SBATCH --frobnicate\ntrue\n"
     ),
-    refused("an unknown kind of dependency", "sbatch -d afterfoo:1 --wrap true", f"{FAILED}Job dependency problem"),
-    refused("a dependency without a job", "sbatch -d afterok: --wrap true", f"{FAILED}Job dependency problem"),
-    refused(
+    make_refusal(
+        "an unknown kind of dependency", "sbatch -d afterfoo:1 --wrap true", f"{FAILED}Job dependency problem"
+    ),
+    make_refusal("a dependency without a job", "sbatch -d afterok: --wrap true", f"{FAILED}Job dependency problem"),
+    make_refusal(
         "a kind of gres that is not there",
         "sbatch --gres=fpga:1 --wrap true",
         "sbatch: error: Invalid generic resource (gres) specification",
     ),
-    refused(
+    make_refusal(
         "more GPUs than a node has",
         "sbatch -p gpu --gres=gpu:9 -N1 --wrap true",
         f"{FAILED}Requested node configuration is not available",
     ),
-    refused(
+    make_refusal(
         "more memory than a node has",
         "sbatch --mem=1T --wrap true",
         like(
@@ -136,31 +138,35 @@ SBATCH = (
             f"{FAILED}Requested node configuration is not available"
         ),
     ),
-    refused(
+    make_refusal(
         "more CPUs per task than a node has",
         "sbatch -c 9 --wrap true",
         f"sbatch: error: CPU count per node can not be satisfied\n"
         f"{FAILED}Requested node configuration is not available",
     ),
-    refused("no nodes", "sbatch -N 0 --wrap true", f"{FAILED}Node count specification invalid"),
-    refused("a node that is not there", "sbatch -w node99 --wrap true", f"{FAILED}Invalid node name specified"),
-    refused("a feature that no node has", "sbatch -C nosuch --wrap true", f"{FAILED}Invalid feature specification"),
-    refused("an array that is none", "sbatch --array=x --wrap true", f"{FAILED}Invalid job array specification"),
-    refused(
+    make_refusal("no nodes", "sbatch -N 0 --wrap true", f"{FAILED}Node count specification invalid"),
+    make_refusal("a node that is not there", "sbatch -w node99 --wrap true", f"{FAILED}Invalid node name specified"),
+    make_refusal(
+        "a feature that no node has", "sbatch -C nosuch --wrap true", f"{FAILED}Invalid feature specification"
+    ),
+    make_refusal("an array that is none", "sbatch --array=x --wrap true", f"{FAILED}Invalid job array specification"),
+    make_refusal(
         "an array beyond MaxArraySize", "sbatch --array=0-4999 --wrap true", f"{FAILED}Invalid job array specification"
     ),
-    refused(
+    make_refusal(
         "a reservation that is not there",
         "sbatch --reservation=nope --wrap true",
         f"{FAILED}Requested reservation is invalid",
     ),
-    refused("a license that is not there", "sbatch -L matlab:1 --wrap true", f"{FAILED}Invalid license specification"),
-    refused(
+    make_refusal(
+        "a license that is not there", "sbatch -L matlab:1 --wrap true", f"{FAILED}Invalid license specification"
+    ),
+    make_refusal(
         "a name beyond 1 KiB",
         f"sbatch -J {'x' * 1500} --wrap true",
         f"{FAILED}Pathname of a file, directory or other parameter too long",
     ),
-    refused(
+    make_refusal(
         "a comment beyond 1 KiB",
         f"sbatch --comment={'x' * 1025} --wrap true",
         f"{FAILED}Pathname of a file, directory or other parameter too long",
@@ -180,24 +186,24 @@ SBATCH = (
 )
 
 SCANCEL = (
-    refused("an unknown job: silence and 0", "scancel 99999999", "", 0),
-    refused("several unknown jobs: the same", "scancel 99999998 99999999", "", 0),
-    refused(
+    make_refusal("an unknown job: silence and 0", "scancel 99999999", "", 0),
+    make_refusal("several unknown jobs: the same", "scancel 99999998 99999999", "", 0),
+    make_refusal(
         "an unknown job, asked to speak",
         "scancel -v 99999999",
         f"scancel: Terminating job 99999999\nscancel: error: Kill job error on job id 99999999: {GONE}",
         0,
     ),
-    refused("a word", "scancel abc", "scancel: error: Invalid job id abc"),
-    refused("zero", "scancel 0", "scancel: error: Invalid job id 0"),
-    refused("a negative number", "scancel -- -5", "scancel: error: Invalid job id -5"),
-    refused("a fraction", "scancel 4.5.6", "scancel: error: Invalid job id 4.5.6"),
-    refused("nothing", "scancel", "scancel: error: No job identification provided"),
-    refused("an unknown signal", "scancel -s FOO 4", "Unknown job signal: FOO"),
+    make_refusal("a word", "scancel abc", "scancel: error: Invalid job id abc"),
+    make_refusal("zero", "scancel 0", "scancel: error: Invalid job id 0"),
+    make_refusal("a negative number", "scancel -- -5", "scancel: error: Invalid job id -5"),
+    make_refusal("a fraction", "scancel 4.5.6", "scancel: error: Invalid job id 4.5.6"),
+    make_refusal("nothing", "scancel", "scancel: error: No job identification provided"),
+    make_refusal("an unknown signal", "scancel -s FOO 4", "Unknown job signal: FOO"),
     row(
         "a finished job: silence and 0; asked to speak, the reason",
         submit("-o /dev/null --wrap true"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
         Do("scancel <a>"),
         Do("scancel -v <a>", err=ANY),
     ),
@@ -221,24 +227,26 @@ SCANCEL = (
 )
 
 SCONTROL = (
-    refused("an unknown job", "scontrol show job 99999999", f"slurm_load_jobs error: {GONE}"),
-    refused("a job that is a word", "scontrol show job abc", f"scontrol_print_job error: {GONE}"),
-    refused("an unknown node: told on stdout", "scontrol show node nope", "", out="Node nope not found"),
-    refused("an unknown partition: told on stdout", "scontrol show partition nope", "", out="Partition nope not found"),
-    refused(
+    make_refusal("an unknown job", "scontrol show job 99999999", f"slurm_load_jobs error: {GONE}"),
+    make_refusal("a job that is a word", "scontrol show job abc", f"scontrol_print_job error: {GONE}"),
+    make_refusal("an unknown node: told on stdout", "scontrol show node nope", "", out="Node nope not found"),
+    make_refusal(
+        "an unknown partition: told on stdout", "scontrol show partition nope", "", out="Partition nope not found"
+    ),
+    make_refusal(
         "hold of an unknown job",
         "scontrol hold 99999999",
         f"{GONE} for job 99999999\nslurm_suspend error: {GONE}",
     ),
-    refused("requeue of an unknown job", "scontrol requeue 99999999", f"{GONE} for job 99999999"),
-    refused("update of an unknown job", "scontrol update jobid=99999999 nice=5", f"{GONE} for job 99999999"),
-    refused("a keyword that is none", "scontrol frobnicate", "invalid keyword: frobnicate"),
-    refused(
+    make_refusal("requeue of an unknown job", "scontrol requeue 99999999", f"{GONE} for job 99999999"),
+    make_refusal("update of an unknown job", "scontrol update jobid=99999999 nice=5", f"{GONE} for job 99999999"),
+    make_refusal("a keyword that is none", "scontrol frobnicate", "invalid keyword: frobnicate"),
+    make_refusal(
         "update of a node that is not there",
         "scontrol update nodename=nope state=drain reason=x",
         "slurm_update error: Invalid node name specified",
     ),
-    refused(
+    make_refusal(
         "no drain without a reason",
         "scontrol update nodename=node01 state=drain",
         "You must specify a reason when DOWNING or DRAINING a node. Request denied",
@@ -298,18 +306,18 @@ SCONTROL = (
 )
 
 QUERIES = (
-    refused("squeue: one unknown job", "squeue -j 99999999", f"slurm_load_jobs error: {GONE}"),
-    refused("squeue: several unknown jobs are an empty list", "squeue -h -j 99999998,99999999", "", 0),
-    refused("squeue: a word", "squeue -j abc", "squeue: error: Invalid job id: abc"),
-    refused("squeue: an unknown partition is an empty list", "squeue -p nope", "", 0, SQUEUE_HEADER),
-    refused(
+    make_refusal("squeue: one unknown job", "squeue -j 99999999", f"slurm_load_jobs error: {GONE}"),
+    make_refusal("squeue: several unknown jobs are an empty list", "squeue -h -j 99999998,99999999", "", 0),
+    make_refusal("squeue: a word", "squeue -j abc", "squeue: error: Invalid job id: abc"),
+    make_refusal("squeue: an unknown partition is an empty list", "squeue -p nope", "", 0, SQUEUE_HEADER),
+    make_refusal(
         "squeue: an unknown user",
         "squeue -u nosuchuser",
         "squeue: error: Invalid user: nosuchuser\n\n",
         0,
         SQUEUE_HEADER,
     ),
-    refused(
+    make_refusal(
         "squeue: an unknown state",
         "squeue -t FROB",
         like(
@@ -317,26 +325,32 @@ QUERIES = (
             "squeue: error: Valid job states include: PENDING,RUNNING,SUSPENDED,.*,STAGE_OUT,STOPPED\n?"
         ),
     ),
-    refused("sinfo: an unknown node", "sinfo -h -n nope", "", 0, ANY),
-    refused("sinfo: an unknown partition", "sinfo -p nope", "", 0, "PARTITION AVAIL  TIMELIMIT  NODES  STATE NODELIST"),
-    refused(
+    make_refusal("sinfo: an unknown node", "sinfo -h -n nope", "", 0, ANY),
+    make_refusal(
+        "sinfo: an unknown partition", "sinfo -p nope", "", 0, "PARTITION AVAIL  TIMELIMIT  NODES  STATE NODELIST"
+    ),
+    make_refusal(
         "sinfo: an unknown state",
         "sinfo -t frob",
         like('sinfo: error: Bad state string: "frob"\nsinfo: error: valid states: unknown,down,idle,.*'),
     ),
-    refused(
+    make_refusal(
         "sacct: an unknown job is an empty table",
         "sacct -X -P -j 99999999",
         "",
         0,
         "JobID|JobName|Partition|Account|AllocCPUS|State|ExitCode",
     ),
-    refused("sacct: a word", "sacct -X -P -j abc", "sacct: fatal: Bad job/step specified: abc"),
-    refused("sacct: an unknown state", "sacct -X -P -s FROB", "sacct: fatal: unrecognized job state value 'FROB'"),
-    refused("sacct: an unknown field", "sacct -X -P -o JobID,Frob", 'sacct: error: Invalid field requested: "Frob"'),
-    refused("sacct: a time that is none", "sacct -X -P -S xyz", like(r"Invalid time specification \(pos=0\): xyz")),
-    refused("sacctmgr: an unknown user is an empty list", "sacctmgr -nP show user nosuch", "", 0),
-    refused(
+    make_refusal("sacct: a word", "sacct -X -P -j abc", "sacct: fatal: Bad job/step specified: abc"),
+    make_refusal("sacct: an unknown state", "sacct -X -P -s FROB", "sacct: fatal: unrecognized job state value 'FROB'"),
+    make_refusal(
+        "sacct: an unknown field", "sacct -X -P -o JobID,Frob", 'sacct: error: Invalid field requested: "Frob"'
+    ),
+    make_refusal(
+        "sacct: a time that is none", "sacct -X -P -S xyz", like(r"Invalid time specification \(pos=0\): xyz")
+    ),
+    make_refusal("sacctmgr: an unknown user is an empty list", "sacctmgr -nP show user nosuch", "", 0),
+    make_refusal(
         "sstat: an unknown job", "sstat -a -n -P -j 99999999", "sstat: error: couldn't get steps for job 99999999", 0
     ),
 )

@@ -1,7 +1,7 @@
 """One row of the table of behaviours, the steps it is made of, and how they are played against a cluster.
 
 A row is data: why it is there, and steps that are tried one after the other. Texts may hold <name>: what an earlier
-step kept under that name, or one of the names every row knows (see `Place`). An expected text is compared as it is,
+step kept under that name, or one of the names every row knows (see `RowFolder`). An expected text is compared as it is,
 a compiled pattern must match the whole of it; one newline at the end never counts.
 """
 
@@ -24,7 +24,7 @@ ANY: Text = None
 
 
 @dataclass
-class Place:
+class RowFolder:
     """Where one row is played: a cluster's environment, a folder of its own, and what its steps kept.
 
     Known from the start: <dir>, <host>, <user>, <uid>, <hold> (the reason `scontrol hold` gives this caller).
@@ -86,7 +86,7 @@ def like(pattern: str) -> re.Pattern[str]:
 class Step(Protocol):
     """One thing that is done or looked at; it raises AssertionError when the cluster does otherwise."""
 
-    def play(self, place: Place) -> None:
+    def play(self, place: RowFolder) -> None:
         """Play the step; raises AssertionError."""
 
 
@@ -103,7 +103,7 @@ class Do:
     env: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = DEADLINE_S
 
-    def play(self, place: Place) -> None:
+    def play(self, place: RowFolder) -> None:
         words = place.words(self.argv)
         env = {name: place.fill(value) for name, value in self.env.items()}
         code, out, err = place.run(words, place.fill(self.stdin), env, self.timeout_s)
@@ -113,7 +113,7 @@ class Do:
         if self.keep:
             place.kept[self.keep] = made[1] if made else out.strip()
         if code != self.rc or place.differs(self.out, out) or place.differs(self.err, err):
-            raise AssertionError(told(words, (self.rc, self.out, self.err), (code, out, err)))
+            raise AssertionError(explain_difference(words, (self.rc, self.out, self.err), (code, out, err)))
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Until:
     env: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = DEADLINE_S
 
-    def play(self, place: Place) -> None:
+    def play(self, place: RowFolder) -> None:
         words = place.words(self.argv)
         deadline = time.monotonic() + self.timeout_s
         pause_s = 0.1
@@ -134,7 +134,7 @@ class Until:
             if not place.differs(self.out, out):
                 return
             if time.monotonic() > deadline:
-                raise AssertionError(told(words, ("any", self.out, "any"), (code, out, err)))
+                raise AssertionError(explain_difference(words, ("any", self.out, "any"), (code, out, err)))
             time.sleep(pause_s)
             pause_s = min(1.0, pause_s * 1.5)
 
@@ -146,7 +146,7 @@ class Reads:
     path: str
     text: Text
 
-    def play(self, place: Place) -> None:
+    def play(self, place: RowFolder) -> None:
         path = place.folder / place.fill(self.path)
         deadline = time.monotonic() + DEADLINE_S
         while True:
@@ -166,7 +166,7 @@ class Writes:
     path: str
     text: str
 
-    def play(self, place: Place) -> None:
+    def play(self, place: RowFolder) -> None:
         (place.folder / place.fill(self.path)).write_text(place.fill(self.text))
 
 
@@ -174,9 +174,9 @@ class Writes:
 class Looks:
     """A check in Python, for what a text comparison cannot say."""
 
-    at: Callable[[Place], None]
+    at: Callable[[RowFolder], None]
 
-    def play(self, place: Place) -> None:
+    def play(self, place: RowFolder) -> None:
         self.at(place)
 
 
@@ -185,7 +185,7 @@ def queue(job: str, out: Text, form: str = "%T|%r") -> Until:
     return Until(("squeue", "-h", "-t", "all", "-j", job, "-o", form), out)
 
 
-def ended(job: str, state: str, exit_code: str = "0:0") -> Until:
+def await_end(job: str, state: str, exit_code: str = "0:0") -> Until:
     """The wait until accounting tells this about a job."""
     return Until(("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode"), f"{state}|{exit_code}")
 
@@ -195,8 +195,8 @@ def submit(options: str, keep: str = "a", stdin: str = "", env: Mapping[str, str
     return Do(f"sbatch --parsable {options}", like(r"\d+"), keep=keep, stdin=stdin, env=env or {})
 
 
-def told(words: Sequence[str], expected: Sequence[object], got: Sequence[object]) -> str:
-    """What a failure says: the command, and what was expected beside what came."""
+def explain_difference(words: Sequence[str], expected: Sequence[object], got: Sequence[object]) -> str:
+    """Say what failed: the command, and what was expected beside what came."""
     lines = [shlex.join(words)]
     for name, want, have in zip(("exit code", "stdout", "stderr"), expected, got, strict=True):
         lines.append(f"  {name}: expected {getattr(want, 'pattern', want)!r}\n  {' ' * len(name)}       got {have!r}")
@@ -223,14 +223,14 @@ def row(why: str, *steps: Step, lane: str = "", on: str = "both", slow: bool = F
     return Row(why, steps, lane, on, slow)
 
 
-def play(one: Row, place: Place) -> None:
+def play(row: Row, place: RowFolder) -> None:
     """Play all steps of a row, then cancel whatever it submitted."""
     place.folder.mkdir(parents=True)
     try:
-        for step in one.steps:
+        for step in row.steps:
             step.play(place)
     finally:
         if place.jobs:
             place.run(["scancel", *place.jobs])
-            if one.lane:
+            if row.lane:
                 Until(("squeue", "-h", "-j", ",".join([*place.jobs, NO_JOB]), "-o", "%i"), "").play(place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.row import Do, Reads, Until, ended, like, queue, row, submit
+from tests.behaviour.row import Do, Reads, Until, await_end, like, queue, row, submit
 
 ROWS = (
     row(
@@ -57,8 +57,8 @@ ROWS = (
         Until("sinfo -h -N -n node04 -o %T|%C", "allocated|8/0/0/8"),
         Do("scontrol update jobid=<c> priority=4294967290"),
         Do("scancel <a>"),
-        ended("<b>", "COMPLETED"),
-        ended("<c>", "COMPLETED"),
+        await_end("<b>", "COMPLETED"),
+        await_end("<c>", "COMPLETED"),
         lane="gpu",
     ),
     row(
@@ -89,7 +89,7 @@ ROWS = (
         queue("<a>", like(r"PENDING\|ReqNodeNotAvail, UnavailableNodes:node04")),
         Do("scontrol -o show node node04", like(r".* State=IDLE\+DRAIN .*Reason=hard \| ware \[<user>@\S+\] ?")),
         Do("scontrol update nodename=node04 state=resume"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
         Until("sinfo -h -N -n node04 -o %T", "idle"),
         Do(
             "scontrol update nodename=node04 state=resume", err="slurm_update error: Invalid node state specified", rc=1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.row import Do, Reads, Until, Writes, ended, like, queue, row, submit
+from tests.behaviour.row import Do, Reads, Until, Writes, await_end, like, queue, row, submit
 
 SAY = "#!/bin/sh\n"
 
@@ -12,7 +12,7 @@ FORMS = (
         Do("sbatch -o out --wrap 'echo hi; pwd'", like(r"Submitted batch job \d+"), keep="a"),
         Reads("out", "hi\n<dir>\n"),
         queue("<a>", "wrap|(null)|<dir>", "%j|%o|%Z"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
     ),
     row("the default log", submit("--wrap 'echo hi; echo err >&2'"), Reads("slurm-<a>.out", "hi\nerr\n")),
     row(
@@ -128,7 +128,7 @@ FILES = (
         "a folder that is not there fails the job",
         submit("-o no/such/out --wrap true"),
         queue("<a>", "FAILED|JobLaunchFailure"),
-        ended("<a>", "FAILED", "0:53"),
+        await_end("<a>", "FAILED", "0:53"),
     ),
     row(
         "a working directory that is not there: the job runs in /tmp and its log says so",
@@ -136,7 +136,7 @@ FILES = (
         Reads(
             "out", like(r".*couldn't chdir to `/no/such': No such file or directory: going to /tmp instead\n/tmp\n?")
         ),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
     ),
 )
 
@@ -206,8 +206,8 @@ REQUESTS = (
             for n, text in enumerate(("90", "1:30", "1:00:00", "1-0", "1-12:30:00", "0", "00:00:10", "infinite"))
         ),
         *(
-            queue(f"<t{n}>", told, "%l")
-            for n, told in enumerate(
+            queue(f"<t{n}>", limit, "%l")
+            for n, limit in enumerate(
                 ("1:30:00", "2:00", "1:00:00", "1-00:00:00", "1-12:30:00", "UNLIMITED", "1:00", "UNLIMITED")
             )
         ),
@@ -218,7 +218,7 @@ REQUESTS = (
             submit(f"-H --mem={text} --wrap true", f"t{n}")
             for n, text in enumerate(("500K", "1024M", "1G", "1536M", "100", "0"))
         ),
-        *(queue(f"<t{n}>", told, "%m") for n, told in enumerate(("1M", "1G", "1G", "1.50G", "100M", "0"))),
+        *(queue(f"<t{n}>", memory, "%m") for n, memory in enumerate(("1M", "1G", "1G", "1.50G", "100M", "0"))),
     ),
     row(
         "memory per CPU",
@@ -247,14 +247,14 @@ REQUESTS = (
         submit("-o out --begin=now+3 --wrap 'echo hi'"),
         queue("<a>", "PENDING|BeginTime"),
         Reads("out", "hi\n"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
     ),
     row(
         "submitted held, by the user",
         submit("-H -o /dev/null --wrap true"),
         queue("<a>", "PENDING|JobHeldUser|0", "%T|%r|%Q"),
         Do("scontrol release <a>"),
-        ended("<a>", "COMPLETED"),
+        await_end("<a>", "COMPLETED"),
     ),
     row(
         "a named node",
@@ -289,7 +289,7 @@ STEPS = (
         "srun gives the worst exit code, the job that of its last command",
         submit("-n 2 -o out -e /dev/null --wrap 'srun sh -c \"exit \\$SLURM_PROCID\"; echo $?; srun true; exit 3'"),
         Reads("out", "1\n"),
-        ended("<a>", "FAILED", "3:0"),
+        await_end("<a>", "FAILED", "3:0"),
     ),
     row(
         "steps are rows of their own",

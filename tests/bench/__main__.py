@@ -40,7 +40,7 @@ async def rate(port: int, path: str, seconds: float, etag: str = "") -> float:
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{condition}\r\n".encode()
     got, until = 0, time.monotonic() + seconds
 
-    async def one() -> None:
+    async def read_in_turn() -> None:
         nonlocal got
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while time.monotonic() < until:
@@ -53,7 +53,7 @@ async def rate(port: int, path: str, seconds: float, etag: str = "") -> float:
             got += 1
         writer.close()
 
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(read_in_turn() for _ in range(CONNECTIONS)))
     return got / seconds
 
 
@@ -80,7 +80,7 @@ def compare(
 ) -> None:
     """Print the medians and the ratio of each round's pair; `etag` is what ours are asked with."""
     pairs = [(asyncio.run(rate(*ours, seconds, etag)), asyncio.run(rate(*bare, seconds))) for _ in range(rounds)]
-    ratios = [one / other for one, other in pairs]
+    ratios = [ours / other for ours, other in pairs]
     mine, others = (statistics.median(column) for column in zip(*pairs, strict=True))
     middle = statistics.median(ratios)
     print(f"{what:<28} {mine:8.0f}/s {others:8.0f}/s   ratio {middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
@@ -112,8 +112,8 @@ def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:
             body = {"name": f"job{number}", "script_content": "#!/bin/bash\n#SBATCH --hold\ntrue\n"}
             assert server.http.post("/api/jobs", json=body).status_code == 201
         print(f"{jobs} jobs submitted over HTTP: {jobs / (time.monotonic() - began):.0f}/s")
-        listed = server.http.get("/api/jobs").content
-        (folder / "list.json").write_bytes(listed)
+        answer = server.http.get("/api/jobs").content
+        (folder / "list.json").write_bytes(answer)
         (folder / "bare.py").write_text(BARE)
         port = free_port()
         bare = subprocess.Popen(
@@ -140,7 +140,7 @@ def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:
         print(f"{'':28} {'Sluice':>10} {'Starlette':>10}   ({rounds} rounds of {seconds} s, {CONNECTIONS} connections)")
         compare("small answer", (server.port, "/api/store/problems"), (port, "/small"), rounds, seconds)
         compare(
-            f"list of {jobs} jobs, {len(listed) // 1000} kB",
+            f"list of {jobs} jobs, {len(answer) // 1000} kB",
             (server.port, "/api/jobs"),
             (port, "/jobs"),
             rounds,

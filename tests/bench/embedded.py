@@ -37,8 +37,8 @@ def main(jobs: int) -> None:
         )
         env = {"PATH": f"{ROOT / 'slurm_shim/bin'}:{os.environ['PATH']}", "SLURM_CONF": str(conf), "HOME": folder}
         os.chdir(folder)
-        held = ("sbatch", "-H", "-o", "/dev/null", "--comment", "x" * 40, "--wrap", "true")
-        print(f"sbatch, empty queue          {timed_ms(env, *held):8.1f} ms")
+        sbatch_words = ("sbatch", "-H", "-o", "/dev/null", "--comment", "x" * 40, "--wrap", "true")
+        print(f"sbatch, empty queue          {timed_ms(env, *sbatch_words):8.1f} ms")
         filler = (
             "sbatch",
             "-Q",
@@ -57,7 +57,7 @@ def main(jobs: int) -> None:
             subprocess.run(filler, env=env, check=True)
         rate = jobs / (time.perf_counter() - begun)
         print(f"{jobs} submissions in a row    {rate:8.1f} /s")
-        print(f"sbatch, {jobs} queued         {timed_ms(env, *held):8.1f} ms")
+        print(f"sbatch, {jobs} queued         {timed_ms(env, *sbatch_words):8.1f} ms")
         form = ",".join(f"{name}:~4f1c9a~" for name in FIELD_NAMES.split()) + "E"
         print(f"squeue, 36 fields, {jobs} jobs {timed_ms(env, 'squeue', '-h', '-a', '-t', 'all', '-O', form):8.1f} ms")
         print(f"squeue, one job               {timed_ms(env, 'squeue', '-h', '-j', '1'):8.1f} ms")

@@ -57,7 +57,7 @@ def fill(folder: Path, count: int) -> None:
 
 
 class Opened:
-    """A store of so many records, with its collector."""
+    """A store of so many records, with its index."""
 
     def __init__(self, top: Path, count: int) -> None:
         self.count = count
@@ -65,14 +65,14 @@ class Opened:
         fill(root / "jobs", count)
         before, begun = resident_mb()[0], time.perf_counter()
         self.store = Store(root)
-        self.collector = ReportIndex(self.store.jobs)
+        self.report_index = ReportIndex(self.store.jobs)
         self.store.open()
         self.start_s, self.memory_mb = time.perf_counter() - begun, resident_mb()[0] - before
 
     async def update(self, number: int) -> None:
         """Nothing; a job has told something new, as the server writes it down."""
         job_id = str(100_000 + number * 7 % self.count)
-        with self.collector.reserve_number() as event:
+        with self.report_index.reserve_number() as event:
             body = {"status": "benchmark", "stage": "benchmark", "message": f"step {event}"}
             after = reports.apply_update(self.store.jobs.get(job_id), job_id, body, event, time.time(), "me")
             await self.store.jobs.put(job_id, after)
@@ -112,9 +112,9 @@ async def compare(few: Opened, many: Opened, bare: Callable[[int], object]) -> N
     rounds = [(await each_us(many.update), await each_us(few.update), await each_us(bare)) for _ in range(ROUNDS)]
     ours, others, writes = (statistics.median(column) for column in zip(*rounds, strict=True))
     for what, at, middle in ((f"among {few.count}", 1, others), ("a bare durable write", 2, writes)):
-        ratios = sorted(one[0] / one[at] for one in rounds)
-        told = f"{ours:6.0f} µs   {what} {middle:6.0f} µs"
-        print(f"update among {many.count:,} {told}   ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})")  # fmt: skip  # noqa: E501
+        ratios = sorted(round[0] / round[at] for round in rounds)
+        line = f"{ours:6.0f} µs   {what} {middle:6.0f} µs"
+        print(f"update among {many.count:,} {line}   ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})")  # fmt: skip  # noqa: E501
     begun = time.perf_counter()
     await asyncio.gather(*(many.update(number) for number in range(2000)))
     print(f"2,000 updates at once: {2000 / (time.perf_counter() - begun):,.0f}/s")
@@ -127,12 +127,12 @@ def reads(opened: Opened) -> None:
         ("page 150", (None, None, None, 150, 50)),
         ("filter", ("benchmark", "c1", "pipeline:98765", 1, 50)),
     ):
-        opened.collector._pages.clear()
-        opened.collector._matches.clear()
+        opened.report_index._pages.clear()
+        opened.report_index._matches.clear()
         took = []
         for _ in range(2):
             begun = time.perf_counter()
-            opened.collector.build_page(*asked)
+            opened.report_index.build_page(*asked)
             took.append((time.perf_counter() - begun) * 1e6)
         print(f"{what:<12} {took[0]:8.0f} µs after a change, {took[1]:6.1f} µs again")
 

@@ -98,8 +98,8 @@ def fill(folder: Path, count: int) -> None:
     """Nothing; the folder has so many runs, not durably."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        one = run(number)
-        (folder / f"{one.id}.json").write_bytes(to_json(one))
+        document = run(number)
+        (folder / f"{document.id}.json").write_bytes(to_json(document))
 
 
 def resident_mb(pid: int | str = "self") -> tuple[float, float]:
@@ -109,11 +109,11 @@ def resident_mb(pid: int | str = "self") -> tuple[float, float]:
     return now, most
 
 
-def opened(root: Path, why: str) -> None:
-    """Prints what the start of the store alone takes, with ledger and list."""
+def measure_store(root: Path, why: str) -> None:
+    """Print what the start of the store alone takes, with index and list."""
     store = Store(root)
-    ledger, shown = jobs.JobIndex(), lists.RunList(store.runs, srunx.to_run_json)
-    store.runs.listeners.append(lambda _name, old, new: ledger.follow(old, new))
+    job_index, run_list = jobs.JobIndex(), lists.RunList(store.runs, srunx.to_run_json)
+    store.runs.listeners.append(lambda _name, old, new: job_index.follow(old, new))
     begun = time.perf_counter()
     store.open()
     took_s = time.perf_counter() - begun
@@ -122,24 +122,24 @@ def opened(root: Path, why: str) -> None:
     async def ask() -> None:
         for limit, offset in ((200, 0), (200, 0), (200, 50_000), (10_000, 0), (10_000, 0)):
             begun = time.perf_counter()
-            await shown.get_window(None, limit, offset)
+            await run_list.get_window(None, limit, offset)
             asked.append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        ledger.compute_stats(None, None)
+        job_index.compute_stats(None, None)
         asked.append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        ledger.list_newest(200)
+        job_index.list_newest(200)
         asked.append(time.perf_counter() - begun)
         await store.close()
 
     asyncio.run(ask())
     now, most = resident_mb()
-    asks = [round(one * 1e3, 2) for one in asked]
+    asks = [round(seconds * 1e3, 2) for seconds in asked]
     print(f"{why:<28} {took_s:7.2f} s   {now:6.0f} MB (most {most:6.0f} MB)   asks ms: {asks}")
 
 
-def served(root: Path, why: str) -> None:
-    """Prints what the start of the whole server takes, its memory, and its first lists."""
+def measure_server(root: Path, why: str) -> None:
+    """Print what the start of the whole server takes, its memory, and its first lists."""
     environment = {**os.environ, "SLUICE_STORE": str(root), "SLUICE_CLUSTER": "embedded", "SLUICE_PORT": "18765"}
     begun = time.perf_counter()
     server = subprocess.Popen([sys.executable, "app.py"], env=environment)
@@ -157,15 +157,15 @@ def served(root: Path, why: str) -> None:
         urllib.request.urlopen(url + path).read()
         took.append(time.perf_counter() - begun)
         sizes.append(resident_mb(server.pid)[0])
-    asks, sizes = [round(one * 1e3, 1) for one in took[1:]], [round(one) for one in sizes]
+    asks, sizes = [round(seconds * 1e3, 1) for seconds in took[1:]], [round(size) for size in sizes]
     print(f"{why:<28} {took[0]:7.2f} s   {sizes} MB (most {resident_mb(server.pid)[1]:.0f} MB)   asks ms: {asks}")
     server.terminate()
     server.wait()
 
 
-def summary(one: Run) -> dict[str, object]:
+def summary(run: Run) -> dict[str, object]:
     """The row of a run in a list."""
-    return {"id": one.id, "workflow_name": one.workflow_name, "status": one.status, "started_at": one.started_at}
+    return {"id": run.id, "workflow_name": run.workflow_name, "status": run.status, "started_at": run.started_at}
 
 
 def took(what: str, begun: float, count: int = 1) -> None:
@@ -176,10 +176,10 @@ def took(what: str, begun: float, count: int = 1) -> None:
 
 async def writes(store: Store) -> None:
     """Writes one after the other, and many at once."""
-    one = run(0)
+    document = run(0)
     begun = time.perf_counter()
     for number in range(300):
-        await store.runs.put(one.id, one.model_copy(update={"error": str(number)}))
+        await store.runs.put(document.id, document.model_copy(update={"error": str(number)}))
     took("one run written again and again", begun, 300)
     many = [run(number) for number in range(2000)]
     begun = time.perf_counter()
@@ -268,9 +268,9 @@ def many(count: int) -> None:
 def main(asked: list[str]) -> None:
     """Prints what is asked for; without arguments all."""
     if asked[:1] == ["opened"]:
-        opened(Path(asked[1]), asked[2])
+        measure_store(Path(asked[1]), asked[2])
     elif asked[:1] == ["served"]:
-        served(Path(asked[1]), asked[2])
+        measure_server(Path(asked[1]), asked[2])
     else:
         if asked[:1] != ["many"]:
             few()

@@ -40,7 +40,7 @@ class Beyond:
         path = os.environ["PATH"]
         self.conf = os.environ.get("SLURM_CONF", "")
         if kind == "embedded":
-            self.conf = str(self._embedded())
+            self.conf = str(self._write_embedded())
             path = f"{ROOT / 'slurm_shim' / 'bin'}:{path}"
         self.log, wrappers = folder / "calls", folder / "wrappers"
         wrappers.mkdir()
@@ -51,7 +51,7 @@ class Beyond:
         self.variables = {"PATH": f"{wrappers}:{path}", "SLURM_CONF": self.conf, "HOME": str(self.home)}
         self.sshd = Sshd(folder / "sshd", environment)
 
-    def _embedded(self) -> Path:
+    def _write_embedded(self) -> Path:
         wanted = {"nodes": 2, "cpus": 8, "memory_mb": 16000, "gpus": 4, "partitions": [], "execute": True}
         folder = self.dir / "cluster"
         folder.mkdir()

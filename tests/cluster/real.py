@@ -496,7 +496,7 @@ class Cluster:
                 command = (entry / "cmdline").read_bytes()
             except OSError:  # ended while we looked
                 continue
-            of_a_job = any(one.startswith((b"SLURM_JOB_ID=", b"SLURMD_NODENAME=")) for one in environ)
+            of_a_job = any(variable.startswith((b"SLURM_JOB_ID=", b"SLURMD_NODENAME=")) for variable in environ)
             if ours in environ and (of_a_job or command.startswith(b"slurmstepd")):
                 yield int(entry.name)
 

@@ -159,8 +159,8 @@ class Sshd:
         self.kill()
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10) as one:
-            return one.recv(4) == b"SSH-"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            return connection.recv(4) == b"SSH-"
         return False
 
     def _sessions(self) -> Iterator[int]:
@@ -168,7 +168,7 @@ class Sshd:
         if self.process is None:
             return
         parents = {self.process.pid}
-        table = [one for one in map(_parent, Path("/proc").iterdir()) if one]
+        table = [pair for pair in map(_parent, Path("/proc").iterdir()) if pair]
         for _ in range(3):
             found = {pid for pid, parent, name in table if parent in parents and name.startswith("sshd")}
             parents |= found

@@ -117,7 +117,7 @@ def test_what_changes_again_while_a_batch_is_read_is_told_once_later() -> None:
             add(feed, "b", "deleted")
             rest = [reader.take(), reader.take(), reader.take()]
             assert first is not None and first.id == "a"
-            assert [(one.id, one.action) for one in rest if one] == [("c", "updated"), ("b", "deleted")]
+            assert [(change.id, change.action) for change in rest if change] == [("c", "updated"), ("b", "deleted")]
 
     run(work)
 
@@ -129,7 +129,7 @@ LOST: list[tuple[str, Callable[[Changes], Position]]] = [
 ]
 
 
-@pytest.mark.parametrize(("why", "after"), LOST, ids=[one[0] for one in LOST])
+@pytest.mark.parametrize(("why", "after"), LOST, ids=[case[0] for case in LOST])
 def test_who_has_missed_something_is_told_to_start_again(why: str, after: Callable[[Changes], Position]) -> None:
     async def work() -> None:
         feed = Changes(kept=3)
@@ -234,8 +234,8 @@ def test_a_stream_begins_with_where_it_is_and_ends_after_so_many_events() -> Non
             add(feed, str(number), row={"n": number})
         start, *events = await frames_of(stream_events(feed, EVERYTHING, Position(feed.epoch, 0), limit=205))
         assert start.splitlines() == [":", "retry: 2000", f"id: {feed.epoch}-0"]
-        told = [orjson.loads(event.splitlines()[2].removeprefix("data: ")) for event in events]
-        assert [one["row"]["n"] for one in told] == list(range(205))
+        changes_read = [orjson.loads(event.splitlines()[2].removeprefix("data: ")) for event in events]
+        assert [change["row"]["n"] for change in changes_read] == list(range(205))
         assert events[-1].splitlines()[0] == f"id: {feed.epoch}-205"
 
     run(work)

@@ -38,8 +38,8 @@ def elsewhere(server: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
     subprocess.run(["scancel", "-u", getpass.getuser()], env=environment, check=True, timeout=300)
 
 
-def settled(server: Server, name: str) -> None:
-    """Nothing; the jobs whose names begin so are written down as cancelled."""
+def settle_jobs(server: Server, name: str) -> None:
+    """Write down the jobs whose names begin so as cancelled."""
 
     def over() -> bool:
         rows = [row for row in server.http.get("/api/history").json() if row["job_name"].startswith(name)]
@@ -79,7 +79,7 @@ def test_what_is_open_elsewhere_waits(server: Server, elsewhere: dict[str, str],
     assert server.http.post("/api/jobs", json=body, headers=key).json()["job_id"] == single["job_id"]
     for job_id in others:
         server.http.delete(f"/api/jobs/{job_id}")
-    settled(server, "other")
+    settle_jobs(server, "other")
     server.end()
 
     server.cluster, server.environment = "slurm", elsewhere
@@ -109,7 +109,7 @@ def test_what_is_cancelled_from_elsewhere_ends_there(server: Server, elsewhere: 
     assert answer["status"] == "cancelled" and "cluster elsewhere" in answer["warnings"][0]
     assert server.http.get(f"/api/jobs/{other['job_id']}").json()["status"] == "RUNNING", "not the one of the same id"
     server.http.delete(f"/api/jobs/{other['job_id']}")
-    settled(server, "o")
+    settle_jobs(server, "o")
     server.end()
 
     server.cluster, server.environment = "slurm", elsewhere

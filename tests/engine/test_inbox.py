@@ -54,10 +54,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str, said: dict[str, Any]) -> None:
     (tmp_path / "a.yaml").write_text(text)
-    (one,) = inbox.list_ready(tmp_path)
-    assert one.error is None and one.request is not None
-    body = one.to_body()
-    assert {key: body[key] for key in said} == said and one.request.workflow == "a", why
+    (request,) = inbox.list_ready(tmp_path)
+    assert request.error is None and request.request is not None
+    body = request.to_body()
+    assert {key: body[key] for key in said} == said and request.request.workflow == "a", why
     assert {key for key, value in body.items() if value} <= set(said), "nothing else is said"
 
 
@@ -91,8 +91,8 @@ def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str
 )  # fmt: skip
 def test_what_asks_for_nothing(at_once: None, tmp_path: Path, why: str, data: bytes, reason: str) -> None:
     (tmp_path / "a.yaml").write_bytes(data)
-    (one,) = inbox.list_ready(tmp_path)
-    assert one.request is None and one.error and reason in one.error, why
+    (request,) = inbox.list_ready(tmp_path)
+    assert request.request is None and request.error and reason in request.error, why
 
 
 @pytest.mark.parametrize("name", [".a.yaml", "a.txt", "a.yaml.part", "a", "a.json", "a.yaml~"])
@@ -116,9 +116,11 @@ def test_a_file_that_still_changes_is_left_alone(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(inbox, "GIVEN_UP_S", 1000)
     assert inbox.list_ready(tmp_path) == []
     monkeypatch.setattr(inbox, "SETTLED_S", -1)
-    assert [one.path.name for one in inbox.list_ready(tmp_path)] == ["whole.yaml"], "half a file may become a whole one"
+    assert [request.path.name for request in inbox.list_ready(tmp_path)] == ["whole.yaml"], (
+        "half a file may become a whole one"
+    )
     monkeypatch.setattr(inbox, "GIVEN_UP_S", -1)
-    assert {one.path.name for one in inbox.list_ready(tmp_path) if one.request is None} == {"half.yaml"}
+    assert {request.path.name for request in inbox.list_ready(tmp_path) if request.request is None} == {"half.yaml"}
 
 
 def test_whether_to_look_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +138,7 @@ def test_the_oldest_first(at_once: None, tmp_path: Path) -> None:
     for name in ("c", "a", "b"):
         (tmp_path / f"{name}.yaml").write_text(WHOLE)
         eventually(lambda: Path(tmp_path / "tick").write_text("") == 0)
-    times = [one.path.lstat().st_ctime for one in inbox.list_ready(tmp_path)]
+    times = [request.path.lstat().st_ctime for request in inbox.list_ready(tmp_path)]
     assert times == sorted(times) and len(times) == 3
 
 
@@ -145,9 +147,9 @@ def test_the_key_is_the_files_own(at_once: None, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text(WHOLE)
     for _ in range(20):
         shutil.copy2(tmp_path / "kept", tmp_path / "a.yaml")
-        (one,) = inbox.list_ready(tmp_path)
-        assert inbox.list_ready(tmp_path)[0].key == one.key, "as long as the file is the same"
-        keys.add(one.key)
+        (request,) = inbox.list_ready(tmp_path)
+        assert inbox.list_ready(tmp_path)[0].key == request.key, "as long as the file is the same"
+        keys.add(request.key)
         (tmp_path / "a.yaml").unlink()
     assert len(keys) == 20, "also when the inode and the time of change are those of the one before"
 
@@ -162,11 +164,11 @@ def test_where_files_go(at_once: None, tmp_path: Path) -> None:
         for round_ in (1, 2):
             (tmp_path / "good.yaml").write_text(WHOLE)
             (tmp_path / "bad.yaml").write_text("workflow: [\n")
-            good, bad = sorted(inbox.list_ready(tmp_path), key=lambda one: one.request is None)
+            good, bad = sorted(inbox.list_ready(tmp_path), key=lambda request: request.request is None)
             asyncio.run(inbox.move_to_done(files, good, f"run {round_}"))
             asyncio.run(inbox.move_to_failed(files, bad, "because\nof that"))
         first, second = sorted((tmp_path / "done").iterdir(), key=lambda path: path.read_text())
-        assert [one.read_text() for one in (first, second)] == [f"# started as run {n}\n{WHOLE}" for n in (1, 2)]
+        assert [path.read_text() for path in (first, second)] == [f"# started as run {n}\n{WHOLE}" for n in (1, 2)]
         assert {path.suffix for path in (first, second)} == {".yaml"} and first.name == "good.yaml"
         assert names(tmp_path / "failed") == ["bad.reason.txt", "bad.yaml"], "the same mistake is kept once"
         assert (tmp_path / "failed" / "bad.reason.txt").read_text() == "because\nof that\n"
@@ -179,13 +181,13 @@ def test_another_file_dropped_under_the_name_meanwhile_stays(at_once: None, tmp_
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (one,) = inbox.list_ready(tmp_path)
+        (request,) = inbox.list_ready(tmp_path)
         (tmp_path / ".new").write_text("workflow: other\n")
         (tmp_path / ".new").rename(tmp_path / "a.yaml")
-        asyncio.run(inbox.move_to_done(files, one, "run 1"))
+        asyncio.run(inbox.move_to_done(files, request, "run 1"))
         assert names(tmp_path) == ["a.yaml", "done/a.yaml"]
         (two,) = inbox.list_ready(tmp_path)
-        assert two.key != one.key and two.request is not None and two.request.workflow == "other"
+        assert two.key != request.key and two.request is not None and two.request.workflow == "other"
         (tmp_path / "a.yaml").unlink()
         asyncio.run(inbox.move_to_done(files, two, "run 2"))
         assert len(names(tmp_path)) == 2, "one that somebody took back was started all the same"
@@ -197,10 +199,10 @@ def test_a_move_that_was_cut_off_leaves_one_copy(at_once: None, tmp_path: Path) 
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (one,) = inbox.list_ready(tmp_path)
+        (request,) = inbox.list_ready(tmp_path)
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "a.yaml").write_text(f"# started as run 1\n{WHOLE}")
-        asyncio.run(inbox.move_to_done(files, one, "run 1"))
+        asyncio.run(inbox.move_to_done(files, request, "run 1"))
         assert names(tmp_path) == ["done/a.yaml"]
     finally:
         files.close()
@@ -233,13 +235,13 @@ class Dropping:
         assert first[:3] == ["#", "started", "as"]
         return first[3], first[4]
 
-    def failed(self, name: str) -> str:
-        """The reason."""
+    def read_failure(self, name: str) -> str:
+        """Read the reason."""
         path = self.inbox / "failed" / name
         eventually(path.exists, what=f"{name} has failed: {names(self.inbox)}")
         return path.with_suffix(".reason.txt").read_text()
 
-    def said(self) -> list[str]:
+    def read_calls(self) -> list[str]:
         path = self.place / "said"
         return sorted(path.read_text().split()) if path.exists() else []
 
@@ -257,9 +259,9 @@ def test_a_run_from_the_inbox(dropping: Dropping) -> None:
     text = dropping.text("one")
     dropping.drop("first.yaml", text)
     kind, number = dropping.done("first.yaml")
-    run = dropping.client.ended(number)
+    run = dropping.client.await_run(number)
     assert (kind, run["status"], run["triggered_by"]) == ("run", "completed", "inbox")
-    assert dropping.said() == ["one"]
+    assert dropping.read_calls() == ["one"]
     assert (dropping.inbox / "done" / "first.yaml").read_text() == f"# started as run {number}\n{text}"
     assert not (dropping.inbox / "first.yaml").exists()
 
@@ -271,7 +273,7 @@ def test_a_sweep_from_the_inbox(dropping: Dropping) -> None:
         lambda: (found := dropping.client.get(f"/api/sweep_runs/{number}").json())["completed_at"] and found
     )
     assert (kind, row["status"], row["submission_source"], row["max_parallel"]) == ("sweep", "completed", "inbox", 2)
-    assert dropping.said() == ["a", "b", "c"]
+    assert dropping.read_calls() == ["a", "b", "c"]
 
 
 def test_a_file_written_slowly(dropping: Dropping) -> None:
@@ -285,7 +287,7 @@ def test_a_file_written_slowly(dropping: Dropping) -> None:
             dropping.done(other)  # the server has looked at both
             assert (dropping.inbox / "slow.yaml").exists() or piece == text[30:]
     _, number = dropping.done("slow.yaml")
-    assert dropping.client.ended(number)["args"]["word"] == "slow"
+    assert dropping.client.await_run(number)["args"]["word"] == "slow"
     assert len(dropping.runs_of("slow")) == 1
 
 
@@ -306,7 +308,7 @@ def test_what_cannot_be_started_says_why(dropping: Dropping, why: str, text: str
     before = {run["id"] for run in dropping.client.get("/api/workflows/runs").json()}
     name = f"{why.replace(' ', '-')}.yaml"
     dropping.drop(name, text)
-    assert reason in dropping.failed(name), why
+    assert reason in dropping.read_failure(name), why
     assert (dropping.inbox / "failed" / name).read_text() == text
     assert {run["id"] for run in dropping.client.get("/api/workflows/runs").json()} == before
 
@@ -324,17 +326,17 @@ def test_the_same_file_again_starts_again(dropping: Dropping) -> None:
 def test_many_at_once_and_one_that_is_wrong(dropping: Dropping) -> None:
     for number in range(10):
         dropping.drop(f"many-{number}.yaml", dropping.text(f"m{number}") if number != 3 else "workflow: nobody\n")
-    assert "nobody" in dropping.failed("many-3.yaml")
+    assert "nobody" in dropping.read_failure("many-3.yaml")
     for number in (0, 1, 2, 4, 5, 6, 7, 8, 9):
-        dropping.client.ended(dropping.done(f"many-{number}.yaml")[1])
-    assert dropping.said() == [f"m{number}" for number in range(10) if number != 3]
+        dropping.client.await_run(dropping.done(f"many-{number}.yaml")[1])
+    assert dropping.read_calls() == [f"m{number}" for number in range(10) if number != 3]
 
 
 def test_what_slurm_refuses_says_why(dropping: Dropping) -> None:
     text = WORKFLOW.replace("name: hello", "name: elsewhere").replace("}]", ", resources: {partition: nowhere}}]")
     dropping.client.workflow("elsewhere", text)
     dropping.drop("refused.yaml", "workflow: elsewhere\n")
-    assert "nvalid partition" in dropping.failed("refused.yaml")
+    assert "nvalid partition" in dropping.read_failure("refused.yaml")
 
 
 def test_an_unreachable_cluster_is_waited_for(dropping: Dropping) -> None:
@@ -344,11 +346,11 @@ def test_an_unreachable_cluster_is_waited_for(dropping: Dropping) -> None:
     try:
         eventually(lambda: dropping.client.get("/health").json()["status"] == "degraded")
         dropping.drop("patient.yaml", dropping.text("patient"))
-        eventually(lambda: "patient" not in dropping.said() and (dropping.inbox / "patient.yaml").exists())
+        eventually(lambda: "patient" not in dropping.read_calls() and (dropping.inbox / "patient.yaml").exists())
     finally:
         up(dropping.client.store)
-    dropping.client.ended(dropping.done("patient.yaml")[1])
-    assert dropping.said() == ["patient"] and len(dropping.runs_of("patient")) == 1
+    dropping.client.await_run(dropping.done("patient.yaml")[1])
+    assert dropping.read_calls() == ["patient"] and len(dropping.runs_of("patient")) == 1
 
 
 @pytest.mark.parametrize("more", ["", "sweep: {matrix: {word: [p, q]}}\n"], ids=["run", "sweep"])
@@ -369,10 +371,10 @@ def test_what_was_started_but_not_moved_is_not_started_again(
     kind, number = dropping.done(name)
     assert len(set(made)) == 1 and len(made) == 4
     if kind == "run":
-        dropping.client.ended(number)
+        dropping.client.await_run(number)
     else:
         eventually(lambda: dropping.client.get(f"/api/sweep_runs/{number}").json()["completed_at"])
-    assert dropping.said() == (["p", "q"] if more else ["once"])
+    assert dropping.read_calls() == (["p", "q"] if more else ["once"])
 
 
 def test_what_was_started_stands_in_done_though_its_workflow_has_gone_meanwhile(
@@ -393,8 +395,8 @@ def test_what_was_started_stands_in_done_though_its_workflow_has_gone_meanwhile(
     dropping.drop("then.yaml", dropping.text("then").replace("hello", "gone"))
     _, number = dropping.done("then.yaml")
     assert set(made) == {f"run {number}"} and len(made) > 1
-    dropping.client.ended(number)
-    assert dropping.said() == ["then"]
+    dropping.client.await_run(number)
+    assert dropping.read_calls() == ["then"]
 
 
 def test_one_that_waits_holds_up_no_other(dropping: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,10 +411,10 @@ def test_one_that_waits_holds_up_no_other(dropping: Dropping, monkeypatch: pytes
     dropping.drop("slow.yaml", dropping.text("slow"))
     eventually(lambda: dropping.runs_of("slow"))
     dropping.drop("quick.yaml", dropping.text("quick"))
-    dropping.client.ended(dropping.done("quick.yaml")[1])
+    dropping.client.await_run(dropping.done("quick.yaml")[1])
     dropping.client.loop.call_soon_threadsafe(goes_on.set)
-    dropping.client.ended(dropping.done("slow.yaml")[1])
-    assert (dropping.said(), len(dropping.runs_of("slow"))) == (["quick", "slow"], 1)
+    dropping.client.await_run(dropping.done("slow.yaml")[1])
+    assert (dropping.read_calls(), len(dropping.runs_of("slow"))) == (["quick", "slow"], 1)
 
 
 def test_a_refusal_that_was_not_written_down_stays_one(dropping: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,7 +430,7 @@ def test_a_refusal_that_was_not_written_down_stays_one(dropping: Dropping, monke
     text = WORKFLOW.replace("name: hello", "name: nowhere").replace("}]", ", resources: {partition: nowhere}}]")
     dropping.client.workflow("nowhere", text)
     dropping.drop("again.yaml", "workflow: nowhere\n")
-    assert "nvalid partition" in dropping.failed("again.yaml")
+    assert "nvalid partition" in dropping.read_failure("again.yaml")
     assert len(dropping.client.get("/api/workflows/runs", params={"name": "nowhere"}).json()) == 1
 
 

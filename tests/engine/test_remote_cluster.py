@@ -40,7 +40,7 @@ def write_profiles(store: Path, current: str | None, **profiles: dict[str, Any])
 def ssh_config(*beyond: Beyond) -> str:
     """An ssh configuration that knows the host keys of all of these."""
     known = beyond[0].sshd.known_hosts
-    known.write_text("".join(dict.fromkeys(one.sshd.known_hosts.read_text() for one in beyond)))
+    known.write_text("".join(dict.fromkeys(machine.sshd.known_hosts.read_text() for machine in beyond)))
     return str(beyond[0].sshd.config)
 
 
@@ -48,8 +48,8 @@ def ssh_config(*beyond: Beyond) -> str:
 def beyond(cluster: str, tmp_path: Path) -> Iterator[Beyond]:
     """The machine behind SSH."""
     needed()
-    with Beyond(tmp_path / "beyond", cluster) as one:
-        yield one
+    with Beyond(tmp_path / "beyond", cluster) as machine:
+        yield machine
 
 
 @pytest.fixture
@@ -67,28 +67,28 @@ def client(beyond: Beyond, project: Path, tmp_path: Path) -> Iterator[Client]:
     """The app, its active profile leading to the machine behind SSH."""
     mount = {"name": "ml", "local": str(project), "remote": str(beyond.home / "ml")}
     write_profiles(tmp_path / "store", "lab", lab=beyond.profile(mounts=[mount]))
-    with serving(tmp_path / "store", "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond)) as one:
-        yield one
+    with serving(tmp_path / "store", "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond)) as server:
+        yield server
 
 
-def connected(client: Client) -> dict[str, Any]:
-    """What is known of the clusters, once that in force answers."""
+def await_clusters(client: Client) -> dict[str, Any]:
+    """Await the answer of the cluster in force; return what is known of all."""
 
-    def told() -> dict[str, Any] | None:
+    def find_cluster() -> dict[str, Any] | None:
         status: dict[str, Any] = client.get("/api/config/ssh/status").json()
         return status if status["connected"] else None
 
-    return eventually(told, 60, "the cluster over there answers")  # type: ignore[return-value]
+    return eventually(find_cluster, 60, "the cluster over there answers")  # type: ignore[return-value]
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------------
 
 
 def test_the_pipeline_runs_over_there(client: Client, beyond: Beyond, project: Path) -> None:
-    connected(client)
+    await_clusters(client)
     started = client.post("/api/workflows/ml-pipeline/run?mount=ml")
     assert started.status_code == 202, started.text
-    run = client.ended(started.json()["id"], 120)
+    run = client.await_run(started.json()["id"], 120)
     assert (run["status"], run["error"]) == ("completed", None)
     assert run["cluster"].startswith("ssh:lab:") and run["work_dir"] == str(beyond.home / "ml")
     jobs = {job["name"]: job for job in run["jobs"]}
@@ -96,7 +96,7 @@ def test_the_pipeline_runs_over_there(client: Client, beyond: Beyond, project: P
     assert jobs["cleanup"]["status"] == "CANCELLED" and jobs["report"]["status"] == "COMPLETED"
     assert client.get(f"/api/jobs/{jobs['total']['job_id']}/logs").json()["stdout"].endswith("500500\n")
     assert (beyond.home / "ml" / "work-1000" / "report").read_text() == "done\n"
-    assert sorted(one.name for one in project.iterdir()) == [".srunx", "make.py"], "nothing ran here"
+    assert sorted(path.name for path in project.iterdir()) == [".srunx", "make.py"], "nothing ran here"
     assert beyond.calls()["sbatch"] == 3, "each job that ran was submitted once"
 
 
@@ -104,17 +104,17 @@ def test_folders_of_a_mount_are_those_over_there(client: Client, beyond: Beyond,
     text = f"name: where\njobs:\n  - {{name: a, command: pwd, work_dir: {project}/sub, log_dir: {project}/logs here}}\n"
     (project / ".srunx" / "workflows" / "where.yaml").write_text(text)
     eventually(lambda: client.get("/api/workflows/where?mount=ml").status_code == 200)
-    connected(client)
-    run = client.ended(client.post("/api/workflows/where/run?mount=ml").json()["id"])
+    await_clusters(client)
+    run = client.await_run(client.post("/api/workflows/where/run?mount=ml").json()["id"])
     assert run["status"] == "completed", run
     logs = beyond.home / "ml" / "logs here"
-    assert [one.read_text() for one in logs.iterdir()] == [f"{beyond.home}/ml/sub\n"]
+    assert [path.read_text() for path in logs.iterdir()] == [f"{beyond.home}/ml/sub\n"]
 
 
 def test_without_a_mount_a_run_works_in_a_folder_of_its_own(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     run = client.start_run("own", "name: own\njobs:\n  - {name: a, command: 'pwd > here'}\n")
-    ended = client.ended(run["id"])
+    ended = client.await_run(run["id"])
     work = beyond.home / ".sluice" / "work" / run["id"]
     assert ended["status"] == "completed" and ended["work_dir"] == str(work)
     assert (work / "here").read_text() == f"{work}\n"
@@ -123,25 +123,25 @@ def test_without_a_mount_a_run_works_in_a_folder_of_its_own(client: Client, beyo
 
 
 def test_a_single_job_over_there(client: Client, beyond: Beyond, project: Path) -> None:
-    connected(client)
+    await_clusters(client)
     (project / "train.sh").write_text("#!/bin/bash\ncat make.py\npwd >&2\n")
     made = client.post("/api/jobs", {"name": "train", "script_path": "train.sh", "mount_name": "ml"})
     assert made.status_code == 201, made.text
     job_id = made.json()["job_id"]
     found = client.job(job_id)
     assert found["status"] == "COMPLETED" and found["cluster"].startswith("ssh:lab:")
-    logs = eventually(lambda: (one := client.get(f"/api/jobs/{job_id}/logs").json())["stdout"] and one)
+    logs = eventually(lambda: (answer := client.get(f"/api/jobs/{job_id}/logs").json())["stdout"] and answer)
     assert logs["stdout"] == f"{MAKE}{beyond.home}/ml\n"
     rest = client.get(f"/api/jobs/{job_id}/logs", params={"stdout_offset": len(MAKE)}).json()
     assert rest == {**logs, "stdout": f"{beyond.home}/ml\n"}
 
 
 def test_a_sweep_copies_its_mount_once(client: Client, beyond: Beyond, project: Path) -> None:
-    connected(client)
+    await_clusters(client)
     body = {"sweep": {"matrix": {"n": [10, 20, 30]}, "max_parallel": 3}}
     sweep_id = client.post("/api/workflows/ml-pipeline/run?mount=ml", body).json()["sweep_run_id"]
     sweep = eventually(
-        lambda: (one := client.get(f"/api/sweep_runs/{sweep_id}").json())["status"] == "completed" and one, 120
+        lambda: (sweep := client.get(f"/api/sweep_runs/{sweep_id}").json())["status"] == "completed" and sweep, 120
     )
     assert sweep["cells_completed"] == 3
     rows = client.get(f"/api/sweep_runs/{sweep_id}/results").json()
@@ -152,7 +152,7 @@ def test_a_sweep_copies_its_mount_once(client: Client, beyond: Beyond, project: 
 
 
 def test_a_mount_that_cannot_be_copied(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     (beyond.home / "ml").write_text("a file in its place")
     answer = client.post("/api/workflows/ml-pipeline/run?mount=ml")
     assert answer.status_code == 502 and answer.json()["detail"].startswith("Mount sync failed: "), answer.text
@@ -162,18 +162,18 @@ def test_a_mount_that_cannot_be_copied(client: Client, beyond: Beyond) -> None:
 
 
 def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     run = client.start_run("two", TWO)
     path = f"/api/workflows/runs/{run['id']}"
     eventually(lambda: client.get(path).json()["job_statuses"].get("a") == "RUNNING", 60)
     beyond.sshd.kill()
-    lost = eventually(lambda: (one := client.get("/api/config/ssh/status").json())["error"] and one, 30)
+    lost = eventually(lambda: (status := client.get("/api/config/ssh/status").json())["error"] and status, 30)
     assert lost["connected"] is False and lost["profile_name"] == "lab"
     before = client.get(path).json()
     assert before["status"] == "running" and before["job_statuses"]["a"] == "RUNNING"
     assert float(client.get(path).headers["x-snapshot-age"]) > 0
-    listed = client.get("/api/jobs")
-    assert listed.status_code == 200 and float(listed.headers["x-snapshot-age"]) > 0
+    answer = client.get("/api/jobs")
+    assert answer.status_code == 200 and float(answer.headers["x-snapshot-age"]) > 0
     refused = client.post("/api/jobs", {"name": "x", "script_content": "#!/bin/bash\ntrue\n"})
     assert refused.status_code == 503 and "retry-after" in refused.headers
     job_id = before["job_ids"]["a"]
@@ -191,7 +191,7 @@ def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None
     assert client.get(path).json()["job_statuses"] == before["job_statuses"], "unknown is not failed"
     beyond.sshd.start()
     client.post("/api/config/ssh/profiles/lab/connect")
-    after = client.ended(run["id"], 90)
+    after = client.await_run(run["id"], 90)
     assert client.get(path).headers["x-snapshot-age"] == "0.0"
     assert after["status"] == "completed" and [len(job["attempts"]) for job in after["jobs"]] == [1, 1]
     assert beyond.calls()["sbatch"] == 2
@@ -199,26 +199,26 @@ def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None
 
 def test_a_connection_lost_in_the_middle_of_sbatch_submits_once(client: Client, beyond: Beyond) -> None:
     """The job is there, its id was never heard: it is found by its tag."""
-    connected(client)
+    await_clusters(client)
     real = beyond.dir / "wrappers" / "sbatch"
-    held = beyond.dir / "held"
+    gate = beyond.dir / "held"
     text = real.read_text()
-    real.write_text(text.replace("exec ", "").rstrip() + f"\ntouch {held}\nwhile [ -e {held} ]; do sleep 0.05; done\n")
+    real.write_text(text.replace("exec ", "").rstrip() + f"\ntouch {gate}\nwhile [ -e {gate} ]; do sleep 0.05; done\n")
     client.workflow("one", "name: one\njobs:\n  - {name: a, command: 'true'}\n")
     with contextlib.ExitStack() as undo:
-        undo.callback(held.unlink, missing_ok=True)
+        undo.callback(gate.unlink, missing_ok=True)
         import concurrent.futures
 
         pool = undo.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         asked = pool.submit(client.post, "/api/workflows/one/run")
-        eventually(held.exists, 30)
+        eventually(gate.exists, 30)
         beyond.sshd.kill()
         run = asked.result(60).json()
         assert run["job_ids"] == {}, "nobody heard an id"
     real.write_text(text)
     beyond.sshd.start()
     client.post("/api/config/ssh/profiles/lab/connect")
-    ended = client.ended(run["id"], 90)
+    ended = client.await_run(run["id"], 90)
     assert ended["status"] == "completed" and len(ended["jobs"][0]["attempts"]) == 1
     assert beyond.calls()["sbatch"] == 1
 
@@ -227,7 +227,7 @@ def test_a_connection_lost_in_the_middle_of_sbatch_submits_once(client: Client, 
 
 
 def test_readers_cost_one_command_per_interval(client: Client, beyond: Beyond, monkeypatch: pytest.MonkeyPatch) -> None:
-    connected(client)
+    await_clusters(client)
     job_id = client.submit("#!/bin/bash\nsleep 60\n")
     snapshot, connection = client.server.cluster.snapshot, client.server.cluster.connection
     snapshot.min_s = 3.0
@@ -250,7 +250,7 @@ def test_readers_cost_one_command_per_interval(client: Client, beyond: Beyond, m
 # --- profiles --------------------------------------------------------------------------------------------------------
 
 
-def probed(client: Client, name: str) -> dict[str, Any]:
+def probe_cluster(client: Client, name: str) -> dict[str, Any]:
     answer = client.post(f"/api/config/ssh/profiles/{name}/test")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -260,7 +260,7 @@ def probed(client: Client, name: str) -> dict[str, Any]:
 def test_test_tells_the_truth(client: Client, beyond: Beyond) -> None:
     assert client.post("/api/config/ssh/profiles/nope/test").json() == {"detail": "Profile 'nope' not found"}
     assert client.post("/api/config/ssh/profiles/nope/connect").status_code == 404
-    found = probed(client, "lab")
+    found = probe_cluster(client, "lab")
     assert (found["ssh_connected"], found["slurm_available"], found["error"]) == (True, True, None)
     assert found["slurm_version"].startswith("22.05") and found["user"] == beyond.sshd.user
     assert found["hostname"] == os.uname().nodename
@@ -310,7 +310,7 @@ def test_what_is_wrong_with_a_profile_is_told(
             profile["hostname"] = "nobody.invalid"
         write_profiles(client.store, "lab", lab=beyond.profile(), bad=profile)
         eventually(lambda: client.post("/api/config/ssh/profiles/bad/test").status_code == 200)
-        found = probed(client, "bad")
+        found = probe_cluster(client, "bad")
         assert says in found["error"], found
         assert not found["slurm_available"] and found["ssh_connected"] is (why == "SLURM is not on the PATH")
         made = client.post("/api/config/ssh/profiles/bad/connect").json()
@@ -329,9 +329,9 @@ def garbage() -> Iterator[int]:
     def answer() -> None:
         with contextlib.suppress(OSError):
             while True:
-                one, _ = listening.accept()
-                with one:
-                    one.sendall(b"220 mail.example.org ready\r\n" * 3 + b"\0" * 50_000)
+                connection, _ = listening.accept()
+                with connection:
+                    connection.sendall(b"220 mail.example.org ready\r\n" * 3 + b"\0" * 50_000)
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
@@ -365,13 +365,13 @@ def test_the_same_job_ids_on_two_clusters(pair: tuple[Beyond, Beyond], tmp_path:
     store = tmp_path / "store"
     write_profiles(store, "one", one=alpha.profile(), two=beta.profile())
     with serving(store, "embedded", SLUICE_SSH_CONFIG=ssh_config(alpha, beta)) as client:
-        assert connected(client)["clusters"][0]["name"] == "ssh:one:alpha"
+        assert await_clusters(client)["clusters"][0]["name"] == "ssh:one:alpha"
         first = client.start_run("two", TWO.replace("sleep 4", "sleep 60"))
         first_id = first["job_ids"]["a"]
         # By hand; no restart.
         write_profiles(store, "two", one=alpha.profile(), two=beta.profile())
         eventually(lambda: client.get("/api/config/ssh/status").json()["profile_name"] == "two")
-        assert connected(client)["clusters"][0]["name"] == "ssh:two:beta"
+        assert await_clusters(client)["clusters"][0]["name"] == "ssh:two:beta"
         assert client.get("/api/jobs").json() == []
         second_id = str(client.submit("#!/bin/bash\necho second; sleep 60\n", name="second"))
         assert first_id == second_id == "1", "both clusters count from 1"
@@ -386,7 +386,7 @@ def test_the_same_job_ids_on_two_clusters(pair: tuple[Beyond, Beyond], tmp_path:
         assert client.job(1)["status"] == "CANCELLED"
         assert client.get(f"/api/workflows/runs/{first['id']}").json()["status"] == "running", "another cluster's job"
         assert client.post(f"/api/workflows/runs/{first['id']}/cancel").status_code == 200
-        ended = client.ended(first["id"])
+        ended = client.await_run(first["id"])
         assert {job["status"] for job in ended["jobs"]} == {"CANCELLED"}
         assert alpha.calls()["scancel"] == beta.calls()["scancel"] == 1
 
@@ -396,24 +396,24 @@ def test_a_profile_that_leads_elsewhere_is_another_cluster(pair: tuple[Beyond, B
     store = tmp_path / "store"
     write_profiles(store, "lab", lab=alpha.profile())
     with serving(store, "embedded", SLUICE_SSH_CONFIG=ssh_config(alpha, beta)) as client:
-        connected(client)
+        await_clusters(client)
         run = client.start_run("two", TWO.replace("sleep 4", "sleep 60"))
         write_profiles(store, "lab", lab=beta.profile())
         eventually(lambda: client.get("/health").json()["cluster"] == "ssh:lab:beta", 60)
-        connected(client)
+        await_clusters(client)
         client.submit("#!/bin/bash\nfalse\n")
         client.job(1)
         kept = client.get(f"/api/workflows/runs/{run['id']}").json()
         assert kept["status"] == "running" and kept["cluster"] == "ssh:lab:alpha"
         write_profiles(store, "lab", lab=alpha.profile())
         eventually(lambda: client.get("/health").json()["cluster"] == "ssh:lab:alpha", 60)
-        connected(client)
+        await_clusters(client)
         client.post(f"/api/workflows/runs/{run['id']}/cancel")
-        assert client.ended(run["id"])["status"] == "cancelled"
+        assert client.await_run(run["id"])["status"] == "cancelled"
 
 
 def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     write_profiles(client.store, None, lab=beyond.profile())
     eventually(lambda: client.get("/health").json()["cluster"] == "embedded")
     eventually(lambda: client.get("/api/jobs").status_code == 200)
@@ -421,7 +421,7 @@ def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
     made = client.post("/api/config/ssh/profiles/lab/connect").json()
     assert made == {"connected": True, "profile_name": "lab", "hostname": "127.0.0.1", "error": None}
     assert load_yaml((client.store / "profiles.yaml").read_bytes()).value["current"] == "lab"
-    names = [one["name"] for one in connected(client)["clusters"]]
+    names = [cluster["name"] for cluster in await_clusters(client)["clusters"]]
     assert names[0].startswith("ssh:lab:") and "embedded" in names, "with an open job it stays in view"
     assert client.delete(f"/api/jobs/{here}", params={"cluster": "embedded"}).status_code == 204
     ended = client.get(f"/api/jobs/{here}", params={"cluster": "embedded"}).json()
@@ -429,7 +429,7 @@ def test_from_here_to_there_and_back(client: Client, beyond: Beyond) -> None:
 
 
 def test_a_watched_job_of_a_cluster_that_is_not_in_force_is_heard_of(client: Client, beyond: Beyond) -> None:
-    connected(client)
+    await_clusters(client)
     webhook = {"webhook_url": "https://hooks.slack.com/services/T0/B0/none"}
     made = client.post("/api/endpoints", {"kind": "slack_webhook", "name": "team", "config": webhook}).json()
     foreign = beyond.submit("#!/bin/bash\nsleep 60\n")
@@ -454,9 +454,9 @@ def test_a_killed_server_goes_on_with_the_copying(
     """The run was answered as syncing, or not at all; in the end its mount is over there and its jobs ran once."""
     mount = {"name": "ml", "local": str(project), "remote": str(beyond.home / "ml")}
     write_profiles(tmp_path / "store", "lab", lab=beyond.profile(mounts=[mount]))
-    wrappers, held = tmp_path / "held", tmp_path / "copying"
+    wrappers, gate = tmp_path / "held", tmp_path / "copying"
     wrappers.mkdir()
-    (wrappers / "rsync").write_text(f"#!/bin/sh\ntouch {held}\nwhile [ -e {held} ]; do sleep 0.1; done\n")
+    (wrappers / "rsync").write_text(f"#!/bin/sh\ntouch {gate}\nwhile [ -e {gate} ]; do sleep 0.1; done\n")
     (wrappers / "rsync").chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrappers}:{os.environ['PATH']}")
     server = Server(tmp_path / "store", "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond))
@@ -466,15 +466,15 @@ def test_a_killed_server_goes_on_with_the_copying(
         key = {"Idempotency-Key": "one"}
         with contextlib.suppress(Exception):
             server.http.post("/api/workflows/ml-pipeline/run?mount=ml", headers=key, timeout=3)
-        eventually(held.exists)
+        eventually(gate.exists)
         assert server.http.get("/api/workflows/runs").json()[0]["status"] == "syncing"
         server.end(signal.SIGKILL)
         (wrappers / "rsync").unlink()
-        held.unlink()
+        gate.unlink()
         server.start()
         run_id = server.http.get("/api/workflows/runs").json()[0]["id"]
         path = f"/api/workflows/runs/{run_id}"
-        run = eventually(lambda: (one := server.http.get(path).json())["status"] == "completed" and one, 90)
+        run = eventually(lambda: (run := server.http.get(path).json())["status"] == "completed" and run, 90)
         assert {job["name"]: job["result"] for job in run["jobs"]}["total"] == {"total": 500500}
         assert beyond.calls()["sbatch"] == 3
     finally:
@@ -493,11 +493,13 @@ def test_a_killed_server_finds_its_jobs_again(beyond: Beyond, tmp_path: Path) ->
         beyond.sshd.kill()
         server.start()
         path = f"/api/workflows/runs/{run['id']}"
-        shown = server.http.get(path).json()
-        assert shown["status"] == "running", "a machine that does not answer at the start keeps nobody from starting"
+        waiting_run = server.http.get(path).json()
+        assert waiting_run["status"] == "running", (
+            "a machine that does not answer at the start keeps nobody from starting"
+        )
         assert server.http.post("/api/workflows/two/run").status_code == 503
         beyond.sshd.start()
-        run = eventually(lambda: (one := server.http.get(path).json())["status"] == "completed" and one, 90)
+        run = eventually(lambda: (run := server.http.get(path).json())["status"] == "completed" and run, 90)
         assert beyond.calls()["sbatch"] == 2
     finally:
         server.close()

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.long
 RUN_ON = "#!/bin/bash\nsleep 120\n"
 
 
-def told(client: Client, job_id: Any, **more: Any) -> dict[str, Any]:
-    """The report once it says these things."""
+def await_detail(client: Client, job_id: Any, **more: Any) -> dict[str, Any]:
+    """Await a report that says these things."""
 
     def so() -> dict[str, Any] | None:
         found: dict[str, Any] = client.get(f"{JOBS}/{job_id}").json()
@@ -34,7 +34,7 @@ def told(client: Client, job_id: Any, **more: Any) -> dict[str, Any]:
 
 def stage_in_list(client: Client, job_id: Any) -> Any:
     """What the list of SLURM's jobs shows as the job's stage."""
-    return next(one["stage"] for one in client.get("/api/jobs").json() if one["job_id"] == job_id)
+    return next(job["stage"] for job in client.get("/api/jobs").json() if job["job_id"] == job_id)
 
 
 def test_a_job_that_died_without_its_last_word(client: Client) -> None:
@@ -45,10 +45,10 @@ def test_a_job_that_died_without_its_last_word(client: Client) -> None:
     put(client, f"{JOBS}/{job_id}", {"status": "benchmark", "stage": "benchmark", "message": "Running benchmark"})
     assert stage_in_list(client, job_id) == "benchmark"
     assert client.job(job_id, over=False)["stage"] == "benchmark"
-    detail = told(client, job_id, slurm_state="RUNNING")
+    detail = await_detail(client, job_id, slurm_state="RUNNING")
     assert client.get(detail["links"]["slurm"]).json()["job_id"] == job_id
     client.delete(f"/api/jobs/{job_id}")
-    detail = told(client, job_id, status="failed")
+    detail = await_detail(client, job_id, status="failed")
     assert (detail["slurm_state"], detail["stage"]) == ("CANCELLED", "benchmark")
     last = detail["events"][-1]
     assert last["source"] == "slurm" and last["message"].startswith("SLURM says CANCELLED")
@@ -74,16 +74,16 @@ def test_a_job_that_ended_without_its_last_word(
 ) -> None:
     job_id = client.submit(script, "bench")
     put(client, f"{JOBS}/{job_id}", {"status": "starting", "stage": "starting"})
-    detail = told(client, job_id, status=status)
+    detail = await_detail(client, job_id, status=status)
     assert (detail["slurm_state"], detail["exit_code"]) == (state, exit_code)
 
 
 def test_what_a_job_told_of_its_end_stands(client: Client) -> None:
     job_id = client.submit("#!/bin/bash\nsleep 1; exit 1\n", "bench")
     put(client, f"{JOBS}/{job_id}", {"status": "completed", "exit_code": 0, "message": "fine"})
-    detail = told(client, job_id, slurm_state="FAILED")
+    detail = await_detail(client, job_id, slurm_state="FAILED")
     assert (detail["status"], detail["exit_code"], detail["message"]) == ("completed", 0, "fine")
-    assert [one["source"] for one in detail["events"]] == ["report"]
+    assert [event["source"] for event in detail["events"]] == ["report"]
 
 
 def test_a_job_of_another_cluster_with_the_same_id(client: Client) -> None:
@@ -92,7 +92,7 @@ def test_a_job_of_another_cluster_with_the_same_id(client: Client) -> None:
     post(client, str(job_id), job_name="theirs", cluster="another-cluster")
     put(client, f"{JOBS}/{job_id}", {"status": "benchmark", "stage": "benchmark"})
     put(client, f"{JOBS}/{other}", {"status": "benchmark", "stage": "benchmark"})
-    told(client, other, status="failed")
+    await_detail(client, other, status="failed")
     assert client.job(job_id)["stage"] is None
     detail = client.get(f"{JOBS}/{job_id}").json()
     assert (detail["status"], detail["slurm_state"], detail["links"]) == ("benchmark", None, {"slurm": None})
@@ -102,18 +102,18 @@ def test_a_job_that_no_slurm_ever_saw_stays_as_it_is(client: Client) -> None:
     put(client, f"{JOBS}/4000000", {"status": "benchmark"})
     probe = client.submit("#!/bin/bash\nexit 1\n", "bench")
     put(client, f"{JOBS}/{probe}", {"status": "starting"})
-    told(client, probe, status="failed")
+    await_detail(client, probe, status="failed")
     assert client.get(f"{JOBS}/4000000").json()["status"] == "benchmark"
-    assert "4000000" not in [str(one["job_id"]) for one in client.get("/api/jobs").json()]
+    assert "4000000" not in [str(job["job_id"]) for job in client.get("/api/jobs").json()]
 
 
 def test_an_array_task_that_died(client: Client) -> None:
     job_id = client.submit("#!/bin/bash\n#SBATCH --array=0-1\ntest $SLURM_ARRAY_TASK_ID = 0\n", "bench")
-    for one in (job_id, f"{job_id}_0", f"{job_id}_1"):
-        put(client, f"{JOBS}/{one}", {"status": "benchmark", "stage": "benchmark"})
-    assert told(client, f"{job_id}_0", status="completed")["slurm_state"] == "COMPLETED"
-    assert told(client, f"{job_id}_1", status="failed")["slurm_state"] == "FAILED"
-    assert told(client, job_id, status="failed")["slurm_state"] == "FAILED", "and the whole of them"
+    for name in (job_id, f"{job_id}_0", f"{job_id}_1"):
+        put(client, f"{JOBS}/{name}", {"status": "benchmark", "stage": "benchmark"})
+    assert await_detail(client, f"{job_id}_0", status="completed")["slurm_state"] == "COMPLETED"
+    assert await_detail(client, f"{job_id}_1", status="failed")["slurm_state"] == "FAILED"
+    assert await_detail(client, job_id, status="failed")["slurm_state"] == "FAILED", "and the whole of them"
 
 
 def test_while_slurm_does_not_answer_reports_are_taken_and_nothing_is_made_of_it(client: Client) -> None:
@@ -136,7 +136,7 @@ def test_while_slurm_does_not_answer_reports_are_taken_and_nothing_is_made_of_it
         up(client.store)
     eventually(lambda: client.get("/health").json()["slurm"]["answers"], 30)
     client.delete(f"/api/jobs/{job_id}")
-    assert told(client, job_id, status="failed")["slurm_state"] == "CANCELLED"
+    assert await_detail(client, job_id, status="failed")["slurm_state"] == "CANCELLED"
 
 
 def test_an_endpoint_is_a_url_with_a_token(tmp_path: Path) -> None:
@@ -203,20 +203,20 @@ def test_64_reporters_lose_nothing_and_keep_their_order(client: Client, job_id: 
     over.set()
     reader.join(60)
     for number in range(reporters):
-        told = client.get(f"{JOBS}/{job_id}-{number}").json()["events"]
-        assert [one["status"] for one in told] == ["submitted", *words]
-    ours = [one for one in seen if one["job_id"].startswith(f"{job_id}-")]
+        events = client.get(f"{JOBS}/{job_id}-{number}").json()["events"]
+        assert [event["status"] for event in events] == ["submitted", *words]
+    ours = [event for event in seen if event["job_id"].startswith(f"{job_id}-")]
     assert len(ours) == reporters * (len(words) + 1), "who reads on from a cursor misses none"
-    numbers = [one["id"] for one in seen]
+    numbers = [event["id"] for event in seen]
     assert numbers == sorted(set(numbers))
 
 
 def test_64_reporters_of_one_job(client: Client, job_id: str) -> None:
     path = f"{JOBS}/{job_id}"
-    bodies = [{"status": "benchmark", "message": str(one), "metadata": {str(one): 1}} for one in range(64)]
+    bodies = [{"status": "benchmark", "message": str(number), "metadata": {str(number): 1}} for number in range(64)]
     client.together([lambda body=body: put(client, path, body) for body in bodies])
     detail = client.get(path).json()
-    assert sorted(int(one["message"]) for one in detail["events"]) == list(range(64))
+    assert sorted(int(event["message"]) for event in detail["events"]) == list(range(64))
     assert len(detail["metadata"]) == 64
 
 
@@ -238,8 +238,8 @@ def test_a_restart_in_the_middle_loses_nothing_that_was_answered(server: Server)
                     number += 1
 
     reporters = [threading.Thread(target=report, args=(f"r-{number}",)) for number in range(8)]
-    for one in reporters:
-        one.start()
+    for reporter in reporters:
+        reporter.start()
     try:
         for round_ in range(1, 4):
             eventually(lambda least=round_ * 5: len(done) == 8 and min(map(len, done.values())) >= least, 60)
@@ -247,19 +247,19 @@ def test_a_restart_in_the_middle_loses_nothing_that_was_answered(server: Server)
             server.start()
     finally:
         stop.set()
-        for one in reporters:
-            one.join()
+        for reporter in reporters:
+            reporter.join()
     assert server.http.get("/api/store/problems").json() == []
     numbers: list[int] = []
     for name, messages in done.items():
         events = server.http.get(f"{JOBS}/{name}").json()["events"]
-        told = [one["message"] for one in events]
+        messages_read = [event["message"] for event in events]
         # A report that was written but not answered is told again, and is no other event then.
-        assert [one for one in told if one in messages] == messages
-        numbers += [one["id"] for one in events]
+        assert [message for message in messages_read if message in messages] == messages
+        numbers += [event["id"] for event in events]
     feed, cursor = [], 0
     while more := server.http.get(f"/srtslurm/api/events?after={cursor}&limit=1000").json()["events"]:
-        feed += [one["id"] for one in more]
+        feed += [event["id"] for event in more]
         cursor = feed[-1]
     assert feed == sorted(numbers)
 

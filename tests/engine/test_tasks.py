@@ -135,7 +135,7 @@ async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same() -> None:
 
 
 def test_the_end_of_the_process_is_told_at_once_and_to_whom_it_was_told_before() -> None:
-    told: list[str] = []
+    receivers: list[str] = []
 
     async def live() -> None:
         ended = asyncio.Event()
@@ -143,11 +143,11 @@ def test_the_end_of_the_process_is_told_at_once_and_to_whom_it_was_told_before()
             signal.raise_signal(signal.SIGTERM)
             await asyncio.wait_for(ended.wait(), 20)
 
-    before = signal.signal(signal.SIGTERM, lambda *_given: told.append("server"))
+    before = signal.signal(signal.SIGTERM, lambda *_given: receivers.append("server"))
     try:
         mine = signal.getsignal(signal.SIGTERM)
         asyncio.run(live())
         assert signal.getsignal(signal.SIGTERM) is mine
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert told == ["server"]
+    assert receivers == ["server"]

@@ -66,10 +66,10 @@ def submit(server: Server, number: int, key: str) -> httpx.Response:
     return server.http.post("/api/jobs", json=body, headers={"Idempotency-Key": key})
 
 
-def told(server: Server, *statuses: str) -> list[dict[str, Any]]:
-    """The deliveries, once there are some and all of them are in one of these states."""
+def list_deliveries(server: Server, *statuses: str) -> list[dict[str, Any]]:
+    """List the deliveries, if there are some and all are in these states."""
     found: list[dict[str, Any]] = server.http.get("/api/deliveries").json()
-    return found if found and all(one["status"] in statuses for one in found) else []
+    return found if found and all(delivery["status"] in statuses for delivery in found) else []
 
 
 def test_killed_between_writing_and_sending(server: Server, receiver: Receiver) -> None:
@@ -77,15 +77,15 @@ def test_killed_between_writing_and_sending(server: Server, receiver: Receiver) 
     server.start()
     number = endpoint(server, f"{receiver.url}/ok")
     assert submit(server, number, "one").status_code == 201
-    eventually(lambda: told(server, "pending"), 40)
+    eventually(lambda: list_deliveries(server, "pending"), 40)
     server.end(signal.SIGKILL)
     assert receiver.connections == 0
     configure(server, deliver=True)
     server.start()
-    eventually(lambda: told(server, "delivered"), 40, server.log())
+    eventually(lambda: list_deliveries(server, "delivered"), 40, server.log())
     server.end(signal.SIGKILL)
     server.start()
-    assert len(told(server, "delivered")) == 1 == len(receiver.got)
+    assert len(list_deliveries(server, "delivered")) == 1 == len(receiver.got)
 
 
 def test_killed_between_sending_and_recording(server: Server, receiver: Receiver) -> None:
@@ -94,18 +94,18 @@ def test_killed_between_sending_and_recording(server: Server, receiver: Receiver
     number = endpoint(server, f"{receiver.url}/held")
     assert submit(server, number, "one").status_code == 201
     eventually(lambda: receiver.got, 40, server.log())
-    assert [one["worker_id"] is not None for one in told(server, "sending")] == [True]
+    assert [delivery["worker_id"] is not None for delivery in list_deliveries(server, "sending")] == [True]
     server.end(signal.SIGKILL)
     receiver.release.set()
     server.start()
-    one = eventually(lambda: told(server, "pending"), 40, server.log())[0]
-    assert one["attempt_count"] == 1 and "server ended" in one["last_error"]
+    delivery = eventually(lambda: list_deliveries(server, "pending"), 40, server.log())[0]
+    assert delivery["attempt_count"] == 1 and "server ended" in delivery["last_error"]
     # The pause is a line in a file like everything else.
-    file = server.store / "deliveries" / f"{one['id']}.json"
+    file = server.store / "deliveries" / f"{delivery['id']}.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "next_attempt_at": "2020-01-01T00:00:00Z"}))
-    done = eventually(lambda: told(server, "delivered"), 40, server.log())
-    assert [(one["attempt_count"], one["last_error"]) for one in done] == [(2, None)]
-    assert list(receiver.counted().items()) == [(one["idempotency_key"], 2)]
+    done = eventually(lambda: list_deliveries(server, "delivered"), 40, server.log())
+    assert [(delivery["attempt_count"], delivery["last_error"]) for delivery in done] == [(2, None)]
+    assert list(receiver.count_events().items()) == [(delivery["idempotency_key"], 2)]
 
 
 def test_an_orderly_end_waits_for_what_is_on_its_way(server: Server, receiver: Receiver) -> None:
@@ -116,7 +116,7 @@ def test_an_orderly_end_waits_for_what_is_on_its_way(server: Server, receiver: R
     threading.Timer(0.5, receiver.release.set).start()
     server.end()
     server.start()
-    assert [one["attempt_count"] for one in told(server, "delivered")] == [1]
+    assert [delivery["attempt_count"] for delivery in list_deliveries(server, "delivered")] == [1]
     assert len(receiver.got) == 1
 
 
@@ -138,9 +138,11 @@ def test_kill_at_random_points(server: Server, receiver: Receiver) -> None:
         killer.join()
     server.start()
     assert [submit(server, number, key).status_code for key in keys] == [201] * JOBS, seed
-    done = eventually(lambda: (found := told(server, "delivered")) and len(found) >= JOBS and found, 60, server.log())
-    refs = {f"job:local:{one['job_id']}" for one in server.http.get("/api/history").json()}
+    done = eventually(
+        lambda: (found := list_deliveries(server, "delivered")) and len(found) >= JOBS and found, 60, server.log()
+    )
+    refs = {f"job:local:{row['job_id']}" for row in server.http.get("/api/history").json()}
     assert len(refs) == JOBS
-    assert sorted(one["event"]["target_ref"] for one in done) == sorted(refs), seed
-    assert set(receiver.counted()) == {one["idempotency_key"] for one in done}, seed
+    assert sorted(delivery["event"]["target_ref"] for delivery in done) == sorted(refs), seed
+    assert set(receiver.count_events()) == {delivery["idempotency_key"] for delivery in done}, seed
     eventually(lambda: server.http.get("/api/watches").json() == [], 40, "all watches are closed")

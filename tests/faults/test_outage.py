@@ -49,8 +49,8 @@ def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server]) -> N
     eventually(lambda: server.http.get("/health").json()["slurm"]["answers"] is False, 60)
     before = server.http.get(path).json()
     assert before["status"] == "running" and before["job_statuses"]["a"] == "RUNNING"
-    listed = server.http.get("/api/jobs")
-    assert listed.status_code == 200 and float(listed.headers["x-snapshot-age"]) > 0
+    answer = server.http.get("/api/jobs")
+    assert answer.status_code == 200 and float(answer.headers["x-snapshot-age"]) > 0
     refused = server.http.post("/api/jobs", json={"name": "x", "script_content": "#!/bin/bash\ntrue\n"})
     assert refused.status_code == 503 and "retry-after" in refused.headers
     assert server.http.post("/api/workflows/two/run").status_code == 503

@@ -106,7 +106,7 @@ def test_a_call_that_fails_leaves_the_old_file(deed: Deed, persistent: bool, tmp
             deed.run(files, path)
         assert content(path) == deed.after, f"{where}: works again afterwards"
         files.remove_temporaries(folder)
-        assert [one.name for one in folder.iterdir()] == (["x.json"] if deed.after else []), where
+        assert [path.name for path in folder.iterdir()] == (["x.json"] if deed.after else []), where
 
 
 def test_the_other_writers_of_a_batch_do_not_suffer(tmp_path: Path) -> None:
@@ -234,8 +234,8 @@ def killed_at(number: int, root: Path) -> tuple[int, list[str]]:
             os._exit(1)
     os.close(theirs)
     with os.fdopen(ours) as pipe:
-        told = pipe.read().splitlines()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), told
+        lines = pipe.read().splitlines()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), lines
 
 
 async def put_and_delete(store: Store, tell: Any) -> None:
@@ -262,14 +262,14 @@ def test_killed_at_any_call_of_a_put_and_a_delete(tmp_path: Path) -> None:
         (root / "runs/r2.json").write_bytes(to_json(a_run("r2")))
         return root
 
-    code, told = killed_at(0, prepared("whole"))
-    total = int(told[-1].split()[0])
-    assert (code, told[:-1]) == (0, ["acknowledged", "deleted"]) and total > 12
+    code, lines = killed_at(0, prepared("whole"))
+    total = int(lines[-1].split()[0])
+    assert (code, lines[:-1]) == (0, ["acknowledged", "deleted"]) and total > 12
 
     def checked(number: int) -> None:
         root = prepared(str(number))
-        code, told = killed_at(number, root)
-        assert code == -signal.SIGKILL, told
+        code, lines = killed_at(number, root)
+        assert code == -signal.SIGKILL, lines
         # Killed once more in the middle of the same, then looked at.
         code, again = killed_at(max(1, number // 2), root)
         assert code == -signal.SIGKILL, again
@@ -278,8 +278,8 @@ def test_killed_at_any_call_of_a_put_and_a_delete(tmp_path: Path) -> None:
         try:
             assert store.list_problems() == []
             error = store.runs.get("r1").error
-            assert error == "new" if "acknowledged" in told + again else error in ("old", "new")
-            assert "r2" not in store.runs or "deleted" not in told + again
+            assert error == "new" if "acknowledged" in lines + again else error in ("old", "new")
+            assert "r2" not in store.runs or "deleted" not in lines + again
             assert not any(is_temporary(path.name) for path in (root / "runs").iterdir())
         finally:
             asyncio.run(store.close())

@@ -43,8 +43,8 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
                     answer = start_sweep(server, count, tmp_path, max_parallel=16)
                     assert answer.status_code in (202, 503), answer.text
                     if answer.status_code == 202:
-                        shown = get_sweep(server, answer.json()["sweep_run_id"])
-                        assert sum(value for key, value in shown.items() if key.startswith("cells_")) == count, seed
+                        sweep = get_sweep(server, answer.json()["sweep_run_id"])
+                        assert sum(value for key, value in sweep.items() if key.startswith("cells_")) == count, seed
                         break
             killer.join()
             server.process.wait()
@@ -52,8 +52,8 @@ def test_kill_at_random_points_of_a_sweep(cluster: str, tmp_path: Path) -> None:
         server.start()
         number = start_sweep(server, count, tmp_path, max_parallel=16).json()["sweep_run_id"]
         assert len(server.http.get("/api/sweep_runs").json()) == 1, "one request, one sweep"
-        told = f"seed {seed}: {server.log()[-3000:]}"
-        eventually(lambda: get_sweep(server, number)["completed_at"], 150, told)
+        context = f"seed {seed}: {server.log()[-3000:]}"
+        eventually(lambda: get_sweep(server, number)["completed_at"], 150, context)
         check_sweep(server, number, count, tmp_path, seed)
         assert most_at_once(tmp_path) <= 16, seed
     finally:
@@ -95,14 +95,14 @@ def test_a_large_sweep_is_there_after_its_answer(tmp_path: Path, count: int) -> 
         assert answer.status_code == 202, answer.text
         number = answer.json()["sweep_run_id"]
         server.start()
-        shown = get_sweep(server, number)
-        assert shown["cell_count"] == sum(value for key, value in shown.items() if key.startswith("cells_")) == count
+        sweep = get_sweep(server, number)
+        assert sweep["cell_count"] == sum(value for key, value in sweep.items() if key.startswith("cells_")) == count
         assert start_sweep(server, count, tmp_path, max_parallel=1).json()["sweep_run_id"] == number
         cancelled = server.http.post(f"/api/sweep_runs/{number}/cancel").json()
         assert cancelled["cells_pending"] == 0 and cancelled["cells_cancelled"] >= count - 1
         cells = server.http.get(f"/api/sweep_runs/{number}/cells").json()
-        assert len({one["id"] for one in cells}) == len(cells) == count
-        assert sorted(one["args"]["n"] for one in cells) == list(range(count))
+        assert len({cell["id"] for cell in cells}) == len(cells) == count
+        assert sorted(cell["args"]["n"] for cell in cells) == list(range(count))
     finally:
         server.close()
 
@@ -127,7 +127,7 @@ class Counting:
 
 def test_creating_takes_as_many_writes_for_any_number_of_cells(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(_sweep_id: str) -> None:
-        """The clockwork would write the runs of the first cells."""
+        """Write nothing, where the loop would write the runs of the first cells."""
 
     monkeypatch.setattr("engine.sweeps.advance_sweep", nothing)
     client.workflow("pair", PAIR)

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour import listings, lives, refusals, sharing, submissions
-from tests.behaviour.clusters import Asked, embedded, real
-from tests.behaviour.row import Place, Row, play
+from tests.behaviour.clusters import Asked, real, start_embedded
+from tests.behaviour.row import Row, RowFolder, play
 from tests.cluster.real import Cluster
 
 ROWS: tuple[Row, ...] = (*lives.ROWS, *sharing.ROWS, *submissions.ROWS, *listings.ROWS, *refusals.ROWS)
@@ -36,18 +36,18 @@ class Played:
 
     def __init__(self, asked: Asked, rows: list[Row], folder: Path) -> None:
         self._pool = ThreadPoolExecutor(asked.threads)
-        self._results: dict[str, Future[None]] = {one.why: Future() for one in rows}
+        self._results: dict[str, Future[None]] = {row.why: Future() for row in rows}
         lanes: dict[str, list[Row]] = collections.defaultdict(list)
-        for one in rows:
-            lanes[one.lane or one.why].append(one)
+        for row in rows:
+            lanes[row.lane or row.why].append(row)
         # Long lanes first: what waits longest should not be begun last.
-        numbers = {one.why: number for number, one in enumerate(rows)}
+        numbers = {row.why: number for number, row in enumerate(rows)}
         for lane in sorted(lanes.values(), key=lambda lane: (not lane[0].slow, -len(lane))):
-            places = [self._place(asked, folder / f"row{numbers[one.why]}") for one in lane]
+            places = [self._place(asked, folder / f"row{numbers[row.why]}") for row in lane]
             self._pool.submit(self._play, lane, places)
 
     @staticmethod
-    def _place(asked: Asked, folder: Path) -> Place:
+    def _place(asked: Asked, folder: Path) -> RowFolder:
         root = os.geteuid() == 0
         known = {
             "dir": str(folder),
@@ -59,20 +59,20 @@ class Played:
             "down": str(asked.down),
             "clustername": asked.cluster_name,
         }
-        return Place(asked.name, asked.env, folder, known)
+        return RowFolder(asked.name, asked.env, folder, known)
 
-    def _play(self, lane: list[Row], places: list[Place]) -> None:
-        for one, place in zip(lane, places, strict=True):
+    def _play(self, lane: list[Row], places: list[RowFolder]) -> None:
+        for row, place in zip(lane, places, strict=True):
             try:
-                play(one, place)
+                play(row, place)
             except BaseException as error:
-                self._results[one.why].set_exception(error)
+                self._results[row.why].set_exception(error)
             else:
-                self._results[one.why].set_result(None)
+                self._results[row.why].set_result(None)
 
-    def result(self, one: Row) -> None:
+    def result(self, row: Row) -> None:
         """Wait for the row; raises what it raised."""
-        self._results[one.why].result()
+        self._results[row.why].result()
 
     def close(self) -> None:
         """Wait for what is played, and play no other row."""
@@ -106,15 +106,15 @@ def chosen(request: pytest.FixtureRequest, cluster: str) -> list[Row]:
     """The rows of this cluster that this run of pytest asks for."""
     calls = (getattr(item, "callspec", None) for item in request.session.items)
     params = [call.params for call in calls if call is not None and "behaviour" in call.params]
-    rows = [one["behaviour"][1] for one in params if one["behaviour"][0] == cluster]
-    return [one for one in rows if SLOW or not one.slow]
+    rows = [parameter["behaviour"][1] for parameter in params if parameter["behaviour"][0] == cluster]
+    return [row for row in rows if SLOW or not row.slow]
 
 
 @pytest.fixture(scope="module")
 def on_embedded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """The rows on the embedded cluster."""
     folder = tmp_path_factory.mktemp("embedded")
-    asked = embedded(folder)
+    asked = start_embedded(folder)
     try:
         played = Played(asked, chosen(request, "embedded"), folder / "rows")
         yield played
@@ -139,20 +139,20 @@ def table() -> Iterator[object]:
     """Every row on every cluster that can show it."""
     for cluster in ("embedded", "real"):
         marks = [pytest.mark.slurm] if cluster == "real" else []
-        for one in ROWS:
-            if one.on in ("both", cluster):
+        for row in ROWS:
+            if row.on in ("both", cluster):
                 skipped = (
-                    [pytest.mark.skip("takes more than a minute: SLUICE_TEST_SLOW=1")] if one.slow and not SLOW else []
+                    [pytest.mark.skip("takes more than a minute: SLUICE_TEST_SLOW=1")] if row.slow and not SLOW else []
                 )
-                yield pytest.param((cluster, one), id=f"{cluster}-{one.why}", marks=marks + skipped)
+                yield pytest.param((cluster, row), id=f"{cluster}-{row.why}", marks=marks + skipped)
 
 
 @pytest.mark.parametrize("behaviour", list(table()))
 def test_behaviour(behaviour: tuple[str, Row], request: pytest.FixtureRequest) -> None:
-    cluster, one = behaviour
-    request.getfixturevalue(f"on_{cluster}").result(one)
+    cluster, row = behaviour
+    request.getfixturevalue(f"on_{cluster}").result(row)
 
 
 def test_every_row_says_why_once() -> None:
-    counts = collections.Counter(one.why for one in ROWS)
+    counts = collections.Counter(row.why for row in ROWS)
     assert [why for why, count in counts.items() if count > 1] == []

@@ -19,7 +19,7 @@ from slurm_shim.remote.commands import RemoteSlurm
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
 from slurm_shim.snapshot import Snapshot
-from tests.behaviour.clusters import Asked, embedded, real
+from tests.behaviour.clusters import Asked, real, start_embedded
 from tests.cluster.sshd import Sshd, needed
 from tests.waiting import eventually
 
@@ -29,7 +29,9 @@ CLUSTERS = ["embedded", pytest.param("real", marks=pytest.mark.slurm)]
 @pytest.fixture(scope="module", params=CLUSTERS)
 def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("spoken")
-    cluster = embedded(folder) if request.param == "embedded" else real(folder, request.getfixturevalue("real_slurm"))
+    cluster = (
+        start_embedded(folder) if request.param == "embedded" else real(folder, request.getfixturevalue("real_slurm"))
+    )
     slurm = Slurm(cluster.env["PATH"], cluster.env["SLURM_CONF"], 20.0)
     before = {job["job_id"] for job in slurm.squeue()}
     yield cluster
@@ -50,7 +52,7 @@ def slurm(request: pytest.FixtureRequest, asked: Asked, tmp_path_factory: pytest
         connection.close()
 
 
-def ended(slurm: Slurm, job_id: str) -> parse.Job:
+def await_end_of(slurm: Slurm, job_id: str) -> parse.Job:
     def row() -> parse.Job | None:
         return next((job for job in slurm.squeue(job_id) if job["state"] in parse.FINISHED), None)
 
@@ -73,24 +75,24 @@ def test_a_rendered_job_from_end_to_end(slurm: Slurm, tmp_path: Path) -> None:
     }
     began = time.time()
     job_id = slurm.sbatch(script.render_script(job), script.build_options(job))
-    row = ended(slurm, job_id)
+    row = await_end_of(slurm, job_id)
     assert (row["state"], row["exit_code"], row["name"], row["comment"]) == ("FAILED", 3, "my_job", tag)
     assert (row["work_dir"], row["time_limit_s"], row["cpu_count"], row["memory_mb"]) == (str(folder), 300, 2, 512)
     assert row["stdout"] == row["stderr"] == f"{logs}/my_job_{job_id}.log"
     said = Path(row["stdout"]).read_text().splitlines()
     assert [line for line in said if not line.startswith("srun: ")] == [str(folder), "$x `y`", "it's"]
     assert row["submit_time"] <= row["start_time"] <= row["end_time"]
-    accounted = eventually(lambda: [one for one in slurm.sacct([job_id]) if one["end_time"] and one["partition"]])[0]
+    accounted = eventually(lambda: [row for row in slurm.sacct([job_id]) if row["end_time"] and row["partition"]])[0]
     same = ("job_id", "raw_id", "name", "user", "uid", "partition", "exit_code", "nodes", "time_limit_s", "submit_time")
     assert {name: accounted[name] for name in same} == {name: row[name] for name in same}
-    found = [one for one in slurm.list_submitted(began - 5) if tag in one["submit_line"]]
-    assert [one["job_id"] for one in found] == [job_id]
+    found = [row for row in slurm.list_submitted(began - 5) if tag in row["submit_line"]]
+    assert [row["job_id"] for row in found] == [job_id]
 
 
 def test_nothing_of_the_server_reaches_a_job(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET", "leak")
     options = {"chdir": str(tmp_path), "output": "out"}
-    ended(slurm, slurm.sbatch("#!/bin/sh\nenv\n", options))
+    await_end_of(slurm, slurm.sbatch("#!/bin/sh\nenv\n", options))
     names = {line.partition("=")[0] for line in (tmp_path / "out").read_text().splitlines()}
     assert not names & {"AWS_SECRET", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN", "PYTEST_CURRENT_TEST"}
     assert {"PATH", "HOME", "SLURM_JOB_ID"} <= names
@@ -120,7 +122,10 @@ def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: Asked) -> None
     nodes = {node["name"]: node for node in slurm.list_nodes()}
     assert list(nodes) == ["node01", "node02", "node03", "node04"]
     assert {(node["cpus"], node["memory_mb"], node["gpus"]) for node in nodes.values()} == {(8, 16000, 4)}
-    assert [(one["name"], one["is_default"], one["nodes"], one["max_time_s"]) for one in slurm.list_partitions()] == [
+    assert [
+        (partition["name"], partition["is_default"], partition["nodes"], partition["max_time_s"])
+        for partition in slurm.list_partitions()
+    ] == [
         ("cpu", True, ["node01", "node02"], None),
         ("gpu", False, ["node03", "node04"], 604800),
     ]
@@ -140,19 +145,19 @@ def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: Asked) -> None
         ("hold of nothing", lambda s, _: s.hold(["99999999"]), JobUnknown),
         ("requeue of nothing", lambda s, _: s.requeue(["99999999"]), JobUnknown),
         ("change of what is over", lambda s, done: s.update_job(done, priority=5), JobFinished),
-        ("no priority", lambda s, _: s.update_job(held(s), priority=-1), SlurmInvalid),
-        ("requeue of what waits", lambda s, _: s.requeue([held(s)]), SlurmConflict),
+        ("no priority", lambda s, _: s.update_job(submit_held(s), priority=-1), SlurmInvalid),
+        ("requeue of what waits", lambda s, _: s.requeue([submit_held(s)]), SlurmConflict),
     ],
 )
 def test_refusals(slurm: Slurm, why: str, speak: Callable[[Slurm, str], Any], kind: type[SlurmError]) -> None:
     done = slurm.sbatch("#!/bin/sh\n", {"output": "/dev/null"})
-    ended(slurm, done)
+    await_end_of(slurm, done)
     with pytest.raises(kind) as caught:
         speak(slurm, done)
     assert type(caught.value) is kind, why
 
 
-def held(slurm: Slurm) -> str:
+def submit_held(slurm: Slurm) -> str:
     return slurm.sbatch("#!/bin/sh\n", {"hold": True})
 
 
@@ -167,7 +172,7 @@ def test_hold_release_and_cancel(slurm: Slurm) -> None:
     slurm.release([job_id])
     eventually(lambda: slurm.squeue(job_id)[0]["state"] == "RUNNING")
     slurm.scancel([job_id])
-    assert ended(slurm, job_id)["state"] == "CANCELLED"
+    assert await_end_of(slurm, job_id)["state"] == "CANCELLED"
 
 
 def test_a_controller_that_does_not_answer(asked: Asked) -> None:

@@ -25,43 +25,43 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-async def beats(one: pace.Pace, clock: list[float], count: int) -> list[float]:
+async def beats(pacer: pace.Pace, clock: list[float], count: int) -> list[float]:
     found = []
     for _ in range(count):
-        await one.wait_for_slot()
+        await pacer.wait_for_slot()
         found.append(round(clock[0] - 100, 3))
     return found
 
 
 def test_beats_come_as_often_as_they_may(clock: list[float]) -> None:
     async def story() -> None:
-        one = pace.Pace(4, 1)
-        assert await beats(one, clock, 4) == [0, 0.25, 0.5, 0.75]
+        pacer = pace.Pace(4, 1)
+        assert await beats(pacer, clock, 4) == [0, 0.25, 0.5, 0.75]
         clock[0] += 10
-        assert await beats(one, clock, 2) == [10.75, 11.0], "a rest saves nothing up"
-        one.set_bounds(1, 1)
-        assert await beats(one, clock, 3) == [11.25, 12.25, 13.25], "another pace counts from the next beat"
+        assert await beats(pacer, clock, 2) == [10.75, 11.0], "a rest saves nothing up"
+        pacer.set_bounds(1, 1)
+        assert await beats(pacer, clock, 3) == [11.25, 12.25, 13.25], "another pace counts from the next beat"
 
     asyncio.run(story())
 
 
 def test_no_more_places_than_there_are() -> None:
     async def story() -> None:
-        one, inside, most = pace.Pace(1000, 2), 0, 0
+        pacer, inside, most = pace.Pace(1000, 2), 0, 0
 
         async def submit() -> None:
             nonlocal inside, most
-            async with one.hold_slot():
+            async with pacer.hold_slot():
                 inside += 1
                 most = max(most, inside)
                 await asyncio.sleep(0)
-                one.set_bounds(1000, 2)  # what is written anew but has not changed makes no further places
+                pacer.set_bounds(1000, 2)  # what is written anew but has not changed makes no further places
                 await asyncio.sleep(0)
                 inside -= 1
 
         await asyncio.gather(*(submit() for _ in range(20)))
         assert (most, inside) == (2, 0)
-        one.set_bounds(1000, 3)
+        pacer.set_bounds(1000, 3)
         await asyncio.gather(*(submit() for _ in range(20)))
 
     asyncio.run(story())
@@ -69,15 +69,15 @@ def test_no_more_places_than_there_are() -> None:
 
 def test_a_place_is_free_again_whatever_happens_in_it() -> None:
     async def story() -> None:
-        one = pace.Pace(1000, 1)
+        pacer = pace.Pace(1000, 1)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                async with one.hold_slot():
+                async with pacer.hold_slot():
                     raise ZeroDivisionError
         in_line = []
 
         async def submit(name: str) -> None:
-            async with one.hold_slot():
+            async with pacer.hold_slot():
                 in_line.append(name)
                 await asyncio.sleep(0)
 

@@ -245,7 +245,7 @@ def test_a_row_that_reads_as_before_is_the_same_dict() -> None:
     assert all(job is again for job, again in zip(first, parse.parse_jobs(text, NONCE, known), strict=True))
     changed = text.replace(f"{NONCE}0:12{NONCE}1-00:00:00", f"{NONCE}0:14{NONCE}1-00:00:00")
     second = parse.parse_jobs(changed, NONCE, known)
-    again = [one is other for one, other in zip(first, second, strict=True)]
+    again = [row is other for row, other in zip(first, second, strict=True)]
     assert again.count(False) == 1
     assert second[again.index(False)]["elapsed_s"] == 14
     parse.parse_jobs("", NONCE, known)

@@ -85,7 +85,7 @@ def job(nodes: str, gpus: int, state: str = "RUNNING", partition: str = "gpu") -
     ],
 )
 def test_one_partition(why: str, nodes: list[parse.Node], jobs: list[parse.Job], expected: dict[str, Any]) -> None:
-    row = summarize_partitions([partition("gpu", *(one["name"] for one in nodes))], nodes, jobs)[0]
+    row = summarize_partitions([partition("gpu", *(node["name"] for node in nodes))], nodes, jobs)[0]
     assert {name: row[name] for name in expected} == expected, why
 
 
@@ -114,7 +114,7 @@ def test_never_more_in_use_than_there_is(
 ) -> None:
     nodes = [node(f"n{i}", state, gpus, used, tracked) for i, (state, gpus, used, tracked) in enumerate(made)]
     jobs = [job(",".join(f"n{i}" for i in sorted(where)), gpus) for where, gpus in busy]
-    row = summarize_partitions([partition("gpu", *(one["name"] for one in nodes))], nodes, jobs)[0]
+    row = summarize_partitions([partition("gpu", *(node["name"] for node in nodes))], nodes, jobs)[0]
     assert 0 <= row["gpus_in_use"] <= row["total_gpus"]
     assert 0.0 <= row["gpu_utilization"] <= 1.0
     assert row["gpus_available"] == row["total_gpus"] - row["gpus_in_use"]

@@ -253,8 +253,8 @@ def test_failures_are_limited_for_each_client() -> None:
 
 
 @contextlib.contextmanager
-def connected(bind: str, connect: str, dual: bool = False) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A client's socket and the server's end of the connection."""
+def connect_pair(bind: str, connect: str, dual: bool = False) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Connect a client's socket with the server's end."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as listener:
         if dual:
@@ -300,7 +300,7 @@ def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.mark.parametrize(("why", "bind", "connect", "dual"), WAYS, ids=[row[0] for row in WAYS])
 def test_our_own_connection_is_ours(source: str, why: str, bind: str, connect: str, dual: bool) -> None:
-    with connected(bind, connect, dual) as (_, accepted):
+    with connect_pair(bind, connect, dual) as (_, accepted):
         assert owner(accepted) == os.getuid()
 
 
@@ -371,7 +371,7 @@ def test_what_is_no_connection_is_nobodys(source: str) -> None:
 
 
 def test_a_machine_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with connected("127.0.0.1", "127.0.0.1") as (_, accepted):
+    with connect_pair("127.0.0.1", "127.0.0.1") as (_, accepted):
         monkeypatch.setattr(access, "_ask_kernel", refuse)
         monkeypatch.setattr(Path, "read_text", refuse)
         assert owner(accepted) is None

@@ -69,8 +69,8 @@ def home(tmp_path: Path) -> dict[str, str]:
     return {"HOME": str(tmp_path / "home")}
 
 
-def cached(home: dict[str, str]) -> list[Path]:
-    """What lies in the cache."""
+def list_cache(home: dict[str, str]) -> list[Path]:
+    """List what lies in the cache."""
     folder = find_cache_folder(home)
     assert folder is not None
     return sorted(folder.iterdir()) if folder.is_dir() else []
@@ -134,7 +134,7 @@ def test_text_of_several_lines_stays_the_same(text: str) -> None:
 
 def test_the_second_start_reads_the_cache(file: Path, home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_contract(file, home) == PARSED
-    (path,) = cached(home)
+    (path,) = list_cache(home)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     monkeypatch.setattr(contracts, "parse_contract", lambda data: pytest.fail("read again"))
     assert load_contract(file, home) == PARSED
@@ -142,10 +142,10 @@ def test_the_second_start_reads_the_cache(file: Path, home: dict[str, str], monk
 
 def test_a_changed_contract_replaces_the_cached_one(file: Path, home: dict[str, str]) -> None:
     load_contract(file, home)
-    (before,) = cached(home)
+    (before,) = list_cache(home)
     file.write_bytes(SMALL.replace(b"things}", b"others}"))
     assert load_contract(file, home)["paths"]["/things"]["get"]["responses"]["200"] == {"description": "others"}
-    (after,) = cached(home)
+    (after,) = list_cache(home)
     assert after.name != before.name
 
 
@@ -187,7 +187,7 @@ def make_fifo(path: Path) -> None:
 )
 def test_a_cache_that_may_be_wrong_is_not_believed(spoil: Any, file: Path, home: dict[str, str]) -> None:
     load_contract(file, home)
-    (path,) = cached(home)
+    (path,) = list_cache(home)
     if spoil not in (cut_off, make_list, make_fifo):
         path.write_bytes(orjson.dumps({"openapi": "somebody else's"}))
     spoil(path)
@@ -199,7 +199,7 @@ def test_a_cache_of_another_user_is_not_believed(
     file: Path, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_contract(file, home)
-    (path,) = cached(home)
+    (path,) = list_cache(home)
     before = path.stat()
     monkeypatch.setattr(os, "geteuid", lambda: before.st_uid + 1)
     assert read_cache(path) is None

@@ -31,8 +31,8 @@ def test_the_nearest_form_is_spoken_of(
     why: str, choice: str, forms: list[Any], value: Any, loc: list[Any], kind: str
 ) -> None:
     (error,) = jsonschema_rs.validator_for({choice: forms}).iter_errors(value)
-    told = to_problem(error, "body")
-    assert (told["loc"], told["type"]) == (loc, kind), why
+    problem = to_problem(error, "body")
+    assert (problem["loc"], problem["type"]) == (loc, kind), why
 
 
 def test_a_value_of_two_forms_is_told_as_it_is() -> None:

@@ -18,7 +18,7 @@ from store.rules import results
 
 def since(stdout: Path | str | None, stderr: Path | str | None = None, at: int = 0, err_at: int = 0) -> dict[str, Any]:
     """What the files hold from these offsets on."""
-    paths = [None if one is None else str(one) for one in (stdout, stderr)]
+    paths = [None if path is None else str(path) for path in (stdout, stderr)]
     return asyncio.run(logs.read_job_logs(*paths, stdout_at=at, stderr_at=err_at, owner=os.getuid()))
 
 
@@ -45,10 +45,10 @@ def test_offsets(log: Path, why: str, at: int, text: str, offset: int) -> None:
 
 
 def test_a_growing_file_is_read_piece_by_piece(log: Path) -> None:
-    told = since(log)
+    answer = since(log)
     with log.open("ab") as file:
         file.write(b" and more")
-    assert since(log, at=told["stdout_offset"])["stdout"] == " and more"
+    assert since(log, at=answer["stdout_offset"])["stdout"] == " and more"
 
 
 def test_two_files_have_two_offsets(log: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_long_log_comes_in_bounded_pieces_that_make_the_whole(log: Path) -> No
     while piece := since(log, at=at)["stdout"]:
         pieces.append(piece)
         at += len(piece.encode())
-    assert len(pieces) > 2 and max(len(one.encode()) for one in pieces) <= logs.SLICE_BYTES
+    assert len(pieces) > 2 and max(len(piece.encode()) for piece in pieces) <= logs.SLICE_BYTES
     assert "".join(pieces) == whole
 
 
@@ -95,12 +95,12 @@ def test_characters_are_never_cut(why: str, data: bytes, more: bool, text: str, 
 
 @given(st.text(max_size=60), st.lists(st.integers(1, 7), min_size=1, max_size=200))
 def test_however_a_text_is_cut_its_pieces_make_the_whole(text: str, sizes: list[int]) -> None:
-    data, at, told, i = text.encode("utf-8", "replace"), 0, "", 0
+    data, at, text_read, i = text.encode("utf-8", "replace"), 0, "", 0
     while at < len(data):
         piece = data[at : at + 3 + sizes[i % len(sizes)]]
         found, at = logs.decode_whole_characters(piece, at, at + len(piece) < len(data))
-        told, i = told + found, i + 1
-    assert told == data.decode()
+        text_read, i = text_read + found, i + 1
+    assert text_read == data.decode()
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "device"])
@@ -144,13 +144,13 @@ def test_results(
     path = tmp_path / "r.json"
     if data is not None:
         path.write_bytes(data)
-    value, told = asyncio.run(results.read_result(str(path), 100))
+    value, problem_found = asyncio.run(results.read_result(str(path), 100))
     assert value == result, why
-    assert (told is None) if problem is None else (problem in (told or "")), why
+    assert (problem_found is None) if problem is None else (problem in (problem_found or "")), why
 
 
 def test_a_link_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text('{"key": 1}')
     (tmp_path / "r.json").symlink_to(tmp_path / "secret")
-    value, told = asyncio.run(results.read_result(str(tmp_path / "r.json"), 100))
-    assert value is None and told
+    value, problem_found = asyncio.run(results.read_result(str(tmp_path / "r.json"), 100))
+    assert value is None and problem_found

@@ -64,8 +64,8 @@ def specify(path: str, method: str) -> Specification:
 
 
 def test_all_operations_are_listed_in_the_order_of_the_contract() -> None:
-    listed = [(path, method, spec["operationId"]) for path, method, spec in operations.list_operations(CONTRACT)]
-    assert listed == [
+    found = [(path, method, spec["operationId"]) for path, method, spec in operations.list_operations(CONTRACT)]
+    assert found == [
         ("/things/{thing_id}", "GET", "get_thing"),
         ("/things/{thing_id}", "PUT", "put_thing"),
         ("/things", "GET", "list_things"),

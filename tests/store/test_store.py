@@ -44,12 +44,12 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(root: Path) -> Iterator[Store]:
     """An open store without a watcher: what it knows of the disk it finds out by itself."""
-    one = Store(root, summaries={"runs": lambda run: {"status": run.status}})
-    one.open()
-    yield one
-    one.files.close()
-    if one.lock:
-        one.lock.release()
+    store = Store(root, summaries={"runs": lambda run: {"status": run.status}})
+    store.open()
+    yield store
+    store.files.close()
+    if store.lock:
+        store.lock.release()
 
 
 def a_run(name: str = "r1", **fields: Any) -> Run:
@@ -126,8 +126,8 @@ async def test_a_name_is_created_once(store: Store) -> None:
     made = await asyncio.gather(
         *(store.runs.create("r1", a_run(error=str(i))) for i in range(20)), return_exceptions=True
     )
-    assert [type(one).__name__ for one in made].count("Exists") == 19
-    winner = next(one for one in made if not isinstance(one, BaseException))
+    assert [type(outcome).__name__ for outcome in made].count("Exists") == 19
+    winner = next(outcome for outcome in made if not isinstance(outcome, BaseException))
     assert store.runs.get_raw("r1")[1] == winner.etag
 
 
@@ -292,7 +292,7 @@ async def test_a_wrong_file_is_told_and_left_alone(
         assert (first["path"], first["line"]) == (path, line)
         assert reason in first["reason"]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["since"])
-        assert {one["path"] for one in store.list_problems()} == {path}
+        assert {problem["path"] for problem in store.list_problems()} == {path}
         assert [folder.list_names() for folder in (store.workflows, store.runs, store.jobs)] == [["good"]] * 3
         assert store.config == Config()
         if path.startswith("runs"):
@@ -343,7 +343,7 @@ async def test_the_last_good_version_stays_in_force_until_the_file_is_good_or_go
     assert store.workflows.get("w") == {"a": 1}
     path.write_bytes(b"a: [[")
     await rescan(store.workflows)
-    assert [one["since"] for one in store.list_problems()] == [since]
+    assert [problem["since"] for problem in store.list_problems()] == [since]
     with pytest.raises(Conflict):
         await store.workflows.put("w", b"a: 9")
     path.write_bytes(b"a: 2")
@@ -379,7 +379,7 @@ async def test_a_parser_with_a_defect_is_one_files_trouble(root: Path, caplog: p
         (root / f"workflows/{name}.yaml").write_text(f"a: {name}")
     await rescan(store.workflows)
     assert store.workflows.list_names() == ["one"]
-    assert "workflows/two.yaml" in [one["path"] for one in store.list_problems()]
+    assert "workflows/two.yaml" in [problem["path"] for problem in store.list_problems()]
     assert "KeyError" in caplog.text
     await store.close()
 
@@ -405,7 +405,9 @@ async def test_what_is_no_plain_file_is_told_and_not_read(
     make(root / "workflows/w.yaml", secret)
     await rescan(store.workflows)
     assert "w" not in store.workflows
-    assert [(one["path"], reason in one["reason"]) for one in store.list_problems()] == [("workflows/w.yaml", True)]
+    assert [(problem["path"], reason in problem["reason"]) for problem in store.list_problems()] == [
+        ("workflows/w.yaml", True)
+    ]
 
 
 # --- reading slices of what jobs write -------------------------------------------------------------------------------

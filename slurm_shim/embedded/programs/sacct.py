@@ -56,9 +56,9 @@ class Entry:
     def __init__(self, job: views.Job, step: Mapping[str, Any] | None, noconvert: bool) -> None:
         self.job, self.row, self.step, self.noconvert = job, job.row, step, noconvert
 
-    def format_id(self, shown: str) -> str:
+    def format_id(self, job_id: str) -> str:
         """Format the id of a line from the one of its job."""
-        return shown if self.step is None else f"{shown}.{self.step['step']}"
+        return job_id if self.step is None else f"{job_id}.{self.step['step']}"
 
     @property
     def state(self) -> str:

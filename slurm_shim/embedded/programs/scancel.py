@@ -140,8 +140,8 @@ def _ask_confirmations(conf: dict[str, Any], asked: dict[str, Any], targets: lis
 
 
 def _confirm_job(row: Row, target: Target | None) -> bool:
-    shown = views.Job(row, 0).array_id
-    what = f"step_id={shown}.{target.step}" if target and target.step else f"job_id={shown}"
+    array_id = views.Job(row, 0).array_id
+    what = f"step_id={array_id}.{target.step}" if target and target.step else f"job_id={array_id}"
     while True:
         print(f"Cancel {what} name={row['name']} partition={row['partition']} [y/n]? ", end="", flush=True)
         answer = sys.stdin.readline()

@@ -89,8 +89,8 @@ def _list_id_pairs(job: views.Job) -> list[str]:
     row = job.row
     pairs = [f"JobId={row['raw_id']}"]
     if row["array_job_id"]:
-        shown = job.task_id if not (row["array_tasks"] and job.task is None) else job.waiting_tasks
-        pairs += [f"ArrayJobId={row['array_job_id']}", f"ArrayTaskId={shown}"]
+        task_ids = job.task_id if not (row["array_tasks"] and job.task is None) else job.waiting_tasks
+        pairs += [f"ArrayJobId={row['array_job_id']}", f"ArrayTaskId={task_ids}"]
         if row["array_limit"]:
             pairs.append(f"ArrayTaskThrottle={row['array_limit']}")
     return [*pairs, f"JobName={row['name']}"]

@@ -280,8 +280,8 @@ def _build_group_key(fields: list[str], group: Group, exact: bool) -> tuple[str,
 
     With `exact` also the sizes that lines otherwise give the least of.
     """
-    told = [name for name in fields if name in FIELDS and (not FIELDS[name][2] or (exact and name in SIZES))]
-    return tuple(FIELDS[name][1](group) for name in told)
+    names = [name for name in fields if name in FIELDS and (not FIELDS[name][2] or (exact and name in SIZES))]
+    return tuple(FIELDS[name][1](group) for name in names)
 
 
 def _merge_reasons(groups: list[Group]) -> list[Group]:

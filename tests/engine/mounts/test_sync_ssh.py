@@ -41,11 +41,11 @@ class Far:
         """The answer to a request to sync the mount."""
         return self.client.post("/api/files/sync", {"mount": "ml", **more})
 
-    def held(self) -> dict[str, Any]:
-        """What lies over there: contents of files, targets of links, None for folders."""
+    def read_remote(self) -> dict[str, Any]:
+        """Read what lies over there: contents of files, targets of links, None for folders."""
         found: dict[str, Any] = {}
-        for one in sorted(os.fsencode(path) for path in self.remote.rglob("*")):
-            path = Path(os.fsdecode(one))
+        for name in sorted(os.fsencode(path) for path in self.remote.rglob("*")):
+            path = Path(os.fsdecode(name))
             value = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
             found[str(path.relative_to(self.remote))] = value
         return found
@@ -76,8 +76,8 @@ def test_everything_and_nothing_else(far: Far) -> None:
     (far.local / "up").symlink_to("../elsewhere")
     os.mkfifo(far.local / "pipe")
     assert far.sync().json() == {"status": "synced", "mount": "ml"}
-    assert set(far.held()) == {*kept, "a", "a/b", "x", "in", "in/out", "run.sh", "latest"}
-    assert far.held()["latest"] == Path("a/b") and far.held()["a/b/deep"] == b"in 8"
+    assert set(far.read_remote()) == {*kept, "a", "a/b", "x", "in", "in/out", "run.sh", "latest"}
+    assert far.read_remote()["latest"] == Path("a/b") and far.read_remote()["a/b/deep"] == b"in 8"
     assert os.access(far.remote / "run.sh", os.X_OK)
 
 
@@ -87,13 +87,13 @@ def test_what_is_only_over_there_stays_unless_told(far: Far) -> None:
     for name in ("results/r", "best.ckpt", "old.py"):
         (far.remote / name).write_text("kept")
     assert far.sync().status_code == 200
-    assert set(far.held()) == {"a", "results", "results/r", "best.ckpt", "old.py"}
-    told = far.sync(delete=True, dry_run=True).json()
-    assert told["counts"] == {"create": 0, "update": 0, "delete": 3}
-    assert {one["path"] for one in told["changes"]} == {"results", "results/r", "old.py"}
-    assert set(far.held()) == {"a", "results", "results/r", "best.ckpt", "old.py"}, "only told, not done"
+    assert set(far.read_remote()) == {"a", "results", "results/r", "best.ckpt", "old.py"}
+    plan = far.sync(delete=True, dry_run=True).json()
+    assert plan["counts"] == {"create": 0, "update": 0, "delete": 3}
+    assert {change["path"] for change in plan["changes"]} == {"results", "results/r", "old.py"}
+    assert set(far.read_remote()) == {"a", "results", "results/r", "best.ckpt", "old.py"}, "only told, not done"
     assert far.sync(delete=True).status_code == 200
-    assert set(far.held()) == {"a", "best.ckpt"}, "what is excluded is nobody's to delete"
+    assert set(far.read_remote()) == {"a", "best.ckpt"}, "what is excluded is nobody's to delete"
 
 
 def test_a_dry_run_tells_what_the_sync_then_does(far: Far) -> None:
@@ -106,14 +106,14 @@ def test_a_dry_run_tells_what_the_sync_then_does(far: Far) -> None:
     (far.remote / "changed").write_text("old")
     (far.remote / "same").write_text("s")
     os.utime(far.remote / "same", ns=(0, (far.local / "same").stat().st_mtime_ns))
-    told = far.sync(dry_run=True).json()
-    assert (told["status"], told["mount"], told["truncated"]) == ("planned", "ml", False)
-    shown = {(one["path"], one["type"], one["change"], one["size"]) for one in told["changes"]}
-    assert shown == {
+    plan = far.sync(dry_run=True).json()
+    assert (plan["status"], plan["mount"], plan["truncated"]) == ("planned", "ml", False)
+    rows = {(change["path"], change["type"], change["change"], change["size"]) for change in plan["changes"]}
+    assert rows == {
         ("changed", "file", "update", 10), ("d", "directory", "create", None), ("d/new", "file", "create", 1),
         ("café �\\#134\n", "file", "create", 1), ("link", "symlink", "create", None),
     }  # fmt: skip
-    assert set(far.held()) == {"changed", "same"}
+    assert set(far.read_remote()) == {"changed", "same"}
     assert far.sync().status_code == 200
     assert far.sync(dry_run=True).json()["changes"] == []
 
@@ -129,9 +129,9 @@ def test_one_that_is_not_waited_for(far: Far) -> None:
 
     eventually(over, 60)
     assert (seen[-1]["state"], seen[-1]["percent"], seen[-1]["size_bytes"]) == ("synced", 100, 20_000_000)
-    percents = [one["percent"] or 0 for one in seen]
+    percents = [sync["percent"] or 0 for sync in seen]
     assert percents == sorted(percents)
-    assert far.held()["data"] == (far.local / "data").read_bytes()
+    assert far.read_remote()["data"] == (far.local / "data").read_bytes()
 
 
 def test_a_connection_that_is_lost_and_found(far: Far) -> None:
@@ -146,12 +146,12 @@ def test_a_connection_that_is_lost_and_found(far: Far) -> None:
     syncing.join(60)
     # It may have been just over before the connection was lost; it is never half a file.
     assert answers[0].status_code in (200, 502)
-    assert "large" not in far.held() or far.held()["large"] == (far.local / "large").read_bytes()
+    assert "large" not in far.read_remote() or far.read_remote()["large"] == (far.local / "large").read_bytes()
     refused = far.sync()
     assert refused.status_code == 502 and "Connection refused" in refused.json()["detail"]
     far.sshd.start()
     assert far.sync().status_code == 200
-    assert far.held()["large"] == (far.local / "large").read_bytes()
+    assert far.read_remote()["large"] == (far.local / "large").read_bytes()
 
 
 def test_why_it_cannot_be(far: Far) -> None:
@@ -171,7 +171,7 @@ def test_a_mount_that_is_gone_here_deletes_nothing_there(far: Far) -> None:
     far.local.rename(far.top / "elsewhere")
     answer = far.sync(delete=True)
     assert answer.status_code == 502 and str(far.local) not in answer.text
-    assert set(far.held()) == {"a"}
+    assert set(far.read_remote()) == {"a"}
 
 
 def test_a_host_that_is_not_the_known_one(far: Far) -> None:
@@ -180,19 +180,19 @@ def test_a_host_that_is_not_the_known_one(far: Far) -> None:
     far.sshd.start()
     answer = far.sync()
     assert answer.status_code == 502 and "another than the one in known_hosts" in answer.json()["detail"]
-    assert far.held() == {}
+    assert far.read_remote() == {}
 
 
 def test_by_a_name_of_the_ssh_configuration(far: Far) -> None:
     (far.local / "a").write_text("1")
     far.profile(ssh_host="cluster", port=1, hostname="nowhere.invalid")
     eventually(lambda: far.sync().status_code == 200)
-    assert set(far.held()) == {"a"}
+    assert set(far.read_remote()) == {"a"}
 
 
 def test_many_at_once_come_one_after_the_other(far: Far) -> None:
     for at in range(50):
         (far.local / f"{at}").write_text(f"{at}")
     answers = far.client.together([far.sync] * 4)
-    assert [one.status_code for one in answers] == [200] * 4
-    assert len(far.held()) == 50
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len(far.read_remote()) == 50

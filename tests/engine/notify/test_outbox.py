@@ -40,7 +40,7 @@ def job(state: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("why", "job", "told"),
+    ("why", "job", "statuses"),
     [
         ("it waits", job("PENDING"), ["PENDING"]),
         ("it runs", job("RUNNING", started_at=AT), ["PENDING", "RUNNING"]),
@@ -54,23 +54,23 @@ def job(state: str, **more: Any) -> dict[str, Any]:
         ("nothing is known of it yet", {"state": None}, []),
     ],
 )
-def test_the_events_of_a_job(why: str, job: dict[str, Any], told: list[str]) -> None:
+def test_the_events_of_a_job(why: str, job: dict[str, Any], statuses: list[str]) -> None:
     events = watches.list_job_events(REF, job)
-    assert [one.status for one in events] == told, why
-    assert [one.over for one in events] == [status not in ("PENDING", "RUNNING") for status in told]
-    assert len({watches.make_idempotency_key(one) for one in events}) == len(events)
+    assert [event.status for event in events] == statuses, why
+    assert [event.over for event in events] == [status not in ("PENDING", "RUNNING") for status in statuses]
+    assert len({watches.make_idempotency_key(event) for event in events}) == len(events)
     for event in events:
         assert event.over or not event.more.get("ended_at"), "what is to come is not told before it came"
 
 
 def run_of(status: str, job_id: str | None = "1", before: int = 0, completed: str | None = None) -> Run:
     tried = [Attempt(number=1, tag="t", job_id="0")] * before + [Attempt(number=2, tag="u", job_id=job_id)]
-    one = RunJob(name="a", attempts=tried, attempts_before=before)
-    return Run(id="r", workflow_name="w", status=status, started_at=AT, completed_at=completed, jobs=[one])  # type: ignore[arg-type]
+    job = RunJob(name="a", attempts=tried, attempts_before=before)
+    return Run(id="r", workflow_name="w", status=status, started_at=AT, completed_at=completed, jobs=[job])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("why", "run", "told"),
+    ("why", "run", "statuses"),
     [
         ("not started", run_of("submitting", None), []),
         ("running", run_of("running"), ["running"]),
@@ -79,14 +79,14 @@ def run_of(status: str, job_id: str | None = "1", before: int = 0, completed: st
         ("waiting to run again", run_of("pending", before=1), []),
     ],
 )
-def test_the_events_of_a_run(why: str, run: Run, told: list[str]) -> None:
-    assert [one.status for one in watches.list_run_events(run)] == told, why
+def test_the_events_of_a_run(why: str, run: Run, statuses: list[str]) -> None:
+    assert [event.status for event in watches.list_run_events(run)] == statuses, why
 
 
 def test_a_run_that_runs_again_has_news_again() -> None:
     first, second = run_of("completed", completed=AT), run_of("completed", before=1, completed=AT)
-    assert not {one.key for one in watches.list_run_events(first)} & {
-        one.key for one in watches.list_run_events(second)
+    assert not {event.key for event in watches.list_run_events(first)} & {
+        event.key for event in watches.list_run_events(second)
     }
 
 
@@ -96,7 +96,7 @@ def sweep_of(status: str, **more: Any) -> Sweep:
 
 
 @pytest.mark.parametrize(
-    ("why", "sweep", "counts", "told"),
+    ("why", "sweep", "counts", "statuses"),
     [
         ("nothing runs yet", sweep_of("pending"), {"pending": 3}, []),
         ("running", sweep_of("running"), {"running": 1}, ["running"]),
@@ -105,10 +105,10 @@ def sweep_of(status: str, **more: Any) -> Sweep:
         ("over before anything ran", sweep_of("cancelled", completed_at=AT), {"cancelled": 3}, ["cancelled"]),
     ],
 )
-def test_the_events_of_a_sweep(why: str, sweep: Sweep, counts: dict[str, int], told: list[str]) -> None:
+def test_the_events_of_a_sweep(why: str, sweep: Sweep, counts: dict[str, int], statuses: list[str]) -> None:
     events = watches.list_sweep_events(sweep, counts, "it broke")
-    assert [one.status for one in events] == told, why
-    assert all((one.more["representative_error"] == "it broke") for one in events)
+    assert [event.status for event in events] == statuses, why
+    assert all((event.more["representative_error"] == "it broke") for event in events)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_events_of_a_sweep(why: str, sweep: Sweep, counts: dict[str, int], t
 )
 def test_what_a_preset_hears(preset: str, heard: list[str]) -> None:
     events = watches.list_job_events(REF, job("COMPLETED", started_at=AT))
-    assert [one.status for one in events if watches.is_wanted(preset, one)] == heard
+    assert [event.status for event in events if watches.is_wanted(preset, event)] == heard
 
 
 def watch(*subscriptions: tuple[int, str], **more: Any) -> Watch:
@@ -133,27 +133,27 @@ def watch(*subscriptions: tuple[int, str], **more: Any) -> Watch:
 
 
 def test_a_watch_tells_once_and_closes() -> None:
-    one = watch((1, "all"), (2, "terminal"), (3, "all"))
+    job_watch = watch((1, "all"), (2, "terminal"), (3, "all"))
     events = watches.list_job_events(REF, job("RUNNING", started_at=AT))
-    one, wanted = watches.advance_watch(one, events, False, lambda number: number != 3, NOW)
+    job_watch, wanted = watches.advance_watch(job_watch, events, False, lambda number: number != 3, NOW)
     assert [(each.event.status, each.subscription.endpoint_id) for each in wanted] == [("PENDING", 1), ("RUNNING", 1)]
-    assert watches.advance_watch(one, events, False, lambda _: True, NOW) == (one, [])
+    assert watches.advance_watch(job_watch, events, False, lambda _: True, NOW) == (job_watch, [])
     events = watches.list_job_events(REF, job("FAILED", started_at=AT, ended_at=AT))
-    one, wanted = watches.advance_watch(one, events, False, lambda _: True, NOW)
+    job_watch, wanted = watches.advance_watch(job_watch, events, False, lambda _: True, NOW)
     assert [(each.event.status, each.subscription.endpoint_id) for each in wanted] == [
         ("FAILED", 1),
         ("FAILED", 2),
         ("FAILED", 3),
     ]
-    assert one.closed_at
-    assert watches.advance_watch(one, events, False, lambda _: True, NOW) == (one, [])
+    assert job_watch.closed_at
+    assert watches.advance_watch(job_watch, events, False, lambda _: True, NOW) == (job_watch, [])
     with pytest.raises(Conflict):
-        watches.add_subscription(one, 9, 9, "all", NOW)
+        watches.add_subscription(job_watch, 9, 9, "all", NOW)
 
 
 def test_a_watch_of_what_is_gone_closes_silently() -> None:
-    one, wanted = watches.advance_watch(watch((1, "all")), [], True, lambda _: True, NOW)
-    assert one.closed_at and wanted == []
+    job_watch, wanted = watches.advance_watch(watch((1, "all")), [], True, lambda _: True, NOW)
+    assert job_watch.closed_at and wanted == []
 
 
 def test_an_endpoint_subscribes_once() -> None:
@@ -168,10 +168,10 @@ def test_an_endpoint_subscribes_once() -> None:
 
 def delivery(**more: Any) -> Delivery:
     event = watches.list_job_events(REF, job("COMPLETED"))[-1]
-    one = watch((1, "terminal"))
-    return deliveries.build_delivery(one, watches.MatchedEvent(event, one.subscriptions[0]), NOW).model_copy(
-        update={"id": "1", **more}
-    )
+    job_watch = watch((1, "terminal"))
+    return deliveries.build_delivery(
+        job_watch, watches.MatchedEvent(event, job_watch.subscriptions[0]), NOW
+    ).model_copy(update={"id": "1", **more})
 
 
 @pytest.mark.parametrize(
@@ -188,9 +188,9 @@ def delivery(**more: Any) -> Delivery:
     ],
 )
 def test_the_pauses_between_attempts(attempt: int, wait_s: float, status: str, pause_s: int | None) -> None:
-    one = deliveries.claim_delivery(delivery(attempt_count=attempt - 1), "w", NOW)
-    assert one.attempt_count == attempt and one.leased_until == to_rfc3339(NOW + 300)
-    after = deliveries.retry_or_abandon(one, "x" * 1000, NOW, wait_s)
+    document = deliveries.claim_delivery(delivery(attempt_count=attempt - 1), "w", NOW)
+    assert document.attempt_count == attempt and document.leased_until == to_rfc3339(NOW + 300)
+    after = deliveries.retry_or_abandon(document, "x" * 1000, NOW, wait_s)
     assert after.status == status and after.leased_until is after.worker_id is None
     assert len(after.last_error or "") == 300
     if pause_s is not None:
@@ -210,9 +210,9 @@ def test_the_pauses_between_attempts(attempt: int, wait_s: float, status: str, p
 def test_what_becomes_of_an_attempt_that_was_cut_off(
     why: str, kind: str, handed: bool, status: str, attempts: int
 ) -> None:
-    one = deliveries.claim_delivery(delivery(), "gone", NOW)
-    one = deliveries.mark_handed(one, NOW) if handed else one
-    after = deliveries.recover_delivery(one, kind, NOW)
+    document = deliveries.claim_delivery(delivery(), "gone", NOW)
+    document = deliveries.mark_handed(document, NOW) if handed else document
+    after = deliveries.recover_delivery(document, kind, NOW)
     assert (after.status, after.attempt_count) == (status, attempts), why
     assert (after.last_error is None) == (not handed)
     assert deliveries.recover_delivery(delivery(), kind, NOW) == delivery()
@@ -269,10 +269,10 @@ def test_no_name_becomes_markup_or_a_line_of_its_own(name: str, error: str, work
 def test_the_body_for_a_webhook_names_the_event() -> None:
     import json
 
-    one = delivery()
-    body = json.loads(messages.build_body("webhook", one))
-    assert (body["id"], body["status"], body["target_ref"]) == (one.idempotency_key, "COMPLETED", REF)
-    slack = json.loads(messages.build_body("slack_webhook", one))
+    document = delivery()
+    body = json.loads(messages.build_body("webhook", document))
+    assert (body["id"], body["status"], body["target_ref"]) == (document.idempotency_key, "COMPLETED", REF)
+    slack = json.loads(messages.build_body("slack_webhook", document))
     assert slack["text"].startswith("✅ Job 42 (n): COMPLETED") and slack["link_names"] is False
 
 
@@ -314,9 +314,9 @@ class Crashing(RuleBasedStateMachine):
     def tell(self, writes: int) -> None:
         """As far as so many writes get."""
         advanced, wanted = watches.advance_watch(self.watch, self.events(), False, lambda _: True, self.now)
-        keys = {(one.endpoint_id, one.idempotency_key) for one in self.disk.values()}
-        for one in wanted:
-            made = deliveries.build_delivery(self.watch, one, self.now)
+        keys = {(document.endpoint_id, document.idempotency_key) for document in self.disk.values()}
+        for match in wanted:
+            made = deliveries.build_delivery(self.watch, match, self.now)
             if (made.endpoint_id, made.idempotency_key) in keys:
                 continue
             if not writes:
@@ -327,39 +327,39 @@ class Crashing(RuleBasedStateMachine):
         if writes:
             self.watch = advanced
 
-    @precondition(lambda self: any(deliveries.is_due(one, self.now) for one in self.disk.values()))
+    @precondition(lambda self: any(deliveries.is_due(document, self.now) for document in self.disk.values()))
     @rule(data=st.data(), behaviour=st.sampled_from([*BEHAVIOURS, "is away"]), cut=st.sampled_from([None, 0, 1, 2]))
     def attempt(self, data: st.DataObject, behaviour: str, cut: int | None) -> None:
         """Cut off after the claim (0), when it was handed over (1), or when the receiver has done what it does (2)."""
-        due = [number for number, one in self.disk.items() if deliveries.is_due(one, self.now)]
+        due = [number for number, document in self.disk.items() if deliveries.is_due(document, self.now)]
         self.send(data.draw(st.sampled_from(due)), behaviour, cut)
 
     def send(self, number: int, behaviour: str, cut: int | None = None) -> None:
-        one = self.disk[number] = deliveries.claim_delivery(self.disk[number], "w", self.now)
+        document = self.disk[number] = deliveries.claim_delivery(self.disk[number], "w", self.now)
         if cut == 0:
             return
         if behaviour == "is away":
-            self.disk[number] = deliveries.retry_or_abandon(one, "away", self.now)
+            self.disk[number] = deliveries.retry_or_abandon(document, "away", self.now)
             return
-        self.disk[number] = deliveries.mark_handed(one, self.now)
+        self.disk[number] = deliveries.mark_handed(document, self.now)
         if cut == 1:
             return
         has, status = BEHAVIOURS[behaviour]
-        self.taken[one.endpoint_id, one.idempotency_key] += has
+        self.taken[document.endpoint_id, document.idempotency_key] += has
         if cut == 2:
             return
         if status is None:
-            self.disk[number] = deliveries.mark_unanswered(one, KINDS[one.endpoint_id], "silence", self.now)
+            self.disk[number] = deliveries.mark_unanswered(document, KINDS[document.endpoint_id], "silence", self.now)
         elif status == 200:
-            self.disk[number] = deliveries.mark_delivered(one, self.now)
+            self.disk[number] = deliveries.mark_delivered(document, self.now)
         else:
-            self.disk[number] = deliveries.retry_or_abandon(one, "500", self.now)
+            self.disk[number] = deliveries.retry_or_abandon(document, "500", self.now)
 
     @rule()
     def restart(self) -> None:
         self.disk = {
-            number: deliveries.recover_delivery(one, KINDS[one.endpoint_id], self.now)
-            for number, one in self.disk.items()
+            number: deliveries.recover_delivery(document, KINDS[document.endpoint_id], self.now)
+            for number, document in self.disk.items()
         }
 
     @rule(seconds=st.integers(1, 4000))
@@ -368,14 +368,14 @@ class Crashing(RuleBasedStateMachine):
 
     @invariant()
     def each_event_is_written_once_for_each_endpoint(self) -> None:
-        keys = [(one.endpoint_id, one.idempotency_key) for one in self.disk.values()]
+        keys = [(document.endpoint_id, document.idempotency_key) for document in self.disk.values()]
         assert len(keys) == len(set(keys))
 
     @invariant()
     def what_is_said_to_be_delivered_was_taken(self) -> None:
-        for one in self.disk.values():
-            if one.status == "delivered":
-                assert self.taken[one.endpoint_id, one.idempotency_key]
+        for document in self.disk.values():
+            if document.status == "delivered":
+                assert self.taken[document.endpoint_id, document.idempotency_key]
 
     @invariant()
     def slack_never_gets_anything_twice(self) -> None:
@@ -383,7 +383,7 @@ class Crashing(RuleBasedStateMachine):
 
     @invariant()
     def five_attempts_are_the_most(self) -> None:
-        assert all(one.attempt_count <= deliveries.ATTEMPTS for one in self.disk.values())
+        assert all(document.attempt_count <= deliveries.ATTEMPTS for document in self.disk.values())
 
     def teardown(self) -> None:
         """In the end nothing is lost: everything was told, and is delivered or says why not."""
@@ -393,10 +393,10 @@ class Crashing(RuleBasedStateMachine):
         for _ in range(10):
             self.now += 4000
             self.restart()
-            for number in [number for number, one in self.disk.items() if deliveries.is_due(one, self.now)]:
+            for number in [number for number, document in self.disk.items() if deliveries.is_due(document, self.now)]:
                 self.send(number, "takes")
-        for one in self.disk.values():
-            assert one.status == "delivered" or (one.status == "abandoned" and one.last_error), one
+        for document in self.disk.values():
+            assert document.status == "delivered" or (document.status == "abandoned" and document.last_error), document
 
 
 TestCrashing = Crashing.TestCase
@@ -456,27 +456,29 @@ def start_once(_name: str, work: Work) -> asyncio.Task[Any]:
 
 
 class Life:
-    """A store and its notices from one start to the next."""
+    """A store and its notifications from one start to the next."""
 
     def __init__(self, root: Path, receivers: Receivers, start_task: StartTask = start_once) -> None:
         self.ops = Mortal(10**9)
         self.store = Store(root, ops=self.ops, poll=True)
-        self.ledger = JobIndex()
+        self.job_index = JobIndex()
         for folder in (self.store.runs, self.store.jobs):
-            folder.listeners.append(lambda _name, old, new: self.ledger.follow(old, new))
-        board = SweepIndex(self.store.sweeps.get, self.store.runs.get)
+            folder.listeners.append(lambda _name, old, new: self.job_index.follow(old, new))
+        sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get)
         self.locks: dict[str, asyncio.Lock] = {}
-        look = lambda *_: runs.JobView("unknown")  # noqa: E731
-        turn = lambda name: self.locks.setdefault(name, asyncio.Lock())  # noqa: E731
-        self.notices = Notifications(self.store, self.ledger, board, lambda: "c", look, turn, start_task, receivers)  # type: ignore[arg-type]
+        look_up_job = lambda *_: runs.JobView("unknown")  # noqa: E731
+        get_lock = lambda name: self.locks.setdefault(name, asyncio.Lock())  # noqa: E731
+        self.notifications = Notifications(
+            self.store, self.job_index, sweep_index, lambda: "c", look_up_job, get_lock, start_task, receivers
+        )  # type: ignore[arg-type]
 
     async def quiet(self) -> None:
         """Nothing; there is nothing left to tell or to send now."""
-        await self.notices.catch_up()
+        await self.notifications.catch_up()
         for _ in range(60):
-            await self.notices.run_once()
-            tasks = [task for _, task in self.notices.outbox.sending.values()]
-            if not tasks and not self.notices.changed and not self.notices.outbox.unfinished:
+            await self.notifications.run_once()
+            tasks = [task for _, task in self.notifications.outbox.sending.values()]
+            if not tasks and not self.notifications.changed and not self.notifications.outbox.unfinished:
                 return
             await asyncio.gather(*tasks)
             if self.ops.left <= 0:
@@ -544,15 +546,18 @@ def test_dying_at_any_write_loses_and_doubles_nothing(tmp_path: Path, soon: None
         assert asyncio.run(live(root, receivers, lives)) == -1
         assert asyncio.run(live(root, receivers)) > 0
         found = documents(root)
-        assert len({(one.endpoint_id, one.idempotency_key) for one in found}) == len(found) == 6, lives
-        for one in found:
-            where = "example.org" if one.endpoint_id == 1 else "hooks.slack.com"
-            count = receivers.got[where, one.idempotency_key]
-            if one.endpoint_id == 1:
-                assert one.status == "delivered" and count >= 1, (lives, one)
+        assert len({(document.endpoint_id, document.idempotency_key) for document in found}) == len(found) == 6, lives
+        for document in found:
+            where = "example.org" if document.endpoint_id == 1 else "hooks.slack.com"
+            count = receivers.got[where, document.idempotency_key]
+            if document.endpoint_id == 1:
+                assert document.status == "delivered" and count >= 1, (lives, document)
             else:
-                assert count <= 1 and (one.status == "delivered") <= (count == 1), (lives, one)
-                assert one.status == "delivered" or (one.status == "abandoned" and one.last_error), (lives, one)
+                assert count <= 1 and (document.status == "delivered") <= (count == 1), (lives, document)
+                assert document.status == "delivered" or (document.status == "abandoned" and document.last_error), (
+                    lives,
+                    document,
+                )
         assert watches.parse_watch((root / "watches" / "1.json").read_bytes(), "1").closed_at
 
 
@@ -566,11 +571,11 @@ def test_numbers_are_never_given_twice(tmp_path: Path, soon: None) -> None:
         life = Life(tmp_path / "s", receivers)
         life.store.open()
         try:
-            await life.notices.delete_endpoint(2)
+            await life.notifications.delete_endpoint(2)
             await life.store.watches.delete("1")
             body = {"kind": "webhook", "name": "new", "config": {"webhook_url": "https://example.net/"}}
-            made = await life.notices.create_endpoint(body)
-            asked = await life.notices.watch_target("job", "43", made["id"], "terminal")
+            made = await life.notifications.create_endpoint(body)
+            asked = await life.notifications.watch_target("job", "43", made["id"], "terminal")
             return made["id"], asked["watch_id"]
         finally:
             await life.store.close()
@@ -589,7 +594,7 @@ def test_what_ended_long_ago_is_put_away(tmp_path: Path, soon: None) -> None:
         life = Life(tmp_path / "s", receivers)
         life.store.open()
         try:
-            await life.notices.remove_old(time.time() + days * 86_400)
+            await life.notifications.remove_old(time.time() + days * 86_400)
             await life.quiet()
             return len(life.store.deliveries), len(life.store.watches)
         finally:
@@ -610,7 +615,7 @@ def test_an_endpoint_whose_file_is_broken_at_a_start_is_waited_for(tmp_path: Pat
         life.store.open()
         try:
             await life.put_job("COMPLETED")
-            await life.notices.catch_up()
+            await life.notifications.catch_up()
         finally:
             await life.store.close()
 
@@ -618,8 +623,8 @@ def test_an_endpoint_whose_file_is_broken_at_a_start_is_waited_for(tmp_path: Pat
         life = Life(tmp_path / "s", receivers)
         life.store.open()
         try:
-            await life.notices.outbox.send("1")
-            return sorted(one.status for one in documents(tmp_path / "s"))
+            await life.notifications.outbox.send("1")
+            return sorted(document.status for document in documents(tmp_path / "s"))
         finally:
             await life.store.close()
 
@@ -628,7 +633,7 @@ def test_an_endpoint_whose_file_is_broken_at_a_start_is_waited_for(tmp_path: Pat
     assert set(asyncio.run(second())) == {"pending"}
     file.write_text(ENDPOINTS[1])
     assert asyncio.run(live(tmp_path / "s", receivers)) > 0
-    assert {one.status for one in documents(tmp_path / "s")} == {"delivered"}
+    assert {document.status for document in documents(tmp_path / "s")} == {"delivered"}
 
 
 def test_what_cannot_be_sent_says_why(tmp_path: Path, soon: None) -> None:
@@ -639,8 +644,10 @@ def test_what_cannot_be_sent_says_why(tmp_path: Path, soon: None) -> None:
             raise NotSent("example.org is not in the public Internet")
 
     assert asyncio.run(live(tmp_path / "s", Nowhere())) > 0
-    for one in documents(tmp_path / "s"):
-        assert (one.status, one.attempt_count) == ("abandoned", 5) and "public Internet" in (one.last_error or "")
+    for document in documents(tmp_path / "s"):
+        assert (document.status, document.attempt_count) == ("abandoned", 5) and "public Internet" in (
+            document.last_error or ""
+        )
 
 
 def test_a_delivery_that_fails_unexpectedly_is_a_problem_until_it_is_begun_again(tmp_path: Path) -> None:
@@ -670,7 +677,7 @@ def test_a_delivery_that_fails_unexpectedly_is_a_problem_until_it_is_begun_again
     asyncio.run(go())
     assert [list(problems.values()) for problems in down] == [["RuntimeError: oh"]]
     assert {name.split()[0] for name in down[0]} == {"delivery"} and supervisor.problems == {}
-    assert {one.status for one in documents(tmp_path / "s")} == {"delivered"}
+    assert {document.status for document in documents(tmp_path / "s")} == {"delivered"}
 
 
 def test_what_a_failed_pass_was_to_look_at_is_looked_at_by_the_next(
@@ -684,11 +691,11 @@ def test_what_a_failed_pass_was_to_look_at_is_looked_at_by_the_next(
         try:
             await life.put_job("COMPLETED")
             with monkeypatch.context() as patch:
-                patch.setattr(life.notices, "find_events", lambda _watch: 1 / 0)
+                patch.setattr(life.notifications, "find_events", lambda _watch: 1 / 0)
                 with pytest.raises(ZeroDivisionError):
-                    await life.notices.run_once()
-            await life.notices.run_once()
-            await asyncio.gather(*(task for _, task in life.notices.outbox.sending.values()))
+                    await life.notifications.run_once()
+            await life.notifications.run_once()
+            await asyncio.gather(*(task for _, task in life.notifications.outbox.sending.values()))
         finally:
             await life.store.close()
 

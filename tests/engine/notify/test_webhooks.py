@@ -28,10 +28,10 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiv
 
 def post(url: str, allowed: list[str] = ALLOWED, **of_sender: Any) -> tuple[Answer | Exception, list[str]]:
     """What became of a request, and what was told before it left."""
-    told: list[str] = []
+    calls: list[str] = []
 
     async def handed() -> None:
-        told.append("handed")
+        calls.append("handed")
 
     async def go() -> Answer:
         sender = Sender(**{"timeout_s": 1.0, **of_sender})
@@ -41,9 +41,9 @@ def post(url: str, allowed: list[str] = ALLOWED, **of_sender: Any) -> tuple[Answ
             sender.close()
 
     try:
-        return asyncio.run(go()), told
+        return asyncio.run(go()), calls
     except (NotSent, NoAnswer) as problem:
-        return problem, told
+        return problem, calls
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def post(url: str, allowed: list[str] = ALLOWED, **of_sender: Any) -> tuple[Answ
     ],
 )
 def test_what_is_answered(receiver: Receiver, why: str, path: str, status: int, wait_s: float, said: str) -> None:
-    answer, told = post(receiver.url + path)
+    answer, calls = post(receiver.url + path)
     assert isinstance(answer, Answer), (why, answer)
     assert (answer.status, answer.wait_s) == (status, wait_s)
     assert said in str(answer) and "secret" not in str(answer)
-    assert told == ["handed"] and len(receiver.got) == 1
+    assert calls == ["handed"] and len(receiver.got) == 1
     assert receiver.got[0]["path"] == path and receiver.got[0]["body"] == {"a": 1}
     assert receiver.got[0]["headers"]["idempotency-key"] == "k"
 
@@ -73,9 +73,9 @@ def test_what_is_answered(receiver: Receiver, why: str, path: str, status: int, 
     [("never an answer", "/hang"), ("one byte a time", "/drip"), ("the line is cut", "/cut")],
 )
 def test_when_nobody_knows_whether_it_arrived(receiver: Receiver, why: str, path: str) -> None:
-    problem, told = post(receiver.url + path)
+    problem, calls = post(receiver.url + path)
     assert isinstance(problem, NoAnswer), (why, problem)
-    assert told == ["handed"] and len(receiver.got) == 1
+    assert calls == ["handed"] and len(receiver.got) == 1
 
 
 def test_what_cannot_be_written_down_first_is_not_sent(receiver: Receiver) -> None:
@@ -120,23 +120,23 @@ def test_what_cannot_be_written_down_first_is_not_sent(receiver: Receiver) -> No
     ],
 )
 def test_what_never_leaves(receiver: Receiver, why: str, more: dict[str, Any], said: str) -> None:
-    problem, told = post(receiver.url + "/ok", **more)
+    problem, calls = post(receiver.url + "/ok", **more)
     assert isinstance(problem, NotSent), (why, problem)
-    assert said in str(problem) and told == [] and receiver.got == []
+    assert said in str(problem) and calls == [] and receiver.got == []
 
 
 def test_the_certificate_must_be_the_name_s(receiver: Receiver) -> None:
     at = {"allowed": ["other.test"], "resolve": lambda *_: ["127.0.0.1"]}
-    problem, told = post(receiver.url.replace("localhost", "other.test") + "/ok", **at)
+    problem, calls = post(receiver.url.replace("localhost", "other.test") + "/ok", **at)
     assert isinstance(problem, NotSent) and "certificate" in str(problem)
-    assert told == [] and receiver.got == []
+    assert calls == [] and receiver.got == []
 
 
 def test_a_certificate_of_nobody_known_is_refused(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    problem, told = post(receiver.url + "/ok")
+    problem, calls = post(receiver.url + "/ok")
     assert isinstance(problem, NotSent) and "certificate" in str(problem)
-    assert told == [] and receiver.got == []
+    assert calls == [] and receiver.got == []
 
 
 def test_the_name_is_asked_once_and_the_checked_address_is_used(receiver: Receiver) -> None:

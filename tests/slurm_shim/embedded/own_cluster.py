@@ -64,7 +64,7 @@ class Cluster:
     def reaches(self, job: str, state: str) -> None:
         eventually(lambda: self.state(job).partition("|")[0] == state or None)
 
-    def ended(self, job: str) -> str:
+    def await_end(self, job: str) -> str:
         """`STATE|code:signal` of accounting, once the job is over."""
         eventually(lambda: self.out("squeue", "-h", "-j", job + ",999999", "-o", "%i") == "" or None)
         return self.out("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")

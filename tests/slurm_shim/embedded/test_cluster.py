@@ -37,7 +37,7 @@ def test_a_job_runs_with_its_script_arguments_files_and_environment(cluster: Clu
     )
     (cluster.work / "in").write_text("from a file\n")
     job = cluster.out("sbatch", "--parsable", "-i", "in", "-o", "o-%x-%4j", "job.sh", "one", "", MINE="yes")
-    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert cluster.await_end(job) == "COMPLETED|0:0"
     text = (cluster.work / f"o-two words-{int(job):04d}").read_text()
     assert text == f"one||yes|two words|2|{cluster.work}\nfrom a file\n"
 
@@ -52,7 +52,7 @@ def test_a_job_runs_with_its_script_arguments_files_and_environment(cluster: Clu
 )
 def test_gpus_are_told_by_their_index(cluster: Cluster, why: str, options: tuple[str, ...], expected: str) -> None:
     job = cluster.submit("echo $CUDA_VISIBLE_DEVICES", *options)
-    assert cluster.ended(job) == "COMPLETED|0:0", why
+    assert cluster.await_end(job) == "COMPLETED|0:0", why
     assert (cluster.work / f"out-{job}").read_text() == expected + "\n", why
 
 
@@ -67,7 +67,7 @@ def test_two_jobs_on_a_node_get_different_gpus(cluster: Cluster) -> None:
 
 def test_steps_of_srun_know_their_place_and_the_worst_exit_code_wins(cluster: Cluster) -> None:
     job = cluster.submit("srun -l sh -c 'echo $SLURMD_NODENAME; exit $SLURM_PROCID'; echo rc=$?", "-N2", "-n3")
-    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert cluster.await_end(job) == "COMPLETED|0:0"
     text = (cluster.work / f"out-{job}").read_text()
     assert {"0: node01", "1: node01", "2: node02", "rc=2"} <= set(text.splitlines())
     assert "srun: error: node02: task 2: Exited with exit code 2" in text
@@ -88,15 +88,15 @@ def test_nodes_are_never_over_allocated_and_every_job_runs_once(cluster: Cluster
         for size in sizes:
             argv = ("sbatch", "-Q", "-o", "/dev/null", "-w", "node01", "-c", str(size), "--wrap", script)
             running.append(stack.enter_context(subprocess.Popen(argv, env=cluster.env, cwd=cluster.work)))
-        assert all(one.wait(180) == 0 for one in running)
+        assert all(process.wait(180) == 0 for process in running)
     eventually(lambda: cluster.out("squeue", "-h") == "" or None)
     events = [line.split() for line in (cluster.work / "log").read_text().splitlines()]
     assert collections.Counter((job, what) for job, what, *_ in events).most_common(1)[0][1] == 1
     assert len(events) == 2 * len(sizes)
-    held: dict[str, int] = {}
+    cpus_by_job: dict[str, int] = {}
     for job, what, _, cpus in sorted(events, key=lambda event: int(event[2])):
-        held[job] = int(cpus) if what == "start" else 0
-        assert sum(held.values()) <= 4
+        cpus_by_job[job] = int(cpus) if what == "start" else 0
+        assert sum(cpus_by_job.values()) <= 4
 
 
 def test_an_array_keeps_to_its_limit(cluster: Cluster) -> None:
@@ -133,7 +133,7 @@ def test_with_requeue_a_lost_job_runs_again(cluster: Cluster) -> None:
     os.kill(cluster.row(job)["sup_pid"], signal.SIGKILL)
     eventually(lambda: not alive(cluster.row(job)["sup_pid"]))
     cluster.run("squeue")
-    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert cluster.await_end(job) == "COMPLETED|0:0"
     assert (cluster.work / "runs").read_text() == "run\nrun1\n"
     states = cluster.out("sacct", "-X", "-D", "-n", "-P", "-j", job, "-o", "State").splitlines()
     assert sorted(states) == ["COMPLETED", "NODE_FAIL"]
@@ -156,7 +156,7 @@ def test_a_supervisor_that_dies_before_the_script_gives_the_job_back(cluster: Cl
     with contextlib.closing(cluster.database()) as db:
         db.execute("UPDATE jobs SET state='RUNNING', held='', start_time=1, alloc='node01:1:0::1', sup_pid=99999999")
     cluster.run("squeue")
-    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert cluster.await_end(job) == "COMPLETED|0:0"
     assert (cluster.work / "runs").read_text() == "run\n"
 
 
@@ -165,11 +165,11 @@ def test_commands_killed_at_any_moment_lose_and_double_nothing(cluster: Cluster)
     acknowledged = []
     for _ in range(25):
         argv = ("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "echo $SLURM_JOB_ID >> log")
-        with subprocess.Popen(argv, env=cluster.env, cwd=cluster.work, stdout=subprocess.PIPE, text=True) as one:
+        with subprocess.Popen(argv, env=cluster.env, cwd=cluster.work, stdout=subprocess.PIPE, text=True) as process:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                one.wait(chooser.uniform(0.005, 0.06))
-            one.kill()
-            out, _ = one.communicate()
+                process.wait(chooser.uniform(0.005, 0.06))
+            process.kill()
+            out, _ = process.communicate()
         if out.strip():
             acknowledged.append(out.strip())
     eventually(lambda: cluster.out("squeue", "-h") == "" or None)
@@ -201,7 +201,7 @@ def test_a_time_limit_ends_the_job_in_two_steps(cluster: Cluster) -> None:
     with contextlib.closing(cluster.database()) as db:
         db.execute("UPDATE jobs SET start_time = start_time - 600")
     os.kill(cluster.row(job)["sup_pid"], signal.SIGUSR1)
-    assert cluster.ended(job) == "TIMEOUT|0:0"
+    assert cluster.await_end(job) == "TIMEOUT|0:0"
     text = (cluster.work / f"out-{job}").read_text()
     assert text.startswith("on\n")
     assert "term\n" in text
@@ -213,7 +213,7 @@ def test_a_warning_comes_before_the_limit(cluster: Cluster) -> None:
     job = cluster.submit(
         "trap 'echo warned; exit 0' USR1; while :; do sleep 0.05; done", "-t", "1", "--signal=B:USR1@59"
     )
-    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert cluster.await_end(job) == "COMPLETED|0:0"
     assert (cluster.work / f"out-{job}").read_text() == "warned\n"
 
 
@@ -229,7 +229,7 @@ def test_a_time_to_begin_comes_though_nobody_asks(cluster: Cluster) -> None:
 def test_a_waker_that_a_supervisor_started_goes_when_it_is_not_needed(cluster: Cluster) -> None:
     first = cluster.submit("sleep 0.3")
     second = cluster.submit("true", "-d", f"after:{first}+60")
-    cluster.ended(first)
+    cluster.await_end(first)
     third = cluster.submit("true", "--begin=now+3000")
     cluster.run("scancel", second, third)
     eventually(lambda: not cluster.processes() or None)
@@ -254,7 +254,7 @@ def test_a_killed_waker_is_replaced(cluster: Cluster) -> None:
         db.execute("UPDATE jobs SET begin_time = begin_time - 2998")
     cluster.submit("true")
     eventually(lambda: (cluster.work / "begun").exists())
-    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert cluster.await_end(job) == "COMPLETED|0:0"
 
 
 # --- knobs ---
@@ -265,11 +265,11 @@ def test_without_execution_nothing_of_a_script_runs(tmp_path: Path) -> None:
     first = cluster.submit(f"touch {tmp_path}/ran")
     second = cluster.submit("true", "-d", f"afterok:{first}", "--array=1-20")
     third = cluster.submit("true", "-d", f"afternotok:{first}")
-    held = cluster.submit("true", "-H")
+    job = cluster.submit("true", "-H")
     assert cluster.state(first) == "COMPLETED|None"
     assert set(cluster.state(second).splitlines()) == {"COMPLETED|None"}
     assert cluster.state(third) == "PENDING|DependencyNeverSatisfied"
-    assert cluster.state(held) == "PENDING|JobHeldUser"
+    assert cluster.state(job) == "PENDING|JobHeldUser"
     assert not (tmp_path / "ran").exists()
     assert list(cluster.work.iterdir()) == []
     assert cluster.out("sacct", "-X", "-n", "-P", "-j", first, "-o", "State,ExitCode,ElapsedRaw") == "COMPLETED|0:0|0"

@@ -46,8 +46,8 @@ def keys(node: ast.AST) -> Iterator[ast.expr]:
 def looked_up(*modules: ModuleType) -> set[str]:
     """Every option name that the code of these modules reads, also by loops over `TABLE.items()` and over tuples."""
     names: set[str] = set()
-    for one in modules:
-        tree = ast.parse(inspect.getsource(one))
+    for module in modules:
+        tree = ast.parse(inspect.getsource(module))
         variables = set()
         for node in ast.walk(tree):
             for key in keys(node):
@@ -55,11 +55,11 @@ def looked_up(*modules: ModuleType) -> set[str]:
                     names.add(key.value)
                 elif isinstance(key, ast.Name):
                     variables.add(key.id)
-        names |= {name for node in ast.walk(tree) for name in looped(node, variables, one)}
+        names |= {name for node in ast.walk(tree) for name in list_loop_names(node, variables, module)}
     return names
 
 
-def looped(node: ast.AST, variables: set[str], one: ModuleType) -> Iterator[str]:
+def list_loop_names(node: ast.AST, variables: set[str], module: ModuleType) -> Iterator[str]:
     if not isinstance(node, ast.For | ast.comprehension) or not isinstance(node.target, ast.Name | ast.Tuple):
         return
     first = node.target.elts[0] if isinstance(node.target, ast.Tuple) else node.target
@@ -68,7 +68,7 @@ def looped(node: ast.AST, variables: set[str], one: ModuleType) -> Iterator[str]
     if isinstance(node.iter, ast.Call) and isinstance(node.iter.func, ast.Attribute):
         table = node.iter.func.value
         assert node.iter.func.attr == "items" and isinstance(table, ast.Name)
-        yield from getattr(one, table.id)
+        yield from getattr(module, table.id)
     elif isinstance(node.iter, ast.Tuple):
         values = ast.literal_eval(node.iter)
         yield from (value if isinstance(value, str) else value[0] for value in values)
@@ -202,7 +202,7 @@ def test_a_waiting_job_of_two_partitions_is_listed_in_each(cluster: Cluster) -> 
     assert cluster.out("squeue", "-h", "-j", job, "-o", "%P %m") == "main,short 2G"
     assert cluster.out("squeue", "-P", "-h", "--noconvert", "-j", job, "-o", "%P %m") == "main 2048M\nshort 2048M"
     cluster.out("scontrol", "release", job)
-    assert cluster.ended(job) == "COMPLETED|0:0"
+    assert cluster.await_end(job) == "COMPLETED|0:0"
     sizes = [cluster.out("sacct", "-X", "-n", "-P", *more, "-j", job, "-o", "ReqMem") for more in ([], ["--noconvert"])]
     assert sizes == ["2G", "2048M"]
 
@@ -210,7 +210,7 @@ def test_a_waiting_job_of_two_partitions_is_listed_in_each(cluster: Cluster) -> 
 def test_accounting_by_node_and_by_group(cluster: Cluster) -> None:
     jobs = [cluster.submit("true", "-w", name) for name in ("node01", "node02")]
     for job in jobs:
-        cluster.ended(job)
+        cluster.await_end(job)
     for where, expected in (("node01", jobs[:1]), ("node[01-02]", jobs), ("nope", []), ("node[0", [])):
         assert cluster.out("sacct", "-X", "-n", "-P", "-N", where, "-o", "JobID").split() == expected, where
     gid = cluster.row(jobs[0])["gid"]
@@ -224,14 +224,14 @@ def test_cancelling_by_node_and_only_after_a_yes(cluster: Cluster) -> None:
     for job in jobs:
         cluster.reaches(job, "RUNNING")
     cluster.out("scancel", "-w", "node02")
-    assert cluster.ended(jobs[1]).startswith("CANCELLED")
+    assert cluster.await_end(jobs[1]).startswith("CANCELLED")
     prompt = f"Cancel job_id={jobs[0]} name=node01 partition=main [y/n]? "
     assert cluster.run("scancel", "-i", jobs[0], stdin="what\nn\n") == (0, prompt * 2, "")
     text = "scancel: error: nothing is cancelled: --interactive needs an answer, but stdin has ended\n"
     assert cluster.run("scancel", "-i", jobs[0]) == (1, prompt + "\n", text)
     assert cluster.state(jobs[0]) == "RUNNING|None"
     assert cluster.run("scancel", "-i", jobs[0], stdin="y\n") == (0, prompt, "")
-    assert cluster.ended(jobs[0]).startswith("CANCELLED")
+    assert cluster.await_end(jobs[0]).startswith("CANCELLED")
 
 
 # --- options of steps ---
@@ -267,7 +267,7 @@ def test_steps_get_what_their_options_say(cluster: Cluster) -> None:
     lines += ["srun -N1 -n1 -K0 -o f echo a", "srun -N1 -n1 -o f echo b", "srun -N1 -n1 --open-mode=append -o f echo c"]
     (cluster.work / "job.sh").write_text("#!/bin/sh\n" + "\n".join(lines) + "\n")
     job = cluster.out("sbatch", "--parsable", "-N2", "--gres=gpu:2", "-o", "out", "job.sh", MINE="yes")
-    assert cluster.ended(job).startswith("COMPLETED")
+    assert cluster.await_end(job).startswith("COMPLETED")
     parts = (cluster.work / "out").read_text().split("=\n")
     for (why, *_, expected), got in zip(STEPS, parts, strict=False):
         assert sorted(got.splitlines()) == expected.split("\n"), why
@@ -278,8 +278,8 @@ def test_steps_get_what_their_options_say(cluster: Cluster) -> None:
 
 def test_usage_of_one_step_or_of_all(cluster: Cluster) -> None:
     job, plain = cluster.submit("srun -n1 sleep 60 & wait"), cluster.submit("sleep 60")
-    for one in (job, plain):
-        cluster.reaches(one, "RUNNING")
+    for job_id in (job, plain):
+        cluster.reaches(job_id, "RUNNING")
     ask = ("sstat", "-n", "-P", "-o", "JobID", "-j")
     eventually(lambda: f"{job}.0" in cluster.out(*ask, job))
     assert cluster.out(*ask, job) == f"{job}.0"

@@ -83,7 +83,7 @@ def test_no_text_breaks_the_reading_of_times(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "text", "mb", "shown"),
+    ("why", "text", "mb", "text_of_mb"),
     [
         ("kilobytes round up", "500K", 1, "1M"),
         ("megabytes are meant", "512", 512, "512M"),
@@ -94,8 +94,8 @@ def test_no_text_breaks_the_reading_of_times(text: str) -> None:
         ("nothing", "0", 0, "0"),
     ],
 )
-def test_memory(why: str, text: str, mb: int, shown: str) -> None:
-    assert (units.parse_memory_mb(text), units.format_memory(mb)) == (mb, shown), why
+def test_memory(why: str, text: str, mb: int, text_of_mb: str) -> None:
+    assert (units.parse_memory_mb(text), units.format_memory(mb)) == (mb, text_of_mb), why
 
 
 @pytest.mark.parametrize("text", ["", "lots", "-5", "1.5G", "5X", "G"])
@@ -191,12 +191,12 @@ def test_bad_options(why: str, argv: list[str], text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "width", "right", "shown"),
+    ("why", "width", "right", "cell"),
     [("as it is", None, False, "añb"), ("filled", 6, False, "añb  "), ("from the left", 6, True, "  añb"),
      ("cut at a byte", 2, False, "a\udcc3")],
 )  # fmt: skip
-def test_widths_count_bytes(why: str, width: int | None, right: bool, shown: str) -> None:
-    assert layout.pad_cell("añb", width, right) == shown, why
+def test_widths_count_bytes(why: str, width: int | None, right: bool, cell: str) -> None:
+    assert layout.pad_cell("añb", width, right) == cell, why
 
 
 # --- dependencies ---
@@ -280,7 +280,7 @@ requests = st.builds(
 
 @given(st.lists(requests, min_size=1, max_size=25))
 def test_nobody_gets_what_is_not_there(asked: list[dict[str, Any]]) -> None:
-    jobs = [waiting(number, **one) for number, one in enumerate(asked, 1)]
+    jobs = [waiting(number, **options) for number, options in enumerate(asked, 1)]
     decision = decide(jobs)
     taken: dict[str, list[Any]] = {name: [0, 0, [], []] for name in NODES}
     for job, _, shares, _ in decision.starts:

@@ -66,7 +66,7 @@ def test_half_a_block_does_nothing(shell: str, tmp_path: Path) -> None:
     assert (tmp_path / "script").read_text() == "#!/bin/sh\necho x\n"
 
 
-@pytest.mark.parametrize("shell", [one for one in SHELLS if one])
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell])
 def test_every_shell_reads_the_words_alike(shell: str, tmp_path: Path) -> None:
     """What sshd does: the account's shell with -c."""
     words = [shell, *(["sh"] if shell.endswith("busybox") else []), "-c", SHELL]
@@ -105,15 +105,15 @@ def beyond(tmp_path: Path) -> Iterator[Beyond]:
     needed()
     noise = tmp_path / "noise"
     noise.write_text('echo "Welcome to the cluster!"; printf "no line break"; echo "stty: no tty" >&2\n')
-    with Beyond(tmp_path / "beyond", environment={"BASH_ENV": str(noise)}) as one:
-        yield one
+    with Beyond(tmp_path / "beyond", environment={"BASH_ENV": str(noise)}) as machine:
+        yield machine
 
 
 @pytest.fixture
 def slurm(beyond: Beyond) -> Iterator[RemoteSlurm]:
-    one = RemoteSlurm(beyond.connection())
-    yield one
-    one.connection.close()
+    slurm = RemoteSlurm(beyond.connection())
+    yield slurm
+    slurm.connection.close()
 
 
 @pytest.mark.ssh
@@ -177,7 +177,7 @@ def test_folders_are_made_with_the_submission(slurm: RemoteSlurm, beyond: Beyond
     before = beyond.calls()
     wanted = [str(beyond.home / name) for name in ("a b", "it's", "-x/y", "é\n")]
     slurm.sbatch("#!/bin/sh\n", {"chdir": str(beyond.home)}, folders=wanted)
-    assert all(Path(one).is_dir() for one in wanted)
+    assert all(Path(folder).is_dir() for folder in wanted)
     (beyond.home / "file").touch()
     with pytest.raises(SlurmRefused, match="file"):
         slurm.sbatch("#!/bin/sh\n", {}, folders=[str(beyond.home / "file" / "x")])
@@ -221,8 +221,8 @@ def test_files_over_there(slurm: RemoteSlurm, beyond: Beyond) -> None:
     slurm.identify()
     before = slurm.connection._made
     found = slurm.read_files([(str(home / path), at, most) for _, path, at, most, _ in FILES], os.getuid())
-    for (why, _, _, _, expected), one in zip(FILES, found, strict=True):
-        assert one == expected, why
+    for (why, _, _, _, expected), text in zip(FILES, found, strict=True):
+        assert text == expected, why
     assert slurm.connection._made == before == 1
     assert not (home / "x").exists() and not Path("x").exists()
     foreign = slurm.read_files([(str(home / "log"), 0, 9)], os.getuid() + 1)
@@ -257,8 +257,8 @@ def test_a_connection_is_private_shared_and_ended(beyond: Beyond) -> None:
     socket = slurm.identify().socket
     slurm.connection.close()
     assert not folder.exists()
-    processes = [one.read_bytes() for one in Path("/proc").glob("[0-9]*/cmdline") if readable(one)]
-    assert not [one for one in processes if socket.encode() in one], "no ssh is left"
+    processes = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)]
+    assert not [process for process in processes if socket.encode() in process], "no ssh is left"
     with pytest.raises(ConnectionLost, match="closed"):
         slurm.squeue()
 
@@ -298,22 +298,22 @@ def test_another_cluster_behind_the_same_name_is_refused(slurm: RemoteSlurm, bey
 def test_a_failed_connection_is_not_tried_at_once_again(beyond: Beyond, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made, "PAUSE_S", 3600.0)
     beyond.sshd.kill()
-    one = beyond.connection()
+    connection = beyond.connection()
     with pytest.raises(ConnectionLost, match="Connection refused"):
-        one.connect()
+        connection.connect()
     beyond.sshd.start()
     with pytest.raises(SlurmUnreachable, match=r"not asked again yet: .*Connection refused"):
-        one.connect()
-    assert one._made == 1
-    assert one.connect(now=True).home == str(beyond.home), "somebody who asks for it need not wait"
-    one.close()
+        connection.connect()
+    assert connection._made == 1
+    assert connection.connect(now=True).home == str(beyond.home), "somebody who asks for it need not wait"
+    connection.close()
 
 
 @pytest.mark.ssh
 def test_a_jump_leads_there(beyond: Beyond) -> None:
-    one: Connection = beyond.connection(proxy_jump="cluster")
-    assert one.connect().user == beyond.sshd.user
-    one.close()
+    connection: Connection = beyond.connection(proxy_jump="cluster")
+    assert connection.connect().user == beyond.sshd.user
+    connection.close()
 
 
 @pytest.mark.ssh

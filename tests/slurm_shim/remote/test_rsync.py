@@ -66,21 +66,21 @@ def split_as_rsync(command: str) -> list[str]:
     """The words that rsync makes of its --rsh: blanks part them but in quotes, a doubled quote in quotes is one."""
     words, word, quote, at = [], "", "", 0
     while at < len(command):
-        one = command[at]
+        char = command[at]
         if quote:
-            if one == quote and command[at + 1 : at + 2] == quote:
+            if char == quote and command[at + 1 : at + 2] == quote:
                 word, at = word + quote, at + 1
-            elif one == quote:
+            elif char == quote:
                 quote = ""
             else:
-                word += one
-        elif one in "'\"":
-            quote = one
-        elif one == " ":
+                word += char
+        elif char in "'\"":
+            quote = char
+        elif char == " ":
             words.append(word)
             word = ""
         else:
-            word += one
+            word += char
         at += 1
     return [*words, word]
 
@@ -125,8 +125,8 @@ def test_what_is_no_change(line: str) -> None:
 def test_a_name_of_any_bytes_comes_back(name: bytes) -> None:
     """As rsync writes it in the C locale: what is not printable as an escape, and a backslash where it could be one."""
     written = "".join(
-        f"\\#{one:03o}" if one < 32 or one > 126 or (one == 92 and name[at + 1 : at + 2] == b"#") else chr(one)
-        for at, one in enumerate(name)
+        f"\\#{byte:03o}" if byte < 32 or byte > 126 or (byte == 92 and name[at + 1 : at + 2] == b"#") else chr(byte)
+        for at, byte in enumerate(name)
     )
     assert unescape_name(written) == name.decode("utf-8", "replace")
 
@@ -191,8 +191,8 @@ def test_why_it_ended(why: str, stderr: str, code: int, said: str) -> None:
 @given(st.text(), st.integers(-20, 255))
 @example("\r", 255)
 def test_a_reason_never_tells_where_the_mount_is(text: str, code: int) -> None:
-    told = explain_failure(f"rsync: open {text}/secret/place/{text}\n" * 3, code, "/secret/place")
-    assert "/secret/place" not in told and told and len(told) < 2000
+    explanation = explain_failure(f"rsync: open {text}/secret/place/{text}\n" * 3, code, "/secret/place")
+    assert "/secret/place" not in explanation and explanation and len(explanation) < 2000
 
 
 # --- how it is run ---------------------------------------------------------------------------------------------------
@@ -236,8 +236,13 @@ def test_the_environment_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
     script = f"env > {tmp_path}/env; cat > {tmp_path}/stdin"
     Transfer(["rsync"], "/x", path=stand_in(tmp_path / "bin", script)).run()
-    told = (tmp_path / "env").read_text()
-    assert "RSYNC_RSH" not in told and "SLUICE" not in told and "LC_ALL=C\n" in told and "SSH_AUTH_SOCK=/agent" in told
+    environment = (tmp_path / "env").read_text()
+    assert (
+        "RSYNC_RSH" not in environment
+        and "SLUICE" not in environment
+        and "LC_ALL=C\n" in environment
+        and "SSH_AUTH_SOCK=/agent" in environment
+    )
     assert (tmp_path / "stdin").read_text() == ""
 
 

@@ -97,8 +97,8 @@ def test_why_ssh_gave_up(stderr: str, said: str) -> None:
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     needed()
-    with Sshd(tmp_path / "sshd") as one:
-        yield one
+    with Sshd(tmp_path / "sshd") as server:
+        yield server
 
 
 def spoken(sshd: Sshd, command: str = "echo here", **fields: Any) -> subprocess.CompletedProcess[str]:

@@ -38,11 +38,11 @@ VARIABLES = [
 ]
 
 
-@pytest.mark.parametrize(("why", "environment", "tree", "told"), VARIABLES, ids=[row[0] for row in VARIABLES])
-def test_what_variables_say(why: str, environment: dict[str, str], tree: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("why", "environment", "tree", "reason"), VARIABLES, ids=[row[0] for row in VARIABLES])
+def test_what_variables_say(why: str, environment: dict[str, str], tree: dict[str, Any], reason: str) -> None:
     found = layers.from_environment(environment)
-    assert {key: one for key, one in found.tree.items() if one} == tree
-    assert bool(found.problems) == bool(told) and told in str(found.problems)
+    assert {key: value for key, value in found.tree.items() if value} == tree
+    assert bool(found.problems) == bool(reason) and reason in str(found.problems)
 
 
 def test_every_variable_goes_to_a_place_that_there_is() -> None:
@@ -55,9 +55,9 @@ def test_every_variable_goes_to_a_place_that_there_is() -> None:
             holder = holder[part]
 
 
-def merged(*trees: dict[str, Any]) -> dict[str, Any]:
-    """What counts of these, the lowest first."""
-    return layers.merge_layers([Layer("user", one) for one in trees]).config
+def merge(*trees: dict[str, Any]) -> dict[str, Any]:
+    """Merge these, the lowest first."""
+    return layers.merge_layers([Layer("user", tree) for tree in trees]).config
 
 
 MERGES = [
@@ -87,7 +87,7 @@ MERGES = [
 
 @pytest.mark.parametrize(("why", "trees", "place", "value"), MERGES, ids=[row[0] for row in MERGES])
 def test_merges(why: str, trees: list[dict[str, Any]], place: tuple[str, ...], value: Any) -> None:
-    found: Any = merged(*trees)
+    found: Any = merge(*trees)
     for part in place:
         found = found[part]
     assert found == value
@@ -142,14 +142,14 @@ trees = st.dictionaries(
 @given(st.lists(trees, max_size=3))
 @settings(deadline=None)
 def test_whatever_files_say_there_is_a_whole_configuration(said: list[dict[str, Any]]) -> None:
-    found = [layers.parse_layer(json.dumps(one).encode()) for one in said]
-    force = layers.merge_layers([Layer("system", one.tree, "p", problems=one.problems) for one in found])
+    found = [layers.parse_layer(json.dumps(tree).encode()) for tree in said]
+    force = layers.merge_layers([Layer("system", layer.tree, "p", problems=layer.problems) for layer in found])
     assert SrunxConfig.model_validate(force.config).model_dump(mode="json") == force.config or (
         force.config["environment"]["container"] is None
     )
     assert set(force.config) == set(SrunxConfig.model_fields)
     assert set(force.origins) == set(layers.iterate_leaves(force.config))
-    assert len(force.problems) == sum(len(one.problems) for one in found)
+    assert len(force.problems) == sum(len(layer.problems) for layer in found)
     assert "T/B/x" not in json.dumps(force.explain())
 
 
@@ -162,12 +162,12 @@ def test_an_update_makes_what_was_given_count(
     kept: dict[str, Any], below: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     """For a user's file that says `kept` over `below`: afterwards everything that was given is in force."""
-    under, now = merged(below), merged(below, kept)
+    under, now = merge(below), merge(below, kept)
     changes = config_file.compute_changes(wanted, kept, now, under)
     after, wrong = layers.keep_valid_part(reader.merge_changes(kept, changes))
     if wrong:
         return  # conda beside a venv that was there: refused as a whole
-    found = merged(below, after)
+    found = merge(below, after)
     for loc in layers.iterate_leaves(wanted):
         value, counts = wanted, found
         for part in loc:
@@ -179,10 +179,10 @@ def test_an_update_makes_what_was_given_count(
 @given(good)
 @settings(deadline=None)
 def test_masks_hide_and_come_back(tree: dict[str, Any]) -> None:
-    shown = masks.mask_secrets(tree)
-    assert "T/B/x" not in json.dumps(shown)
+    masked_tree = masks.mask_secrets(tree)
+    assert "T/B/x" not in json.dumps(masked_tree)
     try:
-        assert masks.unmask_secrets(shown, tree) == tree
+        assert masks.unmask_secrets(masked_tree, tree) == tree
     except Invalid:
         assert "***" in json.dumps(tree), "only a kept value that is itself a mask is refused"
 

@@ -13,7 +13,7 @@ from store.config.profiles import Profile, Profiles
 from store.documents import HOOK, LINE
 from store.errors import Invalid, NotFound
 from store.store import EXAMPLES
-from tests.contract_judge import CONTRACT, resolved, validator
+from tests.contract_judge import CONTRACT, resolve, validator
 
 HOSTS = ["h", "dgx.example.com", "10.0.0.1", "::1", "fe80::1", "node-1_a"]
 # What ssh, rsync or a shell would read as more than a name.
@@ -66,10 +66,10 @@ def test_the_patterns_are_the_contracts() -> None:
     }  # fmt: skip
     optional = {name: schemas[name]["pattern"] for name in ("SshAlias", "ProxyJump", "KeyPath")}
     patterns = {"SshAlias": profiles.HOST, "ProxyJump": profiles.JUMP, "KeyPath": profiles.KEY}
-    assert optional == {name: f"^({one[1:-1]})?$" for name, one in patterns.items()}
+    assert optional == {name: f"^({pattern[1:-1]})?$" for name, pattern in patterns.items()}
     mount = schemas["MountCreation"]["properties"]
     assert (mount["local"]["pattern"], mount["remote"]["pattern"]) == (profiles.LOCAL, profiles.REMOTE)
-    assert resolved(schemas["ConfigNotifications"])["properties"]["slack_webhook_url"]["pattern"] == HOOK
+    assert resolve(schemas["ConfigNotifications"])["properties"]["slack_webhook_url"]["pattern"] == HOOK
 
 
 OTHERS = [
@@ -84,8 +84,8 @@ OTHERS = [
     ("a mount that is a step up", {"mounts": [{"name": "..", "local": "/x", "remote": "/r"}]}),
     ("a mount that is an option", {"mounts": [{"name": "-m", "local": "/x", "remote": "/r"}]}),
     ("an unknown key", {"host": "x"}),
-    ("two mounts of a name", {"mounts": [{"name": "m", "local": one, "remote": "/r"} for one in ("/a", "/b")]}),
-    ("two mounts of a folder", {"mounts": [{"name": one, "local": "/a", "remote": "/r"} for one in ("a", "b")]}),
+    ("two mounts of a name", {"mounts": [{"name": "m", "local": path, "remote": "/r"} for path in ("/a", "/b")]}),
+    ("two mounts of a folder", {"mounts": [{"name": name, "local": "/a", "remote": "/r"} for name in ("a", "b")]}),
 ]  # fmt: skip
 
 

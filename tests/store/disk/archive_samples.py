@@ -44,12 +44,12 @@ def cell(index: int) -> str:
     return f"{UID[:8]}-{UID[8:12]}-{UID[12:16]}-{UID[16:20]}-{UID[20:24]}{index:08x}"
 
 
-def prepared(root: Path, *documents: Run | Sweep, retention: str = "{age_days: 30}") -> Path:
-    """A store on the disk with these documents."""
+def prepare_store(root: Path, *documents: Run | Sweep, retention: str = "{age_days: 30}") -> Path:
+    """Write a store with these documents to the disk."""
     for folder in ("runs", "sweeps"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "config.yaml").write_text(f"retention: {retention}\n")
-    for one in documents:
-        folder = "sweeps" if isinstance(one, Sweep) else "runs"
-        (root / folder / f"{one.id}.json").write_bytes(to_json(one))
+    for document in documents:
+        folder = "sweeps" if isinstance(document, Sweep) else "runs"
+        (root / folder / f"{document.id}.json").write_bytes(to_json(document))
     return root

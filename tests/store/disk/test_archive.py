@@ -23,7 +23,7 @@ from store.errors import NotFound, StoreError, StoreUnavailable
 from store.store import Store
 from tests.app_server import Server
 from tests.faulty_disk import Faulty
-from tests.store.disk.archive_samples import NOW, UID, a_run, a_sweep, cell, prepared
+from tests.store.disk.archive_samples import NOW, UID, a_run, a_sweep, cell, prepare_store
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -35,8 +35,8 @@ def anyio_backend() -> str:
 
 
 @contextlib.contextmanager
-def opened(root: Path, ops: Any = os) -> Iterator[Store]:
-    """The store, open."""
+def open_store(root: Path, ops: Any = os) -> Iterator[Store]:
+    """Open the store."""
     store = Store(root, ops=ops)
     store.open(wait_s=10)
     try:
@@ -45,23 +45,23 @@ def opened(root: Path, ops: Any = os) -> Iterator[Store]:
         asyncio.run(store.close())
 
 
-def tidied(root: Path) -> int:
-    """How many documents a pass moves."""
-    with opened(root) as store:
-        return asyncio.run(store.tidy(NOW, held))
+def move_due(root: Path) -> int:
+    """Move what is due, and count the documents."""
+    with open_store(root) as store:
+        return asyncio.run(store.tidy(NOW, lock_nothing))
 
 
 @contextlib.asynccontextmanager
-async def held(_number: str) -> Any:
-    """Nobody else is there."""
+async def lock_nothing(_number: str) -> Any:
+    """Lock nothing: nobody else is there."""
     yield
 
 
-def archived(root: Path) -> list[tuple[str, str]]:
-    """Kind and id of each line in the archive, as anybody would read it."""
+def list_archived(root: Path) -> list[tuple[str, str]]:
+    """List kind and id of each line in the archive."""
     files = sorted((root / "archive").glob("*.jsonl.gz"))
     lines = [line for path in files for line in gzip.decompress(path.read_bytes()).splitlines()]
-    return [(one["kind"], one["id"]) for one in map(orjson.loads, lines)]
+    return [(line["kind"], line["id"]) for line in map(orjson.loads, lines)]
 
 
 # --- what is due -----------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def ago(days: float, name: str = "", kind: str = "run", cells: int = 0) -> Group
 )
 def test_what_is_due(why: str, retention: dict[str, Any], groups: list[Group], names: list[str]) -> None:
     for some in itertools.islice(itertools.permutations(groups), 24):
-        assert [one.name for one in select_due(some, Retention(**retention), NOW)] == names, why
+        assert [group.name for group in select_due(some, Retention(**retention), NOW)] == names, why
 
 
 @given(
@@ -104,14 +104,14 @@ def test_what_stays_is_young_enough_and_few_enough(
 ) -> None:
     groups = [ago(days, f"{at:02}", "sweep", cells) for at, (days, cells) in enumerate(made)]
     gone = select_due(groups, Retention(age_days=age_days, count=count), NOW)
-    stays = sorted((one for one in groups if one not in gone), reverse=True)
+    stays = sorted((group for group in groups if group not in gone), reverse=True)
     if age_days is not None:
-        assert all(NOW - one.ended <= age_days * DAY_S for one in stays)
+        assert all(NOW - group.ended <= age_days * DAY_S for group in stays)
     if count is not None:
-        assert sum(max(1, len(one.cells)) for one in stays) <= count or len(stays) == 1
-    for one in gone:
-        assert all(one.ended <= other.ended for other in stays), "no older one stays"
-        assert (age_days is not None and NOW - one.ended > age_days * DAY_S) or count is not None
+        assert sum(max(1, len(group.cells)) for group in stays) <= count or len(stays) == 1
+    for gone_group in gone:
+        assert all(gone_group.ended <= other.ended for other in stays), "no older one stays"
+        assert (age_days is not None and NOW - gone_group.ended > age_days * DAY_S) or count is not None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["run", "sweep"]), st.integers(0, 40), st.integers(0, 9)), max_size=60))
@@ -137,23 +137,23 @@ def test_many_ids_are_still_found() -> None:
 
 def test_old_runs_go_by_the_month_of_their_end_and_are_read_by_id(tmp_path: Path) -> None:
     old = [a_run("old-1", 40), a_run("old-2", 60, "failed", error="é\n"), a_run("old-3", 41, "cancelled")]
-    root = prepared(tmp_path / "data", *old, a_run("young", 2), a_run("open", 99, "running"))
-    with opened(root) as store:
-        assert asyncio.run(store.tidy(NOW, held)) == 3
+    root = prepare_store(tmp_path / "data", *old, a_run("young", 2), a_run("open", 99, "running"))
+    with open_store(root) as store:
+        assert asyncio.run(store.tidy(NOW, lock_nothing)) == 3
         assert store.runs.list_names() == ["open", "young"]
         assert sorted(path.name for path in (root / "runs").iterdir()) == ["open.json", "young.json"]
-        for one in old:
-            assert asyncio.run(store.archive.get("run", one.id)) == one, "the same document"
+        for document in old:
+            assert asyncio.run(store.archive.get("run", document.id)) == document, "the same document"
         assert store.list_problems() == []
     assert sorted(path.name for path in (root / "archive").iterdir()) == [
         "2026-01.jsonl.gz", "2026-02.jsonl.gz", "index.jsonl",
     ]  # fmt: skip
-    assert sorted(archived(root)) == [("run", one.id) for one in old]
-    with opened(root) as store:
+    assert sorted(list_archived(root)) == [("run", document.id) for document in old]
+    with open_store(root) as store:
         assert asyncio.run(store.archive.get("run", "old-2")) == old[1], "after a restart too"
         with pytest.raises(NotFound, match="Run 'young' not found"):
             asyncio.run(store.archive.get("run", "young"))
-        assert asyncio.run(store.tidy(NOW, held)) == 0
+        assert asyncio.run(store.tidy(NOW, lock_nothing)) == 0
 
 
 @pytest.mark.parametrize(
@@ -169,33 +169,33 @@ def test_old_runs_go_by_the_month_of_their_end_and_are_read_by_id(tmp_path: Path
     ],
 )
 def test_what_never_goes(why: str, document: Run, tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", document, retention="{age_days: 0.1, count: 1}")
-    assert tidied(root) == 0, why
+    root = prepare_store(tmp_path / "data", document, retention="{age_days: 0.1, count: 1}")
+    assert move_due(root) == 0, why
     assert not (root / "archive").exists()
 
 
 def test_without_retention_nothing_goes(tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", a_run("old", 9999), retention="{}")
-    assert tidied(root) == 0 and (root / "runs/old.json").exists()
+    root = prepare_store(tmp_path / "data", a_run("old", 9999), retention="{}")
+    assert move_due(root) == 0 and (root / "runs/old.json").exists()
 
 
 def test_a_sweep_goes_with_all_its_cells_or_not_at_all(tmp_path: Path) -> None:
     cells = [a_run(cell(n), 50, sweep=3) for n in range(3)]
-    root = prepared(tmp_path / "data", a_sweep(3), *cells[:2], a_run(cell(2), status="running", sweep=3))
-    assert tidied(root) == 0, "one of them still runs"
-    prepared(root, a_sweep(3, status="draining"), cells[2])
-    assert tidied(root) == 0, "the sweep is not over"
-    prepared(root, a_sweep(3, days_ago=2))
-    assert tidied(root) == 0, "old cells of a young sweep stay"
-    prepared(root, a_sweep(3))
-    with opened(root) as store:
-        assert asyncio.run(store.tidy(NOW, held)) == 4
+    root = prepare_store(tmp_path / "data", a_sweep(3), *cells[:2], a_run(cell(2), status="running", sweep=3))
+    assert move_due(root) == 0, "one of them still runs"
+    prepare_store(root, a_sweep(3, status="draining"), cells[2])
+    assert move_due(root) == 0, "the sweep is not over"
+    prepare_store(root, a_sweep(3, days_ago=2))
+    assert move_due(root) == 0, "old cells of a young sweep stay"
+    prepare_store(root, a_sweep(3))
+    with open_store(root) as store:
+        assert asyncio.run(store.tidy(NOW, lock_nothing)) == 4
         assert (store.runs.list_names(), store.sweeps.list_names()) == ([], [])
-    with opened(root) as store:
+    with open_store(root) as store:
         archive = store.archive
         assert asyncio.run(archive.get("sweep", "3")) == a_sweep(3)
         assert asyncio.run(archive.get("run", cell(1))) == cells[1]
-        assert asyncio.run(archive.read_line("sweep", "3"))["cells"] == {one.id: "completed" for one in cells}
+        assert asyncio.run(archive.read_line("sweep", "3"))["cells"] == {cell.id: "completed" for cell in cells}
         assert asyncio.run(archive.read_documents("run", [cell(0), cell(2), "x"])) == {
             cell(n): cells[n] for n in (0, 2)
         }
@@ -207,7 +207,7 @@ def test_a_sweep_goes_with_all_its_cells_or_not_at_all(tmp_path: Path) -> None:
 
 
 async def test_nobody_else_changes_a_sweep_while_it_goes(tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", a_sweep(3), a_run(cell(0), 50, sweep=3))
+    root = prepare_store(tmp_path / "data", a_sweep(3), a_run(cell(0), 50, sweep=3))
     store = Store(root)
     store.open()
 
@@ -223,7 +223,7 @@ async def test_nobody_else_changes_a_sweep_while_it_goes(tmp_path: Path) -> None
 
 
 async def test_a_file_changed_meanwhile_counts(tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", a_run("r", 40))
+    root = prepare_store(tmp_path / "data", a_run("r", 40))
     store = Store(root)
     store.open()
     append = store.files.append
@@ -233,31 +233,31 @@ async def test_a_file_changed_meanwhile_counts(tmp_path: Path) -> None:
         (root / "runs/r.json").write_bytes(to_json(a_run("r", 40, error="edited by hand")))
 
     store.files.append = edited  # type: ignore[method-assign]
-    assert await store.tidy(NOW, held) == 0
+    assert await store.tidy(NOW, lock_nothing) == 0
     assert store.runs.get("r").error == "edited by hand"
     store.files.append = append  # type: ignore[method-assign]
-    assert await store.tidy(NOW, held) == 1
+    assert await store.tidy(NOW, lock_nothing) == 1
     assert (await store.archive.get("run", "r")).error == "edited by hand", "the newer of two lines"
     await store.close()
 
 
 def test_more_than_one_member_and_one_batch(tmp_path: Path) -> None:
     runs = [a_run(f"r{n:03}", 40 + n / 1000) for n in range(450)]
-    root = prepared(tmp_path / "data", *runs, retention="{count: 10}")
-    assert tidied(root) == 440
-    assert sorted(archived(root)) == [("run", f"r{n:03}") for n in range(10, 450)]
-    with opened(root) as store:
+    root = prepare_store(tmp_path / "data", *runs, retention="{count: 10}")
+    assert move_due(root) == 440
+    assert sorted(list_archived(root)) == [("run", f"r{n:03}") for n in range(10, 450)]
+    with open_store(root) as store:
         for at in (10, 111, 333, 449):
             assert asyncio.run(store.archive.get("run", f"r{at:03}")) == runs[at]
 
 
 def test_numbers_that_only_python_holds_survive(tmp_path: Path) -> None:
-    one = a_run("big", 40, args={"n": 2**70, "x": 0.1, "text": "\u2028\x85 \\n é"})
-    root = prepared(tmp_path / "data")
-    (root / "runs/big.json").write_text(one.model_dump_json(indent=2))
-    assert tidied(root) == 1
-    with opened(root) as store:
-        assert asyncio.run(store.archive.get("run", "big")).args == one.args
+    document = a_run("big", 40, args={"n": 2**70, "x": 0.1, "text": "\u2028\x85 \\n é"})
+    root = prepare_store(tmp_path / "data")
+    (root / "runs/big.json").write_text(document.model_dump_json(indent=2))
+    assert move_due(root) == 1
+    with open_store(root) as store:
+        assert asyncio.run(store.archive.get("run", "big")).args == document.args
 
 
 # --- crashes and faults ----------------------------------------------------------------------------------------------
@@ -273,9 +273,9 @@ SOME: list[Run | Sweep] = [
 def calls_of_a_pass(root: Path) -> tuple[int, int]:
     """The numbers of the first and the last call of the disk that a pass makes."""
     ops = Faulty()
-    with opened(root, ops) as store:
+    with open_store(root, ops) as store:
         first = len(ops.calls) + 1
-        assert asyncio.run(store.tidy(NOW, held)) == 6
+        assert asyncio.run(store.tidy(NOW, lock_nothing)) == 6
         last = len(ops.calls)
     return first, last
 
@@ -286,8 +286,8 @@ def killed_at(number: int, root: Path) -> int:
     if pid == 0:
         try:
             ops = Faulty(lambda at, name: os.kill(os.getpid(), signal.SIGKILL) if at == number else None)
-            with opened(root, ops) as store:
-                asyncio.run(store.tidy(NOW, held))
+            with open_store(root, ops) as store:
+                asyncio.run(store.tidy(NOW, lock_nothing))
             os._exit(0)
         except BaseException:
             os._exit(1)
@@ -296,29 +296,34 @@ def killed_at(number: int, root: Path) -> int:
 
 def nothing_is_lost(root: Path, where: str) -> None:
     """Every document is in the store or in the archive, the young one in the store; a pass finishes the move."""
-    with opened(root) as store:
+    with open_store(root) as store:
         assert store.list_problems() == [] or all(
-            one["path"].startswith("archive/") for one in store.list_problems()
+            problem["path"].startswith("archive/") for problem in store.list_problems()
         ), where
-        for one in SOME:
-            kind = "sweep" if isinstance(one, Sweep) else "run"
+        for document in SOME:
+            kind = "sweep" if isinstance(document, Sweep) else "run"
             folder = store.archive.folders[kind]
-            found = folder.get(one.id) if one.id in folder else asyncio.run(store.archive.get(kind, one.id))
-            assert found == one, where
-        asyncio.run(store.tidy(NOW, held))
+            found = (
+                folder.get(document.id) if document.id in folder else asyncio.run(store.archive.get(kind, document.id))
+            )
+            assert found == document, where
+        asyncio.run(store.tidy(NOW, lock_nothing))
         assert store.runs.list_names() == ["young"] and store.sweeps.list_names() == [], where
-    with opened(root) as store:
-        for one in SOME[:-1]:
-            assert asyncio.run(store.archive.get("sweep" if isinstance(one, Sweep) else "run", one.id)) == one, where
+    with open_store(root) as store:
+        for document in SOME[:-1]:
+            assert (
+                asyncio.run(store.archive.get("sweep" if isinstance(document, Sweep) else "run", document.id))
+                == document
+            ), where
 
 
 @pytest.mark.long
 def test_killed_at_any_call_of_a_move(tmp_path: Path) -> None:
-    first, last = calls_of_a_pass(prepared(tmp_path / "whole", *SOME))
+    first, last = calls_of_a_pass(prepare_store(tmp_path / "whole", *SOME))
     assert last - first > 40
     codes: list[int] = []
     for number in range(first, last + 1, 1 if os.environ.get("CI") == "true" else 5):
-        root = prepared(tmp_path / str(number), *SOME)
+        root = prepare_store(tmp_path / str(number), *SOME)
         codes.append(killed_at(number, root))
         if number % 3 == 0:
             killed_at(number - 3, root)  # and once more on the way back
@@ -330,35 +335,35 @@ def test_killed_at_any_call_of_a_move(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("persistent", [False, True], ids=["once", "from then on"])
 def test_a_call_that_fails_loses_nothing(persistent: bool, tmp_path: Path) -> None:
-    first, last = calls_of_a_pass(prepared(tmp_path / "whole", *SOME))
+    first, last = calls_of_a_pass(prepare_store(tmp_path / "whole", *SOME))
     for number in range(first, last + 1, 4 if persistent or os.environ.get("CI") != "true" else 1):
-        root = prepared(tmp_path / str(number), *SOME)
+        root = prepare_store(tmp_path / str(number), *SOME)
         ops = Faulty(lambda at, name, n=number: 28 if at == n or (persistent and at > n) else None)
-        with opened(root, ops) as store:
+        with open_store(root, ops) as store:
             with contextlib.suppress(StoreError):  # what counts is that everything is still there
-                asyncio.run(store.tidy(NOW, held))
+                asyncio.run(store.tidy(NOW, lock_nothing))
             ops.decide = lambda at, name: None
-            for one in SOME[:3]:
-                there = one.id in store.runs
-                assert there or asyncio.run(store.archive.get("run", one.id)) == one, number
+            for run in SOME[:3]:
+                there = run.id in store.runs
+                assert there or asyncio.run(store.archive.get("run", run.id)) == run, number
         nothing_is_lost(root, f"call {number} failed")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("with_index", [True, False], ids=["index", "no index"])
 def test_an_archive_cut_off_anywhere_keeps_what_stands_before(with_index: bool, tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", *(a_run(f"r{n}", 40) for n in range(3)))
-    assert tidied(root) == 3
-    prepared(root, *(a_run(f"s{n}", 40) for n in range(3)))
+    root = prepare_store(tmp_path / "data", *(a_run(f"r{n}", 40) for n in range(3)))
+    assert move_due(root) == 3
+    prepare_store(root, *(a_run(f"s{n}", 40) for n in range(3)))
     path = root / "archive/2026-02.jsonl.gz"
     whole_before = path.stat().st_size
-    assert tidied(root) == 3
+    assert move_due(root) == 3
     whole = path.read_bytes()
     index = (root / "archive/index.jsonl").read_bytes()
     for length in [*range(whole_before, len(whole), 7), len(whole) - 1]:
         path.write_bytes(whole[:length])
         (root / "archive/index.jsonl").write_bytes(index if with_index else b"")
-        with opened(root) as store:
+        with open_store(root) as store:
             for n in range(3):
                 assert asyncio.run(store.archive.get("run", f"r{n}")) == a_run(f"r{n}", 40), length
             if length > whole_before or with_index:
@@ -371,16 +376,16 @@ def test_an_archive_cut_off_anywhere_keeps_what_stands_before(with_index: bool, 
 
 
 def test_the_month_goes_on_beside_a_torn_file(tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", a_run("r1", 40))
-    tidied(root)
+    root = prepare_store(tmp_path / "data", a_run("r1", 40))
+    move_due(root)
     path = root / "archive/2026-02.jsonl.gz"
     torn = path.read_bytes() + b"\x1f\x8b\x08\x00nonsense"
     path.write_bytes(torn)
-    prepared(root, a_run("r2", 40))
-    assert tidied(root) == 1
+    prepare_store(root, a_run("r2", 40))
+    assert move_due(root) == 1
     assert path.read_bytes() == torn, "left as it is"
     assert (root / "archive/2026-02.1.jsonl.gz").exists()
-    with opened(root) as store:
+    with open_store(root) as store:
         for name in ("r1", "r2"):
             assert asyncio.run(store.archive.get("run", name)) == a_run(name, 40)
 
@@ -396,29 +401,29 @@ def test_the_month_goes_on_beside_a_torn_file(tmp_path: Path) -> None:
     ],
 )
 def test_the_index_is_only_a_short_cut(why: str, damage: Any, tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", a_run("r1", 40))
-    tidied(root)
-    prepared(root, a_run("r2", 40), a_run("r3", 70))
-    tidied(root)
+    root = prepare_store(tmp_path / "data", a_run("r1", 40))
+    move_due(root)
+    prepare_store(root, a_run("r2", 40), a_run("r3", 70))
+    move_due(root)
     index = root / "archive/index.jsonl"
     index.write_bytes(damage(index.read_bytes()))
-    prepared(root, a_run("r4", 40))
+    prepare_store(root, a_run("r4", 40))
     for _ in range(2):
-        with opened(root) as store:
+        with open_store(root) as store:
             assert store.list_problems() == [], why
-            asyncio.run(store.tidy(NOW, held))
+            asyncio.run(store.tidy(NOW, lock_nothing))
             for name, days in (("r1", 40), ("r2", 40), ("r3", 70), ("r4", 40)):
                 assert asyncio.run(store.archive.get("run", name)) == a_run(name, days), why
 
 
 def test_damage_within_a_member_is_told_to_who_asks(tmp_path: Path) -> None:
-    root = prepared(tmp_path / "data", a_run("r1", 40))
-    tidied(root)
+    root = prepare_store(tmp_path / "data", a_run("r1", 40))
+    move_due(root)
     path = root / "archive/2026-02.jsonl.gz"
     data = bytearray(path.read_bytes())
     data[40:60] = b"\0" * 20
     path.write_bytes(data)
-    with opened(root) as store, pytest.raises(StoreUnavailable, match=r"archive/2026-02\.jsonl\.gz"):
+    with open_store(root) as store, pytest.raises(StoreUnavailable, match=r"archive/2026-02\.jsonl\.gz"):
         asyncio.run(store.archive.get("run", "r1"))
 
 
@@ -428,7 +433,7 @@ def test_damage_within_a_member_is_told_to_who_asks(tmp_path: Path) -> None:
 def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
     run_id, cells = "11111111-1111-4111-8111-111111111111", [a_run(cell(n), 50, sweep=3) for n in range(2)]
     server.end()
-    prepared(server.store, a_run(run_id, 400), a_sweep(3, cells=3), *cells)
+    prepare_store(server.store, a_run(run_id, 400), a_sweep(3, cells=3), *cells)
     with (server.store / "config.yaml").open("a") as config:
         config.write("cluster: {nodes: 1}\npoll: {min_s: 1, max_s: 1}\n")
     server.start()
@@ -442,7 +447,7 @@ def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
     assert get(f"/api/workflows/runs/{cell(2)}").json()["status"] == "cancelled", "one that never had its turn"
     sweep = get("/api/sweep_runs/3").json()
     assert (sweep["status"], sweep["cell_count"], sweep["cells_completed"]) == ("completed", 3, 2)
-    assert sorted(one["id"] for one in get("/api/sweep_runs/3/cells").json()) == [cell(n) for n in range(3)]
+    assert sorted(cell_row["id"] for cell_row in get("/api/sweep_runs/3/cells").json()) == [cell(n) for n in range(3)]
     assert get("/api/sweep_runs/3/results").json()[0]["result"] == {"j.x": 0.1}
     assert server.http.post("/api/sweep_runs/3/cancel").json() == sweep, "a terminal sweep stays what it is"
     assert server.http.post("/api/sweep_runs/3/rerun", json={"cells": "unfinished"}).status_code == 409

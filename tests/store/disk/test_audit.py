@@ -51,8 +51,8 @@ async def test_deeds_are_lines_of_their_day(tmp_path: Path) -> None:
 async def test_many_at_once_do_not_mix(tmp_path: Path) -> None:
     audit = Audit(tmp_path, Files(tmp_path))
     await asyncio.gather(*(audit.append({"n": i, "fill": "x" * (i * 37 % 3000)}) for i in range(200)))
-    found = [one for path in tmp_path.iterdir() for one in read_entries(path)]
-    assert sorted(one["n"] for one in found) == list(range(200))
+    found = [entry for path in tmp_path.iterdir() for entry in read_entries(path)]
+    assert sorted(entry["n"] for entry in found) == list(range(200))
 
 
 async def test_a_failure_is_counted_and_costs_the_deed_nothing(
@@ -92,9 +92,9 @@ SECRETS = [
 ]
 
 
-@pytest.mark.parametrize(("why", "value", "shown"), SECRETS, ids=[row[0] for row in SECRETS])
-def test_secrets_are_hidden(why: str, value: Any, shown: Any) -> None:
-    assert redact_secrets(value) == shown
+@pytest.mark.parametrize(("why", "value", "safe_value"), SECRETS, ids=[row[0] for row in SECRETS])
+def test_secrets_are_hidden(why: str, value: Any, safe_value: Any) -> None:
+    assert redact_secrets(value) == safe_value
 
 
 values = st.recursive(

@@ -24,7 +24,7 @@ from store.indexes.timelines import Timeline
 from store.store import Store
 from store.views import srunx
 from tests.app_client import Client
-from tests.store.disk.archive_samples import NOW, a_run, cell, prepared
+from tests.store.disk.archive_samples import NOW, a_run, cell, prepare_store
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -50,8 +50,8 @@ class Started:
         self.parsed: list[str] = []
         parse = self.store.runs.parse
         self.store.runs.parse = lambda data, name: self.parsed.append(name) or parse(data, name)
-        self.ledger = JobIndex()
-        self.store.runs.listeners.append(lambda _name, old, new: self.ledger.follow(old, new))
+        self.job_index = JobIndex()
+        self.store.runs.listeners.append(lambda _name, old, new: self.job_index.follow(old, new))
         self.list = RunList(self.store.runs, srunx.to_run_json)
         self.store.open(wait_s=10)
 
@@ -61,18 +61,18 @@ class Started:
     def __exit__(self, *_: object) -> None:
         asyncio.run(self.store.close())
 
-    def told(self) -> tuple[Any, ...]:
-        """All that callers can see of the runs."""
+    def read_all(self) -> tuple[Any, ...]:
+        """Read all that callers can see of the runs."""
         names = self.store.runs.list_names()
         rows = asyncio.run(self.list.get_window(None, 2_000))[0].data
-        entries = [(one.job_id, one.run_id, one.state) for one in self.ledger.list_newest()]
+        entries = [(entry.job_id, entry.run_id, entry.state) for entry in self.job_index.list_newest()]
         documents = [self.store.runs.get_raw(name) for name in names]
-        return names, rows, entries, self.ledger.compute_stats(None, None), documents, self.store.list_problems()
+        return names, rows, entries, self.job_index.compute_stats(None, None), documents, self.store.list_problems()
 
 
 def many(root: Path, count: int = 50, **more: Any) -> Path:
     """A store with so many runs that are over, written a while ago."""
-    prepared(root, *(a_run(f"r{n:03}", 10 + n, **more) for n in range(count)), retention="{}")
+    prepare_store(root, *(a_run(f"r{n:03}", 10 + n, **more) for n in range(count)), retention="{}")
     for path in (root / "runs").iterdir():
         os.utime(path, (NOW, NOW))
     return root
@@ -82,7 +82,7 @@ def fresh(root: Path) -> tuple[Any, ...]:
     """What a server tells that has never seen the store."""
     shutil.rmtree(root / ".cache", ignore_errors=True)
     with Started(root) as started:
-        return started.told()
+        return started.read_all()
 
 
 def segments(root: Path) -> list[Path]:
@@ -97,11 +97,11 @@ def test_no_document_is_parsed_at_a_start_with_a_fresh_checkpoint(tmp_path: Path
     root = many(tmp_path / "data")
     with Started(root) as first:
         assert sorted(first.parsed) == first.store.runs.list_names()
-        told = first.told()
+        answers = first.read_all()
     assert len(segments(root)) == 3
     with Started(root) as second:
         assert second.parsed == []
-        assert second.told() == told
+        assert second.read_all() == answers
 
 
 EDITS: list[tuple[str, Callable[[Path], Any], set[str]]] = [
@@ -109,7 +109,7 @@ EDITS: list[tuple[str, Callable[[Path], Any], set[str]]] = [
     ("another size", lambda path: path.write_bytes(to_json(a_run("r007", 3, error="edited"))), {"r007"}),
     ("the same size, another time", lambda path: path.write_bytes(other_words(path)), {"r007"}),
     ("the same size, its time set back", lambda path: set_back(path), {"r007"}),
-    ("another file in its place", lambda path: replaced(path), {"r007"}),
+    ("another file in its place", lambda path: replace_file(path), {"r007"}),
     ("touched", lambda path: path.touch(), {"r007"}),
     ("deleted", lambda path: path.unlink(), set()),
     ("torn", lambda path: path.write_bytes(path.read_bytes()[:100]), {"r007"}),
@@ -133,7 +133,7 @@ def set_back(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def replaced(path: Path) -> None:
+def replace_file(path: Path) -> None:
     """Put another file of the same size and time in its place."""
     status = path.stat()
     other = path.with_name("other")
@@ -152,10 +152,10 @@ def test_what_changed_while_the_server_was_down_is_read(
     edit(root / "runs/r007.json")
     with Started(root) as again:
         assert set(again.parsed) <= parsed, why
-        told = again.told()
-    plain, other = told[:5], fresh(root)
+        answers = again.read_all()
+    plain, other = answers[:5], fresh(root)
     assert plain == other[:5], why
-    assert [one["reason"] for one in told[5]] == [one["reason"] for one in other[5]], why
+    assert [problem["reason"] for problem in answers[5]] == [problem["reason"] for problem in other[5]], why
 
 
 @pytest.mark.parametrize(
@@ -177,24 +177,24 @@ def test_a_damaged_segment_is_passed_over_and_replaced(
 ) -> None:
     root = many(tmp_path / "data")
     with Started(root) as first:
-        told = first.told()
+        answers = first.read_all()
     path = segments(root)[0]
     path.write_bytes(damage(path.read_bytes()))
     with Started(root) as again:
         assert bool(again.parsed) != good, why
-        assert again.told() == told, why
+        assert again.read_all() == answers, why
     with Started(root) as healed:
-        assert healed.parsed == [] and healed.told() == told, why
+        assert healed.parsed == [] and healed.read_all() == answers, why
 
 
 def test_a_checkpoint_from_another_place_counts_for_nothing(tmp_path: Path) -> None:
     """Copied with the store to another disk: inodes and times are others."""
     root = many(tmp_path / "data")
     with Started(root) as first:
-        told = first.told()
+        answers = first.read_all()
     shutil.copytree(root, tmp_path / "copy")
     with Started(tmp_path / "copy") as copy:
-        assert len(copy.parsed) == 50 and copy.told() == told
+        assert len(copy.parsed) == 50 and copy.read_all() == answers
 
 
 def test_a_checkpoint_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_what_a_server_wrote_is_kept_too_and_what_is_open_is_not(tmp_path:
     root = many(tmp_path / "data", 0)
     with_open = [a_run(f"n{n:03}", n) for n in range(30)] + [a_run("open", 1, "running")]
     started = Started(root)
-    await asyncio.gather(*(started.store.runs.put(one.id, one) for one in with_open))
+    await asyncio.gather(*(started.store.runs.put(run.id, run) for run in with_open))
     await started.store.runs.delete("n003")
     await asyncio.to_thread(started.store.checkpoints["runs"].save)
     await started.store.close()
@@ -247,7 +247,7 @@ def test_other_processes_help_to_read_many_files(
     root = many(tmp_path / "data", 60)
     (root / "runs/r007.json").write_bytes(b"{}")
     (root / "runs/r008.json").write_bytes(to_json(a_run("r008", 1, "running")))
-    told = fresh(root)
+    answers = fresh(root)
     shutil.rmtree(root / ".cache")
     monkeypatch.setattr(checkpoint, "HELPERS_FROM_FILES", 50)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -255,8 +255,10 @@ def test_other_processes_help_to_read_many_files(
         monkeypatch.setattr("sys.executable", python)
     with Started(root) as started:
         assert (set(started.parsed) == {"r007", "r008"}) == helped, why
-        found = started.told()
-    assert found[:5] == told[:5] and [one["reason"] for one in found[5]] == [one["reason"] for one in told[5]], why
+        found = started.read_all()
+    assert found[:5] == answers[:5] and [problem["reason"] for problem in found[5]] == [
+        problem["reason"] for problem in answers[5]
+    ], why
     with Started(root) as again:
         assert set(again.parsed) == {"r007", "r008"}, why
 
@@ -279,7 +281,7 @@ def test_facts_survive_being_written_down(document: Run) -> None:
 @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=12))
 def test_packed_is_unpacked_again(documents: list[bytes]) -> None:
     packer = Packer()
-    packed = [(way := packer.choose_packing(one), way.pack(one)) for one in documents]
+    packed = [(way := packer.choose_packing(document), way.pack(document)) for document in documents]
     assert [way.unpack(data) for way, data in packed] == documents
     other = Packing(packer.packing.dictionary)
     assert other.unpack(packer.packing.pack(documents[0])) == documents[0], "after a restart"
@@ -288,7 +290,7 @@ def test_packed_is_unpacked_again(documents: list[bytes]) -> None:
 def test_documents_of_one_folder_are_packed_small() -> None:
     packer = Packer()
     documents = [to_json(a_run(f"run-{n}", n)) for n in range(20)]
-    sizes = [len(packer.choose_packing(one).pack(one)) for one in documents]
+    sizes = [len(packer.choose_packing(document).pack(document)) for document in documents]
     assert sizes[-1] < sizes[0] / 3
 
 
@@ -318,8 +320,8 @@ def check(line: Timeline, model: dict[str, float]) -> None:
     assert [*line.get_column(0)] == [ord(key) for _, key in wanted]
     assert [*line.get_column(1)] == [key.upper() for _, key in wanted]
     for time in (-1.0, 0.0, 2.0, 2.5, 9.0):
-        assert line.count_before(time) == sum(one < time for one, _ in wanted)
-        assert line.count_until(time) == sum(one <= time for one, _ in wanted)
+        assert line.count_before(time) == sum(moment < time for moment, _ in wanted)
+        assert line.count_until(time) == sum(moment <= time for moment, _ in wanted)
 
 
 def test_many_additions_at_once_are_sorted_together() -> None:
@@ -333,12 +335,12 @@ def test_many_additions_at_once_are_sorted_together() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), max_size=60))
 def test_what_is_bounded_stays_so(puts: list[tuple[int, int]]) -> None:
-    held = BoundedCache(100)
+    cache = BoundedCache(100)
     for key, size in puts:
-        held.put(key, (key, size), size)
-        assert held.get(key) == (key, size)
-        assert held.size_bytes <= 100
-        assert sum(held.get(one)[1] for one in range(10) if held.get(one)) == held.size_bytes
+        cache.put(key, (key, size), size)
+        assert cache.get(key) == (key, size)
+        assert cache.size_bytes <= 100
+        assert sum(cache.get(key)[1] for key in range(10) if cache.get(key)) == cache.size_bytes
 
 
 def test_a_job_id_that_comes_again_means_the_later_job() -> None:
@@ -346,33 +348,33 @@ def test_a_job_id_that_comes_again_means_the_later_job() -> None:
     old = a_run("old", 9)
     new = a_run("new", 1)
     new.jobs[0].attempts[0].submitted_at = "2026-04-01T00:00:00Z"
-    for one in (old, new):
-        one.jobs[0].attempts[0].job_id = "7"
+    for document in (old, new):
+        document.jobs[0].attempts[0].job_id = "7"
     for first, second in ((old, new), (new, old)):
-        ledger = JobIndex()
-        ledger.follow_document(None, first)
-        ledger.follow_document(None, second)
-        found = ledger.get("", "7")
+        job_index = JobIndex()
+        job_index.follow_document(None, first)
+        job_index.follow_document(None, second)
+        found = job_index.get("", "7")
         assert found is not None and found.run_id == "new"
-        assert [one.run_id for one in ledger.list_newest()] == ["new", "old"]
-        ledger.follow_document(first, None)
-        assert [one.run_id for one in ledger.list_newest()] == [second.id]
+        assert [entry.run_id for entry in job_index.list_newest()] == ["new", "old"]
+        job_index.follow_document(first, None)
+        assert [entry.run_id for entry in job_index.list_newest()] == [second.id]
 
 
 def test_the_ledger_holds_no_more_entries_than_asked_for_lately(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "RECENT_DOCUMENTS", 5)
-    ledger = JobIndex()
+    job_index = JobIndex()
     for n in range(40):
-        one = a_run(f"r{n}", 9)
-        one.jobs[0].attempts[0].job_id = str(n)
-        ledger.follow_document(None, one)
-    assert len(ledger.list_newest()) == 40 and len(ledger._recent_entries) == 5
+        document = a_run(f"r{n}", 9)
+        document.jobs[0].attempts[0].job_id = str(n)
+        job_index.follow_document(None, document)
+    assert len(job_index.list_newest()) == 40 and len(job_index._recent_entries) == 5
 
 
 # --- the list, a window at a time ------------------------------------------------------------------------------------
 
 
-def shown(started: Started, *asked: Any) -> tuple[list[str], int]:
+def list_runs(started: Started, *asked: Any) -> tuple[list[str], int]:
     """The ids in a window, and how many there are."""
     body, total = asyncio.run(started.list.get_window(*asked))
     return [row["id"] for row in orjson.loads(body.data)], total
@@ -382,9 +384,9 @@ def test_a_window_is_a_part_of_the_list(tmp_path: Path) -> None:
     with Started(many(tmp_path / "data", 120)) as started:
         whole = [f"r{n:03}" for n in range(120)]
         for limit, offset in ((200, 0), (10, 0), (10, 115), (1, 119), (5, 120), (5, 10**9), (60, 30)):
-            assert shown(started, None, limit, offset) == (whole[offset : offset + limit], 120)
-        assert shown(started, "w", 3, 1) == (whole[1:4], 120)
-        assert shown(started, "other", 3, 0) == ([], 0)
+            assert list_runs(started, None, limit, offset) == (whole[offset : offset + limit], 120)
+        assert list_runs(started, "w", 3, 1) == (whole[1:4], 120)
+        assert list_runs(started, "other", 3, 0) == ([], 0)
 
 
 async def test_windows_follow_changes_and_are_the_same_object_until_then(tmp_path: Path) -> None:
@@ -403,9 +405,9 @@ async def test_windows_follow_changes_and_are_the_same_object_until_then(tmp_pat
     moved.workflow_name = "other"
     await runs.put("r001", moved)
     body, total = await rows.get_window(None, 3)
-    assert ([one["id"] for one in orjson.loads(body.data)], total) == (["zz", "r002", "r003"], 30)
+    assert ([row["id"] for row in orjson.loads(body.data)], total) == (["zz", "r002", "r003"], 30)
     body, total = await rows.get_window("other", 3)
-    assert ([one["id"] for one in orjson.loads(body.data)], total) == (["r001"], 1)
+    assert ([row["id"] for row in orjson.loads(body.data)], total) == (["r001"], 1)
     await runs.delete("r001")
     assert (await rows.get_window("other", 3))[1] == 0
     await started.store.close()
@@ -429,10 +431,12 @@ async def test_a_change_while_rows_are_made_does_not_stay_in_the_answer(tmp_path
 
 def drop(client: Client, folder: str, *documents: Any) -> None:
     """Put documents down as files, as somebody else would, and wait until they are seen."""
-    for one in documents:
-        (client.store / folder / f"{one.id}.json").write_bytes(to_json(one))
+    for document in documents:
+        (client.store / folder / f"{document.id}.json").write_bytes(to_json(document))
     if folder == "runs":
-        eventually(lambda: all(client.get(f"/api/workflows/runs/{one.id}").status_code == 200 for one in documents))
+        eventually(
+            lambda: all(client.get(f"/api/workflows/runs/{document.id}").status_code == 200 for document in documents)
+        )
 
 
 def uuid_of(number: int) -> str:
@@ -443,7 +447,7 @@ def uuid_of(number: int) -> str:
 def test_the_list_of_runs_has_a_window_and_a_total(client: Client) -> None:
     drop(client, "runs", *(a_run(uuid_of(n), n + 1).model_copy(update={"workflow_name": "windowed"}) for n in range(5)))
     asked = lambda **params: client.get("/api/workflows/runs", params={"name": "windowed", **params})  # noqa: E731
-    ids = lambda answer: [int(one["id"][-12:], 16) for one in answer.json()]  # noqa: E731
+    ids = lambda answer: [int(row["id"][-12:], 16) for row in answer.json()]  # noqa: E731
     assert ids(asked()) == [0, 1, 2, 3, 4]
     assert ids(asked(limit=2)) == [0, 1] and ids(asked(limit=2, offset=3)) == [3, 4] and ids(asked(offset=9)) == []
     assert {answer.headers["x-total-count"] for answer in (asked(), asked(limit=1), asked(offset=9))} == {"5"}
@@ -463,5 +467,5 @@ def test_deleting_a_runs_file_by_hand_takes_it_from_the_api(client: Client) -> N
     drop(client, "runs", a_run(run_id, 1))
     (client.store / "runs" / f"{run_id}.json").unlink()
     eventually(lambda: client.get(f"/api/workflows/runs/{run_id}").status_code == 404)
-    assert run_id not in [one["id"] for one in client.get("/api/workflows/runs").json()]
-    assert run_id not in [one["run_id"] for one in client.get("/api/history").json()]
+    assert run_id not in [run["id"] for run in client.get("/api/workflows/runs").json()]
+    assert run_id not in [row["run_id"] for row in client.get("/api/history").json()]

@@ -40,10 +40,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (Path(os.fsdecode(os.fsencode(root) + b"/odd\xff"))).write_text("odd\n")
     (root / "new\nline").write_text("line\n")
     os.mkfifo(root / "pipe")
-    one = socket.socket(socket.AF_UNIX)
+    listener = socket.socket(socket.AF_UNIX)
     before = Path.cwd()
     os.chdir(root)  # a socket's path is short
-    one.bind("sock")
+    listener.bind("sock")
     os.chdir(before)
     links = {
         "to-dir": "a", "to-file": "a/f", "absolute": str(root / "a"), "out": str(outside),
@@ -59,7 +59,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for at in range(60):
         (root / f"chain{at}").symlink_to(f"chain{at + 1}" if at < 59 else "a")
     yield root
-    one.close()
+    listener.close()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_file_that_is_longer_than_it_says(root: Path) -> None:
 
 def test_a_listing(root: Path) -> None:
     found = mount_files.list_folder(root, "")
-    rows = {one["name"]: one for one in found["entries"]}
+    rows = {entry["name"]: entry for entry in found["entries"]}
     assert list(rows) == sorted(rows, key=str.encode) and found["inside"] == "" and found["truncated"] is False
     assert not {".env", ".hidden", "pipe", "sock"} & set(rows)
     none = {"size": None, "accessible": None, "target_kind": None}
@@ -202,7 +202,7 @@ def test_a_folder_of_very_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (tmp_path / f"{at:03}").touch()
     monkeypatch.setattr(mount_files, "MAX_ENTRIES", 50)
     found = mount_files.list_folder(tmp_path, "")
-    assert [one["name"] for one in found["entries"]] == [f"{at:03}" for at in range(50)] and found["truncated"]
+    assert [entry["name"] for entry in found["entries"]] == [f"{at:03}" for at in range(50)] and found["truncated"]
     monkeypatch.setattr(mount_files, "MAX_NAMES", 40)
     found = mount_files.list_folder(tmp_path, "")
     assert len(found["entries"]) == 40 and found["truncated"]
@@ -224,9 +224,9 @@ def as_nobody(work: Callable[[], Any]) -> Any:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as said:
-        told = said.read()
+        answer = said.read()
     os.waitpid(pid, 0)
-    return eval(told)
+    return eval(answer)
 
 
 def test_what_may_not_be_read() -> None:
@@ -249,7 +249,7 @@ def test_what_may_not_be_read() -> None:
         for path in ("secret", "shut/f", "link"):
             assert as_nobody(lambda path=path: refused(mount_files.read_text, root, path)) == denied
         assert as_nobody(lambda: refused(mount_files.list_folder, root, "shut")) == denied
-        rows = {one["name"]: one for one in as_nobody(lambda: mount_files.list_folder(root, ""))["entries"]}
+        rows = {entry["name"]: entry for entry in as_nobody(lambda: mount_files.list_folder(root, ""))["entries"]}
         assert rows["link"]["accessible"] is False and rows["secret"]["size"] == 1
         root.chmod(0o311)
         assert as_nobody(lambda: refused(mount_files.list_folder, root, "")) == denied
@@ -356,7 +356,7 @@ def test_every_path_is_inside_or_refused(root: Path, path: str) -> None:
             assert found == real.read_text(errors="replace") and SECRET not in found
         else:
             assert (root / found["inside"]).samefile(real)
-            assert "passwd" not in [one["name"] for one in found["entries"]]
+            assert "passwd" not in [entry["name"] for entry in found["entries"]]
 
 
 # --- whatever changes meanwhile ---------------------------------------------------------------------------------------
@@ -402,8 +402,8 @@ def test_nothing_outside_is_read_while_it_is_swapped(
         while swaps[0] < 3000 or len(outcomes) < 2:
             try:
                 assert mount_files.read_text(root, path) == "inside"
-                listed = mount_files.list_folder(root, path.rpartition("/")[0])
-                assert [one["size"] for one in listed["entries"] if one["name"] == "f"] in ([6], [None], [])
+                listing = mount_files.list_folder(root, path.rpartition("/")[0])
+                assert [entry["size"] for entry in listing["entries"] if entry["name"] == "f"] in ([6], [None], [])
                 outcome = "read"
             except StoreError as problem:
                 outcome = type(problem).__name__

@@ -40,14 +40,14 @@ async def send_capture(to: Streams, generation: str = "1f", size: int = 8) -> No
         at, whole = await to.add_capture("7", "a/b", generation, at, len(TEXT), TEXT[at : at + size])
 
 
-async def log_of(one: Streams) -> bytes:
+async def log_of(store: Streams) -> bytes:
     """The log as it can be read."""
-    return ((await one.read_log("7", "a/b", 0))["data"]).encode()
+    return ((await store.read_log("7", "a/b", 0))["data"]).encode()
 
 
-async def capture_of(one: Streams) -> bytes:
+async def capture_of(store: Streams) -> bytes:
     """The capture as it can be read."""
-    return await one.read_capture("7", "a/b")
+    return await store.read_capture("7", "a/b")
 
 
 @pytest.mark.parametrize(("send", "read"), [(send_log, log_of), (send_capture, capture_of)], ids=["log", "capture"])
@@ -60,15 +60,15 @@ def test_what_fails_is_sent_again_and_then_whole(
 ) -> None:
     async def play(number: int) -> bool:
         ops = Faulty(lambda at, _name: fault if at == number else None)
-        one = streams(tmp_path / str(number), ops)
-        one._root.mkdir(parents=True)
+        store = streams(tmp_path / str(number), ops)
+        store._root.mkdir(parents=True)
         try:
-            await send(one)
+            await send(store)
         except StoreUnavailable as error:
             assert str(tmp_path) not in str(error)
         failed = len(ops.calls) >= number
-        await send(one)
-        assert await read(one) == TEXT
+        await send(store)
+        assert await read(store) == TEXT
         assert await read(streams(tmp_path / str(number))) == TEXT
         return failed
 
@@ -86,11 +86,11 @@ def test_a_deletion_that_fails_can_be_asked_for_again(tmp_path: Path, fault: int
         await send_log(streams(root))
         await send_capture(streams(root))
         ops = Faulty(lambda at, _name: fault if at == number else None)
-        one = streams(root, ops)
+        store = streams(root, ops)
         try:
-            await one.drop("7")
+            await store.drop("7")
         except StoreUnavailable:
-            await one.drop("7")
+            await store.drop("7")
         assert not (root / "streams" / "7").exists()
         return len(ops.calls) >= number
 
@@ -107,15 +107,15 @@ PIECES = st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, len(TEXT))
 @given(PIECES)
 def test_pieces_in_any_order(pieces: list[tuple[int, int]]) -> None:
     async def play(root: Path) -> None:
-        one = streams(root)
-        one._root.mkdir()
+        store = streams(root)
+        store._root.mkdir()
         for at, size in pieces:
-            await one.add_log("7", "a/b", at, TEXT[at : at + size])
-            await one.add_capture("7", "a/b", "1f", at, len(TEXT), TEXT[at : at + size])
-        await send_log(one)
-        await send_capture(one)
-        assert await log_of(one) == TEXT
-        assert await capture_of(one) == TEXT
+            await store.add_log("7", "a/b", at, TEXT[at : at + size])
+            await store.add_capture("7", "a/b", "1f", at, len(TEXT), TEXT[at : at + size])
+        await send_log(store)
+        await send_capture(store)
+        assert await log_of(store) == TEXT
+        assert await capture_of(store) == TEXT
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(Path(folder)))
@@ -123,48 +123,48 @@ def test_pieces_in_any_order(pieces: list[tuple[int, int]]) -> None:
 
 def test_a_newer_capture_takes_the_place_of_the_older_ones(tmp_path: Path) -> None:
     async def play() -> None:
-        one = streams(tmp_path)
-        one._root.mkdir()
-        await one.add_capture("7", "a/b", "aa", 0, 3, b"o")
-        await send_capture(one, "bb")
-        assert [(each["generation"], each["complete"]) for each in await one.list_captures("7")] == [("bb", True)]
-        await one.add_capture("7", "other", "aa", 0, 1, b"x")
-        assert [each["file"] for each in await one.list_captures("7")] == ["other", "a/b"]
-        assert await one.add_capture("7", "a/b", "bb", 0, len(TEXT), b"!") == (len(TEXT), True), "it is whole already"
-        assert await capture_of(one) == TEXT
+        store = streams(tmp_path)
+        store._root.mkdir()
+        await store.add_capture("7", "a/b", "aa", 0, 3, b"o")
+        await send_capture(store, "bb")
+        assert [(each["generation"], each["complete"]) for each in await store.list_captures("7")] == [("bb", True)]
+        await store.add_capture("7", "other", "aa", 0, 1, b"x")
+        assert [each["file"] for each in await store.list_captures("7")] == ["other", "a/b"]
+        assert await store.add_capture("7", "a/b", "bb", 0, len(TEXT), b"!") == (len(TEXT), True), "it is whole already"
+        assert await capture_of(store) == TEXT
 
     asyncio.run(play())
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
     async def play() -> None:
-        one = streams(tmp_path)
-        assert await one.list_logs("7") == [] and await one.list_captures("7") == []
+        store = streams(tmp_path)
+        assert await store.list_logs("7") == [] and await store.list_captures("7") == []
         with pytest.raises(NotFound):
-            await one.read_log("7", "a", 0)
+            await store.read_log("7", "a", 0)
         with pytest.raises(NotFound):
-            await one.read_capture("7", "a")
-        await one.drop("7")
+            await store.read_capture("7", "a")
+        await store.drop("7")
 
     asyncio.run(play())
 
 
 def test_bounds(tmp_path: Path) -> None:
     async def play() -> None:
-        one = streams(tmp_path)
-        one._root.mkdir()
+        store = streams(tmp_path)
+        store._root.mkdir()
         with pytest.raises(TooLarge):
-            await one.add_log("7", "a", LOG_BYTES + 1, b"x")
+            await store.add_log("7", "a", LOG_BYTES + 1, b"x")
         with pytest.raises(TooLarge):
-            await one.add_capture("7", "a", "1", 0, CAPTURE_BYTES + 1, b"x")
+            await store.add_capture("7", "a", "1", 0, CAPTURE_BYTES + 1, b"x")
         with pytest.raises(Invalid):
-            await one.add_capture("7", "a", "1", 1, 1, b"x")
+            await store.add_capture("7", "a", "1", 1, 1, b"x")
         for number in range(FILES_PER_JOB):
             (tmp_path / "streams" / "7" / "logs").mkdir(parents=True, exist_ok=True)
             (tmp_path / "streams" / "7" / "logs" / str(number)).write_bytes(b"")
         with pytest.raises(Conflict):
-            await one.add_log("7", "another", 0, b"x")
-        assert await one.add_log("7", "5", 0, b"x"), "those that are there go on"
+            await store.add_log("7", "another", 0, b"x")
+        assert await store.add_log("7", "5", 0, b"x"), "those that are there go on"
 
     asyncio.run(play())
 
@@ -173,7 +173,7 @@ NAMES = st.text(st.characters(exclude_characters="\x00\\", exclude_categories=["
 
 
 @given(NAMES, NAMES)
-def test_a_path_is_one_name_of_its_own(one: str, other: str) -> None:
-    name = flatten_path(one)
+def test_a_path_is_one_name_of_its_own(path: str, other: str) -> None:
+    name = flatten_path(path)
     assert "/" not in name and not name.startswith(".") and name not in ("", "..")
-    assert (flatten_path(other) == name) is (one == other)
+    assert (flatten_path(other) == name) is (path == other)

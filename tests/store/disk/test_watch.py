@@ -34,13 +34,13 @@ def anyio_backend() -> str:
 @pytest.fixture(params=["events", "scanning"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """A store that follows the disk, in both ways of doing so."""
-    one = Store(tmp_path / "data", poll=request.param == "scanning")
-    one.open()
-    await one.workflows.delete("hello")
-    await one.start()
-    await until(lambda: one.summarize()["watch"]["mode"] == request.param)
-    yield one
-    await one.close()
+    store = Store(tmp_path / "data", poll=request.param == "scanning")
+    store.open()
+    await store.workflows.delete("hello")
+    await store.start()
+    await until(lambda: store.summarize()["watch"]["mode"] == request.param)
+    yield store
+    await store.close()
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -50,12 +50,12 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-def written(path: Path, text: str) -> None:
+def write_in_place(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def moved_in(path: Path, text: str) -> None:
-    """As vim and rsync do."""
+def move_in(path: Path, text: str) -> None:
+    """Move a whole file to its place, as vim and rsync do."""
     beside = path.with_name(f".{path.name}.Xy12ab")
     beside.write_text(text)
     beside.rename(path)
@@ -65,8 +65,8 @@ def copied_in(path: Path, text: str) -> None:
     subprocess.run(["sh", "-c", 'printf %s "$1" > "$2"', "sh", text, path], check=True)
 
 
-def appended(path: Path, text: str) -> None:
-    """In two steps, as a slow writer does."""
+def write_in_two_steps(path: Path, text: str) -> None:
+    """Write in two steps, as a slow writer does."""
     with path.open("w") as file:
         file.write(text[:3])
         file.flush()
@@ -74,7 +74,7 @@ def appended(path: Path, text: str) -> None:
         file.write(text[3:])
 
 
-@pytest.mark.parametrize("write", [written, moved_in, copied_in, appended])
+@pytest.mark.parametrize("write", [write_in_place, move_in, copied_in, write_in_two_steps])
 async def test_a_file_made_changed_and_removed(store: Store, write: Callable[[Path, str], None]) -> None:
     path = store.join_path("workflows", "w.yaml")
     for text, value in (("a: 1", {"a": 1}), ("a: 2", {"a": 2}), ("a: {b: 30}", {"a": {"b": 30}})):
@@ -86,17 +86,17 @@ async def test_a_file_made_changed_and_removed(store: Store, write: Callable[[Pa
 
 
 async def test_a_file_renamed_to_another_name(store: Store) -> None:
-    written(store.join_path("workflows", "a.yaml"), "x: 1")
+    write_in_place(store.join_path("workflows", "a.yaml"), "x: 1")
     await until(lambda: store.workflows.list_names() == ["a"])
     store.join_path("workflows", "a.yaml").rename(store.join_path("workflows", "b.yaml"))
     await until(lambda: store.workflows.list_names() == ["b"])
 
 
 async def test_every_folder_is_followed(store: Store) -> None:
-    written(store.join_path("templates", "t.sh"), "#!/bin/sh")
+    write_in_place(store.join_path("templates", "t.sh"), "#!/bin/sh")
     store.join_path("runs", "r.json").write_bytes(to_json(Run(id="r", workflow_name="w")))
-    written(store.join_path("config.yaml"), "log_dir: mine")
-    written(store.join_path("access.yaml"), "allowed_hosts: [example.org]")
+    write_in_place(store.join_path("config.yaml"), "log_dir: mine")
+    write_in_place(store.join_path("access.yaml"), "allowed_hosts: [example.org]")
     await until(lambda: "t" in store.templates and "r" in store.runs)
     await until(lambda: store.config.log_dir == "mine" and store.access.allowed_hosts == ["example.org"])
     store.join_path("config.yaml").unlink()
@@ -105,21 +105,21 @@ async def test_every_folder_is_followed(store: Store) -> None:
 
 async def test_half_a_file_is_told_and_heals(store: Store) -> None:
     path = store.join_path("workflows", "w.yaml")
-    written(path, "a: 1")
+    write_in_place(path, "a: 1")
     await until(lambda: "w" in store.workflows)
-    written(path, "a: [1,\n")
-    await until(lambda: [one["path"] for one in store.list_problems()] == ["workflows/w.yaml"])
+    write_in_place(path, "a: [1,\n")
+    await until(lambda: [problem["path"] for problem in store.list_problems()] == ["workflows/w.yaml"])
     assert store.workflows.get("w") == {"a": 1}
-    written(path, "a: [1,\n 2]")
+    write_in_place(path, "a: [1,\n 2]")
     await until(lambda: store.workflows.get("w") == {"a": [1, 2]})
     assert store.list_problems() == []
 
 
 async def test_a_bad_config_leaves_the_good_one_in_force(store: Store) -> None:
     path = store.join_path("config.yaml")
-    written(path, "log_dir: mine")
+    write_in_place(path, "log_dir: mine")
     await until(lambda: store.config.log_dir == "mine")
-    written(path, "log_dirr: other")
+    write_in_place(path, "log_dirr: other")
     await until(lambda: bool(store.list_problems()))
     assert store.config.log_dir == "mine" and "did you mean 'log_dir'" in store.list_problems()[0]["reason"]
 
@@ -127,7 +127,7 @@ async def test_a_bad_config_leaves_the_good_one_in_force(store: Store) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 async def test_a_file_that_may_not_be_read(store: Store) -> None:
     path = store.join_path("workflows", "w.yaml")
-    written(path, "a: 1")
+    write_in_place(path, "a: 1")
     await until(lambda: "w" in store.workflows)
     path.chmod(0)
     await until(lambda: bool(store.list_problems()))
@@ -140,26 +140,26 @@ async def test_what_is_none_of_ours_is_left_alone(store: Store) -> None:
     heard: list[str] = []
     store.workflows.listeners.append(lambda name, old, new: heard.append(name))
     for name in (".hidden.yaml", "w.yaml~", "w.yaml.swp", "4913", "notes.txt", "#w.yaml#"):
-        written(store.join_path("workflows", name), "a: [")
-    written(store.join_path("workflows", "last.yaml"), "a: 1")
+        write_in_place(store.join_path("workflows", name), "a: [")
+    write_in_place(store.join_path("workflows", "last.yaml"), "a: 1")
     await until(lambda: "last" in store.workflows)
     assert store.workflows.list_names() == ["last"] and store.list_problems() == []
     assert heard == ["last"]
 
 
 async def test_a_folder_that_is_removed_and_made_again(store: Store) -> None:
-    written(store.join_path("workflows", "a.yaml"), "x: 1")
+    write_in_place(store.join_path("workflows", "a.yaml"), "x: 1")
     await until(lambda: "a" in store.workflows)
     shutil.rmtree(store.join_path("workflows"))
     await until(lambda: store.workflows.list_names() == [])
     await until(lambda: store.join_path("workflows").is_dir())
-    written(store.join_path("workflows", "b.yaml"), "x: 1")
+    write_in_place(store.join_path("workflows", "b.yaml"), "x: 1")
     await until(lambda: store.workflows.list_names() == ["b"])
 
 
 async def test_many_files_at_once(store: Store) -> None:
     for i in range(1000):
-        written(store.join_path("workflows", f"w{i}.yaml"), f"n: {i}")
+        write_in_place(store.join_path("workflows", f"w{i}.yaml"), f"n: {i}")
     await until(lambda: len(store.workflows) == 1000)
     for i in range(0, 1000, 2):
         store.join_path("workflows", f"w{i}.yaml").unlink()
@@ -186,7 +186,7 @@ async def test_an_edit_among_own_writes_is_not_lost(store: Store) -> None:
     path = store.join_path("workflows", "w.yaml")
     for i in range(20):
         await store.workflows.put("w", b"ours: %d" % i)
-    written(path, "theirs: 1")
+    write_in_place(path, "theirs: 1")
     await until(lambda: store.workflows.get("w") == {"theirs": 1})
 
 
@@ -214,7 +214,7 @@ async def test_when_no_watches_are_left_the_folders_are_compared(
     await following.start()
     await until(lambda: following.summarize()["mode"] == "scanning")
     assert "watch limit" in following.summarize()["reason"]
-    written(folder.path / "w.yaml", "a: 1")
+    write_in_place(folder.path / "w.yaml", "a: 1")
     await until(lambda: "w" in folder)
     await until(lambda: following.summarize()["mode"] == "events")
     assert following.summarize()["reason"] is None
@@ -225,7 +225,7 @@ async def test_what_changed_before_the_watches_stood_is_seen(tmp_path: Path) -> 
     folder = folder_of(tmp_path / "workflows")
 
     def source(paths: list[Path], stop: asyncio.Event) -> Any:
-        written(folder.path / "w.yaml", "a: 1")
+        write_in_place(folder.path / "w.yaml", "a: 1")
         return watch.watch_folders(paths, stop)
 
     following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=source)
@@ -246,7 +246,7 @@ async def test_a_report_that_never_came_is_made_up_for(tmp_path: Path, monkeypat
     following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=silent)
     await following.start()
     await until(lambda: following.scans > 0)
-    written(folder.path / "w.yaml", "a: 1")
+    write_in_place(folder.path / "w.yaml", "a: 1")
     await until(lambda: "w" in folder)
     assert following.summarize()["mode"] == "events"
     await following.close()
@@ -254,7 +254,7 @@ async def test_a_report_that_never_came_is_made_up_for(tmp_path: Path, monkeypat
 
 async def test_a_disk_that_is_gone_takes_nothing_out_of_force(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "data")
-    written(folder.path / "w.yaml", "a: 1")
+    write_in_place(folder.path / "w.yaml", "a: 1")
     folder.load()
     following = Watch(folder.path, [folder], make_dirs=folder.files.make_dirs, poll=True)
     folder.path.rename(tmp_path / "elsewhere")

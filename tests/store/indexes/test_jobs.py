@@ -1,4 +1,4 @@
-"""The ledger of what went through us: its order, its counts, and the history that callers see."""
+"""The index of what went through us: its order, its counts, and the history that callers see."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def record(job_id: str, at: int = START, state: str | None = "COMPLETED", ran_s:
     )  # fmt: skip
 
 
-def ledger(*documents: Run | JobRecord) -> JobIndex:
-    """A ledger that has seen these."""
+def build_index(*documents: Run | JobRecord) -> JobIndex:
+    """Build an index that has seen these."""
     made = JobIndex()
-    for one in documents:
-        made.follow_document(None, one)
+    for document in documents:
+        made.follow_document(None, document)
     return made
 
 
 def ids(found: list[Any]) -> list[str]:
     """The job ids of entries."""
-    return [one.job_id for one in found]
+    return [entry.job_id for entry in found]
 
 
 def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> None:
@@ -59,7 +59,7 @@ def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> N
 
 
 def test_newest_first_and_bounded() -> None:
-    made = ledger(record("1", START), record("3", START + 9), record("2", START + 5))
+    made = build_index(record("1", START), record("3", START + 9), record("2", START + 5))
     assert ids(made.list_newest()) == ["3", "2", "1"]
     assert ids(made.list_newest(2)) == ["3", "2"]
     assert made.list_newest(0) == []
@@ -68,7 +68,7 @@ def test_newest_first_and_bounded() -> None:
 
 def test_the_same_id_on_another_cluster_is_another_job() -> None:
     other = record("1").model_copy(update={"cluster": "d", "name": "other"})
-    made = ledger(record("1"), other)
+    made = build_index(record("1"), other)
     first, second = made.get("c", "1"), made.get("d", "1")
     assert first and second and (first.name, second.name) == ("n1", "other")
     assert made.get("c", "9") is None
@@ -76,7 +76,7 @@ def test_the_same_id_on_another_cluster_is_another_job() -> None:
 
 
 def test_a_document_that_goes_takes_its_entries_along() -> None:
-    made = ledger(record("1"), record("2"))
+    made = build_index(record("1"), record("2"))
     version = made.version
     made.follow_document(record("1"), None)
     assert ids(made.list_newest()) == ["2"] and made.version > version
@@ -100,7 +100,7 @@ def test_a_document_that_goes_takes_its_entries_along() -> None:
     ],
 )
 def test_stats_between_times(why: str, since: str | None, until: str | None, total: int) -> None:
-    made = ledger(
+    made = build_index(
         record("1", START - 1), record("2", START), record("3", START + DAY_S - 1), record("4", START + DAY_S)
     )
     assert made.compute_stats(since, until)["total"] == total, why
@@ -119,11 +119,11 @@ def test_stats_count_each_end() -> None:
         "RUNNING",
         None,
     ]
-    made = ledger(*(record(str(i), START + i, end, ran_s=None) for i, end in enumerate(ends)))
+    made = build_index(*(record(str(i), START + i, end, ran_s=None) for i, end in enumerate(ends)))
     assert made.compute_stats(None, None) == {
         "total": 10, "completed": 2, "failed": 4, "cancelled": 1, "avg_runtime_seconds": None,
     }  # fmt: skip
-    made = ledger(record("1", ran_s=10), record("2", ran_s=20), record("3", ran_s=None))
+    made = build_index(record("1", ran_s=10), record("2", ran_s=20), record("3", ran_s=None))
     assert made.compute_stats(None, None)["avg_runtime_seconds"] == 15
 
 
@@ -136,8 +136,8 @@ def test_the_ledger_is_what_the_documents_say_now(changes: list[tuple[int, int |
         if new is not None:
             model[str(number)] = new
         made.follow_document(old, new)
-        wanted = sorted(model.values(), key=lambda one: (one.submitted_at, one.job_id), reverse=True)
-        assert ids(made.list_newest()) == [one.job_id for one in wanted]
+        wanted = sorted(model.values(), key=lambda entry: (entry.submitted_at, entry.job_id), reverse=True)
+        assert ids(made.list_newest()) == [entry.job_id for entry in wanted]
         assert made.compute_stats(None, None)["total"] == len(model)
 
 
@@ -157,7 +157,7 @@ def test_the_history_is_bounded(client: Client) -> None:
     made = [client.submit("#!/bin/bash\n") for _ in range(3)]
     for job_id in made:
         client.job(job_id)
-    ids_of = lambda limit: [one["job_id"] for one in client.get("/api/history", params={"limit": limit}).json()]  # noqa: E731
+    ids_of = lambda limit: [row["job_id"] for row in client.get("/api/history", params={"limit": limit}).json()]  # noqa: E731
     assert set(ids_of(-1)) >= set(made)
     assert len(ids_of(2)) == 2 and ids_of(0) == []
     for bad in ("-2", "10001", "x", "1e3"):

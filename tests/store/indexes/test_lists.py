@@ -124,7 +124,7 @@ def test_replacing_all_rows_gives_exactly_those(
 
 
 @pytest.mark.parametrize(
-    ("why", "parts", "listed"),
+    ("why", "parts", "job_ids"),
     [
         ("forgotten by SLURM", [], [8]),
         ("still in the queue", [{"job_id": "8"}], [8]),
@@ -133,12 +133,12 @@ def test_replacing_all_rows_gives_exactly_those(
     ],
 )
 def test_a_job_of_ours_stands_in_the_list_once(
-    folder: Folder, why: str, parts: list[dict[str, Any]], listed: list[Any]
+    folder: Folder, why: str, parts: list[dict[str, Any]], job_ids: list[Any]
 ) -> None:
     folder.file_states.clear()
-    ledger = JobIndex()
+    job_index = JobIndex()
     ended = {"state": "COMPLETED", "submitted_at": "2026-03-01T10:00:00Z", "ended_at": "2026-03-01T10:01:00Z"}
-    ledger.follow_document(None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
+    job_index.follow_document(None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
     rows = {part["job_id"]: build_waiting_job(**part) for part in parts}
-    body = JobList(ReportIndex(folder)).get_body("c", 1, rows, ledger, "2026-03-01T00:00:00Z")
-    assert [row["job_id"] for row in orjson.loads(body.data)] == listed, why
+    body = JobList(ReportIndex(folder)).get_body("c", 1, rows, job_index, "2026-03-01T00:00:00Z")
+    assert [row["job_id"] for row in orjson.loads(body.data)] == job_ids, why

@@ -52,15 +52,15 @@ def jobs(path: Path) -> Folder:
 
 
 @asynccontextmanager
-async def opened(path: Path, clock: Callable[[], float]) -> AsyncIterator[tuple[Folder, ReportIndex]]:
-    """The folder, and what is collected of it."""
+async def open_index(path: Path, clock: Callable[[], float]) -> AsyncIterator[tuple[Folder, ReportIndex]]:
+    """Open the folder, and the index of it."""
     folder = jobs(path)
     yield folder, ReportIndex(folder, clock)
     await folder.close()
     folder.files.close()
 
 
-async def step(chance: random.Random, folder: Folder, collector: ReportIndex, at: float) -> None:
+async def step(chance: random.Random, folder: Folder, report_index: ReportIndex, at: float) -> None:
     """Nothing; a job has told something, or was deleted."""
     job_id = f"{chance.randrange(12)}" + chance.choice(["", "", "_1"])
     name = reports.to_record_name(job_id)
@@ -69,7 +69,7 @@ async def step(chance: random.Random, folder: Folder, collector: ReportIndex, at
     if kind < 0.1 and before is not None:
         await folder.delete(name)
         return
-    with collector.reserve_number() as number:
+    with report_index.reserve_number() as number:
         if kind < 0.4:
             sent = f"2026-03-30T12:0{chance.randrange(3)}:00Z"
             body = {"job_id": job_id, "job_name": "n", "submitted_at": sent, "cluster": chance.choice(CLUSTERS)}
@@ -83,44 +83,44 @@ async def step(chance: random.Random, folder: Folder, collector: ReportIndex, at
 
 def plainly(folder: Folder) -> list[dict[str, Any]]:
     """The reports in the order of lists, straight from the documents."""
-    found = [srtslurm.to_job_json(one.report) for one in map(folder.get, folder.list_names())]
-    by_time = sorted(found, key=lambda one: (reports.parse_reported_time(one["submitted_at"]), one["job_id"]))
+    found = [srtslurm.to_job_json(record.report) for record in map(folder.get, folder.list_names())]
+    by_time = sorted(found, key=lambda job: (reports.parse_reported_time(job["submitted_at"]), job["job_id"]))
     return by_time[::-1]
 
 
-async def compare(folder: Folder, collector: ReportIndex, chance: random.Random) -> None:
+async def compare(folder: Folder, report_index: ReportIndex, chance: random.Random) -> None:
     """Nothing; lists and feeds say what the documents say."""
     known = plainly(folder)
     for status, cluster, tag in itertools.product((None, "failed"), (None, "c1"), (None, "a")):
         wanted = [
-            one["job_id"]
-            for one in known
-            if (status in (None, one["status"])) and (cluster in (None, one["cluster"]))
-            and (tag is None or tag in (one["metadata"] or {}).get("tags", []))
+            job["job_id"]
+            for job in known
+            if (status in (None, job["status"])) and (cluster in (None, job["cluster"]))
+            and (tag is None or tag in (job["metadata"] or {}).get("tags", []))
         ]  # fmt: skip
         size, number = chance.randrange(1, 6), chance.randrange(1, 4)
-        page = orjson.loads(collector.build_page(status, cluster, tag, number, size).data)
+        page = orjson.loads(report_index.build_page(status, cluster, tag, number, size).data)
         assert page["total"] == len(wanted)
-        assert [one["job_id"] for one in page["jobs"]] == wanted[(number - 1) * size : number * size]
+        assert [job["job_id"] for job in page["jobs"]] == wanted[(number - 1) * size : number * size]
         assert page["jobs"] == [
-            {key: one[key] for key in srtslurm.SUMMARY}
-            for one in known if one["job_id"] in wanted[(number - 1) * size : number * size]
+            {key: job[key] for key in srtslurm.SUMMARY}
+            for job in known if job["job_id"] in wanted[(number - 1) * size : number * size]
         ]  # fmt: skip
-    events = sorted((event for one in known for event in one["events"]), key=lambda one: one["id"])
-    told, cursor, limit = [], 0, chance.randrange(1, 9)
+    events = sorted((event for job in known for event in job["events"]), key=lambda event: event["id"])
+    events_read, cursor, limit = [], 0, chance.randrange(1, 9)
     while True:
-        more = await collector.list_events(cursor, limit)
+        more = await report_index.list_events(cursor, limit)
         if not more["events"]:
             assert more["next_cursor"] == (cursor or None)
             break
-        told += more["events"]
+        events_read += more["events"]
         cursor = more["next_cursor"]
-        assert cursor == told[-1]["id"]
-    assert told == events
-    for one in known[:2]:
-        assert (await collector.list_events(0, 1000, one["job_id"]))["events"] == one["events"]
-    alive = {one["job_id"] for one in known if one["status"] != "failed"}
-    assert set(collector.awaited) >= alive - {"0", "0_1"}, "no job of SLURM's is called 0"
+        assert cursor == events_read[-1]["id"]
+    assert events_read == events
+    for known_job in known[:2]:
+        assert (await report_index.list_events(0, 1000, known_job["job_id"]))["events"] == known_job["events"]
+    alive = {job["job_id"] for job in known if job["status"] != "failed"}
+    assert set(report_index.awaited) >= alive - {"0", "0_1"}, "no job of SLURM's is called 0"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -131,12 +131,12 @@ def test_it_says_what_the_files_say(tmp_path: Path, seed: int) -> None:
     async def play() -> None:
         last = 0
         for _ in range(3):
-            async with opened(tmp_path / "jobs", lambda: next(ticks)) as (folder, collector):
+            async with open_index(tmp_path / "jobs", lambda: next(ticks)) as (folder, report_index):
                 for _ in range(40):
-                    await step(chance, folder, collector, next(ticks))
+                    await step(chance, folder, report_index, next(ticks))
                     if chance.random() < 0.2:
-                        await compare(folder, collector, chance)
-                with collector.reserve_number() as number:
+                        await compare(folder, report_index, chance)
+                with report_index.reserve_number() as number:
                     assert number > last, "also after a new start"
                     last = number
 
@@ -145,27 +145,27 @@ def test_it_says_what_the_files_say(tmp_path: Path, seed: int) -> None:
 
 def test_no_event_is_shown_before_an_earlier_one_that_is_being_written(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
-            with collector.reserve_number() as slow:
-                with collector.reserve_number() as quick:
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+            with report_index.reserve_number() as slow:
+                with report_index.reserve_number() as quick:
                     await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, quick, 5, "me"))
-                assert (await collector.list_events(0, 10)) == {"events": [], "next_cursor": None}
-                assert (await collector.list_events(0, 10, "2"))["events"] == []
+                assert (await report_index.list_events(0, 10)) == {"events": [], "next_cursor": None}
+                assert (await report_index.list_events(0, 10, "2"))["events"] == []
                 await folder.put("1", reports.apply_update(None, "1", {"status": "workers"}, slow, 5, "me"))
-            told = await collector.list_events(0, 10)
-            assert [one["job_id"] for one in told["events"]] == ["1", "2"]
+            answer = await report_index.list_events(0, 10)
+            assert [event["job_id"] for event in answer["events"]] == ["1", "2"]
 
     asyncio.run(play())
 
 
 def test_a_write_that_failed_holds_up_nobody(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
-            with pytest.raises(OSError), collector.reserve_number():
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
+            with pytest.raises(OSError), report_index.reserve_number():
                 raise OSError
-            with collector.reserve_number() as number:
+            with report_index.reserve_number() as number:
                 await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, number, 5, "me"))
-            assert len((await collector.list_events(0, 10))["events"]) == 1
+            assert len((await report_index.list_events(0, 10))["events"]) == 1
 
     asyncio.run(play())
 
@@ -174,12 +174,12 @@ def test_a_number_is_not_given_again_though_its_event_is_gone(tmp_path: Path) ->
     ticks = itertools.count(1_774_872_000)
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: next(ticks)) as (folder, collector):
-            with collector.reserve_number() as first:
+        async with open_index(tmp_path / "jobs", lambda: next(ticks)) as (folder, report_index):
+            with report_index.reserve_number() as first:
                 await folder.put("2", reports.apply_update(None, "2", {"status": "workers"}, first, 5, "me"))
             await folder.delete("2")
-        async with opened(tmp_path / "jobs", lambda: next(ticks)) as (_, collector):
-            with collector.reserve_number() as second:
+        async with open_index(tmp_path / "jobs", lambda: next(ticks)) as (_, report_index):
+            with report_index.reserve_number() as second:
                 assert second > first
 
     asyncio.run(play())
@@ -189,10 +189,10 @@ def test_the_clock_may_be_set_back(tmp_path: Path) -> None:
     times = iter([100.0, 90.0, 95.0])
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: next(times)) as (_, collector):
+        async with open_index(tmp_path / "jobs", lambda: next(times)) as (_, report_index):
             numbers = []
             for _ in range(3):
-                with collector.reserve_number() as number:
+                with report_index.reserve_number() as number:
                     numbers.append(number)
             assert numbers == sorted(set(numbers))
 
@@ -201,13 +201,13 @@ def test_the_clock_may_be_set_back(tmp_path: Path) -> None:
 
 def test_a_copy_under_another_name_counts_for_nothing(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             record = reports.apply_update(None, "8", {"status": "workers"}, 1, 5, "me")
             await folder.put("8", record)
             await folder.put("copy", record.model_copy(update={"id": "copy"}))
-            assert orjson.loads(collector.build_page(None, None, None, 1, 50).data)["total"] == 1
+            assert orjson.loads(report_index.build_page(None, None, None, 1, 50).data)["total"] == 1
             await folder.delete("copy")
-            assert list(collector.reports) == ["8"] and len((await collector.list_events(0, 9))["events"]) == 1
+            assert list(report_index.reports) == ["8"] and len((await report_index.list_events(0, 9))["events"]) == 1
 
     asyncio.run(play())
 
@@ -219,13 +219,13 @@ def test_reads_need_no_disk(tmp_path: Path) -> None:
         (tmp_path / "jobs" / f"{number}.json").write_bytes(to_json(record))
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             shutil.rmtree(tmp_path / "jobs")
-            page = orjson.loads(collector.build_page("failed", None, None, 2, 100).data)
+            page = orjson.loads(report_index.build_page("failed", None, None, 2, 100).data)
             assert (page["total"], len(page["jobs"]), page["jobs"][0]["job_id"]) == (167, 67, "200")
-            told = await collector.list_events(0, 1000)
-            assert [one["job_id"] for one in told["events"]] == [str(number) for number in range(1, 501)]
-            assert collector.get_report("77").status == "failed"
+            answer = await report_index.list_events(0, 1000)
+            assert [event["job_id"] for event in answer["events"]] == [str(number) for number in range(1, 501)]
+            assert report_index.get_report("77").status == "failed"
             assert len(folder.parsed_documents) <= 3, "whole reports do not stay parsed"
 
     asyncio.run(play())
@@ -233,7 +233,7 @@ def test_reads_need_no_disk(tmp_path: Path) -> None:
 
 def test_an_event_that_left_its_record_leaves_the_feed(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             record = reports.apply_update(None, "8", {"status": "starting"}, 1, 5, "me")
             record = reports.apply_update(record, "8", {"status": "workers"}, 2, 5, "me")
             await folder.put("8", record)
@@ -241,7 +241,7 @@ def test_an_event_that_left_its_record_leaves_the_feed(tmp_path: Path) -> None:
             assert report is not None
             fewer = report.model_copy(update={"events": report.events[1:]})
             await folder.put("8", record.model_copy(update={"report": fewer}))
-            assert await collector.list_events(0, 1) == {
+            assert await report_index.list_events(0, 1) == {
                 "events": [srtslurm.to_event_json(report, report.events[1])],
                 "next_cursor": 2,
             }
@@ -262,17 +262,17 @@ def test_a_checkpoint_knows_the_reports(tmp_path: Path) -> None:
         store = Store(tmp_path)
         parse = store.jobs.parse
         store.jobs.parse = lambda data, name: read.append(name) or parse(data, name)  # type: ignore[func-returns-value]
-        collector = ReportIndex(store.jobs, lambda: 1e9)
+        report_index = ReportIndex(store.jobs, lambda: 1e9)
         store.open()
         seen = list(read)
-        page = collector.build_page("failed", None, "a", 1, 100).data
-        told = asyncio.run(collector.list_events(0, 1000))["events"]
+        page = report_index.build_page("failed", None, "a", 1, 100).data
+        events = asyncio.run(report_index.list_events(0, 1000))["events"]
         asyncio.run(store.close())
-        return page, told, seen
+        return page, events, seen
 
-    page, told, read = start()
-    assert len(read) == SAVE_FROM_ROWS and len(told) == SAVE_FROM_ROWS
-    assert start() == (page, told, [])
+    page, events, read = start()
+    assert len(read) == SAVE_FROM_ROWS and len(events) == SAVE_FROM_ROWS
+    assert start() == (page, events, [])
     kinds = (history.Facts, history.SubmittedJob, reports.ReportSummary)
     sources = find_sources(Checkpoint.__module__, history.restore_facts.__module__)
     assert {Path(inspect.getfile(kind)) for kind in kinds} <= set(sources), (
@@ -284,15 +284,15 @@ def test_a_checkpoint_knows_the_reports(tmp_path: Path) -> None:
 
 def test_lists_of_slurms_jobs_are_made_anew_only_for_another_stage(tmp_path: Path) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             seen = []
             for number, stage in enumerate(["workers", "workers", None, "benchmark"], 1):
                 body = {"status": "workers", "stage": stage, "message": str(number)}
                 before = folder.get("8") if number > 1 else None
                 await folder.put("8", reports.apply_update(before, "8", body, number, number, "me"))
-                seen.append(collector.stages_version)
+                seen.append(report_index.stages_version)
             await folder.delete("8")
-            assert [*seen, collector.stages_version] == [1, 1, 1, 2, 3]
+            assert [*seen, report_index.stages_version] == [1, 1, 1, 2, 3]
 
     asyncio.run(play())
 
@@ -304,15 +304,15 @@ def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: 
     ops.write = lambda fd, data: written.append(os.write(fd, data)) or written[-1]  # type: ignore[attr-defined]
 
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 5.0) as (folder, collector):
+        async with open_index(tmp_path / "jobs", lambda: 5.0) as (folder, report_index):
             for number in range(count):
                 name, body = str(number + 1), {"status": "workers"}
                 await folder.put(name, reports.apply_update(None, name, body, number + 1, 5, "me"))
             folder.files.ops = ops
-            with collector.reserve_number() as number:
+            with report_index.reserve_number() as number:
                 after = reports.apply_update(folder.get("1"), "1", {"status": "benchmark"}, number, 5, "me")
                 await folder.put("1", after)
-            assert orjson.loads(collector.build_page("benchmark", None, None, 1, 50).data)["total"] == 1
+            assert orjson.loads(report_index.build_page("benchmark", None, None, 1, 50).data)["total"] == 1
 
     asyncio.run(play())
     assert ops.calls.count("fsync") == 2, "the file and its folder"
@@ -320,7 +320,7 @@ def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: 
 
 
 @pytest.mark.parametrize(
-    ("why", "reported", "shown"),
+    ("why", "reported", "stages"),
     [
         ("a job", "8", {"8": "workers", "9": None}),
         ("a task", "8_1", {"8_1": "workers", "8_0": None, "8": None}),
@@ -328,17 +328,17 @@ def test_an_update_is_one_small_write_among_however_many(tmp_path: Path, count: 
         ("a job that no SLURM has", "local", {"8": None}),
     ],
 )
-def test_whose_stage_it_is(tmp_path: Path, why: str, reported: str, shown: dict[str, str | None]) -> None:
+def test_whose_stage_it_is(tmp_path: Path, why: str, reported: str, stages: dict[str, str | None]) -> None:
     async def play() -> None:
-        async with opened(tmp_path / "jobs", lambda: 1000.0) as (folder, collector):
-            assert collector.find_for_job(row("8"), "c") is None
+        async with open_index(tmp_path / "jobs", lambda: 1000.0) as (folder, report_index):
+            assert report_index.find_for_job(row("8"), "c") is None
             body = {"status": "workers", "stage": "workers"}
             await folder.put(reported, reports.apply_update(None, reported, body, 1, 1000, "me"))
-            for job_id, stage in shown.items():
-                told = collector.find_for_job(row(job_id), "c")
-                assert (told and told.stage) == stage, job_id
-                told = collector.find_for_entry(entry(job_id), "c")
-                assert (told and told.stage) == stage, job_id
+            for job_id, stage in stages.items():
+                report = report_index.find_for_job(row(job_id), "c")
+                assert (report and report.stage) == stage, job_id
+                report = report_index.find_for_entry(entry(job_id), "c")
+                assert (report and report.stage) == stage, job_id
 
     asyncio.run(play())
 

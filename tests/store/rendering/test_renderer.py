@@ -23,15 +23,15 @@ from tests import ROOT
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[Renderer]:
-    with Renderer() as one:
-        yield one
+    with Renderer() as renderer:
+        yield renderer
 
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Renderer]:
     """A renderer with little time, so that reaching its limits does not take long; its wall limit is never reached."""
-    with Renderer(cpu_s=0.3, memory_mb=256, wall_s=60) as one:
-        yield one
+    with Renderer(cpu_s=0.3, memory_mb=256, wall_s=60) as renderer:
+        yield renderer
 
 
 GIVEN = {
@@ -123,17 +123,17 @@ def test_what_is_refused_says_where_and_why(
 ) -> None:
     with pytest.raises(Invalid) as caught:
         renderer.render({"good": "{{ n }}", "list": ["x", source]}, GIVEN)
-    (one,) = caught.value.problems
-    assert one["loc"] == ["list", 1]
-    assert one["type"].startswith(type_)
-    assert message in one["msg"]
-    assert one["input"] == source
+    (problem,) = caught.value.problems
+    assert problem["loc"] == ["list", 1]
+    assert problem["type"].startswith(type_)
+    assert message in problem["msg"]
+    assert problem["input"] == source
 
 
 def test_all_texts_that_cannot_be_rendered_are_named(renderer: Renderer) -> None:
     with pytest.raises(Invalid) as caught:
         renderer.render(["{{ a }}", {"b": "{{ c }}", "d": "{{ n }}"}], GIVEN)
-    assert [one["loc"] for one in caught.value.problems] == [[0], [1, "b"]]
+    assert [problem["loc"] for problem in caught.value.problems] == [[0], [1, "b"]]
 
 
 LIMITS = [
@@ -171,11 +171,11 @@ LIMITS = [
 def test_limits_end_the_rendering_and_the_next_one_works(
     renderer: Renderer, strict: Renderer, why: str, source: str, message: str
 ) -> None:
-    one = strict if "computing" in message else renderer
+    tight_or_wide = strict if "computing" in message else renderer
     with pytest.raises(Invalid, match=message) as caught:
-        one.render([source], {})
+        tight_or_wide.render([source], {})
     assert caught.value.problems[0]["type"] == "template_limit"
-    assert one.render("{{ n }}", {"n": why}) == why
+    assert tight_or_wide.render("{{ n }}", {"n": why}) == why
 
 
 WHERE = [
@@ -217,39 +217,39 @@ def test_a_child_that_does_not_answer_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_stopped_child_is_replaced() -> None:
-    with Renderer(wall_s=30) as one:
-        one.render("{{ 1 }}", {})
-        first = one.pid
+    with Renderer(wall_s=30) as renderer:
+        renderer.render("{{ 1 }}", {})
+        first = renderer.pid
         assert first is not None
         os.kill(first, signal.SIGSTOP)
-        one.wall_s = 0.2
+        renderer.wall_s = 0.2
         with pytest.raises(Invalid, match="rendering took more than"):
-            one.render(["{{ n }}" * 10, "x" * 200_000], {"n": 1})
-        one.wall_s = 30
-        assert one.render("{{ 2 }}", {}) == 2
-        assert one.pid != first
+            renderer.render(["{{ n }}" * 10, "x" * 200_000], {"n": 1})
+        renderer.wall_s = 30
+        assert renderer.render("{{ 2 }}", {}) == 2
+        assert renderer.pid != first
 
 
 def test_a_killed_child_is_replaced_without_a_word() -> None:
-    with Renderer() as one:
-        one.render("{{ 1 }}", {})
-        first = one.pid
+    with Renderer() as renderer:
+        renderer.render("{{ 1 }}", {})
+        first = renderer.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        assert one.render("{{ 2 }}", {}) == 2
-        assert one.pid not in (None, first)
+        assert renderer.render("{{ 2 }}", {}) == 2
+        assert renderer.pid not in (None, first)
 
 
 def test_no_child_is_started_for_text_without_templates() -> None:
-    with Renderer() as one:
-        assert one.render({"a": ["x", 1, None, "$HOME ${x} {x} 100%"]}, {}) == {
+    with Renderer() as renderer:
+        assert renderer.render({"a": ["x", 1, None, "$HOME ${x} {x} 100%"]}, {}) == {
             "a": ["x", 1, None, "$HOME ${x} {x} 100%"]
         }
-        assert one.render_workflow([("a", 1)], [{"name": "j", "loc": [], "deps": [], "exports": {}, "body": "x"}])[
+        assert renderer.render_workflow([("a", 1)], [{"name": "j", "loc": [], "deps": [], "exports": {}, "body": "x"}])[
             "args"
         ] == {"a": 1}
-        assert one.find_names({"a": "x"}) == {"a": []}
-        assert one.pid is None
+        assert renderer.find_names({"a": "x"}) == {"a": []}
+        assert renderer.pid is None
 
 
 def test_the_child_knows_nothing_of_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,9 +257,9 @@ def test_the_child_knows_nothing_of_the_parent(monkeypatch: pytest.MonkeyPatch) 
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     try:
-        with Renderer() as one:
-            one.render("{{ 1 }}", {})
-            proc = Path(f"/proc/{one.pid}")
+        with Renderer() as renderer:
+            renderer.render("{{ 1 }}", {})
+            proc = Path(f"/proc/{renderer.pid}")
             if not proc.exists():
                 pytest.skip("only Linux tells what a process has")
             assert (proc / "environ").read_bytes() == b""
@@ -299,14 +299,14 @@ def test_the_child_ends_with_its_parent() -> None:
 
 
 def test_the_end_of_the_child_is_waited_for() -> None:
-    one = Renderer()
-    one.render("{{ 1 }}", {})
-    pid = one.pid
+    renderer = Renderer()
+    renderer.render("{{ 1 }}", {})
+    pid = renderer.pid
     assert pid is not None
-    one.close()
+    renderer.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    one.close()
+    renderer.close()
 
 
 def test_many_threads_get_each_their_own_answer(renderer: Renderer) -> None:
@@ -323,14 +323,14 @@ def test_many_threads_get_each_their_own_answer(renderer: Renderer) -> None:
     assert found == {number: [f"{number}-{turn}" for turn in range(25)] for number in range(8)}
 
 
-def test_an_answer_is_kept_but_never_shared(renderer: Renderer) -> None:
-    with Renderer() as one:
-        first = one.render(["{{ words }}"], GIVEN)
+def test_an_answer_is_kept_but_never_shared() -> None:
+    with Renderer() as renderer:
+        first = renderer.render(["{{ words }}"], GIVEN)
         first[0].append("changed")
-        pid = one.pid
+        pid = renderer.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)  # whoever answers now, it is not the child
-        assert one.render(["{{ words }}"], GIVEN) == [["a", "b"]]
+        assert renderer.render(["{{ words }}"], GIVEN) == [["a", "b"]]
 
 
 def test_what_cannot_be_sent_is_refused(renderer: Renderer) -> None:
@@ -370,7 +370,7 @@ def test_whatever_a_text_holds_it_is_rendered_or_refused(renderer: Renderer, sou
     try:
         found = renderer.render(source, {"n": 1, "a": "x"})
     except Invalid as error:
-        assert all(one["msg"] and one["loc"] == [] for one in error.problems)
+        assert all(problem["msg"] and problem["loc"] == [] for problem in error.problems)
     else:
         assert found == source or fields.is_template(source)
 

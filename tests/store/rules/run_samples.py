@@ -27,7 +27,7 @@ def row(job_id: str, state: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def seen(job_id: str, state: str, **more: Any) -> JobView:
+def view_of(job_id: str, state: str, **more: Any) -> JobView:
     """A look at a job that SLURM shows."""
     return JobView("seen", row(job_id, state, **more))
 
@@ -37,7 +37,7 @@ def wanted(name: str, *depends_on: str, **more: Any) -> RunJob:
     return RunJob(name=name, depends_on=list(depends_on), result_path=f"/results/{name}.%j.json", **more)
 
 
-def tried(job: RunJob, *attempts: tuple[str | None, str | None]) -> RunJob:
+def with_attempts(job: RunJob, *attempts: tuple[str | None, str | None]) -> RunJob:
     """The job after these attempts: (job id, state)."""
     job.attempts = [
         Attempt(
@@ -63,7 +63,10 @@ def step_on(
     """One pass of the rules over a world made by hand; what it does not mention is unknown. The run stays as it was."""
     before = run.model_dump_json()
     after = runs.advance_run(
-        run, lambda job_id: (looks or {}).get(job_id, UNKNOWN), lambda one: (tags or {}).get(one.tag, UNKNOWN), now
+        run,
+        lambda job_id: (looks or {}).get(job_id, UNKNOWN),
+        lambda attempt: (tags or {}).get(attempt.tag, UNKNOWN),
+        now,
     )
     assert run.model_dump_json() == before, "the rules changed what they were given"
     return after

@@ -18,8 +18,8 @@ jobs:
 """
 
 
-def made(matrix: dict[str, Any], body: dict[str, Any] | None = None, limit: int = 10_000, **wanted: Any) -> Sweep:
-    """A new sweep over the workflow."""
+def make_sweep(matrix: dict[str, Any], body: dict[str, Any] | None = None, limit: int = 10_000, **wanted: Any) -> Sweep:
+    """Make a new sweep over the workflow."""
     given = {"mount": None, "cluster": "embedded", "source": "web", "request_hash": "x"}
     workflow = workflows.parse_workflow(WORKFLOW, stem="train")
     return sweeps.build_sweep(workflow, WORKFLOW.decode(), {"matrix": matrix, **wanted}, body or {}, limit, given, NOW)

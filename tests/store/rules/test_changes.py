@@ -49,7 +49,7 @@ POSITIONS = [
 ]
 
 
-@pytest.mark.parametrize(("why", "text", "found"), POSITIONS, ids=[one[0] for one in POSITIONS])
+@pytest.mark.parametrize(("why", "text", "found"), POSITIONS, ids=[case[0] for case in POSITIONS])
 def test_positions(why: str, text: str | None, found: Position | None) -> None:
     assert changes.parse_position(text) == found
     assert found is None or str(found) == text
@@ -71,9 +71,9 @@ def test_a_sign_of_life_is_no_event_and_says_where_to_go_on() -> None:
     assert changes.to_heartbeat(Position("k3", 9), 2000) == b":\nretry: 2000\nid: k3-9\n\n"
 
 
-@pytest.mark.parametrize(("row", "told"), [({"a": 1}, b'{"a":1}'), (b"[1]", b"[1]"), (None, b"null")])
-def test_rows_are_json(row: Any, told: bytes) -> None:
-    assert changes.to_row(change_of(row=row)) == told
+@pytest.mark.parametrize(("row", "row_json"), [({"a": 1}, b'{"a":1}'), (b"[1]", b"[1]"), (None, b"null")])
+def test_rows_are_json(row: Any, row_json: bytes) -> None:
+    assert changes.to_row(change_of(row=row)) == row_json
 
 
 def test_of_a_resource_the_newest_change_counts() -> None:
@@ -105,8 +105,8 @@ def test_a_reader_gets_the_end_of_every_resource_once_and_in_order(
     given_acts: list[Any], limit: int, after: int, batch: int
 ) -> None:
     log = ChangeLog(limit)
-    told = [log.add(kind, id, action, None) for kind, id, action in given_acts]
-    newest = {change.key: change for change in told}
+    all_changes = [log.add(kind, id, action, None) for kind, id, action in given_acts]
+    newest = {change.key: change for change in all_changes}
     number = max(after, log.forgotten)
     got: list[Change] = []
     while found := log.list_after(number, EVERYTHING, batch):
@@ -114,6 +114,7 @@ def test_a_reader_gets_the_end_of_every_resource_once_and_in_order(
         got += found
         number = found[-1].number
     expected = sorted(
-        (one for one in newest.values() if one.number > max(after, log.forgotten)), key=lambda one: one.number
+        (change for change in newest.values() if change.number > max(after, log.forgotten)),
+        key=lambda change: change.number,
     )
     assert got == expected

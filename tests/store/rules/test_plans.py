@@ -19,7 +19,9 @@ def job(**keys: Any) -> dict[str, Any]:
     return {"name": "a", "command": ["true"]} | keys
 
 
-def planned(renderer: Renderer, jobs: list[dict[str, Any]], args: dict[str, Any] | None = None, **options: Any) -> Any:
+def plan_jobs(
+    renderer: Renderer, jobs: list[dict[str, Any]], args: dict[str, Any] | None = None, **options: Any
+) -> Any:
     data = workflows.compose_yaml({"name": "w", "args": args or {}, "jobs": jobs})
     return workflows.plan_workflow(workflows.parse_workflow(data), renderer=renderer, **options)
 
@@ -48,7 +50,7 @@ def test_the_plan_of_the_pipeline(renderer: Renderer) -> None:
     assert (total["retry"], total["retry_delay"], total["depends_on"]) == (2, 60, ["afterok:preprocess"])
     assert report["command"] == "echo done > work-1000/report"
     assert cleanup["depends_on"] == ["afternotok:total"]
-    assert {one["log_dir"] for one in plan["jobs"]} == {"logs"}
+    assert {job["log_dir"] for job in plan["jobs"]} == {"logs"}
 
 
 def test_what_the_caller_sets_wins_and_keeps_its_type(renderer: Renderer) -> None:
@@ -69,7 +71,7 @@ ARGS = [
 
 @pytest.mark.parametrize(("why", "args", "values"), ARGS, ids=[row[0] for row in ARGS])
 def test_args_may_use_other_args(renderer: Renderer, why: str, args: Any, values: Any) -> None:
-    assert planned(renderer, [job()], args)["args"] == values
+    assert plan_jobs(renderer, [job()], args)["args"] == values
 
 
 def test_args_that_need_each_other_are_named(renderer: Renderer) -> None:
@@ -81,7 +83,7 @@ def test_args_that_need_each_other_are_named(renderer: Renderer) -> None:
 
 
 def test_exports_reach_over_several_jobs_and_typed_dependencies(renderer: Renderer) -> None:
-    plan = planned(
+    plan = plan_jobs(
         renderer,
         [
             job(name="c", command=["{{ deps.b.x }}"], depends_on=["afterany:b"]),
@@ -91,7 +93,7 @@ def test_exports_reach_over_several_jobs_and_typed_dependencies(renderer: Render
         {"n": 1},
     )
     assert plan["order"] == ["a-1", "b", "c"]
-    assert [one["name"] for one in plan["jobs"]] == ["c", "b", "a-1"]
+    assert [job["name"] for job in plan["jobs"]] == ["c", "b", "a-1"]
     assert plan["jobs"][0]["command"] == ["1/b"]
     assert plan["jobs"][2]["exports"] == {"x": "1"}
 
@@ -113,20 +115,20 @@ UNRENDERED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("why", "one", "message"), UNRENDERED, ids=[row[0] for row in UNRENDERED])
+@pytest.mark.parametrize(("why", "given_job", "message"), UNRENDERED, ids=[row[0] for row in UNRENDERED])
 def test_what_templates_give_is_checked_with_the_place_of_the_template(
-    renderer: Renderer, why: str, one: Any, message: str
+    renderer: Renderer, why: str, given_job: Any, message: str
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        planned(renderer, [one, job(name="b", exports={"x": "1"})], {"nodes": 2, "word": "x y"})
-    assert any(message in describe_problem(one) for one in caught.value.problems), caught.value.problems
-    assert all(one["line"] for one in caught.value.problems)
+        plan_jobs(renderer, [given_job, job(name="b", exports={"x": "1"})], {"nodes": 2, "word": "x y"})
+    assert any(message in describe_problem(problem) for problem in caught.value.problems), caught.value.problems
+    assert all(problem["line"] for problem in caught.value.problems)
 
 
 def test_all_jobs_that_cannot_be_rendered_are_named(renderer: Renderer) -> None:
     with pytest.raises(Invalid) as caught:
-        planned(renderer, [job(name="a", command="{{ x }}"), job(name="b", command=["{{ y }}", "{{ z }}"])])
-    assert [one["loc"] for one in caught.value.problems] == [
+        plan_jobs(renderer, [job(name="a", command="{{ x }}"), job(name="b", command=["{{ y }}", "{{ z }}"])])
+    assert [problem["loc"] for problem in caught.value.problems] == [
         ["jobs", 0, "command"],
         ["jobs", 1, "command", 0],
         ["jobs", 1, "command", 1],
@@ -135,31 +137,31 @@ def test_all_jobs_that_cannot_be_rendered_are_named(renderer: Renderer) -> None:
 
 def test_an_arg_of_the_caller_is_the_callers_fault(renderer: Renderer) -> None:
     with pytest.raises(Invalid) as caught:
-        planned(renderer, [job()], {"a": 1}, args_override={"a": "{{ x }}"})
+        plan_jobs(renderer, [job()], {"a": 1}, args_override={"a": "{{ x }}"})
     assert (caught.value.problems[0]["loc"], caught.value.problems[0]["line"]) == (["args_override", "a"], None)
 
 
 def test_python_is_refused_in_what_the_caller_sets(renderer: Renderer) -> None:
     with pytest.raises(Invalid, match="args_override at 'a' contains 'python:' prefix"):
-        planned(renderer, [job()], args_override={"a": "python:1"})
+        plan_jobs(renderer, [job()], args_override={"a": "python:1"})
 
 
 def test_numbers_as_text_are_numbers_because_forms_send_text(renderer: Renderer) -> None:
     jobs = [
         job(resources={"nodes": "{{ n }}", "time_limit": "{{ t }}", "memory_per_node": "{{ n }}G"}, retry="{{ n }}")
     ]
-    resources = planned(renderer, jobs, {"n": 1, "t": 5}, args_override={"n": "4", "t": "30"})["jobs"][0]["resources"]
+    resources = plan_jobs(renderer, jobs, {"n": 1, "t": 5}, args_override={"n": "4", "t": "30"})["jobs"][0]["resources"]
     assert (resources["nodes"], resources["time_limit"], resources["memory_per_node"]) == (4, "0:30:00", "4G")
 
 
 def test_one_expression_may_be_the_whole_command(renderer: Renderer) -> None:
-    jobs = planned(renderer, [job(command="{{ words }}")], {"words": ["echo", 1]})["jobs"]
+    jobs = plan_jobs(renderer, [job(command="{{ words }}")], {"words": ["echo", 1]})["jobs"]
     assert jobs[0]["command"] == ["echo", "1"]
 
 
 def test_text_that_looks_like_a_template_after_rendering_is_text(renderer: Renderer) -> None:
     raw = "{% raw %}docker ps --format {{.Names}}{% endraw %}"
-    assert planned(renderer, [job(command=raw)])["jobs"][0]["command"] == "docker ps --format {{.Names}}"
+    assert plan_jobs(renderer, [job(command=raw)])["jobs"][0]["command"] == "docker ps --format {{.Names}}"
 
 
 CHAIN = [
@@ -180,11 +182,11 @@ SELECTIONS = [
 def test_a_selection_drops_dependencies_on_what_does_not_run(
     renderer: Renderer, why: str, chosen: Any, depends_on: Any
 ) -> None:
-    plan = planned(renderer, CHAIN, **chosen)
-    assert {one["name"]: one["depends_on"] for one in plan["jobs"]} == depends_on
+    plan = plan_jobs(renderer, CHAIN, **chosen)
+    assert {job["name"]: job["depends_on"] for job in plan["jobs"]} == depends_on
     assert plan["order"] == list(depends_on)
     if "b" in depends_on:  # what a job exports is known though it does not run
-        assert next(one for one in plan["jobs"] if one["name"] == "b")["command"] == ["1"]
+        assert next(job for job in plan["jobs"] if job["name"] == "b")["command"] == ["1"]
 
 
 NO_SELECTION = [
@@ -198,7 +200,7 @@ NO_SELECTION = [
 @pytest.mark.parametrize(("why", "chosen", "message"), NO_SELECTION, ids=[row[0] for row in NO_SELECTION])
 def test_a_selection_that_is_not_there_is_refused(renderer: Renderer, why: str, chosen: Any, message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        planned(renderer, CHAIN, **chosen)
+        plan_jobs(renderer, CHAIN, **chosen)
 
 
 DEFAULTS = {
@@ -210,8 +212,8 @@ DEFAULTS = {
 
 
 def test_the_configuration_fills_what_the_job_does_not_say(renderer: Renderer) -> None:
-    one = job(resources={"nodes": 1}, environment={"venv": "v", "env_vars": {"B": "2"}}, work_dir="/home")
-    filled = planned(renderer, [one], defaults=DEFAULTS)["jobs"][0]
+    given_job = job(resources={"nodes": 1}, environment={"venv": "v", "env_vars": {"B": "2"}}, work_dir="/home")
+    filled = plan_jobs(renderer, [given_job], defaults=DEFAULTS)["jobs"][0]
     assert filled["resources"]["nodes"] == 1
     assert (filled["resources"]["partition"], filled["resources"]["time_limit"]) == ("gpu", "1:00:00")
     assert filled["environment"] == {"conda": None, "venv": "v", "container": None, "env_vars": {"A": "1", "B": "2"}}
@@ -219,8 +221,8 @@ def test_the_configuration_fills_what_the_job_does_not_say(renderer: Renderer) -
 
 
 def test_a_script_file_keeps_its_own_lines(renderer: Renderer) -> None:
-    one = {"name": "a", "script_path": "{{ dir }}/run.sh", "script_vars": {"n": "{{ n }}", "m": "x"}}
-    filled = planned(renderer, [one], {"dir": "scripts", "n": 3}, defaults=DEFAULTS)["jobs"][0]
+    given_job = {"name": "a", "script_path": "{{ dir }}/run.sh", "script_vars": {"n": "{{ n }}", "m": "x"}}
+    filled = plan_jobs(renderer, [given_job], {"dir": "scripts", "n": 3}, defaults=DEFAULTS)["jobs"][0]
     assert (filled["script_path"], filled["script_vars"], filled["command"]) == (
         "scripts/run.sh",
         {"n": 3, "m": "x"},
@@ -231,7 +233,7 @@ def test_a_script_file_keeps_its_own_lines(renderer: Renderer) -> None:
 
 
 def test_a_container_may_be_its_image_alone(renderer: Renderer) -> None:
-    container = planned(renderer, [job(environment={"container": "{{ i }}"})], {"i": "a.sqsh"})["jobs"][0][
+    container = plan_jobs(renderer, [job(environment={"container": "{{ i }}"})], {"i": "a.sqsh"})["jobs"][0][
         "environment"
     ]
     assert container["container"]["image"] == "a.sqsh"
@@ -252,10 +254,10 @@ def test_a_file_is_checked_with_the_first_cell_of_its_own_sweep(renderer: Render
 
 
 def test_the_view_shows_what_the_file_says_rendered(renderer: Renderer) -> None:
-    shown = workflows.to_rendered_json(workflows.parse_workflow(PIPELINE), renderer)
-    assert list(shown) == ["name", "jobs", "args"]
-    assert shown["args"] == {"n": 1000, "out": "work-{{ n }}"}
-    assert shown["jobs"][0] == {
+    workflow_json = workflows.to_rendered_json(workflows.parse_workflow(PIPELINE), renderer)
+    assert list(workflow_json) == ["name", "jobs", "args"]
+    assert workflow_json["args"] == {"n": 1000, "out": "work-{{ n }}"}
+    assert workflow_json["jobs"][0] == {
         "name": "preprocess",
         "job_id": None,
         "status": "UNKNOWN",
@@ -270,36 +272,36 @@ def test_the_view_shows_what_the_file_says_rendered(renderer: Renderer) -> None:
         "retry_delay": 60,
         "srun_args": None,
     }
-    assert shown["jobs"][1]["depends_on"] == ["preprocess"]
-    assert shown["jobs"][2]["command"] == ["echo done > work-1000/report"]
-    assert shown["jobs"][3]["depends_on"] == ["afternotok:total"]
+    assert workflow_json["jobs"][1]["depends_on"] == ["preprocess"]
+    assert workflow_json["jobs"][2]["command"] == ["echo done > work-1000/report"]
+    assert workflow_json["jobs"][3]["depends_on"] == ["afternotok:total"]
 
 
 def test_the_view_shows_templates_where_they_cannot_be_rendered(renderer: Renderer) -> None:
     data = b"jobs: [{name: a, command: 'x {{ lr }}'}, {name: b, path: b.sh, template: t}]"
     with pytest.raises(Invalid):
         workflows.parse_workflow(data)
-    shown = workflows.to_rendered_json(workflows.parse_workflow(data.replace(b", template: t", b"")), renderer)
-    assert shown["jobs"][0]["command"] == ["x {{ lr }}"]
-    assert (shown["jobs"][1]["command"], shown["jobs"][1]["resources"]) == ([], {})
-    assert shown["jobs"][1]["script_path"] == "b.sh"
+    workflow_json = workflows.to_rendered_json(workflows.parse_workflow(data.replace(b", template: t", b"")), renderer)
+    assert workflow_json["jobs"][0]["command"] == ["x {{ lr }}"]
+    assert (workflow_json["jobs"][1]["command"], workflow_json["jobs"][1]["resources"]) == ([], {})
+    assert workflow_json["jobs"][1]["script_path"] == "b.sh"
 
 
 def test_the_view_shows_more_where_the_file_says_more(renderer: Renderer) -> None:
-    one = job(
+    given_job = job(
         template="big",
         launch_prefix="time",
         resources={"memory_per_node": "4GB"},
         environment={"conda": "e{{ n }}", "env_vars": {"N": "{{ n }}"}},
     )
     workflow = workflows.parse_workflow(
-        workflows.compose_yaml({"name": "w", "jobs": [one], "args": {"n": 1}, "default_project": "p"})
+        workflows.compose_yaml({"name": "w", "jobs": [given_job], "args": {"n": 1}, "default_project": "p"})
     )
-    shown = workflows.to_rendered_json(workflow, renderer)
-    assert shown["default_project"] == "p"
-    assert shown["jobs"][0]["resources"]["memory_per_node"] == "4G"
-    assert shown["jobs"][0]["environment"] == {"conda": "e1", "env_vars": {"N": "1"}}
-    assert (shown["jobs"][0]["template"], shown["jobs"][0]["launch_prefix"]) == ("big", "time")
+    workflow_json = workflows.to_rendered_json(workflow, renderer)
+    assert workflow_json["default_project"] == "p"
+    assert workflow_json["jobs"][0]["resources"]["memory_per_node"] == "4G"
+    assert workflow_json["jobs"][0]["environment"] == {"conda": "e1", "env_vars": {"N": "1"}}
+    assert (workflow_json["jobs"][0]["template"], workflow_json["jobs"][0]["launch_prefix"]) == ("big", "time")
 
 
 # ---- script templates

@@ -12,7 +12,7 @@ from store.errors import Invalid
 from store.rules import records
 from store.rules.runs import JobView
 from store.times import to_rfc3339
-from tests.store.rules.run_samples import NOW, UNKNOWN, seen
+from tests.store.rules.run_samples import NOW, UNKNOWN, view_of
 
 SUBMISSION = {"name": "train", "script_content": "#!/bin/sh\nhostname\n", "notify": False}
 
@@ -56,27 +56,29 @@ def make_record(**more: Any) -> JobRecord:
     return JobRecord(**{"id": "x", "name": "n", "tag": "sluice:x", "job_id": "5", **more})
 
 
-def follow(record: JobRecord, look: JobView, find: JobView = UNKNOWN) -> JobRecord | None:
+def follow(record: JobRecord, by_id: JobView, by_tag: JobView = UNKNOWN) -> JobRecord | None:
     """Return the record after one look."""
-    return records.follow_record(record, lambda _id: look, lambda _record: find, NOW)
+    return records.follow_record(record, lambda _id: by_id, lambda _record: by_tag, NOW)
 
 
 def test_a_record_follows_its_job_and_keeps_the_way_it_went() -> None:
     record: JobRecord | None = make_record()
     for state in ("PENDING", "PENDING", "RUNNING", "COMPLETED", "COMPLETED"):
         assert record is not None
-        record = follow(record, seen("5", state, exit_code=0 if state == "COMPLETED" else None, gpus=4, node_count=2))
+        record = follow(
+            record, view_of("5", state, exit_code=0 if state == "COMPLETED" else None, gpus=4, node_count=2)
+        )
     assert record is not None
     assert [change.state for change in record.history] == ["PENDING", "RUNNING", "COMPLETED"]
     assert (record.exit_code, record.gpus, record.node_count, record.partition) == (0, 4, 2, "main")
-    assert follow(record, seen("5", "RUNNING")) == record, "an end is not taken back"
+    assert follow(record, view_of("5", "RUNNING")) == record, "an end is not taken back"
 
 
 @pytest.mark.parametrize(
     ("why", "find", "job_id", "state"),
     [
         ("never submitted, nobody was told", JobView("absent"), None, "forgotten"),
-        ("adopted", seen("5", "PENDING"), "5", None),
+        ("adopted", view_of("5", "PENDING"), "5", None),
         ("nobody can say yet", UNKNOWN, None, None),
         ("nobody can ever say", JobView("lost"), None, "LOST"),
     ],

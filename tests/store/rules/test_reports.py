@@ -57,11 +57,11 @@ def row(**more: Any) -> dict[str, Any]:
 
 def events(report: Report) -> list[tuple[str, str | None, str | None]]:
     """What the events say."""
-    return [(one.status, one.stage, one.message) for one in report.events]
+    return [(event.status, event.stage, event.message) for event in report.events]
 
 
 @pytest.fixture
-def told() -> Told:
+def reporter() -> Told:
     """A job that nobody has heard of."""
     return Told()
 
@@ -85,16 +85,16 @@ def told() -> Told:
         ("when it wrote", {"updated_at": "2025-01-26T10:31:00Z"}, {"submitted_at": "2025-01-26T10:31:00Z"}),
     ],
 )
-def test_a_placeholder(told: Told, why: str, body: dict[str, Any], expected: dict[str, Any]) -> None:
-    report = told.put("starting", **body)
+def test_a_placeholder(reporter: Told, why: str, body: dict[str, Any], expected: dict[str, Any]) -> None:
+    report = reporter.put("starting", **body)
     assert {key: getattr(report, key) for key in expected} == expected
     assert report.placeholder and report.status == "starting"
     assert events(report) == [("starting", None, None)]
 
 
-def test_a_late_submission_completes_a_placeholder(told: Told) -> None:
-    told.put("workers", stage="workers", updated_at="2025-01-26T10:31:00Z", metadata={"head_node": "n1"})
-    report = told.post(cluster="c1", recipe="r.yaml", metadata={"tags": ["a:b"]})
+def test_a_late_submission_completes_a_placeholder(reporter: Told) -> None:
+    reporter.put("workers", stage="workers", updated_at="2025-01-26T10:31:00Z", metadata={"head_node": "n1"})
+    report = reporter.post(cluster="c1", recipe="r.yaml", metadata={"tags": ["a:b"]})
     assert (report.status, report.stage) == ("workers", "workers"), "it never rewinds"
     assert (report.job_name, report.cluster, report.recipe) == ("benchmark-run", "c1", "r.yaml")
     assert report.submitted_at == SENT and not report.placeholder
@@ -102,10 +102,10 @@ def test_a_late_submission_completes_a_placeholder(told: Told) -> None:
     assert events(report) == [("workers", "workers", None)], "and is no event"
 
 
-def test_a_placeholder_takes_its_name_when_it_hears_it(told: Told) -> None:
-    told.put("starting")
-    assert told.put("starting", metadata={"job_name": "llama"}).job_name == "llama"
-    assert told.put("starting", metadata={"job_name": "other"}).job_name == "llama"
+def test_a_placeholder_takes_its_name_when_it_hears_it(reporter: Told) -> None:
+    reporter.put("starting")
+    assert reporter.put("starting", metadata={"job_name": "llama"}).job_name == "llama"
+    assert reporter.put("starting", metadata={"job_name": "other"}).job_name == "llama"
 
 
 # --- a submission told twice -----------------------------------------------------------------------------------------
@@ -128,18 +128,20 @@ def test_a_placeholder_takes_its_name_when_it_hears_it(told: Told) -> None:
     ],
 )  # fmt: skip
 def test_a_second_submission(
-    told: Told, why: str, first: dict[str, Any], second: dict[str, Any], expected: dict[str, Any]
+    reporter: Told, why: str, first: dict[str, Any], second: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    told.post(**first)
-    before = told.put("benchmark", stage="benchmark")
-    report = told.post(**second)
+    reporter.post(**first)
+    before = reporter.put("benchmark", stage="benchmark")
+    report = reporter.post(**second)
     assert {key: getattr(report, key) for key in expected} == expected
     assert events(report) == events(before), "no event"
 
 
-def test_a_submission_that_says_nothing_new_changes_nothing(told: Told) -> None:
-    told.post(metadata={"a": {"b": None}})
-    assert reports.apply_submission(told.record, {**POST, "metadata": {"a": {}}}, 9, NOW + 60, "me") is told.record
+def test_a_submission_that_says_nothing_new_changes_nothing(reporter: Told) -> None:
+    reporter.post(metadata={"a": {"b": None}})
+    assert (
+        reports.apply_submission(reporter.record, {**POST, "metadata": {"a": {}}}, 9, NOW + 60, "me") is reporter.record
+    )
 
 
 # --- what an update changes ------------------------------------------------------------------------------------------
@@ -171,11 +173,11 @@ def test_a_submission_that_says_nothing_new_changes_nothing(told: Told) -> None:
     ],
 )  # fmt: skip
 def test_an_update(
-    told: Told, why: str, first: dict[str, Any], second: dict[str, Any], expected: dict[str, Any]
+    reporter: Told, why: str, first: dict[str, Any], second: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    told.post()
-    told.put(**{"status": "starting", **first})
-    report = told.put(**{"status": "workers", **second})
+    reporter.post()
+    reporter.put(**{"status": "starting", **first})
+    report = reporter.put(**{"status": "workers", **second})
     assert {key: getattr(report, key) for key in expected} == expected
 
 
@@ -190,19 +192,19 @@ def test_an_update(
         ("only results", [{"status": "completed"}, {"status": "completed", "exit_code": 0}], 2),
     ],
 )
-def test_an_event_is_a_change(told: Told, why: str, puts: list[dict[str, Any]], expected: int) -> None:
-    report = told.post()
+def test_an_event_is_a_change(reporter: Told, why: str, puts: list[dict[str, Any]], expected: int) -> None:
+    report = reporter.post()
     for body in puts:
-        report = told.put(**body)
+        report = reporter.put(**body)
     assert len(report.events) == expected
-    numbers = [one.id for one in report.events]
+    numbers = [event.id for event in report.events]
     assert numbers == sorted(set(numbers))
 
 
-def test_the_first_event_is_the_submission_and_absent_is_null_in_events(told: Told) -> None:
-    told.post()
-    told.put("workers", stage="workers", message="Starting workers")
-    report = told.put("frontend")
+def test_the_first_event_is_the_submission_and_absent_is_null_in_events(reporter: Told) -> None:
+    reporter.post()
+    reporter.put("workers", stage="workers", message="Starting workers")
+    report = reporter.put("frontend")
     assert events(report) == [
         ("submitted", None, None), ("workers", "workers", "Starting workers"), ("frontend", None, None),
     ]  # fmt: skip
@@ -212,30 +214,30 @@ def test_the_first_event_is_the_submission_and_absent_is_null_in_events(told: To
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_long_last_word_is_cut_and_not_lost(told: Told) -> None:
-    report = told.put("failed", message="x" * 100_000)
+def test_a_long_last_word_is_cut_and_not_lost(reporter: Told) -> None:
+    report = reporter.put("failed", message="x" * 100_000)
     assert report.status == "failed" and report.message is not None
     assert len(report.message) == reports.MESSAGE_CHARS and report.message.endswith("x…")
 
 
-def test_the_first_and_the_last_events_stay(told: Told) -> None:
-    told.post()
-    record = told.record
+def test_the_first_and_the_last_events_stay(reporter: Told) -> None:
+    reporter.post()
+    record = reporter.record
     for number in range(2, reports.EVENTS + 50):
         record = reports.apply_update(
             record, "12345", {"status": "benchmark", "message": f"step {number}"}, number, NOW, "me"
         )
     assert record is not None and record.report is not None
-    numbers = [one.id for one in record.report.events]
+    numbers = [event.id for event in record.report.events]
     assert len(numbers) == reports.EVENTS and numbers[0] == 1 and numbers[-1] == reports.EVENTS + 49
     assert numbers[1:] == list(range(numbers[1], numbers[-1] + 1)), "without a gap"
 
 
-def test_a_record_cannot_grow_without_end(told: Told) -> None:
-    told.post()
+def test_a_record_cannot_grow_without_end(reporter: Told) -> None:
+    reporter.post()
     with pytest.raises(TooLarge):
         for number in range(10):
-            told.put("benchmark", metadata={f"part-{number}": "x" * 500_000})
+            reporter.put("benchmark", metadata={f"part-{number}": "x" * 500_000})
 
 
 # --- what SLURM adds -------------------------------------------------------------------------------------------------
@@ -249,31 +251,31 @@ def test_a_record_cannot_grow_without_end(told: Told) -> None:
         ("COMPLETED", "completed"),
     ],
 )  # fmt: skip
-def test_a_job_that_died(told: Told, state: str, status: str) -> None:
-    told.post()
-    told.put("benchmark", stage="benchmark", message="Running benchmark")
-    report = told.slurm(state, end_time=int(NOW), exit_code=15)
+def test_a_job_that_died(reporter: Told, state: str, status: str) -> None:
+    reporter.post()
+    reporter.put("benchmark", stage="benchmark", message="Running benchmark")
+    report = reporter.slurm(state, end_time=int(NOW), exit_code=15)
     assert (report.status, report.stage, report.slurm_state) == (status, "benchmark", state)
     assert (report.completed_at, report.exit_code) == ("2025-01-26T10:31:40Z", 15)
     assert report.events[-1].source == "slurm" and f"SLURM says {state}" in (report.events[-1].message or "")
-    assert {one.source for one in report.events[:-1]} == {"report"}
+    assert {event.source for event in report.events[:-1]} == {"report"}
 
 
-def test_a_later_report_wins(told: Told) -> None:
-    told.post()
-    told.put("benchmark")
-    told.slurm("NODE_FAIL", exit_code=1)
-    report = told.put("completed", exit_code=0, message="Benchmark completed successfully")
+def test_a_later_report_wins(reporter: Told) -> None:
+    reporter.post()
+    reporter.put("benchmark")
+    reporter.slurm("NODE_FAIL", exit_code=1)
+    report = reporter.put("completed", exit_code=0, message="Benchmark completed successfully")
     assert (report.status, report.exit_code) == ("completed", 0)
     assert report.slurm_state == "NODE_FAIL", "beside it, what SLURM said"
-    assert told.slurm("CANCELLED").status == "completed"
-    assert told.put("starting").slurm_state is None, "it lives again"
+    assert reporter.slurm("CANCELLED").status == "completed"
+    assert reporter.put("starting").slurm_state is None, "it lives again"
 
 
-def test_what_a_job_told_of_its_end_stands_beside_what_slurm_says(told: Told) -> None:
-    told.post()
-    before = told.put("completed", exit_code=0)
-    report = told.slurm("TIMEOUT", exit_code=1)
+def test_what_a_job_told_of_its_end_stands_beside_what_slurm_says(reporter: Told) -> None:
+    reporter.post()
+    before = reporter.put("completed", exit_code=0)
+    report = reporter.slurm("TIMEOUT", exit_code=1)
     assert (report.status, report.exit_code, report.slurm_state) == ("completed", 0, "TIMEOUT")
     assert events(report) == events(before)
 
@@ -293,8 +295,8 @@ def test_what_a_job_told_of_its_end_stands_beside_what_slurm_says(told: Told) ->
         ("when it was submitted is not known", {"submit_time": None}, None, True),
     ],
 )
-def test_whose_report_it_is(told: Told, why: str, job: dict[str, Any], label: str | None, same: bool) -> None:
-    report = told.post(cluster=label)
+def test_whose_report_it_is(reporter: Told, why: str, job: dict[str, Any], label: str | None, same: bool) -> None:
+    report = reporter.post(cluster=label)
     assert reports.is_same_job(reports.summarize_report(report, "{}"), row(**job), "ours") is same
     assert not reports.is_job_over(
         reports.summarize_report(report, "{}"), row(**{"state": "RUNNING", **job, **RUNNING}), "ours"
@@ -323,8 +325,8 @@ def test_what_slurm_may_have_to_say(
 ) -> None:
     record = reports.apply_update(None, job_id, {"status": status}, 1, NOW, "me")
     assert record.report is not None
-    one = reports.summarize_report(record.report.model_copy(update={"slurm_state": slurm_state}), "{}")
-    assert reports.is_awaited(one, NOW + age_s) is awaited
+    summary = reports.summarize_report(record.report.model_copy(update={"slurm_state": slurm_state}), "{}")
+    assert reports.is_awaited(summary, NOW + age_s) is awaited
 
 
 # --- names and facts -------------------------------------------------------------------------------------------------
@@ -345,21 +347,21 @@ def test_an_id_that_is_no_name_of_its_own_gets_one(job_id: str) -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=2, max_size=2, unique=True))
 def test_no_two_ids_share_a_record(job_ids: list[str]) -> None:
-    assert len({reports.to_record_name(one) for one in job_ids}) == 2
+    assert len({reports.to_record_name(job_id) for job_id in job_ids}) == 2
 
 
-def test_a_record_under_another_ids_name_is_not_its(told: Told) -> None:
-    told.post()
+def test_a_record_under_another_ids_name_is_not_its(reporter: Told) -> None:
+    reporter.post()
     with pytest.raises(NotFound):
-        reports.get_report(told.record, "54321")
+        reports.get_report(reporter.record, "54321")
 
 
-def test_a_report_is_no_job_of_ours_and_its_facts_survive_json(told: Told) -> None:
+def test_a_report_is_no_job_of_ours_and_its_facts_survive_json(reporter: Told) -> None:
     import orjson
 
-    told.post(metadata={"tags": ["a:b", 3]})
-    assert told.record is not None
-    facts = jobs.build_facts(told.record)
+    reporter.post(metadata={"tags": ["a:b", 3]})
+    assert reporter.record is not None
+    facts = jobs.build_facts(reporter.record)
     assert not facts.open and facts.jobs == () and facts.report is not None
     assert facts.report.tags == ("a:b",) and facts.report.events == (1,)
     assert jobs.restore_facts(orjson.loads(orjson.dumps(facts, default=tuple))) == facts

@@ -10,7 +10,7 @@ from store.documents import Run
 from store.rules import runs, states
 from store.rules.runs import CancelJobs, JobView, ReadResult, SubmitJob
 from store.times import to_rfc3339
-from tests.store.rules.run_samples import NOW, UNKNOWN, job_of, row, run_of, seen, step_on, tried, wanted
+from tests.store.rules.run_samples import NOW, UNKNOWN, job_of, row, run_of, step_on, view_of, wanted, with_attempts
 
 # --- dependencies ----------------------------------------------------------------------------------------------------
 
@@ -31,7 +31,7 @@ def test_each_end_meets_its_dependencies(entry: str, end: str) -> None:
     if end == "skipped":
         first.skipped = runs.NEVER
     else:
-        tried(first, ("1", end))
+        with_attempts(first, ("1", end))
     run, steps = step_on(run_of(first, wanted("b", entry)))
     kind = entry.rpartition(":")[0] or "afterok"
     if end in MET_BY[kind]:
@@ -60,8 +60,8 @@ def test_each_end_meets_its_dependencies(entry: str, end: str) -> None:
 def test_a_dependency_that_is_still_open(
     why: str, state: str, retry: int, entry: str, expected: list[runs.Step]
 ) -> None:
-    first = tried(wanted("a", retry=retry), ("1", state))
-    run, steps = step_on(run_of(first, wanted("b", entry)), {"1": seen("1", state)})
+    first = with_attempts(wanted("a", retry=retry), ("1", state))
+    run, steps = step_on(run_of(first, wanted("b", entry)), {"1": view_of("1", state)})
     assert steps == expected, why
     assert job_of(run, "b").skipped is None
 
@@ -79,7 +79,7 @@ def test_a_chain_is_submitted_in_order_once_ids_are_known() -> None:
 
 def test_skipping_goes_down_the_whole_chain_in_one_pass() -> None:
     chain = [wanted(f"j{i}", f"j{i - 1}") for i in range(1, 300)]
-    run, steps = step_on(run_of(tried(wanted("j0"), ("1", "FAILED")), *chain))
+    run, steps = step_on(run_of(with_attempts(wanted("j0"), ("1", "FAILED")), *chain))
     assert steps == []
     assert {job.skipped for job in run.jobs[1:]} == {runs.NEVER}
     assert (run.status, run.error) == ("failed", "Jobs failed: j0")
@@ -87,7 +87,9 @@ def test_skipping_goes_down_the_whole_chain_in_one_pass() -> None:
 
 @pytest.mark.parametrize("reason", [runs.NEVER, None, "Dependency"])
 def test_what_slurm_ended_because_its_turn_could_never_come_is_a_skip(reason: str | None) -> None:
-    run = run_of(tried(wanted("a"), ("1", "COMPLETED")), tried(wanted("b", "afternotok:a"), ("2", "PENDING")))
+    run = run_of(
+        with_attempts(wanted("a"), ("1", "COMPLETED")), with_attempts(wanted("b", "afternotok:a"), ("2", "PENDING"))
+    )
     gone = JobView("absent", row("2", "CANCELLED", reason=reason, start_time=None))
     run, _ = step_on(run, {"2": gone})
     assert runs.find_outcome(run, job_of(run, "b")) == "skipped"
@@ -95,8 +97,8 @@ def test_what_slurm_ended_because_its_turn_could_never_come_is_a_skip(reason: st
 
 
 def test_a_job_that_waits_for_what_can_never_come_is_told_to_end() -> None:
-    run = run_of(tried(wanted("a"), ("1", "FAILED")), tried(wanted("b", "a"), ("2", "PENDING")))
-    run, steps = step_on(run, {"2": seen("2", "PENDING", reason=runs.NEVER)})
+    run = run_of(with_attempts(wanted("a"), ("1", "FAILED")), with_attempts(wanted("b", "a"), ("2", "PENDING")))
+    run, steps = step_on(run, {"2": view_of("2", "PENDING", reason=runs.NEVER)})
     assert steps == [CancelJobs(("2",))]
     assert run.status == "running", "not before SLURM says that it is over"
 
@@ -120,7 +122,7 @@ def test_a_job_that_waits_for_what_can_never_come_is_told_to_end() -> None:
 )
 def test_the_status_of_a_run(why: str, ends: list[str], status: str, error: str | None) -> None:
     jobs = [
-        wanted(f"j{i}", skipped=runs.NEVER) if end == "skipped" else tried(wanted(f"j{i}"), (str(i + 1), end))
+        wanted(f"j{i}", skipped=runs.NEVER) if end == "skipped" else with_attempts(wanted(f"j{i}"), (str(i + 1), end))
         for i, end in enumerate(ends)
     ]
     run, steps = step_on(run_of(*jobs))
@@ -131,9 +133,9 @@ def test_the_status_of_a_run(why: str, ends: list[str], status: str, error: str 
 
 @pytest.mark.parametrize("state", sorted(states.TERMINAL))
 def test_every_terminal_state_ends_a_run(state: str) -> None:
-    run, steps = step_on(run_of(tried(wanted("a"), ("1", "RUNNING"))), {"1": seen("1", state, exit_code=1)})
+    run, steps = step_on(run_of(with_attempts(wanted("a"), ("1", "RUNNING"))), {"1": view_of("1", state, exit_code=1)})
     assert steps == [ReadResult("a", "/results/a.1.json")] or job_of(run, "a").result_read
-    run, _ = step_on(runs.record_result(run, "a", None, None), {"1": seen("1", state, exit_code=1)})
+    run, _ = step_on(runs.record_result(run, "a", None, None), {"1": view_of("1", state, exit_code=1)})
     expected = "completed" if state == "COMPLETED" else "cancelled" if state in states.CANCELLED else "failed"
     assert run.status == expected
     assert not runs.is_open(run)
@@ -141,20 +143,22 @@ def test_every_terminal_state_ends_a_run(state: str) -> None:
 
 @pytest.mark.parametrize("state", sorted(set(states.WORDS) - states.TERMINAL))
 def test_no_other_state_ends_a_run(state: str) -> None:
-    run, steps = step_on(run_of(tried(wanted("a"), ("1", "PENDING"))), {"1": seen("1", state)})
+    run, steps = step_on(run_of(with_attempts(wanted("a"), ("1", "PENDING"))), {"1": view_of("1", state)})
     assert (run.status, steps) == ("running", [])
     assert job_of(run, "a").attempts[0].state == state
 
 
 def test_what_is_unknown_changes_nothing() -> None:
-    run = run_of(tried(wanted("a"), ("1", "RUNNING")), tried(wanted("b"), (None, None)), wanted("c", "b"))
+    run = run_of(
+        with_attempts(wanted("a"), ("1", "RUNNING")), with_attempts(wanted("b"), (None, None)), wanted("c", "b")
+    )
     assert step_on(run, {"1": UNKNOWN}) == (run, [])
     last_seen = JobView("unknown", row("1", "FAILED"))
-    assert step_on(run, {"1": last_seen}) == (run, []), "an old sight is not a new one"
+    assert step_on(run, {"1": last_seen}) == (run, []), "an old view is not a new one"
 
 
 def test_absent_without_a_word_from_accounting_is_lost_and_never_run_again() -> None:
-    run = run_of(tried(wanted("a", retry=3), ("1", "RUNNING")))
+    run = run_of(with_attempts(wanted("a", retry=3), ("1", "RUNNING")))
     run, steps = step_on(run, {"1": JobView("absent")})
     assert job_of(run, "a").attempts[0].state == states.LOST
     assert len(job_of(run, "a").attempts) == 1
@@ -180,7 +184,7 @@ def test_absent_without_a_word_from_accounting_is_lost_and_never_run_again() -> 
 )
 def test_retries(why: str, state: str, retry: int, attempts: int, again: bool) -> None:
     past = [(str(i + 1), "FAILED") for i in range(attempts - 1)]
-    run = run_of(tried(wanted("a", retry=retry, retry_delay_s=0), *past, (str(attempts), state)))
+    run = run_of(with_attempts(wanted("a", retry=retry, retry_delay_s=0), *past, (str(attempts), state)))
     run, steps = step_on(run)
     assert (SubmitJob("a", None) in steps) is again, why
     assert len(job_of(run, "a").attempts) == attempts + again
@@ -188,7 +192,7 @@ def test_retries(why: str, state: str, retry: int, attempts: int, again: bool) -
 
 
 def test_a_retry_waits_its_delay_from_the_end_of_the_attempt_and_gets_a_new_tag() -> None:
-    run = run_of(tried(wanted("a", retry=1, retry_delay_s=60), ("1", "FAILED")), wanted("b", "a"))
+    run = run_of(with_attempts(wanted("a", retry=1, retry_delay_s=60), ("1", "FAILED")), wanted("b", "a"))
     run, steps = step_on(run)
     assert (steps, job_of(run, "a").not_before) == ([], NOW - 10 + 60)
     assert step_on(run, now=NOW + 49.9) == (run, [])
@@ -200,8 +204,8 @@ def test_a_retry_waits_its_delay_from_the_end_of_the_attempt_and_gets_a_new_tag(
 
 
 def test_dependents_follow_the_last_attempt() -> None:
-    run = run_of(tried(wanted("a", retry=1), ("1", "FAILED"), ("2", "RUNNING")), wanted("b", "a"))
-    _, steps = step_on(run, {"2": seen("2", "RUNNING")})
+    run = run_of(with_attempts(wanted("a", retry=1), ("1", "FAILED"), ("2", "RUNNING")), wanted("b", "a"))
+    _, steps = step_on(run, {"2": view_of("2", "RUNNING")})
     assert steps == [SubmitJob("b", "afterok:2")], "no third attempt can follow, so SLURM may wait for this one"
 
 
@@ -210,13 +214,13 @@ def test_dependents_follow_the_last_attempt() -> None:
 
 def test_a_cancelled_run_tells_all_its_live_jobs_to_end_and_starts_nothing() -> None:
     run = run_of(
-        tried(wanted("over"), ("1", "COMPLETED")),
-        tried(wanted("live"), ("2", "RUNNING")),
-        tried(wanted("queued", "live"), ("3", "PENDING")),
-        tried(wanted("broken", retry=3, retry_delay_s=0), ("4", "FAILED")),
+        with_attempts(wanted("over"), ("1", "COMPLETED")),
+        with_attempts(wanted("live"), ("2", "RUNNING")),
+        with_attempts(wanted("queued", "live"), ("3", "PENDING")),
+        with_attempts(wanted("broken", retry=3, retry_delay_s=0), ("4", "FAILED")),
         wanted("later", "queued"),
     )
-    live = {"2": seen("2", "RUNNING"), "3": seen("3", "PENDING")}
+    live = {"2": view_of("2", "RUNNING"), "3": view_of("3", "PENDING")}
     run, steps = step_on(runs.cancel_run(run, NOW), live)
     assert steps == [CancelJobs(("2", "3"))]
     assert job_of(run, "later").skipped == runs.STOPPED
@@ -225,32 +229,32 @@ def test_a_cancelled_run_tells_all_its_live_jobs_to_end_and_starts_nothing() -> 
     assert step_on(run, live, now=NOW + 29) == (run, []), "told once"
     _, steps = step_on(run, live, now=NOW + 31)
     assert steps == [CancelJobs(("2", "3"))], "told again when SLURM did not listen"
-    gone = {"2": seen("2", "CANCELLED"), "3": seen("3", "CANCELLED")}
+    gone = {"2": view_of("2", "CANCELLED"), "3": view_of("3", "CANCELLED")}
     run, steps = step_on(run, gone, now=NOW + 31)
     assert not any(isinstance(step, CancelJobs | SubmitJob) for step in steps)
     assert run.status == "cancelled"
 
 
 @pytest.mark.parametrize(
-    ("why", "sight", "state", "steps"),
+    ("why", "view", "state", "steps"),
     [
         ("never taken: it simply does not start", JobView("absent"), "CANCELLED", []),
-        ("taken before the crash: it is found and ended", seen("7", "PENDING"), None, [CancelJobs(("7",))]),
+        ("taken before the crash: it is found and ended", view_of("7", "PENDING"), None, [CancelJobs(("7",))]),
         ("nobody can say yet", UNKNOWN, None, []),
     ],
 )
 def test_cancelling_while_a_submission_is_in_doubt(
-    why: str, sight: JobView, state: str | None, steps: list[runs.Step]
+    why: str, view: JobView, state: str | None, steps: list[runs.Step]
 ) -> None:
-    run = runs.cancel_run(run_of(tried(wanted("a"), (None, None))), NOW)
-    run, taken = step_on(run, tags={"sluice:a1": sight})
+    run = runs.cancel_run(run_of(with_attempts(wanted("a"), (None, None))), NOW)
+    run, taken = step_on(run, tags={"sluice:a1": view})
     assert (job_of(run, "a").attempts[0].state, taken) == (state, steps), why
 
 
 def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
-    run, _ = step_on(run_of(tried(wanted("a"), ("1", "PENDING")), wanted("b"), wanted("c", "b")))
+    run, _ = step_on(run_of(with_attempts(wanted("a"), ("1", "PENDING")), wanted("b"), wanted("c", "b")))
     run = runs.mark_refused(run, "b", "Invalid partition name specified", NOW)
-    run, steps = step_on(run, {"1": seen("1", "PENDING")})
+    run, steps = step_on(run, {"1": view_of("1", "PENDING")})
     assert steps == [CancelJobs(("1",))]
     assert (run.status, run.error) == ("failed", "Submission failed: Invalid partition name specified")
     assert job_of(run, "b").attempts[0].error == "Invalid partition name specified"
@@ -261,21 +265,23 @@ def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "sight", "job_id", "state", "steps"),
+    ("why", "view", "job_id", "state", "steps"),
     [
         ("SLURM surely does not have it", JobView("absent"), None, None, [SubmitJob("a", None)]),
-        ("SLURM has it", seen("9", "PENDING"), "9", None, []),
+        ("SLURM has it", view_of("9", "PENDING"), "9", None, []),
         ("nobody can say yet", UNKNOWN, None, None, []),
         ("it may have run, and nobody can ever say", JobView("lost"), None, "LOST", []),
     ],
 )
 def test_an_attempt_without_a_job_id(
-    why: str, sight: JobView, job_id: str | None, state: str | None, steps: list[runs.Step]
+    why: str, view: JobView, job_id: str | None, state: str | None, steps: list[runs.Step]
 ) -> None:
-    run = runs.mark_unanswered(run_of(tried(wanted("a", retry=2), (None, None))), "a", "sbatch timed out", NOW - 10)
-    run, taken = step_on(run, tags={"sluice:a1": sight})
+    run = runs.mark_unanswered(
+        run_of(with_attempts(wanted("a", retry=2), (None, None))), "a", "sbatch timed out", NOW - 10
+    )
+    run, taken = step_on(run, tags={"sluice:a1": view})
     attempt = job_of(run, "a").attempts[-1]
-    assert (attempt.job_id, attempt.state, [one for one in taken if isinstance(one, SubmitJob)]) == (
+    assert (attempt.job_id, attempt.state, [step for step in taken if isinstance(step, SubmitJob)]) == (
         job_id,
         state,
         steps,
@@ -284,8 +290,8 @@ def test_an_attempt_without_a_job_id(
 
 
 def test_an_adopted_attempt_has_what_slurm_says() -> None:
-    run = run_of(tried(wanted("a"), (None, None)))
-    found = seen("9", "RUNNING")
+    run = run_of(with_attempts(wanted("a"), (None, None)))
+    found = view_of("9", "RUNNING")
     run, steps = step_on(run, {"9": found}, {"sluice:a1": found})
     attempt = job_of(run, "a").attempts[0]
     assert (attempt.job_id, attempt.state, attempt.nodes, steps) == ("9", "RUNNING", "node01", [])
@@ -293,8 +299,8 @@ def test_an_adopted_attempt_has_what_slurm_says() -> None:
 
 
 def test_submitting_again_names_what_is_still_open() -> None:
-    run = run_of(tried(wanted("a"), ("1", "RUNNING")), tried(wanted("b", "a"), (None, None)))
-    _, steps = step_on(run, {"1": seen("1", "RUNNING")}, {"sluice:b1": JobView("absent")})
+    run = run_of(with_attempts(wanted("a"), ("1", "RUNNING")), with_attempts(wanted("b", "a"), (None, None)))
+    _, steps = step_on(run, {"1": view_of("1", "RUNNING")}, {"sluice:b1": JobView("absent")})
     assert steps == [SubmitJob("b", "afterok:1")]
 
 
@@ -305,9 +311,9 @@ def test_submitting_again_names_what_is_still_open() -> None:
     ("state", "reads"), [("COMPLETED", True), ("FAILED", True), ("CANCELLED", True), ("RUNNING", False)]
 )
 def test_a_result_is_read_once_when_the_job_is_over(state: str, reads: bool) -> None:
-    job = tried(wanted("a"), ("1", state))
+    job = with_attempts(wanted("a"), ("1", state))
     job.result_read = False
-    run, steps = step_on(run_of(job), {"1": seen("1", state)})
+    run, steps = step_on(run_of(job), {"1": view_of("1", state)})
     assert steps == ([ReadResult("a", "/results/a.1.json")] if reads else [])
     assert run.status == "running", "the run does not end before its results are read"
     if reads:
@@ -317,7 +323,7 @@ def test_a_result_is_read_once_when_the_job_is_over(state: str, reads: bool) -> 
 
 
 def test_the_result_of_the_last_attempt_counts() -> None:
-    job = tried(wanted("a", retry=1, retry_delay_s=0), ("1", "FAILED"), ("2", "COMPLETED"))
+    job = with_attempts(wanted("a", retry=1, retry_delay_s=0), ("1", "FAILED"), ("2", "COMPLETED"))
     job.result_read = False
     assert step_on(run_of(job))[1] == [ReadResult("a", "/results/a.2.json")]
 
@@ -327,7 +333,7 @@ def test_the_result_of_the_last_attempt_counts() -> None:
 
 def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> None:
     times = {"started_at": to_rfc3339(NOW), "completed_at": to_rfc3339(NOW + 2.5)}
-    run = Run(id="r", workflow_name="w", status="failed", jobs=[tried(wanted("a"), ("1", "FAILED"))], **times)  # type: ignore[arg-type]
+    run = Run(id="r", workflow_name="w", status="failed", jobs=[with_attempts(wanted("a"), ("1", "FAILED"))], **times)  # type: ignore[arg-type]
     assert runs.measure_duration_s(run) == 2.5
     run = runs.queue_rerun(run)
     assert (run.status, runs.measure_duration_s(run)) == ("pending", None)
@@ -346,7 +352,7 @@ def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> Non
     [("what completed is kept", "failed", ["b"]), ("but a whole run is run again as a whole", "completed", ["a", "b"])],
 )
 def test_which_jobs_run_again(why: str, status: Any, waiting: list[str]) -> None:
-    jobs = [tried(wanted("a"), ("1", "COMPLETED")), tried(wanted("b"), ("2", status.upper()))]
+    jobs = [with_attempts(wanted("a"), ("1", "COMPLETED")), with_attempts(wanted("b"), ("2", status.upper()))]
     again = runs.queue_rerun(Run(id="r", workflow_name="w", status=status, jobs=jobs))
     assert [job.name for job in again.jobs if runs.find_outcome(again, job) is None] == waiting, why
     assert [len(job.attempts) for job in again.jobs] == [1, 1]

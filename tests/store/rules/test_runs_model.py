@@ -76,23 +76,29 @@ class World:
     def sbatch(self, name: str, tag: str, dependency: str | None) -> str:
         """The id of the new job, after everything that must hold for it was checked."""
         earlier = [job for job in self.jobs.values() if job["name"] == name]
-        retry = next(one[2] for one in self.plan.jobs if one[0] == name)
+        retry = next(job[2] for job in self.plan.jobs if job[0] == name)
         assert len(earlier) <= retry, f"{name} was submitted more often than its retries allow"
         assert all(job["state"] in states.FAILED for job in earlier), f"{name} was submitted while an attempt lives"
         assert all(job["comment"] != tag for job in earlier), "the same attempt was submitted twice"
         named = (dependency or "").split(",")
-        for entry in next(one[1] for one in self.plan.jobs if one[0] == name):
+        for entry in next(job[1] for job in self.plan.jobs if job[0] == name):
             kind, _, other = entry.rpartition(":")
             tries = [job["job_id"] for job in self.jobs.values() if job["name"] == other]
             last_is_waited_for = bool(tries) and f"{kind or 'afterok'}:{tries[-1]}" in named
             # The start of any attempt is a start; of ends only the last counts.
-            met = any(self.met(kind, one) for one in (tries if kind == "after" else tries[-1:]))
+            met = any(self.met(kind, attempt) for attempt in (tries if kind == "after" else tries[-1:]))
             met = met or (not tries and expected_ends(self.plan)[other] == "skipped")
             assert last_is_waited_for or met, f"{name} was submitted before {entry} was met"
         job_id = str(len(self.jobs) + 1)
         end = self.plan.ends[name][len(earlier)]
         self.jobs[job_id] = row(
-            job_id, "PENDING", name=name, comment=tag, end=end, after=[one for one in named if one], start_time=None
+            job_id,
+            "PENDING",
+            name=name,
+            comment=tag,
+            end=end,
+            after=[dependency for dependency in named if dependency],
+            start_time=None,
         )
         return job_id
 
@@ -106,12 +112,12 @@ class World:
             return None
         return {"afterany": True, "afternotok": job["state"] != "COMPLETED"}.get(kind, job["state"] == "COMPLETED")
 
-    def turn(self) -> None:
-        """Some time passes, and every job may go on by one state."""
+    def pass_time(self) -> None:
+        """Let some time pass; every job may go on by one state."""
         self.now += self.dice.choice((1, 5, 40))
         for job in self.jobs.values():
             if job["state"] == "PENDING":
-                verdicts = [self.met(*one.split(":")) for one in job["after"]]
+                verdicts = [self.met(*dependency.split(":")) for dependency in job["after"]]
                 if False in verdicts:
                     job |= {"state": "CANCELLED", "reason": None, "end_time": int(self.now)}
                 elif None not in verdicts and not self.chance(0.3):
@@ -119,18 +125,18 @@ class World:
             elif job["state"] == "RUNNING" and not self.chance(0.5):
                 job |= {"state": job["end"], "end_time": int(self.now)}
 
-    def look(self, job_id: str) -> JobView:
+    def find_by_id(self, job_id: str) -> JobView:
         return UNKNOWN if self.chance(0.3) else JobView("seen", dict(self.jobs[job_id]))
 
-    def find(self, one: Attempt | JobRecord) -> JobView:
+    def find_by_tag(self, entry: Attempt | JobRecord) -> JobView:
         if self.chance(0.3):
             return UNKNOWN
-        job = next((job for job in self.jobs.values() if job["comment"] == one.tag), None)
+        job = next((job for job in self.jobs.values() if job["comment"] == entry.tag), None)
         return JobView("seen", dict(job)) if job else JobView("absent")
 
 
 def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
-    """What the clockwork does with one run, dying wherever the dice say."""
+    """Do with one run what the loop does, dying wherever the dice say."""
 
     def put(run: Run) -> None:
         save(run.model_dump_json())
@@ -139,12 +145,12 @@ def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
 
     while True:
         run = Run.model_validate_json(saved)
-        run, steps = runs.advance_run(run, world.look, world.find, world.now)
+        run, steps = runs.advance_run(run, world.find_by_id, world.find_by_tag, world.now)
         put(run)
         saved = run.model_dump_json()
         for step in steps:
             if isinstance(step, SubmitJob):
-                run = submitted(world, run, step)
+                run = submit_step(world, run, step)
             elif isinstance(step, CancelJobs):
                 raise AssertionError("nobody asked for an end")
             else:
@@ -155,8 +161,8 @@ def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
             return
 
 
-def submitted(world: World, run: Run, step: SubmitJob) -> Run:
-    """The run after sbatch was called, which may not arrive, or whose answer may not come back."""
+def submit_step(world: World, run: Run, step: SubmitJob) -> Run:
+    """Call sbatch, which may not arrive, or whose answer may not come back."""
     attempt = job_of(run, step.job).attempts[-1]
     if world.chance(0.1):
         return runs.mark_unanswered(run, step.job, "cut off before", world.now)
@@ -185,7 +191,7 @@ def test_random_workflows_end_right_however_often_the_server_dies(plan: Plan, se
         run = Run.model_validate_json(saved[-1])
         if not runs.is_open(run):
             break
-        world.turn()
+        world.pass_time()
     run = Run.model_validate_json(saved[-1])
     ends = expected_ends(plan)
     assert {job.name: runs.find_outcome(run, job) for job in run.jobs} == ends
@@ -199,7 +205,7 @@ def test_random_workflows_end_right_however_often_the_server_dies(plan: Plan, se
             if end == "skipped"
             else 1
             + next(
-                (i for i, one in enumerate(plan.ends[name]) if one in ("COMPLETED", "CANCELLED")),
+                (i for i, end in enumerate(plan.ends[name]) if end in ("COMPLETED", "CANCELLED")),
                 len(plan.ends[name]) - 1,
             )
         )
@@ -214,9 +220,9 @@ def test_asking_again_without_a_change_in_the_world_gives_nothing_new(plan: Plan
     saved = [Run(id="r", workflow_name="w", status="submitting", jobs=jobs).model_dump_json()]
     for _ in range(turns):
         drive(world, saved[-1], saved.append)
-        world.turn()
+        world.pass_time()
     run = Run.model_validate_json(saved[-1])
-    once, first = runs.advance_run(run, world.look, world.find, world.now)
-    twice, second = runs.advance_run(once, world.look, world.find, world.now)
+    once, first = runs.advance_run(run, world.find_by_id, world.find_by_tag, world.now)
+    twice, second = runs.advance_run(once, world.find_by_id, world.find_by_tag, world.now)
     assert twice == once
     assert second == first, "steps that were not taken are asked for again, and no others"

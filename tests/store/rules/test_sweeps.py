@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from store.documents import Run, RunJob, Sweep
 from store.errors import Conflict, Invalid
 from store.rules import runs, sweeps
-from tests.store.rules.sweep_samples import NOW, made
+from tests.store.rules.sweep_samples import NOW, make_sweep
 
 
 def product(matrix: dict[str, Any], exclude: list[dict[str, Any]] | None = None, limit: int = 10_000) -> list[Any]:
@@ -183,7 +183,7 @@ def test_the_limit_itself_is_allowed() -> None:
 def test_everything_wrong_is_told_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         product({"a": [], "deps": [1], "c": [None, 1, []]})
-    assert [one["loc"][3:] for one in caught.value.problems] == [["a"], ["deps"], ["c", 0], ["c", 2]]
+    assert [problem["loc"][3:] for problem in caught.value.problems] == [["a"], ["deps"], ["c", 0], ["c", 2]]
 
 
 def test_more_axes_than_anybody_means() -> None:
@@ -277,7 +277,7 @@ def test_what_is_no_id_is_no_cell(name: str) -> None:
 
 def test_a_new_sweep() -> None:
     body = {"args_override": {"dataset": "mnist", "lr": 5}, "from_job": "fit", "single_job": None}
-    sweep = made({"lr": {"logspace": [0.01, 1, 3]}, "seed": [1, 2]}, body, exclude=[{"seed": 2, "lr": 1.0}])
+    sweep = make_sweep({"lr": {"logspace": [0.01, 1, 3]}, "seed": [1, 2]}, body, exclude=[{"seed": 2, "lr": 1.0}])
     assert sweep.matrix == {"lr": [0.01, 0.1, 1.0], "seed": [1, 2]}, "series are stored as plain values"
     assert sweep.args == {"dataset": "mnist", "out": "runs/{{ lr }}"}, "axes are no args"
     assert (sweep.cell_count, sweep.waiting, sweep.part) == (5, "0-4", {"from_job": "fit"})
@@ -288,13 +288,13 @@ def test_a_new_sweep() -> None:
 @pytest.mark.parametrize("override", [{"x": "python: 1"}, {"x": {"y": ["PYTHON:1"]}}])
 def test_no_code_in_the_override(override: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
-        made({"lr": [1]}, {"args_override": override})
+        make_sweep({"lr": [1]}, {"args_override": override})
 
 
 @settings(deadline=None)
 @given(AXES, st.booleans(), st.integers(1, 9))
 def test_a_sweep_comes_back_from_its_file(matrix: dict[str, Any], fail_fast: bool, max_parallel: int) -> None:
-    sweep = made(matrix, fail_fast=fail_fast, max_parallel=max_parallel)
+    sweep = make_sweep(matrix, fail_fast=fail_fast, max_parallel=max_parallel)
     again = Sweep.model_validate_json(sweep.model_dump_json())
     assert again == sweep
     assert json.dumps(again.matrix) == json.dumps(sweep.matrix)
@@ -358,7 +358,7 @@ TOLD_LATER = {**CANCELLED, "again": "1"}
 def test_advance(why: str, change: dict[str, Any], runs: str, status: str, steps: str, counters: str) -> None:
     """`runs` has a letter for the run of each cell, `steps` the places of the cells that are to start or to end."""
     states = {index: WORDS[letter] for index, letter in enumerate(runs) if letter != "."}
-    sweep = made({"a": [1, 2, 3, 4]}, max_parallel=2)
+    sweep = make_sweep({"a": [1, 2, 3, 4]}, max_parallel=2)
     sweep = sweep.model_copy(update={key: value for key, value in change.items() if key != "cancelled"})
     sweep = sweeps.cancel_sweep(sweep, NOW) if change.get("cancelled") else sweep
     before = sweep.model_copy(deep=True)
@@ -366,27 +366,27 @@ def test_advance(why: str, change: dict[str, Any], runs: str, status: str, steps
     assert sweep == before, "what is given stays as it is"
     kinds = {sweeps.StartCells: "start", sweeps.CancelCells: "end"}
     assert advanced.status == status, why
-    assert " ".join(f"{kinds[type(one)]} {' '.join(map(str, one.indices))}" for one in found) == steps, why
-    for one in (sweep, advanced):
-        assert " ".join(map(str, sweeps.count_cells(one, states).values())) == counters, why
+    assert " ".join(f"{kinds[type(step)]} {' '.join(map(str, step.indices))}" for step in found) == steps, why
+    for version in (sweep, advanced):
+        assert " ".join(map(str, sweeps.count_cells(version, states).values())) == counters, why
     assert (advanced.completed_at is not None) == (status in sweeps.ENDED)
 
 
 def test_only_so_many_cells_start_in_one_go() -> None:
-    sweep = made({"a": list(range(1000))}, max_parallel=1000)
+    sweep = make_sweep({"a": list(range(1000))}, max_parallel=1000)
     _, steps = sweeps.advance_sweep(sweep, {}, NOW)
     assert steps == [sweeps.StartCells(tuple(range(sweeps.AT_ONCE)))]
 
 
 def test_only_so_many_cells_end_unstarted_in_one_go() -> None:
-    sweep = sweeps.cancel_sweep(made({"a": list(range(1000))}, max_parallel=1000), NOW)
+    sweep = sweeps.cancel_sweep(make_sweep({"a": list(range(1000))}, max_parallel=1000), NOW)
     states = dict.fromkeys(range(900), "pending") | dict.fromkeys(range(900, 1000), "running")
     _, steps = sweeps.advance_sweep(sweep, states, NOW)
     assert steps == [sweeps.CancelCells((*range(sweeps.AT_ONCE), *range(900, 1000)))], "what runs is told at once"
 
 
 def test_only_so_many_cells_are_told_to_run_again_in_one_go() -> None:
-    ended = made({"a": list(range(1000))}).model_copy(update={"status": "failed", "waiting": ""})
+    ended = make_sweep({"a": list(range(1000))}).model_copy(update={"status": "failed", "waiting": ""})
     states = dict.fromkeys(range(1000), "failed")
     sweep = sweeps.rerun_cells(ended, states, range(1000))
     assert sweeps.count_cells(sweep, states)["pending"] == 1000
@@ -399,13 +399,13 @@ def test_only_so_many_cells_are_told_to_run_again_in_one_go() -> None:
 
 
 def test_a_second_cancel_changes_nothing() -> None:
-    first = sweeps.cancel_sweep(made({"a": [1]}), NOW)
+    first = sweeps.cancel_sweep(make_sweep({"a": [1]}), NOW)
     assert sweeps.cancel_sweep(first, NOW + 60) == first
 
 
 @pytest.mark.parametrize("status", sorted(sweeps.ENDED))
 def test_a_sweep_that_has_ended_stays(status: str) -> None:
-    sweep = made({"a": [1]}).model_copy(update={"status": status})
+    sweep = make_sweep({"a": [1]}).model_copy(update={"status": status})
     assert sweeps.cancel_sweep(sweep, NOW) == sweep
     assert sweeps.advance_sweep(sweep, {0: "completed"}, NOW) == (sweep, [])
     with pytest.raises(Conflict, match=f"already {status}"):
@@ -414,7 +414,7 @@ def test_a_sweep_that_has_ended_stays(status: str) -> None:
 
 @pytest.mark.parametrize("bound", [True, "4", 1.5])
 def test_files_of_sweeps_are_checked(bound: Any) -> None:
-    whole = json.loads(made({"a": [1]}).model_dump_json())
+    whole = json.loads(make_sweep({"a": [1]}).model_dump_json())
     with pytest.raises(ValidationError):
         Sweep.model_validate_json(json.dumps({**whole, "status": bound}))
 
@@ -433,14 +433,14 @@ STATES = {0: "completed", 1: "failed", 2: "cancelled", 3: "running", 4: "pending
     ],
 )
 def test_chosen(why: str, which: Any, found: list[int]) -> None:
-    sweep = made({"a": list(range(7))}).model_copy(update={"waiting": "3-5"})
+    sweep = make_sweep({"a": list(range(7))}).model_copy(update={"waiting": "3-5"})
     wanted = which if isinstance(which, str) else [sweeps.make_cell_id(sweep.uid, index) for index in which]
     assert sweeps.choose_cells(sweep, STATES, wanted) == found, why
 
 
 @pytest.mark.parametrize(("why", "index"), [("it runs", 3), ("it waits to run again", 4), ("it waits", 5)])
 def test_cells_that_live_are_not_run_again(why: str, index: int) -> None:
-    sweep = made({"a": list(range(7))}).model_copy(update={"waiting": "3-5"})
+    sweep = make_sweep({"a": list(range(7))}).model_copy(update={"waiting": "3-5"})
     with pytest.raises(Conflict, match="has not ended"):
         sweeps.choose_cells(sweep, STATES, [sweeps.make_cell_id(sweep.uid, index)])
 
@@ -448,11 +448,11 @@ def test_cells_that_live_are_not_run_again(why: str, index: int) -> None:
 @pytest.mark.parametrize("name", ["x", sweeps.make_cell_id(sweeps.make_uid(), 0)], ids=["no UUID", "of another sweep"])
 def test_cells_of_others_are_not_run_again(name: str) -> None:
     with pytest.raises(Invalid, match="no cell of this sweep") as caught:
-        sweeps.choose_cells(made({"a": [1]}), {}, [name])
+        sweeps.choose_cells(make_sweep({"a": [1]}), {}, [name])
     assert caught.value.problems[0]["loc"] == ["body", "cells"]
 
 
 def test_a_cell_beyond_the_last_is_none() -> None:
-    sweep = made({"a": [1]})
+    sweep = make_sweep({"a": [1]})
     with pytest.raises(Invalid):
         sweeps.choose_cells(sweep, {}, [sweeps.make_cell_id(sweep.uid, 1)])

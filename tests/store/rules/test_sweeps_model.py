@@ -12,11 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store.documents import Sweep
 from store.errors import Conflict
 from store.rules import sweeps
-from tests.store.rules.sweep_samples import NOW, made
+from tests.store.rules.sweep_samples import NOW, make_sweep
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """A sweep that is driven like the clockwork drives it, killed between any two writes, beside a plain list of cells.
+    """A sweep that is driven as the loop drives it, killed between any two writes, beside a plain list of cells.
 
     `world` is what the runs on the disk say, `model` what everybody should see.
     """
@@ -28,7 +28,7 @@ class AnyOrder(RuleBasedStateMachine):
     )
     def begin(self, count: int, max_parallel: int, fail_fast: bool, at_once: int) -> None:
         sweeps.AT_ONCE = at_once
-        self.sweep = made({"a": list(range(count))}, max_parallel=max_parallel, fail_fast=fail_fast)
+        self.sweep = make_sweep({"a": list(range(count))}, max_parallel=max_parallel, fail_fast=fail_fast)
         self.world: dict[int, str] = {}
         self.jobless: set[int] = set()
         self.told_to_end: set[int] = set()
@@ -37,11 +37,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.cancelled = False
         self.now = NOW
 
-    # The clockwork.
+    # The loop.
 
     @rule(survives=st.integers(0, 8), broken=st.booleans())
-    def turn(self, survives: int, broken: bool) -> None:
-        """One turn of the clockwork, killed after so many writes; a cell may turn out to be impossible to plan."""
+    def drive_once(self, survives: int, broken: bool) -> None:
+        """Drive the sweep once, killed after so many writes; a cell may turn out to be impossible to plan."""
         self.now += 1
         writes = iter(range(survives))
         some = sweeps.list_unqueued_cells(self.sweep)
@@ -204,11 +204,11 @@ class AnyOrder(RuleBasedStateMachine):
         counted = sweeps.count_cells(self.sweep, self.world)
         assert {state: count for state, count in counted.items() if count} == dict(Counter(self.model))
         assert sum(counted.values()) == self.sweep.cell_count and list(counted) == list(sweeps.STATES)
-        shown = {
+        states_by_index = {
             **sweeps.list_states_with_run(self.sweep, self.world),
             **sweeps.list_states_without_run(self.sweep, self.world),
         }
-        assert [shown[index] for index in range(self.sweep.cell_count)] == self.model
+        assert [states_by_index[index] for index in range(self.sweep.cell_count)] == self.model
 
     @invariant()
     def nobody_waits_in_a_sweep_that_has_ended(self) -> None:
@@ -226,7 +226,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def come_to_an_end(self) -> None:
         for _ in range(8 * len(self.model) + 8):
-            self.turn(99, False)
+            self.drive_once(99, False)
             for index, state in list(self.world.items()):
                 if state == "running":
                     self.world[index] = self.model[index] = "completed"

@@ -23,7 +23,7 @@ def problems(data: str | bytes, **options: Any) -> list[str]:
     """The problems of a file as lines of text; fails when it is accepted."""
     with pytest.raises(Invalid) as caught:
         workflows.parse_workflow(data.encode() if isinstance(data, str) else data, **options)
-    return [describe_problem(one) for one in caught.value.problems]
+    return [describe_problem(problem) for problem in caught.value.problems]
 
 
 def job(**keys: Any) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def job(**keys: Any) -> dict[str, Any]:
 def test_a_good_file_is_read_with_its_templates_untouched() -> None:
     workflow = workflows.parse_workflow(PIPELINE, stem="ml-pipeline")
     assert workflow.args == {"n": 1000, "out": "work-{{ n }}"}
-    assert [one.name for one in workflow.jobs] == ["preprocess", "total", "report", "cleanup"]
-    assert [one.depends_on for one in workflow.jobs] == [
+    assert [job.name for job in workflow.jobs] == ["preprocess", "total", "report", "cleanup"]
+    assert [job.depends_on for job in workflow.jobs] == [
         [],
         ["afterok:preprocess"],
         ["afterany:total"],
@@ -135,7 +135,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("why", "data", "message"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_what_is_wrong_is_said_with_its_place(why: str, data: str, message: str) -> None:
-    assert any(message in one for one in problems(data)), problems(data)
+    assert any(message in problem for problem in problems(data)), problems(data)
 
 
 def test_everything_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
@@ -143,7 +143,7 @@ def test_everything_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
         "name: b\nargs: {a: 'python:x'}\njobs:\n- name: a\n  command: []\n  retry: -1\n  depends_on: [z]\n- name: a\n  comand: x\n",
         stem="a",
     )
-    assert [re.match(r"line (\d+)", one)[1] for one in found] == ["1", "2", "5", "6", "7", "8", "8", "9"]  # type: ignore[index]
+    assert [re.match(r"line (\d+)", problem)[1] for problem in found] == ["1", "2", "5", "6", "7", "8", "8", "9"]  # type: ignore[index]
     assert "'b' and its file's name 'a' must be the same" in found[0]
 
 
@@ -151,7 +151,7 @@ def test_two_circles_are_two_problems() -> None:
     jobs = "".join(
         f"- {{name: {a}, command: x, depends_on: [{b}]}}\n" for a, b in [("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")]
     )
-    assert [one.split(": ", 2)[2] for one in problems("jobs:\n" + jobs)] == [
+    assert [problem.split(": ", 2)[2] for problem in problems("jobs:\n" + jobs)] == [
         "Circular job dependency: a -> b -> a",
         "Circular job dependency: c -> d -> c",
     ]
@@ -212,10 +212,10 @@ TIMES = [
 ]
 
 
-@pytest.mark.parametrize(("why", "value", "shown"), TIMES, ids=[row[0] for row in TIMES])
-def test_times_have_one_form(why: str, value: Any, shown: str) -> None:
-    assert fields.check_time_limit(value) == shown
-    assert fields.check_time_limit(shown) == shown
+@pytest.mark.parametrize(("why", "value", "canonical"), TIMES, ids=[row[0] for row in TIMES])
+def test_times_have_one_form(why: str, value: Any, canonical: str) -> None:
+    assert fields.check_time_limit(value) == canonical
+    assert fields.check_time_limit(canonical) == canonical
 
 
 MEMORY = [
@@ -232,10 +232,10 @@ MEMORY = [
 ]
 
 
-@pytest.mark.parametrize(("why", "value", "shown"), MEMORY, ids=[row[0] for row in MEMORY])
-def test_memory_has_one_form(why: str, value: Any, shown: str) -> None:
-    assert fields.check_memory(value) == shown
-    assert fields.check_memory(shown) == shown
+@pytest.mark.parametrize(("why", "value", "canonical"), MEMORY, ids=[row[0] for row in MEMORY])
+def test_memory_has_one_form(why: str, value: Any, canonical: str) -> None:
+    assert fields.check_memory(value) == canonical
+    assert fields.check_memory(canonical) == canonical
 
 
 NOT_VALUES = [
@@ -318,9 +318,9 @@ def test_circles_are_found_exactly_where_a_name_needs_itself(edges: dict[str, li
 def test_the_order_puts_each_after_what_it_needs(edges: dict[str, list[str]]) -> None:
     far = reach(edges)
     order = graphs.sort_by_needs(edges)
-    stuck = {name for name, needs in far.items() if name in needs or any(one in far[one] for one in needs)}
+    stuck = {name for name, needs in far.items() if name in needs or any(need in far[need] for need in needs)}
     assert set(order) == set(edges) - stuck
-    assert all(order.index(one) < order.index(name) for name in order for one in edges[name])
+    assert all(order.index(need) < order.index(name) for name in order for need in edges[name])
     if not any(edges.values()):
         assert order == list(edges)
 
@@ -356,13 +356,14 @@ def test_a_body_is_written_in_a_settled_order_without_what_is_empty() -> None:
 
 def test_what_a_job_may_not_have_is_refused_when_read_again() -> None:
     assert any(
-        "'exports'" in one for one in problems(workflows.compose_yaml({"name": "w", "jobs": [job(outputs={"A": "b"})]}))
+        "'exports'" in problem
+        for problem in problems(workflows.compose_yaml({"name": "w", "jobs": [job(outputs={"A": "b"})]}))
     )
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
-PLAIN = TEXT.filter(lambda one: not fields.PYTHON.match(one))
-IDENTIFIER = st.text(string.ascii_letters + "_", min_size=1, max_size=6).filter(lambda one: one != "deps")
+PLAIN = TEXT.filter(lambda text: not fields.PYTHON.match(text))
+IDENTIFIER = st.text(string.ascii_letters + "_", min_size=1, max_size=6).filter(lambda text: text != "deps")
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -372,7 +373,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(IDENTIFIER, inner, max_size=3),
     max_leaves=6,
 )
-ENV_KEY = IDENTIFIER.filter(lambda one: not one.upper().startswith(("SLURM_", "SBATCH_", "SLUICE_")))
+ENV_KEY = IDENTIFIER.filter(lambda text: not text.upper().startswith(("SLURM_", "SBATCH_", "SLUICE_")))
 
 
 @st.composite
@@ -381,7 +382,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     jobs = []
     for index, name in enumerate(names):
         earlier = st.sampled_from(names[:index]) if index else st.nothing()
-        one = {
+        fields_of_job = {
             "name": name,
             "command": draw(st.lists(TEXT, min_size=1, max_size=3)),
             "depends_on": [
@@ -392,7 +393,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             "environment": {"env_vars": draw(st.dictionaries(ENV_KEY, TEXT, max_size=2))},
             "retry": draw(st.integers(0, 5)),
         }
-        jobs.append(one)
+        jobs.append(fields_of_job)
     return {"name": "w", "args": draw(st.dictionaries(IDENTIFIER, VALUES, max_size=3)), "jobs": jobs}
 
 
@@ -427,7 +428,7 @@ sweep: {matrix: {n: [1, 2]}}
 
 def test_an_edit_through_a_form_loses_nothing(renderer: Renderer) -> None:
     old = workflows.parse_workflow(OLD)
-    shown = workflows.to_rendered_json(old, renderer)
+    workflow_json = workflows.to_rendered_json(old, renderer)
     form = {
         "name": "w",
         "args": {"n": "1", "lr": "0.7"},
@@ -443,7 +444,7 @@ def test_an_edit_through_a_form_loses_nothing(renderer: Renderer) -> None:
             {"name": "c", "command": ["new"]},
         ],
     }
-    new = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, shown)), stem="w")
+    new = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, workflow_json)), stem="w")
     assert (new.description, new.args) == ("kept", {"n": 1, "lr": "0.7"})
     assert new.sweep == old.sweep
     a, b, c = new.jobs
@@ -461,7 +462,7 @@ def test_a_null_in_the_body_removes() -> None:
     new = workflows.parse_workflow(
         workflows.compose_yaml(workflows.merge_workflow(workflows.parse_workflow(OLD), form))
     )
-    assert [one.name for one in new.jobs] == ["a"]
+    assert [job.name for job in new.jobs] == ["a"]
     assert new.jobs[0].srun_args is None
     assert new.jobs[0].resources.model_dump(exclude_unset=True) == {"nodes": 1}
 
@@ -469,7 +470,7 @@ def test_a_null_in_the_body_removes() -> None:
 @given(st.just(OLD) | st.just(PIPELINE))
 def test_sending_back_what_was_shown_changes_nothing(renderer: Renderer, data: bytes) -> None:
     old = workflows.parse_workflow(data)
-    shown = workflows.to_rendered_json(old, renderer)
+    workflow_json = workflows.to_rendered_json(old, renderer)
     keys = {
         "name",
         "command",
@@ -482,13 +483,13 @@ def test_sending_back_what_was_shown_changes_nothing(renderer: Renderer, data: b
         "script_path",
     }
     form = {
-        "name": shown["name"],
-        "args": {key: str(one) for key, one in shown["args"].items()},
-        "jobs": [{key: one for key, one in job.items() if key in keys and one} for job in shown["jobs"]],
+        "name": workflow_json["name"],
+        "args": {key: str(value) for key, value in workflow_json["args"].items()},
+        "jobs": [{key: value for key, value in job.items() if key in keys and value} for job in workflow_json["jobs"]],
     }
-    again = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, shown)))
-    assert workflows.to_rendered_json(again, renderer) == shown
-    assert [one.command for one in again.jobs] == [one.command for one in old.jobs]
+    again = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, workflow_json)))
+    assert workflows.to_rendered_json(again, renderer) == workflow_json
+    assert [job.command for job in again.jobs] == [job.command for job in old.jobs]
 
 
 # ---- hostile files
@@ -529,4 +530,4 @@ def test_whatever_a_file_holds_it_is_read_or_refused(value: Any) -> None:
     try:
         workflows.to_json(workflows.parse_workflow(data))
     except Invalid as error:
-        assert all(one["line"] and one["msg"] for one in error.problems)
+        assert all(problem["line"] and problem["msg"] for problem in error.problems)

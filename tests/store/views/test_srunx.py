@@ -20,8 +20,8 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 
 
-def shown(**more: Any) -> dict[str, Any]:
-    """The view of the row above with these changes."""
+def make_view(**more: Any) -> dict[str, Any]:
+    """Make the view of the row above with these changes."""
     return srunx.to_job_json(ROW | more, None)
 
 
@@ -31,7 +31,7 @@ def test_a_running_job_is_shown_as_documented() -> None:
         "partition": "gpu", "nodes": 1, "gpus": 8, "elapsed_time": "1:30:00",
     }  # fmt: skip
     resources = {"nodes": 1, "gpus_per_node": 8, "partition": "gpu", "time_limit": "8:00:00"}
-    view = shown()
+    view = make_view()
     assert {key: view[key] for key in documented} == documented
     assert {key: view["resources"][key] for key in resources} == resources
     assert (view["submitted_at"], view["ended_at"]) == ("2026-03-30T08:56:40Z", None)
@@ -54,7 +54,7 @@ def test_a_running_job_is_shown_as_documented() -> None:
     ],
 )
 def test_what_a_field_shows(why: str, given: dict[str, Any], key: str, expected: Any) -> None:
-    assert shown(**given)[key] == expected, why
+    assert make_view(**given)[key] == expected, why
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_a_field_shows(why: str, given: dict[str, Any], key: str, expected:
     [("even", 8, 4, 2), ("uneven: the most one node has", 5, 2, 3), ("none", 0, 3, 0), ("no nodes yet", 2, 0, 2)],
 )
 def test_gpus_on_each_node(why: str, gpus: int, nodes: int, per_node: int) -> None:
-    assert shown(gpus=gpus, node_count=nodes)["resources"]["gpus_per_node"] == per_node, why
+    assert make_view(gpus=gpus, node_count=nodes)["resources"]["gpus_per_node"] == per_node, why
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_we_know_of_a_job_that_slurm_has_forgotten_has_the_same_keys() -> N
         started_at="2026-03-30T09:00:10Z", ended_at="2026-03-30T09:01:40Z", node_count=2, gpus=4, user="me",
     )  # fmt: skip
     view = srunx.to_past_job_json(jobs.list_entries(record)[0], 0)
-    assert view.keys() == shown().keys()
+    assert view.keys() == make_view().keys()
     assert (view["job_id"], view["status"], view["exit_code"], view["elapsed_time"]) == (7, "FAILED", 3, "0:01:30")
     assert view["resources"]["gpus_per_node"] == 2
 
@@ -123,7 +123,7 @@ def test_a_run_shows_each_attempt_and_lists_only_what_was_submitted() -> None:
     assert view["job_statuses"] == {"a": "COMPLETED", "b": "CANCELLED"}
     a, b, c, d = view["jobs"]
     assert (a["job_id"], a["exit_code"], a["result"], len(a["attempts"])) == ("2", 0, {"total": 1}, 2)
-    assert [one["number"] for one in a["attempts"]] == [1, 2] and "tag" not in a["attempts"][0]
+    assert [attempt["number"] for attempt in a["attempts"]] == [1, 2] and "tag" not in a["attempts"][0]
     assert (b["status"], b["reason"], b["attempts"]) == ("CANCELLED", "DependencyNeverSatisfied", [])
     assert (c["status"], c["attempts"]) == ("UNKNOWN", [])
     assert (d["status"], d["job_id"]) == ("UNKNOWN", None), "intended, but SLURM has not answered"

@@ -43,13 +43,13 @@ def test_meanings(why: str, data: bytes, value: Any) -> None:
     if why == "32 levels":
         return
     assert loaded.value == value
-    assert [type(one) for one in _leaves(loaded.value)] == [type(one) for one in _leaves(value)]
+    assert [type(leaf) for leaf in _leaves(loaded.value)] == [type(leaf) for leaf in _leaves(value)]
 
 
 def _leaves(value: Any) -> list[Any]:
     if isinstance(value, dict):
-        return [leaf for one in value.values() for leaf in _leaves(one)]
-    return [leaf for one in value for leaf in _leaves(one)] if isinstance(value, list) else [value]
+        return [leaf for item in value.values() for leaf in _leaves(item)]
+    return [leaf for item in value for leaf in _leaves(item)] if isinstance(value, list) else [value]
 
 
 REFUSALS = [
@@ -224,7 +224,7 @@ def test_any_bytes_are_a_value_or_a_reason(data: bytes) -> None:
         assert refused.problems
 
 
-@given(scalars.filter(lambda one: not isinstance(one, str)))
+@given(scalars.filter(lambda scalar: not isinstance(scalar, str)))
 def test_plain_words_mean_what_they_say(value: Any) -> None:
     text = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
     assert reader.parse_scalar(text) == value

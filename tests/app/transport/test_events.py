@@ -50,7 +50,7 @@ def follow(client: Client, kind: str, after: str, id: str | None = None, **row: 
 
     def found() -> dict[str, Any] | None:
         asked = {"kinds": kind, "after": after, "timeout_s": 0, **({"ids": id} if id else {})}
-        fit = [one for one in read(client, **asked) if row.items() <= (one["row"] or {}).items()]
+        fit = [change for change in read(client, **asked) if row.items() <= (change["row"] or {}).items()]
         return fit[-1] if fit else None
 
     return eventually(found, 30, f"{kind} {id} {row}")  # type: ignore[return-value]
@@ -80,7 +80,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("why", "path", "more", "status"), REFUSED, ids=[one[0] for one in REFUSED])
+@pytest.mark.parametrize(("why", "path", "more", "status"), REFUSED, ids=[case[0] for case in REFUSED])
 def test_refusals(client: Client, why: str, path: str, more: dict[str, Any], status: int) -> None:
     assert client.get(path, **more).status_code == status
 
@@ -120,8 +120,8 @@ def test_a_job_from_its_submission_to_its_end(client: Client) -> None:
     assert created["parent"] == client.get("/health").json()["cluster"]
     client.job(job_id)
     ended = follow(client, "job", after, str(job_id), status="COMPLETED")
-    shown = next(one for one in client.get("/api/jobs").json() if one["job_id"] == job_id)
-    assert ended["row"] == shown
+    job_row = next(job for job in client.get("/api/jobs").json() if job["job_id"] == job_id)
+    assert ended["row"] == job_row
 
 
 def test_a_cancelled_job_shows_at_once(client: Client) -> None:
@@ -129,14 +129,14 @@ def test_a_cancelled_job_shows_at_once(client: Client) -> None:
     after = position(client)
     client.delete(f"/api/jobs/{job_id}")
     changes = read(client, kinds="job", ids=job_id, after=after, timeout_s=0)
-    assert [one["row"]["status"] for one in changes] == ["CANCELLED"]
+    assert [change["row"]["status"] for change in changes] == ["CANCELLED"]
 
 
 def test_a_run_and_its_workflow(client: Client) -> None:
     after = position(client)
     run = client.start_run("feedrun", WORKFLOW.format(name="feedrun"))
     assert read(client, kinds="workflow", ids="feedrun", after=after, timeout_s=0)[0]["action"] == "created"
-    client.ended(run["id"])
+    client.await_run(run["id"])
     change = follow(client, "run", after, run["id"], status="completed")
     assert change["row"] == client.get(f"/api/workflows/runs/{run['id']}").json()
     client.delete("/api/workflows/feedrun")
@@ -152,9 +152,9 @@ def test_a_sweep_and_its_cells(client: Client) -> None:
     sweep_id = client.post("/api/workflows/feedsweep/run", body).json()["sweep_run_id"]
     follow(client, "sweep", after, str(sweep_id), status="completed", cells_completed=3)
     cells = client.get(f"/api/sweep_runs/{sweep_id}/cells").json()
-    told = {one["id"]: one for one in read(client, kinds="cell", ids=sweep_id, after=after, timeout_s=0)}
-    assert {one["parent"] for one in told.values()} == {str(sweep_id)}
-    assert [told[cell["id"]]["row"] for cell in cells] == cells
+    changes = {change["id"]: change for change in read(client, kinds="cell", ids=sweep_id, after=after, timeout_s=0)}
+    assert {change["parent"] for change in changes.values()} == {str(sweep_id)}
+    assert [changes[cell["id"]]["row"] for cell in cells] == cells
 
 
 def test_cells_that_never_start_are_cancelled_with_their_sweep(client: Client) -> None:
@@ -165,8 +165,10 @@ def test_cells_that_never_start_are_cancelled_with_their_sweep(client: Client) -
     client.post(f"/api/sweep_runs/{sweep_id}/cancel")
     follow(client, "sweep", after, str(sweep_id), status="cancelled")
     cells = client.get(f"/api/sweep_runs/{sweep_id}/cells").json()
-    told = {one["id"]: one["row"] for one in read(client, kinds="cell", ids=sweep_id, after=after, timeout_s=0)}
-    assert [told[cell["id"]] for cell in cells] == cells
+    rows = {
+        change["id"]: change["row"] for change in read(client, kinds="cell", ids=sweep_id, after=after, timeout_s=0)
+    }
+    assert [rows[cell["id"]] for cell in cells] == cells
 
 
 def test_a_report_and_the_stage_of_its_job(client: Client) -> None:
@@ -186,7 +188,9 @@ def test_a_problem_comes_and_goes(client: Client) -> None:
     path.write_text("name: [\n")
     change = eventually(lambda: read(client, kinds="problem", after=after, timeout_s=0))[0]
     assert change["id"] == "workflows/feedbroken.yaml"
-    assert change["row"] == [one for one in client.get("/api/store/problems").json() if one["path"] == change["id"]]
+    assert change["row"] == [
+        problem for problem in client.get("/api/store/problems").json() if problem["path"] == change["id"]
+    ]
     path.unlink()
     eventually(lambda: read(client, kinds="problem", after=change["at"], timeout_s=0)[0]["action"] == "deleted")
 
@@ -197,13 +201,13 @@ def test_a_problem_outside_of_the_store(tmp_path: Path) -> None:
         after = client.get("/api/config").headers["x-change"]
         system.write_text('{"log_dir": 7}')
         client.get("/api/config")
-        told = {one["kind"]: one for one in read(client, kinds="config,problem", after=after, timeout_s=0)}
-        assert told["problem"]["id"] == str(system)
-        assert told["problem"]["row"] == client.get("/api/store/problems").json()
+        changes = {change["kind"]: change for change in read(client, kinds="config,problem", after=after, timeout_s=0)}
+        assert changes["problem"]["id"] == str(system)
+        assert changes["problem"]["row"] == client.get("/api/store/problems").json()
         system.unlink()
         client.get("/api/config")
-        told = {one["kind"]: one for one in read(client, kinds="config,problem", after=after, timeout_s=0)}
-        assert told["problem"]["action"] == "deleted"
+        changes = {change["kind"]: change for change in read(client, kinds="config,problem", after=after, timeout_s=0)}
+        assert changes["problem"]["action"] == "deleted"
 
 
 def test_configuration_profiles_and_templates(client: Client) -> None:
@@ -230,12 +234,12 @@ def test_endpoints_watches_and_subscriptions(client: Client) -> None:
     watch = client.post(
         "/api/watches", {"kind": "job", "job_id": job_id, "endpoint_id": endpoint["id"], "preset": "all"}
     ).json()
-    told = read(client, kinds="endpoint,watch,subscription", after=after, timeout_s=0)
-    assert [(one["kind"], one["id"]) for one in told] == [
+    changes = read(client, kinds="endpoint,watch,subscription", after=after, timeout_s=0)
+    assert [(change["kind"], change["id"]) for change in changes] == [
         ("endpoint", str(endpoint["id"])), ("watch", str(watch["watch_id"])),
         ("subscription", str(watch["subscription_id"])),
     ]  # fmt: skip
-    assert told[0]["row"] == endpoint
+    assert changes[0]["row"] == endpoint
     client.delete(f"/api/jobs/{job_id}")
     follow(client, "delivery", after)
 
@@ -245,7 +249,11 @@ def test_the_use_of_partitions(client: Client) -> None:
     job_id = client.submit("#!/bin/bash\nsleep 60\n")
     eventually(lambda: client.get(f"/api/jobs/{job_id}").json()["status"] == "RUNNING")
     eventually(
-        lambda: [one for one in read(client, kinds="resource", after=after, timeout_s=1) if one["row"]["jobs_running"]]
+        lambda: [
+            change
+            for change in read(client, kinds="resource", after=after, timeout_s=1)
+            if change["row"]["jobs_running"]
+        ]
     )
     client.delete(f"/api/jobs/{job_id}")
 
@@ -255,18 +263,18 @@ def test_the_use_of_partitions(client: Client) -> None:
 
 def test_from_a_list_on_everything_comes_once_and_in_order(client: Client) -> None:
     answer = client.get("/api/workflows")
-    known = {one["name"] for one in answer.json()}
+    known = {workflow["name"] for workflow in answer.json()}
     names = [f"once{number}" for number in range(24)]
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
         stream = pool.submit(read, client, kinds="workflow", after=answer.headers["x-change"], limit=len(names))
         list(pool.map(lambda name: client.workflow(name, WORKFLOW.format(name=name)), names))
-        told = stream.result(60)
-    numbers = [one["number"] for one in told]
+        changes = stream.result(60)
+    numbers = [change["number"] for change in changes]
     assert numbers == sorted(set(numbers))
-    assert sorted(one["id"] for one in told) == sorted(names)
-    assert {one["action"] for one in told} == {"created"} and not known & set(names)
-    again = read(client, kinds="workflow", timeout_s=0, headers={"last-event-id": told[10]["at"]})
-    assert [one["id"] for one in again] == [one["id"] for one in told[11:]]
+    assert sorted(change["id"] for change in changes) == sorted(names)
+    assert {change["action"] for change in changes} == {"created"} and not known & set(names)
+    again = read(client, kinds="workflow", timeout_s=0, headers={"last-event-id": changes[10]["at"]})
+    assert [change["id"] for change in again] == [change["id"] for change in changes[11:]]
 
 
 def test_last_event_id_counts_before_after(client: Client) -> None:
@@ -278,9 +286,9 @@ def test_last_event_id_counts_before_after(client: Client) -> None:
 
 @pytest.mark.parametrize("after", ["1-1", "1a0c4506c00-99999999999"])
 def test_another_starts_number_is_answered_with_reset(client: Client, after: str) -> None:
-    told = read(client, after=after, kinds="run", limit=1)
-    assert [(one["kind"], one["action"], one["row"]) for one in told] == [("reset", "reset", None)]
-    assert told[0]["at"] == position(client)
+    changes = read(client, after=after, kinds="run", limit=1)
+    assert [(change["kind"], change["action"], change["row"]) for change in changes] == [("reset", "reset", None)]
+    assert changes[0]["at"] == position(client)
 
 
 def test_streams_end_with_the_server(server: Server) -> None:
@@ -310,5 +318,5 @@ def test_who_leaves_is_forgotten(server: Server, tmp_path: Path) -> None:
         next(pieces)
         body = {"yaml": WORKFLOW.format(name="live"), "filename": "live.yaml"}
         server.http.post("/api/workflows/upload", json=body).raise_for_status()
-        assert [one["id"] for one in parse(next(pieces))] == ["live"]
+        assert [change["id"] for change in parse(next(pieces))] == ["live"]
     assert server.http.get("/health").status_code == 200

@@ -63,20 +63,22 @@ def endpoint(client: Client, name: str, url: str, kind: str = "webhook") -> int:
     return number
 
 
-def sent(client: Client, number: int, count: int) -> list[dict[str, Any]]:
-    """The deliveries to an endpoint, oldest first, once so many of them are over."""
+def await_deliveries(client: Client, number: int, count: int) -> list[dict[str, Any]]:
+    """Await the end of so many deliveries to an endpoint; oldest first."""
 
     def over() -> list[dict[str, Any]] | None:
-        own = [one for one in client.get("/api/deliveries?limit=500").json() if one["endpoint_id"] == number]
-        ended = [one for one in own if one["status"] in ("delivered", "abandoned")]
+        own = [
+            delivery for delivery in client.get("/api/deliveries?limit=500").json() if delivery["endpoint_id"] == number
+        ]
+        ended = [delivery for delivery in own if delivery["status"] in ("delivered", "abandoned")]
         return own[::-1] if len(ended) >= count else None
 
     return eventually(over, 40, f"{count} deliveries to endpoint {number}")  # type: ignore[return-value]
 
 
-def arrived(receiver: Receiver, path: str) -> list[dict[str, Any]]:
-    """The bodies that arrived there."""
-    return [one["body"] for one in receiver.got if one["path"] == path]
+def list_bodies(receiver: Receiver, path: str) -> list[dict[str, Any]]:
+    """List the bodies that arrived there."""
+    return [request["body"] for request in receiver.got if request["path"] == path]
 
 
 # --- endpoints -------------------------------------------------------------------------------------------------------
@@ -84,19 +86,19 @@ def arrived(receiver: Receiver, path: str) -> list[dict[str, Any]]:
 
 def test_the_life_of_an_endpoint(client: Client) -> None:
     number = endpoint(client, "life", SLACK, "slack_webhook")
-    shown = next(one for one in client.get("/api/endpoints").json() if one["id"] == number)
-    assert shown["config"] == {"webhook_url": "https://hooks.slack.com/services/***"}
+    row = next(row for row in client.get("/api/endpoints").json() if row["id"] == number)
+    assert row["config"] == {"webhook_url": "https://hooks.slack.com/services/***"}
     file = client.store / "endpoints" / f"{number}.yaml"
     assert SLACK in file.read_text() and file.stat().st_mode & 0o077 == 0
     # A person's comment survives what the API changes, and the mask keeps the address.
     file.write_text("# ask Ann before changing this\n" + file.read_text())
     eventually(lambda: b"Ann" in client.server.store.endpoints.get_raw(str(number))[0])
-    answer = client.request("PATCH", f"/api/endpoints/{number}", json={"name": "other", "config": shown["config"]})
+    answer = client.request("PATCH", f"/api/endpoints/{number}", json={"name": "other", "config": row["config"]})
     assert answer.status_code == 200 and answer.json()["name"] == "other"
     assert file.read_text().startswith("# ask Ann") and SLACK in file.read_text()
     disabled = client.post(f"/api/endpoints/{number}/disable").json()
     assert disabled["disabled_at"] and client.post(f"/api/endpoints/{number}/disable").json() == disabled
-    assert number not in [one["id"] for one in client.get("/api/endpoints?include_disabled=false").json()]
+    assert number not in [endpoint["id"] for endpoint in client.get("/api/endpoints?include_disabled=false").json()]
     assert client.post(f"/api/endpoints/{number}/enable").json()["disabled_at"] is None
     assert client.delete(f"/api/endpoints/{number}").status_code == 204
     assert client.delete(f"/api/endpoints/{number}").json() == {"detail": "endpoint not found"}
@@ -106,9 +108,11 @@ def test_the_life_of_an_endpoint(client: Client) -> None:
 def test_an_endpoint_written_by_hand_counts(client: Client) -> None:
     folder = client.store / "endpoints"
     (folder / "900.yaml").write_text(f"kind: slack_webhook\nname: by hand\nwebhook_url: {SLACK}\n")
-    eventually(lambda: any(one["id"] == 900 for one in client.get("/api/endpoints").json()))
+    eventually(lambda: any(endpoint["id"] == 900 for endpoint in client.get("/api/endpoints").json()))
     (folder / "901.yaml").write_text("kind: slack_webhook\nname: wrong\nwebhook_url: https://example.org/secret-word\n")
-    found = eventually(lambda: [one for one in client.get("/api/store/problems").json() if "901" in one["path"]])
+    found = eventually(
+        lambda: [problem for problem in client.get("/api/store/problems").json() if "901" in problem["path"]]
+    )
     assert found[0]["line"] == 3 and "secret-word" not in found[0]["reason"]
     (folder / "901.yaml").unlink()
     assert endpoint(client, "after", SLACK, "slack_webhook") > 900
@@ -212,12 +216,12 @@ def test_a_job_tells_what_its_preset_says(
 ) -> None:
     number = endpoint(client, f"job {preset}", f"{receiver.url}/{preset}/ok")
     job_id = client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=number, preset=preset)
-    found = sent(client, number, len(events))
-    assert [one["status"] for one in found] == ["delivered"] * len(events)
-    bodies = arrived(receiver, f"/{preset}/ok")
-    assert [(one["event"], one["status"]) for one in bodies] == events
-    assert {one["target_ref"] for one in bodies} == {f"job:local:{job_id}"}
-    assert [one["id"] for one in bodies] == [one["idempotency_key"] for one in found]
+    found = await_deliveries(client, number, len(events))
+    assert [delivery["status"] for delivery in found] == ["delivered"] * len(events)
+    bodies = list_bodies(receiver, f"/{preset}/ok")
+    assert [(body["event"], body["status"]) for body in bodies] == events
+    assert {body["target_ref"] for body in bodies} == {f"job:local:{job_id}"}
+    assert [body["id"] for body in bodies] == [body["idempotency_key"] for body in found]
     assert client.get(f"/api/deliveries/{found[0]['id']}").json() == found[0]
     watch = client.get(f"/api/watches?open=false&target_ref=job:local:{job_id}").json()[0]
     eventually(lambda: client.get(f"/api/watches/{watch['id']}").json()["closed_at"], what="it closes by itself")
@@ -228,9 +232,9 @@ def test_a_run_tells_how_it_ended(client: Client, receiver: Receiver, code: int,
     number = endpoint(client, f"run {status}", f"{receiver.url}/run-{status}/ok")
     wanted = {"notify": True, "endpoint_id": number, "preset": "running_and_terminal"}
     run = client.start_run("two", WORKFLOW, args_override={"code": code}, **wanted)
-    sent(client, number, 2)
-    bodies = arrived(receiver, f"/run-{status}/ok")
-    assert [one["status"] for one in bodies] == ["running", status]
+    await_deliveries(client, number, 2)
+    bodies = list_bodies(receiver, f"/run-{status}/ok")
+    assert [body["status"] for body in bodies] == ["running", status]
     assert bodies[1]["target_ref"] == f"workflow_run:{run['id']}" and bodies[1]["name"] == "two"
     assert (bodies[1]["error"] is None) == (code == 0) and bodies[0]["error"] is None
 
@@ -239,8 +243,8 @@ def test_a_sweep_tells_once_and_not_for_each_cell(client: Client, receiver: Rece
     number = endpoint(client, "sweep", f"{receiver.url}/sweep/ok")
     wanted = {"notify": True, "endpoint_id": number, "sweep": {"matrix": {"code": [0, 3, 0]}}}
     made = client.start_run("two", WORKFLOW, **wanted)
-    found = sent(client, number, 1)
-    body = arrived(receiver, "/sweep/ok")[0]
+    found = await_deliveries(client, number, 1)
+    body = list_bodies(receiver, "/sweep/ok")[0]
     assert len(found) == 1 and body["target_ref"] == f"sweep_run:{made['sweep_run_id']}"
     assert body["status"] == "failed" and body["cells"]["completed"] == 2 and body["cells"]["failed"] == 1
     assert "b" in body["representative_error"]
@@ -261,8 +265,8 @@ def test_how_it_ended_is_told_before_it_runs_again(
         sweep_id = client.start_run("two", WORKFLOW, **wanted)["sweep_run_id"]
         eventually(lambda: client.get(f"/api/sweep_runs/{sweep_id}").json()["status"] == "failed", 40)
         assert client.post(f"/api/sweep_runs/{sweep_id}/rerun", {"cells": "failed"}).status_code == 202
-    sent(client, number, 1)
-    assert [one["status"] for one in arrived(receiver, "/rerun/ok")] == ["failed"]
+    await_deliveries(client, number, 1)
+    assert [body["status"] for body in list_bodies(receiver, "/rerun/ok")] == ["failed"]
     client.post(f"/api/sweep_runs/{sweep_id}/cancel")
 
 
@@ -271,8 +275,8 @@ def test_the_same_request_asks_once(client: Client, receiver: Receiver) -> None:
     body = {"name": "again", "script_content": "#!/bin/bash\ntrue\n", "notify": True, "endpoint_id": number}
     for _ in range(3):
         assert client.post("/api/jobs", body, headers={"Idempotency-Key": "again"}).status_code == 201
-        sent(client, number, 1)
-    assert len(sent(client, number, 1)) == 1 == len(arrived(receiver, "/again/ok"))
+        await_deliveries(client, number, 1)
+    assert len(await_deliveries(client, number, 1)) == 1 == len(list_bodies(receiver, "/again/ok"))
     watches = client.get(f"/api/subscriptions?endpoint_id={number}").json()
     assert len(watches) == 1
 
@@ -283,10 +287,10 @@ def test_a_file_in_the_inbox_may_ask_for_it(client: Client, receiver: Receiver) 
     inbox = client.store / "inbox"
     (inbox / "tell.yaml").write_text(f"workflow: two\nnotify: true\nendpoint_id: {number}\n")
     (inbox / "wrong.yaml").write_text("workflow: two\nnotify: true\nendpoint_id: 77777\n")
-    sent(client, number, 1)
-    assert [one["status"] for one in arrived(receiver, "/inbox/ok")] == ["completed"]
-    failed = eventually(lambda: [one.read_text() for one in (inbox / "failed").glob("wrong*")])
-    assert any("endpoint 77777 not found" in one for one in failed)
+    await_deliveries(client, number, 1)
+    assert [body["status"] for body in list_bodies(receiver, "/inbox/ok")] == ["completed"]
+    failed = eventually(lambda: [path.read_text() for path in (inbox / "failed").glob("wrong*")])
+    assert any("endpoint 77777 not found" in text for text in failed)
 
 
 # --- watches and subscriptions ---------------------------------------------------------------------------------------
@@ -303,17 +307,20 @@ def test_a_job_is_watched_from_now_on(client: Client, receiver: Receiver) -> Non
     assert client.post("/api/watches", wanted).json() == {**made, "created": False}
     floats = {**wanted, "job_id": float(job_id), "endpoint_id": float(number)}
     assert client.post("/api/watches", floats).json() == {**made, "created": False}
-    assert [one["id"] for one in client.get("/api/watches?kind=job&open=true").json()] == [made["watch_id"]]
+    assert [watch["id"] for watch in client.get("/api/watches?kind=job&open=true").json()] == [made["watch_id"]]
     more = {"watch_id": made["watch_id"], "endpoint_id": other, "preset": "terminal"}
     assert client.post("/api/subscriptions", more).status_code == 201
     assert client.post("/api/subscriptions", more).status_code == 409
-    listed = client.get(f"/api/subscriptions?watch_id={made['watch_id']}").json()
-    assert [(one["endpoint_id"], one["preset"]) for one in listed] == [(number, "all"), (other, "terminal")]
+    subscriptions = client.get(f"/api/subscriptions?watch_id={made['watch_id']}").json()
+    assert [(subscription["endpoint_id"], subscription["preset"]) for subscription in subscriptions] == [
+        (number, "all"),
+        (other, "terminal"),
+    ]
     flag.touch()
-    sent(client, number, 1), sent(client, other, 1)
+    await_deliveries(client, number, 1), await_deliveries(client, other, 1)
     # That it was submitted and runs was no news when it was asked for.
-    assert [one["status"] for one in arrived(receiver, "/w1/ok")] == ["COMPLETED"]
-    assert [one["status"] for one in arrived(receiver, "/w2/ok")] == ["COMPLETED"]
+    assert [body["status"] for body in list_bodies(receiver, "/w1/ok")] == ["COMPLETED"]
+    assert [body["status"] for body in list_bodies(receiver, "/w2/ok")] == ["COMPLETED"]
     late = client.post("/api/watches", wanted)
     assert late.status_code == 422 and "already COMPLETED" in late.text
     eventually(lambda: client.get(f"/api/watches/{made['watch_id']}").json()["closed_at"])
@@ -331,9 +338,9 @@ def test_a_job_of_somebody_else_is_watched(client: Client, receiver: Receiver) -
     body = {"kind": "job", "job_id": job_id, "endpoint_id": number}
     assert client.post("/api/watches", body).status_code == 201
     flag.touch()
-    sent(client, number, 1)
-    told = arrived(receiver, "/foreign/ok")
-    assert [(one["status"], one["exit_code"], one["name"]) for one in told] == [("FAILED", 4, "foreign")]
+    await_deliveries(client, number, 1)
+    bodies = list_bodies(receiver, "/foreign/ok")
+    assert [(body["status"], body["exit_code"], body["name"]) for body in bodies] == [("FAILED", 4, "foreign")]
 
 
 def test_a_closed_watch_and_a_lost_subscription_are_silent(client: Client, receiver: Receiver) -> None:
@@ -343,19 +350,19 @@ def test_a_closed_watch_and_a_lost_subscription_are_silent(client: Client, recei
     first = client.submit(script, notify=True, endpoint_id=number)
     second = client.submit(script, notify=True, endpoint_id=number)
     third = client.submit(script, notify=True, endpoint_id=number)
-    of = {one["target_ref"]: one["id"] for one in client.get("/api/watches").json()}
+    of = {watch["target_ref"]: watch["id"] for watch in client.get("/api/watches").json()}
     closed = client.post(f"/api/watches/{of[f'job:local:{first}']}/close").json()
     assert closed["closed_at"]
     assert client.post(f"/api/watches/{closed['id']}/close").json() == closed
-    one = client.get(f"/api/subscriptions?watch_id={of[f'job:local:{second}']}").json()[0]
-    assert client.delete(f"/api/subscriptions/{one['id']}").status_code == 204
-    assert client.delete(f"/api/subscriptions/{one['id']}").status_code == 404
+    subscription = client.get(f"/api/subscriptions?watch_id={of[f'job:local:{second}']}").json()[0]
+    assert client.delete(f"/api/subscriptions/{subscription['id']}").status_code == 204
+    assert client.delete(f"/api/subscriptions/{subscription['id']}").status_code == 404
     flag.touch()
-    sent(client, number, 1)
+    await_deliveries(client, number, 1)
     for job_id in (first, second, third):
         client.job(job_id)
     eventually(lambda: not client.get("/api/watches").json(), what="all watches are closed")
-    assert [one["target_ref"] for one in arrived(receiver, "/silent/ok")] == [f"job:local:{third}"]
+    assert [body["target_ref"] for body in list_bodies(receiver, "/silent/ok")] == [f"job:local:{third}"]
 
 
 def test_what_was_deleted_or_disabled_hears_nothing(client: Client, receiver: Receiver) -> None:
@@ -369,10 +376,10 @@ def test_what_was_deleted_or_disabled_hears_nothing(client: Client, receiver: Re
     assert client.post(f"/api/endpoints/{off}/disable").status_code == 200
     assert client.get(f"/api/subscriptions?endpoint_id={gone}").json() == []
     flag.touch()
-    sent(client, stays, 1)
+    await_deliveries(client, stays, 1)
     eventually(lambda: not client.get("/api/watches").json(), what="all watches are closed")
-    assert arrived(receiver, "/gone/ok") == arrived(receiver, "/off2/ok") == []
-    numbers = {one["endpoint_id"] for one in client.get("/api/deliveries?limit=500").json()}
+    assert list_bodies(receiver, "/gone/ok") == list_bodies(receiver, "/off2/ok") == []
+    numbers = {delivery["endpoint_id"] for delivery in client.get("/api/deliveries?limit=500").json()}
     assert not numbers & {gone, off}
 
 
@@ -392,10 +399,10 @@ def test_what_fails_is_tried_again_and_then_given_up(
 ) -> None:
     number = endpoint(client, path, f"{receiver.url}/tried/{path}")
     client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=number)
-    one = sent(client, number, 1)[0]
-    assert (one["status"], one["attempt_count"]) == ("abandoned", attempts), why
-    assert said in one["last_error"] and receiver.url not in one["last_error"]
-    got = [one["headers"]["idempotency-key"] for one in receiver.got if one["path"] == f"/tried/{path}"]
+    delivery = await_deliveries(client, number, 1)[0]
+    assert (delivery["status"], delivery["attempt_count"]) == ("abandoned", attempts), why
+    assert said in delivery["last_error"] and receiver.url not in delivery["last_error"]
+    got = [request["headers"]["idempotency-key"] for request in receiver.got if request["path"] == f"/tried/{path}"]
     assert len(got) == attempts and len(set(got)) == 1
 
 
@@ -410,9 +417,9 @@ def test_a_receiver_that_hangs_holds_up_no_other(
     )
     for number in (hangs, works):
         client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=number)
-    assert sent(client, works, 1)[0]["status"] == "delivered"
-    one = sent(client, hangs, 1)[0]
-    assert (one["status"], one["attempt_count"]) == ("abandoned", 5) and "no answer" in one["last_error"]
+    assert await_deliveries(client, works, 1)[0]["status"] == "delivered"
+    delivery = await_deliveries(client, hangs, 1)[0]
+    assert (delivery["status"], delivery["attempt_count"]) == ("abandoned", 5) and "no answer" in delivery["last_error"]
 
 
 def test_slack_gets_a_text_and_never_the_same_twice(
@@ -432,12 +439,14 @@ def test_slack_gets_a_text_and_never_the_same_twice(
         hangs = endpoint(client, "slack hangs", "https://hooks.slack.com/services/T/B/hang", "slack_webhook")
         client.submit("#!/bin/bash\nexit 2\n", "<!channel> & co", notify=True, endpoint_id=takes)
         client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=hangs)
-        assert sent(client, takes, 1)[0]["status"] == "delivered"
-        one = sent(client, hangs, 1)[0]
-        assert (one["status"], one["attempt_count"]) == ("abandoned", 1) and "not sent again" in one["last_error"]
-        texts = [one["body"]["text"] for one in slack.got if one["path"].endswith("/ok")]
+        assert await_deliveries(client, takes, 1)[0]["status"] == "delivered"
+        delivery = await_deliveries(client, hangs, 1)[0]
+        assert (delivery["status"], delivery["attempt_count"]) == ("abandoned", 1) and "not sent again" in delivery[
+            "last_error"
+        ]
+        texts = [request["body"]["text"] for request in slack.got if request["path"].endswith("/ok")]
         assert len(texts) == 1 and re.match(r"❌ Job \d+ \(&lt;!channel&gt; &amp; co\): FAILED, exit code 2", texts[0])
-        assert len([one for one in slack.got if one["path"].endswith("/hang")]) == 1
+        assert len([request for request in slack.got if request["path"].endswith("/hang")]) == 1
     finally:
         slack.close()
         sender.close()

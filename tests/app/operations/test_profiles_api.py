@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.app.profile_calls import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, Place
+from tests.app.operations.profile_calls import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, ServedProfiles
 from tests.app_client import serving
 from tests.waiting import eventually
 
 
 @pytest.fixture
-def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ServedProfiles]:
     """A place that is served; `indirect` parameters are more of the server's environment."""
-    place = Place(tmp_path / "store")
+    place = ServedProfiles(tmp_path / "store")
     with serving(tmp_path / "store", "embedded", **getattr(request, "param", {})) as place.client:
         yield place
 
@@ -26,7 +26,7 @@ def with_environment(**environment: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("served", [environment], indirect=True)
 
 
-def test_profiles_are_created_listed_changed_activated_and_deleted(served: Place) -> None:
+def test_profiles_are_created_listed_changed_activated_and_deleted(served: ServedProfiles) -> None:
     body = {**NEW, "key_filename": "~/.ssh/id", "description": "", "ssh_host": None, "proxy_jump": "gate:2222"}
     made = served.call("POST", PROFILES, body)
     assert made.status_code == 200
@@ -35,22 +35,26 @@ def test_profiles_are_created_listed_changed_activated_and_deleted(served: Place
         "ssh_host": None, "proxy_jump": "gate:2222", "mounts": [], "env_vars": {},
     }  # fmt: skip
     assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
-    assert served.listed()["current"] == "dgx" and list(served.listed()["profiles"]) == ["dgx", "lab", "new"]
+    assert served.list_profiles()["current"] == "dgx" and list(served.list_profiles()["profiles"]) == [
+        "dgx",
+        "lab",
+        "new",
+    ]
     changes = {"port": 2222, "hostname": None, "key_filename": "", "env_vars": {"A": "1"}, "mounts": [], "x": 1}
     changed = served.call("PUT", f"{PROFILES}/new", changes)
     assert changed.status_code == 200
     found = changed.json()
     assert (found["port"], found["hostname"], found["key_filename"]) == (2222, "new.example.com", None)
-    assert served.listed()["profiles"]["new"] == found
+    assert served.list_profiles()["profiles"]["new"] == found
     assert served.call("POST", f"{PROFILES}/new/activate").json() == {"ok": True}
-    assert served.listed()["current"] == "new"
+    assert served.list_profiles()["current"] == "new"
     assert served.call("DELETE", f"{PROFILES}/lab").json() == {"ok": True}
-    assert served.listed()["current"] == "new", "another one's end leaves the current one"
+    assert served.list_profiles()["current"] == "new", "another one's end leaves the current one"
     assert served.call("DELETE", f"{PROFILES}/new").json() == {"ok": True}
-    assert served.listed()["current"] is None and list(served.listed()["profiles"]) == ["dgx"]
+    assert served.list_profiles()["current"] is None and list(served.list_profiles()["profiles"]) == ["dgx"]
 
 
-def test_calls_leave_what_people_wrote(served: Place) -> None:
+def test_calls_leave_what_people_wrote(served: ServedProfiles) -> None:
     served.call("POST", PROFILES, NEW)
     served.call("PUT", f"{PROFILES}/dgx", {"hostname": "dgx2.example.com"})
     served.call("POST", f"{PROFILES}/dgx/mounts", MOUNT)
@@ -70,7 +74,7 @@ def test_calls_leave_what_people_wrote(served: Place) -> None:
 
 
 @pytest.mark.parametrize(("why", "path", "deleted"), BOTH_WAYS, ids=[row[0] for row in BOTH_WAYS])
-def test_mounts_both_ways(served: Place, why: str, path: str, deleted: Any) -> None:
+def test_mounts_both_ways(served: ServedProfiles, why: str, path: str, deleted: Any) -> None:
     made = served.call("POST", path, {**MOUNT, "exclude_patterns": ["*.ckpt"]})
     assert made.status_code == 200 and made.json() == {**MOUNT, "exclude_patterns": ["*.ckpt"]}
     home = {"name": "ml-project", "local": str(Path("~/ml").expanduser()), "remote": "/home/researcher/ml"}
@@ -78,7 +82,7 @@ def test_mounts_both_ways(served: Place, why: str, path: str, deleted: Any) -> N
     assert served.client.get("/api/files/mounts").json() == [
         {"name": "ml-project", "remote": "/home/researcher/ml"}, {"name": "data", "remote": "/data"},
     ]  # fmt: skip
-    assert served.listed()["profiles"]["dgx"]["mounts"] == served.client.get("/api/files/mounts/config").json()
+    assert served.list_profiles()["profiles"]["dgx"]["mounts"] == served.client.get("/api/files/mounts/config").json()
     again = served.call("POST", path, MOUNT)
     assert again.status_code == 409 and again.json() == {"detail": "Mount 'data' already exists"}
     same = served.call("POST", path, {**MOUNT, "name": "other", "local": "/srv/data/"})
@@ -90,7 +94,7 @@ def test_mounts_both_ways(served: Place, why: str, path: str, deleted: Any) -> N
     assert gone.status_code == 404 and gone.json() == {"detail": "Mount 'data' not found"}
 
 
-def test_without_a_current_profile(served: Place) -> None:
+def test_without_a_current_profile(served: ServedProfiles) -> None:
     served.call("DELETE", f"{PROFILES}/dgx")
     assert served.client.get("/api/files/mounts").json() == []
     assert served.client.get("/api/files/mounts/config").json() == []
@@ -100,14 +104,14 @@ def test_without_a_current_profile(served: Place) -> None:
     assert served.call("POST", f"{PROFILES}/lab/mounts", MOUNT).status_code == 200, "a named one needs no current one"
 
 
-def test_without_a_file(served: Place) -> None:
+def test_without_a_file(served: ServedProfiles) -> None:
     served.path.unlink()
-    eventually(lambda: served.listed() == {"current": None, "profiles": {}})
+    eventually(lambda: served.list_profiles() == {"current": None, "profiles": {}})
     assert served.call("POST", PROFILES, NEW).status_code == 200
-    assert list(served.listed()["profiles"]) == ["new"] and stat.S_IMODE(served.path.stat().st_mode) == 0o600
+    assert list(served.list_profiles()["profiles"]) == ["new"] and stat.S_IMODE(served.path.stat().st_mode) == 0o600
 
 
-def test_hand_edits_beside_calls(served: Place) -> None:
+def test_hand_edits_beside_calls(served: ServedProfiles) -> None:
     etag = served.client.get(PROFILES).headers["etag"]
     assert served.client.get(PROFILES, headers={"If-None-Match": etag}).status_code == 304
     by_hand = FILE.replace("# a small one", "# a small one, to be repaired")
@@ -127,21 +131,21 @@ def test_hand_edits_beside_calls(served: Place) -> None:
     assert served.call("PUT", f"{PROFILES}/lab", {"port": 23}, headers={"If-Match": etag}).status_code == 200
 
 
-def test_a_file_that_breaks_stays_in_force_and_is_not_written_over(served: Place) -> None:
+def test_a_file_that_breaks_stays_in_force_and_is_not_written_over(served: ServedProfiles) -> None:
     served.path.write_text(FILE.replace("port: 22", "") + "  bad: {port: abc}\n")
     eventually(lambda: served.client.get("/api/store/problems").json())
-    assert list(served.listed()["profiles"]) == ["dgx", "lab"]
+    assert list(served.list_profiles()["profiles"]) == ["dgx", "lab"]
     assert served.client.get("/api/files/mounts").json()[0]["name"] == "ml-project"
     answer = served.call("POST", f"{PROFILES}/lab/activate")
     assert answer.status_code == 409 and "cannot be read" in answer.json()["detail"]
     assert "bad: {port: abc}" in served.path.read_text()
 
 
-def test_secrets_of_a_profile(served: Place) -> None:
-    shown = served.listed()["profiles"]["dgx"]["env_vars"]
-    assert shown == {"HF_TOKEN": "***", "NCCL_DEBUG": "INFO"}
-    answer = served.call("PUT", f"{PROFILES}/dgx", {"env_vars": {**shown, "MORE": "1"}})
-    assert answer.json()["env_vars"] == {**shown, "MORE": "1"}
+def test_secrets_of_a_profile(served: ServedProfiles) -> None:
+    variables = served.list_profiles()["profiles"]["dgx"]["env_vars"]
+    assert variables == {"HF_TOKEN": "***", "NCCL_DEBUG": "INFO"}
+    answer = served.call("PUT", f"{PROFILES}/dgx", {"env_vars": {**variables, "MORE": "1"}})
+    assert answer.json()["env_vars"] == {**variables, "MORE": "1"}
     assert "hf_verysecret" in served.path.read_text() and "MORE" in served.path.read_text()
     answer = served.call("PUT", f"{PROFILES}/dgx", {"env_vars": {"MORE": "1"}})
     assert answer.json()["env_vars"] == {"MORE": "1"} and "verysecret" not in served.path.read_text()
@@ -149,22 +153,22 @@ def test_secrets_of_a_profile(served: Place) -> None:
 
 
 @with_environment(SRUNX_SSH_PROFILE="lab")
-def test_the_environment_selects(served: Place) -> None:
-    assert served.listed()["current"] == "lab" and served.client.get("/api/files/mounts").json() == []
+def test_the_environment_selects(served: ServedProfiles) -> None:
+    assert served.list_profiles()["current"] == "lab" and served.client.get("/api/files/mounts").json() == []
     assert served.call("POST", "/api/files/mounts", MOUNT).status_code == 200
-    assert [one["name"] for one in served.listed()["profiles"]["lab"]["mounts"]] == ["data"]
+    assert [mount["name"] for mount in served.list_profiles()["profiles"]["lab"]["mounts"]] == ["data"]
     assert served.client.get("/api/config/projects").json()[0]["mount_name"] == "data"
     assert served.call("POST", f"{PROFILES}/dgx/activate").json() == {"ok": True}
-    assert served.listed()["current"] == "lab", "as long as this server runs"
+    assert served.list_profiles()["current"] == "lab", "as long as this server runs"
     served.call("DELETE", f"{PROFILES}/lab")
-    assert served.listed()["current"] is None, "no other cluster in its place"
+    assert served.list_profiles()["current"] is None, "no other cluster in its place"
     problems = served.client.get("/api/store/problems").json()
-    assert [one["path"] for one in problems] == ["environment"] and "SRUNX_SSH_PROFILE" in problems[0]["reason"]
+    assert [problem["path"] for problem in problems] == ["environment"] and "SRUNX_SSH_PROFILE" in problems[0]["reason"]
 
 
 @with_environment(SRUNX_SSH_HOSTNAME="h.example.com", SRUNX_SSH_USERNAME="me", SRUNX_SSH_PORT="2222")
-def test_the_environment_names_a_host(served: Place) -> None:
-    found = served.listed()
+def test_the_environment_names_a_host(served: ServedProfiles) -> None:
+    found = served.list_profiles()
     assert found["current"] == "me@h.example.com" and list(found["profiles"]) == ["dgx", "lab"]
     assert served.client.get("/api/files/mounts").json() == []
     assert served.call("POST", "/api/files/mounts", MOUNT).status_code == 503, "it has no place in the file"

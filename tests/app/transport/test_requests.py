@@ -29,8 +29,8 @@ def send(client: Client, content: bytes, headers: dict[str, str] | None = None, 
 
 def first(answer: Any) -> tuple[str, list[Any]]:
     """Type and place of the first thing that is wrong."""
-    one = answer.json()["detail"][0]
-    return one["type"], one["loc"]
+    problem = answer.json()["detail"][0]
+    return problem["type"], problem["loc"]
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
@@ -84,8 +84,8 @@ def test_a_number_that_is_not_one_does_not_get_in(client: Client) -> None:
 @pytest.mark.parametrize("size_bytes", [1_000_001, 5_000_000])
 def test_bodies_that_are_too_large(client: Client, size_bytes: int) -> None:
     body = b'{"yaml": "' + b"x" * (size_bytes - 12) + b'"}'
-    told = send(client, body)
-    assert (told.status_code, told.json()["detail"]) == (413, "the body is larger than 1000000 bytes")
+    answer = send(client, body)
+    assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 1000000 bytes")
     pieces = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
     streamed = client.request("POST", "/api/workflows/validate", chunks=pieces, headers=JSON)
     assert "content-length" not in streamed.request.headers
@@ -121,8 +121,8 @@ def test_media_types(client: Client, why: str, kind: str | None, status: int) ->
 
 def test_everything_that_is_wrong_is_told_at_once(client: Client) -> None:
     answer = client.post("/api/workflows/upload", {"yaml": 5, "mount": []})
-    told = {tuple(one["loc"]): one["type"] for one in answer.json()["detail"]}
-    assert told == {("body", "yaml"): "string_type", ("body", "filename"): "missing", ("body", "mount"): "string_type"}
+    types = {tuple(problem["loc"]): problem["type"] for problem in answer.json()["detail"]}
+    assert types == {("body", "yaml"): "string_type", ("body", "filename"): "missing", ("body", "mount"): "string_type"}
 
 
 @pytest.mark.parametrize(
@@ -242,9 +242,9 @@ def test_head_is_get_without_the_body(client: Client, path: str) -> None:
 )
 def test_request_ids(client: Client, why: str, given: str, echoed: bool) -> None:
     for path in ("/health", "/nothing"):
-        told = client.get(path, headers={"X-Request-ID": given}).headers["x-request-id"]
-        assert (told == given) is echoed, why
-        assert re.fullmatch("[A-Za-z0-9._-]{1,64}", told)
+        request_id = client.get(path, headers={"X-Request-ID": given}).headers["x-request-id"]
+        assert (request_id == given) is echoed, why
+        assert re.fullmatch("[A-Za-z0-9._-]{1,64}", request_id)
 
 
 def test_two_requests_have_two_ids(client: Client) -> None:

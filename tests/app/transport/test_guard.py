@@ -71,7 +71,7 @@ def bearer(client: Client, scope: str = "read") -> tuple[bytes, bytes]:
     ],
 )
 def test_host(client: Client, why: str, hosts: list[bytes], status: int) -> None:
-    headers = [(b"host", one) for one in hosts]
+    headers = [(b"host", host) for host in hosts]
     for path in ("/api/workflows", "/health"):
         answer = client.bare("GET", path, [*headers, bearer(client)])
         assert answer.status_code == status, f"{why}: {answer.text}"
@@ -169,7 +169,7 @@ def test_tokens(client: Client, why: str, header: str, status: int) -> None:
 
 def test_guessing_is_slowed_down_and_locks_nobody_else_out(client: Client) -> None:
     answers = [client.get("/api/workflows", token=f"guess-{i}", judged=False) for i in range(15)]
-    codes = [one.status_code for one in answers]
+    codes = [answer.status_code for answer in answers]
     assert codes[:10] == [401] * 10 and codes[-1] == 429
     assert int(answers[-1].headers["retry-after"]) > 0 and "detail" in answers[-1].json()
     assert client.get("/api/workflows").status_code == 200, "a right token is no guess"
@@ -187,11 +187,11 @@ def test_a_token_that_is_taken_out_of_the_file_is_refused(client: Client) -> Non
     eventually(lambda: client.get("/api/workflows", token="read").status_code == 200)
 
 
-OPEN = {(path, method) for path, method, one in operations() if one.get("security") == [{}]}
+OPEN = {(path, method) for path, method, spec in operations() if spec.get("security") == [{}]}
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "spec"), [pytest.param(*one, id=one[2]["operationId"]) for one in operations()]
+    ("path", "method", "spec"), [pytest.param(*operation, id=operation[2]["operationId"]) for operation in operations()]
 )
 def test_every_operation_needs_credentials(client: Client, path: str, method: str, spec: dict[str, Any]) -> None:
     where = path.replace("{job_id}", "1").replace("{run_id}", "x").replace("{name}", "x")
@@ -249,7 +249,7 @@ def test_websockets(
         await client.serve({**socket_scope, "server": ("127.0.0.1", 8000)}, received.get, send)
 
     client.run(connect())
-    assert [one["type"] for one in said] == ["websocket.close"], f"{why}: never accepted"
+    assert [message["type"] for message in said] == ["websocket.close"], f"{why}: never accepted"
     assert said[0]["code"] in codes, why
 
 
@@ -282,14 +282,14 @@ def not_from_here(server: Server) -> None:
     """Nothing; a connection of another user is refused, and the next of our own from anywhere is not."""
     if os.geteuid() != 0:
         return
-    with socket.create_connection(("127.0.0.1", server.port)) as one:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
         # The kernel tells the owner of the socket, which is what it would be in a process of that user.
-        os.fchown(one.fileno(), 65534, -1)
+        os.fchown(connection.fileno(), 65534, -1)
         for _ in range(2):
-            one.sendall(b"GET /api/workflows HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.sendall(b"GET /api/workflows HTTP/1.1\r\nHost: localhost\r\n\r\n")
             said = b""
             while not said.endswith(b"}"):  # head and body may come apart
-                said += one.recv(65536)
+                said += connection.recv(65536)
             assert said.startswith(b"HTTP/1.1 401 ")
     assert server.http.get("/api/workflows").status_code == 200
 
@@ -307,11 +307,11 @@ def broken_requests(server: Server) -> None:
         b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{",
     ):
-        with socket.create_connection(("127.0.0.1", server.port)) as one:
-            one.sendall(data)
-            one.shutdown(socket.SHUT_WR)
-            one.settimeout(120)
-            answer = b"".join(iter(lambda: one.recv(65536), b""))
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(120)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
             head, _, body = answer.partition(b"\r\n\r\n")
             assert not answer or head.split(b" ")[1][:1] == b"4", data[:60]
             # What is no HTTP at all never reaches the app: the server itself refuses it.
@@ -324,8 +324,8 @@ def broken_requests(server: Server) -> None:
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-def started(store: Any, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What `python app.py` does that is to end at once."""
+def run_app(store: Any, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python app.py` where it is to end at once."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     command = [sys.executable, str(ROOT / "app.py"), "--store", str(store), "--cluster", "embedded", *flags]
     return subprocess.run(
@@ -336,7 +336,7 @@ def started(store: Any, *flags: str, **environment: str) -> subprocess.Completed
 @pytest.mark.long
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_an_address_that_others_reach_needs_a_token(tmp_path: Any, host: str) -> None:
-    done = started(tmp_path / "store", "--host", host)
+    done = run_app(tmp_path / "store", "--host", host)
     assert done.returncode != 0 and "needs a token" in done.stderr
     assert not (tmp_path / "store").exists(), "nothing was begun"
 
@@ -348,7 +348,7 @@ def test_an_address_that_others_reach_needs_a_token(tmp_path: Any, host: str) ->
 )
 def test_a_store_that_can_be_none_is_named(tmp_path: Any, why: str, path: str) -> None:
     (tmp_path / "file").touch()
-    done = started(tmp_path / path, "--port", "0")
+    done = run_app(tmp_path / path, "--port", "0")
     assert done.returncode != 0 and "Traceback" not in done.stderr, why
     assert str(tmp_path / "file" if "file" in path else path) in done.stderr, why
 
@@ -365,12 +365,12 @@ def test_a_store_that_can_be_none_is_named(tmp_path: Any, why: str, path: str) -
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Any, why: str, environment: dict[str, str], said: str) -> None:
-    done = started(tmp_path / "store", **environment)
+    done = run_app(tmp_path / "store", **environment)
     assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr, why
 
 
 def test_two_servers_on_one_store(server: Server) -> None:
-    second = started(server.store, "--port", "0")
+    second = run_app(server.store, "--port", "0")
     assert second.returncode != 0
     assert "another server" in second.stderr and str(server.store) in second.stderr
     assert "Traceback" not in second.stderr, "a clear message, nothing else"
@@ -378,7 +378,7 @@ def test_two_servers_on_one_store(server: Server) -> None:
 
 
 def test_a_new_token_works(tmp_path: Any, client: Client) -> None:
-    done = started(tmp_path / "store", "--new-token", "ci:read")
+    done = run_app(tmp_path / "store", "--new-token", "ci:read")
     assert done.returncode == 0 and not (tmp_path / "store").exists()
     (token,) = re.findall(r"slc_\S+", done.stdout)
     path = client.store / "access.yaml"

@@ -31,7 +31,7 @@ log_dir: outs
 """
 
 
-class Place:
+class ServedConfig:
     """A served store with a system file, a folder that the server was started in, and a project in a mount."""
 
     def __init__(self, base: Path) -> None:
@@ -63,9 +63,9 @@ class Place:
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Place]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[ServedConfig]:
     """A place that is served; `indirect` parameters are more of the server's environment."""
-    place = Place(tmp_path)
+    place = ServedConfig(tmp_path)
     monkeypatch.chdir(place.started_in)
     environment = {"SLUICE_SYSTEM_CONFIG": str(place.system), **getattr(request, "param", {})}
     with serving(place.store, "embedded", **environment) as place.client:
@@ -79,7 +79,7 @@ def with_environment(**environment: str) -> pytest.MarkDecorator:
 # --- layers ----------------------------------------------------------------------------------------------------------
 
 
-def test_defaults_have_all_seven_keys(served: Place) -> None:
+def test_defaults_have_all_seven_keys(served: ServedConfig) -> None:
     served.config.write_text("poll: {min_s: 1, max_s: 1}\n")
     eventually(lambda: served.get()["log_dir"] == "logs")
     assert served.get() == {
@@ -100,7 +100,7 @@ def test_defaults_have_all_seven_keys(served: Place) -> None:
 
 
 @with_environment(SRUNX_DEFAULT_CPUS_PER_TASK="6", SRUNX_DEFAULT_PARTITION="fast", SRUNX_SYNC_AUTO="no")
-def test_each_layer_lies_on_those_below_and_tells_what_is_from_it(served: Place) -> None:
+def test_each_layer_lies_on_those_below_and_tells_what_is_from_it(served: ServedConfig) -> None:
     served.system.write_text(
         '{"resources": {"nodes": 9, "partition": "sys", "gpus_per_node": 1, "ntasks_per_node": 3},'
         ' "environment": {"env_vars": {"A": "system", "B": "system"}}}'
@@ -138,15 +138,17 @@ BROKEN = [
 
 @pytest.mark.parametrize(("why", "text", "reason"), BROKEN, ids=[row[0] for row in BROKEN])
 def test_a_file_that_breaks_leaves_what_it_said_before_in_force(
-    served: Place, why: str, text: str, reason: str
+    served: ServedConfig, why: str, text: str, reason: str
 ) -> None:
     served.system.write_text('{"resources": {"cpus_per_task": 5}}')
     assert served.get()["resources"]["cpus_per_task"] == 5
     served.system.write_text(text)
     found = served.get(explain="true")
     assert found["resources"]["cpus_per_task"] == 5
-    assert [(one["path"], reason in one["reason"]) for one in found["problems"]] == [(str(served.system), True)]
-    assert [one["path"] for one in served.problems()] == [str(served.system)]
+    assert [(problem["path"], reason in problem["reason"]) for problem in found["problems"]] == [
+        (str(served.system), True)
+    ]
+    assert [problem["path"] for problem in served.problems()] == [str(served.system)]
     served.system.write_text("{}")
     assert served.get(explain="true")["problems"] == [] and served.problems() == []
     assert served.get()["resources"]["cpus_per_task"] == 1
@@ -154,13 +156,13 @@ def test_a_file_that_breaks_leaves_what_it_said_before_in_force(
     assert served.get()["resources"]["cpus_per_task"] == 1
 
 
-def test_a_wrong_value_lets_the_layer_below_count_and_the_rest_of_its_file_too(served: Place) -> None:
+def test_a_wrong_value_lets_the_layer_below_count_and_the_rest_of_its_file_too(served: ServedConfig) -> None:
     served.system.write_text('{"resources": {"gpus_per_node": 2}}')
     text = '{"resources": {"gpus_per_node": "many",\n "nodes": 5, "cpus_per_task": 3}, "resorces": 1, "log_dir": 7}'
     (served.started_in / "srunx.json").write_text(text)
     found = served.get(explain="true")
     assert (found["resources"]["gpus_per_node"], found["resources"]["nodes"], found["log_dir"]) == (2, 5, "outs")
-    assert [(one["line"], one["reason"]) for one in found["problems"]] == [
+    assert [(problem["line"], problem["reason"]) for problem in found["problems"]] == [
         (1, "resources.gpus_per_node: Input should be a valid integer"),
         (2, "resorces: unknown key 'resorces'; did you mean 'resources'?"),
         (2, "log_dir: Input should be a valid string"),
@@ -168,18 +170,18 @@ def test_a_wrong_value_lets_the_layer_below_count_and_the_rest_of_its_file_too(s
 
 
 @with_environment(SRUNX_DEFAULT_NODES="many", SRUNX_DEFAULT_CONDA="a", SRUNX_DEFAULT_VENV="b", SLACK_WEBHOOK_URL="x")
-def test_wrong_variables_are_told_and_count_as_not_set(served: Place) -> None:
+def test_wrong_variables_are_told_and_count_as_not_set(served: ServedConfig) -> None:
     found = served.get(explain="true")
     assert found["resources"]["nodes"] == 2
     assert (found["environment"]["conda"], found["environment"]["venv"]) == (None, None)
-    told = " ".join(one["reason"] for one in found["problems"])
+    reasons = " ".join(problem["reason"] for problem in found["problems"])
     for name in ("SRUNX_DEFAULT_NODES", "SRUNX_DEFAULT_CONDA", "SRUNX_DEFAULT_VENV", "SLACK_WEBHOOK_URL"):
-        assert name in told
-    assert {one["path"] for one in found["problems"]} == {"environment"}
+        assert name in reasons
+    assert {problem["path"] for problem in found["problems"]} == {"environment"}
     assert served.client.get("/health").json()["status"] == "degraded"
 
 
-def test_a_user_file_that_breaks_keeps_counting_and_is_not_written_over(served: Place) -> None:
+def test_a_user_file_that_breaks_keeps_counting_and_is_not_written_over(served: ServedConfig) -> None:
     broken = "resources: {nodes: [}\n"
     served.config.write_text(broken)
     eventually(served.problems)
@@ -194,7 +196,7 @@ def test_a_user_file_that_breaks_keeps_counting_and_is_not_written_over(served: 
 # --- changes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_change_is_merged_and_leaves_every_other_line_as_it_is(served: Place) -> None:
+def test_a_change_is_merged_and_leaves_every_other_line_as_it_is(served: ServedConfig) -> None:
     found = served.put({"resources": {"gpus_per_node": 1, "nodes": 3}, "environment": {"env_vars": {"A": "1"}}})
     assert (found["resources"]["nodes"], found["resources"]["time_limit"]) == (3, "1-00:00:00")
     assert served.config.read_text() == USER.replace("nodes: 2  #", "nodes: 3  #").replace(
@@ -204,7 +206,7 @@ def test_a_change_is_merged_and_leaves_every_other_line_as_it_is(served: Place) 
     assert served.get() == found
 
 
-def test_the_whole_sent_back_with_one_change_writes_that_change(served: Place) -> None:
+def test_the_whole_sent_back_with_one_change_writes_that_change(served: ServedConfig) -> None:
     system = {"resources": {"gpus_per_node": 2}, "notifications": {"slack_webhook_url": HOOK}}
     served.system.write_text(json.dumps(system))
     whole = served.get()
@@ -214,7 +216,7 @@ def test_the_whole_sent_back_with_one_change_writes_that_change(served: Place) -
     assert served.config.read_text() == USER.replace("log_dir: outs", "log_dir: elsewhere")
 
 
-def test_variables_are_replaced_whole_and_null_takes_a_value_away(served: Place) -> None:
+def test_variables_are_replaced_whole_and_null_takes_a_value_away(served: ServedConfig) -> None:
     served.system.write_text('{"resources": {"partition": "sys"}}')
     served.put({"environment": {"env_vars": {"A": "1", "B": "2"}, "container": {"image": "a.sif", "nv": True}}})
     found = served.put({"environment": {"env_vars": {"B": "3"}, "container": {"runtime": "apptainer"}}})
@@ -247,7 +249,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("why", "body", "loc", "kind"), WRONG, ids=[row[0] for row in WRONG])
 def test_what_is_refused_names_its_place_and_changes_nothing(
-    served: Place, why: str, body: Any, loc: list[str], kind: str
+    served: ServedConfig, why: str, body: Any, loc: list[str], kind: str
 ) -> None:
     detail = served.put(body, 422)["detail"]
     assert detail[0]["loc"][: len(loc)] == loc and kind in detail[0]["type"], detail
@@ -255,12 +257,12 @@ def test_what_is_refused_names_its_place_and_changes_nothing(
     assert served.get()["resources"]["nodes"] == 2
 
 
-def test_unknown_keys_are_ignored(served: Place) -> None:
+def test_unknown_keys_are_ignored(served: ServedConfig) -> None:
     served.put({"resorces": {"nodes": 4}, "resources": {"node": 4}, "poll": {"min_s": 5}, "profiles": {}})
     assert served.config.read_text() == USER
 
 
-def test_changes_by_hand_and_by_callers_meet(served: Place) -> None:
+def test_changes_by_hand_and_by_callers_meet(served: ServedConfig) -> None:
     answer = served.client.get("/api/config")
     etag = answer.headers["etag"]
     assert served.client.get("/api/config", headers={"If-None-Match": etag}).status_code == 304
@@ -280,19 +282,19 @@ def test_changes_by_hand_and_by_callers_meet(served: Place) -> None:
     served.put({"log_dir": "four"}, headers={"If-Match": etag})
 
 
-def test_many_changes_at_once_are_all_there(served: Place) -> None:
+def test_many_changes_at_once_are_all_there(served: ServedConfig) -> None:
     def change(number: int) -> Any:
         name = f"n{number}"
         mount = {"name": name, "local": f"/{name}", "remote": f"/{name}"}
         return served.client.post("/api/files/mounts", mount)
 
     answers = served.client.together([functools.partial(change, number) for number in range(12)])
-    assert [one.status_code for one in answers] == [200] * 12
-    names = {one["name"] for one in served.client.get("/api/files/mounts").json()}
+    assert [answer.status_code for answer in answers] == [200] * 12
+    names = {mount["name"] for mount in served.client.get("/api/files/mounts").json()}
     assert names == {"ml", *(f"n{number}" for number in range(12))}
 
 
-def test_reset_really_resets_and_keeps_the_profiles_and_the_servers_own(served: Place) -> None:
+def test_reset_really_resets_and_keeps_the_profiles_and_the_servers_own(served: ServedConfig) -> None:
     before = served.profiles.read_text()
     served.put({"environment": {"env_vars": {"A": "1"}}, "work_dir": "/w", "cli": {"use_current_profile": False}})
     answer = served.client.post("/api/config/reset")
@@ -307,7 +309,7 @@ def test_reset_really_resets_and_keeps_the_profiles_and_the_servers_own(served: 
     assert served.client.post("/api/config/reset").json() == found, "once more changes nothing"
 
 
-def test_reset_without_a_file_makes_none(served: Place) -> None:
+def test_reset_without_a_file_makes_none(served: ServedConfig) -> None:
     served.config.unlink()
     eventually(lambda: served.get()["log_dir"] == "logs")
     assert served.client.post("/api/config/reset").status_code == 200
@@ -317,7 +319,9 @@ def test_reset_without_a_file_makes_none(served: Place) -> None:
     assert stat.S_IMODE(served.config.stat().st_mode) == 0o600
 
 
-def test_what_cannot_be_written_is_500_and_changes_nothing(served: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_is_500_and_changes_nothing(
+    served: ServedConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise OSError(5, "Input/output error")
 
@@ -342,7 +346,7 @@ def test_what_cannot_be_written_is_500_and_changes_nothing(served: Place, monkey
 
 
 @with_environment(SRUNX_WEB_TOKEN="topsecret-token")
-def test_secrets_leave_masked_and_come_back(served: Place) -> None:
+def test_secrets_leave_masked_and_come_back(served: ServedConfig) -> None:
     secret = {
         "notifications": {"slack_webhook_url": HOOK},
         "environment": {
@@ -376,7 +380,7 @@ def test_secrets_leave_masked_and_come_back(served: Place) -> None:
     SLACK_WEBHOOK_URL=HOOK, SRUNX_DEFAULT_PARTITION="gpu", SRUNX_SSH_PROFILE="other", SRUNX_WEB_TOKEN="verysecret",
     SRUNX_SSH_KEY="/home/me/.ssh/id", SRUNX_DEFAULT_CONTAINER="docker://me:verysecret@h/i", HOME="/root", XSRUNX_A="1",
 )  # fmt: skip
-def test_variables_that_are_set(served: Place) -> None:
+def test_variables_that_are_set(served: ServedConfig) -> None:
     rows = served.client.get("/api/config/env").json()
     assert [(row["name"], row["value"]) for row in rows if row["name"] != "SRUNX_X"] == [
         ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/***"),
@@ -390,7 +394,7 @@ def test_variables_that_are_set(served: Place) -> None:
     assert served.get()["notifications"]["slack_webhook_url"] == "https://hooks.slack.com/services/***"
 
 
-def test_paths(served: Place) -> None:
+def test_paths(served: ServedConfig) -> None:
     rows = served.client.get("/api/config/paths").json()
     assert rows == [
         {"path": str(served.system), "exists": False, "source": "system"},
@@ -402,7 +406,7 @@ def test_paths(served: Place) -> None:
 # --- projects --------------------------------------------------------------------------------------------------------
 
 
-def test_projects(served: Place) -> None:
+def test_projects(served: ServedConfig) -> None:
     path = served.project / "srunx.json"
     row = {"mount_name": "ml", "local_path": str(served.project), "config_path": str(path)}
     client = served.client
@@ -431,7 +435,7 @@ def test_projects(served: Place) -> None:
     assert wrong.status_code == 422 and wrong.json()["detail"][0]["loc"] == ["resources", "nodes"]
 
 
-def test_a_project_file_that_is_wrong_is_shown_as_that(served: Place) -> None:
+def test_a_project_file_that_is_wrong_is_shown_as_that(served: ServedConfig) -> None:
     path = served.project / "srunx.json"
     path.write_text('{"resources": {"nodes": 2.5, "cpus_per_task": 2}}')
     found = served.client.get("/api/config/projects/ml").json()
@@ -448,7 +452,7 @@ def test_a_project_file_that_is_wrong_is_shown_as_that(served: Place) -> None:
     assert served.client.get("/api/config?mount=ml").status_code == 200
 
 
-def test_projects_without_a_profile_or_mount(served: Place) -> None:
+def test_projects_without_a_profile_or_mount(served: ServedConfig) -> None:
     client = served.client
     for method, path in (("GET", ""), ("PUT", ""), ("POST", "/init")):
         more = {"json": {}} if method == "PUT" else {}
@@ -465,7 +469,7 @@ def test_projects_without_a_profile_or_mount(served: Place) -> None:
     assert client.get("/api/config/projects").json() == []
 
 
-def test_the_projects_file_counts_for_the_workflows_of_its_mount_only(served: Place) -> None:
+def test_the_projects_file_counts_for_the_workflows_of_its_mount_only(served: ServedConfig) -> None:
     (served.project / "srunx.json").write_text(
         '{"resources": {"cpus_per_task": 3}, "environment": {"env_vars": {"FROM": "project"}}}'
     )
@@ -475,10 +479,10 @@ def test_the_projects_file_counts_for_the_workflows_of_its_mount_only(served: Pl
         answer = client.post("/api/workflows/upload", {"yaml": text, "filename": "w.yaml", **mount})
         assert answer.status_code == 200, answer.text
     dry = [client.post(f"/api/workflows/w/run{query}", {"dry_run": True}).json() for query in ("", "?mount=ml")]
-    scripts = [one["jobs"][0]["script"] for one in dry]
-    assert ["FROM=" in one for one in scripts] == [False, True]
+    scripts = [plan["jobs"][0]["script"] for plan in dry]
+    assert ["FROM=" in script for script in scripts] == [False, True]
     assert "--cpus-per-task=3" in scripts[1] and "--cpus-per-task=3" not in scripts[0]
-    assert all("--time=1-00:00:00" in one for one in scripts), "the user's layer counts for both"
+    assert all("--time=1-00:00:00" in script for script in scripts), "the user's layer counts for both"
     assert served.get(mount="ml")["resources"]["cpus_per_task"] == 3
     assert served.get()["resources"]["cpus_per_task"] == 1
     (served.project / "srunx.json").write_text('{"resources": {"cpus_per_task": "all"}}')

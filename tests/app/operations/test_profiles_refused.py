@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.app.profile_calls import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, Place
+from tests.app.operations.profile_calls import BOTH_WAYS, FILE, MOUNT, NEW, PROFILES, ServedProfiles
 from tests.app_client import serving
 
 
 @pytest.fixture(scope="module")
-def served_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def served_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProfiles]:
     """A place for calls that change nothing."""
     store = tmp_path_factory.mktemp("once") / "store"
-    place = Place(store)
+    place = ServedProfiles(store)
     with serving(store, "embedded") as place.client:
         yield place
 
@@ -37,7 +37,7 @@ WRONG_MOUNTS = [
 
 @pytest.mark.parametrize(("why", "body", "field"), WRONG_MOUNTS, ids=[row[0] for row in WRONG_MOUNTS])
 @pytest.mark.parametrize("path", [row[1] for row in BOTH_WAYS], ids=[row[0] for row in BOTH_WAYS])
-def test_mounts_that_are_refused(served_once: Place, path: str, why: str, body: Any, field: str) -> None:
+def test_mounts_that_are_refused(served_once: ServedProfiles, path: str, why: str, body: Any, field: str) -> None:
     answer = served_once.call("POST", path, body)
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"][:2] == ["body", field]
     assert served_once.path.read_text() == FILE
@@ -64,7 +64,7 @@ WRONG_PROFILES = [
 
 
 @pytest.mark.parametrize(("why", "body", "field"), WRONG_PROFILES, ids=[row[0] for row in WRONG_PROFILES])
-def test_profiles_that_are_refused(served_once: Place, why: str, body: Any, field: str) -> None:
+def test_profiles_that_are_refused(served_once: ServedProfiles, why: str, body: Any, field: str) -> None:
     calls = [("POST", PROFILES, body)]
     if field in body and field != "name":
         calls.append(("PUT", f"{PROFILES}/lab", {field: body[field]}))
@@ -72,7 +72,7 @@ def test_profiles_that_are_refused(served_once: Place, why: str, body: Any, fiel
         answer = served_once.call(method, path, given)
         assert answer.status_code == 422, answer.text
         assert field in answer.json()["detail"][0]["loc"], answer.text
-    assert served_once.path.read_text() == FILE and served_once.listed()["current"] == "dgx"
+    assert served_once.path.read_text() == FILE and served_once.list_profiles()["current"] == "dgx"
 
 
 MISSING = [
@@ -87,12 +87,12 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "detail"), MISSING, ids=[f"{row[0]} {row[1]}" for row in MISSING])
-def test_what_is_not_there(served_once: Place, method: str, path: str, body: Any, detail: str) -> None:
+def test_what_is_not_there(served_once: ServedProfiles, method: str, path: str, body: Any, detail: str) -> None:
     answer = served_once.call(method, path, body)
     assert answer.status_code == 404 and answer.json() == {"detail": detail}
     assert served_once.path.read_text() == FILE
 
 
-def test_a_profile_of_the_same_name(served_once: Place) -> None:
+def test_a_profile_of_the_same_name(served_once: ServedProfiles) -> None:
     answer = served_once.call("POST", PROFILES, {**NEW, "name": "lab"})
     assert answer.status_code == 409 and answer.json() == {"detail": "Profile 'lab' already exists"}

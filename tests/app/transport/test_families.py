@@ -180,10 +180,10 @@ def test_refusals_have_the_familys_shape(
 ) -> None:
     answer = call(moon, method, path, **more)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json"), answer.text
-    told = answer.json()
-    assert (told["moon"], told["what"]) == (status, code)
-    assert told["id"] == answer.headers["x-request-id"] and "shadow" not in told["text"]
-    assert bool(told["wrong"]) == (status == 422)
+    body = answer.json()
+    assert (body["moon"], body["what"]) == (status, code)
+    assert body["id"] == answer.headers["x-request-id"] and "shadow" not in body["text"]
+    assert bool(body["wrong"]) == (status == 422)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-left"] in ("0", "9")
     assert ("allow" in answer.headers) == (status == 405)
@@ -295,9 +295,9 @@ def test_pages_of_allowed_origins_may_read(moon: Client) -> None:
 
 
 def test_origins_of_access_yaml_may_read_their_family_only(client: Client) -> None:
-    held = client.server.store.single["access"]
-    text = held.get_raw("access")[0].decode() + "cors: {srtslurm: ['http://localhost:3000']}\n"
-    known = held.parse(text.encode(), "access.yaml")
+    folder = client.server.store.single["access"]
+    text = folder.get_raw("access")[0].decode() + "cors: {srtslurm: ['http://localhost:3000']}\n"
+    known = folder.parse(text.encode(), "access.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(client.server.store), "access", property(lambda _store: known))
         headers = {"origin": "http://localhost:3000"}
@@ -305,7 +305,7 @@ def test_origins_of_access_yaml_may_read_their_family_only(client: Client) -> No
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
         assert "access-control-allow-origin" not in client.get("/api/jobs", headers=headers).headers
     with pytest.raises(errors.Invalid, match="unknown family 'moon'"):
-        held.parse(b"cors: {moon: ['http://localhost:3000']}\n", "access.yaml")
+        folder.parse(b"cors: {moon: ['http://localhost:3000']}\n", "access.yaml")
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

@@ -55,12 +55,12 @@ def test_what_is_written_is_read_again(description: str, use_case: str, content:
     try:
         data = templates.format_template(template)
     except Invalid:
-        told = f"{description}{use_case}"
+        texts = f"{description}{use_case}"
         assert (
-            "#}" in told
+            "#}" in texts
             or not content.strip("\ufeff").strip()
             or content[:1] in ("{", "\ufeff")
-            or told.splitlines()[1:]
+            or texts.splitlines()[1:]
         )
         return
     assert templates.parse_template(data) == template
@@ -129,7 +129,7 @@ def test_the_life_of_a_template(client: Client) -> None:
 
 def test_a_template_written_by_hand_counts(client: Client) -> None:
     (client.store / "templates" / "hand.slurm").write_text(OWN)
-    eventually(lambda: any(one["name"] == "hand" for one in client.get("/api/templates").json()))
+    eventually(lambda: any(template["name"] == "hand" for template in client.get("/api/templates").json()))
     client.request("PUT", "/api/templates/hand", json={"description": "By hand"})
     text = (client.store / "templates" / "hand.slurm").read_text()
     assert text == "{#\ndescription: By hand\n#}\n" + OWN
@@ -171,15 +171,15 @@ def test_refusals(client: Client, why: str, method: str, path: str, body: Any, s
 
 def test_a_name_is_taken_once(client: Client) -> None:
     answers = client.together([lambda: create(client, "once") for _ in range(4)])
-    assert sorted(one.status_code for one in answers) == [201, 409, 409, 409]
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
 
 
 def test_previews(client: Client) -> None:
     body = {"name": "look", "command": ["echo", "a b"], "resources": {"nodes": 3, "partition": None, "time_limit": ""}}
-    shown = client.post("/api/jobs/preview", body).json()
-    assert shown["template_used"] == "base"
-    assert "#SBATCH --nodes=3\n" in shown["script"] and "srun echo 'a b'" in shown["script"]
-    assert "#SBATCH --chdir=.\n" in shown["script"] and "--output=./%x_%j.log" in shown["script"]
+    preview = client.post("/api/jobs/preview", body).json()
+    assert preview["template_used"] == "base"
+    assert "#SBATCH --nodes=3\n" in preview["script"] and "srun echo 'a b'" in preview["script"]
+    assert "#SBATCH --chdir=.\n" in preview["script"] and "--output=./%x_%j.log" in preview["script"]
     create(client, "look", description="For looking")
     own = client.post("/api/jobs/preview", {**body, "template_name": "look"}).json()
     assert own == {"script": "#!/bin/bash\n#SBATCH --job-name=look\necho echo 'a b' on 3\n", "template_used": "look"}
@@ -207,5 +207,5 @@ def test_a_template_is_applied(client: Client, tmp_path: Path) -> None:
 def test_a_workflow_uses_a_template_with_a_comment(client: Client) -> None:
     create(client, "commented", use_case="Workflows")
     text = "name: with-template\njobs:\n  - {name: a, command: hi, template: commented}\n"
-    run = client.ended(client.start_run("with-template", text)["id"])
+    run = client.await_run(client.start_run("with-template", text)["id"])
     assert run["status"] == "completed", run

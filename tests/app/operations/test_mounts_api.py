@@ -32,7 +32,7 @@ def test_listed_run_and_deleted(mounted: tuple[Client, Path]) -> None:
     assert client.get("/api/workflows/here").status_code == 404, "the store's own are others"
     run = client.post("/api/workflows/here/run?mount=ml").json()
     assert run["mount"] == "ml" and run["work_dir"] == str(project)
-    assert client.ended(run["id"])["status"] == "completed"
+    assert client.await_run(run["id"])["status"] == "completed"
     assert (project / "where").read_text().strip() == str(project)
     assert client.delete("/api/workflows/here", params={"mount": "ml"}).status_code == 200
     assert not (project / ".srunx" / "workflows" / "here.yaml").exists()

@@ -129,8 +129,10 @@ def test_what_is_refused(
 def test_bytes_in_a_query(mounted: tuple[Client, Path]) -> None:
     client, root = mounted
     (Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9"))).write_text("latin")
-    shown = next(one["name"] for one in browse(client, mount="ml").json()["entries"] if one["name"].startswith("caf"))
-    assert read(client, mount="ml", path=shown).json()["content"] == "latin"
+    name = next(
+        entry["name"] for entry in browse(client, mount="ml").json()["entries"] if entry["name"].startswith("caf")
+    )
+    assert read(client, mount="ml", path=name).json()["content"] == "latin"
     for query in (
         "path=caf%E9",
         "path=%ff%fe",

@@ -59,7 +59,7 @@ def text_of(client: Client, name: str) -> str | None:
 
 def names(client: Client) -> list[str]:
     """The workflows that are listed."""
-    return [one["name"] for one in client.get("/api/workflows").json()]
+    return [workflow["name"] for workflow in client.get("/api/workflows").json()]
 
 
 # --- the documented calls --------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_the_documented_deletion(client: Client) -> None:
 
 def test_runs_of_a_deleted_workflow_stay(client: Client) -> None:
     upload(client, "short", DEMO.format(name="short", word="x"))
-    run = client.ended(client.start_run("short")["id"])
+    run = client.await_run(client.start_run("short")["id"])
     client.delete("/api/workflows/short")
     assert client.get(f"/api/workflows/runs/{run['id']}").json() == run
 
@@ -136,9 +136,9 @@ def test_validation(client: Client, why: str, text: str | None, valid: bool) -> 
 
 
 def test_validation_tells_everything_with_its_line(client: Client) -> None:
-    told = "\n".join(client.post("/api/workflows/validate", {"yaml": WRONG}).json()["errors"])
-    assert "line 4" in told and "'comand'" in told and "did you mean 'command'" in told
-    assert "line 7" in told and "helo" in told and "line 8" in told
+    errors = "\n".join(client.post("/api/workflows/validate", {"yaml": WRONG}).json()["errors"])
+    assert "line 4" in errors and "'comand'" in errors and "did you mean 'command'" in errors
+    assert "line 7" in errors and "helo" in errors and "line 8" in errors
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -166,9 +166,9 @@ def test_file_names(client: Client, why: str, filename: str, status: int) -> Non
     answer = client.post("/api/workflows/upload", body)
     assert answer.status_code == status, f"{why}: {answer.text}"
     inside = [
-        one.name
-        for one in client.store.rglob("*")
-        if one.suffix in (".yaml", ".yml", ".txt") and "workflows" not in one.parts
+        path.name
+        for path in client.store.rglob("*")
+        if path.suffix in (".yaml", ".yml", ".txt") and "workflows" not in path.parts
     ]
     assert sorted(inside) == ["access.yaml", "config.yaml", "profiles.yaml"], "nothing lands anywhere else"
     for end in (".yml", ".yaml"):
@@ -233,8 +233,8 @@ def test_overwriting_keeps_what_the_body_does_not_mention(client: Client) -> Non
     job = "  - name: a\n    command: [echo, '{{ n }}']\n    retry: 4\n    log_dir: my-logs\n"
     text = f"name: edited\nargs: {{n: 3}}\njobs:\n{job}"
     upload(client, "edited", text)
-    shown = client.get("/api/workflows/edited").json()["jobs"][0]
-    jobs = [{"name": "a", "command": shown["command"], "resources": {"nodes": 2}}]
+    stored_job = client.get("/api/workflows/edited").json()["jobs"][0]
+    jobs = [{"name": "a", "command": stored_job["command"], "resources": {"nodes": 2}}]
     answer = client.post("/api/workflows/create", {"name": "edited", "jobs": jobs, "overwrite": True})
     assert answer.status_code == 200
     saved = text_of(client, "edited") or ""
@@ -275,7 +275,7 @@ def test_an_edit_by_hand_that_was_not_seen_yet_is_not_overwritten(client: Client
 def test_twenty_uploads_at_once_leave_one_whole_file(client: Client) -> None:
     texts = [DEMO.format(name="crowd", word=f"word{i}") for i in range(20)]
     answers = client.together([lambda text=text: upload(client, "crowd", text) for text in texts])
-    assert {one.status_code for one in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     assert text_of(client, "crowd") in texts
 
 
@@ -302,8 +302,8 @@ def test_a_file_that_breaks_is_told_and_its_last_good_version_stays(client: Clie
     eventually(lambda: "fragile" in names(client))
     path.write_text("name: fragile\njobs:\n  - name: hello\n    comand: [echo]\n")
     problems = eventually(lambda: client.get("/api/store/problems").json())
-    assert {one["path"] for one in problems} == {"workflows/fragile.yaml"}
-    assert [one["line"] for one in problems if "'comand'" in one["reason"]] == [4]
+    assert {problem["path"] for problem in problems} == {"workflows/fragile.yaml"}
+    assert [problem["line"] for problem in problems if "'comand'" in problem["reason"]] == [4]
     assert client.get("/health").json()["store"]["problems"] == 1
     assert client.get("/api/workflows/fragile").json()["jobs"][0]["command"] == ["echo", "good"]
     assert "comand" in path.read_text(), "it is never overwritten by us"

@@ -97,9 +97,9 @@ def test_own_doings_are_seen_at_once(counted: tuple[Server, Path]) -> None:
     server, log = counted
     body = {"name": "held", "script_content": "#!/bin/bash\n#SBATCH --hold\ntrue\n"}
     made = server.http.post("/api/jobs", json=body).json()
-    shown = {job["job_id"]: job for job in server.http.get("/api/jobs").json()}
-    assert shown[made["job_id"]]["status"] == "PENDING"
+    jobs = {job["job_id"]: job for job in server.http.get("/api/jobs").json()}
+    assert jobs[made["job_id"]]["status"] == "PENDING"
     assert server.http.delete(f"/api/jobs/{made['job_id']}").status_code == 204
-    shown = {job["job_id"]: job for job in server.http.get("/api/jobs").json()}
-    assert shown[made["job_id"]]["status"] == "CANCELLED"
+    jobs = {job["job_id"]: job for job in server.http.get("/api/jobs").json()}
+    assert jobs[made["job_id"]]["status"] == "CANCELLED"
     assert calls(log)["scancel"] == 1

@@ -19,9 +19,9 @@ HELLO = "#!/bin/bash\necho hello\n"
 SLEEP = "#!/bin/bash\nexec sleep 300\n"
 
 
-def listed(client: Client) -> dict[Any, dict[str, Any]]:
-    """The list of jobs by id."""
-    return {one["job_id"]: one for one in client.get("/api/jobs").json()}
+def list_jobs(client: Client) -> dict[Any, dict[str, Any]]:
+    """List the jobs, by id."""
+    return {job["job_id"]: job for job in client.get("/api/jobs").json()}
 
 
 def unique(name: str) -> str:
@@ -29,9 +29,9 @@ def unique(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:8]}"
 
 
-def named(client: Client, name: str) -> list[dict[str, Any]]:
-    """The jobs of this name."""
-    return [one for one in listed(client).values() if one["name"] == name]
+def list_named_jobs(client: Client, name: str) -> list[dict[str, Any]]:
+    """List the jobs of this name."""
+    return [job for job in list_jobs(client).values() if job["name"] == name]
 
 
 def in_folder(script: str, folder: Path) -> str:
@@ -56,8 +56,8 @@ def test_the_documented_submission(client: Client) -> None:
     assert answer.json() == {
         "name": "training-run", "job_id": job_id, "status": "PENDING", "depends_on": [], "command": [], "resources": {},
     }  # fmt: skip
-    one = listed(client)[job_id]
-    assert one["name"] == "training-run", "seen at once, before SLURM was asked again"
+    job = list_jobs(client)[job_id]
+    assert job["name"] == "training-run", "seen at once, before SLURM was asked again"
     over = client.job(job_id)
     assert (over["status"], over["gpus"]) == ("FAILED", 1), "there is no train.py here"
     assert over["exit_code"] == 2 or over["exit_code"] == 127
@@ -75,15 +75,15 @@ def test_how_a_job_ends(client: Client, why: str, script: str, status: str, slur
     job = client.job(client.submit(f"#!/bin/bash\n{script}\n"))
     assert (job["status"], job["slurm_state"], job["exit_code"]) == (status, slurm_state, exit_code), why
     assert job["submitted_at"] <= job["started_at"] <= job["ended_at"]
-    row = next(one for one in client.get("/api/history").json() if one["job_id"] == job["job_id"])
+    row = next(row for row in client.get("/api/history").json() if row["job_id"] == job["job_id"])
     assert eventually(lambda: row["status"] == status or client.get("/api/history").json()[0]["status"] == status)
 
 
 def test_the_list_and_the_single_answer_agree(client: Client) -> None:
     job_id = client.submit(HELLO, name="agreed")
-    one = client.job(job_id)
-    assert eventually(lambda: listed(client)[job_id]["status"] == "COMPLETED")
-    assert listed(client)[job_id] == one
+    job = client.job(job_id)
+    assert eventually(lambda: list_jobs(client)[job_id]["status"] == "COMPLETED")
+    assert list_jobs(client)[job_id] == job
 
 
 def test_cancelling(client: Client) -> None:
@@ -91,7 +91,7 @@ def test_cancelling(client: Client) -> None:
     eventually(lambda: client.job(job_id, over=False)["status"] == "RUNNING")
     answer = client.delete(f"/api/jobs/{job_id}")
     assert (answer.status_code, answer.content) == (204, b"")
-    assert listed(client)[job_id]["status"] == "CANCELLED", "seen at once"
+    assert list_jobs(client)[job_id]["status"] == "CANCELLED", "seen at once"
     assert client.job(job_id)["slurm_state"] == "CANCELLED"
     assert client.delete(f"/api/jobs/{job_id}").status_code == 204, "over already"
     assert client.delete("/api/jobs/999999999").status_code == 404
@@ -111,9 +111,9 @@ def test_array_tasks_have_their_own_ids(client: Client, tmp_path: Path) -> None:
     )
     assert isinstance(job_id, int)
     ended = [client.job(f"{job_id}_{task}") for task in range(3)]
-    assert [one["job_id"] for one in ended] == [f"{job_id}_{task}" for task in range(3)]
-    assert [one["exit_code"] for one in ended] == [0, 1, 2]
-    assert {f"{job_id}_{task}" for task in range(3)} <= set(listed(client))
+    assert [row["job_id"] for row in ended] == [f"{job_id}_{task}" for task in range(3)]
+    assert [row["exit_code"] for row in ended] == [0, 1, 2]
+    assert {f"{job_id}_{task}" for task in range(3)} <= set(list_jobs(client))
     assert client.job(job_id)["status"] == "FAILED", "the whole is what became of its tasks"
     assert client.get(f"/api/jobs/{job_id}_1/logs").json()["stdout"] == "task 1\n"
     own = (tmp_path / "1").read_text().strip()
@@ -136,8 +136,8 @@ def test_a_job_does_not_see_the_servers_environment(client: Client, monkeypatch:
     monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
     job_id = client.submit("#!/bin/bash\nenv\n")
     assert client.job(job_id)["status"] == "COMPLETED"
-    told = client.get(f"/api/jobs/{job_id}/logs").json()["stdout"]
-    assert "SLURM_JOB_ID" in told and "hunter2" not in told and "SLUICE_STORE" not in told
+    output = client.get(f"/api/jobs/{job_id}/logs").json()["stdout"]
+    assert "SLURM_JOB_ID" in output and "hunter2" not in output and "SLUICE_STORE" not in output
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_sbatchs_own_reason_is_told_and_nothing_is_kept(client: Client, why: str
     answer = client.post("/api/jobs", {"name": "refused", "script_content": f"#!/bin/bash\n{lines}\necho\n"})
     assert answer.status_code == 502, answer.text
     assert reason in answer.json()["detail"], answer.text
-    assert not [one for one in client.store.glob("jobs/*.json") if '"name": "refused"' in one.read_text()], why
-    assert "refused" not in [one["job_name"] for one in client.get("/api/history").json()]
+    assert not [path for path in client.store.glob("jobs/*.json") if '"name": "refused"' in path.read_text()], why
+    assert "refused" not in [row["job_name"] for row in client.get("/api/history").json()]
 
 
 @pytest.mark.parametrize(
@@ -235,38 +235,38 @@ def test_what_cannot_be_submitted(
     answer = client.post("/api/jobs", {"name": "bad", **body})
     assert answer.status_code == status, f"{why}: {answer.text}"
     if loc is not None:
-        assert loc in [one["loc"] for one in answer.json()["detail"]], why
+        assert loc in [problem["loc"] for problem in answer.json()["detail"]], why
 
 
 # --- idempotency keys ------------------------------------------------------------------------------------------------
 
 
-def keyed(client: Client, key: str, name: str, script: str = HELLO, **more: Any) -> Any:
-    """A submission under a key."""
+def submit_under_key(client: Client, key: str, name: str, script: str = HELLO, **more: Any) -> Any:
+    """Submit a job under a key; return the answer."""
     body = {"name": name, "script_content": script}
     return client.post("/api/jobs", body, headers={"Idempotency-Key": key}, **more)
 
 
 def test_a_key_makes_one_job(client: Client) -> None:
     name = unique("keyed")
-    first, again = keyed(client, "one", name), keyed(client, "one", name)
+    first, again = submit_under_key(client, "one", name), submit_under_key(client, "one", name)
     assert first.status_code == again.status_code == 201
     assert first.json() == again.json()
-    assert len(named(client, name)) == 1
+    assert len(list_named_jobs(client, name)) == 1
     client.job(first.json()["job_id"])
-    assert keyed(client, "one", name).json()["job_id"] == first.json()["job_id"], "also when it is over"
+    assert submit_under_key(client, "one", name).json()["job_id"] == first.json()["job_id"], "also when it is over"
 
 
 def test_a_key_with_another_body_is_refused(client: Client) -> None:
-    keyed(client, "two", "first")
+    submit_under_key(client, "two", "first")
     second = unique("second")
-    answer = keyed(client, "two", second)
+    answer = submit_under_key(client, "two", second)
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
-    assert named(client, second) == []
+    assert list_named_jobs(client, second) == []
 
 
 def test_a_key_belongs_to_its_caller(client: Client) -> None:
-    mine, theirs = keyed(client, "three", "whose"), keyed(client, "three", "whose", token="admin")
+    mine, theirs = submit_under_key(client, "three", "whose"), submit_under_key(client, "three", "whose", token="admin")
     assert mine.json()["job_id"] != theirs.json()["job_id"]
 
 
@@ -276,16 +276,16 @@ def test_without_a_key_every_request_makes_a_job(client: Client) -> None:
 
 def test_twenty_requests_at_once_with_one_key_make_one_job(client: Client) -> None:
     name = unique("crowd")
-    answers = client.together([lambda: keyed(client, "crowd", name)] * 20)
-    assert {one.status_code for one in answers} == {201}
-    assert len({one.json()["job_id"] for one in answers}) == 1
+    answers = client.together([lambda: submit_under_key(client, "crowd", name)] * 20)
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["job_id"] for answer in answers}) == 1
     client.job(answers[0].json()["job_id"])
-    assert len(named(client, name)) == 1
+    assert len(list_named_jobs(client, name)) == 1
 
 
 @pytest.mark.parametrize("bad", ["with blank", "x" * 201, "", "\x7f"])
 def test_keys_that_are_none(client: Client, bad: str) -> None:
-    assert keyed(client, bad, "bad").status_code == 422
+    assert submit_under_key(client, bad, "bad").status_code == 422
 
 
 def cut_off(client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool) -> None:
@@ -310,31 +310,31 @@ def test_an_answer_that_was_lost_makes_no_second_job(
     monkeypatch.setattr("slurm_shim.cluster._DOUBT_S", 0.1)
     name, key = unique("lost"), uuid.uuid4().hex
     cut_off(client, monkeypatch, arrives)
-    assert keyed(client, key, name).status_code == 503
+    assert submit_under_key(client, key, name).status_code == 503
 
     def answered() -> Any:
-        answer = keyed(client, key, name)
+        answer = submit_under_key(client, key, name)
         return answer.status_code == 201 and answer
 
     job_id = eventually(answered).json()["job_id"]
     client.job(job_id)
-    assert [one["job_id"] for one in named(client, name)] == [job_id]
+    assert [job["job_id"] for job in list_named_jobs(client, name)] == [job_id]
 
 
 def test_a_job_whose_answer_was_lost_is_adopted_though_nobody_asks_again(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(client, monkeypatch, arrives=True)
-    assert keyed(client, uuid.uuid4().hex, "orphan").status_code == 503
-    rows = eventually(lambda: [one for one in client.get("/api/history").json() if one["job_name"] == "orphan"])
+    assert submit_under_key(client, uuid.uuid4().hex, "orphan").status_code == 503
+    rows = eventually(lambda: [row for row in client.get("/api/history").json() if row["job_name"] == "orphan"])
     assert client.job(rows[0]["job_id"])["status"] == "COMPLETED"
 
 
 # --- logs ------------------------------------------------------------------------------------------------------------
 
 
-def told(client: Client, job_id: Any, **offsets: int) -> dict[str, Any]:
-    """The logs of a job from these offsets on."""
+def read_logs(client: Client, job_id: Any, **offsets: int) -> dict[str, Any]:
+    """Read the logs of a job from these offsets on."""
     found: dict[str, Any] = client.get(f"/api/jobs/{job_id}/logs", params=offsets).json()
     return found
 
@@ -342,22 +342,27 @@ def told(client: Client, job_id: Any, **offsets: int) -> dict[str, Any]:
 def test_logs_by_offset(client: Client, tmp_path: Path) -> None:
     job_id = client.submit(in_folder("#!/bin/bash\necho hello\necho oh no >&2\n", tmp_path))
     client.job(job_id)
-    assert told(client, job_id) == {"stdout": "hello\n", "stderr": "oh no\n", "stdout_offset": 6, "stderr_offset": 6}
-    assert told(client, job_id, stdout_offset=4, stderr_offset=6) == {
+    assert read_logs(client, job_id) == {
+        "stdout": "hello\n",
+        "stderr": "oh no\n",
+        "stdout_offset": 6,
+        "stderr_offset": 6,
+    }
+    assert read_logs(client, job_id, stdout_offset=4, stderr_offset=6) == {
         "stdout": "o\n", "stderr": "", "stdout_offset": 6, "stderr_offset": 6,
     }  # fmt: skip
-    assert told(client, job_id, stdout_offset=99)["stdout_offset"] == 6, "beyond the end"
-    assert told(client, job_id, stdout_offset=-3)["stdout"] == "hello\n", "negative is the start"
+    assert read_logs(client, job_id, stdout_offset=99)["stdout_offset"] == 6, "beyond the end"
+    assert read_logs(client, job_id, stdout_offset=-3)["stdout"] == "hello\n", "negative is the start"
 
 
 def test_a_log_that_grows(client: Client, tmp_path: Path) -> None:
     script = f"#!/bin/bash\necho one\nwhile [ ! -e {tmp_path}/go ]; do sleep 0.05; done\nprintf 'h\\303\\251\\n'\n"
     job_id = client.submit(script)
-    first = eventually(lambda: (answer := told(client, job_id))["stdout"] and answer)
+    first = eventually(lambda: (answer := read_logs(client, job_id))["stdout"] and answer)
     assert (first["stdout"], first["stderr"]) == ("one\n", "")
     (tmp_path / "go").touch()
     client.job(job_id)
-    rest = told(client, job_id, stdout_offset=first["stdout_offset"])
+    rest = read_logs(client, job_id, stdout_offset=first["stdout_offset"])
     assert (rest["stdout"], rest["stdout_offset"]) == ("hé\n", 8)
 
 
@@ -377,7 +382,7 @@ def test_a_log_that_is_gone_is_empty(client: Client, tmp_path: Path) -> None:
     job_id = client.submit(in_folder(HELLO, tmp_path))
     client.job(job_id)
     (tmp_path / f"{job_id}.out").unlink()
-    assert told(client, job_id)["stdout"] == ""
+    assert read_logs(client, job_id)["stdout"] == ""
 
 
 @pytest.mark.parametrize("bad", ["x", "1.5", "9" * 25])
@@ -408,8 +413,8 @@ def test_a_job_that_slurm_has_forgotten_stays_readable(server: Server) -> None:
     for file in server.store.glob("cluster/state*"):
         file.unlink()
     server.start()
-    one = server.http.get(f"/api/jobs/{job_id}").json()
-    assert (one["name"], one["status"], one["exit_code"]) == ("kept", "FAILED", 3)
+    job = server.http.get(f"/api/jobs/{job_id}").json()
+    assert (job["name"], job["status"], job["exit_code"]) == ("kept", "FAILED", 3)
     assert [row["status"] for row in server.http.get("/api/jobs").json()] == ["FAILED"], "listed for six hours"
     assert server.http.get(f"/api/jobs/{job_id}/logs").json()["stdout"] == "kept\n"
     assert server.http.delete(f"/api/jobs/{job_id}").status_code == 204
@@ -434,9 +439,9 @@ def test_ours_stay_readable_when_a_server_starts_while_slurm_is_away(server: Ser
         other.end()
         down(tmp_path / "other")
         other.start()
-        one = other.http.get(f"/api/jobs/{job_id}")
-        assert (one.status_code, one.json()["status"]) == (200, "COMPLETED")
-        assert "x-snapshot-age" not in one.headers, "there is none yet"
+        answer = other.http.get(f"/api/jobs/{job_id}")
+        assert (answer.status_code, answer.json()["status"]) == (200, "COMPLETED")
+        assert "x-snapshot-age" not in answer.headers, "there is none yet"
         assert other.http.get(f"/api/jobs/{job_id}/logs").json()["stdout"] == "hello\n"
         assert other.http.get("/api/jobs").status_code == 503
         assert other.http.get("/api/jobs/999999998").status_code == 503, "nobody knows whether there is none"
@@ -461,7 +466,7 @@ def test_a_controller_that_is_away(embedded: Client) -> None:
         age_s = float(embedded.get("/api/jobs").headers["x-snapshot-age"])
         eventually(lambda: float(embedded.get("/api/jobs").headers["x-snapshot-age"]) > age_s)
         during = embedded.get("/api/jobs")
-        states = lambda answer: {one["job_id"]: one["status"] for one in answer.json()}  # noqa: E731
+        states = lambda answer: {job["job_id"]: job["status"] for job in answer.json()}  # noqa: E731
         assert states(during) == states(before), "nothing changes its state"
         assert embedded.job(job_id, over=False)["status"] == "RUNNING"
         assert embedded.post("/api/jobs", {"name": "x", "script_content": HELLO}).status_code == 503
@@ -469,7 +474,7 @@ def test_a_controller_that_is_away(embedded: Client) -> None:
         assert refused.status_code == 503 and refused.headers["retry-after"]
         assert embedded.get("/api/resources").status_code == 200
         assert embedded.get("/api/jobs/999999998").status_code == 503, "it may have been submitted since"
-        assert not named(embedded, "x")
+        assert not list_named_jobs(embedded, "x")
     finally:
         up(embedded.store)
     eventually(lambda: embedded.get("/health").json()["status"] == "healthy")

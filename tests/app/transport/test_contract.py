@@ -18,9 +18,9 @@ import pytest
 
 from store.contract import find_needed_components
 from tests import ROOT
-from tests.contract_judge import CONTRACT, operations, resolved, validator
+from tests.contract_judge import CONTRACT, operations, resolve, validator
 
-OPERATIONS = [pytest.param(*one, id=one[2]["operationId"]) for one in operations()]
+OPERATIONS = [pytest.param(*operation, id=operation[2]["operationId"]) for operation in operations()]
 # What a client must be ready for, whatever it asks for.
 EVERYWHERE = {"401", "403"}
 
@@ -55,7 +55,7 @@ def parts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def examples_of(holder: dict[str, Any]) -> list[Any]:
     """The example values of a media type or a parameter."""
-    found = [resolved(one)["value"] for one in holder.get("examples", {}).values()]
+    found = [resolve(example)["value"] for example in holder.get("examples", {}).values()]
     return found + ([holder["example"]] if "example" in holder else [])
 
 
@@ -75,11 +75,15 @@ def test_the_document_is_openapi() -> None:
 def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
     used = {part["$ref"] for _, part in parts(CONTRACT) if "$ref" in part}
     for holder in (part for _, part in parts(CONTRACT) if "examples" in part):
-        used |= {one["$ref"] for one in holder["examples"].values() if isinstance(one, dict) and "$ref" in one}
-    for one in used:
-        resolved({"$ref": one})
-    held = {f"#/components/{kind}/{name}" for kind, named in CONTRACT["components"].items() for name in named}
-    assert {one for one in held - used if "securitySchemes" not in one} == set()
+        used |= {
+            example["$ref"]
+            for example in holder["examples"].values()
+            if isinstance(example, dict) and "$ref" in example
+        }
+    for reference in used:
+        resolve({"$ref": reference})
+    components = {f"#/components/{kind}/{name}" for kind, named in CONTRACT["components"].items() for name in named}
+    assert {component for component in components - used if "securitySchemes" not in component} == set()
 
 
 def test_the_file_reads_well() -> None:
@@ -113,14 +117,14 @@ def test_every_schema_is_one() -> None:
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) -> None:
     item = CONTRACT["paths"][path]
-    given = [resolved(one) for one in [*item.get("parameters", []), *spec.get("parameters", [])]]
-    in_path = {one["name"] for one in given if one["in"] == "path"}
+    given = [resolve(parameter) for parameter in [*item.get("parameters", []), *spec.get("parameters", [])]]
+    in_path = {parameter["name"] for parameter in given if parameter["in"] == "path"}
     assert in_path == set(re.findall(r"\{([^}]+)\}", path))
-    assert all(one.get("required") for one in given if one["in"] == "path")
-    assert len({(one["in"], one["name"].lower()) for one in given}) == len(given)
-    assert all(one.get("description") and one.get("schema") for one in given)
+    assert all(parameter.get("required") for parameter in given if parameter["in"] == "path")
+    assert len({(parameter["in"], parameter["name"].lower()) for parameter in given}) == len(given)
+    assert all(parameter.get("description") and parameter.get("schema") for parameter in given)
     assert re.fullmatch("[a-z0-9]+(_[a-z0-9]+){2,}", spec["operationId"])
-    assert spec["operationId"].split("_")[0] == spec["tags"][0] in {one["name"] for one in CONTRACT["tags"]}
+    assert spec["operationId"].split("_")[0] == spec["tags"][0] in {tag["name"] for tag in CONTRACT["tags"]}
     assert re.fullmatch(r"[A-Z][a-z]+ .+\.", spec["summary"]) and len(spec["summary"]) <= 72
     codes = set(spec["responses"])
     assert len([code for code in codes if code.startswith("2")]) == 1, "what is returned says which status it is"
@@ -128,9 +132,9 @@ def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) 
         assert codes >= EVERYWHERE
     if "requestBody" in spec:
         assert codes >= {"413", "415", "422"}
-        kinds = list(resolved(spec["requestBody"])["content"])
+        kinds = list(resolve(spec["requestBody"])["content"])
         assert kinds in (["application/json"], ["application/octet-stream"])
-    if any(one["schema"] != {} for one in given if one["in"] == "query"):
+    if any(parameter["schema"] != {} for parameter in given if parameter["in"] == "query"):
         assert "422" in codes
 
 
@@ -153,7 +157,7 @@ def test_every_operation_says_who_may_call_it(path: str, method: str, spec: dict
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method: str, spec: dict[str, Any]) -> None:
     for code, response in spec["responses"].items():
-        found = resolved(response)
+        found = resolve(response)
         assert found["description"], code
         if code == "204":
             assert "content" not in found
@@ -163,7 +167,7 @@ def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method:
             assert values, f"{code} {kind} shows no example"
             judge = validator(content["schema"])
             for value in values:
-                assert [one.message for one in judge.iter_errors(value)] == [], f"{code} {value}"
+                assert [error.message for error in judge.iter_errors(value)] == [], f"{code} {value}"
         if not code.startswith("2"):
             assert list(found["content"]) == ["application/json"]
             assert found["content"]["application/json"]["schema"]["$ref"].endswith("/Error")
@@ -172,26 +176,29 @@ def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method:
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_example_of_a_request_is_taken(path: str, method: str, spec: dict[str, Any]) -> None:
     if "requestBody" in spec:
-        (content,) = resolved(spec["requestBody"])["content"].values()
+        (content,) = resolve(spec["requestBody"])["content"].values()
         assert examples_of(content)
         for value in examples_of(content):
-            assert [one.message for one in validator(content["schema"]).iter_errors(value)] == []
-    for one in map(resolved, [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]):
-        for value in [*examples_of(one), *[one["schema"][key] for key in ("default",) if key in one["schema"]]]:
-            assert validator(one["schema"]).is_valid(value), one["name"]
+            assert [error.message for error in validator(content["schema"]).iter_errors(value)] == []
+    for parameter in map(resolve, [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]):
+        for value in [
+            *examples_of(parameter),
+            *[parameter["schema"][key] for key in ("default",) if key in parameter["schema"]],
+        ]:
+            assert validator(parameter["schema"]).is_valid(value), parameter["name"]
 
 
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_links_lead_to_operations_and_their_parameters(path: str, method: str, spec: dict[str, Any]) -> None:
-    known = {one["operationId"]: (where, one) for where, _, one in operations()}
-    for response in map(resolved, spec["responses"].values()):
+    known = {operation["operationId"]: (where, operation) for where, _, operation in operations()}
+    for response in map(resolve, spec["responses"].values()):
         for name, link in response.get("links", {}).items():
             where, target = known[link["operationId"]]
             given = [
-                resolved(one)
-                for one in [*CONTRACT["paths"][where].get("parameters", []), *target.get("parameters", [])]
+                resolve(parameter)
+                for parameter in [*CONTRACT["paths"][where].get("parameters", []), *target.get("parameters", [])]
             ]
-            assert set(link.get("parameters", {})) <= {one["name"] for one in given}, name
+            assert set(link.get("parameters", {})) <= {parameter["name"] for parameter in given}, name
 
 
 def test_every_object_says_what_it_has_and_every_list_of_an_answer_is_bounded() -> None:
@@ -203,20 +210,23 @@ def test_every_object_says_what_it_has_and_every_list_of_an_answer_is_bounded() 
             assert set(part.get("required", ())) <= set(part["properties"]), path
     for path, method, spec in operations():
         for code, response in spec["responses"].items():
-            for content in resolved(response).get("content", {}).values():
-                schema = resolved(content["schema"])
+            for content in resolve(response).get("content", {}).values():
+                schema = resolve(content["schema"])
                 assert schema.get("type") != "array" or "maxItems" in schema, f"{method} {path} {code}"
 
 
 def test_every_text_that_callers_send_is_bounded() -> None:
     unbounded = []
     for path, method, spec in operations():
-        raw = resolved(spec.get("requestBody", {})).get("content", {}).get("application/octet-stream")
+        raw = resolve(spec.get("requestBody", {})).get("content", {}).get("application/octet-stream")
         assert raw is None or raw["schema"]["maxLength"], f"{method} {path}"
-        body = resolved(spec.get("requestBody", {})).get("content", {}).get("application/json", {}).get("schema")
-        given = [resolved(one) for one in [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]]
-        schemas = [(one["name"], resolved(one["schema"])) for one in given]
-        schemas += [(key, resolved(one)) for key, one in (resolved(body) or {}).get("properties", {}).items()]
+        body = resolve(spec.get("requestBody", {})).get("content", {}).get("application/json", {}).get("schema")
+        given = [
+            resolve(parameter)
+            for parameter in [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]
+        ]
+        schemas = [(parameter["name"], resolve(parameter["schema"])) for parameter in given]
+        schemas += [(key, resolve(property_)) for key, property_ in (resolve(body) or {}).get("properties", {}).items()]
         for name, schema in schemas:
             kinds = schema.get("type", [])
             if "string" in kinds and not {"maxLength", "pattern", "enum", "const"} & set(schema):
@@ -247,12 +257,12 @@ def test_every_function_is_what_the_contract_says(app: Any, path: str, method: s
     signature = inspect.signature(function)
     if function.__module__ == app.__name__:  # others are called for their own sake, too
         assert inspect.getdoc(function) == spec["summary"]
-        assert all(one.default is inspect.Parameter.empty for one in signature.parameters.values())
-    assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())
+        assert all(parameter.default is inspect.Parameter.empty for parameter in signature.parameters.values())
+    assert all(parameter.annotation is not inspect.Parameter.empty for parameter in signature.parameters.values())
 
 
-def changed(change: str) -> dict[str, Any]:
-    """A copy of the contract with one thing wrong."""
+def break_contract(change: str) -> dict[str, Any]:
+    """Copy the contract, with one thing wrong."""
     contract = copy.deepcopy(CONTRACT)
     if change == "promises more":
         contract["paths"]["/api/more"] = {
@@ -279,7 +289,7 @@ def changed(change: str) -> dict[str, Any]:
 def test_the_app_does_not_start_when_they_differ(app: Any, change: str, said: str) -> None:
     app.compile_paths(copy.deepcopy(CONTRACT), app.FAMILIES, app.OPERATIONS)
     with pytest.raises(RuntimeError, match=said):
-        app.compile_paths(changed(change), app.FAMILIES, app.OPERATIONS)
+        app.compile_paths(break_contract(change), app.FAMILIES, app.OPERATIONS)
 
 
 def test_a_validator_holds_only_the_components_that_it_needs(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ echo "$$" >> {top}/ended
 """
 
 
-def furnished(top: Path) -> str:
+def write_stand_ins(top: Path) -> str:
     """A PATH with a stand-in for rsync, beside a store whose profile has two mounts; everything below `top`."""
     for name in ("bin", "ml", "other", "root", "store"):
         (top / name).mkdir()
@@ -45,8 +45,8 @@ def furnished(top: Path) -> str:
     return f"{top / 'bin'}:{os.environ['PATH']}"
 
 
-def noted(top: Path, what: str) -> list[str]:
-    """The lines that the stand-ins have written."""
+def read_notes(top: Path, what: str) -> list[str]:
+    """Read the lines that the stand-ins have written."""
     path = top / what
     return path.read_text().splitlines() if path.exists() else []
 
@@ -54,14 +54,14 @@ def noted(top: Path, what: str) -> list[str]:
 @pytest.fixture
 def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, Path]]:
     """The app with a cluster far away, and the folder with everything."""
-    monkeypatch.setenv("PATH", furnished(tmp_path))
+    monkeypatch.setenv("PATH", write_stand_ins(tmp_path))
     with serving(tmp_path / "store", "embedded") as client:
         yield client, tmp_path
         (tmp_path / "go").touch()
 
 
-def asked(client: Client, mount: str = "ml", **more: Any) -> Any:
-    """The answer to a request to sync."""
+def request_sync(client: Client, mount: str = "ml", **more: Any) -> Any:
+    """Request a sync; return the answer."""
     return client.post("/api/files/sync", {"mount": mount, **more})
 
 
@@ -73,24 +73,24 @@ def state(client: Any, sync_id: str) -> dict[str, Any]:
 def test_the_document_s_answer(far: tuple[Client, Path]) -> None:
     client, top = far
     (top / "go").touch()
-    assert asked(client).json() == {"status": "synced", "mount": "ml"}
-    (words,) = noted(top, "began")
+    assert request_sync(client).json() == {"status": "synced", "mount": "ml"}
+    (words,) = read_notes(top, "began")
     assert words.endswith(f"-- {top}/ml/ far.example:/far/ml/") and "--delete" not in words
-    assert asked(client, delete=True).json() == {"status": "synced", "mount": "ml"}
-    assert "--delete" in noted(top, "began")[1]
+    assert request_sync(client, delete=True).json() == {"status": "synced", "mount": "ml"}
+    assert "--delete" in read_notes(top, "began")[1]
     assert list((top / "store" / "syncs").iterdir()) == [], "what was waited for needs no record"
 
 
 def test_one_that_is_not_waited_for(far: tuple[Client, Path]) -> None:
     client, top = far
-    answer = asked(client, wait=False).json()
+    answer = request_sync(client, wait=False).json()
     assert answer == {"status": "syncing", "mount": "ml", "id": answer["id"]}
-    going = eventually(lambda: (one := state(client, answer["id"]))["percent"] == 42 and one)
-    assert (going["state"], going["rate_bytes_s"], going["size_bytes"]) == ("syncing", 2048, 500)
-    assert (going["files_done"], going["files_total"], going["profile"]) == (4, 10, "far")
-    assert going["started_at"] >= going["asked_at"] and going["ended_at"] is None and going["reason"] is None
+    sync = eventually(lambda: (sync := state(client, answer["id"]))["percent"] == 42 and sync)
+    assert (sync["state"], sync["rate_bytes_s"], sync["size_bytes"]) == ("syncing", 2048, 500)
+    assert (sync["files_done"], sync["files_total"], sync["profile"]) == (4, 10, "far")
+    assert sync["started_at"] >= sync["asked_at"] and sync["ended_at"] is None and sync["reason"] is None
     (top / "go").touch()
-    ended = eventually(lambda: (one := state(client, answer["id"]))["ended_at"] and one)
+    ended = eventually(lambda: (sync := state(client, answer["id"]))["ended_at"] and sync)
     assert (ended["state"], ended["percent"], ended["size_bytes"], ended["files_total"]) == ("synced", 100, 500, 10)
 
 
@@ -98,10 +98,10 @@ def test_why_one_failed_does_not_tell_where_the_mount_is(far: tuple[Client, Path
     client, top = far
     (top / "refuse").write_text(f"{top}/ml/shut")
     (top / "go").touch()
-    answer = asked(client)
+    answer = request_sync(client)
     assert answer.status_code == 502 and answer.json() == {"detail": 'rsync failed: opendir "shut" failed: No (13)'}
-    sync_id = asked(client, wait=False).json()["id"]
-    ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
+    sync_id = request_sync(client, wait=False).json()["id"]
+    ended = eventually(lambda: (sync := state(client, sync_id))["ended_at"] and sync)
     assert (ended["state"], ended["reason"]) == ("failed", 'rsync failed: opendir "shut" failed: No (13)')
 
 
@@ -110,56 +110,58 @@ def test_an_empty_folder_here_deletes_nothing_there(far: tuple[Client, Path]) ->
     client, top = far
     (top / "go").touch()
     (top / "ml" / "a").unlink()
-    answer = asked(client, delete=True)
+    answer = request_sync(client, delete=True)
     assert answer.status_code == 409 and "is empty here" in answer.text
-    assert noted(top, "began") == []
-    assert asked(client, delete=True, dry_run=True).status_code == 200 and asked(client).status_code == 200
-    sync_id = asked(client, delete=True, wait=False).json()["id"]
-    ended = eventually(lambda: (one := state(client, sync_id))["ended_at"] and one)
+    assert read_notes(top, "began") == []
+    assert (
+        request_sync(client, delete=True, dry_run=True).status_code == 200 and request_sync(client).status_code == 200
+    )
+    sync_id = request_sync(client, delete=True, wait=False).json()["id"]
+    ended = eventually(lambda: (sync := state(client, sync_id))["ended_at"] and sync)
     assert ended["state"] == "failed" and "is empty here" in ended["reason"]
 
 
 def test_a_mount_of_all_there_is_deletes_nothing(far: tuple[Client, Path]) -> None:
     client, top = far
     (top / "go").touch()
-    answer = asked(client, "root", delete=True)
-    assert answer.status_code == 409 and "root of the file system" in answer.text and noted(top, "began") == []
-    assert asked(client, "root").status_code == 200
+    answer = request_sync(client, "root", delete=True)
+    assert answer.status_code == 409 and "root of the file system" in answer.text and read_notes(top, "began") == []
+    assert request_sync(client, "root").status_code == 200
 
 
 def test_one_at_a_time_for_each_mount(far: tuple[Client, Path]) -> None:
     client, top = far
-    first = asked(client, wait=False).json()["id"]
-    eventually(lambda: len(noted(top, "began")) == 1)
-    second = asked(client, wait=False).json()["id"]
+    first = request_sync(client, wait=False).json()["id"]
+    eventually(lambda: len(read_notes(top, "began")) == 1)
+    second = request_sync(client, wait=False).json()["id"]
     assert second != first, "the first may have passed by what changed since"
-    assert asked(client, wait=False).json()["id"] == second, "one that has not begun serves all"
-    mirror = asked(client, wait=False, delete=True).json()["id"]
+    assert request_sync(client, wait=False).json()["id"] == second, "one that has not begun serves all"
+    mirror = request_sync(client, wait=False, delete=True).json()["id"]
     assert mirror not in (first, second), "but not those who want something else"
-    other = asked(client, "other", wait=False).json()["id"]
+    other = request_sync(client, "other", wait=False).json()["id"]
     eventually(lambda: state(client, other)["state"] == "syncing")
-    assert [state(client, one)["state"] for one in (second, mirror)] == ["waiting", "waiting"]
-    eventually(lambda: len(noted(top, "began")) == 2)
+    assert [state(client, sync_id)["state"] for sync_id in (second, mirror)] == ["waiting", "waiting"]
+    eventually(lambda: len(read_notes(top, "began")) == 2)
     (top / "go").touch()
-    for one in (first, second, mirror, other):
-        eventually(lambda one=one: state(client, one)["state"] == "synced")
-    assert len(noted(top, "began")) == 4
+    for sync_id in (first, second, mirror, other):
+        eventually(lambda sync_id=sync_id: state(client, sync_id)["state"] == "synced")
+    assert len(read_notes(top, "began")) == 4
 
 
 def test_one_that_does_not_get_its_turn(far: tuple[Client, Path]) -> None:
     client, top = far
     assert client.request("PUT", "/api/config", json={"sync": {"lock_timeout_seconds": 1}}).status_code == 200
-    asked(client, wait=False)
-    eventually(lambda: noted(top, "began"))
-    answer = asked(client)
+    request_sync(client, wait=False)
+    eventually(lambda: read_notes(top, "began"))
+    answer = request_sync(client)
     assert answer.status_code == 502 and "another sync of this mount has not ended within 1 s" in answer.text
-    assert len(noted(top, "began")) == 1
+    assert len(read_notes(top, "began")) == 1
 
 
 def test_rsync_is_not_installed(far: tuple[Client, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     client, top = far
     monkeypatch.setenv("PATH", str(top))
-    answer = asked(client)
+    answer = request_sync(client)
     assert answer.status_code == 502 and answer.json()["detail"] == "rsync failed: rsync is not installed (not on PATH)"
 
 
@@ -168,12 +170,12 @@ def test_a_mount_that_is_gone_before_its_turn(far: tuple[Client, Path]) -> None:
     text = (top / "store" / "profiles.yaml").read_text()
     lost = syncs.build_sync("lost", "far", "nope", False, 0)
     client.run(client.server.store.syncs.create(lost.id, lost))
-    ended = eventually(lambda: (one := state(client, lost.id))["ended_at"] and one)
+    ended = eventually(lambda: (sync := state(client, lost.id))["ended_at"] and sync)
     assert (ended["state"], ended["reason"], ended["percent"]) == ("failed", "Mount 'nope' not found", None)
-    first = asked(client, wait=False).json()["id"]
+    first = request_sync(client, wait=False).json()["id"]
     (top / "store" / "profiles.yaml").write_text(text.replace("current: far", "current: near") + "  near: {}\n")
     eventually(lambda: client.get("/api/files/browse?mount=ml").status_code == 404)
-    assert asked(client).status_code == 404
+    assert request_sync(client).status_code == 404
     (top / "go").touch()
     eventually(lambda: state(client, first)["state"] == "synced", what="it was promised for the profile of then")
 
@@ -184,9 +186,9 @@ def test_only_the_last_are_remembered(far: tuple[Client, Path], monkeypatch: pyt
     (top / "go").touch()
     made = []
     for _ in range(5):
-        made.append(asked(client, wait=False).json()["id"])
+        made.append(request_sync(client, wait=False).json()["id"])
         eventually(lambda: state(client, made[-1])["state"] == "synced")
-    known = [one for one in made if client.get(f"/api/files/sync/{one}").status_code == 200]
+    known = [sync_id for sync_id in made if client.get(f"/api/files/sync/{sync_id}").status_code == 200]
     assert known == made[-3:], "two that had ended when the last one was asked for, and that one"
 
 
@@ -202,7 +204,7 @@ def alive(pid: str) -> bool:
 @pytest.fixture
 def far_server(tmp_path: Path) -> Iterator[Callable[[], Server]]:
     """Starts a server over one store, again and again; the last is closed in the end."""
-    path, made = furnished(tmp_path), []
+    path, made = write_stand_ins(tmp_path), []
 
     def start() -> Server:
         made.append(Server(tmp_path / "store", "embedded", PATH=path))
@@ -221,16 +223,16 @@ def test_one_that_was_promised_goes_on_after_a_restart(
 ) -> None:
     server = far_server()
     sync_id = server.http.post("/api/files/sync", json={"mount": "ml", "wait": False}).json()["id"]
-    (pid,) = eventually(lambda: [one.split()[0] for one in noted(tmp_path, "began")])
+    (pid,) = eventually(lambda: [line.split()[0] for line in read_notes(tmp_path, "began")])
     eventually(lambda: state(server.http, sync_id)["state"] == "syncing")
     server.end(how)
     eventually(lambda: not alive(pid), 20, "what the server had started has ended")
-    assert not noted(tmp_path, "ended")
+    assert not read_notes(tmp_path, "ended")
     server = far_server()
-    eventually(lambda: len(noted(tmp_path, "began")) == 2)
+    eventually(lambda: len(read_notes(tmp_path, "began")) == 2)
     (tmp_path / "go").touch()
     eventually(lambda: state(server.http, sync_id)["state"] == "synced")
-    assert len(noted(tmp_path, "began")) == 2 and len(noted(tmp_path, "ended")) == 1
+    assert len(read_notes(tmp_path, "began")) == 2 and len(read_notes(tmp_path, "ended")) == 1
 
 
 @pytest.mark.long
@@ -246,20 +248,20 @@ def test_a_request_that_waits_does_not_hold_up_the_end(far_server: Callable[[], 
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    (pid,) = eventually(lambda: [one.split()[0] for one in noted(tmp_path, "began")])
+    (pid,) = eventually(lambda: [line.split()[0] for line in read_notes(tmp_path, "began")])
     server.end(signal.SIGTERM)
     waiting.join(30)
     eventually(lambda: not alive(pid))
-    assert said and said != [200] and not noted(tmp_path, "ended")
+    assert said and said != [200] and not read_notes(tmp_path, "ended")
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_place_of_a_sync_is_that_of_its_profile() -> None:
-    held = Profiles(profiles={"p": Profile(mounts=[Mount(name="ml", local="/a", remote="/b")])})
+    profiles_now = Profiles(profiles={"p": Profile(mounts=[Mount(name="ml", local="/a", remote="/b")])})
     sync = syncs.build_sync("1", "p", "ml", False, 0)
-    assert syncs.find_mount(held, sync)[1].remote == "/b"
+    assert syncs.find_mount(profiles_now, sync)[1].remote == "/b"
     for change in ({"profile": "q"}, {"mount": "nope"}):
         with pytest.raises(Exception, match=r"Mount '(ml|nope)' not found"):
-            syncs.find_mount(held, sync.model_copy(update=change))
+            syncs.find_mount(profiles_now, sync.model_copy(update=change))

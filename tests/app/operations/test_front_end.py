@@ -49,18 +49,18 @@ class Page:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    def _told(self, answer: Any, what: str) -> Any:
+    def _check_answer(self, answer: Any, what: str) -> Any:
         assert 200 <= answer.status_code < 300, f"a banner: {what}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def get(self, path: str, /, **query: Any) -> Any:
         """What GET gives."""
-        return self._told(self.client.get(path, params=query), f"GET {path} {query}")
+        return self._check_answer(self.client.get(path, params=query), f"GET {path} {query}")
 
     def send(self, method: str, path: str, body: Any = None, /, **query: Any) -> Any:
         """What POST, PUT, PATCH or DELETE gives."""
         given = {} if body is None else {"json": body}
-        return self._told(
+        return self._check_answer(
             self.client.request(method, path, params=query, token="admin", **given), f"{method} {path} {body}"
         )
 
@@ -127,7 +127,7 @@ def test_the_jobs_page(page: Page) -> None:
     reads(watched, "watch_id subscription_id created", "the new watch")
     open_ones = some(page.get("/api/watches", open="true", kind="job"), "watches")
     reads(open_ones, "id target_ref", "a watch")
-    assert str(job_id) in [one["target_ref"].split(":")[-1] for one in open_ones]
+    assert str(job_id) in [watch["target_ref"].split(":")[-1] for watch in open_ones]
     page.send("POST", f"/api/watches/{watched['watch_id']}/close")
     page.send("DELETE", f"/api/jobs/{job_id}")
     assert page.client.job(job_id)["status"] == "CANCELLED"
@@ -157,8 +157,8 @@ def test_the_workflow_pages(page: Page) -> None:
     reads(mounts, "name remote", "a mount")
     mount = mounts[0]["name"]
     page.send("POST", "/api/workflows/upload", {"yaml": WORKFLOW, "filename": "chain.yaml", "mount": mount})
-    listed = some(page.get("/api/workflows", mount=mount), "workflows")
-    reads(listed, "name jobs", "a workflow")
+    workflows = some(page.get("/api/workflows", mount=mount), "workflows")
+    reads(workflows, "name jobs", "a workflow")
     workflow = page.get("/api/workflows/chain", mount=mount)
     reads(workflow["jobs"], "name command depends_on resources exports status", "a job of the workflow")
     endpoint = made_endpoint(page, "workflow-page")
@@ -168,12 +168,12 @@ def test_the_workflow_pages(page: Page) -> None:
     body = {"notify": True, "endpoint_id": endpoint, "preset": "terminal", "args_override": {"n": "5"}}
     run = page.send("POST", "/api/workflows/chain/run", body, mount=mount)
     reads(run, "id workflow_name status job_ids job_statuses started_at completed_at error", "the run")
-    ended = page.client.ended(run["id"])
+    ended = page.client.await_run(run["id"])
     assert ended["status"] == "completed"
-    shown = page.get(f"/api/workflows/runs/{run['id']}")
-    assert set(shown["job_statuses"]) == {"first", "second"}
+    full_run = page.get(f"/api/workflows/runs/{run['id']}")
+    assert set(full_run["job_statuses"]) == {"first", "second"}
     again = page.send("POST", "/api/workflows/chain/run", {"single_job": "second"}, mount=mount)
-    page.client.ended(again["id"])
+    page.client.await_run(again["id"])
     assert page.send("DELETE", "/api/workflows/chain", mount=mount) == {"status": "deleted", "name": "chain"}
 
 
@@ -253,13 +253,13 @@ def test_the_notification_pages(page: Page) -> None:
 
 def test_the_endpoints_of_the_settings(page: Page) -> None:
     number = made_endpoint(page, "temporary")
-    listed = some(page.get("/api/endpoints", include_disabled="true"), "endpoints")
-    reads(listed, "id kind name config created_at disabled_at", "an endpoint")
+    endpoints = some(page.get("/api/endpoints", include_disabled="true"), "endpoints")
+    reads(endpoints, "id kind name config created_at disabled_at", "an endpoint")
     assert page.send("PATCH", f"/api/endpoints/{number}", {"name": "renamed"})["name"] == "renamed"
     assert page.send("POST", f"/api/endpoints/{number}/disable")["disabled_at"]
     assert page.send("POST", f"/api/endpoints/{number}/enable")["disabled_at"] is None
     page.send("DELETE", f"/api/endpoints/{number}")
-    assert number not in [one["id"] for one in page.get("/api/endpoints")]
+    assert number not in [endpoint["id"] for endpoint in page.get("/api/endpoints")]
 
 
 def test_the_settings(page: Page) -> None:

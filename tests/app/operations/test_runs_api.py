@@ -32,7 +32,7 @@ jobs:
 
 def by_name(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The jobs of a run by their names."""
-    return {one["name"]: one for one in run["jobs"]}
+    return {job["name"]: job for job in run["jobs"]}
 
 
 def log_of(client: Client, job: dict[str, Any]) -> str:
@@ -42,12 +42,12 @@ def log_of(client: Client, job: dict[str, Any]) -> str:
 
 def test_the_whole_pipeline(client: Client) -> None:
     (client.store / "workflows" / "ml-pipeline.yaml").write_bytes(SUMMING_PIPELINE)
-    eventually(lambda: "ml-pipeline" in [one["name"] for one in client.get("/api/workflows").json()])
+    eventually(lambda: "ml-pipeline" in [workflow["name"] for workflow in client.get("/api/workflows").json()])
     started = client.start_run("ml-pipeline")
     assert uuid.UUID(started["id"]) and started["workflow_name"] == "ml-pipeline"
     assert started["status"] in ("submitting", "running") and started["completed_at"] is None
     assert started["job_ids"]["preprocess"] and started["args"]["out"] == "work-1000"
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert (run["status"], run["error"]) == ("completed", None)
     assert run["started_at"] <= run["completed_at"]
     jobs = by_name(run)
@@ -60,9 +60,9 @@ def test_the_whole_pipeline(client: Client) -> None:
     assert (folder / "work-1000" / "report").read_text() == "done\n" and (folder / "work-1000" / "data").exists()
     assert jobs["preprocess"]["ended_at"] <= jobs["total"]["started_at"]
     assert set(run["job_ids"]) >= {"preprocess", "total", "report"}
-    assert all(re.fullmatch("[0-9]+", one) for one in run["job_ids"].values())
-    shown = {one["job_id"]: one for one in client.get("/api/jobs").json()}
-    total = shown[int(jobs["total"]["job_id"])]
+    assert all(re.fullmatch("[0-9]+", job_id) for job_id in run["job_ids"].values())
+    jobs_by_id = {job["job_id"]: job for job in client.get("/api/jobs").json()}
+    total = jobs_by_id[int(jobs["total"]["job_id"])]
     assert (total["run_id"], total["workflow_name"], total["depends_on"]) == (
         run["id"],
         "ml-pipeline",
@@ -74,18 +74,18 @@ def test_the_same_run_everywhere(client: Client) -> None:
     first = client.start_run("listed", CHAIN.format(name="listed"))
     second = client.start_run("listed")
     other = client.start_run("other", CHAIN.format(name="other"))
-    runs = [client.ended(one["id"]) for one in (first, second, other)]
-    assert {one["status"] for one in runs} == {"completed"}
-    listed = client.get("/api/workflows/runs").json()
-    assert [one for one in listed if one["id"] == runs[2]["id"]] == [runs[2]]
-    assert [one["started_at"] for one in listed] == sorted((one["started_at"] for one in listed), reverse=True)
+    runs = [client.await_run(run["id"]) for run in (first, second, other)]
+    assert {run["status"] for run in runs} == {"completed"}
+    all_runs = client.get("/api/workflows/runs").json()
+    assert [run for run in all_runs if run["id"] == runs[2]["id"]] == [runs[2]]
+    assert [run["started_at"] for run in all_runs] == sorted((run["started_at"] for run in all_runs), reverse=True)
     named = client.get("/api/workflows/runs", params={"name": "listed"}).json()
-    assert {one["id"] for one in named} == {first["id"], second["id"]}
+    assert {run["id"] for run in named} == {first["id"], second["id"]}
     assert client.get("/api/workflows/runs", params={"name": "none"}).json() == []
     history = client.get("/api/history", params={"limit": -1}).json()
-    rows = [one for one in history if one["run_id"] == other["id"]]
-    assert {one["job_name"] for one in rows} == {"one", "two", "three"}
-    assert {one["status"] for one in rows} == {"COMPLETED"} and {one["workflow_name"] for one in rows} == {"other"}
+    rows = [row for row in history if row["run_id"] == other["id"]]
+    assert {row["job_name"] for row in rows} == {"one", "two", "three"}
+    assert {row["status"] for row in rows} == {"COMPLETED"} and {row["workflow_name"] for row in rows} == {"other"}
 
 
 @pytest.mark.parametrize(
@@ -107,26 +107,26 @@ def test_a_dry_run_shows_the_part_and_submits_nothing(
     assert answer.status_code == 202
     plan = answer.json()
     assert plan["execution_order"] == names, why
-    assert [one["name"] for one in plan["jobs"]] == names
-    assert all(one["script"].startswith("#!") for one in plan["jobs"])
+    assert [job["name"] for job in plan["jobs"]] == names
+    assert all(job["script"].startswith("#!") for job in plan["jobs"])
     within = {"one": [], "two": ["one"], "three": ["two"]}
-    for one in plan["jobs"]:
-        assert one["depends_on"] == [name for name in within[one["name"]] if name in names], (
+    for job in plan["jobs"]:
+        assert job["depends_on"] == [name for name in within[job["name"]] if name in names], (
             "what is left out is no wait"
         )
     assert len(client.get("/api/workflows/runs").json()) == before
 
 
 def test_a_part_really_runs_alone(client: Client) -> None:
-    run = client.ended(client.start_run("parts", CHAIN.format(name="parts"), single_job="two")["id"])
-    assert run["status"] == "completed" and [one["name"] for one in run["jobs"]] == ["two"]
+    run = client.await_run(client.start_run("parts", CHAIN.format(name="parts"), single_job="two")["id"])
+    assert run["status"] == "completed" and [job["name"] for job in run["jobs"]] == ["two"]
 
 
 def test_args_override(client: Client) -> None:
     started = client.start_run(
         "override", CHAIN.format(name="override"), args_override={"word": "$(id) 'quoted' \"é\""}
     )
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert run["args"]["word"] == "$(id) 'quoted' \"é\""
     assert log_of(client, by_name(run)["one"]) == "$(id) 'quoted' \"é\"\n", "a value is a word, whatever is in it"
 
@@ -164,7 +164,7 @@ def test_a_run_needs_no_body(client: Client) -> None:
     client.workflow("bare", CHAIN.format(name="bare"))
     answer = client.post("/api/workflows/bare/run")
     assert answer.status_code == 202
-    assert client.ended(answer.json()["id"])["status"] == "completed"
+    assert client.await_run(answer.json()["id"])["status"] == "completed"
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------
@@ -180,13 +180,13 @@ jobs:
     retry_delay: 0
   - {name: next, command: [cat, tries], depends_on: [flaky]}
 """
-    run = client.ended(client.start_run("flaky", text)["id"])
+    run = client.await_run(client.start_run("flaky", text)["id"])
     assert run["status"] == "completed"
     jobs = by_name(run)
     attempts = jobs["flaky"]["attempts"]
-    assert [one["slurm_state"] for one in attempts] == ["FAILED", "FAILED", "COMPLETED"]
-    assert [one["exit_code"] for one in attempts] == [1, 1, 0]
-    assert len({one["job_id"] for one in attempts}) == 3
+    assert [attempt["slurm_state"] for attempt in attempts] == ["FAILED", "FAILED", "COMPLETED"]
+    assert [attempt["exit_code"] for attempt in attempts] == [1, 1, 0]
+    assert len({attempt["job_id"] for attempt in attempts}) == 3
     assert jobs["flaky"]["job_id"] == attempts[-1]["job_id"] == run["job_ids"]["flaky"]
     assert log_of(client, jobs["next"]) == "try\ntry\ntry\n"
 
@@ -201,7 +201,7 @@ jobs:
   - {name: anyway, command: [echo, anyway], depends_on: ["afterany:bad"]}
   - {name: rescue, command: [echo, rescue], depends_on: ["afternotok:bad"]}
 """
-    run = client.ended(client.start_run("doomed", text)["id"])
+    run = client.await_run(client.start_run("doomed", text)["id"])
     assert (run["status"], run["error"]) == ("failed", "Jobs failed: bad")
     jobs = by_name(run)
     assert (len(jobs["bad"]["attempts"]), jobs["bad"]["exit_code"]) == (2, 7)
@@ -223,7 +223,7 @@ def test_a_result_that_cannot_be_taken_does_not_fail_the_run(
     client: Client, why: str, command: str, result: Any, error: str
 ) -> None:
     text = f'name: result\njobs:\n  - {{name: a, command: "{command}"}}\n'
-    run = client.ended(client.start_run("result", text)["id"])
+    run = client.await_run(client.start_run("result", text)["id"])
     job = by_name(run)["a"]
     assert (run["status"], job["result"]) == ("completed", result), why
     assert job["result_error"] and error in job["result_error"]
@@ -241,7 +241,7 @@ jobs:
     assert answer.status_code == 502 and "Invalid partition name specified" in answer.json()["detail"]
     (run,) = client.get("/api/workflows/runs", params={"name": "refused"}).json()
     assert run["status"] == "failed" and run["error"].startswith("Submission failed: ")
-    run = client.ended(run["id"])
+    run = client.await_run(run["id"])
     assert by_name(run)["fine"]["status"] == "CANCELLED", "what was submitted before is cancelled"
 
 
@@ -252,8 +252,8 @@ def test_cancelling_a_run(client: Client) -> None:
     assert answer.json() == {"status": "cancelled", "run_id": started["id"]}
     at_once = client.get(f"/api/workflows/runs/{started['id']}").json()
     assert at_once["status"] == "cancelled" and at_once["cancel_requested_at"]
-    run = client.ended(started["id"])
-    assert {one["status"] for one in run["jobs"]} == {"CANCELLED"}
+    run = client.await_run(started["id"])
+    assert {job["status"] for job in run["jobs"]} == {"CANCELLED"}
     again = client.post(f"/api/workflows/runs/{started['id']}/cancel")
     assert (again.status_code, again.json()) == (422, {"detail": "Run is already cancelled"})
     for job_id in run["job_ids"].values():
@@ -261,7 +261,7 @@ def test_cancelling_a_run(client: Client) -> None:
 
 
 def test_cancelling_a_run_that_is_over(client: Client) -> None:
-    run = client.ended(client.start_run("over", CHAIN.format(name="over"))["id"])
+    run = client.await_run(client.start_run("over", CHAIN.format(name="over"))["id"])
     answer = client.post(f"/api/workflows/runs/{run['id']}/cancel")
     assert (answer.status_code, answer.json()) == (422, {"detail": "Run is already completed"})
     assert client.get(f"/api/workflows/runs/{run['id']}").json() == run
@@ -270,7 +270,7 @@ def test_cancelling_a_run_that_is_over(client: Client) -> None:
 def test_cancelling_one_job_of_a_run_cancels_the_run_in_the_end(client: Client) -> None:
     started = client.start_run("single", WAITING.format(name="single"))
     client.delete(f"/api/jobs/{started['job_ids']['long']}")
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert (run["status"], run["error"]) == ("cancelled", "Jobs cancelled: long")
     assert by_name(run)["after"]["reason"] == "DependencyNeverSatisfied"
 
@@ -296,7 +296,7 @@ jobs:
         lambda: client.post("/api/workflows/upload", {"yaml": text, "filename": "forms.yaml"}).status_code == 200
     )
     eventually(lambda: client.post("/api/workflows/forms/run", {"dry_run": True}).status_code == 202)
-    run = client.ended(client.start_run("forms")["id"])
+    run = client.await_run(client.start_run("forms")["id"])
     jobs = by_name(run)
     assert run["status"] == "completed", run
     assert log_of(client, jobs["script"]) == "own here script\n"
@@ -312,10 +312,10 @@ def test_twenty_requests_at_once_with_one_key_start_one_run(client: Client) -> N
     client.workflow("crowd", CHAIN.format(name="crowd"))
     call = lambda: client.post("/api/workflows/crowd/run", {}, headers={"Idempotency-Key": "crowd"})  # noqa: E731
     answers = client.together([call] * 20)
-    assert {one.status_code for one in answers} == {202}
-    assert len({one.json()["id"] for one in answers}) == 1
-    run = client.ended(answers[0].json()["id"])
-    assert [len(one["attempts"]) for one in run["jobs"]] == [1, 1, 1]
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    run = client.await_run(answers[0].json()["id"])
+    assert [len(job["attempts"]) for job in run["jobs"]] == [1, 1, 1]
     assert len(client.get("/api/workflows/runs", params={"name": "crowd"}).json()) == 1
 
 
@@ -350,7 +350,7 @@ jobs:
         assert len(client.get("/api/workflows/runs", params={"name": "patient"}).json()) == 1
     finally:
         up(client.store)
-    run = client.ended(started["id"])
+    run = client.await_run(started["id"])
     assert (run["status"], len(by_name(run)["first"]["attempts"])) == ("completed", 1)
 
 
@@ -370,8 +370,8 @@ def test_cancelling_while_the_controller_is_away(client: Client, monkeypatch: py
         assert client.get(f"/api/workflows/runs/{started['id']}").json()["status"] == "cancelled"
     finally:
         up(client.store)
-    run = client.ended(started["id"])
-    assert {one["status"] for one in run["jobs"]} == {"CANCELLED"}
+    run = client.await_run(started["id"])
+    assert {job["status"] for job in run["jobs"]} == {"CANCELLED"}
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
@@ -390,4 +390,4 @@ def test_a_run_goes_on_when_the_server_comes_back(server: Server, how: str) -> N
     run = eventually(over, 60)
     assert run is not None and run["status"] == "completed"
     assert by_name(run)["total"]["result"] == {"total": 500500}
-    assert [len(one["attempts"]) for one in run["jobs"]] <= [1, 1, 1, 1]
+    assert [len(job["attempts"]) for job in run["jobs"]] <= [1, 1, 1, 1]

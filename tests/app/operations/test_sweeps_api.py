@@ -87,14 +87,14 @@ class Sweeping:
 
     def cell(self, number: int, **args: Any) -> str:
         """The id of the cell with these args."""
-        return str(next(one["id"] for one in self.cells(number) if args.items() <= one["args"].items()))
+        return str(next(cell["id"] for cell in self.cells(number) if args.items() <= cell["args"].items()))
 
-    def ended(self, number: int, timeout_s: float = 60) -> dict[str, Any]:
-        """The sweep, once it has ended; then the counters are a recount of its cells."""
+    def await_end(self, number: int, timeout_s: float = 60) -> dict[str, Any]:
+        """Await the sweep's end; then its counters are a recount of its cells."""
         row = eventually(lambda: (found := self.row(number))["completed_at"] and found, timeout_s, f"sweep {number}")
-        counted = Counter(one["status"] for one in self.cells(number))
+        counted = Counter(cell["status"] for cell in self.cells(number))
         assert {state: row[f"cells_{state}"] for state in COUNTERS if row[f"cells_{state}"]} == dict(counted)
-        assert all(one["completed_at"] for one in self.cells(number))
+        assert all(cell["completed_at"] for cell in self.cells(number))
         return row  # type: ignore[return-value]
 
     def post(self, number: int, what: str, body: dict[str, Any] | None = None) -> httpx.Response:
@@ -141,41 +141,41 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
     assert (first["max_parallel"], first["submission_source"], first["fail_fast"]) == (4, "web", False)
     seen: list[tuple[int, ...]] = []
 
-    def told() -> dict[str, Any] | None:
+    def observe_sweep() -> dict[str, Any] | None:
         row = sweeping.row(number)
         seen.append(tuple(row[f"cells_{state}"] for state in COUNTERS))
         assert (row["completed_at"] is None) == (row["status"] in ("pending", "running"))
         return row if row["completed_at"] else None
 
-    row = eventually(told, 60)
+    row = eventually(observe_sweep, 60)
     assert row is not None and (row["status"], seen[-1]) == ("failed", (0, 0, 8, 1, 0))
-    assert max(one[1] for one in seen) <= 4 and max(one[1] for one in seen) > 1
-    ended = [sum(one[2:]) for one in seen]
+    assert max(counts[1] for counts in seen) <= 4 and max(counts[1] for counts in seen) > 1
+    ended = [sum(counts[2:]) for counts in seen]
     assert ended == sorted(ended), "what has ended stays so"
     assert sweeping.client.get("/api/sweep_runs").json()[0] == row
     cells = sweeping.cells(number)
-    assert [(one["args"]["lr"], one["args"]["seed"]) for one in cells if one["status"] == "failed"] == [(0.1, 2)]
-    assert cells == sorted(cells, key=lambda one: (one["status"], one["started_at"], one["id"]))
-    assert {one["triggered_by"] for one in cells} == {"web"}
+    assert [(cell["args"]["lr"], cell["args"]["seed"]) for cell in cells if cell["status"] == "failed"] == [(0.1, 2)]
+    assert cells == sorted(cells, key=lambda cell: (cell["status"], cell["started_at"], cell["id"]))
+    assert {cell["triggered_by"] for cell in cells} == {"web"}
 
     before = (sweeping.place / "ran").read_text().splitlines()
     (sweeping.place / "fail-0.1-2").unlink()
     again = sweeping.post(number, "rerun", {"cells": "failed"})
     assert again.status_code == 202 and again.json()["status"] == "running"
     assert again.json()["cells_pending"] + again.json()["cells_running"] == 1
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"], row["error"]) == ("completed", 9, None)
     after = (sweeping.place / "ran").read_text().splitlines()
     assert after[len(before) :] == ["fit 0.1 2"], "the job that had completed is not run again"
-    cell = next(one for one in cells if one["status"] == "failed")
+    cell = next(cell for cell in cells if cell["status"] == "failed")
     run = sweeping.client.get(f"/api/workflows/runs/{cell['id']}").json()
-    assert {one["name"]: len(one["attempts"]) for one in run["jobs"]} == {"prepare": 1, "fit": 2}
-    assert [one["exit_code"] for one in run["jobs"][1]["attempts"]] == [3, 0]
+    assert {job["name"]: len(job["attempts"]) for job in run["jobs"]} == {"prepare": 1, "fit": 2}
+    assert [attempt["exit_code"] for attempt in run["jobs"][1]["attempts"]] == [3, 0]
     assert run["status"] == "completed" and run["sweep_run_id"] == number
     table(sweeping, number)
 
     sweeping.post(number, "rerun", {"cells": [cell["id"]]})
-    assert sweeping.ended(number)["cells_completed"] == 9
+    assert sweeping.await_end(number)["cells_completed"] == 9
     last = (sweeping.place / "ran").read_text().splitlines()
     assert last[len(after) :] == ["prepare 0.1 2", "fit 0.1 2"], "one that completed is run again as a whole"
 
@@ -183,18 +183,18 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
 def table(sweeping: Sweeping, number: int) -> None:
     path = f"/api/sweep_runs/{number}/results"
     rows = sweeping.client.get(path).json()
-    assert [list(one["args"].values()) for one in rows] == [
+    assert [list(row["args"].values()) for row in rows] == [
         [lr, s, "cifar10", str(sweeping.place)] for lr in MATRIX["lr"] for s in MATRIX["seed"]
     ]
     assert rows[0]["result"] == {"fit.loss.last": 0.001, "fit.loss.first": 1, "fit.seed": 1}
-    assert {one["status"] for one in rows} == {"completed"} and all(one["duration_seconds"] > 0 for one in rows)
+    assert {row["status"] for row in rows} == {"completed"} and all(row["duration_seconds"] > 0 for row in rows)
     answer = sweeping.client.get(path, headers={"accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     lines = list(csv.DictReader(io.StringIO(answer.text, newline="")))
     head = ["cell_id", "status", "duration_seconds", "lr", "seed", "dataset", "place"]
     assert list(lines[0]) == [*head, "fit.loss.first", "fit.loss.last", "fit.seed"]
-    assert [one["cell_id"] for one in lines] == [one["cell_id"] for one in rows]
-    assert [one["fit.loss.last"] for one in lines] == [str(one["args"]["lr"]) for one in rows]
+    assert [line["cell_id"] for line in lines] == [row["cell_id"] for row in rows]
+    assert [line["fit.loss.last"] for line in lines] == [str(row["args"]["lr"]) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_results_by_accept_before_there_are_any(sweeping: Sweeping, why: str, ac
         assert lines[0] == ["cell_id", "status", "duration_seconds", "n", "place"]
         assert [line[2:4] for line in lines[1:]] == [["", "1"], ["", "'=cmd()"], ["", "'-1+1"], ["", "'@x"], ["", "x"]]
     else:
-        assert [(one["duration_seconds"], one["result"]) for one in answer.json()] == [(None, {})] * 5
+        assert [(row["duration_seconds"], row["result"]) for row in answer.json()] == [(None, {})] * 5
 
 
 # --- what a sweep may be asked for -----------------------------------------------------------------------------------
@@ -231,26 +231,26 @@ def test_the_workflows_own_sweep(sweeping: Sweeping) -> None:
     sweeping.client.workflow("own", own)
     (sweeping.place / "go").touch()
     answer = sweeping.ask("own", None)
-    row = sweeping.ended(answer.json()["sweep_run_id"])
+    row = sweeping.await_end(answer.json()["sweep_run_id"])
     assert (row["matrix"], row["max_parallel"], row["fail_fast"]) == ({"n": [1, 2]}, 1, True)
     answer = sweeping.ask("own", {"n": [7]})
-    assert sweeping.ended(answer.json()["sweep_run_id"])["matrix"] == {"n": [7]}, "the request's word counts"
+    assert sweeping.await_end(answer.json()["sweep_run_id"])["matrix"] == {"n": [7]}, "the request's word counts"
 
 
 def test_a_dry_sweep_shows_all_cells_and_the_scripts_of_the_first(sweeping: Sweeping) -> None:
     before = sweeping.client.get("/api/sweep_runs").json()
     matrix = {"lr": {"logspace": [0.01, 1, 3]}, "seed": [1, "x"]}
     answer = sweeping.ask("train", matrix, {"dry_run": True}, exclude=[{"seed": "x", "lr": 1.0}])
-    shown, lr = answer.json(), [0.01, 0.01, 0.1, 0.1, 1.0]
-    assert (shown["dry_run"], shown["cell_count"], shown["execution_order"]) == (True, 5, ["prepare", "fit"])
-    assert [(one["lr"], one["seed"]) for one in shown["cells"]] == list(zip(lr, [1, "x", 1, "x", 1], strict=True))
-    assert "echo prepare 0.01 1 " in shown["jobs"][0]["script"]
+    plan, lr = answer.json(), [0.01, 0.01, 0.1, 0.1, 1.0]
+    assert (plan["dry_run"], plan["cell_count"], plan["execution_order"]) == (True, 5, ["prepare", "fit"])
+    assert [(cell["lr"], cell["seed"]) for cell in plan["cells"]] == list(zip(lr, [1, "x", 1, "x", 1], strict=True))
+    assert "echo prepare 0.01 1 " in plan["jobs"][0]["script"]
     assert sweeping.client.get("/api/sweep_runs").json() == before
 
 
 def test_only_a_part_of_the_workflow(sweeping: Sweeping) -> None:
     answer = sweeping.ask("train", {"lr": [1, 2]}, {"single_job": "prepare"})
-    assert sweeping.ended(answer.json()["sweep_run_id"])["status"] == "completed"
+    assert sweeping.await_end(answer.json()["sweep_run_id"])["status"] == "completed"
     assert sorted((sweeping.place / "ran").read_text().split("\n")) == ["", "prepare 1 0", "prepare 2 0"]
 
 
@@ -281,7 +281,7 @@ def test_what_is_no_sweep(sweeping: Sweeping, why: str, sweep: Any, loc: list[An
     before = sweeping.client.get("/api/sweep_runs").json()
     answer = sweeping.client.post("/api/workflows/gate/run", {"sweep": sweep})
     assert answer.status_code == 422, why
-    assert loc in [one["loc"] for one in answer.json()["detail"]], answer.text
+    assert loc in [problem["loc"] for problem in answer.json()["detail"]], answer.text
     assert sweeping.client.get("/api/sweep_runs").json() == before, "nothing was made"
 
 
@@ -295,13 +295,13 @@ def test_a_later_cell_that_cannot_be_rendered_fails_alone(sweeping: Sweeping) ->
     sweeping.client.workflow("divide", text)
     answer = sweeping.ask("divide", {"n": [1, 0, 2]})
     number = answer.json()["sweep_run_id"]
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"], row["cells_failed"]) == ("failed", 2, 1)
-    failed = next(one for one in sweeping.cells(number) if one["status"] == "failed")
+    failed = next(cell for cell in sweeping.cells(number) if cell["status"] == "failed")
     assert failed["args"]["n"] == 0 and "zero" in failed["error"]
     assert sweeping.client.get(f"/api/workflows/runs/{failed['id']}").json()["jobs"] == []
     sweeping.post(number, "rerun", {"cells": [failed["id"]]})
-    assert sweeping.ended(number)["cells_failed"] == 1, "it is tried, and fails, again"
+    assert sweeping.await_end(number)["cells_failed"] == 1, "it is tried, and fails, again"
 
 
 @pytest.mark.parametrize("what", ["", "/cells", "/results"])
@@ -333,7 +333,7 @@ def test_requests_that_make_no_sense(
     known = [row["id"] for row in sweeping.client.get("/api/sweep_runs").json() if row["name"] == "gate"]
     (sweeping.place / "go").touch()
     number = known[0] if known else sweeping.start("gate", {"n": [1]})
-    before = sweeping.ended(number)
+    before = sweeping.await_end(number)
     path = f"/api/sweep_runs/{what.format(id=number)}"
     assert sweeping.client.request(method, path, json=body).status_code == status, why
     assert sweeping.row(number) == before
@@ -343,8 +343,8 @@ def test_one_key_makes_one_sweep(sweeping: Sweeping) -> None:
     body = {"sweep": {"matrix": {"n": [11, 12]}}, "args_override": {"place": str(sweeping.place)}}
     call = lambda body: sweeping.client.post("/api/workflows/gate/run", body, headers={"Idempotency-Key": "k1"})  # noqa: E731
     answers = sweeping.client.together([lambda: call(body)] * 10)
-    assert {one.status_code for one in answers} == {202}
-    assert len({one.json()["sweep_run_id"] for one in answers}) == 1
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["sweep_run_id"] for answer in answers}) == 1
     assert call({**body, "sweep": {"matrix": {"n": [11]}}}).status_code == 422
     matrices = [row["matrix"] for row in sweeping.client.get("/api/sweep_runs").json()]
     assert matrices.count({"n": [11, 12]}) == 1 and {"n": [11]} not in matrices
@@ -360,7 +360,7 @@ def test_cells_are_runs(sweeping: Sweeping) -> None:
     eventually(lambda: run_of(1)["job_statuses"] == {"wait": "RUNNING"})
     assert [run_of(n)["status"] for n in (1, 2, 3)] == ["running", "pending", "pending"]
     assert run_of(3)["jobs"] == [] and run_of(3)["args"]["n"] == 3 and run_of(3)["sweep_run_id"] == number
-    assert [one["status"] for one in sweeping.cells(number)] == ["pending", "pending", "running"]
+    assert [cell["status"] for cell in sweeping.cells(number)] == ["pending", "pending", "running"]
 
     cancel = lambda n: sweeping.client.post(f"/api/workflows/runs/{sweeping.cell(number, n=n)}/cancel").status_code  # noqa: E731
     assert cancel(3) == 200, "one that waits"
@@ -371,7 +371,7 @@ def test_cells_are_runs(sweeping: Sweeping) -> None:
     eventually(lambda: run_of(1)["job_statuses"] == {"wait": "CANCELLED"})
     eventually(lambda: sweeping.log("begin") == ["1", "2"], what="its place is free for the next")
     (sweeping.place / "go").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert [row[f"cells_{state}"] for state in COUNTERS] == [0, 0, 1, 0, 2]
     assert row["status"] == "cancelled" and row["cancel_requested_at"] is None
     assert cancel(2) == 422, "one that has ended"
@@ -395,7 +395,7 @@ def test_cancelling_a_sweep(sweeping: Sweeping) -> None:
     assert sweeping.post(number, "rerun", {"cells": "cancelled"}).status_code == 409, "not while it drains"
     second = sweeping.post(number, "cancel").json()
     assert second["cancel_requested_at"] == first.json()["cancel_requested_at"] is not None
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_cancelled"]) == ("cancelled", 5)
     for cell in sweeping.cells(number):
         for job_id in sweeping.client.get(f"/api/workflows/runs/{cell['id']}").json()["job_ids"].values():
@@ -405,19 +405,19 @@ def test_cancelling_a_sweep(sweeping: Sweeping) -> None:
     again = sweeping.post(number, "rerun", {"cells": "unfinished"}).json()
     assert (again["cells_pending"], again["cancel_requested_at"], again["completed_at"]) == (5, None, None)
     (sweeping.place / "go").touch()
-    assert sweeping.ended(number)["cells_completed"] == 5
+    assert sweeping.await_end(number)["cells_completed"] == 5
 
 
 def test_cancelling_before_anything_starts(sweeping: Sweeping) -> None:
     number = sweeping.start("gate", {"n": [1, 2]}, max_parallel=1)
     sweeping.post(number, "cancel")
-    assert sweeping.ended(number)["status"] == "cancelled"
+    assert sweeping.await_end(number)["status"] == "cancelled"
     assert sweeping.log("end") == []
 
 
 def test_a_completed_sweep_cannot_be_cancelled(sweeping: Sweeping) -> None:
     (sweeping.place / "go").touch()
-    row = sweeping.ended(sweeping.start("gate", {"n": [1]}))
+    row = sweeping.await_end(sweeping.start("gate", {"n": [1]}))
     answer = sweeping.post(row["id"], "cancel")
     assert (answer.status_code, answer.json(), row["status"]) == (202, row, "completed")
     assert sweeping.post(row["id"], "rerun", {"cells": "failed"}).json() == row, "nothing to run again"
@@ -431,44 +431,44 @@ def test_fail_fast(sweeping: Sweeping) -> None:
     row = eventually(lambda: (found := sweeping.row(number))["status"] == "draining" and found)
     assert [row[f"cells_{state}"] for state in COUNTERS] == [0, 1, 0, 1, 2], "those that run may finish"
     (sweeping.place / "go-2").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"], row["cells_failed"]) == ("failed", 1, 1)
     assert row["cancel_requested_at"] is None and sorted(sweeping.log("begin")) == ["1", "2"]
     sweeping.post(number, "rerun", {"cells": "cancelled"})
     (sweeping.place / "go").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_completed"]) == ("failed", 3), "the old failure does not stop what was asked for"
     (sweeping.place / "fail-1").unlink()
     sweeping.post(number, "rerun", {"cells": [sweeping.cell(number, n=1)]})
-    assert sweeping.ended(number)["status"] == "completed"
+    assert sweeping.await_end(number)["status"] == "completed"
 
 
 def test_many_cells_are_run_again_with_one_answer(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("go", *(f"fail-{n}" for n in range(5))):
         (sweeping.place / name).touch()
     number = sweeping.start("gate", {"n": {"range": [0, 5]}})
-    assert sweeping.ended(number)["cells_failed"] == 5
+    assert sweeping.await_end(number)["cells_failed"] == 5
     (sweeping.place / "fail-4").unlink()
 
     async def not_yet(*_arguments: object) -> None:
         """The loop cannot do it yet, and tries again."""
         raise StoreUnavailable(5, "not yet")
 
-    with monkeypatch.context() as held:
-        held.setattr("store.rules.sweeps.AT_ONCE", 2)
-        held.setattr("engine.sweeps.advance_sweep", not_yet)
+    with monkeypatch.context() as patch:
+        patch.setattr("store.rules.sweeps.AT_ONCE", 2)
+        patch.setattr("engine.sweeps.advance_sweep", not_yet)
         again = sweeping.post(number, "rerun", {"cells": "failed"}).json()
         assert (again["cells_pending"], again["status"]) == (5, "running")
-        cells = {one["args"]["n"]: one["id"] for one in sweeping.cells(number)}
-        shown = {n: sweeping.client.get(f"/api/workflows/runs/{name}").json() for n, name in cells.items()}
-        assert {(one["status"], one["completed_at"], one["error"]) for one in shown.values()} == {
+        cells = {cell["args"]["n"]: cell["id"] for cell in sweeping.cells(number)}
+        runs_by_n = {n: sweeping.client.get(f"/api/workflows/runs/{name}").json() for n, name in cells.items()}
+        assert {(run["status"], run["completed_at"], run["error"]) for run in runs_by_n.values()} == {
             ("pending", None, None)
         }
-        assert all(len(one["jobs"][0]["attempts"]) == 1 for one in shown.values()), "attempts are kept"
+        assert all(len(run["jobs"][0]["attempts"]) == 1 for run in runs_by_n.values()), "attempts are kept"
         assert sweeping.client.post(f"/api/workflows/runs/{cells[3]}/cancel").status_code == 200
         assert sweeping.client.get(f"/api/workflows/runs/{cells[3]}").json()["status"] == "cancelled"
         assert [sweeping.row(number)[f"cells_{state}"] for state in COUNTERS] == [4, 0, 0, 0, 1]
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert [row[f"cells_{state}"] for state in COUNTERS] == [0, 0, 1, 3, 1]
     assert Counter(sweeping.log("begin")) == {"0": 2, "1": 2, "2": 2, "3": 1, "4": 2}
 
@@ -486,7 +486,7 @@ def test_a_lost_node_fails_its_cell_and_holds_up_no_other(sweeping: Sweeping) ->
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: sweeping.log("begin") == ["1", "2"])
     (sweeping.place / "go").touch()
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert (row["status"], row["cells_failed"], row["cells_completed"]) == ("failed", 1, 1)
     assert sweeping.client.get(f"/api/workflows/runs/{cell}").json()["jobs"][0]["slurm_state"] == "NODE_FAIL"
 
@@ -499,16 +499,16 @@ def test_the_tasks_themselves_say_how_many_ran_at_once(sweeping: Sweeping) -> No
     text = GATE.replace("name: gate", "name: short").replace("while [ ! -e", "sleep 0.1; while false && [ ! -e")
     sweeping.client.workflow("short", text)
     number = sweeping.start("short", {"n": {"range": [0, 12]}}, max_parallel=3)
-    row = sweeping.ended(number)
+    row = sweeping.await_end(number)
     assert row["cells_completed"] == 12
     assert sweeping.most_at_once() <= 3 and len(set(sweeping.log("end"))) == 12
     number = sweeping.start("short", {"n": {"range": [0, 4]}}, max_parallel=1)
     for n in range(4):
         (sweeping.place / f"fail-{n}").touch()
-    assert sweeping.ended(number)["cells_failed"] == 4
+    assert sweeping.await_end(number)["cells_failed"] == 4
     (sweeping.place / "log").write_text("")
     sweeping.post(number, "rerun", {"cells": "failed"})
-    sweeping.ended(number)
+    sweeping.await_end(number)
     assert (sweeping.most_at_once(), len(sweeping.log("end"))) == (1, 4), "also when they are run again"
 
 
@@ -529,7 +529,7 @@ def test_changing_how_many_may_run(sweeping: Sweeping) -> None:
     (sweeping.place / f"go-{third}").touch()
     eventually(lambda: len(sweeping.log("begin")) == 4)
     (sweeping.place / "go").touch()
-    assert sweeping.ended(number)["status"] == "completed"
+    assert sweeping.await_end(number)["status"] == "completed"
 
 
 def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,7 +540,7 @@ def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypat
 
     monkeypatch.setattr(pace, "wait_for_slot", beat)
     number = sweeping.start("train", {"lr": [1, 2]})
-    assert sweeping.ended(number)["status"] == "completed"
+    assert sweeping.await_end(number)["status"] == "completed"
     assert len(beats) == 4
 
 
@@ -557,13 +557,15 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
     number = sweeping.start("gate", {"n": list(range(10))}, max_parallel=10)
     eventually(lambda: sweeping.row(number)["cells_running"] == 10)
     places = here.store.config.sweeps.in_flight
-    in_line = sorted(one["id"] for one in sweeping.cells(number) if not here.store.runs.get(one["id"]).jobs[0].attempts)
+    in_line = sorted(
+        cell["id"] for cell in sweeping.cells(number) if not here.store.runs.get(cell["id"]).jobs[0].attempts
+    )
     assert len(in_line) == 10 - places
     answer = sweeping.client.post(f"/api/workflows/runs/{in_line[0]}/cancel")
     assert answer.status_code == 200
     assert sweeping.row(number)["cells_cancelled"] == 1
     sweeping.post(number, "cancel")
     sweeping.client.loop.call_soon_threadsafe(hold.set)
-    assert sweeping.ended(number)["cells_cancelled"] == 10
-    sent = [run for one in sweeping.cells(number) for run in [here.store.runs.get(one["id"])] if run.jobs[0].attempts]
+    assert sweeping.await_end(number)["cells_cancelled"] == 10
+    sent = [run for cell in sweeping.cells(number) for run in [here.store.runs.get(cell["id"])] if run.jobs[0].attempts]
     assert len(sent) == places, "nothing was submitted in order to be cancelled"

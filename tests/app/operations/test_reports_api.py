@@ -33,8 +33,8 @@ def test_the_documented_life(client: Client) -> None:
     during = {
         "status": "workers", "stage": "workers", "message": "Starting workers", "updated_at": "2025-01-26T10:32:00Z",
     }  # fmt: skip
-    told = put(client, f"{JOBS}/12345", during)
-    assert (told.status_code, told.json()) == (200, {"job_id": "12345", "status": "workers"})
+    answer = put(client, f"{JOBS}/12345", during)
+    assert (answer.status_code, answer.json()) == (200, {"job_id": "12345", "status": "workers"})
     end = {
         "status": "completed",
         "exit_code": 0,
@@ -49,16 +49,16 @@ def test_the_documented_life(client: Client) -> None:
     assert detail == {
         **NULLS, **DOCUMENTED, **end, "stage": "workers", "message": "Starting workers", "links": {"slurm": None},
     }  # fmt: skip
-    assert [(one["status"], one["stage"], one["message"], one["source"]) for one in seen] == [
+    assert [(event["status"], event["stage"], event["message"], event["source"]) for event in seen] == [
         ("submitted", None, None, "report"),
         ("workers", "workers", "Starting workers", "report"),
         ("completed", None, None, "report"),
     ]
-    assert {one["job_id"] for one in seen} == {"12345"}
-    shown = client.get(JOBS, params={"status": "completed", "cluster": "gpu-cluster-01"}).json()
+    assert {event["job_id"] for event in seen} == {"12345"}
+    page = client.get(JOBS, params={"status": "completed", "cluster": "gpu-cluster-01"}).json()
     same = ("job_id", "job_name", "status", "stage", "cluster", "submitted_at", "message", "completed_at", "exit_code")
     row = {**{key: detail[key] for key in same}, "updated_at": updated_at}
-    assert shown == {"jobs": [row], "total": 1, "page": 1, "per_page": 50}
+    assert page == {"jobs": [row], "total": 1, "page": 1, "per_page": 50}
 
 
 START = [
@@ -100,7 +100,7 @@ def test_a_whole_life(client: Client, job_id: str, why: str, life: list[tuple[st
         assert put(client, path, body).json() == {"job_id": job_id, "status": status}
     detail = client.get(path).json()
     first = [] if told_at else [("submitted", None, None)]
-    assert [(one["status"], one["stage"], one["message"]) for one in detail["events"]] == [*first, *life]
+    assert [(event["status"], event["stage"], event["message"]) for event in detail["events"]] == [*first, *life]
     assert len(first + life) == 9 or told_at, "nine of them"
     assert detail["job_name"] == "bench" and detail["cluster"] == "c9" and detail["status"] == life[-1][0]
     assert detail["submitted_at"] == "2026-03-30T12:00:00.000000Z", "before its first word"
@@ -167,7 +167,11 @@ def test_what_is_refused_stores_nothing(
 
 def test_what_is_wrong_is_named(client: Client) -> None:
     detail = put(client, f"{JOBS}/o-1", {"status": "done", "stage": 3, "exit_code": "1"}).json()["detail"]
-    assert {tuple(one["loc"]) for one in detail} == {("body", "status"), ("body", "stage"), ("body", "exit_code")}
+    assert {tuple(problem["loc"]) for problem in detail} == {
+        ("body", "status"),
+        ("body", "stage"),
+        ("body", "exit_code"),
+    }
 
 
 def test_unknown_keys_are_ignored_and_nulls_are_absent(client: Client, job_id: str) -> None:
@@ -184,7 +188,7 @@ def test_any_id_will_do(client: Client, given: str) -> None:
     assert put(client, f"{JOBS}/{given}", {"status": "workers"}).json() == {"job_id": given, "status": "workers"}
     assert client.get(f"{JOBS}/{given}").json()["job_id"] == given
     feed = client.get(f"/srtslurm/api/events?job_id={given}&limit=1000").json()["events"]
-    assert [one["job_id"] for one in feed] == [given, given], "also where a plus is written as it is"
+    assert [event["job_id"] for event in feed] == [given, given], "also where a plus is written as it is"
     assert client.delete(f"{JOBS}/{given}").json() == {"deleted": True, "job_id": given}
     assert client.get(f"{JOBS}/{given}").status_code == 404
 
@@ -207,7 +211,7 @@ def test_health_needs_nobody(client: Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def listed(client: Client) -> Iterator[str]:
+def cluster_name(client: Client) -> Iterator[str]:
     """A cluster of five jobs, l-0 to l-4, submitted in this order but for the last two at the same time."""
     for number in range(5):
         at = f"2027-01-01T00:0{min(number, 3)}:00Z"
@@ -235,21 +239,21 @@ def listed(client: Client) -> Iterator[str]:
     ],
 )
 def test_pages_and_filters(
-    client: Client, listed: str, why: str, query: dict[str, Any], found: list[str], total: int
+    client: Client, cluster_name: str, why: str, query: dict[str, Any], found: list[str], total: int
 ) -> None:
-    answer = client.get(JOBS, params={"cluster": listed, **query}).json()
-    assert ([one["job_id"] for one in answer["jobs"]], answer["total"]) == (found, total)
+    answer = client.get(JOBS, params={"cluster": cluster_name, **query}).json()
+    assert ([job["job_id"] for job in answer["jobs"]], answer["total"]) == (found, total)
     assert (answer["page"], answer["per_page"]) == (query.get("page", 1), query.get("per_page", 50))
 
 
-def test_a_list_that_did_not_change_is_not_sent_again(client: Client, listed: str, job_id: str) -> None:
-    first = client.get(JOBS, params={"cluster": listed})
-    again = client.get(JOBS, params={"cluster": listed}, headers={"if-none-match": first.headers["etag"]})
+def test_a_list_that_did_not_change_is_not_sent_again(client: Client, cluster_name: str, job_id: str) -> None:
+    first = client.get(JOBS, params={"cluster": cluster_name})
+    again = client.get(JOBS, params={"cluster": cluster_name}, headers={"if-none-match": first.headers["etag"]})
     assert again.status_code == 304
-    post(client, job_id, cluster=listed, submitted_at="2020-01-01T00:00:00Z")
-    assert page(client, cluster=listed)[-1] == job_id
+    post(client, job_id, cluster=cluster_name, submitted_at="2020-01-01T00:00:00Z")
+    assert page(client, cluster=cluster_name)[-1] == job_id
     client.delete(f"{JOBS}/{job_id}")
-    assert job_id not in page(client, cluster=listed)
+    assert job_id not in page(client, cluster=cluster_name)
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -265,19 +269,21 @@ def test_feeds_are_read_on_from_a_cursor(client: Client, job_id: str) -> None:
         put(client, f"{JOBS}/{job_id}-b", {"status": status})
     first = client.get(f"/srtslurm/api/events?after={start}&limit=4").json()
     rest = client.get(f"/srtslurm/api/events?after={first['next_cursor']}&limit=4").json()
-    seen = [(one["job_id"], one["status"]) for one in first["events"] + rest["events"]]
-    assert seen == [(one, status) for status in ("starting", "workers", "frontend") for one in (job_id, f"{job_id}-b")]
-    numbers = [one["id"] for one in first["events"] + rest["events"]]
+    seen = [(event["job_id"], event["status"]) for event in first["events"] + rest["events"]]
+    assert seen == [
+        (name, status) for status in ("starting", "workers", "frontend") for name in (job_id, f"{job_id}-b")
+    ]
+    numbers = [event["id"] for event in first["events"] + rest["events"]]
     assert numbers == sorted(set(numbers)) and numbers[0] > start
     own = client.get(f"{JOBS}/{job_id}/events?after={numbers[0]}").json()
-    assert own["job_id"] == job_id and [one["status"] for one in own["events"]] == ["workers", "frontend"]
+    assert own["job_id"] == job_id and [event["status"] for event in own["events"]] == ["workers", "frontend"]
     assert own["next_cursor"] == own["events"][-1]["id"]
     assert client.get(f"/srtslurm/api/events?job_id={job_id}").json()["events"] == [
-        one for one in first["events"] + rest["events"] if one["job_id"] == job_id
+        event for event in first["events"] + rest["events"] if event["job_id"] == job_id
     ]
     client.delete(f"{JOBS}/{job_id}")
     left = client.get(f"/srtslurm/api/events?after={start}").json()
-    assert {one["job_id"] for one in left["events"]} == {f"{job_id}-b"}
+    assert {event["job_id"] for event in left["events"]} == {f"{job_id}-b"}
     put(client, f"{JOBS}/{job_id}", {"status": "starting"})
     assert client.get(f"{JOBS}/{job_id}").json()["events"][0]["id"] > numbers[-1], "no number is given twice"
 
@@ -339,9 +345,9 @@ def test_what_a_log_may_be(client: Client, why: str, query: dict[str, Any], size
     assert client.post(path, params=query, content=b"x" * size, headers=RAW).status_code == status
     if status == 200:
         assert client.get(path, params=query).json()["data"] == "x" * min(size, 1_000_000)
-        assert query["file"] in [one["file"] for one in client.get(path).json()["files"]]
+        assert query["file"] in [file["file"] for file in client.get(path).json()["files"]]
     assert (client.store / "config.yaml").read_bytes() == before
-    assert {one.name for one in client.store.glob("streams/log-1/*")} <= {"logs"}
+    assert {path.name for path in client.store.glob("streams/log-1/*")} <= {"logs"}
 
 
 def test_bytes_are_declared_as_bytes(client: Client, job_id: str) -> None:
@@ -366,7 +372,7 @@ def test_a_capture_is_whole_or_not_there(client: Client, job_id: str) -> None:
     assert send(4, b"late") == (0, False), "a piece from beyond: go on from the start"
     assert send(0, b"<html") == (5, False)
     assert client.get(path, params={"file": "p/profile.json"}).status_code == 404
-    assert [one["complete"] for one in client.get(path).json()["files"]] == [False]
+    assert [file["complete"] for file in client.get(path).json()["files"]] == [False]
     assert send(0, b"<html") == (5, False), "told twice"
     assert send(5, b">done") == (10, True)
     assert send(5, b">done") == (10, True)

@@ -35,7 +35,7 @@ MOUNT = {"name": "data", "local": "/srv/data", "remote": "/data"}
 PROFILES = "/api/config/ssh/profiles"
 
 
-class Place:
+class ServedProfiles:
     """A served store with these profiles."""
 
     def __init__(self, store: Path) -> None:
@@ -47,7 +47,7 @@ class Place:
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         return self.client.request(method, path, **({"json": body} if body is not None else {}), **more)
 
-    def listed(self) -> Any:
+    def list_profiles(self) -> Any:
         return self.client.get(PROFILES).json()
 
 
