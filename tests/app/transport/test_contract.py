@@ -305,8 +305,8 @@ def test_a_validator_holds_only_the_components_that_it_needs(app: Any, monkeypat
     items = app.compile_paths(copy.deepcopy(CONTRACT), app.FAMILIES, app.OPERATIONS)
     assert compiled == [], "each is compiled for the first request that needs it"
     endpoints = [endpoint for item in items.values() for endpoint in item.endpoints.values()]
-    for validator in [made for endpoint in endpoints for made in (endpoint.check_parameters, endpoint.check_body)]:
-        assert validator is None or validator() is validator()
+    for deferred in [made for endpoint in endpoints for made in (endpoint.check_parameters, endpoint.check_body)]:
+        assert deferred is None or deferred() is deferred()
     assert len(compiled) > len(OPERATIONS) / 2
     for schema in compiled:
         named = {key: value for key, value in schema.items() if key != "components"}

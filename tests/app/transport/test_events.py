@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 from store.rules.changes import KINDS
 from tests.app_client import Client, serving
 from tests.app_server import Server
+from tests.bench.readers import READERS, memory_bytes, open_stream
 from tests.contract_judge import CONTRACT
 from tests.waiting import eventually
 
@@ -310,6 +312,21 @@ def test_streams_end_with_the_server(server: Server) -> None:
         thread.join(10)
     assert len(ended) == 3
     assert "graceful" not in server.log(), "nobody had to be thrown out"
+
+
+def test_idle_readers_cost_little(server: Server) -> None:
+    assert server.process is not None
+    process_id = server.process.pid
+
+    async def open_streams() -> int:
+        before = memory_bytes(process_id)
+        streams = await asyncio.gather(*(open_stream(server.port) for _ in range(READERS)))
+        cost_bytes = memory_bytes(process_id) - before
+        for _reader, writer in streams:
+            writer.close()
+        return cost_bytes
+
+    assert READERS == 200 and asyncio.run(open_streams()) < 20e6
 
 
 def test_who_leaves_is_forgotten(server: Server, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.contract import dump_contract
-from tests.app_client import Client
+from tests.app_client import Client, serving
 from tests.contract_judge import CONTRACT
 from tests.waiting import eventually
 
@@ -297,6 +298,19 @@ def test_health(client: Client) -> None:
     found = eventually(lambda: (now := client.get("/health", token=None).json())["status"] == "healthy" and now)
     assert found["slurm"]["answers"] is True and found["store"]["problems"] == 0
     assert found["cluster"] == ("embedded" if client.cluster == "embedded" else found["cluster"])
+
+
+def test_health_names_the_tasks_that_failed(
+    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_notifications: Any) -> None:
+        raise RuntimeError("oh")
+
+    monkeypatch.setattr("engine.notify.notifications.Notifications.run_forever", fail)
+    with serving(tmp_path / "store", cluster) as client:
+        found = eventually(lambda: (now := client.get("/health").json()).get("tasks") and now)
+        assert (found["status"], found["tasks"]) == ("degraded", ["notifications"])
+    assert "the task notifications failed" in caplog.text
 
 
 def test_the_contract_is_served(client: Client) -> None:
