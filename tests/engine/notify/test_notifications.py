@@ -246,6 +246,8 @@ async def test_only_what_is_new_is_told_to_who_asks_later(tmp_path: Path) -> Non
     async with open_life(tmp_path) as life:
         await put_run(life, "running")
         await life.notices.watch_target("workflow_run", "r", 1, "all")
+        await life.notices.queue_target_events("workflow_run", "r")
+        assert documents(tmp_path) == [], "that it runs is no news"
         await put_run(life, "failed")
         await life.notices.queue_target_events("workflow_run", "r")
         with pytest.raises(Invalid, match="already failed"):
