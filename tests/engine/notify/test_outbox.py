@@ -4,7 +4,6 @@ dies at every write."""
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.notify.notifications import Notifications
-from engine.notify.webhooks import Answer, NoAnswer, NotSent
-from engine.tasks import StartTask, Supervisor, Work
-from store.documents import Attempt, JobRecord, Run, RunJob, Sweep
+from engine.notify.webhooks import Answer, NotSent
+from engine.tasks import Supervisor
+from store.documents import Attempt, Run, RunJob, Sweep
 from store.errors import Conflict, Exists, Invalid
-from store.indexes.jobs import JobIndex
-from store.indexes.sweeps import SweepIndex
-from store.rules import deliveries, messages, runs, watches
+from store.rules import deliveries, messages, watches
 from store.rules.deliveries import Delivery
-from store.rules.watches import Watch
-from store.store import Store
 from store.times import to_rfc3339
-
-NOW = 1_800_000_000.0
-AT = to_rfc3339(NOW) or ""
-REF = "job:local:42"
+from tests.engine.notify.mortal_outbox import (
+    AT,
+    ENDPOINTS,
+    NOW,
+    REF,
+    Life,
+    Receivers,
+    begin,
+    documents,
+    live,
+    watch,
+)  # fmt: skip
 
 
 def job(state: str, **more: Any) -> dict[str, Any]:
@@ -123,13 +125,6 @@ def test_the_events_of_a_sweep(why: str, sweep: Sweep, counts: dict[str, int], s
 def test_what_a_preset_hears(preset: str, heard: list[str]) -> None:
     events = watches.list_job_events(REF, job("COMPLETED", started_at=AT))
     assert [event.status for event in events if watches.is_wanted(preset, event)] == heard
-
-
-def watch(*subscriptions: tuple[int, str], **more: Any) -> Watch:
-    made = watches.build_watch("job", "42", "c", REF, NOW).model_copy(update={"id": "1", **more})
-    for number, (endpoint_id, preset) in enumerate(subscriptions, 1):
-        made = watches.add_subscription(made, number, endpoint_id, preset, NOW)
-    return made
 
 
 def test_a_watch_tells_once_and_closes() -> None:
@@ -405,135 +400,6 @@ TestCrashing = Crashing.TestCase
 # --- a real outbox that dies at every write --------------------------------------------------------------------------
 
 
-class Died(Exception):
-    """This process is no more."""
-
-
-class Mortal:
-    """The functions of os, until so many files were put into place; then nothing reaches the disk any more."""
-
-    def __init__(self, lives: int) -> None:
-        self.left = lives
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if name not in ("rename", "link"):
-            return real
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            # A second name for the old file is no step of its own.
-            if name == "rename" or not str(args[1]).endswith(".old"):
-                if self.left <= 0:
-                    raise Died
-                self.left -= 1
-            return real(*args, **kwargs)
-
-        return call
-
-
-class Receivers:
-    """Stands in for the network: `silent` requests are taken and not answered."""
-
-    def __init__(self, silent: int = 0) -> None:
-        self.got: Counter[tuple[str, str]] = Counter()
-        self.silent = silent
-
-    async def post(self, url: str, headers: dict[str, str], body: bytes, allowed: Any, handed: Any) -> Answer:
-        await handed()
-        self.got[url.partition("://")[2].partition("/")[0], headers["Idempotency-Key"]] += 1
-        if self.silent:
-            self.silent -= 1
-            raise NoAnswer("silence")
-        return Answer(200)
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-def start_once(_name: str, work: Work) -> asyncio.Task[Any]:
-    """Start a task that nobody starts again when it fails."""
-    return asyncio.ensure_future(work())
-
-
-class Life:
-    """A store and its notifications from one start to the next."""
-
-    def __init__(self, root: Path, receivers: Receivers, start_task: StartTask = start_once) -> None:
-        self.ops = Mortal(10**9)
-        self.store = Store(root, ops=self.ops, poll=True)
-        self.job_index = JobIndex()
-        for folder in (self.store.runs, self.store.jobs):
-            folder.listeners.append(lambda _name, old, new: self.job_index.follow(old, new))
-        sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get)
-        self.locks: dict[str, asyncio.Lock] = {}
-        look_up_job = lambda *_: runs.JobView("unknown")  # noqa: E731
-        get_lock = lambda name: self.locks.setdefault(name, asyncio.Lock())  # noqa: E731
-        self.notifications = Notifications(
-            self.store, self.job_index, sweep_index, lambda: "c", look_up_job, get_lock, start_task, receivers
-        )  # type: ignore[arg-type]
-
-    async def quiet(self) -> None:
-        """Nothing; there is nothing left to tell or to send now."""
-        await self.notifications.catch_up()
-        for _ in range(60):
-            await self.notifications.run_once()
-            tasks = [task for _, task in self.notifications.outbox.sending.values()]
-            if not tasks and not self.notifications.changed and not self.notifications.outbox.unfinished:
-                return
-            await asyncio.gather(*tasks)
-            if self.ops.left <= 0:
-                raise Died
-        raise AssertionError("it never gets quiet")
-
-    async def put_job(self, state: str) -> None:
-        times = {"started_at": AT, "ended_at": AT if state == "COMPLETED" else None}
-        record = JobRecord(id="j", cluster="c", name="n", job_id="42", state=state, submitted_at=AT, **times)
-        await self.store.jobs.put("j", record)
-
-
-ENDPOINTS = {
-    1: "kind: webhook\nname: own\nwebhook_url: https://example.org/\n",
-    2: "kind: slack_webhook\nname: slack\nwebhook_url: https://hooks.slack.com/services/T/B/x\n",
-}
-
-
-def begin(root: Path) -> None:
-    """A store with two endpoints that hear everything of one job."""
-    for folder in ("endpoints", "watches"):
-        (root / folder).mkdir(parents=True)
-    for number, text in ENDPOINTS.items():
-        (root / "endpoints" / f"{number}.yaml").write_text(text)
-    (root / "watches" / "1.json").write_text(watch((1, "all"), (2, "all")).model_dump_json())
-
-
-async def live(root: Path, receivers: Receivers, lives: int = 10**9) -> int:
-    """How many writes were left when the job was over and everything was told; -1 when the process died before."""
-    life = Life(root, receivers)
-    life.store.open()
-    life.ops.left = lives
-    try:
-        for state in ("RUNNING", "COMPLETED"):
-            await life.put_job(state)
-            await life.quiet()
-        return life.ops.left
-    except Died:
-        return -1
-    finally:
-        life.ops.left = 10**9  # only so that nothing waits at the end; nothing is written any more
-        await life.store.close()
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for the next attempt."""
-    monkeypatch.setattr(deliveries, "FIRST_PAUSE_S", 0)
-    monkeypatch.setattr("engine.notify.outbox.PAUSE_S", 0)
-
-
-def documents(root: Path) -> list[Delivery]:
-    return [deliveries.parse_delivery(path.read_bytes(), path.stem) for path in (root / "deliveries").glob("*.json")]
-
-
 @pytest.mark.parametrize("silent", [0, 2])
 def test_dying_at_any_write_loses_and_doubles_nothing(tmp_path: Path, soon: None, silent: int) -> None:
     begin(tmp_path / "whole")
@@ -559,50 +425,6 @@ def test_dying_at_any_write_loses_and_doubles_nothing(tmp_path: Path, soon: None
                     document,
                 )
         assert watches.parse_watch((root / "watches" / "1.json").read_bytes(), "1").closed_at
-
-
-def test_numbers_are_never_given_twice(tmp_path: Path, soon: None) -> None:
-    """Also not after the thing is deleted, while something still names it, and over a restart."""
-    begin(tmp_path / "s")
-    receivers = Receivers()
-    asyncio.run(live(tmp_path / "s", receivers))
-
-    async def go() -> tuple[int, int]:
-        life = Life(tmp_path / "s", receivers)
-        life.store.open()
-        try:
-            await life.notifications.delete_endpoint(2)
-            await life.store.watches.delete("1")
-            body = {"kind": "webhook", "name": "new", "config": {"webhook_url": "https://example.net/"}}
-            made = await life.notifications.create_endpoint(body)
-            asked = await life.notifications.watch_target("job", "43", made["id"], "terminal")
-            return made["id"], asked["watch_id"]
-        finally:
-            await life.store.close()
-
-    assert asyncio.run(go()) == (3, 2)
-
-
-def test_what_ended_long_ago_is_put_away(tmp_path: Path, soon: None) -> None:
-    begin(tmp_path / "s")
-    receivers = Receivers()
-    asyncio.run(live(tmp_path / "s", receivers))
-
-    async def go(days: float) -> tuple[int, int]:
-        import time
-
-        life = Life(tmp_path / "s", receivers)
-        life.store.open()
-        try:
-            await life.notifications.remove_old(time.time() + days * 86_400)
-            await life.quiet()
-            return len(life.store.deliveries), len(life.store.watches)
-        finally:
-            await life.store.close()
-
-    assert asyncio.run(go(29)) == (6, 1)
-    assert asyncio.run(go(31)) == (0, 0)
-    assert sum(receivers.got.values()) == 6
 
 
 def test_an_endpoint_whose_file_is_broken_at_a_start_is_waited_for(tmp_path: Path, soon: None) -> None:
@@ -678,26 +500,3 @@ def test_a_delivery_that_fails_unexpectedly_is_a_problem_until_it_is_begun_again
     assert [list(problems.values()) for problems in down] == [["RuntimeError: oh"]]
     assert {name.split()[0] for name in down[0]} == {"delivery"} and supervisor.problems == {}
     assert {document.status for document in documents(tmp_path / "s")} == {"delivered"}
-
-
-def test_what_a_failed_pass_was_to_look_at_is_looked_at_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin(tmp_path / "s")
-
-    async def go() -> None:
-        life = Life(tmp_path / "s", Receivers())
-        life.store.open()
-        try:
-            await life.put_job("COMPLETED")
-            with monkeypatch.context() as patch:
-                patch.setattr(life.notifications, "find_events", lambda _watch: 1 / 0)
-                with pytest.raises(ZeroDivisionError):
-                    await life.notifications.run_once()
-            await life.notifications.run_once()
-            await asyncio.gather(*(task for _, task in life.notifications.outbox.sending.values()))
-        finally:
-            await life.store.close()
-
-    asyncio.run(go())
-    assert documents(tmp_path / "s")
