@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from engine import jobs
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store.documents import JobRecord
 from store.errors import Invalid, NotFound
-from tests.engine.pretended_server import CALLER, HERE, opened
+from tests.engine.pretended_server import CALLER, HERE, open_server
 from tests.pretended import asynchronous, job
 
 BODY = {"name": "my job", "script_content": "#!/bin/bash\ntrue\n", "mount_name": None, "notify": False}
@@ -25,9 +26,10 @@ def record(job_id: str | None, state: str | None, **more: Any) -> JobRecord:
 
 @asynchronous
 async def test_a_request_that_comes_twice_is_one_job(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        answers = [await jobs.submit_script(world.server, BODY, "key", CALLER) for _ in range(2)]
-        assert answers[0] == answers[1] and len(world.slurm.submitted) == 1
+    async with open_server(tmp_path) as world:
+        together = (jobs.submit_script(world.server, BODY, "key", CALLER) for _ in range(3))
+        answers = [*await asyncio.gather(*together), await jobs.submit_script(world.server, BODY, "key", CALLER)]
+        assert all(answer == answers[0] for answer in answers) and len(world.slurm.submitted) == 1
         assert world.slurm.submitted[0][1]["job_name"] == "my_job"
         with pytest.raises(Invalid, match="another body"):
             await jobs.submit_script(world.server, BODY | {"name": "other"}, "key", CALLER)
@@ -47,34 +49,34 @@ async def test_a_request_that_comes_twice_is_one_job(tmp_path: Path) -> None:
 async def test_the_record_of_a_job_that_was_not_taken(
     tmp_path: Path, why: str, refusal: Exception, is_kept: bool
 ) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         world.slurm.refusal = refusal
         with pytest.raises(type(refusal)):
             await jobs.submit_job(world.server, BODY, "j", CALLER)
-        assert ("j" in world.server.store.jobs) is is_kept, why
+        assert ("j" in world.store.jobs) is is_kept, why
 
 
 @asynchronous
 async def test_a_job_whose_answer_was_lost_is_adopted(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         world.slurm.refusal = SlurmUnreachable("sbatch", "cut off", uncertain=True)
         with pytest.raises(SlurmUnreachable):
             await jobs.submit_job(world.server, BODY, "j", CALLER)
         world.slurm.refusal = None
         with pytest.raises(SlurmUnreachable, match="not known yet"):
             await jobs.submit_job(world.server, BODY, "j", CALLER)
-        await world.show(job("55", comment=world.server.store.jobs.get("j").tag))
+        await world.show_queue(job("55", comment=world.store.jobs.get("j").tag))
         assert (await jobs.submit_job(world.server, BODY, "j", CALLER)).job_id == "55"
         assert world.slurm.submitted == [], "it is not submitted again"
 
 
 @asynchronous
 async def test_nothing_is_written_while_the_cluster_is_away(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await world.lose()
+    async with open_server(tmp_path) as world:
+        await world.lose_cluster()
         with pytest.raises(SlurmUnreachable):
             await jobs.submit_job(world.server, BODY, "j", CALLER)
-        assert len(world.server.store.jobs) == 0 and world.slurm.submitted == []
+        assert len(world.store.jobs) == 0 and world.slurm.submitted == []
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,11 @@ async def test_nothing_is_written_while_the_cluster_is_away(tmp_path: Path) -> N
 async def test_where_a_job_is_found(
     tmp_path: Path, why: str, queue: list[Any], accounted: list[Any], records: list[JobRecord], state: str | None
 ) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         world.slurm.accounted = accounted
-        await world.show(*queue)
+        await world.show_queue(*queue)
         for known in records:
-            await world.server.store.jobs.put(known.id, known)
+            await world.store.jobs.put(known.id, known)
         if state is None:
             with pytest.raises(NotFound):
                 await jobs.find_job(world.server, "5")
@@ -112,10 +114,10 @@ async def test_where_a_job_is_found(
 async def test_a_job_of_a_cluster_that_is_away(
     tmp_path: Path, why: str, records: list[JobRecord], is_found: bool
 ) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         for known in records:
-            await world.server.store.jobs.put(known.id, known)
-        await world.lose()
+            await world.store.jobs.put(known.id, known)
+        await world.lose_cluster()
         if is_found:
             assert (await jobs.find_job(world.server, "5"))["slurm_state"] == "RUNNING", why
         else:
@@ -126,18 +128,18 @@ async def test_a_job_of_a_cluster_that_is_away(
 @pytest.mark.parametrize(("state", "cancelled"), [("PENDING", ["5"]), ("RUNNING", ["5"]), ("COMPLETED", [])])
 @asynchronous
 async def test_only_a_job_that_has_not_ended_is_cancelled(tmp_path: Path, state: str, cancelled: list[str]) -> None:
-    async with opened(tmp_path) as world:
-        await world.show(job("5", state))
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("5", state))
         await jobs.cancel_job(world.server, "5")
         assert world.slurm.cancelled == cancelled
 
 
 @asynchronous
 async def test_a_record_follows_its_job(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        folder = world.server.store.jobs
+    async with open_server(tmp_path) as world:
+        folder = world.store.jobs
         await folder.put("j", record("5", "PENDING"))
-        await world.show(job("5", "RUNNING"))
+        await world.show_queue(job("5", "RUNNING"))
         await jobs.follow_record(world.server, "j")
         assert (folder.get("j").state, [change.state for change in folder.get("j").history]) == ("RUNNING", ["RUNNING"])
         etag = folder.get_entry("j").etag
@@ -147,9 +149,9 @@ async def test_a_record_follows_its_job(tmp_path: Path) -> None:
 
 @asynchronous
 async def test_the_files_of_a_job(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await world.server.store.jobs.put("j", record("5", "RUNNING", stdout="/ours/out", stderr="/ours/err"))
-        await world.show(job("5", "RUNNING", stdout="/slurm/out", stderr=None, uid=1234))
+    async with open_server(tmp_path) as world:
+        await world.store.jobs.put("j", record("5", "RUNNING", stdout="/ours/out", stderr="/ours/err"))
+        await world.show_queue(job("5", "RUNNING", stdout="/slurm/out", stderr=None, uid=1234))
         assert await jobs.find_log_paths(world.server, "5", world.cluster) == {
             "stdout": "/slurm/out",
             "stderr": "/ours/err",

@@ -9,14 +9,14 @@ import pytest
 
 from engine import planning
 from store.errors import Denied, Invalid, NotFound
-from tests.engine.pretended_server import HERE, TWO_JOBS, World, opened
+from tests.engine.pretended_server import FLOW, HERE, TWO, World, open_server
 from tests.pretended import asynchronous
 
 GIVEN = {"cluster": HERE, "mount": None, "source": "web"}
 
 
 async def plan(world: World, name: str, **body: Any) -> Any:
-    workflow = world.server.store.workflows.get(name)
+    workflow = world.store.workflows.get(name)
     return await planning.plan_run(world.server, workflow, body, "r", GIVEN)
 
 
@@ -30,19 +30,19 @@ async def plan(world: World, name: str, **body: Any) -> Any:
 )
 @asynchronous
 async def test_the_jobs_of_a_run(tmp_path: Path, why: str, body: dict[str, Any], names: list[str]) -> None:
-    async with opened(tmp_path, {"store/workflows/two.yaml": TWO_JOBS}) as world:
+    async with open_server(tmp_path, TWO) as world:
         run = await plan(world, "two", **body)
         assert [job.name for job in run.jobs] == names, why
         for job in run.jobs:
             assert f"/.sluice/r/{job.name}." in job.script and job.options["job_name"] == job.name
         assert (run.cluster, run.status, run.syncs) == (HERE, "submitting", False)
         assert run.work_dir == str(tmp_path / "store" / "work" / "r")
-        assert len(world.server.store.runs) == 0 and not Path(run.work_dir).exists() and world.slurm.submitted == []
+        assert len(world.store.runs) == 0 and not Path(run.work_dir).exists() and world.slurm.submitted == []
 
 
 @asynchronous
 async def test_arguments_of_the_request_are_those_of_the_scripts(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path, FLOW) as world:
         run = await plan(world, "flow", args_override={"n": 42})
         assert "echo 42" in (run.jobs[0].script or "") and run.args == {"n": 42}
 
@@ -67,7 +67,7 @@ BARE = {"name": "a", "command": "echo made", "result_path": "/results/a.%j.json"
 )
 @asynchronous
 async def test_where_a_script_comes_from(tmp_path: Path, why: str, more: dict[str, Any], line: str) -> None:
-    async with opened(tmp_path, FILES) as world:
+    async with open_server(tmp_path, FILES) as world:
         more = {"script_vars": {"word": ""}} | more if "script_path" in more else more
         script = planning.render_script(world.server, BARE | more, [tmp_path / "store" / "workflows"])
         assert line in script and script.startswith("#!/bin/bash\n"), why
@@ -84,6 +84,6 @@ async def test_where_a_script_comes_from(tmp_path: Path, why: str, more: dict[st
 )
 @asynchronous
 async def test_a_script_that_cannot_be_had(tmp_path: Path, why: str, more: dict[str, Any], error: Any) -> None:
-    async with opened(tmp_path, FILES) as world:
+    async with open_server(tmp_path, FILES) as world:
         with pytest.raises(error):
             planning.render_script(world.server, BARE | more, [tmp_path / "store" / "workflows"])

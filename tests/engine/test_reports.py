@@ -1,4 +1,4 @@
-"""Reports of jobs beside what SLURM says: whose report is settled, what is asked, and what a report is answered with."""
+"""Reports of jobs beside what SLURM says: whose report is settled, and what SLURM is asked."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pytest
 
 from engine import reports
 from store.errors import NotFound
-from tests.engine.pretended_server import CALLER, World, opened
+from store.kinds import Key
+from tests.engine.pretended_server import CALLER, World, open_server
 from tests.pretended import asynchronous, job
 
+UPDATED = "2026-03-30T13:00:00Z"
 SUBMITTED = {"job_name": "n", "submitted_at": "2026-03-30T12:00:00Z"}
 
 
@@ -49,21 +51,21 @@ def row(state: str, ended_s_ago: float = 0.0, **more: Any) -> dict[str, Any]:
 async def test_whose_report_is_settled(
     tmp_path: Path, why: str, row: dict[str, Any], cluster: str | None, status: str, slurm_state: str | None
 ) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         await report(world, "5", cluster=cluster)
-        await world.show(row)
+        await world.show_queue(row)
         assert await settle(world) == [], why
-        record = world.server.store.jobs.get("5")
+        record = world.store.jobs.get("5")
         assert (record.report.status, record.report.slurm_state) == (status, slurm_state), why
 
 
 @asynchronous
 async def test_accounting_is_asked_until_the_job_is_known(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         await report(world, "5")
         assert await settle(world) == ["5"]
         assert await settle(world) == ["5"], "nobody knows it yet"
-        await world.show(row("RUNNING"))
+        await world.show_queue(row("RUNNING"))
         assert await settle(world) == [] and world.server.open_questions == {}, "until it changes"
 
 
@@ -79,7 +81,7 @@ async def test_accounting_is_asked_until_the_job_is_known(tmp_path: Path) -> Non
 )
 @asynchronous
 async def test_which_changes_concern_a_report(tmp_path: Path, why: str, changed: set[str], asked: list[str]) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         await report(world, "8")
         world.server.open_questions.clear()
         reports.on_jobs_changed(world.server, changed)
@@ -87,37 +89,54 @@ async def test_which_changes_concern_a_report(tmp_path: Path, why: str, changed:
 
 
 @asynchronous
-async def test_a_word_that_comes_while_it_is_settled_counts(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+async def test_the_last_word_of_a_job_counts_though_its_end_is_being_written_down(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
         await report(world, "5")
-        await world.show(row("RUNNING"))
-        await reports.settle_report(world.server, "5")
-        assert world.server.store.jobs.get("5").report.slurm_state is None
+        await world.show_queue(row("FAILED"))
+        last_word = reports.record_update(world.server, "5", {"status": "completed", "updated_at": UPDATED}, CALLER)
+        ahead = asyncio.ensure_future(last_word)
+        await asyncio.sleep(0)  # now it holds the report's lock
+        assert reports.settle_ended_jobs(world.server) == []
+        await asyncio.gather(ahead, *world.server.tasks.running.values())
+        kept = world.store.jobs.get("5").report
+        assert (kept.status, kept.slurm_state) == ("completed", "FAILED"), "one beside the other"
+
+
+@asynchronous
+async def test_a_job_that_runs_again_meanwhile_is_not_settled(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await report(world, "5")
+        await world.show_queue(row("NODE_FAIL"))
+        async with world.server.locks.hold(Key("report", "5")):
+            assert reports.settle_ended_jobs(world.server) == []
+            await world.show_queue(row("RUNNING"))
+        await asyncio.gather(*world.server.tasks.running.values())
+        assert world.store.jobs.get("5").report.slurm_state is None
 
 
 @asynchronous
 async def test_what_repeats_is_not_written_again(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         await report(world, "5")
-        etag = world.server.store.jobs.get_entry("5").etag
+        etag = world.store.jobs.get_entry("5").etag
         await report(world, "5")
-        assert world.server.store.jobs.get_entry("5").etag == etag
+        assert world.store.jobs.get_entry("5").etag == etag
 
 
 @asynchronous
 async def test_a_report_has_the_state_of_its_job_beside_it(tmp_path: Path) -> None:
-    async with opened(tmp_path, root_path="/slurm") as world:
+    async with open_server(tmp_path, root_path="/slurm") as world:
         await report(world, "5")
         found = reports.get_report(world.server, "5")
         assert (found["slurm_state"], found["links"]) == (None, {"slurm": None})
-        await world.show(row("RUNNING"))
+        await world.show_queue(row("RUNNING"))
         found = reports.get_report(world.server, "5")
         assert (found["slurm_state"], found["links"]) == ("RUNNING", {"slurm": "/slurm/api/jobs/5"})
 
 
 @asynchronous
 async def test_a_deleted_report_leaves_nothing(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         await report(world, "5")
         await reports.add_log(world.server, "5", "out.log", 0, b"hello")
         assert (await reports.read_logs(world.server, "5", None, 0))["files"]
@@ -131,7 +150,7 @@ async def test_a_deleted_report_leaves_nothing(tmp_path: Path) -> None:
 
 @asynchronous
 async def test_only_a_job_that_reported_may_send_files(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path) as world:
         with pytest.raises(NotFound):
             await reports.add_log(world.server, "5", "out.log", 0, b"hello")
         with pytest.raises(NotFound):

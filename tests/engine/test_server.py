@@ -1,4 +1,4 @@
-"""How the parts of a server are connected: what follows the folders, and what is found where."""
+"""How the parts of a server are connected: what follows the folders, what wakes the loop, which names it answers to."""
 
 from __future__ import annotations
 
@@ -8,109 +8,111 @@ from typing import Any
 
 import pytest
 
+from engine import jobs, runs
 from store.documents import Attempt, JobRecord, Run, RunJob
-from store.errors import NotFound
 from store.kinds import Key
-from tests.engine.pretended_server import HERE, make_cell, make_sweep, opened
+from tests.engine.pretended_server import HERE, World, make_cell, make_sweep, open_server
 from tests.pretended import asynchronous, job
 
-PROFILES = "current: own\nprofiles: {own: {mounts: [{name: ml, local: %s, remote: /r}]}}\n"
 
-
-def run_with(job_id: str, status: Any, state: str) -> Run:
+def make_run(job_id: str, status: Any, state: str) -> Run:
     attempt = Attempt(number=1, tag="t", job_id=job_id, state=state, submitted_at="2026-01-01T00:00:00Z")
     return Run(id="r", workflow_name="flow", cluster=HERE, status=status, jobs=[RunJob(name="a", attempts=[attempt])])
 
 
+def take_marked(world: World) -> list[Key]:
+    """Take what the next pass of the loop would look at, and let the loop sleep."""
+    world.server.wake.clear()
+    return world.server.open_documents.take([None, HERE], time.time())
+
+
+@pytest.mark.parametrize(
+    ("why", "folder", "document", "key"),
+    [
+        ("an open run", "runs", make_run("7", "running", "RUNNING"), Key("run", "r")),
+        ("an open job", "jobs", JobRecord(id="r", cluster=HERE, name="n", job_id="7", tag="t"), Key("job", "r")),
+        ("a sweep that has not ended", "sweeps", make_sweep(id="r"), Key("sweep", "r")),
+        ("a run that has ended", "runs", make_run("7", "completed", "COMPLETED"), None),
+        ("a template has nothing to be done", "templates", {"name": "r", "content": "#!/bin/bash\n"}, None),
+    ],
+)
 @asynchronous
-async def test_indexes_and_open_documents_follow_the_folders(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        server = world.server
-        await server.store.runs.put("r", run_with("7", "running", "RUNNING"))
-        assert server.job_index.get(HERE, "7") is not None
-        assert list(server.open_documents.get_job_ids(HERE)) == ["7"]
-        await server.store.runs.put("r", run_with("7", "completed", "COMPLETED"))
-        assert list(server.open_documents.get_job_ids(HERE)) == [], "an ended run waits for nothing"
-        await server.store.runs.delete("r")
-        assert server.job_index.get(HERE, "7") is None
+async def test_what_is_written_wakes_the_loop_if_it_is_open(
+    tmp_path: Path, why: str, folder: str, document: Any, key: Key | None
+) -> None:
+    async with open_server(tmp_path) as world:
+        take_marked(world)
+        await getattr(world.store, folder).put("r", document)
+        assert world.server.wake.is_set() is (key is not None), why
+        assert take_marked(world) == ([key] if key else [])
+
+
+@asynchronous
+async def test_a_changed_job_wakes_the_loop_for_its_run_alone(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("7", "PENDING"), job("8", "PENDING"))
+        await world.store.runs.put("r", make_run("7", "running", "PENDING"))
+        await world.store.runs.put("other", make_run("8", "running", "PENDING").model_copy(update={"id": "other"}))
+        take_marked(world)
+        await world.show_queue(job("7", "RUNNING"), job("8", "PENDING"))
+        assert world.server.wake.is_set() and take_marked(world) == [Key("run", "r")]
+
+
+@asynchronous
+async def test_a_file_in_the_inbox_wakes_the_loop(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        take_marked(world)
+        (tmp_path / "store" / "inbox" / "request.yaml").write_text("workflow: flow\n")
+        await world.store.inbox.refresh(["request.yaml"])
+        assert world.server.wake.is_set()
 
 
 @asynchronous
 async def test_the_end_of_a_cell_has_its_sweep_looked_at(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        server, sweep = world.server, make_sweep()
-        await server.store.sweeps.create("7", sweep)
-        await server.store.runs.put(make_cell(1).id, make_cell(1, status="running"))
-        server.open_documents.take([HERE], time.time())
-        assert server.sweep_index.get_states(sweep) == {1: "running"}
-        await server.store.runs.put(make_cell(1).id, make_cell(1, status="completed"))
-        assert server.sweep_index.get_states(sweep) == {1: "completed"}
-        assert server.open_documents.take([HERE], time.time()) == [Key("sweep", "7")]
-
-
-@pytest.mark.parametrize(
-    ("why", "cluster", "job_id", "knowledge"),
-    [
-        ("in the queue", HERE, "7", "seen"),
-        ("not in the queue, and accounting was not asked", HERE, "8", "unknown"),
-        ("the same id on a cluster that is not in view", "elsewhere", "7", "unknown"),
-    ],
-)
-@asynchronous
-async def test_what_a_cluster_knows_of_a_job(
-    tmp_path: Path, why: str, cluster: str, job_id: str, knowledge: str
-) -> None:
-    async with opened(tmp_path) as world:
-        await world.show(job("7"))
-        assert world.server.view_job(cluster, job_id).knowledge == knowledge, why
+    async with open_server(tmp_path) as world:
+        await world.store.sweeps.create("7", make_sweep())
+        await world.store.runs.put(make_cell(1).id, make_cell(1, status="running"))
+        take_marked(world)
+        await world.store.runs.put(make_cell(1).id, make_cell(1, status="completed"))
+        assert take_marked(world) == [Key("sweep", "7")], "its place is free for the next cell"
 
 
 @asynchronous
-async def test_a_job_whose_id_is_not_known_is_found_by_its_tag(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await world.show(job("7", comment="sluice:x"))
-        record = JobRecord(id="j", name="n", tag="sluice:x")
-        for cluster, knowledge in ((HERE, "seen"), ("elsewhere", "unknown")):
-            assert world.server.make_lookups(cluster)[1](record).knowledge == knowledge
-
-
-@asynchronous
-async def test_the_workflows_of_a_mount(tmp_path: Path) -> None:
-    mount = tmp_path / "ml"
-    async with opened(tmp_path, {"store/profiles.yaml": PROFILES % mount}) as world:
+async def test_lists_follow_the_folders(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
         server = world.server
-        assert server.find_shelf(None) is server.own_shelf
-        with pytest.raises(NotFound, match="its folder is not there"):
-            server.find_shelf("ml")
-        mount.mkdir()
-        shelf = server.find_shelf("ml")
-        assert shelf.root == mount and server.find_shelf("ml") is shelf
-        world.follow_feed("workflow")
-        await shelf.folder.put("flow", b"name: flow\njobs: [{name: a, command: x}]\n")
-        assert world.take_changes() == [("workflow", "flow", "created")]
+        assert (await runs.list_runs(server, None, 10, 0)).total == 0 and jobs.list_history(server, 10) == []
+        await world.store.runs.put("r", make_run("7", "running", "RUNNING"))
+        assert (await runs.list_runs(server, None, 10, 0)).total == 1
+        assert [row["job_id"] for row in jobs.list_history(server, 10)] == [7]
+        await world.store.runs.delete("r")
+        assert (await runs.list_runs(server, None, 10, 0)).total == 0 and jobs.list_history(server, 10) == []
 
 
 @asynchronous
-async def test_the_age_of_what_is_known_of_a_run(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        server, snapshot = world.server, world.cluster.snapshot
-        server.began = time.monotonic() - 1000
-        snapshot._now = lambda: (snapshot.taken_at or 0.0) + 5.0
-        for cluster, status, least, most in [
-            (HERE, "completed", 0.0, 0.0),
-            (HERE, "running", 5.0, 5.0),
-            ("elsewhere", "running", 1000.0, float("inf")),
-        ]:
-            await server.store.runs.put(
-                "r", run_with("7", status, status.upper()).model_copy(update={"cluster": cluster})
-            )
-            assert least <= server.get_age_s("r") <= most, (cluster, status)
+async def test_what_lay_in_the_store_at_the_start_is_listed_and_looked_at(tmp_path: Path) -> None:
+    files = {"store/runs/r.json": make_run("7", "running", "RUNNING").model_dump_json()}
+    async with open_server(tmp_path, files) as world:
+        assert take_marked(world) == [Key("run", "r")]
+        assert (await runs.list_runs(world.server, None, 10, 0)).total == 1
+        assert [row["job_id"] for row in jobs.list_history(world.server, 10)] == [7]
 
 
 @asynchronous
-async def test_names_of_this_server(tmp_path: Path) -> None:
-    access = {"store/access.yaml": "allowed_hosts: [from-the-file.example]\n"}
-    async with opened(tmp_path, access, allowed_hosts=("from-the-environment.example",)) as world:
+async def test_work_that_failed_is_looked_at_later_and_not_at_once(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.store.runs.put("r", make_run("7", "running", "RUNNING"))
+        take_marked(world)
+        before = time.time()
+        world.server.retry_later(Key("run", "r"))
+        assert world.server.open_documents.take([HERE], before) == []
+        assert world.server.open_documents.take([HERE], float("inf")) == [Key("run", "r")]
+
+
+@asynchronous
+async def test_the_names_of_this_server_are_learned_from_settings_and_file(tmp_path: Path) -> None:
+    files = {"store/access.yaml": "allowed_hosts: [from-the-file.example]\n"}
+    async with open_server(tmp_path, files, allowed_hosts=("from-the-environment.example",)) as world:
         assert "from-the-file.example" not in world.server.hosts
         world.server.update_hosts()
         assert world.server.hosts >= {"from-the-file.example", "from-the-environment.example", "localhost"}

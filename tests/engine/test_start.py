@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from engine import start
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store.documents import Run, Sweep
 from store.errors import Invalid, NotFound
-from store.rules import inbox
-from tests.engine.pretended_server import CALLER, World, cell_id, make_cell, make_sweep, opened
+from tests.engine.pretended_server import CALLER, FLOW, WORKFLOW, World, make_cell, make_sweep, open_server, to_cell_id
 from tests.pretended import asynchronous
 
 SWEEP = {"sweep": {"matrix": {"n": [1, 2, 3]}}}
@@ -22,14 +22,37 @@ async def begin(world: World, body: dict[str, Any], key: str | None = "key", nam
     return await start.start_workflow(world.server, name, None, body, key, CALLER)
 
 
+@pytest.fixture
+def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files in the inbox count as complete, and as given up, at once."""
+    monkeypatch.setattr("store.rules.inbox.SETTLED_S", -1)
+    monkeypatch.setattr("store.rules.inbox.GIVEN_UP_S", -1)
+
+
+async def drop_request(world: World, text: str) -> None:
+    """Drop a file into the inbox, and have it looked at."""
+    (world.store.root / "inbox" / "request.yaml").write_text(text)
+    await empty_inbox(world)
+
+
+async def empty_inbox(world: World) -> None:
+    await start.empty_inbox(world.server)
+    await asyncio.gather(*world.server.tasks.running.values())
+
+
+def list_dropped(world: World) -> list[str]:
+    """List the folders in which dropped files are now."""
+    return [path.parent.name for path in (world.store.root / "inbox").rglob("request*.yaml")]
+
+
 @pytest.mark.parametrize(("why", "body", "folder"), [("a run", {}, "runs"), ("a sweep", SWEEP, "sweeps")])
 @asynchronous
 async def test_one_request_starts_one_thing(tmp_path: Path, why: str, body: dict[str, Any], folder: str) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path, FLOW) as world:
         first = await begin(world, body)
-        await world.server.store.workflows.delete("flow")
+        await world.store.workflows.delete("flow")
         assert await begin(world, body) == first, "whatever has become of its workflow"
-        assert len(getattr(world.server.store, folder)) == 1, why
+        assert len(getattr(world.store, folder)) == 1, why
         with pytest.raises(Invalid, match="another body"):
             await begin(world, body | {"args_override": {"n": 9}})
 
@@ -37,10 +60,10 @@ async def test_one_request_starts_one_thing(tmp_path: Path, why: str, body: dict
 @pytest.mark.parametrize(("why", "body"), [("a run", {}), ("a sweep", SWEEP)])
 @asynchronous
 async def test_a_preview_starts_nothing(tmp_path: Path, why: str, body: dict[str, Any]) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path, FLOW) as world:
         shown = await begin(world, body | {"dry_run": True})
         assert "echo 1" in str(shown), why
-        assert len(world.server.store.runs) == len(world.server.store.sweeps) == 0 and world.slurm.submitted == []
+        assert len(world.store.runs) == len(world.store.sweeps) == 0 and world.slurm.submitted == []
 
 
 @pytest.mark.parametrize(
@@ -56,52 +79,52 @@ async def test_a_preview_starts_nothing(tmp_path: Path, why: str, body: dict[str
 async def test_what_cannot_be_started_leaves_nothing(
     tmp_path: Path, why: str, name: str, body: dict[str, Any], error: Any
 ) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path, FLOW) as world:
         with pytest.raises(error):
             await begin(world, body, name=name)
-        assert len(world.server.store.runs) == len(world.server.store.sweeps) == 0, why
+        assert len(world.store.runs) == len(world.store.sweeps) == 0, why
 
 
 @asynchronous
 async def test_nothing_is_started_while_the_cluster_is_away(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await world.lose()
+    async with open_server(tmp_path, FLOW) as world:
+        await world.lose_cluster()
         for body in ({}, SWEEP):
             with pytest.raises(SlurmUnreachable):
                 await begin(world, body)
-        assert len(world.server.store.runs) == len(world.server.store.sweeps) == 0
+        assert len(world.store.runs) == len(world.store.sweeps) == 0
 
 
 @asynchronous
 async def test_a_run_that_is_refused_is_kept_as_failed(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path, FLOW) as world:
         world.slurm.refusal = SlurmRefused("sbatch", 1, "sbatch: error: no such partition")
         with pytest.raises(SlurmRefused, match="no such partition"):
             await begin(world, {})
-        (run,) = (entry.document for entry in world.server.store.runs.iterate_entries())
+        (run,) = (entry.document for entry in world.store.runs.iterate_entries())
         assert (run.status, run.error_kind) == ("failed", "refused")
 
 
 @asynchronous
 async def test_the_number_of_a_sweep_is_given_once(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await world.server.store.sweeps.create("7", make_sweep())
-        await world.server.store.runs.put(cell_id(0), make_cell(0, status="completed"))
-        await world.server.store.sweeps.delete("7")
+    async with open_server(tmp_path, FLOW) as world:
+        await world.store.sweeps.create("7", make_sweep())
+        await world.store.runs.put(to_cell_id(0), make_cell(0, status="completed"))
+        await world.store.sweeps.delete("7")
         assert (await begin(world, SWEEP))["sweep_run_id"] == 8, "the run of a cell still names the seventh"
 
 
 @asynchronous
 async def test_a_cell_is_started_as_the_sweep_says(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await world.server.store.sweeps.create("7", make_sweep())
-        await world.server.store.workflows.delete("flow")
+    async with open_server(tmp_path, FLOW) as world:
+        await world.store.sweeps.create("7", make_sweep())
+        await world.store.workflows.delete("flow")
         await start.start_cell(world.server, make_sweep(), 2)
-        run: Run = world.server.store.runs.get(cell_id(2))
+        run: Run = world.store.runs.get(to_cell_id(2))
         assert (run.sweep_run_id, run.args, run.status) == (7, {"n": 2}, "submitting")
         assert "echo 2" in (run.jobs[0].script or ""), "with the workflow as of the sweep's start"
         await start.start_cell(world.server, make_sweep(), 2)
-        assert world.server.store.runs.get(cell_id(2)) == run, "once"
+        assert world.store.runs.get(to_cell_id(2)) == run, "once"
 
 
 @pytest.mark.parametrize(
@@ -113,53 +136,63 @@ async def test_a_cell_is_started_as_the_sweep_says(tmp_path: Path) -> None:
 )
 @asynchronous
 async def test_a_cell_that_cannot_be_planned_is_a_failed_run(tmp_path: Path, why: str, change: dict[str, Any]) -> None:
-    text = "name: flow\njobs:\n  - {name: a, template: %s, command: 'true'}\n" % change.get("template", "base")
+    text = WORKFLOW.replace("name: a,", f"name: a, template: {change.get('template', 'base')},")
     sweep = make_sweep(workflow_text=text, mount=change.get("mount"))
-    async with opened(tmp_path) as world:
-        await world.server.store.sweeps.create("7", sweep)
+    async with open_server(tmp_path, FLOW) as world:
+        await world.store.sweeps.create("7", sweep)
         await start.start_cell(world.server, sweep, 0)
-        run: Run = world.server.store.runs.get(cell_id(0))
+        run: Run = world.store.runs.get(to_cell_id(0))
         assert run.status == "failed" and "gone" in (run.error or ""), why
 
 
 @asynchronous
 async def test_a_cell_that_is_to_run_again_begins_again(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await world.server.store.sweeps.create("7", make_sweep())
-        await world.server.store.runs.put(cell_id(0), make_cell(0, status="pending"))
+    async with open_server(tmp_path, FLOW) as world:
+        await world.store.sweeps.create("7", make_sweep())
+        await world.store.runs.put(to_cell_id(0), make_cell(0, status="pending"))
         await start.start_cell(world.server, make_sweep(), 0)
-        assert world.server.store.runs.get(cell_id(0)).status == "submitting"
+        assert world.store.runs.get(to_cell_id(0)).status == "submitting"
 
 
 @pytest.mark.parametrize(
-    ("why", "text", "refusal", "is_away", "place"),
+    ("why", "text", "place"),
     [
-        ("it is carried out", "workflow: flow\n", None, False, "done"),
-        ("no request", "nothing: at all\n", None, False, "failed"),
-        ("there is no such workflow", "workflow: none\n", None, False, "failed"),
-        ("SLURM refuses it", "workflow: flow\n", SlurmRefused("sbatch", 1, "sbatch: error: no"), False, "failed"),
-        ("SLURM is away: it waits", "workflow: flow\n", None, True, "."),
+        ("it is carried out", "workflow: flow\n", "done"),
+        ("no request", "nothing: at all\n", "failed"),
+        ("there is no such workflow", "workflow: none\n", "failed"),
     ],
 )
 @asynchronous
 async def test_where_a_dropped_request_goes(
-    tmp_path: Path, why: str, text: str, refusal: Exception | None, is_away: bool, place: str
+    tmp_path: Path, settled_at_once: None, why: str, text: str, place: str
 ) -> None:
-    async with opened(tmp_path) as world:
-        folder = tmp_path / "store" / "inbox"
-        (folder / "request.yaml").write_text(text)
-        dropped = inbox._examine_file(folder / "request.yaml")
-        assert dropped is not None
-        world.slurm.refusal = refusal
-        if is_away:
-            await world.lose()
-        await start.carry_out_request(world.server, dropped)
-        assert [path.parent.name for path in folder.rglob("request*.yaml")] == [place.replace(".", "inbox")], why
+    async with open_server(tmp_path, FLOW) as world:
+        await drop_request(world, text)
+        assert list_dropped(world) == [place], why
+
+
+@asynchronous
+async def test_a_request_waits_in_the_inbox_while_the_cluster_is_away(tmp_path: Path, settled_at_once: None) -> None:
+    async with open_server(tmp_path, FLOW) as world:
+        await world.lose_cluster()
+        await drop_request(world, "workflow: flow\n")
+        assert list_dropped(world) == ["inbox"] and len(world.store.runs) == 0
+        await world.show_queue()
+        await empty_inbox(world)
+        assert list_dropped(world) == ["done"] and len(world.store.runs) == 1
+
+
+@asynchronous
+async def test_a_file_that_may_still_be_written_is_looked_at_again(tmp_path: Path) -> None:
+    async with open_server(tmp_path, FLOW) as world:
+        world.server.wake.clear()
+        await drop_request(world, "workflow: flow\n")
+        assert list_dropped(world) == ["inbox"] and world.server.wake.is_set()
 
 
 @asynchronous
 async def test_what_was_started_is_found_by_its_request(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+    async with open_server(tmp_path, FLOW) as world:
         started = await start.start_requested(world.server, "flow", None, SWEEP, "k", "web")
         assert isinstance(started, Sweep)
         assert await start.find_sweep(world.server, "k", started.request_hash or "") == started
