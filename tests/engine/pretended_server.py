@@ -95,13 +95,16 @@ class World:
 
 
 @asynccontextmanager
-async def open_server(root: Path, files: Mapping[str, str] | None = None, **settings: Any) -> AsyncIterator[World]:
+async def open_server(
+    root: Path, files: Mapping[str, str] | None = None, slurm: Slurm | None = None, **settings: Any
+) -> AsyncIterator[World]:
     """Open a server over a store with these files below `root`; nothing goes on in it by itself."""
     for name, text in (files or {}).items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     (root / "store" / "workflows").mkdir(parents=True, exist_ok=True)  # else it would get examples
-    server, slurm = Server(Settings(store=root / "store", system_config=root / "none.json", **settings)), Slurm()
+    server = Server(Settings(store=root / "store", system_config=root / "none.json", **settings))
+    slurm = slurm or Slurm()
     server.pace = Pace(1_000_000, 4)
     server.follow()
     server.store.open()
