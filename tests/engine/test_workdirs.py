@@ -63,10 +63,12 @@ async def test_where_a_run_works(tmp_path: Path, why: str, cluster: str, mount: 
 
 
 @asynchronous
-async def test_the_home_of_another_machine_counts_once_it_is_known(tmp_path: Path) -> None:
+async def test_the_home_of_another_machine_counts_once_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_server(tmp_path, FILES) as world:
         cluster = get_remote(world)
-        cluster.slurm.home = "/home/ann"
+        monkeypatch.setattr(RemoteCluster, "home", "/home/ann")
         assert workdirs.choose_workdir(world.server, cluster, None, "w").root == Path("/home/ann/.sluice/work/w")
 
 
@@ -109,7 +111,7 @@ async def test_whether_a_mount_is_copied_by_itself(
     if user is not None:
         files["store/config.yaml"] = f"sync: {{auto: {str(user).lower()}}}\n"
     if project is not None:
-        files["mount/.srunx/config.json"] = f'{{"sync": {{"auto": {str(project).lower()}}}}}'
+        files["mount/srunx.json"] = f'{{"sync": {{"auto": {str(project).lower()}}}}}'
     async with open_server(tmp_path, files) as world:
         workdir = WorkDir(Path("/there"), tmp_path / "mount", is_copied=True)
         assert await workdirs.is_sync_wanted(world.server, workdir) is expected, why
