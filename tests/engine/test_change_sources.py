@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ async def test_a_cell_is_told_with_its_sweep_and_a_strangers_number_is_not(tmp_p
         # A cell of an earlier sweep, whose number was given again.
         other = FIRST.replace(FIRST[:6], "fedcba")
         await world.store.runs.put(other, make_cell(0, id=other, status="running"))
-        assert ("cell", other, "updated") not in world.take_changes()
+        assert world.take_changes() == [("run", other, "created"), ("sweep", "7", "updated")]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,17 @@ async def test_the_cells_that_another_cells_end_stops(
         await world.store.runs.put(FIRST, make_cell(0, status=status))
         states = {name.partition(" ")[2]: row["status"] for name, row in take_rows(world).items()}
         assert states == {cell: status if cell == FIRST else "cancelled" for cell in cells}, why
+
+
+@asynchronous
+async def test_cells_that_were_to_run_again_are_stopped_too(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.store.sweeps.create("7", make_sweep(fail_fast=True, status="running", waiting="", again="2"))
+        for index, status in enumerate(("running", "completed", "failed")):
+            await world.store.runs.put(to_cell_id(index), make_cell(index, status=status))
+        world.read_changes("cell")
+        await world.store.runs.put(FIRST, make_cell(0, status="failed"))
+        assert [name for _, name, _ in world.take_changes()] == [FIRST, THIRD]
 
 
 @asynchronous
@@ -232,23 +244,44 @@ def make_slurm(*partitions: dict[str, Any]) -> Slurm:
     return slurm
 
 
+RESOURCES = Filter(frozenset({"resource"}))
+
+
 @asynchronous
 async def test_the_use_of_partitions_is_counted_only_for_those_who_read_it(tmp_path: Path) -> None:
     async with open_server(tmp_path, slurm=make_slurm(PARTITION)) as world:
-        change_sources.add_jobs(world.server, world.cluster, ["7"])
-        assert not world.server.changes.planned_resources and not world.server.changes.shown_resources
-        async with world.server.changes.read(Filter(frozenset({"resource"}))) as reader:
-            assert reader.take().id == "gpu", "the use at present, to begin with"  # type: ignore[union-attr]
-            change_sources.add_jobs(world.server, world.cluster, ["7"])
-            change_sources.add_jobs(world.server, world.cluster, ["7"])
-            assert len(world.server.changes.planned_resources) == 1, "once for many changes"
+        world.read_changes("resource")
+        await world.show_queue(job("7", partition="gpu"))
+        assert world.take_changes() == [] and not world.server.changes.planned_resources
+        for queue in ([], [job("8", partition="gpu")]):
+            async with world.server.changes.read(RESOURCES):
+                assert world.take_changes() == [("resource", "gpu", "updated")], "the use at present, to begin with"
+            await world.show_queue(*queue)
+
+
+@asynchronous
+async def test_many_changes_of_jobs_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[Any] = []
+    is_counted = asyncio.Event()
+
+    def count_use(_server: Any, cluster: Any) -> None:
+        counts.append(cluster)
+        is_counted.set()
+
+    monkeypatch.setattr(change_sources, "RESOURCES_PAUSE_S", 0)
+    async with open_server(tmp_path) as world, world.server.changes.read(RESOURCES):
+        monkeypatch.setattr(change_sources, "add_resources", count_use)
+        for job_id in ("7", "8", "9"):
+            change_sources.add_jobs(world.server, world.cluster, [job_id])
+        await is_counted.wait()
+        assert counts == [world.cluster]
 
 
 @asynchronous
 async def test_a_partition_is_told_when_its_use_changes_and_when_it_is_gone(tmp_path: Path) -> None:
     async with open_server(tmp_path, slurm=make_slurm(PARTITION, PARTITION | {"name": "cpu"})) as world:
         snapshot = world.cluster.snapshot
-        async with world.server.changes.read(Filter(frozenset({"resource"}))):
+        async with world.server.changes.read(RESOURCES):
             assert sorted(world.take_changes()) == [("resource", "cpu", "updated"), ("resource", "gpu", "updated")]
             world.read_changes("resource")
             await world.show_queue(job("7", partition="gpu"))
@@ -295,15 +328,17 @@ async def test_a_problem_is_told_when_it_comes_changes_and_goes(tmp_path: Path) 
 async def test_problems_outside_of_the_store_are_compared_with_those_told(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         problem = {"path": "/etc/sluice.json", "error": "no JSON"}
-        await pretend_problems(world, [problem])
+        pretend_problems(world, [problem])
         change_sources.add_outside(world.server)
         assert world.take_changes() == [("config", "config", "updated"), ("problem", "/etc/sluice.json", "updated")]
         change_sources.add_outside_problems(world.server)
         assert world.take_changes() == [], "it is the same"
-        await pretend_problems(world, [])
+        pretend_problems(world, [])
         change_sources.add_outside_problems(world.server)
         assert world.take_changes() == [("problem", "/etc/sluice.json", "deleted")]
+        change_sources.add_outside_problems(world.server)
+        assert world.take_changes() == [], "it is gone once"
 
 
-async def pretend_problems(world: World, problems: list[dict[str, Any]]) -> None:
+def pretend_problems(world: World, problems: list[dict[str, Any]]) -> None:
     world.store.list_problems = lambda: problems  # type: ignore[method-assign]
