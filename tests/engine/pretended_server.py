@@ -12,7 +12,6 @@ from engine.loop import connect_clusters
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.errors import SlurmUnreachable
-from slurm_shim.pace import Pace
 from slurm_shim.parse import Job
 from store import access
 from store.config.settings import Settings
@@ -105,12 +104,11 @@ async def open_server(
     (root / "store" / "workflows").mkdir(parents=True, exist_ok=True)  # else it would get examples
     server = Server(Settings(store=root / "store", system_config=root / "none.json", **settings))
     slurm = slurm or Slurm()
-    server.pace = Pace(1_000_000, 4)
-    server.follow()
+    server.pace.set_bounds(1_000_000, 4)
     server.store.open()
     async with AsyncExitStack() as undo:
-        for pool in (server.pool, server.browsing, server.syncing):
-            undo.callback(pool.shutdown)
+        undo.callback(server.pool.shutdown)
+        undo.callback(server.mount_work.close)
         undo.push_async_callback(server.store.close)
         undo.push_async_callback(server.notifications.outbox.stop)
         undo.callback(server.renderer.close)

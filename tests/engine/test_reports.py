@@ -66,7 +66,7 @@ async def test_accounting_is_asked_until_the_job_is_known(tmp_path: Path) -> Non
         assert await settle(world) == ["5"]
         assert await settle(world) == ["5"], "nobody knows it yet"
         await world.show_queue(row("RUNNING"))
-        assert await settle(world) == [] and world.server.open_questions == {}, "until it changes"
+        assert await settle(world) == [] and world.server.report_index.open_questions == {}, "until it changes"
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ async def test_accounting_is_asked_until_the_job_is_known(tmp_path: Path) -> Non
 async def test_which_changes_concern_a_report(tmp_path: Path, why: str, changed: set[str], asked: list[str]) -> None:
     async with open_server(tmp_path) as world:
         await report(world, "8")
-        world.server.open_questions.clear()
+        world.server.report_index.open_questions.clear()
         reports.on_jobs_changed(world.server, changed)
-        assert list(world.server.open_questions) == asked, why
+        assert list(world.server.report_index.open_questions) == asked, why
 
 
 @asynchronous

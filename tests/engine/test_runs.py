@@ -78,7 +78,7 @@ async def test_a_job_that_is_not_taken(
         await plan(world)
         world.slurm.refusal = refusal
         tried_later: list[Key] = []
-        monkeypatch.setattr(world.server, "retry_later", tried_later.append)
+        monkeypatch.setattr(world.server.open_documents, "retry_later", tried_later.append)
         warnings = await runs.advance_run(world.server, "r")
         assert (run_of(world).status, run_of(world).error_kind, bool(warnings)) == (status, kind, warned), why
         assert tried_later == ([Key("run", "r")] if warned else [])

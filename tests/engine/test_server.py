@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine import jobs, runs
+from engine.loop import apply_access
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.kinds import Key
 from tests.engine.pretended_server import HERE, World, make_cell, make_sweep, open_server
@@ -104,7 +105,7 @@ async def test_work_that_failed_is_looked_at_later_and_not_at_once(tmp_path: Pat
         await world.store.runs.put("r", make_run("7", "running", "RUNNING"))
         take_marked(world)
         before = time.time()
-        world.server.retry_later(Key("run", "r"))
+        world.server.open_documents.retry_later(Key("run", "r"))
         assert world.server.open_documents.take([HERE], before) == []
         assert world.server.open_documents.take([HERE], float("inf")) == [Key("run", "r")]
 
@@ -113,6 +114,6 @@ async def test_work_that_failed_is_looked_at_later_and_not_at_once(tmp_path: Pat
 async def test_the_names_of_this_server_are_learned_from_settings_and_file(tmp_path: Path) -> None:
     files = {"store/access.yaml": "allowed_hosts: [from-the-file.example]\n"}
     async with open_server(tmp_path, files, allowed_hosts=("from-the-environment.example",)) as world:
-        assert "from-the-file.example" not in world.server.hosts
-        world.server.update_hosts()
-        assert world.server.hosts >= {"from-the-file.example", "from-the-environment.example", "localhost"}
+        assert "from-the-file.example" not in world.server.callers.hosts
+        apply_access(world.server)
+        assert world.server.callers.hosts >= {"from-the-file.example", "from-the-environment.example", "localhost"}
