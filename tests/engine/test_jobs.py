@@ -11,8 +11,8 @@ import pytest
 from engine import jobs
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store.documents import JobRecord
-from store.errors import Invalid, NotFound
-from tests.engine.pretended_server import CALLER, HERE, open_server
+from store.errors import Denied, Invalid, NotFound
+from tests.engine.pretended_server import CALLER, HERE, Slurm, open_server
 from tests.pretended import asynchronous, job
 
 BODY = {"name": "my job", "script_content": "#!/bin/bash\ntrue\n", "mount_name": None, "notify": False}
@@ -159,3 +159,43 @@ async def test_the_files_of_a_job(tmp_path: Path) -> None:
         }
         with pytest.raises(NotFound):
             await jobs.find_log_paths(world.server, "6", world.cluster)
+
+
+@asynchronous
+async def test_before_its_first_answer_a_cluster_has_no_list_of_jobs(tmp_path: Path) -> None:
+    slurm = Slurm()
+    slurm.failure = SlurmUnreachable("squeue", "nobody there")
+    async with open_server(tmp_path, slurm=slurm) as world:
+        with pytest.raises(SlurmUnreachable, match="nobody there"):
+            jobs.list_jobs(world.server, None)
+        await world.show_queue(job("5"))
+        assert b'"job_id":5' in jobs.list_jobs(world.server, None).value.data
+        await world.lose_cluster()
+        assert b'"job_id":5' in jobs.list_jobs(world.server, None).value.data, "the last answer stands"
+
+
+@asynchronous
+async def test_a_script_is_read_from_the_mount_and_runs_there(tmp_path: Path) -> None:
+    mount = f"{{name: ml, local: {tmp_path / 'ml'}, remote: /unused}}"
+    files = {
+        "store/profiles.yaml": f"current: own\nprofiles: {{own: {{mounts: [{mount}]}}}}\n",
+        "ml/train.sh": "#!/bin/bash\necho train\n",
+    }
+    async with open_server(tmp_path, files) as world:
+        body = BODY | {"script_content": None, "script_path": "train.sh", "mount_name": "ml"}
+        record = await jobs.submit_job(world.server, body, "j", CALLER)
+        ((script, _options),) = world.slurm.submitted
+        assert "echo train" in script and record.work_dir == str(tmp_path / "ml")
+        with pytest.raises((Denied, Invalid, NotFound)):
+            await jobs.submit_job(world.server, body | {"script_path": "../store/profiles.yaml"}, "k", CALLER)
+        assert "k" not in world.store.jobs
+
+
+@pytest.mark.parametrize(("limit", "listed"), [(2, ["3", "2"]), (0, []), (-1, ["3", "2", "1"])])
+@asynchronous
+async def test_the_history_lists_the_newest(tmp_path: Path, limit: int, listed: list[str]) -> None:
+    async with open_server(tmp_path) as world:
+        for number in "132":
+            known = record(number, "PENDING", id=f"j{number}", submitted_at=f"2026-01-0{number}T00:00:00Z")
+            await world.store.jobs.put(known.id, known)
+        assert [str(row["job_id"]) for row in jobs.list_history(world.server, limit)] == listed

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine import planning
+from slurm_shim.errors import SlurmUnreachable
 from store.errors import Denied, Invalid, NotFound
 from tests.engine.pretended_server import FLOW, HERE, TWO, World, open_server
 from tests.pretended import asynchronous
@@ -87,3 +88,40 @@ async def test_a_script_that_cannot_be_had(tmp_path: Path, why: str, more: dict[
     async with open_server(tmp_path, FILES) as world:
         with pytest.raises(error):
             planning.render_script(world.server, BARE | more, [tmp_path / "store" / "workflows"])
+
+
+REMOTE = """\
+current: gpu
+profiles: {gpu: {hostname: gpu.example, mounts: [{name: ml, local: %s, remote: /there/ml}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("why", "auto", "syncs"), [("as a rule", "true", True), ("unless told otherwise", "false", False)]
+)
+@asynchronous
+async def test_a_run_on_another_machine_works_in_a_copy_of_its_mount(
+    tmp_path: Path, why: str, auto: str, syncs: bool
+) -> None:
+    local = tmp_path / "ml"
+    files = {
+        "store/workflows/far.yaml": "name: far\njobs: [{name: a, script_path: beside.sh}]\n",
+        "store/profiles.yaml": REMOTE % local,
+        "ml/srunx.json": f'{{"sync": {{"auto": {auto}}}, "resources": {{"nodes": 3}}}}',
+        "ml/beside.sh": "#!/bin/bash\necho beside\n",
+    }
+    async with open_server(tmp_path, files) as world:
+        workflow = world.store.workflows.get("far")
+        given = {"cluster": "ssh:gpu", "mount": "ml", "source": "web"}
+        run = await planning.plan_run(world.server, workflow, {}, "r", given)
+        assert (run.work_dir, run.syncs) == ("/there/ml", syncs), why
+        assert "echo beside" in (run.jobs[0].script or ""), "read on this machine"
+        assert run.jobs[0].resources["nodes"] == 3, "by the mount's own defaults"
+
+
+@asynchronous
+async def test_nothing_is_planned_for_a_cluster_that_is_not_in_view(tmp_path: Path) -> None:
+    async with open_server(tmp_path, FLOW) as world:
+        workflow = world.store.workflows.get("flow")
+        with pytest.raises(SlurmUnreachable, match="elsewhere"):
+            await planning.plan_run(world.server, workflow, {}, "r", {**GIVEN, "cluster": "elsewhere"})

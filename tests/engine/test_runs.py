@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,27 @@ def test_what_is_waited_for(
 ) -> None:
     run = make_cell(0) if in_sweep else Run(id="r", workflow_name="w")
     assert runs.find_wait(run, steps, is_placed) == waits_for, why
+
+
+@pytest.mark.parametrize(
+    ("why", "cluster", "status", "age_s"),
+    [
+        ("nothing new will be known of it", HERE, "completed", 0.0),
+        ("as old as the cluster's last answer", HERE, "running", 5.0),
+        ("its cluster has not answered since our start", "elsewhere", "running", 1000.0),
+    ],
+)
+@asynchronous
+async def test_the_age_of_what_is_known_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, cluster: str, status: Any, age_s: float
+) -> None:
+    async with open_server(tmp_path) as world:
+        await world.store.runs.put("r", Run(id="r", workflow_name="w", cluster=cluster, status=status))
+        snapshot = world.cluster.snapshot
+        monkeypatch.setattr(snapshot, "_now", lambda: (snapshot.taken_at or 0.0) + 5.0)
+        now = time.monotonic()
+        world.server.began = now - 1000
+        with monkeypatch.context() as still:
+            still.setattr(time, "monotonic", lambda: now)
+            answer = await runs.get_run(world.server, "r")
+        assert answer.age_s == pytest.approx(age_s), why
