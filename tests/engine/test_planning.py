@@ -105,7 +105,7 @@ async def test_a_run_on_another_machine_works_in_a_copy_of_its_mount(
 ) -> None:
     local = tmp_path / "ml"
     files = {
-        "store/workflows/far.yaml": "name: far\njobs: [{name: a, script_path: beside.sh}]\n",
+        "store/workflows/far.yaml": "name: far\njobs: [{name: a, script_path: beside.sh}, {name: b, command: x}]\n",
         "store/profiles.yaml": REMOTE % local,
         "ml/srunx.json": f'{{"sync": {{"auto": {auto}}}, "resources": {{"nodes": 3}}}}',
         "ml/beside.sh": "#!/bin/bash\necho beside\n",
@@ -116,7 +116,7 @@ async def test_a_run_on_another_machine_works_in_a_copy_of_its_mount(
         run = await planning.plan_run(world.server, workflow, {}, "r", given)
         assert (run.work_dir, run.syncs) == ("/there/ml", syncs), why
         assert "echo beside" in (run.jobs[0].script or ""), "read on this machine"
-        assert run.jobs[0].resources["nodes"] == 3, "by the mount's own defaults"
+        assert "--nodes=3" in (run.jobs[1].script or ""), "by the mount's own defaults"
 
 
 @asynchronous

@@ -57,6 +57,25 @@ async def test_one_request_starts_one_thing(tmp_path: Path, why: str, body: dict
             await begin(world, body | {"args_override": {"n": 9}})
 
 
+@pytest.mark.parametrize(("why", "body", "folder"), [("a run", {}, "runs"), ("a sweep", SWEEP, "sweeps")])
+@asynchronous
+async def test_one_request_that_comes_several_times_at_once(
+    tmp_path: Path, why: str, body: dict[str, Any], folder: str
+) -> None:
+    async with open_server(tmp_path, FLOW) as world:
+        await asyncio.gather(*(begin(world, body) for _ in range(3)))
+        assert len(getattr(world.store, folder)) == 1 and len(world.slurm.submitted) == (folder == "runs"), why
+
+
+@asynchronous
+async def test_a_workflow_with_a_sweep_of_its_own_is_started_as_one(tmp_path: Path) -> None:
+    text = WORKFLOW + "sweep: {matrix: {n: [1, 2]}}\n"
+    async with open_server(tmp_path, {"store/workflows/flow.yaml": text}) as world:
+        await begin(world, {})
+        (sweep,) = (entry.document for entry in world.store.sweeps.iterate_entries())
+        assert (sweep.cell_count, len(world.store.runs)) == (2, 0)
+
+
 @pytest.mark.parametrize(("why", "body"), [("a run", {}), ("a sweep", SWEEP)])
 @asynchronous
 async def test_a_preview_starts_nothing(tmp_path: Path, why: str, body: dict[str, Any]) -> None:
