@@ -48,7 +48,10 @@ async def create_workflow(server: Server, body: dict[str, Any], if_match: str | 
     workflow_folder, name = server.workflow_folders.find(body.get("mount") or body.get("default_project")), body["name"]
     if name in workflow_folder.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
-    return await save_workflow(server, workflow_folder, name, compose_workflow(workflow_folder, body), if_match)
+    # Another request may save one of this name meanwhile.
+    is_new = not body["overwrite"] and if_match is None
+    data = compose_workflow(workflow_folder, body)
+    return await save_workflow(server, workflow_folder, name, data, if_match, is_new=is_new)
 
 
 async def delete_workflow(server: Server, name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
@@ -58,17 +61,24 @@ async def delete_workflow(server: Server, name: str, mount: str | None, if_match
 
 
 async def save_workflow(
-    server: Server, workflow_folder: WorkflowFolder, name: str, data: bytes, if_match: str | None
+    server: Server,
+    workflow_folder: WorkflowFolder,
+    name: str,
+    data: bytes,
+    if_match: str | None,
+    *,
+    is_new: bool = False,
 ) -> Versioned:
     """Save a workflow; return it as answers show it, and its ETag.
 
-    Raises Invalid with all that is wrong: then nothing is written.
+    Raises Invalid with all that is wrong, and Exists for one that was to be new: then nothing is written.
     """
     if len(data) > WORKFLOW_BYTES:
         raise errors.TooLarge(WORKFLOW_BYTES, "the YAML content")
     defaults = await server.store.configuration.load_job_defaults(workflow_folder.root)
     await asyncio.to_thread(workflows.check_workflow, data, stem=name, defaults=defaults, renderer=server.renderer)
-    entry = await workflow_folder.folder.put(name, data, if_match=if_match)
+    folder = workflow_folder.folder
+    entry = await (folder.create(name, data) if is_new else folder.put(name, data, if_match=if_match))
     return Versioned(workflow_folder.rows.get_row(name), entry.etag)
 
 

@@ -1,0 +1,201 @@
+"""Single jobs: one sbatch for one request, and what is said of a job that the queue, we, or nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import jobs
+from slurm_shim.errors import SlurmRefused, SlurmUnreachable
+from store.documents import JobRecord
+from store.errors import Denied, Invalid, NotFound
+from tests.engine.pretended_server import CALLER, HERE, Slurm, open_server
+from tests.pretended import asynchronous, job
+
+BODY = {"name": "my job", "script_content": "#!/bin/bash\ntrue\n", "mount_name": None, "notify": False}
+
+
+def record(job_id: str | None, state: str | None, **more: Any) -> JobRecord:
+    return JobRecord(
+        **{"id": "j", "cluster": HERE, "name": "ours", "job_id": job_id, "state": state, "tag": "sluice:j", **more}
+    )
+
+
+@asynchronous
+async def test_a_request_that_comes_twice_is_one_job(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        together = (jobs.submit_script(world.server, BODY, "key", CALLER) for _ in range(3))
+        answers = [*await asyncio.gather(*together), await jobs.submit_script(world.server, BODY, "key", CALLER)]
+        assert all(answer == answers[0] for answer in answers) and len(world.slurm.submitted) == 1
+        assert world.slurm.submitted[0][1]["job_name"] == "my_job"
+        with pytest.raises(Invalid, match="another body"):
+            await jobs.submit_script(world.server, BODY | {"name": "other"}, "key", CALLER)
+        await jobs.submit_script(world.server, BODY, None, CALLER)
+        assert len(world.slurm.submitted) == 2, "without a key each request is another one"
+
+
+@pytest.mark.parametrize(
+    ("why", "refusal", "is_kept"),
+    [
+        ("SLURM said no", SlurmRefused("sbatch", 1, "sbatch: error: no"), False),
+        ("SLURM was not reached", SlurmUnreachable("sbatch", "away"), False),
+        ("SLURM may have taken it", SlurmUnreachable("sbatch", "cut off", uncertain=True), True),
+    ],
+)
+@asynchronous
+async def test_the_record_of_a_job_that_was_not_taken(
+    tmp_path: Path, why: str, refusal: Exception, is_kept: bool
+) -> None:
+    async with open_server(tmp_path) as world:
+        world.slurm.refusal = refusal
+        with pytest.raises(type(refusal)):
+            await jobs.submit_job(world.server, BODY, "j", CALLER)
+        assert ("j" in world.store.jobs) is is_kept, why
+
+
+@asynchronous
+async def test_a_job_whose_answer_was_lost_is_adopted(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        world.slurm.refusal = SlurmUnreachable("sbatch", "cut off", uncertain=True)
+        with pytest.raises(SlurmUnreachable):
+            await jobs.submit_job(world.server, BODY, "j", CALLER)
+        world.slurm.refusal = None
+        with pytest.raises(SlurmUnreachable, match="not known yet"):
+            await jobs.submit_job(world.server, BODY, "j", CALLER)
+        await world.show_queue(job("55", comment=world.store.jobs.get("j").tag))
+        assert (await jobs.submit_job(world.server, BODY, "j", CALLER)).job_id == "55"
+        assert world.slurm.submitted == [], "it is not submitted again"
+
+
+@asynchronous
+async def test_nothing_is_written_while_the_cluster_is_away(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.lose_cluster()
+        with pytest.raises(SlurmUnreachable):
+            await jobs.submit_job(world.server, BODY, "j", CALLER)
+        assert len(world.store.jobs) == 0 and world.slurm.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("why", "queue", "accounted", "records", "state"),
+    [
+        ("the queue has it", [job("5", "RUNNING")], [], [], "RUNNING"),
+        ("the queue is newer than what we wrote", [job("5", "RUNNING")], [], [record("5", "PENDING")], "RUNNING"),
+        ("SLURM has forgotten it, we have not", [], [], [record("5", "FAILED")], "FAILED"),
+        ("only accounting has it", [], [job("5", "TIMEOUT", raw_id=5)], [], "TIMEOUT"),
+        ("it was somebody else's with this id", [], [], [record("5", "FAILED", cluster="elsewhere")], None),
+        ("nobody knows it", [job("6", "RUNNING")], [], [], None),
+    ],
+)
+@asynchronous
+async def test_where_a_job_is_found(
+    tmp_path: Path, why: str, queue: list[Any], accounted: list[Any], records: list[JobRecord], state: str | None
+) -> None:
+    async with open_server(tmp_path) as world:
+        world.slurm.accounted = accounted
+        await world.show_queue(*queue)
+        for known in records:
+            await world.store.jobs.put(known.id, known)
+        if state is None:
+            with pytest.raises(NotFound):
+                await jobs.find_job(world.server, "5")
+        else:
+            assert (await jobs.find_job(world.server, "5"))["slurm_state"] == state, why
+
+
+@pytest.mark.parametrize(
+    ("why", "records", "is_found"),
+    [("ours is told as it was last seen", [record("5", "RUNNING")], True), ("of others nobody knows", [], False)],
+)
+@asynchronous
+async def test_a_job_of_a_cluster_that_is_away(
+    tmp_path: Path, why: str, records: list[JobRecord], is_found: bool
+) -> None:
+    async with open_server(tmp_path) as world:
+        for known in records:
+            await world.store.jobs.put(known.id, known)
+        await world.lose_cluster()
+        if is_found:
+            assert (await jobs.find_job(world.server, "5"))["slurm_state"] == "RUNNING", why
+        else:
+            with pytest.raises(SlurmUnreachable):
+                await jobs.find_job(world.server, "5")
+
+
+@pytest.mark.parametrize(("state", "cancelled"), [("PENDING", ["5"]), ("RUNNING", ["5"]), ("COMPLETED", [])])
+@asynchronous
+async def test_only_a_job_that_has_not_ended_is_cancelled(tmp_path: Path, state: str, cancelled: list[str]) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("5", state))
+        await jobs.cancel_job(world.server, "5")
+        assert world.slurm.cancelled == cancelled
+
+
+@asynchronous
+async def test_a_record_follows_its_job(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        folder = world.store.jobs
+        await folder.put("j", record("5", "PENDING"))
+        await world.show_queue(job("5", "RUNNING"))
+        await jobs.follow_record(world.server, "j")
+        assert (folder.get("j").state, [change.state for change in folder.get("j").history]) == ("RUNNING", ["RUNNING"])
+        etag = folder.get_entry("j").etag
+        await jobs.follow_record(world.server, "j")
+        assert folder.get_entry("j").etag == etag, "what is known already is not written again"
+
+
+@asynchronous
+async def test_the_files_of_a_job(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.store.jobs.put("j", record("5", "RUNNING", stdout="/ours/out", stderr="/ours/err"))
+        await world.show_queue(job("5", "RUNNING", stdout="/slurm/out", stderr=None, uid=1234))
+        assert await jobs.find_log_paths(world.server, "5", world.cluster) == {
+            "stdout": "/slurm/out",
+            "stderr": "/ours/err",
+            "owner": 1234,
+        }
+        with pytest.raises(NotFound):
+            await jobs.find_log_paths(world.server, "6", world.cluster)
+
+
+@asynchronous
+async def test_before_its_first_answer_a_cluster_has_no_list_of_jobs(tmp_path: Path) -> None:
+    slurm = Slurm()
+    slurm.failure = SlurmUnreachable("squeue", "nobody there")
+    async with open_server(tmp_path, slurm=slurm) as world:
+        with pytest.raises(SlurmUnreachable, match="nobody there"):
+            jobs.list_jobs(world.server, None)
+        await world.show_queue(job("5"))
+        assert b'"job_id":5' in jobs.list_jobs(world.server, None).value.data
+        await world.lose_cluster()
+        assert b'"job_id":5' in jobs.list_jobs(world.server, None).value.data, "the last answer stands"
+
+
+@asynchronous
+async def test_a_script_is_read_from_the_mount_and_runs_there(tmp_path: Path) -> None:
+    mount = f"{{name: ml, local: {tmp_path / 'ml'}, remote: /unused}}"
+    files = {
+        "store/profiles.yaml": f"current: own\nprofiles: {{own: {{mounts: [{mount}]}}}}\n",
+        "ml/train.sh": "#!/bin/bash\necho train\n",
+    }
+    async with open_server(tmp_path, files) as world:
+        body = BODY | {"script_content": None, "script_path": "train.sh", "mount_name": "ml"}
+        record = await jobs.submit_job(world.server, body, "j", CALLER)
+        ((script, _options),) = world.slurm.submitted
+        assert "echo train" in script and record.work_dir == str(tmp_path / "ml")
+        with pytest.raises((Denied, Invalid, NotFound)):
+            await jobs.submit_job(world.server, body | {"script_path": "../store/profiles.yaml"}, "k", CALLER)
+        assert "k" not in world.store.jobs
+
+
+@pytest.mark.parametrize(("limit", "listed"), [(2, ["3", "2"]), (0, []), (-1, ["3", "2", "1"])])
+@asynchronous
+async def test_the_history_lists_the_newest(tmp_path: Path, limit: int, listed: list[str]) -> None:
+    async with open_server(tmp_path) as world:
+        for number in "132":
+            known = record(number, "PENDING", id=f"j{number}", submitted_at=f"2026-01-0{number}T00:00:00Z")
+            await world.store.jobs.put(known.id, known)
+        assert [str(row["job_id"]) for row in jobs.list_history(world.server, limit)] == listed

@@ -1,0 +1,127 @@
+"""A run is planned as a whole, with its scripts, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import planning
+from slurm_shim.errors import SlurmUnreachable
+from store.errors import Denied, Invalid, NotFound
+from tests.engine.pretended_server import FLOW, HERE, TWO, World, open_server
+from tests.pretended import asynchronous
+
+GIVEN = {"cluster": HERE, "mount": None, "source": "web"}
+
+
+async def plan(world: World, name: str, **body: Any) -> Any:
+    workflow = world.store.workflows.get(name)
+    return await planning.plan_run(world.server, workflow, body, "r", GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("why", "body", "names"),
+    [
+        ("all of it", {}, ["a", "b"]),
+        ("one job alone", {"single_job": "b"}, ["b"]),
+        ("up to a job", {"to_job": "a"}, ["a"]),
+    ],
+)
+@asynchronous
+async def test_the_jobs_of_a_run(tmp_path: Path, why: str, body: dict[str, Any], names: list[str]) -> None:
+    async with open_server(tmp_path, TWO) as world:
+        run = await plan(world, "two", **body)
+        assert [job.name for job in run.jobs] == names, why
+        for job in run.jobs:
+            assert f"/.sluice/r/{job.name}." in job.script and job.options["job_name"] == job.name
+        assert (run.cluster, run.status, run.syncs) == (HERE, "submitting", False)
+        assert run.work_dir == str(tmp_path / "store" / "work" / "r")
+        assert len(world.store.runs) == 0 and not Path(run.work_dir).exists() and world.slurm.submitted == []
+
+
+@asynchronous
+async def test_arguments_of_the_request_are_those_of_the_scripts(tmp_path: Path) -> None:
+    async with open_server(tmp_path, FLOW) as world:
+        run = await plan(world, "flow", args_override={"n": 42})
+        assert "echo 42" in (run.jobs[0].script or "") and run.args == {"n": 42}
+
+
+FILES = {
+    "store/workflows/own.sh": "#!/bin/bash\necho own {{ word }}\n",
+    "store/templates/mine.sh": "#!/bin/bash\necho template {{ job_name }}\n",
+    "elsewhere.sh": "#!/bin/bash\n",
+}
+BARE = {"name": "a", "command": "echo made", "result_path": "/results/a.%j.json"}
+
+
+@pytest.mark.parametrize(
+    ("why", "more", "line"),
+    [
+        ("made for its command", {}, "echo made"),
+        ("the built-in template is the same", {"template": "base"}, "echo made"),
+        ("a template of the store", {"template": "mine"}, "echo template a"),
+        ("a file of its own", {"script_path": "own.sh", "script_vars": {"word": "x"}}, "echo own x"),
+        ("its own file counts before a template", {"script_path": "own.sh", "template": "mine"}, "echo own "),
+    ],
+)
+@asynchronous
+async def test_where_a_script_comes_from(tmp_path: Path, why: str, more: dict[str, Any], line: str) -> None:
+    async with open_server(tmp_path, FILES) as world:
+        more = {"script_vars": {"word": ""}} | more if "script_path" in more else more
+        script = planning.render_script(world.server, BARE | more, [tmp_path / "store" / "workflows"])
+        assert line in script and script.startswith("#!/bin/bash\n"), why
+        assert "/results/a." in script, "every job is told where its result goes"
+
+
+@pytest.mark.parametrize(
+    ("why", "more", "error"),
+    [
+        ("there is no such file", {"script_path": "none.sh"}, (Invalid, NotFound)),
+        ("outside of the folders for scripts", {"script_path": "../../elsewhere.sh"}, (Invalid, Denied)),
+        ("there is no such template", {"template": "none"}, NotFound),
+    ],
+)
+@asynchronous
+async def test_a_script_that_cannot_be_had(tmp_path: Path, why: str, more: dict[str, Any], error: Any) -> None:
+    async with open_server(tmp_path, FILES) as world:
+        with pytest.raises(error):
+            planning.render_script(world.server, BARE | more, [tmp_path / "store" / "workflows"])
+
+
+REMOTE = """\
+current: gpu
+profiles: {gpu: {hostname: gpu.example, mounts: [{name: ml, local: %s, remote: /there/ml}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("why", "auto", "syncs"), [("as a rule", "true", True), ("unless told otherwise", "false", False)]
+)
+@asynchronous
+async def test_a_run_on_another_machine_works_in_a_copy_of_its_mount(
+    tmp_path: Path, why: str, auto: str, syncs: bool
+) -> None:
+    local = tmp_path / "ml"
+    files = {
+        "store/workflows/far.yaml": "name: far\njobs: [{name: a, script_path: beside.sh}, {name: b, command: x}]\n",
+        "store/profiles.yaml": REMOTE % local,
+        "ml/srunx.json": f'{{"sync": {{"auto": {auto}}}, "resources": {{"nodes": 3}}}}',
+        "ml/beside.sh": "#!/bin/bash\necho beside\n",
+    }
+    async with open_server(tmp_path, files) as world:
+        workflow = world.store.workflows.get("far")
+        given = {"cluster": "ssh:gpu", "mount": "ml", "source": "web"}
+        run = await planning.plan_run(world.server, workflow, {}, "r", given)
+        assert (run.work_dir, run.syncs) == ("/there/ml", syncs), why
+        assert "echo beside" in (run.jobs[0].script or ""), "read on this machine"
+        assert "--nodes=3" in (run.jobs[1].script or ""), "by the mount's own defaults"
+
+
+@asynchronous
+async def test_nothing_is_planned_for_a_cluster_that_is_not_in_view(tmp_path: Path) -> None:
+    async with open_server(tmp_path, FLOW) as world:
+        workflow = world.store.workflows.get("flow")
+        with pytest.raises(SlurmUnreachable, match="elsewhere"):
+            await planning.plan_run(world.server, workflow, {}, "r", {**GIVEN, "cluster": "elsewhere"})
