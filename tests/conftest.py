@@ -27,9 +27,9 @@ settings.load_profile("patient" if CI else "quick")
 # The files that take longest, longest first: begun last, one of them would keep a single process busy at the end. The
 # fourth is a short one, since it waits for the first: pytest-xdist gives two files to each of three processes at once.
 LONGEST_FIRST = [
-    "test_fuzz.py", "engine/test_remote_cluster.py", "slurm_shim/test_behaviour.py", "test_browser.py",
+    "test_fuzz.py", "engine/whole/test_remote_cluster.py", "slurm_shim/test_behaviour.py", "test_browser.py",
     "faults/test_sweep_crash.py", "faults/test_crash.py", "faults/test_outage.py",
-    "app/operations/test_sweeps_api.py", "engine/test_inbox.py", "engine/test_reports_slurm.py",
+    "app/operations/test_sweeps_api.py", "engine/whole/test_inbox.py", "engine/whole/test_reports_slurm.py",
     "app/operations/test_front_end.py", "app/operations/test_runs_api.py", "store/disk/test_archive.py",
     "faults/test_notify_crash.py", "app/operations/test_notifications_api.py", "app/operations/test_jobs_api.py",
     "slurm_shim/test_commands_run.py", "slurm_shim/remote/test_commands.py", "slurm_shim/embedded/test_cluster.py",

@@ -290,6 +290,15 @@ def test_every_recipe_says_what_it_is_for() -> None:
             assert before.startswith("# "), line
 
 
+ENGINE = [path for path in SOURCES if part(path) == "engine" and path.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=name_of(path)) for path in ENGINE])
+def test_every_module_of_engine_has_its_tests(path: Path) -> None:
+    module = path.relative_to(ROOT)
+    assert (ROOT / "tests" / module.parent / f"test_{module.name}").is_file()
+
+
 def test_the_longest_test_files_exist() -> None:
     from tests.conftest import LONGEST_FIRST
 

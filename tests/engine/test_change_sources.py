@@ -13,7 +13,7 @@ from engine import change_sources, reports
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.rules.changes import Filter
 from store.rules.watches import Subscription, Watch
-from tests.engine.pretended_server import CALLER, HERE, Slurm, World, make_cell, make_sweep, open_server, to_cell_id
+from tests.engine.servers.pretended import CALLER, HERE, Slurm, World, make_cell, make_sweep, open_server, to_cell_id
 from tests.pretended import asynchronous, job
 
 FIRST, SECOND, THIRD = (to_cell_id(index) for index in range(3))

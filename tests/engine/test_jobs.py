@@ -12,7 +12,7 @@ from engine import jobs
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store.documents import JobRecord
 from store.errors import Denied, Invalid, NotFound
-from tests.engine.pretended_server import CALLER, HERE, Slurm, open_server
+from tests.engine.servers.pretended import CALLER, HERE, Slurm, open_server
 from tests.pretended import asynchronous, job
 
 BODY = {"name": "my job", "script_content": "#!/bin/bash\ntrue\n", "mount_name": None, "notify": False}
@@ -191,11 +191,11 @@ async def test_a_script_is_read_from_the_mount_and_runs_there(tmp_path: Path) ->
         assert "k" not in world.store.jobs
 
 
-@pytest.mark.parametrize(("limit", "listed"), [(2, ["3", "2"]), (0, []), (-1, ["3", "2", "1"])])
+@pytest.mark.parametrize(("limit", "job_ids"), [(2, ["3", "2"]), (0, []), (-1, ["3", "2", "1"])])
 @asynchronous
-async def test_the_history_lists_the_newest(tmp_path: Path, limit: int, listed: list[str]) -> None:
+async def test_the_history_lists_the_newest(tmp_path: Path, limit: int, job_ids: list[str]) -> None:
     async with open_server(tmp_path) as world:
         for number in "132":
             known = record(number, "PENDING", id=f"j{number}", submitted_at=f"2026-01-0{number}T00:00:00Z")
             await world.store.jobs.put(known.id, known)
-        assert [str(row["job_id"]) for row in jobs.list_history(world.server, limit)] == listed
+        assert [str(row["job_id"]) for row in jobs.list_history(world.server, limit)] == job_ids

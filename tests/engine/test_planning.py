@@ -10,7 +10,7 @@ import pytest
 from engine import planning
 from slurm_shim.errors import SlurmUnreachable
 from store.errors import Denied, Invalid, NotFound
-from tests.engine.pretended_server import FLOW, HERE, TWO, World, open_server
+from tests.engine.servers.pretended import FLOW, HERE, TWO, World, open_server
 from tests.pretended import asynchronous
 
 GIVEN = {"cluster": HERE, "mount": None, "source": "web"}

@@ -12,7 +12,7 @@ import pytest
 from engine import reports
 from store.errors import NotFound
 from store.kinds import Key
-from tests.engine.pretended_server import CALLER, World, open_server
+from tests.engine.servers.pretended import CALLER, World, open_server
 from tests.pretended import asynchronous, job
 
 UPDATED = "2026-03-30T13:00:00Z"

@@ -14,7 +14,7 @@ from store.documents import Run
 from store.errors import Conflict, NotFound
 from store.kinds import Key
 from store.rules.runs import CancelJobs, ReadResult, Step, SubmitJob, SyncMount
-from tests.engine.pretended_server import HERE, TWO, World, make_cell, make_sweep, open_server, to_cell_id
+from tests.engine.servers.pretended import HERE, TWO, World, make_cell, make_sweep, open_server, to_cell_id
 from tests.pretended import asynchronous, job
 
 

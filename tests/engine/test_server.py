@@ -12,7 +12,7 @@ from engine import jobs, runs
 from engine.loop import apply_access
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.kinds import Key
-from tests.engine.pretended_server import HERE, World, make_cell, make_sweep, open_server
+from tests.engine.servers.pretended import HERE, World, make_cell, make_sweep, open_server
 from tests.pretended import asynchronous, job
 
 

@@ -13,7 +13,7 @@ from engine.server import Server
 from slurm_shim.cluster import RemoteCluster
 from slurm_shim.errors import SlurmUnreachable
 from store.errors import NotFound
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 PROFILES = """\

@@ -12,7 +12,7 @@ from engine import start
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store.documents import Run, Sweep
 from store.errors import Invalid, NotFound
-from tests.engine.pretended_server import CALLER, FLOW, WORKFLOW, World, make_cell, make_sweep, open_server, to_cell_id
+from tests.engine.servers.pretended import CALLER, FLOW, WORKFLOW, World, make_cell, make_sweep, open_server, to_cell_id
 from tests.pretended import asynchronous
 
 SWEEP = {"sweep": {"matrix": {"n": [1, 2, 3]}}}
@@ -80,8 +80,8 @@ async def test_a_workflow_with_a_sweep_of_its_own_is_started_as_one(tmp_path: Pa
 @asynchronous
 async def test_a_preview_starts_nothing(tmp_path: Path, why: str, body: dict[str, Any]) -> None:
     async with open_server(tmp_path, FLOW) as world:
-        shown = await begin(world, body | {"dry_run": True})
-        assert "echo 1" in str(shown), why
+        plan = await begin(world, body | {"dry_run": True})
+        assert "echo 1" in str(plan), why
         assert len(world.store.runs) == len(world.store.sweeps) == 0 and world.slurm.submitted == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from engine import sweep_cells
 from store.documents import RunJob
 from store.errors import Conflict, NotFound
-from tests.engine.pretended_server import make_cell, make_sweep, open_server, to_cell_id
+from tests.engine.servers.pretended import make_cell, make_sweep, open_server, to_cell_id
 from tests.pretended import asynchronous
 
 JOBS = [RunJob(name="a")]

@@ -12,7 +12,7 @@ from engine import sweeps
 from store.documents import RunJob
 from store.errors import Conflict, NotFound
 from store.indexes.bodies import Answer
-from tests.engine.pretended_server import World, make_cell, make_sweep, open_server, to_cell_id
+from tests.engine.servers.pretended import World, make_cell, make_sweep, open_server, to_cell_id
 from tests.pretended import asynchronous
 
 JOBS = [RunJob(name="a")]

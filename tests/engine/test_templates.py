@@ -15,7 +15,7 @@ from store.errors import Changed, Conflict, Exists, Invalid, NotFound
 from store.rendering.templates import BuiltInTemplate
 from store.rules import states
 from tests.app_client import CONFIG
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 OWN = "#!/bin/bash\n#SBATCH --job-name={{ job_name }}\necho {{ command }} on {{ nodes }}\n"

@@ -14,7 +14,7 @@ from slurm_shim.cluster import RemoteCluster
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.remote.commands import Slice
 from store.errors import Denied, NotFound
-from tests.engine.pretended_server import HERE, World, open_server
+from tests.engine.servers.pretended import HERE, World, open_server
 from tests.pretended import asynchronous
 
 GPU = "ssh:gpu"

@@ -13,7 +13,7 @@ from engine import workflow_files
 from store.errors import Changed, Exists, Invalid, NotFound, TooLarge
 from store.indexes.bodies import Versioned
 from store.rules import workflows
-from tests.engine.pretended_server import FLOW, WORKFLOW, World, open_server
+from tests.engine.servers.pretended import FLOW, WORKFLOW, World, open_server
 from tests.pretended import asynchronous
 
 JOB = {"name": "a", "command": "true"}
@@ -124,8 +124,8 @@ async def test_what_a_creation_replaces(
 async def test_a_form_that_only_repeats_what_it_was_shown_keeps_the_templates(tmp_path: Path) -> None:
     text = WORKFLOW + "sweep: {matrix: {n: [1, 2]}}\n"
     async with open_server(tmp_path, {"store/workflows/flow.yaml": text}) as world:
-        shown = read_row(workflow_files.get_workflow(world.server, "flow", None))
-        rendered = shown["jobs"][0]["command"]
+        row = read_row(workflow_files.get_workflow(world.server, "flow", None))
+        rendered = row["jobs"][0]["command"]
         jobs = [{"name": name, "command": rendered} for name in ("a", "b")]
         await create(world, jobs=jobs, overwrite=True)
         first, second = world.store.workflows.get("flow").jobs

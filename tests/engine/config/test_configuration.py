@@ -10,7 +10,7 @@ import pytest
 from engine.config import configuration
 from engine.config.projects import update_project
 from store.errors import Changed, Conflict, Invalid, NotFound
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 HOOK = "https://hooks.slack.com/services/T0/B0/" + "verysecret"

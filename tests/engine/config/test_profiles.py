@@ -10,7 +10,7 @@ import pytest
 from engine.config import profiles
 from store.errors import Changed, Conflict, Exists, Invalid, NoProfile, NotFound
 from tests.app.operations.profile_calls import FILE, MOUNT, NEW
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 

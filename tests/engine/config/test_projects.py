@@ -11,7 +11,7 @@ import pytest
 from engine.config import projects
 from engine.config.profiles import delete_profile
 from store.errors import Changed, Conflict, Invalid, NoProfile, NotFound
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 

@@ -19,7 +19,7 @@ from store.config.profiles import Profile
 from store.errors import Conflict, Denied, NoProfile, NotFound, StoreUnavailable
 from store.kinds import Key
 from store.rules import syncs
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 HALFWAY = "\r  500  42%  2.00kB/s  0:00:09 (xfr#1, to-chk=6/10)  "

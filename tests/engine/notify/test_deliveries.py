@@ -11,7 +11,7 @@ from engine.notify import deliveries
 from engine.server import Server
 from store.errors import NotFound
 from store.rules.deliveries import Delivery
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 LONG_AGO, NEVER_YET = "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"

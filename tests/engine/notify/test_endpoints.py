@@ -12,7 +12,7 @@ from engine.notify import endpoints, watches
 from engine.server import Server
 from store.documents import Run
 from store.errors import Exists, Invalid, NotFound
-from tests.engine.opened_server import open_server, write_files
+from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
 
 SLACK = "https://hooks.slack.com/services/T000/B000/" + "secret"

@@ -12,7 +12,7 @@ from engine.notify import endpoints, watches
 from engine.server import Server
 from store.documents import JobRecord, Run, Sweep
 from store.errors import Conflict, Exists, Invalid, NotFound, WrongKind
-from tests.engine.opened_server import open_server
+from tests.engine.servers.opened import open_server
 from tests.pretended import asynchronous
 
 AT = "2027-01-15T08:00:00Z"
