@@ -198,8 +198,8 @@ class Call:
     """One request on its way, and what is known of it by now."""
 
     __slots__ = (
-        "access", "caller", "change", "cors", "endpoint", "family", "headers", "made", "method", "path", "path_params",
-        "receive", "request_id", "scope", "send_message", "server", "status",
+        "access", "caller", "change_header", "cors", "endpoint", "family", "headers", "made_id", "method", "path",
+        "path_params", "receive", "request_id", "scope", "send_message", "server", "status",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -214,8 +214,8 @@ class Call:
         self.endpoint: Endpoint | None = None
         self.caller: access.Caller | None = None
         self.cors: Headers = ()
-        self.made: Any = None  # the id of what was made, for the audit
-        self.change: Headers = ()  # what says which change is the last one that the answer holds
+        self.made_id: Any = None  # the id of what was made, for the audit
+        self.change_header: Headers = ()  # what says which change is the last one that the answer holds
         self.status = 0
         given = self.headers.get(b"x-request-id")
         if given is None or not REQUEST_ID.fullmatch(given):
@@ -250,6 +250,8 @@ STRICT = (
 )  # fmt: skip
 # What callers have sent is never shown by a browser as a page of this server.
 DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
+# What a page of an allowed origin may read beside the body.
+EXPOSED = (b"access-control-expose-headers", b"ETag, X-Change, X-Request-ID, X-Snapshot-Age, X-Total-Count")
 STREAM = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 
 
@@ -281,14 +283,14 @@ class Endpoint:
         if self.defaults is not None and not call.scope["query_string"]:
             arguments = dict(self.defaults)
         else:
-            arguments = self.arguments(call)
+            arguments = self.read_arguments(call)
         wants = self.wants
         if "server" in wants:
             if call.server is None:
                 raise NotStarted
             arguments["server"] = call.server
         if self.check_body is not None:
-            arguments["body"] = await self.body(call)
+            arguments["body"] = await self.read_json(call)
         elif self.spec.raw_limit_bytes is not None:
             arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
         if "caller" in wants:
@@ -297,12 +299,12 @@ class Endpoint:
             arguments["accept"] = call.headers.get(b"accept", b"").decode("latin-1")
         if len(arguments) != len(wants):
             arguments = {name: value for name, value in arguments.items() if name in wants}
-        if self.spec.tells_change and call.server is not None:
-            call.change = ((b"x-change", str(call.server.changes.position).encode()),)
+        if self.spec.has_change_number and call.server is not None:
+            call.change_header = ((b"x-change", str(call.server.changes.position).encode()),)
         value = self.function(**arguments)
         return await value if self.is_async else value
 
-    def arguments(self, call: Call) -> Data:
+    def read_arguments(self, call: Call) -> Data:
         """Return the checked parameters by the names that the function uses.
 
         Raises Invalid with everything that is wrong.
@@ -315,11 +317,10 @@ class Endpoint:
             texts["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
         arguments, values = self.spec.read_arguments(texts)
         if self.check_parameters is not None and not self.check_parameters().is_valid(values):
-            problems = self.check_parameters().iter_errors(values)
-            raise errors.Invalid([jsons.to_problem(problem) for problem in problems])
+            raise errors.Invalid(list(map(jsons.to_problem, self.check_parameters().iter_errors(values))))
         return arguments
 
-    async def body(self, call: Call) -> Any:
+    async def read_json(self, call: Call) -> Any:
         """Return the parsed and checked JSON body, top-level defaults filled in."""
         if call.server is None:
             raise NotStarted
@@ -341,7 +342,7 @@ class Endpoint:
         That is plain data, a Body, a Versioned value, a file (its Path), an async iterator of bytes, closed when
         nobody reads it any more, or an Answer, which says more about one of these.
         """
-        headers, media_type = list(call.change), self.media_type
+        headers, media_type = list(call.change_header), self.media_type
         if type(value) is Answer:
             if value.age_s is not None:
                 headers.append((b"x-snapshot-age", b"%.1f" % value.age_s))
@@ -371,7 +372,7 @@ class Endpoint:
             await send_stream(call, self.spec.status, [*headers, *STREAM], value, streams)
         else:
             if isinstance(value, dict):
-                call.made = value.get("id") or value.get("job_id") or value.get("run_id")
+                call.made_id = value.get("id") or value.get("job_id") or value.get("run_id")
             data = value if isinstance(value, bytes) else orjson.dumps(value)
             await call.start(self.spec.status, [*headers, (b"content-length", b"%d" % len(data))])
             await call.finish(data)
@@ -586,13 +587,9 @@ class App:
         """Lead the call to its operation, and answer it; exceptions say why not."""
         item = self.route(call)
         method = "GET" if call.method == "HEAD" else call.method
-        if item is not None and call.scope["type"] == "http":
-            call.endpoint = endpoint = item.endpoints.get(method)
-        else:
-            endpoint = None
-        call.family = (
-            endpoint.family if endpoint is not None else item.family if item is not None else self.family_of(call.path)
-        )
+        call.endpoint = endpoint = item.endpoints.get(method) if item and call.scope["type"] == "http" else None
+        owner = endpoint or item
+        call.family = self.find_family(call.path) if owner is None else owner.family
         if check_source(call):
             await answer_preflight(call)
             return
@@ -636,7 +633,7 @@ class App:
                 return item
         return None
 
-    def family_of(self, path: str) -> Family:
+    def find_family(self, path: str) -> Family:
         """Return the family that an unknown path belongs to."""
         return next((family for root, family in self.roots if f"{path}/".startswith(f"{root}/")), PLAIN)
 
@@ -712,7 +709,7 @@ def check_cors(call: Call) -> bool:
     origin = call.headers.get(b"origin")
     if origin is None or origin.decode("latin-1") not in allowed:
         return False
-    call.cors = ((b"vary", b"origin"), (b"access-control-allow-origin", origin))
+    call.cors = ((b"vary", b"origin"), (b"access-control-allow-origin", origin), EXPOSED)
     return call.method == "OPTIONS" and call.headers.get(b"access-control-request-method") in (b"GET", b"HEAD")
 
 
@@ -722,7 +719,9 @@ async def answer_preflight(call: Call) -> None:
     The page may say who it is in a header, never by a cookie.
     """
     methods = (b"access-control-allow-methods", b"GET, HEAD")
-    await call.start(204, [methods, (b"access-control-allow-headers", b"authorization, if-none-match, x-request-id")])
+    await call.start(
+        204, [methods, (b"access-control-allow-headers", b"authorization, if-none-match, last-event-id, x-request-id")]
+    )
     await call.finish()
 
 
@@ -764,7 +763,7 @@ async def write_audit(call: Call) -> None:
             "what": call.endpoint.spec.operation_id if call.endpoint else call.method,
             "path": call.path,
             "status": call.status,
-            "made": call.made,
+            "made": call.made_id,
             "request_id": call.request_id.decode(),
         }
     )
@@ -1147,7 +1146,7 @@ class Contract:
         """The body of /openapi.yaml."""
         return Body(dump_contract(self.parsed))
 
-    def table(self) -> str:
+    def format_table(self) -> str:
         """Return every operation on a line: id, method, path."""
         rows = list_operations(self.parsed)
         return "\n".join(f"{spec['operationId']:<28} {method:<7} {path}" for path, method, spec in rows)
@@ -1203,7 +1202,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     given = parser.parse_args(argv)
     if given.routes:
-        print(CONTRACT.table())
+        print(CONTRACT.format_table())
         return
     if given.new_token:
         try:
@@ -1236,7 +1235,9 @@ def serve() -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change
     if not access.is_loopback(settings.host) and not access.read_access(settings.store / "access.yaml").tokens:
-        sys.exit(f"Listening on {settings.host} needs a token: python app.py --new-token NAME:write tells how")
+        sys.exit(
+            f"Listening on {settings.host} needs a token: {sys.executable} app.py --new-token NAME:write tells how"
+        )
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")
     uvicorn.run(

@@ -13,6 +13,7 @@ plain := "not slurm and not ssh and not browser and not fuzz"
     "{{ just_executable() }}" --list --unsorted
 
 # Serve on http://127.0.0.1:8000 over the store in ./data; on the embedded cluster where no SLURM answers
+[no-exit-message]
 launch *flags: (_env "launch")
     @exec {{ python }} app.py "$@"
 

@@ -118,7 +118,7 @@ def _make_sweep_row(server: Server, name: str) -> dict[str, Any]:
 
 
 def add_cells(server: Server, sweep: Sweep, indices: Iterable[int]) -> None:
-    """Tell of cells of a sweep."""
+    """Add changes of cells of a sweep."""
     for index in sorted(indices):
         run_id = sweeps.make_cell_id(sweep.uid, index)
         server.changes.add("cell", run_id, "updated", partial(_make_cell_row, server, run_id), sweep.id)
@@ -139,7 +139,7 @@ def _list_cell_states(sweep: Sweep, own: Mapping[int, str]) -> dict[int, str]:
 
 
 def add_record(server: Server, _name: str, old: FileEntry | None, new: FileEntry | None) -> None:
-    """Tell of a single job, and of its report if it has one."""
+    """Add changes of a single job and of its report."""
     before, after = (entry.facts.report if entry else None for entry in (old, new))
     if before != after:
         add_report(server, before, after)
@@ -147,7 +147,7 @@ def add_record(server: Server, _name: str, old: FileEntry | None, new: FileEntry
 
 
 def add_report(server: Server, before: ReportSummary | None, after: ReportSummary | None) -> None:
-    """Tell of a report, and of the job whose stage it names."""
+    """Add changes of a report and of the job whose stage it names."""
     for job_id in {report.job_id for report in (before, after) if report}:
         now = after if after and after.job_id == job_id else None
         was = before if before and before.job_id == job_id else None
@@ -181,7 +181,7 @@ def add_watch(server: Server, name: str, old: FileEntry | None, new: FileEntry |
 
 
 def add_document_jobs(server: Server, old: FileEntry | None, new: FileEntry | None) -> None:
-    """Tell of the jobs of a document of which it says something else now."""
+    """Add changes of the jobs of a document that it describes anew."""
     before, after = (jobs.list_entries(entry.document) if entry else [] for entry in (old, new))
     names = {(entry.cluster, entry.job_id) for entry in changes.find_differences(before, after)}
     for cluster_name, job_id in sorted(names):
@@ -211,7 +211,7 @@ def add_jobs(server: Server, cluster: Cluster, job_ids: Iterable[str]) -> None:
 
 
 def add_job(server: Server, cluster: Cluster, job_id: str) -> None:
-    """Tell of one job of a cluster, as the list of its jobs shows it."""
+    """Add a change of one job, as the list of its cluster shows it."""
     known_ids = server.changes.shown_jobs.setdefault(cluster, set())
     action: changes.Action = "updated" if job_id in known_ids else "created"
     if job_id in cluster.snapshot.jobs:
@@ -264,7 +264,7 @@ def plan_resources(server: Server, cluster: Cluster) -> None:
 
 
 def add_resources(server: Server, cluster: Cluster) -> None:
-    """Tell of the partitions whose use, or whose nodes, changed."""
+    """Add changes of partitions whose use, or whose nodes, changed."""
     feed = server.changes
     feed.planned_resources.discard(cluster)
     if not cluster.snapshot.partitions:
@@ -287,13 +287,13 @@ def add_resources(server: Server, cluster: Cluster) -> None:
 
 
 def add_config(server: Server) -> None:
-    """Tell that the configuration in force may be another one."""
+    """Add a change of the configuration in force."""
     found = server.store.configuration
     server.changes.add("config", "config", "updated", lambda: layers.merge_layers(found.list_known_layers()).to_json())
 
 
 def add_outside(server: Server) -> None:
-    """Tell of a change of a configuration file outside of the store."""
+    """Add changes of a configuration file outside of the store."""
     add_config(server)
     add_outside_problems(server)
 
@@ -316,7 +316,10 @@ def _make_profile_rows(kept: Profiles) -> dict[str, dict[str, Any]]:
 
 
 def add_problem(server: Server, path: str, found: list[dict[str, Any]]) -> None:
-    """Tell what is wrong with a file now; its row is the list of its problems."""
+    """Add a change of what is wrong with a file.
+
+    Its row is the list of the file's problems.
+    """
     sent_problems = server.changes.shown_problems
     if found:
         sent_problems[path] = found

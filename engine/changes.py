@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from functools import partial
 from typing import Any
@@ -29,6 +29,8 @@ KEPT_CHANGES = 10_000
 KEPT_ROWS_BYTES = 8_000_000
 # So many changes a reader takes at once.
 BATCH = 100
+# Resources of which a reader knows the last row that it got.
+REMEMBERED_ROWS = 100
 GONE = ("deleted", "reset")
 HEARTBEAT_S = 15.0
 # So long a browser waits before it connects again.
@@ -129,14 +131,15 @@ class Reader:
     any more, gets one change of the kind `reset` and then what changes from there on.
     """
 
-    __slots__ = ("_batch", "_changes", "_is_lost", "number", "wanted")
+    __slots__ = ("_batch", "_changes", "_rows", "is_lost", "number", "wanted")
 
     def __init__(self, changes: Changes, wanted: Filter, after: Position | None) -> None:
         self._changes, self.wanted = changes, wanted
         self._batch: deque[Change] = deque()
+        self._rows: OrderedDict[tuple[str, str], int] = OrderedDict()  # the hash of the last row of each resource
         now = changes.position
-        self._is_lost = after is not None and (after.epoch != now.epoch or after.number > now.number)
-        self.number = now.number if after is None or self._is_lost else after.number
+        self.is_lost = after is not None and (after.epoch != now.epoch or after.number > now.number)
+        self.number = now.number if after is None or self.is_lost else after.number
 
     @property
     def position(self) -> Position:
@@ -165,11 +168,23 @@ class Reader:
                 raise StopAsyncIteration
             await self._changes.wait()
 
+    def is_repeated(self, change: Change, row: bytes) -> bool:
+        """Tell whether this reader got the same row of the resource last.
+
+        Several sources may have a change of the same resource; what nobody can see is no news.
+        """
+        key, digest = (change.kind, change.id), hash(row)
+        known = self._rows.pop(key, None)
+        self._rows[key] = digest
+        if len(self._rows) > REMEMBERED_ROWS:
+            self._rows.popitem(last=False)
+        return known == digest and change.action == "updated"
+
     def take(self) -> Change | None:
         """Give the next change without waiting; None when there is none now."""
         log = self._changes.log
-        if self._is_lost or self.number < log.forgotten:
-            self._is_lost, self.number = False, log.number
+        if self.is_lost or self.number < log.forgotten:
+            self.is_lost, self.number = False, log.number
             self._batch.clear()
             return Change(log.number, changes.RESET, "", None, "reset", lambda: None)
         while True:
@@ -199,7 +214,8 @@ async def stream_events(
     until = None if timeout_s is None else loop.time() + timeout_s
     left = limit
     async with feed.read(wanted, after) as reader:
-        yield changes.to_heartbeat(reader.position, RETRY_MS)
+        # Without a position while a reset is to come: a reader that is cut off before it hears it at the next time.
+        yield changes.to_heartbeat(None if reader.is_lost else reader.position, RETRY_MS)
         while left is None or left > 0:
             wait_s = feed.heartbeat_s if until is None else min(feed.heartbeat_s, until - loop.time())
             change: Change | None
@@ -215,9 +231,12 @@ async def stream_events(
                 return
             frames: list[bytes] = []
             while change is not None:
-                frames.append(changes.to_event(feed.epoch, change, feed.get_row(change)))
+                row = feed.get_row(change)
+                if not reader.is_repeated(change, row):
+                    frames.append(changes.to_event(feed.epoch, change, row))
                 change = reader.take() if len(frames) < min(BATCH, BATCH if left is None else left) else None
             left = None if left is None else left - len(frames)
-            yield b"".join(frames)
-            if until is not None and loop.time() >= until:
+            if frames:
+                yield b"".join(frames)
+            if until is not None and loop.time() >= until and reader.position == feed.position:
                 return

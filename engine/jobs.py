@@ -220,7 +220,7 @@ async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
 
 
 async def follow_record(server: Server, record_id: str) -> None:
-    """Bring a record up to what SLURM says."""
+    """Update a record from what SLURM says of its job."""
     async with server.locks.hold(Key("job", record_id)):
         record = server.store.jobs.get(record_id)
         followed = records.follow_record(record, *server.clusters.make_lookups(record.cluster), time.time())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,13 @@ class Rules:
     """What moves the documents of one kind on.
 
     `advance` gives the changed document and the next steps, `effects` takes a step of each type and gives the document
-    after it. `find_wait(document, steps, is_placed)` gives the step that is to be waited for first, `wait(server,
-    document, step, places)` waits for it; what it puts into `places` is let go when the document has gone as far as it
-    can.
+    after it; a document whose status is one of `ended` needs no more. `find_wait(document, steps, has_slot)` gives the
+    step that is to be waited for first, `wait(server, document, step, held)` waits for it; what it puts into `held` is
+    let go when the document has gone as far as it can.
     """
 
     kind: str
+    ended: Collection[str]
     advance: Callable[..., tuple[Any, list[Any]]]
     effects: Mapping[type, Callable[[Server, Any, Any], Awaitable[Any]]]
     find_wait: Callable[[Any, list[Any], bool], Any]
@@ -106,22 +107,22 @@ async def advance_document(server: Server, rules: Rules, document_id: str) -> li
     document's lock, so that it can be cancelled meanwhile.
     """
     warnings: list[str] = []
-    async with contextlib.AsyncExitStack() as places:
-        is_placed = False
+    async with contextlib.AsyncExitStack() as held:
+        has_slot = False
         while True:
             async with server.locks.hold(Key(rules.kind, document_id)):
-                waiting = await take_steps(server, rules, document_id, is_placed, warnings)
+                waiting = await take_steps(server, rules, document_id, has_slot, warnings)
             if waiting is None:
                 return warnings
             try:
-                await rules.wait(server, *waiting, places)
+                await rules.wait(server, *waiting, held)
             except slurm_errors.SlurmError as problem:
                 return [*warnings, str(problem)]
-            is_placed = True
+            has_slot = True
 
 
 async def take_steps(
-    server: Server, rules: Rules, document_id: str, is_placed: bool, warnings: list[str]
+    server: Server, rules: Rules, document_id: str, has_slot: bool, warnings: list[str]
 ) -> tuple[Any, Any] | None:
     """Take steps until there are none.
 
@@ -134,7 +135,7 @@ async def take_steps(
             warnings[:] = [f"the jobs are on cluster {document.cluster}; they are told when it can be asked again"]
             return None
         advanced, steps = rules.advance(document, *server.clusters.make_lookups(document.cluster), time.time())
-        step = rules.find_wait(document, steps, is_placed)
+        step = rules.find_wait(document, steps, has_slot)
         if step is not None:
             return document, step
         if advanced != document:
@@ -147,37 +148,35 @@ async def take_steps(
 async def perform_steps(server: Server, rules: Rules, document: Any, steps: list[Any], warnings: list[str]) -> bool:
     """Take these steps; return whether the rules are to be asked for more."""
     for step in steps:
-        was_ended = document.status in runs.ENDED
+        was_ended = document.status in rules.ended
         try:
             document = await rules.effects[type(step)](server, document, step)
         except slurm_errors.SlurmError as problem:
             warnings.append(str(problem))
             server.open_documents.retry_later(Key(rules.kind, document.id))
             return False
-        if document.status in runs.ENDED and not was_ended:
+        if document.status in rules.ended and not was_ended:
             break  # the steps that were left are not wanted any more
     return bool(steps)
 
 
-def find_wait(run: Run, steps: list[runs.Step], is_placed: bool) -> runs.Step | None:
+def find_wait(run: Run, steps: list[runs.Step], has_slot: bool) -> runs.Step | None:
     """Find the step that the run must wait for, if any.
 
     Its mount is copied first; a cell waits for a slot before it submits.
     """
     for step in steps:
-        if isinstance(step, runs.SyncMount) or (
-            isinstance(step, runs.SubmitJob) and run.sweep_run_id and not is_placed
-        ):
+        if isinstance(step, runs.SyncMount) or (isinstance(step, runs.SubmitJob) and run.sweep_run_id and not has_slot):
             return step
     return None
 
 
-async def wait_for_step(server: Server, run: Run, step: runs.Step, places: contextlib.AsyncExitStack) -> None:
+async def wait_for_step(server: Server, run: Run, step: runs.Step, held: contextlib.AsyncExitStack) -> None:
     """Wait until the mount is copied or a slot is free."""
     if isinstance(step, runs.SyncMount):
         await copy_mount(server, run, step)
     else:
-        await places.enter_async_context(server.pace.hold_slot())
+        await held.enter_async_context(server.pace.hold_slot())
 
 
 async def copy_mount(server: Server, run: Run, step: runs.SyncMount) -> None:
@@ -243,6 +242,7 @@ async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
 
 RUN_RULES = Rules(
     kind="run",
+    ended=runs.ENDED,
     advance=runs.advance_run,
     effects={runs.SubmitJob: submit_job, runs.CancelJobs: cancel_jobs, runs.ReadResult: read_result},
     find_wait=find_wait,

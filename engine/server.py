@@ -68,14 +68,9 @@ class Server:
         self.job_index = JobIndex()
         self.sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)
         self.notifications = Notifications(
-            self.store,
-            self.job_index,
-            self.sweep_index,
-            lambda: self.cluster.name,
-            self.clusters.view_job,
-            lambda name: self.locks.hold(Key("notification", name)),
-            self.supervisor.start,
-        )
+            self.store, self.job_index, self.sweep_index, lambda: self.cluster.name, self.clusters.view_job,
+            lambda name: self.locks.hold(Key("notification", name)), self.supervisor.start,
+        )  # fmt: skip
         follow_folders(self.store, self.open_documents, self.job_index, self.sweep_index)
         self.store.inbox.listeners.append(lambda *_change: self.wake.set())
         # Lists follow after the indexes, from which their rows are made.

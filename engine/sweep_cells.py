@@ -13,14 +13,14 @@ from store.kinds import Key
 from store.rules import run_drafts, runs, sweeps
 
 
-async def requeue_cells(server: Server, sweep: Sweep, places: Sequence[int]) -> Sweep:
+async def requeue_cells(server: Server, sweep: Sweep, indices: Sequence[int]) -> Sweep:
     """Queue the runs of these cells for rerun; return the sweep.
 
     The caller holds the sweep's lock.
     """
-    if places:
-        await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index)) for index in places))
-        sweep = sweeps.mark_queued(sweep, places)
+    if indices:
+        await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index)) for index in indices))
+        sweep = sweeps.mark_queued(sweep, indices)
         await server.store.sweeps.put(sweep.id, sweep)
     return sweep
 

@@ -109,9 +109,9 @@ def _render_script(server: Server, name: str, job: dict[str, Any]) -> str:
 async def apply_template(
     server: Server, template_name: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
 ) -> dict[str, Any]:
-    """Return the script that the template gives for the job.
+    """Preview a template's script, or submit a job with it.
 
-    With `preview_only` false, submit the job with it.
+    It is only submitted with `preview_only` false.
     """
     wanted = {**_drop_nulls(body), "name": body["job_name"], "template_name": template_name}
     if body["preview_only"]:

@@ -110,8 +110,8 @@ class Cluster:
     async def close(self) -> None:
         """Close the cluster; it holds nothing open."""
 
-    async def _call(self, word: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(word, *arguments))
+    async def _call(self, command: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(command, *arguments))
 
     # ------------------------------------------------------------------------------------------------- asking
 

@@ -322,7 +322,7 @@ class Snapshot:
             # What is laid over them looks the same, but what SLURM says of them has changed.
             self._notify_listeners(queue.notable)
 
-    def _lay_over(self, rows: dict[str, Job]) -> None:
+    def _overlay_rows(self, rows: dict[str, Job]) -> None:
         """Show these rows in place of what the queue says.
 
         They stay until it is asked again. The cost does not depend on the other rows.
@@ -350,7 +350,7 @@ class Snapshot:
         self._submitted[job_id] = (row, self._now())
         self._note_asked(job_id)
         if job_id not in self._queue.rows:
-            self._lay_over({job_id: row})
+            self._overlay_rows({job_id: row})
         self.wake()
 
     def mark_cancelled(self, job_ids: Iterable[str]) -> None:
@@ -364,7 +364,7 @@ class Snapshot:
             for row in self._find_rows(job_id) or ([self.jobs[job_id]] if job_id in self.jobs else []):
                 if row["state"] not in FINISHED:
                     ended[row["job_id"]] = row | {"state": "CANCELLED"}
-        self._lay_over(ended)
+        self._overlay_rows(ended)
         self.wake()
 
     # ----------------------------------------------------------------------------------------- what about one job

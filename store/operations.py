@@ -103,7 +103,7 @@ class Specification:
         answer = resolve_reference(contract, spec["responses"][str(self.status)])
         self.media_type: str = next(iter(answer.get("content", {})), JSON)
         # The number is taken before the answer is made: what changes meanwhile is told again rather than missed.
-        self.tells_change = "X-Change" in answer.get("headers", {})
+        self.has_change_number = "X-Change" in answer.get("headers", {})
         parts = [*contract["paths"][path].get("parameters", []), *spec.get("parameters", [])]
         self.given = [resolve_reference(contract, part) for part in parts]
         self.parameters = [read_parameter(contract, part) for part in self.given]

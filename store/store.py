@@ -104,7 +104,6 @@ class Store:
         self.since = to_rfc3339(int(time.time()))
         self.lock: Lock | None = None
         self.watch: Watch | None = None
-        self.load_s = 0.0
         given, rows = dict(parsers or {}), dict(summaries or {})
         self.folders: list[Folder] = []
         for kind in KINDS:
@@ -253,7 +252,6 @@ class Store:
         Makes the folders, on the first launch a commented config.yaml and an example; removes temporary files that
         interrupted writes have left. Raises Locked, StoreUnavailable.
         """
-        begun = time.monotonic()
         try:
             self.files.make_dirs(self.root)
             if self.root.stat().st_mode & 0o077 and self.root.stat().st_uid == os.geteuid():
@@ -276,7 +274,6 @@ class Store:
             if isinstance(error, OSError):
                 raise from_os_error(error, f"read the store {self.root}") from error
             raise
-        self.load_s = time.monotonic() - begun
 
     async def start(self, start_task: StartTask | None = None) -> None:
         """Start to follow changes from outside, by tasks that `start_task` starts."""

@@ -34,6 +34,6 @@ class MountWork:
         self.copies: dict[tuple[str, str], MountCopy] = {}
 
     def close(self) -> None:
-        """Begin nothing more; wait for nothing."""
+        """Drop what has not begun; do not wait for what has."""
         for pool in (self.browsing, self.syncing):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -356,11 +356,11 @@ class Notifications:
     # Between requests.
 
     async def catch_up(self) -> None:
-        """Tell what happened before the last end; for the start."""
+        """Queue events that were missed while the server was down."""
         await self._queue_all(name for names in self.open_watches.values() for name in names)
 
     async def run_forever(self) -> None:
-        """Tell and send for ever, whenever something changes or is due."""
+        """Queue and send notifications for ever."""
         while True:
             self.wake.clear()
             await self.run_once()

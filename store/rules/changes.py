@@ -196,17 +196,17 @@ def to_event(epoch: str, change: Change, row: bytes) -> bytes:
     )
 
 
-def to_heartbeat(position: Position, retry_ms: int | None = None) -> bytes:
-    """Frame a sign of life: no event, but the reader's position.
+def to_heartbeat(position: Position | None, retry_ms: int | None = None) -> bytes:
+    """Frame a sign of life: no event, but the reader's position if any.
 
     A reader that was cut off goes on from there.
     """
     retry = b"" if retry_ms is None else b"retry: %d\n" % retry_ms
-    return b":\n%bid: %b\n\n" % (retry, str(position).encode())
+    return b":\n%b%b\n" % (retry, b"" if position is None else b"id: %b\n" % str(position).encode())
 
 
 def find_differences(before: Iterable[Any], after: Iterable[Any]) -> set[Any]:
-    """Find what only one of both has.
+    """Find the items that only one of the two has.
 
     >>> sorted(find_differences([1, 2], [2, 3]))
     [1, 3]

@@ -399,7 +399,7 @@ def mark_cancel_unsent(run: Run, step: CancelJobs) -> Run:
 
 
 def get_reason(run: Run) -> str:
-    """Get why the run failed, without the words that say at what."""
+    """Get the reason of a failed run, without the words before it."""
     return (run.error or "").removeprefix(ERROR_WORDS[run.error_kind] if run.error_kind else "")
 
 

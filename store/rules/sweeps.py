@@ -243,8 +243,8 @@ def advance_sweep(sweep: Sweep, states: Mapping[int, str], now: float) -> tuple[
         cancelling = sorted(index for index in paused if states.get(index) == "pending")[:AT_ONCE]
         ending = sorted([*cancelling, *(running if sweep.cancel_requested_at else [])])
         return sweep, [CancelCells(tuple(ending))] if ending else []
-    places = min(sweep.max_parallel - len(running), AT_ONCE)
-    return sweep, [StartCells(tuple(waiting[:places]))] if waiting and places > 0 else []
+    free_slots = min(sweep.max_parallel - len(running), AT_ONCE)
+    return sweep, [StartCells(tuple(waiting[:free_slots]))] if waiting and free_slots > 0 else []
 
 
 def _end_sweep(sweep: Sweep, states: Mapping[int, str], now: float) -> Sweep:
@@ -273,11 +273,11 @@ def choose_cells(sweep: Sweep, states: Mapping[int, str], which: str | Sequence[
     if isinstance(which, str):
         wanted = {"failed": {"failed"}, "cancelled": {"cancelled"}, "unfinished": {"failed", "cancelled"}}[which]
         return [index for index, state in now.items() if state in wanted]
-    places = {make_cell_id(sweep.uid, index): index for index in now}
-    unknown = [cell_id for cell_id in which if cell_id not in places]
+    indices = {make_cell_id(sweep.uid, index): index for index in now}
+    unknown = [cell_id for cell_id in which if cell_id not in indices]
     if unknown:
         raise Invalid([make_problem(f"'{unknown[0]}' is no cell of this sweep", ("body", "cells"), input=unknown[0])])
-    chosen = [places[cell_id] for cell_id in dict.fromkeys(which)]
+    chosen = [indices[cell_id] for cell_id in dict.fromkeys(which)]
     alive = [index for index in chosen if now[index] not in ENDED]
     if alive:
         raise Conflict(f"cell {make_cell_id(sweep.uid, alive[0])} has not ended")
@@ -305,6 +305,6 @@ def list_unqueued_cells(sweep: Sweep) -> list[int]:
     return parse_ranges(sweep.again)[:AT_ONCE]
 
 
-def mark_queued(sweep: Sweep, places: Iterable[int]) -> Sweep:
+def mark_queued(sweep: Sweep, indices: Iterable[int]) -> Sweep:
     """Record that the runs of these cells are queued for rerun."""
-    return sweep.model_copy(update={"again": format_ranges(set(parse_ranges(sweep.again)).difference(places))})
+    return sweep.model_copy(update={"again": format_ranges(set(parse_ranges(sweep.again)).difference(indices))})

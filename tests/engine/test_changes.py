@@ -241,6 +241,47 @@ def test_a_stream_begins_with_where_it_is_and_ends_after_so_many_events() -> Non
     run(work)
 
 
+def test_a_stream_ends_only_when_all_that_has_changed_is_read() -> None:
+    async def work() -> None:
+        feed = Changes()
+        for number in range(3 * BATCH):
+            add(feed, str(number))
+        _start, *events = await frames_of(stream_events(feed, EVERYTHING, Position(feed.epoch, 0), timeout_s=0))
+        assert len(events) == 3 * BATCH and events[-1].splitlines()[0] == f"id: {feed.position}"
+
+    run(work)
+
+
+def test_a_row_that_a_reader_has_already_is_not_sent_again() -> None:
+    async def work() -> None:
+        feed = Changes()
+        reading = asyncio.create_task(frames_of(stream_events(feed, EVERYTHING)))
+        await give_way()
+        steps: list[tuple[Any, str | None]] = [
+            ("created", "a"), ("updated", "a"), ("updated", "b"), ("updated", "b"), ("deleted", None), ("created", "b"),
+        ]  # fmt: skip
+        for action, row in steps:
+            add(feed, "1", action, row=row)
+            await give_way()
+        feed.close()
+        _start, *events = await reading
+        sent = [orjson.loads(event.splitlines()[2].removeprefix("data: ")) for event in events]
+        assert [(change["number"], change["row"]) for change in sent] == [(1, "a"), (3, "b"), (5, None), (6, "b")]
+
+    run(work)
+
+
+def test_a_reader_that_is_cut_off_before_its_reset_hears_it_the_next_time() -> None:
+    async def work() -> None:
+        feed = Changes()
+        add(feed, "1")
+        start, reset = await frames_of(stream_events(feed, EVERYTHING, Position("0", 1), timeout_s=0))
+        assert start.splitlines() == [":", "retry: 2000"], "no position yet"
+        assert reset.splitlines()[:2] == [f"id: {feed.position}", "event: reset"]
+
+    run(work)
+
+
 def test_a_stream_without_news_shows_that_it_lives_and_ends_in_time() -> None:
     async def work() -> None:
         feed = Changes()

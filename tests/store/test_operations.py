@@ -81,13 +81,13 @@ def test_a_reference_to_a_reference_is_followed() -> None:
 def test_an_operation_is_taken_apart() -> None:
     put = specify("/things/{thing_id}", "put")
     assert (put.operation_id, put.family, put.status, put.media_type) == ("put_thing", "things", 201, "text/plain")
-    assert put.tells_change and put.has_body and put.body_required and put.body_defaults == {"size": 1}
+    assert put.has_change_number and put.has_body and put.body_required and put.body_defaults == {"size": 1}
     assert [parameter.argument for parameter in put.parameters] == ["thing_id", "from_", "all", "if_match"]
     assert put.parameters_schema["properties"]["path"]["required"] == ["thing_id"]
     assert set(put.parameters_schema["properties"]) == {"path", "query", "header"}
     assert set(put.parameters_schema["properties"]["header"]["properties"]) == {"if-match"}
     get = specify("/things", "get")
-    assert (get.media_type, get.has_body, get.tells_change) == ("application/json", False, False)
+    assert (get.media_type, get.has_body, get.has_change_number) == ("application/json", False, False)
 
 
 @pytest.mark.parametrize(

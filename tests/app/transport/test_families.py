@@ -303,6 +303,8 @@ def test_origins_of_access_yaml_may_read_their_family_only(client: Client) -> No
         headers = {"origin": "http://localhost:3000"}
         answer = client.get("/srtslurm/api/jobs", headers=headers)
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+        readable = answer.headers["access-control-expose-headers"].lower().split(", ")
+        assert {"etag", "x-change"} & answer.headers.keys() <= set(readable)
         assert "access-control-allow-origin" not in client.get("/api/jobs", headers=headers).headers
     with pytest.raises(errors.Invalid, match="unknown family 'moon'"):
         folder.parse(b"cors: {moon: ['http://localhost:3000']}\n", "access.yaml")
