@@ -5,7 +5,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 python := ".venv/bin/python"
 # Several files at once, in the order that tests/conftest.py puts them in.
-beside := "-n 3 --dist loadfile --no-loadscope-reorder"
+beside := "-n 4 --dist loadfile --no-loadscope-reorder"
 plain := "not slurm and not ssh and not browser and not fuzz"
 
 [private]

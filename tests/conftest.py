@@ -27,7 +27,8 @@ settings.load_profile("patient" if CI else "quick")
 # The files that take longest, longest first: begun last, one of them would keep a single process busy at the end. The
 # fourth is a short one, since it waits for the first: pytest-xdist gives two files to each of three processes at once.
 LONGEST_FIRST = [
-    "test_fuzz.py", "engine/whole/test_remote_cluster.py", "slurm_shim/test_behaviour.py", "test_browser.py",
+    "test_fuzz.py", "engine/whole/remote/test_remote_runs.py", "slurm_shim/test_behaviour.py", "test_browser.py",
+    "engine/whole/remote/test_remote_restarts.py", "engine/whole/remote/test_remote_profiles.py",
     "faults/test_sweep_crash.py", "faults/test_crash.py", "faults/test_outage.py",
     "app/operations/test_sweeps_api.py", "engine/whole/test_inbox.py", "engine/whole/test_reports_slurm.py",
     "app/operations/test_front_end.py", "app/operations/test_runs_api.py", "store/disk/test_archive.py",

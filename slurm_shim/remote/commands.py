@@ -162,7 +162,7 @@ class RemoteSlurm(Slurm):
         words = [f"{name}={value}" for name, value in given.items()]
         if hidden := self._build_hidden_variables(argv[0]):  # through a pipe, since everybody can read an argv
             takes = "; ".join(f"IFS= read -r {name}; export {name}" for name in hidden)
-            words += ["sh", "-c", f'{takes}; exec "$@" </dev/null', "sh"]
+            words += ["/bin/sh", "-c", f'{takes}; exec "$@" </dev/null', "sh"]
             stdin = "".join(f"{value}\n" for value in hidden.values())
         program = f"$T env -i {shlex.join([*words, *argv])}"
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 
 CI = os.environ.get("CI") == "true"
 LAYERS, WIDTH = 4, 5
-KILLS = {"embedded": 20 if CI else 5, "slurm": 6}
+KILLS = {"embedded": 12 if CI else 5, "slurm": 6}
 # How long a server may live before it is killed: from its start, so that opening and adopting are hit as well.
 LONGEST_LIFE_S = 1.6
 

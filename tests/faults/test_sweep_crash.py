@@ -21,7 +21,7 @@ from tests.waiting import eventually
 from tests.watched_cluster import Watched
 
 CI = os.environ.get("CI") == "true"
-KILLS = 20 if CI else 5
+KILLS = 12 if CI else 5
 CELLS = {"embedded": 100 if CI else 30, "slurm": 100 if CI else 20}
 
 

@@ -1,0 +1,146 @@
+"""Profiles that lead to a cluster behind SSH: how often it is asked, and what is wrong with one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.app_client import Client
+from tests.app_server import free_port
+from tests.cluster.beyond import Beyond
+from tests.engine.whole.remote.machines import await_clusters, write_profiles
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.ssh
+
+
+# --- how often the other machine is asked ----------------------------------------------------------------------------
+
+
+def test_readers_cost_one_command_per_interval(client: Client, beyond: Beyond, monkeypatch: pytest.MonkeyPatch) -> None:
+    await_clusters(client)
+    job_id = client.submit("#!/bin/bash\nsleep 60\n")
+    snapshot, connection = client.server.cluster.snapshot, client.server.cluster.connection
+    snapshot.min_s = 3.0
+    client.run(snapshot.refresh())
+    asked: list[str] = []
+    run_block = connection.run_block
+    monkeypatch.setattr(connection, "run_block", lambda *given: asked.append(given[1]) or run_block(*given))
+    before, began, polls = beyond.calls(), snapshot._now(), snapshot._polls
+    for _ in range(100):
+        assert client.get("/api/jobs").status_code == client.get(f"/api/jobs/{job_id}").status_code == 200
+    allowed = 1 + (snapshot._now() - began) / 3.0
+    made = beyond.calls() - before
+    assert len(asked) <= allowed and set(asked) <= {"squeue"}, "nodes and partitions come with the queue"
+    assert made["squeue"] <= allowed and set(made) <= {"squeue", "scontrol"}, made
+    client.run(snapshot.refresh())
+    assert snapshot._polls > polls and snapshot.nodes and snapshot.partitions and snapshot.nodes_error is None
+    client.delete(f"/api/jobs/{job_id}")
+
+
+# --- profiles --------------------------------------------------------------------------------------------------------
+
+
+def probe_cluster(client: Client, name: str) -> dict[str, Any]:
+    answer = client.post(f"/api/config/ssh/profiles/{name}/test")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_test_tells_the_truth(client: Client, beyond: Beyond) -> None:
+    assert client.post("/api/config/ssh/profiles/nope/test").json() == {"detail": "Profile 'nope' not found"}
+    assert client.post("/api/config/ssh/profiles/nope/connect").status_code == 404
+    found = probe_cluster(client, "lab")
+    assert (found["ssh_connected"], found["slurm_available"], found["error"]) == (True, True, None)
+    assert found["slurm_version"].startswith("22.05") and found["user"] == beyond.sshd.user
+    assert found["hostname"] == os.uname().nodename
+
+
+@pytest.mark.parametrize(
+    ("why", "says"),
+    [
+        ("an unknown host key", "is not in known_hosts"),
+        ("a changed host key", "is another than the one in known_hosts"),
+        ("another key", "Permission denied"),
+        ("a key that is not there", "not accessible"),
+        ("nobody listens there", "Connection refused"),
+        ("something else listens there", "banner"),
+        ("SLURM is not on the PATH", "not on the PATH"),
+        ("no host at all", "neither hostname nor ssh_host"),
+        ("a name that nobody has", "Could not resolve hostname"),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_told(
+    client: Client, beyond: Beyond, tmp_path: Path, why: str, says: str
+) -> None:
+    profile = beyond.profile()
+    with contextlib.ExitStack() as undo:
+        if why == "an unknown host key":
+            beyond.sshd.known_hosts.write_text("")
+        elif why == "a changed host key":
+            beyond.sshd.stop()
+            beyond.sshd.rekey()
+            beyond.sshd.start()
+        elif why == "another key":
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+            profile["key_filename"] = str(tmp_path / "other")
+        elif why == "a key that is not there":
+            profile["key_filename"] = str(tmp_path / "nope")
+        elif why == "nobody listens there":
+            profile["port"] = free_port()
+        elif why == "something else listens there":
+            profile["port"] = undo.enter_context(garbage())
+            beyond.sshd.known_hosts.write_text("")
+        elif why == "SLURM is not on the PATH":
+            profile["env_vars"] = {"PATH": "/bin/nowhere:/usr/bin", "SLURM_CONF": "/dev/null"}
+            profile["env_vars"]["PATH"] = str(plain_path(tmp_path))
+        elif why == "no host at all":
+            profile = {"description": "here"}
+        elif why == "a name that nobody has":
+            profile["hostname"] = "nobody.invalid"
+        write_profiles(client.store, "lab", lab=beyond.profile(), bad=profile)
+        eventually(lambda: client.post("/api/config/ssh/profiles/bad/test").status_code == 200)
+        found = probe_cluster(client, "bad")
+        assert says in found["error"], found
+        assert not found["slurm_available"] and found["ssh_connected"] is (why == "SLURM is not on the PATH")
+        made = client.post("/api/config/ssh/profiles/bad/connect").json()
+        assert made["connected"] is False and says in made["error"]
+        assert client.get("/api/config/ssh/status").json()["profile_name"] == "lab", "a failure switches nothing"
+
+
+@contextlib.contextmanager
+def garbage() -> Iterator[int]:
+    """A port where something answers that is no sshd."""
+    import socket
+    import threading
+
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.sendall(b"220 mail.example.org ready\r\n" * 3 + b"\0" * 50_000)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    yield int(listening.getsockname()[1])
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+
+
+def plain_path(folder: Path) -> Path:
+    """A folder with what every system has, and no SLURM."""
+    made = folder / "plain"
+    made.mkdir()
+    for name in ("env", "timeout", "cat"):
+        (made / name).symlink_to(f"/usr/bin/{name}")
+    return made
