@@ -64,7 +64,7 @@ class Clock:
 
 
 class Cluster:
-    """Stands in for words.Slurm: rows to answer with, failures to raise, a record of what was asked."""
+    """Stands in for commands.Slurm: rows to answer with, failures to raise, a record of what was asked."""
 
     def __init__(self) -> None:
         self.rows: list[Job] = []

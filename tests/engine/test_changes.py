@@ -297,6 +297,11 @@ def test_a_stream_without_news_shows_that_it_lives_and_ends_in_time() -> None:
     run(work)
 
 
+def test_a_stream_shows_four_times_a_minute_that_it_lives() -> None:
+    """Proxies cut connections on which nothing came for a minute, or for half of one."""
+    assert Changes().heartbeat_s == 15
+
+
 def test_streams_end_with_the_server() -> None:
     async def work() -> None:
         feed = Changes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from engine.open_documents import OpenDocuments
@@ -56,6 +58,15 @@ def test_times_come_and_go() -> None:
     opened.mark(key)
     assert opened.take(["here"], 31.0) == [key]
     assert opened.take(["here"], 50.0) == [], "it was looked at meanwhile"
+
+
+def test_work_that_failed_is_looked_at_later_and_not_at_once() -> None:
+    opened, key = make_many(), Key("job", "r1")
+    opened.take(["here"], 0.0)
+    before = time.time()
+    opened.retry_later(key)
+    assert opened.take(["here"], before) == []
+    assert opened.take(["here"], float("inf")) == [key]
 
 
 def test_what_waits_for_a_cluster_stays_marked() -> None:

@@ -100,17 +100,6 @@ async def test_what_lay_in_the_store_at_the_start_is_listed_and_looked_at(tmp_pa
 
 
 @asynchronous
-async def test_work_that_failed_is_looked_at_later_and_not_at_once(tmp_path: Path) -> None:
-    async with open_server(tmp_path) as world:
-        await world.store.runs.put("r", make_run("7", "running", "RUNNING"))
-        take_marked(world)
-        before = time.time()
-        world.server.open_documents.retry_later(Key("run", "r"))
-        assert world.server.open_documents.take([HERE], before) == []
-        assert world.server.open_documents.take([HERE], float("inf")) == [Key("run", "r")]
-
-
-@asynchronous
 async def test_the_names_of_this_server_are_learned_from_settings_and_file(tmp_path: Path) -> None:
     files = {"store/access.yaml": "allowed_hosts: [from-the-file.example]\n"}
     async with open_server(tmp_path, files, allowed_hosts=("from-the-environment.example",)) as world:

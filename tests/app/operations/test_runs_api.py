@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from store.documents import Run, to_json
 from tests.app_client import Client, down, up
 from tests.app_server import Server
 from tests.pipeline import SUMMING_PIPELINE
+from tests.store.disk.archive_samples import a_run
 from tests.waiting import eventually
 
 CHAIN = """\
@@ -391,3 +393,45 @@ def test_a_run_goes_on_when_the_server_comes_back(server: Server, how: str) -> N
     assert run is not None and run["status"] == "completed"
     assert by_name(run)["total"]["result"] == {"total": 500500}
     assert [len(job["attempts"]) for job in run["jobs"]] <= [1, 1, 1, 1]
+
+
+# --- runs that somebody wrote as files -------------------------------------------------------------------------------
+
+
+def drop(client: Client, *runs: Run) -> None:
+    """Put runs down as files, as somebody else would, and wait until they are seen."""
+    for run in runs:
+        (client.store / "runs" / f"{run.id}.json").write_bytes(to_json(run))
+    eventually(lambda: all(client.get(f"/api/workflows/runs/{run.id}").status_code == 200 for run in runs))
+
+
+def uuid_of(number: int) -> str:
+    """An id as runs have them."""
+    return f"00000000-0000-4000-8000-{number:012x}"
+
+
+def test_the_list_of_runs_has_a_window_and_a_total(client: Client) -> None:
+    drop(client, *(a_run(uuid_of(n), n + 1).model_copy(update={"workflow_name": "windowed"}) for n in range(5)))
+    asked = lambda **params: client.get("/api/workflows/runs", params={"name": "windowed", **params})  # noqa: E731
+    ids = lambda answer: [int(row["id"][-12:], 16) for row in answer.json()]  # noqa: E731
+    assert ids(asked()) == [0, 1, 2, 3, 4]
+    assert ids(asked(limit=2)) == [0, 1] and ids(asked(limit=2, offset=3)) == [3, 4] and ids(asked(offset=9)) == []
+    assert {answer.headers["x-total-count"] for answer in (asked(), asked(limit=1), asked(offset=9))} == {"5"}
+    for wrong in ({"limit": 0}, {"limit": 2001}, {"offset": -1}, {"limit": "x"}):
+        assert asked(**wrong).status_code == 422
+    answer = asked(limit=2)
+    known = client.get(
+        "/api/workflows/runs",
+        params={"name": "windowed", "limit": 2},
+        headers={"If-None-Match": answer.headers["etag"]},
+    )
+    assert known.status_code == 304 and known.headers["x-total-count"] == "5"
+
+
+def test_deleting_a_runs_file_by_hand_takes_it_from_the_api(client: Client) -> None:
+    run_id = uuid_of(77)
+    drop(client, a_run(run_id, 1))
+    (client.store / "runs" / f"{run_id}.json").unlink()
+    eventually(lambda: client.get(f"/api/workflows/runs/{run_id}").status_code == 404)
+    assert run_id not in [run["id"] for run in client.get("/api/workflows/runs").json()]
+    assert run_id not in [row["run_id"] for row in client.get("/api/history").json()]

@@ -1,6 +1,6 @@
 """Syncs over HTTP: one at a time for each mount, watched, resumed after a crash; a program stands in for rsync here.
 
-tests/test_sync_ssh.py does the same with rsync itself and a real sshd.
+tests/engine/mounts/test_sync_ssh.py does the same with rsync itself and a real sshd.
 """
 
 from __future__ import annotations

@@ -261,6 +261,15 @@ def test_every_function_is_what_the_contract_says(app: Any, path: str, method: s
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in signature.parameters.values())
 
 
+@pytest.mark.parametrize("name", [spec["operationId"] for _, _, spec in operations()])
+def test_every_operation_says_what_it_does_and_takes_the_server_first(app: Any, name: str) -> None:
+    function = app.OPERATIONS[name]
+    first_line, *_ = (inspect.getdoc(function) or "").splitlines() or [""]
+    assert first_line.strip()
+    places = [at for at, parameter in enumerate(inspect.signature(function).parameters) if parameter == "server"]
+    assert places in ([], [0])
+
+
 def break_contract(change: str) -> dict[str, Any]:
     """Copy the contract, with one thing wrong."""
     contract = copy.deepcopy(CONTRACT)

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import re
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,26 @@ def test_idle_readers_cost_little(server: Server) -> None:
         return cost_bytes
 
     assert READERS == 200 and asyncio.run(open_streams()) < 20e6
+
+
+def test_a_reader_that_never_reads_delays_nobody(server: Server) -> None:
+    """The changes are more bytes than the kernel keeps for a reader, so writing to this one stands still."""
+    names = [f"much{number}" for number in range(200)]
+    text = "name: {name}\njobs:\n  - {{name: only, command: [echo, " + "x" * 2_000 + "]}}\n"
+    after = server.http.get("/api/workflows").headers["x-change"]
+    asked = {"kinds": "workflow", "after": after, "limit": len(names)}
+    with socket.socket() as silent, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        # Both make the kernel keep less: it holds 130 kB then, instead of megabytes.
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        silent.connect(("127.0.0.1", server.port))
+        silent.sendall(f"GET /api/events?kinds=workflow&after={after} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        stream = pool.submit(httpx.get, f"{server.url}/api/events", params=asked, timeout=120)
+        for name in names:
+            body = {"yaml": text.format(name=name), "filename": f"{name}.yaml"}
+            server.http.post("/api/workflows/upload", json=body).raise_for_status()
+        assert [change["id"] for change in parse(stream.result(120).text)] == names
+        assert server.http.get("/health").status_code == 200
 
 
 def test_who_leaves_is_forgotten(server: Server, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.indexes.bodies import ListBody
+from store.indexes.bodies import BoundedCache, ListBody
 
 keys = st.sampled_from("abcdef")
 rows = st.dictionaries(st.sampled_from("xy"), st.integers(0, 3))
@@ -55,3 +55,13 @@ def test_only_the_rows_that_changed_are_made_again(monkeypatch: pytest.MonkeyPat
     kept.replace({**table, "7": {"n": 70}}.items())
     assert made == [{"n": 70}]
     assert kept.get_body().gzipped[:2] == b"\x1f\x8b"
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), max_size=60))
+def test_what_is_bounded_stays_so(puts: list[tuple[int, int]]) -> None:
+    cache = BoundedCache(100)
+    for key, size in puts:
+        cache.put(key, (key, size), size)
+        assert cache.get(key) == (key, size)
+        assert cache.size_bytes <= 100
+        assert sum(cache.get(key)[1] for key in range(10) if cache.get(key)) == cache.size_bytes

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store.documents import Attempt, JobRecord, Run, RunJob
-from store.indexes.jobs import JobIndex, list_entries
+from store.indexes import jobs
+from store.indexes.jobs import JobIndex, build_facts, list_entries, restore_facts
 from store.times import to_rfc3339
 from tests.app_client import Client
+from tests.store.disk.archive_samples import a_run, cell
+from tests.store.indexes.job_documents import follow_document
 from tests.waiting import eventually
 
 DAY_S = 86_400
@@ -31,7 +35,7 @@ def build_index(*documents: Run | JobRecord) -> JobIndex:
     """Build an index that has seen these."""
     made = JobIndex()
     for document in documents:
-        made.follow_document(None, document)
+        follow_document(made, None, document)
     return made
 
 
@@ -78,10 +82,10 @@ def test_the_same_id_on_another_cluster_is_another_job() -> None:
 def test_a_document_that_goes_takes_its_entries_along() -> None:
     made = build_index(record("1"), record("2"))
     version = made.version
-    made.follow_document(record("1"), None)
+    follow_document(made, record("1"), None)
     assert ids(made.list_newest()) == ["2"] and made.version > version
     version = made.version
-    made.follow_document(record("2"), record("2"))
+    follow_document(made, record("2"), record("2"))
     assert made.version == version, "nothing new"
 
 
@@ -128,17 +132,57 @@ def test_stats_count_each_end() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.one_of(st.none(), st.integers(0, 9))), max_size=40))
-def test_the_ledger_is_what_the_documents_say_now(changes: list[tuple[int, int | None]]) -> None:
+def test_the_index_is_what_the_documents_say_now(changes: list[tuple[int, int | None]]) -> None:
     made, model = JobIndex(), dict[str, JobRecord]()
     for number, at in changes:
         old = model.pop(str(number), None)
         new = None if at is None else record(str(number), START + at)
         if new is not None:
             model[str(number)] = new
-        made.follow_document(old, new)
+        follow_document(made, old, new)
         wanted = sorted(model.values(), key=lambda entry: (entry.submitted_at, entry.job_id), reverse=True)
         assert ids(made.list_newest()) == [entry.job_id for entry in wanted]
         assert made.compute_stats(None, None)["total"] == len(model)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        a_run("x"), a_run("x", status="running"), a_run(cell(1), sweep=3),
+        Run(id="x", workflow_name="w"), Run(id="x", workflow_name="w", started_at="noon", completed_at="", jobs=[]),
+    ],
+)  # fmt: skip
+def test_facts_survive_being_written_down(document: Run) -> None:
+    before = build_facts(document)
+    assert restore_facts(orjson.loads(orjson.dumps(before, default=tuple))) == before
+
+
+def test_a_job_id_that_comes_again_means_the_later_job() -> None:
+    """A cluster that was set up anew counts from 1 again."""
+    old = a_run("old", 9)
+    new = a_run("new", 1)
+    new.jobs[0].attempts[0].submitted_at = "2026-04-01T00:00:00Z"
+    for document in (old, new):
+        document.jobs[0].attempts[0].job_id = "7"
+    for first, second in ((old, new), (new, old)):
+        job_index = JobIndex()
+        follow_document(job_index, None, first)
+        follow_document(job_index, None, second)
+        found = job_index.get("", "7")
+        assert found is not None and found.run_id == "new"
+        assert [entry.run_id for entry in job_index.list_newest()] == ["new", "old"]
+        follow_document(job_index, first, None)
+        assert [entry.run_id for entry in job_index.list_newest()] == [second.id]
+
+
+def test_the_index_keeps_only_the_entries_asked_for_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "RECENT_DOCUMENTS", 5)
+    job_index = JobIndex()
+    for n in range(40):
+        document = a_run(f"r{n}", 9)
+        document.jobs[0].attempts[0].job_id = str(n)
+        follow_document(job_index, None, document)
+    assert len(job_index.list_newest()) == 40 and len(job_index._recent_entries) == 5
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------

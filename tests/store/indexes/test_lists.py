@@ -20,8 +20,13 @@ from store.documents import JobRecord
 from store.errors import NotFound
 from store.indexes.bodies import Body, ListBody
 from store.indexes.jobs import JobIndex
-from store.indexes.lists import JobList, RowList
+from store.indexes.lists import JobList, RowList, RunList
 from store.indexes.reports import ReportIndex
+from store.store import Store
+from store.views import srunx
+from tests.pretended import asynchronous
+from tests.store.disk.archive_samples import a_run, prepare_store
+from tests.store.indexes.job_documents import follow_document
 
 
 @pytest.fixture
@@ -138,7 +143,74 @@ def test_a_job_of_ours_stands_in_the_list_once(
     folder.file_states.clear()
     job_index = JobIndex()
     ended = {"state": "COMPLETED", "submitted_at": "2026-03-01T10:00:00Z", "ended_at": "2026-03-01T10:01:00Z"}
-    job_index.follow_document(None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
+    follow_document(job_index, None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
     rows = {part["job_id"]: build_waiting_job(**part) for part in parts}
     body = JobList(ReportIndex(folder)).get_body("c", 1, rows, job_index, "2026-03-01T00:00:00Z")
     assert [row["job_id"] for row in orjson.loads(body.data)] == job_ids, why
+
+
+# --- the list of runs, a window at a time -----------------------------------------------------------------------------
+
+
+def open_runs(root: Path, count: int) -> tuple[Store, RunList]:
+    """Open a store with so many runs that are over, and the list of them."""
+    prepare_store(root, *(a_run(f"r{n:03}", 10 + n) for n in range(count)), retention="{}")
+    store = Store(root)
+    rows = RunList(store.runs, srunx.to_run_json)
+    store.open(wait_s=10)
+    return store, rows
+
+
+async def list_ids(rows: RunList, *asked: Any) -> tuple[list[str], int]:
+    """List the ids in a window, and tell how many runs there are."""
+    body, total = await rows.get_window(*asked)
+    return [row["id"] for row in orjson.loads(body.data)], total
+
+
+@asynchronous
+async def test_a_window_is_a_part_of_the_list(tmp_path: Path) -> None:
+    store, rows = open_runs(tmp_path / "data", 120)
+    whole = [f"r{n:03}" for n in range(120)]
+    for limit, offset in ((200, 0), (10, 0), (10, 115), (1, 119), (5, 120), (5, 10**9), (60, 30)):
+        assert await list_ids(rows, None, limit, offset) == (whole[offset : offset + limit], 120)
+    assert await list_ids(rows, "w", 3, 1) == (whole[1:4], 120)
+    assert await list_ids(rows, "other", 3, 0) == ([], 0)
+    await store.close()
+
+
+@asynchronous
+async def test_windows_follow_changes_and_are_the_same_object_until_then(tmp_path: Path) -> None:
+    store, rows = open_runs(tmp_path / "data", 30)
+    runs = store.runs
+    first, _ = await rows.get_window(None, 5)
+    assert (await rows.get_window(None, 5))[0] is first
+    changed = a_run("r002", 12, error="new")
+    await runs.put("r002", changed)
+    again, total = await rows.get_window(None, 5)
+    assert again is not first and total == 30
+    assert orjson.loads(again.data)[2]["error"] == "new" == orjson.loads(rows.get_row("r002").data)["error"]
+    await runs.delete("r000")
+    await runs.put("zz", a_run("zz", 1))
+    moved = a_run("r001", 99)
+    moved.workflow_name = "other"
+    await runs.put("r001", moved)
+    body, total = await rows.get_window(None, 3)
+    assert ([row["id"] for row in orjson.loads(body.data)], total) == (["zz", "r002", "r003"], 30)
+    body, total = await rows.get_window("other", 3)
+    assert ([row["id"] for row in orjson.loads(body.data)], total) == (["r001"], 1)
+    await runs.delete("r001")
+    assert (await rows.get_window("other", 3))[1] == 0
+    await store.close()
+
+
+@asynchronous
+async def test_a_change_while_rows_are_made_does_not_stay_in_the_answer(tmp_path: Path) -> None:
+    store, rows = open_runs(tmp_path / "data", 120)
+    asking = asyncio.ensure_future(rows.get_window(None, 120))
+    await asyncio.sleep(0)  # it has begun
+    await store.runs.put("r001", a_run("r001", 11, error="later"))
+    await asking
+    body, _ = await rows.get_window(None, 120)
+    assert orjson.loads(body.data)[1]["error"] == "later"
+    assert store.runs.get_entry("r001").document.error == "later"
+    await store.close()
