@@ -25,10 +25,11 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=25)
 settings.load_profile("patient" if CI else "quick")
 # The files that take longest, longest first: begun last, one of them would keep a single process busy at the end. The
-# fourth is a short one, since it waits for the first: pytest-xdist gives two files to each of three processes at once.
+# fifth is a short one, since it waits for the first: pytest-xdist gives two files to each of four processes at once.
 LONGEST_FIRST = [
-    "test_fuzz.py", "engine/whole/remote/test_remote_runs.py", "slurm_shim/test_behaviour.py", "test_browser.py",
-    "engine/whole/remote/test_remote_restarts.py", "engine/whole/remote/test_remote_profiles.py",
+    "test_fuzz.py", "engine/whole/remote/test_remote_runs.py", "engine/whole/remote/test_remote_restarts.py",
+    "engine/whole/remote/test_remote_profiles.py", "store/indexes/test_jobs.py", "slurm_shim/test_behaviour.py",
+    "test_browser.py",
     "faults/test_sweep_crash.py", "faults/test_crash.py", "faults/test_outage.py",
     "app/operations/test_sweeps_api.py", "engine/whole/test_inbox.py", "engine/whole/test_reports_slurm.py",
     "app/operations/test_front_end.py", "app/operations/test_runs_api.py", "store/disk/test_archive.py",

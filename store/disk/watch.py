@@ -74,7 +74,6 @@ class Watch:
         self.reason = "as configured" if poll else ""
         self.error = ""
         self.scan_s = 0.0
-        self.scans = 0
         self.events = 0
         self.stop = asyncio.Event()
         self.scan_wanted = asyncio.Event()
@@ -131,7 +130,6 @@ class Watch:
                 self.error = f"{folder.files.display_path(folder.path)}: {error}"
                 log.warning("the store's folder cannot be compared: %s", self.error)
         self.scan_s = spent_s
-        self.scans += 1
 
     async def _scan_forever(self) -> None:
         """Compare again and again, more often where nothing else sees changes."""

@@ -223,21 +223,6 @@ class Source(Protocol):
         """Its facts."""
 
 
-class GivenDocument:
-    """A document as its own source."""
-
-    def __init__(self, document: Run | JobRecord) -> None:
-        self.document = document
-        self.facts = build_facts(document)
-        self._identity = (type(document), document.cluster, document.id)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, GivenDocument) and other._identity == self._identity
-
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-
 class JobSource(NamedTuple):
     """A job and the source that knows it.
 
@@ -260,10 +245,6 @@ class JobIndex:
         self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), source
         self._by_end = Timeline("O")  # column: source
         self._recent_entries: OrderedDict[Source, dict[str, JobEntry]] = OrderedDict()
-
-    def follow_document(self, old: Run | JobRecord | None, new: Run | JobRecord | None) -> None:
-        """Follow a document that was written, read or deleted."""
-        self.follow(None if old is None else GivenDocument(old), None if new is None else GivenDocument(new))
 
     def follow(self, old: Source | None, new: Source | None) -> None:
         """Follow the source of a document that was written, read or deleted."""
