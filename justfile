@@ -5,7 +5,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 python := ".venv/bin/python"
 # Several files at once, in the order that tests/conftest.py puts them in.
-beside := "-n 4 --dist loadfile --no-loadscope-reorder"
+beside := "--dist loadfile --no-loadscope-reorder"
 plain := "not slurm and not ssh and not browser and not fuzz"
 
 [private]
@@ -19,11 +19,11 @@ launch *flags: (_env "launch")
 
 # Every test that needs nothing but Python; `just test -k guard` picks some
 test *args: (_env "dev")
-    @{{ python }} -m pytest {{ beside }} -m "{{ plain }}{{ if env("CI", "") == "true" { "" } else { " and not long" } }}" "$@"
+    @{{ python }} -m pytest -n 3 {{ beside }} -m "{{ plain }}{{ if env("CI", "") == "true" { "" } else { " and not long" } }}" "$@"
 
 # The tests that take long, which `just test` leaves to CI
 test-long *args: (_env "dev")
-    @{{ python }} -m pytest {{ beside }} -m "{{ plain }} and long" "$@"
+    @{{ python }} -m pytest -n 3 {{ beside }} -m "{{ plain }} and long" "$@"
 
 # The tests against a whole real SLURM that is started for them (Debian packages are installed where they are missing)
 test-slurm *args: (_env "dev")
@@ -40,7 +40,7 @@ test-browser *args: (_env "dev")
 # What needs more than Python, all at once, with the fuzzer beside it
 [no-exit-message]
 test-outside *args: (_env "dev")
-    @{{ python }} -m pytest {{ beside }} -m "slurm or ssh or browser or fuzz" "$@"
+    @{{ python }} -m pytest -n 4 {{ beside }} -m "slurm or ssh or browser or fuzz" "$@"
 
 # Fuzz the whole contract with new random data; `just fuzz --hypothesis-seed=1` repeats
 fuzz *args: (_env "dev")
