@@ -72,6 +72,8 @@ def split_records(text: str, nonce: str, width: int, end: str, known: Collection
     `known` are records whose fields need not be counted. UnreadableAnswer when a record does not have `width` fields
     or the text ends within one.
     """
+    if "\0" in text:  # SLURM's own strings end at it
+        raise UnreadableAnswer("SLURM's answer holds a NUL character")
     records = text.split(nonce + end)
     if records.pop():
         raise UnreadableAnswer("SLURM's answer ends within a record")
@@ -123,8 +125,7 @@ def parse_jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> li
     Times must be those of SLURM_TIME_FORMAT=%s.
 
     `known` maps the records of the last answer under this nonce to their dicts and is brought up to date: a record
-    that reads as before costs next to nothing and gives the very same dict again. The dicts are shared, so nobody may
-    change them.
+    that reads as before gives the very same dict again. The dicts are shared, so nobody may change them.
     """
     known = {} if known is None else known
     records = split_records(text, nonce, len(JOB_FIELDS), "E\n", known)

@@ -223,6 +223,7 @@ def test_any_free_text_keeps_its_place(records: list[list[str]], end: str) -> No
         ("a field too many", f"1{NONCE}2{NONCE}3{NONCE}4{NONCE}E\n"),
         ("cut off within a record", f"1{NONCE}2{NONCE}3{NONCE}E\n1{NONCE}2"),
         ("a header or an error message", "JOBID NAME\n"),
+        ("NUL", f"1{NONCE}\0{NONCE}3{NONCE}E\n"),
         ("one good record does not save a bad one", f"1{NONCE}2{NONCE}3{NONCE}E\n1{NONCE}2{NONCE}E\n"),
     ],
 )
