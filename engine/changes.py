@@ -168,17 +168,17 @@ class Reader:
                 raise StopAsyncIteration
             await self._changes.wait()
 
-    def is_repeated(self, change: Change, row: bytes) -> bool:
-        """Tell whether this reader got the same row of the resource last.
+    def note_row(self, change: Change, row: bytes) -> bool:
+        """Note the row; return whether it is news to this reader.
 
-        Several sources may have a change of the same resource; what nobody can see is no news.
+        Several sources may add a change of one resource: an update to the row that was sent last is none.
         """
         key, digest = (change.kind, change.id), hash(row)
         known = self._rows.pop(key, None)
         self._rows[key] = digest
         if len(self._rows) > REMEMBERED_ROWS:
             self._rows.popitem(last=False)
-        return known == digest and change.action == "updated"
+        return known != digest or change.action != "updated"
 
     def take(self) -> Change | None:
         """Give the next change without waiting; None when there is none now."""
@@ -232,7 +232,7 @@ async def stream_events(
             frames: list[bytes] = []
             while change is not None:
                 row = feed.get_row(change)
-                if not reader.is_repeated(change, row):
+                if reader.note_row(change, row):
                     frames.append(changes.to_event(feed.epoch, change, row))
                 change = reader.take() if len(frames) < min(BATCH, BATCH if left is None else left) else None
             left = None if left is None else left - len(frames)

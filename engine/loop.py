@@ -6,7 +6,6 @@ Work follows changes: a pass looks only at documents that changed, whose jobs ch
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import time
@@ -17,6 +16,7 @@ from engine import change_sources, jobs, reports, runs, start, sweeps
 from engine.mounts import sync
 from engine.open_documents import RETRY_S
 from engine.server import Server
+from engine.tasks import wait_for_event
 from slurm_shim.cluster import Cluster
 from store.errors import StoreError
 from store.kinds import KINDS, Key
@@ -44,9 +44,7 @@ async def run_forever(server: Server) -> None:
     while True:
         server.wake.clear()
         await reconcile(server)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PASS_S):
-                await server.wake.wait()
+        await wait_for_event(server.wake, PASS_S)
 
 
 async def tidy_forever(server: Server) -> None:

@@ -132,6 +132,13 @@ class Supervisor:
             self._failures.pop(name, None)
 
 
+async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, or so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
 async def end_task(task: asyncio.Task[Any], patience_s: float = 1.0) -> None:
     """Cancel the task and wait until it is over."""
     # Again and again: a cancellation that meets the end of what is awaited may get lost on its way.

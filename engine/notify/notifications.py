@@ -10,7 +10,6 @@ an event must not be merged with a later one, and the indexes must be complete b
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 
 from engine.notify.outbox import Numbers, Outbox
 from engine.notify.webhooks import Sender
-from engine.tasks import StartTask
+from engine.tasks import StartTask, wait_for_event
 from store import errors
 from store.disk.entries import FileEntry
 from store.indexes.jobs import JobIndex
@@ -364,9 +363,7 @@ class Notifications:
         while True:
             self.wake.clear()
             await self.run_once()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PASS_S):
-                    await self.wake.wait()
+            await wait_for_event(self.wake, PASS_S)
 
     async def run_once(self) -> None:
         """Put all new events into the outbox and send what is due."""

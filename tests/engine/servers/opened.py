@@ -18,10 +18,17 @@ async def open_server(root: Path, cluster: bool = False) -> AsyncIterator[Server
     server = Server(Settings(store=root, cluster="embedded", watch="poll", system_config=root.parent / "system.json"))
     await asyncio.to_thread(server.store.open)
     apply_config(server)
-    try:
+    async with close_at_end(server):
         if cluster:
             await server.clusters.start()
         yield server
+
+
+@contextlib.asynccontextmanager
+async def close_at_end(server: Server) -> AsyncIterator[None]:
+    """End everything that the server has, in the order of the app."""
+    try:
+        yield
     finally:
         await server.tasks.stop()
         await server.clusters.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,6 +19,7 @@ from store.documents import Run, Sweep
 from store.rules import sweeps
 from store.rules.changes import Filter
 from tests import pretended
+from tests.engine.servers.opened import close_at_end
 
 HERE = "here"
 CALLER = access.Caller("ann", access.INCLUDED["admin"])
@@ -106,14 +107,7 @@ async def open_server(
     slurm = slurm or Slurm()
     server.pace.set_bounds(1_000_000, 4)
     server.store.open()
-    async with AsyncExitStack() as undo:
-        undo.callback(server.pool.shutdown)
-        undo.callback(server.mount_work.close)
-        undo.push_async_callback(server.store.close)
-        undo.push_async_callback(server.notifications.outbox.stop)
-        undo.callback(server.renderer.close)
-        undo.push_async_callback(server.clusters.close)
-        undo.push_async_callback(server.tasks.stop)
+    async with close_at_end(server):
         with patch("engine.clusters.choose_cluster", lambda *_: (HERE, slurm)):
             await connect_clusters(server)
         yield World(server, slurm)
