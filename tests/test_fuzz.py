@@ -65,7 +65,7 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
         command = [
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "fuzz.toml"), "run",
             f"{server.url}/openapi.json", "--checks", "all", "--exclude-checks", "use_after_free",
-            "--max-examples", EXAMPLES, "--seed", str(seed), "--no-color",
+            "--max-examples", EXAMPLES, "--seed", str(seed), "--request-timeout", "60", "--no-color",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=1100)
         assert done.returncode == 0, f"seed {seed}\n{done.stdout[-20_000:]}{done.stderr[-2000:]}"

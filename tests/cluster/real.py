@@ -118,6 +118,8 @@ skip-log-bin
 innodb_buffer_pool_size=64M
 innodb_log_file_size=32M
 innodb_flush_log_at_trx_commit=0
+# Many databases at once use up what the kernel has for asynchronous reads and writes.
+innodb_use_native_aio=0
 innodb_doublewrite=0
 innodb_lock_wait_timeout=900
 max_allowed_packet=16M

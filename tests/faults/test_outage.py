@@ -18,7 +18,13 @@ pytestmark = pytest.mark.slurm
 
 # What a caller may have to wait at most while SLURM does not answer; httpx raises when it takes longer.
 PATIENCE_S = 6
-TEXT = "name: two\njobs:\n  - {name: a, command: 'sleep 3'}\n  - {name: b, command: 'true', depends_on: [a]}\n"
+# The first job lasts until the file `gate` is there, and leaves a file `over`.
+TEXT = """
+name: two
+jobs:
+  - {{name: a, command: 'until [ -e {folder}/gate ]; do sleep 0.1; done; touch {folder}/over'}}
+  - {{name: b, command: 'true', depends_on: [a]}}
+"""
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cl
     real = Cluster(folder).up()
     monkeypatch.setenv("SLURM_CONF", str(real.conf))
     server = Server(tmp_path / "store", "slurm")
-    (server.store / "workflows" / "two.yaml").write_text(TEXT)
+    (server.store / "workflows" / "two.yaml").write_text(TEXT.format(folder=tmp_path))
     try:
         yield real, server.start()
         server.close()
@@ -39,7 +45,7 @@ def outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cl
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server]) -> None:
+def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_path: Path) -> None:
     real, server = outage
     server.http.timeout = PATIENCE_S
     run = server.http.post("/api/workflows/two/run").json()
@@ -55,7 +61,8 @@ def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server]) -> N
     assert refused.status_code == 503 and "retry-after" in refused.headers
     assert server.http.post("/api/workflows/two/run").status_code == 503
     # The job ends while nobody can say so.
-    eventually(lambda: (Path(run["work_dir"]) / "logs").exists(), 10)
+    (tmp_path / "gate").touch()
+    eventually((tmp_path / "over").exists, 10)
     assert server.http.get(path).json()["job_statuses"] == before["job_statuses"]
     real.start("slurmctld")
     ended = eventually(lambda: (now := server.http.get(path).json())["status"] == "completed" and now, 90)
@@ -64,8 +71,9 @@ def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server]) -> N
     assert len(server.http.get("/api/workflows/runs").json()) == 1, "what was refused left nothing"
 
 
-def test_accounting_goes_and_comes_back(outage: tuple[Cluster, Server]) -> None:
+def test_accounting_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_path: Path) -> None:
     real, server = outage
+    (tmp_path / "gate").touch()
     real.stop("slurmdbd")
     run = server.http.post("/api/workflows/two/run").json()
     path = f"/api/workflows/runs/{run['id']}"

@@ -62,35 +62,33 @@ def queries() -> int:
     return sum(int(count) for count in re.findall(r"REQUEST_JOB_INFO\s.*?count:(\d+)", said))
 
 
-async def look(server: Server, until: float) -> int:
-    """How many answers 64 clients got, each over a connection of its own that it keeps."""
-    got = 0
+async def look(server: Server, until: float) -> None:
+    """Ask for the jobs from 64 clients until then, twice at least, each over a connection of its own that it keeps."""
     async with httpx.AsyncClient(
         base_url=server.url, limits=httpx.Limits(max_connections=VIEWERS), timeout=180
     ) as client:
 
         async def viewer() -> None:
-            nonlocal got
-            while time.monotonic() < until:
+            asked = 0
+            while asked < 2 or time.monotonic() < until:
                 answer = await client.get("/api/jobs")
                 assert answer.status_code == 200 and "x-snapshot-age" in answer.headers
-                got += 1
+                asked += 1
 
         await asyncio.gather(*(viewer() for _ in range(VIEWERS)))
-    return got
 
 
 def test_viewers_cost_one_squeue_per_interval(counted: tuple[Server, Path], cluster: str) -> None:
     server, log = counted
     before, asked, began = calls(log), queries() if cluster == "slurm" else 0, time.monotonic()
-    got = asyncio.run(look(server, began + INTERVALS * INTERVAL_S))
-    polls_allowed = (time.monotonic() - began) / INTERVAL_S + 1
+    asyncio.run(look(server, began + INTERVALS * INTERVAL_S))
     made = calls(log) - before
-    assert got > VIEWERS, "the viewers were held up"
+    polls_allowed = (time.monotonic() - began) / INTERVAL_S + 1
     assert made["squeue"] <= polls_allowed, made
     assert set(made) <= {"squeue", "scontrol"} and made["scontrol"] <= 2 * polls_allowed, made
     if cluster == "slurm":
-        assert queries() - asked <= polls_allowed
+        queried = queries() - asked
+        assert queried <= (time.monotonic() - began) / INTERVAL_S + 1
 
 
 def test_own_doings_are_seen_at_once(counted: tuple[Server, Path]) -> None:
