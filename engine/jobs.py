@@ -208,13 +208,13 @@ async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
     folders = [record.work_dir or ""] if missing else []
     try:
         row = {"name": options["job_name"]}
-        cluster = server.clusters.get(record.cluster)
+        cluster, submitted_at = server.clusters.get(record.cluster), to_rfc3339(time.time())
         job_id = await cluster.sbatch(record.script or "", {**options, **missing}, row, folders)
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):
             await server.store.jobs.delete(record.id)
         raise
-    record = record.model_copy(update={"job_id": job_id, "state": "PENDING", "submitted_at": to_rfc3339(time.time())})
+    record = record.model_copy(update={"job_id": job_id, "state": "PENDING", "submitted_at": submitted_at})
     await server.store.jobs.put(record.id, record)
     return record
 

@@ -208,9 +208,10 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
         folders = [path for path in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)) if path]
         script, log_dir = job.script or "", job.log_dir or ""
         missing = batch.build_missing_options(script, job.work_dir or "", log_dir)
+        submitted_at = time.time()
         job_id = await cluster.sbatch(script, {**options, **missing}, row, folders)
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
-        run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, time.time())
+        run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, submitted_at)
     except slurm_errors.SlurmUnreachable as problem:
         unreachable, run = problem, runs.mark_unanswered(run, job.name, str(problem), time.time())
     except (slurm_errors.SlurmError, errors.StoreError, ValueError) as problem:

@@ -349,13 +349,13 @@ def _settle_status(run: Run, steps: list[Step], now: float) -> None:
     run.completed_at = to_rfc3339(now)
 
 
-def mark_submitted(run: Run, name: str, job_id: str, options: dict[str, Any], now: float) -> Run:
+def mark_submitted(run: Run, name: str, job_id: str, options: dict[str, Any], at: float) -> Run:
     """Record that sbatch accepted the job's last attempt.
 
-    `options` may have the log paths `stdout` and `stderr`.
+    `options` may have the log paths `stdout` and `stderr`, `at` is when sbatch was called: before SLURM's own times.
     """
     run, attempt = _copy_with_attempt(run, name)
-    attempt.job_id, attempt.state, attempt.submitted_at, attempt.error = job_id, "PENDING", to_rfc3339(now), None
+    attempt.job_id, attempt.state, attempt.submitted_at, attempt.error = job_id, "PENDING", to_rfc3339(at), None
     attempt.stdout, attempt.stderr = options.get("stdout"), options.get("stderr")
     return run
 

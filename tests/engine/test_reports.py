@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +35,27 @@ async def settle(world: World) -> list[str]:
 def row(state: str, ended_s_ago: float = 0.0, **more: Any) -> dict[str, Any]:
     now = int(time.time())
     times = {"submit_time": now - 100_000, "end_time": now - ended_s_ago if state != "RUNNING" else None}
-    return job("5", state, name="n", exit_code=1, **times, **more)
+    return job("5", state, **{"name": "n", "exit_code": 1, **times, **more})
 
 
 @pytest.mark.parametrize(
-    ("why", "row", "cluster", "status", "slurm_state"),
+    ("why", "make_row", "cluster", "status", "slurm_state"),
     [
-        ("it runs", row("RUNNING"), None, "submitted", None),
-        ("it died without its last word", row("NODE_FAIL"), None, "failed", "NODE_FAIL"),
-        ("its time was up", row("TIMEOUT"), None, "timeout", "TIMEOUT"),
-        ("it ended long before it reported: another job", row("FAILED", 90_000), None, "submitted", None),
-        ("another name on another cluster", row("FAILED") | {"name": "x"}, "else", "submitted", None),
-        ("the same name, the cluster called otherwise", row("FAILED"), "else", "failed", "FAILED"),
+        ("it runs", partial(row, "RUNNING"), None, "submitted", None),
+        ("it died without its last word", partial(row, "NODE_FAIL"), None, "failed", "NODE_FAIL"),
+        ("its time was up", partial(row, "TIMEOUT"), None, "timeout", "TIMEOUT"),
+        ("it ended long before it reported: another job", partial(row, "FAILED", 90_000), None, "submitted", None),
+        ("another name on another cluster", partial(row, "FAILED", name="x"), "else", "submitted", None),
+        ("the same name, the cluster called otherwise", partial(row, "FAILED"), "else", "failed", "FAILED"),
     ],
 )
 @asynchronous
 async def test_whose_report_is_settled(
-    tmp_path: Path, why: str, row: dict[str, Any], cluster: str | None, status: str, slurm_state: str | None
+    tmp_path: Path, why: str, make_row: Callable[[], Any], cluster: str | None, status: str, slurm_state: str | None
 ) -> None:
     async with open_server(tmp_path) as world:
         await report(world, "5", cluster=cluster)
-        await world.show_queue(row)
+        await world.show_queue(make_row())
         assert await settle(world) == [], why
         record = world.store.jobs.get("5")
         assert (record.report.status, record.report.slurm_state) == (status, slurm_state), why
