@@ -61,11 +61,12 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     (store / "profiles.yaml").write_text(PROFILES.format(project=project))
     try:
         server.start()
-        # A cancelled job is over, not gone: its DELETE is not followed by 404.
+        # A cancelled job is over, not gone: its DELETE is not followed by 404. How fast data is made is not judged.
         command = [
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "fuzz.toml"), "run",
             f"{server.url}/openapi.json", "--checks", "all", "--exclude-checks", "use_after_free",
             "--max-examples", EXAMPLES, "--seed", str(seed), "--request-timeout", "60", "--no-color",
+            "--suppress-health-check", "too_slow",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=1100)
         assert done.returncode == 0, f"seed {seed}\n{done.stdout[-20_000:]}{done.stderr[-2000:]}"

@@ -244,8 +244,9 @@ REQUESTS = (
     row("a priority", submit("--begin=now+1hour --priority=77 --wrap true"), queue("<a>", "77", "%Q")),
     row(
         "a time to begin",
-        submit("-o out --begin=now+3 --wrap 'echo hi'"),
+        submit("-o out --begin=now+1hour --wrap 'echo hi'"),
         queue("<a>", "PENDING|BeginTime"),
+        Do("scontrol update jobid=<a> starttime=now+1"),
         Reads("out", "hi\n"),
         await_end("<a>", "COMPLETED"),
     ),
