@@ -287,6 +287,8 @@ class Cluster:
         pid = self._pid(name)
         if pid is not None:
             self._end(pid, name)
+        for child in self._children.values():
+            child.poll()  # one that ended by itself, or after the last look, is not left as a zombie
         (self.dir / "pids" / name).unlink(missing_ok=True)
 
     def start(self, name: str) -> None:

@@ -178,6 +178,10 @@ def test_changes_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -
          "change_dir the mount's folder failed: No (2)"),
         ("ssh", "ssh: connect to host h port 22: Connection refused\nrsync: connection unexpectedly closed (0)\n", 255,
          "connect to host h port 22: Connection refused"),
+        ("ssh, but rsync saw the end first",
+         "@@@\n@ WARNING @\nHost key for h has changed and you have requested strict checking.\n"
+         "rsync: connection unexpectedly closed (0 bytes received so far) [sender]\n", 12,
+         ssh.explain_failure("Host key for h has changed and you have requested strict checking.")),
         ("no rsync there", "bash: line 1: rsync: command not found\nrsync: connection unexpectedly closed (0)\n", 12,
          "bash: line 1: rsync: command not found"),
         ("the same twice", "rsync: a\nrsync: a\n", 23, "a"),
