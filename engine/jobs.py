@@ -208,7 +208,8 @@ async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
     folders = [record.work_dir or ""] if missing else []
     try:
         row = {"name": options["job_name"]}
-        cluster, submitted_at = server.clusters.get(record.cluster), to_rfc3339(time.time())
+        cluster = server.clusters.get(record.cluster)
+        submitted_at = to_rfc3339(time.time())
         job_id = await cluster.sbatch(record.script or "", {**options, **missing}, row, folders)
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):

@@ -186,9 +186,6 @@ def unescape_name(name: str) -> str:
     return data.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-_NEVER_ANSWERED = "connection unexpectedly closed (0 bytes received"
-
-
 def explain_failure(stderr: str, exit_code: int, local: str) -> str:
     """Explain in one line why rsync failed, without the local folder."""
     lines = []
@@ -197,8 +194,8 @@ def explain_failure(stderr: str, exit_code: int, local: str) -> str:
         if line and not line.startswith(("rsync error:", "connection unexpectedly closed")) and line not in lines:
             lines.append(line[:500])
     # When ssh fails, rsync ends with ssh's own code, or, if it sees the closed connection first, with another.
-    is_ssh_s = exit_code == 255 or _NEVER_ANSWERED in stderr
-    if said := _hide_folder(local, ssh.explain_failure(stderr)) if is_ssh_s else "":
+    explain = ssh.explain_failure if exit_code == 255 else ssh.explain_host_key
+    if said := _hide_folder(local, explain(stderr)):
         return said
     more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     return ("; ".join(lines[:3]) or f"rsync ended with exit code {exit_code}")[:1500] + more

@@ -123,14 +123,8 @@ _UNKNOWN = re.compile(r"No \S+ host key is known for (\S+) and you have requeste
 _CHANGED = re.compile(r"Host key for (\S+) has changed and you have requested strict checking")
 
 
-def explain_failure(stderr: str) -> str:
-    """Explain in one line why ssh failed; "" when it printed nothing.
-
-    For a host key it says what to do about it.
-
-    >>> explain_failure("ssh: connect to host a port 22: Connection refused\\r\\n")
-    'connect to host a port 22: Connection refused'
-    """
+def explain_host_key(stderr: str) -> str:
+    """Explain why ssh refused the host's key; "" when it did not."""
     if match := _CHANGED.search(stderr):
         return (
             f"the host key of {match[1]} is another than the one in known_hosts: if the host was set up anew, remove "
@@ -140,6 +134,19 @@ def explain_failure(stderr: str) -> str:
         return (
             f"the host key of {match[1]} is not in known_hosts: log in once by hand, and compare it before saying yes"
         )
+    return ""
+
+
+def explain_failure(stderr: str) -> str:
+    """Explain in one line why ssh failed; "" when it printed nothing.
+
+    For a host key it says what to do about it.
+
+    >>> explain_failure("ssh: connect to host a port 22: Connection refused\\r\\n")
+    'connect to host a port 22: Connection refused'
+    """
+    if said := explain_host_key(stderr):
+        return said
     lines = [line.strip().removeprefix("ssh: ") for line in stderr.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("rsync", "@"))]
     return lines[0][:500] if lines else ""

@@ -288,7 +288,7 @@ class Cluster:
         if pid is not None:
             self._end(pid, name)
         for child in self._children.values():
-            child.poll()  # one that ended by itself, or after the last look, is not left as a zombie
+            child.poll()  # none that has ended, this one or another, is left as a zombie
         (self.dir / "pids" / name).unlink(missing_ok=True)
 
     def start(self, name: str) -> None:
@@ -468,8 +468,6 @@ class Cluster:
         began = process_start(pid)
 
         def gone() -> bool:
-            if pid in self._children:
-                self._children[pid].poll()
             return process_start(pid) != began
 
         for which in (signal.SIGTERM, signal.SIGKILL):
