@@ -73,6 +73,7 @@ class Clusters:
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        store.signals[self._own_conf.parent / embedded_conf.ENDED] = self._poll_embedded
         self.is_busy: Callable[[Cluster], bool] = lambda _cluster: False
         self.on_change: Callable[[Cluster, set[str]], None] = lambda _cluster, _job_ids: None
 
@@ -236,6 +237,11 @@ class Clusters:
 
     def _make_embedded(self) -> Slurm:
         return make_embedded(os.environ.get("PATH", os.defpath), str(self._own_conf), self._hold_fd)
+
+    def _poll_embedded(self) -> None:
+        """Ask the embedded cluster now: jobs have ended there."""
+        if EMBEDDED in self._clusters:
+            self._clusters[EMBEDDED].snapshot.hurry()
 
     @property
     def _own_conf(self) -> Any:

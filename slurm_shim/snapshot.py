@@ -27,6 +27,7 @@ Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 
 _COST = 20  # the interval is at least so many times what a poll takes
 _LONGEST_S = 60.0  # but never longer than this
+_HURRIED_COST = 4  # the same where somebody says that jobs have just ended
 _ACCOUNTING_LAG_S = 10.0  # a job shows up in sacct up to 5 s late: only from then on "not known" counts
 _RUNAWAY_S = 600.0  # accounting that calls a job running which the queue has lost for so long is not believed
 _ASK_AGAIN_S = 3.0  # pause before the next sacct about a job that the last one did not settle
@@ -103,6 +104,7 @@ class Snapshot:
         self._costs_s: list[float] = []
         self._viewed_at = float("-inf")
         self._poll_requested = False
+        self._hurried = False
         self._wake = asyncio.Event()
         self._running = False
         self._polled = asyncio.Condition()
@@ -145,10 +147,20 @@ class Snapshot:
         self._poll_requested = True
         self._wake.set()
 
+    def hurry(self) -> None:
+        """Ask for a poll now: jobs are known to have ended.
+
+        How often is only limited by what a poll takes.
+        """
+        self._hurried = True
+        self._wake.set()
+
     def _needs_fast_polling(self) -> bool:
         return self._now() - self._viewed_at <= self.max_s or self.is_busy()
 
     def _get_due_at(self) -> float:
+        if self._hurried:
+            return self._began_at + min(self.interval_s, _HURRIED_COST * min(self._costs_s, default=0.0))
         soon = self._poll_requested or self._needs_fast_polling() or bool(self._cancelled)
         return self._began_at + (self.interval_s if soon else max(self.max_s, self.interval_s))
 
@@ -188,7 +200,7 @@ class Snapshot:
         await asyncio.shield(self._poll)
 
     async def _poll_once(self) -> None:
-        began, self._poll_requested = self._now(), False
+        began, self._poll_requested, self._hurried = self._now(), False, False
         self._began_at = began
         began_epoch = time.time()
         loop = asyncio.get_running_loop()

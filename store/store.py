@@ -104,6 +104,7 @@ class Store:
         self.since = to_rfc3339(int(time.time()))
         self.lock: Lock | None = None
         self.watch: Watch | None = None
+        self.signals: dict[Path, Callable[[], None]] = {}  # what to call when a folder changes; filled before start()
         given, rows = dict(parsers or {}), dict(summaries or {})
         self.folders: list[Folder] = []
         for kind in KINDS:
@@ -277,7 +278,9 @@ class Store:
 
     async def start(self, start_task: StartTask | None = None) -> None:
         """Start to follow changes from outside, by tasks that `start_task` starts."""
-        self.watch = Watch(self.root, self.folders, poll=self.poll, make_dirs=self.files.make_dirs)
+        self.watch = Watch(
+            self.root, self.folders, poll=self.poll, make_dirs=self.files.make_dirs, signals=self.signals
+        )
         await self.watch.start(start_task)
 
     async def close(self) -> None:

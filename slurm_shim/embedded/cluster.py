@@ -21,6 +21,7 @@ import sys
 import time
 
 from . import arrays, procs, schedule
+from .conf import ENDED
 from .hosts import fold_hosts
 from .state import State
 from .states import Unreachable
@@ -69,6 +70,16 @@ def change_state(conf: dict[str, Any]) -> Iterator[State]:
         state.close()
         if state.lock_fd >= 0:
             state.unlock()
+    if state.has_ended_jobs:
+        _announce_ends(conf)
+
+
+def _announce_ends(conf: dict[str, Any]) -> None:
+    """Write the file that tells a watcher of jobs that have ended."""
+    with contextlib.suppress(OSError):  # nobody has made the folder, so nobody watches it
+        file = os.open(os.path.join(conf["folder"], ENDED, "last"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.utime(file)
+        os.close(file)
 
 
 @contextlib.contextmanager
@@ -210,6 +221,7 @@ def cancel_pending_job(
         if rest:
             state.update_job(job["raw_id"], array_tasks=arrays.fold_tasks(rest))
             return
+    state.has_ended_jobs = True
     changes: dict[str, object] = {"state": "CANCELLED", "end_time": now, "start_time": now, "kill_uid": uid}
     if reason:
         changes |= {"reason": reason, "start_time": None}
@@ -251,6 +263,7 @@ def settle_job(conf: dict[str, Any], state: State, row: Row, now: int, raw: int 
     signalled = bool(raw and raw & 0x7F)
     reason = "JobLaunchFailure" if ending == "FAILED" and signalled else reasons.get(ending, "None")
     _close_steps(state, row, now, raw, "CANCELLED" if ending == "TIMEOUT" else ending)
+    state.has_ended_jobs = True
     state.update_job(
         row["raw_id"],
         state=ending,

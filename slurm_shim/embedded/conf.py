@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = "22.05.8"
+# A folder beside slurm.conf. Whoever makes it can watch it: a file in it is written whenever jobs have ended.
+ENDED = "ended"
 NUMBERS = {
     "minjobage": ("min_job_age_s", 300),
     "killwait": ("kill_wait_s", 30),

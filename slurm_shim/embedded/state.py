@@ -67,6 +67,7 @@ class State:
         # Names and comments may hold any bytes; they come back as they went in.
         self.db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         self.lock_fd = -1
+        self.has_ended_jobs = False  # whether jobs end with this change
         if not self.db.execute("PRAGMA user_version").fetchone()[0]:
             self._create()
         self.db.execute("PRAGMA synchronous=FULL")

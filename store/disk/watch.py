@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ def watch_folders(paths: list[Path], stop: asyncio.Event) -> Changes:
 class Watch:
     """Keeps the folders in step with the disk.
 
-    `poll` says that the kernel's reports are not to be relied on.
+    `poll` says that the kernel's reports are not to be relied on. `signals` are functions by the folder whose changes
+    they are called for; the kernel's reports only.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Watch:
         *,
         poll: bool = False,
         make_dirs: Callable[[Path], None],
+        signals: Mapping[Path, Callable[[], None]] | None = None,
         source: Callable[[list[Path], asyncio.Event], Changes] = watch_folders,
     ) -> None:
         self.root = root
         self.folders = folders
         self.poll = poll
         self.make_dirs = make_dirs
+        self.signals = signals or {}
         self.source = source
         self.mode = "scanning" if poll else "starting"
         self.reason = "as configured" if poll else ""
@@ -160,7 +163,7 @@ class Watch:
         """
         inner = self.renewal = asyncio.Event()
         ending = asyncio.create_task(self._end_with_watch(inner))
-        paths = sorted({self.root, *(folder.path for folder in self.folders)})
+        paths = sorted({self.root, *self.signals, *(folder.path for folder in self.folders)})
         try:
             for path in paths:
                 self.make_dirs(path)
@@ -188,6 +191,9 @@ class Watch:
         for path in paths:
             parent, _, name = path.rpartition("/")
             names.setdefault(parent, []).append(name)
+        for signalled, call in self.signals.items():
+            if str(signalled) in names:
+                call()
         for folder in self.folders:
             if changed := names.get(str(folder.path)):
                 await folder.refresh(folder.select_changed(changed))

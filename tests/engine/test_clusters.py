@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from slurm_shim.cluster import PROGRAMS
+from tests.app_client import serving
 from tests.app_server import Server
 from tests.waiting import eventually
 
@@ -36,6 +37,18 @@ def elsewhere(server: Server, tmp_path: Path) -> Iterator[dict[str, str]]:
     yield environment
     # Whatever the test came to: the server may have ended on the other cluster.
     subprocess.run(["scancel", "-u", getpass.getuser()], env=environment, check=True, timeout=300)
+
+
+def test_the_end_of_an_embedded_job_has_its_cluster_asked(tmp_path: Path) -> None:
+    with serving(tmp_path / "store", "embedded") as client:
+        eventually(lambda: client.get("/health").json()["store"]["watching"] == "events")
+        snapshot = client.server.cluster.snapshot
+        snapshot.min_s = snapshot.max_s = 86_400
+        # Each cell waits for the end of the one before, so that none of the ends may be missed.
+        text = "name: cells\nargs: {n: 0}\njobs:\n  - {name: one, command: 'echo {{ n }}'}\n"
+        sweep = client.start_run("cells", text, sweep={"matrix": {"n": [1, 2, 3]}, "max_parallel": 1})
+        path = f"/api/sweep_runs/{sweep['sweep_run_id']}"
+        eventually(lambda: client.get(path).json()["status"] == "completed")
 
 
 def settle_jobs(server: Server, name: str) -> None:

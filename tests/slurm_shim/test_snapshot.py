@@ -102,6 +102,34 @@ async def test_waking_many_times_polls_once_and_never_too_soon() -> None:
 
 
 @asynchronous
+async def test_jobs_that_have_ended_are_asked_about_now_as_often_as_the_queue_can_bear() -> None:
+    async with world(min_s=3600.0, max_s=3600.0) as made:
+        made.cluster.on_poll = lambda: setattr(made.clock, "time_s", made.clock.time_s + 0.5)
+        for polls in (2, 3):
+            await made.clock.advance(10.0)
+            made.snapshot.hurry()
+            await made.clock.rest()
+            assert made.cluster.polls == polls
+        made.snapshot.hurry()
+        made.snapshot.hurry()
+        await made.clock.advance(1.0)
+        assert made.cluster.polls == 3, "a poll takes 0.5 s, so they are 2 s apart"
+        await made.clock.advance(0.5)
+        assert made.cluster.polls == 4
+        await made.clock.advance(100.0)
+        assert made.cluster.polls == 4
+
+
+@asynchronous
+async def test_a_job_that_ends_while_the_queue_is_asked_makes_it_asked_again() -> None:
+    async with world(min_s=3600.0, max_s=3600.0) as made:
+        made.cluster.on_poll = lambda: made.snapshot.hurry() if made.cluster.polls == 2 else None
+        made.snapshot.hurry()
+        await made.clock.rest()
+        assert made.cluster.polls == 3
+
+
+@asynchronous
 async def test_an_unchanged_answer_costs_nothing_for_each_job_that_was_asked_about() -> None:
     async with world(polling=False) as made:
         rows = [job(str(number)) for number in range(1, 101)]

@@ -27,6 +27,30 @@ def alive(pid: int) -> bool:
         return False
 
 
+# --- what is told of its end ---
+
+
+@pytest.mark.parametrize(
+    ("why", "options", "then"),
+    [
+        ("its script has ended", (), "true"),
+        ("it was cancelled while it waited", ("-H",), "scancel 2"),
+        ("it can never start", ("-d", "afterok:1", "--kill-on-invalid-dep=yes"), "true"),
+    ],
+)
+def test_the_end_of_a_job_is_written_where_somebody_watches(
+    cluster: Cluster, why: str, options: tuple[str, ...], then: str
+) -> None:
+    assert cluster.await_end(cluster.submit("false")) == "FAILED|1:0", "nobody watches"
+    last = cluster.folder / "ended" / "last"
+    last.parent.mkdir()
+    last.touch()
+    os.utime(last, (0, 0))
+    cluster.submit("true", *options)
+    cluster.out(*then.split())
+    eventually(lambda: last.stat().st_mtime > 0, what=why)
+
+
 # --- what a job is given ---
 
 

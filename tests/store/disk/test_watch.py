@@ -254,6 +254,24 @@ async def test_a_report_that_never_came_is_made_up_for(tmp_path: Path, monkeypat
     await following.close()
 
 
+async def test_a_signal_is_given_for_each_change_of_its_folder(tmp_path: Path) -> None:
+    given: list[str] = []
+    folder, signalled = folder_of(tmp_path / "workflows"), tmp_path / "deep" / "ended"
+    signals = {signalled: lambda: given.append("ended")}
+    following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, signals=signals)
+    await following.start()
+    await until(lambda: following.summarize()["mode"] == "events")
+    write_in_place(folder.path / "w.yaml", "a: 1")
+    await until(lambda: "w" in folder)
+    assert not given, "another folder has changed"
+    for count in (1, 2):
+        (signalled / "last").touch()
+        await until(lambda count=count: len(given) == count)
+    shutil.rmtree(signalled)
+    await until(signalled.is_dir)
+    await following.close()
+
+
 async def test_a_disk_that_is_gone_takes_nothing_out_of_force(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "data")
     write_in_place(folder.path / "w.yaml", "a: 1")
