@@ -1058,10 +1058,11 @@ def sluice_get_contract_json() -> Body:
     return CONTRACT.as_json
 
 
-async def sluice_get_contract_yaml() -> Body:
+async def sluice_get_contract_yaml(accept: str) -> Answer:
     """Get this contract as YAML."""
     # It is made for the first request, which takes a tenth of a second.
-    return await asyncio.to_thread(lambda: CONTRACT.as_yaml)
+    body = await asyncio.to_thread(lambda: CONTRACT.as_yaml)
+    return Answer(body, media_type="text/yaml" if accept == "text/yaml" else None)
 
 
 # ====================================================================================================================

@@ -22,7 +22,7 @@ from tests.contract_judge import CONTRACT, operations, resolve, validator
 
 OPERATIONS = [pytest.param(*operation, id=operation[2]["operationId"]) for operation in operations()]
 # What a client must be ready for, whatever it asks for.
-EVERYWHERE = {"401", "403"}
+EVERYWHERE = {"400", "401", "403", "429"}
 
 # What may be called without credentials.
 OPEN = {"srtslurm_get_health", "sluice_get_health", "sluice_get_contract_json", "sluice_get_contract_yaml"}
@@ -128,8 +128,10 @@ def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) 
     assert re.fullmatch(r"[A-Z][a-z]+ .+\.", spec["summary"]) and len(spec["summary"]) <= 72
     codes = set(spec["responses"])
     assert len([code for code in codes if code.startswith("2")]) == 1, "what is returned says which status it is"
-    if spec["security"] != [{}]:
-        assert codes >= EVERYWHERE
+    assert codes >= (EVERYWHERE if spec["security"] != [{}] else {"400", "403"})
+    assert method == "GET" or "415" in codes
+    (answer,) = (resolve(response) for code, response in spec["responses"].items() if code.startswith("2"))
+    assert ("304" in codes) == (method == "GET" and "ETag" in answer.get("headers", {}))
     if "requestBody" in spec:
         assert codes >= {"413", "415", "422"}
         kinds = list(resolve(spec["requestBody"])["content"])
@@ -159,7 +161,7 @@ def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method:
     for code, response in spec["responses"].items():
         found = resolve(response)
         assert found["description"], code
-        if code == "204":
+        if code in ("204", "304"):
             assert "content" not in found
             continue
         for kind, content in found["content"].items():
@@ -199,6 +201,35 @@ def test_links_lead_to_operations_and_their_parameters(path: str, method: str, s
                 for parameter in [*CONTRACT["paths"][where].get("parameters", []), *target.get("parameters", [])]
             ]
             assert set(link.get("parameters", {})) <= {parameter["name"] for parameter in given}, name
+
+
+def list_properties(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every property of a request's body with its place."""
+    for path, part in parts(schema, place):
+        if "$ref" in part:
+            yield from list_properties(resolve(part), f"{path} {part['$ref'].rpartition('/')[2]}")
+        yield from ((f"{path}/{name}", inner) for name, inner in part.get("properties", {}).items())
+
+
+def test_everything_that_callers_send_is_described() -> None:
+    for path, method, spec in operations():
+        assert spec.get("description"), f"{method} {path}"
+        for content in resolve(spec.get("requestBody", {})).get("content", {}).values():
+            for place, schema in list_properties(content["schema"], f"{method} {path}"):
+                assert {**resolve(schema), **schema}.get("description"), place
+
+
+def test_generators_of_clients_find_what_they_need() -> None:
+    """What such programs stumbled over; tests/test_clients.py runs two of them."""
+    for path, part in parts(CONTRACT):
+        kinds = part.get("type") if isinstance(part.get("type"), list) else [part.get("type")]
+        assert "array" not in kinds or "items" in part, path
+        assert "object" not in kinds or {"properties", "additionalProperties"} & part.keys(), (
+            f"{path}: nothing may be in it"
+        )
+        for name, inner in part.get("properties", {}).items():
+            assert isinstance(inner, dict), f"{path}/{name}: a generator does not know `true`"
+            assert "default" not in inner or "/requestBod" in path, f"{path}/{name}: taken for one that is always there"
 
 
 def test_every_object_says_what_it_has_and_every_list_of_an_answer_is_bounded() -> None:
