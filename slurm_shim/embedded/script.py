@@ -81,47 +81,62 @@ def check_script(text: bytes) -> bytes:
     return text
 
 
-def read_directives(text: bytes) -> list[str]:
-    """Read the words of all `#SBATCH` lines up to the first command."""
+def read_directives(text: bytes, name: str = "stdin") -> list[str]:
+    """Read the words of all `#SBATCH` lines up to the first command.
+
+    The words of all lines are one list: an option at a line's end takes its value from the next. `name` is what sbatch
+    calls the script when it refuses a line.
+    """
     words: list[str] = []
-    for raw in text.split(b"\n"):
+    for number, raw in enumerate(text.split(b"\n"), 1):
         line = raw.decode("utf-8", "surrogateescape")
-        if line.startswith("#SBATCH"):
-            words += split_line(line[len("#SBATCH") :])
+        magic = next((magic for magic in ("#SBATCH", "#SLURM") if line.startswith(magic)), None)
+        if magic is not None:
+            try:
+                words += split_line(line[len(magic) :])
+            except ValueError as error:
+                raise Refused(f"sbatch: fatal: {name}: line {number}: {error}") from error
         elif line.strip() and not line.lstrip().startswith("#"):
             break
     return words
 
 
 def split_line(line: str) -> list[str]:
-    """Split one `#SBATCH` line into words.
+    """Split the rest of a `#SBATCH` line into words.
 
-    Quotes and backslashes as in a shell; `#` at a word's start ends the line.
+    An empty word ends the line, and so does a `#` outside of quotes, also within a word. A backslash takes the next
+    letter as it is, also within quotes, but no blank outside of them. ValueError for a quote that is not closed, and
+    for a word that begins with a colon.
     """
     words: list[str] = []
-    word, quote, index = None, "", 0
-    while index < len(line):
-        letter = line[index]
-        index += 1
-        # Unlike in a shell, a backslash takes the next letter as it is within both kinds of quotes too.
-        if letter == "\\" and index < len(line):
-            word = (word or "") + line[index]
-            index += 1
-        elif quote:
-            if letter == quote:
-                quote = ""
-            else:
-                word = (word or "") + letter
-        elif letter in "'\"":
-            quote, word = letter, word or ""
-        elif letter.isspace():
-            if word is not None:
-                words.append(word)
-            word = None
-        elif letter == "#" and word is None:
-            break
-        else:
-            word = (word or "") + letter
-    if word is not None:
+    rest = line.lstrip()
+    while not rest.lstrip().startswith(":"):
+        word, end = _read_word(rest)
+        if not word:
+            return words
         words.append(word)
-    return words
+        rest = rest[end:]
+    raise ValueError(f"Unexpected `:` in [{rest}]")
+
+
+def _read_word(rest: str) -> tuple[str, int]:
+    """Read the first word; return it and where it ends."""
+    word, quote = "", ""
+    at = len(rest) - len(rest.lstrip())
+    while at < len(rest) and (quote or not (rest[at].isspace() or rest[at] == "#")):
+        letter = rest[at]
+        if letter == "\\":
+            at += 1
+            if not quote and rest[at : at + 1].isspace():
+                break
+            word += rest[at : at + 1]
+        elif letter == quote:
+            quote = ""
+        elif not quote and letter in "'\"":
+            quote = letter
+        else:
+            word += letter
+        at += 1
+    if quote:
+        raise ValueError(f"Unmatched `{quote}` in [{rest}]")
+    return word, at

@@ -117,6 +117,18 @@ SBATCH = (
         "an option in the script that is unknown", "sbatch", ANY, 255, stdin="#!/bin/sh\n#SBATCH --frobnicate\ntrue\n"
     ),
     make_refusal(
+        "a quote that is not closed",
+        "sbatch",
+        'sbatch: fatal: stdin: line 2: Unmatched `"` in [--comment="a]',
+        stdin='#!/bin/sh\n#SBATCH --comment="a\ntrue\n',
+    ),
+    make_refusal(
+        "a word that begins with a colon",
+        "sbatch",
+        "sbatch: fatal: stdin: line 3: Unexpected `:` in [ : b]",
+        stdin="#!/bin/sh\n\n#SBATCH -J a : b\ntrue\n",
+    ),
+    make_refusal(
         "an unknown kind of dependency", "sbatch -d afterfoo:1 --wrap true", f"{FAILED}Job dependency problem"
     ),
     make_refusal("a dependency without a job", "sbatch -d afterok: --wrap true", f"{FAILED}Job dependency problem"),

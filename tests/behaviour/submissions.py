@@ -48,6 +48,13 @@ FORMS = (
         queue("<a>", like(r"cli\|(env|script)\|gpu\|3\|7"), "%j|%k|%P|%C|%y"),
     ),
     row(
+        "what a #SBATCH line takes for a word",
+        submit("-H", "a", stdin="#!/bin/sh\n#SBATCH -J a\\'\\#b --comment=a#b -n 2\ntrue\n"),
+        submit("-H", "b", stdin="#!/bin/sh\n#SBATCH-J\n#SBATCH -n2\ntrue\n"),
+        queue("<a>", "a'#b|a|1", "%j|%k|%C"),
+        queue("<b>", "-n2|1", "%j|%C"),
+    ),
+    row(
         "another interpreter",
         submit("-o out", stdin="#!/usr/bin/env python3\nprint(6 * 7)\n"),
         Reads("out", "42\n"),

@@ -95,15 +95,20 @@ class Options:
             word = rest.pop(0)
             if word == "--":
                 return found, operands + rest
-            if word.startswith("--"):
-                found.append(self._parse_long(word[2:], rest))
-            elif word.startswith("-") and word != "-":
-                found += self._parse_letters(word[1:], rest)
+            if word.startswith("-") and word != "-":
+                found += self.parse_word(word, rest)
             elif permute:
                 operands.append(word)
             else:
                 return found, [word, *rest]
         return found, operands
+
+    def parse_word(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
+        """Parse a word that begins with a dash; take its value off `rest`.
+
+        Refused with getopt's text.
+        """
+        return [self._parse_long(word[2:], rest)] if word.startswith("--") else self._parse_letters(word[1:], rest)
 
     def _parse_long(self, word: str, rest: list[str]) -> tuple[str, str | None]:
         given, equals, value = word.partition("=")

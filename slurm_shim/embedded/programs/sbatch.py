@@ -43,7 +43,7 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         raise _make_hetjob_refusal()
     text, path = _load_script(command, operands)
     if "wrap" not in command.flags:
-        rest = request.read_words(script.read_directives(text))
+        rest = request.read_words(script.read_directives(text, path or "stdin"))
         if rest[:1] in (["hetjob"], ["packjob"]):  # the line between two components
             raise _make_hetjob_refusal()
     request.read_environment(os.environ)

@@ -137,10 +137,11 @@ def test_no_node_lists(text: str) -> None:
     [
         ("plain", " -J x --time=5", ["-J", "x", "--time=5"]),
         ("quotes hold blanks", " -J 'a b' --comment=\"c d\"", ["-J", "a b", "--comment=c d"]),
-        ("a backslash does too", r" -J a\ b", ["-J", "a b"]),
+        ("a backslash does not", r" -J a\ b", ["-J", "a", "b"]),
+        ("but other letters", r" -J a\#\'\\b", ["-J", "a#'\\b"]),
         ("a remark ends the line", " -J x # -t 5", ["-J", "x"]),
-        ("but not inside a word", " -J x#y", ["-J", "x#y"]),
-        ("empty is a word", " -J ''", ["-J", ""]),
+        ("also within a word", " -J x#y -n 2", ["-J", "x"]),
+        ("an empty word ends the line", " -n 2 '' -J x", ["-n", "2"]),
     ],
 )
 def test_words_of_a_directive(why: str, line: str, words: list[str]) -> None:
