@@ -16,11 +16,7 @@ TAG = "sluice:" + "0" * 32
         ("letters that share a dash", "#SBATCH -HJx", {"hold": None, "job-name": "x"}),
         ("a name cut short", "#SBATCH --comm=a", {"comment": "a"}),
         ("the last one wins", "#SBATCH --comment=1 --comment 2", {"comment": "2"}),
-        (
-            "quotes and backslashes",
-            "#SBATCH --comment='a\\'b' -J \"a\"'b'c\\ d",
-            {"comment": "a'b", "job-name": "abc d"},
-        ),
+        ("quotes, backslashes", "#SBATCH --comment='a\\'b' -J \"a \"'b'c\\#", {"comment": "a'b", "job-name": "a bc#"}),
         ("no quotes, no number sign", "#SBATCH --comment=a#b -n 2", {"comment": "a"}),
         ("a value on the next line", "#SBATCH -J\n#SBATCH -n2", {"job-name": "-n2"}),
         ("an option as a value", "#SBATCH --comment '--test-only'", {"comment": "--test-only"}),
