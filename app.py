@@ -949,6 +949,7 @@ operations(
     srunx_list_runs=runs.list_runs,
     srunx_get_run=runs.get_run,
     srunx_cancel_run=runs.cancel_run,
+    srunx_rerun_run=start.rerun_run,
     srunx_get_workflow=workflow_files.get_workflow,
     srunx_delete_workflow=workflow_files.delete_workflow,
     srunx_run_workflow=start.start_workflow,

@@ -201,8 +201,8 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
     row = {"name": options["job_name"], "dependency": step.dependency}
     unreachable: slurm_errors.SlurmUnreachable | None = None
+    cluster = server.clusters.get(run.cluster)
     try:
-        cluster = server.clusters.get(run.cluster)
         if run.sweep_run_id:
             await server.pace.wait_for_slot()
         folders = [path for path in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)) if path]
@@ -219,6 +219,8 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     await server.store.runs.put(run.id, run)
     if unreachable:
         raise unreachable
+    if run.error_kind == "refused":
+        await workdirs.remove_files(server, cluster, *runs.list_leftovers(run, step.job))
     return run
 
 
@@ -233,11 +235,14 @@ async def cancel_jobs(server: Server, run: Run, step: runs.CancelJobs) -> Run:
 
 
 async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
-    """Read the result that the job left; return the run with it."""
-    slices = workdirs.make_reader(server.clusters.get(run.cluster))
+    """Read what the job left, and remove it; return the run with it."""
+    cluster = server.clusters.get(run.cluster)
+    slices = workdirs.make_reader(cluster)
     result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices)
-    run = runs.record_result(run, step.job, result, problem)
+    log_end = await results.read_log_end(step.logs, slices)
+    run = runs.record_result(run, step.job, result, problem, log_end)
     await server.store.runs.put(run.id, run)
+    await workdirs.remove_files(server, cluster, *runs.list_leftovers(run, step.job))
     return run
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from engine import planning, runs
+from engine import planning, runs, sweep_cells
 from engine.mounts import copies
 from engine.server import Server
 from slurm_shim import errors as slurm_errors
 from store import access, errors
 from store.documents import Run, Sweep
 from store.indexes import sweeps as sweep_index
+from store.indexes.bodies import Answer
 from store.kinds import Key
 from store.rules import inbox, requests, run_drafts, sweeps, workflows
 from store.rules import runs as run_rules
@@ -152,13 +153,46 @@ async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Ru
             return before
         await server.store.runs.create(planned.id, planned)
         await server.notifications.subscribe_requested("workflow_run", planned.id, body, planned.started_at)
-    await (advance_for_a_while(server, planned.id) if planned.syncs else runs.advance_run(server, planned.id))
-    run: Run = server.store.runs.get(planned.id)
+    return await begin_run(server, planned.id)
+
+
+async def begin_run(server: Server, run_id: str) -> Run:
+    """Submit the first jobs of a run that is saved; raise as `start_run`."""
+    syncs = server.store.runs.get(run_id).syncs
+    await (advance_for_a_while(server, run_id) if syncs else runs.advance_run(server, run_id))
+    run: Run = server.store.runs.get(run_id)
     if run.status == "failed" and run.error_kind == "refused":
         raise slurm_errors.SlurmRefused("sbatch", 1, run_rules.get_reason(run))
     if run.status == "failed" and run.error_kind == "unsynced":
         raise copies.MountUnsynced(run_rules.get_reason(run))
     return run
+
+
+async def rerun_run(server: Server, run_id: str, body: dict[str, Any]) -> Answer:
+    """Run an ended run again, or what of it did not complete; return it.
+
+    Jobs, args and scripts are those that it started with. A cell of a sweep waits for its turn there. Raises NotFound,
+    Conflict, and as `start_run`.
+    """
+    only = body["only"]
+    if ("run", run_id) in server.store.archive:
+        raise errors.Conflict("Run is in the archive, which does not change")
+    if server.sweep_index.has_cell(run_id):
+        sweep, _index = server.sweep_index.find_cell(run_id)
+        if run_id in server.store.runs:
+            run_rules.check_rerun(server.store.runs.get(run_id), only)
+        await sweep_cells.rerun_cells(server, int(sweep.id), [run_id], whole=only == "all")
+        return await runs.get_run(server, run_id)
+    async with server.locks.hold(Key("run", run_id)):
+        run = server.store.runs.get(run_id)
+        run_rules.check_rerun(run, only)
+        server.clusters.get(run.cluster).check_answering()
+        # Whoever watches it still has to hear how it ended.
+        await server.notifications.queue_target_events("workflow_run", run_id)
+        pending = run_rules.queue_rerun(run, whole=only == "all")
+        await server.store.runs.put(run_id, run_rules.begin_run(pending, time.time()))
+    await begin_run(server, run_id)
+    return await runs.get_run(server, run_id)
 
 
 async def advance_for_a_while(server: Server, run_id: str) -> None:

@@ -13,13 +13,30 @@ from store.kinds import Key
 from store.rules import run_drafts, runs, sweeps
 
 
-async def requeue_cells(server: Server, sweep: Sweep, indices: Sequence[int]) -> Sweep:
+async def rerun_cells(server: Server, sweep_id: int, which: str | list[str], whole: bool = False) -> Sweep:
+    """Run cells of the sweep again; `whole` also what completed in them.
+
+    The loop queues those that are too many to be queued at once.
+    """
+    async with server.locks.hold(Key("sweep", str(sweep_id))):
+        sweep = server.sweep_index.get_live_sweep(sweep_id)
+        known = server.sweep_index.get_states(sweep)
+        chosen = sweeps.choose_cells(sweep, known, which)
+        if chosen:
+            await server.notifications.queue_target_events("sweep_run", sweep.id)
+            sweep = sweeps.rerun_cells(sweep, known, chosen)
+            await server.store.sweeps.put(str(sweep_id), sweep)
+            sweep = await requeue_cells(server, sweep, chosen[: sweeps.AT_ONCE], whole)
+    return sweep
+
+
+async def requeue_cells(server: Server, sweep: Sweep, indices: Sequence[int], whole: bool = False) -> Sweep:
     """Queue the runs of these cells for rerun; return the sweep.
 
     The caller holds the sweep's lock.
     """
     if indices:
-        await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index)) for index in indices))
+        await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index), whole) for index in indices))
         sweep = sweeps.mark_queued(sweep, indices)
         await server.store.sweeps.put(sweep.id, sweep)
     return sweep
@@ -33,7 +50,7 @@ async def requeue_cell(server: Server, run_id: str) -> None:
             await requeue_cells(server, server.store.sweeps.get(sweep.id), [index])
 
 
-async def requeue_run(server: Server, run_id: str) -> None:
+async def requeue_run(server: Server, run_id: str, whole: bool = False) -> None:
     """Queue the cell's run for rerun.
 
     One that never had jobs is deleted, so that it is planned anew.
@@ -45,7 +62,7 @@ async def requeue_run(server: Server, run_id: str) -> None:
         elif run is not None and run.status in runs.ENDED:
             # Whoever watches it still has to hear how it ended.
             await server.notifications.queue_target_events("workflow_run", run_id)
-            await server.store.runs.put(run_id, runs.queue_rerun(run))
+            await server.store.runs.put(run_id, runs.queue_rerun(run, whole))
 
 
 async def cancel_waiting_cell(server: Server, run_id: str) -> None:

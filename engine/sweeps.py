@@ -70,7 +70,7 @@ async def cancel_sweep(server: Server, sweep_id: int) -> dict[str, Any]:
 
 async def rerun_sweep(server: Server, sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
     """Rerun ended cells of a sweep; return the sweep."""
-    return server.sweep_index.build_row(await rerun_cells(server, sweep_id, body["cells"]))
+    return server.sweep_index.build_row(await sweep_cells.rerun_cells(server, sweep_id, body["cells"]))
 
 
 async def change_sweep(server: Server, sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:
@@ -81,23 +81,6 @@ async def change_sweep(server: Server, sweep_id: int, change: Callable[[Sweep], 
         if changed != sweep:
             await server.store.sweeps.put(str(sweep_id), changed)
         return changed
-
-
-async def rerun_cells(server: Server, sweep_id: int, which: str | list[str]) -> Sweep:
-    """Run cells of the sweep again.
-
-    The loop queues those that are too many to be queued at once.
-    """
-    async with server.locks.hold(Key("sweep", str(sweep_id))):
-        sweep = server.sweep_index.get_live_sweep(sweep_id)
-        known = server.sweep_index.get_states(sweep)
-        chosen = sweeps.choose_cells(sweep, known, which)
-        if chosen:
-            await server.notifications.queue_target_events("sweep_run", sweep.id)
-            sweep = sweeps.rerun_cells(sweep, known, chosen)
-            await server.store.sweeps.put(str(sweep_id), sweep)
-            sweep = await sweep_cells.requeue_cells(server, sweep, sweeps.list_unqueued_cells(sweep))
-    return sweep
 
 
 async def advance_sweep(server: Server, sweep_id: str) -> None:

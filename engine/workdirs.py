@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from engine.clusters import is_remote
 from engine.server import Server
 from slurm_shim.cluster import Cluster, RemoteCluster
+from slurm_shim.errors import SlurmError
 from slurm_shim.remote.commands import Slice
 from store.config.profiles import Mount
 from store.disk.files import ReadSlices, read_slices
@@ -87,6 +89,18 @@ def make_reader(cluster: Cluster) -> ReadSlices:
         return [_to_content(piece, path) for piece, (path, _, _) in zip(slices, wanted, strict=True)]
 
     return read
+
+
+async def remove_files(server: Server, cluster: Cluster, files: Sequence[str], folders: Sequence[str]) -> None:
+    """Remove files of the cluster's jobs, then the folders that are empty.
+
+    What cannot be removed stays; nothing depends on it.
+    """
+    if isinstance(cluster, RemoteCluster):
+        with contextlib.suppress(SlurmError):
+            await cluster.remove_files(files, folders)
+    else:
+        await server.store.files.remove_leftovers([Path(file) for file in files], [Path(folder) for folder in folders])
 
 
 def _to_content(piece: Slice, path: str) -> tuple[bytes, int] | StoreError:

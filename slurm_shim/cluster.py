@@ -282,6 +282,10 @@ class RemoteCluster(Cluster):
         slices: list[Slice] = await self._call(self.slurm.read_files, wanted, owner)
         return slices
 
+    async def remove_files(self, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Remove files, then those of the folders that are empty."""
+        await self._call(self.slurm.remove_files, files, folders)
+
     async def close(self) -> None:
         """End the connection."""
         # The threads end when their last call is done.

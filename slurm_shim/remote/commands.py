@@ -108,6 +108,17 @@ class RemoteSlurm(Slurm):
                 gone = problem
         raise gone
 
+    def remove_files(self, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Remove files, then those of the folders that are empty.
+
+        What cannot be removed stays.
+        """
+        check_arguments(["rm", *files, *folders])
+        words = [f"rm -f -- {shlex.join(files)}"] if files else []
+        words += [f"rmdir -- {shlex.join(folders)}"] if folders else []
+        block = "\n".join([f"{word} 2>/dev/null </dev/null" for word in words])
+        self.connection.run_block(self.identify(), "ssh", block, self.timeout_s)
+
     def _prefetch(self, soon: Sequence[Sequence[str]]) -> None:
         self._announced = [list(argv) for argv in soon]
 
@@ -168,7 +179,9 @@ class RemoteSlurm(Slurm):
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"
         if not folders:
             return f"{build_timeout_line(timeout_s)}\n{fed}"
-        made = f"umask 077; mkdir -p -- {shlex.join(dict.fromkeys(folders))} 2>&1"
+        # Twice: somebody may remove an empty parent while it goes on.
+        make = f"mkdir -p -- {shlex.join(dict.fromkeys(folders))}"
+        made = f"umask 077; {make} 2>/dev/null || {make} 2>&1"
         failed = f"printf '%s\\n' \"$m\" >&2; (exit {_FOLDERS})"
         return f"{build_timeout_line(timeout_s)}\nif m=$({made}); then\n{fed}\nelse {failed}; fi"
 

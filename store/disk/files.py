@@ -8,6 +8,7 @@ requests that wait at the same moment are committed together, so that many write
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import queue
@@ -175,6 +176,19 @@ class Files:
         """Delete the folder and everything in it."""
         await asyncio.to_thread(self._discard_folder, path)
 
+    async def remove_leftovers(self, files: Sequence[Path], folders: Sequence[Path]) -> None:
+        """Remove these files, and those of the folders that are empty then.
+
+        What cannot be removed stays.
+        """
+        await asyncio.to_thread(self._remove_leftovers, files, folders)
+
+    def _remove_leftovers(self, files: Sequence[Path], folders: Sequence[Path]) -> None:
+        for remove, paths in ((self.ops.unlink, files), (self.ops.rmdir, folders)):
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    remove(path)
+
     def make_dirs(self, path: Path) -> None:
         """Make the folder and its missing parents (mode 0700), durably."""
         missing = []
@@ -185,6 +199,8 @@ class Files:
             try:
                 self.ops.mkdir(folder, FOLDER_MODE)
                 self._sync_folder(folder.parent)
+            except FileNotFoundError:
+                self.make_dirs(folder)  # somebody removed its parent, which was empty, meanwhile
             except FileExistsError:
                 if not folder.is_dir():
                     raise Denied(f"{self.display_path(folder)} is not a folder") from None

@@ -75,7 +75,8 @@ class RunJob(ServerFileModel):
 class Run(ServerFileModel):
     """One workflow run or sweep cell; its jobs in topological order.
 
-    Times are RFC 3339, `not_before` and `retry_at` epoch seconds. Attempts up to `attempts_before` took `ran_before_s`.
+    Times are RFC 3339, `not_before` and `retry_at` epoch seconds. `started_at` is the run's last start; attempts up to
+    `attempts_before` were made before it.
     """
 
     version: int = VERSION
@@ -89,8 +90,6 @@ class Run(ServerFileModel):
     syncs: bool = False
     work_dir: str | None = None
     started_at: str | None = None
-    begun_at: str | None = None
-    ran_before_s: float = 0.0
     completed_at: str | None = None
     cancel_requested_at: str | None = None
     error: str | None = None

@@ -137,6 +137,10 @@ class SweepIndex:
             raise NotFound("Run", run_id)
         return sweep, index
 
+    def has_cell(self, run_id: str) -> bool:
+        """Tell whether the run is a cell of a sweep that is not archived."""
+        return sweeps.parse_cell_id(run_id)[0] in self._by_uid
+
     def is_rerun_pending(self, run_id: str) -> bool:
         """Tell whether the cell is to run again and its run is not marked yet."""
         uid, index = sweeps.parse_cell_id(run_id)

@@ -1,7 +1,12 @@
-"""Results of jobs: the JSON object that a job writes to `$SLUICE_RESULT`."""
+"""What an ended job has left: its result, and the end of its log.
+
+A result is the JSON object that a job writes to `$SLUICE_RESULT`.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -11,6 +16,12 @@ from store.errors import NotFound, StoreError
 
 # Answers nest the result a few levels deeper, and orjson writes at most 254 levels.
 DEPTH = 32
+# So much of a log's end is looked at, and so many of its lines and characters are kept.
+END_BYTES = 8000
+END_LINES = 10
+END_CHARACTERS = 1000
+# What steers a terminal: colours, movements, titles (ECMA-48, xterm).
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 
 
 async def read_result(
@@ -47,3 +58,27 @@ def _is_deeper(value: Any, depth: int) -> bool:
         children = (list(node.values()) if isinstance(node, dict) else node for node in level)
         level = [child for siblings in children for child in siblings if isinstance(child, dict | list)]
     return bool(level)
+
+
+async def read_log_end(paths: Sequence[str], slices: ReadSlices = read_slices) -> str | None:
+    """Read the last lines of the first of these logs that has any."""
+    for part in await slices([(path, -END_BYTES, END_BYTES) for path in paths], None) if paths else []:
+        text = None if isinstance(part, StoreError) else to_last_lines(part[0], part[1] > END_BYTES)
+        if text:
+            return text
+    return None
+
+
+def to_last_lines(data: bytes, is_cut: bool) -> str:
+    r"""Convert the end of a log to its last lines, as plain text.
+
+    Of a line that was written over, as progress bars are, the last words count. `is_cut` says that more came before.
+
+    >>> to_last_lines(b"10%\r99%\r\n\x1b[31mno \x00memory\x1b[0m\n\n", False)
+    '99%\nno memory'
+    """
+    lines = ESCAPES.sub("", data.decode("utf-8", "replace")).split("\n")[1 if is_cut and b"\n" in data else 0 :]
+    last = (line.rstrip().rpartition("\r")[2] for line in lines)
+    plain = ["".join(letter for letter in line if letter.isprintable() or letter == "\t") for line in last]
+    text = "\n".join([line for line in plain if line.strip()][-END_LINES:])
+    return text if len(text) <= END_CHARACTERS else f"…{text[-END_CHARACTERS:]}"

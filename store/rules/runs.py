@@ -12,9 +12,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from store.documents import ERROR_WORDS, Attempt, JobRecord, Run, RunJob
+from store.errors import Conflict
 from store.rules import states
 from store.rules.run_drafts import choose_first_status
 from store.times import to_epoch, to_rfc3339
@@ -58,10 +60,14 @@ class CancelJobs:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """Read the result that this job may have left at `path`."""
+    """Read the result that this job may have left at `path`.
+
+    And the end of the first of its `logs` that has one, if it failed.
+    """
 
     job: str
     path: str
+    logs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,9 @@ def advance_run(run: Run, by_id: ById, by_tag: ByTag, now: float) -> tuple[Run, 
     for job in run.jobs:
         steps += _begin_job(run, job, now)
     steps += _build_cancel_steps(run, now)
-    steps += [ReadResult(job.name, path) for job in run.jobs if (path := _find_result_path(run, job))]
+    steps += [
+        ReadResult(job.name, path, _list_logs(run, job)) for job in run.jobs if (path := _find_result_path(run, job))
+    ]
     if run.status not in ENDED:
         _settle_status(run, steps, now)
     return run, steps
@@ -328,6 +336,31 @@ def _find_result_path(run: Run, job: RunJob) -> str | None:
     return job.result_path.replace("%j", attempt.job_id)
 
 
+def _list_logs(run: Run, job: RunJob) -> tuple[str, ...]:
+    """List the logs that may say why the job failed; none if it did not."""
+    if find_outcome(run, job) != "failed":
+        return ()
+    paths = (job.attempts[-1].stderr, job.attempts[-1].stdout)
+    return tuple(dict.fromkeys(path for path in paths if path))
+
+
+def list_leftovers(run: Run, name: str) -> tuple[list[str], list[str]]:
+    """List what is not needed once this job's result was read.
+
+    Its files; and when no job has a result to be read any more, also the folders of the run's results, inner ones
+    first. A folder of `.sluice` in a work_dir that runs share may hold another run's.
+    """
+    job = next(job for job in run.jobs if job.name == name)
+    path = job.result_path or ""
+    files = [path.replace("%j", attempt.job_id) for attempt in job.attempts if attempt.job_id]
+    if job.result_error is not None:
+        del files[-1]  # its author may want to see what is wrong with it
+    if any(find_outcome(run, job) is None or _find_result_path(run, job) for job in run.jobs):
+        return files, []
+    inner = dict.fromkeys(PurePath(job.result_path).parent for job in run.jobs if job.result_path)
+    return files, [str(folder) for folder in [*inner, *dict.fromkeys(folder.parent for folder in inner)]]
+
+
 def _settle_status(run: Run, steps: list[Step], now: float) -> None:
     """Set the run's status from the ends of its jobs.
 
@@ -340,13 +373,21 @@ def _settle_status(run: Run, steps: list[Step], now: float) -> None:
         return
     failed = [job.name for job, end in zip(run.jobs, ends, strict=True) if end == "failed"]
     if failed:
-        run.status, run.error = "failed", run.error or f"Jobs failed: {', '.join(failed)}"
+        run.status, run.error = "failed", run.error or _describe_failure(run, failed)
     elif "cancelled" in ends:
         cancelled = [job.name for job, end in zip(run.jobs, ends, strict=True) if end == "cancelled"]
         run.status, run.error = "cancelled", run.error or f"Jobs cancelled: {', '.join(cancelled)}"
     else:
         run.status = "completed"
     run.completed_at = to_rfc3339(now)
+
+
+def _describe_failure(run: Run, failed: list[str]) -> str:
+    """Name the failed jobs, and say how the first one ended."""
+    attempt = next(job for job in run.jobs if job.name == failed[0]).attempts[-1]
+    how = f"exit code {attempt.exit_code}" if attempt.state == "FAILED" else attempt.state
+    text = f"Jobs failed: {', '.join(failed)}"
+    return f"{text}\n{failed[0]}, {how}:\n{attempt.error}" if attempt.error else text
 
 
 def mark_submitted(run: Run, name: str, job_id: str, options: dict[str, Any], at: float) -> Run:
@@ -427,16 +468,27 @@ def find_due_time(run: Run, now: float) -> float | None:
     return min(times, default=None)
 
 
-def queue_rerun(run: Run) -> Run:
+def check_rerun(run: Run, only: str) -> None:
+    """Raise Conflict unless the run has ended and has jobs to run again.
+
+    `only` is "failed" (all jobs that did not complete) or "all".
+    """
+    if is_open(run):
+        raise Conflict(f"Run is {run.status}; it can be run again when all of its jobs have ended")
+    if only == "failed" and run.status == "completed":
+        raise Conflict("Run has completed, so no job of it has failed; 'only': 'all' runs it again")
+
+
+def queue_rerun(run: Run, whole: bool = False) -> Run:
     """Queue an ended run to start once more; the result is pending.
 
-    Completed jobs keep their results and the others run again. Of a run that completed as a whole, all jobs run again:
-    only somebody who names that run can want it. Nothing happens to the run until `begin_run`.
+    Completed jobs keep their results and the others run again; with `whole`, and of a run that completed, all jobs run
+    again. Nothing happens to the run until `begin_run`.
     """
+    whole = whole or run.status == "completed"
     run = run.model_copy(deep=True)
-    run.ran_before_s, run.begun_at = measure_duration_s(run) or 0.0, None
     for job in run.jobs:
-        if run.status != "completed" and find_outcome(run, job) == "ok":
+        if not whole and find_outcome(run, job) == "ok":
             continue
         job.attempts_before, job.skipped, job.not_before = len(job.attempts), None, None
         job.result, job.result_error, job.result_read = None, None, False
@@ -447,17 +499,14 @@ def queue_rerun(run: Run) -> Run:
 
 def begin_run(run: Run, now: float) -> Run:
     """Start a pending run; return any other run as it is."""
-    changes = {"status": choose_first_status(run.syncs), "begun_at": to_rfc3339(now)}
+    changes = {"status": choose_first_status(run.syncs), "started_at": to_rfc3339(now)}
     return run.model_copy(update=changes) if run.status == "pending" else run
 
 
 def measure_duration_s(run: Run) -> float | None:
-    """Return how long the run took over all its starts, in seconds.
-
-    None while it has not ended.
-    """
-    start, end = to_epoch(run.begun_at or run.started_at), to_epoch(run.completed_at)
-    return None if start is None or end is None else round(run.ran_before_s + end - start, 3)
+    """Return the seconds since the run's last start; None before its end."""
+    start, end = to_epoch(run.started_at), to_epoch(run.completed_at)
+    return None if start is None or end is None else round(end - start, 3)
 
 
 def mark_synced(run: Run, error: str | None, now: float) -> Run:
@@ -477,11 +526,17 @@ def mark_synced(run: Run, error: str | None, now: float) -> Run:
     return run
 
 
-def record_result(run: Run, name: str, result: dict[str, Any] | None, error: str | None) -> Run:
-    """Record the result that a job left, or why it cannot be taken."""
+def record_result(
+    run: Run, name: str, result: dict[str, Any] | None, error: str | None, log_end: str | None = None
+) -> Run:
+    """Record the result that a job left, or why it cannot be taken.
+
+    `log_end` says why the job failed, where nothing else does.
+    """
     run = run.model_copy(deep=True)
     job = next(job for job in run.jobs if job.name == name)
     job.result, job.result_error, job.result_read = result, error, True
+    job.attempts[-1].error = job.attempts[-1].error or log_end
     return run
 
 
@@ -490,7 +545,7 @@ def cancel_run(run: Run, now: float) -> Run:
     run = run.model_copy(deep=True)
     run.cancel_requested_at = run.completed_at = to_rfc3339(now)
     if run.status == "pending":
-        run.begun_at = run.completed_at  # it ends without having begun again
+        run.started_at = run.completed_at  # it ends without having begun again
     run.status = "cancelled"
     return run
 

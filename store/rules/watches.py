@@ -175,11 +175,16 @@ def list_run_events(run: Run) -> list[Event]:
 def _collect_run_facts(run: Run) -> dict[str, Any]:
     return {
         "name": run.workflow_name,
-        "error": run.error,
+        "error": _keep_first_line(run.error),
         "started_at": run.started_at,
         "ended_at": run.completed_at,
         "sweep_run_id": run.sweep_run_id,
     }
+
+
+def _keep_first_line(error: str | None) -> str | None:
+    """Keep the first line of an error; what a job logged stays here."""
+    return error and error.partition("\n")[0]
 
 
 def list_sweep_events(sweep: Sweep, counts: Mapping[str, int], error: str | None = None) -> list[Event]:
@@ -192,7 +197,7 @@ def list_sweep_events(sweep: Sweep, counts: Mapping[str, int], error: str | None
         "name": sweep.name,
         "cells": dict(counts),
         "error": sweep.error,
-        "representative_error": error,
+        "representative_error": _keep_first_line(error),
         "started_at": sweep.started_at,
         "ended_at": sweep.completed_at,
     }

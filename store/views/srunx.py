@@ -137,7 +137,8 @@ def to_run_json(document: Run) -> dict[str, Any]:
         "job_ids": {job["name"]: job["job_id"] for job in jobs if job["job_id"]},
         "job_statuses": {job["name"]: job["status"] for job in jobs if job["status"] != "UNKNOWN"},
         "error": document.error,
-        "sweep_run_id": document.sweep_run_id,
+        # Its presence is what tells clients a sweep's cell from a run of its own.
+        **({} if document.sweep_run_id is None else {"sweep_run_id": document.sweep_run_id}),
         "args": document.args,
         "mount": document.mount,
         "cluster": document.cluster,

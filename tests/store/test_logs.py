@@ -154,3 +154,30 @@ def test_a_link_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "r.json").symlink_to(tmp_path / "secret")
     value, problem_found = asyncio.run(results.read_result(str(tmp_path / "r.json"), 100))
     assert value is None and problem_found
+
+
+@pytest.mark.parametrize(
+    ("why", "data", "is_cut", "text"),
+    [
+        ("nothing", b"", False, ""),
+        ("only blanks", b" \n\t\n\n", False, ""),
+        ("a line that goes on", b"a\nb", False, "a\nb"),
+        ("the last ten lines", b"0\n" * 9 + b"1\n" * 9, False, "\n".join("0" + "1" * 9)),
+        ("a line that was cut is left out", b"lf a line\nwhole\n", True, "whole"),
+        ("but not when there is no other", b"x" * 3000, True, "…" + "x" * 1000),
+        ("a progress bar", b"1%\r50%\r100%\r\nend\n", False, "100%\nend"),
+        ("colours and a title", b"\x1b]0;t\x07\x1b[1;31mred\x1b[0m\x1b(B\n", False, "red"),
+        ("control and invisible characters", "a\0b\u202ec\td\n".encode(), False, "abc\td"),
+        ("no UTF-8", b"caf\xe9\n", False, "caf\ufffd"),
+    ],
+)  # fmt: skip
+def test_the_last_lines_of_a_log(why: str, data: bytes, is_cut: bool, text: str) -> None:
+    assert results.to_last_lines(data, is_cut) == text
+
+
+def test_the_first_log_with_lines_says_why(tmp_path: Path) -> None:
+    (tmp_path / "blank").write_text("\n")
+    (tmp_path / "out").write_text("gone\n" * 5000 + "no memory\n")
+    paths = [str(tmp_path / name) for name in ("none", "blank", "out")]
+    assert (asyncio.run(results.read_log_end(paths)) or "").endswith("\ngone\nno memory")
+    assert asyncio.run(results.read_log_end(paths[:2])) is None

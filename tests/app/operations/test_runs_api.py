@@ -204,7 +204,7 @@ jobs:
   - {name: rescue, command: [echo, rescue], depends_on: ["afternotok:bad"]}
 """
     run = client.await_run(client.start_run("doomed", text)["id"])
-    assert (run["status"], run["error"]) == ("failed", "Jobs failed: bad")
+    assert (run["status"], run["error"].splitlines()[0]) == ("failed", "Jobs failed: bad")
     jobs = by_name(run)
     assert (len(jobs["bad"]["attempts"]), jobs["bad"]["exit_code"]) == (2, 7)
     assert [jobs[name]["status"] for name in ("needs", "chained")] == ["CANCELLED"] * 2
@@ -275,6 +275,62 @@ def test_cancelling_one_job_of_a_run_cancels_the_run_in_the_end(client: Client) 
     run = client.await_run(started["id"])
     assert (run["status"], run["error"]) == ("cancelled", "Jobs cancelled: long")
     assert by_name(run)["after"]["reason"] == "DependencyNeverSatisfied"
+
+
+BROKEN = r"""
+name: broken
+args: {folder: .}
+jobs:
+  - name: first
+    work_dir: "{{ folder }}"
+    command: set -e; echo 1 >> firsts; echo '{"n":1}' > $SLUICE_RESULT
+  - name: second
+    work_dir: "{{ folder }}"
+    depends_on: [first]
+    command: |
+      set -e; printf 'begun\n5%%\r\033[31mno memory\033[0m\n' >&2
+      test -e mended
+  - {name: third, command: [echo, done], depends_on: [second], work_dir: "{{ folder }}"}
+"""
+
+
+def test_a_failed_run_tells_why_and_is_run_again(client: Client, tmp_path: Path) -> None:
+    started = client.start_run("broken", BROKEN, args_override={"folder": str(tmp_path)})
+    failed, path = client.await_run(started["id"]), f"/api/workflows/runs/{started['id']}"
+    assert failed["status"] == "failed" and "sweep_run_id" not in failed
+    assert failed["error"].startswith("Jobs failed: second\nsecond, exit code 1:\n")
+    lines = failed["error"].splitlines()[2:]
+    own = [line for line in lines if not line.startswith("srun: ")]
+    assert own == ["begun", "no memory"], "neither colours nor what was written over"
+    assert by_name(failed)["second"]["error"] == "\n".join(lines)
+    (tmp_path / "mended").touch()
+    client.delete("/api/workflows/broken")
+    answer = client.post(f"{path}/rerun")
+    assert answer.status_code == 202 and answer.json()["status"] in ("submitting", "running"), answer.text
+    assert answer.json()["started_at"] > failed["completed_at"]
+    assert client.post(f"{path}/rerun").status_code == 409, "it runs"
+    again = client.await_run(started["id"])
+    assert (again["status"], again["error"]) == ("completed", None)
+    assert [len(job["attempts"]) for job in again["jobs"][:2]] == [1, 2], "what had completed is kept"
+    refused = client.post(f"{path}/rerun", {"only": "failed"})
+    assert refused.status_code == 409 and "no job of it has failed" in refused.json()["detail"]
+    assert client.post(f"{path}/rerun", {"only": "all"}).status_code == 202
+    assert client.await_run(started["id"])["status"] == "completed"
+    assert (tmp_path / "firsts").read_text() == "1\n1\n"
+    eventually(lambda: not (tmp_path / ".sluice").exists())
+
+
+@pytest.mark.parametrize(
+    ("why", "run_id", "body", "status"),
+    [
+        ("nobody has it", str(uuid.uuid4()), {}, 404),
+        ("no run's id", "7", {}, 422),
+        ("a word that is none", str(uuid.uuid4()), {"only": "some"}, 422),
+        ("a typo", str(uuid.uuid4()), {"onyl": "all"}, 422),
+    ],
+)
+def test_what_cannot_be_run_again(client: Client, why: str, run_id: str, body: dict[str, Any], status: int) -> None:
+    assert client.post(f"/api/workflows/runs/{run_id}/rerun", body).status_code == status
 
 
 def test_scripts_templates_and_environments(client: Client) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
 from store.documents import Run
+from store.errors import Conflict
 from store.rules import runs, states
 from store.rules.runs import CancelJobs, JobView, ReadResult, SubmitJob
 from store.times import to_rfc3339
@@ -331,20 +333,42 @@ def test_the_result_of_the_last_attempt_counts() -> None:
 # --- running again ---------------------------------------------------------------------------------------------------
 
 
-def test_the_time_between_two_tries_of_a_run_is_no_part_of_its_duration() -> None:
+def test_the_duration_of_a_run_counts_from_its_last_start() -> None:
     times = {"started_at": to_rfc3339(NOW), "completed_at": to_rfc3339(NOW + 2.5)}
     run = Run(id="r", workflow_name="w", status="failed", jobs=[with_attempts(wanted("a"), ("1", "FAILED"))], **times)  # type: ignore[arg-type]
     assert runs.measure_duration_s(run) == 2.5
     run = runs.queue_rerun(run)
     assert (run.status, runs.measure_duration_s(run)) == ("pending", None)
     stopped = runs.cancel_run(run, NOW + 500)
-    assert (stopped.status, runs.measure_duration_s(stopped)) == ("cancelled", 2.5), "it did not begin again"
+    assert (stopped.status, runs.measure_duration_s(stopped)) == ("cancelled", 0), "it did not begin again"
     run = runs.begin_run(run, NOW + 1000)
     assert (run.status, runs.begin_run(run, NOW + 1001)) == ("submitting", run)
     run = run.model_copy(update={"status": "completed", "completed_at": to_rfc3339(NOW + 1004)})
-    assert runs.measure_duration_s(run) == 6.5 and run.started_at == times["started_at"]
-    third = runs.begin_run(runs.queue_rerun(run), NOW + 2000)
-    assert runs.measure_duration_s(third.model_copy(update={"completed_at": to_rfc3339(NOW + 2001)})) == 7.5
+    assert runs.measure_duration_s(run) == 4
+
+
+@pytest.mark.parametrize(
+    ("why", "only", "status", "state", "refused"),
+    [
+        ("it failed", "failed", "failed", "FAILED", None),
+        ("it was cancelled", "failed", "cancelled", "CANCELLED", None),
+        ("what completed too", "all", "completed", "COMPLETED", None),
+        ("nothing failed", "failed", "completed", "COMPLETED", "no job of it has failed"),
+        ("it runs", "all", "running", "RUNNING", "Run is running"),
+        ("a job has not ended yet", "failed", "cancelled", "RUNNING", "when all of its jobs have ended"),
+    ],
+)
+def test_which_runs_can_be_run_again(why: str, only: str, status: str, state: str, refused: str | None) -> None:
+    run = run_of(with_attempts(wanted("a"), ("1", state)), status=status)
+    with pytest.raises(Conflict, match=refused) if refused else contextlib.nullcontext():
+        runs.check_rerun(run, only)
+
+
+def test_a_whole_rerun_repeats_what_completed() -> None:
+    run = run_of(with_attempts(wanted("a"), ("1", "COMPLETED")), with_attempts(wanted("b"), ("2", "FAILED")))
+    run = run.model_copy(update={"status": "failed"})
+    again = [[job.name for job in runs.queue_rerun(run, whole).jobs if job.attempts_before] for whole in (False, True)]
+    assert again == [["b"], ["a", "b"]]
 
 
 @pytest.mark.parametrize(

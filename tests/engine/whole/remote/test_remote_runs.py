@@ -57,6 +57,23 @@ def test_without_a_mount_a_run_works_in_a_folder_of_its_own(client: Client, beyo
     assert f"{beyond.home}/.sluice/work/" in dry["jobs"][0]["script"]
 
 
+def test_a_failed_run_over_there_tells_why_and_leaves_nothing(client: Client, beyond: Beyond) -> None:
+    await_clusters(client)
+    work = beyond.home / "shared work"
+    text = (
+        f"name: broken\njobs:\n  - name: a\n    work_dir: {work}\n"
+        '    command: \'set -e; echo "{}" > "$SLUICE_RESULT"; echo no memory >&2; test -e mended\'\n'
+    )
+    started = client.start_run("broken", text)
+    failed = client.await_run(started["id"], 120)
+    assert failed["error"].startswith("Jobs failed: a\na, exit code 1:\n") and "\nno memory" in failed["error"], failed
+    assert failed["jobs"][0]["result"] == {}
+    eventually(lambda: not (work / ".sluice").exists())
+    (work / "mended").touch()
+    assert client.post(f"/api/workflows/runs/{started['id']}/rerun", {"only": "failed"}).status_code == 202
+    assert client.await_run(started["id"], 120)["status"] == "completed"
+
+
 def test_a_single_job_over_there(client: Client, beyond: Beyond, project: Path) -> None:
     await_clusters(client)
     (project / "train.sh").write_text("#!/bin/bash\ncat make.py\npwd >&2\n")
