@@ -22,12 +22,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import functools
+import importlib.metadata
 import inspect
 import logging
 import os
 import random
 import re
+import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -1101,8 +1105,11 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         for task in loop.start_tasks(server):
             undo.push_async_callback(end_task, task)
         undo.callback(server.changes.close)
-        log.info("%s", describe_server(server))
+        for line in describe_server(server):
+            log.info("%s", line)
         yield server
+        if count := server.open_documents.count_jobs():
+            log.info("jobs that go on without this server: %s; it follows them again when it is back", count)
 
 
 def shorten_traceback(send: Send) -> Send:
@@ -1120,13 +1127,17 @@ def shorten_traceback(send: Send) -> Send:
     return send_on
 
 
-def describe_server(server: Server) -> str:
-    """Describe address, store, cluster and who may call, on one line."""
+def describe_server(server: Server) -> list[str]:
+    """Describe address, store, cluster and who may call; then where to begin."""
     settings = server.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     own = access.is_loopback(settings.host)
     who = f"calls of user {server.callers.own.name} need no token" if own else "calls need a token"
-    return f"http://{host}:{settings.port}, store {server.store.root}, cluster {server.cluster.name}; {who}"
+    url = f"http://{host}:{settings.port}{settings.root_path}"
+    lines = [f"{url}, store {server.store.root}, cluster {server.cluster.name}; {who}", f"every operation: {url}/docs"]
+    if "hello" in server.store.workflows:
+        lines.append(f"try one: curl -X POST {url}/api/workflows/hello/run")
+    return lines
 
 
 class Contract:
@@ -1185,38 +1196,46 @@ app = make_app()
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve, as `python app.py`.
+    """Run the command line: `sluice`, or `python app.py` in a checkout.
 
-    Flags only set the environment that the app reads.
+    Without a command it serves. Flags only set the environment that the app reads.
     """
-    parser = argparse.ArgumentParser(description="Sluice: one small server in front of SLURM.")
-    parser.add_argument("--store", help="the folder with everything that is remembered (default: ./data)")
-    parser.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", help="the port to listen on (default: 8000)")
-    parser.add_argument(
+    words = sys.argv[1:] if argv is None else argv
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+        words = ["serve", *words]
+    given = make_parser().parse_args(words)
+    if given.command == "routes":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # its reader may have had enough, as `head` has
+        print(CONTRACT.format_table())
+    elif given.command == "token":
+        try:
+            token, entry = access.describe_token(given.name)
+        except ValueError as problem:
+            sys.exit(f"sluice token: {problem}")
+        print(f"The token, shown this once: {token}", "Its entry in access.yaml:", "tokens:", entry, sep="\n")
+    else:
+        for name in ("store", "host", "port", "cluster"):
+            if getattr(given, name) is not None:
+                os.environ[f"SLUICE_{name.upper()}"] = getattr(given, name)
+        serve()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="sluice", description="Sluice: one small server in front of SLURM.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {importlib.metadata.version('sluice')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serving = commands.add_parser("serve", help="serve until Ctrl-C (what happens without a command)")
+    serving.add_argument("--store", help="the folder with everything that is remembered (default: ./data)")
+    serving.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
+    serving.add_argument("--port", help="the port to listen on (default: 8000; 0: one that is free)")
+    serving.add_argument(
         "--cluster", choices=CHOICES["cluster"], help="real SLURM, the embedded cluster, or what is there"
     )
-    parser.add_argument(
-        "--new-token", metavar="NAME:SCOPE[,SCOPE]", help="print a token (scope write if none is named) and its entry"
-    )
-    parser.add_argument(
-        "--routes", action="store_true", help="print every operation with its method and path, then end"
-    )
-    given = parser.parse_args(argv)
-    if given.routes:
-        print(CONTRACT.format_table())
-        return
-    if given.new_token:
-        try:
-            token, entry = access.describe_token(given.new_token)
-        except ValueError as problem:
-            parser.error(f"--new-token: {problem}")
-        print(f"The token, shown this once: {token}", "Its entry in access.yaml:", "tokens:", entry, sep="\n")
-        return
-    for name in ("store", "host", "port", "cluster"):
-        if getattr(given, name) is not None:
-            os.environ[f"SLUICE_{name.upper()}"] = getattr(given, name)
-    serve()
+    token = commands.add_parser("token", help="print a new token and its entry for access.yaml")
+    token.add_argument("name", metavar="NAME[:SCOPE,…]", help="who calls, and what for (scope write if none is named)")
+    commands.add_parser("routes", help="print every operation with its method and path")
+    return parser
 
 
 # A request that waits for a long transfer does not keep the server from ending.
@@ -1237,15 +1256,33 @@ def serve() -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change
     if not access.is_loopback(settings.host) and not access.read_access(settings.store / "access.yaml").tokens:
-        sys.exit(
-            f"Listening on {settings.host} needs a token: {sys.executable} app.py --new-token NAME:write tells how"
-        )
+        sys.exit(f"Listening on {settings.host} needs a token: `sluice token NAME` makes one")
+    listener = listen(settings.host, settings.port)
+    os.environ["SLUICE_PORT"] = str(listener.getsockname()[1])
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")
-    uvicorn.run(
-        app, host=settings.host, port=settings.port, log_level="warning", access_log=False, proxy_headers=False,
+    server = uvicorn.Server(uvicorn.Config(
+        app, log_level="warning", access_log=False, proxy_headers=False,
         server_header=False, date_header=True, lifespan="on", timeout_graceful_shutdown=GRACE_S,
-    )  # fmt: skip
+    ))  # fmt: skip
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(3)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on the address; end the program with one clear line where that cannot be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as problem:
+        hints = {
+            errno.EADDRINUSE: f"something else listens there; --port {port + 1} is another",
+            errno.EACCES: "ports below 1024 are root's; --port 8000 is not",
+        }
+        reason = hints.get(problem.errno or 0, problem.strerror or str(problem))
+        sys.exit(f"Cannot listen on {host} port {port}: {reason}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 python := ".venv/bin/python"
 # Several files at once, in the order that tests/conftest.py puts them in.
 beside := "--dist loadfile --no-loadscope-reorder"
-plain := "not slurm and not ssh and not browser and not fuzz"
+outside := "slurm or ssh or browser or install or fuzz"
 
 [private]
 @default:
@@ -19,11 +19,11 @@ launch *flags: (_env "launch")
 
 # Every test that needs nothing but Python; `just test -k guard` picks some
 test *args: (_env "dev")
-    @{{ python }} -m pytest -n 3 {{ beside }} -m "{{ plain }}{{ if env("CI", "") == "true" { "" } else { " and not long" } }}" "$@"
+    @{{ python }} -m pytest -n 3 {{ beside }} -m "not ({{ outside }}{{ if env("CI", "") == "true" { "" } else { " or long" } }})" "$@"
 
 # The tests that take long, which `just test` leaves to CI
 test-long *args: (_env "dev")
-    @{{ python }} -m pytest -n 3 {{ beside }} -m "{{ plain }} and long" "$@"
+    @{{ python }} -m pytest -n 3 {{ beside }} -m "long and not ({{ outside }})" "$@"
 
 # The tests against a whole real SLURM that is started for them (Debian packages are installed where they are missing)
 test-slurm *args: (_env "dev")
@@ -37,10 +37,14 @@ test-ssh *args: (_env "dev")
 test-browser *args: (_env "dev")
     @{{ python }} -m pytest -m browser "$@"
 
+# The wheel, built, installed and run in an empty folder
+test-install *args: (_env "dev")
+    @{{ python }} -m pytest -m install "$@"
+
 # What needs more than Python, all at once, with the fuzzer beside it
 [no-exit-message]
 test-outside *args: (_env "dev")
-    @{{ python }} -m pytest -n 4 {{ beside }} -m "slurm or ssh or browser or fuzz" "$@"
+    @{{ python }} -m pytest -n 4 {{ beside }} -m "{{ outside }}" "$@"
 
 # Fuzz the whole contract with new random data; `just fuzz --hypothesis-seed=1` repeats
 fuzz *args: (_env "dev")
@@ -58,7 +62,7 @@ lint: (_env "dev")
 
 # Every operation: its id, method and path
 routes: (_env "launch")
-    @{{ python }} app.py --routes
+    @{{ python }} app.py routes
 
 # Start a real SLURM with accounting and pretended GPUs in a temporary folder, and print its environment
 cluster-up folder="/tmp/sluice-slurm": (_env "dev")

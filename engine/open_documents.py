@@ -147,6 +147,10 @@ class OpenDocuments:
         """Get the ids of open jobs on this cluster; `in` is fast."""
         return self._jobs.get(cluster, {}).keys()
 
+    def count_jobs(self) -> int:
+        """Count the open jobs on all clusters."""
+        return sum(map(len, self._jobs.values()))
+
     def count_by_cluster(self) -> dict[str, int]:
         """Count the open documents of each cluster."""
         return {cluster: len(keys) for cluster, keys in self._clusters.items() if cluster is not None}

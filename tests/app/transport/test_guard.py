@@ -324,13 +324,12 @@ def broken_requests(server: Server) -> None:
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-def run_app(store: Any, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_app(store: Any, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `python app.py` where it is to end at once."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    command = [sys.executable, str(ROOT / "app.py"), "--store", str(store), "--cluster", "embedded", *flags]
-    return subprocess.run(
-        command, env={**kept, **environment}, capture_output=True, text=True, timeout=180, check=False
-    )
+    given = {"SLUICE_STORE": str(store), "SLUICE_CLUSTER": "embedded", **environment}
+    command = [sys.executable, str(ROOT / "app.py"), *words]
+    return subprocess.run(command, env={**kept, **given}, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.mark.long
@@ -369,6 +368,13 @@ def test_wrong_settings_are_named(tmp_path: Any, why: str, environment: dict[str
     assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr, why
 
 
+def test_a_taken_port_is_told_before_a_store_is_made(server: Server, tmp_path: Any) -> None:
+    done = run_app(tmp_path / "store", "--port", str(server.port))
+    assert done.returncode != 0 and not (tmp_path / "store").exists()
+    (line,) = done.stderr.splitlines()
+    assert str(server.port) in line and f"--port {server.port + 1}" in line
+
+
 def test_two_servers_on_one_store(server: Server) -> None:
     second = run_app(server.store, "--port", "0")
     assert second.returncode != 0
@@ -378,7 +384,7 @@ def test_two_servers_on_one_store(server: Server) -> None:
 
 
 def test_a_new_token_works(tmp_path: Any, client: Client) -> None:
-    done = run_app(tmp_path / "store", "--new-token", "ci:read")
+    done = run_app(tmp_path / "store", "token", "ci:read")
     assert done.returncode == 0 and not (tmp_path / "store").exists()
     (token,) = re.findall(r"slc_\S+", done.stdout)
     path = client.store / "access.yaml"

@@ -1,0 +1,7 @@
+"""`python -m sluice` is the command `sluice`."""
+
+from __future__ import annotations
+
+from sluice import main
+
+main()
