@@ -369,8 +369,8 @@ def test_wrong_settings_are_named(tmp_path: Any, why: str, environment: dict[str
 
 
 def test_a_taken_port_is_told_before_a_store_is_made(server: Server, tmp_path: Any) -> None:
-    done = run_app(tmp_path / "store", "--port", str(server.port))
-    assert done.returncode != 0 and not (tmp_path / "store").exists()
+    done = run_app(tmp_path / "other", "--port", str(server.port))
+    assert done.returncode != 0 and not (tmp_path / "other").exists()
     (line,) = done.stderr.splitlines()
     assert str(server.port) in line and f"--port {server.port + 1}" in line
 
