@@ -270,8 +270,8 @@ class Endpoint:
         self.is_async = inspect.iscoroutinefunction(function)
         self.media_type = spec.media_type.encode()
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
-        self.check_parameters = defer_validator(contract, spec.parameters_schema) if spec.parameters else None
-        self.check_body = defer_validator(contract, spec.body_schema) if spec.body_schema else None
+        self.parameters = Checker(contract, spec.parameters_schema)
+        self.body = Checker(contract, spec.body_schema) if spec.body_schema else None
         offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "accept"}
         offered |= {"body"} if spec.has_body else set()
         wanted = inspect.signature(function).parameters
@@ -293,8 +293,8 @@ class Endpoint:
             if call.server is None:
                 raise NotStarted
             arguments["server"] = call.server
-        if self.check_body is not None:
-            arguments["body"] = await self.read_json(call)
+        if self.body is not None:
+            arguments["body"] = await self.read_json(call, self.body)
         elif self.spec.raw_limit_bytes is not None:
             arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
         if "caller" in wants:
@@ -313,18 +313,19 @@ class Endpoint:
 
         Raises Invalid with everything that is wrong.
         """
-        texts: dict[str, Mapping[str, str]] = {"path": call.path_params}
-        if "query" in self.spec.places:
-            query = call.scope["query_string"].decode("latin-1")
-            texts["query"] = dict(parse_qsl(query, keep_blank_values=True, errors="replace"))
+        query = call.scope["query_string"].decode("latin-1")
+        texts: dict[str, Mapping[str, str]] = {
+            "path": call.path_params,
+            "query": dict(parse_qsl(query, keep_blank_values=True, errors="replace")),
+        }
         if "header" in self.spec.places:
             texts["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
         arguments, values = self.spec.read_arguments(texts)
-        if self.check_parameters is not None and not self.check_parameters().is_valid(values):
-            raise errors.Invalid(list(map(jsons.to_problem, self.check_parameters().iter_errors(values))))
+        if problems := self.parameters.find_problems(values):
+            raise errors.Invalid(problems)
         return arguments
 
-    async def read_json(self, call: Call) -> Any:
+    async def read_json(self, call: Call, checker: Checker) -> Any:
         """Return the parsed and checked JSON body, top-level defaults filled in."""
         if call.server is None:
             raise NotStarted
@@ -332,13 +333,11 @@ class Endpoint:
         if not data and not self.spec.body_required:
             return dict(self.spec.body_defaults)
         value = jsons.parse_json(data)
-        assert self.check_body is not None
-        if not self.check_body().is_valid(value):
-            is_object = isinstance(value, dict)
-            prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
-            found = (jsons.to_problem(problem, *prefix) for problem in self.check_body().iter_errors(value))
-            raise (errors.Invalid if is_object else errors.NotJson)(list(found))
-        return {**self.spec.body_defaults, **value} if isinstance(value, dict) else value
+        is_object = isinstance(value, dict)
+        prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
+        if problems := checker.find_problems(value, *prefix):
+            raise (errors.Invalid if is_object else errors.NotJson)(problems)
+        return {**self.spec.body_defaults, **value} if is_object else value
 
     async def answer(self, call: Call, value: Any, streams: set[asyncio.Task[None]]) -> None:
         """Send what the function gave, with the status that the contract declares.
@@ -382,15 +381,31 @@ class Endpoint:
             await call.finish(data)
 
 
-def defer_validator(contract: dict[str, Any], schema: dict[str, Any]) -> Callable[[], jsonschema_rs.Validator]:
-    """Return what compiles the validator when it is first needed."""
+class Checker:
+    """Checks values by a schema of the contract, compiled when first needed."""
 
-    @functools.cache
-    def compile_schema() -> jsonschema_rs.Validator:
-        components = find_needed_components(contract, schema)
-        return jsonschema_rs.validator_for({"$schema": DIALECT, **schema, "components": components})
+    def __init__(self, contract: dict[str, Any], schema: dict[str, Any]) -> None:
+        self.contract, self.part = contract, schema
 
-    return compile_schema
+    @functools.cached_property
+    def schema(self) -> dict[str, Any]:
+        """The schema, with all components that it refers to."""
+        return {"$schema": DIALECT, **self.part, "components": find_needed_components(self.contract, self.part)}
+
+    @functools.cached_property
+    def validator(self) -> jsonschema_rs.Validator:
+        """What checks values by the schema."""
+        return jsonschema_rs.validator_for(self.schema)
+
+    def find_problems(self, value: Any, *prefix: str) -> list[Problem]:
+        """Return everything that is wrong with the value.
+
+        Places begin with `prefix`.
+        """
+        if self.validator.is_valid(value):
+            return []
+        wrong = self.validator.iter_errors(value)
+        return [problem for error in wrong for problem in jsons.list_problems(error, self.schema, *prefix)]
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -24,6 +24,7 @@ from store.kinds import Key
 from store.rules import inbox, requests, run_drafts, sweeps, workflows
 from store.rules import runs as run_rules
 from store.views import srunx
+from store.workflow_files import names
 
 # A request for a run whose mount takes long to be copied is answered after so long, while that goes on.
 SYNC_WAIT_S = 20.0
@@ -83,6 +84,7 @@ async def plan_requested(
     folder = server.workflow_folders.find(mount).folder
     entry = folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)
+    await asyncio.to_thread(names.refuse_unused_names, entry.document, body, server.renderer)
     request_hash = requests.hash_request(name, mount, body)
     given = {"mount": mount, "cluster": server.cluster.name, "request_hash": request_hash, "source": source}
     if wanted is None:

@@ -24,8 +24,8 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import Field, ValidationError, field_validator
 
-from store.documents import VERSION, UserFileModel, from_yaml, suggest_word
-from store.errors import Denied, Invalid, WrongKind, make_problem
+from store.documents import VERSION, UserFileModel, from_yaml
+from store.errors import Denied, Invalid, WrongKind, make_problem, suggest_word
 from store.yaml import reader
 
 Scope = Literal["report", "read", "write", "admin"]

@@ -5,9 +5,10 @@ The type of an exception carries its meaning, its text is for people.
 
 from __future__ import annotations
 
+import difflib
 import errno as codes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # Errors that mean "no room": the disk, the quota, or the size that one file may have.
@@ -118,6 +119,13 @@ def make_problem(
     Line and column are 1-based, None when unknown.
     """
     return {"loc": list(loc), "msg": msg, "type": type, "line": line, "column": column, "input": input}
+
+
+def suggest_word(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` if a known word is near, else ""."""
+    lower = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(word[:128].lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
+    return f"; did you mean '{lower[near[0]]}'?" if near else ""
 
 
 def describe_problem(problem: dict[str, Any]) -> str:

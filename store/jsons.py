@@ -5,12 +5,15 @@ Refusals name the place of what is wrong.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from store.errors import NotJson, make_problem
+from store.errors import NotJson, make_problem, suggest_word
 
 MAX_DEPTH = 64
 
@@ -74,11 +77,24 @@ def _rank_branch(branch: list[Any]) -> tuple[int, bool, bool]:
     return max(len(error.instance_path) for error in branch), not other, not first.message.endswith('"null"')
 
 
-def to_problem(error: Any, *prefix: str) -> dict[str, Any]:
-    """Turn an error of the JSON Schema validator into a problem."""
+def list_problems(error: Any, schema: Mapping[str, Any], *prefix: str) -> list[dict[str, Any]]:
+    """Turn an error of the JSON Schema validator into problems.
+
+    `schema` is the one that was checked. Each unknown field is a problem of its own, with the near word.
+    """
     error = find_nearest_error(error)
     keyword = error.kind.name
     kind, message, loc = COMPLAINTS.get(keyword, keyword), error.message, [*prefix, *error.instance_path]
+    if keyword == "additionalProperties":
+        known = list(functools.reduce(operator.getitem, error.schema_path[:-1], schema).get("properties", ()))
+        what = "query parameter" if loc == ["query"] else "field"
+        return [
+            make_problem(
+                f"unknown {what} '{name[:80]}'{suggest_word(name, known)}", [*loc, name], type=kind,
+                input=error.instance[name],
+            )
+            for name in error.kind.unexpected
+        ]  # fmt: skip
     if keyword == "required":
         loc, message = [*loc, getattr(error.kind, "property", "").strip('"')], "Field required"
     if keyword == "type":
@@ -92,4 +108,4 @@ def to_problem(error: Any, *prefix: str) -> dict[str, Any]:
         message = f"Input should be {' or '.join(wanted)}"
     if len(message) > 300:
         message = f"{message[:200]} … {message[-90:]}"
-    return make_problem(message, loc, type=kind, input=error.instance)
+    return [make_problem(message, loc, type=kind, input=error.instance)]

@@ -107,7 +107,7 @@ class Specification:
         parts = [*contract["paths"][path].get("parameters", []), *spec.get("parameters", [])]
         self.given = [resolve_reference(contract, part) for part in parts]
         self.parameters = [read_parameter(contract, part) for part in self.given]
-        self.places = {parameter.place for parameter in self.parameters}
+        self.places = {"query", *(parameter.place for parameter in self.parameters)}
         body = resolve_reference(contract, spec.get("requestBody", {}))
         self.has_body = bool(body)
         self.body_required: bool = body.get("required", False)
@@ -129,7 +129,9 @@ class Specification:
     @cached_property
     def parameters_schema(self) -> dict[str, Any]:
         """The JSON Schema of all parameters by their places."""
-        places: dict[str, Any] = {}
+        places: dict[str, Any] = {
+            "query": {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+        }
         for part in self.given:
             schema = places.setdefault(part["in"], {"type": "object", "properties": {}, "required": []})
             name = part["name"].lower() if part["in"] == "header" else part["name"]
@@ -141,9 +143,11 @@ class Specification:
     def read_arguments(self, texts: Texts) -> tuple[dict[str, Any], Values]:
         """Return the arguments in a request, and the values to be checked.
 
-        The values are those that `parameters_schema` describes.
+        The values are those that `parameters_schema` describes, and the unknown ones of the query.
         """
+        known = {parameter.name for parameter in self.parameters if parameter.place == "query"}
         values: Values = {place: {} for place in self.places}
+        values["query"] = {name: text for name, text in texts["query"].items() if name not in known}
         arguments: dict[str, Any] = {}
         for parameter in self.parameters:
             text = texts[parameter.place].get(parameter.name)

@@ -28,7 +28,6 @@ from store.documents.encoding import (
     from_yaml,
     refuse_newer,
     refuse_torn,
-    suggest_word,
     to_json,
     to_problems,
 )
@@ -77,7 +76,6 @@ __all__ = [
     "from_yaml",
     "refuse_newer",
     "refuse_torn",
-    "suggest_word",
     "to_json",
     "to_problems",
 ]

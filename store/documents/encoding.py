@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from store.documents.models import VERSION
-from store.errors import Invalid, make_problem
+from store.errors import Invalid, make_problem, suggest_word
 from store.yaml import reader
 
 Locator = Callable[..., tuple[int, int]]
@@ -111,13 +110,6 @@ def to_problems(
         given = given if isinstance(given, str | int | float | bool | None) else None
         found.append(make_problem(message, loc, type=detail["type"], line=line, column=column, input=given))
     return sorted(found, key=lambda row: (row["line"] or 0, row["column"] or 0))
-
-
-def suggest_word(word: str, known: Sequence[str]) -> str:
-    """Return `; did you mean 'x'?` if a known word is near, else ""."""
-    lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(word.lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
-    return f"; did you mean '{lower[near[0]]}'?" if near else ""
 
 
 def _list_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

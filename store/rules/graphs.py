@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from store.errors import make_problem
+from store.errors import make_problem, suggest_word
 from store.rules import fields
-from store.rules.shapes import MAX_PROBLEMS, Loc, Problem, suggest_name
+from store.rules.shapes import MAX_PROBLEMS, Loc, Problem
 
 # At most so many searches for a near name, since each looks at every job.
 MAX_SEARCHES = 10
@@ -122,7 +122,7 @@ def _find_dependency_problems(
             message = f"Job '{name}' depends on itself"
         elif other not in known:
             message = f"Job '{name[:128]}' depends on unknown job '{other}'"
-            message += suggest_name(other, others) if suggest and len(problems) < MAX_SEARCHES else ""
+            message += suggest_word(other, others) if suggest and len(problems) < MAX_SEARCHES else ""
         elif (type_, other) in seen:
             message = f"the dependency '{type_}:{other}' stands here twice"
         elif type_ == "afternotok" and counts["afterok", other]:

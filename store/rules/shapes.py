@@ -278,12 +278,6 @@ def suggest_key(key: str, around: Loc) -> str:
     return f"; did you mean '{near[0]}'?" if near else f"; known keys here: {', '.join(known)}"
 
 
-def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for a near name, else an empty text."""
-    near = difflib.get_close_matches(name[:128], list(known), 1, 0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
 def find_exclusive_problems(job: Mapping[str, Any], loc: Loc) -> list[Problem]:
     """Find keys of a job that exclude each other."""
     problems = []

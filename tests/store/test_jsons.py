@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from store.jsons import to_problem
+from store.jsons import list_problems
 
 WORDS = {"enum": ["all", "none"]}
 NUMBERS = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"], "minimum": 0}}
@@ -30,11 +30,38 @@ NESTED = {"type": "object", "required": ["a"], "properties": {"a": {"oneOf": [{"
 def test_the_nearest_form_is_spoken_of(
     why: str, choice: str, forms: list[Any], value: Any, loc: list[Any], kind: str
 ) -> None:
-    (error,) = jsonschema_rs.validator_for({choice: forms}).iter_errors(value)
-    problem = to_problem(error, "body")
+    schema = {choice: forms}
+    (error,) = jsonschema_rs.validator_for(schema).iter_errors(value)
+    (problem,) = list_problems(error, schema, "body")
     assert (problem["loc"], problem["type"]) == (loc, kind), why
 
 
 def test_a_value_of_two_forms_is_told_as_it_is() -> None:
-    (error,) = jsonschema_rs.validator_for({"oneOf": [{"type": "integer"}, {"minimum": 0}]}).iter_errors(5)
-    assert to_problem(error, "body")["loc"] == ["body"]
+    schema = {"oneOf": [{"type": "integer"}, {"minimum": 0}]}
+    (error,) = jsonschema_rs.validator_for(schema).iter_errors(5)
+    assert list_problems(error, schema, "body")[0]["loc"] == ["body"]
+
+
+CLOSED = {
+    "properties": {"matrix": {}, "part": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/Part"}]}},
+    "additionalProperties": False,
+    "$defs": {"Part": {"type": "object", "properties": {"from_job": {}}, "additionalProperties": False}},
+}
+
+
+@pytest.mark.parametrize(
+    ("why", "value", "prefix", "messages"),
+    [
+        ("each by itself", {"matirx": 1, "z": 2}, "body",
+         {("body", "matirx"): "unknown field 'matirx'; did you mean 'matrix'?", ("body", "z"): "unknown field 'z'"}),
+        ("in a part that is referred to", {"part": {"from-jobs": 1}}, "body",
+         {("body", "part", "from-jobs"): "unknown field 'from-jobs'; did you mean 'from_job'?"}),
+        ("of a query", {"Matrix": 1}, "query",
+         {("query", "Matrix"): "unknown query parameter 'Matrix'; did you mean 'matrix'?"}),
+    ],
+)  # fmt: skip
+def test_unknown_fields_are_named_with_the_near_word(
+    why: str, value: Any, prefix: str, messages: dict[Any, str]
+) -> None:
+    (error,) = jsonschema_rs.validator_for(CLOSED).iter_errors(value)
+    assert {tuple(row["loc"]): row["msg"] for row in list_problems(error, CLOSED, prefix)} == messages, why

@@ -108,6 +108,8 @@ def test_texts_become_arguments_and_values_to_be_checked() -> None:
     arguments, values = put.read_arguments(texts)
     assert arguments == {"thing_id": "7", "from_": 4, "all": None, "if_match": "0a"}
     assert values == {"path": {"thing_id": "7"}, "query": {"from": 4}, "header": {"if-match": 'W/"0a.3"'}}
+    _, values = put.read_arguments({**texts, "query": {"form": "4"}})
+    assert values["query"] == {"form": "4"}, "what is not in the contract is refused by it"
     arguments, values = put.read_arguments({"path": {"thing_id": "7"}, "query": {"from": "x"}, "header": {}})
     assert arguments == {"thing_id": "7", "from_": "x", "all": None, "if_match": None}, "the contract refuses it then"
 

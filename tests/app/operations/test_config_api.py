@@ -257,8 +257,14 @@ def test_what_is_refused_names_its_place_and_changes_nothing(
     assert served.get()["resources"]["nodes"] == 2
 
 
-def test_unknown_keys_are_ignored(served: ServedConfig) -> None:
-    served.put({"resorces": {"nodes": 4}, "resources": {"node": 4}, "poll": {"min_s": 5}, "profiles": {}})
+def test_unknown_keys_are_refused(served: ServedConfig) -> None:
+    detail = served.put({"resorces": {"nodes": 4}, "resources": {"node": 4}, "poll": {"min_s": 5}}, 422)["detail"]
+    assert sorted(".".join(row["loc"]) for row in detail) == ["poll", "resorces", "resources.node"]
+    assert served.config.read_text() == USER
+
+
+def test_the_whole_answer_may_be_sent_back(served: ServedConfig) -> None:
+    served.put(served.client.get("/api/config?explain=true").json())
     assert served.config.read_text() == USER
 
 
@@ -421,9 +427,7 @@ def test_projects(served: ServedConfig) -> None:
     again = client.post("/api/config/projects/ml/init")
     assert again.status_code == 409 and again.json() == {"detail": f"{path} already exists"}
     path.write_text('{"profiles": {"p": 1}, "resources": {"nodes": 3}}')
-    saved = client.request(
-        "PUT", "/api/config/projects/ml", json={"resources": {"nodes": 4, "partition": None}, "x": 1}
-    )
+    saved = client.request("PUT", "/api/config/projects/ml", json={"resources": {"nodes": 4, "partition": None}})
     assert saved.status_code == 200 and saved.json()["config"] == {"resources": {"nodes": 4}}
     assert json.loads(path.read_text()) == {"profiles": {"p": 1}, "resources": {"nodes": 4}}
     assert client.get("/api/config/projects").json()[0]["config_exists"]

@@ -148,11 +148,19 @@ def test_types_and_places_of_what_is_wrong(
     assert set(item) >= {"type", "loc", "msg", "input"}
 
 
-def test_unknown_fields_are_let_pass_where_the_document_lets_them(client: Client) -> None:
-    assert client.post("/api/workflows/validate", {"yaml": "x", "more": 1}).status_code == 200
-    job = {"name": "a", "command": ["echo"], "more": 1}
+def test_what_the_contract_does_not_describe_is_refused(client: Client) -> None:
+    job = {"name": "a", "command": ["echo"], "depend_on": 1}
     answer = client.post("/api/workflows/create", {"name": "extra", "jobs": [job]})
-    assert answer.status_code == 422 and first(answer) == ("extra_forbidden", ["body", "jobs", 0])
+    assert answer.status_code == 422 and first(answer) == ("extra_forbidden", ["body", "jobs", 0, "depend_on"])
+    assert answer.json()["detail"][0]["msg"] == "unknown field 'depend_on'; did you mean 'depends_on'?"
+    for path in (
+        "/api/jobs?cluser=a",
+        "/api/jobs/1?cluser=a",
+        "/api/workflows/runs?cluser=a&limit=3",
+        "/health?cluser=",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 422 and first(answer) == ("extra_forbidden", ["query", "cluser"]), path
 
 
 def test_defaults_are_filled_in(client: Client) -> None:

@@ -460,7 +460,9 @@ def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
 
 def test_a_request_made_again_after_its_run_was_archived_starts_nothing(server: Server) -> None:
     (server.store / "workflows").mkdir(exist_ok=True)
-    (server.store / "workflows/quick.yaml").write_text("name: quick\njobs: [{name: a, command: [true]}]\n")
+    (server.store / "workflows/quick.yaml").write_text(
+        "name: quick\nargs: {n: 0}\njobs: [{name: a, command: [true]}]\n"
+    )
     eventually(lambda: server.http.get("/api/workflows/quick").status_code == 200)
     ask = lambda body: server.http.post("/api/workflows/quick/run", json=body, headers={"Idempotency-Key": "k"})  # noqa: E731
     sweep = {"sweep": {"matrix": {"n": [1, 2]}}}

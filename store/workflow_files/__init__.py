@@ -1,0 +1,1 @@
+"""Workflow files beyond their rules: how they are examined and edited."""

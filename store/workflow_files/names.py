@@ -1,0 +1,38 @@
+"""The names that a workflow uses, and those that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from store.errors import Invalid, make_problem, suggest_word
+from store.rendering.renderer import Renderer
+from store.rules.shapes import Loc, Workflow
+
+
+def refuse_unused_names(workflow: Workflow, body: Mapping[str, Any], renderer: Renderer) -> None:
+    """Raise Invalid for args and axes that nothing in the workflow uses.
+
+    They are those of a request's body; the axes are those of the file where the body has none. A name is used if it is
+    among `args`, or in a template anywhere in the file. Blocks while the renderer works.
+    """
+    places: list[Loc] = [("body", "args_override", arg) for arg in body.get("args_override") or {}]
+    if body.get("sweep"):
+        places += [("body", "sweep", "matrix", axis) for axis in body["sweep"]["matrix"]]
+    elif workflow.sweep:
+        places += [("sweep", "matrix", axis) for axis in workflow.sweep.matrix]
+    # That `deps` is reserved is said where args are planned.
+    unknown = [place for place in places if place[-1] not in (*workflow.args, "deps")]
+    if not unknown:
+        return
+    texts = renderer.find_names(workflow.model_dump(exclude={"sweep"}))
+    known = {*workflow.args, *(name for names in texts.values() for name in names)}
+    problems = [
+        make_problem(
+            f"nothing in the workflow uses '{place[-1]}'{suggest_word(str(place[-1]), known)}", place, type="unused"
+        )
+        for place in unknown
+        if place[-1] not in known
+    ]
+    if problems:
+        raise Invalid(workflow.locate_problems(problems))
