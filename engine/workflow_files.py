@@ -33,19 +33,20 @@ async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, A
     return {"valid": False, "errors": wrong} if wrong else {"valid": True}
 
 
-async def upload_workflow(server: Server, body: dict[str, Any], if_match: str | None) -> Versioned:
+async def upload_workflow(server: Server, body: dict[str, Any], mount: str | None, if_match: str | None) -> Versioned:
     """Check and save a workflow text; return the workflow."""
     name = workflows.parse_uploaded_name(body["filename"])
-    folder = server.workflow_folders.find(body.get("mount"))
+    folder = server.workflow_folders.find(body.get("mount") or mount)
     return await save_workflow(server, folder, name, body["yaml"].encode(), if_match)
 
 
-async def create_workflow(server: Server, body: dict[str, Any], if_match: str | None) -> Versioned:
+async def create_workflow(server: Server, body: dict[str, Any], mount: str | None, if_match: str | None) -> Versioned:
     """Create a workflow from JSON and save it as YAML; return it.
 
     Raises Exists where it would overwrite one without being asked to.
     """
-    workflow_folder, name = server.workflow_folders.find(body.get("mount") or body.get("default_project")), body["name"]
+    chosen = body.get("mount") or mount or body.get("default_project")
+    workflow_folder, name = server.workflow_folders.find(chosen), body["name"]
     if name in workflow_folder.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
     # Another request may save one of this name meanwhile.

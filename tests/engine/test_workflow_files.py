@@ -36,12 +36,12 @@ def read_row(answer: Versioned) -> dict[str, Any]:
 
 async def upload(world: World, text: str, mount: str | None = None, if_match: str | None = None) -> Versioned:
     body = {"filename": "flow.yaml", "yaml": text, "mount": mount}
-    return await workflow_files.upload_workflow(world.server, body, if_match)
+    return await workflow_files.upload_workflow(world.server, body, None, if_match)
 
 
 async def create(world: World, if_match: str | None = None, **more: Any) -> Versioned:
     body = {"name": "flow", "jobs": [JOB], "overwrite": False, **more}
-    return await workflow_files.create_workflow(world.server, body, if_match)
+    return await workflow_files.create_workflow(world.server, body, None, if_match)
 
 
 @asynchronous

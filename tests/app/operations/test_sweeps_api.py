@@ -269,11 +269,12 @@ BAD = ["body", "sweep", "matrix"]
         ("no axis at all", {"matrix": {"n": 1}}, [*BAD, "n"]),
         ("a range of words", {"matrix": {"n": {"range": ["a", "b"]}}}, [*BAD, "n", "range", 0]),
         ("a reserved name", {"matrix": {"deps": [1]}}, [*BAD, "deps"]),
-        ("too many cells", {"matrix": {"n": list(range(1001)), "m": list(range(10))}}, BAD),
+        ("too many cells", {"matrix": {"n": list(range(1001)), "place": list(range(10))}}, BAD),
+        ("an axis that nothing uses", {"matrix": {"n": [1], "plce": ["a"]}}, [*BAD, "plce"]),
         ("a range to nowhere", {"matrix": {"n": {"range": [1, 2, -1]}}}, [*BAD, "n", "range"]),
         ("all excluded", {"matrix": {"n": [1]}, "exclude": [{"n": 1}]}, ["body", "sweep", "exclude"]),
         ("none at once", {"matrix": {"n": [1]}, "max_parallel": 0}, ["body", "sweep", "max_parallel"]),
-        ("an unknown key", {"matrix": {"n": [1]}, "parallel": 2}, ["body", "sweep"]),
+        ("an unknown key", {"matrix": {"n": [1]}, "parallel": 2}, ["body", "sweep", "parallel"]),
         ("code", {"matrix": {"n": ["python:1"]}}, [*BAD, "n", 0]),
     ],
 )
@@ -291,7 +292,7 @@ def test_a_first_cell_that_cannot_be_rendered_is_told_at_once(sweeping: Sweeping
 
 
 def test_a_later_cell_that_cannot_be_rendered_fails_alone(sweeping: Sweeping) -> None:
-    text = "name: divide\nargs: {n: 1}\njobs: [{name: a, command: 'echo {{ 6 // n }}'}]\n"
+    text = "name: divide\nargs: {n: 1, place: /nowhere}\njobs: [{name: a, command: 'echo {{ 6 // n }}'}]\n"
     sweeping.client.workflow("divide", text)
     answer = sweeping.ask("divide", {"n": [1, 0, 2]})
     number = answer.json()["sweep_run_id"]
