@@ -10,7 +10,7 @@ import pytest
 from tests.app_client import Client, serving
 from tests.waiting import eventually
 
-TEXT = "name: here\njobs:\n  - {name: a, command: 'pwd > where'}\n"
+TEXT = "name: here\nargs: {n: 0}\njobs:\n  - {name: a, command: 'pwd > where'}\n"
 
 
 @pytest.fixture
