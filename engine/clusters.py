@@ -16,17 +16,19 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from slurm_shim.cluster import EMBEDDED, Cluster, RemoteCluster, choose_cluster, make_embedded
-from slurm_shim.commands import Slurm
+from slurm_shim.commands import Folders, Slurm
 from slurm_shim.embedded import conf as embedded_conf
-from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.errors import FolderRefused, SlurmUnreachable
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
 from store.config.profiles import Profile
 from store.config.settings import Settings
-from store.errors import NotFound
+from store.disk.files import Files
+from store.errors import NotFound, StoreError
 from store.rules.runs import ById, ByTag, JobView
 from store.store import Store
 from store.times import to_epoch
@@ -227,7 +229,7 @@ class Clusters:
         if profile is not None:
             return RemoteCluster(label, self.make_connection(profile), poll.min_s, poll.max_s)
         slurm = self._local[1] if label == self._local[0] else self._make_embedded()
-        slurm.make_dirs = self._store.files.make_dirs
+        slurm.make_folders = partial(make_folders, self._store.files)
         return Cluster(label, slurm, self._pool, poll.min_s, poll.max_s)
 
     def make_connection(self, profile: Profile) -> Connection:
@@ -308,6 +310,20 @@ class Clusters:
         for label in list(self._clusters):
             self._drop(label)
         await asyncio.gather(*self._ending)
+
+
+def make_folders(files: Files, folders: Folders) -> None:
+    """Make the folders of a job on this machine; raise FolderRefused.
+
+    A job enters `work_dir` and writes into the others.
+    """
+    for name, folder in folders.items():
+        try:
+            files.make_dirs(Path(folder))
+        except StoreError as problem:
+            raise FolderRefused(name, folder, str(problem)) from None
+        if not os.access(folder, os.X_OK if name == "work_dir" else os.W_OK | os.X_OK):
+            raise FolderRefused(name, folder, f"no permission to {'enter it' if name == 'work_dir' else 'write in it'}")
 
 
 def _is_same_login(first: Profile | None, second: Profile | None) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from engine.server import Server
 from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
+from slurm_shim.commands import NO_FOLDERS, Folders
 from store import access, errors, logs
 from store.documents import JobRecord
 from store.indexes import jobs
@@ -149,8 +151,10 @@ async def submit_script(
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 
-async def submit_job(server: Server, body: dict[str, Any], record_id: str, caller: access.Caller) -> JobRecord:
-    """Submit a job; return its record.
+async def submit_job(
+    server: Server, body: dict[str, Any], record_id: str, caller: access.Caller, folders: Folders = NO_FOLDERS
+) -> JobRecord:
+    """Submit a job that works in these folders; return its record.
 
     For a request that was made before, return the record that it made then.
     """
@@ -171,10 +175,12 @@ async def submit_job(server: Server, body: dict[str, Any], record_id: str, calle
             given = {"cluster": cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
             if work_dir.is_copied and await workdirs.is_sync_wanted(server, work_dir):
                 await copies.require_mount(server, cluster, body["mount_name"])
-            record = records.build_record(record_id, body, work_dir.root, given, time.time())
+            record = records.build_record(
+                record_id, body, Path(folders.get("work_dir", work_dir.root)), given, time.time()
+            )
             record.options["job_name"] = batch.to_job_name(record.name)
         await server.store.jobs.put(record_id, record)
-        record = record if record.job_id else await hand_over_job(server, record)
+        record = record if record.job_id else await hand_over_job(server, record, folders)
         await server.notifications.subscribe_requested(
             "job", record.job_id or "", body, record.intended_at, record.cluster
         )
@@ -198,14 +204,15 @@ async def adopt_job(server: Server, record: JobRecord) -> JobRecord:
     return record
 
 
-async def hand_over_job(server: Server, record: JobRecord) -> JobRecord:
+async def hand_over_job(server: Server, record: JobRecord, folders: Folders) -> JobRecord:
     """Call sbatch for the record; return it with its job.
 
     A record whose job is refused is deleted.
     """
     options = {**record.options, "comment": record.tag}
     missing = batch.build_missing_options(record.script or "", record.work_dir or "")
-    folders = [record.work_dir or ""] if missing else []
+    if missing:
+        folders = {**folders, "work_dir": record.work_dir or ""}
     try:
         row = {"name": options["job_name"]}
         cluster = server.clusters.get(record.cluster)

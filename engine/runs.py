@@ -6,6 +6,7 @@ The rules are in store/rules/runs.py.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from store.indexes.bodies import Answer, Body
 from store.kinds import Key
 from store.rules import results, runs
 from store.times import to_epoch
+
+log = logging.getLogger("sluice")
 
 
 @dataclass(frozen=True)
@@ -205,17 +208,21 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     try:
         if run.sweep_run_id:
             await server.pace.wait_for_slot()
-        folders = [path for path in (job.work_dir, job.log_dir, str(Path(job.result_path or "").parent)) if path]
+        result_dir = job.result_path and str(Path(job.result_path).parent)
+        folders = {"work_dir": job.work_dir, "log_dir": job.log_dir, "result folder": result_dir}
         script, log_dir = job.script or "", job.log_dir or ""
         missing = batch.build_missing_options(script, job.work_dir or "", log_dir)
         submitted_at = time.time()
-        job_id = await cluster.sbatch(script, {**options, **missing}, row, folders)
+        wanted = {field: folder for field, folder in folders.items() if folder}
+        job_id = await cluster.sbatch(script, {**options, **missing}, row, wanted)
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, submitted_at)
     except slurm_errors.SlurmUnreachable as problem:
         unreachable, run = problem, runs.mark_unanswered(run, job.name, str(problem), time.time())
-    except (slurm_errors.SlurmError, errors.StoreError, ValueError) as problem:
-        run = runs.mark_refused(run, job.name, str(problem), time.time())
+    except Exception as problem:  # whatever it is: a run that cannot be submitted has failed, and says why
+        if not isinstance(problem, slurm_errors.SlurmError | errors.StoreError | ValueError):
+            log.exception("job %s of run %s could not be submitted", job.name, run.id)
+        run = runs.mark_refused(run, job.name, str(problem) or repr(problem), time.time())
     await server.store.runs.put(run.id, run)
     if unreachable:
         raise unreachable

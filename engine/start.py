@@ -164,7 +164,7 @@ async def begin_run(server: Server, run_id: str) -> Run:
     await (advance_for_a_while(server, run_id) if syncs else runs.advance_run(server, run_id))
     run: Run = server.store.runs.get(run_id)
     if run.status == "failed" and run.error_kind == "refused":
-        raise slurm_errors.SlurmRefused("sbatch", 1, run_rules.get_reason(run))
+        raise slurm_errors.SlurmRefused("sbatch", 1, "", run_rules.get_reason(run))
     if run.status == "failed" and run.error_kind == "unsynced":
         raise copies.MountUnsynced(run_rules.get_reason(run))
     return run

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine import jobs
+from engine import jobs, workdirs
 from engine.server import Server
 from slurm_shim import script as batch
 from slurm_shim.template import TEXT
@@ -19,7 +19,7 @@ from store.errors import Invalid, make_problem
 from store.indexes.bodies import Versioned
 from store.rendering import templates
 from store.rendering.templates import BASE
-from store.rules import requests
+from store.rules import requests, run_drafts
 from store.views import srunx
 
 
@@ -116,36 +116,32 @@ async def apply_template(
     wanted = {**_drop_nulls(body), "name": body["job_name"], "template_name": template_name}
     if body["preview_only"]:
         return await preview_script(server, wanted)
-    folders = {part: _resolve_folder(server, body, part) for part in PREVIEW_FOLDERS}
+    folders = {part: folder for part in PREVIEW_FOLDERS if (folder := _resolve_folder(server, body, part))}
     root = server.workflow_folders.find(body["mount_name"]).root if body.get("mount_name") else None
     job = templates.build_job(
         body["job_name"], {**wanted, **folders}, await server.store.configuration.load_job_defaults(root)
     )
     script = await asyncio.to_thread(_render_script, server, template_name, job)
-    for folder in folders.values():
-        if folder is not None:
-            await asyncio.to_thread(server.store.files.make_dirs, Path(folder))
     submission = {
         "name": body["job_name"],
         "script_content": script,
         "mount_name": body.get("mount_name"),
         "notify": False,
     }
-    record = await jobs.submit_job(server, submission, requests.make_id(caller.name, "job", idempotency_key), caller)
+    record_id = requests.make_id(caller.name, "job", idempotency_key)
+    record = await jobs.submit_job(server, submission, record_id, caller, folders)
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 
 def _resolve_folder(server: Server, body: Mapping[str, Any], part: str) -> str | None:
     """Return the absolute path of the job's folder; None if not given.
 
-    A relative one lies below the mount's root.
+    A relative one lies below the mount's root, where the job will run.
     """
-    given = body.get(part)
+    given, mount = body.get(part), body.get("mount_name")
     if not given:
         return None
-    mount = body.get("mount_name")
-    root = server.workflow_folders.find(mount).root if mount else None
-    if root is None and not Path(given).is_absolute():
+    if mount is None and not Path(given).is_absolute():
         raise Invalid(
             [
                 make_problem(
@@ -153,4 +149,5 @@ def _resolve_folder(server: Server, body: Mapping[str, Any], part: str) -> str |
                 )
             ]
         )
-    return str(Path(root or "/") / given)
+    place = workdirs.choose_workdir(server, server.cluster, mount, "")
+    return str(run_drafts.resolve_folder(given, place.root, place.root, place.local))

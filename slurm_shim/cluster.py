@@ -16,7 +16,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from slurm_shim.commands import Slurm
+from slurm_shim.commands import NO_FOLDERS, Folders, Slurm
 from slurm_shim.errors import SlurmError, SlurmUnreachable
 from slurm_shim.remote.commands import TIMEOUT_S, RemoteSlurm, Slice
 from slurm_shim.remote.connection import GRACE_S, Connection
@@ -178,7 +178,7 @@ class Cluster:
     # ------------------------------------------------------------------------------------------------ telling
 
     async def sbatch(
-        self, script: str, options: dict[str, Any], row: dict[str, Any], folders: Sequence[str] = ()
+        self, script: str, options: dict[str, Any], row: dict[str, Any], folders: Folders = NO_FOLDERS
     ) -> str:
         """Submit a job and show it in the snapshot; return its id.
 

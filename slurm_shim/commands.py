@@ -16,7 +16,7 @@ import signal as signals
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from slurm_shim import parse, programs
@@ -28,6 +28,9 @@ _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -
 _IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 _DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+# The folders that a job needs, by the field that names each: made before it is submitted.
+Folders = Mapping[str, str]
+NO_FOLDERS: Folders = MappingProxyType({})
 NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o", "-a", "show", "partition"]
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 
@@ -46,7 +49,7 @@ class Slurm:
     def __init__(self, path: str, slurm_conf: str | None, timeout_s: float = 5.0, hold_fd: int | None = None) -> None:
         self.path, self.slurm_conf = path, slurm_conf
         self.timeout_s, self.hold_fd = timeout_s, hold_fd
-        self.make_dirs: Callable[[Path], Any] = _refuse_folder  # set by the owner of the file system
+        self.make_folders: Callable[[Folders], None] = _refuse_folders  # set by the owner of the file system
         self.can_prefetch = False  # whether announced calls are answered together
         self.squeue_s: float | None = None  # time of the last squeue alone, if it was measured
         self.own_name = ""  # the cluster's own name, once it is known
@@ -157,7 +160,7 @@ class Slurm:
         script: str,
         options: Mapping[str, str | int | bool | None],
         args: Sequence[str] = (),
-        folders: Sequence[str] = (),
+        folders: Folders = NO_FOLDERS,
     ) -> str:
         """Submit a job and return its id; make its folders first.
 
@@ -253,7 +256,7 @@ class Slurm:
         return answer.out
 
     def _run_guarded(
-        self, argv: list[str], stdin: str | None, timeout_s: float | None = None, folders: Sequence[str] = ()
+        self, argv: list[str], stdin: str | None, timeout_s: float | None = None, folders: Folders = NO_FOLDERS
     ) -> Answer:
         breaker = self.database if argv[0] in _DATABASE else self.controller
         breaker.enter(argv[0])
@@ -271,14 +274,13 @@ class Slurm:
         finally:
             breaker.leave(silent)
 
-    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()) -> Answer:
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS) -> Answer:
         # The only place from which programs of this machine's SLURM are started.
         check_arguments(argv)
         program = shutil.which(argv[0], path=self.path)
         if program is None:
             raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
-        for folder in folders:
-            self.make_dirs(Path(folder))
+        self.make_folders(folders)
         submits = argv[0] == "sbatch"
         given = (stdin or "").encode(errors="replace")
         environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
@@ -309,8 +311,9 @@ class Slurm:
         return built
 
 
-def _refuse_folder(folder: Path) -> None:
-    raise ValueError(f"nobody said how folders are made here: {folder}")
+def _refuse_folders(folders: Folders) -> None:
+    if folders:
+        raise ValueError(f"nobody said how folders are made here: {dict(folders)}")
 
 
 def normalize_signal(signal: str) -> str:

@@ -4,6 +4,7 @@ The class carries the meaning, so that one table can map it to an answer.
 
     SlurmError
     ├─ SlurmRefused      SLURM understood and said no         .reason .text .exit_code .command
+    │  ├─ FolderRefused  a folder of the job cannot be used   .reason names it
     │  ├─ SlurmInvalid   the request itself is wrong (an unknown partition, a bad time, an empty script)
     │  ├─ SlurmDenied    not this user
     │  ├─ SlurmConflict  not in the state that it is in now
@@ -34,12 +35,19 @@ class SlurmRefused(SlurmError):
     `command` (the program's name), `exit_code`, `text` (all lines, prefixes stripped), `reason`.
     """
 
-    def __init__(self, command: str, exit_code: int, stderr: str) -> None:
+    def __init__(self, command: str, exit_code: int, stderr: str, reason: str = "") -> None:
         self.command = command
         self.exit_code = exit_code
         self.text = strip_prefixes(stderr)
-        self.reason = extract_reason(stderr) or f"{command} ended with exit code {exit_code}"
+        self.reason = reason or extract_reason(stderr) or f"{command} ended with exit code {exit_code}"
         super().__init__(self.reason)
+
+
+class FolderRefused(SlurmRefused):
+    """A folder of the job cannot be made or used where the job will run."""
+
+    def __init__(self, field: str, folder: str, why: str) -> None:
+        super().__init__("sbatch", 1, "", f"{field} {folder}: {why}")
 
 
 class SlurmInvalid(SlurmRefused):

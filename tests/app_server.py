@@ -32,6 +32,8 @@ class Server:
         self.http = httpx.Client(base_url=self.url, timeout=180)
         self.tokens: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
+        self.prefix: list[str] = []  # words before the command, and the umask that it is started with
+        self.umask = -1
         furnish(store, self.tokens)
 
     def start(self, ready: bool = True) -> Server:
@@ -40,10 +42,11 @@ class Server:
         given = {"SLUICE_STORE": str(self.store), "SLUICE_CLUSTER": self.cluster, "SLUICE_PORT": str(self.port)}
         with (self.store.parent / f"{self.store.name}.server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "app.py")],
+                [*self.prefix, sys.executable, str(ROOT / "app.py")],
                 env={**kept, **given, **self.environment},
                 stderr=log,
                 stdout=log,
+                umask=self.umask,
             )
         if ready:
             eventually(self.healthy, 30, self.log())

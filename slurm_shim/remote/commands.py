@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurm_shim import parse
-from slurm_shim.commands import Slurm, check_arguments, make_timeout_error
-from slurm_shim.errors import SlurmError, SlurmRefused, SlurmUnreachable, UnreadableAnswer, make_error
+from slurm_shim.commands import NO_FOLDERS, Folders, Slurm, check_arguments, make_timeout_error
+from slurm_shim.errors import FolderRefused, SlurmError, SlurmUnreachable, UnreadableAnswer, make_error
 from slurm_shim.programs import Answer
 from slurm_shim.remote.connection import BlockResult, Connection, ConnectionGone, Greeting, build_timeout_line
 
@@ -122,7 +122,7 @@ class RemoteSlurm(Slurm):
     def _prefetch(self, soon: Sequence[Sequence[str]]) -> None:
         self._announced = [list(argv) for argv in soon]
 
-    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()) -> Answer:
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS) -> Answer:
         check_arguments(argv)
         for _ in range(2):
             greeting = self.identify()
@@ -136,12 +136,12 @@ class RemoteSlurm(Slurm):
         raise gone
 
     def _run_remotely(
-        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str] = ()
+        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS
     ) -> Answer:
         soon, self._announced = (self._announced, []) if argv[0] == "squeue" else ([], self._announced)
         mark = secrets.token_hex(16)
         blocks = [self._build_block(greeting, argv, stdin, timeout_s, folders)]
-        blocks += [self._build_block(greeting, call, None, timeout_s, ()) for call in soon]
+        blocks += [self._build_block(greeting, call, None, timeout_s) for call in soon]
         # Each result follows its block, in both streams; that of the last is the result of the whole.
         between = f"\nc=$?; printf '\\n%s %s\\n' {mark} $c; printf '\\n%s\\n' {mark} >&2\n"
         said = self.connection.run_block(greeting, argv[0], between.join(blocks), timeout_s * len(blocks))
@@ -152,11 +152,12 @@ class RemoteSlurm(Slurm):
         outs, errs = outs[:1] + [out.partition("\n")[2] for out in outs[1:]], [err.removeprefix("\n") for err in errs]
         for call, code, out, err in list(zip(soon, codes[1:], outs[1:], errs[1:], strict=True)):
             self._prefetched[tuple(call)] = greeting, Answer(_to_signed_code(code), out, err)
+        if codes[0] == _FOLDERS:
+            field, _, why = errs[0].partition("\n")
+            raise FolderRefused(field, folders[field], why.strip()[:500])
         return self._to_answer(argv, codes[0], outs[0], errs[0], timeout_s)
 
     def _to_answer(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
-        if code == _FOLDERS:
-            raise _make_folder_error(err)
         if code == _LATE:
             raise make_timeout_error(argv[0], err, timeout_s)
         if code == _MISSING:
@@ -165,7 +166,7 @@ class RemoteSlurm(Slurm):
         return Answer(_to_signed_code(code), out, err)
 
     def _build_block(
-        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Sequence[str]
+        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS
     ) -> str:
         given = self.connection.build_environment(greeting)
         if argv[0] != "sbatch":  # it hands all on to the job
@@ -177,13 +178,13 @@ class RemoteSlurm(Slurm):
             stdin = "".join(f"{value}\n" for value in hidden.values())
         program = f"$T env -i {shlex.join([*words, *argv])}"
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"
-        if not folders:
-            return f"{build_timeout_line(timeout_s)}\n{fed}"
-        # Twice: somebody may remove an empty parent while it goes on.
-        make = f"mkdir -p -- {shlex.join(dict.fromkeys(folders))}"
-        made = f"umask 077; {make} 2>/dev/null || {make} 2>&1"
-        failed = f"printf '%s\\n' \"$m\" >&2; (exit {_FOLDERS})"
-        return f"{build_timeout_line(timeout_s)}\nif m=$({made}); then\n{fed}\nelse {failed}; fi"
+        if folders:
+            made = " && ".join(f"f {shlex.join(pair)}" for pair in folders.items())
+            failed = f'printf \'%s\\n\' "$w" "$m" >&2; (exit {_FOLDERS})'
+            fed = f"{_MAKING}\nif {made}; then\n{fed}\nelse {failed}; fi"
+        if argv[0] == "sbatch":  # the mask travels to the job, and so to its logs
+            fed = f"umask {greeting.umask}\n{fed}"
+        return f"{build_timeout_line(timeout_s)}\n{fed}"
 
 
 def _to_signed_code(code: int) -> int:
@@ -191,12 +192,17 @@ def _to_signed_code(code: int) -> int:
     return 128 - code if 128 < code < 160 else code
 
 
-def _make_folder_error(said: str) -> SlurmRefused:
-    error = SlurmRefused("mkdir", 1, said)
-    error.reason = said.strip()[:500] or "a folder could not be made"
-    error.args = (error.reason,)
-    return error
-
+# Makes a folder as the account's umask and the parent say, and looks whether a job could use it. Twice: somebody may
+# remove an empty parent while it goes on.
+_MAKING = """\
+f() {
+w=$1
+m=$(mkdir -p -- "$2" 2>/dev/null || LC_ALL=C mkdir -p -- "$2" 2>&1) || return
+m='no permission to enter it'
+[ -x "$2" ] || return
+m='no permission to write in it'
+[ "$w" = work_dir ] || [ -w "$2" ]
+}"""
 
 # Opened first and then looked at, so that what was looked at is what is read; a name that became a link meanwhile is
 # found by its number.

@@ -67,7 +67,7 @@ class ConnectionGone(ConnectionLost):
 class Greeting:
     """What an account reported when the connection to it was made.
 
-    `variables` are those of a login.
+    `variables` are those of a login, `umask` too: what the programs of a session may leave on the disk for others.
     """
 
     socket: str
@@ -76,6 +76,7 @@ class Greeting:
     host: str
     shell: str
     variables: Mapping[str, str]
+    umask: str
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,8 @@ class Connection:
         variables = {name: facts[name] for name in _TAKEN if facts.get(name)}
         variables["PATH"] = _join_paths(variables.get("PATH", ""), facts.get("SESSION_PATH", ""))
         home = self._more.get("HOME") or facts["HOME"]
-        return Greeting(socket, home, facts["USER"], facts["HOST"], facts["SHELL"] or "/bin/sh", variables)
+        umask = facts["UMASK"] if re.fullmatch("[0-7]{1,4}", facts.get("UMASK", "")) else facts["SESSION_UMASK"]
+        return Greeting(socket, home, facts["USER"], facts["HOST"], facts["SHELL"] or "/bin/sh", variables, umask)
 
     def _read_result(self, greeting: Greeting, name: str, ended: programs.Outcome, nonce: str) -> BlockResult:
         begun, said = parse_framed(ended, nonce)
@@ -307,8 +309,9 @@ def _build_greeting_block(mark: str) -> str:
     # A login shell reads the account's own start files; what they print stands before the first mark. The line is
     # read alike by the Bourne shells, csh and fish.
     pairs = " ".join(f'{mark} {name} "${name}"' for name in _TAKEN)
-    line = f"""exec /bin/sh -c 'printf "\\n%s%s=%s" {pairs} {mark} LOGIN yes'"""
+    line = f"""exec /bin/sh -c 'printf "\\n%s%s=%s" {pairs} {mark} UMASK "$(umask)" {mark} LOGIN yes'"""
     own = {"HOME": "$HOME", "USER": "$(id -un)", "HOST": "$(uname -n)", "SHELL": "$SHELL", "SESSION_PATH": "$PATH"}
+    own["SESSION_UMASK"] = "$(umask)"
     own_pairs = " ".join(f'{mark} {name} "{value}"' for name, value in own.items())
     return f"""{build_timeout_line(GREETING_S / 2)}
 printf '%s\\n' {shlex.quote(line)} | $T "${{SHELL:-/bin/sh}}" -l 2>/dev/null

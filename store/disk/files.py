@@ -190,15 +190,17 @@ class Files:
                     remove(path)
 
     def make_dirs(self, path: Path) -> None:
-        """Make the folder and its missing parents (mode 0700), durably."""
-        missing = []
-        while not path.is_dir():
-            missing.append(path)
-            path = path.parent
-        for folder in reversed(missing):
+        """Make the folder and its missing parents.
+
+        In the store durably and private; elsewhere as the umask and the parent (setgid, ACL) say. Raises Denied for
+        what is no folder, StoreUnavailable.
+        """
+        for folder in reversed((path, *path.parents)):
             try:
-                self.ops.mkdir(folder, FOLDER_MODE)
-                self._sync_folder(folder.parent)
+                if not folder.is_dir():
+                    self.ops.mkdir(folder, FOLDER_MODE if self._is_own(folder) else 0o777)
+                    if self._is_own(folder):
+                        self._sync_folder(folder.parent)
             except FileNotFoundError:
                 self.make_dirs(folder)  # somebody removed its parent, which was empty, meanwhile
             except FileExistsError:
@@ -206,6 +208,10 @@ class Files:
                     raise Denied(f"{self.display_path(folder)} is not a folder") from None
             except OSError as error:
                 raise from_os_error(error, f"make the folder {self.display_path(folder)}") from error
+
+    def _is_own(self, path: Path) -> bool:
+        """Tell whether the path lies in the store, where all is private."""
+        return Path(os.path.normpath(path)).is_relative_to(self.root)
 
     def remove_temporaries(self, folder: Path) -> int:
         """Remove left-over temporary files from the folder; return their number.
@@ -310,7 +316,10 @@ class Files:
             return
         change.temporary = self._name_temporary(change.path, "new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        change.fd = self.ops.open(change.temporary, flags, FILE_MODE)
+        is_own = self._is_own(change.path)
+        change.fd = self.ops.open(change.temporary, flags, FILE_MODE if is_own else 0o666)
+        if not is_own and change.path.is_file():  # who may read a user's own file is the user's to say
+            os.fchmod(change.fd, stat.S_IMODE(change.path.stat().st_mode))
         view = memoryview(change.data)
         while view:
             view = view[self.ops.write(change.fd, view) :]

@@ -199,8 +199,11 @@ def read_script(path: str, roots: Sequence[Path]) -> str:
     The path is relative to the first of `roots`, or absolute below any of them. Raises Denied for a path that leads
     outside of all roots, NotFound when there is no such file.
     """
-    inside = [root.resolve() for root in roots]
-    found = (inside[0] / path).resolve()
+    try:
+        inside = [root.resolve() for root in roots]
+        found = (inside[0] / path).resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise Denied(f"Script path '{path}' leads nowhere: {error}") from None
     if not any(found.is_relative_to(root) for root in inside):
         raise Denied(f"Script path '{path}' is outside allowed directories")
     data, _ = read_file(found, SCRIPT_BYTES)

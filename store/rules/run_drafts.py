@@ -18,27 +18,31 @@ def choose_first_status(syncs: bool) -> RunStatus:
 def place_jobs(plan: Mapping[str, Any], root: Path, run_id: str, local: Path | None = None) -> list[dict[str, Any]]:
     """Return the planned jobs in order of submission, with absolute folders.
 
-    Sets `work_dir`, `log_dir` and `result_path`. Relative folders start at `root`. Folders below `local`, which is
-    copied to `root`, become those below `root`. `%j` in `result_path` stands for the job id.
+    Sets `work_dir`, `log_dir` and `result_path`, by `resolve_folder`. `%j` in `result_path` stands for the job id.
     """
-
-    def resolve_folder(base: Path, folder: str | None) -> Path:
-        path = Path(folder or "")
-        return root / path.relative_to(local) if local and path.is_relative_to(local) else base / path
 
     by_name = {job["name"]: job for job in plan["jobs"]}
     jobs = []
     for name in plan["order"]:
         job = by_name[name]
-        work_dir = resolve_folder(root, job["work_dir"])
+        work_dir = resolve_folder(job["work_dir"], root, root, local)
         result_path = work_dir / ".sluice" / run_id / f"{name}.%j.json"
         folders = {
             "work_dir": work_dir,
-            "log_dir": resolve_folder(work_dir, job["log_dir"]),
+            "log_dir": resolve_folder(job["log_dir"], work_dir, root, local),
             "result_path": result_path,
         }
         jobs.append({**job, **{key: str(path) for key, path in folders.items()}})
     return jobs
+
+
+def resolve_folder(folder: str | None, base: Path, root: Path, local: Path | None) -> Path:
+    """Return a job's folder, relative to `base`.
+
+    One below `local`, which is copied to `root`, becomes one below `root`.
+    """
+    path = Path(folder or "")
+    return root / path.relative_to(local) if local and path.is_relative_to(local) else base / path
 
 
 def draft_run(

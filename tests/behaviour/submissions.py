@@ -200,7 +200,13 @@ ENVIRONMENT = (
     row("stdin of a job is empty", submit("-o out --wrap 'cat; echo done'"), Reads("out", "done\n")),
     row(
         "the mask of the submitting process travels",
-        Do(("sh", "-c", "umask 027; sbatch --parsable -o out --wrap 'umask'"), like(r"\d+")),
+        Do(("sh", "-c", "umask 027; sbatch --parsable -o out --wrap 'umask; ls -l out | cut -c1-10'"), like(r"\d+")),
+        Reads("out", "0027\n-rw-r-----\n"),
+    ),
+    row(
+        "the mask of the submitting process travels, whoever lets the job start",
+        Do(("sh", "-c", "umask 027; sbatch --parsable -H -o out --wrap 'umask'"), like(r"\d+"), keep="j"),
+        Do("scontrol release <j>"),
         Reads("out", "0027\n"),
     ),
 )

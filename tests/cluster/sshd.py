@@ -87,6 +87,7 @@ class Sshd:
         self.environment = {"PATH": PATH, **(environment or {})}
         self.key, self.config, self.known_hosts = folder / "key", folder / "ssh_config", folder / "known_hosts"
         self.process: subprocess.Popen[bytes] | None = None
+        self.prefix: list[str] = []  # words before the command
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._make_key("key")
@@ -109,7 +110,7 @@ class Sshd:
         program = shutil.which("sshd", path=PATH)
         assert program is not None, "openssh-server is not installed"
         with (self.dir / "log").open("ab") as log:
-            argv = [program, "-D", "-e", "-f", str(self.dir / "sshd_config")]
+            argv = [*self.prefix, program, "-D", "-e", "-f", str(self.dir / "sshd_config")]
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until = time.monotonic() + READY_S
         while not self._answers():

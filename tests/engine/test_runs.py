@@ -62,6 +62,7 @@ async def test_the_end_of_its_jobs_is_the_end_of_the_run(tmp_path: Path) -> None
     ("why", "refusal", "status", "kind", "warned"),
     [
         ("SLURM said no", SlurmRefused("sbatch", 1, "sbatch: error: no such thing"), "failed", "refused", False),
+        ("nobody knows why", RuntimeError("a defect"), "failed", "refused", False),
         ("SLURM was not reached", SlurmUnreachable("sbatch", "away"), "submitting", None, True),
     ],
 )

@@ -6,6 +6,8 @@ import asyncio
 import signal
 from typing import Any
 
+import pytest
+
 from engine.tasks import LONGEST_PAUSE_S, Locks, Supervisor, Tasks, call_on_signal, end_task
 from slurm_shim.errors import SlurmUnreachable
 from store.errors import NotFound
@@ -45,6 +47,31 @@ async def test_what_failed_is_tried_later_and_what_is_gone_is_not() -> None:
 
         await tasks.spawn(Key("run", name), work)
     assert failed == [Key("run", "slurm"), Key("run", "defect")]
+
+
+@asynchronous
+async def test_the_same_failure_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    clock = [0.0]
+    tasks = Tasks(lambda _key: None, lambda _key: None, lambda: clock[0])
+
+    async def fail(problem: Exception) -> None:
+        raise problem
+
+    calls: list[tuple[str, float, Key, Exception, int]] = [
+        ("the first time", 0, KEY, ValueError("oh"), 1),
+        ("again", 0.5, KEY, ValueError("oh"), 0),
+        ("another failure", 1, KEY, ValueError("ah"), 1),
+        ("of another document", 2, Key("run", "b"), ValueError("oh"), 1),
+        ("what waits", 3, KEY, SlurmUnreachable("squeue", "away"), 1),
+        ("what goes on waiting", 59, KEY, SlurmUnreachable("squeue", "away"), 0),
+        ("after a minute", 60, KEY, ValueError("oh"), 1),
+        ("and not sooner", 61, KEY, ValueError("oh"), 0),
+    ]
+    for why, at, key, problem, lines in calls:
+        clock[0] = at
+        caplog.clear()
+        await tasks.spawn(key, lambda problem=problem: fail(problem))
+        assert len(caplog.records) == lines, why
 
 
 @asynchronous

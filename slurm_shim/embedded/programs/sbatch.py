@@ -203,6 +203,9 @@ def _pack_environment(request: Request) -> bytes:
                 words = [os.fsdecode(word) for word in file.read().split(b"\0") if b"=" in word]
         except OSError as error:
             raise Refused(f"sbatch: error: Could not open user environment file {extra}") from error
+    mask = os.umask(0)
+    os.umask(mask)
+    words += [f"SLURM_UMASK={mask:04o}"]
     words += [f"SLURM_SUBMIT_DIR={os.getcwd()}", f"SLURM_SUBMIT_HOST={os.uname().nodename.partition('.')[0]}"]
     return b"\0".join(os.fsencode(word) for word in words)
 

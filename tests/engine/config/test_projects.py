@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ async def test_a_project_is_begun_once(root: Path) -> None:
         with pytest.raises(Conflict, match="already exists"):
             await projects.init_project(server, "ml")
         assert get_file(root).read_bytes() == before
+
+
+@asynchronous
+async def test_who_may_read_the_file_is_the_user_s_to_say(root: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        async with open_server(root) as server:
+            await projects.init_project(server, "ml")
+            assert get_file(root).stat().st_mode & 0o777 == 0o640
+            get_file(root).chmod(0o664)
+            await projects.update_project(server, "ml", {"resources": {"nodes": 4}}, None)
+            assert get_file(root).stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
 
 
 @asynchronous

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_shim.errors import SlurmInvalid, SlurmRefused, SlurmUnreachable
+from slurm_shim.errors import FolderRefused, SlurmInvalid, SlurmRefused, SlurmUnreachable
 from slurm_shim.programs import Breaker, Outcome
 from slurm_shim.remote import connection as made
 from slurm_shim.remote.commands import RemoteSlurm, Slice
@@ -175,12 +175,12 @@ def bare(folder: Path) -> Path:
 def test_folders_are_made_with_the_submission(slurm: RemoteSlurm, beyond: Beyond) -> None:
     slurm.identify()
     before = beyond.calls()
-    wanted = [str(beyond.home / name) for name in ("a b", "it's", "-x/y", "é\n")]
+    wanted = {f"folder {name}": str(beyond.home / name) for name in ("a b", "it's", "-x/y", "é\n")}
     slurm.sbatch("#!/bin/sh\n", {"chdir": str(beyond.home)}, folders=wanted)
-    assert all(Path(folder).is_dir() for folder in wanted)
+    assert all(Path(folder).is_dir() for folder in wanted.values())
     (beyond.home / "file").touch()
-    with pytest.raises(SlurmRefused, match="file"):
-        slurm.sbatch("#!/bin/sh\n", {}, folders=[str(beyond.home / "file" / "x")])
+    with pytest.raises(FolderRefused, match=rf"^it's {beyond.home}/file/x: mkdir: .*: Not a directory$"):
+        slurm.sbatch("#!/bin/sh\n", {}, folders={"it's": str(beyond.home / "file" / "x")})
     assert (beyond.calls() - before)["sbatch"] == 1
 
 
