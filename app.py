@@ -37,7 +37,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import jsonschema_rs
 import orjson
@@ -314,10 +313,7 @@ class Endpoint:
         Raises Invalid with everything that is wrong.
         """
         query = call.scope["query_string"].decode("latin-1")
-        texts: dict[str, Mapping[str, str]] = {
-            "path": call.path_params,
-            "query": dict(parse_qsl(query, keep_blank_values=True, errors="replace")),
-        }
+        texts: dict[str, Mapping[str, str]] = {"path": call.path_params, "query": self.spec.read_query(query)}
         if "header" in self.spec.places:
             texts["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
         arguments, values = self.spec.read_arguments(texts)
@@ -675,12 +671,14 @@ class App:
         """Open the server, which the state of every request has then."""
         names = [family.name for family in self.families]
         async with open_server(self.settings or read_settings(), names) as server:
-            with call_on_signal(self.end_streams):
+            end = functools.partial(self.end_streams, server)
+            with call_on_signal(end):
                 yield {"server": server}
-                self.end_streams()
+                end()
 
-    def end_streams(self) -> None:
-        """End all answers that stream."""
+    def end_streams(self, server: Server) -> None:
+        """End all answers that stream or wait for a change."""
+        server.changes.close()
         for task in list(self.streams):
             task.cancel()
 
@@ -834,6 +832,7 @@ STATUS: dict[type[Exception], int] = {
     UnknownMethod: 405,
     MediaType: 415,
     TooMany: 429,
+    errors.TooManyWaiting: 429,
     NotStarted: 503,
     errors.NotFound: 404,
     errors.NoProfile: 503,
@@ -1119,7 +1118,6 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         undo.push_async_callback(server.tasks.stop)
         for task in loop.start_tasks(server):
             undo.push_async_callback(end_task, task)
-        undo.callback(server.changes.close)
         for line in describe_server(server):
             log.info("%s", line)
         yield server

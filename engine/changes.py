@@ -11,13 +11,14 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
+from store.errors import TooManyWaiting
 from store.indexes.bodies import BoundedCache
 from store.rules import changes
 from store.rules.changes import Action, Change, ChangeLog, Filter, MakeRow, Position
@@ -32,6 +33,9 @@ BATCH = 100
 # Resources of which a reader knows the last row that it got.
 REMEMBERED_ROWS = 100
 GONE = ("deleted", "reset")
+# So many requests may wait for the end of something at once.
+MOST_WAITING = 1000
+T = TypeVar("T")
 HEARTBEAT_S = 15.0
 # So long a browser waits before it connects again.
 RETRY_MS = 2000
@@ -59,6 +63,7 @@ class Changes:
         self._rows = BoundedCache(KEPT_ROWS_BYTES)
         self._memory: tuple[Hashable, Any] = (None, None)
         self._changed = asyncio.Event()
+        self._waiting = 0
 
     @property
     def position(self) -> Position:
@@ -87,6 +92,35 @@ class Changes:
     def read(self, wanted: Filter, after: Position | None = None) -> Reader:
         """Make a reader of changes from now on, or after this position."""
         return Reader(self, wanted, after)
+
+    async def wait_until(
+        self,
+        wanted: Filter,
+        seconds: float,
+        read: Callable[[], Awaitable[T]],
+        has_ended: Callable[[T], bool],
+    ) -> T:
+        """Return what `read` gives once it has ended, or after so many seconds.
+
+        It is read again after each wanted change; the end of the server ends the wait too. Raises TooManyWaiting.
+        """
+        found = await read()
+        if not seconds or has_ended(found):
+            return found
+        if self._waiting >= MOST_WAITING:
+            raise TooManyWaiting
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(seconds), self.read(wanted) as reader:
+                # Once more: it may have ended before the reader began.
+                while not has_ended(found := await read()) and await anext(reader, None) is not None:
+                    while reader.take() is not None:
+                        pass
+        except TimeoutError:
+            found = await read()
+        finally:
+            self._waiting -= 1
+        return found
 
     def get_row(self, change: Change) -> bytes:
         """Return the row as JSON, made once for all; `null` if deleted."""

@@ -27,6 +27,7 @@ from store.indexes.lists import JobList
 from store.kinds import Key
 from store.rendering import templates
 from store.rules import records, requests, runs, states
+from store.rules.changes import Filter
 from store.times import to_rfc3339
 from store.views import srunx
 
@@ -65,9 +66,19 @@ def get_age_s(server: Server, cluster: str | None) -> float | None:
     return snapshot.age_s
 
 
-async def get_job(server: Server, job_id: str, cluster: str | None) -> Answer:
+async def get_job(server: Server, job_id: str, cluster: str | None, wait: int = 0) -> Answer:
     """Get one job; raise NotFound."""
-    return Answer(await find_job(server, job_id, cluster), get_age_s(server, cluster))
+    asked = server.clusters.resolve(cluster)
+    # Tasks of an array and parts of a job change under ids of their own: then any change there may be one of them.
+    name = job_id if job_id in asked.snapshot.jobs else asked.name
+    wanted = Filter(frozenset(["job"]), frozenset([name]))
+    row = await server.changes.wait_until(
+        wanted,
+        wait,
+        lambda: find_job(server, job_id, cluster),
+        lambda row: row["slurm_state"] in states.TERMINAL,
+    )
+    return Answer(Body(orjson.dumps(row)), get_age_s(server, cluster))
 
 
 async def find_job(server: Server, job_id: str, cluster: str | None = None) -> dict[str, Any]:

@@ -23,8 +23,10 @@ from slurm_shim import script as batch
 from store import errors
 from store.documents import Run
 from store.indexes.bodies import Answer, Body
+from store.indexes.lists import RunFilter
 from store.kinds import Key
 from store.rules import results, runs
+from store.rules.changes import Filter
 from store.times import to_epoch
 
 log = logging.getLogger("sluice")
@@ -48,17 +50,37 @@ class Rules:
     wait: Callable[[Server, Any, Any, contextlib.AsyncExitStack], Awaitable[None]]
 
 
-async def list_runs(server: Server, name: str | None, limit: int, offset: int) -> Answer:
+async def list_runs(
+    server: Server,
+    name: str | None,
+    workflow: str | None,
+    status: list[str],
+    sweep: int | None,
+    limit: int,
+    offset: int,
+) -> Answer:
     """List workflow runs, newest first, and their total."""
-    body, total = await server.run_list.get_window(name, limit, offset)
+    wanted = RunFilter(name if workflow is None else workflow, tuple(status), sweep)
+    body, total = await server.run_list.get_window(limit, offset, wanted)
     return Answer(body, total=total)
 
 
-async def get_run(server: Server, run_id: str) -> Answer:
+async def get_run(server: Server, run_id: str, wait: int = 0) -> Answer:
     """Get one run with the state of each of its jobs; raise NotFound."""
-    if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
-        return Answer(server.run_list.get_row(run_id), get_run_age_s(server, run_id))
-    return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
+
+    async def read_run() -> Answer:
+        if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
+            return Answer(server.run_list.get_row(run_id), get_run_age_s(server, run_id))
+        return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
+
+    def has_ended(answer: Answer) -> bool:
+        return orjson.loads(answer.value.data)["status"] in runs.ENDED
+
+    return await server.changes.wait_until(Filter(RUN_KINDS, frozenset([run_id])), wait, read_run, has_ended)
+
+
+# A cell that waits has no run yet.
+RUN_KINDS = frozenset(["run", "cell"])
 
 
 def get_run_age_s(server: Server, run_id: str) -> float:

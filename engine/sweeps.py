@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from engine import runs, start, sweep_cells
 from engine.server import Server
 from store.documents import Sweep
-from store.indexes.bodies import Answer
+from store.indexes.bodies import Answer, Body
 from store.indexes.sweeps import to_csv
 from store.kinds import Key
 from store.operations import prefers_csv
+from store.rules import results, sweeps
 from store.rules import runs as run_rules
-from store.rules import sweeps
+from store.rules.changes import Filter
 
 
 def list_sweeps(server: Server) -> list[dict[str, Any]]:
@@ -27,8 +30,17 @@ def list_sweeps(server: Server) -> list[dict[str, Any]]:
     return server.sweep_index.list_newest()
 
 
-async def get_sweep(server: Server, sweep_id: int) -> dict[str, Any]:
+async def get_sweep(server: Server, sweep_id: int, wait: int = 0) -> Body:
     """Get one sweep with its matrix and counters; raise NotFound."""
+    wanted = Filter(frozenset(["sweep"]), frozenset([str(sweep_id)]))
+    row = await server.changes.wait_until(
+        wanted, wait, lambda: find_row(server, sweep_id), lambda row: row["status"] in sweeps.ENDED
+    )
+    return Body(orjson.dumps(row))
+
+
+async def find_row(server: Server, sweep_id: int) -> dict[str, Any]:
+    """Find a sweep, as answers show it; raise NotFound."""
     index, sweep = await server.sweep_index.find(sweep_id)
     return index.build_row(sweep)
 
@@ -39,13 +51,16 @@ async def list_cells(server: Server, sweep_id: int) -> list[dict[str, Any]]:
     return await index.list_cells(sweep)
 
 
-async def list_results(server: Server, sweep_id: int, accept: str) -> Any:
-    """List the results of a sweep's cells in matrix order.
+async def list_results(server: Server, sweep_id: int, order_by: str | None, limit: int | None, accept: str) -> Any:
+    """List the results of a sweep's cells, in matrix order or by a value.
 
     As CSV where the header Accept prefers it.
     """
     index, sweep = await server.sweep_index.find(sweep_id, whole=True)
     rows = await index.list_results(sweep)
+    if order_by is not None:
+        rows = results.order_rows(rows, order_by)
+    rows = rows[:limit]
     return Answer(to_csv(rows), media_type="text/csv; charset=utf-8") if prefers_csv(accept) else rows
 
 
@@ -62,7 +77,7 @@ async def cancel_sweep(server: Server, sweep_id: int) -> dict[str, Any]:
     One in the archive has ended and stays as it is.
     """
     if server.sweep_index.is_archived(sweep_id):
-        return await get_sweep(server, sweep_id)
+        return await find_row(server, sweep_id)
     return server.sweep_index.build_row(
         await change_sweep(server, sweep_id, lambda sweep: sweeps.cancel_sweep(sweep, time.time()))
     )

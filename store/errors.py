@@ -93,6 +93,13 @@ class Locked(StoreError):
     """Another server has this store."""
 
 
+class TooManyWaiting(StoreError):
+    """No further request may wait for something to end."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests wait for something to end; ask without `wait`, or later")
+
+
 class Invalid(StoreError):
     """The data is wrong; `problems` lists everything that is."""
 

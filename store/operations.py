@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import parse_qsl
 
 from store.contract import Contract
 
@@ -57,7 +58,12 @@ def unquote_etag(if_match: str) -> str | None:
     return None if if_match == "*" else if_match.removeprefix("W/").strip('"').partition(".")[0]
 
 
-COERCE: dict[str, Callable[[str], Any]] = {"integer": parse_integer, "boolean": parse_boolean}
+def split_list(text: str) -> list[str]:
+    """Return the values of a list with commas."""
+    return text.split(",")
+
+
+COERCE: dict[str, Callable[[str], Any]] = {"integer": parse_integer, "boolean": parse_boolean, "array": split_list}
 CONVERT = {"if-match": unquote_etag}
 
 
@@ -139,6 +145,18 @@ class Specification:
             if part.get("required"):
                 schema["required"].append(name)
         return {"type": "object", "properties": places}
+
+    def read_query(self, query: str) -> dict[str, str]:
+        """Return the values in a query by name; the last one of each counts.
+
+        Those of a list may also come one by one.
+        """
+        pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
+        values = dict(pairs)
+        for parameter in self.parameters:
+            if parameter.coerce is split_list and parameter.name in values:
+                values[parameter.name] = ",".join(value for name, value in pairs if name == parameter.name)
+        return values
 
     def read_arguments(self, texts: Texts) -> tuple[dict[str, Any], Values]:
         """Return the arguments in a request, and the values to be checked.

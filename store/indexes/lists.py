@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -61,19 +62,37 @@ class RowList:
         return self._list.get_body()
 
 
-class RunList:
-    """The documents of a folder with group and start, newest first.
+class RunFilter(NamedTuple):
+    """Which runs a list shows; what is None, or empty, takes all."""
 
-    Lists are given a window at a time. Of each document only its position is kept. Rows are made when they are asked
-    for and stay made as far as memory for them goes, and so do whole windows until something changes. `view(document)`
-    gives the row.
+    workflow: str | None = None
+    statuses: tuple[str, ...] = ()
+    sweep: int | None = None
+
+    def accepts(self, workflow: str, status: str, sweep: int | None) -> bool:
+        """Return whether the list shows a run with these facts."""
+        return (
+            (self.workflow is None or workflow == self.workflow)
+            and (not self.statuses or status in self.statuses)
+            and (self.sweep is None or sweep == self.sweep)
+        )
+
+
+ALL_RUNS = RunFilter()
+
+
+class RunList:
+    """The documents of a folder with workflow, status and start, newest first.
+
+    Lists are given a window at a time. Of each document only its position and what filters need are kept. Rows are made
+    when they are asked for and stay made as far as memory for them goes, and so do whole windows until something
+    changes. `view(document)` gives the row.
     """
 
     def __init__(self, folder: Folder, view: Callable[[Any], dict[str, Any]]) -> None:
         self._folder, self._view = folder, view
         self.version = 0
-        self._all = Timeline()
-        self._groups: dict[str, Timeline] = {}
+        self._timeline = Timeline("OOO")  # columns: workflow, status, sweep
         self._rows = BoundedCache(KEPT_ROWS_BYTES)
         self._windows = BoundedCache(KEPT_WINDOWS_BYTES)
         for entry in folder.iterate_entries():
@@ -85,44 +104,39 @@ class RunList:
         self.version += 1
         self._windows.clear()
         self._rows.drop(name)
-        before, after = (None if entry is None else (_rank_entry(entry), entry.facts.group) for entry in (old, new))
+        before, after = (None if entry is None else _pick_facts(entry) for entry in (old, new))
         if before == after:
             return
         if before is not None:
-            start, group = before
-            self._all.drop(start, name)
-            self._groups[group].drop(start, name)
-            if not self._groups[group]:
-                del self._groups[group]
+            self._timeline.drop(before[0], name)
         if after is not None:
-            start, group = after
-            self._all.add(start, name)
-            if group not in self._groups:
-                self._groups[group] = Timeline()
-            self._groups[group].add(start, name)
+            start, *facts = after
+            self._timeline.add(start, name, *facts)
 
     def get_row(self, name: str) -> Body:
         """Return the row of this name. Raises NotFound."""
         return Body(self._make_row(self._folder.get_entry(name)))
 
-    async def get_window(self, group: str | None, limit: int, offset: int = 0) -> tuple[Body, int]:
-        """Return up to `limit` rows of a group from `offset` on, and the total.
-
-        The group None means all.
-        """
-        timeline = self._all if group is None else self._groups.get(group, EMPTY)
-        window = (group, limit, offset)
+    async def get_window(self, limit: int, offset: int = 0, wanted: RunFilter = ALL_RUNS) -> tuple[Body, int]:
+        """Return up to `limit` wanted rows from `offset` on, and their total."""
+        window = (limit, offset, wanted)
         kept = self._windows.get(window)
         if kept is None:
-            version, total = self.version, len(timeline)
-            rows = await self._make_rows(
-                [self._folder.get_entry(name) for name in timeline.keys[offset : offset + limit]]
-            )
-            kept = (Body(join_array(rows)), total)
+            version, names = self.version, self._list_names(wanted)
+            rows = await self._make_rows([self._folder.get_entry(name) for name in names[offset : offset + limit]])
+            kept = (Body(join_array(rows)), len(names))
             # The list may have changed while rows were made.
             if version == self.version:
                 self._windows.put(window, kept, len(kept[0].data))
         return kept
+
+    def _list_names(self, wanted: RunFilter) -> Sequence[str]:
+        """List the names of the wanted runs, newest first."""
+        names = self._timeline.keys
+        if wanted == ALL_RUNS:
+            return names
+        facts = zip(*(self._timeline.get_column(number) for number in range(3)), strict=True)
+        return [name for name, own in zip(names, facts, strict=True) if wanted.accepts(*own)]
 
     async def _make_rows(self, entries: list[FileEntry]) -> list[bytes]:
         """Return the rows of these entries, made where they are not kept."""
@@ -149,12 +163,10 @@ class RunList:
         return row
 
 
-def _rank_entry(entry: FileEntry) -> float:
-    """Return the document's position in a list: newest first."""
-    return -(entry.facts.started or 0.0)
-
-
-EMPTY = Timeline()
+def _pick_facts(entry: FileEntry) -> tuple[float, str, str, int | None]:
+    """Return the run's place in a list, newest first, and what filters need."""
+    facts = entry.facts
+    return -(facts.started or 0.0), sys.intern(facts.group), sys.intern(facts.status), facts.sweep
 
 
 class JobList:

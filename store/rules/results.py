@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from store.disk.files import ReadSlices, read_slices
-from store.errors import NotFound, StoreError
+from store.errors import Invalid, NotFound, StoreError, make_problem
 
 # Answers nest the result a few levels deeper, and orjson writes at most 254 levels.
 DEPTH = 32
@@ -58,6 +58,28 @@ def _is_deeper(value: Any, depth: int) -> bool:
         children = (list(node.values()) if isinstance(node, dict) else node for node in level)
         level = [child for siblings in children for child in siblings if isinstance(child, dict | list)]
     return bool(level)
+
+
+def order_rows(rows: Sequence[dict[str, Any]], order_by: str) -> list[dict[str, Any]]:
+    """Order the rows of a sweep's results by one of their values.
+
+    `order_by` names a result, an arg or a column; `-` before it puts the largest first. The last part of a result's
+    name is enough where no other ends so. Numbers come before texts, cells without the value last; what is equal keeps
+    its order. Raises Invalid for a name that no row has, unless there are no results yet.
+    """
+    name = order_by.removeprefix("-")
+    keys = dict.fromkeys(key for row in rows for key in row["result"])
+    matching = [key for key in keys if key == name or key.endswith(f".{name}")]
+    key = name if name in keys or len(matching) != 1 else matching[0]
+    columns = [{**row, **row["args"], **row["result"]} for row in rows]
+    if keys and not any(key in values for values in columns):
+        known = matching or [*(rows[0]["args"] if rows else ()), *keys]
+        message = f"no cell has a value '{name}'; there is {', '.join(known[:20])}"
+        raise Invalid([make_problem(message, ("query", "order_by"), input=order_by)])
+    ranked = [(values.get(key), row) for values, row in zip(columns, rows, strict=True)]
+    ordered = [pair for pair in ranked if isinstance(pair[0], int | float | str)]
+    ordered.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=order_by.startswith("-"))
+    return [row for _, row in [*ordered, *(pair for pair in ranked if not isinstance(pair[0], int | float | str))]]
 
 
 async def read_log_end(paths: Sequence[str], slices: ReadSlices = read_slices) -> str | None:

@@ -122,7 +122,7 @@ def measure_store(root: Path, why: str) -> None:
     async def ask() -> None:
         for limit, offset in ((200, 0), (200, 0), (200, 50_000), (10_000, 0), (10_000, 0)):
             begun = time.perf_counter()
-            await run_list.get_window(None, limit, offset)
+            await run_list.get_window(limit, offset)
             asked.append(time.perf_counter() - begun)
         begun = time.perf_counter()
         job_index.compute_stats(None, None)

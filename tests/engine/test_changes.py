@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from engine.changes import BATCH, Changes, Reader, stream_events
+from store.errors import TooManyWaiting
 from store.rules.changes import Change, Filter, Position, parse_filter
 
 EVERYTHING = Filter()
@@ -310,5 +311,81 @@ def test_streams_end_with_the_server() -> None:
         add(feed, "1")
         feed.close()
         assert [len(frames) for frames in await asyncio.gather(*tasks)] == [2, 2, 2]
+
+    run(work)
+
+
+# --- waiting for an end ----------------------------------------------------------------------------------------------
+
+
+class Target:
+    """Something that ends, and how often it was read."""
+
+    def __init__(self, feed: Changes) -> None:
+        self.feed, self.ended, self.reads = feed, False, 0
+
+    async def wait(self, seconds: float = 600) -> bool:
+        """Wait for its end; whether it has ended."""
+        return await self.feed.wait_until(parse_filter("job", "7"), seconds, self.read, bool)
+
+    async def read(self) -> bool:
+        self.reads += 1
+        return self.ended
+
+    def end(self) -> None:
+        self.ended = True
+        add(self.feed, "7")
+
+
+def test_who_waits_reads_only_after_a_change_that_may_be_the_end() -> None:
+    async def work() -> None:
+        target = Target(feed := Changes())
+        waiting = asyncio.create_task(target.wait())
+        await give_way()
+        reads = target.reads
+        add(feed, "8")
+        await give_way()
+        assert target.reads == reads and not waiting.done(), "another job"
+        for _ in range(5):
+            add(feed, "7")
+        await give_way()
+        assert target.reads == reads + 1 and not waiting.done(), "several changes are looked at once"
+        target.end()
+        assert await waiting is True and not feed.readers
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("why", "seconds", "act"),
+    [
+        ("no time", 0, lambda target: None),
+        ("the time is over", 0.01, lambda target: None),
+        ("the server ends", 600, lambda target: target.feed.close()),
+    ],
+)
+def test_what_has_not_ended_is_told_as_it_is(why: str, seconds: float, act: Callable[[Target], None]) -> None:
+    async def work() -> None:
+        target = Target(Changes())
+        waiting = asyncio.create_task(target.wait(seconds))
+        await give_way()
+        act(target)
+        assert await waiting is False, why
+
+    run(work)
+
+
+def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        monkeypatch.setattr("engine.changes.MOST_WAITING", 2)
+        target = Target(Changes())
+        waiting = [asyncio.create_task(target.wait()) for _ in range(2)]
+        await give_way()
+        with pytest.raises(TooManyWaiting):
+            await target.wait()
+        assert await target.wait(0) is False, "who does not wait is answered"
+        target.end()
+        assert await asyncio.gather(*waiting) == [True, True]
+        assert await target.wait() is True
 
     run(work)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import logs
-from store.errors import Denied
+from store.errors import Denied, Invalid
 from store.rules import results
 
 
@@ -181,3 +181,36 @@ def test_the_first_log_with_lines_says_why(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("none", "blank", "out")]
     assert (asyncio.run(results.read_log_end(paths)) or "").endswith("\ngone\nno memory")
     assert asyncio.run(results.read_log_end(paths[:2])) is None
+
+
+RESULTS = [
+    (3, 0.1, {"fit.loss": 2, "a.n": 1}),
+    (1, 1e-3, {"fit.loss": -1}),
+    (2, "x", {}),
+    (None, 5, {"fit.loss": 2, "b.n": 1}),
+]
+ROWS = [
+    {"cell_id": str(number), "status": "completed", "duration_seconds": seconds, "args": {"lr": lr}, "result": result}
+    for number, (seconds, lr, result) in enumerate(RESULTS)
+]
+
+
+@pytest.mark.parametrize(
+    ("why", "order_by", "ids"),
+    [
+        ("a result", "fit.loss", "1032"),
+        ("the largest first; without the value last", "-fit.loss", "0312"),
+        ("the end of its name", "-loss", "0312"),
+        ("an arg, numbers before texts", "lr", "1032"),
+        ("a column", "duration_seconds", "1203"),
+    ],
+)
+def test_rows_in_the_order_of_a_value(why: str, order_by: str, ids: str) -> None:
+    assert "".join(row["cell_id"] for row in results.order_rows(ROWS, order_by)) == ids
+
+
+@pytest.mark.parametrize(("order_by", "said"), [("n", "there is a.n, b.n"), ("-accuracy", "there is lr, fit.loss")])
+def test_a_value_that_no_row_has(order_by: str, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        results.order_rows(ROWS, order_by)
+    assert results.order_rows(ROWS[2:3], order_by) == ROWS[2:3], "nothing is known yet"

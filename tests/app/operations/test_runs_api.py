@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +325,7 @@ def test_a_failed_run_tells_why_and_is_run_again(client: Client, tmp_path: Path)
     ("why", "run_id", "body", "status"),
     [
         ("nobody has it", str(uuid.uuid4()), {}, 404),
-        ("no run's id", "7", {}, 422),
+        ("no run's id", "7", {}, 404),
         ("a word that is none", str(uuid.uuid4()), {"only": "some"}, 422),
         ("a typo", str(uuid.uuid4()), {"onyl": "all"}, 422),
     ],
@@ -482,6 +483,42 @@ def test_the_list_of_runs_has_a_window_and_a_total(client: Client) -> None:
         headers={"If-None-Match": answer.headers["etag"]},
     )
     assert known.status_code == 304 and known.headers["x-total-count"] == "5"
+
+
+def test_the_list_of_runs_by_state_and_sweep(client: Client) -> None:
+    states = ("completed", "failed", "cancelled")
+    more = {"workflow_name": "chosen", "sweep_run_id": 99}
+    drop(client, *(a_run(uuid_of(16 + n), n + 1, state).model_copy(update=more) for n, state in enumerate(states)))
+
+    def list_states(query: str) -> list[str]:
+        answer = client.get(f"/api/workflows/runs?workflow=chosen{query}")
+        assert answer.headers["x-total-count"] == str(len(answer.json()))
+        return [row["status"] for row in answer.json()]
+
+    assert list_states("") == list_states("&sweep=99&status=") == [*states]
+    assert list_states("&status=failed,cancelled") == list_states("&status=failed&status=cancelled") == [*states[1:]]
+    assert list_states("&sweep=98") == []
+    answer = client.get("/api/workflows/runs?status=failed,done")
+    assert answer.status_code == 422 and "syncing" in answer.text, "every word there is"
+
+
+def test_waiting_for_the_end(client: Client, tmp_path: Path) -> None:
+    text = f"name: gated\njobs:\n  - {{name: a, command: 'until test -e {tmp_path}/go; do sleep 0.1; done'}}\n"
+    started = client.start_run("gated", text)
+    path = f"/api/workflows/runs/{started['id']}"
+    assert client.get(path, params={"wait": 1}).json()["status"] in ("submitting", "running")
+    job_id = eventually(lambda: client.get(path).json()["job_ids"].get("a"))
+    paths = [path, f"/api/jobs/{job_id}"]
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(client.get, path, params={"wait": 60}) for path in paths]
+        eventually(lambda: len(client.server.changes.readers) == 2)
+        (tmp_path / "go").touch()
+        run, job = (answer.result() for answer in answers)
+    assert (run.json()["status"], job.json()["slurm_state"]) == ("completed", "COMPLETED")
+    for path, answer in zip(paths, (run, job), strict=True):
+        again = client.get(path, params={"wait": 60}, headers={"if-none-match": answer.headers["etag"]})
+        assert again.status_code == 304 or path.startswith("/api/jobs"), "it has ended; SLURM may say more of a job"
+        assert client.get(path, params={"wait": 61}).status_code == 422
 
 
 def test_deleting_a_runs_file_by_hand_takes_it_from_the_api(client: Client) -> None:

@@ -163,7 +163,9 @@ def test_the_documented_sweep(sweeping: Sweeping) -> None:
     again = sweeping.post(number, "rerun", {"cells": "failed"})
     assert again.status_code == 202 and again.json()["status"] == "running"
     assert again.json()["cells_pending"] + again.json()["cells_running"] == 1
+    waited = sweeping.client.get(f"/api/sweep_runs/{number}", params={"wait": 60})
     row = sweeping.await_end(number)
+    assert waited.json() == row and waited.headers["etag"]
     assert (row["status"], row["cells_completed"], row["error"]) == ("completed", 9, None)
     after = (sweeping.place / "ran").read_text().splitlines()
     assert after[len(before) :] == ["fit 0.1 2"], "the job that had completed is not run again"
@@ -195,6 +197,9 @@ def table(sweeping: Sweeping, number: int) -> None:
     assert list(lines[0]) == [*head, "fit.loss.first", "fit.loss.last", "fit.seed"]
     assert [line["cell_id"] for line in lines] == [row["cell_id"] for row in rows]
     assert [line["fit.loss.last"] for line in lines] == [str(row["args"]["lr"]) for row in rows]
+    best = sweeping.client.get(path, params={"order_by": "-loss.last", "limit": 4}).json()
+    assert [row["args"]["lr"] for row in best] == [0.1, 0.1, 0.1, 0.01] and best[0] == rows[6]
+    assert sweeping.client.get(path, params={"order_by": "loss.lats"}).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -296,8 +296,9 @@ def test_another_starts_number_is_answered_with_reset(client: Client, after: str
     assert before == (start, before[1]) and before[1] <= number <= parse_position(position(client))[1]
 
 
-def test_streams_end_with_the_server(server: Server) -> None:
+def test_streams_and_waits_end_with_the_server(server: Server) -> None:
     begun, ended = threading.Barrier(4), []
+    made = server.http.post("/api/jobs", json={"name": "long", "script_content": "#!/bin/sh\nsleep 600\n"}).json()
 
     def follow_to_the_end() -> None:
         with httpx.stream("GET", f"{server.url}/api/events", timeout=30) as answer:
@@ -310,11 +311,16 @@ def test_streams_end_with_the_server(server: Server) -> None:
     for thread in threads:
         thread.start()
     begun.wait(20)
-    assert server.end() in (0, -signal.SIGTERM)
+    with socket.create_connection(("127.0.0.1", server.port), 30) as waiting:
+        waiting.sendall(b"GET /api/jobs/%d?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n" % made["job_id"])
+        assert httpx.get(f"{server.url}/health").status_code == 200, "so the request before it was taken too"
+        assert server.end() in (0, -signal.SIGTERM)
+        assert waiting.recv(20).startswith(b"HTTP/1.1 200 ")
     for thread in threads:
         thread.join(10)
     assert len(ended) == 3
     assert "graceful" not in server.log(), "nobody had to be thrown out"
+    server.start()  # whose end takes the job along
 
 
 def test_idle_readers_cost_little(server: Server) -> None:

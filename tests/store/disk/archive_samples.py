@@ -23,7 +23,7 @@ def a_run(name: str, days_ago: float = 40, status: str = "completed", sweep: int
     job_id = str(zlib.crc32(name.encode()))
     attempt = Attempt(number=1, tag="t", job_id=job_id, state=more.pop("state", state), submitted_at=to_rfc3339(NOW))
     return Run(
-        id=name, workflow_name="w", status=status, completed_at=ended,
+        id=name, workflow_name=more.pop("workflow_name", "w"), status=status, completed_at=ended,
         started_at=to_rfc3339(NOW - days_ago * DAY_S - 60),
         sweep_run_id=sweep, jobs=[RunJob(name="j", script="echo é", result={"x": 0.1}, attempts=[attempt])], **more,
     )  # fmt: skip

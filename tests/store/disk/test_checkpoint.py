@@ -56,7 +56,7 @@ class Started:
     def read_all(self) -> tuple[Any, ...]:
         """Read all that callers can see of the runs."""
         names = self.store.runs.list_names()
-        rows = asyncio.run(self.list.get_window(None, 2_000))[0].data
+        rows = asyncio.run(self.list.get_window(2_000))[0].data
         entries = [(entry.job_id, entry.run_id, entry.state) for entry in self.job_index.list_newest()]
         documents = [self.store.runs.get_raw(name) for name in names]
         return names, rows, entries, self.job_index.compute_stats(None, None), documents, self.store.list_problems()

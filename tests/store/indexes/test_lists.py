@@ -20,7 +20,7 @@ from store.documents import JobRecord
 from store.errors import NotFound
 from store.indexes.bodies import Body, ListBody
 from store.indexes.jobs import JobIndex
-from store.indexes.lists import JobList, RowList, RunList
+from store.indexes.lists import JobList, RowList, RunFilter, RunList
 from store.indexes.reports import ReportIndex
 from store.store import Store
 from store.views import srunx
@@ -172,9 +172,9 @@ async def test_a_window_is_a_part_of_the_list(tmp_path: Path) -> None:
     store, rows = open_runs(tmp_path / "data", 120)
     whole = [f"r{n:03}" for n in range(120)]
     for limit, offset in ((200, 0), (10, 0), (10, 115), (1, 119), (5, 120), (5, 10**9), (60, 30)):
-        assert await list_ids(rows, None, limit, offset) == (whole[offset : offset + limit], 120)
-    assert await list_ids(rows, "w", 3, 1) == (whole[1:4], 120)
-    assert await list_ids(rows, "other", 3, 0) == ([], 0)
+        assert await list_ids(rows, limit, offset) == (whole[offset : offset + limit], 120)
+    assert await list_ids(rows, 3, 1, RunFilter("w")) == (whole[1:4], 120)
+    assert await list_ids(rows, 3, 0, RunFilter("other")) == ([], 0)
     await store.close()
 
 
@@ -182,11 +182,11 @@ async def test_a_window_is_a_part_of_the_list(tmp_path: Path) -> None:
 async def test_windows_follow_changes_and_are_the_same_object_until_then(tmp_path: Path) -> None:
     store, rows = open_runs(tmp_path / "data", 30)
     runs = store.runs
-    first, _ = await rows.get_window(None, 5)
-    assert (await rows.get_window(None, 5))[0] is first
+    first, _ = await rows.get_window(5)
+    assert (await rows.get_window(5))[0] is first
     changed = a_run("r002", 12, error="new")
     await runs.put("r002", changed)
-    again, total = await rows.get_window(None, 5)
+    again, total = await rows.get_window(5)
     assert again is not first and total == 30
     assert orjson.loads(again.data)[2]["error"] == "new" == orjson.loads(rows.get_row("r002").data)["error"]
     await runs.delete("r000")
@@ -194,23 +194,49 @@ async def test_windows_follow_changes_and_are_the_same_object_until_then(tmp_pat
     moved = a_run("r001", 99)
     moved.workflow_name = "other"
     await runs.put("r001", moved)
-    body, total = await rows.get_window(None, 3)
+    body, total = await rows.get_window(3)
     assert ([row["id"] for row in orjson.loads(body.data)], total) == (["zz", "r002", "r003"], 30)
-    body, total = await rows.get_window("other", 3)
+    body, total = await rows.get_window(3, 0, RunFilter("other"))
     assert ([row["id"] for row in orjson.loads(body.data)], total) == (["r001"], 1)
     await runs.delete("r001")
-    assert (await rows.get_window("other", 3))[1] == 0
+    assert (await rows.get_window(3, 0, RunFilter("other")))[1] == 0
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("why", "wanted", "ids"),
+    [
+        ("all", RunFilter(), ["a", "b", "c", "d"]),
+        ("those of a workflow", RunFilter(workflow="w"), ["a", "c", "d"]),
+        ("those in one of some states", RunFilter(statuses=("failed", "cancelled")), ["b", "c"]),
+        ("those of a sweep", RunFilter(sweep=7), ["c", "d"]),
+        ("all that is asked for", RunFilter("w", ("failed",), 7), ["c"]),
+        ("none", RunFilter(sweep=8), []),
+    ],
+)
+@asynchronous
+async def test_which_runs_are_listed(tmp_path: Path, why: str, wanted: RunFilter, ids: list[str]) -> None:
+    runs = [
+        a_run("a", 1), a_run("b", 2, workflow_name="other", status="cancelled"),
+        a_run("c", 3, status="completed", sweep=7), a_run("d", 4, sweep=7),
+    ]  # fmt: skip
+    prepare_store(tmp_path / "data", *runs, retention="{}")
+    store = Store(tmp_path / "data")
+    rows = RunList(store.runs, srunx.to_run_json)
+    store.open(wait_s=10)
+    await store.runs.put("c", runs[2].model_copy(update={"status": "failed"}))
+    assert await list_ids(rows, 10, 0, wanted) == (ids, len(ids)), why
     await store.close()
 
 
 @asynchronous
 async def test_a_change_while_rows_are_made_does_not_stay_in_the_answer(tmp_path: Path) -> None:
     store, rows = open_runs(tmp_path / "data", 120)
-    asking = asyncio.ensure_future(rows.get_window(None, 120))
+    asking = asyncio.ensure_future(rows.get_window(120))
     await asyncio.sleep(0)  # it has begun
     await store.runs.put("r001", a_run("r001", 11, error="later"))
     await asking
-    body, _ = await rows.get_window(None, 120)
+    body, _ = await rows.get_window(120)
     assert orjson.loads(body.data)[1]["error"] == "later"
     assert store.runs.get_entry("r001").document.error == "later"
     await store.close()
