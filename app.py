@@ -27,6 +27,7 @@ import functools
 import importlib.metadata
 import inspect
 import logging
+import math
 import os
 import random
 import re
@@ -201,13 +202,16 @@ class Call:
     """One request on its way, and what is known of it by now."""
 
     __slots__ = (
-        "access", "caller", "change_header", "cors", "endpoint", "family", "headers", "made_id", "method", "path",
-        "path_params", "receive", "request_id", "scope", "send_message", "server", "status",
+        "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "made_id", "method",
+        "path", "path_params", "receive_message", "request_id", "scope", "send_message", "server", "status",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope, self.receive, self.send_message = scope, receive, send
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.scope, self.receive_message, self.send_message = scope, receive, send
+        # Not every server takes away the blanks behind a value.
+        self.headers: dict[bytes, bytes] = {name: value.rstrip(b" \t") for name, value in scope["headers"]}
+        # Whether some of the body may still be on its way.
+        self.has_unread = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         self.method: str = scope.get("method", "")
         self.path: str = scope["path"]
         self.path_params: dict[str, str] = {}
@@ -230,23 +234,51 @@ class Call:
         own = self.family.headers(self.caller) if self.family.headers is not None else ()
         self.status = status
         every = [*headers, (b"x-request-id", self.request_id), *STRICT, *own, *self.cors]
+        if self.has_unread:
+            every.append((b"connection", b"close"))
         await self.send_message({"type": "http.response.start", "status": status, "headers": every})
 
     async def finish(self, body: bytes = b"") -> None:
         """Send the body, or the rest of it."""
-        await self.send_message({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        message = {"type": "http.response.body", "body": b"" if self.method == "HEAD" else body}
+        if self.has_unread:
+            # A client that still sends when the connection is closed may never see the answer.
+            await self.send_message({**message, "more_body": True})
+            await self.discard_body()
+            message["body"] = b""
+        await self.send_message(message)
+
+    async def receive(self) -> Message:
+        """Receive a piece of the body, or that the client has gone."""
+        message = await self.receive_message()
+        if not message.get("more_body"):
+            self.has_unread = False
+        return message
+
+    async def discard_body(self) -> None:
+        """Read what is left of the body, within bounds."""
+        size_bytes = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_S):
+                while self.has_unread and size_bytes <= DISCARD_BYTES:
+                    size_bytes += len((await self.receive()).get("body", b""))
 
     async def send(self, message: Message) -> None:
         """Send what an answer of Starlette says, with our headers."""
         if message["type"] == "http.response.start":
             await self.start(message["status"], message["headers"])
-        else:
+        elif message.get("more_body"):
             await self.send_message({**message, "body": b""} if self.method == "HEAD" else message)
+        else:
+            await self.finish(message.get("body", b""))
 
 
 NO_STATE: dict[str, Any] = {}
 NOBODY = access.Access()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# So much of a body that nobody wants is read, at most for so long.
+DISCARD_BYTES = 64_000_000
+DISCARD_S = 10.0
 # Every answer keeps browsers strict.
 STRICT = (
     (b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
@@ -328,6 +360,8 @@ class Endpoint:
         data = await read_body(call, call.server.store.config.limits.body_bytes)
         if not data and not self.spec.body_required:
             return dict(self.spec.body_defaults)
+        if (encoding := jsons.find_other_encoding(data)) is not None:
+            raise MediaType(f"The body must be UTF-8, not {encoding}")
         value = jsons.parse_json(data)
         is_object = isinstance(value, dict)
         prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
@@ -704,14 +738,28 @@ def check_source(call: Call) -> bool:
     Returns whether the call is a preflight to be answered at once.
     Nothing is asked of the server yet but which hosts and origins it knows.
     """
-    hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
-    access.check_host(call.scope["headers"], call.headers, hosts)
+    if not is_bare_check(call):
+        hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
+        access.check_host(call.scope["headers"], call.headers, hosts)
     if call.scope["type"] == "http" and call.method in READING:
         return check_cors(call)
     access.check_origin(call.headers)
     if call.scope["type"] == "http" and b"content-type" in call.headers:
         require_media_type(call, JSON, RAW)
+    coding = call.headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if coding.lower() not in ("", "identity"):
+        raise MediaType(f"Content-Encoding {coding[:40]} is not taken: send the body as it is")
     return False
+
+
+def is_bare_check(call: Call) -> bool:
+    """Return whether a monitor of this machine asks without a Host.
+
+    That is usual with HTTP/1.0, and no browser does it. Only for what everybody may see.
+    """
+    is_open = call.endpoint is not None and not call.endpoint.requirement.credentials
+    old = call.scope.get("http_version") == "1.0" and b"host" not in call.headers
+    return is_open and old and access.is_loopback((call.scope.get("client") or ("",))[0])
 
 
 def check_cors(call: Call) -> bool:
@@ -764,8 +812,8 @@ def let_in(call: Call, requirement: access.Requirement) -> None:
         call.caller = access.admit_caller(requirement, facts)
     except access.WrongCredentials:
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
-        if server.callers.failures.wait_s(client[0]):
-            raise TooMany("Too many wrong tokens; wait a little") from None
+        if wait_s := server.callers.failures.wait_s(client[0]):
+            raise TooMany(wait_s) from None
         server.callers.failures.count_failure(client[0])
         raise
 
@@ -809,9 +857,13 @@ class UnknownMethod(Exception):
 class TooMany(Exception):
     """The client has tried too often."""
 
+    def __init__(self, wait_s: float) -> None:
+        super().__init__("Too many wrong tokens; wait a little")
+        self.wait_s = wait_s
+
 
 class MediaType(Exception):
-    """The body is not declared as JSON."""
+    """The body is not JSON in UTF-8, or not declared so."""
 
 
 class NotStarted(Exception):
@@ -851,6 +903,9 @@ STATUS: dict[type[Exception], int] = {
     slurm_errors.JobUnknown: 404,
     slurm_errors.SlurmError: 502,
 }
+# How a client may say who it is, by the scheme's name in the contract.
+CHALLENGES = {"bearer": b"Bearer", "basic": b'Basic realm="Sluice"'}
+RETRY_AFTER_S = 5
 # Of an answer that its family could not give a shape, and of paths that no family claims.
 PLAIN = Family("", (), write_detail, {"bearer": access.check_bearer})
 
@@ -886,9 +941,10 @@ async def send_refusal(call: Call, problem: Exception) -> None:
     if isinstance(problem, UnknownMethod):
         headers.append((b"allow", problem.allow.encode()))
     if refusal.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        headers += ((b"www-authenticate", CHALLENGES.get(scheme, b"Bearer")) for scheme in call.family.credentials)
     if refusal.status in (429, 503):
-        headers.append((b"retry-after", b"5"))
+        wait_s = problem.wait_s if isinstance(problem, TooMany) else RETRY_AFTER_S
+        headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
     body = call.family.envelope(refusal)
     await call.start(refusal.status, [*headers, (b"content-length", b"%d" % len(body))])
     await call.finish(body)
@@ -1052,9 +1108,9 @@ operations(
 )
 
 
-def srtslurm_get_health() -> Data:
+def srtslurm_get_health(server: Server) -> Data:
     """Check whether reports are accepted."""
-    return {"status": "ok"}
+    return {"status": "ok"}  # `server` is there: without one there is no place to keep them
 
 
 # ====================================================================================================================

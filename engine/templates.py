@@ -15,7 +15,8 @@ from engine.server import Server
 from slurm_shim import script as batch
 from slurm_shim.template import TEXT
 from store import access
-from store.errors import Invalid, make_problem
+from store.disk.entries import is_named
+from store.errors import Changed, Invalid, make_problem
 from store.indexes.bodies import Versioned
 from store.rendering import templates
 from store.rendering.templates import BASE
@@ -68,8 +69,10 @@ async def change_template(server: Server, template_name: str, body: dict[str, An
     A change from outside that happened meanwhile is not undone.
     """
     entry = server.store.templates.get_entry(check_name(server, template_name))
+    if if_match is not None and not is_named(if_match, entry.etag):
+        raise Changed("Template", template_name, entry.etag)
     data = templates.build_changed_file(entry.document, body)
-    await server.store.templates.put(template_name, data, if_match=if_match or entry.etag)
+    await server.store.templates.put(template_name, data, if_match=entry.etag)
     return get_template(server, template_name)
 
 

@@ -5,6 +5,7 @@ Refusals name the place of what is wrong.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import operator
 import re
@@ -24,6 +25,24 @@ COMPLAINTS = {
     "maximum": "less_than_equal", "minItems": "too_short", "maxItems": "too_long", "enum": "literal_error",
     "const": "literal_error",
 }  # fmt: skip
+
+
+def find_other_encoding(data: bytes) -> str | None:
+    """Name the encoding of a JSON text that is not UTF-8; None if it is.
+
+    >>> find_other_encoding("{}".encode("utf-16")), find_other_encoding(b"{}")
+    ('UTF-16', None)
+    """
+    # The first two characters of any JSON are ASCII, so zeros among the first bytes tell how wide characters are.
+    if b"\0\0" in data[:4]:
+        return "UTF-32"
+    if len(data) > 1 and (b"\0" in data[:2] or data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16"
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return f"another encoding (byte {error.start})"
+    return None
 
 
 def parse_json(data: bytes) -> Any:

@@ -48,14 +48,15 @@ def parse_boolean(text: str) -> Any:
     return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
 
 
-def unquote_etag(if_match: str) -> str | None:
-    """Return the version that an If-Match header names; None for `*`.
+def unquote_etags(if_match: str) -> str:
+    """Return the versions that an If-Match header names, or `*`.
 
-    >>> unquote_etag('W/"0a1b.77"'), unquote_etag("*")
-    ('0a1b', None)
+    >>> unquote_etags('W/"0a1b.77", "2c"'), unquote_etags("*")
+    ('0a1b 2c', '*')
     """
     # What is behind the dot tells two answers apart, not two versions.
-    return None if if_match == "*" else if_match.removeprefix("W/").strip('"').partition(".")[0]
+    tags = (tag.strip().removeprefix("W/").strip('"').partition(".")[0] for tag in if_match.split(","))
+    return " ".join(tags)
 
 
 def split_list(text: str) -> list[str]:
@@ -64,7 +65,7 @@ def split_list(text: str) -> list[str]:
 
 
 COERCE: dict[str, Callable[[str], Any]] = {"integer": parse_integer, "boolean": parse_boolean, "array": split_list}
-CONVERT = {"if-match": unquote_etag}
+CONVERT = {"if-match": unquote_etags}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,14 @@ Parse = Callable[[bytes, str], Any]
 Summary = Callable[[Any], dict[str, Any]]
 
 
+def is_named(if_match: str, etag: str) -> bool:
+    """Return whether `if_match` names this version.
+
+    It has several versions with blanks between them, or is `*` for whatever is there.
+    """
+    return if_match == "*" or etag in if_match.split()
+
+
 class EntrySource(Protocol):
     """What an entry needs of its folder: what the files there mean."""
 

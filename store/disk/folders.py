@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from store.disk.compression import Packer
-from store.disk.entries import CheckpointRow, FileEntry, FileState, Parse, Summary, pack_stamp
+from store.disk.entries import CheckpointRow, FileEntry, FileState, Parse, Summary, is_named, pack_stamp
 from store.disk.files import Files, check_name, read_file, to_stamp
 from store.disk.name_locks import NameLock
 from store.documents import refuse_torn, to_json
@@ -163,8 +163,8 @@ class Folder:
         """Write the document durably; return its new entry.
 
         `document` is a model, a plain value (written as JSON), or the bytes of a file that a person wrote (parsed
-        first). `if_match` is the sha256 that the caller has seen. Raises Invalid, Changed, Conflict (the file on disk
-        is wrong now and would be lost), StoreUnavailable, StoreFull.
+        first). `if_match` names the versions that the caller has seen (see `is_named`). Raises Invalid, Changed,
+        Conflict (the file on disk is wrong now and would be lost), StoreUnavailable, StoreFull.
         """
         entry: FileEntry = await self._run_to_end(self._write(name, document, if_match, new=False))
         return entry
@@ -255,7 +255,7 @@ class Folder:
         """Return the file's state if it may be changed. Raises Changed, Conflict."""
         state = self.file_states.get(filename)
         entry = state.entry if state else None
-        if if_match is not None and (entry is None or entry.etag != if_match):
+        if if_match is not None and (entry is None or not is_named(if_match, entry.etag)):
             raise Changed(self.kind, name, entry.etag if entry else None)
         if state and state.problems:
             reason = state.problems[0]["msg"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from store.disk.entries import is_named
 from store.disk.folders import Folder
 from store.errors import Changed, Conflict, Exists
 
@@ -47,7 +48,7 @@ async def _try_edit(
     """
     await folder.refresh([folder.choose_filename(name)])
     tag = get_tag(folder, name)
-    if if_match is not None and if_match != tag:
+    if if_match is not None and not is_named(if_match, tag):
         raise Changed(folder.kind, name, None if tag == NO_FILE_TAG else tag)
     before = folder.get_entry(name).data if tag != NO_FILE_TAG else b""
     after = await asyncio.to_thread(edit, before)

@@ -133,10 +133,17 @@ def test_numbers_and_booleans(text: str, number: Any, boolean: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "etag"), [("*", None), ('"0a1b"', "0a1b"), ('W/"0a1b.77"', "0a1b"), ('"0a1b.77"', "0a1b")]
+    ("header", "etags"),
+    [
+        ("*", "*"),
+        ('"0a1b"', "0a1b"),
+        ('W/"0a1b.77"', "0a1b"),
+        ('"0a1b.77"', "0a1b"),
+        ('"0a1b.77" , W/"2c","3"', "0a1b 2c 3"),
+    ],
 )
-def test_the_version_in_if_match(header: str, etag: str | None) -> None:
-    assert operations.unquote_etag(header) == etag
+def test_the_versions_in_if_match(header: str, etags: str) -> None:
+    assert operations.unquote_etags(header) == etags
 
 
 @pytest.mark.parametrize(

@@ -423,7 +423,7 @@ def test_scopes(client: Client, why: str, scope: str, method: str, status: int, 
     answer = client.request(method, f"{JOBS}/scoped", token=None, headers=ways[way], **more)
     assert answer.status_code == status
     if status == 401:
-        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.headers["www-authenticate"] == 'Bearer, Basic realm="Sluice"'
     client.server.callers.failures.spent.clear()
 
 

@@ -261,6 +261,13 @@ def test_if_match(client: Client) -> None:
     ):
         assert answer.status_code == 412, answer.text
     assert "two" in (text_of(client, "shared") or "")
+    several = f'"other", {second.headers["etag"]}'
+    second = upload(client, "shared", DEMO.format(name="shared", word="three"), headers={"If-Match": several})
+    assert second.status_code == 200, "one of several"
+    second = upload(client, "shared", DEMO.format(name="shared", word="four"), headers={"If-Match": "*"})
+    assert second.status_code == 200, "any, since there is one"
+    new = upload(client, "unshared", DEMO.format(name="unshared", word="one"), headers={"If-Match": "*"})
+    assert new.status_code == 412 and text_of(client, "unshared") is None, "there is none"
     assert client.delete("/api/workflows/shared", headers={"If-Match": second.headers["etag"]}).status_code == 200
 
 

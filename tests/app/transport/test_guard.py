@@ -55,7 +55,8 @@ def bearer(client: Client, scope: str = "read") -> tuple[bytes, bytes]:
         ("the other way round", [b"evil.example@localhost"], 400),
         ("a path behind", [b"localhost/x"], 400),
         ("a list", [b"localhost, evil.example"], 400),
-        ("a blank", [b"localhost "], 400),
+        ("a blank inside", [b"local host"], 400),
+        ("a blank behind, which is none of the value", [b"localhost "], 200),
         ("no port", [b"localhost:"], 400),
         ("a port too long", [b"localhost:1234567"], 400),
         ("not ASCII", [b"l\xf6calhost"], 400),
@@ -171,7 +172,8 @@ def test_guessing_is_slowed_down_and_locks_nobody_else_out(client: Client) -> No
     answers = [client.get("/api/workflows", token=f"guess-{i}", judged=False) for i in range(15)]
     codes = [answer.status_code for answer in answers]
     assert codes[:10] == [401] * 10 and codes[-1] == 429
-    assert int(answers[-1].headers["retry-after"]) > 0 and "detail" in answers[-1].json()
+    wait_s = client.server.callers.failures.refill_s
+    assert 0 < int(answers[-1].headers["retry-after"]) <= wait_s and "detail" in answers[-1].json()
     assert client.get("/api/workflows").status_code == 200, "a right token is no guess"
 
 

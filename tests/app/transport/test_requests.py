@@ -50,7 +50,6 @@ def first(answer: Any) -> tuple[str, list[Any]]:
         ("-Infinity", b'{"yaml": -Infinity}', "json_invalid", None),
         ("a lone surrogate", b'{"yaml": "\\ud800"}', "json_invalid", None),
         ("the other half alone", b'{"yaml": "\\udc00"}', "json_invalid", None),
-        ("not UTF-8", b'{"yaml": "\xff"}', "json_invalid", None),
         ("a byte order mark", b"\xef\xbb\xbf{}", "json_invalid", None),
         ("a raw line break in a text", b'{"yaml": "a\nb"}', "json_invalid", None),
         ("a comment", b"{} // x", "json_invalid", None),
@@ -73,6 +72,34 @@ def test_bodies_that_are_refused(client: Client, why: str, body: bytes, kind: st
     assert first(answer)[0] == kind, why
     assert first(answer)[1] == loc or loc is None, why
     assert len(answer.content) < 3000, "a refusal does not send the request back"
+
+
+@pytest.mark.parametrize(
+    ("why", "body", "said"),
+    [
+        ("as Windows has it", '{"yaml": "x"}'.encode("utf-16"), "UTF-16"),
+        ("without a mark, little end first", '{"yaml": "x"}'.encode("utf-16-le"), "UTF-16"),
+        ("without a mark, big end first", '{"yaml": "x"}'.encode("utf-16-be"), "UTF-16"),
+        ("wide", '{"yaml": "x"}'.encode("utf-32"), "UTF-32"),
+        ("wide, without a mark", '{"yaml": "x"}'.encode("utf-32-be"), "UTF-32"),
+        ("as old programs write", '{"yaml": "é"}'.encode("latin-1"), "another encoding (byte 10)"),
+        ("half a surrogate", b'{"yaml": "\xed\xa0\x80"}', "another encoding (byte 10)"),
+    ],
+)
+def test_json_that_is_not_utf_8(client: Client, why: str, body: bytes, said: str) -> None:
+    answer = send(client, body)
+    assert (answer.status_code, answer.json()["detail"]) == (415, f"The body must be UTF-8, not {said}"), why
+    reported = client.request("POST", "/srtslurm/api/jobs", content=body, headers=JSON)
+    assert reported.status_code == 415, why
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"), [("gzip", 415), ("deflate, br", 415), ("IDENTITY", 200), ("identity ", 200), ("", 200)]
+)
+def test_bodies_that_are_encoded(client: Client, coding: str, status: int) -> None:
+    answer = send(client, GOOD, {**JSON, "Content-Encoding": coding})
+    assert answer.status_code == status
+    assert status == 200 or f"Content-Encoding {coding} is not taken" in answer.json()["detail"]
 
 
 def test_a_number_that_is_not_one_does_not_get_in(client: Client) -> None:
@@ -183,7 +210,7 @@ values = st.recursive(
 @given(body=st.one_of(st.binary(max_size=60), values.map(orjson.dumps)))
 def test_whatever_is_sent_is_answered_in_the_envelope(client: Client, body: bytes) -> None:
     for path in ("validate", "upload", "create"):
-        assert send(client, body, path=path).status_code in (200, 422)
+        assert send(client, body, path=path).status_code in (200, 415, 422)
 
 
 # --- paths and methods -----------------------------------------------------------------------------------------------
