@@ -28,6 +28,7 @@ from store.indexes.sweeps import SweepIndex
 from store.kinds import Key
 from store.rendering.renderer import Renderer
 from store.rules import workflows
+from store.rules.inbox import Inbox
 from store.store import Store
 from store.views import srunx
 
@@ -73,6 +74,7 @@ class Server:
         )  # fmt: skip
         follow_folders(self.store, self.open_documents, self.job_index, self.sweep_index)
         self.store.inbox.listeners.append(lambda *_change: self.wake.set())
+        self.inbox = Inbox(self.store.join_path("inbox"))
         # Lists follow after the indexes, from which their rows are made.
         self.workflow_folders = WorkflowFolders(self.store, self.changes)
         self.run_list = RunList(self.store.runs, srunx.to_run_json)

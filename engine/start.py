@@ -259,13 +259,11 @@ async def empty_inbox(server: Server) -> None:
 
     One that waits for SLURM holds up no other.
     """
-    folder = server.store.join_path("inbox")
-    for dropped in await asyncio.to_thread(inbox.list_ready, folder):
+    for dropped in await asyncio.to_thread(server.inbox.list_ready):
         key = Key("request", dropped.path.name)
         server.tasks.spawn(key, functools.partial(carry_out_request, server, dropped))
-    if await asyncio.to_thread(inbox.has_unsettled, folder):
-        await asyncio.sleep(inbox.SETTLED_S)
-        server.wake.set()
+    reason = "somebody still has it open for writing; it starts when it is closed"
+    server.store.note_problems({f"inbox/{name}": reason for name in server.inbox.held})
 
 
 async def carry_out_request(server: Server, dropped: inbox.DroppedFile) -> None:

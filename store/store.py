@@ -135,6 +135,7 @@ class Store:
             raise ValueError(f"no such folder: {', '.join([*given, *rows])}")
         self.folders += self.single.values()
         self.problem_listeners: list[ProblemListener] = []
+        self.noted_problems: dict[str, dict[str, Any]] = {}  # by path
         archived = [self.by_kind[kind.name] for kind in KINDS if kind.is_archived]
         self.archive = archive.Archive(self.join_path("archive"), self.files, *archived)
         self.checkpoints = {kind.folder: self._make_checkpoint(kind) for kind in KINDS if kind.facts}
@@ -183,8 +184,24 @@ class Store:
         Paths are below the store.
         """
         found = [row for folder in self.folders for row in folder.list_problems()] + self.archive.list_problems()
-        found += self._list_outside_problems()
+        found += [*self._list_outside_problems(), *self.noted_problems.values()]
         return sorted(found, key=lambda row: (row["path"], row["line"] or 0, row["column"] or 0))
+
+    def note_problems(self, reasons: Mapping[str, str]) -> None:
+        """Note what is wrong with files beside what they say, by path.
+
+        What is not named any more is mended.
+        """
+        before, now = self.noted_problems, to_rfc3339(int(time.time()))
+        self.noted_problems = {
+            path: before.get(path) or {"path": path, "line": None, "column": None, "reason": reason, "since": now}
+            for path, reason in reasons.items()
+        }
+        for path in before.keys() ^ reasons.keys():
+            if path in reasons:
+                log.warning("%s: %s", path, reasons[path])
+            for listener in self.problem_listeners:
+                listener(path, [self.noted_problems[path]] if path in reasons else [])
 
     def _list_outside_problems(self) -> list[dict[str, Any]]:
         """List what is wrong in config files outside of the store.
@@ -203,7 +220,7 @@ class Store:
         """
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
         wrong = sum(len(folder.wrong_files) for folder in self.folders) + len(self.archive.list_problems())
-        wrong += len(self._list_outside_problems())
+        wrong += len(self._list_outside_problems()) + len(self.noted_problems)
         return {"watch": self.watch.summarize() if self.watch else None, "files": counts, "problems": wrong}
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:

@@ -7,20 +7,26 @@ import os
 import stat
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from store.disk import writers
 from store.disk.files import Files, read_file
 from store.disk.folders import FILE_LIMIT_BYTES
 from store.documents import UserFileModel, from_yaml
 from store.errors import Invalid, StoreError
 
-# A file is taken when it was not changed for SETTLED_S; one that does not parse, after GIVEN_UP_S.
+# A file that is closed is taken when it was not written for SETTLED_S; one that does not parse, after GIVEN_UP_S.
 SETTLED_S = 0.3
 GIVEN_UP_S = 2.0
+# Where nobody can say whether it is closed, it is taken when it was not changed for UNKNOWN_S.
+UNKNOWN_S = 3.0
+# One that is open for so long is a problem to be told.
+HELD_S = 60.0
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -73,28 +79,79 @@ class DroppedFile:
         return {**plain, "args_override": self.request.args}
 
 
-def list_ready(folder: Path) -> list[DroppedFile]:
-    """List the complete files, oldest first.
+class Sighting(NamedTuple):
+    """How a file was last seen, and since when it is so and is there.
 
-    Half-written files are left until they can be parsed or stop changing.
+    Times are those of a clock that nobody sets.
     """
-    ready = []
-    for path in sorted(folder.iterdir(), key=lambda path: (_read_ctime(path), path.name)):
-        if path.suffix in SUFFIXES and not path.name.startswith("."):
-            dropped = _examine_file(path)
-            if dropped is not None:
-                ready.append(dropped)
-    return ready
+
+    mark: tuple[int, ...]
+    unchanged_since: float
+    known_since: float
 
 
-def has_unsettled(folder: Path) -> bool:
-    """Return whether somebody may still be writing a file.
+class Inbox:
+    """The folder of dropped files.
 
-    Then it is worth looking again soon.
+    A file is taken when its last writer has closed it, or has moved it into place. Where the kernel cannot tell, it is
+    taken when it was seen unchanged for UNKNOWN_S. `held` are the names of files that somebody keeps open for HELD_S.
     """
-    now = time.time()
-    names = (path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
-    return any(now - _read_ctime(path) < SETTLED_S for path in names)
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder, self._clock = folder, clock
+        self._sightings: dict[str, Sighting] = {}
+        self.held: set[str] = set()
+
+    def list_ready(self) -> list[DroppedFile]:
+        """List the complete files, oldest first; those that are not stay."""
+        paths = [path for path in self.folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")]
+        names = {path.name for path in paths}
+        self._sightings = {name: seen for name, seen in self._sightings.items() if name in names}
+        self.held &= names
+        local = bool(paths) and writers.is_local(self.folder)
+        paths.sort(key=lambda path: (_read_ctime(path), path.name))
+        found = [self._examine_file(path, local) for path in paths]
+        return [dropped for dropped in found if dropped is not None]
+
+    def _examine_file(self, path: Path, local: bool) -> DroppedFile | None:
+        """Parse the file; None if it is gone or may still be being written."""
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            unchanged_s, known_s = self._look_at(path.name, status)
+            data, _ = read_file(path, FILE_LIMIT_BYTES)
+            # After it was read: somebody who was still writing then is still found.
+            is_open = writers.is_open_for_writing(path) if local else None
+            if _to_mark(path.lstat()) != _to_mark(status):
+                return None
+        except (OSError, StoreError):
+            return None  # gone meanwhile, or not readable yet: the next pass looks again
+        if is_open and known_s >= HELD_S:
+            self.held.add(path.name)
+        if is_open:
+            return None
+        self.held.discard(path.name)
+        # What is moved into place was written before, however new its name is.
+        quiet_s = unchanged_s if is_open is None else time.time() - min(status.st_mtime, status.st_ctime)
+        return _parse_file(path, data, status, quiet_s, UNKNOWN_S if is_open is None else SETTLED_S)
+
+    def _look_at(self, name: str, status: os.stat_result) -> tuple[float, float]:
+        """Note how the file is now.
+
+        Returns for how many seconds it has been so, and has been there.
+        """
+        now, mark, seen = self._clock(), _to_mark(status), self._sightings.get(name)
+        if seen is None or seen.mark[0] != mark[0]:
+            seen = Sighting(mark, now, now)
+        elif seen.mark != mark:
+            seen = Sighting(mark, now, seen.known_since)
+        self._sightings[name] = seen
+        return now - seen.unchanged_since, now - seen.known_since
+
+
+def _to_mark(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _read_ctime(path: Path) -> float:
@@ -105,24 +162,17 @@ def _read_ctime(path: Path) -> float:
         return 0.0
 
 
-def _examine_file(path: Path) -> DroppedFile | None:
-    """Parse the file; None if it is gone or may still be being written."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        data, _ = read_file(path, FILE_LIMIT_BYTES)
-    except (OSError, StoreError):
-        return None  # gone meanwhile, or not readable yet: the next pass looks again
-    quiet_s = time.time() - status.st_ctime
+def _parse_file(path: Path, data: bytes, status: os.stat_result, quiet_s: float, least_s: float) -> DroppedFile | None:
+    """Parse a file that is quiet; None if it is not quiet for long enough."""
     # An inode may be reused at once and a copy may keep its mtime; only ctime cannot be set by a user.
     name = f"{path.name} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns} {hashlib.sha256(data).hexdigest()}"
     key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"sluice inbox {name}"))
+    request, wrong = None, None
     try:
         request = from_yaml(InboxRequest, data)
     except Invalid as error:
-        return DroppedFile(path, data, key, _identify_file(status), None, str(error)) if quiet_s >= GIVEN_UP_S else None
-    return DroppedFile(path, data, key, _identify_file(status), request, None) if quiet_s >= SETTLED_S else None
+        wrong, least_s = str(error), max(least_s, GIVEN_UP_S)
+    return DroppedFile(path, data, key, _identify_file(status), request, wrong) if quiet_s >= least_s else None
 
 
 async def move_to_done(files: Files, dropped: DroppedFile, started: str) -> None:

@@ -9,14 +9,17 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from store.disk import writers
 from store.disk.files import Files
 from store.errors import StoreUnavailable
 from store.rules import inbox
+from store.rules.inbox import Inbox
 from tests.app_client import Client, down, up
 from tests.app_server import Server
 from tests.waiting import eventually
@@ -54,7 +57,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str, said: dict[str, Any]) -> None:
     (tmp_path / "a.yaml").write_text(text)
-    (request,) = inbox.list_ready(tmp_path)
+    (request,) = Inbox(tmp_path).list_ready()
     assert request.error is None and request.request is not None
     body = request.to_body()
     assert {key: body[key] for key in said} == said and request.request.workflow == "a", why
@@ -91,14 +94,14 @@ def test_what_a_file_asks_for(at_once: None, tmp_path: Path, why: str, text: str
 )  # fmt: skip
 def test_what_asks_for_nothing(at_once: None, tmp_path: Path, why: str, data: bytes, reason: str) -> None:
     (tmp_path / "a.yaml").write_bytes(data)
-    (request,) = inbox.list_ready(tmp_path)
+    (request,) = Inbox(tmp_path).list_ready()
     assert request.request is None and request.error and reason in request.error, why
 
 
 @pytest.mark.parametrize("name", [".a.yaml", "a.txt", "a.yaml.part", "a", "a.json", "a.yaml~"])
 def test_files_of_other_names_are_left_alone(at_once: None, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(WHOLE)
-    assert inbox.list_ready(tmp_path) == []
+    assert Inbox(tmp_path).list_ready() == []
 
 
 def test_what_is_no_plain_file_is_left_alone(at_once: None, tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_what_is_no_plain_file_is_left_alone(at_once: None, tmp_path: Path) -> N
     (tmp_path / "elsewhere").write_text(WHOLE)
     (tmp_path / "link.yaml").symlink_to("elsewhere")
     os.mkfifo(tmp_path / "pipe.yaml")
-    assert inbox.list_ready(tmp_path) == []
+    assert Inbox(tmp_path).list_ready() == []
 
 
 def test_a_file_that_still_changes_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,31 +117,78 @@ def test_a_file_that_still_changes_is_left_alone(tmp_path: Path, monkeypatch: py
     (tmp_path / "half.yaml").write_text("workflow: hello\nargs: {wor")
     monkeypatch.setattr(inbox, "SETTLED_S", 1000)
     monkeypatch.setattr(inbox, "GIVEN_UP_S", 1000)
-    assert inbox.list_ready(tmp_path) == []
+    assert Inbox(tmp_path).list_ready() == []
     monkeypatch.setattr(inbox, "SETTLED_S", -1)
-    assert [request.path.name for request in inbox.list_ready(tmp_path)] == ["whole.yaml"], (
+    assert [request.path.name for request in Inbox(tmp_path).list_ready()] == ["whole.yaml"], (
         "half a file may become a whole one"
     )
     monkeypatch.setattr(inbox, "GIVEN_UP_S", -1)
-    assert {request.path.name for request in inbox.list_ready(tmp_path) if request.request is None} == {"half.yaml"}
+    assert {request.path.name for request in Inbox(tmp_path).list_ready() if request.request is None} == {"half.yaml"}
 
 
-def test_whether_to_look_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "SETTLED_S", 1000)
-    (tmp_path / ".hidden.yaml").write_text("workflow: hello\n")
-    (tmp_path / "note.txt").write_text("no request")
-    assert not inbox.has_unsettled(tmp_path)
-    (tmp_path / "one.yaml").write_text("workflow: hello\n")
-    assert inbox.has_unsettled(tmp_path)
+def test_a_file_is_left_alone_until_its_last_writer_has_closed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert writers.is_local(tmp_path), "this test needs a local disk"
     monkeypatch.setattr(inbox, "SETTLED_S", -1)
-    assert not inbox.has_unsettled(tmp_path)
+    now = [0.0]
+    dropped = Inbox(tmp_path, lambda: now[0])
+    with (tmp_path / "a.yaml").open("w") as first, (tmp_path / "a.yaml").open("a") as second:
+        first.write("workflow: hello\n")
+        first.close()
+        for now[0] in (0, 5, inbox.HELD_S - 1, inbox.HELD_S):
+            assert dropped.list_ready() == []
+            assert dropped.held == ({"a.yaml"} if now[0] >= inbox.HELD_S else set()), "one that never ends is told"
+        second.write("args: {word: x}\n")
+    (request,) = dropped.list_ready()
+    assert request.request is not None and request.request.args == {"word": "x"} and not dropped.held
+
+
+@pytest.mark.parametrize("why", ["a network filesystem", "a file of somebody else"])
+def test_where_writers_are_not_known_a_file_has_to_stay_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    if why == "a network filesystem":
+        (tmp_path / "mountinfo").write_text(
+            f"1 0 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / {tmp_path} rw - nfs4 far:/x rw\n"
+        )
+        monkeypatch.setattr(writers, "MOUNTS", tmp_path / "mountinfo")
+        assert not writers.is_local(tmp_path) and writers.is_local(tmp_path.parent)
+    else:
+        monkeypatch.setattr(writers, "is_open_for_writing", lambda _path: None)
+    now = [0.0]
+    dropped = Inbox(tmp_path, lambda: now[0])
+    (tmp_path / "a.yaml").write_text("workflow: hello\n")
+    os.utime(tmp_path / "a.yaml", (0, 0))  # a server's clock may say anything
+    for now[0], more in ((0, ""), (2.9, "args: {word: x}\n"), (4, ""), (6.9, "")):
+        assert dropped.list_ready() == []
+        with (tmp_path / "a.yaml").open("a") as file:
+            file.write(more)
+    now[0] = 7
+    assert [request.path.name for request in dropped.list_ready()] == ["a.yaml"]
+
+
+def test_what_is_moved_into_place_is_taken_at_once(tmp_path: Path) -> None:
+    (tmp_path / ".a").write_text(WHOLE)
+    os.utime(tmp_path / ".a", (1, 1))
+    (tmp_path / ".a").rename(tmp_path / "a.yaml")
+    assert len(Inbox(tmp_path).list_ready()) == 1
+
+
+def test_who_opens_a_file_that_is_looked_at_is_not_held_up(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(WHOLE)
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(lambda: [writers.is_open_for_writing(tmp_path / "a.yaml") for _ in range(2000)])
+        while not looking.done():
+            (tmp_path / "a.yaml").write_text(WHOLE)
+    assert {True, False} >= set(looking.result())
 
 
 def test_the_oldest_first(at_once: None, tmp_path: Path) -> None:
     for name in ("c", "a", "b"):
         (tmp_path / f"{name}.yaml").write_text(WHOLE)
         eventually(lambda: Path(tmp_path / "tick").write_text("") == 0)
-    times = [request.path.lstat().st_ctime for request in inbox.list_ready(tmp_path)]
+    times = [request.path.lstat().st_ctime for request in Inbox(tmp_path).list_ready()]
     assert times == sorted(times) and len(times) == 3
 
 
@@ -147,8 +197,8 @@ def test_the_key_is_the_files_own(at_once: None, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text(WHOLE)
     for _ in range(20):
         shutil.copy2(tmp_path / "kept", tmp_path / "a.yaml")
-        (request,) = inbox.list_ready(tmp_path)
-        assert inbox.list_ready(tmp_path)[0].key == request.key, "as long as the file is the same"
+        (request,) = Inbox(tmp_path).list_ready()
+        assert Inbox(tmp_path).list_ready()[0].key == request.key, "as long as the file is the same"
         keys.add(request.key)
         (tmp_path / "a.yaml").unlink()
     assert len(keys) == 20, "also when the inode and the time of change are those of the one before"
@@ -164,7 +214,7 @@ def test_where_files_go(at_once: None, tmp_path: Path) -> None:
         for round_ in (1, 2):
             (tmp_path / "good.yaml").write_text(WHOLE)
             (tmp_path / "bad.yaml").write_text("workflow: [\n")
-            good, bad = sorted(inbox.list_ready(tmp_path), key=lambda request: request.request is None)
+            good, bad = sorted(Inbox(tmp_path).list_ready(), key=lambda request: request.request is None)
             asyncio.run(inbox.move_to_done(files, good, f"run {round_}"))
             asyncio.run(inbox.move_to_failed(files, bad, "because\nof that"))
         first, second = sorted((tmp_path / "done").iterdir(), key=lambda path: path.read_text())
@@ -181,12 +231,12 @@ def test_another_file_dropped_under_the_name_meanwhile_stays(at_once: None, tmp_
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (request,) = inbox.list_ready(tmp_path)
+        (request,) = Inbox(tmp_path).list_ready()
         (tmp_path / ".new").write_text("workflow: other\n")
         (tmp_path / ".new").rename(tmp_path / "a.yaml")
         asyncio.run(inbox.move_to_done(files, request, "run 1"))
         assert names(tmp_path) == ["a.yaml", "done/a.yaml"]
-        (two,) = inbox.list_ready(tmp_path)
+        (two,) = Inbox(tmp_path).list_ready()
         assert two.key != request.key and two.request is not None and two.request.workflow == "other"
         (tmp_path / "a.yaml").unlink()
         asyncio.run(inbox.move_to_done(files, two, "run 2"))
@@ -199,7 +249,7 @@ def test_a_move_that_was_cut_off_leaves_one_copy(at_once: None, tmp_path: Path) 
     files = Files(tmp_path)
     try:
         (tmp_path / "a.yaml").write_text(WHOLE)
-        (request,) = inbox.list_ready(tmp_path)
+        (request,) = Inbox(tmp_path).list_ready()
         (tmp_path / "done").mkdir()
         (tmp_path / "done" / "a.yaml").write_text(f"# started as run 1\n{WHOLE}")
         asyncio.run(inbox.move_to_done(files, request, "run 1"))
@@ -277,19 +327,21 @@ def test_a_sweep_from_the_inbox(dropping: Dropping) -> None:
 
 
 def test_a_file_written_slowly(dropping: Dropping, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.rules.inbox.GIVEN_UP_S", 3600.0)  # however busy the machine is
+    monkeypatch.setattr("store.rules.inbox.HELD_S", 0.0)
     text = dropping.text("slow")
     with (dropping.inbox / "slow.yaml").open("w") as file:
-        for piece in (text[:20], text[20:30], text[30:]):
+        for number, piece in enumerate(("workflow: hello\n", text.removeprefix("workflow: hello\n"))):
             file.write(piece)
             file.flush()
-            other = f"{len(piece)}.yaml"
+            other = f"other-{number}.yaml"
             dropping.drop(other, dropping.text("other"))
             dropping.done(other)  # the server has looked at both
-            assert (dropping.inbox / "slow.yaml").exists() or piece == text[30:]
+            assert (dropping.inbox / "slow.yaml").exists()
+        eventually(lambda: "inbox/slow.yaml" in dropping.client.get("/api/store/problems").text)
     _, number = dropping.done("slow.yaml")
     assert dropping.client.await_run(number)["args"]["word"] == "slow"
     assert len(dropping.runs_of("slow")) == 1
+    eventually(lambda: "inbox/slow.yaml" not in dropping.client.get("/api/store/problems").text)
 
 
 @pytest.mark.parametrize(
