@@ -236,6 +236,7 @@ def _is_listed(server: Server, cluster: Cluster, job_id: str) -> bool:
 def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, Any] | None:
     job, entry = cluster.snapshot.jobs.get(job_id), server.job_index.get(cluster.name, job_id)
     if job is not None:
+        entry = server.job_index.get(cluster.name, jobs.get_whole_id(job_id))
         report = server.report_index.find_for_job(job, cluster.name)
         return srunx.to_job_json(job, entry, report.stage if report else None, cluster.name)
     if entry is None:

@@ -16,6 +16,7 @@ from engine import workdirs
 from engine.mounts import copies
 from engine.server import Server
 from slurm_shim import errors as slurm_errors
+from slurm_shim import expectations
 from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
 from slurm_shim.commands import NO_FOLDERS, Folders
@@ -90,6 +91,7 @@ async def find_job(server: Server, job_id: str, cluster: str | None = None) -> d
     entry, row = await find_traces(server, job_id, asked)
     if row is not None:
         report = server.report_index.find_for_job(row, asked.name)
+        entry = server.job_index.get(asked.name, jobs.get_whole_id(row["job_id"]))
         return srunx.to_job_json(row, entry, report.stage if report else None, asked.name)
     if entry is not None:
         report = server.report_index.find_for_entry(entry, asked.name)
@@ -102,12 +104,17 @@ async def find_traces(
 ) -> tuple[jobs.JobEntry | None, dict[str, Any] | None]:
     """Find what we remember of a job, and what SLURM says of it.
 
-    Accounting is asked only where neither is enough.
+    By any id that SLURM has for it, see `Snapshot.find`. SLURM is asked only where neither is enough.
 
-    A job of ours is remembered as it was last seen while SLURM does not answer; about others SlurmUnreachable.
+    A job of ours is remembered as it was last seen while SLURM does not answer; about others SlurmUnreachable. Invalid
+    for array tasks that are none.
     """
-    entry = server.job_index.get(asked.name, job_id)
-    row = asked.snapshot.jobs.get(job_id) or asked.snapshot.by_id(job_id)[1]
+    try:
+        row = asked.snapshot.find(job_id)
+    except ValueError as problem:
+        raise errors.Invalid([errors.make_problem(str(problem), ["path", "job_id"], input=job_id)]) from None
+    known_id = job_id if row is None else row["job_id"]
+    entry = server.job_index.get(asked.name, known_id) or server.job_index.get_part(asked.name, known_id)
     if row is None and (entry is None or entry.state not in states.TERMINAL):
         try:
             row = await asked.look_up_job(job_id)
@@ -118,9 +125,12 @@ async def find_traces(
 
 
 async def read_logs(
-    server: Server, job_id: str, stdout_offset: int, stderr_offset: int, cluster: str | None = None
+    server: Server, job_id: str, stdout_offset: int | None, stderr_offset: int | None, cluster: str | None = None
 ) -> dict[str, Any]:
-    """Read a job's output from these offsets on; raises NotFound."""
+    """Read a job's output from these offsets on; raises NotFound.
+
+    Without an offset as much as is sent at once, see `logs.read_job_logs`.
+    """
     asked = server.clusters.resolve(cluster)
     paths = await find_log_paths(server, job_id, asked)
     return await logs.read_job_logs(
@@ -131,23 +141,49 @@ async def read_logs(
 async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:
     """Find `{stdout, stderr, owner}` of a job; raises NotFound.
 
-    Paths may be None; the owner is the uid that the files must belong to.
+    Paths may be None, as they are before the job has begun: until then the files are those of other jobs. The owner is
+    the uid that the files must belong to.
     """
     entry, row = await find_traces(server, job_id, asked)
-    if entry is None and row is None:
+    if row is None and entry is None:
         raise errors.NotFound("Job", job_id)
-    sources = [row, None if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
-    paths = {
-        key: next((source[key] for source in sources if source and source[key]), None) for key in ("stdout", "stderr")
-    }
+    if not has_begun(entry, row):
+        return {"stdout": None, "stderr": None, "owner": None}
+    sources = [row or {}, {} if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
+    sources.append(build_submitted_paths(server, asked, row) if row is not None else {})
+    paths = {key: next((source[key] for source in sources if source.get(key)), None) for key in ("stdout", "stderr")}
     return {**paths, "owner": row and row["uid"]}
+
+
+def has_begun(entry: jobs.JobEntry | None, row: dict[str, Any] | None) -> bool:
+    """Return whether a job has ever begun; one that is lost may have."""
+    if row is not None:
+        return row["start_time"] is not None or row["restarts"] > 0
+    return entry is not None and (entry.started_at is not None or entry.state == states.LOST)
+
+
+def build_submitted_paths(server: Server, asked: Cluster, row: dict[str, Any]) -> dict[str, Any]:
+    """Build where a job of ours writes from what it was submitted with.
+
+    For what SLURM does not say: accounting does not know files.
+    """
+    submitted = server.job_index.find_submission(asked.name, row["job_id"])
+    if submitted is None:
+        return {}
+    script, work_dir, log_dir = submitted.script or "", submitted.work_dir or "", getattr(submitted, "log_dir", None)
+    options = {**submitted.options, **batch.build_missing_options(script, work_dir, log_dir)}
+    return expectations.build_expected_paths(script, options, row)
 
 
 async def cancel_job(server: Server, job_id: str, cluster: str | None = None) -> None:
     """Cancel the job, unless it has ended already."""
-    job = await find_job(server, job_id, cluster)
-    if job["slurm_state"] not in states.TERMINAL:
-        await server.clusters.resolve(cluster).scancel([job_id])
+    asked = server.clusters.resolve(cluster)
+    entry, row = await find_traces(server, job_id, asked)
+    if entry is None and row is None:
+        raise errors.NotFound("Job", job_id)
+    found_id, state = (row["job_id"], row["state"]) if row is not None else (job_id, entry and entry.state)
+    if state not in states.TERMINAL:
+        await asked.scancel([found_id])
 
 
 async def submit_script(

@@ -18,6 +18,9 @@ from typing import Any
 
 from slurm_shim.commands import NO_FOLDERS, Folders, Slurm
 from slurm_shim.errors import SlurmError, SlurmUnreachable
+from slurm_shim.expectations import build_expected_job
+from slurm_shim.job_groups import combine_rows, is_part_of
+from slurm_shim.past_tasks import QUEUE_REMEMBERS_S
 from slurm_shim.remote.commands import TIMEOUT_S, RemoteSlurm, Slice
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import make_empty_row, summarize_partitions
@@ -31,8 +34,6 @@ _DOUBT_S = 10.0
 _REMOTE_DOUBT_S = GRACE_S + TIMEOUT_S
 # sshd grants 10 sessions over one connection unless told otherwise; some are left for copying files.
 _REMOTE_CALLS = 4
-# SLURM shows ended jobs for MinJobAge, 300 s by default; nobody sets it far lower.
-_QUEUE_REMEMBERS_S = 60.0
 
 
 PROGRAMS = Path(__file__).resolve().parent / "bin"
@@ -145,18 +146,17 @@ class Cluster:
         return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [make_empty_row(partition or "")]]
 
     async def look_up_job(self, job_id: str) -> dict[str, Any] | None:
-        """Look up a job that the queue does not list; None if there is none.
+        """Look up a job that the snapshot does not have; None if there is none.
 
-        Asks accounting; the answer is kept for a minute.
-
-        Also by the number that a task of an array or a part of a heterogeneous job has in its own $SLURM_JOB_ID.
-        SlurmUnreachable when it is not known, and SLURM does not answer whether the queue has it by now.
+        Asks the queue, since somebody may have submitted it a moment ago, and accounting, whose answer is kept for a
+        minute. SlurmUnreachable when it is not known, and SLURM does not answer whether the queue has it by now.
         """
         async with self._look_up_lock:
             at, found = self._looked_up.get(job_id, (float("-inf"), None))
             if time.monotonic() - at >= _RECALLED_S:
-                if (found := await self._find_queued(job_id)) is not None:
-                    return found
+                if self.snapshot.error is None and (queued := await self._call(self.slurm.squeue, job_id)):
+                    self.snapshot.wake()
+                    return combine_rows(job_id, queued)
                 found = await self._call(self._find_accounted, job_id)
                 while len(self._looked_up) >= _MOST_RECALLED:
                     del self._looked_up[next(iter(self._looked_up))]
@@ -165,15 +165,10 @@ class Cluster:
             self.check_answering()
         return found
 
-    async def _find_queued(self, job_id: str) -> dict[str, Any] | None:
-        # Somebody may have submitted it a moment ago: refresh before answering "no".
-        if self.get_age_s() > self.snapshot.interval_s and self.snapshot.error is None:
-            await self.snapshot.refresh()
-        return self.snapshot.jobs.get(job_id) or self.snapshot.by_raw_id(job_id)
-
     def _find_accounted(self, job_id: str) -> dict[str, Any] | None:
         rows = self.slurm.sacct([job_id]) if self.slurm.has_accounting() else []
-        return next((row for row in rows if job_id in (row["job_id"], str(row["raw_id"]))), None)
+        own = [row for row in rows if is_part_of(row, job_id)]
+        return combine_rows(job_id, own) if own else None
 
     # ------------------------------------------------------------------------------------------------ telling
 
@@ -182,7 +177,7 @@ class Cluster:
     ) -> str:
         """Submit a job and show it in the snapshot; return its id.
 
-        `row` is what is known of it already.
+        `row` is what is known of it besides what script and options say.
 
         The folders are made before, where the job will run.
 
@@ -200,7 +195,10 @@ class Cluster:
             self._unsure_tags[tag] = time.monotonic() + (self._in_flight_s if problem.uncertain else 0)
             raise
         self._unsure_tags.pop(tag, None)
-        self.snapshot.add_submitted({"job_id": job_id, "state": "PENDING", "comment": tag, **row})
+        expected = build_expected_job(script, options, self.slurm.get_user(), self.snapshot.partitions)
+        if expected["array_task_id"] is not None:
+            expected |= {"job_id": f"{job_id}_[{expected['array_task_id']}]", "array_job_id": int(job_id)}
+        self.snapshot.add_submitted(job_id, {**expected, "comment": tag, **row})
         return job_id
 
     async def scancel(self, job_ids: Iterable[str]) -> None:
@@ -220,7 +218,7 @@ class Cluster:
         Accounting is asked by `resolve_missing`.
         """
         knowledge, job = self.snapshot.by_tag(tag, self._unsure_tags.get(tag, self._began_at))
-        if knowledge != "absent" or time.time() - intended_at < _QUEUE_REMEMBERS_S:
+        if knowledge != "absent" or time.time() - intended_at < QUEUE_REMEMBERS_S:
             return knowledge, job
         if tag not in self._accounted_tags:
             self._missing_tags[tag] = intended_at

@@ -21,7 +21,8 @@ from typing import Any
 
 from slurm_shim import parse, programs
 from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmError, SlurmUnreachable, make_error
-from slurm_shim.ids import split_job_id
+from slurm_shim.ids import split_job_id, to_argument
+from slurm_shim.job_groups import is_part_of
 from slurm_shim.programs import Answer, Breaker
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
@@ -76,7 +77,7 @@ class Slurm:
                 text = self._run_checked([*argv, f"--jobs={_strip_tasks(job_id)}"], (job_id,))
             except JobUnknown:
                 return []
-            return parse.parse_jobs(text, self._squeue_nonce)
+            return [row for row in parse.parse_jobs(text, self._squeue_nonce) if is_part_of(row, job_id)]
         self._prefetch(soon)
         text = self._run_checked(argv)
         with self._known_lock:
@@ -225,12 +226,12 @@ class Slurm:
         Example: update_job("42", priority=5, timelimit="+30").
         """
         pairs = [f"{name}={value}" for name, value in fields.items() if _check_option_name(name)]
-        self._run_checked(["scontrol", "update", f"jobid={_check_id(job_id)}", *pairs], (job_id,))
+        self._run_checked(["scontrol", "update", f"jobid={to_argument(job_id)}", *pairs], (job_id,))
 
     # --------------------------------------------------------------------------------------------------- the way out
 
     def _run_in_batches(self, argv: list[str], job_ids: Sequence[str]) -> None:
-        ids = [_check_id(job_id) for job_id in job_ids]
+        ids = [to_argument(job_id) for job_id in job_ids]
         for at in range(0, len(ids), _IDS_A_CALL):
             lot = ids[at : at + _IDS_A_CALL]
             self._run_checked([*argv, *lot], lot, self.timeout_s + 0.01 * len(lot))
@@ -297,6 +298,10 @@ class Slurm:
             return {}
         return {"SQUEUE_FORMAT2": parse.build_format(parse.JOB_FIELDS, self._squeue_nonce)}
 
+    def get_user(self) -> str | None:
+        """Return whose jobs these commands submit; None if unknown."""
+        return programs.build_user_environment().get("USER")
+
     def build_environment(self, for_jobs: bool = False) -> dict[str, str]:
         """Build the variables that a program gets.
 
@@ -356,11 +361,6 @@ def _check_option_name(name: str) -> bool:
     if not _OPTION.fullmatch(name):
         raise ValueError(f"not the name of an option: {name[:40]!r}")
     return True
-
-
-def _check_id(job_id: str) -> str:
-    split_job_id(job_id)
-    return job_id
 
 
 def _strip_tasks(job_id: str) -> str:

@@ -29,6 +29,31 @@ def split_job_id(job_id: str) -> dict[str, Any]:
     }
 
 
+def is_job_id(text: str) -> bool:
+    """Return whether the text is a job id: others have no job in SLURM."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def list_tasks(job_id: str) -> tuple[int, ...]:
+    """List the array tasks that an id names; () for a whole job."""
+    parts = split_job_id(job_id)
+    return (parts["task"],) if parts["task"] is not None else expand_tasks(parts["tasks"]) if parts["tasks"] else ()
+
+
+def to_argument(job_id: str) -> str:
+    """Write the id as scancel and scontrol take it.
+
+    They know neither the limit nor the steps that squeue shows: "8_[2-6:2%1]" -> "8_[2,4,6]".
+
+    ValueError for what is no id.
+    """
+    parts = split_job_id(job_id)
+    if parts["tasks"] is None:
+        return job_id
+    tasks = parts["tasks"].partition("%")[0]
+    return f"{parts['job']}_[{','.join(map(str, expand_tasks(tasks))) if ':' in tasks else tasks}]"
+
+
 @lru_cache(maxsize=4096)
 def expand_tasks(tasks: str) -> tuple[int, ...]:
     """Expand array tasks like "3-6%2", "1-9:4", "2,9,22-24" to numbers.
@@ -41,6 +66,8 @@ def expand_tasks(tasks: str) -> tuple[int, ...]:
         if match is None:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
         first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
         found.extend(_check_count(range(first, last + 1, int(match[3] or 1) or 1), len(found)))
     return tuple(found)
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from slurm_shim.errors import UnreadableAnswer
 from slurm_shim.ids import expand_hosts, split_job_id
+from slurm_shim.output_files import build_output_path
 from slurm_shim.times import format_duration, parse_duration, parse_epoch
 
 Job = dict[str, Any]
@@ -54,7 +55,6 @@ FINISHED = frozenset(("COMPLETED", "CANCELLED", "PREEMPTED", "REVOKED", *_FAILUR
 WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"])
 
 _NULL = frozenset(("", "N/A", "n/a", "(null)", "None", "NONE", "Unknown", "None assigned", "none"))
-_NOT_AN_ARRAY = 4294967294  # NO_VAL, printed as task id by jobs that are no array task
 
 
 # ---------------------------------------------------------------------------------------------------------- records
@@ -203,7 +203,8 @@ def _parse_job(fields: list[str]) -> Job:
         "time_limit": format_duration(limit_s),
         "node_count": node_count,
         "cpu_count": _parse_count(cpus),
-        "memory_mb": parse_tres_memory_mb(tres) or _multiply(parse_memory_mb(memory), node_count),
+        # Where memory is not counted, squeue does not tell that of a CPU from that of a node.
+        "memory_mb": parse_tres_memory_mb(tres) or parse_requested_mb(f"{memory}n", node_count, 0),
         "gpus": _count_job_gpus(tres, per_node, node_count),
         "priority": _parse_int(priority),
         "nodes": node_list,
@@ -218,7 +219,7 @@ def _parse_job(fields: list[str]) -> Job:
         "tres": tres,
         "source": "squeue",
     }
-    job["stdout"] = build_output_path(out, job)
+    job["stdout"] = build_output_path(to_text_or_none(out), job)
     job["stderr"] = build_output_path(err, job) if err != out and to_text_or_none(err) else job["stdout"]
     return job
 
@@ -257,7 +258,9 @@ def _parse_accounted(fields: list[str]) -> Job:
         "time_limit": format_duration(limit_s),
         "node_count": node_count,
         "cpu_count": _parse_count(cpus),
-        "memory_mb": parse_tres_memory_mb(given) or parse_tres_memory_mb(wanted) or parse_memory_mb(memory),
+        "memory_mb": parse_tres_memory_mb(given)
+        or parse_tres_memory_mb(wanted)
+        or parse_requested_mb(memory, node_count, _parse_count(cpus)),
         "gpus": count_tres_gpus(given) or count_tres_gpus(wanted),
         "priority": _parse_int(priority),
         "nodes": nodes_named,
@@ -447,10 +450,6 @@ def _parse_float(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else None
 
 
-def _multiply(number: int | None, factor: int) -> int | None:
-    return None if number is None else number * max(1, factor)
-
-
 def _split_list(text: str) -> list[str]:
     value = to_text_or_none(text)
     return value.split(",") if value else []
@@ -460,15 +459,23 @@ def _split_list(text: str) -> list[str]:
 def parse_memory_mb(text: str) -> int | None:
     """Parse an amount of memory to MB (2^20); None for 0 and nothing.
 
-    Forms: "512M", "1.50G", "500K", "16000", sacct's "4Gn" (a node) and "2Gc" (a CPU).
-
-    0 means all memory of the node, which is not known here.
+    Forms: "512M", "1.50G", "500K", "16000". 0 means all memory of the node, which is not known here.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)B?([nc]?)", text, re.ASCII)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)B?", text, re.ASCII | re.IGNORECASE)
     if match is None:
         return None
-    factor = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}[match[2]]
+    factor = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}[match[2].upper()]
     return math.ceil(float(match[1]) * factor) or None
+
+
+def parse_requested_mb(text: str, node_count: int, cpu_count: int) -> int | None:
+    """Parse sacct's ReqMem to the MB of the whole job.
+
+    "4Gn" is that of each node, "2Gc" of each CPU (SLURM before 21.08), "4G" of the job.
+    """
+    factor = {"n": node_count, "c": cpu_count}.get(text[-1:], 1)
+    each_mb = parse_memory_mb(text.rstrip("nc"))
+    return None if each_mb is None else each_mb * max(1, factor)
 
 
 def parse_tres(text: str) -> dict[str, str]:
@@ -536,65 +543,3 @@ def parse_wait_status(text: str) -> tuple[int | None, int | None]:
     status = int(text)
     signal = status & 0x7F
     return (128 + signal, signal) if signal else (status >> 8, None)
-
-
-# ----------------------------------------------------------------------------------------------------- output files
-
-
-def build_output_path(pattern: str, job: Mapping[str, Any]) -> str | None:
-    """Build the absolute path of a job's output file; None if unknown.
-
-    `pattern` as squeue's STDOUT gives it (sbatch(1), filename pattern); empty is SLURM's default. The remainder of a
-    pending array has no one file. %N is really the machine's own name, which differs where several nodes share one.
-    """
-    task, work_dir = job["array_task_id"], job["work_dir"]
-    if task is not None and pattern == f"{work_dir}/slurm-{job['raw_id']}.out":
-        pattern = ""  # what squeue 22.05.8 shows for the default; the task's file has another name
-    pattern = to_text_or_none(pattern) or ("slurm-%A_%a.out" if task is not None else "slurm-%j.out")
-    if str(_NOT_AN_ARRAY) in pattern or (task is not None and not task.isdigit()):
-        return None
-    path = _fill_pattern(pattern, job) if "%" in pattern or "\\" in pattern else pattern
-    if path is None or path.startswith("/"):
-        return path
-    return f"{work_dir.rstrip('/')}/{path}" if work_dir else None
-
-
-def _fill_pattern(pattern: str, job: Mapping[str, Any]) -> str | None:
-    if "\\" in pattern:  # sbatch(1): a backslash switches all replacing off
-        return pattern.replace("\\", "")
-    made = []
-    for at, piece in enumerate(_split_pattern(pattern)):
-        # Pieces alternate: text, symbol, text, ...
-        word = _expand_symbol(piece, job) if at % 2 else piece
-        if word is None:
-            return None
-        made.append(word)
-    return "".join(made)
-
-
-@lru_cache(maxsize=4096)
-def _split_pattern(pattern: str) -> tuple[str, ...]:
-    return tuple(re.split(r"(%%|%\d*[AaJjNnstux])", pattern))
-
-
-def _expand_symbol(symbol: str, job: Mapping[str, Any]) -> str | None:
-    letter, digits = symbol[-1], symbol[1:-1]
-    if letter == "x":
-        return str(job["name"])
-    if letter in "%u":
-        return "%" if letter == "%" else str(job["user"])
-    if letter == "N":
-        return (job["batch_host"] or "").split(".")[0] or None
-    value = str(_get_symbol_value(letter, job))
-    return value.zfill(min(int(digits), 10)) if digits and value.isdigit() else value
-
-
-def _get_symbol_value(letter: str, job: Mapping[str, Any]) -> Any:
-    if letter in "jJ":  # sbatch(1) promises a step for %J, a batch script's file has none
-        return job["raw_id"]
-    if letter == "A":
-        return job["raw_id"] if job["array_job_id"] is None else job["array_job_id"]
-    if letter == "a":
-        return _NOT_AN_ARRAY if job["array_task_id"] is None else job["array_task_id"]
-    # What is left belongs to a step; the file is that of the batch step on the first node.
-    return "batch" if letter == "s" else "0"

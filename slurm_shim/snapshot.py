@@ -19,8 +19,10 @@ from typing import Any
 
 from slurm_shim.commands import NODES, PARTITIONS, Slurm
 from slurm_shim.errors import SlurmError
-from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, list_row_tasks
-from slurm_shim.parse import FINISHED, Job, Node, Partition
+from slurm_shim.ids import is_job_id, list_tasks, split_job_id
+from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, list_common_tasks, list_row_tasks
+from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
+from slurm_shim.past_tasks import PastTasks
 
 JobFinding = tuple[str, Job | None]
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
@@ -42,6 +44,7 @@ class _Queue:
 
     rows: dict[str, Job] = field(default_factory=dict)  # by id
     groups: dict[int, list[Job]] = field(default_factory=dict)  # tasks of an array, components of a heterogeneous job
+    numbers: dict[int, Job] = field(default_factory=dict)  # these by their own numbers
     comments: dict[str, list[Job]] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     notable: set[str] = field(default_factory=set)  # changed in more than the elapsed time
@@ -87,8 +90,8 @@ class Snapshot:
         self.is_busy: Callable[[], bool] = lambda: False
         self.on_jobs_changed: list[Callable[[set[str]], None]] = []
         self._queue = _Queue()  # the last squeue as it is
-        self._ended_tasks: dict[int, dict[str, Job]] = {}  # kept while others of the array are still in the queue
-        self._submitted: dict[str, tuple[Job, float]] = {}  # submitted by us and when
+        self._past = PastTasks()
+        self._submitted: dict[str, tuple[Job, float]] = {}  # submitted by us and when, by the id that sbatch gave
         self._cancelled: dict[str, float] = {}
         self._overlaid: set[str] = set()  # where `jobs` shows something else than the queue
         self._first_asked: dict[str, float] = {}
@@ -240,18 +243,25 @@ class Snapshot:
         if len(answer) == len(before) and all(map(operator.is_, answer, before.values())):
             return replace(last, changed=set(), notable=set(), reordered=False, lost=False)
         groups: dict[int, list[Job]] = {}
+        numbers: dict[int, Job] = {}
         comments: dict[str, list[Job]] = {}
         rows = {row["job_id"]: row for row in answer}
         for row in rows.values():
             group = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
             if group is not None:
                 groups.setdefault(group, []).append(row)
+                numbers[row["raw_id"]] = row
             if row["comment"]:
                 comments.setdefault(row["comment"], []).append(row)
+        for number in groups.keys() | last.groups.keys():
+            plain = rows.get(str(number))
+            if plain is not None and plain["array_job_id"] is None and plain["het_job_id"] is None:
+                # All that waited of an array was cancelled task by task: SLURM shows a plain job with the array's id.
+                groups.setdefault(number, []).append(plain)
         changed = _find_differing(before, rows, before.keys() | rows.keys())
         notable = {job_id for job_id in changed if not _is_same_but_time(before.get(job_id), rows.get(job_id))}
         reordered, lost = list(before) != list(rows), not before.keys() <= rows.keys()
-        return _Queue(rows, groups, comments, changed, notable, reordered, lost)
+        return _Queue(rows, groups, numbers, comments, changed, notable, reordered, lost)
 
     async def _poll_nodes(self, began: float, queue: asyncio.Future[_Queue]) -> bool:
         loop = asyncio.get_running_loop()
@@ -274,7 +284,7 @@ class Snapshot:
     def _accept_queue(self, queue: _Queue, began: float) -> None:
         if queue.rows is not self._queue.rows:
             self._queue = queue
-            self._remember_ended_tasks()
+            self._past.follow(queue.groups, began)
         self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}
         self._cancelled = {
             job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)
@@ -295,32 +305,20 @@ class Snapshot:
                     self._missing_since.setdefault(job_id, began)
         self._unfound = unfound
 
-    def _remember_ended_tasks(self) -> None:
-        kept: dict[int, dict[str, Job]] = {}
-        for group, rows in self._queue.groups.items():
-            ended = self._ended_tasks.get(group, {})
-            ended |= {row["job_id"]: row for row in rows if row["state"] in FINISHED}
-            for row in rows:  # requeued
-                if row["state"] not in FINISHED:
-                    ended.pop(row["job_id"], None)
-            kept[group] = ended
-        self._ended_tasks = kept
-
     def _is_completing(self, job_id: str) -> bool:
         # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
         return any(row["state"] == "COMPLETING" for row in self._find_rows(job_id))
 
     def _update_jobs(self, queue: _Queue) -> None:
         rows, laid = dict(queue.rows), set()
-        for job_id, (job, _at) in self._submitted.items():
-            if job_id not in rows:
-                rows[job_id] = job
-                laid.add(job_id)
+        for whole, (job, _at) in self._submitted.items():
+            if not self._find_rows(whole):
+                rows[job["job_id"]] = job
+                laid.add(job["job_id"])
         for job_id in self._cancelled:
-            for row in self._find_rows(job_id) or ([rows[job_id]] if job_id in rows else []):
-                if row["state"] not in FINISHED:
-                    rows[row["job_id"]] = row | {"state": "CANCELLED"}
-                    laid.add(row["job_id"])
+            for row in self._list_cancelled(job_id):
+                rows[row["job_id"]] = row | {"state": "CANCELLED"}
+                laid.add(row["job_id"])
         before, self.jobs = self.jobs, rows
         laid, self._overlaid = laid | self._overlaid, laid
         # Where nothing was laid over, before or now, the thread has compared already.
@@ -353,31 +351,37 @@ class Snapshot:
 
     # ------------------------------------------------------------------------------------------- our own actions
 
-    def add_submitted(self, job: Job) -> None:
-        """Show a job that sbatch has just accepted.
+    def add_submitted(self, job_id: str, job: Job) -> None:
+        """Show a job that sbatch has just accepted under this id.
 
-        `job` needs `job_id`; what is missing is filled in.
+        `job` has what is known of it, also an array's own `job_id`; what is missing is filled in.
         """
-        job_id, row = job["job_id"], build_waiting_job(**job)
+        row = build_waiting_job(**({"job_id": job_id} | job))
         self._submitted[job_id] = (row, self._now())
         self._note_asked(job_id)
-        if job_id not in self._queue.rows:
-            self._overlay_rows({job_id: row})
+        if not self._find_rows(job_id):
+            self._overlay_rows({row["job_id"]: row})
         self.wake()
 
     def mark_cancelled(self, job_ids: Iterable[str]) -> None:
         """Show jobs as cancelled that scancel has just been told to end.
 
-        Whole arrays go by their own id.
+        Whole arrays go by their own id. Tasks that wait among others leave no row behind.
         """
         now, ended = self._now(), {}
         for job_id in job_ids:
             self._cancelled[job_id] = now
-            for row in self._find_rows(job_id) or ([self.jobs[job_id]] if job_id in self.jobs else []):
-                if row["state"] not in FINISHED:
-                    ended[row["job_id"]] = row | {"state": "CANCELLED"}
+            for row in self._list_cancelled(job_id):
+                ended[row["job_id"]] = row | {"state": "CANCELLED"}
+            for row in self._find_rows(job_id) or self._find_submitted(job_id):
+                if not _ends_whole(row, job_id):
+                    self._past.note_unstarted(row, list_common_tasks(row, job_id))
         self._overlay_rows(ended)
         self.wake()
+
+    def _list_cancelled(self, job_id: str) -> list[Job]:
+        rows = self._find_rows(job_id) or self._find_submitted(job_id)
+        return [row for row in rows if row["state"] not in FINISHED and _ends_whole(row, job_id)]
 
     # ----------------------------------------------------------------------------------------- what about one job
 
@@ -395,25 +399,39 @@ class Snapshot:
         rows = self._find_rows(job_id)
         if rows:
             self._resolved.pop(job_id, None)  # requeued since
-            return "seen", self._queue.rows.get(job_id) or self._combine_rows(job_id, rows)
-        if job_id in self._submitted:
-            return "seen", self._submitted[job_id][0]
+            return "seen", self._combine_rows(job_id, rows)
+        if submitted := self._find_submitted(job_id):
+            return "seen", combine_rows(job_id, submitted)
         if job_id in self._resolved:
             return "absent", self._resolved[job_id]
         return "unknown", None
 
+    def find(self, job_id: str) -> Job | None:
+        """Find a job by any of its ids, as it is shown; None if unknown.
+
+        An array or heterogeneous job (35), some tasks (35_[2-3%2]), a task or component (35_2, 35+1), also by its own
+        number. Also tasks that the queue has forgotten since. ValueError for what is no id.
+        """
+        rows = [self.jobs.get(row["job_id"], row) for row in self._find_rows(job_id)]
+        tasks = list_tasks(job_id)
+        unstarted = self._past.find_unstarted(job_id) if tasks else []
+        rows = rows or self._find_submitted(job_id) or self._past.find_ended(job_id)
+        if unstarted and (not rows or (len(unstarted) == len(tasks) and all(row["state"] in WAITING for row in rows))):
+            rows = unstarted
+        return self._combine_rows(job_id, rows) if rows else None
+
     def _find_rows(self, job_id: str) -> list[Job]:
         row = self._queue.rows.get(job_id)
-        if row is not None:
-            return [row]
-        array, mark, task = job_id.partition("_")
-        if not (array.isascii() and array.isdigit()):
-            return []
-        rows = self._queue.groups.get(int(array), [])
-        if not mark or not rows:
-            return rows
-        # "8_5" while it still waits in the row "8_[3-6]".
-        return [row for row in rows if task.isdigit() and int(task) in list_row_tasks(row)]
+        number = split_job_id(job_id)["job"] if is_job_id(job_id) else None
+        if number in self._queue.groups and (row is None or job_id.isdigit()):
+            # "8_5" is here while it still waits in the row "8_[3-6]".
+            return [row for row in self._queue.groups[number] if is_part_of(row, job_id)]
+        row = row or (self._queue.numbers.get(int(job_id)) if job_id.isdigit() else None)
+        return [] if row is None else [row]
+
+    def _find_submitted(self, job_id: str) -> list[Job]:
+        row, _at = self._submitted.get(job_id.partition("_")[0], (None, 0.0))
+        return [row] if row is not None and is_part_of(row, job_id) else []
 
     def list_parts(self, job_id: str) -> list[str]:
         """List the ids of the tasks or components that the queue shows.
@@ -424,18 +442,9 @@ class Snapshot:
         return [row["job_id"] for row in parts]
 
     def _combine_rows(self, job_id: str, rows: list[Job]) -> Job:
-        if "_" in job_id:
-            return rows[0] | {"job_id": job_id, "array_task_id": job_id.partition("_")[2]}
-        ended = self._ended_tasks.get(int(job_id), {})
-        return combine_rows(job_id, list((ended | {row["job_id"]: row for row in rows}).values()))
-
-    def by_raw_id(self, raw_id: str) -> Job | None:
-        """Find the task or component whose $SLURM_JOB_ID this is.
-
-        Of an array or heterogeneous job; None if there is none.
-        """
-        parts = (row for rows in self._queue.groups.values() for row in rows)
-        return next((row for row in parts if str(row["raw_id"]) == raw_id), None)
+        number = int(job_id) if job_id.isdigit() else -1
+        over = self._past.get_unstarted(number) | self._past.get_ended(number)
+        return combine_rows(job_id, list((over | {row["job_id"]: row for row in rows}).values()))
 
     def by_tag(self, comment: str, since: float) -> JobFinding:
         """Return what SLURM knows of the job with exactly this comment.
@@ -448,9 +457,9 @@ class Snapshot:
         if rows:
             array = rows[0]["array_job_id"] if rows[0]["array_job_id"] is not None else rows[0]["het_job_id"]
             return self.by_id(str(array)) if array is not None else ("seen", rows[0])
-        for job, _at in self._submitted.values():
+        for whole, (job, _at) in self._submitted.items():
             if job["comment"] == comment:
-                return "seen", job
+                return "seen", combine_rows(whole, [job])
         return ("unknown", None) if self.taken_at is None or self.taken_at <= since else ("absent", None)
 
     async def resolve_missing(self, job_ids: Iterable[str]) -> None:
@@ -492,7 +501,7 @@ class Snapshot:
             self._notify_listeners(changed)
 
     def _resolve_job(self, job_id: str, accounted: list[Job] | None) -> bool:
-        rows = [row for row in accounted or [] if is_part_of(row, job_id)]
+        rows = [row for row in accounted or [] if is_part_of(row, job_id)] or self._past.find_unstarted(job_id)
         over = bool(rows) and all(row["state"] in FINISHED for row in rows)
         missing_s = self._now() - self._missing_since.get(job_id, self._now())
         patience_s = 0.0 if accounted is None else _RUNAWAY_S if rows else _ACCOUNTING_LAG_S
@@ -511,6 +520,11 @@ class Snapshot:
         if job_id not in self._first_asked and job_id not in self._resolved:
             _store_bounded(self._first_asked, job_id, self._now())
             self._unfound.add(job_id)
+
+
+def _ends_whole(row: Job, job_id: str) -> bool:
+    # Else other tasks of the row go on waiting.
+    return len(list_common_tasks(row, job_id)) == len(list_row_tasks(row))
 
 
 def _store_bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:

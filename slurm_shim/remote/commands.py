@@ -63,6 +63,10 @@ class RemoteSlurm(Slurm):
         """Home folder of the account; None until it is known."""
         return None if self._identified is None else self._identified.home
 
+    def get_user(self) -> str | None:
+        """Return the user of the account; None until it is known."""
+        return None if self._identified is None else self._identified.user
+
     def identify(self, now: bool = False) -> Greeting:
         """Connect, check that it is the same cluster, return the greeting.
 

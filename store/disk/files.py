@@ -547,7 +547,8 @@ def read_slice_blocking(path: Path | str, offset: int, limit_bytes: int, owner: 
     try:
         start = max(0, status.st_size + offset) if offset < 0 else offset
         data = _read_at(fd, start, limit_bytes) if start < 2**63 else b""
-        return data, os.fstat(fd).st_size
+        # From the end: which end that was, since the file may have grown meanwhile.
+        return data, status.st_size if offset < 0 else os.fstat(fd).st_size
     except OSError as error:
         raise from_os_error(error, f"read {Path(path).name}") from error
     finally:

@@ -33,6 +33,7 @@ from store.documents.encoding import (
 )
 from store.documents.jobs import JobRecord, StateChange
 from store.documents.models import HOOK, LINE, PATH, VARIABLE, VERSION, ServerFileModel, UserFileModel
+from store.documents.parts import Part
 from store.documents.reports import Report, ReportEvent
 from store.documents.runs import ERROR_WORDS, Attempt, ErrorKind, Run, RunJob, RunStatus
 from store.documents.sweeps import Sweep
@@ -54,6 +55,7 @@ __all__ = [
     "JobRecord",
     "Limits",
     "Notifications",
+    "Part",
     "PartitionConfig",
     "PollConfig",
     "Report",

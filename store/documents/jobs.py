@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from store.documents.models import VERSION, ServerFileModel
+from store.documents.parts import Part
 from store.documents.reports import Report
 
 
@@ -47,8 +48,11 @@ class JobRecord(ServerFileModel):
     nodes: str | None = None
     node_count: int | None = None
     gpus: int | None = None
+    memory_mb: int | None = None
+    time_limit: str | None = None
     stdout: str | None = None
     stderr: str | None = None
     error: str | None = None
     history: list[StateChange] = []
+    parts: dict[str, Part] = {}
     report: Report | None = None

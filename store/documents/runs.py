@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from store.documents.models import VERSION, ServerFileModel
+from store.documents.parts import Part
 
 RunStatus = Literal["pending", "syncing", "submitting", "running", "completed", "failed", "cancelled"]
 # At what a run failed before its jobs could, and the words that the text of such an error begins with.
@@ -43,6 +44,8 @@ class Attempt(ServerFileModel):
     error: str | None = None
     nodes: str | None = None
     partition: str | None = None
+    memory_mb: int | None = None
+    parts: dict[str, Part] = {}
     cancel_sent_at: str | None = None
     tries: int = 0
     retry_at: float | None = None

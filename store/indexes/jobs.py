@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from store.documents import Attempt, JobRecord, Run, RunJob
@@ -42,11 +42,13 @@ class JobEntry:
     stderr: str | None
     partition: str | None
     nodes: int | None
-    gpus: int
+    gpus: int | None
+    memory_mb: int | None
     time_limit: str | None
     user: str | None
     run_id: str | None = None
     workflow_name: str | None = None
+    raw_id: int | None = None  # of a task or component, its own number
 
     @property
     def runtime_s(self) -> float | None:
@@ -99,8 +101,8 @@ def _build_record_entries(record: JobRecord) -> list[JobEntry]:
             depends_on=(),
             partition=record.partition,
             nodes=record.node_count,
-            gpus=record.gpus or 0,
-            time_limit=None,
+            gpus=record.gpus,
+            time_limit=record.time_limit,
             user=record.user,
         )
     ]
@@ -108,7 +110,7 @@ def _build_record_entries(record: JobRecord) -> list[JobEntry]:
 
 def _build_end_fields(attempt: Any) -> dict[str, Any]:
     """Return the fields of an entry that attempts and records share."""
-    names = ("job_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr")
+    names = ("job_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr", "memory_mb")
     submitted = attempt.submitted_at or attempt.intended_at or to_rfc3339(0)
     return {**{key: getattr(attempt, key) for key in names}, "submitted_at": submitted}
 
@@ -300,6 +302,33 @@ class JobIndex:
         source = self.find_source(cluster, job_id)
         return None if source is None else self.build_entry(source, job_id)
 
+    def find_submission(self, cluster: str, job_id: str) -> JobRecord | RunJob | None:
+        """Return what was submitted as this job, or as its whole.
+
+        None if it is not from here.
+        """
+        whole_id = get_whole_id(job_id)
+        source = self.find_source(cluster, whole_id)
+        document: Run | JobRecord | None = None if source is None else source.document
+        if not isinstance(document, Run):
+            return document
+        return next(job for job in document.jobs if any(attempt.job_id == whole_id for attempt in job.attempts))
+
+    def get_part(self, cluster: str, job_id: str) -> JobEntry | None:
+        """Return an ended task or component of a job from here; None if unknown."""
+        whole_id = get_whole_id(job_id)
+        source = self.find_source(cluster, whole_id)
+        if source is None:
+            return None
+        document = source.document
+        submitted = [document] if isinstance(document, JobRecord) else _list_attempts(document)
+        part = next((sent.parts.get(job_id) for sent in submitted if sent.job_id == whole_id), None)
+        if part is None:
+            return None
+        names = ("raw_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr")
+        own = {name: getattr(part, name) for name in names}
+        return replace(self.build_entry(source, whole_id), job_id=job_id, **own)
+
     def build_entry(self, source: Source, job_id: str) -> JobEntry:
         """Return the job with this id from the source's document, which has it."""
         return self._load_entries(source)[job_id]
@@ -365,6 +394,11 @@ def _join_key(cluster: str, job_id: str) -> str:
     ('embedded 8_3', '8_3')
     """
     return f"{cluster} {job_id}"
+
+
+def get_whole_id(job_id: str) -> str:
+    """Return the id of the array or heterogeneous job that a part belongs to."""
+    return job_id.partition("_")[0].partition("+")[0]
 
 
 def _split_job_id(key: str) -> str:

@@ -13,7 +13,7 @@ from store.disk.entries import FileEntry
 from store.disk.folders import Folder
 from store.errors import NotFound
 from store.indexes.bodies import Body, BoundedCache, ListBody, join_array
-from store.indexes.jobs import JobIndex, Source
+from store.indexes.jobs import JobIndex, Source, get_whole_id
 from store.indexes.reports import ReportIndex
 from store.indexes.timelines import Timeline
 from store.views import srunx
@@ -193,7 +193,7 @@ class JobList:
         if self._versions != versions:
             self._versions = versions
             sources: list[tuple[str, dict[str, Any] | None, Source | None]] = [
-                (job_id, job, job_index.find_source(cluster, job_id)) for job_id, job in jobs.items()
+                (job_id, job, job_index.find_source(cluster, get_whole_id(job_id))) for job_id, job in jobs.items()
             ]
             # An array or heterogeneous job is one entry of ours, while SLURM shows its parts.
             shown_ids = jobs.keys() | {str(job[key]) for job in jobs.values() for key in ("array_job_id", "het_job_id")}
@@ -226,7 +226,7 @@ class JobList:
         stage = report.stage if report else None
         if kept is not None and kept[0] is job and kept[1] is source and kept[2]["stage"] == stage:
             return kept
-        entry = entry or (job_index.build_entry(source, job_id) if source else None)
+        entry = entry or (job_index.build_entry(source, get_whole_id(job_id)) if source else None)
         if job is not None:
             return job, source, srunx.to_job_json(job, entry, stage, cluster)
         assert entry is not None, "the index names no job that its document lacks"

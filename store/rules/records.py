@@ -74,7 +74,8 @@ def follow_record(record: JobRecord, by_id: ById, by_tag: ByTag, now: float) -> 
     view = by_id(record.job_id)
     apply_view(record, view, now)
     if view.job is not None:
-        record.gpus, record.node_count = view.job["gpus"], view.job["node_count"]
+        known = ("gpus", "node_count", "time_limit")
+        record = record.model_copy(update={key: view.job[key] for key in known if view.job.get(key) is not None})
     if record.state is not None and (record.state, record.reason) != before:
         record.history.append(StateChange(at=to_rfc3339(now) or "", state=record.state, reason=record.reason))
     return record

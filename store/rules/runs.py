@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from store.documents import ERROR_WORDS, Attempt, JobRecord, Run, RunJob
+from store.documents import ERROR_WORDS, Attempt, JobRecord, Part, Run, RunJob
 from store.errors import Conflict
 from store.rules import states
 from store.rules.run_drafts import choose_first_status
@@ -184,11 +184,23 @@ def apply_view(attempt: Attempt | JobRecord, view: JobView, now: float) -> None:
         attempt.stderr = row["stderr"] or attempt.stderr
         attempt.nodes = row["nodes"] or attempt.nodes
         attempt.partition = row["partition"] or attempt.partition
+        # What was asked for is known best at first: where memory is not counted, the queue shows that of one CPU later.
+        attempt.memory_mb = attempt.memory_mb or row.get("memory_mb")
+        for part_id, part in row.get("ended_parts", {}).items():
+            attempt.parts[part_id] = _build_part(part, attempt.parts.get(part_id))
         if attempt.state in states.TERMINAL and attempt.ended_at is None:
             attempt.ended_at = to_rfc3339(now)
     elif view.knowledge == "absent" and attempt.state not in states.TERMINAL:
         attempt.state, attempt.ended_at = states.LOST, to_rfc3339(now)
         attempt.error = "SLURM no longer knows this job, and there is no accounting to ask how it ended"
+
+
+def _build_part(row: dict[str, Any], known: Part | None) -> Part:
+    """Build what is remembered of an ended task of an array."""
+    fields: dict[str, Any] = {key: row[key] for key in ("raw_id", "state", "reason", "exit_code")}
+    for key in ("stdout", "stderr", "nodes"):  # accounting does not know files
+        fields[key] = row[key] or getattr(known, key, None)
+    return Part(**fields, started_at=to_rfc3339(row["start_time"]), ended_at=to_rfc3339(row["end_time"]))
 
 
 def _begin_job(run: Run, job: RunJob, now: float) -> list[Step]:

@@ -12,15 +12,26 @@ from store.rules.sweeps import make_cell_id
 from store.times import format_duration, to_epoch, to_rfc3339
 
 
-def to_json_id(job_id: str) -> int | str:
-    """Convert a plain job id to a number.
+def build_ids(job_id: str, raw_id: int | None, array_job_id: int | None = None) -> dict[str, Any]:
+    """Build the ids of a job: SLURM's own number first.
 
-    An array task or a heterogeneous component stays text.
+    A part that has no number of its own has that of the whole, as in SLURM.
 
-    >>> to_json_id("42"), to_json_id("42_7"), to_json_id("9+1")
-    (42, '42_7', '9+1')
+    >>> build_ids("35_2", 41)
+    {'job_id': 41, 'display_id': '35_2', 'array_job_id': 35, 'array_task_id': 2}
+    >>> build_ids("35_[2-3%2]", 35)
+    {'job_id': 35, 'display_id': '35_[2-3%2]', 'array_job_id': 35, 'array_task_id': '2-3%2'}
+    >>> build_ids("9+1", 10)
+    {'job_id': 10, 'display_id': '9+1', 'array_job_id': None, 'array_task_id': None}
     """
-    return int(job_id) if job_id.isdigit() else job_id
+    whole, mark, tasks = job_id.partition("_")
+    tasks = tasks.strip("[]")
+    return {
+        "job_id": int(whole.partition("+")[0]) if raw_id is None else raw_id,
+        "display_id": job_id,
+        "array_job_id": int(whole) if mark else array_job_id,
+        "array_task_id": int(tasks) if tasks.isdigit() else tasks or None,
+    }
 
 
 def strip_afterok(depends_on: Iterable[str]) -> list[str]:
@@ -39,7 +50,7 @@ def to_job_json(
     reason = row["reason"]
     return {
         "name": row["name"],
-        "job_id": to_json_id(row["job_id"]),
+        **build_ids(row["job_id"], row["raw_id"], row["array_job_id"]),
         "status": states.to_status(row["state"]),
         "slurm_state": row["state"],
         "stage": stage,
@@ -51,7 +62,7 @@ def to_job_json(
             "gpus_per_node": _count_gpus_per_node(row["gpus"], nodes),
             "partition": row["partition"],
             "time_limit": row["time_limit"],
-            "memory_per_node": None if row["memory_mb"] is None else f"{row['memory_mb'] // max(1, nodes)}MB",
+            "memory_per_node": _format_memory((entry and entry.memory_mb) or row["memory_mb"], nodes),
         },
         "partition": row["partition"],
         "user": row["user"],
@@ -80,7 +91,7 @@ def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> d
     elapsed = entry.runtime_s if entry.ended_at or started is None else now - started
     return {
         "name": entry.name,
-        "job_id": to_json_id(entry.job_id),
+        **build_ids(entry.job_id, entry.raw_id),
         "status": states.to_status(entry.state),
         "slurm_state": entry.state or "UNKNOWN",
         "stage": stage,
@@ -92,6 +103,7 @@ def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> d
             "gpus_per_node": _count_gpus_per_node(entry.gpus, entry.nodes),
             "partition": entry.partition,
             "time_limit": entry.time_limit,
+            "memory_per_node": _format_memory(entry.memory_mb, entry.nodes),
         },
         "partition": entry.partition,
         "user": entry.user,
@@ -111,18 +123,22 @@ def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> d
     }
 
 
-def _count_gpus_per_node(gpus: int, nodes: int | None) -> int:
+def _count_gpus_per_node(gpus: int | None, nodes: int | None) -> int | None:
     """Return the GPUs on each node.
 
     If they do not divide evenly, the most that one node has.
     """
-    return -(-gpus // max(1, nodes or 1))
+    return None if gpus is None else -(-gpus // max(1, nodes or 1))
+
+
+def _format_memory(memory_mb: int | None, nodes: int | None) -> str | None:
+    """Format the memory of a job as that of each node."""
+    return None if memory_mb is None else f"{memory_mb // max(1, nodes or 1)}MB"
 
 
 def to_submission_json(name: str, job_id: str) -> dict[str, Any]:
     """Build the answer to a submission."""
-    json_id = to_json_id(job_id)
-    return {"name": name, "job_id": json_id, "status": "PENDING", "depends_on": [], "command": [], "resources": {}}
+    return {"name": name, "job_id": int(job_id), "status": "PENDING", "depends_on": [], "command": [], "resources": {}}
 
 
 def to_run_json(document: Run) -> dict[str, Any]:
@@ -189,7 +205,7 @@ def _to_attempt_json(attempt: Attempt) -> dict[str, Any]:
 def to_history_json(entry: JobEntry) -> dict[str, Any]:
     """Build a row of the history."""
     return {
-        "job_id": to_json_id(entry.job_id),
+        "job_id": int(entry.job_id),
         "job_name": entry.name,
         "command": entry.command,
         "status": states.to_status(entry.state),
@@ -202,7 +218,7 @@ def to_history_json(entry: JobEntry) -> dict[str, Any]:
         "cluster": entry.cluster,
         "partition": entry.partition,
         "nodes": entry.nodes,
-        "gpus": entry.gpus,
+        "gpus": entry.gpus or 0,
     }
 
 

@@ -151,7 +151,10 @@ async def test_a_record_follows_its_job(tmp_path: Path) -> None:
 async def test_the_files_of_a_job(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         await world.store.jobs.put("j", record("5", "RUNNING", stdout="/ours/out", stderr="/ours/err"))
-        await world.show_queue(job("5", "RUNNING", stdout="/slurm/out", stderr=None, uid=1234))
+        row = job("5", "RUNNING", stdout="/slurm/out", stderr=None, uid=1234)
+        await world.show_queue(row)
+        assert set((await jobs.find_log_paths(world.server, "5", world.cluster)).values()) == {None}, "not begun"
+        await world.show_queue(row | {"start_time": 1})
         assert await jobs.find_log_paths(world.server, "5", world.cluster) == {
             "stdout": "/slurm/out",
             "stderr": "/ours/err",

@@ -79,10 +79,12 @@ async def test_a_job_that_others_submitted_a_moment_ago_is_found() -> None:
 
 
 @asynchronous
-async def test_a_picture_that_is_young_enough_is_not_asked_for_again() -> None:
+async def test_who_asks_for_one_job_makes_no_poll() -> None:
     async with cluster(min_s=3600.0) as (made, slurm):
         await made.snapshot.refresh()
         assert await made.look_up_job("7") is None
+        slurm.rows = [job("8_[1-5]", "PENDING", array_job_id=8, array_task_id="1-5")]
+        assert ((await made.look_up_job("8_3")) or {})["job_id"] == "8_3", "a task that waits with others"
         assert slurm.polls == 1
 
 

@@ -199,7 +199,7 @@ def test_the_shared_picture_of_a_job_s_life(slurm: Slurm) -> None:
             job_id = await asyncio.to_thread(
                 slurm.sbatch, "#!/bin/sh\nsleep 1\nexit 4\n", {"comment": tag, "output": "/dev/null"}
             )
-            snapshot.add_submitted({"job_id": job_id, "comment": tag})
+            snapshot.add_submitted(job_id, {"comment": tag})
             assert snapshot.jobs[job_id]["state"] == "PENDING"
             turned = asyncio.Event()
             snapshot.on_jobs_changed.append(lambda _changed: turned.set())

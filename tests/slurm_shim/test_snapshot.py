@@ -271,7 +271,7 @@ async def test_own_submissions_show_at_once_until_a_later_query_answers() -> Non
         await asyncio.to_thread(made.cluster.at_the_gate.wait, 30)
         made.clock.time_s += 0.1
         version = snapshot.version
-        snapshot.add_submitted({"job_id": "7", "name": "mine", "comment": "sluice:ab"})
+        snapshot.add_submitted("7", {"name": "mine", "comment": "sluice:ab"})
         assert (snapshot.jobs["7"]["state"], snapshot.jobs["7"]["name"], snapshot.version) == (
             "PENDING",
             "mine",
@@ -290,7 +290,7 @@ async def test_own_submissions_show_at_once_until_a_later_query_answers() -> Non
 @asynchronous
 async def test_a_submission_that_the_queue_never_shows_is_unknown_not_gone() -> None:
     async with world(polling=False) as made:
-        made.snapshot.add_submitted({"job_id": "7"})
+        made.snapshot.add_submitted("7", {})
         made.clock.time_s += 0.1
         await made.snapshot.refresh()
         assert made.snapshot.jobs == {}
@@ -321,7 +321,7 @@ async def test_own_cancellations_show_at_once_and_the_truth_stays_the_truth() ->
 @asynchronous
 async def test_cancelling_what_was_just_submitted() -> None:
     async with world(polling=False) as made:
-        made.snapshot.add_submitted({"job_id": "7"})
+        made.snapshot.add_submitted("7", {})
         made.snapshot.mark_cancelled(["7"])
         assert made.snapshot.jobs["7"]["state"] == "CANCELLED"
 
@@ -513,9 +513,10 @@ async def test_parts_are_known_by_the_number_that_they_see_themselves() -> None:
         task = job("8_1", raw_id=10, array_job_id=8, array_task_id="1")
         made.cluster.rows = [task, job("12+1", raw_id=13, het_job_id=12, het_job_offset=1), job("14")]
         await made.snapshot.refresh()
-        assert made.snapshot.by_raw_id("10") == task
-        assert (made.snapshot.by_raw_id("13") or {})["job_id"] == "12+1"
-        assert made.snapshot.by_raw_id("11") is None
+        for find in (made.snapshot.find, lambda job_id: made.snapshot.by_id(job_id)[1]):
+            assert find("10") == task
+            assert (find("13") or {})["job_id"] == "12+1"
+            assert find("11") is None
 
 
 @asynchronous
@@ -597,7 +598,7 @@ def test_every_change_of_what_is_shown_has_a_version_and_no_version_without_one(
                 elif step == "gone":
                     rows.pop(job_id, None)
                 elif step == "submitted":
-                    snapshot.add_submitted({"job_id": job_id, "submit_time": 0})
+                    snapshot.add_submitted(job_id, {"submit_time": 0})
                 elif step == "cancelled":
                     snapshot.mark_cancelled([job_id])
                 elif step == "row":

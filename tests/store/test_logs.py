@@ -16,7 +16,9 @@ from store.errors import Denied, Invalid
 from store.rules import results
 
 
-def since(stdout: Path | str | None, stderr: Path | str | None = None, at: int = 0, err_at: int = 0) -> dict[str, Any]:
+def since(
+    stdout: Path | str | None, stderr: Path | str | None = None, at: int | None = 0, err_at: int | None = 0
+) -> dict[str, Any]:
     """What the files hold from these offsets on."""
     paths = [None if path is None else str(path) for path in (stdout, stderr)]
     return asyncio.run(logs.read_job_logs(*paths, stdout_at=at, stderr_at=err_at, owner=os.getuid()))
@@ -41,7 +43,13 @@ def log(tmp_path: Path) -> Path:
     ],
 )
 def test_offsets(log: Path, why: str, at: int, text: str, offset: int) -> None:
-    assert since(log, at=at) == {"stdout": text, "stderr": "", "stdout_offset": offset, "stderr_offset": 0}, why
+    assert since(log, at=at) == {
+        "stdout": text,
+        "stderr": "",
+        "stdout_offset": offset,
+        "stderr_offset": 0,
+        "truncated": False,
+    }, why
 
 
 def test_a_growing_file_is_read_piece_by_piece(log: Path) -> None:
@@ -54,16 +62,39 @@ def test_a_growing_file_is_read_piece_by_piece(log: Path) -> None:
 def test_two_files_have_two_offsets(log: Path, tmp_path: Path) -> None:
     errors = tmp_path / "job.err"
     errors.write_bytes(b"oh no")
-    assert since(log, errors, 8, 3) == {"stdout": "89", "stderr": "no", "stdout_offset": 10, "stderr_offset": 5}
+    found = since(log, errors, 8, 3)
+    assert found == {"stdout": "89", "stderr": "no", "stdout_offset": 10, "stderr_offset": 5, "truncated": False}
 
 
 def test_one_file_for_both_is_told_once(log: Path) -> None:
-    assert since(log, log, 0, 7) == {"stdout": "0123456789", "stderr": "", "stdout_offset": 10, "stderr_offset": 7}
+    found = since(log, log, 0, 7)
+    assert (found["stdout"], found["stderr"], found["stderr_offset"]) == ("0123456789", "", 7)
 
 
 def test_a_file_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     assert since(tmp_path / "none", tmp_path / "no.err", 5, 5)["stdout_offset"] == 0
     assert since(None)["stdout"] == ""
+
+
+@pytest.mark.parametrize(
+    ("why", "text", "expected", "truncated"),
+    [
+        ("all of it", "one\ntwo\n", "one\ntwo\n", False),
+        ("all that is sent at once", "x" * 19 + "\n", "x" * 19 + "\n", False),
+        ("whole lines of the end", "one\ntwo\nthree\nfour\nfive\n", "three\nfour\nfive\n", True),
+        ("a line that is longer", "x" * 30, "x" * 20, True),
+        ("characters stay whole", "é" * 9 + "\n" + "é" * 9 + "\n", "é" * 9 + "\n", True),
+        ("nothing yet", "", "", False),
+    ],
+)
+def test_without_an_offset_the_end_of_a_long_log_is_sent(
+    log: Path, monkeypatch: pytest.MonkeyPatch, why: str, text: str, expected: str, truncated: bool
+) -> None:
+    monkeypatch.setattr(logs, "TAIL_BYTES", 20)
+    log.write_text(text)
+    found = since(log, at=None)
+    assert (found["stdout"], found["truncated"]) == (expected, truncated), why
+    assert found["stdout_offset"] == len(text.encode()), "the next read goes on from there"
 
 
 def test_a_long_log_comes_in_bounded_pieces_that_make_the_whole(log: Path) -> None:

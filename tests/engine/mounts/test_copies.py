@@ -108,7 +108,7 @@ def reading(*parts: tuple[bytes, int] | StoreError) -> tuple[Any, list[Any]]:
 def test_both_streams_are_read_in_one_go() -> None:
     read, asked = reading((b"out", 7), NotFound("file", "e"))
     found = asyncio.run(logs.read_job_logs("/o", "/e", stdout_at=4, stderr_at=-5, owner=7, read=read))
-    assert found == {"stdout": "out", "stderr": "", "stdout_offset": 7, "stderr_offset": 0}
+    assert found == {"stdout": "out", "stderr": "", "stdout_offset": 7, "stderr_offset": 0, "truncated": False}
     assert asked == [([("/o", 4), ("/e", 0)], 7)]
 
 

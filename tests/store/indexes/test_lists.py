@@ -133,8 +133,8 @@ def test_replacing_all_rows_gives_exactly_those(
     [
         ("forgotten by SLURM", [], [8]),
         ("still in the queue", [{"job_id": "8"}], [8]),
-        ("an array shows its tasks", [{"job_id": "8_0", "array_job_id": 8}], ["8_0"]),
-        ("a heterogeneous job its parts", [{"job_id": "8+0", "het_job_id": 8}, {"job_id": "9"}], ["8+0", 9]),
+        ("an array shows its tasks", [{"job_id": "8_0", "raw_id": 9, "array_job_id": 8}], [9]),
+        ("a heterogeneous job its parts", [{"job_id": "8+0", "het_job_id": 8}, {"job_id": "9"}], [8, 9]),
     ],
 )
 def test_a_job_of_ours_stands_in_the_list_once(

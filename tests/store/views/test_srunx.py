@@ -12,8 +12,8 @@ from store.rules import states
 from store.views import srunx
 
 ROW: dict[str, Any] = {
-    "job_id": "18431", "raw_id": 18431, "name": "train-resnet", "user": "researcher", "state": "RUNNING",
-    "reason": None,
+    "job_id": "18431", "raw_id": 18431, "array_job_id": None, "name": "train-resnet", "user": "researcher",
+    "state": "RUNNING", "reason": None,
     "partition": "gpu", "submit_time": 1_774_861_000, "start_time": 1_774_861_200, "end_time": None, "elapsed_s": 5400,
     "time_limit": "8:00:00", "node_count": 1, "cpu_count": 16, "memory_mb": 64000, "gpus": 8, "nodes": "node01",
     "exit_code": None,
@@ -40,9 +40,11 @@ def test_a_running_job_is_shown_as_documented() -> None:
 @pytest.mark.parametrize(
     ("why", "given", "key", "expected"),
     [
-        ("an array task keeps its text", {"job_id": "42_7"}, "job_id", "42_7"),
-        ("a pending array too", {"job_id": "42_[3-6%2]"}, "job_id", "42_[3-6%2]"),
-        ("and a heterogeneous component", {"job_id": "9+1"}, "job_id", "9+1"),
+        ("an array task has its own number", {"job_id": "42_7", "raw_id": 51}, "job_id", 51),
+        ("and SLURM's text", {"job_id": "42_7", "raw_id": 51}, "display_id", "42_7"),
+        ("tasks that wait together", {"job_id": "42_[3-6%2]"}, "array_task_id", "3-6%2"),
+        ("a heterogeneous component", {"job_id": "9+1", "raw_id": 10}, "job_id", 10),
+        ("the whole array", {"job_id": "42", "raw_id": 42, "array_job_id": 42}, "array_job_id", 42),
         ("GPUs of a job are its total", {"gpus": 8, "node_count": 4}, "gpus", 8),
         ("the reason stands where the nodes will", {"nodes": "", "reason": "Resources"}, "nodelist", "(Resources)"),
         ("nothing known is no brackets", {"nodes": "", "reason": None}, "nodelist", ""),
