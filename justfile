@@ -6,7 +6,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 python := ".venv/bin/python"
 # Several files at once, in the order that tests/conftest.py puts them in.
 beside := "--dist loadfile --no-loadscope-reorder"
-outside := "slurm or ssh or browser or install or fuzz"
+outside := "slurm or ssh or browser or install or clients or fuzz"
 
 [private]
 @default:
@@ -36,6 +36,10 @@ test-ssh *args: (_env "dev")
 # What a person would see, in a headless browser
 test-browser *args: (_env "dev")
     @{{ python }} -m pytest -m browser "$@"
+
+# Clients that other programs generate from the contract, in Python and TypeScript (the latter's packages come from npm)
+test-clients *args: (_env "dev")
+    @{{ python }} -m pytest -m clients "$@"
 
 # The wheel, built, installed and run in an empty folder
 test-install *args: (_env "dev")

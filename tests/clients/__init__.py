@@ -1,0 +1,1 @@
+"""Clients that other programs generate from the contract."""
