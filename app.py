@@ -662,7 +662,8 @@ class App:
         own = call.server.settings.root_path if call.server is not None else ""
         if given or own:
             call.path = strip_prefix(call.path, given, own)
-        item = self.find_item(call, call.path)
+        # Clients that join the parts of a URL may leave a slash at its end.
+        item = self.find_item(call, call.path.removesuffix("/"))
         if item is None:
             for alias, target in self.aliases:
                 if f"{call.path}/".startswith(f"{alias}/"):
@@ -705,14 +706,14 @@ class App:
         """Open the server, which the state of every request has then."""
         names = [family.name for family in self.families]
         async with open_server(self.settings or read_settings(), names) as server:
-            end = functools.partial(self.end_streams, server)
-            with call_on_signal(end):
+            # Requests that wait for a change are answered before the server waits for them.
+            with call_on_signal(server.changes.close), call_on_signal(self.end_streams):
                 yield {"server": server}
-                end()
+                server.changes.close()
+                self.end_streams()
 
-    def end_streams(self, server: Server) -> None:
-        """End all answers that stream or wait for a change."""
-        server.changes.close()
+    def end_streams(self) -> None:
+        """End all answers that stream."""
         for task in list(self.streams):
             task.cancel()
 
@@ -770,11 +771,14 @@ def check_cors(call: Call) -> bool:
     allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
     if not allowed:
         return False
-    call.cors = ((b"vary", b"origin"),)
     origin = call.headers.get(b"origin")
-    if origin is None or origin.decode("latin-1") not in allowed:
+    if "*" in allowed:
+        call.cors = ((b"access-control-allow-origin", b"*"), EXPOSED)
+    elif origin is None or origin.decode("latin-1") not in allowed:
+        call.cors = ((b"vary", b"origin"),)
         return False
-    call.cors = ((b"vary", b"origin"), (b"access-control-allow-origin", origin), EXPOSED)
+    else:
+        call.cors = ((b"vary", b"origin"), (b"access-control-allow-origin", origin), EXPOSED)
     return call.method == "OPTIONS" and call.headers.get(b"access-control-request-method") in (b"GET", b"HEAD")
 
 

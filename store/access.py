@@ -65,7 +65,8 @@ class Token(UserFileModel):
         return value
 
 
-Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$", max_length=255)]
+# `*` stands for every page, which may say who it is in a header but never by a cookie.
+Origin = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+|\*)$", max_length=255)]
 
 
 class Access(UserFileModel):

@@ -9,12 +9,12 @@ import codecs
 import functools
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from store.errors import NotJson, make_problem, suggest_word
+from store.errors import Invalid, NotJson, make_problem, suggest_word
 
 MAX_DEPTH = 64
 
@@ -46,12 +46,12 @@ def find_other_encoding(data: bytes) -> str | None:
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse a request's body. Raises NotJson.
+    """Parse a request's body. Raises Invalid if there is none, else NotJson.
 
-    There is none, it is not JSON (NaN, lone surrogates), or it is nested too deeply.
+    It is not JSON (NaN, lone surrogates), or it is nested too deeply.
     """
     if not data:
-        raise NotJson([make_problem("Field required", ["body"], type="missing")])
+        raise Invalid([make_problem("Field required", ["body"], type="missing")])
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -96,6 +96,16 @@ def _rank_branch(branch: list[Any]) -> tuple[int, bool, bool]:
     return max(len(error.instance_path) for error in branch), not other, not first.message.endswith('"null"')
 
 
+def join_words(values: Sequence[Any]) -> str:
+    """Write the values as a sentence does, texts in quotes.
+
+    >>> join_words(["a", "b", 3]), join_words(["a"])
+    ("'a', 'b' or 3", "'a'")
+    """
+    *before, last = map(repr, values)
+    return f"{', '.join(before)} or {last}" if before else last
+
+
 def list_problems(error: Any, schema: Mapping[str, Any], *prefix: str) -> list[dict[str, Any]]:
     """Turn an error of the JSON Schema validator into problems.
 
@@ -125,6 +135,8 @@ def list_problems(error: Any, schema: Mapping[str, Any], *prefix: str) -> list[d
             else f"{(wanted or ['value'])[0]}_type"
         )
         message = f"Input should be {' or '.join(wanted)}"
-    if len(message) > 300:
+    elif keyword == "enum":
+        message = f"Input should be {join_words([word for word in error.kind.options if word is not None])}"
+    elif len(message) > 300:
         message = f"{message[:200]} … {message[-90:]}"
     return [make_problem(message, loc, type=kind, input=error.instance)]

@@ -94,7 +94,8 @@ CORS = [
     ("nobody", "cors: {}", None),
     ("a family that is none", "tokens: []\ncors:\n  srtslum: ['http://localhost:3000']", "did you mean 'srtslurm'"),
     ("no origin", "cors: {srtslurm: ['localhost:3000']}", "cors"),
-    ("every origin", "cors: {srtslurm: ['*']}", "cors"),
+    ("every origin", "cors: {srtslurm: ['*']}", None),
+    ("every origin of a domain", "cors: {srtslurm: ['https://*.example']}", "cors"),
     ("a path", "cors: {srtslurm: ['http://localhost:3000/x']}", "cors"),
 ]
 

@@ -120,7 +120,8 @@ def submission(job_id: str) -> bytes:
     [
         ("no JSON", "POST", JOBS, b"{", 400),
         ("no JSON", "PUT", f"{JOBS}/o-1", b"status=workers", 400),
-        ("nothing", "PUT", f"{JOBS}/o-1", b"", 400),
+        ("nothing", "PUT", f"{JOBS}/o-1", b"", 422),
+        ("nothing", "POST", JOBS, b"", 422),
         ("no object", "POST", JOBS, b"[]", 400),
         ("no object", "PUT", f"{JOBS}/o-1", b'"workers"', 400),
         ("no finite number", "PUT", f"{JOBS}/o-1", b'{"status": "workers", "exit_code": NaN}', 400),

@@ -294,6 +294,28 @@ def test_pages_of_allowed_origins_may_read(moon: Client) -> None:
     assert call(moon, "PUT", THING, json=GOOD, headers={"origin": PAGE}).status_code == 403
 
 
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "https://any.example", "null"])
+def test_every_page_may_read_a_family_that_is_open_to_all(client: Client, origin: str) -> None:
+    folder = client.server.store.single["access"]
+    text = folder.get_raw("access")[0].decode() + "cors: {srtslurm: ['*']}\n"
+    known = folder.parse(text.encode(), "access.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(client.server.store), "access", property(lambda _store: known))
+        headers = {"origin": origin}
+        answer = client.get("/srtslurm/api/jobs", headers=headers)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+        preflight = {
+            **headers,
+            "access-control-request-method": "GET",
+            "access-control-request-headers": "authorization",
+        }
+        answer = client.request("OPTIONS", "/srtslurm/api/jobs", token=None, judged=False, headers=preflight)
+        assert answer.status_code == 204 and "authorization" in answer.headers["access-control-allow-headers"]
+        assert client.post("/srtslurm/api/jobs", {}, headers=headers).status_code == 403, "reading only"
+        assert "access-control-allow-origin" not in client.get("/api/jobs", headers=headers).headers
+
+
 def test_origins_of_access_yaml_may_read_their_family_only(client: Client) -> None:
     folder = client.server.store.single["access"]
     text = folder.get_raw("access")[0].decode() + "cors: {srtslurm: ['http://localhost:3000']}\n"

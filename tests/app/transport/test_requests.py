@@ -222,9 +222,9 @@ def test_whatever_is_sent_is_answered_in_the_envelope(client: Client, body: byte
         "/api",
         "/api/",
         "/api/nothing",
-        "/api/jobs/",
+        "/api/jobs//",
         "/api/jobs/1/2",
-        "/api/jobs/1/logs/",
+        "/api/jobs/1/logs//",
         "/v1/jobs",
         "/API/jobs",
         "//",
@@ -234,6 +234,13 @@ def test_unknown_paths(client: Client, path: str) -> None:
     for method in ("GET", "POST", "DELETE"):
         answer = client.request(method, path)
         assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"}), path
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/srtslurm/api/jobs", "/srtslurm/api/jobs/none", "/health"])
+def test_a_slash_at_the_end_changes_nothing(client: Client, path: str) -> None:
+    answers = [client.get(f"{path}{end}", judged=False) for end in ("", "/")]
+    assert answers[0].status_code == answers[1].status_code == (404 if path.endswith("none") else 200)
+    assert answers[1].json() != {"detail": "Not Found"}
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,12 @@ def test_a_placeholder_takes_its_name_when_it_hears_it(reporter: Told) -> None:
     assert reporter.put("starting", metadata={"job_name": "other"}).job_name == "llama"
 
 
+def test_a_late_submission_does_not_rename_a_job_that_said_its_name(reporter: Told) -> None:
+    reporter.put("starting", metadata={"job_name": "llama"})
+    report = reporter.post()
+    assert (report.job_name, report.placeholder) == ("llama", False)
+
+
 # --- a submission told twice -----------------------------------------------------------------------------------------
 
 
