@@ -16,8 +16,8 @@ print("submitted")
 job = srunx_get_job.sync(str(made.job_id), client=client)
 assert isinstance(job, Job) and job.name == "made-by-python", job
 print("got")
-listed = srunx_list_jobs.sync(client=client)
-assert isinstance(listed, list) and made.job_id in [row.job_id for row in listed], listed
+rows = srunx_list_jobs.sync(client=client)
+assert isinstance(rows, list) and made.job_id in [row.job_id for row in rows], rows
 print("listed")
 assert srunx_cancel_job.sync_detailed(str(made.job_id), client=client).status_code == 204
 print("cancelled")
