@@ -12,6 +12,7 @@ from engine.workflow_folders import WorkflowFolder
 from store import errors
 from store.indexes.bodies import Body, Versioned
 from store.rules import workflows
+from store.workflow_files import edits
 
 WORKFLOW_BYTES = 1_000_000
 
@@ -51,7 +52,10 @@ async def create_workflow(server: Server, body: dict[str, Any], mount: str | Non
         raise errors.Exists("Workflow", name)
     # Another request may save one of this name meanwhile.
     is_new = not body["overwrite"] and if_match is None
-    data = compose_workflow(workflow_folder, body)
+    if name in workflow_folder.folder:
+        # A change from outside that happens meanwhile is not undone.
+        if_match = if_match or workflow_folder.folder.get_entry(name).etag
+    data = await asyncio.to_thread(compose_workflow, workflow_folder, body)
     return await save_workflow(server, workflow_folder, name, data, if_match, is_new=is_new)
 
 
@@ -91,5 +95,6 @@ def compose_workflow(workflow_folder: WorkflowFolder, body: dict[str, Any]) -> b
     wanted = {key: value for key, value in body.items() if key in ("name", "jobs", "args", "default_project")}
     if body["name"] in workflow_folder.folder:
         old = workflow_folder.folder.get(body["name"])
-        wanted = workflows.merge_workflow(old, wanted, orjson.loads(workflow_folder.rows.get_row(body["name"]).data))
-    return workflows.compose_yaml(wanted)
+        merged = edits.merge_workflow(old, wanted, orjson.loads(workflow_folder.rows.get_row(body["name"]).data))
+        return edits.edit_workflow(workflow_folder.folder.get_entry(body["name"]).data, old, merged)
+    return edits.compose_yaml(wanted)

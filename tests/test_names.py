@@ -27,7 +27,7 @@ VERBS = """
     end enter escape examine exchange expand explain export extract fill find finish flatten fold follow forget fork
     format frame fsync get give go group guard hand hang hash have hide hold identify ignore index init insert
     install intend iterate join judge keep launch lead learn leave let limit link list load locate lock look
-    make mark mask measure memorize merge move name note notify number observe open order pack parse pause perform
+    make mark mask match measure memorize merge move name note notify number observe open order pack parse pause perform
     pick place plan poll pop post prepare preview print prune put queue quote raise rank reach read rebuild receive
     reconcile record recover redact refresh refuse register release remove rename render renew reopen replace report
     represent request requeue require rerun reserve reset resolve restart restore retry return rewrite run save scan

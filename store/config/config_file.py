@@ -6,7 +6,7 @@ from typing import Any
 
 from store.config import layers
 from store.documents import Config, from_yaml
-from store.yaml import reader
+from store.yaml import writer
 
 # The keys that are defaults of workflows; the others concern only the server.
 JOB_KEYS = ("resources", "environment", "log_dir", "work_dir")
@@ -25,7 +25,7 @@ def edit_config(data: bytes, changes: dict[str, Any]) -> bytes:
 
     Raises Invalid when the outcome is not a configuration.
     """
-    after = reader.edit_yaml(data, changes)
+    after = writer.edit_yaml(data, changes)
     if after.strip():
         parse_config(after)
     return after
@@ -36,7 +36,7 @@ def compute_changes(
 ) -> dict[str, Any]:
     """Return what to change in the file so that the values given count.
 
-    The result is for `reader.edit_yaml`. `kept` is what the file says, `now` what counts, `below` what would count
+    The result is for `writer.edit_yaml`. `kept` is what the file says, `now` what counts, `below` what would count
     without this file. A value that counts already is left where it is from.
 
     `now` is what counts, `below` what would without this file. A value that counts already is left where it is from.
@@ -58,7 +58,7 @@ def compute_changes(
         elif value == counts and type(value) is type(counts):
             continue
         elif value is None:
-            changes[key] = reader.NULL_VALUE if under is not None else None
+            changes[key] = writer.NULL_VALUE if under is not None else None
         else:
             changes[key] = value
     return changes

@@ -12,7 +12,7 @@ from store.config.profiles import Mount, Profile, Profiles, is_on_disk, parse_pr
 from store.disk.folders import Folder
 from store.documents import to_problems
 from store.errors import Conflict, Exists, Invalid, NoProfile, NotFound
-from store.yaml import reader
+from store.yaml import writer
 from store.yaml.file_edits import edit_file, get_tag
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -168,7 +168,7 @@ async def _edit_profiles(
     """
 
     def edit(data: bytes) -> bytes:
-        after = reader.edit_yaml(data, changes(parse_profiles(data) if data else Profiles()))
+        after = writer.edit_yaml(data, changes(parse_profiles(data) if data else Profiles()))
         if after.strip():
             parse_profiles(after)
         return after
@@ -195,7 +195,7 @@ def _build_field_changes(given: Mapping[str, Any], old: Profile) -> dict[str, An
         kept = old.env_vars
         wanted = masks.unmask_secrets({"env_vars": given["env_vars"]}, {"env_vars": kept})["env_vars"]
         changes["env_vars"] = {**{name: None for name in kept if name not in wanted}, **wanted}
-    _validate_model(Profile, reader.merge_changes(old.model_dump(exclude={"mounts"}), changes))
+    _validate_model(Profile, writer.merge_changes(old.model_dump(exclude={"mounts"}), changes))
     return changes
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from store.documents import VERSION, UserFileModel, from_yaml
 from store.errors import Exists, Invalid, NotFound, make_problem
 from store.times import to_rfc3339
-from store.yaml import reader
+from store.yaml import reader, writer
 
 KINDS = ("slack_webhook", "webhook")
 SLACK = re.compile(r"https://hooks\.slack\.com/services/[A-Za-z0-9_-]+/[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
@@ -135,7 +135,7 @@ def build_endpoint(body: dict[str, Any], endpoints: Iterable[Endpoint], now: flo
     kind, name, url = body["kind"], body["name"], body["config"]["webhook_url"]
     _refuse_url(kind, url)
     _refuse_taken_name(kind, name, endpoints)
-    return reader.dump_yaml({"kind": kind, "name": name, "webhook_url": url, "created_at": to_rfc3339(int(now))})
+    return writer.dump_yaml({"kind": kind, "name": name, "webhook_url": url, "created_at": to_rfc3339(int(now))})
 
 
 def edit_endpoint(data: bytes, body: dict[str, Any], others: Iterable[Endpoint]) -> bytes:
@@ -152,7 +152,7 @@ def edit_endpoint(data: bytes, body: dict[str, Any], others: Iterable[Endpoint])
     if url is not None and url != mask_url(old.kind, old.webhook_url):
         _refuse_url(old.kind, url)
         changes["webhook_url"] = url
-    return reader.edit_yaml(data, changes) if changes else data
+    return writer.edit_yaml(data, changes) if changes else data
 
 
 def switch_endpoint(data: bytes, on: bool, now: float) -> bytes:
@@ -160,7 +160,7 @@ def switch_endpoint(data: bytes, on: bool, now: float) -> bytes:
     old = from_yaml(Endpoint, data)
     if on == (old.disabled_at is None):
         return data
-    return reader.edit_yaml(data, {"disabled_at": None if on else to_rfc3339(int(now))})
+    return writer.edit_yaml(data, {"disabled_at": None if on else to_rfc3339(int(now))})
 
 
 class UnknownNumber(NotFound):

@@ -1,4 +1,4 @@
-"""Workflows: parsed from a file, planned for a run, shown and written.
+"""Workflows: parsed from a file, planned for a run, and shown.
 
 A file is accepted whole or not at all; everything that is wrong with it comes back as one list, each problem with its
 place. Templates stay as they are until `plan_workflow`, which renders values, never the text of the file.
@@ -37,8 +37,6 @@ __all__ = [
     "Plan",
     "Workflow",
     "check_workflow",
-    "compose_yaml",
-    "merge_workflow",
     "parse_workflow",
     "pick_sample_args",
     "plan_workflow",
@@ -48,25 +46,6 @@ __all__ = [
 
 # Keys whose values keep their type; in all others a number stays as it is spelled in the file (`1.10`, `0644`).
 TYPED_KEYS = frozenset({"resources", "retry", "retry_delay", "script_vars"})
-# Keys of a workflow and of a job, in the order in which they are written.
-TOP_KEYS = ("version", "name", "description", "default_project", "args", "jobs", "sweep")
-JOB_KEYS = (
-    "name",
-    "command",
-    "script_path",
-    "script_vars",
-    "depends_on",
-    "exports",
-    "resources",
-    "environment",
-    "template",
-    "work_dir",
-    "log_dir",
-    "retry",
-    "retry_delay",
-    "srun_args",
-    "launch_prefix",
-)
 SHOWN_RESOURCES = ("nodes", "gpus_per_node", "partition", "time_limit")
 # sbatch's own defaults, where neither the job nor the configuration has a value.
 SBATCH_DEFAULTS = {"nodes": 1, "gpus_per_node": 0, "ntasks_per_node": 1, "cpus_per_task": 1}
@@ -484,78 +463,3 @@ def _to_resources_json(job: Job, resources: Mapping[str, Any]) -> dict[str, Any]
         return {}
     always = {key: resources.get(key) for key in SHOWN_RESOURCES}
     return always | {key: resources[key] for key in RESOURCES if resources.get(key) is not None}
-
-
-# ---- writing
-
-
-def compose_yaml(body: Mapping[str, Any]) -> bytes:
-    """Write the YAML of a workflow given as plain values.
-
-    Null and empty values are left out.
-    """
-    top = {key: body[key] for key in TOP_KEYS if key in body}
-    top["jobs"] = [_order_keys(job, JOB_KEYS) for job in body.get("jobs", [])]
-    return reader.dump_yaml({key: item for key, item in top.items() if key == "jobs" or item not in (None, "", {}, [])})
-
-
-def _order_keys(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    ordered = [*(key for key in keys if key in value), *(key for key in value if key not in keys)]
-    return {key: item for key in ordered if (item := _prune_empty(value[key])) not in (None, {}, [])}
-
-
-def _prune_empty(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: item for key, part in value.items() if (item := _prune_empty(part)) not in (None, {}, [])}
-
-
-def merge_workflow(
-    old: Workflow, body: Mapping[str, Any], known_json: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Merge the body with the old file; what the body omits stays.
-
-    The result is for `compose_yaml`. A null in the body removes a key. `known_json` is the JSON that the caller may
-    have edited: where the body only repeats it, the old file's templates stay.
-    """
-    before = old.model_dump(exclude_unset=True)
-    jobs = {job["name"]: job for job in before.pop("jobs")}
-    shown_jobs = {job["name"]: job for job in (known_json or {}).get("jobs", [])}
-    merged = {**before, **body}
-    # Forms send args as text, or leave them out.
-    args = {**(body.get("args") or before.get("args") or {})}
-    merged["args"] = {key: _keep_typed(before.get("args", {}).get(key), item) for key, item in args.items()}
-    merged["jobs"] = [
-        _merge_job(jobs[job["name"]], job, shown_jobs.get(job["name"], {})) if job.get("name") in jobs else dict(job)
-        for job in body.get("jobs", [])
-    ]
-    return merged
-
-
-def _keep_typed(old: Any, new: Any) -> Any:
-    """Keep the old value where the new one is the same as text."""
-    return old if isinstance(old, bool | int | float) and str(old) == new else new
-
-
-def _merge_job(old: Mapping[str, Any], new: Mapping[str, Any], known_json: Mapping[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {**old}
-    for key, value in new.items():
-        before = old.get(key)
-        if key in old and key in known_json and _is_repeated(key, value, known_json[key]):
-            continue
-        nested = key in ("resources", "environment") and isinstance(value, Mapping) and isinstance(before, Mapping)
-        merged[key] = _merge_job(before, value, known_json.get(key) or {}) if nested else value  # type: ignore[arg-type]
-    if new.get("command"):
-        merged.pop("script_path", None)
-        merged.pop("script_vars", None)
-    return merged
-
-
-def _is_repeated(key: str, value: Any, known_value: Any) -> bool:
-    """Return whether a form gives back the value it was shown.
-
-    Forms join the words of a command by blanks and split them anew.
-    """
-    if key == "command" and isinstance(value, list) and isinstance(known_value, list):
-        return " ".join(map(str, value)).split() == " ".join(map(str, known_value)).split()
-    return bool(value == known_value)

@@ -1,4 +1,4 @@
-"""Reading YAML 1.2 strictly, and editing it with comments kept.
+"""Reading YAML 1.2 strictly.
 
 Gives plain values with the line and column of each, or all reasons why not. The event stream of ruamel.yaml's pure
 Python parser is read here, not its constructors and never a C parser: depth, aliases and size are bounded before
@@ -19,7 +19,6 @@ from typing import Any
 
 import orjson
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -30,12 +29,9 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
-from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.reader import ReaderError
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from store.errors import Invalid, make_problem
-from store.yaml import yaml_lines
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -426,171 +422,3 @@ def _to_problem(error: MarkedYAMLError) -> dict[str, Any]:
     mark = error.problem_mark or error.context_mark
     message = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
     return _make_problem(message, mark.line + 1, mark.column + 1) if mark else _make_problem(message, 1, 1)
-
-
-# Characters that are changed or refused outside of double quotes.
-STRANGE = re.compile(
-    "[^\\x20-\\x7e\\n\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
-)
-# Lines that a block preserves: the first does not start with a blank, and none ends with one.
-BLOCK = re.compile(r"[^\s](?:[^\n]*[^\s])?(?:\n+[^\n]*[^\s])*\n?")
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes plain values so that loading gives them back exactly.
-
-    Long texts become blocks.
-    """
-
-
-def _represent_text(representer: Any, value: str) -> ScalarNode:
-    """Return the node of a text in the plainest style that preserves it.
-
-    Plain where that is the same text, a block for lines, quoted where characters need it.
-    """
-    style = None
-    if STRANGE.search(value):
-        style = '"'
-    elif "\n" in value and BLOCK.fullmatch(value):
-        style = "|"
-    else:
-        try:
-            style = '"' if value == MERGE_KEY or "\n" in value or not isinstance(parse_scalar(value), str) else None
-        except ValueError:
-            style = '"'
-    return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Representer.add_representer(str, _represent_text)
-
-
-def _make_writer() -> YAML:
-    yaml = YAML(typ="rt", pure=True)
-    yaml.Representer = _Representer
-    yaml.default_flow_style = False
-    yaml.allow_unicode = True
-    yaml.width = MAX_BYTES  # lines are never folded
-    return yaml
-
-
-def dump_yaml(value: Any) -> bytes:
-    """Return plain values as YAML, keys in the order of the mapping."""
-    yaml = _make_writer()
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    yaml.dump(value, stream)
-    return stream.getvalue().encode()
-
-
-class Null:
-    """In changes, a value to be written as null; None removes the key."""
-
-
-NULL_VALUE = Null()
-
-
-def edit_yaml(data: bytes, changes: dict[str, Any]) -> bytes:
-    """Merge the changes into the file, keeping comments and order.
-
-    Mappings merge, None removes, the rest replaces. Raises Invalid when `data` does not parse, is not a mapping, or
-    cannot be changed without changing more.
-    """
-    before = load_yaml(data).value
-    if not isinstance(before, dict | None):
-        raise Invalid([_make_problem("not a mapping", 1, 1)])
-    wanted = merge_changes(before or {}, changes)
-    if _is_same(wanted, before or {}):
-        return data
-    if not before:
-        bare = data.strip() in (b"", b"{}")
-        after = dump_yaml(wanted) if bare else data.rstrip() + b"\n" + dump_yaml(wanted)
-    else:
-        after = yaml_lines.splice_lines(decode_text(data), before, wanted, dump_yaml, _is_text_of).encode()
-        after = (
-            after
-            if _is_text_of(after, wanted)
-            else _edit_round_trip(after if _is_text_of(after, None) else data, changes)
-        )
-        after = after if after.strip() else dump_yaml(wanted)
-    if not _is_text_of(after, wanted):
-        raise Invalid([make_problem("this file cannot be changed automatically; edit it by hand", type="yaml")])
-    return after
-
-
-def _is_text_of(data: bytes, wanted: Any) -> bool:
-    """Tell whether the text means `wanted`; None: whether it parses."""
-    try:
-        found = load_yaml(data).value
-    except Invalid:
-        return False
-    return wanted is None or _is_same(found, wanted) or (found is None and wanted == {})
-
-
-def _is_same(left: Any, other: Any) -> bool:
-    """Tell whether two values are equal, also in type.
-
-    `True == 1 == 1.0` would hide a change.
-    """
-    return orjson.dumps(left, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
-
-
-def _edit_round_trip(data: bytes, changes: dict[str, Any]) -> bytes:
-    """Make the changes by the library's round trip.
-
-    It may write lines anew that mean the same as before.
-    """
-    yaml = _make_writer()
-    yaml.preserve_quotes = True
-    _keep_indent(yaml, decode_text(data))
-    document = yaml.load(decode_text(data))
-    if isinstance(document, CommentedMap):
-        _apply_changes(document, changes, load_yaml(data).value)
-    stream = io.StringIO()
-    yaml.dump(document, stream)
-    return stream.getvalue().encode()
-
-
-def merge_changes(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the mapping with the changes in it (as RFC 7396).
-
-    Mappings merge, None removes, the rest replaces.
-    """
-    result = dict(value)
-    for key, change in changes.items():
-        if change is None:
-            result.pop(key, None)
-        elif isinstance(change, dict):
-            old = result.get(key)
-            result[key] = merge_changes(old if isinstance(old, dict) else {}, change)
-        else:
-            result[key] = None if isinstance(change, Null) else change
-    return result
-
-
-def _apply_changes(document: CommentedMap, changes: dict[str, Any], plain: dict[str, Any]) -> None:
-    """Make the changes in a document that says `plain`.
-
-    What is so already is left alone, with its comments.
-    """
-    for key, change in changes.items():
-        old = document.get(key)
-        if change is None:
-            document.pop(key, None)
-        elif isinstance(change, dict) and isinstance(old, CommentedMap):
-            _apply_changes(old, change, plain[key])
-        elif isinstance(change, dict):
-            document[key] = merge_changes({}, change)
-        elif isinstance(change, Null):
-            document[key] = None
-        elif key not in plain or not _is_same(plain[key], change):
-            document[key] = change
-
-
-def _keep_indent(yaml: YAML, text: str) -> None:
-    """Set the writer to indent lists as the text does.
-
-    That is `key:` then `- item`, or `key:` then `  - item`.
-    """
-    found = re.search(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)- ", text, re.MULTILINE)
-    offset = len(found[2]) - len(found[1]) if found else 2
-    yaml.indent(mapping=2, sequence=2 + max(offset, 0), offset=max(offset, 0))

@@ -1,36 +1,48 @@
-"""Editing YAML text by whole lines, leaving other lines as they were.
+"""Editing YAML text in its places, leaving the rest as it is.
 
 A round trip through a library keeps comments, but ties them to the value before: a heading would end above the wrong
-key, or go with the key before it. So keys and list items that come and go are lines put in and cut out here; whatever
-does not stand on lines of its own (`{…}`, `[…]`) is left to the round trip in store.yaml.reader. Pure.
+key, or go with the key before it. So keys and list items that come and go are lines put in and cut out here, and what
+stands between brackets is edited there. Pure.
 """
 
 from __future__ import annotations
 
 import copy
+import difflib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Loc = tuple[str | int, ...]
-# A place, and its new value: GONE removes it, a new place in a list is at its end.
+# A place, and its new value: GONE removes it, Inserted puts a value before what stands there in a list.
 Step = tuple[Loc, Any]
 GONE = object()
-# Each step parses the text twice, some 100,000 characters a second; the rest is left to the round trip.
+# What writes a value as lines, and between brackets.
+Dump = tuple[Callable[[Any], bytes], Callable[[Any], str]]
+# Each step parses the text twice, some 100,000 characters a second; beyond this and the first step, no more are made.
 MAX_CHARS_READ = 100_000
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """A value that comes into a list."""
+
+    value: Any
 
 
 def diff_values(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
     """Yield the steps that lead from `before` to `wanted`.
 
-    Each removes, adds or replaces a part.
+    Each removes, adds or replaces a part. Items of lists are told apart by their `name`, or by what they say.
 
-    >>> steps = list(diff_values({"a": 1, "b": [1, 2]}, {"b": [1, 2, 3], "c": 4}))
-    >>> steps == [(("b", 2), 3), (("c",), 4), (("a",), GONE)]
+    >>> steps = list(diff_values({"a": 1, "b": [1, 2]}, {"b": [0, 1, 2], "c": 4}))
+    >>> steps == [(("b", 0), Inserted(0)), (("c",), 4), (("a",), GONE)]
     True
     >>> list(diff_values({"a": {"x": 1}, "b": True}, {"a": {"x": 2}, "b": 1}))
     [(('a', 'x'), 2), (('b',), 1)]
@@ -43,60 +55,74 @@ def diff_values(before: Any, wanted: Any, loc: Loc = ()) -> Iterator[Step]:
                 yield (*loc, key), new
         yield from (((*loc, key), GONE) for key in before if key not in wanted)
     elif isinstance(before, list) and isinstance(wanted, list):
-        first_difference = next(
-            (at for at, (old, new) in enumerate(zip(before, wanted, strict=False)) if old != new), None
-        )
-        if len(wanted) == len(before):
-            for at, (old, new) in enumerate(zip(before, wanted, strict=True)):
-                yield from diff_values(old, new, (*loc, at))
-        elif first_difference is None and len(wanted) > len(before):
-            yield from (((*loc, at), wanted[at]) for at in range(len(before), len(wanted)))
-        else:
-            at = len(wanted) if first_difference is None else first_difference
-            one_gone = len(wanted) < len(before) and before[:at] + before[at + 1 :] == wanted
-            yield ((*loc, at), GONE) if one_gone else (loc, wanted)
+        yield from _diff_lists(before, wanted, loc)
     elif type(before) is not type(wanted) or before != wanted:
         yield loc, wanted
 
 
-def splice_lines(
-    text: str, before: Any, wanted: Any, dump: Callable[[Any], bytes], says: Callable[[bytes, Any], bool]
-) -> str:
-    """Make those steps to `wanted` that can be made by whole lines.
+def _diff_lists(before: list[Any], wanted: list[Any], loc: Loc) -> Iterator[Step]:
+    """Yield the steps for a list.
+
+    They go from its end to its beginning, so that places stay what they are.
+    """
+    matcher = difflib.SequenceMatcher(
+        None, [*map(_identify_item, before)], [*map(_identify_item, wanted)], autojunk=False
+    )
+    for _tag, start, end, first, last in reversed(matcher.get_opcodes()):
+        both = min(end - start, last - first)
+        yield from (((*loc, at), GONE) for at in reversed(range(start + both, end)))
+        yield from (((*loc, start + both), Inserted(new)) for new in reversed(wanted[first + both : last]))
+        for at in reversed(range(both)):
+            yield from diff_values(before[start + at], wanted[first + at], (*loc, start + at))
+
+
+def _identify_item(item: Any) -> bytes:
+    """Return what tells an item of a list from the others."""
+    named = isinstance(item, dict) and isinstance(item.get("name"), str)
+    return orjson.dumps([item["name"]] if named else item, option=orjson.OPT_SORT_KEYS)
+
+
+def splice_lines(text: str, before: Any, wanted: Any, dump: Dump, says: Callable[[bytes, Any], bool]) -> str:
+    """Make those steps to `wanted` that can be made in the text.
 
     Returns the text after that. `dump` writes new values; `says` tells whether a text means a value, and is asked after
     each step.
     """
     value, left = before, MAX_CHARS_READ
     for loc, new in diff_values(before, wanted):
-        left -= len(text)
         if left < 0:
             break
+        left -= len(text)
         try:
             after = _apply_step(value, loc, new)
             root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
-            ways = map("\n".join, _try_edits(text, root, loc, new, after, dump))
-            found = next((edited for edited in ways if says(edited.encode(), after)), None)
+            ways = _try_edits(text, root, loc, new, after, dump)
+            found = next((edited for edited in ways if edited and says(edited.encode(), after)), None)
         except (LookupError, TypeError, ValueError, YAMLError):
-            continue  # values from an alias or a merge key have no lines of their own
-        if found is not None:
-            text, value = found, after
+            break  # values from a merge key have no place of their own; later steps count on this one
+        if found is None:
+            break
+        text, value = found, after
     return text
 
 
-def _try_edits(
-    text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Callable[[Any], bytes]
-) -> Iterator[list[str]]:
-    """Yield the lines after the step, then ever larger rewrites around it."""
-    lines = text.split("\n")
-    if _edit_lines(lines, root, loc, new, dump):
-        yield lines
+def _try_edits(text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Dump) -> Iterator[str | None]:
+    """Yield the text after the step, then ever larger rewrites around it.
+
+    None is a way that does not fit.
+    """
+    holder = _find_node(root, loc[:-1])
+    if new is GONE:
+        yield _cut_member(text, holder, loc[-1], top=len(loc) == 1)
+    elif not isinstance(new, Inserted) and _has_member(holder, loc[-1]):
+        yield from _replace_value(text, holder, loc[-1], new, dump)
+    elif holder.value or not loc[1:]:  # an empty one is written anew, on lines of its own
+        yield _insert_member(text, holder, loc[-1], new.value if isinstance(new, Inserted) else new, dump)
     for depth in range(len(loc) - 1, 0, -1):
-        lines, part = text.split("\n"), after
+        part = after
         for key in loc[:depth]:
             part = part[key]
-        if _replace_member(lines, _find_node(root, loc[: depth - 1]), loc[depth - 1], part, dump):
-            yield lines
+        yield _replace_member(text, _find_node(root, loc[: depth - 1]), loc[depth - 1], part, dump)
 
 
 def _apply_step(value: Any, loc: Loc, new: Any) -> Any:
@@ -106,101 +132,127 @@ def _apply_step(value: Any, loc: Loc, new: Any) -> Any:
         holder = holder[part]
     if new is GONE:
         del holder[loc[-1]]
-    elif isinstance(holder, list) and loc[-1] == len(holder):
-        holder.append(new)
+    elif isinstance(new, Inserted):
+        holder.insert(loc[-1], new.value)
     else:
         holder[loc[-1]] = new
     return result
 
 
-def _edit_lines(lines: list[str], root: Node, loc: Loc, new: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Make the step in the lines; return whether that was possible."""
-    holder = _find_node(root, loc[:-1])
-    if holder is None:
-        return False
-    if new is GONE:
-        return _cut_member(lines, holder, loc[-1], top=len(loc) == 1)
-    if not holder.value and loc[1:]:
-        filled = [new] if isinstance(holder, SequenceNode) else {loc[-1]: new}
-        return _replace_member(lines, _find_node(root, loc[:-2]), loc[-2], filled, dump)
-    if _has_member(holder, loc[-1]):
-        return _replace_scalar(lines, _find_node(root, loc), new, dump) or _replace_member(
-            lines, holder, loc[-1], new, dump
-        )
-    return _insert_member(lines, holder, loc[-1], new, dump)
+def _cut_member(text: str, holder: Any, part: str | int, top: bool) -> str | None:
+    """Remove a key or item.
 
-
-def _cut_member(lines: list[str], holder: Any, part: str | int, top: bool) -> bool:
-    """Remove the lines of a key or item; return whether it was possible.
-
-    A mapping or list that is empty then becomes `{}` or `[]`, except the whole document.
+    A mapping or list of lines that is empty then becomes `{}` or `[]`, except the whole document.
     """
-    first, node = _find_member(holder, part)
-    line = first.start_mark.line
+    at, first, node = _find_member(holder, part)
+    if _is_alias(holder, first, node):
+        return None
+    if holder.flow_style:
+        members = list(map(_find_span, _list_members(holder)))
+        start, end = members[at]
+        if at + 1 < len(members):
+            end = members[at + 1][0]
+        elif at:
+            start = members[at - 1][1]
+        return text[:start] + text[end:]
+    lines, line = text.split("\n"), first.start_mark.line
     head = lines[line][: first.start_mark.column]
-    if holder.flow_style or head.strip() != ("-" if isinstance(holder, SequenceNode) else ""):
-        return False
+    if head.strip() != ("-" if isinstance(holder, SequenceNode) else ""):
+        return None
     del lines[line : _find_last_line(lines, node, line) + 1]
     if len(holder.value) == 1 and not top:
         # A mapping without keys would read as null; the indent keeps `{}` below its key.
         indent = head.index("-") + 1 if isinstance(holder, SequenceNode) else len(head)
         lines.insert(line, " " * indent + ("[]" if isinstance(holder, SequenceNode) else "{}"))
-    return True
+    return "\n".join(lines)
 
 
-def _replace_scalar(lines: list[str], node: Any, value: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Replace a one-line value by another; return whether possible."""
-    first, last = node.start_mark, node.end_mark
-    written = dump([value]).decode().strip().removeprefix("- ")
-    if not isinstance(node, ScalarNode) or isinstance(value, dict | list) or "\n" in written or first.line != last.line:
-        return False
-    if first.index == last.index or node.anchor:
-        return False
-    line = lines[first.line]
-    lines[first.line] = line[: first.column] + written + line[last.column :]
-    return True
+def _replace_value(text: str, holder: Any, part: str | int, value: Any, dump: Dump) -> Iterator[str | None]:
+    """Replace a value where it stands, or the lines of its key or item."""
+    _, first, node = _find_member(holder, part)
+    start, end = node.start_mark, node.end_mark
+    has_place = not _is_alias(holder, first, node) and not node.anchor and start.index < end.index
+    if has_place and isinstance(value, str) and isinstance(node, ScalarNode) and node.style in ("'", '"'):
+        quoted = "'" + value.replace("'", "''") + "'" if node.style == "'" else orjson.dumps(value).decode()
+        yield text[: start.index] + quoted + text[end.index :]
+    if has_place and (holder.flow_style or getattr(node, "flow_style", False)):
+        yield text[: start.index] + dump[1](value) + text[end.index :]
+    elif has_place and isinstance(node, ScalarNode) and start.line == end.line and not isinstance(value, dict | list):
+        written = dump[0]([value]).decode().strip().removeprefix("- ")
+        yield None if "\n" in written else text[: start.index] + written + text[end.index :]
+    yield _replace_member(text, holder, part, value, dump)
 
 
-def _replace_member(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Rewrite the lines of a key or item; return whether possible."""
-    first, node = _find_member(holder, part)
-    line, column = first.start_mark.line, first.start_mark.column
+def _replace_member(text: str, holder: Any, part: str | int, value: Any, dump: Dump) -> str | None:
+    """Rewrite the lines of a key or item."""
+    _, first, node = _find_member(holder, part)
     in_list = isinstance(holder, SequenceNode)
+    if in_list and _is_alias(holder, first, node):
+        return None
+    lines, line, column = text.split("\n"), first.start_mark.line, first.start_mark.column
     if holder.flow_style or lines[line][:column].strip() != ("-" if in_list else ""):
-        return False
+        return None
+    last = line if _is_alias(holder, first, node) else _find_last_line(lines, node, line)
     indent = lines[line].index("-") if in_list else column
-    lines[line : _find_last_line(lines, node, line) + 1] = _write_member(value, None if in_list else part, indent, dump)
-    return True
+    lines[line : last + 1] = _write_member(value, None if in_list else part, indent, dump)
+    return "\n".join(lines)
 
 
-def _write_member(value: Any, key: str | int | None, indent: int, dump: Callable[[Any], bytes]) -> list[str]:
+def _write_member(value: Any, key: str | int | None, indent: int, dump: Dump) -> list[str]:
     """Return the indented lines of a key with value, or of a list item.
 
     A list item has the key None.
     """
-    body = dump([value] if key is None else {key: value}).decode()
+    body = dump[0]([value] if key is None else {key: value}).decode()
     shift = len(body) - len(body.lstrip(" "))
     return [" " * indent + line[shift:] if line else line for line in body.removesuffix("\n").split("\n")]
 
 
-def _insert_member(lines: list[str], holder: Any, part: str | int, value: Any, dump: Callable[[Any], bytes]) -> bool:
-    """Add a key or item below the last one; return whether possible."""
-    if holder.flow_style or not isinstance(holder.value, list) or not holder.value:
-        return False
-    if isinstance(holder, SequenceNode):
-        first, last = holder.value[0], holder.value[-1]
-        if lines[first.start_mark.line][: first.start_mark.column].strip() != "-":
-            return False
-        written = _write_member(value, None, lines[first.start_mark.line].index("-"), dump)
-        since = last.start_mark.line
-    else:
-        (first, _), (key, last) = holder.value[0], holder.value[-1]
-        written, since = _write_member(value, part, first.start_mark.column, dump), key.start_mark.line
-    at = _find_last_line(lines, last, since) + 1
-    if at == len(lines):
-        lines.append("")
-    lines[at:at] = written
-    return True
+def _insert_member(text: str, holder: Any, part: Any, value: Any, dump: Dump) -> str | None:
+    """Add a key below the last one, or an item before the one at its place."""
+    if not isinstance(holder, MappingNode | SequenceNode):
+        return None
+    in_list, members = isinstance(holder, SequenceNode), _list_members(holder)
+    at = part if in_list else len(members)
+    if any(_is_alias(holder, *member) for member in members[max(at - 1, 0) : at + 1] if in_list or holder.flow_style):
+        return None
+    if holder.flow_style:
+        written = dump[1](value) if in_list else dump[1]({part: value})[1:-1]
+        if not members:
+            place, written = holder.start_mark.index + 1, written
+        elif at < len(members):
+            place, written = _find_span(members[at])[0], f"{written}, "
+        else:
+            place, written = _find_span(members[-1])[1], f", {written}"
+        return text[:place] + written + text[place:]
+    lines, first = text.split("\n"), members[0][0].start_mark
+    if in_list and lines[first.line][: first.column].strip() != "-":
+        return None
+    indent = lines[first.line].index("-") if in_list else first.column
+    line = _find_first_line(lines, first.line)
+    if at:
+        key, last = members[at - 1]
+        line = _find_last_line(lines, last, key.start_mark.line) + 1
+    lines[line:line] = _write_member(value, None if in_list else part, indent, dump)
+    return "\n".join(lines)
+
+
+def _list_members(holder: Any) -> list[tuple[Node, Node]]:
+    """List the first node and the value node of each member.
+
+    The first is the key, or in a list the value itself.
+    """
+    return holder.value if isinstance(holder, MappingNode) else [(node, node) for node in holder.value]
+
+
+def _find_span(member: tuple[Node, Node]) -> tuple[int, int]:
+    """Return where a member between brackets begins and ends."""
+    return member[0].start_mark.index, max(node.end_mark.index for node in member)
+
+
+def _is_alias(holder: Any, first: Node, node: Node) -> bool:
+    """Tell whether the value stands elsewhere, where its anchor is."""
+    return bool(node.start_mark.index < (holder if first is node else first).start_mark.index)
 
 
 def _has_member(holder: Any, part: str | int) -> bool:
@@ -213,23 +265,28 @@ def _has_member(holder: Any, part: str | int) -> bool:
 def _find_node(node: Node, loc: Loc) -> Any:
     """Return the node at this place. Raises LookupError."""
     for part in loc:
-        node = _find_member(node, part)[1]
+        node = _find_member(node, part)[2]
     return node
 
 
-def _find_member(holder: Any, part: str | int) -> tuple[Node, Node]:
-    """Return the first node and the value node of a member.
+def _find_member(holder: Any, part: str | int) -> tuple[int, Node, Node]:
+    """Return position, first node and value node of a member.
 
-    The first is the key, or in a list the value itself. Raises LookupError.
+    Raises LookupError.
     """
     if not isinstance(holder, MappingNode | SequenceNode):
         raise LookupError(part)
-    if isinstance(holder, MappingNode):
-        found = next(((key, node) for key, node in holder.value if key.value == part), None)
-        if found is None:
-            raise LookupError(part)
-        return found
-    return (holder.value[part], holder.value[part])
+    for at, (first, node) in enumerate(_list_members(holder)):
+        if part == (first.value if isinstance(holder, MappingNode) else at):
+            return at, first, node
+    raise LookupError(part)
+
+
+def _find_first_line(lines: list[str], line: int) -> int:
+    """Return the line (from 0) where the comment above this line begins."""
+    while line and lines[line - 1].lstrip().startswith("#"):
+        line -= 1
+    return line
 
 
 def _find_last_line(lines: list[str], node: Any, since: int) -> int:
@@ -239,15 +296,13 @@ def _find_last_line(lines: list[str], node: Any, since: int) -> int:
     """
     if isinstance(node, ScalarNode):
         if node.style in ("|", ">"):
-            end = node.end_mark.line - 1
+            # Without a line end, the mark is on the last line; and blank lines need not belong to the text.
+            end = node.end_mark.line - (node.end_mark.column == 0)
             while end > since and not lines[end].strip():
                 end -= 1
             return max(end, since)
         return since if node.style is None and node.value == "" else int(node.end_mark.line)
     if node.flow_style:
         return int(node.end_mark.line)
-    ends = [since]
-    for member in node.value:
-        first, inner = member if isinstance(node, MappingNode) else (member, member)
-        ends.append(_find_last_line(lines, inner, first.start_mark.line))
-    return max(ends)
+    members = _list_members(node)
+    return max([since, *(_find_last_line(lines, inner, first.start_mark.line) for first, inner in members)])

@@ -13,7 +13,7 @@ from store.config import config_file, layers, masks
 from store.config.layers import Layer
 from store.documents import SrunxConfig
 from store.errors import Invalid
-from store.yaml import reader
+from store.yaml import writer
 
 HOOK = "https://hooks.slack.com/services/T/B/x"
 
@@ -164,7 +164,7 @@ def test_an_update_makes_what_was_given_count(
     """For a user's file that says `kept` over `below`: afterwards everything that was given is in force."""
     under, now = merge(below), merge(below, kept)
     changes = config_file.compute_changes(wanted, kept, now, under)
-    after, wrong = layers.keep_valid_part(reader.merge_changes(kept, changes))
+    after, wrong = layers.keep_valid_part(writer.merge_changes(kept, changes))
     if wrong:
         return  # conda beside a venv that was there: refused as a whole
     found = merge(below, after)

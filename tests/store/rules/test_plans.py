@@ -12,6 +12,7 @@ from store.errors import Invalid, describe_problem
 from store.rendering import templates
 from store.rendering.renderer import Renderer
 from store.rules import workflows
+from store.workflow_files import edits
 from tests.pipeline import PIPELINE
 
 
@@ -22,7 +23,7 @@ def job(**keys: Any) -> dict[str, Any]:
 def plan_jobs(
     renderer: Renderer, jobs: list[dict[str, Any]], args: dict[str, Any] | None = None, **options: Any
 ) -> Any:
-    data = workflows.compose_yaml({"name": "w", "args": args or {}, "jobs": jobs})
+    data = edits.compose_yaml({"name": "w", "args": args or {}, "jobs": jobs})
     return workflows.plan_workflow(workflows.parse_workflow(data), renderer=renderer, **options)
 
 
@@ -295,7 +296,7 @@ def test_the_view_shows_more_where_the_file_says_more(renderer: Renderer) -> Non
         environment={"conda": "e{{ n }}", "env_vars": {"N": "{{ n }}"}},
     )
     workflow = workflows.parse_workflow(
-        workflows.compose_yaml({"name": "w", "jobs": [given_job], "args": {"n": 1}, "default_project": "p"})
+        edits.compose_yaml({"name": "w", "jobs": [given_job], "args": {"n": 1}, "default_project": "p"})
     )
     workflow_json = workflows.to_rendered_json(workflow, renderer)
     assert workflow_json["default_project"] == "p"

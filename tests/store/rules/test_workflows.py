@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from store.errors import Invalid, describe_problem
 from store.rendering.renderer import Renderer
 from store.rules import fields, graphs, workflows
+from store.workflow_files import edits
+from store.yaml import writer
 from tests.pipeline import PIPELINE
 
 
@@ -348,16 +350,16 @@ def test_a_body_is_written_in_a_settled_order_without_what_is_empty() -> None:
         "default_project": None,
         "name": "w",
     }
-    assert workflows.compose_yaml(body).decode() == (
-        "name: w\nargs:\n  n: 1\njobs:\n  - name: a\n    command:\n      - echo\n      - a b\n      - no\n"
-        "      - 8:00:00\n    resources:\n      nodes: 1\n    work_dir: /w\n    retry: 1\n"
+    assert edits.compose_yaml(body).decode() == (
+        'name: w\nargs:\n  "n": 1\njobs:\n  - name: a\n    command:\n      - echo\n      - a b\n      - "no"\n'
+        '      - "8:00:00"\n    resources:\n      nodes: 1\n    work_dir: /w\n    retry: 1\n'
     )
 
 
 def test_what_a_job_may_not_have_is_refused_when_read_again() -> None:
     assert any(
         "'exports'" in problem
-        for problem in problems(workflows.compose_yaml({"name": "w", "jobs": [job(outputs={"A": "b"})]}))
+        for problem in problems(edits.compose_yaml({"name": "w", "jobs": [job(outputs={"A": "b"})]}))
     )
 
 
@@ -400,7 +402,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 @given(bodies())
 @settings(max_examples=60, deadline=None)
 def test_what_is_written_is_what_is_read(body: dict[str, Any]) -> None:
-    workflow = workflows.parse_workflow(workflows.compose_yaml(body), stem="w")
+    workflow = workflows.parse_workflow(edits.compose_yaml(body), stem="w")
     assert workflow.args == body["args"]
     for read, meant in zip(workflow.jobs, body["jobs"], strict=True):
         own = read.model_dump(exclude_unset=True)
@@ -444,7 +446,7 @@ def test_an_edit_through_a_form_loses_nothing(renderer: Renderer) -> None:
             {"name": "c", "command": ["new"]},
         ],
     }
-    new = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, workflow_json)), stem="w")
+    new = workflows.parse_workflow(edits.compose_yaml(edits.merge_workflow(old, form, workflow_json)), stem="w")
     assert (new.description, new.args) == ("kept", {"n": 1, "lr": "0.7"})
     assert new.sweep == old.sweep
     a, b, c = new.jobs
@@ -459,9 +461,7 @@ def test_an_edit_through_a_form_loses_nothing(renderer: Renderer) -> None:
 
 def test_a_null_in_the_body_removes() -> None:
     form = {"name": "w", "jobs": [{"name": "a", "srun_args": None, "resources": {"cpus_per_task": None}}]}
-    new = workflows.parse_workflow(
-        workflows.compose_yaml(workflows.merge_workflow(workflows.parse_workflow(OLD), form))
-    )
+    new = workflows.parse_workflow(edits.compose_yaml(edits.merge_workflow(workflows.parse_workflow(OLD), form)))
     assert [job.name for job in new.jobs] == ["a"]
     assert new.jobs[0].srun_args is None
     assert new.jobs[0].resources.model_dump(exclude_unset=True) == {"nodes": 1}
@@ -487,7 +487,7 @@ def test_sending_back_what_was_shown_changes_nothing(renderer: Renderer, data: b
         "args": {key: str(value) for key, value in workflow_json["args"].items()},
         "jobs": [{key: value for key, value in job.items() if key in keys and value} for job in workflow_json["jobs"]],
     }
-    again = workflows.parse_workflow(workflows.compose_yaml(workflows.merge_workflow(old, form, workflow_json)))
+    again = workflows.parse_workflow(edits.compose_yaml(edits.merge_workflow(old, form, workflow_json)))
     assert workflows.to_rendered_json(again, renderer) == workflow_json
     assert [job.command for job in again.jobs] == [job.command for job in old.jobs]
 
@@ -520,13 +520,13 @@ def test_hostile_files_are_refused(why: str, data: bytes) -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(0, 9) | TEXT,
-        lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*workflows.TOP_KEYS, *workflows.JOB_KEYS]), x),
+        lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*edits.TOP_KEYS, *edits.JOB_KEYS]), x),
         max_leaves=12,
     )
 )
 @settings(max_examples=150, deadline=None)
 def test_whatever_a_file_holds_it_is_read_or_refused(value: Any) -> None:
-    data = workflows.reader.dump_yaml({"jobs": value, "sweep": value} if not isinstance(value, dict) else value)
+    data = writer.dump_yaml({"jobs": value, "sweep": value} if not isinstance(value, dict) else value)
     try:
         workflows.to_json(workflows.parse_workflow(data))
     except Invalid as error:

@@ -7,11 +7,12 @@ import string
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from store.errors import Invalid
-from store.yaml import reader
+from store.yaml import reader, writer
 
 MEANINGS = [
     ("a clock time is text, not base 60", b"a: 8:00:00", {"a": "8:00:00"}),
@@ -200,7 +201,7 @@ trees = st.recursive(
 @example(["\n"])
 @example({"k": ["  lead\nnext\n"]})
 def test_what_is_written_is_read_again(tree: Any) -> None:
-    assert reader.load_yaml(reader.dump_yaml(tree)).value == tree
+    assert reader.load_yaml(writer.dump_yaml(tree)).value == tree
 
 
 @settings(max_examples=300)
@@ -213,7 +214,7 @@ def test_any_text_is_a_value_or_a_reason(text: str) -> None:
         assert refused.problems[0]["line"] >= 1 and refused.problems[0]["msg"]
     else:
         # What is written is always a mapping; a lone text would need marks of where it ends.
-        assert reader.load_yaml(reader.dump_yaml({"a": value})).value == {"a": value}
+        assert reader.load_yaml(writer.dump_yaml({"a": value})).value == {"a": value}
 
 
 @given(st.binary(max_size=40))
@@ -247,20 +248,21 @@ list:
 
 
 def test_an_edit_keeps_comments_order_and_quotes() -> None:
-    after = reader.edit_yaml(SOURCE, {"resources": {"time_limit": "1:00:00", "gpus_per_node": 2, "nodes": None}})
-    assert after.decode() == SOURCE.decode().replace("0:05:00", "1:00:00").replace("nodes: 1", "gpus_per_node: 2")
+    # In quotes: 1:00:00 is a number to YAML 1.1.
+    after = writer.edit_yaml(SOURCE, {"resources": {"time_limit": "1:00:00", "gpus_per_node": 2, "nodes": None}})
+    assert after.decode() == SOURCE.decode().replace("0:05:00", '"1:00:00"').replace("nodes: 1", "gpus_per_node: 2")
 
 
 def test_an_edit_of_a_file_of_comments_keeps_them() -> None:
-    after = reader.edit_yaml(b"# resources:\n#   nodes: 1\n", {"resources": {"nodes": 2}})
+    after = writer.edit_yaml(b"# resources:\n#   nodes: 1\n", {"resources": {"nodes": 2}})
     assert after == b"# resources:\n#   nodes: 1\nresources:\n  nodes: 2\n"
 
 
 def test_an_edit_of_what_is_wrong_is_refused() -> None:
     with pytest.raises(Invalid, match="twice"):
-        reader.edit_yaml(b"a: 1\na: 2", {"b": 1})
+        writer.edit_yaml(b"a: 1\na: 2", {"b": 1})
     with pytest.raises(Invalid, match="mapping"):
-        reader.edit_yaml(b"[1]", {"b": 1})
+        writer.edit_yaml(b"[1]", {"b": 1})
 
 
 keys = st.sampled_from(["a", "b", "c"])
@@ -273,12 +275,12 @@ maps = st.recursive(
 @settings(deadline=None)
 def test_an_edit_is_the_merge_of_the_values(before: dict[str, Any], changes: dict[str, Any]) -> None:
     try:
-        after = reader.edit_yaml(reader.dump_yaml(before), changes)
+        after = writer.edit_yaml(writer.dump_yaml(before), changes)
     except Invalid as refused:
         # It may decline, it may never change anything else.
         assume("by hand" not in str(refused))
         raise
-    assert reader.load_yaml(after).value == reader.merge_changes(before, changes)
+    assert reader.load_yaml(after).value == writer.merge_changes(before, changes)
 
 
 @pytest.fixture
@@ -331,3 +333,20 @@ def test_a_damaged_memory_is_not_believed(parses: list[bytes], harm: Any) -> Non
     assert reader.load_yaml(b"a: 1").value == {"a": 1}
     reader.stop_remembering(None)
     assert parses == [b"a: 1"]
+
+
+# Words that are text to YAML 1.2 or to us, and something else to some reader of YAML 1.1.
+WORDS = [
+    "2:00:00", "1:30", "190:20:30", "1:30.5", "on", "On", "ON", "off", "yes", "Yes", "NO", "no", "y", "n", "true",
+    "null", "~", "Null", "0o17", "017", "0b101", "0x1F", "1_000", "1_000.5", ".5", "5.", "1e3", "1.5e3", "+1", "-0",
+    ".inf", "-.INF", ".nan", "=", "<<", "2026-01-01", "2026-1-1", "2026-01-01T10:00:00Z", "!", "&", "*", "-", "?",
+    ":", "#", "@", "`", "%", "{}", "[]", "''", '"',
+]  # fmt: skip
+
+
+@given(st.sampled_from([*WORDS, ""]) | st.text(st.sampled_from("0123456789:._-+eExobnyTZ~=<? "), max_size=12))
+@settings(deadline=None, max_examples=300)
+def test_a_written_word_is_text_to_every_reader(word: str) -> None:
+    for data in (writer.dump_yaml({"a": [word], word: word}), b"a: " + writer.dump_inline([word, {word: 1}]).encode()):
+        judge, own = yaml.safe_load(data), reader.load_yaml(data).value
+        assert judge == own and word in (own["a"] if word in own else own["a"][0])

@@ -1,0 +1,120 @@
+"""Workflow files edited over the API: what is not changed stays byte for byte."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from store.rendering.renderer import Renderer
+from store.rules import workflows
+from store.rules.workflows import parse_workflow
+from store.workflow_files.edits import edit_workflow, merge_workflow
+
+TEXT = """\
+# Trains and scores.
+args: &defaults {lr: 0.1, note: 'as is'}   # tuned by hand
+
+jobs:
+  # gets the data
+  - name: fetch
+    command: [python, fetch.py, "--url", 'https://x']  # no proxy
+    exports: {data: /d}
+
+  # the long one
+  - name: train
+    depends_on: fetch
+    path: train.sh
+    script_vars: {lr: "{{ lr }}"}
+
+  - name: score
+    depends_on: [train, "afterany:fetch"]
+    command: python score.py --lr {{ lr }}
+    resources:
+      time_limit: 0:30:00   # generous
+      memory_per_node: 32GB
+    environment: {env_vars: {MODE: fast}}
+    retry:
+# the end
+"""
+NO_FORM = {"job_id", "status", "script_path", "script_vars"}
+
+
+def fill_form(text: str, renderer: Renderer) -> tuple[Any, Any]:
+    """Return what a form was given, and what it sends back unchanged."""
+    given = workflows.to_rendered_json(parse_workflow(text.encode(), stem="w"), renderer)
+    form = copy.deepcopy(given)
+    form["jobs"] = [{key: value for key, value in job.items() if key not in NO_FORM} for job in form["jobs"]]
+    for job in form["jobs"]:
+        if not job["command"]:
+            del job["command"]
+    return given, form
+
+
+def send_form(text: str, given: Any, form: Any) -> str:
+    old = parse_workflow(text.encode(), stem="w")
+    after = edit_workflow(text.encode(), old, merge_workflow(old, form, given))
+    parse_workflow(after, stem="w")
+    return after.decode()
+
+
+CRLF, BARE = TEXT.replace("\n", "\r\n"), TEXT.removesuffix("\n")
+
+
+@pytest.mark.parametrize("text", [TEXT, CRLF, BARE, "\ufeff" + TEXT], ids=["lf", "crlf", "no last line end", "bom"])
+def test_a_form_that_changes_nothing_leaves_every_byte(text: str, renderer: Renderer) -> None:
+    assert send_form(text, *fill_form(text, renderer)) == text
+
+
+def change(at: int, **keys: Any) -> Any:
+    return lambda jobs: jobs[at].update(keys)
+
+
+EDITS: list[tuple[str, Any, list[tuple[str, str]]]] = [
+    ("a word of a command", lambda jobs: jobs[0]["command"].__setitem__(1, "get.py"), [("fetch.py", "get.py")]),
+    ("a word in quotes", lambda jobs: jobs[0]["command"].__setitem__(3, "on"), [("'https://x'", "'on'")]),
+    ("another word between brackets", lambda jobs: jobs[0]["command"].append("-v"),
+     [("'https://x']", "'https://x', -v]")]),
+    ("a word less", lambda jobs: jobs[0]["command"].pop(2), [(' "--url",', "")]),
+    ("a new key", change(0, retry=3), [("    exports: {data: /d}\n", "    exports: {data: /d}\n    retry: 3\n")]),
+    ("a value that YAML 1.1 takes for a number", change(2, resources={"time_limit": "2:00:00"}),
+     [("0:30:00", '"2:00:00"')]),
+    ("a value in braces", change(2, environment={"env_vars": {"MODE": "yes"}}), [("MODE: fast", 'MODE: "yes"')]),
+    ("another one in braces", change(2, environment={"env_vars": {"MODE": "fast", "N": "1"}}),
+     [("{MODE: fast}", '{MODE: fast, "N": "1"}')]),
+    ("a job is renamed", lambda jobs: (jobs[0].update(name="get"), jobs[1].update(depends_on=["get"]),
+                                       jobs[2].update(depends_on=["train", "afterany:get"])),
+     [("- name: fetch", "- name: get"), ("depends_on: fetch\n", "depends_on:\n      - get\n"),
+      ('"afterany:fetch"', '"afterany:get"')]),
+    ("a job comes last", lambda jobs: jobs.append({"name": "tell", "command": ["mail"]}),
+     [("    retry:\n", "    retry:\n  - name: tell\n    command:\n      - mail\n")]),
+    ("a job comes first", lambda jobs: jobs.insert(0, {"name": "tell", "command": ["mail"]}),
+     [("  # gets the data\n", "  - name: tell\n    command:\n      - mail\n  # gets the data\n")]),
+    ("a job between", lambda jobs: jobs.insert(1, {"name": "tell", "command": ["mail"]}),
+     [("    exports: {data: /d}\n", "    exports: {data: /d}\n  - name: tell\n    command:\n      - mail\n")]),
+    ("a job goes", lambda jobs: (jobs.pop(1), jobs[1].update(depends_on=["afterany:fetch"])),
+     [('  - name: train\n    depends_on: fetch\n    path: train.sh\n    script_vars: {lr: "{{ lr }}"}\n', ""),
+      ("[train, ", "[")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "edit", "swaps"), EDITS, ids=[row[0] for row in EDITS])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_an_edit_changes_its_lines_only(why: str, edit: Any, swaps: Any, ends: str, renderer: Renderer) -> None:
+    text, wanted = TEXT.replace("\n", ends), TEXT
+    given, form = fill_form(text, renderer)
+    edit(form["jobs"])
+    for swap in swaps:
+        assert swap[0] in wanted
+        wanted = wanted.replace(*swap, 1)
+    assert send_form(text, given, form) == wanted.replace("\n", ends)
+
+
+def test_what_cannot_be_edited_in_its_place_is_written_anew(renderer: Renderer) -> None:
+    """Both jobs are the same words in the file; only one of them changes."""
+    text = "jobs:\n  - {name: a, command: &c [echo, a]}\n  - {name: b, command: *c}\n"
+    given, form = fill_form(text, renderer)
+    form["jobs"][0]["command"] = ["echo", "z"]
+    after = parse_workflow(send_form(text, given, form).encode(), stem="w")
+    assert [job.command for job in after.jobs] == [["echo", "z"], ["echo", "a"]]
