@@ -147,6 +147,8 @@ FAMILIES = (
         statuses={
             ("srunx_cancel_run", errors.Conflict): 422,
             ("srunx_submit_job", slurm_errors.SlurmConflict): 502,
+            ("srunx_run_workflow", slurm_errors.SlurmConflict): 502,
+            ("srunx_rerun_run", slurm_errors.SlurmConflict): 502,
             ("srunx_browse_files", errors.NoProfile): 404,
             ("srunx_read_file", errors.NoProfile): 404,
             ("srunx_update_config", errors.StoreUnavailable): 500,
@@ -963,7 +965,7 @@ def make_refusal(call: Call, problem: Exception) -> Refusal:
     status = find_status(problem, family, call.endpoint.spec.operation_id if call.endpoint else "")
     problems: Sequence[Problem] = ()
     if isinstance(problem, slurm_errors.SlurmRefused):
-        message = f"{problem.command} failed: {problem.reason}"
+        message = f"{problem.command} failed: {problem}"
     if isinstance(problem, errors.Invalid):
         odd = family.odd_value(problem.problems[0])
         if odd is not None:

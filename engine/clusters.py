@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -33,6 +34,8 @@ from store.rules.runs import ById, ByTag, JobView
 from store.store import Store
 from store.times import to_epoch
 
+log = logging.getLogger("sluice")
+
 SSH = "ssh:"
 # A cluster that somebody asked about stays in view for so long.
 WATCHED_S = 60.0
@@ -40,6 +43,13 @@ WATCHED_S = 60.0
 FIRST_ANSWER_S = 5.0
 UNKNOWN = JobView("unknown")
 LOGIN_FIELDS = ("hostname", "username", "port", "key_filename", "proxy_jump", "ssh_host")
+
+
+def find_own_folder(path: Path) -> Path | None:
+    """Find the folder around the path that each machine has for itself."""
+    names = ("/tmp", "/var/tmp", "/dev/shm", "/run", os.environ.get("TMPDIR"))  # noqa: S108 - nothing is written there
+    folders = [Path(name).resolve() for name in names if name]
+    return next((folder for folder in folders if path.resolve().is_relative_to(folder)), None)
 
 
 def is_ssh(name: str) -> bool:
@@ -262,6 +272,8 @@ class Clusters:
         self._local = await asyncio.to_thread(choose_cluster, *arguments)
         if self._local[0] == EMBEDDED:
             await self._write_conf()
+        elif (own := find_own_folder(self._store.root)) is not None:
+            log.warning("the store lies in %s, which each machine has for itself: jobs on other nodes will fail", own)
         first = self.in_force.snapshot.refresh()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_S if is_ssh(self.in_force.label) else None):

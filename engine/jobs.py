@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from engine import workdirs
+from engine import planning, workdirs
 from engine.mounts import copies
 from engine.server import Server
 from slurm_shim import errors as slurm_errors
@@ -210,6 +210,9 @@ async def submit_job(
     if work_dir.local is not None and body.get("script_path"):
         script = await asyncio.to_thread(templates.read_script, body["script_path"], [work_dir.local])
     wanted = requests.hash_request(body)
+    await planning.check_scripts(
+        {("body", "script_path" if body.get("script_path") else "script_content"): script or ""}
+    )
     cluster.check_answering()
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     async with server.locks.hold(Key("job", record_id)):
@@ -264,7 +267,8 @@ async def hand_over_job(server: Server, record: JobRecord, folders: Folders) -> 
         row = {"name": options["job_name"]}
         cluster = server.clusters.get(record.cluster)
         submitted_at = to_rfc3339(time.time())
-        job_id = await cluster.sbatch(record.script or "", {**options, **missing}, row, folders)
+        script = batch.require_folder(record.script or "", record.work_dir or "")
+        job_id = await cluster.sbatch(script, {**options, **missing}, row, folders)
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):
             await server.store.jobs.delete(record.id)

@@ -12,7 +12,9 @@ from engine import workdirs
 from engine.server import Server
 from engine.workflow_folders import WORKFLOWS_PATH
 from slurm_shim import script as batch
+from slurm_shim.script_checks import find_problems
 from store.documents import Run
+from store.errors import Invalid, make_problem
 from store.rendering import templates
 from store.rules import run_drafts, workflows
 
@@ -54,4 +56,16 @@ def render_script(server: Server, job: dict[str, Any], roots: list[Path]) -> str
         script = templates.render_text(text, batch.build_variables(job), server.renderer, name=template)
     else:
         script = batch.render_script(job)
-    return batch.add_result_export(script, job["result_path"])
+    return batch.add_result_export(batch.require_folder(script, job.get("work_dir") or ""), job["result_path"])
+
+
+async def check_scripts(scripts: Mapping[tuple[str | int, ...], str]) -> None:
+    """Check batch scripts by their places; raise Invalid for bad ones."""
+    found = await asyncio.to_thread(find_problems, list(scripts.values()))
+    wrong = [
+        make_problem(problem.text, place, input=None if problem.line is None else script.split("\n")[problem.line - 1])
+        for (place, script), problem in zip(scripts.items(), found, strict=True)
+        if problem is not None
+    ]
+    if wrong:
+        raise Invalid(wrong)

@@ -244,7 +244,8 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     except Exception as problem:  # whatever it is: a run that cannot be submitted has failed, and says why
         if not isinstance(problem, slurm_errors.SlurmError | errors.StoreError | ValueError):
             log.exception("job %s of run %s could not be submitted", job.name, run.id)
-        run = runs.mark_refused(run, job.name, str(problem) or repr(problem), time.time())
+        reason, refusal = str(problem) or repr(problem), getattr(problem, "word", None)
+        run = runs.mark_refused(run, job.name, reason, refusal, time.time())
     await server.store.runs.put(run.id, run)
     if unreachable:
         raise unreachable

@@ -89,12 +89,20 @@ async def plan_requested(
     given = {"mount": mount, "cluster": server.cluster.name, "request_hash": request_hash, "source": source}
     if wanted is None:
         run = await planning.plan_run(server, entry.document, body, request_key, given)
+        await check_run(run)
         return run, run
     limit, text = server.store.config.sweeps.max_cells, entry.data.decode()
     sweep = await asyncio.to_thread(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
     path = folder.path / folder.filenames[name]
     sweep.request_key, sweep.workflow_path = request_key, str(path) if mount else server.store.files.display_path(path)
-    return sweep, await plan_cell(server, sweep, 0)
+    first = await plan_cell(server, sweep, 0)
+    await check_run(first)
+    return sweep, first
+
+
+async def check_run(run: Run) -> None:
+    """Check the scripts of a planned run; raise Invalid for bad ones."""
+    await planning.check_scripts({("jobs", job.name, "script"): job.script or "" for job in run.jobs})
 
 
 async def find_started(server: Server, request_key: str, request_hash: str, body: dict[str, Any]) -> Run | Sweep | None:
@@ -164,7 +172,7 @@ async def begin_run(server: Server, run_id: str) -> Run:
     await (advance_for_a_while(server, run_id) if syncs else runs.advance_run(server, run_id))
     run: Run = server.store.runs.get(run_id)
     if run.status == "failed" and run.error_kind == "refused":
-        raise slurm_errors.SlurmRefused("sbatch", 1, "", run_rules.get_reason(run))
+        raise slurm_errors.restore_refusal(run.refusal, "sbatch", run_rules.get_reason(run))
     if run.status == "failed" and run.error_kind == "unsynced":
         raise copies.MountUnsynced(run_rules.get_reason(run))
     return run

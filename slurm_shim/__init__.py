@@ -6,6 +6,7 @@ parse       pure: what the programs print -> plain dicts        times  durations
 snapshot    one shared, always recent state of queue and nodes: N viewers cost one poll
 cluster     one cluster under a name that tells its jobs from those of other clusters
 resources   pure: GPUs and nodes per partition                  script  pure: job dict -> batch script
+directives  pure: what a script asks of sbatch                  script_checks  what is wrong with a script
 remote/     the same commands over SSH, and copies of folders by rsync
 embedded/, bin/   SLURM's programs without SLURM, chosen by PATH alone
 """

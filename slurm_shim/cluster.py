@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_shim.commands import NO_FOLDERS, Folders, Slurm
+from slurm_shim.directives import add_tag, read_options
 from slurm_shim.errors import SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
 from slurm_shim.job_groups import combine_rows, is_part_of
@@ -182,11 +183,12 @@ class Cluster:
         The folders are made before, where the job will run.
 
         `options` must have a `comment` that no other job has: by it `by_tag` finds out whether a job was taken when the
-        answer was lost.
+        answer was lost. It stands behind the comment that the script gives the job.
         """
         tag = options["comment"]
+        comment = add_tag(read_options(script).get("comment"), tag)
         try:
-            job_id: str = await self._call(self.slurm.sbatch, script, options, (), folders)
+            job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), folders)
         except asyncio.CancelledError:
             # sbatch goes on in its thread: until it is over, nobody may conclude that the job was not taken.
             self._unsure_tags[tag] = time.monotonic() + self._in_flight_s
@@ -198,7 +200,7 @@ class Cluster:
         expected = build_expected_job(script, options, self.slurm.get_user(), self.snapshot.partitions)
         if expected["array_task_id"] is not None:
             expected |= {"job_id": f"{job_id}_[{expected['array_task_id']}]", "array_job_id": int(job_id)}
-        self.snapshot.add_submitted(job_id, {**expected, "comment": tag, **row})
+        self.snapshot.add_submitted(job_id, {**expected, "comment": comment, **row})
         return job_id
 
     async def scancel(self, job_ids: Iterable[str]) -> None:
@@ -210,7 +212,7 @@ class Cluster:
     # ------------------------------------------------------------------------------- jobs whose id was never heard
 
     def by_tag(self, tag: str, intended_at: float) -> JobFinding:
-        """Find the job that carries the tag as its comment.
+        """Find the job that carries the tag in its comment.
 
         The result is that of `Snapshot.by_id`; `intended_at` is when it was to be submitted.
 

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from slurm_shim import parse, programs
-from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmError, SlurmUnreachable, make_error
+from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
 from slurm_shim.ids import split_job_id, to_argument
 from slurm_shim.job_groups import is_part_of
 from slurm_shim.programs import Answer, Breaker
@@ -28,11 +28,13 @@ from slurm_shim.programs import Answer, Breaker
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
 _IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 _DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
+_ASKING = _DATABASE | {"squeue", "sinfo"}
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 # The folders that a job needs, by the field that names each: made before it is submitted.
 Folders = Mapping[str, str]
 NO_FOLDERS: Folders = MappingProxyType({})
 NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o", "-a", "show", "partition"]
+_ESTIMATE = re.compile(r"\bJob \d+ to start at ")  # what --test-only prints
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 
 
@@ -177,13 +179,14 @@ class Slurm:
         if file:
             argv += ["--", str(file), *args]
         answer = self._run_guarded(argv, None if file else script, folders=folders)
+        # Whatever happens after the id was printed: the job is there. With `--wait` sbatch ends as the job does.
+        if (job_id := _find_new_id(answer.out)) is not None:
+            return job_id
         if answer.exit_code:
             raise make_error("sbatch", answer.exit_code, answer.err)
-        lines = answer.out.split()
-        match = re.fullmatch(r"(\d+)(?:;\S+)?", lines[-1]) if lines else None
-        if match is None:
-            raise SlurmUnreachable("sbatch", f"sbatch printed no job id: {answer.out[:200]!r}", uncertain=True)
-        return match[1]
+        if _ESTIMATE.search(answer.err):
+            raise SlurmInvalid("sbatch", 0, "--test-only in the script submits nothing")
+        raise SlurmUnreachable("sbatch", f"sbatch printed no job id: {answer.out[:200]!r}", uncertain=True)
 
     def scancel(
         self, job_ids: Sequence[str], signal: str | None = None, full: bool = False, batch: bool = False
@@ -260,12 +263,14 @@ class Slurm:
         self, argv: list[str], stdin: str | None, timeout_s: float | None = None, folders: Folders = NO_FOLDERS
     ) -> Answer:
         breaker = self.database if argv[0] in _DATABASE else self.controller
-        breaker.enter(argv[0])
+        # Only who asks finds out that nobody answers: a submission may be slow or fail for many reasons of its own.
+        is_asking = argv[0] in _ASKING or "show" in argv
+        breaker.enter(argv[0], is_asking)
         silent: SlurmUnreachable | None = None
         try:
             answer = self._run(argv, stdin, timeout_s or self.timeout_s, folders)
             if answer.exit_code:
-                error: SlurmError = make_error(argv[0], answer.exit_code, answer.err)
+                error = make_error(argv[0], answer.exit_code, answer.err)
                 # A controller that asks for patience has answered.
                 silent = error if isinstance(error, SlurmUnreachable) and not isinstance(error, SlurmBusy) else None
             return answer
@@ -273,7 +278,8 @@ class Slurm:
             silent = error
             raise
         finally:
-            breaker.leave(silent)
+            if is_asking:
+                breaker.leave(silent)
 
     def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS) -> Answer:
         # The only place from which programs of this machine's SLURM are started.
@@ -286,7 +292,8 @@ class Slurm:
         given = (stdin or "").encode(errors="replace")
         environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
         environment |= self._build_hidden_variables(argv[0])
-        ended = programs.run_program(program, argv, environment, given, timeout_s, hold_fd=hold_fd)
+        is_enough = _has_new_id if submits else None
+        ended = programs.run_program(program, argv, environment, given, timeout_s, hold_fd=hold_fd, is_enough=is_enough)
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)
@@ -314,6 +321,16 @@ class Slurm:
             # Epoch seconds instead of local time without a zone; array lists whole instead of cut at 64 characters.
             built |= {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
         return built
+
+
+def _find_new_id(said: str) -> str | None:
+    """Find the id that `sbatch --parsable` printed, on a whole line."""
+    found = re.findall(r"^(\d+)(?:;\S+)?\n", said, re.MULTILINE)
+    return found[-1] if found else None
+
+
+def _has_new_id(said: bytes) -> bool:
+    return _find_new_id(said.decode("utf-8", "replace")) is not None
 
 
 def _refuse_folders(folders: Folders) -> None:

@@ -32,15 +32,18 @@ class SlurmError(Exception):
 class SlurmRefused(SlurmError):
     """SLURM refused the request.
 
-    `command` (the program's name), `exit_code`, `text` (all lines, prefixes stripped), `reason`.
+    `command` (the program's name), `exit_code`, `text` (all lines, prefixes stripped), `reason` (the summary alone). As
+    text it is the summary with everything else that was said.
     """
+
+    word = "refused"  # what a run's file remembers of the class
 
     def __init__(self, command: str, exit_code: int, stderr: str, reason: str = "") -> None:
         self.command = command
         self.exit_code = exit_code
         self.text = strip_prefixes(stderr)
         self.reason = reason or extract_reason(stderr) or f"{command} ended with exit code {exit_code}"
-        super().__init__(self.reason)
+        super().__init__(tell_whole(self.reason, self.text))
 
 
 class FolderRefused(SlurmRefused):
@@ -53,13 +56,19 @@ class FolderRefused(SlurmRefused):
 class SlurmInvalid(SlurmRefused):
     """The request is invalid and can never be carried out."""
 
+    word = "invalid"
+
 
 class SlurmDenied(SlurmRefused):
     """The user may not do that."""
 
+    word = "denied"
+
 
 class SlurmConflict(SlurmRefused):
     """The request is not possible in the present state."""
+
+    word = "conflict"
 
 
 class JobFinished(SlurmConflict):
@@ -115,10 +124,24 @@ class SyncFailed(SlurmError):
 
 
 # `sbatch: error: `, or `/usr/bin/sbatch: ` from getopt
+# `sbatch: error: `, or `/usr/bin/sbatch: ` from getopt
 _PREFIX = re.compile(r"^(?:\S*/)?(?:s[a-z]+: )?(?:error|fatal|warning|info): |^(?:\S*/)?s[a-z]+: ")
 _FOR_JOB = re.compile(r" for job [\w\[\]+,%:-]+$")
+# What stands before SLURM's phrase in the line that sums up.
+_REFUSAL = "Batch job submission failed: "
+_INTRO = re.compile(
+    rf"^(?:{_REFUSAL}|allocation failure: |Kill job error on job id \S+: |[a-z_]+ error: |slurm_[a-z_]+: )+", re.ASCII
+)
+_BROKEN_SCRIPT = (
+    "This does not look like a batch script",
+    "Batch script contains DOS",
+    "The Slurm controller does not",
+)
+_HINTS = ("Try ", "Request aborted", "For inst")
+_LONGEST_TEXT = 2000
 
-# First match wins; matched without regard to case, anywhere in the text.
+# Of each table the first match wins, without regard to case. The phrases of the first three begin SLURM's summary:
+# elsewhere they are values, and advice of a site's own plugins.
 _UNREACHABLE = (
     "unable to contact slurm controller",
     "unable to establish controller machine",
@@ -135,6 +158,7 @@ _UNREACHABLE = (
     "only able to contact",
     "protocol authentication error",
     "authentication credential",
+    "invalid authentication credential",
     "munge encode failed",
     "munge decode failed",
     "failed to access",
@@ -152,14 +176,16 @@ _UNCERTAIN = (
     "header lengths are longer than data received",
 )
 _BUSY = (
-    "temporarily unable to accept job",
+    "slurm temporarily unable to accept job",
     "resource temporarily unavailable",
     "slurm controller is too busy",
     "rate limit exceeded",
+    "rpc rate limit",
 )
 # So many jobs may wait and run at once, for a user, an account or a QOS (AssocMaxSubmitJobLimit, QOSGrpSubmitJobsLimit,
-# …): one more is taken when others have ended. slurmctld names the limit on a line of its own.
-_FULL = re.compile(r"\b(?:assoc|qos)(?:max|grp)submitjobs?(?:peruser|peraccount)?limit\b")
+# …): one more is taken when others have ended. slurmctld names the limit on a line of its own, above its summary.
+_FULL = re.compile(r"^(?:assoc|qos)(?:max|grp)submitjobs?(?:peruser|peraccount)?limit$", re.MULTILINE | re.IGNORECASE)
+_LIMITED = "job violates accounting/qos policy"
 _JOB_UNKNOWN = ("invalid job id specified", "invalid job id")
 _FINISHED = ("job has already finished", "job/step already completing or completed", "already completing or completed")
 _NODE_UNKNOWN = ("invalid node name specified", "node not found")
@@ -171,7 +197,7 @@ _DENIED = (
     "user not in group permitted",
     "invalid account or account/partition combination specified",
     "requires the administrator",
-    "job violates accounting/qos policy",
+    _LIMITED,
 )
 _CONFLICT = (
     "job can not be altered now",
@@ -194,6 +220,8 @@ _INVALID = (
     "unrecognized option",
     "unable to open file",
     "batch script",
+    "unmatched `",
+    "unexpected `",
     "requested node configuration is not available",
     "memory specification can not be satisfied",
     "job dependency problem",
@@ -225,23 +253,37 @@ def strip_prefixes(stderr: str) -> str:
 def extract_reason(stderr: str) -> str:
     """Extract SLURM's own phrase from its complaint; "" if there is none.
 
-    The last line is the summary ("Batch job submission failed: Invalid partition name specified"), except for the
-    hints that some programs print below their message.
+    That of the line which sums up ("Batch job submission failed: Invalid partition name specified"), without a value.
     """
-    lines = [
-        line
-        for line in strip_prefixes(stderr).splitlines()
-        if not line.startswith(("Try ", "Request aborted", "For inst"))
-    ]
+    lines = _list_lines(stderr)
     if not lines:
         return ""
-    if lines[0].startswith(("This does not look like a batch script", "Batch script contains DOS")):
-        return " ".join(" ".join(lines).split())
-    last = _FOR_JOB.sub("", lines[-1])
+    last = _FOR_JOB.sub("", _find_summary(lines))
     head, colon, tail = last.rpartition(": ")
     # What follows the colon is a value, not a phrase ("Unknown job signal: FOO", "parameter is not supported: frob=1").
     phrase = tail if colon and tail[:1].isupper() and " " in tail else last
     return phrase or head
+
+
+def tell_whole(reason: str, stderr: str) -> str:
+    """Tell the reason, and in brackets all else that was said."""
+    lines = (" ".join(line.split()) for line in _list_lines(stderr))
+    others = [line for line in dict.fromkeys(lines) if reason not in line and line not in reason]
+    whole = f"{reason} ({'; '.join(others)})" if others else reason
+    return whole if len(whole) <= _LONGEST_TEXT else f"{whole[: _LONGEST_TEXT - 1]}…"
+
+
+def _list_lines(stderr: str) -> list[str]:
+    """List what was complained about, without hints how to use a program."""
+    return [line for line in strip_prefixes(stderr).splitlines() if not line.startswith(_HINTS)]
+
+
+def _find_summary(lines: Sequence[str]) -> str:
+    """Find what sums up, without its intro: the refusal, or the last line."""
+    if lines and lines[0].startswith(_BROKEN_SCRIPT):
+        return " ".join(" ".join(lines).split())
+    summary = next((line for line in lines if line.startswith(_REFUSAL)), lines[-1] if lines else "")
+    return _INTRO.sub("", summary)
 
 
 def make_error(command: str, exit_code: int, stderr: str, ids: Sequence[str] = ()) -> SlurmError:
@@ -249,12 +291,13 @@ def make_error(command: str, exit_code: int, stderr: str, ids: Sequence[str] = (
 
     `ids` are the jobs that the call was about; the one that SLURM names (else the first) goes into JobUnknown.job_id.
     """
-    said = strip_prefixes(stderr).lower()
-    if _has_any(_BUSY, said) or _FULL.search(said):
+    lines = _list_lines(stderr)
+    summary, said = _find_summary(lines).lower(), "\n".join(lines).lower()
+    if summary.startswith(_BUSY) or (summary.startswith(_LIMITED) and _FULL.search(said)):
         return SlurmBusy(command, stderr)
-    if _has_any(_UNREACHABLE, said):
+    if summary.startswith(_UNREACHABLE):
         return SlurmUnreachable(command, stderr)
-    if _has_any(_UNCERTAIN, said):
+    if summary.startswith(_UNCERTAIN):
         return SlurmUnreachable(command, stderr, uncertain=True)
     if exit_code < 0:
         return SlurmUnreachable(command, stderr or f"{command} was ended by signal {-exit_code}", uncertain=True)
@@ -264,13 +307,22 @@ def make_error(command: str, exit_code: int, stderr: str, ids: Sequence[str] = (
         return JobUnknown(_find_named_id(said, ids), command, exit_code, stderr)
     if command == "scontrol" and not ids and (_has_any(_NODE_UNKNOWN, said) or re.search(r"node \S+ not found", said)):
         return NodeUnknown(command, exit_code, stderr)
-    if _has_any(_DENIED, said):
+    is_judged = command != "sbatch" or any(line.startswith(_REFUSAL) for line in lines)
+    if command == "sbatch":  # what its other lines say are values of the script, or a plugin's words
+        said = summary
+    if is_judged and _has_any(_DENIED, said):
         return SlurmDenied(command, exit_code, stderr)
-    if _has_any(_CONFLICT, said) or _has_any(_FINISHED, said):
+    if is_judged and (_has_any(_CONFLICT, said) or _has_any(_FINISHED, said)):
         return SlurmConflict(command, exit_code, stderr)
     if command in _INVALID_COMMANDS and (exit_code == 255 or _has_any(_INVALID, said)):
         return SlurmInvalid(command, exit_code, stderr)
     return SlurmRefused(command, exit_code, stderr)
+
+
+def restore_refusal(word: str | None, command: str, text: str) -> SlurmRefused:
+    """Restore a refusal from its text and the word for its class."""
+    kinds = (SlurmInvalid, SlurmDenied, SlurmConflict)
+    return next((kind for kind in kinds if kind.word == word), SlurmRefused)(command, 1, "", text)
 
 
 def _has_any(phrases: Sequence[str], said: str) -> bool:

@@ -30,6 +30,9 @@ logging.getLogger("sh").setLevel(logging.WARNING)
 
 
 _WAITING = "not asked again yet: "
+_LOOK_S = 0.05  # how often it is looked whether a program has said enough
+_LAST_WORDS_S = 0.5  # what it may then take to end by itself
+_MOST_LOOKED_AT = 65_536
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,15 @@ class Breaker:
         self._next_probe = 0.0
         self._last = ""
 
-    def enter(self, program: str) -> None:
+    def enter(self, program: str, may_probe: bool = True) -> None:
         """Begin a call; raise SlurmUnreachable while the breaker is open.
 
-        One call in each pause is let through as a probe.
+        One call in each pause is let through as a probe, of those that may be one.
         """
         with self._lock:
             if self._failures < self._limit:
                 return
-            if self._now() < self._next_probe:
+            if not may_probe or self._now() < self._next_probe:
                 raise SlurmUnreachable(program, f"{_WAITING}{self._last.removeprefix(_WAITING)}")
             # Everybody else goes on failing fast until the probe has answered or another pause is over.
             self._next_probe = self._now() + self._compute_pause_s()
@@ -116,13 +119,14 @@ def run_program(
     *,
     hold_fd: int | None = None,
     most_bytes: int | None = None,
+    is_enough: Callable[[bytes], bool] | None = None,
 ) -> Outcome:
     """Run a program to its end and return how it ended.
 
     The first word of `argv` is the name it goes by in errors.
 
-    `hold_fd` is a descriptor that it inherits, `most_bytes` what it may write at most. SlurmUnreachable when it cannot
-    be started.
+    `hold_fd` is a descriptor that it inherits, `most_bytes` what it may write at most. A program that goes on after it
+    has printed what `is_enough` is ended, and counts as ended well. SlurmUnreachable when it cannot be started.
     """
     with _open_memory_file(stdin) as given, _open_memory_file() as out, _open_memory_file() as err:
         try:
@@ -143,7 +147,11 @@ def run_program(
             )
         except (sh.ForkException, OSError) as error:
             raise SlurmUnreachable(argv[0], f"{argv[0]} could not be started: {error}"[-500:]) from None
-        return Outcome(_wait_for_end(started, timeout_s), _read_all(out), _read_all(err))
+        has_enough = None if is_enough is None else lambda: is_enough(os.pread(out.fileno(), _MOST_LOOKED_AT, 0))
+        code = _wait_for_end(started, timeout_s, has_enough)
+        if code is None and has_enough is not None and has_enough():
+            code = 0
+        return Outcome(code, _read_all(out), _read_all(err))
 
 
 def build_user_environment() -> dict[str, str]:
@@ -172,27 +180,34 @@ def _prepare_child(hold_fd: int | None, most_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
 
-def _wait_for_end(started: sh.RunningCommand, timeout_s: float) -> int | None:
-    # The exit code, None after a time-out. Not sh's own _timeout, whose watcher looks every 100 ms only and makes the
-    # shortest call that long.
-    expired = threading.Event()
+def _wait_for_end(started: sh.RunningCommand, timeout_s: float, has_enough: Callable[[], bool] | None) -> int | None:
+    # The exit code, None for a program that was ended. Not sh's own _timeout, whose watcher looks every 100 ms only and
+    # makes the shortest call that long.
+    ended, was_killed = threading.Event(), False
 
-    def kill() -> None:
-        expired.set()
+    def watch() -> None:
+        nonlocal was_killed
+        until, look_s = time.monotonic() + timeout_s, timeout_s if has_enough is None else _LOOK_S
+        while (left_s := until - time.monotonic()) > 0 and not (has_enough and has_enough()):
+            if ended.wait(min(left_s, look_s)):
+                return
+        if left_s > 0 and ended.wait(_LAST_WORDS_S):
+            return
+        was_killed = True
         with contextlib.suppress(ProcessLookupError):  # it ended just now
             os.killpg(started.pid, signals.SIGKILL)
 
-    timer = threading.Timer(timeout_s, kill)
-    timer.daemon = True
-    timer.start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         started.wait()
         code = started.exit_code
     except sh.ErrorReturnCode as error:
         code = error.exit_code
     finally:
-        timer.cancel()
-    return None if expired.is_set() else int(code)
+        ended.set()
+        watcher.join()
+    return None if was_killed else int(code)
 
 
 def _open_memory_file(content: bytes = b"") -> IO[bytes]:

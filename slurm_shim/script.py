@@ -18,6 +18,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from slurm_shim.directives import read_options
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _RESERVED = ("SLURM_", "SBATCH_")
@@ -152,7 +154,7 @@ def find_log_path(script: str, folder: str, name: str, job_id: str) -> str | Non
 
     `name` as SLURM has it; None where the script chose another file.
     """
-    if _has_option(script, "o", "output") and _build_log_pattern(folder) not in script:
+    if read_options(script).get("output") not in (None, _build_log_pattern(folder)):
         return None
     return f"{folder.rstrip('/')}/{name}_{job_id}.log" if folder else f"{name}_{job_id}.log"
 
@@ -162,30 +164,48 @@ def build_missing_options(script: str, work_dir: str, log_dir: str | None = None
 
     `chdir`, and with `log_dir` also `output`.
     """
-    folders = {} if _has_option(script, "D", "chdir") else {"chdir": work_dir}
-    if log_dir is not None and not _has_option(script, "o", "output"):
+    given = read_options(script)
+    folders = {} if "chdir" in given else {"chdir": work_dir}
+    if log_dir is not None and "output" not in given:
         folders["output"] = _build_log_pattern(log_dir)
     return folders
-
-
-def _has_option(script: str, short: str, long: str) -> bool:
-    return re.search(rf"^#SBATCH\s(?:.*\s)?(?:-{short}|--{long}\b)", script, re.MULTILINE) is not None
 
 
 def add_result_export(script: str, path: str) -> str:
     """Export SLUICE_RESULT before the script's first command.
 
     `%j` in the path becomes the job's id there.
+    """
+    before, _, after = path.partition("%j")
+    quoted = shlex.quote(before) + ('"$SLURM_JOB_ID"' + shlex.quote(after) if after else "")
+    return _begin_with(f"export SLUICE_RESULT={quoted}", script)
 
-    Left as it is when no shell runs it.
+
+def require_folder(script: str, folder: str) -> str:
+    """Have the script fail where its job cannot enter this folder.
+
+    SLURM lets it run in /tmp then, where its files are lost. A script that chooses another folder itself is left alone.
+    """
+    if not folder or read_options(script).get("chdir") not in (None, folder):
+        return script
+    quoted = shlex.quote(folder)
+    text = shlex.quote(f"cannot enter the work folder {folder}: do the compute nodes see it?")
+    return _begin_with(f"cd -- {quoted} || {{ echo {text} >&2; exit 1; }}", script)
+
+
+def _begin_with(command: str, script: str) -> str:
+    """Put a command before the first, on its line: none gets another number.
+
+    The script is left as it is when no shell runs it.
     """
     if not re.match(r"#!\s*\S*/(?:env\s+)?(?:ba|da|z|k)?sh\b", script):
         return script
-    before, _, after = path.partition("%j")
-    quoted = shlex.quote(before) + ('"$SLURM_JOB_ID"' + shlex.quote(after) if after else "")
     lines = script.split("\n")
-    first = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    return "\n".join([*lines[:first], f"export SLUICE_RESULT={quoted}", *lines[first:]])
+    first = next((at for at, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
+    if first is None:
+        return f"{script.rstrip()}\n{command}\n"
+    lines[first] = f"{command}; {lines[first]}"
+    return "\n".join(lines)
 
 
 def _build_log_path(job: Mapping[str, Any]) -> str:

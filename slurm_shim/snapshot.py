@@ -45,7 +45,7 @@ class _Queue:
     rows: dict[str, Job] = field(default_factory=dict)  # by id
     groups: dict[int, list[Job]] = field(default_factory=dict)  # tasks of an array, components of a heterogeneous job
     numbers: dict[int, Job] = field(default_factory=dict)  # these by their own numbers
-    comments: dict[str, list[Job]] = field(default_factory=dict)
+    words: dict[str, list[Job]] = field(default_factory=dict)  # by each word of their comments
     changed: set[str] = field(default_factory=set)
     notable: set[str] = field(default_factory=set)  # changed in more than the elapsed time
     reordered: bool = False
@@ -244,15 +244,15 @@ class Snapshot:
             return replace(last, changed=set(), notable=set(), reordered=False, lost=False)
         groups: dict[int, list[Job]] = {}
         numbers: dict[int, Job] = {}
-        comments: dict[str, list[Job]] = {}
+        words: dict[str, list[Job]] = {}
         rows = {row["job_id"]: row for row in answer}
         for row in rows.values():
             group = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
             if group is not None:
                 groups.setdefault(group, []).append(row)
                 numbers[row["raw_id"]] = row
-            if row["comment"]:
-                comments.setdefault(row["comment"], []).append(row)
+            for word in (row["comment"] or "").split():
+                words.setdefault(word, []).append(row)
         for number in groups.keys() | last.groups.keys():
             plain = rows.get(str(number))
             if plain is not None and plain["array_job_id"] is None and plain["het_job_id"] is None:
@@ -261,7 +261,7 @@ class Snapshot:
         changed = _find_differing(before, rows, before.keys() | rows.keys())
         notable = {job_id for job_id in changed if not _is_same_but_time(before.get(job_id), rows.get(job_id))}
         reordered, lost = list(before) != list(rows), not before.keys() <= rows.keys()
-        return _Queue(rows, groups, numbers, comments, changed, notable, reordered, lost)
+        return _Queue(rows, groups, numbers, words, changed, notable, reordered, lost)
 
     async def _poll_nodes(self, began: float, queue: asyncio.Future[_Queue]) -> bool:
         loop = asyncio.get_running_loop()
@@ -446,19 +446,19 @@ class Snapshot:
         over = self._past.get_unstarted(number) | self._past.get_ended(number)
         return combine_rows(job_id, list((over | {row["job_id"]: row for row in rows}).values()))
 
-    def by_tag(self, comment: str, since: float) -> JobFinding:
-        """Return what SLURM knows of the job with exactly this comment.
+    def by_tag(self, tag: str, since: float) -> JobFinding:
+        """Return what SLURM knows of the job with this word in its comment.
 
         The result is that of by_id(); absent when a squeue begun after `since` lacks it.
 
         `since` is a time on the clock of `now` (time.monotonic). An array is found as one combined job.
         """
-        rows = self._queue.comments.get(comment)
+        rows = self._queue.words.get(tag)
         if rows:
             array = rows[0]["array_job_id"] if rows[0]["array_job_id"] is not None else rows[0]["het_job_id"]
             return self.by_id(str(array)) if array is not None else ("seen", rows[0])
         for whole, (job, _at) in self._submitted.items():
-            if job["comment"] == comment:
+            if tag in (job["comment"] or "").split():
                 return "seen", combine_rows(whole, [job])
         return ("unknown", None) if self.taken_at is None or self.taken_at <= since else ("absent", None)
 

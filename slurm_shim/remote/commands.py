@@ -180,14 +180,14 @@ class RemoteSlurm(Slurm):
             takes = "; ".join(f"IFS= read -r {name}; export {name}" for name in hidden)
             words += ["/bin/sh", "-c", f'{takes}; exec "$@" </dev/null', "sh"]
             stdin = "".join(f"{value}\n" for value in hidden.values())
-        program = f"$T env -i {shlex.join([*words, *argv])}"
+        program = f"{'s ' if argv[0] == 'sbatch' else ''}$T env -i {shlex.join([*words, *argv])}"
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"
         if folders:
             made = " && ".join(f"f {shlex.join(pair)}" for pair in folders.items())
             failed = f'printf \'%s\\n\' "$w" "$m" >&2; (exit {_FOLDERS})'
             fed = f"{_MAKING}\nif {made}; then\n{fed}\nelse {failed}; fi"
         if argv[0] == "sbatch":  # the mask travels to the job, and so to its logs
-            fed = f"umask {greeting.umask}\n{fed}"
+            fed = f"{_SUBMITTING}\numask {greeting.umask}\n{fed}"
         return f"{build_timeout_line(timeout_s)}\n{fed}"
 
 
@@ -207,6 +207,20 @@ m='no permission to enter it'
 m='no permission to write in it'
 [ "$w" = work_dir ] || [ -w "$2" ]
 }"""
+
+# sbatch is ended when it goes on after its id: it waits for the job then, which does not need it. The first line is its
+# process, the last its exit code.
+_SUBMITTING = """\
+s() {
+{ /bin/sh -c 'echo $$; exec "$@"' sh "$@"; echo "ended $?"; } | {
+read -r p; k=
+while read -r line; do case $line in
+"ended "*) [ -z "$k" ] || kill "$k" 2>/dev/null; exit "${line#ended }" ;;
+[0-9]*) echo "$line"; { sleep 1; kill "$p"; } >/dev/null 2>&1 & k=$! ;;
+*) printf '%s\\n' "$line" ;;
+esac; done; }
+}"""
+
 
 # Opened first and then looked at, so that what was looked at is what is read; a name that became a link meanwhile is
 # found by its number.

@@ -35,7 +35,7 @@ from store.documents.jobs import JobRecord, StateChange
 from store.documents.models import HOOK, LINE, PATH, VARIABLE, VERSION, ServerFileModel, UserFileModel
 from store.documents.parts import Part
 from store.documents.reports import Report, ReportEvent
-from store.documents.runs import ERROR_WORDS, Attempt, ErrorKind, Run, RunJob, RunStatus
+from store.documents.runs import ERROR_WORDS, Attempt, ErrorKind, Refusal, Run, RunJob, RunStatus
 from store.documents.sweeps import Sweep
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "Part",
     "PartitionConfig",
     "PollConfig",
+    "Refusal",
     "Report",
     "ReportEvent",
     "Resources",

@@ -12,6 +12,8 @@ from store.documents.parts import Part
 RunStatus = Literal["pending", "syncing", "submitting", "running", "completed", "failed", "cancelled"]
 # At what a run failed before its jobs could, and the words that the text of such an error begins with.
 ErrorKind = Literal["refused", "unsynced"]
+# How SLURM refused a job: as slurm_shim.errors calls its classes.
+Refusal = Literal["refused", "invalid", "denied", "conflict"]
 ERROR_WORDS: dict[ErrorKind, str] = {"refused": "Submission failed: ", "unsynced": "Mount sync failed: "}
 
 
@@ -97,6 +99,7 @@ class Run(ServerFileModel):
     cancel_requested_at: str | None = None
     error: str | None = None
     error_kind: ErrorKind | None = None
+    refusal: Refusal | None = None
     sweep_run_id: int | None = None
     triggered_by: str | None = None
     request_key: str | None = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from store.documents import ERROR_WORDS, Attempt, JobRecord, Part, Run, RunJob
+from store.documents import ERROR_WORDS, Attempt, JobRecord, Part, Refusal, Run, RunJob
 from store.errors import Conflict
 from store.rules import states
 from store.rules.run_drafts import choose_first_status
@@ -413,8 +413,8 @@ def mark_submitted(run: Run, name: str, job_id: str, options: dict[str, Any], at
     return run
 
 
-def mark_refused(run: Run, name: str, reason: str, now: float) -> Run:
-    """Record that SLURM refused a job: the run ends as failed.
+def mark_refused(run: Run, name: str, reason: str, refusal: Refusal | None, now: float) -> Run:
+    """Record that SLURM refused a job, and how: the run ends as failed.
 
     Jobs submitted before are cancelled by the next steps.
     """
@@ -422,7 +422,7 @@ def mark_refused(run: Run, name: str, reason: str, now: float) -> Run:
     attempt.state, attempt.error, attempt.ended_at = "FAILED", reason, to_rfc3339(now)
     next(job for job in run.jobs if job.name == name).result_read = True
     run.status, run.completed_at = "failed", to_rfc3339(now)
-    run.error, run.error_kind = f"{ERROR_WORDS['refused']}{reason}", "refused"
+    run.error, run.error_kind, run.refusal = f"{ERROR_WORDS['refused']}{reason}", "refused", refusal
     return run
 
 
@@ -505,7 +505,7 @@ def queue_rerun(run: Run, whole: bool = False) -> Run:
         job.attempts_before, job.skipped, job.not_before = len(job.attempts), None, None
         job.result, job.result_error, job.result_read = None, None, False
     run.status, run.completed_at, run.cancel_requested_at = "pending", None, None
-    run.error = run.error_kind = None
+    run.error = run.error_kind = run.refusal = None
     return run
 
 

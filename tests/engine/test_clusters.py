@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.clusters import find_own_folder
 from slurm_shim.cluster import PROGRAMS
 from tests.app_client import serving
 from tests.app_server import Server
@@ -49,6 +50,35 @@ def test_the_end_of_an_embedded_job_has_its_cluster_asked(tmp_path: Path) -> Non
         sweep = client.start_run("cells", text, sweep={"matrix": {"n": [1, 2, 3]}, "max_parallel": 1})
         path = f"/api/sweep_runs/{sweep['sweep_run_id']}"
         eventually(lambda: client.get(path).json()["status"] == "completed")
+
+
+@pytest.mark.parametrize(
+    ("why", "path", "own"),
+    [
+        ("below it", "/tmp/x/y", "/tmp"),
+        ("a link to it", "link/store", "/dev/shm"),
+        ("what the user's programs take instead", "mine/store", "mine"),
+        ("only the name begins alike", "/tmpfiles/store", None),
+        ("everywhere the same", "/home/me/data", None),
+    ],
+)
+def test_folders_that_each_machine_has_for_itself(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, why: str, path: str, own: str | None
+) -> None:
+    base = Path(__file__).parent
+    monkeypatch.setenv("TMPDIR", str(base / "mine"))
+    if path.startswith("link"):
+        base = tmp_path_factory.mktemp("base")
+        (base / "link").symlink_to("/dev/shm")
+    assert find_own_folder(base / path) == (None if own is None else base / own), why
+
+
+def test_a_store_that_other_nodes_do_not_see_is_warned_of(
+    cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path / "store", cluster):
+        warned = [record for record in caplog.records if "each machine has for itself" in record.getMessage()]
+    assert len(warned) == (cluster == "slurm" and find_own_folder(tmp_path) is not None)
 
 
 def settle_jobs(server: Server, name: str) -> None:

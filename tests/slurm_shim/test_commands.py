@@ -32,6 +32,7 @@ from slurm_shim.errors import (
     SlurmUnreachable,
     UnreadableAnswer,
     make_error,
+    restore_refusal,
 )
 from slurm_shim.programs import Breaker
 from tests import ROOT
@@ -195,6 +196,79 @@ def test_what_a_refusal_means(
         assert (error.reason, error.exit_code) == (reason, exit_code)
     if isinstance(error, JobUnknown | JobFinished):
         assert error.job_id == ids[0]
+
+
+NO_SCRIPT = """\
+sbatch: error: This does not look like a batch script.  The first
+sbatch: error: line must start with #! followed by the path to an interpreter.
+sbatch: error: For instance: #!/bin/sh"""
+NO_SCRIPT_REASON = (
+    "This does not look like a batch script. The first line must start with #! followed by the path to an interpreter."
+)
+FAILED = "sbatch: error: Batch job submission failed: "
+
+
+@pytest.mark.parametrize(
+    ("why", "stderr", "kind", "text"),
+    [
+        (
+            "a value that reads like an outage",
+            f"sbatch: error: invalid partition specified: connection refused\n{FAILED}Invalid partition name specified",
+            *(SlurmInvalid, "Invalid partition name specified (invalid partition specified: connection refused)"),
+        ),
+        (
+            "a site's own plugin",
+            f"sbatch: error: License server lic01: connection refused, try later\n{FAILED}Unspecified error",
+            *(SlurmRefused, "Unspecified error (License server lic01: connection refused, try later)"),
+        ),
+        (
+            "a plugin that speaks of permissions",
+            f"sbatch: error: Access denied? Ask your admin.\n{FAILED}Invalid qos specification",
+            *(SlurmInvalid, "Invalid qos specification (Access denied? Ask your admin.)"),
+        ),
+        (
+            "a value that reads like a denial",
+            'sbatch: error: Invalid numeric value "access denied" for --ntasks.',
+            *(SlurmInvalid, 'Invalid numeric value "access denied" for --ntasks.'),
+        ),
+        (
+            "what sums up need not come last",
+            f"{FAILED}Access/permission denied\nsbatch: error: see https://hpc.example.com",
+            *(SlurmDenied, "Access/permission denied (see https://hpc.example.com)"),
+        ),
+        (
+            "the limit that was hit",
+            f"sbatch: error: QOSMaxCpuPerJobLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit)",
+            *(SlurmDenied, "Job violates accounting/QOS policy (job submit limit) (QOSMaxCpuPerJobLimit)"),
+        ),
+        (
+            "a limit that time removes",
+            f"sbatch: error: AssocMaxSubmitJobLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit)",
+            *(SlurmBusy, None),
+        ),
+        (
+            "the same line is told once",
+            f"sbatch: error: why\nsbatch: error: why\n{FAILED}Job dependency problem",
+            *(SlurmInvalid, "Job dependency problem (why)"),
+        ),
+        ("a script that is none, in three lines", NO_SCRIPT, SlurmInvalid, NO_SCRIPT_REASON),
+        ("a quote that is open", 'sbatch: fatal: stdin: line 2: Unmatched `"` in [-J "a]', SlurmInvalid, None),
+    ],
+)
+def test_what_sbatch_says_is_told_whole_and_its_summary_counts(
+    why: str, stderr: str, kind: type[SlurmError], text: str | None
+) -> None:
+    error = make_error("sbatch", 1, stderr + "\n")
+    assert type(error) is kind, why
+    assert text is None or str(error) == text
+    if isinstance(error, SlurmRefused):
+        again = restore_refusal(error.word, "sbatch", str(error))
+        assert (type(again), str(again), again.command) == (kind, str(error), "sbatch"), "as a run's file keeps it"
+
+
+def test_a_long_complaint_is_cut() -> None:
+    error = make_error("sbatch", 1, "".join(f"sbatch: error: advice {n}\n" for n in range(5000)) + f"{FAILED}No")
+    assert str(error).startswith("No (advice 0; advice 1; ") and len(str(error)) == 2000
 
 
 @pytest.mark.parametrize(
@@ -420,6 +494,51 @@ def test_submissions_that_fail(programs: Programs, why: str, shell: str, kind: t
         programs.slurm().sbatch("#!/bin/sh\n", {})
     if isinstance(caught.value, SlurmUnreachable):
         assert caught.value.uncertain, why
+
+
+@pytest.mark.parametrize(
+    ("why", "shell"),
+    [
+        ("--wait", "echo '12;here'; exec sleep 600"),
+        ("--wait, and the job has failed", "echo 12; exit 7"),
+        ("a wrapper that talks on", "echo hello; echo 12; echo 'see https://hpc.example.com'"),
+    ],
+)
+def test_the_id_is_enough(programs: Programs, why: str, shell: str) -> None:
+    programs.write("sbatch", f"echo $$ > {programs.folder}/pid; cat > {programs.folder}/script; {shell}")
+    slurm = programs.slurm()
+    for _ in range(3):
+        assert slurm.sbatch("#!/bin/sh\n", {}) == "12", why
+    assert (programs.folder / "script").read_text() == "#!/bin/sh\n"
+    assert not is_running(int((programs.folder / "pid").read_text())), "nobody waits for the job"
+
+
+def test_submissions_do_not_open_the_breaker(programs: Programs) -> None:
+    programs.write("sbatch", f"echo '{FAILED}Unable to contact slurm controller' >&2; exit 1")
+    programs.write("squeue")
+    slurm = programs.slurm()
+    for _ in range(5):
+        with pytest.raises(SlurmUnreachable):
+            slurm.sbatch("#!/bin/sh\n", {})
+    assert len(programs.calls("sbatch")) == 5 and slurm.squeue() == []
+
+
+def test_a_submission_is_no_probe(programs: Programs) -> None:
+    programs.write("sbatch", "echo 1")
+    slurm = programs.slurm()
+    slurm.controller = Breaker(limit=1, now=lambda: 100.0)
+    slurm.controller.leave(SlurmUnreachable("squeue", "gone"))
+    slurm.controller._next_probe = 0.0
+    with pytest.raises(SlurmUnreachable, match="gone"):
+        slurm.sbatch("#!/bin/sh\n", {})
+    assert programs.calls("sbatch") == []
+    slurm.controller.enter("squeue")
+
+
+def test_an_estimate_is_no_submission(programs: Programs) -> None:
+    programs.write("sbatch", "echo 'sbatch: Job 57 to start at 2026-11-29T07:43:44 using 1 processors' >&2")
+    with pytest.raises(SlurmInvalid, match="--test-only in the script submits nothing"):
+        programs.slurm().sbatch("#!/bin/sh\n", {})
 
 
 def test_an_answer_of_another_form(programs: Programs) -> None:

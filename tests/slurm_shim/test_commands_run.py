@@ -98,6 +98,20 @@ def test_nothing_of_the_server_reaches_a_job(slurm: Slurm, tmp_path: Path, monke
     assert {"PATH", "HOME", "SLURM_JOB_ID"} <= names
 
 
+def test_a_submission_does_not_wait_for_its_job(slurm: Slurm) -> None:
+    job_id = slurm.sbatch("#!/bin/sh\n#SBATCH --wait\nexec sleep 600\n", {"output": "/dev/null"})
+    assert eventually(lambda: slurm.squeue(job_id)[0]["state"] == "RUNNING"), "nor is the job harmed"
+    slurm.scancel([job_id])
+
+
+def test_a_job_that_cannot_enter_its_folder_fails_and_says_so(slurm: Slurm, tmp_path: Path) -> None:
+    text = script.require_folder("#!/bin/sh\n# why\necho lost\n", f"{tmp_path}/it's gone")
+    row = await_end_of(slurm, slurm.sbatch(text, {"chdir": f"{tmp_path}/it's gone", "output": f"{tmp_path}/log"}))
+    said = (tmp_path / "log").read_text()
+    assert (row["state"], row["exit_code"]) == ("FAILED", 1) and "lost" not in said
+    assert f"cannot enter the work folder {tmp_path}/it's gone: do the compute nodes see it?" in said
+
+
 def test_files_are_where_the_row_says(slurm: Slurm, tmp_path: Path) -> None:
     pattern = "%A-%a-%j-%J-%s-%n-%t-%u-%x-%%-%5j-%3a.out"
     array = slurm.sbatch("#!/bin/sh\n", {"array": "0-2", "chdir": str(tmp_path), "output": pattern, "job_name": "n"})
@@ -138,6 +152,7 @@ def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: Asked) -> None
     [
         ("no such partition", lambda s, _: s.sbatch("#!/bin/sh\n", {"partition": "nope"}), SlurmInvalid),
         ("no time", lambda s, _: s.sbatch("#!/bin/sh\n", {"time": "abc"}), SlurmInvalid),
+        ("an estimate", lambda s, _: s.sbatch("#!/bin/sh\n#SBATCH --test-only\n", {}), SlurmInvalid),
         ("no option", lambda s, _: s.sbatch("#!/bin/sh\n", {"frobnicate": True}), SlurmInvalid),
         ("no script", lambda s, _: s.sbatch("", {}), SlurmInvalid),
         ("no shebang", lambda s, _: s.sbatch("echo\n", {}), SlurmInvalid),

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_shim.script import build_options, build_variables, render_script, to_job_name
+from slurm_shim.script import (
+    build_missing_options,
+    build_options,
+    build_variables,
+    find_log_path,
+    render_script,
+    require_folder,
+    to_job_name,
+)
 
 FULL: dict[str, Any] = {
     "name": "train model",
@@ -299,6 +307,44 @@ def test_a_text_that_only_a_shell_knows_is_given_to_one(bash: Any, why: str, tex
 )
 def test_a_text_that_begins_with_a_program_stands_as_it_is(text: str) -> None:
     assert render_script({"name": "a", "command": text}).endswith(f"\nsrun {text}\n")
+
+
+@pytest.mark.parametrize(
+    ("why", "script", "made"),
+    [
+        (
+            "the line of the first command",
+            "#!/bin/sh\n# c\n\ntrue\nfalse\n",
+            "#!/bin/sh\n# c\n\n{guard}; true\nfalse\n",
+        ),
+        ("no command", "#!/bin/bash -l\n", "#!/bin/bash -l\n{guard}\n"),
+        (
+            "its own folder, the same",
+            "#!/bin/sh\n#SBATCH -D '/a b'\ntrue",
+            "#!/bin/sh\n#SBATCH -D '/a b'\n{guard}; true",
+        ),
+        ("its own folder, another", "#!/bin/sh\n#SBATCH -D /c\ntrue", "#!/bin/sh\n#SBATCH -D /c\ntrue"),
+        ("no shell", "#!/usr/bin/python3\nprint()\n", "#!/usr/bin/python3\nprint()\n"),
+    ],
+)
+def test_a_script_that_needs_its_folder(why: str, script: str, made: str) -> None:
+    said = "cannot enter the work folder /a b: do the compute nodes see it?"
+    assert require_folder(script, "/a b") == made.format(guard=f"cd -- '/a b' || {{ echo '{said}' >&2; exit 1; }}"), why
+
+
+@pytest.mark.parametrize(
+    ("why", "options", "chosen"),
+    [
+        ("none", "", {"chdir": "/w", "output": "/l/%x_%j.log"}),
+        ("both, in other words", "#SBATCH -D/x --outp y", {}),
+        ("of a name that begins alike", "#SBATCH --open-mode=append", {"chdir": "/w", "output": "/l/%x_%j.log"}),
+        ("in a value", "#SBATCH --comment='-D x -o y'", {"chdir": "/w", "output": "/l/%x_%j.log"}),
+    ],
+)
+def test_options_that_a_script_leaves_out(why: str, options: str, chosen: dict[str, str]) -> None:
+    script = f"#!/bin/sh\n{options}\ntrue\n#SBATCH -D /late\n"
+    assert build_missing_options(script, "/w", "/l") == chosen, why
+    assert find_log_path(script, "/l", "n", "7") == ("/l/n_7.log" if "output" in chosen else None), why
 
 
 def test_conda_is_found_where_the_job_runs(bash: Any, tmp_path: Path) -> None:

@@ -457,9 +457,12 @@ async def test_a_tag_is_found_only_by_a_query_that_began_later() -> None:
         clock.time_s += 1.0
         await snapshot.refresh()
         assert snapshot.by_tag("sluice:ab", since) == ("absent", None)
-        made.cluster.rows = [job("5", comment="sluice:ab"), job("8_1", array_job_id=8, array_task_id="1", comment="t")]
+        made.cluster.rows = [
+            job("5", comment="a user's sluice:ab"),
+            job("8_1", array_job_id=8, array_task_id="1", comment="t"),
+        ]
         await snapshot.refresh()
-        assert snapshot.by_tag("sluice:ab", since) == ("seen", job("5", comment="sluice:ab"))
+        assert snapshot.by_tag("sluice:ab", since) == ("seen", job("5", comment="a user's sluice:ab"))
         found = snapshot.by_tag("t", since)[1]
         assert found is not None
         assert found["job_id"] == "8"

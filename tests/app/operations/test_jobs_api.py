@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from pathlib import Path
@@ -186,6 +187,61 @@ def test_sbatchs_own_reason_is_told_and_nothing_is_kept(client: Client, why: str
     assert "refused" not in [row["job_name"] for row in client.get("/api/history").json()]
 
 
+def test_all_of_a_complaint_is_told(client: Client) -> None:
+    script = "#!/bin/bash\n#SBATCH --mem=999G\ntrue\n"
+    answer = client.post("/api/jobs", {"name": "refused", "script_content": script})
+    reason = "Requested node configuration is not available (Memory specification can not be satisfied)"
+    assert (answer.status_code, answer.json()["detail"]) == (502, f"sbatch failed: {reason}")
+
+
+def test_a_value_that_reads_like_an_outage_shuts_nobody_out(client: Client) -> None:
+    script = '#!/bin/bash\n#SBATCH -p "connection refused"\ntrue\n'
+    for _ in range(4):
+        answer = client.post("/api/jobs", {"name": "refused", "script_content": script})
+        assert answer.status_code == 502 and "Invalid partition name specified" in answer.json()["detail"]
+    assert client.get("/health").json()["slurm"]["answers"]
+    client.submit(HELLO)
+
+
+def test_a_submission_that_waits_for_its_job_is_answered_at_once(client: Client) -> None:
+    script = "#!/bin/bash\n#SBATCH --wait\nexec sleep 300\n"
+    answers = client.together([lambda: client.post("/api/jobs", {"name": "w", "script_content": script})] * 4)
+    assert [answer.status_code for answer in answers] == [201] * 4
+    client.submit(HELLO)
+    job_id = answers[0].json()["job_id"]
+    assert client.job(job_id, over=False)["status"] in ("PENDING", "RUNNING"), "the job goes on"
+
+
+def test_a_job_keeps_its_own_comment(client: Client) -> None:
+    name = unique("commented")
+    script = "#!/bin/bash\n#SBATCH --hold --comment='mine: a b'\ntrue\n"
+    answer = submit_under_key(client, name, name, script)
+    assert answer.status_code == 201, answer.text
+    row = client.server.cluster.slurm.squeue(str(answer.json()["job_id"]))[0]
+    record = next(record for path in client.store.glob("jobs/*.json") if name in (record := path.read_text()))
+    assert row["comment"] == f"mine: a b {json.loads(record)['tag']}"
+
+
+@pytest.mark.parametrize(
+    ("why", "lines", "reason"),
+    [
+        ("what bash cannot read", "echo a\nfi\n", "line 3: syntax error near unexpected token `fi'"),
+        ("an estimate", "#SBATCH --test-only\necho\n", "with #SBATCH --test-only nothing is submitted"),
+    ],
+)
+def test_a_script_that_can_never_run_says_why(client: Client, why: str, lines: str, reason: str) -> None:
+    script = f"#!/bin/bash\n{lines}"
+    answer = client.post("/api/jobs", {"name": "bad", "script_content": script})
+    assert answer.status_code == 422 and reason in answer.json()["detail"][0]["msg"], why
+    (client.store / "workflows" / "bad.sh").write_text(script)
+    for name, more in (("bad", ""), ("bad_sweep", "sweep: {matrix: {x: [1, 2]}}\n")):
+        text = "args: {x: 0}\njobs: [{name: a, script_path: bad.sh, work_dir: 'w{{ x }}'}]\n"
+        client.workflow(name, f"name: {name}\n{more}{text}")
+        answer = client.post(f"/api/workflows/{name}/run", {})
+        assert answer.status_code == 422 and reason in answer.json()["detail"][0]["msg"], f"{why}: {answer.text}"
+        assert answer.json()["detail"][0]["loc"] == ["jobs", "a", "script"]
+
+
 @pytest.mark.parametrize(
     ("why", "body", "status", "loc"),
     [
@@ -195,6 +251,8 @@ def test_sbatchs_own_reason_is_told_and_nothing_is_kept(client: Client, why: str
         ("empty", {"script_content": ""}, 422, ["body", "script_content"]),
         ("NUL", {"script_content": "#!/bin/sh\n\0"}, 422, ["body", "script_content"]),
         ("DOS lines", {"script_content": "#!/bin/sh\r\necho\r\n"}, 422, ["body", "script_content"]),
+        ("no end", {"script_content": "#!/bin/bash\nif true\n"}, 422, ["body", "script_content"]),
+        ("an estimate", {"script_content": "#!/bin/sh\n#SBATCH --test-only\n"}, 422, ["body", "script_content"]),
         ("a path without its mount", {"script_path": "a.sh"}, 422, ["body", "mount_name"]),
         ("a mount that is not there", {"script_path": "a.sh", "mount_name": "m"}, 404, None),
         ("notify whom", {"script_content": HELLO, "notify": True}, 422, ["body", "endpoint_id"]),

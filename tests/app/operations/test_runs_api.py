@@ -14,6 +14,7 @@ from store.documents import Run, to_json
 from tests.app_client import Client, down, up
 from tests.app_server import Server
 from tests.pipeline import SUMMING_PIPELINE
+from tests.slurm_programs import Programs
 from tests.store.disk.archive_samples import a_run
 from tests.waiting import eventually
 
@@ -246,6 +247,37 @@ jobs:
     assert run["status"] == "failed" and run["error"].startswith("Submission failed: ")
     run = client.await_run(run["id"])
     assert by_name(run)["fine"]["status"] == "CANCELLED", "what was submitted before is cancelled"
+
+
+@pytest.mark.parametrize(
+    ("why", "refusal", "status"),
+    [
+        ("no such partition", "Invalid partition name specified", 502),
+        ("not this account", "Invalid account or account/partition combination specified", 403),
+        ("not this group", "User's group not permitted to use this partition", 403),
+        ("a limit", "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", 403),
+        ("a partition that is down", "Required partition not available (inactive or drain)", 502),
+        ("anything else", "Unspecified error", 502),
+    ],
+)
+def test_a_run_and_a_job_answer_alike(client: Client, programs: Programs, why: str, refusal: str, status: int) -> None:
+    said = f"sbatch: error: QOSMaxCpuPerJobLimit\nsbatch: error: Batch job submission failed: {refusal}"
+    programs.write("sbatch", f'echo "{said}" >&2; exit 1')
+    slurm, name = client.server.cluster.slurm, f"alike{status}-{uuid.uuid4().hex[:8]}"
+    client.workflow(name, f"name: {name}\njobs: [{{name: a, command: [echo]}}]\n")
+    path, slurm.path = slurm.path, f"{programs.bin}:{slurm.path}"
+    try:
+        answers = [
+            client.post("/api/jobs", {"name": "a", "script_content": "#!/bin/sh\ntrue\n"}),
+            client.post(f"/api/workflows/{name}/run", {}),
+        ]
+    finally:
+        slurm.path = path
+    expected = (status, {"detail": f"sbatch failed: {refusal} (QOSMaxCpuPerJobLimit)"})
+    assert [(answer.status_code, answer.json()) for answer in answers] == [expected] * 2, why
+    assert (
+        client.get("/api/workflows/runs", params={"name": name}).json()[0]["error"].endswith("(QOSMaxCpuPerJobLimit)")
+    )
 
 
 def test_cancelling_a_run(client: Client) -> None:

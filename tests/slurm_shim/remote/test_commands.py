@@ -161,11 +161,32 @@ def test_a_program_that_does_not_end_well(beyond: Beyond, why: str, text: str | 
         slurm.connection.close()
 
 
-def bare(folder: Path) -> Path:
+@pytest.mark.ssh
+@pytest.mark.parametrize("has_timeout", [True, False])
+def test_the_id_is_enough_over_there_too(beyond: Beyond, has_timeout: bool) -> None:
+    if not has_timeout:
+        beyond.variables["PATH"] = str(bare(beyond.dir, "env", "cat", "sleep"))
+        (beyond.dir / "bare" / "sbatch").symlink_to(beyond.dir / "wrappers" / "sbatch")
+    slurm = RemoteSlurm(beyond.connection(), timeout_s=60.0)
+    try:
+        slurm.identify()
+        beyond.program("sbatch", f"echo $$ > {beyond.home}/pid; cat > {beyond.home}/script; echo 12; exec sleep 600")
+        assert slurm.sbatch("#!/bin/sh\n%s \\n", {}) == "12"
+        assert (beyond.home / "script").read_text() == "#!/bin/sh\n%s \\n"
+        assert not Path(f"/proc/{(beyond.home / 'pid').read_text().strip()}").exists(), "nobody waits for the job"
+        beyond.program("sbatch", "echo 'sbatch: error: Batch script is empty!' >&2; exit 3")
+        with pytest.raises(SlurmInvalid, match="Batch script is empty") as caught:
+            slurm.sbatch("", {})
+        assert caught.value.exit_code == 3
+    finally:
+        slurm.connection.close()
+
+
+def bare(folder: Path, *more: str) -> Path:
     """A folder with what every system has, and of SLURM only scontrol."""
     made = folder / "bare"
     made.mkdir()
-    for name in ("env", "timeout"):
+    for name in more or ("env", "timeout"):
         (made / name).symlink_to(f"/usr/bin/{name}")
     (made / "scontrol").symlink_to(folder / "wrappers" / "scontrol")
     return made

@@ -1,0 +1,68 @@
+"""What is wrong with a batch script, found before it is submitted.
+
+Blocking; call in a thread.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from slurm_shim.directives import read_options
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.programs import build_user_environment, run_program
+
+_TIMEOUT_S = 10.0
+_SHELL = re.compile(r"#!\s*\S*/(?:env\s+(?:-S\s*)?)?(?:ba)?sh(?=\s|$)")
+# Scripts come and complaints go separated by NUL, so that one process serves many. Extended patterns may be switched on
+# by the script itself, which is read but not run.
+_READING = 'while IFS= read -r -d "" s; do printf %s "$s" | bash -O extglob -n /dev/stdin 2>&1; printf "\\0"; done'
+_COMPLAINT = re.compile(r"/dev/stdin: line (\d+): (?!warning: )(.*)")
+# A shell that runs the script does not read what follows, such as an archive that unpacks itself.
+_END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$])", re.MULTILINE)
+
+
+class ScriptProblem(NamedTuple):
+    """What is wrong, and in which line (from 1; None for no certain one)."""
+
+    text: str
+    line: int | None = None
+
+
+def find_problems(scripts: Sequence[str]) -> list[ScriptProblem | None]:
+    """Find what is wrong with each of the scripts; None for a good one."""
+    found = [_find_idle_option(script) for script in scripts]
+    checked = [at for at, script in enumerate(scripts) if found[at] is None and _SHELL.match(script)]
+    for at, complaint in zip(checked, _read_by_bash([scripts[at] for at in checked]), strict=False):
+        found[at] = _read_complaint(scripts[at], complaint)
+    return found
+
+
+def _find_idle_option(script: str) -> ScriptProblem | None:
+    if "test-only" not in read_options(script):
+        return None
+    return ScriptProblem("with #SBATCH --test-only nothing is submitted: take it out to submit the job")
+
+
+def _read_by_bash(scripts: Sequence[str]) -> list[str]:
+    bash = shutil.which("bash")
+    if bash is None or not scripts:
+        return []
+    given = "".join(script.replace("\0", "") + "\0" for script in scripts).encode(errors="replace")
+    environment = build_user_environment() | {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    try:
+        ended = run_program(bash, ["bash", "-c", _READING], environment, given, _TIMEOUT_S)
+    except SlurmUnreachable:
+        return []
+    return ended.out.decode(errors="replace").split("\0")[:-1]
+
+
+def _read_complaint(script: str, complaint: str) -> ScriptProblem | None:
+    match = _COMPLAINT.search(complaint)
+    if match is None:
+        return None
+    lines = script.splitlines()
+    line = min(int(match[1]), len(lines))  # what is missing at the end is missed after it
+    return None if _END.search("\n".join(lines[: line - 1])) else ScriptProblem(f"line {line}: {match[2]}", line)

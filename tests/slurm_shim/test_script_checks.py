@@ -1,0 +1,52 @@
+"""What is found wrong with a script before it is submitted, and what is left to the shell that runs it."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurm_shim.script_checks import find_problems
+
+BASH = "#!/bin/bash\n"
+GOOD = [
+    ("plain", f"{BASH}echo a\n"),
+    ("not read by a shell", "#!/usr/bin/env python3\nif )\n"),
+    ("by another shell", "#!/bin/zsh\nif )\n"),
+    ("by a program of a like name", "#!/opt/bash-lint\nif )\n"),
+    ("extended patterns", f"{BASH}shopt -s extglob\ncase $x in @(a|b)) ;; esac\nls !(a)\n"),
+    ("an archive behind the end", f"{BASH}tail -n +4 $0 | tar x\nexit 0\n)PK(\n"),
+    ("or behind another program", f"{BASH}exec /bin/true\n)PK(\n"),
+    ("a text without an end, a warning only", f"{BASH}cat <<EOF\na\n"),
+    ("about --test-only, not with it", f"{BASH}#SBATCH --comment='--test-only'\ntrue\n#SBATCH --test-only\n"),
+    ("--help submits", f"{BASH}#SBATCH --help\ntrue\n"),
+]
+BAD = [
+    ("a word too many", f"{BASH}\necho )\n", 3, "syntax error near unexpected token `)'"),
+    ("by sh", "#!/bin/sh -e\nfi\n", 2, "syntax error near unexpected token `fi'"),
+    ("through env", "#!/usr/bin/env -S bash -l\nfi\n", 2, "syntax error near unexpected token `fi'"),
+    ("no end", f"{BASH}if true; then\necho\n", 3, "syntax error: unexpected end of file"),
+    ("a quote that is open", f"{BASH}echo 'a\necho b\n", 2, "unexpected EOF while looking for matching `''"),
+    ("after a redirection", f"{BASH}exec >log 2>&1\nfi\n", 3, "syntax error near unexpected token `fi'"),
+]
+
+
+def test_scripts_are_read_together() -> None:
+    scripts = [script for _, script in GOOD] + [script for _, script, _, _ in BAD]
+    found = find_problems(scripts)
+    assert {why: problem for (why, _), problem in zip(GOOD, found, strict=False) if problem} == {}
+    texts = [(problem.line, problem.text) for problem in found[len(GOOD) :] if problem]
+    assert texts == [(line, f"line {line}: {text}") for _, _, line, text in BAD]
+
+
+@pytest.mark.parametrize("option", ["--test-only", "--test", "-n 2 --test-only"])
+def test_an_estimate_submits_nothing(option: str) -> None:
+    (problem,) = find_problems([f"#!/usr/bin/python3\n#SBATCH {option}\n"])
+    assert problem and "nothing is submitted" in problem.text
+
+
+def test_without_bash_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert find_problems([f"{BASH}fi\n"]) == [None]
+
+
+def test_no_scripts() -> None:
+    assert find_problems([]) == []
