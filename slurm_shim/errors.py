@@ -104,7 +104,7 @@ class SlurmUnreachable(SlurmError):
         self.command = command
         self.text = strip_prefixes(text)
         self.uncertain = uncertain
-        super().__init__(f"{command}: {extract_reason(text) or 'no answer'}")
+        super().__init__(f"{command}: {tell_whole(extract_reason(text) or 'no answer', text)}")
 
 
 class SlurmBusy(SlurmUnreachable):
@@ -267,8 +267,9 @@ def extract_reason(stderr: str) -> str:
 
 def tell_whole(reason: str, stderr: str) -> str:
     """Tell the reason, and in brackets all else that was said."""
-    lines = (" ".join(line.split()) for line in _list_lines(stderr))
-    others = [line for line in dict.fromkeys(lines) if reason not in line and line not in reason]
+    lines = dict.fromkeys(" ".join(line.split()) for line in _list_lines(stderr))
+    plain = " ".join(reason.split())
+    others = [line for line in lines if plain not in line and line not in plain]
     whole = f"{reason} ({'; '.join(others)})" if others else reason
     return whole if len(whole) <= _LONGEST_TEXT else f"{whole[: _LONGEST_TEXT - 1]}…"
 
