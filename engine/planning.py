@@ -24,11 +24,14 @@ async def plan_run(
 ) -> Run:
     """Plan a run with every script rendered; write nothing."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
-    place = workdirs.choose_workdir(server, server.clusters.get(given["cluster"]), given["mount"], run_id)
+    cluster = server.clusters.get(given["cluster"])
+    place = workdirs.choose_workdir(server, cluster, given["mount"], run_id)
     defaults = await server.store.configuration.load_job_defaults(place.local)
+    cell = given.get("cell", 0)
     plan = await asyncio.to_thread(
-        workflows.plan_workflow, workflow, **chosen, defaults=defaults, renderer=server.renderer
+        workflows.plan_workflow, workflow, **chosen, cell=cell, defaults=defaults, renderer=server.renderer
     )
+    await workdirs.expand_homes(cluster, plan["jobs"])
     # Scripts are read here, also where they will run on a copy of the mount.
     scripts = [place.local, place.local / WORKFLOWS_PATH] if place.local else [server.workflow_folders.own.folder.path]
     wanted = run_drafts.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)

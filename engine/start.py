@@ -24,7 +24,7 @@ from store.kinds import Key
 from store.rules import inbox, requests, run_drafts, sweeps, workflows
 from store.rules import runs as run_rules
 from store.views import srunx
-from store.workflow_files import names
+from store.workflow_files import cells, names
 
 # A request for a run whose mount takes long to be copied is answered after so long, while that goes on.
 SYNC_WAIT_S = 20.0
@@ -46,7 +46,9 @@ async def start_workflow(
     if body.get("dry_run"):
         return await preview_workflow(server, name, mount, body, request_key, source)
     started = await start_requested(server, name, mount, body, request_key, source)
-    return srunx.to_run_json(started) if isinstance(started, Run) else srunx.to_started_sweep_json(started)
+    if isinstance(started, Run):
+        return srunx.to_run_json(started)
+    return srunx.to_started_sweep_json(started, await list_warnings(server, started))
 
 
 async def start_requested(
@@ -70,7 +72,24 @@ async def preview_workflow(
     planned, first = await plan_requested(server, name, mount, body, request_key, source)
     if isinstance(planned, Run):
         return srunx.to_dry_run_json(planned)
-    return srunx.to_dry_sweep_json(first, server.sweep_index.list_args(planned))
+    return srunx.to_dry_sweep_json(
+        first, server.sweep_index.list_args(planned), await list_warnings(server, planned, first)
+    )
+
+
+async def list_warnings(server: Server, sweep: Sweep, first: Run | None = None) -> list[str]:
+    """List the folders that cells of the sweep share; `first` is its first cell."""
+
+    async def plan_folders(index: int) -> cells.Folders:
+        run = first if first is not None and index == 0 else await plan_cell(server, sweep, index)
+        return {job.name: job.work_dir for job in run.jobs}
+
+    try:
+        values = server.sweep_index.list_values(sweep)
+        others = [await plan_folders(index) for index in cells.list_neighbours(values)]
+        return cells.describe_shared_folders(await plan_folders(0), others)
+    except (errors.StoreError, slurm_errors.SlurmError, ValueError):
+        return []  # a cell that cannot be planned fails when its turn comes
 
 
 async def plan_requested(
@@ -236,6 +255,7 @@ async def plan_cell(server: Server, sweep: Sweep, index: int) -> Run:
     """Plan the run of a cell, with the workflow as of the sweep's start."""
     body = {**sweep.part, "args_override": server.sweep_index.build_args(sweep, index)}
     given = {"mount": sweep.mount, "cluster": sweep.cluster, "source": sweep.submission_source, "sweep": int(sweep.id)}
+    given["cell"] = index
     workflow = sweep_index.parse_workflow(sweep.workflow_text)
     return await planning.plan_run(server, workflow, body, sweeps.make_cell_id(sweep.uid, index), given)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from engine.clusters import is_remote
 from engine.server import Server
@@ -14,7 +18,7 @@ from slurm_shim.errors import SlurmError
 from slurm_shim.remote.commands import Slice
 from store.config.profiles import Mount
 from store.disk.files import ReadSlices, read_slices
-from store.errors import Denied, NotFound, StoreError
+from store.errors import Denied, Invalid, NotFound, StoreError, make_problem
 
 # Below the remote home: working directory of runs that have neither a mount nor a work_dir.
 OWN_WORK = ".sluice/work"
@@ -66,6 +70,33 @@ def choose_workdir(server: Server, cluster: Cluster, mount: str | None, work_id:
     if profile_mount is None:
         return WorkDir(Path(cluster.home) / OWN_WORK / work_id)
     return WorkDir(Path(profile_mount.remote), profile_mount.root, is_copied=True)
+
+
+async def expand_homes(cluster: Cluster, jobs: Sequence[dict[str, Any]]) -> None:
+    """Expand `~` and `~USER` where the folders of planned jobs begin with it.
+
+    They are the homes on the cluster. Raises Invalid for an unknown user, SlurmUnreachable.
+    """
+    for job in jobs:
+        for holder, key in ((job, "work_dir"), (job, "log_dir"), (job.get("environment") or {}, "venv")):
+            if match := TILDE.match(holder.get(key) or ""):
+                home = await find_home(cluster, match[1])
+                if home is None:
+                    message = f"there is no user '{match[1]}' on {cluster.name}"
+                    raise Invalid([make_problem(message, ("jobs", job["name"], key), input=holder[key])])
+                holder[key] = home + holder[key][match.end() :]
+
+
+TILDE = re.compile(r"~([A-Za-z0-9_][A-Za-z0-9_.-]*|)(?=/|$)")
+
+
+async def find_home(cluster: Cluster, user: str) -> str | None:
+    """Find a user's home on the cluster, "" for our own; None if unknown."""
+    if isinstance(cluster, RemoteCluster):
+        return await cluster.find_home(user)
+    # Accounts may be looked up in the network.
+    home = await asyncio.to_thread(os.path.expanduser, f"~{user}")
+    return None if home.startswith("~") else home.rstrip("/")
 
 
 async def is_sync_wanted(server: Server, workdir: WorkDir) -> bool:

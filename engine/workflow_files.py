@@ -12,7 +12,7 @@ from engine.workflow_folders import WorkflowFolder
 from store import errors
 from store.indexes.bodies import Body, Versioned
 from store.rules import workflows
-from store.workflow_files import edits
+from store.workflow_files import cells, edits, words
 
 WORKFLOW_BYTES = 1_000_000
 
@@ -31,7 +31,10 @@ def get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
 async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     """Check a workflow text and list its errors."""
     wrong = await asyncio.to_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
-    return {"valid": False, "errors": wrong} if wrong else {"valid": True}
+    if wrong:
+        return {"valid": False, "errors": wrong}
+    warnings = await asyncio.to_thread(cells.list_warnings, body["yaml"].encode(), server.renderer)
+    return {"valid": True, **({"warnings": warnings} if warnings else {})}
 
 
 async def upload_workflow(server: Server, body: dict[str, Any], mount: str | None, if_match: str | None) -> Versioned:
@@ -93,6 +96,7 @@ def compose_workflow(workflow_folder: WorkflowFolder, body: dict[str, Any]) -> b
     What the body omits stays as in the old file, if there is one.
     """
     wanted = {key: value for key, value in body.items() if key in ("name", "jobs", "args", "default_project")}
+    wanted["jobs"] = [{**job, "command": words.join_templates(job["command"])} for job in body["jobs"]]
     if body["name"] in workflow_folder.folder:
         old = workflow_folder.folder.get(body["name"])
         merged = edits.merge_workflow(old, wanted, orjson.loads(workflow_folder.rows.get_row(body["name"]).data))

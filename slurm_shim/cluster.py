@@ -258,6 +258,7 @@ class RemoteCluster(Cluster):
         threads = ThreadPoolExecutor(_REMOTE_CALLS, thread_name_prefix="ssh")
         super().__init__(label, RemoteSlurm(connection), threads, min_s, max_s)
         self.connection = connection
+        self._homes: dict[str, str | None] = {}
         self._is_named = True
         self._in_flight_s = _REMOTE_DOUBT_S
         # A previous server's sbatch may still be in flight on the remote side; no lock tells.
@@ -281,6 +282,17 @@ class RemoteCluster(Cluster):
         """Read parts of files, see `RemoteSlurm.read_files`."""
         slices: list[Slice] = await self._call(self.slurm.read_files, wanted, owner)
         return slices
+
+    async def find_home(self, user: str) -> str | None:
+        """Find the home folder of a user there, "" for our account.
+
+        None for an unknown user. Our own is `~` until it is known.
+        """
+        if not user:
+            return self.home
+        if user not in self._homes:
+            self._homes[user] = await self._call(self.slurm.find_home, user)
+        return self._homes[user]
 
     async def remove_files(self, files: Sequence[str], folders: Sequence[str]) -> None:
         """Remove files, then those of the folders that are empty."""

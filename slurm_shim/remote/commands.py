@@ -9,6 +9,7 @@ day, its jobs are never taken for those of the first.
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 import threading
@@ -111,6 +112,14 @@ class RemoteSlurm(Slurm):
             except ConnectionGone as problem:
                 gone = problem
         raise gone
+
+    def find_home(self, user: str) -> str | None:
+        """Find the home folder of a user; None if unknown."""
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", user):
+            return None
+        said = self.connection.run_block(self.identify(), "ssh", f"printf '%s' ~{user}", self.timeout_s)
+        home = said.out.decode("utf-8", "replace")
+        return home.rstrip("/") if home.startswith("/") else None
 
     def remove_files(self, files: Sequence[str], folders: Sequence[str]) -> None:
         """Remove files, then those of the folders that are empty.

@@ -164,14 +164,14 @@ class Configuration:
     async def describe_project(self, mount: Mount) -> dict[str, Any]:
         """Return a mount's srunx.json: path, exists, config, problems if any.
 
-        `config` is what the file says, secrets masked.
+        `config` is what the file says over the program's defaults, secrets masked.
         """
         folder = self.get_project_folder(mount.root)
         await folder.refresh(folder.only)
         project_layer = build_layer("project", folder)
         problems = layers.list_problems([project_layer])
         raw = folder.get("srunx").raw if "srunx" in folder else None
-        known = {key: value for key, value in raw.items() if key in KEYS} if raw is not None else None
+        known = None if raw is None else layers.add_defaults({key: raw[key] for key in raw if key in KEYS})
         more = {"problems": problems} if problems else {}
         paths = {"mount_name": mount.name, "local_path": str(mount.root), "config_path": project_layer.path}
         return {**paths, "exists": bool(folder.file_states), "config": masks.mask_secrets(known), **more}
@@ -188,13 +188,16 @@ class Configuration:
     async def save_project(self, mount: Mount, given: Tree, if_match: str | None = None) -> dict[str, Any]:
         """Write the values to srunx.json; return the project.
 
-        Keys of other programs are kept.
+        Keys of other programs are kept. A form that gives back the whole project leaves the defaults out of the file.
         """
         folder = await self.require_project_folder(mount)
 
         def edit(data: bytes) -> bytes:
             old = layers.parse_layer(data).raw if data else {}
-            wanted = layers.validate_tree(masks.unmask_secrets(layers.keep_known_part(given), old))
+            known = masks.unmask_secrets(layers.keep_known_part(given), old)
+            if layers.DEFAULTS.keys() <= known.keys():
+                known = layers.drop_defaults(known, old)
+            wanted = layers.validate_tree(known)
             foreign = {key: value for key, value in old.items() if key not in KEYS}
             return _to_json({**foreign, **_drop_nulls(wanted)})
 

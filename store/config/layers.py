@@ -282,6 +282,40 @@ def _format_problem(problem: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def add_defaults(tree: Tree, defaults: Tree = DEFAULTS) -> Tree:
+    """Fill in the program's defaults where the tree says nothing.
+
+    >>> add_defaults({"a": {"b": 1}}, {"a": {"b": 2, "c": 3}, "d": 4})
+    {'a': {'b': 1, 'c': 3}, 'd': 4}
+    """
+    filled = {**copy.deepcopy(defaults), **tree}
+    return {
+        key: add_defaults(value, defaults[key])
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict)
+        else value
+        for key, value in filled.items()
+    }
+
+
+def drop_defaults(tree: Tree, kept: Any, defaults: Tree = DEFAULTS) -> Tree:
+    """Drop values that are the program's defaults, unless `kept` has them.
+
+    >>> drop_defaults({"a": {"b": 2, "c": 5}, "d": 4}, {"d": 4}, {"a": {"b": 2, "c": 3}, "d": 4})
+    {'a': {'c': 5}, 'd': 4}
+    """
+    kept = kept if isinstance(kept, dict) else {}
+    left: Tree = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            value = drop_defaults(value, kept.get(key), defaults[key])
+            is_default = not value
+        else:
+            is_default = key in defaults and value == defaults[key]
+        if key in kept or not is_default:
+            left[key] = value
+    return left
+
+
 def iterate_leaves(value: Any, loc: Loc = ()) -> Iterator[Loc]:
     """Yield the places of values that are not mappings, or are empty ones.
 

@@ -179,14 +179,16 @@ def plan_workflow(
     from_job: str | None = None,
     to_job: str | None = None,
     single_job: str | None = None,
+    cell: int = 0,
     defaults: Mapping[str, Any] | None = None,
     renderer: Renderer,
 ) -> Plan:
     """Plan a run: render every template, check every value once more.
 
-    `defaults` are the configuration's resources, environment, log_dir and work_dir, used where a job says nothing.
-    Raises Invalid for a selection that does not exist, for templates that cannot be rendered, and for what they give.
-    Blocks while the renderer works (see Renderer).
+    `cell` is the position in a sweep that templates know as `sweep.cell`, 0 for a run of its own. `defaults` are the
+    configuration's resources, environment, log_dir and work_dir, used where a job says nothing. Raises Invalid for a
+    selection that does not exist, for templates that cannot be rendered, and for what they give. Blocks while the
+    renderer works (see Renderer).
     """
     chosen = _choose_jobs(workflow, from_job, to_job, single_job)
     override = dict(args_override or {})
@@ -201,7 +203,9 @@ def plan_workflow(
         order = graphs.sort_by_needs(edges)
         position = {job.name: index for index, job in enumerate(workflow.jobs)}
         questions = [_build_question(workflow.jobs[position[name]], position[name], name in chosen) for name in order]
-        answer = renderer.render_workflow(args, questions)
+        # An arg of that name counts before it.
+        own = [] if "sweep" in dict(args) else [("sweep", {"cell": cell})]
+        answer = renderer.render_workflow([*own, *args], questions)
     except Invalid as error:
         raise Invalid(_locate_in_file(error.problems, workflow, override)) from error
     rendered = dict(zip(order, answer["jobs"], strict=True))
@@ -213,7 +217,8 @@ def plan_workflow(
     ]
     if problems:
         raise Invalid(_locate_in_file(problems, workflow, override))
-    return {"args": answer["args"], "jobs": jobs, "order": [name for name in order if name in chosen]}
+    rendered_args = {name: value for name, value in answer["args"].items() if name in dict(args)}
+    return {"args": rendered_args, "jobs": jobs, "order": [name for name in order if name in chosen]}
 
 
 def _choose_jobs(workflow: Workflow, from_job: str | None, to_job: str | None, single_job: str | None) -> set[str]:

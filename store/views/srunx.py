@@ -300,14 +300,16 @@ def to_unstarted_cell_json(parent: Sweep, index: int, state: str, args: dict[str
     return {**run, "cancel_requested_at": parent.cancel_requested_at}
 
 
-def to_dry_sweep_json(first: Run, args: list[dict[str, Any]]) -> dict[str, Any]:
+def to_dry_sweep_json(first: Run, args: list[dict[str, Any]], warnings: list[str]) -> dict[str, Any]:
     """Build the answer to a dry run of a sweep.
 
     The first cell's scripts, and the args of all cells.
     """
-    return {**to_dry_run_json(first), "cell_count": len(args), "cells": args}
+    more = {"warnings": warnings} if warnings else {}
+    return {**to_dry_run_json(first), "cell_count": len(args), "cells": args, **more}
 
 
-def to_started_sweep_json(document: Sweep) -> dict[str, Any]:
+def to_started_sweep_json(document: Sweep, warnings: list[str]) -> dict[str, Any]:
     """Build the answer to the start of a sweep."""
-    return {"sweep_run_id": int(document.id), "status": document.status, "cell_count": document.cell_count}
+    plain = {"sweep_run_id": int(document.id), "status": document.status, "cell_count": document.cell_count}
+    return {**plain, "warnings": warnings} if warnings else plain

@@ -125,3 +125,46 @@ async def test_nothing_is_planned_for_a_cluster_that_is_not_in_view(tmp_path: Pa
         workflow = world.store.workflows.get("flow")
         with pytest.raises(SlurmUnreachable, match="elsewhere"):
             await planning.plan_run(world.server, workflow, {}, "r", {**GIVEN, "cluster": "elsewhere"})
+
+
+@pytest.mark.parametrize(
+    ("why", "given", "folder"),
+    [
+        ("our own home", "~/x", "{home}/x"),
+        ("the home itself", "~", "{home}"),
+        ("somebody's", "~root/x y", "/root/x y"),
+        ("no home, only a name", "~x/../~", None),
+        ("a tilde elsewhere", "/a/~/b", "/a/~/b"),
+        ("from an arg", "{{ place }}/x", "{home}/x"),
+    ],
+)
+@asynchronous
+async def test_homes_at_the_beginning_of_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, given: str, folder: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folders = f"work_dir: '{given}', log_dir: '{given}', environment: {{venv: '{given}'}}"
+    text = f"name: homes\nargs: {{place: '~'}}\njobs:\n  - {{name: a, command: pwd, {folders}}}\n"
+    async with open_server(tmp_path, {"store/workflows/homes.yaml": text}) as world:
+        if folder is None:
+            with pytest.raises(Invalid, match=r"jobs\.a\.work_dir: there is no user 'x' on"):
+                await plan(world, "homes")
+            return
+        (job,) = (await plan(world, "homes")).jobs
+        folder = folder.format(home=tmp_path)
+        assert (job.work_dir, job.log_dir) == (folder, folder), why
+        assert f"source {folder}/bin/activate" in job.script or f"source '{folder}'/bin/activate" in job.script
+
+
+@asynchronous
+async def test_a_cell_knows_its_number(tmp_path: Path) -> None:
+    text = (
+        "name: cells\nargs: {own: 'c{{ sweep.cell }}'}\njobs:\n  - {name: a, command: pwd, work_dir: 'out/{{ own }}'}\n"
+    )
+    async with open_server(tmp_path, {"store/workflows/cells.yaml": text}) as world:
+        workflow = world.store.workflows.get("cells")
+        runs = [
+            await planning.plan_run(world.server, workflow, {}, "r", {**GIVEN, **more}) for more in ({}, {"cell": 7})
+        ]
+        assert [run.jobs[0].work_dir for run in runs] == [f"{runs[0].work_dir}/out/c{number}" for number in (0, 7)]
+        assert [run.args for run in runs] == [{"own": "c0"}, {"own": "c7"}]

@@ -202,11 +202,13 @@ async def test_a_request_waits_in_the_inbox_while_the_cluster_is_away(tmp_path: 
 
 
 @asynchronous
-async def test_a_file_that_may_still_be_written_is_looked_at_again(tmp_path: Path) -> None:
+async def test_a_file_that_is_still_open_waits(tmp_path: Path, settled_at_once: None) -> None:
     async with open_server(tmp_path, FLOW) as world:
-        world.server.wake.clear()
-        await drop_request(world, "workflow: flow\n")
-        assert list_dropped(world) == ["inbox"] and world.server.wake.is_set()
+        with (world.store.root / "inbox" / "request.yaml").open("a"):
+            await drop_request(world, "workflow: flow\n")
+            assert list_dropped(world) == ["inbox"]
+        await empty_inbox(world)
+        assert list_dropped(world) == ["done"]
 
 
 @asynchronous

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from store.config.layers import add_defaults
 from tests.app_client import Client, serving
 from tests.waiting import eventually
 
@@ -423,12 +424,14 @@ def test_projects(served: ServedConfig) -> None:
     assert made.status_code == 200 and made.json()["exists"]
     config = made.json()["config"]
     assert (config["resources"]["memory_per_node"], config["environment"]["conda"]) == ("32GB", "ml_env")
-    assert json.loads(path.read_text()) == config and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert config == add_defaults(json.loads(path.read_text()))
+    assert client.request("PUT", "/api/config/projects/ml", json=config).json()["config"] == config
+    assert config == add_defaults(json.loads(path.read_text())) and "sync" not in json.loads(path.read_text())
     again = client.post("/api/config/projects/ml/init")
     assert again.status_code == 409 and again.json() == {"detail": f"{path} already exists"}
     path.write_text('{"profiles": {"p": 1}, "resources": {"nodes": 3}}')
     saved = client.request("PUT", "/api/config/projects/ml", json={"resources": {"nodes": 4, "partition": None}})
-    assert saved.status_code == 200 and saved.json()["config"] == {"resources": {"nodes": 4}}
+    assert saved.status_code == 200 and saved.json()["config"] == add_defaults({"resources": {"nodes": 4}})
     assert json.loads(path.read_text()) == {"profiles": {"p": 1}, "resources": {"nodes": 4}}
     assert client.get("/api/config/projects").json()[0]["config_exists"]
     etag = client.get("/api/config/projects/ml").headers["etag"]
@@ -443,7 +446,7 @@ def test_a_project_file_that_is_wrong_is_shown_as_that(served: ServedConfig) -> 
     path = served.project / "srunx.json"
     path.write_text('{"resources": {"nodes": 2.5, "cpus_per_task": 2}}')
     found = served.client.get("/api/config/projects/ml").json()
-    assert found["config"]["resources"] == {"nodes": 2.5, "cpus_per_task": 2} and found["problems"]
+    assert found["config"] == add_defaults({"resources": {"nodes": 2.5, "cpus_per_task": 2}}) and found["problems"]
     path.write_text("{")
     found = served.client.get("/api/config/projects/ml").json()
     assert found["exists"] and found["problems"][0]["line"] == 1

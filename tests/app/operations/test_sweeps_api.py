@@ -253,6 +253,24 @@ def test_a_dry_sweep_shows_all_cells_and_the_scripts_of_the_first(sweeping: Swee
     assert sweeping.client.get("/api/sweep_runs").json() == before
 
 
+def test_cells_that_share_a_folder_are_told(sweeping: Sweeping) -> None:
+    command = "command: 'echo {{ n }}'"
+    text = f"name: shared\nargs: {{n: 0}}\njobs:\n  - {{name: a, {command}, work_dir: '{sweeping.place}'}}\n"
+    sweeping.client.workflow("shared", text)
+    body = {"sweep": {"matrix": {"n": [1, 2]}}}
+    dry = sweeping.client.post("/api/workflows/shared/run", {**body, "dry_run": True}).json()
+    begun = sweeping.client.post("/api/workflows/shared/run", body).json()
+    assert dry["warnings"] == begun["warnings"] and "'a' works in" in dry["warnings"][0]
+    checked = sweeping.client.post("/api/workflows/validate", {"yaml": f"{text}sweep: {{matrix: {{n: [1, 2]}}}}\n"})
+    assert checked.json() == {"valid": True, "warnings": dry["warnings"]}
+    text = text.replace(str(sweeping.place), f"{sweeping.place}/{{{{ sweep.cell }}}}")
+    sweeping.client.workflow("apart", text.replace("shared", "apart"))
+    begun = sweeping.client.post("/api/workflows/apart/run", body).json()
+    assert "warnings" not in begun
+    sweeping.await_end(begun["sweep_run_id"])
+    assert sorted(path.name for path in sweeping.place.glob("[01]")) == ["0", "1"]
+
+
 def test_only_a_part_of_the_workflow(sweeping: Sweeping) -> None:
     answer = sweeping.ask("train", {"lr": [1, 2]}, {"single_job": "prepare"})
     assert sweeping.await_end(answer.json()["sweep_run_id"])["status"] == "completed"

@@ -344,3 +344,13 @@ def test_a_workflow_that_is_too_large(client: Client) -> None:
     text = DEMO.format(name="large", word="x") + "#" * 999_999
     answer = upload(client, "large", text)
     assert answer.status_code in (413, 422) and text_of(client, "large") is None
+
+
+def test_a_template_that_a_form_split_at_blanks_is_one_word_again(client: Client) -> None:
+    words = ["train", "--lr", "{{", "lr", "}}", "--name", "{{", "name", "|", "default('a", "b')", "}}"]
+    body = {"name": "typed", "args": {"lr": 0.1, "name": "x y"}, "jobs": [{"name": "a", "command": words}]}
+    made = client.post("/api/workflows/create", body)
+    assert made.status_code == 200, made.text
+    assert made.json()["jobs"][0]["command"] == ["train", "--lr", "0.1", "--name", "x y"]
+    dry = client.post("/api/workflows/typed/run", {"dry_run": True, "args_override": {"lr": 0.2}}).json()
+    assert "srun train --lr 0.2 --name 'x y'" in dry["jobs"][0]["script"]

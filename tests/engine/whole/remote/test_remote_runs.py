@@ -57,6 +57,19 @@ def test_without_a_mount_a_run_works_in_a_folder_of_its_own(client: Client, beyo
     assert f"{beyond.home}/.sluice/work/" in dry["jobs"][0]["script"]
 
 
+def test_homes_are_those_over_there(client: Client, beyond: Beyond) -> None:
+    await_clusters(client)
+    text = "name: homes\njobs:\n  - {{name: a, command: pwd, work_dir: {}}}\n"
+    ended = client.await_run(client.start_run("homes", text.format("~/x"))["id"], 120)
+    assert (ended["status"], (beyond.home / "x").is_dir()) == ("completed", True), ended
+    client.workflow("homes", text.format("~root/x"))
+    dry = client.post("/api/workflows/homes/run", {"dry_run": True}).json()
+    assert "--chdir=/root/x" in dry["jobs"][0]["script"]
+    client.workflow("homes", text.format("~nobody-has-this/x"))
+    answer = client.post("/api/workflows/homes/run")
+    assert answer.status_code == 422 and "no user 'nobody-has-this'" in answer.text
+
+
 def test_a_failed_run_over_there_tells_why_and_leaves_nothing(client: Client, beyond: Beyond) -> None:
     await_clusters(client)
     work = beyond.home / "shared work"
