@@ -5,6 +5,9 @@ The lines are read by the same code as the embedded cluster's sbatch reads them,
 
 from __future__ import annotations
 
+import functools
+from types import MappingProxyType
+
 from slurm_shim.embedded.request import Request
 from slurm_shim.embedded.script import read_directives
 from slurm_shim.embedded.states import Refused
@@ -14,7 +17,8 @@ LONGEST_COMMENT = 1024  # bytes that slurmctld takes
 _SBATCH = Request("sbatch", 0).options
 
 
-def read_options(script: str) -> dict[str, str | None]:
+@functools.lru_cache(maxsize=32)
+def read_options(script: str) -> MappingProxyType[str, str | None]:
     """Read the options by their long names; the last of a name wins.
 
     None for one without a value. Of a heterogeneous job the options of its first part. Words that are not understood
@@ -23,7 +27,7 @@ def read_options(script: str) -> dict[str, str | None]:
     try:
         rest = read_directives(script.encode(errors="replace"))
     except Refused:
-        return {}
+        return MappingProxyType({})
     found: dict[str, str | None] = {}
     while rest and (word := rest.pop(0)) not in ("--", "hetjob", "packjob"):
         if not word.startswith("-") or word == "-":
@@ -32,7 +36,7 @@ def read_options(script: str) -> dict[str, str | None]:
             found |= {_SBATCH.same.get(name, name): value for name, value in _SBATCH.parse_word(word, rest)}
         except Refused:
             continue
-    return found
+    return MappingProxyType(found)
 
 
 def add_tag(comment: str | None, tag: str) -> str:
