@@ -31,7 +31,8 @@ async def plan_run(
     plan = await asyncio.to_thread(
         workflows.plan_workflow, workflow, **chosen, cell=cell, defaults=defaults, renderer=server.renderer
     )
-    await workdirs.expand_homes(cluster, plan["jobs"])
+    for planned in plan["jobs"]:
+        await workdirs.expand_homes(server, planned, ("jobs", planned["name"]), cluster)
     # Scripts are read here, also where they will run on a copy of the mount.
     scripts = [place.local, place.local / WORKFLOWS_PATH] if place.local else [server.workflow_folders.own.folder.path]
     wanted = run_drafts.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)

@@ -89,6 +89,7 @@ async def preview_script(server: Server, body: Mapping[str, Any]) -> dict[str, A
     name = body.get("template_name") or BASE
     defaults = await server.store.configuration.load_job_defaults()
     job = templates.build_job(body["name"], {**PREVIEW_FOLDERS, **_drop_nulls(body)}, defaults)
+    await workdirs.expand_homes(server, job, ("body",))
     return {"script": await asyncio.to_thread(_render_script, server, name, job), "template_used": name}
 
 
@@ -119,11 +120,14 @@ async def apply_template(
     wanted = {**_drop_nulls(body), "name": body["job_name"], "template_name": template_name}
     if body["preview_only"]:
         return await preview_script(server, wanted)
+    body = dict(body)
+    await workdirs.expand_homes(server, body, ("body",))
     folders = {part: folder for part in PREVIEW_FOLDERS if (folder := _resolve_folder(server, body, part))}
     root = server.workflow_folders.find(body["mount_name"]).root if body.get("mount_name") else None
     job = templates.build_job(
         body["job_name"], {**wanted, **folders}, await server.store.configuration.load_job_defaults(root)
     )
+    await workdirs.expand_homes(server, job, ("body",))
     script = await asyncio.to_thread(_render_script, server, template_name, job)
     submission = {
         "name": body["job_name"],

@@ -72,19 +72,20 @@ def choose_workdir(server: Server, cluster: Cluster, mount: str | None, work_id:
     return WorkDir(Path(profile_mount.remote), profile_mount.root, is_copied=True)
 
 
-async def expand_homes(cluster: Cluster, jobs: Sequence[dict[str, Any]]) -> None:
-    """Expand `~` and `~USER` where the folders of planned jobs begin with it.
+async def expand_homes(server: Server, job: dict[str, Any], loc: Sequence[str], cluster: Cluster | None = None) -> None:
+    """Expand `~` and `~USER` where the folders of a job begin with it.
 
-    They are the homes on the cluster. Raises Invalid for an unknown user, SlurmUnreachable.
+    They are the homes on the cluster, by default the one in force. Raises Invalid for an unknown user, and
+    SlurmUnreachable.
     """
-    for job in jobs:
-        for holder, key in ((job, "work_dir"), (job, "log_dir"), (job.get("environment") or {}, "venv")):
-            if match := TILDE.match(holder.get(key) or ""):
-                home = await find_home(cluster, match[1])
-                if home is None:
-                    message = f"there is no user '{match[1]}' on {cluster.name}"
-                    raise Invalid([make_problem(message, ("jobs", job["name"], key), input=holder[key])])
-                holder[key] = home + holder[key][match.end() :]
+    for holder, key in ((job, "work_dir"), (job, "log_dir"), (job.get("environment") or {}, "venv")):
+        if match := TILDE.match(holder.get(key) or ""):
+            place = cluster or server.cluster
+            home = await find_home(place, match[1])
+            if home is None:
+                message = f"there is no user '{match[1]}' on {place.name}"
+                raise Invalid([make_problem(message, (*loc, key), input=holder[key])])
+            holder[key] = home + holder[key][match.end() :]
 
 
 TILDE = re.compile(r"~([A-Za-z0-9_][A-Za-z0-9_.-]*|)(?=/|$)")

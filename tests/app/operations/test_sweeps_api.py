@@ -402,6 +402,21 @@ def test_cells_are_runs(sweeping: Sweeping) -> None:
     assert sweeping.log("end") == ["2"], "the others were stopped, not let run on"
 
 
+def test_a_cell_is_run_again_as_a_run(sweeping: Sweeping) -> None:
+    (sweeping.place / "fail-0.1-2").touch()
+    number = sweeping.start("train", {"lr": [0.1], "seed": [1, 2]})
+    assert sweeping.await_end(number)["status"] == "failed"
+    path = f"/api/workflows/runs/{sweeping.cell(number, seed=2)}"
+    before = (sweeping.place / "ran").read_text().splitlines()
+    (sweeping.place / "fail-0.1-2").unlink()
+    answer = sweeping.client.post(f"{path}/rerun", {"only": "all"})
+    assert answer.status_code == 202 and answer.json()["sweep_run_id"] == number, answer.text
+    assert sweeping.await_end(number)["status"] == "completed"
+    after = (sweeping.place / "ran").read_text().splitlines()
+    assert after[len(before) :] == ["prepare 0.1 2", "fit 0.1 2"], "also what had completed"
+    assert sweeping.client.post(f"{path}/rerun").status_code == 409
+
+
 def test_a_run_that_is_no_cell(client: Client) -> None:
     for name in ("c1f2e3d4-0001-4e00-a000-000000000001", sweeps.make_cell_id(sweeps.make_uid(), 1), "x"):
         assert client.get(f"/api/workflows/runs/{name}").status_code == 404

@@ -204,6 +204,14 @@ def test_a_template_is_applied(client: Client, tmp_path: Path) -> None:
     assert (tmp_path / "l" / f"job_{job['job_id']}.log").read_text().strip().endswith(str(tmp_path / "w"))
 
 
+def test_folders_below_a_home(client: Client) -> None:
+    body = {"command": ["pwd"], "work_dir": "~root/w", "log_dir": "~/l", "preview_only": True}
+    script = client.post("/api/templates/base/apply", body).json()["script"]
+    assert "--chdir=/root/w\n" in script and f"--output={Path.home()}/l/" in script
+    answer = client.post("/api/templates/base/apply", {**body, "work_dir": "~nobody-has-this", "preview_only": False})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", "work_dir"]
+
+
 def test_a_workflow_uses_a_template_with_a_comment(client: Client) -> None:
     create(client, "commented", use_case="Workflows")
     text = "name: with-template\njobs:\n  - {name: a, command: hi, template: commented}\n"
