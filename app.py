@@ -1068,6 +1068,7 @@ operations(
     srunx_get_history_stats=jobs.compute_history_stats,
     srunx_get_ssh_status=ssh_profiles.get_status,
     srunx_connect_profile=ssh_profiles.connect_profile,
+    srunx_deactivate_profile=ssh_profiles.deactivate_profile,
     srunx_test_profile=ssh_profiles.test_profile,
     srunx_preview_job=templates.preview_script,
     srunx_list_templates=templates.list_templates,

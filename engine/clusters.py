@@ -23,7 +23,8 @@ from typing import Any
 from slurm_shim.cluster import EMBEDDED, Cluster, RemoteCluster, choose_cluster, make_embedded
 from slurm_shim.commands import Folders, Slurm
 from slurm_shim.embedded import conf as embedded_conf
-from slurm_shim.errors import FolderRefused, SlurmUnreachable
+from slurm_shim.errors import ClusterUnreachable, FolderRefused
+from slurm_shim.remote.commands import Check
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
 from store.config.profiles import Profile
@@ -62,7 +63,7 @@ def is_remote(profile: Profile | None) -> bool:
 
     One that only has mounts is for the local cluster.
     """
-    return profile is not None and bool(profile.hostname or profile.ssh_host)
+    return profile is not None and profile.has_host
 
 
 class Clusters:
@@ -111,9 +112,7 @@ class Clusters:
         """
         cluster = self.find(name)
         if cluster is None:
-            problem = SlurmUnreachable("squeue", f"the jobs are on cluster {name}, which cannot be asked now")
-            problem.args = (problem.text,)  # unsplit: a name may have colons
-            raise problem
+            raise ClusterUnreachable("squeue", f"the jobs are on cluster {name}, which cannot be asked now")
         return cluster
 
     def view_job(self, name: str, job_id: str) -> JobView:
@@ -180,22 +179,24 @@ class Clusters:
         ]
         return max(leads, key=len, default=None)
 
-    async def reach(self, profile: str) -> None:
+    async def reach(self, profile: str) -> Check:
         """Connect to the profile's cluster now, without waiting for a pause.
 
-        Raises SlurmUnreachable or its like, NotFound for a profile that does not exist or leads nowhere.
+        Done with its first snapshot. Raises NotFound for a profile that does not exist or leads nowhere.
         """
         if not is_remote(self._store.profiles.profiles.get(profile)):
             raise NotFound("Profile", profile)
         cluster = self._get_or_make(f"{SSH}{profile}")
         assert isinstance(cluster, RemoteCluster)
         self._watched[cluster.label] = time.monotonic()  # keep it in view meanwhile
+        check = None
         try:
-            await cluster.connect()
-        except BaseException:
-            # Stop trying: a machine that refuses our keys would soon block this address.
-            self._watched.pop(cluster.label, None)
-            raise
+            check = await cluster.connect()
+            return check
+        finally:
+            if check is None or check.failed:
+                # Stop trying: a machine that refuses our keys would soon block this address.
+                self._watched.pop(cluster.label, None)
 
     def find_socket(self, profile: str) -> str | None:
         """Return the socket of the profile's connection; None without one."""
@@ -237,15 +238,15 @@ class Clusters:
     def _make(self, label: str, profile: Profile | None) -> Cluster:
         poll = self._store.config.poll
         if profile is not None:
-            return RemoteCluster(label, self.make_connection(profile), poll.min_s, poll.max_s)
+            return RemoteCluster(label, self.make_connection(label.removeprefix(SSH), profile), poll.min_s, poll.max_s)
         slurm = self._local[1] if label == self._local[0] else self._make_embedded()
         slurm.make_folders = partial(make_folders, self._store.files)
         return Cluster(label, slurm, self._pool, poll.min_s, poll.max_s)
 
-    def make_connection(self, profile: Profile) -> Connection:
+    def make_connection(self, name: str, profile: Profile) -> Connection:
         """Make an unshared connection for the profile, not connected yet."""
         login = Login(**{name: getattr(profile, name) for name in LOGIN_FIELDS})
-        return Connection(login, self._settings.ssh_config, profile.env_vars)
+        return Connection(login, self._settings.ssh_config, profile.env_vars, name)
 
     def _make_embedded(self) -> Slurm:
         return make_embedded(os.environ.get("PATH", os.defpath), str(self._own_conf), self._hold_fd)
@@ -274,6 +275,10 @@ class Clusters:
             await self._write_conf()
         elif (own := find_own_folder(self._store.root)) is not None:
             log.warning("the store lies in %s, which each machine has for itself: jobs on other nodes will fail", own)
+        await self.ask_in_force()
+
+    async def ask_in_force(self) -> None:
+        """Wait until the cluster in force has answered, at most a while."""
         first = self.in_force.snapshot.refresh()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_S if is_ssh(self.in_force.label) else None):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from engine.clusters import is_remote, is_ssh
 from engine.loop import summarize_cluster
 from engine.server import Server
-from slurm_shim.errors import SlurmError
-from slurm_shim.remote.commands import probe_account
+from slurm_shim.remote import reasons
+from slurm_shim.remote.commands import Check, RemoteSlurm, check_account
 from store.config import profile_edits
-from store.config.profiles import Profile
+from store.config.profiles import NO_HOST, Profile
 from store.errors import NotFound
 
 
@@ -21,7 +22,10 @@ def get_status(server: Server) -> dict[str, Any]:
     Also the clusters in view; all from memory.
     """
     first = server.cluster
-    summary = {"error": first.snapshot.error, "age_seconds": summarize_cluster(first)["age_seconds"]}
+    profiles = server.store.profiles
+    nowhere = profiles.active_profile is not None and profiles.active_profile.is_empty
+    error = f"SSH profile {profiles.current}: {NO_HOST}" if nowhere else first.snapshot.error
+    summary = {"error": error, "age_seconds": summarize_cluster(first)["age_seconds"]}
     clusters = [
         {
             "name": cluster.name,
@@ -32,25 +36,27 @@ def get_status(server: Server) -> dict[str, Any]:
         for cluster in server.clusters.list_in_view()
     ]
     connected = is_ssh(first.label) and first.is_answering
-    return {"connected": connected, "profile_name": server.store.profiles.current, **summary, "clusters": clusters}
+    return {"connected": connected, "profile_name": profiles.current, **summary, "clusters": clusters}
 
 
 async def connect_profile(server: Server, name: str) -> dict[str, Any]:
     """Connect the profile now if it is not connected; then make it active.
 
-    An error is part of the answer.
+    Done when its cluster can be used. An error is part of the answer.
     """
-    profile, error = find_profile(server, name), None
-    if not is_remote(profile):
-        error = "the profile has neither hostname nor ssh_host: it is the cluster here"
-    else:
-        try:
-            await server.clusters.reach(name)
-        except (SlurmError, ValueError) as problem:
-            error = str(problem)
-    if error is None and server.store.profiles.current != name:
+    profile = find_profile(server, name)
+    check = await _check_profile(name, profile, lambda: server.clusters.reach(name))
+    if check.failed is None and server.store.profiles.current != name:
         await profile_edits.activate_profile(server.store.single["profiles"], name, None)
-    return {"connected": error is None, "profile_name": name, "hostname": _get_host(profile), "error": error}
+    answer = {"connected": check.failed is None, "profile_name": name, "hostname": _get_host(profile)}
+    return answer | _describe_check(profile, check)
+
+
+async def deactivate_profile(server: Server, if_match: str | None) -> dict[str, Any]:
+    """Leave no profile current: back to the cluster here."""
+    await profile_edits.deactivate_profile(server.store.single["profiles"], if_match)
+    await server.clusters.ask_in_force()
+    return {"ok": True}
 
 
 async def test_profile(server: Server, name: str) -> dict[str, Any]:
@@ -59,14 +65,38 @@ async def test_profile(server: Server, name: str) -> dict[str, Any]:
     Nothing is changed by it.
     """
     profile = find_profile(server, name)
-    result = {"ssh_connected": False, "slurm_available": False, "slurm_version": "", "cluster": None}
-    result |= {"hostname": _get_host(profile) or "", "user": profile.username or ""}
+
+    async def probe_account() -> Check:
+        connection = server.clusters.make_connection(name, profile)
+        try:
+            return await asyncio.to_thread(check_account, RemoteSlurm(connection))
+        finally:
+            await asyncio.to_thread(connection.close)
+
+    check = await _check_profile(name, profile, probe_account)
+    result = {
+        "hostname": _get_host(profile) or "",
+        "user": profile.username or "",
+        "slurm_version": "",
+        "cluster": None,
+    }
+    reached = {"ssh_connected": "user" in check.found, "slurm_available": check.failed is None}
+    return result | reached | check.found | _describe_check(profile, check)
+
+
+async def _check_profile(name: str, profile: Profile, check: Callable[[], Awaitable[Check]]) -> Check:
     if not is_remote(profile):
-        return {**result, "error": "the profile has neither hostname nor ssh_host: it is the cluster here"}
+        return Check("profile", f"SSH profile {name}: {NO_HOST}")
     try:
-        return result | await asyncio.to_thread(probe_account, server.clusters.make_connection(profile))
-    except ValueError as problem:
-        return {**result, "error": str(problem)}
+        return await check()
+    except ValueError as problem:  # a field that cannot be an argument of ssh
+        return Check("profile", f"SSH profile {name}: {problem}")
+
+
+def _describe_check(profile: Profile, check: Check) -> dict[str, Any]:
+    has_jump = profile.proxy_jump is not None and profile.ssh_host is None
+    steps = reasons.list_steps(check.failed, has_jump)
+    return {"error": check.error, "failed_step": check.failed, "steps": steps, "warnings": check.warnings}
 
 
 def find_profile(server: Server, name: str) -> Profile:

@@ -18,11 +18,11 @@ from typing import Any
 
 from slurm_shim.commands import NO_FOLDERS, Folders, Slurm
 from slurm_shim.directives import add_tag, read_options
-from slurm_shim.errors import SlurmError, SlurmUnreachable
+from slurm_shim.errors import ClusterUnreachable, SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
 from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.past_tasks import QUEUE_REMEMBERS_S
-from slurm_shim.remote.commands import TIMEOUT_S, RemoteSlurm, Slice
+from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import make_empty_row, summarize_partitions
 from slurm_shim.snapshot import JobFinding, Snapshot
@@ -35,6 +35,8 @@ _DOUBT_S = 10.0
 _REMOTE_DOUBT_S = GRACE_S + TIMEOUT_S
 # sshd grants 10 sessions over one connection unless told otherwise; some are left for copying files.
 _REMOTE_CALLS = 4
+# Whoever connects waits for the first snapshot no longer than this: its squeue may take as long.
+FIRST_SNAPSHOT_S = 30.0
 
 
 PROGRAMS = Path(__file__).resolve().parent / "bin"
@@ -120,7 +122,7 @@ class Cluster:
     def check_answering(self) -> None:
         """Raise SlurmUnreachable while SLURM does not answer."""
         if not self.is_answering:
-            raise SlurmUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
+            raise ClusterUnreachable("squeue", self.snapshot.error or "SLURM has not answered yet")
 
     def get_age_s(self) -> float:
         """Return the seconds since SLURM's last answer; keep polling fast.
@@ -274,9 +276,19 @@ class RemoteCluster(Cluster):
         """Home folder of the account; `~` until it is known."""
         return self.slurm.home or "~"
 
-    async def connect(self) -> None:
-        """Connect and identify the cluster now, without any pause."""
-        await self._call(self.slurm.identify, True)
+    async def connect(self) -> Check:
+        """Connect now, without any pause, and wait for the first snapshot."""
+        check: Check = await self._call(check_account, self.slurm)
+        if check.failed is None:
+            try:
+                async with asyncio.timeout(FIRST_SNAPSHOT_S):
+                    await self.snapshot.refresh()
+                said = self.snapshot.error
+            except TimeoutError:
+                said = f"squeue gave no answer within {FIRST_SNAPSHOT_S:g} s"
+            if said is not None:
+                check.failed, check.error = "slurm", self.slurm.explain_silence(said)
+        return check
 
     async def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
         """Read parts of files, see `RemoteSlurm.read_files`."""

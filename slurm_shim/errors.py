@@ -12,6 +12,7 @@ The class carries the meaning, so that one table can map it to an answer.
     │  ├─ JobUnknown
     │  └─ NodeUnknown
     ├─ SlurmUnreachable  nobody answered, or not intelligibly  .uncertain: the request may still have been carried out
+    │  ├─ ClusterUnreachable  for a reason that is no text of SLURM
     │  └─ SlurmBusy      asked to come back later
     ├─ UnreadableAnswer  an answer that does not have the form we asked for
     └─ SyncFailed        rsync ended without having brought everything over
@@ -105,6 +106,15 @@ class SlurmUnreachable(SlurmError):
         self.text = strip_prefixes(text)
         self.uncertain = uncertain
         super().__init__(f"{command}: {tell_whole(extract_reason(text) or 'no answer', text)}")
+
+
+class ClusterUnreachable(SlurmUnreachable):
+    """The cluster cannot be asked; `text` says why, whole and for people."""
+
+    def __init__(self, command: str, text: str, uncertain: bool = False) -> None:
+        super().__init__(command, text, uncertain)
+        self.text = text
+        self.args = (text,)
 
 
 class SlurmBusy(SlurmUnreachable):

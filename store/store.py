@@ -209,7 +209,10 @@ class Store:
         And in what the environment selects.
         """
         found, wrong = profiles.apply_environment(self.stored_profiles, self.environment)
-        line = {"path": "environment", "line": None, "column": None, "reason": wrong, "since": self.since}
+        place = "environment"
+        if found.active_profile is not None and found.active_profile.is_empty:
+            place, wrong = "profiles.yaml", f"current is '{found.current}', which leads nowhere: {profiles.NO_HOST}"
+        line = {"path": place, "line": None, "column": None, "reason": wrong, "since": self.since}
         roots = [mount.root for mount in found.get_mounts().values()]
         return self.configuration.list_problems(roots) + ([line] if wrong else [])
 

@@ -14,16 +14,25 @@ import secrets
 import shlex
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_shim import parse
 from slurm_shim.commands import NO_FOLDERS, Folders, Slurm, check_arguments, make_timeout_error
-from slurm_shim.errors import FolderRefused, SlurmError, SlurmUnreachable, UnreadableAnswer, make_error
+from slurm_shim.errors import ClusterUnreachable, FolderRefused, SlurmError, UnreadableAnswer, make_error
 from slurm_shim.programs import Answer
-from slurm_shim.remote.connection import BlockResult, Connection, ConnectionGone, Greeting, build_timeout_line
+from slurm_shim.remote.connection import (
+    BlockResult,
+    Connection,
+    ConnectionGone,
+    ConnectionLost,
+    Greeting,
+    build_timeout_line,
+)
 
 TIMEOUT_S = 10.0
+# Without these nothing works.
+PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol")
 # sh(1) and timeout(1): not found, ended after its time; and ours for folders that could not be made.
 _MISSING, _LATE, _FOLDERS = 127, 124, 199
 
@@ -84,9 +93,32 @@ class RemoteSlurm(Slurm):
             name = config.get("ClusterName", "")
             if self.own_name not in ("", name):
                 text = f"{self.connection.login.host} leads to the cluster {name} now, not to {self.own_name}"
-                raise SlurmUnreachable("scontrol", text)
+                raise ClusterUnreachable("scontrol", f"{self.connection.title}: {text}")
             self._config, self.own_name, self._identified = config, name, greeting
             return greeting
+
+    def find_programs(self, greeting: Greeting) -> None:
+        """Raise ClusterUnreachable unless SLURM's programs are on the PATH."""
+        script = 'for p do command -v "$p" >/dev/null || echo "$p"; done'
+        said = self._run_remotely(greeting, ["/bin/sh", "-c", script, "sh", *PROGRAMS], None, self.timeout_s)
+        if missing := said.out.split():
+            raise self._make_path_error(missing)
+
+    def _make_path_error(self, programs: Sequence[str]) -> ClusterUnreachable:
+        greeting = self.connection.greeting
+        path = f" ({self.connection.build_environment(greeting)['PATH']})" if greeting is not None else ""
+        text = (
+            f"{', '.join(programs)} {'is' if len(programs) == 1 else 'are'} not on the PATH of the account on "
+            f"{self.connection.login.host}{path}: set it in ~/.profile there, or PATH in env_vars of the profile"
+        )
+        return ClusterUnreachable(programs[0], f"{self.connection.title}: {text}")
+
+    def explain_silence(self, said: str) -> str:
+        """Explain that the programs are there, but SLURM does not answer."""
+        title = self.connection.title
+        if said.startswith(title):
+            return said
+        return f"{title}: SLURM on {self.connection.login.host} does not answer: {'; '.join(said.splitlines())}"
 
     def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None = None) -> list[Slice]:
         """Read parts of files, all with one command.
@@ -174,8 +206,7 @@ class RemoteSlurm(Slurm):
         if code == _LATE:
             raise make_timeout_error(argv[0], err, timeout_s)
         if code == _MISSING:
-            host = self.connection.login.host
-            raise SlurmUnreachable(argv[0], f"{argv[0]} is not on the PATH of the account on {host}")
+            raise self._make_path_error([argv[0]])
         return Answer(_to_signed_code(code), out, err)
 
     def _build_block(
@@ -276,21 +307,49 @@ def _parse_slice(part: bytes) -> Slice:
     )
 
 
-def probe_account(connection: Connection) -> dict[str, Any]:
-    """Try a connection that nobody else uses, then close it.
+@dataclass
+class Check:
+    """What a check of an account found.
 
-    `{ssh_connected, slurm_available, slurm_version, cluster, error}`, and `hostname` and `user` as the machine says.
+    `failed` is the first of `reasons.STEPS` that failed, None when all are passed; `error` says why and what to do.
+    `found` is what the account told: `hostname`, `user`, `cluster`, `slurm_version`.
     """
-    found: dict[str, Any] = {"ssh_connected": False, "slurm_available": False, "error": None}
-    slurm = RemoteSlurm(connection)
+
+    failed: str | None = None
+    error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
+
+
+def check_account(slurm: RemoteSlurm) -> Check:
+    """Check what an account needs, step by step up to the first that fails.
+
+    Connects without any pause; what was connected before stays.
+    """
+    check, step = Check(), "login"
     try:
-        greeting = connection.connect()
-        found |= {"ssh_connected": True, "hostname": greeting.host, "user": greeting.user}
+        greeting = slurm.connection.connect(now=True)
+        check.found |= {"hostname": greeting.host, "user": greeting.user}
+        check.warnings += _list_warnings(greeting)
+        step = "path"
+        slurm.find_programs(greeting)
+        step = "slurm"
         slurm.identify()
-        said = slurm.ping()
-        found |= {"slurm_available": said["up"], "slurm_version": said["version"], "cluster": slurm.own_name}
+        check.found |= {"cluster": slurm.own_name, "slurm_version": slurm.get_config().get("SLURM_VERSION", "")}
     except SlurmError as problem:
-        found["error"] = str(problem)
-    finally:
-        connection.close()
-    return found
+        check.failed = (problem.step if isinstance(problem, ConnectionLost) else "") or step
+        check.error = slurm.explain_silence(str(getattr(problem, "text", problem)))
+    return check
+
+
+def _list_warnings(greeting: Greeting) -> list[str]:
+    warnings = []
+    if greeting.noise:
+        said = " ".join(greeting.noise.split())[:200]
+        warnings.append(
+            f"the start files of the account print text: {said} (commands work, but rsync fails: let them print only "
+            "where somebody types)"
+        )
+    if greeting.unwritable:
+        warnings.append(f"nothing can be written in {greeting.home}: {greeting.unwritable} (runs need it)")
+    return warnings

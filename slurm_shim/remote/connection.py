@@ -22,10 +22,12 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurm_shim import programs
-from slurm_shim.errors import SlurmUnreachable
-from slurm_shim.remote import ssh
+from slurm_shim.errors import ClusterUnreachable, SlurmUnreachable
+from slurm_shim.remote import keys, reasons, ssh
+from slurm_shim.remote.reasons import Failure
 
 # Whatever the account's shell is, it reads this alike.
 SHELL = """exec /bin/sh -c 'eval "$(cat)"'"""
@@ -48,15 +50,13 @@ _TAKEN = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH", "TZ")
 _GONE = "sluice: no connection is behind this socket"
 
 
-class ConnectionLost(SlurmUnreachable):
+class ConnectionLost(ClusterUnreachable):
     """The account is unreachable, or an answer was cut off.
 
-    The text says why, for people.
+    `step` is the one of `reasons.STEPS` that failed, "" for a connection that was there.
     """
 
-    def __init__(self, command: str, text: str, uncertain: bool = False) -> None:
-        super().__init__(command, text, uncertain)
-        self.args = (text,)
+    step = ""
 
 
 class ConnectionGone(ConnectionLost):
@@ -68,6 +68,8 @@ class Greeting:
     """What an account reported when the connection to it was made.
 
     `variables` are those of a login, `umask` too: what the programs of a session may leave on the disk for others.
+    `noise` is what its shell printed before the first command, `unwritable` why no file can be written in the home
+    folder (no space left, quota).
     """
 
     socket: str
@@ -77,6 +79,8 @@ class Greeting:
     shell: str
     variables: Mapping[str, str]
     umask: str
+    noise: str = ""
+    unwritable: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,19 @@ class Connection:
 
     Pauses between attempts grow.
 
-    `config` is an ssh_config(5) file instead of the user's own; `more` are variables that programs get over there.
-    All methods raise ConnectionLost.
+    `config` is an ssh_config(5) file instead of the user's own; `more` are variables that programs get over there;
+    `profile` is the name that errors begin with. All methods raise ConnectionLost.
     """
 
-    def __init__(self, login: ssh.Login, config: str | None = None, more: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        login: ssh.Login,
+        config: str | None = None,
+        more: Mapping[str, str] | None = None,
+        profile: str | None = None,
+    ) -> None:
         self.login, self.config, self._more = login, config, dict(more or {})
+        self.title = f"SSH profile {profile}" if profile else f"SSH to {login.host}"
         self._greeting: Greeting | None = None
         self._folder: str | None = None
         self._made = 0
@@ -125,7 +136,7 @@ class Connection:
         """
         with self._lock:
             if self._closed:
-                raise ConnectionLost("ssh", "the connection was closed")
+                raise self._make_error("ssh", "the connection was closed")
             if self._greeting is not None:
                 return self._greeting
             if now:
@@ -171,11 +182,14 @@ class Connection:
     def _close_master(self) -> None:
         greeting, self._greeting = self._greeting, None
         if greeting is not None:
-            with contextlib.suppress(SlurmUnreachable):  # there is no ssh any more, so no connection either
-                self._run_ssh(["ssh", "-Fnone", f"-S{greeting.socket}", "-Oexit", "--", "there"], "", 5.0)
+            self._end_master(greeting.socket)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def _end_master(self, socket: str) -> None:
+        with contextlib.suppress(SlurmUnreachable):  # there is no ssh any more, so no connection either
+            self._run_ssh(["ssh", "-Fnone", f"-S{socket}", "-Oexit", "--", "there"], "", 5.0)
 
     def build_environment(self, greeting: Greeting) -> dict[str, str]:
         """Build the variables that programs get on the remote machine.
@@ -192,23 +206,41 @@ class Connection:
             self._folder = _make_private_folder()
         self._made += 1
         socket, nonce, mark = f"{self._folder}/{self._made}", secrets.token_hex(16), secrets.token_hex(16)
+        if problem := keys.find_key_problem(self.login.own_key) if self.login.own_key else "":
+            raise self._make_error("ssh", problem, step="profile")
         words = ssh.build_argv(self.login, self.config, socket, master=True)
         sooner = [f"-oControlPersist={IDLE_S}", f"-oServerAliveInterval={ALIVE_S}", "-oServerAliveCountMax=2"]
-        sooner.append("-oRemoteCommand=none")
+        # At INFO ssh also tells of key files that it cannot read.
+        sooner += ["-oRemoteCommand=none", "-oLogLevel=INFO"]
         ended = self._run_ssh(
-            [words[0], *sooner, *words[1:], SHELL], frame_block(_build_greeting_block(mark), nonce), GREETING_S
+            [words[0], *sooner, *words[1:], SHELL],
+            frame_block(_build_greeting_block(mark, self._more.get("HOME")), nonce),
+            GREETING_S,
         )
         begun, said = parse_framed(ended, nonce)
         if said is None:
-            raise ConnectionLost("ssh", _explain_failure(ended, begun, self.login))
+            # The socket is made after the login.
+            failure = _find_failure(ended, begun or Path(socket).exists(), self.login)
+            self._end_master(socket)
+            failure = self._ask_jump_host() or failure if failure.step == "jump" else failure
+            raise self._make_error("ssh", failure.text, step=failure.step)
         facts = dict(re.findall(rf"\n{mark}(\w+)=(.*?)(?=\n{mark})", said.out.decode("utf-8", "replace"), re.DOTALL))
         if not facts.get("HOME", "").startswith("/"):
-            raise ConnectionLost("ssh", f"the account on {self.login.host} has no home folder")
+            raise self._make_error("ssh", f"the account on {self.login.host} has no home folder", step="shell")
         variables = {name: facts[name] for name in _TAKEN if facts.get(name)}
         variables["PATH"] = _join_paths(variables.get("PATH", ""), facts.get("SESSION_PATH", ""))
         home = self._more.get("HOME") or facts["HOME"]
         umask = facts["UMASK"] if re.fullmatch("[0-7]{1,4}", facts.get("UMASK", "")) else facts["SESSION_UMASK"]
-        return Greeting(socket, home, facts["USER"], facts["HOST"], facts["SHELL"] or "/bin/sh", variables, umask)
+        account = facts["USER"], facts["HOST"], facts["SHELL"] or "/bin/sh"
+        noise = ended.out.partition(nonce.encode())[0].decode("utf-8", "replace").strip()
+        unwritable = facts["UNWRITABLE"].strip().rpartition(": ")[2]
+        return Greeting(socket, home, *account, variables, umask, noise, unwritable)
+
+    def _ask_jump_host(self) -> Failure | None:
+        # Where a connection is to be shared, ssh throws away what the ssh to the jump host prints.
+        words = ssh.build_argv(self.login, self.config)
+        ended = self._run_ssh([words[0], "-oLogLevel=INFO", "-oRemoteCommand=none", *words[1:], "true"], "", GREETING_S)
+        return reasons.find_failure(ended.err.decode("utf-8", "replace"), jump=True)
 
     def _read_result(self, greeting: Greeting, name: str, ended: programs.Outcome, nonce: str) -> BlockResult:
         begun, said = parse_framed(ended, nonce)
@@ -216,13 +248,18 @@ class Connection:
             return said
         complaint = ended.err.decode("utf-8", "replace")
         if ended.exit_code is None:
-            raise ConnectionLost(name, f"{self.login.host} gave no answer in time", uncertain=True)
+            raise self._make_error(name, f"{self.login.host} gave no answer in time", uncertain=True)
         if ended.exit_code == 255 or begun:
             self._mark_lost(greeting)
             if not begun and _GONE in complaint:
-                raise ConnectionGone(name, f"the connection to {self.login.host} has ended")
-            raise ConnectionLost(name, f"the connection to {self.login.host} was lost", uncertain=True)
-        raise ConnectionLost(name, _explain_failure(ended, begun, self.login))
+                raise ConnectionGone(name, f"{self.title}: the connection to {self.login.host} has ended")
+            raise self._make_error(name, f"the connection to {self.login.host} was lost", uncertain=True)
+        raise self._make_error(name, _find_failure(ended, True, self.login).text)
+
+    def _make_error(self, name: str, text: str, *, uncertain: bool = False, step: str = "") -> ConnectionLost:
+        error = ConnectionLost(name, f"{self.title}: {text}", uncertain)
+        error.step = step
+        return error
 
     def _mark_lost(self, greeting: Greeting) -> None:
         with self._lock:
@@ -233,7 +270,7 @@ class Connection:
         path = os.environ.get("PATH", os.defpath)
         program = shutil.which("ssh", path=path)
         if program is None:
-            raise ConnectionLost("ssh", "ssh is not installed (not on PATH)")
+            raise self._make_error("ssh", "ssh is not installed here (not on PATH)", step="profile")
         environment = programs.build_user_environment() | {"PATH": path, "LANG": "C.UTF-8"}
         environment |= {name: os.environ[name] for name in _KEPT if name in os.environ}
         return programs.run_program(
@@ -305,15 +342,19 @@ def build_timeout_line(timeout_s: float) -> str:
     return f"T=; command -v timeout >/dev/null 2>&1 && T='timeout {math.ceil(timeout_s)}'"
 
 
-def _build_greeting_block(mark: str) -> str:
+def _build_greeting_block(mark: str, own_home: str | None) -> str:
     # A login shell reads the account's own start files; what they print stands before the first mark. The line is
     # read alike by the Bourne shells, csh and fish.
     pairs = " ".join(f'{mark} {name} "${name}"' for name in _TAKEN)
     line = f"""exec /bin/sh -c 'printf "\\n%s%s=%s" {pairs} {mark} UMASK "$(umask)" {mark} LOGIN yes'"""
     own = {"HOME": "$HOME", "USER": "$(id -un)", "HOST": "$(uname -n)", "SHELL": "$SHELL", "SESSION_PATH": "$PATH"}
-    own["SESSION_UMASK"] = "$(umask)"
+    own |= {"SESSION_UMASK": "$(umask)", "UNWRITABLE": "$w"}
     own_pairs = " ".join(f'{mark} {name} "{value}"' for name, value in own.items())
+    home = '"$HOME"' if own_home is None else shlex.quote(own_home)
+    # Written by a program, which also says so when the disk is full.
     return f"""{build_timeout_line(GREETING_S / 2)}
+f={home}/.sluice-{mark}
+w=$( (umask 077; id -un >"$f") 2>&1; rm -f -- "$f")
 printf '%s\\n' {shlex.quote(line)} | $T "${{SHELL:-/bin/sh}}" -l 2>/dev/null
 printf '\\n%s%s=%s' {own_pairs} {mark} END yes"""
 
@@ -322,11 +363,13 @@ def _join_paths(first: str, second: str) -> str:
     return ":".join(dict.fromkeys(part for part in [*first.split(":"), *second.split(":")] if part))
 
 
-def _explain_failure(ended: programs.Outcome, begun: bool, login: ssh.Login) -> str:
-    if ended.exit_code is None:
-        return f"{login.host} did not answer within {GREETING_S:g} s"
-    if ended.exit_code != 255 or begun:
-        said = (ended.err + ended.out).decode("utf-8", "replace").strip().splitlines()
-        quote = f": {said[-1].strip()[:200]}" if said else ""
-        return f"the account on {login.host} starts no program{quote}"
-    return ssh.explain_failure(ended.err.decode("utf-8", "replace")) or f"{login.host} cannot be reached"
+def _find_failure(ended: programs.Outcome, logged_in: bool, login: ssh.Login) -> Failure:
+    err, out = (text.decode("utf-8", "replace") for text in (ended.err, ended.out))
+    if logged_in or ended.exit_code not in (255, None):
+        return Failure("shell", reasons.explain_shell(f"{out}\n{err}", f"the account on {login.host}"))
+    found = reasons.find_failure(err, login.proxy_jump is not None and login.ssh_host is None)
+    if found is None:
+        return Failure("login", f"{login.host} did not let in within {GREETING_S:g} s")
+    if found.step == "login" and login.own_key and (why := keys.explain_refused_key(login.own_key)):
+        return Failure("login", f"{why}; {found.text}")
+    return found

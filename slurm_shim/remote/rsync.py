@@ -23,7 +23,7 @@ from typing import Any
 import sh
 
 from slurm_shim.errors import SyncFailed
-from slurm_shim.remote import ssh
+from slurm_shim.remote import reasons
 
 EXCLUDES = (
     *(".git/", "__pycache__/", ".venv/", "*.pyc", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/", "*.egg-info/"),
@@ -194,9 +194,13 @@ def explain_failure(stderr: str, exit_code: int, local: str) -> str:
         if line and not line.startswith(("rsync error:", "connection unexpectedly closed")) and line not in lines:
             lines.append(line[:500])
     # When ssh fails, rsync ends with ssh's own code, or, if it sees the closed connection first, with another.
-    explain = ssh.explain_failure if exit_code == 255 else ssh.explain_host_key
-    if said := _hide_folder(local, explain(stderr)):
+    failure = reasons.find_failure(stderr) if exit_code == 255 else None
+    if said := _hide_folder(local, failure.text if failure else reasons.explain_host_key(stderr)):
         return said
+    if "is your shell clean?" in stderr:
+        return (
+            "the start files of the account (.bashrc, .cshrc) print something: let them do so only where somebody types"
+        )
     more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     return ("; ".join(lines[:3]) or f"rsync ended with exit code {exit_code}")[:1500] + more
 

@@ -75,6 +75,11 @@ class Login:
         """Host as it stands on the command line."""
         return self.ssh_host or self.hostname or ""
 
+    @property
+    def own_key(self) -> str | None:
+        """Path of the one key that counts; None: as ssh is configured."""
+        return None if self.ssh_host else self.key_filename
+
 
 _FIELDS = (("hostname", HOST), ("ssh_host", HOST), ("username", USER), ("key_filename", KEY), ("proxy_jump", JUMP))
 
@@ -100,9 +105,9 @@ def build_options(
     if login.ssh_host is None:
         argv += ["-p", str(login.port)]
         argv += ["-l", login.username] if login.username else []
-        if login.key_filename:
-            said["IdentitiesOnly"] = "yes"
-            argv += ["-i", str(Path(login.key_filename).expanduser())]
+        if login.own_key:
+            # Not by -i, which takes the account's default keys in place of a file that is not there.
+            said |= {"IdentitiesOnly": "yes", "IdentityFile": f'"{Path(login.own_key).expanduser()}"'}
         argv += ["-J", login.proxy_jump] if login.proxy_jump else []
     for name, value in said.items():
         argv += ["-o", f"{name}={value}"]
@@ -117,36 +122,3 @@ def build_argv(
     What follows is the command for the remote login shell, quoted by the caller.
     """
     return [*build_options(login, config, control_path, master), "--", login.host]
-
-
-_UNKNOWN = re.compile(r"No \S+ host key is known for (\S+) and you have requested strict checking")
-_CHANGED = re.compile(r"Host key for (\S+) has changed and you have requested strict checking")
-
-
-def explain_host_key(stderr: str) -> str:
-    """Explain why ssh refused the host's key; "" when it did not."""
-    if match := _CHANGED.search(stderr):
-        return (
-            f"the host key of {match[1]} is another than the one in known_hosts: if the host was set up anew, remove "
-            "the old key (ssh-keygen -R) and log in once by hand; if not, somebody else answers in its place"
-        )
-    if match := _UNKNOWN.search(stderr):
-        return (
-            f"the host key of {match[1]} is not in known_hosts: log in once by hand, and compare it before saying yes"
-        )
-    return ""
-
-
-def explain_failure(stderr: str) -> str:
-    """Explain in one line why ssh failed; "" when it printed nothing.
-
-    For a host key it says what to do about it.
-
-    >>> explain_failure("ssh: connect to host a port 22: Connection refused\\r\\n")
-    'connect to host a port 22: Connection refused'
-    """
-    if said := explain_host_key(stderr):
-        return said
-    lines = [line.strip().removeprefix("ssh: ") for line in stderr.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("rsync", "@"))]
-    return lines[0][:500] if lines else ""

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from store.config import masks
-from store.config.profiles import Mount, Profile, Profiles, is_on_disk, parse_profiles
+from store.config.profiles import NO_HOST, Mount, Profile, Profiles, is_on_disk, parse_profiles
 from store.disk.folders import Folder
 from store.documents import to_problems
-from store.errors import Conflict, Exists, Invalid, NoProfile, NotFound
+from store.errors import Conflict, Exists, Invalid, NoProfile, NotFound, make_problem
 from store.yaml import writer
 from store.yaml.file_edits import edit_file, get_tag
 
@@ -118,13 +118,19 @@ async def delete_profile(folder: Folder, name: str, if_match: str | None) -> Non
 
 
 async def activate_profile(folder: Folder, name: str, if_match: str | None) -> None:
-    """Make the profile the current one. Raises NotFound."""
+    """Make the profile the current one. Raises NotFound, Invalid."""
 
     def changes(kept: Profiles) -> dict[str, Any]:
-        _get_profile(kept, name)
+        if _get_profile(kept, name).is_empty:
+            raise Invalid([make_problem(f"profile '{name}' leads nowhere: {NO_HOST}", ["hostname"])])
         return {"current": name}
 
     await _edit_profiles(folder, changes, if_match)
+
+
+async def deactivate_profile(folder: Folder, if_match: str | None) -> None:
+    """Leave no profile current; work goes to the cluster here."""
+    await _edit_profiles(folder, lambda kept: {"current": None} if kept.current else {}, if_match)
 
 
 async def add_mount(folder: Folder, name: str, given: Mapping[str, Any], if_match: str | None) -> dict[str, Any]:
@@ -195,7 +201,9 @@ def _build_field_changes(given: Mapping[str, Any], old: Profile) -> dict[str, An
         kept = old.env_vars
         wanted = masks.unmask_secrets({"env_vars": given["env_vars"]}, {"env_vars": kept})["env_vars"]
         changes["env_vars"] = {**{name: None for name in kept if name not in wanted}, **wanted}
-    _validate_model(Profile, writer.merge_changes(old.model_dump(exclude={"mounts"}), changes))
+    changed = _validate_model(Profile, writer.merge_changes(old.model_dump(exclude={"mounts"}), changes))
+    if old.has_host and not changed.has_host:
+        raise Invalid([make_problem(NO_HOST, ["body", "hostname"])])
     return changes
 
 

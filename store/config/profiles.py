@@ -27,6 +27,8 @@ KEY = r"^(~/|/)[^\x00-\x1f\x7f\x22%$\\]+$"
 LOCAL = r"^(/|~/|~$)[^\x00-\x1f\x7f]*$"
 REMOTE = r"^/[^\x00-\x1f\x7f]*$"
 
+NO_HOST = "hostname or ssh_host is missing"
+
 Name = Annotated[str, Field(pattern=NAME)]
 Host = Annotated[str, Field(pattern=HOST)]
 
@@ -87,6 +89,16 @@ class Profile(UserFileModel):
     env_vars: dict[str, Annotated[str, Field(max_length=10_000)]] = Field(default={}, max_length=200)
     mounts: list[Mount] = Field(default=[], max_length=200)
 
+    @property
+    def has_host(self) -> bool:
+        """Whether it leads to another machine."""
+        return bool(self.hostname or self.ssh_host)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it that could be made current."""
+        return not self.has_host and not self.mounts
+
     @field_validator("env_vars")
     @classmethod
     def check_variables(cls, value: dict[str, str]) -> dict[str, str]:
@@ -145,7 +157,7 @@ def parse_profiles(data: bytes, name: str = "profiles.yaml") -> Profiles:
 def apply_environment(kept: Profiles, environment: Mapping[str, str]) -> tuple[Profiles, str | None]:
     """Return the profiles as the environment selects among them.
 
-    And what is wrong with its choice, or None. `SRUNX_SSH_PROFILE` names a profile; else `SRUNX_SSH_HOSTNAME` with
+    And what is wrong with the choice, or None. `SRUNX_SSH_PROFILE` names a profile; else `SRUNX_SSH_HOSTNAME` with
     `SRUNX_SSH_USERNAME` (and `_KEY`, `_PORT`) is one by itself, called `user@host`, a name that no stored profile can
     have; else the current one of the file counts. A wrong choice selects none, so that no job goes to another cluster
     than the one that was meant.

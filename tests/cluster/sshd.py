@@ -103,6 +103,11 @@ class Sshd:
         """The fields of a profile that leads here."""
         return {"hostname": "127.0.0.1", "username": self.user, "key_filename": str(self.key), "port": self.port}
 
+    @property
+    def known_hosts_line(self) -> str:
+        """What known_hosts says of the key that the host has now."""
+        return f"[127.0.0.1]:{self.port} {(self.dir / 'host_key.pub').read_text()}"
+
     def start(self) -> Sshd:
         """Itself, answering."""
         if os.getuid() == 0:
@@ -143,10 +148,15 @@ class Sshd:
             (self.dir / name).unlink()
         self._make_key("host_key")
 
+    def configure(self, options: str) -> None:
+        """Start again with these lines of sshd_config(5), which come before its own."""
+        self.stop()
+        self._write("sshd_config", f"{options}\n{(self.dir / 'sshd_config').read_text()}")
+        self.start()
+
     def trust(self) -> None:
         """Let clients know the key that the host has now."""
-        public = (self.dir / "host_key.pub").read_text()
-        self._write("known_hosts", f"[127.0.0.1]:{self.port} {public}")
+        self._write("known_hosts", self.known_hosts_line)
 
     def log(self) -> str:
         """What sshd wrote."""

@@ -11,7 +11,7 @@ import pytest
 from engine import ssh_profiles
 from engine.server import Server
 from slurm_shim.cluster import RemoteCluster
-from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.remote.commands import Check, RemoteSlurm
 from store.errors import NotFound
 from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
@@ -23,7 +23,9 @@ profiles:
   lab: {hostname: lab.example.com, username: me}
   alias: {ssh_host: gate}
 """
-LOCAL = "the profile has neither hostname nor ssh_host: it is the cluster here"
+LOCAL = "SSH profile here: hostname or ssh_host is missing"
+PASSED = {"error": None, "failed_step": None, "warnings": []}
+STEPS = ["profile", "host", "port", "host_key", "login", "shell", "path", "slurm"]
 
 
 @pytest.fixture
@@ -35,15 +37,14 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """What lets connections succeed, or fail with an error; it returns the labels that were connected."""
+    """What lets connections succeed, or fail at a step; it returns the labels that were connected."""
 
-    def stand_in(error: Exception | None = None) -> list[str]:
+    def stand_in(failed: str | None = None, error: str | None = None) -> list[str]:
         labels: list[str] = []
 
-        async def connect_cluster(cluster: RemoteCluster) -> None:
+        async def connect_cluster(cluster: RemoteCluster) -> Check:
             labels.append(cluster.label)
-            if error is not None:
-                raise error
+            return Check(failed, error)
 
         monkeypatch.setattr(RemoteCluster, "connect", connect_cluster)
         return labels
@@ -64,7 +65,8 @@ async def test_a_profile_that_connects_becomes_the_current_one(root: Path, conne
     labels = connect()
     async with open_server(root) as server:
         answer = await ssh_profiles.connect_profile(server, "lab")
-        assert answer == {"connected": True, "profile_name": "lab", "hostname": "lab.example.com", "error": None}
+        assert [(step["name"], step["state"]) for step in answer.pop("steps")] == [(step, "passed") for step in STEPS]
+        assert answer == {"connected": True, "profile_name": "lab", "hostname": "lab.example.com", **PASSED}
         assert get_current(server) == "lab" and labels == ["ssh:lab"]
         assert (await ssh_profiles.connect_profile(server, "alias"))["hostname"] == "gate"
         assert get_current(server) == "alias"
@@ -74,10 +76,11 @@ async def test_a_profile_that_connects_becomes_the_current_one(root: Path, conne
 
 @asynchronous
 async def test_one_that_does_not_connect_changes_nothing(root: Path, connect: Any) -> None:
-    connect(SlurmUnreachable("ssh", "Permission denied"))
+    connect("login", "Permission denied")
     async with open_server(root) as server:
         answer = await ssh_profiles.connect_profile(server, "lab")
-        assert (answer["connected"], answer["error"]) == (False, "ssh: Permission denied")
+        assert (answer["connected"], answer["failed_step"], answer["error"]) == (False, "login", "Permission denied")
+        assert [step["state"] for step in answer["steps"]] == ["passed"] * 4 + ["failed"] + ["not reached"] * 3
         assert get_current(server) == "here"
     assert (root / "profiles.yaml").read_text() == PROFILES
 
@@ -99,8 +102,9 @@ async def test_a_profile_of_this_machine_is_not_connected(root: Path, connect: A
     labels = connect()
     async with open_server(root) as server:
         answer = await ssh_profiles.connect_profile(server, "here")
-        assert answer == {"connected": False, "profile_name": "here", "hostname": None, "error": LOCAL}
-        assert (await ssh_profiles.test_profile(server, "here"))["error"] == LOCAL
+        assert (answer["connected"], answer["hostname"]) == (False, None)
+        for found in (answer, await ssh_profiles.test_profile(server, "here")):
+            assert (found["failed_step"], found["error"]) == ("profile", LOCAL)
     assert labels == []
 
 
@@ -123,15 +127,17 @@ async def test_a_test_has_a_connection_of_its_own_and_changes_nothing(
 ) -> None:
     labels, logins = connect(), []
 
-    def probe_account(connection: Any) -> dict[str, Any]:
-        logins.append(connection.login.hostname)
-        return {"ssh_connected": True, "slurm_available": True, "slurm_version": "23.02", "user": "me2", "error": None}
+    def check_account(slurm: RemoteSlurm) -> Check:
+        logins.append(slurm.connection.login.hostname)
+        return Check(found={"slurm_version": "23.02", "user": "me2"})
 
-    monkeypatch.setattr(ssh_profiles, "probe_account", probe_account)
+    monkeypatch.setattr(ssh_profiles, "check_account", check_account)
     async with open_server(root) as server:
-        assert await ssh_profiles.test_profile(server, "lab") == {
+        answer = await ssh_profiles.test_profile(server, "lab")
+        assert [step["name"] for step in answer.pop("steps")] == STEPS
+        assert answer == {
             "ssh_connected": True, "slurm_available": True, "slurm_version": "23.02", "cluster": None,
-            "hostname": "lab.example.com", "user": "me2", "error": None,
+            "hostname": "lab.example.com", "user": "me2", **PASSED,
         }  # fmt: skip
         assert get_current(server) == "here"
         assert server.clusters.find_socket("lab") is None, "it is not shared"
@@ -140,16 +146,16 @@ async def test_a_test_has_a_connection_of_its_own_and_changes_nothing(
 
 @asynchronous
 async def test_a_login_that_ssh_cannot_be_given_is_an_answer(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse_login(_profile: Any) -> None:
+    def refuse_login(_name: str, _profile: Any) -> None:
         raise ValueError("username cannot be used with ssh: '-l'")
 
     async with open_server(root) as server:
         monkeypatch.setattr(server.clusters, "make_connection", refuse_login)
         tested = await ssh_profiles.test_profile(server, "lab")
         assert (tested["ssh_connected"], tested["slurm_available"]) == (False, False)
-        assert tested["error"] == "username cannot be used with ssh: '-l'"
         connected = await ssh_profiles.connect_profile(server, "lab")
-        assert (connected["connected"], connected["error"]) == (False, "username cannot be used with ssh: '-l'")
+        assert connected["connected"] is False
+        assert connected["error"] == tested["error"] == "SSH profile lab: username cannot be used with ssh: '-l'"
         assert get_current(server) == "here"
 
 
@@ -160,7 +166,7 @@ async def test_a_login_that_ssh_cannot_be_given_is_an_answer(root: Path, monkeyp
 async def test_the_cluster_of_this_machine_is_no_connection(root: Path) -> None:
     async with open_server(root, cluster=True) as server:
         status = ssh_profiles.get_status(server)
-        assert (status["connected"], status["profile_name"], status["error"]) == (False, "here", None)
+        assert (status["connected"], status["profile_name"], status["error"]) == (False, "here", LOCAL)
         (cluster,) = status["clusters"]
         assert (cluster["name"], cluster["in_force"], cluster["answers"]) == ("embedded", True, True)
         assert cluster["age_seconds"] >= 0 and status["age_seconds"] >= 0

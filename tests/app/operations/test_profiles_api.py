@@ -48,10 +48,28 @@ def test_profiles_are_created_listed_changed_activated_and_deleted(served: Serve
     assert served.list_profiles()["profiles"]["new"] == found
     assert served.call("POST", f"{PROFILES}/new/activate").json() == {"ok": True}
     assert served.list_profiles()["current"] == "new"
+    assert served.call("POST", "/api/config/ssh/deactivate").json() == {"ok": True}
+    assert served.list_profiles()["current"] is None
+    assert served.call("POST", f"{PROFILES}/new/activate").json() == {"ok": True}
     assert served.call("DELETE", f"{PROFILES}/lab").json() == {"ok": True}
     assert served.list_profiles()["current"] == "new", "another one's end leaves the current one"
     assert served.call("DELETE", f"{PROFILES}/new").json() == {"ok": True}
     assert served.list_profiles()["current"] is None and list(served.list_profiles()["profiles"]) == ["dgx"]
+
+
+def test_a_profile_without_a_host_is_not_made(served: ServedProfiles) -> None:
+    served.path.write_text(
+        "profiles:\n  gate: {ssh_host: gate}\n  empty: {description: nothing}\n  here: {mounts: []}\n"
+    )
+    eventually(lambda: "gate" in served.list_profiles()["profiles"])
+    for method, path, body in [
+        ("PUT", "gate", {"ssh_host": ""}), ("POST", "empty/activate", None), ("POST", "here/activate", None),
+    ]:  # fmt: skip
+        refused = served.call(method, f"{PROFILES}/{path}", body)
+        assert refused.status_code == 422 and refused.json()["detail"][0]["loc"][-1] == "hostname", refused.text
+        assert "hostname or ssh_host is missing" in refused.json()["detail"][0]["msg"]
+    assert served.call("PUT", f"{PROFILES}/empty", {"description": "still"}).status_code == 200
+    assert served.list_profiles()["current"] is None
 
 
 def test_calls_leave_what_people_wrote(served: ServedProfiles) -> None:
@@ -118,7 +136,8 @@ def test_hand_edits_beside_calls(served: ServedProfiles) -> None:
     served.path.write_text(by_hand)
     calls = [
         ("POST", PROFILES, NEW), ("PUT", f"{PROFILES}/lab", {"port": 23}), ("DELETE", f"{PROFILES}/lab", None),
-        ("POST", f"{PROFILES}/lab/activate", None), ("POST", f"{PROFILES}/lab/mounts", MOUNT),
+        ("POST", f"{PROFILES}/lab/activate", None), ("POST", "/api/config/ssh/deactivate", None),
+        ("POST", f"{PROFILES}/lab/mounts", MOUNT),
         ("DELETE", f"{PROFILES}/dgx/mounts/ml-project", None), ("POST", "/api/files/mounts", MOUNT),
         ("DELETE", "/api/files/mounts/ml-project", None),
     ]  # fmt: skip

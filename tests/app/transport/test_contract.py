@@ -30,7 +30,7 @@ OPEN = {"srtslurm_get_health", "sluice_get_health", "sluice_get_contract_json", 
 ADMIN = {
     "srunx_update_config", "srunx_reset_config", "srunx_update_project", "srunx_init_project",
     "srunx_create_profile", "srunx_update_profile", "srunx_delete_profile", "srunx_activate_profile",
-    "srunx_connect_profile", "srunx_add_profile_mount", "srunx_delete_profile_mount",
+    "srunx_deactivate_profile", "srunx_connect_profile", "srunx_add_profile_mount", "srunx_delete_profile_mount",
     "srunx_add_mount", "srunx_delete_mount",
     "srunx_create_template", "srunx_change_template", "srunx_delete_template",
     "srunx_create_endpoint", "srunx_change_endpoint", "srunx_delete_endpoint",

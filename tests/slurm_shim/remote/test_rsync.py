@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurm_shim.errors import SyncFailed
-from slurm_shim.remote import rsync, ssh
+from slurm_shim.remote import reasons, rsync, ssh
 from slurm_shim.remote.rsync import (
     Folders,
     Progress,
@@ -35,7 +35,11 @@ def test_the_words_of_a_sync() -> None:
     assert "-s" in words and "--safe-links" in words and "--delete" not in words and "--dry-run" not in words
     assert {"--exclude=.git/", "--exclude=.srunx-owner.json", "--exclude=*.ckpt", "--exclude=-x"} <= set(words)
     shell = words[words.index("-e") + 1]
-    assert shell.startswith("ssh ") and "'/home/me/it''s a key'" in shell and "StrictHostKeyChecking=yes" in shell
+    assert (
+        shell.startswith("ssh ")
+        and "'IdentityFile=\"/home/me/it''s a key\"'" in shell
+        and "StrictHostKeyChecking=yes" in shell
+    )
     assert build_argv(Folders("/a", "/b"), ["ssh"], "::1")[-1] == "[::1]:/b/"
     assert build_argv(Folders("/", "/"), ["ssh"], "h")[-2:] == ["/", "h:/"]
 
@@ -177,11 +181,13 @@ def test_changes_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -
         ("the folder here", "rsync: change_dir /home/me/ml failed: No (2)\n", 23,
          "change_dir the mount's folder failed: No (2)"),
         ("ssh", "ssh: connect to host h port 22: Connection refused\nrsync: connection unexpectedly closed (0)\n", 255,
-         "connect to host h port 22: Connection refused"),
+         "connect to host h port 22: Connection refused (nothing listens there: check the host and the port)"),
+        ("start files that print", "protocol version mismatch -- is your shell clean?\nrsync error: x (code 2)\n", 2,
+         "the start files of the account (.bashrc, .cshrc) print something: let them do so only where somebody types"),
         ("ssh, but rsync saw the end first",
          "@@@\n@ WARNING @\nHost key for h has changed and you have requested strict checking.\n"
          "rsync: connection unexpectedly closed (0 bytes received so far) [sender]\n", 12,
-         ssh.explain_failure("Host key for h has changed and you have requested strict checking.")),
+         reasons.explain_host_key("Host key for h has changed and you have requested strict checking.")),
         ("no rsync there", "bash: line 1: rsync: command not found\nrsync: connection unexpectedly closed (0)\n", 12,
          "bash: line 1: rsync: command not found"),
         ("the same twice", "rsync: a\nrsync: a\n", 23, "a"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,21 +65,21 @@ def test_test_tells_the_truth(client: Client, beyond: Beyond) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "says"),
+    ("why", "step", "says"),
     [
-        ("an unknown host key", "is not in known_hosts"),
-        ("a changed host key", "is another than the one in known_hosts"),
-        ("another key", "Permission denied"),
-        ("a key that is not there", "not accessible"),
-        ("nobody listens there", "Connection refused"),
-        ("something else listens there", "banner"),
-        ("SLURM is not on the PATH", "not on the PATH"),
-        ("no host at all", "neither hostname nor ssh_host"),
-        ("a name that nobody has", "Could not resolve hostname"),
+        ("an unknown host key", "host_key", "is not in known_hosts"),
+        ("a changed host key", "host_key", "is another than the one in known_hosts"),
+        ("another key", "login", "Permission denied"),
+        ("a key that is not there", "profile", "cannot be read"),
+        ("nobody listens there", "port", "Connection refused"),
+        ("something else listens there", "port", "banner"),
+        ("SLURM is not on the PATH", "path", "not on the PATH"),
+        ("no host at all", "profile", "hostname or ssh_host is missing"),
+        ("a name that nobody has", "host", "Could not resolve hostname"),
     ],
 )
 def test_what_is_wrong_with_a_profile_is_told(
-    client: Client, beyond: Beyond, tmp_path: Path, why: str, says: str
+    client: Client, beyond: Beyond, tmp_path: Path, why: str, step: str, says: str
 ) -> None:
     profile = beyond.profile()
     with contextlib.ExitStack() as undo:
@@ -108,11 +109,61 @@ def test_what_is_wrong_with_a_profile_is_told(
         write_profiles(client.store, "lab", lab=beyond.profile(), bad=profile)
         eventually(lambda: client.post("/api/config/ssh/profiles/bad/test").status_code == 200)
         found = probe_cluster(client, "bad")
-        assert says in found["error"], found
+        assert says in found["error"] and found["error"].startswith("SSH profile bad: "), found
+        assert found["failed_step"] == step
+        assert {row["name"]: row["state"] for row in found["steps"]}[step] == "failed"
         assert not found["slurm_available"] and found["ssh_connected"] is (why == "SLURM is not on the PATH")
         made = client.post("/api/config/ssh/profiles/bad/connect").json()
-        assert made["connected"] is False and says in made["error"]
+        assert (made["connected"], made["failed_step"]) == (False, step) and says in made["error"]
         assert client.get("/api/config/ssh/status").json()["profile_name"] == "lab", "a failure switches nothing"
+
+
+def test_the_first_submission_after_connect_works_and_there_is_a_way_back(client: Client, beyond: Beyond) -> None:
+    write_profiles(client.store, None, lab=beyond.profile())
+    eventually(lambda: client.get("/api/config/ssh/profiles").json()["current"] is None)
+    squeue = shutil.which("squeue", path=beyond.variables["PATH"].partition(":")[2])
+    beyond.program("squeue", f'sleep 2; exec {squeue} "$@"')
+    made = client.post("/api/config/ssh/profiles/lab/connect").json()
+    assert (made["connected"], made["error"]) == (True, None), made
+    job_id = client.submit("#!/bin/bash\ntrue\n")
+    assert client.get(f"/api/jobs/{job_id}").json()["cluster"].startswith("ssh:lab:")
+    assert client.post("/api/config/ssh/deactivate").json() == {"ok": True}
+    assert client.get("/api/config/ssh/status").json()["profile_name"] is None
+    job_id = client.submit("#!/bin/bash\ntrue\n")
+    assert client.get(f"/api/jobs/{job_id}").json()["cluster"] == "embedded"
+    assert client.post("/api/config/ssh/deactivate").json() == {"ok": True}, "also when there is none"
+
+
+def test_a_queue_that_does_not_answer_is_no_connection(client: Client, beyond: Beyond) -> None:
+    write_profiles(client.store, None, lab=beyond.profile())
+    eventually(lambda: client.get("/api/config/ssh/profiles").json()["current"] is None)
+    beyond.program("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    made = client.post("/api/config/ssh/profiles/lab/connect").json()
+    assert (made["connected"], made["failed_step"]) == (False, "slurm")
+    assert made["error"].startswith("SSH profile lab: ") and "Unable to contact slurm controller" in made["error"]
+    assert client.get("/api/config/ssh/status").json()["profile_name"] is None
+
+
+def test_a_current_profile_that_cannot_work_is_told(client: Client, beyond: Beyond) -> None:
+    await_clusters(client)
+    write_profiles(client.store, "bad", bad=beyond.profile(key_filename="/nope"), empty={}, lab=beyond.profile())
+    reason = "SSH profile bad: key_filename /nope cannot be read: No such file or directory (check it on the server's"
+
+    def find_reason() -> bool:
+        status = client.get("/api/config/ssh/status").json()
+        return not status["connected"] and reason in (status["error"] or "")
+
+    eventually(find_reason)
+    refused = client.post("/api/jobs", json={"name": "x", "script_content": "#!/bin/bash\n"})
+    assert refused.status_code == 503 and reason in refused.json()["detail"] and "squeue" not in refused.text
+    refused = client.post("/api/config/ssh/profiles/empty/activate")
+    assert refused.status_code == 422 and "hostname or ssh_host is missing" in refused.text
+    write_profiles(client.store, "empty", empty={})
+    eventually(
+        lambda: "hostname or ssh_host is missing" in (client.get("/api/config/ssh/status").json()["error"] or "")
+    )
+    (problem,) = client.get("/api/store/problems").json()
+    assert (problem["path"], "current is 'empty'" in problem["reason"]) == ("profiles.yaml", True)
 
 
 @contextlib.contextmanager
