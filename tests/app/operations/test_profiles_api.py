@@ -40,7 +40,7 @@ def test_profiles_are_created_listed_changed_activated_and_deleted(served: Serve
         "lab",
         "new",
     ]
-    changes = {"port": 2222, "hostname": None, "key_filename": "", "env_vars": {"A": "1"}, "mounts": [], "x": 1}
+    changes = {"port": 2222, "hostname": None, "key_filename": "", "env_vars": {"A": "1"}}
     changed = served.call("PUT", f"{PROFILES}/new", changes)
     assert changed.status_code == 200
     found = changed.json()
