@@ -16,9 +16,15 @@ from slurm_shim.programs import build_user_environment, run_program
 
 _TIMEOUT_S = 10.0
 _SHELL = re.compile(r"#!\s*\S*/(?:env\s+(?:-S\s*)?)?(?:ba)?sh(?=\s|$)")
-# Scripts come and complaints go separated by NUL, so that one process serves many. Extended patterns may be switched on
-# by the script itself, which is read but not run.
-_READING = 'while IFS= read -r -d "" s; do printf %s "$s" | bash -O extglob -n /dev/stdin 2>&1; printf "\\0"; done'
+# Scripts come and complaints go separated by NUL: one process serves many. A script that is not run cannot switch extended
+# patterns on, so either way of reading it will do.
+_READING = """\
+read_plain() { printf %s "$s" | bash -n /dev/stdin; }
+read_extended() { printf %s "$s" | bash -O extglob -n /dev/stdin; }
+while IFS= read -r -d "" s; do
+    read_plain 2>/dev/null || read_extended 2>&1
+    printf '\\0'
+done"""
 _COMPLAINT = re.compile(r"/dev/stdin: line (\d+): (?!warning: )(.*)")
 # A shell that runs the script does not read what follows, such as an archive that unpacks itself.
 _END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$])", re.MULTILINE)

@@ -13,6 +13,7 @@ GOOD = [
     ("by another shell", "#!/bin/zsh\nif )\n"),
     ("by a program of a like name", "#!/opt/bash-lint\nif )\n"),
     ("extended patterns", f"{BASH}shopt -s extglob\ncase $x in @(a|b)) ;; esac\nls !(a)\n"),
+    ("no extended pattern", f"{BASH}if !(cat <<E\n)\nE\n); then echo; fi\n"),
     ("an archive behind the end", f"{BASH}tail -n +4 $0 | tar x\nexit 0\n)PK(\n"),
     ("or behind another program", f"{BASH}exec /bin/true\n)PK(\n"),
     ("a text without an end, a warning only", f"{BASH}cat <<EOF\na\n"),
