@@ -16,8 +16,8 @@ from slurm_shim.programs import build_user_environment, run_program
 
 _TIMEOUT_S = 10.0
 _SHELL = re.compile(r"#!\s*\S*/(?:env\s+(?:-S\s*)?)?(?:ba)?sh(?=\s|$)")
-# Scripts come and complaints go separated by NUL: one process serves many. A script that is not run cannot switch extended
-# patterns on, so either way of reading it will do.
+# Scripts come and complaints go separated by NUL: one process serves many. A script that is not run cannot switch on
+# extended patterns, so either way of reading it will do.
 _READING = """\
 read_plain() { printf %s "$s" | bash -n /dev/stdin; }
 read_extended() { printf %s "$s" | bash -O extglob -n /dev/stdin; }
