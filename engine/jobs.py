@@ -113,15 +113,19 @@ async def find_traces(
         row = asked.snapshot.find(job_id)
     except ValueError as problem:
         raise errors.Invalid([errors.make_problem(str(problem), ["path", "job_id"], input=job_id)]) from None
-    known_id = job_id if row is None else row["job_id"]
-    entry = server.job_index.get(asked.name, known_id) or server.job_index.get_part(asked.name, known_id)
+    entry = find_entry(server, asked, job_id)
     if row is None and (entry is None or entry.state not in states.TERMINAL):
         try:
             row = await asked.look_up_job(job_id)
         except slurm_errors.SlurmUnreachable:
             if entry is None:
                 raise
-    return entry, row
+    return entry if row is None else find_entry(server, asked, row["job_id"]), row
+
+
+def find_entry(server: Server, asked: Cluster, job_id: str) -> jobs.JobEntry | None:
+    """Find what we remember of a job, or of an ended part of one."""
+    return server.job_index.get(asked.name, job_id) or server.job_index.get_part(asked.name, job_id)
 
 
 async def read_logs(

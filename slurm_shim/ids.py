@@ -34,10 +34,11 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None
 
 
-def list_tasks(job_id: str) -> tuple[int, ...]:
-    """List the array tasks that an id names; () for a whole job."""
+@lru_cache(maxsize=1024)
+def list_tasks(job_id: str) -> frozenset[int]:
+    """List the array tasks that an id names; none for a whole job."""
     parts = split_job_id(job_id)
-    return (parts["task"],) if parts["task"] is not None else expand_tasks(parts["tasks"]) if parts["tasks"] else ()
+    return frozenset([parts["task"]] if parts["task"] is not None else expand_tasks(parts["tasks"] or ""))
 
 
 def to_argument(job_id: str) -> str:
@@ -61,7 +62,7 @@ def expand_tasks(tasks: str) -> tuple[int, ...]:
     ValueError when it is no such list or has too many.
     """
     found: list[int] = []
-    for part in tasks.partition("%")[0].split(","):
+    for part in tasks.partition("%")[0].split(",") if tasks else ():
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part, re.ASCII)
         if match is None:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ _WORST = (
     *("NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY", "FAILED", "TIMEOUT", "DEADLINE", "PREEMPTED", "CANCELLED", "REVOKED"),
     "COMPLETED",
 )
+# So many parts of a job are told one by one; an array has 1,001 tasks at most unless the cluster says otherwise.
+MOST_PARTS = 2000
 
 
 def combine_rows(job_id: str, rows: Sequence[Job]) -> Job:
@@ -59,15 +62,14 @@ def combine_rows(job_id: str, rows: Sequence[Job]) -> Job:
 
 
 def _list_ended_parts(rows: Iterable[Job]) -> dict[str, Job]:
-    """List the ended tasks and components by id, one by one."""
-    ended: dict[str, Job] = {}
-    for row in rows:
-        tasks = list_row_tasks(row)
-        if row["state"] in FINISHED and len(tasks) > 1:
-            ended |= {f"{row['array_job_id']}_{task}": row | {"array_task_id": str(task)} for task in tasks}
-        elif row["state"] in FINISHED:
-            ended[f"{row['array_job_id']}_{tasks[0]}" if tasks else row["job_id"]] = row
-    return ended
+    """List the ended parts by id, one by one; of very many the first."""
+    parts = (
+        (f"{row['array_job_id']}_{task}" if task is not None else row["job_id"], row)
+        for row in rows
+        if row["state"] in FINISHED
+        for task in list_row_tasks(row) or (None,)
+    )
+    return dict(itertools.islice(parts, MOST_PARTS))
 
 
 def _get_position(row: Job) -> int:
@@ -102,7 +104,7 @@ def is_part_of(row: Job, job_id: str) -> bool:
         return True
     parts, tasks = split_job_id(job_id), list_tasks(job_id)
     if tasks:
-        return row["array_job_id"] == parts["job"] and not set(tasks).isdisjoint(list_row_tasks(row))
+        return row["array_job_id"] == parts["job"] and not tasks.isdisjoint(list_row_tasks(row))
     return parts["component"] is None and parts["job"] in (row["array_job_id"], row["het_job_id"])
 
 

@@ -6,11 +6,12 @@ waited among others leaves no trace at all, neither in the queue nor in accounti
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from slurm_shim.ids import split_job_id
-from slurm_shim.job_groups import is_part_of, list_row_tasks
+from slurm_shim.job_groups import MOST_PARTS, is_part_of, list_row_tasks
 from slurm_shim.parse import FINISHED, WAITING, Job
 
 # Rows that are kept of arrays which have left the queue, those that left last.
@@ -25,8 +26,9 @@ class PastTasks:
     def __init__(self) -> None:
         self._ended: dict[int, dict[str, Job]] = {}
         self._unstarted: dict[int, dict[str, Job]] = {}  # by array: those that vanished while they waited
+        self._present: frozenset[int] = frozenset()  # arrays that are in the queue
         self._waiting: dict[int, list[Job]] = {}
-        self._followed_at = float("-inf")
+        self.followed_at = float("-inf")  # when the queue was asked last
         self._numbers: dict[int, int] = {}  # array of each ended task, by the task's own number
 
     def follow(self, groups: Mapping[int, Sequence[Job]], at: float) -> None:
@@ -35,10 +37,9 @@ class PastTasks:
         `at` is when it was asked: what vanished in a long time may have been run and forgotten.
         """
         for group, rows in groups.items():
+            if group in self._ended and group not in self._present:
+                self._forget(group)  # the cluster was set up anew and counts from 1 again
             ended = self._ended.pop(group, {})
-            if ended and next(iter(ended.values()))["submit_time"] != rows[0]["submit_time"]:
-                ended = {}  # a cluster that was set up anew counts from 1 again
-                self._unstarted.pop(group, None)
             for row in rows:
                 if row["state"] in FINISHED:
                     ended[row["job_id"]] = row
@@ -48,9 +49,9 @@ class PastTasks:
                     ended.pop(row["job_id"], None)
             self._ended[group] = ended  # last, since it was seen last
         for group, waited in self._waiting.items():
-            if group in groups and at - self._followed_at < QUEUE_REMEMBERS_S:
+            if group in groups and at - self.followed_at < QUEUE_REMEMBERS_S:
                 self._note_vanished(group, waited, groups[group])
-        self._followed_at = at
+        self._present = frozenset(groups)
         self._waiting = {
             group: waiting
             for group, rows in groups.items()
@@ -68,7 +69,7 @@ class PastTasks:
 
     def note_unstarted(self, row: Job, tasks: Iterable[int]) -> None:
         """Note that these tasks of a waiting row will never start."""
-        for task in tasks:
+        for task in itertools.islice(tasks, MOST_PARTS):
             job_id = f"{row['array_job_id']}_{task}"
             own = {"job_id": job_id, "array_task_id": str(task), "state": "CANCELLED", "end_time": int(time.time())}
             self._unstarted.setdefault(row["array_job_id"], {}).setdefault(job_id, row | own)
@@ -78,10 +79,13 @@ class PastTasks:
         for group in [group for group in self._ended if group not in groups]:
             if count <= MOST_KEPT:
                 return
-            ended = self._ended.pop(group)
-            count -= len(ended) + len(self._unstarted.pop(group, {}))
-            for row in ended.values():
-                self._numbers.pop(row["raw_id"], None)
+            count -= self._forget(group)
+
+    def _forget(self, group: int) -> int:
+        ended = self._ended.pop(group)
+        for row in ended.values():
+            self._numbers.pop(row["raw_id"], None)
+        return len(ended) + len(self._unstarted.pop(group, {}))
 
     def get_ended(self, group: int) -> dict[str, Job]:
         """Get the ended tasks of an array by id; do not change them."""

@@ -285,6 +285,7 @@ class Snapshot:
         if queue.rows is not self._queue.rows:
             self._queue = queue
             self._past.follow(queue.groups, began)
+        self._past.followed_at = began
         self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}
         self._cancelled = {
             job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)

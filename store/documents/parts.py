@@ -5,14 +5,20 @@ It stands in the document of the whole.
 
 from __future__ import annotations
 
+from typing import Any, Self
+
+from pydantic import ConfigDict
+
 from store.documents.models import ServerFileModel
 
 
 class Part(ServerFileModel):
     """What was last seen of a part; `raw_id` is SLURM's own number of it.
 
-    SLURM forgets parts while their job goes on.
+    SLURM forgets parts while their job goes on. It is never changed, so copies of the document share it.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     raw_id: int
     state: str
@@ -23,3 +29,6 @@ class Part(ServerFileModel):
     stdout: str | None = None
     stderr: str | None = None
     nodes: str | None = None
+
+    def __deepcopy__(self, _memo: Any = None) -> Self:
+        return self

@@ -118,7 +118,7 @@ def _build_end_fields(attempt: Any) -> dict[str, Any]:
 class SubmittedJob(NamedTuple):
     """One submitted job as far as counts and orders need it.
 
-    Times are epoch seconds, `outcome` is a position in OUTCOMES.
+    Times are epoch seconds, `outcome` is a position in OUTCOMES, `numbers` are SLURM's of its ended parts.
     """
 
     job_id: str
@@ -126,6 +126,7 @@ class SubmittedJob(NamedTuple):
     ended: float | None
     runtime_s: float | None
     outcome: int
+    numbers: tuple[int, ...] = ()
 
 
 class Facts(NamedTuple):
@@ -155,6 +156,7 @@ def build_facts(document: Run | JobRecord) -> Facts:
             ended,
             _measure_runtime(job, ended),
             _classify_outcome(job),
+            tuple(part.raw_id for part in job.parts.values() if str(part.raw_id) != job.job_id),
         )
         for job in ([document] if isinstance(document, JobRecord) else _list_attempts(document))
         if job.job_id is not None
@@ -182,7 +184,8 @@ def restore_facts(row: list[Any]) -> Facts:
     """Return the facts that were turned to JSON in the meantime."""
     *fields, jobs, report = row
     restored = None if report is None else reports.restore_summary(report)
-    return Facts._make([*fields, tuple(SubmittedJob._make(job) for job in jobs), restored])
+    submitted_jobs = tuple(SubmittedJob._make([*first, tuple(numbers)]) for *first, numbers in jobs)
+    return Facts._make([*fields, submitted_jobs, restored])
 
 
 def _list_attempts(run: Run) -> list[Attempt]:
@@ -244,6 +247,7 @@ class JobIndex:
     def __init__(self) -> None:
         self.version = 0
         self._sources: dict[str, Source] = {}
+        self._whole_ids: dict[str, str] = {}  # by the key of a part's own number
         self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), source
         self._by_end = Timeline("O")  # column: source
         self._recent_entries: OrderedDict[Source, dict[str, JobEntry]] = OrderedDict()
@@ -268,6 +272,8 @@ class JobIndex:
             key = _join_key(facts.cluster, job.job_id)
             if self._sources.get(key) == old:
                 del self._sources[key]
+            for number in job.numbers:
+                self._whole_ids.pop(_join_key(facts.cluster, str(number)), None)
             self._by_submission.drop(job.submitted, key)
             if job.ended is not None:
                 self._by_end.drop(job.ended, key)
@@ -278,6 +284,7 @@ class JobIndex:
             key = _join_key(facts.cluster, job.job_id)
             if self._is_later(job, self._sources.get(key)):
                 self._sources[key] = new
+            self._whole_ids |= {_join_key(facts.cluster, str(number)): job.job_id for number in job.numbers}
             self._by_submission.add(
                 job.submitted, key, job.outcome, -1.0 if job.runtime_s is None else job.runtime_s, new
             )
@@ -315,19 +322,24 @@ class JobIndex:
         return next(job for job in document.jobs if any(attempt.job_id == whole_id for attempt in job.attempts))
 
     def get_part(self, cluster: str, job_id: str) -> JobEntry | None:
-        """Return an ended task or component of a job from here; None if unknown."""
-        whole_id = get_whole_id(job_id)
+        """Return an ended part of a job from here; None if unknown.
+
+        By its id, or by its own number.
+        """
+        whole_id = self._whole_ids.get(_join_key(cluster, job_id)) or get_whole_id(job_id)
         source = self.find_source(cluster, whole_id)
         if source is None:
             return None
         document = source.document
         submitted = [document] if isinstance(document, JobRecord) else _list_attempts(document)
-        part = next((sent.parts.get(job_id) for sent in submitted if sent.job_id == whole_id), None)
-        if part is None:
+        parts = [item for sent in submitted if sent.job_id == whole_id for item in sent.parts.items()]
+        found = next((item for item in parts if job_id in (item[0], str(item[1].raw_id))), None)
+        if found is None:
             return None
+        part_id, part = found
         names = ("raw_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr")
         own = {name: getattr(part, name) for name in names}
-        return replace(self.build_entry(source, whole_id), job_id=job_id, **own)
+        return replace(self.build_entry(source, whole_id), job_id=part_id, **own)
 
     def build_entry(self, source: Source, job_id: str) -> JobEntry:
         """Return the job with this id from the source's document, which has it."""

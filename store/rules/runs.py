@@ -187,7 +187,9 @@ def apply_view(attempt: Attempt | JobRecord, view: JobView, now: float) -> None:
         # What was asked for is known best at first: where memory is not counted, the queue shows that of one CPU later.
         attempt.memory_mb = attempt.memory_mb or row.get("memory_mb")
         for part_id, part in row.get("ended_parts", {}).items():
-            attempt.parts[part_id] = _build_part(part, attempt.parts.get(part_id))
+            known = attempt.parts.get(part_id)
+            if known is None or (known.state, known.ended_at) != (part["state"], to_rfc3339(part["end_time"])):
+                attempt.parts[part_id] = _build_part(part, known)
         if attempt.state in states.TERMINAL and attempt.ended_at is None:
             attempt.ended_at = to_rfc3339(now)
     elif view.knowledge == "absent" and attempt.state not in states.TERMINAL:

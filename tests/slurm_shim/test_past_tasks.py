@@ -77,6 +77,10 @@ async def test_an_array_that_was_just_submitted_has_its_tasks() -> None:
         assert made.snapshot.by_id("8")[0] == "seen"
         made.snapshot.mark_cancelled(["8_2"])
         assert [(made.snapshot.find(job_id) or {})["state"] for job_id in ("8_1", "8_2")] == ["PENDING", "CANCELLED"]
+        made.clock.time_s += 1.0
+        made.cluster.rows = [job("8_[1,3]", "PENDING", array_job_id=8, array_task_id="1,3")]
+        await made.snapshot.refresh()
+        assert [(made.snapshot.find(job_id) or {})["state"] for job_id in ("8_1", "8_2")] == ["PENDING", "CANCELLED"]
 
 
 @asynchronous
@@ -100,3 +104,14 @@ async def test_an_array_goes_on_after_all_that_waited_was_cancelled_task_by_task
         found = {job_id: (made.snapshot.find(job_id) or {})["state"] for job_id in ("8", "8_2", "8_5")}
         assert found == {"8": "RUNNING", "8_2": "RUNNING", "8_5": "CANCELLED"}
         assert (made.snapshot.by_id("8")[1] or {})["state"] == "RUNNING"
+
+
+@asynchronous
+async def test_a_task_that_is_cancelled_after_a_long_time_without_change_is_noticed() -> None:
+    async with world(polling=False) as made:
+        rest = job("8_[3-4,6%2]", "PENDING", array_job_id=8, array_task_id="3-4,6%2")
+        for rows in ([WAITING, BEGUN], *[[WAITING, BEGUN]] * 4, [rest, BEGUN]):
+            made.clock.time_s += 30.0
+            made.cluster.rows = rows
+            await made.snapshot.refresh()
+        assert (made.snapshot.find("8_5") or {})["state"] == "CANCELLED"

@@ -116,6 +116,7 @@ def test_what_slurm_has_forgotten_of_an_array(server: Server, tmp_path: Path) ->
     for task in (1, 2, 4):
         (tmp_path / f"go{task}").touch()
     eventually(lambda: server.http.get("/api/history").json()[0]["status"] in ("COMPLETED", "CANCELLED"))
+    own_numbers = {task: get(f"{array}_{task}")["job_id"] for task in (1, 2)}
     logs = {task: get(f"{array}_{task}", "/logs") for task in (1, 2, 4)}
     assert {task: answer["stdout"] for task, answer in logs.items()} == {t: f"task {t}\n" for t in (1, 2, 4)}
     server.end()
@@ -125,6 +126,7 @@ def test_what_slurm_has_forgotten_of_an_array(server: Server, tmp_path: Path) ->
     server.start()
     assert [get(f"{array}_{task}")["status"] for task in (1, 2, 3, 4)] == [*["COMPLETED"] * 2, "CANCELLED", "COMPLETED"]
     assert {task: get(f"{array}_{task}", "/logs") for task in (1, 2, 4)} == logs
+    assert {task: get(number, "/logs") for task, number in own_numbers.items()} == {1: logs[1], 2: logs[2]}
     names = sorted(path.name for path in tmp_path.glob("kept-*"))
     assert [re.fullmatch(rf"kept-{array}-\d-\d+-\w+\.out", name) is not None for name in names] == [True] * 3
 

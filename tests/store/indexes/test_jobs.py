@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.documents import Attempt, JobRecord, Run, RunJob
+from store.documents import Attempt, JobRecord, Part, Run, RunJob
 from store.indexes import jobs
 from store.indexes.jobs import JobIndex, build_facts, list_entries, restore_facts
 from store.times import to_rfc3339
@@ -42,6 +42,25 @@ def build_index(*documents: Run | JobRecord) -> JobIndex:
 def ids(found: list[Any]) -> list[str]:
     """The job ids of entries."""
     return [entry.job_id for entry in found]
+
+
+def test_an_ended_task_is_found_by_its_id_and_by_its_own_number() -> None:
+    parts = {"5_1": Part(raw_id=9, state="FAILED", stdout="/o/1"), "5_2": Part(raw_id=5, state="COMPLETED")}
+    attempt = Attempt(number=1, tag="t", job_id="5", state="FAILED", submitted_at=to_rfc3339(START), parts=parts)
+    run = Run(id="r", workflow_name="w", cluster="c", jobs=[RunJob(name="a", attempts=[attempt])])
+    for document in (run, record("5").model_copy(update={"parts": parts})):
+        index = build_index(document)
+        for job_id in ("5_1", "9"):
+            found = index.get_part("c", job_id)
+            assert found is not None
+            assert (found.job_id, found.raw_id, found.state, found.stdout) == ("5_1", 9, "FAILED", "/o/1")
+        assert [index.get_part(cluster, job_id) for cluster, job_id in (("c", "5_3"), ("c", "7"), ("d", "9"))] == [
+            None
+        ] * 3
+        restored = restore_facts(orjson.loads(orjson.dumps(build_facts(document), default=tuple)))
+        assert restored == build_facts(document)
+        follow_document(index, document, None)
+        assert index.get_part("c", "9") is None
 
 
 def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> None:

@@ -74,6 +74,21 @@ def test_a_record_follows_its_job_and_keeps_the_way_it_went() -> None:
     assert follow(record, view_of("5", "RUNNING")) == record, "an end is not taken back"
 
 
+def test_the_ended_tasks_of_an_array_are_remembered_with_their_files() -> None:
+    ended = view_of("9", "FAILED", exit_code=2).job
+    assert ended is not None
+    ended |= {"raw_id": 9, "start_time": 5, "end_time": 9, "stdout": "/o/1", "stderr": None}
+    record = follow(make_record(), view_of("5", "RUNNING", ended_parts={"5_1": ended}))
+    assert record is not None
+    known = record.parts["5_1"]
+    assert (known.raw_id, known.state, known.exit_code, known.stdout) == (9, "FAILED", 2, "/o/1")
+    again = follow(record, view_of("5", "RUNNING", ended_parts={"5_1": ended}))
+    assert again is not None and again.parts["5_1"] is known, "made once"
+    # The job was requeued, and accounting, which knows no files, says how it ended.
+    again = follow(record, view_of("5", "RUNNING", ended_parts={"5_1": ended | {"end_time": 20, "stdout": None}}))
+    assert again is not None and again.parts["5_1"].stdout == "/o/1" != again.parts["5_1"].ended_at
+
+
 @pytest.mark.parametrize(
     ("why", "find", "job_id", "state"),
     [
