@@ -78,7 +78,10 @@ async def preview_workflow(
 
 
 async def list_warnings(server: Server, sweep: Sweep, first: Run | None = None) -> list[str]:
-    """List the folders that cells of the sweep share; `first` is its first cell."""
+    """List the folders that cells of the sweep share, as warnings.
+
+    `first` is the first cell where it is planned already.
+    """
 
     async def plan_folders(index: int) -> cells.Folders:
         run = first if first is not None and index == 0 else await plan_cell(server, sweep, index)
