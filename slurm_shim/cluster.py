@@ -18,7 +18,7 @@ from typing import Any
 
 from slurm_shim.commands import NO_FOLDERS, Folders, Slurm
 from slurm_shim.directives import add_tag, read_options
-from slurm_shim.errors import ClusterUnreachable, SlurmError, SlurmUnreachable
+from slurm_shim.errors import AccountingOff, ClusterUnreachable, SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
 from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.past_tasks import QUEUE_REMEMBERS_S
@@ -169,7 +169,7 @@ class Cluster:
         return found
 
     def _find_accounted(self, job_id: str) -> dict[str, Any] | None:
-        rows = self.slurm.sacct([job_id]) if self.slurm.has_accounting() else []
+        rows = self.slurm.find_accounted([job_id]) or []
         own = [row for row in rows if is_part_of(row, job_id)]
         return combine_rows(job_id, own) if own else None
 
@@ -237,10 +237,13 @@ class Cluster:
         seeking, self._missing_tags = self._missing_tags, {}
         if not seeking:
             return
-        if not await self._call(self.slurm.has_accounting):
+        rows = None
+        with contextlib.suppress(AccountingOff):
+            if await self._call(self.slurm.has_accounting):
+                rows = await self._call(self.slurm.list_submitted, min(seeking.values()) - 60)
+        if rows is None:
             self._accounted_tags |= dict.fromkeys(seeking, ("lost", None))
             return
-        rows = await self._call(self.slurm.list_submitted, min(seeking.values()) - 60)
         for tag in seeking:
             row = next((row for row in rows if tag in (row["comment"] or "") or tag in row["submit_line"]), None)
             self._accounted_tags[tag] = ("seen", row) if row else ("absent", None)

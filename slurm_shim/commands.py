@@ -9,6 +9,7 @@ sbatch copies everything it sees into the job). Which SLURM answers is decided b
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
@@ -20,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from slurm_shim import parse, programs
-from slurm_shim.errors import JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
+from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
 from slurm_shim.ids import split_job_id, to_argument
 from slurm_shim.job_groups import is_part_of
 from slurm_shim.programs import Answer, Breaker
@@ -35,6 +36,7 @@ Folders = Mapping[str, str]
 NO_FOLDERS: Folders = MappingProxyType({})
 NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o", "-a", "show", "partition"]
 _ESTIMATE = re.compile(r"\bJob \d+ to start at ")  # what --test-only prints
+NO_ACCOUNTING_S = 60.0  # for so long a cluster without accounting is not asked whether it has some
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 
 
@@ -62,6 +64,7 @@ class Slurm:
         self._known: dict[str, parse.Job] = {}
         self._known_lock = threading.Lock()
         self._config: dict[str, str] = {}
+        self._no_accounting_until = 0.0  # 0: there is, as far as is known
 
     # --------------------------------------------------------------------------------------------------- reading
 
@@ -95,10 +98,14 @@ class Slurm:
         rows: list[parse.Job] = []
         for chosen in self._build_selections(job_ids, since_s):
             nonce = _make_nonce()
-            rows += parse.parse_accounting(
-                self._run_checked(_build_sacct_argv(nonce, parse.ACCOUNTING_FIELDS, chosen)), nonce
-            )
+            rows += parse.parse_accounting(self._run_sacct(nonce, parse.ACCOUNTING_FIELDS, chosen), nonce)
         return rows
+
+    def find_accounted(self, job_ids: Iterable[str]) -> list[parse.Job] | None:
+        """List accounted jobs by id; None where there is no accounting."""
+        with contextlib.suppress(AccountingOff):
+            return self.sacct(job_ids) if self.has_accounting() else None
+        return None
 
     def list_submitted(self, since_epoch: float) -> list[dict[str, Any]]:
         """List what was submitted since then, as accounting has it.
@@ -111,7 +118,14 @@ class Slurm:
         nonce = _make_nonce()
         since_s = max(1.0, time.time() - since_epoch)
         chosen = next(self._build_selections(None, since_s))
-        return parse.parse_submitted(self._run_checked(_build_sacct_argv(nonce, parse.SUBMITTED_FIELDS, chosen)), nonce)
+        return parse.parse_submitted(self._run_sacct(nonce, parse.SUBMITTED_FIELDS, chosen), nonce)
+
+    def _run_sacct(self, nonce: str, fields: tuple[str, ...], chosen: list[str]) -> str:
+        try:
+            return self._run_checked(_build_sacct_argv(nonce, fields, chosen))
+        except AccountingOff:
+            self._no_accounting_until = time.monotonic() + NO_ACCOUNTING_S
+            raise
 
     def list_nodes(self) -> list[parse.Node]:
         """List all nodes, hidden ones too."""
@@ -150,11 +164,19 @@ class Slurm:
         return self.get_config().get("ClusterName", "")
 
     def has_accounting(self) -> bool:
-        """Return whether accounting is configured."""
-        return parse.to_text_or_none(self.get_config().get("AccountingStorageType", "")) not in (
-            None,
-            "accounting_storage/none",
-        )
+        """Return whether there is accounting.
+
+        A yes holds until sacct says otherwise, a no for a minute: the administrator may have changed it meanwhile.
+        """
+        if time.monotonic() < self._no_accounting_until:
+            return False
+        if self._no_accounting_until:
+            self._config, self._no_accounting_until = {}, 0.0
+        kind = parse.to_text_or_none(self.get_config().get("AccountingStorageType", ""))
+        if kind in (None, "accounting_storage/none"):
+            self._no_accounting_until = time.monotonic() + NO_ACCOUNTING_S
+            return False
+        return True
 
     # --------------------------------------------------------------------------------------------------- changing
 

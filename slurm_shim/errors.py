@@ -47,6 +47,10 @@ class SlurmRefused(SlurmError):
         super().__init__(tell_whole(self.reason, self.text))
 
 
+class AccountingOff(SlurmRefused):
+    """The cluster has no accounting, or none any more."""
+
+
 class FolderRefused(SlurmRefused):
     """A folder of the job cannot be made or used where the job will run."""
 
@@ -312,6 +316,8 @@ def make_error(command: str, exit_code: int, stderr: str, ids: Sequence[str] = (
         return SlurmUnreachable(command, stderr, uncertain=True)
     if exit_code < 0:
         return SlurmUnreachable(command, stderr or f"{command} was ended by signal {-exit_code}", uncertain=True)
+    if command == "sacct" and "accounting storage is disabled" in said:
+        return AccountingOff(command, exit_code, stderr)
     if ids and _has_any(_FINISHED, said):
         return JobFinished(_find_named_id(said, ids), command, exit_code, stderr)
     if ids and _has_any(_JOB_UNKNOWN, said):

@@ -515,7 +515,7 @@ class Snapshot:
         return True
 
     def _fetch_accounted(self, ids: list[str]) -> list[Job] | None:
-        return self._slurm.sacct(ids) if self._slurm.has_accounting() else None
+        return self._slurm.find_accounted(ids)
 
     def _note_asked(self, job_id: str) -> None:
         if job_id not in self._first_asked and job_id not in self._resolved:

@@ -111,6 +111,9 @@ class Cluster:
     def has_accounting(self) -> bool:
         return self.accounting
 
+    def find_accounted(self, job_ids: Iterable[str]) -> list[Job] | None:
+        return self.sacct(job_ids) if self.accounting else None
+
     def get_cluster_name(self) -> str:
         if self.failure is not None:
             raise self.failure

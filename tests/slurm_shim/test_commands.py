@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_shim import parse
+from slurm_shim import commands, parse
 from slurm_shim.commands import Slurm, normalize_signal
 from slurm_shim.errors import (
+    AccountingOff,
     JobFinished,
     JobUnknown,
     NodeUnknown,
@@ -466,6 +467,29 @@ def test_nodes_partitions_config(programs: Programs) -> None:
     assert (slurm.get_cluster_name(), slurm.has_accounting()) == ("sluicetest", True)
     assert slurm.ping() == {"up": True, "version": "22.05.8", "controller": "vm"}
     assert [call for call in programs.calls("scontrol") if call[-1] == "config"] == [["show", "config"]]
+
+
+def test_accounting_that_is_switched_off_and_on_is_noticed(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def switch(kind: str, sacct: str) -> None:
+        programs.write("scontrol", f"echo 'AccountingStorageType = accounting_storage/{kind}'")
+        programs.write("sacct", sacct)
+
+    off = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
+    switch("slurmdbd", "true")
+    slurm = programs.slurm()
+    assert [slurm.find_accounted(["1"]) for _ in range(2)] == [[], []]
+    switch("slurmdbd", off)  # the controller is not started again yet
+    assert [slurm.find_accounted(["1"]) for _ in range(3)] == [None] * 3
+    assert (len(programs.calls("scontrol")), len(programs.calls("sacct"))) == (1, 3), "a no is not asked again at once"
+    with pytest.raises(AccountingOff):
+        slurm.sacct(["1"])
+    monkeypatch.setattr(commands, "NO_ACCOUNTING_S", 0.0)
+    switch("none", off)
+    slurm.find_accounted(["1"])
+    slurm._no_accounting_until = 1.0  # a minute later
+    assert slurm.find_accounted(["1"]) is None and not slurm.has_accounting()
+    switch("slurmdbd", "true")
+    assert slurm.find_accounted(["1"]) == [] and slurm.has_accounting()
 
 
 def test_a_controller_that_is_down_does_not_ping(programs: Programs) -> None:

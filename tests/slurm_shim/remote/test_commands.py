@@ -349,3 +349,12 @@ def test_an_sbatch_over_a_connection_that_breaks_is_uncertain(slurm: RemoteSlurm
         with pytest.raises(ConnectionLost) as caught:
             asked.result(300)
     assert caught.value.uncertain
+
+
+@pytest.mark.ssh
+def test_accounting_that_is_switched_off_is_noticed(slurm: RemoteSlurm, beyond: Beyond) -> None:
+    assert slurm.find_accounted(["1"]) == []
+    beyond.program("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    before = beyond.calls()
+    assert [slurm.find_accounted(["1"]) for _ in range(3)] == [None] * 3
+    assert beyond.calls() - before == {"sacct": 1}
