@@ -53,11 +53,11 @@ class Rules:
 async def list_runs(
     server: Server,
     name: str | None,
-    workflow: str | None,
-    status: list[str],
-    sweep: int | None,
     limit: int,
     offset: int,
+    workflow: str | None = None,
+    status: Collection[str] = (),
+    sweep: int | None = None,
 ) -> Answer:
     """List workflow runs, newest first, and their total."""
     wanted = RunFilter(name if workflow is None else workflow, tuple(status), sweep)

@@ -51,7 +51,9 @@ async def list_cells(server: Server, sweep_id: int) -> list[dict[str, Any]]:
     return await index.list_cells(sweep)
 
 
-async def list_results(server: Server, sweep_id: int, order_by: str | None, limit: int | None, accept: str) -> Any:
+async def list_results(
+    server: Server, sweep_id: int, accept: str, order_by: str | None = None, limit: int | None = None
+) -> Any:
     """List the results of a sweep's cells, in matrix order or by a value.
 
     As CSV where the header Accept prefers it.

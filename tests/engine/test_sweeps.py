@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from engine import sweeps
@@ -75,7 +76,7 @@ async def test_a_cancelled_sweep_ends_its_cells(tmp_path: Path) -> None:
         await asyncio.gather(*world.server.tasks.running.values())
         assert states_of(world) == {0: "completed", 1: "cancelled"}
         await sweeps.advance_sweep(world.server, "7")
-        before = await sweeps.get_sweep(world.server, 7)
+        before = orjson.loads((await sweeps.get_sweep(world.server, 7)).data)
         assert before["status"] == "cancelled" and await sweeps.cancel_sweep(world.server, 7) == before
 
 
