@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 from types import MappingProxyType
 
-from slurm_shim.embedded.request import Request
-from slurm_shim.embedded.script import read_directives
+from slurm_shim.embedded.request import SAME, Request
+from slurm_shim.embedded.script import SEPARATORS, read_directives
 from slurm_shim.embedded.states import Refused
 
 LONGEST_COMMENT = 1024  # bytes that slurmctld takes
@@ -25,15 +25,15 @@ def read_options(script: str) -> MappingProxyType[str, str | None]:
     are left out: sbatch will refuse them, or knows more than we do.
     """
     try:
-        rest = read_directives(script.encode(errors="replace"))
+        rest = read_directives(script.encode(errors="replace"))[0]
     except Refused:
         return MappingProxyType({})
     found: dict[str, str | None] = {}
-    while rest and (word := rest.pop(0)) not in ("--", "hetjob", "packjob"):
+    while rest and (word := rest.pop(0)) not in ("--", *SEPARATORS):
         if not word.startswith("-") or word == "-":
             continue
         try:
-            found |= {_SBATCH.same.get(name, name): value for name, value in _SBATCH.parse_word(word, rest)}
+            found |= {SAME.get(name, name): value for name, value in _SBATCH.parse_word(word, rest)}
         except Refused:
             continue
     return MappingProxyType(found)

@@ -15,9 +15,7 @@ def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
 
     ValueError when the text is no array specification or holds a number of `max_size` or more.
     """
-    body, percent, limit = text.partition("%")
-    if percent and not is_number(limit):
-        raise ValueError(text)
+    body, _, limit = text.partition("%")
     tasks: set[int] = set()
     for part in body.strip("[]").split(","):
         span, colon, step = part.partition(":")
@@ -28,7 +26,7 @@ def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
         if int(low) > int(high) or int(high) >= max_size:
             raise ValueError(text)
         tasks.update(range(int(low), int(high) + 1, int(step) if colon else 1))
-    return sorted(tasks), int(limit) if percent else 0
+    return sorted(tasks), int(limit) if is_number(limit) else 0
 
 
 def fold_tasks(tasks: list[int]) -> str:

@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 
 FIRST_PRIORITY = 4294901759
 BUSY = "(end_time IS NULL AND state IN ('RUNNING','SUSPENDED')) OR completing = 1"
+# The other parts of a heterogeneous job have no supervisor of their own.
+SUPERVISED = f"({BUSY}) AND COALESCE(het_offset, 0) = 0"
 DECIDING = (
     "raw_id, array_job_id, array_task_id, array_tasks, array_limit, name, uid, partition, state, reason, held, "
     "priority, eligible_time, begin_time, start_time, time_limit_min, min_nodes, max_nodes, ntasks, cpus_per_task, "
     "ntasks_per_node, mem_node_mb, mem_cpu_mb, gpus_total, gpus_node, gpus_task, exclusive, features, req_nodes, "
-    "exc_nodes, alloc, dependency, dep_kill, completing, end_time"
+    "exc_nodes, alloc, dependency, dep_kill, completing, end_time, het_job_id, het_offset, deadline, time_min, "
+    "min_cpus, tmp_mb, cpus_gpu, mem_gpu_mb, tasks_gpu"
 )
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "main.py")
 
@@ -98,7 +101,7 @@ def read_state(conf: dict[str, Any]) -> Iterator[State]:
 
 
 def _is_overdue(state: State) -> bool:
-    busy = state.select_jobs(BUSY, columns="sup_pid, sup_start, boot_id")
+    busy = state.select_jobs(SUPERVISED, columns="sup_pid, sup_start, boot_id")
     if any(not procs.is_alive(*row) for row in busy):
         return True
     wake_at = state.get_meta("wake_at")
@@ -121,14 +124,20 @@ def run_pass(conf: dict[str, Any], state: State) -> list[int]:
             state.update_job(raw_id, dependency=text, **({} if text else {"eligible_time": now}))
         for job, task in decision.hopeless:
             cancel_pending_job(state, job, [task] if task is not None else None, now, "DependencyNeverSatisfied")
-        for job, task, shares, partition in decision.starts:
-            raw_id = _start_job(state, job, task, shares, now)
-            state.update_job(raw_id, partition=partition)
+        for job in decision.late:
+            state.has_ended_jobs = True
+            late: dict[str, object] = {"state": "DEADLINE", "reason": "DeadLine", "exit_raw": 1}
+            state.update_job(job["raw_id"], start_time=now, end_time=now, **late)
+        started = [_start_job(state, *start, now) for start in decision.starts]
+        for raw_id in started:
+            row = state.select_jobs("raw_id = ?", raw_id)[0]
+            if row["het_offset"]:
+                continue  # the first part's script, and its supervisor, are those of all
             if conf["execute"]:
                 leashes.append(_fork_supervisor(conf, state, raw_id))
             else:
-                settle_job(conf, state, state.select_jobs("raw_id = ?", raw_id)[0], now, 0)
-        if not decision.hopeless and (conf["execute"] or not decision.starts):
+                settle_job(conf, state, row, now, 0)
+        if not decision.hopeless and not decision.late and (conf["execute"] or not decision.starts):
             break
     _schedule_wake(conf, state, decision.wake_at)
     return leashes
@@ -161,15 +170,24 @@ def _decide_starts(conf: dict[str, Any], state: State, now: int) -> schedule.Dec
 def find_jobs(state: State, number: int, task: int | None = None) -> list[Row]:
     """Find the rows of a job id.
 
-    One job, all of an array, or the one of an array task (started, or still waiting in the array's row).
+    One job, all of an array or of a heterogeneous job, or the one of an array task (started, or still waiting in the
+    array's row).
     """
     if task is None:
-        return state.select_jobs("array_job_id = ? OR raw_id = ?", number, number)
+        return state.select_jobs("array_job_id = ? OR raw_id = ? OR het_job_id = ?", number, number, number)
     rows = state.select_jobs("array_job_id = ?", number)
     return [r for r in rows if r["array_task_id"] == task or task in arrays.unfold_tasks(r["array_tasks"] or "")]
 
 
-def _start_job(state: State, job: Row, task: int | None, shares: list[schedule.Share], now: int) -> int:
+def list_parts(state: State, row: Row) -> list[Row]:
+    """List the running parts that a heterogeneous job's first takes along."""
+    if not row["het_job_id"] or row["het_offset"]:
+        return []
+    where = "het_job_id = ? AND het_offset > 0 AND end_time IS NULL AND state != 'PENDING'"
+    return state.select_jobs(where, row["het_job_id"])
+
+
+def _start_job(state: State, job: Row, task: int | None, shares: list[schedule.Share], partition: str, now: int) -> int:
     """Mark a job as running; return the raw id of its row.
 
     A task leaves its array's row, except the last one, which keeps it.
@@ -182,6 +200,8 @@ def _start_job(state: State, job: Row, task: int | None, shares: list[schedule.S
         state="RUNNING",
         reason="None",
         dependency="",
+        partition=partition,
+        time_limit_min=_limit_by_deadline(job, now),
         start_time=now,
         eligible_time=job["eligible_time"] or now,
         alloc=schedule.pack_shares(shares),
@@ -191,6 +211,14 @@ def _start_job(state: State, job: Row, task: int | None, shares: list[schedule.S
         next_step=0,
     )
     return raw_id
+
+
+def _limit_by_deadline(job: Row, now: int) -> int | None:
+    limit_min: int | None = job["time_limit_min"]
+    if job["deadline"] is None:
+        return limit_min
+    left_min = (job["deadline"] - now) // 60
+    return left_min if limit_min is None else min(limit_min, left_min)
 
 
 def _fold_nodes(shares: list[schedule.Share]) -> str:
@@ -229,7 +257,7 @@ def cancel_pending_job(
 
 
 def _settle_dead_jobs(conf: dict[str, Any], state: State, now: int) -> None:
-    for row in state.select_jobs(BUSY):
+    for row in state.select_jobs(SUPERVISED):
         if procs.is_alive(row["sup_pid"], row["sup_start"], row["boot_id"]):
             continue
         if row["job_pid"] is None and row["state"] == "RUNNING" and not row["ending"]:
@@ -264,17 +292,18 @@ def settle_job(conf: dict[str, Any], state: State, row: Row, now: int, raw: int 
     reason = "JobLaunchFailure" if ending == "FAILED" and signalled else reasons.get(ending, "None")
     _close_steps(state, row, now, raw, "CANCELLED" if ending == "TIMEOUT" else ending)
     state.has_ended_jobs = True
-    state.update_job(
-        row["raw_id"],
-        state=ending,
-        completing=0,
-        reason=reason if ending != "CANCELLED" else row["reason"],
-        exit_raw=raw if raw is not None else (256 if ending == "NODE_FAIL" else 0),
-        end_time=row["end_time"] or now,
-        ending=None,
-        suspended_s=(row["suspended_s"] or 0) + ((now - row["suspend_time"]) if row["suspend_time"] else 0),
-        suspend_time=None,
-    )
+    for part in (row, *list_parts(state, row)):
+        state.update_job(
+            part["raw_id"],
+            state=ending,
+            completing=0,
+            reason=reason if ending != "CANCELLED" else row["reason"],
+            exit_raw=raw if raw is not None else (256 if ending == "NODE_FAIL" else 0),
+            end_time=row["end_time"] or now,
+            ending=None,
+            suspended_s=(row["suspended_s"] or 0) + ((now - row["suspend_time"]) if row["suspend_time"] else 0),
+            suspend_time=None,
+        )
 
 
 def _close_steps(state: State, row: Row, now: int, raw: int | None, word: str) -> None:
@@ -289,26 +318,27 @@ def _close_steps(state: State, row: Row, now: int, raw: int | None, word: str) -
 
 def requeue_job(state: State, row: Row, now: int, restarts: int, delay_s: int, hold: bool = False) -> None:
     """Make a started job pending again, after `delay_s` at the earliest."""
-    state.db.execute("DELETE FROM steps WHERE raw_id = ?", (row["raw_id"],))
-    state.update_job(
-        row["raw_id"],
-        state="PENDING",
-        completing=0,
-        ending=None,
-        reason="None",
-        held="requeue" if hold else "",
-        priority=0 if hold else row["priority"] or take_priority(state, row["nice"]),
-        restarts=restarts,
-        begin_time=now + delay_s if delay_s else row["begin_time"],
-        start_time=None,
-        end_time=None,
-        alloc=None,
-        node_list="",
-        exit_raw=0,
-        kill_uid=None,
-        sup_pid=None,
-        job_pid=None,
-    )
+    for part in (row, *list_parts(state, row)):
+        state.db.execute("DELETE FROM steps WHERE raw_id = ?", (part["raw_id"],))
+        state.update_job(
+            part["raw_id"],
+            state="PENDING",
+            completing=0,
+            ending=None,
+            reason="None",
+            held="requeue" if hold else "",
+            priority=0 if hold else part["priority"] or take_priority(state, part["nice"]),
+            restarts=restarts,
+            begin_time=now + delay_s if delay_s else part["begin_time"],
+            start_time=None,
+            end_time=None,
+            alloc=None,
+            node_list="",
+            exit_raw=0,
+            kill_uid=None,
+            sup_pid=None,
+            job_pid=None,
+        )
 
 
 def take_priority(state: State, nice: int | None) -> int:

@@ -108,8 +108,8 @@ def read_conf(path: str) -> dict[str, Any]:
 
     With `folder` (where the state lies), `nodes` and `partitions`.
 
-    A node: name, cpus, memory_mb, gpus, features, weight. A partition: name, nodes (names), default, max_time_min,
-    default_time_min, state. ConfError when the file cannot be read or understood.
+    A node: name, cpus, memory_mb, gpus, features, weight, tmp_mb. A partition: name, nodes (names), default,
+    max_time_min, default_time_min, state. ConfError when the file cannot be read or understood.
     """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -155,6 +155,7 @@ def _parse_node(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
         "memory_mb": int(fields.get("realmemory", "1")),
         "gpus": gpus,
         "gres": fields.get("gres", ""),
+        "tmp_mb": int(fields["tmpdisk"]) if "tmpdisk" in fields else None,  # None: any amount is there
         "features": [word for word in fields.get("feature", fields.get("features", "")).split(",") if word],
         "weight": int(fields.get("weight", "1")),
     }

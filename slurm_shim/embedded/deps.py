@@ -64,7 +64,8 @@ def _parse_target(text: str, kind: str, word: str) -> str:
     number, under, task = job.partition("_")
     if not is_number(number) or int(number) == 0 or (under and not (is_number(task) or task == "*")):
         raise BadDependency(text)
-    if plus and not (kind == "after" and is_number(minutes)):
+    # Behind a plus sign: minutes after the start, or the part of a heterogeneous job.
+    if plus and not is_number(minutes):
         raise BadDependency(text)
     return word
 
@@ -73,10 +74,16 @@ def list_job_ids(text: str) -> list[int]:
     """List the job ids that a stored dependency names."""
     found = []
     for term in text.replace("?", ",").split(","):
-        number = term.partition(":")[2].partition("(")[0].partition("_")[0].partition("+")[0]
+        kind, _, target = term.partition("(")[0].partition(":")
+        number, _, offset = target.partition("_")[0].partition("+")
         if number:
-            found.append(int(number))
+            found.append(int(number) + _get_offset(kind, offset))
     return found
+
+
+def _get_offset(kind: str, text: str) -> int:
+    """Get how far a part's id lies behind the first; 0 for minutes."""
+    return int(text or 0) if kind != "after" else 0
 
 
 def judge_dependency(text: str, job: Job, task: int | None, now: int, lookup: Lookup) -> tuple[str, str, int | None]:
@@ -112,7 +119,10 @@ def _judge_term(bare: str, job: Job, task: int | None, now: int, lookup: Lookup)
     wanted_task = int(wanted) if is_number(wanted) else None
     if kind == "aftercorr" and wanted_task is None:
         wanted_task = task
-    rows = lookup(int(number), wanted_task)
+    offset = _get_offset(kind, minutes)
+    rows = lookup(int(number) + offset, wanted_task)
+    if offset and not all(row["het_job_id"] == int(number) for row in rows):
+        rows = lookup(int(number), wanted_task)
     if not rows and kind == "aftercorr":
         rows = lookup(int(number), None)
     if kind == "after":

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     Job = Mapping[str, Any]
 LOGIN = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "MAIL", "LANG", "TERM", "TZ")
+# What the script of a heterogeneous job is told of each part, with the part's number behind it.
+OF_PARTS = (
+    "JOB_ACCOUNT", "JOB_CPUS_PER_NODE", "JOB_ID", "JOB_NAME", "JOB_NODELIST", "JOB_NUM_NODES", "JOB_PARTITION",
+    "JOB_QOS", "NPROCS", "NTASKS", "TASKS_PER_NODE",
+)  # fmt: skip
 FOREIGN = ("SLURM_", "SLURMD_", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -80,7 +85,7 @@ def build_job_environment(
     env = build_exported(job["export"], caller)
     shares = schedule.unpack_shares(job["alloc"])
     gpus = [str(gpu) for gpu in (shares[0][3] if shares else [])]
-    tasks = [share[4] for share in shares]
+    tasks = [share[4] if job["ntasks_set"] else share[1] // job["cpus_per_task"] for share in shares]
     env |= {
         "ENVIRONMENT": "BATCH",
         "HOSTNAME": shares[0][0],
@@ -120,6 +125,21 @@ def build_job_environment(
     return env | _build_resource_variables(job, gpus) | _build_array_variables(job, array)
 
 
+def build_part_variables(parts: list[dict[str, str]]) -> dict[str, str]:
+    """Build what a heterogeneous job's script is told of all parts.
+
+    From what each part's own script would be told; under SLURM's older word too.
+    """
+    env: dict[str, str] = {}
+    for word in ("HET", "PACK"):
+        env[f"SLURM_{word}_SIZE"] = str(len(parts))
+        for offset, part in enumerate(parts):
+            for name in OF_PARTS:
+                if f"SLURM_{name}" in part:
+                    env[f"SLURM_{name}_{word}_GROUP_{offset}"] = part[f"SLURM_{name}"]
+    return env
+
+
 def _build_resource_variables(job: Job, gpus: list[str]) -> dict[str, str]:
     env: dict[str, str] = {}
     if job["ntasks_set"]:
@@ -137,8 +157,14 @@ def _build_resource_variables(job: Job, gpus: list[str]) -> dict[str, str]:
     if gpus:
         env["CUDA_VISIBLE_DEVICES"] = env["GPU_DEVICE_ORDINAL"] = env["SLURM_JOB_GPUS"] = ",".join(gpus)
         env["SLURM_GPUS_ON_NODE"] = str(len(gpus))
-    if job["gpus_total"]:
-        env["SLURM_GPUS"] = str(job["gpus_total"])
+    for name, column in (
+        ("CPUS_PER_GPU", "cpus_gpu"), ("MEM_PER_GPU", "mem_gpu_mb"), ("NTASKS_PER_GPU", "tasks_gpu"),
+        ("GPUS_PER_TASK", "gpus_task"),
+    ):  # fmt: skip
+        if job[column]:
+            env[f"SLURM_{name}"] = str(job[column])
+    if job["tres_per_job"]:
+        env["SLURM_GPUS"] = job["tres_per_job"].removeprefix("gres:gpu:")
     elif job["gpus_node"] and (job["tres_per_node"] or "").startswith("gres:gpu"):
         env["SLURM_GPUS_PER_NODE"] = str(job["gpus_node"])
     return env

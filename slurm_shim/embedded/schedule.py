@@ -24,7 +24,8 @@ YEAR_S = 365 * 86400
 HELD = {"user": "JobHeldUser", "admin": "JobHeldAdmin", "requeue": "job requeued in held state"}
 SHAPE = (
     "min_nodes", "max_nodes", "ntasks", "cpus_per_task", "ntasks_per_node", "mem_node_mb", "mem_cpu_mb", "gpus_total",
-    "gpus_node", "gpus_task", "exclusive", "features", "req_nodes", "exc_nodes",
+    "gpus_node", "gpus_task", "exclusive", "features", "req_nodes", "exc_nodes", "min_cpus", "tmp_mb", "cpus_gpu",
+    "mem_gpu_mb", "tasks_gpu",
 )  # fmt: skip
 UNUSABLE = {"DOWN", "DRAIN", "FAIL"}
 
@@ -100,11 +101,14 @@ class Room:
         return self._share_out(job, chosen, limits) if chosen else None
 
     def _count_fitting_tasks(self, job: Job, name: str) -> int:
-        cpus, memory_mb, gpus, jobs = self.free[name]
+        cpus, memory_mb, _, jobs = self.free[name]
         node = self.nodes[name]
         if cpus > node["cpus"] or (job["exclusive"] and jobs):
             return 0
-        if job["mem_node_mb"] > memory_mb or job["gpus_node"] > len(gpus):
+        usable = self._count_usable_gpus(job, name)
+        if job["mem_node_mb"] > memory_mb or job["gpus_node"] > usable or job["min_cpus"] > cpus:
+            return 0
+        if node["tmp_mb"] is not None and job["tmp_mb"] > node["tmp_mb"]:
             return 0
         most = cpus // job["cpus_per_task"]
         if job["ntasks_per_node"]:
@@ -112,12 +116,21 @@ class Room:
         if job["mem_cpu_mb"]:
             most = min(most, memory_mb // (job["mem_cpu_mb"] * job["cpus_per_task"]))
         if job["gpus_task"]:
-            most = min(most, len(gpus) // job["gpus_task"])
+            most = min(most, usable // job["gpus_task"])
+        if job["tasks_gpu"]:
+            most = min(most, usable * job["tasks_gpu"])
         return most
+
+    def _count_usable_gpus(self, job: Job, name: str) -> int:
+        """Count the GPUs with the CPUs and memory that the job wants for each."""
+        cpus, memory_mb, gpus, _ = self.free[name]
+        limits = [cpus // job["cpus_gpu"]] if job["cpus_gpu"] else []
+        limits += [memory_mb // job["mem_gpu_mb"]] if job["mem_gpu_mb"] else []
+        return min([len(gpus), *limits])
 
     def _choose_nodes(self, job: Job, limits: Mapping[str, int], wanted: Sequence[str]) -> list[str]:
         def enough(names: Sequence[str]) -> bool:
-            gpus = sum(len(self.free[name][2]) for name in names)
+            gpus = sum(self._count_usable_gpus(job, name) for name in names)
             tasks = sum(limits[name] for name in names)
             return len(names) >= job["min_nodes"] and tasks >= job["ntasks"] and gpus >= job["gpus_total"]
 
@@ -145,14 +158,17 @@ class Room:
         shares: list[Share] = []
         for index, name in enumerate(names):
             cpus_free, memory_mb, gpus, _ = self.free[name]
-            count = least = max(job["gpus_node"], job["gpus_task"] * tasks[name])
+            by_tasks = -(-tasks[name] // job["tasks_gpu"]) if job["tasks_gpu"] else job["gpus_task"] * tasks[name]
+            count = least = max(job["gpus_node"], by_tasks)
             if job["gpus_total"]:
-                later = sum(len(self.free[other][2]) for other in names[index + 1 :])
+                later = sum(self._count_usable_gpus(job, other) for other in names[index + 1 :])
                 fair = -(-gpus_left // (len(names) - index))
-                count = min(len(gpus), max(least, fair, gpus_left - later))
+                count = min(self._count_usable_gpus(job, name), max(least, fair, gpus_left - later))
                 gpus_left = max(0, gpus_left - count)
-            cpus = cpus_free if job["exclusive"] else tasks[name] * job["cpus_per_task"]
-            memory = job["mem_node_mb"] or job["mem_cpu_mb"] * cpus
+            cpus = max(tasks[name] * job["cpus_per_task"], count * job["cpus_gpu"], job["min_cpus"])
+            if job["exclusive"]:
+                cpus, count = cpus_free, len(gpus)
+            memory = job["mem_node_mb"] or job["mem_cpu_mb"] * cpus or job["mem_gpu_mb"] * count
             shares.append((name, cpus, min(memory, memory_mb), gpus[:count], tasks[name]))
         return shares
 
@@ -165,7 +181,7 @@ class Decision:
     """What a pass decided.
 
     `starts`: (job, task or None, shares, partition); `reasons` and `dependencies` by raw id; `hopeless`: (job, task);
-    `wake_at`: when something begins by itself, epoch seconds.
+    `late`: jobs that cannot end by their deadline any more; `wake_at`: when something begins by itself, epoch seconds.
     """
 
     def __init__(self) -> None:
@@ -173,6 +189,7 @@ class Decision:
         self.reasons: dict[int, str] = {}
         self.dependencies: dict[int, str] = {}
         self.hopeless: list[tuple[Job, int | None]] = []
+        self.late: list[Job] = []
         self.wake_at: int | None = None
 
     def add_wake(self, when: int | None) -> None:
@@ -209,12 +226,36 @@ class Pass:
     def decide(self) -> Decision:
         """Decide what starts, and why the rest waits."""
         for job in self.pending:
-            waiting = self._find_obstacle(job)
-            if waiting is None:
-                waiting = self._start_tasks(job)
-            if waiting is not None:
-                self.decision.reasons[job["raw_id"]] = waiting
+            if not job["het_job_id"]:
+                self._start_parts([job])
+            elif not job["het_offset"]:
+                self._start_parts([part for part in self.pending if part["het_job_id"] == job["het_job_id"]])
         return self.decision
+
+    def _start_parts(self, parts: list[Job]) -> None:
+        """Start a job: all parts of a heterogeneous one, or none."""
+        waits = {part["raw_id"]: self._find_obstacle(part) for part in parts}
+        if not any(waits.values()) and any(self._is_late(part) for part in parts):
+            self.decision.late += parts
+            return
+        begun, full, shadow = len(self.decision.starts), set(self.full), dict(self.shadow)
+        if not any(waits.values()):
+            waits = {part["raw_id"]: self._start_tasks(part) for part in parts}
+        if len(parts) > 1 and any(waits.values()):
+            for _, _, shares, _ in self.decision.starts[begun:]:
+                self.room.give(shares)
+            del self.decision.starts[begun:]
+            self.full, self.shadow = full, shadow
+            waits = {raw_id: waiting or "Resources" for raw_id, waiting in waits.items()}
+        self.decision.reasons |= {raw_id: waiting for raw_id, waiting in waits.items() if waiting is not None}
+
+    def _is_late(self, job: Job) -> bool:
+        """Return whether the job cannot end by its deadline any more."""
+        if job["deadline"] is None:
+            return False
+        latest = job["deadline"] - 60 * (job["time_min"] or job["time_limit_min"] or 0)
+        self.decision.add_wake(latest + 1)
+        return bool(latest < self.now)
 
     def _find_obstacle(self, job: Job) -> str | None:
         """Find why the job may not even ask for room; None when it may."""
@@ -370,6 +411,8 @@ def _find_shortage_in(conf: Mapping[str, Any], job: Job, name: str) -> str | Non
     checked = Pass(conf, set(), {}, [], None, 0)
     if checked._check_partition(job, name) is not None:
         return None
-    if job["cpus_per_task"] > max((node["cpus"] for node in nodes), default=0):
+    if max(job["cpus_per_task"], job["min_cpus"]) > max((node["cpus"] for node in nodes), default=0):
         return "cpus"
+    if all(node["tmp_mb"] is not None and job["tmp_mb"] > node["tmp_mb"] for node in nodes):
+        return "tmp"
     return None if Room(conf["nodes"]).place(job, part["nodes"]) else "nodes"

@@ -7,6 +7,7 @@ import sys
 
 from .states import Refused
 
+SEPARATORS = ("hetjob", "packjob")
 MAX_BYTES = 4 * 1024 * 1024
 WRAPPING = "#!/bin/sh\n# This script was created by sbatch --wrap.\n\n"
 
@@ -81,24 +82,29 @@ def check_script(text: bytes) -> bytes:
     return text
 
 
-def read_directives(text: bytes, name: str = "stdin") -> list[str]:
+def read_directives(text: bytes, name: str = "stdin") -> list[list[str]]:
     """Read the words of all `#SBATCH` lines up to the first command.
 
-    The words of all lines are one list: an option at a line's end takes its value from the next. `name` is what sbatch
-    calls the script when it refuses a line.
+    The words of all lines are one list: an option at a line's end takes its value from the next. A line that begins
+    with `hetjob` begins another list, for the next part of a heterogeneous job. `name` is what sbatch calls the script
+    when it refuses a line.
     """
-    words: list[str] = []
+    parts: list[list[str]] = [[]]
     for number, raw in enumerate(text.split(b"\n"), 1):
         line = raw.decode("utf-8", "surrogateescape")
         magic = next((magic for magic in ("#SBATCH", "#SLURM") if line.startswith(magic)), None)
         if magic is not None:
             try:
-                words += split_line(line[len(magic) :])
+                words = split_line(line[len(magic) :])
             except ValueError as error:
                 raise Refused(f"sbatch: fatal: {name}: line {number}: {error}") from error
+            if words[:1] and words[0] in SEPARATORS:
+                parts.append([])
+            else:
+                parts[-1] += words
         elif line.strip() and not line.lstrip().startswith("#"):
             break
-    return words
+    return parts
 
 
 def split_line(line: str) -> list[str]:

@@ -50,6 +50,13 @@ CREATE TABLE partitions (name TEXT PRIMARY KEY, state TEXT);
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT);
 PRAGMA user_version = 1;
 """
+# Added later, by number of the schema that they make: a state of an older version gets them when it is opened.
+ADDED = {
+    2: """het_job_id INTEGER, het_offset INTEGER, het_ids TEXT, deadline INTEGER, time_min INTEGER,
+    min_cpus INTEGER DEFAULT 0, tmp_mb INTEGER DEFAULT 0, cpus_gpu INTEGER DEFAULT 0, mem_gpu_mb INTEGER DEFAULT 0,
+    tasks_gpu INTEGER DEFAULT 0, tres_per_job TEXT, shown TEXT""",
+}
+NEWEST = max(ADDED)
 Broken = sqlite3.Error
 
 
@@ -68,17 +75,27 @@ class State:
         self.db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         self.lock_fd = -1
         self.has_ended_jobs = False  # whether jobs end with this change
-        if not self.db.execute("PRAGMA user_version").fetchone()[0]:
+        if self._get_version() < NEWEST:
             self._create()
         self.db.execute("PRAGMA synchronous=FULL")
 
     def _create(self) -> None:
         self.lock()
         self.db.execute("PRAGMA journal_mode=TRUNCATE")
-        if not self.db.execute("PRAGMA user_version").fetchone()[0]:
+        if not self._get_version():
             self.db.executescript("BEGIN;" + SCHEMA + "COMMIT;")
             os.chmod(os.path.join(self.folder, "state.db"), 0o600)
+        for version in range(self._get_version() + 1, NEWEST + 1):
+            adding = [
+                f"ALTER TABLE {table} ADD COLUMN {column.strip()};"
+                for table in ("jobs", "past")
+                for column in ADDED[version].split(",")
+            ]
+            self.db.executescript(f"BEGIN;{''.join(adding)}PRAGMA user_version = {version};COMMIT;")
         self.unlock()
+
+    def _get_version(self) -> int:
+        return int(self.db.execute("PRAGMA user_version").fetchone()[0])
 
     def lock(self) -> None:
         """Lock the state for changes; wait for whoever holds the lock.

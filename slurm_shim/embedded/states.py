@@ -49,6 +49,7 @@ ERRNO = {
     "Job/step already completing or completed": 2021,
     "Job can not be altered now, try again later": 2020,
     "Access/permission denied": 2002,
+    "Operation not permitted on individual component of heterogeneous job": 2108,
     "Unable to contact slurm controller (connect failure)": 1800,
 }
 UNREACHABLE = "Unable to contact slurm controller (connect failure)"

@@ -65,6 +65,11 @@ def _launch_script(conf: dict[str, Any], state: State, row: Row) -> int | None:
     script = state.db.execute("SELECT * FROM scripts WHERE id = ?", (row["script_id"],)).fetchone()
     caller = dict(word.split("=", 1) for word in _split_texts(script["env"]) if "=" in word)
     env = environment.build_job_environment(row, conf, caller, _load_array_facts(state, row))
+    if row["het_job_id"]:
+        parts = state.select_jobs("het_job_id = ?", row["het_job_id"])
+        env |= environment.build_part_variables(
+            [environment.build_job_environment(part, conf, caller, {}) for part in parts]
+        )
     os.umask(int(caller.get("SLURM_UMASK", "022"), 8))  # the submitter's, for its files too
     try:
         path = _write_script(conf, row, script["text"])

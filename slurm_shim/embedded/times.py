@@ -36,7 +36,7 @@ def parse_limit_min(text: str) -> int | None:
     days, dash, clock = text.partition("-")
     if not dash:
         days, clock = "0", text
-    numbers = clock.split(":")
+    numbers = clock.split(":") if clock or not dash else ["0"]
     if not is_number(days) or len(numbers) > 3 or not all(is_number(n) for n in numbers) or len(text) > 24:
         raise ValueError(text)
     values = [int(n) for n in numbers]

@@ -22,7 +22,7 @@ SluiceExecute=yes
 MaxArraySize=1001
 MinJobAge=300
 KillWait=5
-NodeName=node[01-04] CPUs=8 RealMemory=16000 Gres=gpu:4
+NodeName=node[01-04] CPUs=8 RealMemory=16000 TmpDisk=100000 Gres=gpu:4
 PartitionName=cpu Nodes=node[01-02] Default=YES MaxTime=INFINITE DefaultTime=NONE State=UP
 PartitionName=gpu Nodes=node[03-04] MaxTime=7-00:00:00 DefaultTime=NONE State=UP
 """

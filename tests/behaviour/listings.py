@@ -269,7 +269,7 @@ NODES = (
                 r"NodeName=node01 Arch=\S+ CoresPerSocket=\d+ +CPUAlloc=\d+ (CPUEfctv=8 )?CPUTot=8 CPULoad=\d+\.\d\d "
                 r"AvailableFeatures=\(null\) ActiveFeatures=\(null\) Gres=gpu:4 NodeAddr=\S+ NodeHostName=<host> .*"
                 r"Version=22\.05\.8 OS=.+ RealMemory=16000 AllocMem=\d+ FreeMem=\d+ Sockets=\d+ Boards=1 State=[A-Z+]+ "
-                r"ThreadsPerCore=\d TmpDisk=0 Weight=1 .*Partitions=cpu +BootTime=\d+ "
+                r"ThreadsPerCore=\d TmpDisk=100000 Weight=1 .*Partitions=cpu +BootTime=\d+ "
                 r"SlurmdStartTime=\d+ LastBusyTime=\d+ "
                 r"CfgTRES=cpu=8,mem=16000M,billing=8,gres/gpu=4 AllocTRES=\S* .*"
             ),

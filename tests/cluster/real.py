@@ -84,7 +84,8 @@ AccountingStoreFlags=job_comment
 PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={gpu_nodes} MaxTime=7-00:00:00 State=UP
 """
-NODE = "NodeName={name} NodeHostName={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=16000 Gres=gpu:4"
+NODE = """\
+NodeName={name} NodeHostName={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=16000 TmpDisk=100000 Gres=gpu:4"""
 
 SLURMDBD_CONF = """\
 AuthType=auth/munge

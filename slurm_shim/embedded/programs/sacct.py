@@ -365,7 +365,13 @@ def _load_entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
         jobs = []  # accounting of a cluster that it does not know is empty
     if not wanted or states is not None:
         jobs = [job for job in jobs if _is_in_states(job.row, states, window)]
-    jobs.sort(key=lambda job: (job.row["array_job_id"] or job.row["raw_id"], job.row["submit_time"], job.row["raw_id"]))
+    jobs.sort(
+        key=lambda job: (
+            job.row["array_job_id"] or job.row["het_job_id"] or job.row["raw_id"],
+            job.row["submit_time"],
+            job.row["raw_id"],
+        )
+    )
     entries: list[Entry] = []
     for job in jobs:
         entries.append(Entry(job, None, "noconvert" in asked))
@@ -384,8 +390,9 @@ def _parse_ids(text: str | None) -> list[tuple[int, int | None]]:
         plain = digits.partition("-")[0]
         if not is_number(plain) or (under and not is_number(task.strip("[]").replace("-", ""))):
             raise Refused(f"sacct: fatal: Bad job/step specified: {word}")
-        # A range is not understood: only its first id counts, as in 22.05.
-        wanted.append((int(plain), int(task) if is_number(task) else None))
+        # A range is not understood: only its first id counts, as in 22.05. The parts of one job have ids in a row.
+        offset = number.partition("+")[2]
+        wanted.append((int(plain) + int(offset or 0), int(task) if is_number(task) else None))
     return wanted
 
 
@@ -467,7 +474,7 @@ def _has_id(row: Any, number: int, task: int | None) -> bool:
         return row["array_job_id"] == number and (
             row["array_task_id"] == task or task in unfold_tasks(row["array_tasks"] or "")
         )
-    return number in (row["raw_id"], row["array_job_id"])
+    return number in (row["raw_id"], row["array_job_id"], row["het_job_id"])
 
 
 def _is_in_states(row: Any, states: set[str] | None, window: tuple[int, int]) -> bool:

@@ -10,9 +10,10 @@ import time
 from .. import arrays, cluster, deps, schedule, script
 from ..conf import VERSION
 from ..hosts import expand_hosts
-from ..request import UNSUPPORTED, Request
+from ..request import Request
 from ..states import LIVE, Refused
 from ..units import is_number
+from . import hints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,57 +26,83 @@ UNAVAILABLE = "Requested node configuration is not available"
 WHY_NOT = {
     "memory": ["Memory specification can not be satisfied"],
     "cpus": ["CPU count per node can not be satisfied"],
+    "tmp": ["Temporary disk specification can not be satisfied"],
+    "layout": ["Socket, core and/or thread specification can not be satisfied"],
 }
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """Run sbatch; return its exit status."""
-    now = int(time.time())
-    request, command = Request("sbatch", now), Request("sbatch", now)
-    operands = command.read_words(argv)
-    if "version" in command.flags:
+    request = Request("sbatch", int(time.time()))
+    parts, operands, asked = _split_parts(request, argv)
+    if "version" in asked:
         print(f"slurm-wlm {VERSION}")
         return 0
-    if "help" in command.flags or "usage" in command.flags:
-        print(command.options.format_help(UNSUPPORTED))
+    if "help" in asked or "usage" in asked:
+        print(request.options.format_help())
         return 0
-    if operands[:1] == [":"]:
-        raise _make_hetjob_refusal()
-    text, path = _load_script(command, operands)
-    if "wrap" not in command.flags:
-        rest = request.read_words(script.read_directives(text, path or "stdin"))
-        if rest[:1] in (["hetjob"], ["packjob"]):  # the line between two components
-            raise _make_hetjob_refusal()
-    request.read_environment(os.environ)
-    request.read_words(argv)
-    _check_cluster(conf, request)
-    job = _complete_job(conf, request, path, operands, ["sbatch", *argv])
+    text, path = _load_script(asked, operands)
+    directives = [[]] if "wrap" in asked else script.read_directives(text, os.path.basename(path or "stdin"))
+    jobs: list[dict[str, Any]] = []
+    for index in range(max(len(parts), len(directives))):
+        if index:
+            request.begin_next_part()
+        _read_part(request, *(words[index] if index < len(words) else [] for words in (directives, parts)))
+        _check_cluster(conf, request)
+        jobs.append(_complete_job(conf, request, path, operands, ["sbatch", *argv]))
+    if len(jobs) > 1 and "array" in request.flags:
+        raise make_refusal("Invalid job array specification")
     if "test-only" in request.flags:
-        return _print_estimate(conf, job)
-    raw_id = _submit_job(conf, request, job, text, operands[1:])
-    if "quiet" not in request.flags:
-        suffix = f";{conf['cluster']}" if request.flags.get("clusters") else ""
-        print(f"{raw_id}{suffix}" if "parsable" in request.flags else f"Submitted batch job {raw_id}")
+        return _print_estimate(conf, jobs[0])
+    raw_id = _submit_jobs(conf, request, jobs, text, operands[1:])
+    if "quiet" not in asked:
+        cluster_name = conf["cluster"] if request.flags.get("clusters") else ""
+        if "parsable" in request.flags:
+            print(f"{raw_id};{cluster_name}".rstrip(";"))
+        else:
+            print(f"Submitted batch job {raw_id}" + (f" on cluster {cluster_name}" if cluster_name else ""))
     sys.stdout.flush()
     return _wait_for_job(conf, raw_id) if "wait" in request.flags else 0
 
 
-def _make_hetjob_refusal() -> Refused:
-    note = "heterogeneous jobs (several requests with ':' between them) are not available on the embedded cluster"
-    return make_refusal("Requested operation is presently disabled", note)
+def _split_parts(request: Request, argv: list[str]) -> tuple[list[list[str]], list[str], dict[str, Any]]:
+    """Split the command line; return its parts, the operands, and all options.
+
+    Between the parts of a heterogeneous job stands `:`.
+    """
+    parts: list[list[str]] = []
+    asked: dict[str, Any] = {}
+    rest = [":", *argv]
+    while rest[:1] == [":"]:
+        words = rest[1:]
+        found, rest = request.options.parse(words, permute=False)
+        parts.append(words[: len(words) - len(rest)])
+        asked |= dict(found)
+    return parts, rest, asked
 
 
-def _load_script(command: Request, operands: list[str]) -> tuple[bytes, str | None]:
-    if "wrap" not in command.flags:
+def _read_part(request: Request, directives: list[str], words: list[str]) -> None:
+    rest = request.read_words(directives)
+    if rest and rest[0] not in script.SEPARATORS:
+        raise hints.make_refusal(f"Invalid directive found in batch script: {rest[0]}")
+    for name in ("wrap", "quiet"):  # only the command line says so
+        request.flags.pop(name, None)
+    request.read_environment(os.environ)
+    request.read_words(words)
+    request.settle_memory()
+
+
+def _load_script(asked: dict[str, Any], operands: list[str]) -> tuple[bytes, str | None]:
+    if "wrap" not in asked:
         return script.load_script(operands)
     if operands:
         raise Refused("sbatch: error: Script arguments not permitted with --wrap option")
-    return script.check_script(script.wrap_command(str(command.flags["wrap"]))), None
+    return script.check_script(script.wrap_command(str(asked["wrap"]))), None
 
 
 def _check_cluster(conf: dict[str, Any], request: Request) -> None:
     wanted = request.flags.get("clusters")
-    if wanted and wanted not in (conf["cluster"], "all"):
+    if wanted is not None and wanted not in (conf["cluster"], "all"):
         advice = "Use 'sacctmgr list clusters' to see available clusters."
         raise Refused(
             [
@@ -96,7 +123,7 @@ def _complete_job(
     conf: dict[str, Any], request: Request, path: str | None, operands: list[str], line: list[str]
 ) -> dict[str, Any]:
     """Complete the job's columns from the cluster and the caller."""
-    job = request.job
+    job = dict(request.job)
     here = os.getcwd()
     uid = os.geteuid()
     try:
@@ -109,14 +136,16 @@ def _complete_job(
         "user": user, "uid": uid, "gid": os.getegid(), "account": job["account"] or user,
         "work_dir": os.path.normpath(os.path.join(here, job.get("work_dir") or here)),
         "command": " ".join([path, *operands[1:]]) if path else None,
-        "submit_line": " ".join(line), "export": request.flags.get("export", job["export"]),
+        "submit_line": " ".join(line), "shown": "\n".join(f"{name}={value}" for name, value in request.shown.items()),
     }  # fmt: skip
     if any(len(os.fsencode(text or "")) > LONGEST_NAME for text in (job["name"], job["comment"])):
         raise make_refusal("Pathname of a file, directory or other parameter too long")
     if request.flags.get("fails"):
         raise make_refusal(request.flags["fails"])
+    _check_gpus(request, job)
+    _check_times(job)
     _fit_tasks(job)
-    _check_nodes(conf, job)
+    _check_nodes(conf, request, job)
     _choose_partition(conf, request, job)
     _read_array(conf, request, job)
     try:
@@ -124,6 +153,65 @@ def _complete_job(
     except deps.BadDependency as error:
         raise make_refusal("Job dependency problem") from error
     return job
+
+
+def _check_gpus(request: Request, job: dict[str, Any]) -> None:
+    """Check what goes with each GPU; count tasks, nodes and GPUs from it."""
+
+    def refuse(text: str) -> None:
+        raise hints.make_refusal(text, "Invalid generic resource (gres) specification", code=1)
+
+    total, per_node, per_task = job["gpus_total"], job["gpus_node"], job["gpus_task"]
+    if per_socket := request.flags.pop("gpus-per-socket", 0):
+        if "sockets" not in request.shown:
+            refuse("--gpus-per-socket option requires --sockets-per-node specification")
+        per_node = job["gpus_node"] = per_socket * int(request.shown["sockets"])
+    for option, wanted in (("--ntasks-per-node", job["ntasks_per_node"]), ("--gpus-per-task", per_task)):
+        if job["tasks_gpu"] and wanted:
+            text = f"{option} is mutually exclusive with --ntasks-per-gpu and SLURM_NTASKS_PER_GPU"
+            raise Refused(f"sbatch: fatal: {text}")
+    if job["cpus_gpu"] and job["cpus_set"]:
+        refuse("--cpus-per-gpu is mutually exclusive with --cpus-per-task")
+    if job["mem_gpu_mb"] and not (total or per_node or per_task or job["tasks_gpu"]):
+        refuse(f"Requested mem_per_tres=gres:gpu:{job['mem_gpu_mb']} but did not request any GPU.")
+    if per_task and not (total or job["ntasks_set"]):
+        refuse("Failed to validate job spec. --gpus-per-task used without either --gpus or -n/--ntasks is not allowed.")
+    if per_task and total % per_task:
+        refuse("Failed to validate job spec, --gpus not multiple of --gpus-per-task")
+    if per_task and job["cpus_gpu"]:
+        job["cpus_per_task"] = per_task * job["cpus_gpu"]
+    if per_task and total:
+        job |= {"ntasks": total // per_task, "ntasks_set": 1}
+    if per_node and total % per_node:
+        refuse("Failed to validate job spec, --gpus is not multiple of --gres=gpu/--gpus-per-node")
+    if per_node and total:
+        job |= {"min_nodes": total // per_node, "max_nodes": total // per_node, "nodes_set": 1}
+    if job["tasks_gpu"]:
+        gpus = total or per_node * job["min_nodes"]
+        if not gpus and not job["ntasks_set"] and not job["nodes_set"]:
+            refuse(
+                "gres_job_state_validate: --ntasks-per-tres needs either a GRES GPU specification or a node/ntask "
+                "specification"
+            )
+        if not gpus and job["ntasks_set"] and job["ntasks"] % job["tasks_gpu"]:
+            refuse("Failed to validate job spec, -n/--ntasks has to be a multiple of --ntasks-per-gpu.")
+        gpus = gpus or (job["ntasks"] // job["tasks_gpu"] if job["ntasks_set"] else job["min_nodes"])
+        job |= {"ntasks": gpus * job["tasks_gpu"], "ntasks_set": 1}
+        job |= {} if per_node else {"gpus_total": gpus}
+
+
+def _check_times(job: dict[str, Any]) -> None:
+    deadline, limit_min = job["deadline"], job["time_limit_min"]
+    if job["time_min"] is not None and (job["time_min"] < 0 or -1 != (limit_min or job["time_min"]) < job["time_min"]):
+        raise make_refusal("Invalid time-min specification (exceeds job's time or other limits)")
+    if deadline is None:
+        return
+    if job["begin_time"] and job["begin_time"] > deadline:
+        raise hints.make_refusal("Incompatible begin and deadline time specification", code=1)
+    if deadline < int(time.time()):
+        raise make_refusal("Requested time limit is invalid (missing or exceeds some limit)")
+    if job["time_min"] is None and limit_min == -1:
+        job["time_min"] = 1
 
 
 def _fit_tasks(job: dict[str, Any]) -> None:
@@ -137,11 +225,9 @@ def _fit_tasks(job: dict[str, Any]) -> None:
         note = f"can't run {job['ntasks']} processes on {job['min_nodes']} nodes, setting nnodes to {job['ntasks']}"
         print(f"sbatch: Warning: {note}", file=sys.stderr)
         job |= {"min_nodes": job["ntasks"], "max_nodes": job["ntasks"]}
-    if job["gpus_task"] and not job["gpus_total"] and not job["gpus_node"]:
-        job["tres_per_node"] = ""
 
 
-def _check_nodes(conf: dict[str, Any], job: dict[str, Any]) -> None:
+def _check_nodes(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> None:
     for column in ("req_nodes", "exc_nodes"):
         try:
             names = expand_hosts(job[column])
@@ -153,8 +239,14 @@ def _check_nodes(conf: dict[str, Any], job: dict[str, Any]) -> None:
     job["min_nodes"] = max(job["min_nodes"], len([n for n in job["req_nodes"].split(",") if n]))
     job["ntasks"] = max(job["ntasks"], job["min_nodes"]) if not job["ntasks_set"] else job["ntasks"]
     known = {word for node in conf["nodes"].values() for word in node["features"]}
-    if any(word not in known for word in job["features"].replace("&", ",").split(",") if word):
-        raise make_refusal("Invalid feature specification")
+    for words, complaint in (
+        (job["features"], "Invalid feature specification"),
+        (request.flags.get("prefer", ""), "Invalid preferred feature specification"),
+    ):
+        if any(word not in known for word in words.replace("&", ",").split(",") if word):
+            raise make_refusal(complaint)
+    if request.flags.get("batch", "") not in ("", *job["features"].replace("&", ",").split(",")):
+        raise make_refusal("Job --batch option is invalid or not a subset of --constraints")
 
 
 def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> None:
@@ -163,7 +255,9 @@ def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any
     Several partitions stay open, as in SLURM; the first one gives the default time.
     """
     parts = conf["partitions"]
-    wanted = [word for word in job["partition"].split(",") if word]
+    wanted = [word for word in (job["partition"] or "").split(",") if word]
+    if job["partition"] is not None and not wanted:
+        raise make_refusal("Invalid partition name specified", "invalid partition specified: (null)")
     if not wanted:
         wanted = [name for name, part in parts.items() if part["default"]][:1] or list(parts)[:1]
     for name in wanted:
@@ -178,6 +272,11 @@ def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any
         types = {node["gres"].split(":")[1] for node in conf["nodes"].values() if node["gres"].count(":") == 2}
         if request.flags["gpu_type"] not in types:
             job["impossible"] = "nodes"
+    # A node is as many sockets as it has CPUs, each of one core and one thread.
+    if max(int(request.shown.get(word, 1)) for word in ("cores", "threads")) > 1:
+        job["impossible"] = "layout"
+    elif int(request.shown.get("per_socket", 1)) > 1:
+        job["impossible"] = "nodes"
 
 
 def _read_array(conf: dict[str, Any], request: Request, job: dict[str, Any]) -> None:
@@ -210,36 +309,44 @@ def _pack_environment(request: Request) -> bytes:
     return b"\0".join(os.fsencode(word) for word in words)
 
 
-def _submit_job(conf: dict[str, Any], request: Request, job: dict[str, Any], text: bytes, args: list[str]) -> int:
-    """Put the job into the queue and return its id.
+def _submit_jobs(
+    conf: dict[str, Any], request: Request, jobs: list[dict[str, Any]], text: bytes, args: list[str]
+) -> int:
+    """Put the job, or all parts of one, into the queue; return its id.
 
     Refused jobs that SLURM gives an id leave a FAILED row, as there.
     """
-    problem = job.pop("impossible", None) or (None if job["held"] else schedule.find_shortage(conf, job))
-    facts = job.pop("array_facts", "")
+    problems = [job.pop("impossible", None) or schedule.find_shortage(conf, job) for job in jobs]
+    problem = None if jobs[0]["held"] else next(filter(None, problems), None)
+    facts = jobs[0].pop("array_facts", None)
+    refused = make_refusal(UNAVAILABLE, *WHY_NOT.get(problem, ())) if problem else None
+    if refused and len(jobs) > 1:
+        raise refused
     env = _pack_environment(request)
-    refused = None
     with cluster.change_state(conf) as state:
-        _check_limits(conf, state, job)
         now = int(time.time())
-        raw_id = state.take_number("next_id", 1)
-        job |= _build_first_columns(state, job, now)
-        job["script_id"] = state.insert_row(
+        script_id = state.insert_row(
             "scripts", text=text, args=b"".join(os.fsencode(word) + b"\0" for word in args), env=env
         )
-        if facts:
-            job["array_job_id"] = raw_id
-            state.set_meta(f"array {raw_id}", facts)
-        job["dependency"] = _drop_unknown(state, job["dependency"])
-        if problem:
-            job |= {"state": "FAILED", "reason": "BadConstraints", "end_time": now, "start_time": now, "exit_raw": 256}
-            refused = make_refusal(UNAVAILABLE, *WHY_NOT.get(problem, ()))
-        state.insert_row("jobs", raw_id=raw_id, **job)
-        if raw_id % 50 == 0:
-            _forget_scripts(conf, state, now)
+        raw_ids = [state.take_number("next_id", 1) for _ in jobs]
+        for offset, (raw_id, job) in enumerate(zip(raw_ids, jobs, strict=True)):
+            _check_limits(conf, state, job)
+            job |= {**_build_first_columns(state, job, now), "script_id": script_id}
+            job["dependency"] = _drop_unknown(state, job["dependency"])
+            if facts:
+                job["array_job_id"] = raw_id
+                state.set_meta(f"array {raw_id}", facts)
+            if len(jobs) > 1:
+                job |= {"het_job_id": raw_ids[0], "het_offset": offset, "het_ids": f"{raw_ids[0]}-{raw_ids[-1]}"}
+            if problem:
+                job |= {"state": "FAILED", "reason": "BadConstraints", "start_time": now, "end_time": now}
+                job["exit_raw"] = 256
+            state.insert_row("jobs", raw_id=raw_id, **job)
+            if raw_id % 50 == 0:
+                _forget_scripts(conf, state, now)
     if refused:
         raise refused
-    return raw_id
+    return raw_ids[0]
 
 
 def _check_limits(conf: dict[str, Any], state: State, job: dict[str, Any]) -> None:

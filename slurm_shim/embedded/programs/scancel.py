@@ -35,6 +35,7 @@ OPTIONS = Options(
 COLUMNS = {"account": "account", "partition": "partition", "qos": "qos", "jobname": "name"}
 FILTERS = (*COLUMNS, "me", "nodelist", "reservation", "state", "user", "wckey")
 CANNOT = "Job can not be altered now, try again later"
+NOT_ALONE = "Operation not permitted on individual component of heterogeneous job"
 
 
 class Target:
@@ -45,9 +46,10 @@ class Target:
         head, dot, step = word.partition(".")
         self.step: str | None = step if dot else None
         number, under, tasks = head.partition("_")
-        number = number.partition("+")[0]
+        number, plus, offset = number.partition("+")
         self.tasks: list[int] | None = None
         good = is_number(number) and int(number) > 0 and (not dot or is_number(step) or step == "batch")
+        good = good and (not plus or is_number(offset))
         if good and under and tasks != "*":
             try:
                 self.tasks = arrays.parse_array(tasks.partition("%")[0], 1 << 31)[0]
@@ -55,7 +57,8 @@ class Target:
                 good = False
         if not good:
             raise Refused(f"scancel: error: Invalid job id {word}")
-        self.number = int(number)
+        # The parts of a heterogeneous job have ids in a row.
+        self.number = int(number) + int(offset or 0)
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
@@ -158,7 +161,7 @@ def _find_rows(state: State, target: Target | None, asked: dict[str, Any]) -> li
         rows = state.select_jobs("end_time IS NULL")
     elif target.tasks is None:
         rows = state.select_jobs("raw_id = ?", target.number)
-        if not rows or rows[0]["array_job_id"] == target.number:
+        if not rows or target.number in (rows[0]["array_job_id"], rows[0]["het_job_id"]):
             rows = cluster.find_jobs(state, target.number) or rows
     else:
         rows = [row for row in state.select_jobs("array_job_id = ?", target.number) if _has_task(row, target.tasks)]
@@ -213,6 +216,8 @@ def _cancel_row(
     if row["state"] == "PENDING":
         if number not in (None, signal.SIGKILL):
             return CANNOT
+        if row["het_offset"] and target and target.number == row["raw_id"]:
+            return NOT_ALONE
         cluster.cancel_pending_job(state, row, tasks, now, uid=os.geteuid())
         return None
     if (
@@ -221,6 +226,10 @@ def _cancel_row(
         or (target and target.step)
     ):
         deeds.append((row, number or signal.SIGKILL))
+        return None
+    if row["het_offset"]:  # it has no script to be ended
+        state.has_ended_jobs = True
+        state.update_job(row["raw_id"], state="CANCELLED", end_time=now, kill_uid=os.geteuid())
         return None
     state.update_job(
         row["raw_id"], state="CANCELLED", ending="CANCELLED", completing=1, end_time=now, kill_uid=os.geteuid()

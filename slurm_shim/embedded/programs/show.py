@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 KINDS = {"job": "jobs", "jobs": "jobs", "node": "nodes", "nodes": "nodes", "partition": "partitions",
          "partitions": "partitions", "config": "config", "step": "steps", "steps": "steps",
          "hostnames": "hostnames", "hostlist": "hostlist"}  # fmt: skip
+TRES_COLUMNS = {"TresPerJob": "tres_per_job", "TresPerNode": "tres_per_node"}
+# The last lines of a job, where they say something.
+LAST_FIELDS = (
+    "BurstBuffer", "Switches", "Power", "SpreadJob", "GresEnforceBind", "CpusPerTres", "MemPerTres", "TresBind",
+    "TresFreq", "TresPerJob", "TresPerNode", "TresPerSocket", "TresPerTask", "MailUser", "MailType", "NtasksPerTRES",
+)  # fmt: skip
 
 
 def main(conf: dict[str, Any], words: list[str], one_line: bool) -> int:
@@ -63,22 +69,24 @@ def _print_records(records: list[list[list[str]]], one_line: bool) -> None:
 def _show_jobs(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
     now = int(time.time())
     number, under, task = wanted.partition("_")
-    number = number.partition("+")[0]
+    number, plus, offset = number.partition("+")
     if wanted and not (is_number(number) and int(number) > 0 and (not under or is_number(task))):
         raise Refused(f"scontrol_print_job error: {INVALID_ID}")
     with cluster.read_state(conf) as state:
         rows = state.select_visible_jobs(conf["min_job_age_s"], now)
-    if wanted:
-        rows = [row for row in rows if int(number) in (row["raw_id"], row["array_job_id"])]
+    if plus and is_number(offset):
+        rows = [row for row in rows if (row["het_job_id"], row["het_offset"]) == (int(number), int(offset))]
+    elif wanted:
+        rows = [row for row in rows if int(number) in (row["raw_id"], row["array_job_id"], row["het_job_id"])]
         if under:
             rows = [
                 row
                 for row in rows
                 if int(task) in (row["array_task_id"], *arrays.unfold_tasks(row["array_tasks"] or ""))
             ]
-        if not rows:
+    if not rows:
+        if wanted:
             raise Refused(f"slurm_load_jobs error: {INVALID_ID}")
-    elif not rows:
         print("No jobs in the system")
     jobs = [views.Job(row, now, int(task) if under and row["array_tasks"] else None) for row in rows]
     _print_records([_build_job_record(job) for job in jobs], one_line)
@@ -93,6 +101,9 @@ def _list_id_pairs(job: views.Job) -> list[str]:
         pairs += [f"ArrayJobId={row['array_job_id']}", f"ArrayTaskId={task_ids}"]
         if row["array_limit"]:
             pairs.append(f"ArrayTaskThrottle={row['array_limit']}")
+    if row["het_job_id"]:
+        pairs += [f"HetJobId={row['het_job_id']}", f"HetJobOffset={row['het_offset']}"]
+        return [*pairs, f"JobName={row['name']}"]
     return [*pairs, f"JobName={row['name']}"]
 
 
@@ -101,7 +112,15 @@ def _build_job_record(job: views.Job) -> list[list[str]]:
     started = [[f"NodeList={row['node_list'] or ''}"]]
     if job.shares:
         started.append([f"BatchHost={job.batch_host}"])
-    return [_list_id_pairs(job), *_list_owner_and_times(job), *started, *_list_resources(job), *_list_files(job)]
+    parts = [[f"HetJobIdSet={row['het_ids']}"]] if row["het_job_id"] else []
+    return [
+        _list_id_pairs(job),
+        *parts,
+        *_list_owner_and_times(job),
+        *started,
+        *_list_resources(job),
+        *_list_files(job),
+    ]
 
 
 def _list_owner_and_times(job: views.Job) -> list[list[str]]:
@@ -122,14 +141,15 @@ def _list_owner_and_times(job: views.Job) -> list[list[str]]:
         [f"Priority={row['priority']}", f"Nice={row['nice']}", f"Account={row['account'] or '(null)'}",
          f"QOS={row['qos']}"],
         [f"JobState={job.state}", f"Reason={reason}", f"Dependency={row['dependency'] or '(null)'}"],
-        [f"Requeue={int(row['requeue'] != 0)}", f"Restarts={row['restarts']}", "BatchFlag=1", "Reboot=0",
+        [f"Requeue={int(row['requeue'] != 0)}", f"Restarts={row['restarts']}", "BatchFlag=1",
+         f"Reboot={job.shown.get('Reboot', 0)}",
          f"ExitCode={format_exit_status(row['exit_raw'])}"],
         [f"RunTime={times.format_full(job.elapsed_s)}", f"TimeLimit={times.format_full_limit(row['time_limit_min'])}",
-         "TimeMin=N/A"],
+         f"TimeMin={times.format_full(row['time_min'] * 60) if row['time_min'] else 'N/A'}"],
         [f"SubmitTime={times.format_time(row['submit_time'], 'Unknown')}", f"EligibleTime={eligible}"],
         [f"AccrueTime={eligible}"],
         [f"StartTime={times.format_time(job.start_time, 'Unknown')}", f"EndTime={times.format_time(end, 'Unknown')}",
-         "Deadline=N/A"],
+         f"Deadline={times.format_time(row['deadline'], 'N/A')}"],
         [f"SuspendTime={suspended}", f"SecsPreSuspend={before_s}", f"LastSchedEval={evaluated}", "Scheduler=Main"],
         [f"Partition={row['partition']}", "AllocNode:Sid=localhost:1"],
         [f"ReqNodeList={_fold_names(row['req_nodes'])}", f"ExcNodeList={_fold_names(row['exc_nodes'])}"],
@@ -141,18 +161,25 @@ def _fold_names(names: str | None) -> str:
 
 
 def _list_resources(job: views.Job) -> list[list[str]]:
-    row = job.row
+    row, extra = job.row, job.shown
     memory = f"MinMemoryCPU={units.format_memory(row['mem_cpu_mb'])}" if row["mem_cpu_mb"] else (
         f"MinMemoryNode={units.format_memory(row['mem_node_mb'])}")  # fmt: skip
     per_node = row["ntasks_per_node"] or 0
+    asked = f"{row['min_nodes']}-{row['max_nodes']}" if row["max_nodes"] else f"{row['min_nodes']}"
+    cores, threads = (extra.get(part, "*") for part in ("cores", "threads"))
+    by_socket, by_core = (extra.get(part, "*") for part in ("per_socket", "per_core"))
     return [
-        [f"NumNodes={job.node_count}", f"NumCPUs={job.cpu_count}", f"NumTasks={row['ntasks']}",
-         f"CPUs/Task={row['cpus_per_task']}", "ReqB:S:C:T=0:0:*:*"],
+        [f"NumNodes={asked if row['state'] == 'PENDING' else job.node_count}", f"NumCPUs={job.cpu_count}",
+         f"NumTasks={row['ntasks']}", f"CPUs/Task={row['cpus_per_task']}", f"ReqB:S:C:T=0:0:{cores}:{threads}"],
         [f"TRES={job.format_tres()}"],
-        ["Socks/Node=*", f"NtasksPerN:B:S:C={per_node}:0:*:*", "CoreSpec=*"],
-        [f"MinCPUsNode={row['cpus_per_task'] * max(1, per_node)}", memory, "MinTmpDiskNode=0"],
-        [f"Features={row['features'] or '(null)'}", "DelayBoot=00:00:00"],
-        [f"OverSubscribe={'NO' if row['exclusive'] else 'OK'}", "Contiguous=0", "Licenses=(null)", "Network=(null)"],
+        [f"Socks/Node={extra.get('sockets', '*')}", f"NtasksPerN:B:S:C={per_node}:0:{by_socket}:{by_core}",
+         "CoreSpec=*"],
+        [f"MinCPUsNode={max(row['cpus_per_task'] * max(1, per_node), row['min_cpus'])}", memory,
+         f"MinTmpDiskNode={units.format_memory(row['tmp_mb'])}"],
+        [f"Features={row['features'] or '(null)'}", f"DelayBoot={extra.get('DelayBoot', '00:00:00')}"],
+        [f"OverSubscribe={job.over_subscribe}", f"Contiguous={extra.get('Contiguous', 0)}", "Licenses=(null)",
+         f"Network={extra.get('Network', '(null)')}"],
+        *([f"{name}={extra[name]}"] for name in ("ClusterFeatures", "Container") if name in extra),
     ]  # fmt: skip
 
 
@@ -167,13 +194,19 @@ def _list_files(job: views.Job) -> list[list[str]]:
         [f"StdErr={job.expand_pattern(patterns.get_stderr(row))}"],
         [f"StdIn={job.expand_pattern(patterns.get_stdin(row))}"],
         [f"StdOut={job.expand_pattern(patterns.get_stdout(row))}"],
-        ["Power="],
     ]
-    if row["tres_per_node"]:
-        lines.append([f"TresPerNode={row['tres_per_node']}"])
-    if row["gpus_total"]:
-        lines.append([f"TresPerJob=gres:gpu:{row['gpus_total']}"])
-    return lines
+    extra = {"Power": "", **job.shown}
+    extra |= {name: row[column] for name, column in TRES_COLUMNS.items() if row[column]}
+    for name, column in (("CpusPerTres", "cpus_gpu"), ("MemPerTres", "mem_gpu_mb"), ("TresPerTask", "gpus_task")):
+        if row[column]:
+            extra[name] = f"gres:gpu:{row[column]}"
+    if extra.get("MailType"):
+        extra.setdefault("MailUser", row["user"])
+    else:
+        extra.pop("MailUser", None)
+    if row["tasks_gpu"]:
+        extra["NtasksPerTRES"] = str(row["tasks_gpu"])
+    return lines + [[f"{name}={extra[name]}"] for name in LAST_FIELDS if extra.get(name) or name == "Power"]
 
 
 def _show_nodes(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
@@ -220,8 +253,8 @@ def _build_node_record(conf: dict[str, Any], node: Node, facts: dict[str, Any]) 
         [f"OS={facts['os']} "],
         [f"RealMemory={memory_mb}", f"AllocMem={node.memory_taken_mb}", f"FreeMem={facts['free_mb']}",
          f"Sockets={cpus}", "Boards=1"],
-        [f"State={node.full_state}", "ThreadsPerCore=1", "TmpDisk=0", f"Weight={node.facts['weight']}", "Owner=N/A",
-         "MCS_label=N/A"],
+        [f"State={node.full_state}", "ThreadsPerCore=1", f"TmpDisk={node.facts['tmp_mb'] or 0}",
+         f"Weight={node.facts['weight']}", "Owner=N/A", "MCS_label=N/A"],
         [f"Partitions={parts} "],
         [f"BootTime={boot}", f"SlurmdStartTime={boot}"],
         [f"LastBusyTime={times.format_time(facts['now'] if node.cpus_taken else facts['boot_time'], 'Unknown')}"],

@@ -9,6 +9,7 @@ import sys
 import time
 
 from .. import cluster, layout, patterns, times, units
+from ..hosts import expand_hosts, fold_hosts
 from ..states import BY_NAME, INVALID_ID, STATES, Refused
 from ..units import is_number
 from . import views
@@ -62,6 +63,10 @@ def _format_memory_mb(job: Job) -> str:
     return units.format_memory(job.row["mem_cpu_mb"] or job.row["mem_node_mb"], convert=False)
 
 
+def _fold_names(names: str | None) -> str:
+    return fold_hosts(names.split(",")) if names else ""
+
+
 def _get_group(job: Job) -> str:
     try:
         return grp.getgrgid(job.row["gid"]).gr_name
@@ -80,8 +85,8 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "cluster": ("CLUSTER", lambda j: NONE),
     "command": ("COMMAND", lambda j: _to_text(j.row["command"])),
     "comment": ("COMMENT", lambda j: NONE if j.row["comment"] is None else j.row["comment"]),
-    "contiguous": ("CONTIGUOUS", lambda j: "0"),
-    "cores": ("CORES_PER_SOCKET", lambda j: "*"),
+    "contiguous": ("CONTIGUOUS", lambda j: j.shown.get("Contiguous", "0")),
+    "cores": ("CORES_PER_SOCKET", lambda j: j.shown.get("cores", "*")),
     "corespec": ("CORE_SPEC", lambda j: "N/A"),
     "cpus-per-task": ("CPUS_PER_TASK", lambda j: str(j.row["cpus_per_task"]) if j.row["cpus_set"] else "N/A"),
     "dependency": ("DEPENDENCY", lambda j: _to_text(j.row["dependency"])),
@@ -92,19 +97,19 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "feature": ("FEATURES", lambda j: _to_text(j.row["features"])),
     "groupid": ("GROUP", lambda j: str(j.row["gid"])),
     "groupname": ("GROUP", _get_group),
-    "hetjobid": ("HET_JOB_ID", lambda j: "N/A"),
-    "hetjobidset": ("HET_JOB_ID_SET", lambda j: "N/A"),
-    "hetjoboffset": ("HET_JOB_OFFSET", lambda j: "N/A"),
+    "hetjobid": ("HET_JOB_ID", lambda j: _to_text(j.row["het_job_id"], "N/A")),
+    "hetjobidset": ("HET_JOB_ID_SET", lambda j: _to_text(j.row["het_ids"], "N/A")),
+    "hetjoboffset": ("HET_JOB_OFFSET", lambda j: _to_text(j.row["het_offset"], "N/A")),
     "jobarrayid": ("JOBID", lambda j: j.array_id),
     "jobid": ("JOBID", lambda j: str(j.row["raw_id"])),
     "lastschedeval": ("LAST_SCHED_EVAL", lambda j: times.format_time(j.row["submit_time"], "N/A")),
     "licenses": ("LICENSES", lambda j: NONE),
     "maxcpus": ("MAX_CPUS", lambda j: "0"),
     "maxnodes": ("MAX_NODES", lambda j: str(j.row["max_nodes"])),
-    "mincpus": ("MIN_CPUS", lambda j: str(j.row["cpus_per_task"])),
+    "mincpus": ("MIN_CPUS", lambda j: str(max(j.row["cpus_per_task"], j.row["min_cpus"]))),
     "minmemory": ("MIN_MEMORY", _format_memory),
-    "mintime": ("MIN_TIME", lambda j: "N/A"),
-    "mintmpdisk": ("MIN_TMP_DISK", lambda j: "0"),
+    "mintime": ("MIN_TIME", lambda j: times.format_short_limit(j.row["time_min"]) if j.row["time_min"] else "N/A"),
+    "mintmpdisk": ("MIN_TMP_DISK", lambda j: units.format_memory(j.row["tmp_mb"])),
     "name": ("NAME", lambda j: j.row["name"]),
     "nice": ("NICE", lambda j: str(j.row["nice"])),
     "nodelist": ("NODELIST", lambda j: j.row["node_list"] or ""),
@@ -112,7 +117,7 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "numcpus": ("CPUS", lambda j: str(j.cpu_count)),
     "numnodes": ("NODES", lambda j: str(j.node_count)),
     "numtasks": ("TASKS", lambda j: str(j.row["ntasks"])),
-    "oversubscribe": ("OVER_SUBSCRIBE", lambda j: "NO" if j.row["exclusive"] else "OK"),
+    "oversubscribe": ("OVER_SUBSCRIBE", lambda j: j.over_subscribe),
     "partition": ("PARTITION", lambda j: j.row["partition"]),
     "preemptime": ("PREEMPT_TIME", lambda j: "N/A"),
     "priority": ("PRIORITY", lambda j: f"{j.row['priority'] / 4294967295:.14f}"),
@@ -120,15 +125,15 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "qos": ("QOS", lambda j: _to_text(j.row["qos"])),
     "reason": ("REASON", lambda j: j.row["reason"] or "None"),
     "reasonlist": ("NODELIST(REASON)", _format_location),
-    "reqnodes": ("REQ_NODES", lambda j: j.row["req_nodes"] or ""),
-    "excnodes": ("EXC_NODES", lambda j: j.row["exc_nodes"] or ""),
+    "reqnodes": ("REQ_NODES", lambda j: _fold_names(j.row["req_nodes"])),
+    "excnodes": ("EXC_NODES", lambda j: _fold_names(j.row["exc_nodes"])),
     "requeue": ("REQUEUE", lambda j: "0" if j.row["requeue"] == 0 else "1"),
     "reservation": ("RESERVATION", lambda j: NONE),
     "restartcnt": ("RESTART_COUNT", lambda j: str(j.row["restarts"])),
     "schednodes": ("SCHEDNODES", lambda j: NONE),
-    "sct": ("S:C:T", lambda j: "*:*:*"),
+    "sct": ("S:C:T", lambda j: ":".join(j.shown.get(part, "*") for part in ("sockets", "cores", "threads"))),
     "selectjobinfo": ("SELECT_JOBINFO", lambda j: ""),
-    "sockets": ("SOCKETS_PER_NODE", lambda j: "*"),
+    "sockets": ("SOCKETS_PER_NODE", lambda j: j.shown.get("sockets", "*")),
     "starttime": ("START_TIME", lambda j: times.format_time(j.start_time, "N/A")),
     "state": ("STATE", lambda j: j.state),
     "statecompact": ("ST", lambda j: STATES[j.state][0]),
@@ -137,17 +142,17 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "stdout": ("STDOUT", lambda j: patterns.format_output_name(j.row, patterns.get_stdout(j.row))),
     "submittime": ("SUBMIT_TIME", lambda j: times.format_time(j.row["submit_time"], "N/A")),
     "system_comment": ("SYSTEM_COMMENT", lambda j: NONE),
-    "threads": ("THREADS_PER_CORE", lambda j: "*"),
+    "threads": ("THREADS_PER_CORE", lambda j: j.shown.get("threads", "*")),
     "timeleft": ("TIME_LEFT", _format_time_left),
     "timelimit": ("TIME_LIMIT", lambda j: j.time_limit),
     "timeused": ("TIME", lambda j: times.format_short(j.elapsed_s)),
     "tres-alloc": ("TRES_ALLOC", lambda j: j.format_tres()),
-    "tres-per-job": ("TRES_PER_JOB", lambda j: f"gres:gpu:{j.row['gpus_total']}" if j.row["gpus_total"] else "N/A"),
+    "tres-per-job": ("TRES_PER_JOB", lambda j: _to_text(j.row["tres_per_job"], "N/A")),
     "tres-per-node": ("TRES_PER_NODE", lambda j: _to_text(j.row["tres_per_node"], "N/A")),
     "tres-per-task": ("TRES_PER_TASK", lambda j: f"gres:gpu:{j.row['gpus_task']}" if j.row["gpus_task"] else "N/A"),
     "userid": ("UID", lambda j: str(j.row["uid"])),
     "username": ("USER", lambda j: j.row["user"]),
-    "wckey": ("WCKEY", lambda j: NONE),
+    "wckey": ("WCKEY", lambda j: j.shown.get("WCKey", NONE)),
     "workdir": ("WORK_DIR", lambda j: j.row["work_dir"]),
 }
 FIELDS |= {"gres": FIELDS["tres-per-node"], "prefer": FIELDS["feature"], "tres": FIELDS["tres-alloc"]}
@@ -285,8 +290,6 @@ def _load_jobs(
 
 
 def _parse_hosts(conf: dict[str, Any], text: str) -> list[str]:
-    from ..hosts import expand_hosts
-
     names = expand_hosts(text)
     for name in names:
         if name not in conf["nodes"]:
@@ -299,7 +302,7 @@ def _has_id(job: Job, number: int, task: int | None) -> bool:
     if task is not None:
         mine = job.task if job.task is not None else row["array_task_id"]
         return bool(row["array_job_id"] == number and mine == task)
-    return number in (row["raw_id"], row["array_job_id"])
+    return number in (row["raw_id"], row["array_job_id"], row["het_job_id"])
 
 
 def _parse_users(asked: dict[str, Any]) -> set[int] | None:

@@ -31,6 +31,10 @@ class Problem(Exception):
     """A job cannot be changed so; the text is SLURM's."""
 
 
+# What is done to all parts of a heterogeneous job at once.
+WHOLE = ("requeue", "requeuehold", "suspend", "resume")
+
+
 def main(conf: dict[str, Any], verb: str, words: list[str]) -> int:
     """Run `scontrol VERB WORDS`; return its exit status."""
     if verb == "update":
@@ -67,17 +71,21 @@ def _change_each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[s
 
 
 def _find_rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list[Row]:
-    """Find the rows of `42`, `8_3`, `8_[1-3]`.
+    """Find the rows of `42`, `8_3`, `8_[1-3]`, `9+1`.
 
     A task that still waits in its array's row is made a row of its own.
     """
     number, under, tasks = word.partition("_")
-    number = number.partition("+")[0]
-    if not is_number(number):
+    number, plus, offset = number.partition("+")
+    if not is_number(number) or (plus and not is_number(offset)):
         raise Problem(INVALID_ID)
     if not under:
-        found = cluster.find_jobs(state, int(number))
-        rows = [row for row in found if int(number) in (row["raw_id"], row["array_job_id"]) or row["array_tasks"]]
+        wanted = int(number) + int(offset or 0)  # the parts of a heterogeneous job have ids in a row
+        found = cluster.find_jobs(state, wanted)
+        ids = ("raw_id", "array_job_id", "het_job_id")
+        rows = [row for row in found if wanted in [row[name] for name in ids] or row["array_tasks"]]
+        if verb in WHOLE and rows[:1] and rows[0]["het_offset"]:
+            raise Problem(INVALID_ID)
         live = [row for row in rows if row["state"] in LIVE]
         rows = live or rows
     else:
@@ -121,6 +129,8 @@ def _change_job(
                 eligible_time=row["eligible_time"] or (None if row["dependency"] else int(time.time())),
             )  # fmt: skip
         return []
+    if verb in WHOLE and row["het_offset"]:
+        return []  # it goes along with the first part
     if verb in ("requeue", "requeuehold"):
         return _requeue_job(conf, state, row, verb)
     if verb in ("suspend", "resume"):

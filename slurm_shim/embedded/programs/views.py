@@ -36,8 +36,10 @@ class Job:
 
     @property
     def array_id(self) -> str:
-        """Id as squeue prints it: `8_[3-6%2]`, `8_1` or `42`."""
+        """Id as squeue prints it: `8_[3-6%2]`, `8_1`, `9+1` or `42`."""
         row = self.row
+        if row["het_job_id"]:
+            return f"{row['het_job_id']}+{row['het_offset']}"
         if not row["array_job_id"]:
             return str(row["raw_id"])
         if row["array_tasks"] and self.task is None:
@@ -117,7 +119,8 @@ class Job:
         if self.shares:
             return sum(share[2] for share in self.shares)
         row = self.row
-        return int(row["mem_node_mb"] * row["min_nodes"] or row["mem_cpu_mb"] * self.cpu_count)
+        by_gpu_mb = row["mem_gpu_mb"] * self.gpu_count
+        return int(row["mem_node_mb"] * row["min_nodes"] or row["mem_cpu_mb"] * self.cpu_count or by_gpu_mb)
 
     @property
     def gpu_count(self) -> int:
@@ -126,6 +129,18 @@ class Job:
             return sum(len(share[3]) for share in self.shares)
         row = self.row
         return int(row["gpus_total"] or row["gpus_node"] * row["min_nodes"] or row["gpus_task"] * row["ntasks"])
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What is shown of options without effect, see `hints`."""
+        return dict(line.split("=", 1) for line in (self.row["shown"] or "").split("\n") if line)
+
+    @property
+    def over_subscribe(self) -> str:
+        """Whether others may run on the nodes meanwhile, as squeue prints it."""
+        if self.row["exclusive"] or "Reboot" in self.shown:
+            return self.shown.get("OverSubscribe", "NO")
+        return self.shown.get("OverSubscribe", "OK")
 
     def format_tres(self, by_name: bool = False, convert: bool = True) -> str:
         """Format the job's trackable resources."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_shim.embedded import state
 from tests.slurm_shim.embedded.own_cluster import Cluster
 from tests.waiting import eventually
 
@@ -25,6 +26,25 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+# --- what an older version has left ---
+
+
+def test_a_state_of_the_first_version_is_taken_over(cluster: Cluster) -> None:
+    with contextlib.closing(cluster.database()) as db:
+        db.executescript(state.SCHEMA)
+        numbers = (
+            "ntasks, cpus_per_task, min_nodes, mem_node_mb, mem_cpu_mb, gpus_total, gpus_node, gpus_task, exit_raw"
+        )
+        db.execute(
+            f"INSERT INTO jobs (raw_id, name, state, partition, held, submit_time, end_time, {numbers}) "
+            "VALUES (1, 'old', 'COMPLETED', 'main', '', 10, unixepoch(), 1, 1, 1, 0, 0, 0, 0, 0, 0)"
+        )
+        db.execute("INSERT INTO meta VALUES ('next_id', 2)")
+    job = cluster.submit("true")
+    assert job == "2" and cluster.await_end(job) == "COMPLETED|0:0"
+    assert cluster.out("squeue", "-h", "-t", "all", "-j", "1", "-o", "%i %j %T %m %d %z") == "1 old COMPLETED 0 0 *:*:*"
 
 
 # --- what is told of its end ---

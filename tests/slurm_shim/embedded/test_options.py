@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from slurm_shim.embedded import placement, request
-from slurm_shim.embedded.programs import sbatch
+from slurm_shim.embedded.programs import hints, sbatch
 from slurm_shim.embedded.programs.options import Options
 from slurm_shim.embedded.states import Refused
 from tests.slurm_shim.embedded.own_cluster import Cluster
@@ -92,11 +92,12 @@ def test_every_option_a_parser_knows_is_read_by_its_program_and_no_other_is(prog
 def test_every_option_of_sbatch_has_one_place_where_it_is_read_or_refused() -> None:
     known = set(Options("sbatch", request.TABLE).long)
     setters = {name[5:].replace("_", "-") for name in vars(request.Request) if name.startswith("_set_")}
-    groups = [setters, set(request.PLAIN), set(request.FLAGS), set(request.UNSUPPORTED), set(request.WITHOUT_EFFECT)]
+    groups = [setters, request.PLAIN, request.FLAGS, request.MEMORY, request.NUMBERS, hints.NAMES, request.SAME]
     named = [name for group in groups for name in group]
     assert sorted(named) == sorted(known)
     assert set(request.FLAGS) <= looked_up(sbatch)
-    assert set(request.ENVIRONMENT.values()) <= known - set(request.UNSUPPORTED)
+    assert set(request.ENVIRONMENT.values()) <= known
+    assert set(request.SAME.values()) <= known
 
 
 def test_the_search_for_what_is_read_finds_what_is_not() -> None:
@@ -137,10 +138,6 @@ NO_CLUSTER = (
     "{0}: error: No cluster 'nope' known by database.\n{0}: error: 'nope' can't be reached now, or it is an invalid "
     "entry for --cluster.  Use 'sacctmgr list clusters' to see available clusters.\n"
 )
-NO_HET = (
-    "sbatch: error: heterogeneous jobs (several requests with ':' between them) are not available on the embedded "
-    "cluster\nsbatch: error: Batch job submission failed: Requested operation is presently disabled\n"
-)
 NO_NODES = "PARTITION AVAIL  TIMELIMIT  NODES  STATE NODELIST\nmain*        up   infinite      0    n/a \n"
 ANSWERS = [
     ("an unknown option", "sacct --bogus", 1, "", "sacct: unrecognized option '--bogus'\n"),
@@ -160,12 +157,6 @@ ANSWERS = [
     ("nothing on that node", "scancel -w node01", 0, "", ""),
     ("a job that is gone", "scancel -i 99", 1, "",
      "scancel: error: Kill job error on job id 99: Invalid job id specified\n"),
-    ("two components", "sbatch -n1 : -n2 --wrap true", 1, "", NO_HET),
-    ("two components and a script", "sbatch -n1 : -n2 job.sh", 1, "", NO_HET),
-    ("two components in a script", "sbatch het.sh", 1, "", NO_HET),
-    ("space on a disk", "sbatch --tmp=5G --wrap true", 1, "",
-     "sbatch: error: --tmp is not available on the embedded cluster\n"
-     "sbatch: error: Batch job submission failed: Requested operation is presently disabled\n"),
 ]  # fmt: skip
 
 
@@ -177,7 +168,6 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
         "NodeName=big CPUs=8 RealMemory=8000\nPartitionName=odd Nodes=node01,big MaxTime=60 State=UP\n",
     )
     made.conf.write_text(made.conf.read_text().replace("Nodes=ALL", "Nodes=node[01-02]"))
-    (made.work / "het.sh").write_text("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\ntrue\n")
     return made
 
 
@@ -191,7 +181,7 @@ def test_answers(still: Cluster, why: str, argv: str, code: int, out: str, err: 
 def test_help_names_the_options_and_does_nothing_else(still: Cluster, program: str, option: str) -> None:
     out = still.out(program, option)
     assert out.startswith(f"Usage: {program} [OPTIONS...]\n")
-    assert "--version" in out and "--bb" not in out
+    assert "--version" in out
 
 
 # --- options that choose among jobs ---

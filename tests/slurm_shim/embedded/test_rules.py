@@ -37,7 +37,7 @@ def test_limits(why: str, text: str, minutes: int | None) -> None:
     assert times.parse_limit_min(text) == minutes, why
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1:2:3:4", "-5", "1.5", "1-", "٣", "1-x", "1" * 40])
+@pytest.mark.parametrize("text", ["", "abc", "1:2:3:4", "-5", "1.5", "٣", "1-x", "1" * 40])
 def test_no_limits(text: str) -> None:
     with pytest.raises(ValueError):
         times.parse_limit_min(text)
@@ -111,7 +111,7 @@ def test_array_texts_go_both_ways(tasks: list[int], limit: int) -> None:
     assert arrays.parse_array(f"{text}%{limit}", 1001) == (tasks, limit)
 
 
-@pytest.mark.parametrize("text", ["", "x", "5-1", "1-3:0", "1001", "1,,2", "-1", "1%x", "0-4999"])
+@pytest.mark.parametrize("text", ["", "x", "5-1", "1-3:0", "1001", "1,,2", "-1", "0-4999"])
 def test_no_arrays(text: str) -> None:
     with pytest.raises(ValueError):
         arrays.parse_array(text, 1001)
@@ -150,7 +150,7 @@ def test_words_of_a_directive(why: str, line: str, words: list[str]) -> None:
 
 def test_directives_end_at_the_first_command() -> None:
     text = b"#!/bin/sh\n# a remark\n#SBATCH -J a\n\n  # another\n#SBATCH -t 5\necho\n#SBATCH -J b\n"
-    assert script.read_directives(text) == ["-J", "a", "-t", "5"]
+    assert script.read_directives(text) == [["-J", "a", "-t", "5"]]
 
 
 TABLE = options.Options("sbatch", "job-name/J= time/t= time-min= hold/H nice? wrap= quiet/Q no-kill/k?", 255)
@@ -233,7 +233,7 @@ def test_dependency(why: str, text: str, state: str, verdict: str, rest: str) ->
 
 
 @pytest.mark.parametrize("text", ["afterfoo:1", "afterok:", "after:xyz", "afterok:1,after:2?after:3", "singleton:5",
-                                  "afterok:0", "afterok:1+5", "afterok:1_x"])  # fmt: skip
+                                  "afterok:0", "afterok:1+x", "afterok:1_x"])  # fmt: skip
 def test_no_dependency(text: str) -> None:
     with pytest.raises(deps.BadDependency):
         deps.parse_dependency(text)
@@ -251,7 +251,15 @@ def test_kept_dependencies_read_as_themselves(terms: list[tuple[str, int]]) -> N
 # --- who starts where ---
 
 NODES = {
-    f"n{index}": {"name": f"n{index}", "cpus": 4, "memory_mb": 1000, "gpus": 2, "features": [], "gres": "gpu:2"}
+    f"n{index}": {
+        "name": f"n{index}",
+        "cpus": 4,
+        "memory_mb": 1000,
+        "gpus": 2,
+        "features": [],
+        "gres": "gpu:2",
+        "tmp_mb": None,
+    }
     for index in range(3)
 }
 PART = {"name": "p", "nodes": list(NODES), "max_time_min": None, "max_nodes": None, "state": "UP"}
@@ -265,6 +273,8 @@ def waiting(raw_id: int, **more: Any) -> dict[str, Any]:
         "time_limit_min": None, "min_nodes": 1, "max_nodes": 0, "ntasks": 1, "cpus_per_task": 1, "ntasks_per_node": 0,
         "mem_node_mb": 0, "mem_cpu_mb": 0, "gpus_total": 0, "gpus_node": 0, "gpus_task": 0, "exclusive": 0,
         "features": "", "req_nodes": "", "exc_nodes": "", "alloc": None, "dependency": "", "dep_kill": 0,
+        "het_job_id": None, "het_offset": None, "deadline": None, "time_min": None, "min_cpus": 0, "tmp_mb": 0,
+        "cpus_gpu": 0, "mem_gpu_mb": 0, "tasks_gpu": 0,
     } | more  # fmt: skip
 
 
