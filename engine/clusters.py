@@ -27,6 +27,7 @@ from slurm_shim.errors import ClusterUnreachable, FolderRefused
 from slurm_shim.remote.commands import Check
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
+from store.config import masks
 from store.config.profiles import Profile
 from store.config.settings import Settings
 from store.disk.files import Files
@@ -246,7 +247,9 @@ class Clusters:
     def make_connection(self, name: str, profile: Profile) -> Connection:
         """Make an unshared connection for the profile, not connected yet."""
         login = Login(**{name: getattr(profile, name) for name in LOGIN_FIELDS})
-        return Connection(login, self._settings.ssh_config, profile.env_vars, name)
+        secrets = masks.find_secrets({"env_vars": profile.env_vars})
+        secret_names = [place.removeprefix("env_vars.") for place in secrets]
+        return Connection(login, self._settings.ssh_config, profile.env_vars, name, secret_names)
 
     def _make_embedded(self) -> Slurm:
         return make_embedded(os.environ.get("PATH", os.defpath), str(self._own_conf), self._hold_fd)

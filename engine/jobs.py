@@ -19,7 +19,7 @@ from slurm_shim import errors as slurm_errors
 from slurm_shim import expectations
 from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
-from slurm_shim.commands import NO_FOLDERS, Folders
+from slurm_shim.commands import NO_NEEDS, Needs
 from store import access, errors, logs
 from store.documents import JobRecord
 from store.indexes import jobs
@@ -203,11 +203,11 @@ async def submit_script(
 
 
 async def submit_job(
-    server: Server, body: dict[str, Any], record_id: str, caller: access.Caller, folders: Folders = NO_FOLDERS
+    server: Server, body: dict[str, Any], record_id: str, caller: access.Caller, needs: Needs = NO_NEEDS
 ) -> JobRecord:
-    """Submit a job that works in these folders; return its record.
+    """Submit a job that works in the folders it needs; return its record.
 
-    For a request that was made before, return the record that it made then.
+    For a request that was made before, return the record that it made then. Its secrets are kept nowhere.
     """
     cluster, script = server.cluster, body.get("script_content")
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
@@ -230,11 +230,11 @@ async def submit_job(
             if work_dir.is_copied and await workdirs.is_sync_wanted(server, work_dir):
                 await copies.require_mount(server, cluster, body["mount_name"])
             record = records.build_record(
-                record_id, body, Path(folders.get("work_dir", work_dir.root)), given, time.time()
+                record_id, body, Path(needs.folders.get("work_dir", work_dir.root)), given, time.time()
             )
             record.options["job_name"] = batch.to_job_name(record.name)
         await server.store.jobs.put(record_id, record)
-        record = record if record.job_id else await hand_over_job(server, record, folders)
+        record = record if record.job_id else await hand_over_job(server, record, needs)
         await server.notifications.subscribe_requested(
             "job", record.job_id or "", body, record.intended_at, record.cluster
         )
@@ -258,7 +258,7 @@ async def adopt_job(server: Server, record: JobRecord) -> JobRecord:
     return record
 
 
-async def hand_over_job(server: Server, record: JobRecord, folders: Folders) -> JobRecord:
+async def hand_over_job(server: Server, record: JobRecord, needs: Needs) -> JobRecord:
     """Call sbatch for the record; return it with its job.
 
     A record whose job is refused is deleted.
@@ -266,13 +266,13 @@ async def hand_over_job(server: Server, record: JobRecord, folders: Folders) -> 
     options = {**record.options, "comment": record.tag}
     missing = batch.build_missing_options(record.script or "", record.work_dir or "")
     if missing:
-        folders = {**folders, "work_dir": record.work_dir or ""}
+        needs = Needs({**needs.folders, "work_dir": record.work_dir or ""}, needs.secrets)
     try:
         row = {"name": options["job_name"]}
         cluster = server.clusters.get(record.cluster)
         submitted_at = to_rfc3339(time.time())
         script = batch.require_folder(record.script or "", record.work_dir or "")
-        job_id = await cluster.sbatch(script, {**options, **missing}, row, folders)
+        job_id = await cluster.sbatch(script, {**options, **missing}, row, needs)
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):
             await server.store.jobs.delete(record.id)

@@ -1,4 +1,7 @@
-"""Planning: a run with all its scripts, before anything is written."""
+"""Planning: a run with all its scripts, before anything is written.
+
+Scripts refer to secrets, whose values are looked up when a job is submitted.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from engine.server import Server
 from engine.workflow_folders import WORKFLOWS_PATH
 from slurm_shim import script as batch
 from slurm_shim.script_checks import find_problems
-from store.documents import Run
-from store.errors import Invalid, make_problem
+from store.config import masks
+from store.documents import Run, RunJob
+from store.errors import Conflict, Invalid, NotFound, make_problem
 from store.rendering import templates
 from store.rules import run_drafts, workflows
 
@@ -38,12 +42,58 @@ async def plan_run(
     wanted = run_drafts.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)
     given = {**given, "syncs": place.is_copied and await workdirs.is_sync_wanted(server, place)}
     draft = run_drafts.draft_run(run_id, workflow.name, plan["args"], wanted, place.root, given, time.time())
+    own = {job.name: job.environment.model_dump() for job in workflow.jobs}
     for job, placed in zip(draft.jobs, wanted, strict=True):
-        job.script, job.options = (
-            await asyncio.to_thread(render_script, server, placed, scripts),
-            batch.build_options(placed),
-        )
+        placed["environment"], references = hide_secrets(placed["environment"])
+        job.script = await asyncio.to_thread(render_script, server, placed, scripts)
+        job.options = batch.build_options(placed)
+        job.secrets = {
+            place: "workflow" if _has_place(own[job.name], place) else "config"
+            for place, reference in references.items()
+            if reference in job.script
+        }
     return draft
+
+
+def hide_secrets(environment: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Put references in place of secrets; return them by place too."""
+    references = {place: batch.refer_to_secret(place) for place in masks.find_secrets(environment)}
+    return masks.replace_secrets(environment, references), references
+
+
+def _has_place(environment: Any, place: str) -> bool:
+    """Tell whether the environment has a value at this place."""
+    for part in place.split("."):
+        environment = (environment or {}).get(part)
+    return environment is not None
+
+
+async def load_secrets(server: Server, run: Run, job: RunJob) -> dict[str, str]:
+    """Load the job's secrets as they are now, by variable.
+
+    Raises Conflict for those that are not where they were any more.
+    """
+    values: dict[str, dict[str, str]] = {}
+    try:
+        if "config" in job.secrets.values():
+            root = workdirs.find_mount(server, run.mount, run.cluster).root if run.mount else None
+            defaults = await server.store.configuration.load_job_defaults(root)
+            values["config"] = masks.find_secrets(defaults["environment"])
+        if "workflow" in job.secrets.values():
+            workflow = server.workflow_folders.find(run.mount).folder.get(run.workflow_name)
+            plan = await asyncio.to_thread(
+                workflows.plan_workflow,
+                workflow,
+                args_override=run.args,
+                single_job=job.name,
+                renderer=server.renderer,
+            )
+            values["workflow"] = masks.find_secrets(plan["jobs"][0]["environment"])
+    except (NotFound, Invalid) as problem:
+        raise Conflict(f"the secrets of job '{job.name}' cannot be read any more: {problem}") from None
+    if missing := [place for place, source in job.secrets.items() if place not in values[source]]:
+        raise Conflict(f"secrets of job '{job.name}' are not there any more: environment.{', '.join(missing)}")
+    return {batch.make_secret_variable(place): values[source][place] for place, source in job.secrets.items()}
 
 
 def render_script(server: Server, job: dict[str, Any], roots: list[Path]) -> str:

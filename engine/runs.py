@@ -15,11 +15,12 @@ from typing import Any
 
 import orjson
 
-from engine import sweep_cells, workdirs
+from engine import planning, sweep_cells, workdirs
 from engine.mounts import copies
 from engine.server import Server
 from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
+from slurm_shim.commands import Needs
 from store import errors
 from store.documents import Run
 from store.indexes.bodies import Answer, Body
@@ -232,11 +233,12 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
             await server.pace.wait_for_slot()
         result_dir = job.result_path and str(Path(job.result_path).parent)
         folders = {"work_dir": job.work_dir, "log_dir": job.log_dir, "result folder": result_dir}
+        secrets = await planning.load_secrets(server, run, job)
         script, log_dir = job.script or "", job.log_dir or ""
         missing = batch.build_missing_options(script, job.work_dir or "", log_dir)
         submitted_at = time.time()
         wanted = {field: folder for field, folder in folders.items() if folder}
-        job_id = await cluster.sbatch(script, {**options, **missing}, row, wanted)
+        job_id = await cluster.sbatch(script, {**options, **missing}, row, Needs(wanted, secrets))
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, submitted_at)
     except slurm_errors.SlurmUnreachable as problem:

@@ -16,6 +16,7 @@ from engine import planning, runs, sweep_cells
 from engine.mounts import copies
 from engine.server import Server
 from slurm_shim import errors as slurm_errors
+from slurm_shim import script as batch
 from store import access, errors
 from store.documents import Run, Sweep
 from store.indexes import sweeps as sweep_index
@@ -24,7 +25,7 @@ from store.kinds import Key
 from store.rules import inbox, requests, run_drafts, sweeps, workflows
 from store.rules import runs as run_rules
 from store.views import srunx
-from store.workflow_files import cells, names
+from store.workflow_files import cells, edits, names
 
 # A request for a run whose mount takes long to be copied is answered after so long, while that goes on.
 SYNC_WAIT_S = 20.0
@@ -70,6 +71,8 @@ async def preview_workflow(
 ) -> dict[str, Any]:
     """Build the run or sweep that would be started, with its scripts."""
     planned, first = await plan_requested(server, name, mount, body, request_key, source)
+    for job in first.jobs:
+        job.script = batch.mask_references(job.script or "")
     if isinstance(planned, Run):
         return srunx.to_dry_run_json(planned)
     return srunx.to_dry_sweep_json(
@@ -113,7 +116,7 @@ async def plan_requested(
         run = await planning.plan_run(server, entry.document, body, request_key, given)
         await check_run(run)
         return run, run
-    limit, text = server.store.config.sweeps.max_cells, entry.data.decode()
+    limit, text = server.store.config.sweeps.max_cells, edits.mask_environments(entry.data, entry.document)
     sweep = await asyncio.to_thread(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
     path = folder.path / folder.filenames[name]
     sweep.request_key, sweep.workflow_path = request_key, str(path) if mount else server.store.files.display_path(path)

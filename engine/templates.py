@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine import jobs, workdirs
+from engine import jobs, planning, workdirs
 from engine.server import Server
 from slurm_shim import script as batch
+from slurm_shim.commands import Needs
 from slurm_shim.template import TEXT
 from store import access
+from store.config import masks
 from store.disk.entries import is_named
 from store.errors import Changed, Invalid, make_problem
 from store.indexes.bodies import Versioned
@@ -90,7 +92,8 @@ async def preview_script(server: Server, body: Mapping[str, Any]) -> dict[str, A
     defaults = await server.store.configuration.load_job_defaults()
     job = templates.build_job(body["name"], {**PREVIEW_FOLDERS, **_drop_nulls(body)}, defaults)
     await workdirs.expand_homes(server, job, ("body",))
-    return {"script": await asyncio.to_thread(_render_script, server, name, job), "template_used": name}
+    script, _secrets = await asyncio.to_thread(_render_script, server, name, job)
+    return {"script": batch.mask_references(script), "template_used": name}
 
 
 PREVIEW_FOLDERS = {"work_dir": ".", "log_dir": "."}
@@ -100,12 +103,19 @@ def _drop_nulls(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if value is not None}
 
 
-def _render_script(server: Server, name: str, job: dict[str, Any]) -> str:
+def _render_script(server: Server, name: str, job: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Render the job's script; return it with the secrets that it uses."""
+    secrets = masks.find_secrets(job["environment"])
+    environment, references = planning.hide_secrets(job["environment"])
+    job = {**job, "environment": environment}
     try:
         if name == BASE:
-            return batch.render_script(job)
-        text = server.store.templates.get(check_name(server, name)).content
-        return templates.render_text(text, batch.build_variables(job), server.renderer, name=name)
+            script = batch.render_script(job)
+        else:
+            text = server.store.templates.get(check_name(server, name)).content
+            script = templates.render_text(text, batch.build_variables(job), server.renderer, name=name)
+        used = [place for place in secrets if references[place] in script]
+        return script, {batch.make_secret_variable(place): secrets[place] for place in used}
     except ValueError as error:
         raise Invalid([make_problem(str(error), ["body"])]) from error
 
@@ -128,7 +138,7 @@ async def apply_template(
         body["job_name"], {**wanted, **folders}, await server.store.configuration.load_job_defaults(root)
     )
     await workdirs.expand_homes(server, job, ("body",))
-    script = await asyncio.to_thread(_render_script, server, template_name, job)
+    script, secrets = await asyncio.to_thread(_render_script, server, template_name, job)
     submission = {
         "name": body["job_name"],
         "script_content": script,
@@ -136,7 +146,7 @@ async def apply_template(
         "notify": False,
     }
     record_id = requests.make_id(caller.name, "job", idempotency_key)
-    record = await jobs.submit_job(server, submission, record_id, caller, folders)
+    record = await jobs.submit_job(server, submission, record_id, caller, Needs(folders, secrets))
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 

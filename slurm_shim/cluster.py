@@ -16,7 +16,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from slurm_shim.commands import NO_FOLDERS, Folders, Slurm
+from slurm_shim.commands import NO_NEEDS, Needs, Slurm
 from slurm_shim.directives import add_tag, read_options
 from slurm_shim.errors import AccountingOff, ClusterUnreachable, SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
@@ -175,14 +175,12 @@ class Cluster:
 
     # ------------------------------------------------------------------------------------------------ telling
 
-    async def sbatch(
-        self, script: str, options: dict[str, Any], row: dict[str, Any], folders: Folders = NO_FOLDERS
-    ) -> str:
+    async def sbatch(self, script: str, options: dict[str, Any], row: dict[str, Any], needs: Needs = NO_NEEDS) -> str:
         """Submit a job and show it in the snapshot; return its id.
 
         `row` is what is known of it besides what script and options say.
 
-        The folders are made before, where the job will run.
+        The folders that it needs are made before, where the job will run.
 
         `options` must have a `comment` that no other job has: by it `by_tag` finds out whether a job was taken when the
         answer was lost. It stands behind the comment that the script gives the job.
@@ -190,7 +188,7 @@ class Cluster:
         tag = options["comment"]
         comment = add_tag(read_options(script).get("comment"), tag)
         try:
-            job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), folders)
+            job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), needs)
         except asyncio.CancelledError:
             # sbatch goes on in its thread: until it is over, nobody may conclude that the job was not taken.
             self._unsure_tags[tag] = time.monotonic() + self._in_flight_s

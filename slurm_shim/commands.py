@@ -17,7 +17,7 @@ import signal as signals
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_shim import parse, programs
@@ -31,13 +31,27 @@ _IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 _DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
 _ASKING = _DATABASE | {"squeue", "sinfo"}
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-# The folders that a job needs, by the field that names each: made before it is submitted.
-Folders = Mapping[str, str]
-NO_FOLDERS: Folders = MappingProxyType({})
 NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o", "-a", "show", "partition"]
 _ESTIMATE = re.compile(r"\bJob \d+ to start at ")  # what --test-only prints
 NO_ACCOUNTING_S = 60.0  # for so long a cluster without accounting is not asked whether it has some
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
+_MOST_SECRETS = 1_000_000  # characters; Linux takes 2 MiB of arguments and environment
+Folders = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job needs beside its script.
+
+    `folders` are made before it is submitted, each by the field that names it; `secrets` are variables that only sbatch
+    and the job may see, so they stand in no argv.
+    """
+
+    folders: Folders = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_NEEDS = Needs()
 
 
 class Slurm:
@@ -185,7 +199,7 @@ class Slurm:
         script: str,
         options: Mapping[str, str | int | bool | None],
         args: Sequence[str] = (),
-        folders: Folders = NO_FOLDERS,
+        needs: Needs = NO_NEEDS,
     ) -> str:
         """Submit a job and return its id; make its folders first.
 
@@ -200,7 +214,10 @@ class Slurm:
         argv = ["sbatch", "--parsable", *_format_options(given)]
         if file:
             argv += ["--", str(file), *args]
-        answer = self._run_guarded(argv, None if file else script, folders=folders)
+        check_arguments(["sbatch", *(f"{name}={value}" for name, value in needs.secrets.items())])
+        if sum(map(len, needs.secrets.values())) > _MOST_SECRETS:
+            raise ValueError(f"the secrets of a job have more than {_MOST_SECRETS} characters")
+        answer = self._run_guarded(argv, None if file else script, needs=needs)
         # Whatever happens after the id was printed: the job is there. With `--wait` sbatch ends as the job does.
         if (job_id := _find_new_id(answer.out)) is not None:
             return job_id
@@ -282,7 +299,7 @@ class Slurm:
         return answer.out
 
     def _run_guarded(
-        self, argv: list[str], stdin: str | None, timeout_s: float | None = None, folders: Folders = NO_FOLDERS
+        self, argv: list[str], stdin: str | None, timeout_s: float | None = None, needs: Needs = NO_NEEDS
     ) -> Answer:
         breaker = self.database if argv[0] in _DATABASE else self.controller
         # Only who asks finds out that nobody answers: a submission may be slow or fail for many reasons of its own.
@@ -290,7 +307,7 @@ class Slurm:
         breaker.enter(argv[0], is_asking)
         silent: SlurmUnreachable | None = None
         try:
-            answer = self._run(argv, stdin, timeout_s or self.timeout_s, folders)
+            answer = self._run(argv, stdin, timeout_s or self.timeout_s, needs)
             if answer.exit_code:
                 error = make_error(argv[0], answer.exit_code, answer.err)
                 # A controller that asks for patience has answered.
@@ -303,17 +320,17 @@ class Slurm:
             if is_asking:
                 breaker.leave(silent)
 
-    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS) -> Answer:
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS) -> Answer:
         # The only place from which programs of this machine's SLURM are started.
         check_arguments(argv)
         program = shutil.which(argv[0], path=self.path)
         if program is None:
             raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
-        self.make_folders(folders)
+        self.make_folders(needs.folders)
         submits = argv[0] == "sbatch"
         given = (stdin or "").encode(errors="replace")
         environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
-        environment |= self._build_hidden_variables(argv[0])
+        environment |= {**self._build_hidden_variables(argv[0]), **needs.secrets}
         is_enough = _has_new_id if submits else None
         ended = programs.run_program(program, argv, environment, given, timeout_s, hold_fd=hold_fd, is_enough=is_enough)
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))

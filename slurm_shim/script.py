@@ -48,6 +48,34 @@ source {path}/bin/activate
 set -u"""
 
 
+# A secret travels in sbatch's environment. SLURM hands on what begins with SLURM_ whatever --export says.
+_PREFIX = "SLURM_SLUICE_"
+_REFERENCE = re.compile(rf"(\$\{{{_PREFIX}\w+\}})")
+
+
+def make_secret_variable(place: str) -> str:
+    """Make the name of the variable that brings the secret of this place.
+
+    >>> make_secret_variable("env_vars.HF_TOKEN")
+    'SLURM_SLUICE_env_vars_HF_TOKEN'
+    """
+    return _PREFIX + re.sub(r"\W", "_", place)
+
+
+def refer_to_secret(place: str) -> str:
+    """Return the text that stands in a job for the secret of this place."""
+    return f"${{{make_secret_variable(place)}}}"
+
+
+def mask_references(script: str) -> str:
+    """Return the script as it is shown, with masks in place of secrets.
+
+    >>> mask_references('export HF_TOKEN="${SLURM_SLUICE_env_vars_HF_TOKEN}"')
+    'export HF_TOKEN=***'
+    """
+    return re.sub(f'"?{_REFERENCE.pattern}"?', "***", script)
+
+
 def render_script(job: Mapping[str, Any]) -> str:
     """Render the batch script of a job, with a final line break."""
     known = build_variables(job)
@@ -263,7 +291,7 @@ def _build_exports(named: Mapping[str, Any], field: str, reserved: tuple[str, ..
             raise ValueError(f"{field}: {name[:60]!r} cannot be the name of a variable")
         if "\0" in str(value):
             raise ValueError(f"{field}.{name}: a NUL character cannot be part of a variable")
-        lines.append(f"export {name}={shlex.quote(str(value))}")
+        lines.append(f"export {name}={_quote(str(value))}")
     return lines
 
 
@@ -285,7 +313,7 @@ def _build_container(container: Mapping[str, Any]) -> tuple[str, str, str]:
         return _build_pyxis_setup(container), '"${CONTAINER_ARGS[@]}"', ""
     if runtime not in ("apptainer", "singularity"):
         raise ValueError(f"environment.container.runtime: {str(runtime)[:40]!r} is not known")
-    return "", "", shlex.join(_build_apptainer_prefix(runtime, container))
+    return "", "", " ".join(map(_quote, _build_apptainer_prefix(runtime, container)))
 
 
 def _build_pyxis_setup(container: Mapping[str, Any]) -> str:
@@ -293,7 +321,7 @@ def _build_pyxis_setup(container: Mapping[str, Any]) -> str:
     mounts = _list_mounts(container)
     words += [f"--container-mounts={','.join(mounts)}"] if mounts else []
     words += [f"--container-workdir={_get_container_field(container, 'workdir')}"] if container.get("workdir") else []
-    return "CONTAINER_ARGS=(\n" + "".join(f"    {shlex.quote(word)}\n" for word in words) + ")"
+    return "CONTAINER_ARGS=(\n" + "".join(f"    {_quote(word)}\n" for word in words) + ")"
 
 
 def _build_apptainer_prefix(runtime: str, container: Mapping[str, Any]) -> list[str]:
@@ -350,6 +378,12 @@ def _build_command(command: Any) -> str:
     if any("\0" in word for word in words):
         raise ValueError("command: a NUL character cannot be part of a script")
     return shlex.join(words)
+
+
+def _quote(text: str) -> str:
+    """Quote a word for the shell, but for its references to secrets."""
+    parts = enumerate(_REFERENCE.split(text))
+    return "".join(f'"{part}"' if at % 2 else shlex.quote(part) for at, part in parts if part) or "''"
 
 
 def _check_word(value: Any, field: str) -> str:

@@ -40,8 +40,10 @@ def build_exported(export: str | None, caller: Mapping[str, str]) -> dict[str, s
     All, nothing but a login's basics, or the names listed.
     """
     words = (export or "ALL").split(",")
+    # SLURM_* is handed on whatever the option says: here, what is not about the job that sbatch may be called in.
+    always = {name: value for name, value in caller.items() if name.startswith("SLURM_SLUICE_")}
     if words[0].upper() == "NIL":
-        return {}
+        return always
     if any(word.upper() == "ALL" for word in words):
         # What another job's environment says about that job is not handed on (sbatch called in a job).
         env = {name: value for name, value in caller.items() if not name.startswith(FOREIGN)}
@@ -57,7 +59,7 @@ def build_exported(export: str | None, caller: Mapping[str, str]) -> dict[str, s
             env[name] = caller[name]
     if export:
         env["SLURM_EXPORT_ENV"] = export
-    return env
+    return env | always
 
 
 def build_step_environment(export: str | None, caller: Mapping[str, str]) -> dict[str, str]:

@@ -13,12 +13,12 @@ import re
 import secrets
 import shlex
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_shim import parse
-from slurm_shim.commands import NO_FOLDERS, Folders, Slurm, check_arguments, make_timeout_error
+from slurm_shim.commands import NO_NEEDS, Needs, Slurm, check_arguments, make_timeout_error
 from slurm_shim.errors import ClusterUnreachable, FolderRefused, SlurmError, UnreadableAnswer, make_error
 from slurm_shim.programs import Answer
 from slurm_shim.remote.connection import (
@@ -167,7 +167,7 @@ class RemoteSlurm(Slurm):
     def _prefetch(self, soon: Sequence[Sequence[str]]) -> None:
         self._announced = [list(argv) for argv in soon]
 
-    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS) -> Answer:
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS) -> Answer:
         check_arguments(argv)
         for _ in range(2):
             greeting = self.identify()
@@ -175,17 +175,17 @@ class RemoteSlurm(Slurm):
             if answer is not None and source is greeting:
                 return answer
             try:
-                return self._run_remotely(greeting, argv, stdin, timeout_s, folders)
+                return self._run_remotely(greeting, argv, stdin, timeout_s, needs)
             except ConnectionGone as problem:
                 gone = problem  # surely not begun, so it may be asked again over a new connection
         raise gone
 
     def _run_remotely(
-        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS
+        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS
     ) -> Answer:
         soon, self._announced = (self._announced, []) if argv[0] == "squeue" else ([], self._announced)
         mark = secrets.token_hex(16)
-        blocks = [self._build_block(greeting, argv, stdin, timeout_s, folders)]
+        blocks = [self._build_block(greeting, argv, stdin, timeout_s, needs)]
         blocks += [self._build_block(greeting, call, None, timeout_s) for call in soon]
         # Each result follows its block, in both streams; that of the last is the result of the whole.
         between = f"\nc=$?; printf '\\n%s %s\\n' {mark} $c; printf '\\n%s\\n' {mark} >&2\n"
@@ -199,7 +199,7 @@ class RemoteSlurm(Slurm):
             self._prefetched[tuple(call)] = greeting, Answer(_to_signed_code(code), out, err)
         if codes[0] == _FOLDERS:
             field, _, why = errs[0].partition("\n")
-            raise FolderRefused(field, folders[field], why.strip()[:500])
+            raise FolderRefused(field, needs.folders[field], why.strip()[:500])
         return self._to_answer(argv, codes[0], outs[0], errs[0], timeout_s)
 
     def _to_answer(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
@@ -210,25 +210,42 @@ class RemoteSlurm(Slurm):
         return Answer(_to_signed_code(code), out, err)
 
     def _build_block(
-        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, folders: Folders = NO_FOLDERS
+        self, greeting: Greeting, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS
     ) -> str:
         given = self.connection.build_environment(greeting)
         if argv[0] != "sbatch":  # it hands all on to the job
             given |= {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+        of_profile = {name: given.pop(name) for name in self.connection.secret_names}
+        hidden = {**of_profile, **self._build_hidden_variables(argv[0]), **needs.secrets}
         words = [f"{name}={value}" for name, value in given.items()]
-        if hidden := self._build_hidden_variables(argv[0]):  # through a pipe, since everybody can read an argv
-            takes = "; ".join(f"IFS= read -r {name}; export {name}" for name in hidden)
-            words += ["/bin/sh", "-c", f'{takes}; exec "$@" </dev/null', "sh"]
-            stdin = "".join(f"{value}\n" for value in hidden.values())
+        if hidden:  # through a pipe, since everybody can read an argv
+            rest = " </dev/null" if stdin is None else ""
+            words += ["/bin/sh", "-c", f'{_build_reading(hidden)} exec "$@"{rest}', "sh"]
+            stdin = "".join(f"{_escape(value)}\n" for value in hidden.values()) + (stdin or "")
         program = f"{'s ' if argv[0] == 'sbatch' else ''}$T env -i {shlex.join([*words, *argv])}"
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"
-        if folders:
-            made = " && ".join(f"f {shlex.join(pair)}" for pair in folders.items())
+        if needs.folders:
+            made = " && ".join(f"f {shlex.join(pair)}" for pair in needs.folders.items())
             failed = f'printf \'%s\\n\' "$w" "$m" >&2; (exit {_FOLDERS})'
             fed = f"{_MAKING}\nif {made}; then\n{fed}\nelse {failed}; fi"
         if argv[0] == "sbatch":  # the mask travels to the job, and so to its logs
             fed = f"{_SUBMITTING}\numask {greeting.umask}\n{fed}"
         return f"{build_timeout_line(timeout_s)}\n{fed}"
+
+
+def _escape(value: str) -> str:
+    # A value as one line, as %b of printf reads it.
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _build_reading(variables: Mapping[str, str]) -> str:
+    """Build the shell that reads variables, each from a line of its own."""
+    lines = []
+    for name, value in variables.items():
+        # What stands behind the value keeps its last line breaks.
+        expand = f"""{name}=$(printf '%b.' "${name}"); {name}=${{{name}%.}};""" if "\\" in _escape(value) else ""
+        lines.append(f"IFS= read -r {name}; {expand} export {name};")
+    return " ".join(lines)
 
 
 def _to_signed_code(code: int) -> int:

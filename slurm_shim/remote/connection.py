@@ -20,7 +20,7 @@ import shlex
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +103,9 @@ class Connection:
 
     Pauses between attempts grow.
 
-    `config` is an ssh_config(5) file instead of the user's own; `more` are variables that programs get over there;
-    `profile` is the name that errors begin with. All methods raise ConnectionLost.
+    `config` is an ssh_config(5) file instead of the user's own; `more` are variables that programs get over there, of
+    which those of `secret_names` stand in no argv; `profile` is the name that errors begin with. All methods raise
+    ConnectionLost.
     """
 
     def __init__(
@@ -113,8 +114,9 @@ class Connection:
         config: str | None = None,
         more: Mapping[str, str] | None = None,
         profile: str | None = None,
+        secret_names: Collection[str] = (),
     ) -> None:
-        self.login, self.config, self._more = login, config, dict(more or {})
+        self.login, self.config, self._more, self.secret_names = login, config, dict(more or {}), secret_names
         self.title = f"SSH profile {profile}" if profile else f"SSH to {login.host}"
         self._greeting: Greeting | None = None
         self._folder: str | None = None

@@ -7,6 +7,7 @@ Secrets are the address of a Slack webhook, the password in a URL, and the value
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from store.errors import Invalid, make_problem
@@ -56,6 +57,33 @@ def mask_secrets(value: Any, loc: Loc = ()) -> Any:
     if loc[-2:-1] and loc[-2] in VARIABLES and is_secret(str(loc[-1])):
         return MASK
     return MASK if loc[-1:] == ("slack_webhook_url",) and not HOOK.search(value) else mask_text(value)
+
+
+def find_secrets(environment: Any, loc: Loc = ()) -> dict[str, str]:
+    """Find what is masked in a job's environment, by its place.
+
+    A mask that stands there already counts too.
+
+    >>> find_secrets({"env_vars": {"HF_TOKEN": "hf_x", "N": "8"}, "container": {"image": "docker://me:pw@host/x"}})
+    {'env_vars.HF_TOKEN': 'hf_x', 'container.image': 'docker://me:pw@host/x'}
+    """
+    if isinstance(environment, dict):
+        parts = (find_secrets(item, (*loc, key)) for key, item in environment.items())
+        return {place: value for part in parts for place, value in part.items()}
+    is_masked = isinstance(environment, str) and MASK in mask_secrets(environment, loc)
+    return {".".join(map(str, loc)): environment} if is_masked else {}
+
+
+def replace_secrets(environment: Any, replacements: Mapping[str, str], place: str = "") -> Any:
+    """Return a copy of a job's environment with other texts at places.
+
+    >>> replace_secrets({"env_vars": {"HF_TOKEN": "hf_x", "N": "8"}}, {"env_vars.HF_TOKEN": "${T}"})
+    {'env_vars': {'HF_TOKEN': '${T}', 'N': '8'}}
+    """
+    if isinstance(environment, dict):
+        items = environment.items()
+        return {key: replace_secrets(item, replacements, f"{place}.{key}".lstrip(".")) for key, item in items}
+    return replacements.get(place, environment)
 
 
 def unmask_secrets(given: Any, kept: Any) -> Any:

@@ -54,12 +54,16 @@ class Attempt(ServerFileModel):
 
 
 class RunJob(ServerFileModel):
-    """One job of a run with all its attempts and what it left behind."""
+    """One job of a run with all its attempts and what it left behind.
+
+    `secrets` has the place of each secret in its environment, and where the value is: "config" or "workflow".
+    """
 
     name: str
     depends_on: list[str] = []
     script: str | None = None
     script_file: str | None = None
+    secrets: dict[str, str] = {}
     options: dict[str, Any] = {}
     resources: dict[str, Any] = {}
     command: list[str] | str | None = None

@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from store.config import masks
 from store.disk.files import read_file
 from store.documents import Environment, Resources, to_problems
 from store.errors import Conflict, Denied, Invalid, NotFound, make_problem
@@ -138,11 +139,11 @@ class BuiltInTemplate(NotFound):
 def build_job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the requested job, filled up with config.yaml's defaults.
 
-    Raises Invalid with places in the body.
+    A mask stands for the secret of the configuration. Raises Invalid with places in the body.
     """
-    resources = _validate_part(Resources, body.get("resources") or {}, "resources")
-    environment = _validate_part(Environment, body.get("environment") or {}, "environment")
     common = defaults.get("environment") or {}
+    resources = _validate_part(Resources, body.get("resources") or {}, "resources")
+    environment = _validate_part(Environment, _unmask_part(body.get("environment") or {}, common), "environment")
     if {"conda", "venv"} & environment.keys():
         common = {key: value for key, value in common.items() if key not in ("conda", "venv")}
     return {
@@ -153,6 +154,14 @@ def build_job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -
         "work_dir": body.get("work_dir"),
         "log_dir": body.get("log_dir"),
     }
+
+
+def _unmask_part(environment: Mapping[str, Any], common: Mapping[str, Any]) -> Any:
+    try:
+        return masks.unmask_secrets(environment, common)
+    except Invalid as error:
+        wrong = [{**item, "loc": ["body", "environment", *item["loc"]]} for item in error.problems]
+        raise Invalid(wrong) from error
 
 
 def _validate_part(model: type[BaseModel], given: Mapping[str, Any], part: str) -> dict[str, Any]:

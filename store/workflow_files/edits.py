@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from store.config import masks
 from store.errors import Invalid
 from store.rules.shapes import Workflow
 from store.rules.workflows import parse_workflow
@@ -128,6 +129,14 @@ def edit_workflow(data: bytes, old: Workflow, merged: Mapping[str, Any]) -> byte
     except Invalid:
         return whole  # what is wrong with it is said when it is checked
     return after if meant == wanted else whole
+
+
+def mask_environments(data: bytes, workflow: Workflow) -> str:
+    """Return the file's text with the secrets of its jobs masked."""
+    tree = workflow.model_dump(exclude_unset=True)
+    jobs = [{**job, "environment": masks.mask_secrets(job.get("environment"))} for job in tree["jobs"]]
+    secrets = [masks.find_secrets(job["environment"]) for job in jobs]
+    return (edit_workflow(data, workflow, {**tree, "jobs": jobs}) if any(secrets) else data).decode()
 
 
 def _keep_file(raw: dict[str, Any], old: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

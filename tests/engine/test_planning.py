@@ -9,7 +9,7 @@ import pytest
 
 from engine import planning
 from slurm_shim.errors import SlurmUnreachable
-from store.errors import Denied, Invalid, NotFound
+from store.errors import Conflict, Denied, Invalid, NotFound
 from tests.engine.servers.pretended import FLOW, HERE, TWO, World, open_server
 from tests.pretended import asynchronous
 
@@ -168,3 +168,57 @@ async def test_a_cell_knows_its_number(tmp_path: Path) -> None:
         ]
         assert [run.jobs[0].work_dir for run in runs] == [f"{runs[0].work_dir}/out/c{number}" for number in (0, 7)]
         assert [run.args for run in runs] == [{"own": "c0"}, {"own": "c7"}]
+
+
+SECRET = {
+    "store/config.yaml": "environment: {env_vars: {HF_TOKEN: hf_1, N: '8', PROXY: 'http://me:pw@proxy'}}\n",
+    "store/workflows/own.yaml": "name: own\nargs: {word: w1}\njobs:\n  - name: a\n    command: printenv\n"
+    "    environment: {env_vars: {API_KEY: '{{ word }}', HF_TOKEN: hf_2}}\n  - {name: b, command: printenv}\n",
+}
+OF_A = {"SLURM_SLUICE_env_vars_API_KEY": "w1", "SLURM_SLUICE_env_vars_HF_TOKEN": "hf_2"}
+OF_B = {"SLURM_SLUICE_env_vars_HF_TOKEN": "hf_1"}
+PROXY = {"SLURM_SLUICE_env_vars_PROXY": "http://me:pw@proxy"}
+
+
+@pytest.mark.parametrize(
+    ("why", "name", "change", "found"),
+    [
+        ("as it was", "none.yaml", None, (OF_A | PROXY, OF_B | PROXY)),
+        (
+            "the configuration has another now",
+            "config.yaml",
+            SECRET["store/config.yaml"].replace("hf_1", "hf_3"),
+            (OF_A | PROXY, {"SLURM_SLUICE_env_vars_HF_TOKEN": "hf_3"} | PROXY),
+        ),
+        (
+            "the workflow has another now",
+            "workflows/own.yaml",
+            SECRET["store/workflows/own.yaml"].replace("hf_2", "hf_3"),
+            (OF_A | {"SLURM_SLUICE_env_vars_HF_TOKEN": "hf_3"} | PROXY, OF_B | PROXY),
+        ),
+        ("gone from the configuration", "config.yaml", "{}", ("environment.env_vars.PROXY", "env_vars.HF_TOKEN")),
+        ("gone with the workflow", "workflows/own.yaml", None, ("Workflow 'own' not found", OF_B | PROXY)),
+        ("gone with the job", "workflows/own.yaml", FLOW["store/workflows/flow.yaml"], ("job 'a'", OF_B | PROXY)),
+    ],
+)
+@asynchronous
+async def test_secrets_are_those_of_now(
+    tmp_path: Path, why: str, name: str, change: str | None, found: tuple[dict[str, str] | str, ...]
+) -> None:
+    async with open_server(tmp_path, SECRET) as world:
+        run = await plan(world, "own")
+        text = run.model_dump_json()
+        assert not [value for value in ("hf_1", "hf_2", ":pw@") if value in text], why
+        assert "export N=8\n" in run.jobs[1].script
+        path = tmp_path / "store" / name
+        path.unlink(missing_ok=True)
+        if change is not None:
+            path.write_text(change.replace("name: flow", "name: own"))
+        for folder in (world.store.configuration.user, world.store.workflows):
+            await folder.refresh([path.name])
+        for job, wanted in zip(run.jobs, found, strict=True):
+            if isinstance(wanted, str):
+                with pytest.raises(Conflict, match=wanted):
+                    await planning.load_secrets(world.server, run, job)
+            else:
+                assert await planning.load_secrets(world.server, run, job) == wanted, why

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from slurm_shim import parse, script
-from slurm_shim.commands import Slurm
+from slurm_shim.commands import Needs, Slurm
 from slurm_shim.errors import JobFinished, JobUnknown, SlurmConflict, SlurmError, SlurmInvalid, SlurmUnreachable
 from slurm_shim.remote.commands import RemoteSlurm
 from slurm_shim.remote.connection import Connection
@@ -87,6 +87,26 @@ def test_a_rendered_job_from_end_to_end(slurm: Slurm, tmp_path: Path) -> None:
     assert {name: accounted[name] for name in same} == {name: row[name] for name in same}
     found = [row for row in slurm.list_submitted(began - 5) if tag in row["submit_line"]]
     assert [row["job_id"] for row in found] == [job_id]
+
+
+SECRETS = {
+    "env_vars.PLAIN_TOKEN": "plain",
+    "env_vars.ODD_TOKEN": 'it\'s "$x" `y` \\n %s \\',
+    "env_vars.LINES_TOKEN": "two\nlines\n\n",
+    "env_vars.BLANK_TOKEN": "  -n é ",
+    "container.env.LONG_TOKEN": "x" * 50_000,
+}
+
+
+@pytest.mark.parametrize("export", [None, "ALL", "NONE", "NIL", "HOME,NEW=1", "ALL,NEW=1"])
+def test_a_secret_arrives_in_its_job_whatever_it_exports(slurm: Slurm, tmp_path: Path, export: str | None) -> None:
+    secrets = {script.make_secret_variable(place): value for place, value in SECRETS.items()}
+    lines = [f"#SBATCH --export={export}"] if export else []
+    lines += [f'printf "%s\\0" "${{{name}}}" >> out' for name in secrets]
+    text = "\n".join(["#!/bin/bash", *lines, ""])
+    job_id = slurm.sbatch(text, {"chdir": str(tmp_path), "output": "/dev/null"}, needs=Needs(secrets=secrets))
+    assert await_end_of(slurm, job_id)["state"] == "COMPLETED"
+    assert (tmp_path / "out").read_text().split("\0") == [*SECRETS.values(), ""]
 
 
 def test_nothing_of_the_server_reaches_a_job(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

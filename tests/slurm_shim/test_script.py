@@ -17,6 +17,8 @@ from slurm_shim.script import (
     build_options,
     build_variables,
     find_log_path,
+    mask_references,
+    refer_to_secret,
     render_script,
     require_folder,
     to_job_name,
@@ -373,3 +375,17 @@ def test_the_arguments_of_a_container_stay_whole(bash: Any) -> None:
     code, said = bash(job)
     assert code == 127
     assert "--container-image=/i m.sqsh" in said
+
+
+def test_a_reference_to_a_secret_is_what_the_shell_expands() -> None:
+    place = refer_to_secret("env_vars.A_TOKEN")
+    env = {"A_TOKEN": place, "URL": f"a b{place}'c"}
+    flags = {
+        "apptainer": f"""--env A_TOKEN="{place}" --env 'URL=a b'"{place}"''"'"'c' "{place}" true\n""",
+        "pyxis": f'    --container-image="{place}"\n',
+    }
+    for runtime, words in flags.items():
+        environment = {"env_vars": env, "container": {"runtime": runtime, "image": place, "env": env}}
+        text = render_script({"name": "a", "command": "true", "environment": environment})
+        assert words in text and f'export A_TOKEN="{place}"\n' in text
+        assert place not in mask_references(text) and "export A_TOKEN=***\n" in mask_references(text)

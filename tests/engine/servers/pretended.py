@@ -11,6 +11,7 @@ from unittest.mock import patch
 from engine.loop import connect_clusters
 from engine.server import Server
 from slurm_shim.cluster import Cluster
+from slurm_shim.commands import Needs
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.parse import Job
 from store import access
@@ -40,13 +41,15 @@ class Slurm(pretended.Cluster):
         self.named = HERE
         self.partition_rows: list[dict[str, Any]] = []
         self.submitted: list[tuple[str, dict[str, Any]]] = []
+        self.secrets: list[dict[str, str]] = []  # of each submission
         self.cancelled: list[str] = []
         self.refusal: Exception | None = None
 
-    def sbatch(self, script: str, options: Mapping[str, Any], _words: Sequence[str], _folders: Sequence[str]) -> str:
+    def sbatch(self, script: str, options: Mapping[str, Any], _words: Sequence[str], needs: Needs) -> str:
         if self.refusal is not None:
             raise self.refusal
         self.submitted.append((script, dict(options)))
+        self.secrets.append(dict(needs.secrets))
         return str(100 + len(self.submitted))
 
     def scancel(self, job_ids: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.app_server import Server
-from tests.ordinary_user import PREFIX, PROJECT, UNUSABLE, make_project
+from tests.cluster.ordinary_user import PREFIX, PROJECT, UNUSABLE, make_project
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
@@ -31,8 +31,8 @@ def server(cluster: str, tmp_path: Path) -> Iterator[Server]:
 
 def save(server: Server, name: str, **job: Any) -> None:
     """Save a workflow of one job."""
-    command = "echo '{}' > $SLUICE_RESULT; touch $(dirname $SLUICE_RESULT)/kept"
-    text = json.dumps({"name": name, "jobs": [{"name": "a", "command": command, **job}]})
+    command = "echo '{}' > $SLUICE_RESULT; touch $(dirname $SLUICE_RESULT)/kept; : {{ n }}"
+    text = json.dumps({"name": name, "args": {"n": 0}, "jobs": [{"name": "a", "command": command, **job}]})
     answer = server.http.post("/api/workflows/upload", json={"yaml": text, "filename": f"{name}.yaml"})
     assert answer.status_code == 200, answer.text
 

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurm_shim.commands import Needs
 from slurm_shim.errors import FolderRefused, SlurmInvalid, SlurmRefused, SlurmUnreachable
 from slurm_shim.programs import Breaker, Outcome
 from slurm_shim.remote import connection as made
 from slurm_shim.remote.commands import RemoteSlurm, Slice
 from slurm_shim.remote.connection import SHELL, Connection, ConnectionLost, frame_block, parse_framed
+from slurm_shim.remote.ssh import Login
 from tests.cluster.beyond import Beyond
 from tests.cluster.sshd import needed
 from tests.waiting import eventually
@@ -197,12 +199,27 @@ def test_folders_are_made_with_the_submission(slurm: RemoteSlurm, beyond: Beyond
     slurm.identify()
     before = beyond.calls()
     wanted = {f"folder {name}": str(beyond.home / name) for name in ("a b", "it's", "-x/y", "é\n")}
-    slurm.sbatch("#!/bin/sh\n", {"chdir": str(beyond.home)}, folders=wanted)
+    slurm.sbatch("#!/bin/sh\n", {"chdir": str(beyond.home)}, needs=Needs(wanted))
     assert all(Path(folder).is_dir() for folder in wanted.values())
     (beyond.home / "file").touch()
     with pytest.raises(FolderRefused, match=rf"^it's {beyond.home}/file/x: mkdir: .*: Not a directory$"):
-        slurm.sbatch("#!/bin/sh\n", {}, folders={"it's": str(beyond.home / "file" / "x")})
+        slurm.sbatch("#!/bin/sh\n", {}, needs=Needs({"it's": str(beyond.home / "file" / "x")}))
     assert (beyond.calls() - before)["sbatch"] == 1
+
+
+@pytest.mark.ssh
+def test_secrets_stand_in_no_argv(beyond: Beyond) -> None:
+    variables = {**beyond.variables, "A_TOKEN": "of the profile"}
+    made = Connection(Login(**beyond.sshd.login), str(beyond.sshd.config), variables, secret_names=["A_TOKEN"])
+    beyond.program("sbatch", f"cat /proc/[0-9]*/cmdline > {beyond.dir}/argvs; env > {beyond.dir}/got; cat; echo 7")
+    try:
+        script = "#!/bin/sh\necho 7\n"
+        RemoteSlurm(made).sbatch(script, {}, needs=Needs(secrets={"SLURM_SLUICE_T": "of the job"}))
+    finally:
+        made.close()
+    got, argvs = ((beyond.dir / name).read_text(errors="replace") for name in ("got", "argvs"))
+    assert {"A_TOKEN=of the profile", "SLURM_SLUICE_T=of the job"} <= set(got.splitlines())
+    assert "sbatch" in argvs and "of the profile" not in argvs and "of the job" not in argvs
 
 
 FILES = [

@@ -12,9 +12,9 @@ import pytest
 
 from tests.app_client import Client
 from tests.cluster.beyond import Beyond
+from tests.cluster.ordinary_user import PREFIX, PROJECT, UNUSABLE, make_project
 from tests.cluster.sshd import needed
 from tests.engine.whole.remote.machines import await_clusters
-from tests.ordinary_user import PREFIX, PROJECT, UNUSABLE, make_project
 
 pytestmark = pytest.mark.ssh
 

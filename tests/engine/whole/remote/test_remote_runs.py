@@ -87,6 +87,17 @@ def test_a_failed_run_over_there_tells_why_and_leaves_nothing(client: Client, be
     assert client.await_run(started["id"], 120)["status"] == "completed"
 
 
+def test_secrets_arrive_over_there(client: Client, beyond: Beyond, project: Path) -> None:
+    (project / "srunx.json").write_text('{"environment": {"env_vars": {"HF_TOKEN": "hf_x\\ny"}}}')
+    text = "name: secret\njobs:\n  - {name: a, command: printenv HF_TOKEN}\n"
+    (project / ".srunx" / "workflows" / "secret.yaml").write_text(text)
+    eventually(lambda: client.get("/api/workflows/secret?mount=ml").status_code == 200)
+    await_clusters(client)
+    run = client.await_run(client.post("/api/workflows/secret/run?mount=ml").json()["id"])
+    assert client.get(f"/api/jobs/{run['jobs'][0]['job_id']}/logs").json()["stdout"] == "hf_x\ny\n"
+    assert "hf_x" not in (client.store / "runs" / f"{run['id']}.json").read_text()
+
+
 def test_a_single_job_over_there(client: Client, beyond: Beyond, project: Path) -> None:
     await_clusters(client)
     (project / "train.sh").write_text("#!/bin/bash\ncat make.py\npwd >&2\n")
