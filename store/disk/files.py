@@ -190,24 +190,26 @@ class Files:
                     remove(path)
 
     def make_dirs(self, path: Path) -> None:
-        """Make the folder and its missing parents.
+        """Make the folder and its missing parents; raise Denied.
 
-        In the store durably and private; elsewhere as the umask and the parent (setgid, ACL) say. Raises Denied for
-        what is no folder, StoreUnavailable.
+        In the store durably and private; elsewhere as the umask and the parent (setgid, ACL) say.
         """
-        for folder in reversed((path, *path.parents)):
-            try:
-                if not folder.is_dir():
-                    self.ops.mkdir(folder, FOLDER_MODE if self._is_own(folder) else 0o777)
-                    if self._is_own(folder):
-                        self._sync_folder(folder.parent)
-            except FileNotFoundError:
-                self.make_dirs(folder)  # somebody removed its parent, which was empty, meanwhile
-            except FileExistsError:
-                if not folder.is_dir():
-                    raise Denied(f"{self.display_path(folder)} is not a folder") from None
-            except OSError as error:
-                raise from_os_error(error, f"make the folder {self.display_path(folder)}") from error
+        try:
+            for folder in reversed([part for part in (path, *path.parents) if not part.is_dir()]):
+                self._make_dir(folder)
+        except OSError as error:
+            raise from_os_error(error, f"make the folder {self.display_path(path)}") from error
+
+    def _make_dir(self, folder: Path) -> None:
+        try:
+            self.ops.mkdir(folder, FOLDER_MODE if self._is_own(folder) else 0o777)
+            if self._is_own(folder):
+                self._sync_folder(folder.parent)
+        except FileNotFoundError:
+            self.make_dirs(folder)  # somebody removed its parent, which was empty, meanwhile
+        except FileExistsError:
+            if not folder.is_dir():
+                raise Denied(f"{self.display_path(folder)} is not a folder") from None
 
     def _is_own(self, path: Path) -> bool:
         """Tell whether the path lies in the store, where all is private."""
