@@ -480,6 +480,21 @@ HETEROGENEOUS = (
             stdin="#!/bin/sh\ntrue\n",
         ),
     ),
+    row(
+        "steps of several parts, and of one",
+        submit(
+            "",
+            stdin=f"{TWO}srun --het-group=0,1 -l sh -c 'echo $SLURMD_NODENAME $SLURM_NODEID' | cut -c1-7,10- | sort\n"
+            "srun --het-group=1 -n1 sh -c 'echo $SLURM_PROCID $SLURM_NTASKS $SLURM_JOB_ID' 2>/dev/null\n"
+            "srun --het-group=5 true 2>&1; echo $?\n",
+        ),
+        Reads(
+            "out",
+            "0: node 0\n1: node 1\n2: node 1\n0 1 <a>\n"
+            "srun: error: Requested het-group offset exceeds highest hetjob index (5 > 1)\n1\n",
+        ),
+        Until("sacct -n -P -j <a> -o JobID,NTasks", "<a>+0|\n<a>+0.batch|1\n<a>+0.0|1\n<a>+1|\n<a>+1.0|2\n<a>+1.1|1"),
+    ),
     row("the parts of no job", Do("squeue -h -j 99999999+1", "", "slurm_load_jobs error: Invalid job id specified", 1)),
 )
 

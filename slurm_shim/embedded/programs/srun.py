@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from ..state import Row
+
 # What shares out a machine (memory, cores, binding) or asks for a job of its own has no meaning within a job here.
 OPTIONS = Options(
     "srun",
     """ntasks/n= nodes/N= cpus-per-task/c= label/l output/o= error/e= input/i= job-name/J= chdir/D= export= gpus/G=
     gpus-per-node= gpus-per-task= gres= kill-on-bad-exit/K? mpi= nodelist/w= exclude/x= ntasks-per-node= quiet/Q
-    jobid= overcommit/O open-mode= version/V help/h usage""",
+    jobid= overcommit/O open-mode= het-group= version/V help/h usage""",
     255,
     """unbuffered/u mem= mem-per-cpu= exclusive? overlap exact cpu-bind= mem-bind= partition/p= verbose/v account/A=
     qos/q= constraint/C= comment= distribution/m= threads-per-core= hint= propagate? gpu-bind= no-kill/k?
@@ -91,6 +93,23 @@ def _parse_number(asked: dict[str, Any], name: str, default: int) -> int:
     return int(digits)
 
 
+def _choose_parts(text: str, rows: list[Row]) -> list[Row]:
+    """Choose parts of a heterogeneous job by --het-group: `1`, `0,2`, `0-1`."""
+    try:
+        wanted = arrays.parse_array(text, 1 << 31)[0]
+    except ValueError as error:
+        lines = [f"_parse_single_range: Invalid range: `{text}'", f"Invalid --het-group value: {text}"]
+        raise Refused([f"srun: error: {line}" for line in lines]) from error
+    most = max(row["het_offset"] or 0 for row in rows)
+    if wanted[-1] > most:
+        text = f"Requested het-group offset exceeds highest hetjob index ({wanted[-1]} > {most})"
+        raise Refused(f"srun: error: {text}")
+    chosen = [row for row in rows if row["het_offset"] in wanted and row["state"] in ("RUNNING", "SUSPENDED")]
+    if not chosen:
+        raise Refused("srun: error: No directives to start application on any available hetjob components")
+    return chosen
+
+
 class Step:
     """One srun: its place in the job, its tasks, and how they ended."""
 
@@ -100,33 +119,45 @@ class Step:
         self.conf, self.asked, self.argv, self.command = conf, asked, argv, command
         with cluster.read_state(conf) as state:
             rows = state.select_jobs("raw_id = ?", raw_id)
-        if not rows or rows[0]["state"] not in ("RUNNING", "SUSPENDED"):
-            raise Refused(f"srun: error: Unable to confirm allocation for job {raw_id}: Invalid job id specified")
-        self.row = rows[0]
+            if not rows or rows[0]["state"] not in ("RUNNING", "SUSPENDED"):
+                raise Refused(f"srun: error: Unable to confirm allocation for job {raw_id}: Invalid job id specified")
+            if "het-group" in asked:
+                rows = _choose_parts(asked["het-group"], cluster.find_jobs(state, raw_id))
+        self.job_id = raw_id
+        self.parts = {row["raw_id"]: row for row in rows}
         self.cpus = _parse_number(asked, "cpus-per-task", 1)
-        self.places = self._place_tasks(schedule.unpack_shares(self.row["alloc"]))
+        self.places: list[tuple[int, schedule.Share]] = []
+        self.counts: dict[int, int] = {}  # tasks of each part
+        self.nodes: list[str] = []
+        for row in rows:
+            placed = self._place_tasks(row)
+            self.places += [(index + len(self.nodes), share) for index, share in placed]
+            self.counts[row["raw_id"]] = len(placed)
+            self.nodes += patterns.list_nodes(row)
         self.number = -1
         self.pids: dict[int, int] = {}
         self.statuses: dict[int, int] = {}
         self.pipes: dict[int, tuple[int, str]] = {}
 
-    def _place_tasks(self, shares: list[schedule.Share]) -> list[tuple[int, schedule.Share]]:
+    def _place_tasks(self, row: Row) -> list[tuple[int, schedule.Share]]:
         """Place the tasks node by node: (index, share) of each task's node."""
+        shares = schedule.unpack_shares(row["alloc"])
         nodes = _parse_number(self.asked, "nodes", 0)
         if nodes > len(shares):
             raise Refused(f"srun: error: Only allocated {len(shares)} nodes asked for {nodes}")
         fewer = "ntasks" in self.asked and ("nodelist" in self.asked or "exclude" in self.asked)
         count = nodes or (min(len(shares), _parse_number(self.asked, "ntasks", 1)) if fewer else len(shares))
-        chosen = placement.choose_nodes(self.asked, shares, count, self.row["raw_id"])
+        chosen = placement.choose_nodes(self.asked, shares, count, row["raw_id"])
         numbers = [index for index, _ in chosen]
-        shares = placement.limit_gpus(self.asked, [share for _, share in chosen], self.row["raw_id"])
+        shares = placement.limit_gpus(self.asked, [share for _, share in chosen], row["raw_id"])
         per_node = _parse_number(self.asked, "ntasks-per-node", 0)
-        default = int(os.environ.get("SLURM_NTASKS", "0")) if not nodes else 0
+        of_job = row["ntasks"] if "het-group" in self.asked else int(os.environ.get("SLURM_NTASKS", "0"))
+        default = of_job if not nodes else 0
         tasks = _parse_number(self.asked, "ntasks", per_node * len(shares) or default or len(shares))
         room = [max(1, share[1] // self.cpus) for share in shares]
         if tasks * self.cpus > sum(share[1] for share in shares) and "overcommit" not in self.asked:
             text = "More processors requested than permitted"
-            raise placement.make_step_refusal(self.row["raw_id"], text)
+            raise placement.make_step_refusal(row["raw_id"], text)
         counts = [1 if index < tasks else 0 for index in range(len(shares))]
         left = tasks - sum(counts)
         for index, most in enumerate(room):
@@ -139,15 +170,18 @@ class Step:
     def register(self) -> None:
         """Give the step its number and a line in accounting."""
         with cluster.change_state(self.conf) as state:
-            self.number = state.select_jobs("raw_id = ?", self.row["raw_id"])[0]["next_step"] or 0
-            names = list(dict.fromkeys(share[0] for _, share in self.places))
-            state.update_job(self.row["raw_id"], next_step=self.number + 1)
-            state.insert_row(
-                "steps", raw_id=self.row["raw_id"], step=str(self.number),
-                name=self.asked.get("job-name") or os.path.basename(self.command[0]), state="RUNNING",
-                start_time=int(time.time()), ntasks=len(self.places), ncpus=len(self.places) * self.cpus,
-                nnodes=len(names), node_list=cluster.fold_hosts(names), submit_line=" ".join(["srun", *self.argv]),
-            )  # fmt: skip
+            self.number = state.select_jobs("raw_id = ?", self.job_id)[0]["next_step"] or 0
+            state.update_job(self.job_id, next_step=self.number + 1)
+            done = 0
+            for raw_id, count in self.counts.items():
+                names = list(dict.fromkeys(share[0] for _, share in self.places[done : done + count]))
+                done += count
+                state.insert_row(
+                    "steps", raw_id=raw_id, step=str(self.number),
+                    name=self.asked.get("job-name") or os.path.basename(self.command[0]), state="RUNNING",
+                    start_time=int(time.time()), ntasks=count, ncpus=count * self.cpus,
+                    nnodes=len(names), node_list=cluster.fold_hosts(names), submit_line=" ".join(["srun", *self.argv]),
+                )  # fmt: skip
 
     def start(self) -> None:
         """Start the tasks."""
@@ -183,7 +217,7 @@ class Step:
         nodes = list(dict.fromkeys(place[1][0] for place in self.places))
         per_node = environment.format_counts([sum(p[1][0] == name for p in self.places) for name in nodes])
         gpus = share[3]
-        each = _parse_number(self.asked, "gpus-per-task", 0) or self.row["gpus_task"]
+        each = _parse_number(self.asked, "gpus-per-task", 0) or next(iter(self.parts.values()))["gpus_task"]
         gpus = gpus[local * each : (local + 1) * each] if each else gpus
         env = environment.build_step_environment(self.asked.get("export"), os.environ)
         if gpus or env.get("CUDA_VISIBLE_DEVICES"):
@@ -236,9 +270,9 @@ class Step:
             os.dup2(os.open(self._expand_name("error", task), flags, 0o666), 2)
 
     def _expand_name(self, option: str, task: int) -> str:
-        names = dict.fromkeys(patterns.list_nodes(self.row))
-        node = list(names).index(self.places[task][1][0])
-        return patterns.expand_pattern(self.asked[option], self.row, str(self.number), node, task)
+        node = list(dict.fromkeys(self.nodes)).index(self.places[task][1][0])
+        row = next(iter(self.parts.values()))
+        return patterns.expand_pattern(self.asked[option], row, str(self.number), node, task)
 
     def finish(self) -> int:
         """Wait for the tasks, write down the step's end; return its status."""
@@ -259,16 +293,17 @@ class Step:
         self._print_failures()
         worst = max(self.statuses.values(), key=_to_exit_status)
         with cluster.change_state(self.conf) as state:
-            state.db.execute(
-                "UPDATE steps SET end_time = ?, state = ?, exit_raw = ?, user_us = ?, sys_us = ?, max_rss_kb = ? "
-                "WHERE raw_id = ? AND step = ?",
-                (int(time.time()), _to_step_state(worst), worst & 0xFF7F, user_us, sys_us, longest_rss,
-                 self.row["raw_id"], str(self.number)),
-            )  # fmt: skip
-            state.db.execute(
-                "UPDATE jobs SET derived_raw = max(coalesce(derived_raw, 0), ?) WHERE raw_id = ?",
-                (worst & 0xFF7F, self.row["raw_id"]),
-            )
+            for raw_id in self.counts:
+                state.db.execute(
+                    "UPDATE steps SET end_time = ?, state = ?, exit_raw = ?, user_us = ?, sys_us = ?, max_rss_kb = ? "
+                    "WHERE raw_id = ? AND step = ?",
+                    (int(time.time()), _to_step_state(worst), worst & 0xFF7F, user_us, sys_us, longest_rss,
+                     raw_id, str(self.number)),
+                )  # fmt: skip
+                state.db.execute(
+                    "UPDATE jobs SET derived_raw = max(coalesce(derived_raw, 0), ?) WHERE raw_id = ?",
+                    (worst & 0xFF7F, raw_id),
+                )
         return _to_exit_status(worst)
 
     def _print_labelled(self) -> None:

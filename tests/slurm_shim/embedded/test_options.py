@@ -116,7 +116,7 @@ REFUSED = {
     "--wckeys=x -x1 --associations=1 --json --yaml --steps",
     "scancel": "--sibling=x --cron",
     "scontrol": "-d --details -uroot --uid=root",
-    "srun": "-t5 --time=5 -W1 --wait=1 --signal=USR1 --het-group=0 --immediate --pty --multi-prog",
+    "srun": "-t5 --time=5 -W1 --wait=1 --signal=USR1 --immediate --pty --multi-prog",
     "sacctmgr": "-s --associations",
     "sstat": "--steps",
     "sdiag": "-r --reset",
