@@ -1333,7 +1333,7 @@ def serve() -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change
     if not access.is_loopback(settings.host) and not access.read_access(settings.store / "access.yaml").tokens:
         sys.exit(f"Listening on {settings.host} needs a token: `sluice token NAME` makes one")
-    listener = listen(settings.host, settings.port)
+    listener = open_listener(settings.host, settings.port)
     os.environ["SLUICE_PORT"] = str(listener.getsockname()[1])
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")
@@ -1347,8 +1347,11 @@ def serve() -> None:
         sys.exit(3)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Listen on the address; end the program with one clear line where that cannot be."""
+def open_listener(host: str, port: int) -> socket.socket:
+    """Open the socket to listen on.
+
+    Where that cannot be, the program ends with one clear line.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
