@@ -55,8 +55,8 @@ class FolderRefused(SlurmRefused):
     """A folder of the job cannot be made or used where the job will run."""
 
     def __init__(self, field: str, folder: str, why: str) -> None:
-        shown = folder if len(folder) <= 200 else f"{folder[:200]}…"
-        super().__init__("sbatch", 1, "", f"{field} {shown}: {why[:200]}")
+        short = folder if len(folder) <= 200 else f"{folder[:200]}…"
+        super().__init__("sbatch", 1, "", f"{field} {short}: {why[:200]}")
 
 
 class SlurmInvalid(SlurmRefused):
