@@ -645,7 +645,9 @@ class App:
             await answer_preflight(call)
             return
         requirement = endpoint.requirement if endpoint is not None else self.unknown[call.family.name]
-        if requirement.credentials:
+        # The pages themselves tell nothing: what they show is asked for with credentials.
+        is_page = item is None and call.path in self.pages and call.method in ("GET", "HEAD")
+        if requirement.credentials and not is_page:
             let_in(call, requirement)
         if endpoint is not None:
             await endpoint.answer(call, await endpoint.call_function(call), self.streams)

@@ -100,6 +100,7 @@ def test_a_host_can_be_allowed(client: Client) -> None:
     [
         ("no browser", {}, True),
         ("our own page", {"origin": "http://localhost", "sec-fetch-site": "same-origin"}, True),
+        ("behind a proxy that changes the Host", {"origin": "https://ours", "sec-fetch-site": "same-origin"}, True),
         ("typed by a person", {"sec-fetch-site": "none"}, True),
         ("another site", {"sec-fetch-site": "cross-site"}, False),
         ("another port of this machine", {"sec-fetch-site": "same-site"}, False),
@@ -211,7 +212,7 @@ def test_only_what_tells_nothing_is_open() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/docs", "/nowhere", "//health", "/api/jobs/", "/api/health", "/HEALTH", "/openapi.json/x"],
+    ["/", "/docs/nothing", "/nowhere", "//health", "/api/jobs/", "/api/health", "/HEALTH", "/openapi.json/x"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "PROPFIND"])
 def test_every_other_path_and_method_needs_credentials(client: Client, path: str, method: str) -> None:
@@ -417,6 +418,14 @@ def test_answers_keep_browsers_strict(client: Client) -> None:
         assert client.get(f"/docs/{name}", judged=False).status_code == 200
     for name in ("..%2f..%2fapp.py", "%2e%2e", "app.py", "index.html"):
         assert client.get(f"/docs/{name}", judged=False).status_code == 404
+
+
+def test_the_documentation_is_open_to_everybody(client: Client) -> None:
+    for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css"):
+        for method in ("GET", "HEAD"):
+            assert client.bare(method, path, [HOST, (b"x-forwarded-for", b"192.0.2.1")]).status_code == 200
+        assert client.bare("POST", path, [HOST]).status_code == 401
+    assert client.bare("GET", "/docs", [(b"host", b"evil.example")]).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/start.js"])
