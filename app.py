@@ -38,6 +38,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema_rs
 import orjson
@@ -55,6 +56,7 @@ from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from slurm_shim import errors as slurm_errors
 from store import access, errors, jsons
+from store.config.log_format import Throttle, set_up_log
 from store.config.settings import CHOICES, Settings
 from store.contract import dump_contract, find_needed_components, load_contract
 from store.indexes.bodies import Answer, Body, Versioned
@@ -631,6 +633,9 @@ class App:
             if call.status:
                 raise
             await refuse(call, problem)
+        if access_log.isEnabledFor(logging.DEBUG):
+            who = call.caller.name if call.caller else "nobody"
+            access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, quote(call.path), call.status, who)
         if call.server is not None and scope["type"] == "http" and call.method not in READING:
             await write_audit(call)
 
@@ -764,7 +769,7 @@ def is_bare_check(call: Call) -> bool:
     """
     is_open = call.endpoint is not None and not call.endpoint.requirement.credentials
     old = call.scope.get("http_version") == "1.0" and b"host" not in call.headers
-    return is_open and old and access.is_loopback((call.scope.get("client") or ("",))[0])
+    return is_open and old and access.is_loopback(read_client(call))
 
 
 def check_cors(call: Call) -> bool:
@@ -826,13 +831,18 @@ def let_in(call: Call, requirement: access.Requirement) -> None:
         raise
 
 
+def read_client(call: Call) -> str:
+    """Return the address that the call comes from."""
+    return str((call.scope.get("client") or ("",))[0])
+
+
 async def write_audit(call: Call) -> None:
     """Write down who did what, with which result."""
     assert call.server is not None
     await call.server.audit.append(
         {
             "who": call.caller.name if call.caller else None,
-            "from": (call.scope.get("client") or ("",))[0],
+            "from": read_client(call),
             "what": call.endpoint.spec.operation_id if call.endpoint else call.method,
             "path": call.path,
             "status": call.status,
@@ -874,6 +884,10 @@ class MediaType(Exception):
     """The body is not JSON in UTF-8, or not declared so."""
 
 
+class Degraded(Exception):
+    """Something does not work, and the caller wants to hear of it as a status."""
+
+
 class NotStarted(Exception):
     """The app runs without its lifespan, so that there is no server to ask."""
 
@@ -893,6 +907,7 @@ STATUS: dict[type[Exception], int] = {
     MediaType: 415,
     TooMany: 429,
     errors.TooManyWaiting: 429,
+    Degraded: 503,
     NotStarted: 503,
     errors.NotFound: 404,
     errors.NoProfile: 503,
@@ -911,6 +926,9 @@ STATUS: dict[type[Exception], int] = {
     slurm_errors.JobUnknown: 404,
     slurm_errors.SlurmError: 502,
 }
+REFUSED_CALLERS = (access.Unauthenticated, errors.Denied, TooMany)
+refused_callers = Throttle()
+access_log = logging.getLogger("sluice.access")
 # How a client may say who it is, by the scheme's name in the contract.
 CHALLENGES = {"bearer": b"Bearer", "basic": b'Basic realm="Sluice"'}
 RETRY_AFTER_S = 5
@@ -923,6 +941,7 @@ async def refuse(call: Call, problem: Exception) -> None:
 
     A websocket is closed before it is accepted.
     """
+    report_refusal(call, problem)
     if call.scope["type"] == "websocket":
         code = 4401 if isinstance(problem, access.Unauthenticated) else 4403
         await call.send_message({"type": "websocket.close", "code": code})
@@ -937,6 +956,13 @@ async def refuse(call: Call, problem: Exception) -> None:
         failure = RuntimeError("no shape for a refusal")
         failure.__cause__ = second
         await send_refusal(call, failure)
+
+
+def report_refusal(call: Call, problem: Exception) -> None:
+    """Report in the log that a caller was not let in, throttled."""
+    client = read_client(call)
+    if isinstance(problem, REFUSED_CALLERS) and refused_callers.admit((client, type(problem))):
+        log.warning("refused %s %s of %s: %s", call.method or "websocket", quote(call.path), client, problem)
 
 
 async def send_refusal(call: Call, problem: Exception) -> None:
@@ -1132,9 +1158,12 @@ operations(
 )
 
 
-def sluice_get_health(server: Server) -> Data:
+def sluice_get_health(server: Server, strict: bool) -> Data:
     """Check the health of the server, its store and cluster."""
-    return loop.summarize_health(server) | {"version": VERSION}
+    found = loop.summarize_health(server)
+    if strict and found["reasons"]:
+        raise Degraded(f"degraded: {'; '.join(found['reasons'])}")
+    return found | {"version": VERSION}
 
 
 def sluice_get_contract_json() -> Body:
@@ -1331,8 +1360,7 @@ def serve() -> None:
         settings = read_settings()
     except ValueError as problem:
         sys.exit(str(problem))
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change
+    set_up_log(settings.log_level, settings.log_format)
     if not access.is_loopback(settings.host) and not access.read_access(settings.store / "access.yaml").tokens:
         sys.exit(f"Listening on {settings.host} needs a token: `sluice token NAME` makes one")
     listener = open_listener(settings.host, settings.port)
@@ -1340,7 +1368,7 @@ def serve() -> None:
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")
     server = uvicorn.Server(uvicorn.Config(
-        app, log_level="warning", access_log=False, proxy_headers=False,
+        app, log_config=None, access_log=False, proxy_headers=False,
         server_header=False, date_header=True, lifespan="on", timeout_graceful_shutdown=GRACE_S,
     ))  # fmt: skip
     with contextlib.suppress(KeyboardInterrupt):

@@ -5,13 +5,17 @@ Everything is connected before the folders are loaded, so that each document pas
 
 from __future__ import annotations
 
+import logging
+
 from engine.open_documents import OpenDocuments
 from store.disk.entries import FileEntry
 from store.indexes.jobs import JobIndex
 from store.indexes.sweeps import SweepIndex
 from store.kinds import KINDS, Key
-from store.rules import sweeps
+from store.rules import runs, sweeps
 from store.store import Store
+
+log = logging.getLogger("sluice")
 
 
 def follow_folders(store: Store, opened: OpenDocuments, job_index: JobIndex, sweep_index: SweepIndex) -> None:
@@ -36,3 +40,40 @@ def follow_folders(store: Store, opened: OpenDocuments, job_index: JobIndex, swe
     for kind in KINDS:
         if kind.find_open is not None:
             store.by_kind[kind.name].listeners.append(opened.make_listener(kind))
+
+
+def report_documents(store: Store) -> None:
+    """Report in the log which runs and sweeps start, and how they end."""
+    store.runs.listeners.append(report_run)
+    store.sweeps.listeners.append(report_sweep)
+
+
+def report_run(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Report in the log that a run starts or ends.
+
+    Cells only at debug, since a sweep may have thousands; one that failed is always told.
+    """
+    if new is None or (old is not None and old.facts.status == new.facts.status):
+        return
+    status, level = new.facts.status, logging.INFO if new.facts.sweep is None else logging.DEBUG
+    label = f"run {name} of workflow {new.facts.group}"
+    if status == "failed":
+        # The error begins with what failed and ends with the last line of its log.
+        lines = (new.document.error or "").splitlines()
+        log.warning("%s failed: %s", label, "; ".join(dict.fromkeys([*lines[:1], *lines[-1:]])))
+    elif status in runs.ENDED:
+        log.log(level, "%s is %s", label, status)
+    elif old is None or old.facts.status in runs.ENDED:
+        log.log(level, "%s started", label)
+
+
+def report_sweep(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Report in the log that a sweep starts or ends."""
+    if new is None or (old is not None and old.document.status == new.document.status):
+        return
+    sweep, was_over = new.document, old is not None and old.document.status in sweeps.ENDED
+    label = f"sweep {name} of workflow {sweep.name}"
+    if sweep.status in sweeps.ENDED:
+        log.log(logging.WARNING if sweep.status == "failed" else logging.INFO, "%s is %s", label, sweep.status)
+    elif old is None or was_over:
+        log.info("%s started: %d cells", label, sweep.cell_count)

@@ -6,6 +6,7 @@ Work follows changes: a pass looks only at documents that changed, whose jobs ch
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from engine import change_sources, jobs, reports, runs, start, sweeps
+from engine.following import report_documents
 from engine.mounts import sync
 from engine.open_documents import RETRY_S
 from engine.server import Server
@@ -37,6 +39,8 @@ PASS_S = 0.5
 # After so many documents were begun others have their turn, as when everything is looked at after a start.
 AT_ONCE = 20
 TIDY_S = 3600.0
+# How often a full disk is tried, and with how much.
+PROBE_S, PROBE_BYTES = 5.0, 100_000
 
 
 async def run_forever(server: Server) -> None:
@@ -61,6 +65,17 @@ async def tidy_forever(server: Server) -> None:
         except StoreError:
             log.exception("old notifications could not be removed")
         await asyncio.sleep(TIDY_S)
+
+
+async def check_disk_forever(server: Server) -> None:
+    """Find out whether the disk takes writes again after it refused one."""
+    while True:
+        await asyncio.sleep(PROBE_S)
+        if server.store.files.failure is not None:
+            path = server.store.join_path(".cache", "probe")
+            with contextlib.suppress(StoreError):
+                server.store.files.make_dirs(path.parent)
+                await server.store.files.write(path, bytes(PROBE_BYTES))
 
 
 async def reconcile(server: Server) -> None:
@@ -121,20 +136,27 @@ def on_jobs_changed(server: Server, cluster: Cluster, job_ids: set[str]) -> None
 def summarize_health(server: Server) -> dict[str, Any]:
     """Summarize for /health how the server is, but for its version."""
     cluster, watch, down = server.cluster, server.store.summarize(), sorted(server.supervisor.problems)
+    slurm, failure = summarize_cluster(cluster), server.store.files.failure
+    reasons = [f"SLURM does not answer: {slurm['error']}"] if slurm["error"] else []
+    reasons += [failure] if failure else []
+    reasons += [f"{watch['problems']} problems with files, see /api/store/problems"] if watch["problems"] else []
+    reasons += [f"the task {name} failed and was started again" for name in down]
+    mode = (watch["watch"] or {}).get("mode", "off")
     return {
-        "status": "healthy" if cluster.is_answering and not watch["problems"] and not down else "degraded",
+        "status": "degraded" if reasons else "healthy",
+        "reasons": reasons,
         "time": to_rfc3339(int(time.time())),
         "cluster": cluster.name,
-        "slurm": summarize_cluster(cluster),
-        "store": {"problems": watch["problems"], "watching": (watch["watch"] or {}).get("mode", "off")},
+        "slurm": slurm,
+        "store": {"problems": watch["problems"], "watching": mode, "error": failure},
         **({"tasks": down} if down else {}),
     }
 
 
 def summarize_cluster(cluster: Cluster) -> dict[str, Any]:
-    """Summarize whether SLURM answers, and the snapshot's age."""
-    age_s = cluster.snapshot.age_s
-    return {"answers": cluster.is_answering, "age_seconds": None if age_s is None else round(age_s, 3)}
+    """Summarize whether SLURM answers, the snapshot's age, and why not."""
+    age_s, problem = cluster.snapshot.age_s, cluster.snapshot.problem
+    return {"answers": problem is None, "age_seconds": age_s and round(age_s, 3), "error": problem}
 
 
 async def connect_clusters(server: Server) -> None:
@@ -142,6 +164,7 @@ async def connect_clusters(server: Server) -> None:
     server.clusters.is_busy = functools.partial(is_needed, server)
     server.clusters.on_change = functools.partial(on_jobs_changed, server)
     change_sources.follow_changes(server)
+    report_documents(server.store)
     await server.clusters.start()
     for name, count in server.open_documents.count_by_cluster().items():
         if server.clusters.find_label(name) is None:
@@ -162,6 +185,7 @@ def start_tasks(server: Server) -> list[asyncio.Task[None]]:
     return [
         server.supervisor.start("loop", functools.partial(run_forever, server)),
         server.supervisor.start("tidy", functools.partial(tidy_forever, server)),
+        server.supervisor.start("disk", functools.partial(check_disk_forever, server)),
         server.supervisor.start("notifications", server.notifications.run_forever),
     ]
 

@@ -27,12 +27,7 @@ def get_status(server: Server) -> dict[str, Any]:
     error = f"SSH profile {profiles.current}: {NO_HOST}" if nowhere else first.snapshot.error
     summary = {"error": error, "age_seconds": summarize_cluster(first)["age_seconds"]}
     clusters = [
-        {
-            "name": cluster.name,
-            "in_force": cluster is first,
-            **summarize_cluster(cluster),
-            "error": cluster.snapshot.error,
-        }
+        {"name": cluster.name, "in_force": cluster is first, **summarize_cluster(cluster)}
         for cluster in server.clusters.list_in_view()
     ]
     connected = is_ssh(first.label) and first.is_answering

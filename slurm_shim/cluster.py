@@ -89,6 +89,7 @@ class Cluster:
         self.label, self.slurm = name, slurm
         self._name, self._is_named = name, name == EMBEDDED
         self.snapshot = Snapshot(slurm, executor, min_s, max_s)
+        self.snapshot.label = f"cluster {name}"
         self._executor = executor
         self._in_flight_s = _DOUBT_S
         self._resource_rows: tuple[int, list[dict[str, Any]]] = (-1, [])

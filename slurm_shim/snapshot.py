@@ -35,7 +35,7 @@ _RUNAWAY_S = 600.0  # accounting that calls a job running which the queue has lo
 _ASK_AGAIN_S = 3.0  # pause before the next sacct about a job that the last one did not settle
 _REMEMBERED = 20_000  # jobs that we keep settled answers and first sights of
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("sluice.slurm")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Snapshot:
         self.taken_at: float | None = None  # when the squeue that we show began, on the clock of `now`
         self.taken_at_epoch: float | None = None
         self.error: str | None = None
+        self.label = "SLURM"  # what it is called in the log
         self.nodes_error: str | None = None
         self.is_busy: Callable[[], bool] = lambda: False
         self.on_jobs_changed: list[Callable[[set[str]], None]] = []
@@ -129,6 +130,26 @@ class Snapshot:
         # The cheaper of the last two: one slow answer may be an accident of the machine, or a controller that starts.
         cost_s = min(self._costs_s) if len(self._costs_s) > 1 else 0.0
         return max(self.min_s, min(_COST * cost_s, _LONGEST_S))
+
+    @property
+    def problem(self) -> str | None:
+        """Why SLURM counts as not answering; None while it answers.
+
+        A query that is under way for too long counts as well, before its time-out ends it.
+        """
+        age_s = self.age_s
+        if self.error is not None or age_s is None:
+            return self.error or "it has not answered yet"
+        overdue = age_s > max(self.max_s, self.interval_s) + self._slurm.timeout_s
+        return f"no answer for {age_s:.0f} s" if overdue else None
+
+    def _note_answer(self, error: str | None) -> None:
+        """Note whether SLURM answered, and log when that changes."""
+        if error is not None and self.error is None:
+            _log.warning("%s does not answer: %s", self.label, error)
+        elif error is None and self.error is not None:
+            _log.warning("%s answers again", self.label)
+        self.error = error
 
     # ------------------------------------------------------------------------------------------------- the poller
 
@@ -217,14 +238,15 @@ class Snapshot:
             queue = await asyncio.shield(asked)
             cost_s = self._slurm.squeue_s
             self._costs_s = [*self._costs_s[-1:], self._now() - began if cost_s is None else cost_s]
-            self.error = None
+            self._note_answer(None)
             self.taken_at, self.taken_at_epoch = began, began_epoch
             self._accept_queue(queue, began)
         except SlurmError as error:
-            self.error, self._costs_s = str(error), []
+            self._note_answer(str(error))
+            self._costs_s = []
         except Exception as error:  # a defect of ours must show, but never end the polling
             _log.exception("polling the queue failed")
-            self.error = f"{type(error).__name__}: {error}"
+            self._note_answer(f"{type(error).__name__}: {error}")
         finally:
             # First of all: whatever else goes wrong here, the next poll is made.
             self._poll = None

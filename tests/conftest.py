@@ -29,7 +29,7 @@ settings.load_profile("patient" if CI else "quick")
 LONGEST_FIRST = [
     "test_fuzz.py", "engine/whole/remote/test_remote_runs.py", "engine/whole/remote/test_remote_restarts.py",
     "engine/whole/remote/test_remote_profiles.py", "store/indexes/test_jobs.py", "slurm_shim/test_behaviour.py",
-    "test_browser.py", "app/test_install.py", "clients/test_clients.py",
+    "clients/test_browser.py", "app/test_install.py", "clients/test_clients.py",
     "faults/test_sweep_crash.py", "faults/test_crash.py", "faults/test_outage.py",
     "app/operations/test_sweeps_api.py", "engine/whole/test_inbox.py", "engine/whole/test_reports_slurm.py",
     "app/operations/test_front_end.py", "app/operations/test_runs_api.py", "store/disk/test_archive.py",

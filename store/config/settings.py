@@ -25,6 +25,7 @@ class Settings:
     root_path: str = ""
     watch: str = "auto"
     log_level: str = "info"
+    log_format: str = "plain"
     ssh_config: str | None = None
     system_config: Path = Path("/etc/srunx/config.json")
 
@@ -61,4 +62,5 @@ CHOICES = {
     "cluster": ("auto", "slurm", "embedded"),
     "watch": ("auto", "poll"),
     "log_level": ("info", "debug", "warning", "error"),
+    "log_format": ("plain", "json"),
 }

@@ -101,6 +101,7 @@ class Files:
         self.requests: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.start_lock = threading.Lock()
+        self.failure: str | None = None  # why the last file of the store could not be written
 
     # For callers.
 
@@ -311,6 +312,8 @@ class Files:
                 self._undo(placed, error)
         for change in changes:
             self._clean_up(change)
+            if change.path.is_relative_to(self.root) and not isinstance(change.error, Exists | NotFound):
+                self.failure = None if change.error is None else str(change.error)
 
     def _write_temporary(self, change: FileChange) -> None:
         """Write the data to a temporary file beside the target."""
@@ -418,7 +421,6 @@ class Files:
         try:
             self.ops.unlink(path)
         except OSError:
-            # Nobody reads files of this name; the next start removes it.
             return
 
     def _name_temporary(self, path: Path, ending: str) -> Path:

@@ -1,1 +1,1 @@
-"""Clients that other programs generate from the contract."""
+"""Clients: a browser, and what other programs generate from the contract."""

@@ -12,6 +12,7 @@ from engine import ssh_profiles
 from engine.server import Server
 from slurm_shim.cluster import RemoteCluster
 from slurm_shim.remote.commands import Check, RemoteSlurm
+from slurm_shim.snapshot import Snapshot
 from store.errors import NotFound
 from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
@@ -182,6 +183,7 @@ async def test_a_profile_is_connected_when_its_cluster_answers(
         status = ssh_profiles.get_status(server)
         assert (status["connected"], status["profile_name"], status["age_seconds"]) == (False, "lab", None)
         monkeypatch.setattr(RemoteCluster, "is_answering", True)
+        monkeypatch.setattr(Snapshot, "problem", None)
         status = ssh_profiles.get_status(server)
         assert status["connected"]
         assert [(row["name"], row["in_force"], row["answers"]) for row in status["clusters"]] == [

@@ -1,0 +1,56 @@
+"""How the log is written: a line each, for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+
+PLAIN = "%(levelname)s %(name)s: %(message)s"
+# A line of one kind is written once in so long.
+PAUSE_S = 60.0
+MOST_KINDS = 1000
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats each entry as one JSON object on a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format an entry."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        entry = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def set_up_log(level: str, kind: str) -> None:
+    """Have everything that is logged in this process go to stderr in one form.
+
+    Of other libraries, the HTTP server's among them, only warnings and errors.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if kind == "json" else logging.Formatter(PLAIN))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("sluice").setLevel(level.upper())
+    if kind == "json":
+        sys.excepthook = lambda *problem: logging.getLogger("sluice").critical("the program ended", exc_info=problem)
+
+
+class Throttle:
+    """Lets lines of one kind through once in PAUSE_S: nobody fills the log."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[object, float] = {}
+
+    def admit(self, kind: object) -> bool:
+        """Return whether a line of this kind is to be written now."""
+        now = time.monotonic()
+        if now - self._kinds.get(kind, float("-inf")) < PAUSE_S:
+            return False
+        if len(self._kinds) >= MOST_KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = now
+        return True
