@@ -421,7 +421,7 @@ class Files:
         try:
             self.ops.unlink(path)
         except OSError:
-            return
+            return  # nobody reads files of this name; the next start removes it
 
     def _name_temporary(self, path: Path, ending: str) -> Path:
         return path.with_name(f".sluice-{secrets.token_hex(8)}.{ending}")

@@ -423,7 +423,7 @@ def test_answers_keep_browsers_strict(client: Client) -> None:
 def test_the_documentation_is_open_to_everybody(client: Client) -> None:
     for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css"):
         for method in ("GET", "HEAD"):
-            assert client.bare(method, path, [HOST, (b"x-forwarded-for", b"192.0.2.1")]).status_code == 200
+            assert client.request(method, path, token=None, judged=False).status_code == 200
         assert client.bare("POST", path, [HOST]).status_code == 401
     assert client.bare("GET", "/docs", [(b"host", b"evil.example")]).status_code == 403
 
