@@ -418,10 +418,8 @@ class Files:
 
     def _unlink_quietly(self, path: Path) -> None:
         """Delete the file; leave it to the next start if that fails."""
-        try:
+        with contextlib.suppress(OSError):  # nobody reads files of this name; the next start removes it
             self.ops.unlink(path)
-        except OSError:
-            return  # nobody reads files of this name; the next start removes it
 
     def _name_temporary(self, path: Path, ending: str) -> Path:
         return path.with_name(f".sluice-{secrets.token_hex(8)}.{ending}")
