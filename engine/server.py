@@ -31,6 +31,7 @@ from store.rules import workflows
 from store.rules.inbox import Inbox
 from store.store import Store
 from store.views import srunx
+from store.workflow_files import names
 
 
 def make_store(settings: Settings, renderer: Renderer) -> Store:
@@ -42,6 +43,7 @@ def make_store(settings: Settings, renderer: Renderer) -> Store:
         settings.store,
         parsers={"workflows": lambda data, name: workflows.parse_workflow(data, stem=name)},
         summaries={"workflows": lambda workflow: workflows.to_rendered_json(workflow, renderer)},
+        warnings={"workflows": lambda workflow: names.list_warnings(workflow, renderer)},
         poll=settings.watch == "poll",
         system=settings.system_config,
     )

@@ -106,8 +106,8 @@ async def plan_requested(
     Also returns the run itself, or that of the sweep's first cell. Raises Invalid and NotFound with what is wrong.
     """
     server.notifications.check_request(body)
-    folder = server.workflow_folders.find(mount).folder
-    entry = folder.get_entry(name)
+    workflow_folder = server.workflow_folders.find(mount)
+    folder, entry = workflow_folder.folder, workflow_folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)
     await asyncio.to_thread(names.refuse_unused_names, entry.document, body, server.renderer)
     request_hash = requests.hash_request(name, mount, body)

@@ -25,7 +25,8 @@ def list_workflows(server: Server, mount: str | None) -> Body:
 def get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
     """Get one workflow with its jobs, and its ETag."""
     workflow_folder = server.workflow_folders.find(mount)
-    return Versioned(workflow_folder.rows.get_row(name), workflow_folder.folder.get_entry(name).etag)
+    entry = workflow_folder.get_entry(name)
+    return Versioned(workflow_folder.rows.get_row(name), entry.etag)
 
 
 async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, Any]:

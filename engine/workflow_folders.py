@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.changes import Changes
 from store import errors
+from store.disk.entries import FileEntry
 from store.disk.folders import Folder
 from store.indexes.lists import RowList
 from store.store import Store
@@ -25,6 +26,18 @@ class WorkflowFolder:
     folder: Folder
     rows: RowList
     root: Path | None = None
+
+    def get_entry(self, name: str) -> FileEntry:
+        """Return the workflow's file; its document is the last good one.
+
+        Raises NotFound, and Conflict for one whose file was never right.
+        """
+        if name not in self.folder and (wrong := self.folder.find_problem(name)) is not None:
+            place = f", line {wrong['line']}, column {wrong['column']}" if wrong["line"] else ""
+            raise errors.Conflict(
+                f"the file of workflow '{name}' is refused: {wrong['path']}{place}: {wrong['reason']}"
+            )
+        return self.folder.get_entry(name)
 
 
 class WorkflowFolders:
@@ -47,10 +60,16 @@ class WorkflowFolders:
         if root not in self._of_mounts:
             if not found.is_there():
                 raise errors.NotFound("Mount", mount, ": its folder is not there")
-            folder = self._store.add_folder(root / WORKFLOWS_PATH, self._store.workflows)
+            folder = self._store.add_folder(root / WORKFLOWS_PATH, self._store.workflows, mount)
             added = self._of_mounts[root] = WorkflowFolder(folder, _make_rows(folder), root)
             self._changes.follow_folder(folder, "workflow", lambda name: added.rows.get_row(name).data, mount)
         return self._of_mounts[root]
+
+    def follow_mounts(self) -> None:
+        """Follow the workflows of every mount that has some."""
+        for name, mount in self._store.profiles.get_mounts().items():
+            if mount.root not in self._of_mounts and (mount.root / WORKFLOWS_PATH).is_dir():
+                self.find(name)
 
 
 def _make_rows(folder: Folder) -> RowList:

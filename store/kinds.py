@@ -115,10 +115,10 @@ def find_open_sync(entry: FileEntry) -> OpenDocument | None:
 
 
 KINDS = (
-    Kind("workflow", "workflows", "Workflow", parse_yaml, YAML),
+    Kind("workflow", "workflows", "Workflow", parse_yaml, (*YAML, *JSON)),
     Kind("template", "templates", "Template", templates.parse_template, (), ending=".sh"),
     # Only so that a dropped file is seen at once; what is in it is store.rules.inbox's business.
-    Kind("request", "inbox", "Request", keep_bytes, YAML),
+    Kind("request", "inbox", "Request", keep_bytes, (*YAML, *JSON)),
     Kind(
         "run",
         "runs",

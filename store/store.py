@@ -21,7 +21,7 @@ from store.config import config_file, profiles
 from store.config.configuration import SYSTEM, Configuration
 from store.disk import archive
 from store.disk.checkpoint import Checkpoint
-from store.disk.entries import FileEntry, Parse, Summary
+from store.disk.entries import FileEntry, FindWarnings, Parse, Summary
 from store.disk.files import FOLDER_MODE, Files
 from store.disk.folders import Folder, ProblemListener
 from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
@@ -71,7 +71,8 @@ class Store:
     """Everything under one root.
 
     Use: `open()`, then `await start()`, in the end `await close()`. There is a folder for each row of store/kinds.py.
-    `parsers` and `summaries` say by folder name what a file means and what of it goes into lists: the formats that
+    `parsers`, `summaries` and `warnings` say by folder name what a file means, what of it goes into lists, and what is
+    doubtful about it: the formats that
     people write are defined elsewhere. `poll` compares files again and again in place of the kernel's reports.
     """
 
@@ -92,6 +93,7 @@ class Store:
         *,
         parsers: Mapping[str, Parse] | None = None,
         summaries: Mapping[str, Summary] | None = None,
+        warnings: Mapping[str, FindWarnings] | None = None,
         poll: bool | None = None,
         ops: Any = os,
         environment: Mapping[str, str] | None = None,
@@ -116,6 +118,7 @@ class Store:
                 suffixes=kind.suffixes,
                 ending=kind.ending,
                 summary=rows.pop(kind.folder, None),
+                find_warnings=(warnings or {}).get(kind.folder),
                 facts=kind.facts,
                 keep=not kind.facts,
             )
@@ -179,12 +182,13 @@ class Store:
         return found
 
     def list_problems(self) -> list[dict[str, Any]]:
-        """List what is wrong with files: path, line, column, reason, since.
+        """List what is wrong with files: path, line, column, reason …
 
-        Paths are below the store.
+        Paths are below the store, except those of mounts.
         """
         found = [row for folder in self.folders for row in folder.list_problems()] + self.archive.list_problems()
         found += [*self._list_outside_problems(), *self.noted_problems.values()]
+        found = [{"severity": "error", "mount": None, **row} for row in found]
         return sorted(found, key=lambda row: (row["path"], row["line"] or 0, row["column"] or 0))
 
     def note_problems(self, reasons: Mapping[str, str]) -> None:
@@ -246,8 +250,8 @@ class Store:
         """Return a path below the root."""
         return self.root.joinpath(*parts)
 
-    def add_folder(self, path: Path, like: Folder) -> Folder:
-        """Follow a folder outside of the root like one inside.
+    def add_folder(self, path: Path, like: Folder, mount: str | None = None) -> Folder:
+        """Follow a folder of a mount, outside of the root, like one inside.
 
         It is loaded and watched from now on.
         """
@@ -256,8 +260,9 @@ class Store:
             return known
         self.files.make_dirs(path)
         own = Folder(
-            path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary, keep=like.keep
-        )
+            path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary,
+            find_warnings=like.find_warnings, mount=mount, keep=like.keep,
+        )  # fmt: skip
         own.load()
         own.problem_listeners = self.problem_listeners
         self.folders.append(own)

@@ -45,4 +45,5 @@ def list_variables(server: Server) -> list[dict[str, str]]:
 async def list_problems(server: Server) -> list[dict[str, Any]]:
     """List the files of the store that are invalid."""
     await server.store.configuration.refresh_outside()
+    server.workflow_folders.follow_mounts()
     return server.store.list_problems()

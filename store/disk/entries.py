@@ -15,6 +15,7 @@ PACK_FROM_BYTES = 512
 
 Parse = Callable[[bytes, str], Any]
 Summary = Callable[[Any], dict[str, Any]]
+FindWarnings = Callable[[Any], list[dict[str, Any]]]
 
 
 def is_named(if_match: str, etag: str) -> bool:
@@ -29,6 +30,7 @@ class EntrySource(Protocol):
     """What an entry needs of its folder: what the files there mean."""
 
     summary: Summary | None
+    find_warnings: FindWarnings | None
     facts: Callable[[Any], Any] | None
     keep: bool
     packer: Packer
@@ -44,12 +46,13 @@ class FileEntry:
     And on demand its `etag`, bytes, document and facts.
     """
 
-    __slots__ = ("_bytes", "_document", "_facts", "_folder", "_packing", "name", "summary")
+    __slots__ = ("_bytes", "_document", "_facts", "_folder", "_packing", "name", "summary", "warnings")
 
     def __init__(self, folder: EntrySource, name: str, data: bytes, document: Any) -> None:
         self._folder = folder
         self.name = name
         self.summary = folder.summary(document) if folder.summary else None
+        self.warnings = tuple(folder.find_warnings(document)) if folder.find_warnings else ()
         self._facts = folder.facts(document) if folder.facts else None
         self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.choose_packing(data)
         self._bytes = self._packing.pack(data) if self._packing else data
@@ -61,6 +64,7 @@ class FileEntry:
         self = cls.__new__(cls)
         self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
         self._packing, self._bytes = packed
+        self.warnings = ()
         return self
 
     @property
@@ -140,3 +144,7 @@ class FileState:
     mark: bytes | None
     problems: tuple[dict[str, Any], ...] = ()
     since: str | None = None
+
+    def list_problems(self) -> tuple[dict[str, Any], ...]:
+        """Return what is wrong, or else what is doubtful about a good file."""
+        return self.problems or (self.entry.warnings if self.entry else ())

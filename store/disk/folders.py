@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from store.disk.compression import Packer
-from store.disk.entries import CheckpointRow, FileEntry, FileState, Parse, Summary, is_named, pack_stamp
+from store.disk.entries import CheckpointRow, FileEntry, FileState, FindWarnings, Parse, Summary, is_named, pack_stamp
 from store.disk.files import Files, check_name, read_file, to_stamp
 from store.disk.name_locks import NameLock
 from store.documents import refuse_torn, to_json
@@ -43,9 +43,10 @@ ProblemListener = Callable[[str, list[dict[str, Any]]], None]
 class Folder:
     """The files of one folder by name.
 
-    `suffixes` are the endings that count, the first is the one for new files; without any all count, and new files get
-    `ending`; with `only` just these file names count.
-    `parse(data, name)` gives the document or raises Invalid. `summary(document)` gives the row for lists. `keep` says
+    `suffixes` are the endings that count, in any case, the first is the one for new files; without any all count, and
+    new files get `ending`; with `only` just these file names count.
+    `parse(data, name)` gives the document or raises Invalid; `find_warnings(document)` gives what is not wrong enough
+    for that. `summary(document)` gives the row for lists. `mount` is the mount that the folder is of. `keep` says
     that documents stay parsed in memory; otherwise they are kept as packed bytes and the recent ones parsed, and
     `facts(document)` gives the little that listeners need of all documents, whether they are parsed or not.
     """
@@ -61,6 +62,8 @@ class Folder:
         only: tuple[str, ...] = (),
         ending: str = "",
         summary: Summary | None = None,
+        find_warnings: FindWarnings | None = None,
+        mount: str | None = None,
         facts: Callable[[Any], Any] | None = None,
         keep: bool = True,
         recent: int = 1000,
@@ -73,12 +76,15 @@ class Folder:
         self.only = only
         self.ending = suffixes[0] if suffixes else ending
         self.summary = summary
+        self.find_warnings = find_warnings
+        self.mount = mount
         self.facts = facts
         self.keep = keep
         self.packer = Packer()
         self.version = 0  # grows with every change
         self.file_states: dict[str, FileState] = {}
         self.wrong_files: set[str] = set()
+        self.doubtful_files: dict[str, str] = {}  # since when they have warnings
         self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self.problem_listeners: list[ProblemListener] = []  # called with a file's path and what is wrong with it now
@@ -117,11 +123,17 @@ class Folder:
         return (state.entry for state in self.file_states.values() if state.entry is not None)
 
     def list_problems(self) -> list[dict[str, Any]]:
-        """List what is wrong: path (below the store), line, column, reason, since.
+        """List what is wrong: path (below the store), line, column, reason …
 
         Several problems of one file are several rows.
         """
-        return [row for filename in sorted(self.wrong_files) for row in self._list_file_problems(filename)]
+        filenames = sorted(self.wrong_files | self.doubtful_files.keys())
+        return [row for filename in filenames for row in self._list_file_problems(filename)]
+
+    def find_problem(self, name: str) -> dict[str, Any] | None:
+        """Return what is wrong with the file of this name; None if nothing is."""
+        wrong = (filename for filename in sorted(self.wrong_files) if self.parse_filename(filename) == name)
+        return next((row for filename in wrong for row in self._list_file_problems(filename)), None)
 
     def _list_file_problems(self, filename: str) -> list[dict[str, Any]]:
         state = self.file_states.get(filename)
@@ -133,9 +145,11 @@ class Folder:
                 "line": problem.get("line"),
                 "column": problem.get("column"),
                 "reason": _describe_reason(problem),
-                "since": state.since,
+                "since": state.since or self.doubtful_files.get(filename),
+                "severity": "error" if state.problems else "warning",
+                "mount": self.mount,
             }
-            for problem in state.problems[:PROBLEMS_PER_FILE]
+            for problem in state.list_problems()[:PROBLEMS_PER_FILE]
         ]
 
     def __contains__(self, name: str) -> bool:
@@ -289,7 +303,8 @@ class Folder:
             return Path(filename).stem if filename in self.only else None
         if not self.suffixes:
             return Path(filename).stem
-        return next((filename[: -len(end)] for end in self.suffixes if filename.endswith(end)), None) or None
+        lower = filename.lower()
+        return next((filename[: -len(end)] for end in self.suffixes if lower.endswith(end)), None) or None
 
     def load(self) -> None:
         """Read all files in the calling thread; for the start."""
@@ -439,8 +454,7 @@ class Folder:
         self, seen: FileState | None, mark: bytes | None, problems: list[dict[str, Any]]
     ) -> FileState:
         """Return the state of a wrong file: the old entry and the problems."""
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        since = seen.since if seen and seen.since else now
+        since = seen.since if seen and seen.since else _format_now()
         return FileState(seen.entry if seen else None, mark, tuple(problems), since)
 
     def _install(self, filename: str, state: FileState | None) -> None:
@@ -482,8 +496,13 @@ class Folder:
             self.file_states.pop(filename, None)
         else:
             self.file_states[filename] = state
-        problems, before = state.problems if state else (), seen.problems if seen else ()
-        (self.wrong_files.add if problems else self.wrong_files.discard)(filename)
+        problems, before = state.list_problems() if state else (), seen.list_problems() if seen else ()
+        is_wrong = state is not None and bool(state.problems)
+        (self.wrong_files.add if is_wrong else self.wrong_files.discard)(filename)
+        if problems and not is_wrong:
+            self.doubtful_files.setdefault(filename, _format_now())
+        else:
+            self.doubtful_files.pop(filename, None)
         if problems and problems != before:
             log.warning("%s: %s", self.files.display_path(self.path / filename), problems[0]["msg"])
         if problems != before:
@@ -507,3 +526,7 @@ class Folder:
 def _describe_reason(problem: dict[str, Any]) -> str:
     """Return what is wrong, with the place inside of the document."""
     return ".".join(map(str, problem["loc"])) + ": " + problem["msg"] if problem.get("loc") else str(problem["msg"])
+
+
+def _format_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -27,7 +27,7 @@ GIVEN_UP_S = 2.0
 UNKNOWN_S = 3.0
 # One that is open for so long is a problem to be told.
 HELD_S = 60.0
-SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class SweepRequest(UserFileModel):
@@ -104,7 +104,9 @@ class Inbox:
 
     def list_ready(self) -> list[DroppedFile]:
         """List the complete files, oldest first; those that are not stay."""
-        paths = [path for path in self.folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")]
+        paths = [
+            path for path in self.folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        ]
         names = {path.name for path in paths}
         self._sightings = {name: seen for name, seen in self._sightings.items() if name in names}
         self.held &= names

@@ -38,6 +38,11 @@ RESOURCES = (
     "nodelist",
     "partition",
 )
+# Keys that may also stand flat under a job, as in published examples of srunx, and the section that they belong to.
+FLAT_KEYS = {
+    **dict.fromkeys(RESOURCES, "resources"),
+    **dict.fromkeys(("conda", "venv", "container", "env_vars"), "environment"),
+}
 # Keys for scripts that Sluice writes itself; a script file has its own.
 COMMAND_ONLY = ("environment", "template", "srun_args", "launch_prefix")
 APPTAINER_ONLY = ("nv", "rocm", "cleanenv", "fakeroot", "writable_tmpfs", "overlay", "env")
@@ -183,6 +188,7 @@ class Workflow(ClosedMapping):
 
     # The text is kept, not the tree of places: places are needed only when something is wrong.
     _source: bytes = PrivateAttr(default=b"")
+    _other_name: str | None = PrivateAttr(default=None)
 
     def locate_problems(self, problems: Iterable[Problem]) -> list[Problem]:
         """Add line and column (1-based) in the file to the problems.
@@ -200,9 +206,19 @@ class Workflow(ClosedMapping):
             for entry in problems
         ]
 
-    def keep_source(self, data: bytes) -> Workflow:
-        """Keep the file's text, so that problems can be located in it."""
-        self._source = data
+    def list_warnings(self) -> list[Problem]:
+        """List what the file says that does not count."""
+        if self._other_name is None:
+            return []
+        message = f"the file's name counts: this workflow is '{self.name}', not '{self._other_name[:128]}'"
+        return self.locate_problems([make_problem(message, ("name",), type="name_differs", input=self._other_name)])
+
+    def keep_source(self, data: bytes, other_name: str | None) -> Workflow:
+        """Keep the file's text, so that problems can be located in it.
+
+        `other_name` is what the file says instead of its own name.
+        """
+        self._source, self._other_name = data, other_name
         return self
 
 
@@ -276,6 +292,24 @@ def suggest_key(key: str, around: Loc) -> str:
         return f"; did you mean '{suggested_key}'?"
     near = difflib.get_close_matches(key, known, 1, 0.6)
     return f"; did you mean '{near[0]}'?" if near else f"; known keys here: {', '.join(known)}"
+
+
+def nest_flat_keys(job: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the job with flat keys in their sections, and those refused.
+
+    Refused are keys that stand at both places with different values.
+    """
+    nested = {key: value for key, value in job.items() if key not in FLAT_KEYS or value is None}
+    refused = []
+    for key in [key for key in job if key not in nested]:
+        section = nested.get(FLAT_KEYS[key])
+        if section is not None and not isinstance(section, dict):
+            nested[key] = job[key]  # what is wrong with the section is said elsewhere
+        elif section and section.get(key) is not None and str(section[key]) != str(job[key]):
+            refused.append(key)
+        else:
+            nested[FLAT_KEYS[key]] = {**(section or {}), key: job[key]}
+    return nested, refused
 
 
 def find_exclusive_problems(job: Mapping[str, Any], loc: Loc) -> list[Problem]:

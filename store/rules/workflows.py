@@ -20,6 +20,7 @@ from store.rendering.renderer import Renderer
 from store.rules import fields, graphs
 from store.rules.fields import refuse_python
 from store.rules.shapes import (
+    FLAT_KEYS,
     MAX_CELLS,
     MAX_JOBS,
     MAX_PROBLEMS,
@@ -29,6 +30,7 @@ from store.rules.shapes import (
     Problem,
     Workflow,
     find_exclusive_problems,
+    nest_flat_keys,
     to_field_problems,
 )
 from store.yaml import reader
@@ -68,25 +70,26 @@ class Plan(TypedDict):
 def parse_workflow(data: bytes, *, stem: str | None = None) -> Workflow:
     """Parse the workflow in a YAML file.
 
-    `stem` is the file's name without suffix, which the workflow's name must equal. Raises Invalid with everything that
-    is wrong, each problem with loc, line and column, in the order of the file.
+    `stem` is the file's name without suffix, which is the workflow's name whatever the file says. Raises Invalid with
+    everything that is wrong, each problem with loc, line and column, in the order of the file.
     """
     loaded = reader.load_yaml(data)
     value = loaded.value
     if not isinstance(value, dict):
         content = "the file is empty" if value is None else f"the file holds {fields.describe_kind(value)}"
         raise Invalid([make_problem(f"a workflow is a mapping with 'jobs'; {content}", line=1, column=1)])
-    if stem is not None and value.get("name") is None:
+    said = value.get("name")
+    if stem is not None:
         value = {**value, "name": stem}
-    tree = _keep_spelling(value, data, loaded)
-    problems = [*_find_name_problems(tree, stem), *_find_relation_problems(tree)]
+    tree, problems = _nest_flat_keys(_keep_spelling(value, data, loaded))
+    problems += _find_relation_problems(tree)
     try:
         workflow = Workflow.model_validate(tree)
     except ValidationError as error:
         raise Invalid(_locate_problems([*to_field_problems(error, tree), *problems], loaded)) from error
     if problems:
         raise Invalid(_locate_problems(problems, loaded))
-    return workflow.keep_source(data)
+    return workflow.keep_source(data, None if said in (None, workflow.name) else str(said)[:200])
 
 
 def _locate_problems(problems: Iterable[Problem], loaded: reader.ParsedYaml) -> list[Problem]:
@@ -139,12 +142,19 @@ def _find_spelling(value: bool | float, lines: Sequence[str], place: tuple[int, 
     return match[1] if match and is_same else str(value)
 
 
-def _find_name_problems(tree: Mapping[str, Any], stem: str | None) -> list[Problem]:
-    name = tree.get("name")
-    if stem is None or not isinstance(name, str) or name == stem:
-        return []
-    message = f"the workflow's name '{name[:128]}' and its file's name '{stem[:128]}' must be the same"
-    return [make_problem(message, ("name",), type="name_differs", input=name[:200])]
+def _nest_flat_keys(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Put flat keys of jobs into their sections; return what contradicts."""
+    if not isinstance(tree.get("jobs"), list):
+        return tree, []
+    jobs, problems = [], []
+    for index, job in enumerate(tree["jobs"][:MAX_JOBS]):
+        nested, refused = nest_flat_keys(job) if isinstance(job, dict) else (job, [])
+        jobs.append(nested)
+        problems += [
+            make_problem(f"'{key}' stands here and under {FLAT_KEYS[key]}: with another value", ("jobs", index, key))
+            for key in refused
+        ]
+    return {**tree, "jobs": [*jobs, *tree["jobs"][MAX_JOBS:]]}, problems
 
 
 def _find_relation_problems(tree: Mapping[str, Any]) -> list[Problem]:
@@ -383,8 +393,8 @@ def parse_uploaded_name(filename: str) -> str:
     Folders and suffix are dropped. Raises Invalid for a name that cannot be used.
     """
     stem, dot, ending = re.split(r"[/\\\\]", filename)[-1].rpartition(".")
-    if not dot or ending not in ("yaml", "yml"):
-        raise Invalid([make_problem("Filename must end in .yaml or .yml", ("body", "filename"), input=filename)])
+    if not dot or ending.lower() not in ("yaml", "yml", "json"):
+        raise Invalid([make_problem("Filename must end in .yaml, .yml or .json", ("body", "filename"), input=filename)])
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", stem):
         message = "Filename must be alphanumeric with hyphens/underscores only"
         raise Invalid([make_problem(message, ("body", "filename"), input=filename)])

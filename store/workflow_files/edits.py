@@ -7,7 +7,7 @@ from typing import Any
 
 from store.config import masks
 from store.errors import Invalid
-from store.rules.shapes import Workflow
+from store.rules.shapes import FLAT_KEYS, Workflow
 from store.rules.workflows import parse_workflow
 from store.yaml import reader, writer
 
@@ -159,10 +159,15 @@ def _keep_file(raw: dict[str, Any], old: dict[str, Any], wanted: dict[str, Any])
 
 def _place_keys(raw: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
     """Return the job with its keys where the file has them."""
-    laid = dict(job)
-    if "path" in raw and "script_path" in laid:
-        laid["path"] = laid.pop("script_path")
-    return laid
+    placed = dict(job)
+    if "path" in raw and "script_path" in placed:
+        placed["path"] = placed.pop("script_path")
+    for key in FLAT_KEYS.keys() & raw.keys():
+        section = dict(placed.get(FLAT_KEYS[key], {}))
+        if key in section and key not in (raw.get(FLAT_KEYS[key]) or {}):
+            placed[key] = section.pop(key)
+            placed[FLAT_KEYS[key]] = section
+    return {key: value for key, value in placed.items() if value != {}}
 
 
 def _keep_words(raw: Any, old: Any, wanted: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 from store.errors import Invalid, make_problem, suggest_word
 from store.rendering.renderer import Renderer
-from store.rules.shapes import Loc, Workflow
+from store.rules.shapes import Loc, Problem, Workflow
+from store.rules.workflows import pick_sample_args, plan_workflow
 
 
 def refuse_unused_names(workflow: Workflow, body: Mapping[str, Any], renderer: Renderer) -> None:
@@ -36,3 +37,22 @@ def refuse_unused_names(workflow: Workflow, body: Mapping[str, Any], renderer: R
     ]
     if problems:
         raise Invalid(workflow.locate_problems(problems))
+
+
+def list_warnings(workflow: Workflow, renderer: Renderer) -> list[Problem]:
+    """List what is doubtful about a file that can be read.
+
+    Its name may be another one, its templates may use names that only a run can give, its sweep may vary what nothing
+    uses. Blocks while the renderer works.
+    """
+    warnings = workflow.list_warnings()
+    sample = pick_sample_args(workflow)
+    for check in (
+        lambda: plan_workflow(workflow, args_override=sample, renderer=renderer),
+        lambda: refuse_unused_names(workflow, {}, renderer),
+    ):
+        try:
+            check()
+        except Invalid as error:
+            warnings += error.problems
+    return warnings

@@ -99,7 +99,7 @@ class ParsedYaml:
         for part in loc:
             child = node.children.get(part)
             if child is None:
-                break
+                continue  # a key of a section may also stand where the section would be
             place = node.keys.get(part, (child.line, child.column))
             if not key and not isinstance(child.value, dict | list):
                 place = (child.line, child.column)
@@ -128,6 +128,8 @@ def load_yaml(data: bytes) -> ParsedYaml:
 def _compose_text(data: bytes) -> Node | None:
     """Parse the bytes into a tree of nodes. Raises Invalid."""
     text = decode_text(data)
+    if "\t" in text and text.lstrip().startswith("{") and _is_json(text):
+        text = text.replace("\t", " ")  # JSON is YAML but for tabs before a word, and has none in its texts
     try:
         return _Composer(text).compose_document()
     except MarkedYAMLError as error:
@@ -140,6 +142,14 @@ def _compose_text(data: bytes) -> Node | None:
         ) from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise Invalid([_make_problem(str(error).split("\n")[0] or "not YAML", 1, 1)]) from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 # Parsing takes a millisecond per ten lines, so values are kept for the next start by the SHA-256 of their file.
@@ -325,6 +335,8 @@ class _Composer:
             raise _make_error(f"the tag {event.tag} is not allowed", event)
         value: Any = event.value
         self.count(0, len(value), event)
+        if UNUSABLE.search(value):  # JSON writes a character beyond U+FFFF as two escapes
+            value = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         if UNUSABLE.search(value):
             raise _make_error("text must not hold NUL or half a surrogate pair", event)
         if event.tag is None and event.implicit[0]:

@@ -184,9 +184,38 @@ def test_reserved_names_are_refused_or_work(client: Client, name: str) -> None:
         assert answer.status_code == 422
 
 
-def test_the_names_inside_and_outside_must_agree(client: Client) -> None:
+def list_problems(client: Client, path: str) -> list[Any]:
+    return [row for row in client.get("/api/store/problems").json() if row["path"].endswith(path)]
+
+
+def test_the_files_name_counts_and_another_one_inside_is_a_warning(client: Client) -> None:
     answer = upload(client, "outside", DEMO.format(name="inside", word="x"))
-    assert answer.status_code == 422 and "must be the same" in answer.text
+    assert answer.status_code == 200 and answer.json()["name"] == "outside"
+    assert client.get("/api/workflows/inside").status_code == 404
+    (row,) = list_problems(client, "outside.yaml")
+    assert (row["severity"], row["line"], row["mount"]) == ("warning", 1, None) and "'inside'" in row["reason"]
+    fixed = upload(client, "outside", DEMO.format(name="outside", word="x"))
+    assert fixed.status_code == 200 and list_problems(client, "outside.yaml") == []
+
+
+@pytest.mark.parametrize("ending", ["YAML", "Yml", "json"])
+def test_every_spelling_of_the_ending_counts(client: Client, ending: str) -> None:
+    """A refused file is a 409 with its place, one with names that only a run gives is in force with a warning."""
+    name = f"ending-{ending}"
+    path = client.store / "workflows" / f"{name}.{ending}"
+    path.write_text('{\n\t"jobs": [{"name": "a", "comand": ["echo"]}]\n}')
+    answer = eventually(lambda: (got := client.get(f"/api/workflows/{name}")).status_code == 409 and got)
+    assert f"workflows/{name}.{ending}, line 2" in answer.text and "did you mean 'command'" in answer.text
+    assert client.post(f"/api/workflows/{name}/run", {}).status_code == 409
+    assert list_problems(client, path.name)[0]["severity"] == "error"
+    path.write_text('{\n\t"jobs": [{"name": "a", "command": ["echo", "{{ word }}"]}]\n}')
+    eventually(lambda: client.get(f"/api/workflows/{name}").status_code == 200)
+    (row,) = list_problems(client, path.name)
+    assert (row["severity"], row["line"]) == ("warning", 2) and "'word' is undefined" in row["reason"]
+    assert (
+        client.post(f"/api/workflows/{name}/run", {"args_override": {"word": "x"}, "dry_run": True}).status_code == 202
+    )
+    path.unlink()
 
 
 def test_what_a_creation_may_not_have(client: Client) -> None:
