@@ -118,7 +118,7 @@ def write_detail(refusal: Refusal) -> bytes:
 
     Everything that is wrong as a list, or else a text.
     """
-    return orjson.dumps({"detail": refusal.problems or refusal.message})
+    return jsons.dump_json({"detail": refusal.problems or refusal.message})
 
 
 # A value that fails its pattern in a way for which the srunx document has a status and a text of its own.
@@ -395,7 +395,7 @@ class Endpoint:
         elif type(value) is Body:
             await send_body(call, self.spec.status, headers, value, value.etag.encode())
         elif type(value) is Versioned:
-            made = value.value if isinstance(value.value, Body) else Body(orjson.dumps(value.value))
+            made = value.value if isinstance(value.value, Body) else Body(jsons.dump_json(value.value))
             # More than one file may have a part in plain data: its ETag names the version, and tells answers apart.
             more = "" if made is value.value else f".{made.etag[1:17]}"
             etag = made.etag if value.etag is None else f'"{value.etag}{more}"'
@@ -410,7 +410,7 @@ class Endpoint:
         else:
             if isinstance(value, dict):
                 call.made_id = value.get("id") or value.get("job_id") or value.get("run_id")
-            data = value if isinstance(value, bytes) else orjson.dumps(value)
+            data = value if isinstance(value, bytes) else jsons.dump_json(value)
             await call.start(self.spec.status, [*headers, (b"content-length", b"%d" % len(data))])
             await call.finish(data)
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from engine import planning, sweep_cells, workdirs
 from engine.mounts import copies
 from engine.server import Server
@@ -25,6 +23,7 @@ from store import errors
 from store.documents import Run
 from store.indexes.bodies import Answer, Body
 from store.indexes.lists import RunFilter
+from store.jsons import dump_json, load_json
 from store.kinds import Key
 from store.rules import results, runs
 from store.rules.changes import Filter
@@ -72,10 +71,10 @@ async def get_run(server: Server, run_id: str, wait: int = 0) -> Answer:
     async def read_run() -> Answer:
         if run_id in server.store.runs and not server.sweep_index.is_rerun_pending(run_id):
             return Answer(server.run_list.get_row(run_id), get_run_age_s(server, run_id))
-        return Answer(Body(orjson.dumps(await server.sweep_index.get_run_without_file(run_id))), 0.0)
+        return Answer(Body(dump_json(await server.sweep_index.get_run_without_file(run_id))), 0.0)
 
     def has_ended(answer: Answer) -> bool:
-        return orjson.loads(answer.value.data)["status"] in runs.ENDED
+        return load_json(answer.value.data)["status"] in runs.ENDED
 
     return await server.changes.wait_until(Filter(RUN_KINDS, frozenset([run_id])), wait, read_run, has_ended)
 

@@ -22,7 +22,7 @@ from store.documents import Run, Sweep
 from store.indexes import sweeps as sweep_index
 from store.indexes.bodies import Answer
 from store.kinds import Key
-from store.rules import inbox, requests, run_drafts, sweeps, workflows
+from store.rules import fields, inbox, requests, run_drafts, sweeps, workflows
 from store.rules import runs as run_rules
 from store.views import srunx
 from store.workflow_files import cells, edits, names
@@ -109,6 +109,7 @@ async def plan_requested(
     workflow_folder = server.workflow_folders.find(mount)
     folder, entry = workflow_folder.folder, workflow_folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)
+    fields.refuse_control_characters(body.get("args_override") or {}, ("body", "args_override"))
     await asyncio.to_thread(names.refuse_unused_names, entry.document, body, server.renderer)
     request_hash = requests.hash_request(name, mount, body)
     given = {"mount": mount, "cluster": server.cluster.name, "request_hash": request_hash, "source": source}

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from engine import runs, start, sweep_cells
 from engine.server import Server
 from store.documents import Sweep
 from store.indexes.bodies import Answer, Body
 from store.indexes.sweeps import to_csv
+from store.jsons import dump_json
 from store.kinds import Key
 from store.operations import prefers_csv
 from store.rules import results, sweeps
@@ -36,7 +35,7 @@ async def get_sweep(server: Server, sweep_id: int, wait: int = 0) -> Body:
     row = await server.changes.wait_until(
         wanted, wait, lambda: find_row(server, sweep_id), lambda row: row["status"] in sweeps.ENDED
     )
-    return Body(orjson.dumps(row))
+    return Body(dump_json(row))
 
 
 async def find_row(server: Server, sweep_id: int) -> dict[str, Any]:

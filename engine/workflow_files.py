@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
-
 from engine.server import Server
 from engine.workflow_folders import WorkflowFolder
 from store import errors
 from store.indexes.bodies import Body, Versioned
+from store.jsons import load_json
 from store.rules import workflows
 from store.workflow_files import cells, edits, words
 
@@ -100,6 +99,6 @@ def compose_workflow(workflow_folder: WorkflowFolder, body: dict[str, Any]) -> b
     wanted["jobs"] = [{**job, "command": words.join_templates(job["command"])} for job in body["jobs"]]
     if body["name"] in workflow_folder.folder:
         old = workflow_folder.folder.get(body["name"])
-        merged = edits.merge_workflow(old, wanted, orjson.loads(workflow_folder.rows.get_row(body["name"]).data))
+        merged = edits.merge_workflow(old, wanted, load_json(workflow_folder.rows.get_row(body["name"]).data))
         return edits.edit_workflow(workflow_folder.folder.get_entry(body["name"]).data, old, merged)
     return edits.compose_yaml(wanted)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import json
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ import orjson
 from store.errors import Invalid, NotJson, make_problem, suggest_word
 
 MAX_DEPTH = 64
+# As text, integers take time quadratic in their digits; Python itself takes 4,300.
+MAX_DIGITS = 4000
+LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 # The schema's keyword -> the type that errors of the srunx family have.
 COMPLAINTS = {
@@ -53,7 +57,7 @@ def parse_json(data: bytes) -> Any:
     if not data:
         raise Invalid([make_problem("Field required", ["body"], type="missing")])
     try:
-        value = orjson.loads(data)
+        value = load_json(data)
     except orjson.JSONDecodeError as error:
         message = f"JSON decode error: {error.msg}"
         raise NotJson([make_problem(message, ["body", error.pos], type="json_invalid")]) from None
@@ -61,6 +65,44 @@ def parse_json(data: bytes) -> Any:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and measure_depth(value) > MAX_DEPTH:
         raise NotJson([make_problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
     return value
+
+
+def load_json(data: bytes | str) -> Any:
+    """Parse JSON, integers of any size exactly. Raises orjson.JSONDecodeError."""
+    value = orjson.loads(data)
+    # orjson makes a float of an integer beyond 64 bits.
+    if not LONG_NUMBER.search(data if isinstance(data, bytes) else data.encode()):
+        return value
+    try:
+        return json.loads(data, parse_int=_parse_integer)
+    except ValueError as error:
+        raise orjson.JSONDecodeError(str(error), "", 0) from None
+
+
+def _parse_integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
+    return int(digits)
+
+
+def dump_json(value: Any, option: int = 0) -> bytes:
+    """Write JSON, integers of any size exactly. Raises orjson.JSONEncodeError."""
+    try:
+        return orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError as error:
+        if "64-bit" not in str(error):
+            raise
+    return orjson.dumps(_mark_long_integers(value), option=option)
+
+
+def _mark_long_integers(value: Any) -> Any:
+    """Return the value with integers beyond 64 bits as pieces of JSON."""
+    if isinstance(value, dict):
+        return {key: _mark_long_integers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mark_long_integers(item) for item in value]
+    is_long = isinstance(value, int) and not -(2**63) <= value < 2**64
+    return orjson.Fragment(str(value)) if is_long else value
 
 
 def measure_depth(value: Any) -> int:

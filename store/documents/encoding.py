@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from store.documents.models import VERSION
 from store.errors import Invalid, make_problem, suggest_word
+from store.jsons import dump_json, load_json
 from store.yaml import reader
 
 Locator = Callable[..., tuple[int, int]]
@@ -24,7 +25,7 @@ def to_json(document: BaseModel | dict[str, Any]) -> bytes:
     Keys are in the order of the model.
     """
     plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
-    return orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return dump_json(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def from_json(model: type[Document], data: bytes, name: str) -> Document:
@@ -132,7 +133,7 @@ def find_model(annotation: Any) -> type[BaseModel] | None:
 
 def _parse_json(data: bytes) -> Any:
     try:
-        return orjson.loads(data)
+        return load_json(data)
     except orjson.JSONDecodeError:
         return None
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import orjson
+from store.jsons import dump_json
 
 # Level 6 would take four times as long to save another tenth.
 GZIP_LEVEL = 1
@@ -74,7 +74,7 @@ class ListBody:
         """
         if key in self.rows and self.rows[key] is row:
             return
-        piece = orjson.dumps(row)
+        piece = dump_json(row)
         self.rows[key] = row
         if self.rank is not None:
             rank = self.rank(key, row)

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
 from store.errors import NotFound
@@ -16,6 +14,7 @@ from store.indexes.bodies import Body, BoundedCache, ListBody, join_array
 from store.indexes.jobs import JobIndex, Source, get_whole_id
 from store.indexes.reports import ReportIndex
 from store.indexes.timelines import Timeline
+from store.jsons import dump_json
 from store.views import srunx
 
 # Bytes of rows and of whole answers that are kept.
@@ -146,7 +145,7 @@ class RunList:
             if count and count % ROWS_PER_STEP == 0:
                 await asyncio.sleep(0)  # others run, and may change what is listed here
             entry = entries[at]
-            rows[at] = row = orjson.dumps(self._view(entry.parse()))
+            rows[at] = row = dump_json(self._view(entry.parse()))
             if (
                 len(missing) <= MAX_KEPT_ROWS
                 and entry.name in self._folder
@@ -158,7 +157,7 @@ class RunList:
     def _make_row(self, entry: FileEntry) -> bytes:
         row: bytes | None = self._rows.get(entry.name)
         if row is None:
-            row = orjson.dumps(self._view(entry.document))
+            row = dump_json(self._view(entry.document))
             self._rows.put(entry.name, row, len(row))
         return row
 

@@ -20,6 +20,7 @@ from store.documents import Report
 from store.indexes.bodies import Body, BoundedCache
 from store.indexes.jobs import JobEntry
 from store.indexes.timelines import Timeline
+from store.jsons import dump_json
 from store.rules import reports
 from store.rules.reports import ReportSummary
 from store.views import srtslurm
@@ -142,7 +143,7 @@ class ReportIndex:
             end = max(0, len(matching) - (page - 1) * per_page)
             rows = [orjson.Fragment(self.reports[key].row) for key in reversed(matching[max(0, end - per_page) : end])]
             answer = {"jobs": rows, "total": len(matching), "page": page, "per_page": per_page}
-            body = Body(orjson.dumps(answer))
+            body = Body(dump_json(answer))
             self._pages.put((*filters, page, per_page), body, len(body.data))
         return body
 

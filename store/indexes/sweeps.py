@@ -15,11 +15,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-import orjson
-
 from store.disk.archive import Archive
 from store.documents import Run, Sweep
 from store.errors import Conflict, NotFound
+from store.jsons import dump_json
 from store.rules import runs, sweeps, workflows
 from store.views import srunx
 
@@ -306,7 +305,7 @@ def to_csv(rows: list[dict[str, Any]]) -> bytes:
 def _to_csv_value(value: Any) -> Any:
     """Return the value as a CSV cell that no spreadsheet evaluates."""
     if isinstance(value, bool | list | dict):
-        return orjson.dumps(value).decode()
+        return dump_json(value).decode()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value
     return value

@@ -27,6 +27,7 @@ from typing import Any
 import orjson
 
 from store.errors import Invalid, make_problem
+from store.jsons import dump_json, load_json
 from store.rules.fields import is_template, walk_leaves
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -117,7 +118,7 @@ class Renderer:
     def _request(self, request: dict[str, Any]) -> Any:
         """Return the answer to a request, kept or from the child."""
         try:
-            data = orjson.dumps(request)
+            data = dump_json(request)
         except orjson.JSONEncodeError as error:
             raise Invalid([make_problem(f"cannot be rendered: {error}", type="template_error")]) from error
         with self._lock:
@@ -128,7 +129,7 @@ class Renderer:
             else:
                 self._answers.move_to_end(data)
         # Parsed for each caller, so that no caller's changes reach another.
-        found = orjson.loads(answer)
+        found = load_json(answer)
         if "problems" in found:
             raise Invalid([make_problem(item.pop("msg"), **item) for item in found["problems"]])
         return found["answer"]
@@ -149,7 +150,7 @@ class Renderer:
                     raise self._make_limit_error(limit) from second
             else:
                 raise self._make_limit_error(limit) from stopped
-        found = orjson.loads(answer)
+        found = load_json(answer)
         if "over" in found:
             self._end_child()
             raise self._make_limit_error(found["over"], found["loc"])

@@ -35,7 +35,7 @@ MAX_OUTPUT_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_COMPILED = 1000
 MAX_PROBLEMS = 100
-MAX_INTEGER = 2**63
+MAX_INTEGER = 10**4000
 MARKS = ("{{", "{%", "{#")
 # What a number or boolean counts towards the output.
 SCALAR_BYTES = 8
@@ -227,12 +227,12 @@ class Request:
         self.spend("")
         if value is None or isinstance(value, bool):
             return value
-        if isinstance(value, int) and -MAX_INTEGER <= value < MAX_INTEGER:
+        if isinstance(value, int) and -MAX_INTEGER < value < MAX_INTEGER:
             return int(value)
         if isinstance(value, float) and value - value == 0:
             return float(value)
         if isinstance(value, int | float):
-            raise ValueError("gives a number that is infinite or does not fit into 64 bits")
+            raise ValueError("gives a number that is infinite or has more than 4000 digits")
         if depth >= MAX_DEPTH:
             raise ValueError(f"gives something nested deeper than {MAX_DEPTH} levels")
         if isinstance(value, Mapping):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-import orjson
+from store.jsons import dump_json
 
 Action = Literal["created", "updated", "deleted", "reset"]
 MakeRow = Callable[[], Any] | None
@@ -178,7 +178,7 @@ def to_epoch(milliseconds: int) -> str:
 def to_row(change: Change) -> bytes:
     """Give the row of a change as JSON."""
     row = change.make_row() if change.make_row else None
-    return row if isinstance(row, bytes) else orjson.dumps(row)
+    return row if isinstance(row, bytes) else dump_json(row)
 
 
 def to_event(epoch: str, change: Change, row: bytes) -> bytes:
@@ -187,7 +187,7 @@ def to_event(epoch: str, change: Change, row: bytes) -> bytes:
     JSON has no line ends that could break it.
     """
     head = {"number": change.number, "kind": change.kind, "id": change.id, "action": change.action}
-    head_json = orjson.dumps(head | ({} if change.parent is None else {"parent": change.parent}))[:-1]
+    head_json = dump_json(head | ({} if change.parent is None else {"parent": change.parent}))[:-1]
     return b'id: %b\nevent: %b\ndata: %b,"row":%b}\n\n' % (
         str(Position(epoch, change.number)).encode(),
         change.kind.encode(),

@@ -7,6 +7,7 @@ value that holds a template is passed through and checked again once it is rende
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -27,6 +28,7 @@ NODE_LIST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,\[\]-]{0,4095}")
 TIME = re.compile(r"(?:([0-9]{1,6})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
 MEMORY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*(?:([KMGT])(?:I?B)?)?", re.IGNORECASE)
 ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Blanks and zero-width characters before the word or the colon are ignored.
 PYTHON = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]*python[\s\u200b-\u200d\u2060\ufeff]*:", re.IGNORECASE)
@@ -261,12 +263,29 @@ def check_scalar(value: Any) -> Any:
     return value
 
 
+def is_axis_value(value: Any) -> bool:
+    """Return whether an axis may take the value: a scalar, null or a list."""
+    if isinstance(value, list):
+        return all(map(is_axis_value, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def check_axis_value(value: Any) -> Any:
+    """Check a value of an axis; return it unchanged."""
+    if not is_axis_value(value):
+        raise ValueError(f"must be text, a number, true, false, null or a list of these, not {describe_kind(value)}")
+    return value
+
+
 def _check_later(check: Callable[[Any], Any]) -> PlainValidator:
     """Put off the check of a template until it is rendered."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
-        if is_template(value) and not (info.context or {}).get("rendered"):
+        rendered = (info.context or {}).get("rendered")
+        if is_template(value) and not rendered:
             return check_text(value)
+        if rendered and check is check_text and (value is None or isinstance(value, list)):
+            return str(value)  # as it would stand in the middle of a text
         return check(value)
 
     return PlainValidator(validate)
@@ -322,7 +341,8 @@ Command = Annotated[
     | Annotated[list[Text], AfterValidator(_check_not_empty), Tag("list")],
     Discriminator(_choose_branch),
 ]
-Axis = Annotated[list[Scalar], AfterValidator(_check_filled)]
+AxisValue = Annotated[Any, PlainValidator(check_axis_value)]
+Axis = Annotated[list[AxisValue], AfterValidator(_check_filled)]
 
 
 def walk_leaves(value: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -350,6 +370,20 @@ def find_python_problems(value: Any, loc: tuple[str | int, ...]) -> list[dict[st
         )
         for place, leaf in itertools.islice(leaves, 100)
     ]
+
+
+def refuse_control_characters(value: Any, loc: tuple[str | int, ...]) -> None:
+    """Raise Invalid if any text in the tree has control characters.
+
+    Lines and tabs are let pass; a carriage return at a line's end comes from a file of another system.
+    """
+    problems = [
+        make_problem(f"holds the control character U+{ord(match[0]):04X}", place, type="control", input=leaf[:200])
+        for place, leaf in walk_leaves(value, loc)
+        if isinstance(leaf, str) and (match := UNPRINTABLE.search(leaf))
+    ]
+    if problems:
+        raise Invalid(problems[:100])
 
 
 def refuse_python(value: Any, loc: tuple[str | int, ...]) -> None:

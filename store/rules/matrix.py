@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.errors import Invalid, make_problem
-from store.rules.fields import refuse_python
+from store.rules.fields import is_axis_value, refuse_control_characters, refuse_python
 
 LOC = ("body", "sweep")
 MAX_AXES = 100
@@ -53,21 +53,15 @@ def _expand_axis(axis: str, values: Any, loc: Sequence[str | int]) -> list[Any]:
     refuse_python(values, tuple(loc))
     problems = [
         make_problem(
-            f"matrix axis '{axis}' holds something that is no text, number or boolean", (*loc, index), input=value
+            f"matrix axis '{axis}' takes texts, numbers, booleans, null and lists of these", (*loc, index), input=value,
         )
         for index, value in enumerate(values)
-        if not _is_scalar(value)
-    ]
+        if not is_axis_value(value)
+    ]  # fmt: skip
     if problems:
         raise Invalid(problems)
+    refuse_control_characters(values, tuple(loc))
     return list(values)
-
-
-def _is_scalar(value: Any) -> bool:
-    # JSON as we write it has integers of 64 bits, and neither infinity nor NaN.
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**64
-    return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def expand_series(spec: Mapping[str, Any], loc: Sequence[str | int]) -> list[Any]:
@@ -169,4 +163,7 @@ def list_cells(
 def _is_excluded(cell: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
     # 1, 1.0 and true are different values of an axis.
     """Return whether the cell has all values of the entry."""
-    return bool(entry) and all(cell[axis] == value and type(cell[axis]) is type(value) for axis, value in entry.items())
+    return bool(entry) and all(
+        cell[axis] == value and type(cell[axis]) is type(value) and repr(cell[axis]) == repr(value)
+        for axis, value in entry.items()
+    )

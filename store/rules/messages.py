@@ -9,8 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
+from store.jsons import dump_json
 from store.rules.deliveries import Delivery
 
 NAME_CHARACTERS = 150
@@ -25,14 +24,14 @@ KIND_WORDS = {"job": "Job", "workflow_run": "Run", "sweep_run": "Sweep"}
 def build_body(kind: str, delivery: Delivery) -> bytes:
     """Build the request body for an endpoint of this kind."""
     if kind == "slack_webhook":
-        return orjson.dumps({"text": format_text(delivery.body), **NO_MARKUP})
+        return dump_json({"text": format_text(delivery.body), **NO_MARKUP})
     plain = {
         "id": delivery.idempotency_key,
         "event_id": delivery.event_id,
         "created_at": delivery.created_at,
         **delivery.body,
     }
-    return orjson.dumps(plain)
+    return dump_json(plain)
 
 
 def format_text(message: Mapping[str, Any]) -> str:

@@ -12,10 +12,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from store.documents import JobRecord, Report, ReportEvent
 from store.errors import NotFound, TooLarge
+from store.jsons import dump_json
 from store.rules import states
 from store.times import to_epoch, to_rfc3339
 
@@ -220,9 +219,7 @@ def _summarize_event(event: ReportEvent) -> tuple[str, str | None, str | None]:
 
 def _put_report(record: JobRecord | None, report: Report, user: str) -> JobRecord:
     """Put the report into the record; TooLarge when it is too long."""
-    size = sum(
-        len(orjson.dumps(part)) for part in (report.metadata, report.artifacts, report.benchmark_results) if part
-    )
+    size = sum(len(dump_json(part)) for part in (report.metadata, report.artifacts, report.benchmark_results) if part)
     if size > MAX_REPORT_BYTES:
         raise TooLarge(MAX_REPORT_BYTES, "what the job has told in all")
     if record is not None:

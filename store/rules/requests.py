@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from store.errors import Invalid, make_problem
+from store.jsons import dump_json
 
 
 def make_id(caller: str, kind: str, key: str | None) -> str:
@@ -21,7 +22,7 @@ def make_id(caller: str, kind: str, key: str | None) -> str:
 
 def hash_request(*parts: Any) -> str:
     """Hash a request: SHA-256 of its parts as JSON with sorted keys."""
-    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(dump_json(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def refuse_other_request(document: Any, request_hash: str) -> None:

@@ -13,6 +13,7 @@ import orjson
 
 from store.disk.files import ReadSlices, read_slices
 from store.errors import Invalid, NotFound, StoreError, make_problem
+from store.jsons import load_json
 
 # Answers nest the result a few levels deeper, and orjson writes at most 254 levels.
 DEPTH = 32
@@ -41,7 +42,7 @@ async def read_result(
     if size_bytes > limit_bytes:
         return None, f"the result has {size_bytes} bytes, more than the {limit_bytes} that are kept"
     try:
-        value = orjson.loads(data)
+        value = load_json(data)
     except orjson.JSONDecodeError as error:
         return None, f"the result is no JSON: {error.msg} at byte {error.pos}"
     if not isinstance(value, dict):

@@ -170,7 +170,7 @@ class Sweep(ClosedMapping):
     """The axes over which a workflow is repeated."""
 
     matrix: Annotated[dict[fields.ArgName, Axis], Field(min_length=1)]
-    exclude: list[dict[fields.ArgName, fields.Scalar]] = []
+    exclude: list[dict[fields.ArgName, fields.AxisValue]] = []
     fail_fast: fields.Truth = False
     max_parallel: fields.Whole = 4
 

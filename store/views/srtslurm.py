@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from store.documents import Report, ReportEvent
+from store.jsons import dump_json
 
 SUMMARY = (
     "job_id", "job_name", "status", "stage", "cluster", "submitted_at", "updated_at", "message", "completed_at",
@@ -37,4 +36,4 @@ def to_event_json(report: Report, event: ReportEvent) -> dict[str, Any]:
 
 def to_row_text(report: Report) -> str:
     """Build the job's row in lists, as JSON text."""
-    return orjson.dumps({key: getattr(report, key) for key in SUMMARY}).decode()
+    return dump_json({key: getattr(report, key) for key in SUMMARY}).decode()

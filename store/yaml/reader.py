@@ -32,6 +32,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from store.errors import Invalid, make_problem
+from store.jsons import MAX_DIGITS, dump_json, load_json
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -112,16 +113,16 @@ def load_yaml(data: bytes) -> ParsedYaml:
 
     The value is None when there is nothing but comments. Invalid has line and column and is raised for: more than 1 MB,
     other encodings than UTF-8, NUL, several documents, duplicate or non-string keys, custom tags, NaN and infinity,
-    integers beyond 64 bits, nesting beyond 32, more than 100 aliases or 100,000 values after their expansion.
+    integers of more than 4,000 digits, nesting beyond 32, more than 100 aliases, more than 100,000 values in all.
     """
     memory = _memory.get()
     key = hashlib.sha256(data).hexdigest() if memory else ""
     if memory and (known := memory.find(key)) is not None:
-        return ParsedYaml(orjson.loads(known), lambda: _compose_text(data))
+        return ParsedYaml(load_json(known), lambda: _compose_text(data))
     root = _compose_text(data)
     value = root.value if root else None
     if memory:
-        memory.now[key] = orjson.dumps(value).decode()
+        memory.now[key] = dump_json(value).decode()
     return ParsedYaml(value, lambda: root)
 
 
@@ -185,7 +186,7 @@ def start_remembering(saved: bytes | None) -> None:
     """
     head, _, body = (saved or b"").partition(b"\n")
     is_whole = head.decode("ascii", "replace") == f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}"
-    _memory.set(Memory(orjson.loads(body) if is_whole else {}, {}))
+    _memory.set(Memory(load_json(body) if is_whole else {}, {}))
 
 
 def stop_remembering(saved: bytes | None) -> bytes | None:
@@ -198,7 +199,7 @@ def stop_remembering(saved: bytes | None) -> bytes | None:
     _memory.set(None)
     if len(now) < MEMORY_FROM:
         return None
-    body = orjson.dumps(now, option=orjson.OPT_SORT_KEYS)
+    body = dump_json(now, option=orjson.OPT_SORT_KEYS)
     data = f"{MEMORY_FORMAT} {hashlib.sha256(body).hexdigest()}\n".encode() + body
     return None if data == saved else data
 
@@ -230,7 +231,7 @@ def decode_text(data: bytes) -> str:
 def parse_scalar(text: str) -> Any:
     """Return what an unquoted word means in the YAML 1.2 core schema.
 
-    Section 10.3.2. Raises ValueError for NaN, infinity and integers beyond 64 bits.
+    Section 10.3.2. Raises ValueError for NaN, infinity and integers of more than 4,000 digits.
     """
     if NULL.fullmatch(text):
         return None
@@ -256,9 +257,11 @@ def parse_scalar(text: str) -> Any:
 
 def _parse_int(digits: str, radix: int) -> int:
     # int() takes time quadratic in the digits, so their number is checked first.
-    """Return the integer. Raises ValueError beyond 64 bits."""
-    if len(digits) > 70 or not -(2**63) <= (number := int(digits, radix)) < 2**63:
-        raise ValueError(f"the integer {digits[:24]}… does not fit into 64 bits; quote it if it is meant as text")
+    """Return the integer. Raises ValueError beyond MAX_DIGITS."""
+    if len(digits) > MAX_DIGITS or abs(number := int(digits, radix)) >= 10**MAX_DIGITS:
+        raise ValueError(
+            f"the integer {digits[:24]}… has more than {MAX_DIGITS} digits; quote it if it is meant as text"
+        )
     return number
 
 

@@ -17,6 +17,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.resolver import implicit_resolvers
 
 from store.errors import Invalid, make_problem
+from store.jsons import dump_json
 from store.yaml import yaml_lines
 from store.yaml.reader import MAX_BYTES, decode_text, load_yaml, parse_scalar
 
@@ -165,7 +166,7 @@ def is_same(left: Any, other: Any) -> bool:
 
     `True == 1 == 1.0` would hide a change.
     """
-    return orjson.dumps(left, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+    return dump_json(left, option=orjson.OPT_SORT_KEYS) == dump_json(other, option=orjson.OPT_SORT_KEYS)
 
 
 def _edit_round_trip(data: bytes, changes: dict[str, Any]) -> bytes:

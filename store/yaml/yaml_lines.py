@@ -19,6 +19,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from store.jsons import dump_json
+
 Loc = tuple[str | int, ...]
 # A place, and its new value: GONE removes it, Inserted puts a value before what stands there in a list.
 Step = tuple[Loc, Any]
@@ -79,7 +81,7 @@ def _diff_lists(before: list[Any], wanted: list[Any], loc: Loc) -> Iterator[Step
 def _identify_item(item: Any) -> bytes:
     """Return what tells an item of a list from the others."""
     named = isinstance(item, dict) and isinstance(item.get("name"), str)
-    return orjson.dumps([item["name"]] if named else item, option=orjson.OPT_SORT_KEYS)
+    return dump_json([item["name"]] if named else item, option=orjson.OPT_SORT_KEYS)
 
 
 def splice_lines(text: str, before: Any, wanted: Any, dump: Dump, says: Callable[[bytes, Any], bool]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from store.jsons import list_problems
+from store.errors import NotJson
+from store.jsons import dump_json, list_problems, load_json, parse_json
 
 WORDS = {"enum": ["all", "none"]}
 NUMBERS = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"], "minimum": 0}}
@@ -65,3 +66,25 @@ def test_unknown_fields_are_named_with_the_near_word(
 ) -> None:
     (error,) = jsonschema_rs.validator_for(CLOSED).iter_errors(value)
     assert {tuple(row["loc"]): row["msg"] for row in list_problems(error, CLOSED, prefix)} == messages, why
+
+
+@pytest.mark.parametrize("number", [0, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 12345678901234567890123, 10**3999])
+def test_integers_of_any_size_are_exact(number: int) -> None:
+    value = {"a": [number, {"b": number, "t": "12345678901234567890123"}], "f": 1.5}
+    assert load_json(dump_json(value)) == value
+    assert type(load_json(dump_json(value))["a"][0]) is int
+
+
+@pytest.mark.parametrize(
+    ("why", "data"),
+    [
+        ("not a number", b"[NaN]"),
+        ("infinity", b'{"a": -Infinity}'),
+        ("beyond every float", b"[1e999]"),
+        ("after a large integer", b"[12345678901234567890123, 1e999]"),
+        ("too many digits", b"[" + b"9" * 4001 + b"]"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(why: str, data: bytes) -> None:
+    with pytest.raises(NotJson):
+        parse_json(data)

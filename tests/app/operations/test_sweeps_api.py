@@ -287,8 +287,9 @@ BAD = ["body", "sweep", "matrix"]
         ("no matrix", {}, BAD),
         ("no axis", {"matrix": {}}, BAD),
         ("an empty axis", {"matrix": {"n": []}}, [*BAD, "n"]),
-        ("null", {"matrix": {"n": [1, None]}}, [*BAD, "n", 1]),
-        ("a list in an axis", {"matrix": {"n": [[1]]}}, [*BAD, "n", 0]),
+        ("an object in an axis", {"matrix": {"n": [1, {}]}}, [*BAD, "n", 1]),
+        ("an object in a list", {"matrix": {"n": [[{}]]}}, [*BAD, "n", 0]),
+        ("the end of a line from another system", {"matrix": {"n": ["a\r\n"]}}, [*BAD, "n", 0]),
         ("no axis at all", {"matrix": {"n": 1}}, [*BAD, "n"]),
         ("a range of words", {"matrix": {"n": {"range": ["a", "b"]}}}, [*BAD, "n", "range", 0]),
         ("a reserved name", {"matrix": {"deps": [1]}}, [*BAD, "deps"]),
@@ -608,3 +609,27 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
     assert sweeping.await_end(number)["cells_cancelled"] == 10
     sent = [run for cell in sweeping.cells(number) for run in [here.store.runs.get(cell["id"])] if run.jobs[0].attempts]
     assert len(sent) == places, "nothing was submitted in order to be cancelled"
+
+
+def test_axes_of_large_integers_null_and_lists(sweeping: Sweeping) -> None:
+    """Exact in what is stored, shown, excluded and rendered."""
+    large = 12345678901234567890123
+    values = [large, None, [1, large], ["x", None], "y"]
+    text = "name: many\nargs: {n: 0, place: /nowhere}\njobs: [{name: a, command: [echo, '{{ n }}', 'n={{ n }}']}]\n"
+    sweeping.client.workflow("many", text)
+    number = sweeping.start("many", {"n": values}, exclude=[{"n": [1, large]}])
+    row = sweeping.await_end(number)
+    assert (row["matrix"], row["cell_count"], row["cells_completed"]) == ({"n": values}, 4, 4)
+    assert [type(value) for value in row["matrix"]["n"]] == [int, type(None), list, list, str]
+    left = [large, None, ["x", None], "y"]
+    cells = {cell["id"]: cell["args"]["n"] for cell in sweeping.cells(number)}
+    results = sweeping.client.get(f"/api/sweep_runs/{number}/results").json()
+    assert [row["args"]["n"] for row in results] == [cells[row["cell_id"]] for row in results] == left
+    table = sweeping.client.get(f"/api/sweep_runs/{number}/results", headers={"Accept": "text/csv"}).text
+    assert [line.split(",", 3)[3] for line in table.splitlines()[1:]] == [
+        f"{large},/nowhere".replace("/nowhere", str(sweeping.place)), f",{sweeping.place}",
+        f'"[""x"",null]",{sweeping.place}', f"y,{sweeping.place}",
+    ]  # fmt: skip
+    body = {"args_override": {"n": large, "place": "p"}, "dry_run": True}
+    script = sweeping.client.post("/api/workflows/many/run", body).json()["jobs"][0]["script"]
+    assert f"echo {large} n={large}" in script

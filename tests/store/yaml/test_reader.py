@@ -33,7 +33,7 @@ MEANINGS = [
     ("an anchor used twice", b"a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
     ("a merge, own keys win", b"a: &x {k: 1, l: 2}\nb: {<<: *x, l: 3}", {"a": {"k": 1, "l": 2}, "b": {"k": 1, "l": 3}}),
     ("the first merge wins", b"[&x {k: 1}, &y {k: 2}, <<: [*x, *y]]", [{"k": 1}, {"k": 2}, {"k": 1}]),
-    ("the bounds of 64 bits", b"[9223372036854775807, -9223372036854775808]", [2**63 - 1, -(2**63)]),
+    ("more than 64 bits", b"[9223372036854775808, -12345678901234567890123]", [2**63, -12345678901234567890123]),
     ("32 levels", b"[" * 32 + b"]" * 32, None),
 ]  # fmt: skip
 
@@ -75,8 +75,8 @@ REFUSALS = [
     ("not a number", b"a: .nan", 1, 4, ".nan"),
     ("infinity", b"a: -.inf", 1, 4, "-.inf"),
     ("too large a float", b"a: 1e999", 1, 4, "too large"),
-    ("65 bits", b"a: 9223372036854775808", 1, 4, "64 bits"),
-    ("a million digits", b"a: " + b"9" * 900_000, 1, 4, "64 bits"),
+    ("too many digits", b"a: " + b"9" * 4001, 1, 4, "4000 digits"),
+    ("a million digits", b"a: " + b"9" * 900_000, 1, 4, "4000 digits"),
     ("an unknown alias", b"a: *b", 1, 4, "names no anchor"),
     ("an alias in itself", b"&a [*a]", 1, 5, "holds itself"),
     ("33 levels", b"[" * 33 + b"]" * 33, 1, 33, "32 levels"),
