@@ -32,11 +32,8 @@ class WorkflowFolder:
 
         Raises NotFound, and Conflict for one whose file was never right.
         """
-        if name not in self.folder and (wrong := self.folder.find_problem(name)) is not None:
-            place = f", line {wrong['line']}, column {wrong['column']}" if wrong["line"] else ""
-            raise errors.Conflict(
-                f"the file of workflow '{name}' is refused: {wrong['path']}{place}: {wrong['reason']}"
-            )
+        if name not in self.folder and (wrong := self.folder.describe_problems(name)):
+            raise errors.Conflict(f"the file of workflow '{name}' is refused: {wrong}")
         return self.folder.get_entry(name)
 
 

@@ -130,10 +130,14 @@ class Folder:
         filenames = sorted(self.wrong_files | self.doubtful_files.keys())
         return [row for filename in filenames for row in self._list_file_problems(filename)]
 
-    def find_problem(self, name: str) -> dict[str, Any] | None:
-        """Return what is wrong with the file of this name; None if nothing is."""
-        wrong = (filename for filename in sorted(self.wrong_files) if self.parse_filename(filename) == name)
-        return next((row for filename in wrong for row in self._list_file_problems(filename)), None)
+    def describe_problems(self, name: str) -> str:
+        """Describe what is wrong with the file of this name; "" if nothing is."""
+        wrong = [filename for filename in sorted(self.wrong_files) if self.parse_filename(filename) == name]
+        return "; ".join(
+            f"{row['path']}, line {row['line'] or 1}, column {row['column'] or 1}: {row['reason']}"
+            for filename in wrong
+            for row in self._list_file_problems(filename)
+        )
 
     def _list_file_problems(self, filename: str) -> list[dict[str, Any]]:
         state = self.file_states.get(filename)

@@ -294,7 +294,7 @@ def suggest_key(key: str, around: Loc) -> str:
     return f"; did you mean '{near[0]}'?" if near else f"; known keys here: {', '.join(known)}"
 
 
-def nest_flat_keys(job: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def place_flat_keys(job: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the job with flat keys in their sections, and those refused.
 
     Refused are keys that stand at both places with different values.

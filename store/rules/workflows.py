@@ -30,7 +30,7 @@ from store.rules.shapes import (
     Problem,
     Workflow,
     find_exclusive_problems,
-    nest_flat_keys,
+    place_flat_keys,
     to_field_problems,
 )
 from store.yaml import reader
@@ -81,7 +81,7 @@ def parse_workflow(data: bytes, *, stem: str | None = None) -> Workflow:
     said = value.get("name")
     if stem is not None:
         value = {**value, "name": stem}
-    tree, problems = _nest_flat_keys(_keep_spelling(value, data, loaded))
+    tree, problems = _place_flat_keys(_keep_spelling(value, data, loaded))
     problems += _find_relation_problems(tree)
     try:
         workflow = Workflow.model_validate(tree)
@@ -142,13 +142,13 @@ def _find_spelling(value: bool | float, lines: Sequence[str], place: tuple[int, 
     return match[1] if match and is_same else str(value)
 
 
-def _nest_flat_keys(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+def _place_flat_keys(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Put flat keys of jobs into their sections; return what contradicts."""
     if not isinstance(tree.get("jobs"), list):
         return tree, []
     jobs, problems = [], []
     for index, job in enumerate(tree["jobs"][:MAX_JOBS]):
-        nested, refused = nest_flat_keys(job) if isinstance(job, dict) else (job, [])
+        nested, refused = place_flat_keys(job) if isinstance(job, dict) else (job, [])
         jobs.append(nested)
         problems += [
             make_problem(f"'{key}' stands here and under {FLAT_KEYS[key]}: with another value", ("jobs", index, key))
