@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import functools
 import json
+import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -69,14 +70,27 @@ def parse_json(data: bytes) -> Any:
 
 def load_json(data: bytes | str) -> Any:
     """Parse JSON, integers of any size exactly. Raises orjson.JSONDecodeError."""
-    value = orjson.loads(data)
-    # orjson makes a float of an integer beyond 64 bits.
-    if not LONG_NUMBER.search(data if isinstance(data, bytes) else data.encode()):
-        return value
+    has_long = LONG_NUMBER.search(data if isinstance(data, bytes) else data.encode())
     try:
-        return json.loads(data, parse_int=_parse_integer)
-    except ValueError as error:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if not has_long or "infinity" not in error.msg:
+            raise
+    if not has_long:
+        return value
+    # orjson makes a float of an integer beyond 64 bits.
+    try:
+        value = json.loads(data, parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_parse_float)
+        dump_json(value)  # refuses what only orjson is strict about, such as half a surrogate pair
+    except (ValueError, TypeError) as error:
         raise orjson.JSONDecodeError(str(error), "", 0) from None
+    return value
+
+
+def _parse_float(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:24]} is no finite number")
+    return number
 
 
 def _parse_integer(digits: str) -> int:

@@ -77,9 +77,7 @@ REFUSED = [
     ("a line break after the name", 'name: "a\\n"\njobs: []', "a name has only letters"),
     ("a later version", "version: 2\njobs: []", "version"),
     ("a key that is misspelt", "descripton: x\njobs: []", "line 1, column 1: descripton: unknown key 'descripton'; did you mean 'description'?"),
-    ("a resource beside resources", J + "    gpus_per_node: 2", "line 4, column 5: jobs.0.gpus_per_node: unknown key 'gpus_per_node'; did you mean 'resources.gpus_per_node'?"),
     ("a misspelt resource beside resources", J + "    gpu_per_node: 2", "did you mean 'resources.gpus_per_node'?"),
-    ("conda beside environment", J + "    conda: x", "did you mean 'environment.conda'?"),
     ("an old word", J + "    outputs: {A: b}", "did you mean 'exports'?"),
     ("a short word", J + "    resources: {mem: 3G}", "did you mean 'memory_per_node'?"),
     ("a misspelt resource", J + "    resources: {gpus_per_nod: 1}", "line 4, column 17: jobs.0.resources.gpus_per_nod: unknown key"),
@@ -126,8 +124,6 @@ REFUSED = [
     ("python in a sweep", J + "sweep: {matrix: {a: ['python:x']}}", "sweep at 'matrix.a.0' contains 'python:' prefix"),
     ("a sweep over nothing", J + "sweep: {matrix: {}}", "sweep.matrix"),
     ("an axis without values", J + "sweep: {matrix: {a: []}}", "sweep.matrix.a: must contain at least one value"),
-    ("an axis of lists", J + "sweep: {matrix: {a: [[1]]}}", "sweep.matrix.a.0: must be text, a number, true or false, not a list"),
-    ("an axis of nothing", J + "sweep: {matrix: {a: [null]}}", "not nothing"),
     ("a sweep too large", J + f"sweep: {{matrix: {{a: {list(range(1001))}, b: {list(range(1000))}}}}}", "matrix cell_count=1001000 exceeds limit 1000000"),
     ("a range that leads nowhere", J + "sweep: {matrix: {a: {range: [1, 0]}}}", "sweep.matrix.a: range takes"),
     ("a series that is none", J + "sweep: {matrix: {a: {steps: [1, 0]}}}", "sweep.matrix.a: must be a list of values"),
@@ -505,7 +501,7 @@ HOSTILE = [
     ("two documents", b"jobs: []\n---\njobs: []"),
     ("a key twice", b"jobs: []\njobs: []"),
     ("not a number", b"args: {a: .nan}\njobs: []"),
-    ("a number of a thousand digits", b"args: {a: " + b"9" * 1000 + b"}\njobs: []"),
+    ("a number of five thousand digits", b"args: {a: " + b"9" * 5000 + b"}\njobs: []"),
     ("too many jobs", b"jobs:\n" + b"".join(b"- {name: j%d, command: x}\n" % n for n in range(1100))),
 ]  # fmt: skip
 
