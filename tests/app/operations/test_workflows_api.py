@@ -193,7 +193,7 @@ def test_the_files_name_counts_and_another_one_inside_is_a_warning(client: Clien
     assert answer.status_code == 200 and answer.json()["name"] == "outside"
     assert client.get("/api/workflows/inside").status_code == 404
     (row,) = list_problems(client, "outside.yaml")
-    assert (row["severity"], row["line"], row["mount"]) == ("warning", 1, None) and "'inside'" in row["reason"]
+    assert (row["severity"], row["line"], row["mount"]) == ("warning", 2, None) and "'inside'" in row["reason"]
     fixed = upload(client, "outside", DEMO.format(name="outside", word="x"))
     assert fixed.status_code == 200 and list_problems(client, "outside.yaml") == []
 
