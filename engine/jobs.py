@@ -6,6 +6,7 @@ What SLURM says stands beside what we remember. `cluster` is the name of a clust
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,8 @@ async def read_logs(
 async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:
     """Find `{stdout, stderr, owner}` of a job; raises NotFound.
 
-    Paths may be None, as they are before the job has begun: until then the files are those of other jobs. The owner is
-    the uid that the files must belong to.
+    Paths may be None, as they are before the job has begun: until then the files are those of other jobs. Nor is there
+    anything in /dev/null. The owner is the uid that the files must belong to.
     """
     entry, row = await find_traces(server, job_id, asked)
     if row is None and entry is None:
@@ -156,7 +157,8 @@ async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[st
     sources = [row or {}, {} if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
     sources.append(build_submitted_paths(server, asked, row) if row is not None else {})
     paths = {key: next((source[key] for source in sources if source.get(key)), None) for key in ("stdout", "stderr")}
-    return {**paths, "owner": row and row["uid"]}
+    kept = {key: None if path == os.devnull else path for key, path in paths.items()}
+    return {**kept, "owner": row and row["uid"]}
 
 
 def has_begun(entry: jobs.JobEntry | None, row: dict[str, Any] | None) -> bool:

@@ -139,7 +139,6 @@ class SyncFailed(SlurmError):
 
 
 # `sbatch: error: `, or `/usr/bin/sbatch: ` from getopt
-# `sbatch: error: `, or `/usr/bin/sbatch: ` from getopt
 _PREFIX = re.compile(r"^(?:\S*/)?(?:s[a-z]+: )?(?:error|fatal|warning|info): |^(?:\S*/)?s[a-z]+: ")
 _FOR_JOB = re.compile(r" for job [\w\[\]+,%:-]+$")
 # What stands before SLURM's phrase in the line that sums up.
@@ -295,11 +294,12 @@ def _list_lines(stderr: str) -> list[str]:
 
 
 def _find_summary(lines: Sequence[str]) -> str:
-    """Find what sums up, without its intro: the refusal, or the last line."""
+    """Find what sums up, without its intro: the last refusal, or line."""
     if lines and lines[0].startswith(_BROKEN_SCRIPT):
         return " ".join(" ".join(lines).split())
-    summary = next((line for line in lines if line.startswith(_REFUSAL)), lines[-1] if lines else "")
-    return _INTRO.sub("", summary)
+    # sbatch's own refusal is its last one: a plugin may have used the same words before.
+    refusals = [line for line in lines if line.startswith(_REFUSAL)]
+    return _INTRO.sub("", [*lines, *refusals][-1] if lines else "")
 
 
 def make_error(command: str, exit_code: int, stderr: str, ids: Sequence[str] = ()) -> SlurmError:

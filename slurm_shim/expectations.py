@@ -107,10 +107,10 @@ def _count_memory_mb(given: Mapping[str, str], node_count: int | None, cpu_count
 def _find_time_limit(text: str | None, partition: Partition | None) -> dict[str, Any]:
     """Find the limit that is asked for, or else that of the partition.
 
-    sbatch(1): a limit of 0 is none of its own.
+    sbatch(1): it counts in minutes, rounded up, and a limit of 0 is none of its own.
     """
     try:
-        seconds = parse_duration(text or "") or None
+        seconds = -(-(parse_duration(text or "") or 0) // 60) * 60 or None
     except ValueError:
         return {"time_limit_s": None, "time_limit": None}
     if seconds is None and partition is not None:

@@ -210,11 +210,12 @@ def add_result_export(script: str, path: str) -> str:
 
 
 def require_folder(script: str, folder: str) -> str:
-    """Have the script fail where its job cannot enter this folder.
+    """Have the script fail where its job cannot enter its folder.
 
-    SLURM lets it run in /tmp then, where its files are lost. A script that chooses another folder itself is left alone.
+    That is this one, unless the script chooses another. SLURM lets it run in /tmp then, where its files are lost.
     """
-    if not folder or read_options(script).get("chdir") not in (None, folder):
+    folder = read_options(script).get("chdir") or folder
+    if not folder.startswith("/"):  # one of its own that depends on where sbatch is called
         return script
     quoted = shlex.quote(folder)
     text = shlex.quote(f"cannot enter the work folder {folder}: do the compute nodes see it?")
@@ -226,7 +227,7 @@ def _begin_with(command: str, script: str) -> str:
 
     The script is left as it is when no shell runs it.
     """
-    if not re.match(r"#!\s*\S*/(?:env\s+)?(?:ba|da|z|k)?sh\b", script):
+    if not re.match(r"#!\s*\S*/(?:env\s+(?:-S\s*)?)?(?:ba|da|z|k)?sh\b", script):
         return script
     lines = script.split("\n")
     first = next((at for at, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)

@@ -5,6 +5,7 @@ Blocking; call in a thread.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ while IFS= read -r -d "" s; do
 done"""
 _COMPLAINT = re.compile(r"/dev/stdin: line (\d+): (?!warning: )(.*)")
 # A shell that runs the script does not read what follows, such as an archive that unpacks itself.
-_END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$])", re.MULTILINE)
+_END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$]).*\n", re.MULTILINE)
+_MOST_ENDS = 10  # that are looked at
 
 
 class ScriptProblem(NamedTuple):
@@ -71,4 +73,9 @@ def _read_complaint(script: str, complaint: str) -> ScriptProblem | None:
         return None
     lines = script.splitlines()
     line = min(int(match[1]), len(lines))  # what is missing at the end is missed after it
-    return None if _END.search("\n".join(lines[: line - 1])) else ScriptProblem(f"line {line}: {match[2]}", line)
+    before = "".join(f"{text}\n" for text in lines[: line - 1])
+    ends = itertools.islice(_END.finditer(before), _MOST_ENDS)
+    # What reads well up to its end is over there; else that end is part of a command, as of an `if`.
+    if "" in _read_by_bash([before[: end.end()] for end in ends]):
+        return None
+    return ScriptProblem(f"line {line}: {match[2]}", line)

@@ -238,6 +238,11 @@ FAILED = "sbatch: error: Batch job submission failed: "
             *(SlurmDenied, "Access/permission denied (see https://hpc.example.com)"),
         ),
         (
+            "a plugin with sbatch's own words before it",
+            f"{FAILED}Connection refused\n{FAILED}Invalid qos specification",
+            *(SlurmInvalid, "Invalid qos specification (Batch job submission failed: Connection refused)"),
+        ),
+        (
             "the limit that was hit",
             f"sbatch: error: QOSMaxCpuPerJobLimit\n{FAILED}Job violates accounting/QOS policy (job submit limit)",
             *(SlurmDenied, "Job violates accounting/QOS policy (job submit limit) (QOSMaxCpuPerJobLimit)"),

@@ -325,13 +325,19 @@ def test_a_text_that_begins_with_a_program_stands_as_it_is(text: str) -> None:
             "#!/bin/sh\n#SBATCH -D '/a b'\ntrue",
             "#!/bin/sh\n#SBATCH -D '/a b'\n{guard}; true",
         ),
-        ("its own folder, another", "#!/bin/sh\n#SBATCH -D /c\ntrue", "#!/bin/sh\n#SBATCH -D /c\ntrue"),
+        ("its own folder, a relative one", "#!/bin/sh\n#SBATCH -D c\ntrue", "#!/bin/sh\n#SBATCH -D c\ntrue"),
+        ("through env", "#!/usr/bin/env -S bash -l\ntrue", "#!/usr/bin/env -S bash -l\n{guard}; true"),
         ("no shell", "#!/usr/bin/python3\nprint()\n", "#!/usr/bin/python3\nprint()\n"),
     ],
 )
 def test_a_script_that_needs_its_folder(why: str, script: str, made: str) -> None:
     said = "cannot enter the work folder /a b: do the compute nodes see it?"
-    assert require_folder(script, "/a b") == made.format(guard=f"cd -- '/a b' || {{ echo '{said}' >&2; exit 1; }}"), why
+    guard = f"cd -- '/a b' || {{ echo '{said}' >&2; exit 1; }}"
+    assert require_folder(script, "/a b") == made.format(guard=guard), why
+
+
+def test_a_folder_that_the_script_chooses_is_the_one_it_needs() -> None:
+    assert "\ncd -- /c ||" in require_folder("#!/bin/sh\n#SBATCH -D /c\ntrue", "/a b")
 
 
 @pytest.mark.parametrize(

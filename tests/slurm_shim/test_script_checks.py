@@ -15,6 +15,7 @@ GOOD = [
     ("extended patterns", f"{BASH}shopt -s extglob\ncase $x in @(a|b)) ;; esac\nls !(a)\n"),
     ("no extended pattern", f"{BASH}if !(cat <<E\n)\nE\n); then echo; fi\n"),
     ("an archive behind the end", f"{BASH}tail -n +4 $0 | tar x\nexit 0\n)PK(\n"),
+    ("behind one of two ends", f"{BASH}if false; then\nexit 1\nfi\nexit 0\n)PK(\n"),
     ("or behind another program", f"{BASH}exec /bin/true\n)PK(\n"),
     ("a text without an end, a warning only", f"{BASH}cat <<EOF\na\n"),
     ("about --test-only, not with it", f"{BASH}#SBATCH --comment='--test-only'\ntrue\n#SBATCH --test-only\n"),
@@ -26,6 +27,7 @@ BAD = [
     ("through env", "#!/usr/bin/env -S bash -l\nfi\n", 2, "syntax error near unexpected token `fi'"),
     ("no end", f"{BASH}if true; then\necho\n", 3, "syntax error: unexpected end of file"),
     ("a quote that is open", f"{BASH}echo 'a\necho b\n", 2, "unexpected EOF while looking for matching `''"),
+    ("after an exit of an if", f"{BASH}if false; then\nexit 1\nfi\nfi\n", 5, "syntax error near unexpected token `fi'"),
     ("after a redirection", f"{BASH}exec >log 2>&1\nfi\n", 3, "syntax error near unexpected token `fi'"),
 ]
 

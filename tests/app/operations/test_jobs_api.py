@@ -420,6 +420,12 @@ def test_a_log_that_is_gone_is_empty(client: Client, tmp_path: Path) -> None:
     assert read_logs(client, job_id)["stdout"] == ""
 
 
+def test_what_goes_to_dev_null_is_empty(client: Client, tmp_path: Path) -> None:
+    job_id = client.submit(in_folder("#!/bin/bash\n#SBATCH --error /dev/null\necho hello\necho never >&2\n", tmp_path))
+    client.job(job_id)
+    assert (log := read_logs(client, job_id))["stdout"] == "hello\n" and log["stderr"] == ""
+
+
 @pytest.mark.parametrize("bad", ["x", "1.5", "9" * 25])
 def test_offsets_that_are_none(client: Client, bad: str) -> None:
     answer = client.get("/api/jobs/1/logs", params={"stdout_offset": bad})
