@@ -64,7 +64,8 @@ def hide_secrets(environment: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 def _has_place(environment: Any, place: str) -> bool:
     """Tell whether the environment has a value at this place."""
     for part in place.split("."):
-        environment = (environment or {}).get(part)
+        is_list = isinstance(environment, list)
+        environment = environment[int(part)] if is_list else (environment or {}).get(part)
     return environment is not None
 
 

@@ -101,4 +101,4 @@ def compose_workflow(workflow_folder: WorkflowFolder, body: dict[str, Any]) -> b
         old = workflow_folder.folder.get(body["name"])
         merged = edits.merge_workflow(old, wanted, load_json(workflow_folder.rows.get_row(body["name"]).data))
         return edits.edit_workflow(workflow_folder.folder.get_entry(body["name"]).data, old, merged)
-    return edits.compose_yaml(wanted)
+    return edits.compose_yaml({**wanted, "jobs": edits.unmask_environments(wanted["jobs"], [{}] * len(wanted["jobs"]))})

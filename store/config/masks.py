@@ -64,11 +64,12 @@ def find_secrets(environment: Any, loc: Loc = ()) -> dict[str, str]:
 
     A mask that stands there already counts too.
 
-    >>> find_secrets({"env_vars": {"HF_TOKEN": "hf_x", "N": "8"}, "container": {"image": "docker://me:pw@host/x"}})
-    {'env_vars.HF_TOKEN': 'hf_x', 'container.image': 'docker://me:pw@host/x'}
+    >>> find_secrets({"env_vars": {"HF_TOKEN": "hf_x", "N": "8"}, "container": {"mounts": ["s3://me:pw@h"]}})
+    {'env_vars.HF_TOKEN': 'hf_x', 'container.mounts.0': 's3://me:pw@h'}
     """
-    if isinstance(environment, dict):
-        parts = (find_secrets(item, (*loc, key)) for key, item in environment.items())
+    if isinstance(environment, dict | list):
+        items = environment.items() if isinstance(environment, dict) else enumerate(environment)
+        parts = (find_secrets(item, (*loc, key)) for key, item in items)
         return {place: value for part in parts for place, value in part.items()}
     is_masked = isinstance(environment, str) and MASK in mask_secrets(environment, loc)
     return {".".join(map(str, loc)): environment} if is_masked else {}
@@ -83,6 +84,8 @@ def replace_secrets(environment: Any, replacements: Mapping[str, str], place: st
     if isinstance(environment, dict):
         items = environment.items()
         return {key: replace_secrets(item, replacements, f"{place}.{key}".lstrip(".")) for key, item in items}
+    if isinstance(environment, list):
+        return [replace_secrets(item, replacements, f"{place}.{at}") for at, item in enumerate(environment)]
     return replacements.get(place, environment)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
+from store.config import masks
 from store.errors import Invalid, make_problem
 from store.errors import describe_problem as line
 from store.rendering.renderer import Renderer
@@ -413,7 +414,7 @@ def to_json(workflow: Workflow, planned: Plan | None = None) -> dict[str, Any]:
     """Build the workflow as answers show it.
 
     Rendered as in `planned`, or as it stands in the file without a plan. Values that come from the configuration are
-    null.
+    null, secrets are masked.
     """
     rendered = {job["name"]: job for job in planned["jobs"]} if planned else {}
     plain: dict[str, Any] = {
@@ -450,7 +451,7 @@ def _to_job_json(job: Job, planned: Mapping[str, Any] | None) -> dict[str, Any]:
         "command": [command] if isinstance(command, str) else command,
         "resources": _to_resources_json(job, own.get("resources", {})),
         "exports": own.get("exports", {}),
-        "environment": own.get("environment", {}),
+        "environment": masks.mask_secrets(own.get("environment", {})),
         "work_dir": own.get("work_dir"),
         "log_dir": own.get("log_dir"),
         "retry": own.get("retry", 0),

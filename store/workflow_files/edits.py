@@ -59,7 +59,7 @@ def merge_workflow(
     """Merge the body with the old file; what the body omits stays.
 
     The result is for `compose_yaml`. A null in the body removes a key. `known_json` is the JSON that the caller may
-    have edited: where the body only repeats it, the old file's templates stay.
+    have edited: where the body only repeats it, the old file's templates stay. Raises Invalid for masks of nothing.
     """
     before = old.model_dump(exclude_unset=True)
     jobs = {job["name"]: job for job in before.pop("jobs")}
@@ -69,10 +69,31 @@ def merge_workflow(
     args = {**(body.get("args") or before.get("args") or {})}
     merged["args"] = {key: _keep_typed(before.get("args", {}).get(key), item) for key, item in args.items()}
     wanted = body.get("jobs", [])
-    merged["jobs"] = []
-    for job, name in zip(wanted, _match_names(list(jobs), [job.get("name") for job in wanted]), strict=True):
-        merged["jobs"].append(_merge_job(jobs[name], job, shown_jobs.get(name, {})) if name in jobs else dict(job))
-    return merged
+    names = _match_names(list(jobs), [job.get("name") for job in wanted])
+    merged["jobs"] = [
+        _merge_job(jobs[name], job, shown_jobs.get(name, {})) if name in jobs else dict(job)
+        for job, name in zip(wanted, names, strict=True)
+    ]
+    kept = [jobs.get(name, {}) for name in names]
+    return {**merged, "jobs": unmask_environments(merged["jobs"], kept)}
+
+
+def unmask_environments(jobs: Sequence[Mapping[str, Any]], kept: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Put the kept secrets back where their masks were sent.
+
+    `kept` has the old form of each job, empty for a new one. Raises Invalid for masks of nothing.
+    """
+    unmasked: list[dict[str, Any]] = []
+    for job, old in zip(jobs, kept, strict=True):
+        try:
+            found = masks.unmask_secrets(
+                {"environment": job.get("environment")}, {"environment": old.get("environment")}
+            )
+        except Invalid as error:
+            place = ["body", "jobs", len(unmasked)]
+            raise Invalid([{**item, "loc": [*place, *item["loc"]]} for item in error.problems]) from error
+        unmasked.append({**job, **found} if "environment" in job else {**job})
+    return unmasked
 
 
 def _match_names(old: Sequence[str], wanted: Sequence[str]) -> list[str | None]:

@@ -173,9 +173,15 @@ async def test_a_cell_knows_its_number(tmp_path: Path) -> None:
 SECRET = {
     "store/config.yaml": "environment: {env_vars: {HF_TOKEN: hf_1, N: '8', PROXY: 'http://me:pw@proxy'}}\n",
     "store/workflows/own.yaml": "name: own\nargs: {word: w1}\njobs:\n  - name: a\n    command: printenv\n"
-    "    environment: {env_vars: {API_KEY: '{{ word }}', HF_TOKEN: hf_2}}\n  - {name: b, command: printenv}\n",
+    "    environment:\n      env_vars: {API_KEY: '{{ word }}', HF_TOKEN: hf_2}\n"
+    "      container: {image: i, mounts: ['smb://me:pw@h:/x']}\n"
+    "  - {name: b, command: printenv}\n",
 }
-OF_A = {"SLURM_SLUICE_env_vars_API_KEY": "w1", "SLURM_SLUICE_env_vars_HF_TOKEN": "hf_2"}
+OF_A = {
+    "SLURM_SLUICE_env_vars_API_KEY": "w1",
+    "SLURM_SLUICE_env_vars_HF_TOKEN": "hf_2",
+    "SLURM_SLUICE_container_mounts_0": "smb://me:pw@h:/x",
+}
 OF_B = {"SLURM_SLUICE_env_vars_HF_TOKEN": "hf_1"}
 PROXY = {"SLURM_SLUICE_env_vars_PROXY": "http://me:pw@proxy"}
 

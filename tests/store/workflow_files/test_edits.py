@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from store.errors import Invalid
 from store.rendering.renderer import Renderer
 from store.rules import workflows
 from store.rules.workflows import parse_workflow
@@ -34,7 +35,7 @@ jobs:
     resources:
       time_limit: 0:30:00   # generous
       memory_per_node: 32GB
-    environment: {env_vars: {MODE: fast}}
+    environment: {env_vars: {MODE: fast, A_TOKEN: 'of {{ lr }}'}}
     retry:
 # the end
 """
@@ -80,9 +81,12 @@ EDITS: list[tuple[str, Any, list[tuple[str, str]]]] = [
     ("a new key", change(0, retry=3), [("    exports: {data: /d}\n", "    exports: {data: /d}\n    retry: 3\n")]),
     ("a value that YAML 1.1 takes for a number", change(2, resources={"time_limit": "2:00:00"}),
      [("0:30:00", '"2:00:00"')]),
-    ("a value in braces", change(2, environment={"env_vars": {"MODE": "yes"}}), [("MODE: fast", 'MODE: "yes"')]),
-    ("another one in braces", change(2, environment={"env_vars": {"MODE": "fast", "N": "1"}}),
-     [("{MODE: fast}", '{MODE: fast, "N": "1"}')]),
+    ("a value in braces, beside a mask", change(2, environment={"env_vars": {"MODE": "yes", "A_TOKEN": "***"}}),
+     [("MODE: fast", 'MODE: "yes"')]),
+    ("another one in braces", change(2, environment={"env_vars": {"MODE": "fast", "A_TOKEN": "***", "N": "1"}}),
+     [("lr }}'}", "lr }}', \"N\": \"1\"}")]),
+    ("another secret", change(2, environment={"env_vars": {"MODE": "fast", "A_TOKEN": "new"}}),
+     [("'of {{ lr }}'", "'new'")]),
     ("a job is renamed", lambda jobs: (jobs[0].update(name="get"), jobs[1].update(depends_on=["get"]),
                                        jobs[2].update(depends_on=["train", "afterany:get"])),
      [("- name: fetch", "- name: get"), ("depends_on: fetch\n", "depends_on:\n      - get\n"),
@@ -109,6 +113,14 @@ def test_an_edit_changes_its_lines_only(why: str, edit: Any, swaps: Any, ends: s
         assert swap[0] in wanted
         wanted = wanted.replace(*swap, 1)
     assert send_form(text, given, form) == wanted.replace("\n", ends)
+
+
+def test_masks_of_nothing_are_refused(renderer: Renderer) -> None:
+    given, form = fill_form(TEXT, renderer)
+    form["jobs"][0]["environment"] = {"env_vars": {"B_TOKEN": "***"}}
+    with pytest.raises(Invalid) as caught:
+        send_form(TEXT, given, form)
+    assert caught.value.problems[0]["loc"] == ["body", "jobs", 0, "environment", "env_vars", "B_TOKEN"]
 
 
 def test_what_cannot_be_edited_in_its_place_is_written_anew(renderer: Renderer) -> None:
