@@ -201,13 +201,16 @@ class Files:
         except OSError as error:
             raise from_os_error(error, f"make the folder {self.display_path(path)}") from error
 
-    def _make_dir(self, folder: Path) -> None:
+    def _make_dir(self, folder: Path, more_tries: int = 3) -> None:
         try:
             self.ops.mkdir(folder, FOLDER_MODE if self._is_own(folder) else 0o777)
             if self._is_own(folder):
                 self._sync_folder(folder.parent)
         except FileNotFoundError:
-            self.make_dirs(folder)  # somebody removed its parent, which was empty, meanwhile
+            if not more_tries:
+                raise
+            self.make_dirs(folder.parent)  # somebody removed it, as it was empty, meanwhile
+            self._make_dir(folder, more_tries - 1)
         except FileExistsError:
             if not folder.is_dir():
                 raise Denied(f"{self.display_path(folder)} is not a folder") from None
