@@ -6,6 +6,7 @@ sbatch(1) FILENAME PATTERN.
 from __future__ import annotations
 
 import os
+import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ def expand_pattern(pattern: str, job: Mapping[str, Any], step: str = "batch", no
             text += f"{value:0{width}d}" if isinstance(value, int) else str(value)
         index = end + 1
     return text
+
+
+def format_path(pattern: str, job: Mapping[str, Any]) -> str:
+    """Format a file name as `scontrol show job` does.
+
+    It fills in a few letters only.
+    """
+    return re.sub("%[Aajux]", lambda found: expand_pattern(found[0], job), pattern)
 
 
 def list_nodes(job: Mapping[str, Any]) -> list[str]:

@@ -39,16 +39,16 @@ SAME = {"cluster": "clusters", "ntasks-per-tres": "ntasks-per-gpu", "tasks-per-n
 # sbatch itself reads them from `Request.flags`.
 FLAGS = "array export-file help parsable quiet test-only usage version wait wrap".split()
 ENVIRONMENT = {
-    "SBATCH_ARRAY_INX": "array", "SBATCH_MEM_PER_NODE": "mem", "SBATCH_REQ_SWITCH": "switches",
-    "SBATCH_TIMELIMIT": "time", "SLURM_HINT": "hint",
+    "SBATCH_ARRAY_INX": "array", "SBATCH_BURST_BUFFER": "bb", "SBATCH_MEM_PER_NODE": "mem",
+    "SBATCH_REQ_SWITCH": "switches", "SBATCH_TIMELIMIT": "time", "SLURM_HINT": "hint",
 } | {
     f"SBATCH_{name.upper().replace('-', '_')}": name
     for name in (
-        "account acctg-freq bb clusters constraint core-spec cpus-per-gpu delay-boot distribution exclusive export "
-        "get-user-env gpu-bind gpu-freq gpus gpus-per-node gpus-per-task gres gres-flags hint ignore-pbs input "
-        "job-name mem-bind mem-per-cpu mem-per-gpu network no-kill no-requeue open-mode overcommit partition power "
-        "profile qos requeue reservation signal spread-job thread-spec threads-per-core use-min-nodes wait "
-        "wait-all-nodes wckey"
+        "account acctg-freq batch clusters constraint container core-spec cpus-per-gpu delay-boot distribution "
+        "error exclusive export get-user-env gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres "
+        "gres-flags hint ignore-pbs input job-name mem-bind mem-per-cpu mem-per-gpu network no-kill no-requeue "
+        "open-mode output overcommit partition power profile qos requeue reservation signal spread-job thread-spec "
+        "threads-per-core use-min-nodes wait wait-all-nodes wckey"
     ).split()
 }  # fmt: skip
 MEMORY = {"mem": "mem_node_mb", "mem-per-cpu": "mem_cpu_mb", "mem-per-gpu": "mem_gpu_mb"}
@@ -302,6 +302,9 @@ class Request:
         if text.lower() not in ("yes", "no"):
             raise self._make_refusal("kill-on-invalid-dep")
         self.job["dep_kill"] = int(text.lower() == "yes")
+
+    def _set_mail_type(self, text: str) -> None:
+        self.shown["MailType"] = hints.check_mail_type(text, self.shown.get("MailType", ""))
 
     def _set_uid(self, text: str) -> None:
         self._check_own("uid", text, pwd.getpwnam, pwd.getpwuid, os.geteuid())

@@ -406,12 +406,13 @@ def _find_shortage_in(conf: Mapping[str, Any], job: Job, name: str) -> str | Non
     part = conf["partitions"][name]
     nodes = [conf["nodes"][name] for name in part["nodes"]]
     most_mb = max((node["memory_mb"] for node in nodes), default=0)
-    if job["mem_node_mb"] > most_mb:
+    if max(job["mem_node_mb"], job["mem_cpu_mb"]) > most_mb:
         return "memory"
     checked = Pass(conf, set(), {}, [], None, 0)
     if checked._check_partition(job, name) is not None:
         return None
-    if max(job["cpus_per_task"], job["min_cpus"]) > max((node["cpus"] for node in nodes), default=0):
+    cpus = job["cpus_per_task"] * max(1, job["ntasks_per_node"])
+    if max(cpus, job["min_cpus"]) > max((node["cpus"] for node in nodes), default=0):
         return "cpus"
     if all(node["tmp_mb"] is not None and job["tmp_mb"] > node["tmp_mb"] for node in nodes):
         return "tmp"

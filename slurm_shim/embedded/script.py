@@ -8,6 +8,12 @@ import sys
 from .states import Refused
 
 SEPARATORS = ("hetjob", "packjob")
+# isspace(3) knows no others, such as the hard blanks of web pages.
+BLANKS = " \t\n\v\f\r"
+OLD_WORDS = {
+    "#SLURM": "sbatch: error: Change from #SLURM to #SBATCH in your script and verify the options are valid in sbatch",
+    "packjob": 'sbatch: Warning: the "packjob" component separator is being deprecated. Please, use "hetjob" instead.',
+}
 MAX_BYTES = 4 * 1024 * 1024
 WRAPPING = "#!/bin/sh\n# This script was created by sbatch --wrap.\n\n"
 
@@ -90,6 +96,7 @@ def read_directives(text: bytes, name: str = "stdin") -> list[list[str]]:
     when it refuses a line.
     """
     parts: list[list[str]] = [[]]
+    old_words: set[str] = set()
     for number, raw in enumerate(text.split(b"\n"), 1):
         line = raw.decode("utf-8", "surrogateescape")
         magic = next((magic for magic in ("#SBATCH", "#SLURM") if line.startswith(magic)), None)
@@ -100,10 +107,14 @@ def read_directives(text: bytes, name: str = "stdin") -> list[list[str]]:
                 raise Refused(f"sbatch: fatal: {name}: line {number}: {error}") from error
             if words[:1] and words[0] in SEPARATORS:
                 parts.append([])
+                old_words |= {words[0]} - {"hetjob"}
             else:
                 parts[-1] += words
-        elif line.strip() and not line.lstrip().startswith("#"):
+            old_words |= {magic} - {"#SBATCH"}
+        elif line.strip(BLANKS) and not line.lstrip(BLANKS).startswith("#"):
             break
+    for word in sorted(old_words):
+        print(OLD_WORDS[word], file=sys.stderr)
     return parts
 
 
@@ -115,8 +126,8 @@ def split_line(line: str) -> list[str]:
     for a word that begins with a colon.
     """
     words: list[str] = []
-    rest = line.lstrip()
-    while not rest.lstrip().startswith(":"):
+    rest = line.lstrip(BLANKS)
+    while not rest.lstrip(BLANKS).startswith(":"):
         word, end = _read_word(rest)
         if not word:
             return words
@@ -128,12 +139,12 @@ def split_line(line: str) -> list[str]:
 def _read_word(rest: str) -> tuple[str, int]:
     """Read the first word; return it and where it ends."""
     word, quote = "", ""
-    at = len(rest) - len(rest.lstrip())
-    while at < len(rest) and (quote or not (rest[at].isspace() or rest[at] == "#")):
+    at = len(rest) - len(rest.lstrip(BLANKS))
+    while at < len(rest) and (quote or rest[at] not in BLANKS + "#"):
         letter = rest[at]
         if letter == "\\":
             at += 1
-            if not quote and rest[at : at + 1].isspace():
+            if not quote and at < len(rest) and rest[at] in BLANKS:
                 break
             word += rest[at : at + 1]
         elif letter == quote:

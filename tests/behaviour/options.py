@@ -60,6 +60,11 @@ TAKEN = (
         "--mail-type=ALL,TIME_LIMIT",
         "MailUser=<user> MailType=INVALID_DEPEND,BEGIN,END,FAIL,REQUEUE,STAGE_OUT,TIME_LIMIT",
     ),
+    shown(
+        "mail by mail", "--mail-type=END --mail-type=begin,NONE --mail-type=begin", "MailUser=<user> MailType=BEGIN,END"
+    ),
+    shown("mail for each task", "-a 1-2 --mail-type=FAIL,ARRAY_TASKS", "MailUser=<user> MailType=ARRAY_TASKS,FAIL"),
+    shown("file names that are known only later", "-o %N-%J-%4j-%x-%u", "StdOut=<dir>/%N-%J-%4j-wrap-<user>"),
     shown("nodes side by side", "-N2 --contiguous", "NumNodes=2-2", "Contiguous=1"),
     shown("tasks far apart", "--spread-job", "SpreadJob=Yes"),
     shown("nodes shared with nobody but the user", "--exclusive=USER", "OverSubscribe=USER"),
@@ -108,6 +113,11 @@ TAKEN = (
         "the environment sets options too",
         submit("-H --wrap true", env={"SBATCH_REQ_SWITCH": "3", "SBATCH_NETWORK": "n", "SBATCH_GPUS": "2"}),
         Do("scontrol -o show job <a>", like(".* Network=n .* Switches=3@00:05:00 .* TresPerJob=gres:gpu:2 .*")),
+    ),
+    row(
+        "and files",
+        submit("-H --wrap true", env={"SBATCH_OUTPUT": "o", "SBATCH_ERROR": "e", "SBATCH_BURST_BUFFER": "b"}),
+        Do("scontrol -o show job <a>", like(".* StdErr=<dir>/e .* StdOut=<dir>/o BurstBuffer=b .*")),
     ),
 )
 
@@ -183,6 +193,24 @@ REFUSED = (
         "more CPUs than a node has",
         "--mincpus=9",
         f"sbatch: error: CPU count per node can not be satisfied\n{UNAVAILABLE}",
+        1,
+    ),
+    refused(
+        "more tasks than a node has CPUs",
+        "--ntasks-per-node=3 -c 3 -N1",
+        f"sbatch: error: CPU count per node can not be satisfied\n{UNAVAILABLE}",
+        1,
+    ),
+    refused(
+        "more memory for a CPU than a node has",
+        "--mem-per-cpu=17G",
+        f"sbatch: error: Memory specification can not be satisfied\n{UNAVAILABLE}",
+        1,
+    ),
+    refused(
+        "sockets that no node has",
+        "--sockets-per-node=9",
+        f"sbatch: error: Socket, core and/or thread specification can not be satisfied\n{UNAVAILABLE}",
         1,
     ),
     refused("CPUs by GPU beyond a node's", "-N1 --gpus=2 --cpus-per-gpu=5", UNAVAILABLE, 1),
@@ -285,7 +313,23 @@ def misplaced(why: str, line: str, word: str) -> Row:
     return row(why, Do("sbatch", "", err, 255, stdin=f"{FIRST}{line}\ntrue\n"))
 
 
+OLD = "sbatch: error: Change from #SLURM to #SBATCH in your script and verify the options are valid in sbatch"
+PACK = 'sbatch: Warning: the "packjob" component separator is being deprecated. Please, use "hetjob" instead.'
 DIRECTIVES = (
+    row(
+        "a hard blank in a word",
+        submit("-H", stdin=f"{FIRST}-J a\N{NO-BREAK SPACE}b\ntrue\n"),
+        queue("<a>", "a\N{NO-BREAK SPACE}b", "%j"),
+    ),
+    row(
+        "another word for #SBATCH",
+        Do("sbatch --parsable -H", like(r"\d+"), OLD, keep="a", stdin="#!/bin/sh\n#SLURM -n 3\n#SLURM -J x\ntrue\n"),
+        queue("<a>", "x|3", "%j|%C"),
+    ),
+    row(
+        "another word for hetjob",
+        Do("sbatch --parsable -H", like(r"\d+"), PACK, stdin=f"{FIRST}-n1\n#SBATCH packjob\n#SBATCH -n2\ntrue\n"),
+    ),
     misplaced("an explanation behind a directive", "--job-name=x      (sets the name)", "(sets"),
     misplaced("a word too many", "-J x extra", "extra"),
     misplaced("a blank behind a backslash", "-J a\\ b", "b"),
@@ -294,6 +338,7 @@ DIRECTIVES = (
     misplaced("a word alone", "hello", "hello"),
     misplaced("words behind --", "-- -J x", "-J"),
     misplaced("a dash that is none", "\N{EN DASH}-job-name=x", "\N{EN DASH}-job-name=x"),
+    misplaced("a hard blank of a web page", "\N{NO-BREAK SPACE}-n 2", "\N{NO-BREAK SPACE}-n"),
     misplaced("a number sign in quotes", "-J a '# no'", "# no"),
     row(
         "a word too many in a later line, before an option that is none",

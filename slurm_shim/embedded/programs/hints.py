@@ -61,9 +61,9 @@ HINTS = {
     "compute_bound": {"threads": "1"}, "memory_bound": {"cores": "1", "threads": "1"}, "multithread": {},
     "nomultithread": {"threads": "1"},
 }  # fmt: skip
-MAIL_TYPES = """INVALID_DEPEND BEGIN END FAIL REQUEUE STAGE_OUT TIME_LIMIT_50 TIME_LIMIT_80 TIME_LIMIT_90 TIME_LIMIT
-ARRAY_TASKS""".split()
-ALL_MAIL = MAIL_TYPES[:6]
+MAIL_TYPES = """ARRAY_TASKS INVALID_DEPEND BEGIN END FAIL REQUEUE STAGE_OUT TIME_LIMIT_50 TIME_LIMIT_80 TIME_LIMIT_90
+TIME_LIMIT""".split()
+ALL_MAIL = MAIL_TYPES[1:7]
 LONGEST_SWITCH_WAIT_S = 300  # max_switch_wait of slurm.conf(5)
 
 
@@ -130,12 +130,16 @@ def _check_hint(value: str) -> dict[str, str]:
     return {field: limit for word in words for field, limit in HINTS[word].items()}
 
 
-def _check_mail_type(value: str) -> dict[str, str]:
+def check_mail_type(value: str, earlier: str) -> str:
+    """Check a --mail-type; return its words with those of earlier ones.
+
+    NONE takes back only what stands beside it.
+    """
     words = [word for word in value.upper().split(",") if word]
     if not words or any(word not in (*MAIL_TYPES, "ALL", "NONE") for word in words):
         raise make_refusal("Invalid --mail-type specification")
-    chosen = {*words, *(ALL_MAIL if "ALL" in words else ())}
-    return {"MailType": "" if "NONE" in words else ",".join(word for word in MAIL_TYPES if word in chosen)}
+    chosen = set() if "NONE" in words else {*words, *(ALL_MAIL if "ALL" in words else ())}
+    return ",".join(word for word in MAIL_TYPES if word in chosen.union(earlier.split(",")))
 
 
 def _check_propagate(value: str) -> dict[str, str]:
@@ -192,7 +196,6 @@ CHECKS: dict[str, Check] = {
     "gpu-freq": lambda value: {"TresFreq": f"gpu:{value}"},
     "gres-flags": lambda value: {"GresEnforceBind": "Yes" if value.lower().startswith("e") else "No"},
     "hint": _check_hint,
-    "mail-type": _check_mail_type,
     "mail-user": lambda value: {"MailUser": value},
     "ntasks-per-core": _check_numbers("ntasks-per-core", "per_core"),
     "ntasks-per-socket": _check_numbers("ntasks-per-socket", "per_socket"),

@@ -273,7 +273,9 @@ def _choose_partition(conf: dict[str, Any], request: Request, job: dict[str, Any
         if request.flags["gpu_type"] not in types:
             job["impossible"] = "nodes"
     # A node is as many sockets as it has CPUs, each of one core and one thread.
-    if max(int(request.shown.get(word, 1)) for word in ("cores", "threads")) > 1:
+    most_sockets = max(conf["nodes"][node]["cpus"] for name in wanted for node in parts[name]["nodes"])
+    layout = ((1, "cores"), (1, "threads"), (most_sockets, "sockets"))
+    if any(int(request.shown.get(word, 1)) > most for most, word in layout):
         job["impossible"] = "layout"
     elif int(request.shown.get("per_socket", 1)) > 1:
         job["impossible"] = "nodes"

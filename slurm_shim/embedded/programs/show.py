@@ -191,9 +191,9 @@ def _list_files(job: views.Job) -> list[list[str]]:
     if row["comment"] is not None:
         lines.append([f"Comment={row['comment']} "])
     lines += [
-        [f"StdErr={job.expand_pattern(patterns.get_stderr(row))}"],
-        [f"StdIn={job.expand_pattern(patterns.get_stdin(row))}"],
-        [f"StdOut={job.expand_pattern(patterns.get_stdout(row))}"],
+        [f"StdErr={job.format_path(patterns.get_stderr(row))}"],
+        [f"StdIn={job.format_path(patterns.get_stdin(row))}"],
+        [f"StdOut={job.format_path(patterns.get_stdout(row))}"],
     ]
     extra = {"Power": "", **job.shown}
     extra |= {name: row[column] for name, column in TRES_COLUMNS.items() if row[column]}

@@ -161,12 +161,12 @@ class Job:
         """Time limit as squeue prints it."""
         return times.format_short_limit(self.row["time_limit_min"])
 
-    def expand_pattern(self, pattern: str) -> str:
-        """Expand the patterns in a file name of the job."""
+    def format_path(self, pattern: str) -> str:
+        """Format a file name of the job."""
         row = self.row
         if self.task is not None:
             row = {**dict(row), "array_task_id": self.task}
-        return patterns.expand_pattern(pattern, row)
+        return patterns.format_path(pattern, row)
 
 
 def split_by_partition(job: Job) -> list[Job]:
