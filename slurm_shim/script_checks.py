@@ -41,11 +41,21 @@ class ScriptProblem(NamedTuple):
 
 def find_problems(scripts: Sequence[str]) -> list[ScriptProblem | None]:
     """Find what is wrong with each of the scripts; None for a good one."""
-    found = [_find_idle_option(script) for script in scripts]
+    found = [_find_wrong_form(script) or _find_idle_option(script) for script in scripts]
     checked = [at for at, script in enumerate(scripts) if found[at] is None and _SHELL.match(script)]
     for at, complaint in zip(checked, _read_by_bash([scripts[at] for at in checked]), strict=False):
         found[at] = _read_complaint(scripts[at], complaint)
     return found
+
+
+def _find_wrong_form(script: str) -> ScriptProblem | None:
+    if not script.startswith("#!"):
+        return ScriptProblem("a batch script begins with #!, such as #!/bin/bash", 1)
+    wrong = re.search("\0|\r\n", script)
+    if wrong is None:
+        return None
+    line = script.count("\n", 0, wrong.start()) + 1
+    return ScriptProblem(f"line {line}: a batch script has no NUL and no DOS line breaks", line)
 
 
 def _find_idle_option(script: str) -> ScriptProblem | None:
@@ -58,7 +68,7 @@ def _read_by_bash(scripts: Sequence[str]) -> list[str]:
     bash = shutil.which("bash")
     if bash is None or not scripts:
         return []
-    given = "".join(script.replace("\0", "") + "\0" for script in scripts).encode(errors="replace")
+    given = "".join(f"{script}\0" for script in scripts).encode(errors="replace")
     environment = build_user_environment() | {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
     try:
         ended = run_program(bash, ["bash", "-c", _READING], environment, given, _TIMEOUT_S)

@@ -14,13 +14,9 @@ from store.times import to_rfc3339
 
 def check_submission(body: dict[str, Any]) -> None:
     """Check a submission; raise Invalid with everything that is wrong."""
-    script, reasons = body.get("script_content"), []
-    if (script is None) == (body.get("script_path") is None):
+    reasons = []
+    if (body.get("script_content") is None) == (body.get("script_path") is None):
         reasons.append(("script_content", "Exactly one of script_content and script_path is needed"))
-    elif script is not None and not script.startswith("#!"):
-        reasons.append(("script_content", "A batch script begins with #!, such as #!/bin/bash"))
-    elif script is not None and ("\0" in script or "\r\n" in script):
-        reasons.append(("script_content", "A batch script has no NUL and no DOS line breaks"))
     if body.get("script_path") is not None and not body.get("mount_name"):
         reasons.append(("mount_name", "script_path needs mount_name"))
     if body["notify"] and body.get("endpoint_id") is None:

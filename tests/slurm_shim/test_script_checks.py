@@ -22,6 +22,7 @@ GOOD = [
     ("--help submits", f"{BASH}#SBATCH --help\ntrue\n"),
 ]
 BAD = [
+    ("DOS line breaks", f"{BASH}echo\r\n", 2, "a batch script has no NUL and no DOS line breaks"),
     ("a word too many", f"{BASH}\necho )\n", 3, "syntax error near unexpected token `)'"),
     ("by sh", "#!/bin/sh -e\nfi\n", 2, "syntax error near unexpected token `fi'"),
     ("through env", "#!/usr/bin/env -S bash -l\nfi\n", 2, "syntax error near unexpected token `fi'"),

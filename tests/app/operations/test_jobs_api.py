@@ -226,6 +226,7 @@ def test_a_job_keeps_its_own_comment(client: Client) -> None:
     ("why", "lines", "reason"),
     [
         ("what bash cannot read", "echo a\nfi\n", "line 3: syntax error near unexpected token `fi'"),
+        ("DOS line breaks", "echo\r\n", "line 2: a batch script has no NUL and no DOS line breaks"),
         ("an estimate", "#SBATCH --test-only\necho\n", "with #SBATCH --test-only nothing is submitted"),
     ],
 )
