@@ -67,7 +67,7 @@ def test_the_patterns_are_the_contracts() -> None:
     optional = {name: schemas[name]["pattern"] for name in ("SshAlias", "ProxyJump", "KeyPath")}
     patterns = {"SshAlias": profiles.HOST, "ProxyJump": profiles.JUMP, "KeyPath": profiles.KEY}
     assert optional == {name: f"^({pattern[1:-1]})?$" for name, pattern in patterns.items()}
-    mount = schemas["MountCreation"]["properties"]
+    mount = CONTRACT["components"]["requestBodies"]["Mount"]["content"]["application/json"]["schema"]["properties"]
     assert (mount["local"]["pattern"], mount["remote"]["pattern"]) == (profiles.LOCAL, profiles.REMOTE)
     assert resolve(schemas["ConfigNotifications"])["properties"]["slack_webhook_url"]["pattern"] == HOOK
 
