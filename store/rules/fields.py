@@ -35,6 +35,7 @@ PYTHON = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]*python[\s\u200b-\u200d\u2060
 RESERVED_NAMES = frozenset({"new", "runs", "validate", "upload", "create"})
 DEPENDENCY_TYPES = ("afterok", "after", "afterany", "afternotok")
 MAX_COUNT = 1_000_000
+FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
@@ -151,9 +152,9 @@ def make_integer_check(least: int) -> Callable[[Any], int]:
 
 
 def check_flag(value: Any) -> bool:
-    """Check true or false, also as text."""
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
+    """Check true or false, also as text, in the words of YAML 1.1 too."""
+    if isinstance(value, str) and (word := value.strip().lower()) in FLAGS:
+        return FLAGS[word]
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {quote_value(value)}")
     return value

@@ -43,6 +43,8 @@ FLAT_KEYS = {
     **dict.fromkeys(RESOURCES, "resources"),
     **dict.fromkeys(("conda", "venv", "container", "env_vars"), "environment"),
 }
+# Words of the oldest examples of srunx for keys of today. Their `async` has no effect: a job starts when it can.
+OLD_WORDS = {"tasks_per_node": "ntasks_per_node", "sqsh": "container"}
 # Keys for scripts that Sluice writes itself; a script file has its own.
 COMMAND_ONLY = ("environment", "template", "srun_args", "launch_prefix")
 APPTAINER_ONLY = ("nv", "rocm", "cleanenv", "fakeroot", "writable_tmpfs", "overlay", "env")
@@ -61,6 +63,9 @@ SUGGESTIONS = {
     "time": "resources.time_limit",
     "vars": "args",
     "variables": "args",
+    "parameters": "args",
+    "tasks": "jobs",
+    "job_name": "name",
 }
 EXPECTED_KINDS = {"list_type": "a list", "dict_type": "a mapping"}
 
@@ -299,6 +304,10 @@ def place_flat_keys(job: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     Refused are keys that stand at both places with different values.
     """
+    job = _replace_old_words(job)
+    job = {key: _replace_old_words(item) if key in ("resources", "environment") else item for key, item in job.items()}
+    if str(job.get("async")).lower() in fields.FLAGS:
+        job = {key: item for key, item in job.items() if key != "async"}
     nested = {key: value for key, value in job.items() if key not in FLAT_KEYS or value is None}
     refused = []
     for key in [key for key in job if key not in nested]:
@@ -310,6 +319,13 @@ def place_flat_keys(job: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         else:
             nested[FLAT_KEYS[key]] = {**(section or {}), key: job[key]}
     return nested, refused
+
+
+def _replace_old_words(value: Any) -> Any:
+    """Replace old keys of a mapping, where the new ones are not there."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key if OLD_WORDS.get(key) in value else OLD_WORDS.get(key, key): item for key, item in value.items()}
 
 
 def find_exclusive_problems(job: Mapping[str, Any], loc: Loc) -> list[Problem]:

@@ -37,9 +37,14 @@ def compose_yaml(body: Mapping[str, Any]) -> bytes:
 
     Null and empty values are left out.
     """
+    return writer.dump_yaml(_order_workflow(body))
+
+
+def _order_workflow(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Order the keys of a workflow; leave out what is empty."""
     top = {key: body[key] for key in TOP_KEYS if key in body}
     top["jobs"] = [_order_keys(job, JOB_KEYS) for job in body.get("jobs", [])]
-    return writer.dump_yaml({key: item for key, item in top.items() if key == "jobs" or item not in (None, "", {}, [])})
+    return {key: item for key, item in top.items() if key == "jobs" or item not in (None, "", {}, [])}
 
 
 def _order_keys(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def edit_workflow(data: bytes, old: Workflow, merged: Mapping[str, Any]) -> byte
 
     Where that cannot be done, the file is written anew.
     """
-    whole = compose_yaml(merged)
+    whole = writer.dump_like(data, _order_workflow(merged))
     before = reader.load_yaml(compose_yaml(old.model_dump(exclude_unset=True))).value
     try:
         after = writer.rewrite_yaml(

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from store.jsons import dump_json
@@ -97,8 +98,7 @@ def splice_lines(text: str, before: Any, wanted: Any, dump: Dump, says: Callable
         left -= len(text)
         try:
             after = _apply_step(value, loc, new)
-            root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
-            ways = _try_edits(text, root, loc, new, after, dump)
+            ways = _try_edits(text, value, loc, new, after, dump)
             found = next((edited for edited in ways if edited and says(edited.encode(), after)), None)
         except (LookupError, TypeError, ValueError, YAMLError):
             break  # values from a merge key have no place of their own; later steps count on this one
@@ -108,11 +108,28 @@ def splice_lines(text: str, before: Any, wanted: Any, dump: Dump, says: Callable
     return text
 
 
-def _try_edits(text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Dump) -> Iterator[str | None]:
+def _compose_nodes(text: str) -> Any:
+    return YAML(typ="safe", pure=True).compose(io.StringIO(text))
+
+
+def _try_edits(text: str, before: Any, loc: Loc, new: Any, after: Any, dump: Dump) -> Iterator[str | None]:
     """Yield the text after the step, then ever larger rewrites around it.
 
     None is a way that does not fit.
     """
+    root = _compose_nodes(text)
+    yield from _edit_place(text, root, loc, new, dump)
+    if spelled := _write_aliases(text, root, before, loc, dump):
+        yield from _edit_place(spelled, _compose_nodes(spelled), loc, new, dump)
+    for depth in range(len(loc) - 1, 0, -1):
+        part = after
+        for key in loc[:depth]:
+            part = part[key]
+        yield _replace_member(text, _find_node(root, loc[: depth - 1]), loc[depth - 1], part, dump)
+
+
+def _edit_place(text: str, root: Node, loc: Loc, new: Any, dump: Dump) -> Iterator[str | None]:
+    """Yield the text with only the place of the step changed."""
     holder = _find_node(root, loc[:-1])
     if new is GONE:
         yield _cut_member(text, holder, loc[-1], top=len(loc) == 1)
@@ -120,11 +137,24 @@ def _try_edits(text: str, root: Node, loc: Loc, new: Any, after: Any, dump: Dump
         yield from _replace_value(text, holder, loc[-1], new, dump)
     elif holder.value or not loc[1:]:  # an empty one is written anew, on lines of its own
         yield _insert_member(text, holder, loc[-1], new.value if isinstance(new, Inserted) else new, dump)
-    for depth in range(len(loc) - 1, 0, -1):
-        part = after
-        for key in loc[:depth]:
-            part = part[key]
-        yield _replace_member(text, _find_node(root, loc[: depth - 1]), loc[depth - 1], part, dump)
+
+
+def _write_aliases(text: str, node: Any, before: Any, loc: Loc, dump: Dump) -> str | None:
+    """Write out the aliases that repeat what holds the place.
+
+    They are to say afterwards what they said before. None where nothing repeats it.
+    """
+    said, anchors = before, {}
+    for part in loc:
+        if not _has_member(node, part):
+            break
+        node, said = _find_member(node, part)[2], said[part]
+        anchors[node.anchor] = said
+    marks = [event for event in YAML(typ="safe", pure=True).parse(text) if isinstance(event, AliasEvent)]
+    marks = [event for event in marks if event.anchor in anchors]
+    for event in reversed(marks):
+        text = text[: event.start_mark.index] + dump[1](anchors[event.anchor]) + text[event.end_mark.index :]
+    return text if marks else None
 
 
 def _apply_step(value: Any, loc: Loc, new: Any) -> Any:

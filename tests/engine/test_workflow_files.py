@@ -62,7 +62,6 @@ async def test_the_answer_is_what_the_list_shows_with_the_tag_of_the_file(tmp_pa
     ("why", "text", "error"),
     [
         ("it has no jobs", "name: flow\n", Invalid),
-        ("its name is not that of the file", WORKFLOW.replace("name: flow", "name: other"), Invalid),
         ("it cannot be rendered", WORKFLOW.replace("{{ n }}", "{{ n + }}"), Invalid),
         ("one byte too many", "#" * (workflow_files.WORKFLOW_BYTES + 1 - len(WORKFLOW)) + "\n" + WORKFLOW, TooLarge),
     ],

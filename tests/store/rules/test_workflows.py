@@ -540,6 +540,33 @@ def test_keys_of_sections_may_stand_flat_under_the_job() -> None:
 
 
 @pytest.mark.parametrize(
+    ("why", "old", "new"),
+    [
+        ("flat", "tasks_per_node: 2", "ntasks_per_node: 2"),
+        ("in the section", "resources: {tasks_per_node: 2}", "resources: {ntasks_per_node: 2}"),
+        ("an image", "sqsh: /i.sqsh", "environment: {container: /i.sqsh}"),
+        ("an image in the section", "environment: {sqsh: /i.sqsh}", "container: /i.sqsh"),
+        ("without effect", "async: true", "retry: 0"),
+        (
+            "a variable of that name",
+            "env_vars: {sqsh: x, async: yes}",
+            "environment: {env_vars: {sqsh: x, async: yes}}",
+        ),
+    ],
+)
+def test_words_of_the_oldest_examples_mean_those_of_today(why: str, old: str, new: str) -> None:
+    jobs = "jobs:\n  - name: a\n    command: x\n    "
+    found, expected = (workflows.parse_workflow(f"{jobs}{word}\n".encode()) for word in (old, new))
+    assert found.model_dump() == expected.model_dump(), why
+
+
+def test_a_flag_may_be_in_the_words_of_yaml_1_1() -> None:
+    container = "jobs:\n  - {name: a, command: x, container: {image: i, runtime: apptainer, nv: yes, cleanenv: OFF}}\n"
+    found = workflows.parse_workflow(container.encode()).jobs[0].environment.container
+    assert found and (found.nv, found.cleanenv) == (True, False)
+
+
+@pytest.mark.parametrize(
     ("why", "more", "problem"),
     [
         ("another value", "resources: {nodes: 2}", "line 4, column 12: jobs.0.nodes: 'nodes' stands here and under"),
@@ -549,6 +576,7 @@ def test_keys_of_sections_may_stand_flat_under_the_job() -> None:
             "gpus_per_node: x",
             "line 8, column 20: jobs.0.resources.gpus_per_node: must be a whole number",
         ),
+        ("an old word too", "sqsh: /i\n    container: /j", "unknown key 'sqsh'"),
         ("a script has its own", "script_path: s.sh", "goes with a 'command'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -130,3 +131,60 @@ def test_what_cannot_be_edited_in_its_place_is_written_anew(renderer: Renderer) 
     form["jobs"][0]["command"] = ["echo", "z"]
     after = parse_workflow(send_form(text, given, form).encode(), stem="w")
     assert [job.command for job in after.jobs] == [["echo", "z"], ["echo", "a"]]
+
+
+ANCHORS = """\
+# what all share
+jobs:
+  - name: a
+    command: [echo, a]
+    resources: &small  # few
+      nodes: 1
+      time_limit: 1:00:00
+    work_dir: &dir /data
+  - {name: b, command: [echo, b], resources: *small, work_dir: *dir}
+  - name: c
+    command: [echo, c]
+    resources: {<<: *small, nodes: 4}
+"""
+ANCHOR_EDITS: list[tuple[str, Any, list[tuple[str, str]]]] = [
+    ("what others repeat", change(0, resources={"nodes": 2, "time_limit": "1:00:00"}),
+     [("nodes: 1\n", "nodes: 2\n"), ("resources: *small", 'resources: {nodes: 1, time_limit: "1:00:00"}'),
+      ("<<: *small", '<<: {nodes: 1, time_limit: "1:00:00"}')]),
+    ("a text that others repeat", change(0, work_dir="/new"),
+     [("work_dir: &dir /data", "work_dir: /new"), ("work_dir: *dir", "work_dir: /data")]),
+    ("what repeats another", change(1, work_dir="/new"), [("work_dir: *dir", "work_dir: /new")]),
+    ("over what is merged", change(2, resources={"nodes": 5, "time_limit": "1:00:00"}), [("nodes: 4", "nodes: 5")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "edit", "swaps"), ANCHOR_EDITS, ids=[row[0] for row in ANCHOR_EDITS])
+def test_an_edit_of_what_others_repeat_leaves_them_what_they_are(
+    why: str, edit: Any, swaps: Any, renderer: Renderer
+) -> None:
+    wanted = ANCHORS
+    given, form = fill_form(ANCHORS, renderer)
+    edit(form["jobs"])
+    for swap in swaps:
+        assert swap[0] in wanted
+        wanted = wanted.replace(*swap, 1)
+    assert send_form(ANCHORS, given, form) == wanted
+
+
+@pytest.mark.parametrize(
+    ("why", "text", "edit", "swap"),
+    [
+        ("a new key", '{"jobs": [{"name": "a", "command": ["é"]}]}', change(0, resources={"nodes": 2}),
+         ('["é"]', '["é"], "resources": {"nodes": 2}')),
+        ("a text instead of a number", '{\n "jobs": [\n  {"name": "a",\n   "command": ["x", 1]}]}\n',
+         change(0, command=["x", "on"]), ("1]", '"on"]')),
+        ("written anew", '{"jobs": [{"name": "a", "path": "x.sh"}, {"name": "b", "command": "x"}]}',
+         lambda jobs: jobs.reverse(), None),
+    ],
+)  # fmt: skip
+def test_json_stays_json(why: str, text: str, edit: Any, swap: tuple[str, str] | None, renderer: Renderer) -> None:
+    given, form = fill_form(text, renderer)
+    assert send_form(text, given, form) == text
+    edit(form["jobs"])
+    after = send_form(text, given, form)
+    assert after == text.replace(*swap) if swap else json.loads(after)["jobs"][0]["name"] == "b"
