@@ -132,12 +132,14 @@ class Folder:
 
     def describe_problems(self, name: str) -> str:
         """Describe what is wrong with the file of this name; "" if nothing is."""
-        wrong = [filename for filename in sorted(self.wrong_files) if self.parse_filename(filename) == name]
         return "; ".join(
             f"{row['path']}, line {row['line'] or 1}, column {row['column'] or 1}: {row['reason']}"
-            for filename in wrong
+            for filename in self._list_wrong_files(name)
             for row in self._list_file_problems(filename)
         )
+
+    def _list_wrong_files(self, name: str) -> list[str]:
+        return [filename for filename in sorted(self.wrong_files) if self.parse_filename(filename) == name]
 
     def _list_file_problems(self, filename: str) -> list[dict[str, Any]]:
         state = self.file_states.get(filename)
@@ -284,7 +286,8 @@ class Folder:
 
     async def _find_filename(self, name: str) -> str:
         """Return the file for this name, refreshed if it changed on disk."""
-        filename = self.filenames.get(name) or self.choose_filename(name)
+        # One that is refused may have another ending than a new one gets.
+        filename = self.filenames.get(name) or next(iter(self._list_wrong_files(name)), self.choose_filename(name))
         if self._has_changed(filename):
             await self.refresh([filename])
         return filename

@@ -104,9 +104,10 @@ def _expand_range(numbers: list[float]) -> list[Any] | None:
     steps = (stop - start) / step if step else 0
     if not 0 < steps <= 1_000_000:
         return None
+    if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
+        return list(range(start, stop, step))  # exact, also beyond what floats hold
     count = math.ceil(round(steps, 9)) or 1
-    whole = all(isinstance(n, int) for n in numbers)
-    return [start + n * step if whole else float(f"{start + n * step:.{DIGITS}g}") for n in range(count)]
+    return [float(f"{start + n * step:.{DIGITS}g}") for n in range(count)]
 
 
 def _expand_logspace(numbers: list[float]) -> list[Any] | None:

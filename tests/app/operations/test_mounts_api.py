@@ -38,6 +38,24 @@ def test_listed_run_and_deleted(mounted: tuple[Client, Path]) -> None:
     assert not (project / ".srunx" / "workflows" / "here.yaml").exists()
 
 
+def test_a_refused_file_says_why(mounted: tuple[Client, Path]) -> None:
+    """Nobody has asked for the mount before; problems have its name too."""
+    client, project = mounted
+    path = project / ".srunx" / "workflows" / "typo.yml"
+    path.write_text(TEXT.replace("here", "typo").replace("command", "comand"))
+    place = "line 4, column 15: jobs.0.comand: unknown key 'comand'; did you mean 'command'?"
+    rows = eventually(lambda: [row for row in client.get("/api/store/problems").json() if row["line"] == 4])
+    assert {(row["mount"], row["path"], row["severity"]) for row in rows} == {("ml", "typo.yml", "error")}
+    for method, more in (("GET", ""), ("POST", "/run")):
+        answer = client.request(method, f"/api/workflows/typo{more}?mount=ml", **({"json": {}} if more else {}))
+        assert answer.status_code == 409 and f"typo.yml, {place}" in answer.json()["detail"], method
+    assert client.get("/api/workflows/typo").status_code == 404, "the store has none"
+    path.write_text(TEXT)
+    eventually(lambda: client.get("/api/workflows/typo?mount=ml").status_code == 200)
+    (row,) = client.get("/api/store/problems").json()
+    assert (row["mount"], row["severity"], row["line"]) == ("ml", "warning", 1), "its name inside is another"
+
+
 def test_a_sweep_says_which_file_it_is_of(mounted: tuple[Client, Path]) -> None:
     client, project = mounted
     path = project / ".srunx" / "workflows" / "swept.yml"

@@ -208,6 +208,10 @@ def test_every_spelling_of_the_ending_counts(client: Client, ending: str) -> Non
     assert f"workflows/{name}.{ending}, line 2" in answer.text and "did you mean 'command'" in answer.text
     assert client.post(f"/api/workflows/{name}/run", {}).status_code == 409
     assert list_problems(client, path.name)[0]["severity"] == "error"
+    body = {"name": name, "jobs": [{"name": "a", "command": ["x"]}]}
+    for overwrite in (False, True):
+        assert client.post("/api/workflows/create", {**body, "overwrite": overwrite}).status_code == 409
+    assert client.delete(f"/api/workflows/{name}").status_code == 409 and text_of(client, name) is None
     path.write_text('{\n\t"jobs": [{"name": "a", "command": ["echo", "{{ word }}"]}]\n}')
     eventually(lambda: client.get(f"/api/workflows/{name}").status_code == 200)
     (row,) = list_problems(client, path.name)
@@ -327,7 +331,7 @@ def test_files_that_come_change_move_and_go_are_seen(client: Client) -> None:
     eventually(lambda: client.get("/api/workflows/hand").json()["jobs"][0]["command"] == ["echo", "two"])
     (folder / "hand.yaml").rename(folder / "moved.yaml")
     eventually(lambda: "hand" not in names(client))
-    assert client.get("/api/workflows/moved").status_code == 404, "its name inside is another"
+    eventually(lambda: client.get("/api/workflows/moved").json()["name"] == "moved")
     (folder / "moved.yaml").unlink()
     eventually(lambda: client.get("/api/store/problems").json() == [])
 
