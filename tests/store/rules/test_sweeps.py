@@ -44,6 +44,13 @@ def product(matrix: dict[str, Any], exclude: list[dict[str, Any]] | None = None,
         ),
         ("the same value twice is two cells", {"v": [1, 1]}, [], "[[1], [1]]"),
         ("a range ends before its stop", {"v": {"range": [0, 6, 2]}}, [], "[[0], [2], [4]]"),
+        (
+            "integers beyond floats",
+            {"v": {"range": [10**30, 3 * 10**30 + 1, 10**30]}},
+            [],
+            f"[[{10**30}], [{2 * 10**30}], [{3 * 10**30}]]",
+        ),
+        ("null and lists are values", {"v": [None, [1, [None]], 2**64]}, [], f"[[null], [[1, [null]]], [{2**64}]]"),
         ("a range without a step", {"v": {"range": [1, 3]}}, [], "[[1], [2]]"),
         ("a range downwards", {"v": {"range": [2, 0, -1]}}, [], "[[2], [1]]"),
         ("fractions without their noise", {"v": {"range": [0.1, 0.4, 0.1]}}, [], "[[0.1], [0.2], [0.3]]"),
@@ -78,7 +85,7 @@ def test_cells(why: str, matrix: dict[str, Any], exclude: list[dict[str, Any]], 
 
 NUMBERS = "logspace takes [first, last, count], both above 0"
 STEPS = "range takes [start, stop, step] with a step that leads to stop"
-SCALAR = "matrix axis 'a' holds something that is no text, number or boolean"
+SCALAR = "matrix axis 'a' takes texts, numbers, booleans, null and lists of these"
 
 
 @pytest.mark.parametrize(
@@ -86,13 +93,9 @@ SCALAR = "matrix axis 'a' holds something that is no text, number or boolean"
     [
         ("no axis", {}, [], [], "matrix must declare at least one axis"),
         ("an empty axis", {"a": []}, [], ["a"], "matrix axis 'a' must contain at least one value"),
-        ("null", {"a": [1, None]}, [], ["a", 1], SCALAR),
-        ("a list", {"a": [[1]]}, [], ["a", 0], SCALAR),
         ("a mapping", {"a": [{"x": 1}]}, [], ["a", 0], SCALAR),
         ("not a number", {"a": [math.nan]}, [], ["a", 0], SCALAR),
         ("infinite", {"a": [math.inf]}, [], ["a", 0], SCALAR),
-        ("larger than JSON takes", {"a": [2**64]}, [], ["a", 0], SCALAR),
-        ("smaller than JSON takes", {"a": [-(2**63) - 1]}, [], ["a", 0], SCALAR),
         ("one value, no list", {"a": 1}, [], ["a"], "matrix axis 'a' must be a list, a range or a logspace"),
         ("text is no list", {"a": "abc"}, [], ["a"], "matrix axis 'a' must be a list, a range or a logspace"),
         ("a reserved name", {"deps": [1]}, [], ["deps"], "the name 'deps' is reserved for the exports of other jobs"),
@@ -182,7 +185,7 @@ def test_the_limit_itself_is_allowed() -> None:
 
 def test_everything_wrong_is_told_at_once() -> None:
     with pytest.raises(Invalid) as caught:
-        product({"a": [], "deps": [1], "c": [None, 1, []]})
+        product({"a": [], "deps": [1], "c": [{}, 1, [{}]]})
     assert [problem["loc"][3:] for problem in caught.value.problems] == [["a"], ["deps"], ["c", 0], ["c", 2]]
 
 
@@ -194,7 +197,14 @@ def test_more_axes_than_anybody_means() -> None:
 AXES = st.dictionaries(
     st.sampled_from("abcd"),
     st.lists(
-        st.one_of(st.integers(-3, 3), st.booleans(), st.floats(-2, 2), st.text(max_size=2)), min_size=1, max_size=4
+        st.one_of(
+            st.integers(-3, 3),
+            st.booleans(),
+            st.floats(-2, 2),
+            st.text(st.characters(exclude_categories=["C"]), max_size=2),
+        ),
+        min_size=1,
+        max_size=4,
     ),
     min_size=1,
 )
