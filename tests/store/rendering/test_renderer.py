@@ -334,7 +334,7 @@ def test_an_answer_is_kept_but_never_shared() -> None:
 
 
 def test_what_cannot_be_sent_is_refused(renderer: Renderer) -> None:
-    for context in ({"a": "\ud800"}, {"a": 2**80}, {"a": float}):
+    for context in ({"a": "\ud800"}, {"a": float}):
         with pytest.raises(Invalid, match="cannot be rendered"):
             renderer.render("{{ a }}", context)
 
