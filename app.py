@@ -672,11 +672,12 @@ class App:
         if given or own:
             call.path = strip_prefix(call.path, given, own)
         # Clients that join the parts of a URL may leave a slash at its end.
-        item = self.find_item(call, call.path.removesuffix("/"))
+        path = call.path.removesuffix("/")
+        item = self.find_item(call, path)
         if item is None:
             for alias, target in self.aliases:
-                if f"{call.path}/".startswith(f"{alias}/"):
-                    return self.find_item(call, target + call.path[len(alias) :])
+                if f"{path}/".startswith(f"{alias}/"):
+                    return self.find_item(call, target + path[len(alias) :])
         return item
 
     def find_item(self, call: Call, path: str) -> PathItem | None:

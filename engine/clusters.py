@@ -43,6 +43,8 @@ SSH = "ssh:"
 WATCHED_S = 60.0
 # The server's start waits so long for the first answer from another machine.
 FIRST_ANSWER_S = 5.0
+# What is submitted to a cluster that was only just chosen waits so long for it.
+CHOSEN_ANSWER_S = 30.0
 UNKNOWN = JobView("unknown")
 LOGIN_FIELDS = ("hostname", "username", "port", "key_filename", "proxy_jump", "ssh_host")
 
@@ -286,6 +288,14 @@ class Clusters:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_S if is_ssh(self.in_force.label) else None):
                 await asyncio.shield(asyncio.ensure_future(first))
+
+    async def wait_for_first_answer(self) -> None:
+        """Wait until the cluster in force, if it is new, has answered or failed."""
+        snapshot = self.in_force.snapshot
+        if snapshot.age_s is None and snapshot.error is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHOSEN_ANSWER_S):
+                    await snapshot.refresh()
 
     async def _write_conf(self) -> None:
         """Write the embedded cluster's slurm.conf from config.yaml."""

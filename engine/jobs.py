@@ -72,7 +72,8 @@ async def get_job(server: Server, job_id: str, cluster: str | None, wait: int = 
     """Get one job; raise NotFound."""
     asked = server.clusters.resolve(cluster)
     # Tasks of an array and parts of a job change under ids of their own: then any change there may be one of them.
-    name = job_id if job_id in asked.snapshot.jobs else asked.name
+    # So do tasks that wait together, as soon as one of them starts.
+    name = job_id if job_id in asked.snapshot.jobs and "[" not in job_id else asked.name
     wanted = Filter(frozenset(["job"]), frozenset([name]))
     row = await server.changes.wait_until(
         wanted,
@@ -211,6 +212,7 @@ async def submit_job(
 
     For a request that was made before, return the record that it made then. Its secrets are kept nowhere.
     """
+    await server.clusters.wait_for_first_answer()
     cluster, script = server.cluster, body.get("script_content")
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     if work_dir.local is not None and body.get("script_path"):

@@ -106,6 +106,7 @@ async def plan_requested(
     Also returns the run itself, or that of the sweep's first cell. Raises Invalid and NotFound with what is wrong.
     """
     server.notifications.check_request(body)
+    await server.clusters.wait_for_first_answer()
     workflow_folder = server.workflow_folders.find(mount)
     folder, entry = workflow_folder.folder, workflow_folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)

@@ -80,6 +80,8 @@ async def expand_homes(server: Server, job: dict[str, Any], loc: Sequence[str], 
     """
     for holder, key in ((job, "work_dir"), (job, "log_dir"), (job.get("environment") or {}, "venv")):
         if match := TILDE.match(holder.get(key) or ""):
+            if cluster is None:
+                await server.clusters.wait_for_first_answer()
             place = cluster or server.cluster
             home = await find_home(place, match[1])
             if home is None:

@@ -362,7 +362,7 @@ def check_account(slurm: RemoteSlurm) -> Check:
 def _list_warnings(greeting: Greeting) -> list[str]:
     warnings = []
     if greeting.noise:
-        said = " ".join(greeting.noise.split())[:200]
+        said = "".join(letter for letter in " ".join(greeting.noise.split()) if letter.isprintable())[:200]
         warnings.append(
             f"the start files of the account print text: {said} (commands work, but rsync fails: let them print only "
             "where somebody types)"

@@ -87,7 +87,7 @@ def apply_submission(
     changed: dict[str, Any] = {key: getattr(before, key) or body.get(key) for key in ("cluster", "recipe")}
     changed["metadata"] = merge_values(before.metadata, body.get("metadata"))
     changed["placeholder"] = False
-    if before.job_name == f"job-{before.job_id}":  # it has not said its name
+    if before.placeholder and before.job_name == f"job-{before.job_id}":  # it has not said its name
         changed["job_name"] = body["job_name"]
     if (parse_reported_time(body["submitted_at"]) or now) < (parse_reported_time(before.submitted_at) or now):
         changed["submitted_at"] = body["submitted_at"]

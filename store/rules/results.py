@@ -70,9 +70,9 @@ def order_rows(rows: Sequence[dict[str, Any]], order_by: str) -> list[dict[str, 
     """
     name = order_by.removeprefix("-")
     keys = dict.fromkeys(key for row in rows for key in row["result"])
-    matching = [key for key in keys if key == name or key.endswith(f".{name}")]
-    key = name if name in keys or len(matching) != 1 else matching[0]
     columns = [{**row, **row["args"], **row["result"]} for row in rows]
+    matching = [key for key in keys if key.endswith(f".{name}")]
+    key = matching[0] if len(matching) == 1 and not any(name in values for values in columns) else name
     if keys and not any(key in values for values in columns):
         known = matching or [*(rows[0]["args"] if rows else ()), *keys]
         message = f"no cell has a value '{name}'; there is {', '.join(known[:20])}"

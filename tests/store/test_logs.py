@@ -215,7 +215,7 @@ def test_the_first_log_with_lines_says_why(tmp_path: Path) -> None:
 
 
 RESULTS = [
-    (3, 0.1, {"fit.loss": 2, "a.n": 1}),
+    (3, 0.1, {"fit.loss": 2, "a.n": 1, "fit.lr": 1}),
     (1, 1e-3, {"fit.loss": -1}),
     (2, "x", {}),
     (None, 5, {"fit.loss": 2, "b.n": 1}),
@@ -232,7 +232,7 @@ ROWS = [
         ("a result", "fit.loss", "1032"),
         ("the largest first; without the value last", "-fit.loss", "0312"),
         ("the end of its name", "-loss", "0312"),
-        ("an arg, numbers before texts", "lr", "1032"),
+        ("an arg, numbers before texts; not the end of a result's name", "lr", "1032"),
         ("a column", "duration_seconds", "1203"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -89,6 +90,18 @@ def test_every_id_of_an_array_is_taken_everywhere(client: Client, tmp_path: Path
     assert call(client, "DELETE", array).status_code == 204
     assert client.job(f"{array}_1")["status"] == "CANCELLED"
     assert call(client, "DELETE", f"{array}_3").status_code == 204, "over already"
+
+
+def test_waiting_for_tasks_that_wait_together(client: Client) -> None:
+    array = client.submit("#!/bin/bash\n#SBATCH --array=0-1 --hold\ntrue\n")
+    together = eventually(lambda: find_rest(client, array))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, client, "GET", together, "?wait=60")
+        eventually(lambda: client.server.changes.readers)
+        assert call(client, "DELETE", f"{array}_0").status_code == 204
+        eventually(lambda: find_rest(client, array) not in (None, together))
+        assert call(client, "DELETE", f"{array}_1").status_code == 204
+        assert answer.result(timeout=40).json()["status"] == "CANCELLED", "though no row has that id any more"
 
 
 def test_cancelling_one_task_leaves_the_others(client: Client, tmp_path: Path) -> None:

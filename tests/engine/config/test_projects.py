@@ -11,6 +11,7 @@ import pytest
 
 from engine.config import projects
 from engine.config.profiles import delete_profile
+from store.config import layers
 from store.errors import Changed, Conflict, Invalid, NoProfile, NotFound
 from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
@@ -48,7 +49,8 @@ async def test_each_mount_is_a_project(root: Path) -> None:
 async def test_a_project_is_begun_once(root: Path) -> None:
     async with open_server(root) as server:
         begun = await projects.init_project(server, "ml")
-        assert begun.value["exists"] and json.loads(get_file(root).read_text()) == begun.value["config"]
+        written = json.loads(get_file(root).read_text())
+        assert begun.value["exists"] and begun.value["config"] == layers.add_defaults(written)
         before = get_file(root).read_bytes()
         with pytest.raises(Conflict, match="already exists"):
             await projects.init_project(server, "ml")
@@ -81,7 +83,7 @@ async def test_a_change_replaces_our_keys_and_leaves_those_of_others(root: Path)
     get_file(root).write_text('{"profiles": {"p": 1}, "resources": {"nodes": 3}, "log_dir": "l"}')
     async with open_server(root) as server:
         changed = await projects.update_project(server, "ml", {"resources": {"nodes": 4, "partition": None}}, None)
-        assert changed.value["config"] == {"resources": {"nodes": 4}}
+        assert changed.value["config"] == layers.add_defaults({"resources": {"nodes": 4}})
         assert json.loads(get_file(root).read_text()) == {"profiles": {"p": 1}, "resources": {"nodes": 4}}
     async with open_server(root) as server:
         again = await projects.get_project(server, "ml")
@@ -99,7 +101,7 @@ async def test_a_change_of_an_older_version_is_refused(root: Path) -> None:
         with pytest.raises(Changed):
             await projects.update_project(server, "ml", {"log_dir": "late"}, first.etag)
         seen = await projects.get_project(server, "ml")
-        assert seen.value["config"] == {"log_dir": "by hand"} and seen.etag != first.etag
+        assert seen.value["config"] == layers.add_defaults({"log_dir": "by hand"}) and seen.etag != first.etag
         await projects.update_project(server, "ml", {"log_dir": "now"}, seen.etag)
     assert json.loads(get_file(root).read_text()) == {"log_dir": "now"}
 
@@ -124,7 +126,7 @@ async def test_secrets_leave_masked_and_come_back(root: Path) -> None:
     get_file(root).write_text(text)
     async with open_server(root) as server:
         config = (await projects.get_project(server, "ml")).value["config"]
-        assert config == {"environment": {"env_vars": {"HF_TOKEN": "***"}}}
+        assert config == layers.add_defaults({"environment": {"env_vars": {"HF_TOKEN": "***"}}})
         await projects.update_project(server, "ml", config, None)
     assert json.loads(get_file(root).read_text()) == json.loads(text)
 

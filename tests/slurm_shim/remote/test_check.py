@@ -237,7 +237,7 @@ def test_all_steps_pass_and_the_default_key_is_not_used(world: World) -> None:
 
 
 def test_start_files_that_print_are_told_but_do_not_fail(world: World) -> None:
-    world.write_start_file("echo Welcome; echo stty: no tty >&2\n")
+    world.write_start_file("printf 'Wel\\033\\0come\\n'; echo stty: no tty >&2\n")
     check = world.check()
     assert check.failed is None and "print text: Welcome (" in check.warnings[0], check
 

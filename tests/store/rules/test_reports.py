@@ -125,6 +125,7 @@ def test_a_late_submission_does_not_rename_a_job_that_said_its_name(reporter: To
         ("a known cluster stays", {"cluster": "c1"}, {"cluster": "c2"}, {"cluster": "c1"}),
         ("a known recipe stays", {"recipe": "a"}, {"recipe": "b"}, {"recipe": "a"}),
         ("a name stays", {}, {"job_name": "other"}, {"job_name": "benchmark-run"}),
+        ("also one as a placeholder has", {"job_name": "job-12345"}, {"job_name": "other"}, {"job_name": "job-12345"}),
         ("earlier counts", {}, {"submitted_at": "2025-01-26T10:29:00Z"}, {"submitted_at": "2025-01-26T10:29:00Z"}),
         ("earlier in another zone", {}, {"submitted_at": "2025-01-26T11:29:00+01:00"},
          {"submitted_at": "2025-01-26T11:29:00+01:00"}),

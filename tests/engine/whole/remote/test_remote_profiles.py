@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_profile_is_told(
 
 
 def test_the_first_submission_after_connect_works_and_there_is_a_way_back(client: Client, beyond: Beyond) -> None:
-    write_profiles(client.store, None, lab=beyond.profile())
+    write_profiles(client.store, None, lab=beyond.profile(), other=beyond.profile())
     eventually(lambda: client.get("/api/config/ssh/profiles").json()["current"] is None)
     squeue = shutil.which("squeue", path=beyond.variables["PATH"].partition(":")[2])
     beyond.program("squeue", f'sleep 2; exec {squeue} "$@"')
@@ -132,6 +132,8 @@ def test_the_first_submission_after_connect_works_and_there_is_a_way_back(client
     job_id = client.submit("#!/bin/bash\ntrue\n")
     assert client.get(f"/api/jobs/{job_id}").json()["cluster"] == "embedded"
     assert client.post("/api/config/ssh/deactivate").json() == {"ok": True}, "also when there is none"
+    assert client.post("/api/config/ssh/profiles/other/activate").json() == {"ok": True}
+    assert client.submit("#!/bin/bash\ntrue\n") > 0, "a submission waits for a cluster that was only activated"
 
 
 def test_a_queue_that_does_not_answer_is_no_connection(client: Client, beyond: Beyond) -> None:
