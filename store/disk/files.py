@@ -178,10 +178,7 @@ class Files:
         await asyncio.to_thread(self._discard_folder, path)
 
     async def remove_leftovers(self, files: Sequence[Path], folders: Sequence[Path]) -> None:
-        """Remove these files, and those of the folders that are empty then.
-
-        What cannot be removed stays.
-        """
+        """Remove the files, then the folders that are empty, where it can."""
         await asyncio.to_thread(self._remove_leftovers, files, folders)
 
     def _remove_leftovers(self, files: Sequence[Path], folders: Sequence[Path]) -> None:
