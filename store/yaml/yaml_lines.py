@@ -140,18 +140,22 @@ def _edit_place(text: str, root: Node, loc: Loc, new: Any, dump: Dump) -> Iterat
 
 
 def _write_aliases(text: str, node: Any, before: Any, loc: Loc, dump: Dump) -> str | None:
-    """Write out the aliases that repeat what holds the place.
+    """Write out the alias that the place is in, or those that repeat it.
 
-    They are to say afterwards what they said before. None where nothing repeats it.
+    They are to say what they said before. None where there are none.
     """
-    said, anchors = before, {}
+    said, anchors, own = before, {}, -1
     for part in loc:
         if not _has_member(node, part):
             break
-        node, said = _find_member(node, part)[2], said[part]
+        holder, (_, first, node), said = node, _find_member(node, part), said[part]
         anchors[node.anchor] = said
+        if _is_alias(holder, first, node):
+            anchors, own = {node.anchor: said}, first.start_mark.index
+            break
     marks = [event for event in YAML(typ="safe", pure=True).parse(text) if isinstance(event, AliasEvent)]
-    marks = [event for event in marks if event.anchor in anchors]
+    marks = [event for event in marks if event.anchor in anchors and event.start_mark.index > own]
+    marks = marks[:1] if own >= 0 else marks
     for event in reversed(marks):
         text = text[: event.start_mark.index] + dump[1](anchors[event.anchor]) + text[event.end_mark.index :]
     return text if marks else None

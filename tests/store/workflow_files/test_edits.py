@@ -154,6 +154,8 @@ ANCHOR_EDITS: list[tuple[str, Any, list[tuple[str, str]]]] = [
     ("a text that others repeat", change(0, work_dir="/new"),
      [("work_dir: &dir /data", "work_dir: /new"), ("work_dir: *dir", "work_dir: /data")]),
     ("what repeats another", change(1, work_dir="/new"), [("work_dir: *dir", "work_dir: /new")]),
+    ("a part of what repeats another", change(1, resources={"nodes": 2, "time_limit": "1:00:00"}),
+     [("resources: *small", 'resources: {nodes: 2, time_limit: "1:00:00"}')]),
     ("over what is merged", change(2, resources={"nodes": 5, "time_limit": "1:00:00"}), [("nodes: 4", "nodes: 5")]),
 ]  # fmt: skip
 
