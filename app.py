@@ -43,7 +43,7 @@ from urllib.parse import quote
 import jsonschema_rs
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -1283,6 +1283,7 @@ def make_pages() -> dict[str, ASGIApp]:
 
     return {
         "/docs": HTMLResponse((HERE / "web" / "docs.html").read_text(), headers={"content-security-policy": policy}),
+        "/docs/": RedirectResponse("../docs"),  # its own links are relative to /docs
         "/docs/start.js": Response((HERE / "web" / "docs.js").read_bytes(), media_type="text/javascript"),
         **{f"/docs/{name}": serve_asset(name) for name in ("swagger-ui-bundle.js", "swagger-ui.css")},
     }

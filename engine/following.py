@@ -58,9 +58,10 @@ def report_run(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
     status, level = new.facts.status, logging.INFO if new.facts.sweep is None else logging.DEBUG
     label = f"run {name} of workflow {new.facts.group}"
     if status == "failed":
-        # The error begins with what failed and ends with the last line of its log.
-        lines = (new.document.error or "").splitlines()
-        log.warning("%s failed: %s", label, "; ".join(dict.fromkeys([*lines[:1], *lines[-1:]])))
+        # The error begins with what failed and ends with its log, whose end may be what srun says of any.
+        what, *said = (new.document.error or "").splitlines() or [""]
+        own = [line for line in said if not line.startswith("srun: error: ")] or said
+        log.warning("%s failed: %s", label, "; ".join([what, *own[-1:]]))
     elif status in runs.ENDED:
         log.log(level, "%s is %s", label, status)
     elif old is None or old.facts.status in runs.ENDED:

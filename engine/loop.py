@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -39,7 +40,7 @@ PASS_S = 0.5
 # After so many documents were begun others have their turn, as when everything is looked at after a start.
 AT_ONCE = 20
 TIDY_S = 3600.0
-# How often a full disk is tried, and with how much.
+# How often a disk that is full or refused a write is tried, and with how much.
 PROBE_S, PROBE_BYTES = 5.0, 100_000
 
 
@@ -68,14 +69,17 @@ async def tidy_forever(server: Server) -> None:
 
 
 async def check_disk_forever(server: Server) -> None:
-    """Find out whether the disk takes writes again after it refused one."""
+    """Find out whether a full or failing disk takes writes."""
+    files = server.store.files
+    path = server.store.join_path(".cache", "probe")
     while True:
         await asyncio.sleep(PROBE_S)
-        if server.store.files.failure is not None:
-            path = server.store.join_path(".cache", "probe")
-            with contextlib.suppress(StoreError):
-                server.store.files.make_dirs(path.parent)
-                await server.store.files.write(path, bytes(PROBE_BYTES))
+        with contextlib.suppress(StoreError, OSError):
+            room = await asyncio.to_thread(shutil.disk_usage, server.store.root)
+            if files.failure is not None or room.free < PROBE_BYTES:
+                files.make_dirs(path.parent)
+                await files.write(path, bytes(PROBE_BYTES))
+        await server.audit.record_loss()
 
 
 async def reconcile(server: Server) -> None:
@@ -139,6 +143,7 @@ def summarize_health(server: Server) -> dict[str, Any]:
     slurm, failure = summarize_cluster(cluster), server.store.files.failure
     reasons = [f"SLURM does not answer: {slurm['error']}"] if slurm["error"] else []
     reasons += [failure] if failure else []
+    reasons += [f"audit entries lost: {server.audit.lost} ({server.audit.problem})"] if server.audit.lost else []
     reasons += [f"{watch['problems']} problems with files, see /api/store/problems"] if watch["problems"] else []
     reasons += [f"the task {name} failed and was started again" for name in down]
     mode = (watch["watch"] or {}).get("mode", "off")

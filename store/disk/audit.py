@@ -36,20 +36,32 @@ class Audit:
         self.folder = folder
         self.files = files
         self.clock = clock
-        self.lost = 0
+        self.lost = 0  # entries that could not be written since the last one that tells of them
+        self.problem = ""  # why
 
     async def append(self, entry: dict[str, Any]) -> bool:
         """Write the entry; return whether that succeeded.
 
         A failure is logged and counted in `lost`; it never fails the deed itself.
         """
+        if await self._write_entry(entry):
+            return True
+        self.lost += 1
+        log.error("an audit entry was lost (%s): %s", self.problem, redact_secrets(entry))
+        return False
+
+    async def record_loss(self) -> None:
+        """Write down how many entries were lost, once that is possible again."""
+        if (lost := self.lost) and await self._write_entry({"what": "entries were lost", "lost": lost}):
+            self.lost -= lost
+
+    async def _write_entry(self, entry: dict[str, Any]) -> bool:
         now = self.clock()
         stamped = {"at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **entry}
         try:
             await self.files.append(self.folder / f"{now:%Y-%m-%d}.jsonl", format_line(stamped))
         except (StoreError, TypeError) as error:
-            self.lost += 1
-            log.error("an audit entry was lost (%s): %s", error, sorted(entry))
+            self.problem = str(error)
             return False
         return True
 

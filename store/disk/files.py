@@ -216,17 +216,14 @@ class Files:
         """Tell whether the path lies in the store, where all is private."""
         return Path(os.path.normpath(path)).is_relative_to(self.root)
 
-    def remove_temporaries(self, folder: Path) -> int:
-        """Remove left-over temporary files from the folder; return their number.
+    def remove_temporaries(self, folder: Path) -> None:
+        """Remove left-over temporary files from the folder.
 
         For the start, when nobody else writes.
         """
-        swept = 0
         for entry in os.scandir(folder):
             if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
                 self._unlink_quietly(Path(entry.path))
-                swept += 1
-        return swept
 
     def close(self) -> None:
         """End the writing thread after it has done all requests."""

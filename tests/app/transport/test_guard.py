@@ -409,6 +409,7 @@ def test_secrets_stay_with_their_owner(server: Server) -> None:
 
 def test_answers_keep_browsers_strict(client: Client) -> None:
     answer: httpx.Response = client.get("/docs", judged=False)
+    assert client.get("/docs/", judged=False).headers["location"] == "../docs"
     assert answer.status_code == 200
     assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-frame-options"] == "DENY"
     policy = answer.headers["content-security-policy"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.faulty_disk import Faulty
 from tests.waiting import eventually
 
 GOOD = "name: good\njobs:\n  - {name: a, command: [echo, hello]}\n"
-BAD = "name: bad\njobs:\n  - {name: a, command: 'echo first; echo the last words; exit 3'}\n"
+BAD = "name: bad\njobs:\n  - {name: a, command: [bash, -c, 'echo first; echo the last words; exit 3']}\n"
 SWEPT = "name: swept\nargs: {x: 1}\njobs:\n  - {name: a, command: [echo, '{{ x }}']}\n"
 
 
@@ -75,3 +76,29 @@ def test_health_is_degraded_while_the_disk_is_full(client: Client, monkeypatch: 
     assert client.get("/health", params={"strict": "true"}).status_code == 503
     monkeypatch.setattr(files, "ops", os)
     eventually(lambda: client.get("/health", params={"strict": "true"}).status_code == 200)
+
+
+def test_a_disk_that_others_have_filled_is_noticed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.loop.PROBE_S", 0.1)
+    faulty = Faulty(lambda _number, call: errno.ENOSPC if call == "write" else None)
+    room = shutil.disk_usage(client.store)
+    monkeypatch.setattr(client.server.store.files, "ops", faulty)
+    monkeypatch.setattr("engine.loop.shutil.disk_usage", lambda _path: room._replace(free=0))
+    found = eventually(lambda: (now := client.get("/health").json())["status"] == "degraded" and now, 60)
+    assert os.strerror(errno.ENOSPC) in found["store"]["error"]
+    monkeypatch.setattr(client.server.store.files, "ops", os)
+    eventually(lambda: client.get("/health").json()["status"] == "healthy", 60)
+
+
+def test_audit_entries_that_were_lost_are_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.loop.PROBE_S", 0.1)
+    folder, aside = client.store / "audit", client.store / "audit_aside"
+    client.delete("/api/workflows/none")
+    folder.rename(aside)
+    folder.touch()
+    client.delete("/api/workflows/none")
+    assert "audit entries lost: 1 (cannot append" in client.get("/health").json()["reasons"][0]
+    folder.unlink()
+    aside.rename(folder)
+    eventually(lambda: client.get("/health").json()["status"] == "healthy", 60)
+    assert '"what":"entries were lost","lost":1' in "".join(path.read_text() for path in folder.iterdir())

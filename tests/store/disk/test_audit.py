@@ -72,10 +72,16 @@ async def test_a_failure_is_counted_and_costs_the_deed_nothing(
     audit = Audit(tmp_path, Files(tmp_path, Full()))
     for fail in ("short", "full"):  # noqa: B007  (read by write above)
         assert await audit.append({"who": "me"}) is False
-    assert audit.lost == 2 and "was lost" in caplog.text
+    assert audit.lost == 2 and "was lost" in caplog.text and "'who': 'me'" in caplog.text
     assert all(path.read_bytes() == b"" for path in tmp_path.iterdir()), "no half line stays"
+    await audit.record_loss()
+    assert audit.lost == 2
     audit.files.ops = os
     assert await audit.append({"who": "me"})
+    await audit.record_loss()
+    await audit.record_loss()
+    (path,) = tmp_path.iterdir()
+    assert audit.lost == 0 and [entry.get("lost") for entry in read_entries(path)] == [None, 2]
 
 
 SECRETS = [
