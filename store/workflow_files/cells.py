@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from store.errors import Invalid
+from store.errors import Invalid, describe_problem
 from store.rendering.renderer import Renderer
 from store.rules import matrix, workflows
+from store.workflow_files import names
 
 Folders = Mapping[str, str | None]  # by job
 
@@ -54,7 +55,8 @@ def list_warnings(data: bytes, renderer: Renderer) -> list[str]:
         # A relative one lies in the run's own folder.
         return {job["name"]: job["work_dir"] for job in plan["jobs"] if (job["work_dir"] or "").startswith(("/", "~"))}
 
+    unused = [describe_problem(entry) for entry in names.list_warnings(workflow, renderer)]
     try:
-        return describe_shared_folders(plan_folders(0), map(plan_folders, list_neighbours(cells)))
+        return unused + describe_shared_folders(plan_folders(0), map(plan_folders, list_neighbours(cells)))
     except Invalid:
-        return []  # a cell that cannot be planned fails when its turn comes
+        return unused  # a cell that cannot be planned fails when its turn comes

@@ -222,6 +222,13 @@ def test_every_spelling_of_the_ending_counts(client: Client, ending: str) -> Non
     path.unlink()
 
 
+def test_an_axis_that_nothing_uses_is_a_warning_of_validation(client: Client) -> None:
+    text = "args: {lr: 1}\nsweep: {matrix: {lrs: [1]}}\njobs: [{name: a, command: 'echo {{ lr }}'}]\n"
+    answer = client.post("/api/workflows/validate", {"yaml": text}).json()
+    (warning,) = answer["warnings"]
+    assert answer["valid"] and "line 2" in warning and "uses 'lrs'; did you mean 'lr'?" in warning
+
+
 def test_what_a_creation_may_not_have(client: Client) -> None:
     job = {"name": "a", "command": ["echo"]}
     for why, body in (
