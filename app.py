@@ -1216,8 +1216,8 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         for line in describe_server(server):
             log.info("%s", line)
         yield server
-        if count := server.open_documents.count_jobs():
-            log.info("jobs that go on without this server: %s; it follows them again when it is back", count)
+        count = server.open_documents.count_jobs()
+        log.info("stopped%s", f"; jobs that go on: {count}, followed again at the next start" if count else "")
 
 
 def shorten_traceback(send: Send) -> Send:
@@ -1331,7 +1331,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="sluice", description="Sluice: one small server in front of SLURM.")
+    parser = argparse.ArgumentParser(
+        prog="sluice",
+        description="Sluice: one small server in front of SLURM.",
+        epilog="`sluice serve -h` has its flags.",
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {importlib.metadata.version('sluice')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serving = commands.add_parser("serve", help="serve until Ctrl-C (what happens without a command)")
