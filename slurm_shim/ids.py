@@ -38,7 +38,9 @@ def is_job_id(text: str) -> bool:
 def list_tasks(job_id: str) -> frozenset[int]:
     """List the array tasks that an id names; none for a whole job."""
     parts = split_job_id(job_id)
-    return frozenset([parts["task"]] if parts["task"] is not None else expand_tasks(parts["tasks"] or ""))
+    if parts["task"] is not None:
+        return frozenset([parts["task"]])
+    return frozenset(expand_tasks(parts["tasks"]) if parts["tasks"] else ())
 
 
 def to_argument(job_id: str) -> str:
@@ -62,7 +64,7 @@ def expand_tasks(tasks: str) -> tuple[int, ...]:
     ValueError when it is no such list or has too many.
     """
     found: list[int] = []
-    for part in tasks.partition("%")[0].split(",") if tasks else ():
+    for part in tasks.partition("%")[0].split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part, re.ASCII)
         if match is None:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")

@@ -92,7 +92,7 @@ def list_row_tasks(row: Job) -> tuple[int, ...]:
     A started task is one; the row of what still waits has many.
     """
     tasks = row["array_task_id"]
-    return () if tasks is None else expand_tasks(tasks)
+    return expand_tasks(tasks) if tasks else ()
 
 
 def is_part_of(row: Job, job_id: str) -> bool:

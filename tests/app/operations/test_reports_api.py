@@ -149,8 +149,6 @@ def submission(job_id: str) -> bytes:
         ("unknown", "GET", f"{JOBS}/o-1/events", None, 404),
         ("unknown", "GET", f"{JOBS}/o-1/logs", None, 404),
         ("unknown", "GET", f"{JOBS}/o-1/captures", None, 404),
-        ("no redirect", "GET", f"{JOBS}/", None, 404),
-        ("no redirect", "POST", f"{JOBS}/", b"{}", 404),
         ("no redirect", "GET", "/srtslurm/api", None, 404),
         ("no such method", "DELETE", JOBS, None, 405),
     ],
