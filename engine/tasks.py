@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any
 
 from slurm_shim.errors import SlurmError
+from store.config.log_format import Throttle
 from store.errors import NotFound, StoreError
 from store.kinds import Key
 
@@ -22,8 +24,6 @@ log = logging.getLogger("sluice")
 # ends again so soon; one that went on for longer than the longest pause begins anew.
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
-# What fails again and again with the same error is logged so often only.
-REPEAT_S = 60.0
 
 Work = Callable[[], Awaitable[Any]]
 StartTask = Callable[[str, Work], asyncio.Task[None]]
@@ -54,10 +54,10 @@ class Tasks:
         self,
         on_asked_again: Callable[[Key], None],
         on_failure: Callable[[Key], None],
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] | None = None,
     ) -> None:
-        self._on_asked_again, self._on_failure, self._now = on_asked_again, on_failure, now
-        self._logged_at: dict[tuple[Key, str], float] = {}  # the oldest first
+        self._on_asked_again, self._on_failure = on_asked_again, on_failure
+        self._failures = Throttle(most=math.inf, now=now)  # however many fail at once, each is logged once
         self._asked_again: set[Key] = set()
         self.running: dict[Key, asyncio.Task[None]] = {}
 
@@ -82,30 +82,20 @@ class Tasks:
     async def guard(self, key: Key, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Do the work; log a failure and have the work asked for again.
 
-        The same failure of the same work is logged once in REPEAT_S.
+        The same failure of the same work is logged once in a minute.
         """
         try:
             await work()
         except NotFound:
             log.debug("%s was deleted meanwhile", key)
         except (StoreError, SlurmError) as problem:
-            if self._needs_line(key, problem):
+            if self._failures.admit((key, repr(problem))):
                 log.warning("%s waits: %s", key, problem)
             self._on_failure(key)
         except Exception as problem:
-            if self._needs_line(key, problem):
+            if self._failures.admit((key, repr(problem))):
                 log.exception("%s failed", key)
             self._on_failure(key)
-
-    def _needs_line(self, key: Key, problem: Exception) -> bool:
-        """Tell whether this failure is to be logged, and note that it is."""
-        now, what = self._now(), (key, repr(problem))
-        while self._logged_at and now - next(iter(self._logged_at.values())) >= REPEAT_S:
-            del self._logged_at[next(iter(self._logged_at))]
-        if what in self._logged_at:
-            return False
-        self._logged_at[what] = now
-        return True
 
     async def stop(self) -> None:
         """End all tasks."""

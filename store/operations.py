@@ -115,6 +115,7 @@ class Specification:
         self.given = [resolve_reference(contract, part) for part in parts]
         self.parameters = [read_parameter(contract, part) for part in self.given]
         self.places = {"query", *(parameter.place for parameter in self.parameters)}
+        self.query_names = {parameter.name for parameter in self.parameters if parameter.place == "query"}
         body = resolve_reference(contract, spec.get("requestBody", {}))
         self.has_body = bool(body)
         self.body_required: bool = body.get("required", False)
@@ -152,6 +153,8 @@ class Specification:
 
         Those of a list may also come one by one.
         """
+        if not query:
+            return {}
         pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
         values = dict(pairs)
         for parameter in self.parameters:
@@ -164,9 +167,8 @@ class Specification:
 
         The values are those that `parameters_schema` describes, and the unknown ones of the query.
         """
-        known = {parameter.name for parameter in self.parameters if parameter.place == "query"}
         values: Values = {place: {} for place in self.places}
-        values["query"] = {name: text for name, text in texts["query"].items() if name not in known}
+        values["query"] = {name: text for name, text in texts["query"].items() if name not in self.query_names}
         arguments: dict[str, Any] = {}
         for parameter in self.parameters:
             text = texts[parameter.place].get(parameter.name)

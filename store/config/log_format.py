@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 PLAIN = "%(levelname)s %(name)s: %(message)s"
@@ -40,17 +41,23 @@ def set_up_log(level: str, kind: str) -> None:
 
 
 class Throttle:
-    """Lets lines of one kind through once in PAUSE_S: nobody fills the log."""
+    """Lets lines of one kind through once in PAUSE_S: nobody fills the log.
 
-    def __init__(self) -> None:
-        self._kinds: dict[object, float] = {}
+    It remembers at most `most` kinds; with one more it forgets all others. `now` is for tests.
+    """
+
+    def __init__(self, most: float = MOST_KINDS, now: Callable[[], float] | None = None) -> None:
+        self._most, self._now = most, now or time.monotonic
+        self._kinds: dict[object, float] = {}  # the oldest first
 
     def admit(self, kind: object) -> bool:
         """Return whether a line of this kind is to be written now."""
-        now = time.monotonic()
-        if now - self._kinds.get(kind, float("-inf")) < PAUSE_S:
+        now = self._now()
+        while self._kinds and now - next(iter(self._kinds.values())) >= PAUSE_S:
+            del self._kinds[next(iter(self._kinds))]
+        if kind in self._kinds:
             return False
-        if len(self._kinds) >= MOST_KINDS:
+        if len(self._kinds) >= self._most:
             self._kinds.clear()
         self._kinds[kind] = now
         return True
