@@ -71,8 +71,10 @@ class Server:
         return status
 
     def close(self) -> None:
-        """End the jobs, then the server."""
+        """End the jobs, then the server, also where the jobs do not end."""
         if self.process is not None and self.process.poll() is None:
-            end_jobs(lambda method, path: self.http.request(method, path))
-            self.end()
+            try:
+                end_jobs(lambda method, path: self.http.request(method, path))
+            finally:
+                self.end()
         self.http.close()

@@ -111,6 +111,8 @@ datadir={dir}/mariadb
 socket={dir}/mariadb.sock
 pid-file={dir}/pids/mariadb.own
 log-error={dir}/log/mariadb.log
+# A mariadbd that starts removes all temporary tables of its tmpdir, also those of a server that runs there.
+tmpdir={dir}/tmp
 bind-address=127.0.0.1
 port={mariadb_port}
 user=root
@@ -331,7 +333,7 @@ class Cluster:
         if any(self.dir.iterdir()):
             raise ClusterError(f"{self.dir}: neither empty nor a cluster of ours")
         self.dir.chmod(0o755)
-        for name in ("munge", "state", "spool", "log", "pids", "gpu"):
+        for name in ("munge", "state", "spool", "log", "pids", "gpu", "tmp"):
             (self.dir / name).mkdir()
         names = self.node_names
         ports = free_ports(3 + len(names))
@@ -425,7 +427,7 @@ class Cluster:
             timeout_s=READY_TIMEOUT_S,
         )
         if made.returncode:
-            raise ClusterError(f"mariadb-install-db: {made.stdout}{made.stderr}")
+            raise ClusterError(f"mariadb-install-db: {made.stdout}{made.stderr}{self._log_end('mariadb')}")
 
     def _database_ready(self) -> bool:
         """Whether MariaDB answers; it has slurmdbd's user then."""

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.slurm
 
 # What a caller may have to wait at most while SLURM does not answer; httpx raises when it takes longer.
 PATIENCE_S = 6
-# The first job lasts until the file `gate` is there, and leaves a file `over`.
+# The first job leaves a file `begun`, lasts until the file `gate` is there, and leaves a file `over`.
 TEXT = """
 name: two
 jobs:
-  - {{name: a, command: 'until [ -e {folder}/gate ]; do sleep 0.1; done; touch {folder}/over'}}
+  - {{name: a, command: 'touch {folder}/begun; until [ -e {folder}/gate ]; do sleep 0.1; done; touch {folder}/over'}}
   - {{name: b, command: 'true', depends_on: [a]}}
 """
 
@@ -51,6 +51,8 @@ def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_
     run = server.http.post("/api/workflows/two/run").json()
     path = f"/api/workflows/runs/{run['id']}"
     eventually(lambda: server.http.get(path).json()["job_statuses"].get("a") == "RUNNING", 30)
+    # A job is RUNNING in SLURM before its node has heard of it.
+    eventually((tmp_path / "begun").exists, 30)
     real.stop("slurmctld")
     eventually(lambda: server.http.get("/health").json()["slurm"]["answers"] is False, 60)
     before = server.http.get(path).json()
