@@ -39,10 +39,12 @@ def outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cl
     (server.store / "workflows" / "two.yaml").write_text(TEXT.format(folder=tmp_path))
     try:
         yield real, server.start()
-        server.close()
     finally:
-        real.down()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            server.close()
+        finally:
+            real.down()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_path: Path) -> None:
