@@ -284,18 +284,18 @@ class Clusters:
 
     async def ask_in_force(self) -> None:
         """Wait until the cluster in force has answered, at most a while."""
-        first = self.in_force.snapshot.refresh()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_ANSWER_S if is_ssh(self.in_force.label) else None):
-                await asyncio.shield(asyncio.ensure_future(first))
+        await self._wait_for_answer(FIRST_ANSWER_S if is_ssh(self.in_force.label) else None)
 
     async def wait_for_first_answer(self) -> None:
         """Wait until the cluster in force, if it is new, has answered or failed."""
         snapshot = self.in_force.snapshot
         if snapshot.age_s is None and snapshot.error is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHOSEN_ANSWER_S):
-                    await snapshot.refresh()
+            await self._wait_for_answer(CHOSEN_ANSWER_S)
+
+    async def _wait_for_answer(self, most_s: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self.in_force.snapshot.refresh()
 
     async def _write_conf(self) -> None:
         """Write the embedded cluster's slurm.conf from config.yaml."""

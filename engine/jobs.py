@@ -90,39 +90,40 @@ async def find_job(server: Server, job_id: str, cluster: str | None = None) -> d
     Records count once the job has ended. Raises NotFound.
     """
     asked = server.clusters.resolve(cluster)
-    entry, row = await find_traces(server, job_id, asked)
-    if row is not None:
-        report = server.report_index.find_for_job(row, asked.name)
-        entry = server.job_index.get(asked.name, jobs.get_whole_id(row["job_id"]))
-        return srunx.to_job_json(row, entry, report.stage if report else None, asked.name)
-    if entry is not None:
-        report = server.report_index.find_for_entry(entry, asked.name)
-        return srunx.to_past_job_json(entry, time.time(), report.stage if report else None)
-    raise errors.NotFound("Job", job_id)
+    found = await find_trace(server, job_id, asked)
+    if isinstance(found, jobs.JobEntry):
+        report = server.report_index.find_for_entry(found, asked.name)
+        return srunx.to_past_job_json(found, time.time(), report.stage if report else None)
+    report = server.report_index.find_for_job(found, asked.name)
+    entry = server.job_index.get(asked.name, jobs.get_whole_id(found["job_id"]))
+    return srunx.to_job_json(found, entry, report.stage if report else None, asked.name)
 
 
-async def find_traces(
-    server: Server, job_id: str, asked: Cluster
-) -> tuple[jobs.JobEntry | None, dict[str, Any] | None]:
-    """Find what we remember of a job, and what SLURM says of it.
+async def find_trace(server: Server, job_id: str, asked: Cluster) -> dict[str, Any] | jobs.JobEntry:
+    """Find what SLURM says of a job, or else what we remember of it.
 
     By any id that SLURM has for it, see `Snapshot.find`. SLURM is asked only where neither is enough.
 
     A job of ours is remembered as it was last seen while SLURM does not answer; about others SlurmUnreachable. Invalid
-    for array tasks that are none.
+    for array tasks that are none, NotFound.
     """
     try:
         row = asked.snapshot.find(job_id)
     except ValueError as problem:
         raise errors.Invalid([errors.make_problem(str(problem), ["path", "job_id"], input=job_id)]) from None
+    if row is not None:
+        return row
     entry = find_entry(server, asked, job_id)
-    if row is None and (entry is None or entry.state not in states.TERMINAL):
+    if entry is None or entry.state not in states.TERMINAL:
         try:
             row = await asked.look_up_job(job_id)
         except slurm_errors.SlurmUnreachable:
             if entry is None:
                 raise
-    return entry if row is None else find_entry(server, asked, row["job_id"]), row
+    found = row or entry
+    if found is None:
+        raise errors.NotFound("Job", job_id)
+    return found
 
 
 def find_entry(server: Server, asked: Cluster, job_id: str) -> jobs.JobEntry | None:
@@ -150,23 +151,28 @@ async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[st
     Paths may be None, as they are before the job has begun: until then the files are those of other jobs. Nor is there
     anything in /dev/null. The owner is the uid that the files must belong to.
     """
-    entry, row = await find_traces(server, job_id, asked)
-    if row is None and entry is None:
-        raise errors.NotFound("Job", job_id)
-    if not has_begun(entry, row):
+    found = await find_trace(server, job_id, asked)
+    if not has_begun(found):
         return {"stdout": None, "stderr": None, "owner": None}
-    sources = [row or {}, {} if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}]
-    sources.append(build_submitted_paths(server, asked, row) if row is not None else {})
+    if isinstance(found, jobs.JobEntry):
+        sources = [_get_paths(found)]
+    else:
+        entry = find_entry(server, asked, found["job_id"])
+        sources = [found, _get_paths(entry), build_submitted_paths(server, asked, found)]
     paths = {key: next((source[key] for source in sources if source.get(key)), None) for key in ("stdout", "stderr")}
     kept = {key: None if path == os.devnull else path for key, path in paths.items()}
-    return {**kept, "owner": row and row["uid"]}
+    return {**kept, "owner": sources[0].get("uid")}
 
 
-def has_begun(entry: jobs.JobEntry | None, row: dict[str, Any] | None) -> bool:
+def _get_paths(entry: jobs.JobEntry | None) -> dict[str, Any]:
+    return {} if entry is None else {"stdout": entry.stdout, "stderr": entry.stderr}
+
+
+def has_begun(found: dict[str, Any] | jobs.JobEntry) -> bool:
     """Return whether a job has ever begun; one that is lost may have."""
-    if row is not None:
-        return row["start_time"] is not None or row["restarts"] > 0
-    return entry is not None and (entry.started_at is not None or entry.state == states.LOST)
+    if isinstance(found, jobs.JobEntry):
+        return found.started_at is not None or found.state == states.LOST
+    return found["start_time"] is not None or found["restarts"] > 0
 
 
 def build_submitted_paths(server: Server, asked: Cluster, row: dict[str, Any]) -> dict[str, Any]:
@@ -185,10 +191,11 @@ def build_submitted_paths(server: Server, asked: Cluster, row: dict[str, Any]) -
 async def cancel_job(server: Server, job_id: str, cluster: str | None = None) -> None:
     """Cancel the job, unless it has ended already."""
     asked = server.clusters.resolve(cluster)
-    entry, row = await find_traces(server, job_id, asked)
-    if entry is None and row is None:
-        raise errors.NotFound("Job", job_id)
-    found_id, state = (row["job_id"], row["state"]) if row is not None else (job_id, entry and entry.state)
+    found = await find_trace(server, job_id, asked)
+    if isinstance(found, jobs.JobEntry):
+        found_id, state = job_id, found.state
+    else:
+        found_id, state = found["job_id"], found["state"]
     if state not in states.TERMINAL:
         await asked.scancel([found_id])
 

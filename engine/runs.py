@@ -221,7 +221,7 @@ async def copy_mount(server: Server, run: Run, step: runs.SyncMount) -> None:
 
 async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     """Call sbatch for the job's last attempt; return the run after that."""
-    job = next(job for job in run.jobs if job.name == step.job)
+    job = runs.find_job(run, step.job)
     attempt = job.attempts[-1]
     options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
     row = {"name": options["job_name"], "dependency": step.dependency}

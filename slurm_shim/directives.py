@@ -13,6 +13,8 @@ from slurm_shim.embedded.script import SEPARATORS, read_directives
 from slurm_shim.embedded.states import Refused
 
 LONGEST_COMMENT = 1024  # bytes that slurmctld takes
+# A pattern of what stands in a script's first line before the name of the program that runs it.
+PROGRAM_LINE = r"#!\s*\S*/(?:env\s+(?:-S\s*)?)?"
 
 _SBATCH = Request("sbatch", 0).options
 

@@ -18,7 +18,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slurm_shim.directives import read_options
+from slurm_shim.directives import PROGRAM_LINE, read_options
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -227,7 +227,7 @@ def _begin_with(command: str, script: str) -> str:
 
     The script is left as it is when no shell runs it.
     """
-    if not re.match(r"#!\s*\S*/(?:env\s+(?:-S\s*)?)?(?:ba|da|z|k)?sh\b", script):
+    if not re.match(rf"{PROGRAM_LINE}(?:ba|da|z|k)?sh\b", script):
         return script
     lines = script.split("\n")
     first = next((at for at, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)

@@ -11,12 +11,12 @@ import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from slurm_shim.directives import read_options
+from slurm_shim.directives import PROGRAM_LINE, read_options
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.programs import build_user_environment, run_program
 
 _TIMEOUT_S = 10.0
-_SHELL = re.compile(r"#!\s*\S*/(?:env\s+(?:-S\s*)?)?(?:ba)?sh(?=\s|$)")
+_SHELL = re.compile(rf"{PROGRAM_LINE}(?:ba)?sh(?=\s|$)")
 # Scripts come and complaints go separated by NUL: one process serves many. A script that is not run cannot switch on
 # extended patterns, so either way of reading it will do.
 _READING = """\

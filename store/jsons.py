@@ -87,6 +87,15 @@ def load_json(data: bytes | str) -> Any:
     return value
 
 
+def is_json(text: str) -> bool:
+    """Return whether the text is JSON."""
+    try:
+        load_json(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _parse_float(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text[:24]} is no finite number")

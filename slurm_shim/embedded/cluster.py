@@ -179,6 +179,11 @@ def find_jobs(state: State, number: int, task: int | None = None) -> list[Row]:
     return [r for r in rows if r["array_task_id"] == task or task in arrays.unfold_tasks(r["array_tasks"] or "")]
 
 
+def is_part_of(row: Row, number: int) -> bool:
+    """Return whether the row is this job, or a part of this array or het job."""
+    return number in (row["raw_id"], row["array_job_id"], row["het_job_id"])
+
+
 def list_parts(state: State, row: Row) -> list[Row]:
     """List the running parts that a heterogeneous job's first takes along."""
     if not row["het_job_id"] or row["het_offset"]:

@@ -39,6 +39,11 @@ def fold_hosts(names: list[str]) -> str:
     return ",".join(parts)
 
 
+def fold_names(names: str | None) -> str:
+    """Fold a list with commas; "" for none."""
+    return fold_hosts(names.split(",")) if names else ""
+
+
 def _format_ranges(numbers: list[int], width: int) -> str:
     runs: list[list[int]] = []
     for number in numbers:

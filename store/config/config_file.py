@@ -39,8 +39,6 @@ def compute_changes(
     The result is for `writer.edit_yaml`. `kept` is what the file says, `now` what counts, `below` what would count
     without this file. A value that counts already is left where it is from.
 
-    `now` is what counts, `below` what would without this file. A value that counts already is left where it is from.
-
     >>> now = {"resources": {"nodes": 1, "partition": "gpu"}}
     >>> compute_changes({"resources": {"nodes": 2, "partition": "gpu"}}, {}, now, now)
     {'resources': {'nodes': 2}}

@@ -90,6 +90,11 @@ def is_open(run: Run) -> bool:
     return run.status not in ENDED or any(job.attempts and not _is_over(job.attempts[-1]) for job in run.jobs)
 
 
+def find_job(run: Run, name: str) -> RunJob:
+    """Find the run's job of this name, which it has."""
+    return next(job for job in run.jobs if job.name == name)
+
+
 def advance_run(run: Run, by_id: ById, by_tag: ByTag, now: float) -> tuple[Run, list[Step]]:
     """Bring the run up to date; return it with the steps to take next.
 
@@ -257,7 +262,7 @@ def _judge_dependency(run: Run, entry: str) -> str:
     """
     kind, _, name = entry.rpartition(":")
     kind = kind or "afterok"
-    other = next(job for job in run.jobs if job.name == name)
+    other = find_job(run, name)
     end = find_outcome(run, other)
     if end is not None:
         met = {"afterok": end == "ok", "afternotok": end != "ok"}.get(kind, True)
@@ -364,7 +369,7 @@ def list_leftovers(run: Run, name: str) -> tuple[list[str], list[str]]:
     Its files; and when no job has a result to be read any more, also the folders of the run's results, inner ones
     first. A folder of `.sluice` in a work_dir that runs share may hold another run's.
     """
-    job = next(job for job in run.jobs if job.name == name)
+    job = find_job(run, name)
     path = job.result_path or ""
     files = [path.replace("%j", attempt.job_id) for attempt in job.attempts if attempt.job_id]
     if job.result_error is not None:
@@ -398,7 +403,7 @@ def _settle_status(run: Run, steps: list[Step], now: float) -> None:
 
 def _describe_failure(run: Run, failed: list[str]) -> str:
     """Name the failed jobs, and say how the first one ended."""
-    attempt = next(job for job in run.jobs if job.name == failed[0]).attempts[-1]
+    attempt = find_job(run, failed[0]).attempts[-1]
     how = f"exit code {attempt.exit_code}" if attempt.state == "FAILED" else attempt.state
     text = f"Jobs failed: {', '.join(failed)}"
     return f"{text}\n{failed[0]}, {how}:\n{attempt.error}" if attempt.error else text
@@ -422,7 +427,7 @@ def mark_refused(run: Run, name: str, reason: str, refusal: Refusal | None, now:
     """
     run, attempt = _copy_with_attempt(run, name)
     attempt.state, attempt.error, attempt.ended_at = "FAILED", reason, to_rfc3339(now)
-    next(job for job in run.jobs if job.name == name).result_read = True
+    find_job(run, name).result_read = True
     run.status, run.completed_at = "failed", to_rfc3339(now)
     run.error, run.error_kind, run.refusal = f"{ERROR_WORDS['refused']}{reason}", "refused", refusal
     return run
@@ -548,7 +553,7 @@ def record_result(
     `log_end` says why the job failed, where nothing else does.
     """
     run = run.model_copy(deep=True)
-    job = next(job for job in run.jobs if job.name == name)
+    job = find_job(run, name)
     job.result, job.result_error, job.result_read = result, error, True
     job.attempts[-1].error = job.attempts[-1].error or log_end
     return run
@@ -567,4 +572,4 @@ def cancel_run(run: Run, now: float) -> Run:
 def _copy_with_attempt(run: Run, name: str) -> tuple[Run, Attempt]:
     """Copy the run; return it with the named job's last attempt."""
     run = run.model_copy(deep=True)
-    return run, next(job for job in run.jobs if job.name == name).attempts[-1]
+    return run, find_job(run, name).attempts[-1]

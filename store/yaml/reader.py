@@ -32,7 +32,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from store.errors import Invalid, make_problem
-from store.jsons import MAX_DIGITS, dump_json, load_json
+from store.jsons import MAX_DIGITS, dump_json, is_json, load_json
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -129,7 +129,7 @@ def load_yaml(data: bytes) -> ParsedYaml:
 def _compose_text(data: bytes) -> Node | None:
     """Parse the bytes into a tree of nodes. Raises Invalid."""
     text = decode_text(data)
-    if "\t" in text and text.lstrip().startswith("{") and _is_json(text):
+    if "\t" in text and text.lstrip().startswith("{") and is_json(text):
         text = text.replace("\t", " ")  # JSON is YAML but for tabs before a word, and has none in its texts
     try:
         return _Composer(text).compose_document()
@@ -143,14 +143,6 @@ def _compose_text(data: bytes) -> Node | None:
         ) from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise Invalid([_make_problem(str(error).split("\n")[0] or "not YAML", 1, 1)]) from error
-
-
-def _is_json(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 # Parsing takes a millisecond per ten lines, so values are kept for the next start by the SHA-256 of their file.

@@ -19,7 +19,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.resolver import implicit_resolvers
 
 from store.errors import Invalid, make_problem
-from store.jsons import dump_json, load_json
+from store.jsons import dump_json, is_json
 from store.yaml import yaml_lines
 from store.yaml.reader import MAX_BYTES, decode_text, load_yaml, parse_scalar
 
@@ -108,16 +108,8 @@ def dump_inline(value: Any) -> str:
 
 def dump_like(data: bytes, value: Any) -> bytes:
     """Return plain values as YAML, or as JSON where `data` is that."""
-    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n" if is_json(data) else dump_yaml(value)
-
-
-def is_json(data: bytes) -> bool:
-    """Tell whether the YAML text is one of JSON."""
-    try:
-        load_json(data.removeprefix(BYTE_ORDER_MARK))
-    except ValueError:
-        return False
-    return True
+    as_json = is_json(decode_text(data))
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n" if as_json else dump_yaml(value)
 
 
 class Null:
@@ -161,7 +153,7 @@ def rewrite_yaml(data: bytes, wanted: dict[str, Any]) -> bytes:
     # Lines are edited with the ends that all of them have.
     ends_in_crlf = text.count("\r\n") == text.count("\n") > 0
     text = text.replace("\r\n", "\n") if ends_in_crlf else text
-    inline = functools.partial(json.dumps, ensure_ascii=False) if is_json(data) else dump_inline
+    inline = functools.partial(json.dumps, ensure_ascii=False) if is_json(text) else dump_inline
     text = yaml_lines.splice_lines(text, before, wanted, (dump_yaml, inline), _is_text_of)
     if not text.strip():
         return dump_yaml(wanted)

@@ -255,7 +255,7 @@ def _insert_member(text: str, holder: Any, part: Any, value: Any, dump: Dump) ->
     if holder.flow_style:
         written = dump[1](value) if in_list else dump[1]({part: value})[1:-1]
         if not members:
-            place, written = holder.start_mark.index + 1, written
+            place = holder.start_mark.index + 1
         elif at < len(members):
             place, written = _find_span(members[at])[0], f"{written}, "
         else:

@@ -474,7 +474,7 @@ def _has_id(row: Any, number: int, task: int | None) -> bool:
         return row["array_job_id"] == number and (
             row["array_task_id"] == task or task in unfold_tasks(row["array_tasks"] or "")
         )
-    return number in (row["raw_id"], row["array_job_id"], row["het_job_id"])
+    return cluster.is_part_of(row, number)
 
 
 def _is_in_states(row: Any, states: set[str] | None, window: tuple[int, int]) -> bool:

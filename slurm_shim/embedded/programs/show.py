@@ -12,7 +12,7 @@ import time
 
 from .. import arrays, cluster, nodes, patterns, schedule, times, units
 from ..conf import VERSION
-from ..hosts import expand_hosts, fold_hosts
+from ..hosts import expand_hosts, fold_hosts, fold_names
 from ..states import INVALID_ID, Refused, format_exit_status
 from ..units import is_number
 from . import views
@@ -77,7 +77,7 @@ def _show_jobs(conf: dict[str, Any], wanted: str, one_line: bool) -> int:
     if plus and is_number(offset):
         rows = [row for row in rows if (row["het_job_id"], row["het_offset"]) == (int(number), int(offset))]
     elif wanted:
-        rows = [row for row in rows if int(number) in (row["raw_id"], row["array_job_id"], row["het_job_id"])]
+        rows = [row for row in rows if cluster.is_part_of(row, int(number))]
         if under:
             rows = [
                 row
@@ -103,7 +103,6 @@ def _list_id_pairs(job: views.Job) -> list[str]:
             pairs.append(f"ArrayTaskThrottle={row['array_limit']}")
     if row["het_job_id"]:
         pairs += [f"HetJobId={row['het_job_id']}", f"HetJobOffset={row['het_offset']}"]
-        return [*pairs, f"JobName={row['name']}"]
     return [*pairs, f"JobName={row['name']}"]
 
 
@@ -152,12 +151,9 @@ def _list_owner_and_times(job: views.Job) -> list[list[str]]:
          f"Deadline={times.format_time(row['deadline'], 'N/A')}"],
         [f"SuspendTime={suspended}", f"SecsPreSuspend={before_s}", f"LastSchedEval={evaluated}", "Scheduler=Main"],
         [f"Partition={row['partition']}", "AllocNode:Sid=localhost:1"],
-        [f"ReqNodeList={_fold_names(row['req_nodes'])}", f"ExcNodeList={_fold_names(row['exc_nodes'])}"],
+        [f"ReqNodeList={fold_names(row['req_nodes']) or '(null)'}",
+         f"ExcNodeList={fold_names(row['exc_nodes']) or '(null)'}"],
     ]  # fmt: skip
-
-
-def _fold_names(names: str | None) -> str:
-    return fold_hosts(names.split(",")) if names else "(null)"
 
 
 def _list_resources(job: views.Job) -> list[list[str]]:

@@ -9,7 +9,7 @@ import sys
 import time
 
 from .. import cluster, layout, patterns, times, units
-from ..hosts import expand_hosts, fold_hosts
+from ..hosts import expand_hosts, fold_names
 from ..states import BY_NAME, INVALID_ID, STATES, Refused
 from ..units import is_number
 from . import views
@@ -61,10 +61,6 @@ def _format_memory(job: Job) -> str:
 
 def _format_memory_mb(job: Job) -> str:
     return units.format_memory(job.row["mem_cpu_mb"] or job.row["mem_node_mb"], convert=False)
-
-
-def _fold_names(names: str | None) -> str:
-    return fold_hosts(names.split(",")) if names else ""
 
 
 def _get_group(job: Job) -> str:
@@ -125,8 +121,8 @@ FIELDS: dict[str, tuple[str, Callable[[Job], str]]] = {
     "qos": ("QOS", lambda j: _to_text(j.row["qos"])),
     "reason": ("REASON", lambda j: j.row["reason"] or "None"),
     "reasonlist": ("NODELIST(REASON)", _format_location),
-    "reqnodes": ("REQ_NODES", lambda j: _fold_names(j.row["req_nodes"])),
-    "excnodes": ("EXC_NODES", lambda j: _fold_names(j.row["exc_nodes"])),
+    "reqnodes": ("REQ_NODES", lambda j: fold_names(j.row["req_nodes"])),
+    "excnodes": ("EXC_NODES", lambda j: fold_names(j.row["exc_nodes"])),
     "requeue": ("REQUEUE", lambda j: "0" if j.row["requeue"] == 0 else "1"),
     "reservation": ("RESERVATION", lambda j: NONE),
     "restartcnt": ("RESTART_COUNT", lambda j: str(j.row["restarts"])),
@@ -302,7 +298,7 @@ def _has_id(job: Job, number: int, task: int | None) -> bool:
     if task is not None:
         mine = job.task if job.task is not None else row["array_task_id"]
         return bool(row["array_job_id"] == number and mine == task)
-    return number in (row["raw_id"], row["array_job_id"], row["het_job_id"])
+    return cluster.is_part_of(row, number)
 
 
 def _parse_users(asked: dict[str, Any]) -> set[int] | None:

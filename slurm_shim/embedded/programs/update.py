@@ -81,9 +81,7 @@ def _find_rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list
         raise Problem(INVALID_ID)
     if not under:
         wanted = int(number) + int(offset or 0)  # the parts of a heterogeneous job have ids in a row
-        found = cluster.find_jobs(state, wanted)
-        ids = ("raw_id", "array_job_id", "het_job_id")
-        rows = [row for row in found if wanted in [row[name] for name in ids] or row["array_tasks"]]
+        rows = cluster.find_jobs(state, wanted)
         if verb in WHOLE and rows[:1] and rows[0]["het_offset"]:
             raise Problem(INVALID_ID)
         live = [row for row in rows if row["state"] in LIVE]
