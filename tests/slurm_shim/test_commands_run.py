@@ -232,10 +232,11 @@ def test_the_shared_picture_of_a_job_s_life(slurm: Slurm) -> None:
             tag, seen = f"sluice:{secrets.token_hex(16)}", []
             since = time.monotonic()
             job_id = await asyncio.to_thread(
-                slurm.sbatch, "#!/bin/sh\nsleep 1\nexit 4\n", {"comment": tag, "output": "/dev/null"}
+                slurm.sbatch, "#!/bin/sh\nsleep 1\nexit 4\n", {"comment": tag, "output": "/dev/null", "hold": True}
             )
             snapshot.add_submitted(job_id, {"comment": tag})
             assert snapshot.jobs[job_id]["state"] == "PENDING"
+            await asyncio.to_thread(slurm.release, [job_id])
             turned = asyncio.Event()
             snapshot.on_jobs_changed.append(lambda _changed: turned.set())
             while True:
