@@ -1,0 +1,44 @@
+"""Who may call: tokens, scopes, origins, limits and local callers."""
+
+from store.access.callers import Callers
+from store.access.credentials import (
+    OPEN,
+    Credential,
+    Facts,
+    Requirement,
+    Unauthenticated,
+    WrongCredentials,
+    admit_caller,
+    check_basic,
+    check_bearer,
+    check_own_user,
+    compile_security,
+)
+from store.access.origins import LOOPBACK_NAMES, check_host, check_origin, is_loopback
+from store.access.tokens import INCLUDED, Access, Caller, describe_token, make_token, parse_access, read_access
+
+__all__ = [
+    "INCLUDED",
+    "LOOPBACK_NAMES",
+    "OPEN",
+    "Access",
+    "Caller",
+    "Callers",
+    "Credential",
+    "Facts",
+    "Requirement",
+    "Unauthenticated",
+    "WrongCredentials",
+    "admit_caller",
+    "check_basic",
+    "check_bearer",
+    "check_host",
+    "check_origin",
+    "check_own_user",
+    "compile_security",
+    "describe_token",
+    "is_loopback",
+    "make_token",
+    "parse_access",
+    "read_access",
+]

@@ -1,0 +1,1 @@
+"""Callers, files of others, paths and requests: what must not get through."""
