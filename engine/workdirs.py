@@ -17,7 +17,7 @@ from slurm_shim.cluster import Cluster, RemoteCluster
 from slurm_shim.errors import SlurmError
 from slurm_shim.remote.commands import Slice
 from store.config.profiles import Mount
-from store.disk.files import ReadSlices, read_slices
+from store.disk.reading import ReadSlices, read_slices
 from store.errors import Denied, Invalid, NotFound, StoreError, make_problem
 
 # Below the remote home: working directory of runs that have neither a mount nor a work_dir.

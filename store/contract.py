@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 
-from store.disk.files import FileChange, Files, open_regular_file
+from store.disk.files import FileChange, Files
+from store.disk.reading import open_regular_file
 from store.errors import StoreError
 
 # Part of the hash: another number when what is cached of the same file changes.

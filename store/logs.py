@@ -6,7 +6,7 @@ import asyncio
 import codecs
 from typing import Any
 
-from store.disk.files import ReadSlices, read_slices
+from store.disk.reading import ReadSlices, read_slices
 from store.errors import NotFound, StoreError
 
 # As much is read from an offset on, and of the end of a file whose reader has nothing of it yet.

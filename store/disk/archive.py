@@ -31,8 +31,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from store.disk.entries import FileEntry
-from store.disk.files import Files, read_slice_blocking
+from store.disk.files import Files
 from store.disk.folders import Folder
+from store.disk.reading import read_slice_blocking
 from store.documents import Retention
 from store.errors import Changed, NotFound, StoreError, StoreUnavailable, from_os_error
 from store.indexes.bodies import BoundedCache

@@ -28,8 +28,9 @@ import orjson
 
 from store.disk.compression import Packing
 from store.disk.entries import CheckpointRow, FileEntry, PackedBytes, pack_stamp
-from store.disk.files import FileChange, Files, read_file, to_stamp
+from store.disk.files import FileChange, Files
 from store.disk.folders import Folder
+from store.disk.reading import read_file, to_stamp
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.store")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from store.disk.compression import Packer, Packing
-from store.disk.files import Stamp
+from store.disk.reading import Stamp
 
 PACK_FROM_BYTES = 512
 

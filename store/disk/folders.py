@@ -23,8 +23,9 @@ from pydantic import BaseModel
 
 from store.disk.compression import Packer
 from store.disk.entries import CheckpointRow, FileEntry, FileState, FindWarnings, Parse, Summary, is_named, pack_stamp
-from store.disk.files import Files, check_name, read_file, to_stamp
+from store.disk.files import Files, check_name
 from store.disk.name_locks import NameLock
+from store.disk.reading import read_file, to_stamp
 from store.documents import refuse_torn, to_json
 from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, make_problem
 

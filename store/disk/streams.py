@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from store.disk.files import Files, read_file, read_slice
+from store.disk.files import Files
+from store.disk.reading import read_file, read_slice
 from store.errors import Conflict, Invalid, NotFound, TooLarge, make_problem
 from store.logs import SLICE_BYTES, decode_whole_characters
 from store.times import to_rfc3339

@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from store.config import masks
-from store.disk.files import read_file
+from store.disk.reading import read_file
 from store.documents import Environment, Resources, to_problems
 from store.errors import Conflict, Denied, Invalid, NotFound, make_problem
 from store.rendering.renderer import Renderer

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from store.disk import writers
-from store.disk.files import Files, read_file
+from store.disk.files import Files
 from store.disk.folders import FILE_LIMIT_BYTES
+from store.disk.reading import read_file
 from store.documents import UserFileModel, from_yaml
 from store.errors import Invalid, StoreError
 

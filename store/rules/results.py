@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from store.disk.files import ReadSlices, read_slices
+from store.disk.reading import ReadSlices, read_slices
 from store.errors import Invalid, NotFound, StoreError, make_problem
 from store.jsons import load_json
 

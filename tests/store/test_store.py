@@ -18,9 +18,10 @@ import orjson
 import pytest
 
 from store import documents
-from store.disk.files import check_name, read_file, read_slice
+from store.disk.files import check_name
 from store.disk.folders import Folder
 from store.disk.locks import acquire_lock
+from store.disk.reading import read_file, read_slice
 from store.documents import Config, JobRecord, Run, to_json
 from store.errors import Changed, Conflict, Denied, Exists, Invalid, Locked, NotFound, TooLarge
 from store.rules import workflows
