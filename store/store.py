@@ -226,8 +226,8 @@ class Store:
         How changes are seen, how many files there are, and how many are wrong.
         """
         counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
-        wrong = sum(len(folder.wrong_files) for folder in self.folders) + len(self.archive.list_problems())
-        wrong += len(self._list_outside_problems()) + len(self.noted_problems)
+        wrong = sum(len(filenames) for folder in self.folders for filenames in folder.wrong_files.values())
+        wrong += len(self.archive.list_problems()) + len(self._list_outside_problems()) + len(self.noted_problems)
         return {"watch": self.watch.summarize() if self.watch else None, "files": counts, "problems": wrong}
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:

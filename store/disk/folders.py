@@ -12,10 +12,11 @@ import asyncio
 import logging
 import os
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from store.disk.entries import CheckpointRow, FileEntry, FileState, FindWarnings
 from store.disk.files import Files, check_name
 from store.disk.name_locks import NameLock
 from store.disk.reading import read_file, to_stamp
+from store.disk.turns import Turn
 from store.documents import refuse_torn, to_json
 from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, make_problem
+from store.indexes.bodies import BoundedCache
 
 log = logging.getLogger("sluice.store")
 
@@ -36,6 +39,8 @@ FILE_LIMIT_BYTES = 16_000_000
 YOUNG_NS = 50_000_000
 PROBLEMS_PER_FILE = 20
 REFRESH_BATCH = 100
+# Recent documents stay parsed up to so many bytes of their text; parsed they take one to six times as much.
+PARSED_BYTES = 4_000_000
 
 Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
 ProblemListener = Callable[[str, list[dict[str, Any]]], None]
@@ -67,7 +72,7 @@ class Folder:
         mount: str | None = None,
         facts: Callable[[Any], Any] | None = None,
         keep: bool = True,
-        recent: int = 1000,
+        parsed_bytes: int = PARSED_BYTES,
     ) -> None:
         self.path = path
         self.kind = kind
@@ -84,7 +89,7 @@ class Folder:
         self.packer = Packer()
         self.version = 0  # grows with every change
         self.file_states: dict[str, FileState] = {}
-        self.wrong_files: set[str] = set()
+        self.wrong_files: dict[str, set[str]] = {}  # by name: another file may have the name too
         self.doubtful_files: dict[str, str] = {}  # since when they have warnings
         self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
@@ -94,8 +99,7 @@ class Folder:
         self.tasks: set[asyncio.Future[Any]] = set()
         self.writes_in_progress: set[str] = set()
         self.reported_while_writing: set[str] = set()
-        self.parsed_documents: OrderedDict[int, tuple[FileEntry, Any]] = OrderedDict()
-        self.recent_limit = recent
+        self.parsed_documents = BoundedCache(parsed_bytes)  # by name
 
     # Reading: memory only.
 
@@ -128,19 +132,16 @@ class Folder:
 
         Several problems of one file are several rows.
         """
-        filenames = sorted(self.wrong_files | self.doubtful_files.keys())
+        filenames = sorted({*chain.from_iterable(self.wrong_files.values()), *self.doubtful_files})
         return [row for filename in filenames for row in self._list_file_problems(filename)]
 
     def describe_problems(self, name: str) -> str:
         """Describe what is wrong with the file of this name; "" if nothing is."""
         return "; ".join(
             f"{row['path']}, line {row['line'] or 1}, column {row['column'] or 1}: {row['reason']}"
-            for filename in self._list_wrong_files(name)
+            for filename in sorted(self.wrong_files.get(name, ()))
             for row in self._list_file_problems(filename)
         )
-
-    def _list_wrong_files(self, name: str) -> list[str]:
-        return [filename for filename in sorted(self.wrong_files) if self.parse_filename(filename) == name]
 
     def _list_file_problems(self, filename: str) -> list[dict[str, Any]]:
         state = self.file_states.get(filename)
@@ -167,15 +168,19 @@ class Folder:
         return len(self.filenames)
 
     def parse_recent(self, entry: FileEntry) -> Any:
-        """Return the document of a packed entry; recent ones stay parsed."""
-        key = id(entry)
-        if (found := self.parsed_documents.get(key)) and found[0] is entry:
-            self.parsed_documents.move_to_end(key)
+        """Return the document of a packed entry.
+
+        Recent ones stay parsed, but only in the version that is in force.
+        """
+        found = self.parsed_documents.get(entry.name)
+        if found is not None and found[0] is entry:
             return found[1]
-        document = self.parse(entry.data, entry.name)
-        self.parsed_documents[key] = (entry, document)
-        if len(self.parsed_documents) > self.recent_limit:
-            self.parsed_documents.popitem(last=False)
+        data = entry.data
+        document = self.parse(data, entry.name)
+        if entry.name in self and self.get_entry(entry.name) is entry:
+            # One that is larger than all that may stay parsed is kept alone.
+            size_bytes = min(len(data), self.parsed_documents.limit_bytes)
+            self.parsed_documents.put(entry.name, (entry, document), size_bytes)
         return document
 
     # Writing: the disk first, then the index.
@@ -288,7 +293,8 @@ class Folder:
     async def _find_filename(self, name: str) -> str:
         """Return the file for this name, refreshed if it changed on disk."""
         # One that is refused may have another ending than a new one gets.
-        filename = self.filenames.get(name) or next(iter(self._list_wrong_files(name)), self.choose_filename(name))
+        wrong = sorted(self.wrong_files.get(name, ()))
+        filename = self.filenames.get(name) or next(iter(wrong), self.choose_filename(name))
         if self._has_changed(filename):
             await self.refresh([filename])
         return filename
@@ -342,15 +348,16 @@ class Folder:
     async def refresh(self, filenames: Iterable[str]) -> None:
         """Look at these files again and put what they say into the index.
 
-        They are read and parsed in a thread; the index changes on the event loop.
+        They are read and parsed in a thread; the index changes on the event loop, which others have in between.
         """
-        waiting = [filename for filename in filenames if self.parse_filename(filename) is not None]
+        waiting, turn = deque(filenames), Turn()
         while waiting:
-            now, waiting = waiting[:REFRESH_BATCH], waiting[REFRESH_BATCH:]
-            before = [(filename, self.file_states.get(filename)) for filename in now]
+            now = [waiting.popleft() for _ in range(min(REFRESH_BATCH, len(waiting)))]
+            before = [(name, self.file_states.get(name)) for name in now if self.parse_filename(name) is not None]
             for (filename, seen), state in zip(
                 before, await asyncio.to_thread(self._examine_files, before), strict=True
             ):
+                await turn.yield_in_time()
                 if self.file_states.get(filename) is not seen:
                     waiting.append(filename)  # written by us in the meantime: what was read may be older
                 elif state is not seen:
@@ -363,24 +370,23 @@ class Folder:
 
     def _reset_rivals(self, filename: str) -> list[str]:
         """Make files that lost their name to this one be read again; list them."""
-        name = self.parse_filename(filename)
-        rivals = (
-            [other for other in self.file_states if other != filename and self.parse_filename(other) == name]
-            if self.suffixes[1:]
-            else []
-        )
+        rivals = sorted(self.wrong_files.get(self.parse_filename(filename) or "", ()))
         for rival in rivals:
             self.file_states[rival] = replace(self.file_states[rival], mark=None)
         return rivals
 
-    def select_changed(self, filenames: Iterable[str]) -> list[str]:
+    async def select_changed(self, filenames: Iterable[str]) -> list[str]:
         """List those of the files that differ from the index.
 
         What we wrote ourselves does not. A file that we are writing right now is looked at when that is done.
         """
-        changed = [filename for filename in filenames if self._has_changed(filename)]
-        self.reported_while_writing.update(filename for filename in changed if filename in self.writes_in_progress)
-        return [filename for filename in changed if filename not in self.writes_in_progress]
+        changed: list[str] = []
+        turn = Turn()
+        for filename in filenames:
+            await turn.yield_in_time()
+            if self._has_changed(filename):
+                (self.reported_while_writing.add if filename in self.writes_in_progress else changed.append)(filename)
+        return changed
 
     def _has_changed(self, filename: str) -> bool:
         """Tell whether the file on disk differs from the index."""
@@ -396,7 +402,7 @@ class Folder:
 
         Raises OSError when the folder cannot be listed.
         """
-        return self.select_changed(await asyncio.to_thread(self._compare_folder, dict(self.file_states)))
+        return await self.select_changed(await asyncio.to_thread(self._compare_folder, dict(self.file_states)))
 
     def list_files(self) -> list[str]:
         """List the names of all files that count, sorted."""
@@ -479,6 +485,8 @@ class Folder:
         elif self.filenames.get(name) == filename:
             del self.filenames[name]
         self._notify_listeners(name, old, new)
+        if (parsed := self.parsed_documents.get(name)) is not None and parsed[0] is not new:
+            self.parsed_documents.drop(name)
         for entry in (old, new):
             if entry is not None:
                 entry.release_facts()
@@ -506,7 +514,7 @@ class Folder:
             self.file_states[filename] = state
         problems, before = state.list_problems() if state else (), seen.list_problems() if seen else ()
         is_wrong = state is not None and bool(state.problems)
-        (self.wrong_files.add if is_wrong else self.wrong_files.discard)(filename)
+        self._note_wrong(filename, is_wrong)
         if problems and not is_wrong:
             self.doubtful_files.setdefault(filename, _format_now())
         else:
@@ -518,6 +526,16 @@ class Folder:
                 listener(self.files.display_path(self.path / filename), self._list_file_problems(filename))
         if (seen.entry if seen else None) is not (state.entry if state else None) or problems != before:
             self.version += 1
+
+    def _note_wrong(self, filename: str, is_wrong: bool) -> None:
+        """Note whether the file is wrong, among the files of its name."""
+        name = self.parse_filename(filename) or ""
+        if is_wrong:
+            self.wrong_files.setdefault(name, set()).add(filename)
+        elif name in self.wrong_files:
+            self.wrong_files[name].discard(filename)
+            if not self.wrong_files[name]:
+                del self.wrong_files[name]
 
     def _notify_listeners(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Call the listeners; a failing one is logged and stops nobody."""

@@ -1,8 +1,8 @@
 """Following changes that others make to the files of the store.
 
 watchfiles reports through the kernel (inotify and its like). Where that cannot see (a network disk, no watches left)
-the folders are compared with the index again and again; a slow comparison also runs beside the kernel's reports,
-because an overflowed queue of events drops them silently.
+the folders are compared with the index again and again; a slow comparison also runs beside the kernel's reports, and
+one after each burst of them, because an overflowed queue of events drops them silently.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ NET_S = 15.0
 # The largest share of the time that comparisons may take.
 POLL_SHARE = 0.1
 NET_SHARE = 0.01
+# So many reports at once may be the rest of a queue that has overflowed: the kernel keeps 16,384 of them.
+BURST = 1000
 # Seconds before watches are tried again after the kernel refused them.
 RETRY_S = 60.0
 
@@ -177,6 +179,8 @@ class Watch:
                 if any(path in own for _, path in changes):
                     inner.set()
                 await self._refresh_changed({path for _, path in changes})
+                if len(changes) >= BURST:
+                    self.scan_wanted.set()
         finally:
             ending.cancel()
 
@@ -196,7 +200,7 @@ class Watch:
                 call()
         for folder in self.folders:
             if changed := names.get(str(folder.path)):
-                await folder.refresh(folder.select_changed(changed))
+                await folder.refresh(await folder.select_changed(changed))
 
 
 def _start_task(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:

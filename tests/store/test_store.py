@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -237,13 +239,31 @@ async def test_a_run_goes_only_under_its_own_name(store: Store) -> None:
 
 
 async def test_documents_kept_as_bytes_come_back_whole(store: Store) -> None:
-    store.runs.recent_limit = 2
     jobs = [documents.RunJob(name=f"j{i}", script="x" * 1000) for i in range(3)]
     for i in range(5):
         await store.runs.put(f"r{i}", a_run(f"r{i}", jobs=jobs, args={"i": i}))
+    kept = store.runs.parsed_documents
+    kept.clear()
+    kept.limit_bytes = 2 * len(store.runs.get_raw("r4")[0])
     assert [store.runs.get(name).args["i"] for name in store.runs.list_names()] == [0, 1, 2, 3, 4]
     assert store.runs.get("r4") is store.runs.get("r4")
-    assert len(store.runs.parsed_documents) == 2
+    assert [name for name in store.runs.list_names() if kept.get(name)] == ["r3", "r4"], "bounded by bytes"
+    kept.limit_bytes = 1
+    assert store.runs.get("r0") is store.runs.get("r0"), "one that is larger than all that may stay"
+
+
+async def test_a_replaced_version_does_not_stay_parsed(store: Store) -> None:
+    await store.runs.put("r1", a_run("r1", args={"i": 0}))
+    old = store.runs.get_entry("r1")
+    first = weakref.ref(old.document)
+    await store.runs.put("r1", a_run("r1", args={"i": 1}))
+    assert store.runs.get("r1").args["i"] == 1
+    gc.collect()
+    assert first() is None
+    assert old.document.args["i"] == 0, "who still holds the old version can read it"
+    assert store.runs.get("r1").args["i"] == 1
+    await store.runs.delete("r1")
+    assert store.runs.parsed_documents.size_bytes == 0
 
 
 # --- files that are wrong --------------------------------------------------------------------------------------------

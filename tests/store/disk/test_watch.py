@@ -254,6 +254,24 @@ async def test_a_report_that_never_came_is_made_up_for(tmp_path: Path, monkeypat
     await following.close()
 
 
+async def test_a_burst_of_reports_is_followed_by_a_comparison(tmp_path: Path) -> None:
+    folder, go = folder_of(tmp_path / "workflows"), asyncio.Event()
+
+    async def overflowing(paths: list[Path], stop: asyncio.Event) -> Any:
+        await go.wait()
+        yield {(1, str(folder.path / f"gone{number}.yaml")) for number in range(watch.BURST)}
+        await stop.wait()
+
+    following = Watch(tmp_path, [folder], make_dirs=folder.files.make_dirs, source=overflowing)
+    write_in_place(folder.path / "before.yaml", "a: 1")
+    await following.start()
+    await until(lambda: "before" in folder)  # by the comparison at the start
+    write_in_place(folder.path / "w.yaml", "a: 1")  # its report is lost
+    go.set()
+    await until(lambda: "w" in folder)
+    await following.close()
+
+
 async def test_a_signal_is_given_for_each_change_of_its_folder(tmp_path: Path) -> None:
     given: list[str] = []
     folder, signalled = folder_of(tmp_path / "workflows"), tmp_path / "deep" / "ended"
