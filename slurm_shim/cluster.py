@@ -20,15 +20,13 @@ from slurm_shim.commands import NO_NEEDS, Needs, Slurm
 from slurm_shim.directives import add_tag, read_options
 from slurm_shim.errors import AccountingOff, ClusterUnreachable, SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
-from slurm_shim.job_groups import combine_rows, is_part_of
+from slurm_shim.look_ups import LookUps
 from slurm_shim.past_tasks import QUEUE_REMEMBERS_S
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import make_empty_row, summarize_partitions
 from slurm_shim.snapshot import JobFinding, Snapshot
 
-_RECALLED_S = 60.0
-_MOST_RECALLED = 10_000
 # A request that was cut off may still arrive at the controller within this time.
 _DOUBT_S = 10.0
 # Over SSH: the time until a connection is found to be silent, plus the time that the remote sbatch may take.
@@ -99,8 +97,7 @@ class Cluster:
         ] = {}  # tag -> time; a squeue begun later that lacks it proves it was not taken
         self._accounted_tags: dict[str, JobFinding] = {}  # tag -> what accounting knows of it
         self._missing_tags: dict[str, float] = {}  # tag -> since when (epoch) to look in accounting
-        self._looked_up: dict[str, tuple[float, dict[str, Any] | None]] = {}
-        self._look_up_lock = asyncio.Lock()
+        self._look_ups = LookUps(slurm, self.snapshot, self._call)
 
     @property
     def name(self) -> str:
@@ -152,27 +149,13 @@ class Cluster:
     async def look_up_job(self, job_id: str) -> dict[str, Any] | None:
         """Look up a job that the snapshot does not have; None if there is none.
 
-        Asks the queue, since somebody may have submitted it a moment ago, and accounting, whose answer is kept for a
-        minute. SlurmUnreachable when it is not known, and SLURM does not answer whether the queue has it by now.
+        Asks the queue, since somebody may have submitted it a moment ago, and accounting, see LookUps. SlurmUnreachable
+        when it is not known, and SLURM does not answer whether the queue has it by now.
         """
-        async with self._look_up_lock:
-            at, found = self._looked_up.get(job_id, (float("-inf"), None))
-            if time.monotonic() - at >= _RECALLED_S:
-                if self.snapshot.error is None and (queued := await self._call(self.slurm.squeue, job_id)):
-                    self.snapshot.wake()
-                    return combine_rows(job_id, queued)
-                found = await self._call(self._find_accounted, job_id)
-                while len(self._looked_up) >= _MOST_RECALLED:
-                    del self._looked_up[next(iter(self._looked_up))]
-                self._looked_up[job_id] = (time.monotonic(), found)
+        found = await self._look_ups.find(job_id)
         if found is None:
             self.check_answering()
         return found
-
-    def _find_accounted(self, job_id: str) -> dict[str, Any] | None:
-        rows = self.slurm.find_accounted([job_id]) or []
-        own = [row for row in rows if is_part_of(row, job_id)]
-        return combine_rows(job_id, own) if own else None
 
     # ------------------------------------------------------------------------------------------------ telling
 

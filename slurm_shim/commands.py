@@ -23,11 +23,10 @@ from typing import Any
 from slurm_shim import parse, programs
 from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
 from slurm_shim.ids import split_job_id, to_argument
-from slurm_shim.job_groups import is_part_of
 from slurm_shim.programs import Answer, Breaker
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
-_IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
+IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 _DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
 _ASKING = _DATABASE | {"squeue", "sinfo"}
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
@@ -82,21 +81,22 @@ class Slurm:
 
     # --------------------------------------------------------------------------------------------------- reading
 
-    def squeue(self, job_id: str | None = None, soon: Sequence[Sequence[str]] = ()) -> list[parse.Job]:
-        """List all jobs of the controller, or the rows of one job.
+    def squeue(self, job_ids: Sequence[str] | None = None, soon: Sequence[Sequence[str]] = ()) -> list[parse.Job]:
+        """List all jobs of the controller, or the rows of these jobs.
 
         Jobs of all users, and finished ones of the last MinJobAge.
 
-        A row that reads as in the call before is the same dict: do not change them. [] for an unknown id. `soon` are
-        calls that will follow: where a call is a way to another machine, they are answered with this one.
+        A row that reads as in the call before is the same dict: do not change them. Unknown ids have no rows; some
+        tasks of an array have those of the whole one. `soon` are calls that will follow: where a call is a way to
+        another machine, they are answered with this one.
         """
         argv = ["squeue", "-h", "-a", "-t", "all"]
-        if job_id is not None:
+        if job_ids is not None:
             try:
-                text = self._run_checked([*argv, f"--jobs={_strip_tasks(job_id)}"], (job_id,))
+                text = self._run_checked([*argv, *next(self._build_selections(job_ids, None))], job_ids)
             except JobUnknown:
                 return []
-            return [row for row in parse.parse_jobs(text, self._squeue_nonce) if is_part_of(row, job_id)]
+            return parse.parse_jobs(text, self._squeue_nonce)
         self._prefetch(soon)
         text = self._run_checked(argv)
         with self._known_lock:
@@ -274,8 +274,8 @@ class Slurm:
 
     def _run_in_batches(self, argv: list[str], job_ids: Sequence[str]) -> None:
         ids = [to_argument(job_id) for job_id in job_ids]
-        for at in range(0, len(ids), _IDS_A_CALL):
-            lot = ids[at : at + _IDS_A_CALL]
+        for at in range(0, len(ids), IDS_A_CALL):
+            lot = ids[at : at + IDS_A_CALL]
             self._run_checked([*argv, *lot], lot, self.timeout_s + 0.01 * len(lot))
 
     def _build_selections(self, job_ids: Iterable[str] | None, since_s: float | None) -> Iterator[list[str]]:
@@ -284,8 +284,8 @@ class Slurm:
             yield ["-S", f"now-{int(since_s if since_s is not None else 86_400)}seconds", "-E", "now", "-s", _ENDED]
             return
         ids = list(dict.fromkeys(_strip_tasks(job_id) for job_id in job_ids))
-        for at in range(0, len(ids), _IDS_A_CALL):
-            yield [f"--jobs={','.join(ids[at : at + _IDS_A_CALL])}"]
+        for at in range(0, len(ids), IDS_A_CALL):
+            yield [f"--jobs={','.join(ids[at : at + IDS_A_CALL])}"]
 
     def _prefetch(self, soon: Sequence[Sequence[str]]) -> None:
         # A call costs nothing but itself here.

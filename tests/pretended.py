@@ -83,9 +83,9 @@ class Cluster:
         self.squeue_s: float | None = None
         self.can_prefetch = False
 
-    def squeue(self, job_id: str | None = None, soon: Sequence[Sequence[str]] = ()) -> list[Job]:
-        if job_id is not None:
-            return [row for row in self.rows if is_part_of(row, job_id)]
+    def squeue(self, job_ids: Sequence[str] | None = None, soon: Sequence[Sequence[str]] = ()) -> list[Job]:
+        if job_ids is not None:
+            return [row for row in self.rows if any(is_part_of(row, job_id) for job_id in job_ids)]
         self.polls += 1
         rows = list(self.rows)  # what it was when the query began
         self.on_poll()

@@ -435,7 +435,7 @@ def test_squeue_reads_an_answer_whose_nonce_no_other_user_can_read(programs: Pro
 
 def test_an_unknown_job_has_no_rows(programs: Programs) -> None:
     programs.write("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
-    assert programs.slurm().squeue("99") == []
+    assert programs.slurm().squeue(["99"]) == []
     assert programs.calls("squeue")[0][-1] == "--jobs=99"
 
 

@@ -54,7 +54,7 @@ def slurm(request: pytest.FixtureRequest, asked: Asked, tmp_path_factory: pytest
 
 def await_end_of(slurm: Slurm, job_id: str) -> parse.Job:
     def row() -> parse.Job | None:
-        return next((job for job in slurm.squeue(job_id) if job["state"] in parse.FINISHED), None)
+        return next((job for job in slurm.squeue([job_id]) if job["state"] in parse.FINISHED), None)
 
     made: parse.Job = eventually(row)
     return made
@@ -120,7 +120,7 @@ def test_nothing_of_the_server_reaches_a_job(slurm: Slurm, tmp_path: Path, monke
 
 def test_a_submission_does_not_wait_for_its_job(slurm: Slurm) -> None:
     job_id = slurm.sbatch("#!/bin/sh\n#SBATCH --wait\nexec sleep 600\n", {"output": "/dev/null"})
-    assert eventually(lambda: slurm.squeue(job_id)[0]["state"] == "RUNNING"), "nor is the job harmed"
+    assert eventually(lambda: slurm.squeue([job_id])[0]["state"] == "RUNNING"), "nor is the job harmed"
     slurm.scancel([job_id])
 
 
@@ -137,10 +137,19 @@ def test_files_are_where_the_row_says(slurm: Slurm, tmp_path: Path) -> None:
     array = slurm.sbatch("#!/bin/sh\n", {"array": "0-2", "chdir": str(tmp_path), "output": pattern, "job_name": "n"})
 
     def rows() -> list[parse.Job]:
-        found = slurm.squeue(array)
+        found = slurm.squeue([array])
         return found if len(found) == 3 and all(row["state"] in parse.FINISHED for row in found) else []
 
     assert sorted(row["stdout"] for row in eventually(rows)) == sorted(str(path) for path in tmp_path.iterdir())
+
+
+def test_jobs_are_asked_for_together_whatever_the_others_are(slurm: Slurm) -> None:
+    held = slurm.sbatch("#!/bin/sh\n", {"hold": True, "array": "0-2"})
+    for others in ([], ["99999"], ["99998_[1-3]", "99999+1", "2147483647"], ["99999_4294967295"]):
+        assert {row["array_job_id"] for row in slurm.squeue([*others, f"{held}_1"])} == {int(held)}
+        slurm.find_accounted([*others, held])  # what it knows by now is its own matter, but it takes the list
+    slurm.scancel([held])
+    assert slurm.squeue(["99998", "99999"]) == slurm.squeue(["2147483647"]) == []
 
 
 def test_hostile_names_do_not_disturb_the_list(slurm: Slurm) -> None:
@@ -203,9 +212,9 @@ def test_silence_about_unknown_jobs(slurm: Slurm) -> None:
 
 def test_hold_release_and_cancel(slurm: Slurm) -> None:
     job_id = slurm.sbatch("#!/bin/sh\nsleep 600\n", {"hold": True, "output": "/dev/null"})
-    assert slurm.squeue(job_id)[0]["reason"] in ("JobHeldUser", "JobHeldAdmin")
+    assert slurm.squeue([job_id])[0]["reason"] in ("JobHeldUser", "JobHeldAdmin")
     slurm.release([job_id])
-    eventually(lambda: slurm.squeue(job_id)[0]["state"] == "RUNNING")
+    eventually(lambda: slurm.squeue([job_id])[0]["state"] == "RUNNING")
     slurm.scancel([job_id])
     assert await_end_of(slurm, job_id)["state"] == "CANCELLED"
 

@@ -217,7 +217,7 @@ def test_a_job_keeps_its_own_comment(client: Client) -> None:
     script = "#!/bin/bash\n#SBATCH --hold --comment='mine: a b'\ntrue\n"
     answer = submit_under_key(client, name, name, script)
     assert answer.status_code == 201, answer.text
-    row = client.server.cluster.slurm.squeue(str(answer.json()["job_id"]))[0]
+    row = client.server.cluster.slurm.squeue([str(answer.json()["job_id"])])[0]
     record = next(record for path in client.store.glob("jobs/*.json") if name in (record := path.read_text()))
     assert row["comment"] == f"mine: a b {json.loads(record)['tag']}"
 
