@@ -34,7 +34,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -259,6 +259,23 @@ class Call:
             self.has_unread = False
         return message
 
+    async def await_while_there(self, reading: Coroutine[Any, Any, Any]) -> Any:
+        """Await what is read for the client; give it up when the client leaves.
+
+        What it waits for, such as a question to SLURM, is then asked for nobody.
+        """
+        working = asyncio.ensure_future(reading)
+        leaving = asyncio.ensure_future(wait_for_disconnect(self.receive))
+        leaving.add_done_callback(lambda _: working.cancel())
+        try:
+            return await working
+        except asyncio.CancelledError:
+            if leaving.done():
+                raise Disconnected from None
+            raise
+        finally:
+            leaving.cancel()
+
     async def discard_body(self) -> None:
         """Read what is left of the body, within bounds."""
         size_bytes = 0
@@ -341,7 +358,10 @@ class Endpoint:
         if self.spec.has_change_number and call.server is not None:
             call.change_header = ((b"x-change", str(call.server.changes.position).encode()),)
         value = self.function(**arguments)
-        return await value if self.is_async else value
+        if not self.is_async:
+            return value
+        # A change is made to its end, whoever has left.
+        return await (call.await_while_there(value) if call.method in READING else value)
 
     def read_arguments(self, call: Call) -> Data:
         """Return the checked parameters by the names that the function uses.

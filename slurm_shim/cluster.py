@@ -33,6 +33,7 @@ _DOUBT_S = 10.0
 _REMOTE_DOUBT_S = GRACE_S + TIMEOUT_S
 # sshd grants 10 sessions over one connection unless told otherwise; some are left for copying files.
 _REMOTE_CALLS = 4
+_REMOTE_READS = 2  # so many of them may read files: the queue is asked, and jobs submitted, whatever viewers do
 # Whoever connects waits for the first snapshot no longer than this: its squeue may take as long.
 FIRST_SNAPSHOT_S = 30.0
 
@@ -245,6 +246,7 @@ class RemoteCluster(Cluster):
         threads = ThreadPoolExecutor(_REMOTE_CALLS, thread_name_prefix="ssh")
         super().__init__(label, RemoteSlurm(connection), threads, min_s, max_s)
         self.connection = connection
+        self._reads = asyncio.Semaphore(_REMOTE_READS)
         self._homes: dict[str, str | None] = {}
         self._is_named = True
         self._in_flight_s = _REMOTE_DOUBT_S
@@ -277,7 +279,8 @@ class RemoteCluster(Cluster):
 
     async def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
         """Read parts of files, see `RemoteSlurm.read_files`."""
-        slices: list[Slice] = await self._call(self.slurm.read_files, wanted, owner)
+        async with self._reads:
+            slices: list[Slice] = await self._call(self.slurm.read_files, wanted, owner)
         return slices
 
     async def find_home(self, user: str) -> str | None:

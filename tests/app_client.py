@@ -165,8 +165,11 @@ class Client:
     async def _bare(self, scope: dict[str, Any]) -> httpx.Response:
         said: list[dict[str, Any]] = []
 
+        bodies = [{"type": "http.request", "body": b"", "more_body": False}]
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            # The client stays until it has its answer.
+            return bodies.pop() if bodies else await asyncio.Future()
 
         async def send(message: dict[str, Any]) -> None:
             said.append(message)
