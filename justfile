@@ -58,6 +58,10 @@ fuzz *args: (_env "dev")
 bench *args: (_env "dev")
     @{{ python }} -m tests.bench "$@"
 
+# Use a server in every way at once while it is killed at random, and tell what went wrong; `just soak 30 --seed 1` repeats
+soak *args: (_env "dev")
+    @{{ python }} -m tests.soak "$@"
+
 # Style, mistakes and types
 lint: (_env "dev")
     @{{ python }} -m ruff check .

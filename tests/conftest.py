@@ -30,7 +30,7 @@ LONGEST_FIRST = [
     "test_fuzz.py", "engine/whole/remote/test_remote_runs.py", "engine/whole/remote/test_remote_restarts.py",
     "engine/whole/remote/test_remote_profiles.py", "store/indexes/test_jobs.py", "slurm_shim/test_behaviour.py",
     "clients/test_browser.py", "app/test_install.py", "clients/test_clients.py",
-    "faults/test_sweep_crash.py", "faults/test_crash.py", "faults/test_outage.py",
+    "faults/test_sweep_crash.py", "soak/test_soak.py", "faults/test_crash.py", "faults/test_outage.py",
     "app/operations/test_sweeps_api.py", "engine/whole/test_inbox.py", "engine/whole/test_reports_slurm.py",
     "app/operations/test_front_end.py", "app/operations/test_runs_api.py", "store/disk/test_archive.py",
     "faults/test_notify_crash.py", "app/operations/test_notifications_api.py", "app/operations/test_jobs_api.py",
