@@ -649,10 +649,10 @@ class App:
             await self.handle(call)
         except Disconnected:
             return
-        except Exception as problem:
+        except (Exception, asyncio.CancelledError) as problem:
             if call.status:
                 raise
-            await refuse(call, problem)
+            await refuse(call, Ending() if isinstance(problem, asyncio.CancelledError) else problem)
         if access_log.isEnabledFor(logging.DEBUG):
             who = call.caller.name if call.caller else "nobody"
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, quote(call.path), call.status, who)
@@ -916,6 +916,13 @@ class NotStarted(Exception):
         super().__init__("The server has not started")
 
 
+class Ending(Exception):
+    """The server ends, and has waited for this call as long as it may; what it has begun goes on at the next start."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is ending")
+
+
 class Disconnected(Exception):
     """The client has gone; nobody is there to answer to."""
 
@@ -930,6 +937,7 @@ STATUS: dict[type[Exception], int] = {
     errors.TooManyWaiting: 429,
     Degraded: 503,
     NotStarted: 503,
+    Ending: 503,
     errors.NotFound: 404,
     errors.NoProfile: 503,
     errors.Exists: 409,

@@ -1,23 +1,34 @@
-"""A real controller goes away and comes back: nothing changes state meanwhile, and everything goes on by itself."""
+"""What Sluice leans on goes away and comes back: nothing changes state meanwhile, and everything goes on by itself."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.app_client import down, up
 from tests.app_server import Server
+from tests.cluster.beyond import Beyond
 from tests.cluster.real import Cluster, missing
+from tests.cluster.sshd import needed
+from tests.engine.whole.remote.machines import ssh_config, write_profiles
+from tests.pair_sweep import CONFIG, get_sweep
 from tests.waiting import eventually
-
-pytestmark = pytest.mark.slurm
 
 # What a caller may have to wait at most while SLURM does not answer; httpx raises when it takes longer.
 PATIENCE_S = 6
+# Each cell writes down that it ran.
+CELLS = 50
+LEDGER = """
+name: ledger
+args: {{n: 0}}
+jobs:
+  - {{name: a, command: 'echo {{{{ n }}}} >> {folder}/ran'}}
+"""
 # The first job leaves a file `begun`, lasts until the file `gate` is there, and leaves a file `over`.
 TEXT = """
 name: two
@@ -27,26 +38,41 @@ jobs:
 """
 
 
-@pytest.fixture
-def outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Server]]:
-    """A SLURM of this test's own, since it is stopped, and a server on it."""
+def make_server(folder: Path, cluster: str, **environment: str) -> Server:
+    """Make a server, not started yet, with the workflows of this file."""
+    server = Server(folder / "store", cluster, **environment)
+    (server.store / "config.yaml").write_text(CONFIG)
+    (server.store / "workflows" / "two.yaml").write_text(TEXT.format(folder=folder))
+    (server.store / "workflows" / "ledger.yaml").write_text(LEDGER.format(folder=folder))
+    return server
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Cluster]:
+    """A SLURM of this file's own, since it is stopped."""
     if missing() and os.environ.get("CI") != "true":
         pytest.skip(f"not installed: {', '.join(missing())}")
     folder = Path(tempfile.mkdtemp(prefix="outage"))
-    real = Cluster(folder).up()
-    monkeypatch.setenv("SLURM_CONF", str(real.conf))
-    server = Server(tmp_path / "store", "slurm")
-    (server.store / "workflows" / "two.yaml").write_text(TEXT.format(folder=tmp_path))
+    made = Cluster(folder)
+    try:
+        yield made.up()
+    finally:
+        made.down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def outage(real: Cluster, tmp_path: Path) -> Iterator[tuple[Cluster, Server]]:
+    """The SLURM, and a server on it."""
+    server = make_server(tmp_path, "slurm", SLURM_CONF=str(real.conf))
     try:
         yield real, server.start()
     finally:
-        try:
-            server.close()
-        finally:
-            real.down()
-            shutil.rmtree(folder, ignore_errors=True)
+        real.up()
+        server.close()
 
 
+@pytest.mark.slurm
 def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_path: Path) -> None:
     real, server = outage
     server.http.timeout = PATIENCE_S
@@ -75,6 +101,7 @@ def test_the_controller_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_
     assert len(server.http.get("/api/workflows/runs").json()) == 1, "what was refused left nothing"
 
 
+@pytest.mark.slurm
 def test_accounting_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_path: Path) -> None:
     real, server = outage
     (tmp_path / "gate").touch()
@@ -84,3 +111,61 @@ def test_accounting_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_path
     ended = eventually(lambda: (now := server.http.get(path).json())["status"] == "completed" and now, 60)
     assert ended["job_statuses"] == {"a": "COMPLETED", "b": "COMPLETED"}
     real.start("slurmdbd")
+
+
+# --- in the middle of a sweep ----------------------------------------------------------------------------------------
+
+
+def check_sweep(
+    server: Server, ran: Path, stop: Callable[[], object], start: Callable[[], object], silent: bool = True
+) -> None:
+    """Check that a sweep goes on after an outage, in which no cell ends badly and `/health` tells of the silence."""
+    body = {"sweep": {"matrix": {"n": {"range": [0, CELLS]}}, "max_parallel": 8}}
+    number = server.http.post("/api/workflows/ledger/run", json=body).json()["sweep_run_id"]
+    eventually(lambda: get_sweep(server, number)["cells_completed"] >= 5, 60, server.log()[-2000:])
+    stop()
+    if silent:
+        health = eventually(lambda: (now := server.http.get("/health").json())["status"] == "degraded" and now, 90)
+        assert health["slurm"]["answers"] is False and health["slurm"]["error"], health
+        assert server.http.get("/api/jobs").status_code == 200
+    during = get_sweep(server, number)
+    assert (during["cells_failed"], during["cells_cancelled"], during["completed_at"]) == (0, 0, None), during
+    start()
+    eventually(lambda: get_sweep(server, number)["completed_at"], 200, server.log()[-2000:])
+    assert sorted(map(int, ran.read_text().split())) == list(range(CELLS)), "every cell ran once"
+    assert (after := get_sweep(server, number))["cells_completed"] == CELLS, after
+
+
+@pytest.mark.long
+def test_a_sweep_while_the_embedded_cluster_is_away(tmp_path: Path) -> None:
+    server = make_server(tmp_path, "embedded")
+    try:
+        server.start()
+        check_sweep(server, tmp_path / "ran", lambda: down(server.store), lambda: up(server.store))
+    finally:
+        up(server.store)
+        server.close()
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize(("daemon", "silent"), [("slurmctld", True), ("slurmdbd", False), ("munged", True)])
+def test_a_sweep_while_a_daemon_is_away(
+    outage: tuple[Cluster, Server], tmp_path: Path, daemon: str, silent: bool
+) -> None:
+    real, server = outage
+    check_sweep(server, tmp_path / "ran", lambda: real.stop(daemon), lambda: real.start(daemon), silent)
+
+
+@pytest.mark.ssh
+def test_a_sweep_while_sshd_is_away(tmp_path: Path) -> None:
+    needed()
+    with Beyond(tmp_path / "beyond") as beyond:
+        mount = {"name": "here", "local": str(tmp_path), "remote": str(tmp_path)}
+        server = make_server(tmp_path, "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond))
+        write_profiles(server.store, "lab", lab=beyond.profile(mounts=[mount]))
+        try:
+            server.start()
+            eventually(lambda: server.http.get("/api/config/ssh/status").json()["connected"], 60)
+            check_sweep(server, tmp_path / "ran", beyond.sshd.kill, beyond.sshd.start)
+        finally:
+            server.close()

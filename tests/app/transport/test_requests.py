@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
 from pathlib import Path
@@ -334,6 +335,36 @@ def test_an_unexpected_failure_tells_nothing_but_its_id(client: Client, monkeypa
     answer = client.get("/api/store/problems", headers={"X-Request-ID": "find-me"}, judged=False)
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
     assert answer.json() == {"detail": "Internal Server Error (find-me)"}
+
+
+def test_a_call_that_the_end_of_the_server_cuts_off_is_a_503(client: Client) -> None:
+    messages: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        messages.append(message)
+
+    async def call_and_cancel() -> None:
+        reading = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            reading.set()
+            await asyncio.Event().wait()
+            return {}
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/api/jobs", "raw_path": b"/api/jobs", "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"9"),
+                        (b"authorization", f"Bearer {client.tokens['write']}".encode())],
+            "scheme": "http", "http_version": "1.1", "client": ("127.0.0.1", 4), "server": ("127.0.0.1", 8000),
+        }  # fmt: skip
+        call = asyncio.ensure_future(client.serve(scope, receive, send))
+        await reading.wait()
+        call.cancel()
+        await call
+
+    client.run(call_and_cancel())
+    assert messages[0]["status"] == 503 and (b"retry-after") in dict(messages[0]["headers"])
+    assert b"The server is ending" in messages[1]["body"]
 
 
 def test_health(client: Client) -> None:
