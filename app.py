@@ -917,7 +917,7 @@ class NotStarted(Exception):
 
 
 class Ending(Exception):
-    """The server ends, and has waited for this call as long as it may; what it has begun goes on at the next start."""
+    """The server ends and waits no longer; what was begun goes on later."""
 
     def __init__(self) -> None:
         super().__init__("The server is ending")
