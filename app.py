@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import errno
 import functools
 import importlib.metadata
 import inspect
@@ -32,7 +31,6 @@ import os
 import random
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -244,13 +242,10 @@ class Call:
 
     async def finish(self, body: bytes = b"") -> None:
         """Send the body, or the rest of it."""
-        message = {"type": "http.response.body", "body": b"" if self.method == "HEAD" else body}
-        if self.has_unread:
+        if self.has_unread and self.status != STATUS[TooSlow]:
             # A client that still sends when the connection is closed may never see the answer.
-            await self.send_message({**message, "more_body": True})
             await self.discard_body()
-            message["body"] = b""
-        await self.send_message(message)
+        await self.send_message({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def receive(self) -> Message:
         """Receive a piece of the body, or that the client has gone."""
@@ -300,6 +295,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # So much of a body that nobody wants is read, at most for so long.
 DISCARD_BYTES = 64_000_000
 DISCARD_S = 10.0
+# So long the body may make no progress.
+BODY_PAUSE_S = 10
 # Every answer keeps browsers strict.
 STRICT = (
     (b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
@@ -548,9 +545,13 @@ async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
     chunks: list[bytes] = []
     size_bytes = 0
     while True:
-        message = await call.receive()
+        try:
+            async with asyncio.timeout(BODY_PAUSE_S):
+                message = await call.receive()
+        except TimeoutError:
+            raise TooSlow from None
         if message["type"] == "http.disconnect":
-            raise Disconnected
+            raise BrokenBody
         chunk = message.get("body", b"")
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
@@ -732,7 +733,7 @@ class App:
             raise UnknownPath from problem
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _router: Router) -> AsyncIterator[dict[str, Server]]:
+    async def lifespan(self, _app: Any) -> AsyncIterator[dict[str, Server]]:
         """Open the server, which the state of every request has then."""
         names = [family.name for family in self.families]
         async with open_server(self.settings or read_settings(), names) as server:
@@ -761,6 +762,7 @@ def strip_prefix(path: str, *prefixes: str) -> str:
 # ====================================================================================================================
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+HEAD_BYTES, HEADERS = 65_536, 100
 
 
 def check_source(call: Call) -> bool:
@@ -769,6 +771,7 @@ def check_source(call: Call) -> bool:
     Returns whether the call is a preflight to be answered at once.
     Nothing is asked of the server yet but which hosts and origins it knows.
     """
+    check_head(call.scope)
     if not is_bare_check(call):
         hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
         access.check_host(call.scope["headers"], call.headers, hosts)
@@ -783,13 +786,25 @@ def check_source(call: Call) -> bool:
     return False
 
 
+def check_head(scope: Scope) -> None:
+    """Refuse a head that is too large.
+
+    Servers themselves refuse one that is far too large.
+    """
+    if len(scope["headers"]) > HEADERS:
+        raise HeadTooLarge(f"The request has more than {HEADERS} headers")
+    size_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
+    if size_bytes + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEAD_BYTES:
+        raise HeadTooLarge(f"The head of the request is larger than {HEAD_BYTES} bytes")
+
+
 def is_bare_check(call: Call) -> bool:
     """Return whether a monitor of this machine asks without a Host.
 
     That is usual with HTTP/1.0, and no browser does it. Only for what everybody may see.
     """
     is_open = call.endpoint is not None and not call.endpoint.requirement.credentials
-    old = call.scope.get("http_version") == "1.0" and b"host" not in call.headers
+    old = call.scope.get("http_version") in ("1.0", "1") and not call.headers.get(b"host")
     return is_open and old and access.is_loopback(read_client(call))
 
 
@@ -901,6 +916,24 @@ class TooMany(Exception):
         self.wait_s = wait_s
 
 
+class HeadTooLarge(Exception):
+    """The path, the query and the headers are too much."""
+
+
+class TooSlow(Exception):
+    """The body does not come on."""
+
+    def __init__(self) -> None:
+        super().__init__(f"Nothing of the body came for {BODY_PAUSE_S} seconds")
+
+
+class BrokenBody(Exception):
+    """The body ended before its end, or its chunks are none."""
+
+    def __init__(self) -> None:
+        super().__init__("The body did not come whole")
+
+
 class MediaType(Exception):
     """The body is not JSON in UTF-8, or not declared so."""
 
@@ -932,7 +965,10 @@ STATUS: dict[type[Exception], int] = {
     access.Unauthenticated: 401,
     UnknownPath: 404,
     UnknownMethod: 405,
+    BrokenBody: 400,
+    TooSlow: 408,
     MediaType: 415,
+    HeadTooLarge: 431,
     TooMany: 429,
     errors.TooManyWaiting: 429,
     Degraded: 503,
@@ -1225,6 +1261,7 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         undo.callback(server.pool.shutdown, wait=False, cancel_futures=True)
         undo.callback(server.mount_work.close)
         undo.push_async_callback(server.store.close)
+        undo.callback(server.callers.peers.close)
         undo.push_async_callback(server.notifications.outbox.stop)
         undo.callback(server.renderer.close)
         limits = server.store.config.limits
@@ -1379,16 +1416,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-# A request that waits for a long transfer does not keep the server from ending.
-GRACE_S = 5
-
-
 def serve() -> None:
     """Serve until told to end.
 
     A bind that the whole network could use without credentials is refused.
     """
-    import uvicorn  # here, since the app itself also runs under any other server
+    from http_server.serving import find_address, serve_app  # here, since the app also runs under any other server
 
     try:
         settings = read_settings()
@@ -1397,35 +1430,11 @@ def serve() -> None:
     set_up_log(settings.log_level, settings.log_format)
     if not access.is_loopback(settings.host) and not access.read_access(settings.store / "access.yaml").tokens:
         sys.exit(f"Listening on {settings.host} needs a token: `sluice token NAME` makes one")
-    listener = open_listener(settings.host, settings.port)
-    os.environ["SLUICE_PORT"] = str(listener.getsockname()[1])
+    address, port = find_address(settings.host, settings.port)
+    os.environ["SLUICE_PORT"] = str(port)
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")
-    server = uvicorn.Server(uvicorn.Config(
-        app, log_config=None, access_log=False, proxy_headers=False,
-        server_header=False, date_header=True, lifespan="on", timeout_graceful_shutdown=GRACE_S,
-    ))  # fmt: skip
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
-    if not server.started:
-        sys.exit(3)
-
-
-def open_listener(host: str, port: int) -> socket.socket:
-    """Open the socket to listen on.
-
-    Where that cannot be, the program ends with one clear line.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as problem:
-        hints = {
-            errno.EADDRINUSE: f"something else listens there; --port {port + 1} is another",
-            errno.EACCES: "ports below 1024 are root's; --port 8000 is not",
-        }
-        reason = hints.get(problem.errno or 0, problem.strerror or str(problem))
-        sys.exit(f"Cannot listen on {host} port {port}: {reason}")
+    serve_app(app, app.lifespan, address, port)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from slurm_shim.errors import SlurmUnreachable
 logging.getLogger("sh").setLevel(logging.WARNING)
 
 
+# The soft limit of descriptors that this process began with; the server raises its own later.
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _WAITING = "not asked again yet: "
 _LOOK_S = 0.05  # how often it is looked whether a program has said enough
 _LAST_WORDS_S = 0.5  # what it may then take to end by itself
@@ -171,9 +173,20 @@ def build_user_environment() -> dict[str, str]:
     return built
 
 
+def restore_descriptor_limit() -> None:
+    """Give a program the limit of descriptors that this process began with.
+
+    One that uses select() would suffer from more than 1,024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != DESCRIPTORS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+
+
 def _prepare_child(hold_fd: int | None, most_bytes: int | None) -> None:
     # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
     signals.signal(signals.SIGHUP, signals.SIG_DFL)
+    restore_descriptor_limit()
     if hold_fd is not None:
         os.set_inheritable(hold_fd, True)
     if most_bytes is not None:

@@ -23,6 +23,7 @@ from typing import Any
 import sh
 
 from slurm_shim.errors import SyncFailed
+from slurm_shim.programs import restore_descriptor_limit
 from slurm_shim.remote import reasons
 
 EXCLUDES = (
@@ -293,6 +294,7 @@ class Transfer:
                 _tty_out=False,
                 _encoding="utf-8",
                 _new_session=True,
+                _preexec_fn=restore_descriptor_limit,
                 _bg=True,
                 _bg_exc=False,
             )

@@ -61,6 +61,8 @@ def is_loopback(address: str) -> bool:
     IPv4, IPv6 or IPv4 within IPv6.
     """
     try:
-        return ipaddress.ip_address(address).is_loopback
+        parsed = ipaddress.ip_address(address)
+        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+        return (mapped or parsed).is_loopback
     except ValueError:
         return address == "localhost"

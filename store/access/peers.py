@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from store.access.origins import is_loopback
 
@@ -29,33 +32,65 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 class Peers:
     """The users at the other ends of our loopback connections.
 
-    The kernel is asked once for each connection.
-
-    A server hands out the same tuple for all requests of a connection, and another one for the next connection from the
-    same port: what is remembered is bound to that very object.
+    The kernel is asked for each request, over one socket: whoever has closed the connection meanwhile is nobody.
     """
 
-    def __init__(self, most: int = 10_000) -> None:
-        self.most = most
-        self.known: dict[tuple[str, int], tuple[tuple[str, int], int | None]] = {}
+    def __init__(self) -> None:
+        self.kernel = Kernel()
 
-    def find_uid(self, client: tuple[str, int], server: tuple[str, int]) -> int | None:
-        """Find the uid at the other end; None when it is not known.
+    def close(self) -> None:
+        """Close the socket over which the kernel is asked."""
+        self.kernel.close()
 
-        Also None for a connection that leaves this machine.
+    def find_uid(self, client: Sequence[Any], server: Sequence[Any]) -> int | None:
+        """Find the uid at the other end, by address and port of both.
+
+        None when it is not known, and for a connection that leaves this machine.
         """
-        known = self.known.get(client)
-        if known is not None and known[0] is client:
-            return known[1]
-        local = is_loopback(client[0]) and is_loopback(server[0])
-        uid = find_peer_uid(client[0], client[1], server[0], server[1]) if local else None
-        if len(self.known) >= self.most:
-            self.known.clear()
-        self.known[client] = (client, uid)
-        return uid
+        if not is_loopback(client[0]) or not is_loopback(server[0]):
+            return None
+        # Some servers give a port as text, or none.
+        return find_peer_uid(self.kernel, client[0], int(client[1] or 0), server[0], int(server[1] or 0))
 
 
-def find_peer_uid(client_addr: str, client_port: int, server_addr: str, server_port: int) -> int | None:
+class Kernel:
+    """The socket over which the kernel is asked: see sock_diag(7)."""
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.number = 0
+
+    def ask(self, body: bytes) -> bytes:
+        """Return the one message that answers; OSError when there is none."""
+        try:
+            if self.socket is None:
+                self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
+                self.socket.setblocking(False)  # the kernel answers while the question is sent
+            self.number = (self.number + 1) % 2**32
+            head = HEADER.pack(HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, self.number, 0)
+            self.socket.send(head + body)
+            while True:
+                answer = self.socket.recv(8192)
+                _, kind, _, number, _ = HEADER.unpack_from(answer)
+                if number == self.number:
+                    break
+        except OSError:
+            self.close()
+            raise
+        message = answer[HEADER.size :]
+        if kind != SOCK_DIAG_BY_FAMILY or len(message) < MESSAGE_BYTES:
+            error = -struct.unpack_from("=i", message)[0] if len(message) >= 4 else 0
+            raise OSError(error, os.strerror(error))
+        return message
+
+    def close(self) -> None:
+        """Close the socket; the next question opens another one."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+def find_peer_uid(kernel: Kernel, client_addr: str, client_port: int, server_addr: str, server_port: int) -> int | None:
     """Find the uid that owns the client's end of a local TCP connection.
 
     None when that cannot be known.
@@ -70,33 +105,25 @@ def find_peer_uid(client_addr: str, client_port: int, server_addr: str, server_p
     if client.version != server.version:
         return None
     try:
-        return _ask_kernel(client, client_port, server, server_port)
+        return _ask_for_uid(kernel, client, client_port, server, server_port)
+    except FileNotFoundError:  # there is no such connection
+        return None
     except OSError:
         return _find_listed_uid(client, client_port, server, server_port)
 
 
+@functools.lru_cache(maxsize=1024)
 def _parse_address(text: str) -> Address:
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
-def _ask_kernel(client: Address, client_port: int, server: Address, server_port: int) -> int | None:
+def _ask_for_uid(kernel: Kernel, client: Address, client_port: int, server: Address, server_port: int) -> int | None:
     family = socket.AF_INET if client.version == 4 else socket.AF_INET6
     ends = PORTS.pack(client_port, server_port) + client.packed.ljust(16, b"\0") + server.packed.ljust(16, b"\0")
-    body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, ALL_STATES) + ends + b"\0\0\0\0" + NO_COOKIE
-    request = HEADER.pack(HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0) + body
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as kernel:
-        kernel.settimeout(0.5)
-        kernel.send(request)
-        answer = kernel.recv(8192)
-    kind = HEADER.unpack_from(answer)[1]
-    message = answer[HEADER.size :]
-    if kind != SOCK_DIAG_BY_FAMILY or len(message) < MESSAGE_BYTES:
-        error = -struct.unpack_from("=i", message)[0] if len(message) >= 4 else 0
-        if error == 2:  # ENOENT: there is no such connection
-            return None
-        raise OSError(error, os.strerror(error))
+    asked = REQUEST.pack(family, socket.IPPROTO_TCP, 0, ALL_STATES)
+    message = kernel.ask(asked + ends + b"\0\0\0\0" + NO_COOKIE)
     state = message[1]
     uid, inode = TAIL.unpack_from(message, 52)[3:]
     # The kernel answers with a listening socket when there is no connection, and with uid 0 for one without an owner.

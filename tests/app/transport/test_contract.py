@@ -361,7 +361,7 @@ def test_a_validator_holds_only_the_components_that_it_needs(app: Any, monkeypat
 
 
 # What a start does without; each takes time and memory.
-NOT_AT_START = {"yaml", "uvicorn", "swagger_ui", "httpx", "sqlite3", "statistics", "unittest", "hypothesis"}
+NOT_AT_START = {"yaml", "granian", "uvicorn", "swagger_ui", "httpx", "sqlite3", "statistics", "unittest", "hypothesis"}
 
 
 def test_the_app_loads_little(tmp_path: Path) -> None:

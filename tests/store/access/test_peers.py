@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from store.access import peers
-from store.access.peers import find_peer_uid
+from store.access.peers import Peers
 
 
 @contextlib.contextmanager
@@ -38,7 +38,8 @@ def connect_pair(bind: str, connect: str, dual: bool = False) -> Iterator[tuple[
 
 def owner(accepted: socket.socket) -> int | None:
     peer, own = accepted.getpeername(), accepted.getsockname()
-    return find_peer_uid(peer[0], peer[1], own[0], own[1])
+    with contextlib.closing(Peers()) as found:
+        return found.find_uid(peer, own)
 
 
 WAYS = [
@@ -58,7 +59,7 @@ def refuse(*_: Any) -> Any:
 def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both sources: the kernel's answer for one connection, and the list of all."""
     if request.param == "listed":
-        monkeypatch.setattr(peers, "_ask_kernel", refuse)
+        monkeypatch.setattr(peers, "_ask_for_uid", refuse)
     else:
         monkeypatch.setattr(peers, "_find_listed_uid", lambda *_: pytest.fail("the kernel was not asked"))
     return str(request.param)
@@ -132,12 +133,13 @@ def test_what_is_no_connection_is_nobodys(source: str) -> None:
             ("no address at all", "testclient", 50000, "testserver", 80),
             ("two families", "::1", 1, "127.0.0.1", port),
         ]
-        for why, client, client_port, server, server_port in table:
-            assert find_peer_uid(client, client_port, server, server_port) is None, why
+        with contextlib.closing(Peers()) as found:
+            for why, client, client_port, server, server_port in table:
+                assert found.find_uid((client, client_port), (server, str(server_port))) is None, why
 
 
 def test_a_machine_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with connect_pair("127.0.0.1", "127.0.0.1") as (_, accepted):
-        monkeypatch.setattr(peers, "_ask_kernel", refuse)
+        monkeypatch.setattr(peers, "_ask_for_uid", refuse)
         monkeypatch.setattr(Path, "read_text", refuse)
         assert owner(accepted) is None

@@ -1,0 +1,1 @@
+"""The HTTP server, and what a caller may cost it."""

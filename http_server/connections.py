@@ -1,0 +1,136 @@
+"""The connections that callers have, shared out among their users.
+
+Nobody but the server's own user may have most of them. The server accepts them out of our sight, and lets a caller take
+its time for the headers. So we look at the process's own sockets, ask the kernel whose they are, and end some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from store.access.credentials import OWN_UID
+from store.access.peers import Peers
+from store.config.log_format import Throttle
+
+log = logging.getLogger("sluice")
+
+# What another user, or an address of another machine, may have of all connections, and what all of them together.
+OTHERS_SHARE, ALL_OTHERS_SHARE = 4, 2
+LOOK_S, LOOK_AGAIN_S = 0.5, 0.05
+
+Ends = tuple[tuple[str, int], tuple[str, int]]  # address and port: the client's, and ours
+
+
+async def watch_connections(port: int, most: int) -> None:
+    """End connections of others beyond their share of `most`, for ever."""
+    peers, lines = Peers(), Throttle()
+    while True:
+        try:
+            ended = await asyncio.to_thread(limit_connections, port, most, peers)
+        except OSError as problem:
+            if lines.admit("problem"):
+                log.warning("cannot look at the connections: %s", problem)
+            ended = {}
+        for owner, count in ended.items():
+            if lines.admit(owner):
+                log.warning("too many connections of %s: %d were shut down", owner, count)
+        await asyncio.sleep(LOOK_AGAIN_S if ended else LOOK_S)
+
+
+def limit_connections(port: int, most: int, peers: Peers) -> Mapping[str, int]:
+    """End what others have beyond their share; return how many of whom.
+
+    Nothing is looked at while even all descriptors would be within one share.
+    """
+    if len(os.listdir("/proc/self/fd")) <= most // OTHERS_SHARE:  # noqa: PTH208 - the names are enough
+        return {}
+    owners = {number: find_owner(ends, peers) for number, ends in list_connections(port)}
+    excess = choose_excess({number: owner for number, owner in owners.items() if owner is not None}, most)
+    for number in excess:
+        end_connection(number, port)
+    return Counter(str(owners[number]) for number in excess)
+
+
+def choose_excess(owners: Mapping[int, str], most: int) -> list[int]:
+    """Choose the connections that others have beyond their share.
+
+    `owners` are theirs by descriptor. Low descriptors are the old ones, more or less: they stay.
+
+    >>> choose_excess({4: "uid 7", 5: "uid 7", 6: "uid 7", 7: "uid 8"}, 8)
+    [6]
+    """
+    kept: Counter[str] = Counter()
+    excess = []
+    for number in sorted(owners):
+        owner = owners[number]
+        if kept[owner] >= most // OTHERS_SHARE or kept.total() >= most // ALL_OTHERS_SHARE:
+            excess.append(number)
+        else:
+            kept[owner] += 1
+    return excess
+
+
+def find_owner(ends: Ends, peers: Peers) -> str | None:
+    """Find whose connection it is: a user's or an address's.
+
+    None for our own.
+    """
+    (address, _), _ = ends
+    uid = peers.find_uid(*ends)
+    if uid == OWN_UID:
+        return None
+    return address if uid is None else f"uid {uid}"
+
+
+def list_connections(port: int) -> Iterator[tuple[int, Ends]]:
+    """List our connections to this port, each with its descriptor."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        ends = read_ends(int(name), port)
+        if ends is not None:
+            yield int(name), ends
+
+
+def read_ends(number: int, port: int) -> Ends | None:
+    """Read both ends of a connection to this port.
+
+    None for any other descriptor.
+    """
+    # Looked at without a copy, which might be one descriptor too many. The ends of other kinds of sockets are no pairs.
+    looked_at = None
+    try:
+        looked_at = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
+        own, client = looked_at.getsockname(), looked_at.getpeername()
+    except OSError:
+        return None
+    finally:
+        if looked_at is not None:
+            looked_at.detach()
+    return (client[:2], own[:2]) if isinstance(own, tuple) and own[1:2] == (port,) else None
+
+
+def end_connection(number: int, port: int) -> None:
+    """End the connection with this descriptor.
+
+    Whoever accepted it notices, and closes it.
+    """
+    with contextlib.suppress(OSError):  # it has ended
+        copy = os.dup(number)  # the number may stand for something else at any moment
+        try:
+            if read_ends(copy, port) is not None:
+                connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=copy)
+                connection.shutdown(socket.SHUT_RDWR)
+                connection.detach()
+        finally:
+            os.close(copy)
+
+
+def end_connections(port: int) -> None:
+    """End all connections to this port that the process has."""
+    for number, _ in list_connections(port):
+        end_connection(number, port)

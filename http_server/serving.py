@@ -1,0 +1,170 @@
+"""granian in this process, from listening to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+from http_server.connections import end_connections, watch_connections
+from http_server.descriptors import raise_limit
+from store.errors import StoreError
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+Lifespan = Callable[[None], AbstractAsyncContextManager[dict[str, Any]]]
+
+log = logging.getLogger("sluice")
+
+# To the end of the headers; also how long a connection may be idle between two requests.
+HEAD_TIMEOUT_S = 10
+# Of one connection, before the app sees a request. Heads of up to 64 KB are taken; the app says so of those between.
+BUFFER_BYTES = 96 * 1024
+# Connections that wait to be accepted.
+BACKLOG = 2048
+# A request that waits for a long transfer does not keep the server from ending.
+GRACE_S = 5
+
+
+def serve_app(app: App, lifespan: Lifespan, address: str, port: int) -> None:
+    """Serve the app until told to end, and end the process.
+
+    That is as programs do: by the signal SIGTERM, or well after Ctrl-C; with status 3 when the app does not start.
+    """
+    serving = Serving(app, lifespan, address, port)
+    try:
+        uvloop.run(serving.run())
+    except StoreError as problem:
+        log.error("%s", problem)
+        sys.exit(3)
+    except Exception:
+        log.exception("the server failed")
+        sys.exit(3)
+    if signal.SIGTERM in serving.signals:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+
+
+class Serving:
+    """One run of the server, from listening to its end."""
+
+    def __init__(self, app: App, lifespan: Lifespan, address: str, port: int) -> None:
+        self.app, self.lifespan, self.address, self.port = app, lifespan, address, port
+        self.calls: set[asyncio.Task[Any]] = set()
+        self.signals: list[int] = []  # the signals that told it to end
+        self.is_told, self.is_urgent = asyncio.Event(), asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve; callers that are early wait until the app has started."""
+        most = raise_limit()
+        server = make_granian(self.call, self.address, self.port, most)
+        with self.listen_to_signals():
+            self.state: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            serving = asyncio.create_task(server.serve())
+            async with self.lifespan(None) as state:
+                self.state.set_result(state)
+                others = [watch_connections(self.port, most), self.is_told.wait()]
+                watching, telling = [asyncio.create_task(work) for work in others]
+                await asyncio.wait({serving, telling}, return_when=asyncio.FIRST_COMPLETED)
+                watching.cancel()
+                telling.cancel()
+                await self.end(server, serving)
+        if not self.signals:
+            raise RuntimeError("granian has ended")
+
+    async def call(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Have the app answer one request, once it has started."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.calls.add(task)
+        try:
+            # Files are sent by the app: it has looked at what it opens.
+            await self.app({**scope, "state": await self.state, "extensions": {}}, receive, send)
+        finally:
+            self.calls.discard(task)
+
+    async def end(self, server: Server, serving: asyncio.Task[None]) -> None:
+        """End well: answer what is under way, for GRACE_S at most.
+
+        What is left then, or when a second signal comes, is cancelled.
+        """
+        server.stop()
+        urgent = asyncio.create_task(self.is_urgent.wait())
+        await asyncio.wait({serving, urgent}, timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        urgent.cancel()
+        if not serving.done():
+            for task in self.calls:
+                task.cancel()
+            await asyncio.to_thread(end_connections, self.port)
+            await asyncio.wait({serving}, timeout=GRACE_S)
+        if not serving.done():
+            serving.cancel()
+        elif (problem := serving.exception()) is not None:
+            raise problem
+
+    @contextlib.contextmanager
+    def listen_to_signals(self) -> Iterator[None]:
+        """Note that the process is told to end, and when it is told again."""
+        loop = asyncio.get_running_loop()
+
+        def handle(number: int, _frame: Any) -> None:
+            event = self.is_urgent if self.signals else self.is_told
+            self.signals.append(number)
+            loop.call_soon_threadsafe(event.set)
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def make_granian(app: App, address: str, port: int, most: int) -> Server:
+    """Make the server, with at most so many connections at once.
+
+    HTTP/1.1 only: over HTTP/2 one connection could have hundreds of requests under way.
+    """
+    return Server(
+        app,
+        address=address,
+        port=port,
+        interface=Interfaces.ASGINL,  # without a lifespan: it is run here, which tells apart why a start failed
+        http=HTTPModes.http1,
+        backlog=BACKLOG,
+        backpressure=most,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_S * 1000, max_buffer_size=BUFFER_BYTES),
+        log_level=LogLevels.error,
+        log_dictconfig={"loggers": {"_granian": {"propagate": True}}},
+    )
+
+
+def find_address(host: str, port: int) -> tuple[str, int]:
+    """Find the address and the port to listen on; for port 0 one that is free.
+
+    Where nobody can listen there, the program ends with one clear line.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server((host, port), family=family) as listener:
+            return str(address[0]), int(listener.getsockname()[1])
+    except OSError as problem:
+        hints = {
+            errno.EADDRINUSE: f"something else listens there; --port {port + 1} is another",
+            errno.EACCES: "ports below 1024 are root's; --port 8000 is not",
+        }
+        reason = hints.get(problem.errno or 0, problem.strerror or str(problem))
+        sys.exit(f"Cannot listen on {host} port {port}: {reason}")
