@@ -37,6 +37,8 @@ BUFFER_BYTES = 96 * 1024
 BACKLOG = 2048
 # A request that waits for a long transfer does not keep the server from ending.
 GRACE_S = 5
+# What is cancelled then may still be answered.
+LAST_WORDS_S = 1
 
 
 def serve_app(app: App, lifespan: Lifespan, address: str, port: int) -> None:
@@ -108,6 +110,7 @@ class Serving:
         if not serving.done():
             for task in self.calls:
                 task.cancel()
+            await asyncio.wait({serving}, timeout=LAST_WORDS_S)
             await asyncio.to_thread(end_connections, self.port)
             await asyncio.wait({serving}, timeout=GRACE_S)
         if not serving.done():

@@ -119,14 +119,7 @@ def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:
         bare = subprocess.Popen(
             [
                 sys.executable,
-                "-m",
-                "uvicorn",
-                "bare:app",
-                "--port",
-                str(port),
-                "--log-level",
-                "warning",
-                "--no-access-log",
+                *("-m", "granian", "--interface", "asgi", "--port", str(port), "--log-level", "error", "bare:app"),
             ],
             cwd=folder,
             env={**os.environ, "LIST": str(folder / "list.json")},

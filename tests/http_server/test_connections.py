@@ -1,0 +1,74 @@
+"""Whose connections are ended when there are too many."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from http_server import connections
+from http_server.connections import choose_excess, end_connections, limit_connections, list_connections
+from store.access.peers import Peers
+
+EXCESS = [
+    ("nobody", {}, []),
+    ("each within a quarter", {1: "a", 2: "a", 3: "b", 4: "b"}, []),
+    ("beyond a quarter: the new ones", {9: "a", 3: "a", 5: "a", 4: "b"}, [9]),
+    ("all of them beyond a half", {1: "a", 2: "a", 3: "b", 4: "b", 5: "c"}, [5]),
+]
+
+
+@pytest.mark.parametrize(("why", "owners", "expected"), EXCESS, ids=[row[0] for row in EXCESS])
+def test_what_is_too_much(why: str, owners: dict[int, str], expected: list[int]) -> None:
+    assert choose_excess(owners, 8) == expected
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    with contextlib.closing(Peers()) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def connected(count: int) -> Iterator[tuple[int, list[socket.socket], list[socket.socket]]]:
+    """Give a port, and so many connections to it: the clients' ends and ours."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        clients, accepted = [], []
+        for _ in range(count):
+            clients.append(stack.enter_context(socket.create_connection(listener.getsockname(), timeout=60)))
+            accepted.append(stack.enter_context(listener.accept()[0]))
+        yield listener.getsockname()[1], clients, accepted
+
+
+def test_our_ends_of_connections_are_found_and_nothing_else() -> None:
+    with connected(2) as (port, clients, accepted), connected(1), socket.socket(socket.AF_UNIX):
+        found = dict(list_connections(port))
+        assert found == {
+            ours.fileno(): (client.getsockname(), ("127.0.0.1", port))
+            for ours, client in zip(accepted, clients, strict=True)
+        }
+        end_connections(port)
+        assert [client.recv(1) for client in clients] == [b"", b""]
+
+
+def test_our_own_connections_are_not_limited(peers: Peers) -> None:
+    with connected(5) as (port, _, _):
+        assert limit_connections(port, 4, peers) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket away")
+def test_others_have_a_share_only(peers: Peers) -> None:
+    with connected(5) as (port, clients, _):
+        for client in clients[:4]:
+            os.fchown(client.fileno(), 65534, -1)  # as if another user's process had made it
+        assert limit_connections(port, 8, peers) == {"uid 65534": 2}
+        assert [client.recv(1) for client in clients[2:4]] == [b"", b""]
+
+
+def test_nothing_is_looked_at_while_there_are_few_descriptors(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "list_connections", lambda _port: pytest.fail("looked"))
+    assert limit_connections(1, 100_000, peers) == {}
