@@ -300,6 +300,8 @@ BODY_PAUSE_S = 10
 # Every answer keeps browsers strict.
 STRICT = (
     (b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
+    # Pages of origins that CORS allows read all the same.
+    (b"cross-origin-resource-policy", b"same-origin"),
 )  # fmt: skip
 # What callers have sent is never shown by a browser as a page of this server.
 DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
@@ -675,6 +677,8 @@ class App:
         is_page = item is None and call.path in self.pages and call.method in ("GET", "HEAD")
         if requirement.credentials and not is_page:
             let_in(call, requirement)
+        if call.server is not None and (wait_s := call.server.callers.count_request(call.caller, read_client(call))):
+            raise TooMany("Too many requests", wait_s)
         if endpoint is not None:
             await endpoint.answer(call, await endpoint.call_function(call), self.streams)
         elif item is not None and call.scope["type"] == "http":
@@ -763,6 +767,8 @@ def strip_prefix(path: str, *prefixes: str) -> str:
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 HEAD_BYTES, HEADERS = 65_536, 100
+# What other sites may link to: the pages that a person opens.
+LINKED = frozenset({"/", "/docs", "/docs/", "/redoc"})
 
 
 def check_source(call: Call) -> bool:
@@ -776,7 +782,11 @@ def check_source(call: Call) -> bool:
         hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
         access.check_host(call.scope["headers"], call.headers, hosts)
     if call.scope["type"] == "http" and call.method in READING:
-        return check_cors(call)
+        allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
+        is_preflight = check_cors(call, allowed)
+        if not (call.path in LINKED and access.is_navigation(call.headers)):
+            access.check_origin(call.headers, allowed)
+        return is_preflight
     access.check_origin(call.headers)
     if call.scope["type"] == "http" and b"content-type" in call.headers:
         require_media_type(call, JSON, RAW)
@@ -808,12 +818,11 @@ def is_bare_check(call: Call) -> bool:
     return is_open and old and access.is_loopback(read_client(call))
 
 
-def check_cors(call: Call) -> bool:
+def check_cors(call: Call, allowed: Collection[str]) -> bool:
     """Let pages of the family's allowed origins read the answer.
 
     Returns whether the call is a preflight of theirs.
     """
-    allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
     if not allowed:
         return False
     origin = call.headers.get(b"origin")
@@ -861,9 +870,8 @@ def let_in(call: Call, requirement: access.Requirement) -> None:
         call.caller = access.admit_caller(requirement, facts)
     except access.WrongCredentials:
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
-        if wait_s := server.callers.failures.wait_s(client[0]):
-            raise TooMany(wait_s) from None
-        server.callers.failures.count_failure(client[0])
+        if wait_s := server.callers.failures.take(access.name_client(client[0], uid)):
+            raise TooMany("Too many wrong tokens", wait_s) from None
         raise
 
 
@@ -909,10 +917,10 @@ class UnknownMethod(Exception):
 
 
 class TooMany(Exception):
-    """The client has tried too often."""
+    """The client has tried or asked too often."""
 
-    def __init__(self, wait_s: float) -> None:
-        super().__init__("Too many wrong tokens; wait a little")
+    def __init__(self, what: str, wait_s: float) -> None:
+        super().__init__(f"{what}; wait {math.ceil(wait_s)} s")
         self.wait_s = wait_s
 
 
@@ -1026,7 +1034,7 @@ async def refuse(call: Call, problem: Exception) -> None:
 def report_refusal(call: Call, problem: Exception) -> None:
     """Report in the log that a caller was not let in, throttled."""
     client = read_client(call)
-    if isinstance(problem, REFUSED_CALLERS) and refused_callers.admit((client, type(problem))):
+    if isinstance(problem, REFUSED_CALLERS) and refused_callers.admit((access.name_client(client), type(problem))):
         log.warning("refused %s %s of %s: %s", call.method or "websocket", quote(call.path), client, problem)
 
 
@@ -1304,8 +1312,8 @@ def describe_server(server: Server) -> list[str]:
     """Describe address, store, cluster and who may call; then where to begin."""
     settings = server.settings
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    own = access.is_loopback(settings.host)
-    who = f"calls of user {server.callers.own.name} need no token" if own else "calls need a token"
+    own = server.callers.own if access.is_loopback(settings.host) else None
+    who = f"calls of user {own.name} need no token" if own is not None else "every call needs a token"
     url = f"http://{host}:{settings.port}{settings.root_path}"
     lines = [f"{url}, store {server.store.root}, cluster {server.cluster.name}; {who}", f"every operation: {url}/docs"]
     if "hello" in server.store.workflows:
@@ -1428,8 +1436,8 @@ def serve() -> None:
     except ValueError as problem:
         sys.exit(str(problem))
     set_up_log(settings.log_level, settings.log_format)
-    if not access.is_loopback(settings.host) and not access.read_access(settings.store / "access.yaml").tokens:
-        sys.exit(f"Listening on {settings.host} needs a token: `sluice token NAME` makes one")
+    if missing := access.find_missing_token(settings):
+        sys.exit(missing)
     address, port = find_address(settings.host, settings.port)
     os.environ["SLUICE_PORT"] = str(port)
     if os.geteuid() == 0:

@@ -68,6 +68,10 @@ lint: (_env "dev")
     @{{ python }} -m ruff format --check .
     @{{ python }} -m mypy
 
+# Known vulnerabilities of the pinned packages, where advisories can be reached
+audit: (_env "dev")
+    @{{ python }} -m tests.audit
+
 # Every operation: its id, method and path
 routes: (_env "launch")
     @{{ python }} app.py routes

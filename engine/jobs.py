@@ -188,14 +188,19 @@ def build_submitted_paths(server: Server, asked: Cluster, row: dict[str, Any]) -
     return expectations.build_expected_paths(script, options, row)
 
 
-async def cancel_job(server: Server, job_id: str, cluster: str | None = None) -> None:
-    """Cancel the job, unless it has ended already."""
+async def cancel_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> None:
+    """Cancel the job, unless it has ended already.
+
+    That of another user only for the scope admin.
+    """
     asked = server.clusters.resolve(cluster)
     found = await find_trace(server, job_id, asked)
     if isinstance(found, jobs.JobEntry):
         found_id, state = job_id, found.state
     else:
         found_id, state = found["job_id"], found["state"]
+        if found["user"] not in (None, asked.slurm.get_user()):
+            access.require_admin(caller, f"the job belongs to user {found['user']}")
     if state not in states.TERMINAL:
         await asked.scancel([found_id])
 

@@ -57,7 +57,8 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.began = settings, time.monotonic()
-        self.renderer, self.callers = Renderer(), Callers(settings.host, settings.allowed_hosts)
+        self.renderer = Renderer()
+        self.callers = Callers(settings.host, settings.allowed_hosts, settings.always_ask == "yes")
         self.store = make_store(settings, self.renderer)
         self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
         self.audit = Audit(self.store.join_path("audit"), self.store.files)

@@ -1,6 +1,6 @@
 """Who may call: tokens, scopes, origins, limits and local callers."""
 
-from store.access.callers import Callers
+from store.access.callers import Callers, find_missing_token
 from store.access.credentials import (
     OPEN,
     Credential,
@@ -13,8 +13,10 @@ from store.access.credentials import (
     check_bearer,
     check_own_user,
     compile_security,
+    require_admin,
 )
-from store.access.origins import LOOPBACK_NAMES, check_host, check_origin, is_loopback
+from store.access.limits import name_client
+from store.access.origins import LOOPBACK_NAMES, check_host, check_origin, is_loopback, is_navigation
 from store.access.tokens import INCLUDED, Access, Caller, describe_token, make_token, parse_access, read_access
 
 __all__ = [
@@ -37,8 +39,12 @@ __all__ = [
     "check_own_user",
     "compile_security",
     "describe_token",
+    "find_missing_token",
     "is_loopback",
+    "is_navigation",
     "make_token",
+    "name_client",
     "parse_access",
     "read_access",
+    "require_admin",
 ]

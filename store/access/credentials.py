@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from store.access.proxies import is_forwarded
 from store.access.tokens import INCLUDED, Access, Caller
 from store.errors import Denied, suggest_word
 
@@ -26,14 +27,13 @@ class Facts(NamedTuple):
     headers: Mapping[bytes, bytes]  # by name, in small letters
     peer_uid: int | None  # of the process at the other end of a loopback connection
     access: Access
-    own: Caller  # the server's own user
+    own: Caller | None  # the server's own user; None where he needs credentials too
 
 
 # Who calls, by one way of saying so; None where the request does not use it, WrongCredentials where it does so wrongly.
 Credential = Callable[[Facts], Caller | None]
 OWN_UID = os.getuid()
 WRONG = "Missing or invalid bearer token"
-FORWARDED = frozenset({b"forwarded", b"x-real-ip", b"via"})
 
 
 def check_bearer(facts: Facts) -> Caller | None:
@@ -60,9 +60,13 @@ def check_own_user(facts: Facts) -> Caller | None:
     """
     if b"authorization" in facts.headers:
         return None
-    if any(name in FORWARDED or name.startswith(b"x-forwarded-") for name in facts.headers):
+    if facts.peer_uid != OWN_UID:
+        return None
+    if facts.own is None:
+        raise Unauthenticated("This server asks everybody for a token")
+    if is_forwarded(facts.headers):
         raise Unauthenticated("Requests through a proxy need a bearer token")
-    return facts.own if facts.peer_uid == OWN_UID else None
+    return facts.own
 
 
 def _check_token(access: Access, token: str) -> Caller:
@@ -159,5 +163,14 @@ def admit_caller(requirement: Requirement, facts: Facts) -> Caller | None:
     else:
         raise (WrongCredentials if b"authorization" in facts.headers else Unauthenticated)(WRONG)
     if requirement.scope not in caller.scopes:
-        raise Denied(f"This needs the scope {requirement.scope}")
+        raise Denied(NEEDS_SCOPE.format(requirement.scope))
     return caller
+
+
+NEEDS_SCOPE = "This needs the scope {}"
+
+
+def require_admin(caller: Caller, why: str) -> None:
+    """Refuse who lacks the scope admin, where not every call needs it."""
+    if "admin" not in caller.scopes:
+        raise Denied(f"{NEEDS_SCOPE.format('admin')}: {why}")

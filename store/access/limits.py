@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 
-class Failures:
-    """How often each client may fail to be known.
+class Buckets:
+    """A bucket of tokens for each client, by a name.
 
-    `burst` times at once, then once every `refill_s` seconds.
+    A client may do something `burst` times at once, then once every `refill_s` seconds. At most `most` are remembered.
     """
 
     def __init__(
         self,
-        burst: int = 10,
+        burst: float = 10.0,
         refill_s: float = 6.0,
         clock: Callable[[], float] = time.monotonic,
-        clients: int = 10_000,
+        most: int = 10_000,
     ) -> None:
-        self.burst = burst
-        self.refill_s = refill_s
-        self.clock = clock
-        self.clients = clients
-        self.spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self.burst, self.refill_s, self.clock, self.most = burst, refill_s, clock, most
+        self.spent: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens that were missing, and when
 
-    def wait_s(self, client: str) -> float:
-        """Return the seconds until the client may try again; 0 for now."""
-        spent = self._get_spent(client)
-        return max(0.0, (spent - self.burst + 1) * self.refill_s)
+    def take(self, client: str) -> float:
+        """Take a token; return 0, or the seconds until there is one.
 
-    def count_failure(self, client: str) -> None:
-        """Count a failure of this client.
-
-        The client unheard of for longest is forgotten first.
+        Whoever tries on meanwhile does not wait longer. The client unheard of for longest is forgotten first.
         """
-        # Trying while blocked does not make the block longer than one bucket.
-        self.spent[client] = (min(self._get_spent(client) + 1, float(self.burst)), self.clock())
+        now = self.clock()
+        spent, at = self.spent.get(client, (0.0, now))
+        spent = max(0.0, spent - (now - at) / self.refill_s)
+        if spent > self.burst - 1:
+            return (spent - self.burst + 1) * self.refill_s
+        self.spent[client] = (spent + 1, now)
         self.spent.move_to_end(client)
-        if len(self.spent) > self.clients:
+        if len(self.spent) > self.most:
             self.spent.popitem(last=False)
+        return 0.0
 
-    def _get_spent(self, client: str) -> float:
-        spent, at = self.spent.get(client, (0.0, 0.0))
-        return max(0.0, spent - (self.clock() - at) / self.refill_s)
+
+def name_client(address: str, uid: int | None = None) -> str:
+    """Return the name under which a client is counted.
+
+    A user of this machine has as many addresses as he likes, and a machine with IPv6 a whole network of them.
+
+    >>> name_client("127.0.0.9", 1000), name_client("192.0.2.7"), name_client("2001:db8:1:2:3::4")
+    ('user 1000', '192.0.2.7', '2001:db8:1:2::/64')
+    >>> name_client("127.0.0.9"), name_client("::ffff:127.0.0.1")
+    ('this machine', 'this machine')
+    """
+    if uid is not None:
+        return f"user {uid}"
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return "nowhere"  # a Unix socket has no address
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None and not found.is_loopback:
+            return str(ipaddress.ip_network((found, 64), strict=False))
+        found = found.ipv4_mapped or found
+    return "this machine" if found.is_loopback else str(found)

@@ -43,15 +43,28 @@ def check_host(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, byt
         raise Denied("Host header not allowed; name it in SLUICE_ALLOWED_HOSTS or in access.yaml (allowed_hosts)")
 
 
-def check_origin(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse a change that a browser sends from another site's page."""
+def check_origin(headers: Mapping[bytes, bytes], allowed: Collection[str] = ()) -> None:
+    """Refuse what a browser sends from another site's page.
+
+    `allowed` are origins whose pages may all the same, `*` stands for every one.
+    """
     site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if origin is not None and ("*" in allowed or origin.decode("latin-1") in allowed):
+        return
     if site is not None and site not in (b"same-origin", b"none"):
         raise Denied("Requests from other sites are not allowed")
     own = headers.get(b"host", b"").lower()
     # A proxy may have put another Host; then browsers of today have said already that it is the same site.
     if site is None and origin is not None and origin.lower() not in (b"http://" + own, b"https://" + own):
         raise Denied("Origin not allowed")
+
+
+def is_navigation(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a person opens a page: the browser shows it in a tab.
+
+    Then no other site's page gets to see the answer.
+    """
+    return headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest") == b"document"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -54,6 +54,10 @@ class Token(UserFileModel):
             _to_epoch_s(value)
         return value
 
+    def is_valid(self, now_s: float) -> bool:
+        """Return whether it has not expired by then."""
+        return self.expires is None or now_s < _to_epoch_s(self.expires)
+
 
 # `*` stands for every page, which may say who it is in a header but never by a cookie.
 Origin = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+|\*)$", max_length=255)]
@@ -67,6 +71,13 @@ class Access(UserFileModel):
     cors: dict[str, list[Origin]] = Field(default={})  # by family: the origins whose pages may read its answers
     allowed_hosts: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+$", max_length=255)]] = Field(default=[])
 
+    always_ask: bool = False  # also the server's own user needs a token
+
+    def has_usable_token(self, now_s: float | None = None) -> bool:
+        """Return whether anybody can call with a token: one has not expired."""
+        now_s = time.time() if now_s is None else now_s
+        return any(token.is_valid(now_s) for token in self.tokens)
+
     def find_caller(self, bearer: str, now_s: float | None = None) -> Caller | None:
         """Return the caller with this token; None if wrong or expired.
 
@@ -78,7 +89,7 @@ class Access(UserFileModel):
         for token in self.tokens:
             if hmac.compare_digest(given, token.sha256):
                 found = token
-        if found is None or (found.expires is not None and _to_epoch_s(found.expires) <= now_s):
+        if found is None or not found.is_valid(now_s):
             return None
         return Caller(found.name, frozenset().union(*(INCLUDED[scope] for scope in found.scopes)))
 

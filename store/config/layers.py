@@ -174,6 +174,8 @@ def parse_layer(data: bytes, name: str = "srunx.json") -> LayerFile:
         raise Invalid([make_problem("a JSON object is needed here", type="model_type", line=1, column=1, input=None)])
     if jsons.measure_depth(raw) > MAX_DEPTH:
         raise Invalid([make_problem(f"nested deeper than {MAX_DEPTH} levels", type="too_deep", line=1, column=1)])
+    if (key := jsons.find_repeated_key(data.removeprefix(b"\xef\xbb\xbf"))) is not None:
+        raise Invalid([make_problem(f"the key '{key[:100]}' stands twice in one object", type="json_invalid")])
     tree, errors = keep_valid_part({key: value for key, value in raw.items() if key not in FOREIGN})
     try:
         where = reader.load_yaml(data).locate  # JSON is YAML, and this reader knows the lines

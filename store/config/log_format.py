@@ -27,19 +27,6 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
-def set_up_log(level: str, kind: str) -> None:
-    """Have everything that is logged in this process go to stderr in one form.
-
-    Of other libraries, the HTTP server's among them, only warnings and errors.
-    """
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if kind == "json" else logging.Formatter(PLAIN))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("sluice").setLevel(level.upper())
-    if kind == "json":
-        sys.excepthook = lambda *problem: logging.getLogger("sluice").critical("the program ended", exc_info=problem)
-
-
 class Throttle:
     """Lets lines of one kind through once in PAUSE_S: nobody fills the log.
 
@@ -61,3 +48,22 @@ class Throttle:
             self._kinds.clear()
         self._kinds[kind] = now
         return True
+
+
+def set_up_log(level: str, kind: str) -> None:
+    """Have everything that is logged in this process go to stderr in one form.
+
+    Of other libraries, the HTTP server's among them, only warnings and errors, each once in PAUSE_S: who sends what is
+    no HTTP at all does not fill the log.
+    """
+    handler, foreign = logging.StreamHandler(), Throttle()
+    handler.addFilter(
+        lambda record: (
+            record.name.startswith("sluice") or record.exc_info is not None or foreign.admit((record.name, record.msg))
+        )
+    )
+    handler.setFormatter(JsonFormatter() if kind == "json" else logging.Formatter(PLAIN))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("sluice").setLevel(level.upper())
+    if kind == "json":
+        sys.excepthook = lambda *problem: logging.getLogger("sluice").critical("the program ended", exc_info=problem)

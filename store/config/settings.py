@@ -22,6 +22,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     allowed_hosts: tuple[str, ...] = ()
+    always_ask: str = "no"
     root_path: str = ""
     watch: str = "auto"
     log_level: str = "info"
@@ -60,6 +61,7 @@ class Settings:
 
 CHOICES = {
     "cluster": ("auto", "slurm", "embedded"),
+    "always_ask": ("no", "yes"),
     "watch": ("auto", "poll"),
     "log_level": ("info", "debug", "warning", "error"),
     "log_format": ("plain", "json"),

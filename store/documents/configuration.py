@@ -230,6 +230,9 @@ class Limits(UserFileModel):
     render_s: float = Field(default=2.0, gt=0, le=60, strict=False)
     render_mb: int = Field(default=256, ge=64, le=16_384)
     result_bytes: int = Field(default=65_536, ge=1024, le=10_000_000)
+    # Of each token and each address; the server's own user is not counted.
+    requests_per_s: float = Field(default=200.0, ge=0.1, le=100_000, strict=False)
+    requests_at_once: int = Field(default=5000, ge=10, le=1_000_000)
 
 
 class Config(SrunxConfig):

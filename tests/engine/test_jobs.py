@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from engine import jobs
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
+from store import access
 from store.documents import JobRecord
 from store.errors import Denied, Invalid, NotFound
 from tests.engine.servers.pretended import CALLER, HERE, Slurm, open_server
@@ -130,8 +132,29 @@ async def test_a_job_of_a_cluster_that_is_away(
 async def test_only_a_job_that_has_not_ended_is_cancelled(tmp_path: Path, state: str, cancelled: list[str]) -> None:
     async with open_server(tmp_path) as world:
         await world.show_queue(job("5", state))
-        await jobs.cancel_job(world.server, "5")
+        await jobs.cancel_job(world.server, "5", CALLER)
         assert world.slurm.cancelled == cancelled
+
+
+@pytest.mark.parametrize(
+    ("why", "user", "scope", "is_cancelled"),
+    [
+        ("the server's own user's", "ann", "write", True),
+        ("nobody says whose: one that was submitted just now", None, "write", True),
+        ("another user's", "bob", "write", False),
+        ("another user's, for an administrator", "bob", "admin", True),
+    ],
+)
+@asynchronous
+async def test_jobs_of_other_users_are_for_administrators(
+    tmp_path: Path, why: str, user: str | None, scope: str, is_cancelled: bool
+) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("5", user=user))
+        refusal = pytest.raises(Denied, match="needs the scope admin: the job belongs to user bob")
+        with contextlib.nullcontext() if is_cancelled else refusal:
+            await jobs.cancel_job(world.server, "5", access.Caller("ci", access.INCLUDED[scope]))
+        assert world.slurm.cancelled == (["5"] if is_cancelled else []), why
 
 
 @asynchronous

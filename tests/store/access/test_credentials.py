@@ -58,6 +58,8 @@ ADMITTED = [  # why, schemes, headers, uid of the other end, who is let in or wh
     ("another user", ["bearer"], {}, OTHER, access.Unauthenticated),
     ("from another machine", ["bearer"], {}, None, access.Unauthenticated),
     ("through a proxy", ["bearer"], {b"x-forwarded-for": b"127.0.0.1"}, OWN, access.Unauthenticated),
+    ("through a proxy with a token", ["bearer"],
+     {b"x-forwarded-for": b"127.0.0.1", b"authorization": b"Bearer " + GOOD.encode()}, OWN, "ci"),
 ]  # fmt: skip
 
 

@@ -1,29 +1,30 @@
-"""How often a wrong token may be tried."""
+"""How often each client may do something."""
 
 from __future__ import annotations
 
-from store.access.limits import Failures
+from store.access.limits import Buckets
 
 
-def test_failures_are_limited_for_each_client() -> None:
+def test_each_client_has_a_bucket() -> None:
     now = 0.0
-    failures = Failures(burst=3, refill_s=10.0, clock=lambda: now, clients=2)
-    for _ in range(3):
-        assert failures.wait_s("a") == 0
-        failures.count_failure("a")
-    assert failures.wait_s("a") == 10
-    assert failures.wait_s("b") == 0, "others are not concerned"
+    buckets = Buckets(burst=3, refill_s=10.0, clock=lambda: now)
+    assert [buckets.take("a") for _ in range(3)] == [0, 0, 0]
+    assert buckets.take("a") == 10
+    assert buckets.take("b") == 0, "others are not concerned"
     for _ in range(100):
-        failures.count_failure("a")
-    assert failures.wait_s("a") == 10, "trying on does not lengthen the wait"
+        buckets.take("a")
+    assert buckets.take("a") == 10, "trying on does not lengthen the wait"
+    now = 5.0
+    assert buckets.take("a") == 5
     now = 10.0
-    assert failures.wait_s("a") == 0
-    failures.count_failure("a")
-    assert failures.wait_s("a") == 10
+    assert buckets.take("a") == 0 < buckets.take("a")
     now = 1000.0
-    for _ in range(3):
-        assert failures.wait_s("a") == 0
-        failures.count_failure("a")
-    for client in ("b", "c"):
-        failures.count_failure(client)
-    assert set(failures.spent) == {"b", "c"}, "memory is bounded; the oldest is forgotten"
+    assert [buckets.take("a") for _ in range(3)] == [0, 0, 0], "no more than fit into the bucket"
+    assert buckets.take("a") == 10
+
+
+def test_memory_is_bounded() -> None:
+    buckets = Buckets(most=2)
+    for client in ("a", "b", "a", "c"):
+        buckets.take(client)
+    assert set(buckets.spent) == {"a", "c"}, "the client unheard of for longest is forgotten"

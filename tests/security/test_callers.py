@@ -1,0 +1,137 @@
+"""Who is let in: pages of other sites, calls through proxies, tokens and how much they may ask."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from store.access.credentials import OWN_UID
+from store.access.limits import Buckets
+from store.access.proxies import FORWARDING
+from store.config.log_format import Throttle
+from tests.app_client import Client
+
+PAGE = "http://localhost:3000"
+CROSS, SAME_SITE = {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}
+OPENED = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+FRAMED = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+OLD = {"origin": "https://evil.example"}
+
+
+@pytest.fixture
+def allowed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cors:` of access.yaml names an origin for one family."""
+    known = client.server.store.access.model_copy(update={"cors": {"srtslurm": [PAGE]}})
+    monkeypatch.setattr(type(client.server.store), "access", property(lambda _store: known))
+
+
+READS = [  # why, path, headers, whether it is answered
+    ("no browser", "/api/jobs", {}, True),
+    ("our own page", "/api/jobs", {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}, True),
+    ("an image of another site", "/api/jobs/424242", {**CROSS, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+     False),
+    ("another port of this machine", "/api/jobs/424242", SAME_SITE, False),
+    ("an old browser", "/api/jobs/424242", OLD, False),
+    ("what is open to everybody", "/health", CROSS, False),
+    ("the contract as a script", "/openapi.json", {**CROSS, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"},
+     False),
+    ("an unknown path", "/nowhere", CROSS, False),
+    ("a link to the documentation", "/docs", {**CROSS, **OPENED}, True),
+    ("the same link, joined with a slash", "/docs/", {**CROSS, **OPENED}, True),
+    ("the documentation in a frame", "/docs", {**CROSS, **FRAMED}, False),
+    ("its script in another page", "/docs/start.js", {**CROSS, "sec-fetch-mode": "no-cors"}, False),
+    ("a link to data", "/api/jobs", {**CROSS, **OPENED}, False),
+    ("an allowed page", "/srtslurm/api/jobs", {"origin": PAGE, **SAME_SITE}, True),
+    ("an allowed page, another family", "/api/jobs", {"origin": PAGE, **SAME_SITE}, False),
+    ("what only looks like it", "/srtslurm/api/jobs", {"origin": PAGE + ".evil.example", **CROSS}, False),
+    ("an allowed page's image, without its origin", "/srtslurm/api/jobs", SAME_SITE, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "path", "headers", "passes"), READS, ids=[row[0] for row in READS])
+def test_other_sites_do_not_read(
+    client: Client, allowed: None, why: str, path: str, headers: dict[str, str], passes: bool
+) -> None:
+    for method in ("GET", "HEAD"):
+        answer = client.request(method, path, headers=headers, judged=False)
+        assert (answer.status_code != 403) is passes, f"{why}: {method} {answer.text}"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("name", [name.decode() for name in FORWARDING])
+def test_who_comes_through_a_proxy_is_not_the_servers_user(client: Client, name: str) -> None:
+    as_own_user(client, {name + "ip" if name.endswith("-") else name: "127.0.0.1"}, 401)
+    as_own_user(client, {"x-request-id": "a", "accept": "*/*", "cookie": "a=b", "user-agent": "via"}, 200)
+
+
+def as_own_user(client: Client, headers: dict[str, str], status: int) -> None:
+    """Nothing; a process of the server's user gets this status when it sends these headers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("store.access.peers.Peers.find_uid", lambda *_given: OWN_UID)
+        answer = client.request("GET", "/api/workflows", token=None, headers=headers)
+        assert answer.status_code == status, headers
+
+
+# --- how much one may ask --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each token may ask three times, then once a minute."""
+    monkeypatch.setattr(client.server.callers, "requests", Buckets(3, 60.0))
+
+
+def test_a_token_that_asks_too_often_waits(client: Client, narrow: None) -> None:
+    answers = [client.get("/api/workflows", token="read") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 2
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60 and "Too many requests" in answers[-1].json()["detail"]
+    assert client.get("/api/workflows", token="write").status_code == 200, "others are not concerned"
+    assert client.post("/srtslurm/api/jobs", {}, token="read").status_code == 403, "who may not, is told so"
+    for _ in range(5):
+        as_own_user(client, {}, 200)
+        assert client.get("/health", token=None).status_code == 200, "what watches the server on its machine"
+
+
+def test_an_address_that_asks_too_often_waits(client: Client, narrow: None) -> None:
+    def ask(address: str) -> int:
+        far = {"client": (address, 40000), "server": ("192.0.2.1", 8000)}
+        return client.bare("GET", "/health", [(b"host", b"localhost")], **far).status_code
+
+    assert [ask("192.0.2.7") for _ in range(4)] == [200, 200, 200, 429]
+    assert [ask(f"2001:db8::{number}") for number in range(1, 5)] == [200, 200, 200, 429], "one network, one client"
+    assert ask("192.0.2.8") == 200
+
+
+def test_wrong_tokens_have_a_bucket_of_their_own(client: Client, narrow: None) -> None:
+    client.server.callers.failures.spent.clear()
+    statuses = [client.get("/api/workflows", token=f"guess-{number}").status_code for number in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert client.get("/api/workflows", token="read").status_code == 200
+    client.server.callers.failures.spent.clear()
+
+
+# --- what is written down --------------------------------------------------------------------------------------------
+
+
+def test_no_token_gets_into_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    for token in ("read", "slc_guessed"):
+        sent = client.tokens.get(token, token)
+        client.get("/api/workflows", token=token)
+        client.get(f"/api/workflows/runs/x?token={sent}", judged=False)
+        basic = base64.b64encode(f"job:{sent}".encode()).decode()
+        client.get("/srtslurm/api/jobs", headers={"authorization": f"Basic {basic}"}, judged=False)
+        said = [record.getMessage() for record in caplog.records if record.name.startswith("sluice")]
+        assert said and not [line for line in said if sent in line or basic in line]
+    client.server.callers.failures.spent.clear()
+
+
+def test_refusals_fill_no_log(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.refused_callers", Throttle())
+    for number in range(1, 40):
+        far = {"client": (f"127.0.0.{number}", 40000)}
+        assert client.bare("GET", "/api/jobs", [(b"host", b"localhost")], **far).status_code == 401
+    assert len([record for record in caplog.records if "refused GET" in record.message]) == 1

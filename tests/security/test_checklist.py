@@ -1,0 +1,84 @@
+"""What an API that runs its callers' scripts must get right, and the tests that hold each of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests import ROOT
+from tests.test_layout import SOURCES, list_imports, name_of
+
+CHECKLIST = [  # what, and its tests: a file, and functions in it
+    ("it listens on loopback only, unless there is a token that is usable", "security/test_starts.py",
+     "test_it_does_not_start"),
+    ("over loopback only the server's own user needs no token", "store/access/test_peers.py", "test_whose_call_it_is"),
+    ("and he does where everybody is asked", "security/test_starts.py", "test_everybody_is_asked"),
+    ("tokens are random, kept as hashes, compared in constant time", "store/access/test_tokens.py",
+     "test_a_token_is_known_by_its_hash_only test_every_entry_is_compared_whatever_the_token"),
+    ("no token gets into the log", "security/test_callers.py", "test_no_token_gets_into_the_log"),
+    ("every path, method and websocket is closed unless the contract opens it", "app/transport/test_guard.py",
+     "test_every_operation_needs_credentials test_every_other_path_and_method_needs_credentials test_websockets "
+     "test_only_what_tells_nothing_is_open"),
+    ("one well-formed Host that names this server", "app/transport/test_guard.py", "test_host"),
+    ("no change by a page of another site", "app/transport/test_guard.py", "test_origin"),
+    ("nor does it read", "security/test_callers.py", "test_other_sites_do_not_read"),
+    ("JSON bodies only, never a form", "app/transport/test_requests.py", "test_media_types"),
+    ("no shell and no eval", "test_layout.py", "test_no_shell"),
+    ("options are single words, names no options", "slurm_shim/test_commands.py",
+     "test_sbatch_gets_single_tokens_and_the_script_on_stdin test_what_is_no_slurm_word_starts_no_program"),
+    ("ssh takes no word for an option, and no unknown host key", "slurm_shim/remote/test_ssh.py",
+     "test_a_field_that_is_no_word_is_refused_by_name test_a_host_key_must_be_the_known_one"),
+    ("nor does rsync", "slurm_shim/remote/test_rsync.py", "test_the_words_of_a_sync test_folders_that_are_no_words"),
+    ("the server's environment reaches no job", "app/operations/test_jobs_api.py",
+     "test_a_job_does_not_see_the_servers_environment"),
+    ("nor a program", "slurm_shim/test_commands.py",
+     "test_the_server_s_environment_reaches_neither_programs_nor_jobs"),
+    ("paths stay in their folder, also while it is swapped; plain files only", "store/disk/test_mount_files.py",
+     "test_every_path_is_inside_or_refused test_nothing_outside_is_read_while_it_is_swapped test_what_is_not_read"),
+    ("a log is a plain file of the job's user", "store/test_logs.py",
+     "test_only_plain_files_are_read test_a_file_of_somebody_else_is_not_read"),
+    ("YAML is read within bounds, as YAML 1.2", "store/yaml/test_reader.py",
+     "test_refusals test_an_alias_bomb_of_300_bytes_is_refused test_more_than_a_megabyte_is_refused test_meanings"),
+    ("JSON too: depth, digits, no NaN, no lone surrogates", "app/transport/test_requests.py",
+     "test_bodies_that_are_refused"),
+    ("no key twice", "security/test_bodies.py", "test_a_key_that_stands_twice_is_named"),
+    ("templates run in a sandbox, in a child with limits", "store/rendering/test_renderer.py",
+     "test_what_is_refused_says_where_and_why test_limits_end_the_rendering_and_the_next_one_works"),
+    ("no Python of callers", "app/operations/test_workflows_api.py", "test_validation"),
+    ("webhooks reach only addresses that were checked", "engine/notify/test_webhooks.py",
+     "test_what_never_leaves test_the_name_is_asked_once_and_the_checked_address_is_used"),
+    ("configuration shows no secrets", "app/operations/test_config_api.py", "test_secrets_leave_masked_and_come_back"),
+    ("files are their owner's alone", "app/transport/test_guard.py", "test_secrets_stay_with_their_owner"),
+    ("browsers are kept strict", "app/transport/test_guard.py", "test_answers_keep_browsers_strict"),
+    ("what was sent is never shown as a page", "app/operations/test_reports_api.py",
+     "test_a_capture_is_whole_or_not_there"),
+    ("no cell of a table is a formula", "store/indexes/test_sweeps.py", "test_a_name_that_is_a_formula"),
+    ("bodies have a limit, chunked ones too", "app/transport/test_requests.py", "test_bodies_that_are_too_large"),
+    ("and so have callers", "security/test_callers.py",
+     "test_a_token_that_asks_too_often_waits test_wrong_tokens_have_a_bucket_of_their_own"),
+    ("nothing that is read can be code", "security/test_checklist.py", "test_no_format_that_holds_code_is_read"),
+    ("a failure tells nothing but its number", "app/transport/test_requests.py",
+     "test_an_unexpected_failure_tells_nothing_but_its_id"),
+    ("every change is written down, also a refused one", "app/transport/test_families.py",
+     "test_the_audit_names_the_refused_operation"),
+    ("without secrets", "store/disk/test_audit.py", "test_secrets_are_hidden"),
+    ("a token does what its scope says", "app/transport/test_guard.py", "test_scopes"),
+    ("and no job of another user is cancelled with less than admin", "engine/test_jobs.py",
+     "test_jobs_of_other_users_are_for_administrators"),
+    ("no package with a known hole", "security/test_packages.py", "test_no_older_version_is_used"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "file", "tests"), CHECKLIST, ids=[row[0] for row in CHECKLIST])
+def test_each_has_its_test(what: str, file: str, tests: str) -> None:
+    there = set(re.findall(r"^(?:async )?def (test_\w+)", (ROOT / "tests" / file).read_text(), re.MULTILINE))
+    assert set(tests.split()) <= there, what
+
+
+def test_no_format_that_holds_code_is_read() -> None:
+    for path in SOURCES:
+        assert not list_imports(path) & {"pickle", "marshal", "shelve"}, name_of(path)
+        assert not re.search(r"(?<!Safe)Loader\b.*\byaml|yaml\.(C|Full|Unsafe)?Loader\b", path.read_text()), name_of(
+            path
+        )
