@@ -6,11 +6,11 @@ its time for the headers. So we look at the process's own sockets, ask the kerne
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -23,24 +23,29 @@ log = logging.getLogger("sluice")
 # What another user, or an address of another machine, may have of all connections, and what all of them together.
 OTHERS_SHARE, ALL_OTHERS_SHARE = 4, 2
 LOOK_S, LOOK_AGAIN_S = 0.5, 0.05
+DESCRIPTORS = "/dev/fd"  # a folder with a name for each descriptor of this process
 
 Ends = tuple[tuple[str, int], tuple[str, int]]  # address and port: the client's, and ours
 
 
-async def watch_connections(port: int, most: int) -> None:
-    """End connections of others beyond their share of `most`, for ever."""
-    peers, lines = Peers(), Throttle()
-    while True:
-        try:
-            ended = await asyncio.to_thread(limit_connections, port, most, peers)
-        except OSError as problem:
-            if lines.admit("problem"):
-                log.warning("cannot look at the connections: %s", problem)
-            ended = {}
-        for owner, count in ended.items():
-            if lines.admit(owner):
-                log.warning("too many connections of %s: %d were shut down", owner, count)
-        await asyncio.sleep(LOOK_AGAIN_S if ended else LOOK_S)
+def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
+    """End connections of others beyond their share of `most`, until it is over.
+
+    In a thread of its own: that everything else is busy is what an attacker may have brought about.
+    """
+    lines, pause_s = Throttle(), 0.0
+    with contextlib.closing(Peers()) as peers:
+        while not is_over.wait(pause_s):
+            ended: Mapping[str, int] = {}
+            try:
+                ended = limit_connections(port, most, peers)
+            except OSError as problem:
+                if lines.admit("problem"):
+                    log.warning("cannot look at the connections: %s", problem)
+            for owner, count in ended.items():
+                if lines.admit(owner):
+                    log.warning("too many connections of %s: %d were shut down", owner, count)
+            pause_s = LOOK_AGAIN_S if ended else LOOK_S
 
 
 def limit_connections(port: int, most: int, peers: Peers) -> Mapping[str, int]:
@@ -48,7 +53,7 @@ def limit_connections(port: int, most: int, peers: Peers) -> Mapping[str, int]:
 
     Nothing is looked at while even all descriptors would be within one share.
     """
-    if len(os.listdir("/proc/self/fd")) <= most // OTHERS_SHARE:  # noqa: PTH208 - the names are enough
+    if len(os.listdir(DESCRIPTORS)) <= most // OTHERS_SHARE:  # noqa: PTH208 - the names are enough
         return {}
     owners = {number: find_owner(ends, peers) for number, ends in list_connections(port)}
     excess = choose_excess({number: owner for number, owner in owners.items() if owner is not None}, most)
@@ -90,7 +95,7 @@ def find_owner(ends: Ends, peers: Peers) -> str | None:
 
 def list_connections(port: int) -> Iterator[tuple[int, Ends]]:
     """List our connections to this port, each with its descriptor."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+    for name in os.listdir(DESCRIPTORS):  # noqa: PTH208
         ends = read_ends(int(name), port)
         if ends is not None:
             yield int(name), ends

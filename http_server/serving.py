@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -76,14 +77,15 @@ class Serving:
         with self.listen_to_signals():
             self.state: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             serving = asyncio.create_task(server.serve())
+            is_over = threading.Event()
+            threading.Thread(target=watch_connections, args=(self.port, most, is_over), daemon=True).start()
             async with self.lifespan(None) as state:
                 self.state.set_result(state)
-                others = [watch_connections(self.port, most), self.is_told.wait()]
-                watching, telling = [asyncio.create_task(work) for work in others]
-                await asyncio.wait({serving, telling}, return_when=asyncio.FIRST_COMPLETED)
-                watching.cancel()
-                telling.cancel()
+                waiting = asyncio.create_task(self.is_told.wait())
+                await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
                 await self.end(server, serving)
+            is_over.set()
         if not self.signals:
             raise RuntimeError("granian has ended")
 
