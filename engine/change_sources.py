@@ -182,7 +182,7 @@ def add_watch(server: Server, name: str, old: FileEntry | None, new: FileEntry |
 
 def add_document_jobs(server: Server, old: FileEntry | None, new: FileEntry | None) -> None:
     """Add changes of the jobs of a document that it describes anew."""
-    before, after = (jobs.list_entries(entry.document) if entry else [] for entry in (old, new))
+    before, after = jobs.list_changed_entries(*(entry.document if entry else None for entry in (old, new)))
     names = {(entry.cluster, entry.job_id) for entry in changes.find_differences(before, after)}
     for cluster_name, job_id in sorted(names):
         cluster = server.clusters.find(cluster_name)

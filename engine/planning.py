@@ -37,19 +37,31 @@ async def plan_run(
     )
     for planned in plan["jobs"]:
         await workdirs.expand_homes(server, planned, ("jobs", planned["name"]), cluster)
+    given = {**given, "syncs": place.is_copied and await workdirs.is_sync_wanted(server, place)}
+    return await asyncio.to_thread(build_run, server, workflow, plan, place, run_id, given)
+
+
+def build_run(
+    server: Server,
+    workflow: workflows.Workflow,
+    plan: workflows.Plan,
+    place: workdirs.WorkDir,
+    run_id: str,
+    given: Mapping[str, Any],
+) -> Run:
+    """Build the run of a plan with all of its scripts; for a thread."""
     # Scripts are read here, also where they will run on a copy of the mount.
     scripts = [place.local, place.local / WORKFLOWS_PATH] if place.local else [server.workflow_folders.own.folder.path]
     wanted = run_drafts.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)
-    given = {**given, "syncs": place.is_copied and await workdirs.is_sync_wanted(server, place)}
     draft = run_drafts.draft_run(run_id, workflow.name, plan["args"], wanted, place.root, given, time.time())
     own = {job.name: job.environment.model_dump() for job in workflow.jobs}
     for job, placed in zip(draft.jobs, wanted, strict=True):
         placed["environment"], references = hide_secrets(placed["environment"])
-        job.script = await asyncio.to_thread(render_script, server, placed, scripts)
+        job.script = render_script(server, placed, scripts)
         job.options = batch.build_options(placed)
         job.secrets = {
-            place: "workflow" if _has_place(own[job.name], place) else "config"
-            for place, reference in references.items()
+            variable: "workflow" if _has_place(own[job.name], variable) else "config"
+            for variable, reference in references.items()
             if reference in job.script
         }
     return draft

@@ -128,19 +128,22 @@ async def advance_run(server: Server, run_id: str) -> list[str]:
 async def advance_document(server: Server, rules: Rules, document_id: str) -> list[str]:
     """Take a document as far as it can go now; return warnings.
 
-    Asks the rules for steps and takes them until there are none. What may take long is waited for without holding the
-    document's lock, so that it can be cancelled meanwhile.
+    Asks the rules for steps and takes them until there are none. In between, and while something is waited for that may
+    take long, the document's lock is free, so that it can be cancelled.
     """
     warnings: list[str] = []
     async with contextlib.AsyncExitStack() as held:
         has_slot = False
         while True:
             async with server.locks.hold(Key(rules.kind, document_id)):
-                waiting = await take_steps(server, rules, document_id, has_slot, warnings)
-            if waiting is None:
+                taken = await take_steps(server, rules, document_id, has_slot, warnings)
+            if taken is None:
                 return warnings
+            document, step = taken
+            if step is None:
+                continue
             try:
-                await rules.wait(server, *waiting, held)
+                await rules.wait(server, document, step, held)
             except slurm_errors.SlurmError as problem:
                 return [*warnings, str(problem)]
             has_slot = True
@@ -148,26 +151,25 @@ async def advance_document(server: Server, rules: Rules, document_id: str) -> li
 
 async def take_steps(
     server: Server, rules: Rules, document_id: str, has_slot: bool, warnings: list[str]
-) -> tuple[Any, Any] | None:
-    """Take steps until there are none.
+) -> tuple[Any, Any | None] | None:
+    """Take the next steps of a document.
 
-    Returns the document and the step that is to be waited for, if there is one.
+    Returns None when there are none; else the document, and the step that is to be waited for if there is one.
     """
     folder = server.store.by_kind[rules.kind]
-    while document_id in folder:
-        document = folder.get(document_id)
-        if server.clusters.find(document.cluster) is None:
-            warnings[:] = [f"the jobs are on cluster {document.cluster}; they are told when it can be asked again"]
-            return None
-        advanced, steps = rules.advance(document, *server.clusters.make_lookups(document.cluster), time.time())
-        step = rules.find_wait(document, steps, has_slot)
-        if step is not None:
-            return document, step
-        if advanced != document:
-            await folder.put(document_id, advanced)
-        if not await perform_steps(server, rules, advanced, steps, warnings):
-            return None
-    return None
+    if document_id not in folder:
+        return None
+    document = folder.get(document_id)
+    if server.clusters.find(document.cluster) is None:
+        warnings[:] = [f"the jobs are on cluster {document.cluster}; they are told when it can be asked again"]
+        return None
+    advanced, steps = rules.advance(document, *server.clusters.make_lookups(document.cluster), time.time())
+    step = rules.find_wait(document, steps, has_slot)
+    if step is not None:
+        return document, step
+    if advanced != document:
+        await folder.put(document_id, advanced)
+    return (advanced, None) if await perform_steps(server, rules, advanced, steps, warnings) else None
 
 
 async def perform_steps(server: Server, rules: Rules, document: Any, steps: list[Any], warnings: list[str]) -> bool:

@@ -24,10 +24,13 @@ from store.indexes.bodies import Answer
 from store.kinds import Key
 from store.rules import fields, inbox, requests, run_drafts, sweeps, workflows
 from store.rules import runs as run_rules
+from store.rules.changes import Filter
 from store.views import srunx
 from store.workflow_files import cells, edits, names
 
-# A request for a run whose mount takes long to be copied is answered after so long, while that goes on.
+# A request for a run is answered after so long at the latest, but not before its first job was submitted; the rest goes
+# on meanwhile. Where its mount is copied first, after so long in any case.
+ANSWER_S = 1.0
 SYNC_WAIT_S = 20.0
 
 
@@ -178,9 +181,10 @@ async def find_sweep(server: Server, request_key: str, request_hash: str) -> Swe
 async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Run:
     """Save the planned run and submit its first jobs; return it.
 
-    Returns the run that the same request has started before, if any. Notifies the endpoint that `body` names. A run
-    whose mount takes long to be copied is returned while that goes on. Raises SlurmRefused when SLURM refuses a job
-    of it, MountUnsynced when its mount cannot be copied: the run is kept as failed, what it submitted is cancelled.
+    Returns the run that the same request has started before, if any. Notifies the endpoint that `body` names. A run of
+    many jobs, or whose mount takes long to be copied, is returned while that goes on. Raises SlurmRefused when SLURM
+    has refused a job of it by then, MountUnsynced when its mount cannot be copied: the run is kept as failed, what it
+    submitted is cancelled.
     """
     server.clusters.get(planned.cluster).check_answering()
     async with server.locks.hold(Key("start", planned.id)):
@@ -195,8 +199,7 @@ async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Ru
 
 async def begin_run(server: Server, run_id: str) -> Run:
     """Submit the first jobs of a run that is saved; raise as `start_run`."""
-    syncs = server.store.runs.get(run_id).syncs
-    await (advance_for_a_while(server, run_id) if syncs else runs.advance_run(server, run_id))
+    await advance_for_a_while(server, run_id)
     run: Run = server.store.runs.get(run_id)
     if run.status == "failed" and run.error_kind == "refused":
         raise slurm_errors.restore_refusal(run.refusal, "sbatch", run_rules.get_reason(run))
@@ -233,12 +236,26 @@ async def rerun_run(server: Server, run_id: str, body: dict[str, Any]) -> Answer
 
 
 async def advance_for_a_while(server: Server, run_id: str) -> None:
-    """Advance the run; return after SYNC_WAIT_S at the latest.
+    """Advance the run; return when it has jobs, after ANSWER_S or SYNC_WAIT_S.
 
-    The work goes on.
+    The work goes on, also when the server is started again.
     """
+    syncs = server.store.runs.get(run_id).syncs
     task = server.tasks.spawn(Key("run", run_id), functools.partial(runs.advance_run, server, run_id))
-    await asyncio.wait({task}, timeout=SYNC_WAIT_S)
+    await asyncio.wait({task}, timeout=SYNC_WAIT_S if syncs else ANSWER_S)
+    if not task.done() and not syncs:
+        first = asyncio.ensure_future(wait_for_first_job(server, run_id))
+        await asyncio.wait({task, first}, return_when=asyncio.FIRST_COMPLETED)
+        first.cancel()
+
+
+async def wait_for_first_job(server: Server, run_id: str) -> None:
+    """Wait until a job of the run is submitted, or the run has ended."""
+    async with server.changes.read(Filter(frozenset(["run"]), frozenset([run_id]))) as reader:
+        while run_id in server.store.runs:
+            facts = server.store.runs.get_entry(run_id).facts
+            if facts.jobs or facts.status in run_rules.ENDED or await anext(reader, None) is None:
+                return
 
 
 async def start_sweep(server: Server, planned: Any, body: Mapping[str, Any]) -> Sweep:

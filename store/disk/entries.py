@@ -56,7 +56,7 @@ class FileEntry:
         self._facts = folder.facts(document) if folder.facts else None
         self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.choose_packing(data)
         self._bytes = self._packing.pack(data) if self._packing else data
-        self._document = document if folder.keep else None
+        self._document = document
 
     @classmethod
     def from_packed(cls, folder: EntrySource, name: str, packed: PackedBytes, facts: Any) -> FileEntry:
@@ -85,13 +85,18 @@ class FileEntry:
     @property
     def document(self) -> Any:
         """The document; shared, so change only a `model_copy(deep=True)`."""
-        return self._document if self._folder.keep else self._folder.parse_recent(self)
+        if self._document is not None:
+            return self._document
+        document = self._folder.parse_recent(self)
+        if self._facts is not None:
+            self._document = document
+        return document
 
     @property
     def facts(self) -> Any:
         """The facts of the document.
 
-        Kept while listeners are called, made again for whoever asks later.
+        Kept, like the document, while listeners are called; made again for whoever asks later.
         """
         return self._facts if self._facts is not None or not self._folder.facts else self._folder.facts(self.document)
 
@@ -99,13 +104,21 @@ class FileEntry:
         """Return a document of the caller's own; safe in any thread."""
         return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
 
-    def hold_facts(self) -> None:
-        """Keep the facts at hand until they are released."""
+    def has_same_data(self, other: FileEntry) -> bool:
+        """Return whether the bytes are the same; the same packing gives the same."""
+        if self._packing is other._packing:
+            return self._bytes == other._bytes
+        return self.data == other.data
+
+    def hold(self) -> None:
+        """Keep the facts, and the document once it is parsed, until the release."""
         self._facts = self.facts
 
-    def release_facts(self) -> None:
-        """Stop keeping the facts."""
+    def release(self) -> None:
+        """Stop keeping facts and document, but for one that stays parsed."""
         self._facts = None
+        if not self._folder.keep:
+            self._document = None
 
 
 class PackedBytes(NamedTuple):

@@ -41,6 +41,8 @@ PROBLEMS_PER_FILE = 20
 REFRESH_BATCH = 100
 # Recent documents stay parsed up to so many bytes of their text; parsed they take one to six times as much.
 PARSED_BYTES = 4_000_000
+# From this size on an entry is made in a thread.
+LARGE_BYTES = 100_000
 
 Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
 ProblemListener = Callable[[str, list[dict[str, Any]]], None]
@@ -177,11 +179,17 @@ class Folder:
             return found[1]
         data = entry.data
         document = self.parse(data, entry.name)
-        if entry.name in self and self.get_entry(entry.name) is entry:
-            # One that is larger than all that may stay parsed is kept alone.
-            size_bytes = min(len(data), self.parsed_documents.limit_bytes)
-            self.parsed_documents.put(entry.name, (entry, document), size_bytes)
+        self._keep_parsed(entry, document, len(data))
         return document
+
+    def _keep_parsed(self, entry: FileEntry, document: Any, size_bytes: int) -> None:
+        """Keep the document of an entry that is in force.
+
+        One that is larger than all that may stay parsed is kept alone.
+        """
+        if not self.keep and entry.name in self and self.get_entry(entry.name) is entry:
+            kept = self.parsed_documents
+            kept.put(entry.name, (entry, document), min(size_bytes, kept.limit_bytes))
 
     # Writing: the disk first, then the index.
 
@@ -237,8 +245,10 @@ class Folder:
             entry = await asyncio.to_thread(lambda: FileEntry(self, name, data, self.parse(data, name)))
         elif (inside := getattr(document, "id", name)) != name:
             raise Invalid([make_problem(f"the id '{inside}' is not the name '{name}'", ["id"], input=inside)])
-        else:
+        elif len(data) < LARGE_BYTES:
             entry = FileEntry(self, name, data, document)
+        else:  # packing it takes long
+            entry = await asyncio.to_thread(FileEntry, self, name, data, document)
         async with self._lock_name(name):
             filename = await self._find_filename(name)
             if new and filename in self.file_states:
@@ -247,6 +257,8 @@ class Folder:
             act = self.files.create if new else self.files.write
             seen = await self._run_on_disk(filename, act(self.path / filename, data))
             await self._index_write(filename, FileState(entry, pack_stamp(seen)))
+            if isinstance(document, BaseModel):
+                self._keep_parsed(entry, document, len(data))
         return entry
 
     async def _index_write(self, filename: str, state: FileState | None) -> None:
@@ -489,7 +501,7 @@ class Folder:
             self.parsed_documents.drop(name)
         for entry in (old, new):
             if entry is not None:
-                entry.release_facts()
+                entry.release()
 
     def _reconcile_names(self, filename: str, state: FileState | None, seen: FileState | None) -> FileState | None:
         """Refuse an entry whose name another file has.
@@ -502,7 +514,7 @@ class Folder:
         if other != filename:
             reason = f"{other} already has the name '{state.entry.name}'"
             state = self._build_wrong_state(seen, state.mark, [{"loc": (), "msg": reason}])
-        if state.entry and seen and seen.entry and state.entry.data == seen.entry.data:
+        if state.entry and seen and seen.entry and state.entry.has_same_data(seen.entry):
             return replace(state, entry=seen.entry)  # the same bytes once more: who follows has the entry already
         return state
 
@@ -540,7 +552,7 @@ class Folder:
     def _notify_listeners(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Call the listeners; a failing one is logged and stops nobody."""
         if old is not None:
-            old.hold_facts()
+            old.hold()
         for listener in self.listeners:
             try:
                 listener(name, old, new)

@@ -6,6 +6,7 @@ stored.
 
 from __future__ import annotations
 
+import operator
 import shlex
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -64,6 +65,23 @@ def list_entries(document: Run | JobRecord | None) -> list[JobEntry]:
     if isinstance(document, Run):
         return [entry for job in document.jobs for entry in _build_run_entries(document, job)]
     return _build_record_entries(document)
+
+
+def list_changed_entries(
+    before: Run | JobRecord | None, after: Run | JobRecord | None
+) -> tuple[list[JobEntry], list[JobEntry]]:
+    """List the submitted jobs of two versions of a document.
+
+    Without those jobs of a run that are the same in both.
+    """
+    if isinstance(before, Run) and isinstance(after, Run):
+        kept = {job.name: job for job in before.jobs}
+        same = {job.name for job in after.jobs if job.name in kept and kept[job.name] == job}
+        before, after = (
+            run.model_copy(update={"jobs": [job for job in run.jobs if job.name not in same]})
+            for run in (before, after)
+        )
+    return list_entries(before), list_entries(after)
 
 
 def _build_run_entries(run: Run, job: RunJob) -> Iterator[JobEntry]:
@@ -258,7 +276,7 @@ class JobIndex:
         after: Facts | None = new.facts if new else None
         if not (before and before.jobs) and not (after and after.jobs):
             return
-        if old is None or new is None or list_entries(old.document) != list_entries(new.document):
+        if old is None or new is None or operator.ne(*list_changed_entries(old.document, new.document)):
             self.version += 1
         if old is not None and before is not None:
             self._remove_jobs(old, before)

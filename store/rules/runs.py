@@ -10,7 +10,7 @@ attempt without a job id is looked up by that tag, and submitted again only when
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -26,6 +26,8 @@ NEVER = "DependencyNeverSatisfied"
 STOPPED = "RunStopped"
 RESEND_CANCEL_S = 30
 LONGEST_PAUSE_S = 60
+# So many jobs begin at once. The others follow; whoever cancels the run waits for no more than these.
+AT_ONCE = 4
 
 
 class JobView(NamedTuple):
@@ -77,6 +79,7 @@ class SyncMount:
     mount: str
 
 
+Jobs = Mapping[str, RunJob]  # those of a run by name
 Step = SubmitJob | CancelJobs | ReadResult | SyncMount
 
 
@@ -98,20 +101,22 @@ def find_job(run: Run, name: str) -> RunJob:
 def advance_run(run: Run, by_id: ById, by_tag: ByTag, now: float) -> tuple[Run, list[Step]]:
     """Bring the run up to date; return it with the steps to take next.
 
-    Call again after the steps are taken. `now` is epoch seconds. The run given is not changed. When there is nothing to
-    do, the result is an equal run and no steps.
+    Call again after the steps are taken: of many jobs that can begin, AT_ONCE do. `now` is epoch seconds. The run given
+    is not changed. When there is nothing to do, the result is an equal run and no steps.
     """
-    run = run.model_copy(deep=True)
+    run = _copy_run(run)
+    jobs = {job.name: job for job in run.jobs}
     steps: list[Step] = []
     if run.status == "pending":
         return run, steps
     if run.status == "syncing":
         return run, [SyncMount(run.mount or "")]
     for job in run.jobs:
-        steps += _observe_job(run, job, by_id, by_tag, now)
-        _mark_skipped(run, job)
+        steps += _observe_job(run, jobs, job, by_id, by_tag, now)
+        _mark_skipped(run, jobs, job)
     for job in run.jobs:
-        steps += _begin_job(run, job, now)
+        if len(steps) < AT_ONCE:
+            steps += _begin_job(run, jobs, job, now)
     steps += _build_cancel_steps(run, now)
     steps += [
         ReadResult(job.name, path, _list_logs(run, job)) for job in run.jobs if (path := _find_result_path(run, job))
@@ -139,7 +144,7 @@ def _is_stopping(run: Run) -> bool:
     return bool(run.cancel_requested_at) or run.status in ENDED
 
 
-def _observe_job(run: Run, job: RunJob, by_id: ById, by_tag: ByTag, now: float) -> list[Step]:
+def _observe_job(run: Run, jobs: Jobs, job: RunJob, by_id: ById, by_tag: ByTag, now: float) -> list[Step]:
     """Update the last attempt from SLURM.
 
     An attempt without a job id is looked up by its tag, and submitted again if it is surely absent.
@@ -150,11 +155,11 @@ def _observe_job(run: Run, job: RunJob, by_id: ById, by_tag: ByTag, now: float) 
     if attempt.job_id is None:
         view = by_tag(attempt)
         if view.knowledge == "absent":
-            if not _is_stopping(run) and not _can_never_start(run, job):
+            if not _is_stopping(run) and not _can_never_start(run, jobs, job):
                 if now < (attempt.retry_at or 0):
                     return []
                 attempt.error = None
-                return _build_submit_steps(run, job)
+                return _build_submit_steps(run, jobs, job)
             attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, to_rfc3339(now)
         adopt_job(attempt, view, now)
         if attempt.job_id is None:
@@ -210,7 +215,7 @@ def _build_part(row: dict[str, Any], known: Part | None) -> Part:
     return Part(**fields, started_at=to_rfc3339(row["start_time"]), ended_at=to_rfc3339(row["end_time"]))
 
 
-def _begin_job(run: Run, job: RunJob, now: float) -> list[Step]:
+def _begin_job(run: Run, jobs: Jobs, job: RunJob, now: float) -> list[Step]:
     """Submit a job whose dependencies are met.
 
     A job whose dependencies can never be met is skipped.
@@ -223,25 +228,25 @@ def _begin_job(run: Run, job: RunJob, now: float) -> list[Step]:
             return []
         if job.not_before is None:
             job.not_before = (to_epoch(attempt.ended_at) or now) + job.retry_delay_s
-        return _intend_attempt(run, job, now) if now >= job.not_before else []
+        return _intend_attempt(run, jobs, job, now) if now >= job.not_before else []
     if _is_stopping(run):
         job.skipped = STOPPED
         return []
-    verdicts = [_judge_dependency(run, entry) for entry in job.depends_on]
+    verdicts = [_judge_dependency(run, jobs, entry) for entry in job.depends_on]
     if "never" in verdicts:
         job.skipped = NEVER
         return []
-    return [] if "wait" in verdicts else _intend_attempt(run, job, now)
+    return [] if "wait" in verdicts else _intend_attempt(run, jobs, job, now)
 
 
-def _intend_attempt(run: Run, job: RunJob, now: float) -> list[Step]:
+def _intend_attempt(run: Run, jobs: Jobs, job: RunJob, now: float) -> list[Step]:
     """Add an attempt that is about to be submitted."""
     job.attempts.append(Attempt(number=len(job.attempts) + 1, tag=make_tag(), intended_at=to_rfc3339(now)))
     job.not_before = None
-    return _build_submit_steps(run, job)
+    return _build_submit_steps(run, jobs, job)
 
 
-def _build_submit_steps(run: Run, job: RunJob) -> list[Step]:
+def _build_submit_steps(run: Run, jobs: Jobs, job: RunJob) -> list[Step]:
     """Build the submission with the dependencies that SLURM must wait for.
 
     Dependencies that are met already are left out: sbatch takes an id that SLURM has forgotten for met, so only jobs
@@ -250,19 +255,19 @@ def _build_submit_steps(run: Run, job: RunJob) -> list[Step]:
     waiting = [
         verdict
         for entry in job.depends_on
-        if (verdict := _judge_dependency(run, entry)) not in ("met", "never", "wait")
+        if (verdict := _judge_dependency(run, jobs, entry)) not in ("met", "never", "wait")
     ]
     return [SubmitJob(job.name, ",".join(waiting) or None)]
 
 
-def _judge_dependency(run: Run, entry: str) -> str:
+def _judge_dependency(run: Run, jobs: Jobs, entry: str) -> str:
     """Judge one dependency: "met", "never", "wait", or the text for sbatch.
 
     "wait" means until more is known.
     """
     kind, _, name = entry.rpartition(":")
     kind = kind or "afterok"
-    other = find_job(run, name)
+    other = jobs[name]
     end = find_outcome(run, other)
     if end is not None:
         met = {"afterok": end == "ok", "afternotok": end != "ok"}.get(kind, True)
@@ -300,11 +305,11 @@ def find_outcome(run: Run, job: RunJob) -> str | None:
     return "skipped" if attempt.reason == NEVER else "cancelled"
 
 
-def _can_never_start(run: Run, job: RunJob) -> bool:
-    return any(_judge_dependency(run, entry) == "never" for entry in job.depends_on)
+def _can_never_start(run: Run, jobs: Jobs, job: RunJob) -> bool:
+    return any(_judge_dependency(run, jobs, entry) == "never" for entry in job.depends_on)
 
 
-def _mark_skipped(run: Run, job: RunJob) -> None:
+def _mark_skipped(run: Run, jobs: Jobs, job: RunJob) -> None:
     """Mark a job that SLURM ended because it could never start.
 
     Accounting calls this a plain cancellation. Once marked, `find_outcome` need not look at other jobs. Jobs come in
@@ -315,7 +320,7 @@ def _mark_skipped(run: Run, job: RunJob) -> None:
         attempt is not None
         and attempt.state in states.CANCELLED
         and attempt.started_at is None
-        and _can_never_start(run, job)
+        and _can_never_start(run, jobs, job)
     ):
         attempt.reason = NEVER
 
@@ -450,7 +455,7 @@ def mark_cancel_unsent(run: Run, step: CancelJobs) -> Run:
 
     It is sent again as soon as SLURM answers.
     """
-    run = run.model_copy(deep=True)
+    run = _copy_run(run)
     for job in run.jobs:
         for attempt in job.attempts:
             if attempt.job_id in step.job_ids:
@@ -505,7 +510,7 @@ def queue_rerun(run: Run, whole: bool = False) -> Run:
     again. Nothing happens to the run until `begin_run`.
     """
     whole = whole or run.status == "completed"
-    run = run.model_copy(deep=True)
+    run = _copy_run(run)
     for job in run.jobs:
         if not whole and find_outcome(run, job) == "ok":
             continue
@@ -537,7 +542,7 @@ def mark_synced(run: Run, error: str | None, now: float) -> Run:
         return run  # cancelled meanwhile
     if error is None:
         return run.model_copy(update={"status": "submitting"})
-    run = run.model_copy(deep=True)
+    run = _copy_run(run)
     for job in run.jobs:
         job.skipped = job.skipped or STOPPED
     run.status, run.completed_at = "failed", to_rfc3339(now)
@@ -552,16 +557,16 @@ def record_result(
 
     `log_end` says why the job failed, where nothing else does.
     """
-    run = run.model_copy(deep=True)
+    run, attempt = _copy_with_attempt(run, name)
     job = find_job(run, name)
     job.result, job.result_error, job.result_read = result, error, True
-    job.attempts[-1].error = job.attempts[-1].error or log_end
+    attempt.error = attempt.error or log_end
     return run
 
 
 def cancel_run(run: Run, now: float) -> Run:
     """Mark the run as cancelled; the next steps cancel its jobs."""
-    run = run.model_copy(deep=True)
+    run = run.model_copy()
     run.cancel_requested_at = run.completed_at = to_rfc3339(now)
     if run.status == "pending":
         run.started_at = run.completed_at  # it ends without having begun again
@@ -571,5 +576,15 @@ def cancel_run(run: Run, now: float) -> Run:
 
 def _copy_with_attempt(run: Run, name: str) -> tuple[Run, Attempt]:
     """Copy the run; return it with the named job's last attempt."""
-    run = run.model_copy(deep=True)
+    run = run.model_copy(update={"jobs": [_copy_job(job) if job.name == name else job for job in run.jobs]})
     return run, find_job(run, name).attempts[-1]
+
+
+def _copy_run(run: Run) -> Run:
+    """Copy the run as far as rules change it."""
+    return run.model_copy(update={"jobs": [_copy_job(job) for job in run.jobs]})
+
+
+def _copy_job(job: RunJob) -> RunJob:
+    attempts = [attempt.model_copy(update={"parts": dict(attempt.parts)}) for attempt in job.attempts]
+    return job.model_copy(update={"attempts": attempts})
