@@ -140,8 +140,9 @@ async def read_logs(
     """
     asked = server.clusters.resolve(cluster)
     paths = await find_log_paths(server, job_id, asked)
+    tails = server.log_tails.setdefault(asked, logs.Tails())
     return await logs.read_job_logs(
-        **paths, stdout_at=stdout_offset, stderr_at=stderr_offset, read=workdirs.make_reader(asked)
+        **paths, stdout_at=stdout_offset, stderr_at=stderr_offset, tails=tails, read=workdirs.make_reader(asked)
     )
 
 

@@ -26,6 +26,7 @@ from store.indexes.lists import JobList, RunList
 from store.indexes.reports import ReportIndex
 from store.indexes.sweeps import SweepIndex
 from store.kinds import Key
+from store.logs import Tails
 from store.rendering.renderer import Renderer
 from store.rules import workflows
 from store.rules.inbox import Inbox
@@ -82,6 +83,7 @@ class Server:
         self.workflow_folders = WorkflowFolders(self.store, self.changes)
         self.run_list = RunList(self.store.runs, srunx.to_run_json)
         self.report_index = ReportIndex(self.store.jobs)
+        self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
 
     @property

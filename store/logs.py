@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from typing import Any
+from collections import OrderedDict
+from typing import Any, NamedTuple
 
 from store.disk.reading import ReadSlices, read_slices
 from store.errors import NotFound, StoreError
@@ -12,6 +13,42 @@ from store.errors import NotFound, StoreError
 # As much is read from an offset on, and of the end of a file whose reader has nothing of it yet.
 SLICE_BYTES = 1_000_000
 TAIL_BYTES = 16_000_000
+# So many bytes before an offset tell whether it is still the same log, for so many offsets.
+REMEMBERED_BYTES = 64
+MOST_REMEMBERED = 4096
+
+
+class Tails:
+    """The last bytes before the offsets at which readers go on.
+
+    By them a log is recognised that was written anew and is long enough again. The oldest are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._tails: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def get_before(self, path: str, at: int | None) -> bytes:
+        """Get what stood before this offset; b"" if nobody has read up to it."""
+        return self._tails.get((path, at or 0), b"")
+
+    def keep_before(self, path: str, at: int, read: bytes) -> None:
+        """Keep the end of what was read up to this offset."""
+        self._tails.pop((path, at), None)
+        self._tails[path, at] = read[-REMEMBERED_BYTES:]
+        if len(self._tails) > MOST_REMEMBERED:
+            self._tails.popitem(last=False)
+
+
+class Part(NamedTuple):
+    """The text of a stream, and the offset to continue at.
+
+    `truncated` says that the text begins within the file, `restarted` that the file is not what was read so far.
+    """
+
+    text: str = ""
+    offset: int = 0
+    truncated: bool = False
+    restarted: bool = False
 
 
 async def read_job_logs(
@@ -21,56 +58,78 @@ async def read_job_logs(
     stdout_at: int | None,
     stderr_at: int | None,
     owner: int | None,
+    tails: Tails,
     read: ReadSlices = read_slices,
 ) -> dict[str, Any]:
     """Read a job's output from these offsets on.
 
-    Returns `{stdout, stderr, stdout_offset, stderr_offset, truncated}`, the offsets being those to continue at. From an
-    offset on, that is SLICE_BYTES at most; where it is None, all of the file, but of one that is longer than TAIL_BYTES
-    only whole lines of its end, and `truncated` says so. A file that is not there yet is empty. If both are one file,
-    it is returned as stdout alone, the offset of stderr unchanged. `owner` is the uid that the files must belong to;
-    None for any. `read` reads where the files lie, all in one go.
+    Returns text, offset to continue at and `restarted` of both streams, and `truncated`. From an offset on, that is
+    SLICE_BYTES at most; where it is None, all of the file, but of one that is longer than TAIL_BYTES only whole lines
+    of its end, and `truncated` says so. A file that is shorter than its offset, or has other bytes before it than those
+    in `tails`, was written anew and is read from its beginning. A file that is not there yet is empty. If both are one
+    file, it is returned as stdout alone, the offset of stderr unchanged. `owner` is the uid that the files must belong
+    to; None for any. `read` reads where the files lie, all in one go.
     """
-    wanted = [(stdout, stdout_at), (None if stderr == stdout else stderr, stderr_at)]
-    parts = [
-        (path, -TAIL_BYTES, TAIL_BYTES) if at is None else (path, max(0, at), SLICE_BYTES)
-        for path, at in wanted
-        if path is not None
-    ]
-    found = iter(await read(parts, owner) if parts else [])
-    slices = [None if path is None else next(found) for path, _ in wanted]
-    (out, out_at, out_cut), (err, err_at, err_cut) = await asyncio.to_thread(
-        lambda: [_decode_part(part, at) for part, (_, at) in zip(slices, wanted, strict=True)]
-    )
-    if slices[0] is None:
-        out_at = 0
+
+    async def read_parts(wanted: dict[str, int | None]) -> dict[str, Part | None]:
+        before = {path: tails.get_before(path, at) for path, at in wanted.items()}
+        slices = [
+            (path, -TAIL_BYTES, TAIL_BYTES)
+            if at is None
+            else (path, at - len(before[path]), SLICE_BYTES + len(before[path]))
+            for path, at in wanted.items()
+        ]
+        found = await read(slices, owner) if slices else []
+        return await asyncio.to_thread(
+            lambda: {
+                path: _decode_part(path, part, at, before[path], tails)
+                for part, (path, at) in zip(found, wanted.items(), strict=True)
+            }
+        )
+
+    offsets = {stdout: stdout_at, **({stderr: stderr_at} if stderr != stdout else {})}
+    offsets = {path: at if at is None else max(0, at) for path, at in offsets.items()}
+    parts = await read_parts({path: at for path, at in offsets.items() if path is not None})
+    anew: dict[str, int | None] = {path: 0 for path, part in parts.items() if part is None}
+    parts |= {path: part._replace(restarted=True) for path, part in (await read_parts(anew)).items() if part}
+    out = parts.get(stdout or "") or Part(restarted=bool(offsets[stdout]))
+    err = None if stderr == stdout else parts.get(stderr or "")
+    err = err or Part(offset=max(0, stderr_at or 0))
     return {
-        "stdout": out,
-        "stderr": err,
-        "stdout_offset": out_at,
-        "stderr_offset": err_at,
-        "truncated": out_cut or err_cut,
+        "stdout": out.text,
+        "stderr": err.text,
+        "stdout_offset": out.offset,
+        "stderr_offset": err.offset,
+        "stdout_restarted": out.restarted,
+        "stderr_restarted": err.restarted,
+        "truncated": out.truncated or err.truncated,
     }
 
 
-def _decode_part(part: tuple[bytes, int] | StoreError | None, at: int | None) -> tuple[str, int, bool]:
-    """Return text, next offset, and whether the text begins within the file.
+def _decode_part(
+    path: str, found: tuple[bytes, int] | StoreError, at: int | None, before: bytes, tails: Tails
+) -> Part | None:
+    """Decode what was read of a file; None if it was written anew.
 
-    A missing file is empty.
+    What stood before the offset comes first. A missing file is empty.
     """
-    if part is None:
-        return "", max(0, at or 0), False
-    if isinstance(part, NotFound):
-        return "", 0, False
-    if isinstance(part, StoreError):
-        raise part
-    data, size_bytes = part
-    if at is not None:
-        start = min(max(0, at), size_bytes)
-        return *decode_whole_characters(data, start, start + len(data) < size_bytes), False
-    start = max(0, size_bytes - TAIL_BYTES)
-    skipped = data.find(b"\n") + 1 if start else 0
-    return *decode_whole_characters(data[skipped:], start + skipped, False), start > 0
+    if isinstance(found, NotFound):
+        return Part(restarted=bool(at))
+    if isinstance(found, StoreError):
+        raise found
+    data, size_bytes = found
+    skipped, more = len(before), False
+    if at is None:
+        start = max(0, size_bytes - TAIL_BYTES)
+        skipped = data.find(b"\n") + 1 if start else 0
+    elif at > size_bytes or not data.startswith(before):
+        return None
+    else:
+        start = at - skipped
+        more = start + len(data) < size_bytes
+    text, end = decode_whole_characters(data[skipped:], start + skipped, more)
+    tails.keep_before(path, end, data[: end - start])
+    return Part(text, end, at is None and start > 0)
 
 
 def decode_whole_characters(data: bytes, start: int, more: bool) -> tuple[str, int]:

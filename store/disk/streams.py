@@ -72,6 +72,9 @@ class Streams:
         # Compare bytes, not only sizes: pieces that came out of order leave gaps.
         if have == data and offset + len(data) <= size:
             return False
+        # A job that runs again begins its log anew, in place of what it wrote before.
+        if offset == 0 and not data.startswith(have) and have.strip(b"\0"):
+            await self._files.delete(path)
         await self._files.write_at(path, offset, data)
         return True
 
@@ -83,12 +86,16 @@ class Streams:
     async def read_log(self, name: str, file: str, offset: int) -> dict[str, Any]:
         """Read up to 1 MB of a log as text from byte `offset` on.
 
-        Returns `{file, offset, next_offset, data}`. Raises NotFound.
+        Returns `{file, offset, next_offset, data}`; from 0 on if it is shorter, since it was begun anew. Raises
+        NotFound.
         """
-        data, size = await read_slice(self._build_path(name, "logs", flatten_path(file)), offset, SLICE_BYTES)
-        start = min(offset, size)
-        text, end = decode_whole_characters(data, start, start + len(data) < size)
-        return {"file": file, "offset": start, "next_offset": end, "data": text}
+        path = self._build_path(name, "logs", flatten_path(file))
+        data, size = await read_slice(path, offset, SLICE_BYTES)
+        if offset > size:
+            offset = 0
+            data, size = await read_slice(path, offset, SLICE_BYTES)
+        text, end = decode_whole_characters(data, offset, offset + len(data) < size)
+        return {"file": file, "offset": offset, "next_offset": end, "data": text}
 
     # Captures.
 

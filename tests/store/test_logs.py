@@ -19,9 +19,11 @@ from store.rules import results
 def since(
     stdout: Path | str | None, stderr: Path | str | None = None, at: int | None = 0, err_at: int | None = 0
 ) -> dict[str, Any]:
-    """What the files hold from these offsets on."""
+    """What the files hold from these offsets on, for a server that has read nothing before."""
     paths = [None if path is None else str(path) for path in (stdout, stderr)]
-    return asyncio.run(logs.read_job_logs(*paths, stdout_at=at, stderr_at=err_at, owner=os.getuid()))
+    return asyncio.run(
+        logs.read_job_logs(*paths, stdout_at=at, stderr_at=err_at, owner=os.getuid(), tails=logs.Tails())
+    )
 
 
 @pytest.fixture
@@ -33,23 +35,69 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("why", "at", "text", "offset"),
+    ("why", "at", "text", "restarted"),
     [
-        ("from the start", 0, "0123456789", 10),
-        ("from the middle", 4, "456789", 10),
-        ("nothing new", 10, "", 10),
-        ("beyond the end: the file was truncated", 99, "", 10),
-        ("negative counts as the start", -5, "0123456789", 10),
+        ("from the start", 0, "0123456789", False),
+        ("from the middle", 4, "456789", False),
+        ("nothing new", 10, "", False),
+        ("beyond the end: the file was truncated", 99, "0123456789", True),
+        ("negative counts as the start", -5, "0123456789", False),
     ],
 )
-def test_offsets(log: Path, why: str, at: int, text: str, offset: int) -> None:
+def test_offsets(log: Path, why: str, at: int, text: str, restarted: bool) -> None:
     assert since(log, at=at) == {
         "stdout": text,
         "stderr": "",
-        "stdout_offset": offset,
+        "stdout_offset": 10,
         "stderr_offset": 0,
+        "stdout_restarted": restarted,
+        "stderr_restarted": False,
         "truncated": False,
     }, why
+
+
+@pytest.mark.parametrize(
+    ("why", "text", "read", "restarted"),
+    [
+        ("it goes on", "first\nsecond\n", "second\n", False),
+        ("nothing new", "first\n", "", False),
+        ("shorter", "1\n", "1\n", True),
+        ("as long as before", "other\n", "other\n", True),
+        ("longer again by now", "other\nsecond\n", "other\nsecond\n", True),
+        ("empty: what comes is all new", "", "", True),
+        ("gone: what comes is all new", None, "", True),
+    ],
+)
+def test_a_log_that_was_written_anew_is_read_from_its_beginning(
+    log: Path, why: str, text: str | None, read: str, restarted: bool
+) -> None:
+    tails = logs.Tails()
+
+    def read_from(at: int) -> dict[str, Any]:
+        paths = (str(log.with_name("none")), str(log))
+        return asyncio.run(logs.read_job_logs(*paths, stdout_at=0, stderr_at=at, owner=os.getuid(), tails=tails))
+
+    log.write_text("first\n")
+    at = read_from(0)["stderr_offset"]
+    assert read_from(at)["stderr"] == "", "a reader who looks twice"
+    if text is None:
+        log.unlink()
+    else:
+        log.write_text(text)
+    found = read_from(at)
+    assert (found["stderr"], found["stderr_restarted"], found["stdout_restarted"]) == (read, restarted, False), why
+    assert found["stderr_offset"] == len(text or "")
+    again = read_from(found["stderr_offset"])
+    assert (again["stderr"], again["stderr_restarted"]) == ("", False), "it is said once"
+
+
+def test_what_is_remembered_of_logs_is_bounded(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST_REMEMBERED", 3)
+    tails = logs.Tails()
+    for at in range(1, 10):
+        tails.keep_before("/log", at, b"x" * 1000)
+    assert [at for at in range(10) if tails.get_before("/log", at)] == [7, 8, 9]
+    assert len(tails.get_before("/log", 9)) == logs.REMEMBERED_BYTES
 
 
 def test_a_growing_file_is_read_piece_by_piece(log: Path) -> None:
@@ -63,7 +111,7 @@ def test_two_files_have_two_offsets(log: Path, tmp_path: Path) -> None:
     errors = tmp_path / "job.err"
     errors.write_bytes(b"oh no")
     found = since(log, errors, 8, 3)
-    assert found == {"stdout": "89", "stderr": "no", "stdout_offset": 10, "stderr_offset": 5, "truncated": False}
+    assert (found["stdout"], found["stdout_offset"], found["stderr"], found["stderr_offset"]) == ("89", 10, "no", 5)
 
 
 def test_one_file_for_both_is_told_once(log: Path) -> None:
@@ -151,7 +199,9 @@ def test_only_plain_files_are_read(tmp_path: Path, log: Path, kind: str) -> None
 
 def test_a_file_of_somebody_else_is_not_read(log: Path) -> None:
     with pytest.raises(Denied):
-        asyncio.run(logs.read_job_logs(str(log), None, stdout_at=0, stderr_at=0, owner=os.getuid() + 1))
+        asyncio.run(
+            logs.read_job_logs(str(log), None, stdout_at=0, stderr_at=0, owner=os.getuid() + 1, tails=logs.Tails())
+        )
 
 
 # --- what a job leaves in $SLUICE_RESULT ------------------------------------------------------------------------------

@@ -382,13 +382,24 @@ def test_logs_by_offset(client: Client, tmp_path: Path) -> None:
         "stderr": "oh no\n",
         "stdout_offset": 6,
         "stderr_offset": 6,
+        "stdout_restarted": False,
+        "stderr_restarted": False,
         "truncated": False,
     }
-    assert read_logs(client, job_id, stdout_offset=4, stderr_offset=6) == {
-        "stdout": "o\n", "stderr": "", "stdout_offset": 6, "stderr_offset": 6, "truncated": False,
-    }  # fmt: skip
-    assert read_logs(client, job_id, stdout_offset=99)["stdout_offset"] == 6, "beyond the end"
+    found = read_logs(client, job_id, stdout_offset=4, stderr_offset=6)
+    assert (found["stdout"], found["stderr"], found["stdout_offset"], found["stderr_offset"]) == ("o\n", "", 6, 6)
     assert read_logs(client, job_id, stdout_offset=-3)["stdout"] == "hello\n", "negative is the start"
+
+
+def test_a_log_that_is_written_anew(client: Client, tmp_path: Path) -> None:
+    job_id = client.submit(f"#!/bin/bash\n#SBATCH --output={tmp_path}/log\necho hello\n")
+    client.job(job_id)
+    at = read_logs(client, job_id)["stdout_offset"]
+    for why, text in (("shorter", "new\n"), ("longer again by now", "once more\nand on\n")):
+        (tmp_path / "log").write_text(text)
+        found = read_logs(client, job_id, stdout_offset=at)
+        assert (found["stdout"], found["stdout_restarted"]) == (text, True), why
+        at = found["stdout_offset"]
 
 
 def test_a_log_that_grows(client: Client, tmp_path: Path) -> None:

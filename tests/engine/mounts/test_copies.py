@@ -107,15 +107,16 @@ def reading(*parts: tuple[bytes, int] | StoreError) -> tuple[Any, list[Any]]:
 
 def test_both_streams_are_read_in_one_go() -> None:
     read, asked = reading((b"out", 7), NotFound("file", "e"))
-    found = asyncio.run(logs.read_job_logs("/o", "/e", stdout_at=4, stderr_at=-5, owner=7, read=read))
-    assert found == {"stdout": "out", "stderr": "", "stdout_offset": 7, "stderr_offset": 0, "truncated": False}
+    offsets = {"stdout_at": 4, "stderr_at": -5}
+    found = asyncio.run(logs.read_job_logs("/o", "/e", **offsets, owner=7, tails=logs.Tails(), read=read))
+    assert (found["stdout"], found["stdout_offset"], found["stderr"], found["stderr_offset"]) == ("out", 7, "", 0)
     assert asked == [([("/o", 4), ("/e", 0)], 7)]
 
 
 def test_what_may_not_be_read_is_told() -> None:
     read, _ = reading(Denied("o belongs to somebody else"))
     with pytest.raises(Denied, match="somebody else"):
-        asyncio.run(logs.read_job_logs("/o", None, stdout_at=0, stderr_at=0, owner=7, read=read))
+        asyncio.run(logs.read_job_logs("/o", None, stdout_at=0, stderr_at=0, owner=7, tails=logs.Tails(), read=read))
     assert asyncio.run(results.read_result("/r", 100, read)) == (None, "o belongs to somebody else")
 
 

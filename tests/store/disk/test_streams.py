@@ -136,6 +136,23 @@ def test_a_newer_capture_takes_the_place_of_the_older_ones(tmp_path: Path) -> No
     asyncio.run(play())
 
 
+def test_a_log_that_is_begun_anew(tmp_path: Path) -> None:
+    async def play() -> None:
+        store = streams(tmp_path)
+        store._root.mkdir()
+        await store.add_log("7", "a", 0, b"first\nsecond\n")
+        await store.add_log("7", "a", 0, b"first")
+        assert (await store.read_log("7", "a", 6))["data"] == "second\n", "a piece that is sent again changes nothing"
+        await store.add_log("7", "a", 0, b"other\n")
+        found = await store.read_log("7", "a", 13)
+        assert (found["offset"], found["next_offset"], found["data"]) == (0, 6, "other\n"), "nothing is left of before"
+        await store.add_log("7", "late", 6, b"second\n")
+        await store.add_log("7", "late", 0, b"first\n")
+        assert (await store.read_log("7", "late", 0))["data"] == "first\nsecond\n", "a gap is no other beginning"
+
+    asyncio.run(play())
+
+
 def test_what_is_not_there(tmp_path: Path) -> None:
     async def play() -> None:
         store = streams(tmp_path)
