@@ -89,6 +89,13 @@ class StoreFull(StoreUnavailable):
     """There is no room for the write."""
 
 
+class Foreign(StoreError):
+    """The store is not ours alone; the text says how to mend it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"the store is refused: {text}")
+
+
 class Locked(StoreError):
     """Another server has this store."""
 

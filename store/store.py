@@ -19,12 +19,13 @@ from typing import Any
 from store import access
 from store.config import config_file, profiles
 from store.config.configuration import SYSTEM, Configuration
-from store.disk import archive
+from store.disk import archive, owners
 from store.disk.checkpoint import Checkpoint
 from store.disk.entries import FileEntry, FindWarnings, Parse, Summary
 from store.disk.files import FOLDER_MODE, Files
 from store.disk.folders import Folder, ProblemListener
 from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
+from store.disk.reading import read_file
 from store.disk.watch import StartTask, Watch
 from store.documents import Config
 from store.errors import StoreError, StoreUnavailable, from_os_error
@@ -43,6 +44,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 UNWATCHED = ("audit", "work", "cluster", "streams")
 YAML_MEMORY = ".cache/yaml"
 CHECKPOINTS = ".cache"
+MEMORY_BYTES = 256_000_000
 # At the end, rows are saved to a checkpoint from this many documents on.
 SAVE_FROM_ROWS = 200
 # From this many new objects on they are exempted from the collector of cycles.
@@ -276,12 +278,12 @@ class Store:
         """Lock the store for this server and load its files.
 
         Makes the folders, on the first launch a commented config.yaml and an example; removes temporary files that
-        interrupted writes have left. Raises Locked, StoreUnavailable.
+        interrupted writes have left. Raises Foreign, Locked, StoreUnavailable.
         """
         try:
             self.files.make_dirs(self.root)
-            if self.root.stat().st_mode & 0o077 and self.root.stat().st_uid == os.geteuid():
-                self.root.chmod(FOLDER_MODE)
+            owners.check_folder(self.root)
+            self.root.chmod(FOLDER_MODE)
         except OSError as error:
             raise from_os_error(error, f"open the store {self.root}") from error
         first = not (self.root / LOCK_NAME).exists()
@@ -293,6 +295,7 @@ class Store:
                 [folder.path for folder in self.folders] + [self.join_path(name) for name in UNWATCHED]
             ):
                 self.files.make_dirs(path)
+                owners.check_folder(path)
                 self.files.remove_temporaries(path)
             self._load()
         except BaseException as error:
@@ -326,10 +329,12 @@ class Store:
     def _load(self) -> None:
         """Load archive and folders, remembering what YAML files say."""
         memory = self.join_path(YAML_MEMORY)
+        if memory.parent.is_dir():
+            owners.check_folder(memory.parent)
         try:
-            saved: bytes | None = memory.read_bytes()
-        except OSError:
-            saved = None  # none yet, or not readable: everything is parsed from the files
+            saved: bytes | None = read_file(memory, MEMORY_BYTES, owners.check_file)[0]
+        except StoreError:
+            saved = None  # none yet, or not to be believed: everything is parsed from the files
         start_remembering(saved)
         with _pause_gc():
             self.archive.open()

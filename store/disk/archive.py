@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from store.disk import owners
 from store.disk.entries import FileEntry
 from store.disk.files import Files
 from store.disk.folders import Folder
@@ -227,6 +228,7 @@ class Archive:
         self._opened_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         if not self.path.is_dir():
             return
+        owners.check_folder(self.path)
         sizes = {path.name: path.stat().st_size for path in sorted(self.path.glob(f"[0-9]*{ENDING}"))}
         wanted: dict[str, list[tuple[Member, dict[str, list[str]]]]] = {file: [] for file in sizes}
         for member, ids in self._read_index():

@@ -26,6 +26,7 @@ from typing import Any
 
 import orjson
 
+from store.disk import owners
 from store.disk.compression import Packing
 from store.disk.entries import CheckpointRow, FileEntry, PackedBytes, pack_stamp
 from store.disk.files import FileChange, Files
@@ -173,7 +174,7 @@ class Checkpoint:
     def _read_segment(self, path: Path) -> list[CheckpointRow]:
         """Return the rows of a segment; none if it is not whole or not ours."""
         try:
-            data, _ = read_file(path, MAX_SEGMENT_BYTES)
+            data, _ = read_file(path, MAX_SEGMENT_BYTES, owners.check_file)
             if not data.startswith(MAGIC):
                 return []
             at = len(MAGIC) + HEADER.size

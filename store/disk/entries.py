@@ -143,7 +143,7 @@ class CheckpointRow(NamedTuple):
 
 def pack_stamp(now: Stamp) -> bytes:
     """Return the stamp in a quarter of the memory."""
-    return struct.pack("<QQqI", *now)
+    return struct.pack("<QQqIII", *now)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

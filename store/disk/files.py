@@ -188,8 +188,8 @@ class Files:
 
     def _make_dir(self, folder: Path, more_tries: int = 3) -> None:
         try:
-            self.ops.mkdir(folder, FOLDER_MODE if self._is_own(folder) else 0o777)
-            if self._is_own(folder):
+            self.ops.mkdir(folder, FOLDER_MODE if self.is_own(folder) else 0o777)
+            if self.is_own(folder):
                 self._sync_folder(folder.parent)
         except FileNotFoundError:
             if not more_tries:
@@ -200,7 +200,7 @@ class Files:
             if not folder.is_dir():
                 raise Denied(f"{self.display_path(folder)} is not a folder") from None
 
-    def _is_own(self, path: Path) -> bool:
+    def is_own(self, path: Path) -> bool:
         """Tell whether the path lies in the store, where all is private."""
         return Path(os.path.normpath(path)).is_relative_to(self.root)
 
@@ -306,7 +306,7 @@ class Files:
             return
         change.temporary = self._name_temporary(change.path, "new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        is_own = self._is_own(change.path)
+        is_own = self.is_own(change.path)
         change.fd = self.ops.open(change.temporary, flags, FILE_MODE if is_own else 0o666)
         if not is_own and change.path.is_file():  # who may read a user's own file is the user's to say
             os.fchmod(change.fd, stat.S_IMODE(change.path.stat().st_mode))

@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from store.disk import owners
 from store.disk.compression import Packer
 from store.disk.entries import CheckpointRow, FileEntry, FileState, FindWarnings, Parse, Summary, is_named, pack_stamp
 from store.disk.files import Files, check_name
@@ -29,7 +30,7 @@ from store.disk.name_locks import NameLock
 from store.disk.reading import read_file, to_stamp
 from store.disk.turns import Turn
 from store.documents import refuse_torn, to_json
-from store.errors import Changed, Conflict, Exists, Invalid, NotFound, StoreError, make_problem
+from store.errors import Changed, Conflict, Denied, Exists, Invalid, NotFound, StoreError, make_problem
 from store.indexes.bodies import BoundedCache
 
 log = logging.getLogger("sluice.store")
@@ -102,6 +103,7 @@ class Folder:
         self.writes_in_progress: set[str] = set()
         self.reported_while_writing: set[str] = set()
         self.parsed_documents = BoundedCache(parsed_bytes)  # by name
+        self.is_own = files.is_own(path)  # in the store, where only what is ours alone counts
 
     # Reading: memory only.
 
@@ -378,7 +380,22 @@ class Folder:
                         waiting += self._reset_rivals(filename)
 
     def _examine_files(self, files: list[tuple[str, FileState | None]]) -> list[FileState | None]:
-        return [self._examine(filename, seen) for filename, seen in files]
+        """Read the states of files, given those that were seen before.
+
+        What lies in a folder of the store that others may write has no say.
+        """
+        why = self._explain_folder()
+        if why is None:
+            return [self._examine(filename, seen) for filename, seen in files]
+        problems = [{"loc": (), "msg": why}]
+        return [self._build_wrong_state(seen, None, problems) for _, seen in files]
+
+    def _explain_folder(self) -> str | None:
+        """Explain why no file in this folder counts; None if they do."""
+        try:
+            return owners.explain_folder(self.path) if self.is_own else None
+        except OSError:
+            return None  # gone, or not readable: so each file tells
 
     def _reset_rivals(self, filename: str) -> list[str]:
         """Make files that lost their name to this one be read again; list them."""
@@ -453,7 +470,7 @@ class Folder:
         if seen and seen.mark == mark:
             return seen
         try:
-            data, read = read_file(path, FILE_LIMIT_BYTES)
+            data, read = read_file(path, FILE_LIMIT_BYTES, owners.check_file if self.is_own else None)
             mark = None if time.time_ns() - read[2] < YOUNG_NS else pack_stamp(read)
             if seen and seen.entry and not seen.problems and seen.entry.data == data:
                 return FileState(seen.entry, mark)
@@ -463,7 +480,9 @@ class Folder:
         except Invalid as error:
             return self._build_wrong_state(seen, mark, error.problems)
         except StoreError as error:
-            return self._build_wrong_state(seen, pack_stamp(to_stamp(status)), [{"loc": (), "msg": str(error)}])
+            # Who may read and write a file may change without a trace in its stamp: it is looked at again.
+            mark = None if isinstance(error, Denied) else mark
+            return self._build_wrong_state(seen, mark, [{"loc": (), "msg": str(error)}])
         except Exception as error:
             # A defect in a parser is one file's trouble, not the end of the server.
             log.exception("reading %s failed", self.files.display_path(path))

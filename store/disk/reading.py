@@ -14,15 +14,17 @@ from store.errors import Denied, NotFound, StoreError, TooLarge, from_os_error
 
 NOT_A_PLAIN_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM})
 
-Stamp = tuple[int, int, int, int]
+Stamp = tuple[int, int, int, int, int, int]
+# Takes a descriptor and its status; raises Denied for a file that is not to be read.
+Check = Callable[[int, os.stat_result], None]
 
 
 def to_stamp(status: os.stat_result) -> Stamp:
-    """Return inode, size, modification time in ns, and mode of a file.
+    """Return inode, size, modification time in ns, mode, and owners of a file.
 
     Two stamps tell two states of a file apart without reading it.
     """
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid, status.st_gid)
 
 
 def open_regular_file(path: Path | str, owner: int | None = None) -> tuple[int, os.stat_result]:
@@ -57,13 +59,15 @@ def open_regular_file(path: Path | str, owner: int | None = None) -> tuple[int, 
     return fd, status
 
 
-def read_file(path: Path, limit_bytes: int) -> tuple[bytes, Stamp]:
+def read_file(path: Path, limit_bytes: int, check: Check | None = None) -> tuple[bytes, Stamp]:
     """Read the whole file; return its bytes and the stamp of that state.
 
-    Raises NotFound, Denied, TooLarge, StoreUnavailable.
+    `check` may refuse the open file. Raises NotFound, Denied, TooLarge, StoreUnavailable.
     """
     fd, status = open_regular_file(path)
     try:
+        if check is not None:
+            check(fd, status)
         for _ in range(5):
             if status.st_size > limit_bytes:
                 raise TooLarge(limit_bytes, f"the file {path.name}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from store.disk import writers
+from store.disk import owners, writers
 from store.disk.files import Files
 from store.disk.folders import FILE_LIMIT_BYTES
 from store.disk.reading import read_file
@@ -104,7 +104,12 @@ class Inbox:
         self.held: set[str] = set()
 
     def list_ready(self) -> list[DroppedFile]:
-        """List the complete files, oldest first; those that are not stay."""
+        """List the complete files, oldest first; those that are not stay.
+
+        So does what somebody else may have dropped; why, the store's problems say.
+        """
+        if owners.explain_folder(self.folder):
+            return []
         paths = [
             path for path in self.folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         ]
@@ -123,7 +128,7 @@ class Inbox:
             if not stat.S_ISREG(status.st_mode):
                 return None
             unchanged_s, known_s = self._look_at(path.name, status)
-            data, _ = read_file(path, FILE_LIMIT_BYTES)
+            data, _ = read_file(path, FILE_LIMIT_BYTES, owners.check_file)
             # After it was read: somebody who was still writing then is still found.
             is_open = writers.is_open_for_writing(path) if local else None
             if _to_mark(path.lstat()) != _to_mark(status):

@@ -1,0 +1,148 @@
+"""Whose files these are, and who else could have written them.
+
+What is believed here must be the server's user's own: files of somebody else, or that somebody else may write, do not
+count. That a group may write is no harm where the group is the user's own, as `useradd` makes it and a umask of 002
+expects it.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import shlex
+import stat
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from store.errors import Denied, Foreign, from_os_error
+
+MAX_LINKS = 40
+ACCESS_LIST = "system.posix_acl_access"
+
+
+def explain_owner(status: os.stat_result) -> str | None:
+    """Explain whose a file or folder is; None if it is our own."""
+    if status.st_uid == os.geteuid():
+        return None
+    return f"belongs to {find_user_name(status.st_uid)}, not to {find_user_name(os.geteuid())}"
+
+
+def explain_writers(status: os.stat_result, place: int | Path) -> str | None:
+    """Explain who else may write the file or folder; None if nobody may.
+
+    `place` is its path or a descriptor of it.
+    """
+    if status.st_mode & stat.S_IWOTH:
+        return "may be written by everybody"
+    # What an access list grants to others stands in the bits of the group too.
+    if not status.st_mode & stat.S_IWGRP or (is_private_group(status.st_gid) and not has_access_list(place)):
+        return None
+    return f"may be written by the group {find_group_name(status.st_gid)}"
+
+
+def is_private_group(gid: int) -> bool:
+    """Tell whether the group is our user's own: its name, nobody else in it."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return user.pw_gid == gid and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def has_access_list(place: int | Path) -> bool:
+    """Tell whether a file has a POSIX access list."""
+    try:
+        return bool(os.getxattr(place, ACCESS_LIST))
+    except (OSError, AttributeError):  # none, or a system without them
+        return False
+
+
+def check_file(fd: int, status: os.stat_result) -> None:
+    """Raise Denied for an open file that does not count."""
+    if why := explain_owner(status) or explain_writers(status, fd):
+        raise Denied(f"the file {why}, so it does not count")
+
+
+def explain_folder(folder: Path) -> str | None:
+    """Explain why the files in this folder do not count; None if they do."""
+    status = folder.stat()
+    why = explain_owner(status) or explain_writers(status, folder)
+    return f"the folder {why}, so files in it do not count" if why else None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise Foreign unless the folder is ours and stays in its place.
+
+    All that the path leads through counts: who may write in a folder above can put another one in the place of this.
+    Where only the owner may move things (the sticky bit, as in /tmp) everybody may write.
+    """
+    try:
+        status = folder.stat()
+        user, place = find_user_name(os.geteuid()), shlex.quote(str(folder))
+        if why := explain_owner(status):
+            raise Foreign(f"{folder} {why}: chown -R {user} {place}, or use another folder with --store")
+        if why := explain_writers(status, folder):
+            raise Foreign(f"{folder} {why}: chmod go-w {place}")
+        for above in _list_way(folder):
+            _check_above(folder, above)
+    except OSError as error:
+        raise from_os_error(error, f"look at the folders above {folder}") from error
+
+
+def _check_above(folder: Path, above: Path) -> None:
+    status = above.lstat()
+    # Whoever has the top of the file system has everything; in a container without root that is nobody's.
+    if status.st_uid not in (0, os.geteuid(), os.lstat("/").st_uid):
+        owner = find_user_name(status.st_uid)
+        raise Foreign(f"{above} belongs to {owner}, who could replace {folder}: use another folder with --store")
+    if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_ISVTX:
+        return
+    if why := explain_writers(status, above):
+        mend = f"chmod go-w {shlex.quote(str(above))}"
+        raise Foreign(f"{above} {why}, who could replace {folder}: {mend}, or use another folder with --store")
+
+
+def _list_way(path: Path) -> Iterator[Path]:
+    """List the folders and links that the path leads through, from / on."""
+    names, links, here = deque(path.parts[1:]), 0, Path("/")
+    yield here
+    while names:
+        name = names.popleft()
+        if name == "..":
+            here = here.parent
+            continue
+        step = here / name
+        if step.is_symlink():
+            yield step
+            links += 1
+            if links > MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = step.readlink()
+            names.extendleft(reversed(target.parts))
+            if not target.is_absolute():
+                continue
+            names.popleft()
+            here = Path("/")
+        else:
+            here = step
+            if names:
+                yield here
+
+
+def find_user_name(uid: int) -> str:
+    """Find the name of a user; the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def find_group_name(gid: int) -> str:
+    """Find the name of a group; the number where there is none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
