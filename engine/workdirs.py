@@ -38,7 +38,7 @@ class WorkDir:
 
 
 def find_mount(server: Server, name: str, cluster: str) -> Mount:
-    """Find the mount of this name in the profile of the cluster; NotFound.
+    """Find the mount of this name in the cluster's profile; NotFound, Denied.
 
     For the local cluster: in the active profile, else in another one that does not lead to another machine.
     """
@@ -52,7 +52,7 @@ def find_mount(server: Server, name: str, cluster: str) -> Mount:
     for profile_name in names:
         for mount in known.profiles[profile_name].mounts:
             if mount.name == name:
-                return mount
+                return known.check_mount(mount)
     raise NotFound("Mount", name)
 
 

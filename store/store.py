@@ -132,7 +132,7 @@ class Store:
             for name, parse in (
                 ("config", config_file.parse_config),
                 ("access", access.parse_access),
-                ("profiles", profiles.parse_profiles),
+                ("profiles", lambda data, name: profiles.parse_profiles(data, name, self.root)),
             )
         }
         self.configuration = Configuration(self.files, self.single["config"], self.environment, system, Path.cwd())

@@ -148,8 +148,6 @@ async def transfer_mount(
 
 async def _refuse_unsafe_delete(server: Server, mount: Mount) -> None:
     """Raise Conflict where deleting extra files must be a mistake."""
-    if not mount.remote.strip("/"):
-        raise errors.Conflict("The mount stands for the root of the file system over there: nothing is deleted there")
     if await _browse_mount(server, mount_files.is_empty, mount):
         raise errors.Conflict("The mount's folder is empty here: what is over there is not deleted for that")
 

@@ -26,10 +26,8 @@ from slurm_shim.errors import SyncFailed
 from slurm_shim.programs import restore_descriptor_limit
 from slurm_shim.remote import reasons
 
-EXCLUDES = (
-    *(".git/", "__pycache__/", ".venv/", "*.pyc", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/", "*.egg-info/"),
-    *(".tox/", "node_modules/", ".DS_Store", ".srunx-owner.json"),
-)
+# Hidden files stay here, as in listings: they hold secrets and the state of tools. The rest is made anew over there.
+EXCLUDES = (".*", "__pycache__/", "*.pyc", "*.egg-info/", "node_modules/")
 SILENT_S = 120
 LONGEST_S = 24 * 3600.0
 KILL_S = 5.0

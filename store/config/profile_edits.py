@@ -50,13 +50,16 @@ def require_current(kept: Profiles, in_force: Profiles) -> str:
 
 
 def get_project(in_force: Profiles, mount: str) -> Mount:
-    """Return a mount of the current profile. Raises NoProfile, NotFound."""
+    """Return a mount of the current profile.
+
+    Raises NoProfile, NotFound, Denied.
+    """
     if in_force.current is None:
         raise NoProfile(NOT_ACTIVE)
     found = in_force.get_mounts().get(mount)
     if found is None:
         raise NotFound("Mount", mount, f" in profile '{in_force.current}'")
-    return found
+    return in_force.check_mount(found)
 
 
 def list_projects(in_force: Profiles) -> list[dict[str, Any]]:

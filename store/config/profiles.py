@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from store.config import mount_roots
 from store.documents import PATH, VARIABLE, VERSION, UserFileModel, from_yaml
-from store.errors import NotFound
+from store.errors import Denied, Invalid, NotFound, make_problem
 
 # The same patterns are in contract.yaml; a test compares them.
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
@@ -33,6 +34,11 @@ Name = Annotated[str, Field(pattern=NAME)]
 Host = Annotated[str, Field(pattern=HOST)]
 
 
+def to_root(local: str) -> Path:
+    """Convert the local folder of a mount to its path."""
+    return Path(local).expanduser().absolute()
+
+
 class Mount(UserFileModel):
     """A local folder and the folder it stands for on the cluster.
 
@@ -46,16 +52,24 @@ class Mount(UserFileModel):
 
     @field_validator("local")
     @classmethod
-    def check_below_root(cls, value: str) -> str:
-        """Refuse the top of the whole file system."""
-        if not value.strip("/."):
-            raise ValueError("a mount needs a folder of its own, not /")
+    def check_local(cls, value: str) -> str:
+        """Refuse what is no folder of a project."""
+        if why := mount_roots.explain_root(to_root(value)):
+            raise ValueError(f"a mount needs a folder of its own, not {why}")
+        return value
+
+    @field_validator("remote")
+    @classmethod
+    def check_remote(cls, value: str) -> str:
+        """Refuse what is no folder of a project over there."""
+        if why := mount_roots.explain_remote_root(value):
+            raise ValueError(f"a mount needs a folder of its own, not {why}")
         return value
 
     @property
     def root(self) -> Path:
         """The local folder."""
-        return Path(self.local).expanduser().absolute()
+        return to_root(self.local)
 
     def is_there(self) -> bool:
         """Tell whether the disk has the local folder."""
@@ -124,6 +138,7 @@ class Profiles(UserFileModel):
     version: int = VERSION
     current: Name | None = None
     profiles: dict[Name, Profile] = Field(default={})
+    _store: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def check_current(self) -> Self:
@@ -146,12 +161,39 @@ class Profiles(UserFileModel):
         found = self.get_mounts().get(name)
         if found is None:
             raise NotFound("Mount", name)
-        return found
+        return self.check_mount(found)
+
+    def check_mount(self, mount: Mount) -> Mount:
+        """Return the mount unless its folder became a forbidden one; Denied.
+
+        To be asked before each use, as anything on the way to it may have become a link.
+        """
+        if why := self.explain_mount(mount):
+            raise Denied(f"Mount '{mount.name}' is {why}")
+        return mount
+
+    def explain_mount(self, mount: Mount) -> str | None:
+        """Explain why a mount may not be used; None if it may."""
+        why = mount_roots.explain_root(mount.root)
+        return why or (mount_roots.explain_store(mount.root, self._store) if self._store else None)
 
 
-def parse_profiles(data: bytes, name: str = "profiles.yaml") -> Profiles:
-    """Parse the file. Raises Invalid with line and column."""
-    return from_yaml(Profiles, data, name)
+def parse_profiles(data: bytes, name: str = "profiles.yaml", store: Path | None = None) -> Profiles:
+    """Parse the file. Raises Invalid with line and column.
+
+    No mount may show the store.
+    """
+    found = from_yaml(Profiles, data, name)
+    found._store = store
+    wrong = [
+        make_problem(f"a mount needs a folder of its own, not {why}", ["profiles", key, "mounts", at, "local"])
+        for key, profile in found.profiles.items()
+        for at, mount in enumerate(profile.mounts)
+        if (why := found.explain_mount(mount))
+    ]
+    if wrong:
+        raise Invalid(wrong)
+    return found
 
 
 def apply_environment(kept: Profiles, environment: Mapping[str, str]) -> tuple[Profiles, str | None]:

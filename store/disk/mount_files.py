@@ -3,7 +3,8 @@
 Call it in a thread. Nothing outside the mount can be reached, however names and links change meanwhile: every step goes
 from an open folder to one name in it, and no system call ever follows a link. Links are read here, and are followed
 only where they stay inside: an absolute target must begin with the mount's own folder, and the rest is walked anew from
-there. Errors name the path that the caller asked for, never where the mount lies on this machine.
+there. What begins with a dot is neither listed nor passed, by no path and no link. Errors name the path that the caller
+asked for, never where the mount lies on this machine.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ MAX_NAMES, MAX_ENTRIES = 100_000, 10_000
 # Like Linux's own bounds of a path; steps also count names that changed while we looked.
 MAX_LINKS, MAX_STEPS, MAX_LINK_STEPS = 40, 1000, 200
 OUTSIDE = "Path outside mount boundary"
+HIDDEN = "Hidden files and folders are not shown"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a pipe may have taken the file's place just now.
@@ -161,6 +163,8 @@ class Walk:
             self._count_steps()
             if word in (b"", b"."):
                 continue
+            if word.startswith(b".") and word != b"..":
+                raise Denied(HIDDEN)
             try:
                 if word == b"..":
                     self._leave_folder()

@@ -206,14 +206,17 @@ def read_script(path: str, roots: Sequence[Path]) -> str:
     """Read a script file that a job names.
 
     The path is relative to the first of `roots`, or absolute below any of them. Raises Denied for a path that leads
-    outside of all roots, NotFound when there is no such file.
+    outside of all roots or to a hidden file, NotFound when there is no such file.
     """
     try:
         inside = [root.resolve() for root in roots]
         found = (inside[0] / path).resolve()
     except (OSError, RuntimeError) as error:  # links in a circle
         raise Denied(f"Script path '{path}' leads nowhere: {error}") from None
-    if not any(found.is_relative_to(root) for root in inside):
+    below = [found.relative_to(root).parts for root in inside if found.is_relative_to(root)]
+    if not below:
         raise Denied(f"Script path '{path}' is outside allowed directories")
+    if any(part.startswith(".") for part in min(below, key=len)):
+        raise Denied(f"Script path '{path}' leads to a hidden file")
     data, _ = read_file(found, SCRIPT_BYTES)
     return decode_script(data)

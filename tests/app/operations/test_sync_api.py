@@ -33,12 +33,12 @@ echo "$$" >> {top}/ended
 
 def write_stand_ins(top: Path) -> str:
     """A PATH with a stand-in for rsync, beside a store whose profile has two mounts; everything below `top`."""
-    for name in ("bin", "ml", "other", "root", "store"):
+    for name in ("bin", "ml", "other", "store"):
         (top / name).mkdir()
         (top / name / "a").touch()
     (top / "bin" / "rsync").write_text(RSYNC.format(top=top))
     (top / "bin" / "rsync").chmod(0o755)
-    places = {"ml": "/far/ml", "other": "/far/other", "root": "//"}
+    places = {"ml": "/far/ml", "other": "/far/other"}
     named = ", ".join(f"{{name: {name}, local: {top / name}, remote: {far}}}" for name, far in places.items())
     text = f"current: far\nprofiles:\n  far: {{hostname: far.example, mounts: [{named}]}}\n"
     (top / "store" / "profiles.yaml").write_text(text)
@@ -119,14 +119,6 @@ def test_an_empty_folder_here_deletes_nothing_there(far: tuple[Client, Path]) ->
     sync_id = request_sync(client, delete=True, wait=False).json()["id"]
     ended = eventually(lambda: (sync := state(client, sync_id))["ended_at"] and sync)
     assert ended["state"] == "failed" and "is empty here" in ended["reason"]
-
-
-def test_a_mount_of_all_there_is_deletes_nothing(far: tuple[Client, Path]) -> None:
-    client, top = far
-    (top / "go").touch()
-    answer = request_sync(client, "root", delete=True)
-    assert answer.status_code == 409 and "root of the file system" in answer.text and read_notes(top, "began") == []
-    assert request_sync(client, "root").status_code == 200
 
 
 def test_one_at_a_time_for_each_mount(far: tuple[Client, Path]) -> None:

@@ -33,7 +33,7 @@ def test_the_words_of_a_sync() -> None:
     words = build_argv(Folders("/here/", "/over there", ["*.ckpt", "-x"]), ssh.build_options(LOGIN), LOGIN.host)
     assert words[-3:] == ["--", "/here/", "login.example.org:/over there/"]
     assert "-s" in words and "--safe-links" in words and "--delete" not in words and "--dry-run" not in words
-    assert {"--exclude=.git/", "--exclude=.srunx-owner.json", "--exclude=*.ckpt", "--exclude=-x"} <= set(words)
+    assert {"--exclude=.*", "--exclude=node_modules/", "--exclude=*.ckpt", "--exclude=-x"} <= set(words)
     shell = words[words.index("-e") + 1]
     assert (
         shell.startswith("ssh ")

@@ -1,0 +1,39 @@
+"""Where the folder of a mount may not lie, here and over there.
+
+What counts is where it really lies: links are followed each time it is asked.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+# What the kernel makes up, devices, and the processes' own views of the file system.
+KERNEL = ("/proc", "/sys", "/dev")
+
+
+def explain_root(root: Path) -> str | None:
+    """Explain why a folder of this machine can be no mount; None if it can."""
+    real, home = Path(os.path.realpath(root)), Path(os.path.realpath(Path("~").expanduser()))
+    if why := explain_remote_root(str(root)) or explain_remote_root(str(real)):
+        return why
+    if real.is_relative_to(home) and any(part.startswith(".") for part in real.relative_to(home).parts):
+        return "a hidden folder of the home directory"
+    return None
+
+
+def explain_store(root: Path, store: Path) -> str | None:
+    """Explain how a folder shows the store, beside the jobs' own work/."""
+    real, kept = Path(os.path.realpath(root)), Path(os.path.realpath(store))
+    if real.is_relative_to(kept / "work") or not (real.is_relative_to(kept) or kept.is_relative_to(real)):
+        return None
+    return "in the store" if real.is_relative_to(kept) else "a folder that holds the store"
+
+
+def explain_remote_root(path: str) -> str | None:
+    """Explain why a folder can be no mount by its path; None if it can."""
+    normal = PurePosixPath("/", os.path.normpath(path).lstrip("/"))
+    if normal == PurePosixPath("/"):
+        return "the top of the file system"
+    top = next((top for top in KERNEL if normal.is_relative_to(top)), None)
+    return f"in {top}" if top else None

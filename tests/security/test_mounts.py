@@ -1,0 +1,208 @@
+"""Mounts: what a listing hides is reached by no way, and none shows the machine, the home's secrets or the store."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurm_shim.remote import rsync
+from store.config import mount_roots
+from store.disk import mount_files
+from store.errors import Denied, Invalid
+from store.rendering.templates import read_script
+from store.store import Store
+from tests.app_client import Client
+
+SECRET = "TOKEN=for nobody's eyes"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with hidden things in it, and links that lead to them."""
+    project = tmp_path_factory.mktemp("mounts") / "project"
+    for name in (".env", ".ssh/id", "a/.netrc", "a/.b/c/deep"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(SECRET)
+    (project / "a" / "seen").write_text("seen\n")
+    links = {
+        "file": ".env", "folder": ".ssh", "inner": "a/.b/c", "absolute": str(project / ".env"), "chain": "file",
+        "round": "a/../.env", "through": ".ssh/../a/seen", "good": "a/seen",
+    }  # fmt: skip
+    for name, target in links.items():
+        (project / name).symlink_to(target)
+    return project
+
+
+@pytest.fixture(scope="module")
+def client(project: Path) -> Iterator[Client]:
+    """The app, with the project as a mount."""
+    client = Client(project.parent / "store", "embedded")
+    text = f"current: here\nprofiles: {{here: {{mounts: [{{name: it, local: '{project}', remote: /far}}]}}}}\n"
+    client.store.mkdir()
+    (client.store / "profiles.yaml").write_text(text)
+    yield client.start()
+    client.stop()
+
+
+# Why a path leads to something hidden, as it stands in the URL.
+HIDDEN = [
+    ("a file", ".env"),
+    ("a folder", ".ssh"),
+    ("in a folder", ".ssh/id"),
+    ("below another", "a/.netrc"),
+    ("deep below a hidden folder", "a/.b/c/deep"),
+    ("behind a point", "./.env"),
+    ("behind empty names", "a//..//.env"),
+    ("with its point as an escape", "%2eenv"),
+    ("with a slash as an escape", "a%2F.netrc"),
+    ("in upper case", "%2EENV"),
+    ("a link to a file", "file"),
+    ("a link to a folder", "folder/id"),
+    ("a link into a hidden folder", "inner/deep"),
+    ("an absolute link", "absolute"),
+    ("a link to a link", "chain"),
+    ("a link with steps back", "round"),
+    ("a link through a hidden folder", "through"),
+    ("one that is not there", ".nothing"),
+]
+# Names that are no hidden ones: decoded once, and compared as they are.
+ABSENT = [
+    ("escaped twice", "%252eenv"),
+    ("a full-width point", "%EF%BC%8Eenv"),
+]
+
+
+@pytest.mark.parametrize(("why", "path"), HIDDEN, ids=[row[0] for row in HIDDEN])
+def test_what_is_hidden_is_neither_read_nor_listed(client: Client, why: str, path: str) -> None:
+    for call in ("read", "browse"):
+        said = client.get(f"/api/files/{call}?mount=it&path={path}")
+        assert said.status_code == 403 and SECRET not in said.text, (why, call, said.text)
+
+
+@pytest.mark.parametrize(("why", "path"), ABSENT, ids=[row[0] for row in ABSENT])
+def test_other_spellings_are_other_names(client: Client, why: str, path: str) -> None:
+    assert client.get(f"/api/files/read?mount=it&path={path}").status_code == 404, why
+
+
+def test_links_to_hidden_things_are_shown_as_closed(project: Path) -> None:
+    rows = {row["name"]: row for row in mount_files.list_folder(project, "")["entries"]}
+    assert set(rows) == {"a", "absolute", "chain", "file", "folder", "good", "inner", "round", "through"}
+    assert {name for name, row in rows.items() if row["accessible"]} == {"good"}
+    assert mount_files.read_text(project, "good") == "seen\n"
+
+
+@pytest.mark.parametrize("path", [".env", "file", "folder/id", "a/.netrc", "inner/deep"])
+def test_what_is_hidden_is_no_script(project: Path, path: str) -> None:
+    with pytest.raises(Denied, match="hidden file"):
+        read_script(path, [project])
+    assert read_script("good", [project]) == "seen\n"
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+@pytest.mark.parametrize("delete", [False, True])
+def test_what_is_hidden_is_not_copied(project: Path, tmp_path: Path, delete: bool) -> None:
+    """rsync's own rules, on this machine: nothing hidden goes, and what is hidden over there stays."""
+    far = tmp_path / "far"
+    (far / "a").mkdir(parents=True)
+    (far / ".theirs").write_text("kept")
+    words = rsync.build_argv(rsync.Folders(str(project), str(far)), ["ssh"], "host", delete=delete)
+    at = words.index("-e")
+    subprocess.run([*words[:at], *words[at + 2 : -1], f"{far}/"], check=True, capture_output=True, timeout=120)
+    there = {str(path.relative_to(far)) for path in far.rglob("*") if not path.is_symlink()}
+    assert there == {"a", "a/seen", ".theirs"}
+
+
+# --- where a mount may lie -------------------------------------------------------------------------------------------
+
+ROOTS: list[tuple[str, str, str | None]] = [
+    ("the top", "/", "top of the file system"),
+    ("the top by two slashes", "//", "top of the file system"),
+    ("the top by steps back", "/tmp/..", "top of the file system"),
+    ("the top as a process sees it", "/proc/self/root", "in /proc"),
+    ("below that", "/proc/self/root/tmp", "in /proc"),
+    ("processes", "/proc/1", "in /proc"),
+    ("the kernel", "/sys/kernel", "in /sys"),
+    ("devices", "/dev", "in /dev"),
+    ("shared memory", "/dev/shm", "in /dev"),
+    ("open files", "/dev/fd", "in /dev"),
+    ("keys", "~/.ssh", "hidden folder of the home"),
+    ("a folder of keys' folder", "~/.config/x", "hidden folder of the home"),
+    ("a link to the top", "{tmp}/top", "top of the file system"),
+    ("a link to keys", "{tmp}/keys", "hidden folder of the home"),
+    ("the store", "{tmp}/data", "in the store"),
+    ("a folder of the store", "{tmp}/data/inbox", "in the store"),
+    ("a link to the store", "{tmp}/stored", "in the store"),
+    ("around the store", "{tmp}", "a folder that holds the store"),
+    ("jobs' work", "{tmp}/data/work/x", None),
+    ("a project", "{tmp}/project", None),
+    ("a project that is not there yet", "{tmp}/nothing", None),
+    ("the home", "~", None),
+    ("a folder of the home", "~/project", None),
+    ("a name that begins alike", "/processes", None),
+]  # fmt: skip
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home, a store and a project, with links between them."""
+    home, far = tmp_path / "home", tmp_path / "far"
+    for folder in (home / ".ssh", home / "project", far / "data", far / "project"):
+        folder.mkdir(parents=True)
+    for name, target in {"top": "/", "keys": home / ".ssh", "stored": far / "data"}.items():
+        (far / name).symlink_to(target)
+    monkeypatch.setenv("HOME", str(home))
+    return far
+
+
+@pytest.mark.parametrize(("why", "local", "said"), ROOTS, ids=[row[0] for row in ROOTS])
+@pytest.mark.anyio
+async def test_where_a_mount_may_lie(places: Path, why: str, local: str, said: str | None) -> None:
+    """As profiles.yaml is read, and as a mount is added: both go this way."""
+    store = Store(places / "data")
+    text = f"profiles: {{p: {{mounts: [{{name: it, local: '{local.format(tmp=places)}', remote: /far}}]}}}}\n"
+    if said is None:
+        await store.single["profiles"].put("profiles", text.encode())
+        return
+    with pytest.raises(Invalid) as problem:
+        await store.single["profiles"].put("profiles", text.encode())
+    assert said in str(problem.value) and "mounts.0.local" in str(problem.value), why
+
+
+@pytest.mark.parametrize(("why", "target", "said"), [
+    ("the machine", "/", "top of the file system"),
+    ("processes", "/proc", "in /proc"),
+    ("keys", "{tmp}/keys", "hidden folder"),
+    ("the store", "{tmp}/data", "in the store"),
+], ids=str)  # fmt: skip
+@pytest.mark.anyio
+async def test_a_mount_that_became_a_link_is_not_used(places: Path, why: str, target: str, said: str) -> None:
+    store = Store(places / "data")
+    local = places / "project"
+    text = f"current: p\nprofiles: {{p: {{mounts: [{{name: it, local: '{local}', remote: /far}}]}}}}\n"
+    await store.single["profiles"].put("profiles", text.encode())
+    assert store.profiles.get_mount("it").root == local
+    local.rmdir()
+    local.symlink_to(target.format(tmp=places))
+    with pytest.raises(Denied, match=said):
+        store.profiles.get_mount("it")
+
+
+@pytest.mark.parametrize(("remote", "bad"), [
+    ("/", True), ("//", True), ("/a/..", True), ("/proc/1", True), ("/x/../sys", True), ("/dev/shm", True),
+    ("/home/me/ml", False), ("/devices", False),
+])  # fmt: skip
+def test_where_a_mount_may_lie_over_there(remote: str, bad: bool) -> None:
+    assert (mount_roots.explain_remote_root(remote) is not None) is bad
+
+
+def test_the_api_says_which_field_is_wrong(client: Client) -> None:
+    body: dict[str, Any] = {"name": "all", "local": "/proc/self/root", "remote": "/far"}
+    said = client.post("/api/config/ssh/profiles/here/mounts", json=body)
+    assert said.status_code == 422 and "not in /proc" in said.text and "local" in said.text
+    said = client.post("/api/config/ssh/profiles/here/mounts", json=body | {"local": str(client.store / "runs")})
+    assert said.status_code == 422 and "in the store" in said.text
