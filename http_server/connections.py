@@ -29,9 +29,9 @@ Ends = tuple[tuple[str, int], tuple[str, int]]  # address and port: the client's
 
 
 def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
-    """End connections of others beyond their share of `most`, until it is over.
+    """End connections of others beyond their share of `most`.
 
-    In a thread of its own: that everything else is busy is what an attacker may have brought about.
+    Until `is_over`, in a thread of its own: all else may be busy with what an attacker sent.
     """
     lines, pause_s = Throttle(), 0.0
     with contextlib.closing(Peers()) as peers:
