@@ -257,19 +257,30 @@ class Call:
     async def await_while_there(self, reading: Coroutine[Any, Any, Any]) -> Any:
         """Await what is read for the client; give it up when the client leaves.
 
-        What it waits for, such as a question to SLURM, is then asked for nobody.
+        What it waits for, such as a question to SLURM, is then asked for nobody. What is quick is not watched.
         """
-        working = asyncio.ensure_future(reading)
-        leaving = asyncio.ensure_future(wait_for_disconnect(self.receive))
-        leaving.add_done_callback(lambda _: working.cancel())
+        task, watches, has_left = asyncio.current_task(), list[asyncio.Task[None]](), False
+
+        async def watch() -> None:
+            nonlocal has_left
+            await wait_for_disconnect(self.receive)
+            has_left = True
+            if task is not None:
+                task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(
+            WATCH_AFTER_S, lambda: watches.append(asyncio.ensure_future(watch()))
+        )
         try:
-            return await working
+            return await reading
         except asyncio.CancelledError:
-            if leaving.done():
+            if has_left:
                 raise Disconnected from None
             raise
         finally:
-            leaving.cancel()
+            timer.cancel()
+            for watching in watches:
+                watching.cancel()
 
     async def discard_body(self) -> None:
         """Read what is left of the body, within bounds."""
@@ -292,6 +303,8 @@ class Call:
 NO_STATE: dict[str, Any] = {}
 NOBODY = access.Access()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# A client is watched that waits for so long.
+WATCH_AFTER_S = 0.05
 # So much of a body that nobody wants is read, at most for so long.
 DISCARD_BYTES = 64_000_000
 DISCARD_S = 10.0
