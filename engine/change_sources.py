@@ -173,7 +173,9 @@ def add_watch(server: Server, name: str, old: FileEntry | None, new: FileEntry |
         if new is None or number not in after:
             feed.add("subscription", str(number), "deleted", None, name)
         else:
-            row = partial(watches.to_subscription_json, new.document, after[number])
+            # Without the others, which the feed would keep in memory in each version.
+            watch = new.document.model_copy(update={"subscriptions": []})
+            row = partial(watches.to_subscription_json, watch, after[number])
             feed.add("subscription", str(number), "created", row, name)
 
 

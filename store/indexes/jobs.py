@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import operator
 import shlex
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.errors import Invalid, make_problem
+from store.indexes.bodies import BoundedCache
 from store.indexes.timelines import Timeline
 from store.rules import reports, runs, states
 from store.times import to_day_end, to_epoch, to_rfc3339
@@ -268,7 +268,7 @@ class JobIndex:
         self._whole_ids: dict[str, str] = {}  # by the key of a part's own number
         self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), source
         self._by_end = Timeline("O")  # column: source
-        self._recent_entries: OrderedDict[Source, dict[str, JobEntry]] = OrderedDict()
+        self._recent_entries = BoundedCache(RECENT_BYTES)  # by source: entries by job id
 
     def follow(self, old: Source | None, new: Source | None) -> None:
         """Follow the source of a document that was written, read or deleted."""
@@ -285,7 +285,7 @@ class JobIndex:
 
     def _remove_jobs(self, old: Source, facts: Facts) -> None:
         """Remove the jobs of a source as it was."""
-        self._recent_entries.pop(old, None)
+        self._recent_entries.drop(old)
         for job in facts.jobs:
             key = _join_key(facts.cluster, job.job_id)
             if self._sources.get(key) == old:
@@ -403,18 +403,17 @@ class JobIndex:
 
     def _load_entries(self, source: Source) -> dict[str, JobEntry]:
         """Return a document's entries by job id; recent ones stay made."""
-        kept = self._recent_entries.get(source)
-        if kept is not None:
-            self._recent_entries.move_to_end(source)
-            return kept
-        new_entries = self._recent_entries[source] = {entry.job_id: entry for entry in list_entries(source.document)}
-        if len(self._recent_entries) > RECENT_DOCUMENTS:
-            self._recent_entries.popitem(last=False)
-        return new_entries
+        entries: dict[str, JobEntry] | None = self._recent_entries.get(source)
+        if entries is None:
+            entries = {entry.job_id: entry for entry in list_entries(source.document)}
+            size_bytes = sum(ENTRY_BYTES + len(entry.command or "") for entry in entries.values())
+            self._recent_entries.put(source, entries, min(size_bytes, RECENT_BYTES))
+        return entries
 
 
-# Documents whose entries are kept.
-RECENT_DOCUMENTS = 2000
+# Entries are kept up to so many bytes; one takes some ENTRY_BYTES beside its command.
+RECENT_BYTES = 4_000_000
+ENTRY_BYTES = 600
 
 
 def _join_key(cluster: str, job_id: str) -> str:

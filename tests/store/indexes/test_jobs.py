@@ -195,13 +195,13 @@ def test_a_job_id_that_comes_again_means_the_later_job() -> None:
 
 
 def test_the_index_keeps_only_the_entries_asked_for_lately(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RECENT_DOCUMENTS", 5)
+    monkeypatch.setattr(jobs, "RECENT_BYTES", 5 * jobs.ENTRY_BYTES)
     job_index = JobIndex()
     for n in range(40):
         document = a_run(f"r{n}", 9)
         document.jobs[0].attempts[0].job_id = str(n)
         follow_document(job_index, None, document)
-    assert len(job_index.list_newest()) == 40 and len(job_index._recent_entries) == 5
+    assert len(job_index.list_newest()) == 40 and job_index._recent_entries.size_bytes == 5 * jobs.ENTRY_BYTES
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------
