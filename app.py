@@ -25,6 +25,7 @@ import contextlib
 import functools
 import importlib.metadata
 import inspect
+import itertools
 import logging
 import math
 import os
@@ -215,7 +216,7 @@ class Call:
         # Whether some of the body may still be on its way.
         self.has_unread = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         self.method: str = scope.get("method", "")
-        self.path: str = scope["path"]
+        self.path = scope["path"] if scope["path"].isascii() else errors.print_text(scope["path"])
         self.path_params: dict[str, str] = {}
         self.server: Server | None = scope.get("state", NO_STATE).get("server")
         self.access = self.server.store.access if self.server is not None else NOBODY
@@ -385,7 +386,8 @@ class Endpoint:
         if "header" in self.spec.places:
             texts["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
         arguments, values = self.spec.read_arguments(texts)
-        if problems := self.parameters.find_problems(values):
+        has_nul = "\0" in call.path or "%00" in query
+        if problems := (has_nul and jsons.find_nul_problems(values)) or self.parameters.find_problems(values):
             raise errors.Invalid(problems)
         return arguments
 
@@ -401,7 +403,8 @@ class Endpoint:
         value = jsons.parse_json(data)
         is_object = isinstance(value, dict)
         prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
-        if problems := checker.find_problems(value, *prefix):
+        has_nul = rb"\u0000" in data
+        if problems := (has_nul and jsons.find_nul_problems(value, *prefix)) or checker.find_problems(value, *prefix):
             raise (errors.Invalid if is_object else errors.NotJson)(problems)
         return {**self.spec.body_defaults, **value} if is_object else value
 
@@ -471,7 +474,8 @@ class Checker:
         if self.validator.is_valid(value):
             return []
         wrong = self.validator.iter_errors(value)
-        return [problem for error in wrong for problem in jsons.list_problems(error, self.schema, *prefix)]
+        problems = (problem for error in wrong for problem in jsons.list_problems(error, self.schema, *prefix))
+        return list(itertools.islice(problems, errors.TOLD_PROBLEMS))
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -1071,21 +1075,19 @@ async def send_refusal(call: Call, problem: Exception) -> None:
 
 
 def make_refusal(call: Call, problem: Exception) -> Refusal:
-    """Return what an answer says of what went wrong.
+    """Return what an answer says of what went wrong, all of it printable.
 
     An unexpected exception is logged.
     """
-    family, request_id, message = call.family, call.request_id.decode(), str(problem)
+    family, request_id, message = call.family, call.request_id.decode(), errors.print_text(problem)
     status = find_status(problem, family, call.endpoint.spec.operation_id if call.endpoint else "")
     problems: Sequence[Problem] = ()
     if isinstance(problem, slurm_errors.SlurmRefused):
-        message = f"{problem.command} failed: {problem}"
+        message = f"{problem.command} failed: {message}"
     if isinstance(problem, errors.Invalid):
-        odd = family.odd_value(problem.problems[0])
-        if odd is not None:
-            status, message = odd
-        else:
-            problems = [list_problem(wrong) for wrong in problem.problems]
+        problems = [list_problem(wrong) for wrong in problem.problems[: errors.TOLD_PROBLEMS]]
+        if problems and (odd := family.odd_value(problems[0])) is not None:
+            (status, message), problems = odd, ()
     if status == 500 and not isinstance(problem, errors.StoreError):
         log.error("request %s failed", request_id, exc_info=problem)
         message = f"Internal Server Error ({request_id})"
@@ -1107,22 +1109,14 @@ def find_status(problem: Exception, family: Family, operation_id: str) -> int:
 
 
 def list_problem(problem: Problem) -> Problem:
-    """Return a problem as refusals list it.
+    """Return a problem as refusals list it, printable.
 
     That is type, loc, msg, input, and where in a text it stands.
     """
+    loc = [jsons.make_printable(part) for part in problem["loc"]]
+    what = {"type": problem["type"], "loc": loc, "msg": errors.print_text(problem["msg"])}
     place = {key: problem[key] for key in ("line", "column") if problem.get(key)}
-    given = shorten_value(problem["input"])
-    return {"type": problem["type"], "loc": problem["loc"], "msg": problem["msg"], "input": given, **place}
-
-
-def shorten_value(value: Any) -> Any:
-    """Return the value, or its beginning when it is large.
-
-    An error need not send back a megabyte.
-    """
-    text = value if isinstance(value, str) else repr(value)
-    return value if len(text) <= 500 else f"{text[:500]}…"
+    return {**what, "input": jsons.make_printable(problem["input"]), **place}
 
 
 # ====================================================================================================================
@@ -1279,7 +1273,8 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
     server.store.single["access"].parse = functools.partial(access.parse_access, families=families)
     await asyncio.to_thread(server.store.open)
     async with contextlib.AsyncExitStack() as undo:
-        undo.callback(server.pool.shutdown, wait=False, cancel_futures=True)
+        for pool in (server.pool, server.check_pool):
+            undo.callback(pool.shutdown, wait=False, cancel_futures=True)
         undo.callback(server.mount_work.close)
         undo.push_async_callback(server.store.close)
         undo.callback(server.callers.peers.close)

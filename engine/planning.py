@@ -57,8 +57,11 @@ def build_run(
     own = {job.name: job.environment.model_dump() for job in workflow.jobs}
     for job, placed in zip(draft.jobs, wanted, strict=True):
         placed["environment"], references = hide_secrets(placed["environment"])
-        job.script = render_script(server, placed, scripts)
-        job.options = batch.build_options(placed)
+        try:
+            job.script = render_script(server, placed, scripts)
+            job.options = batch.build_options(placed)
+        except ValueError as error:
+            raise Invalid([make_problem(str(error), ("jobs", job.name))]) from error
         job.secrets = {
             variable: "workflow" if _has_place(own[job.name], variable) else "config"
             for variable, reference in references.items()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from engine.changes import Changes
 from engine.clusters import Clusters
@@ -19,6 +21,7 @@ from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
 from store.access import Callers
 from store.config.settings import Settings
+from store.deadlines import limit_computing
 from store.disk.audit import Audit
 from store.disk.streams import Streams
 from store.indexes.jobs import JobIndex
@@ -33,6 +36,10 @@ from store.rules.inbox import Inbox
 from store.store import Store
 from store.views import srunx
 from store.workflow_files import names
+
+Checked = TypeVar("Checked")
+# A workflow as large as the store takes needs half of it.
+CHECK_S = 10.0
 
 
 def make_store(settings: Settings, renderer: Renderer) -> Store:
@@ -62,6 +69,7 @@ class Server:
         self.callers = Callers(settings.host, settings.allowed_hosts, settings.always_ask == "yes")
         self.store = make_store(settings, self.renderer)
         self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
+        self.check_pool = ThreadPoolExecutor(2, thread_name_prefix="checks")
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
         self.streams = Streams(self.store.join_path("streams"), self.store.files)
         self.locks, self.supervisor, self.wake = Locks(), Supervisor(), asyncio.Event()
@@ -85,6 +93,19 @@ class Server:
         self.report_index = ReportIndex(self.store.jobs)
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
+
+    async def check(self, work: Callable[..., Checked], *given: Any, **named: Any) -> Checked:
+        """Check in a thread what a caller has sent, within CHECK_S.
+
+        Few threads do that and nothing else, so that other requests never wait for them. Raises Invalid when the work
+        takes longer, or finds something wrong.
+        """
+
+        def check_in_time() -> Checked:
+            with limit_computing(CHECK_S):
+                return work(*given, **named)
+
+        return await asyncio.get_running_loop().run_in_executor(self.check_pool, check_in_time)
 
     @property
     def cluster(self) -> Cluster:

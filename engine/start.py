@@ -95,7 +95,7 @@ async def list_warnings(server: Server, sweep: Sweep, first: Run | None = None) 
 
     try:
         values = server.sweep_index.list_values(sweep)
-        others = [await plan_folders(index) for index in cells.list_neighbours(values)]
+        others = [await plan_folders(index) for index in await server.check(cells.list_neighbours, values)]
         return cells.describe_shared_folders(await plan_folders(0), others)
     except (errors.StoreError, slurm_errors.SlurmError, ValueError):
         return []  # a cell that cannot be planned fails when its turn comes
@@ -114,7 +114,7 @@ async def plan_requested(
     folder, entry = workflow_folder.folder, workflow_folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)
     fields.refuse_control_characters(body.get("args_override") or {}, ("body", "args_override"))
-    await asyncio.to_thread(names.refuse_unused_names, entry.document, body, server.renderer)
+    await server.check(names.refuse_unused_names, entry.document, body, server.renderer)
     request_hash = requests.hash_request(name, mount, body)
     given = {"mount": mount, "cluster": server.cluster.name, "request_hash": request_hash, "source": source}
     if wanted is None:
@@ -122,7 +122,7 @@ async def plan_requested(
         await check_run(run)
         return run, run
     limit, text = server.store.config.sweeps.max_cells, edits.mask_environments(entry.data, entry.document)
-    sweep = await asyncio.to_thread(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
+    sweep = await server.check(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
     path = folder.path / folder.filenames[name]
     sweep.request_key, sweep.workflow_path = request_key, str(path) if mount else server.store.files.display_path(path)
     first = await plan_cell(server, sweep, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from engine.server import Server
@@ -30,10 +29,11 @@ def get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
 
 async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     """Check a workflow text and list its errors."""
-    wrong = await asyncio.to_thread(workflows.list_complaints, body.get("yaml") or "", server.renderer)
+    wrong = await server.check(workflows.list_complaints, body.get("yaml") or "", server.renderer)
     if wrong:
         return {"valid": False, "errors": wrong}
-    warnings = await asyncio.to_thread(cells.list_warnings, body["yaml"].encode(), server.renderer)
+    limit = server.store.config.sweeps.max_cells
+    warnings = await server.check(cells.list_warnings, body["yaml"].encode(), server.renderer, limit)
     return {"valid": True, **({"warnings": warnings} if warnings else {})}
 
 
@@ -58,7 +58,7 @@ async def create_workflow(server: Server, body: dict[str, Any], mount: str | Non
     if name in workflow_folder.folder:
         # A change from outside that happens meanwhile is not undone.
         if_match = if_match or workflow_folder.folder.get_entry(name).etag
-    data = await asyncio.to_thread(compose_workflow, workflow_folder, body)
+    data = await server.check(compose_workflow, workflow_folder, body)
     return await save_workflow(server, workflow_folder, name, data, if_match, is_new=is_new)
 
 
@@ -84,7 +84,7 @@ async def save_workflow(
     if len(data) > WORKFLOW_BYTES:
         raise errors.TooLarge(WORKFLOW_BYTES, "the YAML content")
     defaults = await server.store.configuration.load_job_defaults(workflow_folder.root)
-    await asyncio.to_thread(workflows.check_workflow, data, stem=name, defaults=defaults, renderer=server.renderer)
+    await server.check(workflows.check_workflow, data, stem=name, defaults=defaults, renderer=server.renderer)
     folder = workflow_folder.folder
     entry = await (folder.create(name, data) if is_new else folder.put(name, data, if_match=if_match))
     return Versioned(workflow_folder.rows.get_row(name), entry.etag)

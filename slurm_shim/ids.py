@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 _MOST = 65_536
+# Callers choose what is remembered here, and each may be as long as that: 64 of the largest are some 200 MB.
+_REMEMBERED = 64
 
 _JOB_ID = re.compile(r"(\d{1,10})(?:_(\d{1,10})|_\[([\d,:%-]{1,65536})\]|\+(\d{1,10}))?", re.ASCII)
 
@@ -34,7 +36,7 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_REMEMBERED)
 def list_tasks(job_id: str) -> frozenset[int]:
     """List the array tasks that an id names; none for a whole job."""
     parts = split_job_id(job_id)
@@ -57,7 +59,7 @@ def to_argument(job_id: str) -> str:
     return f"{parts['job']}_[{','.join(map(str, expand_tasks(tasks))) if ':' in tasks else tasks}]"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def expand_tasks(tasks: str) -> tuple[int, ...]:
     """Expand array tasks like "3-6%2", "1-9:4", "2,9,22-24" to numbers.
 
@@ -65,7 +67,7 @@ def expand_tasks(tasks: str) -> tuple[int, ...]:
     """
     found: list[int] = []
     for part in tasks.partition("%")[0].split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part, re.ASCII)
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", part, re.ASCII)
         if match is None:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
         first, last = int(match[1]), int(match[2] or match[1])
@@ -89,7 +91,7 @@ def expand_hosts(text: str) -> list[str]:
     return list(_expand_hosts(text))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_REMEMBERED)
 def _expand_hosts(text: str) -> tuple[str, ...]:
     names: list[str] = []
     for item in re.findall(r"(?:[^,\[\]]|\[[^\[\]]*\])+|[,\[\]]", text):
@@ -112,7 +114,7 @@ def _expand_item(item: str, already: int) -> list[str]:
 def _expand_range(inner: str) -> list[str]:
     out: list[str] = []
     for part in inner.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part, re.ASCII)
+        match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part, re.ASCII)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise ValueError(f"not a host range: [{inner[:60]}]")
         numbers = _check_count(range(int(match[1]), int(match[2] or match[1]) + 1), len(out))

@@ -13,6 +13,10 @@ from typing import Any
 
 # Errors that mean "no room": the disk, the quota, or the size that one file may have.
 FULL = frozenset({codes.ENOSPC, codes.EDQUOT, codes.EFBIG})
+# So much of a text is told, and so many of the problems where they stand in one text.
+TOLD_CHARS, TOLD_PROBLEMS = 10_000, 100
+# A near word is looked for so often in one request, among so many pairs of letters, in the beginnings of the words.
+MAX_SEARCHES, COMPARED_PAIRS, COMPARED_CHARS = 10, 100_000, 64
 
 
 class StoreError(Exception):
@@ -112,7 +116,7 @@ class Invalid(StoreError):
 
     def __init__(self, problems: Sequence[dict[str, Any]]) -> None:
         self.problems = list(problems)
-        super().__init__("; ".join(describe_problem(item) for item in self.problems) or "invalid")
+        super().__init__("; ".join(describe_problem(item) for item in self.problems[:TOLD_PROBLEMS]) or "invalid")
 
 
 class NotJson(Invalid):
@@ -136,9 +140,22 @@ def make_problem(
 
 
 def suggest_word(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` if a known word is near, else ""."""
-    lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(word[:128].lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
+    """Return `; did you mean 'x'?` if a known word is near, else "".
+
+    Bounded in time: of very many known words the first ones are looked at, of long ones the beginning.
+    """
+    word = word[:COMPARED_CHARS].lower().replace("-", "_")
+    lower: dict[str, str] = {}
+    left = COMPARED_PAIRS // max(len(word), 1)
+    for candidate in known:
+        beginning = candidate[:COMPARED_CHARS].lower()
+        if not len(word) <= 3 * len(beginning) <= 9 * len(word):
+            continue  # too short or too long to be near
+        left -= len(beginning)
+        if left < 0:
+            break
+        lower[beginning] = candidate
+    near = difflib.get_close_matches(word, list(lower), n=1, cutoff=0.6)
     return f"; did you mean '{lower[near[0]]}'?" if near else ""
 
 
@@ -148,8 +165,21 @@ def describe_problem(problem: dict[str, Any]) -> str:
     For example `line 3, column 5: jobs.0.name: …`.
     """
     place = f"line {problem['line']}, column {problem['column']}: " if problem.get("line") else ""
-    path = ".".join(str(part) for part in problem.get("loc", ()))
+    path = ".".join(print_text(part) for part in problem.get("loc", ()))
     return f"{place}{path}: {problem['msg']}" if path else f"{place}{problem['msg']}"
+
+
+def print_text(value: Any, most_chars: int = TOLD_CHARS) -> str:
+    """Return the value as text that UTF-8 can hold, or the beginning of it.
+
+    Never fails: of an exception that has no text its name is left.
+    """
+    try:
+        text = str(value)
+    except Exception:  # such as of an integer with more digits than Python writes
+        text = type(value).__name__
+    text = text if len(text) <= most_chars else f"{text[:most_chars]}…"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def from_os_error(cause: OSError, doing: str) -> StoreUnavailable:

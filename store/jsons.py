@@ -17,11 +17,22 @@ from typing import Any
 
 import orjson
 
-from store.errors import Invalid, NotJson, WrongKind, make_problem, suggest_word
+from store.errors import (
+    MAX_SEARCHES,
+    TOLD_PROBLEMS,
+    Invalid,
+    NotJson,
+    WrongKind,
+    make_problem,
+    print_text,
+    suggest_word,
+)
 
 MAX_DEPTH = 64
 # As text, integers take time quadratic in their digits; Python itself takes 4,300.
 MAX_DIGITS = 4000
+# An answer need not send back a megabyte: so much of a value is shown.
+SHOWN_CHARS = 500
 LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 # The schema's keyword -> the type that errors of the srunx family have.
@@ -150,6 +161,36 @@ def _mark_long_integers(value: Any) -> Any:
     return orjson.Fragment(str(value)) if is_long else value
 
 
+def find_nul_problems(value: Any, *loc: str | int) -> list[dict[str, Any]]:
+    """Find texts with NUL in them, keys too: no path and no word holds one.
+
+    >>> [problem["loc"] for problem in find_nul_problems({"a": ["b", "c\\0"]}, "body")]
+    [['body', 'a', 1]]
+    """
+    if isinstance(value, str):
+        return [make_problem("must not hold NUL", loc, type="nul", input=value)] if "\0" in value else []
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    return [problem for pair in pairs for part in pair for problem in find_nul_problems(part, *loc, pair[0])]
+
+
+def make_printable(value: Any) -> Any:
+    """Return the value, or its beginning, as any reader of JSON takes it.
+
+    Never fails: what JSON cannot hold is named by its type.
+
+    >>> make_printable({"a": 2**70}), make_printable("half \\ud800"), make_printable(10**5000)
+    ({'a': 1180591620717411303424}, 'half \\\\ud800', 'a value of type int')
+    """
+    if isinstance(value, str):
+        return print_text(value, SHOWN_CHARS)
+    try:
+        data = dump_json(value)
+        is_short = len(data) <= SHOWN_CHARS and measure_depth(value) <= MAX_DEPTH
+        return value if is_short else print_text(data.decode(), SHOWN_CHARS)
+    except Exception:  # whatever a value can raise
+        return f"a value of type {type(value).__name__}"
+
+
 def measure_depth(value: Any) -> int:
     """Return how deep lists and objects are nested in each other.
 
@@ -206,10 +247,10 @@ def list_problems(error: Any, schema: Mapping[str, Any], *prefix: str) -> list[d
         what = "query parameter" if loc == ["query"] else "field"
         return [
             make_problem(
-                f"unknown {what} '{name[:80]}'{suggest_word(name, known)}", [*loc, name], type=kind,
-                input=error.instance[name],
+                f"unknown {what} '{name[:80]}'{suggest_word(name, known if number < MAX_SEARCHES else ())}",
+                [*loc, name], type=kind, input=error.instance[name],
             )
-            for name in error.kind.unexpected
+            for number, name in enumerate(error.kind.unexpected[:TOLD_PROBLEMS])
         ]  # fmt: skip
     if keyword == "required":
         loc, message = [*loc, getattr(error.kind, "property", "").strip('"')], "Field required"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from .units import is_number
 
+MOST_TASKS = 4_000_001  # what MaxArraySize can be at most (slurm.conf(5))
+
 
 def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
     """Parse array indexes to (task numbers in order, limit).
@@ -23,7 +25,7 @@ def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
         high = high if dash else low
         if not (is_number(low) and is_number(high)) or (colon and not (is_number(step) and int(step) > 0)):
             raise ValueError(text)
-        if int(low) > int(high) or int(high) >= max_size:
+        if int(low) > int(high) or int(high) >= min(max_size, MOST_TASKS):
             raise ValueError(text)
         tasks.update(range(int(low), int(high) + 1, int(step) if colon else 1))
     return sorted(tasks), int(limit) if is_number(limit) else 0

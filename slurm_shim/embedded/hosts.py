@@ -5,6 +5,10 @@ See hostlist of sinfo(1).
 
 from __future__ import annotations
 
+from .units import is_number
+
+MOST_NAMES = 65_536
+
 
 def expand_hosts(expression: str) -> list[str]:
     """Expand a node list expression to names, in its order.
@@ -13,7 +17,7 @@ def expand_hosts(expression: str) -> list[str]:
     """
     names: list[str] = []
     for part in _split_outside_brackets(expression):
-        names += _expand_part(part)
+        names += _expand_part(part, MOST_NAMES - len(names))
     return names
 
 
@@ -69,7 +73,7 @@ def _split_outside_brackets(expression: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def _expand_part(part: str) -> list[str]:
+def _expand_part(part: str, most: int) -> list[str]:
     head, bracket, rest = part.partition("[")
     if not bracket:
         return [part]
@@ -78,7 +82,7 @@ def _expand_part(part: str) -> list[str]:
     for piece in inside.split(","):
         low, dash, high = piece.partition("-")
         high = high if dash else low
-        if not (low.isdigit() and high.isdigit()) or int(high) - int(low) > 65535:
-            raise ValueError(f"bad range {piece!r}")
+        if not (is_number(low) and is_number(high)) or int(high) - int(low) >= most - len(names):
+            raise ValueError(f"bad range {piece[:60]!r}")
         names += [f"{head}{number:0{len(low)}d}{tail}" for number in range(int(low), int(high) + 1)]
     return names

@@ -105,7 +105,7 @@ def parse_time(text: str, now: int) -> int:
     low = text.strip().lower()
     if low.startswith("now"):
         return now + _parse_offset_s(text, low[3:])
-    if low.startswith("uts") and is_number(low[3:]):
+    if low.startswith("uts") and is_number(low[3:]) and int(low[3:]) <= now + LONGEST_S:
         return int(low[3:])
     today = time.localtime(now)[:3]
     if low in ("today", "tomorrow"):
@@ -137,7 +137,10 @@ def _parse_offset_s(text: str, rest: str) -> int:
     names = [name for name in UNITS_S if unit and (name.startswith(unit) or f"{name}s" == unit)]
     if unit and not names:
         raise BadTime(text, 4)
-    return sign * int(digits) * (UNITS_S[names[0]] if unit else 1)
+    offset_s = int(digits) * (UNITS_S[names[0]] if unit else 1)
+    if offset_s > LONGEST_S:
+        raise BadTime(text, 3)
+    return sign * offset_s
 
 
 def _parse_clock(text: str, clock: str) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from store.documents.models import (
     HOOK,
@@ -12,7 +12,6 @@ from store.documents.models import (
     MEMORY,
     NODELIST,
     PARTITION,
-    PATH,
     TIME,
     VERSION,
     OneLine,
@@ -21,6 +20,10 @@ from store.documents.models import (
     Word,
 )
 from store.rules import fields
+
+Argument = Annotated[OneLine, AfterValidator(fields.check_argument)]
+Mount = Annotated[OneLine, AfterValidator(fields.check_mount)]
+Folder = Annotated[str, Field(min_length=1), AfterValidator(fields.check_folder)]
 
 
 class Resources(UserFileModel):
@@ -58,15 +61,15 @@ class Container(UserFileModel):
     """A container to run in; a bare text stands for its image."""
 
     runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
-    image: OneLine | None = None
-    mounts: list[OneLine] = Field(default=[], max_length=200)
-    workdir: OneLine | None = None
+    image: Argument | None = None
+    mounts: list[Mount] = Field(default=[], max_length=200)
+    workdir: Argument | None = None
     nv: bool = False
     rocm: bool = False
     cleanenv: bool = False
     fakeroot: bool = False
     writable_tmpfs: bool = False
-    overlay: OneLine | None = None
+    overlay: Mount | None = None
     env: dict[str, Value] = Field(default={}, max_length=200)
 
     @field_validator("env")
@@ -86,8 +89,8 @@ def _from_image(value: Any) -> Any:
 class Environment(UserFileModel):
     """What is set up before a job's command."""
 
-    conda: OneLine | None = None
-    venv: OneLine | None = None
+    conda: Argument | None = None
+    venv: Argument | None = None
     container: Annotated[Container | None, BeforeValidator(_from_image)] = None
     env_vars: dict[str, Value] = Field(default={}, max_length=200)
 
@@ -144,8 +147,8 @@ class SrunxConfig(UserFileModel):
     notifications: Notifications = Notifications()
     cli: Cli = Cli()
     sync: Sync = Sync()
-    log_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] = "logs"
-    work_dir: Annotated[str, Field(pattern=PATH, max_length=4000)] | None = None
+    log_dir: Folder = "logs"
+    work_dir: Folder | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from store.documents.models import VERSION
-from store.errors import Invalid, make_problem, suggest_word
+from store.errors import MAX_SEARCHES, TOLD_PROBLEMS, Invalid, make_problem, suggest_word
 from store.jsons import dump_json, load_json
 from store.yaml import reader
 
@@ -95,13 +95,12 @@ def to_problems(
     With the model, unknown keys get a suggestion.
     """
     found = []
-    for detail in error.errors(include_url=False):
+    for number, detail in enumerate(error.errors(include_url=False)[:TOLD_PROBLEMS]):
         loc, message = detail["loc"], detail["msg"].removeprefix("Value error, ")
         unknown = detail["type"] == "extra_forbidden"
         if unknown:
-            message = f"unknown key '{loc[-1]}'" + suggest_word(
-                str(loc[-1]), _list_keys(model, loc[:-1]) if model else ()
-            )
+            known = _list_keys(model, loc[:-1]) if model and number < MAX_SEARCHES else ()
+            message = f"unknown key '{loc[-1]}'" + suggest_word(str(loc[-1]), known)
         line, column = where(loc, key=unknown) if where else (None, None)
         if detail["type"] == "json_invalid" and (at := re.search(r"at line (\d+) column (\d+)$", message)):
             line, column = int(at[1]), int(at[2])

@@ -27,6 +27,7 @@ from store.disk.reading import read_file
 from store.documents import Environment, Resources, to_problems
 from store.errors import Conflict, Denied, Invalid, NotFound, make_problem
 from store.rendering.renderer import Renderer
+from store.rules.fields import check_folder
 from store.yaml import reader
 
 BASE = "base"
@@ -141,6 +142,11 @@ def build_job(name: str, body: Mapping[str, Any], defaults: Mapping[str, Any]) -
 
     A mask stands for the secret of the configuration. Raises Invalid with places in the body.
     """
+    for part in ("work_dir", "log_dir"):
+        try:
+            check_folder(body.get(part) or "")
+        except ValueError as error:
+            raise Invalid([make_problem(str(error), ["body", part], input=body[part])]) from None
     common = defaults.get("environment") or {}
     resources = _validate_part(Resources, body.get("resources") or {}, "resources")
     environment = _validate_part(Environment, _unmask_part(body.get("environment") or {}, common), "environment")

@@ -86,6 +86,37 @@ def check_word(value: Any) -> str:
     return check_line(value)
 
 
+def check_argument(value: Any) -> str:
+    """Check a word that no program takes for an option."""
+    if check_word(value).lstrip().startswith("-"):
+        raise ValueError("must not begin with a hyphen, which would make it an option")
+    return check_word(value)
+
+
+def check_mount(value: Any) -> str:
+    """Check a mount of a container: SOURCE[:TARGET[:OPTIONS]].
+
+    Pyxis and apptainer take a comma for the beginning of another one.
+    """
+    value = check_argument(value)
+    if "," in value or value.count(":") > 2:
+        raise ValueError("must be one SOURCE[:TARGET[:OPTIONS]] without commas; write several as a list")
+    return value
+
+
+def check_folder(value: Any) -> str:
+    """Check the path of a folder; empty stands for the usual one.
+
+    A backslash switches off the symbols in a file name for logs (sbatch(1)).
+    """
+    value = check_line(value)
+    if value.startswith("-") or value != value.strip() or "\\" in value:
+        raise ValueError("must be a folder without a hyphen before it, blanks around it, or a backslash")
+    if len(value.encode()) > 4096 or any(len(part.encode()) > 255 for part in value.split("/")):
+        raise ValueError("must have at most 4096 bytes, and 255 between two slashes")
+    return value
+
+
 def check_name(value: Any) -> str:
     """Check a name: 1 to 128 letters, digits, hyphens and underscores."""
     if is_template(value):
@@ -299,6 +330,9 @@ def _to_list(value: Any) -> Any:
 Text = Annotated[str, _check_later(check_text)]
 Line = Annotated[str, _check_later(check_line)]
 Word = Annotated[str, _check_later(check_word)]
+Argument = Annotated[str, _check_later(check_argument)]
+Mount = Annotated[str, _check_later(check_mount)]
+Folder = Annotated[str, _check_later(check_folder)]
 Name = Annotated[str, PlainValidator(check_name)]
 WorkflowName = Annotated[str, PlainValidator(check_workflow_name)]
 TemplateName = Annotated[str, _check_later(check_name)]

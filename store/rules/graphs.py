@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from store.errors import make_problem, suggest_word
+from store.deadlines import check_deadline
+from store.errors import MAX_SEARCHES, make_problem, suggest_word
 from store.rules import fields
 from store.rules.shapes import MAX_PROBLEMS, Loc, Problem
-
-# At most so many searches for a near name, since each looks at every job.
-MAX_SEARCHES = 10
 
 
 def sort_by_needs(edges: Mapping[str, Collection[str]]) -> list[str]:
@@ -84,6 +82,7 @@ def find_graph_problems(jobs: Sequence[Mapping[str, Any]]) -> list[Problem]:
             problems.append(make_problem(message, ("jobs", index, "name"), input=name[:200]))
     edges: dict[str, set[str]] = {name: set() for name in first}
     for index, job in enumerate(jobs):
+        check_deadline()
         name = str(job.get("name"))
         dependencies = _parse_dependencies(job.get("depends_on"), ("jobs", index, "depends_on"))
         if len(problems) < MAX_PROBLEMS:
@@ -114,7 +113,6 @@ def _find_dependency_problems(
 ) -> list[Problem]:
     problems: list[Problem] = []
     counts = Counter((type_, other) for _, type_, other in dependencies)
-    others = [known_name for known_name in known if known_name != name]
     seen: set[tuple[str, str]] = set()
     for loc, type_, other in dependencies:
         message = None
@@ -122,7 +120,8 @@ def _find_dependency_problems(
             message = f"Job '{name}' depends on itself"
         elif other not in known:
             message = f"Job '{name[:128]}' depends on unknown job '{other}'"
-            message += suggest_word(other, others) if suggest and len(problems) < MAX_SEARCHES else ""
+            if suggest and len(problems) < MAX_SEARCHES:
+                message += suggest_word(other, (known_name for known_name in known if known_name != name))
         elif (type_, other) in seen:
             message = f"the dependency '{type_}:{other}' stands here twice"
         elif type_ == "afternotok" and counts["afterok", other]:

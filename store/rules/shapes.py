@@ -24,8 +24,6 @@ from store.rules import fields, matrix
 from store.yaml import reader
 
 MAX_JOBS = 1000
-# Above any configured limit; the configuration sets the real one.
-MAX_CELLS = 1_000_000
 # More than a person reads. Near names are searched for each problem, so a limit bounds the time as well.
 MAX_PROBLEMS = 100
 RESOURCES = (
@@ -106,15 +104,15 @@ class Container(ClosedMapping):
     """The image that a job runs in."""
 
     runtime: Literal["pyxis", "apptainer", "singularity"] = "pyxis"
-    image: fields.Word
-    mounts: list[fields.Word] = []
-    workdir: fields.Word | None = None
+    image: fields.Argument
+    mounts: list[fields.Mount] = []
+    workdir: fields.Argument | None = None
     nv: fields.Flag = False
     rocm: fields.Flag = False
     cleanenv: fields.Flag = False
     fakeroot: fields.Flag = False
     writable_tmpfs: fields.Flag = False
-    overlay: fields.Word | None = None
+    overlay: fields.Mount | None = None
     env: dict[fields.EnvKey, fields.Text] = {}
 
     @model_validator(mode="before")
@@ -126,8 +124,8 @@ class Container(ClosedMapping):
 class Environment(ClosedMapping):
     """What is set up before a job's command starts."""
 
-    conda: fields.Word | None = None
-    venv: fields.Word | None = None
+    conda: fields.Argument | None = None
+    venv: fields.Argument | None = None
     container: Container | None = None
     env_vars: dict[fields.EnvKey, fields.Text] = {}
 
@@ -143,8 +141,8 @@ class Job(ClosedMapping):
     exports: dict[fields.Identifier, fields.Text] = {}
     resources: Resources = Resources()
     environment: Environment = Environment()
-    work_dir: fields.Line | None = None
-    log_dir: fields.Line | None = None
+    work_dir: fields.Folder | None = None
+    log_dir: fields.Folder | None = None
     template: fields.TemplateName | None = None
     srun_args: fields.Line | None = None
     launch_prefix: fields.Line | None = None
@@ -158,7 +156,7 @@ class Job(ClosedMapping):
 
 def _check_series(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        matrix.expand_series(value, ())
+        matrix.check_series(value, ())
     except Invalid as error:
         raise ValueError(error.problems[0]["msg"]) from None
     return value

@@ -116,8 +116,8 @@ def build_sweep(
     and the part of the workflow; `given` has mount, cluster, source and request_hash. Raises Invalid for a wrong
     matrix.
     """
-    matrix = expand_matrix(wanted["matrix"])
     exclude = wanted.get("exclude") or []
+    matrix = expand_matrix(wanted["matrix"], limit, exclude)
     count = len(list_cells(matrix, exclude, limit))
     refuse_python(body.get("args_override") or {}, ("body", "args_override"))
     args = {**workflow.args, **(body.get("args_override") or {})}

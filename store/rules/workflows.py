@@ -7,7 +7,6 @@ place. Templates stay as they are until `plan_workflow`, which renders values, n
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
@@ -15,14 +14,15 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from store.config import masks
+from store.deadlines import check_deadline
 from store.errors import Invalid, make_problem
 from store.errors import describe_problem as line
 from store.rendering.renderer import Renderer
 from store.rules import fields, graphs
 from store.rules.fields import refuse_python
+from store.rules.matrix import MAX_CELLS, refuse_many_cells
 from store.rules.shapes import (
     FLAT_KEYS,
-    MAX_CELLS,
     MAX_JOBS,
     MAX_PROBLEMS,
     RESOURCES,
@@ -118,6 +118,7 @@ def _keep_spelling(value: dict[str, Any], data: bytes, loaded: reader.ParsedYaml
         if isinstance(part, list):
             return [keep_words(item, (*loc, index)) for index, item in enumerate(part)]
         if isinstance(part, bool | int | float) and not TYPED_KEYS.intersection(loc[2:3]):
+            check_deadline()
             return _find_spelling(part, lines, loaded.locate(loc))
         return part
 
@@ -174,9 +175,10 @@ def _find_relation_problems(tree: Mapping[str, Any]) -> list[Problem]:
     matrix = sweep.get("matrix") if isinstance(sweep, dict) else None
     if isinstance(matrix, dict):
         problems += fields.find_python_problems(matrix, ("sweep", "matrix"))
-        cells = math.prod(len(axis) for axis in matrix.values() if isinstance(axis, list))
-        if cells > MAX_CELLS:
-            problems.append(make_problem(f"matrix cell_count={cells} exceeds limit {MAX_CELLS}", ("sweep", "matrix")))
+        try:
+            refuse_many_cells(matrix, MAX_CELLS)
+        except Invalid as error:
+            problems += [{**entry, "loc": ["sweep", "matrix"]} for entry in error.problems]
     return problems
 
 
@@ -303,6 +305,7 @@ def _plan_job(
 
     Problems of its rendered values are appended to `problems`.
     """
+    check_deadline()
     depends_on = [] if single_job else [entry for entry in job.depends_on if entry.partition(":")[2] in chosen]
     tree = {"name": job.name, "depends_on": depends_on, "exports": rendered["exports"], **rendered["body"]}
     tree = _add_defaults(tree, defaults)

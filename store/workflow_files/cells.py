@@ -39,16 +39,19 @@ def describe_shared_folders(first: Folders, others: Iterable[Folders]) -> list[s
     ]
 
 
-def list_warnings(data: bytes, renderer: Renderer) -> list[str]:
+def list_warnings(data: bytes, renderer: Renderer, limit: int) -> list[str]:
     """List what may surprise in a workflow that is valid.
 
-    Blocks while the renderer works.
+    `limit` is that of the cells of a sweep. Blocks while the renderer works.
     """
     workflow = workflows.parse_workflow(data)
     if workflow.sweep is None:
         return []
-    axes = matrix.expand_matrix(workflow.sweep.matrix)
-    cells = matrix.list_cells(axes, workflow.sweep.exclude, workflows.MAX_CELLS)
+    try:
+        exclude = workflow.sweep.exclude
+        cells = matrix.list_cells(matrix.expand_matrix(workflow.sweep.matrix, limit, exclude), exclude, limit)
+    except Invalid as error:
+        return [describe_problem({**entry, "loc": entry["loc"][1:]}) for entry in error.problems]
 
     def plan_folders(index: int) -> Folders:
         plan = workflows.plan_workflow(workflow, args_override=cells[index], cell=index, renderer=renderer)

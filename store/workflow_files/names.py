@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from store.errors import Invalid, make_problem, suggest_word
+from store.errors import MAX_SEARCHES, Invalid, make_problem, suggest_word
 from store.rendering.renderer import Renderer
-from store.rules.shapes import Loc, Problem, Workflow
+from store.rules.shapes import MAX_PROBLEMS, Loc, Problem, Workflow
 from store.rules.workflows import pick_sample_args, plan_workflow
 
 
@@ -23,18 +23,16 @@ def refuse_unused_names(workflow: Workflow, body: Mapping[str, Any], renderer: R
     elif workflow.sweep:
         places += [("sweep", "matrix", axis) for axis in workflow.sweep.matrix]
     # That `deps` is reserved is said where args are planned.
-    unknown = [place for place in places if place[-1] not in (*workflow.args, "deps")]
+    unknown = [place for place in places if place[-1] not in workflow.args and place[-1] != "deps"]
     if not unknown:
         return
     texts = renderer.find_names(workflow.model_dump(exclude={"sweep"}))
     known = {*workflow.args, *(name for names in texts.values() for name in names)}
-    problems = [
-        make_problem(
-            f"nothing in the workflow uses '{place[-1]}'{suggest_word(str(place[-1]), known)}", place, type="unused"
-        )
-        for place in unknown
-        if place[-1] not in known
-    ]
+    unused = [place for place in unknown if place[-1] not in known]
+    problems = []
+    for number, place in enumerate(unused[:MAX_PROBLEMS]):
+        near = suggest_word(str(place[-1]), known) if number < MAX_SEARCHES else ""
+        problems.append(make_problem(f"nothing in the workflow uses '{place[-1]}'{near}", place, type="unused"))
     if problems:
         raise Invalid(workflow.locate_problems(problems))
 

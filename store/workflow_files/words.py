@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from store.deadlines import check_deadline
+
 ENDS = {"{{": "}}", "{%": "%}", "{#": "#}"}
 # In a shell script `${#list[@]}` is the length of a list.
 MARK = re.compile(r"\{\{|\{%|(?<!\$)\{#")
@@ -26,6 +28,7 @@ def join_templates(words: Sequence[str]) -> list[str] | str:
     while at < len(words):
         end = at + 1
         while end < len(words) and is_unclosed(" ".join(words[at:end])):
+            check_deadline()
             end += 1
         word = " ".join(words[at:end])
         if is_unclosed(word):
