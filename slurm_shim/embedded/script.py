@@ -126,27 +126,33 @@ def split_line(line: str) -> list[str]:
     for a word that begins with a colon.
     """
     words: list[str] = []
-    rest = line.lstrip(BLANKS)
-    while not rest.lstrip(BLANKS).startswith(":"):
-        word, end = _read_word(rest)
+    end = _skip_blanks(line, 0)
+    while not line.startswith(":", _skip_blanks(line, end)):
+        word, after = _read_word(line, end)
         if not word:
             return words
         words.append(word)
-        rest = rest[end:]
-    raise ValueError(f"Unexpected `:` in [{rest}]")
+        end = after
+    raise ValueError(f"Unexpected `:` in [{line[end:]}]")
 
 
-def _read_word(rest: str) -> tuple[str, int]:
-    """Read the first word; return it and where it ends."""
+def _skip_blanks(line: str, at: int) -> int:
+    while at < len(line) and line[at] in BLANKS:
+        at += 1
+    return at
+
+
+def _read_word(line: str, start: int) -> tuple[str, int]:
+    """Read the first word behind a place; return it and where it ends."""
     word, quote = "", ""
-    at = len(rest) - len(rest.lstrip(BLANKS))
-    while at < len(rest) and (quote or rest[at] not in BLANKS + "#"):
-        letter = rest[at]
+    at = _skip_blanks(line, start)
+    while at < len(line) and (quote or line[at] not in BLANKS + "#"):
+        letter = line[at]
         if letter == "\\":
             at += 1
-            if not quote and at < len(rest) and rest[at] in BLANKS:
+            if not quote and at < len(line) and line[at] in BLANKS:
                 break
-            word += rest[at : at + 1]
+            word += line[at : at + 1]
         elif letter == quote:
             quote = ""
         elif not quote and letter in "'\"":
@@ -155,5 +161,5 @@ def _read_word(rest: str) -> tuple[str, int]:
             word += letter
         at += 1
     if quote:
-        raise ValueError(f"Unmatched `{quote}` in [{rest}]")
+        raise ValueError(f"Unmatched `{quote}` in [{line[start:]}]")
     return word, at

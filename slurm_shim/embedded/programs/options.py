@@ -5,6 +5,8 @@ Abbreviated long options, `-pVALUE`, `-hH`, `--`, and its error texts.
 
 from __future__ import annotations
 
+from collections import deque
+
 from ..conf import VERSION
 from ..states import Refused
 
@@ -90,11 +92,11 @@ class Options:
         """
         found: list[tuple[str, str | None]] = []
         operands: list[str] = []
-        rest = list(argv)
+        rest = deque(argv)
         while rest:
-            word = rest.pop(0)
+            word = rest.popleft()
             if word == "--":
-                return found, operands + rest
+                return found, [*operands, *rest]
             if word.startswith("-") and word != "-":
                 found += self.parse_word(word, rest)
             elif permute:
@@ -103,14 +105,14 @@ class Options:
                 return found, [word, *rest]
         return found, operands
 
-    def parse_word(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
+    def parse_word(self, word: str, rest: deque[str]) -> list[tuple[str, str | None]]:
         """Parse a word that begins with a dash; take its value off `rest`.
 
         Refused with getopt's text.
         """
         return [self._parse_long(word[2:], rest)] if word.startswith("--") else self._parse_letters(word[1:], rest)
 
-    def _parse_long(self, word: str, rest: list[str]) -> tuple[str, str | None]:
+    def _parse_long(self, word: str, rest: deque[str]) -> tuple[str, str | None]:
         given, equals, value = word.partition("=")
         name = self._resolve_name(given, word)
         kind = self.long[name]
@@ -119,7 +121,7 @@ class Options:
         if kind == REQUIRED and not equals:
             if not rest:
                 raise self._make_refusal(f"option '--{name}' requires an argument")
-            return name, rest.pop(0)
+            return name, rest.popleft()
         return name, value if equals else None
 
     def _resolve_name(self, given: str, word: str) -> str:
@@ -133,21 +135,21 @@ class Options:
             raise self._make_refusal(f"option '--{word}' is ambiguous; possibilities: {names}")
         return near[0]
 
-    def _parse_letters(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
+    def _parse_letters(self, word: str, rest: deque[str]) -> list[tuple[str, str | None]]:
         found: list[tuple[str, str | None]] = []
         for index, letter in enumerate(word):
             if letter not in self.short:
                 raise self._make_refusal(f"invalid option -- '{letter}'")
             name = self.short[letter]
-            tail = word[index + 1 :]
             if self.long[name] == NONE:
                 found.append((name, None))
                 continue
+            tail = word[index + 1 :]
             if self.long[name] == OPTIONAL:
                 return [*found, (name, tail or None)]
             if not tail and not rest:
                 raise self._make_refusal(f"option requires an argument -- '{letter}'")
-            return [*found, (name, tail or rest.pop(0))]
+            return [*found, (name, tail or rest.popleft())]
         return found
 
     def _make_refusal(self, text: str) -> Refused:
