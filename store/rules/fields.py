@@ -94,14 +94,13 @@ def check_argument(value: Any) -> str:
 
 
 def check_mount(value: Any) -> str:
-    """Check a mount of a container: SOURCE[:TARGET[:OPTIONS]].
+    """Check a mount of a container, as SOURCE[:TARGET[:OPTIONS]].
 
     Pyxis and apptainer take a comma for the beginning of another one.
     """
-    value = check_argument(value)
-    if "," in value or value.count(":") > 2:
-        raise ValueError("must be one SOURCE[:TARGET[:OPTIONS]] without commas; write several as a list")
-    return value
+    if "," in check_argument(value):
+        raise ValueError("must not hold a comma, which would begin another one; write several as a list")
+    return check_argument(value)
 
 
 def check_folder(value: Any) -> str:

@@ -35,7 +35,6 @@ WRONG = [
     *(("an option", field, "--oops") for field in PLACES),
     *(("an option behind a blank", field, " -o") for field in PLACES),
     ("another mount", "mounts", "/a:/b,/etc:/etc"),
-    ("a fourth part", "mounts", "/a:/b:ro:/etc"),
     ("another overlay", "overlay", "/a,/b"),
     *(("SLURM's escape, which switches off %j", field, r"a\b") for field in FOLDERS),
     *(("a blank at its end", field, "a ") for field in FOLDERS),
