@@ -22,17 +22,19 @@ from typing import Any
 
 from slurm_shim.cluster import EMBEDDED, Cluster, RemoteCluster, choose_cluster, make_embedded
 from slurm_shim.commands import Folders, Slurm
+from slurm_shim.directives import read_options
 from slurm_shim.embedded import conf as embedded_conf
 from slurm_shim.errors import ClusterUnreachable, FolderRefused
 from slurm_shim.remote.commands import Check
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
+from slurm_shim.submissions import Submission
 from store.config import masks
 from store.config.profiles import Profile
 from store.config.settings import Settings
 from store.disk.files import Files
 from store.errors import NotFound, StoreError
-from store.rules.runs import ById, ByTag, JobView
+from store.rules.jobs.views import ById, ByTag, JobView, Tried, Wanted
 from store.store import Store
 from store.times import to_epoch
 
@@ -119,8 +121,9 @@ class Clusters:
         return cluster
 
     def view_job(self, name: str, job_id: str) -> JobView:
-        """View a job as the cluster of this name knows it."""
-        return self.make_lookups(name)[0](job_id)
+        """View the job that has this id now, as the cluster of this name knows it."""
+        cluster = self.find(name)
+        return UNKNOWN if cluster is None else JobView(*cluster.snapshot.by_id(job_id))
 
     def make_lookups(self, name: str) -> tuple[ById, ByTag]:
         """Make the look-ups of a cluster: by job id, and by tag.
@@ -129,11 +132,16 @@ class Clusters:
         """
         cluster = self.find(name)
         if cluster is None:
-            return lambda _job_id: UNKNOWN, lambda _attempt: UNKNOWN
-        return (
-            lambda job_id: JobView(*cluster.snapshot.by_id(job_id)),
-            lambda attempt: JobView(*cluster.by_tag(attempt.tag or "", to_epoch(attempt.intended_at) or 0)),
-        )
+            return lambda *_job: UNKNOWN, lambda *_job: UNKNOWN
+
+        def find_by_id(tried: Tried, wanted: Wanted) -> JobView:
+            return JobView(*cluster.snapshot.by_id(tried.job_id or "", describe_submission(cluster, tried, wanted)))
+
+        def find_by_tag(tried: Tried, wanted: Wanted) -> JobView:
+            submission = describe_submission(cluster, tried, wanted)
+            return JobView(*cluster.by_tag(submission, to_epoch(tried.intended_at) or 0))
+
+        return find_by_id, find_by_tag
 
     def resolve(self, name: str | None) -> Cluster:
         """Return the cluster that somebody asks about, by name or label.
@@ -232,6 +240,7 @@ class Clusters:
             self._drop(label)
         if label not in self._clusters:
             cluster = self._clusters[label] = self._make(label, profile)
+            self._set_intervals(cluster)
             cluster.snapshot.is_busy = partial(self.is_busy, cluster)
             cluster.snapshot.on_jobs_changed.append(partial(self.on_change, cluster))
             if profile is not None:
@@ -239,12 +248,11 @@ class Clusters:
         return self._clusters[label]
 
     def _make(self, label: str, profile: Profile | None) -> Cluster:
-        poll = self._store.config.poll
         if profile is not None:
-            return RemoteCluster(label, self.make_connection(label.removeprefix(SSH), profile), poll.min_s, poll.max_s)
+            return RemoteCluster(label, self.make_connection(label.removeprefix(SSH), profile))
         slurm = self._local[1] if label == self._local[0] else self._make_embedded()
         slurm.make_folders = partial(make_folders, self._store.files)
-        return Cluster(label, slurm, self._pool, poll.min_s, poll.max_s)
+        return Cluster(label, slurm, self._pool)
 
     def make_connection(self, name: str, profile: Profile) -> Connection:
         """Make an unshared connection for the profile, not connected yet."""
@@ -323,9 +331,13 @@ class Clusters:
 
     def update_intervals(self) -> None:
         """Apply the poll intervals of a changed config.yaml."""
-        poll = self._store.config.poll
         for cluster in self._clusters.values():
-            cluster.snapshot.min_s, cluster.snapshot.max_s = poll.min_s, poll.max_s
+            self._set_intervals(cluster)
+
+    def _set_intervals(self, cluster: Cluster) -> None:
+        poll = self._store.config.poll
+        cluster.snapshot.min_s, cluster.snapshot.max_s = poll.min_s, poll.max_s
+        cluster.snapshot.missing.absence.confirm_s = poll.absence_s
 
     def _drop(self, label: str) -> None:
         """Drop a cluster; it is made anew when it is needed again."""
@@ -340,6 +352,14 @@ class Clusters:
         for label in list(self._clusters):
             self._drop(label)
         await asyncio.gather(*self._ending)
+
+
+def describe_submission(cluster: Cluster, tried: Tried, wanted: Wanted) -> Submission:
+    """Describe a job of ours, as it is told from others with its id."""
+    script = wanted.script or ""
+    user = wanted.options.get("uid") or (read_options(script).get("uid") if "--uid" in script else None)
+    at = to_epoch(tried.submitted_at or tried.intended_at)
+    return cluster.describe_submission(tried.tag, user, wanted.options.get("job_name"), at)
 
 
 def make_folders(files: Files, folders: Folders) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from engine import planning, workdirs
+from engine.clusters import describe_submission
 from engine.mounts import copies
 from engine.server import Server
 from slurm_shim import errors as slurm_errors
@@ -22,14 +23,16 @@ from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
 from slurm_shim.commands import NO_NEEDS, Needs
 from store import access, errors, logs
-from store.documents import JobRecord
+from store.documents import JobRecord, RunJob
 from store.indexes import jobs
 from store.indexes.bodies import Answer, Body
 from store.indexes.lists import JobList
 from store.kinds import Key
 from store.rendering import templates
-from store.rules import records, requests, runs, states
+from store.rules import requests, states
 from store.rules.changes import Filter
+from store.rules.jobs import records
+from store.rules.jobs.views import REPLACED, adopt_job
 from store.times import to_rfc3339
 from store.views import srunx
 
@@ -95,8 +98,26 @@ async def find_job(server: Server, job_id: str, cluster: str | None = None) -> d
         report = server.report_index.find_for_entry(found, asked.name)
         return srunx.to_past_job_json(found, time.time(), report.stage if report else None)
     report = server.report_index.find_for_job(found, asked.name)
-    entry = server.job_index.get(asked.name, jobs.get_whole_id(found["job_id"]))
+    entry = find_whole_entry(server, asked, found)
+    if entry is not None and entry.state == states.LOST:
+        entry = None  # the cluster lost it, and gave its id to this job
     return srunx.to_job_json(found, entry, report.stage if report else None, asked.name)
+
+
+def find_whole_entry(server: Server, asked: Cluster, row: dict[str, Any]) -> jobs.JobEntry | None:
+    """Find what we remember of the job that a row of SLURM is part of."""
+    return server.job_index.get(asked.name, jobs.get_whole_id(row["job_id"]))
+
+
+def is_replaced(server: Server, asked: Cluster, row: dict[str, Any]) -> bool:
+    """Return whether another job has the id of one that we submitted."""
+    entry = find_whole_entry(server, asked, row)
+    if entry is None:
+        return False
+    wanted: Any = server.job_index.find_submission(asked.name, row["job_id"])
+    attempts = wanted.attempts if isinstance(wanted, RunJob) else [wanted]
+    tried = next(attempt for attempt in attempts if attempt.job_id == entry.job_id)
+    return not describe_submission(asked, tried, wanted).matches(row)
 
 
 async def find_trace(server: Server, job_id: str, asked: Cluster) -> dict[str, Any] | jobs.JobEntry:
@@ -202,6 +223,10 @@ async def cancel_job(server: Server, job_id: str, caller: access.Caller, cluster
         found_id, state = found["job_id"], found["state"]
         if found["user"] not in (None, asked.slurm.get_user()):
             access.require_admin(caller, f"the job belongs to user {found['user']}")
+        entry = find_whole_entry(server, asked, found)
+        is_ours = entry is not None and (entry.state == states.LOST or entry.state not in states.TERMINAL)
+        if is_ours and is_replaced(server, asked, found):
+            raise errors.Conflict(REPLACED.format(job_id=job_id))
     if state not in states.TERMINAL:
         await asked.scancel([found_id])
 
@@ -240,7 +265,7 @@ async def submit_job(
         if record_id in server.store.jobs:
             record = server.store.jobs.get(record_id)
             requests.refuse_other_request(record, wanted)
-            record = await adopt_job(server, record)
+            record = await adopt_taken_job(server, record)
         else:
             server.notifications.check_request(body)
             given = {"cluster": cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
@@ -258,18 +283,18 @@ async def submit_job(
         return record
 
 
-async def adopt_job(server: Server, record: JobRecord) -> JobRecord:
+async def adopt_taken_job(server: Server, record: JobRecord) -> JobRecord:
     """Add the job that SLURM may have taken to an unfinished record.
 
     The request that made the record was cut off before its answer.
     """
     if record.job_id is None:
         _by_id, by_tag = server.clusters.make_lookups(record.cluster)
-        view = by_tag(record)
+        view = by_tag(record, record)
         if view.knowledge == "unknown":
             raise slurm_errors.SlurmUnreachable("squeue", "whether SLURM took this job is not known yet; ask again")
         record = record.model_copy(deep=True)
-        runs.adopt_job(record, view, time.time())
+        adopt_job(record, view, time.time())
         if record.state == states.LOST:
             raise errors.Conflict(record.error)
     return record

@@ -18,6 +18,7 @@ from engine import change_sources, jobs, reports, runs, start, sweeps
 from engine.following import report_documents
 from engine.mounts import sync
 from engine.open_documents import RETRY_S
+from engine.recovery import lost_jobs
 from engine.server import Server
 from engine.tasks import wait_for_event
 from slurm_shim.cluster import Cluster
@@ -96,7 +97,8 @@ async def reconcile(server: Server) -> None:
         if server.answering.get(name) is not cluster:
             opened.mark_cluster(name)  # what happened meanwhile is no change of what it says now
     server.answering = answering
-    await begin_due_work(server, opened.take([None, *answering], time.time()))
+    await begin_due_work(server, opened.take([None, *answering], time.monotonic()))
+    lost_jobs.begin_search(server)
     reported: list[str] = []
     if server.cluster.is_answering:
         server.tasks.spawn(Key("inbox", ""), lambda: start.empty_inbox(server))
@@ -123,7 +125,7 @@ async def reconcile_document(server: Server, key: Key) -> None:
     folder, now = server.store.by_kind[key.kind], time.time()
     due_at = BY_NAME[key.kind].find_due_time(folder.get(key.id), now) if key.id in folder else None
     if due_at is not None:
-        server.open_documents.schedule(key, max(due_at, now + RETRY_S))
+        server.open_documents.schedule(key, time.monotonic() + max(due_at - now, RETRY_S))
 
 
 def on_jobs_changed(server: Server, cluster: Cluster, job_ids: set[str]) -> None:

@@ -7,12 +7,14 @@ when its cluster answers again. Documents at rest cost nothing.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from store.disk.entries import FileEntry
 from store.kinds import Key, Kind, OpenDocument
+from store.rules.jobs.lost import SOUGHT_S
 
 # What could not be done now is tried again after so long.
 RETRY_S = 0.5
@@ -117,14 +119,14 @@ class OpenDocuments:
             self.mark(key)
 
     def schedule(self, key: Key, at: float) -> None:
-        """Mark the document at this time (epoch seconds), if not before."""
+        """Mark the document at this time (of the monotonic clock), if not before."""
         if key in self._open and at < self._due_at.get(key, float("inf")):
             self._due_at[key] = at
             heapq.heappush(self._due, (at, key))
 
     def retry_later(self, key: Key) -> None:
         """Mark a document whose work failed again, but not at once."""
-        self.schedule(key, time.time() + RETRY_S)
+        self.schedule(key, time.monotonic() + RETRY_S)
 
     def take(self, clusters: Iterable[str | None], now: float) -> list[Key]:
         """Take the marked documents of these clusters; leave the others."""
@@ -154,3 +156,38 @@ class OpenDocuments:
     def count_by_cluster(self) -> dict[str, int]:
         """Count the open documents of each cluster."""
         return {cluster: len(keys) for cluster, keys in self._clusters.items() if cluster is not None}
+
+
+class LostDocuments:
+    """Documents with jobs that were taken for lost, which may turn up.
+
+    `search_at` is when each cluster is to be searched again, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._lost: dict[str, dict[Key, float]] = {}  # by cluster: since when, inf for open ones
+        self._clusters: dict[Key, str] = {}
+        self.search_at: dict[str, float] = {}
+
+    def make_listener(self, kind: str) -> Listener:
+        """Make the function that follows the folder of this kind."""
+
+        def follow(name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
+            key, facts = Key(kind, name), None if new is None else new.facts
+            if key in self._clusters:
+                self._lost[self._clusters.pop(key)].pop(key, None)
+            if facts is not None and facts.lost:
+                self._clusters[key] = facts.cluster
+                self._lost.setdefault(facts.cluster, {})[key] = math.inf if facts.open else facts.completed or 0.0
+                self.search_at.pop(facts.cluster, None)
+
+        return follow
+
+    def list_clusters(self, now: float) -> dict[str, float]:
+        """List the clusters where jobs are missed, and since when the last one is."""
+        latest = {cluster: max(since.values(), default=0.0) for cluster, since in self._lost.items()}
+        return {cluster: since for cluster, since in latest.items() if now - since <= SOUGHT_S}
+
+    def list_keys(self, cluster: str, now: float) -> list[Key]:
+        """List the documents of a cluster whose jobs are still looked for."""
+        return [key for key, since in self._lost.get(cluster, {}).items() if now - since <= SOUGHT_S]

@@ -21,7 +21,8 @@ from store.errors import NotFound
 from store.indexes.bodies import Answer, Body
 from store.kinds import Key
 from store.operations import RAW
-from store.rules import reports, runs
+from store.rules import reports
+from store.rules.jobs.views import JobView
 from store.views import srtslurm
 
 # So many jobs are looked at in one pass; the others wait, so that what SLURM is asked stays small.
@@ -179,10 +180,10 @@ def settle_ended_jobs(server: Server) -> list[str]:
         if report is None:
             continue
         view = view_job(server, job_id)
-        if view.knowledge == "unknown":
-            questions[job_id] = None  # behind the others
+        if view.job is None:
+            questions[job_id] = None  # behind the others: also a job that is nowhere now may turn up
             unknown.append(job_id)
-        elif reports.is_job_over(report, view.job, server.cluster.name):
+        elif is_job_over(server, report, view):
             questions[job_id] = None  # until it is settled
             server.tasks.spawn(Key("report", job_id), functools.partial(settle_report, server, job_id))
     return unknown
@@ -195,13 +196,18 @@ async def settle_report(server: Server, job_id: str) -> None:
         view, report = view_job(server, job_id), server.report_index.awaited.get(job_id)
         if record is None or record.report is None:
             raise NotFound("Job", job_id)
-        if report is None or view.job is None or not reports.is_job_over(report, view.job, server.cluster.name):
+        if report is None or view.job is None or not is_job_over(server, report, view):
             return record  # it has reported since
         return reports.apply_end(record, view.job, number, now)
 
     await _change_record(server, job_id, settle)
 
 
-def view_job(server: Server, job_id: str) -> runs.JobView:
+def is_job_over(server: Server, report: reports.ReportSummary, view: JobView) -> bool:
+    """Return whether SLURM says that the job that reported has ended."""
+    return reports.is_job_over(report, view.job, server.cluster.name, server.report_index.find_ahead_s())
+
+
+def view_job(server: Server, job_id: str) -> JobView:
     """View the job of this id as the cluster in force knows it."""
     return server.clusters.view_job(server.cluster.name, job_id)

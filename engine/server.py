@@ -14,7 +14,7 @@ from engine.clusters import Clusters
 from engine.following import follow_folders
 from engine.mounts.work import MountWork
 from engine.notify.notifications import Notifications
-from engine.open_documents import OpenDocuments
+from engine.open_documents import LostDocuments, OpenDocuments
 from engine.tasks import Locks, Supervisor, Tasks
 from engine.workflow_folders import WorkflowFolders
 from slurm_shim.cluster import Cluster
@@ -74,6 +74,7 @@ class Server:
         self.streams = Streams(self.store.join_path("streams"), self.store.files)
         self.locks, self.supervisor, self.wake = Locks(), Supervisor(), asyncio.Event()
         self.open_documents = OpenDocuments(self.wake.set)
+        self.lost_documents = LostDocuments()
         self.tasks = Tasks(self.open_documents.mark, self.open_documents.retry_later)
         self.changes, self.mount_work, self.pace = Changes(), MountWork(), Pace()
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
@@ -85,12 +86,15 @@ class Server:
             lambda name: self.locks.hold(Key("notification", name)), self.supervisor.start,
         )  # fmt: skip
         follow_folders(self.store, self.open_documents, self.job_index, self.sweep_index)
+        for kind in ("run", "job"):
+            self.store.by_kind[kind].listeners.append(self.lost_documents.make_listener(kind))
         self.store.inbox.listeners.append(lambda *_change: self.wake.set())
         self.inbox = Inbox(self.store.join_path("inbox"))
         # Lists follow after the indexes, from which their rows are made.
         self.workflow_folders = WorkflowFolders(self.store, self.changes)
         self.run_list = RunList(self.store.runs, srunx.to_run_json)
         self.report_index = ReportIndex(self.store.jobs)
+        self.report_index.find_ahead_s = lambda: self.cluster.slurm.clock_offset_s
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
 

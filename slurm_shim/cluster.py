@@ -11,7 +11,7 @@ import functools
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,17 @@ from slurm_shim.commands import NO_NEEDS, Needs, Slurm
 from slurm_shim.directives import add_tag, read_options
 from slurm_shim.errors import AccountingOff, ClusterUnreachable, SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
+from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.look_ups import LookUps
-from slurm_shim.past_tasks import QUEUE_REMEMBERS_S
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import make_empty_row, summarize_partitions
 from slurm_shim.snapshot import JobFinding, Snapshot
+from slurm_shim.submissions import Submission, choose_ended, get_whole_id
 
+# Pause before accounting is asked again for tags; and how far beyond their time it is searched.
+_SEEK_S = 3.0
+_MARGIN_S, _DAY_S = 120.0, 86_400.0
 # A request that was cut off may still arrive at the controller within this time.
 _DOUBT_S = 10.0
 # Over SSH: the time until a connection is found to be silent, plus the time that the remote sbatch may take.
@@ -96,9 +100,11 @@ class Cluster:
         self._unsure_tags: dict[
             str, float
         ] = {}  # tag -> time; a squeue begun later that lacks it proves it was not taken
-        self._accounted_tags: dict[str, JobFinding] = {}  # tag -> what accounting knows of it
-        self._missing_tags: dict[str, float] = {}  # tag -> since when (epoch) to look in accounting
         self._look_ups = LookUps(slurm, self.snapshot, self._call)
+        self._tried_at: dict[str, float] = {}  # tag -> when this server called sbatch with it
+        self._settled_tags: dict[str, JobFinding] = {}  # tag -> what is known for good, until sbatch is called again
+        self._missing_tags: dict[str, tuple[Submission, float]] = {}  # tag -> what to look for, and since when (epoch)
+        self._seek_again_at = 0.0
 
     @property
     def name(self) -> str:
@@ -171,6 +177,8 @@ class Cluster:
         answer was lost. It stands behind the comment that the script gives the job.
         """
         tag = options["comment"]
+        self._tried_at[tag] = time.monotonic()
+        self._settled_tags.pop(tag, None)
         comment = add_tag(read_options(script).get("comment"), tag)
         try:
             job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), needs)
@@ -181,7 +189,8 @@ class Cluster:
         except SlurmUnreachable as problem:
             self._unsure_tags[tag] = time.monotonic() + (self._in_flight_s if problem.uncertain else 0)
             raise
-        self._unsure_tags.pop(tag, None)
+        for known in (self._unsure_tags, self._tried_at):
+            known.pop(tag, None)
         expected = build_expected_job(script, options, self.slurm.get_user(), self.snapshot.partitions)
         if expected["array_task_id"] is not None:
             expected |= {"job_id": f"{job_id}_[{expected['array_task_id']}]", "array_job_id": int(job_id)}
@@ -196,20 +205,39 @@ class Cluster:
 
     # ------------------------------------------------------------------------------- jobs whose id was never heard
 
-    def by_tag(self, tag: str, intended_at: float) -> JobFinding:
-        """Find the job that carries the tag in its comment.
+    def describe_submission(self, tag: str | None, user: str | None, name: str | None, at: float | None) -> Submission:
+        """Describe a job of ours, as it is told from others with its id.
+
+        `user` is None for our own, `at` when sbatch was called, in epoch seconds of our clock.
+        """
+        submitted_at = None if at is None else at + self.slurm.clock_offset_s
+        return Submission(tag, user or self.slurm.get_user(), name, submitted_at)
+
+    def by_tag(self, submission: Submission, intended_at: float) -> JobFinding:
+        """Find the job that carries the submission's tag in its comment.
 
         The result is that of `Snapshot.by_id`; `intended_at` is when it was to be submitted.
 
         ("lost", None) when the queue may have forgotten it and there is no accounting.
         Accounting is asked by `resolve_missing`.
         """
-        knowledge, job = self.snapshot.by_tag(tag, self._unsure_tags.get(tag, self._began_at))
-        if knowledge != "absent" or time.time() - intended_at < QUEUE_REMEMBERS_S:
+        tag = submission.tag or ""
+        knowledge, job = self.snapshot.by_tag(submission, self._unsure_tags.get(tag, self._began_at))
+        if knowledge != "absent":
             return knowledge, job
-        if tag not in self._accounted_tags:
-            self._missing_tags[tag] = intended_at
-        return self._accounted_tags.get(tag, ("unknown", None))
+        if tag not in self._settled_tags and self.snapshot.has_watched_since(self._find_first_try(tag, intended_at)):
+            self._settled_tags[tag] = knowledge, job
+        if tag not in self._settled_tags:
+            self._missing_tags[tag] = submission, intended_at
+        return self._settled_tags.get(tag, ("unknown", None))
+
+    def _find_first_try(self, tag: str, intended_at: float) -> float:
+        """Find when sbatch may first have been called, on the monotonic clock.
+
+        What another server did before a clock was set back may be of any time.
+        """
+        ago_s = time.time() - intended_at
+        return self._tried_at.get(tag, time.monotonic() - ago_s if ago_s >= 0 else float("-inf"))
 
     async def resolve_missing(self, open_ids: Iterable[str]) -> None:
         """Ask accounting about jobs and tags that the queue has lost."""
@@ -217,19 +245,77 @@ class Cluster:
             self._name = await self._call(self.slurm.get_cluster_name) or self._name
             self._is_named = True
         await self.snapshot.resolve_missing(open_ids)
-        seeking, self._missing_tags = self._missing_tags, {}
-        if not seeking:
-            return
-        rows = None
-        with contextlib.suppress(AccountingOff):
-            if await self._call(self.slurm.has_accounting):
-                rows = await self._call(self.slurm.list_submitted, min(seeking.values()) - 60)
-        if rows is None:
-            self._accounted_tags |= dict.fromkeys(seeking, ("lost", None))
-            return
+        if self._missing_tags and time.monotonic() >= self._seek_again_at:
+            seeking, self._missing_tags = self._missing_tags, {}
+            self._seek_again_at = time.monotonic() + _SEEK_S
+            await self._seek_tags(seeking)
+
+    async def _seek_tags(self, seeking: dict[str, tuple[Submission, float]]) -> None:
+        absence = self.snapshot.missing.absence
+        try:
+            found = await self._call(self.find_submitted, seeking)
+        except SlurmError:
+            absence.break_off()
+            raise
         for tag in seeking:
-            row = next((row for row in rows if tag in (row["comment"] or "") or tag in row["submit_line"]), None)
-            self._accounted_tags[tag] = ("seen", row) if row else ("absent", None)
+            if found is None:
+                self._settled_tags[tag] = "lost", None
+            elif tag in found:
+                self._settled_tags[tag] = "seen", found[tag]
+                absence.end(tag)
+            elif absence.confirm(tag):
+                self._settled_tags[tag] = "absent", None
+                absence.end(tag)
+
+    def find_submitted(self, seeking: Mapping[str, tuple[Submission, float]]) -> dict[str, dict[str, Any]] | None:
+        """Find jobs in accounting by their tags; None where there is none.
+
+        Blocks. `seeking` has for each tag its submission and since when (epoch) it may be there.
+        """
+        ages_s = [time.time() - since for _submission, since in seeking.values()]
+        back_s = max(ages_s) if min(ages_s) >= 0 else _DAY_S  # our clock was set back meanwhile
+        try:
+            if not self.slurm.has_accounting():
+                return None
+            rows = self.slurm.list_submitted(back_s + _MARGIN_S + abs(self.slurm.clock_offset_s))
+        except AccountingOff:
+            return None
+        found = {}
+        for tag, (submission, _since) in seeking.items():
+            for row in rows:
+                if submission.has_user(row) and (tag in (row["comment"] or "") or tag in row["submit_line"]):
+                    found[tag] = row | {"job_id": get_whole_id(row)}
+                    break
+        return found
+
+    async def find_lost(self, lost: Mapping[str, tuple[Submission, str | None, float]]) -> dict[str, JobFinding]:
+        """Find those jobs again that were taken for lost, by their tags.
+
+        Each: its submission, its id or None, and when it was to be submitted (epoch). Not found are those that are
+        nowhere, and those that accounting has without an end.
+        """
+        found = {tag: self._find_queued(submission, job_id) for tag, (submission, job_id, _at) in lost.items()}
+        gone = {tag: lost[tag] for tag, finding in found.items() if finding is None}
+        accounted = await self._call(self._find_accounted_ends, gone) if gone else {}
+        return {tag: finding for tag, finding in {**found, **accounted}.items() if finding is not None}
+
+    def _find_queued(self, submission: Submission, job_id: str | None) -> JobFinding | None:
+        finding = self.snapshot.by_id(job_id, submission) if job_id else self.snapshot.by_tag(submission, float("inf"))
+        return finding if finding[0] == "seen" else None
+
+    def _find_accounted_ends(
+        self, gone: Mapping[str, tuple[Submission, str | None, float]]
+    ) -> dict[str, JobFinding | None]:
+        ids = {tag: job_id for tag, (_submission, job_id, _at) in gone.items() if job_id}
+        unnamed = {tag: (submission, at) for tag, (submission, job_id, at) in gone.items() if not job_id}
+        if unnamed:
+            ids |= {tag: row["job_id"] for tag, row in (self.find_submitted(unnamed) or {}).items()}
+        rows = (self.slurm.find_accounted(ids.values()) or []) if ids else []
+        found: dict[str, JobFinding | None] = {}
+        for tag, job_id in ids.items():
+            own = choose_ended((row for row in rows if is_part_of(row, job_id)), gone[tag][0])
+            found[tag] = ("absent", combine_rows(job_id, own)) if own else None
+        return found
 
 
 class RemoteCluster(Cluster):

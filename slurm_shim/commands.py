@@ -10,6 +10,8 @@ sbatch copies everything it sees into the job). Which SLURM answers is decided b
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import re
 import secrets
 import shutil
@@ -32,10 +34,13 @@ _ASKING = _DATABASE | {"squeue", "sinfo"}
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o", "-a", "show", "partition"]
 _ESTIMATE = re.compile(r"\bJob \d+ to start at ")  # what --test-only prints
+CLOCK_NOISE_S = 3.0  # clocks that differ by less than can be measured count as equal
 NO_ACCOUNTING_S = 60.0  # for so long a cluster without accounting is not asked whether it has some
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 _MOST_SECRETS = 1_000_000  # characters; Linux takes 2 MiB of arguments and environment
 Folders = Mapping[str, str]
+
+_log = logging.getLogger("sluice.slurm")
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Slurm:
         self._known: dict[str, parse.Job] = {}
         self._known_lock = threading.Lock()
         self._config: dict[str, str] = {}
+        self._clock_s: float | None = None  # the controller's time when the monotonic clock was 0
         self._no_accounting_until = 0.0  # 0: there is, as far as is known
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -105,13 +111,14 @@ class Slurm:
     def sacct(self, job_ids: Iterable[str] | None = None, since_s: float | None = None) -> list[parse.Job]:
         """List accounted jobs by id, or all of the last `since_s` seconds.
 
-        One row per job, no steps.
+        One row per job, no steps; by id also other jobs that had it, and one more for each time it was requeued.
 
         A job shows up here some seconds after its submission only, and its end likewise.
         """
         rows: list[parse.Job] = []
         for chosen in self._build_selections(job_ids, since_s):
             nonce = _make_nonce()
+            chosen += [] if job_ids is None else ["--duplicates"]
             rows += parse.parse_accounting(self._run_sacct(nonce, parse.ACCOUNTING_FIELDS, chosen), nonce)
         return rows
 
@@ -121,16 +128,15 @@ class Slurm:
             return self.sacct(job_ids) if self.has_accounting() else None
         return None
 
-    def list_submitted(self, since_epoch: float) -> list[dict[str, Any]]:
-        """List what was submitted since then, as accounting has it.
+    def list_submitted(self, since_s: float) -> list[dict[str, Any]]:
+        """List what was submitted in the last `since_s` seconds.
 
-        Rows: `{job_id, raw_id, submit_time, state, comment, submit_line}`.
+        Rows: `{job_id, raw_id, user, uid, submit_time, state, comment, submit_line}`.
 
         `comment` only where the cluster stores it (AccountingStoreFlags=job_comment), `submit_line` always: a tag that
         travelled in `--comment=` is found in one of them.
         """
         nonce = _make_nonce()
-        since_s = max(1.0, time.time() - since_epoch)
         chosen = next(self._build_selections(None, since_s))
         return parse.parse_submitted(self._run_sacct(nonce, parse.SUBMITTED_FIELDS, chosen), nonce)
 
@@ -167,11 +173,41 @@ class Slurm:
         }
 
     def get_config(self) -> dict[str, str]:
-        """Return `scontrol show config`, asked once; do not change it."""
-        if not self._config:
-            self._config = parse.parse_config(self._run_checked(["scontrol", "show", "config"]))
-            self.own_name = self._config.get("ClusterName", "")
+        """Return `scontrol show config`, as last asked; do not change it."""
+        return self._config or self.load_config()
+
+    def load_config(self) -> dict[str, str]:
+        """Ask for `scontrol show config`; note the controller's clock too."""
+        began = time.monotonic()
+        text = self._run_checked(["scontrol", "show", "config"])
+        self._take_config(text, began)
         return self._config
+
+    def _take_config(self, text: str, began: float) -> None:
+        self._config = parse.parse_config(text)
+        self.own_name = self._config.get("ClusterName", "")
+        told_at = parse.parse_config_time(text)
+        if told_at is not None:
+            # It was told in whole seconds, some time during the call.
+            self._clock_s = told_at + 0.5 - (began + time.monotonic()) / 2
+
+    @property
+    def queue_remembers_s(self) -> float:
+        """For how long the queue shows ended jobs; 0 where that is not known.
+
+        slurm.conf(5): with a MinJobAge of 0 it never forgets any.
+        """
+        number, _, unit = self._config.get("MinJobAge", "").partition(" ")
+        return (float(number) or math.inf) if unit == "sec" and number.isdecimal() else 0.0
+
+    @property
+    def clock_offset_s(self) -> float:
+        """How far SLURM's clock is ahead of ours; 0 until that is known.
+
+        It is measured against the monotonic clock, so our own may be set meanwhile.
+        """
+        ahead_s = 0.0 if self._clock_s is None else self._clock_s + time.monotonic() - time.time()
+        return ahead_s if abs(ahead_s) > CLOCK_NOISE_S else 0.0
 
     def get_cluster_name(self) -> str:
         """Return the name of the cluster."""
@@ -219,13 +255,18 @@ class Slurm:
             raise ValueError(f"the secrets of a job have more than {_MOST_SECRETS} characters")
         answer = self._run_guarded(argv, None if file else script, needs=needs)
         # Whatever happens after the id was printed: the job is there. With `--wait` sbatch ends as the job does.
-        if (job_id := _find_new_id(answer.out)) is not None:
+        if (job_id := find_new_id(answer.out)) is not None:
+            if answer.exit_code:
+                _log.warning(
+                    "job %s is there, but sbatch ended with %s: %s", job_id, answer.exit_code, answer.err.strip()
+                )
             return job_id
-        if answer.exit_code:
+        if answer.exit_code and not answer.out.strip():
             raise make_error("sbatch", answer.exit_code, answer.err)
         if _ESTIMATE.search(answer.err):
             raise SlurmInvalid("sbatch", 0, "--test-only in the script submits nothing")
-        raise SlurmUnreachable("sbatch", f"sbatch printed no job id: {answer.out[:200]!r}", uncertain=True)
+        said = f"sbatch printed no job id: {answer.out[:200]!r} {answer.err[:200]}".strip()
+        raise SlurmUnreachable("sbatch", said, uncertain=True)
 
     def scancel(
         self, job_ids: Sequence[str], signal: str | None = None, full: bool = False, batch: bool = False
@@ -362,14 +403,17 @@ class Slurm:
         return built
 
 
-def _find_new_id(said: str) -> str | None:
-    """Find the id that `sbatch --parsable` printed, on a whole line."""
-    found = re.findall(r"^(\d+)(?:;\S+)?\n", said, re.MULTILINE)
+def find_new_id(said: str) -> str | None:
+    """Find the id that sbatch printed, on a whole line.
+
+    Also where the site's sbatch takes no notice of --parsable.
+    """
+    found = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;\S+)?\n", said, re.MULTILINE)
     return found[-1] if found else None
 
 
 def _has_new_id(said: bytes) -> bool:
-    return _find_new_id(said.decode("utf-8", "replace")) is not None
+    return find_new_id(said.decode("utf-8", "replace")) is not None
 
 
 def _refuse_folders(folders: Folders) -> None:

@@ -16,6 +16,7 @@ from slurm_shim.ids import split_job_id
 from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.parse import Job
 from slurm_shim.snapshot import Snapshot
+from slurm_shim.submissions import ANY, list_last_records
 
 # For so long accounting is not asked again about a job that it knew, and about one that it did not.
 _FOUND_S, _UNKNOWN_S = 60.0, 10.0
@@ -99,7 +100,7 @@ class LookUps:
         return _combine_each(job_ids, self._slurm.squeue(job_ids))
 
     def _find_accounted(self, job_ids: Sequence[str]) -> dict[str, Job]:
-        return _combine_each(job_ids, self._slurm.find_accounted(job_ids) or [])
+        return _combine_each(job_ids, list_last_records(self._slurm.find_accounted(job_ids) or [], ANY))
 
     def _remember(self, job_id: str, row: Job | None) -> None:
         while len(self._known) >= _MOST_KNOWN:

@@ -47,7 +47,7 @@ ACCOUNTING_FIELDS = (
     *("ElapsedRaw", "TimelimitRaw", "NNodes", "NCPUS", "ReqMem", "ReqTRES", "AllocTRES", "Priority", "NodeList"),
     *("ExitCode", "DerivedExitCode", "Reason", "WorkDir", "Comment", "JobName"),
 )
-SUBMITTED_FIELDS = ("JobID", "JobIDRaw", "Submit", "State", "Comment", "SubmitLine")
+SUBMITTED_FIELDS = ("JobID", "JobIDRaw", "User", "UID", "Submit", "State", "Comment", "SubmitLine")
 
 # squeue(1), JOB STATE CODES. What is not here is not over: a state of a later SLURM keeps being polled.
 _FAILURES = ("FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
@@ -149,16 +149,18 @@ def parse_accounting(text: str, nonce: str) -> list[Job]:
 def parse_submitted(text: str, nonce: str) -> list[dict[str, Any]]:
     """Parse the jobs of `sacct -o SUBMITTED_FIELDS`.
 
-    Rows: `{job_id, raw_id, submit_time, state, comment, submit_line}`.
+    Rows: `{job_id, raw_id, user, uid, submit_time, state, comment, submit_line}`.
     """
     return _parse_each(text, nonce, len(SUBMITTED_FIELDS), "\n", _parse_submitted)
 
 
 def _parse_submitted(fields: list[str]) -> dict[str, Any]:
-    job_id, raw_id, submit, state, comment, line = fields
+    job_id, raw_id, user, uid, submit, state, comment, line = fields
     return {
         "job_id": job_id,
         "raw_id": _parse_raw_id(raw_id, job_id),
+        "user": user,
+        "uid": _parse_int(uid),
         "submit_time": parse_epoch(submit),
         "state": get_first_word(state),
         "comment": to_text_or_none(comment),
@@ -406,6 +408,15 @@ def parse_config(text: str) -> dict[str, str]:
     """Parse the `Name = value` lines of `scontrol show config`."""
     lines = (line.partition("=") for line in text.splitlines())
     return {name.strip(): value.strip() for name, sign, value in lines if sign and name.strip()}
+
+
+def parse_config_time(text: str) -> int | None:
+    """Parse the controller's time, which its answer begins with.
+
+    >>> parse_config_time("Configuration data as of 1795955461\\nClusterName = a\\n"), parse_config_time("")
+    (1795955461, None)
+    """
+    return parse_epoch(text.partition("\n")[0].rpartition(" ")[2])
 
 
 # ----------------------------------------------------------------------------------------------------- single values

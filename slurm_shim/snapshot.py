@@ -15,14 +15,15 @@ import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from slurm_shim.commands import NODES, PARTITIONS, Slurm
 from slurm_shim.errors import SlurmError
 from slurm_shim.ids import is_job_id, list_tasks, split_job_id
 from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, list_common_tasks, list_row_tasks
 from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
-from slurm_shim.past_tasks import PastTasks
+from slurm_shim.past.missing_jobs import MissingJobs
+from slurm_shim.past.past_tasks import PastTasks
+from slurm_shim.submissions import ANY, Submission, choose_ended, get_whole_id
 
 JobFinding = tuple[str, Job | None]
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
@@ -30,10 +31,8 @@ Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 _COST = 20  # the interval is at least so many times what a poll takes
 _LONGEST_S = 60.0  # but never longer than this
 _HURRIED_COST = 4  # the same where somebody says that jobs have just ended
-_ACCOUNTING_LAG_S = 10.0  # a job shows up in sacct up to 5 s late: only from then on "not known" counts
-_RUNAWAY_S = 600.0  # accounting that calls a job running which the queue has lost for so long is not believed
-_ASK_AGAIN_S = 3.0  # pause before the next sacct about a job that the last one did not settle
-_REMEMBERED = 20_000  # jobs that we keep settled answers and first sights of
+_SOUGHT = 10_000  # tags that are looked for at once
+_CONFIG_S = 60.0  # how often the controller is asked for its settings and its clock
 
 _log = logging.getLogger("sluice.slurm")
 
@@ -95,11 +94,10 @@ class Snapshot:
         self._submitted: dict[str, tuple[Job, float]] = {}  # submitted by us and when, by the id that sbatch gave
         self._cancelled: dict[str, float] = {}
         self._overlaid: set[str] = set()  # where `jobs` shows something else than the queue
-        self._first_asked: dict[str, float] = {}
-        self._unfound: set[str] = set()  # asked about, and not in the queue or not looked for yet
-        self._missing_since: dict[str, float] = {}
-        self._resolved: dict[str, Job | None] = {}
-        self._ask_again_at: dict[str, float] = {}
+        self.missing = MissingJobs(now)
+        self._watched: tuple[float, float] | None = None  # the end of the first poll without a gap, begin of the last
+        self._sought: dict[str, list[Job]] = {}  # the tags that somebody looks for, with the rows that last had them
+        self._config_at = float("-inf")
         self._resolve_lock = asyncio.Lock()
         self._to_resolve: set[str] = set()
         self._poll: asyncio.Task[None] | None = None
@@ -240,10 +238,12 @@ class Snapshot:
             self._costs_s = [*self._costs_s[-1:], self._now() - began if cost_s is None else cost_s]
             self._note_answer(None)
             self.taken_at, self.taken_at_epoch = began, began_epoch
+            self._follow_watch(began)
             self._accept_queue(queue, began)
         except SlurmError as error:
             self._note_answer(str(error))
             self._costs_s = []
+            self.missing.absence.break_off()
         except Exception as error:  # a defect of ours must show, but never end the polling
             _log.exception("polling the queue failed")
             self._note_answer(f"{type(error).__name__}: {error}")
@@ -258,6 +258,19 @@ class Snapshot:
             finally:
                 async with self._polled:
                     self._polled.notify_all()
+
+    def _follow_watch(self, began: float) -> None:
+        """Note whether a job may have come and gone since the last poll."""
+        remembers_s, now = self._slurm.queue_remembers_s, self._now()
+        has_gap = self._watched is None or now - self._watched[1] > remembers_s
+        self._watched = (now if has_gap or self._watched is None else self._watched[0]), began
+
+    def has_watched_since(self, at: float) -> bool:
+        """Return whether no job submitted since then can have escaped us.
+
+        The queue remembers an ended job for MinJobAge, and was asked at least so often.
+        """
+        return self._watched is not None and self._watched[0] - at <= self._slurm.queue_remembers_s
 
     def _fetch_queue(self, last: _Queue, soon: Sequence[Sequence[str]]) -> _Queue:
         # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
@@ -290,6 +303,10 @@ class Snapshot:
         self._nodes_began_at = began
         if self._slurm.can_prefetch:
             await asyncio.wait({queue})
+        if began - self._config_at >= _CONFIG_S:
+            with contextlib.suppress(SlurmError):  # it is asked again with the next poll
+                await loop.run_in_executor(self._executor, self._slurm.load_config)
+                self._config_at = began
         try:
             nodes = await loop.run_in_executor(self._executor, self._slurm.list_nodes)
             partitions = await loop.run_in_executor(self._executor, self._slurm.list_partitions)
@@ -306,27 +323,16 @@ class Snapshot:
     def _accept_queue(self, queue: _Queue, began: float) -> None:
         if queue.rows is not self._queue.rows:
             self._queue = queue
-            self._past.follow(queue.groups, began)
+            self._past.follow(queue.groups, began, self._slurm.queue_remembers_s)
         self._past.followed_at = began
         self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}
         self._cancelled = {
             job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)
         }
-        self._find_missing(began, self._first_asked if queue.lost else self._unfound)
+        self.missing.follow_queue(began, queue.lost, lambda job_id: bool(self._find_rows(job_id)))
+        for tag in self._sought.keys() & queue.words.keys():
+            self._sought[tag] = queue.words[tag]
         self._update_jobs(queue)
-
-    def _find_missing(self, began: float, job_ids: Iterable[str]) -> None:
-        # Whoever was in the queue is still there, as long as no row has gone.
-        unfound = set()
-        for job_id in job_ids:
-            asked_at = self._first_asked.get(job_id)
-            if self._find_rows(job_id):
-                self._missing_since.pop(job_id, None)
-            elif asked_at is not None:
-                unfound.add(job_id)
-                if asked_at < began:
-                    self._missing_since.setdefault(job_id, began)
-        self._unfound = unfound
 
     def _is_completing(self, job_id: str) -> bool:
         # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
@@ -381,7 +387,7 @@ class Snapshot:
         """
         row = build_waiting_job(**({"job_id": job_id} | job))
         self._submitted[job_id] = (row, self._now())
-        self._note_asked(job_id)
+        self.missing.note_asked(job_id)
         if not self._find_rows(job_id):
             self._overlay_rows({row["job_id"]: row})
         self.wake()
@@ -408,26 +414,30 @@ class Snapshot:
 
     # ----------------------------------------------------------------------------------------- what about one job
 
-    def by_id(self, job_id: str) -> JobFinding:
+    def by_id(self, job_id: str, submission: Submission = ANY) -> JobFinding:
         """Return what SLURM knows of a job: (knowledge, job).
 
-        ("seen", job) | ("absent", what accounting says, or None) | ("unknown", the last we saw, or None).
+        ("seen", job) | ("absent", what accounting says, or None) | ("replaced", None) | ("unknown", None).
 
         The truth of SLURM, without the CANCELLED that we show early. An array's or heterogeneous job's own id gives
         one combined job. Absent: a squeue that began after this job was first asked about lacks it, and
-        resolve_missing() found it ended or not known to accounting (or there is none). Anything else is unknown and
-        must not be acted upon.
+        resolve_missing() found it ended, or nowhere for long enough. Replaced: another job than this submission has
+        the id. Unknown must not be acted upon.
         """
-        self._note_asked(job_id)
+        self.missing.note_asked(job_id)
         rows = self._find_rows(job_id)
+        if rows and not any(map(submission.matches, rows)):
+            return "replaced", None
         if rows:
-            self._resolved.pop(job_id, None)  # requeued since
+            self.missing.forget(job_id)  # requeued since
             return "seen", self._combine_rows(job_id, rows)
         if submitted := self._find_submitted(job_id):
             return "seen", combine_rows(job_id, submitted)
-        if job_id in self._resolved:
-            return "absent", self._resolved[job_id]
-        return "unknown", None
+        settled = self.missing.find_settled(job_id)
+        if settled is None:
+            return "unknown", None
+        own = choose_ended(settled, submission)
+        return "absent", combine_rows(job_id, own) if own else None
 
     def find(self, job_id: str) -> Job | None:
         """Find a job by any of its ids, as it is shown; None if unknown.
@@ -469,20 +479,25 @@ class Snapshot:
         over = self._past.get_unstarted(number) | self._past.get_ended(number)
         return combine_rows(job_id, list((over | {row["job_id"]: row for row in rows}).values()))
 
-    def by_tag(self, tag: str, since: float) -> JobFinding:
-        """Return what SLURM knows of the job with this word in its comment.
+    def by_tag(self, submission: Submission, since: float) -> JobFinding:
+        """Return what SLURM knows of the job with this tag in its comment.
 
         The result is that of by_id(); absent when a squeue begun after `since` lacks it.
 
         `since` is a time on the clock of `now` (time.monotonic). An array is found as one combined job.
         """
-        rows = self._queue.words.get(tag)
+        tag = submission.tag or ""
+        rows = list(filter(submission.has_user, self._queue.words.get(tag, ())))
         if rows:
-            array = rows[0]["array_job_id"] if rows[0]["array_job_id"] is not None else rows[0]["het_job_id"]
-            return self.by_id(str(array)) if array is not None else ("seen", rows[0])
+            whole = get_whole_id(rows[0])
+            return ("seen", rows[0]) if whole == rows[0]["job_id"] else self.by_id(whole, submission)
         for whole, (job, _at) in self._submitted.items():
             if tag in (job["comment"] or "").split():
                 return "seen", combine_rows(whole, [job])
+        for row in filter(submission.has_user, self._sought.setdefault(tag, [])):  # it was there, and has gone since
+            return "seen", row | {"job_id": get_whole_id(row)}
+        while len(self._sought) > _SOUGHT:
+            del self._sought[next(iter(self._sought))]
         return ("unknown", None) if self.taken_at is None or self.taken_at <= since else ("absent", None)
 
     async def resolve_missing(self, job_ids: Iterable[str]) -> None:
@@ -504,56 +519,32 @@ class Snapshot:
 
         They have left the queue, and their pause is over.
         """
-        return [job_id for job_id in self._missing_since if job_id in job_ids and self._is_missing(job_id)]
+        return [job_id for job_id in self.missing.list_due(job_ids) if self._is_missing(job_id)]
 
     def _is_missing(self, job_id: str) -> bool:
-        self._note_asked(job_id)
-        if job_id in self._submitted or job_id in self._resolved or self._find_rows(job_id):
-            return False
-        return job_id in self._missing_since and self._now() >= self._ask_again_at.get(job_id, 0.0)
+        self.missing.note_asked(job_id)
+        return job_id not in self._submitted and not self._find_rows(job_id) and self.missing.is_due(job_id)
 
     async def _ask_accounting(self, ids: set[str]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            accounted = await loop.run_in_executor(self._executor, self._fetch_accounted, sorted(ids))
+            accounted = await loop.run_in_executor(self._executor, self._slurm.find_accounted, sorted(ids))
         except SlurmError as error:
             _log.info("accounting did not answer: %s", error)
+            self.missing.absence.break_off()
             return  # the question stays open and is asked again
-        changed = {job_id for job_id in ids if self._resolve_job(job_id, accounted)}
+        changed = {job_id for job_id in ids if self._settle_job(job_id, accounted or [])}
         if changed:
             self._notify_listeners(changed)
 
-    def _resolve_job(self, job_id: str, accounted: list[Job] | None) -> bool:
-        rows = [row for row in accounted or [] if is_part_of(row, job_id)] or self._past.find_unstarted(job_id)
-        over = bool(rows) and all(row["state"] in FINISHED for row in rows)
-        missing_s = self._now() - self._missing_since.get(job_id, self._now())
-        patience_s = 0.0 if accounted is None else _RUNAWAY_S if rows else _ACCOUNTING_LAG_S
-        if not over and missing_s < patience_s:
-            self._ask_again_at[job_id] = self._now() + _ASK_AGAIN_S
-            return False
-        _store_bounded(self._resolved, job_id, combine_rows(job_id, rows) if over else None)
-        for remembered in (self._first_asked, self._missing_since, self._ask_again_at):
-            remembered.pop(job_id, None)
-        return True
-
-    def _fetch_accounted(self, ids: list[str]) -> list[Job] | None:
-        return self._slurm.find_accounted(ids)
-
-    def _note_asked(self, job_id: str) -> None:
-        if job_id not in self._first_asked and job_id not in self._resolved:
-            _store_bounded(self._first_asked, job_id, self._now())
-            self._unfound.add(job_id)
+    def _settle_job(self, job_id: str, accounted: list[Job]) -> bool:
+        rows = [row for row in accounted if is_part_of(row, job_id)] or self._past.find_unstarted(job_id)
+        return self.missing.settle(job_id, rows, bool(choose_ended(rows, ANY)))
 
 
 def _ends_whole(row: Job, job_id: str) -> bool:
     # Else other tasks of the row go on waiting.
     return len(list_common_tasks(row, job_id)) == len(list_row_tasks(row))
-
-
-def _store_bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:
-    remembered[job_id] = value
-    while len(remembered) > _REMEMBERED:
-        del remembered[next(iter(remembered))]
 
 
 def _find_differing(before: dict[str, Job], after: dict[str, Job], ids: Iterable[str]) -> set[str]:

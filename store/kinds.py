@@ -15,7 +15,8 @@ from store.disk.entries import FileEntry, Parse
 from store.documents import JobRecord, Run, Sweep, from_json
 from store.indexes import jobs
 from store.rendering import templates
-from store.rules import deliveries, endpoints, records, runs, states, sweeps, syncs, watches
+from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watches
+from store.rules.jobs import records
 from store.yaml.reader import load_yaml
 
 YAML = (".yaml", ".yml")

@@ -46,6 +46,17 @@ def to_day_end(text: str) -> float:
     return moment + timedelta(days=1, microseconds=-1).total_seconds()
 
 
+def has_come(due_at: float, now: float, longest_s: float) -> bool:
+    """Return whether a time that was set at most `longest_s` ahead has come.
+
+    One that is further ahead was set by a clock that was put back since: nobody waits for that clock.
+
+    >>> has_come(160, 159, 60), has_come(160, 160, 60), has_come(7360, 160, 60)
+    (False, True, True)
+    """
+    return now >= due_at or due_at - now > longest_s
+
+
 def format_duration(duration_s: float | None) -> str | None:
     """Format a duration as `[D-]H:MM:SS`; None stays None.
 

@@ -82,6 +82,9 @@ class Cluster:
         self.on_poll: Callable[[], None] = lambda: None
         self.squeue_s: float | None = None
         self.can_prefetch = False
+        self.queue_remembers_s = 300.0
+        self.clock_offset_s = 0.0
+        self.submitted: list[dict[str, Any]] = []
 
     def squeue(self, job_ids: Sequence[str] | None = None, soon: Sequence[Sequence[str]] = ()) -> list[Job]:
         if job_ids is not None:
@@ -105,8 +108,16 @@ class Cluster:
     def list_partitions(self) -> list[dict[str, Any]]:
         return []
 
+    def load_config(self) -> dict[str, str]:
+        return {}
+
     def get_user(self) -> str:
         return "ann"
+
+    def list_submitted(self, since_s: float) -> list[dict[str, Any]]:
+        if self.failure is not None:
+            raise self.failure
+        return self.submitted
 
     def has_accounting(self) -> bool:
         return self.accounting

@@ -23,8 +23,9 @@ from store import errors
 from store.disk.entries import FileEntry
 from store.indexes.jobs import JobIndex
 from store.indexes.sweeps import SweepIndex
-from store.rules import deliveries, endpoints, runs, states, sweeps, watches
+from store.rules import deliveries, endpoints, states, sweeps, watches
 from store.rules.endpoints import Endpoint
+from store.rules.jobs.views import JobView
 from store.rules.watches import Event, Subscription, Watch
 from store.store import Store
 from store.times import to_epoch, to_rfc3339
@@ -51,7 +52,7 @@ class Notifications:
         job_index: JobIndex,
         sweep_index: SweepIndex,
         cluster: Callable[[], str],
-        look_up_job: Callable[[str, str], runs.JobView],
+        look_up_job: Callable[[str, str], JobView],
         lock: Callable[[str], AbstractAsyncContextManager[None]],
         start_task: StartTask,
         sender: Sender | None = None,

@@ -13,12 +13,13 @@ import re
 import secrets
 import shlex
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_shim import parse
-from slurm_shim.commands import NO_NEEDS, Needs, Slurm, check_arguments, make_timeout_error
+from slurm_shim.commands import NO_NEEDS, Needs, Slurm, check_arguments, find_new_id, make_timeout_error
 from slurm_shim.errors import ClusterUnreachable, FolderRefused, SlurmError, UnreadableAnswer, make_error
 from slurm_shim.programs import Answer
 from slurm_shim.remote.connection import (
@@ -86,15 +87,16 @@ class RemoteSlurm(Slurm):
         with self._identify_lock:
             if greeting is self._identified:
                 return greeting
+            began = time.monotonic()
             said = self._run_remotely(greeting, ["scontrol", "show", "config"], None, self.timeout_s)
             if said.exit_code:
                 raise make_error("scontrol", said.exit_code, said.err or said.out)
-            config = parse.parse_config(said.out)
-            name = config.get("ClusterName", "")
+            name = parse.parse_config(said.out).get("ClusterName", "")
             if self.own_name not in ("", name):
                 text = f"{self.connection.login.host} leads to the cluster {name} now, not to {self.own_name}"
                 raise ClusterUnreachable("scontrol", f"{self.connection.title}: {text}")
-            self._config, self.own_name, self._identified = config, name, greeting
+            self._take_config(said.out, began)
+            self._identified = greeting
             return greeting
 
     def find_programs(self, greeting: Greeting) -> None:
@@ -203,7 +205,7 @@ class RemoteSlurm(Slurm):
         return self._to_answer(argv, codes[0], outs[0], errs[0], timeout_s)
 
     def _to_answer(self, argv: list[str], code: int, out: str, err: str, timeout_s: float) -> Answer:
-        if code == _LATE:
+        if code == _LATE and not (argv[0] == "sbatch" and find_new_id(out)):
             raise make_timeout_error(argv[0], err, timeout_s)
         if code == _MISSING:
             raise self._make_path_error([argv[0]])

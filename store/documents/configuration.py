@@ -183,10 +183,14 @@ class ClusterConfig(UserFileModel):
 
 
 class PollConfig(UserFileModel):
-    """How often SLURM is asked, in seconds."""
+    """How often SLURM is asked, in seconds.
+
+    `absence_s` is how long a job must be nowhere, neither in the queue nor in accounting, before it counts as lost.
+    """
 
     min_s: float = Field(default=2.0, ge=1.0, le=3600, strict=False)
     max_s: float = Field(default=10.0, ge=1.0, le=3600, strict=False)
+    absence_s: float = Field(default=60.0, ge=1.0, le=86_400, strict=False)
 
     @model_validator(mode="after")
     def check_order(self) -> Self:

@@ -21,7 +21,7 @@ class JobRecord(ServerFileModel):
     """One job submitted or reported through us, kept for ever.
 
     Also when SLURM has forgotten it. A report has a record named after its job id (see store.rules.reports); `job_id`
-    is that of a job we submitted.
+    is that of a job we submitted, `found_at` when one that was taken for lost turned up.
     """
 
     version: int = VERSION
@@ -53,6 +53,7 @@ class JobRecord(ServerFileModel):
     stdout: str | None = None
     stderr: str | None = None
     error: str | None = None
+    found_at: str | None = None
     history: list[StateChange] = []
     parts: dict[str, Part] = {}
     report: Report | None = None

@@ -28,7 +28,8 @@ def find_error_kind(error: str) -> ErrorKind | None:
 class Attempt(ServerFileModel):
     """One try of one job.
 
-    `intended_at` is written before sbatch is called; `tag` finds the job again.
+    `intended_at` is written before sbatch is called; `tag` finds the job again. `found_at` is when one that was taken
+    for lost turned up.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Attempt(ServerFileModel):
     stdout: str | None = None
     stderr: str | None = None
     error: str | None = None
+    found_at: str | None = None
     nodes: str | None = None
     partition: str | None = None
     memory_mb: int | None = None

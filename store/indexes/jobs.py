@@ -17,6 +17,7 @@ from store.errors import Invalid, make_problem
 from store.indexes.bodies import BoundedCache
 from store.indexes.timelines import Timeline
 from store.rules import reports, runs, states
+from store.rules.jobs import lost
 from store.times import to_day_end, to_epoch, to_rfc3339
 from store.views import srtslurm
 
@@ -150,8 +151,8 @@ class SubmittedJob(NamedTuple):
 class Facts(NamedTuple):
     """What lists, counts and retention need of every document.
 
-    `open` says whether anything of the document may still change without a request. Times are epoch seconds, None where
-    the document names none.
+    `open` says whether anything of the document may still change without a request, `lost` whether a
+    job of it was taken for lost. Times are epoch seconds, None where the document names none.
     """
 
     open: bool
@@ -161,6 +162,7 @@ class Facts(NamedTuple):
     completed: float | None
     sweep: int | None
     cluster: str
+    lost: bool
     jobs: tuple[SubmittedJob, ...]
     report: reports.ReportSummary | None = None
 
@@ -180,6 +182,7 @@ def build_facts(document: Run | JobRecord) -> Facts:
         if job.job_id is not None
         for ended in [_parse_time(job.ended_at)]
     )
+    is_lost = bool(lost.list_lost(document))
     if isinstance(document, JobRecord):
         state = document.state or ""
         started, ended = _parse_time(document.submitted_at or document.intended_at), _parse_time(document.ended_at)
@@ -190,12 +193,11 @@ def build_facts(document: Run | JobRecord) -> Facts:
         )
         # A record with nothing but a report is not followed: no SLURM here may ever have had the job.
         is_open = state not in states.TERMINAL and (report is None or bool(submitted_jobs) or document.tag is not None)
-        return Facts(is_open, state, "", started, ended, None, document.cluster, submitted_jobs, report)
+        return Facts(is_open, state, "", started, ended, None, document.cluster, is_lost, submitted_jobs, report)
     started, ended = _parse_time(document.started_at), _parse_time(document.completed_at)
     group, sweep = document.workflow_name, document.sweep_run_id
-    return Facts(
-        runs.is_open(document), document.status, group, started, ended, sweep, document.cluster, submitted_jobs
-    )
+    is_open = runs.is_open(document)
+    return Facts(is_open, document.status, group, started, ended, sweep, document.cluster, is_lost, submitted_jobs)
 
 
 def restore_facts(row: list[Any]) -> Facts:

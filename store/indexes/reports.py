@@ -42,6 +42,7 @@ class ReportIndex:
 
     def __init__(self, folder: Folder, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
+        self.find_ahead_s: Callable[[], float] = lambda: 0.0  # how far SLURM's clock is ahead of ours
         self.stages_version = 0
         self.reports: dict[str, ReportSummary] = {}
         self.awaited: dict[str, ReportSummary] = {}
@@ -110,7 +111,7 @@ class ReportIndex:
         A task of an array and a part of a heterogeneous job may have reported under the id of the whole.
         """
         report = self.find(job["job_id"])
-        return report if report is not None and reports.is_same_job(report, job, cluster) else None
+        return report if report is not None and reports.is_same_job(report, job, cluster, self.find_ahead_s()) else None
 
     def find_for_entry(self, entry: JobEntry, cluster: str) -> ReportSummary | None:
         """Return what a job that we remember reported; None if nothing."""

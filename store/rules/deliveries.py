@@ -21,7 +21,7 @@ from typing import Any, Literal
 from store.documents import VERSION, ServerFileModel, from_json
 from store.rules.endpoints import refuse_file_name
 from store.rules.watches import MatchedEvent, Watch, make_event_id, make_idempotency_key
-from store.times import to_epoch, to_rfc3339
+from store.times import has_come, to_epoch, to_rfc3339
 
 ATTEMPTS = 5
 LEASE_S = 300
@@ -95,7 +95,7 @@ def build_delivery(watch: Watch, match: MatchedEvent, now: float) -> Delivery:
 
 def is_due(delivery: Delivery, now: float) -> bool:
     """Return whether an attempt may be made now."""
-    return delivery.status == "pending" and (to_epoch(delivery.next_attempt_at) or 0) <= now
+    return delivery.status == "pending" and has_come(to_epoch(delivery.next_attempt_at) or 0, now, LONGEST_PAUSE_S)
 
 
 def claim_delivery(delivery: Delivery, worker: str, now: float) -> Delivery:

@@ -141,7 +141,9 @@ class Inbox:
             return None
         self.held.discard(path.name)
         # What is moved into place was written before, however new its name is.
-        quiet_s = unchanged_s if is_open is None else time.time() - min(status.st_mtime, status.st_ctime)
+        quiet_s = unchanged_s
+        if is_open is not None:
+            quiet_s = max(quiet_s, time.time() - min(status.st_mtime, status.st_ctime))
         return _parse_file(path, data, status, quiet_s, UNKNOWN_S if is_open is None else SETTLED_S)
 
     def _look_at(self, name: str, status: os.stat_result) -> tuple[float, float]:

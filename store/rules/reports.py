@@ -276,27 +276,26 @@ def restore_summary(row: list[Any]) -> ReportSummary:
     return ReportSummary._make([*same, tuple(tags), row_text, tuple(events)])
 
 
-def is_same_job(summary: ReportSummary, job: Mapping[str, Any], cluster: str) -> bool:
+def is_same_job(summary: ReportSummary, job: Mapping[str, Any], cluster: str, ahead_s: float = 0.0) -> bool:
     """Return whether SLURM's job of this id is the one that reported.
 
     A cluster that is set up anew counts ids anew, and other clusters use the same ids. So a report from before the
     job's submission or from long after its end belongs to another job. So does a report that names another cluster than
-    `cluster`, unless the job's name is the same.
+    `cluster`, unless the job's name is the same. SLURM's clock is `ahead_s` ahead of ours, by which we heard.
     """
     if summary.cluster not in (None, "", cluster) and summary.job_name != job["name"]:
         return False
     submitted, ended = job["submit_time"], job["end_time"] if job["state"] in states.TERMINAL else None
-    return (submitted is None or summary.heard >= submitted - SLACK_S) and (
-        ended is None or summary.heard <= ended + LATE_S
-    )
+    heard = summary.heard + ahead_s
+    return (submitted is None or heard >= submitted - SLACK_S) and (ended is None or heard <= ended + LATE_S)
 
 
-def is_job_over(summary: ReportSummary, job: Mapping[str, Any] | None, cluster: str) -> bool:
+def is_job_over(summary: ReportSummary, job: Mapping[str, Any] | None, cluster: str, ahead_s: float = 0.0) -> bool:
     """Return whether SLURM says that this very job has ended.
 
     `job` is SLURM's row.
     """
-    return job is not None and job["state"] in states.TERMINAL and is_same_job(summary, job, cluster)
+    return job is not None and job["state"] in states.TERMINAL and is_same_job(summary, job, cluster, ahead_s)
 
 
 def is_awaited(summary: ReportSummary, now: float) -> bool:

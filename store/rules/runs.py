@@ -9,17 +9,17 @@ attempt without a job id is looked up by that tag, and submitted again only when
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
-from store.documents import ERROR_WORDS, Attempt, JobRecord, Part, Refusal, Run, RunJob
+from store.documents import ERROR_WORDS, Attempt, Refusal, Run, RunJob
 from store.errors import Conflict
 from store.rules import states
+from store.rules.jobs.views import ById, ByTag, adopt_job, apply_view, make_tag
 from store.rules.run_drafts import choose_first_status
-from store.times import to_epoch, to_rfc3339
+from store.times import has_come, to_epoch, to_rfc3339
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 NEVER = "DependencyNeverSatisfied"
@@ -28,21 +28,6 @@ RESEND_CANCEL_S = 30
 LONGEST_PAUSE_S = 60
 # So many jobs begin at once. The others follow; whoever cancels the run waits for no more than these.
 AT_ONCE = 4
-
-
-class JobView(NamedTuple):
-    """What SLURM knows of one job.
-
-    `knowledge` is "seen" (then `job` is SLURM's row), "absent", "unknown" (nobody can say yet) or "lost". Only the
-    look-up by tag gives "lost": SLURM may have had the job and forgotten it, and there is no accounting to ask.
-    """
-
-    knowledge: str
-    job: dict[str, Any] | None = None
-
-
-ById = Callable[[str], JobView]  # by job id
-ByTag = Callable[[Attempt | JobRecord], JobView]  # by tag, for an attempt whose job id is not known
 
 
 @dataclass(frozen=True)
@@ -81,11 +66,6 @@ class SyncMount:
 
 Jobs = Mapping[str, RunJob]  # those of a run by name
 Step = SubmitJob | CancelJobs | ReadResult | SyncMount
-
-
-def make_tag() -> str:
-    """Make a unique tag for an attempt; it travels in the job's comment."""
-    return f"sluice:{uuid.uuid4().hex}"
 
 
 def is_open(run: Run) -> bool:
@@ -153,10 +133,10 @@ def _observe_job(run: Run, jobs: Jobs, job: RunJob, by_id: ById, by_tag: ByTag, 
     if attempt is None or _is_over(attempt):
         return []
     if attempt.job_id is None:
-        view = by_tag(attempt)
+        view = by_tag(attempt, job)
         if view.knowledge == "absent":
             if not _is_stopping(run) and not _can_never_start(run, jobs, job):
-                if now < (attempt.retry_at or 0):
+                if not has_come(attempt.retry_at or 0, now, LONGEST_PAUSE_S):
                     return []
                 attempt.error = None
                 return _build_submit_steps(run, jobs, job)
@@ -164,55 +144,8 @@ def _observe_job(run: Run, jobs: Jobs, job: RunJob, by_id: ById, by_tag: ByTag, 
         adopt_job(attempt, view, now)
         if attempt.job_id is None:
             return []
-    apply_view(attempt, by_id(attempt.job_id), now)
+    apply_view(attempt, by_id(attempt, job), now)
     return []
-
-
-def adopt_job(attempt: Attempt | JobRecord, view: JobView, now: float) -> None:
-    """Write the job found by its tag into the attempt or record.
-
-    A job that is lost ends the attempt with state LOST.
-    """
-    if view.knowledge == "seen" and view.job is not None:
-        attempt.job_id, attempt.error = view.job["job_id"], None
-        attempt.submitted_at = to_rfc3339(view.job["submit_time"]) or to_rfc3339(now)
-    elif view.knowledge == "lost":
-        attempt.state, attempt.ended_at = states.LOST, to_rfc3339(now)
-        attempt.error = "whether SLURM took this job cannot be found out: it was away too long, and has no accounting"
-
-
-def apply_view(attempt: Attempt | JobRecord, view: JobView, now: float) -> None:
-    """Write what SLURM says of the job into the attempt or record.
-
-    A view that is unknown changes nothing.
-    """
-    row = view.job
-    if row is not None and view.knowledge != "unknown":
-        attempt.state, attempt.reason, attempt.exit_code = row["state"], row["reason"], row["exit_code"]
-        attempt.started_at, attempt.ended_at = to_rfc3339(row["start_time"]), to_rfc3339(row["end_time"])
-        attempt.stdout = row["stdout"] or attempt.stdout
-        attempt.stderr = row["stderr"] or attempt.stderr
-        attempt.nodes = row["nodes"] or attempt.nodes
-        attempt.partition = row["partition"] or attempt.partition
-        # What was asked for is known best at first: where memory is not counted, the queue shows that of one CPU later.
-        attempt.memory_mb = attempt.memory_mb or row.get("memory_mb")
-        for part_id, part in row.get("ended_parts", {}).items():
-            known = attempt.parts.get(part_id)
-            if known is None or (known.state, known.ended_at) != (part["state"], to_rfc3339(part["end_time"])):
-                attempt.parts[part_id] = _build_part(part, known)
-        if attempt.state in states.TERMINAL and attempt.ended_at is None:
-            attempt.ended_at = to_rfc3339(now)
-    elif view.knowledge == "absent" and attempt.state not in states.TERMINAL:
-        attempt.state, attempt.ended_at = states.LOST, to_rfc3339(now)
-        attempt.error = "SLURM no longer knows this job, and there is no accounting to ask how it ended"
-
-
-def _build_part(row: dict[str, Any], known: Part | None) -> Part:
-    """Build what is remembered of an ended task of an array."""
-    fields: dict[str, Any] = {key: row[key] for key in ("raw_id", "state", "reason", "exit_code")}
-    for key in ("stdout", "stderr", "nodes"):  # accounting does not know files
-        fields[key] = row[key] or getattr(known, key, None)
-    return Part(**fields, started_at=to_rfc3339(row["start_time"]), ended_at=to_rfc3339(row["end_time"]))
 
 
 def _begin_job(run: Run, jobs: Jobs, job: RunJob, now: float) -> list[Step]:
@@ -227,8 +160,9 @@ def _begin_job(run: Run, jobs: Jobs, job: RunJob, now: float) -> list[Step]:
         if not _may_retry(run, job):
             return []
         if job.not_before is None:
-            job.not_before = (to_epoch(attempt.ended_at) or now) + job.retry_delay_s
-        return _intend_attempt(run, jobs, job, now) if now >= job.not_before else []
+            # The end is by SLURM's clock, which may be ahead of ours.
+            job.not_before = min(to_epoch(attempt.ended_at) or now, now) + job.retry_delay_s
+        return _intend_attempt(run, jobs, job, now) if has_come(job.not_before, now, job.retry_delay_s) else []
     if _is_stopping(run):
         job.skipped = STOPPED
         return []
@@ -345,7 +279,7 @@ def _build_cancel_steps(run: Run, now: float) -> list[Step]:
             continue
         if not _is_ended_by_us(run, attempt):
             continue
-        if now - (to_epoch(attempt.cancel_sent_at) or 0) >= RESEND_CANCEL_S:
+        if has_come((to_epoch(attempt.cancel_sent_at) or 0) + RESEND_CANCEL_S, now, RESEND_CANCEL_S):
             attempt.cancel_sent_at = to_rfc3339(now)
             job_ids.append(attempt.job_id)
     return [CancelJobs(tuple(job_ids))] if job_ids else []
@@ -525,6 +459,18 @@ def begin_run(run: Run, now: float) -> Run:
     """Start a pending run; return any other run as it is."""
     changes = {"status": choose_first_status(run.syncs), "started_at": to_rfc3339(now)}
     return run.model_copy(update=changes) if run.status == "pending" else run
+
+
+def reopen_run(run: Run) -> None:
+    """Reopen a failed run, since a job of it turned up; change it in place.
+
+    Jobs that were skipped for its sake are judged again. A run that was cancelled or refused stays as it is.
+    """
+    if run.status != "failed" or run.cancel_requested_at or run.error_kind is not None:
+        return
+    run.status, run.completed_at, run.error = "running", None, None
+    for job in run.jobs:
+        job.skipped = None if job.skipped == NEVER else job.skipped
 
 
 def measure_duration_s(run: Run) -> float | None:

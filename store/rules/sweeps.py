@@ -300,6 +300,13 @@ def rerun_cells(sweep: Sweep, states: Mapping[int, str], chosen: Iterable[int]) 
     return sweep.model_copy(update=changes)
 
 
+def reopen_sweep(sweep: Sweep) -> Sweep:
+    """Have an ended sweep end anew, since a cell turned up that seemed lost."""
+    if sweep.status not in ENDED or sweep.cancel_requested_at:
+        return sweep
+    return sweep.model_copy(update={"status": "running", "completed_at": None, "error": None})
+
+
 def list_unqueued_cells(sweep: Sweep) -> list[int]:
     """Return the next cells whose runs are to be queued for rerun."""
     return parse_ranges(sweep.again)[:AT_ONCE]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine import loop
-from engine.open_documents import OpenDocuments
+from engine.open_documents import LostDocuments, OpenDocuments
 from engine.tasks import Tasks
 from store.kinds import Key, OpenDocument
 from tests.pretended import asynchronous
@@ -26,6 +26,7 @@ class Pretended:
         self.settled: list[list[str]] = []
         self.wake = asyncio.Event()
         self.open_documents = OpenDocuments(self.wake.set)
+        self.lost_documents = LostDocuments()
         self.tasks = Tasks(self.open_documents.mark, lambda _key: None)
         snapshot = SimpleNamespace(list_missing=lambda job_ids: [job_id for job_id in ["7"] if job_id in job_ids])
         self.cluster: Any = SimpleNamespace(

@@ -15,6 +15,7 @@ import pytest
 
 from slurm_shim.cluster import Cluster, choose_cluster, read_cluster_name
 from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.submissions import Submission
 from tests.pretended import Cluster as Pretended
 from tests.pretended import asynchronous, job
 
@@ -130,5 +131,83 @@ async def test_whoever_stops_waiting_for_sbatch_concludes_nothing() -> None:
         with pytest.raises(asyncio.CancelledError):
             await submitting
         await made.snapshot.refresh()  # a queue without the job, which sbatch may still be handing over
-        assert made.by_tag("sluice:a", time.time())[0] == "unknown"
+        assert made.by_tag(Submission("sluice:a"), time.time())[0] == "unknown"
         go.set()
+
+
+TAG = f"sluice:{'a' * 32}"
+
+
+def in_accounting(job_id: str, user: str = "ann", **more: Any) -> dict[str, Any]:
+    return {"job_id": job_id, "user": user, "uid": 1, "submit_time": 5, "comment": None, "submit_line": TAG, **more}
+
+
+async def seek(made: Cluster, ago_s: float) -> tuple[str, dict[str, Any] | None]:
+    """What is found by a tag that another server used so long ago."""
+    for _ in range(2):  # the first answer of the queue began before anybody asked
+        await made.snapshot.refresh()
+    submission = made.describe_submission(TAG, None, None, None)
+    made.by_tag(submission, time.time() - ago_s)
+    made._seek_again_at = 0.0
+    await made.resolve_missing([])
+    return made.by_tag(submission, time.time() - ago_s)
+
+
+@pytest.mark.parametrize(
+    ("why", "ago_s", "remembers_s", "change", "knowledge"),
+    [
+        ("the queue would still show it", 100.0, 300.0, {}, "absent"),
+        ("the queue may have forgotten it", 100.0, 60.0, {}, "unknown"),
+        ("nobody knows how long the queue remembers", 100.0, 0.0, {}, "unknown"),
+        ("our clock was put back since", -100.0, 300.0, {}, "unknown"),
+        ("accounting has it", 100.0, 60.0, {"submitted": [in_accounting("8_1")]}, "seen"),
+        ("accounting has it, of another user", 100.0, 60.0, {"submitted": [in_accounting("8", "bob")]}, "unknown"),
+        ("there is no accounting", 100.0, 60.0, {"accounting": False}, "lost"),
+    ],
+)
+@asynchronous
+async def test_what_a_tag_that_is_not_in_the_queue_means(
+    why: str, ago_s: float, remembers_s: float, change: dict[str, Any], knowledge: str
+) -> None:
+    async with cluster(min_s=0.0) as (made, slurm):
+        slurm.queue_remembers_s = remembers_s
+        for name, value in change.items():
+            setattr(slurm, name, value)
+        found, row = await seek(made, ago_s)
+        assert found == knowledge, why
+        assert row is None or row["job_id"] == "8", "the whole, not a task of it"
+
+
+@asynchronous
+async def test_accounting_must_lack_a_tag_for_as_long_as_it_may_lag() -> None:
+    async with cluster(min_s=0.0) as (made, slurm):
+        slurm.queue_remembers_s = 5.0
+        absence = made.snapshot.missing.absence
+        clock = [0.0]
+        absence._now = lambda: clock[0]
+        assert (await seek(made, 100.0))[0] == "unknown"
+        clock[0] = 59.0
+        slurm.failure = AWAY
+        made._seek_again_at = 0.0
+        with pytest.raises(SlurmUnreachable):
+            await made.resolve_missing([])
+        slurm.failure = None
+        clock[0] = 61.0
+        assert (await seek(made, 100.0))[0] == "unknown", "accounting did not answer meanwhile, so time begins anew"
+        clock[0] = 121.0
+        assert (await seek(made, 100.0))[0] == "absent"
+
+
+@asynchronous
+async def test_a_job_that_came_and_went_while_its_tag_was_looked_for_is_found() -> None:
+    async with cluster(min_s=0.0) as (made, slurm):
+        submission = Submission(TAG)
+        await made.snapshot.refresh()
+        made._unsure_tags[TAG] = float("inf")  # sbatch may still be handing it over
+        assert made.by_tag(submission, time.time())[0] == "unknown"
+        slurm.rows = [job("7", comment=TAG)]
+        await made.snapshot.refresh()
+        slurm.rows = []
+        await made.snapshot.refresh()
+        found, row = made.by_tag(submission, time.time())
+        assert found == "seen" and row is not None and row["job_id"] == "7"

@@ -451,14 +451,58 @@ def test_sacct_by_id_and_by_time(programs: Programs) -> None:
 
 
 def test_tags_are_found_in_what_was_submitted(programs: Programs) -> None:
-    line = "7%s7%s1795284242%sFAILED%s%ssbatch --comment=sluice:ab\nx%s\n".replace("%s", "${n}")
+    line = "7%s7%sann%s1000%s1795284242%sFAILED%s%ssbatch --comment=sluice:ab\nx%s\n".replace("%s", "${n}")
     programs.write(
         "sacct", f'for a in "$@"; do case $a in --delimiter=*) n=${{a#*=}};; esac; done; printf "%b" "{line}"'
     )
     assert programs.slurm().list_submitted(0.0) == [
-        {"job_id": "7", "raw_id": 7, "submit_time": 1795284242, "state": "FAILED", "comment": None}
-        | {"submit_line": "sbatch --comment=sluice:ab\nx"}
+        {
+            "job_id": "7",
+            "raw_id": 7,
+            "user": "ann",
+            "uid": 1000,
+            "submit_time": 1795284242,
+            "state": "FAILED",
+            "comment": None,
+        }
+        | {"comment": None, "submit_line": "sbatch --comment=sluice:ab\nx"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("why", "ahead_s", "measured"),
+    [("its clock is ours", 0, False), ("behind ours", -300, True), ("ahead of ours", 300, True)],
+)
+def test_the_clock_of_the_controller(programs: Programs, why: str, ahead_s: int, measured: bool) -> None:
+    answer = f"echo Configuration data as of $(( $(date +%s) + {ahead_s} )); echo 'MinJobAge = 5 sec'"
+    programs.write("scontrol", answer)
+    slurm = programs.slurm()
+    assert (slurm.clock_offset_s, slurm.queue_remembers_s) == (0.0, 0.0), "nobody knows yet"
+    slurm.load_config()
+    assert slurm.queue_remembers_s == 5.0
+    assert abs(slurm.clock_offset_s - ahead_s) < 100, why
+    assert slurm.clock_offset_s or not measured, why
+
+
+@pytest.mark.parametrize(
+    ("why", "shell", "taken"),
+    [
+        ("it prints an id and ends badly", "echo 7; echo 'lua: bad plugin' >&2; exit 1", "7"),
+        ("it says it in words", "echo 'Submitted batch job 7'", "7"),
+        ("it prints an id and hangs", "echo 7; exec sleep 600", "7"),
+        ("it prints garbage and ends badly", "echo '?!'; exit 1", None),
+        ("it prints nothing", "exit 0", None),
+        ("half an id, and it is killed", "printf 7; kill -9 $$", None),
+    ],
+)
+def test_a_printed_id_is_a_job(programs: Programs, why: str, shell: str, taken: str | None) -> None:
+    programs.write("sbatch", shell)
+    if taken is not None:
+        assert programs.slurm().sbatch("#!/bin/sh\n", {}) == taken, why
+        return
+    with pytest.raises(SlurmUnreachable) as refused:
+        programs.slurm().sbatch("#!/bin/sh\n", {})
+    assert refused.value.uncertain, why
 
 
 def test_nodes_partitions_config(programs: Programs) -> None:

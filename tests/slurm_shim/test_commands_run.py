@@ -19,6 +19,7 @@ from slurm_shim.remote.commands import RemoteSlurm
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
 from slurm_shim.snapshot import Snapshot
+from slurm_shim.submissions import Submission
 from tests.behaviour.clusters import Asked, real, start_embedded
 from tests.cluster.sshd import Sshd, needed
 from tests.waiting import eventually
@@ -85,7 +86,7 @@ def test_a_rendered_job_from_end_to_end(slurm: Slurm, tmp_path: Path) -> None:
     accounted = eventually(lambda: [row for row in slurm.sacct([job_id]) if row["end_time"] and row["partition"]])[0]
     same = ("job_id", "raw_id", "name", "user", "uid", "partition", "exit_code", "nodes", "time_limit_s", "submit_time")
     assert {name: accounted[name] for name in same} == {name: row[name] for name in same}
-    found = [row for row in slurm.list_submitted(began - 5) if tag in row["submit_line"]]
+    found = [row for row in slurm.list_submitted(time.time() - began + 5) if tag in row["submit_line"]]
     assert [row["job_id"] for row in found] == [job_id]
 
 
@@ -249,7 +250,7 @@ def test_the_shared_picture_of_a_job_s_life(slurm: Slurm) -> None:
             turned = asyncio.Event()
             snapshot.on_jobs_changed.append(lambda _changed: turned.set())
             while True:
-                found, job = snapshot.by_tag(tag, since)
+                found, job = snapshot.by_tag(Submission(tag), since)
                 assert (found, snapshot.by_id(job_id)) == ("seen", ("seen", job))
                 assert job is not None
                 seen += [job["state"]] if job["state"] not in seen[-1:] else []

@@ -326,7 +326,7 @@ def _show_config(conf: dict[str, Any]) -> int:
         "SlurmctldHost[0]": facts["host"],
         "StateSaveLocation": conf["folder"],
     }
-    print(f"Configuration data as of {time.strftime('%Y-%m-%dT%H:%M:%S')}")
+    print(f"Configuration data as of {times.format_time(int(time.time()), 'Unknown')}")
     for name, value in values.items():
         print(f"{name:<23} = {value}")
     print(f"\nSlurmctld(primary) at {facts['host']} is UP")

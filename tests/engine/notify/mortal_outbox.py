@@ -16,8 +16,9 @@ from engine.tasks import StartTask, Work
 from store.documents import JobRecord
 from store.indexes.jobs import JobIndex
 from store.indexes.sweeps import SweepIndex
-from store.rules import deliveries, runs, watches
+from store.rules import deliveries, watches
 from store.rules.deliveries import Delivery
+from store.rules.jobs.views import JobView
 from store.rules.watches import Watch
 from store.store import Store
 from store.times import to_rfc3339
@@ -99,7 +100,7 @@ class Life:
             self.job_index,
             SweepIndex(self.store.sweeps.get, self.store.runs.get),
             lambda: "c",
-            lambda *_: runs.JobView("unknown"),
+            lambda *_: JobView("unknown"),
             lambda name: self.locks.setdefault(name, asyncio.Lock()),  # type: ignore[arg-type, return-value]
             start_task,
             receivers,  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 
 from store.documents import JobRecord, Run
 from store.errors import Invalid, StoreUnavailable
-from store.rules import runs
+from store.rules.jobs.views import JobView
 from store.times import to_rfc3339
 from tests.engine.notify.mortal_outbox import AT, NOW, Life, Receivers, begin, documents, live, open_life
 from tests.pretended import asynchronous
@@ -164,19 +164,19 @@ async def test_a_watch_that_cannot_be_written_waits_and_repeats_nothing(
 @pytest.mark.parametrize(
     ("why", "view", "statuses", "closed"),
     [
-        ("nobody can say yet", runs.JobView("unknown"), [], False),
+        ("nobody can say yet", JobView("unknown"), [], False),
         (
             "SLURM has it",
-            runs.JobView("seen", {"name": "n", "state": "RUNNING", "start_time": NOW}),
+            JobView("seen", {"name": "n", "state": "RUNNING", "start_time": NOW}),
             ["RUNNING"],
             False,
         ),
-        ("it has ended", runs.JobView("seen", {"name": "n", "state": "FAILED"}), ["FAILED"], True),
-        ("SLURM has forgotten it", runs.JobView("absent"), ["UNKNOWN"], True),
+        ("it has ended", JobView("seen", {"name": "n", "state": "FAILED"}), ["FAILED"], True),
+        ("SLURM has forgotten it", JobView("absent"), ["UNKNOWN"], True),
     ],
 )
 def test_slurm_is_asked_about_jobs_that_we_did_not_submit(
-    tmp_path: Path, why: str, view: runs.JobView, statuses: list[str], closed: bool
+    tmp_path: Path, why: str, view: JobView, statuses: list[str], closed: bool
 ) -> None:
     begin(tmp_path)
 
@@ -184,7 +184,7 @@ def test_slurm_is_asked_about_jobs_that_we_did_not_submit(
         async with open_life(tmp_path) as life:
             asked: list[tuple[str, str]] = []
 
-            def look_up(cluster: str, job_id: str) -> runs.JobView:
+            def look_up(cluster: str, job_id: str) -> JobView:
                 asked.append((cluster, job_id))
                 return view
 

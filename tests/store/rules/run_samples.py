@@ -6,7 +6,7 @@ from typing import Any
 
 from store.documents import Attempt, Run, RunJob
 from store.rules import runs, states
-from store.rules.runs import JobView
+from store.rules.jobs.views import JobView
 from store.times import to_rfc3339
 
 NOW = 1_800_000_000.0
@@ -64,8 +64,8 @@ def step_on(
     before = run.model_dump_json()
     after = runs.advance_run(
         run,
-        lambda job_id: (looks or {}).get(job_id, UNKNOWN),
-        lambda attempt: (tags or {}).get(attempt.tag, UNKNOWN),
+        lambda attempt, _job: (looks or {}).get(attempt.job_id, UNKNOWN),
+        lambda attempt, _job: (tags or {}).get(attempt.tag, UNKNOWN),
         now,
     )
     assert run.model_dump_json() == before, "the rules changed what they were given"

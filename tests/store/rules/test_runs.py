@@ -10,7 +10,8 @@ import pytest
 from store.documents import Run
 from store.errors import Conflict
 from store.rules import runs, states
-from store.rules.runs import CancelJobs, JobView, ReadResult, SubmitJob
+from store.rules.jobs.views import JobView
+from store.rules.runs import CancelJobs, ReadResult, SubmitJob
 from store.times import to_rfc3339
 from tests.store.rules.run_samples import NOW, UNKNOWN, job_of, row, run_of, step_on, view_of, wanted, with_attempts
 
@@ -191,6 +192,25 @@ def test_retries(why: str, state: str, retry: int, attempts: int, again: bool) -
     assert (SubmitJob("a", None) in steps) is again, why
     assert len(job_of(run, "a").attempts) == attempts + again
     assert (run.status in runs.ENDED) is not again
+
+
+@pytest.mark.parametrize(
+    ("why", "ended_s", "now_s", "starts"),
+    [
+        ("SLURM's clock is ahead of ours: the delay begins now", 300, 59, False),
+        ("SLURM's clock is ahead of ours", 300, 60, True),
+        ("our clock was put back: nobody waits for it", -10, -7200, True),
+        ("our clock was put back a little", -10, -5, False),
+    ],
+)
+def test_a_retry_waits_no_longer_than_its_delay_whatever_the_clocks_say(
+    why: str, ended_s: float, now_s: float, starts: bool
+) -> None:
+    run = run_of(with_attempts(wanted("a", retry=1, retry_delay_s=60), ("1", "FAILED")))
+    run.jobs[0].attempts[0].ended_at = to_rfc3339(NOW + ended_s)
+    run, _ = step_on(run)
+    _, steps = step_on(run, now=NOW + now_s)
+    assert (steps == [SubmitJob("a", None)]) is starts, why
 
 
 def test_a_retry_waits_its_delay_from_the_end_of_the_attempt_and_gets_a_new_tag() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.rules import runs, states
-from store.rules.runs import CancelJobs, JobView, SubmitJob
+from store.rules.jobs.views import JobView
+from store.rules.runs import CancelJobs, SubmitJob
 from tests.store.rules.run_samples import NOW, UNKNOWN, job_of, row
 
 KINDS = ("", "afterok:", "after:", "afterany:", "afternotok:")
@@ -125,10 +126,11 @@ class World:
             elif job["state"] == "RUNNING" and not self.chance(0.5):
                 job |= {"state": job["end"], "end_time": int(self.now)}
 
-    def find_by_id(self, job_id: str) -> JobView:
+    def find_by_id(self, tried: Attempt | JobRecord, _wanted: Any) -> JobView:
+        job_id = tried.job_id or ""
         return UNKNOWN if self.chance(0.3) else JobView("seen", dict(self.jobs[job_id]))
 
-    def find_by_tag(self, entry: Attempt | JobRecord) -> JobView:
+    def find_by_tag(self, entry: Attempt | JobRecord, _wanted: Any) -> JobView:
         if self.chance(0.3):
             return UNKNOWN
         job = next((job for job in self.jobs.values() if job["comment"] == entry.tag), None)

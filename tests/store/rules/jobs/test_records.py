@@ -9,8 +9,8 @@ import pytest
 
 from store.documents import JobRecord
 from store.errors import Invalid
-from store.rules import records
-from store.rules.runs import JobView
+from store.rules.jobs import records
+from store.rules.jobs.views import JobView
 from store.times import to_rfc3339
 from tests.store.rules.run_samples import NOW, UNKNOWN, view_of
 
@@ -55,7 +55,7 @@ def make_record(**more: Any) -> JobRecord:
 
 def follow(record: JobRecord, by_id: JobView, by_tag: JobView = UNKNOWN) -> JobRecord | None:
     """Return the record after one look."""
-    return records.follow_record(record, lambda _id: by_id, lambda _record: by_tag, NOW)
+    return records.follow_record(record, lambda *_job: by_id, lambda *_job: by_tag, NOW)
 
 
 def test_a_record_follows_its_job_and_keeps_the_way_it_went() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from store.documents import JobRecord, StateChange
 from store.errors import Invalid, make_problem
 from store.rules import states
-from store.rules.runs import ById, ByTag, adopt_job, apply_view, make_tag
+from store.rules.jobs.views import ById, ByTag, adopt_job, apply_view, make_tag
 from store.times import to_rfc3339
 
 
@@ -60,14 +60,14 @@ def follow_record(record: JobRecord, by_id: ById, by_tag: ByTag, now: float) -> 
     if record.state in states.TERMINAL:
         return record
     if record.job_id is None:
-        view = by_tag(record)
+        view = by_tag(record, record)
         if view.knowledge == "absent":
             return None
         adopt_job(record, view, now)
         if record.job_id is None:
             return record
     before = (record.state, record.reason)
-    view = by_id(record.job_id)
+    view = by_id(record, record)
     apply_view(record, view, now)
     if view.job is not None:
         known = ("gpus", "node_count", "time_limit")

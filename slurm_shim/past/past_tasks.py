@@ -16,8 +16,6 @@ from slurm_shim.parse import FINISHED, WAITING, Job
 
 # Rows that are kept of arrays which have left the queue, those that left last.
 MOST_KEPT = 20_000
-# SLURM shows ended jobs for MinJobAge, 300 s by default; nobody sets it far lower.
-QUEUE_REMEMBERS_S = 60.0
 
 
 class PastTasks:
@@ -31,10 +29,10 @@ class PastTasks:
         self.followed_at = float("-inf")  # when the queue was asked last
         self._numbers: dict[int, int] = {}  # array of each ended task, by the task's own number
 
-    def follow(self, groups: Mapping[int, Sequence[Job]], at: float) -> None:
+    def follow(self, groups: Mapping[int, Sequence[Job]], at: float, remembers_s: float) -> None:
         """Follow the queue, given as the rows of each array.
 
-        `at` is when it was asked: what vanished in a long time may have been run and forgotten.
+        `at` is when it was asked: what vanished in longer than the queue remembers may have been run and forgotten.
         """
         for group, rows in groups.items():
             if group in self._ended and group not in self._present:
@@ -49,7 +47,7 @@ class PastTasks:
                     ended.pop(row["job_id"], None)
             self._ended[group] = ended  # last, since it was seen last
         for group, waited in self._waiting.items():
-            if group in groups and at - self.followed_at < QUEUE_REMEMBERS_S:
+            if group in groups and at - self.followed_at < remembers_s:
                 self._note_vanished(group, waited, groups[group])
         self._present = frozenset(groups)
         self._waiting = {

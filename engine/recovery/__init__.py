@@ -1,0 +1,1 @@
+"""Jobs that the cluster seemed to have lost."""

@@ -1,0 +1,1 @@
+"""Jobs that the queue lists no more."""

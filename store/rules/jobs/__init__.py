@@ -1,0 +1,1 @@
+"""Single jobs: what SLURM says of them, records, and lost ones."""
