@@ -350,6 +350,7 @@ def _update_node(conf: dict[str, Any], fields: dict[str, str]) -> int:
         raise Refused("You must specify a reason when DOWNING or DRAINING a node. Request denied")
     if any(name not in conf["nodes"] for name in names):
         raise Refused("slurm_update error: Invalid node name specified")
+    ended: list[Row] = []
     with cluster.change_state(conf) as state:
         marks = state.load_node_marks()
         for name in names:
@@ -364,7 +365,9 @@ def _update_node(conf: dict[str, Any], fields: dict[str, str]) -> int:
                 "nodes", name=name, flags=flags, reason=reason, reason_user=user, reason_time=int(time.time())
             )
             if wanted == "DOWN":
-                _end_node_jobs(state, name)
+                ended += _end_node_jobs(state, name)
+    for row in ended:
+        _signal_job(conf, "look", row)
     return 0
 
 
@@ -375,15 +378,15 @@ def _get_user_name(uid: int) -> str:
         return str(uid)  # no passwd entry
 
 
-def _end_node_jobs(state: State, name: str) -> None:
+def _end_node_jobs(state: State, name: str) -> Iterator[Row]:
     """End the jobs of a node set down as NODE_FAIL.
 
-    Their supervisors see to it.
+    Yields them: their supervisors see to it, once this is committed.
     """
     for row in state.select_jobs(cluster.BUSY):
         if any(part.partition(":")[0] == name for part in (row["alloc"] or "").split(";")) and not row["ending"]:
             state.update_job(row["raw_id"], ending="NODE_FAIL", completing=1)
-            procs.send_signal([row["sup_pid"]], signal.SIGUSR1)
+            yield row
 
 
 def _update_partition(conf: dict[str, Any], fields: dict[str, str]) -> int:
