@@ -1,0 +1,77 @@
+"""What can break, and the test that shows what happens then, below the file (in tests/) that it stands in.
+
+faults/test_store_faults.py
+    kill -9 at every call of a write: test_killed_at_any_call_of_a_put_and_a_delete
+    any call of the disk fails: test_a_call_that_fails_leaves_the_old_file
+    disk full: test_a_disk_that_is_really_full
+    loss of power: test_a_loss_of_power_leaves_the_old_file_or_the_new_one
+    file torn at any length: test_a_file_torn_at_any_length_costs_only_itself
+    readers during writes: test_readers_never_see_half_a_file
+
+faults/test_crash.py
+    kill -9 during a run: test_kill_at_random_points
+
+faults/test_sweep_crash.py
+    kill -9 during a sweep: test_kill_at_random_points_of_a_sweep
+    sbatch's answer is lost: test_submissions_without_an_answer_are_repeated_and_never_doubled
+
+faults/test_notify_crash.py
+    kill -9 around a notification: test_kill_at_random_points
+
+soak/test_soak.py
+    kill -9 under everything at once: test_nothing_goes_wrong_while_the_server_is_killed
+
+faults/test_taken_away.py
+    disk only read: test_a_disk_that_is_only_read_for_a_while
+    server stopped and continued: test_a_server_that_was_stopped_for_a_while_goes_on
+
+faults/test_outage.py
+    embedded cluster away in a sweep: test_a_sweep_while_the_embedded_cluster_is_away
+    slurmctld, slurmdbd, munged away: test_a_sweep_while_a_daemon_is_away
+    sshd away in a sweep: test_a_sweep_while_sshd_is_away
+
+faults/test_changes_from_outside.py
+    node down under a job: test_a_job_that_its_node_takes_along_has_failed
+    requeue by hand and by SLURM: test_a_job_that_slurm_begins_anew_goes_on_under_its_id
+    scontrol update: test_what_is_changed_is_shown_and_the_job_is_still_ours
+    hold and release from outside: test_a_job_of_a_run_that_is_held_and_released
+
+store/disk/test_archive.py
+    kill -9 at every call of a move: test_killed_at_any_call_of_a_move
+
+slurm_shim/embedded/test_cluster.py
+    kill -9 of the embedded cluster: test_commands_killed_at_any_moment_lose_and_double_nothing
+
+app/transport/test_guard.py
+    two servers on a store: test_two_servers_on_one_store
+
+engine/whole/test_reports_slurm.py
+    many writers of a report: test_64_reporters_of_one_job
+
+slurm_shim/test_commands.py
+    sbatch hangs, lies, prints garbage: test_submissions_that_fail
+    sbatch prints an id and hangs: test_the_id_is_enough
+    squeue prints something else: test_an_answer_of_another_form
+
+slurm_shim/test_snapshot.py
+    squeue fails: test_a_failed_query_changes_nothing_but_the_age
+    accounting lags: test_not_known_to_accounting_counts_only_after_its_lag
+
+store/indexes/test_reports.py
+    clock set back: test_the_clock_may_be_set_back
+
+app/operations/test_jobs_api.py
+    log that is no plain file: test_a_log_that_is_no_plain_file_is_refused
+    log removed: test_a_log_that_is_gone_is_empty
+
+store/disk/test_watch.py
+    YAML half written: test_half_a_file_is_told_and_heals
+    YAML written in place, or renamed: test_a_file_made_changed_and_removed
+    YAML that may not be read: test_a_file_that_may_not_be_read
+
+app/transport/test_events.py
+    idle readers of events: test_idle_readers_cost_little
+
+app/operations/test_notifications_api.py
+    webhook that hangs: test_a_receiver_that_hangs_holds_up_no_other
+"""

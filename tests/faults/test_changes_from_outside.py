@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -118,6 +119,18 @@ def test_a_job_of_a_run_that_is_held_and_released(client: Client, scontrol: Call
     assert [len(job["attempts"]) for job in ended["jobs"]] == [1, 1]
 
 
+@contextlib.contextmanager
+def down(client: Client, scontrol: Callable[..., str], job_id: str) -> Iterator[None]:
+    """Set the node of this job down, until the block ends or its slurmd reports it back."""
+    node = eventually(lambda: get_job(client, job_id)["nodelist"])
+    scontrol("update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(AssertionError):  # it is back
+            scontrol("update", f"NodeName={node}", "State=RESUME")
+
+
 def watch_until_over(client: Client, job_id: str) -> list[str]:
     """The states that were shown one after the other, until the job has ended."""
     states: list[str] = []
@@ -138,17 +151,13 @@ def test_a_job_that_slurm_begins_anew_goes_on_under_its_id(
 ) -> None:
     job_id = submit(client, tmp_path, "--requeue")
     eventually(lambda: read(tmp_path), 30)
-    if how == "requeue by hand":
-        scontrol("requeue", job_id)
-    else:
-        node = eventually(lambda: get_job(client, job_id)["nodelist"])
-        scontrol("update", f"NodeName={node}", "State=DOWN", "Reason=test")
-    try:
+    with contextlib.ExitStack() as stack:
+        if how == "requeue by hand":
+            scontrol("requeue", job_id)
+        else:
+            stack.enter_context(down(client, scontrol, job_id))
         (tmp_path / "gate").touch()
         states = watch_until_over(client, job_id)
-    finally:
-        if how != "requeue by hand":
-            scontrol("update", f"NodeName={node}", "State=RESUME")
     assert states[-1] == "COMPLETED" and set(states) <= {"RUNNING", "PENDING", "COMPLETED"}, states
     assert read(tmp_path).count(f"begin {job_id}") == 2, "SLURM began it twice, under one id"
 
@@ -158,11 +167,7 @@ def test_a_job_that_its_node_takes_along_has_failed(
 ) -> None:
     job_id = submit(client, tmp_path, "--no-requeue")
     eventually(lambda: read(tmp_path), 30)
-    node = eventually(lambda: get_job(client, job_id)["nodelist"])
-    scontrol("update", f"NodeName={node}", "State=DOWN", "Reason=test")
-    try:
+    with down(client, scontrol, job_id):
         ended = client.job(job_id, timeout_s=60)
-    finally:
-        scontrol("update", f"NodeName={node}", "State=RESUME")
     assert (ended["status"], ended["slurm_state"]) == ("FAILED", "NODE_FAIL")
     assert read(tmp_path) == [f"begin {job_id}"]
