@@ -88,11 +88,12 @@ def truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Truth]:
     try:
         yield Truth(tmp_path, real, server.start())
     finally:
-        (tmp_path / "gate").touch()
         try:
-            server.close()
+            if server.process is not None:
+                server.end()
+            server.http.close()
         finally:
-            real.down()
+            real.down()  # with all jobs, also those that the server may not end
             shutil.rmtree(folder, ignore_errors=True)
 
 
