@@ -54,6 +54,7 @@ from engine.notify import deliveries, endpoints, watches
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from slurm_shim import errors as slurm_errors
+from slurm_shim.threads import start_threads
 from store import access, errors, jsons
 from store.config.log_format import Throttle, set_up_log
 from store.config.settings import CHOICES, Settings
@@ -1031,6 +1032,7 @@ async def refuse(call: Call, problem: Exception) -> None:
 
     A websocket is closed before it is accepted.
     """
+    problem = errors.explain_starvation(problem)
     report_refusal(call, problem)
     if call.scope["type"] == "websocket":
         code = 4401 if isinstance(problem, access.Unauthenticated) else 4403
@@ -1263,12 +1265,17 @@ async def sluice_get_contract_yaml(accept: str) -> Answer:
 # ====================================================================================================================
 
 
+# For what blocks, such as the disk. They are there from the start: reading goes on where no thread can be started.
+THREADS = 8
+
+
 @contextlib.asynccontextmanager
 async def open_server(settings: Settings, families: Collection[str]) -> AsyncIterator[Server]:
     """Open the store, find the cluster, start what runs between requests.
 
     All of it is undone in reverse.
     """
+    asyncio.get_running_loop().set_default_executor(start_threads(THREADS, "store"))
     server = Server(settings)
     server.store.single["access"].parse = functools.partial(access.parse_access, families=families)
     await asyncio.to_thread(server.store.open)

@@ -33,7 +33,7 @@ from store.config import masks
 from store.config.profiles import Profile
 from store.config.settings import Settings
 from store.disk.files import Files
-from store.errors import NotFound, StoreError
+from store.errors import NotFound, StoreError, StoreUnavailable
 from store.rules.jobs.views import ById, ByTag, JobView, Tried, Wanted
 from store.store import Store
 from store.times import to_epoch
@@ -252,6 +252,8 @@ class Clusters:
             return RemoteCluster(label, self.make_connection(label.removeprefix(SSH), profile))
         slurm = self._local[1] if label == self._local[0] else self._make_embedded()
         slurm.make_folders = partial(make_folders, self._store.files)
+        if label == EMBEDDED:
+            slurm.check_ready = self._check_own_cluster
         return Cluster(label, slurm, self._pool)
 
     def make_connection(self, name: str, profile: Profile) -> Connection:
@@ -268,6 +270,11 @@ class Clusters:
         """Ask the embedded cluster now: jobs have ended there."""
         if EMBEDDED in self._clusters:
             self._clusters[EMBEDDED].snapshot.hurry()
+
+    def _check_own_cluster(self) -> None:
+        """Raise SlurmUnreachable while the embedded cluster's folder is not ours."""
+        if (loss := self._store.files.describe_loss(self._own_conf)) is not None:
+            raise ClusterUnreachable("slurm.conf", loss)
 
     @property
     def _own_conf(self) -> Any:
@@ -365,12 +372,15 @@ def describe_submission(cluster: Cluster, tried: Tried, wanted: Wanted) -> Submi
 def make_folders(files: Files, folders: Folders) -> None:
     """Make the folders of a job on this machine; raise FolderRefused.
 
-    A job enters `work_dir` and writes into the others.
+    SlurmUnreachable for what may be over in a moment, such as a full disk. A job enters `work_dir` and writes into the
+    others.
     """
     for name, folder in folders.items():
         try:
             files.make_dirs(Path(folder))
         except StoreError as problem:
+            if isinstance(problem, StoreUnavailable) and problem.is_momentary:
+                raise ClusterUnreachable("sbatch", f"{name} {folder}: {problem}") from None
             raise FolderRefused(name, folder, str(problem)) from None
         if not os.access(folder, os.X_OK if name == "work_dir" else os.W_OK | os.X_OK):
             raise FolderRefused(name, folder, f"no permission to {'enter it' if name == 'work_dir' else 'write in it'}")

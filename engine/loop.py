@@ -42,7 +42,7 @@ PASS_S = 0.5
 AT_ONCE = 20
 TIDY_S = 3600.0
 # How often a disk that is full or refused a write is tried, and with how much.
-PROBE_S, PROBE_BYTES = 5.0, 100_000
+PROBE_S, LONGEST_PROBE_S, PROBE_BYTES = 2.0, 30.0, 16_000
 
 
 async def run_forever(server: Server) -> None:
@@ -70,24 +70,32 @@ async def tidy_forever(server: Server) -> None:
 
 
 async def check_disk_forever(server: Server) -> None:
-    """Find out whether a full or failing disk takes writes."""
-    files = server.store.files
-    path = server.store.join_path(".cache", "probe")
+    """Find out whether the store is there and takes writes again.
+
+    A folder whose last write failed is tried with a probe, after growing pauses.
+    """
+    files, pause_s = server.store.files, PROBE_S
     while True:
-        await asyncio.sleep(PROBE_S)
-        with contextlib.suppress(StoreError, OSError):
+        await asyncio.sleep(pause_s)
+        server.store.renew_lock()
+        with contextlib.suppress(OSError):
             room = await asyncio.to_thread(shutil.disk_usage, server.store.root)
-            if files.failure is not None or room.free < PROBE_BYTES:
-                files.make_dirs(path.parent)
-                await files.write(path, bytes(PROBE_BYTES))
+            failing = set(files.failures) | ({server.store.join_path(".cache")} if room.free < PROBE_BYTES else set())
+            for folder in failing:
+                with contextlib.suppress(StoreError):
+                    await files.check_folder(folder, bytes(PROBE_BYTES))
         await server.audit.record_loss()
+        pause_s = min(2 * pause_s, LONGEST_PROBE_S) if files.failure else PROBE_S
 
 
 async def reconcile(server: Server) -> None:
     """Begin what each open document needs now.
 
-    A slow or failing document holds up no other. Skip clusters that are unreachable; keep their last known state.
+    A slow or failing document holds up no other. Skip clusters that are unreachable; keep their last known state. Begin
+    nothing while the store is not ours any more: another server may have these documents by now.
     """
+    if server.store.files.find_loss() is not None:
+        return
     opened, foreign = server.open_documents, server.notifications.list_foreign_watches()
     names = {*opened.list_clusters(), *(watch.cluster for watch in foreign)}
     server.clusters.poll_needed(names)

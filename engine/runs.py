@@ -135,8 +135,12 @@ async def advance_document(server: Server, rules: Rules, document_id: str) -> li
     async with contextlib.AsyncExitStack() as held:
         has_slot = False
         while True:
-            async with server.locks.hold(Key(rules.kind, document_id)):
-                taken = await take_steps(server, rules, document_id, has_slot, warnings)
+            try:
+                async with server.locks.hold(Key(rules.kind, document_id)):
+                    taken = await take_steps(server, rules, document_id, has_slot, warnings)
+            except errors.StoreUnavailable as problem:  # what is written already is as it was, and goes on later
+                server.open_documents.retry_later(Key(rules.kind, document_id))
+                return [*warnings, str(problem)]
             if taken is None:
                 return warnings
             document, step = taken
@@ -242,19 +246,33 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
         job_id = await cluster.sbatch(script, {**options, **missing}, row, Needs(wanted, secrets))
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, submitted_at)
-    except slurm_errors.SlurmUnreachable as problem:
-        unreachable, run = problem, runs.mark_unanswered(run, job.name, str(problem), time.time())
     except Exception as problem:  # whatever it is: a run that cannot be submitted has failed, and says why
-        if not isinstance(problem, slurm_errors.SlurmError | errors.StoreError | ValueError):
-            log.exception("job %s of run %s could not be submitted", job.name, run.id)
-        reason, refusal = str(problem) or repr(problem), getattr(problem, "word", None)
-        run = runs.mark_refused(run, job.name, reason, refusal, time.time())
+        unreachable = find_obstacle(problem)
+        if unreachable is not None:
+            run = runs.mark_unanswered(run, job.name, str(unreachable), time.time())
+        else:
+            if not isinstance(problem, slurm_errors.SlurmError | errors.StoreError | ValueError):
+                log.exception("job %s of run %s could not be submitted", job.name, run.id)
+            reason, refusal = str(problem) or repr(problem), getattr(problem, "word", None)
+            run = runs.mark_refused(run, job.name, reason, refusal, time.time())
     await server.store.runs.put(run.id, run)
     if unreachable:
         raise unreachable
     if run.error_kind == "refused":
         await workdirs.remove_files(server, cluster, *runs.list_leftovers(run, step.job))
     return run
+
+
+def find_obstacle(problem: Exception) -> slurm_errors.SlurmUnreachable | None:
+    """Find out whether a submission that failed so is to be tried again.
+
+    None for a refusal, and for what no time mends.
+    """
+    if isinstance(problem, slurm_errors.SlurmUnreachable):
+        return problem
+    obstacle = errors.explain_starvation(problem)
+    is_momentary = isinstance(obstacle, errors.StoreUnavailable) and obstacle.is_momentary
+    return slurm_errors.ClusterUnreachable("sbatch", str(obstacle)) if is_momentary else None
 
 
 async def cancel_jobs(server: Server, run: Run, step: runs.CancelJobs) -> Run:

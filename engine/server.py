@@ -6,7 +6,6 @@ import asyncio
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from engine.changes import Changes
@@ -19,6 +18,7 @@ from engine.tasks import Locks, Supervisor, Tasks
 from engine.workflow_folders import WorkflowFolders
 from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
+from slurm_shim.threads import start_threads
 from store.access import Callers
 from store.config.settings import Settings
 from store.deadlines import limit_computing
@@ -68,8 +68,7 @@ class Server:
         self.renderer = Renderer()
         self.callers = Callers(settings.host, settings.allowed_hosts, settings.always_ask == "yes")
         self.store = make_store(settings, self.renderer)
-        self.pool = ThreadPoolExecutor(8, thread_name_prefix="sluice")
-        self.check_pool = ThreadPoolExecutor(2, thread_name_prefix="checks")
+        self.pool, self.check_pool = start_threads(8, "slurm"), start_threads(2, "checks")
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
         self.streams = Streams(self.store.join_path("streams"), self.store.files)
         self.locks, self.supervisor, self.wake = Locks(), Supervisor(), asyncio.Event()

@@ -15,7 +15,7 @@ from typing import Any
 
 from slurm_shim.errors import SlurmError
 from store.config.log_format import Throttle
-from store.errors import NotFound, StoreError
+from store.errors import NotFound, StoreError, explain_starvation
 from store.kinds import Key
 
 log = logging.getLogger("sluice")
@@ -88,13 +88,13 @@ class Tasks:
             await work()
         except NotFound:
             log.debug("%s was deleted meanwhile", key)
-        except (StoreError, SlurmError) as problem:
+        except Exception as raised:
+            problem = explain_starvation(raised)
             if self._failures.admit((key, repr(problem))):
-                log.warning("%s waits: %s", key, problem)
-            self._on_failure(key)
-        except Exception as problem:
-            if self._failures.admit((key, repr(problem))):
-                log.exception("%s failed", key)
+                if isinstance(problem, StoreError | SlurmError):
+                    log.warning("%s waits: %s", key, problem)
+                else:
+                    log.exception("%s failed", key)
             self._on_failure(key)
 
     async def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,11 @@ class WorkflowFolder:
     def get_entry(self, name: str) -> FileEntry:
         """Return the workflow's file; its document is the last good one.
 
-        Raises NotFound, and Conflict for one whose file was never right.
+        Raises NotFound, Conflict for one whose file was never right, StoreUnavailable while it cannot be read.
         """
         if name not in self.folder and (wrong := self.folder.describe_problems(name)):
+            if self.folder.choose_filename(name) in self.folder.list_unread():
+                raise errors.StoreUnavailable(errno.EAGAIN, wrong)
             raise errors.Conflict(f"the file of workflow '{name}' is refused: {wrong}")
         return self.folder.get_entry(name)
 

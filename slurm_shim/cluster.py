@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import make_empty_row, summarize_partitions
 from slurm_shim.snapshot import JobFinding, Snapshot
 from slurm_shim.submissions import Submission, choose_ended, get_whole_id
+from slurm_shim.threads import start_threads
 
 # Pause before accounting is asked again for tags; and how far beyond their time it is searched.
 _SEEK_S = 3.0
@@ -329,7 +330,7 @@ class RemoteCluster(Cluster):
     slurm: RemoteSlurm
 
     def __init__(self, label: str, connection: Connection, min_s: float = 2.0, max_s: float = 10.0) -> None:
-        threads = ThreadPoolExecutor(_REMOTE_CALLS, thread_name_prefix="ssh")
+        threads = start_threads(_REMOTE_CALLS, "ssh")
         super().__init__(label, RemoteSlurm(connection), threads, min_s, max_s)
         self.connection = connection
         self._reads = asyncio.Semaphore(_REMOTE_READS)

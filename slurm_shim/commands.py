@@ -73,6 +73,7 @@ class Slurm:
         self.path, self.slurm_conf = path, slurm_conf
         self.timeout_s, self.hold_fd = timeout_s, hold_fd
         self.make_folders: Callable[[Folders], None] = _refuse_folders  # set by the owner of the file system
+        self.check_ready: Callable[[], None] = lambda: None  # raises SlurmUnreachable while nothing may be asked
         self.can_prefetch = False  # whether announced calls are answered together
         self.squeue_s: float | None = None  # time of the last squeue alone, if it was measured
         self.own_name = ""  # the cluster's own name, once it is known
@@ -364,6 +365,7 @@ class Slurm:
     def _run(self, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS) -> Answer:
         # The only place from which programs of this machine's SLURM are started.
         check_arguments(argv)
+        self.check_ready()
         program = shutil.which(argv[0], path=self.path)
         if program is None:
             raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")

@@ -195,6 +195,20 @@ _BUSY = (
     "slurm controller is too busy",
     "rate limit exceeded",
     "rpc rate limit",
+    "i/o error writing script/environment to file",
+)
+# What programs say of a disk or a machine that lacks something for now (strerror(3)).
+_MOMENTARY = (
+    "no space left on device",
+    "disk quota exceeded",
+    "input/output error",
+    "read-only file system",
+    "stale file handle",
+    "transport endpoint is not connected",
+    "connection timed out",
+    "too many open files",
+    "cannot allocate memory",
+    "resource temporarily unavailable",
 )
 # So many jobs may wait and run at once, for a user, an account or a QOS (AssocMaxSubmitJobLimit, QOSGrpSubmitJobsLimit,
 # …): one more is taken when others have ended. slurmctld names the limit on a line of its own, above its summary.
@@ -341,6 +355,11 @@ def restore_refusal(word: str | None, command: str, text: str) -> SlurmRefused:
     """Restore a refusal from its text and the word for its class."""
     kinds = (SlurmInvalid, SlurmDenied, SlurmConflict)
     return next((kind for kind in kinds if kind.word == word), SlurmRefused)(command, 1, "", text)
+
+
+def is_momentary(said: str) -> bool:
+    """Return whether a program failed for a reason that may be over soon."""
+    return _has_any(_MOMENTARY, said.lower())
 
 
 def _has_any(phrases: Sequence[str], said: str) -> bool:

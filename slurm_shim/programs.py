@@ -9,6 +9,8 @@ that megabytes of rows cost nothing to take.
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import logging
 import os
 import pwd
@@ -23,7 +25,7 @@ from typing import IO
 
 import sh
 
-from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.errors import ClusterUnreachable, SlurmUnreachable
 
 # sh writes every argv to its log at INFO, comments and names of people's jobs among them.
 logging.getLogger("sh").setLevel(logging.WARNING)
@@ -35,6 +37,10 @@ _WAITING = "not asked again yet: "
 _LOOK_S = 0.05  # how often it is looked whether a program has said enough
 _LAST_WORDS_S = 0.5  # what it may then take to end by itself
 _MOST_LOOKED_AT = 65_536
+# What must be free before a program is started: for the pipes and threads of several that start at once.
+_SPARE_DESCRIPTORS, _SPARE_THREADS = 32, 4
+# What the lack of descriptors, threads or memory raises.
+STARVED = (OSError, RuntimeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,12 @@ def run_program(
     `hold_fd` is a descriptor that it inherits, `most_bytes` what it may write at most. A program that goes on after it
     has printed what `is_enough` is ended, and counts as ended well. SlurmUnreachable when it cannot be started.
     """
-    with _open_memory_file(stdin) as given, _open_memory_file() as out, _open_memory_file() as err:
+    with contextlib.ExitStack() as opened:
+        try:
+            given, out, err = (opened.enter_context(_open_memory_file(content)) for content in (stdin, b"", b""))
+            require_room(given.fileno())
+        except STARVED as error:
+            raise _make_start_error(argv[0], error) from None
         try:
             started = sh.Command(program)(
                 *argv[1:],
@@ -147,13 +158,44 @@ def run_program(
                 _bg=True,
                 _bg_exc=False,
             )
-        except (sh.ForkException, OSError) as error:
-            raise SlurmUnreachable(argv[0], f"{argv[0]} could not be started: {error}"[-500:]) from None
+        except (sh.ForkException, *STARVED) as error:
+            gc.enable()  # which sh leaves disabled when it fails halfway
+            # No thread could be started for a program that runs already.
+            raise _make_start_error(argv[0], error, uncertain=isinstance(error, RuntimeError)) from None
         has_enough = None if is_enough is None else lambda: is_enough(os.pread(out.fileno(), _MOST_LOOKED_AT, 0))
-        code = _wait_for_end(started, timeout_s, has_enough)
-        if code is None and has_enough is not None and has_enough():
-            code = 0
-        return Outcome(code, _read_all(out), _read_all(err))
+        try:
+            code = _wait_for_end(started, timeout_s, has_enough)
+            if code is None and has_enough is not None and has_enough():
+                code = 0
+            return Outcome(code, _read_all(out), _read_all(err))
+        except STARVED as error:
+            text = f"{argv[0]} was lost sight of: {_describe(error)}"
+            raise ClusterUnreachable(argv[0], text, uncertain=True) from None
+
+
+def require_room(fd: int) -> None:
+    """Raise an error of STARVED unless a program can be started.
+
+    Where sh itself fails halfway, it leaves descriptors open, and a program that nobody waits for.
+    """
+    spare, release = list[int](), threading.Event()
+    try:
+        for _ in range(_SPARE_DESCRIPTORS):
+            spare.append(os.dup(fd))
+        for _ in range(_SPARE_THREADS):
+            threading.Thread(target=release.wait, daemon=True).start()
+    finally:
+        release.set()
+        for descriptor in spare:
+            os.close(descriptor)
+
+
+def _make_start_error(name: str, error: Exception, uncertain: bool = False) -> SlurmUnreachable:
+    return ClusterUnreachable(name, f"{name} could not be started: {_describe(error)}"[-500:], uncertain)
+
+
+def _describe(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or "out of memory"
 
 
 def build_user_environment() -> dict[str, str]:
@@ -163,8 +205,7 @@ def build_user_environment() -> dict[str, str]:
     """
     uid = os.getuid()
     try:
-        entry = pwd.getpwuid(uid)
-        name, home, shell = entry.pw_name, entry.pw_dir, entry.pw_shell
+        name, home, shell = _find_account(uid)
     except KeyError:  # a container may run under a number without a name
         name, home, shell = str(uid), "/", "/bin/sh"
     built = {"HOME": os.environ.get("HOME") or home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
@@ -181,6 +222,12 @@ def restore_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != DESCRIPTORS:
         resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+
+
+@functools.cache  # of a moment without descriptors getpwuid says that there is no such user
+def _find_account(uid: int) -> tuple[str, str, str]:
+    entry = pwd.getpwuid(uid)
+    return entry.pw_name, entry.pw_dir, entry.pw_shell
 
 
 def _prepare_child(hold_fd: int | None, most_bytes: int | None) -> None:
@@ -211,7 +258,11 @@ def _wait_for_end(started: sh.RunningCommand, timeout_s: float, has_enough: Call
             os.killpg(started.pid, signals.SIGKILL)
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    try:
+        watcher.start()
+    except RuntimeError:  # no thread: it would run without any bound
+        os.killpg(started.pid, signals.SIGKILL)
+        raise
     try:
         started.wait()
         code = started.exit_code

@@ -230,9 +230,10 @@ class Snapshot:
             self._nodes_s if self._needs_fast_polling() else max(10.0, self._nodes_s)
         )
         soon = [NODES, PARTITIONS] if look_at_nodes else []
-        asked = loop.run_in_executor(self._executor, self._fetch_queue, self._queue, soon)
-        hosts = asyncio.ensure_future(self._poll_nodes(began, asked)) if look_at_nodes else None
+        hosts: asyncio.Future[bool] | None = None
         try:
+            asked = loop.run_in_executor(self._executor, self._fetch_queue, self._queue, soon)
+            hosts = asyncio.ensure_future(self._poll_nodes(began, asked)) if look_at_nodes else None
             queue = await asyncio.shield(asked)
             cost_s = self._slurm.squeue_s
             self._costs_s = [*self._costs_s[-1:], self._now() - began if cost_s is None else cost_s]
@@ -312,6 +313,10 @@ class Snapshot:
             partitions = await loop.run_in_executor(self._executor, self._slurm.list_partitions)
         except SlurmError as error:
             self.nodes_error = str(error)
+            return False
+        except Exception as error:  # as for the queue
+            _log.exception("asking for the nodes failed")
+            self.nodes_error = f"{type(error).__name__}: {error}"
             return False
         self.nodes_error = None
         changed = nodes != self.nodes or partitions != self.partitions

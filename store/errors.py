@@ -17,6 +17,13 @@ FULL = frozenset({codes.ENOSPC, codes.EDQUOT, codes.EFBIG})
 TOLD_CHARS, TOLD_PROBLEMS = 10_000, 100
 # A near word is looked for so often in one request, among so many pairs of letters, in the beginnings of the words.
 MAX_SEARCHES, COMPARED_PAIRS, COMPARED_CHARS = 10, 100_000, 64
+# Errors that may be over in a moment, unlike those of a wrong path or of missing permissions.
+MOMENTARY = frozenset(
+    {
+        *(codes.ENOSPC, codes.EDQUOT, codes.EIO, codes.EROFS, codes.ESTALE, codes.ENOTCONN, codes.ETIMEDOUT),
+        *(codes.EMFILE, codes.ENFILE, codes.ENOMEM, codes.EAGAIN, codes.EINTR, codes.EBUSY, codes.EHOSTDOWN),
+    }
+)
 
 
 class StoreError(Exception):
@@ -87,6 +94,11 @@ class StoreUnavailable(StoreError):
     def __init__(self, errno: int, text: str) -> None:
         super().__init__(text)
         self.errno = errno
+
+    @property
+    def is_momentary(self) -> bool:
+        """Whether the same may succeed in a while."""
+        return self.errno in MOMENTARY
 
 
 class StoreFull(StoreUnavailable):
@@ -190,3 +202,17 @@ def from_os_error(cause: OSError, doing: str) -> StoreUnavailable:
     number = cause.errno or codes.EIO
     message = f"cannot {doing}: {os.strerror(number)}"
     return StoreFull(number, message) if number in FULL else StoreUnavailable(number, message)
+
+
+def explain_starvation(problem: Exception) -> Exception:
+    """Return what to tell of a process that lacks something for now.
+
+    Descriptors, threads or memory: StoreUnavailable. Any other exception is returned as it is.
+    """
+    if isinstance(problem, OSError) and problem.errno in MOMENTARY:
+        return from_os_error(problem, "do this now")
+    if isinstance(problem, MemoryError):
+        return from_os_error(OSError(codes.ENOMEM, ""), "do this now")
+    if type(problem) is RuntimeError and "can't start new thread" in str(problem):
+        return StoreUnavailable(codes.EAGAIN, "cannot do this now: no thread can be started")
+    return problem

@@ -107,6 +107,7 @@ class Store:
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
         self.since = to_rfc3339(int(time.time()))
         self.lock: Lock | None = None
+        self.was_lost = False
         self.watch: Watch | None = None
         self.signals: dict[Path, Callable[[], None]] = {}  # what to call when a folder changes; filled before start()
         given, rows = dict(parsers or {}), dict(summaries or {})
@@ -288,6 +289,7 @@ class Store:
             raise from_os_error(error, f"open the store {self.root}") from error
         first = not (self.root / LOCK_NAME).exists()
         self.lock = acquire_lock(self.root, wait_s)
+        self.files.find_loss = self.lock.find_loss
         try:
             if first:
                 self._write_examples()
@@ -303,6 +305,17 @@ class Store:
             if isinstance(error, OSError):
                 raise from_os_error(error, f"read the store {self.root}") from error
             raise
+
+    def renew_lock(self) -> None:
+        """Lock the store again when only its lock file is gone.
+
+        To be called now and then. Whoever deletes the whole folder needs a moment: acts on the second call that finds
+        it so.
+        """
+        lost = self.lock is not None and self.lock.find_loss() is not None
+        if lost and self.was_lost and self.lock is not None:
+            self.lock.acquire_again()
+        self.was_lost = lost
 
     async def start(self, start_task: StartTask | None = None) -> None:
         """Start to follow changes from outside, by tasks that `start_task` starts."""

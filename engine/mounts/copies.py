@@ -9,7 +9,7 @@ from engine.mounts.work import MountCopy
 from engine.server import Server
 from engine.workdirs import find_mount
 from slurm_shim.cluster import Cluster, RemoteCluster
-from slurm_shim.errors import SyncFailed
+from slurm_shim.errors import ClusterUnreachable, SyncFailed, is_momentary
 from store.errors import NoProfile, NotFound
 
 
@@ -32,7 +32,7 @@ async def copy_mount(server: Server, cluster: Cluster, mount: str, since: float)
     """Copy the mount to the cluster; return why it failed, or None.
 
     A transfer begun at or after `since` is enough, so many who wait for one mount share it. Raises SlurmUnreachable
-    when the connection was lost meanwhile: then it is not known yet.
+    when the connection was lost meanwhile, or a disk is full for now: it is tried again, after growing pauses.
     """
     profile = server.clusters.find_profile(cluster.name)
     assert isinstance(cluster, RemoteCluster) and profile is not None
@@ -40,12 +40,18 @@ async def copy_mount(server: Server, cluster: Cluster, mount: str, since: float)
     async with copying.lock:
         if copying.began >= since:
             return None
+        if time.monotonic() < copying.retry_at:
+            raise ClusterUnreachable("rsync", copying.reason)
         began = time.time()
         try:
             source = find_mount(server, mount, cluster.name)
             await sync.transfer_mount(server, profile, server.store.profiles.profiles[profile], source)
         except (SyncFailed, NotFound, NoProfile, ValueError) as problem:
             await cluster.connect()
-            return problem.reason if isinstance(problem, SyncFailed) else str(problem)
-        copying.began = began
+            reason = problem.reason if isinstance(problem, SyncFailed) else str(problem)
+            if not is_momentary(reason):
+                return reason
+            copying.put_off(reason, time.monotonic())
+            raise ClusterUnreachable("rsync", reason) from None
+        copying.began, copying.tries = began, 0
     return None

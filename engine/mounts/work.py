@@ -7,17 +7,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from slurm_shim.remote.rsync import Transfer
+from store.rules.runs import LONGEST_PAUSE_S
 
 
 @dataclass
 class MountCopy:
     """The copying of one mount to one cluster: one transfer at a time.
 
-    `began` (epoch) is when the last one that succeeded was begun.
+    `began` (epoch) is when the last one that succeeded was begun. After `tries` that failed for a `reason` that may be
+    over soon, the next one is made at `retry_at` (monotonic).
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     began: float = 0.0
+    tries: int = 0
+    retry_at: float = 0.0
+    reason: str = ""
+
+    def put_off(self, reason: str, now: float) -> None:
+        """Put the next try off, for 2, 4, … at most 60 seconds."""
+        self.tries, self.reason = self.tries + 1, reason
+        self.retry_at = now + min(LONGEST_PAUSE_S, 2**self.tries)
 
 
 class MountWork:

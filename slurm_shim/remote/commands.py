@@ -20,7 +20,7 @@ from typing import Any
 
 from slurm_shim import parse
 from slurm_shim.commands import NO_NEEDS, Needs, Slurm, check_arguments, find_new_id, make_timeout_error
-from slurm_shim.errors import ClusterUnreachable, FolderRefused, SlurmError, UnreadableAnswer, make_error
+from slurm_shim.errors import ClusterUnreachable, FolderRefused, SlurmError, UnreadableAnswer, is_momentary, make_error
 from slurm_shim.programs import Answer
 from slurm_shim.remote.connection import (
     BlockResult,
@@ -201,6 +201,8 @@ class RemoteSlurm(Slurm):
             self._prefetched[tuple(call)] = greeting, Answer(_to_signed_code(code), out, err)
         if codes[0] == _FOLDERS:
             field, _, why = errs[0].partition("\n")
+            if is_momentary(why):
+                raise ClusterUnreachable("sbatch", f"{field} {needs.folders[field]}: {why.strip()[:500]}")
             raise FolderRefused(field, needs.folders[field], why.strip()[:500])
         return self._to_answer(argv, codes[0], outs[0], errs[0], timeout_s)
 

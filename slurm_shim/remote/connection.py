@@ -204,8 +204,10 @@ class Connection:
     # ----------------------------------------------------------------------------------------------------- making
 
     def _open_master(self) -> Greeting:
-        if self._folder is None:
-            self._folder = _make_private_folder()
+        try:
+            self._folder = self._folder or _make_private_folder()
+        except OSError as error:
+            raise self._make_error("ssh", f"no folder for its socket can be made: {error.strerror}") from None
         self._made += 1
         socket, nonce, mark = f"{self._folder}/{self._made}", secrets.token_hex(16), secrets.token_hex(16)
         if problem := keys.find_key_problem(self.login.own_key) if self.login.own_key else "":
@@ -275,9 +277,12 @@ class Connection:
             raise self._make_error("ssh", "ssh is not installed here (not on PATH)", step="profile")
         environment = programs.build_user_environment() | {"PATH": path, "LANG": "C.UTF-8"}
         environment |= {name: os.environ[name] for name in _KEPT if name in os.environ}
-        return programs.run_program(
-            program, words, environment, given.encode(errors="replace"), timeout_s, most_bytes=MOST_BYTES
-        )
+        try:
+            return programs.run_program(
+                program, words, environment, given.encode(errors="replace"), timeout_s, most_bytes=MOST_BYTES
+            )
+        except SlurmUnreachable as problem:
+            raise self._make_error("ssh", problem.text, uncertain=problem.uncertain) from None
 
 
 def _make_breaker() -> programs.Breaker:

@@ -22,8 +22,8 @@ from typing import Any
 
 import sh
 
-from slurm_shim.errors import SyncFailed
-from slurm_shim.programs import restore_descriptor_limit
+from slurm_shim.errors import ClusterUnreachable, SyncFailed
+from slurm_shim.programs import STARVED, require_room, restore_descriptor_limit
 from slurm_shim.remote import reasons
 
 # Hidden files stay here, as in listings: they hold secrets and the state of tools. The rest is made anew over there.
@@ -224,21 +224,29 @@ class Transfer:
     def run(self, longest_s: float = LONGEST_S) -> Progress:
         """Run rsync to its end and return the progress; call it once.
 
-        SyncFailed with rsync's reason.
+        SyncFailed with rsync's reason; SlurmUnreachable where it could not be started for lack of something.
         """
         program = shutil.which(self.words[0], path=self.path)
         if program is None:
             raise SyncFailed("rsync is not installed (not on PATH)")
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment |= {"PATH": self.path, "LC_ALL": "C"}
-        reading, writing = os.pipe()
-        with os.fdopen(reading, "rb", buffering=0) as progress, tempfile.TemporaryFile() as err:
+        try:
+            return self._run(program, environment, longest_s)
+        except STARVED as problem:
+            raise ClusterUnreachable("rsync", f"rsync could not be started: {problem}", uncertain=True) from None
+
+    def _run(self, program: str, environment: dict[str, str], longest_s: float) -> Progress:
+        with tempfile.TemporaryFile() as err, contextlib.ExitStack() as opened:
+            require_room(err.fileno())
+            reading, writing = os.pipe()
+            progress = opened.enter_context(os.fdopen(reading, "rb", buffering=0))
             with os.fdopen(writing, "wb") as out, self._lock:
                 if self._stopped:
                     raise SyncFailed(self._stopped)
                 try:
                     started = self._started = self._start(program, environment, out, err)
-                except (sh.ForkException, OSError) as problem:
+                except sh.ForkException as problem:
                     raise SyncFailed(f"rsync could not be started: {problem}"[:500]) from None
             timer = threading.Timer(longest_s, self.stop, [f"not done within {longest_s:g} s"])
             timer.daemon = True

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from store.disk.compression import Packer, Packing
 from store.disk.reading import Stamp
+from store.errors import Conflict, StoreUnavailable
 
 PACK_FROM_BYTES = 512
+# The type of the problem of a file that could not be read this time.
+UNREAD = "unread"
 
 Parse = Callable[[bytes, str], Any]
 Summary = Callable[[Any], dict[str, Any]]
@@ -158,6 +163,39 @@ class FileState:
     problems: tuple[dict[str, Any], ...] = ()
     since: str | None = None
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether the disk, or the lack of something, kept it from being read."""
+        return any(problem.get("type") == UNREAD for problem in self.problems)
+
+    def refuse_change(self, kind: str, name: str) -> None:
+        """Raise Conflict for a wrong file, StoreUnavailable for an unread one."""
+        reason = self.problems[0]["msg"]
+        if self.is_unread:
+            raise StoreUnavailable(errno.EAGAIN, f"{kind} '{name}' cannot be changed now: {reason}")
+        raise Conflict(f"{kind} '{name}' has a file that cannot be read ({reason}); correct or remove it first")
+
     def list_problems(self) -> tuple[dict[str, Any], ...]:
         """Return what is wrong, or else what is doubtful about a good file."""
         return self.problems or (self.entry.warnings if self.entry else ())
+
+
+def describe_reason(problem: dict[str, Any]) -> str:
+    """Return what is wrong, with the place inside of the document."""
+    return ".".join(map(str, problem["loc"])) + ": " + problem["msg"] if problem.get("loc") else str(problem["msg"])
+
+
+def build_wrong_state(seen: FileState | None, mark: bytes | None, problems: list[dict[str, Any]]) -> FileState:
+    """Return the state of a wrong file: the old entry and the problems."""
+    since = seen.since if seen and seen.since else format_now()
+    return FileState(seen.entry if seen else None, mark, tuple(problems), since)
+
+
+def build_unread_state(seen: FileState | None, error: Exception) -> FileState:
+    """Return the state of a file that is to be read once more."""
+    return build_wrong_state(seen, None, [{"loc": (), "msg": str(error) or "out of memory", "type": UNREAD}])
+
+
+def format_now() -> str:
+    """Return the time as problems tell since when they are."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -16,14 +16,14 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from store.disk.reading import Stamp, to_stamp
-from store.errors import Denied, Exists, Invalid, NotFound, from_os_error, make_problem
+from store.errors import Denied, Exists, Invalid, NotFound, StoreError, StoreUnavailable, from_os_error, make_problem
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -89,7 +89,59 @@ class Files:
         self.requests: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.start_lock = threading.Lock()
-        self.failure: str | None = None  # why the last file of the store could not be written
+        self.failures: dict[Path, str] = {}  # why the last write to a folder of the store failed
+        self.find_loss: Callable[[], str | None] = lambda: None  # why the store is not the locked one any more
+
+    # Whether writing works.
+
+    @property
+    def failure(self) -> str | None:
+        """Why the store cannot be written now, as far as is known."""
+        return self.find_loss() or next(iter(list(self.failures.values())), None)
+
+    def describe_loss(self, path: Path) -> str | None:
+        """Describe why this path is not one of our store any more; None if it is."""
+        loss = self.find_loss() if self.is_own(path) else None
+        return loss and f"{loss}; nothing is written until it is back"
+
+    def require_store(self, path: Path) -> None:
+        """Raise StoreUnavailable for a path in a store that is not ours any more."""
+        if (loss := self.describe_loss(path)) is not None:
+            raise StoreUnavailable(errno.ESTALE, loss)
+
+    def _note_outcome(self, folder: Path, error: StoreUnavailable | None) -> None:
+        """Note how the last write to a folder of the store went."""
+        if error is None:
+            self.failures.pop(folder, None)
+        elif self.is_own(folder) and not (error.errno == errno.ENOENT and folder.is_dir()):
+            self.failures[folder] = str(error)
+
+    @contextlib.contextmanager
+    def _guard_change(self, path: Path, doing: str) -> Iterator[None]:
+        """Raise StoreUnavailable for what the disk refuses, and note it."""
+        self.require_store(path)
+        try:
+            yield
+        except OSError as cause:
+            error = from_os_error(cause, f"{doing} {self.display_path(path)}")
+            self._note_outcome(path.parent, error)
+            raise error from cause
+        self._note_outcome(path.parent, None)
+
+    async def check_folder(self, folder: Path, data: bytes) -> None:
+        """Write a file to the folder, which goes again, to see whether that works."""
+        await asyncio.to_thread(self._check_folder, folder, data)
+
+    def _check_folder(self, folder: Path, data: bytes) -> None:
+        self.make_dirs(folder)
+        change = FileChange(folder / "probe", data)
+        try:
+            with self._guard_change(change.path, "write"):
+                self._write_temporary(change)
+                self._sync_file(change)
+                self._sync_folder(folder)
+        finally:
+            self._clean_up(change)
 
     # For callers.
 
@@ -121,7 +173,7 @@ class Files:
     def _discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
         """Do the blocking part of `discard`."""
         aside = self._name_temporary(path, "gone")
-        try:
+        with self._guard_change(path, "remove"), contextlib.suppress(FileNotFoundError):
             if not same(path.lstat()):
                 return
             self.ops.rename(path, aside)
@@ -129,10 +181,6 @@ class Files:
                 self.ops.link(aside, path)  # not the one to delete: put it back
             self.ops.unlink(aside)
             self._sync_folder(path.parent)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise from_os_error(error, f"remove {self.display_path(path)}") from error
 
     def write_now(self, path: Path, data: bytes, *, exclusive: bool = False) -> Stamp | None:
         """Write or create the file in the calling thread.
@@ -180,6 +228,7 @@ class Files:
 
         In the store durably and private; elsewhere as the umask and the parent (setgid, ACL) say.
         """
+        self.require_store(path)
         try:
             for folder in reversed([part for part in (path, *path.parents) if not part.is_dir()]):
                 self._make_dir(folder)
@@ -237,8 +286,9 @@ class Files:
         request = WriteRequest(change)
         with self.start_lock:
             if self.thread is None:
-                self.thread = threading.Thread(target=self._write_batches, name="store-writer", daemon=True)
-                self.thread.start()
+                thread = threading.Thread(target=self._write_batches, name="store-writer", daemon=True)
+                thread.start()
+                self.thread = thread
             self.requests.put(request)
         # Shielded: cancelling the caller does not cancel the write.
         return await asyncio.shield(asyncio.wrap_future(request.answer))
@@ -279,6 +329,10 @@ class Files:
 
     def commit(self, changes: Sequence[FileChange]) -> None:
         """Make each change durable, or set its `error` and keep the old file."""
+        loss = self.describe_loss(self.root)
+        for change in changes:
+            if loss is not None and self.is_own(change.path):
+                change.error = StoreUnavailable(errno.ESTALE, loss)
         for step in (self._write_temporary, self._sync_file, self._move_into_place):
             for change in changes:
                 if change.error is None:
@@ -287,7 +341,7 @@ class Files:
                     except OSError as error:
                         verb = "write" if change.data is not None else "delete"
                         change.error = from_os_error(error, f"{verb} {self.display_path(change.path)}")
-                    except (Exists, NotFound) as error:
+                    except StoreError as error:
                         change.error = error
         for folder in dict.fromkeys(change.path.parent for change in changes if change.placed):
             try:
@@ -297,8 +351,8 @@ class Files:
                 self._undo(placed, error)
         for change in changes:
             self._clean_up(change)
-            if change.path.is_relative_to(self.root) and not isinstance(change.error, Exists | NotFound):
-                self.failure = None if change.error is None else str(change.error)
+            if change.error is None or isinstance(change.error, StoreUnavailable):
+                self._note_outcome(change.path.parent, change.error)
 
     def _write_temporary(self, change: FileChange) -> None:
         """Write the data to a temporary file beside the target."""
@@ -307,6 +361,8 @@ class Files:
         change.temporary = self._name_temporary(change.path, "new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         is_own = self.is_own(change.path)
+        if is_own and not change.path.parent.is_dir():  # somebody removed it
+            self.make_dirs(change.path.parent)
         change.fd = self.ops.open(change.temporary, flags, FILE_MODE if is_own else 0o666)
         if not is_own and change.path.is_file():  # who may read a user's own file is the user's to say
             os.fchmod(change.fd, stat.S_IMODE(change.path.stat().st_mode))
@@ -418,7 +474,9 @@ class Files:
 
     def _append(self, path: Path, line: bytes) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
+        with self._guard_change(path, "append to"):
+            if not path.parent.is_dir():  # somebody removed it
+                self.make_dirs(path.parent)
             fd = self.ops.open(path, flags, FILE_MODE)
             try:
                 size = self.ops.fstat(fd).st_size
@@ -427,12 +485,10 @@ class Files:
                     raise OSError(errno.ENOSPC, "short write")
             finally:
                 self.ops.close(fd)
-        except OSError as error:
-            raise from_os_error(error, f"append to {self.display_path(path)}") from error
 
     def _write_at(self, path: Path, offset: int, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
+        with self._guard_change(path, "write"):
             new = not path.exists()
             fd = self.ops.open(path, flags, FILE_MODE)
             try:
@@ -445,18 +501,14 @@ class Files:
                 self.ops.close(fd)
             if new:
                 self._sync_folder(path.parent)
-        except OSError as error:
-            raise from_os_error(error, f"write {self.display_path(path)}") from error
 
     def _move(self, path: Path, target: Path) -> None:
-        try:
+        with self._guard_change(target, "write"):
             self.ops.rename(path, target)
             self._sync_folder(target.parent)
-        except OSError as error:
-            raise from_os_error(error, f"write {self.display_path(target)}") from error
 
     def _discard_folder(self, path: Path) -> None:
-        try:
+        with self._guard_change(path, "remove"), contextlib.suppress(FileNotFoundError):
             for entry in list(os.scandir(path)):
                 if entry.is_dir(follow_symlinks=False):
                     self._discard_folder(Path(entry.path))
@@ -464,7 +516,3 @@ class Files:
                     self.ops.unlink(entry.path)
             self.ops.rmdir(path)
             self._sync_folder(path.parent)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise from_os_error(error, f"remove {self.display_path(path)}") from error

@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,36 @@ from pydantic import BaseModel
 
 from store.disk import owners
 from store.disk.compression import Packer
-from store.disk.entries import CheckpointRow, FileEntry, FileState, FindWarnings, Parse, Summary, is_named, pack_stamp
+from store.disk.entries import (
+    CheckpointRow,
+    FileEntry,
+    FileState,
+    FindWarnings,
+    Parse,
+    Summary,
+    build_unread_state,
+    build_wrong_state,
+    describe_reason,
+    format_now,
+    is_named,
+    pack_stamp,
+)
 from store.disk.files import Files, check_name
 from store.disk.name_locks import NameLock
 from store.disk.reading import read_file, to_stamp
 from store.disk.turns import Turn
 from store.documents import refuse_torn, to_json
-from store.errors import Changed, Conflict, Denied, Exists, Invalid, NotFound, StoreError, make_problem
+from store.errors import (
+    Changed,
+    Denied,
+    Exists,
+    Invalid,
+    NotFound,
+    StoreError,
+    TooLarge,
+    from_os_error,
+    make_problem,
+)
 from store.indexes.bodies import BoundedCache
 
 log = logging.getLogger("sluice.store")
@@ -139,6 +161,11 @@ class Folder:
         filenames = sorted({*chain.from_iterable(self.wrong_files.values()), *self.doubtful_files})
         return [row for filename in filenames for row in self._list_file_problems(filename)]
 
+    def list_unread(self) -> list[str]:
+        """List the files that could not be read this time."""
+        wrong = chain.from_iterable(self.wrong_files.values())
+        return [filename for filename in wrong if self.file_states[filename].is_unread]
+
     def describe_problems(self, name: str) -> str:
         """Describe what is wrong with the file of this name; "" if nothing is."""
         return "; ".join(
@@ -156,7 +183,7 @@ class Folder:
                 "path": self.files.display_path(self.path / filename),
                 "line": problem.get("line"),
                 "column": problem.get("column"),
-                "reason": _describe_reason(problem),
+                "reason": describe_reason(problem),
                 "since": state.since or self.doubtful_files.get(filename),
                 "severity": "error" if state.problems else "warning",
                 "mount": self.mount,
@@ -298,10 +325,7 @@ class Folder:
         if if_match is not None and (entry is None or not is_named(if_match, entry.etag)):
             raise Changed(self.kind, name, entry.etag if entry else None)
         if state and state.problems:
-            reason = state.problems[0]["msg"]
-            raise Conflict(
-                f"{self.kind} '{name}' has a file that cannot be read ({reason}); correct or remove it first"
-            )
+            state.refuse_change(self.kind, name)
         return state
 
     async def _find_filename(self, name: str) -> str:
@@ -365,7 +389,7 @@ class Folder:
         They are read and parsed in a thread; the index changes on the event loop, which others have in between.
         """
         waiting, turn = deque(filenames), Turn()
-        while waiting:
+        while waiting and self.files.describe_loss(self.path) is None:  # what lies there now is another store's
             now = [waiting.popleft() for _ in range(min(REFRESH_BATCH, len(waiting)))]
             before = [(name, self.file_states.get(name)) for name in now if self.parse_filename(name) is not None]
             for (filename, seen), state in zip(
@@ -388,7 +412,7 @@ class Folder:
         if why is None:
             return [self._examine(filename, seen) for filename, seen in files]
         problems = [{"loc": (), "msg": why}]
-        return [self._build_wrong_state(seen, None, problems) for _, seen in files]
+        return [build_wrong_state(seen, None, problems) for _, seen in files]
 
     def _explain_folder(self) -> str | None:
         """Explain why no file in this folder counts; None if they do."""
@@ -465,7 +489,7 @@ class Folder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self._build_wrong_state(seen, None, [{"loc": (), "msg": os.strerror(error.errno or 0)}])
+            return build_unread_state(seen, from_os_error(error, f"read {filename}"))
         mark: bytes | None = pack_stamp(to_stamp(status))
         if seen and seen.mark == mark:
             return seen
@@ -478,15 +502,17 @@ class Folder:
         except NotFound:
             return None
         except Invalid as error:
-            return self._build_wrong_state(seen, mark, error.problems)
-        except StoreError as error:
-            # Who may read and write a file may change without a trace in its stamp: it is looked at again.
+            return build_wrong_state(seen, mark, error.problems)
+        except (Denied, TooLarge) as error:
+            # Permissions may come back without a trace in the file itself.
             mark = None if isinstance(error, Denied) else mark
-            return self._build_wrong_state(seen, mark, [{"loc": (), "msg": str(error)}])
+            return build_wrong_state(seen, mark, [{"loc": (), "msg": str(error)}])
+        except (StoreError, MemoryError) as error:
+            return build_unread_state(seen, error)
         except Exception as error:
             # A defect in a parser is one file's trouble, not the end of the server.
             log.exception("reading %s failed", self.files.display_path(path))
-            return self._build_wrong_state(seen, mark, [{"loc": (), "msg": f"cannot be read ({type(error).__name__})"}])
+            return build_wrong_state(seen, mark, [{"loc": (), "msg": f"cannot be read ({type(error).__name__})"}])
 
     def _parse_entry(self, filename: str, data: bytes) -> FileEntry:
         name = self.parse_filename(filename)
@@ -494,13 +520,6 @@ class Folder:
         check_name(name, "the file's name")
         refuse_torn(data)
         return FileEntry(self, name, data, self.parse(data, name))
-
-    def _build_wrong_state(
-        self, seen: FileState | None, mark: bytes | None, problems: list[dict[str, Any]]
-    ) -> FileState:
-        """Return the state of a wrong file: the old entry and the problems."""
-        since = seen.since if seen and seen.since else _format_now()
-        return FileState(seen.entry if seen else None, mark, tuple(problems), since)
 
     def _install(self, filename: str, state: FileState | None) -> None:
         """Put a file's state into the index; call the listeners."""
@@ -532,7 +551,7 @@ class Folder:
         other = self.filenames.get(state.entry.name, filename)
         if other != filename:
             reason = f"{other} already has the name '{state.entry.name}'"
-            state = self._build_wrong_state(seen, state.mark, [{"loc": (), "msg": reason}])
+            state = build_wrong_state(seen, state.mark, [{"loc": (), "msg": reason}])
         if state.entry and seen and seen.entry and state.entry.has_same_data(seen.entry):
             return replace(state, entry=seen.entry)  # the same bytes once more: who follows has the entry already
         return state
@@ -547,7 +566,7 @@ class Folder:
         is_wrong = state is not None and bool(state.problems)
         self._note_wrong(filename, is_wrong)
         if problems and not is_wrong:
-            self.doubtful_files.setdefault(filename, _format_now())
+            self.doubtful_files.setdefault(filename, format_now())
         else:
             self.doubtful_files.pop(filename, None)
         if problems and problems != before:
@@ -578,12 +597,3 @@ class Folder:
             except Exception:
                 # One listener's defect must not keep the index from following the disk.
                 log.exception("a listener failed on %s '%s'", self.kind, name)
-
-
-def _describe_reason(problem: dict[str, Any]) -> str:
-    """Return what is wrong, with the place inside of the document."""
-    return ".".join(map(str, problem["loc"])) + ": " + problem["msg"] if problem.get("loc") else str(problem["msg"])
-
-
-def _format_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -6,6 +6,7 @@ held after its server was killed, so the next server does not look for jobs befo
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -30,6 +31,44 @@ class Lock:
     def __init__(self, fd: int, path: Path) -> None:
         self.fd = fd
         self.path = path
+        # While the folder is open, no other one gets its number, also after it was deleted.
+        self.root_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def find_loss(self) -> str | None:
+        """Find out why the store is not the one that was locked; None if it is.
+
+        The folder may have been deleted, renamed or replaced meanwhile, and so may the lock file.
+        """
+        try:
+            if os.path.samestat(self.path.stat(), os.fstat(self.fd)):
+                return None
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # which of the two is gone is found out below
+        except OSError as error:
+            return f"the store {self.path.parent} cannot be reached: {error.strerror}"
+        if self._is_root_ours():
+            return f"the lock file {self.path} was removed or replaced"
+        what = "replaced by another one" if self.path.parent.exists() else "removed or renamed"
+        return f"the folder of the store, {self.path.parent}, was {what}"
+
+    def _is_root_ours(self) -> bool:
+        try:
+            return os.path.samestat(self.path.parent.stat(), os.fstat(self.root_fd))
+        except OSError:
+            return False
+
+    def acquire_again(self) -> None:
+        """Lock the store again where only its lock file was removed."""
+        if not self._is_root_ours():
+            return
+        with contextlib.suppress(OSError):  # tried again later
+            fd = _open_lock_file(self.path)
+            try:
+                if _try_lock(fd):  # else another server has it by now
+                    _write_owner(fd)
+                    os.dup2(fd, self.fd, inheritable=False)  # the number that children inherit
+            finally:
+                os.close(fd)
 
     def release(self) -> None:
         """Give the lock up; children that inherited it go on holding it.
@@ -38,6 +77,7 @@ class Lock:
         """
         if self.fd >= 0:
             os.close(self.fd)
+            os.close(self.root_fd)
             self.fd = -1
 
 
@@ -48,9 +88,8 @@ def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], No
     `wait_s`.
     """
     path = root / LOCK_NAME
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(path, flags, 0o600)
+        fd = _open_lock_file(path)
     except OSError as error:
         raise from_os_error(error, "open the lock file of the store") from error
     try:
@@ -68,15 +107,24 @@ def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], No
                 raise Locked(f"a server that is gone (pid {pid}) has left a command running on {root}; try again later")
             pause(STEP_S)
             waited_s += STEP_S
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {_read_start_ticks(os.getpid()) or 0}\n".encode(), 0)
+        _write_owner(fd)
+        return Lock(fd, path)
     except OSError as error:
         os.close(fd)
         raise from_os_error(error, "lock the store") from error
     except BaseException:
         os.close(fd)
         raise
-    return Lock(fd, path)
+
+
+def _open_lock_file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _write_owner(fd: int) -> None:
+    """Write which process holds the lock."""
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()} {_read_start_ticks(os.getpid()) or 0}\n".encode(), 0)
 
 
 def _try_lock(fd: int) -> bool:

@@ -120,10 +120,11 @@ class Watch:
 
     async def scan(self) -> None:
         """Compare all folders with the index once."""
-        self.error = ""
+        before, self.error = self.error, ""
         spent_s = 0.0
         for folder in self.folders:
             try:
+                folder.files.require_store(folder.path)
                 if folder.path != self.root and not folder.path.is_dir() and self.root.is_dir():
                     self.make_dirs(folder.path)
                 begun = time.monotonic()
@@ -133,14 +134,22 @@ class Watch:
             except Exception as error:
                 # The folder cannot be listed (an unmounted disk): its files stay in force as they were.
                 self.error = f"{folder.files.display_path(folder.path)}: {error}"
-                log.warning("the store's folder cannot be compared: %s", self.error)
+        if self.error and not before:
+            log.warning("the store's folder cannot be compared: %s", self.error)
+        if before and not self.error:
+            self.renew()  # it may have been away
         self.scan_s = spent_s
 
     async def _scan_forever(self) -> None:
-        """Compare again and again, more often where nothing else sees changes."""
+        """Compare again and again, more often where nothing else sees changes.
+
+        Also, with growing pauses, where a folder or file could not be read.
+        """
+        again_s = POLL_S
         while not self.stop.is_set():
             least_s, share = (POLL_S, POLL_SHARE) if self.mode == "scanning" else (NET_S, NET_SHARE)
-            pause_s = max(least_s, self.scan_s / share)
+            again_s = 2 * again_s if self.error or any(folder.list_unread() for folder in self.folders) else POLL_S
+            pause_s = max(least_s if again_s == POLL_S else min(least_s, again_s), self.scan_s / share)
             await _wait_briefly(self.scan_wanted, pause_s)
             self.scan_wanted.clear()
             if not self.stop.is_set():

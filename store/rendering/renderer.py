@@ -26,7 +26,7 @@ from typing import Any
 
 import orjson
 
-from store.errors import Invalid, make_problem
+from store.errors import Invalid, from_os_error, make_problem
 from store.jsons import dump_json, load_json
 from store.rules.fields import is_template, walk_leaves
 
@@ -164,7 +164,10 @@ class Renderer:
         """Ask the child, starting one if there is none. Raises RenderStopped."""
         if self._child is None or self._child.process.poll() is not None:
             self._end_child()
-            self._child = _Child(self.memory_mb, self.cpu_s)
+            try:
+                self._child = _Child(self.memory_mb, self.cpu_s)
+            except OSError as error:
+                raise from_os_error(error, "start the process that renders templates") from error
         return self._child.ask(data, self.wall_s)
 
     def _end_child(self) -> None:

@@ -1,0 +1,254 @@
+"""A server that lacks descriptors, threads or memory for a while says so, and goes on when it has them again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import signal
+import threading
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from slurm_shim import programs
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.threads import start_threads
+from store import errors
+from store.disk.files import Files
+from store.documents import Run, to_json
+from store.store import Store
+from tests.app_server import Server
+from tests.pretended import asynchronous, world
+from tests.waiting import eventually
+
+JOB = {"name": "x", "script_content": "#!/bin/bash\ntrue\n"}
+WORKFLOW = "name: late\njobs:\n  - {name: a, command: 'true'}\n"
+
+
+def count_descriptors(pid: int | str) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+class Starved:
+    """A running server whose descriptors can be taken away."""
+
+    def __init__(self, server: Server) -> None:
+        assert server.process is not None
+        self.server, self.pid = server, server.process.pid
+        self.limits = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+
+    def starve(self) -> None:
+        """Leave it no more descriptors than are open, and await that it notices."""
+        self.get("/health")  # the connection is open from now on
+        count = count_descriptors(self.pid)
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (count, self.limits[1]))
+        eventually(lambda: not self.get("/health")["slurm"]["answers"], 30, "it notices")
+
+    def feed(self) -> None:
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, self.limits)
+        eventually(lambda: self.get("/health")["status"] == "healthy", 60, self.server.log())
+
+    def get(self, path: str) -> Any:
+        return self.server.http.get(path).json()
+
+    def submit(self) -> httpx.Response:
+        return self.server.http.post("/api/jobs", json=JOB)
+
+
+def test_a_moment_without_descriptors(server: Server) -> None:
+    starved = Starved(server)
+    assert starved.submit().status_code == 201
+    for _ in range(2):  # what is left open by the first time would be missed the second time
+        starved.starve()
+        (server.store / "workflows" / "late.yaml").write_text(WORKFLOW)
+        for _ in range(5):
+            refused = starved.submit()
+            assert refused.status_code == 503 and "Too many open files" in refused.text, refused.text
+            assert server.http.post("/api/workflows/late/run").status_code in (404, 503)
+        assert starved.get("/health")["status"] == "degraded" and starved.get("/api/jobs")
+        starved.feed()
+        assert starved.get("/api/store/problems") == []
+        assert server.http.post("/api/workflows/late/run").status_code == 202
+        path = f"/api/jobs/{starved.submit().json()['job_id']}?wait=60"
+        assert starved.get(path)["status"] == "COMPLETED"
+        (server.store / "workflows" / "late.yaml").unlink()
+    assert "failed and is started again" not in server.log()
+    starved.starve()
+    assert server.end() in (0, -signal.SIGTERM)
+    assert "INFO sluice: stopped" in server.log() and "Traceback" not in server.log()
+    server.start()
+
+
+# --- starting a program ----------------------------------------------------------------------------------------------
+
+
+def run_true() -> programs.Outcome:
+    return programs.run_program("/bin/sh", ["sbatch", "-c", "cat"], {"PATH": "/bin"}, b"said", 60)
+
+
+def test_no_descriptor_is_lost_wherever_they_run_out() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert run_true().out == b"said"
+    before, highest = count_descriptors("self"), max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    failures = 0
+    limits = range(before, highest + 45)
+    for limit in limits:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            run_true()
+        except SlurmUnreachable as problem:
+            failures += 1
+            assert "sbatch could not be started: Too many open files" in str(problem) and not problem.uncertain
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 0 < failures < len(limits)
+    assert count_descriptors("self") == before
+
+
+@pytest.mark.parametrize("left", range(9))
+def test_any_thread_may_be_the_last(left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def start_while_some_are_left(thread: threading.Thread) -> None:
+        started.append(thread)
+        if len(started) > left:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start_while_some_are_left)
+        try:
+            assert run_true().out == b"said"
+            assert left >= 8, "it needs more threads than that"
+        except SlurmUnreachable as problem:
+            assert "can't start new thread" in str(problem)
+            # What may have been started may have submitted something.
+            assert problem.uncertain == (left >= programs._SPARE_THREADS)
+    assert run_true().out == b"said"
+
+
+STARVATIONS: list[tuple[str, str, Exception]] = [
+    ("no memory for a process", "fork", OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))),
+    ("no process more", "fork", OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))),
+    ("no descriptor in the whole machine", "memfd_create", OSError(errno.ENFILE, os.strerror(errno.ENFILE))),
+    ("no memory for Python", "memfd_create", MemoryError()),
+]
+
+
+@pytest.mark.parametrize(("call", "error"), [row[1:] for row in STARVATIONS], ids=[row[0] for row in STARVATIONS])
+def test_what_a_start_may_lack(call: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, fail)
+        with pytest.raises(SlurmUnreachable, match=r"sbatch could not be started: .*(memory|unavailable|open files)"):
+            run_true()
+    assert run_true().out == b"said"
+
+
+# --- what goes on ----------------------------------------------------------------------------------------------------
+
+
+class Barren(Executor):
+    """A pool that cannot start its threads; the work stands in its queue all the same."""
+
+    def submit(self, *_work: Any, **_more: Any) -> Future[Any]:  # type: ignore[override]
+        raise RuntimeError("can't start new thread")
+
+
+@asynchronous
+async def test_polling_outlives_a_pool_without_threads() -> None:
+    async with world(min_s=2) as made:
+        fertile, made.snapshot._executor = made.snapshot._executor, Barren()
+        polls = made.cluster.polls
+        made.snapshot.wake()
+        await made.clock.advance(2)
+        assert "can't start new thread" in (made.snapshot.error or "") and made.cluster.polls == polls
+        made.snapshot._executor = fertile
+        made.snapshot.wake()
+        await made.clock.advance(2)
+        assert made.snapshot.error is None and made.cluster.polls == polls + 1
+
+
+def test_a_pool_has_its_threads_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = start_threads(3, "test")
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        assert list(pool.map(abs, [-1, -2, -3, -4])) == [1, 2, 3, 4]
+        with pytest.raises(SlurmUnreachable, match="no threads for more"):
+            start_threads(3, "more")
+    pool.shutdown()
+
+
+@asynchronous
+async def test_the_writer_of_the_store_starts_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Files(tmp_path)
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            await files.write(tmp_path / "x", b"1")
+    await asyncio.wait_for(files.write(tmp_path / "x", b"2"), 60)
+    files.close()
+
+
+UNREAD: list[tuple[str, Exception]] = [
+    ("no descriptor", errors.StoreUnavailable(errno.EMFILE, "cannot read r.json: Too many open files")),
+    ("a disk that fails", errors.StoreUnavailable(errno.EIO, "cannot read r.json: Input/output error")),
+    ("no memory", MemoryError()),
+    ("no permission for now", errors.Denied("r.json cannot be opened for reading")),
+]
+
+
+@pytest.mark.parametrize("error", [row[1] for row in UNREAD], ids=[row[0] for row in UNREAD])
+@asynchronous
+async def test_a_file_that_could_not_be_read_is_read_again(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "data")
+    store.open()
+    await store.runs.put("known", Run(id="known", workflow_name="old"))
+    for name in ("known", "unseen"):
+        store.join_path("runs", f"{name}.json").write_bytes(to_json(Run(id=name, workflow_name="new")))
+
+    def fail(*_arguments: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("store.disk.folders.read_file", fail)
+        await store.runs.refresh(["known.json", "unseen.json"])
+        assert [row["path"] for row in store.list_problems()] == ["runs/known.json", "runs/unseen.json"]
+        assert store.runs.get("known").workflow_name == "old" and "unseen" not in store.runs
+    await store.runs.refresh(await store.runs.find_differing())
+    assert store.list_problems() == []
+    assert {store.runs.get(name).workflow_name for name in ("known", "unseen")} == {"new"}
+    await store.close()
+
+
+REASONS: list[tuple[str, Exception, int | None]] = [
+    ("descriptors", OSError(errno.EMFILE, "x"), errno.EMFILE),
+    ("memory of the machine", OSError(errno.ENOMEM, "x"), errno.ENOMEM),
+    ("memory of the process", MemoryError(), errno.ENOMEM),
+    ("threads", RuntimeError("can't start new thread"), errno.EAGAIN),
+    ("a defect of ours stays one", RuntimeError("dictionary changed size during iteration"), None),
+    ("so does a file that nobody handled", FileNotFoundError(errno.ENOENT, "x"), None),
+]
+
+
+@pytest.mark.parametrize(("problem", "number"), [row[1:] for row in REASONS], ids=[row[0] for row in REASONS])
+def test_what_starvation_is_told_as(problem: Exception, number: int | None) -> None:
+    found = errors.explain_starvation(problem)
+    assert found is problem if number is None else isinstance(found, errors.StoreUnavailable) and found.errno == number
