@@ -180,9 +180,9 @@ def test_an_id_that_is_given_again_is_another_job(truth: Truth) -> None:
     assert "lost by the cluster" in lost["error"]
     over = truth.server.http.post(f"{path}/cancel")
     refused = truth.server.http.delete("/api/jobs/1")
-    shown = truth.get("/api/jobs/1")
+    row = truth.get("/api/jobs/1")
     left = truth.real.run("squeue", "-h", "-j", "1", "-o", "%j %T").stdout.split()
     truth.real.run("scancel", "1")
-    assert left == ["stranger", "RUNNING"] and shown["run_id"] is None
+    assert left == ["stranger", "RUNNING"] and row["run_id"] is None
     assert over.is_client_error, "the run has ended"
     assert refused.is_client_error and "another job" in refused.text
