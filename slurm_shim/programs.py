@@ -153,7 +153,7 @@ def run_program(
                 _encoding="utf-8",
                 _decode_errors="replace",
                 _new_session=True,  # Ctrl-C in the server's terminal must not reach an sbatch in flight
-                _pass_fds=set() if hold_fd is None else {hold_fd},
+                _close_fds=False,
                 _preexec_fn=lambda: _prepare_child(hold_fd, most_bytes),
                 _bg=True,
                 _bg_exc=False,
@@ -214,11 +214,15 @@ def build_user_environment() -> dict[str, str]:
     return built
 
 
-def restore_descriptor_limit() -> None:
-    """Give a program the limit of descriptors that this process began with.
+def restore_descriptors() -> None:
+    """Let a program inherit 0 to 2 only, and the first limit of descriptors.
 
-    One that uses select() would suffer from more than 1,024.
+    One that uses select() would suffer from more than 1,024. Runs between fork and exec, where `sh` must close nothing:
+    with connections in every place below the lower limit it could not list what there is.
     """
+    for number in map(int, os.listdir("/dev/fd")):  # noqa: PTH208 - the names are enough
+        with contextlib.suppress(OSError):  # that of the list itself
+            os.set_inheritable(number, number <= 2)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != DESCRIPTORS:
         resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
@@ -233,7 +237,7 @@ def _find_account(uid: int) -> tuple[str, str, str]:
 def _prepare_child(hold_fd: int | None, most_bytes: int | None) -> None:
     # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
     signals.signal(signals.SIGHUP, signals.SIG_DFL)
-    restore_descriptor_limit()
+    restore_descriptors()
     if hold_fd is not None:
         os.set_inheritable(hold_fd, True)
     if most_bytes is not None:

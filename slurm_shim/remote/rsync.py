@@ -23,7 +23,7 @@ from typing import Any
 import sh
 
 from slurm_shim.errors import ClusterUnreachable, SyncFailed
-from slurm_shim.programs import STARVED, require_room, restore_descriptor_limit
+from slurm_shim.programs import STARVED, require_room, restore_descriptors
 from slurm_shim.remote import reasons
 
 # Hidden files stay here, as in listings: they hold secrets and the state of tools. The rest is made anew over there.
@@ -300,7 +300,8 @@ class Transfer:
                 _tty_out=False,
                 _encoding="utf-8",
                 _new_session=True,
-                _preexec_fn=restore_descriptor_limit,
+                _close_fds=False,
+                _preexec_fn=restore_descriptors,
                 _bg=True,
                 _bg_exc=False,
             )

@@ -110,6 +110,21 @@ def test_no_descriptor_is_lost_wherever_they_run_out() -> None:
     assert count_descriptors("self") == before
 
 
+def test_a_program_has_the_first_limit_and_no_descriptor_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "DESCRIPTORS", 40)
+    ours = [os.dup(2) for _ in range(100)]  # more than the program may have
+    try:
+        for number in ours:
+            os.set_inheritable(number, True)
+        words = ["sbatch", "-c", "ulimit -Sn; cd /proc/self/fd; echo *"]
+        ended = programs.run_program("/bin/sh", words, {"PATH": "/bin"}, b"", 60, hold_fd=ours[0])
+    finally:
+        for number in ours:
+            os.close(number)
+    limit, *numbers = map(int, ended.out.split())
+    assert limit == 40 and set(numbers) & set(ours) == {ours[0]}, ended
+
+
 @pytest.mark.parametrize("left", range(9))
 def test_any_thread_may_be_the_last(left: int, monkeypatch: pytest.MonkeyPatch) -> None:
     start, started = threading.Thread.start, []

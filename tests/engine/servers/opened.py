@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from engine.loop import apply_config
+from engine.loop import apply_access, apply_config
 from engine.server import Server
 from store.config.settings import Settings
 
@@ -17,6 +17,7 @@ async def open_server(root: Path, cluster: bool = False) -> AsyncIterator[Server
     """Open the store at `root`; with `cluster`, find the embedded one too."""
     server = Server(Settings(store=root, cluster="embedded", watch="poll", system_config=root.parent / "system.json"))
     await asyncio.to_thread(server.store.open)
+    apply_access(server)
     apply_config(server)
     async with close_at_end(server):
         if cluster:
