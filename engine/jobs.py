@@ -23,6 +23,7 @@ from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
 from slurm_shim.commands import NO_NEEDS, Needs
 from store import access, errors, logs
+from store.disk.job_files import JobPlace
 from store.documents import JobRecord, RunJob
 from store.indexes import jobs
 from store.indexes.bodies import Answer, Body
@@ -33,7 +34,7 @@ from store.rules import requests, states
 from store.rules.changes import Filter
 from store.rules.jobs import records
 from store.rules.jobs.views import REPLACED, adopt_job
-from store.times import to_rfc3339
+from store.times import to_epoch, to_rfc3339
 from store.views import srunx
 
 LISTED_S = 6 * 3600
@@ -162,9 +163,25 @@ async def read_logs(
     asked = server.clusters.resolve(cluster)
     paths = await find_log_paths(server, job_id, asked)
     tails = server.log_tails.setdefault(asked, logs.Tails())
-    return await logs.read_job_logs(
-        **paths, stdout_at=stdout_offset, stderr_at=stderr_offset, tails=tails, read=workdirs.make_reader(asked)
-    )
+    read = workdirs.make_reader(asked, build_log_place(server, asked, job_id, [paths["stdout"], paths["stderr"]]))
+    return await logs.read_job_logs(**paths, stdout_at=stdout_offset, stderr_at=stderr_offset, tails=tails, read=read)
+
+
+def build_log_place(server: Server, asked: Cluster, job_id: str, paths: list[str | None]) -> JobPlace:
+    """Build where the output of a job may lie: with it, and since when.
+
+    The folders that it names for its output are its own as well: what is read there must have been written since.
+    """
+    row, entry = asked.snapshot.find(job_id), find_entry(server, asked, job_id)
+    submitted = server.job_index.find_submission(asked.name, job_id)
+    folders = [getattr(submitted, "work_dir", None), getattr(submitted, "log_dir", None)]
+    folders += [str(Path(path).parent) for path in paths if path]
+    times = [to_epoch(entry.submitted_at)] if entry else []
+    if row is not None:
+        folders.append(row["work_dir"])
+        # A job that is requeued counts as submitted anew; its output may be older.
+        times += [row["submit_time"]] if not row["restarts"] else []
+    return workdirs.build_place(server, asked, folders, min((time for time in times if time), default=None))
 
 
 async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +288,12 @@ async def cancel_jobs(server: Server, run: Run, step: runs.CancelJobs) -> Run:
 async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
     """Read what the job left, and remove it; return the run with it."""
     cluster = server.clusters.get(run.cluster)
-    slices = workdirs.make_reader(cluster)
+    job = runs.find_job(run, step.job)
+    folders = [job.work_dir, job.log_dir, *(str(Path(path).parent) for path in step.logs)]
+    place = workdirs.build_place(server, cluster, folders, to_epoch(job.attempts[-1].submitted_at))
+    # The folder of results is hidden, also where the job works in the home itself.
+    place = replace(place, own=(*place.own, str(Path(step.path).parent)))
+    slices = workdirs.make_reader(cluster, place)
     result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices)
     log_end = await results.read_log_end(step.logs, slices)
     run = runs.record_result(run, step.job, result, problem, log_end)

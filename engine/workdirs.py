@@ -17,7 +17,9 @@ from slurm_shim.cluster import Cluster, RemoteCluster
 from slurm_shim.errors import SlurmError
 from slurm_shim.remote.commands import Slice
 from store.config.profiles import Mount
-from store.disk.reading import ReadSlices, read_slices
+from store.disk import job_files
+from store.disk.job_files import JobPlace
+from store.disk.reading import ReadSlices
 from store.errors import Denied, Invalid, NotFound, StoreError, make_problem
 
 # Below the remote home: working directory of runs that have neither a mount nor a work_dir.
@@ -108,19 +110,32 @@ async def is_sync_wanted(server: Server, workdir: WorkDir) -> bool:
     return bool(layers.config["sync"]["auto"])
 
 
-def make_reader(cluster: Cluster) -> ReadSlices:
-    """Return a function that reads files of the cluster's jobs.
+def build_place(server: Server, cluster: Cluster, folders: Sequence[str | None], since: float | None) -> JobPlace:
+    """Build where the files of a job may lie that has these folders."""
+    profile, known = server.clusters.find_profile(cluster.name), server.store.profiles
+    mounts = known.profiles[profile].mounts if profile is not None else list(known.get_mounts().values())
+    given = tuple(folder for folder in folders if folder and folder.startswith("/"))
+    if isinstance(cluster, RemoteCluster):
+        own = f"{cluster.home}/{OWN_WORK}"
+        return JobPlace(given, tuple(mount.remote for mount in mounts), (own,), cluster.home, None, since)
+    store, home = server.store.root, str(Path("~").expanduser())
+    return JobPlace(given, tuple(str(mount.root) for mount in mounts), (f"{store}/work",), home, str(store), since)
+
+
+def make_reader(cluster: Cluster, place: JobPlace) -> ReadSlices:
+    """Return a function that reads files of one of the cluster's jobs.
 
     Raises SlurmUnreachable when the cluster cannot be reached.
     """
     if not isinstance(cluster, RemoteCluster):
-        return read_slices
+        return job_files.make_reader(place)
 
     async def read(
         wanted: Sequence[tuple[str, int, int]], owner: int | None = None
     ) -> list[tuple[bytes, int] | StoreError]:
-        slices = await cluster.read_files(wanted, owner)
-        return [_to_content(piece, path) for piece, (path, _, _) in zip(slices, wanted, strict=True)]
+        slices, real = await cluster.read_files(wanted, owner, place.list_roots())
+        there = place.resolve(lambda folder: real.get(folder, ""))
+        return [_to_content(piece, path, there) for piece, (path, _, _) in zip(slices, wanted, strict=True)]
 
     return read
 
@@ -137,9 +152,11 @@ async def remove_files(server: Server, cluster: Cluster, files: Sequence[str], f
         await server.store.files.remove_leftovers([Path(file) for file in files], [Path(folder) for folder in folders])
 
 
-def _to_content(piece: Slice, path: str) -> tuple[bytes, int] | StoreError:
+def _to_content(piece: Slice, path: str, place: JobPlace) -> tuple[bytes, int] | StoreError:
     """Convert a slice of a remote file to its content, or to the error."""
-    name = PurePosixPath(path).name
-    if piece.refused is not None:
-        return Denied(f"{name} {piece.refused}")
+    name, refused = PurePosixPath(path).name, piece.refused
+    if piece.size_bytes is not None:
+        refused = place.explain_refusal(piece.path, piece.modified_at)
+    if refused is not None:
+        return Denied(f"{name} {refused}")
     return NotFound("file", name) if piece.size_bytes is None else (piece.data, piece.size_bytes)

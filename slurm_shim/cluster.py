@@ -364,11 +364,13 @@ class RemoteCluster(Cluster):
                 check.failed, check.error = "slurm", self.slurm.explain_silence(said)
         return check
 
-    async def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
+    async def read_files(
+        self, wanted: Sequence[tuple[str, int, int]], owner: int | None, folders: Sequence[str]
+    ) -> tuple[list[Slice], dict[str, str]]:
         """Read parts of files, see `RemoteSlurm.read_files`."""
         async with self._reads:
-            slices: list[Slice] = await self._call(self.slurm.read_files, wanted, owner)
-        return slices
+            found: tuple[list[Slice], dict[str, str]] = await self._call(self.slurm.read_files, wanted, owner, folders)
+        return found
 
     async def find_home(self, user: str) -> str | None:
         """Find the home folder of a user there, "" for our account.

@@ -44,12 +44,15 @@ class Slice:
 
     `refused` says why it may not be read, None when it was; `size_bytes` is that of the whole file.
 
-    A file that is not there is neither refused nor has it a size.
+    A file that is not there is neither refused nor has it a size. `path` is where it really lies, `modified_at` (epoch)
+    when it was last written.
     """
 
     data: bytes = b""
     size_bytes: int | None = None
     refused: str | None = None
+    path: str = ""
+    modified_at: int = 0
 
 
 class RemoteSlurm(Slurm):
@@ -122,8 +125,10 @@ class RemoteSlurm(Slurm):
             return said
         return f"{title}: SLURM on {self.connection.login.host} does not answer: {'; '.join(said.splitlines())}"
 
-    def read_files(self, wanted: Sequence[tuple[str, int, int]], owner: int | None = None) -> list[Slice]:
-        """Read parts of files, all with one command.
+    def read_files(
+        self, wanted: Sequence[tuple[str, int, int]], owner: int | None = None, folders: Sequence[str] = ()
+    ) -> tuple[list[Slice], dict[str, str]]:
+        """Read parts of files, and find where folders really lie.
 
         Each part: path, offset (negative: from the end) and how many bytes at most.
 
@@ -135,14 +140,17 @@ class RemoteSlurm(Slurm):
                 build_timeout_line(self.timeout_s),
                 _READING,
                 *(_build_read_command(mark, *part, owner) for part in wanted),
+                *(f"printf '\\n%s\\n' {mark}\nreadlink -m -- {shlex.quote(folder)}" for folder in folders),
             ]
         )
         for _ in range(2):
             greeting = self.identify()
             try:
-                return _parse_slices(
-                    self.connection.run_block(greeting, "ssh", block, self.timeout_s), mark, len(wanted)
-                )
+                said = self.connection.run_block(greeting, "ssh", block, self.timeout_s)
+                parts = _split_parts(said, mark, len(wanted) + len(folders))
+                real = (part.decode("utf-8", "surrogateescape").removesuffix("\n") for part in parts[len(wanted) :])
+                slices = [_parse_slice(part) for part in parts[: len(wanted)]]
+                return slices, dict(zip(folders, real, strict=True))
             except ConnectionGone as problem:
                 gone = problem
         raise gone
@@ -283,8 +291,7 @@ esac; done; }
 }"""
 
 
-# Opened first and then looked at, so that what was looked at is what is read; a name that became a link meanwhile is
-# found by its number.
+# Opened first and then looked at, so that what was looked at is what is read, and told where it lies.
 _READING = """\
 f() {
 if [ -h "$1" ]; then printf 'refused is a symbolic link\\n'
@@ -294,13 +301,12 @@ elif [ ! -r "$1" ]; then printf 'refused cannot be opened for reading\\n'
 else g "$@" 3<"$1"; fi
 }
 g() {
-set -- "$@" $(stat -L -c '%s %u %d:%i' /proc/self/fd/3) $(stat -c '%d:%i' -- "$1")
-if [ "$7" != "$8" ]; then printf 'refused was replaced while it was opened\\n'; return; fi
+set -- "$@" $(stat -L -c '%s %u %Y' /proc/self/fd/3)
 if [ -n "$4" ] && [ "$4" != "$6" ]; then printf 'refused belongs to somebody else\\n'; return; fi
 at=$2
 [ "$at" -ge 0 ] || at=$(($5 + at))
 [ "$at" -ge 0 ] || at=0
-printf 'read %s\\n' "$5"
+printf 'read %s %s %s\\n' "$5" "$7" "$(readlink /proc/self/fd/3 | tr '\\n' '?')"
 $T tail -c "+$((at + 1))" <&3 | head -c "$3"
 }"""
 
@@ -311,18 +317,18 @@ def _build_read_command(mark: str, path: str, offset: int, most_bytes: int, owne
     return f"printf '\\n%s\\n' {mark}\nf {shlex.join(words)}"
 
 
-def _parse_slices(said: BlockResult, mark: str, count: int) -> list[Slice]:
+def _split_parts(said: BlockResult, mark: str, count: int) -> list[bytes]:
     parts = said.out.split(f"\n{mark}\n".encode())[1:]
     if len(parts) != count:
         raise UnreadableAnswer(f"asked for {count} files, told of {len(parts)}: {said.err[:200]!r}")
-    return [_parse_slice(part) for part in parts]
+    return parts
 
 
 def _parse_slice(part: bytes) -> Slice:
     head, _, data = part.partition(b"\n")
     kind, _, rest = head.decode("utf-8", "replace").partition(" ")
-    if kind == "read" and rest.isdigit():
-        return Slice(data, int(rest))
+    if kind == "read" and (found := re.fullmatch(r"(\d+) (\d+) (/.*)\?", rest)):
+        return Slice(data, int(found[1]), None, found[3], int(found[2]))
     return (
         Slice(refused=rest) if kind == "refused" else Slice() if kind == "absent" else Slice(refused="cannot be read")
     )

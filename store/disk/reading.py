@@ -84,10 +84,17 @@ def read_file(path: Path, limit_bytes: int, check: Check | None = None) -> tuple
         os.close(fd)
 
 
-def read_slice_blocking(path: Path | str, offset: int, limit_bytes: int, owner: int | None = None) -> tuple[bytes, int]:
-    """Read part of a file in the calling thread; see `read_slice`."""
+def read_slice_blocking(
+    path: Path | str, offset: int, limit_bytes: int, owner: int | None = None, check: Check | None = None
+) -> tuple[bytes, int]:
+    """Read part of a file in the calling thread; see `read_slice`.
+
+    `check` may refuse the open file.
+    """
     fd, status = open_regular_file(path, owner)
     try:
+        if check is not None:
+            check(fd, status)
         start = max(0, status.st_size + offset) if offset < 0 else offset
         data = _read_at(fd, start, limit_bytes) if start < 2**63 else b""
         # From the end: which end that was, since the file may have grown meanwhile.

@@ -13,6 +13,7 @@ from engine.workdirs import WorkDir
 from slurm_shim.cluster import RemoteCluster
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.remote.commands import Slice
+from store.disk.job_files import JobPlace
 from store.errors import Denied, NotFound
 from tests.engine.servers.pretended import HERE, World, open_server
 from tests.pretended import asynchronous
@@ -121,7 +122,7 @@ async def test_whether_a_mount_is_copied_by_itself(
 async def test_files_of_local_jobs_are_read_here(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         (tmp_path / "out").write_text("hello")
-        read = workdirs.make_reader(world.cluster)
+        read = workdirs.make_reader(world.cluster, JobPlace((str(tmp_path),)))
         content, missing = await read([(str(tmp_path / "out"), 1, 3), (str(tmp_path / "none"), 0, 3)], None)
         assert content == (b"ell", 5) and isinstance(missing, NotFound)
 
@@ -130,27 +131,33 @@ async def test_files_of_local_jobs_are_read_here(tmp_path: Path) -> None:
 async def test_files_of_another_machine_are_read_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    async def read_files(wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[Slice]:
+    async def read_files(wanted: Any, owner: int | None, folders: Sequence[str]) -> tuple[list[Slice], dict[str, str]]:
         asked.append((list(wanted), owner))
-        return [Slice(b"ell", 5), Slice(), Slice(refused="belongs to somebody else"), Slice(b"", 0)]
+        good = [Slice(b"ell", 5, None, "/real/out", 10), Slice(b"", 0, None, "/real/empty", 10)]
+        bad = [Slice(b"x", 1, None, "/other/out", 10), Slice(b"x", 1, None, "/real/out", 4)]
+        found = [good[0], Slice(), Slice(refused="belongs to somebody else"), good[1], *bad]
+        return found, {"/there": "/real", **{folder: folder for folder in folders if folder != "/there"}}
 
     async with open_server(tmp_path, FILES) as world:
         monkeypatch.setattr(get_remote(world), "read_files", read_files)
-        read = workdirs.make_reader(get_remote(world))
-        wanted = [("/there/out", 1, 3), ("/there/none", 0, 3), ("/there/theirs", 0, 3), ("/there/empty", 0, 3)]
-        content, missing, theirs, empty = await read(wanted, 1234)
+        read = workdirs.make_reader(get_remote(world), JobPlace(("/there",), since=10.0))
+        names = ("out", "none", "theirs", "empty", "link", "old")
+        wanted = [(f"/there/{name}", 1 if name == "out" else 0, 3) for name in names]
+        content, missing, theirs, empty, link, old = await read(wanted, 1234)
         assert asked == [(wanted, 1234)], "all at once, and only what belongs to the job's owner"
         assert content == (b"ell", 5) and empty == (b"", 0), "one without content is no missing one"
         assert isinstance(missing, NotFound) and "none" in str(missing)
         assert isinstance(theirs, Denied) and str(theirs) == "theirs belongs to somebody else", "without its folder"
+        assert isinstance(link, Denied) and "outside" in str(link), "where it really lies counts"
+        assert isinstance(old, Denied) and "before the job" in str(old)
 
 
 @asynchronous
 async def test_a_machine_that_is_away_is_no_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def read_files(_wanted: Any, _owner: Any) -> list[Slice]:
+    async def read_files(_wanted: Any, _owner: Any, _folders: Any) -> Any:
         raise SlurmUnreachable("cat", "away")
 
     async with open_server(tmp_path, FILES) as world:
         monkeypatch.setattr(get_remote(world), "read_files", read_files)
         with pytest.raises(SlurmUnreachable):
-            await workdirs.make_reader(get_remote(world))([("/there/out", 0, 3)], None)
+            await workdirs.make_reader(get_remote(world), JobPlace())([("/there/out", 0, 3)], None)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -258,12 +259,19 @@ def test_files_over_there(slurm: RemoteSlurm, beyond: Beyond) -> None:
         large.truncate(10**10)
     slurm.identify()
     before = slurm.connection._made
-    found = slurm.read_files([(str(home / path), at, most) for _, path, at, most, _ in FILES], os.getuid())
-    for (why, _, _, _, expected), text in zip(FILES, found, strict=True):
-        assert text == expected, why
+    (home / "linked").symlink_to(home)
+    folders = [f"{home}/linked/none", "/proc/self/cwd/.."]
+    wanted = [(str(home / path), at, most) for _, path, at, most, _ in FILES]
+    found, real = slurm.read_files(wanted, os.getuid(), folders)
+    for (why, path, _, _, expected), piece in zip(FILES, found, strict=True):
+        assert replace(piece, path="", modified_at=0) == expected, why
+        if piece.size_bytes is not None:
+            status = (home / path).stat()
+            assert (piece.path, piece.modified_at) == (str((home / path).resolve()), int(status.st_mtime)), why
+    assert real[folders[0]] == f"{home.resolve()}/none" and real[folders[1]].startswith("/")
     assert slurm.connection._made == before == 1
     assert not (home / "x").exists() and not Path("x").exists()
-    foreign = slurm.read_files([(str(home / "log"), 0, 9)], os.getuid() + 1)
+    foreign, _ = slurm.read_files([(str(home / "log"), 0, 9)], os.getuid() + 1)
     assert foreign == [Slice(refused="belongs to somebody else")]
     with pytest.raises(ValueError, match="NUL"):
         slurm.read_files([("a\0b", 0, 9)])
