@@ -176,7 +176,8 @@ def build_log_place(server: Server, asked: Cluster, job_id: str, paths: list[str
     submitted = server.job_index.find_submission(asked.name, job_id)
     folders = [getattr(submitted, "work_dir", None), getattr(submitted, "log_dir", None)]
     folders += [str(Path(path).parent) for path in paths if path]
-    times = [to_epoch(entry.submitted_at)] if entry else []
+    # Our own clock may have been set since, so SLURM's times count too.
+    times = [to_epoch(entry.submitted_at), to_epoch(entry.started_at)] if entry else []
     if row is not None:
         folders.append(row["work_dir"])
         # A job that is requeued counts as submitted anew; its output may be older.

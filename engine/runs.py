@@ -290,7 +290,8 @@ async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
     cluster = server.clusters.get(run.cluster)
     job = runs.find_job(run, step.job)
     folders = [job.work_dir, job.log_dir, *(str(Path(path).parent) for path in step.logs)]
-    place = workdirs.build_place(server, cluster, folders, to_epoch(job.attempts[-1].submitted_at))
+    # Since when does not matter: paths have the job's id in them, and a clock that was set must not lose a result.
+    place = workdirs.build_place(server, cluster, folders, None)
     # The folder of results is hidden, also where the job works in the home itself.
     place = replace(place, own=(*place.own, str(Path(step.path).parent)))
     slices = workdirs.make_reader(cluster, place)

@@ -302,7 +302,9 @@ else g "$@" 3<"$1"; fi
 }
 g() {
 set -- "$@" $(stat -L -c '%s %u %Y' /proc/self/fd/3)
-if [ -n "$4" ] && [ "$4" != "$6" ]; then printf 'refused belongs to somebody else\\n'; return; fi
+o=$4
+[ -n "$o" ] || o=$(id -u | sed 's/^0$//')
+if [ -n "$o" ] && [ "$o" != "$6" ]; then printf 'refused belongs to somebody else\\n'; return; fi
 at=$2
 [ "$at" -ge 0 ] || at=$(($5 + at))
 [ "$at" -ge 0 ] || at=0

@@ -19,28 +19,28 @@ PLACE = JobPlace(
     own=("/home/me/.store/work",),
     home="/home/me",
     store="/home/me/.store",
-    since=1000.0,
+    since=5000.0,
 )
-HOME_JOB = JobPlace(folders=("/", "/home/me", "/home/me/.ssh"), home="/home/me", since=1000.0)
+HOME_JOB = JobPlace(folders=("/", "/home/me", "/home/me/.ssh"), home="/home/me", since=5000.0)
 PATHS = [
-    ("the work folder", PLACE, "/home/me/project/1.out", 1000, None),
-    ("a hidden folder for logs in it", PLACE, "/home/me/project/.submitit/1.out", 1000, None),
-    ("the log folder", PLACE, "/scratch/x/1.out", 1000, None),
-    ("a mount", PLACE, "/home/me/mount/1.out", 1000, None),
-    ("the home", PLACE, "/home/me/1.out", 1000, None),
-    ("our own folder for work", PLACE, "/home/me/.store/work/a/1.out", 1000, None),
-    ("clocks that differ a little", PLACE, "/home/me/1.out", 997, None),
+    ("the work folder", PLACE, "/home/me/project/1.out", 5000, None),
+    ("a hidden folder for logs in it", PLACE, "/home/me/project/.submitit/1.out", 5000, None),
+    ("the log folder", PLACE, "/scratch/x/1.out", 5000, None),
+    ("a mount", PLACE, "/home/me/mount/1.out", 5000, None),
+    ("the home", PLACE, "/home/me/1.out", 5000, None),
+    ("our own folder for work", PLACE, "/home/me/.store/work/a/1.out", 5000, None),
+    ("clocks that differ by minutes", PLACE, "/home/me/1.out", 4500, None),
     ("older than the job", PLACE, "/home/me/project/data", 900, "before the job was submitted"),
-    ("elsewhere", PLACE, "/scratch/y/1.out", 1000, "outside of the job's folders"),
-    ("a name that begins alike", PLACE, "/scratch/xy/1.out", 1000, "outside of the job's folders"),
-    ("the store", PLACE, "/home/me/.store/access.yaml", 1000, "in the store"),
-    ("a hidden file in the work folder", PLACE, "/home/me/project/.env", 1000, "hidden file"),
-    ("keys", PLACE, "/home/me/.ssh/id", 1000, "hidden folder of the home"),
-    ("a job that works in the top", HOME_JOB, "/home/me/.aws/credentials", 1000, "hidden folder of the home"),
-    ("a job that works among the keys", HOME_JOB, "/home/me/.ssh/id", 1000, "hidden folder of the home"),
+    ("elsewhere", PLACE, "/scratch/y/1.out", 5000, "outside of the job's folders"),
+    ("a name that begins alike", PLACE, "/scratch/xy/1.out", 5000, "outside of the job's folders"),
+    ("the store", PLACE, "/home/me/.store/access.yaml", 5000, "in the store"),
+    ("a hidden file in the work folder", PLACE, "/home/me/project/.env", 5000, "hidden file"),
+    ("keys", PLACE, "/home/me/.ssh/id", 5000, "hidden folder of the home"),
+    ("a job that works in the top", HOME_JOB, "/home/me/.aws/credentials", 5000, "hidden folder of the home"),
+    ("a job that works among the keys", HOME_JOB, "/home/me/.ssh/id", 5000, "hidden folder of the home"),
     ("what was there before", HOME_JOB, "/etc/shadow", 10, "before the job was submitted"),
     ("processes", HOME_JOB, "/proc/1/environ", 2000, "none that a job writes"),
-    ("devices", HOME_JOB, "/dev/sda", 2000, "none that a job writes"),
+    ("devices", HOME_JOB, "/dev/sda", 6000, "none that a job writes"),
     ("the kernel", HOME_JOB, "/sys/power/state", 2000, "none that a job writes"),
 ]  # fmt: skip
 
@@ -52,8 +52,8 @@ def test_where_a_job_s_files_may_lie(why: str, place: JobPlace, path: str, at: f
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    client = Client(tmp_path_factory.mktemp("files") / "store", "embedded").start()
+def client(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    client = Client(tmp_path_factory.mktemp("files") / "store", cluster).start()
     yield client
     client.stop()
 
@@ -90,7 +90,7 @@ def test_what_stands_in_place_of_the_log(
     client.job(job_id)
     row = client.get(f"/api/jobs/{job_id}/logs").json()
     assert row["stdout"] == "said\n"
-    log = next(client.store.glob(f"work/*/slurm-{job_id}.out"))
+    log = Path(client.server.cluster.snapshot.find(str(job_id))["stdout"])
     log.unlink()
     swap(log, tmp_path / "other")
     for _ in range(2):
@@ -105,7 +105,7 @@ NAMED = [
     ("the server's environment", "/proc/self/environ", 403),
     ("a device without end", "/dev/zero", 403),
     ("nothing", "/dev/null", 200),
-    ("the store", "{store}/cluster/out", 403),
+    ("the store", "{store}/out", 403),
     ("a folder for logs", "{tmp}/logs/%j.out", 200),
 ]
 
@@ -118,3 +118,37 @@ def test_what_a_job_names_as_its_output(client: Client, tmp_path: Path, why: str
     client.job(job_id)
     answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
     assert answer.status_code == status and "sha256" not in answer.text, why
+
+
+# How people name the output of a job, the task of it that is read, and what is shown.
+USUAL = [
+    ("SLURM's own name", "", "", "said\n"),
+    ("patterns", "--output={tmp}/%x-%j.out", "", "said\n"),
+    ("one file for both", "--output={tmp}/both --error={tmp}/both", "", "said\nand more\n"),
+    ("a file that is older", "--open-mode=append --output={tmp}/old", "", "secretsaid\n"),
+    ("a task of an array", "--array=1-2 --output={tmp}/%A_%a.out", "_2", "said\n"),
+    ("a folder that is hidden", "--output={tmp}/.logs/%j.out", "", "said\n"),
+    ("a folder with steps back", "--output={tmp}/.logs/../%j.out", "", "said\n"),
+]
+
+
+@pytest.mark.parametrize(("why", "options", "task", "text"), USUAL, ids=[row[0] for row in USUAL])
+def test_what_jobs_usually_write_is_shown(
+    client: Client, tmp_path: Path, why: str, options: str, task: str, text: str
+) -> None:
+    make_old(tmp_path / "old")
+    (tmp_path / ".logs").mkdir()
+    given = f"#SBATCH {options.format(tmp=tmp_path)}\n" if options else ""
+    job_id = client.submit(f"#!/bin/sh\n{given}echo said\necho and more >&2")
+    client.job(f"{job_id}{task}")
+    answer = client.get(f"/api/jobs/{job_id}{task}/logs", token="read")
+    assert answer.status_code == 200 and answer.json()["stdout"].startswith(text), (why, answer.text)
+
+
+def test_a_job_that_waits_has_no_output(client: Client, tmp_path: Path) -> None:
+    """Whatever file it names: nothing of it is the job's yet."""
+    make_old(tmp_path / "old")
+    job_id = client.submit(f"#!/bin/sh\n#SBATCH --hold --output={tmp_path}/old\necho said")
+    answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+    assert answer.status_code == 200 and answer.json()["stdout"] == ""
+    assert client.delete(f"/api/jobs/{job_id}").status_code == 204

@@ -62,9 +62,9 @@ def test_a_run_that_is_run_again_copies_its_mount_again() -> None:
 
 def test_a_cluster_that_is_not_known_changes_nothing() -> None:
     run = run_of(wanted("a"))
-    advanced, steps = runs.advance_run(run, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW)
+    advanced, steps = runs.advance_run(run, lambda _id: UNKNOWN, lambda _attempt, _job: UNKNOWN, NOW)
     assert [type(step) for step in steps] == [SubmitJob] and advanced.jobs[0].attempts[0].job_id is None
-    assert runs.advance_run(advanced, lambda _id: UNKNOWN, lambda _attempt: UNKNOWN, NOW) == (advanced, [])
+    assert runs.advance_run(advanced, lambda _id: UNKNOWN, lambda _attempt, _job: UNKNOWN, NOW) == (advanced, [])
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
