@@ -157,10 +157,11 @@ def test_a_killed_server_finds_its_jobs_again(beyond: Beyond, tmp_path: Path) ->
         server.start()
         eventually(lambda: server.http.get("/api/config/ssh/status").json()["connected"], 60)
         run = server.http.post("/api/workflows/two/run").json()
+        path = f"/api/workflows/runs/{run['id']}"
+        eventually(lambda: server.http.get(path).json()["status"] == "running", 60)
         server.end(signal.SIGKILL)
         beyond.sshd.kill()
         server.start()
-        path = f"/api/workflows/runs/{run['id']}"
         waiting_run = server.http.get(path).json()
         assert waiting_run["status"] == "running", (
             "a machine that does not answer at the start keeps nobody from starting"
