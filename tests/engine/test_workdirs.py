@@ -133,14 +133,14 @@ async def test_files_of_another_machine_are_read_there(tmp_path: Path, monkeypat
 
     async def read_files(wanted: Any, owner: int | None, folders: Sequence[str]) -> tuple[list[Slice], dict[str, str]]:
         asked.append((list(wanted), owner))
-        good = [Slice(b"ell", 5, None, "/real/out", 10), Slice(b"", 0, None, "/real/empty", 10)]
-        bad = [Slice(b"x", 1, None, "/other/out", 10), Slice(b"x", 1, None, "/real/out", 4)]
+        good = [Slice(b"ell", 5, None, "/real/out", 1000), Slice(b"", 0, None, "/real/empty", 1000)]
+        bad = [Slice(b"x", 1, None, "/other/out", 1000), Slice(b"x", 1, None, "/real/out", 4)]
         found = [good[0], Slice(), Slice(refused="belongs to somebody else"), good[1], *bad]
         return found, {"/there": "/real", **{folder: folder for folder in folders if folder != "/there"}}
 
     async with open_server(tmp_path, FILES) as world:
         monkeypatch.setattr(get_remote(world), "read_files", read_files)
-        read = workdirs.make_reader(get_remote(world), JobPlace(("/there",), since=10.0))
+        read = workdirs.make_reader(get_remote(world), JobPlace(("/there",), since=1000.0))
         names = ("out", "none", "theirs", "empty", "link", "old")
         wanted = [(f"/there/{name}", 1 if name == "out" else 0, 3) for name in names]
         content, missing, theirs, empty, link, old = await read(wanted, 1234)
