@@ -796,9 +796,11 @@ def check_source(call: Call) -> bool:
     Nothing is asked of the server yet but which hosts and origins it knows.
     """
     check_head(call.scope)
+    if len(call.headers) != len(call.scope["headers"]):
+        access.check_doubles(call.scope["headers"])
     if not is_bare_check(call):
         hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
-        access.check_host(call.scope["headers"], call.headers, hosts)
+        access.check_host(call.headers, hosts)
     if call.scope["type"] == "http" and call.method in READING:
         allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
         is_preflight = check_cors(call, allowed)

@@ -16,7 +16,14 @@ from store.access.credentials import (
     require_admin,
 )
 from store.access.limits import name_client
-from store.access.origins import LOOPBACK_NAMES, check_host, check_origin, is_loopback, is_navigation
+from store.access.origins import (
+    LOOPBACK_NAMES,
+    check_doubles,
+    check_host,
+    check_origin,
+    is_loopback,
+    is_navigation,
+)
 from store.access.tokens import INCLUDED, Access, Caller, describe_token, make_token, parse_access, read_access
 
 __all__ = [
@@ -34,6 +41,7 @@ __all__ = [
     "admit_caller",
     "check_basic",
     "check_bearer",
+    "check_doubles",
     "check_host",
     "check_origin",
     "check_own_user",

@@ -30,13 +30,24 @@ def list_host_names(bound: str, more: Iterable[str]) -> frozenset[str]:
     return LOOPBACK_NAMES | {name.lower() for name in (bound, f"[{bound}]", *far, *more)}
 
 
-def check_host(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, bytes], hosts: Collection[str]) -> None:
+# What decisions rest on: of two, whoever stands before this server may have looked at the other one.
+SINGLE = frozenset({b"host", b"authorization", b"origin", b"sec-fetch-site", b"content-type", b"content-encoding"})
+
+
+def check_doubles(given: Sequence[tuple[bytes, bytes]]) -> None:
+    """Refuse a request with two headers where only one can count."""
+    names = [name for name, _ in given if name in SINGLE]
+    if len(names) != len(set(names)):
+        doubled = max(names, key=names.count).decode()
+        raise WrongKind(f"There is more than one header {doubled}")
+
+
+def check_host(headers: Mapping[bytes, bytes], hosts: Collection[str]) -> None:
     """Refuse a Host header that does not name this server.
 
-    Raises WrongKind when it is missing, doubled or malformed, and Denied for another name.
+    Raises WrongKind when it is missing or malformed, and Denied for another name.
     """
-    doubled = len(headers) != len(given) and sum(name == b"host" for name, _ in given) > 1
-    name = None if doubled else parse_host_name(headers.get(b"host", b""))
+    name = parse_host_name(headers.get(b"host", b""))
     if name is None:
         raise WrongKind("A single well-formed Host header is needed")
     if name not in hosts:

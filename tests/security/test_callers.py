@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
+from typing import Any
 
 import pytest
 
+from app import Degraded
 from store.access.credentials import OWN_UID
 from store.access.limits import Buckets
 from store.access.proxies import FORWARDING
 from store.config.log_format import Throttle
 from tests.app_client import Client
+from tests.contract_judge import operations
 
 PAGE = "http://localhost:3000"
 CROSS, SAME_SITE = {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}
@@ -71,6 +75,52 @@ def as_own_user(client: Client, headers: dict[str, str], status: int) -> None:
         patch.setattr("store.access.peers.Peers.find_uid", lambda *_given: OWN_UID)
         answer = client.request("GET", "/api/workflows", token=None, headers=headers)
         assert answer.status_code == status, headers
+
+
+DOUBLES = [
+    ("the first is wrong", "authorization", [b"Bearer slc_wrong", b"Bearer {}"]),
+    ("the second is wrong", "authorization", [b"Bearer {}", b"Bearer slc_wrong"]),
+    ("both are right", "authorization", [b"Bearer {}", b"Bearer {}"]),
+    ("another site, which says that it is none", "sec-fetch-site", [b"cross-site", b"same-origin"]),
+    ("another origin, and ours", "origin", [b"https://evil.example", b"http://localhost"]),
+    ("a form, and JSON", "content-type", [b"text/plain", b"application/json"]),
+]
+
+
+@pytest.mark.parametrize(("why", "name", "values"), DOUBLES, ids=[row[0] for row in DOUBLES])
+def test_what_decides_stands_there_once(client: Client, why: str, name: str, values: list[bytes]) -> None:
+    token = client.tokens["read"].encode()
+    headers = [(b"host", b"localhost"), *((name.encode(), value.replace(b"{}", token)) for value in values)]
+    answer = client.bare("GET", "/api/workflows", headers)
+    assert (answer.status_code, answer.json()["detail"]) == (400, f"There is more than one header {name}")
+
+
+# --- what a token is for ---------------------------------------------------------------------------------------------
+
+MAY = {
+    "report": {"report"},
+    "read": {"read"},
+    "write": {"report", "read", "write"},
+    "admin": {"report", "read", "write", "admin"},
+    "expired": set[str](),
+}
+
+
+@pytest.mark.parametrize("token", MAY)
+def test_each_operation_asks_for_the_scope_of_the_contract(
+    client: Client, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    async def let_in(*_given: Any) -> None:
+        raise Degraded("let in")
+
+    monkeypatch.setattr("app.Endpoint.call_function", let_in)
+    monkeypatch.setattr(client.server.callers, "failures", Buckets(1000))
+    for path, method, spec in operations():
+        needed = {scope for way in spec["security"] for scopes in way.values() for scope in scopes}
+        answer = client.request(method, re.sub(r"{\w+}", "1", path), token=token, judged=False)
+        expected = 503 if needed <= MAY[token] else 401 if token == "expired" else 403
+        assert answer.status_code == expected, f"{method} {path}: {answer.text}"
+        assert len(needed) <= 1 and (expected != 403 or f"needs the scope {needed.pop()}" in answer.text)
 
 
 # --- how much one may ask --------------------------------------------------------------------------------------------
