@@ -176,6 +176,10 @@ def test_programs_start_among_more_connections_than_they_may_have(server: Server
     eventually(lambda: str(SOFT) in server.http.get(f"/api/jobs/{job_id}/logs").text, 30)
 
 
+def test_who_serves_as_root_is_warned(server: Server) -> None:
+    assert ("running as root: every job runs as root too" in server.log()) is (os.geteuid() == 0)
+
+
 # --- smuggling -------------------------------------------------------------------------------------------------------
 
 SECOND = b"GET /srtslurm/api/health HTTP/1.1\r\n" + HOST + b"\r\n"
