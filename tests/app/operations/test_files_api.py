@@ -107,7 +107,7 @@ def test_a_file_as_the_explorer_sees_it(mounted: tuple[Client, Path]) -> None:
         ("a file is no folder", "browse", {"mount": "ml", "path": "large"}, 400, "Path is not a directory"),
         ("a folder is no file", "read", {"mount": "ml", "path": "src"}, 400, "Path is not a file"),
         ("a pipe is no file", "read", {"mount": "ml", "path": "pipe"}, 400, "Path is not a file"),
-        ("a NUL", "browse", {"mount": "ml", "path": "a\0b"}, 400, "Path holds a NUL character"),
+        ("a NUL", "browse", {"mount": "ml", "path": "a\0b"}, 422, None),
         ("no path", "read", {"mount": "ml"}, 400, "path is required"),
         ("an empty path", "read", {"mount": "ml", "path": ""}, 400, "path is required"),
         ("too large", "read", {"mount": "ml", "path": "large"}, 413, "the file is larger than 1048576 bytes"),
@@ -147,7 +147,7 @@ def test_bytes_in_a_query(mounted: tuple[Client, Path]) -> None:
         "path=%2e%2e%2f",
         "path=a;b",
     ):
-        assert client.get(f"/api/files/read?mount=ml&{query}").status_code in (200, 400, 403, 404), query
+        assert client.get(f"/api/files/read?mount=ml&{query}").status_code in (200, 400, 403, 404, 422), query
     assert client.get("/api/files/read?mount=ml&path=%2e%2e%2fx").status_code == 403
 
 

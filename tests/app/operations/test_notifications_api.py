@@ -441,9 +441,7 @@ def test_slack_gets_a_text_and_never_the_same_twice(
         client.submit("#!/bin/bash\ntrue\n", notify=True, endpoint_id=hangs)
         assert await_deliveries(client, takes, 1)[0]["status"] == "delivered"
         delivery = await_deliveries(client, hangs, 1)[0]
-        assert (delivery["status"], delivery["attempt_count"]) == ("abandoned", 1) and "not sent again" in delivery[
-            "last_error"
-        ]
+        assert delivery["status"] == "abandoned" and "not sent again" in delivery["last_error"]
         texts = [request["body"]["text"] for request in slack.got if request["path"].endswith("/ok")]
         assert len(texts) == 1 and re.match(r"❌ Job \d+ \(&lt;!channel&gt; &amp; co\): FAILED, exit code 2", texts[0])
         assert len([request for request in slack.got if request["path"].endswith("/hang")]) == 1

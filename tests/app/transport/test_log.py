@@ -97,7 +97,7 @@ def test_audit_entries_that_were_lost_are_told(client: Client, monkeypatch: pyte
     folder.rename(aside)
     folder.touch()
     client.delete("/api/workflows/none")
-    assert "audit entries lost: 1 (cannot append" in client.get("/health").json()["reasons"][0]
+    assert "audit entries lost: 1 (audit is not a folder" in client.get("/health").json()["reasons"][0]
     folder.unlink()
     aside.rename(folder)
     eventually(lambda: client.get("/health").json()["status"] == "healthy", 60)
