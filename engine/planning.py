@@ -119,7 +119,7 @@ def render_script(server: Server, job: dict[str, Any], roots: list[Path]) -> str
     """
     path, template = job.get("script_path"), job.get("template")
     if path:
-        text = templates.read_script(path, roots)
+        text = templates.read_script(path, roots, server.store.root)
         script = templates.render_text(text, job.get("script_vars") or {}, server.renderer, name=path)
     elif template not in (None, templates.BASE):
         text = server.store.templates.get(template).content

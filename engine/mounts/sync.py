@@ -7,6 +7,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from engine.clusters import LOGIN_FIELDS, is_remote
@@ -14,6 +15,7 @@ from engine.server import Server
 from slurm_shim.errors import SlurmError, SyncFailed
 from slurm_shim.remote import rsync, ssh
 from store import errors
+from store.config import mount_roots
 from store.config.profiles import Mount, Profile
 from store.disk import mount_files
 from store.kinds import Key
@@ -28,7 +30,7 @@ PAUSE_S = 5.0
 async def list_files(server: Server, mount: str, path: str) -> dict[str, Any]:
     """List a folder of the mount, with the remote folder it stands for."""
     _, _, found = find_current_mount(server, mount)
-    rows = await _browse_mount(server, mount_files.list_folder, found, path)
+    rows = await _browse_mount(server, mount_files.list_folder, found, path, server.store.root)
     prefix = f"{found.remote.rstrip('/')}/{rows['inside']}" if rows["inside"] else found.remote
     return {
         "entries": rows["entries"],
@@ -41,10 +43,11 @@ async def list_files(server: Server, mount: str, path: str) -> dict[str, Any]:
 async def read_file(server: Server, mount: str, path: str) -> dict[str, Any]:
     """Read a file of the mount."""
     _, _, found = find_current_mount(server, mount)
-    return {"content": await _browse_mount(server, mount_files.read_text, found, path), "path": path, "mount": mount}
+    content = await _browse_mount(server, mount_files.read_text, found, path, server.store.root)
+    return {"content": content, "path": path, "mount": mount}
 
 
-async def _browse_mount(server: Server, function: Callable[..., Any], mount: Mount, *path: str) -> Any:
+async def _browse_mount(server: Server, function: Callable[..., Any], mount: Mount, *path: str | Path) -> Any:
     # In a pool of its own: a folder on a file server that hangs must not block the store's threads.
     return await asyncio.get_running_loop().run_in_executor(server.mount_work.browsing, function, mount.root, *path)
 
@@ -126,7 +129,8 @@ async def transfer_mount(
     deleting everything on the other side; SyncFailed with rsync's reason, or when another sync of this mount does not
     end. When this is cancelled, the transfer is stopped too.
     """
-    folders = rsync.Folders(str(mount.root), mount.remote, mount.exclude_patterns)
+    hidden = await asyncio.to_thread(mount_roots.find_store_inside, mount.root, server.store.root)
+    folders = rsync.Folders(str(mount.root), mount.remote, mount.exclude_patterns, hidden)
     target = make_login(profile)
     # Over the connection that SLURM's commands use, if there is one.
     rsh = ssh.build_options(target, server.settings.ssh_config, server.clusters.find_socket(profile_name))

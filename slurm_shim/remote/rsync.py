@@ -50,12 +50,14 @@ _TYPES = {"f": "file", "d": "directory", "L": "symlink"}
 class Folders:
     """What is copied where.
 
-    `local` and `remote` are absolute; `excludes` are a mount's own patterns.
+    `local` and `remote` are absolute; `excludes` are a mount's own patterns; of the folder `hidden` in it, the store,
+    only `work` is copied.
     """
 
     local: str
     remote: str
     excludes: Sequence[str] = ()
+    hidden: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("local", "remote"):
@@ -87,6 +89,10 @@ def build_argv(
     words += ["--dry-run", f"--out-format={_MARK} %i %l %n"] if dry_run else ["--info=progress2"]
     words += ["-e", " ".join(map(_quote_word, rsh))]
     words += [f"--exclude={pattern}" for pattern in (*EXCLUDES, *folders.excludes)]
+    if folders.hidden is not None:
+        # Both are patterns, where a backslash escapes; in a plain word it would not.
+        store = re.sub(r"([*?[\\])", r"\\\1", folders.hidden)
+        words += [f"--include=/{store}/wor[k]", f"--exclude=/{store}/*"]
     address = f"[{host}]" if ":" in host else host
     return [*words, "--", f"{folders.local.rstrip('/')}/", f"{address}:{folders.remote.rstrip('/')}/"]
 

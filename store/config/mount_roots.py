@@ -23,11 +23,15 @@ def explain_root(root: Path) -> str | None:
 
 
 def explain_store(root: Path, store: Path) -> str | None:
-    """Explain how a folder shows the store, beside the jobs' own work/."""
+    """Explain that a path lies in the store, beside the jobs' own work/."""
     real, kept = Path(os.path.realpath(root)), Path(os.path.realpath(store))
-    if real.is_relative_to(kept / "work") or not (real.is_relative_to(kept) or kept.is_relative_to(real)):
-        return None
-    return "in the store" if real.is_relative_to(kept) else "a folder that holds the store"
+    return "in the store" if real.is_relative_to(kept) and not real.is_relative_to(kept / "work") else None
+
+
+def find_store_inside(root: Path, store: Path) -> str | None:
+    """Find where in a folder the store lies; None if it does not."""
+    real, kept = Path(os.path.realpath(root)), Path(os.path.realpath(store))
+    return str(kept.relative_to(real)) if kept.is_relative_to(real) else None
 
 
 def explain_remote_root(path: str) -> str | None:

@@ -3,8 +3,8 @@
 Call it in a thread. Nothing outside the mount can be reached, however names and links change meanwhile: every step goes
 from an open folder to one name in it, and no system call ever follows a link. Links are read here, and are followed
 only where they stay inside: an absolute target must begin with the mount's own folder, and the rest is walked anew from
-there. What begins with a dot is neither listed nor passed, by no path and no link. Errors name the path that the caller
-asked for, never where the mount lies on this machine.
+there. What begins with a dot is neither listed nor passed, by no path and no link, nor is the store but for the jobs'
+work. Errors name the path that the caller asked for, never where the mount lies on this machine.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _CHANGED = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
 _UNREADABLE = "\ufffd".encode()
 
 
-def list_folder(root: Path, path: str) -> dict[str, Any]:
+def list_folder(root: Path, path: str, store: Path | None = None) -> dict[str, Any]:
     """List a folder below `root`: `{entries, inside, truncated}`.
 
     `inside` is its path there, links resolved. Entries are `{name, type, size, accessible, target_kind}` in byte order,
     without those that begin with a dot, cannot be looked at, or are neither file, folder nor link. Raises NotFound,
     Denied, WrongKind, StoreUnavailable.
     """
-    with start_walk(root, "Directory", path) as walk:
+    with start_walk(root, "Directory", path, store) as walk:
         if walk.resolve() != "directory":
             raise WrongKind("Path is not a directory")
         names, truncated = walk.list_names()
@@ -55,14 +55,14 @@ def list_folder(root: Path, path: str) -> dict[str, Any]:
     return {"entries": entries, "inside": inside, "truncated": truncated or len(names) > MAX_ENTRIES}
 
 
-def read_text(root: Path, path: str, limit_bytes: int = FILE_BYTES) -> str:
+def read_text(root: Path, path: str, store: Path | None = None, limit_bytes: int = FILE_BYTES) -> str:
     """Return the text of a regular file below `root`.
 
     Bytes that are not UTF-8 become U+FFFD. Raises NotFound, Denied, TooLarge, WrongKind, StoreUnavailable.
     """
     if not path:
         raise WrongKind("path is required")
-    with start_walk(root, "File", path) as walk:
+    with start_walk(root, "File", path, store) as walk:
         if walk.resolve() != "file":
             raise WrongKind("Path is not a file")
         data = walk.read_content(limit_bytes)
@@ -112,10 +112,10 @@ def split_path(path: str) -> list[bytes] | None:
         return None
 
 
-def start_walk(root: Path, kind: str, path: str) -> Walk:
+def start_walk(root: Path, kind: str, path: str, store: Path | None = None) -> Walk:
     """Start a walk from the mount's folder along the path.
 
-    `kind` is what errors call the thing that is looked for.
+    `kind` is what errors call the thing that is looked for, `store` a folder that shows its `work` alone.
     """
     words = split_path(path)
     if words is None:
@@ -124,7 +124,8 @@ def start_walk(root: Path, kind: str, path: str) -> Walk:
     try:
         base = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return Walk(roots, base, kind, path, words)
+            status = store.stat() if store is not None else None
+            return Walk(roots, base, kind, path, words, (status.st_dev, status.st_ino) if status else None)
         except OSError:
             os.close(base)
             raise
@@ -135,7 +136,17 @@ def start_walk(root: Path, kind: str, path: str) -> Walk:
 class Walk:
     """A walk from a mount's folder along a path; closes what it opened."""
 
-    def __init__(self, roots: Sequence[bytes], base: int, kind: str, path: str, words: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        base: int,
+        kind: str,
+        path: str,
+        words: Sequence[bytes],
+        store: tuple[int, int] | None = None,
+    ) -> None:
+        # Device and inode of the store: links and other spellings of names do not matter.
+        self.store = store
         self.roots, self.root_fd, self.kind, self.path = roots, base, kind, path
         self.folder_fd = os.dup(base)
         self.pending = deque(words)
@@ -163,7 +174,7 @@ class Walk:
             self._count_steps()
             if word in (b"", b"."):
                 continue
-            if word.startswith(b".") and word != b"..":
+            if word != b".." and not self._list_shown([word]):
                 raise Denied(HIDDEN)
             try:
                 if word == b"..":
@@ -182,6 +193,12 @@ class Walk:
             except OSError as error:
                 self.pending.appendleft(self._replace_word(word, error))
         return "directory"
+
+    def _list_shown(self, names: Sequence[bytes]) -> list[bytes]:
+        """List those of the names in the open folder that are not hidden."""
+        status = os.fstat(self.folder_fd)
+        is_store = (status.st_dev, status.st_ino) == self.store
+        return [name for name in names if (name == b"work" if is_store else not name.startswith(b"."))]
 
     def _count_steps(self, count: int = 1) -> None:
         """Count steps of the walk. Raises Denied after too many."""
@@ -267,7 +284,7 @@ class Walk:
                 os.close(fd)
         except OSError as error:
             raise _to_store_error(error, self.kind, self.path) from None
-        return sorted(name for name in names[:MAX_NAMES] if not name.startswith(b".")), len(names) > MAX_NAMES
+        return sorted(self._list_shown(names[:MAX_NAMES])), len(names) > MAX_NAMES
 
     def build_entry(self, name: bytes) -> dict[str, Any] | None:
         """Return a row of the listing; None if it is not to be listed.
@@ -293,7 +310,7 @@ class Walk:
 
         A dangling link counts as file; None also when the target may not be read.
         """
-        with Walk(self.roots, os.dup(self.root_fd), self.kind, "", [name]) as walk:
+        with Walk(self.roots, os.dup(self.root_fd), self.kind, "", [name], self.store) as walk:
             walk._move_to(self.folder_fd, self.inside)
             walk.steps = MAX_LINK_STEPS
             try:

@@ -14,6 +14,7 @@ The template `base` is built in; its script is made in slurm_shim, not here.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from store.config import masks
+from store.config.mount_roots import explain_store
 from store.disk.reading import read_file
 from store.documents import Environment, Resources, to_problems
 from store.errors import Conflict, Denied, Invalid, NotFound, make_problem
@@ -208,11 +210,11 @@ def render_text(text: str, variables: Mapping[str, Any], renderer: Renderer, *, 
     return rendered if isinstance(rendered, str) else str(rendered)
 
 
-def read_script(path: str, roots: Sequence[Path]) -> str:
+def read_script(path: str, roots: Sequence[Path], store: Path) -> str:
     """Read a script file that a job names.
 
     The path is relative to the first of `roots`, or absolute below any of them. Raises Denied for a path that leads
-    outside of all roots or to a hidden file, NotFound when there is no such file.
+    outside of all roots, to a hidden file or from a mount into the store, NotFound when there is no such file.
     """
     try:
         inside = [root.resolve() for root in roots]
@@ -224,5 +226,13 @@ def read_script(path: str, roots: Sequence[Path]) -> str:
         raise Denied(f"Script path '{path}' is outside allowed directories")
     if any(part.startswith(".") for part in min(below, key=len)):
         raise Denied(f"Script path '{path}' leads to a hidden file")
-    data, _ = read_file(found, SCRIPT_BYTES)
+    if not explain_store(inside[0], store) and (why := explain_store(found, store)):
+        raise Denied(f"Script path '{path}' is {why}")
+
+    def check(fd: int, _status: os.stat_result) -> None:
+        # A folder on the way may have become a link since it was looked up.
+        if os.path.realpath(f"/proc/self/fd/{fd}") != str(found):
+            raise Denied(f"Script path '{path}' has just changed")
+
+    data, _ = read_file(found, SCRIPT_BYTES, check)
     return decode_script(data)

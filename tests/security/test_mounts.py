@@ -99,8 +99,8 @@ def test_links_to_hidden_things_are_shown_as_closed(project: Path) -> None:
 @pytest.mark.parametrize("path", [".env", "file", "folder/id", "a/.netrc", "inner/deep"])
 def test_what_is_hidden_is_no_script(project: Path, path: str) -> None:
     with pytest.raises(Denied, match="hidden file"):
-        read_script(path, [project])
-    assert read_script("good", [project]) == "seen\n"
+        read_script(path, [project], project.parent / "store")
+    assert read_script("good", [project], project.parent / "store") == "seen\n"
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
@@ -110,11 +110,82 @@ def test_what_is_hidden_is_not_copied(project: Path, tmp_path: Path, delete: boo
     far = tmp_path / "far"
     (far / "a").mkdir(parents=True)
     (far / ".theirs").write_text("kept")
-    words = rsync.build_argv(rsync.Folders(str(project), str(far)), ["ssh"], "host", delete=delete)
-    at = words.index("-e")
-    subprocess.run([*words[:at], *words[at + 2 : -1], f"{far}/"], check=True, capture_output=True, timeout=120)
+    copy_here(rsync.Folders(str(project), str(far)), delete=delete)
     there = {str(path.relative_to(far)) for path in far.rglob("*") if not path.is_symlink()}
     assert there == {"a", "a/seen", ".theirs"}
+
+
+@pytest.fixture(scope="module")
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The app, launched with its store in a project that is a mount."""
+    project = tmp_path_factory.mktemp("around") / "project [1]"
+    client = Client(project / "data", "embedded")
+    (client.store / "work" / "a").mkdir(parents=True)
+    (client.store / "work" / "a" / "out").write_text("seen\n")
+    (client.store / "work" / "a" / ".netrc").write_text(SECRET)
+    (project / "train.py").write_text("seen\n")
+    for name, target in {"link": "data/access.yaml", "stored": "data", "back": "data/work/../access.yaml"}.items():
+        (project / name).symlink_to(target)
+    text = f"current: here\nprofiles: {{here: {{mounts: [{{name: it, local: '{project}', remote: /far}}]}}}}\n"
+    (client.store / "profiles.yaml").write_text(text)
+    client.store.chmod(0o700)
+    yield client.start()
+    client.stop()
+
+
+# What a path of the mount leads to, and whether that is shown.
+IN_STORE = [
+    ("another file", "train.py", True),
+    ("jobs' work", "data/work/a/out", True),
+    ("jobs' work through a link", "stored/work/a/out", True),
+    ("who may do what", "data/access.yaml", False),
+    ("what is not there", "data/nothing", False),
+    ("records", "data/runs", False),
+    ("a link", "link", False),
+    ("a link to the store", "stored/access.yaml", False),
+    ("a link with steps back", "back", False),
+    ("steps back", "data/work/../access.yaml", False),
+    ("what is hidden in jobs' work", "data/work/a/.netrc", False),
+]
+
+
+@pytest.mark.parametrize(("why", "path", "is_shown"), IN_STORE, ids=[row[0] for row in IN_STORE])
+def test_a_mount_around_the_store_shows_jobs_work_alone(around: Client, why: str, path: str, is_shown: bool) -> None:
+    answer = around.get(f"/api/files/read?mount=it&path={path}")
+    assert answer.status_code == (200 if is_shown else 403) and "sha256" not in answer.text, (why, answer.text)
+    if not is_shown:
+        job = around.post("/api/jobs", {"name": "x", "script_path": path, "mount_name": "it"})
+        assert job.status_code in (403, 404, 422) and "sha256" not in job.text, (why, job.text)
+
+
+def test_the_store_in_a_mount_is_not_listed(around: Client) -> None:
+    names = lambda path: {row["name"] for row in mount_files.list_folder(project, path, around.store)["entries"]}  # noqa: E731
+    project = around.store.parent
+    assert names("data") == {"work"} and names("data/work") == {"a"} and "train.py" in names("")
+    rows = around.get("/api/files/browse?mount=it&path=data").json()["entries"]
+    assert [row["name"] for row in rows] == ["work"]
+    rows = around.get("/api/files/browse?mount=it&path=").json()["entries"]
+    assert {row["name"]: row["accessible"] for row in rows if row["type"] == "symlink"} == {
+        "back": False, "link": False, "stored": True,
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+def test_the_store_in_a_mount_is_not_copied(around: Client, tmp_path: Path) -> None:
+    project = around.store.parent
+    hidden = mount_roots.find_store_inside(project, around.store)
+    copy_here(rsync.Folders(str(project), str(tmp_path / "far"), (), hidden))
+    there = {str(path.relative_to(tmp_path / "far")) for path in (tmp_path / "far").rglob("*") if not path.is_symlink()}
+    assert there == {"train.py", "data", "data/work", "data/work/a", "data/work/a/out"}
+
+
+def copy_here(folders: rsync.Folders, *, delete: bool = False) -> None:
+    """Copy on this machine by rsync's own rules."""
+    words = rsync.build_argv(folders, ["ssh"], "host", delete=delete)
+    at = words.index("-e")
+    subprocess.run(
+        [*words[:at], *words[at + 2 : -1], f"{folders.remote}/"], check=True, capture_output=True, timeout=120
+    )
 
 
 # --- where a mount may lie -------------------------------------------------------------------------------------------
@@ -137,7 +208,7 @@ ROOTS: list[tuple[str, str, str | None]] = [
     ("the store", "{tmp}/data", "in the store"),
     ("a folder of the store", "{tmp}/data/inbox", "in the store"),
     ("a link to the store", "{tmp}/stored", "in the store"),
-    ("around the store", "{tmp}", "a folder that holds the store"),
+    ("around the store", "{tmp}", None),
     ("jobs' work", "{tmp}/data/work/x", None),
     ("a project", "{tmp}/project", None),
     ("a project that is not there yet", "{tmp}/nothing", None),

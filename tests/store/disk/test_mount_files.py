@@ -138,7 +138,7 @@ def test_what_is_read(root: Path, why: str, path: str, text: str) -> None:
 def test_a_file_that_is_longer_than_it_says(root: Path) -> None:
     """Files of /proc say 0 bytes."""
     with pytest.raises(TooLarge):
-        mount_files.read_text(Path("/proc/self"), "maps", 10)
+        mount_files.read_text(Path("/proc/self"), "maps", limit_bytes=10)
     assert "Name:" in mount_files.read_text(Path("/proc/self"), "status")
 
 
