@@ -39,7 +39,7 @@ def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
             ended: Mapping[str, int] = {}
             try:
                 ended = limit_connections(port, most, peers)
-            except OSError as problem:
+            except Exception as problem:  # whatever it is, memory among it: the next look may succeed
                 if lines.admit("problem"):
                     log.warning("cannot look at the connections: %s", problem)
             for owner, count in ended.items():

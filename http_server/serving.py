@@ -56,9 +56,6 @@ def serve_app(app: App, lifespan: Lifespan, address: str, port: int) -> None:
     except Exception:
         log.exception("the server failed")
         sys.exit(3)
-    if signal.SIGTERM in serving.signals:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTERM)
 
 
 class Serving:
@@ -88,6 +85,9 @@ class Serving:
             is_over.set()
         if not self.signals:
             raise RuntimeError("granian has ended")
+        if signal.SIGTERM in self.signals:  # at once: a thread that a disk holds up would be waited for
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
 
     async def call(self, scope: Scope, receive: Any, send: Any) -> None:
         """Have the app answer one request, once it has started."""

@@ -26,6 +26,7 @@ from typing import IO
 import sh
 
 from slurm_shim.errors import ClusterUnreachable, SlurmUnreachable
+from slurm_shim.threads import require_memory
 
 # sh writes every argv to its log at INFO, comments and names of people's jobs among them.
 logging.getLogger("sh").setLevel(logging.WARNING)
@@ -180,6 +181,7 @@ def require_room(fd: int) -> None:
     """
     spare, release = list[int](), threading.Event()
     try:
+        require_memory()
         for _ in range(_SPARE_DESCRIPTORS):
             spare.append(os.dup(fd))
         for _ in range(_SPARE_THREADS):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from slurm_shim.remote.rsync import Transfer
+from slurm_shim.threads import Pool
 from store.rules.runs import LONGEST_PAUSE_S
 
 
@@ -38,8 +38,8 @@ class MountWork:
     """
 
     def __init__(self) -> None:
-        self.browsing = ThreadPoolExecutor(4, thread_name_prefix="browse")
-        self.syncing = ThreadPoolExecutor(8, thread_name_prefix="rsync")
+        self.browsing = Pool(4, thread_name_prefix="browse")
+        self.syncing = Pool(8, thread_name_prefix="rsync")
         self.transfers: dict[str, Transfer] = {}
         self.copies: dict[tuple[str, str], MountCopy] = {}
 

@@ -12,12 +12,12 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import httpcore
 
+from slurm_shim.threads import Pool
 from store import addresses
 from store.rules import endpoints
 
@@ -82,7 +82,7 @@ class Sender:
     def __init__(self, resolve: Resolve = resolve_host, timeout_s: float = TIMEOUT_S) -> None:
         self.resolve, self.timeout_s = resolve, timeout_s
         # A name server that hangs must hold up only webhooks.
-        self._names = ThreadPoolExecutor(4, thread_name_prefix="webhook-names")
+        self._names = Pool(4, thread_name_prefix="webhook-names")
         self._context: ssl.SSLContext | None = None
 
     def close(self) -> None:

@@ -30,6 +30,29 @@ faults/test_outage.py
     slurmctld, slurmdbd, munged away: test_a_sweep_while_a_daemon_is_away
     sshd away in a sweep: test_a_sweep_while_sshd_is_away
 
+faults/test_starved.py
+    descriptors run out: test_a_moment_without_descriptors
+    memory runs out: test_a_moment_without_memory
+    threads run out while a program starts: test_any_thread_may_be_the_last
+    threads run out for polling: test_polling_outlives_a_pool_without_threads
+
+faults/test_store_lost.py
+    store deleted, renamed, replaced: test_nothing_is_written_to_what_is_not_our_store
+    two servers after that: test_two_servers_and_one_place
+    a folder of the store deleted: test_a_single_folder_is_made_again
+    store that cannot be reached: test_a_store_that_cannot_be_reached_says_why
+
+faults/test_full_disk.py
+    disk full in every folder of the store: test_each_folder_of_the_store_may_be_full
+    work folder that cannot be made for now: test_a_run_waits_for_its_work_folder
+
+faults/test_truth.py
+    the queue has forgotten a job: test_a_job_that_the_queue_has_forgotten_is_never_submitted_again
+    squeue and sacct know nothing: test_what_is_nowhere_for_a_moment_is_not_lost
+    accounting tells after all: test_a_job_that_turns_up_after_all_has_its_true_end
+    sbatch prints an id and fails: test_a_printed_id_is_a_job_however_sbatch_ends
+    an id is given again: test_an_id_that_is_given_again_is_another_job
+
 faults/test_changes_from_outside.py
     node down under a job: test_a_job_that_its_node_takes_along_has_failed
     requeue by hand and by SLURM: test_a_job_that_slurm_begins_anew_goes_on_under_its_id
@@ -56,6 +79,13 @@ slurm_shim/test_commands.py
 slurm_shim/test_snapshot.py
     squeue fails: test_a_failed_query_changes_nothing_but_the_age
     accounting lags: test_not_known_to_accounting_counts_only_after_its_lag
+
+store/rules/test_runs.py
+    clock steps while a retry waits: test_a_retry_waits_no_longer_than_its_delay_whatever_the_clocks_say
+
+store/test_logs.py
+    log truncated or rotated while followed: test_a_log_that_was_written_anew_is_read_from_its_beginning
+    log of any length: test_a_long_log_comes_in_bounded_pieces_that_make_the_whole
 
 store/indexes/test_reports.py
     clock set back: test_the_clock_may_be_set_back

@@ -104,14 +104,15 @@ def test_a_job_of_a_run_that_is_held_and_released(client: Client, scontrol: Call
         f"name: held\njobs:\n  - name: a\n    command: |\n      cd /\n      {text}\n"
         "  - {name: b, command: 'true', depends_on: [a]}\n",
     )
-    first, second = run["job_ids"]["a"], run["job_ids"]["b"]
+    path = f"/api/workflows/runs/{run['id']}"
+    first, second = eventually(lambda: len(ids := client.get(path).json()["job_ids"]) == 2 and ids, 30).values()
     eventually(lambda: read(tmp_path), 30)
     scontrol("hold", second)
     scontrol("update", f"JobId={first}", "Comment=theirs", "JobName=theirs")
     (tmp_path / "gate").touch()
     eventually(lambda: get_job(client, second)["reason"] in ("JobHeldAdmin", "JobHeldUser"), 30)
     eventually(lambda: get_job(client, first)["status"] == "COMPLETED", 60)
-    meanwhile = client.get(f"/api/workflows/runs/{run['id']}").json()
+    meanwhile = client.get(path).json()
     assert meanwhile["status"] == "running" and meanwhile["job_statuses"]["b"] == "PENDING", meanwhile
     scontrol("release", second)
     ended = client.await_run(run["id"])

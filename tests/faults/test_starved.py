@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import resource
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,37 @@ def test_a_moment_without_descriptors(server: Server) -> None:
     assert "failed and is started again" not in server.log()
     starved.starve()
     assert server.end() in (0, -signal.SIGTERM)
+    assert "INFO sluice: stopped" in server.log() and "Traceback" not in server.log()
+    server.start()
+
+
+@contextlib.contextmanager
+def without_memory(pid: int) -> Iterator[None]:
+    """Leave it too little memory for another thread, and enough for what is small."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 32_000_000
+    before = resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            resource.prlimit(pid, resource.RLIMIT_AS, before)
+
+
+def test_a_moment_without_memory(server: Server) -> None:
+    assert server.process is not None
+    (server.store / "workflows" / "late.yaml").write_text(WORKFLOW)
+    with without_memory(server.process.pid):
+        eventually(lambda: not server.http.get("/health").json()["slurm"]["answers"], 60, "it notices")
+        for _ in range(20):  # more than there are threads: none of them waits for ever
+            refused = server.http.post("/api/jobs", json=JOB)
+            assert refused.status_code == 503 and "no memory" in refused.text, refused.text
+        assert server.http.get("/api/jobs").status_code == 200
+    eventually(lambda: server.http.get("/health").json()["status"] == "healthy", 60, server.log())
+    run = server.http.post("/api/workflows/late/run").json()
+    eventually(lambda: server.http.get(f"/api/workflows/runs/{run['id']}").json()["status"] == "completed", 60)
+    with without_memory(server.process.pid):
+        assert server.end() in (0, -signal.SIGTERM)
     assert "INFO sluice: stopped" in server.log() and "Traceback" not in server.log()
     server.start()
 

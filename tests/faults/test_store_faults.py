@@ -293,7 +293,7 @@ async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     root = tmp_path / "small"
     root.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", root], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", root], check=False, capture_output=True
     )
     if mounted.returncode:
         pytest.skip("this container may not mount")
