@@ -277,7 +277,7 @@ async def submit_job(
         )
     wanted = requests.hash_request(body)
     await planning.check_scripts(
-        {("body", "script_path" if body.get("script_path") else "script_content"): script or ""}
+        server, {("body", "script_path" if body.get("script_path") else "script_content"): script or ""}
     )
     cluster.check_answering()
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)

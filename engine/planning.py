@@ -5,7 +5,6 @@ Scripts refer to secrets, whose values are looked up when a job is submitted.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,13 +31,13 @@ async def plan_run(
     place = workdirs.choose_workdir(server, cluster, given["mount"], run_id)
     defaults = await server.store.configuration.load_job_defaults(place.local)
     cell = given.get("cell", 0)
-    plan = await asyncio.to_thread(
+    plan = await server.check(
         workflows.plan_workflow, workflow, **chosen, cell=cell, defaults=defaults, renderer=server.renderer
     )
     for planned in plan["jobs"]:
         await workdirs.expand_homes(server, planned, ("jobs", planned["name"]), cluster)
     given = {**given, "syncs": place.is_copied and await workdirs.is_sync_wanted(server, place)}
-    return await asyncio.to_thread(build_run, server, workflow, plan, place, run_id, given)
+    return await server.check(build_run, server, workflow, plan, place, run_id, given)
 
 
 def build_run(
@@ -97,7 +96,7 @@ async def load_secrets(server: Server, run: Run, job: RunJob) -> dict[str, str]:
             values["config"] = masks.find_secrets(defaults["environment"])
         if "workflow" in job.secrets.values():
             workflow = server.workflow_folders.find(run.mount).folder.get(run.workflow_name)
-            plan = await asyncio.to_thread(
+            plan = await server.check(
                 workflows.plan_workflow,
                 workflow,
                 args_override=run.args,
@@ -129,9 +128,9 @@ def render_script(server: Server, job: dict[str, Any], roots: list[Path]) -> str
     return batch.add_result_export(batch.require_folder(script, job.get("work_dir") or ""), job["result_path"])
 
 
-async def check_scripts(scripts: Mapping[tuple[str | int, ...], str]) -> None:
+async def check_scripts(server: Server, scripts: Mapping[tuple[str | int, ...], str]) -> None:
     """Check batch scripts by their places; raise Invalid for bad ones."""
-    found = await asyncio.to_thread(find_problems, list(scripts.values()))
+    found = await server.check(find_problems, list(scripts.values()))
     wrong = [
         make_problem(problem.text, place, input=None if problem.line is None else script.split("\n")[problem.line - 1])
         for (place, script), problem in zip(scripts.items(), found, strict=True)

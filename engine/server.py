@@ -69,6 +69,7 @@ class Server:
         self.callers = Callers(settings.host, settings.allowed_hosts, settings.always_ask == "yes")
         self.store = make_store(settings, self.renderer)
         self.pool, self.check_pool = start_threads(8, "slurm"), start_threads(2, "checks")
+        self.store.workflows.run_reading = self.check
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
         self.streams = Streams(self.store.join_path("streams"), self.store.files)
         self.locks, self.supervisor, self.wake = Locks(), Supervisor(), asyncio.Event()

@@ -32,6 +32,8 @@ from store.workflow_files import cells, edits, names
 # on meanwhile. Where its mount is copied first, after so long in any case.
 ANSWER_S = 1.0
 SYNC_WAIT_S = 20.0
+# A sweep is answered with what was found doubtful by then.
+WARNINGS_S = 10.0
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -95,8 +97,11 @@ async def list_warnings(server: Server, sweep: Sweep, first: Run | None = None) 
 
     try:
         values = server.sweep_index.list_values(sweep)
-        others = [await plan_folders(index) for index in await server.check(cells.list_neighbours, values)]
-        return cells.describe_shared_folders(await plan_folders(0), others)
+        own, others, began_s = await plan_folders(0), [], time.monotonic()
+        for index in await server.check(cells.list_neighbours, values):
+            if time.monotonic() - began_s < WARNINGS_S:
+                others.append(await plan_folders(index))
+        return cells.describe_shared_folders(own, others)
     except (errors.StoreError, slurm_errors.SlurmError, ValueError):
         return []  # a cell that cannot be planned fails when its turn comes
 
@@ -119,20 +124,20 @@ async def plan_requested(
     given = {"mount": mount, "cluster": server.cluster.name, "request_hash": request_hash, "source": source}
     if wanted is None:
         run = await planning.plan_run(server, entry.document, body, request_key, given)
-        await check_run(run)
+        await check_run(server, run)
         return run, run
     limit, text = server.store.config.sweeps.max_cells, edits.mask_environments(entry.data, entry.document)
     sweep = await server.check(sweeps.build_sweep, entry.document, text, wanted, body, limit, given, time.time())
     path = folder.path / folder.filenames[name]
     sweep.request_key, sweep.workflow_path = request_key, str(path) if mount else server.store.files.display_path(path)
     first = await plan_cell(server, sweep, 0)
-    await check_run(first)
+    await check_run(server, first)
     return sweep, first
 
 
-async def check_run(run: Run) -> None:
+async def check_run(server: Server, run: Run) -> None:
     """Check the scripts of a planned run; raise Invalid for bad ones."""
-    await planning.check_scripts({("jobs", job.name, "script"): job.script or "" for job in run.jobs})
+    await planning.check_scripts(server, {("jobs", job.name, "script"): job.script or "" for job in run.jobs})
 
 
 async def find_started(server: Server, request_key: str, request_hash: str, body: dict[str, Any]) -> Run | Sweep | None:

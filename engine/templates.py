@@ -5,7 +5,6 @@ A template of the user's own replaces the built-in script.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,7 @@ async def preview_script(server: Server, body: Mapping[str, Any]) -> dict[str, A
     defaults = await server.store.configuration.load_job_defaults()
     job = templates.build_job(body["name"], {**PREVIEW_FOLDERS, **_drop_nulls(body)}, defaults)
     await workdirs.expand_homes(server, job, ("body",))
-    script, _secrets = await asyncio.to_thread(_render_script, server, name, job)
+    script, _secrets = await server.check(_render_script, server, name, job)
     return {"script": batch.mask_references(script), "template_used": name}
 
 
@@ -138,7 +137,7 @@ async def apply_template(
         body["job_name"], {**wanted, **folders}, await server.store.configuration.load_job_defaults(root)
     )
     await workdirs.expand_homes(server, job, ("body",))
-    script, secrets = await asyncio.to_thread(_render_script, server, template_name, job)
+    script, secrets = await server.check(_render_script, server, template_name, job)
     submission = {
         "name": body["job_name"],
         "script_content": script,

@@ -326,15 +326,22 @@ def _build_pyxis_setup(container: Mapping[str, Any]) -> str:
 
 
 def _build_apptainer_prefix(runtime: str, container: Mapping[str, Any]) -> list[str]:
-    words = [runtime, "exec"]
+    # --env may end a value at a comma, and takes quotes for its own; a variable of the runtime's holds anything.
+    variables, options = [], []
+    for name, value in (container.get("env") or {}).items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"environment.container.env: {name[:60]!r} cannot be the name of a variable")
+        pair = f"{name}={_check_word(value, f'environment.container.env.{name}')}"
+        if "," in pair or '"' in pair:
+            variables.append(f"{runtime.upper()}ENV_{pair}")
+        else:
+            options += ["--env", pair]
+    words = [*(["env", *variables] if variables else ()), runtime, "exec"]
     words += [f"--{flag.replace('_', '-')}" for flag in _FLAGS if container.get(flag)]
     words += ["--overlay", _get_container_field(container, "overlay")] if container.get("overlay") else []
     for mount in _list_mounts(container):
         words += ["--bind", mount]
-    for name, value in (container.get("env") or {}).items():
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"environment.container.env: {name[:60]!r} cannot be the name of a variable")
-        words += ["--env", f"{name}={_check_word(value, f'environment.container.env.{name}')}"]
+    words += options
     words += ["--pwd", _get_container_field(container, "workdir")] if container.get("workdir") else []
     return [*words, _get_container_field(container, "image")]
 

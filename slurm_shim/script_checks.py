@@ -30,6 +30,7 @@ _COMPLAINT = re.compile(r"/dev/stdin: line (\d+): (?!warning: )(.*)")
 # A shell that runs the script does not read what follows, such as an archive that unpacks itself.
 _END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$]).*\n", re.MULTILINE)
 _MOST_ENDS = 10  # that are looked at
+_MOST_PROBLEMS = 20  # each may take programs of its own to tell
 
 
 class ScriptProblem(NamedTuple):
@@ -44,7 +45,8 @@ def find_problems(scripts: Sequence[str]) -> list[ScriptProblem | None]:
     found = [_find_wrong_form(script) or _find_idle_option(script) for script in scripts]
     checked = [at for at, script in enumerate(scripts) if found[at] is None and _SHELL.match(script)]
     for at, complaint in zip(checked, _read_by_bash([scripts[at] for at in checked]), strict=False):
-        found[at] = _read_complaint(scripts[at], complaint)
+        if len(found) - found.count(None) < _MOST_PROBLEMS:
+            found[at] = _read_complaint(scripts[at], complaint)
     return found
 
 

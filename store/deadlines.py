@@ -28,6 +28,15 @@ def limit_computing(most_s: float) -> Iterator[None]:
         _deadline_s.reset(token)
 
 
+def spend_computing(spent_s: float) -> None:
+    """Count what another process has computed for this thread.
+
+    Raises Invalid as `check_deadline`.
+    """
+    _deadline_s.set(_deadline_s.get() - spent_s)
+    check_deadline()
+
+
 def check_deadline() -> None:
     """Raise Invalid once the time for computing is used up."""
     if time.thread_time() > _deadline_s.get():

@@ -266,6 +266,7 @@ class Store:
             path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary,
             find_warnings=like.find_warnings, mount=mount, keep=like.keep,
         )  # fmt: skip
+        own.run_reading = like.run_reading
         own.load()
         own.problem_listeners = self.problem_listeners
         self.folders.append(own)

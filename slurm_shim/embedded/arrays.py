@@ -18,7 +18,7 @@ def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
     ValueError when the text is no array specification or holds a number of `max_size` or more.
     """
     body, _, limit = text.partition("%")
-    tasks: set[int] = set()
+    spans: list[range] = []
     for part in body.strip("[]").split(","):
         span, colon, step = part.partition(":")
         low, dash, high = span.partition("-")
@@ -27,8 +27,10 @@ def parse_array(text: str, max_size: int) -> tuple[list[int], int]:
             raise ValueError(text)
         if int(low) > int(high) or int(high) >= min(max_size, MOST_TASKS):
             raise ValueError(text)
-        tasks.update(range(int(low), int(high) + 1, int(step) if colon else 1))
-    return sorted(tasks), int(limit) if is_number(limit) else 0
+        spans.append(range(int(low), int(high) + 1, int(step) if colon else 1))
+    if sum(map(len, spans)) > MOST_TASKS:
+        raise ValueError(text)
+    return sorted(set().union(*spans)), int(limit) if is_number(limit) else 0
 
 
 def fold_tasks(tasks: list[int]) -> str:

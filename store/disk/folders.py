@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -125,6 +125,7 @@ class Folder:
         self.writes_in_progress: set[str] = set()
         self.reported_while_writing: set[str] = set()
         self.parsed_documents = BoundedCache(parsed_bytes)  # by name
+        self.run_reading: Callable[..., Awaitable[Any]] = asyncio.to_thread  # of what callers have written
         self.is_own = files.is_own(path)  # in the store, where only what is ours alone counts
 
     # Reading: memory only.
@@ -271,7 +272,7 @@ class Folder:
         check_name(name, self.kind)
         data = document if isinstance(document, bytes) else to_json(document)
         if isinstance(document, bytes) or not isinstance(document, BaseModel):
-            entry = await asyncio.to_thread(lambda: FileEntry(self, name, data, self.parse(data, name)))
+            entry = await self.run_reading(lambda: FileEntry(self, name, data, self.parse(data, name)))
         elif (inside := getattr(document, "id", name)) != name:
             raise Invalid([make_problem(f"the id '{inside}' is not the name '{name}'", ["id"], input=inside)])
         elif len(data) < LARGE_BYTES:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from store.documents.models import VERSION, ServerFileModel
 
@@ -42,3 +44,14 @@ class Sweep(ServerFileModel):
     error: str | None = None
     request_key: str | None = None
     request_hash: str | None = None
+
+    @model_validator(mode="after")
+    def _refuse_unknown_cells(self) -> Self:
+        for text in (self.waiting, self.again, self.forgiven):
+            before = -1
+            for part in text.split(",") if text else ():
+                first, _, last = part.partition("-")
+                if not before < int(first) <= int(last or first) < self.cell_count:
+                    raise ValueError(f"the cells '{part[:40]}' are not after those before them, or there are none such")
+                before = int(last or first)
+        return self

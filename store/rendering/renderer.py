@@ -26,6 +26,7 @@ from typing import Any
 
 import orjson
 
+from store.deadlines import spend_computing
 from store.errors import Invalid, from_os_error, make_problem
 from store.jsons import dump_json, load_json
 from store.rules.fields import is_template, walk_leaves
@@ -154,6 +155,7 @@ class Renderer:
         if "over" in found:
             self._end_child()
             raise self._make_limit_error(found["over"], found["loc"])
+        spend_computing(found["spent_s"])
         return answer
 
     def _make_limit_error(self, limit: str, loc: Sequence[str | int] = ()) -> Invalid:

@@ -2,7 +2,8 @@
 
 Run as `python -I worker.py MEMORY_BYTES CPU_S FOLDER` by renderer.py; imports nothing of Sluice. One request in, one
 answer out. A message is four bytes of length and JSON. First `{"ready": true}`, then for each request
-`{"answer": …}`, `{"problems": […]}` or `{"over": LIMIT, "loc": […]}`, after which this process should be replaced.
+`{"answer": …}`, `{"problems": […]}` or `{"over": LIMIT, "loc": […]}`, after which this process should be replaced;
+each with `spent_s`, the computing that it took.
 
 Requests: `{"uses": {NAME: TREE}}` asks which names the templates in each tree use; `{"tree": TREE, "context": {…}}`
 renders one tree; `{"args": [[NAME, TREE], …], "jobs": […]}` renders a workflow's args, each seeing those before it,
@@ -19,6 +20,7 @@ import resource
 import signal
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -360,8 +362,10 @@ def main() -> None:
         # is handled between two steps of Python, so that the answer can say where; the second also ends C functions.
         signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
         signal.setitimer(signal.ITIMER_PROF, cpu_s * 1.5)
+        began_s = time.process_time()
         reply = answer_request(request, compiled)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        reply["spent_s"] = time.process_time() - began_s
         send_message(reply)
         signal.setitimer(signal.ITIMER_PROF, 0)
 

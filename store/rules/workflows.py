@@ -211,14 +211,15 @@ def plan_workflow(
             [make_problem("the name 'deps' is reserved for the exports of other jobs", ("args_override", "deps"))]
         )
     try:
-        args = _order_args({**workflow.args, **override}, renderer)
+        args = {**workflow.args, **override}
+        ordered_args = _order_args(args, renderer)
         edges = {job.name: job.list_needs() for job in workflow.jobs}
         order = graphs.sort_by_needs(edges)
         position = {job.name: index for index, job in enumerate(workflow.jobs)}
         questions = [_build_question(workflow.jobs[position[name]], position[name], name in chosen) for name in order]
         # An arg of that name counts before it.
-        own = [] if "sweep" in dict(args) else [("sweep", {"cell": cell})]
-        answer = renderer.render_workflow([*own, *args], questions)
+        own = [] if "sweep" in args else [("sweep", {"cell": cell})]
+        answer = renderer.render_workflow([*own, *ordered_args], questions)
     except Invalid as error:
         raise Invalid(_locate_in_file(error.problems, workflow, override)) from error
     rendered = dict(zip(order, answer["jobs"], strict=True))
@@ -230,7 +231,7 @@ def plan_workflow(
     ]
     if problems:
         raise Invalid(_locate_in_file(problems, workflow, override))
-    rendered_args = {name: value for name, value in answer["args"].items() if name in dict(args)}
+    rendered_args = {name: value for name, value in answer["args"].items() if name in args}
     return {"args": rendered_args, "jobs": jobs, "order": [name for name in order if name in chosen]}
 
 

@@ -10,6 +10,7 @@ import pytest
 from slurm_shim.embedded import arrays, hosts, times
 from slurm_shim.ids import expand_hosts, expand_tasks, list_tasks
 from store.deadlines import check_deadline, limit_computing
+from store.documents import Sweep
 from store.errors import COMPARED_CHARS, COMPARED_PAIRS, Invalid, suggest_word
 from store.rules import matrix, sweeps, workflows
 from store.workflow_files.words import join_templates
@@ -35,6 +36,9 @@ LITTLE_BYTES = 10_000_000
         ("array tasks of an id", lambda: list_tasks("8_[0-9999999999999999999%1]")),
         ("array tasks with thousands of digits", lambda: expand_tasks("9" * 5000)),
         ("array tasks of the embedded cluster", lambda: arrays.parse_array("0-1999999999%1", 1 << 31)),
+        ("array tasks, part by part", lambda: arrays.parse_array(",".join(["0-4000000"] * 9000), 1 << 31)),
+        ("cells of a sweep's file", lambda: make_sweep(waiting="0-999999999999")),
+        ("cells of a sweep's file, part by part", lambda: make_sweep(again=",".join(["0-99"] * 9000))),
         ("nodes", lambda: expand_hosts("n[1-1000000000]")),
         ("nodes beyond any length", lambda: expand_hosts("n[1-99999999999999999999]")),
         ("nodes by factors", lambda: expand_hosts("n[1-999]x[1-999]")),
@@ -52,6 +56,12 @@ def test_it_is_refused_before_it_is_made(why: str, work: Any) -> None:
         assert tracemalloc.get_traced_memory()[1] < LITTLE_BYTES, why
     finally:
         tracemalloc.stop()
+
+
+def make_sweep(**more: Any) -> Sweep:
+    """Make the document of a sweep of 100 cells."""
+    names = dict.fromkeys(("id", "uid", "name", "workflow_name", "workflow_text", "started_at"), "x")
+    return Sweep(**names, matrix={"a": list(range(100))}, cell_count=100, **more)
 
 
 def parse_sweep(axes: str) -> None:

@@ -130,6 +130,20 @@ def lines(job: dict[str, Any]) -> list[str]:
             "srun apptainer exec --nv --writable-tmpfs --overlay o --bind /a:/a --env 'K=v w' --pwd /w i.sif true",
         ),
         (
+            "what apptainer's --env would take for further variables, or for its own quotes",
+            {
+                "environment": {
+                    "container": {
+                        "runtime": "apptainer",
+                        "image": "i.sif",
+                        "nv": True,
+                        "env": {"K": "a=b,PATH=c", "L": 'say "x"', "M": "a=b"},
+                    }
+                }
+            },
+            "srun env APPTAINERENV_K=a=b,PATH=c 'APPTAINERENV_L=say \"x\"' apptainer exec --nv --env M=a=b i.sif true",
+        ),
+        (
             "a job's own arguments come after the generated ones",
             {
                 "environment": {"container": {"runtime": "singularity", "image": "i.sif"}},
