@@ -25,7 +25,7 @@ from store.rules.changes import Action, Change, ChangeLog, Filter, MakeRow, Posi
 
 log = logging.getLogger("sluice.changes")
 
-# So many resources that changed lately are remembered, and so many bytes of their rows stay made.
+# So many resources that changed lately are remembered, and so many bytes of their rows and events stay made.
 KEPT_CHANGES = 10_000
 KEPT_ROWS_BYTES = 8_000_000
 # So many changes a reader takes at once.
@@ -33,6 +33,10 @@ BATCH = 100
 # Resources of which a reader knows the last row that it got.
 REMEMBERED_ROWS = 100
 GONE = ("deleted", "reset")
+# Of many readers, each but the first has changes collected for so long, so that there is time for others. So many wake
+# at once; others have the event loop in between.
+PAUSE_PER_READER_S = 0.0005
+WOKEN_AT_ONCE = 20
 # So many requests may wait for the end of something at once.
 MOST_WAITING = 1000
 T = TypeVar("T")
@@ -60,9 +64,11 @@ class Changes:
         self.shown_resources: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_problems: dict[str, list[dict[str, Any]]] = {}
         self.planned_resources: WeakSet[Any] = WeakSet()
-        self._rows = BoundedCache(KEPT_ROWS_BYTES)
+        self._made = BoundedCache(KEPT_ROWS_BYTES)
         self._memory: tuple[Hashable, Any] = (None, None)
-        self._changed = asyncio.Event()
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        self._wake_timer: asyncio.TimerHandle | None = None
+        self._woken_at = 0.0
         self._waiting = 0
 
     @property
@@ -126,16 +132,25 @@ class Changes:
         """Return the row as JSON, made once for all; `null` if deleted."""
         if change.action in GONE:
             return b"null"
-        row: bytes | None = self._rows.get(change.number)
-        if row is None:
+        return self._get_made(change)[0]
+
+    def get_event(self, change: Change) -> bytes:
+        """Return the server-sent event of the change, made once for all."""
+        return changes.to_event(self.epoch, change, b"null") if change.action in GONE else self._get_made(change)[1]
+
+    def _get_made(self, change: Change) -> tuple[bytes, bytes]:
+        """Return the row of a change and its event, made once for all."""
+        made: tuple[bytes, bytes] | None = self._made.get(change.number)
+        if made is None:
             try:
                 row = changes.to_row(change)
             except Exception:
                 # One row's defect must not end a stream: the reader hears at least of the change.
                 log.exception("the row of %s '%s' could not be made", change.kind, change.id)
                 row = b"null"
-            self._rows.put(change.number, row, len(row))
-        return row
+            made = row, changes.to_event(self.epoch, change, row)
+            self._made.put(change.number, made, 2 * len(row))
+        return made
 
     def memorize(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what was made last under this key, or make it."""
@@ -150,12 +165,32 @@ class Changes:
 
     async def wait(self) -> None:
         """Wait for the next change, or for the end."""
-        await self._changed.wait()
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = None
+        try:
+            await waiter
+        finally:
+            self._waiters.pop(waiter, None)
 
     def _wake_readers(self) -> None:
-        # Who waits holds the old event; the next one is for those who have read what this one tells.
-        woken, self._changed = self._changed, asyncio.Event()
-        woken.set()
+        """Wake all who wait, soon: what changes meanwhile is told with it."""
+        if self._waiters and self._wake_timer is None:
+            loop = asyncio.get_running_loop()
+            due_s = self._woken_at + PAUSE_PER_READER_S * (len(self._waiters) - 1)
+            self._wake_timer = loop.call_at(max(due_s, loop.time()), self._begin_waking, loop)
+
+    def _begin_waking(self, loop: asyncio.AbstractEventLoop) -> None:
+        woken, self._waiters = deque(self._waiters), {}
+        self._wake_timer, self._woken_at = None, loop.time()
+        self._wake_some(loop, woken)
+
+    def _wake_some(self, loop: asyncio.AbstractEventLoop, woken: deque[asyncio.Future[None]]) -> None:
+        for _ in range(min(WOKEN_AT_ONCE, len(woken))):
+            waiter = woken.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+        if woken:
+            loop.call_soon(self._wake_some, loop, woken)
 
 
 class Reader:
@@ -267,7 +302,7 @@ async def stream_events(
             while change is not None:
                 row = feed.get_row(change)
                 if reader.note_row(change, row):
-                    frames.append(changes.to_event(feed.epoch, change, row))
+                    frames.append(feed.get_event(change))
                 change = reader.take() if len(frames) < min(BATCH, BATCH if left is None else left) else None
             left = None if left is None else left - len(frames)
             if frames:

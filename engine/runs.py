@@ -37,7 +37,8 @@ class Rules:
     """What moves the documents of one kind on.
 
     `advance` gives the changed document and the next steps, `effects` takes a step of each type and gives the document
-    after it; a document whose status is one of `ended` needs no more. `find_wait(document, steps, has_slot)` gives the
+    after it; a document whose status is one of `ended` needs no more, and `withdraw(document, steps)` takes back the
+    steps that were left. `find_wait(document, steps, has_slot)` gives the
     step that is to be waited for first, `wait(server, document, step, held)` waits for it; what it puts into `held` is
     let go when the document has gone as far as it can.
     """
@@ -46,6 +47,7 @@ class Rules:
     ended: Collection[str]
     advance: Callable[..., tuple[Any, list[Any]]]
     effects: Mapping[type, Callable[[Server, Any, Any], Awaitable[Any]]]
+    withdraw: Callable[[Any, list[Any]], Any]
     find_wait: Callable[[Any, list[Any], bool], Any]
     wait: Callable[[Server, Any, Any, contextlib.AsyncExitStack], Awaitable[None]]
 
@@ -177,8 +179,11 @@ async def take_steps(
 
 
 async def perform_steps(server: Server, rules: Rules, document: Any, steps: list[Any], warnings: list[str]) -> bool:
-    """Take these steps; return whether the rules are to be asked for more."""
-    for step in steps:
+    """Take these steps; return whether the rules are to be asked for more.
+
+    What the last of them changed is written once for all: with many jobs, each writing is as large as the others.
+    """
+    for number, step in enumerate(steps, 1):
         was_ended = document.status in rules.ended
         try:
             document = await rules.effects[type(step)](server, document, step)
@@ -187,7 +192,11 @@ async def perform_steps(server: Server, rules: Rules, document: Any, steps: list
             server.open_documents.retry_later(Key(rules.kind, document.id))
             return False
         if document.status in rules.ended and not was_ended:
-            break  # the steps that were left are not wanted any more
+            document = rules.withdraw(document, steps[number:])
+            break
+    folder = server.store.by_kind[rules.kind]
+    if document.id in folder and folder.get(document.id) != document:
+        await folder.put(document.id, document)
     return bool(steps)
 
 
@@ -226,11 +235,15 @@ async def copy_mount(server: Server, run: Run, step: runs.SyncMount) -> None:
 
 
 async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
-    """Call sbatch for the job's last attempt; return the run after that."""
+    """Call sbatch for the job's last attempt; return the run after that.
+
+    Only the first job of a run, which its request waits for, and what fails is written here.
+    """
     job = runs.find_job(run, step.job)
     attempt = job.attempts[-1]
-    options = {**job.options, "comment": attempt.tag, "dependency": step.dependency, "kill_on_invalid_dep": "yes"}
-    row = {"name": options["job_name"], "dependency": step.dependency}
+    dependency = runs.build_dependency(run, step.job)
+    options = {**job.options, "comment": attempt.tag, "dependency": dependency, "kill_on_invalid_dep": "yes"}
+    row = {"name": options["job_name"], "dependency": dependency}
     unreachable: slurm_errors.SlurmUnreachable | None = None
     cluster = server.clusters.get(run.cluster)
     try:
@@ -246,6 +259,8 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
         job_id = await cluster.sbatch(script, {**options, **missing}, row, Needs(wanted, secrets))
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, submitted_at)
+        if runs.count_submitted(run) > 1:
+            return run
     except Exception as problem:  # whatever it is: a run that cannot be submitted has failed, and says why
         unreachable = find_obstacle(problem)
         if unreachable is not None:
@@ -295,8 +310,12 @@ async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
     # The folder of results is hidden, also where the job works in the home itself.
     place = replace(place, own=(*place.own, str(Path(step.path).parent)))
     slices = workdirs.make_reader(cluster, place)
-    result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices)
-    log_end = await results.read_log_end(step.logs, slices)
+    try:
+        result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices)
+        log_end = await results.read_log_end(step.logs, slices)
+    except slurm_errors.SlurmError:
+        await server.store.runs.put(run.id, run)
+        raise
     run = runs.record_result(run, step.job, result, problem, log_end)
     await server.store.runs.put(run.id, run)
     await workdirs.remove_files(server, cluster, *runs.list_leftovers(run, step.job))
@@ -308,6 +327,7 @@ RUN_RULES = Rules(
     ended=runs.ENDED,
     advance=runs.advance_run,
     effects={runs.SubmitJob: submit_job, runs.CancelJobs: cancel_jobs, runs.ReadResult: read_result},
+    withdraw=runs.withdraw_steps,
     find_wait=find_wait,
     wait=wait_for_step,
 )

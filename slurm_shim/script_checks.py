@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,15 +18,17 @@ from slurm_shim.programs import build_user_environment, run_program
 
 _TIMEOUT_S = 10.0
 _SHELL = re.compile(rf"{PROGRAM_LINE}(?:ba)?sh(?=\s|$)")
-# Scripts come and complaints go separated by NUL: one process serves many. A script that is not run cannot switch on
-# extended patterns, so either way of reading it will do.
+# One process reads many scripts; complaints come separated by NUL. `set -n` in a subshell lets it read a script without
+# running it; only where that finds something wrong is the script given to a shell of its own, whose lines are right. A
+# script that is not run cannot switch on extended patterns, so either way of reading it will do.
 _READING = """\
-read_plain() { printf %s "$s" | bash -n /dev/stdin; }
-read_extended() { printf %s "$s" | bash -O extglob -n /dev/stdin; }
-while IFS= read -r -d "" s; do
-    read_plain 2>/dev/null || read_extended 2>&1
+read_plain() { printf %s "$1" | bash -n /dev/stdin; }
+read_extended() { printf %s "$1" | bash -O extglob -n /dev/stdin; }
+check() {
+    (eval "set -n; $1") 2>/dev/null || read_plain "$1" 2>/dev/null || read_extended "$1" 2>&1
     printf '\\0'
-done"""
+}
+"""
 _COMPLAINT = re.compile(r"/dev/stdin: line (\d+): (?!warning: )(.*)")
 # A shell that runs the script does not read what follows, such as an archive that unpacks itself.
 _END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$]).*\n", re.MULTILINE)
@@ -70,10 +73,10 @@ def _read_by_bash(scripts: Sequence[str]) -> list[str]:
     bash = shutil.which("bash")
     if bash is None or not scripts:
         return []
-    given = "".join(f"{script}\0" for script in scripts).encode(errors="replace")
+    given = (_READING + "".join(f"check {shlex.quote(script)}\n" for script in scripts)).encode(errors="replace")
     environment = build_user_environment() | {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
     try:
-        ended = run_program(bash, ["bash", "-c", _READING], environment, given, _TIMEOUT_S)
+        ended = run_program(bash, ["bash", "/dev/stdin"], environment, given, _TIMEOUT_S)
     except SlurmUnreachable:
         return []
     return ended.out.decode(errors="replace").split("\0")[:-1]

@@ -9,7 +9,7 @@ attempt without a job id is looked up by that tag, and submitted again only when
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -32,10 +32,12 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class SubmitJob:
-    """Call sbatch for the last attempt of this job, which is already written."""
+    """Call sbatch for the last attempt of this job, which is already written.
+
+    Steps are taken in their order: SLURM has what the job depends on by then, see `build_dependency`.
+    """
 
     job: str
-    dependency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,11 @@ def advance_run(run: Run, by_id: ById, by_tag: ByTag, now: float) -> tuple[Run, 
     if run.status == "syncing":
         return run, [SyncMount(run.mount or "")]
     for job in run.jobs:
-        steps += _observe_job(run, jobs, job, by_id, by_tag, now)
+        _observe_job(run, jobs, job, by_id, by_tag, now, steps)
         _mark_skipped(run, jobs, job)
     for job in run.jobs:
         if len(steps) < AT_ONCE:
-            steps += _begin_job(run, jobs, job, now)
+            _begin_job(run, jobs, job, now, steps)
     steps += _build_cancel_steps(run, now)
     steps += [
         ReadResult(job.name, path, _list_logs(run, job)) for job in run.jobs if (path := _find_result_path(run, job))
@@ -124,80 +126,79 @@ def _is_stopping(run: Run) -> bool:
     return bool(run.cancel_requested_at) or run.status in ENDED
 
 
-def _observe_job(run: Run, jobs: Jobs, job: RunJob, by_id: ById, by_tag: ByTag, now: float) -> list[Step]:
+def _observe_job(run: Run, jobs: Jobs, job: RunJob, by_id: ById, by_tag: ByTag, now: float, steps: list[Step]) -> None:
     """Update the last attempt from SLURM.
 
     An attempt without a job id is looked up by its tag, and submitted again if it is surely absent.
     """
     attempt = _find_last_attempt(job)
     if attempt is None or _is_over(attempt):
-        return []
+        return
     if attempt.job_id is None:
         view = by_tag(attempt, job)
         if view.knowledge == "absent":
-            if not _is_stopping(run) and not _can_never_start(run, jobs, job):
-                if not has_come(attempt.retry_at or 0, now, LONGEST_PAUSE_S):
-                    return []
-                attempt.error = None
-                return _build_submit_steps(run, jobs, job)
+            verdicts = _judge_dependencies(run, jobs, job, steps)
+            if not _is_stopping(run) and "never" not in verdicts:
+                if "wait" not in verdicts and has_come(attempt.retry_at or 0, now, LONGEST_PAUSE_S):
+                    attempt.error = None
+                    steps.append(SubmitJob(job.name))
+                return
             attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, to_rfc3339(now)
         adopt_job(attempt, view, now)
         if attempt.job_id is None:
-            return []
+            return
     apply_view(attempt, by_id(attempt, job), now)
-    return []
 
 
-def _begin_job(run: Run, jobs: Jobs, job: RunJob, now: float) -> list[Step]:
-    """Submit a job whose dependencies are met.
+def _begin_job(run: Run, jobs: Jobs, job: RunJob, now: float, steps: list[Step]) -> None:
+    """Submit a job whose dependencies are met or submitted before it.
 
     A job whose dependencies can never be met is skipped.
     """
     attempt = _find_last_attempt(job)
     if job.skipped or (attempt is not None and not _is_over(attempt)):
-        return []
+        return
     if attempt is not None:
         if not _may_retry(run, job):
-            return []
+            return
         if job.not_before is None:
             # The end is by SLURM's clock, which may be ahead of ours.
             job.not_before = min(to_epoch(attempt.ended_at) or now, now) + job.retry_delay_s
-        return _intend_attempt(run, jobs, job, now) if has_come(job.not_before, now, job.retry_delay_s) else []
-    if _is_stopping(run):
+        if not has_come(job.not_before, now, job.retry_delay_s):
+            return
+    elif _is_stopping(run):
         job.skipped = STOPPED
-        return []
-    verdicts = [_judge_dependency(run, jobs, entry) for entry in job.depends_on]
-    if "never" in verdicts:
-        job.skipped = NEVER
-        return []
-    return [] if "wait" in verdicts else _intend_attempt(run, jobs, job, now)
-
-
-def _intend_attempt(run: Run, jobs: Jobs, job: RunJob, now: float) -> list[Step]:
-    """Add an attempt that is about to be submitted."""
+        return
+    else:
+        verdicts = _judge_dependencies(run, jobs, job, steps)
+        if "never" in verdicts:
+            job.skipped = NEVER
+        if "never" in verdicts or "wait" in verdicts:
+            return
     job.attempts.append(Attempt(number=len(job.attempts) + 1, tag=make_tag(), intended_at=to_rfc3339(now)))
     job.not_before = None
-    return _build_submit_steps(run, jobs, job)
+    steps.append(SubmitJob(job.name))
 
 
-def _build_submit_steps(run: Run, jobs: Jobs, job: RunJob) -> list[Step]:
-    """Build the submission with the dependencies that SLURM must wait for.
+def build_dependency(run: Run, name: str) -> str | None:
+    """Build the dependencies that SLURM must wait for, as sbatch takes them.
 
-    Dependencies that are met already are left out: sbatch takes an id that SLURM has forgotten for met, so only jobs
-    that have not ended are named.
+    Those that are met already are left out: sbatch takes an id that SLURM has forgotten for met, so only jobs that have
+    not ended are named.
     """
-    waiting = [
-        verdict
-        for entry in job.depends_on
-        if (verdict := _judge_dependency(run, jobs, entry)) not in ("met", "never", "wait")
-    ]
-    return [SubmitJob(job.name, ",".join(waiting) or None)]
+    jobs = {job.name: job for job in run.jobs}
+    verdicts = _judge_dependencies(run, jobs, jobs[name])
+    return ",".join(verdict for verdict in verdicts if verdict not in ("met", "never", "wait")) or None
 
 
-def _judge_dependency(run: Run, jobs: Jobs, entry: str) -> str:
+def _judge_dependencies(run: Run, jobs: Jobs, job: RunJob, steps: Sequence[Step] = ()) -> list[str]:
+    return [_judge_dependency(run, jobs, entry, steps) for entry in job.depends_on]
+
+
+def _judge_dependency(run: Run, jobs: Jobs, entry: str, steps: Sequence[Step]) -> str:
     """Judge one dependency: "met", "never", "wait", or the text for sbatch.
 
-    "wait" means until more is known.
+    "wait" means until more is known. Nobody need wait for a job that is submitted by one of the steps.
     """
     kind, _, name = entry.rpartition(":")
     kind = kind or "afterok"
@@ -207,7 +208,7 @@ def _judge_dependency(run: Run, jobs: Jobs, entry: str) -> str:
         met = {"afterok": end == "ok", "afternotok": end != "ok"}.get(kind, True)
         return "met" if met else "never"
     attempt = _find_last_attempt(other)
-    if attempt is None or attempt.job_id is None:
+    if attempt is None or (attempt.job_id is None and SubmitJob(name) not in steps):
         return "wait"
     if kind == "after" and attempt.started_at:
         return "met"
@@ -239,10 +240,6 @@ def find_outcome(run: Run, job: RunJob) -> str | None:
     return "skipped" if attempt.reason == NEVER else "cancelled"
 
 
-def _can_never_start(run: Run, jobs: Jobs, job: RunJob) -> bool:
-    return any(_judge_dependency(run, jobs, entry) == "never" for entry in job.depends_on)
-
-
 def _mark_skipped(run: Run, jobs: Jobs, job: RunJob) -> None:
     """Mark a job that SLURM ended because it could never start.
 
@@ -254,7 +251,7 @@ def _mark_skipped(run: Run, jobs: Jobs, job: RunJob) -> None:
         attempt is not None
         and attempt.state in states.CANCELLED
         and attempt.started_at is None
-        and _can_never_start(run, jobs, job)
+        and "never" in _judge_dependencies(run, jobs, job)
     ):
         attempt.reason = NEVER
 
@@ -348,6 +345,11 @@ def _describe_failure(run: Run, failed: list[str]) -> str:
     return f"{text}\n{failed[0]}, {how}:\n{attempt.error}" if attempt.error else text
 
 
+def count_submitted(run: Run) -> int:
+    """Count the attempts of the run that SLURM has taken."""
+    return sum(attempt.job_id is not None for job in run.jobs for attempt in job.attempts)
+
+
 def mark_submitted(run: Run, name: str, job_id: str, options: dict[str, Any], at: float) -> Run:
     """Record that sbatch accepted the job's last attempt.
 
@@ -370,6 +372,13 @@ def mark_refused(run: Run, name: str, reason: str, refusal: Refusal | None, now:
     run.status, run.completed_at = "failed", to_rfc3339(now)
     run.error, run.error_kind, run.refusal = f"{ERROR_WORDS['refused']}{reason}", "refused", refusal
     return run
+
+
+def withdraw_steps(run: Run, steps: Sequence[Step]) -> Run:
+    """Take back the attempts of submissions that are not to be made any more."""
+    names = {step.job for step in steps if isinstance(step, SubmitJob)}
+    jobs = [job.model_copy(update={"attempts": job.attempts[:-1]}) if job.name in names else job for job in run.jobs]
+    return run.model_copy(update={"jobs": jobs})
 
 
 def mark_unanswered(run: Run, name: str, reason: str, now: float) -> Run:

@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.changes import BATCH, Changes, Reader, stream_events
+from engine.changes import BATCH, WOKEN_AT_ONCE, Changes, Reader, stream_events
 from store.errors import TooManyWaiting
+from store.rules import changes
 from store.rules.changes import Change, Filter, Position, parse_filter
 
 EVERYTHING = Filter()
@@ -311,6 +312,22 @@ def test_streams_end_with_the_server() -> None:
         add(feed, "1")
         feed.close()
         assert [len(frames) for frames in await asyncio.gather(*tasks)] == [2, 2, 2]
+
+    run(work)
+
+
+def test_many_readers_share_what_is_made_and_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        feed, made = Changes(), []
+        monkeypatch.setattr(changes, "to_event", lambda epoch, change, row: made.append(change.number) or b"event")
+        readers = [asyncio.create_task(frames_of(stream_events(feed, EVERYTHING, limit=1))) for _ in range(200)]
+        await give_way()
+        add(feed, "1")
+        turns = 0
+        while not all(reader.done() for reader in readers):
+            await asyncio.sleep(0)
+            turns += 1
+        assert made == [1] and turns >= len(readers) / WOKEN_AT_ONCE
 
     run(work)
 

@@ -94,6 +94,20 @@ async def test_the_answer_comes_with_the_first_jobs_and_the_rest_goes_on(tmp_pat
 
 @SHAPES
 @asynchronous
+async def test_a_run_is_written_once_for_several_jobs(tmp_path: Path, shape: str) -> None:
+    async with open_server(tmp_path, {"store/workflows/long.json": write_flow(shape)}, GatedSlurm(COUNT)) as world:
+        run_id = await begin(world)
+        await finish(world)
+        writings = world.store.runs.version
+        assert len(world.slurm.submitted) == COUNT and writings <= 2 * COUNT / AT_ONCE + 5, "as intended, as submitted"
+        given = [options["dependency"] for _, options in world.slurm.submitted]
+        run: Run = world.store.runs.get(run_id)
+        ids = [job.attempts[-1].job_id for job in run.jobs]
+        assert given == ([None, *[f"afterok:{job_id}" for job_id in ids[:-1]]] if shape == "chain" else [None] * COUNT)
+
+
+@SHAPES
+@asynchronous
 async def test_a_run_is_cancelled_while_it_is_submitted(tmp_path: Path, shape: str) -> None:
     async with open_server(tmp_path, {"store/workflows/long.json": write_flow(shape)}, GatedSlurm(2)) as world:
         run_id = await begin(world)

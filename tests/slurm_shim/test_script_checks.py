@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from slurm_shim.script_checks import find_problems
@@ -39,6 +41,12 @@ def test_scripts_are_read_together() -> None:
     assert {why: problem for (why, _), problem in zip(GOOD, found, strict=False) if problem} == {}
     texts = [(problem.line, problem.text) for problem in found[len(GOOD) :] if problem]
     assert texts == [(line, f"line {line}: {text}") for _, _, line, text in BAD]
+
+
+def test_no_script_is_run(tmp_path: Path) -> None:
+    ends = ["", "'", "\nfi\n", "\nset +n\nset +o noexec\n"]
+    find_problems([f"{BASH}touch {tmp_path}/a\n$(touch {tmp_path}/b){end}; touch {tmp_path}/c" for end in ends])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("option", ["--test-only", "--test", "-n 2 --test-only"])

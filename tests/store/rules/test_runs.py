@@ -25,6 +25,11 @@ MET_BY = {
 }
 
 
+def plan(run: Run, steps: list[runs.Step]) -> list[tuple[str, str | None]]:
+    """List what is submitted, with its dependencies."""
+    return [(step.job, runs.build_dependency(run, step.job)) for step in steps if isinstance(step, SubmitJob)]
+
+
 @pytest.mark.parametrize("entry", ["a", "afterok:a", "after:a", "afterany:a", "afternotok:a"])
 @pytest.mark.parametrize(
     "end", ["COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "CANCELLED", "LOST", "skipped"]
@@ -38,7 +43,7 @@ def test_each_end_meets_its_dependencies(entry: str, end: str) -> None:
     run, steps = step_on(run_of(first, wanted("b", entry)))
     kind = entry.rpartition(":")[0] or "afterok"
     if end in MET_BY[kind]:
-        assert steps == [SubmitJob("b", None)], (
+        assert plan(run, steps) == [("b", None)], (
             "a met dependency is not given to sbatch: SLURM may have forgotten the id"
         )
         assert len(job_of(run, "b").attempts) == 1
@@ -50,34 +55,43 @@ def test_each_end_meets_its_dependencies(entry: str, end: str) -> None:
 @pytest.mark.parametrize(
     ("why", "state", "retry", "entry", "expected"),
     [
-        ("SLURM waits for it", "PENDING", 0, "a", [SubmitJob("b", "afterok:1")]),
-        ("SLURM waits for it", "RUNNING", 0, "a", [SubmitJob("b", "afterok:1")]),
-        ("still ending is not ended", "COMPLETING", 0, "afterany:a", [SubmitJob("b", "afterany:1")]),
-        ("not started yet", "PENDING", 0, "after:a", [SubmitJob("b", "after:1")]),
-        ("started is all that `after` wants", "RUNNING", 0, "after:a", [SubmitJob("b", None)]),
+        ("SLURM waits for it", "PENDING", 0, "a", [("b", "afterok:1")]),
+        ("SLURM waits for it", "RUNNING", 0, "a", [("b", "afterok:1")]),
+        ("still ending is not ended", "COMPLETING", 0, "afterany:a", [("b", "afterany:1")]),
+        ("not started yet", "PENDING", 0, "after:a", [("b", "after:1")]),
+        ("started is all that `after` wants", "RUNNING", 0, "after:a", [("b", None)]),
         ("another attempt may get another id", "RUNNING", 1, "a", []),
         ("another attempt may get another id", "PENDING", 2, "afterany:a", []),
         ("whether it fails for good is open", "RUNNING", 1, "afternotok:a", []),
     ],
 )
 def test_a_dependency_that_is_still_open(
-    why: str, state: str, retry: int, entry: str, expected: list[runs.Step]
+    why: str, state: str, retry: int, entry: str, expected: list[tuple[str, str | None]]
 ) -> None:
     first = with_attempts(wanted("a", retry=retry), ("1", state))
     run, steps = step_on(run_of(first, wanted("b", entry)), {"1": view_of("1", state)})
-    assert steps == expected, why
+    assert plan(run, steps) == expected, why
     assert job_of(run, "b").skipped is None
 
 
-def test_a_chain_is_submitted_in_order_once_ids_are_known() -> None:
-    run, steps = step_on(run_of(wanted("a"), wanted("b", "a"), wanted("c", "b", "afterany:a"), status="submitting"))
-    assert steps == [SubmitJob("a", None)]
-    run, steps = step_on(runs.mark_submitted(run, "a", "1", {}, NOW))
-    assert steps == [SubmitJob("b", "afterok:1")]
-    run, steps = step_on(runs.mark_submitted(run, "b", "2", {}, NOW))
-    assert steps == [SubmitJob("c", "afterok:2,afterany:1")]
-    run, steps = step_on(runs.mark_submitted(run, "c", "3", {}, NOW))
-    assert (steps, run.status) == ([], "running")
+def test_a_chain_is_submitted_in_order_a_few_at_once() -> None:
+    chain = [wanted(f"j{i}", *[f"j{i - 1}"] * (i > 0)) for i in range(runs.AT_ONCE + 1)]
+    run, steps = step_on(run_of(*chain, status="submitting"))
+    assert steps == [SubmitJob(f"j{i}") for i in range(runs.AT_ONCE)]
+    for number in range(runs.AT_ONCE):
+        assert runs.build_dependency(run, f"j{number}") == (f"afterok:{number}" if number else None)
+        run = runs.mark_submitted(run, f"j{number}", str(number + 1), {}, NOW)
+    run, steps = step_on(run)
+    assert steps == [SubmitJob(f"j{runs.AT_ONCE}")]
+    assert step_on(runs.mark_submitted(run, f"j{runs.AT_ONCE}", "9", {}, NOW))[0].status == "running"
+
+
+def test_a_job_waits_while_nobody_knows_whether_slurm_has_the_one_before_it() -> None:
+    run = run_of(with_attempts(wanted("a"), (None, None)), with_attempts(wanted("b", "a"), (None, None)), wanted("c"))
+    absent = JobView("absent")
+    assert step_on(run, tags={"sluice:a1": UNKNOWN, "sluice:b1": absent})[1] == [SubmitJob("c")]
+    both = step_on(run, tags={"sluice:a1": absent, "sluice:b1": absent})[1]
+    assert both == [SubmitJob("a"), SubmitJob("b"), SubmitJob("c")]
 
 
 def test_skipping_goes_down_the_whole_chain_in_one_pass() -> None:
@@ -189,7 +203,7 @@ def test_retries(why: str, state: str, retry: int, attempts: int, again: bool) -
     past = [(str(i + 1), "FAILED") for i in range(attempts - 1)]
     run = run_of(with_attempts(wanted("a", retry=retry, retry_delay_s=0), *past, (str(attempts), state)))
     run, steps = step_on(run)
-    assert (SubmitJob("a", None) in steps) is again, why
+    assert (SubmitJob("a") in steps) is again, why
     assert len(job_of(run, "a").attempts) == attempts + again
     assert (run.status in runs.ENDED) is not again
 
@@ -210,7 +224,7 @@ def test_a_retry_waits_no_longer_than_its_delay_whatever_the_clocks_say(
     run.jobs[0].attempts[0].ended_at = to_rfc3339(NOW + ended_s)
     run, _ = step_on(run)
     _, steps = step_on(run, now=NOW + now_s)
-    assert (steps == [SubmitJob("a", None)]) is starts, why
+    assert (steps == [SubmitJob("a")]) is starts, why
 
 
 def test_a_retry_waits_its_delay_from_the_end_of_the_attempt_and_gets_a_new_tag() -> None:
@@ -220,15 +234,14 @@ def test_a_retry_waits_its_delay_from_the_end_of_the_attempt_and_gets_a_new_tag(
     assert step_on(run, now=NOW + 49.9) == (run, [])
     later, steps = step_on(run, now=NOW + 50)
     first, second = job_of(later, "a").attempts
-    assert steps == [SubmitJob("a", None)]
+    assert steps == [SubmitJob("a"), SubmitJob("b")], "no third attempt can follow, so SLURM may wait for this one"
     assert first.tag != second.tag and second.number == 2
-    assert job_of(later, "b").attempts == [] and job_of(later, "b").skipped is None, "the dependent waits for the end"
 
 
 def test_dependents_follow_the_last_attempt() -> None:
     run = run_of(with_attempts(wanted("a", retry=1), ("1", "FAILED"), ("2", "RUNNING")), wanted("b", "a"))
-    _, steps = step_on(run, {"2": view_of("2", "RUNNING")})
-    assert steps == [SubmitJob("b", "afterok:2")], "no third attempt can follow, so SLURM may wait for this one"
+    run, steps = step_on(run, {"2": view_of("2", "RUNNING")})
+    assert plan(run, steps) == [("b", "afterok:2")], "no third attempt can follow, so SLURM may wait for this one"
 
 
 # --- cancelling, refusals --------------------------------------------------------------------------------------------
@@ -274,8 +287,9 @@ def test_cancelling_while_a_submission_is_in_doubt(
 
 
 def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
-    run, _ = step_on(run_of(with_attempts(wanted("a"), ("1", "PENDING")), wanted("b"), wanted("c", "b")))
+    run, steps = step_on(run_of(with_attempts(wanted("a"), ("1", "PENDING")), wanted("b"), wanted("c", "b")))
     run = runs.mark_refused(run, "b", "Invalid partition name specified", "invalid", NOW)
+    run = runs.withdraw_steps(run, steps[1:])
     run, steps = step_on(run, {"1": view_of("1", "PENDING")})
     assert steps == [CancelJobs(("1",))]
     assert (run.status, run.error) == ("failed", "Submission failed: Invalid partition name specified")
@@ -289,7 +303,7 @@ def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
 @pytest.mark.parametrize(
     ("why", "view", "job_id", "state", "steps"),
     [
-        ("SLURM surely does not have it", JobView("absent"), None, None, [SubmitJob("a", None)]),
+        ("SLURM surely does not have it", JobView("absent"), None, None, [SubmitJob("a")]),
         ("SLURM has it", view_of("9", "PENDING"), "9", None, []),
         ("nobody can say yet", UNKNOWN, None, None, []),
         ("it may have run, and nobody can ever say", JobView("lost"), None, "LOST", []),
@@ -322,8 +336,8 @@ def test_an_adopted_attempt_has_what_slurm_says() -> None:
 
 def test_submitting_again_names_what_is_still_open() -> None:
     run = run_of(with_attempts(wanted("a"), ("1", "RUNNING")), with_attempts(wanted("b", "a"), (None, None)))
-    _, steps = step_on(run, {"1": view_of("1", "RUNNING")}, {"sluice:b1": JobView("absent")})
-    assert steps == [SubmitJob("b", "afterok:1")]
+    run, steps = step_on(run, {"1": view_of("1", "RUNNING")}, {"sluice:b1": JobView("absent")})
+    assert plan(run, steps) == [("b", "afterok:1")]
 
 
 # --- results ---------------------------------------------------------------------------------------------------------

@@ -149,31 +149,36 @@ def drive(world: World, saved: str, save: Callable[[str], None]) -> None:
         run = Run.model_validate_json(saved)
         run, steps = runs.advance_run(run, world.find_by_id, world.find_by_tag, world.now)
         put(run)
-        saved = run.model_dump_json()
         for step in steps:
             if isinstance(step, SubmitJob):
-                run = submit_step(world, run, step)
+                run, is_answered = submit_step(world, run, step)
+                if not is_answered:
+                    put(run)
+                    return
             elif isinstance(step, CancelJobs):
                 raise AssertionError("nobody asked for an end")
             else:
                 run = runs.record_result(run, step.job, None, None)
-            put(run)
-            saved = run.model_dump_json()
+        put(run)
+        saved = run.model_dump_json()
         if not steps:
             return
 
 
-def submit_step(world: World, run: Run, step: SubmitJob) -> Run:
-    """Call sbatch, which may not arrive, or whose answer may not come back."""
+def submit_step(world: World, run: Run, step: SubmitJob) -> tuple[Run, bool]:
+    """Call sbatch, which may not arrive, or whose answer may not come back.
+
+    Returns the run and whether there was an answer.
+    """
     attempt = job_of(run, step.job).attempts[-1]
     if world.chance(0.1):
-        return runs.mark_unanswered(run, step.job, "cut off before", world.now)
-    job_id = world.sbatch(step.job, attempt.tag, step.dependency)
+        return runs.mark_unanswered(run, step.job, "cut off before", world.now), False
+    job_id = world.sbatch(step.job, attempt.tag, runs.build_dependency(run, step.job))
     if world.chance(0.1):
         raise Died
     if world.chance(0.1):
-        return runs.mark_unanswered(run, step.job, "cut off after", world.now)
-    return runs.mark_submitted(run, step.job, job_id, {}, world.now)
+        return runs.mark_unanswered(run, step.job, "cut off after", world.now), False
+    return runs.mark_submitted(run, step.job, job_id, {}, world.now), True
 
 
 @settings(max_examples=150, deadline=None)
