@@ -327,7 +327,7 @@ RUN_RULES = Rules(
     ended=runs.ENDED,
     advance=runs.advance_run,
     effects={runs.SubmitJob: submit_job, runs.CancelJobs: cancel_jobs, runs.ReadResult: read_result},
-    withdraw=runs.withdraw_steps,
+    withdraw=runs.drop_steps,
     find_wait=find_wait,
     wait=wait_for_step,
 )

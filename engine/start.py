@@ -30,7 +30,7 @@ from store.workflow_files import cells, edits, names
 
 # A request for a run is answered after so long at the latest, but not before its first job was submitted; the rest goes
 # on meanwhile. Where its mount is copied first, after so long in any case.
-ANSWER_S = 0.5
+ANSWER_S = 1.0
 SYNC_WAIT_S = 20.0
 # A sweep is answered with what was found doubtful by then.
 WARNINGS_S = 10.0

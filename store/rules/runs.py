@@ -374,7 +374,7 @@ def mark_refused(run: Run, name: str, reason: str, refusal: Refusal | None, now:
     return run
 
 
-def withdraw_steps(run: Run, steps: Sequence[Step]) -> Run:
+def drop_steps(run: Run, steps: Sequence[Step]) -> Run:
     """Take back the attempts of submissions that are not to be made any more."""
     names = {step.job for step in steps if isinstance(step, SubmitJob)}
     jobs = [job.model_copy(update={"attempts": job.attempts[:-1]}) if job.name in names else job for job in run.jobs]

@@ -289,7 +289,7 @@ def test_cancelling_while_a_submission_is_in_doubt(
 def test_a_refused_job_fails_the_run_and_ends_what_was_submitted() -> None:
     run, steps = step_on(run_of(with_attempts(wanted("a"), ("1", "PENDING")), wanted("b"), wanted("c", "b")))
     run = runs.mark_refused(run, "b", "Invalid partition name specified", "invalid", NOW)
-    run = runs.withdraw_steps(run, steps[1:])
+    run = runs.drop_steps(run, steps[1:])
     run, steps = step_on(run, {"1": view_of("1", "PENDING")})
     assert steps == [CancelJobs(("1",))]
     assert (run.status, run.error) == ("failed", "Submission failed: Invalid partition name specified")
