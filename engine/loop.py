@@ -107,6 +107,7 @@ async def reconcile(server: Server) -> None:
     server.answering = answering
     await begin_due_work(server, opened.take([None, *answering], time.monotonic()))
     lost_jobs.begin_search(server)
+    server.store.note_problems("jobs", lost_jobs.describe_unsure_jobs(server))
     reported: list[str] = []
     if server.cluster.is_answering:
         server.tasks.spawn(Key("inbox", ""), lambda: start.empty_inbox(server))

@@ -321,7 +321,7 @@ async def empty_inbox(server: Server) -> None:
         key = Key("request", dropped.path.name)
         server.tasks.spawn(key, functools.partial(carry_out_request, server, dropped))
     reason = "somebody still has it open for writing; it starts when it is closed"
-    server.store.note_problems({f"inbox/{name}": reason for name in server.inbox.held})
+    server.store.note_problems("inbox", {f"inbox/{name}": reason for name in server.inbox.held})
 
 
 async def carry_out_request(server: Server, dropped: inbox.DroppedFile) -> None:

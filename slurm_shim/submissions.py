@@ -15,6 +15,8 @@ from slurm_shim.parse import FINISHED, Job
 
 # Between our call of sbatch and the time that SLURM writes for it.
 SLACK_S = 60.0
+# Within this no cluster loses its state and gives the id again: a job of another name was renamed.
+SAME_S = 3.0
 # Ends in accounting after which the same job may go on as a new record.
 _REQUEUED = frozenset(("REQUEUED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL"))
 _TAG = re.compile(r"sluice:[0-9a-f]{32}")
@@ -39,18 +41,22 @@ class Submission:
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Return whether SLURM's row is this very job, or a part of it.
 
-        By its tag, or where none is to be seen by its user, name and time. A requeue gives a later time.
+        By its tag, or where none is to be seen by its user, name and time. A requeue gives a later time. Somebody may
+        have changed comment and name of a job that is ours.
         """
         comment = row["comment"] or ""
         if not self.has_user(row):
             return False
         if self.tag is not None and self.tag in comment.split():
             return True
-        if (self.tag is not None and _TAG.search(comment)) or self.name not in (None, row["name"]):
+        if self.tag is not None and _TAG.search(comment):
             return False
+        has_name = self.name in (None, row["name"])
         if row["submit_time"] is None or self.submitted_at is None:
-            return True
+            return has_name
         later_s = row["submit_time"] - self.submitted_at
+        if not has_name:
+            return abs(later_s) <= SAME_S
         return abs(later_s) <= SLACK_S or (later_s > 0 and row["restarts"] > 0)
 
 

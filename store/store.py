@@ -194,13 +194,14 @@ class Store:
         found = [{"severity": "error", "mount": None, **row} for row in found]
         return sorted(found, key=lambda row: (row["path"], row["line"] or 0, row["column"] or 0))
 
-    def note_problems(self, reasons: Mapping[str, str]) -> None:
-        """Note what is wrong with files beside what they say, by path.
+    def note_problems(self, folder: str, reasons: Mapping[str, str]) -> None:
+        """Note what is wrong with files of a folder beside what they say.
 
-        What is not named any more is mended.
+        `reasons` by path. What is not named any more is mended.
         """
-        before, now = self.noted_problems, to_rfc3339(int(time.time()))
-        self.noted_problems = {
+        noted, now = self.noted_problems, to_rfc3339(int(time.time()))
+        before = {path: row for path, row in noted.items() if path.startswith(f"{folder}/")}
+        self.noted_problems = {path: row for path, row in noted.items() if path not in before} | {
             path: before.get(path) or {"path": path, "line": None, "column": None, "reason": reason, "since": now}
             for path, reason in reasons.items()
         }

@@ -40,6 +40,17 @@ def begin_search(server: Server) -> None:
         server.tasks.spawn(Key("lost", name), functools.partial(find_lost_jobs, server, name, cluster))
 
 
+def describe_unsure_jobs(server: Server) -> dict[str, str]:
+    """Describe single jobs that SLURM may have taken, by path of their record.
+
+    Nothing else shows them: they have no id, and whoever asked for them has no answer. A run tells of its own.
+    """
+    now, lost_documents = time.time(), server.lost_documents
+    keys = [key for name in lost_documents.list_clusters(now) for key in lost_documents.list_keys(name, now)]
+    records = [server.store.jobs.get(key.id) for key in keys if key.kind == "job"]
+    return {f"jobs/{record.id}.json": record.error or "" for record in records if record.job_id is None}
+
+
 async def find_lost_jobs(server: Server, name: str, cluster: Cluster) -> None:
     """Look for the lost jobs of a cluster; correct the records of those found."""
     keys, wanted = {}, {}

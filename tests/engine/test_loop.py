@@ -36,7 +36,11 @@ class Pretended:
         self.by_name = {"here": self.cluster}
         self.answering: dict[str, Any] = {}
         self.notifications = SimpleNamespace(list_foreign_watches=list)
-        self.store = SimpleNamespace(by_kind={"job": {}, "run": {}}, files=SimpleNamespace(find_loss=lambda: None))
+        self.store = SimpleNamespace(
+            by_kind={"job": {}, "run": {}},
+            files=SimpleNamespace(find_loss=lambda: None),
+            note_problems=lambda _folder, _reasons: None,
+        )
         monkeypatch.setattr(loop, "RECONCILERS", {"job": self.follow, "run": self.follow})
         monkeypatch.setattr("engine.start.empty_inbox", self.empty_inbox)
         monkeypatch.setattr("engine.reports.settle_ended_jobs", lambda _server: [])

@@ -80,6 +80,12 @@ slurm_shim/test_snapshot.py
     squeue fails: test_a_failed_query_changes_nothing_but_the_age
     accounting lags: test_not_known_to_accounting_counts_only_after_its_lag
 
+engine/recovery/test_lost_jobs.py
+    fate of a single job unknown: test_a_job_that_slurm_may_have_taken_is_a_problem_until_it_turns_up
+
+slurm_shim/test_submissions.py
+    job renamed from outside: test_whose_job_it_is
+
 store/rules/test_runs.py
     clock steps while a retry waits: test_a_retry_waits_no_longer_than_its_delay_whatever_the_clocks_say
 

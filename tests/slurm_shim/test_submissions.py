@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slurm_shim.submissions import ANY, SLACK_S, Submission, choose_ended
+from slurm_shim.submissions import ANY, SAME_S, SLACK_S, Submission, choose_ended
 from tests.pretended import job
 
 AT = 1_795_955_461
@@ -30,7 +30,8 @@ def row(**more: Any) -> dict[str, Any]:
         ("somebody set another comment", {"comment": "mine"}, True),
         ("another user", {"user": "bob", "uid": 1001}, False),
         ("a user without a name there", {"user": "nobody", "uid": "ann"}, True),
-        ("another name", {"name": "x"}, False),
+        ("another name, a little later", {"name": "x", "submit_time": AT + SAME_S + 1}, False),
+        ("somebody set another comment and name", {"comment": "mine", "name": "x", "submit_time": AT + 1}, True),
         ("a clock that differs a little", {"submit_time": AT - SLACK_S}, True),
         ("submitted later", {"submit_time": AT + 3600}, False),
         ("submitted later, but requeued", {"submit_time": AT + 3600, "restarts": 1}, True),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import runs, sweeps
+from engine import loop, runs, sweeps
 from engine.recovery import lost_jobs
 from slurm_shim.parse import Job
 from store.documents import Attempt, JobRecord, RunJob
@@ -46,6 +46,21 @@ async def test_what_becomes_of_a_lost_job(
         await world.show_queue(*queued)
         await search(world)
         assert world.store.jobs.get("j").state == state, why
+
+
+@asynchronous
+async def test_a_job_that_slurm_may_have_taken_is_a_problem_until_it_turns_up(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        record = JobRecord(id="j", cluster=HERE, name="ours", state="LOST", tag=TAG, error="look for it")
+        await world.store.jobs.put("j", record.model_copy(update={"ended_at": "2999-01-01T00:00:00Z"}))
+        for _ in range(2):
+            await loop.reconcile(world.server)
+            assert [row["path"] for row in world.store.list_problems()] == ["jobs/j.json"]
+        await world.show_queue(job("5", comment=TAG))
+        world.server.lost_documents.search_at.clear()  # the pause is over
+        await search(world)
+        await loop.reconcile(world.server)
+        assert world.store.list_problems() == []
 
 
 @asynchronous
