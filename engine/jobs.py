@@ -272,9 +272,7 @@ async def submit_job(
     cluster, script = server.cluster, body.get("script_content")
     work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     if work_dir.local is not None and body.get("script_path"):
-        script = await asyncio.to_thread(
-            templates.read_script, body["script_path"], [work_dir.local], server.store.root
-        )
+        script = await asyncio.to_thread(templates.read_script, body["script_path"], work_dir.local, server.store.root)
     wanted = requests.hash_request(body)
     await planning.check_scripts(
         server, {("body", "script_path" if body.get("script_path") else "script_content"): script or ""}

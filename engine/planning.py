@@ -50,7 +50,7 @@ def build_run(
 ) -> Run:
     """Build the run of a plan with all of its scripts; for a thread."""
     # Scripts are read here, also where they will run on a copy of the mount.
-    scripts = [place.local, place.local / WORKFLOWS_PATH] if place.local else [server.workflow_folders.own.folder.path]
+    scripts = place.local or server.workflow_folders.own.folder.path
     wanted = run_drafts.place_jobs(plan, place.root, run_id, place.local if place.is_copied else None)
     draft = run_drafts.draft_run(run_id, workflow.name, plan["args"], wanted, place.root, given, time.time())
     own = {job.name: job.environment.model_dump() for job in workflow.jobs}
@@ -111,14 +111,14 @@ async def load_secrets(server: Server, run: Run, job: RunJob) -> dict[str, str]:
     return {batch.make_secret_variable(place): values[source][place] for place, source in job.secrets.items()}
 
 
-def render_script(server: Server, job: dict[str, Any], roots: list[Path]) -> str:
+def render_script(server: Server, job: dict[str, Any], root: Path) -> str:
     """Render the batch script of a placed job.
 
-    It is the job's own file, its template, or made for its command.
+    It is the job's own file (its path begins at `root`), its template, or made for its command.
     """
     path, template = job.get("script_path"), job.get("template")
     if path:
-        text = templates.read_script(path, roots, server.store.root)
+        text = templates.read_script(path, root, server.store.root, WORKFLOWS_PATH)
         script = templates.render_text(text, job.get("script_vars") or {}, server.renderer, name=path)
     elif template not in (None, templates.BASE):
         text = server.store.templates.get(template).content

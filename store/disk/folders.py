@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ class Folder:
         self.reported_while_writing: set[str] = set()
         self.parsed_documents = BoundedCache(parsed_bytes)  # by name
         self.run_reading: Callable[..., Awaitable[Any]] = asyncio.to_thread  # of what callers have written
-        self.is_own = files.is_own(path)  # in the store, where only what is ours alone counts
+        self.root_counts = not files.is_own(path)  # in the store only what is ours alone counts
 
     # Reading: memory only.
 
@@ -365,8 +366,10 @@ class Folder:
 
     def read_files(self, filenames: Iterable[str]) -> None:
         """Read these files in the calling thread; for the start."""
-        for filename in filenames:
-            self._install(filename, self._examine(filename, self.file_states.get(filename)))
+        names = list(filenames)
+        files = ((filename, self.file_states.get(filename)) for filename in names)
+        for filename, state in zip(names, self._examine_files(files), strict=True):
+            self._install(filename, state)
 
     def restore(self, row: CheckpointRow) -> bool:
         """Put the file of a checkpoint row into the index, if it is unchanged.
@@ -393,9 +396,8 @@ class Folder:
         while waiting and self.files.describe_loss(self.path) is None:  # what lies there now is another store's
             now = [waiting.popleft() for _ in range(min(REFRESH_BATCH, len(waiting)))]
             before = [(name, self.file_states.get(name)) for name in now if self.parse_filename(name) is not None]
-            for (filename, seen), state in zip(
-                before, await asyncio.to_thread(self._examine_files, before), strict=True
-            ):
+            states = await asyncio.to_thread(list, self._examine_files(before))
+            for (filename, seen), state in zip(before, states, strict=True):
                 await turn.yield_in_time()
                 if self.file_states.get(filename) is not seen:
                     waiting.append(filename)  # written by us in the meantime: what was read may be older
@@ -404,23 +406,19 @@ class Folder:
                     if state is None:
                         waiting += self._reset_rivals(filename)
 
-    def _examine_files(self, files: list[tuple[str, FileState | None]]) -> list[FileState | None]:
+    def _examine_files(self, files: Iterable[tuple[str, FileState | None]]) -> Iterator[FileState | None]:
         """Read the states of files, given those that were seen before.
 
-        What lies in a folder of the store that others may write has no say.
+        What lies in a folder that others may write has no say.
         """
-        why = self._explain_folder()
-        if why is None:
-            return [self._examine(filename, seen) for filename, seen in files]
-        problems = [{"loc": (), "msg": why}]
-        return [build_wrong_state(seen, None, problems) for _, seen in files]
-
-    def _explain_folder(self) -> str | None:
-        """Explain why no file in this folder counts; None if they do."""
-        try:
-            return owners.explain_folder(self.path) if self.is_own else None
-        except OSError:
-            return None  # gone, or not readable: so each file tells
+        why = owners.explain_folder(self.path, self.root_counts)
+        for filename, seen in files:
+            if why is None:
+                yield self._examine(filename, seen)
+            elif (seen and seen.entry) or os.path.lexists(self.path / filename):
+                yield build_wrong_state(seen, None, [{"loc": (), "msg": why}])
+            else:
+                yield None
 
     def _reset_rivals(self, filename: str) -> list[str]:
         """Make files that lost their name to this one be read again; list them."""
@@ -495,7 +493,7 @@ class Folder:
         if seen and seen.mark == mark:
             return seen
         try:
-            data, read = read_file(path, FILE_LIMIT_BYTES, owners.check_file if self.is_own else None)
+            data, read = read_file(path, FILE_LIMIT_BYTES, partial(owners.check_file, root_counts=self.root_counts))
             mark = None if time.time_ns() - read[2] < YOUNG_NS else pack_stamp(read)
             if seen and seen.entry and not seen.problems and seen.entry.data == data:
                 return FileState(seen.entry, mark)

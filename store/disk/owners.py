@@ -1,8 +1,8 @@
 """Whose files these are, and who else could have written them.
 
 What is believed here must be the server's user's own: files of somebody else, or that somebody else may write, do not
-count. That a group may write is no harm where the group is the user's own, as `useradd` makes it and a umask of 002
-expects it.
+count. Outside of the store root's files count too (`root_counts`), as root can change anything anyway. That a group may
+write is no harm where the group is the user's own, as `useradd` makes it and a umask of 002 expects it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MAX_LINKS = 40
 ACCESS_LIST = "system.posix_acl_access"
 
 
-def explain_owner(status: os.stat_result) -> str | None:
+def explain_owner(status: os.stat_result, root_counts: bool = False) -> str | None:
     """Explain whose a file or folder is; None if it is our own."""
-    if status.st_uid == os.geteuid():
+    if status.st_uid == os.geteuid() or (root_counts and status.st_uid == 0):
         return None
     return f"belongs to {find_user_name(status.st_uid)}, not to {find_user_name(os.geteuid())}"
 
@@ -60,16 +60,19 @@ def has_access_list(place: int | Path) -> bool:
         return False
 
 
-def check_file(fd: int, status: os.stat_result) -> None:
+def check_file(fd: int, status: os.stat_result, root_counts: bool = False) -> None:
     """Raise Denied for an open file that does not count."""
-    if why := explain_owner(status) or explain_writers(status, fd):
+    if why := explain_owner(status, root_counts) or explain_writers(status, fd):
         raise Denied(f"the file {why}, so it does not count")
 
 
-def explain_folder(folder: Path) -> str | None:
-    """Explain why the files in this folder do not count; None if they do."""
-    status = folder.stat()
-    why = explain_owner(status) or explain_writers(status, folder)
+def explain_folder(folder: Path, root_counts: bool = False) -> str | None:
+    """Explain why no file in this folder counts; None if they do."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None  # gone, or not readable: so each file tells
+    why = explain_owner(status, root_counts) or explain_writers(status, folder)
     return f"the folder {why}, so files in it do not count" if why else None
 
 

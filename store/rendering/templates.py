@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from store.config import masks
 from store.config.mount_roots import explain_store
+from store.disk import owners
 from store.disk.reading import read_file
 from store.documents import Environment, Resources, to_problems
 from store.errors import Conflict, Denied, Invalid, NotFound, make_problem
@@ -210,29 +211,33 @@ def render_text(text: str, variables: Mapping[str, Any], renderer: Renderer, *, 
     return rendered if isinstance(rendered, str) else str(rendered)
 
 
-def read_script(path: str, roots: Sequence[Path], store: Path) -> str:
+def read_script(path: str, root: Path, store: Path, shown: Path = Path()) -> str:
     """Read a script file that a job names.
 
-    The path is relative to the first of `roots`, or absolute below any of them. Raises Denied for a path that leads
-    outside of all roots, to a hidden file or from a mount into the store, NotFound when there is no such file.
+    The path is relative to `root`, or absolute below it. Raises Denied for a path that leads outside, to a hidden file
+    (unless below the hidden folder `shown` of the root) or from a mount into the store, and for a file that others may
+    have written; NotFound when there is no such file.
     """
     try:
-        inside = [root.resolve() for root in roots]
-        found = (inside[0] / path).resolve()
+        inside = root.resolve()
+        found = (inside / path).resolve()
     except (OSError, RuntimeError) as error:  # links in a circle
         raise Denied(f"Script path '{path}' leads nowhere: {error}") from None
-    below = [found.relative_to(root).parts for root in inside if found.is_relative_to(root)]
-    if not below:
+    if not found.is_relative_to(inside):
         raise Denied(f"Script path '{path}' is outside allowed directories")
-    if any(part.startswith(".") for part in min(below, key=len)):
+    below = inside / shown if found.is_relative_to(inside / shown) else inside
+    if any(part.startswith(".") for part in found.relative_to(below).parts):
         raise Denied(f"Script path '{path}' leads to a hidden file")
-    if not explain_store(inside[0], store) and (why := explain_store(found, store)):
+    if not explain_store(inside, store) and (why := explain_store(found, store)):
         raise Denied(f"Script path '{path}' is {why}")
+    if why := owners.explain_folder(found.parent, root_counts=True):
+        raise Denied(f"Script path '{path}' cannot be used: {why}")
 
-    def check(fd: int, _status: os.stat_result) -> None:
+    def check(fd: int, status: os.stat_result) -> None:
         # A folder on the way may have become a link since it was looked up.
         if os.path.realpath(f"/proc/self/fd/{fd}") != str(found):
             raise Denied(f"Script path '{path}' has just changed")
+        owners.check_file(fd, status, root_counts=True)
 
     data, _ = read_file(found, SCRIPT_BYTES, check)
     return decode_script(data)

@@ -70,7 +70,7 @@ BARE = {"name": "a", "command": "echo made", "result_path": "/results/a.%j.json"
 async def test_where_a_script_comes_from(tmp_path: Path, why: str, more: dict[str, Any], line: str) -> None:
     async with open_server(tmp_path, FILES) as world:
         more = {"script_vars": {"word": ""}} | more if "script_path" in more else more
-        script = planning.render_script(world.server, BARE | more, [tmp_path / "store" / "workflows"])
+        script = planning.render_script(world.server, BARE | more, tmp_path / "store" / "workflows")
         assert line in script and script.startswith("#!/bin/bash\n"), why
         assert "/results/a." in script, "every job is told where its result goes"
 
@@ -87,7 +87,7 @@ async def test_where_a_script_comes_from(tmp_path: Path, why: str, more: dict[st
 async def test_a_script_that_cannot_be_had(tmp_path: Path, why: str, more: dict[str, Any], error: Any) -> None:
     async with open_server(tmp_path, FILES) as world:
         with pytest.raises(error):
-            planning.render_script(world.server, BARE | more, [tmp_path / "store" / "workflows"])
+            planning.render_script(world.server, BARE | more, tmp_path / "store" / "workflows")
 
 
 REMOTE = """\

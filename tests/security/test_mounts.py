@@ -99,8 +99,8 @@ def test_links_to_hidden_things_are_shown_as_closed(project: Path) -> None:
 @pytest.mark.parametrize("path", [".env", "file", "folder/id", "a/.netrc", "inner/deep"])
 def test_what_is_hidden_is_no_script(project: Path, path: str) -> None:
     with pytest.raises(Denied, match="hidden file"):
-        read_script(path, [project], project.parent / "store")
-    assert read_script("good", [project], project.parent / "store") == "seen\n"
+        read_script(path, project, project.parent / "store")
+    assert read_script("good", project, project.parent / "store") == "seen\n"
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
