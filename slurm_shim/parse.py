@@ -231,6 +231,8 @@ def _parse_accounted(fields: list[str]) -> Job:
     (elapsed, limit, nodes, cpus, memory, wanted, given, priority, node_list, exit_code) = fields[12:22]
     (_derived, reason, work_dir, comment, name) = fields[22:]
     word, tres, ids = get_first_word(state), given or wanted, split_job_id(job_id)
+    if state == "CANCELLED" and to_text_or_none(node_list):
+        word = "NODE_FAIL"  # by nobody: a slurmctld without its state has ended what ran, and later ones call it so
     over, node_count, nodes_named = word in FINISHED, _parse_count(nodes), to_text_or_none(node_list) or ""
     limit_s = None if not limit.isdigit() else int(limit) * 60
     code, signal = parse_exit_status(exit_code) if over else (None, None)

@@ -16,7 +16,7 @@ from slurm_shim.parse import FINISHED, Job
 # Between our call of sbatch and the time that SLURM writes for it.
 SLACK_S = 60.0
 # Within this no cluster loses its state and gives the id again: a job of another name was renamed.
-SAME_S = 3.0
+SAME_S = 1.0
 # Ends in accounting after which the same job may go on as a new record.
 _REQUEUED = frozenset(("REQUEUED", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL"))
 _TAG = re.compile(r"sluice:[0-9a-f]{32}")
@@ -96,7 +96,8 @@ def _find_last(records: Sequence[Job], submission: Submission) -> Job | None:
     """Find the last record of the job: each requeue begins a new one."""
     last: Job | None = None
     for row in records:
-        goes_on = last is not None and last["state"] in _REQUEUED and not _TAG.search(row["comment"] or "")
-        if submission.matches(row) or (goes_on and submission.has_user(row)):
+        goes_on = last is not None and last["state"] in _REQUEUED and last["name"] == row["name"]
+        is_untagged = not _TAG.search(row["comment"] or "")
+        if submission.matches(row) or (goes_on and is_untagged and submission.has_user(row)):
             last = row
     return last

@@ -51,6 +51,7 @@ faults/test_truth.py
     squeue and sacct know nothing: test_what_is_nowhere_for_a_moment_is_not_lost
     accounting tells after all: test_a_job_that_turns_up_after_all_has_its_true_end
     sbatch prints an id and fails: test_a_printed_id_is_a_job_however_sbatch_ends
+    slurmctld has lost its state: test_a_cluster_that_has_lost_its_state_has_failed_what_ran
     an id is given again: test_an_id_that_is_given_again_is_another_job
 
 faults/test_changes_from_outside.py

@@ -11,12 +11,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slurm_shim.submissions import SAME_S
 from tests.app_server import Server
 from tests.cluster.real import PATH, Cluster, missing
 from tests.waiting import eventually
@@ -61,6 +63,13 @@ class Truth:
     def is_forgotten(self, job_id: str) -> bool:
         rows = self.real.run("squeue", "-h", "-t", "all", "-o", "%i").stdout.split()
         return job_id not in rows
+
+    def lose_state(self) -> None:
+        """Have slurmctld begin anew, with its first job id."""
+        self.real.stop("slurmctld")
+        shutil.rmtree(self.real.dir / "state")
+        (self.real.dir / "state").mkdir()
+        self.real.start("slurmctld")
 
     def count_accounted(self) -> int:
         return len(self.real.run("sacct", "-X", "-n", "-a", "-o", "JobID").stdout.split())
@@ -167,22 +176,34 @@ def test_a_printed_id_is_a_job_however_sbatch_ends(truth: Truth) -> None:
     assert "lua: bad plugin" in truth.server.log()
 
 
-def test_an_id_that_is_given_again_is_another_job(truth: Truth) -> None:
+def test_a_cluster_that_has_lost_its_state_has_failed_what_ran(truth: Truth) -> None:
     path = truth.start_run()
-    eventually((truth.folder / "begun").exists, 30)
-    truth.real.stop("slurmctld")
-    shutil.rmtree(truth.real.dir / "state")
-    (truth.real.dir / "state").mkdir()
-    truth.real.start("slurmctld")
-    stranger = truth.real.run("sbatch", "--parsable", "-J", "stranger", "-o", "/dev/null", "--wrap", "sleep 600").stdout
-    assert stranger.strip() == "1"
+    eventually(lambda: truth.count_accounted() == 1, 60)
+    truth.lose_state()
+    ended = eventually(lambda: (now := truth.get(path))["completed_at"] and now, 60)
+    assert (ended["status"], ended["job_statuses"]["a"]) == ("failed", "FAILED"), "nobody has cancelled it"
+
+
+def test_an_id_that_is_given_again_is_another_job(truth: Truth) -> None:
+    (truth.server.store / "config.yaml").write_text(CONFIG.format(absence_s=1))
+    path = truth.start_run()
+    begun = truth.folder / "begun"
+    eventually(begun.exists, 30)
+    # SLURM's times are whole seconds, and so soon no cluster gives an id again.
+    eventually(lambda: time.time() > begun.stat().st_mtime + SAME_S + 1, 30)
+    assert truth.server.process is not None
+    truth.server.process.send_signal(signal.SIGSTOP)  # it does not see the queue without any job 1
+    truth.lose_state()
+    # On another node: on its own one slurmctld ends the old job 1 by its id, and the new one with it.
+    wrapped = ("-J", "stranger", "-p", "gpu", "-o", "/dev/null", "--wrap", "sleep 600")
+    assert truth.real.run("sbatch", "--parsable", *wrapped).stdout == "1\n"
+    truth.server.process.send_signal(signal.SIGCONT)
     lost = eventually(lambda: (now := truth.get(path))["status"] == "failed" and now, 60)
     assert "lost by the cluster" in lost["error"]
     over = truth.server.http.post(f"{path}/cancel")
     refused = truth.server.http.delete("/api/jobs/1")
     row = truth.get("/api/jobs/1")
-    left = truth.real.run("squeue", "-h", "-j", "1", "-o", "%j %T").stdout.split()
-    truth.real.run("scancel", "1")
-    assert left == ["stranger", "RUNNING"] and row["run_id"] is None
+    eventually(lambda: truth.real.run("squeue", "-h", "-j", "1", "-o", "%j %T").stdout == "stranger RUNNING\n", 60)
+    assert row["run_id"] is None
     assert over.is_client_error, "the run has ended"
     assert refused.is_client_error and "another job" in refused.text

@@ -45,6 +45,7 @@ def test_whose_job_it_is(why: str, more: dict[str, Any], is_ours: bool) -> None:
 ENDED = row(state="COMPLETED")
 REQUEUED = row(state="REQUEUED")
 AGAIN = row(state="FAILED", submit_time=AT + 3600)
+LOST = row(state="NODE_FAIL")
 STRANGER = row(state="CANCELLED", user="bob", uid=1001, submit_time=AT + 9999)
 
 
@@ -54,6 +55,7 @@ STRANGER = row(state="CANCELLED", user="bob", uid=1001, submit_time=AT + 9999)
         ("one record", [ENDED], [ENDED]),
         ("its id was given again", [ENDED, STRANGER], [ENDED]),
         ("only another job", [STRANGER], []),
+        ("its cluster began anew, with another job of the user", [LOST, {**AGAIN, "name": "x"}], [LOST]),
         ("a requeue goes on as a new record, without its comment until it ends", [REQUEUED, AGAIN, STRANGER], [AGAIN]),
         ("it goes on and has not ended", [REQUEUED, {**AGAIN, "state": "RUNNING"}], []),
         ("a later job of ours with the same name", [ENDED, AGAIN], [ENDED]),
