@@ -1,4 +1,4 @@
-"""Threads that are there before they are needed, and are started only where there is memory for them.
+"""Threads that are there before they are needed, where there is memory.
 
 A pool that starts its threads on demand fails on the demand, and whether the work is done all the same nobody knows. A
 thread that finds no memory for its first steps ends unseen, and whoever starts it waits for ever.

@@ -211,11 +211,11 @@ def render_text(text: str, variables: Mapping[str, Any], renderer: Renderer, *, 
     return rendered if isinstance(rendered, str) else str(rendered)
 
 
-def read_script(path: str, root: Path, store: Path, shown: Path = Path()) -> str:
+def read_script(path: str, root: Path, store: Path, exempt: Path = Path()) -> str:
     """Read a script file that a job names.
 
     The path is relative to `root`, or absolute below it. Raises Denied for a path that leads outside, to a hidden file
-    (unless below the hidden folder `shown` of the root) or from a mount into the store, and for a file that others may
+    (unless below the hidden folder `exempt` of the root) or from a mount into the store, and for a file that others may
     have written; NotFound when there is no such file.
     """
     try:
@@ -225,7 +225,7 @@ def read_script(path: str, root: Path, store: Path, shown: Path = Path()) -> str
         raise Denied(f"Script path '{path}' leads nowhere: {error}") from None
     if not found.is_relative_to(inside):
         raise Denied(f"Script path '{path}' is outside allowed directories")
-    below = inside / shown if found.is_relative_to(inside / shown) else inside
+    below = inside / exempt if found.is_relative_to(inside / exempt) else inside
     if any(part.startswith(".") for part in found.relative_to(below).parts):
         raise Denied(f"Script path '{path}' leads to a hidden file")
     if not explain_store(inside, store) and (why := explain_store(found, store)):

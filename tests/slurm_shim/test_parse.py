@@ -133,8 +133,8 @@ def test_an_accounted_job(why: str, job_id: str, expected: dict[str, Any]) -> No
 
 
 def test_a_job_that_ran_and_that_nobody_cancelled_has_lost_its_cluster() -> None:
-    told = recorded("sacct").replace("CANCELLED by 0", "CANCELLED")
-    states = {job_id: job["state"] for job_id, job in by_id(parse.parse_accounting(told, NONCE)).items()}
+    accounted = recorded("sacct").replace("CANCELLED by 0", "CANCELLED")
+    states = {job_id: job["state"] for job_id, job in by_id(parse.parse_accounting(accounted, NONCE)).items()}
     assert (states["151"], states["8"]) == ("NODE_FAIL", "CANCELLED"), "8 never ran: its dependency may have failed"
 
 
