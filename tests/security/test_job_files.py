@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from store.disk.job_files import JobPlace
 from tests.app_client import Client
 from tests.cluster.ordinary_user import IS_ROOT
+from tests.waiting import eventually
 
 PLACE = JobPlace(
     folders=("/home/me/project", "/scratch/x"),
@@ -38,6 +40,10 @@ PATHS = [
     ("keys", PLACE, "/home/me/.ssh/id", 5000, "hidden folder of the home"),
     ("a job that works in the top", HOME_JOB, "/home/me/.aws/credentials", 5000, "hidden folder of the home"),
     ("a job that works among the keys", HOME_JOB, "/home/me/.ssh/id", 5000, "hidden folder of the home"),
+    ("keys, spelled otherwise", HOME_JOB, "/home/me/.SSH/id", 5000, "hidden folder of the home"),
+    ("a hidden file, spelled otherwise", PLACE, "/home/me/project/.ENV", 5000, "hidden file"),
+    ("another name than the store's", PLACE, "/home/me/.STORE/access.yaml", 5000, "hidden folder of the home"),
+    ("an open file of a process", HOME_JOB, "/proc/1/fd/3", 5000, "none that a job writes"),
     ("what was there before", HOME_JOB, "/etc/shadow", 10, "before the job was submitted"),
     ("processes", HOME_JOB, "/proc/1/environ", 2000, "none that a job writes"),
     ("devices", HOME_JOB, "/dev/sda", 6000, "none that a job writes"),
@@ -101,23 +107,39 @@ def test_what_stands_in_place_of_the_log(
         )
 
 
-NAMED = [
-    ("the server's environment", "/proc/self/environ", 403),
-    ("a device without end", "/dev/zero", 403),
-    ("nothing", "/dev/null", 200),
-    ("the store", "{store}/out", 403),
-    ("a folder for logs", "{tmp}/logs/%j.out", 200),
+# The output that a job names, and what is shown of it; None: nothing, it is refused.
+NAMED: list[tuple[str, str, str | None]] = [
+    ("the server's environment", "/proc/self/environ", None),
+    ("an open file of the server", "/proc/{pid}/fd/{fd}", None),
+    ("a device without end", "/dev/zero", None),
+    ("nothing", "/dev/null", ""),
+    ("the store", "{store}/out", None),
+    ("a hidden file, spelled otherwise", "{tmp}/.ENV", None),
+    ("a folder for logs", "{tmp}/logs/%j.out", "said\n"),
+    ("a name that is too long", "{tmp}/" + 300 * "x", ""),
+    ("a long path to nothing", "{tmp}/" + 400 * "x/", ""),
+    ("a home that nobody expands", "~/%j.out", ""),
+    ("somebody's home that nobody expands", "~root/.ssh/id", ""),
+    ("a per cent sign alone", "{tmp}/%", "said\n"),
+    ("two of them", "{tmp}/%%j", "said\n"),
+    ("an unknown pattern", "{tmp}/%q.out", "said\n"),
+    ("a pattern with a width", "{tmp}/%5j.out", "said\n"),
+    ("a width without end", "{tmp}/%99999999999j.out", "said\n"),
+    ("steps through a folder that is not there", "{tmp}/%x/../out", ""),
 ]
 
 
-@pytest.mark.parametrize(("why", "output", "status"), NAMED, ids=[row[0] for row in NAMED])
-def test_what_a_job_names_as_its_output(client: Client, tmp_path: Path, why: str, output: str, status: int) -> None:
+@pytest.mark.parametrize(("why", "output", "text"), NAMED, ids=[row[0] for row in NAMED])
+def test_what_a_job_names_as_its_output(
+    client: Client, tmp_path: Path, why: str, output: str, text: str | None
+) -> None:
     (tmp_path / "logs").mkdir()
-    path = output.format(store=client.store, tmp=tmp_path)
-    job_id = client.submit(f"#!/bin/sh\n#SBATCH --open-mode=append\n#SBATCH --output={path}\necho said")
-    client.job(job_id)
-    answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
-    assert answer.status_code == status and "sha256" not in answer.text, why
+    with (tmp_path / "open").open("w") as held:
+        path = output.format(store=client.store, tmp=tmp_path, pid=os.getpid(), fd=held.fileno())
+        job_id = client.submit(f"#!/bin/sh\n#SBATCH --open-mode=append\n#SBATCH --output={path}\necho said")
+        client.job(job_id)
+        answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+    assert (answer.status_code, answer.json().get("stdout")) == (403 if text is None else 200, text), (why, answer.text)
 
 
 # How people name the output of a job, the task of it that is read, and what is shown.
@@ -129,6 +151,7 @@ USUAL = [
     ("a task of an array", "--array=1-2 --output={tmp}/%A_%a.out", "_2", "said\n"),
     ("a folder that is hidden", "--output={tmp}/.logs/%j.out", "", "said\n"),
     ("a folder with steps back", "--output={tmp}/.logs/../%j.out", "", "said\n"),
+    ("as srt-slurm does", "--output={tmp}/outputs/logs/sweep_%j.log", "", "said\n"),
 ]
 
 
@@ -138,6 +161,7 @@ def test_what_jobs_usually_write_is_shown(
 ) -> None:
     make_old(tmp_path / "old")
     (tmp_path / ".logs").mkdir()
+    (tmp_path / "outputs" / "logs").mkdir(parents=True)
     given = f"#SBATCH {options.format(tmp=tmp_path)}\n" if options else ""
     job_id = client.submit(f"#!/bin/sh\n{given}echo said\necho and more >&2")
     client.job(f"{job_id}{task}")
@@ -152,3 +176,33 @@ def test_a_job_that_waits_has_no_output(client: Client, tmp_path: Path) -> None:
     answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
     assert answer.status_code == 200 and answer.json()["stdout"] == ""
     assert client.delete(f"/api/jobs/{job_id}").status_code == 204
+
+
+def test_a_job_that_was_requeued_keeps_its_output(client: Client, tmp_path: Path) -> None:
+    """While it waits once more, and when it has ended: its submission is a later one than that of its output."""
+    script = f"#!/bin/sh\n#SBATCH --requeue --open-mode=append --output={tmp_path}/%j.out\necho said\n"
+    job_id = client.submit(f"{script}scontrol requeuehold $SLURM_JOB_ID\nsleep 60")
+    eventually(lambda: (tmp_path / f"{job_id}.out").is_file() and client.job(job_id, over=False)["status"] == "PENDING")
+    answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+    assert answer.status_code == 200
+    assert client.delete(f"/api/jobs/{job_id}").status_code == 204
+    client.job(job_id)
+    answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+    assert answer.status_code == 200 and answer.json()["stdout"].startswith("said\n"), answer.text
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root may submit for others")
+@pytest.mark.parametrize("cluster", [pytest.param("slurm", marks=pytest.mark.slurm)], indirect=True, scope="module")
+def test_a_job_for_another_user_has_that_user_s_files(client: Client) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        given = f"#SBATCH --uid=nobody --chdir={folder} --output={folder}/%j.out"
+        job_id = client.submit(f"#!/bin/sh\n{given}\necho said")
+        client.job(job_id)
+        answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+        assert answer.status_code == 200 and answer.json()["stdout"] == "said\n", answer.text
+        (folder / f"{job_id}.out").unlink()
+        (folder / f"{job_id}.out").write_text("secret")
+        answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+        assert answer.status_code == 403 and "secret" not in answer.text
