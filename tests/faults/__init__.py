@@ -72,6 +72,9 @@ app/transport/test_guard.py
 engine/whole/test_reports_slurm.py
     many writers of a report: test_64_reporters_of_one_job
 
+engine/whole/remote/test_remote_restarts.py
+    kill -9 and a lost connection: test_a_sweep_from_the_inbox_is_tried_again_though_server_and_connection_are_lost
+
 slurm_shim/test_commands.py
     sbatch hangs, lies, prints garbage: test_submissions_that_fail
     sbatch prints an id and hangs: test_the_id_is_enough

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,17 @@ from tests.engine.whole.remote.machines import TWO, await_clusters, ssh_config, 
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.ssh
+
+# Its job fails the first time.
+TWICE = """\
+name: twice
+args: {{n: 0}}
+jobs:
+  - name: a
+    command: 'echo {{{{ n }}}} >> {ran}; test $(grep -cx {{{{ n }}}} {ran}) = 2'
+    retry: 1
+    retry_delay: 0
+"""
 
 
 # --- several clusters ------------------------------------------------------------------------------------------------
@@ -170,6 +182,36 @@ def test_a_killed_server_finds_its_jobs_again(beyond: Beyond, tmp_path: Path) ->
         beyond.sshd.start()
         run = eventually(lambda: (run := server.http.get(path).json())["status"] == "completed" and run, 90)
         assert beyond.calls()["sbatch"] == 2
+    finally:
+        server.close()
+
+
+@pytest.mark.long
+def test_a_sweep_from_the_inbox_is_tried_again_though_server_and_connection_are_lost(
+    beyond: Beyond, tmp_path: Path
+) -> None:
+    write_profiles(tmp_path / "store", "lab", lab=beyond.profile())
+    server = Server(tmp_path / "store", "embedded", SLUICE_SSH_CONFIG=ssh_config(beyond))
+    ran = tmp_path / "ran"
+    (server.store / "workflows" / "twice.yaml").write_text(TWICE.format(ran=ran))
+    try:
+        server.start()
+        eventually(lambda: server.http.get("/api/config/ssh/status").json()["connected"], 60)
+        (server.store / "inbox").mkdir(exist_ok=True)
+        (server.store / "inbox" / "a.yaml").write_text("workflow: twice\nsweep: {matrix: {n: [0, 1, 2, 3]}}\n")
+        eventually(ran.exists, 60)
+        server.end(signal.SIGKILL)
+        beyond.sshd.kill()
+        server.start()
+        (before,) = server.http.get("/api/sweep_runs").json()
+        assert before["cells_failed"] == 0
+        beyond.sshd.start()
+        path = f"/api/sweep_runs/{before['id']}"
+        after = eventually(lambda: (now := server.http.get(path).json())["completed_at"] and now, 120)
+        assert (after["status"], after["cells_completed"]) == ("completed", 4)
+        assert Counter(ran.read_text().split()) == {str(number): 2 for number in range(4)}
+        assert len(server.http.get("/api/sweep_runs").json()) == 1
+        assert [path.name for path in (server.store / "inbox" / "done").iterdir()] == ["a.yaml"]
     finally:
         server.close()
 
