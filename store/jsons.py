@@ -83,7 +83,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def find_repeated_key(data: bytes) -> str | None:
-    """Find a key that stands twice in one object of a JSON text.
+    r"""Find a key that stands twice in one object of a JSON text.
 
     Parsers differ in which of the two counts; ours would take the last. Costs half as much again as parsing a large
     body, and some microseconds for a small one.

@@ -127,7 +127,7 @@ class Folder:
         self.reported_while_writing: set[str] = set()
         self.parsed_documents = BoundedCache(parsed_bytes)  # by name
         self.run_reading: Callable[..., Awaitable[Any]] = asyncio.to_thread  # of what callers have written
-        self.root_counts = not files.is_own(path)  # in the store only what is ours alone counts
+        self.in_mount = not files.is_own(path)
 
     # Reading: memory only.
 
@@ -411,7 +411,7 @@ class Folder:
 
         What lies in a folder that others may write has no say.
         """
-        why = owners.explain_folder(self.path, self.root_counts)
+        why = owners.explain_folder(self.path, self.in_mount)
         for filename, seen in files:
             if why is None:
                 yield self._examine(filename, seen)
@@ -493,7 +493,7 @@ class Folder:
         if seen and seen.mark == mark:
             return seen
         try:
-            data, read = read_file(path, FILE_LIMIT_BYTES, partial(owners.check_file, root_counts=self.root_counts))
+            data, read = read_file(path, FILE_LIMIT_BYTES, partial(owners.check_file, in_mount=self.in_mount))
             mark = None if time.time_ns() - read[2] < YOUNG_NS else pack_stamp(read)
             if seen and seen.entry and not seen.problems and seen.entry.data == data:
                 return FileState(seen.entry, mark)

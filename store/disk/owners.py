@@ -1,8 +1,8 @@
 """Whose files these are, and who else could have written them.
 
 What is believed here must be the server's user's own: files of somebody else, or that somebody else may write, do not
-count. Outside of the store root's files count too (`root_counts`), as root can change anything anyway. That a group may
-write is no harm where the group is the user's own, as `useradd` makes it and a umask of 002 expects it.
+count. That a group may write is no harm where the group is the user's own, as `useradd` makes it and a umask of 002
+expects it. A mount may be a project's, in which many people write: there only what everybody may write does not count.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from store.errors import Denied, Foreign, from_os_error
 
 MAX_LINKS = 40
 ACCESS_LIST = "system.posix_acl_access"
+OPEN_TO_ALL = "may be written by everybody"
 
 
-def explain_owner(status: os.stat_result, root_counts: bool = False) -> str | None:
+def explain_owner(status: os.stat_result) -> str | None:
     """Explain whose a file or folder is; None if it is our own."""
-    if status.st_uid == os.geteuid() or (root_counts and status.st_uid == 0):
+    if status.st_uid == os.geteuid():
         return None
     return f"belongs to {find_user_name(status.st_uid)}, not to {find_user_name(os.geteuid())}"
 
@@ -36,7 +37,7 @@ def explain_writers(status: os.stat_result, place: int | Path) -> str | None:
     `place` is its path or a descriptor of it.
     """
     if status.st_mode & stat.S_IWOTH:
-        return "may be written by everybody"
+        return OPEN_TO_ALL
     # What an access list grants to others stands in the bits of the group too.
     if not status.st_mode & stat.S_IWGRP or (is_private_group(status.st_gid) and not has_access_list(place)):
         return None
@@ -60,19 +61,26 @@ def has_access_list(place: int | Path) -> bool:
         return False
 
 
-def check_file(fd: int, status: os.stat_result, root_counts: bool = False) -> None:
+def explain_distrust(status: os.stat_result, place: int | Path, in_mount: bool = False) -> str | None:
+    """Explain why a file or folder does not count; None if it does."""
+    if in_mount:
+        return OPEN_TO_ALL if status.st_mode & stat.S_IWOTH else None
+    return explain_owner(status) or explain_writers(status, place)
+
+
+def check_file(fd: int, status: os.stat_result, in_mount: bool = False) -> None:
     """Raise Denied for an open file that does not count."""
-    if why := explain_owner(status, root_counts) or explain_writers(status, fd):
+    if why := explain_distrust(status, fd, in_mount):
         raise Denied(f"the file {why}, so it does not count")
 
 
-def explain_folder(folder: Path, root_counts: bool = False) -> str | None:
+def explain_folder(folder: Path, in_mount: bool = False) -> str | None:
     """Explain why no file in this folder counts; None if they do."""
     try:
         status = folder.stat()
     except OSError:
         return None  # gone, or not readable: so each file tells
-    why = explain_owner(status, root_counts) or explain_writers(status, folder)
+    why = explain_distrust(status, folder, in_mount)
     return f"the folder {why}, so files in it do not count" if why else None
 
 

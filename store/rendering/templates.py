@@ -230,14 +230,14 @@ def read_script(path: str, root: Path, store: Path, exempt: Path = Path()) -> st
         raise Denied(f"Script path '{path}' leads to a hidden file")
     if not explain_store(inside, store) and (why := explain_store(found, store)):
         raise Denied(f"Script path '{path}' is {why}")
-    if why := owners.explain_folder(found.parent, root_counts=True):
+    if why := owners.explain_folder(found.parent, in_mount=True):
         raise Denied(f"Script path '{path}' cannot be used: {why}")
 
     def check(fd: int, status: os.stat_result) -> None:
         # A folder on the way may have become a link since it was looked up.
         if os.path.realpath(f"/proc/self/fd/{fd}") != str(found):
             raise Denied(f"Script path '{path}' has just changed")
-        owners.check_file(fd, status, root_counts=True)
+        owners.check_file(fd, status, in_mount=True)
 
     data, _ = read_file(found, SCRIPT_BYTES, check)
     return decode_script(data)

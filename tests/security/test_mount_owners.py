@@ -1,4 +1,4 @@
-"""Whose files count in a mount: those of the server's user and of root that nobody else can have written."""
+"""Whose files count in a mount: everybody's that not everybody may write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.rendering.templates import read_script
 from store.store import Store
 from tests.app_client import Client
 from tests.cluster.ordinary_user import make_project
-from tests.security.test_owners import SPOILED, STRANGER, WORKFLOW, Spoil, needs_root, share
+from tests.security.test_owners import SPOILED, WORKFLOW, Spoil, share
 
 WORKFLOWS = Path(".srunx/workflows")
 
@@ -46,27 +46,25 @@ def kept(request: pytest.FixtureRequest, store: Store, project: Path) -> tuple[F
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-@pytest.mark.parametrize(("why", "spoil"), SPOILED)
 @pytest.mark.anyio
-async def test_the_last_good_version_stays(kept: tuple[Folder, Path], why: str, spoil: Spoil, place: str) -> None:
+async def test_the_last_good_version_stays(kept: tuple[Folder, Path], place: str) -> None:
     folder, path = kept
     await folder.refresh([path.name])
     assert "ours" in folder.get_raw(path.stem)[0].decode() and not folder.list_problems()
     path.write_text(path.read_text().replace("ours", "theirs"))
-    spoil(path if place == "file" else path.parent)
+    share(path if place == "file" else path.parent)
     await folder.refresh([path.name])
-    assert "ours" in folder.get_raw(path.stem)[0].decode(), why
+    assert "ours" in folder.get_raw(path.stem)[0].decode()
     assert [row["reason"] for row in folder.list_problems() if "not count" in row["reason"]]
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-@pytest.mark.parametrize(("why", "spoil"), SPOILED)
 @pytest.mark.anyio
-async def test_what_never_counted_is_not_there(project: Path, store: Store, why: str, spoil: Spoil, place: str) -> None:
+async def test_what_never_counted_is_not_there(project: Path, store: Store, place: str) -> None:
     """From the first look on: as the server starts, a folder's files are read another way."""
-    spoil(project / WORKFLOWS / "a.yaml" if place == "file" else project / WORKFLOWS)
+    share(project / WORKFLOWS / "a.yaml" if place == "file" else project / WORKFLOWS)
     folder = store.add_folder(project / WORKFLOWS, store.workflows, "it")
-    assert "a" not in folder, why
+    assert "a" not in folder
     (row,) = store.list_problems()
     assert row["mount"] == "it" and "not count" in row["reason"]
 
@@ -81,27 +79,25 @@ async def test_an_open_folder_without_settings_is_no_problem(project: Path, stor
 
 
 @pytest.mark.parametrize("place", ["go.sh", "."])
-@pytest.mark.parametrize(("why", "spoil"), SPOILED)
-def test_a_script_of_others_is_not_used(project: Path, store: Store, why: str, spoil: Spoil, place: str) -> None:
+def test_a_script_of_everybody_is_not_used(project: Path, store: Store, place: str) -> None:
     assert "ours" in read_script("go.sh", project, store.root)
-    spoil(project / place)
+    share(project / place)
     with pytest.raises(Denied, match="not count"):
         read_script("go.sh", project, store.root)
 
 
-@needs_root
+@pytest.mark.parametrize("place", ["file", "folder"])
+@pytest.mark.parametrize(("why", "spoil"), [row for row in SPOILED if row.values[1] is not share])
 @pytest.mark.anyio
-async def test_files_of_root_count_in_a_mount_only(
-    kept: tuple[Folder, Path], project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+async def test_who_shares_a_mount_shares_what_it_runs(
+    kept: tuple[Folder, Path], project: Path, store: Store, why: str, spoil: Spoil, place: str
 ) -> None:
     folder, path = kept
-    store.files.make_dirs(store.workflows.path)
-    (store.workflows.path / "b.yaml").write_text(WORKFLOW % "root's")
-    monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    for spoiled in (path, project / "go.sh"):
+        spoil(spoiled if place == "file" else spoiled.parent)
     await folder.refresh([path.name])
-    assert path.stem in folder and "ours" in read_script("go.sh", project, store.root)
-    await store.workflows.refresh(["b.yaml"])
-    assert "b" not in store.workflows
+    assert path.stem in folder and not folder.list_problems(), why
+    assert "ours" in read_script("go.sh", project, store.root), why
 
 
 @pytest.fixture

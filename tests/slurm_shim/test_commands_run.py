@@ -208,7 +208,7 @@ def submit_held(slurm: Slurm) -> str:
 
 def test_silence_about_unknown_jobs(slurm: Slurm) -> None:
     slurm.scancel(["99999999"])
-    assert (slurm.squeue("99999999"), slurm.sacct(["99999999"])) == ([], [])
+    assert (slurm.squeue(["99999999"]), slurm.sacct(["99999999"])) == ([], [])
 
 
 def test_hold_release_and_cancel(slurm: Slurm) -> None:
