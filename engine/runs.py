@@ -38,7 +38,8 @@ class Rules:
 
     `advance` gives the changed document and the next steps, `effects` takes a step of each type and gives the document
     after it; a document whose status is one of `ended` needs no more, and `withdraw(document, steps)` takes back the
-    steps that were left. `find_wait(document, steps, has_slot)` gives the
+    steps that were left. `tidy(server, document, steps)` removes what is not needed any more once the document is
+    written with what these steps gave. `find_wait(document, steps, has_slot)` gives the
     step that is to be waited for first, `wait(server, document, step, held)` waits for it; what it puts into `held` is
     let go when the document has gone as far as it can.
     """
@@ -48,6 +49,7 @@ class Rules:
     advance: Callable[..., tuple[Any, list[Any]]]
     effects: Mapping[type, Callable[[Server, Any, Any], Awaitable[Any]]]
     withdraw: Callable[[Any, list[Any]], Any]
+    tidy: Callable[[Server, Any, list[Any]], Awaitable[None]]
     find_wait: Callable[[Any, list[Any], bool], Any]
     wait: Callable[[Server, Any, Any, contextlib.AsyncExitStack], Awaitable[None]]
 
@@ -181,7 +183,8 @@ async def take_steps(
 async def perform_steps(server: Server, rules: Rules, document: Any, steps: list[Any], warnings: list[str]) -> bool:
     """Take these steps; return whether the rules are to be asked for more.
 
-    What the last of them changed is written once for all: with many jobs, each writing is as large as the others.
+    What they changed is written once for all: with many jobs, each writing is as large as the others. An effect that
+    fails has written it.
     """
     for number, step in enumerate(steps, 1):
         was_ended = document.status in rules.ended
@@ -190,6 +193,7 @@ async def perform_steps(server: Server, rules: Rules, document: Any, steps: list
         except slurm_errors.SlurmError as problem:
             warnings.append(str(problem))
             server.open_documents.retry_later(Key(rules.kind, document.id))
+            await rules.tidy(server, document, steps[: number - 1])
             return False
         if document.status in rules.ended and not was_ended:
             document = rules.withdraw(document, steps[number:])
@@ -197,6 +201,7 @@ async def perform_steps(server: Server, rules: Rules, document: Any, steps: list
     folder = server.store.by_kind[rules.kind]
     if document.id in folder and folder.get(document.id) != document:
         await folder.put(document.id, document)
+    await rules.tidy(server, document, steps)
     return bool(steps)
 
 
@@ -301,7 +306,7 @@ async def cancel_jobs(server: Server, run: Run, step: runs.CancelJobs) -> Run:
 
 
 async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
-    """Read what the job left, and remove it; return the run with it."""
+    """Read what the job left; return the run with it."""
     cluster = server.clusters.get(run.cluster)
     job = runs.find_job(run, step.job)
     folders = [job.work_dir, job.log_dir, *(str(Path(path).parent) for path in step.logs)]
@@ -316,10 +321,15 @@ async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
     except slurm_errors.SlurmError:
         await server.store.runs.put(run.id, run)
         raise
-    run = runs.record_result(run, step.job, result, problem, log_end)
-    await server.store.runs.put(run.id, run)
-    await workdirs.remove_files(server, cluster, *runs.list_leftovers(run, step.job))
-    return run
+    return runs.record_result(run, step.job, result, problem, log_end)
+
+
+async def remove_leftovers(server: Server, run: Run, steps: list[runs.Step]) -> None:
+    """Remove what jobs have left whose results were read by these steps."""
+    names = [step.job for step in steps if isinstance(step, runs.ReadResult)]
+    if names:
+        files, folders = runs.list_leftovers(run, *names)
+        await workdirs.remove_files(server, server.clusters.get(run.cluster), files, folders)
 
 
 RUN_RULES = Rules(
@@ -328,6 +338,7 @@ RUN_RULES = Rules(
     advance=runs.advance_run,
     effects={runs.SubmitJob: submit_job, runs.CancelJobs: cancel_jobs, runs.ReadResult: read_result},
     withdraw=runs.drop_steps,
+    tidy=remove_leftovers,
     find_wait=find_wait,
     wait=wait_for_step,
 )

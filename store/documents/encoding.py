@@ -24,8 +24,9 @@ def to_json(document: BaseModel | dict[str, Any]) -> bytes:
 
     Keys are in the order of the model.
     """
-    plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
-    return dump_json(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if isinstance(document, BaseModel):
+        return document.__pydantic_serializer__.to_json(document, indent=2) + b"\n"  # straight to bytes
+    return dump_json(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def from_json(model: type[Document], data: bytes, name: str) -> Document:

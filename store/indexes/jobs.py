@@ -77,7 +77,7 @@ def list_changed_entries(
     """
     if isinstance(before, Run) and isinstance(after, Run):
         kept = {job.name: job for job in before.jobs}
-        same = {job.name for job in after.jobs if job.name in kept and kept[job.name] == job}
+        same = {job.name for job in after.jobs if (old := kept.get(job.name)) is job or old == job}
         before, after = (
             run.model_copy(update={"jobs": [job for job in run.jobs if job.name not in same]})
             for run in (before, after)
@@ -258,6 +258,15 @@ class JobSource(NamedTuple):
     source: Source
 
 
+class Holder:
+    """Where the source of a document stands, whatever version it is of."""
+
+    __slots__ = ("source",)
+
+    def __init__(self) -> None:
+        self.source: Any = None  # a Source, once it is followed
+
+
 class JobIndex:
     """The submitted jobs by cluster and id, by submission and by end.
 
@@ -266,10 +275,11 @@ class JobIndex:
 
     def __init__(self) -> None:
         self.version = 0
-        self._sources: dict[str, Source] = {}
+        self._holders: dict[Source, Holder] = {}  # of documents with jobs
+        self._jobs: dict[str, Holder] = {}
         self._whole_ids: dict[str, str] = {}  # by the key of a part's own number
-        self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), source
-        self._by_end = Timeline("O")  # column: source
+        self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), holder
+        self._by_end = Timeline("O")  # column: holder
         self._recent_entries = BoundedCache(RECENT_BYTES)  # by source: entries by job id
 
     def follow(self, old: Source | None, new: Source | None) -> None:
@@ -280,49 +290,50 @@ class JobIndex:
             return
         if old is None or new is None or operator.ne(*list_changed_entries(old.document, new.document)):
             self.version += 1
-        if old is not None and before is not None:
-            self._remove_jobs(old, before)
-        if new is not None and after is not None:
-            self._add_jobs(new, after)
-
-    def _remove_jobs(self, old: Source, facts: Facts) -> None:
-        """Remove the jobs of a source as it was."""
+        was, now = _list_jobs(before), _list_jobs(after)
+        holder = (self._holders.pop(old, None) if old else None) or Holder()
         self._recent_entries.drop(old)
-        for job in facts.jobs:
-            key = _join_key(facts.cluster, job.job_id)
-            if self._sources.get(key) == old:
-                del self._sources[key]
+        self._remove_jobs(holder, was - now)
+        holder.source = new
+        if new is not None and now:
+            self._holders[new] = holder
+        self._add_jobs(holder, now - was)
+
+    def _remove_jobs(self, holder: Holder, jobs: set[tuple[str, SubmittedJob]]) -> None:
+        """Remove jobs as they were, by key."""
+        for key, job in jobs:
+            if self._jobs.get(key) is holder:
+                del self._jobs[key]
             for number in job.numbers:
-                self._whole_ids.pop(_join_key(facts.cluster, str(number)), None)
+                self._whole_ids.pop(_join_key(_split_cluster(key), str(number)), None)
             self._by_submission.drop(job.submitted, key)
             if job.ended is not None:
                 self._by_end.drop(job.ended, key)
 
-    def _add_jobs(self, new: Source, facts: Facts) -> None:
-        """Add the jobs of a source."""
-        for job in facts.jobs:
-            key = _join_key(facts.cluster, job.job_id)
-            if self._is_later(job, self._sources.get(key)):
-                self._sources[key] = new
-            self._whole_ids |= {_join_key(facts.cluster, str(number)): job.job_id for number in job.numbers}
-            self._by_submission.add(
-                job.submitted, key, job.outcome, -1.0 if job.runtime_s is None else job.runtime_s, new
-            )
+    def _add_jobs(self, holder: Holder, jobs: set[tuple[str, SubmittedJob]]) -> None:
+        """Add jobs by key."""
+        for key, job in jobs:
+            if self._is_later(job, self._jobs.get(key)):
+                self._jobs[key] = holder
+            self._whole_ids |= {_join_key(_split_cluster(key), str(number)): job.job_id for number in job.numbers}
+            runtime_s = -1.0 if job.runtime_s is None else job.runtime_s
+            self._by_submission.add(job.submitted, key, job.outcome, runtime_s, holder)
             if job.ended is not None:
-                self._by_end.add(job.ended, key, new)
+                self._by_end.add(job.ended, key, holder)
 
     @staticmethod
-    def _is_later(sent: SubmittedJob, other: Source | None) -> bool:
+    def _is_later(sent: SubmittedJob, other: Holder | None) -> bool:
         """Tell whether this is the newest job with its id.
 
         A cluster that was set up anew counts from 1 again.
         """
-        submissions = (job.submitted for job in other.facts.jobs if job.job_id == sent.job_id) if other else ()
+        submissions = (job.submitted for job in other.source.facts.jobs if job.job_id == sent.job_id) if other else ()
         return sent.submitted >= next(iter(submissions), sent.submitted)
 
     def find_source(self, cluster: str, job_id: str) -> Source | None:
         """Return the source of the cluster's job with this id; None if unknown."""
-        return self._sources.get(_join_key(cluster, job_id))
+        holder = self._jobs.get(_join_key(cluster, job_id))
+        return None if holder is None else holder.source
 
     def get(self, cluster: str, job_id: str) -> JobEntry | None:
         """Return the cluster's job with this id; None if not from here."""
@@ -370,7 +381,7 @@ class JobIndex:
         last = len(self._by_submission)
         first = 0 if limit is None else last - min(limit, last)
         chosen = zip(self._by_submission.keys[first:], self._by_submission.get_column(2)[first:], strict=True)
-        return [self.build_entry(source, _split_job_id(key)) for key, source in reversed(list(chosen))]
+        return [self.build_entry(holder.source, _split_job_id(key)) for key, holder in reversed(list(chosen))]
 
     def list_ended_since(self, since: str, cluster: str) -> list[JobSource]:
         """List the cluster's jobs that ended at or after this time.
@@ -380,8 +391,8 @@ class JobIndex:
         first = self._by_end.count_before(_parse_time(since or None) or 0.0)
         late = zip(self._by_end.keys[first:], self._by_end.get_column(0)[first:], strict=True)
         return [
-            JobSource(_split_job_id(key), source)
-            for key, source in reversed(list(late))
+            JobSource(_split_job_id(key), holder.source)
+            for key, holder in reversed(list(late))
             if key == _join_key(cluster, _split_job_id(key))
         ]
 
@@ -434,6 +445,15 @@ def get_whole_id(job_id: str) -> str:
 
 def _split_job_id(key: str) -> str:
     return key[key.rindex(" ") + 1 :]
+
+
+def _split_cluster(key: str) -> str:
+    return key[: key.rindex(" ")]
+
+
+def _list_jobs(facts: Facts | None) -> set[tuple[str, SubmittedJob]]:
+    """Return the jobs of a document, each with its key."""
+    return {(_join_key(facts.cluster, job.job_id), job) for job in facts.jobs} if facts else set()
 
 
 def _parse_bound(text: str | None, parameter: str, read: Callable[[str], float | None]) -> float | None:

@@ -9,15 +9,16 @@ attempt without a job id is looked up by that tag, and submitted again only when
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
 from store.documents import ERROR_WORDS, Attempt, Refusal, Run, RunJob
 from store.errors import Conflict
 from store.rules import states
-from store.rules.jobs.views import ById, ByTag, adopt_job, apply_view, make_tag
+from store.rules.jobs.views import ById, ByTag, adopt_job, find_changes, make_tag
 from store.rules.run_drafts import choose_first_status
 from store.times import has_come, to_epoch, to_rfc3339
 
@@ -28,6 +29,8 @@ RESEND_CANCEL_S = 30
 LONGEST_PAUSE_S = 60
 # So many jobs begin at once. The others follow; whoever cancels the run waits for no more than these.
 AT_ONCE = 4
+# So many results are read before the run is written with them.
+READ_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class SyncMount:
     mount: str
 
 
-Jobs = Mapping[str, RunJob]  # those of a run by name
+Jobs = dict[str, RunJob]  # those of a run by name; what changes is replaced, see `_change_job`
 Step = SubmitJob | CancelJobs | ReadResult | SyncMount
 
 
@@ -86,23 +89,22 @@ def advance_run(run: Run, by_id: ById, by_tag: ByTag, now: float) -> tuple[Run, 
     Call again after the steps are taken: of many jobs that can begin, AT_ONCE do. `now` is epoch seconds. The run given
     is not changed. When there is nothing to do, the result is an equal run and no steps.
     """
-    run = _copy_run(run)
     jobs = {job.name: job for job in run.jobs}
     steps: list[Step] = []
     if run.status == "pending":
         return run, steps
     if run.status == "syncing":
         return run, [SyncMount(run.mount or "")]
-    for job in run.jobs:
-        _observe_job(run, jobs, job, by_id, by_tag, now, steps)
-        _mark_skipped(run, jobs, job)
-    for job in run.jobs:
+    for name in jobs:
+        _observe_job(run, jobs, jobs[name], by_id, by_tag, now, steps)
+        _mark_skipped(run, jobs, jobs[name])
+    for name in jobs:
         if len(steps) < AT_ONCE:
-            _begin_job(run, jobs, job, now, steps)
-    steps += _build_cancel_steps(run, now)
-    steps += [
-        ReadResult(job.name, path, _list_logs(run, job)) for job in run.jobs if (path := _find_result_path(run, job))
-    ]
+            _begin_job(run, jobs, jobs[name], now, steps)
+    steps += _build_cancel_steps(run, jobs, now)
+    run = run.model_copy(update={"jobs": list(jobs.values())})
+    unread = ((job, path) for job in run.jobs if (path := _find_result_path(run, job)))
+    steps += [ReadResult(job.name, path, _list_logs(run, job)) for job, path in islice(unread, READ_AT_ONCE)]
     if run.status not in ENDED:
         _settle_status(run, steps, now)
     return run, steps
@@ -140,14 +142,16 @@ def _observe_job(run: Run, jobs: Jobs, job: RunJob, by_id: ById, by_tag: ByTag, 
             verdicts = _judge_dependencies(run, jobs, job, steps)
             if not _is_stopping(run) and "never" not in verdicts:
                 if "wait" not in verdicts and has_come(attempt.retry_at or 0, now, LONGEST_PAUSE_S):
-                    attempt.error = None
+                    _change_attempt(jobs, job.name, error=None)
                     steps.append(SubmitJob(job.name))
                 return
-            attempt.state, attempt.reason, attempt.ended_at = "CANCELLED", STOPPED, to_rfc3339(now)
+            _change_attempt(jobs, job.name, state="CANCELLED", reason=STOPPED, ended_at=to_rfc3339(now))
+        attempt = _change_attempt(jobs, job.name)
         adopt_job(attempt, view, now)
         if attempt.job_id is None:
             return
-    apply_view(attempt, by_id(attempt, job), now)
+    if changes := find_changes(attempt, by_id(attempt, job), now):
+        _change_attempt(jobs, job.name, **changes)
 
 
 def _begin_job(run: Run, jobs: Jobs, job: RunJob, now: float, steps: list[Step]) -> None:
@@ -163,18 +167,20 @@ def _begin_job(run: Run, jobs: Jobs, job: RunJob, now: float, steps: list[Step])
             return
         if job.not_before is None:
             # The end is by SLURM's clock, which may be ahead of ours.
+            job = _change_job(jobs, job.name)
             job.not_before = min(to_epoch(attempt.ended_at) or now, now) + job.retry_delay_s
         if not has_come(job.not_before, now, job.retry_delay_s):
             return
     elif _is_stopping(run):
-        job.skipped = STOPPED
+        _change_job(jobs, job.name).skipped = STOPPED
         return
     else:
         verdicts = _judge_dependencies(run, jobs, job, steps)
         if "never" in verdicts:
-            job.skipped = NEVER
+            _change_job(jobs, job.name).skipped = NEVER
         if "never" in verdicts or "wait" in verdicts:
             return
+    job = _change_job(jobs, job.name)
     job.attempts.append(Attempt(number=len(job.attempts) + 1, tag=make_tag(), intended_at=to_rfc3339(now)))
     job.not_before = None
     steps.append(SubmitJob(job.name))
@@ -251,9 +257,10 @@ def _mark_skipped(run: Run, jobs: Jobs, job: RunJob) -> None:
         attempt is not None
         and attempt.state in states.CANCELLED
         and attempt.started_at is None
+        and attempt.reason != NEVER
         and "never" in _judge_dependencies(run, jobs, job)
     ):
-        attempt.reason = NEVER
+        _change_attempt(jobs, job.name, reason=NEVER)
 
 
 def _is_ended_by_us(run: Run, attempt: Attempt) -> bool:
@@ -264,20 +271,20 @@ def _is_ended_by_us(run: Run, attempt: Attempt) -> bool:
     return _is_stopping(run) or (attempt.state == "PENDING" and attempt.reason == NEVER)
 
 
-def _build_cancel_steps(run: Run, now: float) -> list[Step]:
+def _build_cancel_steps(run: Run, jobs: Jobs, now: float) -> list[Step]:
     """Build one scancel for all jobs that must end.
 
     These are all jobs of a run that stops, and jobs that wait for what can never come.
     """
     job_ids = []
-    for job in run.jobs:
+    for job in list(jobs.values()):
         attempt = _find_last_attempt(job)
         if attempt is None or attempt.job_id is None or _is_over(attempt):
             continue
         if not _is_ended_by_us(run, attempt):
             continue
         if has_come((to_epoch(attempt.cancel_sent_at) or 0) + RESEND_CANCEL_S, now, RESEND_CANCEL_S):
-            attempt.cancel_sent_at = to_rfc3339(now)
+            _change_attempt(jobs, job.name, cancel_sent_at=to_rfc3339(now))
             job_ids.append(attempt.job_id)
     return [CancelJobs(tuple(job_ids))] if job_ids else []
 
@@ -285,8 +292,9 @@ def _build_cancel_steps(run: Run, now: float) -> list[Step]:
 def _find_result_path(run: Run, job: RunJob) -> str | None:
     """Return where the ended job's result would lie; None if read or none."""
     attempt = _find_last_attempt(job)
-    ended = find_outcome(run, job) in ("ok", "failed", "cancelled") and not job.result_read
-    if not ended or attempt is None or attempt.job_id is None or job.result_path is None:
+    if job.result_read or job.result_path is None or attempt is None or attempt.job_id is None:
+        return None
+    if find_outcome(run, job) not in ("ok", "failed", "cancelled"):
         return None
     return job.result_path.replace("%j", attempt.job_id)
 
@@ -299,17 +307,19 @@ def _list_logs(run: Run, job: RunJob) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
-def list_leftovers(run: Run, name: str) -> tuple[list[str], list[str]]:
-    """List what is not needed once this job's result was read.
+def list_leftovers(run: Run, *names: str) -> tuple[list[str], list[str]]:
+    """List what is not needed once the results of these jobs were read.
 
-    Its files; and when no job has a result to be read any more, also the folders of the run's results, inner ones
+    Their files; and when no job has a result to be read any more, also the folders of the run's results, inner ones
     first. A folder of `.sluice` in a work_dir that runs share may hold another run's.
     """
-    job = find_job(run, name)
-    path = job.result_path or ""
-    files = [path.replace("%j", attempt.job_id) for attempt in job.attempts if attempt.job_id]
-    if job.result_error is not None:
-        del files[-1]  # its author may want to see what is wrong with it
+    files: list[str] = []
+    for job in run.jobs:
+        if job.name in names:
+            path = job.result_path or ""
+            files += [path.replace("%j", attempt.job_id) for attempt in job.attempts if attempt.job_id]
+            if job.result_error is not None:
+                del files[-1]  # its author may want to see what is wrong with it
     if any(find_outcome(run, job) is None or _find_result_path(run, job) for job in run.jobs):
         return files, []
     inner = dict.fromkeys(PurePath(job.result_path).parent for job in run.jobs if job.result_path)
@@ -541,5 +551,18 @@ def _copy_run(run: Run) -> Run:
 
 
 def _copy_job(job: RunJob) -> RunJob:
-    attempts = [attempt.model_copy(update={"parts": dict(attempt.parts)}) for attempt in job.attempts]
-    return job.model_copy(update={"attempts": attempts})
+    return job.model_copy(update={"attempts": [attempt.model_copy() for attempt in job.attempts]})
+
+
+def _change_job(jobs: Jobs, name: str) -> RunJob:
+    """Put a copy of the job in its place, which may be changed; return it."""
+    jobs[name] = _copy_job(jobs[name])
+    return jobs[name]
+
+
+def _change_attempt(jobs: Jobs, name: str, **changes: Any) -> Attempt:
+    """Change these fields of the last attempt of a job's copy; return it."""
+    attempt = _change_job(jobs, name).attempts[-1]
+    for field, value in changes.items():
+        setattr(attempt, field, value)
+    return attempt

@@ -17,10 +17,11 @@ from engine import runs, start
 from slurm_shim.commands import Needs
 from slurm_shim.errors import SlurmRefused
 from store.documents import Run
-from store.rules.runs import AT_ONCE
+from store.rules.runs import AT_ONCE, READ_AT_ONCE
 from tests.app_server import Server
 from tests.engine.servers.pretended import CALLER, Slurm, World, open_server
 from tests.pretended import asynchronous
+from tests.store.rules.run_samples import UNKNOWN, view_of
 from tests.waiting import eventually
 from tests.watched_cluster import Watched
 
@@ -104,6 +105,27 @@ async def test_a_run_is_written_once_for_several_jobs(tmp_path: Path, shape: str
         run: Run = world.store.runs.get(run_id)
         ids = [job.attempts[-1].job_id for job in run.jobs]
         assert given == ([None, *[f"afterok:{job_id}" for job_id in ids[:-1]]] if shape == "chain" else [None] * COUNT)
+
+
+@asynchronous
+async def test_many_ends_seen_together_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_server(tmp_path, {"store/workflows/long.json": write_flow("fan")}, GatedSlurm(COUNT)) as world:
+        run_id = await begin(world)
+        await finish(world)
+        run: Run = world.store.runs.get(run_id)
+        left = [Path((job.result_path or "").replace("%j", job.attempts[-1].job_id or "")) for job in run.jobs]
+        for number, path in enumerate(left):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"number": number}))
+        ended = (lambda attempt, _job: view_of(attempt.job_id, "COMPLETED")), (lambda *_job: UNKNOWN)
+        monkeypatch.setattr(world.server.clusters, "make_lookups", lambda _name: ended)
+        writings = world.store.runs.version
+        assert await runs.advance_run(world.server, run_id) == []
+        run = world.store.runs.get(run_id)
+        assert run.status == "completed"
+        assert [job.result for job in run.jobs] == [{"number": number} for number in range(COUNT)]
+        assert world.store.runs.version - writings <= 2 + -(-COUNT // READ_AT_ONCE), "the ends, their results, the run"
+        assert not left[0].parent.exists(), "what was read is removed"
 
 
 @SHAPES

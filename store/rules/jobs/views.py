@@ -60,27 +60,38 @@ def apply_view(attempt: Attempt | JobRecord, view: JobView, now: float) -> None:
 
     A view that is unknown changes nothing.
     """
-    row = view.job
+    for name, value in find_changes(attempt, view, now).items():
+        setattr(attempt, name, value)
+
+
+def find_changes(attempt: Attempt | JobRecord, view: JobView, now: float) -> dict[str, Any]:
+    """Find the fields of the attempt or record that the view changes."""
+    row, fields = view.job, dict[str, Any]()
     if row is not None and view.knowledge != "unknown":
-        attempt.state, attempt.reason, attempt.exit_code = row["state"], row["reason"], row["exit_code"]
-        attempt.started_at, attempt.ended_at = to_rfc3339(row["start_time"]), to_rfc3339(row["end_time"])
-        attempt.stdout = row["stdout"] or attempt.stdout
-        attempt.stderr = row["stderr"] or attempt.stderr
-        attempt.nodes = row["nodes"] or attempt.nodes
-        attempt.partition = row["partition"] or attempt.partition
+        fields = {name: row[name] for name in ("state", "reason", "exit_code")}
+        fields |= {name: row[name] or getattr(attempt, name) for name in ("stdout", "stderr", "nodes", "partition")}
         # What was asked for is known best at first: where memory is not counted, the queue shows that of one CPU later.
-        attempt.memory_mb = attempt.memory_mb or row.get("memory_mb")
-        for part_id, part in row.get("ended_parts", {}).items():
-            known = attempt.parts.get(part_id)
-            if known is None or (known.state, known.ended_at) != (part["state"], to_rfc3339(part["end_time"])):
-                attempt.parts[part_id] = _build_part(part, known)
-        if attempt.state in states.TERMINAL and attempt.ended_at is None:
-            attempt.ended_at = to_rfc3339(now)
+        fields["memory_mb"] = attempt.memory_mb or row.get("memory_mb")
+        fields["started_at"], fields["ended_at"] = to_rfc3339(row["start_time"]), to_rfc3339(row["end_time"])
+        if fields["state"] in states.TERMINAL and fields["ended_at"] is None:
+            fields["ended_at"] = to_rfc3339(now)
+        fields["parts"] = attempt.parts | _build_new_parts(attempt, row.get("ended_parts", {}))
     elif view.knowledge in ("absent", "replaced") and attempt.state not in states.TERMINAL:
-        attempt.state, attempt.ended_at = states.LOST, to_rfc3339(now)
-        attempt.error = GONE
+        fields = {"state": states.LOST, "ended_at": to_rfc3339(now), "error": GONE}
         if view.knowledge == "replaced":
-            attempt.reason, attempt.error = REUSED, REPLACED.format(job_id=attempt.job_id)
+            fields |= {"reason": REUSED, "error": REPLACED.format(job_id=attempt.job_id)}
+    return {name: value for name, value in fields.items() if value != getattr(attempt, name)}
+
+
+def _build_new_parts(attempt: Attempt | JobRecord, rows: dict[str, dict[str, Any]]) -> dict[str, Part]:
+    """Build the ended parts that are not known, or not as they are now."""
+    known = attempt.parts
+    return {
+        part_id: _build_part(row, known.get(part_id))
+        for part_id, row in rows.items()
+        if part_id not in known
+        or (known[part_id].state, known[part_id].ended_at) != (row["state"], to_rfc3339(row["end_time"]))
+    }
 
 
 def _build_part(row: dict[str, Any], known: Part | None) -> Part:
