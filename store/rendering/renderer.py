@@ -58,7 +58,7 @@ class Renderer:
     Each call blocks, at most about `wall_s`.
     """
 
-    def __init__(self, cpu_s: float = 2, memory_mb: int = 256, wall_s: float = 4) -> None:
+    def __init__(self, cpu_s: float = 2, memory_mb: int = 256, wall_s: float = 10) -> None:
         self.cpu_s = cpu_s
         self.memory_mb = memory_mb
         self.wall_s = wall_s
@@ -68,8 +68,8 @@ class Renderer:
         self._lock = threading.Lock()
 
     def set_limits(self, cpu_s: float, memory_mb: int) -> None:
-        """Set the limits of the next child; `wall_s` is twice the CPU time."""
-        self.cpu_s, self.memory_mb, self.wall_s = cpu_s, memory_mb, 2 * cpu_s
+        """Set the limits of the next child; `wall_s` is five times the CPU time."""
+        self.cpu_s, self.memory_mb, self.wall_s = cpu_s, memory_mb, 5 * cpu_s
 
     def render(self, tree: Any, context: dict[str, Any]) -> Any:
         """Render the templates in the tree's texts.
