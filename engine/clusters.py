@@ -377,7 +377,7 @@ def make_folders(files: Files, folders: Folders) -> None:
     """
     for name, folder in folders.items():
         try:
-            files.make_dirs(Path(folder), 0o777)
+            files.make_dirs(Path(folder))
         except StoreError as problem:
             if isinstance(problem, StoreUnavailable) and problem.is_momentary:
                 raise ClusterUnreachable("sbatch", f"{name} {folder}: {problem}") from None

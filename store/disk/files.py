@@ -25,8 +25,9 @@ from typing import Any
 from store.disk.reading import Stamp, to_stamp
 from store.errors import Denied, Exists, Invalid, NotFound, StoreError, StoreUnavailable, from_os_error, make_problem
 
-FILE_MODE = 0o600
-FOLDER_MODE = 0o700
+FILE_MODE, FOLDER_MODE = 0o600, 0o700
+# Outside of the store the umask says more; what everybody may write would not count in a mount.
+SHARED_FILE_MODE, SHARED_FOLDER_MODE = 0o664, 0o775
 # All files of a batch are open until all are fsynced.
 MAX_BATCH = 128
 NAME = re.compile(r"\w[\w.@+-]*")
@@ -223,28 +224,28 @@ class Files:
                 with contextlib.suppress(OSError):
                     remove(path)
 
-    def make_dirs(self, path: Path, mode: int = 0o755) -> None:
+    def make_dirs(self, path: Path) -> None:
         """Make the folder and its missing parents; raise Denied.
 
-        In the store durably and private; elsewhere with `mode`, as the umask and the parent (setgid, ACL) say.
+        In the store durably and private; elsewhere as the umask and the parent (setgid, ACL) say.
         """
         self.require_store(path)
         try:
             for folder in reversed([part for part in (path, *path.parents) if not part.is_dir()]):
-                self._make_dir(folder, mode)
+                self._make_dir(folder)
         except OSError as error:
             raise from_os_error(error, f"make the folder {self.display_path(path)}") from error
 
-    def _make_dir(self, folder: Path, mode: int, more_tries: int = 3) -> None:
+    def _make_dir(self, folder: Path, more_tries: int = 3) -> None:
         try:
-            self.ops.mkdir(folder, FOLDER_MODE if self.is_own(folder) else mode)
+            self.ops.mkdir(folder, FOLDER_MODE if self.is_own(folder) else SHARED_FOLDER_MODE)
             if self.is_own(folder):
                 self._sync_folder(folder.parent)
         except FileNotFoundError:
             if not more_tries:
                 raise
-            self.make_dirs(folder.parent, mode)  # somebody removed it, as it was empty, meanwhile
-            self._make_dir(folder, mode, more_tries - 1)
+            self.make_dirs(folder.parent)  # somebody removed it, as it was empty, meanwhile
+            self._make_dir(folder, more_tries - 1)
         except FileExistsError:
             if not folder.is_dir():
                 raise Denied(f"{self.display_path(folder)} is not a folder") from None
@@ -363,7 +364,7 @@ class Files:
         is_own = self.is_own(change.path)
         if is_own and not change.path.parent.is_dir():  # somebody removed it
             self.make_dirs(change.path.parent)
-        change.fd = self.ops.open(change.temporary, flags, FILE_MODE if is_own else 0o644)
+        change.fd = self.ops.open(change.temporary, flags, FILE_MODE if is_own else SHARED_FILE_MODE)
         if not is_own and change.path.is_file():  # who may read a user's own file is the user's to say
             os.fchmod(change.fd, stat.S_IMODE(change.path.stat().st_mode))
         view = memoryview(change.data)
