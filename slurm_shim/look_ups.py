@@ -15,6 +15,7 @@ from slurm_shim.commands import IDS_A_CALL, Slurm
 from slurm_shim.ids import split_job_id
 from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.parse import Job
+from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.snapshot import Snapshot
 from slurm_shim.submissions import ANY, list_last_records
 
@@ -103,9 +104,8 @@ class LookUps:
         return _combine_each(job_ids, list_last_records(self._slurm.find_accounted(job_ids) or [], ANY))
 
     def _remember(self, job_id: str, row: Job | None) -> None:
-        while len(self._known) >= _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[job_id] = (time.monotonic() + (_UNKNOWN_S if row is None else _FOUND_S), row)
+        until = time.monotonic() + (_UNKNOWN_S if row is None else _FOUND_S)
+        store_bounded(self._known, job_id, (until, row), _MOST_KNOWN)
 
 
 def _combine_each(job_ids: Iterable[str], rows: Sequence[Job]) -> dict[str, Job]:

@@ -21,7 +21,7 @@ from slurm_shim.errors import SlurmError
 from slurm_shim.ids import is_job_id, list_tasks, split_job_id
 from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, list_common_tasks, list_row_tasks
 from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
-from slurm_shim.past.missing_jobs import MissingJobs
+from slurm_shim.past.missing_jobs import MissingJobs, store_bounded
 from slurm_shim.past.past_tasks import PastTasks
 from slurm_shim.submissions import ANY, Submission, choose_ended, get_whole_id
 
@@ -499,10 +499,10 @@ class Snapshot:
         for whole, (job, _at) in self._submitted.items():
             if tag in (job["comment"] or "").split():
                 return "seen", combine_rows(whole, [job])
-        for row in filter(submission.has_user, self._sought.setdefault(tag, [])):  # it was there, and has gone since
+        if tag not in self._sought:
+            store_bounded(self._sought, tag, [], _SOUGHT)
+        for row in filter(submission.has_user, self._sought[tag]):  # it was there, and has gone since
             return "seen", row | {"job_id": get_whole_id(row)}
-        while len(self._sought) > _SOUGHT:
-            del self._sought[next(iter(self._sought))]
         return ("unknown", None) if self.taken_at is None or self.taken_at <= since else ("absent", None)
 
     async def resolve_missing(self, job_ids: Iterable[str]) -> None:

@@ -81,7 +81,7 @@ class MissingJobs:
     def note_asked(self, job_id: str) -> None:
         """Note that somebody asks about this job."""
         if job_id not in self._first_asked and job_id not in self._settled:
-            _store_bounded(self._first_asked, job_id, self._now())
+            store_bounded(self._first_asked, job_id, self._now(), _REMEMBERED)
             self._unfound.add(job_id)
 
     def follow_queue(self, began: float, has_lost_rows: bool, is_there: Callable[[str], bool]) -> None:
@@ -137,14 +137,15 @@ class MissingJobs:
         elif gone_s < _RUNAWAY_S if rows else not self.absence.confirm(job_id):
             self._ask_again_at[job_id] = self._now() + self.absence.compute_pause_s(job_id)
             return False
-        _store_bounded(self._settled, job_id, (self._now(), list(rows) if is_over else []))
+        store_bounded(self._settled, job_id, (self._now(), list(rows) if is_over else []), _REMEMBERED)
         for remembered in (self._first_asked, self._since, self._ask_again_at):
             remembered.pop(job_id, None)
         self.absence.end(job_id)
         return True
 
 
-def _store_bounded(remembered: dict[str, Any], job_id: str, value: Any) -> None:
-    remembered[job_id] = value
-    while len(remembered) > _REMEMBERED:
+def store_bounded(remembered: dict[str, Any], name: str, value: Any, most: int) -> None:
+    """Store a value; the oldest go where there are more than `most`."""
+    remembered[name] = value
+    while len(remembered) > most:
         del remembered[next(iter(remembered))]
