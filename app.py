@@ -670,10 +670,16 @@ class App:
             await self.handle(call)
         except Disconnected:
             return
-        except (Exception, asyncio.CancelledError) as problem:
+        except Exception as problem:
             if call.status:
                 raise
-            await refuse(call, Ending() if isinstance(problem, asyncio.CancelledError) else problem)
+            await refuse(call, problem)
+        except asyncio.CancelledError:
+            if call.status or (task := asyncio.current_task()) is None:
+                raise
+            # Answering is all that is left to do: deadlines within it count only their own cancelling from here on.
+            task.uncancel()
+            await refuse(call, Ending())
         if access_log.isEnabledFor(logging.DEBUG):
             who = call.caller.name if call.caller else "nobody"
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, quote(call.path), call.status, who)
