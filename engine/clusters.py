@@ -32,6 +32,7 @@ from slurm_shim.submissions import Submission
 from store.config import masks
 from store.config.profiles import Profile
 from store.config.settings import Settings
+from store.disk import mount_calls
 from store.disk.files import Files
 from store.errors import NotFound, StoreError, StoreUnavailable
 from store.rules.jobs.views import ById, ByTag, JobView, Tried, Wanted
@@ -251,7 +252,7 @@ class Clusters:
         if profile is not None:
             return RemoteCluster(label, self.make_connection(label.removeprefix(SSH), profile))
         slurm = self._local[1] if label == self._local[0] else self._make_embedded()
-        slurm.make_folders = partial(make_folders, self._store.files)
+        slurm.make_folders = partial(make_folders, self._store.files, list_mounts=self._store.list_mount_roots)
         if label == EMBEDDED:
             slurm.check_ready = self._check_own_cluster
         return Cluster(label, slurm, self._pool)
@@ -369,21 +370,27 @@ def describe_submission(cluster: Cluster, tried: Tried, wanted: Wanted) -> Submi
     return cluster.describe_submission(tried.tag, user, wanted.options.get("job_name"), at)
 
 
-def make_folders(files: Files, folders: Folders) -> None:
+def make_folders(files: Files, folders: Folders, list_mounts: Callable[[], Iterable[Path]] = list) -> None:
     """Make the folders of a job on this machine; raise FolderRefused.
 
     SlurmUnreachable for what may be over in a moment, such as a full disk. A job enters `work_dir` and writes into the
-    others.
+    others. `list_mounts` lists folders whose disk may hang.
     """
     for name, folder in folders.items():
         try:
-            files.make_dirs(Path(folder))
+            is_open = mount_calls.ask_below(list_mounts(), folder, _make_folder, files, name, folder)
         except StoreError as problem:
             if isinstance(problem, StoreUnavailable) and problem.is_momentary:
                 raise ClusterUnreachable("sbatch", f"{name} {folder}: {problem}") from None
             raise FolderRefused(name, folder, str(problem)) from None
-        if not os.access(folder, os.X_OK if name == "work_dir" else os.W_OK | os.X_OK):
+        if not is_open:
             raise FolderRefused(name, folder, f"no permission to {'enter it' if name == 'work_dir' else 'write in it'}")
+
+
+def _make_folder(files: Files, name: str, folder: str) -> bool:
+    """Make a folder of a job; return whether the job can use it."""
+    files.make_dirs(Path(folder))
+    return os.access(folder, os.X_OK if name == "work_dir" else os.W_OK | os.X_OK)
 
 
 def _is_same_login(first: Profile | None, second: Profile | None) -> bool:

@@ -5,7 +5,6 @@ What SLURM says stands beside what we remember. `cluster` is the name of a clust
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
 from slurm_shim.commands import NO_NEEDS, Needs
 from store import access, errors, logs
+from store.disk import mount_calls
 from store.disk.job_files import JobPlace
 from store.documents import JobRecord, RunJob
 from store.indexes import jobs
@@ -270,15 +270,17 @@ async def submit_job(
     """
     await server.clusters.wait_for_first_answer()
     cluster, script = server.cluster, body.get("script_content")
-    work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
+    work_dir = await workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     if work_dir.local is not None and body.get("script_path"):
-        script = await asyncio.to_thread(templates.read_script, body["script_path"], work_dir.local, server.store.root)
+        script = await mount_calls.run_call(
+            work_dir.local, templates.read_script, body["script_path"], work_dir.local, server.store.root
+        )
     wanted = requests.hash_request(body)
     await planning.check_scripts(
         server, {("body", "script_path" if body.get("script_path") else "script_content"): script or ""}
     )
     cluster.check_answering()
-    work_dir = workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
+    work_dir = await workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     async with server.locks.hold(Key("job", record_id)):
         if record_id in server.store.jobs:
             record = server.store.jobs.get(record_id)

@@ -16,6 +16,7 @@ from engine.workflow_folders import WORKFLOWS_PATH
 from slurm_shim import script as batch
 from slurm_shim.script_checks import find_problems
 from store.config import masks
+from store.disk import mount_calls
 from store.documents import Run, RunJob
 from store.errors import Conflict, Invalid, NotFound, make_problem
 from store.rendering import templates
@@ -28,7 +29,7 @@ async def plan_run(
     """Plan a run with every script rendered; write nothing."""
     chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
     cluster = server.clusters.get(given["cluster"])
-    place = workdirs.choose_workdir(server, cluster, given["mount"], run_id)
+    place = await workdirs.choose_workdir(server, cluster, given["mount"], run_id)
     defaults = await server.store.configuration.load_job_defaults(place.local)
     cell = given.get("cell", 0)
     plan = await server.check(
@@ -91,11 +92,11 @@ async def load_secrets(server: Server, run: Run, job: RunJob) -> dict[str, str]:
     values: dict[str, dict[str, str]] = {}
     try:
         if "config" in job.secrets.values():
-            root = workdirs.find_mount(server, run.mount, run.cluster).root if run.mount else None
+            root = (await workdirs.find_mount(server, run.mount, run.cluster)).root if run.mount else None
             defaults = await server.store.configuration.load_job_defaults(root)
             values["config"] = masks.find_secrets(defaults["environment"])
         if "workflow" in job.secrets.values():
-            workflow = server.workflow_folders.find(run.mount).folder.get(run.workflow_name)
+            workflow = (await server.workflow_folders.find(run.mount)).folder.get(run.workflow_name)
             plan = await server.check(
                 workflows.plan_workflow,
                 workflow,
@@ -118,7 +119,7 @@ def render_script(server: Server, job: dict[str, Any], root: Path) -> str:
     """
     path, template = job.get("script_path"), job.get("template")
     if path:
-        text = templates.read_script(path, root, server.store.root, WORKFLOWS_PATH)
+        text = mount_calls.ask_mount(root, templates.read_script, path, root, server.store.root, WORKFLOWS_PATH)
         script = templates.render_text(text, job.get("script_vars") or {}, server.renderer, name=path)
     elif template not in (None, templates.BASE):
         text = server.store.templates.get(template).content

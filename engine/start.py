@@ -115,7 +115,7 @@ async def plan_requested(
     """
     server.notifications.check_request(body)
     await server.clusters.wait_for_first_answer()
-    workflow_folder = server.workflow_folders.find(mount)
+    workflow_folder = await server.workflow_folders.find(mount)
     folder, entry = workflow_folder.folder, workflow_folder.get_entry(name)
     wanted = body.get("sweep") or workflows.to_sweep_request(entry.document)
     fields.refuse_control_characters(body.get("args_override") or {}, ("body", "args_override"))

@@ -131,8 +131,8 @@ async def apply_template(
         return await preview_script(server, wanted)
     body = dict(body)
     await workdirs.expand_homes(server, body, ("body",))
-    folders = {part: folder for part in PREVIEW_FOLDERS if (folder := _resolve_folder(server, body, part))}
-    root = server.workflow_folders.find(body["mount_name"]).root if body.get("mount_name") else None
+    folders = {part: folder for part in PREVIEW_FOLDERS if (folder := await _resolve_folder(server, body, part))}
+    root = (await server.workflow_folders.find(body["mount_name"])).root if body.get("mount_name") else None
     job = templates.build_job(
         body["job_name"], {**wanted, **folders}, await server.store.configuration.load_job_defaults(root)
     )
@@ -149,7 +149,7 @@ async def apply_template(
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 
-def _resolve_folder(server: Server, body: Mapping[str, Any], part: str) -> str | None:
+async def _resolve_folder(server: Server, body: Mapping[str, Any], part: str) -> str | None:
     """Return the absolute path of the job's folder; None if not given.
 
     A relative one lies below the mount's root, where the job will run.
@@ -165,5 +165,5 @@ def _resolve_folder(server: Server, body: Mapping[str, Any], part: str) -> str |
                 )
             ]
         )
-    place = workdirs.choose_workdir(server, server.cluster, mount, "")
+    place = await workdirs.choose_workdir(server, server.cluster, mount, "")
     return str(run_drafts.resolve_folder(given, place.root, place.root, place.local))

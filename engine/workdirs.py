@@ -17,10 +17,10 @@ from slurm_shim.cluster import Cluster, RemoteCluster
 from slurm_shim.errors import SlurmError
 from slurm_shim.remote.commands import Slice
 from store.config.profiles import Mount
-from store.disk import job_files
+from store.disk import job_files, mount_calls
 from store.disk.job_files import JobPlace
 from store.disk.reading import ReadSlices
-from store.errors import Denied, Invalid, NotFound, StoreError, make_problem
+from store.errors import Denied, Invalid, NotFound, StoreError, StoreUnavailable, make_problem
 
 # Below the remote home: working directory of runs that have neither a mount nor a work_dir.
 OWN_WORK = ".sluice/work"
@@ -39,8 +39,10 @@ class WorkDir:
     is_copied: bool = False
 
 
-def find_mount(server: Server, name: str, cluster: str) -> Mount:
-    """Find the mount of this name in the cluster's profile; NotFound, Denied.
+async def find_mount(server: Server, name: str, cluster: str) -> Mount:
+    """Find the mount of this name in the cluster's profile.
+
+    Raises NotFound, Denied, StoreUnavailable for one that does not answer.
 
     For the local cluster: in the active profile, else in another one that does not lead to another machine.
     """
@@ -54,17 +56,17 @@ def find_mount(server: Server, name: str, cluster: str) -> Mount:
     for profile_name in names:
         for mount in known.profiles[profile_name].mounts:
             if mount.name == name:
-                return known.check_mount(mount)
+                return await known.check_mount(mount)
     raise NotFound("Mount", name)
 
 
-def choose_workdir(server: Server, cluster: Cluster, mount: str | None, work_id: str) -> WorkDir:
+async def choose_workdir(server: Server, cluster: Cluster, mount: str | None, work_id: str) -> WorkDir:
     """Choose where the run or job `work_id` works on the cluster.
 
     Raises NotFound for a mount that the profile does not have. Before another machine has answered, its folder begins
     with `~`. A run planned like that is never started: its cluster gets another name with the first answer.
     """
-    profile_mount = find_mount(server, mount, cluster.name) if mount is not None else None
+    profile_mount = await find_mount(server, mount, cluster.name) if mount is not None else None
     if not isinstance(cluster, RemoteCluster):
         if profile_mount is None:
             return WorkDir(server.store.join_path("work", work_id))
@@ -149,7 +151,12 @@ async def remove_files(server: Server, cluster: Cluster, files: Sequence[str], f
         with contextlib.suppress(SlurmError):
             await cluster.remove_files(files, folders)
     else:
-        await server.store.files.remove_leftovers([Path(file) for file in files], [Path(folder) for folder in folders])
+        roots = server.store.list_mount_roots()
+        given = [Path(file) for file in files], [Path(folder) for folder in folders]
+        with contextlib.suppress(StoreUnavailable):
+            # All lie where the run works.
+            place = next((path for paths in given for path in paths), server.store.root)
+            await mount_calls.run_below(roots, place, server.store.files.remove_leftovers, *given)
 
 
 def _to_content(piece: Slice, path: str, place: JobPlace) -> tuple[bytes, int] | StoreError:

@@ -15,14 +15,14 @@ from store.workflow_files import cells, edits, words
 WORKFLOW_BYTES = 1_000_000
 
 
-def list_workflows(server: Server, mount: str | None) -> Body:
+async def list_workflows(server: Server, mount: str | None) -> Body:
     """List the workflows that parse, by file name."""
-    return server.workflow_folders.find(mount).rows.get_all()
+    return (await server.workflow_folders.find(mount)).rows.get_all()
 
 
-def get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
+async def get_workflow(server: Server, name: str, mount: str | None) -> Versioned:
     """Get one workflow with its jobs, and its ETag."""
-    workflow_folder = server.workflow_folders.find(mount)
+    workflow_folder = await server.workflow_folders.find(mount)
     entry = workflow_folder.get_entry(name)
     return Versioned(workflow_folder.rows.get_row(name), entry.etag)
 
@@ -40,7 +40,7 @@ async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, A
 async def upload_workflow(server: Server, body: dict[str, Any], mount: str | None, if_match: str | None) -> Versioned:
     """Check and save a workflow text; return the workflow."""
     name = workflows.parse_uploaded_name(body["filename"])
-    folder = server.workflow_folders.find(body.get("mount") or mount)
+    folder = await server.workflow_folders.find(body.get("mount") or mount)
     return await save_workflow(server, folder, name, body["yaml"].encode(), if_match)
 
 
@@ -50,7 +50,7 @@ async def create_workflow(server: Server, body: dict[str, Any], mount: str | Non
     Raises Exists where it would overwrite one without being asked to.
     """
     chosen = body.get("mount") or mount or body.get("default_project")
-    workflow_folder, name = server.workflow_folders.find(chosen), body["name"]
+    workflow_folder, name = await server.workflow_folders.find(chosen), body["name"]
     if name in workflow_folder.folder and not body["overwrite"]:
         raise errors.Exists("Workflow", name)
     # Another request may save one of this name meanwhile.
@@ -64,7 +64,7 @@ async def create_workflow(server: Server, body: dict[str, Any], mount: str | Non
 
 async def delete_workflow(server: Server, name: str, mount: str | None, if_match: str | None) -> dict[str, Any]:
     """Delete a workflow; its runs stay."""
-    await server.workflow_folders.find(mount).folder.delete(name, if_match=if_match)
+    await (await server.workflow_folders.find(mount)).folder.delete(name, if_match=if_match)
     return {"status": "deleted", "name": name}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.changes import Changes
 from store import errors
+from store.config.profiles import Mount
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
 from store.indexes.lists import RowList
@@ -48,28 +51,34 @@ class WorkflowFolders:
         self._of_mounts: dict[Path, WorkflowFolder] = {}
         self.own = WorkflowFolder(store.workflows, _make_rows(store.workflows))
 
-    def find(self, mount: str | None) -> WorkflowFolder:
+    async def find(self, mount: str | None) -> WorkflowFolder:
         """Find the workflows of a mount, or with None those of the store.
 
-        Raises NotFound for a mount that the profile or the disk lacks.
+        Raises NotFound for a mount that the profile or the disk lacks, StoreUnavailable for one that does not answer.
         """
         if mount is None:
             return self.own
-        found = self._store.profiles.get_mount(mount)
+        profiles = self._store.profiles
+        found = await profiles.check_mount(profiles.get_mount(mount))
         root = found.root
         if root not in self._of_mounts:
-            if not found.is_there():
+            if not await found.is_there():
                 raise errors.NotFound("Mount", mount, ": its folder is not there")
-            folder = self._store.add_folder(root / WORKFLOWS_PATH, self._store.workflows, mount)
-            added = self._of_mounts[root] = WorkflowFolder(folder, _make_rows(folder), root)
-            self._changes.follow_folder(folder, "workflow", lambda name: added.rows.get_row(name).data, mount)
+            folder = await self._store.add_folder(root, WORKFLOWS_PATH, self._store.workflows, mount)
+            if root not in self._of_mounts:  # nobody was faster
+                added = self._of_mounts[root] = WorkflowFolder(folder, _make_rows(folder), root)
+                self._changes.follow_folder(folder, "workflow", lambda name: added.rows.get_row(name).data, mount)
         return self._of_mounts[root]
 
-    def follow_mounts(self) -> None:
+    async def follow_mounts(self) -> None:
         """Follow the workflows of every mount that has some."""
-        for name, mount in self._store.profiles.get_mounts().items():
-            if mount.root not in self._of_mounts and (mount.root / WORKFLOWS_PATH).is_dir():
-                self.find(name)
+        mounts = self._store.profiles.get_mounts().values()
+        await asyncio.gather(*(self._follow_mount(mount) for mount in mounts if mount.root not in self._of_mounts))
+
+    async def _follow_mount(self, mount: Mount) -> None:
+        with contextlib.suppress(errors.StoreError):  # such as one that does not answer, which is a problem by itself
+            if await mount.is_there(WORKFLOWS_PATH):
+                await self.find(mount.name)
 
 
 def _make_rows(folder: Folder) -> RowList:

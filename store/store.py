@@ -19,7 +19,7 @@ from typing import Any
 from store import access
 from store.config import config_file, profiles
 from store.config.configuration import SYSTEM, Configuration
-from store.disk import archive, owners
+from store.disk import archive, mount_calls, owners
 from store.disk.checkpoint import Checkpoint
 from store.disk.entries import FileEntry, FindWarnings, Parse, Summary
 from store.disk.files import FOLDER_MODE, Files
@@ -184,6 +184,10 @@ class Store:
         found, _wrong = profiles.apply_environment(self.stored_profiles, self.environment)
         return found
 
+    def list_mount_roots(self) -> list[Path]:
+        """List the local folders of the mounts of all profiles."""
+        return [mount.root for profile in self.profiles.profiles.values() for mount in profile.mounts]
+
     def list_problems(self) -> list[dict[str, Any]]:
         """List what is wrong with files: path, line, column, reason …
 
@@ -221,8 +225,20 @@ class Store:
         if found.active_profile is not None and found.active_profile.is_empty:
             place, wrong = "profiles.yaml", f"current is '{found.current}', which leads nowhere: {profiles.NO_HOST}"
         line = {"path": place, "line": None, "column": None, "reason": wrong, "since": self.since}
-        roots = [mount.root for mount in found.get_mounts().values()]
-        return self.configuration.list_problems(roots) + ([line] if wrong else [])
+        mounts = found.get_mounts().values()
+        hanging = [(mount.name, since) for mount in mounts if (since := mount_calls.find_hang(mount.root)) is not None]
+        rows = [
+            {
+                **line,
+                "path": "profiles.yaml",
+                "reason": f"the file system of mount '{name}' does not answer",
+                "since": to_rfc3339(int(since)),
+                "mount": name,
+            }
+            for name, since in hanging
+        ]
+        roots = [mount.root for mount in mounts]
+        return self.configuration.list_problems(roots) + rows + ([line] if wrong else [])
 
     def summarize(self) -> dict[str, Any]:
         """Summarize the store for /health.
@@ -254,21 +270,22 @@ class Store:
         """Return a path below the root."""
         return self.root.joinpath(*parts)
 
-    def add_folder(self, path: Path, like: Folder, mount: str | None = None) -> Folder:
-        """Follow a folder of a mount, outside of the root, like one inside.
+    async def add_folder(self, root: Path, below: Path, like: Folder, mount: str | None = None) -> Folder:
+        """Follow a folder below the root of a mount like one of the store.
 
-        It is loaded and watched from now on.
+        It is loaded and watched from now on. Raises StoreUnavailable when the mount does not answer.
         """
+        path = root / below
+        own = Folder(
+            path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary,
+            find_warnings=like.find_warnings, mount=mount, keep=like.keep, mount_root=root,
+        )  # fmt: skip
+        own.run_reading = like.run_reading
+        await own.make()
+        await own.refresh(await own.run_disk(own.list_files))
         known = next((folder for folder in self.folders if folder.path == path), None)
         if known is not None:
             return known
-        self.files.make_dirs(path)
-        own = Folder(
-            path, like.kind, self.files, like.parse, suffixes=like.suffixes, summary=like.summary,
-            find_warnings=like.find_warnings, mount=mount, keep=like.keep,
-        )  # fmt: skip
-        own.run_reading = like.run_reading
-        own.load()
         own.problem_listeners = self.problem_listeners
         self.folders.append(own)
         if self.watch is not None:

@@ -15,7 +15,8 @@ async def get_config(server: Server, explain: bool, mount: str | None) -> Versio
 
     That of a mount has its project's layer too; `explain` tells where each value comes from.
     """
-    root = server.store.profiles.get_mount(mount).root if mount is not None else None
+    profiles = server.store.profiles
+    root = (await profiles.check_mount(profiles.get_mount(mount))).root if mount is not None else None
     found = await server.store.configuration.resolve(root)
     return Versioned(found.explain() if explain else found.to_json(), server.store.configuration.get_tag())
 
@@ -45,5 +46,5 @@ def list_variables(server: Server) -> list[dict[str, str]]:
 async def list_problems(server: Server) -> list[dict[str, Any]]:
     """List the files of the store that are invalid."""
     await server.store.configuration.refresh_outside()
-    server.workflow_folders.follow_mounts()
+    await server.workflow_folders.follow_mounts()
     return server.store.list_problems()

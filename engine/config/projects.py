@@ -18,25 +18,25 @@ async def list_projects(server: Server) -> list[dict[str, Any]]:
 
 async def get_project(server: Server, mount_name: str) -> Versioned:
     """Get the srunx.json of a mount, and its ETag."""
-    mount = find_mount(server, mount_name)
+    mount = await find_mount(server, mount_name)
     return make_answer(server, mount, await server.store.configuration.describe_project(mount))
 
 
 async def update_project(server: Server, mount_name: str, body: dict[str, Any], if_match: str | None) -> Versioned:
     """Update the srunx.json of a mount; return it, and its ETag."""
-    mount = find_mount(server, mount_name)
+    mount = await find_mount(server, mount_name)
     return make_answer(server, mount, await server.store.configuration.save_project(mount, body, if_match))
 
 
 async def init_project(server: Server, mount_name: str) -> Versioned:
     """Create a srunx.json with example values for a mount; return it."""
-    mount = find_mount(server, mount_name)
+    mount = await find_mount(server, mount_name)
     return make_answer(server, mount, await server.store.configuration.init_project(mount))
 
 
-def find_mount(server: Server, mount_name: str) -> Mount:
+async def find_mount(server: Server, mount_name: str) -> Mount:
     """Find a mount of the current profile. Raises NoProfile, NotFound."""
-    return profile_edits.get_project(server.store.profiles, mount_name)
+    return await profile_edits.get_project(server.store.profiles, mount_name)
 
 
 def make_answer(server: Server, mount: Mount, project: dict[str, Any]) -> Versioned:

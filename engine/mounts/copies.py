@@ -44,7 +44,7 @@ async def copy_mount(server: Server, cluster: Cluster, mount: str, since: float)
             raise ClusterUnreachable("rsync", copying.reason)
         began = time.time()
         try:
-            source = find_mount(server, mount, cluster.name)
+            source = await find_mount(server, mount, cluster.name)
             await sync.transfer_mount(server, profile, server.store.profiles.profiles[profile], source)
         except (SyncFailed, NotFound, NoProfile, ValueError) as problem:
             await cluster.connect()

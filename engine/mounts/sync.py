@@ -17,7 +17,7 @@ from slurm_shim.remote import rsync, ssh
 from store import errors
 from store.config import mount_roots
 from store.config.profiles import Mount, Profile
-from store.disk import mount_files
+from store.disk import mount_calls, mount_files
 from store.kinds import Key
 from store.rules import syncs
 
@@ -29,8 +29,8 @@ PAUSE_S = 5.0
 
 async def list_files(server: Server, mount: str, path: str) -> dict[str, Any]:
     """List a folder of the mount, with the remote folder it stands for."""
-    _, _, found = find_current_mount(server, mount)
-    rows = await _browse_mount(server, mount_files.list_folder, found, path, server.store.root)
+    _, _, found = await find_current_mount(server, mount)
+    rows = await _browse_mount(mount_files.list_folder, found, path, server.store.root)
     prefix = f"{found.remote.rstrip('/')}/{rows['inside']}" if rows["inside"] else found.remote
     return {
         "entries": rows["entries"],
@@ -42,25 +42,26 @@ async def list_files(server: Server, mount: str, path: str) -> dict[str, Any]:
 
 async def read_file(server: Server, mount: str, path: str) -> dict[str, Any]:
     """Read a file of the mount."""
-    _, _, found = find_current_mount(server, mount)
-    content = await _browse_mount(server, mount_files.read_text, found, path, server.store.root)
+    _, _, found = await find_current_mount(server, mount)
+    content = await _browse_mount(mount_files.read_text, found, path, server.store.root)
     return {"content": content, "path": path, "mount": mount}
 
 
-async def _browse_mount(server: Server, function: Callable[..., Any], mount: Mount, *path: str | Path) -> Any:
-    # In a pool of its own: a folder on a file server that hangs must not block the store's threads.
-    return await asyncio.get_running_loop().run_in_executor(server.mount_work.browsing, function, mount.root, *path)
+async def _browse_mount(function: Callable[..., Any], mount: Mount, *path: str | Path) -> Any:
+    patience_s = mount_calls.LONG_PATIENCE_S
+    return await mount_calls.run_call(mount.root, function, mount.root, *path, patience_s=patience_s)
 
 
-def find_current_mount(server: Server, name: str) -> tuple[str, Profile, Mount]:
+async def find_current_mount(server: Server, name: str) -> tuple[str, Profile, Mount]:
     """Return the active profile's name, the profile, and its mount.
 
-    Raises NoProfile, NotFound.
+    Raises NoProfile, NotFound, Denied, StoreUnavailable.
     """
     profiles = server.store.profiles
     if profiles.current is None:
         raise errors.NoProfile
-    return profiles.current, profiles.profiles[profiles.current], profiles.get_mount(name)
+    mount = await profiles.check_mount(profiles.get_mount(name))
+    return profiles.current, profiles.profiles[profiles.current], mount
 
 
 # --------------------------------------------------------------------------------------------------------- syncing
@@ -71,7 +72,7 @@ async def sync_mount(server: Server, body: dict[str, Any]) -> dict[str, Any]:
 
     The mount is copied, or with `dry_run` the changes are listed, or without `wait` a sync goes on by itself.
     """
-    name, profile, mount = find_current_mount(server, body["mount"])
+    name, profile, mount = await find_current_mount(server, body["mount"])
     if not is_remote(profile):
         # Local jobs run in the mounts' own folders, so there is nothing to copy.
         return (
@@ -129,7 +130,7 @@ async def transfer_mount(
     deleting everything on the other side; SyncFailed with rsync's reason, or when another sync of this mount does not
     end. When this is cancelled, the transfer is stopped too.
     """
-    hidden = await asyncio.to_thread(mount_roots.find_store_inside, mount.root, server.store.root)
+    hidden = await mount_calls.run_call(mount.root, mount_roots.find_store_inside, mount.root, server.store.root)
     folders = rsync.Folders(str(mount.root), mount.remote, mount.exclude_patterns, hidden)
     target = make_login(profile)
     # Over the connection that SLURM's commands use, if there is one.
@@ -142,7 +143,7 @@ async def transfer_mount(
         if on_begin is not None:
             await on_begin(transfer)
         if delete and not dry_run:
-            await _refuse_unsafe_delete(server, mount)
+            await _refuse_unsafe_delete(mount)
         try:
             return await asyncio.get_running_loop().run_in_executor(server.mount_work.syncing, transfer.run)
         finally:
@@ -150,9 +151,9 @@ async def transfer_mount(
             transfer.stop("the server has ended")
 
 
-async def _refuse_unsafe_delete(server: Server, mount: Mount) -> None:
+async def _refuse_unsafe_delete(mount: Mount) -> None:
     """Raise Conflict where deleting extra files must be a mistake."""
-    if await _browse_mount(server, mount_files.is_empty, mount):
+    if await _browse_mount(mount_files.is_empty, mount):
         raise errors.Conflict("The mount's folder is empty here: what is over there is not deleted for that")
 
 
@@ -203,6 +204,7 @@ async def carry_out_sync(server: Server, sync_id: str) -> None:
     try:
         try:
             profile, mount = syncs.find_mount(server.store.profiles, recorded)
+            await server.store.profiles.check_mount(mount)
             progress = await transfer_mount(
                 server, recorded.profile, profile, mount, delete=recorded.delete, on_begin=on_begin
             )

@@ -1,4 +1,4 @@
-"""What goes on with mounts: folders that are browsed, transfers, copies."""
+"""What goes on with mounts: transfers and copies."""
 
 from __future__ import annotations
 
@@ -33,17 +33,15 @@ class MountCopy:
 class MountWork:
     """The threads for mounts, and what they do at the moment.
 
-    Folders on a server that hangs, and transfers that take hours, hold up nothing but their own kind. `transfers` has
-    the running one of each sync by its id, `copies` those of each cluster (by label) and mount.
+    Transfers that take hours hold up nothing but their own kind. `transfers` has the running one of each sync by its
+    id, `copies` those of each cluster (by label) and mount.
     """
 
     def __init__(self) -> None:
-        self.browsing = Pool(4, thread_name_prefix="browse")
         self.syncing = Pool(8, thread_name_prefix="rsync")
         self.transfers: dict[str, Transfer] = {}
         self.copies: dict[tuple[str, str], MountCopy] = {}
 
     def close(self) -> None:
         """Drop what has not begun; do not wait for what has."""
-        for pool in (self.browsing, self.syncing):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.syncing.shutdown(wait=False, cancel_futures=True)

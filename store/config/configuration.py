@@ -20,7 +20,7 @@ from store.config.profiles import Mount, is_on_disk
 from store.disk.files import Files
 from store.disk.folders import Folder, Listener, ProblemListener
 from store.documents import Config, SrunxConfig
-from store.errors import Conflict, Exists, NotFound
+from store.errors import Conflict, Exists, NotFound, StoreUnavailable
 from store.yaml.file_edits import edit_file, get_tag
 
 SYSTEM = Path("/etc/srunx/config.json")
@@ -66,7 +66,8 @@ class Configuration:
 
     def _open_outside(self, path: Path) -> Folder:
         """Return a folder for one file outside of the store."""
-        folder = Folder(path.parent, "file", self.files, layers.parse_layer, only=(path.name,))
+        root = None if path.name != PROJECT else path.parent
+        folder = Folder(path.parent, "file", self.files, layers.parse_layer, only=(path.name,), mount_root=root)
         folder.listeners, folder.problem_listeners = self.listeners, self.problem_listeners
         return folder
 
@@ -122,7 +123,12 @@ class Configuration:
         if time.monotonic() - self._looked_at < LOOK_S:
             return
         self._looked_at = time.monotonic()
-        await asyncio.gather(*(folder.refresh(folder.only) for folder in (self.system, *self.projects.values())))
+        outside = (self.system, *self.projects.values())
+        # What does not answer stays as it was last read.
+        found = await asyncio.gather(*(folder.refresh(folder.only) for folder in outside), return_exceptions=True)
+        for problem in found:
+            if problem is not None and not isinstance(problem, StoreUnavailable):
+                raise problem
 
     def list_problems(self, roots: Iterable[Path]) -> list[dict[str, Any]]:
         """List what was wrong outside of config.yaml at the last look.
@@ -181,7 +187,7 @@ class Configuration:
 
         NotFound when the mount's folder is not on the disk.
         """
-        if not await asyncio.to_thread(mount.is_there):
+        if not await mount.is_there():
             raise NotFound("Mount", mount.name, ": its folder is not there")
         return self.get_project_folder(mount.root)
 

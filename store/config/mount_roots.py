@@ -13,11 +13,20 @@ KERNEL = ("/proc", "/sys", "/dev")
 
 
 def explain_root(root: Path) -> str | None:
-    """Explain why a folder of this machine can be no mount; None if it can."""
-    real, home = Path(os.path.realpath(root)), Path(os.path.realpath(Path("~").expanduser()))
-    if why := explain_remote_root(str(root)) or explain_remote_root(str(real)):
+    """Explain why a folder of this machine can be no mount; None if it can.
+
+    Asks the disk, which may not answer.
+    """
+    home = Path("~").expanduser()
+    return explain_path(root, home) or explain_path(Path(os.path.realpath(root)), Path(os.path.realpath(home)))
+
+
+def explain_path(path: Path, home: Path) -> str | None:
+    """Explain why a folder can be no mount by its path; None if it can."""
+    normal = Path(os.path.normpath(path))
+    if why := explain_remote_root(str(path)):
         return why
-    if real.is_relative_to(home) and any(part.startswith(".") for part in real.relative_to(home).parts):
+    if normal.is_relative_to(home) and any(part.startswith(".") for part in normal.relative_to(home).parts):
         return "a hidden folder of the home directory"
     return None
 

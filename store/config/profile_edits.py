@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from store.config import masks
 from store.config.profiles import NO_HOST, Mount, Profile, Profiles, is_on_disk, parse_profiles
+from store.disk import mount_calls
 from store.disk.folders import Folder
 from store.documents import to_problems
 from store.errors import Conflict, Exists, Invalid, NoProfile, NotFound, make_problem
@@ -49,30 +51,37 @@ def require_current(kept: Profiles, in_force: Profiles) -> str:
     return in_force.current
 
 
-def get_project(in_force: Profiles, mount: str) -> Mount:
+async def get_project(in_force: Profiles, mount: str) -> Mount:
     """Return a mount of the current profile.
 
-    Raises NoProfile, NotFound, Denied.
+    Raises NoProfile, NotFound, Denied, StoreUnavailable.
     """
     if in_force.current is None:
         raise NoProfile(NOT_ACTIVE)
     found = in_force.get_mounts().get(mount)
     if found is None:
         raise NotFound("Mount", mount, f" in profile '{in_force.current}'")
-    return in_force.check_mount(found)
+    return await in_force.check_mount(found)
 
 
 def list_projects(in_force: Profiles) -> list[dict[str, Any]]:
-    """List a project for each mount of the current profile.
+    """List a project for each mount of the current profile; for a thread.
 
-    Asks the disk whether they have a srunx.json.
+    Asks the disk whether they have a srunx.json; no where it does not answer.
     """
-    found = []
-    for mount in in_force.get_mounts().values():
-        path = mount.root / "srunx.json"
-        row = {"mount_name": mount.name, "local_path": str(mount.root), "remote_path": mount.remote}
-        found.append({**row, "config_exists": is_on_disk(path), "config_path": str(path)})
-    return found
+    mounts = list(in_force.get_mounts().values())
+    paths = [mount.root / "srunx.json" for mount in mounts]
+    answers = mount_calls.ask_each((path.parent, partial(is_on_disk, path)) for path in paths)
+    return [
+        {
+            "mount_name": mount.name,
+            "local_path": str(mount.root),
+            "remote_path": mount.remote,
+            "config_exists": answer is True,
+            "config_path": str(path),
+        }
+        for mount, path, answer in zip(mounts, paths, answers, strict=True)
+    ]
 
 
 # Changes. Each is made on the file's present contents; `if_match` is the tag that the caller has seen.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from store.config import mount_roots
+from store.disk import mount_calls
 from store.documents import PATH, VARIABLE, VERSION, UserFileModel, from_yaml
 from store.errors import Denied, Invalid, NotFound, make_problem
 
@@ -54,7 +56,7 @@ class Mount(UserFileModel):
     @classmethod
     def check_local(cls, value: str) -> str:
         """Refuse what is no folder of a project."""
-        if why := mount_roots.explain_root(to_root(value)):
+        if why := mount_roots.explain_path(to_root(value), Path("~").expanduser()):
             raise ValueError(f"a mount needs a folder of its own, not {why}")
         return value
 
@@ -71,12 +73,19 @@ class Mount(UserFileModel):
         """The local folder."""
         return to_root(self.local)
 
-    def is_there(self) -> bool:
-        """Tell whether the disk has the local folder."""
-        try:
-            return self.root.is_dir()
-        except OSError:
-            return False
+    async def is_there(self, folder: Path | str = "") -> bool:
+        """Tell whether the disk has the local folder, or this one in it.
+
+        Raises StoreUnavailable for one that does not answer.
+        """
+        return await mount_calls.run_call(self.root, _is_folder, self.root / folder)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def is_on_disk(path: Path) -> bool:
@@ -161,19 +170,23 @@ class Profiles(UserFileModel):
         found = self.get_mounts().get(name)
         if found is None:
             raise NotFound("Mount", name)
-        return self.check_mount(found)
+        return found
 
-    def check_mount(self, mount: Mount) -> Mount:
+    async def check_mount(self, mount: Mount) -> Mount:
         """Return the mount unless its folder became a forbidden one; Denied.
 
-        To be asked before each use, as anything on the way to it may have become a link.
+        To be asked before each use, as anything on the way to it may have become a link. Raises StoreUnavailable for
+        one that does not answer.
         """
-        if why := self.explain_mount(mount):
+        if why := await mount_calls.run_call(mount.root, self.explain_mount, mount):
             raise Denied(f"Mount '{mount.name}' is {why}")
         return mount
 
     def explain_mount(self, mount: Mount) -> str | None:
-        """Explain why a mount may not be used; None if it may."""
+        """Explain why a mount may not be used; None if it may.
+
+        Asks the disk, which may not answer.
+        """
         why = mount_roots.explain_root(mount.root)
         return why or (mount_roots.explain_store(mount.root, self._store) if self._store else None)
 
@@ -181,15 +194,16 @@ class Profiles(UserFileModel):
 def parse_profiles(data: bytes, name: str = "profiles.yaml", store: Path | None = None) -> Profiles:
     """Parse the file. Raises Invalid with line and column.
 
-    No mount may show the store.
+    No mount may show the store. One that does not answer is taken: it is checked again before each use.
     """
     found = from_yaml(Profiles, data, name)
     found._store = store
+    mounts = [(key, at, mount) for key, profile in found.profiles.items() for at, mount in enumerate(profile.mounts)]
+    reasons = mount_calls.ask_each((mount.root, partial(found.explain_mount, mount)) for _, _, mount in mounts)
     wrong = [
         make_problem(f"a mount needs a folder of its own, not {why}", ["profiles", key, "mounts", at, "local"])
-        for key, profile in found.profiles.items()
-        for at, mount in enumerate(profile.mounts)
-        if (why := found.explain_mount(mount))
+        for (key, at, _), why in zip(mounts, reasons, strict=True)
+        if isinstance(why, str)
     ]
     if wrong:
         raise Invalid(wrong)

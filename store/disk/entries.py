@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from store.disk.compression import Packer, Packing
-from store.disk.reading import Stamp
+from store.disk.reading import Stamp, to_stamp
 from store.errors import Conflict, StoreUnavailable
 
 PACK_FROM_BYTES = 512
+PROBLEMS_PER_FILE = 20
 # The type of the problem of a file that could not be read this time.
 UNREAD = "unread"
 
@@ -178,6 +181,41 @@ class FileState:
     def list_problems(self) -> tuple[dict[str, Any], ...]:
         """Return what is wrong, or else what is doubtful about a good file."""
         return self.problems or (self.entry.warnings if self.entry else ())
+
+    def build_problem_rows(self, path: str, since: str | None, mount: str | None) -> list[dict[str, Any]]:
+        """Build the rows that tell what is wrong."""
+        return [
+            {
+                "path": path,
+                "line": problem.get("line"),
+                "column": problem.get("column"),
+                "reason": describe_reason(problem),
+                "since": since,
+                "severity": "error" if self.problems else "warning",
+                "mount": mount,
+            }
+            for problem in self.list_problems()[:PROBLEMS_PER_FILE]
+        ]
+
+
+def compare_folder(path: Path, known: dict[str, FileState], parse_filename: Callable[[str], str | None]) -> list[str]:
+    """List the files of a folder that differ from these states.
+
+    Takes what it finds out of `known`. Blocks.
+    """
+    differing = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if parse_filename(entry.name) is None:
+                continue
+            state = known.pop(entry.name, None)
+            try:
+                same = state is not None and state.mark == pack_stamp(to_stamp(entry.stat(follow_symlinks=False)))
+            except FileNotFoundError:
+                same = False
+            if not same:
+                differing.append(entry.name)
+    return sorted(differing) + list(known)
 
 
 def describe_reason(problem: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,10 @@ def check_name(name: str, kind: str = "name") -> str:
 def is_temporary(name: str) -> bool:
     """Tell whether a write in progress, or one cut short, made this name."""
     return TEMPORARY.fullmatch(name) is not None
+
+
+# Runs a function off the event loop; returns what it returns.
+Run = Callable[..., Awaitable[Any]]
 
 
 @dataclass(eq=False, slots=True)
@@ -146,23 +150,23 @@ class Files:
 
     # For callers.
 
-    async def write(self, path: Path, data: bytes) -> Stamp:
+    async def write(self, path: Path, data: bytes, run: Run | None = None) -> Stamp:
         """Write the file durably; return its stamp.
 
-        Raises StoreUnavailable, StoreFull.
+        `run` is where the disk is asked for files outside of the store. Raises StoreUnavailable, StoreFull.
         """
-        return await self._submit(FileChange(path, data))
+        return await self._submit(FileChange(path, data), run)
 
-    async def create(self, path: Path, data: bytes) -> Stamp:
+    async def create(self, path: Path, data: bytes, run: Run | None = None) -> Stamp:
         """Create the file durably; return its stamp.
 
         Raises Exists if there is one, also if somebody else made it at the same moment.
         """
-        return await self._submit(FileChange(path, data, exclusive=True))
+        return await self._submit(FileChange(path, data, exclusive=True), run)
 
-    async def delete(self, path: Path) -> None:
+    async def delete(self, path: Path, run: Run | None = None) -> None:
         """Delete the file durably. Raises NotFound."""
-        await self._submit(FileChange(path, None))
+        await self._submit(FileChange(path, None), run)
 
     async def discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
         """Delete the file durably if `same(status)` confirms which one it is.
@@ -214,11 +218,8 @@ class Files:
         """Delete the folder and everything in it."""
         await asyncio.to_thread(self._discard_folder, path)
 
-    async def remove_leftovers(self, files: Sequence[Path], folders: Sequence[Path]) -> None:
-        """Remove the files, then the folders that are empty, where it can."""
-        await asyncio.to_thread(self._remove_leftovers, files, folders)
-
-    def _remove_leftovers(self, files: Sequence[Path], folders: Sequence[Path]) -> None:
+    def remove_leftovers(self, files: Sequence[Path], folders: Sequence[Path]) -> None:
+        """Remove the files, then the folders that are empty, where it can. Blocks."""
         for remove, paths in ((self.ops.unlink, files), (self.ops.rmdir, folders)):
             for path in paths:
                 with contextlib.suppress(OSError):
@@ -282,9 +283,15 @@ class Files:
 
     # The writing thread.
 
-    async def _submit(self, change: FileChange) -> Any:
-        """Hand the change to the writing thread; return the file's stamp."""
+    async def _submit(self, change: FileChange, run: Run | None = None) -> Any:
+        """Hand the change to the writing thread; return the file's stamp.
+
+        With `run` hand it there: a disk that hangs must not hold up the store.
+        """
         request = WriteRequest(change)
+        if run is not None:
+            await run(self.perform, [request])
+            return request.answer.result()
         with self.start_lock:
             if self.thread is None:
                 thread = threading.Thread(target=self._write_batches, name="store-writer", daemon=True)

@@ -9,6 +9,7 @@ it was last right stays in force until it is right again or gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -22,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from store.disk import owners
+from store.disk import mount_calls, owners
 from store.disk.compression import Packer
 from store.disk.entries import (
     CheckpointRow,
@@ -33,7 +34,7 @@ from store.disk.entries import (
     Summary,
     build_unread_state,
     build_wrong_state,
-    describe_reason,
+    compare_folder,
     format_now,
     is_named,
     pack_stamp,
@@ -50,6 +51,7 @@ from store.errors import (
     Invalid,
     NotFound,
     StoreError,
+    StoreUnavailable,
     TooLarge,
     from_os_error,
     make_problem,
@@ -61,7 +63,6 @@ log = logging.getLogger("sluice.store")
 FILE_LIMIT_BYTES = 16_000_000
 # A change this young may be followed by another one that the file's time does not tell apart (the kernel's tick).
 YOUNG_NS = 50_000_000
-PROBLEMS_PER_FILE = 20
 REFRESH_BATCH = 100
 # Recent documents stay parsed up to so many bytes of their text; parsed they take one to six times as much.
 PARSED_BYTES = 4_000_000
@@ -78,7 +79,8 @@ class Folder:
     `suffixes` are the endings that count, in any case, the first is the one for new files; without any all count, and
     new files get `ending`; with `only` just these file names count.
     `parse(data, name)` gives the document or raises Invalid; `find_warnings(document)` gives what is not wrong enough
-    for that. `summary(document)` gives the row for lists. `mount` is the mount that the folder is of. `keep` says
+    for that. `summary(document)` gives the row for lists. `mount` is the mount that the folder is of, `mount_root` the
+    root of the file system that may hang. `keep` says
     that documents stay parsed in memory; otherwise they are kept as packed bytes and the recent ones parsed, and
     `facts(document)` gives the little that listeners need of all documents, whether they are parsed or not.
     """
@@ -99,6 +101,7 @@ class Folder:
         facts: Callable[[Any], Any] | None = None,
         keep: bool = True,
         parsed_bytes: int = PARSED_BYTES,
+        mount_root: Path | None = None,
     ) -> None:
         self.path = path
         self.kind = kind
@@ -127,6 +130,9 @@ class Folder:
         self.reported_while_writing: set[str] = set()
         self.parsed_documents = BoundedCache(parsed_bytes)  # by name
         self.run_reading: Callable[..., Awaitable[Any]] = asyncio.to_thread  # of what callers have written
+        self.mount_root = mount_root
+        # Where files are written; None: in the store's own thread.
+        self.run_writing = None if mount_root is None else self.run_disk
         self.in_mount = not files.is_own(path)
 
     # Reading: memory only.
@@ -180,18 +186,8 @@ class Folder:
         state = self.file_states.get(filename)
         if state is None:
             return []
-        return [
-            {
-                "path": self.files.display_path(self.path / filename),
-                "line": problem.get("line"),
-                "column": problem.get("column"),
-                "reason": describe_reason(problem),
-                "since": state.since or self.doubtful_files.get(filename),
-                "severity": "error" if state.problems else "warning",
-                "mount": self.mount,
-            }
-            for problem in state.list_problems()[:PROBLEMS_PER_FILE]
-        ]
+        since = state.since or self.doubtful_files.get(filename)
+        return state.build_problem_rows(self.files.display_path(self.path / filename), since, self.mount)
 
     def __contains__(self, name: str) -> bool:
         state = self.file_states.get(self.filenames.get(name, ""))
@@ -266,7 +262,7 @@ class Folder:
             state = self._check_change(name, filename, if_match)
             if state is None:
                 raise NotFound(self.kind, name)
-            await self._run_on_disk(filename, self.files.delete(self.path / filename))
+            await self._run_on_disk(filename, self.files.delete(self.path / filename, self.run_writing))
             await self._index_write(filename, None)
 
     async def _write(self, name: str, document: Any, if_match: str | None, new: bool) -> FileEntry:
@@ -286,7 +282,7 @@ class Folder:
                 raise Exists(self.kind, name)
             self._check_change(name, filename, if_match)
             act = self.files.create if new else self.files.write
-            seen = await self._run_on_disk(filename, act(self.path / filename, data))
+            seen = await self._run_on_disk(filename, act(self.path / filename, data, self.run_writing))
             await self._index_write(filename, FileState(entry, pack_stamp(seen)))
             if isinstance(document, BaseModel):
                 self._keep_parsed(entry, document, len(data))
@@ -300,7 +296,7 @@ class Folder:
         self._install(filename, state)
         if filename in self.reported_while_writing:
             self.reported_while_writing.discard(filename)
-            if self._has_changed(filename):
+            if await self._look_for_change(filename):
                 await self.refresh([filename])
 
     async def _run_on_disk(self, filename: str, work: Any) -> Any:
@@ -310,7 +306,8 @@ class Folder:
             return await work
         except StoreError as error:
             # Whatever the disk did, or somebody else a moment earlier: the index says what can be read there now.
-            await self.refresh([filename])
+            with contextlib.suppress(StoreUnavailable):
+                await self.refresh([filename])
             name = str(self.parse_filename(filename))
             if isinstance(error, Exists):
                 raise Exists(self.kind, name) from error
@@ -335,7 +332,7 @@ class Folder:
         # One that is refused may have another ending than a new one gets.
         wrong = sorted(self.wrong_files.get(name, ()))
         filename = self.filenames.get(name) or next(iter(wrong), self.choose_filename(name))
-        if self._has_changed(filename):
+        if await self._look_for_change(filename):
             await self.refresh([filename])
         return filename
 
@@ -387,6 +384,19 @@ class Folder:
         self._install(row.filename, FileState(FileEntry.from_packed(self, name, row.packed, row.facts), row.mark))
         return True
 
+    async def run_disk(self, call: Callable[..., Any], *given: Any, patience_s: float | None = None) -> Any:
+        """Ask the disk in a thread; in one of its mount, where there is one.
+
+        Raises StoreUnavailable when the mount does not answer.
+        """
+        if self.mount_root is None:
+            return await asyncio.to_thread(call, *given)
+        return await mount_calls.run_call(self.mount_root, call, *given, patience_s=patience_s)
+
+    async def make(self) -> None:
+        """Make the folder where it is missing."""
+        await self.run_disk(self.files.make_dirs, self.path)
+
     async def refresh(self, filenames: Iterable[str]) -> None:
         """Look at these files again and put what they say into the index.
 
@@ -396,7 +406,7 @@ class Folder:
         while waiting and self.files.describe_loss(self.path) is None:  # what lies there now is another store's
             now = [waiting.popleft() for _ in range(min(REFRESH_BATCH, len(waiting)))]
             before = [(name, self.file_states.get(name)) for name in now if self.parse_filename(name) is not None]
-            states = await asyncio.to_thread(list, self._examine_files(before))
+            states = await self.run_disk(list, self._examine_files(before), patience_s=mount_calls.LONG_PATIENCE_S)
             for (filename, seen), state in zip(before, states, strict=True):
                 await turn.yield_in_time()
                 if self.file_states.get(filename) is not seen:
@@ -436,9 +446,15 @@ class Folder:
         turn = Turn()
         for filename in filenames:
             await turn.yield_in_time()
-            if self._has_changed(filename):
+            if await self._look_for_change(filename):
                 (self.reported_while_writing.add if filename in self.writes_in_progress else changed.append)(filename)
         return changed
+
+    async def _look_for_change(self, filename: str) -> bool:
+        """Tell whether the file differs, asking a mount's disk off the event loop."""
+        if self.mount_root is None:
+            return self._has_changed(filename)
+        return bool(await self.run_disk(self._has_changed, filename))
 
     def _has_changed(self, filename: str) -> bool:
         """Tell whether the file on disk differs from the index."""
@@ -454,28 +470,13 @@ class Folder:
 
         Raises OSError when the folder cannot be listed.
         """
-        return await self.select_changed(await asyncio.to_thread(self._compare_folder, dict(self.file_states)))
+        known = dict(self.file_states)
+        return await self.select_changed(await self.run_disk(compare_folder, self.path, known, self.parse_filename))
 
     def list_files(self) -> list[str]:
         """List the names of all files that count, sorted."""
         with os.scandir(self.path) as entries:
             return sorted(entry.name for entry in entries if self.parse_filename(entry.name) is not None)
-
-    def _compare_folder(self, known: dict[str, FileState]) -> list[str]:
-        """List the files that differ from these states; for a thread."""
-        differing = []
-        with os.scandir(self.path) as entries:
-            for entry in entries:
-                if self.parse_filename(entry.name) is None:
-                    continue
-                state = known.pop(entry.name, None)
-                try:
-                    same = state is not None and state.mark == pack_stamp(to_stamp(entry.stat(follow_symlinks=False)))
-                except FileNotFoundError:
-                    same = False
-                if not same:
-                    differing.append(entry.name)
-        return sorted(differing) + list(known)
 
     def _examine(self, filename: str, seen: FileState | None) -> FileState | None:
         """Read the file's state, given the state that was `seen` before.

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from store.config.mount_roots import KERNEL
+from store.disk import mount_calls
 from store.disk.reading import ReadSlices, read_slice_blocking
-from store.errors import Denied, NotFound, StoreError
+from store.errors import Denied, NotFound, StoreError, StoreUnavailable
 
 # Clocks differ: SLURM bears 5 minutes between machines, and a file server may be as far off again.
 CLOCKS_S = 600
@@ -94,10 +95,21 @@ def make_reader(place: JobPlace) -> ReadSlices:
 def _read_parts(
     place: JobPlace, wanted: Sequence[tuple[str, int, int]], owner: int | None
 ) -> list[tuple[bytes, int] | StoreError]:
-    real_place = place.resolve(os.path.realpath)
+    real_place = place.resolve(lambda folder: _find_real(folder, place.mounts))
     # Where nobody says whose job it was it is our own; root may have submitted it for another user.
     owner = owner if owner is not None else os.geteuid() or None
-    return [_read_part(real_place, *part, owner) for part in wanted]
+    return [mount_calls.ask_below(place.mounts, part[0], _read_part, real_place, *part, owner) for part in wanted]
+
+
+def _find_real(folder: str, mounts: Sequence[str]) -> str:
+    """Find where a folder really lies; "" where its mount does not answer.
+
+    That opens nothing.
+    """
+    try:
+        return mount_calls.ask_below(mounts, folder, os.path.realpath, folder)
+    except StoreUnavailable:
+        return ""
 
 
 def _read_part(

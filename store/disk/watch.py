@@ -19,6 +19,7 @@ from typing import Any
 from watchfiles import awatch
 
 from store.disk.folders import Folder
+from store.errors import StoreError, StoreUnavailable
 
 log = logging.getLogger("sluice.store")
 
@@ -122,11 +123,11 @@ class Watch:
         """Compare all folders with the index once."""
         before, self.error = self.error, ""
         spent_s = 0.0
-        for folder in self.folders:
+        for folder in list(self.folders):
             try:
                 folder.files.require_store(folder.path)
-                if folder.path != self.root and not folder.path.is_dir() and self.root.is_dir():
-                    self.make_dirs(folder.path)
+                if folder.path != self.root and self.root.is_dir():
+                    await self._make_folder(folder)
                 begun = time.monotonic()
                 differing = await folder.find_differing()
                 spent_s += time.monotonic() - begun
@@ -139,6 +140,13 @@ class Watch:
         if before and not self.error:
             self.renew()  # it may have been away
         self.scan_s = spent_s
+
+    async def _make_folder(self, folder: Folder) -> None:
+        """Make a folder where it is missing, a mount's in a thread of the mount."""
+        if folder.mount_root is not None:
+            await folder.make()
+        elif not folder.path.is_dir():
+            self.make_dirs(folder.path)
 
     async def _scan_forever(self) -> None:
         """Compare again and again, more often where nothing else sees changes.
@@ -174,9 +182,9 @@ class Watch:
         """
         inner = self.renewal = asyncio.Event()
         ending = asyncio.create_task(self._end_with_watch(inner))
-        paths = sorted({self.root, *self.signals, *(folder.path for folder in self.folders)})
         try:
-            for path in paths:
+            paths = sorted({self.root, *self.signals, *await self._list_answering()})
+            for path in (self.root, *self.signals):
                 self.make_dirs(path)
             reports = self.source(paths, inner)
             self.mode, self.reason = "events", ""
@@ -193,6 +201,23 @@ class Watch:
         finally:
             ending.cancel()
 
+    async def _list_answering(self) -> list[Path]:
+        """Make the folders; list them without those of mounts that do not answer.
+
+        Those are watched when a comparison finds them again.
+        """
+        found = []
+        for folder in list(self.folders):
+            try:
+                await self._make_folder(folder)
+            except StoreError as error:
+                if folder.mount_root is None:
+                    raise
+                self.error = f"{folder.files.display_path(folder.path)}: {error}"
+            else:
+                found.append(folder.path)
+        return found
+
     async def _end_with_watch(self, inner: asyncio.Event) -> None:
         """Set the event when the watch is closed."""
         await self.stop.wait()
@@ -207,9 +232,10 @@ class Watch:
         for signalled, call in self.signals.items():
             if str(signalled) in names:
                 call()
-        for folder in self.folders:
+        for folder in list(self.folders):
             if changed := names.get(str(folder.path)):
-                await folder.refresh(await folder.select_changed(changed))
+                with contextlib.suppress(StoreUnavailable):  # the next comparison tells
+                    await folder.refresh(await folder.select_changed(changed))
 
 
 def _start_task(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:

@@ -75,7 +75,7 @@ def list_surplus(syncs: Iterable[Sync]) -> list[str]:
 
 
 def find_mount(profiles: Profiles, sync: Sync) -> tuple[Profile, Mount]:
-    """Find the profile and the mount of the sync; NotFound, Denied.
+    """Find the profile and the mount of the sync; NotFound.
 
     The profile need not be the active one.
     """
@@ -83,7 +83,7 @@ def find_mount(profiles: Profiles, sync: Sync) -> tuple[Profile, Mount]:
     mount = next((candidate for candidate in profile.mounts if candidate.name == sync.mount), None) if profile else None
     if profile is None or mount is None:
         raise NotFound("Mount", sync.mount)
-    return profile, profiles.check_mount(mount)
+    return profile, mount
 
 
 def to_json(sync: Sync, progress: dict[str, Any] | None) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def get_remote(world: World) -> RemoteCluster:
 @asynchronous
 async def test_where_a_run_works(tmp_path: Path, why: str, cluster: str, mount: str | None, expected: WorkDir) -> None:
     async with open_server(tmp_path, FILES) as world:
-        found = workdirs.choose_workdir(world.server, world.server.clusters.get(cluster), mount, "w")
+        found = await workdirs.choose_workdir(world.server, world.server.clusters.get(cluster), mount, "w")
         root = Path(str(expected.root).format(store=tmp_path / "store"))
         assert found == WorkDir(root, expected.local, expected.is_copied), why
         assert not root.exists(), "it is made where the job is submitted"
@@ -70,7 +70,9 @@ async def test_the_home_of_another_machine_counts_once_it_is_known(
     async with open_server(tmp_path, FILES) as world:
         cluster = get_remote(world)
         monkeypatch.setattr(RemoteCluster, "home", "/home/ann")
-        assert workdirs.choose_workdir(world.server, cluster, None, "w").root == Path("/home/ann/.sluice/work/w")
+        assert (await workdirs.choose_workdir(world.server, cluster, None, "w")).root == Path(
+            "/home/ann/.sluice/work/w"
+        )
 
 
 @pytest.mark.parametrize(
@@ -90,9 +92,9 @@ async def test_whose_mount_is_meant(tmp_path: Path, why: str, name: str, cluster
     async with open_server(tmp_path, FILES) as world:
         if local is None:
             with pytest.raises(NotFound, match=name):
-                workdirs.find_mount(world.server, name, cluster)
+                await workdirs.find_mount(world.server, name, cluster)
         else:
-            assert workdirs.find_mount(world.server, name, cluster).local == local, why
+            assert (await workdirs.find_mount(world.server, name, cluster)).local == local, why
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ def make_files(tmp_path: Path) -> dict[str, str]:
     return {"store/profiles.yaml": f"current: own\nprofiles: {{own: {{mounts: [{mount}]}}}}\n"}
 
 
-def list_names(world: World, mount: str | None = None) -> list[str]:
-    return [row["name"] for row in orjson.loads(workflow_files.list_workflows(world.server, mount).data)]
+async def list_names(world: World, mount: str | None = None) -> list[str]:
+    return [row["name"] for row in orjson.loads((await workflow_files.list_workflows(world.server, mount)).data)]
 
 
 def read_row(answer: Versioned) -> dict[str, Any]:
@@ -48,9 +48,9 @@ async def create(world: World, if_match: str | None = None, **more: Any) -> Vers
 async def test_the_answer_is_what_the_list_shows_with_the_tag_of_the_file(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         saved = await upload(world, WORKFLOW)
-        found = workflow_files.get_workflow(world.server, "flow", None)
+        found = await workflow_files.get_workflow(world.server, "flow", None)
         assert (read_row(saved), saved.etag) == (read_row(found), found.etag)
-        assert orjson.loads(workflow_files.list_workflows(world.server, None).data) == [read_row(saved)]
+        assert orjson.loads((await workflow_files.list_workflows(world.server, None)).data) == [read_row(saved)]
         assert (tmp_path / "store" / "workflows" / "flow.yaml").read_text() == WORKFLOW, "as it was sent"
         with pytest.raises(Changed):
             await upload(world, WORKFLOW.replace("n: 1", "n: 2"), if_match="0" * 64)
@@ -79,7 +79,7 @@ async def test_a_file_of_the_largest_size_is_taken(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         padding = "#" * (workflow_files.WORKFLOW_BYTES - len(WORKFLOW) - 1) + "\n"
         await upload(world, padding + WORKFLOW)
-        assert list_names(world) == ["flow"]
+        assert await list_names(world) == ["flow"]
 
 
 @asynchronous
@@ -91,7 +91,7 @@ async def test_of_many_that_create_the_same_workflow_one_does(tmp_path: Path) ->
         )
         (saved,) = (answer for answer in answers if isinstance(answer, Versioned))
         assert all(isinstance(answer, Exists) for answer in answers if answer is not saved)
-        assert read_row(workflow_files.get_workflow(world.server, "flow", None)) == read_row(saved)
+        assert read_row(await workflow_files.get_workflow(world.server, "flow", None)) == read_row(saved)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def test_what_a_creation_replaces(
 async def test_a_form_that_only_repeats_what_it_was_shown_keeps_the_templates(tmp_path: Path) -> None:
     text = WORKFLOW + "sweep: {matrix: {n: [1, 2]}}\n"
     async with open_server(tmp_path, {"store/workflows/flow.yaml": text}) as world:
-        row = read_row(workflow_files.get_workflow(world.server, "flow", None))
+        row = read_row(await workflow_files.get_workflow(world.server, "flow", None))
         rendered = row["jobs"][0]["command"]
         jobs = [{"name": name, "command": rendered} for name in ("a", "b")]
         await create(world, jobs=jobs, overwrite=True)
@@ -135,7 +135,7 @@ async def test_a_form_that_only_repeats_what_it_was_shown_keeps_the_templates(tm
 @asynchronous
 async def test_a_creation_sees_an_edit_that_it_has_not_shown(tmp_path: Path) -> None:
     async with open_server(tmp_path, FLOW) as world:
-        etag = workflow_files.get_workflow(world.server, "flow", None).etag
+        etag = (await workflow_files.get_workflow(world.server, "flow", None)).etag
         await upload(world, WORKFLOW.replace("n: 1", "n: 2"))
         with pytest.raises(Changed):
             await create(world, if_match=etag, overwrite=True)
@@ -147,19 +147,19 @@ async def test_a_creation_sees_an_edit_that_it_has_not_shown(tmp_path: Path) -> 
 async def test_a_mount_is_followed_from_its_first_use_on(tmp_path: Path) -> None:
     async with open_server(tmp_path, make_files(tmp_path)) as world:
         with pytest.raises(NotFound, match="its folder is not there"):
-            list_names(world, "ml")
+            await list_names(world, "ml")
         with pytest.raises(NotFound, match="none"):
-            list_names(world, "none")
+            await list_names(world, "none")
         (tmp_path / "project").mkdir()
-        assert list_names(world, "ml") == list_names(world, "ml") == []
+        assert await list_names(world, "ml") == await list_names(world, "ml") == []
         world.read_changes("workflow")
         await upload(world, WORKFLOW, "ml")
         change = world.reader.take()
         assert change is not None and (change.id, change.parent, change.action) == ("flow", "ml", "created")
         assert world.take_changes() == [], "it is followed once, however often it was listed"
-        assert (list_names(world, "ml"), list_names(world)) == (["flow"], [])
+        assert (await list_names(world, "ml"), await list_names(world)) == (["flow"], [])
         await workflow_files.delete_workflow(world.server, "flow", "ml", None)
-        assert list_names(world, "ml") == []
+        assert await list_names(world, "ml") == []
 
 
 @asynchronous
@@ -189,4 +189,4 @@ async def test_a_validation_names_everything_and_saves_nothing(tmp_path: Path) -
         found = await workflow_files.validate_workflow(world.server, {"yaml": wrong})
         assert found["valid"] is False and len(found["errors"]) >= 2
         assert (await workflow_files.validate_workflow(world.server, {}))["valid"] is False
-        assert list_names(world) == []
+        assert await list_names(world) == []

@@ -24,17 +24,17 @@ def write_mount(root: Path) -> dict[str, str]:
 async def test_a_mount_has_workflows_of_its_own(tmp_path: Path) -> None:
     async with open_server(tmp_path, write_mount(tmp_path)) as world:
         folders = world.server.workflow_folders
-        own, mounted = folders.find(None), folders.find("ml")
+        own, mounted = await folders.find(None), await folders.find("ml")
         assert own is folders.own and own.root is None and mounted.root == tmp_path / "ml"
         names = [[row["name"] for row in orjson.loads(folder.rows.get_all().data)] for folder in (own, mounted)]
         assert names == [["flow"], ["own"]]
-        assert folders.find("ml") is mounted
+        assert await folders.find("ml") is mounted
 
 
 @asynchronous
 async def test_changes_of_a_mount_name_it(tmp_path: Path) -> None:
     async with open_server(tmp_path, write_mount(tmp_path)) as world:
-        mounted = world.server.workflow_folders.find("ml")
+        mounted = await world.server.workflow_folders.find("ml")
         world.read_changes("workflow")
         await mounted.folder.delete("own")
         change = world.reader.take()
@@ -47,4 +47,4 @@ async def test_a_mount_that_is_not_there(tmp_path: Path, why: str) -> None:
     files = FLOW if "profile" in why else {**FLOW, "store/profiles.yaml": PROFILES.format(root=tmp_path)}
     async with open_server(tmp_path, files) as world:
         with pytest.raises(NotFound):
-            world.server.workflow_folders.find("ml")
+            await world.server.workflow_folders.find("ml")

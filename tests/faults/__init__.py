@@ -36,6 +36,12 @@ faults/test_starved.py
     threads run out while a program starts: test_any_thread_may_be_the_last
     threads run out for polling: test_polling_outlives_a_pool_without_threads
 
+faults/test_mount_hangs.py
+    file server of a mount gone: test_all_but_the_mount_goes_on
+    file server of a mount gone at the start: test_a_server_starts_and_ends_while_a_mount_hangs
+    work folder that hangs: test_a_job_whose_work_folder_hangs_waits_for_it
+    output of other jobs while a mount hangs: test_the_output_of_other_jobs_is_read
+
 faults/test_store_lost.py
     store deleted, renamed, replaced: test_nothing_is_written_to_what_is_not_our_store
     two servers after that: test_two_servers_and_one_place

@@ -38,10 +38,10 @@ def store(project: Path) -> Store:
 
 
 @pytest.fixture(params=["workflows", "settings"])
-def kept(request: pytest.FixtureRequest, store: Store, project: Path) -> tuple[Folder, Path]:
+async def kept(request: pytest.FixtureRequest, store: Store, project: Path) -> tuple[Folder, Path]:
     """The folder, and a file in it that starts something."""
     if request.param == "workflows":
-        return store.add_folder(project / WORKFLOWS, store.workflows, "it"), project / WORKFLOWS / "a.yaml"
+        return await store.add_folder(project, WORKFLOWS, store.workflows, "it"), project / WORKFLOWS / "a.yaml"
     return store.configuration.get_project_folder(project), project / "srunx.json"
 
 
@@ -63,7 +63,7 @@ async def test_the_last_good_version_stays(kept: tuple[Folder, Path], place: str
 async def test_what_never_counted_is_not_there(project: Path, store: Store, place: str) -> None:
     """From the first look on: as the server starts, a folder's files are read another way."""
     share(project / WORKFLOWS / "a.yaml" if place == "file" else project / WORKFLOWS)
-    folder = store.add_folder(project / WORKFLOWS, store.workflows, "it")
+    folder = await store.add_folder(project, WORKFLOWS, store.workflows, "it")
     assert "a" not in folder
     (row,) = store.list_problems()
     assert row["mount"] == "it" and "not count" in row["reason"]
@@ -114,11 +114,11 @@ async def test_what_is_made_here_counts(tmp_path: Path) -> None:
     """Where everything belongs to a group, and the folder and the file are made by the server."""
     shared = make_project(tmp_path / "shared")
     store = Store(tmp_path / "data")
-    folder = store.add_folder(shared / WORKFLOWS, store.workflows, "it")
+    folder = await store.add_folder(shared, WORKFLOWS, store.workflows, "it")
     for text in ("first", "second"):
         await folder.put("a", (WORKFLOW % text).encode())
     again = Store(tmp_path / "again")
-    found = again.add_folder(shared / WORKFLOWS, again.workflows, "it")
+    found = await again.add_folder(shared, WORKFLOWS, again.workflows, "it")
     assert "second" in found.get_raw("a")[0].decode() and not again.list_problems()
 
 

@@ -256,11 +256,12 @@ async def test_a_mount_that_became_a_link_is_not_used(places: Path, why: str, ta
     local = places / "project"
     text = f"current: p\nprofiles: {{p: {{mounts: [{{name: it, local: '{local}', remote: /far}}]}}}}\n"
     await store.single["profiles"].put("profiles", text.encode())
-    assert store.profiles.get_mount("it").root == local
+    mount = store.profiles.get_mount("it")
+    assert (await store.profiles.check_mount(mount)).root == local
     local.rmdir()
     local.symlink_to(target.format(tmp=places))
     with pytest.raises(Denied, match=said):
-        store.profiles.get_mount("it")
+        await store.profiles.check_mount(mount)
 
 
 @pytest.mark.parametrize(("remote", "bad"), [

@@ -95,7 +95,7 @@ def build_body(**more: Any) -> dict[str, Any]:
 
 async def record_sync(server: Server, mount: str = "ml", delete: bool = False) -> str:
     """Record a sync that nobody waits for; return its id."""
-    _name, _profile, found = sync.find_current_mount(server, mount)
+    _name, _profile, found = await sync.find_current_mount(server, mount)
     return await sync.begin_sync(server, "far", found, delete)
 
 
@@ -157,7 +157,7 @@ def test_a_profile_that_ssh_cannot_be_given_is_refused(why: str, profile: Profil
 @asynchronous
 async def test_a_refused_profile_begins_no_transfer(root: Path, transfers: Transfers) -> None:
     async with open_server(root) as server:
-        name, _profile, mount = sync.find_current_mount(server, "ml")
+        name, _profile, mount = await sync.find_current_mount(server, "ml")
         refused = Profile.model_construct(hostname="-oProxyCommand=id")
         with pytest.raises(NoProfile, match="hostname cannot be used"):
             await sync.transfer_mount(server, name, refused, mount)
