@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -373,14 +374,16 @@ def describe_submission(cluster: Cluster, tried: Tried, wanted: Wanted) -> Submi
 def make_folders(files: Files, folders: Folders, list_mounts: Callable[[], Iterable[Path]] = list) -> None:
     """Make the folders of a job on this machine; raise FolderRefused.
 
-    SlurmUnreachable for what may be over in a moment, such as a full disk. A job enters `work_dir` and writes into the
-    others. `list_mounts` lists folders whose disk may hang.
+    SlurmUnreachable for what may be over in a moment: a full disk, or the store without its permissions. A job enters
+    `work_dir` and writes into the others. `list_mounts` lists folders whose disk may hang.
     """
     for name, folder in folders.items():
         try:
             is_open = mount_calls.ask_below(list_mounts(), folder, _make_folder, files, name, folder)
         except StoreError as problem:
-            if isinstance(problem, StoreUnavailable) and problem.is_momentary:
+            if isinstance(problem, StoreUnavailable) and (
+                problem.is_momentary or (problem.errno == errno.EACCES and files.is_own(Path(folder)))
+            ):
                 raise ClusterUnreachable("sbatch", f"{name} {folder}: {problem}") from None
             raise FolderRefused(name, folder, str(problem)) from None
         if not is_open:

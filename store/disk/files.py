@@ -234,8 +234,11 @@ class Files:
         try:
             for folder in reversed([part for part in (path, *path.parents) if not part.is_dir()]):
                 self._make_dir(folder)
-        except OSError as error:
-            raise from_os_error(error, f"make the folder {self.display_path(path)}") from error
+        except OSError as cause:
+            error = from_os_error(cause, f"make the folder {self.display_path(path)}")
+            if self.is_own(path) and path != self.root:
+                self._note_outcome(self.root / path.relative_to(self.root).parts[0], error)
+            raise error from cause
 
     def _make_dir(self, folder: Path, more_tries: int = 3) -> None:
         try:

@@ -86,18 +86,21 @@ def start_run(client: Client) -> str:
     return run_id
 
 
-def test_a_run_waits_for_its_work_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES], ids=["full", "without permissions"])
+def test_a_run_waits_for_its_work_folder(code: int, tmp_path: Path) -> None:
     """It says why, can be cancelled, outlives a restart, and goes on by itself."""
-    disk = Failing("/work/", errno.ENOSPC)
+    disk, why = Failing("/work/", code), os.strerror(code)
     with serving(tmp_path, "embedded") as client:
         client.workflow("flow", FLOW)
         client.server.store.files.ops = disk
         waiting, unwanted = start_run(client), start_run(client)
         held = client.get(f"/api/workflows/runs/{waiting}").json()
         assert held["status"] in ("submitting", "running") and held["error"] is None
-        assert "No space left on device" in str(held["jobs"]), held
+        assert why in str(held["jobs"]), held
         refused = client.post("/api/jobs", JOB)
-        assert refused.status_code == 503 and "No space left on device" in refused.text
+        assert refused.status_code == 503 and why in refused.text
+        health = client.get("/health").json()
+        assert health["status"] == "degraded" and why in health["store"]["error"], health
         assert client.post(f"/api/workflows/runs/{unwanted}/cancel").status_code == 200
         assert client.await_run(unwanted)["status"] == "cancelled"
         # The end of the app would wait for it.
