@@ -318,6 +318,7 @@ class Store:
                 self.files.make_dirs(path)
                 owners.check_folder(path)
                 self.files.remove_temporaries(path)
+            owners.check_entries(self.join_path("cluster"))  # scripts that wait there are started
             self._load()
         except BaseException as error:
             self.lock.release()

@@ -114,7 +114,9 @@ def _load_array_facts(state: State, row: Row) -> dict[str, int]:
 
 def _write_script(conf: dict[str, Any], row: Row, text: bytes) -> str:
     folder = _get_spool_folder(conf, row)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for made in (os.path.dirname(folder), folder):  # one by one: makedirs leaves those above to the umask
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(made, 0o700)
     path = os.path.join(folder, "slurm_script")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)

@@ -103,6 +103,20 @@ def check_folder(folder: Path) -> None:
         raise from_os_error(error, f"look at the folders above {folder}") from error
 
 
+def check_entries(folder: Path) -> None:
+    """Raise Foreign unless each file and folder in this one is ours alone."""
+    for path in sorted(folder.iterdir()):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # gone meanwhile, or a link that leads nowhere
+            continue
+        user, place = find_user_name(os.geteuid()), shlex.quote(str(path))
+        if why := explain_owner(status):
+            raise Foreign(f"{path} {why}: chown {user} {place}, or use another folder with --store")
+        if why := explain_writers(status, path):
+            raise Foreign(f"{path} {why}: chmod go-w {place}")
+
+
 def _check_above(folder: Path, above: Path) -> None:
     status = above.lstat()
     # Whoever has the top of the file system has everything; in a container without root that is nobody's.

@@ -66,6 +66,8 @@ REFUSED = [
     ("a group may write", lambda at: make(at / "data", share_in_group), "data may be written by the group", "chmod"),
     ("the inbox is a stranger's", lambda at: make(at / "data" / "inbox", give).parent, "inbox belongs to", "chown -R"),
     ("everybody may drop requests", lambda at: make(at / "data" / "inbox", share).parent, "inbox may be", "chmod go-w"),
+    ("the jobs that wait are a stranger's", lambda at: make_waiting(at, "state.db", give), "state.db belongs", "chown"),
+    ("everybody may change their scripts", lambda at: make_waiting(at, "spool", share), "spool may be", "chmod go-w"),
     ("the folder above is a stranger's", lambda at: make(at / "a", give) / "data", "could replace", "--store"),
     ("everybody may write above", lambda at: make(at / "a", share) / "data", "a may be written by everybody", "chmod"),
     ("a project's group may write above", lambda at: make(at / "a", share_in_group) / "b" / "data", "group", "chmod"),
@@ -78,6 +80,11 @@ def make(path: Path, spoil: Spoil) -> Path:
     path.mkdir(parents=True)
     spoil(path)
     return path
+
+
+def make_waiting(at: Path, name: str, spoil: Spoil) -> Path:
+    """Make what the embedded cluster keeps of waiting jobs; return the store."""
+    return make(at / "data" / "cluster" / name, spoil).parent.parent
 
 
 def give_link(path: Path) -> None:
