@@ -56,7 +56,7 @@ def find_missing_token(settings: Settings) -> str | None:
     try:
         known = read_access(path)
     except StoreError as problem:
-        return f"{path} cannot be read: {problem}"
+        return f"{path}: {problem}"
     always_ask = settings.always_ask == "yes" or known.always_ask
     if known.has_usable_token() or (is_loopback(settings.host) and not always_ask):
         return None

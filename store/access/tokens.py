@@ -14,8 +14,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator
 
+from store.disk import owners
+from store.disk.folders import FILE_LIMIT_BYTES
+from store.disk.reading import read_file
 from store.documents import VERSION, UserFileModel, from_yaml
-from store.errors import Invalid, make_problem, suggest_word
+from store.errors import Invalid, NotFound, make_problem, suggest_word
 from store.yaml import reader
 
 Scope = Literal["report", "read", "write", "admin"]
@@ -112,8 +115,14 @@ def parse_access(data: bytes, name: str = "access.yaml", families: Collection[st
 
 
 def read_access(path: Path) -> Access:
-    """Read access.yaml before the store is open; no tokens without a file."""
-    return parse_access(path.read_bytes()) if path.exists() else Access()
+    """Read access.yaml before the store is open; no tokens without a file.
+
+    Raises Invalid, and Denied or StoreUnavailable for one that does not count or cannot be read.
+    """
+    try:
+        return parse_access(read_file(path, FILE_LIMIT_BYTES, owners.check_file)[0])
+    except NotFound:
+        return Access()
 
 
 def make_token() -> tuple[str, str]:

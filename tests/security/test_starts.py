@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,34 @@ def test_it_does_not_start(tmp_path: Path, why: str, host: str, always: str, tex
     done = run_app(store, "--host", host, "--port", "0", SLUICE_ALWAYS_ASK=always)
     assert done.returncode not in (0, 3) and said in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert text is not None or not store.exists(), "nothing was begun"
+
+
+UNREADABLE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("without permissions", lambda path: path.chmod(0), "access.yaml cannot be opened for reading"),
+    ("in a folder without permissions", lambda path: path.parent.chmod(0), "access.yaml cannot be opened for reading"),
+    (
+        "a link",
+        lambda path: path.rename(path.with_name("a")) and path.symlink_to("a"),
+        "access.yaml is a symbolic link",
+    ),
+    ("a pipe", lambda path: path.unlink() or os.mkfifo(path), "access.yaml is not a regular file"),
+    ("of everybody", lambda path: path.chmod(0o666), "the file may be written by everybody"),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("why", "spoil", "said"), UNREADABLE, ids=[row[0] for row in UNREADABLE])
+def test_it_does_not_start_with_tokens_that_do_not_count(
+    tmp_path: Path, why: str, spoil: Callable[[Path], object], said: str
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "access.yaml").write_text(GOOD)
+    spoil(store / "access.yaml")
+    done = run_app(store, "--host", "0.0.0.0", "--port", "0", as_root=False)
+    store.chmod(0o700)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert len(list(store.iterdir())) <= 2, "nothing was begun"
 
 
 @pytest.mark.parametrize(("why", "given"), [("the environment says so", "yes"), ("access.yaml says so", "no")])

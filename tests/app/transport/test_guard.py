@@ -18,6 +18,7 @@ import pytest
 from tests import ROOT
 from tests.app_client import Client, furnish
 from tests.app_server import Server
+from tests.cluster.ordinary_user import PREFIX
 from tests.contract_judge import operations
 from tests.waiting import eventually
 
@@ -328,11 +329,11 @@ def broken_requests(server: Server) -> None:
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
-def run_app(store: Any, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_app(store: Any, *words: str, as_root: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `python app.py` where it is to end at once."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     given = {"SLUICE_STORE": str(store), "SLUICE_CLUSTER": "embedded", **environment}
-    command = [sys.executable, str(ROOT / "app.py"), *words]
+    command = [*([] if as_root else PREFIX), sys.executable, str(ROOT / "app.py"), *words]
     return subprocess.run(command, env={**kept, **given}, capture_output=True, text=True, timeout=180, check=False)
 
 
