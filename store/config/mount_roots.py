@@ -18,7 +18,12 @@ def explain_root(root: Path) -> str | None:
     Asks the disk, which may not answer.
     """
     home = Path("~").expanduser()
-    return explain_path(root, home) or explain_path(Path(os.path.realpath(root)), Path(os.path.realpath(home)))
+    if why := explain_path(root, home):
+        return why
+    try:
+        return explain_path(Path(os.path.realpath(root)), Path(os.path.realpath(home)))
+    except OSError:
+        return "behind a link that cannot be followed"
 
 
 def explain_path(path: Path, home: Path) -> str | None:

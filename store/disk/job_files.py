@@ -44,8 +44,9 @@ class JobPlace:
     def resolve(self, real: Callable[[str], str]) -> JobPlace:
         """Return the place with all folders as they really are."""
         folders, mounts, own = (tuple(map(real, group)) for group in (self.folders, self.mounts, self.own))
-        store = real(self.store) if self.store else None
-        return replace(self, folders=folders, mounts=mounts, own=own, home=real(self.home), store=store)
+        # What these two close stays closed.
+        store, home = self.store and (real(self.store) or self.store), real(self.home) or self.home
+        return replace(self, folders=folders, mounts=mounts, own=own, home=home, store=store)
 
     def explain_refusal(self, path: str, modified_at: float | None = None) -> str | None:
         """Explain why this real path is none of the job's; None if it may be."""
@@ -102,13 +103,13 @@ def _read_parts(
 
 
 def _find_real(folder: str, mounts: Sequence[str]) -> str:
-    """Find where a folder really lies; "" where its mount does not answer.
+    """Find where a folder really lies; "" where nobody says so.
 
-    That opens nothing.
+    Its mount does not answer, or a link cannot be followed, such as that of another user's process. It opens nothing.
     """
     try:
         return mount_calls.ask_below(mounts, folder, os.path.realpath, folder)
-    except StoreUnavailable:
+    except (StoreUnavailable, OSError):
         return ""
 
 
@@ -123,8 +124,10 @@ def _read_part(
             raise Denied(f"{name} {why}")
 
     try:
+        if not (folder := _find_real(os.path.dirname(path), ())):  # noqa: PTH120
+            raise Denied(f"{name} lies behind a link that cannot be followed")
         # A link in place of the file itself is refused when it is opened.
-        real = os.path.join(os.path.realpath(os.path.dirname(path)), name)  # noqa: PTH118, PTH120
+        real = os.path.join(folder, name)  # noqa: PTH118
         # Before it is opened: some devices do something even then.
         if why := place.explain_refusal(real):
             raise Denied(f"{name} {why}")

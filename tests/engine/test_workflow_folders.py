@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -48,3 +51,23 @@ async def test_a_mount_that_is_not_there(tmp_path: Path, why: str) -> None:
     async with open_server(tmp_path, files) as world:
         with pytest.raises(NotFound):
             await world.server.workflow_folders.find("ml")
+
+
+@asynchronous
+async def test_a_mount_that_may_not_be_entered_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def refuse(path: Path, **named: Any) -> Any:
+        if path.is_relative_to(tmp_path / "ml"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat(path, **named)
+
+    async with open_server(tmp_path, write_mount(tmp_path)) as world:
+        folders = world.server.workflow_folders
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", refuse)
+            await folders.follow_mounts()
+            with pytest.raises(NotFound, match="its folder is not there"):
+                await folders.find("ml")
+        await folders.follow_mounts()
+        assert (await folders.find("ml")).root == tmp_path / "ml"

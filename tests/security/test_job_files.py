@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -105,6 +107,33 @@ def test_what_stands_in_place_of_the_log(
             why,
             answer.text,
         )
+
+
+def refuse_to_follow(patch: pytest.MonkeyPatch, link: Path) -> None:
+    """Have the kernel not say where the link leads, as in /proc of another user's process."""
+    readlink = os.readlink
+
+    def refuse(path: Any, **named: Any) -> Any:
+        if str(path) == str(link):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return readlink(path, **named)
+
+    patch.setattr(os, "readlink", refuse)
+
+
+@pytest.mark.parametrize("option", ["--output={link}/%j.out", "--chdir={link}"])
+def test_what_lies_behind_a_link_that_cannot_be_followed(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    job_id = client.submit(f"#!/bin/sh\n#SBATCH {option.format(link=link)}\necho said")
+    client.job(job_id)
+    with monkeypatch.context() as patch:
+        refuse_to_follow(patch, link)
+        answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+        assert answer.status_code == 403 and "link that cannot be followed" in answer.text, answer.text
+    assert client.get(f"/api/jobs/{job_id}/logs", token="read").json()["stdout"] == "said\n"
 
 
 # The output that a job names, and what is shown of it; None: nothing, it is refused.

@@ -17,6 +17,7 @@ from store.errors import Denied, Invalid
 from store.rendering.templates import read_script
 from store.store import Store
 from tests.app_client import Client
+from tests.security.test_job_files import refuse_to_follow
 
 SECRET = "TOKEN=for nobody's eyes"
 
@@ -205,6 +206,7 @@ ROOTS: list[tuple[str, str, str | None]] = [
     ("a folder of keys' folder", "~/.config/x", "hidden folder of the home"),
     ("a link to the top", "{tmp}/top", "top of the file system"),
     ("a link to keys", "{tmp}/keys", "hidden folder of the home"),
+    ("a link that leads out of our sight", "{tmp}/closed/x", "link that cannot be followed"),
     ("the store", "{tmp}/data", "in the store"),
     ("a folder of the store", "{tmp}/data/inbox", "in the store"),
     ("a link to the store", "{tmp}/stored", "in the store"),
@@ -227,6 +229,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, target in {"top": "/", "keys": home / ".ssh", "stored": far / "data"}.items():
         (far / name).symlink_to(target)
     monkeypatch.setenv("HOME", str(home))
+    (far / "closed").symlink_to(home)
+    refuse_to_follow(monkeypatch, far / "closed")
     return far
 
 
