@@ -76,13 +76,18 @@ class Serving:
             serving = asyncio.create_task(server.serve())
             is_over = threading.Event()
             threading.Thread(target=watch_connections, args=(self.port, most, is_over), daemon=True).start()
-            async with self.lifespan(None) as state:
-                self.state.set_result(state)
-                waiting = asyncio.create_task(self.is_told.wait())
-                await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
-                await self.end(server, serving)
-            is_over.set()
+            try:
+                async with self.lifespan(None) as state:
+                    self.state.set_result(state)
+                    waiting = asyncio.create_task(self.is_told.wait())
+                    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                    waiting.cancel()
+                    await self.end(server, serving)
+            finally:
+                is_over.set()
+                if not self.state.done():  # the app has not started: granian's threads end before Python does
+                    self.state.cancel()
+                    await self.end(server, serving)
         if not self.signals:
             raise RuntimeError("granian has ended")
         if signal.SIGTERM in self.signals:  # at once: a thread that a disk holds up would be waited for
