@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -155,16 +156,17 @@ def find_entry(server: Server, asked: Cluster, job_id: str) -> jobs.JobEntry | N
 
 async def read_logs(
     server: Server, job_id: str, stdout_offset: int | None, stderr_offset: int | None, cluster: str | None = None
-) -> dict[str, Any]:
+) -> dict[str, Any] | AsyncIterator[bytes]:
     """Read a job's output from these offsets on; raises NotFound.
 
-    Without an offset as much as is sent at once, see `logs.read_job_logs`.
+    Without an offset as much as is sent at once, see `logs.read_job_logs`. Much of it is given as JSON in pieces.
     """
     asked = server.clusters.resolve(cluster)
     paths = await find_log_paths(server, job_id, asked)
     tails = server.log_tails.setdefault(asked, logs.Tails())
     read = workdirs.make_reader(asked, build_log_place(server, asked, job_id, [paths["stdout"], paths["stderr"]]))
-    return await logs.read_job_logs(**paths, stdout_at=stdout_offset, stderr_at=stderr_offset, tails=tails, read=read)
+    found = await logs.read_job_logs(**paths, stdout_at=stdout_offset, stderr_at=stderr_offset, tails=tails, read=read)
+    return found if len(found["stdout"]) + len(found["stderr"]) < logs.PIECE_CHARS else logs.iterate_json(found)
 
 
 def build_log_place(server: Server, asked: Cluster, job_id: str, paths: list[str | None]) -> JobPlace:

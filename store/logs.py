@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import codecs
 from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
 from store.disk.reading import ReadSlices, read_slices
+from store.disk.turns import Turn
 from store.errors import NotFound, StoreError
 
 # As much is read from an offset on, and of the end of a file whose reader has nothing of it yet.
 SLICE_BYTES = 1_000_000
 TAIL_BYTES = 16_000_000
+# A long text is written as JSON in pieces of so many characters.
+PIECE_CHARS = 100_000
 # So many bytes before an offset tell whether it is still the same log, for so many offsets.
 REMEMBERED_BYTES = 64
 MOST_REMEMBERED = 4096
@@ -130,6 +136,26 @@ def _decode_part(
     text, end = decode_whole_characters(data[skipped:], start + skipped, more)
     tails.keep_before(path, end, data[: end - start])
     return Part(text, end, at is None and start > 0)
+
+
+async def iterate_json(value: Mapping[str, Any]) -> AsyncIterator[bytes]:
+    """Write an object whose values may be long texts, in pieces.
+
+    Nothing else goes on while one is written, and a text of NUL characters takes six times its length.
+    """
+    before, turn = b"{", Turn()
+    for key, item in value.items():
+        yield before + orjson.dumps(key) + b":"
+        if isinstance(item, str):
+            yield b'"'
+            for at in range(0, len(item), PIECE_CHARS):
+                await turn.yield_in_time()
+                yield orjson.dumps(item[at : at + PIECE_CHARS])[1:-1]
+            yield b'"'
+        else:
+            yield orjson.dumps(item)
+        before = b","
+    yield b"}" if value else b"{}"
 
 
 def decode_whole_characters(data: bytes, start: int, more: bool) -> tuple[str, int]:

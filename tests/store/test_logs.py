@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from store import logs
 from store.errors import Denied, Invalid
 from store.rules import results
+from tests.pretended import asynchronous
 
 
 def since(
@@ -180,6 +182,21 @@ def test_however_a_text_is_cut_its_pieces_make_the_whole(text: str, sizes: list[
         found, at = logs.decode_whole_characters(piece, at, at + len(piece) < len(data))
         text_read, i = text_read + found, i + 1
     assert text_read == data.decode()
+
+
+@pytest.mark.parametrize(
+    ("why", "value"),
+    [
+        ("nothing", {}),
+        ("short", {"stdout": "a", "stderr": "", "truncated": False, "stdout_offset": 1}),
+        ("cut into pieces", {"stdout": "é\n" * logs.PIECE_CHARS, "stderr": "\0\N{GRINNING FACE}" * logs.PIECE_CHARS}),
+    ],
+)
+@asynchronous
+async def test_a_long_log_is_written_in_pieces(why: str, value: dict[str, Any]) -> None:
+    pieces = [piece async for piece in logs.iterate_json(value)]
+    assert json.loads(b"".join(pieces)) == value, why
+    assert all(len(piece) <= 6 * logs.PIECE_CHARS for piece in pieces), why
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "device"])

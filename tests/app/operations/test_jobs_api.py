@@ -425,6 +425,30 @@ def test_a_log_that_is_no_plain_file_is_refused(client: Client, tmp_path: Path, 
     assert answer.status_code == 403 and "secret" not in answer.text
 
 
+@pytest.mark.parametrize(("kind", "status"), [("link", 403), ("pipe", 403), ("sparse", 200)])
+def test_what_takes_the_place_of_a_log_that_is_followed(client: Client, tmp_path: Path, kind: str, status: int) -> None:
+    """It is refused or comes in bounded pieces, nobody waits for it, and the log is followed again."""
+    job_id = client.submit(in_folder(SLEEP.replace("exec", "echo one\nexec"), tmp_path))
+    log = tmp_path / f"{job_id}.out"
+    first = eventually(lambda: (answer := read_logs(client, job_id))["stdout"] and answer)
+    if kind == "sparse":
+        os.truncate(log, 10 * 2**30)
+    else:
+        log.rename(tmp_path / "aside")
+        log.symlink_to(tmp_path / "aside") if kind == "link" else os.mkfifo(log)
+    for offset in (first["stdout_offset"], None):
+        params = {} if offset is None else {"stdout_offset": offset}
+        answer = client.get(f"/api/jobs/{job_id}/logs", params=params)
+        assert answer.status_code == status
+        assert status != 200 or (
+            set(answer.json()["stdout"]) == {"\0"} and answer.json()["truncated"] is (offset is None)
+        )
+    log.unlink()
+    log.write_text("one\ntwo\n")
+    assert read_logs(client, job_id, stdout_offset=4)["stdout"] == "two\n"
+    client.delete(f"/api/jobs/{job_id}")
+
+
 def test_a_log_that_is_gone_is_empty(client: Client, tmp_path: Path) -> None:
     job_id = client.submit(in_folder(HELLO, tmp_path))
     client.job(job_id)
