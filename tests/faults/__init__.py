@@ -65,6 +65,18 @@ faults/test_changes_from_outside.py
     requeue by hand and by SLURM: test_a_job_that_slurm_begins_anew_goes_on_under_its_id
     scontrol update: test_what_is_changed_is_shown_and_the_job_is_still_ours
     hold and release from outside: test_a_job_of_a_run_that_is_held_and_released
+    priority from outside: test_a_priority_that_is_changed
+
+faults/test_lagging.py
+    squeue does not tell of a job yet: test_what_squeue_does_not_tell_yet_is_not_lost
+    squeue and sacct tell of an end late: test_an_end_that_is_told_late_is_the_true_one
+
+faults/test_time_zones.py
+    zones of server and SLURM differ: test_the_server_and_slurm_are_in_different_zones
+    summer time begins or ends: test_summer_time_begins_or_ends_during_a_job
+
+http_server/test_serving.py
+    half-closed connections: test_callers_that_end_their_half_cost_nothing
 
 store/disk/test_archive.py
     kill -9 at every call of a move: test_killed_at_any_call_of_a_move
@@ -109,6 +121,7 @@ store/indexes/test_reports.py
 app/operations/test_jobs_api.py
     log that is no plain file: test_a_log_that_is_no_plain_file_is_refused
     log removed: test_a_log_that_is_gone_is_empty
+    pipe, link or 10 GB in place of a log that is followed: test_what_takes_the_place_of_a_log_that_is_followed
 
 store/disk/test_watch.py
     YAML half written: test_half_a_file_is_told_and_heals

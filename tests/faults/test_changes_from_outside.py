@@ -97,6 +97,22 @@ def test_what_is_changed_is_shown_and_the_job_is_still_ours(
     assert len(history) == 1
 
 
+def test_a_priority_that_is_changed(client: Client, scontrol: Callable[..., str], tmp_path: Path) -> None:
+    """Another one changes nothing for us; 0 holds the job, which waits until it is released."""
+    (tmp_path / "gate").touch()
+    job_id = submit(client, tmp_path, "--begin=now+1hour")
+    scontrol("update", f"JobId={job_id}", "Priority=7")
+    scontrol("update", f"JobId={job_id}", "Priority=0")
+    eventually(lambda: "Held" in (get_job(client, job_id)["reason"] or ""), 20)
+    assert get_job(client, job_id)["status"] == "PENDING" and read(tmp_path) == []
+    scontrol("release", job_id)
+    scontrol("update", f"JobId={job_id}", "Priority=9")
+    scontrol("update", f"JobId={job_id}", "StartTime=now")
+    ended = client.job(job_id, timeout_s=60)
+    assert (ended["status"], ended["exit_code"]) == ("COMPLETED", 0), ended
+    assert read(tmp_path) == [f"begin {job_id}", f"end {job_id}"]
+
+
 def test_a_job_of_a_run_that_is_held_and_released(client: Client, scontrol: Callable[..., str], tmp_path: Path) -> None:
     text = GATED.format(folder=tmp_path).replace("\n", "\n      ")
     run = client.start_run(

@@ -1,7 +1,8 @@
-"""How the server ends."""
+"""How the server ends, and callers that leave half of a connection."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.app_server import Server
+from tests.waiting import eventually
 
 ENDS = [
     ("told to end", signal.SIGTERM, -signal.SIGTERM),
@@ -33,3 +35,27 @@ def test_it_ends_whatever_callers_do(tmp_path: Path, why: str, how: int, status:
     server.start()  # the port is free at once
     assert server.end() == -signal.SIGTERM
     server.http.close()
+
+
+def test_callers_that_end_their_half_cost_nothing(tmp_path: Path) -> None:
+    """Who ends the sending half before the answer is taken for gone, as by other servers too; others are served."""
+    server = Server(tmp_path / "store", "embedded").start()
+    try:
+        before = count_descriptors(server)
+        with contextlib.ExitStack() as opened:
+            for path in ("/api/events", "/openapi.json", "/api/jobs", "/health") * 10:
+                half = opened.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
+                half.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                half.shutdown(socket.SHUT_WR)
+                assert server.http.get("/health").status_code == 200
+            # None is kept for the callers, who keep theirs.
+            eventually(lambda: count_descriptors(server) <= before + 5)
+        assert "Traceback" not in server.log()
+    finally:
+        server.close()
+
+
+def count_descriptors(server: Server) -> int:
+    """Count what the server has open."""
+    assert server.process is not None
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
