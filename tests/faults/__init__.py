@@ -23,6 +23,7 @@ soak/test_soak.py
 
 faults/test_taken_away.py
     disk only read: test_a_disk_that_is_only_read_for_a_while
+    edited file without permissions: test_a_file_that_may_not_be_read_for_a_while_stays_in_force
     server stopped and continued: test_a_server_that_was_stopped_for_a_while_goes_on
 
 faults/test_outage.py

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -76,3 +78,45 @@ def test_a_disk_that_is_only_read_for_a_while(tmp_path: Path, monkeypatch: pytes
         made = client.post("/api/jobs", JOB, headers={"Idempotency-Key": "one"})
         assert client.job(made.json()["job_id"])["status"] == "COMPLETED"
         assert len(client.get("/api/history").json()) == 2, "what was refused left nothing"
+
+
+# --- permissions -----------------------------------------------------------------------------------------------------
+
+# A file that people edit, and a question whose answer rests on it.
+EDITED = [
+    ("access.yaml", "/api/workflows"),
+    ("config.yaml", "/api/config"),
+    ("profiles.yaml", "/api/config/ssh/profiles"),
+    ("workflows/flow.yaml", "/api/workflows/flow"),
+]
+
+
+@pytest.mark.parametrize(("name", "question"), EDITED, ids=[row[0] for row in EDITED])
+def test_a_file_that_may_not_be_read_for_a_while_stays_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, question: str
+) -> None:
+    """As after `chmod 000`; root, who may read all the same, is refused here as well."""
+    path, really_open = tmp_path / "store" / name, os.open
+
+    def refuse(opened: Any, *given: Any, **named: Any) -> int:
+        if str(opened) == str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return really_open(opened, *given, **named)
+
+    with serving(tmp_path / "store", "embedded") as client:
+        client.workflow("flow", "name: flow\njobs: [{name: a, command: 'true'}]\n")
+        path.touch()
+        before = client.get(question, token="admin").json()
+
+        def list_reasons() -> list[str]:
+            return [row["reason"] for row in client.get("/api/store/problems").json() if row["path"] == name]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", refuse)
+            path.chmod(0)
+            assert "cannot be opened for reading" in eventually(list_reasons)[0]
+            assert client.get(question, token="admin").json() == before
+            assert client.get(question, token="wrong").status_code == 401
+        path.chmod(0o600)
+        eventually(lambda: not list_reasons())
+        assert client.get(question, token="admin").json() == before

@@ -12,7 +12,12 @@ from tests.test_layout import SOURCES, list_imports, name_of
 CHECKLIST = [  # what, and its tests: a file, and functions in it
     ("it listens on loopback only, unless there is a token that is usable", "security/test_starts.py",
      "test_it_does_not_start"),
-    ("over loopback only the server's own user needs no token", "store/access/test_peers.py", "test_whose_call_it_is"),
+    ("and none that does not count", "security/test_starts.py", "test_it_does_not_start_with_tokens_that_do_not_count"),
+    ("over loopback only the server's own user needs no token", "app/transport/test_guard.py",
+     "test_the_servers_own_user_needs_no_token"),
+    ("whoever that is at the moment of the call", "store/access/test_peers.py", "test_whose_call_it_is"),
+    ("and nobody who comes through a proxy", "security/test_callers.py",
+     "test_who_comes_through_a_proxy_is_not_the_servers_user"),
     ("and he does where everybody is asked", "security/test_starts.py", "test_everybody_is_asked"),
     ("tokens are random, kept as hashes, compared in constant time", "store/access/test_tokens.py",
      "test_a_token_is_known_by_its_hash_only test_every_entry_is_compared_whatever_the_token"),
@@ -41,6 +46,15 @@ CHECKLIST = [  # what, and its tests: a file, and functions in it
      "test_every_path_is_inside_or_refused test_nothing_outside_is_read_while_it_is_swapped test_what_is_not_read"),
     ("a log is a plain file of the job's user", "store/test_logs.py",
      "test_only_plain_files_are_read test_a_file_of_somebody_else_is_not_read"),
+    ("that the job can have written", "security/test_job_files.py",
+     "test_where_a_job_s_files_may_lie test_what_stands_in_place_of_the_log test_what_a_job_names_as_its_output "
+     "test_what_lies_behind_a_link_that_cannot_be_followed test_a_job_that_waits_has_no_output"),
+    ("what is hidden in a mount is not read, and a mount is a folder of its own", "security/test_mounts.py",
+     "test_what_is_hidden_is_neither_read_nor_listed test_where_a_mount_may_lie "
+     "test_a_mount_around_the_store_shows_jobs_work_alone"),
+    ("nothing of another user's is believed", "security/test_owners.py",
+     "test_a_store_that_others_could_change_is_refused test_a_new_file_of_others_does_not_count "
+     "test_a_request_of_others_never_runs"),
     ("YAML is read within bounds, as YAML 1.2", "store/yaml/test_reader.py",
      "test_refusals test_an_alias_bomb_of_300_bytes_is_refused test_more_than_a_megabyte_is_refused test_meanings"),
     ("JSON too: depth, digits, no NaN, no lone surrogates", "app/transport/test_requests.py",
