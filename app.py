@@ -206,8 +206,9 @@ class Call:
     """One request on its way, and what is known of it by now."""
 
     __slots__ = (
-        "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "made_id", "method",
-        "path", "path_params", "receive_message", "request_id", "scope", "send_message", "server", "status",
+        "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "is_late",
+        "made_id", "method", "path", "path_params", "receive_message", "request_id", "scope", "send_message", "server",
+        "status", "uid",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -221,6 +222,7 @@ class Call:
         self.path_params: dict[str, str] = {}
         self.server: Server | None = scope.get("state", NO_STATE).get("server")
         self.access = self.server.store.access if self.server is not None else NOBODY
+        self.uid: int | None = None  # of the process that calls, where that is known
         self.family = PLAIN
         self.endpoint: Endpoint | None = None
         self.caller: access.Caller | None = None
@@ -228,6 +230,7 @@ class Call:
         self.made_id: Any = None  # the id of what was made, for the audit
         self.change_header: Headers = ()  # what says which change is the last one that the answer holds
         self.status = 0
+        self.is_late = False  # it is one refusal of too many
         given = self.headers.get(b"x-request-id")
         if given is None or not REQUEST_ID.fullmatch(given):
             given = b"req_%012x" % random.getrandbits(48)
@@ -244,7 +247,7 @@ class Call:
 
     async def finish(self, body: bytes = b"") -> None:
         """Send the body, or the rest of it."""
-        if self.has_unread and self.status != STATUS[TooSlow]:
+        if self.has_unread and self.status != STATUS[TooSlow] and not self.is_late:
             # A client that still sends when the connection is closed may never see the answer.
             await self.discard_body()
         await self.send_message({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
@@ -673,6 +676,7 @@ class App:
         except Exception as problem:
             if call.status:
                 raise
+            await wait_in_line(call, problem)
             await refuse(call, problem)
         except asyncio.CancelledError:
             if call.status or (task := asyncio.current_task()) is None:
@@ -688,22 +692,26 @@ class App:
 
     async def handle(self, call: Call) -> None:
         """Lead the call to its operation, and answer it; exceptions say why not."""
+        if call.server is not None:
+            client, server = call.scope.get("client") or ("", 0), call.scope.get("server") or ("", 0)
+            call.uid = call.server.callers.peers.find_uid(client, server)
         item = self.route(call)
         method = "GET" if call.method == "HEAD" else call.method
         call.endpoint = endpoint = item.endpoints.get(method) if item and call.scope["type"] == "http" else None
         owner = endpoint or item
         call.family = self.find_family(call.path) if owner is None else owner.family
-        if check_source(call):
-            await answer_preflight(call)
-            return
+        is_preflight = check_source(call)
         requirement = endpoint.requirement if endpoint is not None else self.unknown[call.family.name]
         # The pages themselves tell nothing: what they show is asked for with credentials.
         is_page = item is None and call.path in self.pages and call.method in ("GET", "HEAD")
-        if requirement.credentials and not is_page:
+        if requirement.credentials and not is_page and not is_preflight:
             let_in(call, requirement)
-        if call.server is not None and (wait_s := call.server.callers.count_request(call.caller, read_client(call))):
+        callers = call.server.callers if call.server is not None else None
+        if callers is not None and (wait_s := callers.count_request(call.caller, read_client(call), call.uid)):
             raise TooMany("Too many requests", wait_s)
-        if endpoint is not None:
+        if is_preflight:
+            await answer_preflight(call)
+        elif endpoint is not None:
             await endpoint.answer(call, await endpoint.call_function(call), self.streams)
         elif item is not None and call.scope["type"] == "http":
             raise UnknownMethod(item.allow)
@@ -889,14 +897,12 @@ def let_in(call: Call, requirement: access.Requirement) -> None:
     server = call.server
     if server is None:
         raise NotStarted
-    client = call.scope.get("client") or ("", 0)
-    uid = server.callers.peers.find_uid(client, call.scope.get("server") or ("", 0))
-    facts = access.Facts(call.headers, uid, call.access, server.callers.own)
+    facts = access.Facts(call.headers, call.uid, call.access, server.callers.own)
     try:
         call.caller = access.admit_caller(requirement, facts)
     except access.WrongCredentials:
         # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
-        if wait_s := server.callers.failures.take(access.name_client(client[0], uid)):
+        if wait_s := server.callers.failures.take(access.name_client(read_client(call), call.uid)):
             raise TooMany("Too many wrong tokens", wait_s) from None
         raise
 
@@ -906,9 +912,21 @@ def read_client(call: Call) -> str:
     return str((call.scope.get("client") or ("",))[0])
 
 
+async def wait_in_line(call: Call, problem: Exception) -> None:
+    """Wait before a refusal, where the client is refused all the time.
+
+    Others who share its address do not wait, once a token tells who they are.
+    """
+    if call.server is not None and (call.caller is None or isinstance(problem, REFUSED_CALLERS)):
+        name = access.name_caller(call.caller, read_client(call), call.uid)
+        call.is_late = await call.server.callers.refusals.wait(name)
+
+
 async def write_audit(call: Call) -> None:
-    """Write down who did what, with which result."""
+    """Write down who did what, with which result; floods by nobody are not."""
     assert call.server is not None
+    if call.is_late and call.caller is None:
+        return
     await call.server.audit.append(
         {
             "who": call.caller.name if call.caller else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import math
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -69,6 +70,7 @@ class Client:
             for key, value in before.items():
                 os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
         self.server = self.state["server"]
+        self.server.callers.refusals.buckets.burst = math.inf  # tests are refused all the time
         self.server.cluster.snapshot.min_s = 0.2
         self.server.cluster.snapshot._nodes_s = 0.5
         transport = httpx.ASGITransport(app=self.serve)

@@ -1,6 +1,6 @@
 """Who may call: tokens, scopes, origins, limits and local callers."""
 
-from store.access.callers import Callers, find_missing_token
+from store.access.callers import Callers, find_missing_token, name_caller
 from store.access.credentials import (
     OPEN,
     Credential,
@@ -51,6 +51,7 @@ __all__ = [
     "is_loopback",
     "is_navigation",
     "make_token",
+    "name_caller",
     "name_client",
     "parse_access",
     "read_access",

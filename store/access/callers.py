@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 from collections.abc import Collection, Sequence
 
-from store.access.limits import Buckets, name_client
+from store.access.credentials import OWN_UID
+from store.access.limits import Buckets, Lines, name_client
 from store.access.origins import LOOPBACK_NAMES, is_loopback, list_host_names
 from store.access.peers import Peers
 from store.access.tokens import INCLUDED, Access, Caller, read_access
@@ -17,8 +18,9 @@ class Callers:
     """Who calls a server that listens on the address `bound`.
 
     `own` is the server's own user, None where he needs a token too; `hosts` are the names that a Host header may have.
-    `failures` counts wrong credentials of each client, `requests` what each token and each far address asks. `more` are
-    further names that are always right, `always_ask` says that nobody is let in without a token.
+    `failures` counts wrong credentials of each client, `requests` what each token and each other client asks; in
+    `refusals` a client waits that is refused all the time. `more` are further names that are always right, `always_ask`
+    says that nobody is let in without a token.
     """
 
     def __init__(self, bound: str, more: Sequence[str] = (), always_ask: bool = False) -> None:
@@ -26,7 +28,7 @@ class Callers:
         self._user = Caller(getpass.getuser(), INCLUDED["admin"])
         self.own: Caller | None = None
         self.hosts: Collection[str] = LOOPBACK_NAMES
-        self.failures, self.requests, self.peers = Buckets(), Buckets(), Peers()
+        self.failures, self.requests, self.refusals, self.peers = Buckets(), Buckets(), Lines(), Peers()
 
     def apply_access(self, access: Access) -> None:
         """Put a changed access.yaml in force."""
@@ -37,14 +39,22 @@ class Callers:
         """Put changed limits of requests in force."""
         self.requests.refill_s, self.requests.burst = 1 / per_s, burst
 
-    def count_request(self, caller: Caller | None, address: str) -> float:
+    def count_request(self, caller: Caller | None, address: str, uid: int | None) -> float:
         """Count a request; return 0, or the seconds to wait before another.
 
-        The server's own user is not counted, nor what needs no token and comes from this machine.
+        The server's own user is not counted.
         """
-        if caller is None:
-            return 0.0 if is_loopback(address) else self.requests.take(name_client(address))
-        return 0.0 if caller is self.own else self.requests.take(f"token {caller.name}")
+        if uid == OWN_UID if caller is None else caller is self.own:
+            return 0.0
+        return self.requests.take(name_caller(caller, address, uid))
+
+
+def name_caller(caller: Caller | None, address: str, uid: int | None) -> str:
+    """Return the name under which a caller is counted.
+
+    A token's, or that of the client.
+    """
+    return name_client(address, uid) if caller is None else f"token {caller.name}"
 
 
 def find_missing_token(settings: Settings) -> str | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+
+# A client that has gone meanwhile is waited for too, so this is short.
+LONGEST_S = 5.0
 
 
 class Buckets:
@@ -24,21 +29,52 @@ class Buckets:
         self.burst, self.refill_s, self.clock, self.most = burst, refill_s, clock, most
         self.spent: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens that were missing, and when
 
-    def take(self, client: str) -> float:
+    def take(self, client: str, patience_s: float = 0.0) -> float:
         """Take a token; return 0, or the seconds until there is one.
 
-        Whoever tries on meanwhile does not wait longer. The client unheard of for longest is forgotten first.
+        One that comes within `patience_s` is taken in advance; whoever tries on in vain does not wait longer. The
+        client unheard of for longest is forgotten first.
         """
         now = self.clock()
         spent, at = self.spent.get(client, (0.0, now))
         spent = max(0.0, spent - (now - at) / self.refill_s)
-        if spent > self.burst - 1:
-            return (spent - self.burst + 1) * self.refill_s
-        self.spent[client] = (spent + 1, now)
-        self.spent.move_to_end(client)
-        if len(self.spent) > self.most:
-            self.spent.popitem(last=False)
-        return 0.0
+        wait_s = max(0.0, (spent - self.burst + 1) * self.refill_s)
+        if wait_s <= patience_s:
+            self.spent[client] = (spent + 1, now)
+            self.spent.move_to_end(client)
+            if len(self.spent) > self.most:
+                self.spent.popitem(last=False)
+        return wait_s
+
+
+class Lines:
+    """A line for each client, in which it waits to be refused.
+
+    So it cannot ask faster than it is answered. `burst` answers come at once, then one every `refill_s` seconds; nobody
+    waits for more than LONGEST_S. At most `most` wait at once. `pause` is for tests.
+    """
+
+    def __init__(
+        self,
+        burst: float = 100.0,
+        refill_s: float = 0.05,
+        most: int = 4096,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.buckets, self.most, self.pause = Buckets(burst, refill_s), most, pause
+        self.waiting = 0
+
+    async def wait(self, client: str) -> bool:
+        """Wait until it is this client's turn; return whether there is a line."""
+        wait_s = self.buckets.take(client, LONGEST_S)
+        if wait_s > 0 and self.waiting < self.most:
+            self.waiting += 1
+            try:
+                # Who finds a long line does not come back all at once.
+                await self.pause(min(wait_s, random.uniform(LONGEST_S / 2, LONGEST_S)))  # noqa: S311
+            finally:
+                self.waiting -= 1
+        return wait_s > 0
 
 
 def name_client(address: str, uid: int | None = None) -> str:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from app import Degraded
 from store.access.credentials import OWN_UID
-from store.access.limits import Buckets
+from store.access.limits import Buckets, Lines
 from store.access.proxies import FORWARDING
 from store.config.log_format import Throttle
 from tests.app_client import Client
 from tests.contract_judge import operations
+from tests.waiting import eventually
 
 PAGE = "http://localhost:3000"
 CROSS, SAME_SITE = {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}
 OPENED = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 FRAMED = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+IS_JSON = {"content-type": "application/json"}
 OLD = {"origin": "https://evil.example"}
 
 
@@ -70,12 +77,17 @@ def test_who_comes_through_a_proxy_is_not_the_servers_user(client: Client, name:
     as_own_user(client, {"x-request-id": "a", "accept": "*/*", "cookie": "a=b", "user-agent": "via"}, 200)
 
 
-def as_own_user(client: Client, headers: dict[str, str], status: int) -> None:
+def as_own_user(client: Client, headers: dict[str, str], status: int, path: str = "/api/workflows") -> None:
     """Nothing; a process of the server's user gets this status when it sends these headers."""
+    assert as_user(client, OWN_UID, path, headers) == status, headers
+
+
+def as_user(client: Client, uid: int, path: str, headers: dict[str, str]) -> int:
+    """The status that a process of this user gets without a token."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("store.access.peers.Peers.find_uid", lambda *_given: OWN_UID)
-        answer = client.request("GET", "/api/workflows", token=None, headers=headers)
-        assert answer.status_code == status, headers
+        patch.setattr("store.access.peers.Peers.find_uid", lambda *_given: uid)
+        status: int = client.request("GET", path, token=None, headers=headers, judged=path != "/docs").status_code
+        return status
 
 
 DOUBLES = [
@@ -141,7 +153,7 @@ def test_a_token_that_asks_too_often_waits(client: Client, narrow: None) -> None
     assert client.post("/srtslurm/api/jobs", {}, token="read").status_code == 403, "who may not, is told so"
     for _ in range(5):
         as_own_user(client, {}, 200)
-        assert client.get("/health", token=None).status_code == 200, "what watches the server on its machine"
+        as_own_user(client, {}, 200, "/health")
 
 
 def test_an_address_that_asks_too_often_waits(client: Client, narrow: None) -> None:
@@ -152,6 +164,54 @@ def test_an_address_that_asks_too_often_waits(client: Client, narrow: None) -> N
     assert [ask("192.0.2.7") for _ in range(4)] == [200, 200, 200, 429]
     assert [ask(f"2001:db8::{number}") for number in range(1, 5)] == [200, 200, 200, 429], "one network, one client"
     assert ask("192.0.2.8") == 200
+
+
+def test_another_user_who_asks_too_often_waits(client: Client, narrow: None) -> None:
+    for path in ("/health", "/docs"):
+        client.server.callers.requests.spent.clear()
+        assert [as_user(client, OWN_UID + 1, path, {}) for _ in range(4)] == [200, 200, 200, 429], path
+        assert as_user(client, OWN_UID + 2, path, {}) == 200, path
+
+
+class Body(httpx.AsyncByteStream):
+    """A body that counts how often it was begun to be read."""
+
+    count = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.count += 1
+        yield b"{}"
+
+
+def test_who_is_refused_all_the_time_waits_for_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn, body, before = threading.Event(), Body(), count_refused(client)
+    lines = Lines(2, 1000.0, pause=lambda _wait_s: asyncio.to_thread(turn.wait))
+    monkeypatch.setattr(client.server.callers, "refusals", lines)
+
+    def submit(token: str) -> int:
+        status: int = client.post("/api/jobs", token=token, content=body, headers=IS_JSON).status_code
+        return status
+
+    with ThreadPoolExecutor() as pool:
+        try:
+            assert [submit("guess") for _ in range(2)] == [401, 401]
+            assert (body.count, count_refused(client) - before) == (2, 2)
+            late = pool.submit(submit, "guess")
+            eventually(lambda: lines.waiting == 1)
+            assert submit("write") == 422, "who has a token there is not concerned"
+            far = {"client": ("192.0.2.8", 4)}
+            assert client.bare("GET", "/api/jobs", [(b"host", b"localhost")], **far).status_code == 401
+            assert not late.done()
+        finally:
+            turn.set()
+        assert late.result() == 401
+    assert (body.count, count_refused(client) - before) == (3, 2), "nobody reads what it sent, or writes it down"
+
+
+def count_refused(client: Client) -> int:
+    """How many refused submissions the audit has."""
+    text = "".join(path.read_text() for path in (client.store / "audit").glob("*.jsonl"))
+    return len([line for line in text.splitlines() if '"srunx_submit_job"' in line and '"status":401' in line])
 
 
 def test_wrong_tokens_have_a_bucket_of_their_own(client: Client, narrow: None) -> None:

@@ -73,7 +73,8 @@ CHECKLIST = [  # what, and its tests: a file, and functions in it
     ("no cell of a table is a formula", "store/indexes/test_sweeps.py", "test_a_name_that_is_a_formula"),
     ("bodies have a limit, chunked ones too", "app/transport/test_requests.py", "test_bodies_that_are_too_large"),
     ("and so have callers", "security/test_callers.py",
-     "test_a_token_that_asks_too_often_waits test_wrong_tokens_have_a_bucket_of_their_own"),
+     "test_a_token_that_asks_too_often_waits test_another_user_who_asks_too_often_waits "
+     "test_wrong_tokens_have_a_bucket_of_their_own test_who_is_refused_all_the_time_waits_for_it"),
     ("nobody takes memory, time or connections of others before he is known", "security/test_server_bounds.py",
      "test_what_has_no_end_is_cut_off test_requests_are_not_read_while_answers_are_not test_large_heads "
      "test_who_takes_his_time_is_not_waited_for test_another_user_leaves_the_owner_connections "
