@@ -43,7 +43,8 @@ CHECKLIST = [  # what, and its tests: a file, and functions in it
     ("nor a program", "slurm_shim/test_commands.py",
      "test_the_server_s_environment_reaches_neither_programs_nor_jobs"),
     ("paths stay in their folder, also while it is swapped; plain files only", "store/disk/test_mount_files.py",
-     "test_every_path_is_inside_or_refused test_nothing_outside_is_read_while_it_is_swapped test_what_is_not_read"),
+     "test_every_path_is_inside_or_refused test_nothing_outside_is_read_while_it_is_swapped "
+     "test_what_becomes_a_link_as_it_is_opened_is_not_read test_what_is_not_read"),
     ("a log is a plain file of the job's user", "store/test_logs.py",
      "test_only_plain_files_are_read test_a_file_of_somebody_else_is_not_read"),
     ("that the job can have written", "security/test_job_files.py",

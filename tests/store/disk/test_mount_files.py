@@ -425,3 +425,26 @@ def test_a_pipe_that_takes_a_files_place_is_not_waited_for(tmp_path: Path, monke
     monkeypatch.setattr(os, "open", swapped)
     with pytest.raises(WrongKind):
         mount_files.read_text(tmp_path, "f")
+
+
+@pytest.mark.parametrize("name", ["a/b/f", "a/b", "a"])
+def test_what_becomes_a_link_as_it_is_opened_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Between the look and the opening; the swaps above seldom meet that moment."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for top, text in ((root, "inside"), (outside, SECRET)):
+        (top / "a" / "b").mkdir(parents=True)
+        (top / "a" / "b" / "f").write_text(text)
+    really_open, place, aside = os.open, root / name, tmp_path / "aside"
+
+    def swap_and_open(opened: Any, *given: Any, **named: Any) -> int:
+        if opened == os.fsencode(place.name) and not aside.exists():
+            place.rename(aside)
+            place.symlink_to(outside / name)
+        return really_open(opened, *given, **named)
+
+    monkeypatch.setattr(os, "open", swap_and_open)
+    with pytest.raises(Denied):
+        mount_files.read_text(root, "a/b/f")
+    assert aside.exists()
