@@ -37,6 +37,7 @@ def follow_folders(store: Store, opened: OpenDocuments, job_index: JobIndex, swe
     store.sweeps.listeners.append(follow_sweep)
     for folder in (store.runs, store.jobs):
         folder.listeners.append(follow_jobs)
+    store.jobs.when_loaded.append(job_index.sort)
     for kind in KINDS:
         if kind.find_open is not None:
             store.by_kind[kind.name].listeners.append(opened.make_listener(kind))

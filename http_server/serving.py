@@ -22,6 +22,7 @@ from granian.server.embed import Server
 
 from http_server.connections import end_connections, watch_connections
 from http_server.descriptors import raise_limit
+from store.collecting import keep_collections_short
 from store.errors import StoreError
 
 Scope = MutableMapping[str, Any]
@@ -78,6 +79,7 @@ class Serving:
             threading.Thread(target=watch_connections, args=(self.port, most, is_over), daemon=True).start()
             try:
                 async with self.lifespan(None) as state:
+                    keep_collections_short()
                     self.state.set_result(state)
                     waiting = asyncio.create_task(self.is_told.wait())
                     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,17 +6,16 @@ It is open in one server at a time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from store import access
+from store.collecting import pause_collecting
 from store.config import config_file, profiles
 from store.config.configuration import SYSTEM, Configuration
 from store.disk import archive, mount_calls, owners
@@ -47,26 +46,6 @@ CHECKPOINTS = ".cache"
 MEMORY_BYTES = 256_000_000
 # At the end, rows are saved to a checkpoint from this many documents on.
 SAVE_FROM_ROWS = 200
-# From this many new objects on they are exempted from the collector of cycles.
-FREEZE_FROM_OBJECTS = 50_000
-
-
-@contextlib.contextmanager
-def _pause_gc() -> Iterator[None]:
-    """Pause the collector of cycles, and exempt what was made if it is much.
-
-    Hundreds of thousands of small objects that stay cost the collector as much as reading them, and later a pause now
-    and then.
-    """
-    was, before = gc.isenabled(), gc.get_count()[0]
-    gc.disable()
-    try:
-        yield
-        if gc.get_count()[0] - before > FREEZE_FROM_OBJECTS:
-            gc.freeze()
-    finally:
-        if was:
-            gc.enable()
 
 
 class Store:
@@ -369,7 +348,7 @@ class Store:
         except StoreError:
             saved = None  # none yet, or not to be believed: everything is parsed from the files
         start_remembering(saved)
-        with _pause_gc():
+        with pause_collecting():
             self.archive.open()
             for folder in self.folders:
                 folder.problem_listeners = self.problem_listeners
@@ -377,6 +356,8 @@ class Store:
                     self.checkpoints[folder.path.name].load()
                 else:
                     folder.load()
+        for call in (call for folder in self.folders for call in folder.when_loaded):
+            call()
         fresh = stop_remembering(saved)
         if fresh is not None:
             try:

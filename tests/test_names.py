@@ -25,7 +25,7 @@ VERBS = """
     commit compare compile complete compose compress compute connect convert copy count create cut deactivate deal
     decide decode decompress delete describe detect diff disable discard display do draft drop dump edit empty enable
     end enter escape examine exchange expand explain export extract fill find finish flatten fold follow forget fork
-    format frame fsync get give go group guard hand hang hash have hide hold identify ignore index init insert
+    format frame freeze fsync get give go group guard hand hang hash have hide hold identify ignore index init insert
     install intend iterate join judge keep launch lead learn leave let limit link list load locate lock look
     make mark mask match measure memorize merge move name note notify number observe open order pack parse pause perform
     pick place plan poll pop post prepare preview print prune put queue quote raise rank reach read rebuild receive

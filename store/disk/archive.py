@@ -150,6 +150,7 @@ class Archive:
         self._ended_runs = Timeline()
         self._cells: dict[int, dict[str, str]] = {}  # sweep -> cell -> status, "" while it is not over
         runs.listeners.append(self._follow_run)
+        runs.when_loaded.append(self._ended_runs.sort)
 
     # Reading.
 

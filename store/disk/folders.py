@@ -122,6 +122,7 @@ class Folder:
         self.doubtful_files: dict[str, str] = {}  # since when they have warnings
         self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
+        self.when_loaded: list[Callable[[], None]] = []  # called once, when the store has loaded all folders
         self.problem_listeners: list[ProblemListener] = []  # called with a file's path and what is wrong with it now
         self.name_locks: dict[str, NameLock] = {}
         self.edit_lock = asyncio.Lock()

@@ -299,6 +299,11 @@ class JobIndex:
             self._holders[new] = holder
         self._add_jobs(holder, now - was)
 
+    def sort(self) -> None:
+        """Sort what was loaded, before anybody asks."""
+        self._by_submission.sort()
+        self._by_end.sort()
+
     def _remove_jobs(self, holder: Holder, jobs: set[tuple[str, SubmittedJob]]) -> None:
         """Remove jobs as they were, by key."""
         for key, job in jobs:

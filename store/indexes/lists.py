@@ -97,6 +97,7 @@ class RunList:
         for entry in folder.iterate_entries():
             self.follow(entry.name, None, entry)
         folder.listeners.append(self.follow)
+        folder.when_loaded.append(self._timeline.sort)
 
     def follow(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Follow a document that was written, read or deleted."""

@@ -56,6 +56,7 @@ class ReportIndex:
         for entry in folder.iterate_entries():
             self.follow(entry.name, None, entry)
         folder.listeners.append(self.follow)
+        folder.when_loaded += [self._by_submission.sort, self._by_event.sort]
 
     def follow(self, _name: str, old: File | None, new: File | None) -> None:
         """Follow a record that was written, read or deleted."""

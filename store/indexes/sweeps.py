@@ -92,10 +92,12 @@ class SweepIndex:
         self._largest = max(self._largest, number)
         uid, index = sweeps.parse_cell_id(run_id)
         states = self._states.setdefault(uid, {})
-        if state is None:
-            states.pop(index, None)
-        else:
+        if state is not None:
             states[index] = state
+        else:
+            states.pop(index, None)
+        if not states:
+            del self._states[uid]
         self._counts.pop(uid, None)
         self.version += 1
 

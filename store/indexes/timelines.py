@@ -10,12 +10,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-# Up to this many additions are inserted one by one; more are sorted together.
-INSERT_LIMIT = 64
-
 
 class Timeline:
     """Keys by time, equal times by key.
+
+    Additions are sorted together by `sort` or the first question, later ones are put in their places one by one: what
+    was loaded is sorted fast, and nobody waits later until thousands are sorted.
 
     `codes` says what else is kept for each key, a column each: a number (the type codes of `array`) or an object (`O`).
     """
@@ -25,37 +25,51 @@ class Timeline:
         self._times: Any = array("d")
         self._keys: list[str] = []
         self._columns: list[Any] = [_make_column(code, ()) for code in codes]
-        self._sorted = 0  # how many are sorted; later additions stand behind them
+        self._is_sorted = False
 
     def add(self, time: float, key: str, *values: Any) -> None:
         """Add the key at this time, with a value for each column."""
-        self._times.append(time)
-        self._keys.append(key)
+        at = self._find_place(time, key) if self._is_sorted else len(self._keys)
+        self._times.insert(at, time)
+        self._keys.insert(at, key)
         for column, value in zip(self._columns, values, strict=True):
-            column.append(value)
+            column.insert(at, value)
 
     def drop(self, time: float, key: str) -> None:
         """Remove the key that was added with this time, if it is there."""
-        at = self._find_place(time, key, len(self.keys))
+        self.sort()
+        at = self._find_place(time, key)
         if at < len(self._keys) and self._keys[at] == key and self._times[at] == time:
-            self._pop(at)
-            self._sorted -= 1
+            for values in (self._times, self._keys, *self._columns):
+                values.pop(at)
+
+    def sort(self) -> None:
+        """Sort what was added so far."""
+        if self._is_sorted:
+            return
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        order.sort(key=self._times.__getitem__)  # keeps the order of keys where times are equal
+        self._times, self._keys = array("d", (self._times[at] for at in order)), [self._keys[at] for at in order]
+        for number, code in enumerate(self._codes):
+            column = self._columns[number]
+            self._columns[number] = _make_column(code, (column[at] for at in order))
+        self._is_sorted = True
 
     @property
     def keys(self) -> Sequence[str]:
         """All keys in order; not to be changed."""
-        self._sort_new()
+        self.sort()
         return self._keys
 
     @property
     def times(self) -> Sequence[float]:
         """The time of each key."""
-        self._sort_new()
+        self.sort()
         return self._times
 
     def get_column(self, number: int) -> Sequence[Any]:
         """Return a column's values, one per key."""
-        self._sort_new()
+        self.sort()
         return self._columns[number]
 
     def count_before(self, time: float) -> int:
@@ -72,36 +86,10 @@ class Timeline:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _find_place(self, time: float, key: str, end: int) -> int:
-        """Return where the key belongs among the first `end`, which are sorted."""
-        first = bisect_left(self._times, time, 0, end)
-        return bisect_left(self._keys, key, first, bisect_right(self._times, time, first, end))
-
-    def _pop(self, at: int) -> tuple[float, str, list[Any]]:
-        """Remove the key at this position; return its time, name and values."""
-        return self._times.pop(at), self._keys.pop(at), [column.pop(at) for column in self._columns]
-
-    def _sort_new(self) -> None:
-        """Put keys that were added lately in their places."""
-        if len(self._keys) - self._sorted > INSERT_LIMIT:
-            self._sort_all()
-        while self._sorted < len(self._keys):
-            time, key, values = self._pop(self._sorted)
-            at = self._find_place(time, key, self._sorted)
-            self._times.insert(at, time)
-            self._keys.insert(at, key)
-            for column, value in zip(self._columns, values, strict=True):
-                column.insert(at, value)
-            self._sorted += 1
-
-    def _sort_all(self) -> None:
-        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
-        order.sort(key=self._times.__getitem__)  # keeps the order of keys where times are equal
-        self._times, self._keys = array("d", (self._times[at] for at in order)), [self._keys[at] for at in order]
-        for number, code in enumerate(self._codes):
-            column = self._columns[number]
-            self._columns[number] = _make_column(code, (column[at] for at in order))
-        self._sorted = len(order)
+    def _find_place(self, time: float, key: str) -> int:
+        """Return where the key belongs, or is."""
+        first = bisect_left(self._times, time)
+        return bisect_left(self._keys, key, first, bisect_right(self._times, time, first))
 
 
 def _make_column(code: str, values: Iterable[Any]) -> Any:

@@ -202,6 +202,18 @@ async def test_a_caller_that_goes_away_leaves_no_half_done_write(store: Store, r
     assert all(orjson.loads(path.read_bytes())["id"] == path.stem for path in (root / "runs").iterdir())
 
 
+def test_indexes_are_called_once_all_folders_are_loaded(root: Path) -> None:
+    (root / "runs").mkdir(parents=True, mode=0o700)
+    (root / "runs" / "r1.json").write_bytes(to_json(a_run()))
+    store, found = Store(root), list[bool]()
+    store.workflows.when_loaded.append(lambda: found.append("r1" in store.runs))
+    store.open()
+    assert found == [True]
+    store.files.close()
+    assert store.lock is not None
+    store.lock.release()
+
+
 async def test_listeners_hear_of_each_change_once(store: Store, root: Path) -> None:
     heard: list[Any] = []
     store.workflows.listeners.append(

@@ -439,7 +439,8 @@ def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
     server.start()
     get = server.http.get
     eventually(lambda: not list((server.store / "sweeps").iterdir()) and not list((server.store / "runs").iterdir()))
-    assert get("/api/workflows/runs").json() == [] == get("/api/sweep_runs").json()
+    # The files go first, and then what the server has of them.
+    eventually(lambda: get("/api/workflows/runs").json() == [] == get("/api/sweep_runs").json())
     assert get("/api/history").json() == []
     found = get(f"/api/workflows/runs/{run_id}").json()
     assert (found["status"], found["jobs"][0]["result"]) == ("completed", {"x": 0.1})

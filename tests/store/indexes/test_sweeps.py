@@ -254,3 +254,10 @@ def test_how_deep_a_result_may_be(tmp_path: Path, depth: int, taken: bool, begin
     path.write_text(begin * (depth // 2) + "1" + end * (depth // 2))
     value, problem = asyncio.run(read_result(str(path), 1_000_000))
     assert (value is not None, problem is None) == (taken, taken)
+
+
+def test_nothing_is_left_of_a_sweep_whose_cells_are_deleted(shelf: Shelf) -> None:
+    sweep = shelf.put(make_sweep({"n": [1, 2]}), 1)
+    shelf.run(sweep, 0, "completed")
+    shelf.index.follow_run(sweeps.make_cell_id(sweep.uid, 0), None, 1)
+    assert shelf.index.get_states(sweep) == {} and not shelf.index._states

@@ -1,0 +1,52 @@
+"""What stays in memory is kept from the collector of cycles, and garbage is not."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from store import collecting
+from store.collecting import freeze_new_objects, keep_collections_short
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """The collector is as it was before, but for what is kept from it already."""
+    callbacks, thresholds, was = list(gc.callbacks), gc.get_threshold(), gc.isenabled()
+    gc.disable()
+    yield
+    gc.callbacks[:] = callbacks
+    gc.set_threshold(*thresholds)
+    if was:
+        gc.enable()
+
+
+class Node:
+    """Something that can be part of a cycle."""
+
+    def __init__(self) -> None:
+        self.other: object = self
+
+
+def test_what_is_new_is_kept_from_it_and_garbage_is_not() -> None:
+    kept, garbage = Node(), weakref.ref(Node())
+    freeze_new_objects()
+    assert garbage() is None
+    assert not any(found is kept for found in gc.get_objects())
+
+
+@pytest.mark.parametrize(("why", "many", "is_kept"), [("little", 10**6, False), ("much", 1, True)])
+def test_what_outlives_a_collection_of_all_is_kept_when_it_is_much(
+    monkeypatch: pytest.MonkeyPatch, why: str, many: int, is_kept: bool
+) -> None:
+    monkeypatch.setattr(collecting, "FREEZE_FROM_OBJECTS", many)
+    before = Node()
+    keep_collections_short()
+    assert not any(found is before for found in gc.get_objects()), why
+    kept, garbage = Node(), weakref.ref(Node())
+    gc.collect()
+    assert garbage() is None, why
+    assert any(found is kept for found in gc.get_objects()) is not is_kept, why
