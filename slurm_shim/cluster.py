@@ -22,6 +22,8 @@ from slurm_shim.errors import AccountingOff, ClusterUnreachable, SlurmError, Slu
 from slurm_shim.expectations import build_expected_job
 from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.look_ups import LookUps
+from slurm_shim.parse import Job
+from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import make_empty_row, summarize_partitions
@@ -39,6 +41,8 @@ _REMOTE_DOUBT_S = GRACE_S + TIMEOUT_S
 # sshd grants 10 sessions over one connection unless told otherwise; some are left for copying files.
 _REMOTE_CALLS = 4
 _REMOTE_READS = 2  # so many of them may read files: the queue is asked, and jobs submitted, whatever viewers do
+# Submissions whose fate was unknown, and users, that something is remembered of.
+_REMEMBERED = 10_000
 # Whoever connects waits for the first snapshot no longer than this: its squeue may take as long.
 FIRST_SNAPSHOT_S = 30.0
 
@@ -98,9 +102,8 @@ class Cluster:
         self._in_flight_s = _DOUBT_S
         self._resource_rows: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._began_at = time.monotonic()
-        self._unsure_tags: dict[
-            str, float
-        ] = {}  # tag -> time; a squeue begun later that lacks it proves it was not taken
+        # tag -> time; a squeue begun later that lacks it proves it was not taken
+        self._unsure_tags: dict[str, float] = {}
         self._look_ups = LookUps(slurm, self.snapshot, self._call)
         self._tried_at: dict[str, float] = {}  # tag -> when this server called sbatch with it
         self._settled_tags: dict[str, JobFinding] = {}  # tag -> what is known for good, until sbatch is called again
@@ -178,17 +181,17 @@ class Cluster:
         answer was lost. It stands behind the comment that the script gives the job.
         """
         tag = options["comment"]
-        self._tried_at[tag] = time.monotonic()
+        store_bounded(self._tried_at, tag, time.monotonic(), _REMEMBERED)
         self._settled_tags.pop(tag, None)
         comment = add_tag(read_options(script).get("comment"), tag)
         try:
             job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), needs)
         except asyncio.CancelledError:
             # sbatch goes on in its thread: until it is over, nobody may conclude that the job was not taken.
-            self._unsure_tags[tag] = time.monotonic() + self._in_flight_s
+            self._note_unsure(tag, self._in_flight_s)
             raise
         except SlurmUnreachable as problem:
-            self._unsure_tags[tag] = time.monotonic() + (self._in_flight_s if problem.uncertain else 0)
+            self._note_unsure(tag, self._in_flight_s if problem.uncertain else 0.0)
             raise
         for known in (self._unsure_tags, self._tried_at):
             known.pop(tag, None)
@@ -197,6 +200,13 @@ class Cluster:
             expected |= {"job_id": f"{job_id}_[{expected['array_task_id']}]", "array_job_id": int(job_id)}
         self.snapshot.add_submitted(job_id, {**expected, "comment": comment, **row})
         return job_id
+
+    def _note_unsure(self, tag: str, seconds: float) -> None:
+        """Note that the submission with this tag may arrive for so long."""
+        self._unsure_tags.pop(tag, None)  # it is the latest now
+        for until in store_bounded(self._unsure_tags, tag, time.monotonic() + seconds, _REMEMBERED):
+            # What is not remembered by its tag counts as what was under way at the start.
+            self._began_at = max(self._began_at, until)
 
     async def scancel(self, job_ids: Iterable[str]) -> None:
         """Cancel the jobs and show them as cancelled at once."""
@@ -227,7 +237,7 @@ class Cluster:
         if knowledge != "absent":
             return knowledge, job
         if tag not in self._settled_tags and self.snapshot.has_watched_since(self._find_first_try(tag, intended_at)):
-            self._settled_tags[tag] = knowledge, job
+            self._settle_tag(tag, knowledge, job)
         if tag not in self._settled_tags:
             self._missing_tags[tag] = submission, intended_at
         return self._settled_tags.get(tag, ("unknown", None))
@@ -260,13 +270,15 @@ class Cluster:
             raise
         for tag in seeking:
             if found is None:
-                self._settled_tags[tag] = "lost", None
+                self._settle_tag(tag, "lost")
             elif tag in found:
-                self._settled_tags[tag] = "seen", found[tag]
-                absence.end(tag)
+                self._settle_tag(tag, "seen", found[tag])
             elif absence.confirm(tag):
-                self._settled_tags[tag] = "absent", None
-                absence.end(tag)
+                self._settle_tag(tag, "absent")
+
+    def _settle_tag(self, tag: str, knowledge: str, job: Job | None = None) -> None:
+        store_bounded(self._settled_tags, tag, (knowledge, job), _REMEMBERED)
+        self.snapshot.missing.absence.end(tag)
 
     def find_submitted(self, seeking: Mapping[str, tuple[Submission, float]]) -> dict[str, dict[str, Any]] | None:
         """Find jobs in accounting by their tags; None where there is none.
@@ -380,7 +392,8 @@ class RemoteCluster(Cluster):
         if not user:
             return self.home
         if user not in self._homes:
-            self._homes[user] = await self._call(self.slurm.find_home, user)
+            home: str | None = await self._call(self.slurm.find_home, user)
+            store_bounded(self._homes, user, home, _REMEMBERED)
         return self._homes[user]
 
     async def remove_files(self, files: Sequence[str], folders: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ _LONGEST_S = 600.0  # the longest lag that is waited for
 _RUNAWAY_S = 600.0  # accounting that calls a job running which the queue has lost for so long is not believed
 _ASK_AGAIN_S = 3.0  # the shortest pause before the next sacct about a job that the last one did not settle
 _DOUBTED_S = 300.0  # for so long a job counts as gone; then it is looked for anew if somebody asks
+_FORGOTTEN_S = 1800.0  # what is gone for so long, and belongs to nothing that is open, is not followed any more
 _REMEMBERED = 20_000  # jobs that settled answers and first sights are kept of
 _MEASURED = 100  # jobs that the lag of accounting is measured by
 
@@ -117,7 +118,13 @@ class MissingJobs:
         self._settled.pop(job_id, None)
 
     def list_due(self, job_ids: Container[str]) -> list[str]:
-        """List those of the jobs that accounting is to be asked about now."""
+        """List those of the jobs that accounting is to be asked about now.
+
+        `job_ids` are those of all that is open: of others, what is gone for long is forgotten.
+        """
+        long_ago = self._now() - _FORGOTTEN_S
+        for job_id in [name for name, at in self._since.items() if at < long_ago and name not in job_ids]:
+            self._forget_question(job_id)
         return [job_id for job_id in self._since if job_id in job_ids and self.is_due(job_id)]
 
     def is_due(self, job_id: str) -> bool:
@@ -138,14 +145,20 @@ class MissingJobs:
             self._ask_again_at[job_id] = self._now() + self.absence.compute_pause_s(job_id)
             return False
         store_bounded(self._settled, job_id, (self._now(), list(rows) if is_over else []), _REMEMBERED)
-        for remembered in (self._first_asked, self._since, self._ask_again_at):
-            remembered.pop(job_id, None)
-        self.absence.end(job_id)
+        self._forget_question(job_id)
         return True
 
+    def _forget_question(self, job_id: str) -> None:
+        for remembered in (self._first_asked, self._since, self._ask_again_at):
+            remembered.pop(job_id, None)
+        self._unfound.discard(job_id)
+        self.absence.end(job_id)
 
-def store_bounded(remembered: dict[str, Any], name: str, value: Any, most: int) -> None:
-    """Store a value; the oldest go where there are more than `most`."""
+
+def store_bounded(remembered: dict[str, Any], name: str, value: Any, most: int) -> list[Any]:
+    """Store a value; the oldest go where there are more than `most`.
+
+    Returns the values that went.
+    """
     remembered[name] = value
-    while len(remembered) > most:
-        del remembered[next(iter(remembered))]
+    return [remembered.pop(next(iter(remembered))) for _ in range(len(remembered) - most)]

@@ -74,13 +74,14 @@ class PastTasks:
 
     def _forget_oldest(self, groups: Collection[int]) -> None:
         count = sum(map(len, self._ended.values())) + sum(map(len, self._unstarted.values()))
-        for group in [group for group in self._ended if group not in groups]:
+        never_shown = self._unstarted.keys() - self._ended.keys()
+        for group in [group for group in (*never_shown, *self._ended) if group not in groups]:
             if count <= MOST_KEPT:
                 return
             count -= self._forget(group)
 
     def _forget(self, group: int) -> int:
-        ended = self._ended.pop(group)
+        ended = self._ended.pop(group, {})
         for row in ended.values():
             self._numbers.pop(row["raw_id"], None)
         return len(ended) + len(self._unstarted.pop(group, {}))

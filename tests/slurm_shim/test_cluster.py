@@ -211,3 +211,26 @@ async def test_a_job_that_came_and_went_while_its_tag_was_looked_for_is_found() 
         await made.snapshot.refresh()
         found, row = made.by_tag(submission, time.time())
         assert found == "seen" and row is not None and row["job_id"] == "7"
+
+
+@asynchronous
+async def test_what_is_remembered_of_submissions_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slurm_shim.cluster._REMEMBERED", 3)
+    async with cluster(min_s=0.0) as (made, slurm):
+        tags = [f"sluice:{number:032x}" for number in range(6)]
+
+        def take_too_long(*_arguments: object) -> str:
+            raise SlurmUnreachable("sbatch", "timed out", uncertain=True)
+
+        slurm.sbatch = take_too_long  # type: ignore[attr-defined]
+        for tag in tags:
+            with pytest.raises(SlurmUnreachable):
+                await made.sbatch("#!/bin/sh\n", {"comment": tag}, {})
+        await made.snapshot.refresh()
+        for tag in tags:
+            # Whatever is forgotten of it: the queue was asked while each of them may still have been on its way.
+            assert made.by_tag(Submission(tag), time.time())[0] == "unknown"
+        assert {len(kept) for kept in (made._unsure_tags, made._tried_at)} == {3}
+        for tag in tags:
+            made._settle_tag(tag, "absent")
+        assert len(made._settled_tags) == 3

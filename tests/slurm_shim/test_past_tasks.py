@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slurm_shim.past import past_tasks
 from tests.pretended import asynchronous, job, world
 
 WAITING = job("8_[3-6%2]", "PENDING", array_job_id=8, array_task_id="3-6%2")
@@ -115,3 +116,19 @@ async def test_a_task_that_is_cancelled_after_a_long_time_without_change_is_noti
             made.cluster.rows = rows
             await made.snapshot.refresh()
         assert (made.snapshot.find("8_5") or {})["state"] == "CANCELLED"
+
+
+@asynchronous
+async def test_tasks_of_arrays_that_were_never_shown_are_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past_tasks, "MOST_KEPT", 4)
+    async with world(polling=False) as made:
+        await made.snapshot.refresh()
+        for number in range(8, 12):
+            array = {"job_id": f"{number}_[1-3]", "array_job_id": number, "array_task_id": "1-3"}
+            made.snapshot.add_submitted(str(number), array)
+            made.snapshot.mark_cancelled([f"{number}_{task}" for task in (1, 2)])
+        made.clock.time_s += 1.0
+        made.cluster.rows = [job("1")]
+        await made.snapshot.refresh()
+        kept = [number for number in range(8, 12) if made.snapshot.find(f"{number}_1") is not None]
+        assert len(kept) == 2
