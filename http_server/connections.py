@@ -1,4 +1,4 @@
-"""The connections that callers have, shared out among their users.
+"""The connections that callers have: shared out, and ended when unread.
 
 Nobody but the server's own user may have most of them. The server accepts them out of our sight, and lets a caller take
 its time for the headers. So we look at the process's own sockets, ask the kernel whose they are, and end some.
@@ -23,21 +23,24 @@ log = logging.getLogger("sluice")
 # What another user, or an address of another machine, may have of all connections, and what all of them together.
 OTHERS_SHARE, ALL_OTHERS_SHARE = 4, 2
 LOOK_S, LOOK_AGAIN_S = 0.5, 0.05
+# A client that takes nothing of what is sent to it for so long is given up, whatever the answer is.
+UNREAD_S = 60
 DESCRIPTORS = "/dev/fd"  # a folder with a name for each descriptor of this process
 
 Ends = tuple[tuple[str, int], tuple[str, int]]  # address and port: the client's, and ours
 
 
 def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
-    """End connections of others beyond their share of `most`.
+    """End connections of others beyond their share of `most`, and unread ones.
 
     Until `is_over`, in a thread of its own: all else may be busy with what an attacker sent.
     """
-    lines, pause_s = Throttle(), 0.0
+    lines, pause_s, is_bounded = Throttle(), 0.0, False
     with contextlib.closing(Peers()) as peers:
         while not is_over.wait(pause_s):
             ended: Mapping[str, int] = {}
             try:
+                is_bounded = is_bounded or give_up_unread(port, UNREAD_S)
                 ended = limit_connections(port, most, peers)
             except Exception as problem:  # whatever it is, memory among it: the next look may succeed
                 if lines.admit("problem"):
@@ -45,7 +48,23 @@ def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
             for owner, count in ended.items():
                 if lines.admit(owner):
                     log.warning("too many connections of %s: %d were shut down", owner, count)
-            pause_s = LOOK_AGAIN_S if ended else LOOK_S
+            pause_s = LOOK_S if is_bounded and not ended else LOOK_AGAIN_S
+
+
+def give_up_unread(port: int, unread_s: float) -> bool:
+    """End connections whose client reads nothing for so long.
+
+    The kernel does that (TCP_USER_TIMEOUT of tcp(7)). Connections that are accepted later have it from the socket that
+    listens; returns whether there is one yet.
+    """
+    is_listening = False
+    for name in os.listdir(DESCRIPTORS):  # noqa: PTH208
+        with contextlib.suppress(OSError), look_at(int(name)) as found:
+            own = found.getsockname()
+            if isinstance(own, tuple) and own[1:2] == (port,):
+                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_s * 1000))
+                is_listening = is_listening or found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    return is_listening
 
 
 def limit_connections(port: int, most: int, peers: Peers) -> Mapping[str, int]:
@@ -106,17 +125,26 @@ def read_ends(number: int, port: int) -> Ends | None:
 
     None for any other descriptor.
     """
-    # Looked at without a copy, which might be one descriptor too many. The ends of other kinds of sockets are no pairs.
-    looked_at = None
     try:
-        looked_at = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
-        own, client = looked_at.getsockname(), looked_at.getpeername()
+        with look_at(number) as found:
+            own, client = found.getsockname(), found.getpeername()
     except OSError:
         return None
-    finally:
-        if looked_at is not None:
-            looked_at.detach()
+    # The ends of other kinds of sockets are no pairs.
     return (client[:2], own[:2]) if isinstance(own, tuple) and own[1:2] == (port,) else None
+
+
+@contextlib.contextmanager
+def look_at(number: int) -> Iterator[socket.socket]:
+    """Look at the socket with this descriptor.
+
+    Without a copy, which might be one descriptor too many.
+    """
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
+    try:
+        yield found
+    finally:
+        found.detach()
 
 
 def end_connection(number: int, port: int) -> None:
@@ -128,9 +156,8 @@ def end_connection(number: int, port: int) -> None:
         copy = os.dup(number)  # the number may stand for something else at any moment
         try:
             if read_ends(copy, port) is not None:
-                connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=copy)
-                connection.shutdown(socket.SHUT_RDWR)
-                connection.detach()
+                with look_at(copy) as connection:
+                    connection.shutdown(socket.SHUT_RDWR)
         finally:
             os.close(copy)
 

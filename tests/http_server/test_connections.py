@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from http_server import connections
-from http_server.connections import choose_excess, end_connections, limit_connections, list_connections
+from http_server.connections import (
+    choose_excess,
+    end_connections,
+    give_up_unread,
+    limit_connections,
+    list_connections,
+    watch_connections,
+)
 from store.access.peers import Peers
+from tests.app_server import free_port
 
 EXCESS = [
     ("nobody", {}, []),
@@ -72,3 +83,39 @@ def test_others_have_a_share_only(peers: Peers) -> None:
 def test_nothing_is_looked_at_while_there_are_few_descriptors(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "list_connections", lambda _port: pytest.fail("looked"))
     assert limit_connections(1, 100_000, peers) == {}
+
+
+def fill(connection: socket.socket) -> None:
+    """Send until nothing more is taken."""
+    connection.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while connection.send(bytes(65536)):
+            pass
+
+
+def test_a_client_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.5)
+    is_over, port = threading.Event(), free_port()
+    watching = threading.Thread(target=watch_connections, args=(port, 100, is_over))
+    watching.start()  # before anybody listens
+    try:
+        with socket.create_server(("127.0.0.1", port)) as listener, contextlib.ExitStack() as stack:
+            for _ in range(2):  # one that may be there before the first look, and one after it
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                accepted = stack.enter_context(listener.accept()[0])
+                fill(accepted)
+                ended = select.poll()
+                ended.register(accepted, 0)
+                assert ended.poll(60_000), "it is kept for ever"
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ETIMEDOUT
+    finally:
+        is_over.set()
+        watching.join()
+
+
+def test_who_has_nothing_to_read_is_not_given_up() -> None:
+    with connected(1) as (port, (client,), (accepted,)), connected(1) as (_, _, (other,)):
+        assert give_up_unread(port, 60)
+        waits = [ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for ours in (accepted, client, other)]
+        assert waits == [60_000, 0, 0]
+        assert not give_up_unread(client.getsockname()[1], 60)  # nobody listens there

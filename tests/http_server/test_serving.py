@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests.app_server import Server
+from http_server import serving
+from tests.app_server import Server, free_port
 from tests.waiting import eventually
 
 ENDS = [
@@ -59,3 +65,29 @@ def count_descriptors(server: Server) -> int:
     """Count what the server has open."""
     assert server.process is not None
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def test_it_ends_while_a_disk_holds_up_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that nobody reads are given up then too."""
+    for name in ("GRACE_S", "LAST_WORDS_S"):
+        monkeypatch.setattr(serving, name, 0)
+    is_back = threading.Event()
+
+    async def end() -> None:
+        pool = ThreadPoolExecutor(1)
+        asyncio.get_running_loop().set_default_executor(pool)
+        pool.submit(is_back.wait)
+        given: Any = SimpleNamespace(stop=lambda: None)
+        answering = asyncio.create_task(asyncio.Event().wait())
+        run: Any = serving.Serving(None, None, "127.0.0.1", free_port())  # type: ignore[arg-type]
+        async with asyncio.timeout(60):
+            await run.end(given, answering)
+        await asyncio.wait({answering})
+        assert answering.cancelled()
+
+    try:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(end())
+    finally:
+        is_back.set()
+        loop.close()
