@@ -250,7 +250,11 @@ class Call:
         if self.has_unread and self.status != STATUS[TooSlow] and not self.is_late:
             # A client that still sends when the connection is closed may never see the answer.
             await self.discard_body()
-        await self.send_message({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        rest = memoryview(b"" if self.method == "HEAD" else body)
+        while len(rest) > PIECE_BYTES:  # the server takes a piece when the client has read enough of those before
+            piece, rest = bytes(rest[:PIECE_BYTES]), rest[PIECE_BYTES:]
+            await self.send_message({"type": "http.response.body", "body": piece, "more_body": True})
+        await self.send_message({"type": "http.response.body", "body": bytes(rest)})
 
     async def receive(self) -> Message:
         """Receive a piece of the body, or that the client has gone."""
@@ -293,7 +297,7 @@ class Call:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_S):
                 while self.has_unread and size_bytes <= DISCARD_BYTES:
-                    size_bytes += len((await self.receive()).get("body", b""))
+                    size_bytes += max(len((await self.receive()).get("body", b"")), DISCARD_LEAST_BYTES)
 
     async def send(self, message: Message) -> None:
         """Send what an answer of Starlette says, with our headers."""
@@ -310,11 +314,15 @@ NOBODY = access.Access()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # A client is watched that waits for so long.
 WATCH_AFTER_S = 0.05
-# So much of a body that nobody wants is read, at most for so long.
+# Of an answer that is larger, so much is sent at once.
+PIECE_BYTES = 1_000_000
+# So much of a body that nobody wants is read, at most for so long. A piece counts as so much at least: it costs time.
 DISCARD_BYTES = 64_000_000
+DISCARD_LEAST_BYTES = 2000
 DISCARD_S = 10.0
-# So long the body may make no progress.
+# So long the body may make no progress, and so many pieces of it may be smaller than this.
 BODY_PAUSE_S = 10
+SMALL_PIECES, SMALL_BYTES = 10_000, 100
 # Every answer keeps browsers strict.
 STRICT = (
     (b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
@@ -566,7 +574,7 @@ async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
     if length is not None and length.isdigit() and int(length) > limit_bytes:
         raise errors.TooLarge(limit_bytes, "the body")
     chunks: list[bytes] = []
-    size_bytes = 0
+    size_bytes = small = 0
     while True:
         try:
             async with asyncio.timeout(BODY_PAUSE_S):
@@ -579,6 +587,9 @@ async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
             raise errors.TooLarge(limit_bytes, "the body")
+        small += len(chunk) < SMALL_BYTES
+        if small > SMALL_PIECES:
+            raise TooManyPieces
         chunks.append(chunk)
         if not message.get("more_body"):
             break
@@ -986,6 +997,13 @@ class BrokenBody(Exception):
         super().__init__("The body did not come whole")
 
 
+class TooManyPieces(Exception):
+    """The body comes in tiny pieces, of which each costs time."""
+
+    def __init__(self) -> None:
+        super().__init__(f"More than {SMALL_PIECES} pieces of the body have less than {SMALL_BYTES} bytes")
+
+
 class MediaType(Exception):
     """The body is not JSON in UTF-8, or not declared so."""
 
@@ -1018,6 +1036,7 @@ STATUS: dict[type[Exception], int] = {
     UnknownPath: 404,
     UnknownMethod: 405,
     BrokenBody: 400,
+    TooManyPieces: 400,
     TooSlow: 408,
     MediaType: 415,
     HeadTooLarge: 431,

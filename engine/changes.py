@@ -28,8 +28,10 @@ log = logging.getLogger("sluice.changes")
 # So many resources that changed lately are remembered, and so many bytes of their rows and events stay made.
 KEPT_CHANGES = 10_000
 KEPT_ROWS_BYTES = 8_000_000
-# So many changes a reader takes at once.
+# So many changes a reader takes at once, and no more once they are so large: a client that reads nothing has some such
+# pieces wait for it.
 BATCH = 100
+BATCH_BYTES = 4_000
 # Resources of which a reader knows the last row that it got.
 REMEMBERED_ROWS = 100
 GONE = ("deleted", "reset")
@@ -299,11 +301,13 @@ async def stream_events(
             except StopAsyncIteration:
                 return
             frames: list[bytes] = []
+            most, size_bytes = BATCH if left is None else min(BATCH, left), 0
             while change is not None:
                 row = feed.get_row(change)
                 if reader.note_row(change, row):
                     frames.append(feed.get_event(change))
-                change = reader.take() if len(frames) < min(BATCH, BATCH if left is None else left) else None
+                    size_bytes += len(frames[-1])
+                change = reader.take() if len(frames) < most and size_bytes < BATCH_BYTES else None
             left = None if left is None else left - len(frames)
             if frames:
                 yield b"".join(frames)

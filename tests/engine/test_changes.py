@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.changes import BATCH, WOKEN_AT_ONCE, Changes, Reader, stream_events
+from engine.changes import BATCH, BATCH_BYTES, WOKEN_AT_ONCE, Changes, Reader, stream_events
 from store.errors import TooManyWaiting
 from store.rules import changes
 from store.rules.changes import Change, Filter, Position, parse_filter
@@ -250,6 +250,19 @@ def test_a_stream_ends_only_when_all_that_has_changed_is_read() -> None:
             add(feed, str(number))
         _start, *events = await frames_of(stream_events(feed, EVERYTHING, Position(feed.epoch, 0), timeout_s=0))
         assert len(events) == 3 * BATCH and events[-1].splitlines()[0] == f"id: {feed.position}"
+
+    run(work)
+
+
+def test_large_changes_are_not_sent_all_at_once() -> None:
+    async def work() -> None:
+        feed = Changes()
+        for number in range(BATCH):
+            add(feed, str(number), row="x" * (BATCH_BYTES // 3))
+        stream = stream_events(feed, EVERYTHING, Position(feed.epoch, 0), timeout_s=0)
+        pieces = [piece async for piece in stream]
+        assert max(map(len, pieces)) < 2 * BATCH_BYTES
+        assert b"".join(pieces).count(b"event: job") == BATCH
 
     run(work)
 

@@ -1,9 +1,13 @@
-"""Bodies that two parsers would read differently are refused."""
+"""Bodies that two parsers would read differently are refused, and those that take too much time."""
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
+from app import DISCARD_BYTES, DISCARD_LEAST_BYTES, SMALL_BYTES, SMALL_PIECES, Call
 from store.config.layers import parse_layer
 from store.errors import Invalid
 from tests.app_client import Client
@@ -37,3 +41,35 @@ def test_the_same_key_in_two_objects_is_fine(client: Client) -> None:
 def test_a_json_file_of_people_is_a_problem_that_names_the_key() -> None:
     with pytest.raises(Invalid, match="the key 'nodes' stands twice"):
         parse_layer(b'{"resources": {"nodes": 1, "nodes": 2}}')
+
+
+PIECES = [  # why, the text that is sent in pieces, how large each is, the status
+    ("tiny ones, as many as there may be", SMALL_PIECES - 100, 1, 200),
+    ("too many tiny ones", SMALL_PIECES + 100, 1, 400),
+    ("lines", 900_000, SMALL_BYTES, 200),
+]
+
+
+@pytest.mark.parametrize(("why", "count", "size", "status"), PIECES, ids=[row[0] for row in PIECES])
+def test_a_body_in_many_pieces(client: Client, why: str, count: int, size: int, status: int) -> None:
+    body = b'{"yaml": "jobs: [{name: a, command: x}] #' + b"x" * count + b'"}'
+    chunks = [body[at : at + size] for at in range(0, len(body), size)]
+    answer = client.request("POST", "/api/workflows/validate", chunks=chunks, headers=JSON)
+    assert (answer.status_code, "pieces of the body" in answer.text) == (status, status == 400), why
+
+
+def test_of_a_refused_body_in_tiny_pieces_little_is_read() -> None:
+    received = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(_message: dict[str, Any]) -> None:
+        pass
+
+    headers = [(b"transfer-encoding", b"chunked")]
+    call = Call({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
+    asyncio.run(call.finish())
+    assert received <= DISCARD_BYTES // DISCARD_LEAST_BYTES + 1

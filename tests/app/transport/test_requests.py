@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app import PIECE_BYTES, Call
 from store.contract import dump_contract
 from tests.app_client import Client, serving
 from tests.contract_judge import CONTRACT
@@ -390,3 +391,19 @@ def test_the_contract_is_served(client: Client) -> None:
     assert client.get("/openapi.json", token=None).json() == CONTRACT
     answer = client.get("/openapi.yaml", token=None)
     assert answer.content == dump_contract(CONTRACT)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+def test_a_large_answer_is_handed_over_in_pieces(method: str, size: int) -> None:
+    """A server takes a piece when the client has read enough, and so keeps little of what nobody reads."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    asyncio.run(Call({"type": "http", "method": method, "path": "/", "headers": []}, None, send).finish(body))  # type: ignore[arg-type]
+    assert b"".join(message["body"] for message in sent) == (b"" if method == "HEAD" else body)
+    assert all(len(message["body"]) <= PIECE_BYTES for message in sent)
+    assert [message.get("more_body", False) for message in sent] == [True] * (len(sent) - 1) + [False]
