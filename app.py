@@ -315,7 +315,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # A client is watched that waits for so long.
 WATCH_AFTER_S = 0.05
 # Of an answer that is larger, so much is sent at once.
-PIECE_BYTES = 1_000_000
+PIECE_BYTES = 256_000
 # So much of a body that nobody wants is read, at most for so long. A piece counts as so much at least: it costs time.
 DISCARD_BYTES = 64_000_000
 DISCARD_LEAST_BYTES = 2000

@@ -102,8 +102,9 @@ class Serving:
         assert task is not None
         self.calls.add(task)
         try:
-            # Files are sent by the app: it has looked at what it opens.
-            await self.app({**scope, "state": await self.state, "extensions": {}}, receive, send)
+            with contextlib.suppress(asyncio.CancelledError):  # at the end, amid an answer: there is nobody to tell
+                # Files are sent by the app: it has looked at what it opens.
+                await self.app({**scope, "state": await self.state, "extensions": {}}, receive, send)
         finally:
             self.calls.discard(task)
 

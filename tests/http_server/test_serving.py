@@ -91,3 +91,23 @@ def test_it_ends_while_a_disk_holds_up_every_thread(monkeypatch: pytest.MonkeyPa
     finally:
         is_back.set()
         loop.close()
+
+
+def test_an_answer_that_the_end_cuts_off_is_no_failure() -> None:
+    async def work() -> None:
+        begun = asyncio.Event()
+
+        async def answer(_scope: Any, _receive: Any, _send: Any) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        run: Any = serving.Serving(answer, None, "127.0.0.1", 1)  # type: ignore[arg-type]
+        run.state = asyncio.get_running_loop().create_future()
+        run.state.set_result({})
+        call = asyncio.create_task(run.call({}, None, None))
+        await begun.wait()
+        (task,) = run.calls
+        task.cancel()
+        await call  # granian logs what it raises
+
+    asyncio.run(work())
