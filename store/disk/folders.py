@@ -132,8 +132,9 @@ class Folder:
         self.parsed_documents = BoundedCache(parsed_bytes)  # by name
         self.run_reading: Callable[..., Awaitable[Any]] = asyncio.to_thread  # of what callers have written
         self.mount_root = mount_root
-        # Where files are written; None: in the store's own thread.
-        self.run_writing = None if mount_root is None else self.run_disk
+        # Where files are written, which may take long; None: in the store's own thread.
+        writing = partial(self.run_disk, patience_s=mount_calls.LONG_PATIENCE_S)
+        self.run_writing = None if mount_root is None else writing
         self.in_mount = not files.is_own(path)
 
     # Reading: memory only.

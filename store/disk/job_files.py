@@ -88,18 +88,18 @@ def make_reader(place: JobPlace) -> ReadSlices:
     """Return a function that reads files of this job on this machine."""
 
     async def read(wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[tuple[bytes, int] | StoreError]:
-        return await asyncio.to_thread(_read_parts, place, wanted, owner)
+        real_place = await asyncio.to_thread(place.resolve, lambda folder: _find_real(folder, place.mounts))
+        # Where nobody says whose job it was it is our own; root may have submitted it for another user.
+        owner = owner if owner is not None else os.geteuid() or None
+        patience_s = mount_calls.LONG_PATIENCE_S
+        return [
+            await mount_calls.run_below(
+                place.mounts, part[0], _read_part, real_place, *part, owner, patience_s=patience_s
+            )
+            for part in wanted
+        ]
 
     return read
-
-
-def _read_parts(
-    place: JobPlace, wanted: Sequence[tuple[str, int, int]], owner: int | None
-) -> list[tuple[bytes, int] | StoreError]:
-    real_place = place.resolve(lambda folder: _find_real(folder, place.mounts))
-    # Where nobody says whose job it was it is our own; root may have submitted it for another user.
-    owner = owner if owner is not None else os.geteuid() or None
-    return [mount_calls.ask_below(place.mounts, part[0], _read_part, real_place, *part, owner) for part in wanted]
 
 
 def _find_real(folder: str, mounts: Sequence[str]) -> str:

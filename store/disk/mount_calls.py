@@ -123,13 +123,21 @@ async def run_call(root: Path, call: Callable[..., Answer], *given: Any, patienc
     return _take_answer(calls, future)
 
 
-async def run_below(roots: Iterable[str | Path], path: str | Path, call: Callable[..., Answer], *given: Any) -> Answer:
+async def run_below(
+    roots: Iterable[str | Path],
+    path: str | Path,
+    call: Callable[..., Answer],
+    *given: Any,
+    patience_s: float | None = None,
+) -> Answer:
     """Make a call about a path that may lie in one of these mounts.
 
     See `run_call`.
     """
     root = find_root(path, roots)
-    return await asyncio.to_thread(call, *given) if root is None else await run_call(root, call, *given)
+    if root is None:
+        return await asyncio.to_thread(call, *given)
+    return await run_call(root, call, *given, patience_s=patience_s)
 
 
 def ask_mount(root: Path, call: Callable[..., Answer], *given: Any, patience_s: float | None = None) -> Answer:

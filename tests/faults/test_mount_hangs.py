@@ -71,7 +71,7 @@ def hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hang]:
     (tmp_path / "store" / "profiles.yaml").write_text(
         f"current: it\nprofiles: {{it: {{mounts: [{', '.join(mounts)}]}}}}\n"
     )
-    monkeypatch.setattr(mount_calls, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(mount_calls, "PATIENCE_S", 2.0)
     hang = Hang(tmp_path / "gone", monkeypatch)
     yield hang
     hang.end.set()
@@ -109,12 +109,12 @@ def list_hanging(client: Client) -> list[str]:
 
 def test_all_but_the_mount_goes_on(hang: Hang, tmp_path: Path) -> None:
     with serving(tmp_path / "store", "embedded") as client:
-        usual = ask_all(client, "gone")
-        assert max(usual) < 500 and list_hanging(client) == []
+        usual = eventually(lambda: max(statuses := ask_all(client, "gone")) < 500 and statuses)
+        assert list_hanging(client) == []
         hang.end.clear()
         assert set(ask_all(client, "gone")) <= {500, 503}
         assert list_hanging(client) == ["gone"] and client.get("/health").json()["store"]["problems"] >= 1
-        assert ask_all(client, "here") == usual
+        eventually(lambda: ask_all(client, "here") == usual)
         assert len(client.get("/api/config/projects").json()) == len(client.get("/api/files/mounts").json()) == 2
         run = client.start_run("own", FLOW.format(name="own"))
         assert client.await_run(run["id"])["status"] == "completed"
@@ -136,7 +136,8 @@ def test_all_but_the_mount_goes_on(hang: Hang, tmp_path: Path) -> None:
 def test_a_server_starts_and_ends_while_a_mount_hangs(hang: Hang, tmp_path: Path) -> None:
     hang.end.clear()
     with serving(tmp_path / "store", "embedded") as client:
-        assert set(ask_all(client, "gone")) <= {500, 503} and max(ask_all(client, "here")) < 500
+        assert set(ask_all(client, "gone")) <= {500, 503}
+        eventually(lambda: max(ask_all(client, "here")) < 500)
         assert list_hanging(client) == ["gone"]
     assert hang.on_loop == []
 
