@@ -133,8 +133,7 @@ class Folder:
         self.run_reading: Callable[..., Awaitable[Any]] = asyncio.to_thread  # of what callers have written
         self.mount_root = mount_root
         # Where files are written, which may take long; None: in the store's own thread.
-        writing = partial(self.run_disk, patience_s=mount_calls.LONG_PATIENCE_S)
-        self.run_writing = None if mount_root is None else writing
+        self.run_writing = partial(self.run_disk, patience_s=mount_calls.LONG_PATIENCE_S) if mount_root else None
         self.in_mount = not files.is_own(path)
 
     # Reading: memory only.

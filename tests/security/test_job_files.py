@@ -211,7 +211,8 @@ def test_a_job_that_was_requeued_keeps_its_output(client: Client, tmp_path: Path
     """While it waits once more, and when it has ended: its submission is a later one than that of its output."""
     script = f"#!/bin/sh\n#SBATCH --requeue --open-mode=append --output={tmp_path}/%j.out\necho said\n"
     job_id = client.submit(f"{script}scontrol requeuehold $SLURM_JOB_ID\nsleep 60")
-    eventually(lambda: (tmp_path / f"{job_id}.out").is_file() and client.job(job_id, over=False)["status"] == "PENDING")
+    # Before it began it was pending as well, but not held.
+    eventually(lambda: "held" in (client.job(job_id, over=False)["reason"] or "").lower())
     answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
     assert answer.status_code == 200
     assert client.delete(f"/api/jobs/{job_id}").status_code == 204
