@@ -101,6 +101,7 @@ SECRETS = [
 @pytest.mark.parametrize(("why", "value", "safe_value"), SECRETS, ids=[row[0] for row in SECRETS])
 def test_secrets_are_hidden(why: str, value: Any, safe_value: Any) -> None:
     assert redact_secrets(value) == safe_value
+    assert orjson.loads(format_line({"value": value})) == orjson.loads(orjson.dumps({"value": safe_value}))
 
 
 values = st.recursive(
