@@ -314,6 +314,12 @@ class Clusters:
             async with asyncio.timeout(most_s):
                 await self.in_force.snapshot.refresh()
 
+    async def restore_conf(self) -> None:
+        """Write the embedded cluster's slurm.conf again where somebody removed it."""
+        if self._local[0] == EMBEDDED and not self._own_conf.exists():
+            await self._write_conf()
+            self._poll_embedded()
+
     async def _write_conf(self) -> None:
         """Write the embedded cluster's slurm.conf from config.yaml."""
         text = await asyncio.to_thread(

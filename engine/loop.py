@@ -78,6 +78,8 @@ async def check_disk_forever(server: Server) -> None:
     while True:
         await asyncio.sleep(pause_s)
         server.store.renew_lock()
+        with contextlib.suppress(OSError, StoreError):
+            await server.clusters.restore_conf()
         with contextlib.suppress(OSError):
             room = await asyncio.to_thread(shutil.disk_usage, server.store.root)
             failing = set(files.failures) | ({server.store.join_path(".cache")} if room.free < PROBE_BYTES else set())

@@ -47,6 +47,7 @@ faults/test_store_lost.py
     store deleted, renamed, replaced: test_nothing_is_written_to_what_is_not_our_store
     two servers after that: test_two_servers_and_one_place
     a folder of the store deleted: test_a_single_folder_is_made_again
+    folder of the embedded cluster deleted: test_the_folder_of_the_embedded_cluster_is_made_again
     store that cannot be reached: test_a_store_that_cannot_be_reached_says_why
 
 faults/test_full_disk.py

@@ -13,6 +13,7 @@ from store.disk.audit import Audit
 from store.documents import Run
 from store.errors import Locked, StoreUnavailable
 from store.store import Store
+from tests.app_client import serving
 from tests.app_server import Server
 from tests.pretended import asynchronous
 from tests.waiting import eventually
@@ -136,6 +137,16 @@ async def test_a_single_folder_is_made_again(store: Store) -> None:
     await store.runs.put("r1", a_run("r1"))
     assert await Audit(store.root / "audit", store.files).append({"what": "x"})
     assert [path.name for path in (store.root / "runs").iterdir()] == ["r1.json"]
+
+
+def test_the_folder_of_the_embedded_cluster_is_made_again(tmp_path: Path) -> None:
+    """What ran there is lost with it; what comes then runs."""
+    with serving(tmp_path / "store", "embedded") as client:
+        client.job(client.submit("#!/bin/sh\ntrue"))
+        shutil.rmtree(client.store / "cluster")
+        answer = eventually(lambda: (got := client.post("/api/jobs", JOB)).status_code == 201 and got, 60)
+        eventually(lambda: client.get(f"/api/jobs/{answer.json()['job_id']}").json()["status"] == "COMPLETED", 60)
+        assert client.get("/health").json()["slurm"]["answers"] is True
 
 
 @asynchronous
