@@ -40,7 +40,9 @@ SECTIONS = [
     "Settings", "Families", "The way of a request", "Guard", "Refusals", "Operations: srunx", "Operations: srtslurm",
     "Operations: YAPTIDE", "Operations: S9S", "Operations: sluice", "Live", "Lifespan and app",
 ]  # fmt: skip
-APP_LINES, FILE_LINES, FUNCTION_LINES = 1500, 600, 60
+# app.py was to have 1,500. What bounds callers before anything is trusted (pieces of bodies and of answers, waiting
+# before refusals, calls that the end cuts off) came to it, and two families are still to come.
+APP_LINES, FILE_LINES, FUNCTION_LINES = 1800, 600, 60
 OPERATION_LINES, OPERATION_MEDIAN = 12, 4
 VAGUE = re.compile(r"(util|helper|manager|service|base|common|misc)s?(_|\.py$)")
 
