@@ -314,11 +314,9 @@ NOBODY = access.Access()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # A client is watched that waits for so long.
 WATCH_AFTER_S = 0.05
-# Of an answer that is larger, so much is sent at once.
-PIECE_BYTES = 256_000
+PIECE_BYTES = 256_000  # of an answer that is larger, so much is sent at once
 # So much of a body that nobody wants is read, at most for so long. A piece counts as so much at least: it costs time.
-DISCARD_BYTES = 64_000_000
-DISCARD_LEAST_BYTES = 2000
+DISCARD_BYTES, DISCARD_LEAST_BYTES = 64_000_000, 2000
 DISCARD_S = 10.0
 # So long the body may make no progress, and so many pieces of it may be smaller than this.
 BODY_PAUSE_S = 10
@@ -589,7 +587,7 @@ async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
             raise errors.TooLarge(limit_bytes, "the body")
         small += len(chunk) < SMALL_BYTES
         if small > SMALL_PIECES:
-            raise TooManyPieces
+            raise BrokenBody(f"More than {SMALL_PIECES} pieces of the body have less than {SMALL_BYTES} bytes")
         chunks.append(chunk)
         if not message.get("more_body"):
             break
@@ -991,17 +989,10 @@ class TooSlow(Exception):
 
 
 class BrokenBody(Exception):
-    """The body ended before its end, or its chunks are none."""
+    """The body ended before its end, its chunks are none, or tiny and many."""
 
-    def __init__(self) -> None:
-        super().__init__("The body did not come whole")
-
-
-class TooManyPieces(Exception):
-    """The body comes in tiny pieces, of which each costs time."""
-
-    def __init__(self) -> None:
-        super().__init__(f"More than {SMALL_PIECES} pieces of the body have less than {SMALL_BYTES} bytes")
+    def __init__(self, message: str = "The body did not come whole") -> None:
+        super().__init__(message)
 
 
 class MediaType(Exception):
@@ -1036,7 +1027,6 @@ STATUS: dict[type[Exception], int] = {
     UnknownPath: 404,
     UnknownMethod: 405,
     BrokenBody: 400,
-    TooManyPieces: 400,
     TooSlow: 408,
     MediaType: 415,
     HeadTooLarge: 431,
