@@ -53,6 +53,7 @@ from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
+from http_server.starting import shorten_traceback
 from slurm_shim import errors as slurm_errors
 from slurm_shim.threads import start_threads
 from store import access, errors, jsons
@@ -1341,21 +1342,6 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         yield server
         count = server.open_documents.count_jobs()
         log.info("stopped%s", f"; jobs that go on: {count}, followed again at the next start" if count else "")
-
-
-def shorten_traceback(send: Send) -> Send:
-    """Return a `send` that shortens why a start failed.
-
-    For a reason of ours it is told without the traceback.
-    """
-
-    async def send_on(message: Message) -> None:
-        problem = sys.exception()
-        if message["type"] == "lifespan.startup.failed" and isinstance(problem, errors.StoreError):
-            message["message"] = str(problem)
-        await send(message)
-
-    return send_on
 
 
 def describe_server(server: Server) -> list[str]:
