@@ -302,7 +302,7 @@ class Store:
         except BaseException as error:
             self.lock.release()
             if isinstance(error, OSError):
-                raise from_os_error(error, f"read the store {self.root}") from error
+                raise from_os_error(error, f"read {error.filename or self.root}") from error
             raise
 
     def renew_lock(self) -> None:

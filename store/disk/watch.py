@@ -83,7 +83,7 @@ class Watch:
         self.renewal = asyncio.Event()
 
     def renew(self) -> None:
-        """Watch folders that were added since, too."""
+        """Set the kernel's watches anew: folders were added, or came back."""
         self.renewal.set()
 
     def summarize(self) -> dict[str, Any]:
@@ -113,6 +113,7 @@ class Watch:
         """Stop to follow changes."""
         self.stop.set()
         self.scan_wanted.set()
+        self.renew()
         await asyncio.gather(*self.tasks)
 
     async def scan(self) -> None:
@@ -169,7 +170,8 @@ class Watch:
                 self.mode, self.reason = "scanning", f"{type(error).__name__}: {error}"
                 log.warning("files are not watched by the kernel, the store is compared instead: %s", error)
                 self.scan_wanted.set()
-                await _wait_briefly(self.stop, RETRY_S)
+                self.renewal = asyncio.Event()
+                await _wait_briefly(self.renewal, RETRY_S)
 
     async def _follow_once(self) -> None:
         """Follow the kernel's reports until new watches are needed or the end.

@@ -18,6 +18,7 @@ from store.disk.files import Files
 from store.disk.folders import Folder
 from store.disk.watch import Watch
 from store.documents import Config, Run, to_json
+from store.errors import StoreUnavailable
 from store.store import Store
 from store.yaml.reader import load_yaml
 
@@ -219,6 +220,29 @@ async def test_when_no_watches_are_left_the_folders_are_compared(
     await until(lambda: "w" in folder)
     await until(lambda: following.summarize()["mode"] == "events")
     assert following.summarize()["reason"] is None
+    await following.close()
+
+
+async def test_a_folder_that_comes_back_is_watched_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "RETRY_S", 10_000)
+    root = tmp_path / "data"
+    root.mkdir()
+    folder = folder_of(root / "workflows")
+
+    def require_dir(path: Path) -> None:
+        if not path.is_dir():
+            raise StoreUnavailable(f"{path} is gone")
+
+    folder.files.require_store = require_dir  # type: ignore[method-assign]
+    root.rename(tmp_path / "away")
+    following = Watch(root, [folder], make_dirs=require_dir)
+    await following.start()
+    await until(lambda: following.summarize()["mode"] == "scanning" and following.error)
+    (tmp_path / "away").rename(root)
+    following.scan_wanted.set()
+    await until(lambda: following.summarize()["mode"] == "events")
     await following.close()
 
 
