@@ -332,7 +332,7 @@ STRICT = (
 DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
 # What a page of an allowed origin may read beside the body.
 EXPOSED = (b"access-control-expose-headers", b"ETag, X-Change, X-Request-ID, X-Snapshot-Age, X-Total-Count")
-STREAM = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
+STREAM, EVENTS = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")), b"text/event-stream"
 
 
 class Endpoint:
@@ -452,7 +452,9 @@ class Endpoint:
                 call.scope, call.receive, call.send
             )
         elif hasattr(value, "__aiter__"):
-            await send_stream(call, self.spec.status, [*headers, *STREAM], value, streams)
+            # The server's end ends what has no end of its own; the rest is sent whole, or is broken off.
+            endless = streams if media_type == EVENTS else set()
+            await send_stream(call, self.spec.status, [*headers, *STREAM], value, endless)
         else:
             if isinstance(value, dict):
                 call.made_id = value.get("id") or value.get("job_id") or value.get("run_id")
@@ -790,7 +792,7 @@ class App:
                 self.end_streams()
 
     def end_streams(self) -> None:
-        """End all answers that stream."""
+        """End all streams of events."""
         for task in list(self.streams):
             task.cancel()
 

@@ -7,10 +7,14 @@ its time for the headers. So we look at the process's own sockets, ask the kerne
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import socket
+import struct
+import termios
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -25,6 +29,9 @@ OTHERS_SHARE, ALL_OTHERS_SHARE = 4, 2
 LOOK_S, LOOK_AGAIN_S = 0.5, 0.05
 # A client that takes nothing of what is sent to it for so long is given up, whatever the answer is.
 UNREAD_S = 60
+LOOKS = 12  # at each connection in this time
+INT, LINGER = struct.Struct("i"), struct.Struct("ii")
+BYTES_ACKED, INFO_BYTES = struct.Struct("120xQ"), 128  # of struct tcp_info, in linux/tcp.h
 DESCRIPTORS = "/dev/fd"  # a folder with a name for each descriptor of this process
 
 Ends = tuple[tuple[str, int], tuple[str, int]]  # address and port: the client's, and ours
@@ -35,12 +42,13 @@ def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
 
     Until `is_over`, in a thread of its own: all else may be busy with what an attacker sent.
     """
-    lines, pause_s, is_bounded = Throttle(), 0.0, False
+    lines, pause_s, unread = Throttle(), 0.0, Unread(port)
     with contextlib.closing(Peers()) as peers:
         while not is_over.wait(pause_s):
             ended: Mapping[str, int] = {}
             try:
-                is_bounded = is_bounded or give_up_unread(port, UNREAD_S)
+                for number in unread.list_given_up(time.monotonic()):
+                    end_connection(number, port, drop=True)
                 ended = limit_connections(port, most, peers)
             except Exception as problem:  # whatever it is, memory among it: the next look may succeed
                 if lines.admit("problem"):
@@ -48,23 +56,34 @@ def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
             for owner, count in ended.items():
                 if lines.admit(owner):
                     log.warning("too many connections of %s: %d were shut down", owner, count)
-            pause_s = LOOK_S if is_bounded and not ended else LOOK_AGAIN_S
+            pause_s = LOOK_AGAIN_S if ended else LOOK_S
 
 
-def give_up_unread(port: int, unread_s: float) -> bool:
-    """End connections whose client reads nothing for so long.
+class Unread:
+    """The connections to a port with something to read, and for how long.
 
-    The kernel does that (TCP_USER_TIMEOUT of tcp(7)). Connections that are accepted later have it from the socket that
-    listens; returns whether there is one yet.
+    The kernel could end them (TCP_USER_TIMEOUT of tcp(7)), but it ends those of slow clients too: where there is seldom
+    room for a whole packet, it counts from the first time on.
     """
-    is_listening = False
-    for name in os.listdir(DESCRIPTORS):  # noqa: PTH208
-        with contextlib.suppress(OSError), look_at(int(name)) as found:
-            own = found.getsockname()
-            if isinstance(own, tuple) and own[1:2] == (port,):
-                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_s * 1000))
-                is_listening = is_listening or found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-    return is_listening
+
+    def __init__(self, port: int) -> None:
+        self.port, self.looked_at = port, float(-UNREAD_S)
+        self.taken: dict[int, tuple[Ends, int, float]] = {}  # how many bytes by now, and since when no more
+
+    def list_given_up(self, now: float) -> list[int]:
+        """List those whose client has taken nothing for UNREAD_S, by descriptor."""
+        if now - self.looked_at < UNREAD_S / LOOKS:
+            return []
+        self.looked_at, before, self.taken = now, self.taken, {}
+        for number, ends in list_connections(self.port):
+            with contextlib.suppress(OSError), look_at(number) as found:
+                waiting = fcntl.ioctl(number, termios.TIOCOUTQ, bytes(INT.size))
+                taken = BYTES_ACKED.unpack_from(found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_BYTES))[0]
+                if INT.unpack(waiting) != (0,):
+                    known = before.get(number)
+                    since = known[2] if known is not None and known[:2] == (ends, taken) else now
+                    self.taken[number] = ends, taken, since
+        return [number for number, (_, _, since) in self.taken.items() if now - since >= UNREAD_S]
 
 
 def limit_connections(port: int, most: int, peers: Peers) -> Mapping[str, int]:
@@ -147,16 +166,18 @@ def look_at(number: int) -> Iterator[socket.socket]:
         found.detach()
 
 
-def end_connection(number: int, port: int) -> None:
+def end_connection(number: int, port: int, drop: bool = False) -> None:
     """End the connection with this descriptor.
 
-    Whoever accepted it notices, and closes it.
+    Whoever accepted it notices, and closes it. With `drop` the kernel does not keep what waits for the client either.
     """
     with contextlib.suppress(OSError):  # it has ended
         copy = os.dup(number)  # the number may stand for something else at any moment
         try:
             if read_ends(copy, port) is not None:
                 with look_at(copy) as connection:
+                    if drop:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER.pack(1, 0))
                     connection.shutdown(socket.SHUT_RDWR)
         finally:
             os.close(copy)

@@ -459,6 +459,23 @@ def test_streams_end_with_the_server() -> None:
     asyncio.run(follow())
 
 
+def test_what_is_sent_in_pieces_is_sent_whole_also_when_the_server_ends() -> None:
+    async def follow() -> None:
+        pieces = Pieces()
+        made = make_answering(pieces.read)
+        reading = Reading(made, "/moon/v2/it")
+        await pieces.more.put(b'{"text":"')
+        assert [(await reading.next())["type"] for _ in range(2)] == ["http.response.start", "http.response.body"]
+        made.end_streams()
+        await pieces.more.put(b'whole"}')
+        assert (await reading.next())["body"] == b'whole"}'
+        reading.task.cancel()  # there was no time for the rest
+        await asyncio.wait({reading.task})
+        assert reading.task.cancelled() and reading.said.empty(), "it must not look as if this were all"
+
+    asyncio.run(follow())
+
+
 def test_what_goes_wrong_before_the_first_piece_is_a_refusal() -> None:
     async def follow() -> None:
         pieces = Pieces()
