@@ -111,13 +111,16 @@ async def run_call(root: Path, call: Callable[..., Answer], *given: Any, patienc
 
     Raises StoreUnavailable when it takes too long: then it goes on, and what it does counts.
     """
-    calls = _find_calls(root)
+    calls, patience_s = _find_calls(root), patience_s or PATIENCE_S
     future = calls.start(partial(call, *given))
     answer = asyncio.wrap_future(future)
     try:
-        await asyncio.wait({answer}, timeout=patience_s or PATIENCE_S)
+        await asyncio.wait({answer}, timeout=patience_s)
         if answer.done():
             return answer.result()
+    except asyncio.CancelledError:  # nobody waits any more, but it still keeps a thread
+        asyncio.get_running_loop().call_later(patience_s, calls.give_up, future)
+        raise
     finally:
         answer.cancel()
     return _take_answer(calls, future)

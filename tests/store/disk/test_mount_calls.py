@@ -43,6 +43,17 @@ async def test_a_call_that_hangs_is_told_until_it_comes_back(tmp_path: Path, end
     assert await mount_calls.run_call(tmp_path, str.upper, "again") == "AGAIN"
 
 
+@asynchronous
+async def test_a_call_that_hangs_is_noticed_also_when_nobody_waits_for_it(tmp_path: Path, end: threading.Event) -> None:
+    begun = threading.Event()
+    waiting = asyncio.create_task(mount_calls.run_call(tmp_path, lambda: (begun.set(), end.wait()), patience_s=SOON_S))
+    await asyncio.to_thread(begun.wait)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    await asyncio.to_thread(eventually, lambda: mount_calls.find_hang(tmp_path))
+
+
 def test_several_mounts_are_asked_at_once(tmp_path: Path, end: threading.Event) -> None:
     """Those that hang take one time of waiting together, and the others answer."""
     met = threading.Barrier(3)
