@@ -27,8 +27,9 @@ log = logging.getLogger("sluice")
 # What another user, or an address of another machine, may have of all connections, and what all of them together.
 OTHERS_SHARE, ALL_OTHERS_SHARE = 4, 2
 LOOK_S, LOOK_AGAIN_S = 0.5, 0.05
-# A client that takes nothing of what is sent to it for so long is given up, whatever the answer is.
-UNREAD_S = 60
+# A client that takes nothing of what is sent to it for so long is given up, whatever the answer is. Its kernel takes
+# nothing until a sixteenth of its buffer, MBs where much came fast, is read: 60 s were too short for 50 KB a second.
+UNREAD_S = 300
 LOOKS = 12  # at each connection in this time
 INT, LINGER = struct.Struct("i"), struct.Struct("ii")
 BYTES_ACKED, INFO_BYTES = struct.Struct("120xQ"), 128  # of struct tcp_info, in linux/tcp.h

@@ -123,10 +123,10 @@ def test_who_reads_slowly_or_has_nothing_to_read_is_not_given_up() -> None:
         assert unread.list_given_up(0) == []
         assert unread.list_given_up(1) == []
         before = unread.taken[to_slow.fileno()]
-        now = 1.0
+        now, pause_s = 1.0, connections.UNREAD_S / connections.LOOKS
         while unread.taken[to_slow.fileno()][:2] == before[:2]:  # the kernel is not told of every byte that is read
             slow.recv(1024)
-            now += 5
+            now += pause_s
             unread.list_given_up(now)
-        assert unread.list_given_up(now + 59) == [to_other.fileno()]
-        assert unread.list_given_up(now + 64) == [to_slow.fileno(), to_other.fileno()]
+        assert unread.list_given_up(now + connections.UNREAD_S - 1) == [to_other.fileno()]
+        assert unread.list_given_up(now + connections.UNREAD_S + pause_s) == [to_slow.fileno(), to_other.fileno()]
