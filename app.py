@@ -208,8 +208,8 @@ class Call:
 
     __slots__ = (
         "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "is_late",
-        "made_id", "method", "path", "path_params", "receive_message", "request_id", "scope", "send_message", "server",
-        "status", "uid",
+        "leaving", "made_id", "method", "path", "path_params", "receive_message", "request_id", "scope", "send_message",
+        "server", "status", "uid",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,6 +232,7 @@ class Call:
         self.change_header: Headers = ()  # what says which change is the last one that the answer holds
         self.status = 0
         self.is_late = False  # it is one refusal of too many
+        self.leaving: asyncio.Task[None] | None = None  # ends when the client has left
         given = self.headers.get(b"x-request-id")
         if given is None or not REQUEST_ID.fullmatch(given):
             given = b"req_%012x" % random.getrandbits(48)
@@ -264,23 +265,34 @@ class Call:
             self.has_unread = False
         return message
 
+    def watch_client(self) -> asyncio.Task[None]:
+        """Watch whether the client leaves, in one task for the whole call.
+
+        Where a `receive` is cancelled soon after it began, granian's next one says that the client has left.
+        """
+        self.leaving = self.leaving or asyncio.ensure_future(wait_for_disconnect(self.receive))
+        return self.leaving
+
+    def stop_watching(self) -> None:
+        """End what `watch_client` began."""
+        if self.leaving is not None:
+            self.leaving.cancel()
+
     async def await_while_there(self, reading: Coroutine[Any, Any, Any]) -> Any:
         """Await what is read for the client; give it up when the client leaves.
 
         What it waits for, such as a question to SLURM, is then asked for nobody. What is quick is not watched.
         """
-        task, watches, has_left = asyncio.current_task(), list[asyncio.Task[None]](), False
+        task, is_reading, has_left = asyncio.current_task(), True, False
 
-        async def watch() -> None:
+        def leave(watching: asyncio.Task[None]) -> None:
             nonlocal has_left
-            await wait_for_disconnect(self.receive)
-            has_left = True
-            if task is not None:
+            has_left = is_reading and not watching.cancelled()
+            if has_left and task is not None:
                 task.cancel()
 
-        timer = asyncio.get_running_loop().call_later(
-            WATCH_AFTER_S, lambda: watches.append(asyncio.ensure_future(watch()))
-        )
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(WATCH_AFTER_S, lambda: self.watch_client().add_done_callback(leave))
         try:
             return await reading
         except asyncio.CancelledError:
@@ -288,12 +300,12 @@ class Call:
                 raise Disconnected from None
             raise
         finally:
+            is_reading = False
             timer.cancel()
-            for watching in watches:
-                watching.cancel()
 
     async def discard_body(self) -> None:
         """Read what is left of the body, within bounds."""
+        self.stop_watching()
         size_bytes = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_S):
@@ -527,16 +539,15 @@ async def send_stream(
     What goes wrong before the first piece becomes a refusal. The iterator is closed in any case.
     """
     sending = asyncio.ensure_future(send_pieces(call, status, headers, pieces))
-    leaving = asyncio.ensure_future(wait_for_disconnect(call.receive))
+    leaving = call.watch_client()
     streams.add(sending)
     try:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         streams.discard(sending)
         gone = leaving.done() and not sending.done()
-        for task in (leaving, sending):
-            task.cancel()
-            await asyncio.wait({task})
+        sending.cancel()
+        await asyncio.wait({sending})
     if gone:
         raise Disconnected
     if not sending.cancelled() and (problem := sending.exception()) is not None:
@@ -696,6 +707,8 @@ class App:
             # Answering is all that is left to do: deadlines within it count only their own cancelling from here on.
             task.uncancel()
             await refuse(call, Ending())
+        finally:
+            call.stop_watching()
         if access_log.isEnabledFor(logging.DEBUG):
             who = call.caller.name if call.caller else "nobody"
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, quote(call.path), call.status, who)

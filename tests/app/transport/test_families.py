@@ -366,7 +366,17 @@ class Reading:
             "type": "http", "method": method, "path": path, "query_string": b"", "root_path": "", "headers": given,
             "client": ("127.0.0.1", 4), "server": ("127.0.0.1", 8000), "state": {},
         }  # fmt: skip
-        self.task = asyncio.ensure_future(made(scope, self.heard.get, self.said.put))
+        self.is_asked = asyncio.Event()
+        self.task = asyncio.ensure_future(made(scope, self.receive, self.said.put))
+
+    async def receive(self) -> dict[str, Any]:
+        """Give what the client sends; as granian, tell that it left where one receive did not end."""
+        if self.is_asked.is_set():
+            return {"type": "http.disconnect"}
+        self.is_asked.set()
+        message = await self.heard.get()
+        self.is_asked.clear()
+        return message
 
     async def next(self) -> dict[str, Any]:
         return await asyncio.wait_for(self.said.get(), 20)
@@ -432,6 +442,29 @@ def test_a_stream_is_sent_as_it_comes_and_closed_when_the_client_leaves() -> Non
         reading.leave()
         await asyncio.wait_for(reading.task, 20)
         assert pieces.closed and not made.streams
+
+    asyncio.run(follow())
+
+
+def test_a_stream_that_was_waited_for_is_sent_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "WATCH_AFTER_S", 0)
+
+    async def iterate() -> AsyncIterator[bytes]:
+        for piece in (b"one", b"two"):
+            for _ in range(100):  # others have their turns meanwhile
+                await asyncio.sleep(0)
+            yield piece
+
+    async def follow() -> None:
+        async def prepare() -> AsyncIterator[bytes]:
+            await reading.is_asked.wait()  # now it is watched whether the client leaves
+            return iterate()
+
+        reading = Reading(make_answering(prepare), "/moon/v2/it")
+        reading.heard.get_nowait()  # the client's own words are late
+        await asyncio.wait_for(reading.task, 20)
+        said = [reading.said.get_nowait() for _ in range(reading.said.qsize())]
+        assert [message.get("body") for message in said] == [None, b"one", b"two", b""]
 
     asyncio.run(follow())
 
