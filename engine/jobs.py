@@ -281,7 +281,7 @@ async def submit_job(
     await planning.check_scripts(
         server, {("body", "script_path" if body.get("script_path") else "script_content"): script or ""}
     )
-    cluster.check_answering()
+    server.check_ready(cluster)
     work_dir = await workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     async with server.locks.hold(Key("job", record_id)):
         if record_id in server.store.jobs:

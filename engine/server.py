@@ -111,6 +111,14 @@ class Server:
 
         return await asyncio.get_running_loop().run_in_executor(self.check_pool, check_in_time)
 
+    def check_ready(self, cluster: Cluster) -> None:
+        """Raise StoreUnavailable or SlurmUnreachable if nothing can start now.
+
+        Of the store first: an embedded cluster is gone with it.
+        """
+        self.store.files.require_store(self.store.root)
+        cluster.check_answering()
+
     @property
     def cluster(self) -> Cluster:
         """The cluster that everything new goes to."""

@@ -191,7 +191,7 @@ async def start_run(server: Server, planned: Any, body: Mapping[str, Any]) -> Ru
     has refused a job of it by then, MountUnsynced when its mount cannot be copied: the run is kept as failed, what it
     submitted is cancelled.
     """
-    server.clusters.get(planned.cluster).check_answering()
+    server.check_ready(server.clusters.get(planned.cluster))
     async with server.locks.hold(Key("start", planned.id)):
         before = await find_run(server, planned.id, planned.request_hash or "")
         if before is not None:
@@ -231,7 +231,7 @@ async def rerun_run(server: Server, run_id: str, body: dict[str, Any]) -> Answer
     async with server.locks.hold(Key("run", run_id)):
         run = server.store.runs.get(run_id)
         run_rules.check_rerun(run, only)
-        server.clusters.get(run.cluster).check_answering()
+        server.check_ready(server.clusters.get(run.cluster))
         # Whoever watches it still has to hear how it ended.
         await server.notifications.queue_target_events("workflow_run", run_id)
         pending = run_rules.queue_rerun(run, whole=only == "all")
@@ -268,7 +268,7 @@ async def start_sweep(server: Server, planned: Any, body: Mapping[str, Any]) -> 
 
     Returns the sweep that the same request has started before, if any. Notifies the endpoint that `body` names.
     """
-    server.clusters.get(planned.cluster).check_answering()
+    server.check_ready(server.clusters.get(planned.cluster))
     async with server.locks.hold(Key("start", "sweep")):
         before = await find_sweep(server, planned.request_key or "", planned.request_hash or "")
         if before is not None:

@@ -171,6 +171,9 @@ def test_two_servers_and_one_place(tmp_path: Path) -> None:
         second.store = first.store
         refused = first.http.post("/api/jobs", json=JOB)
         assert refused.status_code == 503 and "replaced by another one" in refused.text, refused.text
+        eventually(lambda: not first.http.get("/health").json()["slurm"]["answers"], 30, "its cluster is gone too")
+        refused = first.http.post("/api/jobs", json=JOB)
+        assert refused.status_code == 503 and "replaced by another one" in refused.text, refused.text
         second.start()
         assert second.http.post("/api/jobs", json={**JOB, "name": "theirs"}).status_code == 201
         health = first.http.get("/health").json()
