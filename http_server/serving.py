@@ -79,10 +79,10 @@ class Serving:
             threading.Thread(target=watch_connections, args=(self.port, most, is_over), daemon=True).start()
             try:
                 async with self.lifespan(None) as state:
-                    keep_collections_short()
-                    self.state.set_result(state)
-                    waiting = asyncio.create_task(self.is_told.wait())
-                    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                    with keep_collections_short():
+                        self.state.set_result(state)
+                        waiting = asyncio.create_task(self.is_told.wait())
+                        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
                     waiting.cancel()
                     await self.end(server, serving)
             finally:

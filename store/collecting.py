@@ -45,17 +45,25 @@ def freeze_new_objects() -> None:
     gc.freeze()
 
 
-def keep_collections_short() -> None:
-    """Keep from the collector what there is, and from now on what stays.
+@contextlib.contextmanager
+def keep_collections_short() -> Iterator[None]:
+    """Keep from the collector what there is, and meanwhile what stays.
 
-    As long as the process lives. Of what is under way at such a moment something may be left over in memory: little,
-    and once for thousands of documents.
+    Of what is under way at such a moment something may be left over in memory: little, and once for thousands of
+    documents.
     """
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     gc.collect()  # when the next one is due depends on how much the last one has left
     gc.callbacks.append(_freeze_survivors)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(_freeze_survivors)
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _freeze_survivors(phase: str, info: dict[str, Any]) -> None:

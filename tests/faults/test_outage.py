@@ -21,13 +21,14 @@ from tests.waiting import eventually
 
 # What a caller may have to wait at most while SLURM does not answer; httpx raises when it takes longer.
 PATIENCE_S = 6
-# Each cell writes down that it ran.
+# Each cell writes down that it ran. One whose srun finds no controller ends with status 1, as SLURM has it; its command
+# has not begun, and it is tried again.
 CELLS = 50
 LEDGER = """
 name: ledger
 args: {{n: 0}}
 jobs:
-  - {{name: a, command: 'echo {{{{ n }}}} >> {folder}/ran'}}
+  - {{name: a, command: 'echo {{{{ n }}}} >> {folder}/ran', retry: 3, retry_delay: 1}}
 """
 # The first job leaves a file `begun`, lasts until the file `gate` is there, and leaves a file `over`.
 TEXT = """

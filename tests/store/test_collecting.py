@@ -14,14 +14,11 @@ from store.collecting import freeze_new_objects, keep_collections_short
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """The collector is as it was before, but for what is kept from it already."""
-    callbacks, thresholds, was = list(gc.callbacks), gc.get_threshold(), gc.isenabled()
+    """The collector is off meanwhile, and looks at everything again afterwards."""
     gc.disable()
     yield
-    gc.callbacks[:] = callbacks
-    gc.set_threshold(*thresholds)
-    if was:
-        gc.enable()
+    gc.unfreeze()
+    gc.enable()
 
 
 class Node:
@@ -43,10 +40,12 @@ def test_what_outlives_a_collection_of_all_is_kept_when_it_is_much(
     monkeypatch: pytest.MonkeyPatch, why: str, many: int, is_kept: bool
 ) -> None:
     monkeypatch.setattr(collecting, "FREEZE_FROM_OBJECTS", many)
-    before = Node()
-    keep_collections_short()
-    assert not any(found is before for found in gc.get_objects()), why
-    kept, garbage = Node(), weakref.ref(Node())
-    gc.collect()
-    assert garbage() is None, why
-    assert any(found is kept for found in gc.get_objects()) is not is_kept, why
+    before, outside = Node(), (gc.get_threshold(), list(gc.callbacks))
+    with keep_collections_short():
+        assert not any(found is before for found in gc.get_objects()), why
+        kept, garbage = Node(), weakref.ref(Node())
+        gc.collect()
+        assert garbage() is None, why
+        assert any(found is kept for found in gc.get_objects()) is not is_kept, why
+    assert (gc.get_threshold(), gc.callbacks) == outside, why
+    assert any(found is before for found in gc.get_objects()), why
