@@ -205,16 +205,16 @@ class Store:
             place, wrong = "profiles.yaml", f"current is '{found.current}', which leads nowhere: {profiles.NO_HOST}"
         line = {"path": place, "line": None, "column": None, "reason": wrong, "since": self.since}
         mounts = found.get_mounts().values()
-        hanging = [(mount.name, since) for mount in mounts if (since := mount_calls.find_hang(mount.root)) is not None]
         rows = [
             {
                 **line,
                 "path": "profiles.yaml",
-                "reason": f"the file system of mount '{name}' does not answer",
+                "reason": f"the file system of mount '{mount.name}' does not answer",
                 "since": to_rfc3339(int(since)),
-                "mount": name,
+                "mount": mount.name,
             }
-            for name, since in hanging
+            for mount in mounts
+            if (since := mount_calls.find_hang(mount.root)) is not None
         ]
         roots = [mount.root for mount in mounts]
         return self.configuration.list_problems(roots) + rows + ([line] if wrong else [])

@@ -80,9 +80,9 @@ class Folder:
     new files get `ending`; with `only` just these file names count.
     `parse(data, name)` gives the document or raises Invalid; `find_warnings(document)` gives what is not wrong enough
     for that. `summary(document)` gives the row for lists. `mount` is the mount that the folder is of, `mount_root` the
-    root of the file system that may hang. `keep` says
-    that documents stay parsed in memory; otherwise they are kept as packed bytes and the recent ones parsed, and
-    `facts(document)` gives the little that listeners need of all documents, whether they are parsed or not.
+    root of the file system that may hang. `keep` says that documents stay parsed in memory; otherwise they are kept as
+    packed bytes and the recent ones parsed, and `facts(document)` gives the little that listeners need of all
+    documents, whether they are parsed or not.
     """
 
     def __init__(
