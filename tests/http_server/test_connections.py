@@ -98,10 +98,10 @@ def test_a_client_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
     watching = threading.Thread(target=watch_connections, args=(port, 100, is_over))
     watching.start()  # before anybody listens
     try:
-        with (
-            socket.create_server(("127.0.0.1", port)) as listener,
-            socket.create_connection(("127.0.0.1", port)) as client,
-        ):
+        with socket.create_server(("127.0.0.1", port)) as listener, socket.socket() as client:
+            # Its kernel must not take all there is while nobody reads: the end would be in order then.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(listener.getsockname())
             with listener.accept()[0] as accepted:
                 fill(accepted)
                 ended = select.poll()
