@@ -33,6 +33,7 @@ import random
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,8 +50,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
 from engine.config import configuration, profiles, projects
+from engine.monitoring import cluster_status
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
+from engine.queue import job_actions, job_list
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from http_server.starting import shorten_traceback
@@ -62,6 +65,7 @@ from store.config.settings import CHOICES, Settings
 from store.contract import dump_contract, find_needed_components, load_contract
 from store.indexes.bodies import Answer, Body, Versioned
 from store.operations import JSON, RAW, Specification, list_operations
+from store.views import s9s
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -93,6 +97,7 @@ class Refusal:
     message: str
     problems: Sequence[Problem]  # everything that is wrong with a request, each with its place
     request_id: str
+    details: Mapping[str, Any] = field(default_factory=dict)  # what the exception is about, such as a missing job
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,11 @@ def write_detail(refusal: Refusal) -> bytes:
     Everything that is wrong as a list, or else a text.
     """
     return jsons.dump_json({"detail": refusal.problems or refusal.message})
+
+
+def write_s9s_error(refusal: Refusal) -> bytes:
+    """Write a refusal as the S9S document does."""
+    return jsons.dump_json(s9s.to_error_json(**vars(refusal), now=time.time()))
 
 
 # A value that fails its pattern in a way for which the srunx document has a status and a text of its own.
@@ -175,6 +185,21 @@ FAMILIES = (
         # Its clients can write a token into a URL only.
         credentials={"bearer": access.check_bearer, "basic": access.check_basic},
         statuses={("srtslurm", errors.NotJson): 400},
+    ),
+    Family(
+        name="s9s",
+        roots=("/api/v1", "/v1"),
+        envelope=write_s9s_error,
+        credentials={"bearer": access.check_bearer},
+        statuses={
+            ("s9s", errors.Invalid): 400,
+            ("s9s", errors.StoreFull): 503,
+            ("s9s", slurm_errors.SlurmInvalid): 400,
+            ("s9s", slurm_errors.NodeUnknown): 404,
+            ("s9s", slurm_errors.SlurmRefused): 500,
+            ("s9s", slurm_errors.UnreadableAnswer): 500,
+        },
+        aliases={"/v1": "/api/v1"},
     ),
     Family(name="sluice", roots=("/",), envelope=write_detail, credentials={"bearer": access.check_bearer}),
 )
@@ -1144,7 +1169,7 @@ def make_refusal(call: Call, problem: Exception) -> Refusal:
     if status == 500 and not isinstance(problem, errors.StoreError):
         log.error("request %s failed", request_id, exc_info=problem)
         message = f"Internal Server Error ({request_id})"
-    return Refusal(status, type(problem).__name__, message, problems, request_id)
+    return Refusal(status, type(problem).__name__, message, problems, request_id, getattr(problem, "details", {}))
 
 
 def find_status(problem: Exception, family: Family, operation_id: str) -> int:
@@ -1279,6 +1304,23 @@ operations(
 def srtslurm_get_health(server: Server) -> Data:
     """Check whether reports are accepted."""
     return {"status": "ok"}  # `server` is there: without one there is no place to keep them
+
+
+# ====================================================================================================================
+# Operations: S9S
+# ====================================================================================================================
+
+operations(
+    s9s_list_jobs=job_list.list_jobs,
+    s9s_get_job=job_list.get_job,
+    s9s_cancel_job=job_actions.cancel_job,
+    s9s_get_health=cluster_status.check_health,
+)
+
+
+def s9s_get_status(server: Server, caller: access.Caller) -> Data:
+    """Get the state of server and cluster, and who calls."""
+    return cluster_status.get_status(server, caller) | {"version": VERSION, "api_version": "v1"}
 
 
 # ====================================================================================================================

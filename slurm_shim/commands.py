@@ -210,6 +210,17 @@ class Slurm:
         ahead_s = 0.0 if self._clock_s is None else self._clock_s + time.monotonic() - time.time()
         return ahead_s if abs(ahead_s) > CLOCK_NOISE_S else 0.0
 
+    @property
+    def version(self) -> str:
+        """SLURM's version; "" until it is known."""
+        return self._config.get("SLURM_VERSION", "")
+
+    @property
+    def has_database(self) -> bool:
+        """Whether the cluster has accounting, as far as is known."""
+        kind = parse.to_text_or_none(self._config.get("AccountingStorageType", ""))
+        return kind not in (None, "accounting_storage/none")
+
     def get_cluster_name(self) -> str:
         """Return the name of the cluster."""
         return self.get_config().get("ClusterName", "")
@@ -223,8 +234,8 @@ class Slurm:
             return False
         if self._no_accounting_until:
             self._config, self._no_accounting_until = {}, 0.0
-        kind = parse.to_text_or_none(self.get_config().get("AccountingStorageType", ""))
-        if kind in (None, "accounting_storage/none"):
+        self.get_config()
+        if not self.has_database:
             self._no_accounting_until = time.monotonic() + NO_ACCOUNTING_S
             return False
         return True

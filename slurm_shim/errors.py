@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 
 class SlurmError(Exception):
@@ -45,6 +46,11 @@ class SlurmRefused(SlurmError):
         self.text = strip_prefixes(stderr)
         self.reason = reason or extract_reason(stderr) or f"{command} ended with exit code {exit_code}"
         super().__init__(tell_whole(self.reason, self.text))
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What was called, and what it said: at most 2,000 characters."""
+        return {"command": self.command, "exit_code": self.exit_code, "stderr": self.text[:_LONGEST_TEXT]}
 
 
 class AccountingOff(SlurmRefused):
@@ -91,6 +97,11 @@ class JobUnknown(SlurmRefused):
     def __init__(self, job_id: str, command: str = "", exit_code: int = 1, stderr: str = "") -> None:
         super().__init__(command, exit_code, stderr or f"Invalid job id specified: {job_id}")
         self.job_id = job_id
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Which job it is."""
+        return {"resource_type": "job", "resource_id": self.job_id}
 
 
 class NodeUnknown(SlurmRefused):

@@ -90,6 +90,11 @@ class Breaker:
         self._next_probe = 0.0
         self._last = ""
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last call that counts got no answer."""
+        return self._failures > 0
+
     def enter(self, program: str, may_probe: bool = True) -> None:
         """Begin a call; raise SlurmUnreachable while the breaker is open.
 

@@ -37,6 +37,7 @@ class NotFound(StoreError):
         super().__init__(f"{kind} '{name}' not found{place}")
         self.kind = kind
         self.name = name
+        self.details = {"resource_type": kind.lower(), "resource_id": name}
 
 
 class NoProfile(StoreError):

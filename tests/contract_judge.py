@@ -46,6 +46,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def path_of(path: str) -> str | None:
     """The contract's path for a request's; one without braces comes first."""
+    path = f"/api{path}" if path.startswith("/v1/") else path  # an alias of the S9S API
     for template in sorted(CONTRACT["paths"], key=lambda path: "{" in path):
         pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]+\}", template))
         if re.fullmatch(pattern, path):
@@ -62,7 +63,14 @@ def usual_token(method: str, path: str) -> str:
 VALIDATORS: dict[tuple[str, str, int], jsonschema_rs.Validator] = {}
 
 
-ENVELOPE = validator({"$ref": "#/components/schemas/Error"})
+ENVELOPES = {
+    name: validator({"$ref": f"#/components/schemas/{name}"}) for name in ("Error", "S9sError")
+}  # of refusals, by family
+
+
+def find_envelope(path: str) -> jsonschema_rs.Validator:
+    """The shape of a refusal of this path."""
+    return ENVELOPES["S9sError" if re.match(r"(/api)?/v1(/|$)|/oauth(/|$)", path) else "Error"]
 
 
 def judge(method: str, path: str, answer: httpx.Response) -> httpx.Response:
@@ -72,7 +80,7 @@ def judge(method: str, path: str, answer: httpx.Response) -> httpx.Response:
     if not 200 <= status < 400:
         assert answer.headers["content-type"] == "application/json", where
         if method != "HEAD":
-            assert ENVELOPE.is_valid(answer.json()), where
+            assert find_envelope(path).is_valid(answer.json()), where
     known = path_of(path)
     item = CONTRACT["paths"].get(known, {})
     if known is None or (method.lower() not in item and (method, "get" in item) != ("HEAD", True)):

@@ -12,6 +12,7 @@ from typing import Any
 
 from slurm_shim.job_groups import build_waiting_job, is_part_of
 from slurm_shim.parse import Job
+from slurm_shim.programs import Breaker
 from slurm_shim.snapshot import Snapshot
 
 
@@ -84,6 +85,7 @@ class Cluster:
         self.can_prefetch = False
         self.queue_remembers_s = 300.0
         self.clock_offset_s = 0.0
+        self.timeout_s, self.version, self.has_database, self.database = 5.0, "22.05.8", True, Breaker()
         self.submitted: list[dict[str, Any]] = []
 
     def squeue(self, job_ids: Sequence[str] | None = None, soon: Sequence[Sequence[str]] = ()) -> list[Job]:

@@ -227,7 +227,7 @@ def test_whatever_is_sent_is_answered_in_the_envelope(client: Client, body: byte
         "/api/jobs//",
         "/api/jobs/1/2",
         "/api/jobs/1/logs//",
-        "/v1/jobs",
+        "/v2/jobs",
         "/API/jobs",
         "//",
     ],

@@ -1,0 +1,1 @@
+"""How cluster and server are, now and over time."""

@@ -1,0 +1,166 @@
+"""Jobs, nodes and refusals as the S9S API shows them: pure functions.
+
+Ids are strings, times RFC 3339, durations `[D-]H:MM:SS` or UNLIMITED, memory a whole number with a binary unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from store.errors import print_text
+from store.indexes.jobs import JobEntry
+from store.times import format_duration, to_rfc3339
+
+# By status, where what went wrong says nothing more.
+CODES = {
+    401: "AUTHENTICATION_FAILED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_NOT_FOUND",
+    409: "RESOURCE_CONFLICT",
+    412: "RESOURCE_CONFLICT",
+    429: "RATE_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+UNITS = ("MB", "GB", "TB", "PB")
+
+
+def to_error_json(
+    status: int,
+    code: str,
+    message: str,
+    problems: Sequence[Mapping[str, Any]],
+    request_id: str,
+    details: Mapping[str, Any],
+    now: float,
+) -> dict[str, Any]:
+    """Build a refusal; `code` is the name of the exception.
+
+    What is wrong with several values is told field by field. `now` is epoch seconds.
+    """
+    if problems:
+        details = {"fields": {_name_field(problem["loc"]): problem["msg"] for problem in problems}}
+        message = "; ".join(f"{name}: {text}" for name, text in details["fields"].items())
+    error = {
+        "code": _find_code(status, code, problems),
+        "message": print_text(message),
+        "details": details,
+        "request_id": request_id,
+        "timestamp": to_rfc3339(int(now)),
+    }
+    return {"error": error}
+
+
+def _find_code(status: int, code: str, problems: Sequence[Mapping[str, Any]]) -> str:
+    if status >= 500 and (code.startswith(("Slurm", "Cluster")) or code == "UnreadableAnswer"):
+        return "SLURM_ERROR"
+    is_wrong_value = code == "SlurmInvalid" or (problems and not _is_malformed(code, problems[0]))
+    return "VALIDATION_ERROR" if status == 400 and is_wrong_value else CODES.get(status, "INVALID_REQUEST")
+
+
+def _is_malformed(code: str, problem: Mapping[str, Any]) -> bool:
+    """Return whether a request has a wrong form: no JSON, no id, no number."""
+    return code == "NotJson" or list(problem["loc"][:1]) == ["path"] or problem["type"] == "int_parsing"
+
+
+def _name_field(loc: Sequence[Any]) -> str:
+    """Name a place without the word for the part of the request.
+
+    >>> _name_field(["body", "dependencies", 0, "type"]), _name_field(["body"])
+    ('dependencies.0.type', 'body')
+    """
+    return ".".join(str(part) for part in (loc[1:] if len(loc) > 1 else loc)) or "request"
+
+
+def format_memory(memory_mb: int | None) -> str | None:
+    """Format memory with the largest unit that keeps the number whole.
+
+    >>> format_memory(131072), format_memory(1536), format_memory(0), format_memory(None)
+    ('128GB', '1536MB', '0MB', None)
+    """
+    if memory_mb is None:
+        return None
+    number, unit = memory_mb, 0
+    while number and number % 1024 == 0 and unit < len(UNITS) - 1:
+        number, unit = number // 1024, unit + 1
+    return f"{number}{UNITS[unit]}"
+
+
+def format_limit(limit_s: int | None) -> str:
+    """Format a limit of time; None is none.
+
+    >>> format_limit(14400), format_limit(604800), format_limit(None)
+    ('4:00:00', '7-00:00:00', 'UNLIMITED')
+    """
+    return format_duration(limit_s) or "UNLIMITED"
+
+
+def to_job_json(row: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
+    """Build a job of the list from a row of SLURM; `nodes` are its hosts.
+
+    The exit code of a job that a signal ended is 128 + the signal, as in a shell.
+    """
+    signal, is_over = row["exit_signal"], row["end_time"] is not None
+    return {
+        "job_id": row["job_id"],
+        "job_name": row["name"],
+        "user": row["user"],
+        "account": row["account"],
+        "partition": row["partition"],
+        "state": row["state"],
+        "submit_time": to_rfc3339(row["submit_time"]),
+        "start_time": to_rfc3339(row["start_time"]),
+        "end_time": to_rfc3339(row["end_time"]),
+        "elapsed_time": format_duration(row["elapsed_s"]) or "0:00:00",
+        "time_limit": format_limit(row["time_limit_s"]),
+        "nodes": list(nodes),
+        "node_count": row["node_count"],
+        "cpu_count": row["cpu_count"],
+        "memory": format_memory(row["memory_mb"]),
+        "gpus": row["gpus"] or 0,
+        "priority": row["priority"],
+        "qos": row["qos"],
+        "working_directory": row["work_dir"],
+        "standard_output": row["stdout"],
+        "standard_error": row["stderr"],
+        "exit_code": (128 + signal if signal else row["exit_code"]) if is_over else None,
+        "reason": row["reason"],
+    }
+
+
+def to_past_job_json(entry: JobEntry) -> dict[str, Any]:
+    """Build one of our jobs that SLURM no longer knows, in the same shape.
+
+    Null is what is not kept of it: account, QOS, priority, CPUs, hosts and work folder.
+    """
+    return {
+        "job_id": entry.job_id,
+        "job_name": entry.name,
+        "user": entry.user,
+        "account": None,
+        "partition": entry.partition,
+        "state": entry.state or "UNKNOWN",
+        "submit_time": entry.submitted_at,
+        "start_time": entry.started_at,
+        "end_time": entry.ended_at,
+        "elapsed_time": format_duration(entry.runtime_s or 0),
+        "time_limit": entry.time_limit or "UNLIMITED",
+        "nodes": [],
+        "node_count": entry.nodes,
+        "cpu_count": None,
+        "memory": format_memory(entry.memory_mb),
+        "gpus": entry.gpus or 0,
+        "priority": None,
+        "qos": None,
+        "working_directory": None,
+        "standard_output": entry.stdout,
+        "standard_error": entry.stderr,
+        "exit_code": entry.exit_code,
+        "reason": entry.reason,
+    }
+
+
+def to_page_json(name: str, rows: Sequence[Any], total: int, limit: int, offset: int) -> dict[str, Any]:
+    """Build one page of a list of `total` rows, under this name."""
+    return {name: rows, "total": total, "limit": limit, "offset": offset, "has_more": offset + len(rows) < total}
