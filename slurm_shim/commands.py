@@ -25,6 +25,7 @@ from typing import Any
 from slurm_shim import parse, programs
 from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
 from slurm_shim.ids import split_job_id, to_argument
+from slurm_shim.past import usage
 from slurm_shim.programs import Answer, Breaker
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
@@ -141,9 +142,24 @@ class Slurm:
         chosen = next(self._build_selections(None, since_s))
         return parse.parse_submitted(self._run_sacct(nonce, parse.SUBMITTED_FIELDS, chosen), nonce)
 
+    def list_usage(self, job_ids: Sequence[str] | None = None, since_s: float | None = None) -> list[usage.Usage]:
+        """List what jobs used, by id or all of the last `since_s` seconds.
+
+        See slurm_shim.past.usage. Those that were asked for by id and run are measured now, where we may do that.
+        """
+        rows: list[usage.Usage] = []
+        for chosen in self._build_selections(job_ids, since_s):
+            nonce = _make_nonce()
+            rows += usage.parse_usage(self._run_accounting(usage.build_sacct_argv(nonce, chosen)), nonce)
+        # sstat says nothing of other users' jobs, on standard error and with an exit code of 0.
+        return rows if job_ids is None else usage.add_measured(rows, self._run_checked)
+
     def _run_sacct(self, nonce: str, fields: tuple[str, ...], chosen: list[str]) -> str:
+        return self._run_accounting(_build_sacct_argv(nonce, fields, chosen))
+
+    def _run_accounting(self, argv: list[str]) -> str:
         try:
-            return self._run_checked(_build_sacct_argv(nonce, fields, chosen))
+            return self._run_checked(argv)
         except AccountingOff:
             self._no_accounting_until = time.monotonic() + NO_ACCOUNTING_S
             raise

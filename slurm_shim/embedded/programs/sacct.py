@@ -24,7 +24,7 @@ from .options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 # No federations, no jobs of several parts; users are those of this machine; there is no connection for -v to report.
@@ -51,10 +51,12 @@ FILTERS = {"partition": "partition", "accounts": "account", "name": "name", "qos
 class Entry:
     """One line: a job's allocation (`step` None), or one of its steps."""
 
-    __slots__ = ("job", "noconvert", "row", "step")
+    __slots__ = ("job", "noconvert", "row", "step", "steps")
 
-    def __init__(self, job: views.Job, step: Mapping[str, Any] | None, noconvert: bool) -> None:
-        self.job, self.row, self.step, self.noconvert = job, job.row, step, noconvert
+    def __init__(
+        self, job: views.Job, step: Mapping[str, Any] | None, noconvert: bool, steps: Sequence[Any] = ()
+    ) -> None:
+        self.job, self.row, self.step, self.noconvert, self.steps = job, job.row, step, noconvert, steps
 
     def format_id(self, job_id: str) -> str:
         """Format the id of a line from the one of its job."""
@@ -130,13 +132,12 @@ class Entry:
         )
 
     def sum_cpu_us(self, kind: str = "") -> int:
-        """Sum user and system time in microseconds; 0 for a job.
+        """Sum user and system time in microseconds, a job's over its steps.
 
-        `kind` picks one of them.
+        `kind` picks one of them. With -X no steps are read, and a job's is 0, as in SLURM.
         """
-        if self.step is None:
-            return 0
-        return sum(int(self.step[name] or 0) for name in ([kind] if kind else ["user_us", "sys_us"]))
+        names = [kind] if kind else ["user_us", "sys_us"]
+        return sum(int(step[name] or 0) for step in ([self.step] if self.step else self.steps) for name in names)
 
     @property
     def reason(self) -> str:
@@ -374,8 +375,9 @@ def _load_entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
     )
     entries: list[Entry] = []
     for job in jobs:
-        entries.append(Entry(job, None, "noconvert" in asked))
-        entries += [Entry(job, step, "noconvert" in asked) for step in steps.get(job.row["raw_id"], [])]
+        own = steps.get(job.row["raw_id"], [])
+        entries.append(Entry(job, None, "noconvert" in asked, own))
+        entries += [Entry(job, step, "noconvert" in asked) for step in own]
     return entries
 
 
