@@ -63,6 +63,7 @@ from store import access, errors, jsons
 from store.config.log_format import Throttle, set_up_log
 from store.config.settings import CHOICES, Settings
 from store.contract import dump_contract, find_needed_components, load_contract
+from store.contract_export import export_family
 from store.indexes.bodies import Answer, Body, Versioned
 from store.operations import JSON, RAW, Specification, list_operations
 from store.views import s9s
@@ -850,7 +851,7 @@ def strip_prefix(path: str, *prefixes: str) -> str:
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 HEAD_BYTES, HEADERS = 65_536, 100
 # What other sites may link to: the pages that a person opens.
-LINKED = frozenset({"/", "/docs", "/docs/", "/redoc"})
+LINKED = frozenset({"/", "/docs", "/docs/", "/redoc", "/redoc/"})
 
 
 def check_source(call: Call) -> bool:
@@ -1323,6 +1324,16 @@ def s9s_get_status(server: Server, caller: access.Caller) -> Data:
     return cluster_status.get_status(server, caller) | {"version": VERSION, "api_version": "v1"}
 
 
+def s9s_get_openapi_json() -> Body:
+    """Get the S9S API as OpenAPI 3.0 in JSON."""
+    return S9S_CONTRACT.as_json
+
+
+async def s9s_get_openapi_yaml(accept: str) -> Answer:
+    """Get the S9S API as OpenAPI 3.0 in YAML."""
+    return await S9S_CONTRACT.answer_yaml(accept)
+
+
 # ====================================================================================================================
 # Operations: sluice
 # ====================================================================================================================
@@ -1348,9 +1359,7 @@ def sluice_get_contract_json() -> Body:
 
 async def sluice_get_contract_yaml(accept: str) -> Answer:
     """Get this contract as YAML."""
-    # It is made for the first request, which takes a tenth of a second.
-    body = await asyncio.to_thread(lambda: CONTRACT.as_yaml)
-    return Answer(body, media_type="text/yaml" if accept == "text/yaml" else None)
+    return await CONTRACT.answer_yaml(accept)
 
 
 # ====================================================================================================================
@@ -1415,23 +1424,33 @@ def describe_server(server: Server) -> list[str]:
 
 
 class Contract:
-    """The contract as it is parsed and as it is served.
+    """A contract as it is parsed and as it is served.
 
     What is served is made when it is first asked for.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.parsed = load_contract(path)
+    def __init__(self, parse: Callable[[], dict[str, Any]]) -> None:
+        self.parse = parse
+
+    @functools.cached_property
+    def parsed(self) -> dict[str, Any]:
+        """The document."""
+        return self.parse()
 
     @functools.cached_property
     def as_json(self) -> Body:
-        """The body of /openapi.json."""
+        """The body of its openapi.json."""
         return Body(orjson.dumps(self.parsed))
 
     @functools.cached_property
     def as_yaml(self) -> Body:
-        """The body of /openapi.yaml."""
+        """The body of its openapi.yaml."""
         return Body(dump_contract(self.parsed))
+
+    async def answer_yaml(self, accept: str) -> Answer:
+        """Return the YAML; it takes a tenth of a second to make."""
+        body = await asyncio.to_thread(lambda: self.as_yaml)
+        return Answer(body, media_type="text/yaml" if accept == "text/yaml" else None)
 
     def format_table(self) -> str:
         """Return every operation on a line: id, method, path."""
@@ -1440,22 +1459,37 @@ class Contract:
 
 
 def make_pages() -> dict[str, ASGIApp]:
-    """Return the pages by path: Swagger UI over /openapi.json."""
-    policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
-    swagger_ui = StaticFiles(packages=[("swagger_ui", "static")])
+    """Return the pages by path: Swagger UI and ReDoc, from packages."""
+    policy = "default-src 'self'; img-src 'self' data:; font-src 'self' data:; style-src 'self' 'unsafe-inline'"
+    html, script = {"content-security-policy": policy}, "text/javascript"
+    packages = (
+        ("/docs", "swagger_ui", "static", ["swagger-ui-bundle.js", "swagger-ui.css"]),
+        ("/redoc", "star_openapi_redoc", "templates/redoc/js", ["redoc.standalone.js"]),
+    )
+    pages: dict[str, ASGIApp] = {}
+    for path, package, folder, files in packages:
+        name = path[1:]
+        pages[path] = HTMLResponse((HERE / "web" / f"{name}.html").read_text(), headers=html)
+        pages[f"{path}/"] = RedirectResponse(f"../{name}")  # its own links are relative to the page
+        pages[f"{path}/start.js"] = Response((HERE / "web" / f"{name}.js").read_bytes(), media_type=script)
+        assets = StaticFiles(packages=[(package, folder)])
+        pages |= {f"{path}/{file}": functools.partial(serve_asset, assets, file) for file in files}
+    return pages
 
-    def serve_asset(name: str) -> ASGIApp:
-        return lambda scope, receive, send: swagger_ui({**scope, "path": f"/{name}"}, receive, send)
 
-    return {
-        "/docs": HTMLResponse((HERE / "web" / "docs.html").read_text(), headers={"content-security-policy": policy}),
-        "/docs/": RedirectResponse("../docs"),  # its own links are relative to /docs
-        "/docs/start.js": Response((HERE / "web" / "docs.js").read_bytes(), media_type="text/javascript"),
-        **{f"/docs/{name}": serve_asset(name) for name in ("swagger-ui-bundle.js", "swagger-ui.css")},
-    }
+async def serve_asset(files: StaticFiles, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one file of a package."""
+    await files({**scope, "path": f"/{name}"}, receive, send)
 
 
-CONTRACT = Contract(HERE / "contract.yaml")
+def export_s9s() -> dict[str, Any]:
+    """Return the S9S API alone, as OpenAPI 3.0."""
+    family = next(family for family in FAMILIES if family.name == "s9s")
+    return export_family(CONTRACT.parsed, family.name, family.roots)
+
+
+CONTRACT = Contract(lambda: load_contract(HERE / "contract.yaml"))
+S9S_CONTRACT = Contract(export_s9s)
 collect_operations(globals())
 
 

@@ -35,11 +35,22 @@ def cluster() -> str:
 
 def show(url: str, profile: Path) -> str:
     """What the page has become after its scripts are done."""
+    return run_browser(url, profile, "--dump-dom").stdout
+
+
+def run_browser(url: str, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """What the browser prints when the page's scripts are done."""
     if BROWSER is None:
         assert os.environ.get("CI") != "true", "Chromium is missing"
         pytest.skip("Chromium is not installed")
-    command = [BROWSER, *OFFLINE, f"--user-data-dir={profile}", "--virtual-time-budget=15000", "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
+    command = [BROWSER, *OFFLINE, f"--user-data-dir={profile}", "--virtual-time-budget=15000", *options, url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def list_s9s_paths() -> list[str]:
+    """The paths of the S9S API, relative to its roots."""
+    family = [path for path, _, spec in operations() if spec["tags"] == ["s9s"]]
+    return [path.removeprefix("/api/v1") for path in family]
 
 
 def test_the_documentation_shows_every_operation(server: Server, tmp_path: Path) -> None:
@@ -47,6 +58,28 @@ def test_the_documentation_shows_every_operation(server: Server, tmp_path: Path)
     for path, method, _ in operations():
         assert f'data-path="{path}"' in page, f"{method} {path} is not on the page"
     assert "cannot be shown" not in page and "No operations defined" not in page
+
+
+def test_the_documentation_shows_one_api_alone(server: Server, tmp_path: Path) -> None:
+    page = show(f"{server.url}/docs?api=s9s", tmp_path / "profile")
+    paths = re.findall(r'data-path="([^"]*)"', page)
+    assert set(paths) == set(list_s9s_paths())
+    assert ">OAS 3.0<" in page and 'href="docs?api=s9s" aria-current="page"' in page
+
+
+def test_redoc_shows_the_api(server: Server, tmp_path: Path) -> None:
+    done = run_browser(f"{server.url}/redoc", tmp_path / "profile", "--dump-dom", "--enable-logging=stderr")
+    text = html.unescape(re.sub(r"<(style|script).*?</\1>|<[^>]*>", "", done.stdout, flags=re.DOTALL))
+    assert "cannot be shown" not in text
+    # Operations are drawn when they come into sight; the menu has their subjects.
+    for subject in {path.split("/")[1].partition(".")[0] for path in list_s9s_paths()}:
+        assert subject in text, f"{subject} is not on the page"
+    asked = set(re.findall(r"(?:Connecting to|Loading the \w+) '(https?://[^']*)'", done.stderr))
+    assert {url for url in asked if server.url not in url} <= {LOGO}, "nothing is asked for elsewhere"
+
+
+# ReDoc shows who made it; the policy of the page refuses that, and an empty place stays.
+LOGO = "https://cdn.redoc.ly/redoc/logo-mini-full.svg"
 
 
 # What a person does to call an operation: log in with the token, open the operation, try it out.

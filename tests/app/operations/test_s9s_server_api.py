@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import yaml
+from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from store.contract_export import export_family
 from tests.app_client import Client
+from tests.contract_judge import CONTRACT
 
 
 def test_the_state_tells_who_calls_and_what_slurm_is(client: Client) -> None:
@@ -17,3 +21,17 @@ def test_the_state_tells_who_calls_and_what_slurm_is(client: Client) -> None:
 @pytest.mark.parametrize("path", ["/v1/health", "/api/v1/health"])
 def test_health_needs_no_credentials(client: Client, path: str) -> None:
     assert client.get(path, token=None).json()["status"] == "healthy"
+
+
+@pytest.mark.parametrize("root", ["/v1", "/api/v1"])
+def test_the_api_is_served_as_openapi_3_0(client: Client, root: str) -> None:
+    answer = client.get(f"{root}/openapi.json", token=None)
+    document = answer.json()
+    assert document == export_family(CONTRACT, "s9s", ("/api/v1", "/v1"))
+    assert [error.message for error in OpenAPIV30SpecValidator(document).iter_errors()] == []
+    known = {"if-none-match": answer.headers["etag"]}
+    assert client.get(f"{root}/openapi.json", token=None, headers=known).status_code == 304
+    for accept, kind in [("*/*", "application/yaml"), ("text/yaml", "text/yaml")]:
+        written = client.get(f"{root}/openapi.yaml", token=None, headers={"accept": accept})
+        assert written.headers["content-type"] == kind
+        assert yaml.safe_load(written.content) == document

@@ -30,6 +30,8 @@ ENVELOPES = {"s9s": "S9sError"}
 OPEN = {
     "srtslurm_get_health",
     "s9s_get_health",
+    "s9s_get_openapi_json",
+    "s9s_get_openapi_yaml",
     "sluice_get_health",
     "sluice_get_contract_json",
     "sluice_get_contract_yaml",

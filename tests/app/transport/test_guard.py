@@ -210,6 +210,7 @@ def test_every_operation_needs_credentials(client: Client, path: str, method: st
 def test_only_what_tells_nothing_is_open() -> None:
     assert {path for path, _ in OPEN} == {
         *("/health", "/srtslurm/api/health", "/api/v1/health", "/openapi.json", "/openapi.yaml"),
+        *("/api/v1/openapi.json", "/api/v1/openapi.yaml"),
     }
     assert all(spec["security"] for _, _, spec in operations()), "none is left open by saying nothing"
 
@@ -412,22 +413,29 @@ def test_secrets_stay_with_their_owner(server: Server) -> None:
     assert all(token not in (server.store / "access.yaml").read_text() for token in furnished.values())
 
 
-def test_answers_keep_browsers_strict(client: Client) -> None:
-    answer: httpx.Response = client.get("/docs", judged=False)
-    assert client.get("/docs/", judged=False).headers["location"] == "../docs"
+@pytest.mark.parametrize(
+    ("page", "assets"),
+    [
+        ("docs", ["swagger-ui-bundle.js", "swagger-ui.css", "start.js"]),
+        ("redoc", ["redoc.standalone.js", "start.js"]),
+    ],
+)
+def test_answers_keep_browsers_strict(client: Client, page: str, assets: list[str]) -> None:
+    answer: httpx.Response = client.get(f"/{page}", judged=False)
+    assert client.get(f"/{page}/", judged=False).headers["location"] == f"../{page}"
     assert answer.status_code == 200
     assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-frame-options"] == "DENY"
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy and "script-src 'unsafe" not in policy
+    assert "default-src 'self'" in policy and "script-src 'unsafe" not in policy and "http" not in policy
     assert "http" not in answer.text.replace("http-equiv", ""), "nothing is fetched from elsewhere"
-    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js"):
-        assert client.get(f"/docs/{name}", judged=False).status_code == 200
-    for name in ("..%2f..%2fapp.py", "%2e%2e", "app.py", "index.html"):
-        assert client.get(f"/docs/{name}", judged=False).status_code == 404
+    for name in assets:
+        assert client.get(f"/{page}/{name}", judged=False).status_code == 200
+    for name in ("..%2f..%2fapp.py", "%2e%2e", "app.py", "index.html", "../images/redoc.svg"):
+        assert client.get(f"/{page}/{name}", judged=False).status_code == 404
 
 
 def test_the_documentation_is_open_to_everybody(client: Client) -> None:
-    for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css"):
+    for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css", "/redoc", "/redoc/start.js"):
         for method in ("GET", "HEAD"):
             assert client.request(method, path, token=None, judged=False).status_code == 200
         assert client.bare("POST", path, [HOST]).status_code == 401
