@@ -25,6 +25,7 @@ from typing import Any
 from slurm_shim import parse, programs
 from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
 from slurm_shim.ids import split_job_id, to_argument
+from slurm_shim.inventory import nodes
 from slurm_shim.past import usage
 from slurm_shim.programs import Answer, Breaker
 
@@ -166,11 +167,11 @@ class Slurm:
 
     def list_nodes(self) -> list[parse.Node]:
         """List all nodes, hidden ones too."""
-        return parse.parse_nodes(self._run_checked(NODES))
+        return nodes.parse_nodes(self._run_checked(NODES))
 
     def list_partitions(self) -> list[parse.Partition]:
         """List all partitions, hidden ones too."""
-        return parse.parse_partitions(self._run_checked(PARTITIONS))
+        return nodes.parse_partitions(self._run_checked(PARTITIONS))
 
     def ping(self) -> dict[str, Any]:
         """Ask whether the controller answers: `{up, version, controller}`.

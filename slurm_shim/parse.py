@@ -10,10 +10,8 @@ Job   job_id raw_id array_job_id array_task_id het_job_id het_job_offset name us
       reason submit_time start_time estimated_start_time end_time elapsed_s time_limit_s time_limit node_count cpu_count
       memory_mb gpus priority nodes batch_host work_dir command stdout stderr exit_code exit_signal restarts dependency
       comment tres source
-Node  name host state flags available usable reason cpus cpus_allocated memory_mb memory_allocated_mb gpus
-      gpus_allocated gpus_tracked partitions features version load
-Partition  name state is_default nodes default_time_s max_time_s
-Times are seconds since 1970, memory and GPUs those of the whole job, None is "SLURM does not say".
+Times are seconds since 1970, memory and GPUs those of the whole job, None is "SLURM does not say". Nodes and partitions
+are read in slurm_shim/inventory/nodes.py.
 """
 
 from __future__ import annotations
@@ -21,12 +19,12 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
 from slurm_shim.errors import UnreadableAnswer
-from slurm_shim.ids import expand_hosts, split_job_id
+from slurm_shim.ids import split_job_id
 from slurm_shim.output_files import build_output_path
 from slurm_shim.times import format_duration, parse_duration, parse_epoch
 
@@ -100,7 +98,8 @@ def _split_by_count(text: str, nonce: str, width: int, end: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
+    """Raise UnreadableAnswer for what cannot be read."""
     try:
         yield
     except UnreadableAnswer:
@@ -112,7 +111,7 @@ def _translate_errors() -> Iterator[None]:
 def _parse_each(
     text: str, nonce: str, width: int, end: str, parse: Callable[[list[str]], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    with _translate_errors():
+    with translate_errors():
         return [parse(record.split(nonce)) for record in split_records(text, nonce, width, end)]
 
 
@@ -131,7 +130,7 @@ def parse_jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> li
     records = split_records(text, nonce, len(JOB_FIELDS), "E\n", known)
     if records == list(known):
         return list(known.values())
-    with _translate_errors():
+    with translate_errors():
         fresh = {record: known.get(record) or _parse_job(record.split(nonce)) for record in records}
     known.clear()
     known.update(fresh)
@@ -178,7 +177,7 @@ def _parse_job(fields: list[str]) -> Job:
     raw_id, is_task = _parse_raw_id(raw, job_id), to_text_or_none(task) is not None
     elapsed_s, limit_s = _parse_duration_s(used), _parse_duration_s(limit)
     never_ran = state in WAITING or (over and not node_list and not elapsed_s)
-    node_count = _parse_count(nodes)
+    node_count = parse_count(nodes)
     code, signal = parse_wait_status(exit_code) if over else (None, None)
     job: Job = {
         "job_id": job_id,
@@ -204,7 +203,7 @@ def _parse_job(fields: list[str]) -> Job:
         "time_limit_s": limit_s,
         "time_limit": format_duration(limit_s),
         "node_count": node_count,
-        "cpu_count": _parse_count(cpus),
+        "cpu_count": parse_count(cpus),
         # Where memory is not counted, squeue does not tell that of a CPU from that of a node.
         "memory_mb": parse_tres_memory_mb(tres) or parse_requested_mb(f"{memory}n", node_count, 0),
         "gpus": _count_job_gpus(tres, per_node, node_count),
@@ -233,7 +232,7 @@ def _parse_accounted(fields: list[str]) -> Job:
     word, tres, ids = get_first_word(state), given or wanted, split_job_id(job_id)
     if state == "CANCELLED" and to_text_or_none(node_list):
         word = "NODE_FAIL"  # by nobody: a slurmctld without its state has ended what ran, and later ones call it so
-    over, node_count, nodes_named = word in FINISHED, _parse_count(nodes), to_text_or_none(node_list) or ""
+    over, node_count, nodes_named = word in FINISHED, parse_count(nodes), to_text_or_none(node_list) or ""
     limit_s = None if not limit.isdigit() else int(limit) * 60
     code, signal = parse_exit_status(exit_code) if over else (None, None)
     task = ids["task"] if ids["task"] is not None else ids["tasks"]
@@ -261,10 +260,10 @@ def _parse_accounted(fields: list[str]) -> Job:
         "time_limit_s": limit_s,
         "time_limit": format_duration(limit_s),
         "node_count": node_count,
-        "cpu_count": _parse_count(cpus),
+        "cpu_count": parse_count(cpus),
         "memory_mb": parse_tres_memory_mb(given)
         or parse_tres_memory_mb(wanted)
-        or parse_requested_mb(memory, node_count, _parse_count(cpus)),
+        or parse_requested_mb(memory, node_count, parse_count(cpus)),
         "gpus": count_tres_gpus(given) or count_tres_gpus(wanted),
         "priority": _parse_int(priority),
         "nodes": nodes_named,
@@ -284,126 +283,7 @@ def _parse_accounted(fields: list[str]) -> Job:
     }
 
 
-# ------------------------------------------------------------------------------------------------ nodes, partitions
-
-_NODE_KEYS = (
-    *("NodeName", "Arch", "CoresPerSocket", "CPUAlloc", "CPUEfctv", "CPUTot", "CPUErr", "CPULoad"),
-    *("AvailableFeatures", "ActiveFeatures", "Gres", "GresDrain", "GresUsed", "NodeAddr", "NodeHostName", "Port"),
-    *("Version", "OS", "RealMemory", "AllocMem", "FreeMem", "Sockets", "Boards", "CoreSpecCount", "CPUSpecList"),
-    *("MemSpecLimit", "State", "ThreadsPerCore", "TmpDisk", "Weight", "Owner", "MCS_label", "NextState"),
-    *("Partitions", "BootTime", "SlurmdStartTime", "LastBusyTime", "ResumeAfterTime", "CfgTRES", "AllocTRES"),
-    *("CapWatts", "CurrentWatts", "AveWatts", "ExtSensorsJoules", "ExtSensorsWatts", "ExtSensorsTemp", "Comment"),
-    *("Extra", "Reason"),
-)
-_PARTITION_KEYS = (
-    *("PartitionName", "AllowGroups", "AllowAccounts", "DenyAccounts", "AllowQos", "DenyQos", "AllocNodes"),
-    *("Alternate", "Default", "QoS", "DefaultTime", "DisableRootJobs", "ExclusiveUser", "GraceTime", "Hidden"),
-    *("MaxNodes", "MaxTime", "MinNodes", "LLN", "MaxCPUsPerNode", "Nodes", "NodeSets", "PriorityJobFactor"),
-    *("PriorityTier", "RootOnly", "ReqResv", "OverSubscribe", "OverTimeLimit", "PreemptMode", "State", "TotalCPUs"),
-    *("TotalNodes", "SelectTypeParameters", "JobDefaults", "DefMemPerNode", "DefMemPerCPU", "MaxMemPerNode"),
-    *("MaxMemPerCPU", "TRES"),
-)
-
-
-def _compile_keys(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(r"(?:^|\s)(" + "|".join(names) + ")=")
-
-
-_NODE_KEY, _PARTITION_KEY = _compile_keys(_NODE_KEYS), _compile_keys(_PARTITION_KEYS)
-
-
-def _parse_pairs(line: str, keys: re.Pattern[str]) -> dict[str, str]:
-    # Values hold blanks and `=` (OS, Reason), so only known names begin a new pair, and the first of a name counts:
-    # SLURM prints the free texts last.
-    found = list(keys.finditer(line))
-    ends = [match.start() for match in found[1:]] + [len(line)]
-    pairs: dict[str, str] = {}
-    for match, end in zip(found, ends, strict=True):
-        pairs.setdefault(match[1], line[match.end() : end].strip())
-        if match[1] == "Reason":
-            pairs["Reason"] = line[match.end() :].strip()
-            break
-    return pairs
-
-
-def parse_nodes(text: str) -> list[Node]:
-    """Parse the nodes that `scontrol -o -a show node` printed.
-
-    UnreadableAnswer for a line without a name or state.
-    """
-    return [_build_node(_parse_pairs(line, _NODE_KEY)) for line in text.splitlines() if line.startswith("NodeName=")]
-
-
-# scontrol(1), NodeName ... State; the suffixes are sinfo(1)'s and older releases'.
-_SUFFIXES = {"*": "NOT_RESPONDING", "~": "POWERED_DOWN", "$": "MAINTENANCE", "%": "POWERING_DOWN", "!": "POWER_DOWN"}
-_NO_WORK = frozenset(
-    (
-        *("DRAIN", "FAIL", "NOT_RESPONDING", "MAINTENANCE", "RESERVED", "DOWN", "POWERING_DOWN", "POWER_DOWN"),
-        *("REBOOT_REQUESTED", "REBOOT_ISSUED", "REBOOT", "INVALID_REG", "BLOCKED"),
-    )
-)
-_BASES_AT_WORK = frozenset(("IDLE", "MIXED", "ALLOCATED"))
-
-
-def _build_node(pairs: Mapping[str, str]) -> Node:
-    if "State" not in pairs:
-        raise UnreadableAnswer("scontrol printed a node without a state")
-    state, flags = parse_node_state(pairs["State"])
-    usable = state in _BASES_AT_WORK and not _NO_WORK.intersection(flags)
-    configured, gres = pairs.get("CfgTRES", ""), to_text_or_none(pairs.get("Gres", "")) or ""
-    tracked = "gres/gpu" in configured
-    return {
-        "name": pairs["NodeName"],
-        "host": pairs.get("NodeHostName", pairs["NodeName"]),
-        "state": state,
-        "flags": flags,
-        "available": usable and state != "ALLOCATED",
-        "usable": usable,
-        "reason": to_text_or_none(pairs.get("Reason", "")),
-        "cpus": _parse_count(pairs.get("CPUTot", "0")),
-        "cpus_allocated": _parse_count(pairs.get("CPUAlloc", "0")),
-        "memory_mb": _parse_count(pairs.get("RealMemory", "0")),
-        "memory_allocated_mb": _parse_count(pairs.get("AllocMem", "0")),
-        "gpus": count_tres_gpus(configured) if tracked else count_gres_gpus(gres),
-        "gpus_allocated": count_tres_gpus(pairs.get("AllocTRES", "")),
-        # False: SLURM counts no GPUs as TRES (AccountingStorageTRES), so the allocated ones must come from the jobs.
-        "gpus_tracked": tracked or not count_gres_gpus(gres),
-        "partitions": _split_list(pairs.get("Partitions", "")),
-        "features": _split_list(pairs.get("ActiveFeatures", "")),
-        "version": pairs.get("Version", ""),
-        "load": _parse_float(pairs.get("CPULoad", "")),
-    }
-
-
-def parse_node_state(text: str) -> tuple[str, list[str]]:
-    """Split a node's `State=` into base word and flags.
-
-    "MIXED+DRAIN" -> ("MIXED", ["DRAIN"]); "IDLE*" -> ("IDLE", ["NOT_RESPONDING"]).
-    """
-    base, *flags = text.upper().split("+")
-    word = base.rstrip("*~$%!#@^-")
-    return word, flags + [_SUFFIXES[mark] for mark in base[len(word) :] if mark in _SUFFIXES]
-
-
-def parse_partitions(text: str) -> list[Partition]:
-    """Parse the partitions that `scontrol -o -a show partition` printed."""
-    with _translate_errors():
-        return [
-            _build_partition(_parse_pairs(line, _PARTITION_KEY))
-            for line in text.splitlines()
-            if line.startswith("PartitionName=")
-        ]
-
-
-def _build_partition(pairs: Mapping[str, str]) -> Partition:
-    return {
-        "name": pairs["PartitionName"],
-        "state": pairs.get("State", "UP"),
-        "is_default": pairs.get("Default") == "YES",
-        "nodes": expand_hosts(to_text_or_none(pairs.get("Nodes", "")) or ""),
-        "default_time_s": parse_duration(pairs.get("DefaultTime", "")),
-        "max_time_s": parse_duration(pairs.get("MaxTime", "")),
-    }
+# ---------------------------------------------------------------------------------------------------- configuration
 
 
 def parse_config(text: str) -> dict[str, str]:
@@ -451,7 +331,8 @@ def _parse_raw_id(text: str, job_id: str) -> int:
     return int(text)
 
 
-def _parse_count(text: str) -> int:
+def parse_count(text: str) -> int:
+    """Parse a number that may be written as 1K or 1.5K; 0 for none."""
     if text.isdigit():
         return int(text)
     # squeue writes node counts beyond 1,024 as 1K or 1.5K.
@@ -459,11 +340,13 @@ def _parse_count(text: str) -> int:
     return round(float(match[1]) * 1024 ** " KMG".index(match[2] or " ")) if match else 0
 
 
-def _parse_float(text: str) -> float | None:
+def parse_float(text: str) -> float | None:
+    """Parse a decimal number; None for anything else."""
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else None
 
 
-def _split_list(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
+    """Split a list with commas; SLURM's words for nothing are none."""
     value = to_text_or_none(text)
     return value.split(",") if value else []
 

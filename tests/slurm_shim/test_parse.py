@@ -145,62 +145,6 @@ def test_queue_and_accounting_give_the_same_keys() -> None:
     )
 
 
-def test_nodes() -> None:
-    nodes = parse.parse_nodes(recorded("nodes"))
-    assert [node["name"] for node in nodes] == ["node01", "node02", "node03", "node04"]
-    drained = nodes[3]
-    assert (drained["state"], drained["flags"], drained["available"]) == ("MIXED", ["DRAIN"], False)
-    assert drained["reason"] == "Hardware maintenance [root@1795280227]"
-    assert (nodes[2]["gpus"], nodes[2]["gpus_allocated"], nodes[2]["cpus"], nodes[2]["cpus_allocated"]) == (4, 2, 8, 4)
-    assert (nodes[0]["host"], nodes[0]["version"], nodes[0]["load"], nodes[0]["partitions"]) == (
-        *("vm", "22.05.8", 4.55),
-        ["cpu"],
-    )
-
-
-def test_a_reason_cannot_pose_as_another_field() -> None:
-    line = "NodeName=n1 CPUTot=8 State=IDLE+DRAIN Reason=was State=IDLE Gres=gpu:9 NodeName=n2 [root@1]"
-    node = parse.parse_nodes(line)[0]
-    assert (node["name"], node["state"], node["flags"], node["gpus"]) == ("n1", "IDLE", ["DRAIN"], 0)
-    assert node["reason"] == "was State=IDLE Gres=gpu:9 NodeName=n2 [root@1]"
-
-
-@pytest.mark.parametrize(
-    ("why", "state", "available", "usable"),
-    [
-        ("idle", "IDLE", True, True),
-        ("some of it is in use", "MIXED", True, True),
-        ("all of it is in use: its GPUs still count", "ALLOCATED", False, True),
-        ("backfill has plans for it", "IDLE+PLANNED", True, True),
-        ("a job is just ending there", "MIXED+COMPLETING", True, True),
-        ("drained", "IDLE+DRAIN", False, False),
-        ("silent", "MIXED+NOT_RESPONDING", False, False),
-        ("silent, as older releases write it", "IDLE*", False, False),
-        ("reserved for maintenance", "IDLE+MAINTENANCE+RESERVED", False, False),
-        ("failing", "IDLE+FAIL", False, False),
-        ("down", "DOWN", False, False),
-        ("switched off to save power, woken by a job", "IDLE+CLOUD+POWERED_DOWN", True, True),
-        ("on its way down", "IDLE+POWERING_DOWN", False, False),
-        ("about to boot", "IDLE+REBOOT_REQUESTED", False, False),
-        ("a state of a later release", "FROBBED", False, False),
-    ],
-)
-def test_which_nodes_take_work(why: str, state: str, available: bool, usable: bool) -> None:
-    node = parse.parse_nodes(f"NodeName=n1 State={state} CPUTot=1")[0]
-    assert (node["available"], node["usable"]) == (available, usable), why
-
-
-def test_partitions() -> None:
-    cpu, gpu = parse.parse_partitions(recorded("partitions"))
-    assert (cpu["name"], cpu["is_default"], cpu["nodes"], cpu["max_time_s"]) == (
-        "cpu",
-        True,
-        ["node01", "node02"],
-        None,
-    )
-    assert (gpu["is_default"], gpu["max_time_s"], gpu["default_time_s"], gpu["state"]) == (False, 604800, None, "UP")
-
-
 def test_config() -> None:
     config = parse.parse_config(recorded("config"))
     assert (config["MinJobAge"], config["AccountingStorageType"]) == ("300 sec", "accounting_storage/slurmdbd")

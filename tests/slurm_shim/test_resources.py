@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_shim import parse
+from slurm_shim.inventory.nodes import parse_nodes
 from slurm_shim.job_groups import build_waiting_job
 from slurm_shim.resources import make_empty_row, summarize_partitions
 
@@ -18,7 +19,7 @@ def node(
 ) -> parse.Node:
     configured = f"cpu=8,gres/gpu={gpus}" if tracked else "cpu=8"
     line = f"NodeName={name} NodeHostName={host or name} CPUTot=8 Gres=gpu:{gpus} State={state}"
-    return parse.parse_nodes(f"{line} CfgTRES={configured} AllocTRES=gres/gpu={used if tracked else 0}")[0]
+    return parse_nodes(f"{line} CfgTRES={configured} AllocTRES=gres/gpu={used if tracked else 0}")[0]
 
 
 def partition(name: str, *nodes: str) -> parse.Partition:

@@ -1,0 +1,1 @@
+"""What the cluster is made of, and who may use it."""

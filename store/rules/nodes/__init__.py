@@ -1,0 +1,1 @@
+"""Nodes: their states, and drains that end by themselves. Pure."""
