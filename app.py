@@ -264,6 +264,17 @@ class Call:
             given = b"req_%012x" % random.getrandbits(48)
         self.request_id: bytes = given
 
+    @property
+    def base_url(self) -> str:
+        """The URL under which the caller finds the family's operations.
+
+        Without scheme and host where the request names none.
+        """
+        root = next((root for root in self.family.roots if f"{self.path}/".startswith(f"{root}/")), "")
+        own = self.server.settings.root_path if self.server is not None else ""
+        host = self.headers.get(b"host", b"").decode("latin-1")
+        return f"{self.scope.get('scheme', 'http')}://{host}{own}{root}" if host else f"{own}{root}"
+
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send status and headers, and those that every answer has."""
         own = self.family.headers(self.caller) if self.family.headers is not None else ()
@@ -386,7 +397,7 @@ class Endpoint:
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
         self.parameters = Checker(contract, spec.parameters_schema)
         self.body = Checker(contract, spec.body_schema) if spec.body_schema else None
-        offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "accept"}
+        offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "accept", "base_url"}
         offered |= {"body"} if spec.has_body else set()
         wanted = inspect.signature(function).parameters
         required = {name for name, part in wanted.items() if part.default is inspect.Parameter.empty}
@@ -415,6 +426,8 @@ class Endpoint:
             arguments["caller"] = call.caller
         if "accept" in wants:
             arguments["accept"] = call.headers.get(b"accept", b"").decode("latin-1")
+        if "base_url" in wants:
+            arguments["base_url"] = call.base_url
         if len(arguments) != len(wants):
             arguments = {name: value for name, value in arguments.items() if name in wants}
         if self.spec.has_change_number and call.server is not None:
@@ -463,15 +476,17 @@ class Endpoint:
         That is plain data, a Body, a Versioned value, a file (its Path), an async iterator of bytes, closed when
         nobody reads it any more, or an Answer, which says more about one of these.
         """
-        headers, media_type = list(call.change_header), self.media_type
+        headers, media_type, filename = list(call.change_header), self.media_type, None
         if type(value) is Answer:
             if value.age_s is not None:
                 headers.append((b"x-snapshot-age", b"%.1f" % value.age_s))
             if value.total is not None:
                 headers.append((b"x-total-count", b"%d" % value.total))
             media_type = value.media_type.encode() if value.media_type is not None else media_type
-            headers += DOWNLOAD if value.download else ()
-            value = value.value
+            if value.location is not None:
+                headers.append((b"location", value.location.encode("latin-1")))
+            headers += DOWNLOAD[1:] if value.filename else DOWNLOAD if value.download else ()
+            value, filename = value.value, value.filename
         headers.append((b"content-type", media_type))
         if self.spec.status == 204:
             await call.start(204, ())
@@ -485,10 +500,7 @@ class Endpoint:
             etag = made.etag if value.etag is None else f'"{value.etag}{more}"'
             await send_body(call, self.spec.status, headers, made, etag.encode())
         elif isinstance(value, Path):
-            beside = {key.decode(): text.decode() for key, text in headers[:-1]}
-            await FileResponse(value, self.spec.status, beside, media_type.decode())(
-                call.scope, call.receive, call.send
-            )
+            await send_file(call, self.spec.status, headers, value, filename)
         elif hasattr(value, "__aiter__"):
             # The server's end ends what has no end of its own; the rest is sent whole, or is broken off.
             endless = streams if media_type == EVENTS else set()
@@ -554,6 +566,22 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
     headers.append((b"content-length", b"%d" % len(data)))
     await call.start(status, headers)
     await call.finish(data)
+
+
+async def send_file(call: Call, status: int, headers: Headers, path: Path, filename: str | None) -> None:
+    """Send a file, or the ranges of it that are asked for.
+
+    `filename` is what a browser saves it as. Raises WrongRange.
+    """
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in (400, 416):
+            raise WrongRange(path.stat().st_size)
+        await call.send(message)
+
+    *beside, (_, media_type) = ((key.decode(), text.decode()) for key, text in headers)
+    made = FileResponse(path, status, dict(beside), media_type, filename=filename)
+    await made(call.scope, call.receive, send)
 
 
 async def send_stream(
@@ -1037,6 +1065,14 @@ class BrokenBody(Exception):
         super().__init__(message)
 
 
+class WrongRange(Exception):
+    """The file of `size_bytes` does not have the bytes that Range names."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"Range names no bytes of a file of {size_bytes} bytes")
+        self.size_bytes = size_bytes
+
+
 class MediaType(Exception):
     """The body is not JSON in UTF-8, or not declared so."""
 
@@ -1071,6 +1107,7 @@ STATUS: dict[type[Exception], int] = {
     BrokenBody: 400,
     TooSlow: 408,
     MediaType: 415,
+    WrongRange: 416,
     HeadTooLarge: 431,
     TooMany: 429,
     errors.TooManyWaiting: 429,
@@ -1143,6 +1180,8 @@ async def send_refusal(call: Call, problem: Exception) -> None:
     headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
     if isinstance(problem, UnknownMethod):
         headers.append((b"allow", problem.allow.encode()))
+    if isinstance(problem, WrongRange):
+        headers.append((b"content-range", b"bytes */%d" % problem.size_bytes))
     if refusal.status == 401:
         headers += ((b"www-authenticate", CHALLENGES.get(scheme, b"Bearer")) for scheme in call.family.credentials)
     if refusal.status in (429, 503):

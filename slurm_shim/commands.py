@@ -125,6 +125,18 @@ class Slurm:
             rows += parse.parse_accounting(self._run_sacct(nonce, parse.ACCOUNTING_FIELDS, chosen), nonce)
         return rows
 
+    def iterate_window(self, first_s: int, last_s: int, with_usage: bool, timeout_s: float) -> Iterator[parse.Job]:
+        """Yield the jobs of accounting between two times, seconds ago.
+
+        Also those that ended a little before or after; `with_usage` gives rows as in slurm_shim.past.usage.
+        """
+        nonce, end = _make_nonce(), f"now-{last_s}seconds" if last_s else "now"
+        chosen = ["-S", f"now-{first_s}seconds", "-E", end, "-s", _ENDED]
+        if with_usage:
+            return iter(usage.parse_usage(self._run_accounting(usage.build_sacct_argv(nonce, chosen), timeout_s), nonce))
+        text = self._run_accounting(_build_sacct_argv(nonce, parse.ACCOUNTING_FIELDS, chosen), timeout_s)
+        return parse.iterate_accounting(text, nonce)  # one by one: there may be very many
+
     def find_accounted(self, job_ids: Iterable[str]) -> list[parse.Job] | None:
         """List accounted jobs by id; None where there is no accounting."""
         with contextlib.suppress(AccountingOff):
@@ -158,9 +170,9 @@ class Slurm:
     def _run_sacct(self, nonce: str, fields: tuple[str, ...], chosen: list[str]) -> str:
         return self._run_accounting(_build_sacct_argv(nonce, fields, chosen))
 
-    def _run_accounting(self, argv: list[str]) -> str:
+    def _run_accounting(self, argv: list[str], timeout_s: float | None = None) -> str:
         try:
-            return self._run_checked(argv)
+            return self._run_checked(argv, timeout_s=timeout_s)
         except AccountingOff:
             self._no_accounting_until = time.monotonic() + NO_ACCOUNTING_S
             raise

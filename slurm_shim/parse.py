@@ -145,6 +145,14 @@ def parse_accounting(text: str, nonce: str) -> list[Job]:
     return _parse_each(text, nonce, len(ACCOUNTING_FIELDS), "\n", _parse_accounted)
 
 
+def iterate_accounting(text: str, nonce: str) -> Iterator[Job]:
+    """Yield what `parse_accounting` lists; of very many only one is there."""
+    for record in split_records(text, nonce, len(ACCOUNTING_FIELDS), "\n"):
+        with _translate_errors():
+            job = _parse_accounted(record.split(nonce))
+        yield job
+
+
 def parse_submitted(text: str, nonce: str) -> list[dict[str, Any]]:
     """Parse the jobs of `sacct -o SUBMITTED_FIELDS`.
 

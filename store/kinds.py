@@ -16,6 +16,7 @@ from store.documents import JobRecord, Run, Sweep, from_json
 from store.indexes import jobs
 from store.rendering import templates
 from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watches
+from store.rules.exports.files import ClusterReport, Export
 from store.rules.jobs import records
 from store.yaml.reader import load_yaml
 
@@ -115,6 +116,11 @@ def find_open_sync(entry: FileEntry) -> OpenDocument | None:
     return None if entry.document.state in syncs.ENDED else OpenDocument(None)
 
 
+def find_open_file(entry: FileEntry) -> OpenDocument | None:
+    """Find what is followed of an export or a report that is being made."""
+    return OpenDocument(None) if entry.document.status == "processing" else None
+
+
 KINDS = (
     Kind("workflow", "workflows", "Workflow", parse_yaml, (*YAML, *JSON)),
     Kind("template", "templates", "Template", templates.parse_template, (), ending=".sh"),
@@ -151,4 +157,6 @@ KINDS = (
     Kind("endpoint", "endpoints", "Endpoint", endpoints.parse_endpoint, YAML),
     Kind("watch", "watches", "Watch", watches.parse_watch),
     Kind("delivery", "deliveries", "Delivery", deliveries.parse_delivery),
+    Kind("export", "exports", "Export", make_json_parser(Export), find_open=find_open_file),
+    Kind("cluster_report", "reports", "Report", make_json_parser(ClusterReport), find_open=find_open_file),
 )

@@ -67,6 +67,8 @@ class Store:
     endpoints: Folder
     watches: Folder
     deliveries: Folder
+    exports: Folder
+    reports: Folder
 
     def __init__(
         self,

@@ -210,6 +210,29 @@ class Files:
         """
         await asyncio.to_thread(self._write_at, path, offset, data)
 
+    @contextlib.contextmanager
+    def fill(self, path: Path) -> Iterator[int]:
+        """Yield a descriptor to fill a file with, which is in place afterwards.
+
+        Blocks. The file is durable and whole, or not there when the block raises anything.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.make_dirs(path.parent)
+        with self._guard_change(path, "write"):
+            temporary = self._name_temporary(path, "new")
+            fd = self.ops.open(temporary, flags, FILE_MODE)
+        try:
+            yield fd
+            with self._guard_change(path, "write"):
+                self.ops.fsync(fd)
+                self.ops.rename(temporary, path)
+                self._sync_folder(path.parent)
+        except BaseException:
+            self._unlink_quietly(temporary)
+            raise
+        finally:
+            self.ops.close(fd)
+
     async def move(self, path: Path, target: Path) -> None:
         """Rename the file within its folder, durably, replacing the target."""
         await asyncio.to_thread(self._move, path, target)

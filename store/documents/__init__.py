@@ -11,12 +11,14 @@ from store.documents.configuration import (
     Config,
     Container,
     Environment,
+    ExportsConfig,
     Limits,
     Notifications,
     PartitionConfig,
     PollConfig,
     Resources,
     Retention,
+    SmtpConfig,
     SrunxConfig,
     SweepsConfig,
     Sync,
@@ -32,13 +34,14 @@ from store.documents.encoding import (
     to_problems,
 )
 from store.documents.jobs import JobRecord, StateChange
-from store.documents.models import HOOK, LINE, PATH, VARIABLE, VERSION, ServerFileModel, UserFileModel
+from store.documents.models import ADDRESS, HOOK, LINE, PATH, VARIABLE, VERSION, ServerFileModel, UserFileModel
 from store.documents.parts import Part
 from store.documents.reports import Report, ReportEvent
 from store.documents.runs import ERROR_WORDS, Attempt, ErrorKind, Refusal, Run, RunJob, RunStatus
 from store.documents.sweeps import Sweep
 
 __all__ = [
+    "ADDRESS",
     "ERROR_WORDS",
     "HOOK",
     "LINE",
@@ -52,6 +55,7 @@ __all__ = [
     "Container",
     "Environment",
     "ErrorKind",
+    "ExportsConfig",
     "JobRecord",
     "Limits",
     "Notifications",
@@ -67,6 +71,7 @@ __all__ = [
     "RunJob",
     "RunStatus",
     "ServerFileModel",
+    "SmtpConfig",
     "SrunxConfig",
     "StateChange",
     "Sweep",

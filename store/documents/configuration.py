@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from store.documents.models import (
+    ADDRESS,
     HOOK,
     HOST,
     MEMORY,
     NODELIST,
     PARTITION,
+    PATH,
     TIME,
     VERSION,
     OneLine,
@@ -220,6 +222,51 @@ class WebhooksConfig(UserFileModel):
     keep_count: int = Field(default=10_000, ge=0, le=1_000_000)
 
 
+class ExportsConfig(UserFileModel):
+    """How many exports and reports there may be, how large, and for how long."""
+
+    keep_hours: float = Field(default=24, ge=0.01, le=8760, strict=False)
+    most_files: int = Field(default=1000, ge=1, le=100_000)
+    most_files_per_caller: int = Field(default=100, ge=1, le=100_000)
+    file_mb: int = Field(default=500, ge=1, le=1_000_000)
+    caller_mb: int = Field(default=2000, ge=1, le=10_000_000)
+    all_mb: int = Field(default=10_000, ge=1, le=100_000_000)
+
+
+class SmtpConfig(UserFileModel):
+    """The server that sends e-mail, and how it is reached.
+
+    `tls` is from the first byte ("tls") or after the greeting ("starttls"). The password stands in a file or in an
+    environment variable, never here.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=255)]
+    port: int | None = Field(default=None, ge=1, le=65_535)
+    tls: Literal["none", "starttls", "tls"] = "starttls"
+    verify: bool = True
+    user: OneLine | None = None
+    password_file: Annotated[str, Field(pattern=PATH, max_length=4096)] | None = None
+    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)] | None = None
+    sender: Annotated[str, Field(pattern=ADDRESS, max_length=320, alias="from")]
+    attachment_mb: int = Field(default=10, ge=0, le=100)
+
+    @property
+    def used_port(self) -> int:
+        """The port to connect to: the usual one where none is named."""
+        return self.port or {"none": 25, "starttls": 587, "tls": 465}[self.tls]
+
+    @model_validator(mode="after")
+    def check_password(self) -> Self:
+        """Check that there is at most one password, and for somebody."""
+        if self.password_file and self.password_env:
+            raise ValueError("Only one of password_file and password_env can be specified")
+        if (self.password_file or self.password_env) and not self.user:
+            raise ValueError("user is missing, whose password this is")
+        return self
+
+
 class Retention(UserFileModel):
     """How long finished runs and sweeps stay out of the archive.
 
@@ -252,3 +299,5 @@ class Config(SrunxConfig):
     retention: Retention = Retention()
     webhooks: WebhooksConfig = WebhooksConfig()
     limits: Limits = Limits()
+    exports: ExportsConfig = ExportsConfig()
+    smtp: SmtpConfig | None = None

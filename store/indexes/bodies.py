@@ -178,3 +178,5 @@ class Answer(NamedTuple):
     total: int | None = None  # of the rows that a window of them is shown of
     media_type: str | None = None  # where an operation has several
     download: bool = False  # callers have sent it, so no browser may show it as a page
+    location: str | None = None  # the URL of what was made
+    filename: str | None = None  # what a browser saves a file as

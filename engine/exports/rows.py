@@ -1,0 +1,179 @@
+"""Where the rows of exports and reports come from.
+
+What is in memory is taken at once, on the event loop; accounting is asked and rows are built where the iterator is
+read, in a thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any
+
+from engine.queue import job_list
+from engine.server import Server
+from slurm_shim.cluster import Cluster
+from slurm_shim.ids import expand_hosts
+from slurm_shim.past.history import iterate_ended
+from store.errors import NotFound
+from store.indexes.jobs import list_entries
+from store.rules import states
+from store.rules.exports import filters
+from store.times import to_rfc3339
+from store.views import s9s
+
+Lots = Iterator[list[dict[str, Any]]]
+MOST_OWN = 20_000
+
+
+def find_cluster(server: Server, name: str) -> Cluster:
+    """Find the cluster of an export; raise NotFound, SlurmUnreachable."""
+    found = server.clusters.find(name)
+    if found is None:
+        raise NotFound("Cluster", name)
+    found.check_answering()
+    return found
+
+
+async def open_rows(server: Server, kind: str, cluster: str, given: Mapping[str, str]) -> Lots:
+    """Open the rows of this type that fit the filter; raise SlurmUnreachable.
+
+    The iterator blocks, and raises SlurmError, where accounting is asked.
+    """
+    asked, is_wanted = find_cluster(server, cluster), filters.make_filter(kind, given)
+    lots = await ROWS[kind](server, asked, given)
+    return ([row for row in lot if is_wanted(row)] for lot in lots)
+
+
+# --- jobs
+
+
+async def _open_jobs(server: Server, asked: Cluster, given: Mapping[str, str]) -> Lots:
+    now = time.time()
+    queue = list(asked.snapshot.jobs.values())
+    since, until = filters.choose_period(given, now)
+    known = {row["job_id"] for row in queue}
+    queue = [row for row in queue if _is_in_period(row, since, until, filters.wants_open_jobs(given, now))]
+    own = _list_own_jobs(server, asked, since, until, known)
+    return _iterate_jobs(asked, queue, own, known, _wants_ended(given), since, until)
+
+
+def _wants_ended(given: Mapping[str, str]) -> bool:
+    return "state" not in given or not states.TERMINAL.isdisjoint(filters.read_states("jobs", given["state"]))
+
+
+def _is_in_period(row: Mapping[str, Any], since: float, until: float, has_open: bool) -> bool:
+    return has_open if row["end_time"] is None else since <= row["end_time"] < until + 1
+
+
+def _list_own_jobs(server: Server, asked: Cluster, since: float, until: float, known: set[str]) -> list[Any]:
+    """List what we remember of ended jobs, as documents with their ids."""
+    sources = server.job_index.list_ended_since(to_rfc3339(since) or "", asked.name)[:MOST_OWN]
+    return [(job_id, source) for job_id, source in sources if job_id not in known]
+
+
+def _iterate_jobs(
+    asked: Cluster, queue: list[Any], own: list[Any], known: set[str], wants_ended: bool, since: float, until: float
+) -> Lots:
+    if wants_ended and asked.slurm.has_accounting():
+        for lot in iterate_ended(asked.slurm, since, until + 1):
+            yield [job_list.to_job_json(row) for row in lot if row["job_id"] not in known]
+    elif wants_ended:
+        # Without accounting there is only what went through here.
+        for at in range(0, len(own), 500):
+            yield [row for row in map(_build_own_row, own[at : at + 500]) if row is not None]
+    for at in range(0, len(queue), 500):
+        yield [job_list.to_job_json(row) for row in queue[at : at + 500]]
+
+
+def _build_own_row(found: tuple[str, Any]) -> dict[str, Any] | None:
+    entries = {entry.job_id: entry for entry in list_entries(found[1].document)}
+    return s9s.to_past_job_json(entries[found[0]]) if found[0] in entries else None
+
+
+# --- nodes, partitions, users, metrics
+
+
+async def _open_nodes(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
+    at_work: dict[str, list[str]] = {}
+    for job in asked.snapshot.jobs.values():
+        if job["end_time"] is None and job["nodes"]:
+            for name in expand_hosts(job["nodes"]):
+                at_work.setdefault(name, []).append(job["job_id"])
+    return iter([[_build_node(node, at_work.get(node["name"], [])) for node in asked.snapshot.nodes]])
+
+
+def _build_node(node: Mapping[str, Any], job_ids: list[str]) -> dict[str, Any]:
+    return {
+        "node_name": node["name"],
+        "state": node["state"],
+        "state_flags": node["flags"],
+        "partitions": node["partitions"],
+        "cpu_total": node["cpus"],
+        "cpu_allocated": node["cpus_allocated"],
+        "cpu_load": node["load"],
+        "memory_total": s9s.format_memory(node["memory_mb"]),
+        "memory_allocated": s9s.format_memory(node["memory_allocated_mb"]),
+        "gpus_total": node["gpus"],
+        "gpus_allocated": node["gpus_allocated"],
+        "features": node["features"],
+        "jobs": job_ids,
+        "reason": node["reason"],
+    }
+
+
+async def _open_partitions(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
+    nodes = {node["name"]: node for node in asked.snapshot.nodes}
+    return iter([[_build_partition(partition, nodes) for partition in asked.snapshot.partitions]])
+
+
+def _build_partition(partition: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, Any]:
+    members = [nodes[name] for name in partition["nodes"] if name in nodes]
+    count = {word: sum(node["state"] == word for node in members) for word in ("IDLE", "ALLOCATED", "MIXED")}
+    return {
+        "name": partition["name"],
+        "state": partition["state"],
+        "nodes_total": len(partition["nodes"]),
+        "nodes_idle": count["IDLE"],
+        "nodes_allocated": count["ALLOCATED"],
+        "nodes_mixed": count["MIXED"],
+        "cpus_total": sum(node["cpus"] for node in members),
+        "cpus_allocated": sum(node["cpus_allocated"] for node in members),
+        "default_time": s9s.format_limit(partition["default_time_s"]) if partition["default_time_s"] else None,
+        "max_time": s9s.format_limit(partition["max_time_s"]),
+        "features": sorted({feature for node in members for feature in node["features"]}),
+    }
+
+
+async def _open_users(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
+    users: dict[str, dict[str, Any]] = {}
+    for job in asked.snapshot.jobs.values():
+        if job["end_time"] is None:
+            row = users.setdefault(job["user"], {"username": job["user"], "jobs_running": 0, "jobs_pending": 0})
+            row["jobs_pending" if job["start_time"] is None else "jobs_running"] += 1
+    return iter([[users[name] for name in sorted(users)]])
+
+
+async def _open_metrics(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
+    usable = [node for node in asked.snapshot.nodes if node["usable"]]
+
+    def compute_percent(part: str, whole: str) -> float | None:
+        total = sum(node[whole] or 0 for node in usable)
+        return round(100 * sum(node[part] or 0 for node in usable) / total, 1) if total else None
+
+    row = {
+        "timestamp": to_rfc3339(int(time.time())),
+        "cpu_utilization": compute_percent("cpus_allocated", "cpus"),
+        "memory_utilization": compute_percent("memory_allocated_mb", "memory_mb"),
+        "gpu_utilization": compute_percent("gpus_allocated", "gpus"),
+    }
+    return iter([[row]])
+
+
+ROWS: dict[str, Callable[[Server, Cluster, Mapping[str, str]], Coroutine[Any, Any, Lots]]] = {
+    "jobs": _open_jobs,
+    "nodes": _open_nodes,
+    "partitions": _open_partitions,
+    "users": _open_users,
+    "metrics": _open_metrics,
+}

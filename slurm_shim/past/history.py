@@ -1,0 +1,66 @@
+"""The history of jobs, window by window.
+
+Accounting is asked for windows of time that grow where little happened and shrink where much did, so that neither a
+call of sacct nor what it answers becomes large. Each job belongs to the window in which it ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from slurm_shim.parse import FINISHED, Job
+
+DAY_S = 86_400
+SHORTEST_S, LONGEST_S = 60, 365 * DAY_S
+# So many rows a window should have: below, the next one is twice as long, far above half as long.
+FEW_ROWS, MANY_ROWS, LOT_ROWS = 1000, 5000, 500
+# sacct counts from when it runs, which is a little later.
+MARGIN_S = 60
+TIMEOUT_S = 60.0
+
+
+class Accounting(Protocol):
+    """What is asked for the jobs of a window; see Slurm."""
+
+    @property
+    def clock_offset_s(self) -> float:
+        """How far SLURM's clock is ahead."""
+
+    def iterate_window(self, first_s: int, last_s: int, with_usage: bool, timeout_s: float) -> Iterator[Job]:
+        """Yield the jobs between two times, in seconds ago."""
+
+
+def iterate_ended(slurm: Accounting, since: float, until: float, with_usage: bool = False) -> Iterator[list[Job]]:
+    """Yield the jobs that ended from `since` to before `until`, in lots.
+
+    Epoch seconds. Every job once, whatever the windows are, those of earlier windows first; `with_usage` gives rows as
+    in slurm_shim.past.usage. Blocks.
+    """
+    begin, length_s = since, float(DAY_S)
+    while begin < until:
+        end = min(until, begin + length_s)
+        count = 0
+        for lot in _split_lots(_iterate_window(slurm, begin, end, with_usage), LOT_ROWS):
+            count += len(lot)
+            yield lot
+        begin = end
+        if count < FEW_ROWS:
+            length_s = min(2 * length_s, LONGEST_S)
+        elif count > MANY_ROWS:
+            length_s = max(length_s * MANY_ROWS / count / 2, SHORTEST_S)
+
+
+def _iterate_window(slurm: Accounting, begin: float, end: float, with_usage: bool) -> Iterator[Job]:
+    now = time.time() + slurm.clock_offset_s
+    first_s, last_s = max(0, int(now - begin) + MARGIN_S), max(0, int(now - end) - MARGIN_S)
+    for job in slurm.iterate_window(first_s, last_s, with_usage, TIMEOUT_S):
+        if job["state"] in FINISHED and job["end_time"] is not None and begin <= job["end_time"] < end:
+            yield job
+
+
+def _split_lots(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
+    while lot := list(itertools.islice(jobs, size)):
+        yield lot
