@@ -50,6 +50,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
 from engine.config import configuration, profiles, projects
+from engine.exports import exports
 from engine.monitoring import cluster_status
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
@@ -1354,6 +1355,11 @@ operations(
     s9s_list_jobs=job_list.list_jobs,
     s9s_get_job=job_list.get_job,
     s9s_cancel_job=job_actions.cancel_job,
+    s9s_create_export=exports.create_export,
+    s9s_list_exports=exports.list_exports,
+    s9s_get_export=exports.get_export,
+    s9s_delete_export=exports.delete_export,
+    s9s_download_export=exports.download_export,
     s9s_get_health=cluster_status.check_health,
 )
 
@@ -1424,6 +1430,7 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         for pool in (server.pool, server.check_pool):
             undo.callback(pool.shutdown, wait=False, cancel_futures=True)
         undo.callback(server.mount_work.close)
+        undo.callback(server.file_work.close)
         undo.push_async_callback(server.store.close)
         undo.callback(server.callers.peers.close)
         undo.push_async_callback(server.notifications.outbox.stop)

@@ -98,5 +98,5 @@ _env kind:
         if [ "$(cat "$have" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
     done
     [ -x {{ python }} ] || python3 -m venv .venv
-    {{ python }} -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".{{ if kind == 'dev' { '[dev]' } else { '' } }}"
+    {{ python }} -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".{{ if kind == 'dev' { '[dev]' } else { '[reports]' } }}"
     echo "$wanted" > .venv/.sluice-{{ kind }}

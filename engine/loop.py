@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from engine import change_sources, jobs, reports, runs, start, sweeps
+from engine.exports import exports, made_files
 from engine.following import report_documents
 from engine.mounts import sync
 from engine.open_documents import RETRY_S
@@ -34,6 +35,7 @@ RECONCILERS: dict[str, Callable[[Server, str], Awaitable[Any]]] = {
     "job": lambda server, record_id: jobs.follow_record(server, record_id),
     "sweep": lambda server, sweep_id: sweeps.advance_sweep(server, sweep_id),
     "sync": lambda server, sync_id: sync.carry_out_sync(server, sync_id),
+    "export": lambda server, export_id: exports.carry_out_export(server, export_id),
 }
 BY_NAME = {kind.name: kind for kind in KINDS}
 # A pass is made at least so often: for times that come, and for files in the inbox that nobody reports.
@@ -66,6 +68,10 @@ async def tidy_forever(server: Server) -> None:
             await server.notifications.remove_old(now)
         except StoreError:
             log.exception("old notifications could not be removed")
+        try:
+            await made_files.remove_expired(server, now)
+        except StoreError:
+            log.exception("exports and reports that have expired could not be removed")
         await asyncio.sleep(TIDY_S)
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from engine.changes import Changes
 from engine.clusters import Clusters
+from engine.exports.work import FileWork
 from engine.following import follow_folders
 from engine.mounts.work import MountWork
 from engine.notify.notifications import Notifications
@@ -77,6 +78,7 @@ class Server:
         self.lost_documents = LostDocuments()
         self.tasks = Tasks(self.open_documents.mark, self.open_documents.retry_later)
         self.changes, self.mount_work, self.pace = Changes(), MountWork(), Pace()
+        self.file_work = FileWork()
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()

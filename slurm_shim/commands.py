@@ -133,7 +133,9 @@ class Slurm:
         nonce, end = _make_nonce(), f"now-{last_s}seconds" if last_s else "now"
         chosen = ["-S", f"now-{first_s}seconds", "-E", end, "-s", _ENDED]
         if with_usage:
-            return iter(usage.parse_usage(self._run_accounting(usage.build_sacct_argv(nonce, chosen), timeout_s), nonce))
+            return iter(
+                usage.parse_usage(self._run_accounting(usage.build_sacct_argv(nonce, chosen), timeout_s), nonce)
+            )
         text = self._run_accounting(_build_sacct_argv(nonce, parse.ACCOUNTING_FIELDS, chosen), timeout_s)
         return parse.iterate_accounting(text, nonce)  # one by one: there may be very many
 

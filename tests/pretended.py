@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -70,6 +70,8 @@ class Cluster:
     def __init__(self) -> None:
         self.rows: list[Job] = []
         self.accounted: list[Job] = []
+        self.used: list[dict[str, Any]] = []
+        self.windows: list[tuple[int, int]] = []
         self.node_rows: list[dict[str, Any]] = []
         self.failure: Exception | None = None
         self.node_failure: Exception | None = None
@@ -112,6 +114,12 @@ class Cluster:
 
     def load_config(self) -> dict[str, str]:
         return {}
+
+    def iterate_window(self, first_s: int, last_s: int, with_usage: bool, timeout_s: float) -> Iterator[Job]:
+        if self.failure is not None:
+            raise self.failure
+        self.windows.append((first_s, last_s))
+        return iter(self.used if with_usage else self.accounted)
 
     def get_user(self) -> str:
         return "ann"

@@ -25,6 +25,9 @@ HOMES = {
     "sh": {"slurm_shim"},
     # The client of webhooks: it speaks HTTP outwards, and lets us choose the address that is connected to.
     "httpcore": {"engine"},
+    # In child processes that make files, loaded nowhere else.
+    "xlsxwriter": {"store"}, "pyarrow": {"store"}, "matplotlib": {"store"},
+    "aiosmtplib": {"engine"},
     "orjson": {"app.py", "engine", "store", "slurm_shim"},
 }  # fmt: skip
 # app.py speaks HTTP, which http_server/ serves without knowing it; engine/ is where the cluster meets the files; and

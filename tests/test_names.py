@@ -35,6 +35,7 @@ VERBS = """
     stream strip submit subscribe suggest sum summarize supervise switch sync take tell test tidy touch trace
     transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload use
     validate view wait wake walk watch widen wrap write yield
+    download fail feed pad
 """
 IMPERATIVES = frozenset(VERBS.split())
 # What begins a name beside these: questions that are answered by yes or no, and conversions.

@@ -1,1 +1,1 @@
-"""Files that callers ask for: exports of lists, and reports of the cluster."""
+"""Files that callers ask for: exports of lists, reports of the cluster."""

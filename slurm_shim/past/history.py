@@ -19,7 +19,7 @@ SHORTEST_S, LONGEST_S = 60, 365 * DAY_S
 FEW_ROWS, MANY_ROWS, LOT_ROWS = 1000, 5000, 500
 # sacct counts from when it runs, which is a little later.
 MARGIN_S = 60
-TIMEOUT_S = 60.0
+TIMEOUT_S = 30.0
 
 
 class Accounting(Protocol):

@@ -141,4 +141,3 @@ def _explain_end(code: int, said: IO[bytes], bounds: Bounds, work: Work) -> str:
     if code < 0:
         return f"making the file took more than {bounds.wall_s:g} s, {bounds.cpu_s} s of computing, or was ended"
     return "the process that makes the file has ended"
-

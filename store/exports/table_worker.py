@@ -154,7 +154,7 @@ def _pad_cells(cells: list[str], widths: list[int]) -> bytes:
 
 def write_sheet(out: Any, wanted: dict[str, Any], rows: Iterable[Row]) -> None:
     """Write a spreadsheet; texts are texts, whatever they begin with."""
-    import xlsxwriter
+    import xlsxwriter  # type: ignore[import-untyped]
 
     options = {
         "constant_memory": True, "tmpdir": wanted["scratch"], "strings_to_formulas": False, "strings_to_urls": False,

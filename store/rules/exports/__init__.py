@@ -1,1 +1,1 @@
-"""Exports and reports of the cluster: what may be asked for, and how they go on."""
+"""Exports and reports: what may be asked for, and how they go on."""

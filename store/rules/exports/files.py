@@ -1,4 +1,4 @@
-"""exports/ID.json and reports/ID.json: files that are made for a caller. Pure.
+"""exports/ID.json and reports/ID.json: files made for a caller. Pure.
 
     processing ──▶ completed ──▶ expired
          └───────▶ failed
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
 
 from store.documents import VERSION, ServerFileModel
 from store.errors import Conflict, StoreFull
@@ -47,7 +49,7 @@ class Export(MadeFile):
     """Rows of one type as a file."""
 
     fields: list[str]
-    filter: dict[str, str] = {}
+    filter: dict[str, str] = Field(default_factory=dict)
     include_headers: bool = True
     delimiter: str = ","
     record_count: int = 0
@@ -56,18 +58,21 @@ class Export(MadeFile):
 class ClusterReport(MadeFile):
     """A report on the cluster in a period, and where it is sent."""
 
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     email: str | None = None
     delivery_id: int | None = None
 
 
-def complete_file(made: MadeFile, size_bytes: int, now: float, **more: Any) -> MadeFile:
+File = TypeVar("File", bound=MadeFile)
+
+
+def complete_file(made: File, size_bytes: int, now: float, **more: Any) -> File:
     """Record that the file is whole."""
     update = {"status": "completed", "completed_at": to_rfc3339(int(now)), "file_size": size_bytes, **more}
     return made.model_copy(update=update)
 
 
-def fail_file(made: MadeFile, error: str, now: float) -> MadeFile:
+def fail_file(made: File, error: str, now: float) -> File:
     """Record that there will be no file, and why."""
     update = {"status": "failed", "completed_at": to_rfc3339(int(now)), "error": error[:1000]}
     return made.model_copy(update=update)
@@ -99,7 +104,7 @@ def check_room(known: Iterable[MadeFile], owner: str, most: int, most_of_caller:
 
 
 def compute_room_bytes(known: Iterable[MadeFile], made: MadeFile, most_mb: tuple[int, int, int]) -> int:
-    """Compute how large a file may become; raise StoreFull if there is no room.
+    """Compute how large a file may become; StoreFull without any room.
 
     `most_mb` are the bounds of one file, of all files of a caller, and of all files.
     """

@@ -35,7 +35,9 @@ def read_states(kind: str, text: str) -> frozenset[str]:
     found = [CODES.get(word, word) if kind == "jobs" else word for word in words]
     if wrong := next((word for word in found if word not in STATES[kind]), None):
         near = suggest_word(wrong, sorted(STATES[kind]))
-        raise Invalid([make_problem(f"no state of {kind} is called '{wrong}'{near}", ["body", "filter", "state"], input=text)])
+        raise Invalid(
+            [make_problem(f"no state of {kind} is called '{wrong}'{near}", ["body", "filter", "state"], input=text)]
+        )
     return frozenset(found)
 
 

@@ -6,7 +6,6 @@ import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from store.errors import Invalid, make_problem, suggest_word
 from store.times import to_day_end, to_epoch, to_rfc3339
@@ -97,7 +96,9 @@ def resolve_fields(kind: str, fields: Sequence[str] | None) -> list[str]:
     found = [aliases.get(field.lower(), field.lower()) for field in fields]
     problems = [
         make_problem(
-            f"{kind} have no field '{given}'{suggest_word(given, [*known, *aliases])}", ["body", "fields", at], input=given
+            f"{kind} have no field '{given}'{suggest_word(given, [*known, *aliases])}",
+            ["body", "fields", at],
+            input=given,
         )
         for at, (given, name) in enumerate(zip(fields, found, strict=True))
         if name not in known

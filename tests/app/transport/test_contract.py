@@ -136,13 +136,13 @@ def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) 
     assert re.fullmatch("[a-z0-9]+(_[a-z0-9]+){2,}", spec["operationId"])
     assert spec["operationId"].split("_")[0] == spec["tags"][0] in {tag["name"] for tag in CONTRACT["tags"]}
     assert re.fullmatch(r"[A-Z][a-z]+ .+\.", spec["summary"]) and len(spec["summary"]) <= 72
-    codes = set(spec["responses"])
+    codes = set(spec["responses"]) - {"206"}  # a part of what 200 promises
     assert len([code for code in codes if code.startswith("2")]) == 1, "what is returned says which status it is"
     assert codes >= (EVERYWHERE if spec["security"] != [{}] else {"400", "403", "422"}) - NEVER.get(
         spec["tags"][0], set()
     )
     assert method == "GET" or "415" in codes
-    (answer,) = (resolve(response) for code, response in spec["responses"].items() if code.startswith("2"))
+    (answer,) = (resolve(spec["responses"][code]) for code in codes if code.startswith("2"))
     assert ("304" in codes) == (method == "GET" and "ETag" in answer.get("headers", {}))
     if "requestBody" in spec:
         assert codes >= {"413", "415"}

@@ -37,6 +37,7 @@ async def close_at_end(server: Server) -> AsyncIterator[None]:
         await server.notifications.outbox.stop()
         await server.store.close()
         server.mount_work.close()
+        server.file_work.close()
         server.pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,0 +1,95 @@
+"""The rows of exports: which jobs are in, and each of them once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.exports import rows
+from slurm_shim.errors import SlurmUnreachable
+from store.rules.exports import tables
+from store.times import to_rfc3339
+from tests.engine.servers.pretended import HERE, open_server
+from tests.engine.test_jobs import record
+from tests.pretended import asynchronous, job
+
+NOW = int(time.time())
+DAY = 86_400
+
+
+def past(job_id: str, ago_s: int, state: str = "COMPLETED", **more: Any) -> dict[str, Any]:
+    return job(job_id, state, end_time=NOW - ago_s, start_time=NOW - ago_s - 60, **more)
+
+
+async def list_ids(world: Any, given: dict[str, str]) -> list[str]:
+    lots = await rows.open_rows(world.server, "jobs", HERE, given)
+    return [row["job_id"] for lot in lots for row in lot]
+
+
+def at(ago_s: int) -> str:
+    return to_rfc3339(NOW - ago_s) or ""
+
+
+CASES: list[tuple[str, dict[str, str], list[str]]] = [
+    ("the last day and the queue, each job once", {}, ["2", "3", "4", "5"]),
+    ("since then", {"start_time": at(3 * DAY)}, ["1", "2", "3", "4", "5"]),
+    ("until then: no open jobs", {"start_time": at(3 * DAY), "end_time": at(DAY)}, ["1"]),
+    ("an end alone", {"end_time": at(2 * DAY - 60)}, ["1"]),
+    ("by code", {"state": "cd,PD"}, ["2", "3", "5"]),
+    ("open ones only: accounting has none", {"state": "RUNNING"}, ["4"]),
+    ("of a user", {"user": "bob"}, ["2"]),
+    ("of users", {"user": "bob, ann", "state": "COMPLETED"}, ["2", "3"]),
+    ("in a partition", {"partition": "gpu"}, ["4", "5"]),
+]
+
+
+@asynchronous
+async def test_which_jobs_are_in(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        world.slurm.accounted = [past("1", 2 * DAY), past("2", 600, user="bob"), past("3", 10), past("0", 99 * DAY)]
+        world.slurm.accounted.append(job("4", "RUNNING"))
+        await world.show_queue(
+            past("3", 10, user="ann"),
+            job("4", "RUNNING", partition="gpu"),
+            job("5", "PENDING", partition="main,gpu", start_time=None),
+        )
+        for why, given, expected in CASES:
+            assert sorted(await list_ids(world, given)) == expected, why
+
+
+@asynchronous
+async def test_accounting_that_is_away_fails_and_is_no_empty_list(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("4"))
+        lots = await rows.open_rows(world.server, "jobs", HERE, {})
+        world.slurm.failure = SlurmUnreachable("sacct", "Problem talking to the database")
+        with pytest.raises(SlurmUnreachable):
+            list(lots)
+        await world.lose_cluster()
+        with pytest.raises(SlurmUnreachable):
+            await rows.open_rows(world.server, "nodes", HERE, {})
+
+
+@asynchronous
+async def test_without_accounting_there_is_what_went_through_here(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        world.slurm.accounting = False
+        await world.show_queue(job("4"))
+        ended = record("7", "COMPLETED", exit_code=0, submitted_at=at(700), ended_at=at(600))
+        await world.store.jobs.put("j", ended)
+        assert sorted(await list_ids(world, {})) == ["4", "7"]
+        assert await list_ids(world, {"start_time": at(60)}) == ["4"]
+
+
+@asynchronous
+async def test_every_type_has_rows_with_its_own_columns(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("4", user="ann"))
+        for kind in tables.COLUMNS:
+            lots = await rows.open_rows(world.server, kind, HERE, {})
+            for row in (row for lot in lots for row in lot):
+                assert set(row) - {"state_flags"} <= set(tables.COLUMNS[kind]), kind
+        assert [row for lot in await rows.open_rows(world.server, "users", HERE, {}) for row in lot]
