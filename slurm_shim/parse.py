@@ -148,7 +148,7 @@ def parse_accounting(text: str, nonce: str) -> list[Job]:
 def iterate_accounting(text: str, nonce: str) -> Iterator[Job]:
     """Yield what `parse_accounting` lists; of very many only one is there."""
     for record in split_records(text, nonce, len(ACCOUNTING_FIELDS), "\n"):
-        with _translate_errors():
+        with translate_errors():
             job = _parse_accounted(record.split(nonce))
         yield job
 
