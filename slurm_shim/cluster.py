@@ -20,9 +20,11 @@ from slurm_shim.commands import NO_NEEDS, Needs, Slurm
 from slurm_shim.directives import add_tag, read_options
 from slurm_shim.errors import AccountingOff, ClusterUnreachable, SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
+from slurm_shim.inventory import questions
+from slurm_shim.inventory.caches import Inventory
 from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.look_ups import LookUps
-from slurm_shim.parse import Job
+from slurm_shim.parse import Job, Node
 from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
@@ -104,6 +106,7 @@ class Cluster:
         self._began_at = time.monotonic()
         # tag -> time; a squeue begun later that lacks it proves it was not taken
         self._unsure_tags: dict[str, float] = {}
+        self.inventory = Inventory(slurm, self._call)
         self._look_ups = LookUps(slurm, self.snapshot, self._call)
         self._tried_at: dict[str, float] = {}  # tag -> when this server called sbatch with it
         self._settled_tags: dict[str, JobFinding] = {}  # tag -> what is known for good, until sbatch is called again
@@ -213,6 +216,24 @@ class Cluster:
         ids = list(job_ids)
         await self._call(self.slurm.scancel, ids)
         self.snapshot.mark_cancelled(ids)
+
+    async def change_nodes(self, names: Sequence[str], state: str, reason: str | None) -> list[Node]:
+        """Change the state of nodes; return and show them as they are then.
+
+        See slurm_shim.inventory.questions.
+        """
+        try:
+            rows: list[Node] = await self._call(questions.change_nodes, self.slurm.ask, names, state, reason)
+        except SlurmError:
+            self.snapshot.show_nodes([])  # some may have changed all the same
+            raise
+        self.snapshot.show_nodes(rows)
+        return rows
+
+    async def read_nodes(self, names: Sequence[str]) -> list[Node]:
+        """Read these nodes as they are now; NodeUnknown."""
+        rows: list[Node] = await self._call(questions.read_nodes, self.slurm.ask, names)
+        return rows
 
     # ------------------------------------------------------------------------------- jobs whose id was never heard
 

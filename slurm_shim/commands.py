@@ -38,6 +38,7 @@ NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o",
 _ESTIMATE = re.compile(r"\bJob \d+ to start at ")  # what --test-only prints
 CLOCK_NOISE_S = 3.0  # clocks that differ by less than can be measured count as equal
 NO_ACCOUNTING_S = 60.0  # for so long a cluster without accounting is not asked whether it has some
+DATABASE_S = 30.0  # lists of users and sums over many jobs take the database longer than usual
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 _MOST_SECRETS = 1_000_000  # characters; Linux takes 2 MiB of arguments and environment
 Folders = Mapping[str, str]
@@ -186,6 +187,10 @@ class Slurm:
     def list_partitions(self) -> list[parse.Partition]:
         """List all partitions, hidden ones too."""
         return nodes.parse_partitions(self._run_checked(PARTITIONS))
+
+    def ask(self, argv: list[str]) -> str:
+        """Run a command of slurm_shim/inventory/; return what it printed."""
+        return self._run_checked(argv, timeout_s=max(self.timeout_s, DATABASE_S) if argv[0] in _DATABASE else None)
 
     def ping(self) -> dict[str, Any]:
         """Ask whether the controller answers: `{up, version, controller}`.

@@ -87,6 +87,7 @@ class Snapshot:
         self.error: str | None = None
         self.label = "SLURM"  # what it is called in the log
         self.nodes_error: str | None = None
+        self._changed_nodes: dict[str, tuple[Node, float]] = {}  # by our own actions, and when
         self.is_busy: Callable[[], bool] = lambda: False
         self.on_jobs_changed: list[Callable[[set[str]], None]] = []
         self._queue = _Queue()  # the last squeue as it is
@@ -319,9 +320,14 @@ class Snapshot:
             self.nodes_error = f"{type(error).__name__}: {error}"
             return False
         self.nodes_error = None
+        self._changed_nodes = {name: (row, at) for name, (row, at) in self._changed_nodes.items() if at >= began}
+        nodes = self._overlay_nodes(nodes)
         changed = nodes != self.nodes or partitions != self.partitions
         self.nodes, self.partitions = nodes, partitions
         return changed
+
+    def _overlay_nodes(self, nodes: list[Node]) -> list[Node]:
+        return [self._changed_nodes.get(node["name"], (node,))[0] for node in nodes]
 
     # ---------------------------------------------------------------------------------------- taking an answer over
 
@@ -411,6 +417,18 @@ class Snapshot:
                 if not _ends_whole(row, job_id):
                     self._past.note_unstarted(row, list_common_tasks(row, job_id))
         self._overlay_rows(ended)
+        self.wake()
+
+    def show_nodes(self, rows: Iterable[Node]) -> None:
+        """Show nodes as they were read after we changed them.
+
+        They stay so until the nodes are asked for again, which is soon.
+        """
+        self._changed_nodes |= {row["name"]: (row, self._now()) for row in rows}
+        self.nodes = self._overlay_nodes(self.nodes)
+        self.version += 1
+        self._notify_listeners(set())
+        self._nodes_began_at = float("-inf")
         self.wake()
 
     def _list_cancelled(self, job_id: str) -> list[Job]:

@@ -87,7 +87,10 @@ ROWS = (
         Until("sinfo -h -N -n node04 -o '%N|%t|%T|%E'", like(r"node04\|drain\|drained\|hard \| ware")),
         submit("-p gpu -w node04 -o /dev/null --wrap true"),
         queue("<a>", like(r"PENDING\|ReqNodeNotAvail, UnavailableNodes:node04")),
-        Do("scontrol -o show node node04", like(r".* State=IDLE\+DRAIN .*Reason=hard \| ware \[<user>@\S+\] ?")),
+        Do(
+            "scontrol -o show node node04",
+            like(r".* State=IDLE\+DRAIN(\+PLANNED)? .*Reason=hard \| ware \[<user>@\S+\] ?"),
+        ),
         Do("scontrol update nodename=node04 state=resume"),
         await_end("<a>", "COMPLETED"),
         Until("sinfo -h -N -n node04 -o %T", "idle"),

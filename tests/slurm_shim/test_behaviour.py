@@ -21,13 +21,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour import listings, lives, options, refusals, sharing, submissions
+from tests.behaviour import listings, lives, nodes, options, refusals, sharing, submissions
 from tests.behaviour.clusters import Asked, real, start_embedded
 from tests.behaviour.row import Row, RowFolder, play
 from tests.cluster.real import Cluster
 
 ROWS: tuple[Row, ...] = (
-    *lives.ROWS, *sharing.ROWS, *submissions.ROWS, *options.ROWS, *listings.ROWS, *refusals.ROWS,
+    *lives.ROWS, *nodes.ROWS, *sharing.ROWS, *submissions.ROWS, *options.ROWS, *listings.ROWS, *refusals.ROWS,
 )  # fmt: skip
 IN_CI = os.environ.get("CI") == "true"
 SLOW = IN_CI or bool(os.environ.get("SLUICE_TEST_SLOW"))

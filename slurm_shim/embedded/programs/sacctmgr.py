@@ -19,10 +19,19 @@ OPTIONS = Options(
     "help/h noheader/n parsable/p parsable2/P usage version/V",
     without_effect="immediate/i oneliner/o quiet/Q readonly/r verbose/v",
 )
+QOS_COLUMNS = (
+    "Name,Priority,GraceTime,Preempt,PreemptExemptTime,PreemptMode,Flags,UsageThres,UsageFactor,GrpTRES,GrpTRESMins,"
+    "GrpTRESRunMins,GrpJobs,GrpSubmit,GrpWall,MaxTRES,MaxTRESPerNode,MaxTRESMins,MaxWall,MaxTRESPU,MaxJobsPU,"
+    "MaxSubmitPU,MaxTRESPA,MaxJobsPA,MaxSubmitPA,MinTRES"
+)
 DEFAULTS = {
-    "user": "User,Def Acct,Admin", "account": "Account,Descr,Org", "qos": "Name,Priority",
+    "user": "User,Def Acct,Admin", "account": "Account,Descr,Org", "qos": QOS_COLUMNS,
     "cluster": "Cluster,ControlHost,ControlPort,RPC", "assoc": "Cluster,Account,User,Partition,QOS,Def QOS",
 }  # fmt: skip
+WITH_ASSOCIATIONS = (
+    "User,Def Acct,Admin,Cluster,Account,Partition,Share,Priority,MaxJobs,MaxNodes,MaxCPUs,MaxSubmit,MaxWall,"
+    "MaxCPUMins,QOS,Def QOS"
+)
 ENTITIES = {"users": "user", "accounts": "account", "clusters": "cluster", "associations": "assoc",
             "association": "assoc", "assocs": "assoc"}  # fmt: skip
 KEYS = {
@@ -31,7 +40,21 @@ KEYS = {
     "adminlevel": "admin", "admin": "admin", "cluster": "cluster", "partition": "partition", "qos": "qos",
     "defaultqos": "defaultqos", "defqos": "defaultqos", "description": "descr", "descr": "descr", "organization": "org",
     "org": "org", "priority": "priority", "share": "share", "fairshare": "share", "controlhost": "host",
-    "controlport": "port", "rpc": "rpc",
+    "controlport": "port", "rpc": "rpc", "gracetime": "GraceTime", "preemptmode": "PreemptMode",
+    "usagefactor": "UsageFactor",
+}  # fmt: skip
+# Limits and the like, which nobody can set here, by all their names; the last one is the title.
+UNSET = {
+    name.lower(): names.split()[-1]
+    for names in (
+        "Preempt", "PreemptExemptTime", "Flags", "UsageThreshold UsageThres", "GrpTRES", "GrpTRESMins",
+        "GrpTRESRunMins", "GrpJobs", "GrpSubmitJobs GrpSubmit", "GrpWall",
+        "MaxTRES MaxTRESPerJob MaxTRES", "MaxTRESPerNode", "MaxTRESMins", "MaxWall", "MaxTRESPerUser MaxTRESPU",
+        "MaxJobsPerUser MaxJobsPU", "MaxSubmitJobsPerUser MaxSubmitPU", "MaxTRESPerAccount MaxTRESPA",
+        "MaxJobsPerAccount MaxJobsPA", "MaxSubmitJobsPerAccount MaxSubmitPA", "MinTRES", "MaxJobs",
+        "MaxSubmitJobs MaxSubmit", "MaxNodes", "MaxCPUs", "MaxCPUMins",
+    )
+    for name in names.split()
 }  # fmt: skip
 NO_ENTITY = [
     "No valid entity in list command",
@@ -42,7 +65,9 @@ NO_ENTITY = [
 TITLES = {"defaultaccount": "Def Acct", "defaultqos": "Def QOS", "user": "User", "account": "Account", "admin": "Admin",
           "cluster": "Cluster", "partition": "Partition", "qos": "QOS", "descr": "Descr", "org": "Org", "name": "Name",
           "priority": "Priority", "share": "Share",
-          "host": "ControlHost", "port": "ControlPort", "rpc": "RPC"}  # fmt: skip
+          "host": "ControlHost", "port": "ControlPort", "rpc": "RPC", "GraceTime": "GraceTime",
+          "PreemptMode": "PreemptMode", "UsageFactor": "UsageFactor",
+          **{title: title for title in UNSET.values()}}  # fmt: skip
 
 
 def main(conf: dict[str, Any], argv: list[str]) -> int:
@@ -61,12 +86,16 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
 
 
 def _parse_columns(entity: str, words: list[str]) -> list[str]:
-    text = next((word.partition("=")[2] for word in words if word.lower().startswith("format=")), DEFAULTS[entity])
+    usual = DEFAULTS[entity]
+    if entity == "user" and any(word.lower().startswith("witha") for word in words):
+        usual = WITH_ASSOCIATIONS
+    text = next((word.partition("=")[2] for word in words if word.lower().startswith("format=")), usual)
     names = []
     for word in text.split(","):
-        key = KEYS.get(word.partition("%")[0].strip().lower().replace(" ", ""))
+        name = word.partition("%")[0].strip().lower().replace(" ", "")
+        key = KEYS.get(name) or UNSET.get(name)
         if key is None:
-            raise Refused(f" Unknown field '{word}'")
+            raise Refused(f"Unknown field '{name}'")
         names.append(key)
     return names
 
@@ -80,10 +109,14 @@ def _build_rows(conf: dict[str, Any], words: list[str], entity: str) -> list[dic
     row = {
         "user": user, "name": user if entity == "user" else "normal", "account": user, "defaultaccount": user,
         "admin": "Administrator" if uid == 0 else "None", "cluster": conf["cluster"], "partition": "", "qos": "normal",
-        "defaultqos": "", "descr": user, "org": user, "priority": "0", "share": "1", "host": "127.0.0.1",
+        "defaultqos": "", "descr": user, "org": user, "priority": "0" if entity == "qos" else "", "share": "1",
+        "host": "127.0.0.1",
         "port": "6817",
-        "rpc": "9728",
+        "rpc": "9728", "GraceTime": "00:00:00", "PreemptMode": "cluster", "UsageFactor": "1.000000",
+        **dict.fromkeys(UNSET.values(), ""),
     }  # fmt: skip
+    if entity == "qos":
+        row["descr"] = "Normal QOS default"
     chosen = [
         word.partition("=")[2] or word
         for word in words

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KINDS = {"job": "jobs", "jobs": "jobs", "node": "nodes", "nodes": "nodes", "partition": "partitions",
          "partitions": "partitions", "config": "config", "step": "steps", "steps": "steps",
-         "hostnames": "hostnames", "hostlist": "hostlist"}  # fmt: skip
+         "hostnames": "hostnames", "hostlist": "hostlist", "reservations": "reservations"}  # fmt: skip
 TRES_COLUMNS = {"TresPerJob": "tres_per_job", "TresPerNode": "tres_per_node"}
 # The last lines of a job, where they say something.
 LAST_FIELDS = (
@@ -49,6 +49,9 @@ def main(conf: dict[str, Any], words: list[str], one_line: bool) -> int:
         return _show_partitions(conf, wanted, one_line)
     if kind == "config":
         return _show_config(conf)
+    if kind == "reservations":  # nobody can make one here
+        print(f"Reservation {wanted} not found" if wanted else "No reservations in the system")
+        return int(bool(wanted))
     if kind == "hostnames":
         print("\n".join(expand_hosts(wanted)))
         return 0

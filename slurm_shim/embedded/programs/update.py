@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 DONE = "Job has already finished"
 VALID_NODE_STATES = "NoResp DRAIN FAIL FUTURE RESUME POWER_DOWN POWER_UP UNDRAIN"
+# What each state that may be set takes from a node's flags, and adds to them. A reason stays while any flag does.
+NODE_CHANGES = {
+    "DRAIN": ("FAIL", "DRAIN"), "DOWN": ("", "DOWN"), "FAIL": ("DRAIN", "FAIL"), "UNDRAIN": ("DRAIN FAIL", ""),
+    "RESUME": ("DOWN DRAIN FAIL", ""), "IDLE": ("DOWN DRAIN FAIL", ""),
+}  # fmt: skip
 
 
 class Problem(Exception):
@@ -335,40 +340,65 @@ def _parse_dependency(state: State, row: Row, value: str) -> str:
 
 
 def _update_node(conf: dict[str, Any], fields: dict[str, str]) -> int:
-    names = expand_hosts(fields.pop("nodename"))
+    """Change nodes; where one cannot be, change the others and return 1."""
+    names = _expand_node_names(conf, fields.pop("nodename"))
     wanted = fields.pop("state", "").upper()
     reason = fields.pop("reason", "")
     for name, value in fields.items():
         if name not in ("comment", "weight", "features"):
             raise Refused([f"Update of this parameter is not supported: {name}={value}", "Request aborted"])
-    if wanted and wanted not in ("DRAIN", "DOWN", "FAIL", "RESUME", "UNDRAIN", "IDLE"):
+    if wanted and wanted not in NODE_CHANGES:
         advice = "Not all states are valid given a node's prior state"
         raise Refused(
             [f"Invalid input: state={wanted}", "Request aborted", f"Valid states are: {VALID_NODE_STATES}", advice]
         )
     if wanted in ("DRAIN", "DOWN", "FAIL") and not reason:
         raise Refused("You must specify a reason when DOWNING or DRAINING a node. Request denied")
-    if any(name not in conf["nodes"] for name in names):
-        raise Refused("slurm_update error: Invalid node name specified")
     ended: list[Row] = []
+    problem = ""
     with cluster.change_state(conf) as state:
-        marks = state.load_node_marks()
         for name in names:
-            flags = (marks[name]["flags"] or "") if name in marks else ""
-            if wanted in ("RESUME", "UNDRAIN", "IDLE") and not flags:
-                raise Refused("slurm_update error: Invalid node state specified")
-            uid = os.geteuid()
-            user = f"{_get_user_name(uid)}({uid})"
-            if wanted:
-                flags = "" if wanted in ("RESUME", "UNDRAIN", "IDLE") else wanted
-            state.insert_row(
-                "nodes", name=name, flags=flags, reason=reason, reason_user=user, reason_time=int(time.time())
-            )
-            if wanted == "DOWN":
+            if name not in conf["nodes"]:
+                problem = "Invalid node name specified"
+            elif not _change_node(state, name, wanted, reason):
+                problem = "Invalid node state specified"
+            elif wanted == "DOWN":
                 ended += _end_node_jobs(state, name)
     for row in ended:
         _signal_job(conf, "look", row)
-    return 0
+    if problem:
+        print(f"slurm_update error: {problem}", file=sys.stderr)
+    return int(bool(problem))
+
+
+def _expand_node_names(conf: dict[str, Any], expression: str) -> list[str]:
+    if expression.upper() == "ALL":
+        return list(conf["nodes"])
+    try:
+        return expand_hosts(expression) or [""]
+    except ValueError:
+        return [expression]  # no node is called so
+
+
+def _change_node(state: State, name: str, wanted: str, reason: str) -> bool:
+    """Change the flags of a node and why; return False if it may not be."""
+    mark = state.load_node_marks().get(name)
+    before = {word for word in (mark["flags"] or "").split("+") if word} if mark else set()
+    if wanted == "RESUME" and not before:
+        return False
+    cleared, added = NODE_CHANGES[wanted] if wanted else ("", "")
+    flags = (before - set(cleared.split())) | set(added.split())
+    if not flags:
+        state.db.execute("DELETE FROM nodes WHERE name = ?", (name,))
+    elif reason or mark is None:
+        uid = os.geteuid()
+        state.insert_row(
+            "nodes", name=name, flags="+".join(sorted(flags)), reason=reason,
+            reason_user=f"{_get_user_name(uid)}({uid})", reason_time=int(time.time()),
+        )  # fmt: skip
+    else:
+        state.db.execute("UPDATE nodes SET flags = ? WHERE name = ?", ("+".join(sorted(flags)), name))
+    return True
 
 
 def _get_user_name(uid: int) -> str:
