@@ -1,4 +1,4 @@
-"""Questions about nodes, reservations, users and QOS, and changes of nodes.
+"""Questions about nodes, reservations, users and QOS; changes of nodes.
 
 Each calls `run(argv)`, which returns what a program of SLURM printed.
 """
