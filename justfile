@@ -6,7 +6,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 python := ".venv/bin/python"
 # Several files at once, in the order that tests/conftest.py puts them in.
 beside := "--dist loadfile --no-loadscope-reorder"
-outside := "slurm or ssh or browser or install or clients or fuzz"
+outside := "slurm or ssh or browser or install or proxy or clients or fuzz"
 
 [private]
 @default:
@@ -37,7 +37,11 @@ test-ssh *args: (_env "dev")
 test-browser *args: (_env "dev")
     @{{ python }} -m pytest -m browser "$@"
 
-# Clients that other programs generate from the contract, in Python and TypeScript (the latter's packages come from npm)
+# The reverse proxies of docs/operating.md in front of a server (nginx and Caddy)
+test-proxy *args: (_env "dev")
+    @{{ python }} -m pytest -m proxy "$@"
+
+# Clients that are made from the contract, and those of sdk/, against a server (packages come from npm; Go is Debian's)
 test-clients *args: (_env "dev")
     @{{ python }} -m pytest -m clients "$@"
 
@@ -71,6 +75,10 @@ lint: (_env "dev")
 # Known vulnerabilities of the pinned packages, where advisories can be reached
 audit: (_env "dev")
     @{{ python }} -m tests.audit
+
+# Make the low level of the clients in sdk/ from the contract (`just sdk python` or `just sdk js` makes one)
+sdk *parts: (_env "dev")
+    @{{ python }} sdk/make.py "$@"
 
 # Every operation: its id, method and path
 routes: (_env "launch")
