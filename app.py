@@ -54,7 +54,7 @@ from engine.exports import exports
 from engine.monitoring import cluster_status
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
-from engine.queue import job_actions, job_list
+from engine.queue import job_actions, job_details, job_list
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from http_server.starting import shorten_traceback
@@ -1353,8 +1353,9 @@ def srtslurm_get_health(server: Server) -> Data:
 
 operations(
     s9s_list_jobs=job_list.list_jobs,
-    s9s_get_job=job_list.get_job,
+    s9s_get_job=job_details.get_job,
     s9s_cancel_job=job_actions.cancel_job,
+    s9s_read_script=job_details.read_script,
     s9s_create_export=exports.create_export,
     s9s_list_exports=exports.list_exports,
     s9s_get_export=exports.get_export,

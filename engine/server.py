@@ -99,6 +99,7 @@ class Server:
         self.report_index.find_ahead_s = lambda: self.cluster.slurm.clock_offset_s
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
+        self.queue_views: weakref.WeakKeyDictionary[Cluster, Any] = weakref.WeakKeyDictionary()  # see engine/queue
 
     async def check(self, work: Callable[..., Checked], *given: Any, **named: Any) -> Checked:
         """Check in a thread what a caller has sent, within CHECK_S.

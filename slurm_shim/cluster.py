@@ -25,7 +25,9 @@ from slurm_shim.inventory.caches import Inventory
 from slurm_shim.job_groups import combine_rows, is_part_of
 from slurm_shim.look_ups import LookUps
 from slurm_shim.parse import Job, Node
+from slurm_shim.past.ended_jobs import EndedJobs
 from slurm_shim.past.missing_jobs import store_bounded
+from slurm_shim.past.usage_look_ups import UsageLookUps
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import make_empty_row, summarize_partitions
@@ -108,6 +110,7 @@ class Cluster:
         self._unsure_tags: dict[str, float] = {}
         self.inventory = Inventory(slurm, self._call)
         self._look_ups = LookUps(slurm, self.snapshot, self._call)
+        self.ended_jobs, self.usage = EndedJobs(slurm, self._call), UsageLookUps(slurm, self._call)
         self._tried_at: dict[str, float] = {}  # tag -> when this server called sbatch with it
         self._settled_tags: dict[str, JobFinding] = {}  # tag -> what is known for good, until sbatch is called again
         self._missing_tags: dict[str, tuple[Submission, float]] = {}  # tag -> what to look for, and since when (epoch)
@@ -170,6 +173,11 @@ class Cluster:
         if found is None:
             self.check_answering()
         return found
+
+    async def read_script(self, job_id: str) -> str:
+        """Read the script that SLURM keeps of a job; see `Slurm.read_script`."""
+        script: str = await self._call(self.slurm.read_script, job_id)
+        return script
 
     # ------------------------------------------------------------------------------------------------ telling
 

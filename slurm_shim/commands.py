@@ -351,6 +351,18 @@ class Slurm:
         for job_id in job_ids:
             self._run_in_batches(["scontrol", "requeue"], [job_id])
 
+    def read_script(self, job_id: str) -> str:
+        """Read the script that a batch job was submitted with.
+
+        SlurmDenied for a job of another user, JobUnknown where SLURM has none. `scontrol` exits with 0 all the same.
+        """
+        argv = ["scontrol", "write", "batch_script", to_argument(job_id), "-"]
+        answer = self._run_guarded(argv, None)
+        # What is told on standard error while there is a script are warnings.
+        if answer.exit_code or not answer.out:
+            raise make_error("scontrol", answer.exit_code or 1, answer.err or answer.out, (job_id,))
+        return answer.out
+
     def update_job(self, job_id: str, **fields: str | int) -> None:
         """Change a job as `scontrol update` does.
 

@@ -89,6 +89,9 @@ class Cluster:
         self.clock_offset_s = 0.0
         self.timeout_s, self.version, self.has_database, self.database = 5.0, "22.05.8", True, Breaker()
         self.submitted: list[dict[str, Any]] = []
+        self.database_failure: Exception | None = None
+        self.usage_asked: list[list[str]] = []
+        self.scripts: dict[str, str] = {}
 
     def squeue(self, job_ids: Sequence[str] | None = None, soon: Sequence[Sequence[str]] = ()) -> list[Job]:
         if job_ids is not None:
@@ -112,10 +115,23 @@ class Cluster:
     def list_partitions(self) -> list[dict[str, Any]]:
         return []
 
+    def list_usage(self, job_ids: Iterable[str]) -> list[Job]:
+        self.usage_asked.append(sorted(job_ids))
+        if self.database_failure is not None:
+            raise self.database_failure
+        return self.used
+
+    def read_script(self, job_id: str) -> str:
+        if self.failure is not None:
+            raise self.failure
+        return self.scripts[job_id]
+
     def load_config(self) -> dict[str, str]:
         return {}
 
     def iterate_window(self, first_s: int, last_s: int, with_usage: bool, timeout_s: float) -> Iterator[Job]:
+        if self.database_failure is not None:
+            raise self.database_failure
         if self.failure is not None:
             raise self.failure
         self.windows.append((first_s, last_s))

@@ -28,6 +28,8 @@ HOMES = {
     # In child processes that make files, loaded nowhere else.
     "xlsxwriter": {"store"}, "pyarrow": {"store"}, "matplotlib": {"store"},
     "aiosmtplib": {"engine"},
+    # Regular expressions of callers.
+    "re2": {"store"},
     "orjson": {"app.py", "engine", "store", "slurm_shim"},
 }  # fmt: skip
 # app.py speaks HTTP, which http_server/ serves without knowing it; engine/ is where the cluster meets the files; and

@@ -36,6 +36,7 @@ VERBS = """
     transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload use
     validate view wait wake walk watch widen wrap write yield
     download fail feed pad
+    filter round skip
 """
 IMPERATIVES = frozenset(VERBS.split())
 # What begins a name beside these: questions that are answered by yes or no, and conversions.

@@ -1,38 +1,104 @@
-"""The list of jobs, page by page, and one of them."""
+"""The list of jobs: filtered, sorted, page by page."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine import jobs
+from engine.queue import queue_view
 from engine.server import Server
+from slurm_shim.cluster import Cluster
+from slurm_shim.errors import SlurmError
 from slurm_shim.ids import expand_hosts
+from slurm_shim.past.ended_jobs import TooMuchHistory
+from store.errors import Invalid, make_problem
 from store.indexes.bodies import Answer, Body
-from store.indexes.jobs import JobEntry
 from store.jsons import dump_json
+from store.rules.queue import job_query
+from store.rules.queue.job_query import JobQuery
 from store.views import s9s
 
+Row = Mapping[str, Any]
 MOST_ROWS = 1000
+DAY_S = 86_400
+# Ours that ended are listed from a multiple of this on, so that the list is not made anew every second.
+STEP_S = 600
+# More rows than this are looked through beside the event loop.
+MOST_AT_ONCE = 20_000
 
 
-def list_jobs(server: Server, limit: int, offset: int) -> Answer:
-    """List a page of the jobs that SLURM shows."""
-    asked, limit = server.cluster, min(limit, MOST_ROWS)
+async def list_jobs(
+    server: Server,
+    limit: int = 100,
+    offset: int = 0,
+    state: str | None = None,
+    user: str | None = None,
+    partition: str | None = None,
+    sort: str = "submit_time",
+    order: str = "desc",
+    filter: str | None = None,
+    expand_arrays: bool = False,
+    start_time: str | None = None,
+    end_time: str | None = None,
+    cluster: str | None = None,
+) -> Answer:
+    """List a page of the jobs that are wanted.
+
+    Accounting is asked only for jobs that have ended. Where it does not answer, the page says that they may be missing;
+    but a period is nothing that could be told without it. Raises Invalid, SlurmError, NotFound.
+    """
+    asked, limit = server.clusters.resolve(cluster), min(limit, MOST_ROWS)
     if asked.snapshot.age_s is None:
         asked.check_answering()
-    rows = list(asked.snapshot.jobs.values())
-    page = [to_job_json(row) for row in rows[offset : offset + limit]]
-    body = Body(dump_json(s9s.to_page_json("jobs", page, len(rows), limit, offset)))
-    return Answer(body, jobs.get_age_s(server, None))
+    view, now = queue_view.get_view(server, asked), time.time()
+    since = (now - jobs.LISTED_S) // STEP_S * STEP_S
+    given = (limit, offset, state, user, partition, sort, order, filter, expand_arrays, start_time, end_time)
+    key = (given, asked.name, asked.snapshot.version, server.job_index.version, since)
+    body = view.pages.get(key)
+    if body is None:
+        texts = {"state": state, "user": user, "partition": partition, "start_time": start_time, "end_time": end_time}
+        query = job_query.parse_query(expand_hosts, now, sort=sort, order=order.lower(), filter=filter, **texts)
+        page = await _build_page(server, asked, query, since, expand_arrays, slice(offset, offset + limit))
+        body = Body(dump_json(s9s.to_page_json("jobs", *page[:2], limit, offset) | page[2]))
+        if not query.asks_for_ended and "now" not in (filter or "").lower():
+            view.pages.put(key, body, len(body.data) + 1000)
+    return Answer(body, jobs.get_age_s(server, cluster))
 
 
-async def get_job(server: Server, job_id: str) -> Answer:
-    """Get one job; raise NotFound."""
-    found = await jobs.find_trace(server, job_id, server.cluster)
-    row = s9s.to_past_job_json(found) if isinstance(found, JobEntry) else to_job_json(found)
-    return Answer(Body(dump_json(row)), jobs.get_age_s(server, None))
+async def _build_page(
+    server: Server, asked: Cluster, query: JobQuery, since: float, is_expanded: bool, part: slice
+) -> tuple[list[dict[str, Any]], int, dict[str, Any]]:
+    """Build the rows of a page, count all, and say what may be missing."""
+    view, ended, more = queue_view.get_view(server, asked), None, dict[str, Any]()
+    if query.asks_for_ended:
+        period = query.since if query.since is not None else (query.until or time.time()) - DAY_S
+        since = period // STEP_S * STEP_S
+        try:
+            ended = await asked.ended_jobs.list_period(period, query.until)
+        except TooMuchHistory as problem:
+            raise Invalid([make_problem(problem.reason, ["query", "start_time"], input=query.since)]) from None
+        except SlurmError as problem:
+            if query.since is not None or query.until is not None:
+                raise
+            more["warnings"] = [f"jobs that have ended may be missing: accounting does not answer ({problem})"]
+    rows = view.list_rows(server, asked, since, ended)
+    if is_expanded or len(rows) > MOST_AT_ONCE:
+        chosen = await server.check(_choose_rows, rows, query, is_expanded)
+    else:
+        chosen = job_query.select_rows(rows, query)
+    return [view.to_job_json(server, asked, row) for row in chosen[part]], len(chosen), more
 
 
-def to_job_json(row: dict[str, Any]) -> dict[str, Any]:
-    """Build a job of the list from a row of SLURM."""
-    return s9s.to_job_json(row, expand_hosts(row["nodes"]))
+def _choose_rows(rows: Sequence[Row], query: JobQuery, is_expanded: bool) -> list[Row]:
+    if is_expanded:
+        # What all tasks have in common decides first, so that only those of wanted arrays are told apart.
+        chosen = queue_view.expand_rows(job_query.filter_rows(rows, query))
+        rows = sorted(chosen, key=job_query.rank_id, reverse=True)
+    return job_query.select_rows(rows, query)
+
+
+def to_job_json(row: Row) -> dict[str, Any]:
+    """Build a job of the list from a row of SLURM, without why it waits."""
+    return s9s.to_job_json(row, expand_hosts(row["nodes"] or ""))

@@ -1,7 +1,7 @@
 """How much of their CPUs and memory jobs used, by sacct and sstat. Pure.
 
-Usage  job_id raw_id name user partition state submit_time start_time end_time elapsed_s cpu_count gpus cpu_s memory_mb
-       memory_used_mb cpu_efficiency memory_efficiency gpu_utilization
+Usage  job_id raw_id name user partition state submit_line submit_time start_time end_time elapsed_s cpu_count gpus
+       cpu_s memory_mb memory_used_mb cpu_efficiency memory_efficiency gpu_utilization
 Shares are 0..1, `memory_mb` is what the whole job asked for, None is "SLURM does not say": steps are measured only
 where the cluster gathers (JobAcctGatherType), and the CPU time of a running step stands in sstat alone.
 """
@@ -30,7 +30,7 @@ Usage = dict[str, Any]
 # sacct(1), --format, without -X; free text last.
 USAGE_FIELDS = (
     *("JobID", "JobIDRaw", "User", "Partition", "State", "Submit", "Start", "End", "ElapsedRaw", "NCPUS", "NNodes"),
-    *("TotalCPU", "MaxRSS", "NTasks", "ReqMem", "ReqTRES", "AllocTRES", "TRESUsageInAve", "JobName"),
+    *("TotalCPU", "MaxRSS", "NTasks", "ReqMem", "ReqTRES", "AllocTRES", "TRESUsageInAve", "SubmitLine", "JobName"),
 )
 # sstat(1), --format: no free text, and no --delimiter.
 RUNNING_FIELDS = ("JobID", "NTasks", "AveCPU", "MaxRSS")
@@ -65,6 +65,7 @@ def _build_usage(line: Mapping[str, str]) -> Usage:
         "user": line["User"],
         "partition": line["Partition"],
         "state": state,
+        "submit_line": line["SubmitLine"] or None,
         "submit_time": parse_epoch(line["Submit"]),
         "start_time": None if never_ran else parse_epoch(line["Start"]),
         "end_time": parse_epoch(line["End"]) if state in FINISHED else None,

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.errors import print_text
-from store.indexes.jobs import JobEntry
 from store.times import format_duration, to_rfc3339
 
 # By status, where what went wrong says nothing more.
@@ -96,10 +95,10 @@ def format_limit(limit_s: int | None) -> str:
     return format_duration(limit_s) or "UNLIMITED"
 
 
-def to_job_json(row: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
+def to_job_json(row: Mapping[str, Any], nodes: Sequence[str], reason_text: str | None = None) -> dict[str, Any]:
     """Build a job of the list from a row of SLURM; `nodes` are its hosts.
 
-    The exit code of a job that a signal ended is 128 + the signal, as in a shell.
+    The exit code of a job that a signal ended is 128 + the signal, as in a shell. `reason_text` says why it waits.
     """
     signal, is_over = row["exit_signal"], row["end_time"] is not None
     return {
@@ -126,38 +125,7 @@ def to_job_json(row: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
         "standard_error": row["stderr"],
         "exit_code": (128 + signal if signal else row["exit_code"]) if is_over else None,
         "reason": row["reason"],
-    }
-
-
-def to_past_job_json(entry: JobEntry) -> dict[str, Any]:
-    """Build one of our jobs that SLURM no longer knows, in the same shape.
-
-    Null is what is not kept of it: account, QOS, priority, CPUs, hosts and work folder.
-    """
-    return {
-        "job_id": entry.job_id,
-        "job_name": entry.name,
-        "user": entry.user,
-        "account": None,
-        "partition": entry.partition,
-        "state": entry.state or "UNKNOWN",
-        "submit_time": entry.submitted_at,
-        "start_time": entry.started_at,
-        "end_time": entry.ended_at,
-        "elapsed_time": format_duration(entry.runtime_s or 0),
-        "time_limit": entry.time_limit or "UNLIMITED",
-        "nodes": [],
-        "node_count": entry.nodes,
-        "cpu_count": None,
-        "memory": format_memory(entry.memory_mb),
-        "gpus": entry.gpus or 0,
-        "priority": None,
-        "qos": None,
-        "working_directory": None,
-        "standard_output": entry.stdout,
-        "standard_error": entry.stderr,
-        "exit_code": entry.exit_code,
-        "reason": entry.reason,
+        "reason_text": reason_text,
     }
 
 

@@ -1,0 +1,129 @@
+"""One job: all that is known of it, and its script."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from engine import jobs
+from engine.queue import queue_view
+from engine.server import Server
+from slurm_shim.cluster import Cluster
+from slurm_shim.errors import SlurmError
+from slurm_shim.parse import parse_tres
+from store import access
+from store.indexes.bodies import Answer, Body
+from store.indexes.jobs import JobEntry
+from store.jsons import dump_json
+from store.rules import states
+from store.rules.queue import waiting
+from store.views import s9s_job_details as details
+
+Row = Mapping[str, Any]
+PLAIN = "text/plain; charset=utf-8"
+OF_TASKS = "each task or component has resources of its own: ask for one of them"
+NOT_YET = "the job has not begun"
+
+
+async def get_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> Answer:
+    """Get one job with what it used and depends on; raise NotFound."""
+    asked = server.clusters.resolve(cluster)
+    row = await find_row(server, job_id, asked)
+    usage, unknown = await _find_usage(asked, row)
+    job = queue_view.get_view(server, asked).to_job_json(server, asked, row)
+    made = details.to_detail_json(
+        row,
+        job,
+        environment=_find_environment(server, asked, row) if is_owner(caller, asked, row) else {},
+        resources=details.to_resources_json(None if unknown else usage, unknown),
+        dependencies=queue_view.list_dependencies(asked, row),
+        tres=parse_tres(row["tres"] or ""),
+        submit_line=usage["submit_line"] if usage else None,
+    )
+    return Answer(Body(dump_json(made)), jobs.get_age_s(server, cluster))
+
+
+async def read_script(
+    server: Server, job_id: str, caller: access.Caller, accept: str, cluster: str | None = None
+) -> Answer:
+    """Read the script of a job, which its owner and administrators may.
+
+    Ours as it was submitted, else what SLURM keeps. Raises NotFound, Denied, SlurmDenied, JobUnknown.
+    """
+    asked = server.clusters.resolve(cluster)
+    row = await find_row(server, job_id, asked)
+    if not is_owner(caller, asked, row):
+        access.require_admin(caller, f"the script belongs to user {row['user']}")
+    own = _find_submission(server, asked, row)
+    if own is not None and own.script:
+        script, source = own.script, "sluice"
+    else:
+        script, source = await asked.read_script(str(row["raw_id"])), "slurm"
+    if "text/plain" in accept and "json" not in accept:
+        return Answer(Body(script.encode("utf-8", "replace")), media_type=PLAIN, download=True)
+    return Answer(Body(dump_json(details.to_script_json(row["job_id"], script, source))))
+
+
+def is_owner(caller: access.Caller, asked: Cluster, row: Row) -> bool:
+    """Return whether a caller may see what only a job's owner may.
+
+    Who may submit jobs here acts as the server's own user, whose jobs could read all that is his.
+    """
+    if "admin" in caller.scopes:
+        return True
+    return "write" in caller.scopes and row["user"] in (None, asked.slurm.get_user())
+
+
+async def find_row(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:
+    """Find the row of a job, with all that queue, accounting and we know.
+
+    Raises NotFound, Invalid, SlurmUnreachable.
+    """
+    found = await jobs.find_trace(server, job_id, asked)
+    if not isinstance(found, JobEntry):
+        row, entry = found, jobs.find_entry(server, asked, found["job_id"])
+    else:
+        row, entry = queue_view.build_past_row(found), found
+        if found.state in states.TERMINAL:
+            accounted = None
+            with contextlib.suppress(SlurmError):  # what we remember is told all the same
+                accounted = await asked.look_up_job(job_id)
+            if accounted is not None and not jobs.is_replaced(server, asked, accounted):
+                row = accounted
+    if row["source"] == "squeue" or jobs.is_replaced(server, asked, row):
+        return row
+    own: dict[str, Any] = dict(jobs.build_submitted_paths(server, asked, row)) if row["source"] == "sacct" else {}
+    if entry is not None:
+        own |= {"command": entry.command}
+        own |= {name: path for name in ("stdout", "stderr") if (path := getattr(entry, name))}
+    return row | {name: value for name, value in own.items() if row[name] is None}
+
+
+def _find_submission(server: Server, asked: Cluster, row: Row) -> Any:
+    """Find what was submitted as this job through us; None if nothing was."""
+    if row["source"] != "sluice" and jobs.is_replaced(server, asked, dict(row)):
+        return None
+    return server.job_index.find_submission(asked.name, row["job_id"])
+
+
+def _find_environment(server: Server, asked: Cluster, row: Row) -> dict[str, str]:
+    """Find the variables that a job was submitted with through us.
+
+    SLURM does not tell those of others.
+    """
+    own = _find_submission(server, asked, row)
+    kept: Mapping[str, Any] = getattr(own, "environment", None) or {}
+    return {str(name): str(value) for name, value in kept.items()}
+
+
+def _has_begun(row: Row) -> bool:
+    return row["state"] not in waiting.WAITING or row["restarts"] > 0
+
+
+async def _find_usage(asked: Cluster, row: Row) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Find what a job used and how it was submitted; and what is not known."""
+    usage, unknown = await asked.usage.find(row["job_id"])
+    if row.get("tasks") and row["job_id"].isdigit():
+        return usage, OF_TASKS
+    return usage, unknown if _has_begun(row) else NOT_YET

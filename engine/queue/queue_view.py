@@ -1,0 +1,183 @@
+"""What lists of one cluster's jobs are made from, kept until a change."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from engine.server import Server
+from slurm_shim.cluster import Cluster
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.ids import expand_hosts, expand_tasks
+from slurm_shim.job_groups import build_waiting_job
+from slurm_shim.times import parse_duration
+from store.errors import Invalid, make_problem
+from store.indexes.bodies import BoundedCache
+from store.indexes.jobs import JobEntry, JobSource
+from store.rules.queue import dependencies, pressure, waiting
+from store.rules.queue.job_query import IdOrder
+from store.times import to_epoch, to_rfc3339
+from store.views import s9s
+
+Row = Mapping[str, Any]
+KEPT_PAGES_BYTES = 8_000_000
+KEPT_PAST_ROWS = 20_000
+MOST_TASKS = 200_000
+
+
+class TaskRow(dict[str, Any]):
+    """A task of an array that waits among others; all else is as in their row."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, whole: Row, task: int) -> None:
+        super().__init__(job_id=f"{whole['array_job_id']}_{task}", array_task_id=str(task))
+        self._whole = whole
+
+    def __missing__(self, key: str) -> Any:
+        return self._whole[key]
+
+
+class Rows(NamedTuple):
+    """Rows by their ids, the largest first, and what they were made of."""
+
+    version: tuple[Any, ...]
+    ended: Sequence[Row] | None
+    rows: list[Row]
+
+
+class QueueView:
+    """The rows of a cluster's lists, the load of its partitions, kept pages."""
+
+    def __init__(self) -> None:
+        self.pages = BoundedCache(KEPT_PAGES_BYTES)
+        self._rows: dict[bool, Rows] = {}
+        self._orders = {False: IdOrder(), True: IdOrder()}
+        self._past: dict[str, tuple[Any, Row]] = {}
+        self._loads: tuple[int, dict[str, pressure.PartitionLoad]] = (-1, {})
+
+    def list_rows(self, server: Server, asked: Cluster, since: float, ended: Sequence[Row] | None) -> list[Row]:
+        """List SLURM's jobs, those in `ended`, and ours that it forgot.
+
+        Ours are those that ended after `since` (epoch). `ended` is what accounting has, None where it was not asked.
+        """
+        snapshot, has_history = asked.snapshot, ended is not None
+        version = (asked.name, snapshot.version, server.job_index.version, since)
+        kept = self._rows.get(has_history)
+        if kept is None or kept.version != version or kept.ended is not ended:
+            rows: dict[str, Row] = dict(snapshot.jobs)
+            for row in ended or ():
+                rows.setdefault(row["job_id"], row)
+            self._add_own(server, asked, since, rows)
+            kept = Rows(version, ended, self._orders[has_history].sort_rows(rows))
+            self._rows[has_history] = kept
+        return kept.rows
+
+    def _add_own(self, server: Server, asked: Cluster, since: float, rows: dict[str, Row]) -> None:
+        """Add ended jobs of ours that are not there, in whole or in part."""
+        found = server.job_index.list_ended_since(to_rfc3339(since) or "", asked.name)
+        if not found:
+            return
+        known = rows.keys() | {str(row[key]) for row in rows.values() for key in ("array_job_id", "het_job_id")}
+        if len(self._past) > KEPT_PAST_ROWS:
+            self._past = {}
+        for own in found:
+            if own.job_id not in known:
+                rows[own.job_id] = self._build_past_row(server, own)
+
+    def _build_past_row(self, server: Server, own: JobSource) -> Row:
+        kept = self._past.get(own.job_id)
+        if kept is None or kept[0] is not own.source:
+            row = build_past_row(server.job_index.build_entry(own.source, own.job_id))
+            kept = self._past[own.job_id] = (own.source, row)
+        return kept[1]
+
+    def get_loads(self, asked: Cluster) -> dict[str, pressure.PartitionLoad]:
+        """Get the load of each partition, measured once per change."""
+        snapshot = asked.snapshot
+        if self._loads[0] != snapshot.version:
+            gpus: list[dict[str, Any]] = []
+            with contextlib.suppress(SlurmUnreachable):  # it has not told its partitions yet
+                gpus = [row for _at, row in asked.list_resources(None)]
+            loads = pressure.measure_load(snapshot.partitions, snapshot.nodes, gpus, snapshot.jobs.values())
+            self._loads = (snapshot.version, loads)
+        return self._loads[1]
+
+    def explain_wait(self, asked: Cluster, row: Row) -> str | None:
+        """Explain why a job waits; None for a job that does not."""
+        if row["state"] not in waiting.WAITING:
+            return None
+        load = pressure.choose_load(self.get_loads(asked), row["partition"])
+        return waiting.explain_wait(row, load, list_dependencies(asked, row))
+
+    def to_job_json(self, server: Server, asked: Cluster, row: Row) -> dict[str, Any]:
+        """Build a job of the list from a row."""
+        job = s9s.to_job_json(row, expand_hosts(row["nodes"] or ""), self.explain_wait(asked, row))
+        if row["source"] == "sacct" and (entry := server.job_index.get(asked.name, row["job_id"])) is not None:
+            # Accounting does not know files.
+            job["standard_output"], job["standard_error"] = entry.stdout, entry.stderr
+        return job
+
+
+def get_view(server: Server, asked: Cluster) -> QueueView:
+    """Get the view of a cluster's queue."""
+    return server.queue_views.setdefault(asked, QueueView())
+
+
+def list_dependencies(asked: Cluster, row: Row) -> list[dict[str, Any]]:
+    """List what a job depends on, with the state of each that is known."""
+    found = dependencies.parse_dependencies(row["dependency"])
+    for item in found:
+        known = asked.snapshot.find(item["job_id"]) if item["job_id"] else None
+        item["job_state"] = known["state"] if known else None
+    return found
+
+
+def expand_rows(rows: Iterable[Row]) -> list[Row]:
+    """Expand the rows of tasks that wait together into one of each task."""
+    expanded: list[Row] = []
+    count = 0
+    for row in rows:
+        tasks = row["array_task_id"]
+        if tasks is None or tasks.isdigit() or row["state"] not in waiting.WAITING:
+            expanded.append(row)
+            continue
+        count += pressure.count_tasks(tasks)
+        if count > MOST_TASKS:
+            text = f"more than {MOST_TASKS} tasks wait: ask for fewer jobs, such as those of one user"
+            raise Invalid([make_problem(text, ["query", "expand_arrays"], input=True)])
+        # Rows come with the largest id first.
+        expanded += [TaskRow(row, task) for task in reversed(expand_tasks(tasks))]
+    return expanded
+
+
+def build_past_row(entry: JobEntry) -> dict[str, Any]:
+    """Build the row of a job of ours that SLURM no longer knows.
+
+    None is what is not kept of it: account, QOS, priority, CPUs, hosts and work folder.
+    """
+    limit_s = None
+    with contextlib.suppress(ValueError):
+        limit_s = parse_duration(entry.time_limit or "")
+    times = {"submit_time": entry.submitted_at, "start_time": entry.started_at, "end_time": entry.ended_at}
+    return build_waiting_job(
+        entry.job_id,
+        **({} if entry.raw_id is None else {"raw_id": entry.raw_id}),
+        **{name: None if text is None else int(to_epoch(text) or 0) for name, text in times.items()},
+        name=entry.name,
+        user=entry.user,
+        partition=entry.partition,
+        state=entry.state or "UNKNOWN",
+        reason=entry.reason,
+        elapsed_s=int(entry.runtime_s or 0),
+        time_limit_s=limit_s,
+        node_count=entry.nodes,
+        memory_mb=entry.memory_mb,
+        gpus=entry.gpus,
+        stdout=entry.stdout,
+        stderr=entry.stderr,
+        exit_code=entry.exit_code,
+        command=entry.command,
+        source="sluice",
+    )

@@ -1,0 +1,116 @@
+"""How full each partition is, and who waits for it. Pure.
+
+Worked out once for all waiting jobs; what is asked of it for one job costs no look at the others.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Reasons of jobs that wait for room: only these stand before others.
+_COMPETING = frozenset({None, "Resources", "Priority"})
+_WAITING = frozenset({"PENDING", "REQUEUED"})
+_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class PartitionLoad:
+    """What a partition has, and what of it is in use.
+
+    Nodes that take no work are only in `nodes_total`. `waiting` and `counts` are the priorities of the jobs that wait
+    for room, in rising order, and how many jobs have at most the priority at this place.
+    """
+
+    name: str
+    state: str = "UP"
+    max_time_s: int | None = None
+    nodes_total: int = 0
+    nodes_usable: int = 0
+    nodes_idle: int = 0
+    cpus: int = 0
+    cpus_used: int = 0
+    gpus: int = 0
+    gpus_used: int = 0
+    waiting: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    def count_before(self, priority: int | None) -> int | None:
+        """Count the jobs with a higher priority; None where it has none."""
+        if not priority:
+            return None
+        at = bisect.bisect_right(self.waiting, priority)
+        return (self.counts[-1] if self.counts else 0) - (self.counts[at - 1] if at else 0)
+
+
+def measure_load(
+    partitions: Iterable[Mapping[str, Any]],
+    nodes: Iterable[Mapping[str, Any]],
+    gpus: Iterable[Mapping[str, Any]],
+    jobs: Iterable[Mapping[str, Any]],
+) -> dict[str, PartitionLoad]:
+    """Measure the load of each partition by its name.
+
+    `partitions`, `nodes` and `jobs` as SLURM shows them, `gpus` rows of partition, total_gpus and gpus_in_use.
+    """
+    by_name = {node["name"]: node for node in nodes}
+    counted = {row["partition"]: row for row in gpus}
+    queued = _list_priorities(jobs)
+    loads = {}
+    for partition in partitions:
+        name, members = partition["name"], [by_name[host] for host in partition["nodes"] if host in by_name]
+        usable = [node for node in members if node["usable"]]
+        waiting = sorted(queued.get(name, ()))
+        own = counted.get(name, {})
+        loads[name] = PartitionLoad(
+            name=name,
+            state=partition["state"],
+            max_time_s=partition["max_time_s"],
+            nodes_total=len(members),
+            nodes_usable=len(usable),
+            nodes_idle=sum(node["state"] == "IDLE" for node in usable),
+            cpus=sum(node["cpus"] for node in usable),
+            cpus_used=sum(node["cpus_allocated"] for node in usable),
+            gpus=own.get("total_gpus", 0),
+            gpus_used=own.get("gpus_in_use", 0),
+            waiting=tuple(priority for priority, _count in waiting),
+            counts=tuple(itertools.accumulate(count for _priority, count in waiting)),
+        )
+    return loads
+
+
+def _list_priorities(jobs: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+    """List priority and number of the jobs that wait for room, by partition."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for job in jobs:
+        if job["state"] in _WAITING and job["reason"] in _COMPETING and job["priority"]:
+            place = (job["priority"], count_tasks(job["array_task_id"]))
+            for name in (job["partition"] or "").split(","):
+                found.setdefault(name, []).append(place)
+    return found
+
+
+def count_tasks(tasks: str | None) -> int:
+    """Count array tasks without listing them; a job without any is one.
+
+    >>> count_tasks("3-6%2"), count_tasks("1-9:4,12"), count_tasks("5"), count_tasks(None)
+    (4, 4, 1, 1)
+    """
+    if not tasks or tasks.isdigit():
+        return 1
+    count = 0
+    for part in tasks.partition("%")[0].split(","):
+        if match := _RANGE.fullmatch(part):
+            first, last = int(match[1]), int(match[2] or match[1])
+            count += max(0, last - first) // max(1, int(match[3] or 1)) + 1
+    return count or 1
+
+
+def choose_load(loads: Mapping[str, PartitionLoad], partition: str | None) -> PartitionLoad | None:
+    """Choose the load that tells most for a job: of its first known partition."""
+    names: Sequence[str] = (partition or "").split(",")
+    return next((loads[name] for name in names if name in loads), None)
