@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
-from engine.queue import job_list
+from engine.queue import job_list, queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.ids import expand_hosts
@@ -77,18 +77,24 @@ def _iterate_jobs(
 ) -> Lots:
     if wants_ended and asked.slurm.has_accounting():
         for lot in iterate_ended(asked.slurm, since, until + 1):
-            yield [job_list.to_job_json(row) for row in lot if row["job_id"] not in known]
+            yield [_build_job(row) for row in lot if row["job_id"] not in known]
     elif wants_ended:
         # Without accounting there is only what went through here.
         for at in range(0, len(own), 500):
             yield [row for row in map(_build_own_row, own[at : at + 500]) if row is not None]
     for at in range(0, len(queue), 500):
-        yield [job_list.to_job_json(row) for row in queue[at : at + 500]]
+        yield [_build_job(row) for row in queue[at : at + 500]]
+
+
+def _build_job(row: Mapping[str, Any]) -> dict[str, Any]:
+    job = job_list.to_job_json(row)
+    del job["reason_text"]  # it is told of jobs that wait now
+    return job
 
 
 def _build_own_row(found: tuple[str, Any]) -> dict[str, Any] | None:
     entries = {entry.job_id: entry for entry in list_entries(found[1].document)}
-    return s9s.to_past_job_json(entries[found[0]]) if found[0] in entries else None
+    return _build_job(queue_view.build_past_row(entries[found[0]])) if found[0] in entries else None
 
 
 # --- nodes, partitions, users, metrics

@@ -73,7 +73,7 @@ async def _build_page(
     """Build the rows of a page, count all, and say what may be missing."""
     view, ended, more = queue_view.get_view(server, asked), None, dict[str, Any]()
     if query.asks_for_ended:
-        period = query.since if query.since is not None else (query.until or time.time()) - DAY_S
+        period = query.since if query.since is not None else (query.until or time.time()) - DAY_S + STEP_S
         since = period // STEP_S * STEP_S
         try:
             ended = await asked.ended_jobs.list_period(period, query.until)

@@ -100,7 +100,6 @@ def to_job_json(row: Mapping[str, Any], nodes: Sequence[str], reason_text: str |
 
     The exit code of a job that a signal ended is 128 + the signal, as in a shell. `reason_text` says why it waits.
     """
-    signal, is_over = row["exit_signal"], row["end_time"] is not None
     return {
         "job_id": row["job_id"],
         "job_name": row["name"],
@@ -123,7 +122,7 @@ def to_job_json(row: Mapping[str, Any], nodes: Sequence[str], reason_text: str |
         "working_directory": row["work_dir"],
         "standard_output": row["stdout"],
         "standard_error": row["stderr"],
-        "exit_code": (128 + signal if signal else row["exit_code"]) if is_over else None,
+        "exit_code": row["exit_code"],
         "reason": row["reason"],
         "reason_text": reason_text,
     }

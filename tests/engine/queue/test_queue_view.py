@@ -1,0 +1,86 @@
+"""What lists of jobs are made from: rows that are kept, and why jobs wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.queue import queue_view
+from slurm_shim import parse
+from store.rules.queue.waiting import WAITING
+from store.views import s9s
+from tests import ROOT
+from tests.engine.servers.pretended import Slurm, open_server
+from tests.pretended import asynchronous, job
+
+DATA = ROOT / "tests" / "data" / "slurm" / "22.05"
+NONCE = "~4f1c9a~"
+NODE = {"name": "n1", "usable": True, "state": "MIXED", "flags": [], "cpus": 8, "cpus_allocated": 6, "gpus": 8,
+        "gpus_allocated": 6, "gpus_tracked": True}  # fmt: skip
+PARTITION = {"name": "gpu", "state": "UP", "is_default": True, "nodes": ["n1"], "default_time_s": None,
+             "max_time_s": 3600}  # fmt: skip
+WAITS = {"partition": "gpu", "gpus": 4, "reason": "Resources", "priority": 10}
+
+
+@asynchronous
+async def test_why_a_job_waits_is_told_with_the_numbers_of_its_partition(tmp_path: Path) -> None:
+    slurm = Slurm()
+    slurm.node_rows, slurm.partition_rows = [NODE], [PARTITION]
+    async with open_server(tmp_path, slurm=slurm) as world:
+        first = [job(str(number), "PENDING", **(WAITS | {"priority": 20})) for number in (1, 2, 3)]
+        await world.show_queue(job("7", "PENDING", **WAITS), *first)
+        view, rows = queue_view.get_view(world.server, world.cluster), world.cluster.snapshot.jobs
+        assert view.explain_wait(world.cluster, rows["7"]) == (
+            "waits for 2 more GPUs in partition gpu; 6 of 8 are in use; 3 jobs with higher priority wait before it"
+        )
+        loads = view.get_loads(world.cluster)
+        assert view.get_loads(world.cluster) is loads
+        await world.show_queue(job("7", "PENDING", **WAITS))
+        assert view.explain_wait(world.cluster, rows["7"]) == (
+            "waits for 2 more GPUs in partition gpu; 6 of 8 are in use"
+        )
+
+
+@asynchronous
+async def test_dependencies_are_told_with_the_state_of_each(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        text = "afterok:5(unfulfilled),afterany:99(unfulfilled)?singleton(unfulfilled)"
+        waits = job("7", "PENDING", dependency=text, reason="Dependency", user="ann")
+        await world.show_queue(job("5"), waits)
+        found = queue_view.list_dependencies(world.cluster, waits)
+        assert [(item["type"], item["job_id"], item["job_state"]) for item in found] == [
+            ("afterok", "5", "RUNNING"), ("afterany", "99", None), ("singleton", None, None),
+        ]  # fmt: skip
+
+
+@asynchronous
+async def test_rows_are_made_anew_only_after_a_change(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("1"), job("2"))
+        view = queue_view.get_view(world.server, world.cluster)
+        rows = view.list_rows(world.server, world.cluster, 0, None)
+        assert view.list_rows(world.server, world.cluster, 0, None) is rows
+        ended: list[Any] = [job("3", "COMPLETED")]
+        assert [row["job_id"] for row in view.list_rows(world.server, world.cluster, 0, ended)] == ["3", "2", "1"]
+        assert view.list_rows(world.server, world.cluster, 0, None) is rows
+        await world.show_queue(job("2"))
+        assert [row["job_id"] for row in view.list_rows(world.server, world.cluster, 0, None)] == ["2"]
+
+
+@pytest.mark.parametrize("name", ["squeue", "squeue-names"])
+def test_every_recorded_job_has_a_row_of_the_list(name: str) -> None:
+    """Hostile names, arrays and heterogeneous jobs of a real SLURM."""
+    rows = parse.parse_jobs((DATA / name).read_bytes().decode("utf-8", "replace"), NONCE)
+    for row in rows:
+        shown = s9s.to_job_json(row, queue_view.expand_hosts(row["nodes"]))
+        assert (shown["job_id"], shown["job_name"], shown["state"]) == (row["job_id"], row["name"], row["state"])
+        assert (shown["exit_code"] is None) == (shown["end_time"] is None)
+        assert not (shown["state"] in WAITING and shown["start_time"])
+
+
+def test_recorded_tasks_are_told_apart() -> None:
+    rows = parse.parse_jobs((DATA / "squeue").read_bytes().decode("utf-8", "replace"), NONCE)
+    expanded = [row["job_id"] for row in queue_view.expand_rows(rows)]
+    assert {"5335_4", "5335_3", "5335_2", "5335_1", "5336+0"} <= set(expanded) and "5335_[2-4%1]" not in expanded
