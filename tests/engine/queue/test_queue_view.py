@@ -74,10 +74,10 @@ def test_every_recorded_job_has_a_row_of_the_list(name: str) -> None:
     """Hostile names, arrays and heterogeneous jobs of a real SLURM."""
     rows = parse.parse_jobs((DATA / name).read_bytes().decode("utf-8", "replace"), NONCE)
     for row in rows:
-        shown = s9s.to_job_json(row, queue_view.expand_hosts(row["nodes"]))
-        assert (shown["job_id"], shown["job_name"], shown["state"]) == (row["job_id"], row["name"], row["state"])
-        assert (shown["exit_code"] is None) == (shown["end_time"] is None)
-        assert not (shown["state"] in WAITING and shown["start_time"])
+        listing = s9s.to_job_json(row, queue_view.expand_hosts(row["nodes"]))
+        assert (listing["job_id"], listing["job_name"], listing["state"]) == (row["job_id"], row["name"], row["state"])
+        assert (listing["exit_code"] is None) == (listing["end_time"] is None)
+        assert not (listing["state"] in WAITING and listing["start_time"])
 
 
 def test_recorded_tasks_are_told_apart() -> None:
