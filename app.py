@@ -51,6 +51,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
 from engine.config import configuration, profiles, projects
 from engine.exports import exports
+from engine.live import sockets
 from engine.monitoring import cluster_status
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
@@ -58,6 +59,7 @@ from engine.queue import job_actions, job_details, job_list
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from http_server.starting import shorten_traceback
+from http_server.websocket import Gone, WebSocket
 from slurm_shim import errors as slurm_errors
 from slurm_shim.threads import start_threads
 from store import access, errors, jsons
@@ -235,8 +237,8 @@ class Call:
 
     __slots__ = (
         "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "is_late",
-        "leaving", "made_id", "method", "path", "path_params", "receive_message", "request_id", "scope", "send_message",
-        "server", "status", "uid",
+        "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix", "receive_message", "request_id",
+        "scope", "send_message", "server", "status", "uid",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -246,6 +248,8 @@ class Call:
         # Whether some of the body may still be on its way.
         self.has_unread = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         self.method: str = scope.get("method", "")
+        self.is_socket = scope["type"] == "websocket"
+        self.prefix = "websocket.http.response" if self.is_socket else "http.response"  # of messages of an answer
         self.path = scope["path"] if scope["path"].isascii() else errors.print_text(scope["path"])
         self.path_params: dict[str, str] = {}
         self.server: Server | None = scope.get("state", NO_STATE).get("server")
@@ -283,7 +287,7 @@ class Call:
         every = [*headers, (b"x-request-id", self.request_id), *STRICT, *own, *self.cors]
         if self.has_unread:
             every.append((b"connection", b"close"))
-        await self.send_message({"type": "http.response.start", "status": status, "headers": every})
+        await self.send_message({"type": f"{self.prefix}.start", "status": status, "headers": every})
 
     async def finish(self, body: bytes = b"") -> None:
         """Send the body, or the rest of it."""
@@ -293,8 +297,8 @@ class Call:
         rest = memoryview(b"" if self.method == "HEAD" else body)
         while len(rest) > PIECE_BYTES:  # the server takes a piece when the client has read enough of those before
             piece, rest = bytes(rest[:PIECE_BYTES]), rest[PIECE_BYTES:]
-            await self.send_message({"type": "http.response.body", "body": piece, "more_body": True})
-        await self.send_message({"type": "http.response.body", "body": bytes(rest)})
+            await self.send_message({"type": f"{self.prefix}.body", "body": piece, "more_body": True})
+        await self.send_message({"type": f"{self.prefix}.body", "body": bytes(rest)})
 
     async def receive(self) -> Message:
         """Receive a piece of the body, or that the client has gone."""
@@ -388,11 +392,18 @@ STREAM, EVENTS = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")
 class Endpoint:
     """One operation of the contract with its function.
 
-    Request → checked arguments → function → answer.
+    Request → checked arguments → function → answer. `speak` is the function that answers WebSockets, if any.
     """
 
-    def __init__(self, contract: dict[str, Any], spec: Specification, function: Operation, family: Family) -> None:
-        self.spec, self.function, self.family = spec, function, family
+    def __init__(
+        self,
+        contract: dict[str, Any],
+        spec: Specification,
+        function: Operation,
+        family: Family,
+        speak: Operation | None = None,
+    ) -> None:
+        self.spec, self.function, self.family, self.speak = spec, function, family, speak
         self.is_async = inspect.iscoroutinefunction(function)
         self.media_type = spec.media_type.encode()
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
@@ -400,11 +411,9 @@ class Endpoint:
         self.body = Checker(contract, spec.body_schema) if spec.body_schema else None
         offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "accept", "base_url"}
         offered |= {"body"} if spec.has_body else set()
-        wanted = inspect.signature(function).parameters
-        required = {name for name, part in wanted.items() if part.default is inspect.Parameter.empty}
-        if missing := required - offered:
-            raise RuntimeError(f"{spec.operation_id} asks for {sorted(missing)}, which contract.yaml does not give")
-        self.wants = set(wanted) & offered
+        spoken = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "socket"}
+        self.wants = find_wanted(spec.operation_id, function, offered)
+        self.speak_wants = find_wanted(str(spec.socket_id), speak, spoken) if speak else set()
         defaults = spec.defaults
         self.defaults = None if defaults is None else {key: defaults[key] for key in defaults if key in self.wants}
 
@@ -471,6 +480,17 @@ class Endpoint:
             raise (errors.Invalid if is_object else errors.NotJson)(problems)
         return {**self.spec.body_defaults, **value} if is_object else value
 
+    async def call_socket_function(self, call: Call, socket: WebSocket) -> None:
+        """Have the function speak over the socket, once it is known who calls."""
+        assert self.speak is not None
+        arguments = self.read_arguments(call)
+        if call.server is None:
+            raise NotStarted
+        if self.requirement.credentials and call.caller is None:
+            await authenticate(call, self.requirement, socket)
+        arguments |= {"server": call.server, "caller": call.caller, "socket": socket}
+        await self.speak(**{name: arguments[name] for name in self.speak_wants})
+
     async def answer(self, call: Call, value: Any, streams: set[asyncio.Task[None]]) -> None:
         """Send what the function gave, with the status that the contract declares.
 
@@ -512,6 +532,18 @@ class Endpoint:
             data = value if isinstance(value, bytes) else jsons.dump_json(value)
             await call.start(self.spec.status, [*headers, (b"content-length", b"%d" % len(data))])
             await call.finish(data)
+
+
+def find_wanted(operation_id: str, function: Operation, offered: Collection[str]) -> set[str]:
+    """Return which of the offered arguments the function takes.
+
+    Raises RuntimeError when it needs others.
+    """
+    wanted = inspect.signature(function).parameters
+    required = {name for name, part in wanted.items() if part.default is inspect.Parameter.empty}
+    if missing := required - set(offered):
+        raise RuntimeError(f"{operation_id} asks for {sorted(missing)}, which contract.yaml does not give")
+    return set(wanted) & set(offered)
 
 
 class Checker:
@@ -695,13 +727,16 @@ def compile_paths(
     items: dict[str, PathItem] = {}
     for path, method, found in list_operations(contract):
         spec = Specification(contract, path, found)
-        if spec.operation_id not in functions:
-            raise RuntimeError(f"contract.yaml promises {spec.operation_id}, which app.py does not have")
+        promised = {spec.operation_id, spec.socket_id or spec.operation_id}
+        if missing := promised - set(functions):
+            raise RuntimeError(f"contract.yaml promises {', '.join(missing)}, which app.py does not have")
         if spec.family not in by_name:
             raise RuntimeError(f"{spec.operation_id} belongs to the unknown family {spec.family}")
-        endpoint = Endpoint(contract, spec, functions[spec.operation_id], by_name[spec.family])
+        speak = functions[spec.socket_id] if spec.socket_id else None
+        endpoint = Endpoint(contract, spec, functions[spec.operation_id], by_name[spec.family], speak)
         items.setdefault(path, PathItem(path)).endpoints[method] = endpoint
-    declared = {endpoint.spec.operation_id for item in items.values() for endpoint in item.endpoints.values()}
+    specs = [endpoint.spec for item in items.values() for endpoint in item.endpoints.values()]
+    declared = {name for spec in specs for name in (spec.operation_id, spec.socket_id)}
     if unpromised := set(functions) - declared:
         raise RuntimeError(f"app.py has {sorted(unpromised)}, which contract.yaml does not promise")
     return items
@@ -776,8 +811,7 @@ class App:
             client, server = call.scope.get("client") or ("", 0), call.scope.get("server") or ("", 0)
             call.uid = call.server.callers.peers.find_uid(client, server)
         item = self.route(call)
-        method = "GET" if call.method == "HEAD" else call.method
-        call.endpoint = endpoint = item.endpoints.get(method) if item and call.scope["type"] == "http" else None
+        call.endpoint = endpoint = find_endpoint(call, item)
         owner = endpoint or item
         call.family = self.find_family(call.path) if owner is None else owner.family
         is_preflight = check_source(call)
@@ -785,15 +819,23 @@ class App:
         # The pages themselves tell nothing: what they show is asked for with credentials.
         is_page = item is None and call.path in self.pages and call.method in ("GET", "HEAD")
         if requirement.credentials and not is_page and not is_preflight:
-            let_in(call, requirement)
+            try:
+                let_in(call, requirement)
+            except access.WrongCredentials:
+                raise
+            except access.Unauthenticated:
+                if not (call.is_socket and endpoint is not None):  # which may say it in its first message
+                    raise
         callers = call.server.callers if call.server is not None else None
         if callers is not None and (wait_s := callers.count_request(call.caller, read_client(call), call.uid)):
             raise TooMany("Too many requests", wait_s)
         if is_preflight:
             await answer_preflight(call)
+        elif call.is_socket and endpoint is not None:
+            await serve_socket(call, endpoint, self.streams)
         elif endpoint is not None:
             await endpoint.answer(call, await endpoint.call_function(call), self.streams)
-        elif item is not None and call.scope["type"] == "http":
+        elif item is not None and not call.is_socket:
             raise UnknownMethod(item.allow)
         else:
             await self.show_page(call)
@@ -836,7 +878,7 @@ class App:
 
     async def show_page(self, call: Call) -> None:
         """Send one of the pages beside the contract."""
-        page = self.pages.get(call.path) if call.scope["type"] == "http" else None
+        page = None if call.is_socket else self.pages.get(call.path)
         if page is None:
             raise UnknownPath
         if call.method not in ("GET", "HEAD"):
@@ -860,9 +902,18 @@ class App:
                 self.end_streams()
 
     def end_streams(self) -> None:
-        """End all streams of events."""
+        """End all streams of events, and all WebSockets."""
         for task in list(self.streams):
             task.cancel()
+
+
+def find_endpoint(call: Call, item: PathItem | None) -> Endpoint | None:
+    """Find the operation of the method, or the one that answers WebSockets."""
+    if item is None:
+        return None
+    if call.is_socket:
+        return next((endpoint for endpoint in item.endpoints.values() if endpoint.speak), None)
+    return item.endpoints.get("GET" if call.method == "HEAD" else call.method)
 
 
 def strip_prefix(path: str, *prefixes: str) -> str:
@@ -1110,6 +1161,7 @@ STATUS: dict[type[Exception], int] = {
     MediaType: 415,
     WrongRange: 416,
     HeadTooLarge: 431,
+    sockets.SocketNeeded: 426,
     TooMany: 429,
     errors.TooManyWaiting: 429,
     Degraded: 503,
@@ -1145,11 +1197,11 @@ PLAIN = Family("", (), write_detail, {"bearer": access.check_bearer})
 async def refuse(call: Call, problem: Exception) -> None:
     """Answer with whatever went wrong, in the family's shape.
 
-    A websocket is closed before it is accepted.
+    Where the server cannot answer a WebSocket, it is closed before it is accepted.
     """
     problem = errors.explain_starvation(problem)
     report_refusal(call, problem)
-    if call.scope["type"] == "websocket":
+    if call.is_socket and "websocket.http.response" not in call.scope.get("extensions", {}):
         code = 4401 if isinstance(problem, access.Unauthenticated) else 4403
         await call.send_message({"type": "websocket.close", "code": code})
         return
@@ -1183,6 +1235,8 @@ async def send_refusal(call: Call, problem: Exception) -> None:
         headers.append((b"allow", problem.allow.encode()))
     if isinstance(problem, WrongRange):
         headers.append((b"content-range", b"bytes */%d" % problem.size_bytes))
+    if refusal.status == 426:
+        headers += ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
     if refusal.status == 401:
         headers += ((b"www-authenticate", CHALLENGES.get(scheme, b"Bearer")) for scheme in call.family.credentials)
     if refusal.status in (429, 503):
@@ -1406,6 +1460,80 @@ def sluice_get_contract_json() -> Body:
 async def sluice_get_contract_yaml(accept: str) -> Answer:
     """Get this contract as YAML."""
     return await CONTRACT.answer_yaml(accept)
+
+
+# ====================================================================================================================
+# Live
+# ====================================================================================================================
+
+# To the first message of a client that has to say who it is.
+AUTHENTICATION_S = 10.0
+
+
+async def serve_socket(call: Call, endpoint: Endpoint, streams: set[asyncio.Task[None]]) -> None:
+    """Have the operation's function speak, until it ends or the client leaves.
+
+    What it raises before the WebSocket is accepted becomes a refusal, later the code that it is closed with.
+    """
+    server = call.server
+    if server is None:
+        raise NotStarted
+    socket = WebSocket(
+        call.receive_message,
+        call.send_message,
+        lambda: server.callers.count_request(call.caller, read_client(call), call.uid),
+    )
+    speaking = asyncio.ensure_future(endpoint.call_socket_function(call, socket))
+    leaving = asyncio.ensure_future(socket.has_left.wait())
+    streams.add(speaking)
+    problem: BaseException | None = None
+    try:
+        await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        problem = Ending() if speaking.cancelled() else speaking.exception() if speaking.done() else None
+        if problem is not None and not socket.is_accepted:
+            raise problem
+        call.status = 101
+        await socket.close(*find_close(call, problem))
+    finally:
+        streams.discard(speaking)
+        for task in (speaking, leaving):
+            task.cancel()
+        socket.stop()
+        await asyncio.wait({speaking})
+
+
+def find_close(call: Call, problem: BaseException | None) -> tuple[int, str]:
+    """Return code and reason of the end of a WebSocket (RFC 6455, 7.4)."""
+    if problem is None or isinstance(problem, Gone):
+        return 1000, ""
+    if isinstance(problem, sockets.SocketClosed):
+        return problem.code, problem.reason
+    if isinstance(problem, Ending):
+        return 1001, str(problem)
+    if not isinstance(problem, Exception):
+        raise problem
+    report_refusal(call, problem)
+    refusal = make_refusal(call, problem)
+    code = 4401 if refusal.status == 401 else 1008 if refusal.status < 500 else 1011
+    return code, refusal.message
+
+
+async def authenticate(call: Call, requirement: access.Requirement, socket: WebSocket) -> None:
+    """Let in who says in the first message who it is.
+
+    That is for browsers, which cannot send the header.
+    """
+    try:
+        async with asyncio.timeout(AUTHENTICATION_S):
+            token = sockets.find_credential(await socket.receive())
+    except TimeoutError:
+        raise access.Unauthenticated(f"Nothing told within {AUTHENTICATION_S:.0f} seconds who you are") from None
+    if token is None:
+        raise access.Unauthenticated("The first message must be an auth action with a token")
+    call.headers[b"authorization"] = b"Bearer " + token.encode()
+    let_in(call, requirement)
+    assert call.caller is not None
+    await socket.send(jsons.dump_json({"action": "authenticated", "user": call.caller.name}).decode())
 
 
 # ====================================================================================================================

@@ -39,6 +39,8 @@ BUFFER_BYTES = 96 * 1024
 BACKLOG = 2048
 # A request that waits for a long transfer does not keep the server from ending.
 GRACE_S = 5
+# WebSockets are closed before granian stops, which knows nothing of them then.
+SOCKETS_S = 2
 # What is cancelled then may still be answered.
 LAST_WORDS_S = 1
 
@@ -65,6 +67,7 @@ class Serving:
     def __init__(self, app: App, lifespan: Lifespan, address: str, port: int) -> None:
         self.app, self.lifespan, self.address, self.port = app, lifespan, address, port
         self.calls: set[asyncio.Task[Any]] = set()
+        self.sockets: set[asyncio.Task[Any]] = set()  # those of the calls that are WebSockets
         self.signals: list[int] = []  # the signals that told it to end
         self.is_told, self.is_urgent = asyncio.Event(), asyncio.Event()
 
@@ -101,20 +104,28 @@ class Serving:
         task = asyncio.current_task()
         assert task is not None
         self.calls.add(task)
+        if scope["type"] == "websocket":
+            self.sockets.add(task)
         try:
             with contextlib.suppress(asyncio.CancelledError):  # at the end, amid an answer: there is nobody to tell
-                # Files are sent by the app: it has looked at what it opens.
-                await self.app({**scope, "state": await self.state, "extensions": {}}, receive, send)
+                # Files are sent by the app: it has looked at what it opens. A WebSocket is refused with an answer.
+                extensions: Scope = {"websocket.http.response": {}} if scope["type"] == "websocket" else {}
+                await self.app({**scope, "state": await self.state, "extensions": extensions}, receive, send)
         finally:
             self.calls.discard(task)
+            self.sockets.discard(task)
 
     async def end(self, server: Server, serving: asyncio.Task[None]) -> None:
         """End well: answer what is under way, for GRACE_S at most.
 
         What is left then, or when a second signal comes, is cancelled.
         """
-        server.stop()
         urgent = asyncio.create_task(self.is_urgent.wait())
+        if self.sockets:  # the app closes them, now that it is told to end
+            closing = asyncio.create_task(asyncio.wait(list(self.sockets), timeout=SOCKETS_S))
+            await asyncio.wait({closing, urgent}, return_when=asyncio.FIRST_COMPLETED)
+            closing.cancel()
+        server.stop()
         await asyncio.wait({serving, urgent}, timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
         urgent.cancel()
         if not serving.done():

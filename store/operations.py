@@ -106,7 +106,9 @@ class Specification:
         self.operation_id: str = spec["operationId"]
         self.family: str = spec["tags"][0]
         self.security = spec.get("security")
-        self.status = int(next(code for code in spec["responses"] if code.startswith("2")))
+        # 101 where only a WebSocket answers.
+        self.status = int(next(code for code in spec["responses"] if code[0] in "12"))
+        self.socket_id: str | None = spec.get("x-websocket")
         answer = resolve_reference(contract, spec["responses"][str(self.status)])
         self.media_type: str = next(iter(answer.get("content", {})), JSON)
         # The number is taken before the answer is made: what changes meanwhile is told again rather than missed.

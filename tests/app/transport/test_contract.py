@@ -78,6 +78,7 @@ def test_the_document_is_openapi() -> None:
     for path, _method, spec in operations():
         assert set(spec) <= {
             "operationId", "tags", "summary", "description", "parameters", "requestBody", "responses", "security",
+            "x-websocket",
         }, path  # fmt: skip
         assert spec["responses"], path
 
@@ -137,12 +138,16 @@ def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) 
     assert spec["operationId"].split("_")[0] == spec["tags"][0] in {tag["name"] for tag in CONTRACT["tags"]}
     assert re.fullmatch(r"[A-Z][a-z]+ .+\.", spec["summary"]) and len(spec["summary"]) <= 72
     codes = set(spec["responses"]) - {"206"}  # a part of what 200 promises
-    assert len([code for code in codes if code.startswith("2")]) == 1, "what is returned says which status it is"
+    # 101 is the answer of an address that only speaks over WebSockets.
+    answers = [code for code in codes if code.startswith("2") or code == "101"]
+    assert len(answers) == 1, "what is returned says which status it is"
+    assert answers != ["101"] or codes >= {"426"}
+    assert "x-websocket" not in spec or (method, spec["x-websocket"].split("_")[0]) == ("GET", spec["tags"][0])
     assert codes >= (EVERYWHERE if spec["security"] != [{}] else {"400", "403", "422"}) - NEVER.get(
         spec["tags"][0], set()
     )
     assert method == "GET" or "415" in codes
-    (answer,) = (resolve(spec["responses"][code]) for code in codes if code.startswith("2"))
+    answer = resolve(spec["responses"][answers[0]])
     assert ("304" in codes) == (method == "GET" and "ETag" in answer.get("headers", {}))
     if "requestBody" in spec:
         assert codes >= {"413", "415"}
@@ -180,7 +185,7 @@ def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method:
     for code, response in spec["responses"].items():
         found = resolve(response)
         assert found["description"], code
-        if code in ("204", "304"):
+        if code in ("101", "204", "304"):
             assert "content" not in found
             continue
         for kind, content in found["content"].items():
@@ -300,7 +305,8 @@ def app() -> Any:
 
 
 def test_contract_and_operations_match_one_to_one(app: Any) -> None:
-    assert set(app.OPERATIONS) == {spec["operationId"] for _, _, spec in operations()}
+    sockets = {spec["x-websocket"] for _, _, spec in operations() if "x-websocket" in spec}
+    assert set(app.OPERATIONS) == {spec["operationId"] for _, _, spec in operations()} | sockets
 
 
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
