@@ -50,7 +50,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
 from engine.config import configuration, profiles, projects
-from engine.exports import exports
+from engine.exports import cluster_reports, exports
 from engine.live import sockets
 from engine.monitoring import cluster_status
 from engine.mounts import sync
@@ -1415,6 +1415,11 @@ operations(
     s9s_get_export=exports.get_export,
     s9s_delete_export=exports.delete_export,
     s9s_download_export=exports.download_export,
+    s9s_list_reports=cluster_reports.list_reports,
+    s9s_create_report=cluster_reports.create_report,
+    s9s_get_report=cluster_reports.get_report,
+    s9s_delete_report=cluster_reports.delete_report,
+    s9s_download_report=cluster_reports.download_report,
     s9s_get_health=cluster_status.check_health,
 )
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from engine import change_sources, jobs, reports, runs, start, sweeps
-from engine.exports import exports, made_files
+from engine.exports import cluster_reports, exports, made_files
 from engine.following import report_documents
 from engine.mounts import sync
 from engine.open_documents import RETRY_S
@@ -36,6 +36,7 @@ RECONCILERS: dict[str, Callable[[Server, str], Awaitable[Any]]] = {
     "sweep": lambda server, sweep_id: sweeps.advance_sweep(server, sweep_id),
     "sync": lambda server, sync_id: sync.carry_out_sync(server, sync_id),
     "export": lambda server, export_id: exports.carry_out_export(server, export_id),
+    "cluster_report": lambda server, report_id: cluster_reports.carry_out_report(server, report_id),
 }
 BY_NAME = {kind.name: kind for kind in KINDS}
 # A pass is made at least so often: for times that come, and for files in the inbox that nobody reports.

@@ -35,7 +35,7 @@ VERBS = """
     stream strip submit subscribe suggest sum summarize supervise switch sync take tell test tidy touch trace
     transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload use
     validate view wait wake walk watch widen wrap write yield
-    download fail feed pad
+    download draw fail feed pad spread
     filter round skip
 """
 IMPERATIVES = frozenset(VERBS.split())

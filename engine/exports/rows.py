@@ -16,10 +16,10 @@ from slurm_shim.cluster import Cluster
 from slurm_shim.ids import expand_hosts
 from slurm_shim.past.history import iterate_ended
 from store.errors import NotFound
-from store.indexes.jobs import list_entries
+from store.indexes.jobs import JobEntry, list_entries
 from store.rules import states
 from store.rules.exports import filters
-from store.times import to_rfc3339
+from store.times import to_epoch, to_rfc3339
 from store.views import s9s
 
 Lots = Iterator[list[dict[str, Any]]]
@@ -54,7 +54,7 @@ async def _open_jobs(server: Server, asked: Cluster, given: Mapping[str, str]) -
     since, until = filters.choose_period(given, now)
     known = {row["job_id"] for row in queue}
     queue = [row for row in queue if _is_in_period(row, since, until, filters.wants_open_jobs(given, now))]
-    own = _list_own_jobs(server, asked, since, until, known)
+    own = list_own_jobs(server, asked, since, known)
     return _iterate_jobs(asked, queue, own, known, _wants_ended(given), since, until)
 
 
@@ -66,8 +66,8 @@ def _is_in_period(row: Mapping[str, Any], since: float, until: float, has_open: 
     return has_open if row["end_time"] is None else since <= row["end_time"] < until + 1
 
 
-def _list_own_jobs(server: Server, asked: Cluster, since: float, until: float, known: set[str]) -> list[Any]:
-    """List what we remember of ended jobs, as documents with their ids."""
+def list_own_jobs(server: Server, asked: Cluster, since: float, known: set[str]) -> list[Any]:
+    """List what we remember of ended jobs, as ids with their documents."""
     sources = server.job_index.list_ended_since(to_rfc3339(since) or "", asked.name)[:MOST_OWN]
     return [(job_id, source) for job_id, source in sources if job_id not in known]
 
@@ -81,7 +81,9 @@ def _iterate_jobs(
     elif wants_ended:
         # Without accounting there is only what went through here.
         for at in range(0, len(own), 500):
-            yield [row for row in map(_build_own_row, own[at : at + 500]) if row is not None]
+            entries = [entry for entry in map(find_entry, own[at : at + 500]) if entry is not None]
+            entries = [entry for entry in entries if (to_epoch(entry.ended_at) or 0) < until + 1]
+            yield [_build_job(queue_view.build_past_row(entry)) for entry in entries]
     for at in range(0, len(queue), 500):
         yield [_build_job(row) for row in queue[at : at + 500]]
 
@@ -92,9 +94,9 @@ def _build_job(row: Mapping[str, Any]) -> dict[str, Any]:
     return job
 
 
-def _build_own_row(found: tuple[str, Any]) -> dict[str, Any] | None:
-    entries = {entry.job_id: entry for entry in list_entries(found[1].document)}
-    return _build_job(queue_view.build_past_row(entries[found[0]])) if found[0] in entries else None
+def find_entry(found: tuple[str, Any]) -> JobEntry | None:
+    """Find a job in its document."""
+    return next((entry for entry in list_entries(found[1].document) if entry.job_id == found[0]), None)
 
 
 # --- nodes, partitions, users, metrics

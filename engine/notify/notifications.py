@@ -375,8 +375,7 @@ class Notifications:
         except Exception:
             self.changed |= targets  # looked at again when this was started again
             raise
-        if self.store.config.webhooks.deliver:
-            self.outbox.send_due(time.time())
+        self.outbox.send_due(time.time())
 
     async def _queue_all(self, names: Iterable[str]) -> None:
         for name in sorted(names, key=int):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import functools
+import importlib
 import itertools
 import logging
 import secrets
@@ -109,17 +110,28 @@ class Outbox:
         waiting = (self.store.deliveries.get(name) for name in self.unfinished)
         return sum(deliveries.is_stuck(delivery, older_than_s, now) for delivery in waiting)
 
-    async def add(self, delivery: Delivery) -> None:
-        """Write a delivery, unless its endpoint has one for this event already."""
+    def find(self, number: int | None) -> Delivery | None:
+        """Return the delivery of this number; None if it is gone."""
+        found: Delivery | None = (
+            self.store.deliveries.get(str(number)) if str(number) in self.store.deliveries else None
+        )
+        return found
+
+    async def add(self, delivery: Delivery) -> int:
+        """Write a delivery, unless its endpoint has one for this event already.
+
+        Return its number.
+        """
         key = (delivery.endpoint_id, delivery.idempotency_key)
         if key in self.keys:
-            return
+            return int(self.keys[key])
         delivery.id = self.keys[key] = str(self.numbers.take_next())
         try:
             await self.store.deliveries.create(delivery.id, delivery)
         except BaseException:
             self.keys.pop(key, None)
             raise
+        return int(delivery.id)
 
     def send_due(self, now: float) -> None:
         """Start to send what is due, as far as there is room."""
@@ -130,7 +142,8 @@ class Outbox:
             busy = {number for number, _ in self.sending.values()}
             # One at a time for each endpoint: in order, and a receiver that hangs holds up only one.
             is_early = delivery.status == "pending" and not deliveries.is_due(delivery, now)
-            if delivery.endpoint_id in busy or is_early:
+            is_silent = delivery.report_id is None and not self.store.config.webhooks.deliver
+            if delivery.endpoint_id in busy or is_early or is_silent:
                 continue
             task = self.start_task(f"delivery {name}", functools.partial(self._send_guarded, name))
             self.sending[name] = (delivery.endpoint_id, task)
@@ -152,6 +165,8 @@ class Outbox:
     async def send(self, name: str) -> None:
         """Make one attempt, if possible, and write down how it went."""
         delivery: Delivery = self.store.deliveries.get(name)
+        if delivery.report_id is not None:
+            return await self._send_mail(delivery)
         endpoint, folder = self._find_endpoint(delivery.endpoint_id), self.store.endpoints
         if endpoint is None and folder.choose_filename(str(delivery.endpoint_id)) in folder.file_states:
             return await asyncio.sleep(PAUSE_S)  # its file is invalid now
@@ -166,6 +181,28 @@ class Outbox:
         await self._save(delivery)
         await self._record(await self._attempt(delivery, endpoint))
         return None
+
+    async def _send_mail(self, delivery: Delivery) -> None:
+        """Make one attempt to send a report by e-mail."""
+        if delivery.status == "sending":
+            return await self._save(deliveries.recover_delivery(delivery, "email", time.time()))
+        # With its library, only for who sends any, and off the event loop: that takes a while.
+        mail: Any = await asyncio.to_thread(importlib.import_module, "engine.notify.mail")
+        delivery = deliveries.claim_delivery(delivery, self.worker, time.time())
+        await self._save(delivery)
+
+        async def save_handed() -> None:
+            await self._save(deliveries.mark_handed(delivery, time.time()))
+
+        try:
+            await mail.send_report(self.store, delivery, save_handed)
+        except mail.Refused as problem:
+            return await self._record(deliveries.abandon_delivery(delivery, str(problem)))
+        except NotSent as problem:
+            return await self._record(deliveries.retry_or_abandon(delivery, str(problem), time.time()))
+        except NoAnswer as problem:
+            return await self._record(deliveries.mark_unanswered(delivery, "email", str(problem), time.time()))
+        return await self._record(deliveries.mark_delivered(delivery, time.time()))
 
     def _find_endpoint(self, number: int) -> endpoints.Endpoint | None:
         name = str(number)

@@ -9,17 +9,20 @@ A delivery is written before anything is sent.
 An attempt is written as `sending` before it begins, and with `handed_at` before the first byte of the request leaves.
 The receiver's answer is written down. Without an answer (time-out, lost connection, or this server was killed
 meanwhile) it is unknown whether the message arrived. A `webhook` then gets it again: each attempt carries the same
-Idempotency-Key, by which the receiver drops duplicates. Slack cannot recognise duplicates, so the delivery is abandoned
-instead and says why. An attempt that was cut off before `handed_at` has sent nothing and is simply repeated.
+Idempotency-Key, by which the receiver drops duplicates; an e-mail keeps its Message-ID. Slack cannot recognise
+duplicates, so the delivery is abandoned instead and says why. An attempt that was cut off before `handed_at` has sent
+nothing and is simply repeated.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from store.documents import VERSION, ServerFileModel, from_json
 from store.rules.endpoints import refuse_file_name
+from store.rules.exports.files import ClusterReport
 from store.rules.watches import MatchedEvent, Watch, make_event_id, make_idempotency_key
 from store.times import has_come, to_epoch, to_rfc3339
 
@@ -47,6 +50,7 @@ class Delivery(ServerFileModel):
     endpoint_id: int
     idempotency_key: str
     body: dict[str, Any]
+    report_id: str | None = None  # of a report that goes by e-mail; there is no endpoint then
     status: Literal["pending", "sending", "delivered", "abandoned"] = "pending"
     attempt_count: int = 0
     next_attempt_at: str
@@ -85,6 +89,26 @@ def build_delivery(watch: Watch, match: MatchedEvent, now: float) -> Delivery:
             "at": event.at,
             **facts,
         },
+        next_attempt_at=to_rfc3339(int(now)) or "",
+        created_at=to_rfc3339(int(now)) or "",
+    )
+
+
+def build_mail(report: ClusterReport, now: float) -> Delivery:
+    """Build the delivery of a report by e-mail, without a number.
+
+    It is the same one however often the report is made.
+    """
+    key = f"report:{report.id}"
+    return Delivery(
+        id="0",
+        event_id=int(hashlib.sha256(key.encode()).hexdigest()[:13], 16) or 1,
+        watch_id=0,
+        subscription_id=0,
+        endpoint_id=0,
+        idempotency_key=key,
+        body={"event": "report.completed", "target_ref": key, "status": "completed", "to": report.email},
+        report_id=report.id,
         next_attempt_at=to_rfc3339(int(now)) or "",
         created_at=to_rfc3339(int(now)) or "",
     )
@@ -142,9 +166,9 @@ def retry_or_abandon(delivery: Delivery, error: str, now: float, wait_s: float =
 def mark_unanswered(delivery: Delivery, kind: str, error: str, now: float) -> Delivery:
     """Retry or abandon a delivery that may or may not have arrived.
 
-    `kind` is that of its endpoint; only a webhook gets it again.
+    `kind` is that of its endpoint; Slack does not get it again.
     """
-    if kind == "webhook":
+    if kind in ("webhook", "email"):
         return retry_or_abandon(delivery, error, now)
     return abandon_delivery(delivery, f"{error}: {MAY_HAVE_ARRIVED}")
 

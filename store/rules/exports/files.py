@@ -59,6 +59,8 @@ class ClusterReport(MadeFile):
     """A report on the cluster in a period, and where it is sent."""
 
     parameters: dict[str, Any] = Field(default_factory=dict)
+    since: float = 0.0  # the period in epoch seconds, the same when it is made anew
+    until: float = 0.0
     email: str | None = None
     delivery_id: int | None = None
 
