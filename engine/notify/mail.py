@@ -54,7 +54,8 @@ async def send_report(store: Store, delivery: Delivery, handed: Callable[[], Awa
 def build_message(path: Path, report: ClusterReport, config: SmtpConfig) -> EmailMessage:
     """Build the message with its file; raise NotSent without it.
 
-    Blocks. A file that is too large is named. No header can hold an end of line: the library refuses it, and so do the patterns of what goes in.
+    Blocks. A file that is too large is named. No header can hold an end of line: the library refuses it, and so do the
+    patterns of what goes in.
     """
     domain = config.sender.rpartition("@")[2]
     message = EmailMessage(policy=SMTP)
