@@ -154,6 +154,7 @@ def on_jobs_changed(server: Server, cluster: Cluster, job_ids: set[str]) -> None
     change_sources.add_jobs(server, cluster, job_ids)
     if cluster is server.cluster:
         reports.on_jobs_changed(server, job_ids)
+        server.sampler.follow_jobs(cluster, job_ids)
     server.wake.set()
 
 
@@ -212,6 +213,7 @@ def start_tasks(server: Server) -> list[asyncio.Task[None]]:
         server.supervisor.start("tidy", functools.partial(tidy_forever, server)),
         server.supervisor.start("disk", functools.partial(check_disk_forever, server)),
         server.supervisor.start("notifications", server.notifications.run_forever),
+        server.supervisor.start("samples", server.sampler.run_forever),
     ]
 
 

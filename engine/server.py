@@ -12,6 +12,8 @@ from engine.changes import Changes
 from engine.clusters import Clusters
 from engine.exports.work import FileWork
 from engine.following import follow_folders
+from engine.monitoring.sampler import Sampler
+from engine.monitoring.usage_cache import UsageCache
 from engine.mounts.work import MountWork
 from engine.notify.notifications import Notifications
 from engine.open_documents import LostDocuments, OpenDocuments
@@ -80,6 +82,7 @@ class Server:
         self.changes, self.mount_work, self.pace = Changes(), MountWork(), Pace()
         self.file_work = FileWork()
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
+        self.sampler, self.usage_cache = Sampler(self.store, lambda: self.cluster), UsageCache(self.pool)
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()
         self.sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)

@@ -30,7 +30,7 @@ from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.past.usage_look_ups import UsageLookUps
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
-from slurm_shim.resources import make_empty_row, summarize_partitions
+from slurm_shim.resources import ClusterCounts, count_cluster, make_empty_row, summarize_partitions
 from slurm_shim.snapshot import JobFinding, Snapshot
 from slurm_shim.submissions import Submission, choose_ended, get_whole_id
 from slurm_shim.threads import start_threads
@@ -105,6 +105,7 @@ class Cluster:
         self._executor = executor
         self._in_flight_s = _DOUBT_S
         self._resource_rows: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._counts: tuple[int, ClusterCounts] | None = None
         self._began_at = time.monotonic()
         # tag -> time; a squeue begun later that lacks it proves it was not taken
         self._unsure_tags: dict[str, float] = {}
@@ -162,6 +163,15 @@ class Cluster:
             self._resource_rows = (snapshot.version, rows)
         found = [row for row in self._resource_rows[1] if partition in (None, row["partition"])]
         return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [make_empty_row(partition or "")]]
+
+    @property
+    def counts(self) -> ClusterCounts:
+        """The cluster in numbers, counted once for each snapshot."""
+        snapshot = self.snapshot
+        if self._counts is None or self._counts[0] != snapshot.version:
+            counted = count_cluster(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
+            self._counts = (snapshot.version, counted)
+        return self._counts[1]
 
     async def look_up_job(self, job_id: str) -> dict[str, Any] | None:
         """Look up a job that the snapshot does not have; None if there is none.

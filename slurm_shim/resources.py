@@ -1,11 +1,13 @@
-"""GPUs, nodes and running jobs of each partition. Pure."""
+"""What partitions and the whole cluster have, and their jobs. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from slurm_shim.ids import expand_hosts
+from slurm_shim.job_groups import count_row_tasks
 from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
 
 
@@ -77,3 +79,78 @@ def _split_gpus(job: Job, nodes: Mapping[str, Node]) -> dict[str, int]:
         return {}
     each, left = divmod(job["gpus"], len(names))
     return {name: each + (1 if place < left else 0) for place, name in enumerate(names)}
+
+
+class ClusterCounts(NamedTuple):
+    """The whole cluster in numbers, tasks of arrays counted one by one.
+
+    Pairs are what is allocated and what there is on nodes that are not DOWN, None where SLURM does not say. `jobs` by
+    state and `queue` by partition and state count those that have not ended; `waiting_since` is when the longest
+    waiting one was submitted. `unavailable` nodes take no work. `partition_cpus` and `partition_gpus` count by
+    partition and state: allocated, idle, other (down or drained).
+    """
+
+    cpus: tuple[int, int]
+    memory_mb: tuple[int, int] | None
+    gpus: tuple[int, int]
+    jobs: Mapping[str, int]
+    queue: Mapping[tuple[str, str], int]
+    waiting_since: int | None
+    unavailable: int
+    partition_cpus: Mapping[tuple[str, str], int]
+    partition_gpus: Mapping[tuple[str, str], int]
+
+
+def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Sequence[Job]) -> ClusterCounts:
+    """Count nodes, jobs and what they use."""
+    queue: Counter[tuple[str, str]] = Counter()
+    waiting: list[int] = []
+    at_work = []
+    for job in jobs:
+        state = job["state"]
+        if state in FINISHED:
+            continue
+        queue[job["partition"] or "", state] += count_row_tasks(job)
+        if state not in WAITING:
+            at_work.append(job)
+        elif job["submit_time"]:
+            waiting.append(job["submit_time"])
+    states: Counter[str] = Counter()
+    for (_partition, state), number in queue.items():
+        states[state] += number
+    by_name = {node["name"]: node for node in nodes}
+    gpus = _count_gpus_in_use(by_name, at_work)
+    up = [node for node in nodes if node["state"] != "DOWN"]
+    cpus, memory_mb = _sum_pair(up, "cpus"), _sum_pair(up, "memory_mb", "memory_allocated_mb")
+    by_partition = [_count_partition(row, by_name, gpus) for row in partitions]
+    return ClusterCounts(
+        cpus,
+        # Where memory is not allocated (SelectTypeParameters without it) SLURM counts 0 whatever runs.
+        None if cpus[0] and not memory_mb[0] else memory_mb,
+        (sum(min(node["gpus"], gpus.get(node["name"], 0)) for node in up), sum(node["gpus"] for node in up)),
+        states,
+        queue,
+        min(waiting, default=None),
+        sum(1 for node in nodes if not node["usable"]),
+        {key: number for counts, _ in by_partition for key, number in counts.items()},
+        {key: number for _, counts in by_partition for key, number in counts.items()},
+    )
+
+
+def _sum_pair(nodes: Sequence[Node], total: str, used: str | None = None) -> tuple[int, int]:
+    used = used or f"{total}_allocated"
+    return sum(node[used] for node in nodes), sum(node[total] for node in nodes)
+
+
+def _count_partition(
+    partition: Partition, nodes: Mapping[str, Node], gpus: Mapping[str, int]
+) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
+    cpus, cards = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    name = partition["name"]
+    for node in (nodes[host] for host in partition["nodes"] if host in nodes):
+        used, used_gpus = node["cpus_allocated"], min(node["gpus"], gpus.get(node["name"], 0))
+        rest = "idle" if node["usable"] else "other"
+        for counts, in_use, total in ((cpus, used, node["cpus"]), (cards, used_gpus, node["gpus"])):
+            counts[name, "allocated"] += in_use
+            counts[name, rest] += max(0, total - in_use)
+    return dict(cpus), {key: number for key, number in cards.items() if number}

@@ -40,7 +40,7 @@ log = logging.getLogger("sluice.store")
 
 EXAMPLES = Path(__file__).parent / "examples"
 # Folders that are made but not watched: append-only records, the runs' work directories, the embedded cluster's state.
-UNWATCHED = ("audit", "work", "cluster", "streams")
+UNWATCHED = ("audit", "work", "cluster", "streams", "samples")
 YAML_MEMORY = ".cache/yaml"
 CHECKPOINTS = ".cache"
 MEMORY_BYTES = 256_000_000

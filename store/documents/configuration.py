@@ -275,6 +275,16 @@ class SmtpConfig(UserFileModel):
         return self
 
 
+class SamplesConfig(UserFileModel):
+    """How often the cluster is sampled, and how long samples are kept.
+
+    They are kept in memory too, some 40 bytes each.
+    """
+
+    interval_s: float = Field(default=60.0, ge=10.0, le=3600, strict=False)
+    keep_days: float = Field(default=90, ge=1, le=3650, strict=False)
+
+
 class Retention(UserFileModel):
     """How long finished runs and sweeps stay out of the archive.
 
@@ -305,6 +315,7 @@ class Config(SrunxConfig):
     poll: PollConfig = PollConfig()
     sweeps: SweepsConfig = SweepsConfig()
     retention: Retention = Retention()
+    samples: SamplesConfig = SamplesConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     limits: Limits = Limits()
     exports: ExportsConfig = ExportsConfig()

@@ -36,6 +36,7 @@ class Pretended:
         self.by_name = {"here": self.cluster}
         self.answering: dict[str, Any] = {}
         self.notifications = SimpleNamespace(list_foreign_watches=list)
+        self.sampler = SimpleNamespace(follow_jobs=lambda _cluster, _job_ids: None)
         self.store = SimpleNamespace(
             by_kind={"job": {}, "run": {}},
             files=SimpleNamespace(find_loss=lambda: None),

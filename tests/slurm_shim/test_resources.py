@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_shim import parse
+from slurm_shim import parse, resources
 from slurm_shim.inventory.nodes import parse_nodes
 from slurm_shim.job_groups import build_waiting_job
 from slurm_shim.resources import make_empty_row, summarize_partitions
@@ -120,3 +120,26 @@ def test_never_more_in_use_than_there_is(
     assert 0.0 <= row["gpu_utilization"] <= 1.0
     assert row["gpus_available"] == row["total_gpus"] - row["gpus_in_use"]
     assert row["nodes_idle"] + row["nodes_down"] <= row["nodes_total"] == len(nodes)
+
+
+def test_memory_that_slurm_does_not_count_is_null() -> None:
+    busy = {"name": "n1", "state": "MIXED", "flags": [], "usable": True, "cpus": 8, "cpus_allocated": 2, "gpus": 0,
+            "memory_mb": 1000, "memory_allocated_mb": 0, "gpus_allocated": 0, "gpus_tracked": True}  # fmt: skip
+    down = busy | {"name": "n2", "state": "DOWN", "usable": False, "cpus_allocated": 0}
+    found = resources.count_cluster([{"name": "main", "nodes": ["n1", "n2"]}], [busy, down], [])
+    assert (found.cpus, found.memory_mb, found.unavailable) == ((2, 8), None, 1)
+    assert found.partition_cpus == {("main", "allocated"): 2, ("main", "idle"): 6, ("main", "other"): 8}
+    idle = resources.count_cluster([], [busy | {"cpus_allocated": 0}], [])
+    assert idle.memory_mb == (0, 1000)
+
+
+def test_jobs_count_by_partition_and_state_tasks_one_by_one() -> None:
+    rows = [
+        build_waiting_job("8_[0-3]", partition="main", array_task_id="0-3", array_job_id=8, submit_time=50),
+        build_waiting_job("9", partition="main", submit_time=40),
+        build_waiting_job("10", state="RUNNING", partition="gpu", submit_time=10),
+        build_waiting_job("11", state="COMPLETED", partition="gpu", submit_time=5),
+    ]
+    found = resources.count_cluster([], [], rows)
+    assert found.queue == {("main", "PENDING"): 5, ("gpu", "RUNNING"): 1}
+    assert (dict(found.jobs), found.waiting_since) == ({"PENDING": 5, "RUNNING": 1}, 40)

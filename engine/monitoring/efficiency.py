@@ -1,0 +1,56 @@
+"""How much of their CPUs and memory jobs used."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from engine.server import Server
+from slurm_shim.past.usage import Usage
+from store.errors import Invalid, make_problem
+from store.indexes.bodies import Answer, Body
+from store.jsons import dump_json
+from store.rules.monitoring import durations, samples
+from store.rules.states import TERMINAL
+from store.views import s9s_metrics
+from store.views.s9s import to_page_json
+
+LONGEST_S = 31 * samples.DAY_S
+MOST_ROWS = 1000
+
+
+async def get_efficiency(
+    server: Server,
+    user: str | None,
+    partition: str | None,
+    min_runtime: str | None,
+    start_time: str | None,
+    limit: int,
+    offset: int,
+) -> Answer:
+    """Get the efficiency of jobs that have ended, the most wasteful first."""
+    limit, now = min(limit, MOST_ROWS), time.time()
+    least_s = durations.read_duration_s(min_runtime, "min_runtime")
+    started = samples.parse_time(start_time, "start_time")
+    since = now - samples.DAY_S if started is None else started
+    if not now - LONGEST_S <= since <= now:
+        message = f"must lie in the last {LONGEST_S // samples.DAY_S} days"
+        raise Invalid([make_problem(message, ["query", "start_time"], input=start_time)])
+    found = await server.usage_cache.list_usage(server.cluster, now - since)
+    since += server.cluster.slurm.clock_offset_s
+    chosen = [row for row in found if _is_chosen(row, user, partition, least_s, since)]
+    chosen.sort(key=lambda row: -(s9s_metrics.compute_wasted_h(row) or 0.0))
+    page = [s9s_metrics.to_efficiency_json(row) for row in chosen[offset : offset + limit]]
+    summary: dict[str, Any] = {"summary": s9s_metrics.summarize_efficiency(chosen)}
+    return Answer(Body(dump_json(to_page_json("jobs", page, len(chosen), limit, offset) | summary)))
+
+
+def _is_chosen(row: Usage, user: str | None, partition: str | None, least_s: float, since: float) -> bool:
+    """Return whether the job ran to its end in the period, and fits."""
+    is_over = row["state"] in TERMINAL and row["start_time"] is not None and (row["end_time"] or 0) >= since
+    return (
+        is_over
+        and row["elapsed_s"] >= least_s
+        and (user is None or row["user"] in user.split(","))
+        and (partition is None or row["partition"] in partition.split(","))
+    )

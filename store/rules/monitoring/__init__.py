@@ -1,0 +1,1 @@
+"""What follows from samples and counts of a cluster: pure rules."""

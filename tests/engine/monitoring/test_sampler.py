@@ -1,0 +1,132 @@
+"""The sampler: a line for each answer of SLURM, gaps where there is none, counts that outlive the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine.monitoring.sampler import Sampler
+from store.rules.monitoring.samples import Sample
+from tests.engine.servers.pretended import Slurm, World, open_server
+from tests.pretended import asynchronous, job
+
+NODE = {
+    "name": "n1",
+    "state": "MIXED",
+    "flags": [],
+    "usable": True,
+    "cpus": 8,
+    "cpus_allocated": 2,
+    "memory_mb": 1000,
+    "memory_allocated_mb": 500,
+    "gpus": 0,
+    "gpus_allocated": 0,
+    "gpus_tracked": True,
+    "partitions": ["main"],
+}
+
+
+def make_slurm() -> Slurm:
+    """Make a cluster with one node."""
+    slurm = Slurm()
+    slurm.node_rows = [NODE]
+    return slurm
+
+
+async def begin_sampling(world: World, at: float) -> list[float]:
+    """Begin sampling with a snapshot of this time, under a clock of the test's own, which is returned."""
+    clock = [at]
+    world.server.sampler = Sampler(world.store, lambda: world.cluster, lambda: clock[0])
+    world.cluster.snapshot.taken_at_epoch = at
+    await world.server.sampler.load()
+    return clock
+
+
+async def sample(world: World, at: float, *rows: Any) -> Sample | None:
+    """Take a sample of a queue with these rows, asked for at this time."""
+    await world.show_queue(*rows)
+    world.cluster.snapshot.taken_at_epoch = at
+    return await world.server.sampler.take_sample()
+
+
+def ended(job_id: str, at: int) -> Any:
+    """Make a job that ran for a second."""
+    return job(job_id, "COMPLETED", submit_time=at - 3, start_time=at - 1, end_time=at)
+
+
+@asynchronous
+async def test_a_sample_holds_what_the_cluster_has_and_does(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        await begin_sampling(world, 1000.5)
+        made = await sample(world, 1060.0, job("1", "RUNNING", submit_time=1001, start_time=1005), ended("2", 1050))
+        assert made == Sample(
+            1060.0,
+            "here",
+            cpus=(2, 8),
+            memory_mb=(500, 1000),
+            gpus=(0, 0),
+            submitted=2,
+            started=2,
+            ended=1,
+            waited_s=6.0,
+            longest_wait_s=4.0,
+            jobs={"RUNNING": 1},
+            nodes={"MIXED": 1},
+            finished={"COMPLETED": 1},
+        )
+        assert (tmp_path / "store" / "samples" / "1970-01-01.jsonl").read_bytes().count(b"\n") == 1
+        assert await world.server.sampler.take_sample() is None, "the same answer again"
+
+
+@asynchronous
+async def test_there_is_no_sample_while_slurm_is_away(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        await world.server.sampler.load()
+        await world.lose_cluster()
+        assert await world.server.sampler.take_sample() is None
+        assert not list((tmp_path / "store" / "samples").iterdir())
+
+
+@asynchronous
+async def test_nodes_that_are_not_told_are_null(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.server.sampler.load()
+        made = await sample(world, 2e9, job("1", "RUNNING"))
+        assert made and (made.cpus, made.memory_mb, made.gpus, made.nodes) == (None, None, None, {})
+
+
+@asynchronous
+async def test_counts_go_on_after_a_restart(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        await begin_sampling(world, 1000.0)
+        await sample(world, 1060.0, ended("1", 1050), ended("2", 1055))
+        await world.show_queue(ended("1", 1050), ended("2", 1055), ended("3", 1061))  # it ends before the next sample
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        await world.show_queue(ended("1", 1050), ended("2", 1055), ended("3", 1061), ended("4", 1100))
+        await begin_sampling(world, 1110.0)
+        made = await sample(world, 1120.0, ended("2", 1055), ended("3", 1061), ended("4", 1100))
+        assert made and made.finished == {"COMPLETED": 4} and made.ended == 2
+        assert [row.ended for row in world.server.sampler.index.list_rows("here", 0.0)] == [2.0, 2.0]
+
+
+@asynchronous
+async def test_a_disk_that_takes_nothing_costs_no_sample_in_memory(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        await world.server.sampler.load()
+        (tmp_path / "store" / "samples").rmdir()
+        (tmp_path / "store" / "samples").write_text("in the way")
+        assert await sample(world, 2e9) is not None
+        assert len(world.server.sampler.index.list_rows("here", 0.0)) == 1
+
+
+@asynchronous
+async def test_old_days_are_removed(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        world.store.config.samples.keep_days = 1
+        clock = await begin_sampling(world, 1000.0)
+        sampler = world.server.sampler
+        await sample(world, 1001.0)
+        clock[0] = 10 * 86_400.0
+        sampler._taken = 0
+        await sample(world, clock[0])
+        assert [path.name for path in sampler.files.folder.iterdir()] == ["1970-01-11.jsonl"]
