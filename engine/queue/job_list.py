@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from engine import jobs
@@ -29,7 +29,7 @@ STEP_S = 600
 MOST_AT_ONCE = 20_000
 
 
-async def list_jobs(
+def list_jobs(
     server: Server,
     limit: int = 100,
     offset: int = 0,
@@ -43,8 +43,8 @@ async def list_jobs(
     start_time: str | None = None,
     end_time: str | None = None,
     cluster: str | None = None,
-) -> Answer:
-    """List a page of the jobs that are wanted.
+) -> Answer | Coroutine[Any, Any, Answer]:
+    """List a page of the jobs that are wanted; at once where it is kept.
 
     Accounting is asked only for jobs that have ended. Where it does not answer, the page says that they may be missing;
     but a period is nothing that could be told without it. Raises Invalid, SlurmError, NotFound.
@@ -56,15 +56,35 @@ async def list_jobs(
     since = (now - jobs.LISTED_S) // STEP_S * STEP_S
     given = (limit, offset, state, user, partition, sort, order, filter, expand_arrays, start_time, end_time)
     key = (given, asked.name, asked.snapshot.version, server.job_index.version, since)
-    body = view.pages.get(key)
-    if body is None:
+    if (body := view.pages.get(key)) is None:
         texts = {"state": state, "user": user, "partition": partition, "start_time": start_time, "end_time": end_time}
         query = job_query.parse_query(expand_hosts, now, sort=sort, order=order.lower(), filter=filter, **texts)
-        page = await _build_page(server, asked, query, since, expand_arrays, slice(offset, offset + limit))
-        body = Body(dump_json(s9s.to_page_json("jobs", *page[:2], limit, offset) | page[2]))
-        if not query.asks_for_ended and "now" not in (filter or "").lower():
-            view.pages.put(key, body, len(body.data) + 1000)
-    return Answer(body, jobs.get_age_s(server, cluster))
+        is_kept = not query.asks_for_ended and "now" not in (filter or "").lower()
+        return _answer_page(server, asked, query, since, expand_arrays, (limit, offset), key if is_kept else None)
+    return _make_answer(asked, body)
+
+
+def _make_answer(asked: Cluster, body: Body) -> Answer:
+    asked.snapshot.keep_fresh()
+    return Answer(body, asked.snapshot.age_s)
+
+
+async def _answer_page(
+    server: Server,
+    asked: Cluster,
+    query: JobQuery,
+    since: float,
+    is_expanded: bool,
+    window: tuple[int, int],
+    key: Any,
+) -> Answer:
+    """Answer with a page, which is kept under the key if there is one."""
+    limit, offset = window
+    rows, total, more = await _build_page(server, asked, query, since, is_expanded, slice(offset, offset + limit))
+    body = Body(dump_json(s9s.to_page_json("jobs", rows, total, limit, offset) | more))
+    if key is not None:
+        queue_view.get_view(server, asked).pages.put(key, body, len(body.data) + 1000)
+    return _make_answer(asked, body)
 
 
 async def _build_page(

@@ -122,7 +122,10 @@ class QueueView:
 
 def get_view(server: Server, asked: Cluster) -> QueueView:
     """Get the view of a cluster's queue."""
-    return server.queue_views.setdefault(asked, QueueView())
+    view = server.queue_views.get(asked)
+    if view is None:
+        view = server.queue_views[asked] = QueueView()
+    return view
 
 
 def list_dependencies(asked: Cluster, row: Row) -> list[dict[str, Any]]:

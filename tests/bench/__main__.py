@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
-from tests.bench import open_jobs, readers
+from tests.bench import open_jobs, queue, readers
 
 CONNECTIONS = 32
 BARE = """\
@@ -99,6 +99,7 @@ def main() -> None:
         readers.main(Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         open_jobs.measure(Path(folder), given.open_jobs, 20.0, 20)
+    queue.main(rounds=given.rounds, seconds=given.seconds)
 
 
 def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:

@@ -241,13 +241,13 @@ class _Parser:
 
     def _make_search(self, sign: str, value: Value) -> Callable[[str], bool]:
         if sign == "=~":
-            search = _compile_pattern(value).search
-            return lambda text: search(text[:TEXT_CHARS]) is not None
+            return _compile_search(value)
         part = value.text.casefold()
         return (lambda text: part in text.casefold()) if sign == "~" else (lambda text: part not in text.casefold())
 
 
-def _compile_pattern(value: Value) -> Any:
+def _compile_search(value: Value) -> Callable[[str], bool]:
+    """Compile a regular expression to what looks for it in a text."""
     if len(value.text) > PATTERN_CHARS:
         raise FilterError(value.at, f"a regular expression has at most {PATTERN_CHARS} characters")
     import re2  # 4 MB and some milliseconds that only those pay who use it
@@ -255,8 +255,18 @@ def _compile_pattern(value: Value) -> Any:
     options = re2.Options()
     options.max_mem, options.log_errors = PATTERN_BYTES, False
     try:
-        return re2.compile(value.text, options)
+        search = re2.compile(value.text.encode(), options).search
     except re2.error as problem:
         said = problem.args[0] if problem.args else problem
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         raise FilterError(value.at, f"no regular expression: {text[:200]}") from None
+    known: dict[str, bool] = {}  # many jobs have the same name, user or path
+
+    def has_match(text: str) -> bool:
+        found = known.get(text)
+        if found is None:
+            # Bytes spare RE2 to count characters.
+            found = known[text] = search(text[:TEXT_CHARS].encode("utf-8", "replace")) is not None
+        return found
+
+    return has_match

@@ -23,8 +23,13 @@ SILENT = SlurmUnreachable("sacct", "Problem talking to the database")
 ENDED = {"end_time": NOW - 600, "start_time": NOW - 700, "submit_time": NOW - 800, "source": "sacct"}
 
 
+async def take_answer(answer: Any) -> Any:
+    """Take what is there at once, or wait for it."""
+    return await answer if asyncio.iscoroutine(answer) else answer
+
+
 async def list_page(world: World, **asked: Any) -> dict[str, Any]:
-    answer = await job_list.list_jobs(world.server, **asked)
+    answer = await take_answer(job_list.list_jobs(world.server, **asked))
     page: dict[str, Any] = orjson.loads(answer.value.data)
     return page
 
@@ -82,10 +87,10 @@ async def test_pages_of_a_sorted_list(tmp_path: Path) -> None:
 async def test_a_page_is_kept_until_something_changes(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         await world.show_queue(job("1"))
-        bodies = [(await job_list.list_jobs(world.server)).value for _ in range(2)]
+        bodies = [(await take_answer(job_list.list_jobs(world.server))).value for _ in range(2)]
         assert bodies[0] is bodies[1]
         await world.show_queue(job("1"), job("2"))
-        assert (await job_list.list_jobs(world.server)).value is not bodies[0]
+        assert (await take_answer(job_list.list_jobs(world.server))).value is not bodies[0]
 
 
 TASKS = job("8_[3-4,7%2]", "PENDING", raw_id=8, array_job_id=8, array_task_id="3-4,7%2", user="ann", priority=5)

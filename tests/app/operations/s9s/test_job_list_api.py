@@ -16,7 +16,7 @@ def jobs(client: Client) -> dict[str, str]:
     made = {
         name: str(client.submit(f"#!/bin/bash\n#SBATCH --hold{more}\ntrue\n", name))
         for name, more in {
-            "small": " --mem=100M", "large": " --mem=3G -n 2 -t 1:00:00", "array": " --array=1-4%2 -t 2:00:00",
+            "list_small": " --mem=100M", "list_large": " --mem=3G -n 2 -t 1:00:00", "list_array": " --array=1-4%2 -t 2:00:00",
         }.items()
     }  # fmt: skip
     assert eventually(lambda: set(made.values()) <= {row["job_id"].partition("_")[0] for row in list_jobs(client)})
@@ -32,30 +32,31 @@ def list_names(client: Client, **asked: Any) -> list[str]:
     return [row["job_name"] for row in list_jobs(client, **asked)]
 
 
+ALL = ["list_array", "list_large", "list_small"]
 CHOSEN: list[tuple[str, dict[str, Any], list[str]]] = [
-    ("the last one first", {}, ["array", "large", "small"]),
-    ("a state in lower case, and a code", {"state": "pending,R"}, ["array", "large", "small"]),
+    ("the last one first", {}, ALL),
+    ("a state in lower case, and a code", {"state": "pending,R"}, ALL),
     ("another state", {"state": "RUNNING"}, []),
-    ("a filter with a size", {"filter": "memory>=2G"}, ["large"]),
-    ("a filter with a duration", {"filter": "time_limit>=1:00:00 and time_limit<1-00:00:00"}, ["array", "large"]),
-    ("a filter with an expression", {"filter": "name=~^[sl]"}, ["large", "small"]),
-    ("sorted by a name", {"sort": "job_name", "order": "desc"}, ["small", "large", "array"]),
-    ("sorted by a number", {"sort": "cpu_count", "order": "ASC", "filter": "name in (small,large)"},
-     ["small", "large"]),
-    ("a page", {"sort": "job_name", "order": "asc", "limit": 1, "offset": 1}, ["large"]),
-    ("tasks on their own", {"expand_arrays": "true", "filter": "name=array"}, ["array"] * 4),
+    ("a filter with a size", {"filter": "memory>=2G"}, ["list_large"]),
+    ("a filter with a duration", {"filter": "time_limit>=1:00:00 and time_limit<1-00:00:00"}, ["list_array", "list_large"]),
+    ("a filter with an expression", {"filter": "name=~^list_[sl]"}, ["list_large", "list_small"]),
+    ("sorted by name", {"sort": "job_name", "order": "desc"}, ["list_small", "list_large", "list_array"]),
+    ("sorted by a number", {"sort": "cpu_count", "order": "ASC", "filter": "name in (list_small,list_large)"},
+     ["list_small", "list_large"]),
+    ("a page", {"sort": "job_name", "order": "asc", "limit": 1, "offset": 1}, ["list_large"]),
+    ("tasks on their own", {"expand_arrays": "true", "filter": "name=list_array"}, ["list_array"] * 4),
     ("nobody's", {"user": "no-such-user"}, []),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("why", "asked", "names"), CHOSEN, ids=[row[0] for row in CHOSEN])
 def test_lists(client: Client, jobs: dict[str, str], why: str, asked: dict[str, Any], names: list[str]) -> None:
-    mine = {**asked, "filter": f"{asked.get('filter', '')} name in (small,large,array)"}
+    mine = {**asked, "filter": f"{asked.get('filter', '')} name~list_"}
     assert list_names(client, **mine) == names
 
 
 def test_a_job_that_waits_says_why(client: Client, jobs: dict[str, str]) -> None:
-    (row,) = list_jobs(client, filter="name=small")
+    (row,) = list_jobs(client, filter="name=list_small")
     assert row["reason"].startswith("JobHeld") and row["reason_text"].startswith("is held by")
 
 
@@ -71,7 +72,7 @@ def test_an_ended_job_is_found_by_its_state_and_its_time(client: Client) -> None
 
 
 def test_a_list_that_did_not_change_is_304(client: Client, jobs: dict[str, str]) -> None:
-    asked = {"filter": "name=small", "sort": "job_id"}
+    asked = {"filter": "name=list_small", "sort": "job_id"}
     first = client.get("/api/v1/jobs", params=asked)
     again = client.get("/api/v1/jobs", params=asked, headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304 and float(again.headers["x-snapshot-age"]) >= 0 and again.headers["x-change"]
@@ -100,7 +101,7 @@ def test_wrong_parameters_are_told_with_a_near_word(
 
 def test_a_cluster_is_chosen_by_its_name(client: Client, jobs: dict[str, str]) -> None:
     name = client.get("/api/v1/status").json()["cluster"]
-    assert "small" in list_names(client, cluster=name)
+    assert "list_small" in list_names(client, cluster=name)
     assert client.get("/api/v1/jobs", params={"cluster": "elsewhere"}).status_code == 404
 
 
