@@ -16,7 +16,8 @@ def jobs(client: Client) -> dict[str, str]:
     made = {
         name: str(client.submit(f"#!/bin/bash\n#SBATCH --hold{more}\ntrue\n", name))
         for name, more in {
-            "list_small": " --mem=100M", "list_large": " --mem=3G -n 2 -t 1:00:00", "list_array": " --array=1-4%2 -t 2:00:00",
+            "list_small": " --mem=100M", "list_large": " --mem=3G -n 2 -t 1:00:00",
+            "list_array": " --array=1-4%2 -t 2:00:00",
         }.items()
     }  # fmt: skip
     assert eventually(lambda: set(made.values()) <= {row["job_id"].partition("_")[0] for row in list_jobs(client)})
@@ -38,7 +39,8 @@ CHOSEN: list[tuple[str, dict[str, Any], list[str]]] = [
     ("a state in lower case, and a code", {"state": "pending,R"}, ALL),
     ("another state", {"state": "RUNNING"}, []),
     ("a filter with a size", {"filter": "memory>=2G"}, ["list_large"]),
-    ("a filter with a duration", {"filter": "time_limit>=1:00:00 and time_limit<1-00:00:00"}, ["list_array", "list_large"]),
+    ("a filter with a duration", {"filter": "time_limit>=1:00:00 and time_limit<1-00:00:00"},
+     ["list_array", "list_large"]),
     ("a filter with an expression", {"filter": "name=~^list_[sl]"}, ["list_large", "list_small"]),
     ("sorted by name", {"sort": "job_name", "order": "desc"}, ["list_small", "list_large", "list_array"]),
     ("sorted by a number", {"sort": "cpu_count", "order": "ASC", "filter": "name in (list_small,list_large)"},
