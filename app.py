@@ -52,7 +52,7 @@ from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, star
 from engine.config import configuration, profiles, projects
 from engine.exports import cluster_reports, exports
 from engine.live import sockets
-from engine.monitoring import cluster_status, efficiency, metrics
+from engine.monitoring import alerts, cluster_status, efficiency, metrics
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
 from engine.queue import job_actions, job_details, job_list
@@ -1423,6 +1423,9 @@ operations(
     s9s_get_cluster_metrics=metrics.get_cluster_metrics,
     s9s_get_performance_metrics=metrics.get_performance_metrics,
     s9s_get_efficiency=efficiency.get_efficiency,
+    s9s_list_alerts=alerts.list_alerts,
+    s9s_acknowledge_alert=alerts.acknowledge_alert,
+    s9s_resolve_alert=alerts.resolve_alert,
     s9s_create_export=exports.create_export,
     s9s_list_exports=exports.list_exports,
     s9s_get_export=exports.get_export,

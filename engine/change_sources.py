@@ -24,7 +24,7 @@ from store.rules import changes, deliveries, endpoints, sweeps, watches
 from store.rules.changes import Filter
 from store.rules.reports import ReportSummary
 from store.times import to_rfc3339
-from store.views import srunx
+from store.views import s9s_metrics, srunx
 
 # So long what changes the use of partitions is collected before it is counted again.
 RESOURCES_PAUSE_S = 0.05
@@ -43,6 +43,7 @@ def follow_changes(server: Server) -> None:
     )
     feed.follow_folder(store.endpoints, "endpoint", lambda name: endpoints.to_json(name, store.endpoints.get(name)))
     feed.follow_folder(store.deliveries, "delivery", lambda name: deliveries.to_json(store.deliveries.get(name)))
+    feed.follow_folder(store.alerts, "alert", lambda name: s9s_metrics.to_alert_json(store.alerts.get(name)))
     store.single["profiles"].listeners.append(partial(add_profiles, server))
     store.single["config"].listeners.append(lambda *_change: add_config(server))
     store.configuration.listeners.append(lambda *_change: add_outside(server))

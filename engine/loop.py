@@ -17,6 +17,7 @@ from typing import Any
 from engine import change_sources, jobs, reports, runs, start, sweeps
 from engine.exports import cluster_reports, exports, made_files
 from engine.following import report_documents
+from engine.monitoring import alerts
 from engine.mounts import sync
 from engine.open_documents import RETRY_S
 from engine.recovery import lost_jobs
@@ -214,6 +215,7 @@ def start_tasks(server: Server) -> list[asyncio.Task[None]]:
         server.supervisor.start("disk", functools.partial(check_disk_forever, server)),
         server.supervisor.start("notifications", server.notifications.run_forever),
         server.supervisor.start("samples", server.sampler.run_forever),
+        server.supervisor.start("alerts", functools.partial(alerts.watch_forever, server)),
     ]
 
 

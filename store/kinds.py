@@ -18,6 +18,7 @@ from store.rendering import templates
 from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watches
 from store.rules.exports.files import ClusterReport, Export
 from store.rules.jobs import records
+from store.rules.monitoring.alerts import Alert
 from store.yaml.reader import load_yaml
 
 YAML = (".yaml", ".yml")
@@ -157,6 +158,7 @@ KINDS = (
     Kind("endpoint", "endpoints", "Endpoint", endpoints.parse_endpoint, YAML),
     Kind("watch", "watches", "Watch", watches.parse_watch),
     Kind("delivery", "deliveries", "Delivery", deliveries.parse_delivery),
+    Kind("alert", "alerts", "Alert", make_json_parser(Alert)),
     Kind("export", "exports", "Export", make_json_parser(Export), find_open=find_open_file),
     Kind("cluster_report", "reports", "Report", make_json_parser(ClusterReport), find_open=find_open_file),
 )

@@ -67,6 +67,7 @@ class Store:
     endpoints: Folder
     watches: Folder
     deliveries: Folder
+    alerts: Folder
     exports: Folder
     reports: Folder
 

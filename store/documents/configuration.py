@@ -275,6 +275,34 @@ class SmtpConfig(UserFileModel):
         return self
 
 
+class Threshold(UserFileModel):
+    """Above which value an alert is a warning, and critical."""
+
+    warning: float = Field(ge=0, le=1e9, strict=False)
+    critical: float = Field(ge=0, le=1e9, strict=False)
+
+    @model_validator(mode="after")
+    def check_order(self) -> Self:
+        """Check that critical is not below warning."""
+        if self.warning > self.critical:
+            raise ValueError("warning must not be above critical")
+        return self
+
+
+class AlertsConfig(UserFileModel):
+    """When there are alerts, and how long resolved ones are kept.
+
+    Nodes that take no work, and CPUs, memory or GPUs that are allocated, in percent; None is never.
+    """
+
+    interval_s: float = Field(default=15.0, ge=1.0, le=3600, strict=False)
+    nodes_percent: Threshold | None = Threshold(warning=10, critical=25)
+    pending_jobs: Threshold | None = Threshold(warning=100, critical=500)
+    utilization_percent: Threshold | None = Threshold(warning=90, critical=95)
+    keep_days: float = Field(default=30, ge=1, le=36_500, strict=False)
+    keep_count: int = Field(default=1000, ge=0, le=100_000)
+
+
 class SamplesConfig(UserFileModel):
     """How often the cluster is sampled, and how long samples are kept.
 
@@ -316,6 +344,7 @@ class Config(SrunxConfig):
     sweeps: SweepsConfig = SweepsConfig()
     retention: Retention = Retention()
     samples: SamplesConfig = SamplesConfig()
+    alerts: AlertsConfig = AlertsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     limits: Limits = Limits()
     exports: ExportsConfig = ExportsConfig()

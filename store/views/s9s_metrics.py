@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from store.rules.monitoring.alerts import Alert
 from store.rules.monitoring.samples import DAY_S, Row, compute_percent, format_wait
 from store.times import format_duration, to_rfc3339
 from store.views.s9s import format_memory
@@ -107,3 +108,12 @@ def summarize_efficiency(used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _compute_mean(values: Any) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
+
+
+def to_alert_json(alert: Alert) -> dict[str, Any]:
+    """Build an alert, as lists and the change feed have it."""
+    names = (
+        *("severity", "type", "title", "message", "component", "acknowledged", "acknowledged_at", "acknowledged_by"),
+        *("resolved", "resolved_at", "resolved_by", "created_at", "updated_at", "cluster"),
+    )
+    return {"alert_id": alert.id, **{name: getattr(alert, name) for name in names}}
