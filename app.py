@@ -55,7 +55,7 @@ from engine.live import sockets
 from engine.monitoring import alerts, cluster_status, efficiency, metrics
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
-from engine.queue import job_actions, job_details, job_list
+from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from http_server.starting import shorten_traceback
@@ -1183,6 +1183,7 @@ STATUS: dict[type[Exception], int] = {
     errors.Conflict: 409,
     errors.Changed: 412,
     errors.Denied: 403,
+    errors.UpgradeNeeded: 426,
     errors.WrongKind: 400,
     errors.TooLarge: 413,
     errors.Invalid: 422,
@@ -1417,9 +1418,19 @@ def srtslurm_get_health(server: Server) -> Data:
 
 operations(
     s9s_list_jobs=job_list.list_jobs,
+    s9s_submit_job=submission.submit_job,
+    s9s_change_jobs=bulk_actions.change_jobs,
     s9s_get_job=job_details.get_job,
     s9s_cancel_job=job_actions.cancel_job,
     s9s_read_script=job_details.read_script,
+    s9s_hold_job=job_actions.hold_job,
+    s9s_release_job=job_actions.release_job,
+    s9s_requeue_job=job_actions.requeue_job,
+    s9s_suspend_job=job_actions.suspend_job,
+    s9s_resume_job=job_actions.resume_job,
+    s9s_set_priority=job_actions.set_priority,
+    s9s_get_job_output=output.read_output,
+    s9s_get_job_error=output.read_error_output,
     s9s_get_cluster_metrics=metrics.get_cluster_metrics,
     s9s_get_performance_metrics=metrics.get_performance_metrics,
     s9s_get_efficiency=efficiency.get_efficiency,

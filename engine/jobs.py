@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -263,8 +264,29 @@ async def submit_script(
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 
+class Wish(NamedTuple):
+    """What a request asks for beside its script and who is told.
+
+    `options` are sbatch's, which win over the script's; `place` is that of the script in the request. `asked` is what
+    makes it the same request again, by default its body; `kept` are fields of the record.
+    """
+
+    options: Mapping[str, Any] | None = None
+    place: tuple[str, ...] = ("body", "script_content")
+    asked: Any = None
+    kept: Mapping[str, Any] = MappingProxyType({})
+
+
+NO_WISH = Wish()
+
+
 async def submit_job(
-    server: Server, body: dict[str, Any], record_id: str, caller: access.Caller, needs: Needs = NO_NEEDS
+    server: Server,
+    body: dict[str, Any],
+    record_id: str,
+    caller: access.Caller,
+    needs: Needs = NO_NEEDS,
+    wish: Wish = NO_WISH,
 ) -> JobRecord:
     """Submit a job that works in the folders it needs; return its record.
 
@@ -277,10 +299,9 @@ async def submit_job(
         script = await mount_calls.run_call(
             work_dir.local, templates.read_script, body["script_path"], work_dir.local, server.store.root
         )
-    wanted = requests.hash_request(body)
-    await planning.check_scripts(
-        server, {("body", "script_path" if body.get("script_path") else "script_content"): script or ""}
-    )
+    wanted = requests.hash_request(wish.asked or body)
+    place = ("body", "script_path") if body.get("script_path") else wish.place
+    await planning.check_scripts(server, {place: script or ""})
     server.check_ready(cluster)
     work_dir = await workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     async with server.locks.hold(Key("job", record_id)):
@@ -296,7 +317,8 @@ async def submit_job(
             record = records.build_record(
                 record_id, body, Path(needs.folders.get("work_dir", work_dir.root)), given, time.time()
             )
-            record.options["job_name"] = batch.to_job_name(record.name)
+            record = record.model_copy(update=dict(wish.kept))
+            record.options = dict(wish.options or {"job_name": batch.to_job_name(record.name)})
         await server.store.jobs.put(record_id, record)
         record = record if record.job_id else await hand_over_job(server, record, needs)
         await server.notifications.subscribe_requested(
@@ -329,13 +351,13 @@ async def hand_over_job(server: Server, record: JobRecord, needs: Needs) -> JobR
     """
     options = {**record.options, "comment": record.tag}
     missing = batch.build_missing_options(record.script or "", record.work_dir or "")
-    if missing:
+    if missing or "chdir" in options:
         needs = Needs({**needs.folders, "work_dir": record.work_dir or ""}, needs.secrets)
     try:
         row = {"name": options["job_name"]}
         cluster = server.clusters.get(record.cluster)
         submitted_at = to_rfc3339(time.time())
-        script = batch.require_folder(record.script or "", record.work_dir or "")
+        script = batch.require_folder(record.script or "", record.work_dir or "", "chdir" in options)
         job_id = await cluster.sbatch(script, {**options, **missing}, row, needs)
     except slurm_errors.SlurmError as problem:
         if not getattr(problem, "uncertain", False):

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from slurm_shim.commands import NO_NEEDS, Needs, Slurm
+from slurm_shim.commands import IDS_A_CALL, NO_NEEDS, Needs, Slurm
 from slurm_shim.directives import add_tag, read_options
 from slurm_shim.errors import AccountingOff, ClusterUnreachable, SlurmError, SlurmUnreachable
 from slurm_shim.expectations import build_expected_job
@@ -28,6 +28,7 @@ from slurm_shim.parse import Job, Node
 from slurm_shim.past.ended_jobs import EndedJobs
 from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.past.usage_look_ups import UsageLookUps
+from slurm_shim.queue import job_changes
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.resources import ClusterCounts, count_cluster, make_empty_row, summarize_partitions
@@ -252,6 +253,39 @@ class Cluster:
         """Read these nodes as they are now; NodeUnknown."""
         rows: list[Node] = await self._call(questions.read_nodes, self.slurm.ask, names)
         return rows
+
+    async def cancel_jobs(self, job_ids: Sequence[str], signal: str | None = None) -> dict[str, SlurmError]:
+        """Cancel the jobs, or send them a signal; return what was refused.
+
+        What is cancelled, also by KILL, is shown so at once. See job_changes.cancel_jobs.
+        """
+        refused: dict[str, SlurmError] = await self._call(job_changes.cancel_jobs, self.slurm, job_ids, signal)
+        if signal in (None, "KILL", "9"):
+            self.snapshot.mark_cancelled(job_id for job_id in job_ids if job_id not in refused)
+        return refused
+
+    async def change_jobs(
+        self, verb: str, job_ids: Sequence[str], fields: Mapping[str, str | int] = job_changes.NO_FIELDS
+    ) -> dict[str, SlurmError]:
+        """Change the jobs alike; return what was refused, by id.
+
+        See job_changes.change_jobs.
+        """
+        refused: dict[str, SlurmError] = await self._call(job_changes.change_jobs, self.slurm, verb, job_ids, fields)
+        return refused
+
+    async def ask_again(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Ask the queue how these jobs are now, and show it; by id."""
+        rows: list[Job] = []
+        for at in range(0, len(job_ids), IDS_A_CALL):
+            rows += await self._call(self.slurm.squeue, job_ids[at : at + IDS_A_CALL])
+        self.snapshot.show_rows(rows)
+        by_id = {row["job_id"]: row for row in rows}
+        found = {
+            job_id: [by_id[job_id]] if job_id in by_id else [row for row in rows if is_part_of(row, job_id)]
+            for job_id in job_ids
+        }
+        return {job_id: combine_rows(job_id, parts) for job_id, parts in found.items() if parts}
 
     # ------------------------------------------------------------------------------- jobs whose id was never heard
 

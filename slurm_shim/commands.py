@@ -371,6 +371,10 @@ class Slurm:
         pairs = [f"{name}={value}" for name, value in fields.items() if _check_option_name(name)]
         self._run_checked(["scontrol", "update", f"jobid={to_argument(job_id)}", *pairs], (job_id,))
 
+    def run_for_jobs(self, argv: list[str], timeout_s: float) -> Answer:
+        """Run a program that changes jobs; return whatever it says of them."""
+        return self._run_guarded(argv, None, timeout_s)
+
     # --------------------------------------------------------------------------------------------------- the way out
 
     def _run_in_batches(self, argv: list[str], job_ids: Sequence[str]) -> None:

@@ -61,6 +61,7 @@ class FolderRefused(SlurmRefused):
     """A folder of the job cannot be made or used where the job will run."""
 
     def __init__(self, field: str, folder: str, why: str) -> None:
+        self.field = field
         short = folder if len(folder) <= 200 else f"{folder[:200]}…"
         super().__init__("sbatch", 1, "", f"{field} {short}: {why[:200]}")
 
@@ -245,6 +246,8 @@ _CONFLICT = (
     "job is not pending",
     "job is no longer pending execution",
     "job is currently being",
+    "job is not suspended",
+    "operation not permitted on individual component",
     "job/step is already suspended",
     "requested operation is presently disabled",
     "requested operation not supported",

@@ -209,12 +209,13 @@ def add_result_export(script: str, path: str) -> str:
     return _begin_with(f"export SLUICE_RESULT={quoted}", script)
 
 
-def require_folder(script: str, folder: str) -> str:
+def require_folder(script: str, folder: str, is_chosen: bool = False) -> str:
     """Have the script fail where its job cannot enter its folder.
 
-    That is this one, unless the script chooses another. SLURM lets it run in /tmp then, where its files are lost.
+    That is this one, unless the script chooses another and it `is_chosen` by nobody. SLURM lets it run in /tmp then,
+    where its files are lost.
     """
-    folder = read_options(script).get("chdir") or folder
+    folder = folder if is_chosen else read_options(script).get("chdir") or folder
     if not folder.startswith("/"):  # one of its own that depends on where sbatch is called
         return script
     quoted = shlex.quote(folder)

@@ -431,6 +431,11 @@ class Snapshot:
         self._nodes_began_at = float("-inf")
         self.wake()
 
+    def show_rows(self, rows: Iterable[Job]) -> None:
+        """Show rows that squeue has just given for jobs that we have changed."""
+        self._overlay_rows({row["job_id"]: row for row in rows})
+        self.wake()
+
     def _list_cancelled(self, job_id: str) -> list[Job]:
         rows = self._find_rows(job_id) or self._find_submitted(job_id)
         return [row for row in rows if row["state"] not in FINISHED and _ends_whole(row, job_id)]

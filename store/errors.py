@@ -74,6 +74,10 @@ class Denied(StoreError):
     """The path, or what it leads to, must not be read or written."""
 
 
+class UpgradeNeeded(StoreError):
+    """What goes on for ever is sent as events or over a WebSocket only."""
+
+
 class WrongKind(StoreError):
     """The thing found is of another kind than the one asked for.
 

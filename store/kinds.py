@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from store.disk.entries import FileEntry, Parse
-from store.documents import JobRecord, Run, Sweep, from_json
+from store.documents import Hold, JobRecord, Run, Sweep, from_json
 from store.indexes import jobs
 from store.rendering import templates
 from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watches
@@ -161,4 +161,5 @@ KINDS = (
     Kind("alert", "alerts", "Alert", make_json_parser(Alert)),
     Kind("export", "exports", "Export", make_json_parser(Export), find_open=find_open_file),
     Kind("cluster_report", "reports", "Report", make_json_parser(ClusterReport), find_open=find_open_file),
+    Kind("hold", "holds", "Hold", make_json_parser(Hold)),
 )

@@ -183,14 +183,19 @@ class Specification:
 
 
 def prefers_csv(accept: str) -> bool:
-    """Return whether an Accept header prefers CSV to JSON.
+    """Return whether an Accept header prefers CSV to JSON."""
+    return prefers_kind(accept, "text/csv", JSON)
 
-    It names CSV, and JSON neither with more weight nor, with the same weight, before it.
+
+def prefers_kind(accept: str, wanted: str, other: str) -> bool:
+    """Return whether an Accept header prefers a media type to another.
+
+    It names the first, and the other neither with more weight nor, with the same weight, before it.
     """
     named = [part.partition(";") for part in accept.lower().split(",")]
     kinds = [(name.strip(), float(weight[1]) if (weight := WEIGHT.search(rest)) else 1.0) for name, _, rest in named]
-    ours = [kind for kind in kinds if kind[0] in ("text/csv", JSON) and kind[1] > 0]
-    return bool(ours) and max(ours, key=lambda kind: kind[1])[0] == "text/csv"
+    ours = [kind for kind in kinds if kind[0] in (wanted, other) and kind[1] > 0]
+    return bool(ours) and max(ours, key=lambda kind: kind[1])[0] == wanted
 
 
 WEIGHT = re.compile(r"\bq=([01](?:\.[0-9]*)?)\s*(?:;|$)")

@@ -70,6 +70,7 @@ class Store:
     alerts: Folder
     exports: Folder
     reports: Folder
+    holds: Folder
 
     def __init__(
         self,

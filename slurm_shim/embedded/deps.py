@@ -43,7 +43,7 @@ def parse_dependency(text: str) -> str:
         words = part.strip().split(":")
         if words[0].lower() in KINDS:
             kind = words.pop(0).lower()
-            if kind in ("expand", "afterburstbuffer"):
+            if kind == "expand":
                 raise BadDependency(text)
         elif is_number(words[0].partition("_")[0].partition("+")[0]) is False:
             raise BadDependency(text)
@@ -128,7 +128,7 @@ def _judge_term(bare: str, job: Job, task: int | None, now: int, lookup: Lookup)
     if kind == "after":
         return _judge_after(rows, int(minutes or 0) * 60, now)
     unfinished = any(row["state"] in LIVE or row["completing"] for row in rows)
-    if kind == "afterany":
+    if kind in ("afterany", "afterburstbuffer"):  # no burst buffers: nothing is to be written back
         return (WAIT if unfinished else MET), None
     bad = any(row["state"] not in LIVE and row["state"] != "COMPLETED" for row in rows)
     if kind == "afternotok":

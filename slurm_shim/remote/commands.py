@@ -232,7 +232,10 @@ class RemoteSlurm(Slurm):
         words = [f"{name}={value}" for name, value in given.items()]
         if hidden:  # through a pipe, since everybody can read an argv
             rest = " </dev/null" if stdin is None else ""
-            words += ["/bin/sh", "-c", f'{_build_reading(hidden)} exec "$@"{rest}', "sh"]
+            # The job's own PATH must not decide which sbatch it is.
+            finding = f'sbatch=$(command -v "$1") || exit {_MISSING}; shift; ' if "PATH" in needs.secrets else ""
+            running = f'exec "$sbatch" "$@"{rest}' if finding else f'exec "$@"{rest}'
+            words += ["/bin/sh", "-c", f"{finding}{_build_reading(hidden)} {running}", "sh"]
             stdin = "".join(f"{_escape(value)}\n" for value in hidden.values()) + (stdin or "")
         program = f"{'s ' if argv[0] == 'sbatch' else ''}$T env -i {shlex.join([*words, *argv])}"
         fed = f"{program} </dev/null" if stdin is None else f"printf %s {shlex.quote(stdin)} | {program}"

@@ -33,6 +33,7 @@ from store.documents.encoding import (
     to_json,
     to_problems,
 )
+from store.documents.holds import Hold
 from store.documents.jobs import JobRecord, StateChange
 from store.documents.models import ADDRESS, HOOK, LINE, PATH, VARIABLE, VERSION, ServerFileModel, UserFileModel
 from store.documents.parts import Part
@@ -56,6 +57,7 @@ __all__ = [
     "Environment",
     "ErrorKind",
     "ExportsConfig",
+    "Hold",
     "JobRecord",
     "Limits",
     "Notifications",

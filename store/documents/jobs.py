@@ -21,7 +21,8 @@ class JobRecord(ServerFileModel):
     """One job submitted or reported through us, kept for ever.
 
     Also when SLURM has forgotten it. A report has a record named after its job id (see store.rules.reports); `job_id`
-    is that of a job we submitted, `found_at` when one that was taken for lost turned up.
+    is that of a job we submitted, `found_at` when one that was taken for lost turned up. `command` is the command, or
+    the path of the script, that was given in place of a script; `environment` has what was given, secrets masked.
     """
 
     version: int = VERSION
@@ -31,6 +32,8 @@ class JobRecord(ServerFileModel):
     tag: str | None = None
     job_id: str | None = None
     script: str | None = None
+    command: str | None = None
+    environment: dict[str, str] = {}
     options: dict[str, Any] = {}
     work_dir: str | None = None
     source: str = ""

@@ -212,6 +212,14 @@ DEPENDENCIES = (
         Until("squeue -h -t PD -j <b> -o %T|%r", NEVER),
     ),
     row(
+        "a burst buffer that is written back: none here, so that the end is enough",
+        submit("-o /dev/null --wrap 'sleep 0.3; exit 1'"),
+        submit("-H -o /dev/null -d afterburstbuffer:<a> --wrap true", "b"),
+        queue("<b>", "afterburstbuffer:<a>(unfulfilled)", "%E"),
+        Do("scontrol release <b>"),
+        await_end("<b>", "COMPLETED"),
+    ),
+    row(
         "singleton: one of a name at a time",
         submit("-J one-<dir> -o /dev/null --wrap 'sleep 60'"),
         submit("-J one-<dir> -o /dev/null -d singleton --wrap true", "b"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.row import ANY, Do, Row, Text, Writes, await_end, like, queue, row, submit
+from tests.behaviour.row import ANY, Do, Row, Text, Until, Writes, await_end, like, queue, row, submit
 
 FAILED = "sbatch: error: Batch job submission failed: "
 SQUEUE_HEADER = "             JOBID PARTITION     NAME     USER ST       TIME  NODES NODELIST(REASON)"
@@ -303,6 +303,53 @@ SCONTROL = (
             err="Job is in held state, pending scheduler release for job <a>",
             rc=1,
         ),
+    ),
+    row(
+        "nor that of an array: its tasks are named",
+        submit("-H --array=1-6 --wrap true"),
+        Do(
+            "scontrol update jobid=<a> priority=5",
+            err="<a>_1-6: Job is in held state, pending scheduler release",
+            rc=1,
+        ),
+    ),
+    row(
+        "what waits, has ended or is unknown is neither suspended nor resumed",
+        submit("-H --wrap true"),
+        submit("-o /dev/null --wrap true", "b"),
+        queue("<b>", "COMPLETED|None"),
+        *(
+            Do(
+                f"scontrol {verb} <a>,<b>,99999999",
+                err="Job is pending execution for job <a>\n"
+                "Job/step already completing or completed for job <b>\n"
+                "Unexpected message received for job 99999999",
+                rc=1,
+            )
+            for verb in ("suspend", "resume")
+        ),
+    ),
+    row(
+        "a job that runs is not resumed; one that is suspended may be suspended again",
+        submit("-o /dev/null --wrap 'sleep 60'"),
+        queue("<a>", "RUNNING|None"),
+        Do("scontrol resume <a>", err="Job is not suspended for job <a>", rc=1),
+        Do("scontrol suspend <a>"),
+        queue("<a>", "SUSPENDED|None"),
+        Do("scontrol suspend <a>"),
+        Do("scontrol resume <a>"),
+        queue("<a>", "RUNNING|None"),
+    ),
+    row(
+        "a component is not suspended alone",
+        submit("-n1 -o /dev/null --wrap 'sleep 60' : -n1"),
+        Until("squeue -h -j <a> -t all -o %T", "RUNNING\nRUNNING"),
+        Do(
+            "scontrol suspend <a>+1",
+            err="Operation not permitted on individual component of heterogeneous job for job <a>+1",
+            rc=1,
+        ),
+        Do("scontrol requeue <a>+1", err=f"{GONE} for job <a>+1", rc=1),
     ),
     row(
         "hold goes on after a job it does not find",

@@ -36,6 +36,8 @@ class Problem(Exception):
     """A job cannot be changed so; the text is SLURM's."""
 
 
+NOT_ALONE = "Operation not permitted on individual component of heterogeneous job"
+PAUSES = ("suspend", "resume")
 # What is done to all parts of a heterogeneous job at once.
 WHOLE = ("requeue", "requeuehold", "suspend", "resume")
 
@@ -61,13 +63,20 @@ def _change_each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[s
     nudges: list[tuple[str, Row]] = []
     with cluster.change_state(conf) as state:
         for word in ids:
+            row: Row | None = None
             try:
                 for row in _find_rows(conf, state, word, verb):
                     nudges += [(what, row) for what in _change_job(conf, state, verb, row, word, fields)]
             except Problem as problem:
                 code = 1
+                is_array = verb == "update" and row is not None and row["array_tasks"]
                 # requeue, suspend and update name the job; hold and release add a second line.
-                print(f"{problem} for job {word}", file=sys.stderr)
+                print(
+                    f"{word.partition('_')[0]}_{row['array_tasks']}: {problem}"  # type: ignore[index]
+                    if is_array
+                    else f"{problem} for job {word}",
+                    file=sys.stderr,
+                )
                 if verb in ("hold", "uhold", "release"):
                     print(f"slurm_suspend error: {problem}", file=sys.stderr)
     for what, row in nudges:
@@ -88,18 +97,19 @@ def _find_rows(conf: dict[str, Any], state: State, word: str, verb: str) -> list
         wanted = int(number) + int(offset or 0)  # the parts of a heterogeneous job have ids in a row
         rows = cluster.find_jobs(state, wanted)
         if verb in WHOLE and rows[:1] and rows[0]["het_offset"]:
-            raise Problem(INVALID_ID)
+            raise Problem(NOT_ALONE if verb in PAUSES else INVALID_ID)
         live = [row for row in rows if row["state"] in LIVE]
         rows = live or rows
     else:
         rows = list(_split_tasks(state, int(number), tasks))
+    unknown = "Unexpected message received" if verb in PAUSES else INVALID_ID
     if not rows:
-        raise Problem(INVALID_ID)
+        raise Problem(unknown)
     if not any(row["state"] in LIVE for row in rows):
         if int(time.time()) - (rows[0]["end_time"] or 0) > conf["min_job_age_s"]:
-            raise Problem(INVALID_ID)
+            raise Problem(unknown)
         if verb not in ("requeue", "requeuehold"):
-            raise Problem(DONE)
+            raise Problem("Job/step already completing or completed" if verb in PAUSES else DONE)
     return rows
 
 
@@ -174,9 +184,7 @@ def _suspend_job(state: State, row: Row, verb: str) -> list[str]:
             state.update_job(row["raw_id"], state="SUSPENDED", suspend_time=now)
         return ["stop", "look"]
     if row["state"] != "SUSPENDED":
-        raise Problem(
-            "Job is pending execution" if row["state"] == "PENDING" else "Requested operation is presently disabled"
-        )
+        raise Problem("Job is pending execution" if row["state"] == "PENDING" else "Job is not suspended")
     paused_s = now - (row["suspend_time"] or now)
     state.update_job(
         row["raw_id"], state="RUNNING", suspend_time=None, suspended_s=(row["suspended_s"] or 0) + paused_s

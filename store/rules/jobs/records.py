@@ -75,3 +75,10 @@ def follow_record(record: JobRecord, by_id: ById, by_tag: ByTag, now: float) -> 
     if record.state is not None and (record.state, record.reason) != before:
         record.history.append(StateChange(at=to_rfc3339(now) or "", state=record.state, reason=record.reason))
     return record
+
+
+def reopen_record(record: JobRecord, now: float) -> JobRecord:
+    """Reopen the record of a job that had ended and is queued anew."""
+    ended = {"started_at": None, "ended_at": None, "exit_code": None, "reason": None, "error": None}
+    history = [*record.history, StateChange(at=to_rfc3339(now) or "", state="PENDING")]
+    return record.model_copy(update={"state": "PENDING", "history": history, **ended})

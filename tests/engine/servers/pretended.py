@@ -14,6 +14,7 @@ from slurm_shim.cluster import Cluster
 from slurm_shim.commands import Needs
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.parse import Job
+from slurm_shim.programs import Answer
 from store import access
 from store.config.settings import Settings
 from store.documents import Run, Sweep
@@ -43,6 +44,8 @@ class Slurm(pretended.Cluster):
         self.submitted: list[tuple[str, dict[str, Any]]] = []
         self.secrets: list[dict[str, str]] = []  # of each submission
         self.cancelled: list[str] = []
+        self.changes: list[list[str]] = []  # what changed jobs, and what SLURM says of it
+        self.said = Answer(0, "", "")
         self.refusal: Exception | None = None
 
     def sbatch(self, script: str, options: Mapping[str, Any], _words: Sequence[str], needs: Needs) -> str:
@@ -56,6 +59,12 @@ class Slurm(pretended.Cluster):
         if self.refusal is not None:
             raise self.refusal
         self.cancelled += job_ids
+
+    def run_for_jobs(self, argv: list[str], _timeout_s: float) -> Answer:
+        self.changes.append(argv)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.said
 
     def list_submitted(self, _since: float) -> list[Job]:
         return []

@@ -230,7 +230,8 @@ def test_the_submitter_waits_for_nobody(cluster: Cluster) -> None:
     job = cluster.submit("sleep 60")
     eventually(lambda: cluster.row(job)["job_pid"])
     row = cluster.row(job)
-    assert open_files(row["sup_pid"]) == {"/dev/null"}
+    # It closes the state a moment after it has written the pid down.
+    eventually(lambda: open_files(row["sup_pid"]) == {"/dev/null"})
     files = open_files(row["job_pid"])
     assert [file for file in files if str(cluster.folder) in file and "slurm_script" not in file] == []
     assert os.getsid(row["job_pid"]) == row["job_pid"]
