@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 from engine import jobs, workdirs
+from engine.live.sockets import Socket
 from engine.queue.output_follow import follow_output, stream_frames
 from engine.server import Server
 from store.disk.reading import ReadSlices
@@ -60,6 +62,23 @@ async def read_stream(
         return Answer(found["content"].encode(), media_type=f"{TEXT}; charset=utf-8")
     is_long = len(found["content"]) > LONG_CHARS
     return Answer(await asyncio.to_thread(dump_json, found) if is_long else dump_json(found))
+
+
+async def send_output(server: Server, job_id: str, offset: int | None, socket: Socket) -> None:
+    """Send a job's output over a WebSocket as it is written, to its end."""
+    await send_frames(server, "stdout", job_id, offset or 0, socket)
+
+
+async def send_error_output(server: Server, job_id: str, offset: int | None, socket: Socket) -> None:
+    """Send a job's error output over a WebSocket as it is written."""
+    await send_frames(server, "stderr", job_id, offset or 0, socket)
+
+
+async def send_frames(server: Server, stream: str, job_id: str, start: int, socket: Socket) -> None:
+    """Send the messages of a follower, as fast as the client takes them."""
+    async with contextlib.aclosing(follow_output(server, stream, job_id, start)) as frames:
+        async for frame in frames:
+            await socket.send(dump_json(frame).decode())
 
 
 async def begin_following(server: Server, stream: str, job_id: str, start: int) -> AsyncIterator[bytes]:

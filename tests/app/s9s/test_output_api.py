@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.app_client import Client
 from tests.app_server import Server
@@ -202,3 +204,31 @@ def test_output_is_followed_as_it_is_written(server: Server, tmp_path: Path) -> 
     assert [message["type"] for message in messages] == ["output", "truncated", "output", "end"], messages
     assert messages[2]["data"] == "x\n" and messages[2]["offset"] == 0
     assert (messages[3]["state"], messages[3]["exit_code"]) == ("FAILED", 128 + 10)
+
+
+def test_a_websocket_gets_the_same_messages(server: Server, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path.parent):
+        path.chmod(0o755)
+    go = tmp_path / "go"
+    script = f"#!/bin/bash\necho begun >&2\nuntil [ -e {go} ]; do sleep 0.05; done\nexit 3\n"
+    with httpx.Client(base_url=server.url, headers=server.http.headers, timeout=120) as http:
+        job_id = submit(http, script, standard_output=f"{tmp_path}/out", standard_error=f"{tmp_path}/err")
+    url = server.url.replace("http", "ws", 1) + f"/v1/jobs/{job_id}/error?follow=true"
+    headers = {name: value for name, value in server.http.headers.items() if name == "authorization"}
+    messages: list[dict[str, Any]] = []
+    with connect(url, additional_headers=headers) as socket:
+        for text in socket:
+            message = json.loads(text)
+            messages += [message] if message["type"] != "ping" else []
+            if message.get("data") == "begun\n":
+                go.touch()
+    assert messages == [
+        {"type": "output", "stream": "stderr", "offset": 0, "next_offset": 6, "data": "begun\n"},
+        {"type": "end", "state": "FAILED", "exit_code": 3, "offset": 6},
+    ]
+    assert socket.close_code == 1000
+    with connect(f"{url}&offset=6", additional_headers=headers) as socket:
+        assert [json.loads(text)["type"] for text in socket] == ["ping", "end"], "resumed"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(url.replace(f"/{job_id}/", "/99999999/"), additional_headers=headers)
+    assert refused.value.response.status_code == 404
