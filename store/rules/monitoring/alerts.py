@@ -21,7 +21,10 @@ USES = {"cpu": "CPUs", "memory": "Memory", "gpu": "GPUs"}
 
 
 class Alert(ServerFileModel):
-    """One alert. `key` names its cause, which `is_current` says is still there."""
+    """One alert.
+
+    `key` names its cause, which `is_current` says is still there.
+    """
 
     version: int = VERSION
     id: str
@@ -135,7 +138,7 @@ def advance_alerts(
     """
     now, given = to_rfc3339(int(at)) or "", iter(ids)
     current = {alert.key: alert for alert in alerts if alert.is_current and alert.cluster == cluster}
-    changed = [_resolve(alert, now) for alert in alerts if alert.is_current and alert.cluster != cluster]
+    changed = [_end_alert(alert, now) for alert in alerts if alert.is_current and alert.cluster != cluster]
     found = {cause.key: cause for cause in causes}
     for key, cause in found.items():
         alert = current.get(key)
@@ -143,12 +146,12 @@ def advance_alerts(
             changed.append(Alert(id=next(given), cluster=cluster, created_at=now, updated_at=now, **cause._asdict()))
         elif alert.severity != cause.severity:
             changed.append(_change_severity(alert, cause, now))
-    changed += [_resolve(alert, now) for key, alert in current.items() if key in judged and key not in found]
+    changed += [_end_alert(alert, now) for key, alert in current.items() if key in judged and key not in found]
     return changed
 
 
 def _change_severity(alert: Alert, cause: Cause, now: str) -> Alert:
-    """Return the alert as its cause is now; whoever dealt with it hears of a worse one anew."""
+    """Return the alert as its cause is now; a worse one is open anew."""
     is_worse = SEVERITIES.index(cause.severity) > SEVERITIES.index(alert.severity)
     anew: dict[str, Any] = {}
     if is_worse:
@@ -157,7 +160,7 @@ def _change_severity(alert: Alert, cause: Cause, now: str) -> Alert:
     return alert.model_copy(update=cause._asdict() | {"updated_at": now} | anew)
 
 
-def _resolve(alert: Alert, now: str) -> Alert:
+def _end_alert(alert: Alert, now: str) -> Alert:
     """Return the alert without its cause."""
     own = {} if alert.resolved else {"resolved": True, "resolved_at": now, "resolved_by": None}
     return alert.model_copy(update={"is_current": False, "updated_at": now, **own})
