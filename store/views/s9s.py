@@ -41,6 +41,9 @@ def to_error_json(
     if problems:
         details = {"fields": {_name_field(problem["loc"]): problem["msg"] for problem in problems}}
         message = "; ".join(f"{name}: {text}" for name, text in details["fields"].items())
+    if status == 404 and "resource_id" in details:
+        # The document names things without quotes: Job 99999 not found.
+        message = message.replace(f"'{details['resource_id']}'", details["resource_id"], 1)
     error = {
         "code": _find_code(status, code, problems),
         "message": print_text(message),
