@@ -19,11 +19,9 @@ The words in use:
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import functools
-import importlib.metadata
 import inspect
 import itertools
 import logging
@@ -49,6 +47,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
+from engine.callers import oauth
 from engine.config import configuration, profiles, projects
 from engine.exports import cluster_reports, exports
 from engine.live import sockets
@@ -58,17 +57,34 @@ from engine.notify import deliveries, endpoints, watches
 from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
+from http_server.command_line import make_parser
+from http_server.problems import (
+    BODY_PAUSE_S,
+    BrokenBody,
+    Degraded,
+    Disconnected,
+    Ending,
+    HeadTooLarge,
+    MediaType,
+    NotStarted,
+    TooMany,
+    TooSlow,
+    UnknownMethod,
+    UnknownPath,
+    WrongRange,
+)
 from http_server.starting import shorten_traceback
 from http_server.websocket import Gone, WebSocket
 from slurm_shim import errors as slurm_errors
 from slurm_shim.threads import start_threads
 from store import access, errors, jsons
+from store.access import token_commands
 from store.config.log_format import Throttle, set_up_log
-from store.config.settings import CHOICES, Settings
+from store.config.settings import Settings
 from store.contract import dump_contract, find_needed_components, load_contract
 from store.contract_export import export_family
 from store.indexes.bodies import Answer, Body, Versioned
-from store.operations import JSON, RAW, Specification, list_operations
+from store.operations import FORM, JSON, RAW, Specification, list_operations, parse_form
 from store.views import s9s
 
 HERE = Path(__file__).resolve().parent
@@ -118,7 +134,10 @@ class Family:
     odd_value: Callable[[Problem], tuple[int, str] | None] = lambda _problem: None
     # Operations for which the place of a problem in the body is told without the word "body".
     bare_places: Collection[str] = ()
-    headers: Callable[[access.Caller | None], Headers] | None = None  # of every answer, such as rate limits
+    # Of every answer, by the caller and what is left of his rate; None where there is no limit.
+    headers: Callable[[access.Caller | None, access.Window | None], Headers] | None = None
+    has_rates: bool = False  # requests are counted within the rates of access.yaml
+    envelopes: Mapping[str, Callable[[Refusal], bytes]] = field(default_factory=dict)  # of operations that differ
     aliases: Mapping[str, str] = field(default_factory=dict)  # {"/v1": "/api/v1"}: the same operations
     cors: Collection[str] = ()  # origins whose pages may read, beside those in access.yaml
 
@@ -134,6 +153,11 @@ def write_detail(refusal: Refusal) -> bytes:
 def write_s9s_error(refusal: Refusal) -> bytes:
     """Write a refusal as the S9S document does."""
     return jsons.dump_json(s9s.to_error_json(**vars(refusal), now=time.time()))
+
+
+def write_oauth_error(refusal: Refusal) -> bytes:
+    """Write a refusal of a token as RFC 6749 does."""
+    return jsons.dump_json(access.to_token_error_json(**vars(refusal)))
 
 
 # A value that fails its pattern in a way for which the srunx document has a status and a text of its own.
@@ -192,9 +216,15 @@ FAMILIES = (
     ),
     Family(
         name="s9s",
-        roots=("/api/v1", "/v1"),
+        roots=("/api/v1", "/v1", "/oauth"),
         envelope=write_s9s_error,
-        credentials={"bearer": access.check_bearer},
+        credentials={
+            "bearer": access.check_any_bearer,
+            "s9s_oauth": access.check_any_bearer,
+            "s9s_api_key": access.check_api_key,
+            "s9s_munge": access.check_munge,
+            "s9s_certificate": access.check_certificate,
+        },
         statuses={
             ("s9s", errors.Invalid): 400,
             ("s9s", errors.StoreFull): 503,
@@ -204,6 +234,9 @@ FAMILIES = (
             ("s9s", slurm_errors.UnreadableAnswer): 500,
         },
         aliases={"/v1": "/api/v1"},
+        headers=lambda _caller, window: access.list_rate_headers(window),
+        has_rates=True,
+        envelopes={"s9s_create_token": write_oauth_error},
     ),
     Family(name="sluice", roots=("/",), envelope=write_detail, credentials={"bearer": access.check_bearer}),
 )
@@ -236,9 +269,9 @@ class Call:
     """One request on its way, and what is known of it by now."""
 
     __slots__ = (
-        "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "is_late",
-        "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix", "receive_message", "request_id",
-        "scope", "send_message", "server", "status", "uid",
+        "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "is_counted",
+        "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix", "receive_message",
+        "request_id", "scope", "send_message", "server", "status", "uid", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -258,6 +291,8 @@ class Call:
         self.family = PLAIN
         self.endpoint: Endpoint | None = None
         self.caller: access.Caller | None = None
+        self.is_counted = False
+        self.window: access.Window | None = None  # what the caller has left of its rate
         self.cors: Headers = ()
         self.made_id: Any = None  # the id of what was made, for the audit
         self.change_header: Headers = ()  # what says which change is the last one that the answer holds
@@ -282,7 +317,7 @@ class Call:
 
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send status and headers, and those that every answer has."""
-        own = self.family.headers(self.caller) if self.family.headers is not None else ()
+        own = self.family.headers(self.caller, self.window) if self.family.headers is not None else ()
         self.status = status
         every = [*headers, (b"x-request-id", self.request_id), *STRICT, *own, *self.cors]
         if self.has_unread:
@@ -365,6 +400,8 @@ class Call:
 
 
 NO_STATE: dict[str, Any] = {}
+# Headers that an operation may ask for by their names, since OpenAPI does not let a contract describe them.
+HEADER_ARGUMENTS = frozenset({"accept", "authorization"})
 NOBODY = access.Access()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # A client is watched that waits for so long.
@@ -374,7 +411,6 @@ PIECE_BYTES = 256_000  # of an answer that is larger, so much is sent at once
 DISCARD_BYTES, DISCARD_LEAST_BYTES = 64_000_000, 2000
 DISCARD_S = 10.0
 # So long the body may make no progress, and so many pieces of it may be smaller than this.
-BODY_PAUSE_S = 10
 SMALL_PIECES, SMALL_BYTES = 10_000, 100
 # Every answer keeps browsers strict.
 STRICT = (
@@ -386,6 +422,7 @@ STRICT = (
 DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
 # What a page of an allowed origin may read beside the body.
 EXPOSED = (b"access-control-expose-headers", b"ETag, X-Change, X-Request-ID, X-Snapshot-Age, X-Total-Count")
+NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
 STREAM, EVENTS = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")), b"text/event-stream"
 
 
@@ -409,7 +446,8 @@ class Endpoint:
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
         self.parameters = Checker(contract, spec.parameters_schema)
         self.body = Checker(contract, spec.body_schema) if spec.body_schema else None
-        offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "accept", "base_url"}
+        offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "base_url"}
+        offered |= HEADER_ARGUMENTS
         offered |= {"body"} if spec.has_body else set()
         spoken = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "socket"}
         self.wants = find_wanted(spec.operation_id, function, offered)
@@ -435,8 +473,8 @@ class Endpoint:
             arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
         if "caller" in wants:
             arguments["caller"] = call.caller
-        if "accept" in wants:
-            arguments["accept"] = call.headers.get(b"accept", b"").decode("latin-1")
+        for name in HEADER_ARGUMENTS & wants:
+            arguments[name] = call.headers.get(name.encode(), b"").decode("latin-1")
         if "base_url" in wants:
             arguments["base_url"] = call.base_url
         if len(arguments) != len(wants):
@@ -475,12 +513,14 @@ class Endpoint:
         """Return the parsed and checked JSON body, top-level defaults filled in."""
         if call.server is None:
             raise NotStarted
-        data = await read_body(call, call.server.store.config.limits.body_bytes)
+        kinds = (JSON, FORM) if self.spec.takes_form else (JSON,)
+        data = await read_body(call, call.server.store.config.limits.body_bytes, *kinds)
         if not data and not self.spec.body_required:
             return dict(self.spec.body_defaults)
         if (encoding := jsons.find_other_encoding(data)) is not None:
             raise MediaType(f"The body must be UTF-8, not {encoding}")
-        value = jsons.parse_json(data)
+        is_form = self.spec.takes_form and read_media_type(call) == FORM
+        value = parse_form(data) if is_form else jsons.parse_json(data)
         is_object = isinstance(value, dict)
         prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
         has_nul = rb"\u0000" in data
@@ -515,6 +555,7 @@ class Endpoint:
             if value.location is not None:
                 headers.append((b"location", value.location.encode("latin-1")))
             headers += DOWNLOAD[1:] if value.filename else DOWNLOAD if value.download else ()
+            headers += NO_STORE if value.is_secret else ()
             value, filename = value.value, value.filename
         headers.append((b"content-type", media_type))
         if self.spec.status == 204:
@@ -674,7 +715,7 @@ async def wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
-async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
+async def read_body(call: Call, limit_bytes: int, *kinds: str) -> bytes:
     """Return the body, counted while it comes in.
 
     Raises TooLarge, and MediaType when it is not declared as what it must be.
@@ -704,7 +745,7 @@ async def read_body(call: Call, limit_bytes: int, kind: str = JSON) -> bytes:
             break
     data = b"".join(chunks)
     if data:
-        require_media_type(call, kind)
+        require_media_type(call, *kinds)
     return data
 
 
@@ -799,6 +840,7 @@ class App:
         except Exception as problem:
             if call.status:
                 raise
+            problem = count_refusal(call, problem)
             await wait_in_line(call, problem)
             await refuse(call, problem)
         except asyncio.CancelledError:
@@ -830,12 +872,14 @@ class App:
         is_page = item is None and call.path in self.pages and call.method in ("GET", "HEAD")
         if requirement.credentials and not is_page and not is_preflight:
             try:
-                let_in(call, requirement)
+                await let_in(call, requirement)
             except access.WrongCredentials:
                 raise
             except access.Unauthenticated:
                 if not (call.is_socket and endpoint is not None):  # which may say it in its first message
                     raise
+        if not is_preflight:
+            count_rate(call)
         callers = call.server.callers if call.server is not None else None
         if callers is not None and (wait_s := callers.count_request(call.caller, read_client(call), call.uid)):
             raise TooMany("Too many requests", wait_s)
@@ -964,7 +1008,8 @@ def check_source(call: Call) -> bool:
         return is_preflight
     access.check_origin(call.headers)
     if call.scope["type"] == "http" and b"content-type" in call.headers:
-        require_media_type(call, JSON, RAW)
+        takes_form = call.endpoint is not None and call.endpoint.spec.takes_form
+        require_media_type(call, JSON, RAW, *((FORM,) if takes_form else ()))
     coding = call.headers.get(b"content-encoding", b"identity").decode("latin-1")
     if coding.lower() not in ("", "identity"):
         raise MediaType(f"Content-Encoding {coding[:40]} is not taken: send the body as it is")
@@ -1023,29 +1068,66 @@ async def answer_preflight(call: Call) -> None:
     await call.finish()
 
 
+def read_media_type(call: Call) -> str:
+    """Return the media type of the body, without what stands behind it."""
+    return call.headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
+
+
 def require_media_type(call: Call, *kinds: str) -> None:
     """Refuse another media type.
 
-    A form that a foreign page can send without asking is never taken.
+    A form that a foreign page can send without asking is taken only where it brings a secret along and changes nothing.
     """
-    kind = call.headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
+    kind = read_media_type(call)
     if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
         raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
 
 
-def let_in(call: Call, requirement: access.Requirement) -> None:
-    """Note who calls, or refuse; failures of each client are counted."""
+async def let_in(call: Call, requirement: access.Requirement) -> None:
+    """Note who calls, or refuse."""
     server = call.server
     if server is None:
         raise NotStarted
-    facts = access.Facts(call.headers, call.uid, call.access, server.callers.own)
+    tls = (call.scope.get("extensions") or NO_STATE).get("tls") or NO_STATE  # as the ASGI specification has it
+    munge = access.read_munge(call.headers) if access.check_munge in requirement.credentials else None
+    facts = access.Facts(
+        call.headers, call.uid, call.access, server.callers.own, server.callers.user, read_client(call),
+        tls.get("client_cert_name"),
+        None if munge is None else await server.munge.read_credential(munge, call.access.munge.socket),
+        server.signing_key.value,
+    )  # fmt: skip
+    call.caller = access.identify_caller(requirement, facts)
+    access.admit_caller(requirement, call.caller)
+
+
+def count_rate(call: Call) -> None:
+    """Count the request once within its caller's rate.
+
+    Raises TooMany beyond it. What everybody may read, such as health, is not counted.
+    """
+    is_open = call.endpoint is not None and not call.endpoint.requirement.credentials
+    if call.is_counted or call.server is None or not call.family.has_rates or (is_open and call.method in READING):
+        return
+    call.is_counted = True
+    call.window = call.server.callers.count_rate(call.caller, read_client(call), call.uid)
+    if call.window is not None and call.window.wait_s:
+        raise TooMany(f"The {call.window.limit} requests of this window are used up", call.window.wait_s)
+
+
+def count_refusal(call: Call, problem: Exception) -> Exception:
+    """Count wrong credentials, and a refused request; return what to answer.
+
+    That is that there were too many of them, where there were.
+    """
     try:
-        call.caller = access.admit_caller(requirement, facts)
-    except access.WrongCredentials:
-        # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
-        if wait_s := server.callers.failures.take(access.name_client(read_client(call), call.uid)):
-            raise TooMany("Too many wrong tokens", wait_s) from None
-        raise
+        count_rate(call)
+    except TooMany as too_many:
+        return too_many
+    if not isinstance(problem, access.WrongCredentials) or call.server is None:
+        return problem
+    # A right token always passes: who guesses from the same address, as behind a proxy, locks nobody else out.
+    wait_s = call.server.callers.failures.take(access.name_client(read_client(call), call.uid))
+    return TooMany("Too many wrong tokens", wait_s) if wait_s else problem
 
 
 def read_client(call: Call) -> str:
@@ -1086,84 +1168,10 @@ async def write_audit(call: Call) -> None:
 # ====================================================================================================================
 
 
-class UnknownPath(Exception):
-    """A path that the app does not have."""
-
-    def __init__(self) -> None:
-        super().__init__("Not Found")
-
-
-class UnknownMethod(Exception):
-    """The path does not have this method."""
-
-    def __init__(self, allow: str) -> None:
-        super().__init__("Method Not Allowed")
-        self.allow = allow
-
-
-class TooMany(Exception):
-    """The client has tried or asked too often."""
-
-    def __init__(self, what: str, wait_s: float) -> None:
-        super().__init__(f"{what}; wait {math.ceil(wait_s)} s")
-        self.wait_s = wait_s
-
-
-class HeadTooLarge(Exception):
-    """The path, the query and the headers are too much."""
-
-
-class TooSlow(Exception):
-    """The body does not come on."""
-
-    def __init__(self) -> None:
-        super().__init__(f"Nothing of the body came for {BODY_PAUSE_S} seconds")
-
-
-class BrokenBody(Exception):
-    """The body ended before its end, its chunks are none, or tiny and many."""
-
-    def __init__(self, message: str = "The body did not come whole") -> None:
-        super().__init__(message)
-
-
-class WrongRange(Exception):
-    """The file of `size_bytes` does not have the bytes that Range names."""
-
-    def __init__(self, size_bytes: int) -> None:
-        super().__init__(f"Range names no bytes of a file of {size_bytes} bytes")
-        self.size_bytes = size_bytes
-
-
-class MediaType(Exception):
-    """The body is not JSON in UTF-8, or not declared so."""
-
-
-class Degraded(Exception):
-    """Something does not work, and the caller wants to hear of it as a status."""
-
-
-class NotStarted(Exception):
-    """The app runs without its lifespan, so that there is no server to ask."""
-
-    def __init__(self) -> None:
-        super().__init__("The server has not started")
-
-
-class Ending(Exception):
-    """The server ends and waits no longer; what was begun goes on later."""
-
-    def __init__(self) -> None:
-        super().__init__("The server is ending")
-
-
-class Disconnected(Exception):
-    """The client has gone; nobody is there to answer to."""
-
-
 # What went wrong → status. The first class along the exception's own line of ancestors counts.
 STATUS: dict[type[Exception], int] = {
     access.Unauthenticated: 401,
+    access.GrantRefused: 400,
     UnknownPath: 404,
     UnknownMethod: 405,
     BrokenBody: 400,
@@ -1199,7 +1207,7 @@ REFUSED_CALLERS = (access.Unauthenticated, errors.Denied, TooMany)
 refused_callers = Throttle()
 access_log = logging.getLogger("sluice.access")
 # How a client may say who it is, by the scheme's name in the contract.
-CHALLENGES = {"bearer": b"Bearer", "basic": b'Basic realm="Sluice"'}
+CHALLENGES = {"bearer": b"Bearer", "basic": b'Basic realm="Sluice"', "s9s_munge": b"MUNGE"}
 RETRY_AFTER_S = 5
 # Of an answer that its family could not give a shape, and of paths that no family claims.
 PLAIN = Family("", (), write_detail, {"bearer": access.check_bearer})
@@ -1249,13 +1257,25 @@ async def send_refusal(call: Call, problem: Exception) -> None:
     if refusal.status == 426:
         headers += ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
     if refusal.status == 401:
-        headers += ((b"www-authenticate", CHALLENGES.get(scheme, b"Bearer")) for scheme in call.family.credentials)
+        headers += ((b"www-authenticate", challenge) for challenge in list_challenges(call, problem))
     if refusal.status in (429, 503):
         wait_s = problem.wait_s if isinstance(problem, TooMany) else RETRY_AFTER_S
         headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
-    body = call.family.envelope(refusal)
+    operation_id = call.endpoint.spec.operation_id if call.endpoint else ""
+    body = call.family.envelopes.get(operation_id, call.family.envelope)(refusal)
     await call.start(refusal.status, [*headers, (b"content-length", b"%d" % len(body))])
     await call.finish(body)
+
+
+def list_challenges(call: Call, problem: Exception) -> Iterable[bytes]:
+    """List how the caller may say who it is (RFC 9110 §11.6.1).
+
+    Keys and certificates have no scheme of HTTP.
+    """
+    if (own := getattr(problem, "challenge", None)) is not None:
+        return (own,)
+    found = [CHALLENGES[scheme] for scheme in call.family.credentials if scheme in CHALLENGES]
+    return found or [CHALLENGES["bearer"]]
 
 
 def make_refusal(call: Call, problem: Exception) -> Refusal:
@@ -1417,6 +1437,7 @@ def srtslurm_get_health(server: Server) -> Data:
 # ====================================================================================================================
 
 operations(
+    s9s_create_token=oauth.create_token,
     s9s_list_jobs=job_list.list_jobs,
     s9s_submit_job=submission.submit_job,
     s9s_change_jobs=bulk_actions.change_jobs,
@@ -1546,6 +1567,7 @@ def find_close(call: Call, problem: BaseException | None) -> tuple[int, str]:
         return 1001, str(problem)
     if not isinstance(problem, Exception):
         raise problem
+    problem = count_refusal(call, problem)
     report_refusal(call, problem)
     refusal = make_refusal(call, problem)
     code = 4401 if refusal.status == 401 else 1008 if refusal.status < 500 else 1011
@@ -1565,7 +1587,7 @@ async def authenticate(call: Call, requirement: access.Requirement, socket: WebS
     if token is None:
         raise access.Unauthenticated("The first message must be an auth action with a token")
     call.headers[b"authorization"] = b"Bearer " + token.encode()
-    let_in(call, requirement)
+    await let_in(call, requirement)
     assert call.caller is not None
     await socket.send(jsons.dump_json({"action": "authenticated", "user": call.caller.name}).decode())
 
@@ -1595,6 +1617,8 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
         undo.callback(server.mount_work.close)
         undo.callback(server.file_work.close)
         undo.push_async_callback(server.store.close)
+        undo.callback(server.munge.close)
+        await asyncio.to_thread(server.signing_key.load)
         undo.callback(server.callers.peers.close)
         undo.push_async_callback(server.notifications.outbox.stop)
         undo.callback(server.renderer.close)
@@ -1625,7 +1649,7 @@ def describe_server(server: Server) -> list[str]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     own = server.callers.own if access.is_loopback(settings.host) else None
     who = f"calls of user {own.name} need no token" if own is not None else "every call needs a token"
-    url = f"http://{host}:{settings.port}{settings.root_path}"
+    url = f"http{'s' if settings.tls_cert else ''}://{host}:{settings.port}{settings.root_path}"
     lines = [f"{url}, store {server.store.root}, cluster {server.cluster.name}; {who}", f"every operation: {url}/docs"]
     if "hello" in server.store.workflows:
         lines.append(f"try one: curl -X POST {url}/api/workflows/hello/run")
@@ -1694,7 +1718,7 @@ async def serve_asset(files: StaticFiles, name: str, scope: Scope, receive: Rece
 def export_s9s() -> dict[str, Any]:
     """Return the S9S API alone, as OpenAPI 3.0."""
     family = next(family for family in FAMILIES if family.name == "s9s")
-    return export_family(CONTRACT.parsed, family.name, family.roots)
+    return export_family(CONTRACT.parsed, family.name, (*family.aliases.values(), *family.aliases))
 
 
 CONTRACT = Contract(lambda: load_contract(HERE / "contract.yaml"))
@@ -1727,37 +1751,14 @@ def main(argv: list[str] | None = None) -> None:
         print(CONTRACT.format_table())
     elif given.command == "token":
         try:
-            token, entry = access.describe_token(given.name)
-        except ValueError as problem:
+            print(token_commands.run_command(given, read_settings().store))
+        except (ValueError, errors.StoreError) as problem:
             sys.exit(f"sluice token: {problem}")
-        print(f"The token, shown this once: {token}", "Its entry in access.yaml:", "tokens:", entry, sep="\n")
     else:
         for name in ("store", "host", "port", "cluster"):
             if getattr(given, name) is not None:
                 os.environ[f"SLUICE_{name.upper()}"] = getattr(given, name)
         serve()
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="sluice",
-        description="Sluice: one small server in front of SLURM.",
-        epilog="`sluice serve -h` has its flags.",
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {importlib.metadata.version('sluice')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serving = commands.add_parser("serve", help="serve until Ctrl-C (what happens without a command)")
-    serving.add_argument("--store", help="the folder with everything that is remembered (default: ./data)")
-    serving.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
-    serving.add_argument("--port", help="the port to listen on (default: 8000; 0: one that is free)")
-    serving.add_argument(
-        "--cluster", choices=CHOICES["cluster"], help="real SLURM, the embedded cluster, or what is there"
-    )
-    token = commands.add_parser("token", help="print a new token and its entry for access.yaml")
-    token.add_argument("name", metavar="NAME[:SCOPE,…]", help="who calls, and what for (scope write if none is named)")
-    commands.add_parser("routes", help="print every operation with its method and path")
-    return parser
 
 
 def serve() -> None:
@@ -1766,9 +1767,11 @@ def serve() -> None:
     A bind that the whole network could use without credentials is refused.
     """
     from http_server.serving import find_address, serve_app  # here, since the app also runs under any other server
+    from http_server.tls import make_tls
 
     try:
         settings = read_settings()
+        tls = make_tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     except ValueError as problem:
         sys.exit(str(problem))
     set_up_log(settings.log_level, settings.log_format)
@@ -1778,7 +1781,7 @@ def serve() -> None:
     os.environ["SLUICE_PORT"] = str(port)
     if os.geteuid() == 0:
         log.warning("running as root: every job runs as root too")
-    serve_app(app, app.lifespan, address, port)
+    serve_app(app, app.lifespan, address, port, tls)
 
 
 if __name__ == "__main__":

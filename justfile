@@ -80,6 +80,11 @@ audit: (_env "dev")
 sdk *parts: (_env "dev")
     @{{ python }} sdk/make.py "$@"
 
+# Tokens, API keys and OAuth clients in access.yaml: `just token create NAME --scope read`, `just token list`, `just token revoke NAME`
+[no-exit-message]
+token *args: (_env "launch")
+    @{{ python }} app.py token "$@"
+
 # Every operation: its id, method and path
 routes: (_env "launch")
     @{{ python }} app.py routes

@@ -15,13 +15,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
 from http_server.connections import end_connections, watch_connections
 from http_server.descriptors import raise_limit
+from http_server.tls import INNER_ADDRESS, Front, Tls, make_context
 from store.collecting import keep_collections_short
 from store.errors import StoreError
 
@@ -45,12 +46,12 @@ SOCKETS_S = 2
 LAST_WORDS_S = 1
 
 
-def serve_app(app: App, lifespan: Lifespan, address: str, port: int) -> None:
+def serve_app(app: App, lifespan: Lifespan, address: str, port: int, tls: Tls | None = None) -> None:
     """Serve the app until told to end, and end the process.
 
     That is as programs do: by the signal SIGTERM, or well after Ctrl-C; with status 3 when the app does not start.
     """
-    serving = Serving(app, lifespan, address, port)
+    serving = Serving(app, lifespan, address, port, tls)
     try:
         uvloop.run(serving.run())
     except StoreError as problem:
@@ -64,8 +65,9 @@ def serve_app(app: App, lifespan: Lifespan, address: str, port: int) -> None:
 class Serving:
     """One run of the server, from listening to its end."""
 
-    def __init__(self, app: App, lifespan: Lifespan, address: str, port: int) -> None:
-        self.app, self.lifespan, self.address, self.port = app, lifespan, address, port
+    def __init__(self, app: App, lifespan: Lifespan, address: str, port: int, tls: Tls | None = None) -> None:
+        self.app, self.lifespan, self.address, self.port, self.tls = app, lifespan, address, port, tls
+        self.front: Front | None = None
         self.calls: set[asyncio.Task[Any]] = set()
         self.sockets: set[asyncio.Task[Any]] = set()  # those of the calls that are WebSockets
         self.signals: list[int] = []  # the signals that told it to end
@@ -74,10 +76,12 @@ class Serving:
     async def run(self) -> None:
         """Serve; callers that are early wait until the app has started."""
         most = raise_limit()
-        server = make_granian(self.call, self.address, self.port, most)
+        server = self.make_server(most)
         with self.listen_to_signals():
             self.state: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             serving = asyncio.create_task(server.serve())
+            if self.front is not None:
+                await self.front.start(BACKLOG)
             is_over = threading.Event()
             threading.Thread(target=watch_connections, args=(self.port, most, is_over), daemon=True).start()
             try:
@@ -99,6 +103,17 @@ class Serving:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
 
+    def make_server(self, most: int) -> Server:
+        """Make the server; behind a front where clients have certificates.
+
+        Such a connection takes three descriptors instead of one.
+        """
+        if self.tls is None or self.tls.client_ca is None:
+            return make_granian(self.call, self.address, self.port, most, self.tls)
+        inner = find_address(INNER_ADDRESS, 0)
+        self.front = Front(make_context(self.tls), self.address, self.port, inner[1], most // 3)
+        return make_granian(self.call, *inner, most // 3)
+
     async def call(self, scope: Scope, receive: Any, send: Any) -> None:
         """Have the app answer one request, once it has started."""
         task = asyncio.current_task()
@@ -110,7 +125,9 @@ class Serving:
             with contextlib.suppress(asyncio.CancelledError):  # at the end, amid an answer: there is nobody to tell
                 # Files are sent by the app: it has looked at what it opens. A WebSocket is refused with an answer.
                 extensions: Scope = {"websocket.http.response": {}} if scope["type"] == "websocket" else {}
-                await self.app({**scope, "state": await self.state, "extensions": extensions}, receive, send)
+                more = {} if self.front is None else self.front.describe_client(scope)
+                extensions |= more.pop("extensions", {})
+                await self.app({**scope, "state": await self.state, "extensions": extensions, **more}, receive, send)
         finally:
             self.calls.discard(task)
             self.sockets.discard(task)
@@ -120,6 +137,8 @@ class Serving:
 
         What is left then, or when a second signal comes, is cancelled.
         """
+        if self.front is not None:
+            self.front.stop()
         urgent = asyncio.create_task(self.is_urgent.wait())
         if self.sockets:  # the app closes them, now that it is told to end
             closing = asyncio.create_task(asyncio.wait(list(self.sockets), timeout=SOCKETS_S))
@@ -135,6 +154,8 @@ class Serving:
             with contextlib.suppress(OSError):  # no descriptor is left to look with
                 end_connections(self.port)  # not in a thread: a disk may hold up all that there are
             await asyncio.wait({serving}, timeout=GRACE_S)
+        if self.front is not None:
+            await self.front.end()
         if not serving.done():
             serving.cancel()
         elif (problem := serving.exception()) is not None:
@@ -158,7 +179,7 @@ class Serving:
                 signal.signal(number, handler)
 
 
-def make_granian(app: App, address: str, port: int, most: int) -> Server:
+def make_granian(app: App, address: str, port: int, most: int, tls: Tls | None = None) -> Server:
     """Make the server, with at most so many connections at once.
 
     HTTP/1.1 only: over HTTP/2 one connection could have hundreds of requests under way.
@@ -172,6 +193,9 @@ def make_granian(app: App, address: str, port: int, most: int) -> Server:
         backlog=BACKLOG,
         backpressure=most,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_S * 1000, max_buffer_size=BUFFER_BYTES),
+        ssl_cert=None if tls is None else tls.cert,
+        ssl_key=None if tls is None else tls.key,
+        ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"propagate": True}}},
     )

@@ -124,8 +124,8 @@ class Locked(StoreError):
 class TooManyWaiting(StoreError):
     """No further request may wait for something to end."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many requests wait for something to end; ask without `wait`, or later")
+    def __init__(self, text: str = "Too many requests wait for something to end; ask without `wait`, or later") -> None:
+        super().__init__(text)
 
 
 class Invalid(StoreError):

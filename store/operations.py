@@ -10,9 +10,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from store.contract import Contract
+from store.errors import NotJson, make_problem
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-JSON, RAW = "application/json", "application/octet-stream"
+JSON, RAW, FORM = "application/json", "application/octet-stream", "application/x-www-form-urlencoded"
 Texts = Mapping[str, Mapping[str, str]]
 Values = dict[str, dict[str, Any]]
 
@@ -122,6 +123,7 @@ class Specification:
         self.has_body = bool(body)
         self.body_required: bool = body.get("required", False)
         self.body_schema = body.get("content", {}).get(JSON, {}).get("schema")
+        self.takes_form = FORM in body.get("content", {})
         self.raw_limit_bytes: int | None = body.get("content", {}).get(RAW, {}).get("schema", {}).get("maxLength")
         fields = (resolve_reference(contract, self.body_schema) or {}).get("properties", {})
         self.body_defaults = {key: part["default"] for key, part in fields.items() if "default" in part}
@@ -180,6 +182,26 @@ class Specification:
             value = values[parameter.place][parameter.name] = parameter.coerce(text)
             arguments[parameter.argument] = parameter.convert(value) if parameter.convert is not None else value
         return arguments, values
+
+
+def parse_form(data: bytes) -> dict[str, str]:
+    """Parse the fields of a form.
+
+    Raises NotJson, also for one that stands twice.
+
+    >>> parse_form(b"scope=read+write&client_id=a%40b")
+    {'scope': 'read write', 'client_id': 'a@b'}
+    """
+    try:
+        pairs = parse_qsl(
+            data.decode(), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=50
+        )
+    except ValueError:
+        raise NotJson([make_problem("The body is no form", ["body"])]) from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise NotJson([make_problem("A field stands twice in the form", ["body"])])
+    return fields
 
 
 def prefers_csv(accept: str) -> bool:

@@ -23,6 +23,8 @@ HOMES = {
     # Only for the contract, which is our own file: what people write is read strictly, as YAML 1.2.
     "yaml": {"store"},
     "sh": {"slurm_shim"},
+    # What the server signs for OAuth clients, and how much each caller asks in an hour.
+    "jwt": {"store"}, "limits": {"store"},
     # The client of webhooks: it speaks HTTP outwards, and lets us choose the address that is connected to.
     "httpcore": {"engine"},
     # In child processes that make files, loaded nowhere else.

@@ -38,13 +38,14 @@ VERBS = """
     validate view wait wake walk watch widen wrap write yield
     download draw fail feed pad spread
     filter round skip
+    ensure include issue listen narrow pass revoke
 """
 IMPERATIVES = frozenset(VERBS.split())
 # What begins a name beside these: questions that are answered by yes or no, and conversions.
 QUESTIONS = frozenset({"is", "has", "can", "may", "needs", "wants", "accepts", "prefers"})
 CONVERSIONS = frozenset(["to", "from", "as", "by", "on"])
 # Names that a library or the command line looks for, and the word that every control loop has for its pass.
-CALLED_BY_NAME = frozenset({"main", "getattr", "reconcile"})
+CALLED_BY_NAME = frozenset({"main", "getattr", "reconcile", "incr"})
 # Forms of verbs that say what was done instead of what is to be done.
 PARTICIPLES = re.compile(
     r"_*([a-z]+ed|told|shown|made|found|heard|held|known|written|drawn|given|taken|kept|sent|seen|said|gone|going|left|laid|put_down)_*"

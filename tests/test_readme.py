@@ -91,7 +91,10 @@ def test_the_first_workflow_of_a_new_store_runs(tmp_path: Path) -> None:
 def test_every_setting_is_in_the_table() -> None:
     import app
 
-    table = dict(re.findall(r"^\| `SLUICE_(\w+)` \| (?:`([^`]*)`)?", README, re.MULTILINE))
+    table: dict[str, str] = {}
+    for names, defaults in re.findall(r"^\| (`SLUICE_[^|]+) \|([^|]*)\|", README, re.MULTILINE):
+        variables = re.findall(r"SLUICE_(\w+)", names)
+        table |= dict(zip(variables, re.findall(r"`([^`]*)`", defaults) or [""] * len(variables), strict=True))
     for name, field in app.Settings.__dataclass_fields__.items():
         default = table.pop(name.upper())
         assert default == ("" if field.default in ((), None) else str(field.default)), name

@@ -5,16 +5,24 @@ from store.access.credentials import (
     OPEN,
     Credential,
     Facts,
+    MungeIdentity,
     Requirement,
     Unauthenticated,
     WrongCredentials,
     admit_caller,
+    check_any_bearer,
+    check_api_key,
     check_basic,
     check_bearer,
+    check_certificate,
+    check_munge,
     check_own_user,
     compile_security,
+    identify_caller,
+    read_munge,
     require_admin,
 )
+from store.access.issued import GrantRefused, to_token_error_json
 from store.access.limits import name_client
 from store.access.origins import (
     LOOPBACK_NAMES,
@@ -24,7 +32,8 @@ from store.access.origins import (
     is_loopback,
     is_navigation,
 )
-from store.access.tokens import INCLUDED, Access, Caller, describe_token, make_token, parse_access, read_access
+from store.access.rates import Rates, Window, list_rate_headers
+from store.access.tokens import INCLUDED, Access, Caller, make_token, parse_access, read_access
 
 __all__ = [
     "INCLUDED",
@@ -35,25 +44,36 @@ __all__ = [
     "Callers",
     "Credential",
     "Facts",
+    "GrantRefused",
+    "MungeIdentity",
+    "Rates",
     "Requirement",
     "Unauthenticated",
+    "Window",
     "WrongCredentials",
     "admit_caller",
+    "check_any_bearer",
+    "check_api_key",
     "check_basic",
     "check_bearer",
+    "check_certificate",
     "check_doubles",
     "check_host",
+    "check_munge",
     "check_origin",
     "check_own_user",
     "compile_security",
-    "describe_token",
     "find_missing_token",
+    "identify_caller",
     "is_loopback",
     "is_navigation",
+    "list_rate_headers",
     "make_token",
     "name_caller",
     "name_client",
     "parse_access",
     "read_access",
+    "read_munge",
     "require_admin",
+    "to_token_error_json",
 ]

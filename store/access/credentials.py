@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from store.access import issued
 from store.access.proxies import is_forwarded
 from store.access.tokens import INCLUDED, Access, Caller
 from store.errors import Denied, suggest_word
@@ -21,6 +23,13 @@ class WrongCredentials(Unauthenticated):
     """The credentials sent are wrong; such failures are counted."""
 
 
+class MungeIdentity(NamedTuple):
+    """Whose a MUNGE credential is; or, without a uid, why it is refused."""
+
+    uid: int | None
+    problem: str
+
+
 class Facts(NamedTuple):
     """What is known of a request before it is let in."""
 
@@ -28,6 +37,11 @@ class Facts(NamedTuple):
     peer_uid: int | None  # of the process at the other end of a loopback connection
     access: Access
     own: Caller | None  # the server's own user; None where he needs credentials too
+    user: Caller | None = None  # the server's own user in any case
+    address: str = ""  # where the connection comes from
+    subject: str | None = None  # of the client certificate that the server has checked
+    munge: MungeIdentity | None = None  # asked for where such a credential was sent
+    signing_key: bytes | None = None  # of the tokens that the server issues
 
 
 # Who calls, by one way of saying so; None where the request does not use it, WrongCredentials where it does so wrongly.
@@ -53,12 +67,79 @@ def check_basic(facts: Facts) -> Caller | None:
     return None if token is None else _check_token(facts.access, token)
 
 
+def check_any_bearer(facts: Facts) -> Caller | None:
+    """Return the caller with a token of access.yaml, or one that was issued."""
+    given = facts.headers.get(b"authorization")
+    token = None if given is None else read_bearer(given)
+    if token is None or not issued.is_issued_token(token):
+        return check_bearer(facts)
+    caller = issued.find_issued_caller(facts.access, facts.signing_key, token, time.time())
+    if caller is None:
+        raise WrongCredentials(WRONG)
+    return caller
+
+
+def check_api_key(facts: Facts) -> Caller | None:
+    """Return the caller whose key is sent as `X-API-Key`.
+
+    A header Authorization goes first, whatever it says.
+    """
+    given = facts.headers.get(b"x-api-key")
+    if given is None or b"authorization" in facts.headers:
+        return None
+    caller = facts.access.find_key_caller(given.decode("latin-1").strip())
+    if caller is None:
+        raise WrongCredentials("Invalid API key")
+    return caller
+
+
+def check_munge(facts: Facts) -> Caller | None:
+    """Return the user who made the MUNGE credential that was sent.
+
+    The server's own user counts as itself; others may what access.yaml says.
+    """
+    if facts.munge is None:
+        return None
+    if facts.munge.uid is None:
+        raise WrongCredentials(facts.munge.problem)
+    if facts.munge.uid == OWN_UID and facts.user is not None:
+        return facts.user
+    return facts.access.find_munge_user(facts.munge.uid, time.time())
+
+
+def check_certificate(facts: Facts) -> Caller | None:
+    """Return the caller whose client certificate was checked.
+
+    By this server, or by a proxy that access.yaml names. Other credentials go first.
+    """
+    if has_credentials(facts.headers):
+        return None
+    subject = facts.subject if facts.subject is not None else read_proxy_subject(facts)
+    return None if subject is None else facts.access.find_certificate(subject, time.time())
+
+
+def read_proxy_subject(facts: Facts) -> str | None:
+    """Return the subject that a proxy of access.yaml has checked, or None."""
+    subject, secret = facts.headers.get(b"x-ssl-client-s-dn"), facts.headers.get(b"x-proxy-secret")
+    if subject is None or secret is None or facts.headers.get(b"x-ssl-client-verify", b"SUCCESS") != b"SUCCESS":
+        return None
+    if not facts.access.is_proxy(facts.address, secret.decode("latin-1")):
+        raise WrongCredentials("No such proxy is known")
+    # Proxies send UTF-8, where they do not escape.
+    return subject.decode("utf-8", "replace")
+
+
+def has_credentials(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request says in a header of its own who calls."""
+    return b"authorization" in headers or b"x-api-key" in headers
+
+
 def check_own_user(facts: Facts) -> Caller | None:
     """Return the server's own user for a call without credentials.
 
     Over loopback only.
     """
-    if b"authorization" in facts.headers:
+    if has_credentials(facts.headers):
         return None
     if facts.peer_uid != OWN_UID:
         return None
@@ -94,6 +175,12 @@ def read_basic(authorization: bytes) -> str | None:
     >>> read_basic(b"Basic dTpzbGNfeA=="), read_basic(b"Bearer slc_x")
     ('slc_x', None)
     """
+    pair = read_basic_pair(authorization)
+    return None if pair is None else pair[1] or pair[0]
+
+
+def read_basic_pair(authorization: bytes) -> tuple[str, str] | None:
+    """Return user and password in a Basic header; None for another scheme."""
     kind, _, given = authorization.decode("latin-1").partition(" ")
     if kind.lower() != "basic":
         return None
@@ -101,7 +188,17 @@ def read_basic(authorization: bytes) -> str | None:
         user, colon, password = base64.b64decode(given.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
-    return (password or user) if colon else None
+    return (user, password) if colon else None
+
+
+def read_munge(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the MUNGE credential that is sent; None for another scheme.
+
+    >>> read_munge({b"authorization": b"MUNGE MUNGE:AwQ=:"}), read_munge({b"authorization": b"Bearer x"})
+    ('MUNGE:AwQ=:', None)
+    """
+    kind, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return given.strip() if kind.lower() == "munge" else None
 
 
 class Requirement(NamedTuple):
@@ -141,7 +238,8 @@ def compile_security(
                 )
             if len(scopes) != 1 or scopes[0] not in INCLUDED:
                 raise RuntimeError(f"{operation_id} needs the unknown scope {', '.join(scopes) or 'none'} of {scheme}")
-            credentials.append(schemes[scheme])
+            if schemes[scheme] not in credentials:
+                credentials.append(schemes[scheme])
             needed.update(scopes)
     if len(needed) != 1:
         raise RuntimeError(f"{operation_id} needs different scopes: {', '.join(sorted(needed))}")
@@ -149,22 +247,24 @@ def compile_security(
     return Requirement((*credentials, *own), needed.pop())
 
 
-def admit_caller(requirement: Requirement, facts: Facts) -> Caller | None:
-    """Admit the caller and return it; None where everybody may call.
+def identify_caller(requirement: Requirement, facts: Facts) -> Caller | None:
+    """Find out who calls; None where everybody may.
 
-    Raises Unauthenticated, WrongCredentials, Denied.
+    Raises Unauthenticated, WrongCredentials.
     """
     if not requirement.credentials:
         return None
     for credential in requirement.credentials:
         caller = credential(facts)
         if caller is not None:
-            break
-    else:
-        raise (WrongCredentials if b"authorization" in facts.headers else Unauthenticated)(WRONG)
-    if requirement.scope not in caller.scopes:
+            return caller
+    raise (WrongCredentials if has_credentials(facts.headers) else Unauthenticated)(WRONG)
+
+
+def admit_caller(requirement: Requirement, caller: Caller | None) -> None:
+    """Admit the caller. Raises Denied for one without the scope."""
+    if caller is not None and requirement.scope not in caller.scopes:
         raise Denied(NEEDS_SCOPE.format(requirement.scope))
-    return caller
 
 
 NEEDS_SCOPE = "This needs the scope {}"

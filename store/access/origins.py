@@ -31,7 +31,10 @@ def list_host_names(bound: str, more: Iterable[str]) -> frozenset[str]:
 
 
 # What decisions rest on: of two, whoever stands before this server may have looked at the other one.
-SINGLE = frozenset({b"host", b"authorization", b"origin", b"sec-fetch-site", b"content-type", b"content-encoding"})
+SINGLE = frozenset(
+    {b"host", b"authorization", b"origin", b"sec-fetch-site", b"content-type", b"content-encoding"}
+    | {b"x-api-key", b"x-ssl-client-s-dn", b"x-ssl-client-verify", b"x-proxy-secret"}
+)
 
 
 def check_doubles(given: Sequence[tuple[bytes, bytes]]) -> None:

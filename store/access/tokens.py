@@ -1,19 +1,21 @@
-"""access.yaml: tokens with scopes, and allowed names and origins."""
+"""access.yaml: who may call, by which credentials, and how much."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
+from store.access.rates import RateLimits
 from store.disk import owners
 from store.disk.folders import FILE_LIMIT_BYTES
 from store.disk.reading import read_file
@@ -30,24 +32,31 @@ INCLUDED: dict[str, frozenset[str]] = {
     "admin": frozenset({"report", "read", "write", "admin"}),
 }
 TOKEN_BYTES = 32
-TOKEN_PREFIX = "slc_"  # noqa: S105  (says what it is when it is found in a log; no secret)
+# Each kind of secret says what it is when it is found in a log; the prefixes are no secrets.
+PREFIXES = {"token": "slc_", "api-key": "slk_", "client": "slo_"}
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]*$"
+Subject = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, with all scopes that are included in those they were given."""
+    """Who calls, with all scopes that are included in those they were given.
+
+    `kind` says by what: token, key, client, certificate, munge or user. `tier` is that of access.yaml, None the usual.
+    """
 
     name: str
     scopes: frozenset[str]
+    kind: str = "token"
+    tier: str | None = None
 
 
-class Token(UserFileModel):
-    """One token: only the SHA-256 of it is kept."""
+class Grant(UserFileModel):
+    """What an entry of access.yaml allows."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]*$", max_length=64)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     scopes: Annotated[list[Scope], Field(min_length=1)]
     expires: str | None = None
+    tier: str | None = None  # how much it may ask; None: the usual
 
     @field_validator("expires")
     @classmethod
@@ -61,9 +70,63 @@ class Token(UserFileModel):
         """Return whether it has not expired by then."""
         return self.expires is None or now_s < _to_epoch_s(self.expires)
 
+    def make_caller(self, name: str, kind: str, within: Sequence[str] | None = None) -> Caller:
+        """Make the caller that this allows; only scopes of `within` if given."""
+        scopes = include_scopes(self.scopes)
+        return Caller(name, scopes if within is None else scopes & include_scopes(within), kind, self.tier)
+
+
+class Token(Grant):
+    """One token, API key or OAuth client: only the SHA-256 of it is kept."""
+
+    name: Annotated[str, Field(pattern=NAME, max_length=64)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Certificate(Grant):
+    """A client certificate, by its subject as RFC 4514 writes it."""
+
+    subject: Subject
+    name: Annotated[str, Field(pattern=NAME, max_length=64)]
+
+
+class MungeUser(Grant):
+    """A user of this machine or cluster, by name or number."""
+
+    user: str | int
+
+
+class Munge(UserFileModel):
+    """Who else may call by MUNGE, and where munged listens."""
+
+    socket: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=107)] | None = None  # its usual place if None
+    users: list[MungeUser] = Field(default=[])
+
+
+class Proxy(UserFileModel):
+    """A proxy that is believed who calls: its address and its secret."""
+
+    address: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @field_validator("address")
+    @classmethod
+    def check_address(cls, value: str) -> str:
+        """Return the value if it is an address."""
+        return str(ipaddress.ip_address(value))
+
+
+def include_scopes(scopes: Collection[str]) -> frozenset[str]:
+    """Return these scopes with all that they include."""
+    return frozenset().union(*(INCLUDED[scope] for scope in scopes if scope in INCLUDED))
+
 
 # `*` stands for every page, which may say who it is in a header but never by a cookie.
 Origin = Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+|\*)$", max_length=255)]
+
+
+# The lists of entries that have a secret, by the kind of it.
+LISTS = {"token": "tokens", "api-key": "api_keys", "client": "oauth_clients"}
 
 
 class Access(UserFileModel):
@@ -71,6 +134,12 @@ class Access(UserFileModel):
 
     version: int = VERSION
     tokens: list[Token] = Field(default=[])
+    api_keys: list[Token] = Field(default=[])
+    oauth_clients: list[Token] = Field(default=[])
+    certificates: list[Certificate] = Field(default=[])
+    munge: Munge = Munge()
+    proxies: list[Proxy] = Field(default=[])
+    rate_limits: RateLimits = RateLimits()
     cors: dict[str, list[Origin]] = Field(default={})  # by family: the origins whose pages may read its answers
     allowed_hosts: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+$", max_length=255)]] = Field(default=[])
 
@@ -79,38 +148,94 @@ class Access(UserFileModel):
     def has_usable_token(self, now_s: float | None = None) -> bool:
         """Return whether anybody can call with a token: one has not expired."""
         now_s = time.time() if now_s is None else now_s
-        return any(token.is_valid(now_s) for token in self.tokens)
+        return any(entry.is_valid(now_s) for field in LISTS.values() for entry in getattr(self, field))
 
     def find_caller(self, bearer: str, now_s: float | None = None) -> Caller | None:
         """Return the caller with this token; None if wrong or expired.
 
         It takes the same time for any token.
         """
-        given = hash_token(bearer)
-        now_s = time.time() if now_s is None else now_s
-        found: Token | None = None
-        for token in self.tokens:
-            if hmac.compare_digest(given, token.sha256):
-                found = token
-        if found is None or not found.is_valid(now_s):
-            return None
-        return Caller(found.name, frozenset().union(*(INCLUDED[scope] for scope in found.scopes)))
+        found = _find_secret(self.tokens, bearer, now_s)
+        return None if found is None else found.make_caller(found.name, "token")
+
+    def find_key_caller(self, key: str, now_s: float | None = None) -> Caller | None:
+        """Return the caller with this API key; None if wrong or expired."""
+        found = _find_secret(self.api_keys, key, now_s)
+        return None if found is None else found.make_caller(found.name, "key")
+
+    def find_client(self, name: str, secret: str, now_s: float | None = None) -> Token | None:
+        """Return the OAuth client with this secret; None if wrong or expired."""
+        found = _find_secret(self.oauth_clients, secret, now_s)
+        return found if found is not None and found.name == name else None
+
+    def find_certificate(self, subject: str, now_s: float) -> Caller | None:
+        """Return the caller whose certificate has this subject."""
+        for entry in self.certificates:
+            if entry.subject == subject and entry.is_valid(now_s):
+                return entry.make_caller(entry.name, "certificate")
+        return None
+
+    def find_munge_user(self, uid: int, now_s: float) -> Caller:
+        """Return the caller with this uid; without scopes if nothing names him."""
+        name = owners.find_user_name(uid)
+        for entry in self.munge.users:
+            if entry.user in (uid, str(uid), name) and entry.is_valid(now_s):
+                return entry.make_caller(name, "munge")
+        return Caller(name, frozenset(), "munge")
+
+    def is_proxy(self, address: str, secret: str) -> bool:
+        """Return whether one of the proxies has this address and secret."""
+        given, found = hash_token(secret), False
+        for proxy in self.proxies:
+            found |= hmac.compare_digest(given, proxy.sha256) and proxy.address == address
+        return found
+
+    def list_grants(self) -> Iterator[tuple[tuple[Any, ...], Grant]]:
+        """List all entries that allow something, each with its place."""
+        lists: list[tuple[tuple[str, ...], Sequence[Grant]]] = [
+            *(((name,), getattr(self, name)) for name in (*LISTS.values(), "certificates")),
+            (("munge", "users"), self.munge.users),
+        ]
+        for place, entries in lists:
+            yield from (((*place, number), entry) for number, entry in enumerate(entries))
+
+
+Secret = TypeVar("Secret", bound=Token)
+
+
+def _find_secret(entries: Sequence[Secret], secret: str, now_s: float | None) -> Secret | None:
+    given = hash_token(secret)
+    found: Secret | None = None
+    for entry in entries:
+        if hmac.compare_digest(given, entry.sha256):
+            found = entry
+    return found if found is not None and found.is_valid(time.time() if now_s is None else now_s) else None
 
 
 def parse_access(data: bytes, name: str = "access.yaml", families: Collection[str] | None = None) -> Access:
     """Parse access.yaml.
 
-    Raises Invalid with line and column, also for a family that is not one of `families`.
+    Raises Invalid with line and column, also for a tier that it does not have, or a family that is not one of
+    `families`.
     """
     access = from_yaml(Access, data, name)
-    unknown = [] if families is None else [family for family in access.cors if family not in families]
-    if families is not None and unknown:
-        where, wrong = reader.load_yaml(data).locate, []
-        for family in unknown:
-            line, column = where(("cors", family), key=True)
-            reason = f"unknown family '{family}'{suggest_word(family, list(families))}"
-            wrong.append(make_problem(reason, ("cors", family), line=line, column=column))
-        raise Invalid(wrong)
+    tiers = access.rate_limits.list_tiers()
+    wrong = [
+        ((*place, "tier"), f"unknown tier '{grant.tier}'{suggest_word(grant.tier, tiers)}", False)
+        for place, grant in access.list_grants()
+        if grant.tier is not None and grant.tier not in tiers
+    ]
+    wrong += [
+        (("cors", family), f"unknown family '{family}'{suggest_word(family, list(families or ()))}", True)
+        for family in access.cors
+        if families is not None and family not in families
+    ]
+    if wrong:
+        where, problems = reader.load_yaml(data).locate, []
+        for place, reason, key in wrong:
+            line, column = where(place, key=key)
+            problems.append(make_problem(reason, place, line=line, column=column))
+        raise Invalid(problems)
     return access
 
 
@@ -125,9 +250,9 @@ def read_access(path: Path) -> Access:
         return Access()
 
 
-def make_token() -> tuple[str, str]:
-    """Make a random token of 256 bits; return it with its hash."""
-    token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+def make_token(kind: str = "token") -> tuple[str, str]:
+    """Make a random secret of 256 bits; return it with its hash."""
+    token = PREFIXES[kind] + secrets.token_urlsafe(TOKEN_BYTES)
     return token, hash_token(token)
 
 
@@ -137,26 +262,6 @@ def hash_token(token: str) -> str:
     Tokens are random, so no salt and no slow hash is needed.
     """
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def describe_token(text: str) -> tuple[str, str]:
-    """Return a new token and its entry for access.yaml.
-
-    `text` is NAME:SCOPE[,SCOPE…]. Raises ValueError, which says what is wrong.
-    """
-    name, _, scope_list = text.partition(":")
-    scopes = [scope.strip() for scope in scope_list.split(",")] if scope_list else ["write"]
-    known = get_args(Scope)
-    for scope in scopes:
-        if scope not in known:
-            raise ValueError(f"unknown scope '{scope}'{suggest_word(scope, known)}; there are {', '.join(known)}")
-    token, hashed = make_token()
-    try:
-        Token.model_validate({"name": name, "sha256": hashed, "scopes": scopes})
-    except ValidationError as wrong:
-        raise ValueError(f"the name '{name}' is not one that a token can have") from wrong
-    # Quoted, since a name or a hash of digits only would be read as a number.
-    return token, f'  - {{name: "{name}", sha256: "{hashed}", scopes: [{", ".join(scopes)}]}}'
 
 
 def _to_epoch_s(text: str) -> float:

@@ -29,6 +29,9 @@ class Settings:
     log_format: str = "plain"
     ssh_config: str | None = None
     system_config: Path = Path("/etc/srunx/config.json")
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,6 +46,8 @@ class Settings:
         }
         values: dict[str, Any] = dict(given)
         values |= {name: Path(given[name]) for name in ("store", "system_config") if name in given}
+        values |= {name: Path(given[name]) for name in TLS if given.get(name)}
+        values |= {name: None for name in TLS if name in given and not given[name]}
         if "port" in given and not (given["port"].isdecimal() and int(given["port"][:9]) <= 65535):
             raise ValueError(f"SLUICE_PORT must be a number up to 65535, not {given['port']!r}")
         if "port" in given:
@@ -56,9 +61,19 @@ class Settings:
         for name, known in CHOICES.items():
             if values.get(name, known[0]) not in known:
                 raise ValueError(f"SLUICE_{name.upper()} must be one of {', '.join(known)}, not {values[name]!r}")
-        return cls(**values)
+        made = cls(**values)
+        if (made.tls_cert is None) != (made.tls_key is None):
+            raise ValueError("SLUICE_TLS_CERT and SLUICE_TLS_KEY go together")
+        if made.tls_client_ca is not None and made.tls_cert is None:
+            raise ValueError("SLUICE_TLS_CLIENT_CA needs SLUICE_TLS_CERT and SLUICE_TLS_KEY")
+        for name in TLS:
+            path = getattr(made, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"SLUICE_{name.upper()}: there is no file {path}")
+        return made
 
 
+TLS = ("tls_cert", "tls_key", "tls_client_ca")  # files
 CHOICES = {
     "cluster": ("auto", "slurm", "embedded"),
     "always_ask": ("no", "yes"),

@@ -180,3 +180,4 @@ class Answer(NamedTuple):
     download: bool = False  # callers have sent it, so no browser may show it as a page
     location: str | None = None  # the URL of what was made
     filename: str | None = None  # what a browser saves a file as
+    is_secret: bool = False  # nobody on the way may keep it

@@ -24,7 +24,14 @@ OPERATIONS = [pytest.param(*operation, id=operation[2]["operationId"]) for opera
 # What a client must be ready for, whatever it asks for. The S9S document has 400 for what is 422 elsewhere.
 EVERYWHERE = {"400", "401", "403", "422", "429"}
 NEVER = {"s9s": {"422"}}
-ENVELOPES = {"s9s": "S9sError"}
+ENVELOPES = {"s9s": "S9sError", "s9s_create_token": "S9sTokenError"}
+# How callers may say who they are, by family.
+SCHEMES = {
+    "srtslurm": ["bearer", "basic"],
+    "s9s": ["bearer", "s9s_oauth", "s9s_api_key", "s9s_munge", "s9s_certificate"],
+}
+# The only form: RFC 6749 wants it, with unknown fields ignored.
+FORMS = {"s9s_create_token"}
 
 # What may be called without credentials.
 OPEN = {
@@ -32,6 +39,7 @@ OPEN = {
     "s9s_get_health",
     "s9s_get_openapi_json",
     "s9s_get_openapi_yaml",
+    "s9s_create_token",
     "sluice_get_health",
     "sluice_get_contract_json",
     "sluice_get_contract_yaml",
@@ -152,16 +160,19 @@ def test_every_operation_is_whole(path: str, method: str, spec: dict[str, Any]) 
     if "requestBody" in spec:
         assert codes >= {"413", "415"}
         kinds = list(resolve(spec["requestBody"])["content"])
-        assert kinds in (["application/json"], ["application/octet-stream"])
+        forms = ["application/x-www-form-urlencoded"] * (spec["operationId"] in FORMS)
+        assert kinds in (["application/json", *forms], ["application/octet-stream"])
 
 
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_a_body_takes_no_unknown_field(path: str, method: str, spec: dict[str, Any]) -> None:
-    """Except those of the Status API, whose document says that unknown fields are ignored."""
+    """Except those of the Status API and of OAuth, whose documents say that unknown fields are ignored."""
     schema = resolve(spec.get("requestBody", {})).get("content", {}).get("application/json", {}).get("schema", {})
     components = find_needed_components(CONTRACT, schema).get("schemas", {})
     described = [part for _, part in parts([schema, components]) if part.get("properties")]
-    assert {part.get("additionalProperties") for part in described} <= {spec["tags"][0] == "srtslurm"}
+    assert {part.get("additionalProperties") for part in described} <= {
+        spec["tags"][0] == "srtslurm" or spec["operationId"] in FORMS
+    }
 
 
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
@@ -172,7 +183,7 @@ def test_every_operation_says_who_may_call_it(path: str, method: str, spec: dict
     if not schemes:
         assert spec["operationId"] in OPEN
         return
-    assert schemes == (["bearer", "basic"] if spec["tags"] == ["srtslurm"] else ["bearer"])
+    assert schemes == SCHEMES.get(spec["tags"][0], ["bearer"])
     assert set(schemes) <= set(CONTRACT["components"]["securitySchemes"])
     (scope,) = {scope for way in spec["security"] for scopes in way.values() for scope in scopes}
     assert (scope == "read") == (method == "GET")
@@ -197,17 +208,17 @@ def test_every_answer_has_a_schema_and_examples_that_are_true(path: str, method:
         if not code.startswith("2"):
             assert list(found["content"]) == ["application/json"]
             assert found["content"]["application/json"]["schema"]["$ref"].endswith(
-                f"/{ENVELOPES.get(spec['tags'][0], 'Error')}"
+                f"/{ENVELOPES.get(spec['operationId'], ENVELOPES.get(spec['tags'][0], 'Error'))}"
             )
 
 
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_example_of_a_request_is_taken(path: str, method: str, spec: dict[str, Any]) -> None:
     if "requestBody" in spec:
-        (content,) = resolve(spec["requestBody"])["content"].values()
-        assert examples_of(content)
-        for value in examples_of(content):
-            assert [error.message for error in validator(content["schema"]).iter_errors(value)] == []
+        for content in resolve(spec["requestBody"])["content"].values():
+            assert examples_of(content)
+            for value in examples_of(content):
+                assert [error.message for error in validator(content["schema"]).iter_errors(value)] == []
     for parameter in map(resolve, [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]):
         for value in [
             *examples_of(parameter),

@@ -58,7 +58,7 @@ MOON = app.Family(
     credentials={"key": check_key},
     statuses={("moon_put_thing", errors.Exists): 418, ("moon", errors.NotFound): 410},
     odd_value=find_odd_limit,
-    headers=lambda caller: [(b"x-left", b"9" if caller else b"0")],
+    headers=lambda caller, _window: [(b"x-left", b"9" if caller else b"0")],
     aliases={"/v2": "/moon/v2"},
     cors=(PAGE,),
 )
@@ -589,7 +589,7 @@ def test_each_scope_may_do_what_the_contract_says(path: str, method: str, spec: 
         known = access.parse_access(f"tokens:\n  - {{name: a, sha256: {hashed}, scopes: [{scope}]}}\n".encode())
         facts = access.Facts({b"authorization": f"Bearer {token}".encode()}, None, known, access.Caller("me", included))
         if needed is None or needed in included:
-            access.admit_caller(requirement, facts)
+            access.admit_caller(requirement, access.identify_caller(requirement, facts))
             continue
         with pytest.raises(errors.Denied, match=f"scope {needed}$"):
-            access.admit_caller(requirement, facts)
+            access.admit_caller(requirement, access.identify_caller(requirement, facts))

@@ -35,7 +35,9 @@ def test_security_is_compiled() -> None:
     compiled = access.compile_security("get_thing", [{}, {"basic": ["read"]}, {"bearer": ["read"]}], SCHEMES)
     assert compiled == ((access.check_basic, access.check_bearer, access.check_own_user), "read"), "own user last"
     assert access.compile_security("get_thing", [{}], SCHEMES) is access.OPEN
-    assert access.admit_caller(access.OPEN, access.Facts({}, None, Access(), access.Caller("me", frozenset()))) is None
+    assert (
+        access.identify_caller(access.OPEN, access.Facts({}, None, Access(), access.Caller("me", frozenset()))) is None
+    )
 
 
 def basic(token: str, user: str = "u") -> bytes:
@@ -70,11 +72,11 @@ def test_who_is_let_in(why: str, schemes: list[str], headers: dict[bytes, bytes]
     needed = access.compile_security("get_thing", [*({scheme: ["read"]} for scheme in schemes), {}], SCHEMES)
     facts = access.Facts(headers, uid, known, own)
     if isinstance(result, str):
-        caller = access.admit_caller(needed, facts)
+        caller = access.identify_caller(needed, facts)
         assert caller is not None and caller.name == result
         return
     with pytest.raises(result) as refused:
-        access.admit_caller(needed, facts)
+        access.identify_caller(needed, facts)
     assert refused.type is result
 
 
@@ -84,7 +86,8 @@ def test_a_scope_is_enough_or_not(given: str, needed: str) -> None:
     facts = access.Facts({}, OWN, Access(), access.Caller("me", access.INCLUDED[given]))
     requirement = access.compile_security("get_thing", [{"bearer": [needed]}, {}], SCHEMES)
     if needed in access.INCLUDED[given]:
-        assert access.admit_caller(requirement, facts) == facts.own
+        assert access.identify_caller(requirement, facts) == facts.own
+        access.admit_caller(requirement, facts.own)
         return
     with pytest.raises(Denied, match=f"scope {needed}$"):
-        access.admit_caller(requirement, facts)
+        access.admit_caller(requirement, access.identify_caller(requirement, facts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store.access import tokens
-from store.access.tokens import Access, describe_token, hash_token, make_token, parse_access
+from store.access.tokens import LISTS, Access, hash_token, make_token, parse_access
 from store.errors import Invalid
 
 NOW_S = 1_800_000_000.0
@@ -99,29 +99,65 @@ def test_origins_that_may_read(why: str, text: str, reason: str | None) -> None:
     assert refused.value.problems[0]["line"]
 
 
-NEW_TOKENS = [
-    ("one scope", "ci:read", '{name: "ci", sha256: "HASH", scopes: [read]}'),
-    ("several", "ci:report,read", '{name: "ci", sha256: "HASH", scopes: [report, read]}'),
-    ("none", "ci", '{name: "ci", sha256: "HASH", scopes: [write]}'),
-    ("a name like a number", "123:read", '{name: "123", sha256: "HASH", scopes: [read]}'),
-    ("a name like a truth value", "true:read", '{name: "true", sha256: "HASH", scopes: [read]}'),
-    ("a name like nothing", "null:read", '{name: "null", sha256: "HASH", scopes: [read]}'),
-    ("an unknown one", "ci:read,wirte", "unknown scope 'wirte'; did you mean 'write'"),
-    ("an empty one", "ci:read,", "unknown scope ''"),
-    ("no name", ":read", "the name '' is not one"),
-    ("a name with a blank", "a b:read", "the name 'a b' is not one"),
+TIERS = [
+    ("one that everybody has", "pro", "", None),
+    ("one of its own", "lab", "rate_limits: {tiers: {lab: 50/minute}}\n", None),
+    ("one without a limit", "lab", "rate_limits: {tiers: {lab: unlimited}}\n", None),
+    ("one that is none", "por", "", "unknown tier 'por'; did you mean 'pro'"),
+    ("a rate that is none", "lab", "rate_limits: {tiers: {lab: 50 bananas}}\n", "must be a number per time"),
+    ("a rate of nothing", "lab", "rate_limits: {tiers: {lab: 0/hour}}\n", "must"),
+    ("a number alone", "lab", "rate_limits: {tiers: {lab: 50}}\n", "string"),
+    ("a default that is none", "pro", "rate_limits: {named: fre}\n", "unknown tier 'fre'; did you mean 'free'"),
 ]
 
 
-@pytest.mark.parametrize(("why", "text", "result"), NEW_TOKENS, ids=[row[0] for row in NEW_TOKENS])
-def test_new_tokens(why: str, text: str, result: str) -> None:
-    if result.startswith("{"):
-        token, entry = describe_token(text)
-        assert entry.replace(hash_token(token), "HASH") == f"  - {result}"
-        assert parse_access(f"tokens:\n{entry}\n".encode()).find_caller(token) is not None
+@pytest.mark.parametrize(("why", "tier", "more", "reason"), TIERS, ids=[row[0] for row in TIERS])
+def test_tiers(why: str, tier: str, more: str, reason: str | None) -> None:
+    text = f"{more}api_keys:\n  - {{name: a, sha256: '{'0' * 64}', scopes: [read], tier: {tier}}}\n".encode()
+    if reason is None:
+        assert parse_access(text).api_keys[0].make_caller("a", "key").tier == tier
         return
-    with pytest.raises(ValueError, match=result):
-        describe_token(text)
+    with pytest.raises(Invalid, match=reason) as refused:
+        parse_access(text)
+    assert refused.value.problems[0]["line"]
+
+
+MORE_ENTRIES = [
+    ("a certificate", "certificates: [{subject: 'CN=ann,O=Lab', name: ann, scopes: [read]}]", None),
+    ("a certificate of nobody", "certificates: [{subject: 'CN=ann', scopes: [read]}]", "name"),
+    ("a user by name", "munge: {users: [{user: ann, scopes: [read]}]}", None),
+    ("a user by number", "munge: {users: [{user: 1000, scopes: [read]}]}", None),
+    ("a user without scopes", "munge: {users: [{user: 1000, scopes: []}]}", "scopes"),
+    ("munged elsewhere", "munge: {socket: /run/munge/other}", None),
+    ("no path", "munge: {socket: other}", "socket"),
+    ("a proxy", f"proxies: [{{address: '::1', sha256: '{'0' * 64}'}}]", None),
+    ("a proxy without a secret", "proxies: [{address: 10.0.0.1}]", "sha256"),
+    ("a proxy by name", f"proxies: [{{address: proxy, sha256: '{'0' * 64}'}}]", "address"),
+]
+
+
+@pytest.mark.parametrize(("why", "text", "reason"), MORE_ENTRIES, ids=[row[0] for row in MORE_ENTRIES])
+def test_who_else_may_call(why: str, text: str, reason: str | None) -> None:
+    if reason is None:
+        parse_access(text.encode())
+        return
+    with pytest.raises(Invalid, match=reason):
+        parse_access(text.encode())
+
+
+def test_keys_clients_and_tokens_are_no_substitutes_for_each_other() -> None:
+    pairs = {kind: make_token(kind) for kind in ("token", "api-key", "client")}
+    assert {kind: pair[0][:4] for kind, pair in pairs.items()} == {"token": "slc_", "api-key": "slk_", "client": "slo_"}
+    known = parse_access(
+        "".join(
+            f"{LISTS[kind]}: [{{name: a, sha256: '{pair[1]}', scopes: [read]}}]\n" for kind, pair in pairs.items()
+        ).encode()
+    )
+    token, key, client = (pairs[kind][0] for kind in pairs)
+    assert [known.find_caller(text) is not None for text in (token, key, client)] == [True, False, False]
+    assert [known.find_key_caller(text) is not None for text in (token, key, client)] == [False, True, False]
+    assert [known.find_client("a", text) is not None for text in (token, key, client)] == [False, False, True]
+    assert known.find_client("b", client) is None, "another name"
 
 
 def test_every_entry_is_compared_whatever_the_token(monkeypatch: pytest.MonkeyPatch) -> None:

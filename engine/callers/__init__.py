@@ -1,0 +1,1 @@
+"""Who calls, where finding out takes more than a look at the request."""

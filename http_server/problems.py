@@ -1,0 +1,83 @@
+"""What can be wrong with a request, before any operation has looked at it."""
+
+from __future__ import annotations
+
+import math
+
+# So long a body may make no progress.
+BODY_PAUSE_S = 10
+
+
+class UnknownPath(Exception):
+    """A path that the app does not have."""
+
+    def __init__(self) -> None:
+        super().__init__("Not Found")
+
+
+class UnknownMethod(Exception):
+    """The path does not have this method."""
+
+    def __init__(self, allow: str) -> None:
+        super().__init__("Method Not Allowed")
+        self.allow = allow
+
+
+class TooMany(Exception):
+    """The client has tried or asked too often."""
+
+    def __init__(self, what: str, wait_s: float) -> None:
+        super().__init__(f"{what}; wait {math.ceil(wait_s)} s")
+        self.wait_s = wait_s
+
+
+class HeadTooLarge(Exception):
+    """The path, the query and the headers are too much."""
+
+
+class TooSlow(Exception):
+    """The body does not come on."""
+
+    def __init__(self) -> None:
+        super().__init__(f"Nothing of the body came for {BODY_PAUSE_S} seconds")
+
+
+class BrokenBody(Exception):
+    """The body ended before its end, its chunks are none, or tiny and many."""
+
+    def __init__(self, message: str = "The body did not come whole") -> None:
+        super().__init__(message)
+
+
+class WrongRange(Exception):
+    """The file of `size_bytes` does not have the bytes that Range names."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"Range names no bytes of a file of {size_bytes} bytes")
+        self.size_bytes = size_bytes
+
+
+class MediaType(Exception):
+    """The body is not JSON in UTF-8, or not declared so."""
+
+
+class Degraded(Exception):
+    """Something does not work, and the caller wants to hear of it as a status."""
+
+
+class NotStarted(Exception):
+    """The app runs without its lifespan, so that there is no server to ask."""
+
+    def __init__(self) -> None:
+        super().__init__("The server has not started")
+
+
+class Ending(Exception):
+    """The server ends and waits no longer; what was begun goes on later."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is ending")
+
+
+class Disconnected(Exception):
+    """The client has gone; nobody is there to answer to."""

@@ -1,0 +1,1 @@
+"""Who calls, as programs of the cluster know it."""
