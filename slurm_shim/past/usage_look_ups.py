@@ -20,6 +20,7 @@ from slurm_shim.submissions import get_whole_id
 
 # For so long an answer counts: about a job that has ended, about all others.
 _ENDED_S, _OPEN_S = 600.0, 10.0
+_SETTLED_S = 60.0  # after its end
 _MOST_KNOWN = 10_000
 Found = tuple[Usage | None, str | None]  # what is known, or why it is not
 
@@ -79,9 +80,14 @@ class UsageLookUps:
             # Of an array as a whole, and of tasks that wait, only how they were submitted is the same for all.
             part = wholes.get(get_whole_id({"job_id": job_id}))
             found[job_id] = (row, None) if row else (part, "accounting does not know it yet")
-            kept_s = _ENDED_S if row is not None and row["state"] in FINISHED else _OPEN_S
+            kept_s = _ENDED_S if row is not None and self._is_settled(row) else _OPEN_S
             store_bounded(self._known, job_id, (time.monotonic() + kept_s, found[job_id]), _MOST_KNOWN)
         return found
+
+    def _is_settled(self, row: Usage) -> bool:
+        """Return whether accounting has all of a job: it hears some of it later."""
+        now = time.time() + self._slurm.clock_offset_s
+        return row["state"] in FINISHED and now - (row["end_time"] or now) > _SETTLED_S
 
     def _fetch(self, ids: list[str]) -> list[Usage] | None:
         return self._slurm.list_usage(ids) if self._slurm.has_accounting() else None

@@ -766,3 +766,26 @@ def test_a_lock_stays_held_until_an_sbatch_in_flight_has_ended(programs: Program
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         go.write_text("\n")  # sbatch ends
         fcntl.flock(file, fcntl.LOCK_EX)  # returns: nobody holds it any more
+
+
+SCRIPTS: list[tuple[str, str, type[SlurmError]]] = [
+    ("another user", 'echo "job script retrieval failed: Invalid user id" >&2', SlurmDenied),
+    ("a job that is gone", 'echo "job script retrieval failed: Invalid job id specified" >&2', JobUnknown),
+    ("a job without a script", "true", SlurmRefused),
+    ("nobody answers", 'echo "Unable to contact slurm controller (connect failure)" >&2; exit 1', SlurmUnreachable),
+]
+
+
+@pytest.mark.parametrize(("why", "shell", "kind"), SCRIPTS, ids=[row[0] for row in SCRIPTS])
+def test_a_refused_script_is_told_from_an_empty_one(
+    programs: Programs, why: str, shell: str, kind: type[SlurmError]
+) -> None:
+    programs.write("scontrol", shell)
+    with pytest.raises(kind):
+        programs.slurm().read_script("7")
+
+
+def test_a_script_comes_as_it_is(programs: Programs) -> None:
+    programs.write("scontrol", "printf '#!/bin/sh\\necho  hi\\n'")
+    assert programs.slurm().read_script("8_[1-3%2]") == "#!/bin/sh\necho  hi\n"
+    assert programs.calls("scontrol") == [["write", "batch_script", "8_[1-3]", "-"]]

@@ -179,7 +179,9 @@ class _Parser:
             if (match := self._take(_QUOTED)) is None:
                 raise FilterError(begin, "this quote is never closed")
             quote = match[0][0]
-            return Value((match[1] if quote == '"' else match[2]).replace(f"\\{quote}", quote), True, begin)
+            # Other backslashes stay, for regular expressions.
+            inner = re.sub(rf"\\([\\{quote}])", r"\1", match[1] if quote == '"' else match[2])
+            return Value(inner, True, begin)
         if (match := self._take(bare)) is None:
             raise FilterError(begin, "a value is expected here")
         return Value(match[0], False, begin)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from engine.queue import queue_view
 from slurm_shim import parse
+from store.jsons import dump_json
+from store.rules.queue.job_query import IdOrder, parse_query, select_rows
 from store.rules.queue.waiting import WAITING
 from store.views import s9s
 from tests import ROOT
+from tests.contract_judge import validator
 from tests.engine.servers.pretended import Slurm, open_server
 from tests.pretended import asynchronous, job
 
@@ -69,14 +74,22 @@ async def test_rows_are_made_anew_only_after_a_change(tmp_path: Path) -> None:
         assert [row["job_id"] for row in view.list_rows(world.server, world.cluster, 0, None)] == ["2"]
 
 
-@pytest.mark.parametrize("name", ["squeue", "squeue-names"])
-def test_every_recorded_job_has_a_row_of_the_list(name: str) -> None:
+RECORDED = [
+    ("squeue", parse.parse_jobs), ("squeue-names", parse.parse_jobs),
+    ("sacct", parse.parse_accounting), ("sacct-names", parse.parse_accounting),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "read"), RECORDED, ids=[row[0] for row in RECORDED])
+def test_every_recorded_job_has_a_row_of_the_list(name: str, read: Callable[..., list[Any]]) -> None:
     """Hostile names, arrays and heterogeneous jobs of a real SLURM."""
-    rows = parse.parse_jobs((DATA / name).read_bytes().decode("utf-8", "replace"), NONCE)
+    judge = validator({"$ref": "#/components/schemas/S9sJob"})
+    rows = read((DATA / name).read_bytes().decode("utf-8", "replace"), NONCE)
     for row in rows:
         listing = s9s.to_job_json(row, queue_view.expand_hosts(row["nodes"]))
         assert (listing["job_id"], listing["job_name"], listing["state"]) == (row["job_id"], row["name"], row["state"])
-        assert (listing["exit_code"] is None) == (listing["end_time"] is None)
+        assert judge.is_valid(orjson.loads(dump_json(listing))), listing
+        assert listing["exit_code"] is None or listing["end_time"] is not None
         assert not (listing["state"] in WAITING and listing["start_time"])
 
 
@@ -84,3 +97,15 @@ def test_recorded_tasks_are_told_apart() -> None:
     rows = parse.parse_jobs((DATA / "squeue").read_bytes().decode("utf-8", "replace"), NONCE)
     expanded = [row["job_id"] for row in queue_view.expand_rows(rows)]
     assert {"5335_4", "5335_3", "5335_2", "5335_1", "5336+0"} <= set(expanded) and "5335_[2-4%1]" not in expanded
+
+
+def test_recorded_hostile_names_are_found_as_they_are() -> None:
+    rows = parse.parse_jobs((DATA / "squeue-names").read_bytes().decode("utf-8", "replace"), NONCE)
+    base = IdOrder().sort_rows({row["job_id"]: row for row in rows})
+    for row in rows:
+        if row["name"] == "null":
+            continue
+        text = row["name"].replace("\\", "\\\\").replace('"', '\\"')
+        query = parse_query(queue_view.expand_hosts, 0, filter=f'job_name="{text}"')
+        found = [other["name"] for other in select_rows(base, query)]
+        assert row["name"] in found and set(found) == {row["name"]}

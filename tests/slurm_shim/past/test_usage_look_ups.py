@@ -15,7 +15,7 @@ from tests.pretended import Cluster, asynchronous
 
 
 def make_usage(job_id: str, state: str = "COMPLETED") -> dict[str, Any]:
-    return {"job_id": job_id, "raw_id": job_id, "state": state, "submit_line": f"sbatch {job_id}"}
+    return {"job_id": job_id, "raw_id": job_id, "state": state, "end_time": 100, "submit_line": f"sbatch {job_id}"}
 
 
 async def call(command: Callable[..., Any], *arguments: Any) -> Any:

@@ -26,7 +26,7 @@ def test_an_ended_job_tells_what_it_used(client: Client) -> None:
     assert isinstance(found, dict) and [name for name in found if name in DOCUMENT] == DOCUMENT
     used = found["resources"]
     assert used["unknown_because"] is None or None in used.values(), "what is null is explained"
-    assert found["submit_line"].startswith("sbatch ") and "sluice:" not in found["submit_line"]
+    assert "sbatch --parsable" in found["submit_line"] and "sluice:" not in found["submit_line"]
     assert (found["comment"], found["state"], found["restarts"]) == (None, "COMPLETED", 0)
     assert found["tres"]["cpu"] == "1" and found["batch_host"] and found["source"] == "queue"
 

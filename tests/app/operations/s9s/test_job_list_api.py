@@ -17,7 +17,7 @@ def jobs(client: Client) -> dict[str, str]:
         name: str(client.submit(f"#!/bin/bash\n#SBATCH --hold{more}\ntrue\n", name))
         for name, more in {
             "list_small": " --mem=100M", "list_large": " --mem=3G -n 2 -t 1:00:00",
-            "list_array": " --array=1-4%2 -t 2:00:00",
+            "list_array": " --array=1-4%2 --mem=50M -t 2:00:00",
         }.items()
     }  # fmt: skip
     assert eventually(lambda: set(made.values()) <= {row["job_id"].partition("_")[0] for row in list_jobs(client)})
