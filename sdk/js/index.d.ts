@@ -1,0 +1,110 @@
+// The types of the client; those of answers are made from the contract (contract.d.ts).
+import type { components, operations } from "./contract.d.ts";
+
+type Schemas = components["schemas"];
+export type Job = Schemas["Job"];
+export type JobState = Schemas["JobState"];
+export type JobDetail = Schemas["JobDetail"];
+export type Export = Schemas["Export"];
+export type ExportRequest = NonNullable<operations["create_export"]["requestBody"]>["content"]["application/json"];
+export type ExportId = string | { export_id: string };
+export type Output = Schemas["Output"];
+type Query<Name extends keyof operations> = NonNullable<operations[Name]["parameters"]["query"]>;
+type Answer<Name extends keyof operations, Status extends number> = operations[Name]["responses"] extends {
+  [Code in Status]: { content: { "application/json": infer Body } };
+}
+  ? Body
+  : never;
+
+/** Names as in the API or as in JavaScript: cpus_per_node or cpusPerNode. */
+type CamelCase<Name> = Name extends `${infer First}_${infer Rest}` ? `${First}${Capitalize<CamelCase<Rest>>}` : Name;
+type EitherCase<Fields> = Partial<Fields> & { [Name in keyof Fields as CamelCase<Name>]?: Fields[Name] };
+
+export type JobId = string | number | { job_id: string };
+export type JobFilters = EitherCase<Query<"list_jobs">>;
+export type JobPage = Answer<"list_jobs", 200>;
+export type JobSubmission = EitherCase<Schemas["Submission"]> & {
+  script: string;
+  name?: string;
+  idempotencyKey?: string;
+};
+export type BulkAnswer = Answer<"change_jobs", 200>;
+export type BulkOptions = EitherCase<
+  NonNullable<NonNullable<operations["change_jobs"]["requestBody"]>["content"]["application/json"]["options"]>
+>;
+
+export interface Retries {
+  count?: number;
+  firstMs?: number;
+  longestMs?: number;
+}
+
+export interface ClientOptions {
+  baseUrl?: string;
+  token?: string;
+  apiKey?: string;
+  timeoutMs?: number;
+  retries?: Retries;
+  fetch?: typeof fetch;
+}
+
+export interface RequestOptions {
+  query?: Record<string, unknown>;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+export declare class S9SClient {
+  constructor(options?: ClientOptions);
+  readonly address: string;
+  readonly jobs: Jobs;
+  readonly exports: Exports;
+  request(method: string, path: string, options?: RequestOptions): Promise<unknown>;
+}
+
+export interface Jobs {
+  list(filters?: JobFilters): Promise<JobPage>;
+  iterate(filters?: JobFilters): AsyncGenerator<Job>;
+  get(job: JobId): Promise<JobDetail>;
+  submit(submission: JobSubmission): Promise<JobState>;
+  cancel(job: JobId, options?: { signal?: string; force?: boolean }): Promise<JobState>;
+  hold(job: JobId, options?: { reason?: string }): Promise<JobState>;
+  release(job: JobId): Promise<JobState>;
+  requeue(job: JobId): Promise<JobState>;
+  suspend(job: JobId): Promise<JobState>;
+  resume(job: JobId): Promise<JobState>;
+  setPriority(job: JobId, priority: number): Promise<Schemas["JobPriority"]>;
+  bulk(action: string, jobs?: JobId[], options?: BulkOptions): Promise<BulkAnswer>;
+  output(job: JobId, options?: { lines?: number; offset?: number }): Promise<Output>;
+  error(job: JobId, options?: { lines?: number; offset?: number }): Promise<Output>;
+  wait(job: JobId, options?: { timeoutMs?: number }): Promise<JobDetail>;
+  script(job: JobId): Promise<Answer<"read_script", 200>>;
+  follow(job: JobId, options?: { stream?: "output" | "error"; offset?: number }): AsyncGenerator<string>;
+}
+
+export interface Exports {
+  create(request: ExportRequest): Promise<Export>;
+  list(query?: { limit?: number; offset?: number }): Promise<Answer<"list_exports", 200>>;
+  get(made: ExportId): Promise<Export>;
+  wait(made: ExportId, options?: { timeoutMs?: number }): Promise<Export>;
+  download(made: ExportId): Promise<Blob>;
+  delete(made: ExportId): Promise<void>;
+}
+
+export declare class S9SError extends Error {
+  readonly status: number | null;
+  readonly code: string;
+  readonly details: Record<string, unknown>;
+  readonly requestId: string | null;
+  readonly retryAfterMs: number | null;
+}
+export declare class InvalidRequest extends S9SError {}
+export declare class ValidationError extends InvalidRequest {}
+export declare class AuthenticationFailed extends S9SError {}
+export declare class PermissionDenied extends S9SError {}
+export declare class ResourceNotFound extends S9SError {}
+export declare class ResourceConflict extends S9SError {}
+export declare class RateLimitExceeded extends S9SError {}
+export declare class SlurmError extends S9SError {}
+export declare class ConnectionFailed extends S9SError {}
+export declare class WaitTimeout extends S9SError {}

@@ -1,0 +1,1 @@
+"""The client; the package `synchronous` is made from this one by unasync."""

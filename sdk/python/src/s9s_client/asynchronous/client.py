@@ -1,0 +1,70 @@
+"""The client itself: where the server is, who calls, and what there is to call."""
+
+from __future__ import annotations
+
+import ssl
+from types import TracebackType
+from typing import Self, cast
+
+import httpx
+
+from s9s_client.asynchronous.files import Exports
+from s9s_client.asynchronous.jobs import Jobs
+from s9s_client.asynchronous.transport import RetryingTransport, raise_refusal
+from s9s_client.low.client import AuthenticatedClient, Client
+from s9s_client.retries import Retries, pause_async
+from s9s_client.values import complete_address
+
+
+class AsyncS9SClient:
+    """A client of one server.
+
+    `base_url` may end with /v1, /api/v1, or before that. The caller is a bearer token, an API key, or, over loopback,
+    the user of this process. `verify` is a context of ssl where the server's certificate is from an authority of your
+    own, or where the caller shows a certificate.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        token: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        verify: ssl.SSLContext | bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        inner = transport or httpx.AsyncHTTPTransport(verify=verify)
+        options = {
+            "transport": RetryingTransport(inner, retries or Retries(), pause_async),
+            "event_hooks": {"response": [raise_refusal]},
+        }
+        address, limit = complete_address(base_url), httpx.Timeout(timeout)
+        if token is not None:
+            self.low = AuthenticatedClient(base_url=address, token=token, timeout=limit, httpx_args=options)
+        elif api_key is not None:
+            self.low = AuthenticatedClient(
+                base_url=address,
+                token=api_key,
+                prefix="",
+                auth_header_name="X-API-Key",
+                timeout=limit,
+                httpx_args=options,
+            )
+        else:
+            self.low = cast(AuthenticatedClient, Client(base_url=address, timeout=limit, httpx_args=options))
+        self.jobs = Jobs(self.low)
+        self.exports = Exports(self.low)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.low.get_async_httpx_client().aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

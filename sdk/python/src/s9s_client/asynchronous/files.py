@@ -1,0 +1,83 @@
+"""Files that the server makes in the background: exports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from s9s_client.errors import WaitTimeout
+from s9s_client.low.api.export import create_export
+from s9s_client.low.api.exports import delete_export, get_export, list_exports
+from s9s_client.low.client import AuthenticatedClient
+from s9s_client.low.models.create_export_body import CreateExportBody
+from s9s_client.low.models.export import Export
+from s9s_client.low.models.list_exports_response_200 import ListExportsResponse200
+from s9s_client.pages import Page
+from s9s_client.retries import pause_async
+from s9s_client.values import drop_none, expect
+
+AnyExport = str | Export
+PAUSE_S = 0.5
+
+
+class Exports:
+    """Exports: begin, wait, download, delete."""
+
+    def __init__(self, low: AuthenticatedClient) -> None:
+        self.low = low
+
+    async def create(
+        self,
+        type: str,
+        format: str,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        fields: Sequence[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Export:
+        """Begin to export rows as a file."""
+        body = drop_none(type=type, format=format, filter=filter, fields=fields, options=options)
+        made = await create_export.asyncio(client=self.low, body=CreateExportBody.from_dict(body))
+        return expect(Export, made)
+
+    async def list(self, *, limit: int | None = None, offset: int | None = None) -> Page[Export]:
+        """Return one page of the exports, newest first."""
+        asked = drop_none(limit=limit, offset=offset)
+        found = expect(ListExportsResponse200, await list_exports.asyncio(client=self.low, **asked))
+        return Page(found.exports, found.total, found.offset, found.has_more)
+
+    async def get(self, export: AnyExport) -> Export:
+        """Return the state of an export."""
+        return expect(Export, await get_export.asyncio(name_export(export), client=self.low))
+
+    async def wait(self, export: AnyExport, *, timeout: float = 600.0) -> Export:
+        """Wait until an export is made or has failed; WaitTimeout after so many seconds."""
+        until = time.monotonic() + timeout
+        while True:
+            now = await self.get(export)
+            if now.status != "processing":
+                return now
+            if time.monotonic() > until:
+                raise WaitTimeout(f"Export {now.export_id} is not made after {timeout} s")
+            await pause_async(PAUSE_S)
+
+    async def download(self, export: AnyExport, path: str | Path) -> Path:
+        """Write the file of an export to this path."""
+        address = f"/exports/{name_export(export)}/download"
+        http = self.low.get_async_httpx_client()
+        async with http.stream("GET", address, headers={"accept": "application/octet-stream, */*;q=0.9"}) as answer:
+            with Path(path).open("wb") as file:
+                async for piece in answer.aiter_bytes():
+                    file.write(piece)
+        return Path(path)
+
+    async def delete(self, export: AnyExport) -> None:
+        """Cancel an export, or delete it with its file."""
+        await delete_export.asyncio_detailed(name_export(export), client=self.low)
+
+
+def name_export(export: AnyExport) -> str:
+    """Return the id of an export: of its row, or as it is."""
+    return export if isinstance(export, str) else export.export_id

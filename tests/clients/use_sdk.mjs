@@ -1,0 +1,55 @@
+// What a user does with the JavaScript client; each line says what was seen, as in use_sdk.py.
+import { RateLimitExceeded, S9SClient } from "@s9s/client";
+
+const { URL: baseUrl, TOKEN: token, BUSY: busy } = process.env;
+const client = new S9SClient({ baseUrl, token });
+
+async function refusalOf(work) {
+  try {
+    await work();
+  } catch (problem) {
+    return problem;
+  }
+  throw new Error("no refusal");
+}
+const tell = (problem) => `${problem.name} ${problem.status} ${problem.code} ${problem.requestId ? "True" : "False"}`;
+const truth = (value) => (value ? "True" : "False");
+const list = (words) => `[${words.map((word) => `'${word}'`).join(", ")}]`;
+
+const job = await client.jobs.submit({ name: "sdk-words", script: "#!/bin/sh\necho one\nsleep 1\necho two\n" });
+let text = "";
+for await (const piece of client.jobs.follow(job)) text += piece;
+console.log("followed", `'${text.replaceAll("\n", "\\n")}'`);
+console.log("ended", (await client.jobs.wait(job, { timeoutMs: 600000 })).state);
+console.log("output", list((await client.jobs.output(job)).lines));
+const made = [];
+for (let at = 0; at < 3; at += 1) made.push(await client.jobs.submit({ name: "sdk-many", script: "/bin/sleep 600", nodes: 1 }));
+const ids = new Set();
+for await (const row of client.jobs.iterate({ limit: 2 })) ids.add(row.job_id);
+console.log("all pages", truth(made.every((row) => ids.has(row.job_id))));
+const page = await client.jobs.list({ limit: 1 });
+console.log("one page", page.jobs.length, truth(page.total >= 4), truth(page.has_more));
+console.log((await refusalOf(() => client.jobs.wait(made[0], { timeoutMs: 100 }))).name);
+console.log("cancelled", (await client.jobs.cancel(made[0])).state);
+const done = await client.jobs.bulk("cancel", made.slice(1), { force: true });
+console.log("bulk", done.summary.successful, done.summary.failed);
+const again = [];
+for (const _ of "ab") {
+  again.push(await client.jobs.submit({ name: "sdk-once", script: "/bin/true", idempotencyKey: `key-${job.job_id}` }));
+}
+console.log("once", truth(again[0].job_id === again[1].job_id));
+for (const wrong of [() => client.jobs.get("99999999"), () => client.jobs.submit({ script: "x", nodes: 0 })]) {
+  const problem = await refusalOf(wrong);
+  console.log(tell(problem), list(Object.keys(problem.details).sort()));
+}
+console.log(tell(await refusalOf(() => client.jobs.cancel(job))));
+console.log(tell(await refusalOf(() => new S9SClient({ baseUrl, token: "wrong" }).jobs.list())));
+
+const retries = { count: 4, firstMs: 10 };
+const patient = new S9SClient({ baseUrl: busy, retries });
+console.log("at last", (await patient.jobs.submit({ script: "/bin/true" })).job_id);
+const limited = await refusalOf(() => patient.jobs.get("1"));
+console.log(tell(limited), `${limited.retryAfterMs / 1000}.0`);
+if (!(limited instanceof RateLimitExceeded)) throw new Error("another class");
+const away = new S9SClient({ baseUrl: "http://127.0.0.1:1", retries });
+console.log((await refusalOf(() => away.jobs.get("1"))).name);
