@@ -51,7 +51,8 @@ from engine.callers import oauth
 from engine.config import configuration, profiles, projects
 from engine.exports import cluster_reports, exports
 from engine.live import sockets
-from engine.monitoring import alerts, cluster_status, efficiency, metrics
+from engine.monitoring import alerts, cluster_status, efficiency, metrics, prometheus
+from engine.monitoring.request_counts import NO_OPERATION
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
 from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
@@ -832,7 +833,7 @@ class App:
         if scope["type"] == "lifespan":
             await self.router(scope, receive, shorten_traceback(send))
             return
-        call = Call(scope, receive, send)
+        call, began = Call(scope, receive, send), time.perf_counter()
         try:
             await self.handle(call)
         except Disconnected:
@@ -851,6 +852,9 @@ class App:
             await refuse(call, Ending())
         finally:
             call.stop_watching()
+            if call.server is not None and call.status:
+                name = call.endpoint.spec.operation_id if call.endpoint else NO_OPERATION
+                call.server.requests.observe_request(name, call.status, time.perf_counter() - began)
         if access_log.isEnabledFor(logging.DEBUG):
             who = call.caller.name if call.caller else "nobody"
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, quote(call.path), call.status, who)
@@ -1505,6 +1509,9 @@ def sluice_get_health(server: Server, strict: bool) -> Data:
     if strict and found["reasons"]:
         raise Degraded(f"degraded: {'; '.join(found['reasons'])}")
     return found | {"version": VERSION}
+
+
+operations(sluice_get_metrics=prometheus.write_metrics)
 
 
 def sluice_get_contract_json() -> Body:

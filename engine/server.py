@@ -14,6 +14,7 @@ from engine.changes import Changes
 from engine.clusters import Clusters
 from engine.exports.work import FileWork
 from engine.following import follow_folders
+from engine.monitoring.request_counts import RequestCounts
 from engine.monitoring.sampler import Sampler
 from engine.monitoring.usage_cache import UsageCache
 from engine.mounts.work import MountWork
@@ -85,6 +86,7 @@ class Server:
         self.changes, self.mount_work, self.pace = Changes(), MountWork(), Pace()
         self.file_work = FileWork()
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
+        self.requests = RequestCounts()
         self.sampler, self.usage_cache = Sampler(self.store, lambda: self.cluster), UsageCache(self.pool)
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()

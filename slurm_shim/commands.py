@@ -27,7 +27,7 @@ from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid
 from slurm_shim.ids import split_job_id, to_argument
 from slurm_shim.inventory import nodes
 from slurm_shim.past import usage
-from slurm_shim.programs import Answer, Breaker
+from slurm_shim.programs import Answer, Breaker, CallCounts
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
 IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
@@ -80,7 +80,7 @@ class Slurm:
         self.can_prefetch = False  # whether announced calls are answered together
         self.squeue_s: float | None = None  # time of the last squeue alone, if it was measured
         self.own_name = ""  # the cluster's own name, once it is known
-        self.controller, self.database = Breaker(), Breaker()
+        self.controller, self.database, self.calls = Breaker(), Breaker(), CallCounts()
         # The same for each squeue, so that rows can be compared as they come: it travels where nobody else can read it.
         self._squeue_nonce = _make_nonce()
         self._known: dict[str, parse.Job] = {}
@@ -411,8 +411,10 @@ class Slurm:
         is_asking = argv[0] in _ASKING or "show" in argv
         breaker.enter(argv[0], is_asking)
         silent: SlurmUnreachable | None = None
+        has_failed = True
         try:
             answer = self._run(argv, stdin, timeout_s or self.timeout_s, needs)
+            has_failed = answer.exit_code != 0
             if answer.exit_code:
                 error = make_error(argv[0], answer.exit_code, answer.err)
                 # A controller that asks for patience has answered.
@@ -422,6 +424,7 @@ class Slurm:
             silent = error
             raise
         finally:
+            self.calls.note_call(argv[0], has_failed)
             if is_asking:
                 breaker.leave(silent)
 

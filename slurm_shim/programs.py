@@ -68,6 +68,26 @@ class Outcome:
     err: bytes
 
 
+class CallCounts:
+    """How often each program was called, and how often in vain."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, list[int]] = {}
+
+    def note_call(self, program: str, failed: bool) -> None:
+        """Count a call that is over."""
+        with self._lock:
+            counts = self._counts.setdefault(program, [0, 0])
+            counts[0] += 1
+            counts[1] += failed
+
+    def list_counts(self) -> dict[str, tuple[int, int]]:
+        """List calls and failures by program."""
+        with self._lock:
+            return {program: (calls, failures) for program, (calls, failures) in self._counts.items()}
+
+
 class Breaker:
     """A circuit breaker: it fails fast after `limit` failures in a row.
 

@@ -30,6 +30,7 @@ HOMES = {
     # In child processes that make files, loaded nowhere else.
     "xlsxwriter": {"store"}, "pyarrow": {"store"}, "matplotlib": {"store"},
     "aiosmtplib": {"engine"},
+    "prometheus_client": {"engine"},
     # Regular expressions of callers.
     "re2": {"store"},
     "orjson": {"app.py", "engine", "store", "slurm_shim"},

@@ -20,8 +20,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # First words of sentences and names. Both lists grow by hand, when a plain verb is missing.
 VERBS = """
-    abandon accept acknowledge acquire activate add admit adopt advance answer append apply archive ask attempt await back
-    begin
+    abandon accept acknowledge acquire activate add admit adopt advance answer append apply archive ask attempt await
+    back begin
     bring browse build call cancel carry catch change check choose claim classify clean clear close collect combine
     commit compare compile complete compose compress compute connect convert copy count create cut deactivate deal
     decide decode decompress delete describe detect diff disable discard display do draft drop dump edit empty enable

@@ -303,6 +303,12 @@ class AlertsConfig(UserFileModel):
     keep_count: int = Field(default=1000, ge=0, le=100_000)
 
 
+class MetricsConfig(UserFileModel):
+    """What /metrics tells: also of each user, where that is wanted."""
+
+    by_user: bool = False
+
+
 class SamplesConfig(UserFileModel):
     """How often the cluster is sampled, and how long samples are kept.
 
@@ -345,6 +351,7 @@ class Config(SrunxConfig):
     retention: Retention = Retention()
     samples: SamplesConfig = SamplesConfig()
     alerts: AlertsConfig = AlertsConfig()
+    metrics: MetricsConfig = MetricsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     limits: Limits = Limits()
     exports: ExportsConfig = ExportsConfig()

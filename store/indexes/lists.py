@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -112,6 +113,10 @@ class RunList:
         if after is not None:
             start, *facts = after
             self._timeline.add(start, name, *facts)
+
+    def count_statuses(self) -> Counter[str]:
+        """Count the documents by status."""
+        return Counter(self._timeline.get_column(1))
 
     def get_row(self, name: str) -> Body:
         """Return the row of this name. Raises NotFound."""

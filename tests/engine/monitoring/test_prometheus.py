@@ -1,0 +1,72 @@
+"""What Prometheus reads of a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.monitoring import prometheus
+from slurm_shim.programs import CallCounts
+from store.documents.configuration import MetricsConfig
+from tests.engine.monitoring.test_sampler import begin_sampling, ended, make_slurm
+from tests.engine.servers.pretended import Slurm, World, open_server
+from tests.pretended import asynchronous, job
+
+NOON = 1_702_641_600.0
+
+
+def make_counted() -> Slurm:
+    """Make a cluster whose programs were called."""
+    slurm = make_slurm()
+    slurm.partition_rows = [{"name": "main", "nodes": ["n1"]}]
+    slurm.calls = CallCounts()  # type: ignore[attr-defined]
+    for failed in (False, False, True):
+        slurm.calls.note_call("squeue", failed)  # type: ignore[attr-defined]
+    return slurm
+
+
+def read(world: World) -> dict[tuple[str, ...], float]:
+    """Read all values by name and labels."""
+    text = prometheus.write_metrics(world.server).value.decode()
+    return {
+        (sample.name, *(value for _name, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@asynchronous
+async def test_queue_nodes_and_calls_are_told(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_counted()) as world:
+        await begin_sampling(world, NOON)
+        await world.show_queue(
+            job("1", "RUNNING", partition="main", user="ann"), job("2", "PENDING", partition="main,gpu", user="bob"),
+            ended("3", int(NOON) + 5),
+        )  # fmt: skip
+        world.server.sampler.follow_jobs(world.cluster, None)
+        found = read(world)
+        assert found["sluice_slurm_up",] == 1.0 and found["sluice_snapshot_age_seconds",] >= 0
+        assert (found["sluice_slurm_calls_total", "squeue"], found["sluice_slurm_failures_total", "squeue"]) == (
+            3.0,
+            1.0,
+        )
+        assert (
+            found["sluice_queue_jobs", "main", "RUNNING"] == 1.0
+            and found["sluice_queue_jobs", "other", "PENDING"] == 1.0
+        )
+        assert found["sluice_ended_jobs_total", "COMPLETED"] == 1.0
+        assert found["sluice_partition_cpus", "main", "allocated"] == 2.0
+        assert found["sluice_cluster_resources", "total", "memory_mb"] == 1000.0
+        assert found["sluice_nodes", "MIXED"] == 1.0 and found["sluice_store_problems",] == 0.0
+        assert not [key for key in found if "ann" in key], "no names"
+        world.store.config.metrics = MetricsConfig(by_user=True)
+        assert read(world)["sluice_user_jobs", "RUNNING", "ann"] == 1.0
+
+
+@asynchronous
+async def test_a_cluster_that_is_away_is_told(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_counted()) as world:
+        await begin_sampling(world, NOON)
+        await world.lose_cluster()
+        assert read(world)["sluice_slurm_up",] == 0.0
