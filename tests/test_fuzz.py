@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from store.access import token_file
 from tests.app_server import Server
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1200)]
@@ -59,6 +60,9 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     (store / "syncs").mkdir(exist_ok=True)
     (store / "syncs" / f"{SYNC}.json").write_text(SYNCED)
     (store / "profiles.yaml").write_text(PROFILES.format(project=project))
+    # The S9S API is called with credentials, as others than the server's own user have them.
+    token = token_file.create_entry(store, "token", "fuzz", ["admin"], tier="enterprise")
+    token_file.create_entry(store, "client", "your_client_id", ["read"])
     try:
         server.start()
         # A cancelled job is over, not gone: its DELETE is not followed by 404. How fast data is made is not judged.
@@ -68,7 +72,8 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
             "--max-examples", EXAMPLES, "--seed", str(seed), "--request-timeout", "60", "--no-color",
             "--suppress-health-check", "too_slow",
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=1100)
+        given = {**os.environ, "SLUICE_FUZZ_TOKEN": token}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, timeout=1100)
         assert done.returncode == 0, f"seed {seed}\n{done.stdout[-20_000:]}{done.stderr[-2000:]}"
         jobs = server.http.get("/api/jobs").json()
         assert jobs, "the fuzzer submitted nothing"
