@@ -25,7 +25,8 @@ CHECKLIST = [  # what, and its tests: a file, and functions in it
     ("keys, tokens and secrets of clients are no substitutes for each other", "store/access/test_tokens.py",
      "test_keys_clients_and_tokens_are_no_substitutes_for_each_other"),
     ("of two credentials the first counts, also a wrong one; nonsense lets nobody in", "security/test_s9s_callers.py",
-     "test_who_is_let_in test_two_keys_in_one_request_are_refused test_hostile_credentials_let_nobody_in_and_break_nothing"),
+     "test_who_is_let_in test_two_keys_in_one_request_are_refused "
+     "test_hostile_credentials_let_nobody_in_and_break_nothing"),
     ("tokens that are issued cannot be made up, and end with their client", "store/access/test_issued.py",
      "test_what_is_no_token_of_ours test_access_yaml_decides_at_each_call test_without_a_key_no_token_counts"),
     ("nor with a key that others know", "engine/callers/test_signing.py",
