@@ -14,6 +14,8 @@ import httpx
 import pytest
 import trustme
 from cryptography import x509
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from http_server.tls import Client, Front, Tls, format_subject, make_context, make_tls
 from tests.app_server import Server
@@ -153,6 +155,15 @@ def test_the_subject_of_a_certificate_says_who_calls(guarded: Server, files: Fil
     assert files.call(f"{guarded.url}/api/workflows", files.client).status_code == 401, "this API alone"
     with pytest.raises(httpx.TransportError):
         files.call(url, files.foreign)
+
+
+def test_a_websocket_knows_the_certificate_too(guarded: Server, files: Files) -> None:
+    context = ssl.create_default_context(cafile=str(files.ca))
+    context.load_cert_chain(files.client)
+    url = f"{guarded.url.replace('https:', 'wss:')}/api/v1/jobs/424242/output?follow=true"
+    with pytest.raises(InvalidStatus) as refused, connect(url, ssl=context, open_timeout=60):
+        pass
+    assert refused.value.response.status_code == 404, "the job is missing: the caller is known"
 
 
 def test_large_answers_and_bodies_and_many_calls_go_through(guarded: Server, files: Files) -> None:
