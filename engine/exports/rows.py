@@ -19,6 +19,7 @@ from store.errors import NotFound
 from store.indexes.jobs import JobEntry, list_entries
 from store.rules import states
 from store.rules.exports import filters
+from store.rules.nodes.states import name_state
 from store.times import to_epoch, to_rfc3339
 from store.views import s9s
 
@@ -114,7 +115,7 @@ async def _open_nodes(_server: Server, asked: Cluster, _given: Mapping[str, str]
 def _build_node(node: Mapping[str, Any], job_ids: list[str]) -> dict[str, Any]:
     return {
         "node_name": node["name"],
-        "state": node["state"],
+        "state": name_state(node["state"], node["flags"]),
         "state_flags": node["flags"],
         "partitions": node["partitions"],
         "cpu_total": node["cpus"],
@@ -122,9 +123,14 @@ def _build_node(node: Mapping[str, Any], job_ids: list[str]) -> dict[str, Any]:
         "cpu_load": node["load"],
         "memory_total": s9s.format_memory(node["memory_mb"]),
         "memory_allocated": s9s.format_memory(node["memory_allocated_mb"]),
+        "memory_free": s9s.format_memory(node.get("memory_free_mb")),
         "gpus_total": node["gpus"],
         "gpus_allocated": node["gpus_allocated"],
         "features": node["features"],
+        "architecture": node.get("architecture"),
+        "os": node.get("os"),
+        "boot_time": to_rfc3339(node.get("boot_time")),
+        "last_busy": to_rfc3339(node.get("last_busy_time")),
         "jobs": job_ids,
         "reason": node["reason"],
     }
@@ -149,6 +155,9 @@ def _build_partition(partition: Mapping[str, Any], nodes: Mapping[str, Any]) -> 
         "cpus_allocated": sum(node["cpus_allocated"] for node in members),
         "default_time": s9s.format_limit(partition["default_time_s"]) if partition["default_time_s"] else None,
         "max_time": s9s.format_limit(partition["max_time_s"]),
+        "max_nodes": partition.get("max_nodes"),
+        "priority": partition.get("priority"),
+        "qos": partition.get("qos"),
         "features": sorted({feature for node in members for feature in node["features"]}),
     }
 

@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
+from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.parse import FINISHED, Job
 
-DAY_S = 86_400
-SHORTEST_S, LONGEST_S = 60, 365 * DAY_S
+HOUR_S = 3600.0
+FIRST_S = 1_009_843_200.0  # 2002: no SLURM ran a job before
+# However little happened in a window, the next one may have very much.
+SHORTEST_S, LONGEST_S = 60.0, 7 * 24 * HOUR_S
 # So many rows a window should have: below, the next one is twice as long, far above half as long.
 FEW_ROWS, MANY_ROWS, LOT_ROWS = 1000, 5000, 500
 # sacct counts from when it runs, which is a little later.
@@ -37,15 +40,24 @@ def iterate_ended(slurm: Accounting, since: float, until: float, with_usage: boo
     """Yield the jobs that ended from `since` to before `until`, in lots.
 
     Epoch seconds. Every job once, whatever the windows are, those of earlier windows first; `with_usage` gives rows as
-    in slurm_shim.past.usage. Blocks.
+    in slurm_shim.past.usage. A window without jobs gives an empty lot, so that the reader can stop. Blocks.
     """
-    begin, length_s = since, float(DAY_S)
+    begin, length_s = max(since, FIRST_S), HOUR_S
     while begin < until:
         end = min(until, begin + length_s)
         count = 0
-        for lot in _split_lots(_iterate_window(slurm, begin, end, with_usage), LOT_ROWS):
+        try:
+            window = _open_window(slurm, begin, end, with_usage)
+        except SlurmUnreachable:
+            if length_s <= HOUR_S:
+                raise
+            length_s = max(HOUR_S, length_s / 8)  # it may have been too much for the time there is
+            continue
+        for lot in _split_lots(window, LOT_ROWS):
             count += len(lot)
             yield lot
+        if not count:
+            yield []
         begin = end
         if count < FEW_ROWS:
             length_s = min(2 * length_s, LONGEST_S)
@@ -53,12 +65,11 @@ def iterate_ended(slurm: Accounting, since: float, until: float, with_usage: boo
             length_s = max(length_s * MANY_ROWS / count / 2, SHORTEST_S)
 
 
-def _iterate_window(slurm: Accounting, begin: float, end: float, with_usage: bool) -> Iterator[Job]:
+def _open_window(slurm: Accounting, begin: float, end: float, with_usage: bool) -> Iterator[Job]:
     now = time.time() + slurm.clock_offset_s
     first_s, last_s = max(0, int(now - begin) + MARGIN_S), max(0, int(now - end) - MARGIN_S)
-    for job in slurm.iterate_window(first_s, last_s, with_usage, TIMEOUT_S):
-        if job["state"] in FINISHED and job["end_time"] is not None and begin <= job["end_time"] < end:
-            yield job
+    jobs = slurm.iterate_window(first_s, last_s, with_usage, TIMEOUT_S)
+    return (job for job in jobs if job["state"] in FINISHED and begin <= (job["end_time"] or -1) < end)
 
 
 def _split_lots(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:

@@ -113,7 +113,7 @@ def _feed_child(
     assert process.stdin is not None
     process.stdin.write(dump_json(wanted) + b"\n")
     for batch in batches:
-        if work.is_stopped:
+        if work.is_stopped or process.poll() is not None:
             return
         process.stdin.write(b"".join(dump_json(row) + b"\n" for row in batch))
         work.rows += len(batch)

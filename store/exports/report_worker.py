@@ -194,7 +194,7 @@ def draw_svg(chart: dict[str, Any]) -> str:
     figure = load_matplotlib()(figsize=(8, _find_height(chart)), layout="constrained")
     draw_chart(figure.subplots(), chart)
     out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue()
     return text[text.index("<svg") :].replace(INK, "currentColor")
 

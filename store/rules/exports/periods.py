@@ -33,6 +33,8 @@ def choose_period(parameters: Mapping[str, Any], now: float) -> tuple[float, flo
         since = (now if until is None else until) - length_s
     if until is None:
         until = since + length_s
+    if since < 0:
+        raise Invalid([make_problem("is before 1970", ["body", "parameters", "start_date"], input=None)])
     if since >= until:
         raise Invalid([make_problem("must be before end_date", ["body", "parameters", "start_date"], input=None)])
     if until - since > LONGEST_DAYS * DAY_S:

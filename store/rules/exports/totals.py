@@ -136,7 +136,7 @@ class Totals:
             group.cancelled += state == "CANCELLED"
             if start is not None:
                 group.waits += 1
-                group.wait_s += max(0.0, start - (job["submit_time"] or start))
+                group.wait_s += max(0.0, start - (start if job["submit_time"] is None else job["submit_time"]))
                 group.run_s += end - start
                 group.longest_s = max(group.longest_s, end - start)
             if used_s is not None and given_s > 0:

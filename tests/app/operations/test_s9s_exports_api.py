@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import zipfile
 from typing import Any
+
+import pytest
 
 from tests.app_client import Client
 from tests.waiting import eventually
@@ -19,10 +25,12 @@ DOCUMENT = {
     "fields": ["job_id", "job_name", "user", "state", "runtime"],
     "options": {"include_headers": True, "delimiter": ",", "filename": "alice_december_jobs.csv"},
 }
+# Words that a spreadsheet would take for a formula, and bytes that would break a row or a page.
+HOSTILE = ['=HYPERLINK("http://x.invalid","y")', "@SUM(A1)", 'a,b;"c"', "<script>alert(1)</script>", "a|b`c_d"]
 
 
 def export(client: Client, body: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The export, once it has ended."""
+    """The export, once it is complete."""
     begun = client.post("/v1/export", body, **more)
     assert begun.status_code == 201, begun.text
     path = f"/v1/exports/{begun.json()['export_id']}"
@@ -32,14 +40,37 @@ def export(client: Client, body: dict[str, Any], **more: Any) -> dict[str, Any]:
         found: dict[str, Any] = client.get(path, **more).json()
         return found if found["status"] != "processing" else None
 
-    return eventually(find_ended, 60, "the export has ended")  # type: ignore[return-value]
+    done = eventually(find_ended, 60, "the export has ended")
+    assert done is not None and done["status"] == "completed", done
+    return done
+
+
+def download(client: Client, body: dict[str, Any], **more: Any) -> bytes:
+    """The file of an export."""
+    done = export(client, body, **more)
+    answer = client.get(done["download_url"].removeprefix("http://localhost"), **more)
+    assert answer.status_code == 200 and len(answer.content) == done["file_size"]
+    return answer.content
+
+
+@pytest.fixture(scope="module")
+def jobs(client: Client) -> list[str]:
+    """Jobs with hostile names that wait, and one that has ended."""
+    ids = [str(client.submit("#!/bin/bash\nsleep 60\n", f"hostile{number}")) for number in range(len(HOSTILE))]
+    for job_id, name in zip(ids, HOSTILE, strict=True):
+        row = client.server.cluster.snapshot.jobs
+        eventually(lambda: job_id in row or job_id in client.server.cluster.snapshot.jobs, 30)  # noqa: B023
+        client.server.cluster.slurm.update_job(job_id, name=name)
+    ended = str(client.submit("#!/bin/bash\ntrue\n", "ended"))
+    client.job(ended)
+    eventually(lambda: {row["name"] for row in client.server.cluster.snapshot.jobs.values()} >= set(HOSTILE), 30)
+    return [*ids, ended]
 
 
 def test_the_example_of_the_document_works_literally(client: Client) -> None:
     begun = client.post("/v1/export", DOCUMENT)
-    assert begun.status_code == 201
     row = begun.json()
-    assert (row["status"], row["download_url"], row["file_size"]) == ("processing", None, None)
+    assert (begun.status_code, row["status"], row["download_url"]) == (201, "processing", None)
     assert row["export_id"].startswith("exp_") and row["expires_at"] > row["created_at"]
     done = eventually(
         lambda: (found := client.get(f"/v1/exports/{row['export_id']}").json())["status"] == "completed" and found,
@@ -52,3 +83,97 @@ def test_the_example_of_the_document_works_literally(client: Client) -> None:
     assert len(answer.content) == done["file_size"]
     assert answer.headers["content-disposition"] == 'attachment; filename="alice_december_jobs.csv"'
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+
+
+def test_each_job_is_in_once_with_cells_that_are_no_formulas(client: Client, jobs: list[str]) -> None:
+    text = download(client, {"type": "jobs", "format": "csv", "fields": ["id", "name", "nodes"]}).decode()
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert rows[0] == ["job_id", "job_name", "nodes"] and text.count("\r\n") == len(rows)
+    names = dict(row[:2] for row in rows[1:])
+    assert len(names) == len(rows) - 1 and set(jobs) <= set(names)
+    assert [names[job_id] for job_id in jobs[:2]] == [f"'{name}" for name in HOSTILE[:2]]
+    assert [names[job_id] for job_id in jobs[2:5]] == HOSTILE[2:]
+
+
+def test_every_format_has_the_same_rows(client: Client, jobs: list[str]) -> None:
+    body = {"type": "jobs", "fields": ["job_id", "job_name"]}
+    as_json = json.loads(download(client, body | {"format": "json"}))
+    names = {row["job_id"]: row["job_name"] for row in as_json}
+    assert [names[job_id] for job_id in jobs[:5]] == HOSTILE
+    lines = download(client, body | {"format": "jsonl"}).decode().splitlines()
+    assert sorted(json.loads(line)["job_id"] for line in lines) == sorted(names)
+    page = download(client, body | {"format": "html"}).decode()
+    assert "<script>" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    table = download(client, body | {"format": "md"}).decode()
+    assert r"a\|b\`c\_d" in table and "<script>" not in table
+    assert download(client, body | {"format": "tsv"}).startswith(b"job_id\tjob_name\r\n")
+    assert download(client, body | {"format": "txt"}).startswith(b"JOB_ID")
+    book = zipfile.ZipFile(io.BytesIO(download(client, body | {"format": "xlsx"})))
+    sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    assert "<f>" not in sheet and "=HYPERLINK(" in sheet and "inlineStr" in sheet
+
+
+@pytest.mark.parametrize("kind", ["nodes", "users", "partitions", "metrics"])
+def test_every_type_has_all_columns_of_the_document(client: Client, jobs: list[str], kind: str) -> None:
+    rows = list(csv.reader(io.StringIO(download(client, {"type": kind, "format": "csv"}).decode(), newline="")))
+    assert len(rows) > 1 and all(len(row) == len(rows[0]) for row in rows)
+
+
+def test_options_and_filters(client: Client, jobs: list[str]) -> None:
+    body = {"type": "jobs", "format": "csv", "fields": ["job_id"], "filter": {"state": "cd"}}
+    assert download(client, body | {"options": {"include_headers": False}}).decode().split("\r\n")[:-1].count(jobs[-1])
+    nobody = download(
+        client,
+        body | {"filter": {"user": "nobody-of-that-name"}, "fields": ["id", "user"], "options": {"delimiter": ";"}},
+    )
+    assert nobody == b"job_id;user\r\n"
+
+
+def test_a_part_of_the_file_can_be_asked_for(client: Client) -> None:
+    done = export(client, {"type": "partitions", "format": "tsv"})
+    path = f"/api/v1/exports/{done['export_id']}/download"
+    whole = client.get(path)
+    part = client.get(path, headers={"Range": "bytes=0-1"})
+    assert (part.status_code, part.content) == (206, whole.content[:2])
+    assert part.headers["content-range"] == f"bytes 0-1/{done['file_size']}"
+    beyond = client.get(path, headers={"Range": "bytes=999999999-"})
+    assert (beyond.status_code, beyond.json()["error"]["code"]) == (416, "INVALID_REQUEST")
+    assert beyond.headers["content-range"] == f"bytes */{done['file_size']}"
+    assert client.request("HEAD", path).headers["content-length"] == str(done["file_size"])
+
+
+def test_the_list_and_the_end_of_an_export(client: Client) -> None:
+    done = export(client, {"type": "partitions", "format": "csv"})
+    page = client.get("/v1/exports?limit=1").json()
+    assert page["exports"][0]["export_id"] == done["export_id"] and page["has_more"] == (page["total"] > 1)
+    etag = client.get(f"/v1/exports/{done['export_id']}").headers["etag"]
+    assert client.get(f"/v1/exports/{done['export_id']}", headers={"If-None-Match": etag}).status_code == 304
+    assert client.get(f"/v1/exports/{done['export_id']}", token="read").status_code == 404, "it is another caller's"
+    assert client.get(f"/v1/exports/{done['export_id']}", token="admin").status_code == 200
+    assert client.delete(f"/v1/exports/{done['export_id']}").status_code == 204
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/download")):
+        gone = client.request(method, f"/v1/exports/{done['export_id']}{path}")
+        assert gone.status_code == 404
+        assert gone.json()["error"]["details"] == {"resource_type": "export", "resource_id": done["export_id"]}
+
+
+REFUSED = [
+    ("no type", {"format": "csv"}, "type"),
+    ("a type that is none", {"type": "job", "format": "csv"}, "type"),
+    ("a format that is none", {"type": "jobs", "format": "pdf"}, "format"),
+    ("an unknown key", {"type": "jobs", "format": "csv", "filters": {}}, "filters"),
+    ("an unknown column", {"type": "jobs", "format": "csv", "fields": ["job_id", "usr"]}, "fields.1"),
+    ("an unknown state", {"type": "jobs", "format": "csv", "filter": {"state": "RUNING"}}, "filter.state"),
+    ("a filter of another type", {"type": "nodes", "format": "csv", "filter": {"user": "a"}}, "filter.user"),
+    ("a time that is none", {"type": "jobs", "format": "csv", "filter": {"end_time": "x"}}, "filter.end_time"),
+    ("a long delimiter", {"type": "jobs", "format": "csv", "options": {"delimiter": "ab"}}, "options.delimiter"),
+]
+
+
+@pytest.mark.parametrize(("why", "body", "field"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_refusals_name_the_field(client: Client, why: str, body: dict[str, Any], field: str) -> None:
+    answer = client.post("/v1/export", body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "VALIDATION_ERROR"), why
+    assert field in error["details"]["fields"]
+    assert client.post("/v1/export", body, token="read").status_code == 403

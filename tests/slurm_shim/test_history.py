@@ -1,0 +1,76 @@
+"""The history of jobs by windows: each job once, windows that follow how much happened, failures that are told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.parse import Job
+from slurm_shim.past import history
+
+HOUR = 3600
+
+
+class Accounting:
+    """Jobs by their ends, given for windows that are wider than what was asked for, as sacct's are."""
+
+    clock_offset_s = 0.0
+
+    def __init__(self, ends: list[int], most_rows: int = 10**9) -> None:
+        self.ends, self.most_rows = ends, most_rows
+        self.windows: list[tuple[int, int]] = []
+
+    def iterate_window(self, first_s: int, last_s: int, with_usage: bool, timeout_s: float) -> Iterator[Job]:
+        now = time.time()
+        rows = [end for end in self.ends if now - first_s <= end <= now - last_s]
+        if len(rows) > self.most_rows:
+            raise SlurmUnreachable("sacct", f"no answer within {timeout_s} s")
+        self.windows.append((first_s, last_s))
+        return iter([{"job_id": str(end), "state": "COMPLETED", "end_time": end} for end in rows])
+
+
+def list_ends(slurm: Any, since: float, until: float) -> list[int]:
+    return [job["end_time"] for lot in history.iterate_ended(slurm, since, until) for job in lot]
+
+
+@given(st.lists(st.integers(min_value=0, max_value=40 * 86_400), max_size=60, unique=True), st.integers(0, 40 * 86_400))
+def test_every_job_of_the_period_is_there_once_and_in_the_order_of_windows(agos: list[int], length_s: int) -> None:
+    now = int(time.time())
+    slurm, since = Accounting(sorted(now - ago for ago in agos)), now - length_s
+    assert list_ends(slurm, since, now) == [end for end in slurm.ends if since <= end < now]
+
+
+def test_jobs_that_go_on_and_those_without_an_end_are_none_of_it() -> None:
+    now = time.time()
+    rows = [
+        {"job_id": "1", "state": "RUNNING", "end_time": None},
+        {"job_id": "2", "state": "PENDING", "end_time": None},
+    ]
+    slurm = Accounting([])
+    slurm.iterate_window = lambda *_: iter(rows)  # type: ignore[method-assign, assignment]
+    assert list_ends(slurm, now - HOUR, now) == []
+
+
+def test_windows_grow_where_little_happened_and_shrink_where_much_did() -> None:
+    now = int(time.time())
+    dense = [now - HOUR + at // 20 for at in range(50_000)]
+    slurm = Accounting(dense)
+    assert len(list_ends(slurm, now - 60 * 86_400, now)) == 50_000
+    lengths = [first - last for first, last in slurm.windows]
+    assert max(lengths) <= history.LONGEST_S + 2 * history.MARGIN_S + 2
+    assert len(slurm.windows) < 30
+
+
+def test_a_window_that_takes_too_long_is_asked_for_in_parts() -> None:
+    now = int(time.time())
+    slurm = Accounting([now - at * 600 for at in range(1, 2000)], most_rows=100)
+    assert len(list_ends(slurm, now - 20 * 86_400, now)) == 1999
+    slurm.most_rows = -1
+    with pytest.raises(SlurmUnreachable):
+        list_ends(slurm, now - HOUR, now)
