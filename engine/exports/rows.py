@@ -18,13 +18,16 @@ from slurm_shim.past.history import iterate_ended
 from store.errors import NotFound
 from store.indexes.jobs import JobEntry, list_entries
 from store.rules import states
-from store.rules.exports import filters
+from store.rules.exports import filters, tables
+from store.rules.monitoring import samples
 from store.rules.nodes.states import name_state
 from store.times import to_epoch, to_rfc3339
 from store.views import s9s
 
 Lots = Iterator[list[dict[str, Any]]]
 MOST_OWN = 20_000
+# Metrics of a longer period are told day by day.
+HOURS_DAYS = 60
 
 
 def find_cluster(server: Server, name: str) -> Cluster:
@@ -171,20 +174,12 @@ async def _open_users(_server: Server, asked: Cluster, _given: Mapping[str, str]
     return iter([[users[name] for name in sorted(users)]])
 
 
-async def _open_metrics(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
-    usable = [node for node in asked.snapshot.nodes if node["usable"]]
-
-    def compute_percent(part: str, whole: str) -> float | None:
-        total = sum(node[whole] or 0 for node in usable)
-        return round(100 * sum(node[part] or 0 for node in usable) / total, 1) if total else None
-
-    row = {
-        "timestamp": to_rfc3339(int(time.time())),
-        "cpu_utilization": compute_percent("cpus_allocated", "cpus"),
-        "memory_utilization": compute_percent("memory_allocated_mb", "memory_mb"),
-        "gpu_utilization": compute_percent("gpus_allocated", "gpus"),
-    }
-    return iter([[row]])
+async def _open_metrics(server: Server, asked: Cluster, given: Mapping[str, str]) -> Lots:
+    start, end, now = given.get("start_time"), given.get("end_time"), server.sampler.clock()
+    period = tables.read_period(given)
+    is_long = period.since is not None and (period.until or now) - period.since > HOURS_DAYS * 86_400
+    found = samples.make_period(start, end, "1d" if is_long else "1h", now)
+    return iter([samples.build_buckets(server.sampler.list_rows(asked, found.first, found.end), found)])
 
 
 ROWS: dict[str, Callable[[Server, Cluster, Mapping[str, str]], Coroutine[Any, Any, Lots]]] = {
