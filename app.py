@@ -50,7 +50,7 @@ from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, star
 from engine.callers import oauth
 from engine.config import configuration, profiles, projects
 from engine.exports import cluster_reports, exports
-from engine.live import sockets
+from engine.live import sockets, tickets, update_socket
 from engine.monitoring import alerts, cluster_status, efficiency, metrics, prometheus
 from engine.monitoring.request_counts import NO_OPERATION
 from engine.mounts import sync
@@ -270,7 +270,7 @@ class Call:
     """One request on its way, and what is known of it by now."""
 
     __slots__ = (
-        "access", "caller", "change_header", "cors", "endpoint", "family", "has_unread", "headers", "is_counted",
+        "access", "caller", "change_header", "cors", "endpoint", "facts", "family", "has_unread", "headers", "is_counted",
         "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix", "receive_message",
         "request_id", "scope", "send_message", "server", "status", "uid", "window",
     )  # fmt: skip
@@ -292,6 +292,7 @@ class Call:
         self.family = PLAIN
         self.endpoint: Endpoint | None = None
         self.caller: access.Caller | None = None
+        self.facts: access.Facts | None = None  # by which it was told who calls
         self.is_counted = False
         self.window: access.Window | None = None  # what the caller has left of its rate
         self.cors: Headers = ()
@@ -447,7 +448,7 @@ class Endpoint:
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
         self.parameters = Checker(contract, spec.parameters_schema)
         self.body = Checker(contract, spec.body_schema) if spec.body_schema else None
-        offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "base_url"}
+        offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "facts", "base_url"}
         offered |= HEADER_ARGUMENTS
         offered |= {"body"} if spec.has_body else set()
         spoken = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "socket"}
@@ -474,6 +475,8 @@ class Endpoint:
             arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
         if "caller" in wants:
             arguments["caller"] = call.caller
+        if "facts" in wants:
+            arguments["facts"] = call.facts
         for name in HEADER_ARGUMENTS & wants:
             arguments[name] = call.headers.get(name.encode(), b"").decode("latin-1")
         if "base_url" in wants:
@@ -875,13 +878,7 @@ class App:
         # The pages themselves tell nothing: what they show is asked for with credentials.
         is_page = item is None and call.path in self.pages and call.method in ("GET", "HEAD")
         if requirement.credentials and not is_page and not is_preflight:
-            try:
-                await let_in(call, requirement)
-            except access.WrongCredentials:
-                raise
-            except access.Unauthenticated:
-                if not (call.is_socket and endpoint is not None):  # which may say it in its first message
-                    raise
+            await (let_socket_in if call.is_socket and endpoint is not None else let_in)(call, requirement)
         if not is_preflight:
             count_rate(call)
         callers = call.server.callers if call.server is not None else None
@@ -1087,20 +1084,20 @@ def require_media_type(call: Call, *kinds: str) -> None:
         raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
 
 
-async def let_in(call: Call, requirement: access.Requirement) -> None:
-    """Note who calls, or refuse."""
+async def let_in(call: Call, requirement: access.Requirement, facts: access.Facts | None = None) -> None:
+    """Note who calls, by these facts or those of the request; or refuse."""
     server = call.server
     if server is None:
         raise NotStarted
     tls = (call.scope.get("extensions") or NO_STATE).get("tls") or NO_STATE  # as the ASGI specification has it
     munge = access.read_munge(call.headers) if access.check_munge in requirement.credentials else None
-    facts = access.Facts(
+    call.facts = facts or access.Facts(
         call.headers, call.uid, call.access, server.callers.own, server.callers.user, read_client(call),
         tls.get("client_cert_name"),
         None if munge is None else await server.munge.read_credential(munge, call.access.munge.socket),
         server.signing_key.value,
     )  # fmt: skip
-    call.caller = access.identify_caller(requirement, facts)
+    call.caller = access.identify_caller(requirement, call.facts)
     access.admit_caller(requirement, call.caller)
 
 
@@ -1475,6 +1472,9 @@ operations(
     s9s_delete_report=cluster_reports.delete_report,
     s9s_download_report=cluster_reports.download_report,
     s9s_get_health=cluster_status.check_health,
+    s9s_open_socket=sockets.require_socket,
+    s9s_serve_updates=update_socket.serve_updates,
+    s9s_make_ticket=tickets.make_ticket,
 )
 
 
@@ -1532,36 +1532,40 @@ async def sluice_get_contract_yaml(accept: str) -> Answer:
 AUTHENTICATION_S = 10.0
 
 
+async def let_socket_in(call: Call, requirement: access.Requirement) -> None:
+    """Let in as others, or by a ticket, or leave it to the first message."""
+    tickets = call.server.callers.tickets if call.server is not None else access.Tickets()
+    try:
+        await let_in(call, requirement, tickets.exchange(call.scope["query_string"]))
+    except access.WrongCredentials:
+        raise
+    except access.Unauthenticated as problem:
+        log.debug("a WebSocket of %s has yet to say who it is: %s", read_client(call), problem)
+
+
 async def serve_socket(call: Call, endpoint: Endpoint, streams: set[asyncio.Task[None]]) -> None:
     """Have the operation's function speak, until it ends or the client leaves.
 
     What it raises before the WebSocket is accepted becomes a refusal, later the code that it is closed with.
     """
-    server = call.server
-    if server is None:
+    if (server := call.server) is None:
         raise NotStarted
-    socket = WebSocket(
-        call.receive_message,
-        call.send_message,
-        lambda: server.callers.count_request(call.caller, read_client(call), call.uid),
-    )
-    speaking = asyncio.ensure_future(endpoint.call_socket_function(call, socket))
-    leaving = asyncio.ensure_future(socket.has_left.wait())
-    streams.add(speaking)
-    problem: BaseException | None = None
-    try:
-        await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        problem = Ending() if speaking.cancelled() else speaking.exception() if speaking.done() else None
+
+    def count_message() -> float:
+        return server.callers.count_request(call.caller, read_client(call), call.uid)
+
+    def check_credentials() -> None:
+        if call.caller is not None and call.facts is not None:
+            facts = call.facts._replace(access=server.store.access, own=server.callers.own)
+            access.admit_caller(endpoint.requirement, access.identify_caller(endpoint.requirement, facts))
+
+    async with WebSocket(call.receive_message, call.send_message, count_message) as socket:
+        problem = await socket.run(endpoint.call_socket_function(call, socket), streams, check_credentials)
+        problem = Ending() if isinstance(problem, asyncio.CancelledError) else problem
         if problem is not None and not socket.is_accepted:
             raise problem
         call.status = 101
         await socket.close(*find_close(call, problem))
-    finally:
-        streams.discard(speaking)
-        for task in (speaking, leaving):
-            task.cancel()
-        socket.stop()
-        await asyncio.wait({speaking})
 
 
 def find_close(call: Call, problem: BaseException | None) -> tuple[int, str]:
@@ -1588,12 +1592,9 @@ async def authenticate(call: Call, requirement: access.Requirement, socket: WebS
     """
     try:
         async with asyncio.timeout(AUTHENTICATION_S):
-            token = sockets.find_credential(await socket.receive())
+            call.headers |= sockets.find_credentials(await socket.receive())
     except TimeoutError:
         raise access.Unauthenticated(f"Nothing told within {AUTHENTICATION_S:.0f} seconds who you are") from None
-    if token is None:
-        raise access.Unauthenticated("The first message must be an auth action with a token")
-    call.headers[b"authorization"] = b"Bearer " + token.encode()
     await let_in(call, requirement)
     assert call.caller is not None
     await socket.send(jsons.dump_json({"action": "authenticated", "user": call.caller.name}).decode())

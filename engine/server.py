@@ -84,6 +84,7 @@ class Server:
         self.lost_documents = LostDocuments()
         self.tasks = Tasks(self.open_documents.mark, self.open_documents.retry_later)
         self.changes, self.mount_work, self.pace = Changes(), MountWork(), Pace()
+        self.update_feeds: list[Any] = []  # one, once somebody wants updates: see engine/live
         self.file_work = FileWork()
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
         self.requests = RequestCounts()

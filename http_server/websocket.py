@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -13,6 +13,8 @@ Message = MutableMapping[str, Any]
 WAITING_MESSAGES, MESSAGE_BYTES = 16, 65_536
 # A client that reads nothing is not waited for longer than this at the end.
 CLOSING_S = 1.0
+# A client whose credentials have ended is sent away within so long.
+CHECK_S = 5.0
 REASON_BYTES = 123  # RFC 6455, 5.5
 TOO_BIG, BINARY = 1009, "replace"
 
@@ -115,7 +117,34 @@ class WebSocket:
                 await self.accept()
                 await self._send({"type": "websocket.close", "code": code, "reason": short})
 
-    def stop(self) -> None:
-        """Stop taking what the client sends."""
+    async def run(
+        self, speak: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]], check: Callable[[], None]
+    ) -> BaseException | None:
+        """Run what speaks until it ends, or the client leaves.
+
+        Returns what went wrong: the exception of `speak`, CancelledError where somebody cancelled its task, which is in
+        `tasks` meanwhile, or what `check` raised, which is called every CHECK_S.
+        """
+        speaking, leaving = asyncio.ensure_future(speak), asyncio.ensure_future(self.has_left.wait())
+        tasks.add(speaking)
+        try:
+            while not (speaking.done() or leaving.done()):
+                await asyncio.wait({speaking, leaving}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                check()
+            if not speaking.done():
+                return None
+            return asyncio.CancelledError() if speaking.cancelled() else speaking.exception()
+        except Exception as problem:
+            return problem
+        finally:
+            tasks.discard(speaking)
+            leaving.cancel()
+            speaking.cancel()
+            await asyncio.wait({speaking})
+
+    async def __aenter__(self) -> WebSocket:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         if self._pumping is not None:
             self._pumping.cancel()

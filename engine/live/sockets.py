@@ -7,13 +7,17 @@ when the server ends, so it needs to receive only what it wants to know.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
+from store.access import Unauthenticated
 from store.errors import StoreError
 from store.jsons import parse_json
 
 # A credential is never longer: headers have less room.
 CREDENTIAL_CHARACTERS = 16_000
+# The fields of a first message, and the header that says the same.
+HEADERS = (("token", b"authorization", "Bearer "), ("api_key", b"x-api-key", ""))
 
 
 class Socket(Protocol):
@@ -52,17 +56,21 @@ def require_socket() -> None:
     raise SocketNeeded
 
 
-def find_credential(message: str) -> str | None:
-    """Find the token in a message that says who the client is.
+def find_credentials(message: str) -> dict[bytes, bytes]:
+    """Return what a first message says of its client, as the header for it.
 
-    >>> find_credential('{"action": "auth", "token": "slc_x"}'), find_credential('{"action": "ping"}')
-    ('slc_x', None)
+    Raises Unauthenticated for any other message.
+
+    >>> find_credentials('{"action": "auth", "token": "slc_x"}')
+    {b'authorization': b'Bearer slc_x'}
     """
-    if len(message) > CREDENTIAL_CHARACTERS:
-        return None
-    try:
-        found = parse_json(message.encode(errors="surrogatepass"))
-    except StoreError:
-        return None
-    token = found.get("token") if isinstance(found, dict) and found.get("action") == "auth" else None
-    return token if isinstance(token, str) and token.isascii() and token.isprintable() else None
+    found = None
+    if len(message) <= CREDENTIAL_CHARACTERS:
+        with contextlib.suppress(StoreError, ValueError):
+            found = parse_json(message.encode(errors="surrogatepass"))
+    if isinstance(found, dict) and found.get("action") == "auth":
+        for key, header, scheme in HEADERS:
+            text = found.get(key)
+            if isinstance(text, str) and text.isascii() and text.isprintable():
+                return {header: (scheme + text).encode()}
+    raise Unauthenticated("The first message must be an auth action with a token or an api_key")

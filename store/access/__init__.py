@@ -33,12 +33,14 @@ from store.access.origins import (
     is_navigation,
 )
 from store.access.rates import Rates, Window, list_rate_headers
+from store.access.tickets import TICKET_S, Tickets
 from store.access.tokens import INCLUDED, Access, Caller, make_token, parse_access, read_access
 
 __all__ = [
     "INCLUDED",
     "LOOPBACK_NAMES",
     "OPEN",
+    "TICKET_S",
     "Access",
     "Caller",
     "Callers",
@@ -48,6 +50,7 @@ __all__ = [
     "MungeIdentity",
     "Rates",
     "Requirement",
+    "Tickets",
     "Unauthenticated",
     "Window",
     "WrongCredentials",

@@ -10,6 +10,7 @@ from store.access.limits import Buckets, Lines, name_client
 from store.access.origins import LOOPBACK_NAMES, is_loopback, list_host_names
 from store.access.peers import Peers
 from store.access.rates import RateLimits, Rates, Window
+from store.access.tickets import Tickets
 from store.access.tokens import INCLUDED, Access, Caller, read_access
 from store.config.settings import Settings
 from store.errors import StoreError
@@ -29,6 +30,7 @@ class Callers:
         self.user = Caller(getpass.getuser(), INCLUDED["admin"], "user")
         self.own: Caller | None = None
         self.hosts: Collection[str] = LOOPBACK_NAMES
+        self.tickets = Tickets()
         self.failures, self.requests, self.refusals, self.peers = Buckets(), Buckets(), Lines(), Peers()
         self.rates, self.rate_limits = Rates(), RateLimits()
 

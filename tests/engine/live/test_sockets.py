@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.live.sockets import CREDENTIAL_CHARACTERS, SocketNeeded, find_credential, require_socket
+from engine.live.sockets import CREDENTIAL_CHARACTERS, SocketNeeded, find_credentials, require_socket
+from store.access import Unauthenticated
 
 
 @pytest.mark.parametrize(
@@ -26,12 +27,21 @@ from engine.live.sockets import CREDENTIAL_CHARACTERS, SocketNeeded, find_creden
     ],
 )
 def test_the_token_in_a_first_message(why: str, message: str, token: str | None) -> None:
-    assert find_credential(message) == token, why
+    if token is None:
+        with pytest.raises(Unauthenticated):
+            find_credentials(message)
+    else:
+        assert find_credentials(message) == {b"authorization": b"Bearer " + token.encode()}, why
+
+
+def test_an_api_key_in_a_first_message() -> None:
+    assert find_credentials('{"action": "auth", "api_key": "key"}') == {b"x-api-key": b"key"}
 
 
 @given(st.text() | st.recursive(st.none() | st.text(), lambda part: st.dictionaries(st.text(), part)).map(json.dumps))
 def test_no_message_is_taken_for_a_token(message: str) -> None:
-    assert find_credential(message) is None
+    with pytest.raises(Unauthenticated):
+        find_credentials(message)
 
 
 def test_a_plain_request_is_refused() -> None:

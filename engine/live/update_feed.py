@@ -1,0 +1,198 @@
+"""What the sockets of the S9S API are told: one feed of updates for all.
+
+It works while somebody listens. The change feed says which jobs and nodes to look at again; what each looked like is
+remembered, so that an update has only what is new. Metrics and the state of the queue are told from time to time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from engine.monitoring import metrics
+from engine.queue import queue_view
+from engine.server import Server
+from slurm_shim.cluster import Cluster
+from store.rules.changes import RESET, Change, Filter
+from store.rules.live.updates import Action, Update, find_changes
+from store.rules.queue import pressure
+from store.rules.queue.waiting import WAITING
+from store.rules.states import TERMINAL
+from store.times import to_rfc3339
+from store.views import s9s
+
+Row = Mapping[str, Any]
+KINDS = frozenset({"job", "node"})
+# After so many changes others have their turn.
+CHANGES_AT_ONCE = 20
+METRICS_S, QUEUE_S, LOOK_S = 10.0, 5.0, 1.0
+
+
+class Listener(Protocol):
+    """One who hears of updates."""
+
+    def wants(self, channel: str) -> bool:
+        """Return whether it wants any update of a channel."""
+
+    def add_update(self, update: Update, *versions: Row | None) -> None:
+        """Take an update, if one of the versions of its row is wanted."""
+
+
+class UpdateFeed:
+    """The updates of one server, and who listens to them."""
+
+    def __init__(self) -> None:
+        self.listeners: set[Listener] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._cluster: Cluster | None = None
+        self._jobs: dict[str, Row] = {}
+        self._queue: tuple[float, Row | None] = (float("-inf"), None)
+        self._metrics_at = float("-inf")
+
+    def join(self, server: Server, listener: Listener) -> None:
+        """Tell a listener of all updates from now on."""
+        if self._task is None:
+            self._look_at(server.cluster)
+            self._task = server.supervisor.start("updates", partial(self.run, server))
+        self.listeners.add(listener)
+        server.cluster.snapshot.keep_fresh()
+
+    def leave(self, listener: Listener) -> None:
+        """Tell a listener nothing any more."""
+        self.listeners.discard(listener)
+        if not self.listeners and self._task is not None:
+            self._task.cancel()
+            self._task, self._cluster = None, None
+
+    async def run(self, server: Server) -> None:
+        """Tell of updates until nobody listens."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_changes(server))
+            group.create_task(self._tell_numbers(server))
+
+    def _is_wanted(self, channel: str) -> bool:
+        return any(listener.wants(channel) for listener in self.listeners)
+
+    def tell_update(self, channel: str, action: Action, id: str, data: Row, *versions: Row | None) -> None:
+        """Tell those who want one of the versions of the row."""
+        update = Update(channel, action, id, to_rfc3339(int(time.time())) or "", data)
+        for listener in list(self.listeners):
+            listener.add_update(update, *versions)
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+
+    def _look_at(self, cluster: Cluster) -> None:
+        """Note what jobs look like; those of another cluster are no news."""
+        if cluster is not self._cluster:
+            self._cluster, self._jobs = cluster, dict(cluster.snapshot.jobs)
+
+    async def _follow_changes(self, server: Server) -> None:
+        async with server.changes.read(Filter(KINDS)) as reader:
+            count = 0
+            async for change in reader:
+                self._look_at(server.cluster)
+                await self._follow(server, change)
+                count += 1
+                if count % CHANGES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    async def _follow(self, server: Server, change: Change) -> None:
+        cluster = server.cluster
+        if change.kind == RESET:  # too many changed at once: whatever may have, is looked at
+            for count, job_id in enumerate({**self._jobs, **cluster.snapshot.jobs}):
+                self._look_at_job(server, cluster, job_id)
+                if count % CHANGES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        elif change.kind == "job" and change.parent == cluster.name:
+            self._look_at_job(server, cluster, change.id)
+
+    def _look_at_job(self, server: Server, cluster: Cluster, job_id: str) -> None:
+        old, new = self._jobs.pop(job_id, None), cluster.snapshot.jobs.get(job_id)
+        if new is not None:
+            self._jobs[job_id] = new
+        if old is new or not self._is_wanted("jobs"):
+            return
+        before = None if old is None else s9s.to_job_json(old, queue_view.expand_hosts(old["nodes"] or ""), None)
+        if new is None:
+            self._tell_forgotten_job(server, cluster, job_id, before)
+            return
+        after = queue_view.get_view(server, cluster).to_job_json(server, cluster, new)
+        if before is None:
+            self.tell_update("jobs", "created", job_id, after, after)
+            return
+        if before["state"] == after["state"] and before["reason"] == after["reason"]:
+            before["reason_text"] = after["reason_text"]  # its numbers change all the time
+        if data := find_changes(before, after, ("job_id", "state")):
+            self.tell_update("jobs", "update", job_id, data, before, after)
+
+    def _tell_forgotten_job(self, server: Server, cluster: Cluster, job_id: str, before: Row | None) -> None:
+        """Tell of a job that SLURM does not know any more.
+
+        Ours are listed on; an end that was not seen is told now.
+        """
+        if before is None:
+            return
+        entry = server.job_index.get(cluster.name, job_id)
+        if entry is None or entry.ended_at is None:
+            self.tell_update("jobs", "deleted", job_id, {"job_id": job_id, "state": before["state"]}, before)
+        elif before["state"] not in TERMINAL:
+            kept = {
+                key: value
+                for key, value in s9s.to_job_json(queue_view.build_past_row(entry), (), None).items()
+                if value
+            }
+            after = {**before, **kept}
+            if data := find_changes(before, after, ("job_id", "state")):
+                self.tell_update("jobs", "update", job_id, data, before, after)
+
+    def list_rows(self, server: Server, channel: str) -> list[Row]:
+        """List what a channel shows now."""
+        cluster = server.cluster
+        if channel == "jobs":
+            view = queue_view.get_view(server, cluster)
+            return [view.to_job_json(server, cluster, row) for row in cluster.snapshot.jobs.values()]
+        if channel == "queue":
+            return [self.build_queue(server)]
+        if channel == "metrics":
+            return [metrics.build_cluster_metrics(server)]
+        return []
+
+    # --- numbers ----------------------------------------------------------------------------------------------------
+
+    async def _tell_numbers(self, server: Server) -> None:
+        while True:
+            server.cluster.snapshot.keep_fresh()  # somebody is looking
+            now = time.monotonic()
+            at, before = self._queue
+            if now - at >= QUEUE_S and self._is_wanted("queue") and (found := self.build_queue(server)) != before:
+                self._queue = now, found
+                self.tell_update("queue", "update", server.cluster.name, found, found)
+            if now - self._metrics_at >= METRICS_S and self._is_wanted("metrics"):
+                self._metrics_at, found = now, metrics.build_cluster_metrics(server)
+                self.tell_update("metrics", "update", server.cluster.name, found, found)
+            await asyncio.sleep(LOOK_S)
+
+    def build_queue(self, server: Server) -> Row:
+        """Count what waits and runs, in all and by partition."""
+        partitions: dict[str, dict[str, int]] = {}
+        total = {"pending": 0, "running": 0}
+        for job in server.cluster.snapshot.jobs.values():
+            state = "pending" if job["state"] in WAITING else "running" if job["state"] == "RUNNING" else None
+            if state is not None:
+                count = pressure.count_tasks(job["array_task_id"] or "") if state == "pending" else 1
+                total[state] += count
+                for name in (job["partition"] or "").split(","):
+                    partitions.setdefault(name, {"pending": 0, "running": 0})[state] += count
+        waited = metrics.build_cluster_metrics(server)["queue_stats"]["avg_wait_time"]
+        return {**total, "avg_wait_time": waited, "by_partition": partitions}
+
+
+def get_feed(server: Server) -> UpdateFeed:
+    """Get the feed of a server."""
+    if not server.update_feeds:
+        server.update_feeds.append(UpdateFeed())
+    feed: UpdateFeed = server.update_feeds[0]
+    return feed

@@ -1,0 +1,1 @@
+"""What clients of the WebSocket say and want: pure."""
