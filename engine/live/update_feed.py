@@ -12,20 +12,23 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from engine.monitoring import metrics
+from engine.monitoring import alerts, metrics
 from engine.queue import queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
+from store.jsons import load_json
 from store.rules.changes import RESET, Change, Filter
 from store.rules.live.updates import Action, Update, find_changes
 from store.rules.queue import pressure
 from store.rules.queue.waiting import WAITING
 from store.rules.states import TERMINAL
 from store.times import to_rfc3339
-from store.views import s9s
+from store.views import s9s, s9s_metrics
 
 Row = Mapping[str, Any]
-KINDS = frozenset({"job", "node"})
+# By kind of the change feed: the channel, and what is told of each with whatever is new.
+CHANNELS = {"node": ("nodes", ("node_name", "state")), "alert": ("alerts", ("alert_id", "acknowledged", "resolved"))}
+KINDS = frozenset({"job", *CHANNELS})
 # After so many changes others have their turn.
 CHANGES_AT_ONCE = 20
 METRICS_S, QUEUE_S, LOOK_S = 10.0, 5.0, 1.0
@@ -49,13 +52,14 @@ class UpdateFeed:
         self._task: asyncio.Task[None] | None = None
         self._cluster: Cluster | None = None
         self._jobs: dict[str, Row] = {}
+        self._rows: dict[str, dict[str, Row]] = {}  # of the other channels
         self._queue: tuple[float, Row | None] = (float("-inf"), None)
         self._metrics_at = float("-inf")
 
     def join(self, server: Server, listener: Listener) -> None:
         """Tell a listener of all updates from now on."""
         if self._task is None:
-            self._look_at(server.cluster)
+            self._look_at(server)
             self._task = server.supervisor.start("updates", partial(self.run, server))
         self.listeners.add(listener)
         server.cluster.snapshot.keep_fresh()
@@ -84,16 +88,18 @@ class UpdateFeed:
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
-    def _look_at(self, cluster: Cluster) -> None:
+    def _look_at(self, server: Server) -> None:
         """Note what jobs look like; those of another cluster are no news."""
+        cluster = server.cluster
         if cluster is not self._cluster:
             self._cluster, self._jobs = cluster, dict(cluster.snapshot.jobs)
+            self._rows = {"alerts": {row["alert_id"]: row for row in self.list_rows(server, "alerts")}}
 
     async def _follow_changes(self, server: Server) -> None:
         async with server.changes.read(Filter(KINDS)) as reader:
             count = 0
             async for change in reader:
-                self._look_at(server.cluster)
+                self._look_at(server)
                 await self._follow(server, change)
                 count += 1
                 if count % CHANGES_AT_ONCE == 0:
@@ -108,6 +114,23 @@ class UpdateFeed:
                     await asyncio.sleep(0)
         elif change.kind == "job" and change.parent == cluster.name:
             self._look_at_job(server, cluster, change.id)
+        elif change.kind in CHANNELS and change.parent in (None, cluster.name):
+            self._look_at_row(server, change)
+
+    def _look_at_row(self, server: Server, change: Change) -> None:
+        channel, always = CHANNELS[change.kind]
+        rows = self._rows.setdefault(channel, {})
+        old, new = rows.pop(change.id, None), load_json(server.changes.get_row(change))
+        if new is not None:
+            rows[change.id] = new
+        if not self._is_wanted(channel):
+            return
+        if new is None:
+            self.tell_update(channel, "deleted", change.id, {key: (old or {}).get(key) for key in always}, old)
+        elif old is None:  # it is new, or its former version was not seen: all of it is told
+            self.tell_update(channel, "created" if change.action == "created" else "update", change.id, new, new)
+        elif data := find_changes(old, new, always):
+            self.tell_update(channel, "update", change.id, data, old, new)
 
     def _look_at_job(self, server: Server, cluster: Cluster, job_id: str) -> None:
         old, new = self._jobs.pop(job_id, None), cluster.snapshot.jobs.get(job_id)
@@ -154,6 +177,8 @@ class UpdateFeed:
         if channel == "jobs":
             view = queue_view.get_view(server, cluster)
             return [view.to_job_json(server, cluster, row) for row in cluster.snapshot.jobs.values()]
+        if channel == "alerts":
+            return [s9s_metrics.to_alert_json(alert) for alert in alerts.list_all(server)]
         if channel == "queue":
             return [self.build_queue(server)]
         if channel == "metrics":

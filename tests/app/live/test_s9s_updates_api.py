@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.monitoring import alerts
 from http_server import websocket
 from tests.app_client import Client
 from tests.contract_judge import find_envelope
@@ -178,6 +179,28 @@ def test_metrics_are_told_as_they_are_asked_for(client: Client) -> None:
         update = made.await_update(client.server.cluster.name)
         assert (update["channel"], update["action"]) == ("metrics", "update")
         assert set(update["data"]) == set(client.get("/api/v1/metrics/cluster").json())
+
+
+async def check_alerts(client: Client, problems: dict[str, str]) -> None:
+    """Have alerts looked for, with these problems of files."""
+    client.server.store.note_problems("jobs", problems)
+    await alerts.check_alerts(client.server)
+
+
+def test_alerts_are_told_and_what_becomes_of_them(client: Client) -> None:
+    with talk(client) as made:
+        made.subscribe("alerts", filter={"type": "system"})
+        client.run(check_alerts(client, {"jobs/x.json": "it is wrong"}))
+        found = made.hear()
+        assert (found["channel"], found["action"]) == ("alerts", "created")
+        assert found["data"]["title"] == "Files that are wrong"
+        client.request("PUT", f"/api/v1/alerts/{found['resource_id']}/acknowledge")
+        update = made.await_update(found["resource_id"], acknowledged=True)
+        assert "title" not in update["data"] and update["data"]["resolved"] is False
+        client.run(check_alerts(client, {}))
+        made.await_update(found["resource_id"], resolved=True)
+        made.subscribe("alerts", snapshot=True)
+        assert found["resource_id"] in [row["alert_id"] for row in made.hear()["data"]["alerts"]]
 
 
 def test_what_is_unsubscribed_is_told_no_more(client: Client) -> None:
