@@ -270,9 +270,9 @@ class Call:
     """One request on its way, and what is known of it by now."""
 
     __slots__ = (
-        "access", "caller", "change_header", "cors", "endpoint", "facts", "family", "has_unread", "headers", "is_counted",
-        "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix", "receive_message",
-        "request_id", "scope", "send_message", "server", "status", "uid", "window",
+        "access", "caller", "change_header", "cors", "endpoint", "facts", "family", "has_unread", "headers",
+        "is_counted", "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix",
+        "receive_message", "request_id", "scope", "send_message", "server", "status", "uid", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -243,7 +243,7 @@ def test_a_wrong_message_is_told_and_closes_nothing(client: Client) -> None:
             found = made.ask(message)
             assert found.pop("action") == "error", why
             assert found["error"]["code"] == code, why
-            assert find_envelope("/api/v1/ws").is_valid(found), why
+            assert find_envelope("GET", "/api/v1/ws").is_valid(found), why
         assert "did you mean 'jobs'" in made.ask({"action": "subscribe", "channel": "job"})["error"]["message"]
         assert made.ask({"action": "ping"}) == {"action": "pong"}
 
