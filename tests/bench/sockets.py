@@ -58,7 +58,9 @@ async def measure(server: Server) -> None:
         first.append(time.monotonic() - began)
         await asyncio.gather(*reading)
         all_s.append(time.monotonic() - began)
-    print(f"our own cancellation is at the first of {SOCKETS} {statistics.median(first) * 1000:.0f} ms after the answer")
+    print(
+        f"our own cancellation is at the first of {SOCKETS} {statistics.median(first) * 1000:.0f} ms after the answer"
+    )
     print(f"and at the last of them after {statistics.median(all_s) * 1000:.0f} ms, their reading included")
     await asyncio.gather(*(item.close() for item in connections))
 
