@@ -7,7 +7,8 @@ export type JobState = Schemas["JobState"];
 export type JobDetail = Schemas["JobDetail"];
 export type Export = Schemas["Export"];
 export type ExportRequest = NonNullable<operations["create_export"]["requestBody"]>["content"]["application/json"];
-export type ExportId = string | { export_id: string };
+export type Report = Schemas["Report"];
+export type ReportRequest = NonNullable<operations["create_report"]["requestBody"]>["content"]["application/json"];
 export type Output = Schemas["Output"];
 type Query<Name extends keyof operations> = NonNullable<operations[Name]["parameters"]["query"]>;
 type Answer<Name extends keyof operations, Status extends number> = operations[Name]["responses"] extends {
@@ -58,7 +59,11 @@ export declare class S9SClient {
   constructor(options?: ClientOptions);
   readonly address: string;
   readonly jobs: Jobs;
-  readonly exports: Exports;
+  readonly exports: Files<Export, ExportRequest, Answer<"list_exports", 200>>;
+  readonly reports: Files<Report, ReportRequest, Answer<"list_reports", 200>>;
+  readonly metrics: Metrics;
+  readonly alerts: Alerts;
+  status(): Promise<Schemas["Status"]>;
   request(method: string, path: string, options?: RequestOptions): Promise<unknown>;
 }
 
@@ -82,13 +87,25 @@ export interface Jobs {
   follow(job: JobId, options?: { stream?: "output" | "error"; offset?: number }): AsyncGenerator<string>;
 }
 
-export interface Exports {
-  create(request: ExportRequest): Promise<Export>;
-  list(query?: { limit?: number; offset?: number }): Promise<Answer<"list_exports", 200>>;
-  get(made: ExportId): Promise<Export>;
-  wait(made: ExportId, options?: { timeoutMs?: number }): Promise<Export>;
-  download(made: ExportId): Promise<Blob>;
-  delete(made: ExportId): Promise<void>;
+export interface Files<Made, Request, Page> {
+  create(request: Request): Promise<Made>;
+  list(query?: { limit?: number; offset?: number }): Promise<Page>;
+  get(made: string | Made): Promise<Made>;
+  wait(made: string | Made, options?: { timeoutMs?: number }): Promise<Made>;
+  download(made: string | Made): Promise<Blob>;
+  delete(made: string | Made): Promise<void>;
+}
+
+export interface Metrics {
+  cluster(): Promise<Schemas["ClusterMetrics"]>;
+  performance(query?: EitherCase<Query<"get_performance_metrics">>): Promise<Answer<"get_performance_metrics", 200>>;
+  efficiency(query?: EitherCase<Query<"get_efficiency">>): Promise<Answer<"get_efficiency", 200>>;
+}
+
+export interface Alerts {
+  list(query?: Query<"list_alerts">): Promise<Answer<"list_alerts", 200>>;
+  acknowledge(alertId: string): Promise<Schemas["Alert"]>;
+  resolve(alertId: string): Promise<Schemas["Alert"]>;
 }
 
 export declare class S9SError extends Error {

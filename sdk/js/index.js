@@ -56,7 +56,15 @@ export class S9SClient {
     this.#apiKey = apiKey;
     this.#fetch = fetch ?? globalThis.fetch.bind(globalThis);
     this.jobs = new Jobs(this);
-    this.exports = new Exports(this);
+    this.exports = new Files(this, "export", "exports");
+    this.reports = new Files(this, "reports", "reports");
+    this.metrics = new Metrics(this);
+    this.alerts = new Alerts(this);
+  }
+
+  /** The state of server and cluster, and who calls. */
+  status() {
+    return this.request("GET", "/status");
   }
 
   /** Ask for a path of the API and return the JSON of the answer. */
@@ -272,51 +280,88 @@ class Jobs {
   }
 }
 
-class Exports {
-  constructor(client) {
-    this.client = client;
+/** Files that the server makes in the background: exports and reports. */
+class Files {
+  constructor(client, making, kept) {
+    Object.assign(this, { client, making, kept });
   }
 
-  /** Begin to export rows as a file: {type, format, filter, fields, options}. */
+  /** Begin to make one: {type, format, …}. */
   create(request) {
-    return this.client.request("POST", "/export", { body: request });
+    return this.client.request("POST", `/${this.making}`, { body: request });
   }
 
-  /** One page of the exports, newest first. */
+  /** One page of them, newest first. */
   list(query = {}) {
-    return this.client.request("GET", "/exports", { query });
+    return this.client.request("GET", `/${this.kept}`, { query });
   }
 
   get(made) {
-    return this.client.request("GET", `/exports/${nameExport(made)}`);
+    return this.client.request("GET", this.#path(made));
   }
 
-  /** Wait until the export is made or has failed, and return it. */
+  /** Wait until it is made or has failed, and return it. */
   async wait(made, { timeoutMs = 600000 } = {}) {
     const until = Date.now() + timeoutMs;
     while (true) {
       const now = await this.get(made);
       if (now.status !== "processing") return now;
-      if (Date.now() > until) throw new WaitTimeout(`Export ${now.export_id} is not made after ${timeoutMs} ms`);
+      if (Date.now() > until) throw new WaitTimeout(`${this.#path(now)} is not made after ${timeoutMs} ms`);
       await pause(500);
     }
   }
 
-  /** The file of an export, as a Blob. */
+  /** Its file, as a Blob. */
   async download(made) {
-    const { response, end } = await this.client.send("GET", `/exports/${nameExport(made)}/download`);
+    const { response, end } = await this.client.send("GET", `${this.#path(made)}/download`);
     end(); // a large file takes its time
     return response.blob();
   }
 
-  /** Cancel an export, or delete it with its file. */
+  /** Cancel it, or delete it with its file. */
   async delete(made) {
-    await this.client.request("DELETE", `/exports/${nameExport(made)}`);
+    await this.client.request("DELETE", this.#path(made));
+  }
+
+  #path(made) {
+    return `/${this.kept}/${encodeURIComponent(made.export_id ?? made.report_id ?? made)}`;
   }
 }
 
-function nameExport(made) {
-  return encodeURIComponent(typeof made === "object" ? made.export_id : made);
+class Metrics {
+  constructor(client) {
+    this.client = client;
+  }
+
+  cluster() {
+    return this.client.request("GET", "/metrics/cluster");
+  }
+
+  performance(query = {}) {
+    return this.client.request("GET", "/metrics/performance", { query: toApiNames(query) });
+  }
+
+  efficiency(query = {}) {
+    return this.client.request("GET", "/metrics/efficiency", { query: toApiNames(query) });
+  }
+}
+
+class Alerts {
+  constructor(client) {
+    this.client = client;
+  }
+
+  list(query = {}) {
+    return this.client.request("GET", "/alerts", { query });
+  }
+
+  acknowledge(alertId) {
+    return this.client.request("PUT", `/alerts/${encodeURIComponent(alertId)}/acknowledge`);
+  }
+
+  resolve(alertId) {
+    return this.client.request("PUT", `/alerts/${encodeURIComponent(alertId)}/resolve`);
+  }
 }
 
 function readEvent(block) {

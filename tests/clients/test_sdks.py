@@ -35,6 +35,8 @@ bulk 2 0
 once True
 ResourceNotFound 404 RESOURCE_NOT_FOUND True ['resource_id', 'resource_type']
 ValidationError 400 VALIDATION_ERROR True ['fields']
+exported completed job_id,job_name
+metrics True v1
 ResourceConflict 409 RESOURCE_CONFLICT True
 AuthenticationFailed 401 AUTHENTICATION_FAILED True
 at last 77

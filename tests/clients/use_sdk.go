@@ -106,6 +106,7 @@ func main() {
 		sort.Strings(keys)
 		fmt.Println(said, list(keys))
 	}
+	useFiles(client)
 	_, err = client.Jobs.Cancel(job.JobID)
 	said, _ := tell(err)
 	fmt.Println(said)
@@ -113,6 +114,30 @@ func main() {
 	said, _ = tell(err)
 	fmt.Println(said)
 	useBusy()
+}
+
+func useFiles(client *s9s.Client) {
+	begun, err := client.Exports.Create(&s9s.ExportRequest{
+		Type: "jobs", Format: "csv", Fields: []string{"job_id", "job_name"},
+	})
+	check(err)
+	made, err := client.Exports.Wait(begun.ExportID)
+	check(err)
+	var file strings.Builder
+	_, err = client.Exports.Download(made.ExportID, &file)
+	check(err)
+	line, _, _ := strings.Cut(file.String(), "\r\n")
+	fmt.Println("exported", made.Status, line)
+	check(client.Exports.Delete(made.ExportID))
+	var metrics struct {
+		JobCounts map[string]int `json:"job_counts"`
+	}
+	check(client.Call("GET", "/metrics/cluster", nil, nil, &metrics))
+	var status struct {
+		APIVersion string `json:"api_version"`
+	}
+	check(client.Call("GET", "/status", nil, nil, &status))
+	fmt.Println("metrics", truth(metrics.JobCounts != nil), status.APIVersion)
 }
 
 func useBusy() {

@@ -42,6 +42,10 @@ for (const wrong of [() => client.jobs.get("99999999"), () => client.jobs.submit
   const problem = await refusalOf(wrong);
   console.log(tell(problem), list(Object.keys(problem.details).sort()));
 }
+const file = await client.exports.wait(await client.exports.create({ type: "jobs", format: "csv", fields: ["job_id", "job_name"] }));
+console.log("exported", file.status, (await (await client.exports.download(file)).text()).split("\r\n")[0]);
+await client.exports.delete(file);
+console.log("metrics", truth((await client.metrics.cluster()).job_counts), (await client.status()).api_version);
 console.log(tell(await refusalOf(() => client.jobs.cancel(job))));
 console.log(tell(await refusalOf(() => new S9SClient({ baseUrl, token: "wrong" }).jobs.list())));
 

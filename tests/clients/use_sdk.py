@@ -52,6 +52,7 @@ def use(client: S9SClient) -> None:
             wrong()
         except (ResourceNotFound, ValidationError) as problem:
             print(refusal(problem), sorted(problem.details))
+    use_files(client)
     client.jobs.wait(job)
     try:
         client.jobs.cancel(job)
@@ -61,6 +62,15 @@ def use(client: S9SClient) -> None:
         S9SClient(URL, token="wrong").jobs.list()
     except AuthenticationFailed as problem:
         print(refusal(problem))
+
+
+def use_files(client: S9SClient) -> None:
+    """Export, and read the file."""
+    made = client.exports.wait(client.exports.create("jobs", "csv", fields=["job_id", "job_name"]))
+    path = client.exports.download(made, "jobs.csv")
+    print("exported", made.status, path.read_text().splitlines()[0])
+    client.exports.delete(made)
+    print("metrics", client.metrics.cluster().job_counts is not None, client.status().api_version)
 
 
 def use_busy() -> None:

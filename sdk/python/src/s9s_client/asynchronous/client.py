@@ -8,12 +8,15 @@ from typing import Self, cast
 
 import httpx
 
-from s9s_client.asynchronous.files import Exports
+from s9s_client.asynchronous.files import Exports, Reports
 from s9s_client.asynchronous.jobs import Jobs
+from s9s_client.asynchronous.monitoring import Alerts, Metrics
 from s9s_client.asynchronous.transport import RetryingTransport, raise_refusal
+from s9s_client.low.api.status import get_status
 from s9s_client.low.client import AuthenticatedClient, Client
+from s9s_client.low.models.status import Status
 from s9s_client.retries import Retries, pause_async
-from s9s_client.values import complete_address
+from s9s_client.values import complete_address, expect
 
 
 class AsyncS9SClient:
@@ -56,6 +59,13 @@ class AsyncS9SClient:
             self.low = cast(AuthenticatedClient, Client(base_url=address, timeout=limit, httpx_args=options))
         self.jobs = Jobs(self.low)
         self.exports = Exports(self.low)
+        self.reports = Reports(self.low)
+        self.metrics = Metrics(self.low)
+        self.alerts = Alerts(self.low)
+
+    async def status(self) -> Status:
+        """Return the state of server and cluster, and who calls."""
+        return expect(Status, await get_status.asyncio(client=self.low))
 
     async def aclose(self) -> None:
         """Close the connections."""
