@@ -13,6 +13,7 @@ from slurm_shim.cluster import Cluster
 from slurm_shim.errors import SlurmError
 from slurm_shim.parse import parse_tres
 from store import access
+from store.documents import JobRecord
 from store.indexes.bodies import Answer, Body
 from store.indexes.jobs import JobEntry
 from store.jsons import dump_json
@@ -32,10 +33,11 @@ async def get_job(server: Server, job_id: str, caller: access.Caller, cluster: s
     row = await find_row(server, job_id, asked)
     usage, unknown = await _find_usage(asked, row)
     job = queue_view.get_view(server, asked).to_job_json(server, asked, row)
+    own = _find_submission(server, asked, row)
     made = details.to_detail_json(
-        row,
+        row | {"command": row["command"] or _find_command(own)},
         job,
-        environment=_find_environment(server, asked, row) if is_owner(caller, asked, row) else {},
+        environment=_find_environment(own) if is_owner(caller, asked, row) else {},
         resources=details.to_resources_json(None if unknown else usage, unknown),
         dependencies=queue_view.list_dependencies(asked, row),
         tres=parse_tres(row["tres"] or ""),
@@ -68,9 +70,10 @@ async def read_script(
 def is_owner(caller: access.Caller, asked: Cluster, row: Row) -> bool:
     """Return whether a caller may see what only a job's owner may.
 
-    Who may submit jobs here acts as the server's own user, whose jobs could read all that is his.
+    Who may submit jobs here acts as the server's own user, whose jobs could read all that is his. MUNGE says for sure
+    which user of the cluster somebody is.
     """
-    if "admin" in caller.scopes:
+    if "admin" in caller.scopes or (caller.kind == "munge" and row["user"] == caller.name):
         return True
     return "write" in caller.scopes and row["user"] in (None, asked.slurm.get_user())
 
@@ -107,14 +110,17 @@ def _find_submission(server: Server, asked: Cluster, row: Row) -> Any:
     return server.job_index.find_submission(asked.name, row["job_id"])
 
 
-def _find_environment(server: Server, asked: Cluster, row: Row) -> dict[str, str]:
+def _find_environment(own: Any) -> dict[str, str]:
     """Find the variables that a job was submitted with through us.
 
     SLURM does not tell those of others.
     """
-    own = _find_submission(server, asked, row)
-    kept: Mapping[str, Any] = getattr(own, "environment", None) or {}
-    return {str(name): str(value) for name, value in kept.items()}
+    return dict(own.environment) if isinstance(own, JobRecord) else {}
+
+
+def _find_command(own: Any) -> str | None:
+    """Find the command that was given to us in place of a script."""
+    return own.command if isinstance(own, JobRecord) else None
 
 
 def _has_begun(row: Row) -> bool:

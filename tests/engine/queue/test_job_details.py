@@ -146,6 +146,8 @@ MAY_READ: list[tuple[str, access.Caller, str | None, bool]] = [
     ("who may only read", READER, "ann", False),
     ("a job of another user", WRITER, "bob", False),
     ("an administrator", CALLER, "bob", True),
+    ("a user whom MUNGE vouches for", access.Caller("bob", frozenset(["read"]), "munge"), "bob", True),
+    ("a token that has a user's name", access.Caller("bob", frozenset(["read"])), "bob", False),
 ]
 
 

@@ -58,9 +58,15 @@ def test_an_array_and_its_tasks(client: Client) -> None:
 
 
 def test_an_environment_is_for_those_who_may_see_it(client: Client) -> None:
-    job_id = str(client.submit(HELD.format(more=""), "held"))
-    for token in ("read", "write", "admin"):
-        assert get_job(client, job_id, token=token)["environment"] == {}
+    given = {"CUDA_VISIBLE_DEVICES": "0,1", "HF_TOKEN": "hf_x"}
+    masked = given | {"HF_TOKEN": "***"}
+    body = {"script": "/bin/sleep 600", "job_name": "sleeper", "environment": given}
+    job_id = str(client.post("/api/v1/jobs", body).json()["job_id"])
+    for token, environment in (("read", {}), ("write", masked), ("admin", masked)):
+        found = get_job(client, job_id, token=token)
+        assert found["environment"] == environment
+        assert found["command"] == "/bin/sleep 600"
+    client.delete(f"/api/v1/jobs/{job_id}")
 
 
 def test_the_script_of_a_job_of_ours(client: Client) -> None:
