@@ -19,6 +19,7 @@ from slurm_shim.past.history import iterate_ended
 
 # A period begins at a whole multiple of this, so that those who ask for "since yesterday" share one answer.
 STEP_S = 600.0
+DAY_S = 86_400.0  # what is asked for at first, since a day is what most want
 FRESH_S = 30.0  # for so long an answer is kept
 SETTLED_S = 600.0  # and one about a period that was over so long ago
 MOST_ROWS = 50_000
@@ -83,7 +84,9 @@ class EndedJobs:
     def _fetch(self, since: float, until: float) -> list[Job]:
         rows: list[Job] = []
         try:
-            for lot in iterate_ended(self._slurm, since, until) if self._slurm.has_accounting() else ():
+            if not self._slurm.has_accounting():
+                return []
+            for lot in iterate_ended(self._slurm, since, until, first_length_s=DAY_S):
                 rows += lot
                 if len(rows) > MOST_ROWS:
                     raise TooMuchHistory

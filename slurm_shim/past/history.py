@@ -36,13 +36,16 @@ class Accounting(Protocol):
         """Yield the jobs between two times, in seconds ago."""
 
 
-def iterate_ended(slurm: Accounting, since: float, until: float, with_usage: bool = False) -> Iterator[list[Job]]:
+def iterate_ended(
+    slurm: Accounting, since: float, until: float, with_usage: bool = False, first_length_s: float = HOUR_S
+) -> Iterator[list[Job]]:
     """Yield the jobs that ended from `since` to before `until`, in lots.
 
     Epoch seconds. Every job once, whatever the windows are, those of earlier windows first; `with_usage` gives rows as
-    in slurm_shim.past.usage. A window without jobs gives an empty lot, so that the reader can stop. Blocks.
+    in slurm_shim.past.usage. A window without jobs gives an empty lot, so that the reader can stop. The
+    first window has `first_length_s`. Blocks.
     """
-    begin, length_s = max(since, FIRST_S), HOUR_S
+    begin, length_s = max(since, FIRST_S), first_length_s
     while begin < until:
         end = min(until, begin + length_s)
         count = 0
