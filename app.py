@@ -56,6 +56,7 @@ from engine.monitoring.request_counts import NO_OPERATION
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
 from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
+from engine.search import global_search
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from http_server.command_line import make_parser
@@ -1461,6 +1462,7 @@ operations(
     s9s_list_alerts=alerts.list_alerts,
     s9s_acknowledge_alert=alerts.acknowledge_alert,
     s9s_resolve_alert=alerts.resolve_alert,
+    s9s_search_everything=global_search.search_everything,
     s9s_create_export=exports.create_export,
     s9s_list_exports=exports.list_exports,
     s9s_get_export=exports.get_export,

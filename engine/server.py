@@ -20,6 +20,7 @@ from engine.monitoring.usage_cache import UsageCache
 from engine.mounts.work import MountWork
 from engine.notify.notifications import Notifications
 from engine.open_documents import LostDocuments, OpenDocuments
+from engine.search.text_cache import TextCache
 from engine.tasks import Locks, Supervisor, Tasks
 from engine.workflow_folders import WorkflowFolders
 from slurm_shim.cluster import Cluster
@@ -88,6 +89,7 @@ class Server:
         self.file_work = FileWork()
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
         self.requests = RequestCounts()
+        self.job_texts, self.run_texts = TextCache(), TextCache()
         self.sampler, self.usage_cache = Sampler(self.store, lambda: self.cluster), UsageCache(self.pool)
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()

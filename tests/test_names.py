@@ -32,6 +32,7 @@ VERBS = """
     pick place plan poll pop post prepare preview print prune put queue quote raise rank reach read rebuild receive
     reconcile record recover redact refresh refuse register release remove rename render renew reopen replace report
     represent request requeue require rerun reserve reset resolve restart restore resume retry return rewrite run save
+    search
     scan schedule select send serve set settle shorten show signal sleep sort spawn spend splice split start stop store
     stream strip submit subscribe suggest sum summarize supervise suspend switch sync take tell test tidy touch trace
     transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload use
