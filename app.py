@@ -87,7 +87,7 @@ from store.contract import dump_contract, find_needed_components, load_contract
 from store.contract_export import export_family
 from store.indexes.bodies import Answer, Body, Versioned
 from store.operations import FORM, JSON, RAW, Specification, list_operations, parse_form
-from store.views import s9s
+from store.views import s9s, srunx
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -162,25 +162,6 @@ def write_oauth_error(refusal: Refusal) -> bytes:
     return jsons.dump_json(access.to_token_error_json(**vars(refusal)))
 
 
-# A value that fails its pattern in a way for which the srunx document has a status and a text of its own.
-SRUNX_VALUES = (
-    (["path", "job_id"], re.compile(r"[+-]?[0-9]+"), 400, "Invalid job ID"),
-    # Missing (then the input is all parameters) or empty.
-    (["query", "path"], re.compile(r"(\{('mount': .{0,200})?\})?"), 400, "path is required"),
-)
-
-
-def find_srunx_value(problem: Problem) -> tuple[int, str] | None:
-    """Return status and text of the srunx document for a wrong value.
-
-    None where it has none.
-    """
-    for place, pattern, status, text in SRUNX_VALUES:
-        if list(problem["loc"]) == place and pattern.fullmatch(str(problem["input"])):
-            return status, text
-    return None
-
-
 FAMILIES = (
     Family(
         name="srunx",
@@ -205,7 +186,7 @@ FAMILIES = (
             ("srunx_delete_template", errors.NotFound): 400,
             ("srunx_create_subscription", errors.NotFound): 409,
         },
-        odd_value=find_srunx_value,
+        odd_value=srunx.find_odd_value,
         bare_places=("srunx_update_config", "srunx_update_project"),
     ),
     Family(

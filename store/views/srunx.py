@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from store.documents import Attempt, Run, RunJob, Sweep
@@ -313,3 +314,22 @@ def to_started_sweep_json(document: Sweep, warnings: list[str]) -> dict[str, Any
     """Build the answer to the start of a sweep."""
     plain = {"sweep_run_id": int(document.id), "status": document.status, "cell_count": document.cell_count}
     return {**plain, "warnings": warnings} if warnings else plain
+
+
+# A value that fails its pattern in a way for which the srunx document has a status and a text of its own.
+ODD_VALUES = (
+    (["path", "job_id"], re.compile(r"[+-]?[0-9]+"), 400, "Invalid job ID"),
+    # Missing (then the input is all parameters) or empty.
+    (["query", "path"], re.compile(r"(\{('mount': .{0,200})?\})?"), 400, "path is required"),
+)
+
+
+def find_odd_value(problem: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Find status and text of the document for a wrong value.
+
+    None where it has none.
+    """
+    for place, pattern, status, text in ODD_VALUES:
+        if list(problem["loc"]) == place and pattern.fullmatch(str(problem["input"])):
+            return status, text
+    return None
