@@ -146,6 +146,7 @@ def test_the_list_and_the_end_of_an_export(client: Client) -> None:
     done = export(client, {"type": "partitions", "format": "csv"})
     page = client.get("/v1/exports?limit=1").json()
     assert page["exports"][0]["export_id"] == done["export_id"] and page["has_more"] == (page["total"] > 1)
+    assert client.get("/api/store/problems").json() == [], "the folder of a file is no file that cannot be read"
     etag = client.get(f"/v1/exports/{done['export_id']}").headers["etag"]
     assert client.get(f"/v1/exports/{done['export_id']}", headers={"If-None-Match": etag}).status_code == 304
     assert client.get(f"/v1/exports/{done['export_id']}", token="read").status_code == 404, "it is another caller's"
