@@ -79,7 +79,8 @@ class QueueView:
         found = server.job_index.list_ended_since(to_rfc3339(since) or "", asked.name)
         if not found:
             return
-        known = rows.keys() | {str(row[key]) for row in rows.values() for key in ("array_job_id", "het_job_id")}
+        wholes = {row["array_job_id"] or row["het_job_id"] for row in rows.values()}
+        known = rows.keys() | set(map(str, wholes))
         if len(self._past) > KEPT_PAST_ROWS:
             self._past = {}
         for own in found:
