@@ -47,6 +47,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
+from engine.accounts import qos, users
 from engine.callers import oauth
 from engine.config import configuration, profiles, projects
 from engine.exports import cluster_reports, exports
@@ -54,6 +55,7 @@ from engine.live import sockets, tickets, update_socket
 from engine.monitoring import alerts, cluster_status, efficiency, metrics, prometheus
 from engine.monitoring.request_counts import NO_OPERATION
 from engine.mounts import sync
+from engine.nodes import node_changes, node_list, reservations
 from engine.notify import deliveries, endpoints, watches
 from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
 from engine.search import global_search
@@ -1437,6 +1439,19 @@ operations(
     s9s_send_job_output=output.send_output,
     s9s_get_job_error=output.read_error_output,
     s9s_send_job_error=output.send_error_output,
+    s9s_list_nodes=node_list.list_nodes,
+    s9s_get_node=node_list.get_node,
+    s9s_drain_node=node_changes.drain_node,
+    s9s_resume_node=node_changes.resume_node,
+    s9s_set_node_state=node_changes.update_state,
+    s9s_list_users=users.list_users,
+    s9s_get_user=users.get_user,
+    s9s_list_partitions=node_list.list_partitions,
+    s9s_get_partition=node_list.get_partition,
+    s9s_list_reservations=reservations.list_reservations,
+    s9s_get_reservation=reservations.get_reservation,
+    s9s_list_qos=qos.list_qos,
+    s9s_get_qos=qos.get_qos,
     s9s_get_cluster_metrics=metrics.get_cluster_metrics,
     s9s_get_performance_metrics=metrics.get_performance_metrics,
     s9s_get_efficiency=efficiency.get_efficiency,

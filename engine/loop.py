@@ -19,6 +19,7 @@ from engine.exports import cluster_reports, exports, made_files
 from engine.following import report_documents
 from engine.monitoring import alerts
 from engine.mounts import sync
+from engine.nodes import drains
 from engine.open_documents import RETRY_S
 from engine.recovery import lost_jobs
 from engine.server import Server
@@ -36,6 +37,7 @@ RECONCILERS: dict[str, Callable[[Server, str], Awaitable[Any]]] = {
     "job": lambda server, record_id: jobs.follow_record(server, record_id),
     "sweep": lambda server, sweep_id: sweeps.advance_sweep(server, sweep_id),
     "sync": lambda server, sync_id: sync.carry_out_sync(server, sync_id),
+    "drain": lambda server, drain_id: drains.follow_drain(server, drain_id),
     "export": lambda server, export_id: exports.carry_out_export(server, export_id),
     "cluster_report": lambda server, report_id: cluster_reports.carry_out_report(server, report_id),
 }

@@ -18,6 +18,7 @@ from engine.monitoring.request_counts import RequestCounts
 from engine.monitoring.sampler import Sampler
 from engine.monitoring.usage_cache import UsageCache
 from engine.mounts.work import MountWork
+from engine.nodes.node_table import NodeTable
 from engine.notify.notifications import Notifications
 from engine.open_documents import LostDocuments, OpenDocuments
 from engine.search.text_cache import TextCache
@@ -109,6 +110,7 @@ class Server:
         self.report_index = ReportIndex(self.store.jobs)
         self.report_index.find_ahead_s = lambda: self.cluster.slurm.clock_offset_s
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
+        self.node_tables: weakref.WeakKeyDictionary[Cluster, NodeTable] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
         self.queue_views: weakref.WeakKeyDictionary[Cluster, Any] = weakref.WeakKeyDictionary()  # see engine/queue
 

@@ -22,13 +22,24 @@ def summarize_partitions(
     """
     by_name = {node["name"]: node for node in nodes}
     at_work = [job for job in jobs if job["state"] not in WAITING and job["state"] not in FINISHED]
-    used = _count_gpus_in_use(by_name, at_work)
+    used = count_gpus_in_use(by_name, at_work)
     rows = []
     for partition in sorted(partitions, key=lambda partition: partition["name"]):
         members = [by_name[name] for name in partition["nodes"] if name in by_name]
         running = sum(1 for job in at_work if partition["name"] in job["partition"].split(","))
         rows.append(_build_row(partition["name"], members, used, running))
     return rows
+
+
+def count_jobs(jobs: Iterable[Job]) -> tuple[int, int]:
+    """Count jobs at work and waiting; each task of an array counts."""
+    running = pending = 0
+    for job in jobs:
+        if job["state"] in WAITING:
+            pending += count_row_tasks(job)
+        elif job["state"] not in FINISHED:
+            running += 1
+    return running, pending
 
 
 def make_empty_row(partition: str) -> dict[str, Any]:
@@ -55,7 +66,7 @@ def _build_row(name: str, members: Sequence[Node], used: Mapping[str, int], jobs
     }
 
 
-def _count_gpus_in_use(nodes: Mapping[str, Node], jobs: Iterable[Job]) -> dict[str, int]:
+def count_gpus_in_use(nodes: Mapping[str, Node], jobs: Iterable[Job]) -> dict[str, int]:
     """Count the GPUs in use by node.
 
     As SLURM counts them, else derived from the jobs that run there.
@@ -119,7 +130,7 @@ def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: 
     for (_partition, state), number in queue.items():
         states[state] += number
     by_name = {node["name"]: node for node in nodes}
-    gpus = _count_gpus_in_use(by_name, at_work)
+    gpus = count_gpus_in_use(by_name, at_work)
     up = [node for node in nodes if node["state"] != "DOWN"]
     cpus, memory_mb = _sum_pair(up, "cpus"), _sum_pair(up, "memory_mb", "memory_allocated_mb")
     by_partition = [_count_partition(row, by_name, gpus) for row in partitions]

@@ -19,6 +19,8 @@ from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watc
 from store.rules.exports.files import ClusterReport, Export
 from store.rules.jobs import records
 from store.rules.monitoring.alerts import Alert
+from store.rules.nodes import drains
+from store.rules.nodes.drains import Drain
 from store.yaml.reader import load_yaml
 
 YAML = (".yaml", ".yml")
@@ -122,6 +124,11 @@ def find_open_file(entry: FileEntry) -> OpenDocument | None:
     return OpenDocument(None) if entry.document.status == "processing" else None
 
 
+def find_open_drain(entry: FileEntry) -> OpenDocument | None:
+    """Find what is followed of a drain that is to end by itself."""
+    return None if entry.document.outcome is not None else OpenDocument(entry.document.cluster)
+
+
 KINDS = (
     Kind("workflow", "workflows", "Workflow", parse_yaml, (*YAML, *JSON)),
     Kind("template", "templates", "Template", templates.parse_template, (), ending=".sh"),
@@ -159,6 +166,14 @@ KINDS = (
     Kind("watch", "watches", "Watch", watches.parse_watch),
     Kind("delivery", "deliveries", "Delivery", deliveries.parse_delivery),
     Kind("alert", "alerts", "Alert", make_json_parser(Alert)),
+    Kind(
+        "drain",
+        "drains",
+        "Drain",
+        make_json_parser(Drain),
+        find_open=find_open_drain,
+        find_due_time=drains.find_due_time,
+    ),
     Kind("export", "exports", "Export", make_json_parser(Export), find_open=find_open_file),
     Kind("cluster_report", "reports", "Report", make_json_parser(ClusterReport), find_open=find_open_file),
     Kind("hold", "holds", "Hold", make_json_parser(Hold)),

@@ -68,6 +68,7 @@ class Store:
     watches: Folder
     deliveries: Folder
     alerts: Folder
+    drains: Folder
     exports: Folder
     reports: Folder
     holds: Folder

@@ -145,6 +145,10 @@ class Client:
         """POST."""
         return self.request("POST", path, **({"json": json} if json is not None else {}), **more)
 
+    def put(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        """PUT."""
+        return self.request("PUT", path, **({"json": json} if json is not None else {}), **more)
+
     def delete(self, path: str, **more: Any) -> httpx.Response:
         """DELETE."""
         return self.request("DELETE", path, **more)

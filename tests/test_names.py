@@ -23,8 +23,9 @@ VERBS = """
     abandon accept acknowledge acquire activate add admit adopt advance answer append apply archive ask attempt await
     back begin
     bring browse build call cancel carry catch change check choose claim classify clean clear close collect combine
-    commit compare compile complete compose compress compute connect convert copy count create cut deactivate deal
-    decide decode decompress delete describe detect diff disable discard display do draft drop dump edit empty enable
+    commit compare compile complete compose compress compute confirm connect convert copy count create cut deactivate
+    deal decide decode decompress delete describe detect diff disable discard display do draft drain drop dump edit
+    empty enable
     end enter escape examine exchange expand explain export extract fill find finish flatten fold follow forget fork
     format frame freeze fsync get give go group guard hand hang hash have hide hold identify ignore index init insert
     install intend iterate join judge keep launch lead learn leave let limit link list load locate lock look

@@ -53,6 +53,7 @@ ADMIN = {
     "srunx_create_template", "srunx_change_template", "srunx_delete_template",
     "srunx_create_endpoint", "srunx_change_endpoint", "srunx_delete_endpoint",
     "srunx_disable_endpoint", "srunx_enable_endpoint", "srunx_test_profile",
+    "s9s_drain_node", "s9s_resume_node", "s9s_set_node_state",
 }  # fmt: skip
 # What makes something that only serves to read.
 READING = {"s9s_make_ticket"}

@@ -1,0 +1,1 @@
+"""Nodes, partitions and reservations: shown, and nodes changed."""

@@ -1,0 +1,94 @@
+"""Nodes and partitions as SLURM last showed them, listed and found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import jobs
+from engine.nodes.node_table import NodeTable
+from engine.server import Server
+from slurm_shim.resources import count_jobs
+from store.errors import NotFound
+from store.indexes.bodies import Answer, Body
+from store.jsons import dump_json
+from store.rules.nodes import drains, states
+from store.views import s9s_nodes
+
+
+def get_table(server: Server) -> NodeTable:
+    """Get the rows of the nodes of the cluster in force."""
+    cluster = server.cluster
+    return server.node_tables.setdefault(cluster, NodeTable()).follow_snapshot(cluster)
+
+
+def list_nodes(
+    server: Server,
+    state: str | None,
+    partition: str | None,
+    features: str | None,
+    available: bool | None,
+    limit: int | None,
+    offset: int,
+) -> Answer:
+    """List the nodes that fit all filters."""
+    table, wanted = get_table(server), None if state is None else states.parse_states(state)
+    needed = {feature.strip() for feature in (features or "").split(",")} - {""}
+    names = [
+        name
+        for name, node in table.nodes.items()
+        if (wanted is None or states.name_state(node["state"], node["flags"]) in wanted)
+        and (partition is None or not set(partition.split(",")).isdisjoint(node["partitions"]))
+        and needed <= set(node["features"])
+        and available in (None, node["available"])
+    ]
+    return make_list_answer(server, "nodes", [table.pieces[name] for name in names], limit, offset)
+
+
+def make_list_answer(server: Server, name: str, pieces: list[bytes], limit: int | None, offset: int) -> Answer:
+    """Make the answer that has a window of these rows under this name."""
+    window = pieces[offset : None if limit is None else offset + limit]
+    data = b'{"%s":[%s],"total":%d}' % (name.encode(), b",".join(window), len(pieces))
+    return Answer(Body(data), jobs.get_age_s(server, None))
+
+
+def get_node(server: Server, node_name: str) -> Answer:
+    """Get one node with the jobs that run there; raise NotFound."""
+    table = get_table(server)
+    node = table.nodes.get(node_name)
+    if node is None:
+        raise NotFound("Node", node_name)
+    drain_id = drains.make_id(server.cluster.name, node_name)
+    drain = server.store.drains.get(drain_id) if drain_id in server.store.drains else None
+    resume_at = drain.resume_at if drain is not None and drains.is_in_force(drain, node) else None
+    at_work = table.jobs.get(node_name, [])
+    row = s9s_nodes.to_node_detail_json(node, at_work, table.gpus[node_name], resume_at)
+    return Answer(Body(dump_json(row)), jobs.get_age_s(server, None))
+
+
+def list_partitions(server: Server, limit: int | None, offset: int) -> Answer:
+    """List all partitions by name."""
+    table = get_table(server)
+    pieces = [dump_json(s9s_nodes.to_partition_json(row, list_members(table, row))) for row in sort_partitions(server)]
+    return make_list_answer(server, "partitions", pieces, limit, offset)
+
+
+def sort_partitions(server: Server) -> list[dict[str, Any]]:
+    """Sort the partitions of the cluster in force by name."""
+    return sorted(server.cluster.snapshot.partitions, key=lambda row: str(row["name"]))
+
+
+def list_members(table: NodeTable, partition: dict[str, Any]) -> list[dict[str, Any]]:
+    """List the nodes of a partition."""
+    return [table.nodes[name] for name in partition["nodes"] if name in table.nodes]
+
+
+def get_partition(server: Server, partition_name: str) -> Answer:
+    """Get one partition with its nodes and counts; raise NotFound."""
+    table = get_table(server)
+    found = next((row for row in sort_partitions(server) if row["name"] == partition_name), None)
+    if found is None:
+        raise NotFound("Partition", partition_name)
+    ((_at, usage),) = server.cluster.list_resources(partition_name)
+    own = [job for job in server.cluster.snapshot.jobs.values() if partition_name in job["partition"].split(",")]
+    row = s9s_nodes.to_partition_detail_json(found, list_members(table, found), usage, count_jobs(own))
+    return Answer(Body(dump_json(row)), jobs.get_age_s(server, None))

@@ -1,0 +1,62 @@
+"""The nodes of a cluster with the jobs that run there, ready to be listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from slurm_shim.cluster import Cluster
+from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.ids import expand_hosts
+from slurm_shim.parse import FINISHED, WAITING
+from slurm_shim.resources import count_gpus_in_use
+from store.jsons import dump_json
+from store.views import s9s_nodes
+
+
+class NodeTable:
+    """The rows of nodes, made once for each change of the snapshot.
+
+    `jobs` are the rows of jobs at work by node, `gpus` what they hold there, `pieces` the rows of the list as bytes.
+    """
+
+    def __init__(self) -> None:
+        self.version = -1
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.jobs: dict[str, list[dict[str, Any]]] = {}
+        self.gpus: dict[str, int] = {}
+        self.pieces: dict[str, bytes] = {}
+        self._hosts: dict[str, list[str]] = {}  # by the expressions that jobs at work have
+
+    def follow_snapshot(self, cluster: Cluster) -> NodeTable:
+        """Bring the rows up to date; raise SlurmUnreachable without nodes."""
+        snapshot = cluster.snapshot
+        if not snapshot.nodes:
+            raise SlurmUnreachable("scontrol", snapshot.nodes_error or "SLURM has not told its nodes yet")
+        if self.version != snapshot.version:
+            self.nodes = {node["name"]: node for node in snapshot.nodes}
+            at_work = [job for job in snapshot.jobs.values() if job["nodes"] and is_at_work(job)]
+            self._group_jobs(at_work)
+            self.gpus = count_gpus_in_use(self.nodes, at_work)
+            self.pieces = {
+                name: dump_json(
+                    s9s_nodes.to_node_json(node, [job["job_id"] for job in self.jobs.get(name, ())], self.gpus[name])
+                )
+                for name, node in self.nodes.items()
+            }
+            self.version = snapshot.version
+        return self
+
+    def _group_jobs(self, at_work: Iterable[dict[str, Any]]) -> None:
+        hosts, self.jobs = self._hosts, {}
+        self._hosts = {}
+        for job in at_work:
+            text = job["nodes"]
+            names = self._hosts[text] = hosts.get(text) or self._hosts.get(text) or expand_hosts(text)
+            for name in names:
+                self.jobs.setdefault(name, []).append(job)
+
+
+def is_at_work(job: dict[str, Any]) -> bool:
+    """Return whether a job holds its nodes."""
+    return job["state"] not in WAITING and job["state"] not in FINISHED
