@@ -1,0 +1,1 @@
+"""Which functions answer the operations of an API family as they are."""
