@@ -11,7 +11,7 @@ from typing import Any
 from engine.accounts import qos, users
 from engine.callers import oauth
 from engine.exports import cluster_reports, exports
-from engine.live import tickets, update_socket
+from engine.live import sockets, tickets, update_socket
 from engine.monitoring import alerts, cluster_status, efficiency, metrics
 from engine.nodes import node_changes, node_list, reservations
 from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
