@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from engine.families.s9s import OPERATIONS
 from tests.contract_judge import operations
 
@@ -14,7 +12,3 @@ def test_operations_stand_in_contract_order() -> None:
     # Those that x-websocket names stand behind the operation of the same path.
     assert [name for name in OPERATIONS if name in promised] == named
     assert all(name.startswith("s9s_") for name in OPERATIONS)
-
-
-def test_each_takes_the_server_first() -> None:
-    assert {next(iter(inspect.signature(function).parameters)) for function in OPERATIONS.values()} == {"server"}
