@@ -15,14 +15,16 @@ from engine.live import sockets, tickets, update_socket
 from engine.monitoring import alerts, cluster_status, efficiency, metrics
 from engine.nodes import node_changes, node_list, reservations
 from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
+from engine.search import global_search
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "s9s_create_token": oauth.create_token,
     "s9s_list_jobs": job_list.list_jobs,
     "s9s_submit_job": submission.submit_job,
-    "s9s_change_jobs": bulk_actions.change_jobs,
     "s9s_get_job": job_details.get_job,
     "s9s_cancel_job": job_actions.cancel_job,
+    "s9s_get_job_output": output.read_output,
+    "s9s_change_jobs": bulk_actions.change_jobs,
     "s9s_read_script": job_details.read_script,
     "s9s_hold_job": job_actions.hold_job,
     "s9s_release_job": job_actions.release_job,
@@ -30,7 +32,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "s9s_suspend_job": job_actions.suspend_job,
     "s9s_resume_job": job_actions.resume_job,
     "s9s_set_priority": job_actions.set_priority,
-    "s9s_get_job_output": output.read_output,
     "s9s_send_job_output": output.send_output,
     "s9s_get_job_error": output.read_error_output,
     "s9s_send_job_error": output.send_error_output,
@@ -53,6 +54,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "s9s_list_alerts": alerts.list_alerts,
     "s9s_acknowledge_alert": alerts.acknowledge_alert,
     "s9s_resolve_alert": alerts.resolve_alert,
+    "s9s_search_everything": global_search.search_everything,
     "s9s_create_export": exports.create_export,
     "s9s_list_exports": exports.list_exports,
     "s9s_get_export": exports.get_export,
