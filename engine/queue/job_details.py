@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine import jobs
-from engine.queue import queue_view
+from engine.queue import holds, queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.errors import SlurmError
@@ -18,6 +18,7 @@ from store.indexes.bodies import Answer, Body
 from store.indexes.jobs import JobEntry
 from store.jsons import dump_json
 from store.rules import states
+from store.rules.jobs import actions
 from store.rules.queue import waiting
 from store.views import s9s_job_details as details
 
@@ -42,6 +43,7 @@ async def get_job(server: Server, job_id: str, caller: access.Caller, cluster: s
         dependencies=queue_view.list_dependencies(asked, row),
         tres=parse_tres(row["tres"] or ""),
         submit_line=usage["submit_line"] if usage else None,
+        hold_reason=holds.find_reason(server, asked, row["job_id"]) if row["state"] in actions.WAITING else None,
     )
     return Answer(Body(dump_json(made)), jobs.get_age_s(server, cluster))
 

@@ -21,6 +21,7 @@ def to_detail_json(
     dependencies: Sequence[Mapping[str, Any]],
     tres: Mapping[str, str],
     submit_line: str | None,
+    hold_reason: str | None = None,
 ) -> dict[str, Any]:
     """Build a job's detail from its row and its row of the list, `job`."""
     task = row["array_task_id"]
@@ -41,6 +42,7 @@ def to_detail_json(
         "tres": tres,
         "restarts": row["restarts"],
         "comment": redaction.strip_tag(row["comment"]),
+        "hold_reason": hold_reason,
         "source": _SOURCES.get(row["source"], "sluice"),
     }
 

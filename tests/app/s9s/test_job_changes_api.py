@@ -66,7 +66,8 @@ def test_a_job_is_held_with_a_reason_and_released(client: Client) -> None:
     assert answer.json() == {
         "job_id": job_id, "state": "PENDING", "message": "Job held successfully", "hold_reason": "Need to debug",
     }  # fmt: skip
-    assert find(client, job_id)["reason"] == "JobHeldUser", "seen at once"
+    found = find(client, job_id)
+    assert (found["reason"], found["hold_reason"]) == ("JobHeldUser", "Need to debug"), "seen at once"
     assert tagged.startswith("my own sluice:") and read_comment(client, job_id) == f"{tagged} (held: Need to debug)"
     again = put(client, job_id, "hold")
     assert (again.status_code, again.json()["hold_reason"]) == (200, "Need to debug"), "held already"

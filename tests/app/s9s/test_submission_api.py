@@ -83,7 +83,7 @@ def test_all_fields_of_the_document_reach_slurm(client: Client, folder: Path) ->
     assert row["dependency"] == f"afterok:{before}(unfulfilled)"
     assert (folder / "work").is_dir() and (folder / "logs").is_dir(), "made where they were missing"
     record = find_record(client, job_id)
-    assert record.command == str(script)
+    assert record.command == str(script) == client.get(f"/api/v1/jobs/{job_id}").json()["command"]
     assert record.environment == {"NUMBER": "1,2 '3'", "PATH": "/usr/bin:/bin", "MY_TOKEN": "***"}
     for other in (job_id, before):
         client.delete(f"/api/v1/jobs/{other}")
