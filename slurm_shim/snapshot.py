@@ -93,6 +93,7 @@ class Snapshot:
         self._queue = _Queue()  # the last squeue as it is
         self._past = PastTasks()
         self._submitted: dict[str, tuple[Job, float]] = {}  # submitted by us and when, by the id that sbatch gave
+        self._asked: dict[str, tuple[Job, float]] = {}  # as squeue gave it alone after a change of ours, and when
         self._cancelled: dict[str, float] = {}
         self._overlaid: set[str] = set()  # where `jobs` shows something else than the queue
         self.missing = MissingJobs(now)
@@ -337,6 +338,7 @@ class Snapshot:
             self._past.follow(queue.groups, began, self._slurm.queue_remembers_s)
         self._past.followed_at = began
         self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}
+        self._asked = {job_id: (job, at) for job_id, (job, at) in self._asked.items() if at >= began}
         self._cancelled = {
             job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)
         }
@@ -355,6 +357,8 @@ class Snapshot:
             if not self._find_rows(whole):
                 rows[job["job_id"]] = job
                 laid.add(job["job_id"])
+        rows |= {job_id: job for job_id, (job, _at) in self._asked.items()}
+        laid |= self._asked.keys()
         for job_id in self._cancelled:
             for row in self._list_cancelled(job_id):
                 rows[row["job_id"]] = row | {"state": "CANCELLED"}
@@ -432,8 +436,15 @@ class Snapshot:
         self.wake()
 
     def show_rows(self, rows: Iterable[Job]) -> None:
-        """Show rows that squeue has just given for jobs that we have changed."""
-        self._overlay_rows({row["job_id"]: row for row in rows})
+        """Show rows that squeue has just given for jobs that we have changed.
+
+        They stay so until a squeue that began later has answered.
+        """
+        now, fresh = self._now(), {row["job_id"]: row for row in rows}
+        self._asked |= {job_id: (row, now) for job_id, row in fresh.items()}
+        for whole, (job, at) in self._submitted.items():
+            self._submitted[whole] = fresh.get(job["job_id"], job), at
+        self._overlay_rows(fresh)
         self.wake()
 
     def _list_cancelled(self, job_id: str) -> list[Job]:

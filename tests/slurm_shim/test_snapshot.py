@@ -327,6 +327,29 @@ async def test_cancelling_what_was_just_submitted() -> None:
         assert made.snapshot.jobs["7"]["state"] == "CANCELLED"
 
 
+@asynchronous
+async def test_what_was_asked_after_a_change_is_not_undone_by_an_older_answer() -> None:
+    async with world(polling=False) as made:
+        snapshot, cluster = made.snapshot, made.cluster
+        cluster.rows = [job("1", "PENDING")]
+        await snapshot.refresh()
+        snapshot.add_submitted("2", {})
+        cluster.gate = threading.Event()
+        asked = asyncio.ensure_future(snapshot.refresh())
+        await asyncio.to_thread(cluster.at_the_gate.wait, 180)
+        made.clock.time_s += 1.0
+        snapshot.show_rows([job("1", "PENDING", priority=5), job("2", "PENDING", priority=6)])
+        cluster.gate.set()
+        await asked
+        assert [snapshot.jobs[name]["priority"] for name in ("1", "2")] == [5, 6]
+        found = snapshot.find("2")
+        assert found is not None and found["priority"] == 6
+        cluster.gate, cluster.rows = None, [job("1", "RUNNING"), job("2", "PENDING", priority=7)]
+        made.clock.time_s += 1.0
+        await snapshot.refresh()
+        assert (snapshot.jobs["1"]["state"], snapshot.jobs["2"]["priority"]) == ("RUNNING", 7)
+
+
 # ----------------------------------------------------------------------------------------------- seen, absent, unknown
 
 
