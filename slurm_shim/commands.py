@@ -31,8 +31,8 @@ from slurm_shim.programs import Answer, Breaker, CallCounts
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
 IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
-_DATABASE = frozenset(("sacct", "sacctmgr", "sreport"))
-_ASKING = _DATABASE | {"squeue", "sinfo"}
+DATABASE_PROGRAMS = frozenset(("sacct", "sacctmgr", "sreport"))
+_ASKING = DATABASE_PROGRAMS | {"squeue", "sinfo"}
 _OPTION = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o", "-a", "show", "partition"]
 _ESTIMATE = re.compile(r"\bJob \d+ to start at ")  # what --test-only prints
@@ -190,7 +190,9 @@ class Slurm:
 
     def ask(self, argv: list[str]) -> str:
         """Run a command of slurm_shim/inventory/; return what it printed."""
-        return self._run_checked(argv, timeout_s=max(self.timeout_s, DATABASE_S) if argv[0] in _DATABASE else None)
+        return self._run_checked(
+            argv, timeout_s=max(self.timeout_s, DATABASE_S) if argv[0] in DATABASE_PROGRAMS else None
+        )
 
     def ping(self) -> dict[str, Any]:
         """Ask whether the controller answers: `{up, version, controller}`.
@@ -406,7 +408,7 @@ class Slurm:
     def _run_guarded(
         self, argv: list[str], stdin: str | None, timeout_s: float | None = None, needs: Needs = NO_NEEDS
     ) -> Answer:
-        breaker = self.database if argv[0] in _DATABASE else self.controller
+        breaker = self.database if argv[0] in DATABASE_PROGRAMS else self.controller
         # Only who asks finds out that nobody answers: a submission may be slow or fail for many reasons of its own.
         is_asking = argv[0] in _ASKING or "show" in argv
         breaker.enter(argv[0], is_asking)

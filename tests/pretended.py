@@ -12,7 +12,7 @@ from typing import Any
 
 from slurm_shim.job_groups import build_waiting_job, is_part_of
 from slurm_shim.parse import Job
-from slurm_shim.programs import Breaker
+from slurm_shim.programs import Breaker, CallCounts
 from slurm_shim.snapshot import Snapshot
 
 
@@ -88,6 +88,7 @@ class Cluster:
         self.queue_remembers_s = 300.0
         self.clock_offset_s = 0.0
         self.timeout_s, self.version, self.has_database, self.database = 5.0, "22.05.8", True, Breaker()
+        self.calls = CallCounts()
         self.submitted: list[dict[str, Any]] = []
         self.database_failure: Exception | None = None
         self.usage_asked: list[list[str]] = []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import secrets
+import time
 from typing import Any
 
 from engine.server import Server
+from slurm_shim.errors import SlurmError
 from store import access
 from store.errors import StoreError
 from store.indexes.bodies import Answer, Body
@@ -23,17 +27,31 @@ log = logging.getLogger("sluice")
 # Use is judged by its mean over so long, so that one busy moment is no alert.
 USE_S = 300
 MOST_ROWS = 1000
+# Accounting is asked so often whether it answers: for what was submitted in so short a time.
+DATABASE_S, PROBE_S = 120.0, 1.0
 
 
 async def watch_forever(server: Server) -> None:
     """Look again and again for what is wrong."""
+    asked_at = -math.inf
     while True:
         await asyncio.sleep(server.store.config.alerts.interval_s)
+        if time.monotonic() - asked_at >= DATABASE_S:
+            asked_at = time.monotonic()
+            await ask_database(server)
         try:
             await check_alerts(server)
         except StoreError as problem:
             # The next look finds the same again.
             log.warning("alerts could not be written down: %s", problem)
+
+
+async def ask_database(server: Server) -> None:
+    """Ask accounting for nearly nothing, so that it is known whether it answers."""
+    slurm = server.cluster.slurm
+    with contextlib.suppress(SlurmError):  # which is noted where all calls are
+        if slurm.has_database and server.cluster.is_answering:
+            await asyncio.get_running_loop().run_in_executor(server.pool, slurm.list_submitted, PROBE_S)
 
 
 async def check_alerts(server: Server) -> None:

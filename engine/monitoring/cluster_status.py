@@ -8,6 +8,7 @@ from typing import Any
 
 from engine import loop
 from engine.server import Server
+from slurm_shim.commands import DATABASE_PROGRAMS, Slurm
 from slurm_shim.errors import ClusterUnreachable
 from store import access
 from store.errors import StoreUnavailable
@@ -24,7 +25,7 @@ def get_status(server: Server, caller: access.Caller) -> dict[str, Any]:
         "slurm": {
             "version": slurm.version or None,
             "controller": "DOWN" if snapshot.problem else "UP",
-            "database": ("DOWN" if slurm.database.is_failing else "UP") if slurm.has_database else None,
+            "database": describe_database(slurm),
             "last_poll": to_rfc3339(int(snapshot.taken_at_epoch)) if snapshot.taken_at_epoch else None,
             "age_seconds": found["slurm"]["age_seconds"],
             "error": found["slurm"]["error"],
@@ -33,6 +34,17 @@ def get_status(server: Server, caller: access.Caller) -> dict[str, Any]:
         "uptime_seconds": int(time.monotonic() - server.began),
         "timestamp": found["time"],
     }
+
+
+def describe_database(slurm: Slurm) -> str | None:
+    """Describe whether accounting answered when it was last asked.
+
+    None where there is none, and until it was asked.
+    """
+    was_asked = any(program in slurm.calls.list_counts() for program in DATABASE_PROGRAMS)
+    if not slurm.has_database or not was_asked:
+        return None
+    return "DOWN" if slurm.database.is_failing else "UP"
 
 
 def check_health(server: Server) -> dict[str, Any]:

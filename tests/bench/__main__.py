@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
-from tests.bench import open_jobs, queue, readers
+from tests.bench import open_jobs, queue, readers, search
 
 CONNECTIONS = 32
 BARE = """\
@@ -100,6 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         open_jobs.measure(Path(folder), given.open_jobs, 20.0, 20)
     queue.main(rounds=given.rounds, seconds=given.seconds)
+    search.main()
 
 
 def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:

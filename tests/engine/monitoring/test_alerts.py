@@ -75,6 +75,17 @@ async def test_a_cluster_that_is_away_is_an_alert_and_resolves_none(tmp_path: Pa
         }
 
 
+@asynchronous
+async def test_accounting_is_asked_whether_it_answers(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        asked = list[float]()
+        world.slurm.list_submitted = lambda since_s: asked.append(since_s) or []  # type: ignore[method-assign,func-returns-value]
+        await alerts.ask_database(world.server)
+        await world.lose_cluster()
+        await alerts.ask_database(world.server)
+        assert asked == [alerts.PROBE_S]
+
+
 def test_use_is_a_mean_over_minutes() -> None:
     assert alerts.compute_use((8, 8), [50.0, None, 60.0]) == 70.0
     assert (alerts.compute_use((0, 0), []), alerts.compute_use(None, [1.0])) == (None, None)

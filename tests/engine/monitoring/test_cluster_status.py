@@ -30,3 +30,14 @@ async def test_a_disk_that_takes_nothing_is_told(tmp_path: Path) -> None:
         world.store.files.failures[world.store.root] = "No space left on device"
         with pytest.raises(StoreUnavailable, match="No space left"):
             cluster_status.check_health(world.server)
+
+
+@asynchronous
+async def test_accounting_is_told_as_it_answered_when_it_was_asked(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        slurm = world.cluster.slurm
+        assert cluster_status.describe_database(slurm) is None, "nobody has asked"
+        slurm.calls.note_call("sacct", False)
+        assert cluster_status.describe_database(slurm) == "UP"
+        slurm.database.leave(SlurmUnreachable("sacct", "connection refused"))
+        assert cluster_status.describe_database(slurm) == "DOWN"

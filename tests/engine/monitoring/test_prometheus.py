@@ -7,7 +7,6 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.monitoring import prometheus
-from slurm_shim.programs import CallCounts
 from store.documents.configuration import MetricsConfig
 from tests.engine.monitoring.test_sampler import begin_sampling, ended, make_slurm
 from tests.engine.servers.pretended import Slurm, World, open_server
@@ -20,9 +19,8 @@ def make_counted() -> Slurm:
     """Make a cluster whose programs were called."""
     slurm = make_slurm()
     slurm.partition_rows = [{"name": "main", "nodes": ["n1"]}]
-    slurm.calls = CallCounts()  # type: ignore[attr-defined]
     for failed in (False, False, True):
-        slurm.calls.note_call("squeue", failed)  # type: ignore[attr-defined]
+        slurm.calls.note_call("squeue", failed)
     return slurm
 
 
