@@ -47,7 +47,7 @@ async def watch_forever(server: Server) -> None:
 
 
 async def ask_database(server: Server) -> None:
-    """Ask accounting for nearly nothing, so that it is known whether it answers."""
+    """Ask accounting for nearly nothing, to learn whether it answers."""
     slurm = server.cluster.slurm
     with contextlib.suppress(SlurmError):  # which is noted where all calls are
         if slurm.has_database and server.cluster.is_answering:
