@@ -61,7 +61,13 @@ export declare class S9SClient {
   readonly jobs: Jobs;
   readonly exports: Files<Export, ExportRequest, Answer<"list_exports", 200>>;
   readonly reports: Files<Report, ReportRequest, Answer<"list_reports", 200>>;
+  readonly nodes: Nodes;
+  readonly users: Named<Answer<"list_users", 200>, Schemas["UserDetail"]>;
+  readonly partitions: Named<Answer<"list_partitions", 200>, Schemas["PartitionDetail"]>;
+  readonly reservations: Named<Answer<"list_reservations", 200>, Schemas["Reservation"]>;
+  readonly qos: Named<Answer<"list_qos", 200>, Schemas["QosDetail"]>;
   readonly metrics: Metrics;
+  search(q: string, options?: { type?: string; limit?: number }): Promise<Answer<"search_everything", 200>>;
   readonly alerts: Alerts;
   status(): Promise<Schemas["Status"]>;
   request(method: string, path: string, options?: RequestOptions): Promise<unknown>;
@@ -94,6 +100,19 @@ export interface Files<Made, Request, Page> {
   wait(made: string | Made, options?: { timeoutMs?: number }): Promise<Made>;
   download(made: string | Made): Promise<Blob>;
   delete(made: string | Made): Promise<void>;
+}
+
+export interface Named<Page, Detail> {
+  list(query?: { limit?: number; offset?: number }): Promise<Page>;
+  get(name: string): Promise<Detail>;
+}
+
+export interface Nodes {
+  list(query?: EitherCase<Query<"list_nodes">>): Promise<Answer<"list_nodes", 200>>;
+  get(name: string): Promise<Schemas["NodeDetail"]>;
+  drain(name: string, options: { reason: string; timeout?: string }): Promise<Schemas["NodeChange"]>;
+  resume(name: string): Promise<Schemas["NodeChange"]>;
+  setState(name: string, state: string, options?: { reason?: string }): Promise<Schemas["NodeChange"]>;
 }
 
 export interface Metrics {

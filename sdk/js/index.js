@@ -56,6 +56,8 @@ export class S9SClient {
     this.#apiKey = apiKey;
     this.#fetch = fetch ?? globalThis.fetch.bind(globalThis);
     this.jobs = new Jobs(this);
+    this.nodes = new Nodes(this);
+    for (const name of ["users", "partitions", "reservations", "qos"]) this[name] = new Named(this, name);
     this.exports = new Files(this, "export", "exports");
     this.reports = new Files(this, "reports", "reports");
     this.metrics = new Metrics(this);
@@ -65,6 +67,11 @@ export class S9SClient {
   /** The state of server and cluster, and who calls. */
   status() {
     return this.request("GET", "/status");
+  }
+
+  /** Search jobs, nodes, users, partitions, workflows and runs; the best come first. */
+  search(q, { type, limit } = {}) {
+    return this.request("GET", "/search", { query: { q, type, limit } });
   }
 
   /** Ask for a path of the API and return the JSON of the answer. */
@@ -277,6 +284,44 @@ class Jobs {
 
   #change(job, what, body) {
     return this.client.request("PUT", `/jobs/${nameJob(job)}/${what}`, { body });
+  }
+}
+
+/** What the cluster has under names: users, partitions, reservations, qos, nodes. */
+class Named {
+  constructor(client, kind) {
+    Object.assign(this, { client, kind });
+  }
+
+  list(query = {}) {
+    return this.client.request("GET", `/${this.kind}`, { query: toApiNames(query) });
+  }
+
+  get(name) {
+    return this.client.request("GET", `/${this.kind}/${encodeURIComponent(name)}`);
+  }
+}
+
+class Nodes extends Named {
+  constructor(client) {
+    super(client, "nodes");
+  }
+
+  /** Give a node no new jobs; with a timeout ("2h") it resumes by itself. */
+  drain(name, { reason, timeout }) {
+    return this.#change(name, "drain", { reason, timeout });
+  }
+
+  resume(name) {
+    return this.#change(name, "resume");
+  }
+
+  setState(name, state, { reason } = {}) {
+    return this.#change(name, "state", { state, reason });
+  }
+
+  #change(name, what, body) {
+    return this.client.request("PUT", `/nodes/${encodeURIComponent(name)}/${what}`, { body });
   }
 }
 

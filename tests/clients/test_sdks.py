@@ -36,6 +36,8 @@ once True
 ResourceNotFound 404 RESOURCE_NOT_FOUND True ['resource_id', 'resource_type']
 ValidationError 400 VALIDATION_ERROR True ['fields']
 exported completed job_id,job_name
+nodes ['node01', 'node02'] node01 main
+found node01
 metrics True v1
 ResourceConflict 409 RESOURCE_CONFLICT True
 AuthenticationFailed 401 AUTHENTICATION_FAILED True

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"sort"
 	"strings"
@@ -129,6 +130,29 @@ func useFiles(client *s9s.Client) {
 	line, _, _ := strings.Cut(file.String(), "\r\n")
 	fmt.Println("exported", made.Status, line)
 	check(client.Exports.Delete(made.ExportID))
+	var nodes struct {
+		Nodes []struct {
+			NodeName string `json:"node_name"`
+		} `json:"nodes"`
+	}
+	check(client.Call("GET", "/nodes", nil, nil, &nodes))
+	var node struct {
+		NodeName string `json:"node_name"`
+	}
+	check(client.Call("GET", "/nodes/node01", nil, nil, &node))
+	var partition struct {
+		Name string `json:"name"`
+	}
+	check(client.Call("GET", "/partitions/main", nil, nil, &partition))
+	fmt.Println("nodes", list([]string{nodes.Nodes[0].NodeName, nodes.Nodes[1].NodeName}), node.NodeName, partition.Name)
+	var found struct {
+		Results []struct {
+			ID string `json:"id"`
+		} `json:"results"`
+	}
+	query := url.Values{"q": {"node01"}, "type": {"nodes"}}
+	check(client.Call("GET", "/search", query, nil, &found))
+	fmt.Println("found", found.Results[0].ID)
 	var metrics struct {
 		JobCounts map[string]int `json:"job_counts"`
 	}

@@ -45,6 +45,9 @@ for (const wrong of [() => client.jobs.get("99999999"), () => client.jobs.submit
 const file = await client.exports.wait(await client.exports.create({ type: "jobs", format: "csv", fields: ["job_id", "job_name"] }));
 console.log("exported", file.status, (await (await client.exports.download(file)).text()).split("\r\n")[0]);
 await client.exports.delete(file);
+const nodes = (await client.nodes.list()).nodes.map((node) => node.node_name);
+console.log("nodes", list(nodes), (await client.nodes.get("node01")).node_name, (await client.partitions.get("main")).name);
+console.log("found", (await client.search("node01", { type: "nodes" })).results[0].id);
 console.log("metrics", truth((await client.metrics.cluster()).job_counts), (await client.status()).api_version);
 console.log(tell(await refusalOf(() => client.jobs.cancel(job))));
 console.log(tell(await refusalOf(() => new S9SClient({ baseUrl, token: "wrong" }).jobs.list())));

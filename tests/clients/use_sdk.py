@@ -70,6 +70,9 @@ def use_files(client: S9SClient) -> None:
     path = client.exports.download(made, "jobs.csv")
     print("exported", made.status, path.read_text().splitlines()[0])
     client.exports.delete(made)
+    names = [node.node_name for node in client.nodes.list()]
+    print("nodes", names, client.nodes.get("node01").node_name, client.partitions.get("main").name)
+    print("found", client.search("node01", type="nodes").results[0].id)
     print("metrics", client.metrics.cluster().job_counts is not None, client.status().api_version)
 
 

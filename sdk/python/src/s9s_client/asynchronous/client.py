@@ -8,15 +8,18 @@ from typing import Self, cast
 
 import httpx
 
+from s9s_client.asynchronous.cluster import Nodes, Partitions, QualitiesOfService, Reservations, Users
 from s9s_client.asynchronous.files import Exports, Reports
 from s9s_client.asynchronous.jobs import Jobs
 from s9s_client.asynchronous.monitoring import Alerts, Metrics
 from s9s_client.asynchronous.transport import RetryingTransport, raise_refusal
+from s9s_client.low.api.search import search_everything
 from s9s_client.low.api.status import get_status
 from s9s_client.low.client import AuthenticatedClient, Client
+from s9s_client.low.models.search_everything_response_200 import SearchEverythingResponse200
 from s9s_client.low.models.status import Status
 from s9s_client.retries import Retries, pause_async
-from s9s_client.values import complete_address, expect
+from s9s_client.values import complete_address, drop_none, expect
 
 
 class AsyncS9SClient:
@@ -58,6 +61,11 @@ class AsyncS9SClient:
         else:
             self.low = cast(AuthenticatedClient, Client(base_url=address, timeout=limit, httpx_args=options))
         self.jobs = Jobs(self.low)
+        self.nodes = Nodes(self.low)
+        self.users = Users(self.low)
+        self.partitions = Partitions(self.low)
+        self.reservations = Reservations(self.low)
+        self.qos = QualitiesOfService(self.low)
         self.exports = Exports(self.low)
         self.reports = Reports(self.low)
         self.metrics = Metrics(self.low)
@@ -66,6 +74,11 @@ class AsyncS9SClient:
     async def status(self) -> Status:
         """Return the state of server and cluster, and who calls."""
         return expect(Status, await get_status.asyncio(client=self.low))
+
+    async def search(self, q: str, *, type: str | None = None, limit: int | None = None) -> SearchEverythingResponse200:
+        """Search jobs, nodes, users, partitions, workflows and runs; the best come first."""
+        asked = drop_none(type_=type, limit=limit)
+        return expect(SearchEverythingResponse200, await search_everything.asyncio(client=self.low, q=q, **asked))
 
     async def aclose(self) -> None:
         """Close the connections."""
