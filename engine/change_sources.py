@@ -24,7 +24,7 @@ from store.rules import changes, deliveries, endpoints, sweeps, watches
 from store.rules.changes import Filter
 from store.rules.reports import ReportSummary
 from store.times import to_rfc3339
-from store.views import s9s_metrics, srunx
+from store.views import s9s_live, s9s_metrics, srunx
 
 # So long what changes the use of partitions is collected before it is counted again.
 RESOURCES_PAUSE_S = 0.05
@@ -285,6 +285,30 @@ def add_resources(server: Server, cluster: Cluster) -> None:
         elif was != now[1]:
             row = {"timestamp": to_rfc3339(now[0]), **now[1]}
             feed.add("resource", name, "updated", partial(dict, row), cluster.name)
+
+
+# --- nodes ----------------------------------------------------------------------------------------------------------
+
+
+def add_nodes(server: Server, cluster: Cluster) -> None:
+    """Add changes of nodes, but for their load.
+
+    The first answer of a cluster is none.
+    """
+    feed, nodes = server.changes, cluster.snapshot.nodes
+    before = feed.shown_nodes.get(cluster)
+    if before is not None and nodes is before.get(""):
+        return
+    rows: dict[str, Any] = {node["name"]: node for node in nodes}
+    feed.shown_nodes[cluster] = {**rows, "": nodes}  # with the list itself, which tells whether anything was asked
+    if before is None:
+        return
+    for name, node in rows.items():
+        old = before.get(name)
+        if old is None or not s9s_live.is_same_node(old, node):
+            feed.add("node", name, changes.name_action(old, node), partial(s9s_live.to_node_json, node), cluster.name)
+    for name in before.keys() - rows.keys() - {""}:
+        feed.add("node", name, "deleted", None, cluster.name)
 
 
 # --- configuration and problems -------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ class Changes:
         # What readers were told: by cluster the ids in its queue and the use of its partitions; by file what is wrong.
         self.shown_jobs: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
         self.shown_resources: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+        self.shown_nodes: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_problems: dict[str, list[dict[str, Any]]] = {}
         self.planned_resources: WeakSet[Any] = WeakSet()
         self._made = BoundedCache(KEPT_ROWS_BYTES)

@@ -155,6 +155,7 @@ def on_jobs_changed(server: Server, cluster: Cluster, job_ids: set[str]) -> None
         if name == cluster.name or server.clusters.find(name) is cluster:
             server.open_documents.mark_jobs(name, job_ids)
     change_sources.add_jobs(server, cluster, job_ids)
+    change_sources.add_nodes(server, cluster)
     if cluster is server.cluster:
         reports.on_jobs_changed(server, job_ids)
         server.sampler.follow_jobs(cluster, job_ids)

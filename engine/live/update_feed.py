@@ -23,7 +23,7 @@ from store.rules.queue import pressure
 from store.rules.queue.waiting import WAITING
 from store.rules.states import TERMINAL
 from store.times import to_rfc3339
-from store.views import s9s, s9s_metrics
+from store.views import s9s, s9s_live, s9s_metrics
 
 Row = Mapping[str, Any]
 # By kind of the change feed: the channel, and what is told of each with whatever is new.
@@ -93,7 +93,10 @@ class UpdateFeed:
         cluster = server.cluster
         if cluster is not self._cluster:
             self._cluster, self._jobs = cluster, dict(cluster.snapshot.jobs)
-            self._rows = {"alerts": {row["alert_id"]: row for row in self.list_rows(server, "alerts")}}
+            self._rows = {
+                channel: {row[always[0]]: row for row in self.list_rows(server, channel)}
+                for channel, always in CHANNELS.values()
+            }
 
     async def _follow_changes(self, server: Server) -> None:
         async with server.changes.read(Filter(KINDS)) as reader:
@@ -177,6 +180,8 @@ class UpdateFeed:
         if channel == "jobs":
             view = queue_view.get_view(server, cluster)
             return [view.to_job_json(server, cluster, row) for row in cluster.snapshot.jobs.values()]
+        if channel == "nodes":
+            return [s9s_live.to_node_json(node) for node in cluster.snapshot.nodes]
         if channel == "alerts":
             return [s9s_metrics.to_alert_json(alert) for alert in alerts.list_all(server)]
         if channel == "queue":

@@ -22,7 +22,7 @@ Action = Literal["created", "updated", "deleted", "reset"]
 MakeRow = Callable[[], Any] | None
 KINDS = (
     *("job", "run", "cell", "sweep", "report", "workflow", "template", "endpoint", "watch", "subscription"),
-    *("delivery", "problem", "config", "profile", "resource", "alert"),
+    *("delivery", "problem", "config", "profile", "resource", "alert", "node"),
 )
 RESET = "reset"
 

@@ -181,6 +181,23 @@ def test_metrics_are_told_as_they_are_asked_for(client: Client) -> None:
         assert set(update["data"]) == set(client.get("/api/v1/metrics/cluster").json())
 
 
+def test_a_node_is_followed(client: Client) -> None:
+    name = client.server.cluster.snapshot.nodes[0]["name"]
+    with talk(client) as made:
+        made.subscribe("nodes", filter={"node_name": name}, snapshot=True)
+        (row,) = made.hear()["data"]["nodes"]
+        assert (row["node_name"], row["state"]) == (name, "IDLE")
+        snapshot = client.server.cluster.snapshot
+
+        async def drain() -> None:
+            snapshot.show_nodes([{**snapshot.nodes[0], "flags": ["DRAIN"], "reason": "a test"}])
+
+        client.run(drain())
+        update = made.await_update(name, state="DRAIN")
+        assert update["channel"] == "nodes" and update["data"]["reason"] == "a test"
+        assert "partitions" not in update["data"]
+
+
 async def check_alerts(client: Client, problems: dict[str, str]) -> None:
     """Have alerts looked for, with these problems of files."""
     client.server.store.note_problems("jobs", problems)
