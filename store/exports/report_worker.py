@@ -27,7 +27,7 @@ COLORS = ("#3b82c4", "#e08a2e", "#3fa36b", "#b65fa8")
 # What stands for the colour of text in an SVG until the page says which it is.
 INK = "#010203"
 A4_INCHES = (8.27, 11.69)
-LINES_A_PAGE, LINE_CHARACTERS = 62, 106
+LINES_A_PAGE, LINE_CHARACTERS = 76, 106
 STYLE = """:root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}
 h1{margin-bottom:0}.sub{opacity:.75}table{border-collapse:collapse;margin:.5em 0 1.5em;width:100%}
