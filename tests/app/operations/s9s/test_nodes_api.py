@@ -172,7 +172,7 @@ def test_what_runs_on_a_node_that_goes_down_ends(client: Client) -> None:
 
 
 REFUSED = [
-    ("a node that is not there", "nope/drain", {"reason": "x"}, 404, "RESOURCE_NOT_FOUND", "Node 'nope' not found"),
+    ("a node that is not there", "nope/drain", {"reason": "x"}, 404, "RESOURCE_NOT_FOUND", "Node nope not found"),
     ("one of several is not there", "{node},nope/drain", {"reason": "x"}, 404, "RESOURCE_NOT_FOUND", "nope"),
     ("all nodes", "ALL/drain", {"reason": "x"}, 400, "INVALID_REQUEST", "ALL is refused"),
     ("brackets that do not match", "node[01/drain", {"reason": "x"}, 400, "INVALID_REQUEST", "host"),
