@@ -97,15 +97,21 @@ class Client:
         """End the jobs, then the app as a server ends it."""
         try:
             if hasattr(self, "http"):
-                self.end_jobs()
-                self.run(self.http.aclose())
-                self.run(self._lifespan("shutdown"))
-                self.run(self._end_tasks())
+                self._end_all()
         finally:
             slurm_shim.snapshot._COST = self.cost
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join(60)
             self.loop.close()
+
+    def _end_all(self) -> None:
+        """End the jobs, and the app also where that fails: what is left of it would fail other tests."""
+        try:
+            self.end_jobs()
+        finally:
+            self.run(self.http.aclose())
+            self.run(self._lifespan("shutdown"))
+            self.run(self._end_tasks())
 
     async def _end_tasks(self) -> None:
         """What a server does to tasks that are left at its end."""

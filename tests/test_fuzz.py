@@ -17,7 +17,7 @@ import pytest
 from store.access import token_file
 from tests.app_server import Server
 
-pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(3600)]
 
 HERE = Path(__file__).parent
 CONFIG = """\
@@ -73,7 +73,7 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
             "--suppress-health-check", "too_slow",
         ]  # fmt: skip
         given = {**os.environ, "SLUICE_FUZZ_TOKEN": token}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, timeout=1100)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=given, timeout=3300)
         assert done.returncode == 0, f"seed {seed}\n{done.stdout[-20_000:]}{done.stderr[-2000:]}"
         jobs = server.http.get("/api/jobs").json()
         assert jobs, "the fuzzer submitted nothing"

@@ -73,6 +73,7 @@ def test_a_profile_that_leads_elsewhere_is_another_cluster(pair: tuple[Beyond, B
     with serving(store, "embedded", SLUICE_SSH_CONFIG=ssh_config(alpha, beta)) as client:
         await_clusters(client)
         run = client.start_run("two", TWO.replace("sleep 4", "sleep 60"))
+        eventually(lambda: client.get(f"/api/workflows/runs/{run['id']}").json()["status"] == "running", 60)
         write_profiles(store, "lab", lab=beta.profile())
         eventually(lambda: client.get("/health").json()["cluster"] == "ssh:lab:beta", 60)
         await_clusters(client)
