@@ -47,6 +47,7 @@ class Pretended:
         monkeypatch.setattr("engine.reports.settle_ended_jobs", lambda _server: [])
         monkeypatch.setattr("engine.reports.on_jobs_changed", lambda _server, _job_ids: None)
         monkeypatch.setattr("engine.change_sources.add_jobs", lambda _server, _cluster, _job_ids: None)
+        monkeypatch.setattr("engine.change_sources.add_nodes", lambda _server, _cluster: None)
 
     async def follow(self, _server: Any, name: str) -> None:
         self.done[name] += 1

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from store.disk.files import FileChange, Files, is_temporary
 from store.documents import Run, to_json
 from store.errors import Exists, NotFound, StoreError, StoreFull, StoreUnavailable
+from store.kinds import KINDS
 from store.store import Store
 from tests.faulty_disk import Faulty
 
@@ -253,9 +254,8 @@ def test_killed_at_any_call_of_a_put_and_a_delete(tmp_path: Path) -> None:
         root = tmp_path / name
         (root / "runs").mkdir(parents=True)
         # What an open would make only the first time: the second kill counts the same calls as the first.
-        made = ("workflows", "templates", "inbox", "sweeps", "jobs", "syncs", "endpoints", "watches", "deliveries")
-        for folder in (*made, "audit", "work", "cluster", "streams"):
-            (root / folder).mkdir()
+        for folder in {kind.folder for kind in KINDS} | {"audit", "work", "cluster", "streams", "samples"}:
+            (root / folder).mkdir(exist_ok=True)
         for name in ("config.yaml", "profiles.yaml"):
             (root / name).write_text("# none\n")
         (root / "runs/r1.json").write_bytes(to_json(a_run(error="old")))

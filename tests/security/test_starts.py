@@ -20,7 +20,13 @@ GOOD = f"tokens:\n  - {{name: a, sha256: {HASH}, scopes: [read]}}\n"
 EXPIRED = GOOD.replace("]}", "], expires: 2020-01-01}")
 STARTS = [  # why, host, SLUICE_ALWAYS_ASK, access.yaml, what is said
     ("others could reach it, and nobody has a token", "0.0.0.0", "no", None, "Listening on 0.0.0.0 needs a token"),
-    ("the only token has expired", "0.0.0.0", "no", EXPIRED, "it has expired: `sluice token NAME:SCOPE`"),
+    (
+        "the only token has expired",
+        "0.0.0.0",
+        "no",
+        EXPIRED,
+        "it has expired: `sluice token create NAME --scope SCOPE`",
+    ),
     ("everybody is asked, and nobody has a token", "127.0.0.1", "yes", None, "To ask everybody for a token"),
     ("everybody is asked, and the only token has expired", "127.0.0.1", "yes", EXPIRED, "it has expired"),
     ("the file says that everybody is asked", "127.0.0.1", "no", "always_ask: true\n", "it is missing"),

@@ -100,6 +100,9 @@ def test_every_list_promises_the_number_of_its_last_change() -> None:
         if method == "get" and "_list_" in operation["operationId"]
     }
     del lists["sluice_list_events"]  # the stream itself, which numbers each change
+    # Kept for long, or of what the feed does not follow.
+    for name in ("nodes", "users", "partitions", "reservations", "qos", "exports", "reports"):
+        del lists[f"s9s_list_{name}"]
     assert len(lists) >= 25 and all("X-Change" in headers for headers in lists.values()), lists
 
 
