@@ -136,8 +136,11 @@ def check_sweep(
     lines = ran.read_text().splitlines()
     assert {int(line.split()[0]) for line in lines} == set(range(CELLS)), "every cell ran"
     runs = server.http.get("/api/workflows/runs", params={"sweep": number}).json()
-    tried = {str(attempt["job_id"]) for run in runs for job in run["jobs"] for attempt in job["attempts"]}
+    tries = [job["attempts"] for run in runs for job in run["jobs"]]
+    states = {tuple(attempt["slurm_state"] for attempt in attempts) for attempts in tries}
+    assert all(set(before) <= {"FAILED"} and last == "COMPLETED" for *before, last in states), states
     jobs = [line.split()[1] for line in lines]
+    tried = {str(attempt["job_id"]) for attempts in tries for attempt in attempts}
     assert len(jobs) == len(set(jobs)) and set(jobs) <= tried, "no job ran twice, or without being an attempt of ours"
     assert (after := get_sweep(server, number))["cells_completed"] == CELLS, after
 
