@@ -21,14 +21,14 @@ from tests.waiting import eventually
 
 # What a caller may have to wait at most while SLURM does not answer; httpx raises when it takes longer.
 PATIENCE_S = 6
-# Each cell writes down that it ran. One whose srun finds no controller ends with status 1, as SLURM has it; its command
-# has not begun, and it is tried again.
+# Each cell writes down that it ran, and in which job. One whose srun finds no controller ends with status 1, as SLURM
+# has it, whether its command has run by then or not, and is tried again.
 CELLS = 50
 LEDGER = """
 name: ledger
 args: {{n: 0}}
 jobs:
-  - {{name: a, command: 'echo {{{{ n }}}} >> {folder}/ran', retry: 3, retry_delay: 1}}
+  - {{name: a, command: 'echo {{{{ n }}}} $SLURM_JOB_ID >> {folder}/ran', retry: 3, retry_delay: 1}}
 """
 # The first job leaves a file `begun`, lasts until the file `gate` is there, and leaves a file `over`.
 TEXT = """
@@ -133,7 +133,15 @@ def check_sweep(
     assert (during["cells_failed"], during["cells_cancelled"], during["completed_at"]) == (0, 0, None), during
     start()
     eventually(lambda: get_sweep(server, number)["completed_at"], 200, server.log()[-2000:])
-    assert sorted(map(int, ran.read_text().split())) == list(range(CELLS)), "every cell ran once"
+    lines = ran.read_text().splitlines()
+    assert {int(line.split()[0]) for line in lines} == set(range(CELLS)), "every cell ran"
+    runs = server.http.get("/api/workflows/runs", params={"sweep": number}).json()
+    tries = [job["attempts"] for run in runs for job in run["jobs"]]
+    states = {tuple(attempt["slurm_state"] for attempt in attempts) for attempts in tries}
+    assert all(set(before) <= {"FAILED"} and last == "COMPLETED" for *before, last in states), states
+    jobs = [line.split()[1] for line in lines]
+    tried = {str(attempt["job_id"]) for attempts in tries for attempt in attempts}
+    assert len(jobs) == len(set(jobs)) and set(jobs) <= tried, "no job ran twice, or without being an attempt of ours"
     assert (after := get_sweep(server, number))["cells_completed"] == CELLS, after
 
 

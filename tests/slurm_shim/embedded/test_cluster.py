@@ -230,11 +230,14 @@ def test_the_submitter_waits_for_nobody(cluster: Cluster) -> None:
     job = cluster.submit("sleep 60")
     eventually(lambda: cluster.row(job)["job_pid"])
     row = cluster.row(job)
-    # It closes the state a moment after it has written the pid down.
+
+    def list_job_files() -> list[str]:
+        files = open_files(row["job_pid"])
+        return [file for file in files if str(cluster.folder) in file and "slurm_script" not in file]
+
+    # Both close what they do not need soon after the job's pid is written down.
     eventually(lambda: open_files(row["sup_pid"]) == {"/dev/null"})
-    files = open_files(row["job_pid"])
-    assert [file for file in files if str(cluster.folder) in file and "slurm_script" not in file] == []
-    assert os.getsid(row["job_pid"]) == row["job_pid"]
+    eventually(lambda: list_job_files() == [] and os.getsid(row["job_pid"]) == row["job_pid"])
 
 
 # --- time ---
