@@ -7,10 +7,11 @@ from typing import Any
 
 from engine.server import Server
 from slurm_shim.past.usage import Usage
+from store.durations import read_duration_s
 from store.errors import Invalid, make_problem
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
-from store.rules.monitoring import durations, samples
+from store.rules.monitoring import samples
 from store.rules.states import TERMINAL
 from store.views import s9s_metrics
 from store.views.s9s import to_page_json
@@ -30,7 +31,7 @@ async def get_efficiency(
 ) -> Answer:
     """Get the efficiency of jobs that have ended, the most wasteful first."""
     limit, now = min(limit, MOST_ROWS), time.time()
-    least_s = durations.read_duration_s(min_runtime, "min_runtime")
+    least_s = read_duration_s(min_runtime, "min_runtime")
     started = samples.parse_time(start_time, "start_time")
     since = now - samples.DAY_S if started is None else started
     if not now - LONGEST_S <= since <= now:

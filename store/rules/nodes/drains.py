@@ -7,11 +7,11 @@ reason and the moment when SLURM has noted it: who changes either has taken the 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from store.documents import VERSION, ServerFileModel
+from store.durations import parse_duration_s
 from store.errors import Invalid, make_problem
 from store.times import has_come, to_epoch, to_rfc3339
 
@@ -20,10 +20,6 @@ LONGEST_S = 366 * 86_400
 UNSURE_S = 1.0
 # Clocks of server and cluster may differ by so much.
 CLOCKS_S = 300
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(?:\d{1,9}(?:\.\d{1,3})?[smhdw])+", re.ASCII)
-_CLOCK = re.compile(r"(?:(\d{1,4})-)?(\d{1,4}):(\d{2}):(\d{2})", re.ASCII)
 
 Outcome = Literal["resumed", "undone", "replaced", "refused"]
 Row = Mapping[str, Any]
@@ -62,14 +58,10 @@ def parse_timeout(text: str) -> int:
     >>> parse_timeout("2h"), parse_timeout("1d12h"), parse_timeout("90"), parse_timeout("2:00:00")
     (7200, 129600, 90, 7200)
     """
-    word, seconds = text.strip().lower(), 0.0
-    if clock := _CLOCK.fullmatch(word):
-        days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
-        seconds = ((days * 24 + hours) * 60 + minutes) * 60 + rest
-    elif re.fullmatch(r"\d{1,9}", word, re.ASCII):
-        seconds = int(word)
-    elif _SPAN.fullmatch(word):
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([smhdw])", word))
+    try:
+        seconds = parse_duration_s(text)
+    except ValueError:
+        seconds = 0.0
     if not 1 <= seconds <= LONGEST_S:
         why = f"not a time like 30m, 2h, 1d12h or 2:00:00, of a second to {LONGEST_S // 86_400} days: {text[:40]!r}"
         raise Invalid([make_problem(why, ["body", "timeout"], input=text[:200])])

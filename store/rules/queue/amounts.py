@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import re
 
+from store import durations
 from store.times import to_epoch
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP])(?:i?B)?|MB)?", re.ASCII | re.IGNORECASE)
 _MB = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
-_CLOCK = re.compile(r"(?:(\d{1,9})-)?(\d{1,9})(?::(\d{1,9}))?(?::(\d{1,9}))?", re.ASCII)
-_PARTS = re.compile(r"(?:\d{1,9}(?:\.\d+)?[dhms])+", re.ASCII | re.IGNORECASE)
-_PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])", re.ASCII | re.IGNORECASE)
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _UNLIMITED = frozenset({"unlimited", "infinite"})
 _LATEST = 253_402_300_799  # the last second of the year 9999
 
@@ -30,28 +27,14 @@ def parse_size_mb(text: str) -> float:
 
 
 def parse_duration_s(text: str) -> float:
-    """Parse a duration to seconds, in SLURM's form or with units.
+    """Parse a duration to seconds; a bare number is minutes, as for SLURM.
 
-    `90` is minutes, `2:30` minutes and seconds, as for SLURM. ValueError for anything else.
+    ValueError for anything else.
 
-    >>> parse_duration_s("2:30:00"), parse_duration_s("1-12:00:00"), parse_duration_s("90"), parse_duration_s("1h30m")
-    (9000, 129600, 5400, 5400.0)
-    >>> parse_duration_s("UNLIMITED")
-    inf
+    >>> parse_duration_s("2:30:00"), parse_duration_s("90"), parse_duration_s("1h30m"), parse_duration_s("UNLIMITED")
+    (9000.0, 5400.0, 5400.0, inf)
     """
-    if text.lower() in _UNLIMITED:
-        return math.inf
-    if _PARTS.fullmatch(text):
-        return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _PART.findall(text))
-    match = _CLOCK.fullmatch(text)
-    if match is None:
-        raise ValueError(f"'{text[:40]}' is no duration; write it as 2:30:00, 1-12:00:00 or 90m")
-    days, first, second, third = (None if part is None else int(part) for part in match.groups())
-    if days is not None:
-        return ((days * 24 + (first or 0)) * 60 + (second or 0)) * 60 + (third or 0)
-    if third is not None:
-        return ((first or 0) * 60 + (second or 0)) * 60 + third
-    return (first or 0) * 60 + (second or 0)
+    return math.inf if text.lower() in _UNLIMITED else durations.parse_duration_s(text, bare_s=60)
 
 
 def parse_time_s(text: str, now: float) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from store.durations import read_duration_s
 from store.errors import Invalid
-from store.rules.monitoring.durations import read_duration_s
 
 
 @pytest.mark.parametrize(

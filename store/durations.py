@@ -1,4 +1,4 @@
-"""Durations as people write them in a query: 1h, 30m, 3600, 1:00:00. Pure."""
+"""Durations as people write them: 1h30m, 3600, 2:30:00, 1-12. Pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ _CLOCK = re.compile(r"(?:(\d{1,6})-)?(\d{1,9}):(\d{1,2})(?::(\d{1,2}))?", re.ASC
 _DAYS = re.compile(r"(\d{1,6})-(\d{1,2})", re.ASCII)
 
 
-def parse_duration_s(text: str) -> float:
+def parse_duration_s(text: str, bare_s: int = 1) -> float:
     """Parse a duration to seconds. Raises ValueError.
 
-    A bare number is seconds; `1:00:00` hours, minutes and seconds, `1:30` minutes and seconds, as SLURM prints them.
+    A bare number counts units of `bare_s` seconds; `1:00:00` is hours, minutes and seconds, `1:30` minutes and seconds,
+    as SLURM prints them.
 
-    >>> parse_duration_s("1h"), parse_duration_s("1h 30m"), parse_duration_s("3600"), parse_duration_s("1.5d")
-    (3600.0, 5400.0, 3600.0, 129600.0)
+    >>> parse_duration_s("1h"), parse_duration_s("1h 30m"), parse_duration_s("90", 60), parse_duration_s("1.5d")
+    (3600.0, 5400.0, 5400.0, 129600.0)
     >>> parse_duration_s("1:00:00"), parse_duration_s("1-00:00:00"), parse_duration_s("1-12"), parse_duration_s("1:30")
     (3600.0, 86400.0, 129600.0, 90.0)
     """
     word = text.strip().lower()
     if word.isascii() and word.isdigit() and len(word) <= 12:
-        return float(word)
+        return float(word) * bare_s
     if _UNITS.fullmatch(word):
         parts = re.findall(r"([\d.]+)\s*([smhdw])", word)
         return float(sum(float(number) * UNITS_S[unit] for number, unit in parts))
@@ -35,7 +36,7 @@ def parse_duration_s(text: str) -> float:
         if match[4] is None:
             first, second, third = (first, second, 0) if match[1] else (0, first, second)
         return float(((days * 24 + first) * 60 + second) * 60 + third)
-    raise ValueError(f"no duration: {text[:40]!r}; write 1h, 30m, 3600 (seconds) or 1:00:00")
+    raise ValueError(f"'{text[:40]}' is no duration; write it as 2:30:00, 1-12:00:00 or 90m")
 
 
 def read_duration_s(text: str | None, name: str) -> float:
