@@ -251,7 +251,7 @@ class Call:
     __slots__ = (
         "access", "caller", "change_header", "cors", "endpoint", "facts", "family", "has_unread", "headers",
         "is_counted", "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix",
-        "receive_message", "request_id", "scope", "send_message", "server", "status", "uid", "window",
+        "receive_message", "request_id", "scope", "send_message", "server", "status", "uid", "who", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -275,6 +275,7 @@ class Call:
         self.is_counted = False
         self.window: access.Window | None = None  # what the caller has left of its rate
         self.cors: Headers = ()
+        self.who: str | None = None  # the caller's name, for the audit
         self.made_id: Any = None  # the id of what was made, for the audit
         self.change_header: Headers = ()  # what says which change is the last one that the answer holds
         self.status = 0
@@ -383,6 +384,8 @@ class Call:
 NO_STATE: dict[str, Any] = {}
 # Headers that an operation may ask for by their names, since OpenAPI does not let a contract describe them.
 HEADER_ARGUMENTS = frozenset({"accept", "authorization"})
+# Where an answer names what was made.
+MADE_IDS = ("id", "job_id", "run_id", "export_id", "report_id")
 NOBODY = access.Access()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # A client is watched that waits for so long.
@@ -539,6 +542,7 @@ class Endpoint:
                 headers.append((b"location", value.location.encode("latin-1")))
             headers += DOWNLOAD[1:] if value.filename else DOWNLOAD if value.download else ()
             headers += NO_STORE if value.is_secret else ()
+            call.who = value.caller or call.who
             value, filename = value.value, value.filename
         headers.append((b"content-type", media_type))
         if self.spec.status == 204:
@@ -560,7 +564,7 @@ class Endpoint:
             await send_stream(call, self.spec.status, [*headers, *STREAM], value, endless)
         else:
             if isinstance(value, dict):
-                call.made_id = value.get("id") or value.get("job_id") or value.get("run_id")
+                call.made_id = next((value[name] for name in MADE_IDS if value.get(name)), None)
             data = value if isinstance(value, bytes) else jsons.dump_json(value)
             await call.start(self.spec.status, [*headers, (b"content-length", b"%d" % len(data))])
             await call.finish(data)
@@ -838,8 +842,8 @@ class App:
                 name = call.endpoint.spec.operation_id if call.endpoint else NO_OPERATION
                 call.server.requests.observe_request(name, call.status, time.perf_counter() - began)
         if access_log.isEnabledFor(logging.DEBUG):
-            who = call.caller.name if call.caller else "nobody"
-            access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, quote(call.path), call.status, who)
+            who, path = call.who or "nobody", quote(call.path)
+            access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, path, call.status, who)
         if call.server is not None and scope["type"] == "http" and call.method not in READING:
             await write_audit(call)
 
@@ -1077,6 +1081,7 @@ async def let_in(call: Call, requirement: access.Requirement, facts: access.Fact
         server.signing_key.value,
     )  # fmt: skip
     call.caller = access.identify_caller(requirement, call.facts)
+    call.who = call.caller.name if call.caller is not None else None
     access.admit_caller(requirement, call.caller)
 
 
@@ -1132,7 +1137,7 @@ async def write_audit(call: Call) -> None:
         return
     await call.server.audit.append(
         {
-            "who": call.caller.name if call.caller else None,
+            "who": call.who,
             "from": read_client(call),
             "what": call.endpoint.spec.operation_id if call.endpoint else call.method,
             "path": call.path,
@@ -1186,8 +1191,6 @@ STATUS: dict[type[Exception], int] = {
 REFUSED_CALLERS = (access.Unauthenticated, errors.Denied, TooMany)
 refused_callers = Throttle()
 access_log = logging.getLogger("sluice.access")
-# How a client may say who it is, by the scheme's name in the contract.
-CHALLENGES = {"bearer": b"Bearer", "basic": b'Basic realm="Sluice"', "s9s_munge": b"MUNGE"}
 RETRY_AFTER_S = 5
 # Of an answer that its family could not give a shape, and of paths that no family claims.
 PLAIN = Family("", (), write_detail, {"bearer": access.check_bearer})
@@ -1236,8 +1239,8 @@ async def send_refusal(call: Call, problem: Exception) -> None:
         headers.append((b"content-range", b"bytes */%d" % problem.size_bytes))
     if refusal.status == 426:
         headers += ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
-    if refusal.status == 401:
-        headers += ((b"www-authenticate", challenge) for challenge in list_challenges(call, problem))
+    challenges = access.list_challenges(call.family.credentials, call.headers, problem)
+    headers += ((b"www-authenticate", challenge) for challenge in challenges)
     if refusal.status in (429, 503):
         wait_s = problem.wait_s if isinstance(problem, TooMany) else RETRY_AFTER_S
         headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
@@ -1245,17 +1248,6 @@ async def send_refusal(call: Call, problem: Exception) -> None:
     body = call.family.envelopes.get(operation_id, call.family.envelope)(refusal)
     await call.start(refusal.status, [*headers, (b"content-length", b"%d" % len(body))])
     await call.finish(body)
-
-
-def list_challenges(call: Call, problem: Exception) -> Iterable[bytes]:
-    """List how the caller may say who it is (RFC 9110 §11.6.1).
-
-    Keys and certificates have no scheme of HTTP.
-    """
-    if (own := getattr(problem, "challenge", None)) is not None:
-        return (own,)
-    found = [CHALLENGES[scheme] for scheme in call.family.credentials if scheme in CHALLENGES]
-    return found or [CHALLENGES["bearer"]]
 
 
 def make_refusal(call: Call, problem: Exception) -> Refusal:

@@ -36,7 +36,7 @@ async def create_token(server: Server, body: dict[str, Any], authorization: str)
         "expires_in": issued.LIFETIME_S,
         "scope": " ".join(scopes),
     }
-    return Answer(found, is_secret=True)
+    return Answer(found, is_secret=True, caller=client.name)
 
 
 def find_client(known: access.Access, given: dict[str, Any], authorization: str) -> issued.Token:

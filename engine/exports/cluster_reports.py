@@ -14,7 +14,7 @@ from store import access
 from store.exports.children import REPORT_WORKER, Bounds, Work, make_file
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
-from store.rules import deliveries
+from store.rules import deliveries, requests
 from store.rules.exports import files, periods, tables
 from store.rules.exports.files import ClusterReport
 from store.times import to_rfc3339
@@ -27,7 +27,9 @@ MEMORY_MB, CPU_S, WALL_S = 1500, 120, 600.0
 CACHE = ".cache"
 
 
-async def create_report(server: Server, body: dict[str, Any], caller: access.Caller, base_url: str) -> Answer:
+async def create_report(
+    server: Server, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller, base_url: str
+) -> Answer:
     """Begin a report; raise Invalid, Conflict."""
     kind, form, now = body["type"], body["format"], time.time()
     periods.check_format(form)
@@ -35,21 +37,22 @@ async def create_report(server: Server, body: dict[str, Any], caller: access.Cal
     since, until = periods.choose_period(parameters, now)
     has_smtp = server.store.config.smtp is not None
     made = ClusterReport(
-        id=made_files.make_id("rep"),
+        id=made_files.make_id("rep", KIND, idempotency_key, caller),
+        request_hash=requests.hash_request(body),
         owner=caller.name,
         cluster=server.cluster.name,
         type=kind,
         format=form,
         filename=tables.name_file(kind, form, now),
         created_at=to_rfc3339(int(now)) or "",
+        created_s=now,
         expires_at=to_rfc3339(int(now + server.store.config.exports.keep_hours * files.HOUR_S)) or "",
         parameters=parameters,
         since=since,
         until=until,
         email=periods.read_recipient(body.get("delivery") or {}, has_smtp),
     )
-    made_files.check_room(server, caller)
-    await server.store.reports.create(made.id, made)
+    made = await made_files.begin_file(server, KIND, made, caller)
     return Answer(_build_row(server, made, base_url), location=f"{base_url}/reports/{made.id}")
 
 

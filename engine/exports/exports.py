@@ -13,6 +13,7 @@ from store import access
 from store.exports.children import TABLE_WORKER, Bounds, Work, make_file
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
+from store.rules import requests
 from store.rules.exports import files, filters, tables
 from store.rules.exports.files import Export
 from store.times import to_rfc3339
@@ -23,30 +24,32 @@ KIND = "export"
 MEMORY_MB, CPU_S, WALL_S = 1000, 1800, 3600.0
 
 
-async def create_export(server: Server, body: dict[str, Any], caller: access.Caller, base_url: str) -> Answer:
+async def create_export(
+    server: Server, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller, base_url: str
+) -> Answer:
     """Begin an export; raise Invalid, Conflict."""
     kind, form, options, now = body["type"], body["format"], body.get("options") or {}, time.time()
     tables.check_format(form)
     given = tables.check_filter(kind, body.get("filter") or {})
     filters.make_filter(kind, given)
     made = Export(
-        id=made_files.make_id("exp"),
+        id=made_files.make_id("exp", KIND, idempotency_key, caller),
+        request_hash=requests.hash_request(body),
         owner=caller.name,
         cluster=server.cluster.name,
         type=kind,
         format=form,
         filename=files.clean_filename(options.get("filename"), tables.name_file(kind, form, now)),
         created_at=to_rfc3339(int(now)) or "",
+        created_s=now,
         expires_at=to_rfc3339(int(now + server.store.config.exports.keep_hours * files.HOUR_S)) or "",
         fields=tables.resolve_fields(kind, body.get("fields")),
         filter=given,
         include_headers=options.get("include_headers", True),
         delimiter=tables.check_delimiter(options.get("delimiter", ",")),
     )
-    made_files.check_room(server, caller)
-    await server.store.exports.create(made.id, made)
-    row = s9s_exports.to_export_json(made, 0, base_url, now)
-    return Answer(row, location=f"{base_url}/exports/{made.id}")
+    made = await made_files.begin_file(server, KIND, made, caller)
+    return Answer(_build_row(server, made, base_url), location=f"{base_url}/exports/{made.id}")
 
 
 def list_exports(server: Server, limit: int, offset: int, caller: access.Caller, base_url: str) -> Body:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -16,12 +15,13 @@ from engine.tasks import end_task
 from slurm_shim.errors import SlurmError, SlurmUnreachable
 from store import access
 from store.disk.folders import Folder
-from store.errors import Conflict, Denied, Invalid, NotFound, StoreError, StoreUnavailable
+from store.errors import Conflict, Denied, Exists, Invalid, NotFound, StoreError, StoreUnavailable
 from store.exports.children import Bounds, NotMade, Work
 from store.indexes.bodies import Answer
 from store.kinds import Key
+from store.rules import requests
 from store.rules.exports import files, tables
-from store.rules.exports.files import MadeFile
+from store.rules.exports.files import File, MadeFile
 
 log = logging.getLogger("sluice.exports")
 
@@ -42,9 +42,24 @@ def check_room(server: Server, caller: access.Caller) -> None:
     files.check_room(iterate_files(server), caller.name, bounds.most_files, bounds.most_files_per_caller, time.time())
 
 
-def make_id(prefix: str) -> str:
-    """Make an id that nobody can guess."""
-    return f"{prefix}_{secrets.token_hex(8)}"
+def make_id(prefix: str, kind: str, key: str | None, caller: access.Caller) -> str:
+    """Make an id: always the same for the same key of a caller."""
+    return f"{prefix}_{requests.make_id(caller.name, kind, key).replace('-', '')}"
+
+
+async def begin_file(server: Server, kind: str, made: File, caller: access.Caller) -> File:
+    """Begin a file; return the one that the same request has begun before.
+
+    Raises Invalid where the key was used with another body, and Conflict.
+    """
+    folder: Folder = server.store.by_kind[kind]
+    if made.id not in folder:
+        check_room(server, caller)
+        with contextlib.suppress(Exists):  # the same request came twice at once
+            await folder.create(made.id, made)
+    begun: File = folder.get(made.id)
+    requests.refuse_other_request(begun, made.request_hash)
+    return begun
 
 
 def find_file(server: Server, kind: str, name: str, caller: access.Caller) -> Any:
@@ -67,9 +82,8 @@ def is_visible(made: MadeFile, caller: access.Caller) -> bool:
 def list_newest(server: Server, kind: str, caller: access.Caller) -> list[Any]:
     """List the exports or reports that the caller may know of, newest first."""
     found = [entry.document for entry in server.store.by_kind[kind].iterate_entries()]
-    return sorted((made for made in found if is_visible(made, caller)), key=lambda made: (made.created_at, made.id))[
-        ::-1
-    ]
+    visible = (made for made in found if is_visible(made, caller))
+    return sorted(visible, key=lambda made: (made.created_at, made.created_s, made.id), reverse=True)
 
 
 def find_path(server: Server, kind: str, name: str) -> Path:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from store.access import issued
@@ -16,11 +16,24 @@ from store.errors import Denied, suggest_word
 
 
 class Unauthenticated(Exception):
-    """Nobody knows who calls."""
+    """Nobody knows who calls.
+
+    `challenge` is how to say so where no scheme of the family counts.
+    """
+
+    challenge: bytes | None = None
 
 
 class WrongCredentials(Unauthenticated):
     """The credentials sent are wrong; such failures are counted."""
+
+
+class ScopeMissing(Denied):
+    """The caller lacks the scope that this needs."""
+
+    def __init__(self, scope: str, why: str = "") -> None:
+        super().__init__(f"This needs the scope {scope}{why}")
+        self.scope = scope
 
 
 class MungeIdentity(NamedTuple):
@@ -264,13 +277,34 @@ def identify_caller(requirement: Requirement, facts: Facts) -> Caller | None:
 def admit_caller(requirement: Requirement, caller: Caller | None) -> None:
     """Admit the caller. Raises Denied for one without the scope."""
     if caller is not None and requirement.scope not in caller.scopes:
-        raise Denied(NEEDS_SCOPE.format(requirement.scope))
-
-
-NEEDS_SCOPE = "This needs the scope {}"
+        raise ScopeMissing(requirement.scope)
 
 
 def require_admin(caller: Caller, why: str) -> None:
     """Refuse who lacks the scope admin, where not every call needs it."""
     if "admin" not in caller.scopes:
-        raise Denied(f"{NEEDS_SCOPE.format('admin')}: {why}")
+        raise ScopeMissing("admin", f": {why}")
+
+
+# How a client may say who it is, by the scheme's name in the contract; keys and certificates have no scheme of HTTP.
+CHALLENGES = {"bearer": b'Bearer realm="Sluice"', "basic": b'Basic realm="Sluice"', "s9s_munge": b"MUNGE"}
+
+
+def list_challenges(schemes: Iterable[str], headers: Mapping[bytes, bytes], problem: Exception) -> list[bytes]:
+    """List how the caller may say who it is (RFC 9110 §11.6.1).
+
+    What is wrong with a bearer token stands beside its scheme (RFC 6750 §3.1).
+    """
+    bearer = CHALLENGES["bearer"]
+    has_bearer = read_bearer(headers.get(b"authorization", b"")) is not None
+    if isinstance(problem, ScopeMissing):
+        return [b'%s, error="insufficient_scope", scope="%s"' % (bearer, problem.scope.encode())] if has_bearer else []
+    if not isinstance(problem, Unauthenticated):
+        return []
+    if problem.challenge is not None:
+        return [problem.challenge]
+    found = [CHALLENGES[scheme] for scheme in schemes if scheme in CHALLENGES] or [bearer]
+    if has_bearer and isinstance(problem, WrongCredentials):
+        why = b'%s, error="invalid_token", error_description="The token is wrong or has expired"' % bearer
+        return [why if challenge is bearer else challenge for challenge in found]
+    return found

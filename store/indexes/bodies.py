@@ -181,3 +181,4 @@ class Answer(NamedTuple):
     location: str | None = None  # the URL of what was made
     filename: str | None = None  # what a browser saves a file as
     is_secret: bool = False  # nobody on the way may keep it
+    caller: str | None = None  # who asked, where the operation itself has found that out

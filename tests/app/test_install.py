@@ -49,7 +49,9 @@ def test_the_commands_answer(programs: Path, tmp_path: Path, words: list[str]) -
 
     assert call("--version").startswith("sluice 0.")
     assert "srunx_list_jobs " in call("routes")
-    assert "scopes: [read]" in call("token", "me:read")
+    assert "Authorization: Bearer slc_" in call("token", "create", "me", "--scope", "read")
+    assert "token  me    read" in call("token", "list")
+    assert "Revoked the token me" in call("token", "revoke", "me")
 
 
 def test_the_pipeline_runs_in_an_empty_folder(programs: Path, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,7 +129,9 @@ def test_who_is_let_in(client: Client) -> None:
             assert answer.json()["user"]["name"] == name, why
         else:
             assert answer.json()["error"]["code"] == "AUTHENTICATION_FAILED", why
-            assert answer.headers.get_list("www-authenticate") == ["Bearer", "MUNGE"], why
+            wrong = ', error="invalid_token", error_description="The token is wrong or has expired"'
+            error = wrong if headers.get("authorization", "").startswith("Bearer ") else ""
+            assert answer.headers.get_list("www-authenticate") == [f'Bearer realm="Sluice"{error}', "MUNGE"], why
 
 
 def test_a_key_does_what_its_scope_says_in_this_api_alone(client: Client) -> None:
@@ -140,13 +144,34 @@ def test_two_keys_in_one_request_are_refused(client: Client) -> None:
     assert client.bare("GET", STATUS, headers).status_code == 400
 
 
-def test_every_operation_takes_every_credential_of_the_family() -> None:
-    for _, _, spec in operations():
-        if spec["tags"] == ["s9s"] and spec["security"] != [{}]:
-            schemes = [scheme for way in spec["security"] for scheme in way]
-            assert schemes == ["bearer", "s9s_oauth", "s9s_api_key", "s9s_munge", "s9s_certificate"], spec[
-                "operationId"
-            ]
+OPEN = {"s9s_create_token", "s9s_get_health", "s9s_get_openapi_json", "s9s_get_openapi_yaml"}
+ADMIN = {"s9s_drain_node", "s9s_resume_node", "s9s_set_node_state"}
+OPERATIONS = [(method, path, spec) for path, method, spec in operations() if spec["tags"] == ["s9s"]]
+SCHEMES = ("bearer", "s9s_oauth", "s9s_api_key", "s9s_munge", "s9s_certificate")
+
+
+def find_scope(method: str, name: str) -> str:
+    """The scope that an operation has to need: changes write, what concerns everybody is for administrators."""
+    return "admin" if name in ADMIN else "read" if method == "GET" or name == "s9s_make_ticket" else "write"
+
+
+@pytest.mark.parametrize(("method", "path", "spec"), OPERATIONS, ids=[row[2]["operationId"] for row in OPERATIONS])
+def test_every_operation_says_who_may_call_it(client: Client, method: str, path: str, spec: dict[str, Any]) -> None:
+    name = spec["operationId"]
+    if name in OPEN:
+        assert spec["security"] == [{}]
+        return
+    scope = find_scope(method, name)
+    assert spec["security"] == [*({scheme: [scope]} for scheme in SCHEMES), {}]
+    where = re.sub(r"\{(\w+)\}", "1", path)
+    nobody = client.bare(method, where, [(b"host", b"localhost")])
+    assert nobody.status_code == 401 and nobody.headers["www-authenticate"] == 'Bearer realm="Sluice", MUNGE'
+    too_few = {"read": "report", "write": "read", "admin": "write"}[scope]
+    given = (b"authorization", f"Bearer {client.tokens[too_few]}".encode())
+    refused = client.bare(method, where, [(b"host", b"localhost"), given])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMISSION_DENIED")
+    challenge = f'Bearer realm="Sluice", error="insufficient_scope", scope="{scope}"'
+    assert refused.headers["www-authenticate"] == challenge
 
 
 HEADERS = st.one_of(
@@ -189,6 +214,22 @@ def test_a_client_gets_a_token_and_uses_it(client: Client) -> None:
         assert user["name"] == "app" and ("write" in user["scopes"]) == (scope == "write")
     assert ask(client, bearer(as_form.json()["access_token"]), f"{JOBS}/1", "DELETE").status_code == 403
     assert ask(client, bearer(as_json.json()["access_token"]), "/api/workflows").status_code == 401, "this API alone"
+
+
+def test_the_audit_names_the_client_and_never_the_secret(client: Client) -> None:
+    issue(client)
+    wrong = {"grant_type": "client_credentials", "client_id": "app", "client_secret": "slo_no"}
+    assert client.post(TOKEN, wrong, token=None).status_code == 401
+    found: list[dict[str, Any]] = []
+
+    def read_audit() -> bool:
+        lines = [line for path in client.store.glob("audit/*.jsonl") for line in path.read_text().splitlines()]
+        assert not any(APP in line for line in lines)
+        found[:] = [row for row in map(json.loads, lines) if row["what"] == "s9s_create_token"]
+        return [row["status"] for row in found[-2:]] == [200, 401]
+
+    eventually(read_audit, 30)
+    assert [row["who"] for row in found[-2:]] == ["app", None], "who it is has not been shown by a wrong secret"
 
 
 REFUSED = [  # why, body, more, status, error

@@ -39,10 +39,12 @@ class MadeFile(ServerFileModel):
     filename: str
     status: Literal["processing", "completed", "failed"] = "processing"
     created_at: str
+    created_s: float = 0.0  # the same in epoch seconds: it orders what came within one second
     completed_at: str | None = None
     expires_at: str
     file_size: int = 0
     error: str | None = None
+    request_hash: str = ""  # of the request that asked for it
 
 
 class Export(MadeFile):

@@ -158,6 +158,19 @@ def test_the_list_and_the_end_of_an_export(client: Client) -> None:
         assert gone.json()["error"]["details"] == {"resource_type": "export", "resource_id": done["export_id"]}
 
 
+@pytest.mark.parametrize(("path", "kind"), [("export", "partitions"), ("reports", "node_health")])
+def test_asked_for_twice_it_is_made_once(client: Client, path: str, kind: str) -> None:
+    body, key = {"type": kind, "format": "csv"}, {"Idempotency-Key": f"nightly {kind}".replace(" ", "-")}
+    first, again = (client.post(f"/v1/{path}", body, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.headers["location"] == again.headers["location"]
+    assert client.post(f"/v1/{path}", body).headers["location"] != first.headers["location"], "without a key"
+    others = client.post(f"/v1/{path}", body, headers=key, token="admin")
+    assert others.status_code == 201 and others.headers["location"] != first.headers["location"], "another caller"
+    other = client.post(f"/v1/{path}", body | {"format": "md"}, headers=key)
+    assert (other.status_code, other.json()["error"]["code"]) == (400, "VALIDATION_ERROR"), "another body"
+
+
 REFUSED = [
     ("no type", {"format": "csv"}, "type"),
     ("a type that is none", {"type": "job", "format": "csv"}, "type"),

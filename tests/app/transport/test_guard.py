@@ -167,7 +167,9 @@ def test_tokens(client: Client, why: str, header: str, status: int) -> None:
     answer = client.bare("GET", "/api/workflows", [HOST, (b"authorization", value)])
     assert answer.status_code == status, why
     if status == 401:
-        assert answer.headers["www-authenticate"] == "Bearer"
+        wrong = ', error="invalid_token", error_description="The token is wrong or has expired"'
+        error = wrong if header.lower().startswith("bearer ") else ""
+        assert answer.headers["www-authenticate"] == f'Bearer realm="Sluice"{error}'
         assert client.tokens["read"] not in answer.text
 
 

@@ -35,7 +35,7 @@ def used(job_id: str, ago_s: int, **more: Any) -> dict[str, Any]:
 
 async def begin(world: World, **more: Any) -> str:
     body = {"type": "user_activity", "format": "json", **more}
-    return str((await cluster_reports.create_report(world.server, body, CALLER, BASE)).value["report_id"])
+    return str((await cluster_reports.create_report(world.server, body, None, CALLER, BASE)).value["report_id"])
 
 
 async def make(world: World, **more: Any) -> Any:

@@ -23,7 +23,8 @@ BOB = Caller("bob", INCLUDED["write"])
 
 
 async def begin(world: World, caller: Caller = CALLER, **more: Any) -> str:
-    answer = await exports.create_export(world.server, {"type": "jobs", "format": "csv", **more}, caller, BASE)
+    body = {"type": "jobs", "format": "csv", **more}
+    answer = await exports.create_export(world.server, body, None, caller, BASE)
     assert answer.location == f"{BASE}/exports/{answer.value['export_id']}"
     return str(answer.value["export_id"])
 
@@ -43,6 +44,18 @@ async def test_an_export_is_made_and_can_be_downloaded(tmp_path: Path) -> None:
         assert answer.value.stat().st_size == made.file_size
         await exports.carry_out_export(world.server, name)
         assert world.store.exports.get(name) is made, "what is complete stays as it is"
+
+
+@asynchronous
+async def test_asked_for_twice_at_once_it_is_begun_once(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("4"))
+        body = {"type": "jobs", "format": "csv"}
+        calls = (exports.create_export(world.server, body, "nightly", CALLER, BASE) for _ in range(5))
+        names = {answer.value["export_id"] for answer in await asyncio.gather(*calls)}
+        assert len(names) == 1 and len(list(world.store.exports.iterate_entries())) == 1
+        with pytest.raises(Invalid):
+            await exports.create_export(world.server, {**body, "format": "md"}, "nightly", CALLER, BASE)
 
 
 @asynchronous
