@@ -17,6 +17,7 @@ from store.errors import StoreError
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
 from store.kinds import Key
+from store.rules import deliveries
 from store.rules.monitoring import alerts
 from store.rules.monitoring.alerts import Alert, Condition
 from store.views import s9s_metrics
@@ -63,8 +64,26 @@ async def check_alerts(server: Server) -> None:
         name = server.cluster.name
         for alert in alerts.advance_alerts(list_all(server), name, causes, judged, ids, now):
             await folder.put(alert.id, alert)
+        await queue_events(server)
         for old in alerts.list_old(list_all(server), limits.keep_days, limits.keep_count, now):
             await folder.delete(old)
+
+
+async def queue_events(server: Server) -> None:
+    """Put what is new of the alerts into the outbox, then remember it.
+
+    Killed in between, the server finds the same again, and the outbox knows it by its key.
+    """
+    notifications = server.notifications
+    for alert in reversed(list_all(server)):
+        events = alerts.list_events(alert)
+        fresh = [event for event in events if event.key not in alert.told]
+        for event in fresh:
+            for number in notifications.list_alerted(alert):
+                await notifications.outbox.add(deliveries.build_notice(event, number, time.time()))
+        if fresh:
+            known = alert.model_copy(update={"told": [event.key for event in events]})
+            await server.store.alerts.put(alert.id, known)
 
 
 def describe_condition(server: Server) -> Condition:

@@ -26,6 +26,8 @@ from store.indexes.sweeps import SweepIndex
 from store.rules import deliveries, endpoints, states, sweeps, watches
 from store.rules.endpoints import Endpoint
 from store.rules.jobs.views import JobView
+from store.rules.monitoring import alerts
+from store.rules.monitoring.alerts import Alert
 from store.rules.watches import Event, Subscription, Watch
 from store.store import Store
 from store.times import to_epoch, to_rfc3339
@@ -137,6 +139,11 @@ class Notifications:
     def is_listening(self, number: int) -> bool:
         """Tell whether the endpoint exists and is enabled."""
         return str(number) in self.store.endpoints and self.get_endpoint(number).disabled_at is None
+
+    def list_alerted(self, alert: Alert) -> list[int]:
+        """List the numbers of the endpoints that are notified of the alert."""
+        every = ((int(entry.name), entry.document) for entry in self.store.endpoints.iterate_entries())
+        return [number for number, found in every if not found.disabled_at and alerts.is_wanted(found.alerts, alert)]
 
     async def create_endpoint(self, body: dict[str, Any]) -> dict[str, Any]:
         """Create an endpoint; raise Exists, Invalid."""

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from store.documents import VERSION, ServerFileModel, from_json
 from store.rules.endpoints import refuse_file_name
 from store.rules.exports.files import ClusterReport
-from store.rules.watches import MatchedEvent, Watch, make_event_id, make_idempotency_key
+from store.rules.watches import Event, MatchedEvent, Watch, make_event_id, make_idempotency_key
 from store.times import has_come, to_epoch, to_rfc3339
 
 ATTEMPTS = 5
@@ -69,8 +69,14 @@ def parse_delivery(data: bytes, name: str) -> Delivery:
 
 
 def build_delivery(watch: Watch, match: MatchedEvent, now: float) -> Delivery:
-    """Build a delivery without a number, to be sent at once."""
+    """Build the delivery of a watch's event, without a number."""
     event, subscription = match
+    ids = {"watch_id": int(watch.id), "subscription_id": subscription.id}
+    return build_notice(event, subscription.endpoint_id, now).model_copy(update=ids)
+
+
+def build_notice(event: Event, endpoint_id: int, now: float) -> Delivery:
+    """Build a delivery that no watch asked for, to be sent at once."""
     facts = {
         key: _shorten_text(value, FACT_CHARACTERS) if isinstance(value, str) else value
         for key, value in event.more.items()
@@ -78,9 +84,9 @@ def build_delivery(watch: Watch, match: MatchedEvent, now: float) -> Delivery:
     return Delivery(
         id="0",
         event_id=make_event_id(event),
-        watch_id=int(watch.id),
-        subscription_id=subscription.id,
-        endpoint_id=subscription.endpoint_id,
+        watch_id=0,
+        subscription_id=0,
+        endpoint_id=endpoint_id,
         idempotency_key=make_idempotency_key(event),
         body={
             "event": event.kind,

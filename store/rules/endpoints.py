@@ -1,7 +1,7 @@
 """endpoints/ID.yaml: where notifications go. Pure.
 
 The address of a webhook is a password: it is never shown whole. A file is a mapping with `kind`, `name` and
-`webhook_url`; `created_at` and `disabled_at` (RFC 3339) are optional.
+`webhook_url`; `alerts`, `created_at` and `disabled_at` (RFC 3339) are optional.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Endpoint(UserFileModel):
     kind: Literal["slack_webhook", "webhook"]
     name: Name
     webhook_url: Url
+    alerts: Literal["none", "warning", "critical"] = "none"  # the least severity that it is told of
     created_at: Time = to_rfc3339(0) or ""
     disabled_at: Time | None = None
 
@@ -122,6 +123,7 @@ def to_json(number: str, endpoint: Endpoint) -> dict[str, Any]:
         "kind": endpoint.kind,
         "name": endpoint.name,
         "config": {"webhook_url": mask_url(endpoint.kind, endpoint.webhook_url)},
+        "alerts": endpoint.alerts,
         "created_at": endpoint.created_at,
         "disabled_at": endpoint.disabled_at,
     }
@@ -135,11 +137,13 @@ def build_endpoint(body: dict[str, Any], endpoints: Iterable[Endpoint], now: flo
     kind, name, url = body["kind"], body["name"], body["config"]["webhook_url"]
     _refuse_url(kind, url)
     _refuse_taken_name(kind, name, endpoints)
-    return writer.dump_yaml({"kind": kind, "name": name, "webhook_url": url, "created_at": to_rfc3339(int(now))})
+    fields = {"kind": kind, "name": name, "webhook_url": url, "alerts": body.get("alerts")}
+    given = {key: value for key, value in fields.items() if value is not None}
+    return writer.dump_yaml(given | {"created_at": to_rfc3339(int(now))})
 
 
 def edit_endpoint(data: bytes, body: dict[str, Any], others: Iterable[Endpoint]) -> bytes:
-    """Change the name or address in the file, keeping comments.
+    """Change name, address or alerts in the file, keeping comments.
 
     The mask in place of an address keeps the old one.
     """
@@ -148,6 +152,8 @@ def edit_endpoint(data: bytes, body: dict[str, Any], others: Iterable[Endpoint])
     if body.get("name") is not None:
         _refuse_taken_name(old.kind, body["name"], others)
         changes["name"] = body["name"]
+    if body.get("alerts") is not None:
+        changes["alerts"] = body["alerts"]
     url = (body.get("config") or {}).get("webhook_url")
     if url is not None and url != mask_url(old.kind, old.webhook_url):
         _refuse_url(old.kind, url)

@@ -16,9 +16,10 @@ NAME_CHARACTERS = 150
 REASON_CHARACTERS = 500
 TEXT_CHARACTERS = 3000
 MARKS = {"COMPLETED": "✅", "FAILED": "❌", "CANCELLED": "⚪", "TIMEOUT": "⏰", "RUNNING": "▶️", "DRAINING": "⏬"}
+MARKS |= {"WARNING": "⚠️", "CRITICAL": "🚨", "RESOLVED": "✅"}
 # Slack's options against turning names and addresses in a text into mentions and links.
 NO_MARKUP = {"link_names": False, "parse": "none", "unfurl_links": False, "unfurl_media": False}
-KIND_WORDS = {"job": "Job", "workflow_run": "Run", "sweep_run": "Sweep"}
+KIND_WORDS = {"job": "Job", "workflow_run": "Run", "sweep_run": "Sweep", "alert": "Alert"}
 
 
 def build_body(kind: str, delivery: Delivery) -> bytes:
@@ -51,6 +52,7 @@ def format_text(message: Mapping[str, Any]) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in message["cells"].items() if count)
         line += f" ({escape_text(counts)})"
     details = [message.get("error"), message.get("representative_error"), _find_reason(message)]
+    details += [message.get("message")] if status != "resolved" else []
     lines = [line, *(escape_text(detail, REASON_CHARACTERS) for detail in details if detail)]
     if message.get("run_id"):
         lines.append(f"run {escape_text(message['run_id'])} of {escape_text(message.get('workflow_name') or '')}")

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from pydantic import Field
+
 from store.documents.configuration import AlertsConfig, Threshold
 from store.documents.models import VERSION, ServerFileModel
 from store.errors import Conflict, Invalid, make_problem, suggest_word
+from store.rules.watches import Event
 from store.times import to_epoch, to_rfc3339
 
 SEVERITIES = ("info", "warning", "critical")
@@ -23,7 +26,8 @@ USES = {"cpu": "CPUs", "memory": "Memory", "gpu": "GPUs"}
 class Alert(ServerFileModel):
     """One alert.
 
-    `key` names its cause, which `is_current` says is still there.
+    `key` names its cause, which `is_current` says is still there. `worst` and `raised_at` are of when it came or last
+    became worse; `told` has the keys of the events that endpoints were notified of.
     """
 
     version: int = VERSION
@@ -44,6 +48,9 @@ class Alert(ServerFileModel):
     resolved: bool = False
     resolved_at: str | None = None
     resolved_by: str | None = None  # None where the cause went away by itself
+    worst: Literal["info", "warning", "critical"]
+    raised_at: str
+    told: list[str] = Field(default=[])
 
 
 class Cause(NamedTuple):
@@ -143,7 +150,8 @@ def advance_alerts(
     for key, cause in found.items():
         alert = current.get(key)
         if alert is None:
-            changed.append(Alert(id=next(given), cluster=cluster, created_at=now, updated_at=now, **cause._asdict()))
+            times: dict[str, Any] = {"created_at": now, "updated_at": now, "raised_at": now}
+            changed.append(Alert(id=next(given), cluster=cluster, worst=cause.severity, **times, **cause._asdict()))
         elif alert.severity != cause.severity:
             changed.append(_change_severity(alert, cause, now))
     changed += [_end_alert(alert, now) for key, alert in current.items() if key in judged and key not in found]
@@ -157,6 +165,7 @@ def _change_severity(alert: Alert, cause: Cause, now: str) -> Alert:
     if is_worse:
         anew = {"acknowledged": False, "acknowledged_at": None, "acknowledged_by": None}
         anew |= {"resolved": False, "resolved_at": None, "resolved_by": None}
+        anew |= {"worst": cause.severity, "raised_at": now}
     return alert.model_copy(update=cause._asdict() | {"updated_at": now} | anew)
 
 
@@ -183,6 +192,23 @@ def resolve_alert(alert: Alert, who: str, at: float) -> Alert:
         return alert
     now = to_rfc3339(int(at))
     return alert.model_copy(update={"resolved": True, "resolved_at": now, "resolved_by": who, "updated_at": now})
+
+
+def list_events(alert: Alert) -> list[Event]:
+    """List what endpoints are told: that it came, that it is resolved."""
+    names = ("message", "severity", "type", "component", "cluster")
+    more = {"name": alert.title, **{name: getattr(alert, name) for name in names}}
+    ref, raised = f"alert:{alert.id}", f"{alert.worst}@{alert.raised_at}"
+    events = [Event("alert.raised", ref, alert.worst, raised, alert.raised_at, False, more)]
+    if alert.resolved:
+        at = alert.resolved_at
+        events.append(Event("alert.resolved", ref, "resolved", f"resolved@{at}", at, True, more))
+    return events
+
+
+def is_wanted(least: str, alert: Alert) -> bool:
+    """Return whether who is told of alerts from `least` on is told of this."""
+    return least in SEVERITIES and SEVERITIES.index(alert.worst) >= SEVERITIES.index(least)
 
 
 def parse_words(text: str | None, name: str, known: Sequence[str]) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.monitoring import alerts
 from store.rules import deliveries
 from tests.app_client import Client, serving
 from tests.receiver import Receiver
@@ -132,6 +133,7 @@ def bad(**more: Any) -> dict[str, Any]:
         ("Slack elsewhere", "POST", "/api/endpoints", bad(kind="slack_webhook"), 422, "hooks.slack.com"),
         ("http", "POST", "/api/endpoints", bad(config={"webhook_url": "http://example.org/"}), 422, "https"),
         ("the mask", "POST", "/api/endpoints", bad(config={"webhook_url": "https://example.org/***"}), 422, "mask"),
+        ("alerts of no severity", "POST", "/api/endpoints", bad(alerts="info"), 422, "alerts"),
         ("nothing there", "PATCH", "/api/endpoints/99999", {"name": "x"}, 404, "endpoint not found"),
         ("nothing there", "POST", "/api/endpoints/99999/disable", None, 404, "endpoint not found"),
         ("no number", "POST", "/api/endpoints/x/enable", None, 422, "endpoint_id"),
@@ -291,6 +293,27 @@ def test_a_file_in_the_inbox_may_ask_for_it(client: Client, receiver: Receiver) 
     assert [body["status"] for body in list_bodies(receiver, "/inbox/ok")] == ["completed"]
     failed = eventually(lambda: [path.read_text() for path in (inbox / "failed").glob("wrong*")])
     assert any("endpoint 77777 not found" in text for text in failed)
+
+
+def test_an_alert_is_told_when_it_comes_and_when_it_is_resolved(client: Client, receiver: Receiver) -> None:
+    number = endpoint(client, "alerts", f"{receiver.url}/alerts/ok")
+    asked = client.request("PATCH", f"/api/endpoints/{number}", json={"alerts": "warning"})
+    assert asked.json()["alerts"] == "warning"
+    server = client.server
+    server.store.note_problems("jobs", {"jobs/x.json": "it is wrong"})
+    client.run(alerts.check_alerts(server))
+    await_deliveries(client, number, 1)
+    server.store.note_problems("jobs", {})
+    client.run(alerts.check_alerts(server))
+    await_deliveries(client, number, 2)
+    bodies = [body for body in list_bodies(receiver, "/alerts/ok") if body["name"] == "Files that are wrong"]
+    assert [(body["event"], body["status"]) for body in bodies] == [
+        ("alert.raised", "warning"),
+        ("alert.resolved", "resolved"),
+    ]
+    assert len({body["id"] for body in bodies}) == 2
+    off = client.request("PATCH", f"/api/endpoints/{number}", json={"alerts": "none"})
+    assert off.json()["alerts"] == "none" and "alerts: none" in (client.store / f"endpoints/{number}.yaml").read_text()
 
 
 # --- watches and subscriptions ---------------------------------------------------------------------------------------

@@ -86,6 +86,44 @@ async def test_accounting_is_asked_whether_it_answers(tmp_path: Path) -> None:
         assert asked == [alerts.PROBE_S]
 
 
+ASKED = ["alerts: warning", "alerts: critical", "alerts: none", ""]
+ASKED.append('alerts: warning\ndisabled_at: "2026-01-01T00:00:00Z"')
+ENDPOINTS = {
+    f"store/endpoints/{number}.yaml": f"kind: webhook\nname: e{number}\nwebhook_url: https://example.org/\n{more}"
+    for number, more in enumerate(ASKED, 1)
+}
+
+
+def list_deliveries(world: World) -> list[tuple[int, str]]:
+    """List endpoint and status of all deliveries, the oldest first."""
+    rows = world.server.notifications.outbox.list_deliveries(None, None, 100)
+    return [(row["endpoint_id"], row["event"]["status"]) for row in reversed(rows)]
+
+
+@asynchronous
+async def test_endpoints_are_told_once_that_it_came_and_that_it_went(tmp_path: Path) -> None:
+    async with open_server(tmp_path, ENDPOINTS) as world:
+        world.store.note_problems("jobs", {"jobs/x.json": "it is wrong"})
+        (alert,) = await check(world)
+        await check(world)
+        assert list_deliveries(world) == [(1, "warning")], "not who wants none, only critical ones, or is disabled"
+        (row,) = world.server.notifications.outbox.list_deliveries(None, None, 100)
+        assert (row["event"]["event"], row["event"]["target_ref"]) == ("alert.raised", f"alert:{alert['alert_id']}")
+        assert row["event"]["message"].startswith("1 problems with files")
+        # Killed before it remembered: what is in the outbox is known there.
+        kept = world.store.alerts.get(alert["alert_id"])
+        await world.store.alerts.put(kept.id, kept.model_copy(update={"told": []}))
+    async with open_server(tmp_path) as world:
+        world.store.note_problems("jobs", {"jobs/x.json": "it is wrong"})
+        await check(world)
+        assert list_deliveries(world) == [(1, "warning")]
+        await alerts.resolve_alert(world.server, alert["alert_id"], CALLER)
+        world.store.note_problems("jobs", {})
+        for _ in range(2):
+            await check(world)
+        assert list_deliveries(world) == [(1, "warning"), (1, "resolved")]
+
+
 def test_use_is_a_mean_over_minutes() -> None:
     assert alerts.compute_use((8, 8), [50.0, None, 60.0]) == 70.0
     assert (alerts.compute_use((0, 0), []), alerts.compute_use(None, [1.0])) == (None, None)

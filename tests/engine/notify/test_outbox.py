@@ -271,6 +271,13 @@ def test_the_body_for_a_webhook_names_the_event() -> None:
     assert slack["text"].startswith("✅ Job 42 (n): COMPLETED") and slack["link_names"] is False
 
 
+def test_an_alert_is_told_in_two_lines() -> None:
+    said = {"target_ref": "alert:alert_1f", "status": "critical", "name": "Nodes unavailable"}
+    said["message"] = "3 of 4 nodes"
+    assert messages.format_text(said) == "🚨 Alert alert_1f (Nodes unavailable): critical\n3 of 4 nodes"
+    assert messages.format_text({**said, "status": "resolved"}) == "✅ Alert alert_1f (Nodes unavailable): resolved"
+
+
 # --- a model that crashes anywhere -----------------------------------------------------------------------------------
 
 KINDS = {1: "webhook", 2: "slack_webhook"}

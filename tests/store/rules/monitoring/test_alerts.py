@@ -117,6 +117,43 @@ def test_alerts_of_a_cluster_that_is_left_are_over() -> None:
     assert life.see(NEXT, cluster="elsewhere") == ["a1"] and life.kept["a1"].resolved
 
 
+def list_told(alert: Alert) -> list[tuple[str, str, str | None]]:
+    """List what endpoints are told of the alert: what happened, how bad, when."""
+    return [(event.kind, event.status, event.at) for event in alerts.list_events(alert)]
+
+
+def test_what_endpoints_are_told() -> None:
+    life, noon, later = Life(), "2023-12-15T12:00:00Z", "2023-12-15T12:01:00Z"
+    life.see(pending=200)
+    assert list_told(life.kept["a1"]) == [("alert.raised", "warning", noon)]
+    before = alerts.list_events(life.kept["a1"])[0].key
+    life.see(NEXT, pending=600)
+    assert list_told(life.kept["a1"]) == [("alert.raised", "critical", later)], "worse is told anew"
+    assert alerts.list_events(life.kept["a1"])[0].key != before
+    life.see(NEXT + 60, pending=200)
+    life.kept["a1"] = alerts.acknowledge_alert(life.kept["a1"], "ann", NEXT + 60)
+    assert list_told(life.kept["a1"]) == [("alert.raised", "critical", later)], "better, or seen, is no news"
+    life.see(NEXT + 120)
+    assert [kind for kind, _status, _at in list_told(life.kept["a1"])] == ["alert.raised", "alert.resolved"]
+    assert alerts.is_wanted("critical", life.kept["a1"]), "who heard that it came hears that it went"
+
+
+@pytest.mark.parametrize(
+    ("least", "pending", "wanted"),
+    [
+        ("none", 600, False),
+        ("warning", 200, True),
+        ("warning", 600, True),
+        ("critical", 200, False),
+        ("critical", 600, True),
+    ],
+)
+def test_who_is_told(least: str, pending: int, wanted: bool) -> None:
+    life = Life()
+    life.see(pending=pending)
+    assert alerts.is_wanted(least, life.kept["a1"]) == wanted
+
+
 def test_old_ones_go() -> None:
     life = Life()
     for at in (NOON, NEXT, NEXT + 60):
