@@ -29,6 +29,10 @@ class UserTable(NamedTuple):
     cpu_s: dict[str, int] | None
     has_accounting: bool
 
+    def list_names(self) -> list[str]:
+        """List all names, sorted."""
+        return sorted({*self.associations, *self.jobs})
+
     def to_json(self, name: str) -> dict[str, Any]:
         """Build the user of this name."""
         cpu_s = None if self.cpu_s is None else self.cpu_s.get(name, 0)
@@ -57,7 +61,7 @@ async def collect_users(cluster: Cluster) -> UserTable:
 async def list_users(server: Server, limit: int | None, offset: int) -> Answer:
     """List users by name, with their jobs in the queue."""
     table = await collect_users(server.cluster)
-    names = sorted({*table.associations, *table.jobs})
+    names = table.list_names()
     pieces = [dump_json(table.to_json(name)) for name in names[offset : None if limit is None else offset + limit]]
     answer = make_list_answer(server, "users", pieces, None, 0)
     tail = b',"total":%d,"accounting":%s}' % (len(names), b"true" if table.has_accounting else b"false")

@@ -10,19 +10,19 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
+from engine.accounts import users
+from engine.nodes import node_list
 from engine.queue import job_list, queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
-from slurm_shim.ids import expand_hosts
 from slurm_shim.past.history import iterate_ended
 from store.errors import NotFound
 from store.indexes.jobs import JobEntry, list_entries
 from store.rules import states
 from store.rules.exports import filters, tables
 from store.rules.monitoring import samples
-from store.rules.nodes.states import name_state
 from store.times import to_epoch, to_rfc3339
-from store.views import s9s
+from store.views import s9s_nodes
 
 Lots = Iterator[list[dict[str, Any]]]
 MOST_OWN = 20_000
@@ -106,72 +106,19 @@ def find_entry(found: tuple[str, Any]) -> JobEntry | None:
 # --- nodes, partitions, users, metrics
 
 
-async def _open_nodes(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
-    at_work: dict[str, list[str]] = {}
-    for job in asked.snapshot.jobs.values():
-        if job["end_time"] is None and job["nodes"]:
-            for name in expand_hosts(job["nodes"]):
-                at_work.setdefault(name, []).append(job["job_id"])
-    return iter([[_build_node(node, at_work.get(node["name"], [])) for node in asked.snapshot.nodes]])
+async def _open_nodes(server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
+    table = node_list.get_table(server, asked)
+    return iter([[table.to_json(name) for name in table.nodes]])
 
 
-def _build_node(node: Mapping[str, Any], job_ids: list[str]) -> dict[str, Any]:
-    return {
-        "node_name": node["name"],
-        "state": name_state(node["state"], node["flags"]),
-        "state_flags": node["flags"],
-        "partitions": node["partitions"],
-        "cpu_total": node["cpus"],
-        "cpu_allocated": node["cpus_allocated"],
-        "cpu_load": node["load"],
-        "memory_total": s9s.format_memory(node["memory_mb"]),
-        "memory_allocated": s9s.format_memory(node["memory_allocated_mb"]),
-        "memory_free": s9s.format_memory(node.get("memory_free_mb")),
-        "gpus_total": node["gpus"],
-        "gpus_allocated": node["gpus_allocated"],
-        "features": node["features"],
-        "architecture": node.get("architecture"),
-        "os": node.get("os"),
-        "boot_time": to_rfc3339(node.get("boot_time")),
-        "last_busy": to_rfc3339(node.get("last_busy_time")),
-        "jobs": job_ids,
-        "reason": node["reason"],
-    }
-
-
-async def _open_partitions(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
-    nodes = {node["name"]: node for node in asked.snapshot.nodes}
-    return iter([[_build_partition(partition, nodes) for partition in asked.snapshot.partitions]])
-
-
-def _build_partition(partition: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, Any]:
-    members = [nodes[name] for name in partition["nodes"] if name in nodes]
-    count = {word: sum(node["state"] == word for node in members) for word in ("IDLE", "ALLOCATED", "MIXED")}
-    return {
-        "name": partition["name"],
-        "state": partition["state"],
-        "nodes_total": len(partition["nodes"]),
-        "nodes_idle": count["IDLE"],
-        "nodes_allocated": count["ALLOCATED"],
-        "nodes_mixed": count["MIXED"],
-        "cpus_total": sum(node["cpus"] for node in members),
-        "cpus_allocated": sum(node["cpus_allocated"] for node in members),
-        "default_time": s9s.format_limit(partition["default_time_s"]) if partition["default_time_s"] else None,
-        "max_time": s9s.format_limit(partition["max_time_s"]),
-        "max_nodes": partition.get("max_nodes"),
-        "priority": partition.get("priority"),
-        "qos": partition.get("qos"),
-        "features": sorted({feature for node in members for feature in node["features"]}),
-    }
+async def _open_partitions(server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
+    table, rows = node_list.get_table(server, asked), node_list.sort_partitions(asked)
+    return iter([[s9s_nodes.to_partition_json(row, node_list.list_members(table, row)) for row in rows]])
 
 
 async def _open_users(_server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
-    users: dict[str, dict[str, Any]] = {}
-    for job in asked.snapshot.jobs.values():
-        if job["end_time"] is None:
-            row = users.setdefault(job["user"], {"username": job["user"], "jobs_running": 0, "jobs_pending": 0})
-            row["jobs_pending" if job["start_time"] is None else "jobs_running"] += 1
-    return iter([[users[name] for name in sorted(users)]])
+    table = await users.collect_users(asked)
+    return iter([[table.to_json(name) for name in table.list_names()]])
 
 
 async def _open_metrics(server: Server, asked: Cluster, given: Mapping[str, str]) -> Lots:

@@ -7,6 +7,7 @@ from typing import Any
 from engine import jobs
 from engine.nodes.node_table import NodeTable
 from engine.server import Server
+from slurm_shim.cluster import Cluster
 from slurm_shim.resources import count_jobs
 from store.errors import NotFound
 from store.indexes.bodies import Answer, Body
@@ -15,9 +16,9 @@ from store.rules.nodes import drains, states
 from store.views import s9s_nodes
 
 
-def get_table(server: Server) -> NodeTable:
-    """Get the rows of the nodes of the cluster in force."""
-    cluster = server.cluster
+def get_table(server: Server, cluster: Cluster | None = None) -> NodeTable:
+    """Get the rows of a cluster's nodes, of the one in force without one."""
+    cluster = cluster or server.cluster
     return server.node_tables.setdefault(cluster, NodeTable()).follow_snapshot(cluster)
 
 
@@ -67,14 +68,14 @@ def get_node(server: Server, node_name: str) -> Answer:
 
 def list_partitions(server: Server, limit: int | None, offset: int) -> Answer:
     """List all partitions by name."""
-    table = get_table(server)
-    pieces = [dump_json(s9s_nodes.to_partition_json(row, list_members(table, row))) for row in sort_partitions(server)]
+    table, rows = get_table(server), sort_partitions(server.cluster)
+    pieces = [dump_json(s9s_nodes.to_partition_json(row, list_members(table, row))) for row in rows]
     return make_list_answer(server, "partitions", pieces, limit, offset)
 
 
-def sort_partitions(server: Server) -> list[dict[str, Any]]:
-    """Sort the partitions of the cluster in force by name."""
-    return sorted(server.cluster.snapshot.partitions, key=lambda row: str(row["name"]))
+def sort_partitions(cluster: Cluster) -> list[dict[str, Any]]:
+    """Sort the partitions of a cluster by name."""
+    return sorted(cluster.snapshot.partitions, key=lambda row: str(row["name"]))
 
 
 def list_members(table: NodeTable, partition: dict[str, Any]) -> list[dict[str, Any]]:
@@ -85,7 +86,7 @@ def list_members(table: NodeTable, partition: dict[str, Any]) -> list[dict[str, 
 def get_partition(server: Server, partition_name: str) -> Answer:
     """Get one partition with its nodes and counts; raise NotFound."""
     table = get_table(server)
-    found = next((row for row in sort_partitions(server) if row["name"] == partition_name), None)
+    found = next((row for row in sort_partitions(server.cluster) if row["name"] == partition_name), None)
     if found is None:
         raise NotFound("Partition", partition_name)
     ((_at, usage),) = server.cluster.list_resources(partition_name)

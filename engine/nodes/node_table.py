@@ -38,14 +38,14 @@ class NodeTable:
             at_work = [job for job in snapshot.jobs.values() if job["nodes"] and is_at_work(job)]
             self._group_jobs(at_work)
             self.gpus = count_gpus_in_use(self.nodes, at_work)
-            self.pieces = {
-                name: dump_json(
-                    s9s_nodes.to_node_json(node, [job["job_id"] for job in self.jobs.get(name, ())], self.gpus[name])
-                )
-                for name, node in self.nodes.items()
-            }
+            self.pieces = {name: dump_json(self.to_json(name)) for name in self.nodes}
             self.version = snapshot.version
         return self
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """Build the node of this name, as the list has it."""
+        job_ids = [job["job_id"] for job in self.jobs.get(name, ())]
+        return s9s_nodes.to_node_json(self.nodes[name], job_ids, self.gpus[name])
 
     def _group_jobs(self, at_work: Iterable[dict[str, Any]]) -> None:
         hosts, self.jobs = self._hosts, {}

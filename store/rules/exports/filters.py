@@ -7,22 +7,11 @@ from typing import Any
 
 from store.errors import Invalid, make_problem, suggest_word
 from store.rules.exports import tables
+from store.rules.nodes import states as node_states
+from store.rules.queue import job_states
 
 DAY_S = 86_400.0
-# squeue(1), JOB STATE CODES.
-CODES = {
-    "BF": "BOOT_FAIL", "CA": "CANCELLED", "CD": "COMPLETED", "CF": "CONFIGURING", "CG": "COMPLETING", "DL": "DEADLINE",
-    "F": "FAILED", "NF": "NODE_FAIL", "OOM": "OUT_OF_MEMORY", "PD": "PENDING", "PR": "PREEMPTED", "R": "RUNNING",
-    "RD": "RESV_DEL_HOLD", "RF": "REQUEUE_FED", "RH": "REQUEUE_HOLD", "RQ": "REQUEUED", "RS": "RESIZING",
-    "RV": "REVOKED", "SI": "SIGNALING", "SE": "SPECIAL_EXIT", "SO": "STAGE_OUT", "ST": "STOPPED", "S": "SUSPENDED",
-    "TO": "TIMEOUT",
-}  # fmt: skip
-NODE_STATES = frozenset(
-    """ALLOCATED ALLOC BLOCKED COMPLETING DOWN DRAIN DRAINED DRAINING ERROR FAIL FAILING FUTURE IDLE INVAL MAINT MIXED
-    MIX PLANNED POWERED_DOWN POWERING_DOWN POWERING_UP REBOOT RESERVED RESUME UNKNOWN""".split()  # noqa: SIM905
-)
-PARTITION_STATES = frozenset({"UP", "DOWN", "DRAIN", "INACTIVE"})
-STATES = {"jobs": frozenset(CODES.values()), "nodes": NODE_STATES, "partitions": PARTITION_STATES}
+PARTITION_STATES = ("UP", "DOWN", "DRAIN", "INACTIVE")
 
 
 def read_states(kind: str, text: str) -> frozenset[str]:
@@ -31,13 +20,16 @@ def read_states(kind: str, text: str) -> frozenset[str]:
     >>> sorted(read_states("jobs", "running,PD"))
     ['PENDING', 'RUNNING']
     """
-    words = [word.strip().upper() for word in text.split(",") if word.strip()]
-    found = [CODES.get(word, word) if kind == "jobs" else word for word in words]
-    if wrong := next((word for word in found if word not in STATES[kind]), None):
-        near = suggest_word(wrong, sorted(STATES[kind]))
-        raise Invalid(
-            [make_problem(f"no state of {kind} is called '{wrong}'{near}", ["body", "filter", "state"], input=text)]
-        )
+    loc = ("body", "filter", "state")
+    if kind == "nodes":
+        return node_states.parse_states(text, loc)
+    found = set()
+    for word in (part.strip() for part in text.split(",")):
+        state = job_states.find_state(word) if kind == "jobs" else word.upper()
+        if state is None or (kind == "partitions" and state not in PARTITION_STATES):
+            near = suggest_word(word, job_states.STATES if kind == "jobs" else PARTITION_STATES)
+            raise Invalid([make_problem(f"no state of {kind} is called '{word[:60]}'{near}", loc, input=text)])
+        found.add(state)
     return frozenset(found)
 
 
@@ -48,7 +40,7 @@ def make_filter(kind: str, given: Mapping[str, str]) -> Callable[[Mapping[str, A
     partitions = _split_words(given.get("partition"))
 
     def is_wanted(row: Mapping[str, Any]) -> bool:
-        if states is not None and row["state"] not in states and not states & set(row.get("state_flags") or ()):
+        if states is not None and row["state"] not in states:
             return False
         if users is not None and row.get("user", row.get("username")) not in users:
             return False

@@ -5,7 +5,7 @@ Source: sinfo(1), NODE STATE CODES, and what a SLURM 22.05.8 says of nodes in ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from store.errors import Invalid, make_problem, suggest_word
@@ -41,7 +41,7 @@ def name_state(base: str, flags: Collection[str]) -> str:
     return base
 
 
-def parse_states(text: str) -> frozenset[str]:
+def parse_states(text: str, loc: Sequence[str] = ("query", "state")) -> frozenset[str]:
     """Parse the states of a filter, with commas; raise Invalid.
 
     DRAIN is any node that is drained or will be, DRAINED one that is, as for sinfo.
@@ -56,7 +56,7 @@ def parse_states(text: str) -> frozenset[str]:
         else:
             hint = suggest_word(word, [*STATES, *ALIASES])
             text = f"no state of a node: {part.strip()[:40]!r}{hint}"
-            raise Invalid([make_problem(text, ["query", "state"], input=part[:200])])
+            raise Invalid([make_problem(text, loc, input=part[:200])])
     return frozenset(wanted)
 
 

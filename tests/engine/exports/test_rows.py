@@ -6,12 +6,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from engine.accounts import users
 from engine.exports import rows
+from engine.nodes import node_list
 from slurm_shim.errors import SlurmUnreachable
 from store.rules.exports import tables
 from store.times import to_rfc3339
+from tests.engine.accounts.test_users import RECORDED, answer_with
+from tests.engine.nodes.node_slurm import NodeSlurm, show_nodes
 from tests.engine.servers.pretended import HERE, open_server
 from tests.engine.test_jobs import record
 from tests.pretended import asynchronous, job
@@ -85,11 +90,35 @@ async def test_without_accounting_there_is_what_went_through_here(tmp_path: Path
 
 
 @asynchronous
-async def test_every_type_has_rows_with_its_own_columns(tmp_path: Path) -> None:
+async def test_rows_are_those_of_the_lists(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=NodeSlurm()) as world:
+        server, none = world.server, (None, None, None, None, None, 0)
+        world.slurm.drain("n1", "a fan")  # type: ignore[attr-defined]
+        await show_nodes(world)
+        answer_with(world, RECORDED, {"games": 3600})
+        await world.show_queue(job("4", "RUNNING", user="ann", nodes="n1"))
+        listed = {
+            "nodes": node_list.list_nodes(server, *none),
+            "partitions": node_list.list_partitions(server, None, 0),
+            "users": await users.list_users(server, None, 0),
+        }
+        for kind, answer in listed.items():
+            lots = await rows.open_rows(server, kind, HERE, {})
+            found = [row for lot in lots for row in lot]
+            assert found == orjson.loads(answer.value.data)[kind] and found, kind
+            assert set(tables.COLUMNS[kind]) <= set(found[0]), kind
+        lots = await rows.open_rows(server, "nodes", HERE, {"state": "drng,drained"})
+        assert [row["node_name"] for lot in lots for row in lot] == ["n1"]
+
+
+@asynchronous
+async def test_users_without_accounting_that_answers_fail(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
-        await world.show_queue(job("4", user="ann"))
-        for kind in tables.COLUMNS:
-            lots = await rows.open_rows(world.server, kind, HERE, {})
-            for row in (row for lot in lots for row in lot):
-                assert set(row) - {"state_flags"} <= set(tables.COLUMNS[kind]), kind
-        assert [row for lot in await rows.open_rows(world.server, "users", HERE, {}) for row in lot]
+        await world.show_queue(job("4"))
+
+        async def refuse() -> Any:
+            raise SlurmUnreachable("sacctmgr", "Problem talking to the database")
+
+        world.cluster.inventory.associations._ask = refuse
+        with pytest.raises(SlurmUnreachable, match="database"):
+            await rows.open_rows(world.server, "users", HERE, {})
