@@ -97,12 +97,12 @@ async def test_rows_are_those_of_the_lists(tmp_path: Path) -> None:
         await show_nodes(world)
         answer_with(world, RECORDED, {"games": 3600})
         await world.show_queue(job("4", "RUNNING", user="ann", nodes="n1"))
-        listed = {
+        answers = {
             "nodes": node_list.list_nodes(server, *none),
             "partitions": node_list.list_partitions(server, None, 0),
             "users": await users.list_users(server, None, 0),
         }
-        for kind, answer in listed.items():
+        for kind, answer in answers.items():
             lots = await rows.open_rows(server, kind, HERE, {})
             found = [row for lot in lots for row in lot]
             assert found == orjson.loads(answer.value.data)[kind] and found, kind
