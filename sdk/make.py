@@ -39,10 +39,14 @@ SYNCHRONOUS = {
     "aiter_bytes": "iter_bytes",
     "aiter_sse": "iter_sse",
     "aconnect_sse": "connect_sse",
-    "asyncio": "sync",
+    "asyncio": "sync",  # also the module of websockets
     "asyncio_detailed": "sync_detailed",
     "asynchronous": "synchronous",
 }
+
+
+# What the clients do in their own way: getting a token, which stands outside of the API's address, and the WebSocket.
+LEFT_OUT = ("/oauth/token", "/ws")
 
 
 def read_document() -> dict[str, Any]:
@@ -53,6 +57,8 @@ def read_document() -> dict[str, Any]:
     text = re.sub(r"(#/components/\w+/)S9s", r"\1", text)
     text = re.sub(r'"s9s_(?=[a-z_]+")', '"', text)
     document: dict[str, Any] = json.loads(text)
+    for path in LEFT_OUT:
+        del document["paths"][path]
     for kind, parts in document["components"].items():
         named = {name.removeprefix("S9s"): part for name, part in parts.items()}
         assert len(named) == len(parts), f"two {kind} have one name"

@@ -58,7 +58,7 @@ def list_jobs(
     key = (given, asked.name, asked.snapshot.version, server.job_index.version, since)
     if (body := view.pages.get(key)) is None:
         texts = {"state": state, "user": user, "partition": partition, "start_time": start_time, "end_time": end_time}
-        query = job_query.parse_query(expand_hosts, now, sort=sort, order=order.lower(), filter=filter, **texts)
+        query = job_query.parse_query(expand_hosts, now, sort=sort, order=order, filter=filter, **texts)
         is_kept = not query.asks_for_ended and "now" not in (filter or "").lower()
         return _answer_page(server, asked, query, since, expand_arrays, (limit, offset), key if is_kept else None)
     return _make_answer(asked, body)

@@ -1,4 +1,4 @@
-// Package s9s is a client of the S9S cluster API: jobs of a SLURM cluster over HTTP.
+// Package s9s is a client of the S9S cluster API: a SLURM cluster over HTTP.
 //
 //	client := s9s.NewClient(&s9s.Config{BaseURL: "https://api.example.com", Token: "your_token_here"})
 //	jobs, err := client.Jobs.List(&s9s.JobListOptions{State: "RUNNING", User: "alice"})

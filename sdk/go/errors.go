@@ -60,6 +60,16 @@ func explainRefusal(response *http.Response) error {
 	refusal := &Error{Status: response.StatusCode, RequestID: response.Header.Get("X-Request-ID")}
 	refusal.RetryAfter, _ = readRetryAfter(response)
 	data, _ := io.ReadAll(io.LimitReader(response.Body, 1_000_000))
+	var refused struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal(data, &refused) == nil && refused.Error != "" {
+		// The shape of RFC 6749, of /oauth/token.
+		refusal.Code, refusal.Message = AuthenticationFailed, refused.Description
+		refusal.Details = map[string]interface{}{"error": refused.Error}
+		return refusal
+	}
 	var said struct {
 		Error *struct {
 			Code      string                 `json:"code"`

@@ -1,11 +1,9 @@
 package s9s
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -49,7 +47,7 @@ type ExportPage struct {
 // Exports is what can be done with exports.
 type Exports struct{ client *Client }
 
-func exportPath(exportID string) string { return "/exports/" + url.PathEscape(exportID) }
+func filePath(kind, id string) string { return "/" + kind + "/" + url.PathEscape(id) }
 
 // Create begins an export.
 func (exports *Exports) Create(request *ExportRequest) (*Export, error) {
@@ -57,23 +55,25 @@ func (exports *Exports) Create(request *ExportRequest) (*Export, error) {
 	return made, exports.client.Call(http.MethodPost, "/export", nil, request, made)
 }
 
-// List returns one page of the exports, newest first; a limit of 0 is left to the server.
-func (exports *Exports) List(limit, offset int) (*ExportPage, error) {
-	query := url.Values{}
-	if limit != 0 {
-		query.Set("limit", strconv.Itoa(limit))
-	}
-	if offset != 0 {
-		query.Set("offset", strconv.Itoa(offset))
-	}
+// List returns one page of the exports, newest first; options may be nil.
+func (exports *Exports) List(options *PageOptions) (*ExportPage, error) {
 	page := &ExportPage{}
-	return page, exports.client.Call(http.MethodGet, "/exports", query, nil, page)
+	return page, exports.client.Call(http.MethodGet, "/exports", options.query(), nil, page)
+}
+
+// Iterate returns all exports, page by page.
+func (exports *Exports) Iterate() *Iterator[Export] {
+	name := func(export *Export) string { return export.ExportID }
+	return iterate(0, name, func(limit, offset int) ([]Export, bool, error) {
+		page, err := exports.List(&PageOptions{limit, offset})
+		return page.Exports, page.HasMore, err
+	})
 }
 
 // Get returns the state of an export.
 func (exports *Exports) Get(exportID string) (*Export, error) {
 	made := &Export{}
-	return made, exports.client.Call(http.MethodGet, exportPath(exportID), nil, nil, made)
+	return made, exports.client.Call(http.MethodGet, filePath("exports", exportID), nil, nil, made)
 }
 
 // Wait waits until an export is made or has failed. The context of the client ends it before.
@@ -83,29 +83,18 @@ func (exports *Exports) Wait(exportID string) (*Export, error) {
 		if err != nil || made.Status != "processing" {
 			return made, err
 		}
-		select {
-		case <-time.After(500 * time.Millisecond):
-		case <-exports.client.context.Done():
-			return made, exports.client.context.Err()
+		if err := exports.client.pause(500 * time.Millisecond); err != nil {
+			return made, err
 		}
 	}
 }
 
 // Download copies the file of an export.
 func (exports *Exports) Download(exportID string, to io.Writer) (int64, error) {
-	ctx, cancel := context.WithCancel(exports.client.context)
-	defer cancel()
-	header := http.Header{"Accept": {"*/*"}}
-	path := exportPath(exportID) + "/download"
-	response, err := exports.client.send(ctx, cancel, http.MethodGet, path, nil, nil, header)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	return io.Copy(to, response.Body)
+	return exports.client.download(filePath("exports", exportID), to)
 }
 
 // Delete cancels an export, or deletes it with its file.
 func (exports *Exports) Delete(exportID string) error {
-	return exports.client.Call(http.MethodDelete, exportPath(exportID), nil, nil, nil)
+	return exports.client.Call(http.MethodDelete, filePath("exports", exportID), nil, nil, nil)
 }

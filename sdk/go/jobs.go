@@ -59,6 +59,7 @@ type JobDetail struct {
 	TRES               map[string]string `json:"tres"`
 	Restarts           int               `json:"restarts"`
 	Comment            *string           `json:"comment"`
+	HoldReason         *string           `json:"hold_reason"`
 	Source             string            `json:"source"`
 }
 
@@ -97,6 +98,8 @@ type JobPage struct {
 	Limit   int   `json:"limit"`
 	Offset  int   `json:"offset"`
 	HasMore bool  `json:"has_more"`
+	// Warnings say what may be missing.
+	Warnings []string `json:"warnings"`
 }
 
 // JobListOptions says which jobs to list. What is empty is left to the server.
@@ -110,31 +113,21 @@ type JobListOptions struct {
 	Limit        int
 	Offset       int
 	ExpandArrays bool
+	StartTime    time.Time
+	EndTime      time.Time
+	Cluster      string
 }
 
 func (options *JobListOptions) query() url.Values {
-	query := url.Values{}
 	if options == nil {
-		return query
+		return url.Values{}
 	}
-	for name, value := range map[string]string{
+	return makeQuery(map[string]interface{}{
 		"state": options.State, "user": options.User, "partition": options.Partition, "filter": options.Filter,
-		"sort": options.Sort, "order": options.Order,
-	} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	if options.Limit != 0 {
-		query.Set("limit", strconv.Itoa(options.Limit))
-	}
-	if options.Offset != 0 {
-		query.Set("offset", strconv.Itoa(options.Offset))
-	}
-	if options.ExpandArrays {
-		query.Set("expand_arrays", "true")
-	}
-	return query
+		"sort": options.Sort, "order": options.Order, "limit": options.Limit, "offset": options.Offset,
+		"expand_arrays": options.ExpandArrays, "start_time": options.StartTime, "end_time": options.EndTime,
+		"cluster": options.Cluster,
+	})
 }
 
 // JobSubmitRequest is what to submit: Script is a script, the path of one, or a command.
@@ -209,6 +202,7 @@ type BulkOptions struct {
 	Reason   string      `json:"reason,omitempty"`
 	Priority *int64      `json:"priority,omitempty"`
 	Signal   string      `json:"signal,omitempty"`
+	Admin    bool        `json:"admin,omitempty"`
 	DryRun   bool        `json:"dry_run,omitempty"`
 	Select   *BulkSelect `json:"select,omitempty"`
 }
@@ -244,58 +238,19 @@ func (jobs *Jobs) List(options *JobListOptions) (*JobPage, error) {
 	return page, jobs.client.Call(http.MethodGet, "/jobs", options.query(), nil, page)
 }
 
-// Iterate returns all jobs that fit, page by page; each once, also where others come or end meanwhile.
-func (jobs *Jobs) Iterate(options *JobListOptions) *JobIterator {
-	made := &JobIterator{jobs: jobs, known: map[string]bool{}, hasMore: true}
+// Iterate returns all jobs that fit, page by page; options may be nil.
+func (jobs *Jobs) Iterate(options *JobListOptions) *Iterator[Job] {
+	asked := JobListOptions{}
 	if options != nil {
-		made.options = *options
+		asked = *options
 	}
-	if made.options.Limit == 0 {
-		made.options.Limit = 500
-	}
-	return made
+	name := func(job *Job) string { return job.JobID }
+	return iterate(asked.Limit, name, func(limit, offset int) ([]Job, bool, error) {
+		asked.Limit, asked.Offset = limit, offset
+		page, err := jobs.List(&asked)
+		return page.Jobs, page.HasMore, err
+	})
 }
-
-// JobIterator is used as bufio.Scanner is: for iterator.Next() { … iterator.Job() … }, and Err in the end.
-type JobIterator struct {
-	jobs    *Jobs
-	options JobListOptions
-	known   map[string]bool
-	rows    []Job
-	hasMore bool
-	job     *Job
-	err     error
-}
-
-// Next goes on to the next job; false when there is none, or an error.
-func (iterator *JobIterator) Next() bool {
-	for {
-		for len(iterator.rows) > 0 {
-			iterator.job, iterator.rows = &iterator.rows[0], iterator.rows[1:]
-			if !iterator.known[iterator.job.JobID] {
-				iterator.known[iterator.job.JobID] = true
-				return true
-			}
-		}
-		if !iterator.hasMore {
-			return false
-		}
-		page, err := iterator.jobs.List(&iterator.options)
-		if err != nil {
-			iterator.err, iterator.hasMore = err, false
-			return false
-		}
-		iterator.rows = page.Jobs
-		iterator.options.Offset += len(page.Jobs)
-		iterator.hasMore = page.HasMore && len(page.Jobs) > 0
-	}
-}
-
-// Job returns the present job.
-func (iterator *JobIterator) Job() *Job { return iterator.job }
-
-// Err returns why Next ended early, if it did.
-func (iterator *JobIterator) Err() error { return iterator.err }
 
 // Get returns one job.
 func (jobs *Jobs) Get(jobID string) (*JobDetail, error) {
@@ -439,10 +394,8 @@ func (jobs *Jobs) Wait(jobID string, timeout time.Duration) (*JobDetail, error) 
 				pause = left
 			}
 		}
-		select {
-		case <-time.After(pause):
-		case <-jobs.client.context.Done():
-			return job, jobs.client.context.Err()
+		if err := jobs.client.pause(pause); err != nil {
+			return job, err
 		}
 	}
 }
@@ -494,17 +447,15 @@ func (jobs *Jobs) copyEvents(ctx context.Context, jobID string, given FollowOpti
 			lost = 0
 		}
 		lost++
-		pause := jobs.client.retries.findPause(lost, nil)
-		if pause == nil {
+		wait := jobs.client.retries.findPause(lost, nil)
+		if wait == nil {
 			if err == nil {
 				err = &ConnectionError{Err: errors.New("the server ended the stream again and again")}
 			}
 			return err
 		}
-		select {
-		case <-time.After(*pause):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pause(ctx, *wait); err != nil {
+			return err
 		}
 	}
 }

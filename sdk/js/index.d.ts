@@ -44,9 +44,24 @@ export interface ClientOptions {
   baseUrl?: string;
   token?: string;
   apiKey?: string;
+  clientId?: string;
+  clientSecret?: string;
+  scope?: string;
   timeoutMs?: number;
   retries?: Retries;
   fetch?: typeof fetch;
+  /** For node before version 22: that of the package ws. */
+  WebSocket?: new (url: string) => any;
+}
+
+export type Channel = "jobs" | "nodes" | "metrics" | "alerts" | "queue";
+
+export interface Update {
+  channel: Channel;
+  action: "update" | "created" | "deleted" | "snapshot";
+  resource_id: string | null;
+  timestamp: string;
+  data: any;
 }
 
 export interface RequestOptions {
@@ -69,6 +84,8 @@ export declare class S9SClient {
   readonly metrics: Metrics;
   search(q: string, options?: { type?: string; limit?: number }): Promise<Answer<"search_everything", 200>>;
   readonly alerts: Alerts;
+  updates(channel: Channel, options?: { filter?: Record<string, unknown>; snapshot?: boolean }): AsyncGenerator<Update>;
+  withSignal(signal: AbortSignal): S9SClient;
   status(): Promise<Schemas["Status"]>;
   request(method: string, path: string, options?: RequestOptions): Promise<unknown>;
 }
@@ -96,6 +113,7 @@ export interface Jobs {
 export interface Files<Made, Request, Page> {
   create(request: Request): Promise<Made>;
   list(query?: { limit?: number; offset?: number }): Promise<Page>;
+  iterate(query?: { limit?: number }): AsyncGenerator<Made>;
   get(made: string | Made): Promise<Made>;
   wait(made: string | Made, options?: { timeoutMs?: number }): Promise<Made>;
   download(made: string | Made): Promise<Blob>;
@@ -123,6 +141,7 @@ export interface Metrics {
 
 export interface Alerts {
   list(query?: Query<"list_alerts">): Promise<Answer<"list_alerts", 200>>;
+  iterate(query?: Query<"list_alerts">): AsyncGenerator<Schemas["Alert"]>;
   acknowledge(alertId: string): Promise<Schemas["Alert"]>;
   resolve(alertId: string): Promise<Schemas["Alert"]>;
 }

@@ -31,6 +31,10 @@ export class SlurmError extends S9SError {}
 export class ConnectionFailed extends S9SError {}
 export class WaitTimeout extends S9SError {}
 
+const UPDATES = new Set(["update", "created", "deleted", "snapshot"]);
+// A token is exchanged so long before its end: the clocks of two machines differ.
+const EARLY_MS = 60000;
+
 const BY_CODE = {
   INVALID_REQUEST: InvalidRequest,
   VALIDATION_ERROR: ValidationError,
@@ -43,18 +47,17 @@ const BY_CODE = {
 };
 
 export class S9SClient {
-  #token;
-  #apiKey;
-  #fetch;
+  #options;
+  #issued = { token: null, endsAt: 0 };
+  #signal;
 
-  constructor({ baseUrl = "http://127.0.0.1:8000", token, apiKey, timeoutMs = 30000, retries = {}, fetch } = {}) {
+  constructor(options = {}) {
+    const { baseUrl = "http://127.0.0.1:8000", timeoutMs = 30000, retries = {} } = options;
     const address = baseUrl.replace(/\/+$/, "");
     this.address = address.endsWith("/v1") ? address : `${address}/v1`;
     this.timeoutMs = timeoutMs;
     this.retries = { count: 3, firstMs: 500, longestMs: 60000, ...retries };
-    this.#token = token;
-    this.#apiKey = apiKey;
-    this.#fetch = fetch ?? globalThis.fetch.bind(globalThis);
+    this.#options = { ...options, fetch: options.fetch ?? globalThis.fetch.bind(globalThis) };
     this.jobs = new Jobs(this);
     this.nodes = new Nodes(this);
     for (const name of ["users", "partitions", "reservations", "qos"]) this[name] = new Named(this, name);
@@ -62,6 +65,14 @@ export class S9SClient {
     this.reports = new Files(this, "reports", "reports");
     this.metrics = new Metrics(this);
     this.alerts = new Alerts(this);
+  }
+
+  /** A client whose calls, pauses and streams end with the signal of an AbortController. */
+  withSignal(signal) {
+    const bound = new S9SClient(this.#options);
+    bound.#issued = this.#issued;
+    bound.#signal = signal;
+    return bound;
   }
 
   /** The state of server and cluster, and who calls. */
@@ -76,48 +87,148 @@ export class S9SClient {
 
   /** Ask for a path of the API and return the JSON of the answer. */
   async request(method, path, { query, body, headers } = {}) {
-    const { response, end } = await this.send(method, path, { query, body, headers });
+    const { response, forget } = await this.send(method, path, { query, body, headers });
     try {
       const text = await response.text();
       return text === "" ? null : JSON.parse(text);
     } catch (problem) {
+      this.#signal?.throwIfAborted();
       throw new ConnectionFailed(`The answer did not come whole: ${problem.message}`, { cause: problem });
     } finally {
-      end();
+      forget();
     }
   }
 
-  /** Ask for a path, again while the server is busy or out of reach; `end` is to be called when all is read. */
-  async send(method, path, { query, body, headers = {}, timeoutMs = this.timeoutMs } = {}) {
-    const url = `${this.address}${path}${formatQuery(query)}`;
-    const given = { ...this.#credentials(), ...headers };
+  /**
+   * What happens in a channel (jobs, nodes, metrics, alerts, queue), as it happens, until the caller leaves. With
+   * `snapshot` it begins with what there is. A lost connection is made again; what happened meanwhile is told by the
+   * snapshot, where there is one.
+   */
+  async *updates(channel, { filter, snapshot } = {}) {
+    for (let lost = 0; ; ) {
+      let reason = "the server ended the connection";
+      // A ticket stands for the caller, whoever that is, and is good for one connection.
+      const { ticket } = await this.request("POST", "/ws/ticket");
+      try {
+        for await (const message of this.#readMessages(ticket, { action: "subscribe", channel, filter, snapshot })) {
+          if (message.action === "error") {
+            const { code, message: text, details, request_id: requestId } = message.error;
+            throw new (BY_CODE[code] ?? S9SError)(text, { code, details, requestId });
+          }
+          if (!UPDATES.has(message.action)) continue;
+          lost = 0;
+          yield message;
+        }
+      } catch (problem) {
+        if (!(problem instanceof ConnectionFailed)) throw problem;
+        reason = problem.message;
+      }
+      lost += 1;
+      const pauseMs = this.findPause(lost);
+      if (pauseMs === null) throw new ConnectionFailed(`No updates: ${reason}`);
+      await this.pause(pauseMs);
+    }
+  }
+
+  async *#readMessages(ticket, subscription) {
+    const WebSocket = this.#options.WebSocket ?? globalThis.WebSocket;
+    if (!WebSocket) throw new S9SError("There is no WebSocket here: give one as an option (node has it from version 22 on)");
+    this.#signal?.throwIfAborted();
+    const socket = new WebSocket(`${this.address.replace(/^http/, "ws")}/ws?ticket=${ticket}`);
+    const messages = [];
+    let isOpen = true;
+    let wake = () => {};
+    let isHeard = true;
+    const end = () => {
+      isOpen = false;
+      wake();
+    };
+    socket.addEventListener("open", () => socket.send(JSON.stringify(subscription)));
+    socket.addEventListener("message", (event) => {
+      isHeard = true;
+      messages.push(JSON.parse(event.data));
+      wake();
+    });
+    socket.addEventListener("error", end);
+    socket.addEventListener("close", end);
+    this.#signal?.addEventListener("abort", end);
+    // A page cannot see the pings of WebSockets, so that it asks: who does not answer is not there any more.
+    const asking = setInterval(() => {
+      if (!isHeard) end();
+      else if (socket.readyState === 1) socket.send('{"action": "ping"}');
+      isHeard = false;
+    }, SILENCE_MS / 2);
+    try {
+      while (true) {
+        while (messages.length > 0) yield messages.shift();
+        this.#signal?.throwIfAborted();
+        if (!isOpen) return;
+        await new Promise((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      clearInterval(asking);
+      this.#signal?.removeEventListener("abort", end);
+      socket.close();
+    }
+  }
+
+  /**
+   * Ask for a path, again while the server is busy or out of reach. `forget` is to be called when all is read; before,
+   * `untime` lets the body take its time, and `leave` ends it.
+   */
+  async send(method, path, { query, body, headers = {} } = {}) {
+    const given = { ...headers };
     if (body !== undefined) given["Content-Type"] = "application/json";
     // A key makes asking twice harmless.
     if (method === "POST" && !given["Idempotency-Key"]) given["Idempotency-Key"] = makeKey();
+    const ask = async () =>
+      this.#sendAgain(method, `${this.address}${path}${formatQuery(query)}`, {
+        headers: { ...(await this.#credentials()), ...given },
+        body: body === undefined ? undefined : JSON.stringify(body),
+      });
+    try {
+      return await ask();
+    } catch (problem) {
+      if (problem.status !== 401 || this.#issued.token === null) throw problem;
+      this.#issued.token = null; // it has ended before its time
+      return ask();
+    }
+  }
+
+  async #sendAgain(method, url, { headers, body }) {
+    const { timeoutMs } = this;
     for (let attempt = 1; ; attempt += 1) {
       const ending = new AbortController();
       const timer = setTimeout(() => ending.abort(new Error(`no answer for ${timeoutMs} ms`)), timeoutMs);
-      const end = () => clearTimeout(timer);
+      const leave = (reason) => ending.abort(reason instanceof Error ? reason : this.#signal.reason);
+      if (this.#signal?.aborted) leave();
+      this.#signal?.addEventListener("abort", leave);
+      const untime = () => clearTimeout(timer);
+      const forget = () => {
+        untime();
+        this.#signal?.removeEventListener("abort", leave);
+      };
       let response, lost;
       try {
-        response = await this.#fetch(url, {
-          method, headers: given, signal: ending.signal, body: body === undefined ? undefined : JSON.stringify(body),
-        });
-        if (response.ok) return { response, end, ending };
+        response = await this.#options.fetch(url, { method, headers, body, signal: ending.signal });
+        if (response.ok) return { response, forget, untime, leave };
       } catch (problem) {
-        end();
+        forget();
+        this.#signal?.throwIfAborted();
         lost = new ConnectionFailed(`${method} ${url}: ${(problem.cause ?? problem).message}`, { cause: problem });
       }
       const pauseMs = this.findPause(attempt, response);
       if (pauseMs === null) {
         if (lost) throw lost;
         const refusal = await explainRefusal(response);
-        end();
+        forget();
         throw refusal;
       }
       await response?.body?.cancel();
-      end();
-      await pause(pauseMs);
+      forget();
+      await this.pause(pauseMs);
     }
   }
 
@@ -130,9 +241,47 @@ export class S9SClient {
     return Math.min(longestMs, firstMs * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
   }
 
-  #credentials() {
-    if (this.#token) return { Authorization: `Bearer ${this.#token}` };
-    return this.#apiKey ? { "X-API-Key": this.#apiKey } : {};
+  throwIfAborted() {
+    this.#signal?.throwIfAborted();
+  }
+
+  /** Wait, at most until the signal. */
+  async pause(milliseconds) {
+    const signal = this.#signal;
+    signal?.throwIfAborted();
+    await new Promise((resolve, reject) => {
+      const leave = () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      }, milliseconds);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
+  }
+
+  async #credentials() {
+    const { token, apiKey, clientId } = this.#options;
+    if (token) return { Authorization: `Bearer ${token}` };
+    if (apiKey) return { "X-API-Key": apiKey };
+    return clientId ? { Authorization: `Bearer ${await this.#exchange()}` } : {};
+  }
+
+  /** The token of an OAuth client (RFC 6749, client credentials), a new one when it ends. */
+  async #exchange() {
+    const issued = this.#issued;
+    if (issued.token === null || Date.now() > issued.endsAt - EARLY_MS) {
+      const { clientId, clientSecret = "", scope } = this.#options;
+      const form = { grant_type: "client_credentials", client_id: clientId, client_secret: clientSecret };
+      const address = `${this.address.replace(/(\/api)?\/v1$/, "")}/oauth/token`;
+      const body = new URLSearchParams(scope ? { ...form, scope } : form);
+      const { response, forget } = await this.#sendAgain("POST", address, { body });
+      const { access_token: token, expires_in: seconds } = await response.json().finally(forget);
+      Object.assign(issued, { token, endsAt: Date.now() + seconds * 1000 });
+    }
+    return issued.token;
   }
 }
 
@@ -147,19 +296,8 @@ class Jobs {
   }
 
   /** All jobs that fit, page by page; each once, also where others come or end meanwhile. */
-  async *iterate({ limit = 500, ...filters } = {}) {
-    const known = new Set();
-    for (let offset = 0; ; ) {
-      const page = await this.list({ ...filters, limit, offset });
-      for (const job of page.jobs) {
-        if (!known.has(job.job_id)) {
-          known.add(job.job_id);
-          yield job;
-        }
-      }
-      offset += page.jobs.length;
-      if (!page.has_more || page.jobs.length === 0) return;
-    }
+  iterate(filters = {}) {
+    return iteratePages((query) => this.list(query), "jobs", "job_id", filters);
   }
 
   get(job) {
@@ -227,7 +365,7 @@ class Jobs {
       if (ENDED.has(now.state)) return now;
       const leftMs = until - Date.now();
       if (leftMs <= 0) throw new WaitTimeout(`Job ${now.job_id} is ${now.state} after ${timeoutMs} ms`);
-      await pause(Math.min(leftMs, PAUSES_MS[Math.min(asked, PAUSES_MS.length - 1)]));
+      await this.client.pause(Math.min(leftMs, PAUSES_MS[Math.min(asked, PAUSES_MS.length - 1)]));
     }
   }
 
@@ -251,21 +389,21 @@ class Jobs {
       lost += 1;
       const pauseMs = this.client.findPause(lost);
       if (pauseMs === null) throw new ConnectionFailed("The server ended the stream again and again");
-      await pause(pauseMs);
+      await this.client.pause(pauseMs);
     }
   }
 
   async *#readEvents(job, stream, offset) {
     const headers = { Accept: "text/event-stream" };
-    const { response, end, ending } = await this.client.send("GET", `/jobs/${nameJob(job)}/${stream}`, {
+    const { response, forget, untime, leave } = await this.client.send("GET", `/jobs/${nameJob(job)}/${stream}`, {
       query: { follow: true, offset }, headers,
     });
-    end(); // what follows comes when it comes
+    untime(); // what follows comes when it comes
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     try {
       while (true) {
-        const timer = setTimeout(() => ending.abort(), SILENCE_MS);
+        const timer = setTimeout(() => leave(new Error("nothing came")), SILENCE_MS);
         const { done, value } = await reader.read().finally(() => clearTimeout(timer));
         if (done) return;
         const blocks = (text + value).replaceAll("\r\n", "\n").split("\n\n");
@@ -276,9 +414,11 @@ class Jobs {
         }
       }
     } catch (problem) {
+      this.client.throwIfAborted();
       throw new ConnectionFailed(`The connection was lost: ${problem.message}`, { cause: problem });
     } finally {
-      ending.abort();
+      leave(new Error("it is not read any more"));
+      forget();
     }
   }
 
@@ -341,6 +481,12 @@ class Files {
     return this.client.request("GET", `/${this.kept}`, { query });
   }
 
+  /** All of them, page by page. */
+  iterate(query = {}) {
+    const id = this.kept === "exports" ? "export_id" : "report_id";
+    return iteratePages((asked) => this.list(asked), this.kept, id, query);
+  }
+
   get(made) {
     return this.client.request("GET", this.#path(made));
   }
@@ -352,15 +498,15 @@ class Files {
       const now = await this.get(made);
       if (now.status !== "processing") return now;
       if (Date.now() > until) throw new WaitTimeout(`${this.#path(now)} is not made after ${timeoutMs} ms`);
-      await pause(500);
+      await this.client.pause(500);
     }
   }
 
   /** Its file, as a Blob. */
   async download(made) {
-    const { response, end } = await this.client.send("GET", `${this.#path(made)}/download`);
-    end(); // a large file takes its time
-    return response.blob();
+    const { response, forget, untime } = await this.client.send("GET", `${this.#path(made)}/download`);
+    untime(); // a large file takes its time
+    return response.blob().finally(forget);
   }
 
   /** Cancel it, or delete it with its file. */
@@ -400,12 +546,32 @@ class Alerts {
     return this.client.request("GET", "/alerts", { query });
   }
 
+  /** All that fit, page by page. */
+  iterate(query = {}) {
+    return iteratePages((asked) => this.list(asked), "alerts", "alert_id", query);
+  }
+
   acknowledge(alertId) {
     return this.client.request("PUT", `/alerts/${encodeURIComponent(alertId)}/acknowledge`);
   }
 
   resolve(alertId) {
     return this.client.request("PUT", `/alerts/${encodeURIComponent(alertId)}/resolve`);
+  }
+}
+
+async function* iteratePages(list, rows, id, { limit = 500, ...asked }) {
+  const known = new Set();
+  for (let offset = 0; ; ) {
+    const page = await list({ ...asked, limit, offset });
+    for (const row of page[rows]) {
+      if (!known.has(row[id])) {
+        known.add(row[id]);
+        yield row;
+      }
+    }
+    offset += page[rows].length;
+    if (!page.has_more || page[rows].length === 0) return;
   }
 }
 
@@ -424,7 +590,12 @@ async function explainRefusal(response) {
   const text = await response.text().catch(() => "");
   const common = { status: response.status, retryAfterMs: readRetryAfter(response) };
   try {
-    const { code, message, details, request_id: requestId } = JSON.parse(text).error;
+    const said = JSON.parse(text);
+    if (typeof said.error === "string") {
+      // The shape of RFC 6749, of /oauth/token.
+      return new AuthenticationFailed(said.error_description ?? said.error, { ...common, code: said.error });
+    }
+    const { code, message, details, request_id: requestId } = said.error;
     return new (BY_CODE[code] ?? S9SError)(message, { ...common, code, details, requestId });
   } catch {
     // Something in between answers in its own way, such as a proxy.
@@ -456,8 +627,4 @@ function nameJob(job) {
 // Not every node has crypto.randomUUID, nor every page that came without TLS.
 function makeKey() {
   return globalThis.crypto?.randomUUID?.() ?? [1, 2, 3].map(() => Math.random().toString(36).slice(2)).join("");
-}
-
-function pause(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -1,4 +1,7 @@
-"""A server of three answers: it is busy, it breaks the connection, it is busy again; then it does what it is asked."""
+"""A server of three answers: it is busy, it breaks the connection, it is busy again; then it does what it is asked.
+
+The first token that it issues has ended before it is used.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,13 @@ class Busy(BaseHTTPRequestHandler):
     server: BusyServer
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/oauth/token":
+            self.server.asked.append(body.decode())
+            self.reply(
+                200, {"access_token": f"token-{len(self.server.asked)}", "token_type": "Bearer", "expires_in": 3600}
+            )
+            return
         self.server.keys.append(self.headers["idempotency-key"])
         attempt = len(self.server.keys)
         if attempt == 1:
@@ -30,6 +39,12 @@ class Busy(BaseHTTPRequestHandler):
             self.reply(201, ANSWER)
 
     def do_GET(self) -> None:
+        if self.path == "/v1/jobs/2/script":
+            if self.headers["authorization"] == "Bearer token-2":
+                self.reply(200, {"job_id": "2", "script": "true", "source": "slurm"})
+            else:
+                self.refuse(401, "AUTHENTICATION_FAILED", 0)
+            return
         self.server.reads += 1
         self.refuse(429, "RATE_LIMIT_EXCEEDED", 3600)
 
@@ -68,6 +83,7 @@ class BusyServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Busy)
         self.keys: list[str] = []
         self.reads = 0
+        self.asked: list[str] = []  # the forms that tokens were asked for with
 
 
 @contextlib.contextmanager

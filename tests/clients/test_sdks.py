@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -39,17 +41,26 @@ exported completed job_id,job_name
 nodes ['node01', 'node02'] node01 main
 found node01
 metrics True v1
+reports [] users True
+told created True
+client pipeline ['read', 'write']
 ResourceConflict 409 RESOURCE_CONFLICT True
 AuthenticationFailed 401 AUTHENTICATION_FAILED True
 at last 77
 RateLimitExceeded 429 RATE_LIMIT_EXCEEDED True 3600.0
 ConnectionFailed
+AuthenticationFailed invalid_client
+anew true
 """
 SEEN_ASYNC = """\
 followed 'three\\n'
 ended COMPLETED
 all pages True
+told created True
+left
 """
+# An OAuth client of the server.
+CLIENT, SECRET = "pipeline", "slo_pipelines-own-secret"
 
 
 @pytest.fixture
@@ -60,6 +71,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     (store / "config.yaml").write_text("cluster: {nodes: 2, cpus: 16}\npoll: {min_s: 1, max_s: 1}\n")
     made = Server(store, "embedded")
     try:
+        with (store / "access.yaml").open("a") as file:
+            digest = hashlib.sha256(SECRET.encode()).hexdigest()
+            file.write(f"oauth_clients: [{{name: {CLIENT}, sha256: '{digest}', scopes: [write]}}]\n")
         yield made.start()
     finally:
         made.close()
@@ -96,10 +110,12 @@ def use(server: Server, folder: Path, *command: str | Path, **environment: str) 
     with being_busy() as busy:
         said = run(
             folder, *command, URL=server.url, TOKEN=server.tokens["write"],
-            BUSY=f"http://127.0.0.1:{busy.server_port}", **environment,
+            BUSY=f"http://127.0.0.1:{busy.server_port}", CLIENT=CLIENT, SECRET=SECRET, **environment,
         )  # fmt: skip
         assert len(busy.keys) == 4 and len(set(busy.keys)) == 1 and busy.keys[0], "one key for all attempts"
         assert busy.reads == 1, "a pause of an hour is left to the caller"
+        form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": SECRET, "scope": "read"}
+        assert [dict(parse_qsl(text)) for text in busy.asked] == [form, form], "one that has ended is exchanged"
     return said
 
 
@@ -144,6 +160,26 @@ def test_the_example_in_python(server: Server, tmp_path: Path, made: dict[str, P
     check_submitted(server)
 
 
+def test_updates_go_on_after_a_restart(server: Server, tmp_path: Path, made: dict[str, Path]) -> None:
+    program = tmp_path / "updates.py"
+    program.write_text(
+        "import os\nfrom s9s_client import S9SClient\nclient = S9SClient(os.environ['URL'], os.environ['TOKEN'])\n"
+        "for update in client.updates('queue', snapshot=True):\n    print(update.action, flush=True)\n"
+    )
+    environment = {"URL": server.url, "TOKEN": server.tokens["read"], "PYTHONPATH": str(PACKAGE.parent)}
+    process = subprocess.Popen(
+        [sys.executable, program], env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout and process.stdout.readline() == "snapshot\n"
+        server.end()
+        server.start()
+        assert "snapshot\n" in process.stdout
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_python_is_typed(tmp_path: Path, made: dict[str, Path]) -> None:
     files = [HERE / "use_sdk.py", PACKAGE / "asynchronous", PACKAGE / "synchronous"]
     options = ["--strict", "--follow-imports=silent", f"--cache-dir={tmp_path}", "--config-file="]
@@ -168,6 +204,9 @@ def test_the_python_package_declares_what_it_imports(made: dict[str, Path]) -> N
 
 # --- JavaScript
 
+# node has a WebSocket of its own from version 22 on.
+WS = "ws@8.18.3"
+
 
 @pytest.fixture
 def node_modules(tmp_path: Path) -> Path:
@@ -178,8 +217,11 @@ def node_modules(tmp_path: Path) -> Path:
 
 
 def test_javascript(server: Server, node_modules: Path) -> None:
+    npm = find_program("npm")
+    run(node_modules, npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", node_modules / "made", WS)
+    (node_modules / "made" / "node_modules" / "ws").rename(node_modules / "node_modules" / "ws")
     shutil.copy(HERE / "use_sdk.mjs", node_modules)
-    assert use(server, node_modules, find_program("node"), "use_sdk.mjs") == SEEN
+    assert use(server, node_modules, find_program("node"), "use_sdk.mjs") == SEEN + "left\n"
 
 
 def test_the_example_in_javascript(server: Server, node_modules: Path) -> None:
@@ -233,7 +275,7 @@ GO = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
 
 def test_go(server: Server, module: Path) -> None:
     shutil.copy(HERE / "use_sdk.go", module / "main.go")
-    assert use(server, module, find_program("go"), "run", ".", **GO) == SEEN
+    assert use(server, module, find_program("go"), "run", ".", **GO) == SEEN + "left\n"
 
 
 def test_the_example_in_go(server: Server, module: Path) -> None:

@@ -2,10 +2,11 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"sort"
 	"strings"
@@ -70,7 +71,7 @@ func main() {
 	ids := map[string]bool{}
 	rows := client.Jobs.Iterate(&s9s.JobListOptions{Limit: 2})
 	for rows.Next() {
-		ids[rows.Job().JobID] = true
+		ids[rows.Row().JobID] = true
 	}
 	check(rows.Err())
 	fmt.Println("all pages", truth(ids[made[0]] && ids[made[1]] && ids[made[2]]))
@@ -108,6 +109,8 @@ func main() {
 		fmt.Println(said, list(keys))
 	}
 	useFiles(client)
+	waits := useUpdates(client)
+	useClient()
 	_, err = client.Jobs.Cancel(job.JobID)
 	said, _ := tell(err)
 	fmt.Println(said)
@@ -115,6 +118,12 @@ func main() {
 	said, _ = tell(err)
 	fmt.Println(said)
 	useBusy()
+	ctx, leave := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, leave)
+	_, err = client.WithContext(ctx).Jobs.Wait(waits, 0)
+	if errors.Is(err, context.Canceled) {
+		fmt.Println("left")
+	}
 }
 
 func useFiles(client *s9s.Client) {
@@ -130,38 +139,69 @@ func useFiles(client *s9s.Client) {
 	line, _, _ := strings.Cut(file.String(), "\r\n")
 	fmt.Println("exported", made.Status, line)
 	check(client.Exports.Delete(made.ExportID))
-	var nodes struct {
-		Nodes []struct {
-			NodeName string `json:"node_name"`
-		} `json:"nodes"`
-	}
-	check(client.Call("GET", "/nodes", nil, nil, &nodes))
-	var node struct {
-		NodeName string `json:"node_name"`
-	}
-	check(client.Call("GET", "/nodes/node01", nil, nil, &node))
-	var partition struct {
-		Name string `json:"name"`
-	}
-	check(client.Call("GET", "/partitions/main", nil, nil, &partition))
+	nodes, err := client.Nodes.List(nil)
+	check(err)
+	node, err := client.Nodes.Get("node01")
+	check(err)
+	partition, err := client.Partitions.Get("main")
+	check(err)
 	fmt.Println("nodes", list([]string{nodes.Nodes[0].NodeName, nodes.Nodes[1].NodeName}), node.NodeName, partition.Name)
-	var found struct {
-		Results []struct {
-			ID string `json:"id"`
-		} `json:"results"`
-	}
-	query := url.Values{"q": {"node01"}, "type": {"nodes"}}
-	check(client.Call("GET", "/search", query, nil, &found))
+	found, err := client.Search("node01", &s9s.SearchOptions{Type: "nodes"})
+	check(err)
 	fmt.Println("found", found.Results[0].ID)
-	var metrics struct {
-		JobCounts map[string]int `json:"job_counts"`
-	}
-	check(client.Call("GET", "/metrics/cluster", nil, nil, &metrics))
-	var status struct {
-		APIVersion string `json:"api_version"`
-	}
-	check(client.Call("GET", "/status", nil, nil, &status))
+	metrics, err := client.Metrics.Cluster()
+	check(err)
+	status, err := client.Status()
+	check(err)
 	fmt.Println("metrics", truth(metrics.JobCounts != nil), status.APIVersion)
+	users, err := client.Users.List(nil)
+	check(err)
+	reports := client.Reports.Iterate()
+	for reports.Next() {
+		panic(reports.Row().ReportID)
+	}
+	check(reports.Err())
+	fmt.Println("reports [] users", truth(len(users.Users) > 0))
+}
+
+func useUpdates(client *s9s.Client) string {
+	updates := client.Updates("jobs", &s9s.UpdateOptions{
+		Filter: map[string]interface{}{"state": "RUNNING,PENDING"}, Snapshot: true,
+	})
+	defer updates.Close()
+	var waits string
+	for updates.Next() {
+		update := updates.Update()
+		if update.Action == "snapshot" {
+			made, err := client.Jobs.Submit(&s9s.JobSubmitRequest{Name: "sdk-told", Script: "/bin/sleep 600"})
+			check(err)
+			waits = made.JobID
+		} else if update.ResourceID == waits {
+			var data struct {
+				JobID string `json:"job_id"`
+			}
+			check(json.Unmarshal(update.Data, &data))
+			fmt.Println("told", update.Action, truth(data.JobID == waits))
+			return waits
+		}
+	}
+	panic(updates.Err())
+}
+
+func useClient() {
+	config := s9s.Config{
+		BaseURL: os.Getenv("URL"), ClientID: os.Getenv("CLIENT"), ClientSecret: os.Getenv("SECRET"),
+	}
+	status, err := s9s.NewClient(&config).Status()
+	check(err)
+	var scopes []string
+	for _, scope := range status.User.Scopes {
+		if scope != "report" {
+			scopes = append(scopes, scope)
+		}
+	}
+	sort.Strings(scopes)
+	fmt.Println("client", status.User.Name, list(scopes))
 }
 
 func useBusy() {
@@ -178,4 +218,15 @@ func useBusy() {
 	if errors.As(err, &lost) {
 		fmt.Println("ConnectionFailed")
 	}
+	config := s9s.Config{BaseURL: os.Getenv("URL"), ClientID: os.Getenv("CLIENT"), ClientSecret: "wrong"}
+	_, err = s9s.NewClient(&config).Status()
+	said, refusal = tell(err)
+	fmt.Println(strings.Fields(said)[0], refusal.Details["error"])
+	config = s9s.Config{
+		BaseURL: os.Getenv("BUSY") + "/v1", ClientID: os.Getenv("CLIENT"), ClientSecret: os.Getenv("SECRET"),
+		Scope: "read",
+	}
+	script, err := s9s.NewClient(&config).Jobs.Script("2")
+	check(err)
+	fmt.Println("anew", script.Script)
 }

@@ -1,8 +1,9 @@
 // What a user does with the JavaScript client; each line says what was seen, as in use_sdk.py.
 import { RateLimitExceeded, S9SClient } from "@s9s/client";
+import WebSocket from "ws";
 
-const { URL: baseUrl, TOKEN: token, BUSY: busy } = process.env;
-const client = new S9SClient({ baseUrl, token });
+const { URL: baseUrl, TOKEN: token, BUSY: busy, CLIENT: clientId, SECRET: clientSecret } = process.env;
+const client = new S9SClient({ baseUrl, token, WebSocket });
 
 async function refusalOf(work) {
   try {
@@ -49,6 +50,20 @@ const nodes = (await client.nodes.list()).nodes.map((node) => node.node_name);
 console.log("nodes", list(nodes), (await client.nodes.get("node01")).node_name, (await client.partitions.get("main")).name);
 console.log("found", (await client.search("node01", { type: "nodes" })).results[0].id);
 console.log("metrics", truth((await client.metrics.cluster()).job_counts), (await client.status()).api_version);
+const reports = [];
+for await (const report of client.reports.iterate()) reports.push(report);
+console.log("reports", reports.length === 0 ? "[]" : reports, "users", truth((await client.users.list()).users.length > 0));
+let waits;
+for await (const update of client.updates("jobs", { filter: { state: "RUNNING,PENDING" }, snapshot: true })) {
+  if (update.action === "snapshot") {
+    waits = await client.jobs.submit({ name: "sdk-told", script: "/bin/sleep 600" });
+  } else if (update.resource_id === waits.job_id) {
+    console.log("told", update.action, truth(update.data.job_id === waits.job_id));
+    break;
+  }
+}
+const { user } = await new S9SClient({ baseUrl, clientId, clientSecret }).status();
+console.log("client", user.name, list(user.scopes.filter((scope) => scope !== "report").sort()));
 console.log(tell(await refusalOf(() => client.jobs.cancel(job))));
 console.log(tell(await refusalOf(() => new S9SClient({ baseUrl, token: "wrong" }).jobs.list())));
 
@@ -60,3 +75,13 @@ console.log(tell(limited), `${limited.retryAfterMs / 1000}.0`);
 if (!(limited instanceof RateLimitExceeded)) throw new Error("another class");
 const away = new S9SClient({ baseUrl: "http://127.0.0.1:1", retries });
 console.log((await refusalOf(() => away.jobs.get("1"))).name);
+
+const wrong = await refusalOf(() => new S9SClient({ baseUrl, clientId, clientSecret: "wrong" }).status());
+console.log(wrong.name, wrong.code);
+const pipeline = new S9SClient({ baseUrl: `${busy}/v1`, clientId, clientSecret, scope: "read" });
+console.log("anew", (await pipeline.jobs.script("2")).script);
+
+const leaving = new AbortController();
+const waiting = refusalOf(() => client.withSignal(leaving.signal).jobs.wait(waits));
+leaving.abort();
+if ((await waiting).name === "AbortError") console.log("left");

@@ -20,6 +20,7 @@ from s9s_client import (
 )
 
 URL, TOKEN, BUSY = os.environ["URL"], os.environ["TOKEN"], os.environ["BUSY"]
+CLIENT, SECRET = os.environ["CLIENT"], os.environ["SECRET"]
 
 
 def refusal(problem: S9SError) -> str:
@@ -53,6 +54,15 @@ def use(client: S9SClient) -> None:
         except (ResourceNotFound, ValidationError) as problem:
             print(refusal(problem), sorted(problem.details))
     use_files(client)
+    for update in client.updates("jobs", filter={"state": "RUNNING,PENDING"}, snapshot=True):
+        if update.action == "snapshot":
+            waits = client.jobs.submit(name="sdk-told", script="/bin/sleep 600")
+        elif update.resource_id == waits.job_id:
+            print("told", update.action, update.data["job_id"] == waits.job_id)
+            break
+    with S9SClient(URL, client_id=CLIENT, client_secret=SECRET) as pipeline:
+        caller = pipeline.status().user
+        print("client", caller.name, sorted(scope for scope in caller.scopes if scope != "report"))
     client.jobs.wait(job)
     try:
         client.jobs.cancel(job)
@@ -74,6 +84,8 @@ def use_files(client: S9SClient) -> None:
     print("nodes", names, client.nodes.get("node01").node_name, client.partitions.get("main").name)
     print("found", client.search("node01", type="nodes").results[0].id)
     print("metrics", client.metrics.cluster().job_counts is not None, client.status().api_version)
+    users = {user.username for user in client.users.list()}
+    print("reports", [report.report_id for report in client.reports.iterate()], "users", bool(users))
 
 
 def use_busy() -> None:
@@ -89,6 +101,12 @@ def use_busy() -> None:
         S9SClient("http://127.0.0.1:1", retries=quick).jobs.get("1")
     except ConnectionFailed as problem:
         print(type(problem).__name__)
+    try:
+        S9SClient(URL, client_id=CLIENT, client_secret="wrong").status()
+    except AuthenticationFailed as problem:
+        print(type(problem).__name__, problem.code)
+    with S9SClient(f"{BUSY}/v1", client_id=CLIENT, client_secret=SECRET, scope="read") as client:
+        print("anew", client.jobs.script("2").script)
 
 
 async def use_async() -> None:
@@ -98,6 +116,19 @@ async def use_async() -> None:
         print("followed", repr("".join([text async for text in client.jobs.follow(job)])))
         print("ended", (await client.jobs.wait(job, timeout=600)).state)
         print("all pages", job.job_id in {row.job_id async for row in client.jobs.iterate(limit=2)})
+        async for update in client.updates("jobs", filter={"state": "RUNNING,PENDING"}, snapshot=True):
+            if update.action == "snapshot":
+                waits = await client.jobs.submit(name="sdk-told", script="/bin/sleep 600")
+            elif update.resource_id == waits.job_id:
+                print("told", update.action, update.data["job_id"] == waits.job_id)
+                break
+        waiting = asyncio.ensure_future(client.jobs.wait(waits))
+        await client.status()
+        waiting.cancel()
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            print("left")
 
 
 with S9SClient(URL, token=TOKEN) as client:

@@ -18,6 +18,7 @@ from store.times import to_day_end
 
 _PARTS = 2**34  # more than tasks or components that one job can have
 _FEW = 100  # so many are put in their places one by one
+_ORDERS = ("asc", "desc")
 _FIRST = re.compile(r"\d{1,10}", re.ASCII)
 
 
@@ -69,6 +70,8 @@ def parse_query(
     if name not in SORTABLE:
         text = f"unknown field '{sort[:60]}'{suggest_word(sort, SORTABLE)}"
         problems.append(_make_problem("sort", text, sort))
+    if order.lower() not in _ORDERS:
+        problems.append(_make_problem("order", f"asc or desc, not '{order}'{suggest_word(order, _ORDERS)}", order))
     bounds: dict[str, float | None] = {}
     for key, text_given in (("start_time", start_time), ("end_time", end_time)):
         try:
@@ -88,7 +91,7 @@ def parse_query(
     if problems:
         raise Invalid(problems)
     users, partitions = frozenset(_split_words(user)), frozenset(_split_words(partition))
-    return JobQuery(frozenset(states), users, partitions, wanted, name, order == "desc", since, until)
+    return JobQuery(frozenset(states), users, partitions, wanted, name, order.lower() == "desc", since, until)
 
 
 def _split_words(text: str | None) -> list[str]:

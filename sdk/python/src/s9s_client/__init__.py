@@ -26,6 +26,7 @@ from s9s_client.errors import (
 from s9s_client.pages import Page
 from s9s_client.retries import Retries
 from s9s_client.synchronous.client import S9SClient
+from s9s_client.updates import Update
 
 __all__ = [
     "AsyncS9SClient",
@@ -42,6 +43,7 @@ __all__ = [
     "S9SError",
     "SlurmError",
     "UnexpectedAnswer",
+    "Update",
     "ValidationError",
     "WaitTimeout",
 ]

@@ -27,6 +27,15 @@ def complete_address(base_url: str) -> str:
     return urlunsplit(parts._replace(path=path if path.endswith("/v1") else f"{path}/v1"))
 
 
+def find_root(address: str) -> str:
+    """Return what stands before the API in its address.
+
+    >>> find_root("https://api.example.com/v1"), find_root("https://host/slurm/api/v1")
+    ('https://api.example.com', 'https://host/slurm')
+    """
+    return address.removesuffix("/v1").removesuffix("/api")
+
+
 def drop_none(**values: Any) -> dict[str, Any]:
     """Return the values that are given; None stands for those that are not."""
     return {name: value for name, value in values.items() if value is not None}

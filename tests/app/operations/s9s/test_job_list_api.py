@@ -83,6 +83,7 @@ def test_a_list_that_did_not_change_is_304(client: Client, jobs: dict[str, str])
 REFUSED = [
     ("a state", {"state": "R,RUNING"}, "state", "unknown state 'RUNING'; did you mean 'RUNNING'?"),
     ("a field to sort by", {"sort": "prioriti"}, "sort", "unknown field 'prioriti'; did you mean 'priority'?"),
+    ("an order", {"order": "dsc"}, "order", "asc or desc, not 'dsc'; did you mean 'desc'?"),
     ("a field of a filter", {"filter": "user=a stat=R"}, "filter",
      "at character 8: unknown field 'stat'; did you mean 'state'?"),
     ("a time", {"start_time": "noon"}, "start_time",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s9s_client.asynchronous.paging import iterate_pages
 from s9s_client.errors import WaitTimeout
 from s9s_client.low.api.export import create_export
 from s9s_client.low.api.exports import delete_export, get_export, list_exports
@@ -52,6 +53,11 @@ class Exports:
         asked = drop_none(limit=limit, offset=offset)
         found = expect(ListExportsResponse200, await list_exports.asyncio(client=self.low, **asked))
         return Page(found.exports, found.total, found.offset, found.has_more)
+
+    async def iterate(self, *, limit: int = 500) -> AsyncIterator[Export]:
+        """Yield all exports, page by page."""
+        async for export in iterate_pages(self.list, "export_id", limit):
+            yield export
 
     async def get(self, export: AnyExport) -> Export:
         """Return the state of an export."""
@@ -101,6 +107,11 @@ class Reports:
         asked = drop_none(limit=limit, offset=offset)
         found = expect(ListReportsResponse200, await list_reports.asyncio(client=self.low, **asked))
         return Page(found.reports, found.total, found.offset, found.has_more)
+
+    async def iterate(self, *, limit: int = 500) -> AsyncIterator[Report]:
+        """Yield all reports, page by page."""
+        async for report in iterate_pages(self.list, "report_id", limit):
+            yield report
 
     async def get(self, report: AnyReport) -> Report:
         """Return the state of a report."""

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from httpx_sse import aconnect_sse
 
+from s9s_client.asynchronous.paging import iterate_pages
 from s9s_client.errors import ConnectionFailed, WaitTimeout
 from s9s_client.low.api.jobs import (
     cancel_job,
@@ -52,8 +53,8 @@ PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 class Jobs:
     """What can be done with jobs."""
 
-    def __init__(self, low: AuthenticatedClient) -> None:
-        self.low = low
+    def __init__(self, low: AuthenticatedClient, retries: Retries) -> None:
+        self.low, self.retries = low, retries
 
     async def list(
         self,
@@ -67,11 +68,14 @@ class Jobs:
         limit: int | None = None,
         offset: int | None = None,
         expand_arrays: bool | None = None,
+        start_time: str | None = None,
+        end_time: str | None = None,
+        cluster: str | None = None,
     ) -> Page[Job]:
         """Return one page of the jobs that fit."""
         asked = drop_none(
             state=state, user=user, partition=partition, filter_=filter, sort=sort, order=order, limit=limit,
-            offset=offset, expand_arrays=expand_arrays,
+            offset=offset, expand_arrays=expand_arrays, start_time=start_time, end_time=end_time, cluster=cluster,
         )  # fmt: skip
         found = expect(ListJobsResponse200, await list_jobs.asyncio(client=self.low, **asked))
         return Page(found.jobs, found.total, found.offset, found.has_more)
@@ -81,17 +85,8 @@ class Jobs:
 
         Jobs that come or end meanwhile move the others: each is yielded once.
         """
-        known: set[str] = set()
-        offset = 0
-        while True:
-            page = await self.list(limit=limit, offset=offset, **filters)
-            for job in page:
-                if job.job_id not in known:
-                    known.add(job.job_id)
-                    yield job
-            offset += len(page)
-            if not page.has_more or not page:
-                return
+        async for job in iterate_pages(self.list, "job_id", limit, **filters):
+            yield job
 
     async def get(self, job: AnyJob) -> JobDetail:
         """Return one job with all that is known of it."""
@@ -173,6 +168,7 @@ class Jobs:
         reason: str | None = None,
         priority: int | None = None,
         signal: str | None = None,
+        admin: bool | None = None,
         dry_run: bool | None = None,
     ) -> ChangeJobsResponse200:
         """Do the same to many jobs; the answer says what became of each.
@@ -182,7 +178,7 @@ class Jobs:
         ids = [name_job(job) for job in jobs] if jobs is not None else None
         select = {"states": list(states)} if states is not None else None
         options = drop_none(
-            select=select, force=force, reason=reason, priority=priority, signal=signal, dry_run=dry_run
+            select=select, force=force, reason=reason, priority=priority, signal=signal, admin=admin, dry_run=dry_run
         )
         body = ChangeJobsBody.from_dict(drop_none(action=action, job_ids=ids, options=options or None))
         return expect(ChangeJobsResponse200, await change_jobs.asyncio(client=self.low, body=body))
@@ -225,7 +221,7 @@ class Jobs:
         yielded from its beginning.
         """
         http = self.low.get_async_httpx_client()
-        retries, lost = Retries(), 0
+        lost = 0
         while True:
             asked = {"follow": "true", "offset": str(offset)}
             try:
@@ -242,10 +238,10 @@ class Jobs:
                             yield json.loads(event.data)["data"]
             except (*LOST, httpx.ReadTimeout) as problem:
                 lost += 1
-                if lost > retries.count:
+                if lost > self.retries.count:
                     raise ConnectionFailed(f"The connection was lost: {problem}") from problem
             else:
                 lost += 1  # the server ended the stream, as it does when it stops
-                if lost > retries.count:
+                if lost > self.retries.count:
                     raise ConnectionFailed("The server ended the stream again and again")
-            await pause_async(retries.find_pause(max(lost, 1), None) or 0.0)
+            await pause_async(self.retries.find_pause(max(lost, 1), None) or 0.0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any
+
+from s9s_client.asynchronous.paging import iterate_pages
 from s9s_client.low.api.alerts import acknowledge_alert, list_alerts, resolve_alert
 from s9s_client.low.api.metrics import get_cluster_metrics, get_efficiency, get_performance_metrics
 from s9s_client.low.client import AuthenticatedClient
@@ -55,12 +59,26 @@ class Alerts:
         self.low = low
 
     async def list(
-        self, *, severity: str | None = None, acknowledged: bool | None = None, resolved: bool | None = None
+        self,
+        *,
+        severity: str | None = None,
+        type: str | None = None,
+        acknowledged: bool | None = None,
+        resolved: bool | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
     ) -> Page[Alert]:
-        """Return the alerts that fit."""
-        asked = drop_none(severity=severity, acknowledged=acknowledged, resolved=resolved)
+        """Return one page of the alerts that fit."""
+        asked = drop_none(
+            severity=severity, type_=type, acknowledged=acknowledged, resolved=resolved, limit=limit, offset=offset
+        )
         found = expect(ListAlertsResponse200, await list_alerts.asyncio(client=self.low, **asked))
         return Page(found.alerts, found.total, found.offset, found.has_more)
+
+    async def iterate(self, *, limit: int = 500, **filters: Any) -> AsyncIterator[Alert]:
+        """Yield all alerts that fit, page by page; `filters` are those of `list`."""
+        async for alert in iterate_pages(self.list, "alert_id", limit, **filters):
+            yield alert
 
     async def acknowledge(self, alert_id: str) -> Alert:
         """Say that somebody looks after it."""

@@ -8,19 +8,47 @@ from typing import Any
 
 import httpx
 
+from s9s_client.credentials import ClientCredentials
 from s9s_client.errors import ConnectionFailed, explain_refusal
 from s9s_client.retries import LOST, Retries, add_key
 
 
 class RetryingTransport(httpx.AsyncBaseTransport):
-    """Sends a request again while the server is busy or out of reach."""
+    """Sends a request again while the server is busy or out of reach, or where a token has ended."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, retries: Retries, pause: Callable[[float], Any]) -> None:
-        self.inner, self.retries, self.pause = inner, retries, pause
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        retries: Retries,
+        pause: Callable[[float], Any],
+        credentials: ClientCredentials | None = None,
+    ) -> None:
+        self.inner, self.retries, self.pause, self.credentials = inner, retries, pause, credentials
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the answer to the last attempt."""
+        """Return the answer; an OAuth client gets its token before."""
         add_key(request)
+        if self.credentials is None:
+            return await self.send(request)
+        if self.credentials.is_due:
+            await self.renew(self.credentials, request)
+        self.credentials.sign(request)
+        response = await self.send(request)
+        if response.status_code == 401:
+            await response.aclose()
+            await self.renew(self.credentials, request)
+            self.credentials.sign(request)
+            response = await self.send(request)
+        return response
+
+    async def renew(self, credentials: ClientCredentials, request: httpx.Request) -> None:
+        """Get a token."""
+        response = await self.send(credentials.make_request(request))
+        await response.aread()
+        credentials.take(response)
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer to the last attempt."""
         for attempt in count(1):
             response: httpx.Response | None = None
             lost: httpx.TransportError | None = None
