@@ -27,6 +27,12 @@ SAID_BYTES = 1000
 # What may lie outside of the standard library, by worker.
 LIBRARIES = {TABLE_WORKER: ("xlsxwriter", "pyarrow"), REPORT_WORKER: ("matplotlib",)}
 
+# Libraries that begin a thread for each processor, or set much memory aside, would be over the bounds at once.
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MPLCONFIGDIR": os.devnull, "LANG": "C.UTF-8", "PATH": os.defpath,
+}  # fmt: skip
+
 
 class NotMade(Exception):
     """The file could not be made; the text says why."""
@@ -101,7 +107,7 @@ def _start_child(worker: Path, fd: int, said: IO[bytes], bounds: Bounds) -> subp
         stdin=subprocess.PIPE,
         stdout=fd,
         stderr=said,
-        env={"OPENBLAS_NUM_THREADS": "1", "LANG": "C.UTF-8", "MPLCONFIGDIR": os.devnull, "PATH": os.defpath},
+        env=ENVIRONMENT,
         close_fds=True,
         start_new_session=True,
     )

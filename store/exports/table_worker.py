@@ -6,7 +6,7 @@ each row, an array of its values, then an empty line. The input stays open until
 before, nobody wants the file any more. What goes wrong is told in one line on standard error.
 
 Wanted: `{"format", "title", "columns": [[NAME, TYPE], …], "headers": bool, "delimiter", "scratch"}`; types are text,
-whole, number, flag and list. `scratch` is a folder for what a format needs until its end.
+whole, number, list, and time (RFC 3339). `scratch` is a folder for what a format needs until its end.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 Row = list[Any]
@@ -184,16 +185,33 @@ def write_sheet(out: Any, wanted: dict[str, Any], rows: Iterable[Row]) -> None:
 
 
 def write_parquet(out: Any, wanted: dict[str, Any], rows: Iterable[Row]) -> None:
-    """Write a Parquet file in groups of rows."""
+    """Write a Parquet file in groups of rows; times and lists are no texts."""
     import pyarrow
     import pyarrow.parquet
 
-    types = {"whole": pyarrow.int64(), "number": pyarrow.float64(), "flag": pyarrow.bool_()}
-    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in wanted["columns"]])
+    text, time = pyarrow.string(), pyarrow.timestamp("ms", tz="UTC")
+    types = {
+        "whole": pyarrow.int64(), "number": pyarrow.float64(), "text": text, "list": pyarrow.list_(text), "time": time,
+    }  # fmt: skip
+    kinds = [kind for _, kind in wanted["columns"]]
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in wanted["columns"]])
     with pyarrow.parquet.ParquetWriter(out, schema) as writer:
         for group in _split_groups(rows):
-            columns = [[flatten_value(row[at]) for row in group] for at in range(len(schema))]
+            columns = [[to_parquet_value(kind, row[at]) for row in group] for at, kind in enumerate(kinds)]
             writer.write_table(pyarrow.table(columns, schema=schema))
+
+
+def to_parquet_value(kind: str, value: Any) -> Any:
+    """Turn a value into what a column of this kind holds.
+
+    >>> to_parquet_value("list", ["a", {"b": 1}]), to_parquet_value("time", "2026-01-01T00:00:00Z").year
+    (['a', '{"b":1}'], 2026)
+    """
+    if value is None:
+        return None
+    if kind == "list":
+        return [to_text(part) for part in value]
+    return datetime.fromisoformat(value) if kind == "time" else flatten_value(value)
 
 
 def _split_groups(rows: Iterable[Row]) -> Iterator[list[Row]]:

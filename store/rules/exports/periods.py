@@ -14,7 +14,7 @@ from store.times import to_day_end, to_epoch, to_rfc3339
 DAY_S = 86_400
 DAYS = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
 LONGEST_DAYS = 3660
-GET_CHARTS = "pdf needs matplotlib, which is not installed here: pip install 'sluice[reports]'"
+GET_CHARTS = "pdf needs matplotlib, which is not installed here: pip install matplotlib"
 NO_SMTP = "no SMTP server is configured: config.yaml has no section smtp"
 
 

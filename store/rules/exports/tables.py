@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from store.errors import Invalid, make_problem, suggest_word
 from store.times import to_day_end, to_epoch, to_rfc3339
 
-TEXT, NUMBER, WHOLE, FLAG, LIST = "text", "number", "whole", "flag", "list"
+TEXT, NUMBER, WHOLE, LIST, TIME = "text", "number", "whole", "list", "time"
 
 JOBS = {
     "job_id": TEXT, "job_name": TEXT, "user": TEXT, "account": TEXT, "partition": TEXT, "state": TEXT,
-    "submit_time": TEXT, "start_time": TEXT, "end_time": TEXT, "elapsed_time": TEXT, "time_limit": TEXT,
+    "submit_time": TIME, "start_time": TIME, "end_time": TIME, "elapsed_time": TEXT, "time_limit": TEXT,
     "nodes": LIST, "node_count": WHOLE, "cpu_count": WHOLE, "memory": TEXT, "gpus": WHOLE, "priority": WHOLE,
     "qos": TEXT, "working_directory": TEXT, "standard_output": TEXT, "standard_error": TEXT, "exit_code": WHOLE,
     "reason": TEXT,
@@ -22,7 +22,7 @@ JOBS = {
 NODES = {
     "node_name": TEXT, "state": TEXT, "partitions": LIST, "cpu_total": WHOLE, "cpu_allocated": WHOLE,
     "cpu_load": NUMBER, "memory_total": TEXT, "memory_allocated": TEXT, "memory_free": TEXT, "gpus_total": WHOLE,
-    "gpus_allocated": WHOLE, "features": LIST, "architecture": TEXT, "os": TEXT, "boot_time": TEXT, "last_busy": TEXT,
+    "gpus_allocated": WHOLE, "features": LIST, "architecture": TEXT, "os": TEXT, "boot_time": TIME, "last_busy": TIME,
     "jobs": LIST, "reason": TEXT,
 }  # fmt: skip
 USERS = {
@@ -35,7 +35,7 @@ PARTITIONS = {
     "max_nodes": WHOLE, "priority": WHOLE, "qos": TEXT, "features": LIST,
 }  # fmt: skip
 METRICS = {
-    "timestamp": TEXT, "cpu_utilization": NUMBER, "memory_utilization": NUMBER, "gpu_utilization": NUMBER,
+    "timestamp": TIME, "cpu_utilization": NUMBER, "memory_utilization": NUMBER, "gpu_utilization": NUMBER,
     "jobs_submitted": WHOLE, "jobs_completed": WHOLE, "avg_queue_time": WHOLE,
 }  # fmt: skip
 COLUMNS: dict[str, dict[str, str]] = {
@@ -74,7 +74,7 @@ MEDIA_TYPES = {
     "parquet": "application/vnd.apache.parquet",
     "pdf": "application/pdf",
 }
-GET_PARQUET = "parquet needs pyarrow, which is not installed here: pip install 'sluice[parquet]'"
+GET_PARQUET = "parquet needs pyarrow, which is not installed here: pip install pyarrow"
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
      "after end_time"),
     ("two delimiters", {"options": {"delimiter": ";;"}}, "must be one character"),
     ("a delimiter that quotes", {"options": {"delimiter": '"'}}, "must be one character"),
-    ("a library that is missing", {"format": "parquet"}, r"pip install 'sluice\[parquet\]'"),
+    ("a library that is missing", {"format": "parquet"}, "pip install pyarrow"),
 ]  # fmt: skip
 
 

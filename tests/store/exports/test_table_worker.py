@@ -106,12 +106,3 @@ def test_a_sheet_that_is_full_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(Unfit, match="at most 3 rows"):
             write("xlsx", [["a", 1, []]] * 3, tmp_path)
         gc.collect()
-
-
-def test_parquet_has_columns_of_their_types() -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    found = parquet.read_table(io.BytesIO(write("parquet", [["=a", 1, ["x", "y"]], [None, None, []]])))
-    assert found.to_pylist() == [
-        {"name": "=a", "count": 1, "nodes": "x,y"},
-        {"name": None, "count": None, "nodes": ""},
-    ]
