@@ -35,7 +35,7 @@ async def create_report(
     periods.check_format(form)
     parameters = {key: value for key, value in (body.get("parameters") or {}).items() if value is not None}
     since, until = periods.choose_period(parameters, now)
-    has_smtp = server.store.config.smtp is not None
+    smtp = server.store.config.smtp
     made = ClusterReport(
         id=made_files.make_id("rep", KIND, idempotency_key, caller),
         request_hash=requests.hash_request(body),
@@ -50,7 +50,7 @@ async def create_report(
         parameters=parameters,
         since=since,
         until=until,
-        email=periods.read_recipient(body.get("delivery") or {}, has_smtp),
+        email=periods.read_recipient(body.get("delivery") or {}, None if smtp is None else smtp.recipients),
     )
     made = await made_files.begin_file(server, KIND, made, caller)
     return Answer(_build_row(server, made, base_url), location=f"{base_url}/reports/{made.id}")

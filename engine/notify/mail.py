@@ -47,7 +47,10 @@ async def send_report(store: Store, delivery: Delivery, handed: Callable[[], Awa
     report: ClusterReport = store.reports.get(name)
     if report.email is None:
         raise Refused("the report names nobody to send it to")
-    message = await asyncio.to_thread(build_message, store.reports.path / name / files.DATA, report, config)
+    try:
+        message = await asyncio.to_thread(build_message, store.reports.path / name / files.DATA, report, config)
+    except ValueError as problem:
+        raise Refused(f"no header can hold this: {problem}") from None
     await _send_message(message, config, await asyncio.to_thread(read_password, config), handed)
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 
 from store.documents.models import (
     ADDRESS,
+    DOMAIN,
     HOOK,
     HOST,
     MEMORY,
@@ -258,6 +259,8 @@ class SmtpConfig(UserFileModel):
     password_file: Annotated[str, Field(pattern=PATH, max_length=4096)] | None = None
     password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)] | None = None
     sender: Annotated[str, Field(pattern=ADDRESS, max_length=320, alias="from")]
+    # Addresses, and domains whose addresses count; none: anybody.
+    recipients: list[Annotated[str, Field(pattern=f"{ADDRESS}|^{DOMAIN}$", max_length=320)]] = Field(default=[])
     attachment_mb: int = Field(default=10, ge=0, le=100)
 
     @property

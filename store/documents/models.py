@@ -18,7 +18,10 @@ HOST = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"
 PATH = r"^[^\x00-\x1f\x7f]+$"
 LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 # One address of e-mail, without a name beside it; nothing that could end a header or begin another address.
-ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$"
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+DOMAIN = rf"{LABEL}(\.{LABEL}){{0,20}}"
+ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}"
+ADDRESS = rf"^{ATOM}(\.{ATOM}){{0,20}}@{DOMAIN}$"
 HOOK = r"^https://hooks\.slack\.com/services/\S+$"
 VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 

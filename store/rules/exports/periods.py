@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from store.documents import ADDRESS
@@ -66,14 +66,22 @@ def has_charts() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def read_recipient(delivery: Mapping[str, Any], has_smtp: bool) -> str | None:
-    """Return whom a report is sent to, None for nobody; raise Invalid."""
-    method, address = delivery.get("method") or "none", delivery.get("email")
+def read_recipient(delivery: Mapping[str, Any], allowed: Collection[str] | None) -> str | None:
+    """Return whom a report is sent to, None for nobody; raise Invalid.
+
+    `allowed` are addresses and domains; anybody if empty, nobody if None.
+    """
+    address = delivery.get("email")
+    method = delivery.get("method") or ("email" if address else "none")
     if method == "none":
         return None
-    if not has_smtp:
+    if allowed is None:
         raise Invalid([make_problem(NO_SMTP, ["body", "delivery", "method"], input=method)])
     if not address or not re.fullmatch(ADDRESS, address):
         message = "must be one address of e-mail, such as admin@example.com"
+        raise Invalid([make_problem(message, ["body", "delivery", "email"], input=address)])
+    known = {word.lower() for word in allowed}
+    if known and known.isdisjoint({address.lower(), address.lower().partition("@")[2]}):
+        message = f"config.yaml (smtp.recipients) allows only {', '.join(sorted(known))}"
         raise Invalid([make_problem(message, ["body", "delivery", "email"], input=address)])
     return str(address)

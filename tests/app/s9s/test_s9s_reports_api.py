@@ -147,10 +147,27 @@ def test_refusals_name_the_field(client: Client, why: str, body: dict[str, Any],
     assert field in answer.json()["error"]["details"]["fields"]
 
 
-@pytest.mark.parametrize(
-    "address", ["a@example.com\r\nBcc: all@example.com", "a@example.com, b@example.com", "<a@b.c>"]
-)
-def test_an_address_is_one_address(mailing: Client, address: str) -> None:
+ADDRESSES = [
+    ("a header behind it", "a@example.com\r\nBcc: all@example.com"),
+    ("an end of line", "a@example.com\n"),
+    ("two", "a@example.com, b@example.com"),
+    ("two in other words", "a@example.com;b@example.com"),
+    ("with brackets", "<a@b.c>"),
+    ("with a name", "Ann <a@b.c>"),
+    ("a quoted name", '"a b"@example.com'),
+    ("no domain", "root"),
+    ("two signs", "a@b@example.com"),
+    ("dots without letters", "a@example..com"),
+    ("a dot in front", ".a@example.com"),
+    ("a number of the network", "a@[127.0.0.1]"),
+    ("another alphabet", "ä@example.com"),
+    ("none", None),
+    ("nothing", ""),
+]
+
+
+@pytest.mark.parametrize(("why", "address"), ADDRESSES, ids=[row[0] for row in ADDRESSES])
+def test_an_address_is_one_address(mailing: Client, why: str, address: str | None) -> None:
     body = {"type": "node_health", "format": "json", "delivery": {"method": "email", "email": address}}
     error = mailing.post("/v1/reports", body).json()["error"]
     assert list(error["details"]["fields"]) == ["delivery.email"]
