@@ -90,7 +90,7 @@ class Server:
         self.file_work = FileWork()
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
         self.requests = RequestCounts()
-        self.job_texts, self.run_texts = TextCache(), TextCache()
+        self.job_texts, self.user_texts, self.run_texts = TextCache(), TextCache(), TextCache()
         self.sampler, self.usage_cache = Sampler(self.store, lambda: self.cluster), UsageCache(self.pool)
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from engine import jobs
 from engine.clusters import is_ssh
 from engine.nodes.node_list import make_list_answer
-from engine.queue import job_list
+from engine.queue import job_list, queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.resources import count_jobs
@@ -69,18 +69,23 @@ async def list_users(server: Server, limit: int | None, offset: int) -> Answer:
 
 
 async def get_user(server: Server, username: str) -> Answer:
-    """Get one user with limits and recent jobs; raise NotFound."""
+    """Get one user with limits and recent jobs.
+
+    Raises NotFound, and SlurmError where accounting does not answer.
+    """
     cluster = server.cluster
     table = await collect_users(cluster)
     if username not in table.associations and username not in table.jobs:
         raise NotFound("User", username)
-    own = sorted(table.jobs.get(username, ()), key=lambda job: (job["submit_time"] or 0, job["raw_id"]), reverse=True)
+    rows = [row for row in await job_list.list_recent_rows(server, cluster) if row["user"] == username]
+    view = queue_view.get_view(server, cluster)
+    own = sorted(rows, key=lambda row: (row["submit_time"] or 0, row["raw_id"]), reverse=True)
     uid = next((job["uid"] for job in own if job["uid"] is not None), None)
     row = {
         **table.to_json(username),
         "uid": await find_uid(cluster, username) if uid is None else uid,
         "limits": s9s_accounts.to_limits_json(table.associations.get(username, [])),
-        "recent_jobs": [job_list.to_job_json(job) for job in own[:RECENT_JOBS]],
+        "recent_jobs": [view.to_job_json(server, cluster, row) for row in own[:RECENT_JOBS]],
     }
     return Answer(Body(dump_json(row)), jobs.get_age_s(server, None))
 

@@ -32,7 +32,10 @@ def list_nodes(
     offset: int,
 ) -> Answer:
     """List the nodes that fit all filters."""
-    table, wanted = get_table(server), None if state is None else states.parse_states(state)
+    table, asked = get_table(server), (state, partition, features, available, limit, offset)
+    if (kept := table.pages.get(asked)) is not None:
+        return Answer(kept, jobs.get_age_s(server, None))
+    wanted = None if state is None else states.parse_states(state)
     needed = {feature.strip() for feature in (features or "").split(",")} - {""}
     names = [
         name
@@ -42,7 +45,9 @@ def list_nodes(
         and needed <= set(node["features"])
         and available in (None, node["available"])
     ]
-    return make_list_answer(server, "nodes", [table.pieces[name] for name in names], limit, offset)
+    answer = make_list_answer(server, "nodes", [table.pieces[name] for name in names], limit, offset)
+    table.pages.put(asked, answer.value, len(answer.value.data) + 1000)
+    return answer
 
 
 def make_list_answer(server: Server, name: str, pieces: list[bytes], limit: int | None, offset: int) -> Answer:

@@ -10,14 +10,18 @@ from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.ids import expand_hosts
 from slurm_shim.parse import FINISHED, WAITING
 from slurm_shim.resources import count_gpus_in_use
+from store.indexes.bodies import BoundedCache
 from store.jsons import dump_json
 from store.views import s9s_nodes
+
+KEPT_PAGES_BYTES = 8_000_000
 
 
 class NodeTable:
     """The rows of nodes, made once for each change of the snapshot.
 
-    `jobs` are the rows of jobs at work by node, `gpus` what they hold there, `pieces` the rows of the list as bytes.
+    `jobs` are the rows of jobs at work by node, `gpus` what they hold there, `pieces` the rows of the list as bytes,
+    `pages` answers that were made of them.
     """
 
     def __init__(self) -> None:
@@ -26,6 +30,7 @@ class NodeTable:
         self.jobs: dict[str, list[dict[str, Any]]] = {}
         self.gpus: dict[str, int] = {}
         self.pieces: dict[str, bytes] = {}
+        self.pages = BoundedCache(KEPT_PAGES_BYTES)
         self._hosts: dict[str, list[str]] = {}  # by the expressions that jobs at work have
 
     def follow_snapshot(self, cluster: Cluster) -> NodeTable:
@@ -39,6 +44,7 @@ class NodeTable:
             self._group_jobs(at_work)
             self.gpus = count_gpus_in_use(self.nodes, at_work)
             self.pieces = {name: dump_json(self.to_json(name)) for name in self.nodes}
+            self.pages.clear()
             self.version = snapshot.version
         return self
 

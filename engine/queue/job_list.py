@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
@@ -93,7 +94,7 @@ async def _build_page(
     """Build the rows of a page, count all, and say what may be missing."""
     view, ended, more = queue_view.get_view(server, asked), None, dict[str, Any]()
     if query.asks_for_ended:
-        period = query.since if query.since is not None else (query.until or time.time()) - DAY_S + STEP_S
+        period = choose_period(query.since, query.until)
         since = period // STEP_S * STEP_S
         try:
             ended = await asked.ended_jobs.list_period(period, query.until)
@@ -109,6 +110,22 @@ async def _build_page(
     else:
         chosen = job_query.select_rows(rows, query)
     return [view.to_job_json(server, asked, row) for row in chosen[part]], len(chosen), more
+
+
+def choose_period(since: float | None, until: float | None) -> float:
+    """Choose from when on ended jobs are listed: the last day without a time."""
+    return since if since is not None else (until or time.time()) - DAY_S + STEP_S
+
+
+async def list_recent_rows(server: Server, asked: Cluster) -> Sequence[Row]:
+    """List the jobs of the queue and those that ended in the last day.
+
+    The largest id first. Where more ended than are listed at once, only ours. Raises SlurmError.
+    """
+    period, ended = choose_period(None, None), None
+    with contextlib.suppress(TooMuchHistory):
+        ended = await asked.ended_jobs.list_period(period, None)
+    return queue_view.get_view(server, asked).list_rows(server, asked, period // STEP_S * STEP_S, ended)
 
 
 def _choose_rows(rows: Sequence[Row], query: JobQuery, is_expanded: bool) -> list[Row]:

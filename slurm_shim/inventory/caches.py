@@ -41,11 +41,15 @@ class Cached(Generic[Value]):
         self._answer: tuple[float, Value] | None = None
         self._asking: asyncio.Task[None] | None = None
 
-    async def get(self) -> Value:
-        """Return the answer, asked for now or a while ago."""
+    async def get(self, old_s: float | None = None) -> Value:
+        """Return the answer, asked for now or a while ago.
+
+        `old_s` is how old it may be for this caller while it is asked anew.
+        """
+        old_s = self.old_s if old_s is None else old_s
         if self._answer is None or self._now() - self._answer[0] > self.fresh_s:
             asking = self._asking = self._asking or self._begin()
-            if self._answer is None or self._now() - self._answer[0] > self.old_s:
+            if self._answer is None or self._now() - self._answer[0] > old_s:
                 # Who leaves does not end it for the others.
                 await asyncio.shield(asking)
         assert self._answer is not None

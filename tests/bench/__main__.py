@@ -28,9 +28,11 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 SMALL, LIST = b"[]", open(os.environ["LIST"], "rb").read()
+NODES = open(os.environ.get("NODES", os.devnull), "rb").read()
 async def small(request): return Response(SMALL, media_type="application/json")
 async def jobs(request): return Response(LIST, media_type="application/json")
-app = Starlette(routes=[Route("/small", small), Route("/jobs", jobs)])
+async def nodes(request): return Response(NODES, media_type="application/json")
+app = Starlette(routes=[Route("/small", small), Route("/jobs", jobs), Route("/nodes", nodes)])
 """
 
 

@@ -33,6 +33,14 @@ QUERIES = (
     ("filter= with four terms", {"filter": "memory>=2G and time_limit>1:00:00 name~sim user in (user1,user2,user3)"}),
     ("filter= with a regular expression", {"filter": "name=~^sim_[0-4]"}),
 )  # fmt: skip
+NODES = 1000
+SMALL_ANSWERS = (
+    ("one node", "/api/v1/nodes/node0007"),
+    ("metrics of the cluster", "/api/v1/metrics/cluster"),
+    ("performance of a day", "/api/v1/metrics/performance"),
+    ("search for a job by name", "/api/v1/search?q=sim_77&type=jobs"),
+    ("/metrics for Prometheus", "/metrics"),
+)
 CONFIG = "ClusterName = bench\nSLURM_VERSION = 22.05.8\nMinJobAge = 300 sec\nAccountingStorageType = (null)\n"
 
 
@@ -56,6 +64,19 @@ def build_queue(count: int) -> str:
         }  # fmt: skip
         rows.append(NONCE.join(str(own[name]) for name in parse.JOB_FIELDS) + f"{NONCE}E\n")
     return "".join(rows)
+
+
+def build_nodes(count: int) -> str:
+    """Build what `scontrol -o show node` prints of so many nodes."""
+    return "".join(
+        f"NodeName=node{number:04} Arch=x86_64 CoresPerSocket=16 CPUAlloc=16 CPUTot=32 CPULoad=14.20 "
+        f"AvailableFeatures=gpu,cuda ActiveFeatures=gpu,cuda Gres=gpu:4 NodeAddr=node{number:04} "
+        f"NodeHostName=node{number:04} Version=22.05.8 OS=Linux 6.1.0 #1 SMP RealMemory=128000 AllocMem=64000 "
+        f"FreeMem=58000 Sockets=2 Boards=1 State={('MIXED', 'IDLE+DRAIN')[number % 9 == 0]} ThreadsPerCore=1 TmpDisk=0 "
+        f"Weight=1 Partitions=cpu,gpu BootTime=1795000000 SlurmdStartTime=1795000100 LastBusyTime=1795280000 "
+        f"CfgTRES=cpu=32,mem=128000M,billing=32,gres/gpu=4 AllocTRES=cpu=16,mem=64000M,gres/gpu=2\n"
+        for number in range(1, count + 1)
+    )
 
 
 def time_ms(work: Callable[[], Any], rounds: int) -> float:
@@ -95,10 +116,9 @@ def measure_pages(folder: Path, count: int, rounds: int, seconds: float) -> None
     (folder / "queue").write_text(build_queue(count))
     (folder / "config").write_text(CONFIG)
     programs.write("squeue", f'n=${{SQUEUE_FORMAT2#*:}}; n=${{n%%,*}}; sed "s/{NONCE}/$n/g" {folder}/queue')
-    programs.write(
-        "scontrol",
-        f'case "$*" in "show config") cat {folder}/config;; ping) echo "Slurmctld(primary) at a is UP";; esac',
-    )
+    (folder / "nodes").write_text(build_nodes(NODES))
+    answers = f'"show config") cat {folder}/config;; *"show node") cat {folder}/nodes;;'
+    programs.write("scontrol", f'case "$*" in {answers} ping) echo "Slurmctld(primary) at a is UP";; esac')
     programs.write("sbatch")
     server = Server(folder / "store", "slurm", PATH=f"{programs.bin}:{os.environ['PATH']}", SLURM_CONF="/dev/null")
     (server.store / "config.yaml").write_text("poll: {min_s: 60, max_s: 60}\n")
@@ -109,10 +129,13 @@ def measure_pages(folder: Path, count: int, rounds: int, seconds: float) -> None
         page = server.http.get(path)
         assert page.json()["total"] == count, page.text[:200]
         (folder / "list.json").write_bytes(page.content)
+        nodes = server.http.get("/api/v1/nodes")
+        assert nodes.json()["total"] == NODES, nodes.text[:200]
+        (folder / "nodes.json").write_bytes(nodes.content)
         (folder / "bare.py").write_text(BARE)
         port = free_port()
         command = ["-m", "granian", "--interface", "asgi", "--port", str(port), "--log-level", "error", "bare:app"]
-        environment = {**os.environ, "LIST": str(folder / "list.json")}
+        environment = {**os.environ, "LIST": str(folder / "list.json"), "NODES": str(folder / "nodes.json")}
         bare = subprocess.Popen([sys.executable, *command], cwd=folder, env=environment)
         wait_for_port(port)
         print(f"pages of 100 jobs out of {count} ({CONNECTIONS} connections, at least {LEAST_RATIO} wanted)")
@@ -121,6 +144,10 @@ def measure_pages(folder: Path, count: int, rounds: int, seconds: float) -> None
         compare("  a filtered page", (server.port, filtered), (port, "/jobs"), rounds, seconds)
         etag = page.headers["ETag"]
         compare("  not modified (304)", (server.port, path), (port, "/small"), rounds, seconds, etag)
+        what = f"  {NODES} nodes, {len(nodes.content) // 1000} kB"
+        compare(what, (server.port, "/api/v1/nodes"), (port, "/nodes"), rounds, seconds)
+        for what, path in SMALL_ANSWERS:
+            compare(f"  {what}", (server.port, path), (port, "/small"), rounds, seconds)
     finally:
         if bare is not None:
             bare.terminate()

@@ -10,7 +10,7 @@ from engine.search import global_search
 from engine.search.text_cache import TextCache
 from slurm_shim.job_groups import build_waiting_job
 
-JOBS, ROUNDS, REQUESTS = 10_000, 20, 100_000
+JOBS, USERS, ROUNDS, REQUESTS = 10_000, 2000, 20, 100_000
 SEARCH_MS, REQUEST_US = 20.0, 20.0
 QUERIES = (["user7"], ["gpu"], ["user7", "gpu"], ["nothing"])
 
@@ -21,16 +21,18 @@ def main() -> None:
         build_waiting_job(str(number), name=f"simulation_{number % 97}", user=f"user{number % 50}", partition="gpu")
         for number in range(JOBS)
     ]
-    sources = global_search.Sources(rows, [], [], [], [], TextCache(), TextCache(), 1, 1)
+    accounts = {f"user{number}": ["physics", "chemistry"] for number in range(USERS)}
+    caches = TextCache(), TextCache(), TextCache()
+    sources = global_search.Sources(rows, [], [], [], [], accounts, *caches, 1, 1)
     for words in QUERIES:
         took_ms = []
         for _ in range(ROUNDS + 1):
-            began = time.perf_counter()
+            began = time.thread_time()
             global_search.find_results(sources, words, list(global_search.SHELVES), 20, "/v1")
-            took_ms.append(1000 * (time.perf_counter() - began))
+            took_ms.append(1000 * (time.thread_time() - began))
         middle = statistics.median(took_ms[1:])
         what = f"search for {' '.join(words)}"
-        print(f"{what:<28} {middle:6.1f} ms over {JOBS} jobs (first {took_ms[0]:.0f}); at most {SEARCH_MS:g}")
+        print(f"{what:<28} {middle:6.1f} ms of CPU over {JOBS} jobs (first {took_ms[0]:.0f}); at most {SEARCH_MS:g}")
     counts, began = RequestCounts(), time.perf_counter()
     for _ in range(REQUESTS):
         counts.observe_request("srunx_list_jobs", 200, 0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 import pytest
 
 from engine.accounts import users
+from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.inventory.accounts import parse_associations
 from store.errors import NotFound
 from tests import ROOT
@@ -65,6 +67,29 @@ async def test_limits_are_those_of_the_default_account(tmp_path: Path) -> None:
         assert orjson.loads((await users.get_user(world.server, "root")).value.data)["uid"] == 0
         with pytest.raises(NotFound):
             await users.get_user(world.server, "nobody-is-called-so")
+
+
+@asynchronous
+async def test_recent_jobs_are_those_of_queue_and_accounting(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        answer_with(world, RECORDED, {})
+        now = int(time.time())
+        world.slurm.accounted = [
+            job(str(number), "COMPLETED", user=user, submit_time=now - ago_s, end_time=now - ago_s + 5)
+            for number, user, ago_s in (
+                (1, "games", 7200),
+                (2, "games", 3600),
+                (3, "man", 60),
+                (4, "games", 99 * 86_400),
+            )
+        ]
+        await world.show_queue(job("9", "RUNNING", user="games", submit_time=now - 1), world.slurm.accounted[1])
+        found = orjson.loads((await users.get_user(world.server, "games")).value.data)
+        assert [row["job_id"] for row in found["recent_jobs"]] == ["9", "2", "1"]
+        world.cluster.ended_jobs._kept.clear()
+        world.slurm.failure = SlurmUnreachable("sacct", "Problem talking to the database")
+        with pytest.raises(SlurmUnreachable, match="database"):
+            await users.get_user(world.server, "games")
 
 
 @asynchronous
