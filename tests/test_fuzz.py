@@ -49,7 +49,8 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     store = tmp_path / "store"
     # Mounts below ~ get a srunx.json now and then.
     given = {"HOME": str(tmp_path), "SRUNX_SSH_PROFILE": "here", "SLUICE_SSH_CONFIG": str(tmp_path / "ssh_config")}
-    server = Server(store, "embedded", **given)
+    # Also the server's own user is asked for a token.
+    server = Server(store, "embedded", SLUICE_ALWAYS_ASK="yes", **given)
     (tmp_path / "ssh_config").write_text(SSH)
     (store / "config.yaml").write_text(CONFIG)
     project = tmp_path / "project"
@@ -60,9 +61,9 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     (store / "syncs").mkdir(exist_ok=True)
     (store / "syncs" / f"{SYNC}.json").write_text(SYNCED)
     (store / "profiles.yaml").write_text(PROFILES.format(project=project))
-    # The S9S API is called with credentials, as others than the server's own user have them.
     token = token_file.create_entry(store, "token", "fuzz", ["admin"], tier="enterprise")
     token_file.create_entry(store, "client", "your_client_id", ["read"])
+    server.http.headers["authorization"] = f"Bearer {token}"
     try:
         server.start()
         # A cancelled job is over, not gone: its DELETE is not followed by 404. How fast data is made is not judged.

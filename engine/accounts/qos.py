@@ -14,7 +14,7 @@ from store.views.s9s_accounts import to_qos_json
 async def list_qos(server: Server, limit: int | None, offset: int) -> Answer:
     """List all QOS; none where there is no accounting."""
     rows = await server.cluster.inventory.qos.get() or []
-    return make_list_answer(server, "qos", [dump_json(to_qos_json(row)) for row in rows], limit, offset)
+    return make_list_answer(server, "qos", rows, lambda row: dump_json(to_qos_json(row)), limit, offset)
 
 
 async def get_qos(server: Server, qos_name: str) -> Body:

@@ -61,11 +61,12 @@ async def collect_users(cluster: Cluster) -> UserTable:
 async def list_users(server: Server, limit: int | None, offset: int) -> Answer:
     """List users by name, with their jobs in the queue."""
     table = await collect_users(server.cluster)
-    names = table.list_names()
-    pieces = [dump_json(table.to_json(name)) for name in names[offset : None if limit is None else offset + limit]]
-    answer = make_list_answer(server, "users", pieces, None, 0)
-    tail = b',"total":%d,"accounting":%s}' % (len(names), b"true" if table.has_accounting else b"false")
-    return answer._replace(value=Body(answer.value.data.rpartition(b',"total":')[0] + tail))
+
+    def write_row(name: str) -> bytes:
+        return dump_json(table.to_json(name))
+
+    accounting = table.has_accounting
+    return make_list_answer(server, "users", table.list_names(), write_row, limit, offset, accounting=accounting)
 
 
 async def get_user(server: Server, username: str) -> Answer:

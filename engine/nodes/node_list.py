@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine import jobs
@@ -45,15 +46,27 @@ def list_nodes(
         and needed <= set(node["features"])
         and available in (None, node["available"])
     ]
-    answer = make_list_answer(server, "nodes", [table.pieces[name] for name in names], limit, offset)
+    answer = make_list_answer(server, "nodes", names, table.pieces.__getitem__, limit, offset)
     table.pages.put(asked, answer.value, len(answer.value.data) + 1000)
     return answer
 
 
-def make_list_answer(server: Server, name: str, pieces: list[bytes], limit: int | None, offset: int) -> Answer:
-    """Make the answer that has a window of these rows under this name."""
-    window = pieces[offset : None if limit is None else offset + limit]
-    data = b'{"%s":[%s],"total":%d}' % (name.encode(), b",".join(window), len(pieces))
+def make_list_answer(
+    server: Server,
+    name: str,
+    rows: Sequence[Any],
+    write_row: Callable[[Any], bytes],
+    limit: int | None,
+    offset: int,
+    **more: Any,
+) -> Answer:
+    """Make the answer that has a window of these rows under this name.
+
+    `write_row` writes a row as JSON; `more` stands beside the total.
+    """
+    window = rows[offset : None if limit is None else offset + limit]
+    rest = dump_json({"total": len(rows), **more})
+    data = b'{"%s":[%s],%s' % (name.encode(), b",".join(map(write_row, window)), rest[1:])
     return Answer(Body(data), jobs.get_age_s(server, None))
 
 
@@ -74,8 +87,11 @@ def get_node(server: Server, node_name: str) -> Answer:
 def list_partitions(server: Server, limit: int | None, offset: int) -> Answer:
     """List all partitions by name."""
     table, rows = get_table(server), sort_partitions(server.cluster)
-    pieces = [dump_json(s9s_nodes.to_partition_json(row, list_members(table, row))) for row in rows]
-    return make_list_answer(server, "partitions", pieces, limit, offset)
+
+    def write_row(row: dict[str, Any]) -> bytes:
+        return dump_json(s9s_nodes.to_partition_json(row, list_members(table, row)))
+
+    return make_list_answer(server, "partitions", rows, write_row, limit, offset)
 
 
 def sort_partitions(cluster: Cluster) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ async def list_reservations(server: Server, limit: int | None, offset: int) -> A
     """List all reservations."""
     rows = await server.cluster.inventory.reservations.get()
     return make_list_answer(
-        server, "reservations", [dump_json(to_reservation_json(row)) for row in rows], limit, offset
+        server, "reservations", rows, lambda row: dump_json(to_reservation_json(row)), limit, offset
     )
 
 
