@@ -22,6 +22,8 @@ Phrases and exit codes are those of Slurm 22.05.8 (slurm_errno.c gives each a fi
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -163,6 +165,7 @@ _BROKEN_SCRIPT = (
     "Batch script contains DOS",
     "The Slurm controller does not",
 )
+_SYSTEM_ERRORS = frozenset(map(os.strerror, errno.errorcode))
 _HINTS = ("Try ", "Request aborted", "For inst")
 _LONGEST_TEXT = 2000
 
@@ -296,6 +299,10 @@ def extract_reason(stderr: str) -> str:
     """Extract SLURM's own phrase from its complaint; "" if there is none.
 
     That of the line which sums up ("Batch job submission failed: Invalid partition name specified"), without a value.
+    What the system says ("Problem talking to the database: Connection refused") keeps what it is about.
+
+    >>> extract_reason("sacct: error: Problem talking to the database: Connection refused")
+    'Problem talking to the database: Connection refused'
     """
     lines = _list_lines(stderr)
     if not lines:
@@ -303,7 +310,8 @@ def extract_reason(stderr: str) -> str:
     last = _FOR_JOB.sub("", _find_summary(lines))
     head, colon, tail = last.rpartition(": ")
     # What follows the colon is a value, not a phrase ("Unknown job signal: FOO", "parameter is not supported: frob=1").
-    phrase = tail if colon and tail[:1].isupper() and " " in tail else last
+    is_phrase = tail[:1].isupper() and " " in tail and tail not in _SYSTEM_ERRORS
+    phrase = tail if colon and is_phrase else last
     return phrase or head
 
 

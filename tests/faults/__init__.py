@@ -28,6 +28,7 @@ faults/test_taken_away.py
 
 faults/test_outage.py
     embedded cluster away in a sweep: test_a_sweep_while_the_embedded_cluster_is_away
+    slurmdbd away, and who asks for what it knows: test_nothing_is_made_up_while_accounting_is_away
     slurmctld, slurmdbd, munged away: test_a_sweep_while_a_daemon_is_away
     sshd away in a sweep: test_a_sweep_while_sshd_is_away
 

@@ -114,6 +114,34 @@ def test_accounting_goes_and_comes_back(outage: tuple[Cluster, Server], tmp_path
     real.start("slurmdbd")
 
 
+# Who asks for what only accounting knows is told that it does not answer.
+ACCOUNTED = ("users", "users/root", "qos", "qos/normal", "metrics/efficiency", "jobs?state=CD&start_time=2026-01-01")
+
+
+@pytest.mark.slurm
+def test_nothing_is_made_up_while_accounting_is_away(outage: tuple[Cluster, Server]) -> None:
+    real, server = outage
+    real.stop("slurmdbd")
+    for path in ACCOUNTED:
+        answer = server.http.get(f"/api/v1/{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SLURM_ERROR"), (path, answer.text)
+        assert "Connection refused" in answer.json()["error"]["message"] and answer.headers["Retry-After"], answer.text
+    told = {path: server.http.get(f"/api/v1/{path}").json() for path in ("jobs?state=CD", "search?q=root", "status")}
+    assert "accounting does not answer" in told["jobs?state=CD"]["warnings"][0]
+    assert "accounting does not answer" in told["search?q=root"]["warnings"][0]
+    assert told["status"]["slurm"]["database"] == "DOWN"
+    metrics = server.http.get("/api/v1/metrics/cluster").json()
+    assert sum(metrics["node_counts"].values()) == len(real.node_names), "what slurmctld knows is told"
+    export = server.http.post("/api/v1/export", json={"type": "users", "format": "json"}).json()["export_id"]
+    ended = eventually(
+        lambda: (seen := server.http.get(f"/api/v1/exports/{export}").json())["status"] == "failed" and seen, 60
+    )
+    assert "Connection refused" in ended["error"]
+    real.start("slurmdbd")
+    for path in ACCOUNTED:
+        eventually(lambda path=path: server.http.get(f"/api/v1/{path}").status_code == 200, 60, path)  # type: ignore[misc]
+
+
 # --- in the middle of a sweep ----------------------------------------------------------------------------------------
 
 
