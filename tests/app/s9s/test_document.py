@@ -232,8 +232,8 @@ def test_the_contract_has_all_that_the_document_names(operation: str) -> None:
     spec = item[method.lower()]
     given = {resolve(part)["name"] for part in [*item.get("parameters", []), *spec.get("parameters", [])]}
     assert set(document.ENDPOINTS[operation].split()) <= given
-    for _, shown, _, body, example in document.EXAMPLES:
-        if shown == operation:
+    for _, named, _, body, example in document.EXAMPLES:
+        if named == operation:
             status = "201" if operation in CREATING else "200"
             check_schema(json.loads(example), resolve(spec["responses"][status])["content"], is_answer=True)
             if body is not None:
@@ -280,5 +280,5 @@ def test_error_codes_and_statuses_are_those_of_the_contract() -> None:
 @pytest.mark.parametrize("language", document.SDK)
 def test_the_clients_show_the_document_s_example(language: str) -> None:
     """tests/clients/test_sdks.py runs what stands there."""
-    shown = (ROOT / "sdk" / language / "README.md").read_text()
-    assert document.squeeze(document.SDK[language]) in document.squeeze(shown)
+    text = (ROOT / "sdk" / language / "README.md").read_text()
+    assert document.squeeze(document.SDK[language]) in document.squeeze(text)

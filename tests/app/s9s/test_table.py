@@ -33,9 +33,9 @@ FREE_NAMES = {"environment", "job_counts", "node_counts"}
 @pytest.mark.parametrize("row", ROWS, ids=[row.split("|")[1].strip()[:60] for row in ROWS])
 def test_the_tests_of_a_row_are_there(row: str) -> None:
     assert row.count(" | ") == 2, "three columns"
-    named = re.findall(r"`(?:[\w/]*/)?(test_\w+\.py)(?:::(\w+))?`", row)
-    assert named, "which test shows it?"
-    assert [place for place in named if place not in TESTS] == []
+    places = re.findall(r"`(?:[\w/]*/)?(test_\w+\.py)(?:::(\w+))?`", row)
+    assert places, "which test shows it?"
+    assert [place for place in places if place not in TESTS] == []
 
 
 def read_names(*operations: str) -> set[str]:
@@ -62,8 +62,8 @@ def list_names(value: Any) -> Iterator[str]:
 def test_the_table_has_all_that_the_document_names(operation: str) -> None:
     assert f"`{operation}`" in PAGE
     wanted = set(document.ENDPOINTS[operation].split())
-    for _, shown, _, body, example in document.EXAMPLES:
-        if shown == operation:
+    for _, named, _, body, example in document.EXAMPLES:
+        if named == operation:
             wanted |= {*list_names(json.loads(body or "{}")), *list_names(json.loads(example))}
     assert wanted - read_names(operation, TOLD_BEFORE.get(operation, operation)) == set()
 
