@@ -126,10 +126,10 @@ def test_nothing_is_made_up_while_accounting_is_away(outage: tuple[Cluster, Serv
         answer = server.http.get(f"/api/v1/{path}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SLURM_ERROR"), (path, answer.text)
         assert "Connection refused" in answer.json()["error"]["message"] and answer.headers["Retry-After"], answer.text
-    told = {path: server.http.get(f"/api/v1/{path}").json() for path in ("jobs?state=CD", "search?q=root", "status")}
-    assert "accounting does not answer" in told["jobs?state=CD"]["warnings"][0]
-    assert "accounting does not answer" in told["search?q=root"]["warnings"][0]
-    assert told["status"]["slurm"]["database"] == "DOWN"
+    answers = {path: server.http.get(f"/api/v1/{path}").json() for path in ("jobs?state=CD", "search?q=root", "status")}
+    assert "accounting does not answer" in answers["jobs?state=CD"]["warnings"][0]
+    assert "accounting does not answer" in answers["search?q=root"]["warnings"][0]
+    assert answers["status"]["slurm"]["database"] == "DOWN"
     metrics = server.http.get("/api/v1/metrics/cluster").json()
     assert sum(metrics["node_counts"].values()) == len(real.node_names), "what slurmctld knows is told"
     export = server.http.post("/api/v1/export", json={"type": "users", "format": "json"}).json()["export_id"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from engine.monitoring.sampler import Sampler
-from store.rules.monitoring.samples import Sample
+import pytest
+
+from engine.monitoring.sampler import TIDY_AFTER, Sampler
+from store.rules.monitoring.samples import Sample, build_buckets, make_period, parse_sample
 from tests.engine.servers.pretended import Slurm, World, open_server
 from tests.pretended import asynchronous, job
 
@@ -130,3 +134,72 @@ async def test_old_days_are_removed(tmp_path: Path) -> None:
         sampler._taken = 0
         await sample(world, clock[0])
         assert [path.name for path in sampler.files.folder.iterdir()] == ["1970-01-11.jsonl"]
+
+
+@asynchronous
+async def test_retention_bounds_what_a_task_of_weeks_keeps(tmp_path: Path) -> None:
+    """In memory and on the disk, also after a restart; SLURM was away on one of the days."""
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        world.store.config.samples.keep_days = 3
+        clock = await begin_sampling(world, 86_400.0)
+        sampler = world.server.sampler
+        for hour in range(24 * 21):
+            clock[0] = 86_400.0 + hour * 3600
+            if 24 * 19 <= hour < 24 * 20:
+                await world.lose_cluster()
+                assert await sampler.take_sample() is None
+            else:
+                assert await sample(world, clock[0])
+        # Old ones go with every sixtieth sample, whole days of them.
+        most = (world.store.config.samples.keep_days + 1) * 24 + TIDY_AFTER
+        rows = sampler.index.list_rows("here", 0.0)
+        assert len(rows) <= most and rows[-1].at == clock[0]
+        days = sorted(path.name for path in sampler.files.folder.iterdir())
+        assert len(days) <= most / 24 + 1 and "1970-01-21.jsonl" not in days, "nothing of the day without SLURM"
+        period = make_period("1970-01-21T00:00:00Z", "1970-01-21T23:59:59Z", "1d", clock[0])
+        (gap,) = build_buckets(sampler.list_rows(world.cluster, period.first, period.end), period)
+        assert {value for name, value in gap.items() if name != "timestamp"} == {None}
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        world.store.config.samples.keep_days = 3
+        await begin_sampling(world, clock[0])
+        assert [row.at for row in world.server.sampler.index.list_rows("here", 0.0)] == [
+            row.at for row in rows if row.at >= clock[0] // 86_400 * 86_400 - 3 * 86_400
+        ]
+
+
+class Over(Exception):
+    """The task has done enough."""
+
+
+@asynchronous
+async def test_the_task_takes_one_in_each_interval_and_goes_on_after_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_server(tmp_path, slurm=make_slurm()) as world:
+        clock = await begin_sampling(world, 86_430.0)
+        sampler, pauses = world.server.sampler, list[float]()
+        folder, aside = sampler.files.folder, tmp_path / "aside"
+        await world.show_queue()
+
+        async def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            clock[0] += seconds
+            world.cluster.snapshot.taken_at_epoch = clock[0]
+            if len(pauses) == 2:  # from now on nothing can be written
+                folder.rename(aside)
+                folder.write_text("in the way")
+            if len(pauses) == 3:
+                folder.unlink()
+                aside.rename(folder)
+            if len(pauses) == 5:
+                raise Over
+
+        pretended = SimpleNamespace(sleep=pause, to_thread=asyncio.to_thread)
+        monkeypatch.setattr("engine.monitoring.sampler.asyncio", pretended)  # and nobody else's
+        world.cluster.snapshot.taken_at_epoch = clock[0]
+        with pytest.raises(Over):
+            await sampler.run_forever()
+        assert pauses == [30.0, 60.0, 60.0, 60.0, 60.0], "at whole minutes"
+        assert [row.at for row in sampler.index.list_rows("here", 0.0)] == [86_430 + at for at in (0, 30, 90, 150, 210)]
+        written = [parse_sample(line).at for line in (folder / "1970-01-02.jsonl").read_bytes().splitlines()]
+        assert written == [86_430 + at for at in (0, 30, 150, 210)], "all but the one that there was no room for"
