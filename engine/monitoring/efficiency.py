@@ -15,6 +15,7 @@ from store.rules.monitoring import samples
 from store.rules.states import TERMINAL
 from store.views import s9s_metrics
 from store.views.s9s import to_page_json
+from store.words import split_words
 
 LONGEST_S = 31 * samples.DAY_S
 MOST_ROWS = 1000
@@ -39,19 +40,20 @@ async def get_efficiency(
         raise Invalid([make_problem(message, ["query", "start_time"], input=start_time)])
     found = await server.usage_cache.list_usage(server.cluster, now - since)
     since += server.cluster.slurm.clock_offset_s
-    chosen = [row for row in found if _is_chosen(row, user, partition, least_s, since)]
+    users, partitions = split_words(user), split_words(partition)
+    chosen = [row for row in found if _is_chosen(row, users, partitions, least_s, since)]
     chosen.sort(key=lambda row: -(s9s_metrics.compute_wasted_h(row) or 0.0))
     page = [s9s_metrics.to_efficiency_json(row) for row in chosen[offset : offset + limit]]
     summary: dict[str, Any] = {"summary": s9s_metrics.summarize_efficiency(chosen)}
     return Answer(Body(dump_json(to_page_json("jobs", page, len(chosen), limit, offset) | summary)))
 
 
-def _is_chosen(row: Usage, user: str | None, partition: str | None, least_s: float, since: float) -> bool:
+def _is_chosen(row: Usage, users: list[str], partitions: list[str], least_s: float, since: float) -> bool:
     """Return whether the job ran to its end in the period, and fits."""
     is_over = row["state"] in TERMINAL and row["start_time"] is not None and (row["end_time"] or 0) >= since
     return (
         is_over
         and row["elapsed_s"] >= least_s
-        and (user is None or row["user"] in user.split(","))
-        and (partition is None or row["partition"] in partition.split(","))
+        and (not users or row["user"] in users)
+        and (not partitions or row["partition"] in partitions)
     )

@@ -15,6 +15,7 @@ from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
 from store.rules.nodes import drains, states
 from store.views import s9s_nodes
+from store.words import split_words
 
 
 def get_table(server: Server, cluster: Cluster | None = None) -> NodeTable:
@@ -37,12 +38,12 @@ def list_nodes(
     if (kept := table.pages.get(asked)) is not None:
         return Answer(kept, jobs.get_age_s(server, None))
     wanted = None if state is None else states.parse_states(state)
-    needed = {feature.strip() for feature in (features or "").split(",")} - {""}
+    needed, partitions = set(split_words(features)), set(split_words(partition))
     names = [
         name
         for name, node in table.nodes.items()
         if (wanted is None or states.name_state(node["state"], node["flags"]) in wanted)
-        and (partition is None or not set(partition.split(",")).isdisjoint(node["partitions"]))
+        and (not partitions or not partitions.isdisjoint(node["partitions"]))
         and needed <= set(node["features"])
         and available in (None, node["available"])
     ]

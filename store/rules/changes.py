@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from store.jsons import dump_json
+from store.words import split_words
 
 Action = Literal["created", "updated", "deleted", "reset"]
 MakeRow = Callable[[], Any] | None
@@ -78,9 +79,7 @@ def parse_filter(kinds: str | None, ids: str | None) -> Filter:
     >>> parse_filter("job,run", None).wants_kind("run"), parse_filter("job,run", "").wants_kind("cell")
     (True, False)
     """
-    return Filter(
-        *(frozenset(part.strip() for part in (text or "").split(",") if part.strip()) for text in (kinds, ids))
-    )
+    return Filter(frozenset(split_words(kinds)), frozenset(split_words(ids)))
 
 
 def name_action(old: object | None, new: object | None) -> Action:

@@ -9,6 +9,7 @@ from store.errors import Invalid, make_problem, suggest_word
 from store.rules.exports import tables
 from store.rules.nodes import states as node_states
 from store.rules.queue import job_states
+from store.words import split_words
 
 DAY_S = 86_400.0
 PARTITION_STATES = ("UP", "DOWN", "DRAIN", "INACTIVE")
@@ -36,25 +37,17 @@ def read_states(kind: str, text: str) -> frozenset[str]:
 def make_filter(kind: str, given: Mapping[str, str]) -> Callable[[Mapping[str, Any]], bool]:
     """Make the function that tells which rows are wanted, without their times."""
     states = read_states(kind, given["state"]) if "state" in given else None
-    users = _split_words(given.get("user"))
-    partitions = _split_words(given.get("partition"))
+    users, partitions = frozenset(split_words(given.get("user"))), frozenset(split_words(given.get("partition")))
 
     def is_wanted(row: Mapping[str, Any]) -> bool:
         if states is not None and row["state"] not in states:
             return False
-        if users is not None and row.get("user", row.get("username")) not in users:
+        if users and row.get("user", row.get("username")) not in users:
             return False
-        if partitions is None:
-            return True
         named = row.get("partitions") or (row.get("partition") or row.get("name") or "").split(",")
-        return not partitions.isdisjoint(named)
+        return not partitions or not partitions.isdisjoint(named)
 
     return is_wanted
-
-
-def _split_words(text: str | None) -> frozenset[str] | None:
-    words = frozenset(word.strip() for word in (text or "").split(",")) - {""}
-    return words or None
 
 
 def choose_period(given: Mapping[str, str], now: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from typing import Any
 from store.errors import Invalid, NotJson, make_problem, suggest_word
 from store.jsons import parse_json
 from store.rules.queue.job_states import describe_unknown_state, find_state
+from store.words import split_words
 
 Row = Mapping[str, Any]
 # By channel the fields that a filter may name.
@@ -121,7 +122,7 @@ def _read_values(channel: str, field: str, value: Any) -> tuple[frozenset[str], 
     for item in items:
         if isinstance(item, bool) or not isinstance(item, str | int) or len(str(item)) > VALUE_CHARACTERS:
             return frozenset(), f"must be a text of at most {VALUE_CHARACTERS} characters, or a list of such"
-        found |= {part.strip() for part in str(item).split(",") if part.strip()}
+        found |= set(split_words(str(item)))
     if not found:
         return frozenset(), "must name a value"
     if field == "state" and channel == "jobs":

@@ -15,6 +15,7 @@ from store.rules.queue import amounts, job_states
 from store.rules.queue.job_fields import ALIASES, FIELDS, SORTABLE, Row
 from store.rules.queue.job_filter import ExpandHosts, JobFilter, parse_filter
 from store.times import to_day_end
+from store.words import split_words
 
 _PARTS = 2**34  # more than tasks or components that one job can have
 _FEW = 100  # so many are put in their places one by one
@@ -61,7 +62,7 @@ def parse_query(
     """Parse the parameters of a list. Raises Invalid with all that is wrong."""
     problems: list[dict[str, Any]] = []
     states = set()
-    for word in _split_words(state):
+    for word in split_words(state):
         if (found := job_states.find_state(word)) is None:
             problems.append(_make_problem("state", job_states.describe_unknown_state(word), word))
         else:
@@ -90,17 +91,8 @@ def parse_query(
         problems += problem.problems
     if problems:
         raise Invalid(problems)
-    users, partitions = frozenset(_split_words(user)), frozenset(_split_words(partition))
+    users, partitions = frozenset(split_words(user)), frozenset(split_words(partition))
     return JobQuery(frozenset(states), users, partitions, wanted, name, order.lower() == "desc", since, until)
-
-
-def _split_words(text: str | None) -> list[str]:
-    """Split a list with commas; empty words count nothing.
-
-    >>> _split_words("R, PD,"), _split_words(None)
-    (['R', 'PD'], [])
-    """
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def _make_problem(name: str, text: str, given: Any) -> dict[str, Any]:
