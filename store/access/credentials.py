@@ -88,6 +88,8 @@ def check_any_bearer(facts: Facts) -> Caller | None:
         return check_bearer(facts)
     caller = issued.find_issued_caller(facts.access, facts.signing_key, token, time.time())
     if caller is None:
+        if issued.has_ended(facts.signing_key, token, time.time()):  # nobody has guessed that
+            raise Unauthenticated("The token has expired")
         raise WrongCredentials(WRONG)
     return caller
 
@@ -304,7 +306,7 @@ def list_challenges(schemes: Iterable[str], headers: Mapping[bytes, bytes], prob
     if problem.challenge is not None:
         return [problem.challenge]
     found = [CHALLENGES[scheme] for scheme in schemes if scheme in CHALLENGES] or [bearer]
-    if has_bearer and isinstance(problem, WrongCredentials):
+    if has_bearer:
         why = b'%s, error="invalid_token", error_description="The token is wrong or has expired"' % bearer
         return [why if challenge is bearer else challenge for challenge in found]
     return found

@@ -18,6 +18,8 @@ LIFETIME_S = 3600
 KEY_BYTES = 32
 # More than any of ours has: nothing longer is worth taking apart.
 TOKEN_CHARS = 2000
+# What no description may hold (RFC 6749 §5.2).
+NOT_DESCRIBED = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 CLAIMS = ("iss", "sub", "scope", "exp", "key", "jti")
 
 
@@ -34,8 +36,8 @@ def to_token_error_json(
 ) -> dict[str, str]:
     """Build a refusal of a token as RFC 6749 has it (§5.2)."""
     usual = "invalid_request" if status < 429 else "server_error" if status == 500 else "temporarily_unavailable"
-    wrong = "; ".join(str(problem["msg"]) for problem in problems)
-    return {"error": details.get("error", usual), "error_description": wrong or message}
+    wrong = "; ".join(f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}" for problem in problems)
+    return {"error": details.get("error", usual), "error_description": NOT_DESCRIBED.sub("?", wrong or message)}
 
 
 def is_issued_token(token: str) -> bool:
@@ -100,6 +102,12 @@ def find_issued_caller(access: Access, key: bytes | None, token: str, now_s: flo
         if client.name == claims["sub"] and is_same and client.is_valid(now_s):
             return client.make_caller(client.name, "client", str(claims["scope"]).split())
     return None
+
+
+def has_ended(key: bytes | None, token: str, now_s: float) -> bool:
+    """Return whether the token was issued here and its time is over."""
+    claims = None if key is None or len(token) > TOKEN_CHARS else _read_claims(key, token)
+    return claims is not None and isinstance(claims["exp"], int) and claims["exp"] <= now_s
 
 
 def _read_claims(key: bytes, token: str) -> Mapping[str, Any] | None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.access import MungeIdentity, make_token, token_file
+from store.access import MungeIdentity, issued, make_token, token_file
 from store.access.rates import RateLimits, Rates
 from tests.app_client import Client, serving
 from tests.cluster.munged import run_munged
@@ -240,6 +240,7 @@ REFUSED = [  # why, body, more, status, error
     ("another secret", {"client_secret": "slo_no"}, {}, 401, "invalid_client"),
     ("a client that is none", {"client_id": "nobody"}, {}, 401, "invalid_client"),
     ("a number", {"client_id": 7}, {}, 400, "invalid_request"),
+    ("a scope in another alphabet", {"scope": 'r"ä\\'}, {}, 400, "invalid_scope"),
     ("no JSON", None, {"content": b"{", "headers": {"content-type": "application/json"}}, 400, "invalid_request"),
     ("no form", None, {"content": b"a", "headers": {"content-type": "application/x-www-form-urlencoded"}}, 400,
      "invalid_request"),
@@ -262,7 +263,7 @@ def test_refusals_of_a_token_have_the_shape_of_rfc_6749(
     answer = client.request("POST", TOKEN, token=None, **given, **more)
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
     assert set(answer.json()) == {"error", "error_description"}
-    assert APP not in answer.text
+    assert APP not in answer.text and re.fullmatch(r"[ !#-\[\]-~]+", answer.json()["error_description"])
     if status == 401:
         assert answer.headers["www-authenticate"] == 'Basic realm="Sluice"'
 
@@ -287,6 +288,16 @@ def test_guesses_of_a_secret_are_limited(client: Client) -> None:
     answers = [client.post(TOKEN, body, token=None) for _ in range(12)]
     assert [answer.status_code for answer in answers[:10]] == [401] * 10 and answers[-1].status_code == 429
     assert answers[-1].json()["error"] == "temporarily_unavailable" and answers[-1].headers["retry-after"]
+
+
+def test_a_token_that_has_expired_is_no_guess(client: Client) -> None:
+    issue(client)  # makes the key
+    server = client.server
+    token = issued.issue_token(server.signing_key.value, server.store.access.oauth_clients[0], ["read"], 0)
+    for _ in range(15):
+        answer = ask(client, bearer(token))
+        assert answer.status_code == 401 and 'error="invalid_token"' in answer.headers["www-authenticate"]
+        assert answer.json()["error"]["message"] == "The token has expired"
 
 
 def test_a_token_outlives_a_restart_but_not_its_client(tmp_path: Path) -> None:

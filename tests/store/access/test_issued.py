@@ -36,6 +36,8 @@ def test_a_token_counts_for_an_hour() -> None:
     for later_s, counts in ((0, True), (3599, True), (3600, False), (10**6, False)):
         caller = issued.find_issued_caller(KNOWN, KEY, token, NOW_S + later_s)
         assert (caller is not None) == counts, later_s
+        assert issued.has_ended(KEY, token, NOW_S + later_s) != counts, later_s
+        assert not issued.has_ended(OTHER_KEY, token, NOW_S + later_s), "then it may be a guess"
     caller = issued.find_issued_caller(KNOWN, KEY, token, NOW_S)
     assert caller is not None and (caller.name, caller.kind, caller.scopes) == ("app", "client", {"read", "report"})
 
