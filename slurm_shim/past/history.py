@@ -18,6 +18,8 @@ HOUR_S = 3600.0
 FIRST_S = 1_009_843_200.0  # 2002: no SLURM ran a job before
 # However little happened in a window, the next one may have very much.
 SHORTEST_S, LONGEST_S = 60.0, 7 * 24 * HOUR_S
+# Before the first job of all, which may be years after the time that was asked for.
+LONGEST_SILENT_S = 13 * LONGEST_S
 # So many rows a window should have: below, the next one is twice as long, far above half as long.
 FEW_ROWS, MANY_ROWS, LOT_ROWS = 1000, 5000, 500
 # sacct counts from when it runs, which is a little later.
@@ -45,7 +47,7 @@ def iterate_ended(
     in slurm_shim.past.usage. A window without jobs gives an empty lot, so that the reader can stop. The
     first window has `first_length_s`. Blocks.
     """
-    begin, length_s = max(since, FIRST_S), first_length_s
+    begin, length_s, longest_s = max(since, FIRST_S), first_length_s, LONGEST_SILENT_S
     while begin < until:
         end = min(until, begin + length_s)
         count = 0
@@ -61,11 +63,12 @@ def iterate_ended(
             yield lot
         if not count:
             yield []
-        begin = end
+        begin, longest_s = end, LONGEST_S if count else longest_s
         if count < FEW_ROWS:
-            length_s = min(2 * length_s, LONGEST_S)
+            length_s = 2 * length_s
         elif count > MANY_ROWS:
             length_s = max(length_s * MANY_ROWS / count / 2, SHORTEST_S)
+        length_s = min(length_s, longest_s)
 
 
 def _open_window(slurm: Accounting, begin: float, end: float, with_usage: bool) -> Iterator[Job]:

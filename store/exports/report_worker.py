@@ -21,7 +21,7 @@ import sys
 import threading
 from typing import Any
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = (*"=+-@\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
 # Colours that are seen on light and on dark ground.
 COLORS = ("#3b82c4", "#e08a2e", "#3fa36b", "#b65fa8")
 # What stands for the colour of text in an SVG until the page says which it is.

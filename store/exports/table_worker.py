@@ -16,6 +16,7 @@ import html
 import io
 import json
 import os
+import re
 import resource
 import sys
 import threading
@@ -24,8 +25,11 @@ from datetime import datetime
 from typing import Any
 
 Row = list[Any]
-# A spreadsheet takes a cell that begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet takes a cell that begins so for a formula, also with blanks before it; some take the wide signs too.
+SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
+FORMULA = (*SIGNS, "\t", "\r", "\n")
+# Where a spreadsheet that guesses another delimiter, as in countries with a decimal comma, begins a cell with one.
+INNER_FORMULA = re.compile(rf"([,;\t\r\n])(?=\s*[{SIGNS}])")
 # What one cell and one sheet of a spreadsheet hold, with the line of names.
 CELL_CHARACTERS, SHEET_ROWS = 32_767, 1_048_576
 GROUP_ROWS = 10_000
@@ -60,14 +64,17 @@ def to_text(value: Any) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def to_safe_cell(value: Any) -> str:
+def to_safe_cell(value: Any, delimiter: str = ",") -> str:
     """Turn a value into a cell that no spreadsheet takes for a formula.
 
-    >>> to_safe_cell("=1+1"), to_safe_cell("@a"), to_safe_cell(-5), to_safe_cell("a-b"), to_safe_cell(True)
-    ("'=1+1", "'@a", '-5', 'a-b', 'true')
+    >>> to_safe_cell("=1+1"), to_safe_cell(" @a"), to_safe_cell(-5), to_safe_cell("a-b"), to_safe_cell("a;=1;b")
+    ("'=1+1", "' @a", '-5', 'a-b', "a;'=1;b")
     """
     text = to_text(value)
-    return f"'{text}" if isinstance(value, str | list | dict) and text.startswith(FORMULA) else text
+    if not isinstance(value, str | list | dict):
+        return text
+    text = INNER_FORMULA.sub(lambda match: match[1] if match[1] == delimiter else f"{match[1]}'", text)
+    return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
 
 
 def write_separated(out: Any, wanted: dict[str, Any], rows: Iterable[Row]) -> None:
@@ -77,7 +84,7 @@ def write_separated(out: Any, wanted: dict[str, Any], rows: Iterable[Row]) -> No
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
     if wanted["headers"]:
         writer.writerow([name for name, _ in wanted["columns"]])
-    writer.writerows([to_safe_cell(value) for value in row] for row in rows)
+    writer.writerows([to_safe_cell(value, delimiter) for value in row] for row in rows)
     text.flush()
     text.detach()
 

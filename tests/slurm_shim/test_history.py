@@ -62,9 +62,16 @@ def test_windows_grow_where_little_happened_and_shrink_where_much_did() -> None:
     dense = [now - HOUR + at // 20 for at in range(50_000)]
     slurm = Accounting(dense)
     assert len(list_ends(slurm, now - 60 * 86_400, now)) == 50_000
-    lengths = [first - last for first, last in slurm.windows]
-    assert max(lengths) <= history.LONGEST_S + 2 * history.MARGIN_S + 2
     assert len(slurm.windows) < 30
+
+
+def test_years_before_the_first_job_of_all_take_few_windows() -> None:
+    now, day_s = int(time.time()), 86_400
+    slurm = Accounting([now - 60 * day_s])
+    assert list_ends(slurm, 0, now) == slurm.ends
+    assert len(slurm.windows) < 150
+    later = [first - last for first, last in slurm.windows if last < 60 * day_s][1:]
+    assert max(later) <= history.LONGEST_S + 2 * history.MARGIN_S + 2, "then there may be very many at any time"
 
 
 def test_a_window_that_takes_too_long_is_asked_for_in_parts() -> None:

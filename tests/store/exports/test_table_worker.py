@@ -6,6 +6,7 @@ import csv
 import gc
 import io
 import json
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -37,8 +38,13 @@ CELLS = [
     ("a sum", "+1", "'+1"),
     ("a difference", "-1", "'-1"),
     ("a function of old", "@SUM(A1)", "'@SUM(A1)"),
-    ("a tab before it", "\t=1", "'\t=1"),
-    ("an end of line before it", "\r=1", "'\r=1"),
+    ("a tab before it", "\tx", "'\tx"),
+    ("an end of line before it", "\rx", "'\rx"),
+    ("a blank before it", " =1", "' =1"),
+    ("a blank that does not break before it", "\u00a0=1", "'\u00a0=1"),
+    ("a wide sign", "\uff1d1+1", "'\uff1d1+1"),
+    ("behind another delimiter", "a;=1; -2;b", "a;'=1;' -2;b"),
+    ("behind an end of line", "a\n@b", "a\n'@b"),
     ("a number is one", -1, "-1"),
     ("inside it is harmless", "a=1", "a=1"),
     ("a list that begins so", ["=a", "b"], "'=a,b"),
@@ -52,6 +58,12 @@ CELLS = [
 def test_a_cell_is_no_formula(form: str, delimiter: str, why: str, value: Any, cell: str) -> None:
     data = write(form, [[value, 1, []]]).decode()
     assert list(csv.reader(io.StringIO(data, newline=""), delimiter=delimiter))[1][0] == cell
+
+
+@given(st.text(" ,;\t\r\n=+-@a'\""), st.sampled_from(",;\t|"))
+def test_cut_at_other_delimiters_no_cell_is_a_formula_either(value: str, delimiter: str) -> None:
+    cell = table_worker.to_safe_cell(value.replace(delimiter, ""), delimiter)
+    assert not any(part.strip().startswith(FORMULA) for part in re.split(r"[,;\t\r\n]", cell))
 
 
 @given(st.lists(st.tuples(Cell, Cell, st.lists(st.text(st.characters(codec="utf-8")), max_size=3)), max_size=5))
