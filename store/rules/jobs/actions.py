@@ -87,13 +87,3 @@ def remove_hold_reason(comment: str | None) -> str:
     """
     text = f" {comment or ''}"
     return (text.rpartition(_HELD)[0] if _HELD in text and text.endswith(_HELD_END) else text).strip()
-
-
-def read_hold_reason(comment: str | None) -> str | None:
-    """Read the reason of a hold from a comment; None without one.
-
-    >>> read_hold_reason("mine (held: Need to debug)"), read_hold_reason("mine")
-    ('Need to debug', None)
-    """
-    text = f" {comment or ''}"
-    return text.rpartition(_HELD)[2][:-1] if _HELD in text and text.endswith(_HELD_END) else None
