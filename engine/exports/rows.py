@@ -28,6 +28,7 @@ Lots = Iterator[list[dict[str, Any]]]
 MOST_OWN = 20_000
 # Metrics of a longer period are told day by day.
 HOURS_DAYS = 60
+HOUR_S, DAY_S = 3600, 86_400
 
 
 def find_cluster(server: Server, name: str) -> Cluster:
@@ -122,10 +123,14 @@ async def _open_users(_server: Server, asked: Cluster, _given: Mapping[str, str]
 
 
 async def _open_metrics(server: Server, asked: Cluster, given: Mapping[str, str]) -> Lots:
-    start, end, now = given.get("start_time"), given.get("end_time"), server.sampler.clock()
-    period = tables.read_period(given)
-    is_long = period.since is not None and (period.until or now) - period.since > HOURS_DAYS * 86_400
-    found = samples.make_period(start, end, "1d" if is_long else "1h", now)
+    period, now = tables.read_period(given), server.sampler.clock()
+    until = now if period.until is None else min(period.until, now)
+    since = until - DAY_S + HOUR_S if period.since is None else period.since
+    since = max(since, now - server.store.config.samples.keep_days * DAY_S)  # there are no samples from before
+    if since >= until:
+        return iter([[]])
+    step_s = DAY_S if until - since > HOURS_DAYS * DAY_S else HOUR_S
+    found = samples.Period(int(since) // step_s * step_s, until, step_s)
     return iter([samples.build_buckets(server.sampler.list_rows(asked, found.first, found.end), found)])
 
 

@@ -122,3 +122,30 @@ async def test_users_without_accounting_that_answers_fail(tmp_path: Path) -> Non
         world.cluster.inventory.associations._ask = refuse
         with pytest.raises(SlurmUnreachable, match="database"):
             await rows.open_rows(world.server, "users", HERE, {})
+
+
+NOW_S = 1_800_000_000 - 1  # 2027-01-15T07:59:59Z
+METRICS: list[tuple[str, dict[str, str], int, str | None]] = [
+    ("nothing: the last day", {}, 24, "2027-01-14T08:00:00Z"),
+    ("a day, to its end", {"start_time": "2027-01-13", "end_time": "2027-01-13"}, 24, "2027-01-13T00:00:00Z"),
+    ("the present day", {"start_time": "2027-01-15", "end_time": "2027-01-15"}, 8, "2027-01-15T00:00:00Z"),
+    ("hours", {"start_time": "2027-01-14T10:30:00Z", "end_time": "2027-01-14T12:00:00Z"}, 2, "2027-01-14T10:00:00Z"),
+    ("a year: what is kept, by days", {"start_time": "2026-01-01"}, 91, "2026-10-17T00:00:00Z"),
+    ("ever", {"start_time": "1970-01-01"}, 91, "2026-10-17T00:00:00Z"),
+    ("later", {"start_time": "2028-01-01"}, 0, None),
+    ("before there was any", {"end_time": "2001-01-01"}, 0, None),
+]
+
+
+@pytest.mark.parametrize(("why", "given", "count", "first"), METRICS, ids=[row[0] for row in METRICS])
+def test_of_when_metrics_are(tmp_path: Path, why: str, given: dict[str, str], count: int, first: str | None) -> None:
+    @asynchronous
+    async def list_metrics() -> None:
+        async with open_server(tmp_path) as world:
+            await world.show_queue(job("4"))
+            world.server.sampler.clock = lambda: NOW_S
+            lots = await rows.open_rows(world.server, "metrics", HERE, given)
+            found = [row["timestamp"] for lot in lots for row in lot]
+            assert (len(found), next(iter(found), None)) == (count, first)
+
+    list_metrics()
