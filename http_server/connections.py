@@ -16,7 +16,7 @@ import termios
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from store.access.credentials import OWN_UID
 from store.access.peers import Peers
@@ -132,12 +132,15 @@ def find_owner(ends: Ends, peers: Peers) -> str | None:
     return address if uid is None else f"uid {uid}"
 
 
-def list_connections(port: int) -> Iterator[tuple[int, Ends]]:
-    """List our connections to this port, each with its descriptor."""
-    for name in os.listdir(DESCRIPTORS):  # noqa: PTH208
-        ends = read_ends(int(name), port)
+def list_connections(port: int, known: Collection[int] = ()) -> Iterator[tuple[int, Ends]]:
+    """List our connections to this port, each with its descriptor.
+
+    Without the descriptors that are known.
+    """
+    for number in map(int, os.listdir(DESCRIPTORS)):  # noqa: PTH208
+        ends = None if number in known else read_ends(number, port)
         if ends is not None:
-            yield int(name), ends
+            yield number, ends
 
 
 def read_ends(number: int, port: int) -> Ends | None:

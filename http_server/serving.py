@@ -23,6 +23,7 @@ from granian.server.embed import Server
 from http_server.connections import end_connections, watch_connections
 from http_server.descriptors import raise_limit
 from http_server.tls import INNER_ADDRESS, Front, Tls, make_context
+from http_server.upgrades import Upgraded, make_answer
 from store.collecting import keep_collections_short
 from store.errors import StoreError
 
@@ -36,6 +37,8 @@ log = logging.getLogger("sluice")
 HEAD_TIMEOUT_S = 10
 # Of one connection, before the app sees a request. Heads of up to 64 KB are taken; the app says so of those between.
 BUFFER_BYTES = 96 * 1024
+# Of all connections, so much may be WebSockets.
+SOCKETS_SHARE = 2
 # Connections that wait to be accepted.
 BACKLOG = 2048
 # A request that waits for a long transfer does not keep the server from ending.
@@ -70,6 +73,8 @@ class Serving:
         self.front: Front | None = None
         self.calls: set[asyncio.Task[Any]] = set()
         self.sockets: set[asyncio.Task[Any]] = set()  # those of the calls that are WebSockets
+        self.granian_port, self.most_sockets = port, 0
+        self.taken: set[int] = set()  # descriptors of the WebSockets that are not granian's
         self.signals: list[int] = []  # the signals that told it to end
         self.is_told, self.is_urgent = asyncio.Event(), asyncio.Event()
 
@@ -108,11 +113,15 @@ class Serving:
 
         Such a connection takes three descriptors instead of one.
         """
-        if self.tls is None or self.tls.client_ca is None:
-            return make_granian(self.call, self.address, self.port, most, self.tls)
-        inner = find_address(INNER_ADDRESS, 0)
-        self.front = Front(make_context(self.tls), self.address, self.port, inner[1], most // 3)
-        return make_granian(self.call, *inner, most // 3)
+        address, port = self.address, self.port
+        if self.tls is not None and self.tls.client_ca is not None:
+            most //= 3
+            address, port = find_address(INNER_ADDRESS, 0)
+            self.front = Front(make_context(self.tls), self.address, self.port, port, most)
+        self.granian_port = port
+        if self.tls is None or self.front is not None:
+            self.most_sockets = most // SOCKETS_SHARE
+        return make_granian(self.call, address, port, most - self.most_sockets, None if self.front else self.tls)
 
     async def call(self, scope: Scope, receive: Any, send: Any) -> None:
         """Have the app answer one request, once it has started."""
@@ -123,14 +132,42 @@ class Serving:
             self.sockets.add(task)
         try:
             with contextlib.suppress(asyncio.CancelledError):  # at the end, amid an answer: there is nobody to tell
-                # Files are sent by the app: it has looked at what it opens. A WebSocket is refused with an answer.
-                extensions: Scope = {"websocket.http.response": {}} if scope["type"] == "websocket" else {}
-                more = {} if self.front is None else self.front.describe_client(scope)
-                extensions |= more.pop("extensions", {})
-                await self.app({**scope, "state": await self.state, "extensions": extensions, **more}, receive, send)
+                answer = make_answer(scope) if self.most_sockets and scope["type"] == "http" else None
+                if answer is not None:
+                    await self.upgrade(scope, answer, send)
+                else:
+                    await self.app(await self.complete_scope(scope), receive, send)
         finally:
             self.calls.discard(task)
             self.sockets.discard(task)
+
+    async def complete_scope(self, scope: Scope) -> Scope:
+        """Return what the app is told of a request."""
+        # Files are sent by the app: it has looked at what it opens. A WebSocket is refused with an answer.
+        extensions: Scope = {"websocket.http.response": {}} if scope["type"] == "websocket" else {}
+        more = {} if self.front is None else self.front.describe_client(scope)
+        extensions |= more.pop("extensions", {})
+        return {**scope, "state": await self.state, "extensions": extensions, **more}
+
+    async def upgrade(self, scope: Scope, answer: Scope, send: Any) -> None:
+        """Have the app speak over a WebSocket.
+
+        Returns once the request for it is answered.
+        """
+        if len(self.taken) >= self.most_sockets:
+            await send({"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"5")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        client = (scope["client"][0], int(scope["client"][1]))
+        socket = Upgraded(answer, send, client, self.granian_port, self.taken)
+        asked = await self.complete_scope({**scope, "type": "websocket", "scheme": "ws", "subprotocols": []})
+        del asked["method"]
+        task = asyncio.ensure_future(self.app(asked, socket.receive, socket.send))
+        for tasks in (self.calls, self.sockets):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: socket.end_soon())
+        await asyncio.wait({task, socket.answered}, return_when=asyncio.FIRST_COMPLETED)
 
     async def end(self, server: Server, serving: asyncio.Task[None]) -> None:
         """End well: answer what is under way, for GRACE_S at most.
@@ -192,6 +229,7 @@ def make_granian(app: App, address: str, port: int, most: int, tls: Tls | None =
         http=HTTPModes.http1,
         backlog=BACKLOG,
         backpressure=most,
+        websockets=tls is not None,  # what is encrypted cannot be taken from it
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_S * 1000, max_buffer_size=BUFFER_BYTES),
         ssl_cert=None if tls is None else tls.cert,
         ssl_key=None if tls is None else tls.key,

@@ -46,9 +46,10 @@ def test_clients_are_told_that_the_server_ends_and_find_their_jobs_again(server:
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
     server.start()
     with connect(url) as connection:
-        connection.send('{"action": "subscribe", "channel": "jobs", "snapshot": true}')
+        wanted = {"action": "subscribe", "channel": "jobs", "filter": {"job_id": job_id}, "snapshot": True}
+        connection.send(json.dumps(wanted))
         assert hear(connection)["action"] == "subscribed"
-        assert job_id in [row["job_id"] for row in hear(connection)["data"]["jobs"]]
+        assert [row["job_id"] for row in hear(connection)["data"]["jobs"]] == [job_id]
         server.http.delete(f"/api/v1/jobs/{job_id}")
         await_update(connection, job_id, "CANCELLED")
     assert "Traceback" not in server.log()

@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 import app
 from engine.live import sockets
 from http_server import websocket
-from http_server.serving import Serving, make_granian
+from http_server.serving import Serving
 from slurm_shim.errors import SlurmUnreachable
 from store import access, errors
 from store.config.settings import Settings
@@ -104,7 +104,7 @@ class Served:
         serving = Serving(self.app, self.app.lifespan, "127.0.0.1", self.port)
         serving.state = self.loop.create_future()
         serving.state.set_result(state)
-        granian = make_granian(serving.call, "127.0.0.1", self.port, 100)
+        granian = serving.make_server(200)
         running = asyncio.ensure_future(granian.serve())
         await self.wait_until_it_listens()
         await self.is_over.wait()
