@@ -353,7 +353,8 @@ def test_the_end_of_the_server_closes_it(kind: str, tmp_path: Path, topic: str) 
     with serve(kind, tmp_path) as made, made.connect(f"/moon/talk/{topic}") as connection:
         hear(connection)
         made.begin_to_end()
-        assert read_close(connection)[0] == 1001
+        code = read_close(connection)[0]
+        assert code == 1001 or (kind == "uvicorn" and code == 1012), "uvicorn closes what the app has yet to close"
 
 
 def test_a_client_that_reads_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
