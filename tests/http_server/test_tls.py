@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import re
 import ssl
 from collections.abc import Iterator
@@ -49,13 +50,17 @@ class Files:
         server = ca.issue_cert("localhost", "127.0.0.1")
         self.cert.write_bytes(b"".join(part.bytes() for part in server.cert_chain_pems))
         server.private_key_pem.write_to_path(str(self.key))
+        self.authority = ca
         for path, authority in ((self.client, ca), (self.foreign, other)):
-            made = authority.issue_cert(
-                "ann@lab.example", common_name="ann", organization_name="Lab, A", organization_unit_name="x"
-            )
-            made.private_key_and_cert_chain_pem.write_to_path(str(path))
+            self.issue(path, authority)
         for path in folder.glob("*.pem"):
             path.chmod(0o644)  # for the other user, who calls with them
+
+    def issue(self, path: Path, authority: trustme.CA, common_name: str | None = "ann", **more: Any) -> None:
+        """A certificate of a client, with its key and those between it and the authority."""
+        subject = {"organization_name": "Lab, A", "organization_unit_name": "x"}
+        made = authority.issue_cert("ann@lab.example", common_name=common_name, **subject, **more)
+        path.write_bytes(b"".join(part.bytes() for part in (made.private_key_pem, *made.cert_chain_pems)))
 
     def call(self, url: str, cert: Path | None = None, **headers: str) -> httpx.Response:
         """The answer over TLS."""
@@ -155,6 +160,35 @@ def test_the_subject_of_a_certificate_says_who_calls(guarded: Server, files: Fil
     assert files.call(f"{guarded.url}/api/workflows", files.client).status_code == 401, "this API alone"
     with pytest.raises(httpx.TransportError):
         files.call(url, files.foreign)
+
+
+YESTERDAY, TOMORROW = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days) for days in (-1, 1))
+CERTIFICATES: list[tuple[str, dict[str, Any], int | None]] = [
+    ("as it should be", {}, 200),
+    ("it has expired", {"not_after": YESTERDAY}, None),
+    ("it counts from tomorrow", {"not_before": TOMORROW}, None),
+    ("no name in it", {"common_name": None}, 401),
+    ("another name", {"common_name": "bob"}, 401),
+    ("a name that holds more", {"common_name": "ann,OU=x"}, 401),
+]
+
+
+@pytest.mark.parametrize(("why", "more", "status"), CERTIFICATES, ids=[row[0] for row in CERTIFICATES])
+def test_which_certificates_count(
+    guarded: Server, files: Files, tmp_path: Path, why: str, more: dict[str, Any], status: int | None
+) -> None:
+    files.issue(tmp_path / "client.pem", files.authority, **more)
+    url = f"{guarded.url}/api/v1/status"
+    if status is None:
+        with pytest.raises(httpx.TransportError):
+            files.call(url, tmp_path / "client.pem")
+    else:
+        assert files.call(url, tmp_path / "client.pem").status_code == status
+
+
+def test_a_certificate_may_be_signed_by_an_authority_below(guarded: Server, files: Files, tmp_path: Path) -> None:
+    files.issue(tmp_path / "client.pem", files.authority.create_child_ca())
+    assert files.call(f"{guarded.url}/api/v1/status", tmp_path / "client.pem").json()["user"]["name"] == "ann"
 
 
 def test_a_websocket_knows_the_certificate_too(guarded: Server, files: Files) -> None:
