@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+import yaml
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from tests import ROOT
 from tests.app_server import Server, free_port
@@ -24,10 +28,15 @@ PAGE = (ROOT / "docs" / "operating.md").read_text()
 HOST = "sluice.example.org"
 
 
+def read_blocks(kind: str) -> list[str]:
+    """The blocks of the page in this language."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
 def read_block(kind: str) -> str:
-    """The block of the page in this language."""
-    (block,) = re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return str(block)
+    """The only block of the page in this language."""
+    (block,) = read_blocks(kind)
+    return block
 
 
 def replace(text: str, changes: dict[str, str]) -> str:
@@ -84,6 +93,13 @@ class Proxy:
         """The request, with a token and the name of the host for TLS."""
         headers = {"authorization": f"Bearer {self.server.tokens[token]}"} if token else {}
         return self.http.build_request(method, path, headers=headers, extensions={"sni_hostname": HOST}, **more)
+
+    def connect(self, url: str, headers: dict[str, str]) -> ClientConnection:
+        """A WebSocket through the proxy; the host's name leads to it."""
+        return connect(
+            url, address=("127.0.0.1", self.port), ssl=self.trust, server_hostname=HOST, additional_headers=headers,
+            proxy=None, open_timeout=60,
+        )  # fmt: skip
 
 
 @pytest.fixture(params=sorted(PROXIES))
@@ -155,13 +171,54 @@ def test_events_come_through_the_proxy_as_they_happen(proxy: Proxy) -> None:
         answer.close()
 
 
-def test_the_unit_is_one() -> None:
+@pytest.mark.proxy
+def test_websockets_come_through_the_proxy(proxy: Proxy) -> None:
+    """Updates of the S9S API, with a token in the header, and with a ticket as a page has it."""
+    url, headers = f"wss://{HOST}:{proxy.port}/v1/ws", {"authorization": f"Bearer {proxy.server.tokens['read']}"}
+    with pytest.raises(InvalidStatus) as refused, proxy.connect(url, headers={"authorization": "Bearer wrong"}):
+        pass
+    assert refused.value.response.status_code == 401
+    ticket = proxy.request("POST", "/v1/ws/ticket", "read").json()["ticket"]
+    job = proxy.request("POST", "/v1/jobs", json={"job_name": "seen", "script": "/bin/sleep 600"}).json()["job_id"]
+    for address, given in ((url, headers), (f"{url}?ticket={ticket}", {})):
+        with proxy.connect(address, headers=given) as socket:
+            socket.send('{"action": "subscribe", "channel": "jobs", "filter": {"job_name": "seen"}, "snapshot": true}')
+            assert json.loads(socket.recv(60))["action"] == "subscribed"
+            heard = json.loads(socket.recv(60))
+            rows = heard["data"]["jobs"] if heard["action"] == "snapshot" else [heard["data"]]
+            assert [row["job_id"] for row in rows] == [job]
+    with proxy.connect(f"wss://{HOST}:{proxy.port}/v1/jobs/{job}/output?follow=true", headers=headers) as socket:
+        proxy.request("DELETE", f"/v1/jobs/{job}")
+        assert json.loads(list(socket)[-1])["type"] == "end"
+
+
+@pytest.mark.proxy
+def test_prometheus_finds_what_it_is_told(proxy: Proxy) -> None:
+    """The page's configuration names the proxy's host, whose metrics a token with the scope read may have."""
+    (job,) = yaml.safe_load(next(text for text in read_blocks("yaml") if "scrape_configs" in text))["scrape_configs"]
+    assert (job["scheme"], job["static_configs"]) == ("https", [{"targets": [HOST]}])
+    assert set(job) == {"job_name", "scheme", "authorization", "static_configs"}, "all else is as Prometheus has it"
+    assert proxy.request("GET", "/metrics", None).status_code == 401
+    answer = proxy.request("GET", "/metrics", "read")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "\nsluice_" in answer.text
+
+
+def test_settings_of_the_page_are_some() -> None:
+    import app
+
+    named = {name.lower() for name in re.findall(r"SLUICE_([A-Z_]+)=", PAGE)}
+    assert {"tls_cert", "tls_key", "tls_client_ca", "allowed_hosts"} <= named <= set(app.Settings.__dataclass_fields__)
+
+
+def test_the_unit_is_one(tmp_path: Path) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read_string(read_block("ini"))
     assert unit.sections() == ["Unit", "Service", "Install"]
     assert unit["Service"]["KillMode"] == "process"
-    settings = re.findall(r"SLUICE_(\w+)=", unit["Service"]["Environment"])
-    import app
-
-    assert {name.lower() for name in settings} <= set(app.Settings.__dataclass_fields__)
+    if analyze := shutil.which("systemd-analyze"):
+        path = tmp_path / "sluice@.service"
+        path.write_text(replace(read_block("ini"), {"/opt/sluice/bin/sluice": "/bin/true"}))
+        done = subprocess.run([analyze, "verify", path], capture_output=True, text=True, timeout=60)
+        assert "sluice@.service" not in done.stderr, "what systemd does not know it tells and ignores"
