@@ -101,6 +101,11 @@ def test_large_heads(server: Server, why: str, more: bytes, status: int) -> None
     assert (b'{"detail":"The head of the request is larger' in answer) is (why == "too large")
 
 
+def test_a_url_that_is_too_long(server: Server) -> None:
+    answer = ask(server, b"GET /health?" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 414 ")
+
+
 # --- time ------------------------------------------------------------------------------------------------------------
 
 POST = b"POST /api/workflows/validate HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
