@@ -50,6 +50,7 @@ SUBMITTED_FIELDS = ("JobID", "JobIDRaw", "User", "UID", "Submit", "State", "Comm
 # squeue(1), JOB STATE CODES. What is not here is not over: a state of a later SLURM keeps being polled.
 _FAILURES = ("FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 FINISHED = frozenset(("COMPLETED", "CANCELLED", "PREEMPTED", "REVOKED", *_FAILURES))
+BASES_AT_WORK = frozenset(("IDLE", "MIXED", "ALLOCATED"))  # of nodes; with all others a node takes no work
 WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"])
 
 _NULL = frozenset(("", "N/A", "n/a", "(null)", "None", "NONE", "Unknown", "None assigned", "none"))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from slurm_shim.ids import expand_hosts
 from slurm_shim.job_groups import count_row_tasks
-from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
+from slurm_shim.parse import BASES_AT_WORK, FINISHED, WAITING, Job, Node, Partition
 
 
 def summarize_partitions(
@@ -131,7 +131,7 @@ def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: 
         states[state] += number
     by_name = {node["name"]: node for node in nodes}
     gpus = count_gpus_in_use(by_name, at_work)
-    up = [node for node in nodes if node["state"] != "DOWN"]
+    up = [node for node in nodes if node["state"] in BASES_AT_WORK and "INVALID_REG" not in node["flags"]]
     cpus, memory_mb = _sum_pair(up, "cpus"), _sum_pair(up, "memory_mb", "memory_allocated_mb")
     by_partition = [_count_partition(row, by_name, gpus) for row in partitions]
     return ClusterCounts(

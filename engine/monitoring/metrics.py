@@ -15,8 +15,13 @@ from store.views import s9s_metrics
 
 
 def get_cluster_metrics(server: Server) -> Answer:
-    """Get how the cluster is used, its jobs by state, and how they wait."""
+    """Get how the cluster is used, its jobs by state, and how they wait.
+
+    Raises SlurmUnreachable before SLURM's first answer.
+    """
     age_s = jobs.get_age_s(server, None)
+    if age_s is None:  # nothing is known, which is not that there is nothing
+        server.cluster.check_answering()
     return Answer(Body(dump_json(build_cluster_metrics(server))), age_s)
 
 
@@ -32,7 +37,7 @@ def build_cluster_metrics(server: Server) -> dict[str, Any]:
         (counts.cpus, counts.memory_mb, counts.gpus),
         counts.jobs,
         sampler.get_counter(cluster).finished,
-        states.count_states(cluster.snapshot.nodes),
+        states.count_states(cluster.snapshot.nodes) if cluster.snapshot.nodes else None,
         queue,
     )
 

@@ -80,14 +80,12 @@ class ServerCollector(Collector):
         yield _make_gauges("sluice_partition_gpus", "GPUs of each partition.", labels, counts.partition_gpus)
         nodes = {(state,): number for state, number in states.count_states(cluster.snapshot.nodes).items()}
         yield _make_gauges("sluice_nodes", "Nodes by state.", ["state"], nodes)
-        shares = {"cpus": counts.cpus, "memory_mb": counts.memory_mb, "gpus": counts.gpus}
-        pairs = {
-            (name, part): pair[place]
-            for name, pair in shares.items()
-            if pair is not None
-            for place, part in enumerate(("allocated", "total"))
-        }
-        yield _make_gauges("sluice_cluster_resources", "Of nodes that are not down.", ["resource", "part"], pairs)
+        if not cluster.snapshot.nodes:
+            return
+        memory = None if counts.memory_mb is None else tuple(2**20 * value for value in counts.memory_mb)
+        for name, pair in (("cpus", counts.cpus), ("memory_bytes", memory), ("gpus", counts.gpus)):
+            parts = {} if pair is None else {("allocated",): pair[0], ("total",): pair[1]}
+            yield _make_gauges(f"sluice_cluster_{name}", "Of nodes that are not down.", ["part"], parts)
 
     def _collect_store(self) -> Iterator[Metric]:
         store, server = self.server.store, self.server

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from slurm_shim.errors import UnreadableAnswer
 from slurm_shim.ids import expand_hosts
 from slurm_shim.parse import (
+    BASES_AT_WORK,
     Node,
     Partition,
     count_gres_gpus,
@@ -82,14 +83,16 @@ def parse_nodes(text: str) -> list[Node]:
 
 
 # scontrol(1), NodeName ... State; the suffixes are sinfo(1)'s and older releases'.
-_SUFFIXES = {"*": "NOT_RESPONDING", "~": "POWERED_DOWN", "$": "MAINTENANCE", "%": "POWERING_DOWN", "!": "POWER_DOWN"}
+_SUFFIXES = {
+    "*": "NOT_RESPONDING", "~": "POWERED_DOWN", "$": "MAINTENANCE", "%": "POWERING_DOWN", "!": "POWER_DOWN",
+    "#": "POWERING_UP", "@": "REBOOT_REQUESTED", "^": "REBOOT_ISSUED", "-": "PLANNED",
+}  # fmt: skip
 _NO_WORK = frozenset(
     (
         *("DRAIN", "FAIL", "NOT_RESPONDING", "MAINTENANCE", "RESERVED", "DOWN", "POWERING_DOWN", "POWER_DOWN"),
         *("REBOOT_REQUESTED", "REBOOT_ISSUED", "REBOOT", "INVALID_REG", "BLOCKED"),
     )
 )
-_BASES_AT_WORK = frozenset(("IDLE", "MIXED", "ALLOCATED"))
 
 
 # What stands behind the first line of a reason: who set it, when, then further lines of it and later free texts.
@@ -102,7 +105,7 @@ def _build_node(pairs: Mapping[str, str]) -> Node:
     if "State" not in pairs:
         raise UnreadableAnswer("scontrol printed a node without a state")
     state, flags = parse_node_state(pairs["State"])
-    usable = state in _BASES_AT_WORK and not _NO_WORK.intersection(flags)
+    usable = state in BASES_AT_WORK and not _NO_WORK.intersection(flags)
     return {
         "name": pairs["NodeName"],
         "host": pairs.get("NodeHostName", pairs["NodeName"]),
@@ -110,7 +113,8 @@ def _build_node(pairs: Mapping[str, str]) -> Node:
         "state": state,
         "flags": flags,
         "state_text": pairs["State"],
-        "available": usable and state != "ALLOCATED",
+        # What an idle node is planned for begins there soon.
+        "available": usable and state != "ALLOCATED" and not (state == "IDLE" and "PLANNED" in flags),
         "usable": usable,
         **_build_reason(pairs),
         **_build_sizes(pairs),
@@ -175,9 +179,10 @@ def parse_node_state(text: str) -> tuple[str, list[str]]:
 
     "MIXED+DRAIN" -> ("MIXED", ["DRAIN"]); "IDLE*" -> ("IDLE", ["NOT_RESPONDING"]).
     """
-    base, *flags = text.upper().split("+")
-    word = base.rstrip("*~$%!#@^-")
-    return word, flags + [_SUFFIXES[mark] for mark in base[len(word) :] if mark in _SUFFIXES]
+    parts = [part for part in text.upper().split("+") if part]
+    base, *flags = [part.rstrip("".join(_SUFFIXES)) for part in parts]
+    marks = [mark for part, word in zip(parts, [base, *flags], strict=True) for mark in part[len(word) :]]
+    return base, list(dict.fromkeys(flags + [_SUFFIXES[mark] for mark in marks]))
 
 
 def parse_partitions(text: str) -> list[Partition]:

@@ -21,16 +21,19 @@ def to_cluster_json(
     shares: Sequence[tuple[int, int] | None],
     jobs: Mapping[str, int],
     finished: Mapping[str, int],
-    nodes: Mapping[str, int],
+    nodes: Mapping[str, int] | None,
     queue: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Build the state of the cluster; `shares` are CPUs, memory and GPUs."""
+    """Build the state of the cluster; `shares` are CPUs, memory and GPUs.
+
+    `nodes` is None where SLURM has not told its nodes.
+    """
     names = ("cpu_percent", "memory_percent", "gpu_percent")
     return {
         "timestamp": to_rfc3339(None if at is None else int(at)),
         "cluster_utilization": dict(zip(names, map(compute_percent, shares), strict=True)),
         "job_counts": dict.fromkeys(JOB_STATES, 0) | _keep_counts(finished) | _keep_counts(jobs),
-        "node_counts": dict.fromkeys(NODE_STATES, 0) | _keep_counts(nodes),
+        "node_counts": None if nodes is None else dict.fromkeys(NODE_STATES, 0) | _keep_counts(nodes),
         "queue_stats": dict(queue),
     }
 

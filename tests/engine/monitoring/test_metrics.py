@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from engine.monitoring import metrics
+from slurm_shim.errors import SlurmUnreachable
 from store.rules.monitoring.samples import Sample
-from tests.engine.monitoring.test_sampler import begin_sampling, ended, make_slurm, sample
-from tests.engine.servers.pretended import open_server
+from tests.engine.monitoring.test_sampler import NODE, begin_sampling, ended, make_slurm, sample
+from tests.engine.servers.pretended import Slurm, open_server
 from tests.pretended import asynchronous, job
 
 NOON = 1_702_641_600  # 2023-12-15T12:00:00Z
@@ -68,3 +70,28 @@ async def test_performance_is_that_of_the_cluster_in_force(tmp_path: Path) -> No
             "gpu_utilization": None, "jobs_submitted": 6, "jobs_completed": 2, "avg_queue_time": 8,
         }  # fmt: skip
         assert found["metrics"][0]["cpu_utilization"] is None and found["metrics"][0]["jobs_submitted"] is None
+
+
+@asynchronous
+async def test_what_slurm_has_not_told_is_not_zero(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("1", "RUNNING"))
+        found = metrics.build_cluster_metrics(world.server)
+        assert (found["node_counts"], found["job_counts"]["RUNNING"]) == (None, 1), "nodes could not be asked for"
+    away = Slurm()
+    away.failure = SlurmUnreachable("squeue", "Unable to contact slurm controller")
+    async with open_server(tmp_path, slurm=away) as world:
+        with pytest.raises(SlurmUnreachable, match="Unable to contact"):
+            metrics.get_cluster_metrics(world.server)
+
+
+@asynchronous
+async def test_nodes_that_are_no_part_of_the_cluster_now_do_not_count(tmp_path: Path) -> None:
+    slurm = make_slurm()
+    out = [{"state": "DOWN"}, {"state": "FUTURE"}, {"state": "INVAL"}, {"state": "IDLE", "flags": ["INVALID_REG"]}]
+    slurm.node_rows = [NODE, *(NODE | {"name": f"o{place}"} | more for place, more in enumerate(out))]
+    async with open_server(tmp_path, slurm=slurm) as world:
+        await world.show_queue()
+        found = metrics.build_cluster_metrics(world.server)
+        assert found["cluster_utilization"]["cpu_percent"] == 25.0
+        assert (found["node_counts"]["DOWN"], found["node_counts"]["FUTURE"]) == (3, 1)

@@ -55,7 +55,8 @@ async def test_queue_nodes_and_calls_are_told(tmp_path: Path) -> None:
         )
         assert found["sluice_ended_jobs_total", "COMPLETED"] == 1.0
         assert found["sluice_partition_cpus", "main", "allocated"] == 2.0
-        assert found["sluice_cluster_resources", "total", "memory_mb"] == 1000.0
+        assert found["sluice_cluster_memory_bytes", "total"] == 1000.0 * 2**20
+        assert found["sluice_cluster_cpus", "allocated"] == 2.0
         assert found["sluice_nodes", "MIXED"] == 1.0 and found["sluice_store_problems",] == 0.0
         assert not [key for key in found if "ann" in key], "no names"
         world.store.config.metrics = MetricsConfig(by_user=True)
