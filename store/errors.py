@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import errno as codes
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Errors that mean "no room": the disk, the quota, or the size that one file may have.
@@ -154,6 +154,20 @@ def make_problem(
     Line and column are 1-based, None when unknown.
     """
     return {"loc": list(loc), "msg": msg, "type": type, "line": line, "column": column, "input": input}
+
+
+def split_problem(problem: Mapping[str, Any]) -> tuple[str, str]:
+    """Split a problem into the field and what is wrong with it.
+
+    >>> split_problem(make_problem("no type", ["body", "dependencies", 0, "type"]))
+    ('dependencies.0.type', 'no type')
+    >>> split_problem(make_problem("no JSON", ["body", 7], type="json_invalid"))
+    ('body', 'no JSON (character 7)')
+    """
+    first, *more = problem["loc"] or ["request"]
+    if problem["type"] == "json_invalid" and more:
+        return str(first), f"{problem['msg']} (character {more[0]})"
+    return ".".join(map(str, more or [first])), str(problem["msg"])
 
 
 def suggest_word(word: str, known: Iterable[str]) -> str:

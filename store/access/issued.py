@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.access.tokens import INCLUDED, Access, Caller, Token, include_scopes
+from store.errors import split_problem
 
 ALGORITHM, ISSUER = "HS256", "sluice"
 LIFETIME_S = 3600
@@ -36,7 +37,7 @@ def to_token_error_json(
 ) -> dict[str, str]:
     """Build a refusal of a token as RFC 6749 has it (§5.2)."""
     usual = "invalid_request" if status < 429 else "server_error" if status == 500 else "temporarily_unavailable"
-    wrong = "; ".join(f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}" for problem in problems)
+    wrong = "; ".join(map(": ".join, map(split_problem, problems)))
     return {"error": details.get("error", usual), "error_description": NOT_DESCRIBED.sub("?", wrong or message)}
 
 

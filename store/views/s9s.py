@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store.errors import print_text
+from store.errors import print_text, split_problem
 from store.times import format_duration, to_rfc3339
 
 # By status, where what went wrong says nothing more.
@@ -39,7 +39,7 @@ def to_error_json(
     What is wrong with several values is told field by field. `now` is epoch seconds.
     """
     if problems:
-        details = {"fields": {_name_field(problem["loc"]): problem["msg"] for problem in problems}}
+        details = {"fields": dict(map(split_problem, problems))}
         message = "; ".join(f"{name}: {text}" for name, text in details["fields"].items())
     if status == 404 and "resource_id" in details:
         # The document names things without quotes: Job 99999 not found.
@@ -64,15 +64,6 @@ def _find_code(status: int, code: str, problems: Sequence[Mapping[str, Any]]) ->
 def _is_malformed(code: str, problem: Mapping[str, Any]) -> bool:
     """Return whether a request has a wrong form: no JSON, no id, no number."""
     return code == "NotJson" or list(problem["loc"][:1]) == ["path"] or problem["type"] == "int_parsing"
-
-
-def _name_field(loc: Sequence[Any]) -> str:
-    """Name a place without the word for the part of the request.
-
-    >>> _name_field(["body", "dependencies", 0, "type"]), _name_field(["body"])
-    ('dependencies.0.type', 'body')
-    """
-    return ".".join(str(part) for part in (loc[1:] if len(loc) > 1 else loc)) or "request"
 
 
 def format_memory(memory_mb: int | None) -> str | None:

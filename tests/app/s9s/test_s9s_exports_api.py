@@ -191,3 +191,10 @@ def test_refusals_name_the_field(client: Client, why: str, body: dict[str, Any],
     assert (answer.status_code, error["code"]) == (400, "VALIDATION_ERROR"), why
     assert field in error["details"]["fields"]
     assert client.post("/v1/export", body, token="read").status_code == 403
+
+
+def test_a_body_that_is_no_json_is_told_with_its_place(client: Client) -> None:
+    header = {"content-type": "application/json"}
+    error = client.request("POST", "/v1/export", token="write", content=b'{"type": }', headers=header).json()["error"]
+    assert (error["code"], list(error["details"]["fields"])) == ("INVALID_REQUEST", ["body"])
+    assert error["message"].startswith("body: JSON decode error: ") and error["message"].endswith("(character 9)")
