@@ -136,7 +136,7 @@ def test_a_hundred_thousand_rows_stay_small(tmp_path: Path, form: str) -> None:
         began = time.monotonic()
         while (row := server.http.get(path).json())["status"] == "processing":
             peak_mb = max(peak_mb, measure_mb(server.process.pid))
-            time.sleep(0.05)
+            time.sleep(0.25)  # looking at every process takes the processor from the export
         print(f"{form}: {before_mb:.0f} MB before, {peak_mb:.0f} MB at most, {row['file_size']} bytes, ", end="")
         print(f"{time.monotonic() - began:.0f} s")
         assert (row["status"], row["record_count"]) == ("completed", MANY_ROWS + 1), row
