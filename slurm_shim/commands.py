@@ -26,7 +26,7 @@ from slurm_shim import parse, programs
 from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
 from slurm_shim.ids import split_job_id, to_argument
 from slurm_shim.inventory import nodes
-from slurm_shim.past import usage
+from slurm_shim.past import scripts, usage
 from slurm_shim.programs import Answer, Breaker, CallCounts
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
@@ -333,45 +333,32 @@ class Slurm:
         argv += ["--batch"] if batch else []
         self._run_in_batches([*argv, "--"], job_ids)
 
-    def hold(self, job_ids: Sequence[str]) -> None:
-        """Hold waiting jobs so that only an operator may release them.
-
-        Running jobs are not touched.
-        """
-        self._run_in_batches(["scontrol", "hold"], job_ids)
-
-    def uhold(self, job_ids: Sequence[str]) -> None:
-        """Hold waiting jobs so that their owners may release them."""
-        self._run_in_batches(["scontrol", "uhold"], job_ids)
-
-    def release(self, job_ids: Sequence[str]) -> None:
-        """Release held jobs."""
-        self._run_in_batches(["scontrol", "release"], job_ids)
-
-    def requeue(self, job_ids: Sequence[str]) -> None:
-        """Put running or finished jobs back into the queue."""
-        for job_id in job_ids:
-            self._run_in_batches(["scontrol", "requeue"], [job_id])
-
     def read_script(self, job_id: str) -> str:
         """Read the script that a batch job was submitted with.
 
-        SlurmDenied for a job of another user, JobUnknown where SLURM has none. `scontrol` exits with 0 all the same.
+        That of a job which the controller has forgotten comes from accounting, where it keeps scripts. SlurmDenied for
+        a job of another user, JobUnknown where SLURM has none. `scontrol` exits with 0 all the same.
         """
         argv = ["scontrol", "write", "batch_script", to_argument(job_id), "-"]
         answer = self._run_guarded(argv, None)
         # What is told on standard error while there is a script are warnings.
-        if answer.exit_code or not answer.out:
-            raise make_error("scontrol", answer.exit_code or 1, answer.err or answer.out, (job_id,))
-        return answer.out
+        if not answer.exit_code and answer.out:
+            return answer.out
+        problem = make_error("scontrol", answer.exit_code or 1, answer.err or answer.out, (job_id,))
+        kept = self.find_kept_script(job_id) if isinstance(problem, JobUnknown) else None
+        if kept is None:
+            raise problem
+        return kept
 
-    def update_job(self, job_id: str, **fields: str | int) -> None:
-        """Change a job as `scontrol update` does.
+    def find_kept_script(self, job_id: str) -> str | None:
+        """Find the script that accounting keeps of a job; None without one.
 
-        Example: update_job("42", priority=5, timelimit="+30").
+        sacct shows no script of other users but to operators.
         """
-        pairs = [f"{name}={value}" for name, value in fields.items() if _check_option_name(name)]
-        self._run_checked(["scontrol", "update", f"jobid={to_argument(job_id)}", *pairs], (job_id,))
+        with contextlib.suppress(AccountingOff, SlurmInvalid):  # one of before 21.08 does not know the option
+            if self.has_accounting():
+                return scripts.parse_script(self._run_accounting(scripts.build_argv(to_argument(job_id))))
+        return None
 
     def run_for_jobs(self, argv: list[str], timeout_s: float) -> Answer:
         """Run a program that changes jobs; return whatever it says of them."""

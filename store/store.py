@@ -87,6 +87,7 @@ class Store:
     ) -> None:
         self.root = Path(root).absolute()
         self.environment = dict(os.environ if environment is None else environment)
+        self._profiles: tuple[profiles.Profiles | None, profiles.Profiles] = None, NO_PROFILES  # as stored, in force
         self.files = Files(self.root, ops)
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
         self.since = to_rfc3339(int(time.time()))
@@ -165,8 +166,10 @@ class Store:
     @property
     def profiles(self) -> profiles.Profiles:
         """Clusters and mounts in force; `current` may be set by the environment."""
-        found, _wrong = profiles.apply_environment(self.stored_profiles, self.environment)
-        return found
+        stored = self.stored_profiles
+        if self._profiles[0] is not stored:
+            self._profiles = stored, profiles.apply_environment(stored, self.environment)[0]
+        return self._profiles[1]
 
     def list_mount_roots(self) -> list[Path]:
         """List the local folders of the mounts of all profiles."""

@@ -20,16 +20,18 @@ MOST_JOBS = 1000
 Results = dict[str, tuple[str, str]]  # by the id that was asked for: status, message
 
 
-async def change_jobs(server: Server, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
+async def change_jobs(
+    server: Server, body: dict[str, Any], caller: access.Caller, cluster: str | None = None
+) -> dict[str, Any]:
     """Do the same to many jobs; tell of each what became of it.
 
     The jobs are judged by the snapshot, then all that it can be done to go into one call. Each id is answered once, in
     the order of the request. With dry_run nothing is done.
     """
-    cluster, options = server.cluster, body.get("options") or {}
+    asked, options = server.clusters.resolve(cluster), body.get("options") or {}
     deed = build_deed(body["action"], options, caller)
-    job_ids = list(dict.fromkeys(list_wanted(cluster, body, options)))
-    found = await find_targets(server, cluster, deed, job_ids, caller)
+    job_ids = list(dict.fromkeys(list_wanted(asked, body, options)))
+    found = await find_targets(server, asked, deed, job_ids, caller)
     targets = {job_id: target for job_id, target in found.items() if isinstance(target, Target)}
     results: Results = {
         job_id: ("error", explain_refusal(problem))
@@ -39,9 +41,12 @@ async def change_jobs(server: Server, body: dict[str, Any], caller: access.Calle
     if options.get("dry_run"):
         results |= dict.fromkeys(targets, ("success", actions.ACTIONS[deed.action][2]))
     else:
-        results |= await do_to_all(server, cluster, deed, targets)
+        results |= await do_to_all(asked, deed, targets)
         done = [target for job_id, target in targets.items() if results[job_id][0] == "success"]
-        await keep_reasons(server, cluster, deed, options.get("reason"), done, caller)
+        remarks = await keep_reasons(server, asked, deed, options.get("reason"), done, caller)
+        for job_id, target in targets.items():
+            if target.job_id in remarks:
+                results[job_id] = "success", f"{describe_success(deed)}; {remarks[target.job_id]}"
     return build_answer([(job_id, *results[job_id]) for job_id in job_ids])
 
 
@@ -76,7 +81,7 @@ def list_wanted(cluster: Cluster, body: Mapping[str, Any], options: Mapping[str,
     return job_ids
 
 
-async def do_to_all(server: Server, cluster: Cluster, deed: Deed, targets: Mapping[str, Target]) -> Results:
+async def do_to_all(cluster: Cluster, deed: Deed, targets: Mapping[str, Target]) -> Results:
     """Do it to all targets with one call; look at them once more after that."""
     ids = [target.job_id for target in targets.values()]
     refused = await carry_out(cluster, deed, ids)
@@ -97,8 +102,10 @@ async def do_to_all(server: Server, cluster: Cluster, deed: Deed, targets: Mappi
 
 async def keep_reasons(
     server: Server, cluster: Cluster, deed: Deed, reason: str | None, done: Sequence[Target], caller: access.Caller
-) -> None:
+) -> dict[str, str]:
     """Keep why the jobs are held, or forget it; follow those that run again.
+
+    Returns what is to be told of single jobs.
 
     Comments are left as they are, each would need a call of its own; but those that name a reason lose it.
     """
@@ -108,10 +115,11 @@ async def keep_reasons(
     elif deed.action in ("release", "cancel"):
         await holds.forget_reasons(server, cluster, ids)
     elif deed.action == "requeue":
-        await reopen_records(server, cluster, ids)
+        return await reopen_records(server, cluster, ids)
     if deed.action == "release":
         for target in done:
             await write_comment(cluster, target, actions.remove_hold_reason(target.comment))
+    return {}
 
 
 def explain_refusal(problem: Exception) -> str:

@@ -16,6 +16,7 @@ from slurm_shim.errors import JobFinished, SlurmError
 from store import access
 from store.documents import JobRecord
 from store.errors import Conflict, Invalid, make_problem
+from store.indexes.jobs import get_whole_id
 from store.kinds import Key
 from store.rules import states
 from store.rules.jobs import actions, records
@@ -24,7 +25,7 @@ KILL = ("KILL", "9")
 
 
 async def cancel_job(
-    server: Server, job_id: str, signal: str | None, force: bool, caller: access.Caller
+    server: Server, job_id: str, signal: str | None, force: bool, caller: access.Caller, cluster: str | None = None
 ) -> dict[str, Any]:
     """Cancel a job, or send it a signal; raise JobFinished.
 
@@ -32,13 +33,13 @@ async def cancel_job(
     alone it would reach only the steps.
     """
     deed = build_cancelling(signal, force, ["query", "signal"])
-    cluster = server.cluster
-    target = await find_target(server, cluster, deed, job_id, caller)
-    await do_or_raise(cluster, deed, target)
+    asked = server.clusters.resolve(cluster)
+    target = await find_target(server, asked, deed, job_id, caller)
+    await do_or_raise(asked, deed, target)
     if deed.action == "cancel":
-        await holds.forget_reasons(server, cluster, [target.job_id])
+        await holds.forget_reasons(server, asked, [target.job_id])
         return {"job_id": job_id, "state": "CANCELLED", "message": actions.ACTIONS["cancel"][0]}
-    row = (await cluster.ask_again([target.job_id])).get(target.job_id)
+    row = (await asked.ask_again([target.job_id])).get(target.job_id)
     state = row["state"] if row else target.state
     return {"job_id": job_id, "state": state, "message": f"Signal {name_signal(deed.signal)} sent"}
 
@@ -65,25 +66,27 @@ def name_signal(signal: str | None) -> str:
     return signal if signal is None or signal.isdigit() else f"SIG{signal}"  # type: ignore[return-value]
 
 
-async def hold_job(server: Server, job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
+async def hold_job(
+    server: Server, job_id: str, body: dict[str, Any], caller: access.Caller, cluster: str | None = None
+) -> dict[str, Any]:
     """Hold a waiting job; keep why, and show it behind the job's comment."""
     if body["admin"]:
         access.require_admin(caller, "the owner could not release the job")
-    cluster, reason = server.cluster, body.get("reason")
-    target, state = await change_job(server, Deed("hold", by_admin=body["admin"]), job_id, caller)
+    asked, reason = server.clusters.resolve(cluster), body.get("reason")
+    target, state = await change_job(server, asked, Deed("hold", by_admin=body["admin"]), job_id, caller)
     if reason is not None:
-        await holds.keep_reason(server, cluster, [target.job_id], reason, caller.name)
-        await write_comment(cluster, target, actions.add_hold_reason(target.comment, reason))
+        await holds.keep_reason(server, asked, [target.job_id], reason, caller.name)
+        await write_comment(asked, target, actions.add_hold_reason(target.comment, reason))
     answer = {"job_id": job_id, "state": state, "message": actions.ACTIONS["hold"][0]}
-    return answer | {"hold_reason": holds.find_reason(server, cluster, target.job_id)}
+    return answer | {"hold_reason": holds.find_reason(server, asked, target.job_id)}
 
 
-async def release_job(server: Server, job_id: str, caller: access.Caller) -> dict[str, Any]:
+async def release_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Release a job; one that is not held stays as it is."""
-    cluster = server.cluster
-    target, state = await change_job(server, Deed("release"), job_id, caller)
-    await holds.forget_reasons(server, cluster, [target.job_id])
-    await write_comment(cluster, target, actions.remove_hold_reason(target.comment))
+    asked = server.clusters.resolve(cluster)
+    target, state = await change_job(server, asked, Deed("release"), job_id, caller)
+    await holds.forget_reasons(server, asked, [target.job_id])
+    await write_comment(asked, target, actions.remove_hold_reason(target.comment))
     return {"job_id": job_id, "state": state, "message": actions.ACTIONS["release"][0]}
 
 
@@ -98,37 +101,43 @@ async def write_comment(cluster: Cluster, target: Target, comment: str) -> None:
             await cluster.ask_again([target.job_id])
 
 
-async def requeue_job(server: Server, job_id: str, caller: access.Caller) -> dict[str, Any]:
+async def requeue_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Put a job that has begun or ended back into the queue."""
-    target, state = await change_job(server, Deed("requeue"), job_id, caller)
-    await reopen_records(server, server.cluster, [target.job_id])
-    return {"job_id": job_id, "state": state, "message": actions.ACTIONS["requeue"][0]}
+    asked = server.clusters.resolve(cluster)
+    target, state = await change_job(server, asked, Deed("requeue"), job_id, caller)
+    remarks = await reopen_records(server, asked, [target.job_id])
+    message = "; ".join([actions.ACTIONS["requeue"][0], *remarks.values()])
+    return {"job_id": job_id, "state": state, "message": message}
 
 
-async def suspend_job(server: Server, job_id: str, caller: access.Caller) -> dict[str, Any]:
+async def suspend_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Stop the processes of a running job; SLURM lets only operators do that."""
-    _target, state = await change_job(server, Deed("suspend"), job_id, caller)
+    _target, state = await change_job(server, server.clusters.resolve(cluster), Deed("suspend"), job_id, caller)
     return {"job_id": job_id, "state": state, "message": actions.ACTIONS["suspend"][0]}
 
 
-async def resume_job(server: Server, job_id: str, caller: access.Caller) -> dict[str, Any]:
+async def resume_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Let the processes of a suspended job go on."""
-    _target, state = await change_job(server, Deed("resume"), job_id, caller)
+    _target, state = await change_job(server, server.clusters.resolve(cluster), Deed("resume"), job_id, caller)
     return {"job_id": job_id, "state": state, "message": actions.ACTIONS["resume"][0]}
 
 
-async def set_priority(server: Server, job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
+async def set_priority(
+    server: Server, job_id: str, body: dict[str, Any], caller: access.Caller, cluster: str | None = None
+) -> dict[str, Any]:
     """Set the priority of a waiting job; 0 holds it."""
-    await change_job(server, Deed("priority", priority=body["priority"]), job_id, caller)
+    asked = server.clusters.resolve(cluster)
+    await change_job(server, asked, Deed("priority", priority=body["priority"]), job_id, caller)
     return {"job_id": job_id, "priority": body["priority"], "message": actions.ACTIONS["priority"][0]}
 
 
-async def change_job(server: Server, deed: Deed, job_id: str, caller: access.Caller) -> tuple[Target, str]:
+async def change_job(
+    server: Server, cluster: Cluster, deed: Deed, job_id: str, caller: access.Caller
+) -> tuple[Target, str]:
     """Change a job; return it as it was, and its state afterwards.
 
     Raises Conflict also where it began meanwhile: SLURM is silent about that.
     """
-    cluster = server.cluster
     target = await find_target(server, cluster, deed, job_id, caller)
     await do_or_raise(cluster, deed, target)
     row = (await cluster.ask_again([target.job_id])).get(target.job_id)
@@ -148,14 +157,28 @@ async def do_or_raise(cluster: Cluster, deed: Deed, target: Target) -> None:
         raise error
 
 
-async def reopen_records(server: Server, cluster: Cluster, job_ids: Sequence[str]) -> None:
-    """Follow the jobs of records again that had ended and are queued anew."""
-    sources = [server.job_index.find_source(cluster.name, job_id) for job_id in job_ids]
-    documents = [source.document for source in sources if source is not None]
-    ended = [item.id for item in documents if isinstance(item, JobRecord) and item.state in states.TERMINAL]
+async def reopen_records(server: Server, cluster: Cluster, job_ids: Sequence[str]) -> dict[str, str]:
+    """Follow the jobs of records again that had ended and are queued anew.
+
+    Returns what is to be told of jobs of runs: what has ended in a run stays so, since others have begun by its end.
+    """
+    ended, remarks = [], {}
+    for job_id in job_ids:
+        whole_id = get_whole_id(job_id)
+        source, entry = (
+            server.job_index.find_source(cluster.name, whole_id),
+            server.job_index.get(cluster.name, whole_id),
+        )
+        if source is None or entry is None or entry.state not in states.TERMINAL:
+            continue
+        if isinstance(source.document, JobRecord):
+            ended.append(source.document.id)
+        else:
+            remarks[job_id] = f"run {source.document.id} has counted its end and does not follow it any more"
     if ended:
         await cluster.snapshot.refresh()  # else the end that it shows would close the records again
-    for record_id in ended:
+    for record_id in dict.fromkeys(ended):
         async with server.locks.hold(Key("job", record_id)):
             record = server.store.jobs.get(record_id)
             await server.store.jobs.put(record_id, records.reopen_record(record, time.time()))
+    return remarks

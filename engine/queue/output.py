@@ -11,6 +11,7 @@ from engine import jobs, workdirs
 from engine.live.sockets import Socket
 from engine.queue.output_follow import follow_output, stream_frames
 from engine.server import Server
+from slurm_shim.cluster import Cluster
 from store.disk.reading import ReadSlices
 from store.errors import NotFound, StoreError, UpgradeNeeded
 from store.indexes.bodies import Answer
@@ -25,21 +26,38 @@ LONG_CHARS = 100_000
 
 
 async def read_output(
-    server: Server, job_id: str, lines: int, offset: int | None, follow: bool, last_event_id: str | None, accept: str
+    server: Server,
+    job_id: str,
+    lines: int,
+    offset: int | None,
+    follow: bool,
+    last_event_id: str | None,
+    accept: str,
+    cluster: str | None = None,
 ) -> Answer:
     """Read the last lines of a job's output, or follow it."""
-    return await read_stream(server, "stdout", job_id, lines, offset, follow, last_event_id, accept)
+    asked = server.clusters.resolve(cluster)
+    return await read_stream(server, asked, "stdout", job_id, lines, offset, follow, last_event_id, accept)
 
 
 async def read_error_output(
-    server: Server, job_id: str, lines: int, offset: int | None, follow: bool, last_event_id: str | None, accept: str
+    server: Server,
+    job_id: str,
+    lines: int,
+    offset: int | None,
+    follow: bool,
+    last_event_id: str | None,
+    accept: str,
+    cluster: str | None = None,
 ) -> Answer:
     """Read the last lines of a job's error output, or follow it."""
-    return await read_stream(server, "stderr", job_id, lines, offset, follow, last_event_id, accept)
+    asked = server.clusters.resolve(cluster)
+    return await read_stream(server, asked, "stderr", job_id, lines, offset, follow, last_event_id, accept)
 
 
 async def read_stream(
     server: Server,
+    asked: Cluster,
     stream: str,
     job_id: str,
     lines: int,
@@ -56,40 +74,45 @@ async def read_stream(
         if EVENTS not in accept.lower():
             raise UpgradeNeeded("To follow, ask with Accept: text/event-stream, or open a WebSocket")
         start = int(last_event_id) if last_event_id else offset or 0
-        return Answer(await begin_following(server, stream, job_id, start), media_type=EVENTS)
-    found = await read_lines(server, stream, job_id, lines, offset)
+        return Answer(await begin_following(server, asked, stream, job_id, start), media_type=EVENTS)
+    found = await read_lines(server, asked, stream, job_id, lines, offset)
     if prefers_kind(accept, TEXT, JSON):
         return Answer(found["content"].encode(), media_type=f"{TEXT}; charset=utf-8")
     is_long = len(found["content"]) > LONG_CHARS
     return Answer(await asyncio.to_thread(dump_json, found) if is_long else dump_json(found))
 
 
-async def send_output(server: Server, job_id: str, offset: int | None, socket: Socket) -> None:
+async def send_output(
+    server: Server, job_id: str, offset: int | None, socket: Socket, cluster: str | None = None
+) -> None:
     """Send a job's output over a WebSocket as it is written, to its end."""
-    await send_frames(server, "stdout", job_id, offset or 0, socket)
+    await send_frames(server, server.clusters.resolve(cluster), "stdout", job_id, offset or 0, socket)
 
 
-async def send_error_output(server: Server, job_id: str, offset: int | None, socket: Socket) -> None:
+async def send_error_output(
+    server: Server, job_id: str, offset: int | None, socket: Socket, cluster: str | None = None
+) -> None:
     """Send a job's error output over a WebSocket as it is written."""
-    await send_frames(server, "stderr", job_id, offset or 0, socket)
+    await send_frames(server, server.clusters.resolve(cluster), "stderr", job_id, offset or 0, socket)
 
 
-async def send_frames(server: Server, stream: str, job_id: str, start: int, socket: Socket) -> None:
+async def send_frames(server: Server, asked: Cluster, stream: str, job_id: str, start: int, socket: Socket) -> None:
     """Send the messages of a follower, as fast as the client takes them."""
-    async with contextlib.aclosing(follow_output(server, stream, job_id, start)) as frames:
+    async with contextlib.aclosing(follow_output(server, asked, stream, job_id, start)) as frames:
         async for frame in frames:
             await socket.send(dump_json(frame).decode())
 
 
-async def begin_following(server: Server, stream: str, job_id: str, start: int) -> AsyncIterator[bytes]:
+async def begin_following(server: Server, asked: Cluster, stream: str, job_id: str, start: int) -> AsyncIterator[bytes]:
     """Begin to follow a job's output as server-sent events; raise NotFound."""
-    frames = follow_output(server, stream, job_id, start)
+    frames = follow_output(server, asked, stream, job_id, start)
     return stream_frames(await anext(frames), frames)
 
 
-async def read_lines(server: Server, stream: str, job_id: str, lines: int, offset: int | None) -> dict[str, Any]:
+async def read_lines(
+    server: Server, asked: Cluster, stream: str, job_id: str, lines: int, offset: int | None
+) -> dict[str, Any]:
     """Read the last lines of a stream, or those from an offset on."""
-    asked = server.cluster
     found = await jobs.find_trace(server, job_id, asked)
     state = found.state if isinstance(found, JobEntry) else found["state"]
     paths = await jobs.find_log_paths(server, job_id, asked)

@@ -106,6 +106,7 @@ class Follower:
 
 async def follow_output(
     server: Server,
+    cluster: Cluster,
     stream: str,
     job_id: str,
     start: int = 0,
@@ -118,7 +119,6 @@ async def follow_output(
     `truncated` when the file was written anew; and `end` once the job has ended and all is told. Raises NotFound before
     the first message.
     """
-    cluster = server.cluster
     pause_s = REMOTE_PAUSE_S if isinstance(cluster, RemoteCluster) else PAUSE_S
     follower = Follower(server, cluster, stream, job_id, start)
     await follower.look_at_job()

@@ -79,7 +79,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={slurmdbd_port}
 AccountingStoragePass={dir}/munge/socket
 AccountingStorageTRES=gres/gpu
-AccountingStoreFlags=job_comment
+AccountingStoreFlags=job_comment,job_script
 {nodes}
 PartitionName=cpu Nodes={cpu_nodes} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={gpu_nodes} MaxTime=7-00:00:00 State=UP

@@ -36,6 +36,7 @@ from slurm_shim.errors import (
     restore_refusal,
 )
 from slurm_shim.programs import Breaker
+from slurm_shim.queue.job_changes import change_jobs
 from tests import ROOT
 from tests.slurm_programs import Programs
 
@@ -362,16 +363,6 @@ def test_the_server_s_environment_reaches_neither_programs_nor_jobs(
             "scancel",
             ["--signal=15", "--batch", "--", "1"],
         ),
-        ("hold", lambda s: s.hold(["1", "2"]), "scontrol", ["hold", "1", "2"]),
-        ("hold as the owner", lambda s: s.uhold(["1"]), "scontrol", ["uhold", "1"]),
-        ("release", lambda s: s.release(["1"]), "scontrol", ["release", "1"]),
-        ("requeue", lambda s: s.requeue(["1"]), "scontrol", ["requeue", "1"]),
-        (
-            "update",
-            lambda s: s.update_job("1", priority=5, name="a b"),
-            "scontrol",
-            ["update", "jobid=1", "priority=5", "name=a b"],
-        ),
     ],
 )
 def test_changing_words(
@@ -386,9 +377,8 @@ def test_changing_words(
     ("why", "speak"),
     [
         ("an option in place of an id", lambda s: s.scancel(["--user=alice"])),
-        ("no id", lambda s: s.hold(["all"])),
+        ("no id", lambda s: s.scancel(["all"])),
         ("an option's name", lambda s: s.sbatch("", {"wrap=id --x": "y"})),
-        ("a field's name", lambda s: s.update_job("1", **{"comment=x priority": 5})),
         ("NUL", lambda s: s.sbatch("", {"comment": "a\0b"})),
         ("half a character", lambda s: s.sbatch("", {"comment": "\ud800"})),
         ("longer than the system takes", lambda s: s.sbatch("", {"comment": "x" * 200_000})),
@@ -688,8 +678,7 @@ def test_a_refusal_does_not_open_the_breaker(programs: Programs) -> None:
     programs.write("scontrol", "echo 'Invalid job id specified for job 9' >&2; exit 1")
     slurm = programs.slurm()
     for _ in range(5):
-        with pytest.raises(JobUnknown):
-            slurm.hold(["9"])
+        assert isinstance(change_jobs(slurm, "hold", ["9"])["9"], JobUnknown)
     assert len(programs.calls("scontrol")) == 5
 
 
@@ -789,3 +778,38 @@ def test_a_script_comes_as_it_is(programs: Programs) -> None:
     programs.write("scontrol", "printf '#!/bin/sh\\necho  hi\\n'")
     assert programs.slurm().read_script("8_[1-3%2]") == "#!/bin/sh\necho  hi\n"
     assert programs.calls("scontrol") == [["write", "batch_script", "8_[1-3]", "-"]]
+
+
+KEPT: list[tuple[str, str, str, str | None]] = [
+    ("kept", "slurmdbd", "printf 'Batch Script for 7\n----\n#!/bin/sh\n\n\n'", "#!/bin/sh\n\n"),
+    ("an array's, which each task has", "slurmdbd",
+     "printf 'Batch Script for 7_1\n----\n#!/bin/sh\n\nBatch Script for 7_2\n----\n#!/bin/sh\n\n'", "#!/bin/sh\n"),
+    ("none kept", "slurmdbd", "printf 'Batch Script for 7\n----\nNONE\n\n'", None),
+    ("a job that accounting does not know", "slurmdbd", "", None),
+    ("an older sacct", "slurmdbd", "echo \"sacct: unrecognized option '--batch-script'\" >&2; exit 1", None),
+    ("no accounting", "none", "exit 1", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "kind", "shell", "script"), KEPT, ids=[row[0] for row in KEPT])
+def test_the_script_of_a_job_that_the_controller_forgot_comes_from_accounting(
+    programs: Programs, why: str, kind: str, shell: str, script: str | None
+) -> None:
+    config = f"echo 'AccountingStorageType = accounting_storage/{kind}'"
+    gone = "echo 'job script retrieval failed: Invalid job id specified' >&2"
+    programs.write("scontrol", f'[ "$1" = show ] && {config} || {gone}')
+    programs.write("sacct", shell)
+    if script is None:
+        with pytest.raises(JobUnknown):
+            programs.slurm().read_script("7")
+    else:
+        assert programs.slurm().read_script("7") == script
+
+
+def test_an_accounting_that_does_not_answer_is_told(programs: Programs) -> None:
+    config = "echo 'AccountingStorageType = accounting_storage/slurmdbd'"
+    gone = "echo 'job script retrieval failed: Invalid job id specified' >&2"
+    programs.write("scontrol", f'[ "$1" = show ] && {config} || {gone}')
+    programs.write("sacct", "echo 'sacct: error: Problem talking to the database: Connection refused' >&2; exit 1")
+    with pytest.raises(SlurmUnreachable):
+        programs.slurm().read_script("7")

@@ -15,6 +15,7 @@ import pytest
 from slurm_shim import parse, script
 from slurm_shim.commands import Needs, Slurm
 from slurm_shim.errors import JobFinished, JobUnknown, SlurmConflict, SlurmError, SlurmInvalid, SlurmUnreachable
+from slurm_shim.queue.job_changes import change_jobs
 from slurm_shim.remote.commands import RemoteSlurm
 from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
@@ -153,6 +154,15 @@ def test_jobs_are_asked_for_together_whatever_the_others_are(slurm: Slurm) -> No
     assert slurm.squeue(["99998", "99999"]) == slurm.squeue(["2147483647"]) == []
 
 
+def test_accounting_keeps_scripts(slurm: Slurm, asked: Asked) -> None:
+    text = "#!/bin/sh\necho 'größe'\n# Batch Script for 9\n\n"
+    job_id = slurm.sbatch(text, {"output": "/dev/null", "array": "1-2", "hold": True})
+    assert slurm.read_script(job_id) == text
+    assert eventually(lambda: slurm.find_kept_script(job_id)) == text
+    assert slurm.find_kept_script("99999999") is None
+    slurm.scancel([job_id])
+
+
 def test_hostile_names_do_not_disturb_the_list(slurm: Slurm) -> None:
     names = ["E\nfake", "a|b\tc", "x\n   JobState=RUNNING", "日本語", "~", "(null)"]
     made = {slurm.sbatch("#!/bin/sh\n", {"job_name": name, "comment": name, "hold": True}): name for name in names}
@@ -187,11 +197,11 @@ def test_nodes_partitions_and_the_controller(slurm: Slurm, asked: Asked) -> None
         ("no script", lambda s, _: s.sbatch("", {}), SlurmInvalid),
         ("no shebang", lambda s, _: s.sbatch("echo\n", {}), SlurmInvalid),
         ("more than there is", lambda s, _: s.sbatch("#!/bin/sh\n", {"mem": "900G"}), SlurmInvalid),
-        ("hold of nothing", lambda s, _: s.hold(["99999999"]), JobUnknown),
-        ("requeue of nothing", lambda s, _: s.requeue(["99999999"]), JobUnknown),
-        ("change of what is over", lambda s, done: s.update_job(done, priority=5), JobFinished),
-        ("no priority", lambda s, _: s.update_job(submit_held(s), priority=-1), SlurmInvalid),
-        ("requeue of what waits", lambda s, _: s.requeue([submit_held(s)]), SlurmConflict),
+        ("hold of nothing", lambda s, _: change(s, "hold", "99999999"), JobUnknown),
+        ("requeue of nothing", lambda s, _: change(s, "requeue", "99999999"), JobUnknown),
+        ("change of what is over", lambda s, done: change(s, "update", done, priority=5), JobFinished),
+        ("no priority", lambda s, _: change(s, "update", submit_held(s), priority=-1), SlurmInvalid),
+        ("requeue of what waits", lambda s, _: change(s, "requeue", submit_held(s)), SlurmConflict),
     ],
 )
 def test_refusals(slurm: Slurm, why: str, speak: Callable[[Slurm, str], Any], kind: type[SlurmError]) -> None:
@@ -200,6 +210,12 @@ def test_refusals(slurm: Slurm, why: str, speak: Callable[[Slurm, str], Any], ki
     with pytest.raises(kind) as caught:
         speak(slurm, done)
     assert type(caught.value) is kind, why
+
+
+def change(slurm: Slurm, verb: str, job_id: str, **fields: int) -> None:
+    """Change a job; raise what is refused."""
+    for problem in change_jobs(slurm, verb, [job_id], fields).values():
+        raise problem
 
 
 def submit_held(slurm: Slurm) -> str:
@@ -214,7 +230,7 @@ def test_silence_about_unknown_jobs(slurm: Slurm) -> None:
 def test_hold_release_and_cancel(slurm: Slurm) -> None:
     job_id = slurm.sbatch("#!/bin/sh\nsleep 600\n", {"hold": True, "output": "/dev/null"})
     assert slurm.squeue([job_id])[0]["reason"] in ("JobHeldUser", "JobHeldAdmin")
-    slurm.release([job_id])
+    change(slurm, "release", job_id)
     eventually(lambda: slurm.squeue([job_id])[0]["state"] == "RUNNING")
     slurm.scancel([job_id])
     assert await_end_of(slurm, job_id)["state"] == "CANCELLED"
@@ -246,7 +262,7 @@ def test_the_shared_picture_of_a_job_s_life(slurm: Slurm) -> None:
             )
             snapshot.add_submitted(job_id, {"comment": tag})
             assert snapshot.jobs[job_id]["state"] == "PENDING"
-            await asyncio.to_thread(slurm.release, [job_id])
+            await asyncio.to_thread(change, slurm, "release", job_id)
             turned = asyncio.Event()
             snapshot.on_jobs_changed.append(lambda _changed: turned.set())
             while True:

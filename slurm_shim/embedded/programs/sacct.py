@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 # No federations, no jobs of several parts; users are those of this machine; there is no connection for -v to report.
 OPTIONS = Options(
     "sacct",
-    """allusers/a accounts/A= allocations/X brief/b cluster= clusters/M= delimiter= duplicates/D endtime/E= format/o=
-    fields= group/g= gid= help/h helpformat/e jobs/j= long/l name= nodelist/N= noheader/n noconvert parsable/p
-    parsable2/P partition/r= qos/q= starttime/S= state/s= uid= usage user/u= version/V""",
+    """allusers/a accounts/A= allocations/X batch-script/B brief/b cluster= clusters/M= delimiter= duplicates/D
+    endtime/E= format/o= fields= group/g= gid= help/h helpformat/e jobs/j= long/l name= nodelist/N= noheader/n
+    noconvert parsable/p parsable2/P partition/r= qos/q= starttime/S= state/s= uid= usage user/u= version/V""",
     without_effect="federation local use-local-uid verbose/v whole-hetjob?",
     same={"cluster": "clusters", "fields": "format", "gid": "group", "uid": "user"},
 )
@@ -291,7 +291,20 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         return 0
     columns = _parse_columns(asked)
     entries = _load_entries(conf, asked)
+    if "batch-script" in asked:
+        return _print_scripts(conf, entries)
     sys.stdout.write(_format_table(asked, columns, entries))
+    return 0
+
+
+def _print_scripts(conf: dict[str, Any], entries: list[Entry]) -> int:
+    """Print the script of each job, as far as it is there still."""
+    with cluster.read_state({**conf, "down": False}) as state:
+        for entry in entries:
+            found = state.db.execute("SELECT text FROM scripts WHERE id = ?", (entry.row["script_id"],)).fetchone()
+            if entry.step is None:
+                print(f"Batch Script for {entry.job.array_id}\n{'-' * 80}", flush=True)
+                sys.stdout.buffer.write((found["text"] if found else b"NONE\n") + b"\n")
     return 0
 
 

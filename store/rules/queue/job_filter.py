@@ -257,18 +257,23 @@ def _compile_search(value: Value) -> Callable[[str], bool]:
     options = re2.Options()
     options.max_mem, options.log_errors = PATTERN_BYTES, False
     try:
-        search = re2.compile(value.text.encode(), options).search
+        re2.compile(value.text.encode(), options)  # says what is wrong
+        # A set of one: it looks for no groups and no places, which takes a third of the time.
+        patterns = re2.Set.SearchSet(options)
+        patterns.Add(value.text.encode())
+        patterns.Compile()
     except re2.error as problem:
         said = problem.args[0] if problem.args else problem
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        text = text.replace("failed to compile Set", "pattern too large")
         raise FilterError(value.at, f"no regular expression: {text[:200]}") from None
-    known: dict[str, bool] = {}  # many jobs have the same name, user or path
+    match, known = patterns.Match, dict[str, bool]()  # many jobs have the same name, user or path
 
     def has_match(text: str) -> bool:
         found = known.get(text)
         if found is None:
             # Bytes spare RE2 to count characters.
-            found = known[text] = search(text[:TEXT_CHARS].encode("utf-8", "replace")) is not None
+            found = known[text] = bool(match(text[:TEXT_CHARS].encode("utf-8", "replace")))
         return found
 
     return has_match

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from slurm_shim.queue.job_changes import change_jobs
 from tests.app_client import Client
 from tests.waiting import eventually
 
@@ -60,7 +61,7 @@ def jobs(client: Client) -> list[str]:
     for job_id, name in zip(ids, HOSTILE, strict=True):
         row = client.server.cluster.snapshot.jobs
         eventually(lambda: job_id in row or job_id in client.server.cluster.snapshot.jobs, 30)  # noqa: B023
-        client.server.cluster.slurm.update_job(job_id, name=name)
+        assert change_jobs(client.server.cluster.slurm, "update", [job_id], {"name": name}) == {}
     ended = str(client.submit("#!/bin/bash\ntrue\n", "ended"))
     client.job(ended)
     eventually(lambda: {row["name"] for row in client.server.cluster.snapshot.jobs.values()} >= set(HOSTILE), 30)

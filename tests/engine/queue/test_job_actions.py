@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from engine.queue import job_actions
+from engine.queue import bulk_actions, job_actions
 from slurm_shim.errors import JobFinished, SlurmDenied
 from slurm_shim.programs import Answer
 from store import access
+from store.documents import Attempt, Run, RunJob
 from store.errors import Conflict, Denied, Invalid
-from tests.engine.servers.pretended import CALLER, open_server
+from tests.engine.servers.pretended import CALLER, HERE, open_server
 from tests.engine.test_jobs import record
 from tests.pretended import asynchronous, job
 
@@ -130,3 +131,29 @@ async def test_a_record_is_followed_again_when_its_job_is_queued_anew(tmp_path: 
             None,
             "PENDING",
         )
+
+
+@asynchronous
+async def test_a_run_that_has_counted_the_end_of_its_job_does_not_follow_it_again(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        attempt = Attempt(number=1, tag="t", job_id="7", state="FAILED", submitted_at="2026-01-01T00:00:00Z")
+        run = Run(
+            id="r", workflow_name="flow", cluster=HERE, status="failed", jobs=[RunJob(name="a", attempts=[attempt])]
+        )
+        await world.store.runs.put("r", run)
+        await world.show_queue(job("7", "FAILED", comment="t"))
+        answer = await job_actions.requeue_job(world.server, "7", CALLER)
+        message = "Job requeued successfully; run r has counted its end and does not follow it any more"
+        assert answer["message"] == message and world.store.runs.get("r").status == "failed"
+        body = {"action": "requeue", "job_ids": ["7"]}
+        (row,) = (await bulk_actions.change_jobs(world.server, body, CALLER))["results"]
+        assert row["message"] == "Job requeued; run r has counted its end and does not follow it any more"
+
+
+@asynchronous
+async def test_a_task_that_is_queued_anew_reopens_the_record_of_its_array(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.store.jobs.put("j", record("7", "FAILED", submitted_at="2026-01-01T00:00:00Z"))
+        await world.show_queue(job("7_2", "FAILED", raw_id=9, array_job_id=7, array_task_id="2", comment="sluice:j"))
+        await job_actions.requeue_job(world.server, "9", CALLER)
+        assert world.store.jobs.get("j").state == "PENDING"

@@ -34,7 +34,9 @@ class Writer:
             await self.world.show_queue(*step)
 
     async def follow(self, start: int = 0) -> list[dict[str, Any]]:
-        frames = follow_output(self.world.server, "stdout", "7", start, self.pause, lambda: self.time_s)
+        frames = follow_output(
+            self.world.server, self.world.cluster, "stdout", "7", start, self.pause, lambda: self.time_s
+        )
         return [frame async for frame in frames]
 
 
@@ -103,7 +105,7 @@ async def test_messages_as_events(tmp_path: Path) -> None:
     (tmp_path / "work" / "log").write_bytes(b"hi\n")
     async with open_server(tmp_path) as world:
         await world.show_queue(make_job(tmp_path, "COMPLETED", exit_code=0))
-        frames = follow_output(world.server, "stdout", "7")
+        frames = follow_output(world.server, world.cluster, "stdout", "7")
         pieces = [piece async for piece in stream_frames(await anext(frames), frames)]
         assert pieces == [
             b"retry: 2000\n\n",

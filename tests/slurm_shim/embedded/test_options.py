@@ -111,7 +111,7 @@ def test_the_search_for_what_is_read_finds_what_is_not() -> None:
 REFUSED = {
     "squeue": "--array-unique -i5 --iterate=5 -s1.0 --steps=1.0 --only-job-state --json --yaml",
     "sinfo": "-b --bg -i5 --iterate=5 --json --yaml",
-    "sacct": "--array -B --batch-script -c --completion -Cx --constraints=x --env-vars -fx --file=x -Fx --flags=x -I2 "
+    "sacct": "--array -c --completion -Cx --constraints=x --env-vars -fx --file=x -Fx --flags=x -I2 "
     "--ncpus=2 -i2 --nnodes=2 -Rx --reason=x -T --truncate -K5 --timelimit-max=5 -k1 --timelimit-min=1 --units=G -Wx "
     "--wckeys=x -x1 --associations=1 --json --yaml --steps",
     "scancel": "--sibling=x --cron",
