@@ -1258,7 +1258,7 @@ def make_refusal(call: Call, problem: Exception) -> Refusal:
     family, request_id, message = call.family, call.request_id.decode(), errors.print_text(problem)
     status = find_status(problem, family, call.endpoint.spec.operation_id if call.endpoint else "")
     problems: Sequence[Problem] = ()
-    if isinstance(problem, slurm_errors.SlurmRefused):
+    if isinstance(problem, slurm_errors.SlurmRefused) and problem.command:
         message = f"{problem.command} failed: {message}"
     if isinstance(problem, errors.Invalid):
         problems = [list_problem(wrong) for wrong in problem.problems[: errors.TOLD_PROBLEMS]]

@@ -51,8 +51,15 @@ class SlurmRefused(SlurmError):
 
     @property
     def details(self) -> dict[str, Any]:
-        """What was called, and what it said: at most 2,000 characters."""
-        return {"command": self.command, "exit_code": self.exit_code, "stderr": self.text[:_LONGEST_TEXT]}
+        """What was called, and what it said: at most 2,000 characters.
+
+        Nothing where no program was called.
+        """
+        return (
+            {}
+            if not self.command
+            else {"command": self.command, "exit_code": self.exit_code, "stderr": self.text[:_LONGEST_TEXT]}
+        )
 
 
 class AccountingOff(SlurmRefused):

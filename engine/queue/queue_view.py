@@ -29,14 +29,14 @@ MOST_TASKS = 200_000
 class TaskRow(dict[str, Any]):
     """A task of an array that waits among others; all else is as in their row."""
 
-    __slots__ = ("_whole",)
+    __slots__ = ("whole",)
 
     def __init__(self, whole: Row, task: int) -> None:
         super().__init__(job_id=f"{whole['array_job_id']}_{task}", array_task_id=str(task))
-        self._whole = whole
+        self.whole = whole
 
     def __missing__(self, key: str) -> Any:
-        return self._whole[key]
+        return self.whole[key]
 
 
 class Rows(NamedTuple):
@@ -110,6 +110,8 @@ class QueueView:
         if row["state"] not in waiting.WAITING:
             return None
         load = pressure.choose_load(self.get_loads(asked), row["partition"])
+        if row["reason"] == "JobArrayTaskLimit":
+            row = _find_whole(asked, row)  # only that says how many may run at once
         return waiting.explain_wait(row, load, list_dependencies(asked, row))
 
     def to_job_json(self, server: Server, asked: Cluster, row: Row) -> dict[str, Any]:
@@ -119,6 +121,14 @@ class QueueView:
             # Accounting does not know files.
             job["standard_output"], job["standard_error"] = entry.stdout, entry.stderr
         return job
+
+
+def _find_whole(asked: Cluster, row: Row) -> Row:
+    """Find the row of the tasks that wait together with this one."""
+    if isinstance(row, TaskRow):
+        return row.whole
+    parts = asked.snapshot.list_parts(str(row["array_job_id"])) if "%" not in (row["array_task_id"] or "") else []
+    return next((asked.snapshot.jobs.get(part, row) for part in parts if "%" in part), row)
 
 
 def get_view(server: Server, asked: Cluster) -> QueueView:

@@ -233,8 +233,10 @@ async def load_script(server: Server, cluster: Cluster, given: str) -> Script:
     Raises Invalid for a path that leads to no script and no program.
     """
     text = given.strip()
+    if not text:
+        raise Invalid([make_problem("this is empty", ["body", "script"], input=given)])
     if text.startswith("#!") or "\n" in text:
-        return Script(given if text.startswith("#!") else f"#!/bin/bash\n{given}", None, "sbatch")
+        return Script(given.lstrip() if text.startswith("#!") else f"#!/bin/bash\n{given}", None, "sbatch")
     if not text.startswith(("/", "~")) or len(text.split()) != 1:
         return Script(WRAPPED.format(command=text), text, "wrap")
     path = await _expand_path(cluster, text)

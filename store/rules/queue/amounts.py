@@ -51,7 +51,8 @@ def parse_time_s(text: str, now: float) -> float:
             return now
         if word.startswith("now-"):
             return now - parse_duration_s(word.removeprefix("now-"))
-        moment = to_epoch(text) or 0.0
+        # In a query a + that was not escaped is a blank.
+        moment = to_epoch(text.replace(" ", "+") if "T" in text else text) or 0.0
     except (ValueError, OverflowError):
         raise ValueError(f"'{text[:40]}' is no time; write it as 2026-03-30T12:00:00Z, 2026-03-30 or now-2h") from None
     if not 0 <= moment <= _LATEST:

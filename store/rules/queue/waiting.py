@@ -5,6 +5,7 @@ SLURM's word stays beside it. Source: squeue(1), JOB REASON CODES, and enum job_
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -160,7 +161,7 @@ def _explain_limit(reason: str, names: Mapping[str, str]) -> str | None:
 def _explain_resources(row: Row, load: PartitionLoad | None, _dependencies: Sequence[Any]) -> str:
     if load is None:
         return f"waits for free resources{_add_partition(row)}"
-    text = _find_shortage(row, load) or f"waits until its {_describe_needs(row)} are free at once"
+    text = _find_shortage(row, load) or f"waits until all that it asks for is free at once: {_describe_needs(row)}"
     before = load.count_before(row["priority"])
     return f"{text}; {_describe_jobs(before)} before it" if before else text
 
@@ -247,6 +248,21 @@ def _explain_node_limit(row: Row, load: PartitionLoad | None, _dependencies: Seq
     return f"can not start: it asks for {_count_things(nodes, 'node')}, which {load.name}'s limits do not allow; {has}"
 
 
+def _explain_config(row: Row, load: PartitionLoad | None, dependencies: Sequence[Any]) -> str:
+    """Explain that a partition does not allow what a job asks for."""
+    if load is not None:
+        wanted = [(row["node_count"], load.nodes_total, "node")]
+        if load.nodes_usable == load.nodes_total:  # else it has more than is known
+            wanted += [(row["gpus"], load.gpus, "GPU"), (row["cpu_count"], load.cpus, "CPU")]
+        for asked, total, what in wanted:
+            if asked and asked > total:
+                has = _count_things(total, what) if total else f"no {what}s"
+                return f"can not start: it asks for {_count_things(asked, what)}, and partition {load.name} has {has}"
+        if load.max_time_s is not None and (row["time_limit_s"] or math.inf) > load.max_time_s:
+            return _explain_time_limit(row, load, dependencies)
+    return SENTENCES["PartitionConfig"].format(partition=row["partition"])
+
+
 def _explain_partition_down(row: Row, load: PartitionLoad | None, _dependencies: Sequence[Any]) -> str:
     state = f" ({load.state})" if load and load.state != "UP" else ""
     return f"{SENTENCES['PartitionDown'].format(partition=row['partition'])}{state}"
@@ -261,6 +277,7 @@ _EXPLAINERS: dict[str, Callable[[Row, PartitionLoad | None, Sequence[Mapping[str
     "JobArrayTaskLimit": _explain_task_limit,
     "PartitionTimeLimit": _explain_time_limit,
     "PartitionNodeLimit": _explain_node_limit,
+    "PartitionConfig": _explain_config,
     "PartitionDown": _explain_partition_down,
 }
 

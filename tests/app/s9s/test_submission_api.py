@@ -94,6 +94,7 @@ def test_all_fields_of_the_document_reach_slurm(client: Client, folder: Path) ->
     [
         ("a command", "echo $((6 * 7)); pwd", "wrap", "42\n{work}\n"),
         ("an inline script", "#!/bin/sh\necho inline\n", "sbatch", "inline\n"),
+        ("an inline script behind empty lines", "\n\n#!/bin/sh\necho inline\n", "sbatch", "inline\n"),
         ("several lines", "echo one\necho two", "sbatch", "one\ntwo\n"),
         ("the path of a script", "{folder}/script.sh", "script.sh", "from a file\n"),
         ("the path of a program", "/bin/pwd", "wrap", "{work}\n"),
@@ -166,6 +167,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("a kind without a job", {**OK, "dependencies": [{"type": "afterok"}]}, ["dependencies.0.job_id"]),
     ("a job that nobody has", {**OK, "dependencies": [{"type": "afterok", "job_id": "99999999"}]},
      ["dependencies.0.job_id"]),
+    ("a script of blanks", {"script": " \t "}, ["script"]),
     ("a file that is not there", {"script": "/no/such/file.sh"}, ["script"]),
     ("a file that is no script", {"script": "/etc/passwd"}, ["script"]),
     ("a folder", {"script": "/etc"}, ["script"]),

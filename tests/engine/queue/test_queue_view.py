@@ -109,3 +109,16 @@ def test_recorded_hostile_names_are_found_as_they_are() -> None:
         query = parse_query(queue_view.expand_hosts, 0, filter=f'job_name="{text}"')
         found = [other["name"] for other in select_rows(base, query)]
         assert row["name"] in found and set(found) == {row["name"]}
+
+
+@asynchronous
+async def test_a_single_task_knows_how_many_of_its_array_run_at_once(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        whole = job("8_[3-6%2]", "PENDING", raw_id=8, array_job_id=8, array_task_id="3-6%2", reason="JobArrayTaskLimit")
+        await world.show_queue(whole, job("8_2", raw_id=9, array_job_id=8, array_task_id="2"))
+        view, task = queue_view.get_view(world.server, world.cluster), world.cluster.snapshot.find("8_5")
+        assert task is not None
+        for row in (whole, task, *queue_view.expand_rows([whole])):
+            assert (view.explain_wait(world.cluster, row) or "").endswith("at most 2 of them run at once"), row[
+                "job_id"
+            ]

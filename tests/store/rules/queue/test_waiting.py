@@ -14,6 +14,7 @@ GPU = PartitionLoad(
     "gpu", max_time_s=86_400, nodes_total=3, nodes_usable=2, nodes_idle=0, cpus=16, cpus_used=12, gpus=8, gpus_used=6,
     waiting=(10, 500, 600, 700), counts=(4, 5, 6, 7),
 )  # fmt: skip
+PLAIN = PartitionLoad("gpu", nodes_total=2, nodes_usable=2, cpus=16)
 DOWN = PartitionLoad("gpu", state="DOWN")
 
 
@@ -41,7 +42,7 @@ SENTENCE_ROWS: list[tuple[str, dict[str, Any], PartitionLoad | None, list[dict[s
     ("more nodes than work", wait("Resources", node_count=3, priority=900), GPU, [],
      "waits for 3 nodes in partition gpu, where 2 of 3 work"),
     ("enough in all, but not together", wait("Resources", gpus=2, priority=900), GPU, [],
-     "waits until its 2 GPUs and 2 CPUs on 1 node are free at once"),
+     "waits until all that it asks for is free at once: 2 GPUs and 2 CPUs on 1 node"),
     ("nothing is known of the partition", wait("Resources"), None, [], "waits for free resources in partition gpu"),
     ("others come first", wait("Priority", gpus=1), GPU, [],
      "3 jobs with higher priority wait before it in partition gpu; 6 of 8 GPUs are in use"),
@@ -83,7 +84,15 @@ SENTENCE_ROWS: list[tuple[str, dict[str, Any], PartitionLoad | None, list[dict[s
      "can not start: it asks for 2-00:00:00, and partition gpu allows 1-00:00:00"),
     ("too long, limit unknown", wait("PartitionTimeLimit"), None, [],
      "can not start: its time limit is longer than partition gpu allows"),
-    ("no room in its settings", wait("PartitionConfig"), GPU, [],
+    ("more nodes than a partition has", wait("PartitionConfig", node_count=99), GPU, [],
+     "can not start: it asks for 99 nodes, and partition gpu has 3 nodes"),
+    ("GPUs where there are none", wait("PartitionConfig", gpus=1, time_limit_s=60), PLAIN, [],
+     "can not start: it asks for 1 GPU, and partition gpu has no GPUs"),
+    ("more GPUs than those of the nodes that work", wait("PartitionConfig", gpus=9, time_limit_s=60), GPU, [],
+     "can not start: it asks for what partition gpu does not allow"),
+    ("more time than a partition allows", wait("PartitionConfig", time_limit_s=90_000), GPU, [],
+     "can not start: it asks for 1-01:00:00, and partition gpu allows 1-00:00:00"),
+    ("no room in its settings", wait("PartitionConfig", time_limit_s=60), GPU, [],
      "can not start: it asks for what partition gpu does not allow"),
     ("down", wait("PartitionDown"), DOWN, [], "waits because partition gpu is down (DOWN)"),
     ("inactive", wait("PartitionInactive"), GPU, [], "waits because partition gpu takes no jobs now"),
