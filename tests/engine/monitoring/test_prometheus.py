@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -61,6 +62,29 @@ async def test_queue_nodes_and_calls_are_told(tmp_path: Path) -> None:
         assert not [key for key in found if "ann" in key], "no names"
         world.store.config.metrics = MetricsConfig(by_user=True)
         assert read(world)["sluice_user_jobs", "RUNNING", "ann"] == 1.0
+
+
+# Base units of the Prometheus conventions; what is counted has no unit.
+UNITS = ("_seconds", "_bytes")
+WRONG_ENDS = ("_mb", "_kb", "_ms", "_minutes", "_percent", "_count", "_created", "_sum")
+
+
+@asynchronous
+async def test_names_follow_the_conventions_and_labels_are_few(tmp_path: Path) -> None:
+    async with open_server(tmp_path, slurm=make_counted()) as world:
+        await begin_sampling(world, NOON)
+        await world.show_queue(*(job(str(number), "RUNNING", partition=f"p{number}") for number in range(50)))
+        for status in (200, 404):
+            world.server.requests.observe_request("s9s_list_nodes", status, 0.01)
+        families = list(text_string_to_metric_families(prometheus.write_metrics(world.server).value.decode()))
+        for family in families:
+            assert re.fullmatch(r"(sluice|process)_[a-z]+(_[a-z]+)*", family.name), family.name
+            assert not family.name.endswith(WRONG_ENDS) and family.documentation, family.name
+            assert family.type != "counter" or all(sample.name.endswith("_total") for sample in family.samples)
+            assert family.type != "histogram" or family.name.endswith(UNITS), family.name
+            values = {tuple(sample.labels.items()) for sample in family.samples}
+            assert len(values) <= 40, f"{family.name}: jobs of partitions that are none count as other"
+        assert len({family.name for family in families}) == len(families)
 
 
 @asynchronous

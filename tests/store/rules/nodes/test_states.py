@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from slurm_shim.inventory.nodes import parse_nodes
@@ -44,6 +46,25 @@ def test_a_recorded_state_is_what_sinfo_calls_it(situation: str, sinfo: str, sai
 )
 def test_other_states(why: str, base: str, flags: list[str], word: str) -> None:
     assert states.name_state(base, flags) == word, why
+
+
+BASES = ("IDLE", "MIXED", "ALLOCATED", "DOWN", "ERROR", "UNKNOWN", "INVAL", "FUTURE")
+# scontrol(1) and slurm.h: what may stand behind a base.
+FLAGS = (
+    *("BLOCKED", "CLOUD", "COMPLETING", "DRAIN", "DYNAMIC_NORM", "FAIL", "INVALID_REG", "MAINTENANCE"),
+    *("NOT_RESPONDING", "PERFCTRS", "PLANNED", "POWER_DOWN", "POWER_DRAIN", "POWERED_DOWN", "POWERING_DOWN"),
+    *("POWERING_UP", "REBOOT_CANCELED", "REBOOT_ISSUED", "REBOOT_REQUESTED", "RESERVED", "UNDRAIN"),
+)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_any_flags_give_a_state_of_the_api(base: str) -> None:
+    for first, second in itertools.product(FLAGS, repeat=2):
+        (node,) = parse_nodes(f"NodeName=n CPUTot=1 State={base}+{first}+{second}")
+        word = states.name_state(node["state"], node["flags"])
+        assert word in states.STATES, (base, first, second)
+        assert not node["available"] or word in ("IDLE", "MIXED"), (base, first, second)
+        assert node["usable"] or not node["available"], (base, first, second)
 
 
 @pytest.mark.parametrize(
