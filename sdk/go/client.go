@@ -135,6 +135,10 @@ func (client *Client) send(
 	ctx context.Context, cancel context.CancelFunc, method, path string, query url.Values, body interface{},
 	header http.Header,
 ) (*http.Response, error) {
+	if strings.HasSuffix(path, "/") || strings.Contains(path, "//") {
+		// The path would be that of a list.
+		return nil, &Error{Code: InvalidRequest, Message: "an id is empty"}
+	}
 	var data []byte
 	given := http.Header{}
 	if body != nil {

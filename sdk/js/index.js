@@ -179,6 +179,8 @@ export class S9SClient {
    * `untime` lets the body take its time, and `leave` ends it.
    */
   async send(method, path, { query, body, headers = {} } = {}) {
+    // The path would be that of a list.
+    if (path.endsWith("/") || path.includes("//")) throw new InvalidRequest("An id is empty");
     const given = { ...headers };
     if (body !== undefined) given["Content-Type"] = "application/json";
     // A key makes asking twice harmless.

@@ -37,6 +37,7 @@ bulk 2 0
 once True
 ResourceNotFound 404 RESOURCE_NOT_FOUND True ['resource_id', 'resource_type']
 ValidationError 400 VALIDATION_ERROR True ['fields']
+mistyped ValidationError InvalidRequest
 exported completed job_id,job_name
 nodes ['node01', 'node02'] node01 main
 found node01
@@ -160,10 +161,17 @@ def test_the_example_in_python(server: Server, tmp_path: Path, made: dict[str, P
     check_submitted(server)
 
 
+@pytest.mark.parametrize("module", ["values", "updates"])
+def test_examples_in_python(module: str, made: dict[str, Path]) -> None:
+    run(ROOT, sys.executable, "-m", "doctest", PACKAGE / f"{module}.py", PYTHONPATH=str(PACKAGE.parent))
+
+
 def test_updates_go_on_after_a_restart(server: Server, tmp_path: Path, made: dict[str, Path]) -> None:
     program = tmp_path / "updates.py"
     program.write_text(
-        "import os\nfrom s9s_client import S9SClient\nclient = S9SClient(os.environ['URL'], os.environ['TOKEN'])\n"
+        "import os\nfrom s9s_client import Retries, S9SClient\n"
+        "patient = Retries(count=300, first_s=0.1, longest_s=1)\n"
+        "client = S9SClient(os.environ['URL'], os.environ['TOKEN'], retries=patient)\n"
         "for update in client.updates('queue', snapshot=True):\n    print(update.action, flush=True)\n"
     )
     environment = {"URL": server.url, "TOKEN": server.tokens["read"], "PYTHONPATH": str(PACKAGE.parent)}

@@ -33,7 +33,7 @@ func list(words []string) string { return "['" + strings.Join(words, "', '") + "
 var names = map[string]string{
 	s9s.ResourceNotFound: "ResourceNotFound", s9s.ValidationError: "ValidationError",
 	s9s.ResourceConflict: "ResourceConflict", s9s.AuthenticationFailed: "AuthenticationFailed",
-	s9s.RateLimitExceeded: "RateLimitExceeded",
+	s9s.RateLimitExceeded: "RateLimitExceeded", s9s.InvalidRequest: "InvalidRequest",
 }
 
 func tell(err error) (string, *s9s.Error) {
@@ -127,6 +127,14 @@ func main() {
 }
 
 func useFiles(client *s9s.Client) {
+	_, mistyped := client.Exports.Create(&s9s.ExportRequest{
+		Type: "jobs", Format: "csv", Filter: map[string]string{"usr": "me"},
+	})
+	said, _ := tell(mistyped)
+	_, empty := client.Jobs.Get("")
+	fmt.Print("mistyped ", strings.Fields(said)[0])
+	said, _ = tell(empty)
+	fmt.Println(" " + strings.Fields(said)[0])
 	begun, err := client.Exports.Create(&s9s.ExportRequest{
 		Type: "jobs", Format: "csv", Fields: []string{"job_id", "job_name"},
 	})

@@ -43,6 +43,8 @@ for (const wrong of [() => client.jobs.get("99999999"), () => client.jobs.submit
   const problem = await refusalOf(wrong);
   console.log(tell(problem), list(Object.keys(problem.details).sort()));
 }
+const usr = await refusalOf(() => client.exports.create({ type: "jobs", format: "csv", filter: { usr: "me" } }));
+console.log("mistyped", usr.name, (await refusalOf(() => client.jobs.get(""))).name);
 const file = await client.exports.wait(await client.exports.create({ type: "jobs", format: "csv", fields: ["job_id", "job_name"] }));
 console.log("exported", file.status, (await (await client.exports.download(file)).text()).split("\r\n")[0]);
 await client.exports.delete(file);

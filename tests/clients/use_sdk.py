@@ -75,7 +75,14 @@ def use(client: S9SClient) -> None:
 
 
 def use_files(client: S9SClient) -> None:
-    """Export, and read the file."""
+    """Export, and read the file; a mistyped filter does not export everything."""
+    mistyped = []
+    for wrong in (lambda: client.exports.create("jobs", "csv", filter={"usr": "me"}), lambda: client.jobs.get("")):
+        try:
+            wrong()
+        except S9SError as problem:
+            mistyped.append(type(problem).__name__)
+    print("mistyped", *mistyped)
     made = client.exports.wait(client.exports.create("jobs", "csv", fields=["job_id", "job_name"]))
     path = client.exports.download(made, "jobs.csv")
     print("exported", made.status, path.read_text().splitlines()[0])

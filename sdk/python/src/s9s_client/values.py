@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from s9s_client.errors import UnexpectedAnswer
+from s9s_client.errors import UnexpectedAnswer, ValidationError
 
 Value = TypeVar("Value")
 ENDED = frozenset(
@@ -39,6 +40,53 @@ def find_root(address: str) -> str:
 def drop_none(**values: Any) -> dict[str, Any]:
     """Return the values that are given; None stands for those that are not."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+class BodyModel(Protocol):
+    """The body of a request, as it is made from the contract."""
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any], /) -> Self:
+        """Make it."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what will be sent."""
+        ...
+
+
+Body = TypeVar("Body", bound=BodyModel)
+
+
+def make_body(kind: type[Body], **given: Any) -> Body:
+    """Make the body of a request; None stands for what is not given.
+
+    The model leaves out fields that it does not know: a wrong name in `filter` would export everything.
+    """
+    fields = drop_none(**given)
+    made = kind.from_dict(fields)
+    unknown = list(find_lost(fields, made.to_dict()))
+    if unknown:
+        named = dict.fromkeys(unknown, "unknown field")
+        raise ValidationError(f"Unknown: {', '.join(unknown)}", code="VALIDATION_ERROR", details={"fields": named})
+    return made
+
+
+def find_lost(given: Any, kept: Any, place: str = "") -> Iterator[str]:
+    """Yield the places of fields that are given and not kept.
+
+    >>> list(find_lost({"filter": {"usr": "alice"}, "rows": [{"a": 1, "b": 2}]}, {"filter": {}, "rows": [{"a": 1}]}))
+    ['filter.usr', 'rows.0.b']
+    """
+    if isinstance(given, Mapping) and isinstance(kept, Mapping):
+        for name, value in given.items():
+            if name in kept:
+                yield from find_lost(value, kept[name], f"{place}{name}.")
+            else:
+                yield f"{place}{name}"
+    elif isinstance(given, list | tuple) and isinstance(kept, list):
+        for at, (one, other) in enumerate(zip(given, kept, strict=True)):
+            yield from find_lost(one, other, f"{place}{at}.")
 
 
 def expect(kind: type[Value], answer: object) -> Value:

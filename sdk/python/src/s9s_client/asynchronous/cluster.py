@@ -26,7 +26,7 @@ from s9s_client.low.models.set_node_state_body import SetNodeStateBody
 from s9s_client.low.models.user import User
 from s9s_client.low.models.user_detail import UserDetail
 from s9s_client.pages import Page
-from s9s_client.values import drop_none, expect
+from s9s_client.values import drop_none, expect, make_body
 
 
 class Nodes:
@@ -54,7 +54,7 @@ class Nodes:
 
     async def drain(self, name: str, *, reason: str, timeout: str | None = None) -> NodeChange:
         """Give a node no new jobs; with a timeout ("2h") it resumes by itself."""
-        body = DrainNodeBody.from_dict(drop_none(reason=reason, timeout=timeout))
+        body = make_body(DrainNodeBody, reason=reason, timeout=timeout)
         return expect(NodeChange, await drain_node.asyncio(name, client=self.low, body=body))
 
     async def resume(self, name: str) -> NodeChange:
@@ -63,7 +63,7 @@ class Nodes:
 
     async def set_state(self, name: str, state: str, *, reason: str | None = None) -> NodeChange:
         """Set the state of a node."""
-        body = SetNodeStateBody.from_dict(drop_none(state=state, reason=reason))
+        body = make_body(SetNodeStateBody, state=state, reason=reason)
         return expect(NodeChange, await set_node_state.asyncio(name, client=self.low, body=body))
 
 

@@ -21,7 +21,7 @@ from s9s_client.low.models.list_reports_response_200 import ListReportsResponse2
 from s9s_client.low.models.report import Report
 from s9s_client.pages import Page
 from s9s_client.retries import pause_async
-from s9s_client.values import drop_none, expect
+from s9s_client.values import drop_none, expect, make_body
 
 AnyExport = str | Export
 AnyReport = str | Report
@@ -44,8 +44,8 @@ class Exports:
         options: Mapping[str, Any] | None = None,
     ) -> Export:
         """Begin to export rows as a file."""
-        body = drop_none(type=type, format=format, filter=filter, fields=fields, options=options)
-        made = await create_export.asyncio(client=self.low, body=CreateExportBody.from_dict(body))
+        body = make_body(CreateExportBody, type=type, format=format, filter=filter, fields=fields, options=options)
+        made = await create_export.asyncio(client=self.low, body=body)
         return expect(Export, made)
 
     async def list(self, *, limit: int | None = None, offset: int | None = None) -> Page[Export]:
@@ -98,8 +98,8 @@ class Reports:
         delivery: Mapping[str, Any] | None = None,
     ) -> Report:
         """Begin to make a report."""
-        body = drop_none(type=type, format=format, parameters=parameters, delivery=delivery)
-        made = await create_report.asyncio(client=self.low, body=CreateReportBody.from_dict(body))
+        body = make_body(CreateReportBody, type=type, format=format, parameters=parameters, delivery=delivery)
+        made = await create_report.asyncio(client=self.low, body=body)
         return expect(Report, made)
 
     async def list(self, *, limit: int | None = None, offset: int | None = None) -> Page[Report]:

@@ -43,7 +43,7 @@ from s9s_client.low.models.set_priority_body import SetPriorityBody
 from s9s_client.low.models.submission import Submission
 from s9s_client.pages import Page
 from s9s_client.retries import LOST, Retries, pause_async
-from s9s_client.values import ENDED, drop_none, expect, name_job
+from s9s_client.values import ENDED, drop_none, expect, make_body, name_job
 
 # A job, by its id or by any row that has one.
 AnyJob = str | Job | JobDetail | JobState
@@ -117,14 +117,14 @@ class Jobs:
         Under one `idempotency_key` it is submitted once, however often it is asked for. Without one each call has its
         own, so that repeating it after a lost connection is harmless too.
         """
-        body = drop_none(
-            job_name=name, script=script, partition=partition, nodes=nodes, cpus_per_node=cpus_per_node, memory=memory,
-            gpus=gpus, time_limit=time_limit, account=account, qos=qos, working_directory=working_directory,
-            standard_output=standard_output, standard_error=standard_error, environment=environment,
-            dependencies=dependencies,
+        body = make_body(
+            Submission, job_name=name, script=script, partition=partition, nodes=nodes, cpus_per_node=cpus_per_node,
+            memory=memory, gpus=gpus, time_limit=time_limit, account=account, qos=qos,
+            working_directory=working_directory, standard_output=standard_output, standard_error=standard_error,
+            environment=environment, dependencies=dependencies,
         )  # fmt: skip
         key = drop_none(idempotency_key=idempotency_key)
-        made = await submit_job.asyncio(client=self.low, body=Submission.from_dict(body), **key)
+        made = await submit_job.asyncio(client=self.low, body=body, **key)
         return expect(JobState, made)
 
     async def cancel(self, job: AnyJob, *, signal: str | None = None, force: bool | None = None) -> JobState:
@@ -134,7 +134,7 @@ class Jobs:
 
     async def hold(self, job: AnyJob, *, reason: str | None = None) -> JobState:
         """Hold a waiting job."""
-        body = HoldJobBody.from_dict(drop_none(reason=reason))
+        body = make_body(HoldJobBody, reason=reason)
         return expect(JobState, await hold_job.asyncio(name_job(job), client=self.low, body=body))
 
     async def release(self, job: AnyJob) -> JobState:
@@ -155,7 +155,7 @@ class Jobs:
 
     async def set_priority(self, job: AnyJob, priority: int) -> JobPriority:
         """Set the priority of a waiting job."""
-        body = SetPriorityBody.from_dict({"priority": priority})
+        body = make_body(SetPriorityBody, priority=priority)
         return expect(JobPriority, await set_priority.asyncio(name_job(job), client=self.low, body=body))
 
     async def bulk(
@@ -180,7 +180,7 @@ class Jobs:
         options = drop_none(
             select=select, force=force, reason=reason, priority=priority, signal=signal, admin=admin, dry_run=dry_run
         )
-        body = ChangeJobsBody.from_dict(drop_none(action=action, job_ids=ids, options=options or None))
+        body = make_body(ChangeJobsBody, action=action, job_ids=ids, options=options or None)
         return expect(ChangeJobsResponse200, await change_jobs.asyncio(client=self.low, body=body))
 
     async def output(self, job: AnyJob, *, lines: int | None = None, offset: int | None = None) -> Output:

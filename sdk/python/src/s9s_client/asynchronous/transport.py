@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from s9s_client.credentials import ClientCredentials
-from s9s_client.errors import ConnectionFailed, explain_refusal
+from s9s_client.errors import ConnectionFailed, InvalidRequest, explain_refusal
 from s9s_client.retries import LOST, Retries, add_key
 
 
@@ -27,6 +27,8 @@ class RetryingTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer; an OAuth client gets its token before."""
+        if request.url.path.endswith("/") or "//" in request.url.path:
+            raise InvalidRequest("An id is empty")  # the path would be that of a list
         add_key(request)
         if self.credentials is None:
             return await self.send(request)
