@@ -109,6 +109,7 @@ class Breaker:
         self._failures = 0
         self._next_probe = 0.0
         self._last = ""
+        self._last_kind = SlurmUnreachable
 
     @property
     def is_failing(self) -> bool:
@@ -124,7 +125,7 @@ class Breaker:
             if self._failures < self._limit:
                 return
             if not may_probe or self._now() < self._next_probe:
-                raise SlurmUnreachable(program, f"{_WAITING}{self._last.removeprefix(_WAITING)}")
+                raise self._last_kind(program, f"{_WAITING}{self._last.removeprefix(_WAITING)}")
             # Everybody else goes on failing fast until the probe has answered or another pause is over.
             self._next_probe = self._now() + self._compute_pause_s()
 
@@ -136,6 +137,8 @@ class Breaker:
                 return
             self._failures += 1
             self._last = error.text[:500]
+            # What was written for people is told whole again.
+            self._last_kind = ClusterUnreachable if isinstance(error, ClusterUnreachable) else SlurmUnreachable
             if self._failures >= self._limit:
                 self._next_probe = self._now() + self._compute_pause_s()
 

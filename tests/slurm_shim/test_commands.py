@@ -21,6 +21,7 @@ from slurm_shim import commands, parse
 from slurm_shim.commands import Slurm, normalize_signal
 from slurm_shim.errors import (
     AccountingOff,
+    ClusterUnreachable,
     JobFinished,
     JobUnknown,
     NodeUnknown,
@@ -693,6 +694,30 @@ def test_only_one_probe_at_a_time() -> None:
         breaker.enter("squeue")
     breaker.leave(None)
     breaker.enter("squeue")
+
+
+@pytest.mark.parametrize(
+    ("why", "failure", "told"),
+    [
+        (
+            "what was written for people",
+            ClusterUnreachable("squeue", "key k cannot be read: No such file"),
+            "key k cannot",
+        ),
+        (
+            "what SLURM printed",
+            SlurmUnreachable("squeue", "squeue: error: a: Connection refused"),
+            "squeue: Connection",
+        ),
+    ],
+)
+def test_an_open_breaker_tells_the_last_failure_as_it_was_told(why: str, failure: SlurmUnreachable, told: str) -> None:
+    breaker = Breaker(limit=1, now=lambda: 0.0)
+    for _ in range(2):
+        breaker.leave(failure)
+        with pytest.raises(SlurmUnreachable) as again:
+            breaker.enter("squeue")
+        assert told in str(again.value), why
 
 
 def test_calls_from_many_threads(programs: Programs) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine import start
 from store.documents import Run, to_json
 from tests.app_client import Client, down, up
 from tests.app_server import Server
@@ -233,7 +234,10 @@ def test_a_result_that_cannot_be_taken_does_not_fail_the_run(
     assert job["result_error"] and error in job["result_error"]
 
 
-def test_a_job_that_sbatch_refuses_fails_the_run_with_its_reason(client: Client) -> None:
+def test_a_job_that_sbatch_refuses_fails_the_run_with_its_reason(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "ANSWER_S", 60)  # on a busy machine the second job is not refused at once
     text = """\
 name: refused
 jobs:
