@@ -249,9 +249,10 @@ class Call:
     """One request on its way, and what is known of it by now."""
 
     __slots__ = (
-        "access", "caller", "change_header", "cors", "endpoint", "facts", "family", "has_unread", "headers",
-        "is_counted", "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params", "prefix",
-        "receive_message", "request_id", "scope", "send_message", "server", "status", "uid", "who", "window",
+        "access", "caller", "change_header", "close_code", "cors", "endpoint", "facts", "family", "has_unread",
+        "headers", "is_counted", "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params",
+        "prefix", "receive_message", "request_id", "scope", "send_message", "server", "status", "uid", "who",
+        "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -279,6 +280,7 @@ class Call:
         self.made_id: Any = None  # the id of what was made, for the audit
         self.change_header: Headers = ()  # what says which change is the last one that the answer holds
         self.status = 0
+        self.close_code: int | None = None  # of a WebSocket
         self.is_late = False  # it is one refusal of too many
         self.leaving: asyncio.Task[None] | None = None  # ends when the client has left
         given = self.headers.get(b"x-request-id")
@@ -844,7 +846,7 @@ class App:
         if access_log.isEnabledFor(logging.DEBUG):
             who, path = call.who or "nobody", quote(call.path)
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, path, call.status, who)
-        if call.server is not None and scope["type"] == "http" and call.method not in READING:
+        if call.server is not None and call.method not in READING:
             await write_audit(call)
 
     async def handle(self, call: Call) -> None:
@@ -1139,10 +1141,10 @@ async def write_audit(call: Call) -> None:
         {
             "who": call.who,
             "from": read_client(call),
-            "what": call.endpoint.spec.operation_id if call.endpoint else call.method,
+            "what": call.endpoint.spec.operation_id if call.endpoint else call.method or "websocket",
             "path": call.path,
             "status": call.status,
-            "made": call.made_id,
+            **({"code": call.close_code} if call.is_socket else {"made": call.made_id}),
             "request_id": call.request_id.decode(),
         }
     )
@@ -1499,7 +1501,7 @@ async def serve_socket(call: Call, endpoint: Endpoint, streams: set[asyncio.Task
         if problem is not None and not socket.is_accepted:
             raise problem
         call.status = 101
-        await socket.close(*find_close(call, problem))
+        call.close_code = await socket.close(*find_close(call, problem))
 
 
 def find_close(call: Call, problem: BaseException | None) -> tuple[int, str]:

@@ -87,7 +87,9 @@ class Upgraded(asyncio.Protocol):
         """Receive the next message, in the end that the client has left."""
         while not self.messages:
             if self.is_over:
-                return {"type": "websocket.disconnect", "code": self.frames.close_code or CloseCode.ABNORMAL_CLOSURE}
+                last = self.frames.close_rcvd
+                code = CloseCode.ABNORMAL_CLOSURE if last is None else last.code
+                return {"type": "websocket.disconnect", "code": int(code)}
             self.arrived.clear()
             await self.arrived.wait()
         message = self.messages.popleft()
@@ -205,7 +207,7 @@ class Upgraded(asyncio.Protocol):
 
     def read_frame(self, frame: Frame) -> None:
         """Add a frame to the message that it is of."""
-        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) or self.frames.state is not State.OPEN:
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
             self.is_text = frame.opcode is Opcode.TEXT

@@ -16,7 +16,7 @@ CLOSING_S = 1.0
 # A client whose credentials have ended is sent away within so long.
 CHECK_S = 5.0
 REASON_BYTES = 123  # RFC 6455, 5.5
-TOO_BIG, BINARY = 1009, "replace"
+TOO_BIG, ABNORMAL, BINARY = 1009, 1006, "replace"
 
 
 class Gone(Exception):
@@ -31,8 +31,8 @@ class WebSocket:
     """
 
     __slots__ = (
-        "_accepting", "_count", "_is_read", "_is_too_big", "_messages", "_pumping", "_receive", "_send", "has_left",
-        "is_accepted",
+        "_accepting", "_code", "_count", "_is_read", "_is_too_big", "_messages", "_pumping", "_receive", "_send",
+        "has_left", "is_accepted",
     )  # fmt: skip
 
     def __init__(
@@ -45,13 +45,16 @@ class WebSocket:
         self._accepting: asyncio.Task[None] | None = None
         self._pumping: asyncio.Task[None] | None = None
         self._messages: asyncio.Queue[str] = asyncio.Queue(WAITING_MESSAGES)
+        self._code = ABNORMAL  # that the client has left with
         self._is_read = self._is_too_big = self.is_accepted = False
         self.has_left = asyncio.Event()
 
     async def accept(self) -> None:
         """Accept the WebSocket, unless that has been done."""
         self._accepting = self._accepting or asyncio.ensure_future(self._accept_now())
-        await asyncio.shield(self._accepting)
+        if not self._accepting.done():
+            await asyncio.shield(self._accepting)
+        self._accepting.result()
 
     async def _accept_now(self) -> None:
         self.is_accepted = True
@@ -77,6 +80,7 @@ class WebSocket:
                     return
                 if self._is_read or not self._messages.full():
                     await self._messages.put(text if text is not None else (data or b"").decode(errors=BINARY))
+            self._code = message.get("code", self._code)
         except Exception:  # noqa: S110 - each server has its own for a client that has left amid a message
             pass
         finally:
@@ -105,17 +109,21 @@ class WebSocket:
         except Exception as problem:
             raise Gone from problem
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close with code and reason, where the client is still there."""
+    async def close(self, code: int, reason: str) -> int:
+        """Close with code and reason, where the client is still there.
+
+        Returns the code that it was closed with.
+        """
         if self._is_too_big:
             code, reason = TOO_BIG, f"A message has at most {MESSAGE_BYTES} bytes"
         elif self.has_left.is_set():
-            return
+            return self._code
         short = reason.encode()[:REASON_BYTES].decode(errors="ignore")
         with contextlib.suppress(Exception):  # it may have left meanwhile, or reads nothing
             async with asyncio.timeout(CLOSING_S):
                 await self.accept()
                 await self._send({"type": "websocket.close", "code": code, "reason": short})
+        return code
 
     async def run(
         self, speak: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]], check: Callable[[], None]

@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from store.rules.nodes.states import name_state
-from store.views.s9s import format_memory
+from store.views import s9s_nodes
 
-# What changes all the time without a change of the node.
+# What changes all the time without a change of the node, as SLURM names it and as it is shown.
 RESTLESS = frozenset({"load", "memory_free_mb", "last_busy_time"})
+NOT_SHOWN = frozenset({"cpu_load", "memory_free", "last_busy", "jobs", "gpus_allocated"})
 
 
 def to_node_json(node: Mapping[str, Any]) -> dict[str, Any]:
     """Build the state of a node, without its load and its jobs."""
-    return {
-        "node_name": node["name"],
-        "state": name_state(node["state"], node["flags"]),
-        "state_flags": node["flags"],
-        "partitions": node["partitions"],
-        "cpu_total": node["cpus"],
-        "cpu_allocated": node["cpus_allocated"],
-        "memory_total": format_memory(node["memory_mb"]),
-        "memory_allocated": format_memory(node["memory_allocated_mb"]),
-        "gpus_total": node["gpus"],
-        "features": node["features"],
-        "reason": node["reason"],
-    }
+    found = s9s_nodes.to_node_json(node, (), 0)
+    return {key: value for key, value in found.items() if key not in NOT_SHOWN}
 
 
 def is_same_node(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -1,75 +1,111 @@
-"""What WebSockets cost: memory of idle ones, and how long changes take to reach them."""
+"""What WebSockets cost: memory of idle ones, and how long changes take to reach all of them.
+
+They are read here as bytes: a client that takes the frames apart would take most of the time itself.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
+import select
+import socket
 import statistics
 import time
 from pathlib import Path
-from typing import Any
-
-from websockets.asyncio.client import ClientConnection, connect
 
 from tests.app_server import Server
 from tests.bench.readers import memory_bytes
 
-SOCKETS = 1000
-CHANGES = 10
-SUBSCRIBE = json.dumps({"action": "subscribe", "channel": "jobs"})
+SOCKETS, CHANGES = 1000, 10
+POLL_S = 1.0
+ASK = (
+    b"GET /api/v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+SUBSCRIBE = json.dumps({"action": "subscribe", "channel": "jobs"}).encode()
 HELD = "#!/bin/bash\n#SBATCH --hold\ntrue\n"
+ENDING = "#!/bin/bash\nsleep 1.5\ndate +%s.%N\n"
 
 
-async def open_socket(port: int) -> ClientConnection:
+def open_socket(port: int) -> socket.socket:
     """Return a connection that has subscribed to jobs."""
-    connection = await connect(f"ws://127.0.0.1:{port}/api/v1/ws", compression=None, ping_interval=None)
-    await connection.send(SUBSCRIBE)
-    await connection.recv()
-    return connection
+    made = socket.create_connection(("127.0.0.1", port))
+    made.sendall(ASK)
+    read_until(made, b"\r\n\r\n")
+    made.sendall(bytes([0x81, 0x80 | len(SUBSCRIBE), 0, 0, 0, 0]) + SUBSCRIBE)
+    read_until(made, b"subscribed")
+    return made
 
 
-async def await_state(connection: ClientConnection, job_id: str, state: str) -> None:
-    """Read until a job has this state."""
-    async for message in connection:
-        found: dict[str, Any] = json.loads(message)
-        if found.get("resource_id") == job_id and found["data"].get("state") == state:
-            return
+def read_until(made: socket.socket, wanted: bytes) -> None:
+    """Read until something has come."""
+    found = b""
+    while wanted not in found:
+        found += made.recv(65_536)
 
 
-async def measure(server: Server) -> None:
-    """Print what idle sockets cost, and when the last of them has a change."""
+def await_all(made: list[socket.socket], job_id: str, state: str) -> list[float]:
+    """Read until all have been told that a job has this state; return when each was."""
+    waiting, poll, times = {item.fileno(): (item, b"") for item in made}, select.epoll(), list[float]()
+    for number in waiting:
+        poll.register(number, select.EPOLLIN)
+    wanted, named = f'"state":"{state}"'.encode(), f'"resource_id":"{job_id}"'.encode()
+    while waiting:
+        for number, _ in poll.poll():
+            item, found = waiting[number]
+            found += item.recv(65_536)
+            waiting[number] = item, found
+            if named in found and wanted in found:
+                times.append(time.time())
+                poll.unregister(number)
+                del waiting[number]
+    poll.close()
+    return times
+
+
+def submit(server: Server, script: str) -> str:
+    """Return the id of a new job."""
+    answer = server.http.post("/api/jobs", json={"name": "bench", "script_content": script})
+    return str(answer.json()["job_id"])
+
+
+def measure(server: Server) -> None:
+    """Print what idle sockets cost, and when the first and the last of them have a change."""
     assert server.process is not None
+    open_socket(server.port).close()
     before = memory_bytes(server.process.pid)
-    connections: list[ClientConnection] = []
-    for _ in range(SOCKETS // 50):  # a server takes so many at once without dropping the first packets of others
-        connections += await asyncio.gather(*(open_socket(server.port) for _ in range(50)))
+    made = [open_socket(server.port) for _ in range(SOCKETS)]
     cost = memory_bytes(server.process.pid) - before
     print(f"{SOCKETS} idle WebSockets: {cost / 1e6:.1f} MB, {cost / SOCKETS / 1000:.0f} kB each")
-    first, all_s = list[float](), list[float]()
-    for number in range(CHANGES):
-        answer = await asyncio.to_thread(
-            server.http.post, "/api/jobs", json={"name": f"bench{number}", "script_content": HELD}
-        )
-        job_id = str(answer.json()["job_id"])
-        reading = [asyncio.ensure_future(await_state(item, job_id, "CANCELLED")) for item in connections]
-        await asyncio.to_thread(server.http.delete, f"/api/v1/jobs/{job_id}")
-        began = time.monotonic()
-        await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-        first.append(time.monotonic() - began)
-        await asyncio.gather(*reading)
-        all_s.append(time.monotonic() - began)
-    print(
-        f"our own cancellation is at the first of {SOCKETS} {statistics.median(first) * 1000:.0f} ms after the answer"
+    first, last = list[float](), list[float]()
+    for _ in range(CHANGES):
+        job_id = submit(server, HELD)
+        server.http.delete(f"/api/v1/jobs/{job_id}")
+        answered = time.time()
+        times = await_all(made, job_id, "CANCELLED")
+        first.append(times[0] - answered)
+        last.append(times[-1] - answered)
+    text = ", ".join(
+        f"the {which} after {statistics.median(found) * 1000:.0f} ms"
+        for which, found in (("first", first), ("last", last))
     )
-    print(f"and at the last of them after {statistics.median(all_s) * 1000:.0f} ms, their reading included")
-    await asyncio.gather(*(item.close() for item in connections))
+    print(f"our own cancellation is told to {SOCKETS} of them: {text}")
+    late = list[float]()
+    for _ in range(3):
+        job_id = submit(server, ENDING)
+        times = await_all(made, job_id, "COMPLETED")
+        ended = float(server.http.get(f"/api/v1/jobs/{job_id}/output").json()["content"])
+        late.append(times[-1] - ended)
+    print(f"the end of a job is told to the last of them after {max(late):.2f} s, with a snapshot every {POLL_S:.0f} s")
+    for item in made:
+        item.close()
 
 
 def main(folder: Path) -> None:
     """Measure with a server of its own."""
     server = Server(folder / "sockets", "embedded")
+    (server.store / "config.yaml").write_text(f"poll: {{min_s: {POLL_S}, max_s: {POLL_S}}}\n")
     try:
         server.start()
-        asyncio.run(measure(server))
+        measure(server)
     finally:
         server.close()

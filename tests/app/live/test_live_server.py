@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.app_server import Server
+from tests.waiting import eventually
 
 HELD = "#!/bin/bash\n#SBATCH --hold\ntrue\n"
 
@@ -53,6 +54,20 @@ def test_clients_are_told_that_the_server_ends_and_find_their_jobs_again(server:
         server.http.delete(f"/api/v1/jobs/{job_id}")
         await_update(connection, job_id, "CANCELLED")
     assert "Traceback" not in server.log()
+
+
+def test_the_audit_has_a_line_for_each_socket(server: Server) -> None:
+    with connect(f"{server.url.replace('http', 'ws')}/api/v1/ws") as connection:
+        connection.close(4000)
+
+    def read_lines() -> list[dict[str, Any]]:
+        lines = [line for path in (server.store / "audit").glob("*.jsonl") for line in path.read_text().splitlines()]
+        return [row for row in map(json.loads, lines) if "code" in row]
+
+    eventually(lambda: read_lines() != [], 60, "the line is written")
+    (row,) = read_lines()
+    assert (row["what"], row["path"], row["status"], row["code"]) == ("s9s_open_socket", "/api/v1/ws", 101, 4000)
+    assert row["who"] and row["from"] == "127.0.0.1"
 
 
 def test_pages_of_others_are_refused_and_noted(server: Server) -> None:
