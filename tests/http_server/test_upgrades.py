@@ -51,6 +51,10 @@ class Echo:
             await asyncio.sleep(0.01)
         await self.is_over.wait()
         await self.serving.end(granian, running)
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:  # they would be warned of in another test
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -288,7 +288,7 @@ ANSWERS = {
 }  # fmt: skip
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(MESSAGES, max_size=20))
 def test_whatever_is_said_the_next_ping_is_answered(client: Client, messages: list[Any]) -> None:
     with talk(client) as made:
