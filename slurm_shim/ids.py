@@ -11,6 +11,7 @@ _MOST = 65_536
 _REMEMBERED = 64
 
 _JOB_ID = re.compile(r"(\d{1,10})(?:_(\d{1,10})|_\[([\d,:%-]{1,65536})\]|\+(\d{1,10}))?", re.ASCII)
+_TASKS = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
 
 
 def split_job_id(job_id: str) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def expand_tasks(tasks: str) -> tuple[int, ...]:
     """
     found: list[int] = []
     for part in tasks.partition("%")[0].split(","):
-        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", part, re.ASCII)
+        match = _TASKS.fullmatch(part)
         if match is None:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
         first, last = int(match[1]), int(match[2] or match[1])
@@ -75,6 +76,24 @@ def expand_tasks(tasks: str) -> tuple[int, ...]:
             raise ValueError(f"not a list of array tasks: {tasks[:60]!r}")
         found.extend(_check_count(range(first, last + 1, int(match[3] or 1) or 1), len(found)))
     return tuple(found)
+
+
+def count_tasks(tasks: str | None) -> int:
+    """Count array tasks without listing them; a job without any is one.
+
+    What cannot be read counts as one too.
+
+    >>> count_tasks("3-6%2"), count_tasks("1-9:4,12"), count_tasks("5"), count_tasks(None), count_tasks("?")
+    (4, 4, 1, 1, 1)
+    """
+    if not tasks or tasks.isdigit():
+        return 1
+    count = 0
+    for part in tasks.partition("%")[0].split(","):
+        if match := _TASKS.fullmatch(part):
+            first, last = int(match[1]), int(match[2] or match[1])
+            count += max(0, last - first) // (int(match[3] or 1) or 1) + 1
+    return count or 1
 
 
 def _check_count(numbers: range, already: int) -> range:

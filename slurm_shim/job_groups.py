@@ -95,20 +95,6 @@ def list_row_tasks(row: Job) -> tuple[int, ...]:
     return expand_tasks(tasks) if tasks else ()
 
 
-def count_row_tasks(row: Job) -> int:
-    """Count the jobs that a row stands for: tasks that wait together are many.
-
-    A list of tasks that cannot be read counts as one.
-    """
-    tasks = row["array_task_id"]
-    if not tasks or tasks.isdigit():
-        return 1
-    try:
-        return len(expand_tasks(tasks)) or 1
-    except ValueError:
-        return 1
-
-
 def is_part_of(row: Job, job_id: str) -> bool:
     """Return whether the row is the job with this id, or a part of it.
 

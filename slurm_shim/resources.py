@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from slurm_shim.ids import expand_hosts
-from slurm_shim.job_groups import count_row_tasks
+from slurm_shim.ids import count_tasks, expand_hosts
 from slurm_shim.parse import BASES_AT_WORK, FINISHED, WAITING, Job, Node, Partition
 
 
@@ -36,7 +35,7 @@ def count_jobs(jobs: Iterable[Job]) -> tuple[int, int]:
     running = pending = 0
     for job in jobs:
         if job["state"] in WAITING:
-            pending += count_row_tasks(job)
+            pending += count_tasks(job["array_task_id"])
         elif job["state"] not in FINISHED:
             running += 1
     return running, pending
@@ -121,7 +120,7 @@ def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: 
         state = job["state"]
         if state in FINISHED:
             continue
-        queue[job["partition"] or "", state] += count_row_tasks(job)
+        queue[job["partition"] or "", state] += count_tasks(job["array_task_id"])
         if state not in WAITING:
             at_work.append(job)
         elif job["submit_time"]:

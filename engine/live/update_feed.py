@@ -16,10 +16,10 @@ from engine.monitoring import alerts, metrics
 from engine.queue import queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
+from slurm_shim.ids import count_tasks
 from store.jsons import load_json
 from store.rules.changes import RESET, Change, Filter
 from store.rules.live.updates import Action, Update, find_changes
-from store.rules.queue import pressure
 from store.rules.queue.waiting import WAITING
 from store.rules.states import TERMINAL
 from store.times import to_rfc3339
@@ -212,7 +212,7 @@ class UpdateFeed:
         for job in server.cluster.snapshot.jobs.values():
             state = "pending" if job["state"] in WAITING else "running" if job["state"] == "RUNNING" else None
             if state is not None:
-                count = pressure.count_tasks(job["array_task_id"] or "") if state == "pending" else 1
+                count = count_tasks(job["array_task_id"]) if state == "pending" else 1
                 total[state] += count
                 for name in (job["partition"] or "").split(","):
                     partitions.setdefault(name, {"pending": 0, "running": 0})[state] += count

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from slurm_shim.job_groups import count_row_tasks
+from slurm_shim.ids import count_tasks
 from slurm_shim.parse import FINISHED, WAITING, Job
 
 
@@ -67,7 +67,7 @@ class JobCounter:
         was_seen = row["job_id"] in self._known
         known = self._known.get(row["job_id"], _Known(False, False))
         state, start, end, submit = row["state"], row["start_time"], row["end_time"], row["submit_time"] or 0
-        number, events = count_row_tasks(row), self.events
+        number, events = count_tasks(row["array_task_id"]), self.events
         if is_fresh and self._is_news(submit):
             events = events._replace(submitted=events.submitted + number)
         if state in WAITING:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.errors import SlurmUnreachable
-from slurm_shim.ids import expand_hosts, expand_tasks
+from slurm_shim.ids import count_tasks, expand_hosts, expand_tasks
 from slurm_shim.job_groups import build_waiting_job
 from slurm_shim.times import parse_duration
 from store.errors import Invalid, make_problem
@@ -101,8 +101,8 @@ class QueueView:
             gpus: list[dict[str, Any]] = []
             with contextlib.suppress(SlurmUnreachable):  # it has not told its partitions yet
                 gpus = [row for _at, row in asked.list_resources(None)]
-            loads = pressure.measure_load(snapshot.partitions, snapshot.nodes, gpus, snapshot.jobs.values())
-            self._loads = (snapshot.version, loads)
+            rows = snapshot.partitions, snapshot.nodes, gpus, snapshot.jobs.values()
+            self._loads = (snapshot.version, pressure.measure_load(*rows, count_tasks))
         return self._loads[1]
 
     def explain_wait(self, asked: Cluster, row: Row) -> str | None:
@@ -157,7 +157,7 @@ def expand_rows(rows: Iterable[Row]) -> list[Row]:
         if tasks is None or tasks.isdigit() or row["state"] not in waiting.WAITING:
             expanded.append(row)
             continue
-        count += pressure.count_tasks(tasks)
+        count += count_tasks(tasks)
         if count > MOST_TASKS:
             text = f"more than {MOST_TASKS} tasks wait: ask for fewer jobs, such as those of one user"
             raise Invalid([make_problem(text, ["query", "expand_arrays"], input=True)])

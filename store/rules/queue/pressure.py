@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 # Reasons of jobs that wait for room: only these stand before others.
 _COMPETING = frozenset({None, "Resources", "Priority"})
 _WAITING = frozenset({"PENDING", "REQUEUED"})
-_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10})(?::(\d{1,10}))?)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,16 @@ def measure_load(
     nodes: Iterable[Mapping[str, Any]],
     gpus: Iterable[Mapping[str, Any]],
     jobs: Iterable[Mapping[str, Any]],
+    count_tasks: Callable[[str | None], int],
 ) -> dict[str, PartitionLoad]:
     """Measure the load of each partition by its name.
 
-    `partitions`, `nodes` and `jobs` as SLURM shows them, `gpus` rows of partition, total_gpus and gpus_in_use.
+    `partitions`, `nodes` and `jobs` as SLURM shows them, `gpus` rows of partition, total_gpus and gpus_in_use;
+    `count_tasks` says how many jobs a list of array tasks is.
     """
     by_name = {node["name"]: node for node in nodes}
     counted = {row["partition"]: row for row in gpus}
-    queued = _list_priorities(jobs)
+    queued = _list_priorities(jobs, count_tasks)
     loads = {}
     for partition in partitions:
         name, members = partition["name"], [by_name[host] for host in partition["nodes"] if host in by_name]
@@ -83,7 +83,9 @@ def measure_load(
     return loads
 
 
-def _list_priorities(jobs: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+def _list_priorities(
+    jobs: Iterable[Mapping[str, Any]], count_tasks: Callable[[str | None], int]
+) -> dict[str, list[tuple[int, int]]]:
     """List priority and number of the jobs that wait for room, by partition."""
     found: dict[str, list[tuple[int, int]]] = {}
     for job in jobs:
@@ -92,22 +94,6 @@ def _list_priorities(jobs: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[
             for name in (job["partition"] or "").split(","):
                 found.setdefault(name, []).append(place)
     return found
-
-
-def count_tasks(tasks: str | None) -> int:
-    """Count array tasks without listing them; a job without any is one.
-
-    >>> count_tasks("3-6%2"), count_tasks("1-9:4,12"), count_tasks("5"), count_tasks(None)
-    (4, 4, 1, 1)
-    """
-    if not tasks or tasks.isdigit():
-        return 1
-    count = 0
-    for part in tasks.partition("%")[0].split(","):
-        if match := _RANGE.fullmatch(part):
-            first, last = int(match[1]), int(match[2] or match[1])
-            count += max(0, last - first) // max(1, int(match[3] or 1)) + 1
-    return count or 1
 
 
 def choose_load(loads: Mapping[str, PartitionLoad], partition: str | None) -> PartitionLoad | None:

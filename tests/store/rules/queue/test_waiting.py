@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slurm_shim.ids import count_tasks
 from store.rules.queue.pressure import PartitionLoad, choose_load, measure_load
 from store.rules.queue.waiting import SENTENCES, explain_wait
 from tests.pretended import job
@@ -203,7 +204,7 @@ def test_the_load_counts_what_works_and_who_waits_for_room() -> None:
         wait("JobHeldUser", priority=0),
         job("9", "RUNNING", partition="gpu", priority=99),
     ]
-    load = measure_load(partitions, nodes, gpus, jobs)["gpu"]
+    load = measure_load(partitions, nodes, gpus, jobs, count_tasks)["gpu"]
     assert (load.nodes_total, load.nodes_usable, load.nodes_idle) == (3, 2, 1)
     assert (load.cpus, load.cpus_used, load.gpus, load.gpus_used) == (16, 6, 8, 6)
     assert [load.count_before(priority) for priority in (5, 10, 20, 30, None)] == [12, 11, 1, 0, None]
