@@ -16,7 +16,6 @@ from engine.exports.work import FileWork
 from engine.following import follow_folders
 from engine.monitoring.request_counts import RequestCounts
 from engine.monitoring.sampler import Sampler
-from engine.monitoring.usage_cache import UsageCache
 from engine.mounts.work import MountWork
 from engine.nodes.node_table import NodeTable
 from engine.notify.notifications import Notifications
@@ -91,7 +90,7 @@ class Server:
         self.clusters = Clusters(self.store, settings, self.pool, self.supervisor.start)
         self.requests = RequestCounts()
         self.job_texts, self.user_texts, self.run_texts = TextCache(), TextCache(), TextCache()
-        self.sampler, self.usage_cache = Sampler(self.store, lambda: self.cluster), UsageCache(self.pool)
+        self.sampler = Sampler(self.store, lambda: self.cluster)
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()
         self.sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)

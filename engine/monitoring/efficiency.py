@@ -38,7 +38,7 @@ async def get_efficiency(
     if not now - LONGEST_S <= since <= now:
         message = f"must lie in the last {LONGEST_S // samples.DAY_S} days"
         raise Invalid([make_problem(message, ["query", "start_time"], input=start_time)])
-    found = await server.usage_cache.list_usage(server.cluster, now - since)
+    found = await server.cluster.inventory.list_usage(now - since) or []
     since += server.cluster.slurm.clock_offset_s
     users, partitions = split_words(user), split_words(partition)
     chosen = [row for row in found if _is_chosen(row, users, partitions, least_s, since)]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from slurm_shim.commands import Slurm
 from slurm_shim.errors import AccountingOff
 from slurm_shim.inventory import questions
+from slurm_shim.past.missing_jobs import store_bounded
+from slurm_shim.past.usage import Usage
 
 Value = TypeVar("Value")
 
@@ -18,6 +22,8 @@ RESERVATIONS_S, ACCOUNTS_S = 10.0, 300.0
 # The CPU time of a large cluster's users takes long to sum up: an older answer is given while a new one is awaited.
 CPU_TIME_S, OLD_CPU_TIME_S = 300.0, 3600.0
 CPU_TIME_DAYS = 30
+# What jobs used is kept by the hours since when, so many of them.
+USAGE_S, MOST_USAGES, HOUR_S = 60.0, 4, 3600
 
 _log = logging.getLogger("sluice.slurm")
 
@@ -75,13 +81,15 @@ class Cached(Generic[Value]):
 
 
 class Inventory:
-    """What a cluster says seldom otherwise: reservations, users, QOS.
+    """What a cluster says seldom otherwise: reservations, users, QOS, usage.
 
     Those of accounting are None where there is no accounting. `call` runs a function in a thread.
     """
 
     def __init__(self, slurm: Slurm, call: Callable[..., Coroutine[Any, Any, Any]]) -> None:
-        self._slurm = slurm
+        self._slurm, self._call = slurm, call
+        self.usages: dict[int, Cached[list[Usage] | None]] = {}
+        self._usage_turn = asyncio.Lock()
         self.reservations: Cached[list[dict[str, Any]]] = Cached(
             lambda: call(questions.list_reservations, slurm.ask), RESERVATIONS_S
         )
@@ -89,22 +97,37 @@ class Inventory:
             lambda: call(self._ask_accounting, self._list_associations), ACCOUNTS_S
         )
         self.qos: Cached[list[dict[str, Any]] | None] = Cached(
-            lambda: call(self._ask_accounting, questions.list_qos), ACCOUNTS_S
+            lambda: call(self._ask_accounting, functools.partial(questions.list_qos, slurm.ask)), ACCOUNTS_S
         )
         self.cpu_time: Cached[dict[str, int] | None] = Cached(
             lambda: call(self._ask_accounting, self._sum_cpu_time), CPU_TIME_S, OLD_CPU_TIME_S
         )
 
-    def _ask_accounting(self, question: Callable[[questions.Run], Any]) -> Any:
+    async def list_usage(self, since_s: float) -> list[Usage] | None:
+        """List what all jobs of the last `since_s` seconds used.
+
+        Some more may be there. Raises SlurmUnreachable.
+        """
+        hours = math.ceil(since_s / HOUR_S)
+        cached = self.usages.pop(hours, None) or Cached(lambda: self._ask_usage(hours), USAGE_S)
+        store_bounded(self.usages, hours, cached, MOST_USAGES)
+        return await cached.get()
+
+    async def _ask_usage(self, hours: int) -> list[Usage] | None:
+        async with self._usage_turn:  # accounting sums up one period at a time
+            ask = functools.partial(self._slurm.list_usage, None, hours * HOUR_S)
+            return cast("list[Usage] | None", await self._call(self._ask_accounting, ask))
+
+    def _ask_accounting(self, question: Callable[[], Any]) -> Any:
         try:
-            return question(self._slurm.ask) if self._slurm.has_accounting() else None
+            return question() if self._slurm.has_accounting() else None
         except AccountingOff:
             return None
 
-    def _list_associations(self, run: questions.Run) -> list[dict[str, Any]]:
+    def _list_associations(self) -> list[dict[str, Any]]:
         """List those of this cluster: one database may serve several."""
         own = self._slurm.get_cluster_name()
-        return [row for row in questions.list_associations(run) if row["cluster"] in (None, own)]
+        return [row for row in questions.list_associations(self._slurm.ask) if row["cluster"] in (None, own)]
 
-    def _sum_cpu_time(self, run: questions.Run) -> dict[str, int]:
-        return questions.sum_cpu_time(run, CPU_TIME_DAYS * 86_400)
+    def _sum_cpu_time(self) -> dict[str, int]:
+        return questions.sum_cpu_time(self._slurm.ask, CPU_TIME_DAYS * 86_400)

@@ -155,7 +155,7 @@ class MissingJobs:
         self.absence.end(job_id)
 
 
-def store_bounded(remembered: dict[str, Any], name: str, value: Any, most: int) -> list[Any]:
+def store_bounded(remembered: dict[Any, Any], name: Any, value: Any, most: int) -> list[Any]:
     """Store a value; the oldest go where there are more than `most`.
 
     Returns the values that went.

@@ -54,7 +54,7 @@ def test_the_efficiency_of_a_job_that_computes(client: Client) -> None:
     client.job(job_id)
 
     def find_usage() -> Any:
-        client.server.usage_cache._kept.clear()
+        client.server.cluster.inventory.usages.clear()
         rows = client.get("/v1/metrics/efficiency", params={"min_runtime": "1s", "limit": 1000}).json()["jobs"]
         # Until slurmdbd has all of a job, it calls it "allocation", and then it lacks the steps.
         own = [row for row in rows if (row["job_id"], row["job_name"]) == (job_id, "burn")]

@@ -92,6 +92,7 @@ class Slurm:
 
     def __init__(self, accounting: bool = True) -> None:
         self.accounting, self.asked = accounting, 0
+        self.periods_s: list[float] = []
         self.failure: Exception | None = None
 
     def has_accounting(self) -> bool:
@@ -105,6 +106,10 @@ class Slurm:
         if self.failure is not None:
             raise self.failure
         return "ann|a|None|here|a||normal|||||\nann|a|None|there|b||normal|||||\n"
+
+    def list_usage(self, _ids: None, since_s: float) -> list[dict[str, Any]]:
+        self.periods_s.append(since_s)
+        return [{"job_id": "1"}]
 
 
 async def call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -122,7 +127,19 @@ async def test_without_accounting_nobody_is_asked() -> None:
     slurm = Slurm(accounting=False)
     inventory = Inventory(slurm, call)  # type: ignore[arg-type]
     assert [await inventory.associations.get(), await inventory.qos.get(), await inventory.cpu_time.get()] == [None] * 3
+    assert await inventory.list_usage(60) is None
     assert slurm.asked == 0
+
+
+@asynchronous
+async def test_usage_is_asked_for_once_by_period() -> None:
+    slurm = Slurm()
+    inventory = Inventory(slurm, call)  # type: ignore[arg-type]
+    asking = (inventory.list_usage(seconds) for seconds in (86_400, 86_390.5, 86_400))
+    assert await asyncio.gather(*asking) == [[{"job_id": "1"}]] * 3
+    for hours in (25, 26, 27, 24, 28, 24, 25):
+        await inventory.list_usage(hours * 3600)
+    assert [seconds // 3600 for seconds in slurm.periods_s] == [24, 25, 26, 27, 28, 25], "the four that were asked last"
 
 
 @asynchronous
