@@ -54,9 +54,9 @@ async def create_export(
 
 def list_exports(server: Server, limit: int, offset: int, caller: access.Caller, base_url: str) -> Body:
     """List the caller's exports, newest first."""
-    found, limit = made_files.list_newest(server, KIND, caller), min(limit, 1000)
-    page = [_build_row(server, made, base_url) for made in found[offset : offset + limit]]
-    return Body(dump_json(to_page_json("exports", page, len(found), limit, offset)))
+    found = made_files.list_newest(server, KIND, caller)
+    page = to_page_json("exports", found, limit, offset, lambda made: _build_row(server, made, base_url))
+    return Body(dump_json(page))
 
 
 def get_export(server: Server, export_id: str, caller: access.Caller, base_url: str) -> Body:

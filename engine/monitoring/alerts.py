@@ -27,7 +27,6 @@ log = logging.getLogger("sluice")
 
 # Use is judged by its mean over so long, so that one busy moment is no alert.
 USE_S = 300
-MOST_ROWS = 1000
 # Accounting is asked so often whether it answers: for what was submitted in so short a time.
 DATABASE_S, PROBE_S = 120.0, 1.0
 
@@ -137,19 +136,17 @@ def list_alerts(
     offset: int,
 ) -> Answer:
     """List a page of the alerts, newest first."""
-    limit = min(limit, MOST_ROWS)
     wanted = {"acknowledged": acknowledged, "resolved": resolved}
     severities = alerts.parse_words(severity, "severity", alerts.SEVERITIES)
     types = alerts.parse_words(type, "type", alerts.TYPES)
     rows = [
-        s9s_metrics.to_alert_json(alert)
+        alert
         for alert in list_all(server)
         if all(value is None or getattr(alert, name) == value for name, value in wanted.items())
         and alert.severity in severities
         and alert.type in types
     ]
-    page = to_page_json("alerts", rows[offset : offset + limit], len(rows), limit, offset)
-    return Answer(Body(dump_json(page)))
+    return Answer(Body(dump_json(to_page_json("alerts", rows, limit, offset, s9s_metrics.to_alert_json))))
 
 
 async def acknowledge_alert(server: Server, alert_id: str, caller: access.Caller) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from engine.server import Server
 from slurm_shim.past.usage import Usage
@@ -18,7 +17,6 @@ from store.views.s9s import to_page_json
 from store.words import split_words
 
 LONGEST_S = 31 * samples.DAY_S
-MOST_ROWS = 1000
 
 
 async def get_efficiency(
@@ -31,7 +29,7 @@ async def get_efficiency(
     offset: int,
 ) -> Answer:
     """Get the efficiency of jobs that have ended, the most wasteful first."""
-    limit, now = min(limit, MOST_ROWS), time.time()
+    now = time.time()
     least_s = read_duration_s(min_runtime, "min_runtime")
     started = samples.parse_time(start_time, "start_time")
     since = now - samples.DAY_S if started is None else started
@@ -43,9 +41,8 @@ async def get_efficiency(
     users, partitions = split_words(user), split_words(partition)
     chosen = [row for row in found if _is_chosen(row, users, partitions, least_s, since)]
     chosen.sort(key=lambda row: -(s9s_metrics.compute_wasted_h(row) or 0.0))
-    page = [s9s_metrics.to_efficiency_json(row) for row in chosen[offset : offset + limit]]
-    summary: dict[str, Any] = {"summary": s9s_metrics.summarize_efficiency(chosen)}
-    return Answer(Body(dump_json(to_page_json("jobs", page, len(chosen), limit, offset) | summary)))
+    page = to_page_json("jobs", chosen, limit, offset, s9s_metrics.to_efficiency_json)
+    return Answer(Body(dump_json(page | {"summary": s9s_metrics.summarize_efficiency(chosen)})))
 
 
 def _is_chosen(row: Usage, users: list[str], partitions: list[str], least_s: float, since: float) -> bool:

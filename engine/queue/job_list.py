@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,6 @@ from store.rules.queue.job_query import JobQuery
 from store.views import s9s
 
 Row = Mapping[str, Any]
-MOST_ROWS = 1000
 DAY_S = 86_400
 # Ours that ended are listed from a multiple of this on, so that the list is not made anew every second.
 STEP_S = 600
@@ -50,7 +50,7 @@ def list_jobs(
     Accounting is asked only for jobs that have ended. Where it does not answer, the page says that they may be missing;
     but a period is nothing that could be told without it. Raises Invalid, SlurmError, NotFound.
     """
-    asked, limit = server.clusters.resolve(cluster), min(limit, MOST_ROWS)
+    asked = server.clusters.resolve(cluster)
     if asked.snapshot.age_s is None:
         asked.check_answering()
     view, now = queue_view.get_view(server, asked), time.time()
@@ -81,18 +81,20 @@ async def _answer_page(
 ) -> Answer:
     """Answer with a page, which is kept under the key if there is one."""
     limit, offset = window
-    rows, total, more = await _build_page(server, asked, query, since, is_expanded, slice(offset, offset + limit))
-    body = Body(dump_json(s9s.to_page_json("jobs", rows, total, limit, offset) | more))
+    view = queue_view.get_view(server, asked)
+    rows, more = await _list_wanted(server, asked, query, since, is_expanded)
+    page = s9s.to_page_json("jobs", rows, limit, offset, functools.partial(view.to_job_json, server, asked))
+    body = Body(dump_json(page | more))
     if key is not None:
-        queue_view.get_view(server, asked).pages.put(key, body, len(body.data) + 1000)
+        view.pages.put(key, body, len(body.data) + 1000)
     return _make_answer(asked, body)
 
 
-async def _build_page(
-    server: Server, asked: Cluster, query: JobQuery, since: float, is_expanded: bool, part: slice
-) -> tuple[list[dict[str, Any]], int, dict[str, Any]]:
-    """Build the rows of a page, count all, and say what may be missing."""
-    view, ended, more = queue_view.get_view(server, asked), None, dict[str, Any]()
+async def _list_wanted(
+    server: Server, asked: Cluster, query: JobQuery, since: float, is_expanded: bool
+) -> tuple[list[Row], dict[str, Any]]:
+    """List the jobs that are wanted, and say what may be missing."""
+    ended, more = None, dict[str, Any]()
     if query.asks_for_ended:
         period = choose_period(query.since, query.until)
         since = period // STEP_S * STEP_S
@@ -104,12 +106,10 @@ async def _build_page(
             if query.since is not None or query.until is not None:
                 raise
             more["warnings"] = [f"jobs that have ended may be missing: accounting does not answer ({problem})"]
-    rows = view.list_rows(server, asked, since, ended)
+    rows = queue_view.get_view(server, asked).list_rows(server, asked, since, ended)
     if is_expanded or len(rows) > MOST_AT_ONCE:
-        chosen = await server.check(_choose_rows, rows, query, is_expanded)
-    else:
-        chosen = job_query.select_rows(rows, query)
-    return [view.to_job_json(server, asked, row) for row in chosen[part]], len(chosen), more
+        return await server.check(_choose_rows, rows, query, is_expanded), more
+    return job_query.select_rows(rows, query), more
 
 
 def choose_period(since: float | None, until: float | None) -> float:

@@ -5,8 +5,8 @@ Ids are strings, times RFC 3339, durations `[D-]H:MM:SS` or UNLIMITED, memory a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from store.errors import print_text, split_problem
 from store.times import format_duration, to_rfc3339
@@ -23,6 +23,9 @@ CODES = {
     503: "SERVICE_UNAVAILABLE",
 }
 UNITS = ("MB", "GB", "TB", "PB")
+# The most rows of one page.
+MOST_ROWS = 1000
+Row = TypeVar("Row")
 
 
 def to_error_json(
@@ -122,6 +125,14 @@ def to_job_json(row: Mapping[str, Any], nodes: Sequence[str], reason_text: str |
     }
 
 
-def to_page_json(name: str, rows: Sequence[Any], total: int, limit: int, offset: int) -> dict[str, Any]:
-    """Build one page of a list of `total` rows, under this name."""
-    return {name: rows, "total": total, "limit": limit, "offset": offset, "has_more": offset + len(rows) < total}
+def to_page_json(
+    name: str, rows: Sequence[Row], limit: int, offset: int, to_json: Callable[[Row], Any]
+) -> dict[str, Any]:
+    """Build one page of a list under this name, of at most MOST_ROWS rows.
+
+    `to_json` builds one row.
+    """
+    limit = min(limit, MOST_ROWS)
+    page = [to_json(row) for row in rows[offset : offset + limit]]
+    has_more = offset + len(page) < len(rows)
+    return {name: page, "total": len(rows), "limit": limit, "offset": offset, "has_more": has_more}
