@@ -38,6 +38,7 @@ class FileWork:
         work = self.making[name] = Work()
         job = self.pool.submit(make, work)
         future = asyncio.wrap_future(job)
+        future.add_done_callback(_take_exception)  # nobody waits for it any more where this is cancelled
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -47,3 +48,8 @@ class FileWork:
             raise
         finally:
             self.making.pop(name, None)
+
+
+def _take_exception(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

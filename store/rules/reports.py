@@ -105,6 +105,8 @@ def apply_update(
     and artifacts are merged.
     """
     values = {key: value for key, value in body.items() if value is not None}
+    if "exit_code" in values:
+        values["exit_code"] = int(values["exit_code"])  # 1.0 is an integer in JSON
     at = values.get("updated_at") or to_rfc3339(now) or ""
     message = shorten_message(values.get("message"))
     metadata = values.get("metadata") or {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
 
 from engine.exports.work import AT_ONCE, FileWork
-from store.exports.children import Work
+from store.exports.children import NotMade, Work
 from tests.pretended import asynchronous
 
 
@@ -39,7 +40,10 @@ async def test_cancelling_waits_for_the_thread_but_not_for_its_turn() -> None:
         while not work.is_stopped:
             threading.Event().wait(0.005)
         order.append("ended")
+        raise NotMade("stopped")
 
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     tasks = [asyncio.ensure_future(files.run(f"exp_{number}", make)) for number in range(AT_ONCE + 1)]
     while len(files.making) <= AT_ONCE:
         await asyncio.sleep(0)
@@ -49,4 +53,7 @@ async def test_cancelling_waits_for_the_thread_but_not_for_its_turn() -> None:
             await task
         order.append("told")
     assert order[0] == "told" and order[1:] == ["ended", "told"] * AT_ONCE
+    del task, tasks
+    gc.collect()
+    assert complaints == [], "what a thread raised that nobody waits for is no error of ours"
     files.close()

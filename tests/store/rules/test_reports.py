@@ -151,6 +151,10 @@ def test_a_submission_that_says_nothing_new_changes_nothing(reporter: Told) -> N
     )
 
 
+def test_an_exit_code_is_kept_as_an_integer(reporter: Told) -> None:
+    assert repr(reporter.put("completed", exit_code=1.0).exit_code) == "1", "JSON has 1.0 for 1"
+
+
 # --- what an update changes ------------------------------------------------------------------------------------------
 
 
