@@ -163,7 +163,8 @@ def look_at(number: int) -> Iterator[socket.socket]:
 
     Without a copy, which might be one descriptor too many.
     """
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=number)
+    # Of both families this one has the longer addresses, which are cut off otherwise.
+    found = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 0, fileno=number)
     try:
         yield found
     finally:

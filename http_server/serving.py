@@ -73,7 +73,7 @@ class Serving:
         self.front: Front | None = None
         self.calls: set[asyncio.Task[Any]] = set()
         self.sockets: set[asyncio.Task[Any]] = set()  # those of the calls that are WebSockets
-        self.granian_port, self.most_sockets = port, 0
+        self.most_sockets = 0
         self.taken: set[int] = set()  # descriptors of the WebSockets that are not granian's
         self.signals: list[int] = []  # the signals that told it to end
         self.is_told, self.is_urgent = asyncio.Event(), asyncio.Event()
@@ -118,7 +118,6 @@ class Serving:
             most //= 3
             address, port = find_address(INNER_ADDRESS, 0)
             self.front = Front(make_context(self.tls), self.address, self.port, port, most)
-        self.granian_port = port
         if self.tls is None or self.front is not None:
             self.most_sockets = most // SOCKETS_SHARE
         return make_granian(self.call, address, port, most - self.most_sockets, None if self.front else self.tls)
@@ -154,12 +153,12 @@ class Serving:
 
         Returns once the request for it is answered.
         """
-        if len(self.taken) >= self.most_sockets:
+        if max(len(self.taken), len(self.sockets)) >= self.most_sockets:  # some are yet to be taken, some yet to close
             await send({"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"5")]})
             await send({"type": "http.response.body", "body": b""})
             return
-        client = (scope["client"][0], int(scope["client"][1]))
-        socket = Upgraded(answer, send, client, self.granian_port, self.taken)
+        client, own = ((end[0], int(end[1])) for end in (scope["client"], scope["server"]))
+        socket = Upgraded(answer, send, (client, own), self.taken)
         asked = await self.complete_scope({**scope, "type": "websocket", "scheme": "ws", "subprotocols": []})
         del asked["method"]
         task = asyncio.ensure_future(self.app(asked, socket.receive, socket.send))

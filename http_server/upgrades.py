@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import os
 import socket
 from collections import deque
@@ -22,7 +23,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from http_server.connections import list_connections
+from http_server.connections import Ends, list_connections, read_ends
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -36,8 +37,8 @@ WAITING_MESSAGES, PIECE_BYTES = 4, 4096
 PING_S, UNANSWERED_PINGS = 20.0, 6
 # After the last frame a client has so long to end the connection.
 CLOSING_S = 1.0
-# granian writes its answer and closes in a thread of its own.
-LOOK_S = 0.001
+# granian writes its answer and closes in a thread of its own: we look so often at first, and for so long in all.
+LOOK_S, LOOK_SELDOM_S, TAKING_S = 0.001, 0.1, 10.0
 # What many are sent is put into a frame once.
 FRAMES_KEPT = 16
 REFUSED: Message = {"type": "http.response.start", "status": 403, "headers": []}
@@ -62,12 +63,13 @@ def make_answer(scope: Message) -> Message | None:
 class Upgraded(asyncio.Protocol):
     """One WebSocket, with `receive` and `send` as ASGI has them.
 
-    `send_plain` answers the request that asks for it. `taken` has the descriptors of all of them.
+    `send_plain` answers the request that asks for it. `taken` has the descriptors of all of them. `ends` are the
+    client's address and port, and ours.
     """
 
-    def __init__(self, answer: Message, send_plain: Send, client: Address, port: int, taken: set[int]) -> None:
+    def __init__(self, answer: Message, send_plain: Send, ends: Ends, taken: set[int]) -> None:
         self.answer, self.send_plain = answer, send_plain
-        self.client, self.port, self.taken = client, port, taken
+        self.ends, self.taken = ends, taken
         loop = asyncio.get_running_loop()
         self.answered, self.lost = loop.create_future(), loop.create_future()
         self.frames = ServerProtocol(state=State.OPEN, max_size=MESSAGE_BYTES)
@@ -77,7 +79,7 @@ class Upgraded(asyncio.Protocol):
         self.arrived, self.may_write = asyncio.Event(), asyncio.Event()
         self.may_write.set()
         self.unread, self.parts, self.is_text = b"", bytearray(), True
-        self.is_over = self.is_paused = False
+        self.is_over = self.is_paused = self.is_ending = False
         self.unanswered = 0
         self.timer: asyncio.TimerHandle | None = None
 
@@ -117,15 +119,14 @@ class Upgraded(asyncio.Protocol):
 
     async def take_over(self) -> None:
         """Take the connection, once granian has granted the request and closed it."""
-        number = find_descriptor(self.client, self.port, self.taken)
-        copy = socket.socket(fileno=os.dup(number))
+        number, copy = copy_connection(self.ends, self.taken)
         self.descriptor = copy.fileno()
         self.taken.add(self.descriptor)
         try:
             await self.answer_plainly(self.answer)
             await self.answer_plainly({"type": "http.response.body", "body": b""})
-            while is_same_file(number, self.descriptor):
-                await asyncio.sleep(LOOK_S)
+            async with asyncio.timeout(TAKING_S):
+                await wait_for_closing(number, self.descriptor)
             await asyncio.get_running_loop().connect_accepted_socket(lambda: self, copy)
         except BaseException:
             self.taken.discard(self.descriptor)
@@ -150,8 +151,12 @@ class Upgraded(asyncio.Protocol):
         await asyncio.wait({self.lost}, timeout=CLOSING_S)
 
     def end_soon(self) -> None:
-        """End the connection, unless the client does so in time."""
-        if self.transport is not None and not self.transport.is_closing():
+        """End the connection, unless the client does so in time.
+
+        Whatever it still says, it gets no more time.
+        """
+        if self.transport is not None and not self.transport.is_closing() and not self.is_ending:
+            self.is_ending = True
             self.set_timer(CLOSING_S, self.transport.abort)
 
     # --- as the connection sees it ----------------------------------------------------------------------------------
@@ -260,15 +265,43 @@ def make_frame(message: str | bytes) -> bytes:
     return Frame(opcode, data).serialize(mask=False)
 
 
-def find_descriptor(client: Address, port: int, taken: set[int]) -> int:
-    """Find the descriptor of a client's connection to a port.
+def copy_connection(ends: Ends, taken: set[int]) -> tuple[int, socket.socket]:
+    """Find the descriptor of the connection between these ends, and copy it.
 
-    It is none of those that are taken. Raises OSError where the client has left.
+    It is none of those that are taken. Our end may be the one that is listened on, which stands for all addresses of
+    this machine. Raises OSError where the client has left, or has several connections that are meant by it.
     """
-    for number, ((address, client_port), _) in list_connections(port, taken):
-        if client_port == client[1] and address.partition("%")[0] == client[0]:
-            return number
+    client, own = (normalize_end(end) for end in ends)
+    ours = None if ipaddress.ip_address(own[0]).is_unspecified else own
+    found = {
+        number: known for number, known in list_connections(own[1], taken)
+        if normalize_end(known[0]) == client and ours in (None, normalize_end(known[1]))
+    }  # fmt: skip
+    if len(found) == 1:
+        ((number, known),) = found.items()
+        copy = socket.socket(fileno=os.dup(number))
+        # granian's threads may have closed it since, and the number may be another client's by now.
+        if read_ends(copy.fileno(), own[1]) == known:
+            return number, copy
+        copy.close()
     raise ConnectionResetError("the client has left")
+
+
+def normalize_end(end: Address) -> Address:
+    """Return address and port without what some programs write beside it.
+
+    >>> normalize_end(("::ffff:127.0.0.1", 80)), normalize_end(("fe80::1%eth0", 80))
+    (('127.0.0.1', 80), ('fe80::1', 80))
+    """
+    return end[0].partition("%")[0].removeprefix("::ffff:"), end[1]
+
+
+async def wait_for_closing(number: int, other: int) -> None:
+    """Wait until the first descriptor no longer stands for the second's file."""
+    pause_s = LOOK_S
+    while is_same_file(number, other):
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LOOK_SELDOM_S)
 
 
 def is_same_file(number: int, other: int) -> bool:

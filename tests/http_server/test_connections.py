@@ -65,6 +65,20 @@ def test_our_ends_of_connections_are_found_and_nothing_else() -> None:
         assert [client.recv(1) for client in clients] == [b"", b""]
 
 
+@pytest.mark.parametrize("own", ["::", "::1"])
+def test_addresses_of_ipv6_are_told_whole(own: str) -> None:
+    """Each client has its own share: cut off, all addresses of IPv4 would be one."""
+    with contextlib.ExitStack() as stack:
+        dual = {"dualstack_ipv6": True} if own == "::" else {}
+        listener = stack.enter_context(socket.create_server((own, 0), family=socket.AF_INET6, **dual))
+        port = listener.getsockname()[1]
+        for address in ["::1", *(["127.0.0.1"] if dual else [])]:
+            stack.enter_context(socket.create_connection((address, port), timeout=60))
+            accepted = stack.enter_context(listener.accept()[0])
+            ends = accepted.getpeername()[:2], accepted.getsockname()[:2]
+            assert dict(list_connections(port))[accepted.fileno()] == ends
+
+
 def test_our_own_connections_are_not_limited(peers: Peers) -> None:
     with connected(5) as (port, _, _):
         assert limit_connections(port, 4, peers) == {}

@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,9 +32,10 @@ FEW = settings(max_examples=50, deadline=None, suppress_health_check=list(Health
 class Echo:
     """A server that says what it hears, in a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.port, self.loop, self.is_ready = free_port(), asyncio.new_event_loop(), threading.Event()
-        self.serving = Serving(self.answer, None, "127.0.0.1", self.port)  # type: ignore[arg-type] # no lifespan runs
+        self.serving = Serving(self.answer, None, address, self.port)  # type: ignore[arg-type] # no lifespan runs
         self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self.serve(),), daemon=True)
         self.thread.start()
         assert self.is_ready.wait(60)
@@ -46,7 +48,7 @@ class Echo:
         running = asyncio.ensure_future(granian.serve())
         while not self.is_ready.is_set():
             with contextlib.suppress(ConnectionRefusedError):
-                (await asyncio.open_connection("127.0.0.1", self.port))[1].close()
+                (await asyncio.open_connection(self.address, self.port))[1].close()
                 self.is_ready.set()
             await asyncio.sleep(0.01)
         await self.is_over.wait()
@@ -75,7 +77,7 @@ class Echo:
             "Sec-WebSocket-Key": key, **{name.replace("_", "-"): value for name, value in changed.items()},
         }  # fmt: skip
         lines = [f"{name}: {value}" for name, value in headers.items() if value is not None]
-        made = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        made = socket.create_connection((self.address, self.port), timeout=60)
         made.sendall("\r\n".join(["GET /x HTTP/1.1", *lines, "", ""]).encode())
         head = b""
         while b"\r\n\r\n" not in head:
@@ -85,14 +87,28 @@ class Echo:
         return made, head
 
 
-@pytest.fixture(scope="module")
-def echo() -> Iterator[Echo]:
-    made = Echo()
+@contextlib.contextmanager
+def echoing(address: str = "127.0.0.1") -> Iterator[Echo]:
+    made = Echo(address)
     yield made
     made.loop.call_soon_threadsafe(made.is_over.set)
     made.thread.join(60)
     assert not made.thread.is_alive()
     made.loop.close()
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[Echo]:
+    with echoing() as made:
+        yield made
+
+
+@pytest.mark.parametrize("address", ["::1", "0.0.0.0", "::"])
+def test_it_works_at_every_kind_of_address(address: str) -> None:
+    with echoing(address) as made:
+        asking, head = made.ask()
+        asking.close()
+        assert head.startswith(b"HTTP/1.1 101")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +240,66 @@ def test_pings_without_end_are_read_no_faster_than_their_answers(echo: Echo) -> 
         for _ in range(2000):  # far more than the kernel keeps for both
             made.sendall(write_frame(9, b"x" * 125) * 100)
     eventually(lambda: not echo.serving.taken, 60, "it has gone")
+
+
+def test_who_says_on_after_the_end_gets_no_more_time(echo: Echo) -> None:
+    made, _ = echo.ask()
+    made.sendall(CLOSE)
+    with made, pytest.raises(OSError):
+        while True:  # until the server has ended it
+            made.sendall(b"x")
+            time.sleep(upgrades.CLOSING_S / 20)
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[tuple[socket.socket, upgrades.Ends]]]:
+    """What was accepted of one client port at two addresses of ours, each with its ends."""
+    with contextlib.ExitStack() as undo:
+        listener = undo.enter_context(socket.create_server(("0.0.0.0", 0)))
+        port, found, client = listener.getsockname()[1], [], ("127.0.0.1", 0)
+        for address in ("127.0.0.1", "127.0.0.2"):
+            asking = undo.enter_context(socket.socket())
+            asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            asking.bind(client)
+            asking.connect((address, port))
+            client = asking.getsockname()
+            found.append((undo.enter_context(listener.accept()[0]), (client, (address, port))))
+        yield found
+
+
+def test_one_client_port_may_have_connections_to_several_addresses(
+    pairs: list[tuple[socket.socket, upgrades.Ends]],
+) -> None:
+    for accepted, ends in pairs:
+        number, copy = upgrades.copy_connection(ends, set())
+        copy.close()
+        assert number == accepted.fileno()
+        with pytest.raises(ConnectionResetError):
+            upgrades.copy_connection(ends, {number})
+        unclear = ends[0], ("0.0.0.0", ends[1][1])
+        with pytest.raises(ConnectionResetError):
+            upgrades.copy_connection(unclear, set())
+    number, copy = upgrades.copy_connection(unclear, {pairs[0][0].fileno()})
+    copy.close()
+    assert number == pairs[1][0].fileno()
+
+
+def test_a_descriptor_that_is_another_clients_by_now_is_not_taken(
+    pairs: list[tuple[socket.socket, upgrades.Ends]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, ends), (other, _) = pairs
+    monkeypatch.setattr(upgrades, "list_connections", lambda *_: [(other.fileno(), ends)])
+    with pytest.raises(ConnectionResetError):
+        upgrades.copy_connection(ends, set())
+
+
+def test_what_is_never_closed_is_given_up(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrades, "TAKING_S", 0.05)
+    monkeypatch.setattr(upgrades, "is_same_file", lambda *_: True)
+    made, _ = echo.ask()
+    with made:
+        assert made.recv(1) == b""
+    eventually(lambda: not (echo.serving.taken or echo.serving.sockets), 60, "nothing is left of it")
 
 
 def test_no_more_sockets_than_their_share(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
