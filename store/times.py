@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+
+from store.errors import Invalid, make_problem
 
 
 def to_rfc3339(epoch_s: float | None) -> str | None:
@@ -44,6 +47,21 @@ def to_day_end(text: str) -> float:
     if len(text) > 10:
         return moment
     return moment + timedelta(days=1, microseconds=-1).total_seconds()
+
+
+def read_time(text: str | None, place: Sequence[str], read: Callable[[str], float | None] = to_epoch) -> float | None:
+    """Read a time or a day of a request as epoch seconds; None stays None.
+
+    `place` is where it stands, `read` may be to_day_end. Raises Invalid.
+    """
+    try:
+        # In a query a + that was not escaped is a blank.
+        moment = None if text is None else read(text.strip().replace(" ", "+") if "T" in text else text)
+        to_rfc3339(moment)
+    except (ValueError, OverflowError, OSError):
+        message = "is no time such as 2023-12-15T14:00:00Z, and no day such as 2023-12-15"
+        raise Invalid([make_problem(message, place, type="datetime_parsing", input=text)]) from None
+    return moment
 
 
 def has_come(due_at: float, now: float, longest_s: float) -> bool:

@@ -12,6 +12,7 @@ from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
 from store.rules.monitoring import samples
 from store.rules.states import TERMINAL
+from store.times import read_time
 from store.views import s9s_metrics
 from store.views.s9s import to_page_json
 from store.words import split_words
@@ -31,7 +32,7 @@ async def get_efficiency(
     """Get the efficiency of jobs that have ended, the most wasteful first."""
     now = time.time()
     least_s = read_duration_s(min_runtime, "min_runtime")
-    started = samples.parse_time(start_time, "start_time")
+    started = read_time(start_time, ["query", "start_time"])
     since = now - samples.DAY_S if started is None else started
     if not now - LONGEST_S <= since <= now:
         message = f"must lie in the last {LONGEST_S // samples.DAY_S} days"

@@ -9,7 +9,7 @@ from typing import Any
 
 from store.documents import ADDRESS
 from store.errors import Invalid, make_problem
-from store.times import to_day_end, to_epoch, to_rfc3339
+from store.times import read_time, to_day_end
 
 DAY_S = 86_400
 DAYS = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
@@ -25,8 +25,8 @@ def choose_period(parameters: Mapping[str, Any], now: float) -> tuple[float, flo
     without any the period ends now.
     """
     length_s = DAYS[parameters.get("period") or "month"] * DAY_S
-    since = _read_date(parameters, "start_date", to_epoch)
-    until = _read_date(parameters, "end_date", to_day_end)
+    since = read_time(parameters.get("start_date"), ["body", "parameters", "start_date"])
+    until = read_time(parameters.get("end_date"), ["body", "parameters", "end_date"], to_day_end)
     if until is not None and len(str(parameters["end_date"])) <= 10:
         until += 1e-6  # the end of the day, to a second
     if since is None:
@@ -41,18 +41,6 @@ def choose_period(parameters: Mapping[str, Any], now: float) -> tuple[float, flo
         message = f"the period is longer than {LONGEST_DAYS} days"
         raise Invalid([make_problem(message, ["body", "parameters", "end_date"], input=None)])
     return since, until
-
-
-def _read_date(parameters: Mapping[str, Any], name: str, read: Any) -> float | None:
-    text = parameters.get(name)
-    try:
-        moment: float | None = None if text is None else read(text)
-        to_rfc3339(moment)
-    except (ValueError, OverflowError, OSError):
-        raise Invalid(
-            [make_problem("is no date such as 2023-12-01", ["body", "parameters", name], input=text)]
-        ) from None
-    return moment
 
 
 def check_format(name: str) -> None:

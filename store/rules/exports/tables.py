@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from store.errors import Invalid, make_problem, suggest_word
-from store.times import to_day_end, to_epoch, to_rfc3339
+from store.times import read_time, to_day_end
 
 TEXT, NUMBER, WHOLE, LIST, TIME = "text", "number", "whole", "list", "time"
 
@@ -123,21 +123,11 @@ def check_filter(kind: str, given: Mapping[str, str]) -> dict[str, str]:
 
 def read_period(given: Mapping[str, str]) -> Period:
     """Read start_time and end_time of a filter; raise Invalid."""
-    since = _read_time(given.get("start_time"), "start_time", to_epoch)
-    until = _read_time(given.get("end_time"), "end_time", to_day_end)
+    since = read_time(given.get("start_time") or None, ["body", "filter", "start_time"])
+    until = read_time(given.get("end_time") or None, ["body", "filter", "end_time"], to_day_end)
     if since is not None and until is not None and since > until:
         raise Invalid([make_problem("is after end_time", ["body", "filter", "start_time"], input=given["start_time"])])
     return Period(since, until)
-
-
-def _read_time(text: str | None, name: str, read: Callable[[str], float | None]) -> float | None:
-    try:
-        moment = None if not text else read(text)
-        to_rfc3339(moment)
-    except (ValueError, OverflowError, OSError):
-        message = "is no time such as 2023-12-01T00:00:00Z"
-        raise Invalid([make_problem(message, ["body", "filter", name], input=text)]) from None
-    return moment
 
 
 def check_format(name: str) -> None:

@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from store.errors import Invalid, make_problem
 from store.jsons import dump_json, load_json
-from store.times import to_epoch, to_rfc3339
+from store.times import read_time, to_epoch, to_rfc3339
 
 INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 MOST_BUCKETS = 1500
@@ -118,9 +118,9 @@ def make_period(start: str | None, end: str | None, interval: str, now: float) -
     Buckets are aligned to UTC. Raises Invalid for no time, an end that is not after the start, too many buckets.
     """
     step_s = INTERVALS_S[interval]
-    ended = parse_time(end, "end_time")
+    ended = read_time(end, ["query", "end_time"])
     until = now if ended is None else ended
-    began = parse_time(start, "start_time")
+    began = read_time(start, ["query", "start_time"])
     # 24 hours end with the bucket that `until` is in.
     since = math.floor(until / step_s) * step_s + step_s - max(DAY_S, step_s) if began is None else began
     if until <= since:
@@ -130,16 +130,6 @@ def make_period(start: str | None, end: str | None, interval: str, now: float) -
         message = f"the period has {period.bucket_count} intervals of {interval}; at most {MOST_BUCKETS} are answered"
         raise Invalid([make_problem(message, ["query", "interval"], input=interval)])
     return period
-
-
-def parse_time(text: str | None, name: str) -> float | None:
-    """Return epoch seconds of a time in the query. Raises Invalid."""
-    try:
-        # In a query a + that was not escaped is a blank.
-        return to_epoch(text.strip().replace(" ", "+") if text and "T" in text else text)
-    except (ValueError, OverflowError):
-        message = "must be a time such as 2023-12-15T14:00:00Z"
-        raise Invalid([make_problem(message, ["query", name], type="datetime_parsing", input=text)]) from None
 
 
 class Row(NamedTuple):
