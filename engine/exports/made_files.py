@@ -26,6 +26,7 @@ from store.rules.exports.files import File, MadeFile
 log = logging.getLogger("sluice.exports")
 
 KINDS = ("export", "cluster_report")
+ROOM = Key("made_files", "room")
 LABELS = {"export": "Export", "cluster_report": "Report"}
 # SLURM is asked so often for one file, after such pauses.
 TRIES, PAUSE_S = 5, 3.0
@@ -54,9 +55,10 @@ async def begin_file(server: Server, kind: str, made: File, caller: access.Calle
     """
     folder: Folder = server.store.by_kind[kind]
     if made.id not in folder:
-        check_room(server, caller)
-        with contextlib.suppress(Exists):  # the same request came twice at once
-            await folder.create(made.id, made)
+        async with server.locks.hold(ROOM):  # many at once would all find the same room
+            check_room(server, caller)
+            with contextlib.suppress(Exists):  # the same request came twice at once
+                await folder.create(made.id, made)
     begun: File = folder.get(made.id)
     requests.refuse_other_request(begun, made.request_hash)
     return begun
