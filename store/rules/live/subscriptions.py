@@ -34,6 +34,8 @@ KEYS = {
 }
 MOST_VALUES, VALUE_CHARACTERS = 1000, 256
 MOST_SUBSCRIPTIONS = 100
+# So many problems of a message are told, and no others are looked for: each costs a search for a near word.
+MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def parse_message(text: str) -> dict[str, Any]:
         raise Invalid([make_problem(f"must be one of {', '.join(KEYS)}{near}", ["body", "action"], input=action)])
     unknown = [key for key in found if key not in (*KEYS[action], "action")]
     if unknown:
-        raise Invalid([_refuse_word("unknown field", key, KEYS[action], [key]) for key in unknown[:20]])
+        raise Invalid([_refuse_word("unknown field", key, KEYS[action], [key]) for key in unknown[:MOST_PROBLEMS]])
     return found
 
 
@@ -79,7 +81,7 @@ def parse_subscription(message: Row, id: str) -> Subscription:
     """Return what a message subscribes to; raise Invalid."""
     channel, given, snapshot = message.get("channel"), message.get("filter"), message.get("snapshot")
     given = {} if given is None else given
-    problems = [] if channel in FIELDS else [_refuse_channel(channel)]
+    problems = [] if isinstance(channel, str) and channel in FIELDS else [_refuse_channel(channel)]
     if not isinstance(given, dict):
         problems.append(make_problem("must be an object", ["body", "filter"], input=given))
     if snapshot is not None and not isinstance(snapshot, bool):
@@ -92,12 +94,14 @@ def parse_subscription(message: Row, id: str) -> Subscription:
         place = ["filter", field]
         if field not in known:
             problems.append(_refuse_word(f"no field of a filter on {channel}", field, known, place))
+            if len(problems) == MOST_PROBLEMS:
+                break
             continue
         values, wrong = _read_values(channel, field, value)
         problems += [make_problem(wrong, ["body", *place], input=value)] if wrong else []
         wanted[IN_ROWS.get(channel, {}).get(field, field)] = values
     if problems:
-        raise Invalid(problems[:20])
+        raise Invalid(problems)
     return Subscription(id, channel, given, wanted)
 
 
@@ -123,10 +127,11 @@ def _read_values(channel: str, field: str, value: Any) -> tuple[frozenset[str], 
         if isinstance(item, bool) or not isinstance(item, str | int) or len(str(item)) > VALUE_CHARACTERS:
             return frozenset(), f"must be a text of at most {VALUE_CHARACTERS} characters, or a list of such"
         found |= set(split_words(str(item)))
-    if not found:
-        return frozenset(), "must name a value"
+    if not 1 <= len(found) <= MOST_VALUES:
+        return frozenset(), "must name a value" if not found else f"must name 1 to {MOST_VALUES} values"
     if field == "state" and channel == "jobs":
         states = {word: find_state(word) for word in sorted(found)}
-        unknown = [describe_unknown_state(word) for word, state in states.items() if state is None]
-        return frozenset(state for state in states.values() if state), "; ".join(unknown[:3]) or None
+        unknown = [word for word, state in states.items() if state is None]
+        wrong = "; ".join(map(describe_unknown_state, unknown[:3])) or None
+        return frozenset(state for state in states.values() if state), wrong
     return frozenset(word.upper() for word in found) if field == "state" else frozenset(found), None

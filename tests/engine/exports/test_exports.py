@@ -164,7 +164,7 @@ async def test_many_at_once_are_bounded_as_well(tmp_path: Path) -> None:
     async with open_server(tmp_path, {"store/config.yaml": "exports: {most_files_per_caller: 2}\n"}) as world:
         await world.show_queue(job("4"))
         begun = await asyncio.gather(*(begin(world) for _ in range(5)), return_exceptions=True)
-        assert [type(one) for one in begun].count(Conflict) == 3 and len(world.store.exports) == 2
+        assert [type(found) for found in begun].count(Conflict) == 3 and len(world.store.exports) == 2
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [

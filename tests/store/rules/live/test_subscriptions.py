@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from store.errors import Invalid
+from store.rules.live import subscriptions
 from store.rules.live.subscriptions import parse_message, parse_subscription
 
 PENDING = {"job_id": "7", "user": "alice", "state": "PENDING", "partition": "gpu,cpu", "account": None}
@@ -47,3 +49,39 @@ def test_nodes_are_in_partitions() -> None:
 def test_the_documents_message_is_taken() -> None:
     text = '{ "action": "subscribe", "channel": "jobs", "filter": { "user": "alice", "state": "RUNNING" } }'
     assert parse_subscription(parse_message(text), "sub_1").accepts("jobs", RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("why", "changed", "place"),
+    [
+        ("a list of channels", {"channel": ["jobs"]}, "channel"),
+        ("an object as channel", {"channel": {"jobs": 1}}, "channel"),
+        ("a filter that is none", {"filter": ["a"]}, "filter"),
+        ("more words than values", {"filter": {"user": [f"a{n},b{n}" for n in range(600)]}}, "user"),
+        ("no word", {"filter": {"user": ",,"}}, "user"),
+        ("a fraction", {"filter": {"job_id": 1.5}}, "job_id"),
+    ],
+)
+def test_what_is_refused(why: str, changed: dict[str, Any], place: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_subscription({"channel": "jobs", **changed}, "sub_1")
+    assert [problem["loc"][-1] for problem in refused.value.problems] == [place], why
+
+
+@pytest.mark.parametrize(
+    ("why", "given", "most"),
+    [
+        ("fields", {f"f{n}": "a" for n in range(5000)}, subscriptions.MOST_PROBLEMS),
+        ("states", {"state": [f"s{n}" for n in range(1000)]}, 3),
+    ],
+)
+def test_near_words_are_looked_for_a_few_times_only(
+    why: str, given: dict[str, Any], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message may hold thousands, and everybody else waits while they are read."""
+    asked: list[str] = []
+    monkeypatch.setattr(subscriptions, "suggest_word", lambda word, _known: asked.append(word) or "")
+    monkeypatch.setattr(subscriptions, "describe_unknown_state", lambda word: asked.append(word) or word)
+    with pytest.raises(Invalid):
+        parse_subscription({"channel": "jobs", "filter": given}, "sub_1")
+    assert len(asked) == most, why
