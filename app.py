@@ -802,6 +802,7 @@ class App:
         self.pages = pages
         items = compile_paths(contract, families, functions)
         self.exact = {path: item for path, item in items.items() if "{" not in path}
+        self.templates = [path for path in items if "{" in path]
         self.matched: dict[int, list[PathItem]] = {}  # by the number of slashes
         for path, item in items.items():
             if path not in self.exact:
@@ -916,11 +917,20 @@ class App:
         """Return the family that an unknown path belongs to."""
         return next((family for root, family in self.roots if f"{path}/".startswith(f"{root}/")), PLAIN)
 
+    def suggest_path(self, call: Call) -> str:
+        """Return a sentence on an unknown path, with a near one."""
+        root = next((root for root, _ in self.roots if f"{call.path}/".startswith(f"{root}/")), "")
+        target = f"{dict(self.aliases).get(root, root)}/"
+        known = [path for path in (*self.exact, *self.templates) if path.startswith(target)]
+        given = call.path[len(root) :]
+        near = errors.suggest_word(given, [path[len(target) - 1 :] for path in known])
+        return f"There is no {given[:80] or '/'}{root and f' below {root}'}{near or '; /docs shows every path'}"
+
     async def show_page(self, call: Call) -> None:
         """Send one of the pages beside the contract."""
         page = None if call.is_socket else self.pages.get(call.path)
         if page is None:
-            raise UnknownPath
+            raise UnknownPath(self.suggest_path(call))
         if call.method not in ("GET", "HEAD"):
             raise UnknownMethod("GET, HEAD")
         try:
@@ -928,7 +938,7 @@ class App:
             headers = [(name, value) for name, value in call.scope["headers"] if name not in (b"range", b"if-range")]
             await page({**call.scope, "path": call.path, "root_path": "", "headers": headers}, call.receive, call.send)
         except HTTPException as problem:
-            raise UnknownPath from problem
+            raise UnknownPath(self.suggest_path(call)) from problem
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Any) -> AsyncIterator[dict[str, Server]]:
@@ -1066,6 +1076,9 @@ def require_media_type(call: Call, *kinds: str) -> None:
     """
     kind = read_media_type(call)
     if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
+        # Only what this operation takes is named.
+        takes_raw = call.endpoint is not None and call.endpoint.spec.raw_limit_bytes is not None
+        kinds = (RAW,) if takes_raw else tuple(name for name in kinds if name != RAW)
         raise MediaType(f"Content-Type must be {' or '.join(kinds)}")
 
 

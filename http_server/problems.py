@@ -9,10 +9,11 @@ BODY_PAUSE_S = 10
 
 
 class UnknownPath(Exception):
-    """A path that the app does not have."""
+    """A path that the app does not have; `hint` says so in a sentence."""
 
-    def __init__(self) -> None:
+    def __init__(self, hint: str) -> None:
         super().__init__("Not Found")
+        self.details = {"hint": hint}
 
 
 class UnknownMethod(Exception):
@@ -21,6 +22,7 @@ class UnknownMethod(Exception):
     def __init__(self, allow: str) -> None:
         super().__init__("Method Not Allowed")
         self.allow = allow
+        self.details = {"hint": f"This path takes {allow} only"}
 
 
 class TooMany(Exception):

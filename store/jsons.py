@@ -35,6 +35,14 @@ MAX_DIGITS = 4000
 SHOWN_CHARS = 500
 LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
+# A value is named in a sentence up to here.
+NAMED_CHARS = 60
+# The types of JSON as sentences name them.
+TYPES = {
+    "integer": "an integer", "number": "a number", "string": "a string", "boolean": "true or false",
+    "array": "a list", "object": "an object",
+}  # fmt: skip
+
 # The schema's keyword -> the type that errors of the srunx family have.
 COMPLAINTS = {
     "required": "missing", "additionalProperties": "extra_forbidden", "pattern": "string_pattern_mismatch",
@@ -262,9 +270,34 @@ def list_problems(error: Any, schema: Mapping[str, Any], *prefix: str) -> list[d
             if "integer" in wanted and isinstance(error.instance, str)
             else f"{(wanted or ['value'])[0]}_type"
         )
-        message = f"Input should be {' or '.join(wanted)}"
-    elif keyword == "enum":
-        message = f"Input should be {join_words([word for word in error.kind.options if word is not None])}"
-    elif len(message) > 300:
+        message = f"Input should be {' or '.join(TYPES.get(name, name) for name in wanted)}, not {_name_value(error)}"
+    else:
+        message = _describe_value(error, schema) or message
+    if len(message) > 300:
         message = f"{message[:200]} … {message[-90:]}"
     return [make_problem(message, loc, type=kind, input=error.instance)]
+
+
+def _describe_value(error: Any, schema: Mapping[str, Any]) -> str | None:
+    """Return what a value should be, in words; None for the validator's."""
+    value, keyword = error.instance, error.kind.name
+    if keyword == "enum":
+        words = [word for word in error.kind.options if word is not None]
+        near = suggest_word(value, [word for word in words if isinstance(word, str)]) if isinstance(value, str) else ""
+        return f"Input should be {join_words(words)}{near}"
+    if keyword in ("minLength", "minItems") and not value and error.kind.limit == 1:
+        return "must not be empty"
+    if keyword == "pattern":
+        # A pattern is for programs: the contract has it in words beside it.
+        form = functools.reduce(operator.getitem, error.schema_path[:-1], schema).get("x-form")
+        return f"Input should be {form}, not {_name_value(error)}" if form else None
+    return None
+
+
+def _name_value(error: Any) -> str:
+    """Name a wrong value: itself where that is short, else its kind."""
+    value = error.instance
+    if isinstance(value, list | dict):
+        return TYPES["array" if isinstance(value, list) else "object"]
+    text = dump_json(value).decode()
+    return text if len(text) <= NAMED_CHARS else f"{text[:NAMED_CHARS]}…"

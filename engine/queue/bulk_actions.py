@@ -23,7 +23,7 @@ Results = dict[str, tuple[str, str]]  # by the id that was asked for: status, me
 async def change_jobs(
     server: Server, body: dict[str, Any], caller: access.Caller, cluster: str | None = None
 ) -> dict[str, Any]:
-    """Do the same to many jobs; tell of each what became of it.
+    """Change many jobs alike; tell of each what became of it.
 
     The jobs are judged by the snapshot, then all that it can be done to go into one call. Each id is answered once, in
     the order of the request. With dry_run nothing is done.

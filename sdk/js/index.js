@@ -341,7 +341,7 @@ class Jobs {
     return this.#change(job, "priority", { priority });
   }
 
-  /** Do the same to many jobs; the answer says what became of each. */
+  /** Change many jobs alike; the answer says what became of each. */
   bulk(action, jobs, options) {
     const body = { action, job_ids: jobs?.map(nameJob), options: options && toApiNames(options) };
     return this.client.request("POST", "/jobs/bulk", { body });

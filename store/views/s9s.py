@@ -44,6 +44,8 @@ def to_error_json(
     if problems:
         details = {"fields": dict(map(split_problem, problems))}
         message = "; ".join(f"{name}: {text}" for name, text in details["fields"].items())
+    if "hint" in details:
+        message, details = details["hint"], {}
     if status == 404 and "resource_id" in details:
         # The document names things without quotes: Job 99999 not found.
         message = message.replace(f"'{details['resource_id']}'", details["resource_id"], 1)

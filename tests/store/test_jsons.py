@@ -43,6 +43,7 @@ def test_a_value_of_two_forms_is_told_as_it_is() -> None:
     assert list_problems(error, schema, "body")[0]["loc"] == ["body"]
 
 
+DIGIT = {"pattern": "^[0-9]$", "x-form": "a digit"}
 CLOSED = {
     "properties": {"matrix": {}, "part": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/Part"}]}},
     "additionalProperties": False,
@@ -66,6 +67,31 @@ def test_unknown_fields_are_named_with_the_near_word(
 ) -> None:
     (error,) = jsonschema_rs.validator_for(CLOSED).iter_errors(value)
     assert {tuple(row["loc"]): row["msg"] for row in list_problems(error, CLOSED, prefix)} == messages, why
+
+
+@pytest.mark.parametrize(
+    ("why", "schema", "value", "message"),
+    [
+        ("a number as text", {"type": "integer"}, "2", 'Input should be an integer, not "2"'),
+        ("one of two types", {"type": ["integer", "string", "null"]}, [],
+         "Input should be an integer or a string, not a list"),
+        ("yes or no", {"type": "boolean"}, "yes", 'Input should be true or false, not "yes"'),
+        ("a long value is cut", {"type": "object"}, "a" * 99, f'Input should be an object, not "{"a" * 59}…'),
+        ("a word near to one", {"enum": ["csv", "tsv"]}, "CSVs", "Input should be 'csv' or 'tsv'; did you mean 'csv'?"),
+        ("a word near to none", {"enum": ["csv", "tsv"]}, "excel", "Input should be 'csv' or 'tsv'"),
+        ("no text", {"minLength": 1}, "", "must not be empty"),
+        ("no rows", {"minItems": 1}, [], "must not be empty"),
+        ("too few rows", {"minItems": 2}, [], "[] has less than 2 items"),
+        ("a pattern in words", DIGIT, "ab", 'Input should be a digit, not "ab"'),
+        ("a pattern in words, referred to", {"$ref": "#/$defs/Digit", "$defs": {"Digit": DIGIT}}, "ab",
+         'Input should be a digit, not "ab"'),
+        ("a pattern without words", {"pattern": "^[0-9]$"}, "ab", '"ab" does not match "^[0-9]$"'),
+    ],
+)  # fmt: skip
+def test_what_a_value_should_be_is_told_in_words(why: str, schema: Any, value: Any, message: str) -> None:
+    (error,) = jsonschema_rs.validator_for(schema).iter_errors(value)
+    (problem,) = list_problems(error, schema, "body")
+    assert problem["msg"] == message, why
 
 
 @pytest.mark.parametrize("number", [0, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 12345678901234567890123, 10**3999])

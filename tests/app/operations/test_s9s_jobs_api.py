@@ -67,6 +67,26 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("why", "method", "path", "message"),
+    [
+        ("a near path", "GET", "/v1/job", "There is no /job below /v1; did you mean '/jobs'?"),
+        ("a near path of another base", "GET", "/api/v1/statuss",
+         "There is no /statuss below /api/v1; did you mean '/status'?"),
+        ("a near path with an id", "GET", "/v1/jobs/1/outputs",
+         "There is no /jobs/1/outputs below /v1; did you mean '/jobs/{job_id}/output'?"),
+        ("nothing is near", "GET", "/v1", "There is no / below /v1; /docs shows every path"),
+        ("a long path is cut", "GET", f"/v1/{'x' * 99}", f"There is no /{'x' * 79} below /v1; /docs shows every path"),
+        ("a method that the path does not have", "POST", "/v1/exports", "This path takes GET, HEAD only"),
+    ],
+)  # fmt: skip
+def test_unknown_paths_and_methods_are_told_with_what_there_is(
+    client: Client, why: str, method: str, path: str, message: str
+) -> None:
+    error = client.request(method, path).json()["error"]
+    assert (error["message"], error["details"]) == (message, {}), why
+
+
 @pytest.mark.parametrize(("why", "path", "status", "code", "details"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_refusals_have_the_shape_of_the_document(
     client: Client, why: str, path: str, status: int, code: str, details: dict[str, Any]

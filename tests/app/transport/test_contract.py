@@ -178,6 +178,17 @@ def test_a_body_takes_no_unknown_field(path: str, method: str, spec: dict[str, A
     }
 
 
+def test_patterns_of_the_s9s_api_are_also_told_in_words() -> None:
+    """A refusal shows these words instead of the pattern."""
+    for path, _, spec in operations():
+        if spec["tags"] == ["s9s"]:
+            parameters = [*CONTRACT["paths"][path].get("parameters", []), *spec.get("parameters", [])]
+            sent = [resolve(part) for part in [*parameters, spec.get("requestBody", {})]]
+            components = find_needed_components(CONTRACT, sent).get("schemas", {})
+            found = [part for _, part in parts([sent, components]) if isinstance(part.get("pattern"), str)]
+            assert [part for part in found if "x-form" not in part] == [], spec["operationId"]
+
+
 @pytest.mark.parametrize(("path", "method", "spec"), OPERATIONS)
 def test_every_operation_says_who_may_call_it(path: str, method: str, spec: dict[str, Any]) -> None:
     assert "security" not in CONTRACT, "what an operation does not say would be open to everybody who is let in"

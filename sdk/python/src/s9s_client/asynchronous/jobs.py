@@ -171,7 +171,7 @@ class Jobs:
         admin: bool | None = None,
         dry_run: bool | None = None,
     ) -> ChangeJobsResponse200:
-        """Do the same to many jobs; the answer says what became of each.
+        """Change many jobs alike; the answer says what became of each.
 
         They are named, or are the caller's own in these states.
         """
