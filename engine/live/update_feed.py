@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from engine.monitoring import alerts, metrics
-from engine.queue import queue_view
+from engine.queue import job_list, queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.ids import count_tasks
@@ -23,7 +23,7 @@ from store.rules.live.updates import Action, Update, find_changes
 from store.rules.queue.waiting import WAITING
 from store.rules.states import TERMINAL
 from store.times import to_rfc3339
-from store.views import s9s, s9s_live, s9s_metrics
+from store.views import s9s_live, s9s_metrics
 
 Row = Mapping[str, Any]
 # By kind of the change feed: the channel, and what is told of each with whatever is new.
@@ -141,7 +141,7 @@ class UpdateFeed:
             self._jobs[job_id] = new
         if old is new or not self._is_wanted("jobs"):
             return
-        before = None if old is None else s9s.to_job_json(old, queue_view.expand_hosts(old["nodes"] or ""), None)
+        before = None if old is None else job_list.to_job_json(old)
         if new is None:
             self._tell_forgotten_job(server, cluster, job_id, before)
             return
@@ -165,12 +165,8 @@ class UpdateFeed:
         if entry is None or entry.ended_at is None:
             self.tell_update("jobs", "deleted", job_id, {"job_id": job_id, "state": before["state"]}, before)
         elif before["state"] not in TERMINAL:
-            kept = {
-                key: value
-                for key, value in s9s.to_job_json(queue_view.build_past_row(entry), (), None).items()
-                if value
-            }
-            after = {**before, **kept}
+            kept = job_list.to_job_json(queue_view.build_past_row(entry))
+            after = {**before, **{key: value for key, value in kept.items() if value}}
             if data := find_changes(before, after, ("job_id", "state")):
                 self.tell_update("jobs", "update", job_id, data, before, after)
 

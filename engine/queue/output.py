@@ -36,8 +36,7 @@ async def read_output(
     cluster: str | None = None,
 ) -> Answer:
     """Read the last lines of a job's output, or follow it."""
-    asked = server.clusters.resolve(cluster)
-    return await read_stream(server, asked, "stdout", job_id, lines, offset, follow, last_event_id, accept)
+    return await read_stream(server, cluster, "stdout", job_id, lines, offset, follow, last_event_id, accept)
 
 
 async def read_error_output(
@@ -51,13 +50,12 @@ async def read_error_output(
     cluster: str | None = None,
 ) -> Answer:
     """Read the last lines of a job's error output, or follow it."""
-    asked = server.clusters.resolve(cluster)
-    return await read_stream(server, asked, "stderr", job_id, lines, offset, follow, last_event_id, accept)
+    return await read_stream(server, cluster, "stderr", job_id, lines, offset, follow, last_event_id, accept)
 
 
 async def read_stream(
     server: Server,
-    asked: Cluster,
+    cluster: str | None,
     stream: str,
     job_id: str,
     lines: int,
@@ -70,6 +68,7 @@ async def read_stream(
 
     Raises NotFound for no job, or no file of one that has ended.
     """
+    asked = server.clusters.resolve(cluster)
     if follow:
         if EVENTS not in accept.lower():
             raise UpgradeNeeded("To follow, ask with Accept: text/event-stream, or open a WebSocket")
@@ -86,18 +85,21 @@ async def send_output(
     server: Server, job_id: str, offset: int | None, socket: Socket, cluster: str | None = None
 ) -> None:
     """Send a job's output over a WebSocket as it is written, to its end."""
-    await send_frames(server, server.clusters.resolve(cluster), "stdout", job_id, offset or 0, socket)
+    await send_frames(server, cluster, "stdout", job_id, offset or 0, socket)
 
 
 async def send_error_output(
     server: Server, job_id: str, offset: int | None, socket: Socket, cluster: str | None = None
 ) -> None:
     """Send a job's error output over a WebSocket as it is written."""
-    await send_frames(server, server.clusters.resolve(cluster), "stderr", job_id, offset or 0, socket)
+    await send_frames(server, cluster, "stderr", job_id, offset or 0, socket)
 
 
-async def send_frames(server: Server, asked: Cluster, stream: str, job_id: str, start: int, socket: Socket) -> None:
+async def send_frames(
+    server: Server, cluster: str | None, stream: str, job_id: str, start: int, socket: Socket
+) -> None:
     """Send the messages of a follower, as fast as the client takes them."""
+    asked = server.clusters.resolve(cluster)
     async with contextlib.aclosing(follow_output(server, asked, stream, job_id, start)) as frames:
         async for frame in frames:
             await socket.send(dump_json(frame).decode())

@@ -66,7 +66,7 @@ def _change_each(conf: dict[str, Any], verb: str, ids: list[str], fields: dict[s
             row: Row | None = None
             try:
                 for row in _find_rows(conf, state, word, verb):
-                    nudges += [(what, row) for what in _change_job(conf, state, verb, row, word, fields)]
+                    nudges += [(what, row) for what in _change_job(conf, state, verb, row, fields)]
             except Problem as problem:
                 code = 1
                 is_array = verb == "update" and row is not None and row["array_tasks"]
@@ -124,9 +124,7 @@ def _split_tasks(state: State, number: int, text: str) -> Iterator[Row]:
             yield state.select_jobs("raw_id = ?", raw_id)[0]
 
 
-def _change_job(
-    conf: dict[str, Any], state: State, verb: str, row: Row, word: str, fields: dict[str, str]
-) -> list[str]:
+def _change_job(conf: dict[str, Any], state: State, verb: str, row: Row, fields: dict[str, str]) -> list[str]:
     """Change one job; return what to tell its processes after the commit."""
     if row["state"] not in LIVE and verb not in ("requeue", "requeuehold"):
         return []
