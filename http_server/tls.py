@@ -151,11 +151,13 @@ class Front:
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass bytes on in both directions until one of them ends."""
-        certificate = writer.get_extra_info("peercert")
+        certificate, peer = writer.get_extra_info("peercert"), writer.get_extra_info("peername")
+        if peer is None:
+            return  # it has left
         inner_reader, inner_writer = await asyncio.open_connection(INNER_ADDRESS, self.inner_port)
         port = inner_writer.get_extra_info("sockname")[1]
         self.clients[port] = Client(
-            writer.get_extra_info("peername")[:2],
+            peer[:2],
             writer.get_extra_info("sockname")[:2],
             format_subject(certificate) if certificate else None,
         )

@@ -102,6 +102,22 @@ def test_who_does_not_come_through_the_front_is_nobody(files: Files) -> None:
         assert front.describe_client(scope) == {"client": None, "extensions": {}}
 
 
+class LeftWriter:
+    """The writer of a client that has left: nothing is known of it."""
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+
+def test_a_client_that_has_left_costs_no_connection_to_the_plain_server(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = Front(make_context(Tls(files.cert, files.key, files.ca)), "127.0.0.1", 1, 2, 10)
+    monkeypatch.setattr(asyncio, "open_connection", lambda *_: pytest.fail("a connection"))
+    asyncio.run(front.pass_on(None, LeftWriter()))  # type: ignore[arg-type] # no more of them is needed
+    assert front.clients == {}
+
+
 def serve(tmp_path: Path, **environment: str) -> Iterator[Server]:
     """A server over TLS, and its URL."""
     made = Server(tmp_path / "store", "embedded", **environment)
