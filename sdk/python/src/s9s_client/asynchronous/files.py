@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from s9s_client.asynchronous.paging import iterate_pages
 from s9s_client.errors import WaitTimeout
@@ -23,16 +23,58 @@ from s9s_client.pages import Page
 from s9s_client.retries import pause_async
 from s9s_client.values import drop_none, expect, make_body
 
-AnyExport = str | Export
-AnyReport = str | Report
+Made = TypeVar("Made", Export, Report)
 PAUSE_S = 0.5
 
 
-class Exports:
-    """Exports: begin, wait, download, delete."""
+class MadeFiles(Generic[Made]):
+    """What exports and reports have in common: wait, download.
+
+    `path` is where they are listed, `id_name` the field that has their id.
+    """
+
+    path = id_name = ""
 
     def __init__(self, low: AuthenticatedClient) -> None:
         self.low = low
+
+    async def list(self, *, limit: int | None = None, offset: int | None = None) -> Page[Made]:
+        """Return one page of them, newest first."""
+        raise NotImplementedError
+
+    async def get(self, made: str | Made) -> Made:
+        """Return the state of one."""
+        raise NotImplementedError
+
+    async def iterate(self, *, limit: int = 500) -> AsyncIterator[Made]:
+        """Yield all of them, page by page."""
+        async for made in iterate_pages(self.list, self.id_name, limit):
+            yield made
+
+    async def wait(self, made: str | Made, *, timeout: float = 600.0) -> Made:
+        """Wait until one is made or has failed; WaitTimeout after so many seconds."""
+        until = time.monotonic() + timeout
+        while True:
+            now = await self.get(made)
+            if now.status != "processing":
+                return now
+            if time.monotonic() > until:
+                raise WaitTimeout(f"{type(now).__name__} {self.get_id(now)} is not made after {timeout} s")
+            await pause_async(PAUSE_S)
+
+    async def download(self, made: str | Made, path: str | Path) -> Path:
+        """Write the file of one to this path."""
+        return await save_file(self.low, f"{self.path}/{self.get_id(made)}/download", Path(path))
+
+    def get_id(self, made: str | Made) -> str:
+        """Return the id of one: of its row, or as it is."""
+        return made if isinstance(made, str) else str(getattr(made, self.id_name))
+
+
+class Exports(MadeFiles[Export]):
+    """Exports: begin, wait, download, delete."""
+
+    path, id_name = "/exports", "export_id"
 
     async def create(
         self,
@@ -54,40 +96,19 @@ class Exports:
         found = expect(ListExportsResponse200, await list_exports.asyncio(client=self.low, **asked))
         return Page(found.exports, found.total, found.offset, found.has_more)
 
-    async def iterate(self, *, limit: int = 500) -> AsyncIterator[Export]:
-        """Yield all exports, page by page."""
-        async for export in iterate_pages(self.list, "export_id", limit):
-            yield export
-
-    async def get(self, export: AnyExport) -> Export:
+    async def get(self, made: str | Export) -> Export:
         """Return the state of an export."""
-        return expect(Export, await get_export.asyncio(name_export(export), client=self.low))
+        return expect(Export, await get_export.asyncio(self.get_id(made), client=self.low))
 
-    async def wait(self, export: AnyExport, *, timeout: float = 600.0) -> Export:
-        """Wait until an export is made or has failed; WaitTimeout after so many seconds."""
-        until = time.monotonic() + timeout
-        while True:
-            now = await self.get(export)
-            if now.status != "processing":
-                return now
-            if time.monotonic() > until:
-                raise WaitTimeout(f"Export {now.export_id} is not made after {timeout} s")
-            await pause_async(PAUSE_S)
-
-    async def download(self, export: AnyExport, path: str | Path) -> Path:
-        """Write the file of an export to this path."""
-        return await save_file(self.low, f"/exports/{name_export(export)}/download", Path(path))
-
-    async def delete(self, export: AnyExport) -> None:
+    async def delete(self, made: str | Export) -> None:
         """Cancel an export, or delete it with its file."""
-        await delete_export.asyncio_detailed(name_export(export), client=self.low)
+        await delete_export.asyncio_detailed(self.get_id(made), client=self.low)
 
 
-class Reports:
+class Reports(MadeFiles[Report]):
     """Reports: begin, wait, download, delete."""
 
-    def __init__(self, low: AuthenticatedClient) -> None:
-        self.low = low
+    path, id_name = "/reports", "report_id"
 
     async def create(
         self,
@@ -108,33 +129,13 @@ class Reports:
         found = expect(ListReportsResponse200, await list_reports.asyncio(client=self.low, **asked))
         return Page(found.reports, found.total, found.offset, found.has_more)
 
-    async def iterate(self, *, limit: int = 500) -> AsyncIterator[Report]:
-        """Yield all reports, page by page."""
-        async for report in iterate_pages(self.list, "report_id", limit):
-            yield report
-
-    async def get(self, report: AnyReport) -> Report:
+    async def get(self, made: str | Report) -> Report:
         """Return the state of a report."""
-        return expect(Report, await get_report.asyncio(name_report(report), client=self.low))
+        return expect(Report, await get_report.asyncio(self.get_id(made), client=self.low))
 
-    async def wait(self, report: AnyReport, *, timeout: float = 600.0) -> Report:
-        """Wait until a report is made or has failed; WaitTimeout after so many seconds."""
-        until = time.monotonic() + timeout
-        while True:
-            now = await self.get(report)
-            if now.status != "processing":
-                return now
-            if time.monotonic() > until:
-                raise WaitTimeout(f"Report {now.report_id} is not made after {timeout} s")
-            await pause_async(PAUSE_S)
-
-    async def download(self, report: AnyReport, path: str | Path) -> Path:
-        """Write the file of a report to this path."""
-        return await save_file(self.low, f"/reports/{name_report(report)}/download", Path(path))
-
-    async def delete(self, report: AnyReport) -> None:
+    async def delete(self, made: str | Report) -> None:
         """Cancel a report, or delete it with its file."""
-        await delete_report.asyncio_detailed(name_report(report), client=self.low)
+        await delete_report.asyncio_detailed(self.get_id(made), client=self.low)
 
 
 async def save_file(low: AuthenticatedClient, address: str, path: Path) -> Path:
@@ -145,13 +146,3 @@ async def save_file(low: AuthenticatedClient, address: str, path: Path) -> Path:
             async for piece in answer.aiter_bytes():
                 file.write(piece)
     return path
-
-
-def name_report(report: AnyReport) -> str:
-    """Return the id of a report: of its row, or as it is."""
-    return report if isinstance(report, str) else report.report_id
-
-
-def name_export(export: AnyExport) -> str:
-    """Return the id of an export: of its row, or as it is."""
-    return export if isinstance(export, str) else export.export_id
