@@ -250,9 +250,9 @@ class Call:
 
     __slots__ = (
         "access", "caller", "change_header", "close_code", "cors", "endpoint", "facts", "family", "has_unread",
-        "headers", "is_counted", "is_late", "is_socket", "leaving", "made_id", "method", "path", "path_params",
-        "prefix", "receive_message", "request_id", "scope", "send_message", "server", "status", "uid", "who",
-        "window",
+        "headers", "is_counted", "is_endless", "is_late", "is_socket", "leaving", "made_id", "method", "path",
+        "path_params", "prefix", "receive_message", "request_id", "scope", "send_message", "server", "status", "uid",
+        "who", "window",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -263,6 +263,7 @@ class Call:
         self.has_unread = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         self.method: str = scope.get("method", "")
         self.is_socket = scope["type"] == "websocket"
+        self.is_endless = self.is_socket  # it lasts as long as its client wants: how long says nothing of the server
         self.prefix = "websocket.http.response" if self.is_socket else "http.response"  # of messages of an answer
         self.path = scope["path"] if scope["path"].isascii() else errors.print_text(scope["path"])
         self.path_params: dict[str, str] = {}
@@ -562,7 +563,8 @@ class Endpoint:
             await send_file(call, self.spec.status, headers, value, filename)
         elif hasattr(value, "__aiter__"):
             # The server's end ends what has no end of its own; the rest is sent whole, or is broken off.
-            endless = streams if media_type == EVENTS else set()
+            call.is_endless = media_type == EVENTS
+            endless = streams if call.is_endless else set()
             await send_stream(call, self.spec.status, [*headers, *STREAM], value, endless)
         else:
             if isinstance(value, dict):
@@ -843,7 +845,8 @@ class App:
             call.stop_watching()
             if call.server is not None and call.status:
                 name = call.endpoint.spec.operation_id if call.endpoint else NO_OPERATION
-                call.server.requests.observe_request(name, call.status, time.perf_counter() - began)
+                took_s = None if call.is_endless else time.perf_counter() - began
+                call.server.requests.observe_request(name, call.status, took_s)
         if access_log.isEnabledFor(logging.DEBUG):
             who, path = call.who or "nobody", quote(call.path)
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, path, call.status, who)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
 from store.contract import Contract
-from store.errors import NotJson, make_problem
+from store.errors import Invalid, NotJson, make_problem
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 JSON, RAW, FORM = "application/json", "application/octet-stream", "application/x-www-form-urlencoded"
@@ -65,6 +65,15 @@ def split_list(text: str) -> list[str]:
     return text.split(",")
 
 
+def find_word(known: Sequence[str], text: str) -> str:
+    """Return which of the known words a text is, in any case; else the text.
+
+    >>> find_word(("1h", "1d"), "1H"), find_word(("1h", "1d"), "2h")
+    ('1h', '2h')
+    """
+    return next((word for word in known if word.lower() == text.lower()), text)
+
+
 COERCE: dict[str, Callable[[str], Any]] = {"integer": parse_integer, "boolean": parse_boolean, "array": split_list}
 CONVERT = {"if-match": unquote_etags}
 
@@ -83,20 +92,23 @@ class Parameter:
     convert: Callable[[str], Any] | None = None  # once it is checked
     default: Any = None
     may_be_empty: bool = False
+    has_commas: bool = False  # it names several with commas, or one by one
 
 
 def read_parameter(contract: Contract, part: Mapping[str, Any]) -> Parameter:
     """Return a parameter of the contract."""
     schema = resolve_reference(contract, part["schema"])
     argument = part["name"].lower().replace("-", "_")
+    coerce = partial(find_word, schema["enum"]) if "enum" in schema else COERCE.get(schema.get("type"), str)
     return Parameter(
         name=part["name"].lower() if part["in"] == "header" else part["name"],
         place=part["in"],
         argument=f"{argument}_" if argument in ("from", "in", "is", "not") else argument,
-        coerce=COERCE.get(schema.get("type"), str),
+        coerce=coerce,
         convert=CONVERT.get(part["name"].lower()),
         default=schema.get("default"),
         may_be_empty=part.get("allowEmptyValue", False),
+        has_commas=coerce is split_list or part.get("x-commas", False),
     )
 
 
@@ -153,17 +165,21 @@ class Specification:
         return {"type": "object", "properties": places}
 
     def read_query(self, query: str) -> dict[str, str]:
-        """Return the values in a query by name; the last one of each counts.
+        """Return the values in a query by name.
 
-        Those of a list may also come one by one.
+        Those of a list may also come one by one; raises Invalid for others that stand twice.
         """
         if not query:
             return {}
-        pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
-        values = dict(pairs)
-        for parameter in self.parameters:
-            if parameter.coerce is split_list and parameter.name in values:
-                values[parameter.name] = ",".join(value for name, value in pairs if name == parameter.name)
+        values: dict[str, str] = {}
+        lists = {parameter.name for parameter in self.parameters if parameter.has_commas}
+        for name, value in parse_qsl(query, keep_blank_values=True, errors="replace"):
+            if name not in values:
+                values[name] = value
+            elif name in lists:
+                values[name] += f",{value}"
+            else:
+                raise Invalid([make_problem("stands twice in the query", ["query", name[:100]], input=value[:100])])
         return values
 
     def read_arguments(self, texts: Texts) -> tuple[dict[str, Any], Values]:

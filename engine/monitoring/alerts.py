@@ -58,10 +58,10 @@ async def check_alerts(server: Server) -> None:
     """Bring the alerts up to date with what is wrong now. Raises StoreError."""
     folder, limits, now = server.store.alerts, server.store.config.alerts, server.sampler.clock()
     async with server.locks.hold(Key("alert", "")):
-        causes, judged = alerts.find_causes(describe_condition(server), limits)
+        name, known = server.cluster.name, list_all(server)
+        causes, judged = alerts.find_causes(describe_condition(server), limits, alerts.list_severities(known, name))
         ids = iter(lambda: f"alert_{secrets.token_hex(8)}", None)
-        name = server.cluster.name
-        for alert in alerts.advance_alerts(list_all(server), name, causes, judged, ids, now):
+        for alert in alerts.advance_alerts(known, name, causes, judged, ids, now):
             await folder.put(alert.id, alert)
         await queue_events(server)
         for old in alerts.list_old(list_all(server), limits.keep_days, limits.keep_count, now):

@@ -32,9 +32,11 @@ class RequestCounts(Collector):
         self._counts: Counter[tuple[str, int]] = Counter()
         self._times: dict[str, list[float]] = {}  # of each operation: how many in each bucket, and the sum in seconds
 
-    def observe_request(self, operation: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+    def observe_request(self, operation: str, status: int, seconds: float | None) -> None:
+        """Count a request; `seconds` is None for a stream or a WebSocket."""
         self._counts[operation, status] += 1
+        if seconds is None:
+            return
         times = self._times.get(operation)
         if times is None:
             times = self._times[operation] = [0.0] * (len(BUCKETS_S) + 1)
@@ -47,7 +49,9 @@ class RequestCounts(Collector):
         for (operation, status), count in self._counts.items():
             counter.add_metric([operation, str(status)], count)
         histogram = HistogramMetricFamily(
-            "sluice_request_seconds", "Time from the head of a request to the end of its answer.", labels=["operation"]
+            "sluice_request_seconds",
+            "Time to the end of an answer; not of streams and WebSockets.",
+            labels=["operation"],
         )
         for operation, times in self._times.items():
             counts = itertools.accumulate(times[:-1])

@@ -18,7 +18,7 @@ from slurm_shim.past.ended_jobs import TooMuchHistory
 from store.errors import Invalid, make_problem
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
-from store.rules.queue import job_query
+from store.rules.queue import job_fields, job_query
 from store.rules.queue.job_query import JobQuery
 from store.views import s9s
 
@@ -132,7 +132,7 @@ def _choose_rows(rows: Sequence[Row], query: JobQuery, is_expanded: bool) -> lis
     if is_expanded:
         # What all tasks have in common decides first, so that only those of wanted arrays are told apart.
         chosen = queue_view.expand_rows(job_query.filter_rows(rows, query))
-        rows = sorted(chosen, key=job_query.rank_id, reverse=True)
+        rows = sorted(chosen, key=job_fields.rank_id, reverse=True)
     return job_query.select_rows(rows, query)
 
 

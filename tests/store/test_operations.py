@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from store import operations
+from store.errors import Invalid
 from store.operations import Parameter, Specification
 
 CONTRACT: Any = {
@@ -39,6 +40,8 @@ CONTRACT: Any = {
                 "parameters": [
                     {"name": "limit", "in": "query", "schema": {"type": "integer", "default": 20}},
                     {"name": "name", "in": "query", "schema": {"type": "string"}},
+                    {"name": "kind", "in": "query", "x-commas": True, "schema": {"type": "string"}},
+                    {"name": "order", "in": "query", "schema": {"enum": ["asc", "desc"], "default": "asc"}},
                 ],
                 "responses": {"200": {"$ref": "#/components/responses/Things"}},
             }
@@ -93,7 +96,7 @@ def test_an_operation_is_taken_apart() -> None:
 @pytest.mark.parametrize(
     ("why", "path", "method", "defaults"),
     [
-        ("all of it can be left out", "/things", "get", {"limit": 20, "name": None}),
+        ("all of it can be left out", "/things", "get", {"limit": 20, "name": None, "kind": None, "order": "asc"}),
         ("the path must be given", "/things/{thing_id}", "get", None),
         ("a header can be given", "/things/{thing_id}", "put", None),
     ],
@@ -112,6 +115,20 @@ def test_texts_become_arguments_and_values_to_be_checked() -> None:
     assert values["query"] == {"form": "4"}, "what is not in the contract is refused by it"
     arguments, values = put.read_arguments({"path": {"thing_id": "7"}, "query": {"from": "x"}, "header": {}})
     assert arguments == {"thing_id": "7", "from_": "x", "all": None, "if_match": None}, "the contract refuses it then"
+
+
+def test_what_stands_twice_in_a_query() -> None:
+    get = specify("/things", "get")
+    assert get.read_query("kind=a&kind=b,c&name=x") == {"kind": "a,b,c", "name": "x"}
+    for query in ("name=x&name=y", "limit=1&limit=1", "unknown=1&unknown=2"):
+        with pytest.raises(Invalid) as refusal:
+            get.read_query(query)
+        assert refusal.value.problems[0]["loc"] == ["query", query.partition("=")[0]]
+
+
+def test_a_word_may_come_in_any_case() -> None:
+    arguments, values = specify("/things", "get").read_arguments({"path": {}, "query": {"order": "DESC"}})
+    assert (arguments["order"], values["query"]) == ("desc", {"order": "desc"})
 
 
 @pytest.mark.parametrize(

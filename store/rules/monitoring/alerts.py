@@ -1,7 +1,8 @@
 """Alerts: what is wrong with the cluster, by thresholds. Pure.
 
-A cause is found or not, and what could not be judged (SLURM does not answer) leaves its alert as it was. An alert that
-was resolved by hand comes back only when its cause has gone and returned, or has become worse.
+A cause is found or not, and what could not be judged (SLURM does not answer) leaves its alert as it was. A value that
+swings around its threshold is one alert, which ends somewhat below. An alert that was resolved by hand comes back only
+when its cause has gone and returned, or has become worse.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ SEVERITIES = ("info", "warning", "critical")
 TYPES = ("health", "performance", "resource", "job", "node", "system")
 # How a part of the use of the cluster is called.
 USES = {"cpu": "CPUs", "memory": "Memory", "gpu": "GPUs"}
+# An alert ends, and a critical one becomes a warning, at this part of the threshold.
+ENDS_AT = 0.95
 
 
 class Alert(ServerFileModel):
@@ -80,26 +83,29 @@ class Condition(NamedTuple):
     uses: Mapping[str, float | None] = {}
 
 
-def find_causes(now: Condition, limits: AlertsConfig) -> tuple[list[Cause], set[str]]:
-    """Find what is wrong, and the keys of all that could be judged."""
+def find_causes(now: Condition, limits: AlertsConfig, before: Mapping[str, str]) -> tuple[list[Cause], set[str]]:
+    """Find what is wrong, and the keys of all that could be judged.
+
+    `before` has the severities of what was wrong so far, by their keys.
+    """
     judged = {"slurm", "database", "store", "files"}
     causes = _find_failures(now)
     if now.nodes is not None and now.nodes[1]:
         judged.add("nodes")
         out, total = now.nodes
-        if severity := choose_severity(100 * out / total, limits.nodes_percent):
+        if severity := choose_severity(100 * out / total, limits.nodes_percent, before.get("nodes")):
             text = f"{out} of {total} nodes take no work: down, drained, failing or not responding."
             causes.append(Cause("nodes", severity, "node", "Nodes unavailable", text, "nodes"))
     if now.pending is not None:
         judged.add("pending")
-        if severity := choose_severity(now.pending, limits.pending_jobs):
+        if severity := choose_severity(now.pending, limits.pending_jobs, before.get("pending")):
             text = f"{now.pending} jobs wait in the queue."
             causes.append(Cause("pending", severity, "job", "Many pending jobs", text, "queue"))
     for name, percent in now.uses.items():
         if percent is None:
             continue
         judged.add(f"use_{name}")
-        if severity := choose_severity(percent, limits.utilization_percent):
+        if severity := choose_severity(percent, limits.utilization_percent, before.get(f"use_{name}")):
             text = f"{percent:.1f} % of the {'memory' if name == 'memory' else USES[name]} are allocated."
             title = f"{USES[name]} nearly used up"
             causes.append(Cause(f"use_{name}", severity, "resource", title, text, name))
@@ -124,16 +130,25 @@ def _find_failures(now: Condition) -> list[Cause]:
     return found
 
 
-def choose_severity(value: float, limit: Threshold | None) -> Literal["warning", "critical"] | None:
-    """Choose how bad a value is; None below the threshold.
+def choose_severity(value: float, limit: Threshold | None, before: str | None) -> Literal["warning", "critical"] | None:
+    """Choose how bad a value is, which was so bad before; None for not at all.
 
-    >>> limit = Threshold(warning=10, critical=25)
-    >>> choose_severity(10, limit), choose_severity(10.1, limit), choose_severity(26, limit), choose_severity(99, None)
-    (None, 'warning', 'critical', None)
+    >>> limit = Threshold(warning=10, critical=20)
+    >>> [choose_severity(value, limit, None) for value in (10, 10.1, 21)]
+    [None, 'warning', 'critical']
+    >>> [choose_severity(value, limit, "critical") for value in (19.5, 19, 9.6, 9.5)]
+    ['critical', 'warning', 'warning', None]
     """
     if limit is None:
         return None
-    return "critical" if value > limit.critical else "warning" if value > limit.warning else None
+    if value > limit.critical * (ENDS_AT if before == "critical" else 1):
+        return "critical"
+    return "warning" if value > limit.warning * (ENDS_AT if before else 1) else None
+
+
+def list_severities(alerts: Iterable[Alert], cluster: str) -> dict[str, str]:
+    """List how bad things are at a cluster, by the keys of their causes."""
+    return {alert.key: alert.severity for alert in alerts if alert.is_current and alert.cluster == cluster}
 
 
 def advance_alerts(

@@ -6,6 +6,7 @@ They are filtered and sorted as they stand in raw rows of SLURM: only the rows t
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -15,6 +16,8 @@ Row = Mapping[str, Any]
 TEXT, NUMBER, SIZE, DURATION, TIME, STATE, HOSTS = "text", "number", "size", "duration", "time", "state", "hosts"
 # Kinds that a text is looked for in.
 WORDED = frozenset({TEXT, STATE, HOSTS})
+PARTS = 2**34  # more than tasks or components that one job can have
+_FIRST = re.compile(r"\d{1,10}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,26 @@ def get_field_name(word: str) -> str | None:
     name = word.lower()
     name = ALIASES.get(name, name)
     return name if name in FIELDS else None
+
+
+def rank_id(row: Row) -> int:
+    """Rank a row by its numbers: the job's, then the task's or component's.
+
+    Tasks that wait together stand where the first of them would.
+    """
+    whole = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
+    part = row["het_job_offset"]
+    if part is None and row["array_task_id"]:
+        first = _FIRST.match(row["array_task_id"])
+        part = int(first[0]) if first else 0
+    number = whole if whole is not None else row["raw_id"]
+    return make_rank(int(number), part)
+
+
+def make_rank(number: int, part: int | None) -> int:
+    """Make the rank of a job's number and of a task or component of it.
+
+    >>> make_rank(8, None) < make_rank(8, 0) < make_rank(8, 3) < make_rank(9, None)
+    True
+    """
+    return number * PARTS + (0 if part is None else part + 1)

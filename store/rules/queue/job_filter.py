@@ -23,6 +23,7 @@ from store.rules.queue.job_fields import (
     FIELDS,
     HOSTS,
     NUMBER,
+    PARTS,
     SIZE,
     STATE,
     TIME,
@@ -30,6 +31,8 @@ from store.rules.queue.job_fields import (
     JobField,
     Row,
     get_field_name,
+    make_rank,
+    rank_id,
 )
 
 MOST_CHARS, MOST_TERMS, MOST_VALUES = 4000, 50, 1000
@@ -41,6 +44,7 @@ _OR = re.compile(r"(?:or\b|\|\|)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR = re.compile(r"!=|!~|>=|<=|=~|==|=|~|>|<|:|not\s+in(?=[\s(])|in(?=[\s(])", re.IGNORECASE)
 _QUOTED = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'""", re.DOTALL)
+_ID = re.compile(r"(\d{1,10})(?:[_+](\d{1,9}))?", re.ASCII)
 _BARE, _BARE_ITEM = re.compile(r"\S+"), re.compile(r"[^\s,()]+")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, ">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le,
@@ -143,6 +147,8 @@ class _Parser:
         field = FIELDS[name]
         if field.kind == HOSTS and sign in _ORDERED:
             field = FIELDS["node_count"]  # `nodes>4` asks for their number
+        if name == "job_id" and sign in _ORDERED:
+            return self._make_id_test(sign, values[0])
         if sign in _ORDERED and field.kind in WORDED:
             raise FilterError(sign_at, f"'{name}' has no order that {sign} could ask for")
         if sign in _SEARCHING and field.kind not in WORDED:
@@ -240,6 +246,17 @@ class _Parser:
         if wanted == {"null"}:
             return lambda row: (not row["nodes"]) is is_wanted
         return lambda row: wanted.isdisjoint(expand(row["nodes"] or "")) is not is_wanted
+
+    def _make_id_test(self, sign: str, value: Value) -> Test:
+        """Make a test of ids by their numbers; tasks count where one is named."""
+        compare, match = _COMPARE[sign], _ID.fullmatch(value.text)
+        if match is None:
+            raise FilterError(value.at, f"'{value.text[:40]}' is no id of a job; write it as 12345 or 12345_7")
+        number, part = int(match[1]), match[2]
+        if part is None:
+            return lambda row: compare(rank_id(row) // PARTS, number)
+        wanted = make_rank(number, int(part))
+        return lambda row: compare(rank_id(row), wanted)
 
     def _make_search(self, sign: str, value: Value) -> Callable[[str], bool]:
         if sign == "=~":

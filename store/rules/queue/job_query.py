@@ -6,21 +6,18 @@ Rows are raw rows of SLURM; what is shown of them is made for the page alone.
 from __future__ import annotations
 
 import bisect
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from store.errors import Invalid, make_problem, suggest_word
 from store.rules.queue import amounts, job_states
-from store.rules.queue.job_fields import ALIASES, FIELDS, SORTABLE, Row
+from store.rules.queue.job_fields import ALIASES, FIELDS, SORTABLE, Row, rank_id
 from store.rules.queue.job_filter import ExpandHosts, JobFilter, parse_filter
 from store.times import to_day_end
 from store.words import split_words
 
-_PARTS = 2**34  # more than tasks or components that one job can have
 _FEW = 100  # so many are put in their places one by one
 _ORDERS = ("asc", "desc")
-_FIRST = re.compile(r"\d{1,10}", re.ASCII)
 
 
 class JobQuery(NamedTuple):
@@ -167,17 +164,3 @@ class IdOrder:
                     bisect.insort(order, job_id, key=ranks.__getitem__)
             self._ranks, self._order = ranks, order
         return list(map(rows.__getitem__, reversed(self._order)))
-
-
-def rank_id(row: Row) -> int:
-    """Rank a row by its numbers: the job's, then the task's or component's.
-
-    Tasks that wait together stand where the first of them would.
-    """
-    whole = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
-    part = row["het_job_offset"]
-    if part is None and row["array_task_id"]:
-        first = _FIRST.match(row["array_task_id"])
-        part = int(first[0]) if first else 0
-    number = whole if whole is not None else row["raw_id"]
-    return int(number) * _PARTS + (0 if part is None else part + 1)

@@ -39,14 +39,14 @@ CAUSES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
 
 @pytest.mark.parametrize(("why", "changes", "expected"), CAUSES, ids=[row[0] for row in CAUSES])
 def test_causes(why: str, changes: dict[str, Any], expected: list[tuple[str, str]]) -> None:
-    found, judged = alerts.find_causes(FINE._replace(**changes), AlertsConfig())
+    found, judged = alerts.find_causes(FINE._replace(**changes), AlertsConfig(), {})
     assert [(cause.key, cause.severity) for cause in found] == expected, why
     assert {cause.key for cause in found} <= judged and all(cause.type in alerts.TYPES for cause in found)
 
 
 def test_thresholds_may_be_set_and_turned_off() -> None:
     limits = AlertsConfig.model_validate({"pending_jobs": {"warning": 1, "critical": 5}, "nodes_percent": None})
-    found, _ = alerts.find_causes(FINE._replace(nodes=(9, 10), pending=2), limits)
+    found, _ = alerts.find_causes(FINE._replace(nodes=(9, 10), pending=2), limits, {})
     assert [(cause.key, cause.severity) for cause in found] == [("pending", "warning")]
 
 
@@ -59,8 +59,9 @@ class Life:
 
     def see(self, at: float = NOON, **changes: Any) -> list[str]:
         """See a condition; return the ids of the alerts that change."""
-        condition = FINE._replace(**changes)
-        causes, judged = alerts.find_causes(condition, AlertsConfig())
+        condition = FINE._replace(**{"pending": 10, **changes})
+        before = alerts.list_severities(self.kept.values(), condition.cluster)
+        causes, judged = alerts.find_causes(condition, AlertsConfig(), before)
         changed = alerts.advance_alerts(self.kept.values(), condition.cluster, causes, judged, self.ids, at)
         self.kept |= {alert.id: alert for alert in changed}
         return [alert.id for alert in changed]
@@ -78,6 +79,20 @@ def test_an_alert_is_there_once_and_resolves_itself() -> None:
         "2023-12-15T12:00:00Z",
     )
     assert life.see(NEXT, pending=200) == ["a2"], "another time is another alert"
+
+
+def test_a_value_that_swings_around_its_threshold_is_one_alert() -> None:
+    life = Life()
+    assert life.see(pending=101) == ["a1"]
+    for pending in (100, 101, 96, 110):
+        assert life.see(NEXT, pending=pending) == [], "it is neither over nor another one"
+    assert life.see(NEXT, pending=501) == ["a1"] and life.kept["a1"].severity == "critical"
+    events = list_told(life.kept["a1"])
+    for pending in (500, 502, 476):
+        assert life.see(NEXT + 60, pending=pending) == []
+    assert list_told(life.kept["a1"]) == events
+    assert life.see(NEXT + 60, pending=475) == ["a1"] and life.kept["a1"].severity == "warning"
+    assert life.see(NEXT + 60, pending=95) == ["a1"] and life.kept["a1"].resolved
 
 
 def test_what_cannot_be_judged_stays() -> None:

@@ -46,6 +46,7 @@ TERMS: list[tuple[str, str, str]] = [
     ("a bare number is minutes", "time<1 time>0:03", "3"),
     ("no limit is larger than any", "time_limit>1-00:00:00", "23"),
     ("unlimited", "timelimit=UNLIMITED", "23"),
+    ("ids by their numbers", "job_id>=2 id<10", "23"),
     ("a number", "cpus>=4 and gpus<1", "2"),
     ("numbers in a list", "cpus in (1,4)", "23"),
     ("contains, in either case", "name~SIM", "12"),
@@ -84,6 +85,22 @@ def test_terms(why: str, text: str, ids: str) -> None:
     assert "".join(row["job_id"] for row in found) == ids
 
 
+def test_tasks_of_arrays_stand_by_their_job() -> None:
+    rows = [
+        job(id, raw_id=raw, array_job_id=whole, array_task_id=task, het_job_id=het, het_job_offset=offset)
+        for id, raw, whole, task, het, offset in (
+            ("7", "7", None, None, None, None), ("8_2", "9", "8", "2", None, None),
+            ("8_[10-12]", "8", "8", "10-12", None, None), ("11+1", "12", None, None, "11", 1),
+        )
+    ]  # fmt: skip
+    for text, ids in (
+        ("job_id>8", "11+1"), ("job_id>=8", "8_2 8_[10-12] 11+1"), ("job_id<=8", "7 8_2 8_[10-12]"),
+        ("job_id>8_2", "8_[10-12] 11+1"), ("job_id<8_10", "7 8_2"), ("job_id<=11+1", "7 8_2 8_[10-12] 11+1"),
+    ):  # fmt: skip
+        found = parse_filter(text, NOW, expand_hosts).filter_rows(rows)
+        assert " ".join(row["job_id"] for row in found) == ids, text
+
+
 WRONG: list[tuple[str, str, str]] = [
     ("a field that is none", "stat=R", "at character 1: unknown field 'stat'; did you mean 'state'?"),
     ("a later field", "user=bob memry>1", "at character 10: unknown field 'memry'; did you mean 'memory'?"),
@@ -98,6 +115,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("a time that is none", "submit_time>noon",
      "at character 13: 'noon' is no time; write it as 2026-03-30T12:00:00Z, 2026-03-30 or now-2h"),
     ("a number that is none", "gpus=two", "at character 6: 'two' is no number"),
+    ("an id that is none", "job_id>abc",
+     "at character 8: 'abc' is no id of a job; write it as 12345 or 12345_7"),
     ("a text has no order", "user>a", "at character 5: 'user' has no order that > could ask for"),
     ("a number has no parts", "gpus~4", "at character 5: 'gpus' is no text: use = != > < >= <= or in"),
     ("null has no order", "memory>null", "at character 8: null is neither larger nor smaller than anything"),

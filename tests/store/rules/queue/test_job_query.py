@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from slurm_shim.ids import expand_hosts
 from store.errors import Invalid
-from store.rules.queue.job_fields import SORTABLE
-from store.rules.queue.job_query import IdOrder, parse_query, rank_id, select_rows
+from store.rules.queue.job_fields import SORTABLE, rank_id
+from store.rules.queue.job_query import IdOrder, parse_query, select_rows
 from tests.pretended import job
 
 NOW = 1_800_000_000.0
