@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.queue import holds
 from engine.queue.job_actions import build_cancelling, name_signal, reopen_records, write_comment
-from engine.queue.targets import Deed, Target, carry_out, find_targets
+from engine.queue.targets import JobChange, Target, carry_out, find_targets
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.errors import JobFinished, JobUnknown
@@ -29,9 +29,9 @@ async def change_jobs(
     the order of the request. With dry_run nothing is done.
     """
     asked, options = server.clusters.resolve(cluster), body.get("options") or {}
-    deed = build_deed(body["action"], options, caller)
+    change = build_change(body["action"], options, caller)
     job_ids = list(dict.fromkeys(list_wanted(asked, body, options)))
-    found = await find_targets(server, asked, deed, job_ids, caller)
+    found = await find_targets(server, asked, change, job_ids, caller)
     targets = {job_id: target for job_id, target in found.items() if isinstance(target, Target)}
     results: Results = {
         job_id: ("error", explain_refusal(problem))
@@ -39,18 +39,18 @@ async def change_jobs(
         if isinstance(problem, Exception)
     }
     if options.get("dry_run"):
-        results |= dict.fromkeys(targets, ("success", actions.ACTIONS[deed.action][2]))
+        results |= dict.fromkeys(targets, ("success", actions.ACTIONS[change.action][2]))
     else:
-        results |= await do_to_all(asked, deed, targets)
+        results |= await do_to_all(asked, change, targets)
         done = [target for job_id, target in targets.items() if results[job_id][0] == "success"]
-        remarks = await keep_reasons(server, asked, deed, options.get("reason"), done, caller)
+        remarks = await keep_reasons(server, asked, change, options.get("reason"), done, caller)
         for job_id, target in targets.items():
             if target.job_id in remarks:
-                results[job_id] = "success", f"{describe_success(deed)}; {remarks[target.job_id]}"
+                results[job_id] = "success", f"{describe_success(change)}; {remarks[target.job_id]}"
     return build_answer([(job_id, *results[job_id]) for job_id in job_ids])
 
 
-def build_deed(action: str, options: Mapping[str, Any], caller: access.Caller) -> Deed:
+def build_change(action: str, options: Mapping[str, Any], caller: access.Caller) -> JobChange:
     """Build what is to be done to all; raise Invalid."""
     place: list[str | int] = ["body", "options"]
     for name, needed_by in (("priority", "priority"), ("signal", "signal")):
@@ -61,7 +61,7 @@ def build_deed(action: str, options: Mapping[str, Any], caller: access.Caller) -
         return build_cancelling(options.get("signal"), force, [*place, "signal"])
     if options.get("admin"):
         access.require_admin(caller, "the owners could not release the jobs")
-    return Deed(action, priority=options.get("priority"), by_admin=bool(options.get("admin")))
+    return JobChange(action, priority=options.get("priority"), by_admin=bool(options.get("admin")))
 
 
 def list_wanted(cluster: Cluster, body: Mapping[str, Any], options: Mapping[str, Any]) -> Sequence[str]:
@@ -81,27 +81,32 @@ def list_wanted(cluster: Cluster, body: Mapping[str, Any], options: Mapping[str,
     return job_ids
 
 
-async def do_to_all(cluster: Cluster, deed: Deed, targets: Mapping[str, Target]) -> Results:
+async def do_to_all(cluster: Cluster, change: JobChange, targets: Mapping[str, Target]) -> Results:
     """Do it to all targets with one call; look at them once more after that."""
     ids = [target.job_id for target in targets.values()]
-    refused = await carry_out(cluster, deed, ids)
+    refused = await carry_out(cluster, change, ids)
     taken = [job_id for job_id in ids if job_id not in refused]
     # What is cancelled is shown so already, and what it becomes is known from the next poll.
-    rows = await cluster.ask_again(taken) if taken and deed.action != "cancel" else {}
+    rows = await cluster.ask_again(taken) if taken and change.action != "cancel" else {}
     results: Results = {}
     for job_id, target in targets.items():
         row, problem = rows.get(target.job_id), refused.get(target.job_id)
         if problem is not None:
             results[job_id] = "error", explain_refusal(problem)
-        elif row is not None and deed.action in ("hold", "priority") and row["state"] not in actions.WAITING:
-            results[job_id] = "error", actions.find_obstacle(deed.action, row["state"]) or ""
+        elif row is not None and change.action in ("hold", "priority") and row["state"] not in actions.WAITING:
+            results[job_id] = "error", actions.find_obstacle(change.action, row["state"]) or ""
         else:
-            results[job_id] = "success", describe_success(deed)
+            results[job_id] = "success", describe_success(change)
     return results
 
 
 async def keep_reasons(
-    server: Server, cluster: Cluster, deed: Deed, reason: str | None, done: Sequence[Target], caller: access.Caller
+    server: Server,
+    cluster: Cluster,
+    change: JobChange,
+    reason: str | None,
+    done: Sequence[Target],
+    caller: access.Caller,
 ) -> dict[str, str]:
     """Keep why the jobs are held, or forget it; follow those that run again.
 
@@ -110,13 +115,13 @@ async def keep_reasons(
     Comments are left as they are, each would need a call of its own; but those that name a reason lose it.
     """
     ids = [target.job_id for target in done]
-    if deed.action == "hold" and reason is not None:
+    if change.action == "hold" and reason is not None:
         await holds.keep_reason(server, cluster, ids, reason, caller.name)
-    elif deed.action in ("release", "cancel"):
+    elif change.action in ("release", "cancel"):
         await holds.forget_reasons(server, cluster, ids)
-    elif deed.action == "requeue":
+    elif change.action == "requeue":
         return await reopen_records(server, cluster, ids)
-    if deed.action == "release":
+    if change.action == "release":
         for target in done:
             await write_comment(cluster, target, actions.remove_hold_reason(target.comment))
     return {}
@@ -133,13 +138,15 @@ def explain_refusal(problem: Exception) -> str:
     return "Job already completed" if isinstance(problem, JobFinished) else str(problem)
 
 
-def describe_success(deed: Deed) -> str:
+def describe_success(change: JobChange) -> str:
     """Describe what was done to a job.
 
-    >>> describe_success(Deed("cancel")), describe_success(Deed("signal", "USR1"))
+    >>> describe_success(JobChange("cancel")), describe_success(JobChange("signal", "USR1"))
     ('Job cancelled', 'Signal SIGUSR1 sent')
     """
-    return f"Signal {name_signal(deed.signal)} sent" if deed.action == "signal" else actions.ACTIONS[deed.action][1]
+    return (
+        f"Signal {name_signal(change.signal)} sent" if change.action == "signal" else actions.ACTIONS[change.action][1]
+    )
 
 
 def build_answer(rows: Sequence[tuple[str, str, str]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.queue import holds
-from engine.queue.targets import Deed, Target, carry_out, find_target
+from engine.queue.targets import JobChange, Target, carry_out, find_target
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.commands import normalize_signal
@@ -32,19 +32,19 @@ async def cancel_job(
     TERM cancels as scancel does without a signal, which ends the steps first and kills what is left after a while:
     alone it would reach only the steps.
     """
-    deed = build_cancelling(signal, force, ["query", "signal"])
+    change = build_cancelling(signal, force, ["query", "signal"])
     asked = server.clusters.resolve(cluster)
-    target = await find_target(server, asked, deed, job_id, caller)
-    await do_or_raise(asked, deed, target)
-    if deed.action == "cancel":
+    target = await find_target(server, asked, change, job_id, caller)
+    await do_or_raise(asked, change, target)
+    if change.action == "cancel":
         await holds.forget_reasons(server, asked, [target.job_id])
         return {"job_id": job_id, "state": "CANCELLED", "message": actions.ACTIONS["cancel"][0]}
     row = (await asked.ask_again([target.job_id])).get(target.job_id)
     state = row["state"] if row else target.state
-    return {"job_id": job_id, "state": state, "message": f"Signal {name_signal(deed.signal)} sent"}
+    return {"job_id": job_id, "state": state, "message": f"Signal {name_signal(change.signal)} sent"}
 
 
-def build_cancelling(signal: str | None, force: bool, place: list[str | int]) -> Deed:
+def build_cancelling(signal: str | None, force: bool, place: list[str | int]) -> JobChange:
     """Build what a signal and force ask for; raise Invalid.
 
     `place` is that of the signal in the request.
@@ -57,8 +57,8 @@ def build_cancelling(signal: str | None, force: bool, place: list[str | int]) ->
         message = "force sends KILL: leave out the signal, or force"
         raise Invalid([make_problem(message, place, input=signal)])
     if force or wanted in KILL:
-        return Deed("cancel", "KILL")
-    return Deed("cancel") if wanted in (None, "TERM", "15") else Deed("signal", wanted)
+        return JobChange("cancel", "KILL")
+    return JobChange("cancel") if wanted in (None, "TERM", "15") else JobChange("signal", wanted)
 
 
 def name_signal(signal: str | None) -> str:
@@ -73,7 +73,7 @@ async def hold_job(
     if body["admin"]:
         access.require_admin(caller, "the owner could not release the job")
     asked, reason = server.clusters.resolve(cluster), body.get("reason")
-    target, state = await change_job(server, asked, Deed("hold", by_admin=body["admin"]), job_id, caller)
+    target, state = await change_job(server, asked, JobChange("hold", by_admin=body["admin"]), job_id, caller)
     if reason is not None:
         await holds.keep_reason(server, asked, [target.job_id], reason, caller.name)
         await write_comment(asked, target, actions.add_hold_reason(target.comment, reason))
@@ -84,7 +84,7 @@ async def hold_job(
 async def release_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Release a job; one that is not held stays as it is."""
     asked = server.clusters.resolve(cluster)
-    target, state = await change_job(server, asked, Deed("release"), job_id, caller)
+    target, state = await change_job(server, asked, JobChange("release"), job_id, caller)
     await holds.forget_reasons(server, asked, [target.job_id])
     await write_comment(asked, target, actions.remove_hold_reason(target.comment))
     return {"job_id": job_id, "state": state, "message": actions.ACTIONS["release"][0]}
@@ -104,7 +104,7 @@ async def write_comment(cluster: Cluster, target: Target, comment: str) -> None:
 async def requeue_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Put a job that has begun or ended back into the queue."""
     asked = server.clusters.resolve(cluster)
-    target, state = await change_job(server, asked, Deed("requeue"), job_id, caller)
+    target, state = await change_job(server, asked, JobChange("requeue"), job_id, caller)
     remarks = await reopen_records(server, asked, [target.job_id])
     message = "; ".join([actions.ACTIONS["requeue"][0], *remarks.values()])
     return {"job_id": job_id, "state": state, "message": message}
@@ -112,13 +112,13 @@ async def requeue_job(server: Server, job_id: str, caller: access.Caller, cluste
 
 async def suspend_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Stop the processes of a running job; SLURM lets only operators do that."""
-    _target, state = await change_job(server, server.clusters.resolve(cluster), Deed("suspend"), job_id, caller)
+    _target, state = await change_job(server, server.clusters.resolve(cluster), JobChange("suspend"), job_id, caller)
     return {"job_id": job_id, "state": state, "message": actions.ACTIONS["suspend"][0]}
 
 
 async def resume_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> dict[str, Any]:
     """Let the processes of a suspended job go on."""
-    _target, state = await change_job(server, server.clusters.resolve(cluster), Deed("resume"), job_id, caller)
+    _target, state = await change_job(server, server.clusters.resolve(cluster), JobChange("resume"), job_id, caller)
     return {"job_id": job_id, "state": state, "message": actions.ACTIONS["resume"][0]}
 
 
@@ -127,32 +127,32 @@ async def set_priority(
 ) -> dict[str, Any]:
     """Set the priority of a waiting job; 0 holds it."""
     asked = server.clusters.resolve(cluster)
-    await change_job(server, asked, Deed("priority", priority=body["priority"]), job_id, caller)
+    await change_job(server, asked, JobChange("priority", priority=body["priority"]), job_id, caller)
     return {"job_id": job_id, "priority": body["priority"], "message": actions.ACTIONS["priority"][0]}
 
 
 async def change_job(
-    server: Server, cluster: Cluster, deed: Deed, job_id: str, caller: access.Caller
+    server: Server, cluster: Cluster, change: JobChange, job_id: str, caller: access.Caller
 ) -> tuple[Target, str]:
     """Change a job; return it as it was, and its state afterwards.
 
     Raises Conflict also where it began meanwhile: SLURM is silent about that.
     """
-    target = await find_target(server, cluster, deed, job_id, caller)
-    await do_or_raise(cluster, deed, target)
+    target = await find_target(server, cluster, change, job_id, caller)
+    await do_or_raise(cluster, change, target)
     row = (await cluster.ask_again([target.job_id])).get(target.job_id)
     if row is None:
         return target, target.state
-    if deed.action in ("hold", "priority") and row["state"] not in actions.WAITING:
+    if change.action in ("hold", "priority") and row["state"] not in actions.WAITING:
         if row["state"] in states.TERMINAL:
             raise JobFinished(job_id)
-        raise Conflict(f"Job {job_id}: {actions.find_obstacle(deed.action, row['state'])}")
+        raise Conflict(f"Job {job_id}: {actions.find_obstacle(change.action, row['state'])}")
     return target, row["state"]
 
 
-async def do_or_raise(cluster: Cluster, deed: Deed, target: Target) -> None:
+async def do_or_raise(cluster: Cluster, change: JobChange, target: Target) -> None:
     """Do it to one job; raise what SLURM refuses."""
-    refused = await carry_out(cluster, deed, [target.job_id])
+    refused = await carry_out(cluster, change, [target.job_id])
     for error in refused.values():
         raise error
 

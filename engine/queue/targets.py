@@ -20,7 +20,7 @@ from store.rules.jobs.views import REPLACED
 
 
 @dataclass(frozen=True)
-class Deed:
+class JobChange:
     """What is to be done to jobs.
 
     `action` is one of ACTIONS; `signal` is that of cancel and signal, in scancel's form. `by_admin` says that only an
@@ -49,19 +49,21 @@ class Obstacle(Conflict):
         self.slurm_id = slurm_id
 
 
-async def find_target(server: Server, cluster: Cluster, deed: Deed, job_id: str, caller: access.Caller) -> Target:
+async def find_target(
+    server: Server, cluster: Cluster, change: JobChange, job_id: str, caller: access.Caller
+) -> Target:
     """Find a job that this may be done to.
 
     Raises NotFound, Denied for the job of another user, JobFinished, Conflict for a state that does not allow it.
     """
-    found = (await find_targets(server, cluster, deed, [job_id], caller))[job_id]
+    found = (await find_targets(server, cluster, change, [job_id], caller))[job_id]
     if isinstance(found, Exception):
         raise found
     return found
 
 
 async def find_targets(
-    server: Server, cluster: Cluster, deed: Deed, job_ids: Sequence[str], caller: access.Caller
+    server: Server, cluster: Cluster, change: JobChange, job_ids: Sequence[str], caller: access.Caller
 ) -> dict[str, Target | Exception]:
     """Find the jobs that this may be done to, and why not of the others.
 
@@ -69,14 +71,14 @@ async def find_targets(
     """
     rows = await asyncio.gather(*(_try_find(server, cluster, job_id) for job_id in job_ids))
     found = {
-        job_id: _try_judge(server, cluster, deed, row, job_id, caller)
+        job_id: _try_judge(server, cluster, change, row, job_id, caller)
         for job_id, row in zip(job_ids, rows, strict=True)
     }
     doubtful = {job_id: item.slurm_id for job_id, item in found.items() if isinstance(item, Obstacle)}
     fresh = await cluster.ask_again([*doubtful.values()]) if doubtful else {}
     for job_id, slurm_id in doubtful.items():
         if slurm_id in fresh:
-            found[job_id] = _try_judge(server, cluster, deed, fresh[slurm_id], job_id, caller)
+            found[job_id] = _try_judge(server, cluster, change, fresh[slurm_id], job_id, caller)
     return found
 
 
@@ -90,7 +92,7 @@ async def _try_find(server: Server, cluster: Cluster, job_id: str) -> dict[str, 
 def _try_judge(
     server: Server,
     cluster: Cluster,
-    deed: Deed,
+    change: JobChange,
     found: dict[str, Any] | JobEntry | Exception,
     job_id: str,
     caller: access.Caller,
@@ -100,21 +102,21 @@ def _try_judge(
             return found
         if isinstance(found, JobEntry):
             return _check_remembered(found, job_id)
-        return judge_row(server, cluster, deed, found, job_id, caller)
+        return judge_row(server, cluster, change, found, job_id, caller)
     except (Denied, Conflict, JobFinished) as problem:
         return problem
 
 
 def judge_row(
-    server: Server, cluster: Cluster, deed: Deed, row: dict[str, Any], job_id: str, caller: access.Caller
+    server: Server, cluster: Cluster, change: JobChange, row: dict[str, Any], job_id: str, caller: access.Caller
 ) -> Target:
     """Judge a job by what SLURM says of it, see find_target."""
     if row["user"] not in (None, cluster.slurm.get_user()):
         access.require_admin(caller, f"the job belongs to user {row['user']}")
-    if actions.is_over(deed.action, row["state"]):
+    if actions.is_over(change.action, row["state"]):
         raise JobFinished(job_id)
     check_not_replaced(server, cluster, row, job_id)
-    if (why := actions.find_obstacle(deed.action, row["state"], row["reason"])) is not None:
+    if (why := actions.find_obstacle(change.action, row["state"], row["reason"])) is not None:
         raise Obstacle(job_id, row["job_id"], why)
     return Target(row["job_id"], row["state"], row["comment"])
 
@@ -134,13 +136,13 @@ def check_not_replaced(server: Server, cluster: Cluster, row: dict[str, Any], jo
         raise Conflict(REPLACED.format(job_id=job_id))
 
 
-async def carry_out(cluster: Cluster, deed: Deed, job_ids: Sequence[str]) -> dict[str, SlurmError]:
+async def carry_out(cluster: Cluster, change: JobChange, job_ids: Sequence[str]) -> dict[str, SlurmError]:
     """Do it to all these jobs with one program; return what was refused."""
     if not job_ids:
         return {}
-    if deed.action in ("cancel", "signal"):
-        return await cluster.cancel_jobs(job_ids, deed.signal)
-    if deed.action == "priority":
-        return await cluster.change_jobs("update", job_ids, {"priority": deed.priority or 0})
-    verb = "uhold" if deed.action == "hold" and not deed.by_admin else deed.action
+    if change.action in ("cancel", "signal"):
+        return await cluster.cancel_jobs(job_ids, change.signal)
+    if change.action == "priority":
+        return await cluster.change_jobs("update", job_ids, {"priority": change.priority or 0})
+    verb = "uhold" if change.action == "hold" and not change.by_admin else change.action
     return await cluster.change_jobs(verb, job_ids)
