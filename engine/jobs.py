@@ -155,14 +155,37 @@ def find_entry(server: Server, asked: Cluster, job_id: str) -> jobs.JobEntry | N
     return server.job_index.get(asked.name, job_id) or server.job_index.get_part(asked.name, job_id)
 
 
+async def check_reader(server: Server, asked: Cluster, job_id: str, caller: access.Caller) -> None:
+    """Refuse who may not read what a job writes, see `check_owner`.
+
+    Its owner may for whom MUNGE vouches. Raises Denied, NotFound.
+    """
+    found = await find_trace(server, job_id, asked)
+    if isinstance(found, jobs.JobEntry) or (caller.kind == "munge" and caller.name == found["user"]):
+        return
+    check_owner(asked, found, caller)
+
+
+def check_owner(asked: Cluster, row: Mapping[str, Any], caller: access.Caller) -> None:
+    """Refuse a job of another user than the server's own without admin."""
+    if row["user"] not in (None, asked.slurm.get_user()):
+        access.require_admin(caller, f"the job belongs to user {row['user']}")
+
+
 async def read_logs(
-    server: Server, job_id: str, stdout_offset: int | None, stderr_offset: int | None, cluster: str | None = None
+    server: Server,
+    job_id: str,
+    stdout_offset: int | None,
+    stderr_offset: int | None,
+    caller: access.Caller,
+    cluster: str | None = None,
 ) -> dict[str, Any] | AsyncIterator[bytes]:
-    """Read a job's output from these offsets on; raises NotFound.
+    """Read a job's output from these offsets on; raises NotFound, Denied.
 
     Without an offset as much as is sent at once, see `logs.read_job_logs`. Much of it is given as JSON in pieces.
     """
     asked = server.clusters.resolve(cluster)
+    await check_reader(server, asked, job_id, caller)
     paths = await find_log_paths(server, job_id, asked)
     tails = server.log_tails.setdefault(asked, logs.Tails())
     read = workdirs.make_reader(asked, build_log_place(server, asked, job_id, [paths["stdout"], paths["stderr"]]))
@@ -242,8 +265,7 @@ async def cancel_job(server: Server, job_id: str, caller: access.Caller, cluster
         found_id, state = job_id, found.state
     else:
         found_id, state = found["job_id"], found["state"]
-        if found["user"] not in (None, asked.slurm.get_user()):
-            access.require_admin(caller, f"the job belongs to user {found['user']}")
+        check_owner(asked, found, caller)
         entry = find_whole_entry(server, asked, found)
         is_ours = entry is not None and (entry.state == states.LOST or entry.state not in states.TERMINAL)
         if is_ours and is_replaced(server, asked, found):

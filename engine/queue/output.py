@@ -12,6 +12,7 @@ from engine.live.sockets import Socket
 from engine.queue.output_follow import follow_output, stream_frames
 from engine.server import Server
 from slurm_shim.cluster import Cluster
+from store import access
 from store.disk.reading import ReadSlices
 from store.errors import NotFound, StoreError, UpgradeNeeded
 from store.indexes.bodies import Answer
@@ -33,10 +34,12 @@ async def read_output(
     follow: bool,
     last_event_id: str | None,
     accept: str,
+    caller: access.Caller,
     cluster: str | None = None,
 ) -> Answer:
     """Read the last lines of a job's output, or follow it."""
-    return await read_stream(server, cluster, "stdout", job_id, lines, offset, follow, last_event_id, accept)
+    asked = await resolve_cluster(server, cluster, job_id, caller)
+    return await read_stream(server, asked, "stdout", job_id, lines, offset, follow, last_event_id, accept)
 
 
 async def read_error_output(
@@ -47,15 +50,24 @@ async def read_error_output(
     follow: bool,
     last_event_id: str | None,
     accept: str,
+    caller: access.Caller,
     cluster: str | None = None,
 ) -> Answer:
     """Read the last lines of a job's error output, or follow it."""
-    return await read_stream(server, cluster, "stderr", job_id, lines, offset, follow, last_event_id, accept)
+    asked = await resolve_cluster(server, cluster, job_id, caller)
+    return await read_stream(server, asked, "stderr", job_id, lines, offset, follow, last_event_id, accept)
+
+
+async def resolve_cluster(server: Server, cluster: str | None, job_id: str, caller: access.Caller) -> Cluster:
+    """Resolve the cluster of a job whose output the caller may read."""
+    asked = server.clusters.resolve(cluster)
+    await jobs.check_reader(server, asked, job_id, caller)
+    return asked
 
 
 async def read_stream(
     server: Server,
-    cluster: str | None,
+    asked: Cluster,
     stream: str,
     job_id: str,
     lines: int,
@@ -68,7 +80,6 @@ async def read_stream(
 
     Raises NotFound for no job, or no file of one that has ended.
     """
-    asked = server.clusters.resolve(cluster)
     if follow:
         if EVENTS not in accept.lower():
             raise UpgradeNeeded("To follow, ask with Accept: text/event-stream, or open a WebSocket")
@@ -82,24 +93,23 @@ async def read_stream(
 
 
 async def send_output(
-    server: Server, job_id: str, offset: int | None, socket: Socket, cluster: str | None = None
+    server: Server, job_id: str, offset: int | None, socket: Socket, caller: access.Caller, cluster: str | None = None
 ) -> None:
     """Send a job's output over a WebSocket as it is written, to its end."""
-    await send_frames(server, cluster, "stdout", job_id, offset or 0, socket)
+    asked = await resolve_cluster(server, cluster, job_id, caller)
+    await send_frames(server, asked, "stdout", job_id, offset or 0, socket)
 
 
 async def send_error_output(
-    server: Server, job_id: str, offset: int | None, socket: Socket, cluster: str | None = None
+    server: Server, job_id: str, offset: int | None, socket: Socket, caller: access.Caller, cluster: str | None = None
 ) -> None:
     """Send a job's error output over a WebSocket as it is written."""
-    await send_frames(server, cluster, "stderr", job_id, offset or 0, socket)
+    asked = await resolve_cluster(server, cluster, job_id, caller)
+    await send_frames(server, asked, "stderr", job_id, offset or 0, socket)
 
 
-async def send_frames(
-    server: Server, cluster: str | None, stream: str, job_id: str, start: int, socket: Socket
-) -> None:
+async def send_frames(server: Server, asked: Cluster, stream: str, job_id: str, start: int, socket: Socket) -> None:
     """Send the messages of a follower, as fast as the client takes them."""
-    asked = server.clusters.resolve(cluster)
     async with contextlib.aclosing(follow_output(server, asked, stream, job_id, start)) as frames:
         async for frame in frames:
             await socket.send(dump_json(frame).decode())

@@ -111,8 +111,7 @@ def judge_row(
     server: Server, cluster: Cluster, change: JobChange, row: dict[str, Any], job_id: str, caller: access.Caller
 ) -> Target:
     """Judge a job by what SLURM says of it, see find_target."""
-    if row["user"] not in (None, cluster.slurm.get_user()):
-        access.require_admin(caller, f"the job belongs to user {row['user']}")
+    jobs.check_owner(cluster, row, caller)
     if actions.is_over(change.action, row["state"]):
         raise JobFinished(job_id)
     check_not_replaced(server, cluster, row, job_id)

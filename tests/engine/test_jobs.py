@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine import jobs
+from engine.queue import output
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store import access
 from store.documents import JobRecord
@@ -155,6 +156,35 @@ async def test_jobs_of_other_users_are_for_administrators(
         with contextlib.nullcontext() if is_cancelled else refusal:
             await jobs.cancel_job(world.server, "5", access.Caller("ci", access.INCLUDED[scope]))
         assert world.slurm.cancelled == (["5"] if is_cancelled else []), why
+
+
+@pytest.mark.parametrize(
+    ("why", "user", "caller", "may"),
+    [
+        ("the server's own user's", "ann", access.Caller("ci", access.INCLUDED["read"]), True),
+        ("another user's", "bob", access.Caller("ci", access.INCLUDED["write"]), False),
+        ("another user's, for an administrator", "bob", access.Caller("ci", access.INCLUDED["admin"]), True),
+        ("another user's, for himself", "bob", access.Caller("bob", access.INCLUDED["read"], "munge"), True),
+        ("a token that has the user's name", "bob", access.Caller("bob", access.INCLUDED["read"]), False),
+    ],
+)
+@asynchronous
+async def test_output_of_other_users_is_for_administrators(
+    tmp_path: Path, why: str, user: str, caller: access.Caller, may: bool
+) -> None:
+    async with open_server(tmp_path) as world:
+        server = world.server
+        await world.show_queue(job("5", user=user))
+        for read in (
+            lambda: jobs.read_logs(server, "5", None, None, caller),
+            lambda: output.read_output(server, "5", 10, None, False, None, "", caller),
+            lambda: output.read_error_output(server, "5", 10, None, True, None, "text/event-stream", caller),
+            lambda: output.send_output(server, "5", 0, None, caller),  # type: ignore[arg-type]
+            lambda: output.send_error_output(server, "5", 0, None, caller),  # type: ignore[arg-type]
+        )[: 3 if may else 5]:
+            refusal = pytest.raises(Denied, match="needs the scope admin: the job belongs to user bob")
+            with contextlib.nullcontext() if may else refusal:
+                await read()
 
 
 @asynchronous

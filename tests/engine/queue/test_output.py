@@ -12,7 +12,7 @@ from slurm_shim.errors import SlurmUnreachable
 from store.disk.reading import ReadSlices
 from store.errors import Denied, NotFound, StoreError, UpgradeNeeded
 from store.rules.output import FIRST_BYTES, MOST_BYTES
-from tests.engine.servers.pretended import open_server
+from tests.engine.servers.pretended import CALLER, open_server
 from tests.pretended import asynchronous, job
 
 
@@ -67,11 +67,11 @@ async def test_a_missing_file_is_none_and_a_foreign_one_is_refused() -> None:
 @asynchronous
 async def test_who_asks_and_who_follows(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
-        with pytest.raises(UpgradeNeeded):
-            await output.read_output(world.server, "7", 10, None, True, None, "*/*")
         await world.show_queue(job("7", "PENDING"))
-        answer = await output.read_error_output(world.server, "7", 10, None, False, None, "")
+        with pytest.raises(UpgradeNeeded):
+            await output.read_output(world.server, "7", 10, None, True, None, "*/*", CALLER)
+        answer = await output.read_error_output(world.server, "7", 10, None, False, None, "", CALLER)
         assert b'"exists":false' in answer.value and b'"stream":"stderr"' in answer.value
         await world.lose_cluster()
         with pytest.raises((SlurmUnreachable, NotFound)):
-            await output.read_output(world.server, "8", 10, None, False, None, "")
+            await output.read_output(world.server, "8", 10, None, False, None, "", CALLER)
