@@ -68,7 +68,8 @@ def _find_code(status: int, code: str, problems: Sequence[Mapping[str, Any]]) ->
 
 def _is_malformed(code: str, problem: Mapping[str, Any]) -> bool:
     """Return whether a request has a wrong form: no JSON, no id, no number."""
-    return code == "NotJson" or list(problem["loc"][:1]) == ["path"] or problem["type"] == "int_parsing"
+    place = problem["loc"][0] if problem["loc"] else ""
+    return code == "NotJson" or place == "path" or (place == "query" and problem["type"] == "int_parsing")
 
 
 def format_memory(memory_mb: int | None) -> str | None:
