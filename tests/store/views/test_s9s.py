@@ -15,7 +15,8 @@ from store.views import s9s
     [
         ("no JSON", 400, "NotJson", [make_problem("Expecting value", ["body"])], "INVALID_REQUEST"),
         ("no id", 400, "Invalid", [make_problem("no id", ["path", "job_id"])], "INVALID_REQUEST"),
-        ("no number", 400, "Invalid", [make_problem("no integer", ["query", "limit"], type="int_parsing")], "INVALID_REQUEST"),
+        ("no number", 400, "Invalid", [make_problem("no integer", ["query", "limit"], type="int_parsing")],
+         "INVALID_REQUEST"),
         ("a text for a number", 400, "Invalid", [make_problem("no integer", ["body", "priority"], type="int_parsing")],
          "VALIDATION_ERROR"),
         ("a wrong word", 400, "Invalid", [make_problem("no state", ["query", "state"])], "VALIDATION_ERROR"),
