@@ -708,7 +708,7 @@ def test_only_one_probe_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "failure", "told"),
+    ("why", "failure", "text"),
     [
         (
             "what was written for people",
@@ -722,13 +722,13 @@ def test_only_one_probe_at_a_time() -> None:
         ),
     ],
 )
-def test_an_open_breaker_tells_the_last_failure_as_it_was_told(why: str, failure: SlurmUnreachable, told: str) -> None:
+def test_an_open_breaker_tells_the_last_failure_as_it_was_told(why: str, failure: SlurmUnreachable, text: str) -> None:
     breaker = Breaker(limit=1, now=lambda: 0.0)
     for _ in range(2):
         breaker.leave(failure)
         with pytest.raises(SlurmUnreachable) as again:
             breaker.enter("squeue")
-        assert told in str(again.value), why
+        assert text in str(again.value), why
 
 
 def test_calls_from_many_threads(programs: Programs) -> None:
