@@ -46,7 +46,7 @@ QUEUE = (
     ),
     row(
         "the fields of a running job",
-        submit("-t 10 -o log -e err --wrap 'sleep 60'"),
+        submit("-t 10 -o log -e err --wrap 'sleep 600'"),
         queue("<a>", "RUNNING|None"),
         job_fields(
             "<a>",
@@ -120,7 +120,7 @@ QUEUE = (
     ),
     row(
         "the fields of an array's task",
-        submit("--array=1-2 -o /dev/null --wrap 'sleep 60'"),
+        submit("--array=1-2 -o /dev/null --wrap 'sleep 600'"),
         Until("squeue -h -j <a> -t R -o %T", "RUNNING\nRUNNING"),
         job_fields("<a>_1", JobArrayID="<a>_1", JobID=r"\d+", ArrayJobID="<a>", ArrayTaskID="1", State="RUNNING"),
         job_fields("<a>_2", JobArrayID="<a>_2", JobID=r"\d+", ArrayJobID="<a>", ArrayTaskID="2", State="RUNNING"),
@@ -361,7 +361,7 @@ HISTORY = (
     ),
     row(
         "the fields of a job that runs",
-        submit("-o /dev/null --wrap 'sleep 60'"),
+        submit("-o /dev/null --wrap 'sleep 600'"),
         await_end("<a>", "RUNNING"),
         history_fields("<a>", State="RUNNING", Start=TIME, End="Unknown", ExitCode="0:0", NodeList="node0[12]"),
     ),

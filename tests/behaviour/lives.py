@@ -50,7 +50,7 @@ ARRAYS = (
     ),
     row(
         "what is left of an array while some run",
-        submit("--array=1-6%2 -o /dev/null --wrap 'sleep 60'"),
+        submit("--array=1-6%2 -o /dev/null --wrap 'sleep 600'"),
         Until(
             "squeue -h -j <a> -S i -o %i|%T|%r",
             like(
@@ -131,14 +131,14 @@ DEPENDENCIES = (
     after("a bare id is afterany", BAD, "<a>", await_end("<b>", "COMPLETED")),
     after(
         "after: once the first has begun",
-        "-o /dev/null --wrap 'sleep 60'",
+        "-o /dev/null --wrap 'sleep 600'",
         "after:<a>",
         await_end("<b>", "COMPLETED"),
         queue("<a>", "RUNNING|None"),
     ),
     after(
         "after with minutes waits",
-        "-o /dev/null --wrap 'sleep 60'",
+        "-o /dev/null --wrap 'sleep 600'",
         "after:<a>+5",
         queue("<a>", "RUNNING|None"),
         queue("<b>", "PENDING|Dependency"),
@@ -221,7 +221,7 @@ DEPENDENCIES = (
     ),
     row(
         "singleton: one of a name at a time",
-        submit("-J one-<dir> -o /dev/null --wrap 'sleep 60'"),
+        submit("-J one-<dir> -o /dev/null --wrap 'sleep 600'"),
         submit("-J one-<dir> -o /dev/null -d singleton --wrap true", "b"),
         queue("<a>", "RUNNING|None"),
         queue("<b>", "PENDING|Dependency|singleton(unfulfilled)", "%T|%r|%E"),
@@ -268,7 +268,7 @@ CONTROL = (
     ),
     row(
         "priority, release and hold do nothing to a running job, without complaint",
-        submit("-o /dev/null --wrap 'sleep 60'"),
+        submit("-o /dev/null --wrap 'sleep 600'"),
         queue("<a>", "RUNNING|None"),
         Do("scontrol update jobid=<a> priority=1500"),
         Do("scontrol release <a>"),
@@ -303,7 +303,7 @@ CONTROL = (
         "a running job that is requeued starts once more, and knows it",
         submit(
             "-o out --open-mode=append --wrap '"
-            'echo run $SLURM_RESTART_COUNT; [ -n "$SLURM_RESTART_COUNT" ] || sleep 60\''
+            'echo run $SLURM_RESTART_COUNT; [ -n "$SLURM_RESTART_COUNT" ] || sleep 600\''
         ),
         Reads("out", "run\n"),
         Do("scontrol requeue <a>"),
@@ -322,7 +322,7 @@ CONTROL = (
     ),
     row(
         "requeued into hold",
-        submit("-o /dev/null --wrap 'sleep 60'"),
+        submit("-o /dev/null --wrap 'sleep 600'"),
         queue("<a>", "RUNNING|None"),
         Do("scontrol requeuehold <a>"),
         queue("<a>", "PENDING|job requeued in held state"),
@@ -376,7 +376,7 @@ ENDS = (
     ),
     row(
         "cancelled while running",
-        submit("-o out --wrap 'echo begun; sleep 60; echo never'"),
+        submit("-o out --wrap 'echo begun; sleep 600; echo never'"),
         Reads("out", "begun\n"),
         Do("scancel <a>"),
         await_end("<a>", "CANCELLED by <uid>"),
@@ -388,7 +388,7 @@ ENDS = (
         submit(
             "-o out",
             stdin="#!/bin/bash\ntrap '' TERM\n"
-            "(echo $BASHPID > child; sleep 60; sleep 60) &\necho ready\nwait; sleep 60\n",
+            "(echo $BASHPID > child; sleep 600; sleep 600) &\necho ready\nwait; sleep 600\n",
         ),
         Reads("out", "ready\n"),
         Do("scancel <a>"),
@@ -447,7 +447,7 @@ ENDS = (
     row(
         "cancel by name and state",
         submit("-H -J mine-<dir> --wrap true", "a"),
-        submit("-J mine-<dir> -o /dev/null --wrap 'sleep 60'", "b"),
+        submit("-J mine-<dir> -o /dev/null --wrap 'sleep 600'", "b"),
         queue("<b>", "RUNNING|None"),
         Do("scancel -n mine-<dir> -u <user> -t PENDING"),
         queue("<a>", "CANCELLED|JobHeldUser"),

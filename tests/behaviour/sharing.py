@@ -18,9 +18,9 @@ ROWS = (
     ),
     row(
         "two jobs on one node never share a GPU",
-        submit("-p gpu -w node03 --gres=gpu:1 -o 1 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 60'"),
+        submit("-p gpu -w node03 --gres=gpu:1 -o 1 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 600'"),
         Reads("1", "0\n"),
-        submit("-p gpu -N1 -w node03 --gpus=2 -o 2 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 60'", "b"),
+        submit("-p gpu -N1 -w node03 --gpus=2 -o 2 --wrap 'echo $CUDA_VISIBLE_DEVICES; sleep 600'", "b"),
         Reads("2", "1,2\n"),
         submit("-p gpu -N1 -w node03 --gpus=2 -o 3 --wrap 'echo $CUDA_VISIBLE_DEVICES'", "c"),
         queue("<c>", like(r"PENDING\|Resources")),
@@ -32,7 +32,7 @@ ROWS = (
     ),
     row(
         "GPUs counted over nodes",
-        submit("-p gpu -N 2 --gpus-per-node=3 -o /dev/null --wrap 'sleep 60'"),
+        submit("-p gpu -N 2 --gpus-per-node=3 -o /dev/null --wrap 'sleep 600'"),
         queue("<a>", "RUNNING|None"),
         Do("squeue -h -j <a> -O tres-alloc:|,NodeList:|", "cpu=2,node=2,billing=2,gres/gpu=6|node[03-04]|"),
         lane="gpu",
@@ -48,7 +48,7 @@ ROWS = (
     ),
     row(
         "CPUs are never given twice, and the queue says why one waits",
-        submit("-p gpu -N 2 --ntasks-per-node=8 -o /dev/null --wrap 'sleep 60'"),
+        submit("-p gpu -N 2 --ntasks-per-node=8 -o /dev/null --wrap 'sleep 600'"),
         queue("<a>", "RUNNING|None"),
         submit("-p gpu -o /dev/null --wrap true", "b"),
         submit("-p gpu -o /dev/null --wrap true", "c"),
@@ -63,7 +63,7 @@ ROWS = (
     ),
     row(
         "a higher priority goes first",
-        submit("-p gpu -w node04 -n 8 -o /dev/null --wrap 'sleep 60'"),
+        submit("-p gpu -w node04 -n 8 -o /dev/null --wrap 'sleep 600'"),
         queue("<a>", "RUNNING|None"),
         submit("-p gpu -w node04 -n 8 -o low --open-mode=append --wrap 'echo low >> order; sleep 0.2'", "b"),
         submit("-p gpu -w node04 -n 8 --nice=1000 -o /dev/null --wrap 'echo nice >> order; sleep 0.2'", "c"),
@@ -75,7 +75,7 @@ ROWS = (
     ),
     row(
         "a node for oneself",
-        submit("-p gpu -w node04 --exclusive -o out --wrap 'echo $SLURM_CPUS_ON_NODE; sleep 60'"),
+        submit("-p gpu -w node04 --exclusive -o out --wrap 'echo $SLURM_CPUS_ON_NODE; sleep 600'"),
         Reads("out", "8\n"),
         submit("-p gpu -w node04 -o /dev/null --wrap true", "b"),
         queue("<b>", "PENDING|Resources"),

@@ -114,7 +114,7 @@ def test_the_dashboard(page: Page) -> None:
 
 
 def test_the_jobs_page(page: Page) -> None:
-    job_id = page.client.submit("#!/bin/bash\nsleep 60\n", "listed")
+    job_id = page.client.submit("#!/bin/bash\nsleep 600\n", "listed")
     row = next(job for job in page.get("/api/jobs") if job["job_id"] == job_id)
     reads(row, "name user status command elapsed_time", "a row")
     reads(row, "resources.partition resources.nodes resources.gpus_per_node resources.time_limit", "a row")
@@ -237,7 +237,7 @@ def test_the_explorer(page: Page) -> None:
 
 def test_the_notification_pages(page: Page) -> None:
     endpoint = made_endpoint(page, "centre")
-    job_id = page.client.submit("#!/bin/bash\nsleep 30\n", "watched")
+    job_id = page.client.submit("#!/bin/bash\nsleep 600\n", "watched")
     watch = page.send(
         "POST", "/api/watches", {"kind": "job", "job_id": job_id, "endpoint_id": endpoint, "preset": "all"}
     )["watch_id"]

@@ -131,7 +131,7 @@ def test_a_job_from_its_submission_to_its_end(client: Client) -> None:
 
 
 def test_a_cancelled_job_shows_at_once(client: Client) -> None:
-    job_id = client.submit("#!/bin/bash\nsleep 60\n")
+    job_id = client.submit("#!/bin/bash\nsleep 600\n")
     after = position(client)
     client.delete(f"/api/jobs/{job_id}")
     changes = read(client, kinds="job", ids=job_id, after=after, timeout_s=0)
@@ -236,7 +236,7 @@ def test_endpoints_watches_and_subscriptions(client: Client) -> None:
     url = "https://hooks.slack.com/services/T0000/B0000/abcdefghij"
     body = {"kind": "slack_webhook", "name": "feed", "config": {"webhook_url": url}}
     endpoint = client.request("POST", "/api/endpoints", token="admin", json=body).json()
-    job_id = client.submit("#!/bin/bash\nsleep 60\n")
+    job_id = client.submit("#!/bin/bash\nsleep 600\n")
     watch = client.post(
         "/api/watches", {"kind": "job", "job_id": job_id, "endpoint_id": endpoint["id"], "preset": "all"}
     ).json()
@@ -252,7 +252,7 @@ def test_endpoints_watches_and_subscriptions(client: Client) -> None:
 
 def test_the_use_of_partitions(client: Client) -> None:
     after = client.get("/api/resources").headers["x-change"]
-    job_id = client.submit("#!/bin/bash\nsleep 60\n")
+    job_id = client.submit("#!/bin/bash\nsleep 600\n")
     eventually(lambda: client.get(f"/api/jobs/{job_id}").json()["status"] == "RUNNING")
     eventually(
         lambda: [

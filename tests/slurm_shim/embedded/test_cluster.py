@@ -101,7 +101,7 @@ def test_gpus_are_told_by_their_index(cluster: Cluster, why: str, options: tuple
 
 
 def test_two_jobs_on_a_node_get_different_gpus(cluster: Cluster) -> None:
-    jobs = [cluster.submit("echo $CUDA_VISIBLE_DEVICES; sleep 30", "--gres=gpu:1", "-w", "node01") for _ in range(2)]
+    jobs = [cluster.submit("echo $CUDA_VISIBLE_DEVICES; sleep 600", "--gres=gpu:1", "-w", "node01") for _ in range(2)]
     files = [cluster.work / f"out-{job}" for job in jobs]
     eventually(lambda: all(file.exists() and file.read_text() for file in files))
     assert {file.read_text() for file in files} == {"0\n", "1\n"}
@@ -172,7 +172,7 @@ def test_a_killed_supervisor_takes_its_job_with_it(cluster: Cluster) -> None:
 
 
 def test_with_requeue_a_lost_job_runs_again(cluster: Cluster) -> None:
-    job = cluster.submit("echo run$SLURM_RESTART_COUNT >> runs; test $SLURM_RESTART_COUNT || sleep 60", "--requeue")
+    job = cluster.submit("echo run$SLURM_RESTART_COUNT >> runs; test $SLURM_RESTART_COUNT || sleep 600", "--requeue")
     eventually(lambda: (cluster.work / "runs").exists())
     os.kill(cluster.row(job)["sup_pid"], signal.SIGKILL)
     eventually(lambda: not alive(cluster.row(job)["sup_pid"]))
@@ -184,7 +184,7 @@ def test_with_requeue_a_lost_job_runs_again(cluster: Cluster) -> None:
 
 
 def test_after_a_reboot_running_jobs_are_lost_and_no_process_is_taken_for_theirs(cluster: Cluster) -> None:
-    job = cluster.submit("sleep 60")
+    job = cluster.submit("sleep 600")
     cluster.reaches(job, "RUNNING")
     eventually(lambda: cluster.row(job)["job_pid"])
     row = cluster.row(job)
@@ -227,7 +227,7 @@ def test_commands_killed_at_any_moment_lose_and_double_nothing(cluster: Cluster)
 
 def test_the_submitter_waits_for_nobody(cluster: Cluster) -> None:
     """A supervisor that kept the caller's pipes or lock would make it wait."""
-    job = cluster.submit("sleep 60")
+    job = cluster.submit("sleep 600")
     eventually(lambda: cluster.row(job)["job_pid"])
     row = cluster.row(job)
 
@@ -285,7 +285,7 @@ def test_a_waker_that_a_supervisor_started_goes_when_it_is_not_needed(cluster: C
 
 def test_a_job_cancelled_before_its_script_began_is_settled_by_its_supervisor(cluster: Cluster) -> None:
     for _ in range(5):
-        job = cluster.submit("echo run >> runs; sleep 60")
+        job = cluster.submit("echo run >> runs; sleep 600")
         cluster.run("scancel", job)
         eventually(lambda: not cluster.processes() or None)
         row = cluster.row(job)

@@ -210,7 +210,7 @@ def test_accounting_by_node_and_by_group(cluster: Cluster) -> None:
 
 
 def test_cancelling_by_node_and_only_after_a_yes(cluster: Cluster) -> None:
-    jobs = [cluster.submit("sleep 60", "-w", name, "-J", name) for name in ("node01", "node02")]
+    jobs = [cluster.submit("sleep 600", "-w", name, "-J", name) for name in ("node01", "node02")]
     for job in jobs:
         cluster.reaches(job, "RUNNING")
     cluster.out("scancel", "-w", "node02")
@@ -267,7 +267,7 @@ def test_steps_get_what_their_options_say(cluster: Cluster) -> None:
 
 
 def test_usage_of_one_step_or_of_all(cluster: Cluster) -> None:
-    job, plain = cluster.submit("srun -n1 sleep 60 & wait"), cluster.submit("sleep 60")
+    job, plain = cluster.submit("srun -n1 sleep 600 & wait"), cluster.submit("sleep 600")
     for job_id in (job, plain):
         cluster.reaches(job_id, "RUNNING")
     ask = ("sstat", "-n", "-P", "-o", "JobID", "-j")
