@@ -314,11 +314,11 @@ class Call:
         if self.has_unread and self.status != STATUS[TooSlow] and not self.is_late:
             # A client that still sends when the connection is closed may never see the answer.
             await self.discard_body()
-        rest = memoryview(b"" if self.method == "HEAD" else body)
-        while len(rest) > PIECE_BYTES:  # the server takes a piece when the client has read enough of those before
-            piece, rest = bytes(rest[:PIECE_BYTES]), rest[PIECE_BYTES:]
+        body, begin = b"" if self.method == "HEAD" else body, 0
+        while len(body) - begin > PIECE_BYTES:  # the server takes one when the client has read enough of those before
+            piece, begin = body[begin : begin + PIECE_BYTES], begin + PIECE_BYTES
             await self.send_message({"type": f"{self.prefix}.body", "body": piece, "more_body": True})
-        await self.send_message({"type": f"{self.prefix}.body", "body": bytes(rest)})
+        await self.send_message({"type": f"{self.prefix}.body", "body": body[begin:]})
 
     async def receive(self) -> Message:
         """Receive a piece of the body, or that the client has gone."""
@@ -439,6 +439,7 @@ class Endpoint:
         spoken = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "socket"}
         self.wants = find_wanted(spec.operation_id, function, offered)
         self.speak_wants = find_wanted(str(spec.socket_id), speak, spoken) if speak else set()
+        self.wanted_headers = self.wants & HEADER_ARGUMENTS
         defaults = spec.defaults
         self.defaults = None if defaults is None else {key: defaults[key] for key in defaults if key in self.wants}
         self.recent: dict[bytes, Data] = {}  # arguments of queries that were right
@@ -462,7 +463,7 @@ class Endpoint:
             arguments["caller"] = call.caller
         if "facts" in wants:
             arguments["facts"] = call.facts
-        for name in HEADER_ARGUMENTS & wants:
+        for name in self.wanted_headers:
             arguments[name] = call.headers.get(name.encode(), b"").decode("latin-1")
         if "base_url" in wants:
             arguments["base_url"] = call.base_url
@@ -635,7 +636,8 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
             await call.finish()
             return
     data = body.data
-    if len(data) > GZIP_BYTES and GZIP.search(call.headers.get(b"accept-encoding", b"")):
+    encodings = call.headers.get(b"accept-encoding")
+    if encodings and len(data) > GZIP_BYTES and GZIP.search(encodings):
         data = body.gzipped
         headers.append((b"content-encoding", b"gzip"))
     headers.append((b"content-length", b"%d" % len(data)))

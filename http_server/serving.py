@@ -130,12 +130,13 @@ class Serving:
         if scope["type"] == "websocket":
             self.sockets.add(task)
         try:
-            with contextlib.suppress(asyncio.CancelledError):  # at the end, amid an answer: there is nobody to tell
-                answer = make_answer(scope) if self.most_sockets and scope["type"] == "http" else None
-                if answer is not None:
-                    await self.upgrade(scope, answer, send)
-                else:
-                    await self.app(await self.complete_scope(scope), receive, send)
+            answer = make_answer(scope) if self.most_sockets and scope["type"] == "http" else None
+            if answer is not None:
+                await self.upgrade(scope, answer, send)
+            else:
+                await self.app(await self.complete_scope(scope), receive, send)
+        except asyncio.CancelledError:
+            pass  # at the end, amid an answer: there is nobody to tell
         finally:
             self.calls.discard(task)
             self.sockets.discard(task)

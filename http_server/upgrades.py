@@ -49,7 +49,7 @@ def make_answer(scope: Message) -> Message | None:
 
     None for one that does not ask well for it (RFC 6455, 4.2.1): that stays a plain request.
     """
-    names = {name for name, _ in scope["headers"]}
+    names = dict(scope["headers"]).keys()
     if b"upgrade" not in names or names & {b"content-length", b"transfer-encoding"} or scope["http_version"] != "1.1":
         return None
     given = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])

@@ -212,7 +212,9 @@ def read_munge(headers: Mapping[bytes, bytes]) -> str | None:
     >>> read_munge({b"authorization": b"MUNGE MUNGE:AwQ=:"}), read_munge({b"authorization": b"Bearer x"})
     ('MUNGE:AwQ=:', None)
     """
-    kind, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if b"authorization" not in headers:
+        return None
+    kind, _, given = headers[b"authorization"].decode("latin-1").partition(" ")
     return given.strip() if kind.lower() == "munge" else None
 
 

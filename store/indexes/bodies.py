@@ -133,10 +133,10 @@ class BoundedCache:
 
     def get(self, key: Any) -> Any:
         """Return what is kept under the key; None if nothing is."""
-        if key not in self._items:
+        if (kept := self._items.get(key)) is None:
             return None
         self._items.move_to_end(key)
-        return self._items[key][0]
+        return kept[0]
 
     def put(self, key: Any, thing: Any, size_bytes: int) -> None:
         """Keep the thing; drop those that were not used for longest."""

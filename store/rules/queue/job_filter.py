@@ -284,13 +284,6 @@ def _compile_search(value: Value) -> Callable[[str], bool]:
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         text = text.replace("failed to compile Set", "pattern too large")
         raise FilterError(value.at, f"no regular expression: {text[:200]}") from None
-    match, known = patterns.Match, dict[str, bool]()  # many jobs have the same name, user or path
-
-    def has_match(text: str) -> bool:
-        found = known.get(text)
-        if found is None:
-            # Bytes spare RE2 to count characters.
-            found = known[text] = bool(match(text[:TEXT_CHARS].encode("utf-8", "replace")))
-        return found
-
-    return has_match
+    match = patterns.Match
+    # Bytes spare RE2 to count characters; to remember what was found would cost as much as to look again.
+    return lambda text: bool(match(text[:TEXT_CHARS].encode("utf-8", "replace")))

@@ -118,6 +118,7 @@ async def test_a_profile_of_the_environment_alone_cannot_be_changed(root: Path) 
         assert (answer["current"], list(answer["profiles"])) == ("me@h.example.com", ["dgx", "lab"])
         with pytest.raises(NoProfile):
             profiles.require_current(server)
+    async with open_server(root) as server:  # a process keeps its environment
         server.store.environment = {"SRUNX_SSH_PROFILE": "lab"}
         assert profiles.require_current(server) == "lab"
         await profiles.add_mount(server, MOUNT, None)
