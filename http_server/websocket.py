@@ -91,8 +91,8 @@ class WebSocket:
 
         Who sends more than it may is read as slowly as it may send.
         """
+        self._is_read = True  # before anything can arrive, of which some would be thrown away
         await self.accept()
-        self._is_read = True
         while wait_s := self._count():
             await asyncio.sleep(wait_s)
         return await self._messages.get()

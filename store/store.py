@@ -87,7 +87,8 @@ class Store:
     ) -> None:
         self.root = Path(root).absolute()
         self.environment = dict(os.environ if environment is None else environment)
-        self._profiles: tuple[profiles.Profiles | None, profiles.Profiles] = None, NO_PROFILES  # as stored, in force
+        # As stored, by which environment, and what is in force by both.
+        self._profiles: tuple[Any, Any, profiles.Profiles] = None, None, NO_PROFILES
         self.files = Files(self.root, ops)
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
         self.since = to_rfc3339(int(time.time()))
@@ -166,10 +167,10 @@ class Store:
     @property
     def profiles(self) -> profiles.Profiles:
         """Clusters and mounts in force; `current` may be set by the environment."""
-        stored = self.stored_profiles
-        if self._profiles[0] is not stored:
-            self._profiles = stored, profiles.apply_environment(stored, self.environment)[0]
-        return self._profiles[1]
+        stored, environment = self.stored_profiles, self.environment
+        if self._profiles[0] is not stored or self._profiles[1] is not environment:
+            self._profiles = stored, environment, profiles.apply_environment(stored, environment)[0]
+        return self._profiles[2]
 
     def list_mount_roots(self) -> list[Path]:
         """List the local folders of the mounts of all profiles."""

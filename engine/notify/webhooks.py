@@ -8,6 +8,7 @@ it takes at most five seconds, and only the beginning of the answer is read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import ssl
@@ -154,9 +155,11 @@ class _Request:
 
     async def send(self, found: Sequence[str], context: ssl.SSLContext) -> None:
         """Send the request and read the answer. Raises what httpcore raises."""
-        pool = httpcore.AsyncConnectionPool(ssl_context=context, network_backend=_Pinned(found), max_connections=1)
+        network = _Pinned(found)
+        pool = httpcore.AsyncConnectionPool(ssl_context=context, network_backend=network, max_connections=1)
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         async with (
+            contextlib.aclosing(network),
             pool,
             pool.stream("POST", self.url, headers=headers, content=self.body, extensions={"trace": self._trace}) as got,
         ):
@@ -171,19 +174,29 @@ class _Request:
 
 
 class _Pinned(httpcore.AsyncNetworkBackend):
-    """Connects to these addresses only, whatever the name resolves to by now."""
+    """Connects to these addresses only, whatever the name resolves to by now.
+
+    httpcore forgets a connection whose TLS handshake is cut short, so they are closed here.
+    """
 
     def __init__(self, found: Sequence[str]) -> None:
         self._found, self._inner = found, httpcore.AnyIOBackend()
+        self._streams: list[httpcore.AsyncNetworkStream] = []
 
     async def connect_tcp(self, host: str, port: int, *more: Any, **options: Any) -> httpcore.AsyncNetworkStream:
         last: Exception = httpcore.ConnectError("no address")
         for address in self._found:
             try:
-                return await self._inner.connect_tcp(address, port, *more, **options)
+                self._streams.append(await self._inner.connect_tcp(address, port, *more, **options))
+                return self._streams[-1]
             except httpcore.ConnectError as error:
                 last = error
         raise last
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for stream in self._streams:
+            await stream.aclose()
 
 
 async def _read_word(got: httpcore.Response) -> str:

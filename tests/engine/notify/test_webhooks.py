@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from engine.notify.webhooks import Answer, NoAnswer, NotSent, Sender
 from store import addresses
 from store.rules import endpoints
+from tests.pretended import asynchronous
 from tests.receiver import Receiver
 
 ALLOWED = ["localhost"]
@@ -134,6 +136,31 @@ def test_a_name_server_that_hangs_is_not_waited_for(receiver: Receiver) -> None:
         answered.set()
     assert isinstance(problem, NotSent), problem
     assert "no answer" in str(problem) and calls == [] and receiver.got == []
+
+
+@asynchronous
+async def test_a_handshake_that_is_cut_short_leaves_no_connection() -> None:
+    """The receiver sees its end, not when garbage is collected but at once."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # of the handshake
+        begun.set()
+        await reader.read()  # all that comes to the end
+        writer.close()
+        ended.set()
+
+    server, sender = await asyncio.start_server(listen, "127.0.0.1"), Sender(timeout_s=600)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+    try:
+        async with asyncio.timeout(60):
+            sending = asyncio.ensure_future(sender.post(url, {}, b"{}", ALLOWED, AsyncMock()))
+            await begun.wait()
+            sending.cancel()
+            await ended.wait()
+    finally:
+        sender.close()
+        server.close()
 
 
 def test_the_certificate_must_be_the_name_s(receiver: Receiver) -> None:
