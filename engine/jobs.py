@@ -161,15 +161,15 @@ async def check_reader(server: Server, asked: Cluster, job_id: str, caller: acce
     Its owner may for whom MUNGE vouches. Raises Denied, NotFound.
     """
     found = await find_trace(server, job_id, asked)
-    if isinstance(found, jobs.JobEntry) or (caller.kind == "munge" and caller.name == found["user"]):
-        return
-    check_owner(asked, found, caller)
+    user = found.user if isinstance(found, jobs.JobEntry) else found["user"]
+    if caller.kind != "munge" or caller.name != user:
+        check_owner(asked, user, caller)
 
 
-def check_owner(asked: Cluster, row: Mapping[str, Any], caller: access.Caller) -> None:
+def check_owner(asked: Cluster, user: str | None, caller: access.Caller) -> None:
     """Refuse a job of another user than the server's own without admin."""
-    if row["user"] not in (None, asked.slurm.get_user()):
-        access.require_admin(caller, f"the job belongs to user {row['user']}")
+    if user not in (None, asked.slurm.get_user()):
+        access.require_admin(caller, f"the job belongs to user {user}")
 
 
 async def read_logs(
@@ -221,13 +221,13 @@ async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[st
     if not has_begun(found):
         return {"stdout": None, "stderr": None, "owner": None}
     if isinstance(found, jobs.JobEntry):
-        sources = [_get_paths(found)]
+        owner, sources = found.uid, [_get_paths(found)]
     else:
-        entry = find_entry(server, asked, found["job_id"])
+        owner, entry = found["uid"], find_entry(server, asked, found["job_id"])
         sources = [found, _get_paths(entry), build_submitted_paths(server, asked, found)]
     paths = {key: next((source[key] for source in sources if source.get(key)), None) for key in ("stdout", "stderr")}
     kept = {key: None if path == os.devnull else path for key, path in paths.items()}
-    return {**kept, "owner": sources[0].get("uid")}
+    return {**kept, "owner": owner}
 
 
 def _get_paths(entry: jobs.JobEntry | None) -> dict[str, Any]:
@@ -263,9 +263,10 @@ async def cancel_job(server: Server, job_id: str, caller: access.Caller, cluster
     found = await find_trace(server, job_id, asked)
     if isinstance(found, jobs.JobEntry):
         found_id, state = job_id, found.state
+        check_owner(asked, found.user, caller)
     else:
         found_id, state = found["job_id"], found["state"]
-        check_owner(asked, found, caller)
+        check_owner(asked, found["user"], caller)
         entry = find_whole_entry(server, asked, found)
         is_ours = entry is not None and (entry.state == states.LOST or entry.state not in states.TERMINAL)
         if is_ours and is_replaced(server, asked, found):

@@ -314,10 +314,10 @@ async def read_result(server: Server, run: Run, step: runs.ReadResult) -> Run:
     place = workdirs.build_place(server, cluster, folders, None)
     # The folder of results is hidden, also where the job works in the home itself.
     place = replace(place, own=(*place.own, str(Path(step.path).parent)))
-    slices = workdirs.make_reader(cluster, place)
+    slices, owner = workdirs.make_reader(cluster, place), job.attempts[-1].uid
     try:
-        result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices)
-        log_end = await results.read_log_end(step.logs, slices)
+        result, problem = await results.read_result(step.path, server.store.config.limits.result_bytes, slices, owner)
+        log_end = await results.read_log_end(step.logs, slices, owner)
     except slurm_errors.SlurmError:
         await server.store.runs.put(run.id, run)
         raise

@@ -279,7 +279,12 @@ class Cluster:
         rows: list[Job] = []
         for at in range(0, len(job_ids), IDS_A_CALL):
             rows += await self._call(self.slurm.squeue, job_ids[at : at + IDS_A_CALL])
-        self.snapshot.show_rows(rows)
+        if any(row["array_job_id"] is not None for row in rows):
+            # What waits of an array has one row: only the whole queue tells what is left in it.
+            self.snapshot.hurry()
+            await self.snapshot.refresh()
+        else:
+            self.snapshot.show_rows(rows)
         by_id = {row["job_id"]: row for row in rows}
         found = {
             job_id: [by_id[job_id]] if job_id in by_id else [row for row in rows if is_part_of(row, job_id)]

@@ -14,12 +14,13 @@ def build_output_path(pattern: str | None, job: Mapping[str, Any]) -> str | None
     """Build the absolute path of a job's output file; None if unknown.
 
     `pattern` as squeue's STDOUT gives it (sbatch(1), filename pattern); None is SLURM's default. The remainder of a
-    pending array has no one file. %N is really the machine's own name, which differs where several nodes share one.
+    pending array has no one file, nor has a whole array unless its tasks share one. %N is really the machine's own
+    name, which differs where several nodes share one.
     """
     task, work_dir = job["array_task_id"], job["work_dir"]
     if task is not None and pattern == f"{work_dir}/slurm-{job['raw_id']}.out":
         pattern = ""  # what squeue 22.05.8 shows for the default; the task's file has another name
-    pattern = pattern or ("slurm-%A_%a.out" if task is not None else "slurm-%j.out")
+    pattern = pattern or ("slurm-%A_%a.out" if job["array_job_id"] is not None else "slurm-%j.out")
     if str(_NOT_AN_ARRAY) in pattern or (task is not None and not task.isdigit()):
         return None
     path = _fill_pattern(pattern, job) if "%" in pattern or "\\" in pattern else pattern
@@ -54,6 +55,8 @@ def _expand_symbol(symbol: str, job: Mapping[str, Any]) -> str | None:
         return "%" if letter == "%" else str(job["user"])
     if letter == "N":
         return (job["batch_host"] or "").split(".")[0] or None
+    if letter in "ajJ" and job["array_job_id"] is not None and job["array_task_id"] is None:
+        return None  # each task has its own
     value = str(_get_symbol_value(letter, job))
     return value.zfill(min(int(digits), 10)) if digits and value.isdigit() else value
 

@@ -90,11 +90,13 @@ async def do_to_all(cluster: Cluster, change: JobChange, targets: Mapping[str, T
     rows = await cluster.ask_again(taken) if taken and change.action != "cancel" else {}
     results: Results = {}
     for job_id, target in targets.items():
-        row, problem = rows.get(target.job_id), refused.get(target.job_id)
+        row, problem, why = rows.get(target.job_id), refused.get(target.job_id), None
+        if row is not None and change.action in ("hold", "priority"):
+            why = actions.find_obstacle(change.action, row["state"], parts=row.get("tasks", ()))
         if problem is not None:
             results[job_id] = "error", explain_refusal(problem)
-        elif row is not None and change.action in ("hold", "priority") and row["state"] not in actions.WAITING:
-            results[job_id] = "error", actions.find_obstacle(change.action, row["state"]) or ""
+        elif why is not None:
+            results[job_id] = "error", why
         else:
             results[job_id] = "success", describe_success(change)
     return results

@@ -143,10 +143,9 @@ async def change_job(
     row = (await cluster.ask_again([target.job_id])).get(target.job_id)
     if row is None:
         return target, target.state
-    if change.action in ("hold", "priority") and row["state"] not in actions.WAITING:
-        if row["state"] in states.TERMINAL:
-            raise JobFinished(job_id)
-        raise Conflict(f"Job {job_id}: {actions.find_obstacle(change.action, row['state'])}")
+    why = actions.find_obstacle(change.action, row["state"], parts=row.get("tasks", ()))
+    if why is not None and change.action in ("hold", "priority"):
+        raise JobFinished(job_id) if row["state"] in states.TERMINAL else Conflict(f"Job {job_id}: {why}")
     return target, row["state"]
 
 

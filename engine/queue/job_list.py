@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import time
@@ -28,6 +29,8 @@ DAY_S = 86_400
 STEP_S = 600
 # More rows than this are looked through beside the event loop.
 MOST_AT_ONCE = 20_000
+# The documents of so many jobs are read before others have their turn.
+AT_ONCE = 100
 
 
 def list_jobs(
@@ -107,9 +110,20 @@ async def _list_wanted(
                 raise
             more["warnings"] = [f"jobs that have ended may be missing: accounting does not answer ({problem})"]
     rows = queue_view.get_view(server, asked).list_rows(server, asked, since, ended)
+    if query.reads_paths:
+        rows = await _add_paths(server, asked, rows)
     if is_expanded or len(rows) > MOST_AT_ONCE:
         return await server.check(_choose_rows, rows, query, is_expanded), more
     return job_query.select_rows(rows, query), more
+
+
+async def _add_paths(server: Server, asked: Cluster, rows: Sequence[Row]) -> list[Row]:
+    """Add where jobs of ours wrote; let others work meanwhile."""
+    added: list[Row] = []
+    for at in range(0, len(rows), AT_ONCE):
+        added += [queue_view.add_paths(server, asked, row) for row in rows[at : at + AT_ONCE]]
+        await asyncio.sleep(0)
+    return added
 
 
 def choose_period(since: float | None, until: float | None) -> float:

@@ -116,11 +116,15 @@ class QueueView:
 
     def to_job_json(self, server: Server, asked: Cluster, row: Row) -> dict[str, Any]:
         """Build a job of the list from a row."""
-        job = s9s.to_job_json(row, expand_hosts(row["nodes"] or ""), self.explain_wait(asked, row))
-        if row["source"] == "sacct" and (entry := server.job_index.get(asked.name, row["job_id"])) is not None:
-            # Accounting does not know files.
-            job["standard_output"], job["standard_error"] = entry.stdout, entry.stderr
-        return job
+        row = add_paths(server, asked, row)
+        return s9s.to_job_json(row, expand_hosts(row["nodes"] or ""), self.explain_wait(asked, row))
+
+
+def add_paths(server: Server, asked: Cluster, row: Row) -> Row:
+    """Add where a job of ours wrote to a row of accounting, which lacks it."""
+    if row["source"] != "sacct" or (entry := server.job_index.get(asked.name, row["job_id"])) is None:
+        return row
+    return {**row, "stdout": entry.stdout, "stderr": entry.stderr}
 
 
 def _find_whole(asked: Cluster, row: Row) -> Row:

@@ -101,6 +101,7 @@ def _try_judge(
         if isinstance(found, Exception):
             return found
         if isinstance(found, JobEntry):
+            jobs.check_owner(cluster, found.user, caller)
             return _check_remembered(found, job_id)
         return judge_row(server, cluster, change, found, job_id, caller)
     except (Denied, Conflict, JobFinished) as problem:
@@ -111,11 +112,12 @@ def judge_row(
     server: Server, cluster: Cluster, change: JobChange, row: dict[str, Any], job_id: str, caller: access.Caller
 ) -> Target:
     """Judge a job by what SLURM says of it, see find_target."""
-    jobs.check_owner(cluster, row, caller)
+    jobs.check_owner(cluster, row["user"], caller)
     if actions.is_over(change.action, row["state"]):
         raise JobFinished(job_id)
     check_not_replaced(server, cluster, row, job_id)
-    if (why := actions.find_obstacle(change.action, row["state"], row["reason"])) is not None:
+    why = actions.find_obstacle(change.action, row["state"], row["reason"], row.get("tasks", ()))
+    if why is not None:
         raise Obstacle(job_id, row["job_id"], why)
     return Target(row["job_id"], row["state"], row["comment"])
 

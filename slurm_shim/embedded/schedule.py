@@ -28,6 +28,8 @@ SHAPE = (
     "mem_gpu_mb", "tasks_gpu",
 )  # fmt: skip
 UNUSABLE = {"DOWN", "DRAIN", "FAIL"}
+# What SLURM says where a partition has fewer nodes in service than a job asks for.
+NODES_DOWN = "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions"
 
 
 def pack_shares(shares: Sequence[Share]) -> str:
@@ -305,10 +307,11 @@ class Pass:
 
         None when nothing is left.
         """
-        if not job["array_tasks"]:
+        if not job["array_job_id"]:
             return self._try_start(job, None)
         first_reason = None
-        for task in arrays.unfold_tasks(job["array_tasks"]):
+        # One that was held alone has left the common row.
+        for task in arrays.unfold_tasks(job["array_tasks"]) if job["array_tasks"] else (None,):
             limit = job["array_limit"]
             if limit and self.array_running.get(job["array_job_id"], 0) >= limit:
                 return first_reason or "JobArrayTaskLimit"
@@ -347,6 +350,8 @@ class Pass:
         wanted = [name for name in (job["req_nodes"] or "").split(",") if name in self.unusable]
         if wanted:
             return f"ReqNodeNotAvail, UnavailableNodes:{','.join(wanted)}"
+        if job["min_nodes"] > len(names):
+            return NODES_DOWN  # others need not wait behind it
         shape = (partition, *self._get_shape(job))
         shares = None if shape in self.full else self.room.place(job, names)
         blocked = self._find_blocked_until(part)

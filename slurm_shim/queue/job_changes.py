@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slurm_shim.errors import JobUnknown, SlurmError, SlurmUnreachable, make_error, strip_prefixes
+from slurm_shim.errors import JobFinished, JobUnknown, SlurmError, SlurmUnreachable, make_error, strip_prefixes
 from slurm_shim.ids import to_argument
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ VERBS = ("hold", "uhold", "release", "requeue", "suspend", "resume")
 IDS_A_CHANGE, _MOST_CHARACTERS = 1000, 500_000
 _SECONDS_A_JOB = 0.02
 NO_FIELDS: Mapping[str, str | int] = MappingProxyType({})
-# `Job is pending execution for job 3`, `Kill job error on job id 3: …`, and of an array `5_1-6: …`
+# `Job is pending execution for job 3`, `Kill job error on job id 3: …`, and of an array `5_1-6: …`. There
+# the exit code is 1 also if only some tasks refuse: `5_1-3: No error`, `5_4-6: Job has already finished`.
 _FORMS = (
     re.compile(r"(?P<phrase>.+) for job (?P<id>\d\S*)"),
     re.compile(r"Kill job error on job id (?P<id>\S+): (?P<phrase>.+)"),
@@ -29,6 +30,7 @@ _FORMS = (
 )
 # What 22.05 says of an id that it does not know, when that is to be suspended or resumed.
 _NO_SUCH_JOB = "Unexpected message received"
+_DONE = "No error"
 # It is changed all the same, although the exit code is 1.
 _ONLY_ADVICE = "Changes to job priority are not persistent, change nice instead"
 
@@ -69,7 +71,7 @@ def _run_in_lots(
         argv = build_argv(list(lot))
         answer = slurm.run_for_jobs(argv, slurm.timeout_s + _SECONDS_A_JOB * len(lot))
         said = _read_refusals(argv[0], verb, answer.exit_code, answer.err, lot) if answer.exit_code else {}
-        if answer.exit_code and not said and _ONLY_ADVICE not in answer.err:
+        if answer.exit_code and not said and not any(word in answer.err for word in (_DONE, _ONLY_ADVICE)):
             raise make_error(argv[0], answer.exit_code, answer.err, list(lot))
         refused |= said
     return refused
@@ -94,15 +96,20 @@ def _read_refusals(
 ) -> dict[str, SlurmError]:
     """Read what a program said of each job.
 
-    SlurmUnreachable, which concerns all of them, is raised.
+    An array that has waiting tasks is changed, whatever the ended ones say. SlurmUnreachable, which concerns all of
+    them, is raised.
     """
     refused: dict[str, SlurmError] = {}
+    done: set[str] = set()
     for line in strip_prefixes(stderr).splitlines():
         match = next((found for form in _FORMS if (found := form.fullmatch(line))), None)
         named = match and _find_named(match["id"], lot)
         if match is None or named is None or match["phrase"] == _ONLY_ADVICE:
             continue
         job_id, phrase = lot[named], match["phrase"]
+        if phrase == _DONE:
+            done.add(job_id)
+            continue
         if verb in ("suspend", "resume") and phrase == _NO_SUCH_JOB:
             refused[job_id] = JobUnknown(job_id, program, exit_code)
             continue
@@ -110,7 +117,9 @@ def _read_refusals(
         if isinstance(error, SlurmUnreachable):
             raise error
         refused[job_id] = error
-    return refused
+    return {
+        job_id: error for job_id, error in refused.items() if job_id not in done or not isinstance(error, JobFinished)
+    }
 
 
 def _find_named(word: str, lot: Mapping[str, str]) -> str | None:

@@ -89,8 +89,8 @@ def make_reader(place: JobPlace) -> ReadSlices:
 
     async def read(wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[tuple[bytes, int] | StoreError]:
         real_place = await asyncio.to_thread(place.resolve, lambda folder: _find_real(folder, place.mounts))
-        # Where nobody says whose job it was it is our own; root may have submitted it for another user.
-        owner = owner if owner is not None else os.geteuid() or None
+        # Where nobody says whose job it was it is our own.
+        owner = os.geteuid() if owner is None else owner
         patience_s = mount_calls.LONG_PATIENCE_S
         return [
             await mount_calls.run_below(

@@ -23,6 +23,7 @@ class JobRecord(ServerFileModel):
     Also when SLURM has forgotten it. A report has a record named after its job id (see store.rules.reports); `job_id`
     is that of a job we submitted, `found_at` when one that was taken for lost turned up. `command` is the command, or
     the path of the script, that was given in place of a script; `environment` has what was given, secrets masked.
+    `user` called us; `owner` and `uid` are the job's user in SLURM.
     """
 
     version: int = VERSION
@@ -38,6 +39,8 @@ class JobRecord(ServerFileModel):
     work_dir: str | None = None
     source: str = ""
     user: str | None = None
+    owner: str | None = None
+    uid: int | None = None
     request_key: str | None = None
     request_hash: str | None = None
     intended_at: str | None = None

@@ -29,7 +29,7 @@ class Attempt(ServerFileModel):
     """One try of one job.
 
     `intended_at` is written before sbatch is called; `tag` finds the job again. `found_at` is when one that was taken
-    for lost turned up.
+    for lost turned up. `owner` and `uid` are the job's user in SLURM.
     """
 
     number: int
@@ -48,6 +48,8 @@ class Attempt(ServerFileModel):
     found_at: str | None = None
     nodes: str | None = None
     partition: str | None = None
+    owner: str | None = None
+    uid: int | None = None
     memory_mb: int | None = None
     parts: dict[str, Part] = {}
     cancel_sent_at: str | None = None

@@ -48,6 +48,7 @@ class JobEntry:
     memory_mb: int | None
     time_limit: str | None
     user: str | None
+    uid: int | None
     run_id: str | None = None
     workflow_name: str | None = None
     raw_id: int | None = None  # of a task or component, its own number
@@ -102,7 +103,6 @@ def _build_run_entries(run: Run, job: RunJob) -> Iterator[JobEntry]:
             nodes=nodes,
             gpus=nodes * int(resources.get("gpus_per_node") or 0),
             time_limit=resources.get("time_limit"),
-            user=None,
             run_id=run.id,
             workflow_name=run.workflow_name,
         )
@@ -122,16 +122,16 @@ def _build_record_entries(record: JobRecord) -> list[JobEntry]:
             nodes=record.node_count,
             gpus=record.gpus,
             time_limit=record.time_limit,
-            user=record.user,
         )
     ]
 
 
 def _build_end_fields(attempt: Any) -> dict[str, Any]:
     """Return the fields of an entry that attempts and records share."""
-    names = ("job_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr", "memory_mb")
+    names = ("job_id", "state", "reason", "exit_code", "started_at", "ended_at", "stdout", "stderr", "memory_mb", "uid")
     submitted = attempt.submitted_at or attempt.intended_at or to_rfc3339(0)
-    return {**{key: getattr(attempt, key) for key in names}, "submitted_at": submitted}
+    own = {"submitted_at": submitted, "user": attempt.owner}
+    return {**{key: getattr(attempt, key) for key in names}, **own}
 
 
 class SubmittedJob(NamedTuple):

@@ -26,14 +26,14 @@ ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?
 
 
 async def read_result(
-    path: str, limit_bytes: int, slices: ReadSlices = read_slices
+    path: str, limit_bytes: int, slices: ReadSlices = read_slices, owner: int | None = None
 ) -> tuple[dict[str, Any] | None, str | None]:
     """Read a result; return the object, or None and the reason.
 
-    (None, None) means that there is no file. `slices` reads files where the job ran.
+    (None, None) means that there is no file. `slices` reads files where the job ran, `owner` is the job's.
     """
     try:
-        part = (await slices([(path, 0, limit_bytes)], None))[0]
+        part = (await slices([(path, 0, limit_bytes)], owner))[0]
     except StoreError as error:
         part = error
     if isinstance(part, StoreError):
@@ -83,9 +83,9 @@ def order_rows(rows: Sequence[dict[str, Any]], order_by: str) -> list[dict[str, 
     return [row for _, row in [*ordered, *(pair for pair in ranked if not isinstance(pair[0], int | float | str))]]
 
 
-async def read_log_end(paths: Sequence[str], slices: ReadSlices = read_slices) -> str | None:
+async def read_log_end(paths: Sequence[str], slices: ReadSlices = read_slices, owner: int | None = None) -> str | None:
     """Read the last lines of the first of these logs that has any."""
-    for part in await slices([(path, -END_BYTES, END_BYTES) for path in paths], None) if paths else []:
+    for part in await slices([(path, -END_BYTES, END_BYTES) for path in paths], owner) if paths else []:
         text = None if isinstance(part, StoreError) else to_last_lines(part[0], part[1] > END_BYTES)
         if text:
             return text

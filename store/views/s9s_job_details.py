@@ -68,6 +68,8 @@ def _list_gaps(found: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[
             yield "SLURM tells what a running job uses to its owner and root only, and where it gathers that"
         else:
             yield "its steps were not measured (JobAcctGatherType), or were too short for it"
+    if values["cpu_efficiency"] is None and values["max_cpu_time"] is not None:
+        yield "it ran for less than a second"
     if values["memory_efficiency"] is None and values["max_memory_used"] is not None:
         yield "it asked for no amount of memory"
     if values["gpu_utilization"] is None and found.get("gpus"):

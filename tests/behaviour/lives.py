@@ -66,6 +66,15 @@ ARRAYS = (
         Until("sacct -X -n -P -j <a> -o JobID,State", ANY),
     ),
     row(
+        "a task that was held alone waits for the others as before",
+        submit("--array=1-3%1 -o /dev/null --wrap 'sleep 600'"),
+        Until("squeue -h -j <a> -t R -o %i", "<a>_1"),
+        Do("scontrol hold <a>_2"),
+        Do("scontrol release <a>_2"),
+        Until("squeue -h -r -j <a> -t PD -S K -o '%K %r'", "2 JobArrayTaskLimit\n3 JobArrayTaskLimit"),
+        Do("scancel <a>"),
+    ),
+    row(
         "one failing task fails only itself",
         submit("--array=0-2 -o /dev/null --wrap 'exit $SLURM_ARRAY_TASK_ID'"),
         Until(

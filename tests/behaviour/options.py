@@ -489,6 +489,15 @@ HETEROGENEOUS = (
         parts("<a>", "<a>+0|CANCELLED\n<a>+1|CANCELLED"),
     ),
     row(
+        "its parts are suspended together",
+        submit("-o /dev/null", stdin="#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\nsleep 600\n"),
+        parts("<a>", "<a>+0|RUNNING\n<a>+1|RUNNING"),
+        Do("scontrol suspend <a>"),
+        parts("<a>", "<a>+0|SUSPENDED\n<a>+1|SUSPENDED"),
+        Do("scontrol resume <a>"),
+        parts("<a>", "<a>+0|RUNNING\n<a>+1|RUNNING"),
+    ),
+    row(
         "parts start together or not at all",
         submit("", stdin="#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -N9\ntrue\n"),
         parts("<a>", "<a>+0|PENDING|Resources\n<a>+1|PENDING|PartitionNodeLimit", "%i|%T|%r"),

@@ -69,7 +69,8 @@ CHECKLIST = [  # what, and its tests: a file, and functions in it
      "test_only_plain_files_are_read test_a_file_of_somebody_else_is_not_read"),
     ("that the job can have written", "security/test_job_files.py",
      "test_where_a_job_s_files_may_lie test_what_stands_in_place_of_the_log test_what_a_job_names_as_its_output "
-     "test_what_lies_behind_a_link_that_cannot_be_followed test_a_job_that_waits_has_no_output"),
+     "test_what_lies_behind_a_link_that_cannot_be_followed test_a_job_that_waits_has_no_output "
+     "test_where_nobody_says_whose_job_it_was_it_is_our_own"),
     ("what is hidden in a mount is not read, and a mount is a folder of its own", "security/test_mounts.py",
      "test_what_is_hidden_is_neither_read_nor_listed test_where_a_mount_may_lie "
      "test_a_mount_around_the_store_shows_jobs_work_alone"),

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from store.disk.job_files import JobPlace
+from store.disk.job_files import JobPlace, make_reader
+from store.errors import Denied
 from tests.app_client import Client
 from tests.cluster.ordinary_user import IS_ROOT
+from tests.pretended import asynchronous
 from tests.waiting import eventually
 
 PLACE = JobPlace(
@@ -107,6 +109,18 @@ def test_what_stands_in_place_of_the_log(
             why,
             answer.text,
         )
+
+
+@asynchronous
+async def test_where_nobody_says_whose_job_it_was_it_is_our_own(tmp_path: Path) -> None:
+    if not IS_ROOT:
+        pytest.skip("only root can give files away")
+    (tmp_path / "log").write_text("secret")
+    read = make_reader(JobPlace((str(tmp_path),)))
+    assert await read([(str(tmp_path / "log"), 0, 9)], None) == [(b"secret", 6)]
+    os.chown(tmp_path / "log", 61235, -1)
+    (found,) = await read([(str(tmp_path / "log"), 0, 9)], None)
+    assert isinstance(found, Denied) and "somebody else" in str(found)
 
 
 def refuse_to_follow(patch: pytest.MonkeyPatch, link: Path) -> None:

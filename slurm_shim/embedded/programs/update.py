@@ -140,9 +140,9 @@ def _change_job(conf: dict[str, Any], state: State, verb: str, row: Row, fields:
                 eligible_time=row["eligible_time"] or (None if row["dependency"] else int(time.time())),
             )  # fmt: skip
         return []
-    if verb in WHOLE and row["het_offset"]:
-        return []  # it goes along with the first part
     if verb in ("requeue", "requeuehold"):
+        if row["het_offset"]:
+            return []  # it goes along with the first part
         return _requeue_job(conf, state, row, verb)
     if verb in ("suspend", "resume"):
         return _suspend_job(state, row, verb)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from store.rules import states
 
 WAITING = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"])
@@ -23,15 +25,17 @@ ACTIONS = {
 }
 
 
-def find_obstacle(action: str, state: str, reason: str | None = None) -> str | None:
+def find_obstacle(action: str, state: str, reason: str | None = None, parts: Iterable[str] = ()) -> str | None:
     """Find why the state of a job does not allow the action; None if it does.
 
     SLURM itself says nothing about some of them and does nothing, or something else than was asked for. Jobs that have
-    ended are judged before, see `is_over`.
+    ended are judged before, see `is_over`. `parts` are states of tasks: one that allows it is enough.
 
-    >>> find_obstacle("hold", "RUNNING")
-    'the job is RUNNING; only a waiting job can be held'
+    >>> find_obstacle("hold", "RUNNING"), find_obstacle("hold", "RUNNING", parts=["RUNNING", "PENDING"])
+    ('the job is RUNNING; only a waiting job can be held', None)
     """
+    if any(find_obstacle(action, part, reason) is None for part in parts):
+        return None
     is_waiting = state in WAITING
     if action == "hold" and not is_waiting:
         return f"the job is {state}; only a waiting job can be held"

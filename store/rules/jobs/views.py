@@ -70,6 +70,7 @@ def find_changes(attempt: Attempt | JobRecord, view: JobView, now: float) -> dic
     if row is not None and view.knowledge != "unknown":
         fields = {name: row[name] for name in ("state", "reason", "exit_code")}
         fields |= {name: row[name] or getattr(attempt, name) for name in ("stdout", "stderr", "nodes", "partition")}
+        fields |= {"owner": row.get("user") or attempt.owner, "uid": row.get("uid", attempt.uid)}
         # What was asked for is known best at first: where memory is not counted, the queue shows that of one CPU later.
         fields["memory_mb"] = attempt.memory_mb or row.get("memory_mb")
         fields["started_at"], fields["ended_at"] = to_rfc3339(row["start_time"]), to_rfc3339(row["end_time"])

@@ -24,7 +24,7 @@ class JobQuery(NamedTuple):
     """Which jobs are wanted, in which order; what is None or empty takes all.
 
     `since` and `until` are epoch seconds of a period that jobs must have ended in; those that have not ended yet must
-    have been submitted before its end.
+    have been submitted before its end. `reads_paths` says that files of jobs decide, which accounting does not know.
     """
 
     states: frozenset[str]
@@ -35,6 +35,7 @@ class JobQuery(NamedTuple):
     is_descending: bool
     since: float | None
     until: float | None
+    reads_paths: bool = False
 
     @property
     def asks_for_ended(self) -> bool:
@@ -89,7 +90,8 @@ def parse_query(
     if problems:
         raise Invalid(problems)
     users, partitions = frozenset(split_words(user)), frozenset(split_words(partition))
-    return JobQuery(frozenset(states), users, partitions, wanted, name, order.lower() == "desc", since, until)
+    is_descending, reads_paths = order.lower() == "desc", "standard_" in f"{name} {filter}".lower()
+    return JobQuery(frozenset(states), users, partitions, wanted, name, is_descending, since, until, reads_paths)
 
 
 def _make_problem(name: str, text: str, given: Any) -> dict[str, Any]:

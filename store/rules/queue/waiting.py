@@ -72,10 +72,14 @@ SENTENCES = {
 _FORMS = (
     (re.compile(r"ReqNodeNotAvail, ?May be reserved for other job"),
      "asks for nodes that are not available now; they may be reserved for other jobs"),
+    (re.compile(r"ReqNodeNotAvail, ?Reserved for maintenance"),
+     "asks for nodes that are reserved for maintenance"),
+    (re.compile(r"Job's account not permitted to use this partition \((?P<what>.+)\)"),
+     "can not start: partition {partition} does not take jobs of account {account} ({what})"),
+    (re.compile(r"Job's QOS not permitted to use this partition \((?P<what>.+)\)"),
+     "can not start: partition {partition} does not take jobs of QOS {qos} ({what})"),
     (re.compile(r"ReqNodeNotAvail, ?UnavailableNodes:(?P<what>.*)"),
      "asks for nodes that are not available now: {what}"),
-    (re.compile(r"Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions"),
-     "asks for nodes that are down, drained or reserved for jobs in partitions with a higher priority"),
     (re.compile(r"Licenses:(?P<what>.+)"), "waits for licenses that others use: {what}"),
     (re.compile(r"RaisedSignal:(?P<what>\d+).*"), "waits to run again: signal {what} ended it before"),
     (re.compile(r"(?:launch failed|user env retrieval failed).*held.*"),
@@ -113,11 +117,20 @@ def explain_wait(row: Row, load: PartitionLoad | None, dependencies: Sequence[Ma
     if row["state"] not in WAITING:
         return None
     reason = row["reason"] or "None"
-    if (explain := _EXPLAINERS.get(reason)) is not None:
-        text = explain(row, load, dependencies)
-    else:
-        text = _find_sentence(reason, row) or f"waits; SLURM says {reason}"
-    return text
+    text = _explain_reason(reason, row, load, dependencies)
+    if text is None and "," in reason:  # squeue's one row for what waits of an array
+        texts = [_explain_reason(word, row, load, dependencies) for word in reason.split(",")]
+        if None not in texts:
+            text = f"its tasks wait for different reasons: {'; '.join(f'one {each}' for each in texts)}"
+    return text or f"waits; SLURM says {reason}"
+
+
+def _explain_reason(
+    reason: str, row: Row, load: PartitionLoad | None, dependencies: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Explain one reason; None for one that nobody knows."""
+    explain = _EXPLAINERS.get(reason)
+    return _find_sentence(reason, row) if explain is None else explain(row, load, dependencies)
 
 
 def _find_sentence(reason: str, row: Row) -> str | None:
@@ -130,7 +143,7 @@ def _find_sentence(reason: str, row: Row) -> str | None:
         return SENTENCES[reason].format(**names)
     for pattern, sentence in _FORMS:
         if match := pattern.fullmatch(reason):
-            return sentence.replace("{what}", match.groupdict().get("what") or "")
+            return sentence.format(**names, **match.groupdict())
     return _explain_limit(reason, names)
 
 
@@ -148,7 +161,7 @@ def _explain_limit(reason: str, names: Mapping[str, str]) -> str | None:
     if match["kind"] == "Min":
         return f"can not start: it asks for less than the least of {counted} that {owner} demands"
     if each == "each job":
-        return f"can not start: it asks for more than the most of {counted} that {owner} allows a job"
+        return f"can not start: it asks for more {counted} than {owner} allows a job"
     whom = f"all jobs of {owner} together" if match["kind"] == "Grp" else f"{each or 'each user'} of {owner}"
     if "Min" in match["what"]:
         return f"waits because the {counted} that {whom} may use are used up"
@@ -268,6 +281,13 @@ def _explain_partition_down(row: Row, load: PartitionLoad | None, _dependencies:
     return f"{SENTENCES['PartitionDown'].format(partition=row['partition'])}{state}"
 
 
+def _explain_nodes_down(_row: Row, load: PartitionLoad | None, _dependencies: Sequence[Any]) -> str:
+    text = "asks for nodes that are down, drained or reserved for jobs in partitions with a higher priority"
+    if load is None:
+        return text
+    return f"{text}; {load.nodes_usable} of {load.nodes_total} nodes of partition {load.name} work"
+
+
 _EXPLAINERS: dict[str, Callable[[Row, PartitionLoad | None, Sequence[Mapping[str, Any]]], str]] = {
     "Resources": _explain_resources,
     "Priority": _explain_priority,
@@ -279,6 +299,7 @@ _EXPLAINERS: dict[str, Callable[[Row, PartitionLoad | None, Sequence[Mapping[str
     "PartitionNodeLimit": _explain_node_limit,
     "PartitionConfig": _explain_config,
     "PartitionDown": _explain_partition_down,
+    "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions": _explain_nodes_down,
 }
 
 

@@ -269,6 +269,28 @@ def test_tasks_of_an_array_are_cancelled_alone_or_together(client: Client) -> No
     await_state(client, array, "CANCELLED")
 
 
+def test_an_array_is_held_while_some_of_it_runs(client: Client) -> None:
+    array = submit(client, "#!/bin/bash\n#SBATCH --job-name=tasks --array=1-4%1\nsleep 600\n")
+    await_state(client, f"{array}_1", "RUNNING")
+    wanted = {"filter": "job_name = tasks", "expand_arrays": "true"}
+
+    def list_reasons() -> list[tuple[str, str | None]]:
+        rows = client.get("/api/v1/jobs", params=wanted).json()["jobs"]
+        return [(row["job_id"], row["reason"]) for row in rows if row["state"] == "PENDING"]
+
+    assert put(client, f"{array}_3", "hold").status_code == 200
+    rows = list_reasons()
+    assert [job_id for job_id, _reason in rows] == [f"{array}_{task}" for task in (4, 3, 2)], "none of them twice"
+    assert "JobHeldUser" in (rows[1][1] or ""), "as soon as it is done"
+    assert put(client, array, "hold").status_code == 200
+    assert {reason for _job_id, reason in list_reasons()} == {"JobHeldUser"}
+    assert put(client, f"{array}_1", "hold").status_code == 409
+    assert client.delete(f"/api/v1/jobs/{array}_3").status_code == 200
+    assert put(client, array, "release").status_code == 200, "although one of its tasks has ended"
+    client.delete(f"/api/v1/jobs/{array}")
+    await_state(client, array, "CANCELLED")
+
+
 def test_a_component_is_cancelled_while_the_others_run(client: Client) -> None:
     whole = submit(client, "#!/bin/bash\n#SBATCH --ntasks=1\n#SBATCH hetjob\n#SBATCH --ntasks=1\nsleep 600\n")
     await_state(client, f"{whole}+1", "RUNNING")

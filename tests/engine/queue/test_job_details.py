@@ -55,6 +55,8 @@ NULLS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
      "SLURM tells what a running job uses to its owner and root only, and where it gathers that"),
     ("a cluster that gathers nothing", job("7", "COMPLETED", **ENDED), USED | {"cpu_s": None, "memory_used_mb": None},
      "its steps were not measured (JobAcctGatherType), or were too short for it"),
+    ("too short to measure", job("7", "COMPLETED", **ENDED), USED | {"cpu_efficiency": None},
+     "it ran for less than a second"),
     ("no memory was asked for", job("7", "COMPLETED", **ENDED), USED | {"memory_efficiency": None},
      "it asked for no amount of memory"),
     ("GPUs are not measured", job("7", "COMPLETED", **ENDED), USED | {"gpus": 2},

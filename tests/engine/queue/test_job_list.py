@@ -52,11 +52,12 @@ async def test_a_job_of_ours_that_slurm_forgot_is_listed(tmp_path: Path) -> None
         await world.show_queue(job("55"))
         times = {"submitted_at": "2026-01-01T00:00:00Z", "ended_at": job_list.s9s.to_rfc3339(NOW - 60)}
         await world.store.jobs.put(
-            "j", record("7", "COMPLETED", exit_code=0, user="ann", time_limit="1:30:00", **times)
+            "j", record("7", "COMPLETED", exit_code=0, user="ci", owner="ann", time_limit="1:30:00", **times)
         )
         page = await list_page(world)
         assert [row["job_id"] for row in page["jobs"]] == ["55", "7"]
         ours = page["jobs"][1]
+        assert ours["user"] == "ann", "not the token that it was submitted with"
         assert (ours["state"], ours["exit_code"], ours["account"], ours["cpu_count"]) == ("COMPLETED", 0, None, None)
         assert ours["time_limit"] == "1:30:00" and list(ours) == list(page["jobs"][0])
         await world.store.jobs.delete("j")
@@ -151,11 +152,14 @@ async def test_ended_jobs_of_accounting_are_filtered_as_all_others(tmp_path: Pat
 @asynchronous
 async def test_our_paths_are_told_for_jobs_that_accounting_tells_of(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
-        world.slurm.accounted = [job("7", "COMPLETED", account="lab", **ENDED)]
+        world.slurm.accounted = [job(number, "COMPLETED", account="lab", **ENDED) for number in ("6", "7", "8")]
         ended_at = job_list.s9s.to_rfc3339(NOW - 600)
-        await world.store.jobs.put("j", record("7", "COMPLETED", ended_at=ended_at, stdout="/o", stderr="/e"))
-        (row,) = (await list_page(world, state="CD"))["jobs"]
+        for number, path in (("6", "/n"), ("7", "/o"), ("8", "/p")):
+            made = record(number, "COMPLETED", ended_at=ended_at, stdout=path, stderr="/e", id=number)
+            await world.store.jobs.put(number, made)
+        (row,) = (await list_page(world, state="CD", filter="standard_output = /o"))["jobs"]
         assert (row["account"], row["standard_output"], row["standard_error"]) == ("lab", "/o", "/e")
+        assert await list_ids(world, state="CD", sort="standard_output", order="asc", limit=9) == ["6", "7", "8"]
 
 
 @asynchronous

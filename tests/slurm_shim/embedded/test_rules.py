@@ -354,10 +354,23 @@ FULL = "n0:4:0::4;n1:4:0::4;n2:3:0::3"
              waiting(2, array_job_id=2, array_tasks="1-5", array_limit=1)],
             {2: "JobArrayTaskLimit"},
         ),
+        (
+            "a task of it that was held alone",
+            [running(1, "n0:1:0::1", None, array_job_id=2, array_task_id=0),
+             waiting(3, array_job_id=2, array_task_id=3, array_limit=1)],
+            {3: "JobArrayTaskLimit"},
+        ),
     ],
 )  # fmt: skip
 def test_reasons(why: str, jobs: list[dict[str, Any]], expected: dict[int, str]) -> None:
     assert decide(jobs).reasons == expected, why
+
+
+def test_nobody_waits_behind_a_job_whose_nodes_are_not_in_service() -> None:
+    jobs = [waiting(1, min_nodes=3, ntasks=3), waiting(2)]
+    decision = schedule.Pass(CLUSTER, {"n0"}, {}, jobs, lambda job, number, task: [], 1000).decide()
+    assert [job["raw_id"] for job, *_ in decision.starts] == [2]
+    assert decision.reasons == {1: schedule.NODES_DOWN}
 
 
 def test_priority_goes_before_age() -> None:

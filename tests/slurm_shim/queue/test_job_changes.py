@@ -70,6 +70,23 @@ def test_what_is_refused_is_told_of_its_job(
     assert {name: type(error) for name, error in refused.items()} == {job_id: kind}, why
 
 
+@pytest.mark.parametrize(
+    ("why", "stderr", "expected"),
+    [
+        ("some of its tasks have ended", "5_1-3: No error\n5_4-6: Job has already finished", {}),
+        ("the other way round", "5_4-6: Job has already finished\n5_1-3: No error", {}),
+        ("all of them", "5_1-6: Job has already finished", {"5": JobFinished}),
+        ("some are refused", "5_1-3: No error\n5_4-6: Access/permission denied", {"5": SlurmDenied}),
+    ],
+)
+def test_an_array_of_which_a_part_is_changed(
+    programs: Programs, why: str, stderr: str, expected: dict[str, type[SlurmError]]
+) -> None:
+    programs.write("scontrol", f"cat >&2 <<'END'\n{stderr}\nEND\nexit 1")
+    refused = change_jobs(programs.slurm(), "release", ["5_3", "5"])
+    assert {name: type(error) for name, error in refused.items()} == expected, why
+
+
 def test_what_scancel_refuses_is_told_of_its_job(programs: Programs) -> None:
     said = "scancel: error: Kill job error on job id 3: Job can not be altered now, try again later"
     programs.write("scancel", f"echo '{said}' >&2; exit 228")
