@@ -244,9 +244,10 @@ def test_a_job_for_another_user_has_that_user_s_files(client: Client) -> None:
         given = f"#SBATCH --uid=nobody --chdir={folder} --output={folder}/%j.out"
         job_id = client.submit(f"#!/bin/sh\n{given}\necho said")
         client.job(job_id)
-        answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+        answer = client.get(f"/api/jobs/{job_id}/logs", token="admin")
         assert answer.status_code == 200 and answer.json()["stdout"] == "said\n", answer.text
+        assert client.get(f"/api/jobs/{job_id}/logs", token="write").status_code == 403, "administrators alone"
         (folder / f"{job_id}.out").unlink()
         (folder / f"{job_id}.out").write_text("secret")
-        answer = client.get(f"/api/jobs/{job_id}/logs", token="read")
+        answer = client.get(f"/api/jobs/{job_id}/logs", token="admin")
         assert answer.status_code == 403 and "secret" not in answer.text
