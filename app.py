@@ -628,13 +628,9 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
     Only their ETag when the client has them, gzipped when it is worth it and wanted.
     """
     headers += ((b"etag", etag), (b"cache-control", b"private, max-age=0"), (b"vary", b"accept-encoding"))
-    given = call.headers.get(b"if-none-match")
-    if given is not None and call.method in ("GET", "HEAD"):
-        known = [tag.strip().removeprefix(b"W/") for tag in given.split(b",")]
-        if etag in known or b"*" in known:
-            await call.start(304, [header for header in headers if header[0] != b"content-type"])
-            await call.finish()
-            return
+    if has_version(call, etag):
+        await send_unchanged(call, headers)
+        return
     data = body.data
     encodings = call.headers.get(b"accept-encoding")
     if encodings and len(data) > GZIP_BYTES and GZIP.search(encodings):
@@ -645,19 +641,36 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
     await call.finish(data)
 
 
+def has_version(call: Call, etag: bytes) -> bool:
+    """Return whether the client has this version, as If-None-Match says."""
+    known = [tag.strip().removeprefix(b"W/") for tag in call.headers.get(b"if-none-match", b"").split(b",")]
+    return call.method in ("GET", "HEAD") and (etag in known or b"*" in known)
+
+
+async def send_unchanged(call: Call, headers: Headers) -> None:
+    """Send no more than that the client has this version."""
+    await call.start(304, [header for header in headers if header[0] not in (b"content-type", b"content-length")])
+    await call.finish()
+
+
 async def send_file(call: Call, status: int, headers: Headers, path: Path, filename: str | None) -> None:
-    """Send a file, or the ranges of it that are asked for.
+    """Send a file, the ranges of it that are asked for, or its ETag only.
 
     `filename` is what a browser saves it as. Raises WrongRange.
     """
 
+    found = await asyncio.to_thread(path.stat)
+
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] in (400, 416):
-            raise WrongRange(path.stat().st_size)
+            raise WrongRange(found.st_size)
         await call.send(message)
 
     *beside, (_, media_type) = ((key.decode(), text.decode()) for key, text in headers)
-    made = FileResponse(path, status, dict(beside), media_type, filename=filename)
+    made = FileResponse(path, status, dict(beside), media_type, filename=filename, stat_result=found)
+    if has_version(call, made.headers["etag"].encode()):
+        await send_unchanged(call, made.raw_headers)
+        return
     await made(call.scope, call.receive, send)
 
 

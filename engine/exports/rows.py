@@ -81,8 +81,9 @@ def _iterate_jobs(
     asked: Cluster, queue: list[Any], own: list[Any], known: set[str], wants_ended: bool, since: float, until: float
 ) -> Lots:
     if wants_ended and asked.slurm.has_accounting():
+        sources = dict(own)
         for lot in iterate_ended(asked.slurm, since, until + 1):
-            yield [_build_job(row) for row in lot if row["job_id"] not in known]
+            yield [_build_accounted_job(row, sources) for row in lot if row["job_id"] not in known]
     elif wants_ended:
         # Without accounting there is only what went through here.
         for at in range(0, len(own), 500):
@@ -96,6 +97,14 @@ def _iterate_jobs(
 def _build_job(row: Mapping[str, Any]) -> dict[str, Any]:
     job = job_list.to_job_json(row)
     del job["reason_text"]  # it is told of jobs that wait now
+    return job
+
+
+def _build_accounted_job(row: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, Any]:
+    job, source = _build_job(row), sources.get(row["job_id"])
+    if source is not None and (entry := find_entry((row["job_id"], source))) is not None:
+        # Accounting does not know files.
+        job["standard_output"], job["standard_error"] = entry.stdout, entry.stderr
     return job
 
 

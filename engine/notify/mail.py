@@ -83,7 +83,8 @@ def build_message(path: Path, report: ClusterReport, config: SmtpConfig) -> Emai
         return message
     message.set_content(f"The report is attached. Until {report.expires_at} the server has it too: {where}\n")
     kind, _, subtype = tables.MEDIA_TYPES[report.format].partition("/")
-    message.add_attachment(data, maintype=kind, subtype=subtype, filename=report.filename)
+    charset = {"charset": "utf-8"} if kind == "text" else {}
+    message.add_attachment(data, maintype=kind, subtype=subtype, filename=report.filename, params=charset)
     return message
 
 

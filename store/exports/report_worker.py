@@ -21,7 +21,10 @@ import sys
 import threading
 from typing import Any
 
-FORMULA = (*"=+-@\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
+# As in table_worker.py, which this process cannot import.
+SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
+FORMULA = (*SIGNS, "\t", "\r", "\n")
+INNER_FORMULA = re.compile(rf"([;\t\r\n])(?=\s*[{SIGNS}])")
 # Colours that are seen on light and on dark ground.
 COLORS = ("#3b82c4", "#e08a2e", "#3fa36b", "#b65fa8")
 # What stands for the colour of text in an SVG until the page says which it is.
@@ -39,16 +42,16 @@ grid-template-columns:max-content auto;gap:.2em 1.5em}dt{opacity:.75}dd{margin:0
 
 
 def to_text(value: Any) -> str:
-    """Turn a value into text for people.
+    """Turn a value into text for people; numbers come rounded.
 
     >>> to_text(None), to_text(1234567.891), to_text(["a", "b"])
-    ('–', '1,234,567.9', 'a, b')
+    ('–', '1,234,567.891', 'a, b')
     """
     if value is None:
         return "–"
-    if isinstance(value, float):
-        return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def write_json(report: dict[str, Any]) -> bytes:
@@ -58,7 +61,8 @@ def write_json(report: dict[str, Any]) -> bytes:
         for table in report["tables"]
     }
     kept = {key: report[key] for key in ("type", "title", "period", "generated_at", "notes")}
-    summary = {re.sub(r"\W+", "_", label.lower()).strip("_"): value for label, value in report["summary"]}
+    names = [re.sub(r"\W+", "_", label.lower().replace("%", "percent")).strip("_") for label, _ in report["summary"]]
+    summary = dict(zip(names, (value for _, value in report["summary"]), strict=True))
     text = json.dumps({**kept, "summary": summary, "tables": tables}, ensure_ascii=False, indent=2)
     return text.encode() + b"\n"
 
@@ -78,7 +82,10 @@ def write_csv(report: dict[str, Any]) -> bytes:
 
 def _to_safe_cell(value: Any) -> Any:
     text = ", ".join(value) if isinstance(value, list) else value
-    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA) else "" if text is None else text
+    if not isinstance(text, str):
+        return "" if text is None else text
+    text = INNER_FORMULA.sub(r"\1'", text)
+    return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
 
 
 def write_markdown(report: dict[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
-from tests.bench import open_jobs, queue, readers, search, sockets
+from tests.bench import exports, open_jobs, queue, readers, search, sockets
 
 CONNECTIONS = 32
 BARE = """\
@@ -100,6 +100,7 @@ def main() -> None:
         measure(Path(folder), given.rounds, given.seconds, given.jobs)
         readers.main(Path(folder))
         sockets.main(Path(folder))
+        exports.main(Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         open_jobs.measure(Path(folder), given.open_jobs, 20.0, 20)
     queue.main(rounds=given.rounds, seconds=given.seconds)

@@ -138,8 +138,8 @@ def check_format(name: str) -> None:
 
 def check_delimiter(delimiter: str) -> str:
     """Return the delimiter of a CSV file; raise Invalid for one that is none."""
-    if len(delimiter) != 1 or delimiter in '"\r\n\0\ufeff' or 0xD800 <= ord(delimiter) < 0xE000:
-        message = "must be one character, and no quote or end of line"
+    if len(delimiter) != 1 or delimiter in '"\r\n\0\ufeff=+-@' or 0xD800 <= ord(delimiter) < 0xE000:
+        message = "must be one character: no quote, no end of line, and nothing that begins a formula"
         raise Invalid([make_problem(message, ["body", "options", "delimiter"], input=delimiter)])
     return delimiter
 

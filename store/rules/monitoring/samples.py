@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from store.errors import Invalid, make_problem
 from store.jsons import dump_json, load_json
-from store.times import read_time, to_epoch, to_rfc3339
+from store.times import read_time, to_day_end, to_epoch, to_rfc3339
 
 INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 MOST_BUCKETS = 1500
@@ -118,11 +118,11 @@ def make_period(start: str | None, end: str | None, interval: str, now: float) -
     Buckets are aligned to UTC. Raises Invalid for no time, an end that is not after the start, too many buckets.
     """
     step_s = INTERVALS_S[interval]
-    ended = read_time(end, ["query", "end_time"])
+    ended = read_time(end, ["query", "end_time"], to_day_end)
     until = now if ended is None else ended
     began = read_time(start, ["query", "start_time"])
-    # 24 hours end with the bucket that `until` is in.
-    since = math.floor(until / step_s) * step_s + step_s - max(DAY_S, step_s) if began is None else began
+    # 24 hours end with the last bucket of the period.
+    since = math.ceil(until / step_s) * step_s - max(DAY_S, step_s) if began is None else began
     if until <= since:
         raise Invalid([make_problem("must be after start_time", ["query", "end_time"], input=end)])
     period = Period(math.floor(since / step_s) * step_s, until, step_s)
@@ -169,9 +169,11 @@ def build_buckets(rows: Sequence[Row], period: Period) -> list[dict[str, Any]]:
 
 def _summarize_rows(rows: Sequence[Row]) -> dict[str, Any]:
     started = sum(row.started for row in rows)
+    # Where memory is not allocated, an idle cluster is told to use none of it, and a busy one nothing.
+    has_memory = not any(row.memory is None and row.cpu is not None for row in rows)
     return {
         "cpu_utilization": _compute_mean([row.cpu for row in rows]),
-        "memory_utilization": _compute_mean([row.memory for row in rows]),
+        "memory_utilization": _compute_mean([row.memory for row in rows]) if has_memory else None,
         "gpu_utilization": _compute_mean([row.gpu for row in rows]),
         "jobs_submitted": int(sum(row.submitted for row in rows)) if rows else None,
         "jobs_completed": int(sum(row.ended for row in rows)) if rows else None,

@@ -141,6 +141,9 @@ def test_a_part_of_the_file_can_be_asked_for(client: Client) -> None:
     assert (beyond.status_code, beyond.json()["error"]["code"]) == (416, "INVALID_REQUEST")
     assert beyond.headers["content-range"] == f"bytes */{done['file_size']}"
     assert client.request("HEAD", path).headers["content-length"] == str(done["file_size"])
+    again = client.get(path, headers={"If-None-Match": whole.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(path, headers={"If-None-Match": '"another"'}).content == whole.content
 
 
 def test_the_list_and_the_end_of_an_export(client: Client) -> None:

@@ -177,6 +177,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
      "after end_time"),
     ("two delimiters", {"options": {"delimiter": ";;"}}, "must be one character"),
     ("a delimiter that quotes", {"options": {"delimiter": '"'}}, "must be one character"),
+    ("a delimiter that begins a formula after an empty cell", {"options": {"delimiter": "="}}, "must be one character"),
     ("a library that is missing", {"format": "parquet"}, "pip install pyarrow"),
 ]  # fmt: skip
 

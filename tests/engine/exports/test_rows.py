@@ -90,6 +90,19 @@ async def test_without_accounting_there_is_what_went_through_here(tmp_path: Path
 
 
 @asynchronous
+async def test_our_paths_are_told_for_jobs_that_accounting_tells_of(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        world.slurm.accounted = [past("7", 600, account="lab"), past("8", 600)]
+        await world.show_queue(job("9"))
+        ours = record("7", "COMPLETED", submitted_at=at(700), ended_at=at(600), stdout="/o", stderr="/e")
+        await world.store.jobs.put("j", ours)
+        lots = await rows.open_rows(world.server, "jobs", HERE, {"state": "CD"})
+        found = {row["job_id"]: row for lot in lots for row in lot}
+        named = [(row["account"], row["standard_output"], row["standard_error"]) for row in (found["7"], found["8"])]
+        assert named == [("lab", "/o", "/e"), (found["8"]["account"], None, None)]
+
+
+@asynchronous
 async def test_rows_are_those_of_the_lists(tmp_path: Path) -> None:
     async with open_server(tmp_path, slurm=NodeSlurm()) as world:
         server, none = world.server, (None, None, None, None, None, 0)

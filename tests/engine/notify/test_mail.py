@@ -56,11 +56,11 @@ async def sending(root: Path, smtp: str, data: bytes = b"a,b\r\n", **more: Any) 
 @asynchronous
 async def test_a_report_arrives_with_its_file(tmp_path: Path) -> None:
     with MailServer() as server:
-        async with sending(tmp_path, f"port: {server.port}, tls: none") as send:
+        async with sending(tmp_path, f"port: {server.port}, tls: none", "a,ü\r\n".encode()) as send:
             assert await send() == 1
     (message,) = server.got
     (attached,) = message.iter_attachments()
-    assert attached.get_content() == "a,b\r\n" and attached.get_filename() == "jobs.csv"
+    assert attached.get_content() == "a,ü\r\n" and attached.get_filename() == "jobs.csv"
     assert attached.get_content_type() == "text/csv"
     assert message["Message-ID"] == "<rep_1@example.com>" and message["Subject"] == "Sluice: job summary of here"
     assert server.envelopes[0].rcpt_tos == ["admin@example.com"]

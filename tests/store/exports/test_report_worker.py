@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ REPORT: dict[str, Any] = {
     "type": "utilization", "title": f"Use {EVIL}", "subtitle": "of 2023", "period": {}, "generated_at": "now",
     "notes": ["A note."], "summary": [["CPU hours", 12345.67], ["GPU utilization (%)", None]],
     "tables": [{"name": "users", "title": "Users", "columns": ["user", "hours"],
-                "rows": [["=cmd", 1.5], [EVIL, None], *([f"user{number}", number] for number in range(200))]}],
+                "rows": [["=cmd", 1.5], [" =cmd", 0.413], ["a; =cmd", 0.0], [EVIL, None],
+                         *([f"user{number}", number] for number in range(200))]}],
     "charts": [
         {"title": EVIL, "kind": "line", "labels": [str(day) for day in range(31)], "unit": "%",
          "series": [["CPU", [None, *range(30)]], ["GPU", [0.0] * 31]]},
@@ -41,7 +43,8 @@ def test_a_page_shows_charts_and_runs_nothing(tmp_path: Path) -> None:
     page = make(tmp_path, "html").decode()
     assert "<script" not in page and page.count("<svg") == 3
     assert "currentColor" in page and report_worker.INK not in page
-    assert "color-scheme:light dark" in page and "12,345.7" in page and "<td>–</td>" in page.replace(' class="n"', "")
+    assert "color-scheme:light dark" in page and "12,345.67" in page
+    assert {"<td>–</td>", "<td>0.413</td>"} <= set(re.findall("<td>[^<]*</td>", page.replace(' class="n"', "")))
 
 
 def test_a_pdf_has_pages_for_all_rows(tmp_path: Path) -> None:
@@ -52,9 +55,10 @@ def test_a_pdf_has_pages_for_all_rows(tmp_path: Path) -> None:
 def test_the_other_formats_need_no_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     found = json.loads(report_worker.write_json(REPORT))
-    assert found["summary"] == {"cpu_hours": 12345.67, "gpu_utilization": None}
+    assert found["summary"] == {"cpu_hours": 12345.67, "gpu_utilization_percent": None}
     assert found["tables"]["users"][0] == {"user": "=cmd", "hours": 1.5}
     rows = list(csv.reader(io.StringIO(report_worker.write_csv(REPORT).decode(), newline="")))
-    assert ["'=cmd", "1.5"] in rows and ["CPU hours", "12345.67"] in rows
+    assert ["CPU hours", "12345.67"] in rows
+    assert [row[0] for row in rows if row and "cmd" in row[0]] == ["'=cmd", "' =cmd", "a;' =cmd"]
     text = report_worker.write_markdown(REPORT).decode()
     assert "<script>" not in text and "| =cmd | 1.5 |" in text

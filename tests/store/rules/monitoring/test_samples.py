@@ -68,13 +68,22 @@ def test_buckets_are_means_and_sums_and_gaps_are_null() -> None:
     ]
 
 
+def test_memory_that_a_busy_cluster_does_not_tell_is_unknown() -> None:
+    idle, busy = make_row(NOON, 0.0)._replace(memory=0.0), make_row(NOON + 60, 90.0)
+    for why, rows, expected in (("idle", [idle], 0.0), ("busy for a while", [idle, busy], None)):
+        (found,) = samples.build_buckets(rows, samples.Period(NOON, NOON + 3600, 3600))
+        assert found["memory_utilization"] == expected, why
+
+
 PERIODS: list[tuple[str, tuple[Any, ...], tuple[int, int]]] = [
     ("the last 24 hours end with the present one", (None, None, "1h"), (NOON - 82_800, 24)),
     ("a day", (None, None, "1d"), (NOON - 43_200, 1)),
     ("a minute", (None, None, "1m"), (NOON + 60 - 86_400, 1440)),
     ("from a time that is aligned down", ("2023-12-15T10:12:00Z", None, "5m"), (NOON - 6600, 23)),
     ("another zone, its plus a blank as in a URL", ("2023-12-15T12:00:00 01:00", None, "1h"), (NOON - 3600, 2)),
-    ("days", ("2023-12-01", "2023-12-08", "1d"), (1_701_388_800, 7)),
+    ("days, the last one whole", ("2023-12-01", "2023-12-08", "1d"), (1_701_388_800, 8)),
+    ("24 hours up to a full hour", (None, "2023-12-15T12:00:00Z", "1h"), (NOON - 86_400, 24)),
+    ("a day that has passed", (None, "2023-12-01", "1d"), (1_701_388_800, 1)),
 ]
 
 
