@@ -20,7 +20,7 @@ def submit_one(server: Server) -> None:
     eventually(lambda: server.http.get(f"/api/jobs/{job['job_id']}").json()["status"] == "COMPLETED", 40)
 
 
-def add_history(database: Path, rows: int, first: int, last: int, name: str = "one") -> None:
+def add_history(database: Path, rows: int, first: int, last: int, folder: str = "/") -> None:
     """Copy the embedded cluster's one ended job into so many, which ended between these times."""
     with sqlite3.connect(database, timeout=60) as db:
         names = [row[1] for row in db.execute("PRAGMA table_info(jobs)")]
@@ -28,7 +28,12 @@ def add_history(database: Path, rows: int, first: int, last: int, name: str = "o
 
         def make_row(number: int) -> list[object]:
             end = first + (last - first) * number // rows
-            own = {"raw_id": 1_000_000 + number, "name": name, "submit_time": end - 120, "eligible_time": end - 120}
+            own = {
+                "raw_id": 1_000_000 + number,
+                "work_dir": folder,
+                "submit_time": end - 120,
+                "eligible_time": end - 120,
+            }
             return list((template | own | {"start_time": end - 60, "end_time": end}).values())
 
         marks = ",".join("?" * len(names))
