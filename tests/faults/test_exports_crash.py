@@ -17,7 +17,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.long
 ROWS, MANY_ROWS = 500, 20_000
 HOUR_S = 3600
-# All rows together have 120 MB, since the work folder is a long one: who keeps them needs 170 MB more, and who does not, 95.
+# All rows together have 120 MB, since their work folder is a long one: who keeps them needs 170 MB more, else it is 95.
 LONG_FOLDER, MORE_MB = "/n" * 3000, 130
 CONFIG = """\
 poll: {{min_s: 1, max_s: 1}}
