@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
@@ -74,7 +74,7 @@ class Serving:
         self.calls: set[asyncio.Task[Any]] = set()
         self.sockets: set[asyncio.Task[Any]] = set()  # those of the calls that are WebSockets
         self.most_sockets = 0
-        self.taken: set[int] = set()  # descriptors of the WebSockets that are not granian's
+        self.taken: set[int] = set()  # descriptors of the WebSockets, which are not granian's any more
         self.signals: list[int] = []  # the signals that told it to end
         self.is_told, self.is_urgent = asyncio.Event(), asyncio.Event()
 
@@ -109,28 +109,25 @@ class Serving:
             signal.raise_signal(signal.SIGTERM)
 
     def make_server(self, most: int) -> Server:
-        """Make the server; behind a front where clients have certificates.
+        """Make the server; behind a front that ends TLS where there is TLS.
 
         Such a connection takes three descriptors instead of one.
         """
         address, port = self.address, self.port
-        if self.tls is not None and self.tls.client_ca is not None:
+        if self.tls is not None:
             most //= 3
             address, port = find_address(INNER_ADDRESS, 0)
             self.front = Front(make_context(self.tls), self.address, self.port, port, most)
-        if self.tls is None or self.front is not None:
-            self.most_sockets = most // SOCKETS_SHARE
-        return make_granian(self.call, address, port, most - self.most_sockets, None if self.front else self.tls)
+        self.most_sockets = most // SOCKETS_SHARE
+        return make_granian(self.call, address, port, most - self.most_sockets)
 
     async def call(self, scope: Scope, receive: Any, send: Any) -> None:
         """Have the app answer one request, once it has started."""
         task = asyncio.current_task()
         assert task is not None
         self.calls.add(task)
-        if scope["type"] == "websocket":
-            self.sockets.add(task)
         try:
-            answer = make_answer(scope) if self.most_sockets and scope["type"] == "http" else None
+            answer = make_answer(scope)
             if answer is not None:
                 await self.upgrade(scope, answer, send)
             else:
@@ -139,7 +136,6 @@ class Serving:
             pass  # at the end, amid an answer: there is nobody to tell
         finally:
             self.calls.discard(task)
-            self.sockets.discard(task)
 
     async def complete_scope(self, scope: Scope) -> Scope:
         """Return what the app is told of a request."""
@@ -216,7 +212,7 @@ class Serving:
                 signal.signal(number, handler)
 
 
-def make_granian(app: App, address: str, port: int, most: int, tls: Tls | None = None) -> Server:
+def make_granian(app: App, address: str, port: int, most: int) -> Server:
     """Make the server, with at most so many connections at once.
 
     HTTP/1.1 only: over HTTP/2 one connection could have hundreds of requests under way.
@@ -229,11 +225,8 @@ def make_granian(app: App, address: str, port: int, most: int, tls: Tls | None =
         http=HTTPModes.http1,
         backlog=BACKLOG,
         backpressure=most,
-        websockets=tls is not None,  # what is encrypted cannot be taken from it
+        websockets=False,  # they are served here
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_S * 1000, max_buffer_size=BUFFER_BYTES),
-        ssl_cert=None if tls is None else tls.cert,
-        ssl_key=None if tls is None else tls.key,
-        ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"propagate": True}}},
     )

@@ -1,8 +1,8 @@
 """TLS of the server itself, with client certificates.
 
-granian ends TLS where certificates of clients do not matter. It does not say whose certificate it has checked, so where
-they do, TLS is ended here: bytes go on to granian over a connection of this process, and the app is told who is at the
-other end, as the ASGI specification has it (its extension `tls`).
+granian could end TLS, but does not say whose certificate it has checked, and would serve WebSockets itself, without our
+bounds and pings. So TLS is ended here: bytes go on to granian over a connection of this process, and the app is told
+who is at the other end, as the ASGI specification has it (its extension `tls`).
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import codecs
 import functools
+import itertools
 import json
 import math
 import operator
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -29,6 +30,8 @@ from store.errors import (
 )
 
 MAX_DEPTH = 64
+# Everything that is wrong is looked for in a value that has no more parts; of others, one problem is told.
+MANY_PARTS = 2000
 # As text, integers take time quadratic in their digits; Python itself takes 4,300.
 MAX_DIGITS = 4000
 # An answer need not send back a megabyte: so much of a value is shown.
@@ -175,10 +178,16 @@ def find_nul_problems(value: Any, *loc: str | int) -> list[dict[str, Any]]:
     >>> [problem["loc"] for problem in find_nul_problems({"a": ["b", "c\\0"]}, "body")]
     [['body', 'a', 1]]
     """
-    if isinstance(value, str):
-        return [make_problem("must not hold NUL", loc, type="nul", input=value)] if "\0" in value else []
+    return list(itertools.islice(_list_nul_problems(value, loc), TOLD_PROBLEMS))
+
+
+def _list_nul_problems(value: Any, loc: tuple[str | int, ...]) -> Iterator[dict[str, Any]]:
+    if isinstance(value, str) and "\0" in value:
+        yield make_problem("must not hold NUL", loc, type="nul", input=value)
     pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    return [problem for pair in pairs for part in pair for problem in find_nul_problems(part, *loc, pair[0])]
+    for pair in pairs:
+        for part in pair:
+            yield from _list_nul_problems(part, (*loc, pair[0]))
 
 
 def make_printable(value: Any) -> Any:
@@ -212,6 +221,21 @@ def measure_depth(value: Any) -> int:
         levels += 1
         level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
     return levels
+
+
+def has_many_parts(value: Any) -> bool:
+    """Return whether lists and objects in it have over MANY_PARTS parts in all.
+
+    >>> has_many_parts({"a": [1] * 3000}), has_many_parts("a" * 3000)
+    (True, False)
+    """
+    parts, level = 0, [value]
+    while level := [item for item in level if isinstance(item, list | dict)]:
+        parts += sum(map(len, level))
+        if parts > MANY_PARTS:
+            return True
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return False
 
 
 def find_nearest_error(error: Any) -> Any:

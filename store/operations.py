@@ -136,6 +136,7 @@ class Specification:
         self.body_required: bool = body.get("required", False)
         self.body_schema = body.get("content", {}).get(JSON, {}).get("schema")
         self.takes_form = FORM in body.get("content", {})
+        self.body_limit_bytes: int | None = body.get("x-max-bytes")  # None: as much as config.yaml allows
         self.raw_limit_bytes: int | None = body.get("content", {}).get(RAW, {}).get("schema", {}).get("maxLength")
         fields = (resolve_reference(contract, self.body_schema) or {}).get("properties", {})
         self.body_defaults = {key: part["default"] for key, part in fields.items() if "default" in part}

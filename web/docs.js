@@ -8,6 +8,9 @@ async function showContract() {
   const answer = await fetch(address);
   if (!answer.ok) throw new Error(`${address}: ${answer.status} ${answer.statusText}`);
   const spec = await answer.json();
+  for (const scheme of Object.values(spec.components.securitySchemes)) {
+    for (const flow of Object.values(scheme.flows ?? {})) flow.tokenUrl = root + flow.tokenUrl;
+  }
   for (const server of spec.servers) server.url = (root + server.url).replace(/(.)\/$/, "$1");
   SwaggerUIBundle({ spec, dom_id: "#docs", deepLinking: true });
 }

@@ -130,7 +130,12 @@ def check_certificate(facts: Facts) -> Caller | None:
     if has_credentials(facts.headers):
         return None
     subject = facts.subject if facts.subject is not None else read_proxy_subject(facts)
-    return None if subject is None else facts.access.find_certificate(subject, time.time())
+    if not subject:
+        return None
+    caller = facts.access.find_certificate(subject, time.time())
+    if caller is None:  # no guess: an authority has signed it
+        raise Unauthenticated(f"No entry of access.yaml counts for the certificate with the subject {subject}")
+    return caller
 
 
 def read_proxy_subject(facts: Facts) -> str | None:

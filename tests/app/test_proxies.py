@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from tests.waiting import eventually
 
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 HOST = "sluice.example.org"
+LAB = {"organization_name": "Lab, A", "organization_unit_name": "x"}
 
 
 def read_blocks(kind: str) -> list[str]:
@@ -47,8 +49,13 @@ def replace(text: str, changes: dict[str, str]) -> str:
     return text
 
 
-def write_nginx(folder: Path, port: int, behind: int) -> list[str]:
-    """Write nginx.conf around the page's block; the command that starts it."""
+def write_nginx(folder: Path, port: int, behind: int, certificates: bool) -> list[str]:
+    """Write nginx.conf around the page's block, with what it adds for certificates; the command that starts it."""
+    site, more = read_blocks("nginx")
+    if certificates:
+        added, headers = re.findall(r"^ +(?:ssl_.*\n +)+|^ +(?:proxy_set_header .*\n +)+", more, re.MULTILINE)
+        site = replace(site, {"    location / {\n": f"{added.rstrip(' ')}    location / {{\n{headers.rstrip(' ')}"})
+        site = replace(site, {"/etc/ssl/certs/lab-ca.pem": f"{folder}/lab-ca.pem"})
     given = {
         "127.0.0.1:8000": f"127.0.0.1:{behind}", "443": f"127.0.0.1:{port}",
         "/etc/ssl/certs/sluice.pem": f"{folder}/sluice.pem", "/etc/ssl/private/sluice.key": f"{folder}/sluice.key",
@@ -59,17 +66,19 @@ def write_nginx(folder: Path, port: int, behind: int) -> list[str]:
     user = "user root;\n" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
         f"daemon off;\n{user}pid {folder}/pid;\nerror_log stderr;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{temporary}{replace(read_block('nginx'), given)}}}\n"
+        f"http {{\naccess_log off;\n{temporary}{replace(site, given)}}}\n"
     )
     return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
-def write_caddy(folder: Path, port: int, behind: int) -> list[str]:
+def write_caddy(folder: Path, port: int, behind: int, certificates: bool) -> list[str]:
     """Write a Caddyfile of the page's block, with a certificate of our own; the command that starts it."""
-    site = f"https://{HOST}:{port} {{\n    tls {folder}/sluice.pem {folder}/sluice.key"
-    given = {"127.0.0.1:8000": f"127.0.0.1:{behind}", f"{HOST} {{": site}
+    site, tls = f"https://{HOST}:{port} {{\n", f"    tls {folder}/sluice.pem {folder}/sluice.key"
+    given = {"127.0.0.1:8000": f"127.0.0.1:{behind}", f"{HOST} {{\n": site if certificates else f"{site}{tls}\n"}
+    if certificates:
+        given |= {"    tls {": f"{tls} {{", "/etc/ssl/certs/lab-ca.pem": f"{folder}/lab-ca.pem"}
     options = "{\n    admin off\n    auto_https disable_redirects\n    skip_install_trust\n}\n"
-    (folder / "Caddyfile").write_text(options + replace(read_block("caddy"), given))
+    (folder / "Caddyfile").write_text(options + replace(read_blocks("caddy")[certificates], given))
     return ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
 
@@ -79,8 +88,10 @@ PROXIES = {"nginx": write_nginx, "caddy": write_caddy}
 class Proxy:
     """A proxy in front of a server; `http` calls through it, over TLS, by the name of the host."""
 
-    def __init__(self, server: Server, port: int, trust: ssl.SSLContext) -> None:
-        self.server, self.port, self.trust = server, port, trust
+    def __init__(self, server: Server, port: int, authority: trustme.CA) -> None:
+        self.server, self.port, self.authority = server, port, authority
+        self.trust = trust = ssl.create_default_context()
+        authority.configure_trust(trust)
         self.http = httpx.Client(
             base_url=f"https://127.0.0.1:{port}", verify=trust, timeout=60, headers={"host": f"{HOST}:{port}"}
         )
@@ -105,26 +116,33 @@ class Proxy:
 @pytest.fixture(params=sorted(PROXIES))
 def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
     """Each proxy, started as the page says."""
-    if shutil.which(request.param, path=f"{os.environ['PATH']}:/usr/sbin") is None:
-        assert os.environ.get("CI") != "true", f"{request.param} is missing"
-        pytest.skip(f"{request.param} is not installed")
+    with starting(request.param, tmp_path) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def starting(name: str, tmp_path: Path, authority: trustme.CA | None = None) -> Iterator[Proxy]:
+    """A proxy in front of a server until the end of the block; it looks at certificates of the authority."""
+    if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        assert os.environ.get("CI") != "true", f"{name} is missing"
+        pytest.skip(f"{name} is not installed")
     folder = tmp_path / "proxy"
     folder.mkdir()
-    authority = trustme.CA()
-    certificate = authority.issue_cert(HOST)
+    if authority is not None:
+        authority.cert_pem.write_to_path(folder / "lab-ca.pem")
+    own = trustme.CA()
+    certificate = own.issue_cert(HOST)
     certificate.private_key_pem.write_to_path(folder / "sluice.key")
     for pem in certificate.cert_chain_pems:
         pem.write_to_path(folder / "sluice.pem", append=True)
-    trust = ssl.create_default_context()
-    authority.configure_trust(trust)
     server = Server(tmp_path / "store", "embedded", SLUICE_ALLOWED_HOSTS=HOST)
     with contextlib.ExitStack() as undo:
         undo.callback(server.close)
         server.start()
         port = free_port()
-        command = PROXIES[request.param](folder, port, server.port)
+        command = PROXIES[name](folder, port, server.port, authority is not None)
         undo.enter_context(running(command, folder))
-        made = Proxy(server, port, trust)
+        made = Proxy(server, port, own)
         undo.callback(made.http.close)
         eventually(lambda: made.request("GET", "/health", None).status_code == 200, 30, (folder / "log").read_text())
         yield made
@@ -190,6 +208,42 @@ def test_websockets_come_through_the_proxy(proxy: Proxy) -> None:
     with proxy.connect(f"wss://{HOST}:{proxy.port}/v1/jobs/{job}/output?follow=true", headers=headers) as socket:
         proxy.request("DELETE", f"/v1/jobs/{job}")
         assert json.loads(list(socket)[-1])["type"] == "end"
+
+
+@pytest.mark.proxy
+@pytest.mark.parametrize("name", sorted(PROXIES))
+def test_the_proxy_tells_whose_certificate_it_has_checked(name: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    with starting(name, tmp_path, authority) as proxy:
+        path = proxy.server.store / "access.yaml"
+        secret = hashlib.sha256(b"the secret").hexdigest()
+        path.write_text(
+            f"{path.read_text()}certificates: [{{subject: 'CN=ann,OU=x,O=Lab\\, A', name: ann, scopes: [read]}}]\n"
+            f"proxies: [{{address: 127.0.0.1, sha256: {secret}}}]\n"
+        )
+
+        def call(who: str | None, signed_by: trustme.CA = authority, **headers: str) -> httpx.Response:
+            """The answer to a client with a certificate of this name."""
+            trust = ssl.create_default_context()
+            proxy.authority.configure_trust(trust)
+            if who is not None:
+                issued = signed_by.issue_cert("x@lab.example", common_name=who, **LAB)
+                issued.configure_cert(trust)
+            with httpx.Client(base_url=proxy.http.base_url, verify=trust, timeout=60) as client:
+                request = proxy.build("GET", "/v1/status", None)
+                request.headers.update(headers)
+                return client.send(request)
+
+        eventually(lambda: call("ann").status_code == 200, 30)
+        assert call("ann").json()["user"] == {"name": "ann", "scopes": ["read"]}
+        unknown = call("bob")
+        assert unknown.status_code == 401 and "CN=bob,OU=x,O=Lab\\, A" in unknown.json()["error"]["message"]
+        pretended = {"x-ssl-client-s-dn": "CN=ann,OU=x,O=Lab\\, A", "x-ssl-client-verify": "SUCCESS"}
+        assert call(None, **pretended).status_code == 401, "what the client itself says is not passed on"
+        token = f"Bearer {proxy.server.tokens['write']}"
+        assert call(None, authorization=token).json()["user"]["name"] == "write", "a certificate may be missing"
+        with contextlib.suppress(httpx.TransportError):  # of Caddy; nginx answers
+            assert call("ann", trustme.CA()).status_code == 400
 
 
 @pytest.mark.proxy

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import trustme
 from cryptography import x509
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from http_server.tls import Client, Front, Tls, format_subject, make_context, make_tls
@@ -144,6 +144,14 @@ def test_tls_without_certificates_of_clients(files: Files, tmp_path: Path) -> No
         assert f"https://127.0.0.1:{server.port}" in server.log()
         with pytest.raises(httpx.TransportError):
             httpx.get(server.url.replace("https:", "http:") + "/health", timeout=60)
+        trust = ssl.create_default_context(cafile=str(files.ca))
+        url = server.url.replace("https:", "wss:")
+        with connect(f"{url}/api/v1/ws", ssl=trust, open_timeout=60) as socket:
+            with pytest.raises(ConnectionClosed) as closed:  # the library that serves HTTP would gather all of it
+                for _ in range(3):
+                    socket.send(["x" * 40_000] * 2)
+                    socket.recv(60)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +213,12 @@ def test_which_certificates_count(
 def test_a_certificate_may_be_signed_by_an_authority_below(guarded: Server, files: Files, tmp_path: Path) -> None:
     files.issue(tmp_path / "client.pem", files.authority.create_child_ca())
     assert files.call(f"{guarded.url}/api/v1/status", tmp_path / "client.pem").json()["user"]["name"] == "ann"
+
+
+def test_a_certificate_that_nobody_named_is_told(guarded: Server, files: Files, tmp_path: Path) -> None:
+    files.issue(tmp_path / "client.pem", files.authority, common_name="bob")
+    refused = files.call(f"{guarded.url}/api/v1/status", tmp_path / "client.pem").json()["error"]
+    assert refused["message"].endswith("with the subject CN=bob,OU=x,O=Lab\\, A")
 
 
 def test_a_websocket_knows_the_certificate_too(guarded: Server, files: Files) -> None:

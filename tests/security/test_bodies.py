@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from app import DISCARD_BYTES, DISCARD_LEAST_BYTES, SMALL_BYTES, SMALL_PIECES, Call
+from app import DISCARD_BYTES, DISCARD_LEAST_BYTES, SMALL_BYTES, SMALL_PIECES, Call, Checker
 from store.config.layers import parse_layer
-from store.errors import Invalid
+from store.errors import TOLD_PROBLEMS, Invalid
+from store.jsons import find_nul_problems
 from tests.app_client import Client
 
 JSON = {"content-type": "application/json"}
@@ -73,3 +74,34 @@ def test_of_a_refused_body_in_tiny_pieces_little_is_read() -> None:
     call = Call({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
     asyncio.run(call.finish())
     assert received <= DISCARD_BYTES // DISCARD_LEAST_BYTES + 1
+
+
+NAMES = dict.fromkeys(map(str, range(5000)), 1)
+MANY = [  # why, path, body, the field that is named
+    ("wrong items", "/v1/jobs/bulk", {"action": "cancel", "job_ids": [1] * 5000}, "job_ids"),
+    ("wrong values", "/v1/jobs", {"script": "x", "environment": NAMES}, "environment"),
+    ("unknown fields", "/v1/jobs", {"script": "x", **NAMES}, "0"),
+]
+
+
+@pytest.mark.parametrize(("why", "path", "body", "field"), MANY, ids=[row[0] for row in MANY])
+def test_of_thousands_of_wrong_parts_the_first_is_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch, why: str, path: str, body: dict[str, Any], field: str
+) -> None:
+    """All of them at once would take seconds, in which nobody else is served."""
+    calls: list[Any] = []
+
+    def find_first(checker: Checker, value: Any) -> list[Any]:
+        found = find(checker, value)
+        calls.extend(found)
+        return found
+
+    find = Checker.find_first_error
+    monkeypatch.setattr(Checker, "find_first_error", find_first)
+    answer = client.post(path, body)
+    assert answer.status_code == 400 and len(calls) == 1, why
+    assert next(iter(answer.json()["error"]["details"]["fields"])).startswith(field), answer.text
+
+
+def test_no_more_texts_with_nul_are_told_than_problems() -> None:
+    assert len(find_nul_problems({"a": ["\0"] * 5000}, "body")) == TOLD_PROBLEMS

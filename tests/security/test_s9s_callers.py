@@ -249,7 +249,7 @@ REFUSED = [  # why, body, more, status, error
     ("another media type", None, {"content": b"a", "headers": {"content-type": "text/plain"}}, 415, "invalid_request"),
     ("a page of another site", {}, {"headers": {"origin": "https://evil.example"}}, 403, "invalid_request"),
     ("a header that does not count here", {}, {"headers": {"authorization": "Bearer x"}}, 401, "invalid_client"),
-    ("too much", None, {"content": b'{"a": "' + b"x" * 2_000_000 + b'"}',
+    ("too much", None, {"content": b'{"a": "' + b"x" * 8_000 + b'"}',
                         "headers": {"content-type": "application/json"}}, 413, "invalid_request"),
 ]  # fmt: skip
 
@@ -372,6 +372,7 @@ PROXIED = [  # why, headers, address, status
     ("another address", {"x-proxy-secret": PROXY}, "192.0.2.7", 401),
     ("another subject", {"x-proxy-secret": PROXY, "x-ssl-client-s-dn": "CN=bob"}, "127.0.0.1", 401),
     ("a part of it", {"x-proxy-secret": PROXY, "x-ssl-client-s-dn": "CN=ann"}, "127.0.0.1", 401),
+    ("no certificate", {"x-proxy-secret": PROXY, "x-ssl-client-s-dn": ""}, "127.0.0.1", 401),
     ("a wrong token beside it", {"x-proxy-secret": PROXY, "authorization": "Bearer no"}, "127.0.0.1", 401),
 ]  # fmt: skip
 
@@ -386,12 +387,15 @@ def test_a_certificate_that_a_proxy_has_checked(
     assert answer.status_code == status, answer.text
     if status == 200:
         assert answer.json()["user"] == {"name": "ann", "scopes": ["read"]}
+    elif why == "another subject":
+        assert "the subject CN=bob" in answer.json()["error"]["message"]
 
 
 def test_a_certificate_that_the_server_has_checked(client: Client) -> None:
     for subject, status in ((SUBJECT, 200), ("CN=bob", 401), (None, 401)):
         tls = {"extensions": {"tls": {"client_cert_name": subject}}}
-        assert client.bare("GET", STATUS, [(b"host", b"localhost")], **tls).status_code == status
+        answer = client.bare("GET", STATUS, [(b"host", b"localhost")], **tls)
+        assert answer.status_code == status and (subject in (SUBJECT, None) or str(subject) in answer.text)
         assert client.bare("GET", "/api/workflows", [(b"host", b"localhost")], **tls).status_code == 401
 
 
