@@ -71,7 +71,10 @@ ARRAYS = (
         Until("squeue -h -j <a> -t R -o %i", "<a>_1"),
         Do("scontrol hold <a>_2"),
         Do("scontrol release <a>_2"),
-        Until("squeue -h -r -j <a> -t PD -S K -o '%K %r'", "2 JobArrayTaskLimit\n3 JobArrayTaskLimit"),
+        Until(
+            "squeue -h -r -j <a> -t PD -o '%K %r'",
+            like(r"2 JobArrayTaskLimit\n3 JobArrayTaskLimit|3 JobArrayTaskLimit\n2 JobArrayTaskLimit"),
+        ),
         Do("scancel <a>"),
     ),
     row(
