@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         help="what for: report, read, write (the usual) or admin",
     )
     create.add_argument("--expires", metavar="TIME", help="30d, 12h, 4w, or a date or time (default: never)")
-    create.add_argument("--tier", help="how much it may ask, by a name of rate_limits (default: pro)")
+    create.add_argument("--tier", help="how much it may ask, by a name of rate_limits (default: its `named`, pro)")
     listing = actions.add_parser("list", help="list them, without their secrets")
     revoke = actions.add_parser("revoke", help="remove one from access.yaml; it counts no longer at once")
     revoke.add_argument("name", metavar="NAME")
@@ -61,8 +61,7 @@ def format_rows(rows: list[token_file.Row]) -> str:
     if not rows:
         return "There are none; `sluice token create NAME` makes one"
     lines = [("KIND", "NAME", "SCOPES", "EXPIRES", "TIER")] + [
-        (row["kind"], row["name"], ",".join(row["scopes"]), row["expires"] or "never", row["tier"] or "pro")
-        for row in rows
+        (row["kind"], row["name"], ",".join(row["scopes"]), row["expires"] or "never", row["tier"]) for row in rows
     ]
     widths = [max(len(line[at]) for line in lines) for at in range(5)]
     return "\n".join(

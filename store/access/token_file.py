@@ -67,7 +67,7 @@ def list_entries(root: Path) -> list[Row]:
     except NotFound:
         return []
     return [
-        {"kind": kind, **entry.model_dump(exclude={"sha256"})}
+        {"kind": kind, **entry.model_dump(exclude={"sha256"}), "tier": entry.tier or access.rate_limits.named}
         for kind, field in LISTS.items()
         for entry in getattr(access, field)
     ]

@@ -40,13 +40,20 @@ def test_comments_and_everything_else_stay(tmp_path: Path) -> None:
     text = (tmp_path / "access.yaml").read_text()
     assert text.startswith(BEFORE[: BEFORE.index("\ncors")]) and "# Ann's\n" in text
     assert [(row["kind"], row["name"], row["expires"], row["tier"]) for row in token_file.list_entries(tmp_path)] == [
-        ("token", "dash", None, None),
+        ("token", "dash", None, "pro"),
         ("token", "true", "2027-06-01T00:00:00Z", "free"),
-        ("api-key", "k", None, None),
+        ("api-key", "k", None, "pro"),
     ]
     assert token_file.revoke_entries(tmp_path, "true") == ["token"]
     assert token_file.revoke_entries(tmp_path, "k", "api-key") == ["api-key"]
     assert (tmp_path / "access.yaml").read_text() == BEFORE
+
+
+def test_the_tier_is_listed_that_counts(tmp_path: Path) -> None:
+    (tmp_path / "access.yaml").write_text("rate_limits: {tiers: {lab: 100/minute}, named: lab}\n")
+    for name, tier in (("a", None), ("b", "free")):
+        token_file.create_entry(tmp_path, "token", name, ["read"], tier=tier)
+    assert [row["tier"] for row in token_file.list_entries(tmp_path)] == ["lab", "free"]
 
 
 def test_a_file_that_everything_was_taken_out_of_can_be_used_again(tmp_path: Path) -> None:
