@@ -74,6 +74,8 @@ def make_python(document: Path) -> None:
         "--fail-on-warning",
         "--config",
         str(HERE / "python" / "generator.yaml"),
+        "--custom-template-path",
+        str(HERE / "python" / "templates"),
         "--output-path",
         str(PYTHON / "low"),
     ]

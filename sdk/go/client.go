@@ -37,7 +37,8 @@ type Retries struct {
 	Longest time.Duration
 }
 
-var usualRetries = Retries{Count: 3, First: 500 * time.Millisecond, Longest: time.Minute}
+// A server that is started anew is away for some seconds.
+var usualRetries = Retries{Count: 5, First: 500 * time.Millisecond, Longest: time.Minute}
 
 // Client calls one server. All of its methods may be used at the same time.
 type Client struct {

@@ -85,7 +85,7 @@ type JobDependency struct {
 func (job *Job) HasEnded() bool {
 	switch job.State {
 	case "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE",
-		"PREEMPTED", "REVOKED", "SPECIAL_EXIT", "LAUNCH_FAILED", "RECONFIG_FAIL":
+		"PREEMPTED", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL", "LOST":
 		return true
 	}
 	return false
@@ -463,6 +463,9 @@ func (jobs *Jobs) copyEvents(ctx context.Context, jobID string, given FollowOpti
 // silence is how long nothing comes only where the connection is lost: the server sends a comment more often.
 const silence = time.Minute
 
+// stood is how long a connection lasts that is not lost again and again, however silent it was.
+const stood = 20 * time.Second
+
 func (jobs *Jobs) copyStream(
 	ctx context.Context, jobID string, given *FollowOptions, to io.Writer,
 ) (hasEnded, hasCome bool, err error) {
@@ -475,6 +478,8 @@ func (jobs *Jobs) copyStream(
 		return false, false, err
 	}
 	defer response.Body.Close()
+	opened := time.Now()
+	defer func() { hasCome = hasCome || time.Since(opened) > stood }()
 	timer := time.AfterFunc(silence, cancel)
 	defer timer.Stop()
 	lines := bufio.NewScanner(response.Body)

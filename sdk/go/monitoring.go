@@ -231,6 +231,7 @@ type SearchResults struct {
 	Results   []SearchResult `json:"results"`
 	Total     int            `json:"total"`
 	QueryTime float64        `json:"query_time"` // seconds
+	Warnings  []string       `json:"warnings"`   // what may be missing
 }
 
 // SearchOptions says what to search: jobs, nodes, users, partitions, workflows, runs. What is empty is left to the server.

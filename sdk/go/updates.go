@@ -112,6 +112,8 @@ func (client *Client) readUpdates(subscription interface{}, told chan<- *Update)
 		return false, err
 	}
 	defer socket.close()
+	opened := time.Now()
+	defer func() { hasCome = hasCome || time.Since(opened) > stood }()
 	data, err := json.Marshal(subscription)
 	if err != nil {
 		return false, err

@@ -6,7 +6,7 @@
 const RETRIED_STATUSES = [429, 503];
 const ENDED = new Set([
   "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
-  "REVOKED", "SPECIAL_EXIT", "LAUNCH_FAILED", "RECONFIG_FAIL",
+  "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL", "LOST",
 ]);
 const PAUSES_MS = [200, 500, 1000, 2000, 5000];
 // Nothing comes for so long only where the connection is lost: the server sends a comment more often.
@@ -56,7 +56,8 @@ export class S9SClient {
     const address = baseUrl.replace(/\/+$/, "");
     this.address = address.endsWith("/v1") ? address : `${address}/v1`;
     this.timeoutMs = timeoutMs;
-    this.retries = { count: 3, firstMs: 500, longestMs: 60000, ...retries };
+    // A server that is started anew is away for some seconds.
+    this.retries = { count: 5, firstMs: 500, longestMs: 60000, ...retries };
     this.#options = { ...options, fetch: options.fetch ?? globalThis.fetch.bind(globalThis) };
     this.jobs = new Jobs(this);
     this.nodes = new Nodes(this);
@@ -107,16 +108,16 @@ export class S9SClient {
   async *updates(channel, { filter, snapshot } = {}) {
     for (let lost = 0; ; ) {
       let reason = "the server ended the connection";
-      // A ticket stands for the caller, whoever that is, and is good for one connection.
-      const { ticket } = await this.request("POST", "/ws/ticket");
       try {
+        // A ticket stands for the caller, whoever that is, and is good for one connection.
+        const { ticket } = await this.request("POST", "/ws/ticket");
         for await (const message of this.#readMessages(ticket, { action: "subscribe", channel, filter, snapshot })) {
           if (message.action === "error") {
             const { code, message: text, details, request_id: requestId } = message.error;
             throw new (BY_CODE[code] ?? S9SError)(text, { code, details, requestId });
           }
+          if (message.action !== "subscribed") lost = 0;
           if (!UPDATES.has(message.action)) continue;
-          lost = 0;
           yield message;
         }
       } catch (problem) {
@@ -412,7 +413,8 @@ class Jobs {
         text = blocks.pop();
         for (const block of blocks) {
           const event = readEvent(block);
-          if (event.data !== "") yield event;
+          // A comment stands for silence that has lasted.
+          if (event.data !== "" || block.startsWith(":")) yield event;
         }
       }
     } catch (problem) {
@@ -508,7 +510,14 @@ class Files {
   async download(made) {
     const { response, forget, untime } = await this.client.send("GET", `${this.#path(made)}/download`);
     untime(); // a large file takes its time
-    return response.blob().finally(forget);
+    try {
+      return await response.blob();
+    } catch (problem) {
+      this.client.throwIfAborted();
+      throw new ConnectionFailed(`The file did not come whole: ${problem.message}`, { cause: problem });
+    } finally {
+      forget();
+    }
   }
 
   /** Cancel it, or delete it with its file. */

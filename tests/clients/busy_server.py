@@ -41,7 +41,8 @@ class Busy(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/v1/jobs/2/script":
             if self.headers["authorization"] == "Bearer token-2":
-                self.reply(200, {"job_id": "2", "script": "true", "source": "slurm"})
+                # A newer server may know other words, and tell more.
+                self.reply(200, {"job_id": "2", "script": "true", "source": "archive", "size_bytes": 4})
             else:
                 self.refuse(401, "AUTHENTICATION_FAILED", 0)
             return

@@ -120,6 +120,25 @@ def use(server: Server, folder: Path, *command: str | Path, **environment: str) 
     return said
 
 
+def use_anew(server: Server, folder: Path, *command: str | Path, **environment: str) -> None:
+    """What a user's program sees of a server that is started anew: nothing is lost, and nothing comes twice."""
+    script = "#!/bin/sh\necho one\nuntil [ -e go ]; do sleep 0.1; done\necho two\n"
+    asked = {"script": script, "working_directory": str(folder)}
+    job_id = server.http.post("/v1/jobs", json=asked).json()["job_id"]
+    given = {"URL": server.url, "TOKEN": server.tokens["read"], "JOB": job_id, **environment}
+    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **given}, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout and {process.stdout.readline(), process.stdout.readline()} == {"one\n", "snapshot\n"}
+        server.end()
+        server.start()
+        (folder / "go").touch()
+        assert sorted(process.stdout) == ["COMPLETED\n", "snapshot\n", "two\n"]
+        assert process.wait(180) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def read_example(language: str, server: Server, folder: Path) -> str:
     """The document's example as README shows it, with this server's address, a token and a script that is there."""
     text = (SDK / language / "README.md").read_text()
@@ -166,26 +185,8 @@ def test_examples_in_python(module: str, made: dict[str, Path]) -> None:
     run(ROOT, sys.executable, "-m", "doctest", PACKAGE / f"{module}.py", PYTHONPATH=str(PACKAGE.parent))
 
 
-def test_updates_go_on_after_a_restart(server: Server, tmp_path: Path, made: dict[str, Path]) -> None:
-    program = tmp_path / "updates.py"
-    program.write_text(
-        "import os\nfrom s9s_client import Retries, S9SClient\n"
-        "patient = Retries(count=300, first_s=0.1, longest_s=1)\n"
-        "client = S9SClient(os.environ['URL'], os.environ['TOKEN'], retries=patient)\n"
-        "for update in client.updates('queue', snapshot=True):\n    print(update.action, flush=True)\n"
-    )
-    environment = {"URL": server.url, "TOKEN": server.tokens["read"], "PYTHONPATH": str(PACKAGE.parent)}
-    process = subprocess.Popen(
-        [sys.executable, program], env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout and process.stdout.readline() == "snapshot\n"
-        server.end()
-        server.start()
-        assert "snapshot\n" in process.stdout
-    finally:
-        process.kill()
-        process.communicate()
+def test_python_goes_on_after_a_restart(server: Server, tmp_path: Path, made: dict[str, Path]) -> None:
+    use_anew(server, tmp_path, sys.executable, HERE / "restart_sdk.py", PYTHONPATH=str(PACKAGE.parent))
 
 
 def test_python_is_typed(tmp_path: Path, made: dict[str, Path]) -> None:
@@ -224,12 +225,23 @@ def node_modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_javascript(server: Server, node_modules: Path) -> None:
+def add_websocket(node_modules: Path) -> None:
+    """Install a WebSocket for a node that has none."""
     npm = find_program("npm")
     run(node_modules, npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", node_modules / "made", WS)
     (node_modules / "made" / "node_modules" / "ws").rename(node_modules / "node_modules" / "ws")
+
+
+def test_javascript(server: Server, node_modules: Path) -> None:
+    add_websocket(node_modules)
     shutil.copy(HERE / "use_sdk.mjs", node_modules)
     assert use(server, node_modules, find_program("node"), "use_sdk.mjs") == SEEN + "left\n"
+
+
+def test_javascript_goes_on_after_a_restart(server: Server, node_modules: Path) -> None:
+    add_websocket(node_modules)
+    shutil.copy(HERE / "restart_sdk.mjs", node_modules)
+    use_anew(server, node_modules, find_program("node"), "restart_sdk.mjs")
 
 
 def test_the_example_in_javascript(server: Server, node_modules: Path) -> None:
@@ -284,6 +296,13 @@ GO = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
 def test_go(server: Server, module: Path) -> None:
     shutil.copy(HERE / "use_sdk.go", module / "main.go")
     assert use(server, module, find_program("go"), "run", ".", **GO) == SEEN + "left\n"
+
+
+def test_go_goes_on_after_a_restart(server: Server, module: Path) -> None:
+    shutil.copy(HERE / "restart_sdk.go", module / "main.go")
+    go = find_program("go")
+    run(module, go, "build", "-o", "user", ".", **GO)
+    use_anew(server, module, module / "user")
 
 
 def test_the_example_in_go(server: Server, module: Path) -> None:

@@ -15,14 +15,16 @@ from s9s_client.errors import read_retry_after
 RETRIED_STATUSES = frozenset({429, 503})
 # The connection could not be made, or was lost on the way. A key makes asking twice harmless.
 LOST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+# Who breaks connections again and again does so earlier.
+STOOD_S = 20.0
 KEY = "Idempotency-Key"
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often to ask again, and how long to wait before."""
+    """How often to ask again, and how long to wait before; a server that is started anew is away for some seconds."""
 
-    count: int = 3
+    count: int = 5
     first_s: float = 0.5
     longest_s: float = 60.0
 
@@ -44,6 +46,11 @@ def add_key(request: httpx.Request) -> None:
     """Name a request that makes something, so that it can be repeated."""
     if request.method == "POST" and KEY not in request.headers:
         request.headers[KEY] = uuid.uuid4().hex
+
+
+def count_lost(lost: int, opened_at: float) -> int:
+    """Count a connection that was lost; one that stood for long is lost for the first time, however silent it was."""
+    return 1 if time.monotonic() - opened_at > STOOD_S else lost + 1
 
 
 def pause(seconds: float) -> None:

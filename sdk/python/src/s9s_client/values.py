@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 ENDED = frozenset(
     {
         "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE",
-        "PREEMPTED", "REVOKED", "SPECIAL_EXIT", "LAUNCH_FAILED", "RECONFIG_FAIL",
+        "PREEMPTED", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL", "LOST",
     }
 )  # fmt: skip
 

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import httpx
+
 from s9s_client.asynchronous.paging import iterate_pages
-from s9s_client.errors import WaitTimeout
+from s9s_client.errors import ConnectionFailed, WaitTimeout
 from s9s_client.low.api.export import create_export
 from s9s_client.low.api.exports import delete_export, get_export, list_exports
 from s9s_client.low.api.reports import create_report, delete_report, get_report, list_reports
@@ -142,7 +144,10 @@ async def save_file(low: AuthenticatedClient, address: str, path: Path) -> Path:
     """Write what is at this address of the API to a file."""
     http = low.get_async_httpx_client()
     async with http.stream("GET", address, headers={"accept": "application/octet-stream, */*;q=0.9"}) as answer:
-        with path.open("wb") as file:
-            async for piece in answer.aiter_bytes():
-                file.write(piece)
+        try:
+            with path.open("wb") as file:
+                async for piece in answer.aiter_bytes():
+                    file.write(piece)
+        except httpx.TransportError as problem:
+            raise ConnectionFailed(f"The file did not come whole: {problem}") from problem
     return path

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
-from httpx_sse import aconnect_sse
+from httpx_sse import SSEError, aconnect_sse
 
 from s9s_client.asynchronous.paging import iterate_pages
-from s9s_client.errors import ConnectionFailed, WaitTimeout
+from s9s_client.errors import ConnectionFailed, UnexpectedAnswer, WaitTimeout
 from s9s_client.low.api.jobs import (
     cancel_job,
     change_jobs,
@@ -42,7 +44,7 @@ from s9s_client.low.models.read_script_response_200 import ReadScriptResponse200
 from s9s_client.low.models.set_priority_body import SetPriorityBody
 from s9s_client.low.models.submission import Submission
 from s9s_client.pages import Page
-from s9s_client.retries import LOST, Retries, pause_async
+from s9s_client.retries import LOST, Retries, count_lost, pause_async
 from s9s_client.values import ENDED, drop_none, expect, make_body, name_job
 
 # A job, by its id or by any row that has one.
@@ -224,9 +226,11 @@ class Jobs:
         lost = 0
         while True:
             asked = {"follow": "true", "offset": str(offset)}
+            opened_at, reason = math.inf, "the server ended the stream again and again"
             try:
-                path = f"/jobs/{name_job(job)}/{stream}"
+                path = f"/jobs/{quote(name_job(job), safe='')}/{stream}"
                 async with aconnect_sse(http, "GET", path, params=asked, timeout=httpx.Timeout(60.0)) as events:
+                    opened_at = time.monotonic()
                     async for event in events.aiter_sse():
                         lost = 0
                         if event.event == "end":
@@ -236,12 +240,12 @@ class Jobs:
                         if event.event == "output":
                             offset = int(event.id) if event.id else offset
                             yield json.loads(event.data)["data"]
-            except (*LOST, httpx.ReadTimeout) as problem:
-                lost += 1
-                if lost > self.retries.count:
-                    raise ConnectionFailed(f"The connection was lost: {problem}") from problem
-            else:
-                lost += 1  # the server ended the stream, as it does when it stops
-                if lost > self.retries.count:
-                    raise ConnectionFailed("The server ended the stream again and again")
-            await pause_async(self.retries.find_pause(max(lost, 1), None) or 0.0)
+            except (*LOST, httpx.ReadTimeout, ConnectionFailed) as problem:
+                reason = str(problem)
+            except SSEError as problem:
+                raise UnexpectedAnswer(str(problem)) from problem
+            lost = count_lost(lost, opened_at)
+            pause_s = self.retries.find_pause(lost, None)
+            if pause_s is None:
+                raise ConnectionFailed(f"The connection was lost: {reason}")
+            await pause_async(pause_s)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from s9s_client.credentials import ClientCredentials
-from s9s_client.errors import ConnectionFailed, InvalidRequest, explain_refusal
+from s9s_client.errors import ConnectionFailed, InvalidRequest, UnexpectedAnswer, explain_refusal
 from s9s_client.retries import LOST, Retries, add_key
 
 
@@ -82,7 +82,9 @@ def is_streamed(request: httpx.Request) -> bool:
 
 
 async def raise_refusal(response: httpx.Response) -> None:
-    """Raise what a refusal says."""
+    """Raise what a refusal says; a page comes from something else than the API."""
     if response.status_code >= 400:
         await response.aread()
         raise explain_refusal(response)
+    if response.headers.get("content-type", "").startswith("text/html") and not is_streamed(response.request):
+        raise UnexpectedAnswer(f"{response.url} answered with a page, not as the API does")
