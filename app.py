@@ -512,6 +512,8 @@ class Endpoint:
             raise MediaType(f"The body must be UTF-8, not {encoding}")
         is_form = self.spec.takes_form and read_media_type(call) == FORM
         value = parse_form(data) if is_form else jsons.parse_json(data)
+        if self.spec.correct_body is not None:
+            value = self.spec.correct_body(value)
         is_object = isinstance(value, dict)
         prefix = () if self.spec.operation_id in self.family.bare_places and is_object else ("body",)
         has_nul = rb"\u0000" in data

@@ -71,7 +71,34 @@ def find_word(known: Sequence[str], text: str) -> str:
     >>> find_word(("1h", "1d"), "1H"), find_word(("1h", "1d"), "2h")
     ('1h', '2h')
     """
-    return next((word for word in known if word.lower() == text.lower()), text)
+    lower = text.lower()
+    return next((word for word in known if word.lower() == lower), text)
+
+
+def compile_words(contract: Contract, schema: Any) -> Callable[[Any], Any] | None:
+    """Compile what writes the known words of a body as the contract does.
+
+    It takes a value and returns it, its objects and lists changed in place. None for a schema without such words; those
+    of alternatives are left as they are.
+    """
+    schema = resolve_reference(contract, schema) or {}
+    if "enum" in schema:
+        known = [word for word in schema["enum"] if isinstance(word, str)]
+        return lambda value: find_word(known, value) if isinstance(value, str) else value
+    fields = {name: compile_words(contract, part) for name, part in schema.get("properties", {}).items()}
+    named = {name: correct for name, correct in fields.items() if correct is not None}
+    item = compile_words(contract, schema["items"]) if "items" in schema else None
+    if not named and item is None:
+        return None
+
+    def correct_words(value: Any) -> Any:
+        if isinstance(value, dict):
+            value.update({name: correct(value[name]) for name, correct in named.items() if name in value})
+        elif isinstance(value, list) and item is not None:
+            value[:] = map(item, value)
+        return value
+
+    return correct_words
 
 
 COERCE: dict[str, Callable[[str], Any]] = {"integer": parse_integer, "boolean": parse_boolean, "array": split_list}
@@ -138,6 +165,7 @@ class Specification:
         self.takes_form = FORM in body.get("content", {})
         self.body_limit_bytes: int | None = body.get("x-max-bytes")  # None: as much as config.yaml allows
         self.raw_limit_bytes: int | None = body.get("content", {}).get(RAW, {}).get("schema", {}).get("maxLength")
+        self.correct_body = compile_words(contract, self.body_schema)
         fields = (resolve_reference(contract, self.body_schema) or {}).get("properties", {})
         self.body_defaults = {key: part["default"] for key, part in fields.items() if "default" in part}
 

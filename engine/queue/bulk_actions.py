@@ -15,6 +15,7 @@ from slurm_shim.errors import JobFinished, JobUnknown
 from store import access
 from store.errors import Invalid, NotFound, make_problem
 from store.rules.jobs import actions
+from store.rules.queue.job_states import describe_unknown_state, find_state
 
 MOST_JOBS = 1000
 Results = dict[str, tuple[str, str]]  # by the id that was asked for: status, message
@@ -72,9 +73,11 @@ def list_wanted(cluster: Cluster, body: Mapping[str, Any], options: Mapping[str,
     if wanted is None:
         return list(given or ())
     cluster.check_answering()
-    user, names = cluster.slurm.get_user(), {state.upper() for state in wanted["states"]}
+    user, names = cluster.slurm.get_user(), {word: find_state(word) for word in wanted["states"]}
+    if unknown := [describe_unknown_state(word) for word, state in names.items() if state is None]:
+        raise Invalid([make_problem("; ".join(unknown[:3]), ["body", "options", "select", "states"])])
     rows = cluster.snapshot.jobs.values()
-    job_ids = [row["job_id"] for row in rows if row["state"] in names and row["user"] == user]
+    job_ids = [row["job_id"] for row in rows if row["state"] in names.values() and row["user"] == user]
     if len(job_ids) > MOST_JOBS:
         message = f"{len(job_ids)} jobs are selected, more than {MOST_JOBS}"
         raise Invalid([make_problem(message, ["body", "options", "select"])])

@@ -132,6 +132,26 @@ def test_a_word_may_come_in_any_case() -> None:
 
 
 @pytest.mark.parametrize(
+    ("why", "body", "corrected"),
+    [
+        ("a field", {"kind": "LARGE"}, {"kind": "large"}),
+        ("one that is right", {"kind": "small"}, {"kind": "small"}),
+        ("below other fields, and in a list", {"parts": [{"kind": "Small"}, 1]}, {"parts": [{"kind": "small"}, 1]}),
+        ("in lists of words", {"kinds": ["Small", None]}, {"kinds": ["small", None]}),
+        ("what is wrong is told as it came", {"kind": "HUGE", "parts": 1}, {"kind": "HUGE", "parts": 1}),
+        ("no object", ["LARGE"], ["LARGE"]),
+    ],
+)
+def test_the_words_of_a_body_may_come_in_any_case(why: str, body: Any, corrected: Any) -> None:
+    kind: Any = {"enum": [None, "small", "large"]}
+    part = {"properties": {"kind": kind, "name": {"type": "string"}}}
+    schema = {"properties": {"kind": kind, "kinds": {"items": kind}, "parts": {"items": part}}}
+    correct = operations.compile_words(CONTRACT, schema)
+    assert correct is not None and correct(body) == corrected, why
+    assert operations.compile_words(CONTRACT, {"properties": {"name": {"type": "string"}}}) is None
+
+
+@pytest.mark.parametrize(
     ("text", "number", "boolean"),
     [
         ("1", 1, True),

@@ -6,12 +6,16 @@ has ended.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from store.errors import Invalid, NotJson, make_problem, suggest_word
 from store.jsons import parse_json
+from store.operations import find_word
+from store.rules.monitoring import alerts
+from store.rules.nodes.states import parse_states
 from store.rules.queue.job_states import describe_unknown_state, find_state
 from store.words import split_words
 
@@ -23,6 +27,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "metrics": (),
     "alerts": ("alert_id", "severity", "type", "component"),
     "queue": (),
+}
+# Fields whose words are known; those of jobs' states are told one by one.
+PARSERS: dict[tuple[str, str], Callable[[str], frozenset[str]]] = {
+    ("nodes", "state"): parse_states,
+    ("alerts", "severity"): partial(alerts.parse_words, name="severity", known=alerts.SEVERITIES),
+    ("alerts", "type"): partial(alerts.parse_words, name="type", known=alerts.TYPES),
 }
 # Fields whose row has them under another name.
 IN_ROWS = {"nodes": {"partition": "partitions"}}
@@ -68,6 +78,7 @@ def parse_message(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise NotJson([make_problem("a message is an object", ["body"], input=found)])
     action = found.get("action")
+    action = found["action"] = find_word(list(KEYS), action) if isinstance(action, str) else action
     if not isinstance(action, str) or action not in KEYS:
         near = suggest_word(action, KEYS) if isinstance(action, str) else ""
         raise Invalid([make_problem(f"must be one of {', '.join(KEYS)}{near}", ["body", "action"], input=action)])
@@ -80,6 +91,7 @@ def parse_message(text: str) -> dict[str, Any]:
 def parse_subscription(message: Row, id: str) -> Subscription:
     """Return what a message subscribes to; raise Invalid."""
     channel, given, snapshot = message.get("channel"), message.get("filter"), message.get("snapshot")
+    channel = find_word(list(FIELDS), channel) if isinstance(channel, str) else channel
     given = {} if given is None else given
     problems = [] if isinstance(channel, str) and channel in FIELDS else [_refuse_channel(channel)]
     if not isinstance(given, dict):
@@ -134,4 +146,7 @@ def _read_values(channel: str, field: str, value: Any) -> tuple[frozenset[str], 
         unknown = [word for word, state in states.items() if state is None]
         wrong = "; ".join(map(describe_unknown_state, unknown[:3])) or None
         return frozenset(state for state in states.values() if state), wrong
-    return frozenset(word.upper() for word in found) if field == "state" else frozenset(found), None
+    try:
+        return PARSERS.get((channel, field), lambda _text: frozenset(found))(",".join(found)), None
+    except Invalid as refusal:
+        return frozenset(), refusal.problems[0]["msg"]

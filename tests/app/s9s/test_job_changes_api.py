@@ -363,7 +363,7 @@ def test_the_reason_of_many_holds_is_kept(client: Client) -> None:
 
 def test_own_jobs_are_selected_by_their_state(client: Client) -> None:
     ids = [submit(client, WAITS) for _ in range(2)]
-    planned = change_many(client, "cancel", None, select={"states": ["suspended", "pending"]}, dry_run=True)
+    planned = change_many(client, "cancel", None, select={"states": ["suspended", "pd"]}, dry_run=True)
     assert set(ids) <= {row["job_id"] for row in planned["results"]}
     change_many(client, "cancel", None, select={"states": ["PENDING"]})
     for job_id in ids:
@@ -379,7 +379,9 @@ def test_own_jobs_are_selected_by_their_state(client: Client) -> None:
         ("more than 1,000", {"action": "cancel", "job_ids": [str(at) for at in range(1, 1002)]}, "job_ids"),
         ("jobs and a selection",
          {"action": "cancel", "job_ids": ["1"], "options": {"select": {"states": ["PENDING"]}}}, "job_ids"),
-        ("no priority", {"action": "priority", "job_ids": ["1"]}, "options.priority"),
+        ("no state",
+         {"action": "cancel", "options": {"select": {"states": ["PD", "PENDNG"]}}}, "options.select.states"),
+        ("no priority", {"action": "Priority", "job_ids": ["1"]}, "options.priority"),
         ("no signal", {"action": "signal", "job_ids": ["1"]}, "options.signal"),
         ("a wrong signal", {"action": "signal", "job_ids": ["1"], "options": {"signal": "FOO"}}, "options.signal"),
         ("what is no id", {"action": "cancel", "job_ids": ["1", "all"]}, "job_ids.1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -46,6 +47,21 @@ def test_nodes_are_in_partitions() -> None:
     assert not found.accepts("nodes", {"partitions": ["cpu"], "state": "IDLE"})
 
 
+@pytest.mark.parametrize(
+    ("why", "channel", "wanted", "row"),
+    [
+        ("a code of sinfo", "nodes", {"state": "drng"}, {"state": "DRAINING"}),
+        ("drained or being drained", "Nodes", {"state": "drain"}, {"state": "DRAINING"}),
+        ("alerts", "ALERTS", {"severity": "Info,Critical", "type": "NODE"}, {"severity": "critical", "type": "node"}),
+    ],
+)
+def test_words_are_taken_in_any_case(why: str, channel: str, wanted: Any, row: Any) -> None:
+    message = parse_message(json.dumps({"action": "Subscribe", "channel": channel, "filter": wanted}))
+    found = parse_subscription(message, "sub_1")
+    assert (message["action"], found.channel) == ("subscribe", channel.lower()), why
+    assert found.accepts(channel.lower(), row), why
+
+
 def test_the_documents_message_is_taken() -> None:
     text = '{ "action": "subscribe", "channel": "jobs", "filter": { "user": "alice", "state": "RUNNING" } }'
     assert parse_subscription(parse_message(text), "sub_1").accepts("jobs", RUNNING)
@@ -54,6 +70,8 @@ def test_the_documents_message_is_taken() -> None:
 @pytest.mark.parametrize(
     ("why", "changed", "place"),
     [
+        ("no state of a node", {"channel": "nodes", "filter": {"state": "IDEL"}}, "state"),
+        ("no severity", {"channel": "alerts", "filter": {"severity": "bad"}}, "severity"),
         ("a list of channels", {"channel": ["jobs"]}, "channel"),
         ("an object as channel", {"channel": {"jobs": 1}}, "channel"),
         ("a filter that is none", {"filter": ["a"]}, "filter"),
