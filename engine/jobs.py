@@ -220,6 +220,11 @@ async def find_log_paths(server: Server, job_id: str, asked: Cluster) -> dict[st
     found = await find_trace(server, job_id, asked)
     if not has_begun(found):
         return {"stdout": None, "stderr": None, "owner": None}
+    return build_log_paths(server, asked, found)
+
+
+def build_log_paths(server: Server, asked: Cluster, found: dict[str, Any] | jobs.JobEntry) -> dict[str, Any]:
+    """Build `{stdout, stderr, owner}` of a job, begun or not."""
     if isinstance(found, jobs.JobEntry):
         owner, sources = found.uid, [_get_paths(found)]
     else:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from engine import jobs, workdirs
 from engine.changes import RETRY_MS
 from engine.server import Server
 from slurm_shim.cluster import Cluster, RemoteCluster
-from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.errors import SlurmError, SlurmUnreachable
 from store.errors import NotFound, StoreError
 from store.indexes.jobs import JobEntry
 from store.jsons import dump_json
@@ -39,6 +40,7 @@ class Follower:
         self.offset = offset
         self.state: str = "UNKNOWN"
         self.exit_code: int | None = None
+        self.asked_in: float | None = None  # the snapshot in which SLURM was last asked about it
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     @property
@@ -65,18 +67,41 @@ class Follower:
             return False
         return True
 
+    async def has_begun(self) -> bool:
+        """Return whether the job has begun.
+
+        SLURM is asked about one that waits as soon as its file is there, once in each snapshot: the next snapshot may
+        be long in coming, and until the job begins the file is that of another one.
+        """
+        found = await jobs.find_trace(self.server, self.job_id, self.cluster)
+        taken_at, is_remote = self.cluster.snapshot.taken_at, isinstance(self.cluster, RemoteCluster)
+        if jobs.has_begun(found) or self.is_over or is_remote or self.asked_in == taken_at:
+            return jobs.has_begun(found)
+        if isinstance(await self._read_file(jobs.build_log_paths(self.server, self.cluster, found), 1), StoreError):
+            return False
+        self.asked_in = taken_at
+        with contextlib.suppress(SlurmError):
+            await self.cluster.ask_again([self.job_id])
+        return jobs.has_begun(await jobs.find_trace(self.server, self.job_id, self.cluster))
+
+    async def _read_file(self, paths: Mapping[str, Any], limit_bytes: int) -> tuple[bytes, int] | StoreError:
+        path = paths[self.stream]
+        if path is None:
+            return NotFound("file", self.stream)
+        place = jobs.build_log_place(self.server, self.cluster, self.job_id, [paths["stdout"], paths["stderr"]])
+        read = workdirs.make_reader(self.cluster, place)
+        (found,) = await read([(path, self.offset, limit_bytes)], paths["owner"])
+        return found
+
     async def read_more(self) -> list[Frame]:
         """Read what was written since; messages of it, none when there is nothing.
 
         A file that is shorter than before was written anew.
         """
-        paths = await jobs.find_log_paths(self.server, self.job_id, self.cluster)
-        path = paths[self.stream]
-        if path is None:
+        if not await self.has_begun():
             return []
-        place = jobs.build_log_place(self.server, self.cluster, self.job_id, [paths["stdout"], paths["stderr"]])
-        read = workdirs.make_reader(self.cluster, place)
-        (found,) = await read([(path, self.offset, FRAME_BYTES)], paths["owner"])
+        paths = await jobs.find_log_paths(self.server, self.job_id, self.cluster)
+        found = await self._read_file(paths, FRAME_BYTES)
         if isinstance(found, NotFound):
             return []
         if isinstance(found, StoreError):

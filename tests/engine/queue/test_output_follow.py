@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -30,6 +31,8 @@ class Writer:
             self.time_s += step
         elif step == "anew":
             self.log.write_bytes(b"")
+        elif callable(step):
+            step()
         elif step is not None:
             await self.world.show_queue(*step)
 
@@ -97,6 +100,37 @@ async def test_a_job_that_slurm_forgets_ends_the_stream(tmp_path: Path) -> None:
         assert frames == [PING, {"type": "end", "state": "RUNNING", "exit_code": None, "offset": 0}]
         with pytest.raises(NotFound):
             await Writer(world, tmp_path / "log", []).follow()
+
+
+@asynchronous
+async def test_a_job_that_waits_is_asked_about_when_its_file_is_there(tmp_path: Path) -> None:
+    """Else its first lines would come with the next snapshot, which may be long in coming."""
+    (tmp_path / "work").mkdir()
+    log, running = tmp_path / "work" / "log", make_job(tmp_path, "RUNNING")
+    async with open_server(tmp_path) as world:
+
+        def begin() -> None:
+            world.slurm.rows = [running]
+            log.write_bytes(b"first\n")
+
+        await world.show_queue({**running, "state": "PENDING", "start_time": None})
+        end = [make_job(tmp_path, "COMPLETED", exit_code=0)]
+        frames = await Writer(world, log, [None, begin, b"second\n", end]).follow()
+        assert frames[:-1] == [PING, tell("first\n", 0, 6), tell("second\n", 6, 13)], "one by one"
+
+
+@asynchronous
+async def test_the_file_of_another_job_is_asked_about_once_in_each_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    waiting = {**make_job(tmp_path, "PENDING"), "start_time": None}
+    async with open_server(tmp_path) as world:
+        await world.show_queue(waiting)
+        end = [{**waiting, "state": "CANCELLED"}]
+        with patch.object(world.slurm, "squeue", wraps=world.slurm.squeue) as squeue:
+            steps = [b"another's\n", b"more\n", b"more\n", [waiting], b"more\n", end]
+            frames = await Writer(world, tmp_path / "work" / "log", steps).follow()
+        assert [frame["type"] for frame in frames] == ["ping", "end"], "nothing of it is told"
+        assert sum(call.args == (["7"],) for call in squeue.call_args_list) == 2
 
 
 @asynchronous
