@@ -152,7 +152,7 @@ class UpdateFeed:
         if before["state"] == after["state"] and before["reason"] == after["reason"]:
             before["reason_text"] = after["reason_text"]  # its numbers change all the time
         if data := find_changes(before, after, ("job_id", "state")):
-            self.tell_update("jobs", "update", job_id, data, before, after)
+            self.tell_update("jobs", "update", job_id, data, *list_versions(before, after))
 
     def _tell_forgotten_job(self, server: Server, cluster: Cluster, job_id: str, before: Row | None) -> None:
         """Tell of a job that SLURM does not know any more.
@@ -168,7 +168,7 @@ class UpdateFeed:
             kept = job_list.to_job_json(queue_view.build_past_row(entry))
             after = {**before, **{key: value for key, value in kept.items() if value}}
             if data := find_changes(before, after, ("job_id", "state")):
-                self.tell_update("jobs", "update", job_id, data, before, after)
+                self.tell_update("jobs", "update", job_id, data, *list_versions(before, after))
 
     def list_rows(self, server: Server, channel: str) -> list[Row]:
         """List what a channel shows now."""
@@ -214,6 +214,14 @@ class UpdateFeed:
                     partitions.setdefault(name, {"pending": 0, "running": 0})[state] += count
         waited = metrics.build_cluster_metrics(server)["queue_stats"]["avg_wait_time"]
         return {**total, "avg_wait_time": waited, "by_partition": partitions}
+
+
+def list_versions(before: Row, after: Row) -> list[Row]:
+    """List what a job looked like; one that was completing also as running.
+
+    Else who watches running jobs would not hear how it ended.
+    """
+    return [before, after, *([{**before, "state": "RUNNING"}] if before["state"] == "COMPLETING" else [])]
 
 
 def get_feed(server: Server) -> UpdateFeed:

@@ -16,6 +16,7 @@ from engine.monitoring import alerts
 from http_server import websocket
 from tests.app_client import Client
 from tests.contract_judge import find_envelope
+from tests.waiting import eventually
 
 HELD = "#!/bin/bash\n#SBATCH --hold\nsleep 300\n"
 
@@ -140,7 +141,7 @@ def test_the_example_of_the_document(client: Client) -> None:
     user = client.get(f"/api/v1/jobs/{job_id}").json()["user"]
     with talk(client) as made:
         made.subscribe("jobs", filter={"user": user, "state": "RUNNING"})
-        client.job(job_id, over=False)
+        eventually(lambda: client.get(f"/api/v1/jobs/{job_id}").json()["state"] == "RUNNING")
         (client.store / "go").touch()
         update = made.await_update(job_id, state="COMPLETED")
         assert update["data"]["exit_code"] == 0 and update["data"]["end_time"].endswith("Z")

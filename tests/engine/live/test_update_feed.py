@@ -10,6 +10,7 @@ import pytest
 
 from engine.live.update_feed import UpdateFeed
 from slurm_shim.job_groups import build_waiting_job
+from store.rules.live.subscriptions import parse_subscription
 
 
 class Cluster(SimpleNamespace):
@@ -23,12 +24,14 @@ class Listener:
 
     def __init__(self) -> None:
         self.updates: list[tuple[str, str, Any]] = []
+        self.versions: list[Any] = []  # of the row, with each update
 
     def wants(self, channel: str) -> bool:
         return True
 
     def add_update(self, update: Any, *versions: Any) -> None:
         self.updates.append((update.action, update.resource_id, update.data))
+        self.versions.append(versions)
 
 
 class Server:
@@ -86,6 +89,14 @@ def test_the_life_of_a_job_of_others(parts: Any) -> None:
         "job_id": "7", "state": "COMPLETED", "end_time": "2023-11-14T22:13:29Z", "exit_code": 0
     }, "as the document shows it"  # fmt: skip
     assert deleted == ("deleted", "7", {"job_id": "7", "state": "COMPLETED"})
+
+
+def test_who_watches_running_jobs_hears_of_an_end_that_took_its_time(parts: Any) -> None:
+    server, feed, listener = parts
+    watching = parse_subscription({"channel": "jobs", "filter": {"state": "RUNNING"}}, "sub_1")
+    for state in ("PENDING", "RUNNING", "COMPLETING", "COMPLETED"):
+        show(server, feed, "7", state=state)
+    assert [watching.accepts("jobs", *versions) for versions in listener.versions] == [False, True, True, True]
 
 
 def test_the_jobs_of_another_cluster_are_no_news(parts: Any) -> None:
