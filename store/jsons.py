@@ -224,7 +224,7 @@ def measure_depth(value: Any) -> int:
 
 
 def has_many_parts(value: Any) -> bool:
-    """Return whether lists and objects in it have over MANY_PARTS parts in all.
+    """Return whether its lists and objects have over MANY_PARTS parts in all.
 
     >>> has_many_parts({"a": [1] * 3000}), has_many_parts("a" * 3000)
     (True, False)

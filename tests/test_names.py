@@ -42,7 +42,7 @@ IMPERATIVES = frozenset(VERBS.split())
 QUESTIONS = frozenset({"is", "has", "can", "may", "needs", "wants", "accepts", "prefers"})
 CONVERSIONS = frozenset(["to", "from", "as", "by", "on"])
 # Names that a library or the command line looks for, and the word that every control loop has for its pass.
-CALLED_BY_NAME = frozenset({"main", "getattr", "reconcile", "incr"})
+CALLED_BY_NAME = frozenset({"main", "getattr", "reconcile", "incr", "aclose"})
 # Forms of verbs that say what was done instead of what is to be done.
 PARTICIPLES = re.compile(
     r"_*([a-z]+ed|told|shown|made|found|heard|held|known|written|drawn|given|taken|kept|sent|seen|said|gone|going|left|laid|put_down)_*"
