@@ -52,7 +52,7 @@ def list_family(pid: int) -> dict[int, str]:
             except OSError:
                 continue
             parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
-            lines[int(entry.name)] = line.replace(b"\0", b" ").decode()
+            lines[int(entry.name)] = line.replace(b"\0", b" ").decode("utf-8", "replace")
     found, added = {pid}, True
     while added:
         added = bool(more := {child for child, parent in parents.items() if parent in found} - found)
