@@ -23,7 +23,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_shim import parse, programs
-from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
+from slurm_shim.errors import (
+    AccountingOff,
+    AnswerTooLarge,
+    JobUnknown,
+    SlurmBusy,
+    SlurmInvalid,
+    SlurmUnreachable,
+    make_error,
+)
 from slurm_shim.ids import split_job_id, to_argument
 from slurm_shim.inventory import nodes
 from slurm_shim.past import scripts, usage
@@ -38,6 +46,8 @@ NODES, PARTITIONS = ["scontrol", "-o", "-a", "show", "node"], ["scontrol", "-o",
 _ESTIMATE = re.compile(r"\bJob \d+ to start at ")  # what --test-only prints
 CLOCK_NOISE_S = 3.0  # clocks that differ by less than can be measured count as equal
 NO_ACCOUNTING_S = 60.0  # for so long a cluster without accounting is not asked whether it has some
+# Some 15,000 jobs: more at once would cost more memory than all the rest. What a few minutes have is taken in any case.
+WINDOW_BYTES, FEW_MINUTES_S = 8_000_000, 300
 DATABASE_S = 30.0  # lists of users and sums over many jobs take the database longer than usual
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 _MOST_SECRETS = 1_000_000  # characters; Linux takes 2 MiB of arguments and environment
@@ -48,14 +58,15 @@ _log = logging.getLogger("sluice.slurm")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a job needs beside its script.
+    """What a call needs beside its argv, above all that of a job.
 
     `folders` are made before it is submitted, each by the field that names it; `secrets` are variables that only sbatch
-    and the job may see, so they stand in no argv.
+    and the job may see, so they stand in no argv. `most_bytes` is what the program may print.
     """
 
     folders: Folders = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    most_bytes: int | None = None
 
 
 NO_NEEDS = Needs()
@@ -129,15 +140,16 @@ class Slurm:
     def iterate_window(self, first_s: int, last_s: int, with_usage: bool, timeout_s: float) -> Iterator[parse.Job]:
         """Yield the jobs of accounting between two times, seconds ago.
 
-        Also those that ended a little before or after; `with_usage` gives rows as in slurm_shim.past.usage.
+        Also those that ended a little before or after; `with_usage` gives rows as in slurm_shim.past.usage. Raises
+        AnswerTooLarge where a longer time than FEW_MINUTES_S has more than WINDOW_BYTES.
         """
         nonce, end = _make_nonce(), f"now-{last_s}seconds" if last_s else "now"
         chosen = ["-S", f"now-{first_s}seconds", "-E", end, "-s", _ENDED]
+        needs = Needs(most_bytes=WINDOW_BYTES if first_s - last_s > FEW_MINUTES_S else None)
         if with_usage:
-            return iter(
-                usage.parse_usage(self._run_accounting(usage.build_sacct_argv(nonce, chosen), timeout_s), nonce)
-            )
-        text = self._run_accounting(_build_sacct_argv(nonce, parse.ACCOUNTING_FIELDS, chosen), timeout_s)
+            text = self._run_accounting(usage.build_sacct_argv(nonce, chosen), timeout_s, needs)
+            return iter(usage.parse_usage(text, nonce))
+        text = self._run_accounting(_build_sacct_argv(nonce, parse.ACCOUNTING_FIELDS, chosen), timeout_s, needs)
         return parse.iterate_accounting(text, nonce)  # one by one: there may be very many
 
     def find_accounted(self, job_ids: Iterable[str]) -> list[parse.Job] | None:
@@ -173,9 +185,9 @@ class Slurm:
     def _run_sacct(self, nonce: str, fields: tuple[str, ...], chosen: list[str]) -> str:
         return self._run_accounting(_build_sacct_argv(nonce, fields, chosen))
 
-    def _run_accounting(self, argv: list[str], timeout_s: float | None = None) -> str:
+    def _run_accounting(self, argv: list[str], timeout_s: float | None = None, needs: Needs = NO_NEEDS) -> str:
         try:
-            return self._run_checked(argv, timeout_s=timeout_s)
+            return self._run_checked(argv, timeout_s=timeout_s, needs=needs)
         except AccountingOff:
             self._no_accounting_until = time.monotonic() + NO_ACCOUNTING_S
             raise
@@ -385,8 +397,10 @@ class Slurm:
         # A call costs nothing but itself here.
         return
 
-    def _run_checked(self, argv: list[str], ids: Sequence[str] = (), timeout_s: float | None = None) -> str:
-        answer = self._run_guarded(argv, None, timeout_s)
+    def _run_checked(
+        self, argv: list[str], ids: Sequence[str] = (), timeout_s: float | None = None, needs: Needs = NO_NEEDS
+    ) -> str:
+        answer = self._run_guarded(argv, None, timeout_s, needs)
         if answer.exit_code:
             # `scontrol show node nope` complains on standard output.
             raise make_error(argv[0], answer.exit_code, answer.err or answer.out, ids)
@@ -430,7 +444,18 @@ class Slurm:
         environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
         environment |= {**self._build_hidden_variables(argv[0]), **needs.secrets}
         is_enough = _has_new_id if submits else None
-        ended = programs.run_program(program, argv, environment, given, timeout_s, hold_fd=hold_fd, is_enough=is_enough)
+        ended = programs.run_program(
+            program,
+            argv,
+            environment,
+            given,
+            timeout_s,
+            hold_fd=hold_fd,
+            most_bytes=needs.most_bytes,
+            is_enough=is_enough,
+        )
+        if needs.most_bytes is not None and len(ended.out) >= needs.most_bytes:
+            raise AnswerTooLarge(argv[0], needs.most_bytes)
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)

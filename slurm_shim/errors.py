@@ -15,6 +15,7 @@ The class carries the meaning, so that one table can map it to an answer.
     │  ├─ ClusterUnreachable  for a reason that is no text of SLURM
     │  └─ SlurmBusy      asked to come back later
     ├─ UnreadableAnswer  an answer that does not have the form we asked for
+    ├─ AnswerTooLarge    an answer of which there was more than we take at once
     └─ SyncFailed        rsync ended without having brought everything over
 
 Phrases and exit codes are those of Slurm 22.05.8 (slurm_errno.c gives each a fixed text); later versions kept them.
@@ -149,6 +150,13 @@ class SlurmBusy(SlurmUnreachable):
 
 class UnreadableAnswer(SlurmError, ValueError):
     """SLURM's answer has an unexpected form; nothing of it is used."""
+
+
+class AnswerTooLarge(SlurmError):
+    """SLURM had more to say than what is taken at once."""
+
+    def __init__(self, command: str, most_bytes: int) -> None:
+        super().__init__(f"{command} printed more than {most_bytes // 1_000_000} MB")
 
 
 class SyncFailed(SlurmError):

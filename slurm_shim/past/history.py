@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.errors import AnswerTooLarge, SlurmUnreachable
 from slurm_shim.parse import FINISHED, Job
 
 HOUR_S = 3600.0
@@ -57,6 +57,9 @@ def iterate_ended(
             if length_s <= HOUR_S:
                 raise
             length_s = max(HOUR_S, length_s / 8)  # it may have been too much for the time there is
+            continue
+        except AnswerTooLarge:  # the shortest window never is
+            length_s = max(SHORTEST_S, length_s / 8)
             continue
         for lot in _split_lots(window, LOT_ROWS):
             count += len(lot)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_shim.errors import SlurmUnreachable
+from slurm_shim import commands
+from slurm_shim.errors import AnswerTooLarge, SlurmUnreachable, UnreadableAnswer
 from slurm_shim.parse import Job
 from slurm_shim.past import history
+from tests.slurm_programs import Programs
 
 HOUR = 3600
 
@@ -81,3 +84,38 @@ def test_a_window_that_takes_too_long_is_asked_for_in_parts() -> None:
     slurm.most_rows = -1
     with pytest.raises(SlurmUnreachable):
         list_ends(slurm, now - HOUR, now)
+
+
+def test_a_window_that_has_too_much_is_asked_for_in_parts() -> None:
+    now = int(time.time())
+    slurm = Accounting(list(range(now - 4 * HOUR, now - 2 * HOUR)))
+    iterate_all = slurm.iterate_window
+
+    def iterate_few(first_s: int, last_s: int, with_usage: bool, timeout_s: float) -> Iterator[Job]:
+        rows = list(iterate_all(first_s, last_s, with_usage, timeout_s))
+        if len(rows) > 500:
+            raise AnswerTooLarge("sacct", 8_000_000)
+        return iter(rows)
+
+    slurm.iterate_window = iterate_few  # type: ignore[method-assign]
+    assert list_ends(slurm, now - 60 * 86_400, now) == slurm.ends
+
+
+BOUNDS = [
+    # why, seconds, bytes that sacct prints (of no job), what becomes of them
+    ("below the bound", 3600, 9_999, UnreadableAnswer),
+    ("above the bound", 3600, 10_001, AnswerTooLarge),
+    ("above the bound, in the shortest window", history.SHORTEST_S + 2 * history.MARGIN_S, 10_001, UnreadableAnswer),
+]
+
+
+@pytest.mark.parametrize("with_usage", [False, True])
+@pytest.mark.parametrize(("why", "first_s", "size", "problem"), BOUNDS, ids=[row[0] for row in BOUNDS])
+def test_so_much_is_taken_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, first_s: int, size: int, problem: type, with_usage: bool
+) -> None:
+    monkeypatch.setattr(commands, "WINDOW_BYTES", 10_000)
+    programs = Programs(tmp_path)
+    programs.write("sacct", f"yes | head -c {size}")
+    with pytest.raises(problem):
+        list(programs.slurm().iterate_window(int(first_s), 0, with_usage, 60.0))
