@@ -184,6 +184,8 @@ def test_metrics_are_told_as_they_are_asked_for(client: Client) -> None:
 
 def test_a_node_is_followed(client: Client) -> None:
     name = client.server.cluster.snapshot.nodes[0]["name"]
+    # A job of another test may have ended there a moment ago.
+    eventually(lambda: client.get(f"/api/v1/nodes/{name}").json()["state"] == "IDLE")
     with talk(client) as made:
         made.subscribe("nodes", filter={"node_name": name}, snapshot=True)
         (row,) = made.hear()["data"]["nodes"]
