@@ -23,15 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_shim import parse, programs
-from slurm_shim.errors import (
-    AccountingOff,
-    AnswerTooLarge,
-    JobUnknown,
-    SlurmBusy,
-    SlurmInvalid,
-    SlurmUnreachable,
-    make_error,
-)
+from slurm_shim.errors import AccountingOff, JobUnknown, SlurmBusy, SlurmInvalid, SlurmUnreachable, make_error
 from slurm_shim.ids import split_job_id, to_argument
 from slurm_shim.inventory import nodes
 from slurm_shim.past import scripts, usage
@@ -61,12 +53,12 @@ class Needs:
     """What a call needs beside its argv, above all that of a job.
 
     `folders` are made before it is submitted, each by the field that names it; `secrets` are variables that only sbatch
-    and the job may see, so they stand in no argv. `most_bytes` is what the program may print.
+    and the job may see, so they stand in no argv. `most_taken_bytes` are taken of what the program prints.
     """
 
     folders: Folders = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
-    most_bytes: int | None = None
+    most_taken_bytes: int | None = None
 
 
 NO_NEEDS = Needs()
@@ -145,7 +137,7 @@ class Slurm:
         """
         nonce, end = _make_nonce(), f"now-{last_s}seconds" if last_s else "now"
         chosen = ["-S", f"now-{first_s}seconds", "-E", end, "-s", _ENDED]
-        needs = Needs(most_bytes=WINDOW_BYTES if first_s - last_s > FEW_MINUTES_S else None)
+        needs = Needs(most_taken_bytes=WINDOW_BYTES if first_s - last_s > FEW_MINUTES_S else None)
         if with_usage:
             text = self._run_accounting(usage.build_sacct_argv(nonce, chosen), timeout_s, needs)
             return iter(usage.parse_usage(text, nonce))
@@ -451,11 +443,9 @@ class Slurm:
             given,
             timeout_s,
             hold_fd=hold_fd,
-            most_bytes=needs.most_bytes,
+            most_taken_bytes=needs.most_taken_bytes,
             is_enough=is_enough,
         )
-        if needs.most_bytes is not None and len(ended.out) >= needs.most_bytes:
-            raise AnswerTooLarge(argv[0], needs.most_bytes)
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)

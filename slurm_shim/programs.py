@@ -25,7 +25,7 @@ from typing import IO
 
 import sh
 
-from slurm_shim.errors import ClusterUnreachable, SlurmUnreachable
+from slurm_shim.errors import AnswerTooLarge, ClusterUnreachable, SlurmUnreachable
 from slurm_shim.threads import require_memory
 
 # sh writes every argv to its log at INFO, comments and names of people's jobs among them.
@@ -156,14 +156,16 @@ def run_program(
     *,
     hold_fd: int | None = None,
     most_bytes: int | None = None,
+    most_taken_bytes: int | None = None,
     is_enough: Callable[[bytes], bool] | None = None,
 ) -> Outcome:
     """Run a program to its end and return how it ended.
 
     The first word of `argv` is the name it goes by in errors.
 
-    `hold_fd` is a descriptor that it inherits, `most_bytes` what it may write at most. A program that goes on after it
-    has printed what `is_enough` is ended, and counts as ended well. SlurmUnreachable when it cannot be started.
+    `hold_fd` is a descriptor that it inherits, `most_bytes` what it and the programs that it starts may write into one
+    file. A program that goes on after it has printed what `is_enough` is ended, and counts as ended well. Raises
+    SlurmUnreachable when it cannot be started, AnswerTooLarge when it printed more than `most_taken_bytes`.
     """
     with contextlib.ExitStack() as opened:
         try:
@@ -196,6 +198,8 @@ def run_program(
             code = _wait_for_end(started, timeout_s, has_enough)
             if code is None and has_enough is not None and has_enough():
                 code = 0
+            if most_taken_bytes is not None and os.fstat(out.fileno()).st_size > most_taken_bytes:
+                raise AnswerTooLarge(argv[0], most_taken_bytes)
             return Outcome(code, _read_all(out), _read_all(err))
         except STARVED as error:
             text = f"{argv[0]} was lost sight of: {_describe(error)}"

@@ -24,8 +24,13 @@ from .options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
+
+    from ..state import State
+
+    # Leading id, submission and raw id of a job, by which it is sorted; its table, and its row there.
+    Place = tuple[int, int, int, str, int]
 
 # No federations, no jobs of several parts; users are those of this machine; there is no connection for -v to report.
 OPTIONS = Options(
@@ -45,6 +50,7 @@ tresusageinmintask,tresusageintot,tresusageoutmax,tresusageoutmaxnode,tresusageo
 tresusageouttot""".replace("\n", "")
 BRIEF = "jobid,state,exitcode"
 DEFAULT = "jobid,jobname,partition,account,alloccpus,state,exitcode"
+LOT_JOBS = 500
 FILTERS = {"partition": "partition", "accounts": "account", "name": "name", "qos": "qos"}
 
 
@@ -293,11 +299,11 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
     entries = _load_entries(conf, asked)
     if "batch-script" in asked:
         return _print_scripts(conf, entries)
-    sys.stdout.write(_format_table(asked, columns, entries))
+    sys.stdout.writelines(_format_lines(asked, columns, entries))
     return 0
 
 
-def _print_scripts(conf: dict[str, Any], entries: list[Entry]) -> int:
+def _print_scripts(conf: dict[str, Any], entries: Iterable[Entry]) -> int:
     """Print the script of each job, as far as it is there still."""
     with cluster.read_state({**conf, "down": False}) as state:
         for entry in entries:
@@ -332,20 +338,23 @@ def _parse_columns(asked: dict[str, Any]) -> list[tuple[str, int]]:
     return columns
 
 
-def _format_table(asked: dict[str, Any], columns: list[tuple[str, int]], entries: list[Entry]) -> str:
+def _format_lines(asked: dict[str, Any], columns: list[tuple[str, int]], entries: Iterable[Entry]) -> Iterator[str]:
     mark = str(asked.get("delimiter") or "|")
-    lines: list[list[str]] = [[FIELDS[name][0] for name, _ in columns]] if "noheader" not in asked else []
-    makers = [FIELDS[name][2] for name, _ in columns]
-    body = [[make(entry) for make in makers] for entry in entries]
-    if "parsable" in asked or "parsable2" in asked:
-        end = mark if "parsable" in asked else ""
-        return "".join(mark.join(line) + end + "\n" for line in [*lines, *body])
+    end = (mark if "parsable" in asked else "") + "\n"
     widths = [width for _, width in columns]
-    if lines:
-        lines.append(["-" * abs(width) for width in widths])
-    return "".join(
-        "".join(_fit_cell(t, w) + " " for t, w in zip(line, widths, strict=True)) + "\n" for line in [*lines, *body]
-    )
+
+    def format_line(cells: list[str]) -> str:
+        if "parsable" in asked or "parsable2" in asked:
+            return mark.join(cells) + end
+        return "".join(_fit_cell(cell, width) + " " for cell, width in zip(cells, widths, strict=True)) + "\n"
+
+    if "noheader" not in asked:
+        yield format_line([FIELDS[name][0] for name, _ in columns])
+        if "parsable" not in asked and "parsable2" not in asked:
+            yield format_line(["-" * abs(width) for width in widths])
+    makers = [FIELDS[name][2] for name, _ in columns]
+    for entry in entries:
+        yield format_line([make(entry) for make in makers])
 
 
 def _fit_cell(text: str, width: int) -> str:
@@ -354,44 +363,80 @@ def _fit_cell(text: str, width: int) -> str:
     return layout.pad_cell(text, abs(width), width > 0)
 
 
-def _load_entries(conf: dict[str, Any], asked: dict[str, Any]) -> list[Entry]:
+def _load_entries(conf: dict[str, Any], asked: dict[str, Any]) -> Iterator[Entry]:
+    """Load the lines that are asked for, in their order.
+
+    Raises Refused at once for what cannot be understood.
+    """
     now = int(time.time())
     wanted = _parse_ids(asked.get("jobs"))
     window = _parse_window(asked, now, bool(wanted))
     states = _parse_states(asked)
     users, groups = _parse_users(asked), _parse_groups(asked)
     nodes = _parse_nodes(asked)
-    with cluster.read_state({**conf, "down": False}) as state:
-        rows = state.select_jobs("(end_time IS NULL OR end_time >= ?) AND submit_time <= ?", window[0], window[1])
-        if "duplicates" in asked:
-            rows += state.db.execute("SELECT * FROM past").fetchall()
-        steps: dict[int, list[Any]] = {}
-        if "allocations" not in asked:
-            for step in state.db.execute("SELECT * FROM steps ORDER BY raw_id, step = 'batch' DESC, CAST(step AS INT)"):
-                steps.setdefault(step["raw_id"], []).append(step)
-    jobs = [views.Job(row, now) for row in rows if now - row["submit_time"] >= conf["accounting_lag_s"]]
-    jobs = [job for job in jobs if _is_wanted(job.row, asked, wanted, users)]
-    if groups is not None:
-        jobs = [job for job in jobs if job.row["gid"] in groups]
-    if nodes is not None:
-        jobs = [job for job in jobs if nodes & {share[0] for share in job.shares}]
-    if asked.get("clusters") not in (None, "all") and conf["cluster"] not in asked["clusters"].split(","):
-        jobs = []  # accounting of a cluster that it does not know is empty
-    if not wanted or states is not None:
-        jobs = [job for job in jobs if _is_in_states(job.row, states, window)]
-    jobs.sort(
-        key=lambda job: (
-            job.row["array_job_id"] or job.row["het_job_id"] or job.row["raw_id"],
-            job.row["submit_time"],
-            job.row["raw_id"],
+
+    def is_listed(row: Any) -> bool:
+        return (
+            now - row["submit_time"] >= conf["accounting_lag_s"]
+            and _is_wanted(row, asked, wanted, users)
+            and (groups is None or row["gid"] in groups)
+            and (nodes is None or any(share[0] in nodes for share in views.Job(row, now).shares))
+            and ((bool(wanted) and states is None) or _is_in_states(row, states, window))
         )
-    )
-    entries: list[Entry] = []
-    for job in jobs:
-        own = steps.get(job.row["raw_id"], [])
-        entries.append(Entry(job, None, "noconvert" in asked, own))
-        entries += [Entry(job, step, "noconvert" in asked) for step in own]
-    return entries
+
+    if asked.get("clusters") not in (None, "all") and conf["cluster"] not in asked["clusters"].split(","):
+        return iter(())  # accounting of a cluster that it does not know is empty
+    return _iterate_entries(conf, asked, now, window, is_listed)
+
+
+def _iterate_entries(
+    conf: dict[str, Any], asked: dict[str, Any], now: int, window: tuple[int, int], is_listed: Callable[[Any], bool]
+) -> Iterator[Entry]:
+    """Yield the lines of the jobs that are listed, in their order.
+
+    A lot of rows is kept at a time, and the state may change meanwhile: who reads what is printed may be slow.
+    """
+    with cluster.read_state({**conf, "down": False}) as state:
+        ended = "(end_time IS NULL OR end_time >= ?) AND submit_time <= ?"
+        chosen = list(_find_places(state, "jobs", is_listed, ended, window))
+        if "duplicates" in asked:
+            chosen += _find_places(state, "past", is_listed)
+        chosen.sort()
+        for first in range(0, len(chosen), LOT_JOBS):
+            lot = chosen[first : first + LOT_JOBS]
+            rows = {table: _read_rows(state, table, lot) for table in ("jobs", "past")}
+            steps = {} if "allocations" in asked else _read_steps(state, lot)
+            for *_, raw_id, table, place in lot:
+                if (row := rows[table].get(place)) is not None:  # else it was forgotten meanwhile
+                    job, own = views.Job(row, now), steps.get(raw_id, [])
+                    yield Entry(job, None, "noconvert" in asked, own)
+                    yield from (Entry(job, step, "noconvert" in asked) for step in own)
+
+
+def _find_places(
+    state: State, table: str, is_listed: Callable[[Any], bool], where: str = "1", values: Sequence[int] = ()
+) -> Iterator[Place]:
+    """Find where the rows are that are listed, with what they are sorted by."""
+    for row in state.db.execute(f"SELECT rowid AS place, * FROM {table} WHERE {where}", values):  # noqa: S608
+        if is_listed(row):
+            leading = row["array_job_id"] or row["het_job_id"] or row["raw_id"]
+            yield leading, row["submit_time"], row["raw_id"], table, row["place"]
+
+
+def _read_rows(state: State, table: str, lot: Sequence[Place]) -> dict[int, Any]:
+    places = [place[-1] for place in lot if place[-2] == table]
+    query = f"SELECT rowid AS place, * FROM {table} WHERE rowid IN ({','.join('?' * len(places))})"  # noqa: S608
+    return {row["place"]: row for row in state.db.execute(query, places)}
+
+
+def _read_steps(state: State, lot: Sequence[Place]) -> dict[int, list[Any]]:
+    """Read the steps of a lot of jobs, the batch step first."""
+    ids = [place[2] for place in lot]
+    query = f"SELECT * FROM steps WHERE raw_id IN ({','.join('?' * len(ids))})"  # noqa: S608
+    found: dict[int, list[Any]] = {}
+    for step in state.db.execute(f"{query} ORDER BY raw_id, step = 'batch' DESC, CAST(step AS INT)", ids):
+        found.setdefault(step["raw_id"], []).append(step)
+    return found
 
 
 def _parse_ids(text: str | None) -> list[tuple[int, int | None]]:
