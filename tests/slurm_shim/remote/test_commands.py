@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -303,17 +304,18 @@ def test_a_connection_is_private_shared_and_ended(beyond: Beyond) -> None:
     socket = slurm.identify().socket
     slurm.connection.close()
     assert not folder.exists()
-    processes = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)]
-    assert not [process for process in processes if socket.encode() in process], "no ssh is left"
+    assert not [line for line in list_command_lines() if socket.encode() in line], "no ssh is left"
     with pytest.raises(ConnectionLost, match="closed"):
         slurm.squeue()
 
 
-def readable(path: Path) -> bool:
-    try:
-        return bool(path.read_bytes())
-    except OSError:
-        return False
+def list_command_lines() -> list[bytes]:
+    """Those of all processes, but for those that end meanwhile."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return found
 
 
 @pytest.mark.ssh

@@ -139,7 +139,7 @@ def test_a_mount_that_cannot_be_copied(client: Client, beyond: Beyond) -> None:
 
 def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None:
     await_clusters(client)
-    run = client.start_run("two", TWO)
+    run = client.start_run("two", TWO.replace("sleep 4", f"while [ ! -e {beyond.home}/go ]; do sleep 0.1; done"))
     path = f"/api/workflows/runs/{run['id']}"
     eventually(lambda: client.get(path).json()["job_statuses"].get("a") == "RUNNING", 60)
     beyond.sshd.kill()
@@ -155,6 +155,7 @@ def test_a_lost_connection_loses_nothing(client: Client, beyond: Beyond) -> None
     job_id = before["job_ids"]["a"]
     assert client.get(f"/api/jobs/{job_id}/logs").status_code == 503, "what cannot be read is not shown as empty"
     # Until both jobs have ended over there, with nobody to see it.
+    (beyond.home / "go").touch()
     ended = "sacct -X -n -P -o State -j"
     environment = {**beyond.variables}
     eventually(
