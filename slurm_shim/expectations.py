@@ -30,12 +30,14 @@ def build_expected_job(
         "array_task_id": given.get("array"),
         "user": user,
         "account": given.get("account"),
+        "qos": given.get("qos"),
         "partition": partition,
         "node_count": node_count,
         "cpu_count": cpu_count,
         "gpus": _count_gpus(given, node_count),
         "memory_mb": _count_memory_mb(given, node_count, cpu_count),
         "work_dir": given.get("chdir"),
+        "dependency": given.get("dependency"),
         **_find_time_limit(given.get("time"), known.get(partition or "")),
     }
 
