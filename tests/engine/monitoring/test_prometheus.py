@@ -7,10 +7,12 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.monitoring import prometheus
+from engine.monitoring import alerts, prometheus
 from store.documents.configuration import MetricsConfig
-from tests.engine.monitoring.test_sampler import begin_sampling, ended, make_slurm
-from tests.engine.servers.pretended import Slurm, World, open_server
+from store.rules.changes import Filter
+from tests.engine.monitoring.test_sampler import NODE, begin_sampling, ended, make_slurm
+from tests.engine.notify.test_deliveries import build_delivery
+from tests.engine.servers.pretended import Slurm, World, make_cell, make_sweep, open_server
 from tests.pretended import asynchronous, job
 
 NOON = 1_702_641_600.0
@@ -62,6 +64,29 @@ async def test_queue_nodes_and_calls_are_told(tmp_path: Path) -> None:
         assert not [key for key in found if "ann" in key], "no names"
         world.store.config.metrics = MetricsConfig(by_user=True)
         assert read(world)["sluice_user_jobs", "RUNNING", "ann"] == 1.0
+
+
+@asynchronous
+async def test_what_the_store_holds_and_who_reads_is_told(tmp_path: Path) -> None:
+    slurm = make_counted()
+    slurm.node_rows = [NODE | {"gpus": 4, "gpus_allocated": 1}, NODE | {"name": "n2", "state": "DOWN", "usable": False}]
+    async with open_server(tmp_path, slurm=slurm) as world:
+        await begin_sampling(world, NOON)
+        await world.show_queue()
+        cell = make_cell(0, status="running")
+        await world.store.sweeps.create("7", make_sweep(status="running"))
+        await world.store.runs.put(cell.id, cell)
+        await world.store.deliveries.create("1", build_delivery(1, status="abandoned"))
+        await alerts.check_alerts(world.server)
+        nobody = read(world)["sluice_event_readers",]
+        async with world.server.changes.read(Filter()):
+            found = read(world)
+    assert (nobody, found["sluice_event_readers",]) == (0.0, 1.0)
+    assert (found["sluice_runs", "running"], found["sluice_sweeps", "running"]) == (1.0, 1.0)
+    assert (found["sluice_deliveries", "abandoned"], found["sluice_alerts", "critical"]) == (1.0, 1.0)
+    gpus = [found["sluice_partition_gpus", "main", state] for state in ("allocated", "idle")]
+    assert gpus == [1.0, 3.0] and found["sluice_cluster_gpus", "total"] == 4.0
+    assert found["sluice_store_failing",] == 0.0 and found["process_open_fds",] > 0
 
 
 # Base units of the Prometheus conventions; what is counted has no unit.
