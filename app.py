@@ -408,7 +408,11 @@ STRICT = (
 # What callers have sent is never shown by a browser as a page of this server.
 DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
 # What a page of an allowed origin may read beside the body.
-EXPOSED = (b"access-control-expose-headers", b"ETag, X-Change, X-Request-ID, X-Snapshot-Age, X-Total-Count")
+READABLE = (
+    b"ETag, Retry-After, X-Change, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-RateLimit-Window, "
+    b"X-Request-ID, X-Snapshot-Age, X-Total-Count"
+)
+EXPOSED = (b"access-control-expose-headers", READABLE)
 NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
 STREAM, EVENTS = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")), b"text/event-stream"
 

@@ -296,7 +296,7 @@ def test_everything_that_callers_send_is_described() -> None:
 
 
 def test_generators_of_clients_find_what_they_need() -> None:
-    """What such programs stumbled over; tests/test_clients.py runs two of them."""
+    """What such programs stumbled over; tests/clients/test_clients.py runs two of them."""
     for path, part in parts(CONTRACT):
         kinds = part.get("type") if isinstance(part.get("type"), list) else [part.get("type")]
         assert "array" not in kinds or "items" in part, path

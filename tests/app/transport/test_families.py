@@ -328,6 +328,7 @@ def test_origins_of_access_yaml_may_read_their_family_only(client: Client) -> No
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
         readable = answer.headers["access-control-expose-headers"].lower().split(", ")
         assert {"etag", "x-change"} & answer.headers.keys() <= set(readable)
+        assert {"retry-after", "x-ratelimit-remaining"} <= set(readable), "by these a client of the S9S API waits"
         assert "access-control-allow-origin" not in client.get("/api/jobs", headers=headers).headers
     with pytest.raises(errors.Invalid, match="unknown family 'moon'"):
         folder.parse(b"cors: {moon: ['http://localhost:3000']}\n", "access.yaml")
