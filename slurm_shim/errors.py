@@ -180,7 +180,7 @@ _BROKEN_SCRIPT = (
     "Batch script contains DOS",
     "The Slurm controller does not",
 )
-_SYSTEM_ERRORS = frozenset(map(os.strerror, errno.errorcode))
+_SYSTEM_ERRORS = tuple(map(os.strerror, errno.errorcode))
 _HINTS = ("Try ", "Request aborted", "For inst")
 _LONGEST_TEXT = 2000
 
@@ -318,6 +318,8 @@ def extract_reason(stderr: str) -> str:
 
     >>> extract_reason("sacct: error: Problem talking to the database: Connection refused")
     'Problem talking to the database: Connection refused'
+    >>> extract_reason("squeue: error: Munge encode failed: No such file or directory, retrying in 1sec")
+    'Munge encode failed: No such file or directory, retrying in 1sec'
     """
     lines = _list_lines(stderr)
     if not lines:
@@ -325,7 +327,7 @@ def extract_reason(stderr: str) -> str:
     last = _FOR_JOB.sub("", _find_summary(lines))
     head, colon, tail = last.rpartition(": ")
     # What follows the colon is a value, not a phrase ("Unknown job signal: FOO", "parameter is not supported: frob=1").
-    is_phrase = tail[:1].isupper() and " " in tail and tail not in _SYSTEM_ERRORS
+    is_phrase = tail[:1].isupper() and " " in tail and not tail.startswith(_SYSTEM_ERRORS)
     phrase = tail if colon and is_phrase else last
     return phrase or head
 
