@@ -74,7 +74,8 @@ def to_safe_cell(value: Any, delimiter: str = ",") -> str:
     if not isinstance(value, str | list | dict):
         return text
     text = INNER_FORMULA.sub(lambda match: match[1] if match[1] == delimiter else f"{match[1]}'", text)
-    return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
+    begins = (text, text.removeprefix("\ufeff").lstrip())  # a byte order mark at the beginning of a file is skipped
+    return f"'{text}" if any(begin.startswith(FORMULA) for begin in begins) else text
 
 
 def write_separated(out: Any, wanted: dict[str, Any], rows: Iterable[Row]) -> None:

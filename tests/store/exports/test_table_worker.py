@@ -42,6 +42,7 @@ CELLS = [
     ("an end of line before it", "\rx", "'\rx"),
     ("a blank before it", " =1", "' =1"),
     ("a blank that does not break before it", "\u00a0=1", "'\u00a0=1"),
+    ("a byte order mark before it", "\ufeff=1", "'\ufeff=1"),
     ("a wide sign", "\uff1d1+1", "'\uff1d1+1"),
     ("behind another delimiter", "a;=1; -2;b", "a;'=1;' -2;b"),
     ("behind an end of line", "a\n@b", "a\n'@b"),
