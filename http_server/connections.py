@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
+from http_server.memory import give_back_memory
 from store.access.credentials import OWN_UID
 from store.access.peers import Peers
 from store.config.log_format import Throttle
@@ -41,9 +42,10 @@ Ends = tuple[tuple[str, int], tuple[str, int]]  # address and port: the client's
 def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
     """End connections of others beyond their share of `most`, and unread ones.
 
-    Until `is_over`, in a thread of its own: all else may be busy with what an attacker sent.
+    Memory that they have left is given back. Until `is_over`, in a thread of its own: all else may be busy with what an
+    attacker sent.
     """
-    lines, pause_s, unread = Throttle(), 0.0, Unread(port)
+    lines, pause_s, unread, free_bytes = Throttle(), 0.0, Unread(port), 0
     with contextlib.closing(Peers()) as peers:
         while not is_over.wait(pause_s):
             ended: Mapping[str, int] = {}
@@ -51,6 +53,7 @@ def watch_connections(port: int, most: int, is_over: threading.Event) -> None:
                 for number in unread.list_given_up(time.monotonic()):
                     end_connection(number, port, drop=True)
                 ended = limit_connections(port, most, peers)
+                free_bytes = give_back_memory(free_bytes)
             except Exception as problem:  # whatever it is, memory among it: the next look may succeed
                 if lines.admit("problem"):
                     log.warning("cannot look at the connections: %s", problem)
