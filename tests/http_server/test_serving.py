@@ -104,7 +104,7 @@ def test_an_answer_that_the_end_cuts_off_is_no_failure() -> None:
         run: Any = serving.Serving(answer, None, "127.0.0.1", 1)  # type: ignore[arg-type]
         run.state = asyncio.get_running_loop().create_future()
         run.state.set_result({})
-        call = asyncio.create_task(run.call({"type": "http"}, None, None))
+        call = asyncio.create_task(run.call({"type": "http", "headers": []}, None, None))
         await begun.wait()
         (task,) = run.calls
         task.cancel()
