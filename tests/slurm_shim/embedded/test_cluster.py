@@ -243,12 +243,17 @@ def test_the_submitter_waits_for_nobody(cluster: Cluster) -> None:
 # --- time ---
 
 
-def test_a_time_limit_ends_the_job_in_two_steps(cluster: Cluster) -> None:
-    job = cluster.submit("trap 'echo term' TERM; echo on; while :; do sleep 0.05; done", "-t", "5")
+def age_job(cluster: Cluster, job: str, seconds: int) -> None:
+    """Have a job that has written something be older than it is."""
     eventually(lambda: (cluster.work / f"out-{job}").exists() and (cluster.work / f"out-{job}").read_text())
     with contextlib.closing(cluster.database()) as db:
-        db.execute("UPDATE jobs SET start_time = start_time - 600")
+        db.execute("UPDATE jobs SET start_time = start_time - ?", (seconds,))
     os.kill(cluster.row(job)["sup_pid"], signal.SIGUSR1)
+
+
+def test_a_time_limit_ends_the_job_in_two_steps(cluster: Cluster) -> None:
+    job = cluster.submit("trap 'echo term' TERM; echo on; while :; do sleep 0.05; done", "-t", "5")
+    age_job(cluster, job, 600)
     assert cluster.await_end(job) == "TIMEOUT|0:0"
     text = (cluster.work / f"out-{job}").read_text()
     assert text.startswith("on\n")
@@ -258,11 +263,11 @@ def test_a_time_limit_ends_the_job_in_two_steps(cluster: Cluster) -> None:
 
 
 def test_a_warning_comes_before_the_limit(cluster: Cluster) -> None:
-    job = cluster.submit(
-        "trap 'echo warned; exit 0' USR1; while :; do sleep 0.05; done", "-t", "1", "--signal=B:USR1@59"
-    )
+    script = "trap 'echo warned; exit 0' USR1; echo on; while :; do sleep 0.05; done"
+    job = cluster.submit(script, "-t", "60", "--signal=B:USR1@1800")
+    age_job(cluster, job, 1801)
     assert cluster.await_end(job) == "COMPLETED|0:0"
-    assert (cluster.work / f"out-{job}").read_text() == "warned\n"
+    assert (cluster.work / f"out-{job}").read_text() == "on\nwarned\n"
 
 
 def test_a_time_to_begin_comes_though_nobody_asks(cluster: Cluster) -> None:
