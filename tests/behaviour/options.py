@@ -362,6 +362,7 @@ DIRECTIVES = (
     ),
 )
 
+# What runs on GPUs does so in their lane: a job that waits for them changes why others wait.
 GPUS = "-p gpu -N1 -o out"
 ASK = "--wrap 'echo $SLURM_CPUS_ON_NODE $SLURM_NTASKS $SLURM_GPUS_ON_NODE'"
 RUNNING = (
@@ -370,27 +371,44 @@ RUNNING = (
         submit(f"{GPUS} --gpus=2 --cpus-per-gpu=3 --wrap 'echo $SLURM_CPUS_ON_NODE $SLURM_CPUS_PER_GPU'"),
         Reads("out", "6 3\n"),
         Do("scontrol -o show job <a>", like(r".* NumCPUs=6 .* CpusPerTres=gres:gpu:3 .*")),
+        lane="gpu",
     ),
     row(
         "memory for each GPU",
         submit(f"{GPUS} --gres=gpu:2 --mem-per-gpu=100 --wrap 'echo $SLURM_MEM_PER_GPU'"),
         Reads("out", "100\n"),
         Do("scontrol -o show job <a>", like(r".* MemPerTres=gres:gpu:100 .*")),
+        lane="gpu",
     ),
-    row("tasks for each GPU", submit(f"{GPUS} --gpus=2 --ntasks-per-gpu=2 {ASK}"), Reads("out", "4 4 2\n")),
-    row("GPUs for tasks", submit(f"{GPUS} -n4 --ntasks-per-gpu=2 {ASK}"), Reads("out", "4 4 2\n")),
+    row(
+        "tasks for each GPU",
+        submit(f"{GPUS} --gpus=2 --ntasks-per-gpu=2 {ASK}"),
+        Reads("out", "4 4 2\n"),
+        lane="gpu",
+    ),
+    row(
+        "GPUs for tasks",
+        submit(f"{GPUS} -n4 --ntasks-per-gpu=2 {ASK}"),
+        Reads("out", "4 4 2\n"),
+        lane="gpu",
+    ),
     row(
         "tasks for GPUs",
         submit("-p gpu -o out --gpus=4 --gpus-per-task=2 --wrap 'echo $SLURM_NTASKS'"),
         Reads("out", "2\n"),
+        lane="gpu",
     ),
     row(
-        "nodes for GPUs", submit(f"-p gpu -o out --gpus=2 --gpus-per-node=1 {ASK}"), Reads("out", like(r"1 \d* ?1\n?"))
+        "nodes for GPUs",
+        submit(f"-p gpu -o out --gpus=2 --gpus-per-node=1 {ASK}"),
+        Reads("out", like(r"1 \d* ?1\n?")),
+        lane="gpu",
     ),
     row(
         "CPUs for the GPU of each task",
         submit(f"{GPUS} -n2 --gpus-per-task=1 --cpus-per-gpu=2 {ASK}"),
         Reads("out", "4 2 2\n"),
+        lane="gpu",
     ),
     row(
         "CPUs on each node",
@@ -464,12 +482,14 @@ HETEROGENEOUS = (
         Until("sacct -X -n -P -j <a> -o JobID,State,ExitCode", "<a>+0|COMPLETED|0:0\n<a>+1|COMPLETED|0:0"),
         Do("sacct -X -n -P -j <a>+1 -o JobID,NCPUS", "<a>+1|2"),
         Do("sacct -n -P -j <a> -o JobID", "<a>+0\n<a>+0.batch\n<a>+1"),
+        lane="gpu",
     ),
     row(
         "all parts fail with the script",
         submit("", stdin=f"{TWO}exit 3\n"),
         parts("<a>", "<a>+0|FAILED|NonZeroExitCode\n<a>+1|FAILED|NonZeroExitCode", "%i|%T|%r"),
         Until("sacct -X -n -P -j <a> -o State,ExitCode", "FAILED|3:0\nFAILED|3:0"),
+        lane="gpu",
     ),
     row(
         "a part alone cannot be cancelled before the start, the whole can",
@@ -487,6 +507,7 @@ HETEROGENEOUS = (
         parts("<a>", "<a>+0|RUNNING\n<a>+1|CANCELLED"),
         Do("scancel <a>+0"),
         parts("<a>", "<a>+0|CANCELLED\n<a>+1|CANCELLED"),
+        lane="gpu",
     ),
     row(
         "its parts are suspended together",
@@ -548,6 +569,7 @@ HETEROGENEOUS = (
             "srun: error: Requested het-group offset exceeds highest hetjob index (5 > 1)\n1\n",
         ),
         Until("sacct -n -P -j <a> -o JobID,NTasks", "<a>+0|\n<a>+0.batch|1\n<a>+0.0|1\n<a>+1|\n<a>+1.0|2\n<a>+1.1|1"),
+        lane="gpu",
     ),
     row("the parts of no job", Do("squeue -h -j 99999999+1", "", "slurm_load_jobs error: Invalid job id specified", 1)),
 )

@@ -89,7 +89,7 @@ def test_the_example_of_the_document_works_literally(client: Client) -> None:
 def test_each_job_is_in_once_with_cells_that_are_no_formulas(client: Client, jobs: list[str]) -> None:
     text = download(client, {"type": "jobs", "format": "csv", "fields": ["id", "name", "nodes"]}).decode()
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert rows[0] == ["job_id", "job_name", "nodes"] and text.count("\r\n") == len(rows)
+    assert text.startswith("job_id,job_name,nodes\r\n")
     names = dict(row[:2] for row in rows[1:])
     assert len(names) == len(rows) - 1 and set(jobs) <= set(names)
     assert [names[job_id] for job_id in jobs[:2]] == [f"'{name}" for name in HOSTILE[:2]]
