@@ -54,12 +54,19 @@ ROWS = (
         submit("-p gpu -o /dev/null --wrap true", "c"),
         queue("<b>", "PENDING|Resources"),
         queue("<c>", "PENDING|Priority"),
-        Until("sinfo -h -N -n node04 -o %T|%C", "allocated|8/0/0/8"),
         Do("scontrol update jobid=<c> priority=4294967290"),
         Do("scancel <a>"),
         await_end("<b>", "COMPLETED"),
         await_end("<c>", "COMPLETED"),
         lane="gpu",
+    ),
+    # The counts of a real SLURM may stay as they were until another node changes.
+    row(
+        "a full node says so",
+        submit("-p gpu -w node04 --ntasks=8 -o /dev/null --wrap 'sleep 600'"),
+        Until("sinfo -h -N -n node04 -o %T|%C", "allocated|8/0/0/8"),
+        lane="gpu",
+        on="embedded",
     ),
     row(
         "a higher priority goes first",
