@@ -22,7 +22,10 @@ KEY = "Idempotency-Key"
 
 @dataclass(frozen=True)
 class Retries:
-    """How often to ask again, and how long to wait before; a server that is started anew is away for some seconds."""
+    """How often to ask again, and how long to wait before.
+
+    A server that is started anew is away for some seconds.
+    """
 
     count: int = 5
     first_s: float = 0.5
@@ -49,7 +52,10 @@ def add_key(request: httpx.Request) -> None:
 
 
 def count_lost(lost: int, opened_at: float) -> int:
-    """Count a connection that was lost; one that stood for long is lost for the first time, however silent it was."""
+    """Count a connection that was lost.
+
+    One that stood for long is lost for the first time, however silent it was.
+    """
     return 1 if time.monotonic() - opened_at > STOOD_S else lost + 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -29,7 +30,7 @@ Made = TypeVar("Made", Export, Report)
 PAUSE_S = 0.5
 
 
-class MadeFiles(Generic[Made]):
+class MadeFiles(ABC, Generic[Made]):
     """What exports and reports have in common: wait, download.
 
     `path` is where they are listed, `id_name` the field that has their id.
@@ -40,13 +41,13 @@ class MadeFiles(Generic[Made]):
     def __init__(self, low: AuthenticatedClient) -> None:
         self.low = low
 
+    @abstractmethod
     async def list(self, *, limit: int | None = None, offset: int | None = None) -> Page[Made]:
         """Return one page of them, newest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def get(self, made: str | Made) -> Made:
         """Return the state of one."""
-        raise NotImplementedError
 
     async def iterate(self, *, limit: int = 500) -> AsyncIterator[Made]:
         """Yield all of them, page by page."""

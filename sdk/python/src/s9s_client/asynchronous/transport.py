@@ -14,7 +14,10 @@ from s9s_client.retries import LOST, Retries, add_key
 
 
 class RetryingTransport(httpx.AsyncBaseTransport):
-    """Sends a request again while the server is busy or out of reach, or where a token has ended."""
+    """Sends a request again while the server is busy or out of reach.
+
+    Also where a token has ended.
+    """
 
     def __init__(
         self,
