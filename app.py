@@ -661,8 +661,11 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
 
 def has_version(call: Call, etag: bytes) -> bool:
     """Return whether the client has this version, as If-None-Match says."""
-    known = [tag.strip().removeprefix(b"W/") for tag in call.headers.get(b"if-none-match", b"").split(b",")]
-    return call.method in ("GET", "HEAD") and (etag in known or b"*" in known)
+    given = call.headers.get(b"if-none-match")
+    if given is None or call.method not in ("GET", "HEAD"):
+        return False
+    known = [tag.strip().removeprefix(b"W/") for tag in given.split(b",")]
+    return etag in known or b"*" in known
 
 
 async def send_unchanged(call: Call, headers: Headers) -> None:
@@ -676,7 +679,6 @@ async def send_file(call: Call, status: int, headers: Headers, path: Path, filen
 
     `filename` is what a browser saves it as. Raises WrongRange.
     """
-
     found = await asyncio.to_thread(path.stat)
 
     async def send(message: Message) -> None:

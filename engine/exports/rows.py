@@ -101,11 +101,9 @@ def _build_job(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_accounted_job(row: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, Any]:
-    job, source = _build_job(row), sources.get(row["job_id"])
-    if source is not None and (entry := find_entry((row["job_id"], source))) is not None:
-        # Accounting does not know files.
-        job["standard_output"], job["standard_error"] = entry.stdout, entry.stderr
-    return job
+    source = sources.get(row["job_id"])
+    entry = None if source is None else find_entry((row["job_id"], source))
+    return _build_job(queue_view.fill_paths(row, entry))
 
 
 def find_entry(found: tuple[str, Any]) -> JobEntry | None:

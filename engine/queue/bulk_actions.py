@@ -15,7 +15,7 @@ from slurm_shim.errors import JobFinished, JobUnknown
 from store import access
 from store.errors import Invalid, NotFound, make_problem
 from store.rules.jobs import actions
-from store.rules.queue.job_states import describe_unknown_state, find_state
+from store.rules.queue.job_states import find_states
 
 MOST_JOBS = 1000
 Results = dict[str, tuple[str, str]]  # by the id that was asked for: status, message
@@ -73,11 +73,11 @@ def list_wanted(cluster: Cluster, body: Mapping[str, Any], options: Mapping[str,
     if wanted is None:
         return list(given or ())
     cluster.check_answering()
-    user, names = cluster.slurm.get_user(), {word: find_state(word) for word in wanted["states"]}
-    if unknown := [describe_unknown_state(word) for word, state in names.items() if state is None]:
-        raise Invalid([make_problem("; ".join(unknown[:3]), ["body", "options", "select", "states"])])
-    rows = cluster.snapshot.jobs.values()
-    job_ids = [row["job_id"] for row in rows if row["state"] in names.values() and row["user"] == user]
+    states, wrong = find_states(wanted["states"])
+    if wrong is not None:
+        raise Invalid([make_problem(wrong, ["body", "options", "select", "states"])])
+    user, rows = cluster.slurm.get_user(), cluster.snapshot.jobs.values()
+    job_ids = [row["job_id"] for row in rows if row["state"] in states and row["user"] == user]
     if len(job_ids) > MOST_JOBS:
         message = f"{len(job_ids)} jobs are selected, more than {MOST_JOBS}"
         raise Invalid([make_problem(message, ["body", "options", "select"])])
@@ -93,12 +93,10 @@ async def do_to_all(cluster: Cluster, change: JobChange, targets: Mapping[str, T
     rows = await cluster.ask_again(taken) if taken and change.action != "cancel" else {}
     results: Results = {}
     for job_id, target in targets.items():
-        row, problem, why = rows.get(target.job_id), refused.get(target.job_id), None
-        if row is not None and change.action in ("hold", "priority"):
-            why = actions.find_obstacle(change.action, row["state"], parts=row.get("tasks", ()))
+        row, problem = rows.get(target.job_id), refused.get(target.job_id)
         if problem is not None:
             results[job_id] = "error", explain_refusal(problem)
-        elif why is not None:
+        elif row is not None and (why := actions.find_silent_refusal(change.action, row)) is not None:
             results[job_id] = "error", why
         else:
             results[job_id] = "success", describe_success(change)

@@ -143,8 +143,7 @@ async def change_job(
     row = (await cluster.ask_again([target.job_id])).get(target.job_id)
     if row is None:
         return target, target.state
-    why = actions.find_obstacle(change.action, row["state"], parts=row.get("tasks", ()))
-    if why is not None and change.action in ("hold", "priority"):
+    if (why := actions.find_silent_refusal(change.action, row)) is not None:
         raise JobFinished(job_id) if row["state"] in states.TERMINAL else Conflict(f"Job {job_id}: {why}")
     return target, row["state"]
 

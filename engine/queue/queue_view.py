@@ -121,10 +121,13 @@ class QueueView:
 
 
 def add_paths(server: Server, asked: Cluster, row: Row) -> Row:
-    """Add where a job of ours wrote to a row of accounting, which lacks it."""
-    if row["source"] != "sacct" or (entry := server.job_index.get(asked.name, row["job_id"])) is None:
-        return row
-    return {**row, "stdout": entry.stdout, "stderr": entry.stderr}
+    """Add where a job of ours wrote to a row of accounting."""
+    return fill_paths(row, server.job_index.get(asked.name, row["job_id"])) if row["source"] == "sacct" else row
+
+
+def fill_paths(row: Row, entry: JobEntry | None) -> Row:
+    """Fill in where a job of ours wrote, which accounting does not know."""
+    return row if entry is None else {**row, "stdout": entry.stdout, "stderr": entry.stderr}
 
 
 def _find_whole(asked: Cluster, row: Row) -> Row:

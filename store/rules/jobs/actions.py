@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from store.rules import states
 
@@ -50,6 +51,16 @@ def find_obstacle(action: str, state: str, reason: str | None = None, parts: Ite
     if action == "suspend" and state != "RUNNING":
         return f"the job is {state}; only a running job can be suspended"
     return None
+
+
+def find_silent_refusal(action: str, row: Mapping[str, Any]) -> str | None:
+    """Find why an action did nothing to a job; None if it did.
+
+    SLURM takes a hold or a priority of what runs by now, says nothing, and does nothing.
+    """
+    if action not in ("hold", "priority"):
+        return None
+    return find_obstacle(action, row["state"], parts=row.get("tasks", ()))
 
 
 def is_over(action: str, state: str) -> bool:

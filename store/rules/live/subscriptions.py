@@ -16,7 +16,7 @@ from store.jsons import parse_json
 from store.operations import find_word
 from store.rules.monitoring import alerts
 from store.rules.nodes.states import parse_states
-from store.rules.queue.job_states import describe_unknown_state, find_state
+from store.rules.queue.job_states import find_states
 from store.words import split_words
 
 Row = Mapping[str, Any]
@@ -142,11 +142,10 @@ def _read_values(channel: str, field: str, value: Any) -> tuple[frozenset[str], 
     if not 1 <= len(found) <= MOST_VALUES:
         return frozenset(), "must name a value" if not found else f"must name 1 to {MOST_VALUES} values"
     if field == "state" and channel == "jobs":
-        states = {word: find_state(word) for word in sorted(found)}
-        unknown = [word for word, state in states.items() if state is None]
-        wrong = "; ".join(map(describe_unknown_state, unknown[:3])) or None
-        return frozenset(state for state in states.values() if state), wrong
+        return find_states(sorted(found))
+    if (parse := PARSERS.get((channel, field))) is None:
+        return frozenset(found), None
     try:
-        return PARSERS.get((channel, field), lambda _text: frozenset(found))(",".join(found)), None
+        return parse(",".join(found)), None
     except Invalid as refusal:
         return frozenset(), refusal.problems[0]["msg"]

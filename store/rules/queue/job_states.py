@@ -18,6 +18,7 @@ CODES = {
     "TO": "TIMEOUT",
 }  # fmt: skip
 STATES = (*WORDS, LOST)
+MOST_TOLD = 3  # a near word takes time to look for
 # Other spellings that people use.
 _SPELLINGS = {"CANCELED": "CANCELLED", "COMPLETE": "COMPLETED", "OOM": "OUT_OF_MEMORY"}
 
@@ -40,6 +41,17 @@ def describe_unknown_state(word: str) -> str:
     "unknown state 'RUNING'; did you mean 'RUNNING'?"
     """
     return f"unknown state '{word[:60]}'{suggest_word(word, STATES)}"
+
+
+def find_states(words: Iterable[str]) -> tuple[frozenset[str], str | None]:
+    """Find the states of several words, and what is wrong with the others.
+
+    >>> find_states(["R"]), find_states(["RUNING", "r"])
+    ((frozenset({'RUNNING'}), None), (frozenset({'RUNNING'}), "unknown state 'RUNING'; did you mean 'RUNNING'?"))
+    """
+    found = {word: find_state(word) for word in words}
+    unknown = [word for word, state in found.items() if state is None][:MOST_TOLD]
+    return frozenset(filter(None, found.values())), "; ".join(map(describe_unknown_state, unknown)) or None
 
 
 def has_ended_state(found: Iterable[str]) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from store.errors import Invalid
 from store.rules.live import subscriptions
 from store.rules.live.subscriptions import parse_message, parse_subscription
+from store.rules.queue import job_states
 
 PENDING = {"job_id": "7", "user": "alice", "state": "PENDING", "partition": "gpu,cpu", "account": None}
 RUNNING = {**PENDING, "state": "RUNNING", "partition": "gpu"}
@@ -99,7 +100,7 @@ def test_near_words_are_looked_for_a_few_times_only(
     """A message may hold thousands, and everybody else waits while they are read."""
     asked: list[str] = []
     monkeypatch.setattr(subscriptions, "suggest_word", lambda word, _known: asked.append(word) or "")
-    monkeypatch.setattr(subscriptions, "describe_unknown_state", lambda word: asked.append(word) or word)
+    monkeypatch.setattr(job_states, "describe_unknown_state", lambda word: asked.append(word) or word)
     with pytest.raises(Invalid):
         parse_subscription({"channel": "jobs", "filter": given}, "sub_1")
     assert len(asked) == most, why
