@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from tests.behaviour.row import DEADLINE_S, Looks, RowFolder, like
 
@@ -57,17 +58,34 @@ def agree(got: dict[str, str], expected: dict[str, str], place: RowFolder) -> No
     assert not wrong, f"field: (expected, got): {wrong}"
 
 
+def look_until(look: Callable[[RowFolder], None]) -> Looks:
+    """The step that looks again until what SLURM writes a moment later (a reason, an end) has come."""
+
+    def at(place: RowFolder) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                return look(place)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
+    return Looks(at)
+
+
 def job_fields(job: str, **expected: str) -> Looks:
     """The check of one job in the queue, by the fields that Sluice asks for."""
 
-    def at(place: RowFolder) -> None:
+    def look(place: RowFolder) -> None:
         argv = ["squeue", "-h", "-a", "-t", "all", "-j", place.fill(job), "-O", to_format(JOB_FIELDS)]
         code, out, err = place.run(argv, env=EPOCH)
         assert (code, err) == (0, ""), err
         got = record(out, JOB_FIELDS, f"{NONCE}E\n")
         agree(got, {name.replace("_of_", "-"): pattern for name, pattern in expected.items()}, place)
 
-    return Looks(at)
+    # The scheduler may have looked at a new job before the controller knows that it waits for its begin time.
+    return look_until(look)
 
 
 def history_fields(job: str, **expected: str) -> Looks:
@@ -82,18 +100,8 @@ def history_fields(job: str, **expected: str) -> Looks:
         assert (code, err) == (0, ""), err
         agree(record(out, HISTORY_FIELDS, f"{NONCE}\n"), expected, place)
 
-    def at(place: RowFolder) -> None:
-        # slurmdbd may hear of a job's end before it hears of its beginning: such a row has an end and little else.
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                return look(place)
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.5)
-
-    return Looks(at)
+    # slurmdbd may hear of a job's end before it hears of its beginning: such a row has an end and little else.
+    return look_until(look)
 
 
 TIME = r"1[6-9]\d{8}"
