@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
-from tests.behaviour.row import DEADLINE_S, Looks, RowFolder, like
+from tests.behaviour.row import Looks, RowFolder, like, look_until
 
 NONCE = "~4f1c9a0b7d2e~"
 EPOCH = {"SLURM_TIME_FORMAT": "%s"}
@@ -58,22 +55,6 @@ def agree(got: dict[str, str], expected: dict[str, str], place: RowFolder) -> No
     assert not wrong, f"field: (expected, got): {wrong}"
 
 
-def look_until(look: Callable[[RowFolder], None]) -> Looks:
-    """The step that looks again until what SLURM writes a moment later (a reason, an end) has come."""
-
-    def at(place: RowFolder) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                return look(place)
-            except AssertionError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.5)
-
-    return Looks(at)
-
-
 def job_fields(job: str, **expected: str) -> Looks:
     """The check of one job in the queue, by the fields that Sluice asks for."""
 
@@ -84,8 +65,8 @@ def job_fields(job: str, **expected: str) -> Looks:
         got = record(out, JOB_FIELDS, f"{NONCE}E\n")
         agree(got, {name.replace("_of_", "-"): pattern for name, pattern in expected.items()}, place)
 
-    # The scheduler may have looked at a new job before the controller knows that it waits for its begin time.
-    return look_until(look)
+    # A real SLURM may give a new job another reason first than the one that it keeps.
+    return Looks(lambda place: look_until(lambda: look(place)))
 
 
 def history_fields(job: str, **expected: str) -> Looks:
@@ -101,7 +82,7 @@ def history_fields(job: str, **expected: str) -> Looks:
         agree(record(out, HISTORY_FIELDS, f"{NONCE}\n"), expected, place)
 
     # slurmdbd may hear of a job's end before it hears of its beginning: such a row has an end and little else.
-    return look_until(look)
+    return Looks(lambda place: look_until(lambda: look(place)))
 
 
 TIME = r"1[6-9]\d{8}"

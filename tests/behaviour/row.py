@@ -83,6 +83,20 @@ def like(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.DOTALL)
 
 
+def look_until(look: Callable[[], None], timeout_s: float = DEADLINE_S, longest_pause_s: float = 1.0) -> None:
+    """Look again and again until it is as expected; raises what `look` raised last."""
+    deadline = time.monotonic() + timeout_s
+    pause_s = 0.1
+    while True:
+        try:
+            return look()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(longest_pause_s, pause_s * 1.5)
+
+
 class Step(Protocol):
     """One thing that is done or looked at; it raises AssertionError when the cluster does otherwise."""
 
@@ -127,16 +141,13 @@ class Until:
 
     def play(self, place: RowFolder) -> None:
         words = place.words(self.argv)
-        deadline = time.monotonic() + self.timeout_s
-        pause_s = 0.1
-        while True:
+
+        def look() -> None:
             code, out, err = place.run(words, env=self.env)
-            if not place.differs(self.out, out):
-                return
-            if time.monotonic() > deadline:
+            if place.differs(self.out, out):
                 raise AssertionError(explain_difference(words, ("any", self.out, "any"), (code, out, err)))
-            time.sleep(pause_s)
-            pause_s = min(1.0, pause_s * 1.5)
+
+        look_until(look, self.timeout_s)
 
 
 @dataclass(frozen=True)
@@ -148,15 +159,14 @@ class Reads:
 
     def play(self, place: RowFolder) -> None:
         path = place.folder / place.fill(self.path)
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
+
+        def look() -> None:
             got = as_text(path.read_bytes()) if path.is_file() else "(no such file)"
-            if not place.differs(self.text, got):
-                return
-            if time.monotonic() > deadline:
+            if place.differs(self.text, got):
                 beside = sorted(entry.name for entry in place.folder.iterdir())
                 raise AssertionError(f"{path}\nexpected {self.text!r}\ngot      {got!r}\nbeside it {beside}")
-            time.sleep(0.2)
+
+        look_until(look, longest_pause_s=0.2)
 
 
 @dataclass(frozen=True)
