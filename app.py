@@ -46,14 +46,14 @@ from starlette.routing import Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine import change_sources, jobs, loop, reports, runs, ssh_profiles, start, sweeps, templates, workflow_files
-from engine.config import configuration, profiles, projects
+from engine import change_sources, loop
+from engine.config import configuration
 from engine.families import s9s as s9s_operations
+from engine.families import srtslurm as srtslurm_operations
+from engine.families import srunx as srunx_operations
 from engine.live import sockets
 from engine.monitoring import cluster_status, prometheus
 from engine.monitoring.request_counts import NO_OPERATION
-from engine.mounts import sync
-from engine.notify import deliveries, endpoints, watches
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from http_server.command_line import make_parser
@@ -1352,104 +1352,14 @@ def list_problem(problem: Problem) -> Problem:
 # Operations: srunx
 # ====================================================================================================================
 
-operations(
-    srunx_list_jobs=jobs.list_jobs,
-    srunx_submit_job=jobs.submit_script,
-    srunx_get_job=jobs.get_job,
-    srunx_cancel_job=jobs.cancel_job,
-    srunx_get_job_logs=jobs.read_logs,
-    srunx_list_resources=jobs.list_resources,
-    srunx_list_workflows=workflow_files.list_workflows,
-    srunx_validate_workflow=workflow_files.validate_workflow,
-    srunx_upload_workflow=workflow_files.upload_workflow,
-    srunx_create_workflow=workflow_files.create_workflow,
-    srunx_list_runs=runs.list_runs,
-    srunx_get_run=runs.get_run,
-    srunx_cancel_run=runs.cancel_run,
-    srunx_rerun_run=start.rerun_run,
-    srunx_get_workflow=workflow_files.get_workflow,
-    srunx_delete_workflow=workflow_files.delete_workflow,
-    srunx_run_workflow=start.start_workflow,
-    srunx_list_sweeps=sweeps.list_sweeps,
-    srunx_get_sweep=sweeps.get_sweep,
-    srunx_change_sweep=sweeps.set_max_parallel,
-    srunx_list_cells=sweeps.list_cells,
-    srunx_cancel_sweep=sweeps.cancel_sweep,
-    srunx_rerun_sweep=sweeps.rerun_sweep,
-    srunx_list_results=sweeps.list_results,
-    srunx_list_mounts=profiles.list_mounts,
-    srunx_add_mount=profiles.add_mount,
-    srunx_list_mounts_config=profiles.list_local_mounts,
-    srunx_delete_mount=profiles.delete_mount,
-    srunx_get_config=configuration.get_config,
-    srunx_update_config=configuration.update_config,
-    srunx_list_config_paths=configuration.list_paths,
-    srunx_reset_config=configuration.reset_config,
-    srunx_list_profiles=profiles.list_profiles,
-    srunx_create_profile=profiles.create_profile,
-    srunx_update_profile=profiles.update_profile,
-    srunx_delete_profile=profiles.delete_profile,
-    srunx_activate_profile=profiles.activate_profile,
-    srunx_add_profile_mount=profiles.add_profile_mount,
-    srunx_delete_profile_mount=profiles.delete_profile_mount,
-    srunx_list_env=configuration.list_variables,
-    srunx_list_projects=projects.list_projects,
-    srunx_get_project=projects.get_project,
-    srunx_update_project=projects.update_project,
-    srunx_init_project=projects.init_project,
-    srunx_browse_files=sync.list_files,
-    srunx_read_file=sync.read_file,
-    srunx_sync_mount=sync.sync_mount,
-    srunx_get_sync=sync.get_sync,
-    srunx_list_history=jobs.list_history,
-    srunx_get_history_stats=jobs.compute_history_stats,
-    srunx_get_ssh_status=ssh_profiles.get_status,
-    srunx_connect_profile=ssh_profiles.connect_profile,
-    srunx_deactivate_profile=ssh_profiles.deactivate_profile,
-    srunx_test_profile=ssh_profiles.test_profile,
-    srunx_preview_job=templates.preview_script,
-    srunx_list_templates=templates.list_templates,
-    srunx_create_template=templates.create_template,
-    srunx_get_template=templates.get_template,
-    srunx_change_template=templates.change_template,
-    srunx_delete_template=templates.delete_template,
-    srunx_apply_template=templates.apply_template,
-    srunx_list_endpoints=endpoints.list_endpoints,
-    srunx_create_endpoint=endpoints.create_endpoint,
-    srunx_delete_endpoint=endpoints.delete_endpoint,
-    srunx_change_endpoint=endpoints.change_endpoint,
-    srunx_disable_endpoint=endpoints.disable_endpoint,
-    srunx_enable_endpoint=endpoints.enable_endpoint,
-    srunx_list_subscriptions=watches.list_subscriptions,
-    srunx_create_subscription=watches.create_subscription,
-    srunx_delete_subscription=watches.delete_subscription,
-    srunx_list_watches=watches.list_watches,
-    srunx_create_watch=watches.create_watch,
-    srunx_get_watch=watches.get_watch,
-    srunx_close_watch=watches.close_watch,
-    srunx_list_deliveries=deliveries.list_deliveries,
-    srunx_count_stuck_deliveries=deliveries.count_stuck_deliveries,
-    srunx_get_delivery=deliveries.get_delivery,
-)
+operations(**srunx_operations.OPERATIONS)
 
 
 # ====================================================================================================================
 # Operations: srtslurm
 # ====================================================================================================================
 
-operations(
-    srtslurm_list_jobs=reports.list_reports,
-    srtslurm_create_job=reports.record_submission,
-    srtslurm_get_job=reports.get_report,
-    srtslurm_update_job=reports.record_update,
-    srtslurm_delete_job=reports.delete_report,
-    srtslurm_list_job_events=reports.list_events,
-    srtslurm_list_logs=reports.read_logs,
-    srtslurm_add_log=reports.add_log,
-    srtslurm_list_captures=reports.read_captures,
-    srtslurm_add_capture=reports.add_capture,
-    srtslurm_list_events=reports.list_all_events,
-)
+operations(**srtslurm_operations.OPERATIONS)
 
 
 def srtslurm_get_health(server: Server) -> Data:
@@ -1461,7 +1371,6 @@ def srtslurm_get_health(server: Server) -> Data:
 # Operations: S9S
 # ====================================================================================================================
 
-# Those that functions of engine/ answer as they are.
 operations(**s9s_operations.OPERATIONS)
 
 
