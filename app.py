@@ -40,13 +40,12 @@ from urllib.parse import quote
 
 import jsonschema_rs
 import orjson
-from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse
 from starlette.routing import Router
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, loop
+from engine.callers import sessions
 from engine.config import configuration
 from engine.families import s9s as s9s_operations
 from engine.families import srtslurm as srtslurm_operations
@@ -57,6 +56,7 @@ from engine.monitoring.request_counts import NO_OPERATION
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
 from http_server.command_line import make_parser
+from http_server.pages import make_pages
 from http_server.problems import (
     BODY_PAUSE_S,
     BrokenBody,
@@ -164,7 +164,7 @@ FAMILIES = (
         name="srunx",
         roots=("/api",),
         envelope=write_detail,
-        credentials={"bearer": access.check_bearer},
+        credentials={"bearer": access.check_bearer, "session": access.check_session},
         statuses={
             ("srunx_cancel_run", errors.Conflict): 422,
             ("srunx_submit_job", slurm_errors.SlurmConflict): 502,
@@ -191,7 +191,7 @@ FAMILIES = (
         roots=("/srtslurm",),
         envelope=write_detail,
         # Its clients can write a token into a URL only.
-        credentials={"bearer": access.check_bearer, "basic": access.check_basic},
+        credentials={"bearer": access.check_bearer, "basic": access.check_basic, "session": access.check_session},
         statuses={("srtslurm", errors.NotJson): 400},
     ),
     Family(
@@ -204,6 +204,7 @@ FAMILIES = (
             "s9s_api_key": access.check_api_key,
             "s9s_munge": access.check_munge,
             "s9s_certificate": access.check_certificate,
+            "session": access.check_session,
         },
         statuses={
             ("s9s", errors.Invalid): 400,
@@ -218,7 +219,12 @@ FAMILIES = (
         has_rates=True,
         envelopes={"s9s_create_token": write_oauth_error},
     ),
-    Family(name="sluice", roots=("/",), envelope=write_detail, credentials={"bearer": access.check_bearer}),
+    Family(
+        name="sluice",
+        roots=("/",),
+        envelope=write_detail,
+        credentials={"bearer": access.check_bearer, "session": access.check_session},
+    ),
 )
 
 
@@ -305,6 +311,8 @@ class Call:
         own = self.family.headers(self.caller, self.window) if self.family.headers is not None else ()
         self.status = status
         every = [*headers, (b"x-request-id", self.request_id), *STRICT, *own, *self.cors]
+        if not self.access.frame_ancestors:  # else the page's own policy says who may
+            every.append((b"x-frame-options", b"DENY"))
         if self.has_unread:
             every.append((b"connection", b"close"))
         await self.send_message({"type": f"{self.prefix}.start", "status": status, "headers": every})
@@ -401,7 +409,7 @@ DISCARD_S = 10.0
 SMALL_PIECES, SMALL_BYTES = 10_000, 100
 # Every answer keeps browsers strict.
 STRICT = (
-    (b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
     # Pages of origins that CORS allows read all the same.
     (b"cross-origin-resource-policy", b"same-origin"),
 )  # fmt: skip
@@ -553,11 +561,12 @@ class Endpoint:
                 headers.append((b"location", value.location.encode("latin-1")))
             headers += DOWNLOAD[1:] if value.filename else DOWNLOAD if value.download else ()
             headers += NO_STORE if value.is_secret else ()
+            headers += ((b"set-cookie", value.cookie.encode("latin-1")),) if value.cookie is not None else ()
             call.who = value.caller or call.who
             value, filename = value.value, value.filename
         headers.append((b"content-type", media_type))
         if self.spec.status == 204:
-            await call.start(204, ())
+            await call.start(204, [header for header in headers if header[0] == b"set-cookie"])
             await call.finish()
         elif type(value) is Body:
             await send_body(call, self.spec.status, headers, value, value.etag.encode())
@@ -900,8 +909,8 @@ class App:
         is_preflight = check_source(call)
         requirement = endpoint.requirement if endpoint is not None else self.unknown[call.family.name]
         # The pages themselves tell nothing: what they show is asked for with credentials.
-        is_page = item is None and call.path in self.pages and call.method in ("GET", "HEAD")
-        if requirement.credentials and not is_page and not is_preflight:
+        page = self.find_page(call, item)
+        if requirement.credentials and page is None and not is_preflight:
             await (let_socket_in if call.is_socket and endpoint is not None else let_in)(call, requirement)
         if not is_preflight:
             count_rate(call)
@@ -910,14 +919,18 @@ class App:
             raise TooMany("Too many requests", wait_s)
         if is_preflight:
             await answer_preflight(call)
+        elif page is not None:
+            await show_page(call, page)
         elif call.is_socket and endpoint is not None:
             await serve_socket(call, endpoint, self.streams)
         elif endpoint is not None:
             await endpoint.answer(call, await endpoint.call_function(call), self.streams)
         elif item is not None:
             raise UnknownPath("This path answers no WebSockets") if call.is_socket else UnknownMethod(item.allow)
+        elif call.path in self.pages and not call.is_socket:
+            raise UnknownMethod("GET, HEAD")
         else:
-            await self.show_page(call)
+            raise UnknownPath(self.suggest_path(call))
 
     def route(self, call: Call) -> PathItem | None:
         """Find what answers the path.
@@ -930,7 +943,7 @@ class App:
         if given or own:
             call.path = strip_prefix(call.path, given, own)
         # Clients that join the parts of a URL may leave a slash at its end.
-        path = call.path.removesuffix("/")
+        path = call.path.removesuffix("/") or "/"
         item = self.find_item(call, path)
         if item is None:
             for alias, target in self.aliases:
@@ -964,19 +977,15 @@ class App:
         near = errors.suggest_word(given, [path[len(target) - 1 :] for path in known])
         return f"There is no {given[:80] or '/'}{root and f' below {root}'}{near or '; /docs shows every path'}"
 
-    async def show_page(self, call: Call) -> None:
-        """Send one of the pages beside the contract."""
-        page = None if call.is_socket else self.pages.get(call.path)
-        if page is None:
-            raise UnknownPath(self.suggest_path(call))
-        if call.method not in ("GET", "HEAD"):
-            raise UnknownMethod("GET, HEAD")
-        try:
-            # Pages are sent whole.
-            headers = [(name, value) for name, value in call.scope["headers"] if name not in (b"range", b"if-range")]
-            await page({**call.scope, "path": call.path, "root_path": "", "headers": headers}, call.receive, call.send)
-        except HTTPException as problem:
-            raise UnknownPath(self.suggest_path(call)) from problem
+    def find_page(self, call: Call, item: PathItem | None) -> ASGIApp | None:
+        """Find the page of a path.
+
+        Where programs get an answer as well, the page is for those who ask for HTML.
+        """
+        if call.is_socket or call.method not in ("GET", "HEAD"):
+            return None
+        wants_html = item is None or b"text/html" in call.headers.get(b"accept", b"")
+        return self.pages.get(call.path) if wants_html else None
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Any) -> AsyncIterator[dict[str, Server]]:
@@ -993,6 +1002,15 @@ class App:
         """End all streams of events, and all WebSockets."""
         for task in list(self.streams):
             task.cancel()
+
+
+async def show_page(call: Call, page: ASGIApp) -> None:
+    """Send a page, whole: it tells nothing but what everybody may see."""
+    headers = [(name, value) for name, value in call.scope["headers"] if name not in (b"range", b"if-range")]
+    state = {"frame_ancestors": call.access.frame_ancestors}
+    await page(
+        {**call.scope, "path": call.path, "root_path": "", "headers": headers, "state": state}, call.receive, call.send
+    )
 
 
 def find_endpoint(call: Call, item: PathItem | None) -> Endpoint | None:
@@ -1132,6 +1150,7 @@ async def let_in(call: Call, requirement: access.Requirement, facts: access.Fact
         tls.get("client_cert_name"),
         None if munge is None else await server.munge.read_credential(munge, call.access.munge.socket),
         server.signing_key.value,
+        sessions.find_session(server, call.scope["headers"]),
     )  # fmt: skip
     call.caller = access.identify_caller(requirement, call.facts)
     call.who = call.caller.name if call.caller is not None else None
@@ -1395,8 +1414,16 @@ async def s9s_get_openapi_yaml(accept: str) -> Answer:
 
 operations(
     sluice_list_problems=configuration.list_problems,
+    sluice_get_session=sessions.get_session,
+    sluice_create_session=sessions.create_session,
+    sluice_delete_session=sessions.delete_session,
     sluice_list_events=change_sources.list_events,
 )
+
+
+def sluice_get_start() -> Data:
+    """Get where to begin."""
+    return {"message": "Sluice answers.", "version": VERSION, "docs": "docs", "openapi": "openapi.json"}
 
 
 def sluice_get_health(server: Server, strict: bool) -> Data:
@@ -1555,7 +1582,9 @@ def describe_server(server: Server) -> list[str]:
     who = f"calls of user {own.name} need no token" if own is not None else "every call needs a token"
     url = f"http{'s' if settings.tls_cert else ''}://{host}:{settings.port}{settings.root_path}"
     lines = [f"{url}, store {server.store.root}, cluster {server.cluster.name}; {who}", f"every operation: {url}/docs"]
-    if "hello" in server.store.workflows:
+    if own is None:
+        lines.append(f"sign in, once and within an hour: {url}/#/?code={server.codes.make()}")
+    elif "hello" in server.store.workflows:
         lines.append(f"try one: curl -X POST {url}/api/workflows/hello/run")
     return lines
 
@@ -1595,30 +1624,6 @@ class Contract:
         return "\n".join(f"{spec['operationId']:<28} {method:<7} {path}" for path, method, spec in rows)
 
 
-def make_pages() -> dict[str, ASGIApp]:
-    """Return the pages by path: Swagger UI and ReDoc, from packages."""
-    policy = "default-src 'self'; img-src 'self' data:; font-src 'self' data:; style-src 'self' 'unsafe-inline'"
-    html, script = {"content-security-policy": policy}, "text/javascript"
-    packages = (
-        ("/docs", "swagger_ui", "static", ["swagger-ui-bundle.js", "swagger-ui.css"]),
-        ("/redoc", "star_openapi_redoc", "templates/redoc/js", ["redoc.standalone.js"]),
-    )
-    pages: dict[str, ASGIApp] = {}
-    for path, package, folder, files in packages:
-        name = path[1:]
-        pages[path] = HTMLResponse((HERE / "web" / f"{name}.html").read_text(), headers=html)
-        pages[f"{path}/"] = RedirectResponse(f"../{name}")  # its own links are relative to the page
-        pages[f"{path}/start.js"] = Response((HERE / "web" / f"{name}.js").read_bytes(), media_type=script)
-        assets = StaticFiles(packages=[(package, folder)])
-        pages |= {f"{path}/{file}": functools.partial(serve_asset, assets, file) for file in files}
-    return pages
-
-
-async def serve_asset(files: StaticFiles, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one file of a package."""
-    await files({**scope, "path": f"/{name}"}, receive, send)
-
-
 def export_s9s() -> dict[str, Any]:
     """Return the S9S API alone, as OpenAPI 3.0."""
     family = next(family for family in FAMILIES if family.name == "s9s")
@@ -1635,7 +1640,7 @@ def make_app(settings: Settings | None = None) -> App:
 
     Without settings it reads the environment when it starts.
     """
-    return App(CONTRACT.parsed, FAMILIES, OPERATIONS, make_pages(), settings)
+    return App(CONTRACT.parsed, FAMILIES, OPERATIONS, make_pages(HERE / "web"), settings)
 
 
 app = make_app()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from engine.changes import stream_events
+from engine.queue import queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from store.config import layers, profile_edits
@@ -21,7 +22,7 @@ from store.documents import Sweep
 from store.indexes import jobs
 from store.rendering import templates
 from store.rules import changes, deliveries, endpoints, sweeps, watches
-from store.rules.changes import Filter
+from store.rules.changes import Change, Filter
 from store.rules.reports import ReportSummary
 from store.times import to_rfc3339
 from store.views import s9s_live, s9s_metrics, srunx
@@ -51,6 +52,7 @@ def follow_changes(server: Server) -> None:
     feed.shown_problems = _group_by_path(store.list_problems())
     store.problem_listeners.append(partial(add_problem, server))
     feed.before_reading.append(partial(prepare_reading, server))
+    feed.views["s9s", "job"] = partial(_make_s9s_job_row, server)
 
 
 def list_events(
@@ -61,10 +63,11 @@ def list_events(
     last_event_id: str | None,
     limit: int | None,
     timeout_s: int | None,
+    view: str,
 ) -> AsyncIterator[bytes]:
     """Follow what changes, as server-sent events."""
     position = changes.parse_position(last_event_id or after)
-    return stream_events(server.changes, changes.parse_filter(kinds, ids), position, limit, timeout_s)
+    return stream_events(server.changes, changes.parse_filter(kinds, ids), position, limit, timeout_s, view)
 
 
 # --- documents ------------------------------------------------------------------------------------------------------
@@ -246,6 +249,18 @@ def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, An
         return None
     report = server.report_index.find_for_entry(entry, cluster.name)
     return srunx.to_past_job_json(entry, 0, report.stage if report else None)
+
+
+def _make_s9s_job_row(server: Server, change: Change) -> dict[str, Any] | None:
+    """Build the row of a job as the S9S API lists it; None if it is gone."""
+    cluster = server.clusters.find(change.parent or "")
+    if cluster is None:
+        return None
+    row = cluster.snapshot.jobs.get(change.id)
+    if row is None:
+        entry = server.job_index.get(cluster.name, change.id)
+        row = None if entry is None else queue_view.build_past_row(entry)
+    return None if row is None else queue_view.get_view(server, cluster).to_job_json(server, cluster, row)
 
 
 # --- partitions -----------------------------------------------------------------------------------------------------

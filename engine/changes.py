@@ -67,6 +67,8 @@ class Changes:
         self.shown_nodes: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_problems: dict[str, list[dict[str, Any]]] = {}
         self.planned_resources: WeakSet[Any] = WeakSet()
+        # By the view and kind, what makes a row as another API shows it.
+        self.views: dict[tuple[str, str], Callable[[Change], Any]] = {}
         self._made = BoundedCache(KEPT_ROWS_BYTES)
         self._memory: tuple[Hashable, Any] = (None, None)
         self._waiters: dict[asyncio.Future[None], None] = {}
@@ -131,28 +133,32 @@ class Changes:
             self._waiting -= 1
         return found
 
-    def get_row(self, change: Change) -> bytes:
+    def get_row(self, change: Change, view: str = "") -> bytes:
         """Return the row as JSON, made once for all; `null` if deleted."""
         if change.action in GONE:
             return b"null"
-        return self._get_made(change)[0]
+        return self._get_made(change, view)[0]
 
-    def get_event(self, change: Change) -> bytes:
+    def get_event(self, change: Change, view: str = "") -> bytes:
         """Return the server-sent event of the change, made once for all."""
-        return changes.to_event(self.epoch, change, b"null") if change.action in GONE else self._get_made(change)[1]
+        if change.action in GONE:
+            return changes.to_event(self.epoch, change, b"null")
+        return self._get_made(change, view)[1]
 
-    def _get_made(self, change: Change) -> tuple[bytes, bytes]:
+    def _get_made(self, change: Change, view: str) -> tuple[bytes, bytes]:
         """Return the row of a change and its event, made once for all."""
-        made: tuple[bytes, bytes] | None = self._made.get(change.number)
+        make = self.views.get((view, change.kind))
+        key = (change.number, view if make else "")
+        made: tuple[bytes, bytes] | None = self._made.get(key)
         if made is None:
             try:
-                row = changes.to_row(change)
+                row = changes.to_row(change) if make is None else changes.to_bytes(make(change))
             except Exception:
                 # One row's defect must not end a stream: the reader hears at least of the change.
                 log.exception("the row of %s '%s' could not be made", change.kind, change.id)
                 row = b"null"
             made = row, changes.to_event(self.epoch, change, row)
-            self._made.put(change.number, made, 2 * len(row))
+            self._made.put(key, made, 2 * len(row))
         return made
 
     def memorize(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -277,10 +283,12 @@ async def stream_events(
     after: Position | None = None,
     limit: int | None = None,
     timeout_s: float | None = None,
+    view: str = "",
 ) -> AsyncGenerator[bytes, None]:
     """Yield the changes as server-sent events, with heartbeats.
 
-    Ends with the server, after `limit` events, or after `timeout_s` seconds.
+    Rows are those of `view` where it has its own. Ends with the server, after `limit` events, or after `timeout_s`
+    seconds.
     """
     loop = asyncio.get_running_loop()
     until = None if timeout_s is None else loop.time() + timeout_s
@@ -304,9 +312,9 @@ async def stream_events(
             frames: list[bytes] = []
             most, size_bytes = BATCH if left is None else min(BATCH, left), 0
             while change is not None:
-                row = feed.get_row(change)
+                row = feed.get_row(change, view)
                 if reader.note_row(change, row):
-                    frames.append(feed.get_event(change))
+                    frames.append(feed.get_event(change, view))
                     size_bytes += len(frames[-1])
                 change = reader.take() if len(frames) < most and size_bytes < BATCH_BYTES else None
             left = None if left is None else left - len(frames)

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from engine.callers.codes import Codes
 from engine.callers.munge import MungeReader
 from engine.callers.signing import SigningKey
 from engine.changes import Changes
@@ -78,7 +79,7 @@ class Server:
         self.pool, self.check_pool = start_threads(8, "slurm"), start_threads(2, "checks")
         self.store.workflows.run_reading = self.check
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
-        self.munge, self.signing_key = MungeReader(), SigningKey(self.store.files)
+        self.munge, self.signing_key, self.codes = MungeReader(), SigningKey(self.store.files), Codes()
         self.streams = Streams(self.store.join_path("streams"), self.store.files)
         self.locks, self.supervisor, self.wake = Locks(), Supervisor(), asyncio.Event()
         self.open_documents = OpenDocuments(self.wake.set)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from store.access.sessions import Session
 from store.disk.entries import FileEntry, Parse
 from store.documents import Hold, JobRecord, Run, Sweep, from_json
 from store.indexes import jobs
@@ -177,4 +178,5 @@ KINDS = (
     Kind("export", "exports", "Export", make_json_parser(Export), find_open=find_open_file),
     Kind("cluster_report", "reports", "Report", make_json_parser(ClusterReport), find_open=find_open_file),
     Kind("hold", "holds", "Hold", make_json_parser(Hold)),
+    Kind("session", "sessions", "Session", make_json_parser(Session)),
 )

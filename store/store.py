@@ -72,6 +72,7 @@ class Store:
     exports: Folder
     reports: Folder
     holds: Folder
+    sessions: Folder
 
     def __init__(
         self,

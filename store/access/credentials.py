@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from store.access import issued
 from store.access.proxies import is_forwarded
+from store.access.sessions import Session, find_session_caller
 from store.access.tokens import INCLUDED, Access, Caller
 from store.errors import Denied, suggest_word
 
@@ -55,6 +56,7 @@ class Facts(NamedTuple):
     subject: str | None = None  # of the client certificate that the server has checked
     munge: MungeIdentity | None = None  # asked for where such a credential was sent
     signing_key: bytes | None = None  # of the tokens that the server issues
+    session: Session | None = None  # whose cookie was sent
 
 
 # Who calls, by one way of saying so; None where the request does not use it, WrongCredentials where it does so wrongly.
@@ -152,6 +154,13 @@ def read_proxy_subject(facts: Facts) -> str | None:
 def has_credentials(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a request says in a header of its own who calls."""
     return b"authorization" in headers or b"x-api-key" in headers
+
+
+def check_session(facts: Facts) -> Caller | None:
+    """Return the caller who has signed in. Other credentials go first."""
+    if facts.session is None or has_credentials(facts.headers):
+        return None
+    return find_session_caller(facts.access, facts.user, facts.session, time.time())
 
 
 def check_own_user(facts: Facts) -> Caller | None:

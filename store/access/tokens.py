@@ -144,6 +144,8 @@ class Access(UserFileModel):
     allowed_hosts: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+$", max_length=255)]] = Field(default=[])
 
     always_ask: bool = False  # also the server's own user needs a token
+    session_hours: Annotated[int, Field(ge=1, le=8760)] = 168  # so long a browser stays signed in
+    frame_ancestors: list[Origin] = Field(default=[])  # origins whose pages may show the page within a frame
 
     def has_usable_token(self, now_s: float | None = None) -> bool:
         """Return whether anybody can call with a token: one has not expired."""

@@ -182,3 +182,4 @@ class Answer(NamedTuple):
     filename: str | None = None  # what a browser saves a file as
     is_secret: bool = False  # nobody on the way may keep it
     caller: str | None = None  # who asked, where the operation itself has found that out
+    cookie: str | None = None  # what the browser is to keep

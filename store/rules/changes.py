@@ -176,7 +176,11 @@ def to_epoch(milliseconds: int) -> str:
 
 def to_row(change: Change) -> bytes:
     """Give the row of a change as JSON."""
-    row = change.make_row() if change.make_row else None
+    return to_bytes(change.make_row() if change.make_row else None)
+
+
+def to_bytes(row: Any) -> bytes:
+    """Give a row as JSON, which it may be already."""
     return row if isinstance(row, bytes) else dump_json(row)
 
 

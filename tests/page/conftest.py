@@ -1,0 +1,108 @@
+"""A browser for the tests of the page, and a server of their own for each module.
+
+A page that prints an error, fails a request, asks another origin for something or breaks its policy fails its test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.app_server import Server
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP sluice.test 127.0.0.1"]
+# What the browser itself refuses is told to the page, which writes it where the test looks.
+WATCH_POLICY = """
+addEventListener("securitypolicyviolation", (event) =>
+  console.error(`policy: ${event.violatedDirective} refused ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+"""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One headless Chromium for all tests of this process."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if BROWSER is None:
+        assert os.environ.get("CI") != "true", "Chromium is missing"
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on the embedded cluster for all tests of a module."""
+    made = Server(tmp_path_factory.mktemp("site") / "store", "embedded")
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+class Troubles(list[str]):
+    """What went wrong on a page; a test that expects something takes it out."""
+
+    def expect(self, text: str) -> None:
+        """Take out what is expected to go wrong; it must have."""
+        found = [trouble for trouble in self if text in trouble]
+        assert found, f"nothing tells of {text!r}: {list(self)}"
+        for trouble in found:
+            self.remove(trouble)
+
+
+@contextmanager
+def watching(browser: Any, url: str, **options: Any) -> Iterator[Any]:
+    """A tab whose troubles end the test; `tab.troubles` holds them, `tab.goto` takes paths below the URL."""
+    context = browser.new_context(base_url=url, **options)
+    context.set_default_timeout(60_000)
+    context.add_init_script(WATCH_POLICY)
+    troubles = Troubles()
+    own = {urlsplit(url).netloc}
+
+    def watch(tab: Any) -> None:
+        tab.troubles = troubles
+        tab.on("console", lambda message: message.type == "error" and troubles.append(f"console: {message.text}"))
+        tab.on("pageerror", lambda problem: troubles.append(f"error: {problem}"))
+        tab.on("request", lambda asked: _is_foreign(asked.url, own) and troubles.append(f"asked {asked.url}"))
+
+    context.on("page", watch)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+    assert list(troubles) == []
+
+
+def _is_foreign(url: str, own: set[str]) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme not in ("data", "blob") and parts.netloc not in own
+
+
+@pytest.fixture
+def open_tab(browser: Any, site: Server) -> Iterator[Callable[..., Any]]:
+    """Open a tab on an address of the page: `open_tab("#/jobs", width=400, dark=True)`."""
+    with ExitStack() as tabs:
+
+        def open_one(address: str = "", *, width: int = 1440, dark: bool = False, url: str = "", **options: Any) -> Any:
+            options["viewport"] = {"width": width, "height": 900}
+            options["color_scheme"] = "dark" if dark else "light"
+            tab = tabs.enter_context(watching(browser, url or site.url, **options))
+            tab.goto(f"/{address}")
+            return tab
+
+        yield open_one
+
+
+@pytest.fixture
+def tab(open_tab: Callable[..., Any]) -> Any:
+    """One tab on the page."""
+    return open_tab()

@@ -1,0 +1,139 @@
+// Dialogs: forms whose text is never lost, and questions before what cannot be undone.
+
+import { h, makeId, show } from "./dom.js";
+import { formatCurl } from "./api.js";
+import { makeCopyButton } from "./notice.js";
+
+// Open a dialog with this content. Returns { node, close }; Esc closes it only if `mayClose()` says so.
+export function openDialog(title, content, { mayClose = () => true, whenClosed } = {}) {
+  const id = makeId("dialog");
+  const node = h(
+    "dialog",
+    { "aria-labelledby": id },
+    h("header", null, h("h2", { id }, title), h("button", { type: "button", class: "plain", "aria-label": "Close", onclick: () => mayClose() && close() }, "×")),
+    content,
+  );
+  const before = document.activeElement;
+  const close = () => {
+    node.close();
+    node.remove();
+    before?.isConnected && before.focus();
+    whenClosed?.();
+  };
+  node.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    if (mayClose()) close();
+  });
+  document.body.append(node);
+  node.showModal();
+  return { node, close };
+}
+
+// Ask before something that cannot be undone, in the place of its button. `names` are the objects, in words.
+//
+// The answer "keep" has the focus; doing it needs a second act. The promise is kept with whether to do it.
+export function askFirst(button, question, act) {
+  return new Promise((resolve) => {
+    const answer = (does) => {
+      place.replaceWith(button);
+      button.focus();
+      resolve(does);
+    };
+    const keep = h("button", { type: "button", onclick: () => answer(false) }, "Keep");
+    const place = h(
+      "span",
+      { class: "question", role: "group", "aria-label": question },
+      h("span", null, question),
+      keep,
+      h("button", { type: "button", class: "danger", onclick: () => answer(true) }, act),
+    );
+    place.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      answer(false);
+    });
+    button.replaceWith(place);
+    keep.focus();
+  });
+}
+
+// Make a labelled field. `control` gets an id; a refusal that names the field stands under it.
+export function makeField(label, control, { hint, name } = {}) {
+  const id = (control.id ||= makeId("field"));
+  const hintId = `${id}-hint`;
+  control.setAttribute("aria-describedby", hintId);
+  return h(
+    "div",
+    { class: "field", "data-name": name ?? control.name },
+    h("label", { for: id }, label),
+    control,
+    h("small", { id: hintId }, hint ?? ""),
+  );
+}
+
+// Show what the server refused at the fields it names, and the rest above them. Returns whether a field was named.
+export function showRefusal(form, problem) {
+  clearRefusal(form);
+  const rest = [];
+  for (const wrong of problem.problems?.length ? problem.problems : [{ loc: [], msg: problem.message }]) {
+    const field = [...form.querySelectorAll(".field")].find((each) => wrong.loc?.includes(each.dataset.name));
+    if (!field) rest.push(wrong);
+    else {
+      field.classList.add("wrong");
+      field.querySelector("small").textContent = wrong.msg;
+      field.querySelector("input, select, textarea")?.setAttribute("aria-invalid", "true");
+    }
+  }
+  const words = rest.map((wrong) => [wrong.loc?.filter((part) => part !== "body").join("."), wrong.msg].filter(Boolean).join(": "));
+  const place = form.querySelector(".refusal");
+  if (place) show(place, words.length > 0 && h("p", { role: "alert" }, words.join("; ")));
+  form.querySelector(".wrong input, .wrong select, .wrong textarea")?.focus();
+  return rest.length === 0;
+}
+
+// Take away what showRefusal has shown.
+export function clearRefusal(form) {
+  for (const field of form.querySelectorAll(".field.wrong")) {
+    field.classList.remove("wrong");
+    field.querySelector("small").textContent = "";
+    field.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
+  }
+  const place = form.querySelector(".refusal");
+  if (place) show(place);
+}
+
+// Make a form that does something once, however often it is sent: its button is locked until the answer is there.
+//
+// `act` is async; what it refuses is shown at the fields. `describe` returns { method, path, body } for "copy as curl".
+export function makeForm(children, { label, act, describe, extra }) {
+  const button = h("button", { type: "submit", class: "main" }, label);
+  const form = h(
+    "form",
+    { novalidate: true },
+    h("div", { class: "refusal" }),
+    children,
+    h("div", { class: "actions" }, button, extra, describe && makeCurlButton(describe)),
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (button.disabled) return;
+    button.disabled = true;
+    clearRefusal(form);
+    try {
+      await act();
+    } catch (problem) {
+      showRefusal(form, problem);
+    } finally {
+      button.disabled = false;
+    }
+  });
+  return form;
+}
+
+// Make the button that copies a call as a line for the terminal.
+export function makeCurlButton(describe) {
+  return makeCopyButton(() => {
+    const { method, path, body, query } = describe();
+    return formatCurl(method, path, body, query);
+  }, "Copy as curl");
+}

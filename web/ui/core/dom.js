@@ -1,0 +1,96 @@
+// Building and finding parts of the page. Text always becomes text nodes: nothing that a job says is ever markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// Make an element: h("a", { href, class, onclick, "aria-label" }, "text", child).
+export function h(tag, props, ...children) {
+  return fill(document.createElement(tag), props, children);
+}
+
+// Make an element of SVG; its properties are attributes.
+export function svg(tag, props, ...children) {
+  return fill(document.createElementNS(SVG, tag), props, children);
+}
+
+function fill(node, props, children) {
+  for (const [name, value] of Object.entries(props ?? {})) setProp(node, name, value);
+  node.append(...children.flat(Infinity).filter(isShown));
+  return node;
+}
+
+const isShown = (child) => child !== null && child !== undefined && child !== false;
+
+function setProp(node, name, value) {
+  if (value === null || value === undefined || value === false) return;
+  if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+  else if (name === "style") Object.entries(value).forEach(([key, text]) => node.style.setProperty(key, text));
+  else if (name === "value" || name === "checked" || name === "selected") node[name] = value;
+  else node.setAttribute(name, value === true ? "" : String(value));
+}
+
+// Put other children into a node, in place of what it has.
+export function show(node, ...children) {
+  node.replaceChildren(...children.flat(Infinity).filter(isShown));
+  return node;
+}
+
+// Change the text of a node only where it is another, so that a selection survives.
+export function setText(node, text) {
+  const shown = String(text ?? "");
+  if (node.textContent !== shown) node.textContent = shown;
+}
+
+// Set or remove an attribute, only where it changes.
+export function setAttribute(node, name, value) {
+  if (value === null || value === undefined || value === false) {
+    if (node.hasAttribute(name)) node.removeAttribute(name);
+  } else if (node.getAttribute(name) !== String(value === true ? "" : value)) {
+    node.setAttribute(name, value === true ? "" : value);
+  }
+}
+
+// Make an id that no other element of the page has, for labels.
+export function makeId(prefix = "x") {
+  makeId.last = (makeId.last ?? 0) + 1;
+  return `${prefix}-${makeId.last}`;
+}
+
+// Call the function at most once for each frame that is painted, however often it is asked for.
+export function oncePerFrame(work) {
+  let asked = 0;
+  return () => {
+    asked ||= requestAnimationFrame(() => {
+      asked = 0;
+      work();
+    });
+  };
+}
+
+// Call the function when nobody has asked for it for so long.
+export function debounce(work, wait_ms) {
+  let timer;
+  return (...given) => {
+    clearTimeout(timer);
+    timer = setTimeout(work, wait_ms, ...given);
+  };
+}
+
+// Keep children in step with a list: nodes with the same key stay where they are, with focus and selection.
+export function keepInStep(parent, items, getKey, make, update) {
+  const known = new Map([...parent.children].map((node) => [node.dataset.key, node]));
+  let at = parent.firstElementChild;
+  for (const item of items) {
+    const key = String(getKey(item));
+    let node = known.get(key);
+    if (node === undefined) {
+      node = make(item);
+      node.dataset.key = key;
+    } else {
+      known.delete(key);
+      update?.(node, item);
+    }
+    if (node === at) at = at.nextElementSibling;
+    else parent.insertBefore(node, at);
+  }
+  for (const node of known.values()) node.remove();
+}

@@ -1,0 +1,238 @@
+// What the page knows live: lists that follow the stream of changes, and whether the stream is there.
+
+import { base, getWhole } from "./api.js";
+import { comparePositions, followFeed } from "./feed.js";
+import { oncePerFrame } from "./dom.js";
+
+const JOIN_MS = 100; // so long changes are collected while the page is hidden
+
+const feed = { port: null, start: null, listeners: new Set(), watchers: new Set(), state: { live: false, since: Date.now(), status: null } };
+
+// Join the stream of this browser. Where there are no shared workers, the page reads a stream of its own.
+export function joinFeed() {
+  const url = new URL("api/events?view=s9s", base).href;
+  if (typeof SharedWorker === "function") {
+    const worker = new SharedWorker(new URL("../workers/feed.js", import.meta.url), { type: "module", name: "sluice" });
+    feed.port = worker.port;
+    worker.port.addEventListener("message", ({ data }) => hear(data));
+    worker.port.start();
+    worker.port.postMessage({ type: "start", url });
+    addEventListener("pagehide", () => worker.port.postMessage({ type: "leave" }));
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
+  } else {
+    joinAlone(url);
+  }
+  document.addEventListener("visibilitychange", () => document.hidden || retryFeed());
+}
+
+function joinAlone(url) {
+  let own = null;
+  const follow = () => {
+    if (!document.hidden && own === null) own = followFeed(url, hear);
+    else if (document.hidden && own !== null) {
+      own.stop();
+      own = null;
+    }
+  };
+  feed.port = { postMessage: ({ type }) => type === "retry" && own?.retry() };
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}
+
+// Try at once to read the stream again, where it is down.
+export function retryFeed() {
+  if (!feed.state.live) feed.port?.postMessage({ type: "retry" });
+}
+
+function hear(message) {
+  if (message.type === "changes") {
+    for (const listener of feed.listeners) listener.hear(message.changes);
+    return;
+  }
+  if (message.type === "live" || message.type === "reset") {
+    feed.start = message.type === "live" ? message.start : message.position;
+    setState({ live: true, status: null });
+    for (const listener of feed.listeners) listener.check(message.type === "reset");
+  } else {
+    setState({ live: false, status: message.type === "signed-out" ? 401 : message.status });
+  }
+}
+
+function setState(state) {
+  if (state.live === feed.state.live && state.status === feed.state.status) return;
+  const since = state.live === feed.state.live ? feed.state.since : Date.now();
+  feed.state = { ...state, since };
+  for (const watcher of feed.watchers) watcher(feed.state);
+}
+
+// Be told whether the stream is there: { live, since (ms), status }. Returns what ends it.
+export function watchFeed(watcher) {
+  feed.watchers.add(watcher);
+  watcher(feed.state);
+  return () => feed.watchers.delete(watcher);
+}
+
+// Hear changes of some kinds, as they come. Returns what ends it.
+export function hearChanges(kinds, hearBatch) {
+  const wanted = new Set(kinds);
+  const listener = {
+    hear: (changes) => {
+      const own = changes.filter((change) => wanted.has(change.kind));
+      if (own.length > 0) hearBatch(own);
+    },
+    check: () => {},
+  };
+  feed.listeners.add(listener);
+  return () => feed.listeners.delete(listener);
+}
+
+// Make a list that stays as the server's is.
+//
+//   kinds    the kinds of its changes
+//   load     reads it: async ({ signal }) => ({ rows, change }), rows as [key, row] pairs
+//   getKey   the key of a change, or null for one that is not of this list
+//   getRow   its row; by default the change's own
+//
+// Returns { rows (Map), state, listen(changed keys or null for all), reload, close }.
+export function makeLiveList({ kinds, load, getKey = (change) => change.id, getRow = (change) => change.row }) {
+  const list = { rows: new Map(), state: "loading", problem: null };
+  const listeners = new Set();
+  const wanted = new Set(kinds);
+  let position = null; // up to which the rows are right
+  let early = []; // changes that came while the list was read
+  let changed = new Set();
+  let abort = null;
+
+  const tellNow = () => {
+    const keys = changed;
+    changed = new Set();
+    for (const listener of listeners) listener(keys);
+  };
+  const tellSoon = oncePerFrame(tellNow);
+  const tell = () => (document.hidden ? setTimeout(tellNow, JOIN_MS) : tellSoon());
+
+  function apply(change) {
+    const key = getKey(change);
+    if (key === null || key === undefined) return;
+    const row = change.action === "deleted" ? null : getRow(change);
+    if (row === null || row === undefined) list.rows.delete(key);
+    else list.rows.set(key, row);
+    changed.add(key);
+  }
+
+  const isLater = (change) => {
+    const order = position === null ? null : comparePositions(change.position, position);
+    return order === null || order > 0;
+  };
+
+  const listener = {
+    hear: (changes) => {
+      const own = changes.filter((change) => wanted.has(change.kind));
+      if (abort !== null) early.push(...own);
+      else own.filter(isLater).forEach(apply);
+      if (changed.size > 0) tell();
+    },
+    // The stream has begun (again): what the list missed before is read anew.
+    check: (mustReload) => {
+      const order = position === null ? 0 : comparePositions(position, feed.start);
+      if (mustReload || order === null || order < 0) reload();
+    },
+  };
+
+  async function reload() {
+    abort?.abort();
+    abort = new AbortController();
+    const { signal } = abort;
+    try {
+      const found = await load({ signal });
+      if (signal.aborted) return;
+      position = found.change;
+      changed = new Set([...list.rows.keys(), ...found.rows.map(([key]) => key)]);
+      list.rows = new Map(found.rows);
+      early.filter(isLater).forEach(apply);
+      Object.assign(list, { state: "ready", problem: null });
+    } catch (problem) {
+      if (signal.aborted) return;
+      Object.assign(list, { state: list.state === "loading" ? "failed" : list.state, problem });
+    }
+    abort = null;
+    early = [];
+    tellNow();
+    // The stream may have begun after the list was read; then what lies between is missing.
+    const order = feed.start === null || position === null ? 0 : comparePositions(position, feed.start);
+    if (order < 0) reload();
+  }
+
+  feed.listeners.add(listener);
+  reload();
+  return Object.assign(list, {
+    reload,
+    listen: (hearKeys) => {
+      listeners.add(hearKeys);
+      return () => listeners.delete(hearKeys);
+    },
+    close: () => {
+      abort?.abort();
+      feed.listeners.delete(listener);
+      listeners.clear();
+    },
+  });
+}
+
+// Return a `load` for makeLiveList that reads one list of the server.
+export function loadList(path, query, getKey, pick = (data) => data) {
+  return async ({ signal }) => {
+    const { data, change } = await getWhole(path, query, { signal });
+    return { rows: pick(data).map((row) => [getKey(row), row]), change };
+  };
+}
+
+// Keep one document fresh: read anew when a change of it is told.
+export function makeLiveDocument({ kinds, isOwn, load }) {
+  const document_ = { value: null, state: "loading", problem: null };
+  const listeners = new Set();
+  let again = false;
+  let busy = false;
+  const abort = new AbortController();
+
+  async function reload() {
+    if (busy) {
+      again = true;
+      return;
+    }
+    busy = true;
+    try {
+      document_.value = await load({ signal: abort.signal });
+      Object.assign(document_, { state: "ready", problem: null });
+    } catch (problem) {
+      if (abort.signal.aborted) return;
+      Object.assign(document_, { state: document_.value === null ? "failed" : "ready", problem });
+    }
+    busy = false;
+    for (const listener of listeners) listener();
+    if (again) {
+      again = false;
+      reload();
+    }
+  }
+
+  const wanted = new Set(kinds);
+  const listener = {
+    hear: (changes) => changes.some((change) => wanted.has(change.kind) && isOwn(change)) && reload(),
+    check: reload,
+  };
+  feed.listeners.add(listener);
+  reload();
+  return Object.assign(document_, {
+    reload,
+    listen: (hear_) => {
+      listeners.add(hear_);
+      return () => listeners.delete(hear_);
+    },
+    close: () => {
+      abort.abort();
+      feed.listeners.delete(listener);
+      listeners.clear();
+    },
+  });
+}

@@ -1,0 +1,102 @@
+// Addresses of views: #/jobs/42?tab=log. The address is the view: opened elsewhere it shows the same.
+
+const router = { routes: [], outlet: null, close: null, current: null, listeners: new Set() };
+
+// Name the views: [["jobs/:id", () => import("../views/job.js")], …], the more special first.
+export function setRoutes(routes, outlet) {
+  router.routes = routes.map(([pattern, load]) => ({ parts: pattern.split("/").filter(Boolean), load }));
+  router.outlet = outlet;
+  history.scrollRestoration = "manual";
+  addEventListener("popstate", showCurrent);
+  return showCurrent();
+}
+
+// Return the address that the location names: { parts, query }.
+export function readAddress(hash = location.hash) {
+  const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
+  return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+}
+
+// Return the text of an address: makeLink(["jobs", "42_7"], { tab: "log" }).
+export function makeLink(parts, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const text = new URLSearchParams(given).toString();
+  return `#/${parts.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
+}
+
+// Go to an address, as a click on its link does.
+export function goTo(link) {
+  saveScroll();
+  history.pushState(null, "", link);
+  return showCurrent();
+}
+
+// Change the query of the view that is shown, without a new entry in the history of the browser.
+export function changeQuery(changes) {
+  const { parts, query } = readAddress();
+  const merged = { ...Object.fromEntries(query), ...changes };
+  history.replaceState(history.state, "", makeLink(parts, merged));
+}
+
+// Be told when another view is shown. Returns what ends it.
+export function whenViewChanges(listener) {
+  router.listeners.add(listener);
+  return () => router.listeners.delete(listener);
+}
+
+// Let links of the page change the view without loading the page again.
+export function catchClicks(root) {
+  root.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href^='#/']");
+    if (!link || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    goTo(link.getAttribute("href"));
+  });
+}
+
+function saveScroll() {
+  history.replaceState({ ...history.state, scroll: [scrollX, scrollY] }, "", location.href);
+}
+
+function match(route, parts) {
+  if (route.parts.length !== parts.length) return null;
+  const values = {};
+  for (const [at, part] of route.parts.entries()) {
+    if (part.startsWith(":")) values[part.slice(1)] = parts[at];
+    else if (part !== parts[at]) return null;
+  }
+  return values;
+}
+
+// Show the view of the location. A view is a module with `open(outlet, { params, query })`, which returns what closes it.
+async function showCurrent() {
+  const { parts, query } = readAddress();
+  const found = router.routes.map((route) => ({ route, params: match(route, parts) })).find(({ params }) => params);
+  const token = (router.current = {});
+  for (const listener of router.listeners) listener(parts);
+  const view = found ? await found.route.load() : null;
+  if (router.current !== token) return; // another one was asked for meanwhile
+  router.close?.();
+  router.close = null;
+  const page = document.createElement("div");
+  page.className = "view";
+  router.outlet.replaceChildren(page);
+  if (view === null) page.textContent = `There is nothing at ${location.hash}`;
+  else router.close = view.open(page, { params: found.params, query }) ?? null;
+  restoreScroll();
+}
+
+// Scroll to where the reader was, as soon as the view is long enough; give up when the reader scrolls.
+function restoreScroll() {
+  const [left, top] = history.state?.scroll ?? [0, 0];
+  scrollTo(left, top);
+  if (top === 0) return;
+  const observer = new ResizeObserver(() => {
+    scrollTo(left, top);
+    if (Math.abs(scrollY - top) < 2) observer.disconnect();
+  });
+  observer.observe(router.outlet);
+  for (const name of ["wheel", "keydown", "pointerdown"]) {
+    addEventListener(name, () => observer.disconnect(), { once: true, passive: true });
+  }
+}

@@ -1,0 +1,82 @@
+// Signing in: over the page, in place, so that nothing typed is lost.
+
+import { h, show } from "./dom.js";
+import { base, get, request, send, whenSignedOut } from "./api.js";
+import { openDialog, makeField, makeForm } from "./dialog.js";
+import { setClusterOffset } from "./format.js";
+
+export const me = { user: null, scopes: new Set(), session: null };
+const watchers = new Set();
+
+// Return whether the caller may do what needs this scope.
+export const may = (scope) => me.scopes.has(scope);
+
+// Be told when somebody has signed in or out. Returns what ends it.
+export function whenCallerChanges(watcher) {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
+}
+
+// Find out who calls: by the printed link, a cookie, or by asking.
+export async function findCaller() {
+  whenSignedOut(askOnce);
+  const code = new URLSearchParams(location.hash.replace(/^#\/?\??/, "")).get("code");
+  if (code) {
+    history.replaceState(null, "", "#/");
+    try {
+      return setCaller(await createSession({ code }));
+    } catch (problem) {
+      return await askOnce(problem.message);
+    }
+  }
+  return setCaller(await get("api/session"));
+}
+
+// End the session, and ask who comes next.
+export async function signOut() {
+  await send("DELETE", "api/session");
+  location.reload();
+}
+
+function createSession(credentials) {
+  const body = { ...credentials, path: base.pathname, secure: location.protocol === "https:" };
+  return request("POST", "api/session", { body, isSigningIn: true }).then(({ data }) => data);
+}
+
+function setCaller(session) {
+  Object.assign(me, { user: session.user, scopes: new Set(session.scopes), session });
+  setClusterOffset(session.utc_offset_minutes);
+  for (const watcher of watchers) watcher(me);
+  return session;
+}
+
+let asking = null;
+
+function askOnce(message) {
+  asking ??= ask(message).finally(() => (asking = null));
+  return asking;
+}
+
+function ask(message) {
+  return new Promise((resolve) => {
+    const field = h("input", { name: "token", type: "password", autocomplete: "current-password", required: true, autofocus: true });
+    const hint = "A token or API key of this server; “sluice token create” makes one";
+    const form = makeForm([makeField("Token", field, { hint })], {
+      label: "Sign in",
+      act: async () => {
+        const session = setCaller(await createSession({ token: field.value.trim() }));
+        dialog.close();
+        resolve(session);
+      },
+    });
+    const known = me.user === null ? "" : " What you have typed on the page is kept.";
+    const dialog = openDialog("Sign in", [h("p", null, message ?? `This server asks who you are.${known}`), form], { mayClose: () => false });
+    dialog.node.querySelector("header button").remove();
+    field.focus();
+  });
+}
+
+// Show in a place what the caller may not do, in place of its control.
+export function showDenied(place, scope) {
+  return show(place, h("p", { class: "hint" }, `This needs the scope ${scope}; ${me.user} has ${[...me.scopes].join(", ") || "none"}.`));
+}
