@@ -8,8 +8,27 @@ import { joinFeed } from "./core/live.js";
 import { listenToKeys } from "./core/keys.js";
 
 const ROUTES = [
-  ["", () => import("./views/jobs.js")],
+  ["", () => import("./views/overview.js")],
+  ["overview", () => import("./views/overview.js")],
   ["jobs", () => import("./views/jobs.js")],
+  ["jobs/:id", () => import("./views/job.js")],
+  ["runs", () => import("./views/runs.js")],
+  ["runs/:id", () => import("./views/run.js")],
+  ["compare", () => import("./views/compare.js")],
+  ["sweeps", () => import("./views/sweeps.js")],
+  ["sweeps/:id", () => import("./views/sweep.js")],
+  ["workflows", () => import("./views/workflows.js")],
+  ["workflows/:name", () => import("./views/workflow.js")],
+  ["nodes", () => import("./views/nodes.js")],
+  ["nodes/:name", () => import("./views/node.js")],
+  ["partitions/:name", () => import("./views/partition.js")],
+  ["reports", () => import("./views/reports.js")],
+  ["reports/:id", () => import("./views/report.js")],
+  ["files", () => import("./views/files.js")],
+  ["files/:mount", () => import("./views/files.js")],
+  ["history", () => import("./views/history.js")],
+  ["settings", () => import("./views/settings.js")],
+  ["settings/:part", () => import("./views/settings.js")],
 ];
 
 async function start() {

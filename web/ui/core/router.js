@@ -74,7 +74,7 @@ async function showCurrent() {
   const found = router.routes.map((route) => ({ route, params: match(route, parts) })).find(({ params }) => params);
   const token = (router.current = {});
   for (const listener of router.listeners) listener(parts);
-  const view = found ? await found.route.load() : null;
+  const view = found ? await found.route.load().catch(() => "missing") : null;
   if (router.current !== token) return; // another one was asked for meanwhile
   router.close?.();
   router.close = null;
@@ -82,6 +82,7 @@ async function showCurrent() {
   page.className = "view";
   router.outlet.replaceChildren(page);
   if (view === null) page.textContent = `There is nothing at ${location.hash}`;
+  else if (view === "missing") page.textContent = "This view could not be loaded: the server is away, or newer than this page. Load the page again.";
   else router.close = view.open(page, { params: found.params, query }) ?? null;
   restoreScroll();
 }

@@ -1,0 +1,78 @@
+// Parts of a view that stand by themselves: each loads, draws, fails and tries again without the others.
+
+import { h, makeId, show } from "./dom.js";
+import { makeLiveDocument } from "./live.js";
+import { showProblem } from "./notice.js";
+
+// Make a part with a heading that reads something and draws it, and again when a change of it is told.
+//
+//   title    its heading; what it is in the sentence of a failure
+//   load     reads it: async ({ signal }) => value
+//   draw     async or not: (place, value); called for each value, so that it changes no more than differs
+//   kinds    the kinds of changes after which it is read anew; isOwn(change) says which of them
+//   actions  what stands beside the heading
+//
+// Returns { node, document, close }.
+export function makePane({ title, load, draw, kinds = [], isOwn = () => true, actions = [] }) {
+  const id = makeId("pane");
+  const place = h("div", { class: "pane-body" }, h("p", { class: "hint" }, "Loading…"));
+  const node = h("section", { class: "pane", "aria-labelledby": id }, h("div", { class: "bar" }, h("h2", { id }, title), actions), place);
+  const document = makeLiveDocument({ kinds, isOwn, load });
+  let isDrawn = false;
+  document.listen(() => {
+    if (document.state === "failed") {
+      isDrawn = false;
+      showProblem(place, title, document.problem, document.reload);
+      return;
+    }
+    if (!isDrawn) show(place);
+    isDrawn = true;
+    draw(place, document.value);
+  });
+  return { node, document, close: document.close };
+}
+
+// Make tabs: [{ key, title, open(place) }], where open returns what closes it. `whenChosen(key)` hears of another.
+export function makeTabs({ label, tabs, chosen, whenChosen }) {
+  const place = h("div", { role: "tabpanel", id: makeId("panel"), class: "tabpanel" });
+  const buttons = tabs.map(({ key, title }) =>
+    h("button", { type: "button", role: "tab", "data-key": key, id: makeId("tab"), "aria-controls": place.id, onclick: () => choose(key) }, title),
+  );
+  const list = h("div", { role: "tablist", "aria-label": label, class: "tabs", onkeydown: moveFocus }, buttons);
+  let close = null;
+  let current = null;
+
+  function choose(key, isFirst = false) {
+    if (key === current) return;
+    const tab = tabs.find((each) => each.key === key) ?? tabs[0];
+    current = tab.key;
+    for (const button of buttons) {
+      const isChosen = button.dataset.key === current;
+      button.setAttribute("aria-selected", isChosen);
+      button.tabIndex = isChosen ? 0 : -1;
+      if (isChosen) place.setAttribute("aria-labelledby", button.id);
+    }
+    close?.();
+    show(place);
+    close = tab.open(place) ?? null;
+    if (!isFirst) whenChosen?.(current);
+  }
+
+  function moveFocus(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const at = buttons.findIndex((button) => button.dataset.key === current);
+    const next = buttons[(at + step + buttons.length) % buttons.length];
+    choose(next.dataset.key);
+    next.focus();
+  }
+
+  choose(chosen ?? tabs[0].key, true);
+  return { node: h("div", null, list, place), choose, close: () => close?.() };
+}
+
+// Make a list of facts: [["Name", text or node], …]; those without a value are left out.
+export function makeFacts(facts) {
+  const given = facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return h("dl", { class: "facts" }, given.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+}
