@@ -8,7 +8,7 @@ import { joinFeed } from "./core/live.js";
 import { listenToKeys } from "./core/keys.js";
 
 const ROUTES = [
-  ["", () => import("./views/overview.js")],
+  ["", () => import("./views/jobs.js")],
   ["overview", () => import("./views/overview.js")],
   ["jobs", () => import("./views/jobs.js")],
   ["jobs/:id", () => import("./views/job.js")],
