@@ -30,6 +30,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -55,6 +56,7 @@ from engine.monitoring import cluster_status, prometheus
 from engine.monitoring.request_counts import NO_OPERATION
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
+from http_server import websocket
 from http_server.command_line import make_parser
 from http_server.pages import make_pages
 from http_server.problems import (
@@ -305,6 +307,14 @@ class Call:
         own = self.server.settings.root_path if self.server is not None else ""
         host = self.headers.get(b"host", b"").decode("latin-1")
         return f"{self.scope.get('scheme', 'http')}://{host}{own}{root}" if host else f"{own}{root}"
+
+    def check_credentials(self) -> None:
+        """Refuse a caller who counts no more, while a stream is open."""
+        server, facts, endpoint = self.server, self.facts, self.endpoint
+        if server is not None and facts is not None and endpoint is not None and self.caller is not None:
+            session = sessions.find_kept(server, facts.session)
+            facts = facts._replace(access=server.store.access, own=server.callers.own, session=session)
+            access.admit_caller(endpoint.requirement, access.identify_caller(endpoint.requirement, facts))
 
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send status and headers, and those that every answer has."""
@@ -708,14 +718,21 @@ async def send_stream(
 ) -> None:
     """Send the pieces as they come.
 
-    Ends when there are no more, the client leaves, or the server ends the stream.
+    Ends when there are no more, the client leaves, the server ends the stream, or the caller counts no more.
     What goes wrong before the first piece becomes a refusal. The iterator is closed in any case.
     """
     sending = asyncio.ensure_future(send_pieces(call, status, headers, pieces))
     leaving = call.watch_client()
     streams.add(sending)
     try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        while not sending.done() and not leaving.done():
+            if call.is_endless:
+                call.check_credentials()
+            await asyncio.wait({sending, leaving}, timeout=websocket.CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+    except REFUSED_CALLERS as refused:
+        if not call.status:
+            raise
+        report_refusal(call, refused)
     finally:
         streams.discard(sending)
         gone = leaving.done() and not sending.done()
@@ -1477,13 +1494,8 @@ async def serve_socket(call: Call, endpoint: Endpoint, streams: set[asyncio.Task
     def count_message() -> float:
         return server.callers.count_request(call.caller, read_client(call), call.uid)
 
-    def check_credentials() -> None:
-        if call.caller is not None and call.facts is not None:
-            facts = call.facts._replace(access=server.store.access, own=server.callers.own)
-            access.admit_caller(endpoint.requirement, access.identify_caller(endpoint.requirement, facts))
-
     async with WebSocket(call.receive_message, call.send_message, count_message) as socket:
-        problem = await socket.run(endpoint.call_socket_function(call, socket), streams, check_credentials)
+        problem = await socket.run(endpoint.call_socket_function(call, socket), streams, call.check_credentials)
         problem = Ending() if isinstance(problem, asyncio.CancelledError) else problem
         if problem is not None and not socket.is_accepted:
             raise problem
@@ -1569,6 +1581,7 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
             undo.push_async_callback(end_task, task)
         for line in describe_server(server):
             log.info("%s", line)
+        print_link(server)
         yield server
         count = server.open_documents.count_jobs()
         log.info("stopped%s", f"; jobs that go on: {count}, followed again at the next start" if count else "")
@@ -1576,17 +1589,36 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
 
 def describe_server(server: Server) -> list[str]:
     """Describe address, store, cluster and who may call; then where to begin."""
-    settings = server.settings
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    settings, url = server.settings, find_url(server.settings)
     own = server.callers.own if access.is_loopback(settings.host) else None
     who = f"calls of user {own.name} need no token" if own is not None else "every call needs a token"
-    url = f"http{'s' if settings.tls_cert else ''}://{host}:{settings.port}{settings.root_path}"
     lines = [f"{url}, store {server.store.root}, cluster {server.cluster.name}; {who}", f"every operation: {url}/docs"]
-    if own is None:
-        lines.append(f"sign in, once and within an hour: {url}/#/?code={server.codes.make()}")
-    elif "hello" in server.store.workflows:
+    if own is not None and "hello" in server.store.workflows:
         lines.append(f"try one: curl -X POST {url}/api/workflows/hello/run")
     return lines
+
+
+def print_link(server: Server) -> None:
+    """Print the link that signs a browser in, where a token is needed.
+
+    It is a secret, so it is no line of the log: whoever gathers those as JSON gets none.
+    """
+    settings = server.settings
+    asks = server.callers.own is None or not access.is_loopback(settings.host)
+    if asks and (settings.log_format == "plain" or sys.stderr.isatty()):
+        url = find_url(settings, is_far=True)
+        print(f"sign in, once and within an hour: {url}/#/?code={server.codes.make()}", file=sys.stderr, flush=True)
+
+
+def find_url(settings: Settings, is_far: bool = False) -> str:
+    """Return the server's URL.
+
+    That of this machine's name, where it listens on all addresses and `is_far`.
+    """
+    listens_everywhere = not settings.host.strip("0.:")
+    host = socket.gethostname() if is_far and listens_everywhere else settings.host
+    host = f"[{host}]" if ":" in host else host
+    return f"http{'s' if settings.tls_cert else ''}://{host}:{settings.port}{settings.root_path}"
 
 
 class Contract:

@@ -1,4 +1,7 @@
-"""The pages: what browsers get beside the operations, from files that are read at the start."""
+"""The pages that browsers get beside the operations.
+
+Their files are read once, at the start.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ def make_pages(folder: Path) -> dict[str, ASGIApp]:
 
 
 def make_own_page(folder: Path) -> dict[str, ASGIApp]:
-    """Return the page at / and its files, below a path that names their version.
+    """Return the page at /, and its files below a path with their version.
 
     So browsers keep them for good, and never mix two versions. Modules of core/ are loaded at once, the others when
     they are needed.

@@ -1,4 +1,4 @@
-"""Sessions of browsers: signing in with a token or a code, and signing out."""
+"""Sessions of browsers: they begin with a token or a code, and end."""
 
 from __future__ import annotations
 
@@ -28,15 +28,22 @@ def find_session(server: Server, headers: Iterable[tuple[bytes, bytes]]) -> Sess
     return found if found is not None and sessions.is_secret(found, secret) else None
 
 
-async def create_session(server: Server, body: dict[str, Any]) -> Answer:
+def find_kept(server: Server, session: Session | None) -> Session | None:
+    """Return the session as it is kept now; None where it was removed."""
+    kept = server.store.sessions
+    found: Session | None = kept.get(session.id) if session is not None and session.id in kept else None
+    return found
+
+
+async def create_session(server: Server, base_url: str, body: dict[str, Any]) -> Answer:
     """Begin a session for a token, an API key, or the printed code.
 
-    Raises WrongCredentials; failures are counted.
+    Raises WrongCredentials; failures are counted. Over HTTPS the cookie is for HTTPS, whatever the page knows of it.
     """
     known, now_s = server.store.access, time.time()
     token = body.get("token")
     if token is not None:
-        right = known.find_caller(token, now_s) or known.find_key_caller(token, now_s)
+        right = (known.find_caller(token, now_s) or known.find_key_caller(token, now_s)) is not None
         wrong = "This token is wrong, or has expired"
     else:
         right = server.codes.use(body["code"])
@@ -49,7 +56,7 @@ async def create_session(server: Server, body: dict[str, Any]) -> Answer:
         sha256=hash_token(secret),
         token_sha256=None if token is None else hash_token(token),
         path=body["path"],
-        is_secure=body["secure"],
+        is_secure=body["secure"] or base_url.startswith("https:"),
         began_at=to_rfc3339(now_s) or "",
         expires_s=now_s + known.session_hours * 3600,
     )
@@ -71,7 +78,7 @@ async def delete_session(server: Server, facts: access.Facts) -> Answer:
     """End the session of the cookie that was sent."""
     session = facts.session
     if session is None:
-        raise NotFound("There is no session to end")
+        raise NotFound("session", "sluice_session", " among the cookies")
     await server.store.sessions.delete(session.id)
     return Answer(None, cookie=sessions.format_cookie(session, "", 0))
 
@@ -96,6 +103,8 @@ async def remove_ended(server: Server, now_s: float) -> None:
     """Remove sessions that have ended, and the oldest of too many."""
     kept: list[Session] = [server.store.sessions.get(name) for name in server.store.sessions.list_names()]
     kept.sort(key=lambda session: session.expires_s)
+    known, user = server.store.access, server.callers.user
     for number, session in enumerate(kept):
-        if session.expires_s <= now_s or len(kept) - number >= sessions.MOST_SESSIONS:
+        has_ended = sessions.find_session_caller(known, user, session, now_s) is None
+        if has_ended or len(kept) - number >= sessions.MOST_SESSIONS:
             await server.store.sessions.delete(session.id)

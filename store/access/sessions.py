@@ -1,4 +1,4 @@
-"""Sessions of browsers: a cookie that stands for a token, or for the server's own user."""
+"""Sessions of browsers: cookies that stand for a token or the own user."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP sluice.test
 # What the browser itself refuses is told to the page, which writes it where the test looks.
 WATCH_POLICY = """
 addEventListener("securitypolicyviolation", (event) =>
-  console.error(`policy: ${event.violatedDirective} refused ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+  console.error(`policy: ${event.violatedDirective} refused ${event.blockedURI} `
+    + `${event.sourceFile}:${event.lineNumber}`));
 """
 
 
