@@ -960,7 +960,8 @@ class App:
         if given or own:
             call.path = strip_prefix(call.path, given, own)
         # Clients that join the parts of a URL may leave a slash at its end.
-        path = call.path.removesuffix("/") or "/"
+        path = call.path.removesuffix("/")
+        path = call.path if path in ("", "/") else path
         item = self.find_item(call, path)
         if item is None:
             for alias, target in self.aliases:
@@ -1024,7 +1025,7 @@ class App:
 async def show_page(call: Call, page: ASGIApp) -> None:
     """Send a page, whole: it tells nothing but what everybody may see."""
     headers = [(name, value) for name, value in call.scope["headers"] if name not in (b"range", b"if-range")]
-    state = {"frame_ancestors": call.access.frame_ancestors}
+    state = {"frame_ancestors": call.access.frame_ancestors, "path": call.scope["path"]}
     await page(
         {**call.scope, "path": call.path, "root_path": "", "headers": headers, "state": state}, call.receive, call.send
     )

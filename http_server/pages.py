@@ -51,6 +51,10 @@ class Page:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = scope["state"]["frame_ancestors"]
+        if not scope["state"]["path"].endswith("/") and scope["path"] == "/":
+            # Behind a prefix without its slash: what the page asks for is relative to the folder that it is in.
+            await RedirectResponse(f"{scope['state']['path'].rpartition('/')[2]}/")(scope, receive, send)
+            return
         framing = " ".join(("'self'", *given)) if given else "'none'"
         policy = f"{self.policy}; frame-ancestors {framing}".encode()
 

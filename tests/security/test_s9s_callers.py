@@ -147,7 +147,7 @@ def test_two_keys_in_one_request_are_refused(client: Client) -> None:
 OPEN = {"s9s_create_token", "s9s_get_health", "s9s_get_openapi_json", "s9s_get_openapi_yaml"}
 ADMIN = {"s9s_drain_node", "s9s_resume_node", "s9s_set_node_state"}
 OPERATIONS = [(method, path, spec) for path, method, spec in operations() if spec["tags"] == ["s9s"]]
-SCHEMES = ("bearer", "s9s_oauth", "s9s_api_key", "s9s_munge", "s9s_certificate")
+SCHEMES = ("bearer", "s9s_oauth", "s9s_api_key", "s9s_munge", "s9s_certificate", "session")
 
 
 def find_scope(method: str, name: str) -> str:

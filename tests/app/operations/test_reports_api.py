@@ -445,7 +445,7 @@ def test_below_a_prefix(client: Client) -> None:
         ("/status", "/status/srtslurm/api/jobs", 200),
         ("/status", "/srtslurm/api/jobs", 200),
         ("/status", "/status/srtslurm/api/health", 200),
-        ("/status", "/status", 404),
+        ("/status", "/status", 200),
         ("/status", "/statusx/srtslurm/api/jobs", 404),
         ("", "/status/srtslurm/api/jobs", 404),
     ]:

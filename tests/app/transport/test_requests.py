@@ -229,7 +229,6 @@ def test_whatever_is_sent_is_answered_in_the_envelope(client: Client, body: byte
         "/api/jobs/1/logs//",
         "/v2/jobs",
         "/API/jobs",
-        "//",
     ],
 )
 def test_unknown_paths(client: Client, path: str) -> None:
