@@ -591,6 +591,8 @@ class Endpoint:
         elif hasattr(value, "__aiter__"):
             # The server's end ends what has no end of its own; the rest is sent whole, or is broken off.
             call.is_endless = media_type == EVENTS
+            if filename is not None:
+                headers.append((b"content-disposition", b"attachment; filename*=utf-8''%b" % quote(filename).encode()))
             endless = streams if call.is_endless else set()
             await send_stream(call, self.spec.status, [*headers, *STREAM], value, endless)
         else:

@@ -41,6 +41,7 @@ from store.logs import Tails
 from store.rendering.renderer import Renderer
 from store.rules import workflows
 from store.rules.inbox import Inbox
+from store.rules.logs.counts import KnownCounts
 from store.store import Store
 from store.views import srunx
 from store.workflow_files import names
@@ -110,6 +111,7 @@ class Server:
         self.report_index = ReportIndex(self.store.jobs)
         self.report_index.find_ahead_s = lambda: self.cluster.slurm.clock_offset_s
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
+        self.log_counts: weakref.WeakKeyDictionary[Cluster, KnownCounts] = weakref.WeakKeyDictionary()
         self.node_tables: weakref.WeakKeyDictionary[Cluster, NodeTable] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
         self.queue_views: weakref.WeakKeyDictionary[Cluster, Any] = weakref.WeakKeyDictionary()  # see engine/queue

@@ -18,7 +18,7 @@ from slurm_shim.errors import SlurmError
 from slurm_shim.remote.commands import Slice
 from store.config.profiles import Mount
 from store.disk import job_files, mount_calls
-from store.disk.job_files import JobPlace
+from store.disk.job_files import JobPlace, Notice
 from store.disk.reading import ReadSlices
 from store.errors import Denied, Invalid, NotFound, StoreError, StoreUnavailable, make_problem
 
@@ -124,19 +124,22 @@ def build_place(server: Server, cluster: Cluster, folders: Sequence[str | None],
     return JobPlace(given, tuple(str(mount.root) for mount in mounts), (f"{store}/work",), home, str(store), since)
 
 
-def make_reader(cluster: Cluster, place: JobPlace) -> ReadSlices:
+def make_reader(cluster: Cluster, place: JobPlace, notice: Notice | None = None) -> ReadSlices:
     """Return a function that reads files of one of the cluster's jobs.
 
-    Raises SlurmUnreachable when the cluster cannot be reached.
+    `notice` hears when they were last written. Raises SlurmUnreachable when the cluster cannot be reached.
     """
     if not isinstance(cluster, RemoteCluster):
-        return job_files.make_reader(place)
+        return job_files.make_reader(place, notice)
 
     async def read(
         wanted: Sequence[tuple[str, int, int]], owner: int | None = None
     ) -> list[tuple[bytes, int] | StoreError]:
         slices, real = await cluster.read_files(wanted, owner, place.list_roots())
         there = place.resolve(lambda folder: real.get(folder, ""))
+        for piece in slices:
+            if notice is not None and piece.size_bytes is not None:
+                notice(piece.modified_at, 0)
         return [_to_content(piece, path, there) for piece, (path, _, _) in zip(slices, wanted, strict=True)]
 
     return read

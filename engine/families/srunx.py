@@ -10,6 +10,7 @@ from typing import Any
 
 from engine import jobs, runs, ssh_profiles, start, sweeps, templates, workflow_files
 from engine.config import configuration, profiles, projects
+from engine.logs import downloads, searches, windows
 from engine.mounts import sync
 from engine.notify import deliveries, endpoints, watches
 
@@ -19,6 +20,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "srunx_get_job": jobs.get_job,
     "srunx_cancel_job": jobs.cancel_job,
     "srunx_get_job_logs": jobs.read_logs,
+    "srunx_get_log_lines": windows.get_lines,
+    "srunx_search_log": searches.search_log,
+    "srunx_download_log": downloads.download_log,
     "srunx_list_resources": jobs.list_resources,
     "srunx_list_workflows": workflow_files.list_workflows,
     "srunx_validate_workflow": workflow_files.validate_workflow,

@@ -84,7 +84,11 @@ def _is_below(path: str, folder: str) -> bool:
     return bool(folder) and PurePath(path).is_relative_to(folder)
 
 
-def make_reader(place: JobPlace) -> ReadSlices:
+# Hears the modification time (epoch) and the inode of a file that is read; 0 where nobody knows it.
+Notice = Callable[[float, int], None]
+
+
+def make_reader(place: JobPlace, notice: Notice | None = None) -> ReadSlices:
     """Return a function that reads files of this job on this machine."""
 
     async def read(wanted: Sequence[tuple[str, int, int]], owner: int | None) -> list[tuple[bytes, int] | StoreError]:
@@ -94,7 +98,7 @@ def make_reader(place: JobPlace) -> ReadSlices:
         patience_s = mount_calls.LONG_PATIENCE_S
         return [
             await mount_calls.run_below(
-                place.mounts, part[0], _read_part, real_place, *part, owner, patience_s=patience_s
+                place.mounts, part[0], _read_part, real_place, *part, owner, notice, patience_s=patience_s
             )
             for part in wanted
         ]
@@ -114,7 +118,7 @@ def _find_real(folder: str, mounts: Sequence[str]) -> str:
 
 
 def _read_part(
-    place: JobPlace, path: str, offset: int, limit_bytes: int, owner: int | None
+    place: JobPlace, path: str, offset: int, limit_bytes: int, owner: int | None, notice: Notice | None = None
 ) -> tuple[bytes, int] | StoreError:
     name = PurePath(path).name
 
@@ -122,6 +126,8 @@ def _read_part(
         # Where it was when it was opened: a folder on the way may have become a link since it was looked up.
         if why := place.explain_refusal(os.path.realpath(f"/proc/self/fd/{fd}"), status.st_mtime):
             raise Denied(f"{name} {why}")
+        if notice is not None:
+            notice(status.st_mtime, status.st_ino)
 
     try:
         if not (folder := _find_real(os.path.dirname(path), ())):  # noqa: PTH120

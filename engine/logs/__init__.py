@@ -1,0 +1,1 @@
+"""Logs of jobs by lines, searched and whole."""

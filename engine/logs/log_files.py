@@ -1,0 +1,168 @@
+"""One stream of a job as a file, and what was counted of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine import jobs, workdirs
+from engine.server import Server
+from slurm_shim.cluster import Cluster
+from store import access
+from store.disk.reading import ReadSlices
+from store.errors import NotFound, StoreError
+from store.indexes.jobs import JobEntry
+from store.rules import states
+from store.rules.logs import counts, matches
+from store.rules.logs.counts import Counts, KnownCounts
+from store.times import to_rfc3339
+
+Clock = Callable[[], float]
+
+
+class LogFile:
+    """A stream of a job, and its file.
+
+    `size_bytes` is None for one that is not there, `is_over` says that the job has ended.
+    """
+
+    def __init__(self, server: Server, asked: Cluster, job_id: str, stream: str) -> None:
+        self.server, self.asked, self.job_id, self.stream = server, asked, job_id, stream
+        self.path: str | None = None
+        self.owner: int | None = None
+        self.is_merged = self.is_over = False
+        self.size_bytes: int | None = None
+        self.modified_at, self.inode = 0.0, 0
+        self.known: KnownCounts = server.log_counts.setdefault(asked, KnownCounts())
+        self.counts = Counts()
+        self._read: ReadSlices | None = None
+
+    def _notice(self, modified_at: float, inode: int) -> None:
+        self.modified_at, self.inode = modified_at, inode
+
+    async def find(self) -> None:
+        """Find where the file is; raise NotFound for no job."""
+        found = await jobs.find_trace(self.server, self.job_id, self.asked)
+        state = found.state if isinstance(found, JobEntry) else found["state"]
+        paths = await jobs.find_log_paths(self.server, self.job_id, self.asked)
+        self.path, self.owner, self.is_over = paths[self.stream], paths["owner"], state in states.TERMINAL
+        self.is_merged = self.path is not None and paths["stdout"] == paths["stderr"]
+        both = [paths["stdout"], paths["stderr"]]
+        place = jobs.build_log_place(self.server, self.asked, self.job_id, both)
+        self._read = workdirs.make_reader(self.asked, place, self._notice)
+
+    async def read(self, *wanted: tuple[int, int]) -> list[bytes]:
+        """Read parts of the file: offset (negative: from its end), bytes.
+
+        None of one that is not there. Raises Denied.
+        """
+        if self.path is None or self._read is None:
+            return [b"" for _ in wanted]
+        parts = await self._read([(self.path, *part) for part in wanted], self.owner)
+        return [self._take(part) for part in parts]
+
+    def _take(self, part: tuple[bytes, int] | StoreError) -> bytes:
+        if isinstance(part, NotFound):
+            self.size_bytes = None
+            return b""
+        if isinstance(part, StoreError):
+            raise part
+        data, self.size_bytes = part
+        return data
+
+    async def recognise(self, key: Sequence[Any] = (), *wanted: tuple[int, int]) -> tuple[Counts, list[bytes]]:
+        """Recognise the file by what was counted of it, or begin anew.
+
+        `key` names a search. Reads other parts in the same go.
+        """
+        name = (self.path, *key)
+        while True:
+            known = self.known.get(name)
+            mark = known.mark  # others count on meanwhile
+            place = (mark.end - len(mark.tail), len(mark.tail))
+            head, tail, *parts = await self.read((0, counts.KNOWN_BYTES), place, *wanted)
+            if mark.is_in(head, tail, self.size_bytes or 0, self.inode):
+                break
+            self.known.forget(name, known)
+        known.inode = self.inode
+        if not key:
+            self.counts = known
+        return known, parts
+
+    async def count_on(self, line: int | None, budget_s: float, clock: Clock = time.monotonic) -> None:
+        """Count its lines up to one, or all of them, for so long.
+
+        Many readers count the same, each some parts of it.
+        """
+        known, deadline = self.counts, clock() + budget_s
+        while known.end < (self.size_bytes or 0) and clock() < deadline:
+            if line is not None and known.line_count >= line - 1:
+                return
+            async with known.lock:
+                (data,) = await self.read((known.end, counts.PART_BYTES))
+                if not data:
+                    return
+                known.add(data)
+
+    async def search_on(
+        self, known: Counts, find: matches.Find, budget_s: float, clock: Clock = time.monotonic
+    ) -> bool:
+        """Search on to the end, for so long; return whether it is reached.
+
+        An unfinished last line counts only once the job has ended.
+        """
+        deadline = clock() + budget_s
+        while clock() < deadline:
+            async with known.lock:
+                (data,) = await self.read((known.end, counts.PART_BYTES))
+                piece = cut_piece(data, self.is_over and known.end + len(data) >= (self.size_bytes or 0))
+                if not piece:
+                    return True
+                known.add(piece, await asyncio.to_thread(count_matches, known, piece, find))
+        return False
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the file as it is now."""
+        exists = self.size_bytes is not None
+        return {
+            "job_id": self.job_id,
+            "stream": self.stream,
+            "path": self.path,
+            "exists": exists,
+            "merged": self.is_merged,
+            "file_id": self.counts.id,
+            "size_bytes": self.size_bytes or 0,
+            "modified_at": to_rfc3339(self.modified_at) if exists else None,
+            "ended": self.is_over,
+        }
+
+
+def cut_piece(data: bytes, is_last: bool) -> bytes:
+    """Cut what is searched at once: whole lines, or part of a long one."""
+    end = data.rfind(b"\n") + 1
+    if end:
+        return data[:end]
+    return data if is_last or len(data) == counts.PART_BYTES else b""
+
+
+def count_matches(known: Counts, piece: bytes, find: matches.Find) -> int:
+    """Count the lines of the next piece that match, each where it begins."""
+    cut = known.tail[known.tail.rfind(b"\n") + 1 :]  # of a long line: what begins in it may match with what follows
+    text = cut + piece
+    found = list(matches.find_matches(text, find))
+    is_known = bool(cut) and known.is_inside and bool(found) and found[0].begin == 0
+    last = text.rfind(b"\n") + 1
+    is_same_line = last == 0 and known.is_inside and bool(cut)
+    known.is_inside = last < len(text) and (is_same_line or (bool(found) and found[-1].begin == last))
+    return len(found) - is_known
+
+
+async def open_log(server: Server, cluster: str | None, job_id: str, stream: str, caller: access.Caller) -> LogFile:
+    """Open a job's stream for who may read it; raise NotFound, Denied."""
+    asked = server.clusters.resolve(cluster)
+    await jobs.check_reader(server, asked, job_id, caller)
+    log = LogFile(server, asked, job_id, stream)
+    await log.find()
+    return log

@@ -1,0 +1,78 @@
+"""Search in a log: how many lines match, and which is the next."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine.logs.log_files import LogFile, open_log
+from engine.server import Server
+from store import access
+from store.rules.logs.counts import KNOWN_BYTES, Counts
+from store.rules.logs.matches import Find, Match, compile_search, find_matches
+
+# So long one request searches; the next one goes on from there.
+SEARCH_S = 1.0
+
+
+async def search_log(
+    server: Server,
+    job_id: str,
+    stream: str,
+    q: str,
+    regex: bool,
+    case: bool,
+    offset: int | None,
+    direction: str,
+    caller: access.Caller,
+    cluster: str | None = None,
+) -> dict[str, Any]:
+    """Search in a job's output; raise NotFound, Denied, Invalid."""
+    find = compile_search(q, regex, case)
+    log = await open_log(server, cluster, job_id, stream, caller)
+    await log.recognise()
+    known, _ = await log.recognise((q, regex, case))
+    is_complete = await log.search_on(known, find, SEARCH_S)
+    is_forward = direction == "forward"
+    at = offset if offset is not None else 0 if is_forward else known.end
+    return {
+        **log.describe(),
+        "count": known.hit_count,
+        "searched_bytes": known.end,
+        "complete": is_complete,
+        "hit": await find_hit(log, known, find, at, is_forward),
+    }
+
+
+async def find_hit(log: LogFile, known: Counts, find: Find, offset: int, is_forward: bool) -> dict[str, Any] | None:
+    """Find the first hit from an offset on, or the last one before it."""
+    if not known.starts:
+        return None
+    at: int | None = known.find_part(min(offset, known.end) if is_forward else min(offset, known.end) - 1)
+    at = max(0, at or 0)
+    while at is not None:
+        begin, _ = known.get_part(at)
+        found = list(enumerate(await list_matches(log, known, find, at))) if known.count_hits(at) else []
+        fitting = [each for each in found if (begin + each[1].begin >= offset) == is_forward]
+        if fitting:
+            number, match = fitting[0 if is_forward else -1]
+            return {
+                "number": known.hits[at] + number + 1,
+                "line": known.lines[at] + match.line + 1,
+                "offset": begin + match.begin,
+                "text": match.text,
+            }
+        at = known.find_part_with_hits(at, is_forward)
+    return None
+
+
+async def list_matches(log: LogFile, known: Counts, find: Find, at: int) -> list[Match]:
+    """List the lines that match and begin in a part."""
+    begin, end = known.get_part(at)
+    start = max(0, begin - KNOWN_BYTES)
+    (data,) = await log.read((start, end - start))
+    cut = data.rfind(b"\n", 0, begin - start) + 1  # a long line may go on here, as when it was counted
+    before = begin - start - cut
+    found = await asyncio.to_thread(lambda: list(find_matches(data[cut:], find)))
+    found = [match._replace(begin=max(0, match.begin - before)) for match in found]
+    return found[max(0, len(found) - known.count_hits(at)) :]
