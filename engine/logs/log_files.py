@@ -39,7 +39,7 @@ class LogFile:
         self.counts = Counts()
         self._read: ReadSlices | None = None
 
-    def _notice(self, modified_at: float, inode: int) -> None:
+    def _keep_status(self, modified_at: float, inode: int) -> None:
         self.modified_at, self.inode = modified_at, inode
 
     async def find(self) -> None:
@@ -51,7 +51,7 @@ class LogFile:
         self.is_merged = self.path is not None and paths["stdout"] == paths["stderr"]
         both = [paths["stdout"], paths["stderr"]]
         place = jobs.build_log_place(self.server, self.asked, self.job_id, both)
-        self._read = workdirs.make_reader(self.asked, place, self._notice)
+        self._read = workdirs.make_reader(self.asked, place, self._keep_status)
 
     async def read(self, *wanted: tuple[int, int]) -> list[bytes]:
         """Read parts of the file: offset (negative: from its end), bytes.
@@ -72,8 +72,8 @@ class LogFile:
         data, self.size_bytes = part
         return data
 
-    async def recognise(self, key: Sequence[Any] = (), *wanted: tuple[int, int]) -> tuple[Counts, list[bytes]]:
-        """Recognise the file by what was counted of it, or begin anew.
+    async def find_counts(self, key: Sequence[Any] = (), *wanted: tuple[int, int]) -> tuple[Counts, list[bytes]]:
+        """Find what was counted of the file; begin anew for another one.
 
         `key` names a search. Reads other parts in the same go.
         """

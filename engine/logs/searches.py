@@ -30,8 +30,8 @@ async def search_log(
     """Search in a job's output; raise NotFound, Denied, Invalid."""
     find = compile_search(q, regex, case)
     log = await open_log(server, cluster, job_id, stream, caller)
-    await log.recognise()
-    known, _ = await log.recognise((q, regex, case))
+    await log.find_counts()
+    known, _ = await log.find_counts((q, regex, case))
     is_complete = await log.search_on(known, find, SEARCH_S)
     is_forward = direction == "forward"
     at = offset if offset is not None else 0 if is_forward else known.end

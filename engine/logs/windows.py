@@ -43,7 +43,7 @@ async def get_lines(
 ) -> dict[str, Any]:
     """Get lines of a job's output; raise NotFound, Denied."""
     log = await open_log(server, cluster, job_id, stream, caller)
-    await log.recognise()
+    await log.find_counts()
     if line is not None:
         await log.count_on(line, LONG_S)
         window = await read_line(log, line, lines)

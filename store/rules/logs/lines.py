@@ -1,4 +1,4 @@
-"""Lines of a log as they are sent: decoded, long ones without their middle."""
+"""Lines of a log as they are sent, long ones without their middle."""
 
 from __future__ import annotations
 

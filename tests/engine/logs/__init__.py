@@ -1,0 +1,1 @@
+"""Logs by lines, without files."""

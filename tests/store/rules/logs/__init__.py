@@ -1,0 +1,1 @@
+"""Logs by lines: what is counted, cut and matched."""
