@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from engine.clusters import LOGIN_FIELDS, is_remote
 from engine.server import Server
+from engine.tasks import end_task
 from slurm_shim.errors import SlurmError, SyncFailed
 from slurm_shim.remote import rsync, ssh
 from store import errors
 from store.config import mount_roots
 from store.config.profiles import Mount, Profile
 from store.disk import mount_calls, mount_files
+from store.indexes.bodies import Answer
 from store.kinds import Key
+from store.operations import RAW
 from store.rules import syncs
 
 PAUSE_S = 5.0
+PIECE_BYTES = 262_144
 
 
 # --------------------------------------------------------------------------------------------------------- browsing
@@ -45,6 +50,22 @@ async def read_file(server: Server, mount: str, path: str) -> dict[str, Any]:
     _, _, found = await find_current_mount(server, mount)
     content = await _browse_mount(mount_files.read_text, found, path, server.store.root)
     return {"content": content, "path": path, "mount": mount}
+
+
+async def download_file(server: Server, mount: str, path: str, offset: int, length: int | None) -> Answer:
+    """Send the bytes of a file of the mount, or a part of them."""
+    _, _, found = await find_current_mount(server, mount)
+    file = await _browse_mount(mount_files.open_file, found, path, server.store.root)
+    return Answer(_read_pieces(found.root, file, offset, length), media_type=RAW, download=True)
+
+
+async def _read_pieces(root: Path, file: BinaryIO, offset: int, length: int | None) -> AsyncIterator[bytes]:
+    with file:
+        await mount_calls.run_call(root, file.seek, offset)
+        left = sys.maxsize if length is None else length
+        while left and (piece := await mount_calls.run_call(root, file.read, min(left, PIECE_BYTES))):
+            left -= len(piece)
+            yield piece
 
 
 async def _browse_mount(function: Callable[..., Any], mount: Mount, *path: str | Path) -> Any:
@@ -229,3 +250,17 @@ def get_sync(server: Server, sync_id: str) -> dict[str, Any]:
     keys = ("percent", "rate_bytes_s", "size_bytes", "files_done", "files_total")
     progress = {key: getattr(transfer.progress, key) for key in keys} if transfer else None
     return syncs.to_json(recorded, progress)
+
+
+async def cancel_sync(server: Server, sync_id: str) -> dict[str, Any]:
+    """Cancel the sync; what it has copied stays.
+
+    Returns it as it is now; one that has ended stays as it is. Raises NotFound.
+    """
+    recorded: syncs.Sync | None = server.store.syncs.get(sync_id) if sync_id in server.store.syncs else None
+    if recorded is not None and recorded.ended_at is None:
+        # Written first: a task that is ended would be begun again.
+        await server.store.syncs.put(sync_id, syncs.mark_cancelled(recorded, time.time()))
+        if (task := server.tasks.running.get(Key("sync", sync_id))) is not None:
+            await end_task(task)
+    return get_sync(server, sync_id)

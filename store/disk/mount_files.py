@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from store.errors import Denied, NotFound, StoreError, TooLarge, WrongKind, from_os_error
+from store.times import to_rfc3339
 
 FILE_BYTES = 1_048_576
 # A folder may hold millions of names: at most MAX_NAMES are read, and MAX_ENTRIES listed.
@@ -42,9 +43,9 @@ _UNREADABLE = "\ufffd".encode()
 def list_folder(root: Path, path: str, store: Path | None = None) -> dict[str, Any]:
     """List a folder below `root`: `{entries, inside, truncated}`.
 
-    `inside` is its path there, links resolved. Entries are `{name, type, size, accessible, target_kind}` in byte order,
-    without those that begin with a dot, cannot be looked at, or are neither file, folder nor link. Raises NotFound,
-    Denied, WrongKind, StoreUnavailable.
+    `inside` is its path there, links resolved. Entries are `{name, type, size, accessible, target_kind, modified_at}`
+    in byte order, without those that begin with a dot, cannot be looked at, or are neither file, folder nor link.
+    Raises NotFound, Denied, WrongKind, StoreUnavailable.
     """
     with start_walk(root, "Directory", path, store) as walk:
         if walk.resolve() != "directory":
@@ -67,6 +68,17 @@ def read_text(root: Path, path: str, store: Path | None = None, limit_bytes: int
             raise WrongKind("Path is not a file")
         data = walk.read_content(limit_bytes)
     return data.decode("utf-8", "replace")
+
+
+def open_file(root: Path, path: str, store: Path | None = None) -> BinaryIO:
+    """Open a regular file below `root` for reading.
+
+    Raises NotFound, Denied, WrongKind, StoreUnavailable.
+    """
+    with start_walk(root, "File", path, store) as walk:
+        if walk.resolve() != "file":
+            raise WrongKind("Path is not a file")
+        return walk.open_content()
 
 
 def is_empty(root: Path) -> bool:
@@ -296,6 +308,7 @@ class Walk:
             status = os.stat(name, dir_fd=self.folder_fd, follow_symlinks=False)
         except OSError:
             return None
+        row["modified_at"] = to_rfc3339(status.st_mtime)
         if stat.S_ISREG(status.st_mode):
             return row | {"size": status.st_size}
         if stat.S_ISDIR(status.st_mode):
@@ -321,14 +334,22 @@ class Walk:
                 return None
         return None if kind == "other" else kind
 
+    def open_content(self) -> BinaryIO:
+        """Open the file that the walk led to. Raises WrongKind."""
+        try:
+            file = os.fdopen(os.open(self.last, _FILE, dir_fd=self.folder_fd), "rb")
+        except OSError as error:
+            raise _to_store_error(error, self.kind, self.path) from None
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise WrongKind("Path is not a file")
+        return file
+
     def read_content(self, limit_bytes: int) -> bytes:
         """Read the file that the walk led to. Raises TooLarge, WrongKind."""
         try:
-            fd = os.open(self.last, _FILE, dir_fd=self.folder_fd)
-            with os.fdopen(fd, "rb") as file:
-                status = os.fstat(fd)
-                if not stat.S_ISREG(status.st_mode):
-                    raise WrongKind("Path is not a file")
+            with self.open_content() as file:
+                status = os.fstat(file.fileno())
                 data = file.read(limit_bytes + 1) if status.st_size <= limit_bytes else b""
         except OSError as error:
             raise _to_store_error(error, self.kind, self.path) from None

@@ -10,7 +10,7 @@ from store.documents import VERSION, ServerFileModel
 from store.errors import NotFound
 from store.times import to_rfc3339
 
-ENDED = frozenset({"synced", "failed"})
+ENDED = frozenset({"synced", "failed", "cancelled"})
 # So many ended syncs are kept; older ones are deleted.
 KEPT = 200
 
@@ -23,7 +23,7 @@ class Sync(ServerFileModel):
     profile: str
     mount: str
     delete: bool = False
-    state: Literal["waiting", "syncing", "synced", "failed"] = "waiting"
+    state: Literal["waiting", "syncing", "synced", "failed", "cancelled"] = "waiting"
     asked_at: str
     started_at: str | None = None
     ended_at: str | None = None
@@ -51,6 +51,11 @@ def mark_done(sync: Sync, size_bytes: int, files: int, now: float) -> Sync:
 def mark_failed(sync: Sync, reason: str, now: float) -> Sync:
     """Record that the sync failed."""
     return sync.model_copy(update={"state": "failed", "ended_at": to_rfc3339(now), "reason": reason})
+
+
+def mark_cancelled(sync: Sync, now: float) -> Sync:
+    """Record that somebody wanted no more of it."""
+    return sync.model_copy(update={"state": "cancelled", "ended_at": to_rfc3339(now)})
 
 
 def find_same(syncs: Iterable[Sync], wanted: Sync) -> Sync | None:

@@ -60,7 +60,10 @@ def test_without_a_profile(tmp_path: Path) -> None:
 def test_a_folder_as_the_explorer_sees_it(mounted: tuple[Client, Path]) -> None:
     client, _ = mounted
     empty = {"size": None, "accessible": None, "target_kind": None}
-    assert browse(client, mount="ml", path="src").json() == {
+    found = browse(client, mount="ml", path="src").json()
+    times = [entry.pop("modified_at") for entry in found["entries"]]
+    assert all(time.endswith("Z") for time in times)
+    assert found == {
         "entries": [
             {"name": "away", "type": "symlink", "size": None, "accessible": False, "target_kind": None},
             {"name": "data", "type": "directory", **empty},
@@ -81,6 +84,26 @@ def test_a_file_as_the_explorer_sees_it(mounted: tuple[Client, Path]) -> None:
     found = read(client, mount="ml", path="src/./train.py").json()
     assert found == {"content": "print('trained')\n", "path": "src/./train.py", "mount": "ml"}
     assert read(client, mount="ml", path="binary").json()["content"] == "\x7fELF\0\ufffd\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("why", "path", "query", "wanted"),
+    [
+        ("as it is", "binary", {}, b"\x7fELF\x00\xff\xfe"),
+        ("a part", "binary", {"offset": 1, "length": 3}, b"ELF"),
+        ("no more than there is", "binary", {"offset": 5, "length": 99}, b"\xff\xfe"),
+        ("beyond the end", "binary", {"offset": 99}, b""),
+        ("none of it", "binary", {"length": 0}, b""),
+        ("larger than what is read as text", "large", {}, b"x" * 1_048_577),
+    ],
+)
+def test_a_file_that_is_downloaded(
+    mounted: tuple[Client, Path], why: str, path: str, query: dict[str, int], wanted: bytes
+) -> None:
+    client, _ = mounted
+    answer = client.get("/api/files/download", params={"mount": "ml", "path": path, **query})
+    assert (answer.status_code, answer.content) == (200, wanted)
+    assert answer.headers["content-disposition"] == "attachment", "no browser shows it as a page"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +134,16 @@ def test_a_file_as_the_explorer_sees_it(mounted: tuple[Client, Path]) -> None:
         ("no path", "read", {"mount": "ml"}, 400, "path is required"),
         ("an empty path", "read", {"mount": "ml", "path": ""}, 400, "path is required"),
         ("too large", "read", {"mount": "ml", "path": "large"}, 413, "the file is larger than 1048576 bytes"),
+        ("a pipe is not downloaded", "download", {"mount": "ml", "path": "pipe"}, 400, "Path is not a file"),
+        ("nor a folder", "download", {"mount": "ml", "path": "src"}, 400, "Path is not a file"),
+        (
+            "nor what is outside",
+            "download",
+            {"mount": "ml", "path": "src/away/passwd"},
+            403,
+            "Path outside mount boundary",
+        ),
+        ("nor what is not there", "download", {"mount": "ml", "path": "nope"}, 404, "File 'nope' not found"),
         ("a hidden file", "read", {"mount": "ml", "path": "src/.env"}, 403, "Hidden files and folders are not shown"),
         ("no such file", "read", {"mount": "ml", "path": "nope"}, 404, "File 'nope' not found"),
         ("no such folder", "browse", {"mount": "ml", "path": "nope"}, 404, "Directory 'nope' not found"),

@@ -94,6 +94,18 @@ def test_one_that_is_not_waited_for(far: tuple[Client, Path]) -> None:
     assert (ended["state"], ended["percent"], ended["size_bytes"], ended["files_total"]) == ("synced", 100, 500, 10)
 
 
+def test_one_that_is_cancelled(far: tuple[Client, Path]) -> None:
+    client, top = far
+    sync_id = request_sync(client, wait=False).json()["id"]
+    (words,) = eventually(lambda: read_notes(top, "began"))
+    assert client.delete(f"/api/files/sync/{sync_id}").json()["state"] == "cancelled"
+    eventually(lambda: not alive(words.split()[0]))
+    again = client.delete(f"/api/files/sync/{sync_id}").json()
+    assert (again["state"], again["percent"]) == ("cancelled", None) and again["ended_at"]
+    assert read_notes(top, "began") == [words] and read_notes(top, "ended") == [], "it is not begun anew"
+    assert client.delete("/api/files/sync/0f4c5a52-90a1-4a3b-8a53-4d4b8f0f2a11").status_code == 404
+
+
 def test_why_one_failed_does_not_tell_where_the_mount_is(far: tuple[Client, Path]) -> None:
     client, top = far
     (top / "refuse").write_text(f"{top}/ml/shut")

@@ -147,6 +147,7 @@ def test_a_listing(root: Path) -> None:
     rows = {entry["name"]: entry for entry in found["entries"]}
     assert list(rows) == sorted(rows, key=str.encode) and found["inside"] == "" and found["truncated"] is False
     assert not {".env", ".hidden", "pipe", "sock"} & set(rows)
+    assert all(row.pop("modified_at") for row in rows.values())
     none = {"size": None, "accessible": None, "target_kind": None}
     assert rows["a"] == {"name": "a", "type": "directory", **none}
     assert rows["sparse"] == {"name": "sparse", "type": "file", **none, "size": 10 * 2**30}
