@@ -14,13 +14,24 @@ from engine.exports import cluster_reports, exports
 from engine.live import sockets, tickets, update_socket
 from engine.monitoring import alerts, cluster_status, efficiency, metrics
 from engine.nodes import node_changes, node_list, reservations
-from engine.queue import bulk_actions, job_actions, job_details, job_list, output, submission
+from engine.queue import (
+    bulk_actions,
+    filter_fields,
+    job_actions,
+    job_details,
+    job_ids,
+    job_list,
+    output,
+    submission,
+)
 from engine.search import global_search
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "s9s_create_token": oauth.create_token,
     "s9s_list_jobs": job_list.list_jobs,
     "s9s_submit_job": submission.submit_job,
+    "s9s_list_job_ids": job_ids.list_ids,
+    "s9s_list_filter_fields": filter_fields.list_filter_fields,
     "s9s_change_jobs": bulk_actions.change_jobs,
     "s9s_get_job": job_details.get_job,
     "s9s_cancel_job": job_actions.cancel_job,

@@ -53,22 +53,36 @@ def list_jobs(
     Accounting is asked only for jobs that have ended. Where it does not answer, the page says that they may be missing;
     but a period is nothing that could be told without it. Raises Invalid, SlurmError, NotFound.
     """
+    asked, version = resolve_cluster(server, cluster)
+    given = (limit, offset, state, user, partition, sort, order, filter, expand_arrays, start_time, end_time)
+    key = (given, *version)
+    if (body := queue_view.get_view(server, asked).pages.get(key)) is None:
+        texts = {"state": state, "user": user, "partition": partition, "start_time": start_time, "end_time": end_time}
+        query = job_query.parse_query(expand_hosts, time.time(), sort=sort, order=order, filter=filter, **texts)
+        kept_as = key if can_be_kept(query, filter) else None
+        return _answer_page(server, asked, query, version[-1], expand_arrays, (limit, offset), kept_as)
+    return make_answer(asked, body)
+
+
+def resolve_cluster(server: Server, cluster: str | None) -> tuple[Cluster, tuple[Any, ...]]:
+    """Return the cluster that is asked for, and the version of its list.
+
+    The last part of a version is from when on ended jobs of ours are listed (epoch).
+    """
     asked = server.clusters.resolve(cluster)
     if asked.snapshot.age_s is None:
         asked.check_answering()
-    view, now = queue_view.get_view(server, asked), time.time()
-    since = (now - jobs.LISTED_S) // STEP_S * STEP_S
-    given = (limit, offset, state, user, partition, sort, order, filter, expand_arrays, start_time, end_time)
-    key = (given, asked.name, asked.snapshot.version, server.job_index.version, since)
-    if (body := view.pages.get(key)) is None:
-        texts = {"state": state, "user": user, "partition": partition, "start_time": start_time, "end_time": end_time}
-        query = job_query.parse_query(expand_hosts, now, sort=sort, order=order, filter=filter, **texts)
-        is_kept = not query.asks_for_ended and "now" not in (filter or "").lower()
-        return _answer_page(server, asked, query, since, expand_arrays, (limit, offset), key if is_kept else None)
-    return _make_answer(asked, body)
+    since = (time.time() - jobs.LISTED_S) // STEP_S * STEP_S
+    return asked, (asked.name, asked.snapshot.version, server.job_index.version, since)
 
 
-def _make_answer(asked: Cluster, body: Body) -> Answer:
+def can_be_kept(query: JobQuery, filter: str | None) -> bool:
+    """Return whether an answer is true for as long as the list is."""
+    return not query.asks_for_ended and "now" not in (filter or "").lower()
+
+
+def make_answer(asked: Cluster, body: Body) -> Answer:
+    """Make the answer of a body, with the age of the snapshot."""
     asked.snapshot.keep_fresh()
     return Answer(body, asked.snapshot.age_s)
 
@@ -85,15 +99,15 @@ async def _answer_page(
     """Answer with a page, which is kept under the key if there is one."""
     limit, offset = window
     view = queue_view.get_view(server, asked)
-    rows, more = await _list_wanted(server, asked, query, since, is_expanded)
+    rows, more = await list_wanted(server, asked, query, since, is_expanded)
     page = s9s.to_page_json("jobs", rows, limit, offset, functools.partial(view.to_job_json, server, asked))
     body = Body(dump_json(page | more))
     if key is not None:
         view.pages.put(key, body, len(body.data) + 1000)
-    return _make_answer(asked, body)
+    return make_answer(asked, body)
 
 
-async def _list_wanted(
+async def list_wanted(
     server: Server, asked: Cluster, query: JobQuery, since: float, is_expanded: bool
 ) -> tuple[list[Row], dict[str, Any]]:
     """List the jobs that are wanted, and say what may be missing."""

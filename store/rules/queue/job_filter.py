@@ -26,6 +26,7 @@ from store.rules.queue.job_fields import (
     PARTS,
     SIZE,
     STATE,
+    TEXT,
     TIME,
     WORDED,
     JobField,
@@ -51,6 +52,10 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 _ORDERED, _SEARCHING, _LISTING = frozenset({">", "<", ">=", "<="}), frozenset({"~", "!~", "=~"}), ("in", "not in")
 
+# A value of each kind.
+EXAMPLES = {
+    TEXT: "name", NUMBER: "4", SIZE: "4G", DURATION: "2:30:00", TIME: "now-2h", STATE: "RUNNING", HOSTS: "node1",
+}  # fmt: skip
 Test = Callable[[Row], bool]
 ExpandHosts = Callable[[str], Sequence[str]]
 
@@ -84,6 +89,19 @@ class FilterError(ValueError):
 
     def __init__(self, at: int, text: str) -> None:
         super().__init__(f"at character {at + 1}: {text}")
+
+
+def list_operators(name: str) -> tuple[str, ...]:
+    """List the operators that a field takes.
+
+    >>> list_operators("gpus")
+    ('=', '!=', '>', '<', '>=', '<=', 'in', 'not in')
+    """
+    is_worded = FIELDS[name].kind in WORDED
+    # Ids have an order by their numbers, and `nodes>4` asks for the number of nodes.
+    has_order = not is_worded or name in ("job_id", "nodes")
+    ordered, searching = (">", "<", ">=", "<=") if has_order else (), ("~", "!~", "=~") if is_worded else ()
+    return ("=", "!=", *ordered, *searching, *_LISTING)
 
 
 def parse_filter(text: str | None, now: float, expand_hosts: ExpandHosts) -> JobFilter:
@@ -145,14 +163,13 @@ class _Parser:
         self._skip_blanks()
         values = self._parse_list() if sign in _LISTING else [self._parse_value(_BARE)]
         field = FIELDS[name]
-        if field.kind == HOSTS and sign in _ORDERED:
-            field = FIELDS["node_count"]  # `nodes>4` asks for their number
+        if sign not in list_operators(name):
+            no_order, no_text = f"has no order that {sign} could ask for", "is no text: use = != > < >= <= or in"
+            raise FilterError(sign_at, f"'{name}' {no_order if sign in _ORDERED else no_text}")
         if name == "job_id" and sign in _ORDERED:
             return self._make_id_test(sign, values[0])
-        if sign in _ORDERED and field.kind in WORDED:
-            raise FilterError(sign_at, f"'{name}' has no order that {sign} could ask for")
-        if sign in _SEARCHING and field.kind not in WORDED:
-            raise FilterError(sign_at, f"'{name}' is no text: use = != > < >= <= or in")
+        if field.kind == HOSTS and sign in _ORDERED:
+            field = FIELDS["node_count"]  # `nodes>4` asks for their number
         if field.kind == STATE and sign in ("=", "in"):
             states.update(self._convert(field, value) for value in values)
         return self._make_test(field, sign, values)

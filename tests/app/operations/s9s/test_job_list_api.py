@@ -80,6 +80,35 @@ def test_a_list_that_did_not_change_is_304(client: Client, jobs: dict[str, str])
     assert again.status_code == 304 and float(again.headers["x-snapshot-age"]) >= 0 and again.headers["x-change"]
 
 
+@pytest.mark.parametrize(("why", "asked", "names"), CHOSEN, ids=[row[0] for row in CHOSEN])
+def test_ids_are_those_of_the_list(
+    client: Client, jobs: dict[str, str], why: str, asked: dict[str, Any], names: list[str]
+) -> None:
+    mine = {**asked, "filter": f"{asked.get('filter', '')} name~list_"}
+    offset = mine.pop("offset", 0)
+    whole = [row["job_id"] for row in list_jobs(client, **{**mine, "limit": 1000})]
+    if offset:
+        assert client.get("/api/v1/jobs/ids", params={**mine, "offset": offset}).status_code == 400, "all of them"
+    found = client.get("/v1/jobs/ids", params=mine)
+    limit = int(mine.get("limit", 1000))
+    assert found.json() == {"job_ids": whole[:limit], "total": len(whole), "has_more": len(whole) > limit}
+    again = client.get("/api/v1/jobs/ids", params=mine, headers={"If-None-Match": found.headers["etag"]})
+    assert again.status_code == 304 and again.headers["x-change"]
+    among = client.get("/api/v1/jobs/ids", params={**mine, "among": ",".join([*jobs.values(), *whole])}).json()
+    assert (among["job_ids"], among["total"]) == (whole, len(whole))
+
+
+def test_what_a_filter_can_say(client: Client, jobs: dict[str, str]) -> None:
+    answer = client.get("/api/v1/jobs/filter-fields")
+    fields = {field["name"]: field for field in answer.json()["fields"]}
+    user = fields["user"]["values"][0]
+    assert client.get("/api/v1/jobs/ids", params={"filter": f"user={user}"}).json()["total"] >= 1
+    assert fields["memory"]["aliases"] == ["mem"] and fields["nodes"]["values"] and fields["partition"]["values"]
+    again = client.get("/api/v1/jobs/filter-fields", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code in (200, 304)
+    assert client.get("/api/v1/jobs/filter-fields?cluster=elsewhere").status_code == 404
+
+
 REFUSED = [
     ("a state", {"state": "R,RUNING"}, "state", "unknown state 'RUNING'; did you mean 'RUNNING'?"),
     ("a field to sort by", {"sort": "prioriti"}, "sort", "unknown field 'prioriti'; did you mean 'priority'?"),
