@@ -46,13 +46,13 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, loop
-from engine.callers import sessions
+from engine.callers import sessions, token_calls
 from engine.config import configuration
 from engine.families import s9s as s9s_operations
 from engine.families import srtslurm as srtslurm_operations
 from engine.families import srunx as srunx_operations
 from engine.live import sockets
-from engine.monitoring import cluster_status, prometheus
+from engine.monitoring import cluster_status, overview, prometheus
 from engine.monitoring.request_counts import NO_OPERATION
 from engine.server import Server
 from engine.tasks import call_on_signal, end_task, log
@@ -1437,6 +1437,10 @@ operations(
     sluice_get_session=sessions.get_session,
     sluice_create_session=sessions.create_session,
     sluice_delete_session=sessions.delete_session,
+    sluice_get_overview=overview.get_overview,
+    sluice_list_tokens=token_calls.list_tokens,
+    sluice_create_token=token_calls.create_token,
+    sluice_revoke_token=token_calls.revoke_token,
     sluice_list_events=change_sources.list_events,
 )
 

@@ -46,7 +46,7 @@ OPEN = {
     "sluice_get_contract_json",
     "sluice_get_contract_yaml",
 }
-# What needs the scope admin: changes of the configuration and of whatever says where something goes.
+# What needs the scope admin: changes of the configuration and of whatever says where something goes, and all of tokens.
 ADMIN = {
     "srunx_update_config", "srunx_reset_config", "srunx_update_project", "srunx_init_project",
     "srunx_create_profile", "srunx_update_profile", "srunx_delete_profile", "srunx_activate_profile",
@@ -56,6 +56,7 @@ ADMIN = {
     "srunx_create_endpoint", "srunx_change_endpoint", "srunx_delete_endpoint",
     "srunx_disable_endpoint", "srunx_enable_endpoint", "srunx_test_profile",
     "s9s_drain_node", "s9s_resume_node", "s9s_set_node_state",
+    "sluice_list_tokens", "sluice_create_token", "sluice_revoke_token",
 }  # fmt: skip
 # What makes or ends something that only serves to read.
 READING = {"s9s_make_ticket", "sluice_delete_session"}
@@ -229,7 +230,8 @@ def test_every_operation_says_who_may_call_it(path: str, method: str, spec: dict
     assert schemes == SCHEMES.get(spec["tags"][0], usual)
     assert set(schemes) <= set(CONTRACT["components"]["securitySchemes"])
     (scope,) = {scope for way in spec["security"] for scopes in way.values() for scope in scopes}
-    assert (scope == "read") == (method == "GET" or spec["operationId"] in READING)
+    is_reading = method == "GET" or spec["operationId"] in READING
+    assert (scope == "read") == (is_reading and spec["operationId"] not in ADMIN)  # who else may call is not for all
     assert (scope == "report") == (method != "GET" and spec["tags"] == ["srtslurm"])
     assert (scope == "admin") == (spec["operationId"] in ADMIN)
 
