@@ -21,11 +21,19 @@ function fill(node, props, children) {
 const isShown = (child) => child !== null && child !== undefined && child !== false;
 
 function setProp(node, name, value) {
-  if (value === null || value === undefined || value === false) return;
+  const text = writeValue(name, value);
+  if (text === null) return;
   if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
   else if (name === "style") Object.entries(value).forEach(([key, text]) => node.style.setProperty(key, text));
   else if (name === "value" || name === "checked" || name === "selected") node[name] = value;
-  else node.setAttribute(name, value === true ? "" : String(value));
+  else node.setAttribute(name, text);
+}
+
+// Return the text of an attribute, null where it is absent. What ARIA says is true or false, in words.
+function writeValue(name, value) {
+  if (value === null || value === undefined) return null;
+  if (typeof value !== "boolean" || name.startsWith("aria-")) return String(value);
+  return value ? "" : null;
 }
 
 // Put other children into a node, in place of what it has.
@@ -42,11 +50,9 @@ export function setText(node, text) {
 
 // Set or remove an attribute, only where it changes.
 export function setAttribute(node, name, value) {
-  if (value === null || value === undefined || value === false) {
-    if (node.hasAttribute(name)) node.removeAttribute(name);
-  } else if (node.getAttribute(name) !== String(value === true ? "" : value)) {
-    node.setAttribute(name, value === true ? "" : value);
-  }
+  const text = writeValue(name, value);
+  if (text === null) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== text) node.setAttribute(name, text);
 }
 
 // Make an id that no other element of the page has, for labels.

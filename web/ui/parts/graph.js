@@ -1,0 +1,392 @@
+// The graph of jobs: of a run with its live states, or of a workflow without any. Work goes from left to right.
+//
+// A change of state alters only colour and mark. Where one looks stays; only what is in sight is drawn.
+
+import { h, keepInStep, oncePerFrame, setAttribute, setText, svg } from "../core/dom.js";
+import { FAMILIES, findFamily, writeState } from "../core/states.js";
+import { writeCount } from "../core/format.js";
+import { NODE, foldJobs, placeNodes } from "./layout.js";
+
+const INLINE_NODES = 150; // so many are placed at once; more of them by a worker
+const TEXT_SCALE = 0.5; // below it names cannot be read, and state is told by the fill alone
+const [MIN_SCALE, MAX_SCALE] = [0.01, 3];
+const EDGE_PX = 12;
+const LOUDEST = ["failed", "running", "waiting", "unknown", "cancelled", "done"]; // what a group looks like
+
+// Make a graph.
+//
+//   label         what it shows, for those who hear the page
+//   whenSelected  (name) hears which job was chosen; null where it was none of them
+//
+// Returns { node, setJobs, select, fit, close }. setJobs takes [{ name, depends_on, status, note, family }]: without a
+// status a job is plain, `note` is the second line of such a job, `family` is the look where no state tells it.
+export function makeGraph({ label, whenSelected = () => {} }) {
+  const graph = {
+    jobs: new Map(),
+    shape: null, // what the layout depends on, as a text
+    open: new Set(),
+    nodes: new Map(), // id → { id, members, isOpen, x, y, layer, row }
+    edges: [],
+    size: { width: 0, height: 0 },
+    view: { scale: 1, x: 0, y: 0, isFitted: true },
+    pane: { width: 0, height: 0 },
+    selected: null,
+    focused: null, // where the keys are; of all nodes only one is reached by Tab
+    focusable: null,
+    asked: 0,
+  };
+  const lines = svg("path", { class: "edges" });
+  const near = svg("path", { class: "edges near" });
+  const list = svg("g", { class: "nodes" });
+  const world = svg("g", null, lines, near, list);
+  const hatch = svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, svg("rect", { width: 2, height: 6 }));
+  const canvas = svg("svg", { class: "canvas", role: "group", "aria-label": `${label}; arrow keys go from job to job` }, svg("defs", null, hatch), world);
+  const tool = (text, title, act) => h("button", { type: "button", class: "plain", title, "aria-label": title, onclick: act }, text);
+  const toSelected = tool("To the selected", "Go to the selected job", () => reveal(findShown(graph.selected), { isCentred: true }));
+  const tools = h(
+    "div",
+    { class: "tools", role: "group", "aria-label": "Look at the graph" },
+    tool("−", "Smaller", () => zoomBy(1 / 1.4)),
+    tool("+", "Larger", () => zoomBy(1.4)),
+    tool("Fit", "Fit all of it", fit),
+    tool("1:1", "As large as text", () => zoomTo(1)),
+    toSelected,
+  );
+  const node = h("div", { class: "graph" }, canvas, tools);
+  const drawSoon = oncePerFrame(draw);
+  const ending = new AbortController();
+
+  // --- what is shown -------------------------------------------------------------------------------------------------
+
+  function setJobs(jobs) {
+    graph.jobs = new Map(jobs.map((job) => [job.name, job]));
+    const shape = JSON.stringify(jobs.map((job) => [job.name, job.depends_on]));
+    if (shape === graph.shape) return draw();
+    graph.shape = shape;
+    return arrange(null);
+  }
+
+  // Place everything anew. The node `anchor` stays where it is on the screen.
+  async function arrange(anchor) {
+    const before = graph.nodes.get(anchor) ?? null;
+    const folded = foldJobs([...graph.jobs.values()], graph.open);
+    const asked = ++graph.asked;
+    const found = await place(folded.nodes.map(({ id }) => id), folded.edges);
+    if (asked !== graph.asked || ending.signal.aborted) return;
+    graph.nodes = new Map(folded.nodes.map((each) => [each.id, { ...each, ...found.places.get(each.id) }]));
+    graph.edges = found.lines.map(([from, to, points]) => ({ from, to, text: writeLine(points), ...findBox(points) }));
+    graph.size = { width: found.width, height: found.height };
+    canvas.style.setProperty("--height", `${Math.ceil(found.height + 2 * EDGE_PX)}px`);
+    node.dataset.nodes = graph.nodes.size;
+    const after = graph.nodes.get(anchor);
+    if (before && after) {
+      graph.view.x += (before.x - after.x) * graph.view.scale;
+      graph.view.y += (before.y - after.y) * graph.view.scale;
+      graph.view.isFitted = false;
+    } else if (graph.view.isFitted) fit();
+    draw();
+  }
+
+  function place(ids, edges) {
+    if (ids.length <= INLINE_NODES) return placeNodes(ids, edges);
+    graph.worker ??= new Worker(new URL("../workers/layout.js", import.meta.url), { type: "module" });
+    return new Promise((resolve) => {
+      const hear = ({ data }) => data.number === asked && (graph.worker.removeEventListener("message", hear), resolve(data.found));
+      const asked = graph.asked;
+      graph.worker.addEventListener("message", hear);
+      graph.worker.postMessage({ number: asked, ids, edges });
+    });
+  }
+
+  // --- where one looks -----------------------------------------------------------------------------------------------
+
+  function fit() {
+    const { width, height } = graph.size;
+    const room = { width: graph.pane.width - 2 * EDGE_PX, height: graph.pane.height - 2 * EDGE_PX };
+    if (room.width <= 0 || room.height <= 0 || width === 0) return;
+    const scale = Math.max(MIN_SCALE, Math.min(1, room.width / width, room.height / height));
+    graph.view = { scale, x: (graph.pane.width - width * scale) / 2, y: (graph.pane.height - height * scale) / 2, isFitted: true };
+    draw();
+  }
+
+  function zoomAt(x, y, scale) {
+    const { view } = graph;
+    const next = Math.min(MAX_SCALE, Math.max(MIN_SCALE, scale));
+    const factor = next / view.scale;
+    graph.view = { scale: next, x: x - (x - view.x) * factor, y: y - (y - view.y) * factor, isFitted: false };
+    drawSoon();
+  }
+
+  function zoomTo(scale) {
+    const shown = graph.nodes.get(findShown(graph.selected));
+    const { view, pane } = graph;
+    if (shown) zoomAt(view.x + (shown.x + NODE.width / 2) * view.scale, view.y + (shown.y + NODE.height / 2) * view.scale, scale);
+    else zoomAt(pane.width / 2, pane.height / 2, scale);
+  }
+
+  const zoomBy = (factor) => zoomTo(graph.view.scale * factor);
+
+  function pan(x, y) {
+    graph.view = { ...graph.view, x: graph.view.x + x, y: graph.view.y + y, isFitted: false };
+    drawSoon();
+  }
+
+  // Bring a node into sight, with no more movement than that needs.
+  function reveal(id, { isCentred = false } = {}) {
+    const shown = graph.nodes.get(id);
+    if (!shown) return;
+    if (isCentred && graph.view.scale < 0.8) zoomAt(0, 0, 1);
+    const { view, pane } = graph;
+    const [left, top] = [view.x + shown.x * view.scale, view.y + shown.y * view.scale];
+    const [width, height] = [NODE.width * view.scale, NODE.height * view.scale];
+    const isInSight = left >= 0 && top >= 0 && left + width <= pane.width && top + height <= pane.height;
+    if (isInSight && !isCentred) return;
+    graph.view = { ...view, x: view.x + (pane.width - width) / 2 - left, y: view.y + (pane.height - height) / 2 - top, isFitted: false };
+    draw();
+  }
+
+  // --- drawing -------------------------------------------------------------------------------------------------------
+
+  function draw() {
+    const { view, pane } = graph;
+    setAttribute(world, "transform", `translate(${view.x.toFixed(2)} ${view.y.toFixed(2)}) scale(${view.scale.toFixed(4)})`);
+    canvas.classList.toggle("small", view.scale < TEXT_SCALE);
+    const box = { left: -view.x / view.scale, top: -view.y / view.scale, right: (pane.width - view.x) / view.scale, bottom: (pane.height - view.y) / view.scale };
+    const isInSight = (each) => each.left <= box.right && each.right >= box.left && each.top <= box.bottom && each.bottom >= box.top;
+    const edges = graph.edges.filter(isInSight);
+    const shownAs = findShown(graph.selected);
+    setAttribute(lines, "d", edges.map((edge) => edge.text).join(""));
+    setAttribute(near, "d", edges.filter(({ from, to }) => from === shownAs || to === shownAs).map((edge) => edge.text).join(""));
+    const held = list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const visible = [...graph.nodes.values()].filter(
+      (each) => each.id === held || isInSight({ left: each.x, top: each.y, right: each.x + NODE.width, bottom: each.y + NODE.height }),
+    );
+    graph.focusable = findFocusable();
+    keepInStep(list, visible, (each) => each.id, makeNode, updateNode);
+    toSelected.disabled = !shownAs;
+  }
+
+  function makeNode(each) {
+    const made = svg("g", { role: "button", tabindex: -1 }, svg("rect", { width: NODE.width, height: NODE.height, rx: 3 }), svg("title"));
+    updateNode(made, each);
+    return made;
+  }
+
+  // What is too small to be read is not written.
+  function writeTexts(made, look) {
+    if (made.children.length === 2) {
+      if (graph.view.scale < TEXT_SCALE) return;
+      const at = (name, x, y) => svg("text", { class: name, x, y });
+      made.append(at("mark", 9, 16), at("name", 26, 16), at("word", 26, 31));
+    }
+    const [, , mark, name, word] = made.children;
+    setText(mark, look.mark);
+    setText(name, cut(look.name, NODE.width - 32));
+    setText(word, cut(look.word, NODE.width - 32));
+  }
+
+  function updateNode(made, each) {
+    const look = describe(each);
+    setAttribute(made, "transform", `translate(${each.x} ${each.y})`);
+    setAttribute(made, "class", `node ${look.family ?? "plain"}${each.members ? " group" : ""}${look.isSelected ? " selected" : ""}`);
+    setAttribute(made, "aria-label", look.spoken);
+    setAttribute(made, "aria-pressed", each.members ? null : look.isSelected);
+    setAttribute(made, "aria-expanded", each.members ? each.isOpen : null);
+    setAttribute(made, "tabindex", each.id === graph.focusable ? 0 : -1);
+    setText(made.children[1], look.spoken);
+    writeTexts(made, look);
+  }
+
+  function describe({ id, members, isOpen }) {
+    if (members) return describeGroup(members, isOpen);
+    const job = graph.jobs.get(id);
+    const family = job?.family ?? (job?.status ? findFamily(job.status) : null);
+    const word = job?.status ? writeState(job.status) : (job?.note ?? "");
+    const needs = job?.depends_on?.length ? `, needs ${job.depends_on.join(", ")}` : "";
+    return { family, name: id, word, mark: family ? FAMILIES[family].mark : "", isSelected: graph.selected === id, spoken: `${id}${word ? `, ${word}` : ""}${needs}` };
+  }
+
+  function describeGroup(members, isOpen) {
+    const counts = new Map();
+    for (const name of members) {
+      const job = graph.jobs.get(name);
+      const family = job?.family ?? (job?.status ? findFamily(job.status) : null);
+      if (family) counts.set(family, (counts.get(family) ?? 0) + 1);
+    }
+    const family = LOUDEST.find((each) => counts.has(each)) ?? null;
+    const ordered = LOUDEST.filter((each) => counts.has(each));
+    const name = `${isOpen ? "▾" : "▸"} ${writeCount(members.length, "job")}: ${findCommonStart(members)}…`;
+    const spoken = [`${writeCount(members.length, "job")}, ${members[0]} to ${members.at(-1)}`, ...ordered.map((each) => `${counts.get(each)} ${FAMILIES[each].word}`)];
+    const word = ordered.map((each) => `${FAMILIES[each].mark} ${counts.get(each)}`).join("  ");
+    return { family, name, word, mark: family ? FAMILIES[family].mark : "", isSelected: !isOpen && members.includes(graph.selected), spoken: spoken.join(", ") };
+  }
+
+  // --- what the reader does ------------------------------------------------------------------------------------------
+
+  // The node that shows a job: its own, or the group that it is folded into.
+  function findShown(name) {
+    if (name === null || graph.nodes.has(name)) return name;
+    for (const { id, members } of graph.nodes.values()) if (members?.includes(name)) return id;
+    return null;
+  }
+
+  function findFocusable() {
+    if (graph.nodes.has(graph.focused)) return graph.focused;
+    return findShown(graph.selected) ?? graph.nodes.keys().next().value ?? null;
+  }
+
+  function select(name) {
+    if (graph.selected === name) return;
+    graph.selected = name;
+    graph.focused = findShown(name);
+    draw();
+  }
+
+  function act(id) {
+    const each = graph.nodes.get(id);
+    if (!each) return;
+    graph.focused = id;
+    if (each.members) {
+      if (!graph.open.delete(id)) graph.open.add(id);
+      arrange(id);
+      return;
+    }
+    select(id);
+    whenSelected(id);
+  }
+
+  function moveFocus(key) {
+    const from = graph.nodes.get(graph.focused ?? findFocusable());
+    const next = from && findNeighbour(graph, from, key);
+    if (!next) return;
+    graph.focused = next.id;
+    reveal(next.id);
+    draw();
+    list.querySelector(`[data-key="${CSS.escape(next.id)}"]`)?.focus();
+  }
+
+  function hearKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const id = event.target.closest("[data-key]")?.dataset.key;
+    if (event.key.startsWith("Arrow")) moveFocus(event.key);
+    else if ((event.key === "Enter" || event.key === " ") && id) act(id);
+    else if (event.key === "+") zoomBy(1.4);
+    else if (event.key === "-") zoomBy(1 / 1.4);
+    else if (event.key === "0") fit();
+    else return;
+    event.preventDefault();
+  }
+
+  // The wheel scrolls the page, unless Ctrl is held or the graph has the focus.
+  function hearWheel(event) {
+    if (!event.ctrlKey && !canvas.contains(document.activeElement)) return;
+    event.preventDefault();
+    const { left, top } = canvas.getBoundingClientRect();
+    zoomAt(event.clientX - left, event.clientY - top, graph.view.scale * Math.exp(-event.deltaY / 400));
+  }
+
+  function hearDrag(event) {
+    if (event.button !== 0) return;
+    let [x, y, isMoved] = [event.clientX, event.clientY, false];
+    const moving = new AbortController();
+    const { signal } = moving;
+    addEventListener("pointermove", (moved) => {
+      if (!isMoved && Math.hypot(moved.clientX - x, moved.clientY - y) < 4) return;
+      isMoved = true;
+      pan(moved.clientX - x, moved.clientY - y);
+      [x, y] = [moved.clientX, moved.clientY];
+    }, { signal });
+    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => moving.abort(), { signal });
+    canvas.addEventListener("click", (clicked) => isMoved && clicked.stopPropagation(), { once: true, capture: true });
+  }
+
+  // On paper all of it is seen.
+  function print(isPrinted) {
+    if (isPrinted) {
+      graph.kept = graph.view;
+      fit();
+      setAttribute(canvas, "viewBox", `0 0 ${graph.pane.width} ${graph.pane.height}`);
+    } else {
+      setAttribute(canvas, "viewBox", null);
+      graph.view = graph.kept;
+      draw();
+    }
+  }
+
+  const { signal } = ending;
+  list.addEventListener("click", (event) => act(event.target.closest("[data-key]")?.dataset.key));
+  list.addEventListener("focusin", (event) => (graph.focused = event.target.closest("[data-key]")?.dataset.key ?? graph.focused));
+  canvas.addEventListener("keydown", hearKey);
+  canvas.addEventListener("wheel", hearWheel, { passive: false });
+  canvas.addEventListener("pointerdown", hearDrag);
+  addEventListener("beforeprint", () => print(true), { signal });
+  addEventListener("afterprint", () => print(false), { signal });
+  const resized = new ResizeObserver(([{ contentRect }]) => {
+    graph.pane = { width: contentRect.width, height: contentRect.height };
+    if (graph.view.isFitted) fit();
+    else draw();
+  });
+  resized.observe(canvas);
+
+  return {
+    node,
+    setJobs,
+    select,
+    fit,
+    close: () => {
+      ending.abort();
+      resized.disconnect();
+      graph.worker?.terminate();
+    },
+  };
+}
+
+// Find the node to which an arrow key leads: along an edge to the sides, within the layer up and down.
+function findNeighbour({ nodes, edges }, from, key) {
+  if (key === "ArrowLeft" || key === "ArrowRight") {
+    const [here, there] = key === "ArrowRight" ? ["from", "to"] : ["to", "from"];
+    const reached = edges.filter((edge) => edge[here] === from.id).map((edge) => nodes.get(edge[there]));
+    return reached.sort((one, other) => Math.abs(one.y - from.y) - Math.abs(other.y - from.y))[0];
+  }
+  const step = key === "ArrowDown" ? 1 : -1;
+  return [...nodes.values()].find((each) => each.layer === from.layer && each.row === from.row + step);
+}
+
+function writeLine(points) {
+  return points.map(([x, y], at) => (at === 0 ? `M${round(x)} ${round(y)}` : writeStep(points[at - 1], [x, y]))).join("");
+}
+
+function writeStep([fromX, fromY], [x, y]) {
+  if (Math.abs(fromY - y) < 0.5) return `L${round(x)} ${round(y)}`;
+  const middle = (fromX + x) / 2;
+  return `C${round(middle)} ${round(fromY)} ${round(middle)} ${round(y)} ${round(x)} ${round(y)}`;
+}
+
+const round = (number) => Math.round(number * 10) / 10;
+
+function findBox(points) {
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
+  return { left: Math.min(...xs), right: Math.max(...xs), top: Math.min(...ys), bottom: Math.max(...ys) };
+}
+
+function findCommonStart(names) {
+  let start = names[0];
+  for (const name of names) while (!name.startsWith(start)) start = start.slice(0, -1);
+  return start;
+}
+
+const measure = {};
+
+// Cut a text to a width, as the font of names needs it.
+function cut(text, width) {
+  measure.pen ??= Object.assign(document.createElement("canvas").getContext("2d"), { font: `13px ${getComputedStyle(document.documentElement).fontFamily}` });
+  measure.known ??= new Map();
+  if (measure.known.has(text)) return measure.known.get(text);
+  let shown = [...text].slice(0, 60);
+  const isCut = shown.join("") !== text;
+  const write = () => `${shown.join("")}${isCut || shown.length < [...text].length ? "…" : ""}`;
+  while (shown.length > 1 && measure.pen.measureText(write()).width > width) shown = shown.slice(0, -1);
+  if (measure.known.size > 10_000) measure.known.clear();
+  measure.known.set(text, write());
+  return measure.known.get(text);
+}
