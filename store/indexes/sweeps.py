@@ -263,25 +263,12 @@ class SweepIndex:
             {
                 "cell_id": sweeps.make_cell_id(sweep.uid, index),
                 "status": state,
-                "duration_seconds": None if run is None or state not in sweeps.ENDED else runs.measure_duration_s(run),
+                "duration_seconds": srunx.find_cell_duration_s(run, state),
                 "args": {**values, **((run.args if run else {}) or sweep.args)},
-                "result": {}
-                if run is None
-                else _flatten_result({job.name: job.result for job in run.jobs if job.result}),
+                "result": srunx.flatten_results(run),
             }
             async for index, run, state, values in self._iterate_cells(sweep)
         ]
-
-
-def _flatten_result(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, keys joined by dots."""
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            flat |= _flatten_result(inner, f"{before}{key}.")
-        else:
-            flat[before + key] = inner
-    return flat
 
 
 def to_csv(rows: list[dict[str, Any]]) -> bytes:

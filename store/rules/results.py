@@ -21,6 +21,9 @@ DEPTH = 32
 END_BYTES = 8000
 END_LINES = 10
 END_CHARACTERS = 1000
+# A text, which is left as it is, or a number that JSON cannot hold.
+NO_NUMBER = re.compile(rb'("(?:[^"\\]|\\.)*")|(?<![\w.+-])(NaN|-?Infinity)(?![\w.+-])', re.DOTALL)
+NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
 # What steers a terminal: colours, movements, titles (ECMA-48, xterm).
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 
@@ -42,7 +45,7 @@ async def read_result(
     if size_bytes > limit_bytes:
         return None, f"the result has {size_bytes} bytes, more than the {limit_bytes} that are kept"
     try:
-        value = load_json(data)
+        value = load_result(data)
     except orjson.JSONDecodeError as error:
         return None, f"the result is no JSON: {error.msg} at byte {error.pos}"
     if not isinstance(value, dict):
@@ -50,6 +53,23 @@ async def read_result(
     if _is_deeper(value, DEPTH):
         return None, f"the result is nested more than {DEPTH} deep"
     return value, None
+
+
+def load_result(data: bytes) -> Any:
+    """Parse a result. Raises orjson.JSONDecodeError.
+
+    Numbers that are none, which Python's json and others write as they are (a loss of NaN), are kept as texts.
+
+    >>> load_result(b'{"loss": NaN, "best": -Infinity, "say": "NaN"}')
+    {'loss': 'NaN', 'best': '-Infinity', 'say': 'NaN'}
+    """
+    try:
+        return load_json(data)
+    except orjson.JSONDecodeError:
+        quoted = NO_NUMBER.sub(lambda found: found[1] or b'"%b"' % found[2], data)
+        if quoted == data:
+            raise
+        return load_json(quoted)
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
@@ -65,8 +85,8 @@ def order_rows(rows: Sequence[dict[str, Any]], order_by: str) -> list[dict[str, 
     """Order the rows of a sweep's results by one of their values.
 
     `order_by` names a result, an arg or a column; `-` before it puts the largest first. The last part of a result's
-    name is enough where no other ends so. Numbers come before texts, cells without the value last; what is equal keeps
-    its order. Raises Invalid for a name that no row has, unless there are no results yet.
+    name is enough where no other ends so. Numbers come before texts, cells without the value or with none that is finite
+    last; what is equal keeps its order. Raises Invalid for a name that no row has, unless there are no results yet.
     """
     name = order_by.removeprefix("-")
     keys = dict.fromkeys(key for row in rows for key in row["result"])
@@ -78,9 +98,14 @@ def order_rows(rows: Sequence[dict[str, Any]], order_by: str) -> list[dict[str, 
         message = f"no cell has a value '{name}'; there is {', '.join(known[:20])}"
         raise Invalid([make_problem(message, ("query", "order_by"), input=order_by)])
     ranked = [(values.get(key), row) for values, row in zip(columns, rows, strict=True)]
-    ordered = [pair for pair in ranked if isinstance(pair[0], int | float | str)]
+    ordered = [pair for pair in ranked if _has_rank(pair[0])]
     ordered.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=order_by.startswith("-"))
-    return [row for _, row in [*ordered, *(pair for pair in ranked if not isinstance(pair[0], int | float | str))]]
+    return [row for _, row in [*ordered, *(pair for pair in ranked if not _has_rank(pair[0]))]]
+
+
+def _has_rank(value: Any) -> bool:
+    """Return whether rows can be put in order by the value."""
+    return isinstance(value, int | float | str) and value not in NO_NUMBERS
 
 
 async def read_log_end(paths: Sequence[str], slices: ReadSlices = read_slices, owner: int | None = None) -> str | None:

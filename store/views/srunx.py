@@ -8,8 +8,8 @@ from typing import Any
 
 from store.documents import Attempt, Run, RunJob, Sweep
 from store.indexes.jobs import JobEntry
-from store.rules import states
-from store.rules.sweeps import make_cell_id
+from store.rules import runs, states
+from store.rules.sweeps import ENDED, make_cell_id
 from store.times import format_duration, to_epoch, to_rfc3339
 
 
@@ -267,7 +267,32 @@ def to_cell_json(parent: Sweep, index: int, document: Run | None, state: str, ar
         "args": document.args if document and document.args else args,
         "error": document.error if document and state != "pending" else None,
         "triggered_by": parent.submission_source,
+        "duration_seconds": find_cell_duration_s(document, state),
+        "result": flatten_results(document),
     }
+
+
+def find_cell_duration_s(document: Run | None, state: str) -> float | None:
+    """Return the seconds of a cell from its last start to its end, or None."""
+    return None if document is None or state not in ENDED else runs.measure_duration_s(document)
+
+
+def flatten_results(document: Run | None) -> dict[str, Any]:
+    """Return what the jobs of a run wrote as their results, as one mapping.
+
+    What job `train` wrote as {"loss": {"last": 1}} stands under `train.loss.last`.
+    """
+    return {} if document is None else _join_keys({job.name: job.result for job in document.jobs if job.result})
+
+
+def _join_keys(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            flat |= _join_keys(inner, f"{before}{key}.")
+        else:
+            flat[before + key] = inner
+    return flat
 
 
 def _find_cell_end(parent: Sweep, state: str) -> str | None:

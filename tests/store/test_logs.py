@@ -230,7 +230,10 @@ def test_a_file_of_somebody_else_is_not_read(log: Path) -> None:
         ("an object", b'{"total": 500500}', {"total": 500500}, None),
         ("nothing was left", None, None, None),
         ("no JSON", b"{'total': 1}", None, "the result is no JSON"),
-        ("NaN is no JSON", b'{"loss": NaN}', None, "the result is no JSON"),
+        ("a number that is none", b'{"loss": [NaN, -Infinity]}', {"loss": ["NaN", "-Infinity"]}, None),
+        ("a text that only names one", b'{"a": "NaN \\" NaN", "NaN": NaN}', {"a": 'NaN " NaN', "NaN": "NaN"}, None),
+        ("such a word in another one", b'{"loss": NaNs}', None, "the result is no JSON"),
+        ("such a word in a broken text", b'{"loss": "NaN', None, "the result is no JSON"),
         ("not an object", b"[1]", None, "not an object"),
         ("empty", b"", None, "the result is no JSON"),
         ("too large", b'{"a": "' + b"x" * 200 + b'"}', None, "more than the 100 that are kept"),
@@ -286,6 +289,7 @@ RESULTS = [
     (1, 1e-3, {"fit.loss": -1}),
     (2, "x", {}),
     (None, 5, {"fit.loss": 2, "b.n": 1}),
+    (None, 6, {"fit.loss": "NaN"}),
 ]
 ROWS = [
     {"cell_id": str(number), "status": "completed", "duration_seconds": seconds, "args": {"lr": lr}, "result": result}
@@ -296,11 +300,11 @@ ROWS = [
 @pytest.mark.parametrize(
     ("why", "order_by", "ids"),
     [
-        ("a result", "fit.loss", "1032"),
-        ("the largest first; without the value last", "-fit.loss", "0312"),
-        ("the end of its name", "-loss", "0312"),
-        ("an arg, numbers before texts; not the end of a result's name", "lr", "1032"),
-        ("a column", "duration_seconds", "1203"),
+        ("a result", "fit.loss", "10324"),
+        ("the largest first; without the value last", "-fit.loss", "03124"),
+        ("the end of its name", "-loss", "03124"),
+        ("an arg, numbers before texts; not the end of a result's name", "lr", "10342"),
+        ("a column", "duration_seconds", "12034"),
     ],
 )
 def test_rows_in_the_order_of_a_value(why: str, order_by: str, ids: str) -> None:

@@ -159,11 +159,13 @@ def results(shelf: Shelf, *found: Any) -> tuple[Sweep, list[dict[str, Any]]]:
 
 
 def test_results_are_flat(shelf: Shelf) -> None:
-    _, rows = results(shelf, {"loss": {"last": 1, "all": {"min": [0, 1]}}, "ok": True}, None, {}, {"x": {}})
+    sweep, rows = results(shelf, {"loss": {"last": 1, "all": {"min": [0, 1]}}, "ok": True}, None, {}, {"x": {}})
     assert rows[0]["result"] == {"fit.loss.last": 1, "fit.loss.all.min": [0, 1], "fit.ok": True}
     assert [row["result"] for row in rows[1:]] == [{}, {}, {}]
     assert [row["duration_seconds"] for row in rows] == [2.5] * 4
     assert rows[3]["args"] == {"a": 3, "dataset": "cifar10", "lr": 1, "out": "runs/{{ lr }}"}
+    cells = sorted(asyncio.run(shelf.index.list_cells(sweep)), key=lambda cell: cell["id"])
+    assert [(cell["result"], cell["duration_seconds"]) for cell in cells] == [(row["result"], 2.5) for row in rows]
 
 
 def test_results_name_all_args_the_axes_first(shelf: Shelf) -> None:
