@@ -432,7 +432,9 @@ READABLE = (
 )
 EXPOSED = (b"access-control-expose-headers", READABLE)
 NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
-STREAM, EVENTS = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")), b"text/event-stream"
+# A proxy that compressed them would gather them first.
+STREAM = ((b"cache-control", b"no-store, no-transform"), (b"x-accel-buffering", b"no"))
+EVENTS = b"text/event-stream"
 
 
 class Endpoint:

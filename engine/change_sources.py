@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from engine.changes import stream_events
+from engine.mounts import sync
 from engine.queue import queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
@@ -45,6 +46,10 @@ def follow_changes(server: Server) -> None:
     feed.follow_folder(store.endpoints, "endpoint", lambda name: endpoints.to_json(name, store.endpoints.get(name)))
     feed.follow_folder(store.deliveries, "delivery", lambda name: deliveries.to_json(store.deliveries.get(name)))
     feed.follow_folder(store.alerts, "alert", lambda name: s9s_metrics.to_alert_json(store.alerts.get(name)))
+    feed.follow_folder(store.syncs, "sync", partial(sync.get_sync, server))
+    # Their owner alone may read them, so it is told only that the list is another.
+    feed.follow_folder(store.exports, "export", lambda _name: None)
+    feed.follow_folder(store.reports, "cluster_report", lambda _name: None)
     store.single["profiles"].listeners.append(partial(add_profiles, server))
     store.single["config"].listeners.append(lambda *_change: add_config(server))
     store.configuration.listeners.append(lambda *_change: add_outside(server))

@@ -23,7 +23,8 @@ Action = Literal["created", "updated", "deleted", "reset"]
 MakeRow = Callable[[], Any] | None
 KINDS = (
     *("job", "run", "cell", "sweep", "report", "workflow", "template", "endpoint", "watch", "subscription"),
-    *("delivery", "problem", "config", "profile", "resource", "alert", "node"),
+    *("delivery", "problem", "config", "profile", "resource", "alert", "node", "sync"),
+    *("export", "cluster_report"),
 )
 RESET = "reset"
 

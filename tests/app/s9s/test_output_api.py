@@ -196,6 +196,8 @@ def test_output_is_followed_as_it_is_written(server: Server, tmp_path: Path) -> 
         path = f"/v1/jobs/{job_id}/output?follow=true"
         with http.stream("GET", path, headers=EVENTS) as answer:
             assert answer.headers["content-type"] == "text/event-stream"
+            assert answer.headers["x-accel-buffering"] == "no"
+            assert answer.headers["cache-control"] == "no-store, no-transform"
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     messages.append(json.loads(line[6:]))

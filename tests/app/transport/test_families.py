@@ -436,7 +436,7 @@ def test_a_stream_is_sent_as_it_comes_and_closed_when_the_client_leaves() -> Non
         begin = await reading.next()
         headers = dict(begin["headers"])
         assert (begin["status"], headers[b"content-type"]) == (200, b"text/event-stream")
-        assert (headers[b"x-accel-buffering"], headers[b"cache-control"]) == (b"no", b"no-store")
+        assert (headers[b"x-accel-buffering"], headers[b"cache-control"]) == (b"no", b"no-store, no-transform")
         assert await reading.next() == {"type": "http.response.body", "body": b"one", "more_body": True}
         await pieces.more.put(b"two")
         assert (await reading.next())["body"] == b"two"
