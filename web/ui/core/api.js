@@ -42,7 +42,7 @@ export async function send(method, path, body, options = {}) {
   return (await request(method, path, { body, ...options })).data;
 }
 
-// Make a call. Options: query, body, key, version, signal, accept, raw (a body as it is).
+// Make a call. Options: query, body, key, version, signal, accept, as ("blob": bytes, whatever they are).
 export async function request(method, path, options = {}) {
   const url = makeUrl(path, options.query);
   const headers = { Accept: options.accept ?? "application/json" };
@@ -71,8 +71,7 @@ async function fetchOnce(url, init) {
 
 async function readAnswer(answer, options) {
   if (!answer.ok) throw await readRefusal(answer);
-  const text = answer.headers.get("content-type")?.includes("json") ? null : await answer.text();
-  const data = text === null ? await answer.json() : text;
+  const data = options.as === "blob" ? await answer.blob() : await readText(answer);
   return {
     data,
     change: answer.headers.get("x-change"),
@@ -81,6 +80,10 @@ async function readAnswer(answer, options) {
     etag: answer.headers.get("etag")?.replace(/^W\//, "").replaceAll('"', "") ?? null,
     headers: answer.headers,
   };
+}
+
+async function readText(answer) {
+  return answer.headers.get("content-type")?.includes("json") ? await answer.json() : await answer.text();
 }
 
 async function readRefusal(answer) {

@@ -68,6 +68,20 @@ export function toMs(moment) {
   return Number.isNaN(at_ms) ? null : at_ms;
 }
 
+// Write a moment for a field of type datetime-local, in the zone that is chosen.
+export function writeField(at_ms) {
+  return takeApart(at_ms).toISOString().slice(0, 19);
+}
+
+// Read a field of type datetime-local, in the zone that is chosen: ms, or null.
+export function readField(text) {
+  const there_ms = toMs(text && `${text}Z`);
+  if (there_ms === null) return null;
+  // The offset is that of the moment itself, which is known but for the hour in which clocks are changed.
+  const at_ms = 2 * there_ms - takeApart(there_ms).getTime();
+  return there_ms - (takeApart(at_ms).getTime() - at_ms);
+}
+
 // Write a duration: 5 s, 3:05, 2:03:05, 1-02:03:05. Never less than nothing.
 export function writeDuration(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "";

@@ -20,7 +20,7 @@ const TICK_MS = 1000;
 //   selects   whether rows have boxes; whenSelected(keys) hears of them
 //   label     what the table is, for those who hear the page
 //
-// Returns { node, setRows(map, changed), selected, sort, chosen, columns, toCsv, choose, draw, close }.
+// Returns { node, setRows(map, changed), selected, sort, sortBy, chosen, columns, toCsv, choose, draw, close }.
 export function makeTable({ id, columns, sort, whenSorted, getLink, selects = false, whenSelected, label }) {
   const table = {
     sort,
@@ -267,6 +267,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
     setRows,
     choose,
     draw,
+    sortBy,
     toCsv: () => writeCsv(table.entries, shownColumns()),
     close: () => {
       clearInterval(ticking);
