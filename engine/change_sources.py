@@ -69,10 +69,12 @@ def list_events(
     limit: int | None,
     timeout_s: int | None,
     view: str,
+    heartbeat_s: int | None = None,
 ) -> AsyncIterator[bytes]:
     """Follow what changes, as server-sent events."""
     position = changes.parse_position(last_event_id or after)
-    return stream_events(server.changes, changes.parse_filter(kinds, ids), position, limit, timeout_s, view)
+    wanted = changes.parse_filter(kinds, ids)
+    return stream_events(server.changes, wanted, position, limit, timeout_s, view, heartbeat_s)
 
 
 # --- documents ------------------------------------------------------------------------------------------------------

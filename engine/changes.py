@@ -284,20 +284,22 @@ async def stream_events(
     limit: int | None = None,
     timeout_s: float | None = None,
     view: str = "",
+    heartbeat_s: float | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the changes as server-sent events, with heartbeats.
 
     Rows are those of `view` where it has its own. Ends with the server, after `limit` events, or after `timeout_s`
-    seconds.
+    seconds. `heartbeat_s` asks for more heartbeats than the usual.
     """
     loop = asyncio.get_running_loop()
+    every_s = min(feed.heartbeat_s, heartbeat_s or feed.heartbeat_s)
     until = None if timeout_s is None else loop.time() + timeout_s
     left = limit
     async with feed.read(wanted, after) as reader:
         # Without a position while a reset is to come: a reader that is cut off before it hears it at the next time.
         yield changes.to_heartbeat(None if reader.is_lost else reader.position, RETRY_MS)
         while left is None or left > 0:
-            wait_s = feed.heartbeat_s if until is None else min(feed.heartbeat_s, until - loop.time())
+            wait_s = every_s if until is None else min(every_s, until - loop.time())
             change: Change | None
             try:
                 async with asyncio.timeout(wait_s):

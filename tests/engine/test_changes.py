@@ -267,6 +267,16 @@ def test_large_changes_are_not_sent_all_at_once() -> None:
     run(work)
 
 
+def test_a_reader_may_ask_for_more_signs_of_life() -> None:
+    async def work() -> None:
+        feed = Changes()
+        stream = stream_events(feed, EVERYTHING, heartbeat_s=0.001)
+        assert [(await anext(stream)).count(b"event:") for _ in range(3)] == [0, 0, 0]
+        await stream.aclose()
+
+    run(work)
+
+
 def test_a_row_that_a_reader_has_already_is_not_sent_again() -> None:
     async def work() -> None:
         feed = Changes()

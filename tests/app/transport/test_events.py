@@ -103,6 +103,7 @@ def test_every_list_promises_the_number_of_its_last_change() -> None:
     # Of what the feed does not follow.
     for name in ("users", "reservations", "qos"):
         del lists[f"s9s_list_{name}"]
+    del lists["sluice_list_tokens"]
     assert len(lists) >= 25 and all("X-Change" in headers for headers in lists.values()), lists
 
 

@@ -81,6 +81,32 @@ export function debounce(work, wait_ms) {
   };
 }
 
+// Make a function calm: what is asked for again within so long is done once, after it, and a page that is hidden waits
+// until it is looked at. Returns { ask, stop }.
+export function makeCalm(work, calm_ms) {
+  let [last_ms, timer, isWaiting] = [0, 0, false];
+  const ask = () => {
+    clearTimeout(timer);
+    isWaiting = document.hidden;
+    if (isWaiting) return;
+    const wait_ms = last_ms + calm_ms - Date.now();
+    if (wait_ms > 0) timer = setTimeout(ask, wait_ms);
+    else {
+      last_ms = Date.now();
+      work();
+    }
+  };
+  const look = () => isWaiting && ask();
+  document.addEventListener("visibilitychange", look);
+  return {
+    ask,
+    stop: () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", look);
+    },
+  };
+}
+
 // Keep children in step with a list: nodes with the same key stay where they are, with focus and selection.
 export function keepInStep(parent, items, getKey, make, update) {
   const known = new Map([...parent.children].map((node) => [node.dataset.key, node]));

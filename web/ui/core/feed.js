@@ -1,7 +1,7 @@
 // The stream of changes: read by fetch, so that its status is seen and its last id can be sent. Runs in the shared
 // worker, or in the page where there is none.
 
-const SILENCE_MS = 40_000; // a sign of life comes every 15 s
+const SILENCE_MS = 17_000; // a sign of life comes every 5 s
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 

@@ -2,7 +2,7 @@
 
 import { base, getWhole } from "./api.js";
 import { comparePositions, followFeed } from "./feed.js";
-import { oncePerFrame } from "./dom.js";
+import { makeCalm, oncePerFrame } from "./dom.js";
 
 const JOIN_MS = 100; // so long changes are collected while the page is hidden
 
@@ -10,7 +10,7 @@ const feed = { port: null, start: null, listeners: new Set(), watchers: new Set(
 
 // Join the stream of this browser. Where there are no shared workers, the page reads a stream of its own.
 export function joinFeed() {
-  const url = new URL("api/events?view=s9s", base).href;
+  const url = new URL("api/events?view=s9s&heartbeat_s=5", base).href;
   if (typeof SharedWorker === "function") {
     const worker = new SharedWorker(new URL("../workers/feed.js", import.meta.url), { type: "module", name: "sluice" });
     feed.port = worker.port;
@@ -187,8 +187,9 @@ export function loadList(path, query, getKey, pick = (data) => data) {
   };
 }
 
-// Keep one document fresh: read anew when a change of it is told.
-export function makeLiveDocument({ kinds, isOwn, load }) {
+// Keep one document fresh: read anew when a change of it is told; with `calm_ms` not more often than that, and only
+// while the page is looked at.
+export function makeLiveDocument({ kinds, isOwn, load, calm_ms = 0 }) {
   const document_ = { value: null, state: "loading", problem: null };
   const listeners = new Set();
   let again = false;
@@ -217,8 +218,10 @@ export function makeLiveDocument({ kinds, isOwn, load }) {
   }
 
   const wanted = new Set(kinds);
+  const calm = makeCalm(reload, calm_ms);
+  const hearNext = calm_ms ? calm.ask : reload;
   const listener = {
-    hear: (changes) => changes.some((change) => wanted.has(change.kind) && isOwn(change)) && reload(),
+    hear: (changes) => changes.some((change) => wanted.has(change.kind) && isOwn(change)) && hearNext(),
     check: reload,
   };
   feed.listeners.add(listener);
@@ -231,6 +234,7 @@ export function makeLiveDocument({ kinds, isOwn, load }) {
     },
     close: () => {
       abort.abort();
+      calm.stop();
       feed.listeners.delete(listener);
       listeners.clear();
     },

@@ -1,6 +1,7 @@
 // Parts of a view that stand by themselves: each loads, draws, fails and tries again without the others.
 
-import { h, makeId, show } from "./dom.js";
+import { h, makeId, setText, show } from "./dom.js";
+import { whenZoneChanges, writeShortTime } from "./format.js";
 import { makeLiveDocument } from "./live.js";
 import { showProblem } from "./notice.js";
 
@@ -11,15 +12,21 @@ import { showProblem } from "./notice.js";
 //   draw     async or not: (place, value); called for each value, so that it changes no more than differs
 //   kinds    the kinds of changes after which it is read anew; isOwn(change) says which of them
 //   actions  what stands beside the heading
+//   calm_ms  it is read anew no more often, and only while the page is looked at
 //
 // Returns { node, document, close }.
-export function makePane({ title, load, draw, kinds = [], isOwn = () => true, actions = [] }) {
+export function makePane({ title, load, draw, kinds = [], isOwn = () => true, actions = [], calm_ms = 0 }) {
   const id = makeId("pane");
+  const late = h("span", { class: "late", role: "status" });
   const place = h("div", { class: "pane-body" }, h("p", { class: "hint" }, "Loading…"));
-  const node = h("section", { class: "pane", "aria-labelledby": id }, h("div", { class: "bar" }, h("h2", { id }, title), actions), place);
-  const document = makeLiveDocument({ kinds, isOwn, load });
+  const node = h("section", { class: "pane", "aria-labelledby": id }, h("div", { class: "bar" }, h("h2", { id }, title), late, actions), place);
+  const document = makeLiveDocument({ kinds, isOwn, load, calm_ms });
   let isDrawn = false;
-  document.listen(() => {
+  let read_ms = 0;
+  const drawAgain = () => {
+    if (document.problem === null) read_ms = Date.now();
+    // What could not be read anew stays, and says of when it is.
+    setText(late, document.state === "ready" && document.problem ? `as of ${writeShortTime(read_ms)}: ${document.problem.message}` : "");
     if (document.state === "failed") {
       isDrawn = false;
       showProblem(place, title, document.problem, document.reload);
@@ -28,8 +35,14 @@ export function makePane({ title, load, draw, kinds = [], isOwn = () => true, ac
     if (!isDrawn) show(place);
     isDrawn = true;
     draw(place, document.value);
-  });
-  return { node, document, close: document.close };
+  };
+  document.listen(drawAgain);
+  const endZone = whenZoneChanges(() => isDrawn && draw(place, document.value));
+  const close = () => {
+    endZone();
+    document.close();
+  };
+  return { node, document, close };
 }
 
 // Make tabs: [{ key, title, open(place) }], where open returns what closes it. `whenChosen(key)` hears of another.

@@ -3,6 +3,7 @@
 // Up to 1,000 rows all stand in the document, so that the browser finds, selects and prints them; of more, only those
 // in sight do. Rows have one height. A row that is looked at stays where it is, whatever comes or goes above it.
 
+import { whenZoneChanges } from "./format.js";
 import { h, keepInStep, oncePerFrame, setAttribute, setText, show } from "./dom.js";
 
 export const ROW_PX = 28;
@@ -173,6 +174,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
   node.addEventListener("scroll", () => table.entries.length > REAL_ROWS && drawSoon(), { passive: true });
   const resized = new ResizeObserver(drawSoon);
   resized.observe(node);
+  const endZone = whenZoneChanges(drawSoon);
   const ticking = setInterval(() => {
     if (document.hidden || !node.isConnected) return;
     const shown = shownColumns();
@@ -271,6 +273,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
     toCsv: () => writeCsv(table.entries, shownColumns()),
     close: () => {
       clearInterval(ticking);
+      endZone();
       resized.disconnect();
     },
   });
