@@ -41,6 +41,18 @@ CHECKLIST = [  # what, and its tests: a file, and functions in it
      "test_a_certificate_that_a_proxy_has_checked test_a_certificate_that_the_server_has_checked"),
     ("and its subject is told so that nobody can be taken for another", "http_server/test_tls.py",
      "test_subjects test_the_subject_of_a_certificate_says_who_calls test_behind_the_front_nobody_is_the_servers_user"),
+    ("a browser's cookie is no token: scripts and other sites cannot use it", "engine/callers/test_sessions.py",
+     "test_a_token_begins_a_session test_over_https_the_cookie_is_for_https test_a_cookie_of_ours_alone_counts "
+     "test_pages_of_other_sites_change_nothing_with_it test_neither_cookie_nor_code_nor_token_is_written_down"),
+    ("and it ends with its token, also what it has opened", "engine/callers/test_sessions.py",
+     "test_a_revoked_token_ends_its_sessions test_it_outlives_the_server_and_its_token_does_not "
+     "test_a_stream_ends_with_its_session test_it_ends_after_its_hours test_there_is_an_end_to_their_number"),
+    ("the printed link signs in once, and cannot be guessed", "engine/callers/test_sessions.py",
+     "test_the_printed_link_signs_in_once_as_the_servers_own_user test_guesses_are_limited"),
+    ("where a token is needed, and is in no log that is gathered", "security/test_starts.py",
+     "test_the_link_is_printed_where_a_token_is_needed"),
+    ("a page loads nothing from elsewhere, and is framed by nobody", "http_server/test_pages.py",
+     "test_the_page_may_load_nothing_from_elsewhere test_who_may_frame_a_page"),
     ("every path, method and websocket is closed unless the contract opens it", "app/transport/test_guard.py",
      "test_every_operation_needs_credentials test_every_other_path_and_method_needs_credentials test_websockets "
      "test_only_what_tells_nothing_is_open"),

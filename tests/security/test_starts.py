@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,33 @@ def test_everybody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why
         assert client.get("/nowhere", token=None, judged=False).status_code == 401
         assert client.get("/health", token=None).status_code == 200
         assert "every call needs a token" in describe_server(client.server)[0]
+
+
+@pytest.mark.parametrize(
+    ("why", "given", "begins"),
+    [
+        ("no token is needed", {}, None),
+        ("everybody is asked", {"SLUICE_ALWAYS_ASK": "yes"}, "http://127.0.0.1:8000/#/?code="),
+        ("others reach it", {"SLUICE_HOST": "0.0.0.0"}, f"http://{socket.gethostname()}:8000/#/?code="),
+        ("behind a prefix", {"SLUICE_HOST": "::1", "SLUICE_ROOT_PATH": "/slurm", "SLUICE_ALWAYS_ASK": "yes"},
+         "http://[::1]:8000/slurm/#/?code="),
+        ("the log is gathered", {"SLUICE_ALWAYS_ASK": "yes", "SLUICE_LOG_FORMAT": "json"}, None),
+    ],
+)  # fmt: skip
+def test_the_link_is_printed_where_a_token_is_needed(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    why: str,
+    given: dict[str, str],
+    begins: str | None,
+) -> None:
+    with caplog.at_level("DEBUG"), serving(tmp_path / "store", "embedded", **given):
+        printed = [line for line in capfd.readouterr().err.splitlines() if "?code=" in line]
+    assert len(printed) == (begins is not None), why
+    assert all(line.startswith(f"sign in, once and within an hour: {begins}") and " " not in line[-40:]
+               for line in printed)  # fmt: skip
+    assert "code=" not in caplog.text, "it is a secret"
 
 
 def ask(client: Client) -> int:

@@ -396,6 +396,23 @@ def test_a_token_that_is_taken_back_ends_its_sockets(client: Client, monkeypatch
             path.write_text(before)
 
 
+def test_a_browser_that_has_signed_in_speaks_and_pages_of_others_do_not(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "CHECK_S", 0.05)
+    answer = client.post("/api/session", {"token": client.tokens["read"]}, token=None)
+    client.http.cookies.clear()
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "same-site"}):
+        made = Talk(client, "/api/v1/ws", None, cookie=cookie, **headers)
+        assert made.close_code() == 4403
+        made.leave()
+    with talk(client, token=None, cookie=cookie, origin="http://localhost") as made:
+        assert made.ask({"action": "ping"}) == {"action": "pong"}
+        assert client.delete("/api/session", token=None, headers={"cookie": cookie}).status_code == 204
+        assert made.close_code() == 4401
+
+
 def test_a_plain_request_is_told_to_upgrade(client: Client) -> None:
     answer = client.get("/api/v1/ws")
     assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
