@@ -85,8 +85,9 @@ def order_rows(rows: Sequence[dict[str, Any]], order_by: str) -> list[dict[str, 
     """Order the rows of a sweep's results by one of their values.
 
     `order_by` names a result, an arg or a column; `-` before it puts the largest first. The last part of a result's
-    name is enough where no other ends so. Numbers come before texts, cells without the value or with none that is finite
-    last; what is equal keeps its order. Raises Invalid for a name that no row has, unless there are no results yet.
+    name is enough where no other ends so. Numbers come before texts, cells without the value or with none that is
+    finite last; what is equal keeps its order. Raises Invalid for a name that no row has, unless there are no results
+    yet.
     """
     name = order_by.removeprefix("-")
     keys = dict.fromkeys(key for row in rows for key in row["result"])
