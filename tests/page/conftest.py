@@ -42,7 +42,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on the embedded cluster for all tests of a module."""
-    made = Server(tmp_path_factory.mktemp("site") / "store", "embedded")
+    made = Server(tmp_path_factory.mktemp("site") / "store", "embedded", SLUICE_ALLOWED_HOSTS="sluice.test")
     try:
         yield made.start()
     finally:

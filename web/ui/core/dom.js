@@ -109,20 +109,19 @@ export function makeCalm(work, calm_ms) {
 
 // Keep children in step with a list: nodes with the same key stay where they are, with focus and selection.
 export function keepInStep(parent, items, getKey, make, update) {
+  const keys = items.map((item) => String(getKey(item)));
+  const wanted = new Set(keys);
   const known = new Map([...parent.children].map((node) => [node.dataset.key, node]));
+  // What goes, goes first: then nodes that stay need not be moved, which would end a selection in them.
+  for (const [key, node] of known) if (!wanted.has(key)) node.remove();
   let at = parent.firstElementChild;
-  for (const item of items) {
-    const key = String(getKey(item));
-    let node = known.get(key);
+  for (const [place, item] of items.entries()) {
+    let node = known.get(keys[place]);
     if (node === undefined) {
       node = make(item);
-      node.dataset.key = key;
-    } else {
-      known.delete(key);
-      update?.(node, item);
-    }
+      node.dataset.key = keys[place];
+    } else update?.(node, item);
     if (node === at) at = at.nextElementSibling;
     else parent.insertBefore(node, at);
   }
-  for (const node of known.values()) node.remove();
 }

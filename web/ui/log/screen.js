@@ -22,7 +22,7 @@ const WRAPPED_LINES = 400;
 export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }) {
   const body = h("div", { class: "log-body" });
   const node = h("div", { class: "log", role: "region", "aria-label": label, tabindex: 0 }, body);
-  const screen = { node, body, top: 0, isWrapped: false, wrapFirst: 1, marks: { from: 0, to: 0, hit: 0 }, held: () => [] };
+  const screen = { node, body, top: 0, isWrapped: false, wrapFirst: 1, pin: null, marks: { from: 0, to: 0, hit: 0 }, held: () => [] };
   let scrollPx = 0;
 
   const countRows = () => Math.max(1, Math.floor(node.clientHeight / ROW_PX));
@@ -69,6 +69,7 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
     body.style.setProperty("--digits", `${Math.max(3, digits)}ch`);
     body.style.height = screen.isWrapped ? "auto" : `${getHeight()}px`;
     keepInStep(body, numbers, (number) => number, makeRow, updateRow);
+    if (screen.isWrapped) keepPinned();
     if (numbers.length > 0) source.want(numbers[0], numbers.at(-1));
   }
 
@@ -114,8 +115,11 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   const drawSoon = oncePerFrame(draw);
 
   function hearScroll() {
-    if (screen.isWrapped) return whenScrolled();
     if (Math.abs(node.scrollTop - scrollPx) < 1) return;
+    if (screen.isWrapped) {
+      screen.pin = null;
+      return whenScrolled();
+    }
     scrollPx = node.scrollTop;
     screen.top = Math.min(toTop(scrollPx), findLastTop());
     drawSoon();
@@ -143,20 +147,27 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   }
 
   function showStart() {
-    if (screen.isWrapped) return openWrapped(1, 0);
+    if (screen.isWrapped) return openWrapped(1, 1);
     moveTo(0);
   }
 
   // Show the end, and stay there for what comes.
   function showEnd() {
     if (!screen.isWrapped) return moveTo(findLastTop());
-    openWrapped(Math.max(1, source.total - WRAPPED_LINES + 1), Number.MAX_SAFE_INTEGER);
+    openWrapped(Math.max(1, source.total - WRAPPED_LINES + 1), "end");
   }
 
-  function openWrapped(first, px) {
-    screen.wrapFirst = first;
+  // Show lines whole from one on, and one of them at the top, or the last at the bottom, while others are still read.
+  function openWrapped(first, pin) {
+    Object.assign(screen, { wrapFirst: first, pin });
     draw();
-    node.scrollTop = px;
+  }
+
+  function keepPinned() {
+    if (screen.pin === null) return;
+    const row = screen.pin === "end" ? null : findRow(screen.pin);
+    node.scrollTop = row ? row.offsetTop : node.scrollHeight;
+    scrollPx = node.scrollTop;
   }
 
   function isAtEnd() {
@@ -167,11 +178,8 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   // Show a line a third below the top; one that is in sight already stays where it is, if `mayStay`.
   function showLine(number, mayStay = false) {
     if (screen.isWrapped) {
-      if (number < screen.wrapFirst || number >= screen.wrapFirst + WRAPPED_LINES) screen.wrapFirst = Math.max(1, number - WRAPPED_LINES / 2);
-      draw();
-      const row = findRow(number);
-      if (row) node.scrollTop = row.offsetTop - node.clientHeight / 3;
-      return;
+      const isThere = number >= screen.wrapFirst && number < screen.wrapFirst + WRAPPED_LINES;
+      return openWrapped(isThere ? screen.wrapFirst : Math.max(1, number - WRAPPED_LINES / 2), number);
     }
     const isInSight = number - 1 >= screen.top && number <= screen.top + countRows();
     if (!mayStay || !isInSight) moveTo(number - 1 - countRows() / 3);
@@ -189,8 +197,7 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
     for (const row of body.children) row.style.top = "";
     if (wasAtEnd) return showEnd();
     if (!isOn) return moveTo(first - 1);
-    openWrapped(Math.max(1, first - WRAPPED_LINES / 4), 0);
-    node.scrollTop = findRow(first)?.offsetTop ?? 0;
+    openWrapped(Math.max(1, first - WRAPPED_LINES / 4), first);
   }
 
   const findFirstInSight = () => Number([...body.children].find((row) => row.offsetTop + row.offsetHeight > node.scrollTop)?.dataset.key ?? 1);
@@ -198,7 +205,7 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   // Go to the lines before or behind those that are shown whole.
   function turnPage(step) {
     const first = Math.min(Math.max(1, screen.wrapFirst + step * WRAPPED_LINES), Math.max(1, source.total - WRAPPED_LINES + 1));
-    openWrapped(first, step < 0 ? Number.MAX_SAFE_INTEGER : 0);
+    openWrapped(first, step < 0 ? "end" : first);
     whenScrolled();
   }
 
