@@ -28,6 +28,7 @@ from store.kinds import Key
 from store.rules import results, runs
 from store.rules.changes import Filter
 from store.times import to_epoch
+from store.views import srunx
 
 log = logging.getLogger("sluice")
 
@@ -81,6 +82,18 @@ async def get_run(server: Server, run_id: str, wait: int = 0) -> Answer:
         return load_json(answer.value.data)["status"] in runs.ENDED
 
     return await server.changes.wait_until(Filter(RUN_KINDS, frozenset([run_id])), wait, read_run, has_ended)
+
+
+async def list_run_jobs(server: Server, run_id: str) -> list[dict[str, Any]]:
+    """List what the jobs of a run run; raise NotFound."""
+    if run_id in server.store.runs:
+        run = server.store.runs.get(run_id)
+    elif ("run", run_id) in server.store.archive:
+        run = await server.store.archive.get("run", run_id)
+    else:
+        await server.sweep_index.get_run_without_file(run_id)  # a cell that waits is no unknown run
+        return []
+    return [srunx.to_planned_job_json(job, batch.mask_references(job.script or "")) for job in run.jobs]
 
 
 # A cell that waits has no run yet.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from engine.server import Server
 from store import errors
@@ -13,8 +13,12 @@ from store.kinds import Key
 from store.rules import run_drafts, runs, sweeps
 
 
-async def rerun_cells(server: Server, sweep_id: int, which: str | list[str], whole: bool = False) -> Sweep:
+async def rerun_cells(
+    server: Server, sweep_id: int, which: str | list[str], whole: bool = False, names: Collection[str] = ()
+) -> Sweep:
     """Run cells of the sweep again; `whole` also what completed in them.
+
+    `names` are jobs that run again though they completed.
 
     The loop queues those that are too many to be queued at once.
     """
@@ -26,17 +30,20 @@ async def rerun_cells(server: Server, sweep_id: int, which: str | list[str], who
             await server.notifications.queue_target_events("sweep_run", sweep.id)
             sweep = sweeps.rerun_cells(sweep, known, chosen)
             await server.store.sweeps.put(str(sweep_id), sweep)
-            sweep = await requeue_cells(server, sweep, chosen[: sweeps.AT_ONCE], whole)
+            sweep = await requeue_cells(server, sweep, chosen[: sweeps.AT_ONCE], whole, names)
     return sweep
 
 
-async def requeue_cells(server: Server, sweep: Sweep, indices: Sequence[int], whole: bool = False) -> Sweep:
+async def requeue_cells(
+    server: Server, sweep: Sweep, indices: Sequence[int], whole: bool = False, names: Collection[str] = ()
+) -> Sweep:
     """Queue the runs of these cells for rerun; return the sweep.
 
     The caller holds the sweep's lock.
     """
     if indices:
-        await asyncio.gather(*(requeue_run(server, sweeps.make_cell_id(sweep.uid, index), whole) for index in indices))
+        cells = [sweeps.make_cell_id(sweep.uid, index) for index in indices]
+        await asyncio.gather(*(requeue_run(server, cell, whole, names) for cell in cells))
         sweep = sweeps.mark_queued(sweep, indices)
         await server.store.sweeps.put(sweep.id, sweep)
     return sweep
@@ -50,7 +57,7 @@ async def requeue_cell(server: Server, run_id: str) -> None:
             await requeue_cells(server, server.store.sweeps.get(sweep.id), [index])
 
 
-async def requeue_run(server: Server, run_id: str, whole: bool = False) -> None:
+async def requeue_run(server: Server, run_id: str, whole: bool = False, names: Collection[str] = ()) -> None:
     """Queue the cell's run for rerun.
 
     One that never had jobs is deleted, so that it is planned anew.
@@ -62,7 +69,7 @@ async def requeue_run(server: Server, run_id: str, whole: bool = False) -> None:
         elif run is not None and run.status in runs.ENDED:
             # Whoever watches it still has to hear how it ended.
             await server.notifications.queue_target_events("workflow_run", run_id)
-            await server.store.runs.put(run_id, runs.queue_rerun(run, whole))
+            await server.store.runs.put(run_id, runs.queue_rerun(run, whole, names))
 
 
 async def cancel_waiting_cell(server: Server, run_id: str) -> None:

@@ -30,6 +30,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "srunx_create_workflow": workflow_files.create_workflow,
     "srunx_list_runs": runs.list_runs,
     "srunx_get_run": runs.get_run,
+    "srunx_list_run_jobs": runs.list_run_jobs,
     "srunx_cancel_run": runs.cancel_run,
     "srunx_rerun_run": start.rerun_run,
     "srunx_get_workflow": workflow_files.get_workflow,

@@ -9,14 +9,14 @@ attempt without a job id is looked up by that tag, and submitted again only when
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
 from store.documents import ERROR_WORDS, Attempt, Refusal, Run, RunJob
-from store.errors import Conflict
+from store.errors import Conflict, Invalid, make_problem
 from store.rules import states
 from store.rules.jobs.views import ById, ByTag, adopt_job, find_changes, make_tag
 from store.rules.run_drafts import choose_first_status
@@ -445,27 +445,30 @@ def find_due_time(run: Run, now: float) -> float | None:
     return min(times, default=None)
 
 
-def check_rerun(run: Run, only: str) -> None:
+def check_rerun(run: Run, only: str, names: Collection[str] = ()) -> None:
     """Raise Conflict unless the run has ended and has jobs to run again.
 
-    `only` is "failed" (all jobs that did not complete) or "all".
+    `only` is "failed" (all jobs that did not complete, and these names) or "all". Raises Invalid for unknown names.
     """
+    unknown = sorted(set(names) - {job.name for job in run.jobs})
+    if unknown:
+        raise Invalid([make_problem(f"The run has no job {name}", ["body", "jobs"], input=name) for name in unknown])
     if is_open(run):
         raise Conflict(f"Run is {run.status}; it can be run again when all of its jobs have ended")
-    if only == "failed" and run.status == "completed":
+    if only == "failed" and run.status == "completed" and not names:
         raise Conflict("Run has completed, so no job of it has failed; 'only': 'all' runs it again")
 
 
-def queue_rerun(run: Run, whole: bool = False) -> Run:
+def queue_rerun(run: Run, whole: bool = False, names: Collection[str] = ()) -> Run:
     """Queue an ended run to start once more; the result is pending.
 
-    Completed jobs keep their results and the others run again; with `whole`, and of a run that completed, all jobs run
-    again. Nothing happens to the run until `begin_run`.
+    Completed jobs keep their results, but for these names, and the others run again; with `whole`, and of a run that
+    completed, all jobs run again. Nothing happens to the run until `begin_run`.
     """
-    whole = whole or run.status == "completed"
+    whole = whole or (run.status == "completed" and not names)
     run = _copy_run(run)
     for job in run.jobs:
-        if not whole and find_outcome(run, job) == "ok":
+        if not whole and job.name not in names and find_outcome(run, job) == "ok":
             continue
         job.attempts_before, job.skipped, job.not_before = len(job.attempts), None, None
         job.result, job.result_error, job.result_read = None, None, False

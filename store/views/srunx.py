@@ -187,6 +187,13 @@ def to_run_job_json(job: RunJob) -> dict[str, Any]:
     }
 
 
+def to_planned_job_json(job: RunJob, script: str) -> dict[str, Any]:
+    """Build what a job of a run runs; `script` has no secrets."""
+    keys = ("name", "command", "resources", "work_dir", "log_dir", "retry", "retry_delay_s")
+    given = {"depends_on": strip_afterok(job.depends_on), "script": script or None, "secrets": sorted(job.secrets)}
+    return {**{key: getattr(job, key) for key in keys}, **given}
+
+
 def _to_attempt_json(attempt: Attempt) -> dict[str, Any]:
     keys = (
         "number",

@@ -564,3 +564,21 @@ def test_deleting_a_runs_file_by_hand_takes_it_from_the_api(client: Client) -> N
     eventually(lambda: client.get(f"/api/workflows/runs/{run_id}").status_code == 404)
     assert run_id not in [run["id"] for run in client.get("/api/workflows/runs").json()]
     assert run_id not in [row["run_id"] for row in client.get("/api/history").json()]
+
+
+def test_what_the_jobs_of_a_run_run_and_one_of_them_again(client: Client) -> None:
+    text = CHAIN.format(name="again").replace("[echo, two]", "[echo, two], environment: {env_vars: {TOKEN: x}}")
+    run = client.await_run(client.start_run("again", text)["id"])
+    jobs = client.get(f"/api/workflows/runs/{run['id']}/jobs").json()
+    assert [job["name"] for job in jobs] == ["one", "two", "three"]
+    assert jobs[0]["command"] == ["echo", "plain"] and "echo plain" in jobs[0]["script"]
+    assert jobs[2]["depends_on"] == ["afterany:two"]
+    again = f"/api/workflows/runs/{run['id']}/rerun"
+    wrong = client.post(again, {"jobs": ["four"]})
+    assert wrong.status_code == 422 and "no job four" in wrong.text
+    assert client.post(again, {"jobs": ["two"]}).status_code == 202
+    ended = by_name(client.await_run(run["id"]))
+    assert {name: len(job["attempts"]) for name, job in ended.items()} == {"one": 1, "two": 2, "three": 1}
+    drop(client, a_run(uuid_of(78), 1))
+    assert client.get(f"/api/workflows/runs/{uuid_of(78)}/jobs").status_code == 200
+    assert client.get(f"/api/workflows/runs/{uuid_of(79)}/jobs").status_code == 404

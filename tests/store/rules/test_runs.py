@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from store.documents import Run
-from store.errors import Conflict
+from store.errors import Conflict, Invalid
 from store.rules import runs, states
 from store.rules.jobs.views import JobView
 from store.rules.runs import CancelJobs, ReadResult, SubmitJob
@@ -396,6 +396,24 @@ def test_which_runs_can_be_run_again(why: str, only: str, status: str, state: st
     run = run_of(with_attempts(wanted("a"), ("1", state)), status=status)
     with pytest.raises(Conflict, match=refused) if refused else contextlib.nullcontext():
         runs.check_rerun(run, only)
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "states", "names", "again"),
+    [
+        ("what completed runs again where it is named", "failed", ("COMPLETED", "FAILED"), ["a"], ["a", "b"]),
+        ("of a run that completed only what is named", "completed", ("COMPLETED", "COMPLETED"), ["b"], ["b"]),
+    ],
+)
+def test_a_rerun_of_named_jobs(
+    why: str, status: Any, states: tuple[str, str], names: list[str], again: list[str]
+) -> None:
+    jobs = [with_attempts(wanted(name), (name, state)) for name, state in zip("ab", states, strict=True)]
+    run = Run(id="r", workflow_name="w", status=status, jobs=jobs)
+    runs.check_rerun(run, "failed", names)
+    assert [job.name for job in runs.queue_rerun(run, names=names).jobs if job.attempts_before] == again, why
+    with pytest.raises(Invalid, match="no job c"):
+        runs.check_rerun(run, "failed", ["c"])
 
 
 def test_a_whole_rerun_repeats_what_completed() -> None:
