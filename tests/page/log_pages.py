@@ -11,7 +11,8 @@ from tests.waiting import eventually
 # The way of a view: it imports the viewer from beside it, puts it into the page and closes it.
 MOUNT = """async ([job, options]) => {
   const place = document.querySelector("main");
-  const { makeLogViewer } = await import(document.querySelector("script[type=module]").src.replace("app.js", "log/viewer.js"));
+  const { src } = document.querySelector("script[type=module]");
+  const { makeLogViewer } = await import(src.replace("app.js", "log/viewer.js"));
   globalThis.viewer?.close();
   globalThis.viewer = makeLogViewer({ job, ...options });
   const title = Object.assign(document.createElement("h1"), { textContent: "A log" });

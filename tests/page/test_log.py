@@ -243,7 +243,7 @@ def test_copy_all_also_over_plain_http(open_tab: Callable[..., Any], site: Serve
 
 
 def test_the_download_is_the_original(tab: Any, job: LogJob) -> None:
-    data = "\x1b[31mred\x1b[0m\r\n\0".encode() + b"\xff" + number_lines(1, 50_000).encode()
+    data = b"\x1b[31mred\x1b[0m\r\n\0" + b"\xff" + number_lines(1, 50_000).encode()
     job.write(data)
     show_log(tab, job)
     with tab.expect_download() as waiting:

@@ -79,9 +79,9 @@ def test_every_colour_is_legible() -> None:
     colours = [[red, green, blue] for red in (0, 95, 175, 255) for green in (0, 95, 175, 255) for blue in (0, 135, 255)]
     found = run_node("given.map((colour) => [ansi.writeLegible(colour), ansi.writeOn(colour)])", colours)
 
-    def measure(one: str, other: list[int]) -> float:
-        numbers = [int(part) for part in one.removeprefix("rgb(").removesuffix(")").split()]
-        return float(run_node("ansi.findContrast(...given)", [numbers, other]))
+    def measure(colour: str, back: list[int]) -> float:
+        numbers = [int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split()]
+        return float(run_node("ansi.findContrast(...given)", [numbers, back]))
 
     for (pair, on), colour in list(zip(found, colours, strict=True))[::5]:
         light, dark = pair.removeprefix("light-dark(").removesuffix("))").split(", ")
