@@ -45,7 +45,7 @@ from starlette.responses import FileResponse
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine import change_sources, loop
+from engine import change_sources, loop, workflow_files
 from engine.callers import sessions, token_calls
 from engine.config import configuration
 from engine.families import s9s as s9s_operations
@@ -1436,6 +1436,7 @@ async def s9s_get_openapi_yaml(accept: str) -> Answer:
 
 operations(
     sluice_list_problems=configuration.list_problems,
+    sluice_get_schema=workflow_files.get_schema,
     sluice_get_session=sessions.get_session,
     sluice_create_session=sessions.create_session,
     sluice_delete_session=sessions.delete_session,

@@ -7,10 +7,12 @@ from typing import Any
 from engine.server import Server
 from engine.workflow_folders import WorkflowFolder
 from store import errors
+from store.access import Caller
+from store.disk.entries import describe_reason
 from store.indexes.bodies import Body, Versioned
 from store.jsons import load_json
 from store.rules import workflows
-from store.workflow_files import cells, edits, words
+from store.workflow_files import cells, edits, schemas, texts, words
 
 WORKFLOW_BYTES = 1_000_000
 
@@ -27,21 +29,71 @@ async def get_workflow(server: Server, name: str, mount: str | None) -> Versione
     return Versioned(workflow_folder.rows.get_row(name), entry.etag)
 
 
+async def get_text(server: Server, name: str, mount: str | None, caller: Caller) -> Versioned:
+    """Get the text of a workflow's file, also of a wrong one, and its ETag.
+
+    Who may not write sees it without the secrets in it, and of a wrong file what it said before.
+    """
+    workflow_folder = await server.workflow_folders.find(mount)
+    folder = workflow_folder.folder
+    found = await texts.read_text(folder, name)
+    if not (may_write := "write" in caller.scopes):
+        found = found._replace(data=folder.get_entry(name).data)
+    try:
+        text = found.data.decode()
+        if not may_write:
+            text = await server.check(edits.mask_environments, found.data, folder.get(name))
+    except UnicodeDecodeError as error:
+        raise errors.Conflict(f"{found.path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    problems = [row for row in folder.list_problems() if row["path"] == found.path]
+    body = {"name": name, "mount": mount, "path": found.path, "text": text, "masked": not may_write}
+    return Versioned({**body, "valid": not found.is_wrong, "problems": problems}, found.etag)
+
+
 async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     """Check a workflow text and list its errors."""
-    wrong = await server.check(workflows.list_complaints, body.get("yaml") or "", server.renderer)
+    text = body.get("yaml") or ""
+    wrong = await server.check(workflows.find_complaints, text, server.renderer)
+    warnings = []
+    if not wrong:
+        limit = server.store.config.sweeps.max_cells
+        warnings = await server.check(cells.find_warnings, text.encode(), server.renderer, limit)
+    plain: dict[str, Any] = {"valid": not wrong}
     if wrong:
-        return {"valid": False, "errors": wrong}
-    limit = server.store.config.sweeps.max_cells
-    warnings = await server.check(cells.list_warnings, body["yaml"].encode(), server.renderer, limit)
-    return {"valid": True, **({"warnings": warnings} if warnings else {})}
+        plain["errors"] = [errors.describe_problem(entry) for entry in wrong]
+    if warnings:
+        plain["warnings"] = [errors.describe_problem(entry) for entry in warnings]
+    if not body["details"]:
+        return plain
+    problems = [
+        *(_to_problem_row(entry, "error") for entry in wrong),
+        *(_to_problem_row(entry, "warning") for entry in warnings),
+    ]
+    workflow = None if wrong else await server.check(_render_text, text.encode(), server)
+    return {**plain, "problems": problems, "workflow": workflow}
+
+
+def _to_problem_row(problem: dict[str, Any], severity: str) -> dict[str, Any]:
+    place = {"line": problem["line"], "column": problem["column"]}
+    return {**place, "reason": describe_reason(problem), "severity": severity}
+
+
+def _render_text(data: bytes, server: Server) -> dict[str, Any]:
+    return workflows.to_rendered_json(workflows.parse_workflow(data), server.renderer)
+
+
+def get_schema(kind: str) -> dict[str, Any]:
+    """Get the JSON Schema of a kind of file that people write."""
+    return schemas.build_schema(kind)
 
 
 async def upload_workflow(server: Server, body: dict[str, Any], mount: str | None, if_match: str | None) -> Versioned:
     """Check and save a workflow text; return the workflow."""
     name = workflows.parse_uploaded_name(body["filename"])
     folder = await server.workflow_folders.find(body.get("mount") or mount)
-    return await save_workflow(server, folder, name, body["yaml"].encode(), if_match)
+    return await save_workflow(
+        server, folder, name, body["yaml"].encode(), if_match, is_new=body.get("overwrite") is False
+    )
 
 
 async def create_workflow(server: Server, body: dict[str, Any], mount: str | None, if_match: str | None) -> Versioned:

@@ -34,6 +34,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "srunx_cancel_run": runs.cancel_run,
     "srunx_rerun_run": start.rerun_run,
     "srunx_get_workflow": workflow_files.get_workflow,
+    "srunx_get_workflow_text": workflow_files.get_text,
     "srunx_delete_workflow": workflow_files.delete_workflow,
     "srunx_run_workflow": start.start_workflow,
     "srunx_list_sweeps": sweeps.list_sweeps,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from store.disk.compression import Packer, Packing
 from store.disk.reading import Stamp, to_stamp
-from store.errors import Conflict, StoreUnavailable
+from store.errors import Changed, Conflict, StoreUnavailable
 
 PACK_FROM_BYTES = 512
 PROBLEMS_PER_FILE = 20
@@ -158,13 +158,15 @@ def pack_stamp(now: Stamp) -> bytes:
 class FileState:
     """What is known of one file.
 
-    The good version in force, the state on disk when last looked at, and what is wrong with it.
+    The good version in force, the state on disk when last looked at, and what is wrong with it; `wrong_etag` is the
+    sha256 of the bytes that are wrong.
     """
 
     entry: FileEntry | None
     mark: bytes | None
     problems: tuple[dict[str, Any], ...] = ()
     since: str | None = None
+    wrong_etag: str | None = None
 
     @property
     def is_unread(self) -> bool:
@@ -223,10 +225,28 @@ def describe_reason(problem: dict[str, Any]) -> str:
     return ".".join(map(str, problem["loc"])) + ": " + problem["msg"] if problem.get("loc") else str(problem["msg"])
 
 
-def build_wrong_state(seen: FileState | None, mark: bytes | None, problems: list[dict[str, Any]]) -> FileState:
+def check_change(state: FileState | None, kind: str, name: str, if_match: str | None) -> FileState | None:
+    """Return the state of a file if it may be changed.
+
+    A wrong file only by who names just its version. Raises Changed, Conflict, StoreUnavailable.
+    """
+    if state and state.wrong_etag and state.wrong_etag in (if_match or "").split():
+        return state
+    entry = state.entry if state else None
+    if if_match is not None and (entry is None or not is_named(if_match, entry.etag)):
+        raise Changed(kind, name, entry.etag if entry else None)
+    if state and state.problems:
+        state.refuse_change(kind, name)
+    return state
+
+
+def build_wrong_state(
+    seen: FileState | None, mark: bytes | None, problems: list[dict[str, Any]], data: bytes | None = None
+) -> FileState:
     """Return the state of a wrong file: the old entry and the problems."""
     since = seen.since if seen and seen.since else format_now()
-    return FileState(seen.entry if seen else None, mark, tuple(problems), since)
+    etag = None if data is None else hashlib.sha256(data).hexdigest()
+    return FileState(seen.entry if seen else None, mark, tuple(problems), since, etag)
 
 
 def build_unread_state(seen: FileState | None, error: Exception) -> FileState:

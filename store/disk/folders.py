@@ -34,9 +34,9 @@ from store.disk.entries import (
     Summary,
     build_unread_state,
     build_wrong_state,
+    check_change,
     compare_folder,
     format_now,
-    is_named,
     pack_stamp,
 )
 from store.disk.files import Files, check_name
@@ -45,7 +45,6 @@ from store.disk.reading import read_file, to_stamp
 from store.disk.turns import Turn
 from store.documents import refuse_torn, to_json
 from store.errors import (
-    Changed,
     Denied,
     Exists,
     Invalid,
@@ -226,7 +225,8 @@ class Folder:
 
         `document` is a model, a plain value (written as JSON), or the bytes of a file that a person wrote (parsed
         first). `if_match` names the versions that the caller has seen (see `is_named`). Raises Invalid, Changed,
-        Conflict (the file on disk is wrong now and would be lost), StoreUnavailable, StoreFull.
+        Conflict (the file on disk is wrong now and would be lost, and the caller has not seen it), StoreUnavailable,
+        StoreFull.
         """
         entry: FileEntry = await self._run_to_end(self._write(name, document, if_match, new=False))
         return entry
@@ -260,7 +260,7 @@ class Folder:
     async def _delete(self, name: str, if_match: str | None) -> None:
         async with self._lock_name(name):
             filename = await self._find_filename(name)
-            state = self._check_change(name, filename, if_match)
+            state = check_change(self.file_states.get(filename), self.kind, name, if_match)
             if state is None:
                 raise NotFound(self.kind, name)
             await self._run_on_disk(filename, self.files.delete(self.path / filename, self.run_writing))
@@ -281,7 +281,7 @@ class Folder:
             filename = await self._find_filename(name)
             if new and filename in self.file_states:
                 raise Exists(self.kind, name)
-            self._check_change(name, filename, if_match)
+            check_change(self.file_states.get(filename), self.kind, name, if_match)
             act = self.files.create if new else self.files.write
             seen = await self._run_on_disk(filename, act(self.path / filename, data, self.run_writing))
             await self._index_write(filename, FileState(entry, pack_stamp(seen)))
@@ -317,16 +317,6 @@ class Folder:
             raise
         finally:
             self.writes_in_progress.discard(filename)
-
-    def _check_change(self, name: str, filename: str, if_match: str | None) -> FileState | None:
-        """Return the file's state if it may be changed. Raises Changed, Conflict."""
-        state = self.file_states.get(filename)
-        entry = state.entry if state else None
-        if if_match is not None and (entry is None or not is_named(if_match, entry.etag)):
-            raise Changed(self.kind, name, entry.etag if entry else None)
-        if state and state.problems:
-            state.refuse_change(self.kind, name)
-        return state
 
     async def _find_filename(self, name: str) -> str:
         """Return the file for this name, refreshed if it changed on disk."""
@@ -503,7 +493,7 @@ class Folder:
         except NotFound:
             return None
         except Invalid as error:
-            return build_wrong_state(seen, mark, error.problems)
+            return build_wrong_state(seen, mark, error.problems, data)
         except (Denied, TooLarge) as error:
             # Permissions may come back without a trace in the file itself.
             mark = None if isinstance(error, Denied) else mark

@@ -308,8 +308,11 @@ def check_axis_value(value: Any) -> Any:
     return value
 
 
-def _check_later(check: Callable[[Any], Any]) -> PlainValidator:
-    """Put off the check of a template until it is rendered."""
+def _check_later(check: Callable[[Any], Any], written_as: Any = str) -> PlainValidator:
+    """Put off the check of a template until it is rendered.
+
+    `written_as` is the type that people write in a file.
+    """
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         rendered = (info.context or {}).get("rendered")
@@ -319,7 +322,7 @@ def _check_later(check: Callable[[Any], Any]) -> PlainValidator:
             return str(value)  # as it would stand in the middle of a text
         return check(value)
 
-    return PlainValidator(validate)
+    return PlainValidator(validate, json_schema_input_type=written_as)
 
 
 def _to_list(value: Any) -> Any:
@@ -332,25 +335,25 @@ Word = Annotated[str, _check_later(check_word)]
 Argument = Annotated[str, _check_later(check_argument)]
 Mount = Annotated[str, _check_later(check_mount)]
 Folder = Annotated[str, _check_later(check_folder)]
-Name = Annotated[str, PlainValidator(check_name)]
-WorkflowName = Annotated[str, PlainValidator(check_workflow_name)]
+Name = Annotated[str, PlainValidator(check_name, json_schema_input_type=str)]
+WorkflowName = Annotated[str, PlainValidator(check_workflow_name, json_schema_input_type=str)]
 TemplateName = Annotated[str, _check_later(check_name)]
-Identifier = Annotated[str, PlainValidator(check_identifier)]
-ArgName = Annotated[str, PlainValidator(check_arg_name)]
-EnvKey = Annotated[str, PlainValidator(check_env_key)]
-Count = Annotated[int | str, _check_later(make_integer_check(0))]
-Positive = Annotated[int | str, _check_later(make_integer_check(1))]
-Flag = Annotated[bool | str, _check_later(check_flag)]
+Identifier = Annotated[str, PlainValidator(check_identifier, json_schema_input_type=str)]
+ArgName = Annotated[str, PlainValidator(check_arg_name, json_schema_input_type=str)]
+EnvKey = Annotated[str, PlainValidator(check_env_key, json_schema_input_type=str)]
+Count = Annotated[int | str, _check_later(make_integer_check(0), int)]
+Positive = Annotated[int | str, _check_later(make_integer_check(1), int)]
+Flag = Annotated[bool | str, _check_later(check_flag, bool)]
 TimeLimit = Annotated[str, _check_later(check_time_limit)]
 Memory = Annotated[str, _check_later(check_memory)]
 Partition = Annotated[str, _check_later(check_partition)]
 NodeList = Annotated[str, _check_later(check_node_list)]
-Dependency = Annotated[str, PlainValidator(check_dependency)]
+Dependency = Annotated[str, PlainValidator(check_dependency, json_schema_input_type=str)]
 Dependencies = Annotated[list[Dependency], BeforeValidator(_to_list)]
 Scalar = Annotated[Any, PlainValidator(check_scalar)]
-Truth = Annotated[bool, PlainValidator(check_flag)]
-Whole = Annotated[int, PlainValidator(make_integer_check(1))]
-Remark = Annotated[str, PlainValidator(check_text)]
+Truth = Annotated[bool, PlainValidator(check_flag, json_schema_input_type=bool)]
+Whole = Annotated[int, PlainValidator(make_integer_check(1), json_schema_input_type=int)]
+Remark = Annotated[str, PlainValidator(check_text, json_schema_input_type=str)]
 
 
 def _choose_branch(value: Any) -> str:

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from store.config import masks
 from store.deadlines import check_deadline
 from store.errors import Invalid, make_problem
-from store.errors import describe_problem as line
 from store.rendering.renderer import Renderer
 from store.rules import fields, graphs
 from store.rules.fields import refuse_python
@@ -381,14 +380,14 @@ def check_workflow(
     )
 
 
-def list_complaints(text: str, renderer: Renderer) -> list[str]:
-    """List all that is wrong with a workflow's text, one line each."""
+def find_complaints(text: str, renderer: Renderer) -> list[Problem]:
+    """Find all that is wrong with a workflow's text."""
     if not text.strip():
-        return ["Empty YAML content"]
+        return [make_problem("Empty YAML content")]
     try:
         check_workflow(text.encode("utf-8", "surrogatepass"), renderer=renderer)
     except Invalid as error:
-        return [line(entry) for entry in error.problems]
+        return list(error.problems)
     return []
 
 
@@ -429,6 +428,10 @@ def to_json(workflow: Workflow, planned: Plan | None = None) -> dict[str, Any]:
         plain["args"] = workflow.args
     if workflow.default_project:
         plain["default_project"] = workflow.default_project
+    if workflow.description:
+        plain["description"] = workflow.description
+    if workflow.sweep:
+        plain["sweep"] = to_sweep_request(workflow)
     return plain
 
 

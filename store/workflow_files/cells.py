@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from store.errors import Invalid, describe_problem
+from store.errors import Invalid, make_problem
 from store.rendering.renderer import Renderer
 from store.rules import matrix, workflows
+from store.rules.shapes import Problem
 from store.workflow_files import names
 
 Folders = Mapping[str, str | None]  # by job
@@ -39,8 +40,8 @@ def describe_shared_folders(first: Folders, others: Iterable[Folders]) -> list[s
     ]
 
 
-def list_warnings(data: bytes, renderer: Renderer, limit: int) -> list[str]:
-    """List what may surprise in a workflow that is valid.
+def find_warnings(data: bytes, renderer: Renderer, limit: int) -> list[Problem]:
+    """Find what may surprise in a workflow that is valid.
 
     `limit` is that of the cells of a sweep. Blocks while the renderer works.
     """
@@ -51,15 +52,16 @@ def list_warnings(data: bytes, renderer: Renderer, limit: int) -> list[str]:
         exclude = workflow.sweep.exclude
         cells = matrix.list_cells(matrix.expand_matrix(workflow.sweep.matrix, limit, exclude), exclude, limit)
     except Invalid as error:
-        return [describe_problem({**entry, "loc": entry["loc"][1:]}) for entry in error.problems]
+        return [{**entry, "loc": entry["loc"][1:]} for entry in error.problems]
 
     def plan_folders(index: int) -> Folders:
         plan = workflows.plan_workflow(workflow, args_override=cells[index], cell=index, renderer=renderer)
         # A relative one lies in the run's own folder.
         return {job["name"]: job["work_dir"] for job in plan["jobs"] if (job["work_dir"] or "").startswith(("/", "~"))}
 
-    unused = [describe_problem(entry) for entry in names.list_warnings(workflow, renderer)]
+    unused = names.list_warnings(workflow, renderer)
     try:
-        return unused + describe_shared_folders(plan_folders(0), map(plan_folders, list_neighbours(cells)))
+        shared = describe_shared_folders(plan_folders(0), map(plan_folders, list_neighbours(cells)))
+        return unused + [make_problem(message) for message in shared]
     except Invalid:
         return unused  # a cell that cannot be planned fails when its turn comes

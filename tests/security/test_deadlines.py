@@ -21,7 +21,7 @@ from tests.app_client import Client, serving
 FILE = "jobs: [{name: a, command: x}]\n"
 UPLOAD = {"yaml": FILE, "filename": "b.yaml"}
 CHECKS = [  # what is done, the module and function that do it, the request
-    ("a text is checked", workflows, "list_complaints", "/api/workflows/validate", {"yaml": FILE}),
+    ("a text is checked", workflows, "find_complaints", "/api/workflows/validate", {"yaml": FILE}),
     ("a file is read before it is saved", workflows, "parse_workflow", "/api/workflows/upload", UPLOAD),
     ("templates are rendered", workflows, "plan_workflow", "/api/workflows/a/run", {"dry_run": True}),
     ("scripts are made", planning, "build_run", "/api/workflows/a/run", {"dry_run": True}),

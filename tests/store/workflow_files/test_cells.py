@@ -31,6 +31,7 @@ sweep: {{matrix: {{lr: [1, 2], seed: [1, 2]}}, exclude: {exclude}}}
     ],
 )
 def test_cells_that_share_a_folder(renderer: Renderer, why: str, folder: str, exclude: str, warned: bool) -> None:
-    found = cells.list_warnings(TEXT.format(a=folder, exclude=exclude).encode(), renderer, limit=100)
+    text = TEXT.format(a=folder, exclude=exclude).encode()
+    found = [warning["msg"] for warning in cells.find_warnings(text, renderer, limit=100)]
     assert [warning.partition(" works in ")[0] for warning in found] == (["job 'a'"] if warned else []), why
     assert all("{{ sweep.cell }}" in warning for warning in found)
