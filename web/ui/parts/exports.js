@@ -52,7 +52,7 @@ export function openFiles(place) {
       return;
     }
     if (!table.isConnected) show(place, table);
-    keepInStep(list, files, (file) => file.id, (file) => makeRow(file, load), updateRow);
+    keepInStep(list, files, (file) => file.id, (file) => makeRow(file, load), (row, file) => updateRow(row, file, load));
   }
 
   addEventListener("exportmade", load, { signal: abort.signal });
@@ -72,6 +72,13 @@ async function loadFiles(signal) {
 }
 
 function makeRow(file, reload) {
+  const name = h("td", null, h("div", null, file.filename), h("div", { class: "hint" }, `${file.kind.word}: ${file.type} as ${file.format}`));
+  const row = h("tr", null, name, h("td"), h("td", { class: "nowrap" }, writeTime(file.created_at)), h("td", { class: "nowrap" }), h("td", { class: "nowrap" }), h("td"));
+  updateRow(row, file, reload);
+  return row;
+}
+
+function makeActions(file, reload) {
   const path = `${file.kind.path}/${file.id}`;
   const isMade = file.status === "processing";
   const remove = makeAction({
@@ -80,22 +87,20 @@ function makeRow(file, reload) {
     call: () => ({ method: "DELETE", path }),
     done: () => {
       reload();
-      return `${file.filename} is deleted`;
+      return `${file.filename} is ${isMade ? "cancelled" : "deleted"}`;
     },
   });
-  const row = h("tr", null, h("td", null, h("div", null, file.filename), h("div", { class: "hint" }, `${file.kind.word}: ${file.type} as ${file.format}`)), h("td"), h("td", { class: "nowrap" }, writeTime(file.created_at)), h("td", { class: "nowrap" }), h("td", { class: "nowrap" }), h("td", null, h("span", { class: "actions" }, h("span"), remove)));
-  updateRow(row, file);
-  return row;
+  const link = file.status === "completed" && h("a", { href: makeUrl(`${file.kind.path}/${file.id}/download`).href, download: file.filename }, "Download");
+  return h("span", { class: "actions" }, link, remove);
 }
 
-function updateRow(row, file) {
+function updateRow(row, file, reload) {
   const [, state, , size, kept, actions] = row.children;
   const rows = file.rows_written ?? file.record_count;
   const progress = file.status === "processing" && rows ? writeCount(rows, "row") : "";
   if (row.dataset.status !== file.status) {
     show(state, makeState(file.status), h("div", { class: "hint" }));
-    const link = file.status === "completed" && h("a", { href: makeUrl(`${file.kind.path}/${file.id}/download`).href, download: file.filename }, "Download");
-    show(actions.firstElementChild.firstElementChild, link);
+    show(actions, makeActions(file, reload));
     row.dataset.status = file.status;
   }
   setText(state.querySelector(".hint"), file.error ?? progress);

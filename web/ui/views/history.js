@@ -110,7 +110,7 @@ function openJobs(place, range, query) {
     } catch (problem) {
       if (abort.signal.aborted) return;
       setText(count, "");
-      if (problem.problems?.some((each) => each.loc?.includes("filter")) || problem.status === 422) controls.showProblem(problem.message);
+      if (range.filter && (problem.status === 400 || problem.status === 422)) controls.showProblem(problem.message);
       else showProblem(body, "The history", problem, load);
     }
   }
@@ -240,7 +240,7 @@ function makeCsvButton(table) {
 // --- sums ------------------------------------------------------------------------------------------------------------
 
 // Add up what jobs used, by one of their fields: rows with the most CPU hours first.
-export function addUp(jobs, field) {
+function addUp(jobs, field) {
   const groups = new Map();
   for (const job of jobs) {
     const name = job[field] ?? "";

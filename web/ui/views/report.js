@@ -88,7 +88,7 @@ function makeHead(report) {
 }
 
 // List the stages that the events tell of: [{ id, status, stage, begun, ended }], times in ms.
-export function listStages(report, now_ms) {
+function listStages(report, now_ms) {
   const stages = [];
   for (const event of report.events) {
     const last = stages.at(-1);

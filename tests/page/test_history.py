@@ -1,0 +1,123 @@
+"""History: what ended in a range of time, what it used, and exports and reports of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.app_server import Server
+from tests.page.looks import check_looks, pick_theme
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.browser
+EVIL = "<b>bold</b> & 'more'"
+
+
+@pytest.fixture(scope="module")
+def ended(site: Server) -> Iterator[Server]:
+    """A server with three jobs that have ended, one of them badly, and one that waits."""
+    for name, script in ((EVIL, "exit 3"), ("good", "true"), ("fine", "true"), ("held", "#SBATCH -H\ntrue")):
+        made = site.http.post("/api/v1/jobs", json={"job_name": name, "script": f"#!/bin/bash\n{script}\n"})
+        assert made.status_code == 201, made.text
+    query = {"start_time": "now-1d", "state": "COMPLETED,FAILED"}
+    eventually(lambda: site.http.get("/api/v1/jobs", params=query).json()["total"] == 3)
+    yield site
+
+
+def test_jobs_of_a_time_their_sums_and_a_filter(ended: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/history")
+    tab.get_by_text("3 jobs ended, 1 have not").wait_for()
+    tab.get_by_role("table", name="Jobs that ended").get_by_text(EVIL).wait_for()
+    total = tab.get_by_role("row").filter(has=tab.get_by_role("rowheader", name="All"))
+    assert total.get_by_role("cell").all_inner_texts()[:2] == ["3", "1"]
+    tab.get_by_label("Sums by").select_option("state")
+    tab.get_by_role("rowheader", name="FAILED").wait_for()
+    assert "by=state" in tab.url
+    tab.get_by_label("Filter").fill("state = COMPLETED")
+    tab.get_by_text("2 jobs ended").wait_for()
+    tab.reload()
+    tab.get_by_text("2 jobs ended").wait_for()
+    tab.get_by_label("Filter").fill("state = NODE_FAIL")
+    tab.get_by_text("No job that ended in this time fits the filter").wait_for()
+    tab.get_by_role("button", name="Clear the filter").click()
+    tab.get_by_text("3 jobs ended").wait_for()
+
+
+def test_a_filter_that_says_nothing_is_told_beside_it(ended: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/history")
+    tab.get_by_text("3 jobs ended").wait_for()
+    tab.get_by_label("Filter").fill("state = ")
+    tab.get_by_role("alert").filter(has_text="value").wait_for()
+    tab.get_by_role("table", name="Jobs that ended").get_by_text(EVIL).wait_for()
+    tab.troubles[:] = [trouble for trouble in tab.troubles if " 4" not in trouble]
+
+
+def test_the_range_stands_in_the_address_and_follows_the_zone(ended: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/history?from=2020-01-01T10:00:00.000Z&to=2020-01-02T10:00:00.000Z", timezone_id="Asia/Tokyo")
+    tab.get_by_text("No job ended in this time").wait_for()
+    assert tab.get_by_label("From").input_value().startswith("2020-01-01T19:00")
+    tab.get_by_label("Time zone").select_option("UTC")
+    assert tab.get_by_label("From").input_value().startswith("2020-01-01T10:00")
+    tab.get_by_label("From").fill("2020-01-01T11:30:15")
+    tab.wait_for_url("**from=2020-01-01T11%3A30%3A15.000Z**")
+    tab.get_by_label("Time", exact=True).select_option("7d")
+    tab.get_by_text("3 jobs ended").wait_for()
+    assert "last=7d" in tab.url and "from=" not in tab.url
+
+
+def test_an_export_is_made_watched_fetched_and_deleted(ended: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/history?tab=files")
+    tab.get_by_text("There are no exports or reports").wait_for()
+    tab.get_by_role("button", name="Export…").click()
+    tab.get_by_label("Columns").fill("job_id, nonsense")
+    tab.get_by_role("button", name="Make", exact=True).click()
+    tab.locator(".field.wrong, .refusal p").filter(has_text="nonsense").wait_for()
+    assert tab.get_by_label("Columns").input_value() == "job_id, nonsense", "what is typed stays"
+    tab.get_by_label("Columns").fill("job_id, job_name")
+    tab.get_by_role("button", name="Make", exact=True).click()
+    row = tab.get_by_role("row").filter(has_text="export: jobs as csv")
+    row.get_by_text("completed").wait_for()
+    with tab.expect_download() as downloading:
+        row.get_by_role("link", name="Download").click()
+    assert Path(downloading.value.path()).read_text().splitlines()[0] == "job_id,job_name"
+    row.get_by_role("button", name="Delete").click()
+    row.get_by_role("group").get_by_role("button", name="Delete").click()
+    tab.get_by_text("There are no exports or reports").wait_for()
+    tab.troubles[:] = [trouble for trouble in tab.troubles if " 4" not in trouble]
+
+
+def test_a_report_on_efficiency(ended: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/history")
+    tab.get_by_role("button", name="Report…").click()
+    tab.get_by_label("Format").select_option("md")
+    tab.get_by_role("button", name="Make", exact=True).click()
+    row = tab.get_by_role("row").filter(has_text="report: efficiency as md")
+    row.get_by_text("completed").wait_for()
+    with tab.expect_download() as downloading:
+        row.get_by_role("link", name="Download").click()
+    assert Path(downloading.value.path()).read_text().startswith("# ")
+
+
+def test_keys_alone(ended: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/history")
+    tab.get_by_text("3 jobs ended").wait_for()
+    tab.get_by_role("tab", name="Jobs").focus()
+    tab.keyboard.press("ArrowRight")
+    assert tab.get_by_role("tab", name="Exports and reports").get_attribute("aria-selected") == "true"
+    tab.get_by_role("button", name="Export…").focus()
+    tab.keyboard.press("Enter")
+    tab.get_by_role("dialog").wait_for()
+    tab.keyboard.press("Escape")
+    tab.get_by_role("dialog").wait_for(state="detached")
+
+
+@pytest.mark.parametrize("address", ["#/history", "#/history?tab=files", "#/history?from=2020-01-01&to=2020-01-02"])
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False)])
+def test_how_it_looks(ended: Server, open_tab: Callable[..., Any], address: str, width: int, dark: bool) -> None:
+    tab = open_tab(address, width=width, dark=dark)
+    tab.locator(".table, .plain-table, .empty").first.wait_for()
+    pick_theme(tab, dark)
+    check_looks(tab, width)

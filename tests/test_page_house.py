@@ -1,0 +1,249 @@
+"""The house of the page: sizes, safety, names, and that it calls nothing but operations. Read from its text.
+
+What a person would see is held by tests/page/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.contract_judge import operations
+
+WEB = ROOT / "web"
+UI = WEB / "ui"
+MODULES = sorted(UI.rglob("*.js"))
+MODULE_LINES, FOLDER_MODULES, PAGE_BYTES, TREE_DEPTH, LINE_CHARACTERS = 400, 20, 300_000, 4, 500
+# What puts text into the page as markup, or runs it.
+FORBIDDEN = re.compile(
+    r"\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|eval|new Function"
+    r"|setHTMLUnsafe|srcdoc)\b|setAttribute\(\s*[\"'`](style|on\w+)"
+)
+ABSOLUTE = re.compile(r"""["'`(](?:https?:)?//[\w.]""")
+NAMESPACES = ("http://www.w3.org/2000/svg",)
+TEXT = re.compile(r"`(?:[^`\\]|\\.)*`|\"(?:[^\"\\\n]|\\.)*\"")
+COMMENT = re.compile(r"^\s*//.*$", re.M)
+EXPORT = re.compile(r"^export (?:default )?(?:async )?(function\*?|const|let|class) (\w+)", re.M)
+IMPORT = re.compile(r"^(?:import|export)\b[^;]*?from \"(\.[^\"]+)\"", re.M)
+LAZY = re.compile(r"import\(\"(\.[^\"]+)\"\)")
+# The first words of the paths that the page may ask for.
+ROOTS = ("api/", "srtslurm/", "oauth/", "auth/", "user/")
+# Classes by which code or a test finds a node; nothing is to be seen of them.
+HOOKS = {"caller", "copy", "log-place", "nodes", "state", "word"}
+# Exports of modules that are written before those that use them.
+AWAITED = {
+    "Refused", "areKeysOn", "bindKey", "changeStyle", "clearRefusal", "compareValues", "describeProblem",
+    "findContrast", "findNodeFamily", "goTo", "isTyping", "listKeys", "loadJobs", "loadList", "makeLogViewer",
+    "makeParser", "readNeed", "readRow", "settle", "showDenied", "showRefusal", "switchKeys",
+}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    """The module as people call it."""
+    return str(path.relative_to(WEB))
+
+
+@cache
+def read(path: Path) -> str:
+    """The text of a file of the page."""
+    return path.read_text()
+
+
+@cache
+def read_code(path: Path) -> str:
+    """The text of a module without its comments."""
+    return COMMENT.sub("", read(path))
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_fits_in_a_head(path: Path) -> None:
+    lines = read(path).splitlines()
+    assert len(lines) <= MODULE_LINES
+    assert [number for number, line in enumerate(lines, 1) if len(line) > LINE_CHARACTERS] == []
+    assert lines[0].startswith("// "), "its first line says what it is"
+
+
+def test_folders_and_the_whole_page_stay_small() -> None:
+    folders = {path.parent for path in MODULES}
+    assert [name_of(folder) for folder in folders if len(list(folder.glob("*.js"))) > FOLDER_MODULES] == []
+    files = [WEB / "index.html", *(path for path in UI.rglob("*") if path.is_file())]
+    assert sum(path.stat().st_size for path in files) < PAGE_BYTES
+
+
+def list_imports(path: Path, pattern: re.Pattern[str] = IMPORT) -> list[Path]:
+    """List the modules that a module imports."""
+    return [(path.parent / name).resolve() for name in pattern.findall(read(path))]
+
+
+def test_modules_are_found_after_four_steps() -> None:
+    """Where nothing was preloaded, each step is one way to the server and back."""
+    for begin in [UI / "app.js", *sorted(UI.glob("views/*.js")), *sorted(UI.glob("workers/*.js"))]:
+        level, known = [begin], {begin}
+        for _ in range(TREE_DEPTH):
+            level = [found for path in level for found in list_imports(path) if found not in known]
+            assert [path for path in level if not path.is_file()] == [], begin
+            known |= set(level)
+        assert level == [] or all(not set(list_imports(path)) - known for path in level), name_of(begin)
+
+
+def test_views_are_loaded_when_they_are_opened() -> None:
+    views = set(UI.glob("views/*.js"))
+    assert [name_of(path) for path in MODULES if set(list_imports(path)) & views and path.parent.name == "core"] == []
+    assert views <= set(list_imports(UI / "app.js", LAZY)), "every view has a route"
+
+
+# --- safety ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_text_is_never_markup(path: Path) -> None:
+    assert FORBIDDEN.findall(read_code(path)) == []
+
+
+@pytest.mark.parametrize("path", [WEB / "index.html", UI / "ui.css", *MODULES], ids=name_of)
+def test_nothing_comes_from_elsewhere(path: Path) -> None:
+    text = read(path)
+    for namespace in NAMESPACES:
+        text = text.replace(namespace, "")
+    assert ABSOLUTE.findall(text) == []
+    if path.suffix == ".html":
+        assert re.findall(r"\s(style|on\w+)\s*=", text) == []
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def list_exports(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, name and the line before each export."""
+    lines = read(path).splitlines()
+    for match in EXPORT.finditer(read(path)):
+        number = read(path).count("\n", 0, match.start())
+        yield match[1], match[2], lines[number - 1] if number else ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_exported_functions_say_what_they_do(path: Path) -> None:
+    told = [(name, before) for kind, name, before in list_exports(path) if kind.startswith("function")]
+    assert [name for name, before in told if not before.startswith("//")] == []
+
+
+def test_every_export_is_used() -> None:
+    others = {path: read_code(path) for path in MODULES}
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests" / "page").glob("*.py"))
+    unused = []
+    for path in MODULES:
+        for _, name, _ in list_exports(path):
+            if name in AWAITED or (name == "open" and path.parent.name == "views"):
+                continue
+            word = re.compile(rf"\b{name}\b")
+            if not any(word.search(text) for other, text in others.items() if other != path) and not word.search(tests):
+                unused.append(f"{name_of(path)}: {name}")
+    assert unused == []
+
+
+def test_names_of_the_style_sheet() -> None:
+    css, code = read(UI / "ui.css"), "\n".join(map(read_code, MODULES))
+    defined = set(re.findall(r"(--[\w-]+)\s*:", css)) | set(re.findall(r"\"(--[\w-]+)\"", code))
+    assert set(re.findall(r"var\((--[\w-]+)", css + code)) - defined == set()
+
+
+def list_classes(code: str) -> Iterator[str]:
+    """Yield the classes that a module gives to nodes, where it writes them out."""
+    texts = re.findall(r"\b(?:class|className):? ?=? (`[^`]*`|\"[^\"]*\")", code)
+    texts += re.findall(r"classList\.(?:add|remove|toggle)\((\"[^\"]*\")", code)
+    for text in texts:
+        yield from (word for word in re.sub(r"\S*\$\{[^}]*\}\S*", " ", text.strip('`"')).split() if word)
+
+
+def test_classes_mean_something() -> None:
+    css = set(re.findall(r"\.([a-zA-Z][\w-]*)", read(UI / "ui.css")))
+    unknown = {f"{name_of(path)}: {word}" for path in MODULES for word in list_classes(read_code(path))}
+    assert sorted(each for each in unknown if each.split(": ")[1] not in css | HOOKS) == []
+
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+
+@cache
+def list_operations() -> dict[tuple[str, ...], set[str]]:
+    """The methods of each path of the contract, by its words; a parameter is `{}`."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for path, method, _ in operations():
+        words = tuple("{}" if word.startswith("{") else word for word in path.strip("/").split("/"))
+        found.setdefault(words, set()).add(method.upper())
+    return found
+
+
+def find_methods(path: str) -> set[str]:
+    """Find the methods of the operations that a path of the page may mean; none where there is no such operation.
+
+    >>> sorted(find_methods("api/v1/jobs/${id}"))
+    ['DELETE', 'GET']
+    """
+    plain = re.sub(r"\$\{(?:[^{}]|\{[^{}]*\})*\}", "{}", path).partition("?")[0]
+    words = plain.strip("/").split("/")
+    methods: set[str] = set()
+    for known, allowed in list_operations().items():
+        if len(known) == len(words) and all(
+            one == other or "{}" in (one, other) for one, other in zip(known, words, strict=True)
+        ):
+            methods |= allowed
+        if plain.endswith("/") and len(known) > len(words) and known[: len(words)] == tuple(words):
+            methods |= allowed
+    return methods
+
+
+def list_values(code: str, name: str) -> list[str]:
+    """List the paths that a name or a field of this name is given in a module."""
+    own = re.findall(rf"\b{name}(?: = |: )(`[^`]*`|\"[^\"]*\")", code)
+    return [text.strip('`"') for text in own if text.strip('`"').startswith(ROOTS)]
+
+
+def resolve(code: str, text: str) -> list[str]:
+    """Resolve a path that begins with a name: `${path}/logs` where `path` is set in the module.
+
+    There may be several; empty for what is no path.
+    """
+    match = re.match(r"\$\{([\w.]+)\}", text)
+    if match is None:
+        return [text] if text.startswith(ROOTS) else []
+    return [value + text[match.end() :] for value in list_values(code, match[1].split(".")[-1])]
+
+
+def list_paths(code: str) -> Iterator[list[str]]:
+    """List what each path of operations that a module writes out may be."""
+    for text in TEXT.findall(code):
+        found = resolve(code, text.strip('`"'))
+        if found:
+            yield found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_operations_of_the_contract_are_asked(path: Path) -> None:
+    assert [texts for texts in list_paths(read_code(path)) if not any(map(find_methods, texts))] == []
+
+
+CALL = r"(`[^`]*`|\"[^\"]*\")"
+CALLS = [
+    re.compile(rf"\b(?:send|request|formatCurl)\(\s*\"(?P<method>[A-Z]+)\",\s*(?P<path>{CALL})"),
+    re.compile(rf"\bmethod: \"(?P<method>[A-Z]+)\",\s*path: (?P<path>{CALL})"),
+    re.compile(rf"\b(?:get|getWhole|loadList|EventSource)\(\s*(?P<method>)(?P<path>{CALL})"),
+]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_operations_are_asked_by_their_methods(path: Path) -> None:
+    code, wrong = read_code(path), []
+    for match in (found for pattern in CALLS for found in pattern.finditer(code)):
+        for text in resolve(code, match["path"].strip('`"')):
+            if text.startswith(ROOTS) and (match["method"] or "GET") not in find_methods(text):
+                wrong.append(f"{match['method'] or 'GET'} {text}")
+    assert wrong == []
