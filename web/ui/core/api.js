@@ -96,8 +96,13 @@ async function readRefusal(answer) {
     return new Refused(answer.status, `The answer is ${answer.status} ${answer.statusText}`.trim());
   }
   const detail = data.detail ?? data.error?.message ?? data.message ?? data.error_description ?? text;
-  const problems = Array.isArray(detail) ? detail : (data.error?.details?.problems ?? []);
+  const problems = Array.isArray(detail) ? detail : readFields(data.error?.details);
   return new Refused(answer.status, Array.isArray(detail) ? detail.map(describeProblem).join("; ") : detail, problems, data);
+}
+
+// Of what the cluster API refuses, each field is named: { fields: { "filter.user": "is too long" } }.
+function readFields(details) {
+  return Object.entries(details?.fields ?? {}).map(([place, msg]) => ({ loc: place.split("."), msg }));
 }
 
 // Describe one problem of a request: its place and what is wrong.

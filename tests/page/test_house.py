@@ -1,6 +1,6 @@
 """The house of the page: sizes, safety, names, and that it calls nothing but operations. Read from its text.
 
-What a person would see is held by tests/page/.
+Needs no browser; what a person would see is held by the other modules here.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def list_exports(path: Path) -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_exported_functions_say_what_they_do(path: Path) -> None:
-    told = [(name, before) for kind, name, before in list_exports(path) if kind.startswith("function")]
-    assert [name for name, before in told if not before.startswith("//")] == []
+    functions = [(name, before) for kind, name, before in list_exports(path) if kind.startswith("function")]
+    assert [name for name, before in functions if not before.startswith("//")] == []
 
 
 def test_every_export_is_used() -> None:
@@ -193,7 +193,7 @@ def find_methods(path: str) -> set[str]:
     methods: set[str] = set()
     for known, allowed in list_operations().items():
         if len(known) == len(words) and all(
-            one == other or "{}" in (one, other) for one, other in zip(known, words, strict=True)
+            word == asked or "{}" in (word, asked) for word, asked in zip(known, words, strict=True)
         ):
             methods |= allowed
         if plain.endswith("/") and len(known) > len(words) and known[: len(words)] == tuple(words):
