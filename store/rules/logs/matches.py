@@ -11,8 +11,9 @@ from store.errors import Invalid, make_problem
 # What a terminal does not show: CSI, OSC, DCS and the like, other escapes, and the carriage return before a line feed.
 CONTROLS = re.compile(
     rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]"
-    rb"|\r+(?=\n|\Z)|[\x00\x07\x0e\x0f]"
+    rb"|\r+(?=\n|\Z)"
 )
+UNSEEN = b"\x00\x07\x0e\x0f"
 # So much memory a regular expression may take; one that needs more is refused.
 PATTERN_BYTES = 8 << 20
 # So much of a line is shown around a match.
@@ -68,7 +69,8 @@ def find_matches(data: bytes, find: Find) -> Iterator[Match]:
     >>> list(find_matches(b"one\\ntw\\x1b[1mo\\n\\ntwo two\\n", compile_search("two", False, True)))
     [Match(line=1, begin=4, text='two'), Match(line=3, begin=13, text='two two')]
     """
-    clean = CONTROLS.sub(b"", data) if b"\x1b" in data or b"\r" in data or b"\0" in data else data
+    clean = CONTROLS.sub(b"", data) if b"\x1b" in data or b"\r" in data else data
+    clean = clean.translate(None, UNSEEN) if b"\0" in clean or b"\a" in clean else clean  # a file may be full of NULs
     at = counted = line = passed = original = 0
     while (found := find(clean, at)) is not None and found[0] < len(clean):
         begin = clean.rfind(b"\n", 0, found[0]) + 1
