@@ -217,6 +217,17 @@ def test_a_selection_longer_than_the_screen_is_copied_whole(open_tab: Callable[.
     eventually(lambda: tab.evaluate("navigator.clipboard.readText()") == wanted)
 
 
+def test_all_is_selected_and_copied(open_tab: Callable[..., Any], job: LogJob) -> None:
+    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])
+    job.write(number_lines(1, 5000))
+    log = show_log(tab, job)
+    expect(line(tab, "line 5000")).to_be_in_viewport()
+    log.focus()
+    tab.keyboard.press(f"{MODIFIER}+a")
+    tab.keyboard.press(f"{MODIFIER}+c")
+    eventually(lambda: tab.evaluate("navigator.clipboard.readText()") == number_lines(1, 5000))
+
+
 def test_part_of_two_lines_is_copied(open_tab: Callable[..., Any], job: LogJob) -> None:
     tab = open_tab(permissions=["clipboard-read", "clipboard-write"])
     job.write(number_lines(1, 100))
@@ -270,6 +281,77 @@ def test_lines_have_addresses(tab: Any, job: LogJob, open_tab: Callable[..., Any
     show_log(other, job)
     expect(line(other, "line 20120")).to_be_in_viewport()
     expect(other.locator(".log-chosen")).to_have_count(21)
+
+
+def test_back_leads_to_the_same_lines(tab: Any, job: LogJob) -> None:
+    job.write(number_lines(1, 50_000))
+    log = show_log(tab, job)
+    expect(line(tab, "line 50000")).to_be_in_viewport()
+    log.evaluate("(log) => { log.scrollTop = 30000 * 18; }")
+    expect(line(tab, "line 30001")).to_be_in_viewport()
+    eventually(lambda: tab.evaluate("history.state?.log?.line") == 30_001)
+    tab.goto("/#/history")
+    tab.go_back()
+    log = show_log(tab, job)
+    expect(line(tab, "line 30001")).to_be_in_viewport()
+    assert find_first(log) == 30_001
+
+
+def test_until_lines_are_counted_the_end_is_there(tab: Any, job: LogJob) -> None:
+    job.write(number_lines(1, 20_000))
+    uncounted = {"is": True}
+
+    def answer(route: Any) -> None:
+        found = route.fetch()
+        answered = found.json()
+        if uncounted["is"] and "line=" not in route.request.url:
+            answered |= {"line_count": None, "first_line": None, "counted_bytes": answered["size_bytes"] // 3}
+        route.fulfill(response=found, json=answered)
+
+    tab.route(re.compile(r"/logs/stdout\?"), answer)
+    log = show_log(tab, job)
+    expect(line(tab, "line 20000")).to_be_in_viewport()
+    expect(tab.locator(".log-bar .count")).to_contain_text("counting lines, 33 %")
+    log.hover()
+    for _ in range(40):
+        tab.mouse.wheel(0, -900)
+    expect(line(tab, "line 17985")).to_be_in_viewport()
+    expect(tab.locator(".log-number").first).to_have_text("")
+    first = log.evaluate("(log) => log.querySelector('.log-row:nth-child(30) .log-text').textContent")
+    uncounted["is"] = False
+    expect(tab.locator(".log-bar .count")).to_contain_text("20,000 lines")
+    expect(line(tab, first)).to_be_in_viewport()
+    number = tab.locator(".log-row", has=line(tab, first)).locator(".log-number")
+    expect(number).to_have_text(first.removeprefix("line "))
+    tab.unroute_all()
+
+
+def test_it_goes_on_after_the_server_was_away(tab: Any, running: LogJob) -> None:
+    running.write(number_lines(1, 100))
+    show_log(tab, running)
+    expect(line(tab, "line 100")).to_be_in_viewport()
+    tab.route(re.compile("/logs/"), lambda route: route.abort())
+    expect(tab.locator(".log-bar .count")).to_contain_text("Trying again")
+    expect(line(tab, "line 100")).to_be_in_viewport()
+    running.append(number_lines(101, 120))
+    tab.unroute_all()
+    expect(line(tab, "line 120")).to_be_in_viewport()
+    expect(tab.locator(".log-bar .count")).to_contain_text("120 lines")
+    tab.troubles.expect("ERR_FAILED")
+
+
+def test_new_lines_are_spoken_only_where_it_is_asked_for(tab: Any, running: LogJob) -> None:
+    running.write(number_lines(1, 10))
+    show_log(tab, running)
+    expect(line(tab, "line 10")).to_be_visible()
+    voice = tab.locator("[role=status][aria-live=polite]")
+    running.append("quiet\n")
+    expect(line(tab, "quiet")).to_be_visible()
+    expect(voice).to_have_text("")
+    assert tab.locator(".log[aria-live]").count() == 0
+    tab.get_by_label("Speak new lines").check()
+    running.append("loud\n")
+    expect(voice).to_have_text("1 new line: loud")
 
 
 def test_both_streams_in_one_file(tab: Any, site: Server, tmp_path: Path) -> None:

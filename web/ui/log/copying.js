@@ -6,8 +6,11 @@ import { toPlain } from "./ansi.js";
 const MOST_LINES = 100_000;
 
 // Let a screen copy what the log says: no numbers of lines, no control codes, and lines that were never drawn too.
-export function catchCopying(screen, source) {
+//
+// Ctrl-A in it selects all of the log, which `copyAll` copies.
+export function catchCopying(screen, source, copyAll) {
   const { body } = screen;
+  catchAll(screen, copyAll);
   // Rows in which the selection begins and ends stay in the document, wherever the reader goes.
   screen.held = () => {
     const found = findSelection(body);
@@ -32,6 +35,24 @@ export function catchCopying(screen, source) {
     } catch (problem) {
       notify(`Nothing was copied. ${problem.message}`, { kind: "failed" });
     }
+  });
+}
+
+function catchAll({ node, body }, copyAll) {
+  const setAll = (isOn) => body.classList.toggle("log-all", isOn);
+  node.addEventListener("keydown", (event) => {
+    const isAll = (event.ctrlKey || event.metaKey) && event.key === "a";
+    if (isAll) {
+      event.preventDefault();
+      getSelection().removeAllRanges();
+      setAll(true);
+    } else if (event.key === "Escape") setAll(false);
+  });
+  node.addEventListener("mousedown", () => setAll(false));
+  node.addEventListener("copy", (event) => {
+    if (!body.classList.contains("log-all")) return;
+    event.preventDefault();
+    copyAll();
   });
 }
 

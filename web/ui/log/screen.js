@@ -3,7 +3,7 @@
 // An element cannot be higher than some ten million pixels, so the box of a long log is lower than its lines, and the
 // scroll bar stands for a part of them; wheel and keys still move line by line. Scrolling is never smooth.
 
-import { h, keepInStep, oncePerFrame, show } from "../core/dom.js";
+import { h, keepInStep, oncePerFrame, setAttribute, show } from "../core/dom.js";
 import { parseLine, toPlain, writeColour, writeLegible, writeOn } from "./ansi.js";
 
 export const ROW_PX = 18;
@@ -74,7 +74,7 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   }
 
   function makeRow(number) {
-    const link = h("a", { class: "log-number", tabindex: -1, href: makeLink(number), onclick: (event) => pick(event, row) });
+    const link = h("a", { class: "log-number", tabindex: -1, onclick: (event) => pick(event, row) });
     const row = h("div", { class: "log-row" }, link, h("span", { class: "log-text" }));
     updateRow(row, number);
     return row;
@@ -90,7 +90,10 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
     const [link, text] = row.children;
     const { from, to, hit } = screen.marks;
     const name = number >= source.firstGuessed ? "" : String(number);
-    if (link.textContent !== name) link.textContent = name;
+    if (link.textContent !== name) {
+      link.textContent = name;
+      setAttribute(link, "href", name === "" ? null : makeLink(number));
+    }
     row.classList.toggle("log-chosen", number >= from && number <= to);
     row.classList.toggle("log-hit", number === hit);
     if (!screen.isWrapped) {

@@ -87,6 +87,7 @@ export function openSource(path, query, hear) {
     if (state.isPolling) return;
     state.isPolling = true;
     clearTimeout(state.timer);
+    const begun_ms = performance.now();
     try {
       if (source.facts === null) await loadEnd();
       else if (!document.hidden) await readMore();
@@ -101,7 +102,8 @@ export function openSource(path, query, hear) {
     }
     state.isPolling = false;
     const wait_ms = findPause();
-    if (wait_ms !== null) state.timer = setTimeout(poll, wait_ms);
+    // A log on another machine is looked at less often, as long as it takes.
+    if (wait_ms !== null) state.timer = setTimeout(poll, Math.max(wait_ms, source.isCounted ? 3 * (performance.now() - begun_ms) : 0));
   }
 
   function findPause() {
@@ -209,7 +211,7 @@ export function openSource(path, query, hear) {
     const found = await ask({ line, lines: ASK_LINES });
     if (!keepFacts(found)) return loadEnd();
     if (found.first_line !== line) return false;
-    setLines(found.first_line, found.lines);
+    setLines(found.first_line, found.lines.slice(0, source.firstGuessed - line));
     return found.lines.length > 0;
   }
 

@@ -16,7 +16,7 @@
 // Returns { node, close, choose(stream), showLines(first, last), refresh }. It reads anew by itself when the job changes.
 
 import { makeUrl, request } from "../core/api.js";
-import { h, setText, show } from "../core/dom.js";
+import { debounce, h, setText, show } from "../core/dom.js";
 import { writeBytes, writeCount, writeTime } from "../core/format.js";
 import { hearChanges } from "../core/live.js";
 import { copyText, notify, notifyRefusal, say, showEmpty, showProblem } from "../core/notice.js";
@@ -62,7 +62,10 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
 
   // --- one stream -----------------------------------------------------------------------------------------------------------
 
-  function open(wanted = null) {
+  // Open a stream at its end, at lines that are named, or where the reader was.
+  function open(named = null, before = null) {
+    const wasHere = named === null && before?.stream === viewer.stream;
+    const wanted = wasHere ? { first: before.line, isPlace: true } : named;
     viewer.source?.close();
     viewer.screen?.close();
     Object.assign(viewer, { isFollowing: wanted === null, unseen: 0, wanted, isShown: false });
@@ -77,11 +80,11 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     download.href = makeUrl(`${path}/file`, query).href;
     const source = openSource(path, query, { changed: draw, moved, failed, anew, added });
     const screen = makeScreen({ label: `${STREAMS[viewer.stream]} of ${label}`, source, makeLink: makeLineLink, whenScrolled: hearScroll, whenPicked: pickLine });
-    catchCopying(screen, source);
+    catchCopying(screen, source, copyAll);
     const search = makeSearch({ source, screen, show: showHit, whenClosed: () => screen.node.focus() });
     show(searchPlace, search.node);
     Object.assign(viewer, { source, screen, search });
-    if (wanted) Object.assign(screen.marks, { from: wanted.first, to: wanted.last });
+    if (named) Object.assign(screen.marks, { from: named.first, to: named.last });
     if (wrap.checked) screen.setWrap(true);
   }
 
@@ -110,7 +113,8 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     const { source, screen, wanted } = viewer;
     if (source.total < wanted.first && !source.isCounted) return screen.showEnd();
     viewer.wanted = null;
-    screen.showLine(wanted.first);
+    if (wanted.isPlace && !screen.isWrapped) screen.moveTo(wanted.first - 1);
+    else screen.showLine(wanted.first);
   }
 
   function tellFacts(found) {
@@ -173,12 +177,20 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     if (viewer.isFollowing) viewer.unseen = 0;
     tellFresh();
     viewer.search.paint();
+    keepPlaceSoon();
   }
 
+  // Where the reader is stays with the entry of the history: Back leads there again.
+  const keepPlaceSoon = debounce(() => {
+    if (!hasPlace || viewer.isClosed) return;
+    const line = Math.round(viewer.screen.top) + 1;
+    history.replaceState({ ...history.state, log: viewer.isFollowing ? null : { stream: viewer.stream, line } }, "");
+  }, 200);
+
   function goToEnd() {
-    Object.assign(viewer, { isFollowing: true, unseen: 0, wanted: null });
+    viewer.wanted = null;
     viewer.screen.showEnd();
-    tellFresh();
+    hearScroll();
     viewer.screen.node.focus({ preventScroll: true });
   }
 
@@ -267,7 +279,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     viewer.search.open();
   });
 
-  open(asked.first ? asked : null);
+  open(asked.first ? asked : null, hasPlace ? history.state?.log : null);
   const stopHearing = hearChanges(["job"], (changes) => {
     if (changes.some(({ id, row }) => id === job || row?.job_id === job)) viewer.source.poll();
   });
@@ -277,6 +289,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     showLines,
     refresh: () => viewer.source.poll(),
     close: () => {
+      viewer.isClosed = true;
       stopHearing();
       viewer.source.close();
       viewer.screen.close();
