@@ -63,9 +63,10 @@ async def list_runs(
     workflow: str | None = None,
     status: Collection[str] = (),
     sweep: int | None = None,
+    cells: bool = True,
 ) -> Answer:
     """List workflow runs, newest first, and their total."""
-    wanted = RunFilter(name if workflow is None else workflow, tuple(status), sweep)
+    wanted = RunFilter(name if workflow is None else workflow, tuple(status), sweep, cells)
     body, total = await server.run_list.get_window(limit, offset, wanted)
     return Answer(body, total=total)
 

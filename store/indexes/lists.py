@@ -68,6 +68,7 @@ class RunFilter(NamedTuple):
     workflow: str | None = None
     statuses: tuple[str, ...] = ()
     sweep: int | None = None
+    cells: bool = True
 
     def accepts(self, workflow: str, status: str, sweep: int | None) -> bool:
         """Return whether the list shows a run with these facts."""
@@ -75,6 +76,7 @@ class RunFilter(NamedTuple):
             (self.workflow is None or workflow == self.workflow)
             and (not self.statuses or status in self.statuses)
             and (self.sweep is None or sweep == self.sweep)
+            and (self.cells or sweep is None)
         )
 
 

@@ -5,6 +5,7 @@ import { buildShell } from "./core/shell.js";
 import { catchClicks, setRoutes } from "./core/router.js";
 import { findCaller } from "./core/signin.js";
 import { joinFeed } from "./core/live.js";
+import { joinNotifications } from "./core/notify.js";
 import { listenToKeys } from "./core/keys.js";
 
 const ROUTES = [
@@ -38,6 +39,7 @@ async function start() {
   listenToKeys();
   await findCaller();
   joinFeed();
+  joinNotifications();
   await setRoutes(ROUTES, outlet);
 }
 

@@ -61,6 +61,19 @@ export function writeShortTime(moment) {
 
 const writeClock = (parts) => `${pad(parts.getUTCHours())}:${pad(parts.getUTCMinutes())}:${pad(parts.getUTCSeconds())}`;
 
+// Return how many minutes the zone that is chosen is ahead of UTC at a moment (ms).
+export function findOffset(at_ms) {
+  return Math.round((takeApart(at_ms) - at_ms) / 60_000);
+}
+
+// Write a time of an axis whose times are so far apart (ms): to the second, to the minute, or the day.
+export function writeClockTime(at_ms, step_ms) {
+  const parts = takeApart(at_ms);
+  const isMidnight = parts.getUTCHours() + parts.getUTCMinutes() + parts.getUTCSeconds() === 0;
+  if (step_ms >= 86_400_000 || (isMidnight && step_ms >= 3_600_000)) return `${pad(parts.getUTCMonth() + 1)}-${pad(parts.getUTCDate())}`;
+  return step_ms < 60_000 ? writeClock(parts) : writeClock(parts).slice(0, 5);
+}
+
 // Return a moment in ms; null where there is none.
 export function toMs(moment) {
   if (moment === null || moment === undefined || moment === "") return null;

@@ -379,7 +379,7 @@ const measure = {};
 
 // Cut a text to a width, as the font of names needs it.
 function cut(text, width) {
-  measure.pen ??= Object.assign(document.createElement("canvas").getContext("2d"), { font: `13px ${getComputedStyle(document.documentElement).fontFamily}` });
+  measure.pen ??= Object.assign(document.createElement("canvas").getContext("2d"), { font: getComputedStyle(document.querySelector(".graph .canvas")).font });
   measure.known ??= new Map();
   if (measure.known.has(text)) return measure.known.get(text);
   let shown = [...text].slice(0, 60);

@@ -1,0 +1,60 @@
+// Notifications of the browser: asked for by a click only, for one run, and shown once however many tabs are open.
+
+import { h, show } from "./dom.js";
+import { hearChanges } from "./live.js";
+import { isOpen, writeState } from "./states.js";
+import { makeLink } from "./router.js";
+
+const KEPT = "notify"; // ids of what is waited for, for all tabs
+
+const readKept = () => JSON.parse(localStorage.getItem(KEPT) ?? "[]");
+const keep = (ids) => localStorage.setItem(KEPT, JSON.stringify(ids.slice(-100)));
+
+// Return why the browser shows no notifications here, in a sentence; null where it does.
+export function findObstacle() {
+  if (!globalThis.isSecureContext || !globalThis.Notification) return "Browsers notify only where the page comes over https.";
+  if (Notification.permission === "denied") return "This browser was told not to show notifications of this page.";
+  return null;
+}
+
+// Make the button by which somebody asks to be told when a run ends. Without notifications it names the webhook.
+export function makeNotifyButton(id) {
+  const place = h("span", { class: "action" });
+  const draw = () => {
+    const isKept = readKept().includes(id);
+    show(place, h("button", { type: "button", "aria-pressed": isKept, onclick: () => change(!isKept) }, isKept ? "Will tell you" : "Tell me when it ends"));
+  };
+  async function change(isOn) {
+    const obstacle = findObstacle() ?? (isOn && (await Notification.requestPermission()) !== "granted" ? "The browser was not allowed to notify." : null);
+    if (obstacle) {
+      show(place, h("span", { class: "hint" }, `${obstacle} A webhook works everywhere: `, h("a", { href: makeLink(["settings", "notifications"]) }, "notifications")));
+      return;
+    }
+    keep([...readKept().filter((each) => each !== id), ...(isOn ? [id] : [])]);
+    draw();
+  }
+  draw();
+  return place;
+}
+
+// Begin to tell of what was asked for. Of several tabs one does it: whoever has the lock takes the id out.
+export function joinNotifications() {
+  if (findObstacle()) return;
+  hearChanges(["run", "cell"], (changes) => {
+    const kept = new Set(readKept());
+    for (const { id, row } of changes) if (row && kept.has(id) && !isOpen(row.status)) tell(id, row);
+  });
+}
+
+function tell(id, run) {
+  navigator.locks.request(`notify ${id}`, () => {
+    const kept = readKept();
+    if (!kept.includes(id)) return;
+    keep(kept.filter((each) => each !== id));
+    const note = new Notification(`${run.workflow_name}: ${writeState(run.status)}`, { tag: id, body: run.error ?? "" });
+    note.addEventListener("click", () => {
+      focus();
+      location.hash = makeLink(["runs", id]);
+    });
+  });
+}

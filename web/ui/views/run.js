@@ -1,0 +1,214 @@
+// One run: what failed first, its graph and timeline, and of the job that is chosen its log, script and result.
+
+import { h, setText, show } from "../core/dom.js";
+import { get } from "../core/api.js";
+import { makeLiveDocument } from "../core/live.js";
+import { makeFacts, makeTabs } from "../core/pane.js";
+import { makeAction } from "../core/action.js";
+import { makeNotifyButton } from "../core/notify.js";
+import { changeQuery, makeLink } from "../core/router.js";
+import { whenZoneChanges, writeCount, writeDuration, writeTime } from "../core/format.js";
+import { findFamily, isOpen, writeState } from "../core/states.js";
+import { fillState } from "../core/marks.js";
+import { makeCopyButton, say, showEmpty, showProblem } from "../core/notice.js";
+import { setTitle } from "../core/shell.js";
+import { makeGraph } from "../parts/graph.js";
+import { makeGantt } from "../parts/gantt.js";
+import { makeJobPane } from "../run/job.js";
+import { makeFailure } from "../run/failure.js";
+import { makeJobTable } from "../run/jobs.js";
+import { openRerun, readRerun } from "../run/rerun.js";
+import { countJobs, findState, listFailed, measureRun, writeProgress, writeValue } from "../run/facts.js";
+
+const CALM_MS = 250;
+
+// Open the view.
+export function open(outlet, { params, query }) {
+  const view = { id: params.id, run: null, selected: query.get("job"), told: new Map() };
+  const document_ = makeLiveDocument({
+    kinds: ["run", "cell"],
+    isOwn: (change) => change.id === view.id,
+    load: ({ signal }) => get(`api/workflows/runs/${encodeURIComponent(view.id)}`, {}, { signal }),
+    calm_ms: CALM_MS,
+  });
+  const parts = makeParts(view, query, select);
+  show(outlet, h("p", { class: "hint" }, "Loading…"));
+  setTitle("Run");
+
+  function select(name) {
+    view.selected = name;
+    changeQuery({ job: name, stream: null, lines: null });
+    drawSelected();
+  }
+
+  function drawSelected() {
+    parts.graph.select(view.selected);
+    parts.gantt.select(view.selected);
+    parts.table?.select(view.selected);
+    parts.job.setJob(view.run.jobs.find((job) => job.name === view.selected) ?? null, view.run);
+  }
+
+  document_.listen(() => {
+    if (document_.state === "failed") return showMissing(outlet, document_);
+    const isFirst = view.run === null;
+    view.run = document_.value;
+    if (isFirst) {
+      view.selected ??= chooseJob(view.run);
+      show(outlet, parts.nodes);
+    }
+    drawRun(view, parts);
+    drawSelected();
+    tellEnds(view);
+    if (isFirst && query.get("rerun")) openRerun(view.run, readRerun(query, view.selected));
+  });
+  const ticking = setInterval(() => view.run && !document.hidden && isOpen(view.run.status) && parts.header.tick(view.run), 1000);
+  const endZone = whenZoneChanges(() => view.run && drawRun(view, parts));
+  return () => {
+    clearInterval(ticking);
+    endZone();
+    document_.close();
+    parts.close();
+  };
+}
+
+function showMissing(outlet, document_) {
+  if (document_.problem.status !== 404) return showProblem(outlet, "The run", document_.problem, document_.reload);
+  return showEmpty(outlet, "There is no run with this id. It may have been deleted, or belongs to another server.", h("a", { href: makeLink(["runs"]) }, "All runs"));
+}
+
+// What is looked at first: what failed, else what runs, else the beginning.
+function chooseJob(run) {
+  const running = run.jobs.find((job) => findFamily(findState(job, run)) === "running");
+  return (listFailed(run)[0] ?? running ?? run.jobs[0])?.name ?? null;
+}
+
+function makeParts(view, query, select) {
+  const parts = { table: null };
+  parts.header = makeHeader(view);
+  parts.failure = makeFailure({ whenSelected: select, whenRerun: (what) => openRerun(view.run, what) });
+  parts.graph = makeGraph({ label: "Jobs of the run", whenSelected: select });
+  parts.gantt = makeGantt({ label: "Timeline of the jobs", whenSelected: select });
+  parts.job = makeJobPane({ whenRerun: (name) => openRerun(view.run, { what: "one", job: name }), tab: query.get("tab") });
+  const tabs = makeTabs({
+    label: "Jobs over time, as a list, and what the run was given",
+    chosen: query.get("below") ?? "timeline",
+    whenChosen: (below) => changeQuery({ below: below === "timeline" ? null : below }),
+    tabs: [
+      { key: "timeline", title: "Timeline", open: (place) => void show(place, parts.gantt.node) },
+      { key: "jobs", title: "Jobs", open: openTable },
+      { key: "given", title: "Args and facts", open: openFacts },
+    ],
+  });
+
+  function openTable(place) {
+    parts.table = makeJobTable({ whenSelected: select });
+    show(place, parts.table.node);
+    if (view.run) parts.table.setRun(view.run);
+    parts.table.select(view.selected);
+    return () => {
+      parts.table.close();
+      parts.table = null;
+    };
+  }
+
+  function openFacts(place) {
+    parts.facts = place;
+    if (view.run) show(place, makeRunFacts(view.run));
+    return () => (parts.facts = null);
+  }
+
+  const left = h("div", { class: "left" }, parts.graph.node, tabs.node);
+  parts.nodes = [parts.header.node, parts.failure.node, h("div", { class: "split" }, left, parts.job.node)];
+  parts.close = () => {
+    for (const part of [tabs, parts.graph, parts.gantt, parts.job, parts.failure]) part.close();
+  };
+  return parts;
+}
+
+function drawRun(view, parts) {
+  const { run } = view;
+  parts.header.draw(run);
+  parts.failure.setRun(run);
+  parts.graph.setJobs(run.jobs.map((job) => ({ name: job.name, depends_on: job.depends_on, status: findState(job, run) })));
+  parts.gantt.setRun(run);
+  parts.table?.setRun(run);
+  if (parts.facts) show(parts.facts, makeRunFacts(run));
+  setTitle(run.workflow_name, { family: findFamily(run.status), progress: writeProgress(run).short });
+}
+
+// --- the header ---------------------------------------------------------------------------------------------------------
+
+function makeHeader(view) {
+  const state = h("span", { class: "state" });
+  const title = h("h1");
+  const progress = h("span", { role: "status" });
+  const duration = h("span", { class: "count" });
+  const actions = h("span", { class: "bar" });
+  const node = h("div", { class: "bar" }, title, state, progress, duration, actions);
+  let drawn = "";
+  const tick = (run) => setText(duration, writeDuration(measureRun(run)));
+
+  function draw(run) {
+    fillState(state, run.status);
+    if (title.textContent !== run.workflow_name) show(title, h("a", { href: makeLink(["workflows", run.workflow_name], { mount: run.mount }) }, run.workflow_name));
+    setText(progress, writeProgress(run).words);
+    tick(run);
+    const shape = `${isOpen(run.status)} ${run.sweep_run_id}`;
+    if (shape === drawn) return;
+    drawn = shape;
+    show(actions, listActions(view, run));
+  }
+  return { node, draw, tick };
+}
+
+function listActions(view, run) {
+  const sweep = run.sweep_run_id !== undefined && h("a", { href: makeLink(["sweeps", run.sweep_run_id]) }, `Sweep ${run.sweep_run_id}`);
+  const compare = h("a", { href: makeLink(["compare"], { a: run.id }) }, "Compare");
+  if (!isOpen(run.status)) return [h("button", { type: "button", onclick: () => openRerun(view.run, { what: "failed", job: view.selected }) }, "Re-run…"), compare, sweep];
+  const cancel = makeAction({
+    label: "Cancel",
+    question: () => {
+      const { counts } = countJobs(view.run);
+      return `Cancel this run of ${run.workflow_name}, with ${counts.running} running and ${writeCount(counts.waiting, "waiting job")}?`;
+    },
+    call: () => ({ method: "POST", path: `api/workflows/runs/${run.id}/cancel` }),
+    done: ({ warnings }) => (warnings?.length ? `Cancelled, but: ${warnings.join("; ")}` : "The run is cancelled."),
+  });
+  return [cancel, makeNotifyButton(run.id), compare, sweep];
+}
+
+function makeRunFacts(run) {
+  const args = Object.entries(run.args ?? {}).map(([name, value]) => [name, h("code", null, writeValue(value))]);
+  const copied = (text) => h("span", null, h("code", null, text), " ", makeCopyButton(() => text));
+  return h(
+    "div",
+    { class: "pane" },
+    h("h3", null, "Args"),
+    args.length > 0 ? makeFacts(args) : h("p", { class: "hint" }, "This run was given no args."),
+    h("h3", null, "Facts"),
+    makeFacts([
+      ["Run", copied(run.id)],
+      ["Started", writeTime(run.started_at)],
+      ["Ended", writeTime(run.completed_at)],
+      ["Cancelled", writeTime(run.cancel_requested_at)],
+      ["Folder", run.work_dir && copied(run.work_dir)],
+      ["Cluster", run.cluster],
+      ["Mount", run.mount && h("a", { href: makeLink(["files", run.mount]) }, run.mount)],
+      ["Started by", run.triggered_by],
+    ]),
+  );
+}
+
+// Say what ended since this was looked at; what had ended before is no news.
+function tellEnds(view) {
+  const isFirst = view.told.size === 0;
+  for (const job of view.run.jobs) {
+    const state = findState(job, view.run);
+    const before = view.told.get(job.name);
+    view.told.set(job.name, state);
+    if (!isFirst && before !== state && findFamily(state) === "failed") say(`${job.name} failed`);
+  }
+  const before = view.told.get("");
+  view.told.set("", view.run.status);
+  if (before && isOpen(before) && !isOpen(view.run.status)) say(`The run of ${view.run.workflow_name} is ${writeState(view.run.status)}`);
+}
