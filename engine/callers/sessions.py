@@ -94,6 +94,7 @@ def describe_caller(server: Server, caller: access.Caller, session: Session | No
         "has_session": session is not None,
         "expires_at": None if session is None else to_rfc3339(int(session.expires_s)),
         "cluster": server.cluster.name,
+        "job_user": server.cluster.slurm.get_user(),
         "time": to_rfc3339(now.timestamp()),
         "utc_offset_minutes": int(offset.total_seconds() // 60),
     }

@@ -89,12 +89,14 @@ export function hearChanges(kinds, hearBatch) {
 // Make a list that stays as the server's is.
 //
 //   kinds    the kinds of its changes
-//   load     reads it: async ({ signal }) => ({ rows, change }), rows as [key, row] pairs
+//   load     reads it: async ({ signal, showSome }) => ({ rows, change }), rows as [key, row] pairs; a long list may
+//            show what it has so far, the first time it is read
 //   getKey   the key of a change, or null for one that is not of this list
 //   getRow   its row; by default the change's own
+//   keeps    whether a row stays that the server has forgotten: (row)
 //
 // Returns { rows (Map), state, listen(changed keys or null for all), reload, close }.
-export function makeLiveList({ kinds, load, getKey = (change) => change.id, getRow = (change) => change.row }) {
+export function makeLiveList({ kinds, load, getKey = (change) => change.id, getRow = (change) => change.row, keeps = () => false }) {
   const list = { rows: new Map(), state: "loading", problem: null };
   const listeners = new Set();
   const wanted = new Set(kinds);
@@ -115,8 +117,9 @@ export function makeLiveList({ kinds, load, getKey = (change) => change.id, getR
     const key = getKey(change);
     if (key === null || key === undefined) return;
     const row = change.action === "deleted" ? null : getRow(change);
-    if (row === null || row === undefined) list.rows.delete(key);
-    else list.rows.set(key, row);
+    const known = list.rows.get(key);
+    if (row !== null && row !== undefined) list.rows.set(key, row);
+    else if (known !== undefined && !keeps(known)) list.rows.delete(key);
     changed.add(key);
   }
 
@@ -143,8 +146,14 @@ export function makeLiveList({ kinds, load, getKey = (change) => change.id, getR
     abort?.abort();
     abort = new AbortController();
     const { signal } = abort;
+    const showSome = (rows) => {
+      if (signal.aborted || list.state === "ready") return;
+      Object.assign(list, { state: "partial", rows: new Map(rows) });
+      changed = new Set(list.rows.keys());
+      tellNow();
+    };
     try {
-      const found = await load({ signal });
+      const found = await load({ signal, showSome });
       if (signal.aborted) return;
       position = found.change;
       changed = new Set([...list.rows.keys(), ...found.rows.map(([key]) => key)]);
@@ -153,7 +162,7 @@ export function makeLiveList({ kinds, load, getKey = (change) => change.id, getR
       Object.assign(list, { state: "ready", problem: null });
     } catch (problem) {
       if (signal.aborted) return;
-      Object.assign(list, { state: list.state === "loading" ? "failed" : list.state, problem });
+      Object.assign(list, { state: list.state === "ready" ? "ready" : "failed", problem });
     }
     abort = null;
     early = [];

@@ -1,6 +1,9 @@
 // Addresses of views: #/jobs/42?tab=log. The address is the view: opened elsewhere it shows the same.
 
-const router = { routes: [], outlet: null, close: null, current: null, listeners: new Set() };
+import { debounce } from "./dom.js";
+
+const router = { routes: [], outlet: null, close: null, current: null, listeners: new Set(), keepers: new Map() };
+const KEEP_MS = 200; // so long after the last scrolling the place is kept
 
 // Name the views: [["jobs/:id", () => import("../views/job.js")], …], the more special first.
 export function setRoutes(routes, outlet) {
@@ -8,6 +11,7 @@ export function setRoutes(routes, outlet) {
   router.outlet = outlet;
   history.scrollRestoration = "manual";
   addEventListener("popstate", showCurrent);
+  addEventListener("scroll", saveSoon, { capture: true, passive: true });
   return showCurrent();
 }
 
@@ -54,8 +58,19 @@ export function catchClicks(root) {
   });
 }
 
+// Keep a place inside of the view, such as a table's, for whoever comes back to this address.
+//
+// `findPlace` returns it, or undefined at the beginning. Returns the place that was kept, or null.
+export function keepPlace(name, findPlace) {
+  router.keepers.set(name, findPlace);
+  return history.state?.places?.[name] ?? null;
+}
+
+const saveSoon = debounce(() => router.isShown && saveScroll(), KEEP_MS);
+
 function saveScroll() {
-  history.replaceState({ ...history.state, scroll: [scrollX, scrollY] }, "", location.href);
+  const places = Object.fromEntries([...router.keepers].map(([name, findPlace]) => [name, findPlace()]));
+  history.replaceState({ ...history.state, scroll: [scrollX, scrollY], places }, "", location.href);
 }
 
 function match(route, parts) {
@@ -73,17 +88,20 @@ async function showCurrent() {
   const { parts, query } = readAddress();
   const found = router.routes.map((route) => ({ route, params: match(route, parts) })).find(({ params }) => params);
   const token = (router.current = {});
+  router.isShown = false; // what the reader left is not the place in what comes
   for (const listener of router.listeners) listener(parts);
   const view = found ? await found.route.load().catch(() => "missing") : null;
   if (router.current !== token) return; // another one was asked for meanwhile
   router.close?.();
   router.close = null;
+  router.keepers.clear();
   const page = document.createElement("div");
   page.className = "view";
   router.outlet.replaceChildren(page);
   if (view === null) page.textContent = `There is nothing at ${location.hash}`;
   else if (view === "missing") page.textContent = "This view could not be loaded: the server is away, or newer than this page. Load the page again.";
   else router.close = view.open(page, { params: found.params, query }) ?? null;
+  router.isShown = true;
   restoreScroll();
 }
 

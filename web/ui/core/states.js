@@ -49,3 +49,12 @@ export function findNodeFamily(state) {
 export function writeState(state) {
   return String(state ?? "unknown").toLowerCase().replaceAll("_", " ");
 }
+
+// Return whether a job waits because somebody holds it.
+export function isHeld({ state, reason }) {
+  return findFamily(state) === "waiting" && (/^JobHeld/.test(reason ?? "") || state === "REQUEUE_HOLD" || state === "SPECIAL_EXIT");
+}
+
+// All words that SLURM has for the state of a job, and LOST: a list that names them asks accounting for what has ended.
+export const JOB_STATES =
+  "PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD CONFIGURING SUSPENDED RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT STOPPED COMPLETED FAILED TIMEOUT NODE_FAIL OUT_OF_MEMORY BOOT_FAIL DEADLINE LAUNCH_FAILED RECONFIG_FAIL CANCELLED PREEMPTED REVOKED LOST".split(" ");

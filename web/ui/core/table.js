@@ -5,143 +5,153 @@
 
 import { whenZoneChanges } from "./format.js";
 import { h, keepInStep, oncePerFrame, setAttribute, setText, show } from "./dom.js";
+import { keepColumns, listUsual, makeGrip, readColumns } from "./columns.js";
+import { makeOrder, writeCsv } from "./order.js";
+import { keepPlace } from "./router.js";
+
+export { makeColumnChooser } from "./columns.js";
+export { compareValues } from "./order.js";
 
 export const ROW_PX = 28;
 const REAL_ROWS = 1000;
 const AHEAD_ROWS = 12;
 const TICK_MS = 1000;
+const ANCHORS = 200; // so many rows after the first in sight may stand in for it when it goes
 
 // Make a table.
 //
-//   id        the name under which chosen columns are kept
-//   columns   { key, title, value(row), write(row), render(cell, row), width, numeric, shown, ticks }
-//             value is what is sorted by and exported (null comes last), write its text, render what fills a cell
-//   sort      { key, descending }; whenSorted({ key, descending }) hears of another
-//   getLink   the address of a row's view, for a double click and Enter
-//   selects   whether rows have boxes; whenSelected(keys) hears of them
-//   label     what the table is, for those who hear the page
+//   id         the name under which chosen columns and the place are kept
+//   columns    { key, title, value(row), write(row), render(cell, row), width, numeric, shown, ticks }
+//              value is what is sorted by and exported (null comes last), write its text, render what fills a cell
+//   sort       { key, descending }; whenSorted({ key, descending }) hears of another
+//   getLink    the address of a row's view, for a double click
+//   getParent  the key of the row that a row stands below, or null; a row that has others below it says isGroup
+//   isShown    whether a row is to be seen: (row, key); after it judges otherwise, call hideSome()
+//   selects    whether rows have boxes; whenSelected(keys) hears of them
+//   whenChosen hears of other columns
+//   label      what the table is, for those who hear the page
 //
-// Returns { node, setRows(map, changed), selected, sort, sortBy, chosen, columns, toCsv, choose, draw, close }.
-export function makeTable({ id, columns, sort, whenSorted, getLink, selects = false, whenSelected, label }) {
+// Returns { node, setRows(map, changed), hideSome, selected, sort, chosen, columns, count, toCsv, choose, draw, close }.
+export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, isShown = () => true, selects = false, whenSelected, whenChosen, label, chosen }) {
+  const kept = readColumns(id, columns);
   const table = {
     sort,
-    entries: [], // in order: { key, row, value }
-    byKey: new Map(),
     selected: new Set(),
     last: null, // the row whose box was set last, for a range
-    chosen: readChosen(id, columns),
+    chosen: chosen?.length ? chosen : kept.keys,
+    widths: kept.widths,
   };
   const head = h("div", { class: "tr head", role: "row", "aria-rowindex": 1 });
   const body = h("div", { class: "tbody", role: "rowgroup" });
+  const above = h("button", { type: "button", class: "above", hidden: true, onclick: goToTop });
   const node = h(
     "div",
     { class: "table", role: "table", "aria-label": label, tabindex: 0 },
     h("div", { class: "thead", role: "rowgroup" }, head),
     body,
   );
-  const shownColumns = () => table.chosen.map((key) => columns.find((column) => column.key === key)).filter(Boolean);
-
-  // --- order ---------------------------------------------------------------------------------------------------------
-
+  const frame = h("div", { class: "table-frame" }, node, above);
   const findColumn = (key) => columns.find((column) => column.key === key) ?? columns[0];
-  const getValue = (row) => findColumn(table.sort.key).value(row) ?? null;
-
-  function compare(one, other) {
-    const order = compareValues(one.value, other.value);
-    if (order.isNull || order.order === 0) return order.order || compareValues(other.key, one.key).order;
-    return table.sort.descending ? -order.order : order.order;
-  }
-
-  function findPlace(entry) {
-    let [low, high] = [0, table.entries.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (compare(table.entries[middle], entry) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  function sortAll() {
-    for (const entry of table.entries) entry.value = getValue(entry.row);
-    table.entries.sort(compare);
-  }
-
-  function setRow(key, row) {
-    const known = table.byKey.get(key);
-    const value = row === undefined ? undefined : getValue(row);
-    if (known && row !== undefined && compareValues(known.value, value).order === 0) {
-      known.row = row;
-      return;
-    }
-    if (known) {
-      table.entries.splice(findPlace(known), 1);
-      table.byKey.delete(key);
-    }
-    if (row === undefined) {
-      table.selected.delete(key);
-      return;
-    }
-    const entry = { key, row, value };
-    table.byKey.set(key, entry);
-    table.entries.splice(findPlace(entry), 0, entry);
-  }
+  const shownColumns = () => table.chosen.map((key) => columns.find((column) => column.key === key)).filter(Boolean);
+  const order = makeOrder({ getValue: (row) => findColumn(table.sort.key).value(row), getParent, isShown: (entry) => isShown(entry.row, entry.key) });
+  order.isDescending = table.sort.descending;
 
   // Put other rows into the table. `changed` are the keys that differ; all of them when it is null.
   function setRows(rows, changed = null) {
-    const anchor = findAnchor();
-    if (changed === null || changed.size > 200) {
-      table.entries = [...rows].map(([key, row]) => ({ key, row, value: getValue(row) })).sort(compare);
-      table.byKey = new Map(table.entries.map((entry) => [entry.key, entry]));
-      for (const key of table.selected) if (!rows.has(key)) table.selected.delete(key);
-    } else {
-      for (const key of changed) setRow(key, rows.get(key));
-    }
+    const anchors = listAnchors();
+    const first = order.entries[0]?.key;
+    order.setRows(rows, changed);
+    showAgain(anchors, first);
+  }
+
+  // Ask anew which rows are to be seen.
+  function hideSome() {
+    const anchors = listAnchors();
+    order.hideSome();
+    showAgain(anchors);
+  }
+
+  function showAgain(anchors, first) {
     draw();
-    keepAnchor(anchor);
+    keepAnchor(anchors, first);
+    for (const key of table.selected) if (!isVisible(key)) table.selected.delete(key);
     tellSelected();
+  }
+
+  const isVisible = (key) => {
+    const entry = order.byKey.get(key);
+    return entry !== undefined && isShown(entry.row, key);
+  };
+
+  // --- place ---------------------------------------------------------------------------------------------------------
+
+  // At the top what is new is to be seen, unless somebody is about to touch what stands there.
+  function listAnchors() {
+    if (node.scrollTop < ROW_PX && !node.matches(":hover, :focus-within")) return [];
+    const at = Math.floor(node.scrollTop / ROW_PX);
+    return order.entries.slice(at, at + ANCHORS).map(({ key }, step) => [key, node.scrollTop - (at + step) * ROW_PX]);
+  }
+
+  function keepAnchor(anchors, first) {
+    const found = anchors.find(([key]) => isVisible(key));
+    if (!found) return;
+    const top = Math.max(0, order.findPlace(order.byKey.get(found[0])) * ROW_PX + found[1]);
+    if (Math.abs(node.scrollTop - top) < 1) return;
+    if (first !== undefined && node.scrollTop < ROW_PX && order.entries[0]?.key !== first) above.hidden = false;
+    node.scrollTop = top;
+    draw();
+  }
+
+  function goToTop() {
+    node.scrollTop = 0;
+    above.hidden = true;
+    draw();
+  }
+
+  let place = keepPlace(`table:${id}`, () => {
+    const [anchor] = listAnchors();
+    return anchor && { key: anchor[0], offset: anchor[1], top: node.scrollTop };
+  });
+
+  // Go back to where the reader was, as soon as the rows for it are there.
+  function restorePlace() {
+    if (!place || order.entries.length * ROW_PX < place.top || !node.isConnected) return;
+    const { key, offset, top } = place;
+    place = null;
+    node.scrollTop = isVisible(key) ? order.findPlace(order.byKey.get(key)) * ROW_PX + offset : top;
   }
 
   // --- drawing -------------------------------------------------------------------------------------------------------
 
-  function findAnchor() {
-    if (node.scrollTop < ROW_PX) return null; // at the top, what is new is to be seen
-    const at = Math.floor(node.scrollTop / ROW_PX);
-    const entry = table.entries[at];
-    return entry ? { key: entry.key, offset: node.scrollTop - at * ROW_PX } : null;
-  }
-
-  function keepAnchor(anchor) {
-    if (anchor === null) return;
-    const entry = table.byKey.get(anchor.key);
-    if (!entry) return;
-    const top = findPlace(entry) * ROW_PX + anchor.offset;
-    if (Math.abs(node.scrollTop - top) >= 1) {
-      node.scrollTop = top;
-      draw();
-    }
-  }
-
   function listVisible() {
-    const count = table.entries.length;
-    if (count <= REAL_ROWS) return table.entries.map((entry, at) => ({ ...entry, at }));
+    const count = order.entries.length;
+    if (count <= REAL_ROWS) return order.entries.map(({ key, row }, at) => ({ key, row, at }));
     const first = Math.max(0, Math.floor(node.scrollTop / ROW_PX) - AHEAD_ROWS);
     const last = Math.min(count, Math.ceil((node.scrollTop + node.clientHeight) / ROW_PX) + AHEAD_ROWS);
-    const visible = table.entries.slice(first, last).map((entry, at) => ({ ...entry, at: first + at }));
+    const visible = order.entries.slice(first, last).map(({ key, row }, at) => ({ key, row, at: first + at }));
     // A row that has the focus or a part of the selection stays, wherever it is.
     for (const held of findHeldKeys(body)) {
-      const entry = table.byKey.get(held);
-      const at = entry ? findPlace(entry) : -1;
-      if (entry && (at < first || at >= last)) visible.push({ ...entry, at });
+      const entry = isVisible(held) ? order.byKey.get(held) : null;
+      const at = entry ? order.findPlace(entry) : -1;
+      if (entry && (at < first || at >= last)) visible.push({ key: held, row: entry.row, at });
     }
     return visible;
   }
 
+  let drawn = {}; // what rows were drawn for: another one means that all cells are filled anew
+
   function draw() {
     const shown = shownColumns();
-    body.style.setProperty("height", `${table.entries.length * ROW_PX}px`);
-    setAttribute(node, "aria-rowcount", table.entries.length + 1);
+    body.style.setProperty("height", `${order.entries.length * ROW_PX}px`);
+    setAttribute(node, "aria-rowcount", order.entries.length + 1);
+    restorePlace();
     keepInStep(body, listVisible(), (entry) => entry.key, (entry) => makeRow(entry, shown), (row, entry) => updateRow(row, entry, shown));
+  }
+
+  // Fill all cells anew, since what they show depends on more than their rows.
+  function redraw() {
+    drawn = {};
+    draw();
   }
 
   function makeRow(entry, shown) {
@@ -153,15 +163,20 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
   }
 
   function updateRow(row, entry, shown) {
-    row.style.setProperty("top", `${entry.at * ROW_PX}px`);
-    setAttribute(row, "aria-rowindex", entry.at + 2);
-    const cells = row.children;
+    if (row.at !== entry.at) {
+      row.at = entry.at;
+      row.style.setProperty("top", `${entry.at * ROW_PX}px`);
+      setAttribute(row, "aria-rowindex", entry.at + 2);
+    }
     if (selects) {
-      const box = cells[0].firstElementChild;
+      const box = row.firstElementChild.firstElementChild;
       box.checked = table.selected.has(entry.key);
       row.classList.toggle("chosen", box.checked);
     }
-    shown.forEach((column, at) => fillCell(cells[at + (selects ? 1 : 0)], column, entry.row));
+    if (row.shown === entry.row && row.drawn === drawn) return;
+    Object.assign(row, { shown: entry.row, drawn });
+    row.classList.toggle("below", (getParent?.(entry.row) ?? null) !== null);
+    shown.forEach((column, at) => fillCell(row.children[at + (selects ? 1 : 0)], column, entry.row));
   }
 
   function fillCell(cell, column, row) {
@@ -171,28 +186,35 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
   }
 
   const drawSoon = oncePerFrame(draw);
-  node.addEventListener("scroll", () => table.entries.length > REAL_ROWS && drawSoon(), { passive: true });
+  node.addEventListener("scroll", () => {
+    if (node.scrollTop < ROW_PX) above.hidden = true;
+    if (order.entries.length > REAL_ROWS) drawSoon();
+  }, { passive: true });
   const resized = new ResizeObserver(drawSoon);
   resized.observe(node);
-  const endZone = whenZoneChanges(drawSoon);
+  const endZone = whenZoneChanges(() => redraw());
   const ticking = setInterval(() => {
     if (document.hidden || !node.isConnected) return;
     const shown = shownColumns();
     for (const row of body.children) {
-      const entry = table.byKey.get(row.dataset.key);
-      if (!entry) continue;
-      shown.forEach((column, at) => column.ticks?.(entry.row) && fillCell(row.children[at + (selects ? 1 : 0)], column, entry.row));
+      if (!isNear(row)) continue;
+      shown.forEach((column, at) => column.ticks?.(row.shown) && fillCell(row.children[at + (selects ? 1 : 0)], column, row.shown));
     }
   }, TICK_MS);
 
+  const isNear = (row) => row.shown && row.at * ROW_PX > node.scrollTop - node.clientHeight && row.at * ROW_PX < node.scrollTop + 2 * node.clientHeight;
+
   // --- head ----------------------------------------------------------------------------------------------------------
 
+  function setWidths() {
+    const widths = shownColumns().map(({ key, width }) => (table.widths[key] ? `${Math.round(table.widths[key])}px` : (width ?? "minmax(6rem, 1fr)")));
+    node.style.setProperty("--columns", [...(selects ? ["1.25rem"] : []), ...widths].join(" "));
+  }
+
   function drawHead() {
-    const shown = shownColumns();
-    const widths = shown.map((column) => column.width ?? "minmax(6rem, 1fr)");
-    node.style.setProperty("--columns", [...(selects ? ["2rem"] : []), ...widths].join(" "));
+    setWidths();
     const all = h("input", { type: "checkbox", "aria-label": "Select all rows", onclick: (event) => selectAll(event.target.checked) });
-    show(head, selects && h("span", { role: "columnheader" }, all), shown.map(makeTitle));
+    show(head, selects && h("span", { role: "columnheader" }, all), shownColumns().map(makeTitle));
   }
 
   function makeTitle(column) {
@@ -200,12 +222,27 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
     const mark = isSorted ? (table.sort.descending ? " ↓" : " ↑") : "";
     const direction = isSorted ? (table.sort.descending ? "descending" : "ascending") : "none";
     const button = h("button", { type: "button", class: "plain", onclick: () => sortBy(column.key) }, column.title, mark);
-    return h("span", { role: "columnheader", "aria-sort": direction, class: column.numeric ? "numeric" : null }, button);
+    const cell = h("span", { role: "columnheader", "aria-sort": direction, "data-column": column.key, class: column.numeric ? "numeric" : null }, button);
+    cell.append(makeGrip(cell, (width, isLast) => setWidth(column.key, width, isLast)));
+    return cell;
+  }
+
+  function setWidth(key, width, isLast = true) {
+    if (width === null) delete table.widths[key];
+    else table.widths[key] = width;
+    setWidths();
+    if (isLast) keepColumns(id, { keys: table.chosen, widths: table.widths });
+  }
+
+  function widen(key, step) {
+    const cell = head.querySelector(`[data-column="${CSS.escape(key)}"]`);
+    if (cell) setWidth(key, Math.max(step, cell.getBoundingClientRect().width + step));
   }
 
   function sortBy(key) {
     table.sort = { key, descending: table.sort.key === key ? !table.sort.descending : false };
-    sortAll();
+    order.isDescending = table.sort.descending;
+    order.sortAll();
     drawHead();
     node.scrollTop = 0;
     draw();
@@ -221,9 +258,9 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
 
   function selectRow(key, isOn, isRange) {
     const keys = [key];
-    if (isRange && table.last !== null && table.byKey.has(table.last)) {
-      const [from, to] = [table.last, key].map((each) => findPlace(table.byKey.get(each))).sort((one, other) => one - other);
-      keys.push(...table.entries.slice(from, to + 1).map((entry) => entry.key));
+    if (isRange && table.last !== null && isVisible(table.last)) {
+      const [from, to] = [table.last, key].map((each) => order.findPlace(order.byKey.get(each))).sort((one, other) => one - other);
+      keys.push(...order.entries.slice(from, to + 1).map((entry) => entry.key));
     }
     for (const each of keys) isOn ? table.selected.add(each) : table.selected.delete(each);
     table.last = key;
@@ -232,16 +269,19 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
   }
 
   function selectAll(isOn) {
-    table.selected = new Set(isOn ? table.entries.map((entry) => entry.key) : []);
+    table.selected = new Set(isOn ? order.entries.map((entry) => entry.key) : []);
     draw();
     tellSelected();
   }
 
   let told = "";
   function tellSelected() {
-    const text = [...table.selected].join(" ");
     const all = head.querySelector("input");
-    if (all) all.checked = table.selected.size > 0 && table.selected.size === table.entries.length;
+    if (all) {
+      all.checked = table.selected.size > 0 && table.selected.size === order.entries.length;
+      all.indeterminate = table.selected.size > 0 && !all.checked;
+    }
+    const text = [...table.selected].join(" ");
     if (text === told) return;
     told = text;
     whenSelected?.([...table.selected]);
@@ -250,27 +290,41 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
   if (getLink) {
     body.addEventListener("dblclick", (event) => {
       const key = event.target.closest(".tr")?.dataset.key;
-      if (key && !event.target.closest("a, button, input")) location.hash = getLink(table.byKey.get(key).row);
+      if (key && !event.target.closest("a, button, input")) location.hash = getLink(order.byKey.get(key).row);
     });
   }
 
   function choose(keys) {
     table.chosen = keys;
-    localStorage.setItem(`columns:${id}`, JSON.stringify(keys));
+    keepColumns(id, { keys, widths: table.widths });
     show(body);
     drawHead();
     draw();
+    whenChosen?.(keys);
+  }
+
+  function forgetColumns() {
+    table.widths = {};
+    choose(listUsual(columns));
   }
 
   drawHead();
   return Object.assign(table, {
-    node,
+    node: frame,
+    scroller: node,
     columns,
+    order,
     setRows,
+    hideSome,
     choose,
+    widen,
+    forgetColumns,
     draw,
+    redraw,
     sortBy,
-    toCsv: () => writeCsv(table.entries, shownColumns()),
+    selectAll,
+    count: () => order.entries.length,
+    toCsv: () => writeCsv(order.entries.map(({ row }) => row), shownColumns()),
     close: () => {
       clearInterval(ticking);
       endZone();
@@ -279,57 +333,9 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, selects = fa
   });
 }
 
-function readChosen(id, columns) {
-  const kept = JSON.parse(localStorage.getItem(`columns:${id}`) ?? "null");
-  const known = kept?.filter((key) => columns.some((column) => column.key === key));
-  return known?.length ? known : columns.filter((column) => column.shown !== false).map((column) => column.key);
-}
-
-// Compare two values: numbers by size, texts by their words; what is missing comes last.
-export function compareValues(one, other) {
-  const [isMissing, isOtherMissing] = [isNothing(one), isNothing(other)];
-  if (isMissing || isOtherMissing) return { isNull: true, order: isMissing === isOtherMissing ? 0 : isMissing ? 1 : -1 };
-  if (typeof one === "number" && typeof other === "number") return { order: one - other };
-  return { order: collator.compare(String(one), String(other)) };
-}
-
-const collator = new Intl.Collator("en", { numeric: true });
-const isNothing = (value) => value === null || value === undefined || value === "" || Number.isNaN(value);
-
 function findHeldKeys(body) {
   const selection = getSelection();
-  const nodes = [document.activeElement, selection.isCollapsed ? null : selection.anchorNode, selection.isCollapsed ? null : selection.focusNode];
-  const rows = nodes.map((held) => (held && body.contains(held) ? (held.closest ?? held.parentElement.closest).call(held.closest ? held : held.parentElement, ".tr") : null));
-  return new Set(rows.filter(Boolean).map((row) => row.dataset.key));
-}
-
-function writeCsv(entries, columns) {
-  const lines = [columns.map((column) => column.title), ...entries.map(({ row }) => columns.map((column) => column.value(row) ?? ""))];
-  return lines.map((cells) => cells.map(quoteCell).join(",")).join("\r\n") + "\r\n";
-}
-
-// A cell that a spreadsheet would take for a formula is quoted as text.
-function quoteCell(value) {
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-// Make the control by which columns are chosen.
-export function makeColumnChooser(table) {
-  const list = h("div", { class: "menu", popover: "auto", id: `columns-of-${table.node.getAttribute("aria-label")}`.replaceAll(" ", "-") });
-  const draw = () =>
-    show(
-      list,
-      table.columns.map((column) => {
-        const box = h("input", { type: "checkbox", checked: table.chosen.includes(column.key) });
-        box.addEventListener("change", () => {
-          const wanted = table.columns.map(({ key }) => key).filter((key) => (key === column.key ? box.checked : table.chosen.includes(key)));
-          if (wanted.length > 0) table.choose(wanted);
-          else box.checked = true;
-        });
-        return h("label", null, box, column.title);
-      }),
-    );
-  list.addEventListener("beforetoggle", draw);
-  return h("span", null, h("button", { type: "button", popovertarget: list.id }, "Columns"), list);
+  const nodes = [document.activeElement, ...(selection.isCollapsed ? [] : [selection.anchorNode, selection.focusNode])];
+  const held = nodes.filter((each) => each && body.contains(each)).map((each) => (each.closest ? each : each.parentElement).closest(".tr"));
+  return new Set(held.filter(Boolean).map((row) => row.dataset.key));
 }

@@ -1,91 +1,235 @@
-// Jobs: all that run and wait, and those that ended lately.
+// Jobs: mine of now and the last day first; all that is asked for one click away.
 
-import { h, setText, show } from "../core/dom.js";
-import { getWhole } from "../core/api.js";
-import { makeLiveList } from "../core/live.js";
+import { debounce, h, setText, show } from "../core/dom.js";
 import { makeTable, makeColumnChooser } from "../core/table.js";
-import { changeQuery, makeLink } from "../core/router.js";
-import { readDuration, toMs, writeCount, writeDuration, writeShortTime } from "../core/format.js";
-import { findFamily } from "../core/states.js";
-import { fillState } from "../core/marks.js";
-import { showEmpty, showProblem } from "../core/notice.js";
+import { writeCsv } from "../core/order.js";
+import { changeQuery, goTo, makeLink } from "../core/router.js";
+import { findFamily, isOpen } from "../core/states.js";
+import { writeCount } from "../core/format.js";
+import { bindKey } from "../core/keys.js";
+import { say, showEmpty, showProblem } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
+import { may, me, whenCallerChanges } from "../core/signin.js";
+import { makeJobColumns } from "../parts/job_columns.js";
+import { countStates, countTasks, findArray, makeBundles } from "../parts/job_bundles.js";
+import { findRange, makeJobList, RANGES } from "../parts/job_list.js";
+import { makeJobFilter } from "../parts/job_filter.js";
+import { makeJobActions } from "../parts/job_actions.js";
+import { openSubmitFromAddress, openSubmit } from "../parts/submit.js";
+import { saveFile } from "../parts/save_file.js";
 
-const PAGE_ROWS = 1000;
-
-export const COLUMNS = [
-  { key: "job_id", title: "Id", width: "6.5rem", value: (job) => job.job_id, render: fillId },
-  { key: "job_name", title: "Name", width: "minmax(10rem, 2fr)", value: (job) => job.job_name },
-  { key: "state", title: "State", width: "8.5rem", value: (job) => job.state, render: (cell, job) => fillState(cell, job.state) },
-  { key: "reason", title: "Reason", value: (job) => job.reason, write: (job) => job.reason },
-  { key: "elapsed", title: "Elapsed", width: "6.5rem", numeric: true, value: getElapsed, write: (job) => writeDuration(getElapsed(job)), ticks: (job) => findFamily(job.state) === "running" },
-  { key: "time_limit", title: "Limit", width: "7rem", numeric: true, value: (job) => readDuration(job.time_limit), write: (job) => job.time_limit },
-  { key: "user", title: "User", width: "7rem", value: (job) => job.user },
-  { key: "partition", title: "Partition", width: "7rem", value: (job) => job.partition },
-  { key: "node_count", title: "Nodes", width: "4.5rem", numeric: true, value: (job) => job.node_count },
-  { key: "cpu_count", title: "CPUs", width: "4.5rem", numeric: true, value: (job) => job.cpu_count },
-  { key: "gpus", title: "GPUs", width: "4.5rem", numeric: true, value: (job) => job.gpus },
-  { key: "submit_time", title: "Submitted", width: "8rem", value: (job) => toMs(job.submit_time), write: (job) => writeShortTime(job.submit_time) },
-  { key: "start_time", title: "Began", width: "8rem", shown: false, value: (job) => toMs(job.start_time), write: (job) => writeShortTime(job.start_time) },
-  { key: "end_time", title: "Ended", width: "8rem", shown: false, value: (job) => toMs(job.end_time), write: (job) => writeShortTime(job.end_time) },
-  { key: "account", title: "Account", width: "7rem", shown: false, value: (job) => job.account },
-  { key: "qos", title: "QOS", width: "6rem", shown: false, value: (job) => job.qos },
-  { key: "priority", title: "Priority", width: "6rem", numeric: true, shown: false, value: (job) => job.priority },
-  { key: "nodes", title: "Node list", width: "9rem", shown: false, value: (job) => job.nodes.join(" ") },
-  { key: "memory", title: "Memory", width: "7rem", numeric: true, shown: false, value: (job) => job.memory },
-  { key: "working_directory", title: "Work folder", shown: false, value: (job) => job.working_directory },
-];
-
-function getElapsed(job) {
-  if (findFamily(job.state) === "running" && job.start_time) return (Date.now() - toMs(job.start_time)) / 1000;
-  return readDuration(job.elapsed_time);
-}
-
-function fillId(cell, job) {
-  const link = cell.firstElementChild ?? cell.appendChild(h("a"));
-  link.setAttribute("href", makeLink(["jobs", job.job_id]));
-  setText(link, job.job_id);
-}
-
-// Read all rows that are wanted, page by page.
-export async function loadJobs(query, signal) {
-  const rows = [];
-  for (;;) {
-    const { data, change } = await getWhole("api/v1/jobs", { ...query, limit: PAGE_ROWS, offset: rows.length }, { signal });
-    rows.push(...data.jobs.map((job) => [job.job_id, job]));
-    if (!data.has_more) return { rows, change };
-  }
-}
+const JUDGE_MS = 100; // changes are collected for so long before the server is asked which of them the filter takes
+const SHOWN_ONLY = { failed: (job) => findFamily(job.state) === "failed", open: (job) => isOpen(job.state) };
 
 // Open the view.
 export function open(outlet, { query }) {
-  const count = h("span", { class: "count", role: "status" });
-  const place = h("div");
-  const [key, descending] = readSort(query.get("sort") ?? "-submit_time");
+  const state = { who: query.get("who") ?? "mine", range: findRange(query.get("since")).key, only: query.get("show") ?? "", ids: null, families: new Map() };
+  const bundles = makeBundles();
+  const place = h("div", { class: "jobs-place" });
+  const count = h("span", { class: "count" });
+  const warning = h("p", { class: "hint", role: "status" });
+  const closing = [];
+  let list = null;
+
+  const mine = () => me.session?.job_user ?? null;
+  const fits = (job) => (state.ids === null || state.ids.has(job.origin ?? job.job_id)) && (!state.only || SHOWN_ONLY[state.only](job));
+  const listFitting = (array) => bundles.listMembers(array).filter(fits);
+  const isShown = (row) => (row.isGroup ? bundles.listMembers(row.array_id).some(fits) : fits(row));
+
   const table = makeTable({
     id: "jobs",
     label: "Jobs",
-    columns: COLUMNS,
-    sort: { key, descending },
+    columns: makeJobColumns({ toggle, count: (row) => countStates(listFitting(row.array_id)) }),
+    chosen: query.get("columns")?.split(","),
+    sort: readSort(query.get("sort") ?? "-submit_time"),
     whenSorted: (sort) => changeQuery({ sort: `${sort.descending ? "-" : ""}${sort.key}` }),
+    whenChosen: (keys) => changeQuery({ columns: keys.join(",") }),
+    getLink: (job) => makeLink(["jobs", job.array_id && job.isGroup ? job.array_id : job.job_id]),
+    getParent: (job) => (job.array_id && !job.isGroup ? `${job.array_id}_*` : null),
+    isShown,
     selects: true,
+    whenSelected: () => actions.show(listChosen()),
   });
-  show(outlet, h("div", { class: "bar" }, h("h1", null, "Jobs"), count, makeColumnChooser(table)), place);
-  setTitle("Jobs");
-  const list = makeLiveList({ kinds: ["job"], load: ({ signal }) => loadJobs({}, signal), getKey: (change) => change.row?.job_id ?? change.id });
-  list.listen((changed) => {
+  const actions = makeJobActions({ clear: () => table.selectAll(false) });
+  const filter = makeJobFilter({
+    text: query.get("filter") ?? "",
+    getScope: () => list.scope,
+    whenFound: (ids, text) => {
+      state.ids = ids;
+      changeQuery({ filter: text });
+      drawAgain();
+    },
+  });
+
+  // --- what is chosen ------------------------------------------------------------------------------------------------
+
+  function listChosen() {
+    const jobs = new Map();
+    for (const key of table.selected) {
+      const row = table.order.byKey.get(key)?.row;
+      for (const job of row?.isGroup ? listFitting(row.array_id) : row ? [row] : []) jobs.set(job.job_id, job);
+    }
+    // A task that is chosen as part of its row is not named a second time.
+    return [...jobs.values()].filter((job) => !job.origin || job.origin === job.job_id || !jobs.has(job.origin));
+  }
+
+  // The jobs that the filter takes, in the order of the table, tasks that wait together as one.
+  function listFiltered() {
+    return table.order.entries.flatMap(({ row }) => (row.isGroup ? listFitting(row.array_id) : row.origin ? [] : [row]));
+  }
+
+  function toggle(array) {
+    table.setRows((bundles.toggle(array), bundles.rows), null);
+  }
+
+  // --- drawing -------------------------------------------------------------------------------------------------------
+
+  function drawAgain() {
+    table.hideSome();
+    table.redraw();
+    drawAround();
+  }
+
+  function drawAround() {
+    const jobs = [...list.rows.values()].filter(fits);
+    const total = jobs.reduce((sum, job) => sum + countTasks(job), 0);
+    const families = new Map();
+    for (const job of jobs) families.set(findFamily(job.state), (families.get(findFamily(job.state)) ?? 0) + countTasks(job));
+    const words = ["running", "waiting", "failed"].filter((family) => families.has(family)).map((family) => `${families.get(family).toLocaleString("en")} ${family}`);
+    const more = list.state === "partial" ? ", reading more…" : "";
+    setText(count, `${writeCount(total, "job")}${words.length > 0 ? `: ${words.join(", ")}` : ""}${more}`);
+    setTitle("Jobs", { family: families.has("running") ? "running" : families.has("waiting") ? "waiting" : null, progress: words.join(", ") || null });
+    drawEmpty();
+  }
+
+  function drawEmpty() {
+    if (list.rows.size === 0) showNone();
+    else if (table.count() === 0) showNoMatch();
+    else if (!table.node.isConnected) show(place, table.node);
+    if (table.node.isConnected) table.draw();
+  }
+
+  function showNone() {
+    const submit = h("button", { type: "button", class: "main", disabled: !may("write"), onclick: () => openSubmit() }, "Submit a job");
+    if (state.who === "all") return showEmpty(place, "There are no jobs yet. A job that is submitted, here or with sbatch, stands here at once.", h("span", { class: "actions" }, submit));
+    const others = h("button", { type: "button", onclick: () => choose({ who: "all" }) }, "Show the jobs of all users");
+    const when = state.range === "now" ? "now" : findRange(state.range).title.toLowerCase().replace("now and", "now, or in");
+    showEmpty(place, `You have no jobs ${when}. A job that is submitted, here or with sbatch, stands here at once.`, h("span", { class: "actions" }, submit, others));
+  }
+
+  function showNoMatch() {
+    const clear = h("button", { type: "button", onclick: () => (filter.clear(), choose({ only: "" })) }, "Show all");
+    const what = [filter.accepted && `the filter ${filter.accepted}`, state.only === "failed" && "“failed”", state.only === "open" && "“hide finished”"].filter(Boolean).join(" and ");
+    showEmpty(place, `None of the ${list.rows.size.toLocaleString("en")} jobs fits ${what}.`, clear);
+  }
+
+  // --- live ----------------------------------------------------------------------------------------------------------
+
+  const toJudge = new Set();
+  const judgeSoon = debounce(() => {
+    filter.judge([...toJudge]);
+    toJudge.clear();
+  }, JUDGE_MS);
+
+  function hear(changed) {
     if (list.state === "failed") return showProblem(place, "The jobs", list.problem, list.reload);
-    if (list.rows.size === 0) return showEmpty(place, "There are no jobs yet. A job that is submitted stands here at once.");
-    if (!table.node.isConnected) show(place, table.node);
-    table.setRows(list.rows, changed);
-    setText(count, writeCount(list.rows.size, "job"));
-  });
+    tellEnds(changed);
+    table.setRows(bundles.rows, bundles.update(list.rows, changed));
+    if (state.ids !== null && list.state === "ready") {
+      for (const key of changed) toJudge.add(key);
+      judgeSoon();
+    }
+    drawSoon();
+  }
+
+  const drawSoon = debounce(drawAround, 50);
+
+  function tellEnds(changed) {
+    for (const key of changed) {
+      const job = list.rows.get(key);
+      const [before, now] = [state.families.get(key), job && findFamily(job.state)];
+      if (job) state.families.set(key, now);
+      const isOver = now === "done" || now === "failed" || now === "cancelled";
+      if (isOver && (before === "running" || before === "waiting")) say(`Job ${key} ${job.job_name} is ${now}`);
+    }
+  }
+
+  function begin() {
+    list?.close();
+    state.families.clear();
+    bundles.update(new Map(), null);
+    table.setRows(bundles.rows, null);
+    show(place, h("p", { class: "hint" }, "Loading the jobs…"));
+    list = makeJobList({
+      user: state.who === "all" ? null : state.who === "mine" ? mine() : state.who,
+      range: state.range,
+      whenWarned: (sentences) => setText(warning, sentences.join(". ")),
+    });
+    list.listen(hear);
+    if (filter.field.value.trim() !== "") {
+      state.ids = new Set();
+      filter.ask();
+    }
+  }
+
+  // --- choices -------------------------------------------------------------------------------------------------------
+
+  function choose(changes) {
+    const before = { ...state };
+    Object.assign(state, changes);
+    changeQuery({ who: state.who === "mine" ? "" : state.who, since: state.range === "day" ? "" : state.range, show: state.only });
+    drawChoices();
+    if (before.who !== state.who || before.range !== state.range) begin();
+    else drawAgain();
+  }
+
+  const press = (text, act, title) => h("button", { type: "button", "aria-pressed": "false", onclick: act, title }, text);
+  const [my, all] = [press("My jobs", () => choose({ who: "mine" })), press("All users", () => choose({ who: "all" }))];
+  const failed = press("Failed", () => choose({ only: state.only === "failed" ? "" : "failed" }));
+  const unfinished = press("Hide finished", () => choose({ only: state.only === "open" ? "" : "open" }));
+  const range = h("select", { "aria-label": "Time", onchange: () => (range.value === "older" ? goTo(makeLink(["history"])) : choose({ range: range.value })) });
+  show(range, RANGES.map(({ key, title }) => h("option", { value: key }, title)), h("option", { value: "older" }, "Older: history…"));
+
+  function drawChoices() {
+    my.setAttribute("aria-pressed", state.who === "mine");
+    all.setAttribute("aria-pressed", state.who === "all");
+    failed.setAttribute("aria-pressed", state.only === "failed");
+    unfinished.setAttribute("aria-pressed", state.only === "open");
+    range.value = state.range;
+    if (me.user) my.title = `The jobs of ${mine() ?? me.user}`;
+  }
+
+  const submit = h("button", { type: "button", class: "main", disabled: !may("write"), title: may("write") ? "c" : "This needs the scope write", onclick: () => openSubmit() }, "Submit a job");
+  const csv = h("button", { type: "button", onclick: () => saveFile("jobs.csv", writeCsv(listFiltered(), table.chosen.map((key) => table.columns.find((column) => column.key === key))), "text/csv") }, "CSV");
+  csv.title = "Save these rows and columns as CSV";
+  show(
+    outlet,
+    h("div", { class: "bar" }, h("h1", null, "Jobs"), count, submit),
+    h(
+      "div",
+      { class: "bar tools" },
+      h("span", { class: "presses" }, my, all),
+      range,
+      h("span", { class: "presses" }, failed, unfinished),
+      filter.node,
+      h("span", { class: "actions" }, makeColumnChooser(table), csv),
+    ),
+    warning,
+    actions.node,
+    place,
+  );
+  drawChoices();
+  setTitle("Jobs");
+  begin();
+  closing.push(whenCallerChanges(drawChoices), bindKey("f", "Filter the jobs", () => filter.field.focus()), bindKey("c", "Submit a job", () => may("write") && openSubmit()));
+  if (query.has("submit")) openSubmitFromAddress(query.get("submit"));
   return () => {
+    for (const close of closing) close();
     list.close();
     table.close();
   };
 }
 
 function readSort(text) {
-  return text.startsWith("-") ? [text.slice(1), true] : [text, false];
+  return text.startsWith("-") ? { key: text.slice(1), descending: true } : { key: text, descending: false };
 }

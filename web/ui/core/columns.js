@@ -1,0 +1,92 @@
+// Columns of tables: which are shown, in which order, how wide. What was chosen outlives the page.
+
+import { h, makeId, show } from "./dom.js";
+
+const LEAST_PX = 48;
+const STEP_PX = 16;
+
+// Read what was chosen for a table: { keys, widths }.
+export function readColumns(id, columns) {
+  const kept = JSON.parse(localStorage.getItem(`columns:${id}`) ?? "null");
+  const [keys, widths] = Array.isArray(kept) ? [kept, {}] : [kept?.keys, kept?.widths ?? {}];
+  const known = keys?.filter((key) => columns.some((column) => column.key === key));
+  return { keys: known?.length ? known : listUsual(columns), widths };
+}
+
+// Keep what is chosen for a table.
+export function keepColumns(id, { keys, widths }) {
+  localStorage.setItem(`columns:${id}`, JSON.stringify({ keys, widths }));
+}
+
+// List the columns that are shown when nothing else is chosen.
+export function listUsual(columns) {
+  return columns.filter((column) => column.shown !== false).map((column) => column.key);
+}
+
+// Make the edge by which a column is drawn wider; a double click gives back its own width.
+export function makeGrip(cell, setWidth) {
+  const grip = h("span", { class: "grip", "aria-hidden": "true" });
+  grip.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    grip.setPointerCapture(event.pointerId);
+    const [from, width] = [event.clientX, cell.getBoundingClientRect().width];
+    const ending = new AbortController();
+    const { signal } = ending;
+    grip.addEventListener("pointermove", (moved) => setWidth(Math.max(LEAST_PX, width + moved.clientX - from), false), { signal });
+    grip.addEventListener("pointerup", (moved) => {
+      ending.abort();
+      if (moved.clientX !== from) setWidth(Math.max(LEAST_PX, width + moved.clientX - from), true);
+    }, { signal });
+  });
+  grip.addEventListener("dblclick", () => setWidth(null, true));
+  return grip;
+}
+
+// Make the control by which columns are chosen, moved, and drawn wider without a mouse.
+export function makeColumnChooser(table) {
+  const list = h("div", { class: "menu columns", popover: "auto", id: makeId("columns") });
+
+  const order = () => [...table.chosen, ...table.columns.map(({ key }) => key).filter((key) => !table.chosen.includes(key))];
+
+  function choose(keys, focused) {
+    table.choose(keys);
+    draw();
+    list.querySelector(`[data-do="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  function move(key, step) {
+    const keys = [...table.chosen];
+    const at = keys.indexOf(key);
+    const to = at + step;
+    if (to < 0 || to >= keys.length) return;
+    [keys[at], keys[to]] = [keys[to], keys[at]];
+    choose(keys, `${key} ${step}`);
+  }
+
+  function makeLine(key) {
+    const column = table.columns.find((each) => each.key === key);
+    const isShown = table.chosen.includes(key);
+    const box = h("input", { type: "checkbox", checked: isShown, "data-do": `${key} shown` });
+    box.addEventListener("change", () => {
+      const wanted = box.checked ? [...table.chosen, key] : table.chosen.filter((each) => each !== key);
+      if (wanted.length > 0) choose(wanted, `${key} shown`);
+      else box.checked = true;
+    });
+    const button = (sign, words, does, act) => h("button", { type: "button", class: "plain", title: words, "aria-label": `${words}: ${column.title}`, "data-do": `${key} ${does}`, onclick: act }, sign);
+    return h(
+      "div",
+      { class: "line" },
+      h("label", null, box, column.title),
+      isShown && [
+        button("↑", "Move to the left", -1, () => move(key, -1)),
+        button("↓", "Move to the right", 1, () => move(key, 1)),
+        button("−", "Narrower", "narrower", () => table.widen(key, -STEP_PX)),
+        button("+", "Wider", "wider", () => table.widen(key, STEP_PX)),
+      ],
+    );
+  }
+
+  const draw = () => show(list, order().map(makeLine), h("button", { type: "button", onclick: () => (table.forgetColumns(), draw()) }, "As at first"));
+  list.addEventListener("beforetoggle", draw);
+  return h("span", null, h("button", { type: "button", popovertarget: list.id }, "Columns"), list);
+}

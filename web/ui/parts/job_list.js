@@ -1,0 +1,70 @@
+// The list of jobs as the server has it: of whom, of which time, page by page, live.
+
+import { getWhole } from "../core/api.js";
+import { makeLiveList } from "../core/live.js";
+import { isOpen, JOB_STATES } from "../core/states.js";
+import { toMs } from "../core/format.js";
+import { me } from "../core/signin.js";
+
+const PAGE_ROWS = 1000;
+const OVERLAP_ROWS = 5; // of two pages: what shifted between them is noticed
+const DAY_MS = 86_400_000;
+
+// Times that are one click away; what is older stands in the history.
+export const RANGES = [
+  { key: "now", title: "Only now", days: 0 },
+  { key: "day", title: "Now and the last day", days: 1 },
+  { key: "3d", title: "Now and 3 days", days: 3 },
+  { key: "week", title: "Now and a week", days: 7 },
+];
+
+export const findRange = (key) => RANGES.find((range) => range.key === key) ?? RANGES[1];
+
+// Return the parameters of a list: whose jobs (all, or a name), and of which time.
+export function makeScope({ user, range }) {
+  const { key, days } = findRange(range);
+  const times = key === "now" ? {} : key === "day" ? { state: JOB_STATES.join(",") } : { start_time: `now-${days * 24}h` };
+  return { user, ...times };
+}
+
+// Read all rows, page by page; `showSome` gets what there is so far.
+async function loadJobs(scope, signal, showSome) {
+  for (;;) {
+    const rows = new Map();
+    const found = { change: null, warnings: [] };
+    let isWhole = true;
+    for (let offset = 0; ; ) {
+      const { data, change } = await getWhole("api/v1/jobs", { ...scope, limit: PAGE_ROWS, offset }, { signal });
+      found.change ??= change; // what changed since the first page is heard again
+      found.warnings = data.warnings ?? [];
+      if (offset > 0 && data.jobs.length > 0 && !rows.has(data.jobs[0].job_id)) isWhole = false;
+      for (const job of data.jobs) rows.set(job.job_id, job);
+      if (!data.has_more || !isWhole) break;
+      showSome([...rows]);
+      offset += data.jobs.length - OVERLAP_ROWS;
+    }
+    if (isWhole) return { ...found, rows: [...rows] };
+  }
+}
+
+// Make the live list of jobs: { user (or null for all), range, whenWarned(sentences) }.
+export function makeJobList({ user, range, whenWarned }) {
+  const scope = makeScope({ user, range });
+  const { days } = findRange(range);
+  const list = makeLiveList({
+    kinds: ["job"],
+    load: async ({ signal, showSome }) => {
+      const found = await loadJobs(scope, signal, showSome);
+      whenWarned?.(found.warnings);
+      return found;
+    },
+    getKey: (change) => {
+      if (change.parent && change.parent !== me.session.cluster) return null;
+      if (change.row && user && change.row.user !== user) return null;
+      return change.row?.job_id ?? change.id;
+    },
+    // The queue forgets jobs soon after their end; the last day has them still.
+    keeps: (row) => days > 0 && !isOpen(row.state) && toMs(row.end_time) > Date.now() - days * DAY_MS,
+  });
+  return Object.assign(list, { scope });
+}
