@@ -9,7 +9,7 @@ import { joinNotifications } from "./core/notify.js";
 import { listenToKeys } from "./core/keys.js";
 
 const ROUTES = [
-  ["", () => import("./views/jobs.js")],
+  ["", () => import("./views/welcome.js")],
   ["overview", () => import("./views/overview.js")],
   ["jobs", () => import("./views/jobs.js")],
   ["jobs/:id", () => import("./views/job.js")],

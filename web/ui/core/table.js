@@ -208,7 +208,10 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
 
   function setWidths() {
     const widths = shownColumns().map(({ key, width }) => (table.widths[key] ? `${Math.round(table.widths[key])}px` : (width ?? "minmax(6rem, 1fr)")));
-    node.style.setProperty("--columns", [...(selects ? ["1.25rem"] : []), ...widths].join(" "));
+    const all = [...(selects ? ["1.25rem"] : []), ...widths];
+    node.style.setProperty("--columns", all.join(" "));
+    const least = all.map((width) => /^minmax\((\S+),/.exec(width)?.[1] ?? width);
+    node.style.setProperty("--least", `calc(${least.join(" + ")} + ${all.length + 1} * var(--s3))`);
   }
 
   function drawHead() {

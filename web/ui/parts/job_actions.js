@@ -84,7 +84,7 @@ export function makeJobActions({ clear }) {
       report,
       h(
         "div",
-        { class: wrong.length > 0 ? "told failed" : "told", role: "status" },
+        { class: wrong.length > 0 ? "outcome failed" : "outcome", role: "status" },
         h("span", null, words),
         wrong.length > 0 && h("ul", null, wrong.map(line)),
         done > 0 && h("details", null, h("summary", null, "Each of them"), h("ul", null, results.map(line))),

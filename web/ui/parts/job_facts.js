@@ -8,12 +8,15 @@ import { makeState } from "../core/marks.js";
 import { makeCopyButton } from "../core/notice.js";
 import { findElapsed } from "./job_columns.js";
 
+const LONG = 28; // a fact with more characters gets two columns
+
 // Put facts into a list: [name, text, link or node maker]; what has no value is left out, what is the same stays.
 export function drawFacts(list, facts) {
   const given = facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
   keepInStep(list, given, ([name]) => name, ([name]) => h("div", null, h("dt", null, name), h("dd")), (node, fact) => node);
   given.forEach(([, value, make], at) => {
     const place = list.children[at].lastElementChild;
+    list.children[at].classList.toggle("long", String(value).length > LONG);
     if (!make) setText(place, value);
     else if (place.dataset.value !== String(value)) {
       place.dataset.value = value;
@@ -50,7 +53,7 @@ export function drawJobFacts(list, job, more) {
     ["Error output", job.standard_error === job.standard_output ? null : job.standard_error, withCopy],
     ["Script file", job.command, withCopy],
     ["Submitted with", job.submit_line, withCopy],
-    ["Given", Object.entries(job.tres).map(([name, value]) => `${name}=${value}`).join(" ")],
+    ["TRES", Object.entries(job.tres).map(([name, value]) => `${name}=${value}`).join(" ")],
   ]);
 }
 
@@ -109,8 +112,7 @@ export function drawDependencies(place, dependencies) {
 // Return why a job waits, since when, and when SLURM thinks that it begins.
 export function describeWaiting(job, now_ms = Date.now()) {
   const since = toMs(job.submit_time);
-  const why = job.reason_text ?? (job.reason ? `SLURM says ${job.reason}` : "SLURM has not said why yet");
+  const why = job.reason_text ? `It ${job.reason_text}` : job.reason ? `SLURM says ${job.reason}` : "SLURM has not said why yet";
   const start = job.estimated_start_time ? `SLURM expects it to begin at ${writeTime(job.estimated_start_time)}.` : "SLURM has no estimate of when it begins.";
-  const sentence = why.charAt(0).toUpperCase() + why.slice(1);
-  return [`${sentence.replace(/\.$/, "")}.`, since !== null && `It waits since ${writeTime(since)}, for ${writeDuration((now_ms - since) / 1000)}.`, start].filter(Boolean);
+  return [`${why.replace(/\.$/, "")}.`, since !== null && `It waits since ${writeTime(since)}, for ${writeDuration((now_ms - since) / 1000)}.`, start].filter(Boolean);
 }

@@ -90,14 +90,14 @@ function makeParts(place, id, query, document_) {
   const first = document_.value.job;
   const hasTasks = first.array_job_id !== null || first.het_job_id !== null || first.array_tasks_summary !== null;
   const isWhole = first.array_tasks_summary !== null;
-  const drawn = { variables: null, story: null };
+  const drawn = { variables: null, story: null, log: null };
   const tabs = makeTabs({
     label: "Parts of the job",
     chosen: query.get("tab") ?? (isWhole ? "tasks" : "log"),
     whenChosen: (tab) => changeQuery({ tab }),
     tabs: [
       hasTasks && { key: "tasks", title: first.het_job_id ? "Components" : "Tasks", open: (body) => openTasks(body, first.array_job_id ?? first.het_job_id ?? first.job_id) },
-      !isWhole && { key: "log", title: "Log", open: (body) => openJobLog(body, document_.value.job, query) },
+      !isWhole && { key: "log", title: "Log", open: openLog },
       { key: "script", title: "Script", open: (body) => openScript(body, id) },
       { key: "variables", title: "Variables", open: (body) => keepDrawn("variables", () => showVariables(body, document_.value.job)) },
       { key: "events", title: "Events", open: (body) => keepDrawn("story", () => showStory(body, document_.value.job, document_.value.report)) },
@@ -109,6 +109,15 @@ function makeParts(place, id, query, document_) {
     drawn[name] = draw;
     draw();
     return () => (drawn[name] = null);
+  }
+
+  function openLog(body) {
+    const log = openJobLog(body, document_.value.job);
+    drawn.log = log.draw;
+    return () => {
+      drawn.log = null;
+      log.close();
+    };
   }
 
   function drawStage(report) {
@@ -123,6 +132,7 @@ function makeParts(place, id, query, document_) {
     drawDependencies(dependencies, job.dependencies);
     drawStage(report);
     drawn.story?.();
+    drawn.log?.(job);
   }
 
   return {

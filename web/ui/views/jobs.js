@@ -19,6 +19,7 @@ import { openSubmitFromAddress, openSubmit } from "../parts/submit.js";
 import { saveFile } from "../parts/save_file.js";
 
 const JUDGE_MS = 100; // changes are collected for so long before the server is asked which of them the filter takes
+const AROUND_MS = 150; // numbers and title follow changes so fast
 const SHOWN_ONLY = { failed: (job) => findFamily(job.state) === "failed", open: (job) => isOpen(job.state) };
 
 // Open the view.
@@ -105,8 +106,10 @@ export function open(outlet, { query }) {
   function drawEmpty() {
     if (list.rows.size === 0) showNone();
     else if (table.count() === 0) showNoMatch();
-    else if (!table.node.isConnected) show(place, table.node);
-    if (table.node.isConnected) table.draw();
+    else if (!table.node.isConnected) {
+      show(place, table.node);
+      table.draw();
+    }
   }
 
   function showNone() {
@@ -142,7 +145,14 @@ export function open(outlet, { query }) {
     drawSoon();
   }
 
-  const drawSoon = debounce(drawAround, 50);
+  let due = 0;
+  function drawSoon() {
+    if (!table.node.isConnected) return drawAround();
+    due ||= setTimeout(() => {
+      due = 0;
+      drawAround();
+    }, AROUND_MS);
+  }
 
   function tellEnds(changed) {
     for (const key of changed) {
@@ -224,6 +234,7 @@ export function open(outlet, { query }) {
   closing.push(whenCallerChanges(drawChoices), bindKey("f", "Filter the jobs", () => filter.field.focus()), bindKey("c", "Submit a job", () => may("write") && openSubmit()));
   if (query.has("submit")) openSubmitFromAddress(query.get("submit"));
   return () => {
+    clearTimeout(due);
     for (const close of closing) close();
     list.close();
     table.close();
