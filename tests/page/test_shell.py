@@ -13,7 +13,8 @@ pytestmark = pytest.mark.browser
 HOLD = {"job_name": "held", "script": "#!/bin/bash\n#SBATCH -H\ntrue\n"}
 
 
-def test_a_job_that_is_submitted_stands_there_at_once(site: Server, tab: Any) -> None:
+def test_a_job_that_is_submitted_stands_there_at_once(site: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/jobs")
     tab.get_by_role("heading", name="Jobs").wait_for()
     made = site.http.post("/api/v1/jobs", json=HOLD).json()
     row = tab.get_by_role("row").filter(has=tab.get_by_role("link", name=made["job_id"], exact=True))
