@@ -46,8 +46,9 @@ async def get_text(server: Server, name: str, mount: str | None, caller: Caller)
     except UnicodeDecodeError as error:
         raise errors.Conflict(f"{found.path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     problems = [row for row in folder.list_problems() if row["path"] == found.path]
+    in_force = load_json(workflow_folder.rows.get_row(name).data) if name in folder else None
     body = {"name": name, "mount": mount, "path": found.path, "text": text, "masked": not may_write}
-    return Versioned({**body, "valid": not found.is_wrong, "problems": problems}, found.etag)
+    return Versioned({**body, "valid": not found.is_wrong, "problems": problems, "workflow": in_force}, found.etag)
 
 
 async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def test_a_wrong_file_is_mended_by_who_has_seen_it(client: Client) -> None:
     spoil(client, "bent")
     found, version = read(client, "bent")
     assert (found["text"], found["valid"]) == (WRONG, False)
+    assert found["workflow"] == client.get("/api/workflows/bent").json(), "the last good version is in force"
     assert [(row["line"], row["severity"]) for row in found["problems"]] == [(2, "error"), (3, "error")]
     for why, seen in (("nothing seen", None), ("the version before", before), ("whatever is there", "*")):
         assert upload(client, "bent", GOOD, seen).status_code == 409, why
@@ -67,7 +68,8 @@ def test_a_wrong_file_is_mended_by_who_has_seen_it(client: Client) -> None:
 
 def test_a_file_that_never_was_right_is_mended_or_deleted(client: Client) -> None:
     spoil(client, "young")
-    _found, version = read(client, "young")
+    found, version = read(client, "young")
+    assert found["workflow"] is None
     assert client.delete("/api/workflows/young").status_code == 409
     assert client.delete("/api/workflows/young", headers={"If-Match": f'"{version}"'}).status_code == 200
     assert not (client.store / "workflows" / "young.yaml").exists()

@@ -1,0 +1,236 @@
+// An editor of text: a field with transparent letters over the coloured lines that are in sight. The field is the
+// browser's own, so that undo, paste, find and input methods are as everywhere.
+
+import { debounce, h, makeId, oncePerFrame, show } from "../core/dom.js";
+import { makeColours } from "./colours.js";
+import { makeOffer } from "./offer.js";
+
+export const LINE_PX = 18;
+const AHEAD_LINES = 5;
+const CHECK_MS = 250;
+const MOST_PROBLEMS = 100;
+
+// Make an editor.
+//
+//   label        what the text is
+//   check        async (text, signal) → [{ line, column, reason, severity }], asked while one types; null: none
+//   complete     (text, caret) → what may stand there, see completion.js; null: nothing
+//   whenChanged  (text) hears of every change; whenSaved() of Ctrl-S
+//   isReadOnly   whether the text is only to look at
+//
+// Returns { node, list, getText, setText, replaceText, showProblems, goTo, focus, close }.
+export function makeEditor({ label, check = null, complete = null, whenChanged = () => {}, whenSaved = () => {}, isReadOnly = false }) {
+  const editor = { lines: [""], problems: [], abort: null, mayLeave: false };
+  const colours = makeColours();
+  const listId = makeId("problems");
+  const field = h("textarea", {
+    class: "editor-field", wrap: "off", spellcheck: "false", autocapitalize: "off", autocomplete: "off", readonly: isReadOnly,
+    "aria-label": `${label}. Tab indents; Escape and then Tab leaves the field`, "aria-describedby": listId,
+  });
+  const numbers = h("pre");
+  const paint = h("pre");
+  const gutter = h("div", { class: "editor-numbers", "aria-hidden": "true" }, numbers);
+  const list = h("ul", { class: "editor-problems", id: listId, "aria-label": "Problems" });
+  const sheet = h("div", { class: "editor-sheet" }, h("div", { class: "editor-paint", "aria-hidden": "true" }, paint), field);
+  const node = h("div", { class: "editor" }, gutter, sheet);
+  const offer = complete && makeOffer({ field, sheet, complete, insert, lineHeight: LINE_PX });
+  const drawSoon = oncePerFrame(draw);
+  const checkSoon = debounce(runCheck, CHECK_MS);
+  const observer = new ResizeObserver(drawSoon);
+  observer.observe(field);
+
+  // --- drawing -------------------------------------------------------------------------------------------------------
+
+  function draw() {
+    const first = Math.max(0, Math.floor(field.scrollTop / LINE_PX) - AHEAD_LINES);
+    const last = Math.min(editor.lines.length, Math.ceil((field.scrollTop + field.clientHeight) / LINE_PX) + AHEAD_LINES);
+    const marks = new Map(editor.problems.map((problem) => [problem.line, problem]));
+    const painted = [];
+    const counted = [];
+    for (let line = first; line < last; line += 1) {
+      const problem = marks.get(line + 1);
+      painted.push(h("div", { class: problem ? `line ${problem.severity}` : "line" }, paintLine(colours.getParts(line), problem)));
+      counted.push(h("div", { class: problem?.severity }, problem ? (problem.severity === "error" ? "✗ " : "! ") : "", line + 1));
+    }
+    show(paint, painted);
+    show(numbers, counted);
+    const top = first * LINE_PX - field.scrollTop;
+    paint.style.transform = `translate(${-field.scrollLeft}px, ${top}px)`;
+    numbers.style.transform = `translateY(${top}px)`;
+    gutter.style.width = `${String(editor.lines.length).length + 4}ch`;
+    offer?.place();
+  }
+
+  function paintLine(parts, problem) {
+    if (!problem) return parts.map(([kind, text]) => (kind ? h("span", { class: `y-${kind}` }, text) : text));
+    const start = (problem.column ?? 1) - 1;
+    let at = 0;
+    return parts.map(([kind, text]) => {
+      const isHere = start < at + text.length && start >= at;
+      at += text.length;
+      return h("span", { class: [kind && `y-${kind}`, isHere && "wrong"].filter(Boolean).join(" ") }, text);
+    });
+  }
+
+  // --- text ----------------------------------------------------------------------------------------------------------
+
+  function take() {
+    editor.lines = field.value.split("\n");
+    colours.update(editor.lines);
+    drawSoon();
+  }
+
+  function whenTyped() {
+    take();
+    whenChanged(field.value);
+    checkSoon();
+  }
+
+  // As if it were typed, so that it can be undone.
+  function insert(from, to, text) {
+    field.focus();
+    field.setSelectionRange(from, to);
+    document.execCommand(text === "" ? "delete" : "insertText", false, text);
+  }
+
+  function setAll(text) {
+    field.value = text;
+    take();
+    runCheck();
+  }
+
+  // Put another text in place; caret and place in sight stay by line and column, and it can be undone.
+  function replaceText(text) {
+    const [line, column] = getCaret();
+    const scroll = [field.scrollLeft, field.scrollTop];
+    const hadFocus = document.activeElement === field;
+    const before = document.activeElement;
+    let start = 0;
+    const old = field.value;
+    while (start < old.length && start < text.length && old[start] === text[start]) start += 1;
+    let end = 0;
+    while (end < old.length - start && end < text.length - start && old.at(-1 - end) === text.at(-1 - end)) end += 1;
+    if (old === text) return;
+    const wasReadOnly = field.readOnly;
+    field.readOnly = false;
+    insert(start, old.length - end, text.slice(start, text.length - end));
+    field.readOnly = wasReadOnly;
+    if (field.value !== text) setAll(text); // where the browser refused to type it
+    const at = findOffset(line, column);
+    field.setSelectionRange(at, at);
+    if (!hadFocus) before?.focus?.({ preventScroll: true });
+    [field.scrollLeft, field.scrollTop] = scroll;
+    drawSoon();
+  }
+
+  function getCaret() {
+    const before = field.value.slice(0, field.selectionStart).split("\n");
+    return [before.length, before.at(-1).length + 1];
+  }
+
+  function findOffset(line, column) {
+    const lines = field.value.split("\n");
+    const at = Math.min(Math.max(line, 1), lines.length);
+    return lines.slice(0, at - 1).reduce((sum, text) => sum + text.length + 1, 0) + Math.min(Math.max((column ?? 1) - 1, 0), lines[at - 1].length);
+  }
+
+  function goTo(line, column) {
+    const at = findOffset(line ?? 1, column);
+    field.focus();
+    field.setSelectionRange(at, at);
+    field.scrollTop = Math.max(0, ((line ?? 1) - 1) * LINE_PX - field.clientHeight / 2);
+    field.scrollLeft = 0;
+    drawSoon();
+  }
+
+  // --- problems ------------------------------------------------------------------------------------------------------
+
+  async function runCheck() {
+    if (!check) return;
+    editor.abort?.abort();
+    const abort = (editor.abort = new AbortController());
+    try {
+      const problems = await check(field.value, abort.signal);
+      if (!abort.signal.aborted) showProblems(problems);
+    } catch {
+      // A later one says it, or the server is away, which the page says.
+    }
+  }
+
+  function showProblems(problems) {
+    editor.problems = problems.map((problem) => ({ ...problem, line: problem.line ?? 1 }));
+    show(list, problems.slice(0, MOST_PROBLEMS).map((problem) => {
+      const place = problem.line ? `Line ${problem.line}, column ${problem.column ?? 1}` : "The text";
+      const mark = h("span", { class: `mark ${problem.severity === "error" ? "failed" : "waiting"}`, "aria-hidden": "true" }, problem.severity === "error" ? "✗" : "!");
+      return h("li", null, mark, h("button", { type: "button", class: "plain", onclick: () => goTo(problem.line, problem.column) }, place), " ", h("span", null, problem.reason));
+    }));
+    field.setAttribute("aria-invalid", problems.some((problem) => problem.severity === "error"));
+    drawSoon();
+  }
+
+  // --- keys ----------------------------------------------------------------------------------------------------------
+
+  function press(event) {
+    if (event.isComposing) return;
+    const mayLeave = editor.mayLeave;
+    if (event.key !== "Shift") editor.mayLeave = false;
+    if (offer?.press(event)) return;
+    if (event.key === "Escape") editor.mayLeave = true;
+    else if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      whenSaved();
+    } else if (isReadOnly || event.ctrlKey || event.metaKey || event.altKey) return;
+    else if (event.key === "Tab" && !mayLeave) {
+      event.preventDefault();
+      indent(event.shiftKey);
+    } else if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      breakLine();
+    }
+  }
+
+  function indent(isBack) {
+    const { value, selectionStart: start, selectionEnd: end } = field;
+    const first = value.lastIndexOf("\n", start - 1) + 1;
+    if (start === end && !isBack) return insert(start, end, " ".repeat(2 - ((start - first) % 2)));
+    const last = value.indexOf("\n", end > start ? end - 1 : end) < 0 ? value.length : value.indexOf("\n", end > start ? end - 1 : end);
+    const text = value.slice(first, last);
+    const changed = isBack ? text.replace(/^ {1,2}/gm, "") : text.replace(/^(?=.)/gm, "  ");
+    if (changed === text) return;
+    insert(first, last, changed);
+    if (start !== end) field.setSelectionRange(first, first + changed.length);
+    else field.setSelectionRange(Math.max(first, start + changed.length - text.length), Math.max(first, start + changed.length - text.length));
+  }
+
+  // A new line begins where this one does; below a key without a value two further in.
+  function breakLine() {
+    const { value, selectionStart: start, selectionEnd: end } = field;
+    const line = value.slice(value.lastIndexOf("\n", start - 1) + 1, start);
+    const blanks = /^\s*/.exec(line)[0];
+    const dash = /^\s*(- +)?/.exec(line)[1] ?? "";
+    const opens = /(:|[|>][+-]?)$/.test(line.trimEnd()) && line.trim() !== "";
+    insert(start, end, `\n${blanks}${" ".repeat(dash.length)}${opens ? "  " : ""}`);
+  }
+
+  field.addEventListener("input", whenTyped);
+  field.addEventListener("input", (event) => offer?.whenTyped(event));
+  field.addEventListener("keydown", press);
+  field.addEventListener("scroll", drawSoon, { passive: true });
+  field.addEventListener("blur", () => offer?.hide());
+  return {
+    node,
+    list,
+    getText: () => field.value,
+    setText: setAll,
+    replaceText,
+    showProblems,
+    goTo,
+    check: runCheck,
+    setReadOnly: (on) => (field.readOnly = isReadOnly || on),
+    focus: () => field.focus(),
+    close: () => {
+      editor.abort?.abort();
+      observer.disconnect();
+    },
+  };
+}
