@@ -127,6 +127,11 @@ async def test_files_of_local_jobs_are_read_here(tmp_path: Path) -> None:
         read = workdirs.make_reader(world.cluster, JobPlace((str(tmp_path),)))
         content, missing = await read([(str(tmp_path / "out"), 1, 3), (str(tmp_path / "none"), 0, 3)], None)
         assert content == (b"ell", 5) and isinstance(missing, NotFound)
+        files: list[tuple[float, int]] = []
+        read = workdirs.make_reader(world.cluster, JobPlace((str(tmp_path),)), lambda *status: files.append(status))
+        await read([(str(tmp_path / "out"), 1, 3), (str(tmp_path / "none"), 0, 3)], None)
+        status = (tmp_path / "out").stat()
+        assert files == [(status.st_mtime, status.st_ino)]
 
 
 @asynchronous
@@ -142,10 +147,13 @@ async def test_files_of_another_machine_are_read_there(tmp_path: Path, monkeypat
 
     async with open_server(tmp_path, FILES) as world:
         monkeypatch.setattr(get_remote(world), "read_files", read_files)
-        read = workdirs.make_reader(get_remote(world), JobPlace(("/there",), since=1000.0))
+        files: list[tuple[float, int]] = []
+        place = JobPlace(("/there",), since=1000.0)
+        read = workdirs.make_reader(get_remote(world), place, lambda *status: files.append(status))
         names = ("out", "none", "theirs", "empty", "link", "old")
         wanted = [(f"/there/{name}", 1 if name == "out" else 0, 3) for name in names]
         content, missing, theirs, empty, link, old = await read(wanted, 1234)
+        assert files[:2] == [(1000, 0), (1000, 0)], "of those that are there"
         assert asked == [(wanted, 1234)], "all at once, and only what belongs to the job's owner"
         assert content == (b"ell", 5) and empty == (b"", 0), "one without content is no missing one"
         assert isinstance(missing, NotFound) and "none" in str(missing)

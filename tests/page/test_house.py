@@ -38,7 +38,7 @@ ROOTS = ("api/", "srtslurm/", "oauth/", "auth/", "user/")
 # Classes by which code or a test finds a node; nothing is to be seen of them.
 HOOKS = {"caller", "copy", "log-place", "nodes", "rows", "state", "word"}
 # Exports of modules that are written before those that use them.
-AWAITED = {"areKeysOn", "bindKey", "findNodeFamily", "listKeys", "loadList", "readRow", "switchKeys"}
+AWAITED = {"areKeysOn", "bindKey", "findNodeFamily", "listKeys", "loadList", "switchKeys"}
 
 
 def name_of(path: Path) -> str:

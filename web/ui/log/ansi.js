@@ -104,7 +104,7 @@ function joinCells(cells) {
 const isSame = (one, other) => one === other || (one.flags === other.flags && String(one.fg) === String(other.fg) && String(one.bg) === String(other.bg));
 
 // Change a style by the numbers of SGR: "1;31", "38;5;208", "38:2::10:20:30".
-export function changeStyle(style, given) {
+function changeStyle(style, given) {
   const numbers = given.split(/[;:]/).map((part) => (part === "" ? 0 : Number(part)));
   const changed = { ...style };
   for (let at = 0; at < numbers.length; at += 1) {

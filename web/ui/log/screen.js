@@ -4,7 +4,7 @@
 // scroll bar stands for a part of them; wheel and keys still move line by line. Scrolling is never smooth.
 
 import { h, keepInStep, oncePerFrame, setAttribute, show } from "../core/dom.js";
-import { parseLine, toPlain, writeColour, writeLegible, writeOn } from "./ansi.js";
+import { parseLine, writeColour, writeLegible, writeOn } from "./ansi.js";
 
 export const ROW_PX = 18;
 const HIGHEST_PX = 8_000_000;
@@ -221,9 +221,6 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
 }
 
 const listFrom = (first, last) => Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => first + at);
-
-// Return what a row shows, as it is copied.
-export const readRow = (row) => (row.line ? toPlain(row.line.shown) : "");
 
 function makeRun({ text, style }) {
   if (style.fg === null && style.bg === null && style.flags === "") return document.createTextNode(text);
