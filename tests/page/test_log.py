@@ -263,20 +263,22 @@ def test_the_download_is_the_original(tab: Any, job: LogJob) -> None:
     assert waiting.value.suggested_filename == "out"
 
 
-def test_lines_have_addresses(tab: Any, job: LogJob, open_tab: Callable[..., Any]) -> None:
+def test_lines_have_addresses(tab: Any, job: LogJob, open_tab: Callable[..., Any], tmp_path: Path) -> None:
     job.write(number_lines(1, 50_000))
     job.stderr.write_text(number_lines(1, 30, " of stderr"))
     log = show_log(tab, job)
     log.focus()
     tab.keyboard.press("Home")
     tab.get_by_role("link", name="5", exact=True).click()
-    expect(tab).to_have_url(re.compile(r"#/\w*\?stream=stdout&lines=L5$"))
+    expect(tab).to_have_url(re.compile(r"\?log=\d+&stream=stdout&lines=L5$"))
     tab.get_by_role("link", name="9", exact=True).click(modifiers=["Shift"])
     expect(tab).to_have_url(re.compile(r"stream=stdout&lines=L5-9$"))
     expect(tab.locator(".log-chosen")).to_have_count(5)
     tab.get_by_role("tab", name="Errors").click()
     expect(line(tab, "line 30 of stderr")).to_be_visible()
     expect(tab).to_have_url(re.compile(r"stream=stderr$"))
+    show_log(tab, LogJob(job.site, tmp_path))
+    expect(line(tab, "begun")).to_be_visible()  # what names another job's lines is not for this one
     other = open_tab("#/jobs?stream=stdout&lines=L20120-20140")
     show_log(other, job)
     expect(line(other, "line 20120")).to_be_in_viewport()

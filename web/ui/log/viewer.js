@@ -9,8 +9,8 @@
 //   cluster   its cluster; null for the one in force
 //   label     what it is the log of, in words
 //   stream    "stdout" or "stderr": which one is opened where the address names none (a failed job: stderr)
-//   hasPlace  whether stream and lines stand in the address (?stream=stderr&lines=L120-140); only one viewer of a view
-//             may have that, and it is the default
+//   hasPlace  whether stream and lines stand in the address (?log=42_7&stream=stderr&lines=L120-140); only one viewer of
+//             a view may have that, and it is the default
 //   makePath  (stream) => path of the operations, where it is not that of a job
 //
 // Returns { node, close, choose(stream), showLines(first, last), refresh }. It reads anew by itself when the job changes.
@@ -32,7 +32,7 @@ const MOST_COPIED_BYTES = 5_000_000;
 
 // Make the viewer of a job's log; see the head of this module.
 export function makeLogViewer({ job, cluster = null, label = `job ${job}`, stream = "stdout", hasPlace = true, makePath = (name) => `api/jobs/${encodeURIComponent(job)}/logs/${name}` }) {
-  const asked = hasPlace ? readPlace() : {};
+  const asked = hasPlace ? readPlace(job) : {};
   const viewer = { stream: asked.stream ?? stream, source: null, screen: null, search: null, isFollowing: true, unseen: 0, isSpoken: false };
   const tabs = Object.entries(STREAMS).map(([key, title]) =>
     h("button", { type: "button", role: "tab", "data-key": key, onclick: () => choose(key) }, title),
@@ -64,7 +64,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
 
   // Open a stream at its end, at lines that are named, or where the reader was.
   function open(named = null, before = null) {
-    const wasHere = named === null && before?.stream === viewer.stream;
+    const wasHere = named === null && before?.job === job && before.stream === viewer.stream;
     const wanted = wasHere ? { first: before.line, isPlace: true } : named;
     viewer.source?.close();
     viewer.screen?.close();
@@ -184,7 +184,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   const keepPlaceSoon = debounce(() => {
     if (!hasPlace || viewer.isClosed) return;
     const line = Math.round(viewer.screen.top) + 1;
-    history.replaceState({ ...history.state, log: viewer.isFollowing ? null : { stream: viewer.stream, line } }, "");
+    history.replaceState({ ...history.state, log: viewer.isFollowing ? null : { job, stream: viewer.stream, line } }, "");
   }, 200);
 
   function goToEnd() {
@@ -202,7 +202,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
 
   // --- lines with an address ---------------------------------------------------------------------------------------------------
 
-  const makeLineLink = (number) => makeLink(readAddress().parts, { ...Object.fromEntries(readAddress().query), stream: viewer.stream, lines: `L${number}` });
+  const makeLineLink = (number) => makeLink(readAddress().parts, { ...Object.fromEntries(readAddress().query), log: job, stream: viewer.stream, lines: `L${number}` });
 
   function pickLine(number, isRange) {
     if (number >= viewer.source.firstGuessed) return;
@@ -214,7 +214,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   function showMarked(first, last) {
     Object.assign(viewer.screen.marks, { from: first, to: last });
     viewer.screen.draw();
-    if (hasPlace) changeQuery({ stream: viewer.stream, lines: first === last ? `L${first}` : `L${first}-${last}` });
+    if (hasPlace) changeQuery({ log: job, stream: viewer.stream, lines: first === last ? `L${first}` : `L${first}-${last}` });
   }
 
   // Show lines, marked, as their address does.
@@ -233,7 +233,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   function choose(key) {
     if (key === viewer.stream) return;
     viewer.stream = key;
-    if (hasPlace) changeQuery({ stream: key, lines: null });
+    if (hasPlace) changeQuery({ log: job, stream: key, lines: null });
     open();
   }
 
@@ -298,9 +298,10 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   };
 }
 
-// Read which stream and lines the address names: ?stream=stderr&lines=L120-140.
-function readPlace() {
+// Read which stream and lines of this job the address names: ?log=42&stream=stderr&lines=L120-140.
+function readPlace(job) {
   const { query } = readAddress();
+  if (query.has("log") && query.get("log") !== String(job)) return {};
   const stream = query.get("stream") in STREAMS ? query.get("stream") : undefined;
   const [, first, last] = /^L(\d{1,15})(?:-L?(\d{1,15}))?$/.exec(query.get("lines") ?? "") ?? [];
   return first ? { stream, first: Math.max(1, Number(first)), last: Math.max(Number(first), Number(last ?? first)) } : { stream };
