@@ -8,8 +8,11 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
+import rcssmin
+import rjsmin
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -26,6 +29,8 @@ DOCS = (
     ("/redoc", "star_openapi_redoc", "templates/redoc/js", ["redoc.standalone.js"]),
 )
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+# What is written for people is sent without its comments and indentation: the page has a budget in bytes.
+SHRINK: dict[str, Callable[[str], str]] = {".js": rjsmin.jsmin, ".css": rcssmin.cssmin}
 FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -77,7 +82,8 @@ def make_own_page(folder: Path) -> dict[str, ASGIApp]:
     So browsers keep them for good, and never mix two versions. Modules of core/ are loaded at once, the others when
     they are needed.
     """
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted((folder / "ui").rglob("*.*"))}
+    paths = sorted((folder / "ui").rglob("*.*"))
+    files = {path.relative_to(folder).as_posix(): read_asset(path) for path in paths}
     version = hashlib.sha256(b"".join(name.encode() + data for name, data in files.items())).hexdigest()[:12]
     root = f"ui/{version}"
     core = [name.removeprefix("ui/") for name in files if name.startswith("ui/core/")]
@@ -88,6 +94,12 @@ def make_own_page(folder: Path) -> dict[str, ASGIApp]:
         for name, data in files.items()
     }
     return {"/": Page(html, PAGE_POLICY), **assets}
+
+
+def read_asset(path: Path) -> bytes:
+    """Read a file of the page, in as few bytes as say the same."""
+    shrink = SHRINK.get(path.suffix)
+    return shrink(path.read_text()).encode() if shrink else path.read_bytes()
 
 
 def make_docs(folder: Path) -> dict[str, ASGIApp]:

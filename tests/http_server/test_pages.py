@@ -46,7 +46,7 @@ def test_what_a_file_holds_is_sent_whole_or_gzipped(client: Client) -> None:
     pages = make_own_page(ROOT / "web")
     name = next(path for path in pages if path.endswith("/app.js"))
     whole, packed = get(client, name, **{"accept-encoding": "identity"}), get(client, name)
-    assert whole.content == packed.content == (ROOT / "web" / "ui" / "app.js").read_bytes()
+    assert whole.content == packed.content and b"joinFeed()" in whole.content
     assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in whole.headers
     assert packed.headers["vary"] == "accept-encoding"
     assert gzip.decompress(pages[name].gzipped) == whole.content  # type: ignore[attr-defined]
