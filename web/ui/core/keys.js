@@ -1,7 +1,9 @@
 // Keys: single letters act only outside of fields and without modifiers, do nothing that cannot be undone, and can be
 // switched off.
 
-const keys = { on: localStorage.getItem("keys") !== "off", bound: new Map() };
+const NEXT_MS = 1500; // so long the second key of two is waited for
+
+const keys = { on: localStorage.getItem("keys") !== "off", bound: new Map(), first: null, timer: 0 };
 
 // Return whether single keys act.
 export const areKeysOn = () => keys.on;
@@ -12,10 +14,16 @@ export function switchKeys(on) {
   localStorage.setItem("keys", on ? "on" : "off");
 }
 
-// Bind a key to an act, with what it does in words. Returns what ends it.
+// Bind a key, or two one after the other ("g j"), to an act, with what it does in words. Returns what ends it.
 export function bindKey(key, words, act) {
-  keys.bound.set(key, { words, act });
-  return () => keys.bound.delete(key);
+  const before = keys.bound.get(key);
+  const own = { words, act };
+  keys.bound.set(key, own);
+  return () => {
+    if (keys.bound.get(key) !== own) return;
+    if (before) keys.bound.set(key, before);
+    else keys.bound.delete(key);
+  };
 }
 
 // List the keys that act now: [key, words].
@@ -29,11 +37,22 @@ export function isTyping(target) {
 // Begin to listen to keys.
 export function listenToKeys() {
   addEventListener("keydown", (event) => {
-    if (!keys.on || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (!keys.on || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.key === "Shift") return;
     if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
-    const bound = keys.bound.get(event.key);
-    if (!bound) return;
-    event.preventDefault();
-    bound.act();
+    const pressed = keys.first ? `${keys.first} ${event.key}` : event.key;
+    forgetFirst();
+    const bound = keys.bound.get(pressed);
+    if (bound) {
+      event.preventDefault();
+      bound.act();
+    } else if ([...keys.bound.keys()].some((key) => key.startsWith(`${pressed} `))) {
+      keys.first = pressed;
+      keys.timer = setTimeout(forgetFirst, NEXT_MS);
+    }
   });
+}
+
+function forgetFirst() {
+  clearTimeout(keys.timer);
+  keys.first = null;
 }

@@ -1,10 +1,16 @@
 // What stands around every view: the names of the views, who is signed in, how fresh all is.
 
 import { h, setText, show } from "./dom.js";
-import { retryFeed, watchFeed } from "./live.js";
-import { makeLink, readAddress, whenViewChanges } from "./router.js";
-import { chooseZone, getZone, nameZone, writeShortTime } from "./format.js";
-import { me, signOut, whenCallerChanges } from "./signin.js";
+import { hearChanges, retryFeed, watchFeed } from "./live.js";
+import { goTo, makeLink, readAddress, whenViewChanges } from "./router.js";
+import { chooseZone, getZone, nameZone, whenZoneChanges, writeShortTime } from "./format.js";
+import { areKeysOn, bindKey, listKeys } from "./keys.js";
+import { openDialog } from "./dialog.js";
+import { notify } from "./notice.js";
+import { findCallerAgain, me, signOut, whenCallerChanges } from "./signin.js";
+
+const RESTART_MS = 2000; // a server that is just started anew is back within this
+const JUMPS = { o: "overview", j: "jobs", r: "runs", s: "sweeps", w: "workflows", n: "nodes", f: "files", h: "history" };
 
 const PLACES = [
   ["overview", "Overview"],
@@ -23,14 +29,18 @@ const PLACES = [
 export function buildShell(root) {
   const links = PLACES.map(([name, title]) => h("a", { href: makeLink([name]), "data-place": name }, title));
   const outlet = h("main", { id: "main", tabindex: -1 });
-  const search = h("button", { type: "button", id: "search", class: "plain", title: "Search and commands: / or Ctrl-K" }, "Search  /");
+  const search = h("button", { type: "button", id: "search", class: "plain", title: "Search and commands: / or Ctrl-K", onclick: openBox }, "Search ", h("kbd", null, "/"));
   root.append(
     h("a", { class: "skip", href: "#main", onclick: skipToMain }, "Skip to the view"),
-    h("header", { class: "shell" }, h("nav", { "aria-label": "Views" }, links), h("div", { class: "side" }, search, makeZoneSwitch(), makeCaller())),
+    h("header", { class: "shell" }, h("nav", { "aria-label": "Views" }, links), h("div", { class: "side" }, search, makeCluster(), makeZoneSwitch(), makeCaller())),
     makeFreshness(),
     outlet,
   );
-  whenViewChanges((parts) => markPlace(links, parts[0] ?? "overview"));
+  bindKeys();
+  whenViewChanges((parts) => {
+    setTitle(PLACES.find(([name]) => name === (parts[0] ?? "overview"))?.[1] ?? "Sluice");
+    markPlace(links, parts[0] ?? "overview");
+  });
   markPlace(links, readAddress().parts[0] ?? "overview");
   return outlet;
 
@@ -40,22 +50,67 @@ export function buildShell(root) {
   }
 }
 
+const SECTIONS = { partitions: "nodes", compare: "runs" };
+
 function markPlace(links, place) {
   for (const link of links) {
-    if (link.dataset.place === place) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.dataset.place === (SECTIONS[place] ?? place)) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+    } else link.removeAttribute("aria-current");
   }
+}
+
+// --- keys ----------------------------------------------------------------------------------------------------------------
+
+async function openBox() {
+  const { openCommands } = await import("../parts/commands.js");
+  openCommands([{ title: "Keys and what they do", hint: "command", act: openKeys }]);
+}
+
+function bindKeys() {
+  bindKey("/", "search and commands", openBox);
+  bindKey("?", "this list of keys", openKeys);
+  for (const [key, place] of Object.entries(JUMPS)) bindKey(`g ${key}`, `go to ${place}`, () => goTo(makeLink([place])));
+  addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    if (!document.querySelector("dialog[open]")) openBox();
+  });
+}
+
+function openKeys() {
+  const rows = [["Ctrl-K", "search and commands, also within a field"], ...listKeys()];
+  const state = areKeysOn() ? "Single keys act outside of fields." : "Single keys are switched off.";
+  openDialog("Keys", [
+    h("p", null, `${state} `, h("a", { href: makeLink(["settings", "page"]), onclick: (event) => event.target.closest("dialog").querySelector("header button").click() }, "Switch them on or off")),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Keys" }, h("table", { class: "plain" }, h("tbody", null, rows.map(([key, words]) => h("tr", null, h("th", { scope: "row" }, h("kbd", null, key)), h("td", null, words)))))),
+  ]);
 }
 
 function makeZoneSwitch() {
   const select = h("select", { "aria-label": "Time zone", onchange: () => chooseZone(select.value) });
-  whenCallerChanges(() => {
-    const names = [["viewer", "your time"], ["UTC", "UTC"], ["cluster", "cluster"]];
-    show(select, names.map(([value, title]) => h("option", { value }, title)));
+  const names = [["viewer", "your time"], ["UTC", "UTC"], ["cluster", "cluster time"]];
+  show(select, names.map(([value, title]) => h("option", { value }, title)));
+  const draw = () => {
     select.value = getZone();
     select.title = nameZone();
-  });
+  };
+  whenCallerChanges(draw);
+  whenZoneChanges(draw);
+  addEventListener("storage", (event) => event.key === "zone" && event.newValue && chooseZone(event.newValue)); // chosen in another tab
+  draw();
   return select;
+}
+
+function makeCluster() {
+  const place = h("a", { class: "cluster", href: makeLink(["settings", "profiles"]) });
+  whenCallerChanges(() => {
+    setText(place, me.session.cluster);
+    place.title = `The cluster in force: ${me.session.cluster}`;
+  });
+  hearChanges(["profile"], () => findCallerAgain());
+  return place;
 }
 
 function makeCaller() {
@@ -70,19 +125,33 @@ function makeCaller() {
 // The line that says so when the page is not live any more; what it shows stays.
 function makeFreshness() {
   const text = h("span");
-  const line = h("p", { class: "stale", role: "status", hidden: true }, text, " ", h("button", { type: "button", onclick: retryFeed }, "Try now"));
+  const again = h("button", { type: "button", onclick: retryFeed }, "Try now");
+  const line = h("p", { class: "stale", role: "status", hidden: true }, text, " ", again);
   let timer = 0;
+  let wasLive = false;
   watchFeed((state) => {
     clearTimeout(timer);
-    line.hidden = true;
-    if (state.live) return;
-    // A server that is just started anew is back within a moment.
-    timer = setTimeout(() => {
-      setText(text, `Not live since ${writeShortTime(state.since)}, trying again.`);
+    if (state.live) {
+      if (!line.hidden && wasLive) notify("Live again: all that has changed meanwhile is shown");
+      wasLive = true;
+      line.hidden = true;
+      return;
+    }
+    const tell = () => {
+      const since = wasLive ? `Not live since ${writeShortTime(state.since)}` : "Not live yet";
+      setText(text, `${since}${describeStatus(state.status)}, trying again.`);
       line.hidden = false;
-    }, 2000);
+    };
+    if (line.hidden) timer = setTimeout(tell, RESTART_MS);
+    else tell();
   });
   return line;
+}
+
+function describeStatus(status) {
+  if (status === 401) return ": you are signed out";
+  if (status === 429) return ": the server is asked too often";
+  return status >= 500 ? `: the answer is ${status}` : "";
 }
 
 // Put state and progress into the tab: its title, and a mark in the icon.
