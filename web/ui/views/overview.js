@@ -21,40 +21,9 @@ const LITTLE_SPACE = 0.05;
 const WAYS = { embedded: "embedded in this server", local: "by SLURM’s programs on the server’s machine", ssh: "over SSH" };
 const MOST_MINE = 50;
 
-// Open the view; the first visit in its place where there is nothing to show yet.
+// Open the view.
 export function open(outlet) {
   setTitle("Overview");
-  let close = null;
-  let isClosed = false;
-  openFitting(outlet).then((closeView) => {
-    if (isClosed) closeView?.();
-    else close = closeView;
-  });
-  return () => {
-    isClosed = true;
-    close?.();
-  };
-}
-
-async function openFitting(outlet) {
-  if (location.hash.replace(/^#\/?/, "") === "" && (await isEmpty())) {
-    const welcome = await import("./welcome.js").catch(() => null);
-    if (welcome) return welcome.open(outlet, { query: new URLSearchParams() });
-  }
-  return openOverview(outlet);
-}
-
-// Return whether nothing was ever started here.
-async function isEmpty() {
-  try {
-    const [jobs, runs, sweeps] = await Promise.all([get("api/history", { limit: 1 }), get("api/workflows/runs", { limit: 1 }), get("api/sweep_runs")]);
-    return jobs.length + runs.length + sweeps.length === 0;
-  } catch {
-    return false; // the panes say what is wrong
-  }
-}
-
-function openOverview(outlet) {
   const panes = [makeMinePane(), makeFailedPane(), makeQueuePane(), makeLoadPane(), makeClusterPane(), makeAlertsPane(), makeProblemsPane()];
   show(outlet, h("h1", { class: "unseen" }, "Overview"), h("div", { class: "panes" }, panes.map(({ node }) => node)));
   return () => panes.forEach(({ close }) => close());
