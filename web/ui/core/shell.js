@@ -64,7 +64,7 @@ function markPlace(links, place) {
 // --- keys ----------------------------------------------------------------------------------------------------------------
 
 async function openBox() {
-  const { openCommands } = await import("../parts/commands.js");
+  const { openCommands } = await import("../shell/commands.js");
   openCommands([{ title: "Keys and what they do", hint: "command", act: openKeys }]);
 }
 

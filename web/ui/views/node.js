@@ -9,7 +9,7 @@ import { makeState } from "../core/marks.js";
 import { makeFacts, makePane } from "../core/pane.js";
 import { showEmpty } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
-import { makeNodeActions } from "../parts/node_actions.js";
+import { makeNodeActions } from "../cluster/node_actions.js";
 import { readMemory, writeLoad } from "./nodes.js";
 
 const LATELY = "now-1d";

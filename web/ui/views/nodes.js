@@ -18,7 +18,7 @@ const UNKNOWN = { cpu_load: null, gpus_allocated: 0, jobs: [] };
 const HIGH_LOAD = 1.1; // of all CPUs
 const LOW_LOAD = 0.5; // of the allocated CPUs
 
-export const COLUMNS = [
+const COLUMNS = [
   { key: "node_name", title: "Node", width: "minmax(8rem, 1fr)", value: (node) => node.node_name, render: fillName },
   { key: "state", title: "State", width: "9rem", value: (node) => node.state, render: (cell, node) => fillState(cell, node.state, findNodeFamily(node.state_raw)) },
   { key: "reason", title: "Reason", width: "minmax(10rem, 2fr)", value: (node) => node.reason },
@@ -55,7 +55,7 @@ function fillName(cell, node) {
 }
 
 // Return whether all words stand somewhere in a node's name, state, reason, partitions or features.
-export function fits(node, words) {
+function fits(node, words) {
   const text = [node.node_name, node.state, node.state_raw, node.reason, ...node.partitions, ...node.features].join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }

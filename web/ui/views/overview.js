@@ -11,8 +11,8 @@ import { makeFacts, makePane } from "../core/pane.js";
 import { makeAction } from "../core/action.js";
 import { setTitle } from "../core/shell.js";
 import { me } from "../core/signin.js";
-import { makeFailedPane } from "../parts/failed_jobs.js";
-import { makeHistoryLine } from "../parts/history_line.js";
+import { makeFailedPane } from "../cluster/failed_jobs.js";
+import { makeHistoryLine } from "../cluster/history_line.js";
 
 const CALM_MS = 2000;
 const HISTORY_MS = 60_000;
@@ -72,10 +72,10 @@ function tickAge(node, value) {
   age.textContent = first_s === null ? "nothing is known yet" : `${writeDuration(first_s + (Date.now() - value.read_ms) / 1000)} ago`;
 }
 
-function describeDisk({ path, total_bytes, free_bytes }) {
-  if (free_bytes === null) return `${path}: does not answer`;
+function describeDisk({ path: folder, total_bytes, free_bytes }) {
+  if (free_bytes === null) return `${folder} does not answer`;
   const isLittle = free_bytes < total_bytes * LITTLE_SPACE;
-  return h("span", { title: path }, isLittle && h("span", { class: "mark failed", "aria-hidden": "true" }, "✗"), `${writeBytes(free_bytes)} of ${writeBytes(total_bytes)} free${isLittle ? ": little is left" : ""}`);
+  return h("span", { title: folder }, isLittle && h("span", { class: "mark failed", "aria-hidden": "true" }, "✗"), `${writeBytes(free_bytes)} of ${writeBytes(total_bytes)} free${isLittle ? ": little is left" : ""}`);
 }
 
 // --- load --------------------------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ import { makeTabs } from "../core/pane.js";
 import { setTitle } from "../core/shell.js";
 
 const PARTS = [
-  { key: "config", title: "Configuration", load: () => import("../parts/settings_config.js") },
-  { key: "profiles", title: "Profiles", load: () => import("../parts/settings_profiles.js") },
-  { key: "access", title: "Access", load: () => import("../parts/settings_access.js") },
-  { key: "notifications", title: "Notifications", load: () => import("../parts/settings_notifications.js") },
-  { key: "page", title: "This browser", load: () => import("../parts/settings_page.js") },
-  { key: "about", title: "About", load: () => import("../parts/settings_about.js") },
+  { key: "config", title: "Configuration", load: () => import("../settings/config.js") },
+  { key: "profiles", title: "Profiles", load: () => import("../settings/profiles.js") },
+  { key: "access", title: "Access", load: () => import("../settings/access.js") },
+  { key: "notifications", title: "Notifications", load: () => import("../settings/notifications.js") },
+  { key: "page", title: "This browser", load: () => import("../settings/page.js") },
+  { key: "about", title: "About", load: () => import("../settings/about.js") },
 ];
 
 // Open the view; each part is an address of its own.

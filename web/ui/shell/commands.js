@@ -30,7 +30,7 @@ function listCommands(more) {
 }
 
 // Return the address of something that the search found.
-export function findAddress({ type, id, title }) {
+function findAddress({ type, id, title }) {
   if (type === "user") return makeLink(["jobs"], { filter: `user=${id}` });
   return PLACES[type] ? makeLink([PLACES[type], type === "workflow" ? (id ?? title) : id]) : null;
 }

@@ -6,7 +6,7 @@ import { writeShortTime } from "../core/format.js";
 const HEIGHT = 40;
 
 // Return the path of a line through values of 0 to 100; a gap where there is none.
-export function drawPath(values) {
+function drawPath(values) {
   let path = "";
   let isOpen = false;
   values.forEach((value, at) => {
@@ -22,7 +22,7 @@ export function drawPath(values) {
 }
 
 // Describe a line in words: what it is now, and its peak.
-export function describeLine(values, times, now) {
+function describeLine(values, times, now) {
   const known = values.map((value, at) => [value, at]).filter(([value]) => value !== null && value !== undefined);
   const words = now === null || now === undefined ? "not known now" : `now ${Math.round(now)} %`;
   if (known.length === 0) return `${words}; no history yet`;

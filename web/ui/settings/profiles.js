@@ -65,8 +65,8 @@ function makeProfile(name, profile, isCurrent, etag, before, reload) {
     h(
       "div",
       { class: "actions" },
-      makeTry("Test", path, "test", outcome, () => {}),
-      makeTry("Connect", path, "connect", outcome, reload),
+      makeTry("Test", name, "test", outcome, () => {}),
+      makeTry("Connect", name, "connect", outcome, reload),
       h("button", { type: "button", disabled: !may("admin"), onclick: () => openProfile(name, profile, reload, etag) }, "Change…"),
       makeAction({ label: "Delete", scope: "admin", question: () => `Delete the profile ${name} with ${profile.mounts.length} mounts? No file on any machine is deleted.`, call: () => ({ method: "DELETE", path }), done: () => (reload(), `The profile ${name} is deleted`) }),
     ),
@@ -74,13 +74,13 @@ function makeProfile(name, profile, isCurrent, etag, before, reload) {
   );
 }
 
-function makeTry(label, path, verb, outcome, done) {
+function makeTry(label, name, verb, outcome, done) {
   const button = h("button", { type: "button", disabled: !may("admin"), title: may("admin") ? null : "This needs the scope admin" }, label);
   button.addEventListener("click", async () => {
     button.disabled = true;
     show(outcome, h("p", { class: "hint" }, "Trying…"));
     try {
-      const { data } = await request("POST", `${path}/${verb}`);
+      const { data } = await request("POST", `api/config/ssh/profiles/${encodeURIComponent(name)}/${verb}`);
       show(outcome, describeOutcome(data, label));
       done();
     } catch (problem) {

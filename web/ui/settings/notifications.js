@@ -41,10 +41,9 @@ function makeEndpointsPane() {
 }
 
 function makeEndpoint({ id, name, kind, config, alerts, disabled_at }) {
-  const path = `api/endpoints/${id}`;
   const verb = disabled_at ? "enable" : "disable";
-  const turn = makeAction({ label: disabled_at ? "Enable" : "Disable", scope: "admin", call: () => ({ method: "POST", path: `${path}/${verb}` }), done: () => `${name} is ${verb}d` });
-  const remove = makeAction({ label: "Delete", scope: "admin", question: () => `Delete the endpoint ${name} and its subscriptions? What waits to be sent to it is dropped.`, call: () => ({ method: "DELETE", path }), done: () => `${name} is deleted` });
+  const turn = makeAction({ label: disabled_at ? "Enable" : "Disable", scope: "admin", call: () => ({ method: "POST", path: `api/endpoints/${id}/${verb}` }), done: () => `${name} is ${verb}d` });
+  const remove = makeAction({ label: "Delete", scope: "admin", question: () => `Delete the endpoint ${name} and its subscriptions? What waits to be sent to it is dropped.`, call: () => ({ method: "DELETE", path: `api/endpoints/${id}` }), done: () => `${name} is deleted` });
   const texts = [KINDS[kind] ?? kind, h("code", null, config.webhook_url), alerts];
   return h("tr", null, h("th", { scope: "row" }, name), texts.map((text) => h("td", null, text)), h("td", null, disabled_at ? makeState("disabled", "cancelled") : makeState("enabled", "done")), h("td", null, h("span", { class: "bar" }, turn, remove)));
 }

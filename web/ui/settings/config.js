@@ -32,7 +32,7 @@ export function open(place) {
 
 function drawConfig(place, { config, etag }, again) {
   const { explain, problems } = config;
-  const rows = Object.entries(explain).map(([path, source]) => makeRow(path, readPath(config, path), source, etag, again));
+  const rows = Object.entries(explain).map(([key, source]) => makeRow(key, readPath(config, key), source, etag, again));
   const head = ["Value", "Is", "From", ""].map((title) => h("th", { scope: "col" }, title || h("span", { class: "unseen" }, "Change")));
   show(
     place,
@@ -54,23 +54,23 @@ function writeValue(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-function makeRow(path, value, source, etag, again) {
+function makeRow(key, value, source, etag, again) {
   const isFixed = source.source === "environment";
   const title = isFixed ? `${source.variable} is set where the server was started, and goes before all files` : may("admin") ? null : "This needs the scope admin";
-  const change = h("button", { type: "button", class: "plain", disabled: isFixed || !may("admin"), title, "aria-label": `Change ${path}`, onclick: () => openChange(path, value, source, etag, again) }, "Change…");
+  const change = h("button", { type: "button", class: "plain", disabled: isFixed || !may("admin"), title, "aria-label": `Change ${key}`, onclick: () => openChange(key, value, source, etag, again) }, "Change…");
   const from = SOURCES[source.source](source);
-  return h("tr", null, h("th", { scope: "row" }, h("code", null, path)), h("td", null, h("code", null, writeValue(value))), h("td", { class: source.source === "default" ? "hint" : null }, from), h("td", null, change));
+  return h("tr", null, h("th", { scope: "row" }, h("code", null, key)), h("td", null, h("code", null, writeValue(value))), h("td", { class: source.source === "default" ? "hint" : null }, from), h("td", null, change));
 }
 
 // Build the body that sets one value.
-export function buildBody(path, value) {
-  const [section, name, ...rest] = path.split(".");
+function buildBody(key, value) {
+  const [section, name, ...rest] = key.split(".");
   if (name === undefined) return { [section]: value };
   return { [section]: { [name]: rest.length > 0 ? { [rest.join(".")]: value } : value } };
 }
 
 // Read what was typed as the kind of value that stands there: a number, a truth, a text or JSON.
-export function readTyped(text, before) {
+function readTyped(text, before) {
   const trimmed = text.trim();
   if (trimmed === "") return null;
   const isPlain = typeof before === "string";
@@ -82,24 +82,24 @@ export function readTyped(text, before) {
   }
 }
 
-function openChange(path, value, source, etag, again) {
+function openChange(key, value, source, etag, again) {
   const typed = value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
-  const field = h("input", { name: path, value: typed, autocomplete: "off", spellcheck: "false" });
+  const field = h("input", { name: key, value: typed, autocomplete: "off", spellcheck: "false" });
   const isOwn = source.source === "user";
-  const makeBody = () => buildBody(path, readTyped(field.value, value));
+  const makeBody = () => buildBody(key, readTyped(field.value, value));
   const save = async (body) => {
     await send("PUT", "api/config", body, { version: etag });
     dialog.close();
-    notify(`${path} is changed in config.yaml`);
+    notify(`${key} is changed in config.yaml`);
     again();
   };
-  const remove = isOwn && h("button", { type: "button", onclick: () => save(buildBody(path, null)).catch((problem) => notify(`${path}: ${problem.message}`, { kind: "failed" })) }, "Remove from config.yaml");
-  const form = makeForm([makeField(path, field, { hint: isOwn ? "From config.yaml" : `Now from ${SOURCES[source.source](source)}; it will stand in config.yaml` })], {
+  const remove = isOwn && h("button", { type: "button", onclick: () => save(buildBody(key, null)).catch((problem) => notify(`${key}: ${problem.message}`, { kind: "failed" })) }, "Remove from config.yaml");
+  const form = makeForm([makeField(key, field, { hint: isOwn ? "From config.yaml" : `Now from ${SOURCES[source.source](source)}; it will stand in config.yaml` })], {
     label: "Save",
     extra: remove,
     describe: () => ({ method: "PUT", path: "api/config", body: makeBody() }),
     act: () => save(makeBody()),
   });
-  const dialog = openDialog(`Change ${path}`, form);
+  const dialog = openDialog(`Change ${key}`, form);
   field.focus();
 }
