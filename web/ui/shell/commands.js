@@ -62,7 +62,7 @@ export function openCommands(more = []) {
   }
 
   function makeOption({ title, hint, detail }, at) {
-    return h("li", { role: "option", id: `${listId}-${at}`, onclick: () => take(at), onpointermove: () => point(at) }, h("span", { class: "kind hint" }, hint), h("span", { class: "title" }, title), detail && h("span", { class: "detail hint" }, detail));
+    return h("li", { role: "option", id: `${listId}-${at}`, onclick: () => take(at), onpointermove: () => point(at) }, h("span", { class: "kind hint" }, hint), h("span", { class: "title" }, title), detail && h("span", { class: "hint" }, detail));
   }
 
   function point(at) {

@@ -57,7 +57,7 @@ function drawCluster(place, value) {
       ["Name", overview.cluster],
       ["Reached", `${WAYS[overview.way]}${overview.profile ? `, profile ${overview.profile}` : ""}`],
       ["SLURM", status.slurm.version],
-      ["As of", h("span", { class: "age" })],
+      ["As of", h("span", { "data-age": true })],
       ["Up since", writeTime(Date.parse(status.timestamp) - status.uptime_seconds * 1000)],
       ...overview.disks.map((disk) => ["Disk", describeDisk(disk)]),
     ]),
@@ -66,7 +66,7 @@ function drawCluster(place, value) {
 }
 
 function tickAge(node, value) {
-  const age = node.querySelector(".age");
+  const age = node.querySelector("[data-age]");
   const first_s = value?.overview.age_seconds;
   if (!age || first_s === undefined) return;
   age.textContent = first_s === null ? "nothing is known yet" : `${writeDuration(first_s + (Date.now() - value.read_ms) / 1000)} ago`;
@@ -166,16 +166,16 @@ function makeMinePane() {
     load: ({ signal }) => get("api/v1/jobs", { user: me.user, state: "RUNNING,PENDING,COMPLETING,SUSPENDED,CONFIGURING", limit: MOST_MINE }, { signal }),
     draw(place, { jobs, total }) {
       if (jobs.length === 0) return showEmpty(place, `No job of ${me.user} runs or waits.`, h("a", { href: makeLink(["jobs"]) }, "All jobs"));
-      const list = place.querySelector("ul") ?? show(place, h("ul", { class: "items" }), h("p", { class: "hint more" })).firstElementChild;
+      const list = place.querySelector("ul") ?? show(place, h("ul", { class: "items" }), h("p", { class: "hint", "data-more": true })).firstElementChild;
       const ordered = jobs.toSorted((one, other) => rank(one.state) - rank(other.state));
       keepInStep(list, ordered.slice(0, 12), (job) => job.job_id, makeMine, updateMine);
-      show(place.querySelector(".more"), total > 12 && h("a", { href: makeLink(["jobs"]) }, `All ${writeCount(total, "job")}`));
+      show(place.querySelector("[data-more]"), total > 12 && h("a", { href: makeLink(["jobs"]) }, `All ${writeCount(total, "job")}`));
     },
   });
 }
 
 function makeMine(job) {
-  const item = h("li", null, h("div", { class: "item" }, h("span", { class: "place" }), h("a", { href: makeLink(["jobs", job.job_id]) }, job.job_name ?? job.job_id), h("span", { class: "hint" })));
+  const item = h("li", null, h("div", { class: "item" }, h("span", { class: "state" }), h("a", { href: makeLink(["jobs", job.job_id]) }, job.job_name ?? job.job_id), h("span", { class: "hint" })));
   updateMine(item, job);
   return item;
 }

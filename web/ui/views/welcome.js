@@ -22,7 +22,7 @@ const JOBS = [
   { name: "count", command: ["wc", "-l", "greetings.txt"], depends_on: ["write"] },
 ];
 
-const openUsual = () => import("./jobs.js");
+const openUsual = () => import("./overview.js");
 
 // Open the view: the first visit while the store is empty, else the usual one.
 export function open(outlet, context) {
