@@ -9,11 +9,11 @@ import { findFamily, isOpen, writeState } from "../core/states.js";
 import { say, showEmpty, showProblem } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
 import { whenZoneChanges } from "../core/format.js";
-import { drawDependencies, drawJobFacts, drawResources } from "../parts/job_facts.js";
-import { makeJobHead } from "../parts/job_head.js";
-import { openScript, showStory, showVariables } from "../parts/job_texts.js";
-import { openTasks } from "../parts/job_tasks.js";
-import { openJobLog } from "../parts/job_log.js";
+import { drawDependencies, drawJobFacts, drawResources } from "../jobs/facts.js";
+import { makeJobHead } from "../jobs/head.js";
+import { openScript, showStory, showVariables } from "../jobs/texts.js";
+import { openTasks } from "../jobs/tasks.js";
+import { openJobLog } from "../jobs/job_log.js";
 
 const AGAIN_MS = 30_000; // what a running job uses is asked for again so often
 const TICK_MS = 1000;
@@ -86,7 +86,7 @@ function makeParts(place, id, query, document_) {
   const facts = h("dl", { class: "facts" });
   const resources = h("div");
   const dependencies = h("div");
-  const stage = h("p", { class: "stage" });
+  const stage = h("p");
   const first = document_.value.job;
   const hasTasks = first.array_job_id !== null || first.het_job_id !== null || first.array_tasks_summary !== null;
   const isWhole = first.array_tasks_summary !== null;

@@ -10,13 +10,13 @@ import { bindKey } from "../core/keys.js";
 import { say, showEmpty, showProblem } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
 import { may, me, whenCallerChanges } from "../core/signin.js";
-import { makeJobColumns } from "../parts/job_columns.js";
-import { countStates, countTasks, findArray, makeBundles } from "../parts/job_bundles.js";
-import { findRange, makeJobList, RANGES } from "../parts/job_list.js";
-import { makeJobFilter } from "../parts/job_filter.js";
-import { makeJobActions } from "../parts/job_actions.js";
-import { openSubmitFromAddress, openSubmit } from "../parts/submit.js";
-import { saveFile } from "../parts/save_file.js";
+import { makeJobColumns } from "../jobs/columns.js";
+import { countStates, countTasks, findArray, makeBundles } from "../jobs/bundles.js";
+import { findRange, makeJobList, RANGES } from "../jobs/list.js";
+import { makeJobFilter } from "../jobs/filter.js";
+import { makeJobActions } from "../jobs/actions.js";
+import { openSubmitFromAddress, openSubmit } from "../jobs/submit.js";
+import { saveFile } from "../jobs/save_file.js";
 
 const JUDGE_MS = 100; // changes are collected for so long before the server is asked which of them the filter takes
 const AROUND_MS = 150; // numbers and title follow changes so fast
@@ -26,7 +26,7 @@ const SHOWN_ONLY = { failed: (job) => findFamily(job.state) === "failed", open: 
 export function open(outlet, { query }) {
   const state = { who: query.get("who") ?? "mine", range: findRange(query.get("since")).key, only: query.get("show") ?? "", ids: null, families: new Map() };
   const bundles = makeBundles();
-  const place = h("div", { class: "jobs-place" });
+  const place = h("div");
   const count = h("span", { class: "count" });
   const warning = h("p", { class: "hint", role: "status" });
   const closing = [];

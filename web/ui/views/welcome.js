@@ -13,7 +13,7 @@ import { setTitle } from "../core/shell.js";
 import { may, me, showDenied } from "../core/signin.js";
 import { makeGraph } from "../parts/graph.js";
 import { makeLogViewer } from "../log/viewer.js";
-import { openSubmit } from "../parts/submit.js";
+import { openSubmit } from "../jobs/submit.js";
 
 const EXAMPLE = "hello";
 // The example as the store has it at first, for one whose file was removed.

@@ -7,8 +7,8 @@ import { makeLink } from "../core/router.js";
 import { showProblem } from "../core/notice.js";
 import { writeCount } from "../core/format.js";
 import { JOB_STATES, writeState } from "../core/states.js";
-import { makeJobColumns } from "./job_columns.js";
-import { countStates } from "./job_bundles.js";
+import { makeJobColumns } from "./columns.js";
+import { countStates } from "./bundles.js";
 
 const MOST = 1000;
 const HIDDEN = new Set(["user", "partition", "submit_time", "memory", "job_name"]);

@@ -6,7 +6,7 @@ import { readDuration, toMs, writeAge, writeDuration, writeTime } from "../core/
 import { findFamily } from "../core/states.js";
 import { makeState } from "../core/marks.js";
 import { makeCopyButton } from "../core/notice.js";
-import { findElapsed } from "./job_columns.js";
+import { findElapsed } from "./columns.js";
 
 const LONG = 28; // a fact with more characters gets two columns
 

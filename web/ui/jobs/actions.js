@@ -8,7 +8,7 @@ import { makeLink } from "../core/router.js";
 import { writeCount } from "../core/format.js";
 import { findFamily, isHeld } from "../core/states.js";
 import { may, me } from "../core/signin.js";
-import { countTasks } from "./job_bundles.js";
+import { countTasks } from "./bundles.js";
 
 const AT_ONCE = 1000;
 const SHOWN_NAMES = 3;
@@ -26,7 +26,7 @@ const ACTIONS = [
 export function makeJobActions({ clear }) {
   const count = h("strong", { role: "status" });
   const buttons = h("span", { class: "actions" });
-  const report = h("div", { class: "report" });
+  const report = h("div");
   const bar = h("div", { class: "bar chosen-bar", hidden: true }, count, buttons, h("button", { type: "button", class: "plain", onclick: clear }, "Choose none"));
   const node = h("div", null, bar, report);
   let asking = false;

@@ -9,7 +9,7 @@ import { fillState } from "../core/marks.js";
 import { writeCount } from "../core/format.js";
 import { may, me } from "../core/signin.js";
 import { describeEnd } from "./exit_words.js";
-import { describeWaiting } from "./job_facts.js";
+import { describeWaiting } from "./facts.js";
 import { openSubmit } from "./submit.js";
 
 const LAST_LINES = 20;
@@ -19,7 +19,7 @@ const PATH = "api/v1/jobs/";
 export function makeJobHead() {
   const name = h("h1");
   const id = h("span", { class: "count" });
-  const state = h("span", { class: "state large" });
+  const state = h("span", { class: "state" });
   const buttons = h("div", { class: "actions" });
   const story = h("div");
   let failure = null;

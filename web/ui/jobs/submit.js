@@ -164,7 +164,7 @@ function makeSources(script, template) {
     fromJob();
   });
   const parts = h("span", { class: "actions" });
-  const node = h("div", { class: "actions sources" }, h("button", { type: "button", onclick: () => file.click() }, "Open a file…"), file, h("span", { class: "actions" }, older, h("button", { type: "button", onclick: fromJob }, "As an older job")), parts);
+  const node = h("div", { class: "actions" }, h("button", { type: "button", onclick: () => file.click() }, "Open a file…"), file, h("span", { class: "actions" }, older, h("button", { type: "button", onclick: fromJob }, "As an older job")), parts);
   listTemplates().then((templates) => drawTemplates(parts, templates, script, template), () => {});
   return node;
 }
