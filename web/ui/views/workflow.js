@@ -15,9 +15,9 @@ import { toMs, writeDuration, writeTime } from "../core/format.js";
 import { makeTextDocument } from "../editor/document.js";
 import { complete } from "../editor/completion.js";
 import { makeGraph } from "../parts/graph.js";
-import { openRunDialog } from "../parts/run_dialog.js";
-import { readQuery } from "../parts/run_body.js";
-import { START_TEXTS } from "../parts/start_texts.js";
+import { openRunDialog } from "../workflows/run_dialog.js";
+import { readQuery } from "../workflows/run_body.js";
+import { START_TEXTS } from "../workflows/start_texts.js";
 
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$/;
 const RUN_COLUMNS = [

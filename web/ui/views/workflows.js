@@ -11,8 +11,8 @@ import { may } from "../core/signin.js";
 import { makeColumnChooser, makeTable } from "../core/table.js";
 import { fillState } from "../core/marks.js";
 import { toMs, writeCount, writeShortTime } from "../core/format.js";
-import { openRunDialog } from "../parts/run_dialog.js";
-import { START_TEXTS } from "../parts/start_texts.js";
+import { openRunDialog } from "../workflows/run_dialog.js";
+import { START_TEXTS } from "../workflows/start_texts.js";
 
 const LAST_RUNS = 500;
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$/;
