@@ -52,7 +52,7 @@ export function makeGantt({ label, whenSelected = () => {} }) {
   const chart = { run: null, jobs: [], ends: new Map(), selected: null, width: 0, names: 0, view: null, hover: null };
   const axis = svg("g", { class: "axis" });
   const nowLine = svg("line", { class: "now" });
-  const rows = svg("g", { class: "rows", role: "list", "aria-label": label });
+  const rows = svg("g", { role: "list", "aria-label": label });
   const canvas = svg("svg", { class: "chart" }, axis, rows, nowLine);
   const scroller = h("div", { class: "scroller", tabindex: 0, role: "group", "aria-label": `${label}; + and − change the scale of time, arrow keys move it` }, canvas);
   const tool = (text, title, act) => h("button", { type: "button", class: "plain", title, "aria-label": title, onclick: act }, text);

@@ -1,0 +1,185 @@
+"""One run: live to its end, what failed first, running again, and one selection in graph, timeline, list and log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.app_server import Server
+from tests.page.looks import check_looks
+from tests.page.run_pages import GATED, Runs
+
+pytestmark = pytest.mark.browser
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+
+
+def node(tab: Any, name: str) -> Any:
+    """The job in the graph."""
+    return tab.locator(f".canvas .node[data-key='{name}']")
+
+
+def test_a_run_is_seen_live_to_its_end(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "live")
+    run_id = runs.start()
+    tab.goto(f"/#/runs/{run_id}")
+    expect(node(tab, "train")).to_have_class(re.compile("running"))
+    expect(node(tab, "report")).to_have_class(re.compile("waiting"))  # all of it from the start
+    expect(tab.locator(".gantt .row")).to_have_count(3)
+    expect(tab.locator(".gantt .row[data-key=report] .blocked")).to_have_count(1)
+    expect(tab).to_have_title(re.compile("^▶ 1/3 live"))
+    expect(tab.locator("link[rel=icon]")).to_have_attribute("href", re.compile("^data:image/svg"))
+    tab.get_by_role("button", name="Larger").click()
+    tab.mouse.move(700, 300)
+    zoomed = tab.locator(".canvas > g").get_attribute("transform")
+    running = tab.locator(".gantt .row[data-key=train] .ran")
+    wide = running.get_attribute("aria-label")
+    expect(running).not_to_have_attribute("aria-label", wide or "")  # it grows
+    runs.let_end()
+    expect(node(tab, "report")).to_have_class(re.compile("done"))
+    expect(tab.get_by_text("3 of 3 jobs done", exact=True)).to_be_visible()
+    expect(tab).to_have_title(re.compile("^✓ 3/3 live"))
+    assert tab.locator(".canvas > g").get_attribute("transform") == zoomed, "zoom and place survive"
+    node(tab, "train").click()
+    tab.get_by_role("tab", name="Result").click()
+    expect(tab.locator(".job .facts")).to_contain_text("accuracy")
+
+
+def test_a_failed_run_opens_at_what_failed_and_is_run_again(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "fails")
+    runs.let_fail()
+    run_id = runs.start(lr=0.5)
+    runs.await_end(run_id)
+    tab.goto(f"/#/runs/{run_id}")
+    failure = tab.get_by_role("region", name="What failed")
+    expect(failure).to_contain_text("1 job failed")
+    expect(failure).to_contain_text("Exit code 137, ended by the signal SIGKILL.")
+    expect(failure.locator("pre")).to_contain_text("Traceback: no well for 0.5")
+    expect(tab.locator(".job h2")).to_have_text("train")
+    expect(tab).to_have_title(re.compile("^✗ 1/3 fails"))
+    (tmp_path / "well").touch()
+    failure.get_by_role("button", name="Re-run what did not complete (2 jobs)").click()
+    expect(tab.get_by_label("What is sent")).to_contain_text('"only": "failed"')
+    tab.get_by_role("button", name="Run again").dblclick()
+    expect(tab.get_by_text("3 of 3 jobs done", exact=True)).to_be_visible()
+    expect(failure).to_be_hidden()
+    attempts = {job["name"]: len(job["attempts"]) for job in runs.get(run_id)["jobs"]}
+    assert attempts["prepare"] == 1 and attempts["train"] == 2
+    expect(tab.locator(".gantt .row[data-key=train] .ran")).to_have_count(2)  # every attempt has its bar
+    tab.get_by_role("button", name="Re-run this job").click()
+    expect(tab.get_by_label("What is sent")).to_contain_text('"jobs": [\n    "train"\n  ]')
+
+
+def test_a_new_run_is_sent_as_it_is_shown(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "again")
+    runs.let_end()
+    run_id = runs.start(lr=0.25)
+    runs.await_end(run_id)
+    tab.goto(f'/#/runs/{run_id}?rerun=new&args={{"seed":7}}')
+    dialog = tab.get_by_role("dialog")
+    expect(dialog.get_by_label("lr")).to_have_value("0.25")
+    expect(dialog.locator(".field.changed")).to_have_count(1)
+    expect(dialog.locator(".field.changed small")).to_have_text("changed: it was 3")
+    dialog.get_by_label("note").fill("3")
+    dialog.get_by_label("fast").select_option("false")
+    previewed = dialog.get_by_label("What is sent").inner_text()
+    sent: list[str] = []
+    tab.on("request", lambda asked: asked.method == "POST" and sent.append((asked.post_data, asked.headers)))
+    dialog.get_by_role("button", name="Run again").dblclick()
+    expect(tab).not_to_have_url(re.compile(run_id))
+    (body, headers), *others = sent
+    assert others == [] and headers["idempotency-key"]
+    assert json.loads(previewed.partition("\n")[2]) == json.loads(body)
+    new = tab.url.rpartition("/")[2].partition("?")[0]
+    assert runs.await_end(new)["args"] == {"lr": 0.25, "seed": 7, "note": "3", "fast": False}
+
+
+def test_one_selection_in_graph_timeline_list_and_log(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "chosen")
+    runs.let_end()
+    run_id = runs.start()
+    runs.await_end(run_id)
+    tab.goto(f"/#/runs/{run_id}?job=prepare")
+    expect(node(tab, "prepare")).to_have_attribute("aria-pressed", "true")
+    expect(tab.locator(".log-text").get_by_text("ready", exact=True)).to_be_visible()
+    tab.locator(".gantt .row[data-key=train] .label").click()
+    expect(node(tab, "train")).to_have_class(re.compile("selected"))
+    expect(tab.locator(".log-text").get_by_text("began", exact=True)).to_be_visible()
+    expect(tab).to_have_url(re.compile("job=train"))
+    tab.get_by_role("tab", name="Jobs", exact=True).click()
+    table = tab.get_by_role("table", name="Jobs of the run")
+    expect(table.get_by_role("button", name="train", exact=True)).to_have_attribute("aria-pressed", "true")
+    table.get_by_role("button", name="report", exact=True).click()
+    expect(node(tab, "report")).to_have_class(re.compile("selected"))
+    tab.get_by_role("tab", name="Script").click()
+    expect(tab.get_by_label("Script of report")).to_contain_text("echo done")
+    address = tab.url
+    tab.goto("/#/jobs")
+    tab.goto(address)
+    tab.reload()
+    expect(node(tab, "report")).to_have_class(re.compile("selected"))
+    expect(tab.get_by_label("Script of report")).to_contain_text("echo done")
+
+
+def test_cancelling_asks_with_the_numbers(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "stopped")
+    run_id = runs.start()
+    tab.goto(f"/#/runs/{run_id}")
+    expect(node(tab, "train")).to_have_class(re.compile("running"))
+    tab.get_by_role("button", name="Cancel", exact=True).click()
+    expect(tab.get_by_text("Cancel this run of stopped, with 1 running and 1 waiting job?")).to_be_visible()
+    expect(tab.get_by_role("button", name="Keep")).to_be_focused()
+    tab.get_by_role("button", name="Cancel", exact=True).click()
+    expect(tab.locator(".view > .bar .state")).to_contain_text("cancelled")
+    assert runs.get(run_id)["status"] == "cancelled"
+
+
+def test_a_pane_that_fails_leaves_the_others(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "panes")
+    runs.let_end()
+    run_id = runs.start()
+    runs.await_end(run_id)
+    tab.route("**/runs/*/jobs", lambda route: route.fulfill(status=500, json={"detail": "the disk is away"}))
+    tab.goto(f"/#/runs/{run_id}?tab=script")
+    problem = tab.get_by_text("Script could not be loaded. the disk is away")
+    expect(problem).to_be_visible()
+    expect(node(tab, "report")).to_be_visible()
+    tab.unroute("**/runs/*/jobs")
+    tab.get_by_role("button", name="Try again").click()
+    expect(tab.get_by_label(re.compile("^Script of"))).to_contain_text("#!/bin/bash")
+    tab.troubles.expect("500")
+
+
+def test_a_run_that_is_not_there(tab: Any) -> None:
+    tab.goto("/#/runs/00000000-0000-4000-8000-000000000000")
+    expect(tab.get_by_text("There is no run with this id.")).to_be_visible()
+    tab.troubles.expect("404")
+
+
+def test_notifications_are_asked_for_by_a_click_and_say_why_not(
+    site: Server, open_tab: Callable[..., Any], tmp_path: Path
+) -> None:
+    runs = Runs(site, tmp_path, "told")
+    run_id = runs.start()
+    tab = open_tab(f"#/runs/{run_id}", url=site.url.replace("127.0.0.1", "sluice.test"))
+    tab.get_by_role("button", name="Tell me when it ends").click()
+    expect(tab.get_by_text("Browsers notify only where the page comes over https. A webhook works")).to_be_visible()
+    runs.let_end()
+    runs.await_end(run_id)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False)])
+def test_how_it_looks(site: Server, open_tab: Callable[..., Any], tmp_path: Path, width: int, dark: bool) -> None:
+    runs = Runs(site, tmp_path, f"looks-{width}-{dark}".lower(), GATED.replace("report", "a_very_" * 8 + "long_name"))
+    runs.let_fail()
+    run_id = runs.start()
+    runs.await_end(run_id)
+    tab = open_tab(f"#/runs/{run_id}", width=width, dark=dark)
+    expect(tab.locator(".failure pre")).to_contain_text("Traceback")
+    expect(tab.locator(".log-text").first).to_be_visible()
+    check_looks(tab, width)
