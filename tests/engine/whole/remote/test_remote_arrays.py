@@ -43,7 +43,8 @@ def test_the_tasks_of_an_array_over_there(client: Client, beyond: Beyond) -> Non
     url, lines = f"/api/jobs/{array}_2/logs/stdout", LINES + 1
     counted = eventually(lambda: (found := client.get(url, params={"count": True}).json())["line_count"] and found)
     assert (counted["line_count"], counted["size_bytes"], counted["ended"]) == (lines, size, True)
-    assert [line["text"] for line in client.get(url, params={"line": 777, "lines": 2}).json()["lines"]] == ["776", "777"]
+    window = client.get(url, params={"line": 777, "lines": 2}).json()
+    assert [line["text"] for line in window["lines"]] == ["776", "777"]
     hit = client.get(f"{url}/search", params={"q": "^4321$", "regex": True}).json()["hit"]
     assert (hit["line"], hit["text"]) == (4322, "4321")
     assert client.get(f"{url}/file", params={"offset": size - 1}).content == b"\n"
