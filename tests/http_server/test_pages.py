@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from http_server.pages import make_own_page
+from http_server.pages import make_own_page, shrink_module
 from tests import ROOT
 from tests.app_client import Client
 from tests.waiting import eventually
@@ -27,6 +27,19 @@ def test_browsers_get_the_page_and_programs_where_to_begin(client: Client) -> No
     assert page.headers["content-type"].startswith("text/html") and page.headers["cache-control"] == "no-store"
     assert client.get("/", token=None).json()["openapi"] == "openapi.json"
     assert client.request("HEAD", "/", token=None, headers=HTML, judged=False).content == b""
+
+
+@pytest.mark.parametrize(
+    ("why", "text", "sent"),
+    [
+        ("comments and indentation", "// what\n  const a = 1; // one\n", "const a=1;"),
+        ("texts stay", "say('a  //  b', `a  ${ b }  c`)", "say('a  //  b',`a  ${ b }  c`)"),
+        ("a template within one", "f(\n  `${n} of ${m ? `, ${m} bad` : ''}`,\n)", "f(`${n} of ${m ? `, ${m} bad` : ''}`,)"),
+        ("after a name", "return\n  `${a ? ` b ` : ''}`;\nc()", "return\n`${a ? ` b ` : ''}`;\nc()"),
+    ],
+)
+def test_modules_are_sent_without_what_is_for_people(why: str, text: str, sent: str) -> None:
+    assert shrink_module(text) == sent, why
 
 
 def test_every_file_that_the_page_names_is_there(client: Client) -> None:
