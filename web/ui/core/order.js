@@ -1,7 +1,7 @@
 // The order of a table's rows: by a column, tasks below their array, without those that are hidden.
 
 const collator = new Intl.Collator("en", { numeric: true });
-const isNothing = (value) => value === null || value === undefined || value === "" || Number.isNaN(value);
+const isNothing = (value) => value === null || value === undefined || value === "" || (typeof value === "number" && !Number.isFinite(value));
 
 // Compare two values: numbers by size, texts by their words; what is missing comes last.
 export function compareValues(one, other) {
