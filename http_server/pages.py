@@ -9,7 +9,6 @@ import functools
 import gzip
 import hashlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import rcssmin

@@ -34,7 +34,11 @@ def test_browsers_get_the_page_and_programs_where_to_begin(client: Client) -> No
     [
         ("comments and indentation", "// what\n  const a = 1; // one\n", "const a=1;"),
         ("texts stay", "say('a  //  b', `a  ${ b }  c`)", "say('a  //  b',`a  ${ b }  c`)"),
-        ("a template within one", "f(\n  `${n} of ${m ? `, ${m} bad` : ''}`,\n)", "f(`${n} of ${m ? `, ${m} bad` : ''}`,)"),
+        (
+            "a template within one",
+            "f(\n  `${n} of ${m ? `, ${m} bad` : ''}`,\n)",
+            "f(`${n} of ${m ? `, ${m} bad` : ''}`,)",
+        ),
         ("after a name", "return\n  `${a ? ` b ` : ''}`;\nc()", "return\n`${a ? ` b ` : ''}`;\nc()"),
     ],
 )

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.app_server import Server
-from tests.page.sweeps import sweep_pages
 from tests.page.looks import check_looks, pick_theme
+from tests.page.sweeps import sweep_pages
 
 pytestmark = pytest.mark.browser
 
