@@ -58,7 +58,11 @@ test-outside *args: (_env "dev")
 fuzz *args: (_env "dev")
     @{{ python }} -m pytest -m fuzz "$@"
 
-# Speed, as ratios measured side by side in one run
+# Make the pictures of the README anew, in a headless browser
+screenshots *args: (_env "dev")
+    @{{ python }} -m tests.page.pictures "$@"
+
+# Speed, as ratios measured side by side in one run; `just bench page` in a headless browser
 bench *args: (_env "dev")
     @{{ python }} -m tests.bench "$@"
 
