@@ -8,8 +8,8 @@ import { changeQuery, makeLink } from "../core/router.js";
 import { toMs, whenZoneChanges, writeBytes, writeCount, writeTime } from "../core/format.js";
 import { showEmpty, showProblem } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
-import { makeFilePane } from "../parts/file.js";
-import { makeSync } from "../parts/sync.js";
+import { makeFilePane } from "../files/file.js";
+import { makeSync } from "../files/sync.js";
 
 const KINDS = { directory: "folder", file: "file", symlink: "link" };
 

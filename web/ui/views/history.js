@@ -10,7 +10,7 @@ import { findFamily } from "../core/states.js";
 import { fillState } from "../core/marks.js";
 import { showEmpty, showProblem } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
-import { openExportDialog, openFiles, openReportDialog } from "../parts/exports.js";
+import { openExportDialog, openFiles, openReportDialog } from "../files/exports.js";
 
 const PAGE_ROWS = 1000;
 const MOST_ROWS = 10_000;
