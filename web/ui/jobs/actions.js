@@ -30,13 +30,19 @@ export function makeJobActions({ clear }) {
   const bar = h("div", { class: "bar chosen-bar", hidden: true }, count, buttons, h("button", { type: "button", class: "plain", onclick: clear }, "Choose none"));
   const node = h("div", null, bar, report);
   let asking = false;
+  let shown = "";
 
   function showJobs(jobs) {
     if (asking) return; // the question stands until it is answered
     bar.hidden = jobs.length === 0;
     if (jobs.length === 0) return;
+    const key = jobs.map((job) => `${job.job_id} ${job.state} ${isHeld(job)}`).join();
+    if (key === shown) return;
+    shown = key;
     count.textContent = `${writeCount(sumTasks(jobs), "job")} chosen`;
+    const focused = buttons.contains(document.activeElement) ? [...buttons.children].findIndex((each) => each.contains(document.activeElement)) : -1;
     show(buttons, ACTIONS.map((action) => makeButton(action, jobs)));
+    buttons.children[focused]?.firstElementChild.focus();
   }
 
   function makeButton({ action, label, fits, none, isLast }, jobs) {
@@ -50,10 +56,12 @@ export function makeJobActions({ clear }) {
         asking = true;
         const isSure = await askFirst(button, describeQuestion(label, fitting), label);
         asking = false;
+        shown = ""; // what changed meanwhile is shown with the next change
         if (!isSure) return;
       }
       for (const other of buttons.querySelectorAll("button")) other.disabled = true;
       await act(action, label, ids);
+      shown = "";
       clear();
     });
     const copy = size > 0 && makeCopyButton(() => listCalls(action, ids).map(({ method, path, body }) => formatCurl(method, path, body)).join("\n"), "curl");

@@ -100,6 +100,7 @@ export function open(outlet, { query }) {
     const more = list.state === "partial" ? ", reading more…" : "";
     setText(count, `${writeCount(total, "job")}${words.length > 0 ? `: ${words.join(", ")}` : ""}${more}`);
     setTitle("Jobs", { family: families.has("running") ? "running" : families.has("waiting") ? "waiting" : null, progress: words.join(", ") || null });
+    if (table.selected.size > 0) actions.show(listChosen());
     drawEmpty();
   }
 
