@@ -66,9 +66,9 @@ export function open(outlet, { query }) {
 
   function listChosen() {
     const jobs = new Map();
-    for (const key of table.selected) {
-      const row = table.order.byKey.get(key)?.row;
-      for (const job of row?.isGroup ? listFitting(row.array_id) : row ? [row] : []) jobs.set(job.job_id, job);
+    for (const { key, row } of table.order.entries) {
+      if (!table.selected.has(key)) continue;
+      for (const job of row.isGroup ? listFitting(row.array_id) : [row]) jobs.set(job.job_id, job);
     }
     // A task that is chosen as part of its row is not named a second time.
     return [...jobs.values()].filter((job) => !job.origin || job.origin === job.job_id || !jobs.has(job.origin));
