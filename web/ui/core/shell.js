@@ -63,12 +63,15 @@ function markPlace(links, place) {
 
 // --- keys ----------------------------------------------------------------------------------------------------------------
 
+const loadBox = () => import("../shell/commands.js");
+
 async function openBox() {
-  const { openCommands } = await import("../shell/commands.js");
+  const { openCommands } = await loadBox();
   openCommands([{ title: "Keys and what they do", hint: "command", act: openKeys }]);
 }
 
 function bindKeys() {
+  loadBox(); // so that it is there before the next key is pressed
   bindKey("/", "search and commands", openBox);
   bindKey("?", "this list of keys", openKeys);
   for (const [key, place] of Object.entries(JUMPS)) bindKey(`g ${key}`, `go to ${place}`, () => goTo(makeLink([place])));
