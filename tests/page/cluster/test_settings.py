@@ -53,15 +53,15 @@ def test_a_token_is_shown_once_and_revoked_after_a_question(site: Server, open_t
     tab.get_by_role("button", name="Make one…").click()
     tab.get_by_label("Name", exact=True).fill("laptop")
     tab.get_by_role("button", name="Make it").click()
-    shown = tab.get_by_role("dialog", name="Token laptop")
-    shown.wait_for()
+    dialog = tab.get_by_role("dialog", name="Token laptop")
+    dialog.wait_for()
     secret = tab.get_by_label("Secret of laptop").input_value()
     assert site.http.get("/api/session", headers={"authorization": f"Bearer {secret}"}).json()["user"] == "laptop"
-    shown.get_by_role("button", name="Copy", exact=True).click()
-    shown.get_by_role("button", name="Copied", exact=True).wait_for()
+    dialog.get_by_role("button", name="Copy", exact=True).click()
+    dialog.get_by_role("button", name="Copied", exact=True).wait_for()
     tab.keyboard.press("Escape")
-    assert shown.is_visible(), "only its button closes what is shown once"
-    shown.get_by_role("button", name="I have copied it").click()
+    assert dialog.is_visible(), "only its button closes what is shown once"
+    dialog.get_by_role("button", name="I have copied it").click()
     assert secret not in tab.content()
     row = tab.get_by_role("row").filter(has_text="laptop")
     row.get_by_role("button", name="Revoke").click()

@@ -75,21 +75,19 @@ def test_a_token_that_is_revoked_asks_anew_and_keeps_what_was_typed(site: Server
 
 
 def test_two_tabs_sign_in_and_out_together(site: Server, open_tab: Callable[..., Any]) -> None:
-    one = open_tab("#/overview")
-    other = one.context.new_page()
+    first = open_tab("#/overview")
+    other = first.context.new_page()
     other.goto("/#/nodes")
     other.get_by_role("dialog", name="Sign in").wait_for()
-    sign_in(one, site.tokens["write"])
+    sign_in(first, site.tokens["write"])
     other.get_by_role("dialog", name="Sign in").wait_for(state="hidden")
     other.get_by_role("link", name="node01").wait_for()
-    one.get_by_role("button", name="Sign out").click()
+    first.get_by_role("button", name="Sign out").click()
     other.get_by_role("dialog", name="Sign in").wait_for()
-    one.troubles.expect("401")
+    first.troubles.expect("401")
 
 
-def test_what_a_read_only_token_may_not_do_is_shown_and_not_offered(
-    site: Server, open_tab: Callable[..., Any]
-) -> None:
+def test_what_a_read_only_token_may_not_do_is_shown_and_not_offered(site: Server, open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/settings/access")
     sign_in(tab, site.tokens["read"])
     tab.get_by_text("write: submit, cancel, run (not allowed)").wait_for()
