@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.app_server import Server
-
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -60,11 +58,17 @@ def job_of(*attempts: Any, name: str = "a", needs: tuple[str, ...] = ()) -> Any:
     }
 
 
-@pytest.fixture
-def page(site: Server, tab: Any) -> Any:
-    """A tab on a page of the site."""
-    tab.get_by_role("heading", name="Jobs").wait_for()
+def open_empty(open_tab: Callable[..., Any], **options: Any) -> Any:
+    """Open a tab that shows no view."""
+    tab = open_tab("#/none", **options)
+    tab.get_by_text("There is nothing at").wait_for()
     return tab
+
+
+@pytest.fixture
+def page(open_tab: Callable[..., Any]) -> Any:
+    """A tab that shows no view."""
+    return open_empty(open_tab)
 
 
 OPEN = {"started_at": at(0), "completed_at": None}
@@ -119,9 +123,8 @@ def test_the_axis_chooses_its_unit(page: Any) -> None:
         assert 2 <= len(found["ticks"]) <= 8, why
 
 
-def test_time_alone_is_zoomed_and_follows_the_zone(site: Server, open_tab: Callable[..., Any]) -> None:
-    page = open_tab("", timezone_id="Asia/Kolkata")
-    page.get_by_role("heading", name="Jobs").wait_for()
+def test_time_alone_is_zoomed_and_follows_the_zone(open_tab: Callable[..., Any]) -> None:
+    page = open_empty(open_tab, timezone_id="Asia/Kolkata")
     jobs = [job_of(attempt(1, 0, 600 * n, 600 * n + 500), name=f"job {n}") for n in range(60)]
     page.evaluate(DRAW, {"run": {"started_at": at(0), "completed_at": at(36_000), "jobs": jobs}})
     axis = page.locator(".gantt .axis text")

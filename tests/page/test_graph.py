@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.app_server import Server
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
@@ -24,7 +24,7 @@ MAKE = """async ({ jobs, width }) => {
   window.graph = graph;
   const began = performance.now();
   await graph.setJobs(jobs);
-  await new Promise(requestAnimationFrame);
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   return performance.now() - began;
 }"""
 SET = "(jobs) => graph.setJobs(jobs)"
@@ -47,9 +47,10 @@ def _list_needs(at: int) -> list[str]:
 
 
 @pytest.fixture
-def page(site: Server, tab: Any) -> Any:
-    """A tab that shows nothing yet."""
-    tab.get_by_role("heading", name="Jobs").wait_for()
+def page(open_tab: Callable[..., Any]) -> Any:
+    """A tab that shows no view."""
+    tab = open_tab("#/none")
+    tab.get_by_text("There is nothing at").wait_for()
     return tab
 
 
@@ -63,6 +64,18 @@ def test_every_job_tells_its_state_in_fill_shape_and_word(page: Any) -> None:
     assert len(set(fills)) == 4
     marks = nodes.evaluate_all("(all) => all.map((one) => one.querySelector('.mark').textContent)")
     assert marks == ["✓", "▶", "✗", "○"]
+
+
+def test_at_the_smallest_zoom_state_is_told_by_the_fill(page: Any) -> None:
+    states = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "WHATEVER"]
+    page.evaluate(MAKE, {"jobs": [{"name": state, "status": state} for state in states]})
+    for _ in range(3):
+        page.get_by_role("button", name="Smaller").click()
+    page.locator(".canvas.small").wait_for()
+    fills = page.locator(".canvas .node").evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one.querySelector('rect')).fill)"
+    )
+    assert len(set(fills)) == len(states)
 
 
 def test_a_change_of_state_moves_nothing(page: Any) -> None:

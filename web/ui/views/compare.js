@@ -103,14 +103,15 @@ function drawHead(one, other) {
 
 function drawSection(title, rows, isAll) {
   const shown = rows.filter((row) => isAll || row.differs);
-  const write = (value) => (value === undefined || value === null || value === "" ? "–" : writeValue(value));
+  const write = (value) => (value === undefined || value === null || value === "" ? "–" : h("code", null, writeValue(value)));
+  const draw = (name, value) => (value && name.endsWith(": state") ? makeState(value) : write(value));
   if (shown.length === 0) return [h("h3", null, title), h("p", { class: "hint" }, rows.length > 0 ? "Nothing differs." : "There is nothing to compare.")];
   return [
     h("h3", null, title),
     h(
       "table",
       { class: "compared", "aria-label": title },
-      h("tbody", null, shown.map((row) => h("tr", { class: row.differs && isAll ? "differs" : null }, h("th", { scope: "row" }, row.name), [row.left, row.right].map((value) => h("td", null, h("code", null, write(value))))))),
+      h("tbody", null, shown.map((row) => h("tr", { class: row.differs && isAll ? "differs" : null }, h("th", { scope: "row" }, row.name), [row.left, row.right].map((value) => h("td", null, draw(row.name, value)))))),
     ),
   ];
 }
