@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from http_server.pages import read_asset
+from http_server.pages import read_asset, shrink_module
 from tests import ROOT
 from tests.contract_judge import operations
 
@@ -121,6 +121,28 @@ def test_views_are_loaded_when_they_are_opened() -> None:
     views = set(UI.glob("views/*.js"))
     assert [name_of(path) for path in MODULES if set(list_imports(path)) & views and path.parent.name == "core"] == []
     assert views <= set(list_imports(UI / "app.js", LAZY)), "every view has a route"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_texts_are_sent_as_they_are_written(path: Path) -> None:
+    """Templates stand in templates: what makes modules small must not take spaces out of what is read."""
+    code, sent = read_code(path), read_asset(path).decode()
+    assert sent.count("`") == code.count("`")
+
+
+@pytest.mark.parametrize(
+    ("why", "code", "sent"),
+    [
+        ("a template in another", "f(`a ${b ? `, ${c} more` : ''} d`);", "f(`a ${b ? `, ${c} more` : ''} d`);"),
+        ("an expression before one", "const a = 1 / 2 + `x  y`; // no", "const a=1/2+`x  y`;"),
+        ("a regular expression with one's mark", "const a = /[`'\"]/g; f(` b  c `);", "const a=/[`'\"]/g;f(` b  c `);"),
+        ("braces in the code of one", "f(`${g({ a: { b: 1 } })}  x`);", "f(`${g({ a: { b: 1 } })}  x`);"),
+        ("a string with one's mark", 'const a = "`"; f(`b  c`);', 'const a="`";f(`b  c`);'),
+        ("a comment with one's mark", "// a `b\nf(`c  d`);", "f(`c  d`);"),
+    ],
+)
+def test_what_is_sent_of_a_module(why: str, code: str, sent: str) -> None:
+    assert shrink_module(code) == sent
 
 
 # --- safety ----------------------------------------------------------------------------------------------------------
