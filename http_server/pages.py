@@ -119,11 +119,11 @@ def shrink_module(text: str) -> str:
         if found[0] == "`":
             at = find_template_end(text, at)
             templates.append(text[found.start() : at])
-            pieces.append(f'"\0{len(templates) - 1}\0"')
+            pieces.append(f"template_{len(templates) - 1}_of_it")
         else:
             pieces.append(found[0])
     shrunk = rjsmin.jsmin("".join(pieces) + text[at:])
-    return re.sub('"\0(\\d+)\0"', lambda match: templates[int(match[1])], shrunk)
+    return re.sub(r"template_(\d+)_of_it", lambda match: templates[int(match[1])], shrunk)
 
 
 def find_template_end(text: str, at: int) -> int:

@@ -39,7 +39,7 @@ def test_browsers_get_the_page_and_programs_where_to_begin(client: Client) -> No
             "f(\n  `${n} of ${m ? `, ${m} bad` : ''}`,\n)",
             "f(`${n} of ${m ? `, ${m} bad` : ''}`,)",
         ),
-        ("after a name", "return\n  `${a ? ` b ` : ''}`;\nc()", "return\n`${a ? ` b ` : ''}`;\nc()"),
+        ("after a name", "return\n  `${a ? ` b ` : ''}`;\nc()", "return\n`${a ? ` b ` : ''}`;c()"),
     ],
 )
 def test_modules_are_sent_without_what_is_for_people(why: str, text: str, sent: str) -> None:
