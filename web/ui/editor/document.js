@@ -76,11 +76,11 @@ export function makeTextDocument({ key, title, label, load, save, initial = "", 
     editor.check();
   }
 
-  // Look whether the file was changed by others.
-  async function reload() {
+  // Look whether the file was changed by others, or is gone.
+  async function reload(isGone = false) {
     if (own.base === null) return;
     await own.saving?.catch(() => {});
-    const found = await read().catch(() => null);
+    const found = isGone ? { text: "", version: null, problems: [] } : await read().catch(() => null);
     if (found === null || own.saving !== null || found.version === own.base.version) return;
     if (found.text === editor.getText() || !isUnsaved()) {
       const wasThere = own.base.version !== null;

@@ -9,6 +9,7 @@ export const LINE_PX = 18;
 const AHEAD_LINES = 5;
 const CHECK_MS = 250;
 const MOST_PROBLEMS = 100;
+const MOST_TYPED = 50_000; // typing more takes the browser seconds; then undo does not reach back
 
 // Make an editor.
 //
@@ -113,7 +114,7 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
     if (old === text) return;
     const wasReadOnly = field.readOnly;
     field.readOnly = false;
-    insert(start, old.length - end, text.slice(start, text.length - end));
+    if (text.length - start - end < MOST_TYPED) insert(start, old.length - end, text.slice(start, text.length - end));
     field.readOnly = wasReadOnly;
     if (field.value !== text) setAll(text); // where the browser refused to type it
     const at = findOffset(line, column);

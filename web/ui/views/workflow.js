@@ -75,7 +75,10 @@ export function open(outlet, { params: { name }, query }) {
   graph.node.hidden = true;
   if (mayWrite) get("api/schemas/workflow").then((schema) => (view.schema = schema)).catch(() => {});
   const isOwn = (change) => change.kind === "problem" ? change.id.includes(`/${name}.`) : change.id === name && (change.parent ?? null) === mount;
-  view.closers.push(hearChanges(["workflow", "problem"], (changes) => changes.some(isOwn) && text.reload()));
+  view.closers.push(hearChanges(["workflow", "problem"], (changes) => {
+    const own = changes.filter(isOwn);
+    if (own.length > 0) text.reload(own.at(-1).kind === "workflow" && own.at(-1).action === "deleted");
+  }));
   if (query.get("run")) openAsked();
   return () => {
     for (const close of view.closers) close();

@@ -21,13 +21,13 @@ const FILE = /(?:^|\/)([^/]+)\.(?:ya?ml|json)$/i;
 const COLUMNS = [
   { key: "name", title: "Name", width: "minmax(9rem, 1fr)", value: (row) => row.name, render: fillName },
   { key: "last", title: "Last run", width: "12rem", value: (row) => toMs(row.last?.started_at), render: fillLast },
-  { key: "problem", title: "Problem", width: "minmax(12rem, 2fr)", value: (row) => row.problems[0]?.reason, render: fillProblem },
+  { key: "problem", title: "Problem", width: "minmax(12rem, 2fr)", value: (row) => pickProblem(row)?.reason, render: fillProblem },
   { key: "description", title: "What it does", width: "minmax(10rem, 2fr)", value: (row) => row.workflow?.description },
   { key: "jobs", title: "Jobs", width: "4rem", numeric: true, value: (row) => row.workflow?.jobs.length },
   { key: "args", title: "Values", width: "minmax(8rem, 1fr)", value: (row) => Object.keys(row.workflow?.args ?? {}).join(", ") },
   { key: "sweep", title: "Sweep over", width: "8rem", value: (row) => Object.keys(row.workflow?.sweep?.matrix ?? {}).join(", ") },
   { key: "mount", title: "Mount", width: "7rem", value: (row) => row.mount },
-  { key: "run", title: "", width: "5rem", value: () => null, render: fillRun },
+  { key: "run", title: "Start", width: "5rem", value: () => null, render: fillRun },
 ];
 
 const makeRowKey = (name, mount) => `${mount ?? ""}/${name}`;
@@ -48,8 +48,11 @@ function fillLast(cell, row) {
   return cell;
 }
 
+// The one that says most: what was meant, where that is known.
+const pickProblem = (row) => row.problems.find((problem) => problem.reason.includes("did you mean")) ?? row.problems[0];
+
 function fillProblem(cell, row) {
-  const [problem] = row.problems;
+  const problem = pickProblem(row);
   const text = problem ? `${problem.line ? `Line ${problem.line}: ` : ""}${problem.reason}${row.problems.length > 1 ? ` (and ${row.problems.length - 1} more)` : ""}` : "";
   if (cell.textContent.slice(2) === text) return;
   const isError = problem?.severity === "error";

@@ -1,0 +1,93 @@
+"""The list of workflows: live, with what is wrong in place, new ones, copies, and what cannot be had."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.app_server import Server
+from tests.page.looks import check_looks
+from tests.page.test_editor import expect
+from tests.page.workflow_pages import TEXT, WRONG, OpenTab, open_workflow, put, read_file, write_outside
+
+pytestmark = pytest.mark.browser
+
+
+def find_row(tab: Any, name: str) -> Any:
+    """Find the row of a workflow."""
+    return tab.get_by_role("row").filter(has=tab.get_by_role("link", name=name, exact=True))
+
+
+def test_a_file_from_outside_is_there_at_once(site: Server, open_tab: OpenTab) -> None:
+    tab = open_tab("#/workflows")
+    tab.get_by_role("heading", name="Workflows").wait_for()
+    write_outside(site, "fresh", TEXT)
+    find_row(tab, "fresh").get_by_text("Two jobs").wait_for()
+    write_outside(site, "fresh", WRONG)
+    find_row(tab, "fresh").get_by_text("did you mean 'command'").wait_for()
+    write_outside(site, "fresh", TEXT.replace("Two jobs", "<b>Two</b> & more"))
+    find_row(tab, "fresh").get_by_text("<b>Two</b> & more").wait_for()
+    (site.store / "workflows" / "fresh.yaml").unlink()
+    expect(find_row(tab, "fresh")).to_have_count(0)
+
+
+def test_the_last_run_stands_there(site: Server, open_tab: OpenTab) -> None:
+    put(site, "ran")
+    tab = open_tab("#/workflows")
+    find_row(tab, "ran").wait_for()
+    site.http.post("/api/workflows/ran/run", json={})
+    find_row(tab, "ran").get_by_text("completed").wait_for()
+
+
+def test_a_new_one_is_written_and_run(site: Server, open_tab: OpenTab) -> None:
+    tab = open_tab("#/workflows")
+    tab.get_by_role("button", name="New workflow…").click()
+    tab.get_by_label("Name", exact=True).fill("a b")
+    tab.get_by_role("button", name="Write it").click()
+    tab.get_by_text("A name has only letters").wait_for()
+    tab.get_by_label("Name", exact=True).fill("made")
+    tab.get_by_label("Begins as").select_option("two")
+    tab.get_by_role("button", name="Write it").click()
+    tab.get_by_role("region", name="Graph").get_by_role("button", name="sum, needs write").wait_for()
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.locator(".document .bar [role=status]")).to_have_text("Saved.")
+    assert "name: made" in read_file(site, "made")
+    assert "new=" not in tab.url
+
+
+def test_copies_new_names_and_the_end(site: Server, open_tab: OpenTab) -> None:
+    put(site, "first")
+    tab, _field = open_workflow(open_tab, "first")
+    tab.get_by_role("button", name="Duplicate…").click()
+    tab.get_by_role("dialog").get_by_role("button", name="Duplicate").click()
+    tab.get_by_role("heading", name="first-2").wait_for()
+    tab.get_by_role("button", name="Rename…").click()
+    tab.get_by_label("New name").fill("second")
+    tab.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    tab.get_by_role("heading", name="second").wait_for()
+    assert read_file(site, "second") == TEXT and not (site.store / "workflows" / "first-2.yaml").exists()
+    tab.get_by_role("button", name="Delete").click()
+    expect(tab.get_by_role("button", name="Keep")).to_be_focused()
+    tab.get_by_role("button", name="Delete").click()
+    tab.get_by_role("heading", name="Workflows").wait_for()
+    assert not (site.store / "workflows" / "second.yaml").exists()
+
+
+def test_none_that_fits_is_not_none_at_all(site: Server, open_tab: OpenTab) -> None:
+    put(site, "there")
+    tab = open_tab("#/workflows?filter=nothinglikeit")
+    tab.get_by_text("No workflow matches").wait_for()
+    tab.get_by_role("button", name="Clear the filter").click()
+    find_row(tab, "there").wait_for()
+    assert not re.search("filter=", tab.url)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False)])
+def test_the_list_is_legible(site: Server, open_tab: OpenTab, width: int, dark: bool) -> None:
+    put(site, "long-" + "name" * 20)
+    write_outside(site, "bent", WRONG)
+    tab = open_tab("#/workflows", width=width, dark=dark)
+    find_row(tab, "bent").wait_for()
+    check_looks(tab, width)
