@@ -13,8 +13,8 @@ import pytest
 from tests import ROOT
 from tests.app_server import Server
 from tests.page.looks import check_looks
-from tests.page.test_editor import expect
-from tests.page.workflow_pages import TEXT, OpenTab, open_workflow, put
+from tests.page.workflows.test_editor import expect
+from tests.page.workflows.workflow_pages import TEXT, OpenTab, open_workflow, put
 
 BROWSER = pytest.mark.browser
 BODY = ROOT / "web" / "ui" / "workflows" / "run_body.js"

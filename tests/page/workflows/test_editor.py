@@ -11,7 +11,16 @@ import pytest
 
 from tests.app_server import Server
 from tests.page.looks import check_looks
-from tests.page.workflow_pages import TEXT, WRONG, OpenTab, open_workflow, put, put_caret, read_file, write_outside
+from tests.page.workflows.workflow_pages import (
+    TEXT,
+    WRONG,
+    OpenTab,
+    open_workflow,
+    put,
+    put_caret,
+    read_file,
+    write_outside,
+)
 
 pytestmark = pytest.mark.browser
 CONTAINER = "jobs:\n- name: a\n  command: [x]\n  environment:\n    container:\n      runtime: "

@@ -9,8 +9,8 @@ import pytest
 
 from tests.app_server import Server
 from tests.page.looks import check_looks
-from tests.page.test_editor import expect
-from tests.page.workflow_pages import TEXT, WRONG, OpenTab, open_workflow, put, read_file, write_outside
+from tests.page.workflows.test_editor import expect
+from tests.page.workflows.workflow_pages import TEXT, WRONG, OpenTab, open_workflow, put, read_file, write_outside
 
 pytestmark = pytest.mark.browser
 

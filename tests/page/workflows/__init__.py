@@ -1,0 +1,1 @@
+"""The page: workflows, the editor, the dialog of a run."""
