@@ -82,7 +82,12 @@ export function open(outlet, { params }) {
   function drawSome() {
     if (!state.sweep) return;
     if (state.cells.length === 0) return parts.header.draw(state.sweep, null);
-    const wait_ms = state.cells.length > MANY_CELLS ? HEAVY_MS - (performance.now() - state.drawn_ms) : 0;
+    const isMany = state.cells.length > MANY_CELLS;
+    if (isMany && state.model === null) {
+      state.model = makeModel(state); // the matrix stands there before the rest is drawn
+      state.drawn_ms = performance.now() - HEAVY_MS + 50;
+    }
+    const wait_ms = isMany ? HEAVY_MS - (performance.now() - state.drawn_ms) : 0;
     if (wait_ms <= 0) return drawAll();
     state.timer ||= setTimeout(drawAll, wait_ms);
     parts.matrix.draw({ ...state.model, cells: state.cells, byKey: state.byKey });
