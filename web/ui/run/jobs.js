@@ -45,16 +45,21 @@ export function makeJobTable({ whenSelected }) {
     setText(link, job.job_id);
   }
 
+  let shownRun = { jobs: [] };
+  // Rows are made anew, since the table draws again only those that are other ones.
+  function setRun(run) {
+    shownRun = run;
+    order = new Map(run.jobs.map((job, at) => [job.name, at + 1]));
+    table.setRows(new Map(run.jobs.map((job) => [job.name, { ...job, shown: findState(job, run) }])));
+  }
+
   return {
     node: table.node,
-    setRun: (run) => {
-      order = new Map(run.jobs.map((job, at) => [job.name, at + 1]));
-      table.setRows(new Map(run.jobs.map((job) => [job.name, { ...job, shown: findState(job, run) }])));
-    },
+    setRun,
     select: (name) => {
       if (name === selected) return;
       selected = name;
-      table.draw();
+      setRun(shownRun);
     },
     close: table.close,
   };
