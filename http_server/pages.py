@@ -8,11 +8,8 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import re
 from pathlib import Path
 
-import rcssmin
-import rjsmin
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -29,13 +26,6 @@ DOCS = (
     ("/redoc", "star_openapi_redoc", "templates/redoc/js", ["redoc.standalone.js"]),
 )
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-# What a scanner of modules stops at: comments, strings, regular expressions, and what a template begins or ends with.
-TOKEN = re.compile(
-    r"//[^\n]*|/\*.*?\*/|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
-    r"|(?:(?<=[(,=:\[!&|?{};>])|(?<=\breturn))\s*/(?![/*])(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/|[`{}]",
-    re.S,
-)
-TEMPLATE_PART = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(`|\$\{)", re.S)
 FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -88,7 +78,7 @@ def make_own_page(folder: Path) -> dict[str, ASGIApp]:
     they are needed.
     """
     paths = sorted((folder / "ui").rglob("*.*"))
-    files = {path.relative_to(folder).as_posix(): read_asset(path) for path in paths}
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     version = hashlib.sha256(b"".join(name.encode() + data for name, data in files.items())).hexdigest()[:12]
     root = f"ui/{version}"
     core = [name.removeprefix("ui/") for name in files if name.startswith("ui/core/")]
@@ -99,59 +89,6 @@ def make_own_page(folder: Path) -> dict[str, ASGIApp]:
         for name, data in files.items()
     }
     return {"/": Page(html, PAGE_POLICY), **assets}
-
-
-def shrink_module(text: str) -> str:
-    """Return a module without its comments and indentation.
-
-    Its templates stay as they are. They may stand in one another, which the library does not know: it would take
-    spaces out of what is read.
-
-    >>> shrink_module("const a = 1 + 2; // a sum\\nconst b = `x ${a ? `, ${a} more` : ''}`;")
-    "const a=1+2;const b=`x ${a ? `, ${a} more` : ''}`;"
-    """
-    pieces: list[str] = []
-    templates: list[str] = []
-    at = 0
-    while (found := TOKEN.search(text, at)) is not None:
-        pieces.append(text[at : found.start()])
-        at = found.end()
-        if found[0] == "`":
-            at = find_template_end(text, at)
-            templates.append(text[found.start() : at])
-            pieces.append(f"template_{len(templates) - 1}_of_it")
-        else:
-            pieces.append(found[0])
-    shrunk = rjsmin.jsmin("".join(pieces) + text[at:])
-    return re.sub(r"template_(\d+)_of_it", lambda match: templates[int(match[1])], shrunk)
-
-
-def find_template_end(text: str, at: int) -> int:
-    """Find where a template ends whose text begins at this place."""
-    while (part := TEMPLATE_PART.match(text, at)) is not None:
-        at = part.end()
-        if part[1] == "`":
-            return at
-        at = find_code_end(text, at)
-    return len(text)
-
-
-def find_code_end(text: str, at: int) -> int:
-    """Find where the code in a template ends."""
-    depth = 1
-    while depth and (found := TOKEN.search(text, at)) is not None:
-        at = found.end()
-        if found[0] == "`":
-            at = find_template_end(text, at)
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-    return at
-
-
-def read_asset(path: Path) -> bytes:
-    """Read a file of the page, in as few bytes as say the same."""
-    # What is written for people is sent without its comments and indentation: the page has a budget in bytes.
-    shrink = {".js": shrink_module, ".css": rcssmin.cssmin}.get(path.suffix)
-    return shrink(path.read_text()).encode() if shrink else path.read_bytes()
 
 
 def make_docs(folder: Path) -> dict[str, ASGIApp]:

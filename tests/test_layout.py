@@ -18,7 +18,6 @@ SOURCES = [ROOT / "app.py", *sorted(path for name in PACKAGES for path in (ROOT 
 # A foreign library and the only place that may know it.
 HOMES = {
     "starlette": {"app.py", "http_server"}, "jsonschema_rs": {"app.py"},
-    "rjsmin": {"http_server"}, "rcssmin": {"http_server"},
     "granian": {"http_server"}, "uvloop": {"http_server"}, "websockets": {"http_server"},
     "pydantic": {"store"}, "ruamel": {"store"}, "aiofiles": {"store"}, "watchfiles": {"store"}, "jinja2": {"store"},
     # Only for the contract, which is our own file: what people write is read strictly, as YAML 1.2.
