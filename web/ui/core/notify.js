@@ -11,7 +11,7 @@ const readKept = () => JSON.parse(localStorage.getItem(KEPT) ?? "[]");
 const keep = (ids) => localStorage.setItem(KEPT, JSON.stringify(ids.slice(-100)));
 
 // Return why the browser shows no notifications here, in a sentence; null where it does.
-function findObstacle() {
+export function findObstacle() {
   if (!globalThis.isSecureContext || !globalThis.Notification) return "Browsers notify only where the page comes over https.";
   if (Notification.permission === "denied") return "This browser was told not to show notifications of this page.";
   return null;
