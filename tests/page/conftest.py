@@ -5,18 +5,18 @@ A page that prints an error, fails a request, asks another origin for something 
 
 from __future__ import annotations
 
-import os
-import shutil
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright import sync_api
 
 from tests.app_server import Server
+from tests.page.programs import find_program
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP sluice.test 127.0.0.1"]
 # What the browser itself refuses is told to the page, which writes it where the test looks.
 WATCH_POLICY = """
@@ -27,16 +27,27 @@ addEventListener("securitypolicyviolation", (event) =>
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """One headless Chromium for all tests of this process."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        assert os.environ.get("CI") != "true", "Chromium is missing"
-        pytest.skip("Chromium is not installed")
+def chromium() -> Iterator[tuple[Any, asyncio.AbstractEventLoop]]:
+    """One headless Chromium for all tests of this process, and the event loop that playwright keeps for it."""
+    program = find_program("chromium", "google-chrome")
     with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield made
+        made = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        loop = asyncio.get_running_loop()
+        yield made, loop
+        asyncio._set_running_loop(loop)
         made.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: tuple[Any, asyncio.AbstractEventLoop]) -> Iterator[Any]:
+    """The browser, while the tests of a module use it.
+
+    Between two calls the loop counts as running, and `asyncio.run` of other tests in this process would refuse.
+    """
+    made, loop = chromium
+    asyncio._set_running_loop(loop)
+    yield made
+    asyncio._set_running_loop(None)
 
 
 @pytest.fixture(scope="module")

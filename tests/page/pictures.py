@@ -7,6 +7,7 @@ only the times in it are those of the day. A picture that would be larger than 2
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from typing import Any
 
 from tests import ROOT
 from tests.app_server import Server
-from tests.page.conftest import BROWSER, FLAGS
+from tests.page.conftest import FLAGS
 from tests.waiting import eventually
 
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 FOLDER = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
 SIZE = {"width": 1280, "height": 720}

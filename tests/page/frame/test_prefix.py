@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from tests.app_server import Server, free_port
 from tests.page.conftest import watching
+from tests.page.programs import find_program
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy]
@@ -52,8 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def address(site: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of nginx in front of it."""
-    if shutil.which("nginx") is None:
-        pytest.skip("nginx is not installed")
+    find_program("nginx")
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     user = "user root;" if Path("/root").owner() == "root" and Path.home() == Path("/root") else ""
     text = CONFIGURATION.format(folder=folder, port=port, behind=site.port, prefix=PREFIX, user=user)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from tests import ROOT
 from tests.app_server import Server
 from tests.page.looks import check_looks
+from tests.page.programs import find_program
 from tests.page.workflows.test_editor import expect
 from tests.page.workflows.workflow_pages import TEXT, OpenTab, open_workflow, put
 
@@ -130,7 +130,7 @@ AXES = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@BROWSER
 def test_axes_are_read_as_they_are_written() -> None:
     code = f"""
         const {{ readAxis, writeAxis, countCells: size }} = await import({json.dumps(BODY.as_uri())});
@@ -141,7 +141,9 @@ def test_axes_are_read_as_they_are_written() -> None:
         const {{ count }} = size({{ matrix }});
         console.log(JSON.stringify([values, again, count, readAxis("[1,").wrong, readAxis("").wrong]));
     """
-    done = subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [find_program("node"), "--input-type=module", "-e", code], capture_output=True, text=True, check=True
+    )
     values, again, count, *wrong = json.loads(done.stdout)
     assert values == again == [value for _text, value in AXES]
     assert count == 100 and all(wrong)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).parents[2] / "web" / "ui" / "log" / "ansi.js"
+from tests.page.programs import find_program
+
+MODULE = Path(__file__).parents[3] / "web" / "ui" / "log" / "ansi.js"
 pytestmark = pytest.mark.browser
 ESC = "\x1b"
 # Why, the line, its runs: text, foreground, background, flags.
@@ -57,11 +58,9 @@ LINES: list[tuple[str, str, list[tuple[str, Any, Any, str]]]] = [
 
 def run_node(script: str, given: Any) -> Any:
     """Run a script over the module, with what is given as `given`; what it prints as JSON."""
-    if (node := shutil.which("node")) is None:
-        pytest.skip("node is not installed")
     lines = [f"import * as ansi from {json.dumps(MODULE.as_uri())};", f"const given = {json.dumps(given)};"]
     code = "\n".join([*lines, f"console.log(JSON.stringify({script}));"])
-    command = [node, "--input-type=module", "-e", code]
+    command = [find_program("node"), "--input-type=module", "-e", code]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

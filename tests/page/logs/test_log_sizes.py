@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.app_server import Server
-from tests.page.log_pages import LogJob, number_lines, show_log
+from tests.page.logs.log_pages import LogJob, number_lines, show_log
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.app_server import Server
-from tests.page.log_pages import LogJob, number_lines, show_log
+from tests.page.logs.log_pages import LogJob, number_lines, show_log
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
