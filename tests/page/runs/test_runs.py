@@ -11,7 +11,7 @@ import pytest
 
 from tests.app_server import Server
 from tests.page.looks import check_looks
-from tests.page.run_pages import QUICK, Runs
+from tests.page.runs.run_pages import QUICK, Runs
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.app_server import Server
 from tests.page.looks import check_looks
-from tests.page.run_pages import GATED, Runs
+from tests.page.runs.run_pages import GATED, Runs
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
