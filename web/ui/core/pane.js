@@ -86,6 +86,19 @@ export function makeTabs({ label, tabs, chosen, whenChosen }) {
 
 // Make a list of facts: [["Name", text or node], …]; those without a value are left out.
 export function makeFacts(facts) {
-  const given = facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = facts.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false);
   return h("dl", { class: "facts" }, given.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+}
+
+// Make a table of few rows, in what scrolls by itself; nothing in it is sorted or chosen.
+//
+//   columns  their titles; [title, class] for cells that are "numeric" or "nowrap"
+//   rows     the cells of each, texts or nodes; the first is its name
+//   foot     a last row, of sums
+export function makePlainTable(label, columns, rows, foot) {
+  const given = columns.map((column) => [column].flat());
+  const makeRow = (cells) => h("tr", null, cells.map((cell, at) => h(at ? "td" : "th", { scope: at ? null : "row", class: given[at][1] }, cell)));
+  const head = h("tr", null, given.map(([title, kind]) => h("th", { scope: "col", class: kind }, title)));
+  const table = h("table", { class: "plain" }, h("thead", null, head), h("tbody", null, rows.map(makeRow)), foot && h("tfoot", null, makeRow(foot)));
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
 }
